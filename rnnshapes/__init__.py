@@ -1,0 +1,64 @@
+"""Shapes, steps and proofs for recurrent networks.
+
+>>> import rnnshapes
+>>> rnnshapes.inspect(T=10, D=3, M=5).params
+57
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rnnshapes import display
+from rnnshapes.errors import (
+    CannotRunError,
+    InputError,
+    KerasUnavailableError,
+    RnnshapesError,
+    TooLargeError,
+)
+
+if TYPE_CHECKING:
+    from rnnshapes.api import inspect, trace, verify
+
+__version__ = "0.1.0"
+__all__ = [
+    "CannotRunError",
+    "InputError",
+    "KerasUnavailableError",
+    "RnnshapesError",
+    "TooLargeError",
+    "inspect",
+    "trace",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The functions come with their modules when first used: importing rnnshapes is immediate.
+    if name in ("inspect", "trace", "verify"):
+        from rnnshapes import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'rnnshapes' has no attribute {name!r}")
+
+
+def _text(result: display.Displayed) -> str:
+    from rnnshapes import render
+
+    return render.text(result)
+
+
+def _html(result: display.Displayed) -> str:
+    from rnnshapes import render
+
+    return render.html(result)
+
+
+def _record(result: display.Displayed) -> dict[str, Any]:
+    from rnnshapes import render
+
+    return render.record(result)
+
+
+display.show_with(text=_text, html=_html, record=_record)

@@ -1,0 +1,19 @@
+"""``python -m rnnshapes``, and what the command ``rnnshapes`` runs."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; Ctrl-C at any time, also while it loads, gives 130."""
+    try:
+        from rnnshapes import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The second reading of an equation: over NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Activation(NamedTuple):
+    """A monotone activation, and how many units in the last place its kernels may be off.
+
+    ``ulps`` is 0 where the function only selects or copies. 8 covers TensorFlow's tanh and
+    sigmoid: a sweep of 26.7 million float32 found at most 5.4 and 5.9.
+    """
+
+    function: Callable[[Array], Array]
+    ulps: int
+
+
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + exp(-z)), written so that nothing overflows."""
+    return 0.5 * (1.0 + np.tanh(0.5 * z))  # type: ignore[no-any-return]
+
+
+def relu(z: Array) -> Array:
+    """max(z, 0)."""
+    return np.maximum(z, 0)  # type: ignore[no-any-return]
+
+
+def linear(z: Array) -> Array:
+    """z itself."""
+    return z
+
+
+#: Keras's names, from ``keras/src/activations/activations.py``.
+ACTIVATIONS = MappingProxyType(
+    {
+        "tanh": Activation(np.tanh, 8),
+        "sigmoid": Activation(sigmoid, 8),
+        "relu": Activation(relu, 0),
+        "linear": Activation(linear, 0),
+    }
+)
+
+
+class ArrayOps:
+    """The operations of this reading that are not operators; the dtype is that of the data."""
+
+    def activate(self, name: str, z: Array) -> Array:
+        """The activation ``name`` of ``z``, element by element."""
+        return ACTIVATIONS[name].function(z)

@@ -1,0 +1,318 @@
+"""The command line: reads options, calls, renders, and gives the exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal, Optional, get_args
+
+import typer
+
+from rnnshapes import __version__, api, render
+from rnnshapes.display import Displayed
+from rnnshapes.errors import InputError, KerasUnavailableError, RnnshapesError
+from rnnshapes.inspection import Inspection
+from rnnshapes.network import DEFAULTS, MEANING, check_size
+from rnnshapes.render import delivery
+from rnnshapes.render.view import View, view
+
+app = typer.Typer(
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _size(name: str) -> Callable[[str], int]:
+    def parse(text: str | int) -> int:
+        try:
+            return check_size(name, _integer(text))
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parse
+
+
+def _integer(text: str | int) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        return text if len(str(text)) <= 40 else f"{str(text)[:40]}…"
+
+
+def _size_option(name: str, more: str = "") -> object:
+    return typer.Option(
+        f"--{name}",
+        parser=_size(name),
+        metavar="SIZE",
+        help=f"{MEANING[name].capitalize()}{more}; {DEFAULTS[name]} if left out.",
+        rich_help_panel="Sizes",
+    )
+
+
+Samples = Annotated[Optional[int], _size_option("N")]
+Steps = Annotated[Optional[int], _size_option("T")]
+Features = Annotated[Optional[int], _size_option("D")]
+Hidden = Annotated[Optional[list[int]], _size_option("M", ", again for a second recurrent layer")]
+Outputs = Annotated[Optional[int], _size_option("K")]
+TextFormat = Literal["table", "json", "csv", "markdown"]
+TraceFormat = Literal["table", "json", "csv", "markdown", "npz"]
+
+
+def _format_option(formats: object) -> object:
+    names = ", ".join(get_args(formats))
+    text = f"{names}; if left out, that of FILE's ending, or table."
+    return typer.Option("--format", metavar="FORMAT", help=text)
+
+
+Format = Annotated[Optional[TextFormat], _format_option(TextFormat)]
+AnyFormat = Annotated[Optional[TraceFormat], _format_option(TraceFormat)]
+Output = Annotated[
+    Optional[Path],
+    typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all."),
+]
+Input = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--input",
+        metavar="X",
+        help="x from a .npy, .npz or .csv file, (N, T, D) or (T, D); random if left out.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random weights and input.")]
+NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
+
+
+@app.callback(invoke_without_command=True)
+def rnnshapes(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Every shape, every step and a proof, for recurrent networks.
+
+    The network is Input((T, D)) → SimpleRNN(M) → Dense(K), for N samples.
+
+    Examples:
+
+        rnnshapes inspect --T 10 --D 3 --M 5
+
+        rnnshapes trace --input x.npy --show y,h
+
+        rnnshapes verify --N 4 --T 200
+    """
+    if version:
+        typer.echo(f"rnnshapes {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def inspect(
+    N: Samples = None,
+    T: Steps = None,
+    D: Features = None,
+    M: Hidden = None,
+    K: Outputs = None,
+    format: Format = None,
+    output: Output = None,
+    no_keras: NoKeras = False,
+) -> int:
+    """Show every weight's shape and parameter count, and every shape that flows.
+
+    The table comes from the formulas, at once and for any size; then the network is built in
+    Keras, and a line says whether Keras has the same names, shapes and counts.
+
+    Examples:
+
+        rnnshapes inspect --T 10 --D 3 --M 5
+
+        rnnshapes inspect --M 64 --M 32 --K 1 --no-keras
+
+        rnnshapes inspect --M 1000000000 --format json
+    """
+    form = _prepare_output(format, output)
+    result = api.inspect(N=N, T=T, D=D, M=M, K=K)
+    if output is None and form == "table":
+        return _inspect_on_screen(result, no_keras)
+    if not no_keras:
+        with _busy("Building the network in Keras"):
+            result = result.checked()
+    _deliver(result, form, View(), output)
+    return int(result.keras is not None and not result.keras.agrees)
+
+
+@app.command()
+def trace(
+    N: Samples = None,
+    T: Steps = None,
+    D: Features = None,
+    M: Hidden = None,
+    K: Outputs = None,
+    input: Input = None,
+    sample: Annotated[int, typer.Option("--sample", help="Which sample to show.")] = 0,
+    steps: Annotated[
+        Optional[str],
+        typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
+    ] = None,
+    show: Annotated[
+        str, typer.Option("--show", metavar="y,h", help="Show the hidden state, too: y,h.")
+    ] = "y",
+    seed: Seed = 0,
+    format: AnyFormat = None,
+    output: Output = None,
+    no_keras: NoKeras = False,
+) -> int:
+    """Show y_hat at each time step, computed in NumPy, next to what Keras computes.
+
+    Tables show one sample (--sample, --steps); json, csv and npz always hold all of them.
+
+    Examples:
+
+        rnnshapes trace --T 10 --D 3 --M 5
+
+        rnnshapes trace --input x.npy --show y,h --steps 0:4
+
+        rnnshapes trace --T 1000000 --no-keras -o trace.npz
+    """
+    form = _prepare_output(format, output)
+    network, source = api.prepare(N=N, T=T, D=D, M=M, K=K, x=input, seed=seed)
+    part = view(network.known("N"), network.known("T"), sample, steps)
+    with _busy("Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")):
+        result = api.trace_prepared(
+            network, source, seed=seed, show=show.split(","), keras=not no_keras
+        )
+    on_terminal = output is None and sys.stdout.isatty()
+    _deliver(result, form, replace(part, most_rows=30 if on_terminal else None), output)
+    return 0
+
+
+@app.command()
+def verify(
+    N: Samples = None,
+    T: Steps = None,
+    D: Features = None,
+    M: Hidden = None,
+    K: Outputs = None,
+    input: Input = None,
+    seed: Seed = 0,
+    format: Format = None,
+    output: Output = None,
+) -> int:
+    """Prove that shapes, counts and every step are what Keras has and computes.
+
+    The exit status is 0 if every check passes, 1 if one fails.
+
+    Examples:
+
+        rnnshapes verify
+
+        rnnshapes verify --N 4 --T 200 --D 8 --M 32 --K 3 --seed 7
+
+        rnnshapes verify --input x.csv --format json -o report.json
+    """
+    form = _prepare_output(format, output)
+    with _busy("Building, running and checking the network in Keras"):
+        result = api.verify(N=N, T=T, D=D, M=M, K=K, x=input, seed=seed)
+    _deliver(result, form, View(), output)
+    return int(not result.passed)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    try:
+        status = app(args, prog_name="rnnshapes", standalone_mode=False)
+        with _standard_output():
+            sys.stdout.flush()
+        return status or 0
+    except typer.TyperException as error:
+        return _fail(_with_hint(error), 2)
+    except RnnshapesError as error:
+        if isinstance(error, KerasUnavailableError):
+            sys.stderr.write(error.log)
+        return _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _inspect_on_screen(result: Inspection, no_keras: bool) -> int:
+    """The table first, and Keras's answer when it comes."""
+    from rnnshapes.render import inspection, terminal
+
+    with _standard_output():
+        terminal.draw(inspection.derived(result), terminal.screen(sys.stdout))
+        sys.stdout.flush()
+    if no_keras:
+        return 0
+    with _busy("Building the network in Keras"):
+        result = result.checked()
+    with _standard_output():
+        terminal.draw(inspection.keras_lines(result), terminal.screen(sys.stdout))
+    return int(result.keras is not None and not result.keras.agrees)
+
+
+def _prepare_output(form: str | None, output: Path | None) -> str:
+    delivery.check_writable(output)
+    return delivery.format_for(form, output)
+
+
+def _deliver(result: Displayed, form: str, part: View, output: Path | None) -> None:
+    if output is not None:
+        delivery.write_file(result, form, part, output)
+        return
+    with _standard_output():
+        delivery.write_text(result, form, part, sys.stdout)
+        sys.stdout.flush()
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """A closed pipe ends the output silently; a full device is an error of one line."""
+    try:
+        yield
+    except BrokenPipeError:
+        _discard_output()
+    except OSError as error:
+        _discard_output()
+        raise InputError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def _discard_output() -> None:
+    # What is left in the buffer would be written, and fail again, when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _busy(what: str) -> Iterator[None]:
+    """A spinner on standard error while the block runs, if that is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    # A copy of the descriptor, since TensorFlow's own messages are held back on 2 meanwhile.
+    with open(os.dup(2), "w", encoding=sys.stderr.encoding) as stream:
+        with Console(file=stream).status(what):
+            yield
+
+
+def _with_hint(error: typer.TyperException) -> str:
+    """The message, and where help is for a mistake that is not about a value."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if context is None or isinstance(error, typer.BadParameter):
+        return message
+    return f"{message.rstrip('.')}; see {context.command_path} --help"
+
+
+def _fail(message: str, status: int) -> int:
+    if sys.stderr is not None:
+        line = "".join(c if c.isprintable() else " " for c in message)
+        print(f"rnnshapes: error: {' '.join(line.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,35 @@
+"""Results that show themselves, without knowing how.
+
+What knows a screen (:mod:`rnnshapes.render`) stands above the results, so it hands its
+function down to here; ``rnnshapes/__init__.py`` does so before any result can exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+_renderers: dict[str, Callable[[Displayed], Any]] = {}
+
+
+def show_with(**renderers: Callable[[Displayed], Any]) -> None:
+    """Set what draws a result: ``text`` for a terminal, ``html`` for a notebook, ``record``."""
+    _renderers.update(renderers)
+
+
+class Displayed:
+    """A result that displays itself in a terminal and in a notebook."""
+
+    #: Names the kind of result, and the version of its JSON form.
+    schema: ClassVar[str]
+
+    def __repr__(self) -> str:
+        return str(_renderers["text"](self))
+
+    def _repr_html_(self) -> str:
+        return str(_renderers["html"](self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values: what ``--format json`` writes."""
+        record: dict[str, Any] = _renderers["record"](self)
+        return record

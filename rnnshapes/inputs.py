@@ -1,0 +1,196 @@
+"""The input x, (N, T, D): drawn from a seed, given as an array, or read from a file.
+
+An input is handed out in blocks of time steps, so that a long one need not stand in memory.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from rnnshapes.algebra.arrays import Array
+from rnnshapes.algebra.dims import shape_text
+from rnnshapes.errors import InputError
+from rnnshapes.network import MEANING, Network
+from rnnshapes.weights import streams
+
+SUFFIXES = (".npy", ".npz", ".csv")
+
+
+class Source(Protocol):
+    """Where x comes from."""
+
+    @property
+    def text(self) -> str:
+        """What the user knows it by."""
+
+    def blocks(self, steps: int) -> Iterator[Array]:
+        """x in the network's dtype, (N, B, D) with B at most ``steps``, in time order."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Standard normal numbers, the same for the same seed and sizes however they are cut."""
+
+    shape: tuple[int, int, int]
+    seed: int
+    dtype: str
+
+    @property
+    def text(self) -> str:
+        return f"drawn with seed {self.seed}"
+
+    def blocks(self, steps: int) -> Iterator[Array]:
+        rng = np.random.default_rng(streams(self.seed)[1])
+        n, t, d = self.shape
+        for start in range(0, t, steps):
+            size = (min(steps, t - start), n, d)
+            yield np.swapaxes(rng.standard_normal(size, dtype=self.dtype), 0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """An array (N, T, D) of real numbers; ``text`` is the file's name, or ``x``."""
+
+    array: Array
+    text: str
+    dtype: str = "float32"
+
+    def blocks(self, steps: int) -> Iterator[Array]:
+        for start in range(0, self.array.shape[1], steps):
+            with np.errstate(over="ignore"):  # float64 may be too large: it is reported as inf
+                yield np.asarray(self.array[:, start : start + steps], dtype=self.dtype)
+
+
+def whole(source: Source) -> Array:
+    """All of x at once, (N, T, D)."""
+    return next(source.blocks(2**62))
+
+
+def read(path: Path) -> Given:
+    """The array in a .npy, .npz or .csv file.
+
+    A .npz holds one array, or one named ``x``; a .csv one time step per line, with or without
+    a line of headings. Nothing in the file is run (``allow_pickle=False``). Raises InputError.
+    """
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: an input is a {', '.join(SUFFIXES)} file; convert it to one")
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}; give a {', '.join(SUFFIXES)} file")
+    try:
+        return given(reader(path), str(path))
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise InputError(f"{path}: the array in it does not fit into memory") from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(f"{path}: {_reason(error)}") from None
+
+
+def given(array: object, text: str) -> Given:
+    """An array-like (N, T, D), or (T, D) for a single sample; InputError for anything else."""
+    try:
+        values = np.asanyarray(array)
+    except ValueError as error:
+        raise InputError(f"{text}: {_reason(error)}") from None
+    if values.dtype.kind not in "fiub":
+        kinds = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
+        what = kinds.get(values.dtype.kind, f"the type {values.dtype}")
+        raise InputError(f"{text}: x holds real numbers, this array holds {what}")
+    if values.ndim not in (2, 3):
+        raise InputError(
+            f"{text}: x has shape (N, T, D), or (T, D) for one sample; "
+            f"this array has {values.ndim} axes, {values.shape}"
+        )
+    if not values.size:
+        raise InputError(f"{text}: the array is empty, {values.shape}; x has at least one number")
+    return Given(values if values.ndim == 3 else values[None], text)
+
+
+def drawn(network: Network, seed: int) -> Drawn:
+    """x for the sizes of a network, in its dtype."""
+    n, t, d = (network.known(name) for name in "NTD")
+    return Drawn((n, t, d), seed, network.dtype)
+
+
+def check_stated(data: Given, stated: Mapping[str, object]) -> None:
+    """Raise InputError, naming both, if a size that the user gave contradicts the data."""
+    shape = data.array.shape
+    for (name, size), found in zip(stated.items(), shape, strict=True):
+        if size is not None and size != found:
+            raise InputError(
+                f"{data.text}: the shape {shape_text(shape)} is (N, T, D), so {name} is {found} "
+                f"{MEANING[name]}, but {name} was given as {size} (--{name} {size}); "
+                f"leave {name} out or give other data"
+            )
+
+
+def fit(network: Network, data: Given) -> tuple[Network, Given]:
+    """The network with N and T of the data, and the data in the network's dtype.
+
+    Raises InputError if the network wants another T or D.
+    """
+    n, t, d = data.array.shape
+    wanted = shape_text(network.numbers(network.input_shape))
+    if network.sizes["D"] != d or network.sizes["T"] not in (None, t):
+        raise InputError(
+            f"{data.text}: the shape {shape_text((n, t, d))} is (N, T, D), but the model takes "
+            f"(N, T, D) = {wanted}; give data of that shape"
+        )
+    return network.with_sizes(N=n, T=t), replace(data, dtype=network.dtype)
+
+
+def _read_npy(path: Path) -> Array:
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _read_npz(path: Path) -> Array:
+    with np.load(path, allow_pickle=False) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise InputError(f"{path}: this is not a .npz archive; rename it to what it is")
+        names = archive.files
+        chosen = names[0] if len(names) == 1 else "x"
+        if chosen not in names:
+            held = ", ".join(map(repr, names)) or "nothing"
+            raise InputError(f"{path}: which array is x? It holds {held}; name one of them 'x'")
+        array: Array = archive[chosen]
+        return array
+
+
+def _read_csv(path: Path) -> Array:
+    with path.open(encoding="utf-8-sig") as lines:
+        first = next((line for line in lines if line.strip()), "")
+    if not first:
+        raise InputError(f"{path}: the file is empty; a line holds one time step of D numbers")
+    heading = not any(_is_number(cell) for cell in first.split(","))
+    table: Array = np.loadtxt(
+        path, delimiter=",", skiprows=int(heading), ndmin=2, comments=None, encoding="utf-8-sig"
+    )
+    return table
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """What NumPy says, in one line and without its advice to load pickles."""
+    text = " ".join(str(error).split())
+    if "allow_pickle" in text or "pickle" in text:
+        return "it holds Python objects (a pickle), which are never loaded; save plain numbers"
+    return text or type(error).__name__

@@ -1,0 +1,267 @@
+"""What ``inspect`` answers: every shape, every count, and where each comes from.
+
+Everything here is derived by reading the equations over symbolic shapes; neither NumPy nor
+Keras is needed, and no size is too large.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+from rnnshapes import comparison, reference
+from rnnshapes.algebra.dims import Dim, Shape, total
+from rnnshapes.algebra.shapes import Operation, ShapeOps, Symbol
+from rnnshapes.comparison import Fact
+from rnnshapes.display import Displayed
+from rnnshapes.errors import CannotRunError
+from rnnshapes.layers import Layer
+from rnnshapes.network import ITEM_BYTES, Network
+from rnnshapes.reference import Engine, Model
+
+#: A shape in numbers, ``None`` where an axis is open.
+Numbers = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """One weight: its Keras name, symbol, shape in symbols and numbers, and its count."""
+
+    name: str
+    symbol: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    formula: str
+    params: int
+    dtype: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of an equation at one time step: ``(N, D)·(D, M) → (N, M)``.
+
+    ``macs`` counts multiply-adds of matrix products for all N samples, ``None`` where N is open.
+    """
+
+    label: str
+    symbol: str
+    operands: tuple[tuple[str, ...], ...]
+    operand_shapes: tuple[Numbers, ...]
+    dims: tuple[str, ...]
+    shape: Numbers
+    macs_formula: str
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer: its weights, its equation with every shape in it, and its totals.
+
+    ``tensor`` is what its output at t is called (``h_t``), and ``equation`` what that equals.
+    ``macs_step`` counts the multiply-adds of one application to N samples, ``macs`` those of
+    a whole ``predict``, in which the layer is applied ``applications`` times.
+    """
+
+    name: str
+    type: str
+    activation: str
+    input_dims: tuple[str, ...]
+    input_shape: Numbers
+    output_dims: tuple[str, ...]
+    output_shape: Numbers
+    weights: tuple[WeightReport, ...]
+    formula: str
+    params: int
+    bytes: int
+    trainable: bool
+    tensor: str
+    equation: str
+    steps: tuple[Step, ...]
+    applications: str
+    macs_step: int | None
+    macs_formula: str
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class KerasCheck:
+    """Whether Keras, on this engine, has the same names, shapes and counts."""
+
+    engine: Engine
+    facts: tuple[Fact, ...]
+
+    @property
+    def differences(self) -> tuple[Fact, ...]:
+        """The facts in which Keras differs."""
+        return tuple(fact for fact in self.facts if not fact.agrees)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs, and something was compared."""
+        return bool(self.facts) and not self.differences
+
+
+@dataclass(frozen=True, repr=False)
+class Inspection(Displayed):
+    """Every shape and count of a network.
+
+    ``keras`` is ``None`` where Keras was not asked or could not answer; ``not_built`` then says
+    why, if it was asked.
+    """
+
+    schema = "rnnshapes.inspect/1"
+
+    network: Network
+    layers: tuple[LayerReport, ...]
+    formula: str
+    params: int
+    trainable: int
+    bytes: int
+    macs: int | None
+    macs_formula: str
+    keras: KerasCheck | None = None
+    not_built: str | None = None
+
+    def against(self, model: Model) -> Inspection:
+        """The same with what Keras says of ``model``."""
+        facts = comparison.facts(self.network, reference.built(model, self.network))
+        return replace(self, keras=KerasCheck(reference.engine(), facts))
+
+    def checked(self) -> Inspection:
+        """The same with what Keras says of this network, or the reason why it cannot say."""
+        try:
+            return self.against(reference.build(self.network))
+        except CannotRunError as error:
+            return replace(self, not_built=str(error))
+
+
+def inspect_network(network: Network) -> Inspection:
+    """Every weight's shape and count, and every shape that flows, from the algebra alone."""
+    symbols = _Names(network)
+    layers = []
+    shape = network.input_shape
+    for layer in network.layers:
+        layers.append(_report(network, layer, shape, symbols))
+        shape = layer.output_shape(shape)
+    macs = [_macs(network, layer, symbols) for layer in network.layers]
+    params = sum(layer.params for layer in layers)
+    return Inspection(
+        network=network,
+        layers=tuple(layers),
+        formula=" + ".join(layer.formula for layer in layers),
+        params=params,
+        trainable=sum(layer.params for layer in layers if layer.trainable),
+        bytes=params * ITEM_BYTES[network.dtype],
+        macs=network.value(total(macs)),
+        macs_formula=" + ".join(map(str, macs)),
+    )
+
+
+class _Names:
+    """How the tensors of a network are written: x_t, h_t, y_hat_t; h1_t, h2_t in a stack."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def layer_input(self, layer: Layer) -> str:
+        position = self.network.layers.index(layer)
+        return "x_t" if position == 0 else self.layer_output(self.network.layers[position - 1])
+
+    def layer_output(self, layer: Layer) -> str:
+        if layer.states:
+            return self.state(layer, layer.states[0], "t")
+        return "y_hat_t" if layer is self.network.layers[-1] else f"y{layer.index}_t"
+
+    def state(self, layer: Layer, state: str, time: str) -> str:
+        subscript = time if len(time) == 1 else f"{{{time}}}"
+        return f"{state}{layer.index}_{subscript}"
+
+
+def _report(network: Network, layer: Layer, shape: Shape, names: _Names) -> LayerReport:
+    result, tape = _read(layer, names)
+    params = network.count(layer.count)
+    output = layer.output_shape(shape)
+    macs = _macs(network, layer, names)
+    return LayerReport(
+        name=layer.name,
+        type=layer.type,
+        activation=layer.activation,
+        input_dims=_texts(shape),
+        input_shape=network.numbers(shape),
+        output_dims=_texts(output),
+        output_shape=network.numbers(output),
+        weights=_weights(network, layer),
+        formula=str(layer.count),
+        params=params,
+        bytes=params * ITEM_BYTES[network.dtype],
+        trainable=layer.trainable,
+        tensor=names.layer_output(layer),
+        equation=result.text,
+        steps=tuple(_step(network, operation) for operation in tape),
+        applications=str(_applications(network, layer)),
+        macs_step=network.value(total(operation.macs for operation in tape)),
+        macs_formula=str(macs),
+        macs=network.value(macs),
+    )
+
+
+def _weights(network: Network, layer: Layer) -> tuple[WeightReport, ...]:
+    reports = []
+    for weight in layer.weights:
+        params = network.count(weight.count)
+        reports.append(
+            WeightReport(
+                name=f"{layer.name}/{weight.name}",
+                symbol=layer.symbol(weight),
+                dims=_texts(weight.dims),
+                shape=tuple(network.count(dim) for dim in weight.dims),
+                formula=str(weight.count),
+                params=params,
+                dtype=network.dtype,
+                bytes=params * ITEM_BYTES[network.dtype],
+            )
+        )
+    return tuple(reports)
+
+
+def _read(layer: Layer, names: _Names) -> tuple[Symbol, list[Operation]]:
+    """The layer's equation at one time step, read over symbolic shapes."""
+    tape: list[Operation] = []
+    n = Dim.named("N")
+    weights = SimpleNamespace(
+        **{w.key: Symbol(layer.symbol(w), w.dims, tape) for w in layer.weights}
+    )
+    x = Symbol(names.layer_input(layer), (n, layer.features), tape)
+    state = {
+        key: Symbol(names.state(layer, key, "t-1"), (n, layer.units), tape) for key in layer.states
+    }
+    return layer.at_step(ShapeOps(), x, state, weights), tape
+
+
+def _applications(network: Network, layer: Layer) -> Dim:
+    """How often ``predict`` applies the layer: T times, or once behind the last state."""
+    once = layer in network.head and not network.returns_sequences
+    return Dim.of(1) if once else Dim.named("T")
+
+
+def _macs(network: Network, layer: Layer, names: _Names) -> Dim:
+    _, tape = _read(layer, names)
+    return total(operation.macs for operation in tape) * _applications(network, layer)
+
+
+def _step(network: Network, operation: Operation) -> Step:
+    return Step(
+        label=operation.label,
+        symbol=operation.symbol,
+        operands=tuple(_texts(shape) for shape in operation.operands),
+        operand_shapes=tuple(network.numbers(shape) for shape in operation.operands),
+        dims=_texts(operation.shape),
+        shape=network.numbers(operation.shape),
+        macs_formula=str(operation.macs),
+        macs=network.value(operation.macs),
+    )
+
+
+def _texts(shape: Shape) -> tuple[str, ...]:
+    return tuple(str(dim) for dim in shape)

@@ -1,0 +1,212 @@
+"""The only door to Keras and its backend: numbers go in as NumPy arrays, and come out so.
+
+Keras is imported inside functions, the first time it is needed. While Keras works, what it or
+TensorFlow writes to standard error is held back: TensorFlow's C++ side writes to file
+descriptor 2 whatever TF_CPP_MIN_LOG_LEVEL says. It is handed on if the work fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from rnnshapes import memory
+from rnnshapes.errors import CannotRunError, KerasUnavailableError
+from rnnshapes.layers import Layer, Recurrent
+from rnnshapes.network import ITEM_BYTES, Network
+
+if TYPE_CHECKING:
+    from rnnshapes.algebra.arrays import Array
+    from rnnshapes.weights import Weights
+
+#: A ``keras.Model``, which this package treats as an opaque value outside this file.
+Model = Any
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes the reference: Keras's version, its backend and the backend's version."""
+
+    version: str
+    backend: str
+    backend_version: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What Keras says of a model: (name, shape) of each weight and the count of each layer."""
+
+    weights: tuple[tuple[str, tuple[int, ...]], ...]
+    counts: tuple[tuple[str, int], ...]
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What Keras computes for an input x.
+
+    ``steps`` is what each layer answers at every time step, (N, T, units), by layer name;
+    ``output`` is ``model.predict(x)``: (N, K), or (N, T, K) where the model returns sequences.
+    """
+
+    engine: Engine
+    steps: Mapping[str, Array]
+    output: Array
+
+
+def engine() -> Engine:
+    """The Keras that is installed and the backend it runs on."""
+    keras = _keras()
+    backend = str(keras.config.backend())
+    module = sys.modules.get(backend)
+    return Engine(str(keras.__version__), backend, str(getattr(module, "__version__", "?")))
+
+
+def build(network: Network, weights: Weights | None = None) -> Model:
+    """The network as a ``keras.Sequential``, with ``weights`` or with zeros.
+
+    Raises TooLargeError before anything is allocated if the weights do not fit into memory,
+    and CannotRunError if Keras is not there or cannot build it.
+    """
+    require_memory(network)
+    keras = _keras()
+    with _at_work("build the network"):
+        shape = (network.known("T"), network.count(network.layers[0].features))
+        layers = [_layer(keras, network, layer) for layer in network.layers]
+        model = keras.Sequential([keras.Input(shape, dtype=network.dtype), *layers])
+        if weights is not None:
+            model.set_weights([weights[la.name][w.key] for la in network.layers for w in la.weights])
+    return model
+
+
+def require_memory(network: Network) -> None:
+    """Raise TooLargeError if the weights alone do not fit into memory."""
+    needed = network.parameters * ITEM_BYTES[network.dtype]
+    memory.require(needed, f"building it ({network.parameters:,} parameters)")
+
+
+def built(model: Model, network: Network) -> Built:
+    """Names, shapes and counts as Keras has them."""
+    layers = _layers(model, network)
+    weights = [
+        (f"{layer.name}/{variable.name}", tuple(int(n) for n in variable.shape))
+        for layer in layers
+        for variable in layer.weights
+    ]
+    counts = [(layer.name, int(layer.count_params())) for layer in layers]
+    return Built(tuple(weights), tuple(counts), int(model.count_params()))
+
+
+def weights_of(model: Model, network: Network) -> Weights:
+    """The model's weights by layer name and by key in the equation."""
+    found = {}
+    for layer, keras_layer in zip(network.layers, _layers(model, network), strict=True):
+        keys = [weight.key for weight in layer.weights]
+        found[layer.name] = dict(zip(keys, keras_layer.get_weights(), strict=True))
+    return found
+
+
+def run(model: Model, network: Network, x: Array) -> Answers:
+    """What the model answers to x (N, T, D), and what each of its layers answers at every t.
+
+    The latter comes from a twin of the model: the same layers with the same weights, and
+    ``return_sequences=True``.
+    """
+    keras = _keras()
+    with _at_work("run the model"):
+        output = model.predict(x, verbose=0)
+        twin = _twin(keras, model, network, x.shape[1:])
+        found = twin.predict(x, verbose=0)
+    found = found if isinstance(found, list | tuple) else [found]
+    steps = dict(zip((layer.name for layer in network.layers), found, strict=True))
+    return Answers(engine(), steps, output)
+
+
+def _layers(model: Model, network: Network) -> list[Any]:
+    by_name = {layer.name: layer for layer in model.layers}
+    return [by_name[layer.name] for layer in network.layers]
+
+
+def _layer(keras: Any, network: Network, layer: Layer) -> Any:
+    # Zeros, since Keras's own start of recurrent kernels (orthogonal) takes O(M³).
+    options = layer.keras_options | {"kernel_initializer": "zeros", "dtype": network.dtype}
+    if isinstance(layer, Recurrent):
+        options |= {"recurrent_initializer": "zeros"}
+    kind = getattr(keras.layers, layer.type)
+    return kind(network.count(layer.units), name=layer.name, **options)
+
+
+def _twin(keras: Any, model: Model, network: Network, shape: tuple[int, ...]) -> Model:
+    values = inputs = keras.Input(shape, dtype=network.dtype)
+    outputs = []
+    for layer, original in zip(network.layers, _layers(model, network), strict=True):
+        config = original.get_config()
+        if isinstance(layer, Recurrent):
+            config["return_sequences"] = True
+        copy = type(original).from_config(config)
+        values = copy(values)
+        copy.set_weights(original.get_weights())
+        outputs.append(values)
+    return keras.Model(inputs, outputs)
+
+
+def _keras() -> Any:
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    with held_back() as log:
+        try:
+            import keras
+        except Exception as error:
+            raise KerasUnavailableError(
+                f"Keras cannot be imported ({_one_line(error)}); install it with: "
+                "pip install --upgrade keras tensorflow",
+                log=_read(log),
+            ) from error
+    return keras
+
+
+@contextmanager
+def _at_work(what: str) -> Iterator[None]:
+    """Keras at work: silent, and any failure of it a CannotRunError of one line."""
+    with held_back():
+        try:
+            yield
+        except CannotRunError:
+            raise
+        except Exception as error:
+            raise CannotRunError(f"Keras could not {what}: {_one_line(error)[:300]}") from error
+
+
+@contextmanager
+def held_back() -> Iterator[BinaryIO]:
+    """Send file descriptor 2 to a temporary file, which is handed out, for a while."""
+    with tempfile.TemporaryFile() as log:
+        try:
+            saved = os.dup(2)
+        except OSError:  # there is no standard error
+            yield log
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(log.fileno(), 2)
+        try:
+            yield log
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _read(log: BinaryIO) -> str:
+    log.seek(0)
+    return log.read().decode("utf-8", "replace")

@@ -1,0 +1,61 @@
+"""Results in the form in which their readers want them. The only place that knows a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from io import StringIO
+from types import ModuleType
+from typing import Any
+
+from rnnshapes.display import Displayed
+from rnnshapes.render.document import Document
+from rnnshapes.render.view import View
+
+#: Which module draws which kind of result; each is imported when it is needed.
+_MODULES = {"inspect": "inspection", "trace": "trace", "verify": "verification"}
+
+
+def document(result: Displayed, view: View | None = None) -> Document:
+    """What a person is shown."""
+    shown: Document = _module(result).document(result, view or View())
+    return shown
+
+
+def record(result: Displayed) -> dict[str, Any]:
+    """The plain values of the JSON form; arrays stay arrays."""
+    values: dict[str, Any] = _module(result).record(result)
+    return values
+
+
+def rows(result: Displayed) -> Iterator[list[object]]:
+    """The rows of the CSV form, headings first."""
+    lines: Iterator[list[object]] = _module(result).rows(result)
+    return lines
+
+
+def arrays(result: Displayed) -> dict[str, Any] | None:
+    """The arrays of the .npz form; ``None`` for a result that has none."""
+    module = _module(result)
+    return module.arrays(result) if hasattr(module, "arrays") else None
+
+
+def text(result: Displayed) -> str:
+    """The document as plain text, whole."""
+    from rnnshapes.render import terminal
+
+    stream = StringIO()
+    terminal.draw(document(result, View(most_rows=30)), terminal.plain(stream))
+    return stream.getvalue().rstrip("\n")
+
+
+def html(result: Displayed) -> str:
+    """The document as HTML."""
+    from rnnshapes.render import html as markup
+
+    return "".join(markup.chunks(document(result, View(most_rows=30))))
+
+
+def _module(result: Displayed) -> ModuleType:
+    kind = result.schema.removeprefix("rnnshapes.").partition("/")[0]
+    return import_module(f"rnnshapes.render.{_MODULES[kind]}")

@@ -1,0 +1,77 @@
+"""Records and rows as JSON and CSV, piece by piece, so that a long one need not stand in memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+from typing import Any
+
+_STEPS_AT_ONCE = 4096
+
+
+def json_chunks(record: Any) -> Iterator[str]:
+    """JSON text. Arrays become nested lists; NaN and infinite numbers become null."""
+    yield from _json(record, "")
+    yield "\n"
+
+
+def csv_chunks(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """CSV text, numbers in full precision."""
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for row in rows:
+        writer.writerow(row)
+        if buffer.tell() > 2**16:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _json(value: Any, indent: str) -> Iterator[str]:
+    if hasattr(value, "tolist"):
+        yield from _array(value, indent)
+    elif isinstance(value, dict):
+        pairs = ((json.dumps(key) + ": ", part) for key, part in value.items())
+        yield from _items("{}", pairs, indent)
+    elif isinstance(value, list | tuple) and any(isinstance(part, dict) for part in value):
+        yield from _items("[]", (("", part) for part in value), indent)
+    else:
+        yield json.dumps(_finite(value))
+
+
+def _items(brackets: str, items: Iterable[tuple[str, Any]], indent: str) -> Iterator[str]:
+    yield brackets[0]
+    deeper = indent + "  "
+    separator = ""
+    for key, part in items:
+        yield f"{separator}\n{deeper}{key}"
+        yield from _json(part, deeper)
+        separator = ","
+    yield f"\n{indent}{brackets[1]}"
+
+
+def _array(array: Any, indent: str) -> Iterator[str]:
+    """An array as nested lists: the last axis on one line, many lines at once."""
+    if array.ndim == 1:
+        yield json.dumps(_finite(array.tolist()))
+    elif array.ndim > 2:
+        yield from _items("[]", (("", part) for part in array), indent)
+    else:
+        deeper = indent + "  "
+        lines = (json.dumps(_finite(row)) for start in range(0, len(array), _STEPS_AT_ONCE)
+                 for row in array[start : start + _STEPS_AT_ONCE].tolist())
+        yield "["
+        for position, line in enumerate(lines):
+            yield f"{',' if position else ''}\n{deeper}{line}"
+        yield f"\n{indent}]"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become ``None``."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,52 @@
+"""What a result looks like before it is known where it will be shown: tables and lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: How a row or a line is meant; each screen decides what that looks like.
+Meaning = Literal["plain", "strong", "dim", "good", "bad"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Where the width does not do, the highest ``rank`` is left out first.
+
+    Columns of the same rank above 0 go together; rank 0 always stays.
+    """
+
+    heading: str
+    numeric: bool = False
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a cell for each column. ``ends_group`` asks for a rule, or space, below it."""
+
+    cells: tuple[str, ...]
+    meaning: Meaning = "plain"
+    ends_group: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a title; ``elsewhere`` says where what is left out can be seen."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    elsewhere: str = "--format json"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text between tables."""
+
+    text: str
+    meaning: Meaning = "plain"
+
+
+#: A result as it is shown, from top to bottom.
+Document = tuple[Table | Line, ...]

@@ -1,0 +1,37 @@
+"""A document as Markdown, as GitHub shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rnnshapes.render.document import Document, Line, Table
+
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~"})
+
+
+def chunks(document: Document) -> Iterator[str]:
+    """The text, piece by piece."""
+    for position, block in enumerate(document):
+        if isinstance(block, Line):
+            mark = "**" if block.meaning == "strong" else ""
+            yield ("\n" if position else "") + f"{mark}{_escaped(block.text)}{mark}\n"
+        else:
+            yield from _table(block)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"\n### {_escaped(table.title)}\n\n"
+    yield _line([column.heading for column in table.columns])
+    yield "|" + "|".join(" ---: " if c.numeric else " --- " for c in table.columns) + "|\n"
+    for row in table.rows:
+        mark = "**" if row.meaning == "strong" else ""
+        yield _line(row.cells, mark)
+
+
+def _line(cells: Sequence[str], mark: str = "") -> str:
+    texts = (_escaped(cell.replace("\n", " ")) for cell in cells)
+    return "| " + " | ".join(f"{mark}{text}{mark}" if text else "" for text in texts) + " |\n"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_SPECIAL)

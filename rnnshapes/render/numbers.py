@@ -1,0 +1,40 @@
+"""How numbers and shapes are written for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rnnshapes.algebra.dims import shape_text
+
+
+def whole(value: int | None) -> str:
+    """``1,000,000``; ``?`` for a count that an open size leaves open."""
+    return "?" if value is None else f"{value:,}"
+
+
+def number_text(value: Sequence[int] | int | None) -> str:
+    """A shape or a count; ``nothing`` where there is none."""
+    if value is None:
+        return "nothing"
+    return f"{value:,}" if isinstance(value, int) else shape_text(value)
+
+
+def fixed(value: float) -> str:
+    """``-0.12345678``: eight decimals, with an exponent where these would not do."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.8f}" if abs(value) < 1e4 else f"{value:.8e}"
+
+
+def small(value: float) -> str:
+    """``1.2e-08``: a difference, of which only the size matters."""
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def step_text(operands: Sequence[Sequence[object]], sign: str, result: Sequence[object]) -> str:
+    """``(N, D)·(D, M) → (N, M)``; what keeps its shape is a single one: ``(N, M)``."""
+    texts = [shape_text(shape) for shape in operands]
+    if len(texts) == 1:
+        return texts[0]
+    return (sign if sign == "·" else f" {sign} ").join(texts) + f" → {shape_text(result)}"

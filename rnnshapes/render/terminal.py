@@ -1,0 +1,136 @@
+"""A document on a terminal, or as plain text, drawn by Rich."""
+
+from __future__ import annotations
+
+import os
+from typing import IO
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.table import Table as RichTable
+
+from rnnshapes.render.document import Column, Document, Line, Meaning, Table
+
+#: Wide enough for any line: what goes to a file is not cut and not wrapped.
+UNLIMITED = 10**6
+
+_STYLES: dict[Meaning, str] = {
+    "plain": "",
+    "strong": "bold",
+    "dim": "dim",
+    "good": "green",
+    "bad": "bold red",
+}
+_ASCII = {"·": "*", "→": "->", "…": "...", "×": "x"}
+_GAP = 2  # characters between two columns
+#: A rule below the headings, and an empty line between groups.
+_BOX = box.SIMPLE_HEAD
+_ASCII_BOX = box.Box(str(_BOX).replace("─", "-"), ascii=True)
+
+
+def screen(stream: IO[str]) -> Console:
+    """A console as wide as COLUMNS says or the terminal is, and unlimited on anything else.
+
+    NO_COLOR and FORCE_COLOR are respected.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() and int(columns) else None
+    if width is None and not stream.isatty():
+        width = UNLIMITED
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def plain(stream: IO[str]) -> Console:
+    """A console without colour and without a limit to its width, for files."""
+    return Console(
+        file=stream, width=UNLIMITED, color_system=None, force_terminal=False,
+        highlight=False, markup=False, emoji=False,
+    )
+
+
+def draw(document: Document, screen: Console) -> None:
+    """Print a document, with an empty line before and after each table."""
+    for block in document:
+        if isinstance(block, Line):
+            _print(_text(block.text, screen), screen, block.meaning)
+        else:
+            _print("", screen)
+            _draw_table(block, screen)
+            _print("", screen)
+
+
+def _draw_table(table: Table, screen: Console) -> None:
+    cells = [[_text(c.heading, screen) for c in table.columns]]
+    cells += [[_text(cell, screen) for cell in row.cells] for row in table.rows]
+    kept, fits = _fitting(table, cells, screen.width)
+    if not fits:
+        cells = [[_broken(text) for text in row] for row in cells]
+    drawn = RichTable(
+        box=_ASCII_BOX if _ascii_only(screen) else _BOX,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, _GAP - 1, 0, 0),
+        header_style="dim",
+    )
+    for place in kept:
+        side: JustifyMethod = "right" if table.columns[place].numeric else "left"
+        drawn.add_column(cells[0][place], justify=side, overflow="fold")
+    for row, texts in zip(table.rows, cells[1:], strict=True):
+        drawn.add_row(*(texts[place] for place in kept), style=_STYLES[row.meaning])
+        if row.ends_group:
+            drawn.add_section()
+    _print(_text(table.title, screen), screen, "strong")
+    _print(drawn, screen)
+    left = [c for place, c in enumerate(table.columns) if place not in set(kept)]
+    if left:
+        _print(_text(_left_out(left, table.elsewhere), screen), screen, "dim")
+
+
+def _print(what: str | RichTable, screen: Console, meaning: Meaning = "plain") -> None:
+    if screen.is_terminal:
+        screen.print(what, style=_STYLES[meaning])
+        return
+    with screen.capture() as captured:  # Rich fills lines up with spaces, files need none
+        screen.print(what, style=_STYLES[meaning])
+    screen.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1]))
+
+
+def _fitting(table: Table, cells: list[list[str]], width: int) -> tuple[list[int], bool]:
+    """The columns to show, leaving out those of the highest rank first, and whether they fit."""
+    widths = [
+        max(cell_len(line) for text in column for line in text.split("\n"))
+        for column in zip(*cells, strict=True)
+    ]
+    kept = list(range(len(widths)))
+    needed = sum(widths) + _GAP * (len(widths) - 1)
+    for rank in sorted({c.rank for c in table.columns if c.rank}, reverse=True):
+        if needed <= width:
+            break
+        dropped = [place for place in kept if table.columns[place].rank == rank]
+        needed -= sum(widths[place] + _GAP for place in dropped)
+        kept = [place for place in kept if table.columns[place].rank != rank]
+    return kept, needed <= width
+
+
+def _broken(text: str) -> str:
+    """A name or an operation on two lines, broken where a reader would break it."""
+    return text.replace("/", "/\n  ").replace(" → ", "\n→ ").replace(" -> ", "\n-> ")
+
+
+def _left_out(columns: list[Column], elsewhere: str) -> str:
+    names = list(dict.fromkeys(c.heading.replace("-\n", "-").split("\n")[0] for c in columns))
+    which = ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]}"
+    return f"Left out for width: {which}; a wider terminal or {elsewhere} shows all"
+
+
+def _ascii_only(screen: Console) -> bool:
+    return not screen.encoding.lower().startswith("utf")
+
+
+def _text(text: str, screen: Console) -> str:
+    if _ascii_only(screen):
+        for glyph, plain in _ASCII.items():
+            text = text.replace(glyph, plain)
+        text = text.encode("ascii", "backslashreplace").decode("ascii")
+    return text

@@ -1,0 +1,177 @@
+"""A Trace as a document, as JSON, as rows and as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnshapes.algebra.arrays import Array
+from rnnshapes.algebra.dims import shape_text
+from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.render.numbers import fixed, small, whole
+from rnnshapes.render.shared import (
+    engine_text,
+    network_text,
+    not_finite_text,
+    place_text,
+    sizes_record,
+)
+from rnnshapes.render.view import View
+from rnnshapes.tracing import Trace
+
+#: How many steps stay at each end where the middle is left out.
+_AT_EACH_END = 10
+
+#: A column, and what stands in it at time step t.
+Cells = tuple[Column, Callable[[int], str]]
+
+
+def document(result: Trace, view: View) -> Document:
+    """The time steps of one sample, and how the two sides compare."""
+    sizes = result.network.numbers(result.network.input_shape)
+    return (
+        Line(network_text(result.network), "strong"),
+        Line(f"x {shape_text(sizes)}: {result.source}"),
+        _table(result, view),
+        *_notes(result, view),
+    )
+
+
+def record(result: Trace) -> dict[str, Any]:
+    """The JSON form ``rnnshapes.trace/1``; arrays stay arrays."""
+    keras, difference = result.keras, result.difference
+    return {
+        "schema": result.schema,
+        "sizes": sizes_record(result.network),
+        "source": result.source,
+        "engine": None if keras is None else vars(keras.engine),
+        "y_hat": {"numpy": result.y_hat, "keras": result.y_hat_keras},
+        "output": {"numpy": result.output, "keras": None if keras is None else keras.output},
+        "layers": [
+            {"name": kept.layer, kept.state: kept.numpy, f"{kept.state}_keras": kept.keras}
+            for kept in result.states
+        ],
+        "difference": None
+        if difference is None
+        else {"max_abs": difference.max_abs, **vars(difference.place)},
+        "not_finite": None
+        if result.not_finite is None
+        else {"count": result.not_finite.count, "first": vars(result.not_finite.first)},
+    }
+
+
+def arrays(result: Trace) -> dict[str, Array]:
+    """What a .npz holds: ``y_hat``, ``y_hat_keras``, ``simple_rnn.h``, ``simple_rnn.h_keras``."""
+    found = {"y_hat": result.y_hat, "y_hat_keras": result.y_hat_keras}
+    for kept in result.states:
+        found[f"{kept.layer}.{kept.state}"] = kept.numpy
+        found[f"{kept.layer}.{kept.state}_keras"] = kept.keras
+    return {name: values for name, values in found.items() if values is not None}
+
+
+def rows(result: Trace) -> Iterator[Sequence[object]]:
+    """A line of headings, and one row for each sample and time step."""
+    parts = arrays(result)
+    yield ("sample", "t", *(f"{name}[{i}]" for name, a in parts.items() for i in range(a.shape[2])))
+    for sample in range(result.y_hat.shape[0]):
+        for t in range(result.y_hat.shape[1]):
+            yield (sample, t, *(v for a in parts.values() for v in a[sample, t].tolist()))
+
+
+def _table(result: Trace, view: View) -> Table:
+    n, t, _ = result.y_hat.shape
+    start = 0 if view.start is None else view.start
+    end = t if view.end is None else view.end
+    columns = list(_columns(result, view.sample))
+    made = []
+    for step in _steps(start, end, view):
+        if step is None:
+            made.append(Row(("…",) * len(columns), "dim"))
+        else:
+            own = step == t - 1 and not result.network.returns_sequences
+            cells = tuple(cell(step) for _, cell in columns)
+            made.append(Row(cells, "strong" if own else "plain"))
+    return Table(
+        f"y_hat at each time step, sample {view.sample} of {n}",
+        tuple(column for column, _ in columns),
+        tuple(made),
+        elsewhere="--format json or csv",
+    )
+
+
+def _steps(start: int, end: int, view: View) -> Iterator[int | None]:
+    """The steps to show; ``None`` stands for those left out in the middle."""
+    if not _elided(start, end, view):
+        yield from range(start, end)
+        return
+    yield from range(start, start + _AT_EACH_END)
+    yield None
+    yield from range(end - _AT_EACH_END, end)
+
+
+def _elided(start: int, end: int, view: View) -> bool:
+    return not view.chosen and view.most_rows is not None and end - start > view.most_rows
+
+
+def _columns(result: Trace, sample: int) -> Iterator[Cells]:
+    yield Column("t", numeric=True), str
+    ours = result.y_hat[sample]
+    theirs = None if result.y_hat_keras is None else result.y_hat_keras[sample]
+    for k in range(ours.shape[1]):
+        yield _column(f"y_hat[{k}]\nNumPy", ours[:, k], rank=k and k + 1)
+        if theirs is not None:
+            yield _column(f"y_hat[{k}]\nKeras", theirs[:, k], rank=k and k + 1)
+    if theirs is not None:
+        apart = _apart(ours, theirs)
+        yield Column("largest\ndifference", numeric=True, rank=1), lambda t: small(apart[t])
+    rank = ours.shape[1] + 1
+    for kept in result.states:
+        layer = next(la for la in result.network.recurrent if la.name == kept.layer)
+        for unit in range(kept.numpy.shape[2]):
+            rank += 1
+            heading = f"{kept.state}{layer.index}[{unit}]\nNumPy"
+            yield _column(heading, kept.numpy[sample, :, unit], rank)
+
+
+def _column(heading: str, values: Array, rank: int) -> Cells:
+    return Column(heading, numeric=True, rank=rank), lambda t: fixed(float(values[t]))
+
+
+def _apart(ours: Array, theirs: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.max(np.abs(ours - theirs), axis=-1)  # type: ignore[no-any-return]
+
+
+def _notes(result: Trace, view: View) -> Iterator[Line]:
+    t = result.y_hat.shape[1]
+    if _elided(view.start or 0, t if view.end is None else view.end, view):
+        left = whole(t - 2 * _AT_EACH_END)
+        yield Line(f"{left} steps in the middle are not shown: --steps a:b shows some, "
+                   "--format json or csv holds all", "dim")
+    if result.not_finite is not None:
+        yield Line(not_finite_text(result.not_finite), "bad")
+    yield Line("NumPy computes in float64 from the model's own weights.")
+    if result.keras is None or result.difference is None:
+        yield Line("Keras was left out.", "dim")
+        return
+    yield Line(
+        f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, every step "
+        "by a twin of the model with return_sequences=True."
+    )
+    yield _own_output(result, view.sample)
+    apart = result.difference
+    yield Line(f"Largest difference of all: {small(apart.max_abs)} at {place_text(apart.place)}")
+
+
+def _own_output(result: Trace, sample: int) -> Line:
+    """How Keras's last row (each row, for a model that returns sequences) is its ``predict``."""
+    assert result.keras is not None and result.y_hat_keras is not None
+    output, steps = result.keras.output[sample], result.y_hat_keras[sample]
+    which = "Every row" if result.network.returns_sequences else f"Row t = {len(steps) - 1}"
+    steps = steps if result.network.returns_sequences else steps[-1]
+    if np.array_equal(output, steps, equal_nan=True):
+        return Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
+    apart = small(float(np.max(np.abs(output - steps))))
+    return Line(f"{which} is what the model's own predict answers, to within {apart}.")

@@ -1,0 +1,93 @@
+"""A Verification as a document, as JSON and as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.render.numbers import small, whole
+from rnnshapes.render.shared import (
+    engine_text,
+    network_text,
+    not_finite_text,
+    place_text,
+    sizes_record,
+)
+from rnnshapes.render.view import View
+from rnnshapes.verification import Check, Verification
+
+
+def document(result: Verification, view: View) -> Document:
+    """Every check, and the verdict."""
+    return (
+        Line(network_text(result.network), "strong"),
+        Line(f"{engine_text(result.engine)}, {result.network.dtype}; x: {result.source}"),
+        _table(result),
+        *_notes(result),
+    )
+
+
+def record(result: Verification) -> dict[str, Any]:
+    """The JSON form ``rnnshapes.verify/1``."""
+    difference = result.difference
+    return {
+        "schema": result.schema,
+        "passed": result.passed,
+        "sizes": sizes_record(result.network),
+        "source": result.source,
+        "engine": asdict(result.engine),
+        "checks": [asdict(check) for check in result.checks],
+        "difference": {"max_abs": difference.max_abs, **asdict(difference.place)},
+        "not_finite": None if result.not_finite is None else asdict(result.not_finite),
+        "diagnosis": [],
+    }
+
+
+def rows(result: Verification) -> Iterator[Sequence[object]]:
+    """A line of headings, and one row for each check."""
+    yield "name passed compared expected found ratio detail".split()
+    for c in result.checks:
+        ratio = "" if c.ratio is None else c.ratio
+        passed = str(c.passed).lower()
+        yield (c.name, passed, c.compared, c.expected, c.found, ratio, c.detail)
+
+
+def _table(result: Verification) -> Table:
+    columns = (
+        Column(""),
+        Column("check"),
+        Column("expected", rank=1),
+        Column("found"),
+        Column("compared", numeric=True, rank=2),
+    )
+    return Table("Checks", columns, tuple(map(_row, result.checks)))
+
+
+def _row(check: Check) -> Row:
+    mark = "ok" if check.passed else "FAIL"
+    cells = (mark, check.name, check.expected, check.found, whole(check.compared))
+    return Row(cells, "plain" if check.passed else "bad")
+
+
+def _notes(result: Verification) -> Iterator[Line]:
+    if result.not_finite is not None:
+        yield Line(not_finite_text(result.not_finite), "bad")
+    for check in result.checks:
+        if check.detail and (not check.passed or "overflow" in check.detail):
+            yield Line(f"{check.name}: {check.detail}", "plain" if check.passed else "bad")
+    apart = result.difference
+    yield Line(
+        "ratio: how far Keras's value is from one step of the equation taken from Keras's own "
+        f"state before, against what rounding in {result.network.dtype} may do in that step"
+    )
+    yield Line(
+        "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ by at "
+        f"most {small(apart.max_abs)} ({place_text(apart.place)}).", "dim"
+    )
+    failed = sum(not check.passed for check in result.checks)
+    if failed:
+        yield Line(f"FAILED: {failed} of {len(result.checks)} checks", "bad")
+    else:
+        yield Line(f"Verified: all {len(result.checks)} checks passed", "good")

@@ -1,0 +1,181 @@
+"""What ``trace`` answers: y_hat and h at every time step, from NumPy and from Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnshapes import memory, recurrence
+from rnnshapes.algebra.arrays import Array
+from rnnshapes.display import Displayed
+from rnnshapes.errors import InputError
+from rnnshapes.inputs import Source
+from rnnshapes.network import ITEM_BYTES, Network
+from rnnshapes.reference import Answers
+from rnnshapes.weights import Weights
+
+
+@dataclass(frozen=True)
+class Place:
+    """A number in (N, T, units): sample, time step, unit."""
+
+    sample: int
+    t: int
+    unit: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest |NumPy - Keras|, and where; NaN at the first place where either is NaN."""
+
+    max_abs: float
+    place: Place
+
+
+@dataclass(frozen=True)
+class NotFinite:
+    """How many numbers of the input are NaN or infinite, and the first of them."""
+
+    count: int
+    first: Place
+
+
+@dataclass(frozen=True, eq=False)
+class LayerStates:
+    """One state of one recurrent layer at every step, (N, T, M), float64; Keras's beside it."""
+
+    layer: str
+    state: str
+    numpy: Array
+    keras: Array | None
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Trace(Displayed):
+    """y_hat at every time step, computed in NumPy float64 from the model's own weights.
+
+    ``y_hat`` is (N, T, K); ``output`` is what the model itself returns, (N, K) or (N, T, K).
+    ``keras`` holds what Keras computes, ``None`` without it; ``difference`` compares the two.
+    """
+
+    schema = "rnnshapes.trace/1"
+
+    network: Network
+    source: str
+    y_hat: Array
+    states: tuple[LayerStates, ...]
+    not_finite: NotFinite | None
+    keras: Answers | None
+
+    @property
+    def output(self) -> Array:
+        """What the model returns, as NumPy computes it."""
+        return self.y_hat if self.network.returns_sequences else self.y_hat[:, -1]
+
+    @property
+    def y_hat_keras(self) -> Array | None:
+        """y_hat at every time step from Keras, (N, T, K)."""
+        return None if self.keras is None else self.keras.steps[self.network.layers[-1].name]
+
+    @property
+    def difference(self) -> Difference | None:
+        """The largest difference between the two y_hat."""
+        return None if self.y_hat_keras is None else largest(self.y_hat, self.y_hat_keras)
+
+
+def check_show(network: Network, show: Iterable[str]) -> tuple[str, ...]:
+    """The parts of ``show`` in order; InputError for one that this network does not have."""
+    chosen = tuple(show)
+    have = ("y", *dict.fromkeys(s for layer in network.recurrent for s in layer.states))
+    for part in chosen:
+        if part not in have:
+            kinds = " and ".join(dict.fromkeys(layer.type for layer in network.recurrent))
+            raise InputError(f"--show {part}: {kinds} has {', '.join(have)}; choose from these")
+    return chosen
+
+
+def trace_network(
+    network: Network,
+    weights: Weights,
+    source: Source,
+    show: Iterable[str] = ("y",),
+    keras: Answers | None = None,
+) -> Trace:
+    """Run the recurrence in NumPy, to stand beside what Keras computed."""
+    kept = _kept(network, show)
+    y_hat, states, not_finite = _compute(network, weights, source, kept)
+    steps: Mapping[str, Array] = {} if keras is None else keras.steps
+    beside = [
+        LayerStates(layer, state, values, steps.get(layer) if state == "h" else None)
+        for (layer, state), values in states.items()
+    ]
+    return Trace(network, source.text, y_hat, tuple(beside), not_finite, keras)
+
+
+def require_memory(network: Network, show: Iterable[str] = (), *, with_keras: bool = False) -> None:
+    """Raise TooLargeError if weights, input and result do not fit into memory."""
+    n, t = network.known("N"), network.known("T")
+    units = {layer.name: network.count(layer.units) for layer in network.recurrent}
+    out = network.count(network.outputs) + sum(units[layer] for layer, _ in _kept(network, show))
+    numbers = network.parameters * 2 + n * t * out
+    if with_keras:
+        numbers += n * t * (network.count(network.layers[0].features) + sum(units.values()))
+    what = f"a trace of N={n:,} samples over T={t:,} steps with {network.parameters:,} parameters"
+    memory.require(numbers * ITEM_BYTES["float64"], what)
+
+
+def largest(ours: Array, theirs: Array) -> Difference:
+    """The largest |ours - theirs| over (N, T, units); a NaN counts as larger than anything."""
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(ours - theirs)
+    return Difference(float(np.max(apart)), place_of(apart, int(np.argmax(apart))))
+
+
+def place_of(values: Array, position: int) -> Place:
+    """The place of a flat position in (N, T, units)."""
+    return Place(*(int(i) for i in np.unravel_index(position, values.shape)))
+
+
+def _kept(network: Network, show: Iterable[str]) -> list[tuple[str, str]]:
+    """(layer, state) of the states to keep."""
+    parts = set(check_show(network, show))
+    return [(la.name, state) for la in network.recurrent for state in la.states if state in parts]
+
+
+def _compute(
+    network: Network, weights: Weights, source: Source, kept: list[tuple[str, str]]
+) -> tuple[Array, dict[tuple[str, str], Array], NotFinite | None]:
+    n, t = network.known("N"), network.known("T")
+    y_hat = np.empty((n, t, network.count(network.outputs)))
+    units = {layer.name: network.count(layer.units) for layer in network.recurrent}
+    states = {(layer, state): np.empty((n, t, units[layer])) for layer, state in kept}
+    watch = _Watch()
+    steps = recurrence.block_steps(network, "float64")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported
+        for block in recurrence.run(network, weights, watch.over(source, steps)):
+            span = slice(block.start, block.start + len(block.output))
+            y_hat[:, span] = np.swapaxes(block.output, 0, 1)
+            for (layer, state), values in states.items():
+                values[:, span] = np.swapaxes(block.states[layer][state], 0, 1)
+    return y_hat, states, watch.found
+
+
+class _Watch:
+    """Looks for numbers that are not finite in blocks that pass by."""
+
+    def __init__(self) -> None:
+        self.found: NotFinite | None = None
+
+    def over(self, source: Source, steps: int) -> Iterable[Array]:
+        start = 0
+        for block in source.blocks(steps):
+            bad = ~np.isfinite(block)
+            if bad.any():
+                place = place_of(bad, int(np.argmax(bad)))
+                first = Place(place.sample, start + place.t, place.unit)
+                before = self.found or NotFinite(0, first)
+                self.found = NotFinite(before.count + int(bad.sum()), before.first)
+            yield block
+            start += block.shape[1]
