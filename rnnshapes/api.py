@@ -1,4 +1,4 @@
-"""The three functions: a network by its sizes or a live model goes in, a frozen result comes out."""
+"""The three functions: sizes or a live model go in, a frozen result comes out."""
 
 from __future__ import annotations
 

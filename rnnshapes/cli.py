@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Optional, get_args
 
 import typer
 
-from rnnshapes import __version__, api, render
+from rnnshapes import __version__, api
 from rnnshapes.display import Displayed
 from rnnshapes.errors import InputError, KerasUnavailableError, RnnshapesError
 from rnnshapes.inspection import Inspection
@@ -225,7 +225,7 @@ def verify(
 def main(args: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     if sys.stdout is None:  # closed by the caller
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till the end
     try:
         status = app(args, prog_name="rnnshapes", standalone_mode=False)
         with _standard_output():
@@ -297,9 +297,9 @@ def _busy(what: str) -> Iterator[None]:
     from rich.console import Console
 
     # A copy of the descriptor, since TensorFlow's own messages are held back on 2 meanwhile.
-    with open(os.dup(2), "w", encoding=sys.stderr.encoding) as stream:
-        with Console(file=stream).status(what):
-            yield
+    stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding)
+    with stream, Console(file=stream).status(what):
+        yield
 
 
 def _with_hint(error: typer.TyperException) -> str:
@@ -314,5 +314,5 @@ def _with_hint(error: typer.TyperException) -> str:
 def _fail(message: str, status: int) -> int:
     if sys.stderr is not None:
         line = "".join(c if c.isprintable() else " " for c in message)
-        print(f"rnnshapes: error: {' '.join(line.split())}", file=sys.stderr)
+        sys.stderr.write(f"rnnshapes: error: {' '.join(line.split())}\n")
     return status

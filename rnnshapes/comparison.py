@@ -45,4 +45,3 @@ def facts(network: Network, built: Built) -> tuple[Fact, ...]:
     formula = " + ".join(str(layer.count) for layer in network.layers)
     rows.append(Fact("count_params()", formula, network.parameters, built.total))
     return tuple(rows)
-

@@ -19,7 +19,8 @@ from rnnshapes.errors import InputError
 from rnnshapes.network import MEANING, Network
 from rnnshapes.weights import streams
 
-SUFFIXES = (".npy", ".npz", ".csv")
+_ENDINGS = "type .npy, .npz or .csv"
+_LINES = "a line holds one time step: D numbers with commas between them"
 
 
 class Source(Protocol):
@@ -50,7 +51,8 @@ class Drawn:
         n, t, d = self.shape
         for start in range(0, t, steps):
             size = (min(steps, t - start), n, d)
-            yield np.swapaxes(rng.standard_normal(size, dtype=self.dtype), 0, 1)
+            numbers = rng.standard_normal(size, dtype=np.dtype(self.dtype).type)
+            yield np.swapaxes(numbers, 0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +77,18 @@ def whole(source: Source) -> Array:
 def read(path: Path) -> Given:
     """The array in a .npy, .npz or .csv file.
 
-    A .npz holds one array, or one named ``x``; a .csv one time step per line, with or without
-    a line of headings. Nothing in the file is run (``allow_pickle=False``). Raises InputError.
+    A .npz holds one array, or one named ``x``. A .csv holds one time step per line, with or
+    without a line of headings; if these begin with ``sample,t``, the first two columns tell
+    several samples apart. Nothing in a file is run (``allow_pickle=False``). Raises InputError.
     """
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: an input is a {', '.join(SUFFIXES)} file; convert it to one")
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {what}; give a {', '.join(SUFFIXES)} file")
+        raise InputError(f"{path}: the input is a file of {_ENDINGS}; convert it to one of these")
     try:
+        if not path.is_file():
+            there = "this is not a file" if path.exists() else "there is no such file"
+            raise InputError(f"{path}: {there}; give a file of {_ENDINGS}")
         return given(reader(path), str(path))
     except InputError:
         raise
@@ -129,9 +132,9 @@ def check_stated(data: Given, stated: Mapping[str, object]) -> None:
     for (name, size), found in zip(stated.items(), shape, strict=True):
         if size is not None and size != found:
             raise InputError(
-                f"{data.text}: the shape {shape_text(shape)} is (N, T, D), so {name} is {found} "
-                f"{MEANING[name]}, but {name} was given as {size} (--{name} {size}); "
-                f"leave {name} out or give other data"
+                f"{data.text}: its shape (N, T, D) is {shape_text(shape)}, so {name} "
+                f"({MEANING[name]}) is {found}, but {name} was given as {size} "
+                f"(--{name} {size}); leave {name} out or give other data"
             )
 
 
@@ -144,21 +147,24 @@ def fit(network: Network, data: Given) -> tuple[Network, Given]:
     wanted = shape_text(network.numbers(network.input_shape))
     if network.sizes["D"] != d or network.sizes["T"] not in (None, t):
         raise InputError(
-            f"{data.text}: the shape {shape_text((n, t, d))} is (N, T, D), but the model takes "
-            f"(N, T, D) = {wanted}; give data of that shape"
+            f"{data.text}: its shape (N, T, D) is {shape_text((n, t, d))}, but the model takes "
+            f"{wanted}; give data of that shape"
         )
     return network.with_sizes(N=n, T=t), replace(data, dtype=network.dtype)
 
 
 def _read_npy(path: Path) -> Array:
+    with path.open("rb") as stream:
+        if stream.read(6) != b"\x93NUMPY":
+            raise InputError(f"{path}: this is not a .npy file; write it with numpy.save")
     array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
 def _read_npz(path: Path) -> Array:
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: this is not a .npz file; write it with numpy.savez")
     with np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: this is not a .npz archive; rename it to what it is")
         names = archive.files
         chosen = names[0] if len(names) == 1 else "x"
         if chosen not in names:
@@ -169,15 +175,30 @@ def _read_npz(path: Path) -> Array:
 
 
 def _read_csv(path: Path) -> Array:
-    with path.open(encoding="utf-8-sig") as lines:
-        first = next((line for line in lines if line.strip()), "")
-    if not first:
-        raise InputError(f"{path}: the file is empty; a line holds one time step of D numbers")
-    heading = not any(_is_number(cell) for cell in first.split(","))
-    table: Array = np.loadtxt(
-        path, delimiter=",", skiprows=int(heading), ndmin=2, comments=None, encoding="utf-8-sig"
-    )
-    return table
+    with path.open(encoding="utf-8-sig") as stream:
+        lines = [line for line, _ in zip(filter(str.strip, stream), range(2), strict=False)]
+    cells = [cell.strip() for cell in lines[0].split(",")] if lines else []
+    heading = not any(map(_is_number, cells))
+    if len(lines) <= heading:
+        raise InputError(f"{path}: there is not a single number in it; {_LINES}")
+    try:
+        table: Array = np.loadtxt(
+            path, delimiter=",", skiprows=int(heading), ndmin=2, comments=None, encoding="utf-8-sig"
+        )
+    except ValueError as error:
+        reason = str(error).split(";")[0].rstrip(".")
+        raise InputError(f"{path}: {reason} (counted from 0, without headings); {_LINES}") from None
+    return _by_sample(path, table) if cells[:2] == ["sample", "t"] else table
+
+
+def _by_sample(path: Path, table: Array) -> Array:
+    """(N, T, D) from rows of sample, t and D numbers, in the order that these two columns say."""
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    samples, counts = np.unique(table[:, 0], return_counts=True)
+    steps = np.tile(np.arange(counts[0]), len(samples))
+    if len(set(counts)) > 1 or not np.array_equal(table[:, 1], steps):
+        raise InputError(f"{path}: every sample needs the same steps t = 0, 1, … once")
+    return table[:, 2:].reshape(len(samples), counts[0], -1)
 
 
 def _is_number(cell: str) -> bool:
@@ -189,8 +210,10 @@ def _is_number(cell: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What NumPy says, in one line and without its advice to load pickles."""
+    """What NumPy says, in one line and in the user's words."""
     text = " ".join(str(error).split())
-    if "allow_pickle" in text or "pickle" in text:
+    if "pickle" in text or "Python objects" in text:
         return "it holds Python objects (a pickle), which are never loaded; save plain numbers"
+    if "mmap length" in text or "No data left" in text or "EOF" in text:
+        return "the file ends before the numbers that it announces; write it again"
     return text or type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -113,7 +112,9 @@ def _dtype(layers: list[Any]) -> str:
     dtype = next(iter(policies))[0]
     if len(policies) > 1 or dtype not in ITEM_BYTES or policies != {(dtype, dtype)}:
         names = ", ".join(sorted({name for policy in policies for name in policy}))
-        raise InputError(f"the model's dtypes are {names}; supported: one of {', '.join(ITEM_BYTES)}")
+        raise InputError(
+            f"the model's dtypes are {names}; supported: one of {', '.join(ITEM_BYTES)}"
+        )
     return dtype
 
 

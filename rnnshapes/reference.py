@@ -7,12 +7,16 @@ descriptor 2 whatever TF_CPP_MIN_LOG_LEVEL says. It is handed on if the work fai
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnnshapes import memory
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from rnnshapes.algebra.arrays import Array
     from rnnshapes.weights import Weights
 
+#: How many samples ``predict`` takes at once, Keras's default.
+BATCH = 32
 #: A ``keras.Model``, which this package treats as an opaque value outside this file.
 Model = Any
 
@@ -80,7 +86,9 @@ def build(network: Network, weights: Weights | None = None) -> Model:
         layers = [_layer(keras, network, layer) for layer in network.layers]
         model = keras.Sequential([keras.Input(shape, dtype=network.dtype), *layers])
         if weights is not None:
-            model.set_weights([weights[la.name][w.key] for la in network.layers for w in la.weights])
+            model.set_weights(
+                [weights[la.name][w.key] for la in network.layers for w in la.weights]
+            )
     return model
 
 
@@ -120,11 +128,9 @@ def run(model: Model, network: Network, x: Array) -> Answers:
     keras = _keras()
     with _at_work("run the model"):
         output = model.predict(x, verbose=0)
-        twin = _twin(keras, model, network, x.shape[1:])
-        found = twin.predict(x, verbose=0)
-    found = found if isinstance(found, list | tuple) else [found]
-    steps = dict(zip((layer.name for layer in network.layers), found, strict=True))
-    return Answers(engine(), steps, output)
+        steps = _every_step(_twin(keras, model, network, x.shape[1:]), x)
+    names = [layer.name for layer in network.layers]
+    return Answers(engine(), dict(zip(names, steps, strict=True)), output)
 
 
 def _layers(model: Model, network: Network) -> list[Any]:
@@ -155,10 +161,20 @@ def _twin(keras: Any, model: Model, network: Network, shape: tuple[int, ...]) ->
     return keras.Model(inputs, outputs)
 
 
+def _every_step(twin: Model, x: Array) -> list[Array]:
+    """The twin's outputs, computed in the batches that ``predict`` takes."""
+    import numpy as np
+
+    # predict itself would first build a data pipeline, which costs more than the network.
+    batches = [twin.predict_on_batch(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
+    batches = [batch if isinstance(batch, list | tuple) else [batch] for batch in batches]
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
 def _keras() -> Any:
     if "keras" in sys.modules:
         return sys.modules["keras"]
-    with held_back() as log:
+    with _interrupts_kept(), held_back() as log, _no_garbage_collection():
         try:
             import keras
         except Exception as error:
@@ -171,15 +187,53 @@ def _keras() -> Any:
 
 
 @contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """An import makes objects that stay: looking for garbage among them takes 4 % of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
 def _at_work(what: str) -> Iterator[None]:
     """Keras at work: silent, and any failure of it a CannotRunError of one line."""
-    with held_back():
+    with _interrupts_kept(), held_back():
         try:
             yield
         except CannotRunError:
             raise
         except Exception as error:
             raise CannotRunError(f"Keras could not {what}: {_one_line(error)[:300]}") from error
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Make Ctrl-C a KeyboardInterrupt also where C++ code has turned it into another error."""
+    own = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    if own or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception:
+        if not interrupted:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 @contextmanager

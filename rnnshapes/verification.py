@@ -96,7 +96,10 @@ def structure(network: Network, built: Built) -> Iterator[Check]:
 
 
 def values(network: Network, weights: Weights, x: Array, keras: Answers) -> Iterator[Check]:
-    """Every layer's output at every step and sample, and the model's own output."""
+    """Every layer's output at every step and sample, and the model's own output.
+
+    Where an overflow ends the comparison, the model's own output comes too late to be compared.
+    """
     before = x
     overflow: int | None = None
     for layer in network.layers:
@@ -131,6 +134,7 @@ def _output(network: Network, weights: Weights, x: Array, keras: Answers) -> _Re
     return _residual(network, chain, weights, before, states, output[:, None], x.shape[1] - 1)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # judged below: inf ends it, NaN fails it
 def _residual(
     network: Network,
     chain: Sequence[Layer],
@@ -193,11 +197,10 @@ def _check(name: str, residual: _Residual) -> Check:
     at, ratio = residual.place, residual.ratio
     none = residual.compared == 0
     where = f"sample {at.sample}, t {at.t}, unit {at.unit}"
-    detail = "" if none else f"worst at {where}"
+    detail = [] if none else [f"worst at {where}"]
     if residual.overflow is not None:
         until = residual.overflow
-        verified = f"steps 0 to {until - 1} verified, " if until else ""
-        detail = f"{verified}overflow at t = {until}"
+        detail.append(f"compared up to t = {until - 1}, overflow at t = {until}")
     return Check(
         name=name,
         passed=not none and ratio <= 1.0,
@@ -206,7 +209,7 @@ def _check(name: str, residual: _Residual) -> Check:
         found="nothing to compare" if none else f"ratio {ratio:.3g}",
         ratio=None if none else ratio,
         place=None if none else at,
-        detail=detail,
+        detail="; ".join(detail),
     )
 
 

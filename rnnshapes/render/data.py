@@ -62,8 +62,11 @@ def _array(array: Any, indent: str) -> Iterator[str]:
         yield from _items("[]", (("", part) for part in array), indent)
     else:
         deeper = indent + "  "
-        lines = (json.dumps(_finite(row)) for start in range(0, len(array), _STEPS_AT_ONCE)
-                 for row in array[start : start + _STEPS_AT_ONCE].tolist())
+        lines = (
+            json.dumps(_finite(row))
+            for start in range(0, len(array), _STEPS_AT_ONCE)
+            for row in array[start : start + _STEPS_AT_ONCE].tolist()
+        )
         yield "["
         for position, line in enumerate(lines):
             yield f"{',' if position else ''}\n{deeper}{line}"

@@ -111,7 +111,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield stream
         if target.exists():
             shutil.copymode(target, unfinished)
-        os.replace(unfinished, target)
+        unfinished.replace(target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

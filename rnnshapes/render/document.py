@@ -50,3 +50,8 @@ class Line:
 
 #: A result as it is shown, from top to bottom.
 Document = tuple[Table | Line, ...]
+
+
+def printable(text: str) -> str:
+    """``text`` without control characters: a name from a file cannot steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

@@ -73,7 +73,8 @@ def record(result: Inspection) -> dict[str, Any]:
 
 def rows(result: Inspection) -> Iterator[Sequence[object]]:
     """A line of headings, and one row for each weight."""
-    yield "layer type weight symbol dims shape formula params dtype bytes".split()
+    names = ("layer", "type", "weight", "symbol", "dims", "shape", "formula")
+    yield (*names, "params", "dtype", "bytes")
     for layer in result.layers:
         for w in layer.weights:
             dims, shape = shape_text(w.dims), shape_text(w.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rnnshapes.render.document import Document, Line, Table
+from rnnshapes.render.document import Document, Line, Table, printable
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~"})
 
@@ -29,9 +29,9 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _line(cells: Sequence[str], mark: str = "") -> str:
-    texts = (_escaped(cell.replace("\n", " ")) for cell in cells)
+    texts = (_escaped(cell) for cell in cells)
     return "| " + " | ".join(f"{mark}{text}{mark}" if text else "" for text in texts) + " |\n"
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_SPECIAL)
+    return printable(text).replace("\n", " ").translate(_SPECIAL)

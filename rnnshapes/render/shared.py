@@ -42,7 +42,9 @@ def engine_text(engine: Engine) -> str:
 
 def difference_text(fact: Fact) -> str:
     """``dense/kernel: (5, 2) expected, Keras has (2, 5)``."""
-    return f"{fact.name}: {number_text(fact.expected)} expected, Keras has {number_text(fact.found)}"
+    return (
+        f"{fact.name}: {number_text(fact.expected)} expected, Keras has {number_text(fact.found)}"
+    )
 
 
 def place_text(place: Place) -> str:
@@ -53,7 +55,7 @@ def place_text(place: Place) -> str:
 def not_finite_text(found: NotFinite) -> str:
     """What is said of an input that holds NaN or infinite numbers."""
     first = f"sample {found.first.sample}, t {found.first.t}, feature {found.first.unit}"
-    return f"x holds {whole(found.count)} numbers that are NaN or infinite, first at {first}"
+    return f"x holds NaN or infinite numbers: {whole(found.count)}, the first at {first}"
 
 
 def _size(value: int | None) -> str:

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 
-from rnnshapes.render.document import Column, Document, Line, Meaning, Table
+from rnnshapes.render.document import Column, Document, Line, Meaning, Table, printable
 
 #: Wide enough for any line: what goes to a file is not cut and not wrapped.
 UNLIMITED = 10**6
@@ -44,8 +44,13 @@ def screen(stream: IO[str]) -> Console:
 def plain(stream: IO[str]) -> Console:
     """A console without colour and without a limit to its width, for files."""
     return Console(
-        file=stream, width=UNLIMITED, color_system=None, force_terminal=False,
-        highlight=False, markup=False, emoji=False,
+        file=stream,
+        width=UNLIMITED,
+        color_system=None,
+        force_terminal=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
 
 
@@ -129,6 +134,7 @@ def _ascii_only(screen: Console) -> bool:
 
 
 def _text(text: str, screen: Console) -> str:
+    text = printable(text)
     if _ascii_only(screen):
         for glyph, plain in _ASCII.items():
             text = text.replace(glyph, plain)

@@ -148,8 +148,11 @@ def _notes(result: Trace, view: View) -> Iterator[Line]:
     t = result.y_hat.shape[1]
     if _elided(view.start or 0, t if view.end is None else view.end, view):
         left = whole(t - 2 * _AT_EACH_END)
-        yield Line(f"{left} steps in the middle are not shown: --steps a:b shows some, "
-                   "--format json or csv holds all", "dim")
+        yield Line(
+            f"{left} steps in the middle are not shown: --steps a:b shows some, "
+            "--format json or csv holds all",
+            "dim",
+        )
     if result.not_finite is not None:
         yield Line(not_finite_text(result.not_finite), "bad")
     yield Line("NumPy computes in float64 from the model's own weights.")
@@ -167,7 +170,8 @@ def _notes(result: Trace, view: View) -> Iterator[Line]:
 
 def _own_output(result: Trace, sample: int) -> Line:
     """How Keras's last row (each row, for a model that returns sequences) is its ``predict``."""
-    assert result.keras is not None and result.y_hat_keras is not None
+    assert result.keras is not None
+    assert result.y_hat_keras is not None
     output, steps = result.keras.output[sample], result.y_hat_keras[sample]
     which = "Every row" if result.network.returns_sequences else f"Row t = {len(steps) - 1}"
     steps = steps if result.network.returns_sequences else steps[-1]

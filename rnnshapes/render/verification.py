@@ -47,7 +47,7 @@ def record(result: Verification) -> dict[str, Any]:
 
 def rows(result: Verification) -> Iterator[Sequence[object]]:
     """A line of headings, and one row for each check."""
-    yield "name passed compared expected found ratio detail".split()
+    yield ["name", "passed", "compared", "expected", "found", "ratio", "detail"]
     for c in result.checks:
         ratio = "" if c.ratio is None else c.ratio
         passed = str(c.passed).lower()
@@ -84,7 +84,8 @@ def _notes(result: Verification) -> Iterator[Line]:
     )
     yield Line(
         "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ by at "
-        f"most {small(apart.max_abs)} ({place_text(apart.place)}).", "dim"
+        f"most {small(apart.max_abs)} ({place_text(apart.place)}).",
+        "dim",
     )
     failed = sum(not check.passed for check in result.checks)
     if failed:
