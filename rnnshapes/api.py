@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,11 @@ def prepare(
         inputs.check_stated(data, {"N": N, "T": T, "D": D})
         N, T, D = data.array.shape
     network = from_sizes(N, T, D, M, K) if model is None else _read(model, N, T, D, M, K)
-    return (network, inputs.drawn(network, seed)) if data is None else inputs.fit(network, data)
+    if data is None:
+        return network, inputs.drawn(network, seed)
+    if model is not None:
+        data = replace(data, dtype=reference.floatx())
+    return inputs.fit(network, data), data
 
 
 def _read(model: Any, N: Any, T: Any, D: Any, M: Any, K: Any) -> Network:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -31,16 +31,15 @@ class Source(Protocol):
         """What the user knows it by."""
 
     def blocks(self, steps: int) -> Iterator[Array]:
-        """x in the network's dtype, (N, B, D) with B at most ``steps``, in time order."""
+        """x as ``predict`` takes it, (N, B, D) with B at most ``steps``, in time order."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Standard normal numbers, the same for the same seed and sizes however they are cut."""
+    """Standard normal float32, the same for the same seed and sizes however they are cut."""
 
     shape: tuple[int, int, int]
     seed: int
-    dtype: str
 
     @property
     def text(self) -> str:
@@ -51,13 +50,16 @@ class Drawn:
         n, t, d = self.shape
         for start in range(0, t, steps):
             size = (min(steps, t - start), n, d)
-            numbers = rng.standard_normal(size, dtype=np.dtype(self.dtype).type)
-            yield np.swapaxes(numbers, 0, 1)
+            yield np.swapaxes(rng.standard_normal(size, dtype=np.float32), 0, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """An array (N, T, D) of real numbers; ``text`` is the file's name, or ``x``."""
+    """An array (N, T, D) of real numbers; ``text`` is the file's name, or ``x``.
+
+    ``dtype`` is what Keras's ``predict`` rounds its input to, whatever the dtype of the model
+    (``keras/src/trainers/data_adapters/array_data_adapter.py``).
+    """
 
     array: Array
     text: str
@@ -121,9 +123,9 @@ def given(array: object, text: str) -> Given:
 
 
 def drawn(network: Network, seed: int) -> Drawn:
-    """x for the sizes of a network, in its dtype."""
+    """x for the sizes of a network."""
     n, t, d = (network.known(name) for name in "NTD")
-    return Drawn((n, t, d), seed, network.dtype)
+    return Drawn((n, t, d), seed)
 
 
 def check_stated(data: Given, stated: Mapping[str, object]) -> None:
@@ -138,8 +140,8 @@ def check_stated(data: Given, stated: Mapping[str, object]) -> None:
             )
 
 
-def fit(network: Network, data: Given) -> tuple[Network, Given]:
-    """The network with N and T of the data, and the data in the network's dtype.
+def fit(network: Network, data: Given) -> Network:
+    """The network with N and T of the data.
 
     Raises InputError if the network wants another T or D.
     """
@@ -150,7 +152,7 @@ def fit(network: Network, data: Given) -> tuple[Network, Given]:
             f"{data.text}: its shape (N, T, D) is {shape_text((n, t, d))}, but the model takes "
             f"{wanted}; give data of that shape"
         )
-    return network.with_sizes(N=n, T=t), replace(data, dtype=network.dtype)
+    return network.with_sizes(N=n, T=t)
 
 
 def _read_npy(path: Path) -> Array:

@@ -73,6 +73,11 @@ def engine() -> Engine:
     return Engine(str(keras.__version__), backend, str(getattr(module, "__version__", "?")))
 
 
+def floatx() -> str:
+    """What Keras rounds a model's input to."""
+    return str(_keras().config.floatx())
+
+
 def build(network: Network, weights: Weights | None = None) -> Model:
     """The network as a ``keras.Sequential``, with ``weights`` or with zeros.
 

@@ -24,8 +24,9 @@ class Activation(NamedTuple):
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), written so that nothing overflows."""
-    return 0.5 * (1.0 + np.tanh(0.5 * z))
+    """1 / (1 + exp(-z)): exact to some units in the last place also where it is tiny."""
+    with np.errstate(over="ignore"):  # 1 / inf is the 0 that it should be
+        return 1.0 / (1.0 + np.exp(-z))
 
 
 def relu(z: Array) -> Array:

@@ -1,0 +1,97 @@
+"""What the tests share: the command in this process and in one of its own, and a run of Keras."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnshapes import api, cli, inputs, reference, weights
+from rnnshapes.network import Network
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM_PROGRAM"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """The command line in this process: ``run("inspect", "--T", 7)``."""
+
+    def command(*args: object) -> Result:
+        status = cli.main([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return command
+
+
+def process(*args: object, env: Mapping[str, str] | None = None, **options: Any) -> Result:
+    """The command line in a process of its own, with ``env`` added to the environment."""
+    command = [sys.executable, "-m", "rnnshapes", *map(str, args)]
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
+    done = subprocess.run(
+        command,
+        check=False,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
+        timeout=240,
+        **options,
+    )
+    return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+
+
+@dataclass(frozen=True)
+class KerasRun:
+    """A network, its weights and input, and what Keras computed from them."""
+
+    network: Network
+    weights: weights.Weights
+    source: inputs.Source
+    built: reference.Built
+    answers: reference.Answers
+
+
+def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
+    """Build and run the network of these sizes in Keras."""
+    network, source = api.prepare(**sizes, seed=seed)
+    model = reference.build(network, weights.draw(network, seed))
+    answers = reference.run(model, network, inputs.whole(source))
+    found = reference.weights_of(model, network)
+    return KerasRun(network, found, source, reference.built(model, network), answers)
+
+
+@pytest.fixture(scope="session")
+def small_run() -> KerasRun:
+    """All sizes different, several samples, biases not zero."""
+    return keras_run(N=4, T=9, D=3, M=6, K=2)
+
+
+@pytest.fixture(scope="session")
+def stacked_run() -> KerasRun:
+    """Two recurrent layers, all sizes different."""
+    return keras_run(N=2, T=8, D=3, M=[6, 5], K=4)
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,94 @@
+"""Networks with all that is known of them, derived by hand: no number here is computed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Known(NamedTuple):
+    """Sizes, weights (name, symbol, dims, shape, formula, params) and totals of a network."""
+
+    sizes: dict[str, Any]
+    weights: list[tuple[str, str, list[str], list[int], str, int]]
+    layers: list[tuple[str, str, int]]  # name, formula, params
+    params: int
+    bytes: int
+    macs: int
+
+
+REFERENCE = Known(
+    sizes={"N": 1, "T": 10, "D": 3, "M": [5], "K": 2},
+    weights=[
+        ("simple_rnn/kernel", "Wx", ["D", "M"], [3, 5], "D·M", 15),
+        ("simple_rnn/recurrent_kernel", "Wh", ["M", "M"], [5, 5], "M·M", 25),
+        ("simple_rnn/bias", "bh", ["M"], [5], "M", 5),
+        ("dense/kernel", "W0", ["M", "K"], [5, 2], "M·K", 10),
+        ("dense/bias", "b0", ["K"], [2], "K", 2),
+    ],
+    layers=[("simple_rnn", "M(D+M+1)", 45), ("dense", "K(M+1)", 12)],
+    params=57,
+    bytes=228,
+    macs=410,  # 10 steps of 3·5 + 5·5, and 5·2 once
+)
+OTHER = Known(
+    sizes={"N": 4, "T": 7, "D": 2, "M": [6], "K": 3},
+    weights=[
+        ("simple_rnn/kernel", "Wx", ["D", "M"], [2, 6], "D·M", 12),
+        ("simple_rnn/recurrent_kernel", "Wh", ["M", "M"], [6, 6], "M·M", 36),
+        ("simple_rnn/bias", "bh", ["M"], [6], "M", 6),
+        ("dense/kernel", "W0", ["M", "K"], [6, 3], "M·K", 18),
+        ("dense/bias", "b0", ["K"], [3], "K", 3),
+    ],
+    layers=[("simple_rnn", "M(D+M+1)", 54), ("dense", "K(M+1)", 21)],
+    params=75,
+    bytes=300,
+    macs=1416,  # 4·7·(12 + 36) + 4·18
+)
+STACK = Known(
+    sizes={"N": 2, "T": 3, "D": 4, "M": [5, 6], "K": 1},
+    weights=[
+        ("simple_rnn/kernel", "Wx1", ["D", "M1"], [4, 5], "D·M1", 20),
+        ("simple_rnn/recurrent_kernel", "Wh1", ["M1", "M1"], [5, 5], "M1·M1", 25),
+        ("simple_rnn/bias", "bh1", ["M1"], [5], "M1", 5),
+        ("simple_rnn_1/kernel", "Wx2", ["M1", "M2"], [5, 6], "M1·M2", 30),
+        ("simple_rnn_1/recurrent_kernel", "Wh2", ["M2", "M2"], [6, 6], "M2·M2", 36),
+        ("simple_rnn_1/bias", "bh2", ["M2"], [6], "M2", 6),
+        ("dense/kernel", "W0", ["M2", "K"], [6, 1], "M2·K", 6),
+        ("dense/bias", "b0", ["K"], [1], "K", 1),
+    ],
+    layers=[
+        ("simple_rnn", "M1(D+M1+1)", 50),
+        ("simple_rnn_1", "M2(M1+M2+1)", 72),
+        ("dense", "K(M2+1)", 7),
+    ],
+    params=129,
+    bytes=516,
+    macs=678,  # 2·3·(20 + 25) + 2·3·(30 + 36) + 2·6
+)
+HUGE = Known(
+    sizes={"N": 1, "T": 10, "D": 3, "M": [1_000_000_000], "K": 2},
+    weights=[
+        ("simple_rnn/kernel", "Wx", ["D", "M"], [3, 10**9], "D·M", 3 * 10**9),
+        ("simple_rnn/recurrent_kernel", "Wh", ["M", "M"], [10**9, 10**9], "M·M", 10**18),
+        ("simple_rnn/bias", "bh", ["M"], [10**9], "M", 10**9),
+        ("dense/kernel", "W0", ["M", "K"], [10**9, 2], "M·K", 2 * 10**9),
+        ("dense/bias", "b0", ["K"], [2], "K", 2),
+    ],
+    layers=[
+        ("simple_rnn", "M(D+M+1)", 1_000_000_004_000_000_000),
+        ("dense", "K(M+1)", 2_000_000_002),
+    ],
+    params=1_000_000_006_000_000_002,
+    bytes=4_000_000_024_000_000_008,
+    macs=10_000_000_032_000_000_000,
+)
+ALL = [REFERENCE, OTHER, STACK, HUGE]
+
+
+def options(sizes: dict[str, Any]) -> list[str]:
+    """The sizes as options of the command line."""
+    given = []
+    for name, value in sizes.items():
+        for number in value if isinstance(value, list) else [value]:
+            given += [f"--{name}", str(number)]
+    return given

@@ -1,0 +1,211 @@
+"""``inspect``: one table of networks known by hand drives the function and the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+
+import rnnshapes
+from rnnshapes import comparison, inspection, network, reference
+from tests import networks
+from tests.networks import Known
+
+EACH = pytest.mark.parametrize("known", networks.ALL, ids=lambda k: str(k.sizes))
+
+
+@EACH
+def test_the_function_knows_every_weight(known: Known) -> None:
+    """Name, symbol, symbolic shape, shape, formula and count of each weight, and the totals."""
+    result = rnnshapes.inspect(**known.sizes)
+    found = [
+        (w.name, w.symbol, list(w.dims), list(w.shape), w.formula, w.params)
+        for layer in result.layers
+        for w in layer.weights
+    ]
+    assert found == known.weights
+    assert [(la.name, la.formula, la.params) for la in result.layers] == known.layers
+    assert (result.params, result.bytes, result.macs) == (known.params, known.bytes, known.macs)
+    assert result.formula == " + ".join(formula for _, formula, _ in known.layers)
+    assert result.keras is None
+
+
+@EACH
+def test_the_command_says_the_same_as_json(known: Known, run) -> None:
+    """The keys that others rely on, with exact integers."""
+    done = run("inspect", *networks.options(known.sizes), "--no-keras", "--format", "json")
+    record = json.loads(done.out)
+    assert done.status == 0
+    assert record["schema"] == "rnnshapes.inspect/1"
+    assert record["sizes"] == known.sizes
+    keys = ("name", "symbol", "dims", "shape", "formula", "params")
+    found = [tuple(w[key] for key in keys) for layer in record["layers"] for w in layer["weights"]]
+    assert found == known.weights
+    assert record["total"]["params"] == record["total"]["trainable"] == known.params
+    assert record["total"]["bytes"] == known.bytes
+    assert record["total"]["macs"] == known.macs
+    assert record["total"]["non_trainable"] == 0
+    assert record["keras"] is None
+
+
+@EACH
+def test_the_command_says_the_same_as_csv(known: Known, run) -> None:
+    """One row for each weight."""
+    done = run("inspect", *networks.options(known.sizes), "--no-keras", "--format", "csv")
+    rows = list(csv.DictReader(StringIO(done.out)))
+    assert [(r["weight"], r["symbol"], int(r["params"])) for r in rows] == [
+        (name, symbol, params) for name, symbol, _, _, _, params in known.weights
+    ]
+    assert sum(int(r["bytes"]) for r in rows) == known.bytes
+
+
+@EACH
+def test_the_table_has_a_row_for_each_weight_and_layer(known: Known, run) -> None:
+    """Names, symbols, formulas and counts with their commas, grouped by layer."""
+    out = run("inspect", *networks.options(known.sizes), "--no-keras").out
+    lines = [line.split() for line in out.splitlines()]
+    for name, symbol, *_, formula, params in known.weights:
+        row = next(line for line in lines if line[:1] == [name])
+        assert row[1] == symbol
+        assert formula in row
+        assert f"{params:,}" in row
+    for name, formula, params in known.layers:
+        row = next(line for line in lines if line[:1] == [name] and "(" in line[1])
+        assert row[-3:-1] == [formula, f"{params:,}"]
+    assert ["total", f"{known.params:,}", f"{known.bytes:,}"] in lines
+
+
+def test_what_flows_is_shown_with_its_shapes_and_multiply_adds(run) -> None:
+    """x, each intermediate of one step, h and y_hat; the head runs once, the rest T times."""
+    out = run("inspect", "--N", 4, "--T", 7, "--D", 2, "--M", 6, "--K", 3, "--no-keras").out
+    rows = {line.split("  ")[0]: line for line in out.splitlines() if line}
+    assert "(N, T, D)" in rows["x"]
+    assert "(4, 7, 2)" in rows["x"]
+    assert "(N, D)·(D, M) → (N, M)" in rows["x_t Wx"]
+    assert "(4, 2)·(2, 6) → (4, 6)" in rows["x_t Wx"]
+    assert rows["x_t Wx"].split()[-1] == "48"
+    assert rows["h_{t-1} Wh"].split()[-1] == "144"
+    assert "(N, M) + (M,) → (N, M)" in rows["… + bh"]
+    assert "(N, M) + (N, M) → (N, M)" in rows["… + h_{t-1} Wh"]
+    assert "(4, 6)" in rows["h_t = tanh(…)"]
+    assert rows["h_t W0"].split()[-1] == "72"
+    assert "(4, 3)" in rows["y_hat"]
+    assert "h_t = tanh(x_t Wx + bh + h_{t-1} Wh)" in out
+    assert "y_hat_t = h_t W0 + b0" in out
+    assert "simple_rnn 192 a step × 7 steps, dense 72 once" in out
+    assert "N·T·M(D+M) + N·M·K = 1,416" in out
+
+
+def test_keras_agrees_and_says_with_which_version(run) -> None:
+    """The last line names Keras, its backend, and what was compared."""
+    done = run("inspect", "--M", 7)
+    engine = reference.engine()
+    last = done.out.splitlines()[-1]
+    assert done.status == 0
+    assert f"Keras {engine.version}" in last
+    assert engine.backend_version in last
+    assert "agrees: 5 weights" in last
+    assert "count_params() = 93" in last
+
+
+def test_keras_agrees_in_json(run) -> None:
+    """``keras`` holds version, backend and the verdict."""
+    record = json.loads(run("inspect", "--M", 7, "--M", 4, "--format", "json").out)
+    assert record["keras"]["agrees"] is True
+    assert record["keras"]["differences"] == []
+    assert record["keras"]["backend"] == reference.engine().backend
+
+
+def test_names_are_those_that_keras_gives_itself() -> None:
+    """A user's own Sequential in a fresh session has the names that are shown."""
+    import keras
+
+    keras.backend.clear_session()
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((10, 3)),
+            layers.SimpleRNN(5, return_sequences=True),
+            layers.SimpleRNN(4),
+            layers.Dense(2),
+        ]
+    )
+    shown = [layer.name for layer in network.from_sizes(M=[5, 4]).layers]
+    assert [layer.name for layer in model.layers] == shown
+
+
+@pytest.mark.parametrize(
+    ("mutate", "difference"),
+    [
+        (
+            lambda built: replace(
+                built, weights=(("simple_rnn/kernel", (5, 3)), *built.weights[1:])
+            ),
+            "simple_rnn/kernel: (3, 5) expected, Keras has (5, 3)",
+        ),
+        (
+            lambda built: replace(built, weights=built.weights[:-1]),
+            "dense/bias: (2,) expected, Keras has nothing",
+        ),
+        (
+            lambda built: replace(built, weights=(*built.weights, ("dense/scale", (2,)))),
+            "dense/scale: nothing expected, Keras has (2,)",
+        ),
+        (
+            lambda built: replace(built, counts=(("simple_rnn", 44), ("dense", 12))),
+            "simple_rnn parameters: 45 expected, Keras has 44",
+        ),
+        (
+            lambda built: replace(built, total=58),
+            "count_params(): 57 expected, Keras has 58",
+        ),
+    ],
+)
+def test_a_difference_to_keras_is_named_and_ends_with_1(mutate, difference, run, monkeypatch):
+    """A wrong shape, a missing or surplus weight, a wrong count: each is told, exit status 1."""
+    real = reference.built
+    monkeypatch.setattr(reference, "built", lambda *args: mutate(real(*args)))
+    done = run("inspect")
+    assert done.status == 1
+    assert "DIFFERS" in done.out
+    assert difference in done.out
+    record = run("inspect", "--format", "json")
+    assert record.status == 1
+    assert json.loads(record.out)["keras"]["differences"] == [difference]
+
+
+def test_nothing_compared_is_not_agreement() -> None:
+    """A check of no facts does not pass."""
+    assert not inspection.KerasCheck(reference.Engine("1", "x", "1"), ()).agrees
+
+
+def test_facts_cover_each_weight_each_layer_and_the_total() -> None:
+    """Nothing that the algebra derives goes unchecked."""
+    net = network.from_sizes()
+    facts = comparison.facts(net, reference.Built((), (), 0))
+    assert len(facts) == 5 + 2 + 1
+    assert not any(fact.agrees for fact in facts)
+
+
+def test_a_network_too_large_to_build_is_still_inspected(run) -> None:
+    """The counts are exact, the line says how much memory it would need, and the status is 0."""
+    done = run("inspect", "--M", 10**9)
+    assert done.status == 0
+    assert "1,000,000,006,000,000,002" in done.out
+    assert "Not compared with Keras" in done.out
+    assert "needs 3.5 EiB of memory" in done.out
+    assert "available here" in done.out
+    record = json.loads(run("inspect", "--M", 10**9, "--format", "json").out)
+    assert record["keras"] is None
+    assert "3.5 EiB" in record["not_built"]
+
+
+def test_the_largest_sizes_there_are_remain_exact() -> None:
+    """Counts beyond 64 bits are integers, not floats."""
+    largest = 2**63 - 1
+    result = rnnshapes.inspect(N=largest, T=largest, D=largest, M=largest, K=largest)
+    assert result.params == largest * (2 * largest + 1) + largest * (largest + 1)
+    assert result.macs == largest**2 * largest * 2 * largest + largest**3

@@ -1,0 +1,163 @@
+"""One equation, three readings: shapes, arrays and bounded numbers say the same."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from rnnshapes.algebra.arrays import ACTIVATIONS, ArrayOps
+from rnnshapes.algebra.bounded import PRECISIONS, Bounded, BoundedOps
+from rnnshapes.algebra.dims import Dim
+from rnnshapes.algebra.shapes import ShapeMismatchError, ShapeOps, Symbol
+from rnnshapes.cells.simple_rnn import SimpleRNNCell
+from rnnshapes.layers import Dense, Layer, Recurrent
+
+SIZES = {"N": 4, "D": 3, "M": 5, "K": 2}
+N, D, M, K = (Dim.named(name) for name in SIZES)
+FLOAT32 = PRECISIONS["float32"]
+
+
+def layers() -> list[Layer]:
+    """Each layer with and without a bias, and with each activation."""
+    made: list[Layer] = []
+    for bias in (True, False):
+        for activation in ACTIVATIONS:
+            cell = SimpleRNNCell(activation, bias)
+            made.append(Recurrent(name="r", index="", features=D, units=M, cell=cell))
+            dense = {"activation": activation, "use_bias": bias}
+            made.append(Dense(name="d", index="0", features=M, units=K, **dense))
+    return made
+
+
+def arrays(layer: Layer, seed: int = 3) -> tuple[Any, dict[str, Any], SimpleNamespace]:
+    """Seeded float32 input, states and weights of a layer, as float64."""
+    rng = np.random.default_rng(seed)
+
+    def draw(*dims: Dim) -> Any:
+        shape = [dim.value(SIZES) for dim in dims]
+        return rng.standard_normal(shape).astype("float32").astype("float64")
+
+    w = {weight.key: draw(*weight.dims) for weight in layer.weights}
+    states = {key: draw(N, layer.units) for key in layer.states}
+    return draw(N, layer.features), states, SimpleNamespace(**w)
+
+
+@pytest.mark.parametrize("layer", layers(), ids=str)
+def test_shapes_are_those_of_the_arrays(layer: Layer) -> None:
+    """The symbolic shape of the output, in numbers, is the array's shape."""
+    x, states, w = arrays(layer)
+    tape: list = []
+    symbols = {v.key: Symbol(v.key, v.dims, tape) for v in layer.weights}
+    before = {key: Symbol(key, (N, layer.units), tape) for key in layer.states}
+    inputs = Symbol("x", (N, layer.features), tape)
+    symbol = layer.at_step(ShapeOps(), inputs, before, SimpleNamespace(**symbols))
+    array = layer.at_step(ArrayOps(), x, states, w)
+    assert tuple(dim.value(SIZES) for dim in symbol.shape) == array.shape
+
+
+@pytest.mark.parametrize("layer", layers(), ids=str)
+def test_bounded_numbers_are_the_arrays_with_a_bound_that_holds(layer: Layer) -> None:
+    """The values are those of float64, and float32 stays within the bound, which is small."""
+    x, states, w = arrays(layer)
+    exact = {key: Bounded.exact(value, FLOAT32) for key, value in vars(w).items()}
+    before = {key: Bounded.exact(value, FLOAT32) for key, value in states.items()}
+    bounded = layer.at_step(
+        BoundedOps(), Bounded.exact(x, FLOAT32), before, SimpleNamespace(**exact)
+    )
+    np.testing.assert_array_equal(bounded.value, layer.at_step(ArrayOps(), x, states, w))
+    single = [
+        {key: value.astype("float32") for key, value in part.items()} for part in (states, vars(w))
+    ]
+    in_float32 = layer.at_step(
+        ArrayOps(), x.astype("float32"), single[0], SimpleNamespace(**single[1])
+    )
+    assert in_float32.dtype == np.float32
+    assert np.all(np.abs(in_float32 - bounded.value) <= bounded.error)
+    assert np.max(bounded.error) < 1e-5
+
+
+FLOATS = st.floats(-1e3, 1e3, width=32)
+
+
+def matrix(rows: int, columns: int) -> st.SearchStrategy:
+    """A matrix of float32."""
+    return hnp.arrays("float32", (rows, columns), elements=FLOATS)
+
+
+@settings(deadline=None)
+@given(matrix(2, 7), matrix(7, 3), matrix(2, 3))
+def test_the_bound_holds_for_any_order_of_summation(a: Any, w: Any, b: Any) -> None:
+    """Forwards, backwards and pairwise, float32 sums of products stay within the bound."""
+    bounded = Bounded.exact(a, FLOAT32) @ Bounded.exact(w, FLOAT32) + Bounded.exact(b, FLOAT32)
+    products = a[:, :, None] * w[None]
+    for order in (slice(None), slice(None, None, -1)):
+        total = np.zeros((2, 3), "float32")
+        for term in np.moveaxis(products[:, order], 1, 0):
+            total = total + term
+        assert np.all(np.abs((total + b) - bounded.value) <= bounded.error)
+
+
+@settings(deadline=None)
+@given(matrix(3, 4), matrix(3, 4))
+def test_the_bound_of_a_product_element_by_element_holds(a: Any, b: Any) -> None:
+    """The product of float32 numbers is rounded once."""
+    bounded = Bounded.exact(a, FLOAT32) * Bounded.exact(b, FLOAT32)
+    with np.errstate(under="ignore"):
+        assert np.all(np.abs(a * b - bounded.value) <= bounded.error)
+
+
+@settings(deadline=None)
+@given(matrix(3, 4), st.sampled_from(sorted(ACTIVATIONS)), st.floats(0, 2))
+def test_an_activation_carries_the_error_of_its_argument(z: Any, name: str, off: float) -> None:
+    """For every argument within the error, the function stays within the bound."""
+    z = z.astype("float64")
+    bounded = Bounded(z, np.full_like(z, off), FLOAT32).activated(name)
+    function = ACTIVATIONS[name].function
+    for shifted in (z - off, z - off / 3, z + off / 2, z + off):
+        assert np.all(np.abs(function(shifted) - bounded.value) <= bounded.error)
+
+
+def test_an_overflow_makes_the_bound_infinite_and_it_stays_so() -> None:
+    """Past half of the largest float32 no statement is made, also behind tanh."""
+    big = Bounded.exact(np.array([[1e20, 1.0]]), FLOAT32)
+    w = Bounded.exact(np.array([[1e20, 1.0], [1e20, 1.0]]), FLOAT32)
+    z = big @ w
+    assert np.isinf(z.error).tolist() == [[True, False]]
+    assert np.isinf(z.activated("tanh").error).tolist() == [[True, False]]
+
+
+def test_float64_is_judged_with_twice_its_unit_roundoff() -> None:
+    """The reference itself rounds in float64."""
+    assert PRECISIONS["float64"].unit_roundoff == np.finfo("float64").eps
+    assert PRECISIONS["float32"].unit_roundoff == np.finfo("float32").eps / 2
+    assert PRECISIONS["float32"].tiny == np.finfo("float32").tiny
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "message"),
+    [((N, D), (M, M), r"\(N, D\) · \(M, M\)"), ((N, M), (M,), r"\(N, M\) · \(M,\)")],
+)
+def test_a_product_that_does_not_fit_is_an_error(left: Any, right: Any, message: str) -> None:
+    """A wrong equation cannot yield a shape."""
+    with pytest.raises(ShapeMismatchError, match=message):
+        Symbol("a", left, []) @ Symbol("W", right, [])
+
+
+def test_a_sum_that_does_not_fit_is_an_error() -> None:
+    """(N, M) + (K,) has no meaning, whatever the numbers are."""
+    with pytest.raises(ShapeMismatchError, match=r"\(N, M\) \+ \(K,\)"):
+        Symbol("z", (N, M), []) + Symbol("b0", (K,), [])
+
+
+@given(st.floats(-700, 700))
+def test_sigmoid_is_exact_also_where_it_is_tiny(z: float) -> None:
+    """A form that loses digits near 0 would fail correct networks with saturated gates."""
+    exact = 1 / (1 + math.exp(-z))
+    assert math.isclose(float(ACTIVATIONS["sigmoid"].function(np.array(z))), exact, rel_tol=1e-15)

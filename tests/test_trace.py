@@ -1,0 +1,202 @@
+"""``trace``: y_hat and h at each step, from NumPy and from Keras."""
+
+from __future__ import annotations
+
+import csv
+import json
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes import inputs, network, recurrence, tracing, weights
+from tests.conftest import KerasRun
+
+SIZES = ["--N", 2, "--T", 6, "--D", 4, "--M", 5, "--K", 3]
+
+
+def by_hand(w: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The notebook's own loop, one sample and one step at a time, in float64."""
+    rnn = {key: value.astype("float64") for key, value in w["simple_rnn"].items()}
+    dense = {key: value.astype("float64") for key, value in w["dense"].items()}
+    hs, ys = [], []
+    for sample in x.astype("float64"):
+        h = np.zeros(rnn["bh"].shape)
+        for x_t in sample:
+            h = np.tanh(x_t @ rnn["Wx"] + h @ rnn["Wh"] + rnn["bh"])
+            hs.append(h)
+            ys.append(h @ dense["W"] + dense["b"])
+    n, t, _ = x.shape
+    return np.reshape(hs, (n, t, -1)), np.reshape(ys, (n, t, -1))
+
+
+def test_every_step_is_that_of_the_loop_by_hand(small_run: KerasRun) -> None:
+    """h and y_hat, for all samples and steps."""
+    run = small_run
+    result = tracing.trace_network(run.network, run.weights, run.source, ("y", "h"))
+    h, y_hat = by_hand(run.weights, inputs.whole(run.source))
+    np.testing.assert_allclose(result.states[0].numpy, h, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(result.y_hat, y_hat, rtol=1e-13, atol=1e-15)
+    np.testing.assert_array_equal(result.output, result.y_hat[:, -1])
+
+
+@pytest.mark.parametrize("name", ["small_run", "stacked_run"])
+def test_keras_stands_beside_it_at_every_step(name: str, request) -> None:
+    """The two differ by rounding only, and Keras's last row is its own predict."""
+    run = request.getfixturevalue(name)
+    result = tracing.trace_network(
+        run.network, run.weights, run.source, ("y", "h"), keras=run.answers
+    )
+    assert result.y_hat_keras.shape == result.y_hat.shape
+    assert 0 < result.difference.max_abs < 1e-5
+    for kept in result.states:
+        np.testing.assert_allclose(kept.numpy, kept.keras, atol=1e-5)
+    np.testing.assert_array_equal(run.answers.output, result.y_hat_keras[:, -1])
+    place = result.difference.place
+    at = (place.sample, place.t, place.unit)
+    assert abs(result.y_hat[at] - result.y_hat_keras[at]) == result.difference.max_abs
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("hidden", [5, [5, 4]])
+def test_blocks_of_any_size_give_the_same(size: int, hidden: Any) -> None:
+    """The state is carried from block to block, in every layer."""
+    net = network.from_sizes(N=2, T=7, D=3, M=hidden, K=2)
+    w = weights.draw(net, 1)
+    source = inputs.drawn(net, 1)
+    once = next(recurrence.run(net, w, source.blocks(7)))
+    blocks = list(recurrence.run(net, w, source.blocks(size)))
+    np.testing.assert_allclose(np.concatenate([b.output for b in blocks]), once.output, rtol=1e-14)
+    assert [b.start for b in blocks] == list(range(0, 7, size))
+
+
+def test_a_drawn_input_is_the_same_however_it_is_cut() -> None:
+    """Also for odd blocks of float32, of which the generator makes two at once."""
+    net = network.from_sizes(N=3, T=11, D=5)
+    source = inputs.drawn(net, 4)
+    parts = np.concatenate(list(source.blocks(3)), axis=1)
+    np.testing.assert_array_equal(parts, inputs.whole(source))
+    assert parts.shape == (3, 11, 5)
+
+
+def test_the_seed_decides_weights_and_input() -> None:
+    """The same seed gives the same numbers, another seed others; biases are not zero."""
+    first, again, other = (rnnshapes.trace(keras=False, seed=s) for s in (3, 3, 4))
+    np.testing.assert_array_equal(first.y_hat, again.y_hat)
+    assert not np.any(first.y_hat == other.y_hat)
+    drawn = weights.draw(network.from_sizes(), 3)
+    assert np.all(drawn["simple_rnn"]["bh"] != 0)
+    assert np.all(drawn["dense"]["b"] != 0)
+
+
+def test_with_and_without_keras_numpy_says_the_same(run) -> None:
+    """``--no-keras`` draws the weights that the Keras model is given."""
+    with_keras = json.loads(run("trace", *SIZES, "--format", "json").out)
+    without = json.loads(run("trace", *SIZES, "--format", "json", "--no-keras").out)
+    assert with_keras["y_hat"]["numpy"] == without["y_hat"]["numpy"]
+    assert without["y_hat"]["keras"] is None
+    assert without["difference"] is None
+
+
+def test_json_holds_every_sample_step_and_unit(run) -> None:
+    """[N][T][K] from both sides, what the model returns, and the largest difference."""
+    done = run("trace", *SIZES, "--show", "y,h", "--format", "json", "--sample", 1)
+    record = json.loads(done.out)
+    assert done.status == 0
+    assert record["schema"] == "rnnshapes.trace/1"
+    ours, theirs = (np.array(record["y_hat"][side]) for side in ("numpy", "keras"))
+    assert ours.shape == theirs.shape == (2, 6, 3)
+    assert np.array(record["layers"][0]["h"]).shape == (2, 6, 5)
+    np.testing.assert_array_equal(np.array(record["output"]["keras"]), theirs[:, -1])
+    np.testing.assert_array_equal(np.array(record["output"]["numpy"]), ours[:, -1])
+    apart = record["difference"]
+    assert apart["max_abs"] == np.abs(ours - theirs).max()
+    at = (apart["sample"], apart["t"], apart["unit"])
+    assert np.abs(ours - theirs)[at] == apart["max_abs"]
+
+
+def test_csv_and_npz_hold_what_json_holds(run, in_folder) -> None:
+    """One row for each sample and step in full precision; arrays by name."""
+    record = json.loads(run("trace", *SIZES, "--show", "y,h", "--format", "json").out)
+    rows = list(
+        csv.DictReader(StringIO(run("trace", *SIZES, "--show", "h", "--format", "csv").out))
+    )
+    assert len(rows) == 2 * 6
+    ours = np.array(record["y_hat"]["numpy"])
+    for row in rows:
+        at = int(row["sample"]), int(row["t"])
+        assert [float(row[f"y_hat[{k}]"]) for k in range(3)] == ours[at].tolist()
+    assert run("trace", *SIZES, "--show", "y,h", "-o", "out.npz").status == 0
+    with np.load(in_folder / "out.npz", allow_pickle=False) as arrays:
+        assert sorted(arrays.files) == [
+            "simple_rnn.h",
+            "simple_rnn.h_keras",
+            "y_hat",
+            "y_hat_keras",
+        ]
+        np.testing.assert_array_equal(arrays["y_hat"], ours)
+        np.testing.assert_array_equal(arrays["simple_rnn.h"], record["layers"][0]["h"])
+
+
+def test_the_table_shows_one_sample_and_says_what_the_last_row_is(run) -> None:
+    """A row for each step: NumPy, Keras, the difference; the last is the model's predict."""
+    record = json.loads(run("trace", *SIZES, "--format", "json").out)
+    out = run("trace", *SIZES, "--sample", 1, "--show", "y,h").out
+    rows = [line.split() for line in out.splitlines() if line[:1].isdigit()]
+    assert [int(row[0]) for row in rows] == [0, 1, 2, 3, 4, 5]
+    for t, row in enumerate(rows):
+        pairs = np.array([float(cell) for cell in row[1:7]]).reshape(3, 2)
+        np.testing.assert_allclose(pairs[:, 0], record["y_hat"]["numpy"][1][t], atol=1e-8)
+        np.testing.assert_allclose(pairs[:, 1], record["y_hat"]["keras"][1][t], atol=1e-8)
+        assert len(row) == 1 + 6 + 1 + 5
+    assert "sample 1 of 2" in out
+    assert "Row t = 5 is what the model's own predict answers" in out
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"), [("2:4", [2, 3]), (":2", [0, 1]), ("-2:", [4, 5]), ("0:6", list(range(6)))]
+)
+def test_steps_are_counted_as_in_python(steps: str, shown: list[int], run) -> None:
+    """a:b with either side left out, or from the end."""
+    out = run("trace", *SIZES, "--no-keras", "--steps", steps).out
+    assert [int(line.split()[0]) for line in out.splitlines() if line[:1].isdigit()] == shown
+
+
+def test_what_goes_into_a_file_or_a_pipe_is_never_cut(run, in_folder) -> None:
+    """500 steps are 500 rows."""
+    sizes = ("--T", 500, "--K", 30, "--no-keras")
+    piped = run("trace", *sizes).out
+    assert sum(line.strip()[:1].isdigit() for line in piped.splitlines()) == 500
+    run("trace", *sizes, "-o", "t.md")
+    rows = [row for row in (in_folder / "t.md").read_text("utf-8").splitlines() if "| " in row]
+    assert len(rows) == 500 + 2
+    assert rows[-1].count("|") == 1 + 1 + 30
+
+
+def test_numbers_that_are_not_finite_are_computed_and_reported(run, in_folder) -> None:
+    """NaN in x is allowed: the trace shows it, says where it is, and JSON has null."""
+    x = np.random.default_rng(0).standard_normal((2, 5, 3))
+    x[1, 2, 0] = np.nan
+    np.save("x.npy", x)
+    done = run("trace", "--input", "x.npy", "--sample", 1, "--no-keras")
+    assert done.status == 0
+    assert "NaN or infinite numbers: 1, the first at sample 1, t 2, feature 0" in done.out
+    record = json.loads(run("trace", "--input", "x.npy", "--format", "json").out)
+    assert record["y_hat"]["numpy"][1][2] == [None, None]
+    assert record["y_hat"]["keras"][1][1] != [None, None]
+    assert record["difference"] == {"max_abs": None, "sample": 1, "t": 2, "unit": 0}
+    assert record["not_finite"] == {"count": 1, "first": {"sample": 1, "t": 2, "unit": 0}}
+
+
+def test_a_model_that_returns_sequences_answers_at_each_step() -> None:
+    """Its own output is every row."""
+    import keras
+
+    layers = [keras.Input((6, 3)), keras.layers.SimpleRNN(5, return_sequences=True)]
+    model = keras.Sequential([*layers, keras.layers.Dense(2)])
+    result = rnnshapes.trace(model, N=2)
+    assert result.output.shape == (2, 6, 2)
+    np.testing.assert_array_equal(result.keras.output, result.y_hat_keras)
+    assert "Every row is what the model's own predict answers" in repr(result)

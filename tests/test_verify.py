@@ -1,0 +1,361 @@
+"""``verify``: correct networks pass, wrong ones never do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes import inputs, reference, verification
+from rnnshapes.cells.simple_rnn import SimpleRNNCell
+from rnnshapes.layers import Recurrent
+from rnnshapes.network import Network
+from tests.conftest import KerasRun, keras_run
+
+
+def judge(run: KerasRun) -> list[verification.Check]:
+    """The numeric checks of a run."""
+    x = inputs.whole(run.source)
+    return list(verification.values(run.network, run.weights, x, run.answers))
+
+
+def failed(checks: list[verification.Check]) -> list[str]:
+    """The names of the checks that fail."""
+    return [check.name for check in checks if not check.passed]
+
+
+# --- Equations that are wrong -------------------------------------------------------------------
+
+
+class Transposed(SimpleRNNCell):
+    """Wh the other way round: it is square, so no shape tells."""
+
+    def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        turned = replace(w.Wh, value=w.Wh.value.T)
+        return {"h": ops.activate(self.activation, xz + state["h"] @ turned)}
+
+
+class BiasLost(SimpleRNNCell):
+    """x_t Wx without bh."""
+
+    def project(self, ops: Any, x: Any, w: Any) -> Any:
+        return x @ w.Wx
+
+
+class BiasTwice(SimpleRNNCell):
+    """Two biases, as a port from PyTorch may have it."""
+
+    def project(self, ops: Any, x: Any, w: Any) -> Any:
+        return x @ w.Wx + w.bh + w.bh
+
+
+class NoRecurrence(SimpleRNNCell):
+    """h_{t-1} forgotten."""
+
+    def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        return {"h": ops.activate(self.activation, xz)}
+
+
+class NoActivation(SimpleRNNCell):
+    """tanh forgotten."""
+
+    def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        return {"h": xz + state["h"] @ w.Wh}
+
+
+class OtherActivation(SimpleRNNCell):
+    """sigmoid for tanh."""
+
+    def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        return {"h": ops.activate("sigmoid", xz + state["h"] @ w.Wh)}
+
+
+def with_cell(run: KerasRun, cell: SimpleRNNCell) -> KerasRun:
+    """The same run, said to be of another cell."""
+    layers = tuple(
+        replace(la, cell=cell) if isinstance(la, Recurrent) else la for la in run.network.layers
+    )
+    return replace(run, network=replace(run.network, layers=layers))
+
+
+@pytest.mark.parametrize(
+    "cell", [Transposed, BiasLost, BiasTwice, NoRecurrence, NoActivation, OtherActivation]
+)
+@pytest.mark.parametrize("name", ["small_run", "stacked_run"])
+def test_a_wrong_equation_is_caught(cell: type, name: str, request) -> None:
+    """Every layer whose equation is wrong fails, and so does the model's own output."""
+    run = with_cell(request.getfixturevalue(name), cell())
+    checks = judge(run)
+    recurrent = [f"{layer.name}: h at every step" for layer in run.network.recurrent]
+    assert set(failed(checks)) == {*recurrent, "predict: own output"}
+    assert all(check.ratio > 1e3 for check in checks if not check.passed)
+
+
+# --- Weights that are wrong ---------------------------------------------------------------------
+
+
+def changed(run: KerasRun, layer: str, key: str, change: Callable[[Any], Any]) -> KerasRun:
+    """The same run with one array of weights changed."""
+    values = {**run.weights[layer], key: change(run.weights[layer][key])}
+    return replace(run, weights={**run.weights, layer: values})
+
+
+@pytest.mark.parametrize(
+    ("layer", "key", "change", "check"),
+    [
+        ("simple_rnn", "Wh", np.transpose, "simple_rnn: h at every step"),
+        ("simple_rnn", "Wx", lambda w: w[::-1], "simple_rnn: h at every step"),
+        ("simple_rnn", "Wx", lambda w: w[:, ::-1], "simple_rnn: h at every step"),
+        ("simple_rnn", "bh", np.zeros_like, "simple_rnn: h at every step"),
+        ("simple_rnn", "bh", np.flip, "simple_rnn: h at every step"),
+        ("simple_rnn", "Wh", lambda w: w * np.float32(1 + 1e-4), "simple_rnn: h at every step"),
+        ("dense", "W", lambda w: w[:, ::-1], "dense: y_hat at every step"),
+        ("dense", "W", lambda w: w * np.float32(1 + 1e-4), "dense: y_hat at every step"),
+        ("dense", "b", np.zeros_like, "dense: y_hat at every step"),
+    ],
+)
+def test_a_wrong_weight_is_caught(layer, key, change, check, small_run: KerasRun) -> None:
+    """In the layer that it belongs to, and in the output."""
+    assert failed(judge(changed(small_run, layer, key, change))) == [check, "predict: own output"]
+
+
+# --- States and outputs that are wrong ----------------------------------------------------------
+
+
+def answered(run: KerasRun, **parts: Any) -> KerasRun:
+    """The same run with other answers of Keras."""
+    return replace(run, answers=replace(run.answers, **parts))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: np.roll(h, 1, axis=1),  # shifted by one step
+        lambda h: h[:, ::-1],  # reversed in time
+        lambda h: np.roll(h, 1, axis=0),  # another sample's
+        lambda h: h[:, :, ::-1],  # units in another order
+        lambda h: np.float32(1.0001) * h,
+    ],
+)
+def test_wrong_states_are_caught(change: Callable[[Any], Any], small_run: KerasRun) -> None:
+    """The state at t has to follow from the state at t-1 and x_t, for each sample."""
+    steps = {**small_run.answers.steps}
+    steps["simple_rnn"] = change(steps["simple_rnn"])
+    assert "simple_rnn: h at every step" in failed(judge(answered(small_run, steps=steps)))
+
+
+def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
+    """A run continued from another sequence fails at its first step, and only there."""
+    run = keras_run(N=2, T=6, D=3, M=5, K=2)
+    cut = run.answers.steps["simple_rnn"][:, 2:]
+    steps = {"simple_rnn": cut, "dense": run.answers.steps["dense"][:, 2:]}
+    x = inputs.whole(run.source)[:, 2:]
+    answers = replace(run.answers, steps=steps)
+    check = next(iter(verification.values(run.network, run.weights, x, answers)))
+    assert not check.passed
+    assert check.place.t == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.answers.steps["dense"][:, 0],  # the first step for the last
+        lambda run: run.answers.steps["dense"][:, -2],
+        lambda run: run.answers.output[::-1],
+        lambda run: run.answers.output + np.float32(1e-5),
+    ],
+)
+def test_a_wrong_output_is_caught(change: Callable[[KerasRun], Any], small_run: KerasRun) -> None:
+    """The model's own answer has to be the last state, sent through the head."""
+    run = answered(small_run, output=change(small_run))
+    assert failed(judge(run)) == ["predict: own output"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
+def test_nan_and_infinity_never_pass(value: float, layer: str, small_run: KerasRun) -> None:
+    """One such number in Keras's answers, where ours is finite, fails."""
+    steps = {name: np.array(values) for name, values in small_run.answers.steps.items()}
+    steps[layer][1, 4, 1] = value
+    checks = judge(answered(small_run, steps=steps))
+    name = next(check.name for check in checks if check.name.startswith(layer))
+    assert name in failed(checks)
+
+
+def test_nan_in_the_input_never_passes(run, in_folder) -> None:
+    """Both sides are NaN, which is not equality."""
+    x = np.random.default_rng(1).standard_normal((2, 5, 3))
+    x[0, 2, 1] = np.nan
+    np.save("x.npy", x)
+    done = run("verify", "--input", "x.npy")
+    assert done.status == 1
+    assert "NaN or infinite numbers: 1" in done.out
+    assert "FAILED" in done.out
+
+
+# --- Correct networks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"N": 1, "T": 1, "D": 1, "M": 1, "K": 1},
+        {"N": 33, "T": 3, "D": 2, "M": 4, "K": 3},  # more than one batch of predict
+        {"N": 2, "T": 400, "D": 8, "M": 64, "K": 3},
+        {"N": 3, "T": 12, "D": 5, "M": [6, 4, 7], "K": 2},
+    ],
+    ids=str,
+)
+def test_correct_networks_pass(sizes: dict[str, Any]) -> None:
+    """Every number of every step is compared, and the worst ratio is at most 1."""
+    result = rnnshapes.verify(**sizes, seed=2)
+    assert result.passed
+    n, t = result.network.sizes["N"], result.network.sizes["T"]
+    numeric = [check for check in result.checks if check.ratio is not None]
+    for check, layer in zip(numeric, result.network.layers, strict=False):
+        assert check.compared == n * t * result.network.count(layer.units)
+        assert 0 < check.ratio <= 1
+    assert len(numeric) == len(result.network.layers) + 1
+
+
+def live(
+    activation: str, dtype: str = "float32", scale: float = 1.0, steps: int = 60
+) -> tuple[Any, Any]:
+    """A model with random weights of a given scale, and an input for it."""
+    import keras
+
+    layer = keras.layers.SimpleRNN(7, activation=activation, dtype=dtype)
+    model = keras.Sequential(
+        [keras.Input((steps, 3), dtype=dtype), layer, keras.layers.Dense(2, dtype=dtype)]
+    )
+    rng = np.random.default_rng(8)
+    model.set_weights([scale * rng.standard_normal(w.shape) for w in model.get_weights()])
+    return model, rng.standard_normal((3, steps, 3))
+
+
+@pytest.mark.parametrize(
+    ("activation", "dtype", "scale"),
+    [
+        ("tanh", "float32", 4.0),
+        ("tanh", "float32", 100.0),  # saturated
+        ("tanh", "float32", 0.0),
+        ("tanh", "float32", 1e-20),
+        ("tanh", "float64", 4.0),
+        ("sigmoid", "float32", 30.0),
+        ("relu", "float32", 0.4),
+        ("linear", "float64", 0.2),
+    ],
+)
+def test_hard_but_correct_networks_pass(activation: str, dtype: str, scale: float) -> None:
+    """Chaos, saturation, zeros, tiny numbers and both precisions are no reason to fail."""
+    model, x = live(activation, dtype, scale)
+    result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+
+
+def test_a_chaotic_network_passes_although_the_trajectories_part() -> None:
+    """No fixed tolerance would do: NumPy and Keras end up far from each other, both correct."""
+    import keras
+
+    layers = [keras.Input((1000, 3)), keras.layers.SimpleRNN(50), keras.layers.Dense(2)]
+    model = keras.Sequential(layers)
+    rng = np.random.default_rng(8)
+    wx, wh, bh, *dense = (rng.standard_normal(w.shape) for w in model.get_weights())
+    wh *= 4 / np.abs(np.linalg.eigvals(wh)).max()
+    model.set_weights([0.1 * wx, wh, bh, *dense])
+    result = rnnshapes.verify(model, N=2)
+    assert result.passed
+    assert result.difference.max_abs > 1
+
+
+def test_an_overflow_ends_the_comparison_and_is_reported() -> None:
+    """relu that grows without bound is verified as far as float32 reaches."""
+    model, x = live("relu", scale=10.0)
+    result = rnnshapes.verify(model, x=x)
+    check = next(check for check in result.checks if check.name.endswith("h at every step"))
+    assert result.passed
+    assert "overflow at t = " in check.detail
+    assert 0 < check.compared < 3 * 60 * 7
+    assert not any(check.name.startswith("predict") for check in result.checks)
+    assert "overflow at t = " in repr(result)
+
+
+def test_no_comparison_at_all_is_a_failure(small_run: KerasRun) -> None:
+    """An overflow at t = 0 leaves nothing to compare, which does not pass."""
+    x = np.full((4, 9, 3), 3e38, "float32")
+    check = next(
+        iter(verification.values(small_run.network, small_run.weights, x, small_run.answers))
+    )
+    assert check.compared == 0
+    assert not check.passed
+    assert check.ratio is None
+
+
+def test_no_checks_at_all_is_a_failure(small_run: KerasRun) -> None:
+    """An empty list of checks proves nothing."""
+    result = rnnshapes.verify()
+    assert result.passed
+    assert not replace(result, checks=()).passed
+    assert small_run.network.sizes["N"] == 4
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def test_the_command_passes_with_status_0_and_shows_each_check(run) -> None:
+    """A row for each weight, count and comparison, with what was expected and found."""
+    done = run("verify", "--N", 2, "--T", 5)
+    assert done.status == 0
+    rows = [line for line in done.out.splitlines() if line.startswith("ok ")]
+    assert len(rows) == 5 + 3 + 3
+    assert any("simple_rnn/kernel" in row and "(D, M) = (3, 5)" in row for row in rows)
+    assert any("count_params()" in row and "M(D+M+1) + K(M+1) = 57" in row for row in rows)
+    assert any("y_hat at every step" in row and "ratio <= 1" in row for row in rows)
+    assert "Verified: all 11 checks passed" in done.out
+
+
+def test_the_command_fails_with_status_1_and_says_where(run, monkeypatch) -> None:
+    """The row is marked, the place is named, in the table and in JSON."""
+    real = reference.run
+
+    def wrong(model: Any, network: Network, x: Any) -> reference.Answers:
+        answers = real(model, network, x)
+        return replace(answers, output=answers.output + np.float32(1))
+
+    monkeypatch.setattr(reference, "run", wrong)
+    done = run("verify")
+    assert done.status == 1
+    assert "FAIL  predict: own output" in done.out
+    assert "FAILED: 1 of 11 checks" in done.out
+    assert "worst at sample 0, t 9" in done.out
+    done = run("verify", "--format", "json")
+    record = json.loads(done.out)
+    assert done.status == 1
+    assert record["passed"] is False
+    assert [c["name"] for c in record["checks"] if not c["passed"]] == ["predict: own output"]
+
+
+def test_json_has_the_keys_that_others_rely_on(run) -> None:
+    """schema, passed, checks with name, passed, compared, ratio, detail; diagnosis."""
+    record = json.loads(run("verify", "--format", "json").out)
+    assert record["schema"] == "rnnshapes.verify/1"
+    assert record["passed"] is True
+    assert record["diagnosis"] == []
+    for check in record["checks"]:
+        assert {"name", "passed", "compared", "ratio", "detail"} <= set(check)
+        assert check["compared"] > 0
+
+
+def test_a_wrong_shape_or_count_fails_the_command(run, monkeypatch) -> None:
+    """What inspect tells as a difference is a failed check here."""
+    real = reference.built
+    monkeypatch.setattr(reference, "built", lambda *args: replace(real(*args), total=58))
+    done = run("verify")
+    assert done.status == 1
+    assert "FAIL  count_params()" in done.out
