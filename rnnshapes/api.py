@@ -139,7 +139,7 @@ def prepare(
     if x is not None:
         data = inputs.read(Path(x)) if isinstance(x, str | Path) else inputs.given(x, "x")
         inputs.check_stated(data, {"N": N, "T": T, "D": D})
-        N, T, D = data.array.shape
+        N, T, D = data.array.shape if model is None else (None, None, None)
     network = from_sizes(N, T, D, M, K) if model is None else _read(model, N, T, D, M, K)
     if data is None:
         return network, inputs.drawn(network, seed)

@@ -42,7 +42,7 @@ def _integer(text: str | int) -> object:
     try:
         return int(text)
     except ValueError:
-        return text if len(str(text)) <= 40 else f"{str(text)[:40]}…"
+        return text
 
 
 def _size_option(name: str, more: str = "") -> object:

@@ -112,11 +112,11 @@ def check_size(name: str, value: object) -> int:
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise InputError(f"{wanted}, got {value!r}") from None
+        raise InputError(f"{wanted}, got {_shown(value)}") from None
     if isinstance(value, bool) or number < 1:
-        raise InputError(f"{wanted}, got {value!r}")
+        raise InputError(f"{wanted}, got {_shown(value)}")
     if number > LARGEST_SIZE:
-        raise InputError(f"{wanted} and at most 2**63 - 1, got a number of {_digits(number)}")
+        raise InputError(f"{wanted} and at most 2**63 - 1, got {_shown(number)}")
     return number
 
 
@@ -177,6 +177,10 @@ def keras_name(base: str, position: int) -> str:
     return base if position == 0 else f"{base}_{position}"
 
 
-def _digits(number: int) -> str:
-    # Python refuses to write integers of more than 4300 digits.
-    return f"about {int(number.bit_length() * 0.30103) + 1} digits"
+def _shown(value: object) -> str:
+    """What was given, at a length that fits into a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of more than 4300 digits"
+    return text if len(text) <= 60 else f"{text[:30]}… ({len(text)} characters)"

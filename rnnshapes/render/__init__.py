@@ -13,7 +13,7 @@ from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
 
 #: Which module draws which kind of result; each is imported when it is needed.
-_MODULES = {"inspect": "inspection", "trace": "trace", "verify": "verification"}
+_MODULES = {"inspect": "inspection", "trace": "tracing", "verify": "verification"}
 
 
 def document(result: Displayed, view: View | None = None) -> Document:
@@ -51,9 +51,9 @@ def text(result: Displayed) -> str:
 
 def html(result: Displayed) -> str:
     """The document as HTML."""
-    from rnnshapes.render import html as markup
+    from rnnshapes.render import notebook
 
-    return "".join(markup.chunks(document(result, View(most_rows=30))))
+    return "".join(notebook.chunks(document(result, View(most_rows=30))))
 
 
 def _module(result: Displayed) -> ModuleType:

@@ -37,10 +37,16 @@ def _json(value: Any, indent: str) -> Iterator[str]:
     elif isinstance(value, dict):
         pairs = ((json.dumps(key) + ": ", part) for key, part in value.items())
         yield from _items("{}", pairs, indent)
-    elif isinstance(value, list | tuple) and any(isinstance(part, dict) for part in value):
+    elif isinstance(value, list | tuple) and not _fits_a_line(value):
         yield from _items("[]", (("", part) for part in value), indent)
     else:
         yield json.dumps(_finite(value))
+
+
+def _fits_a_line(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_fits_a_line, value))
+    return not isinstance(value, dict) and not hasattr(value, "tolist")
 
 
 def _items(brackets: str, items: Iterable[tuple[str, Any]], indent: str) -> Iterator[str]:

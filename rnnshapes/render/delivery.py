@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO, TextIO
 
 from rnnshapes import render
 from rnnshapes.display import Displayed
 from rnnshapes.errors import InputError
+from rnnshapes.render.document import for_encoding
 from rnnshapes.render.view import View
 
 #: What a file's ending stands for where ``--format`` is not given.
@@ -65,7 +66,7 @@ def write_file(result: Displayed, form: str, view: View, path: Path) -> None:
         raise InputError(f"{path}: cannot be written: {reason}") from None
 
 
-def write_text(result: Displayed, form: str, view: View, stream: IO[str]) -> None:
+def write_text(result: Displayed, form: str, view: View, stream: TextIO) -> None:
     """Write the result in a textual format."""
     if form == "table":
         from rnnshapes.render import terminal
@@ -74,7 +75,7 @@ def write_text(result: Displayed, form: str, view: View, stream: IO[str]) -> Non
         terminal.draw(render.document(result, view), screen)
         return
     for chunk in _chunks(result, form, view):
-        stream.write(chunk)
+        stream.write(for_encoding(chunk, stream.encoding))
 
 
 def _chunks(result: Displayed, form: str, view: View) -> Iterable[str]:

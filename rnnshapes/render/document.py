@@ -51,6 +51,18 @@ class Line:
 #: A result as it is shown, from top to bottom.
 Document = tuple[Table | Line, ...]
 
+#: What a character becomes where only ASCII can be shown.
+_ASCII = {"·": "*", "→": "->", "…": "...", "×": "x"}
+
+
+def for_encoding(text: str, encoding: str | None) -> str:
+    """``text`` as it is, or in ASCII for a stream whose encoding may not have its characters."""
+    if (encoding or "").lower().startswith("utf"):
+        return text
+    for glyph, plain in _ASCII.items():
+        text = text.replace(glyph, plain)
+    return text.encode("ascii", "backslashreplace").decode("ascii")
+
 
 def printable(text: str) -> str:
     """``text`` without control characters: a name from a file cannot steer a terminal."""

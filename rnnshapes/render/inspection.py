@@ -10,7 +10,7 @@ from rnnshapes.algebra.dims import shape_text
 from rnnshapes.inspection import Inspection, KerasCheck, LayerReport, Step, WeightReport
 from rnnshapes.memory import amount
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.numbers import step_text, whole
+from rnnshapes.render.figures import step_text, whole
 from rnnshapes.render.shared import difference_text, engine_text, network_text, sizes_record
 from rnnshapes.render.view import View
 

@@ -8,7 +8,7 @@ from rnnshapes.comparison import Fact
 from rnnshapes.layers import Recurrent
 from rnnshapes.network import Network
 from rnnshapes.reference import Engine
-from rnnshapes.render.numbers import number_text, whole
+from rnnshapes.render.figures import number_text, whole
 
 if TYPE_CHECKING:
     from rnnshapes.tracing import NotFinite, Place

@@ -10,7 +10,15 @@ from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 
-from rnnshapes.render.document import Column, Document, Line, Meaning, Table, printable
+from rnnshapes.render.document import (
+    Column,
+    Document,
+    Line,
+    Meaning,
+    Table,
+    for_encoding,
+    printable,
+)
 
 #: Wide enough for any line: what goes to a file is not cut and not wrapped.
 UNLIMITED = 10**6
@@ -22,7 +30,6 @@ _STYLES: dict[Meaning, str] = {
     "good": "green",
     "bad": "bold red",
 }
-_ASCII = {"·": "*", "→": "->", "…": "...", "×": "x"}
 _GAP = 2  # characters between two columns
 #: A rule below the headings, and an empty line between groups.
 _BOX = box.SIMPLE_HEAD
@@ -134,9 +141,4 @@ def _ascii_only(screen: Console) -> bool:
 
 
 def _text(text: str, screen: Console) -> str:
-    text = printable(text)
-    if _ascii_only(screen):
-        for glyph, plain in _ASCII.items():
-            text = text.replace(glyph, plain)
-        text = text.encode("ascii", "backslashreplace").decode("ascii")
-    return text
+    return for_encoding(printable(text), screen.encoding)

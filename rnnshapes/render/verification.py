@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.numbers import small, whole
+from rnnshapes.render.figures import small, whole
 from rnnshapes.render.shared import (
     engine_text,
     network_text,

@@ -10,7 +10,7 @@ import numpy as np
 from rnnshapes.algebra.arrays import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.numbers import fixed, small, whole
+from rnnshapes.render.figures import fixed, small, whole
 from rnnshapes.render.shared import (
     engine_text,
     network_text,

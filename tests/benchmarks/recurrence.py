@@ -1,0 +1,83 @@
+"""The NumPy recurrence in float32 against ``model.predict`` and ``torch.nn.RNN``, on the CPU.
+
+All three compute every hidden state; ours and Keras's also the head. Run:
+``python tests/benchmarks/recurrence.py``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from rnnshapes import inputs, recurrence, reference, weights
+from rnnshapes.network import from_sizes
+
+SIZES = [
+    (1, 10, 3, 5, 2),
+    (32, 100, 64, 128, 10),
+    (256, 200, 128, 512, 10),
+    (1, 10000, 16, 64, 2),
+    (4096, 50, 32, 64, 2),
+]
+ROUNDS = 9
+
+
+def measure(functions: list[Callable[[], object]]) -> list[float]:
+    """The median time of each, run in turns after a first run that is not counted."""
+    times: list[list[float]] = [[] for _ in functions]
+    for turn in range(ROUNDS + 1):
+        for function, kept in zip(functions, times, strict=True):
+            time.sleep(0.1)  # the threads of the one before it come to rest
+            start = time.perf_counter()
+            function()
+            if turn:
+                kept.append(time.perf_counter() - start)
+    return [statistics.median(kept) for kept in times]
+
+
+def functions(sizes: tuple[int, ...]) -> list[Callable[[], object]]:
+    """The same work in NumPy, Keras and PyTorch."""
+    net = from_sizes(*sizes)
+    n, t, d, m, _ = sizes
+    w = weights.draw(net, 0)
+    x = inputs.whole(inputs.drawn(net, 0))
+    model = reference.build(net, w)
+    rnn = torch.nn.RNN(d, m, batch_first=True)
+    tensor = torch.from_numpy(x)
+    steps = recurrence.block_steps(net, "float32")
+
+    def in_numpy() -> None:
+        blocks = (x[:, start : start + steps] for start in range(0, t, steps))
+        for _ in recurrence.run(net, w, blocks, "float32"):
+            pass
+
+    def in_keras() -> None:
+        model.predict(x, batch_size=n, verbose=0)
+
+    def in_torch() -> None:
+        with torch.inference_mode():
+            rnn(tensor)
+
+    return [in_numpy, in_keras, in_torch]
+
+
+def main() -> int:
+    """Print the three times and the two ratios; status 1 if NumPy is not the fastest."""
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; NumPy {np.__version__}")
+    print(f"{'(N, T, D, M, K)':<28}{'NumPy':>10}{'Keras':>10}{'torch':>10}   Keras/ours torch/ours")
+    fastest = True
+    for sizes in SIZES:
+        ours, keras, other = measure(functions(sizes))
+        fastest &= ours < keras and ours < other
+        times = "".join(f"{1e3 * seconds:>8.2f}ms" for seconds in (ours, keras, other))
+        print(f"{sizes!s:<28}{times}   {keras / ours:10.2f} {other / ours:10.2f}")
+    return int(not fastest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""The command as the system sees it: start-up, streams, signals, and what is loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rnnshapes import __version__
+from tests.conftest import Result, process
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+HEAVY = ("keras", "tensorflow", "torch", "jax", "numpy", "h5py", "pydantic")
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy modules that a fresh Python holds after ``code``."""
+    report = f"import sys; print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], check=True, capture_output=True, text=True
+    )
+    return set(eval(done.stderr.splitlines()[-1]))  # noqa: S307 - our own list
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import rnnshapes", set()),
+        ("import rnnshapes; print(rnnshapes.inspect(M=10**9))", set()),
+        ("from rnnshapes import cli; cli.main(['inspect', '--no-keras'])", set()),
+        ("from rnnshapes import cli; cli.main(['inspect', '--no-keras', '--format=json'])", set()),
+        ("from rnnshapes import cli; cli.main(['--help'])", set()),
+        ("from rnnshapes import cli; cli.main(['trace', '--T', '0'])", set()),
+        ("from rnnshapes import cli; cli.main(['trace', '--no-keras'])", {"numpy"}),
+    ],
+)
+def test_only_what_is_needed_is_loaded(code: str, allowed: set[str]) -> None:
+    """Tables stand without NumPy, the NumPy side without Keras."""
+    assert loaded_by(code) == allowed
+
+
+@pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
+def test_nothing_but_the_result_is_written(command: str) -> None:
+    """TensorFlow's messages reach neither standard output nor standard error."""
+    done = process(command, "--format", "json")
+    assert done.status == 0
+    assert done.out.startswith("{")
+    assert done.err == ""
+
+
+def broken_tensorflow(folder: Path, statement: str) -> dict[str, str]:
+    """An environment in which TensorFlow writes to descriptor 2, and then fails."""
+    package = folder / "tensorflow"
+    package.mkdir()
+    code = f"import os\nos.write(2, b'libfoo.so.1 is missing\\n')\n{statement}\n"
+    (package / "__init__.py").write_text(code, encoding="utf-8")
+    return {"PYTHONPATH": str(folder), "KERAS_BACKEND": "tensorflow"}
+
+
+def test_messages_reach_the_user_if_the_import_fails(tmp_path: Path) -> None:
+    """What TensorFlow wrote, then one line with what to do; exit status 3."""
+    env = broken_tensorflow(tmp_path, "raise ImportError('DLL load failed')")
+    for command in ("trace", "verify"):
+        done = process(command, env=env)
+        assert done.status == 3
+        assert done.out == ""
+        first, last = done.err.splitlines()
+        assert first == "libfoo.so.1 is missing"
+        assert "Keras cannot be imported (ImportError: DLL load failed)" in last
+        assert "pip install" in last
+
+
+def test_inspect_answers_also_where_keras_cannot_be_imported(tmp_path: Path) -> None:
+    """The table, and a line that says why Keras was not asked; exit status 0."""
+    done = process("inspect", env=broken_tensorflow(tmp_path, "raise ImportError('broken')"))
+    assert done.status == 0
+    assert "total" in done.out
+    assert "Not compared with Keras: Keras cannot be imported" in done.out
+
+
+def test_an_unknown_backend_is_one_line() -> None:
+    """KERAS_BACKEND is respected, so a wrong one is told."""
+    done = process("verify", env={"KERAS_BACKEND": "abacus"})
+    assert done.status == 3
+    assert "abacus" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("how", [["-m", "rnnshapes"], ["-c", "from rnnshapes.__main__ import *"]])
+def test_the_module_runs_and_imports(how: list[str]) -> None:
+    """``python -m rnnshapes`` is the command; importing it does nothing."""
+    done = subprocess.run(
+        [sys.executable, *how, *(["--version"] if how[0] == "-m" else [])],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == (f"rnnshapes {__version__}\n" if how[0] == "-m" else "")
+
+
+@POSIX
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_closed_pipe_ends_it_silently(form: str) -> None:
+    """As in ``rnnshapes ... | head -1``."""
+    read, write = os.pipe()
+    os.close(read)
+    done = process("inspect", "--no-keras", "--format", form, stdout=write)
+    os.close(write)
+    assert done == Result(0, "", "")
+
+
+@POSIX
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("args", [["inspect"], ["trace", "--format", "csv"]])
+def test_a_full_device_is_one_line(args: list[str]) -> None:
+    """On standard output, and as a file; exit status 2."""
+    with Path("/dev/full").open("w") as full:
+        done = process(*args, "--no-keras", stdout=full)
+    assert done.status == 2
+    assert done.err == "rnnshapes: error: standard output cannot be written: " + (
+        "No space left on device\n"
+    )
+    done = process(*args, "--no-keras", "-o", "/dev/full")
+    assert done.status == 2
+    assert "No space left on device" in done.err
+    assert Path("/dev/full").is_char_device()
+
+
+@POSIX
+@pytest.mark.parametrize("after", [0.15, 1.0])
+def test_ctrl_c_ends_with_130_and_without_a_word(after: float) -> None:
+    """Also while TensorFlow is being loaded."""
+    command = [sys.executable, "-m", "rnnshapes", "verify", "--T", "20000", "--M", "400"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        time.sleep(after)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=120)
+    assert running.returncode in (130, -signal.SIGINT)  # the latter before Python has started
+    assert out == b""
+    assert b"rnnshapes" not in err
+
+
+def test_an_ascii_locale_gets_ascii(tmp_path: Path) -> None:
+    """Every character that is shown has a plain form."""
+    done = process("inspect", "--no-keras", env={"PYTHONIOENCODING": "ascii"})
+    assert done.status == 0
+    assert done.out.isascii()
+    assert "(N, D)*(D, M) -> (N, M)" in done.out
+    assert "\\u" not in done.out
+    for form in ("csv", "markdown"):
+        done = process("inspect", "--no-keras", "--format", form, env={"PYTHONIOENCODING": "ascii"})
+        assert done.status == 0
+        assert "D*M" in done.out.replace("\\", "")
+        assert done.out.isascii()
+
+
+def on_terminal(*args: str, width: int = 80) -> tuple[int, str]:
+    """The status, and all that a terminal of this width is sent."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "rnnshapes", *args])  # noqa: S606
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    received = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        received += part
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), received.decode()
+
+
+@POSIX
+def test_a_terminal_has_a_spinner_colour_and_a_short_form() -> None:
+    """The middle of a long trace is left out, columns that do not fit are, and both are said."""
+    status, shown = on_terminal("trace", "--T", "500", "--K", "9")
+    assert status == 0
+    assert "Running the recurrence" in shown
+    assert "\x1b[" in shown
+    assert "480 steps in the middle are not shown" in shown
+    assert "Left out for width: y_hat[2] to y_hat[8]" in " ".join(shown.split())
+    steps = [line for line in shown.splitlines() if line.strip()[:1].isdigit()]
+    assert len(steps) >= 19  # the last one is bold
+
+
+@POSIX
+def test_asked_for_steps_are_all_shown_on_a_terminal() -> None:
+    """--steps is an answer to what was left out."""
+    _, shown = on_terminal("trace", "--T", "500", "--steps", "100:200", "--no-keras")
+    assert sum(line.strip()[:1].isdigit() for line in shown.splitlines()) == 100
+    assert "not shown" not in shown
+
+
+@POSIX
+def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bold and dim may stay, colours go."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, shown = on_terminal("inspect", "--M", "1000000000")
+    assert "\x1b[32m" not in shown
+    assert "\x1b[31m" not in shown
+
+
+def test_force_color_colours_a_pipe() -> None:
+    """FORCE_COLOR=1 is for pagers that understand it; JSON never has colour."""
+    coloured = process("inspect", "--no-keras", env={"FORCE_COLOR": "1"})
+    assert "\x1b[1m" in coloured.out
+    assert "\x1b" not in process("inspect", "--no-keras").out
+    record = process("inspect", "--no-keras", "--format", "json", env={"FORCE_COLOR": "1"})
+    assert "\x1b" not in record.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(shell: str) -> None:
+    """What ``--install-completion`` installs works for each shell."""
+    words = {
+        "bash": {"COMP_WORDS": "rnnshapes in", "COMP_CWORD": "1"},
+        "zsh": {"_TYPER_COMPLETE_ARGS": "rnnshapes in"},
+        "fish": {
+            "_TYPER_COMPLETE_ARGS": "rnnshapes in",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        },
+    }
+    done = process(env={"_RNNSHAPES_COMPLETE": f"complete_{shell}", **words[shell]})
+    assert "inspect" in done.out

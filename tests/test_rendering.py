@@ -1,0 +1,194 @@
+"""Files are written whole or not at all; tables fit the width; results display themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rnnshapes
+from rnnshapes.render import data, delivery, markdown, notebook, terminal
+from rnnshapes.render.document import Column, Line, Row, Table
+
+COMMANDS = [["inspect", "--no-keras"], ["trace", "--no-keras"], ["verify"]]
+FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+@pytest.mark.parametrize(("ending", "form"), FORMATS.items())
+def test_a_file_holds_what_standard_output_would(command, ending, form, run, in_folder) -> None:
+    """The format comes from the ending, or from --format, which wins."""
+    shown = run(*command, "--format", form).out
+    assert run(*command, "-o", f"a.{ending}").out == ""
+    assert run(*command, "--format", form, "-o", "b.other").out == ""
+    assert Path(f"a.{ending}").read_text("utf-8") == shown == Path("b.other").read_text("utf-8")
+    assert shown.endswith("\n")
+    assert shown.strip()
+
+
+def test_an_existing_file_is_replaced_and_keeps_its_mode(run, in_folder) -> None:
+    """And no other file is left behind."""
+    Path("a.json").write_text("old", encoding="utf-8")
+    Path("a.json").chmod(0o640)
+    assert run("inspect", "--no-keras", "-o", "a.json").status == 0
+    assert json.loads(Path("a.json").read_text("utf-8"))["total"]["params"] == 57
+    if sys.platform != "win32":
+        assert stat.S_IMODE(Path("a.json").stat().st_mode) == 0o640
+    assert [path.name for path in in_folder.iterdir()] == ["a.json"]
+
+
+def test_a_symbolic_link_stays_one(run, in_folder) -> None:
+    """What it points to is replaced."""
+    Path("real.json").write_text("old", encoding="utf-8")
+    try:
+        Path("link.json").symlink_to("real.json")
+    except OSError:
+        pytest.skip("no symbolic links here")
+    assert run("inspect", "--no-keras", "-o", "link.json").status == 0
+    assert Path("link.json").is_symlink()
+    assert "57" in Path("real.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_half_way_leaves_the_old_file(error, run, in_folder, monkeypatch) -> None:
+    """A full disk or Ctrl-C in the middle of writing loses nothing."""
+    Path("a.csv").write_text("old", encoding="utf-8")
+
+    def breaks(rows):
+        yield "half"
+        raise error
+
+    monkeypatch.setattr(data, "csv_chunks", breaks)
+    done = run("inspect", "--no-keras", "-o", "a.csv")
+    assert done.status == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert Path("a.csv").read_text("utf-8") == "old"
+    assert [path.name for path in in_folder.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user's rights")
+def test_a_place_without_permission_is_refused_before_the_work(run, in_folder) -> None:
+    """A folder or a file that cannot be written to."""
+    Path("locked").mkdir()
+    Path("locked").chmod(0o500)
+    assert "no permission" in run("verify", "-o", "locked/a.json").err
+    Path("a.json").touch(0o400)
+    assert "no permission" in run("verify", "-o", "a.json").err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_written_to_and_not_replaced(run, in_folder) -> None:
+    """As in ``-o >(jq)``."""
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert run("inspect", "--no-keras", "--format", "csv", "-o", "pipe").status == 0
+    assert os.read(reader, 65536).startswith(b"layer,type,weight")
+    os.close(reader)
+    assert Path("pipe").is_fifo()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize(
+    "args", [["inspect", "--no-keras"], ["trace", "--no-keras", "--K", 20, "--show", "y,h"]]
+)
+def test_no_line_is_wider_than_the_terminal(width, args, run, monkeypatch) -> None:
+    """Columns are left out, in order of their importance, and that is said."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = run(*args).out
+    assert max(map(len, out.splitlines())) <= width
+    assert ("Left out for width" in out) == (args[0] == "trace" or width < 80)
+
+
+def test_what_matters_most_stays_in_a_narrow_terminal(run, monkeypatch) -> None:
+    """Every weight's name, shape and count, in 40 columns."""
+    monkeypatch.setenv("COLUMNS", "40")
+    out = run("inspect", "--no-keras").out
+    words = out.split()
+    for word in ("recurrent_kernel", "(5,", "25", "45", "57"):
+        assert word in words
+
+
+def test_text_from_outside_is_shown_as_plain_text() -> None:
+    """No markup, no control characters: in a terminal, in Markdown and in HTML."""
+    evil = "[red]a[/red]\x1b[31m|b<script>*c*"
+    document = (Line(evil), Table("t", (Column("x"),), (Row((evil,)),)))
+    stream = StringIO()
+    terminal.draw(document, terminal.plain(stream))
+    assert stream.getvalue().count("[red]a[/red]\\x1b[31m|b<script>*c*") == 2
+    text = "".join(markdown.chunks(document))
+    assert "\x1b" not in text
+    assert "<script>" not in text.replace("\\<", "")
+    assert "|b" not in text.replace("\\|", "")
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.lists(st.floats()).map(np.array),
+    lambda parts: st.lists(parts) | st.dictionaries(st.text(), parts),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
+def test_json_is_json_and_says_what_was_given(value) -> None:
+    """Text of any kind, integers of any size; what is not finite is null."""
+
+    def plain(part):
+        if isinstance(part, float | np.floating):
+            return float(part) if np.isfinite(part) else None
+        if isinstance(part, dict):
+            return {key: plain(inner) for key, inner in part.items()}
+        return [plain(inner) for inner in part] if isinstance(part, list | np.ndarray) else part
+
+    text = "".join(data.json_chunks(value))
+    assert json.loads(text, parse_constant=pytest.fail) == plain(value)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 2, 3), (2, 9000, 1)])
+def test_arrays_of_any_rank_become_nested_lists(shape: tuple[int, ...]) -> None:
+    """Also those that are written in several pieces."""
+    array = np.random.default_rng(0).standard_normal(shape)
+    assert json.loads("".join(data.json_chunks({"a": array}))) == {"a": array.tolist()}
+
+
+def test_results_display_themselves() -> None:
+    """As text in a terminal, as HTML in a notebook, as plain values for programs."""
+    for result in (rnnshapes.inspect(), rnnshapes.trace(T=50), rnnshapes.verify()):
+        assert "Input((T, D)) → SimpleRNN(M) → Dense(K)" in repr(result)
+        html = result._repr_html_()
+        assert html.count("<table>") == html.count("</table>") >= 1
+        assert result.to_dict()["schema"] == result.schema
+    assert "30 steps in the middle are not shown" in repr(rnnshapes.trace(T=50, keras=False))
+
+
+def test_html_escapes_what_it_is_given() -> None:
+    """A layer's name is text."""
+    document = (Line("<b>"), Table("<i>", (Column("<u>"),), (Row(("<s>",)),)))
+    text = "".join(notebook.chunks(document))
+    for tag in ("<b>", "<i>", "<u>", "<s>"):
+        assert tag not in text
+
+
+def test_results_are_frozen() -> None:
+    """What was found stays as it was found."""
+    for result in (rnnshapes.inspect(), rnnshapes.trace(keras=False), rnnshapes.verify()):
+        with pytest.raises(AttributeError):
+            result.network = None
+
+
+def test_a_format_without_arrays_is_refused(tmp_path: Path) -> None:
+    """Nothing is created."""
+    with pytest.raises(rnnshapes.InputError, match="no arrays"):
+        delivery.write_file(rnnshapes.inspect(), "npz", None, tmp_path / "a.npz")
+    assert list(tmp_path.iterdir()) == []
