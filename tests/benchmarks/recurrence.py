@@ -24,18 +24,22 @@ SIZES = [
     (1, 10000, 16, 64, 2),
     (4096, 50, 32, 64, 2),
 ]
-ROUNDS = 9
+ROUNDS, IN_A_ROW = 3, 5
 
 
 def measure(functions: list[Callable[[], object]]) -> list[float]:
-    """The median time of each, run in turns after a first run that is not counted."""
+    """The median time of each, in turns of several runs in a row.
+
+    In a row, since each library's threads need a run to take over from those of another; the
+    first run of a turn is not counted.
+    """
     times: list[list[float]] = [[] for _ in functions]
-    for turn in range(ROUNDS + 1):
+    for _ in range(ROUNDS):
         for function, kept in zip(functions, times, strict=True):
-            time.sleep(0.1)  # the threads of the one before it come to rest
-            start = time.perf_counter()
             function()
-            if turn:
+            for _ in range(IN_A_ROW):
+                start = time.perf_counter()
+                function()
                 kept.append(time.perf_counter() - start)
     return [statistics.median(kept) for kept in times]
 
