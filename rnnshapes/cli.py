@@ -74,13 +74,16 @@ Format = Annotated[Optional[TextFormat], _format_option(TextFormat)]
 AnyFormat = Annotated[Optional[TraceFormat], _format_option(TraceFormat)]
 Output = Annotated[
     Optional[Path],
-    typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all."),
+    typer.Option(
+        "--output", "-o", metavar="FILE", readable=False, help="Write to FILE, whole or not at all."
+    ),
 ]
 Input = Annotated[
     Optional[Path],
     typer.Option(
         "--input",
         metavar="X",
+        readable=False,
         help="x from a .npy, .npz or .csv file, (N, T, D) or (T, D); random if left out.",
     ),
 ]
