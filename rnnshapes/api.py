@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rnnshapes import reference
 from rnnshapes.errors import InputError
 from rnnshapes.inspection import Inspection, inspect_network
-from rnnshapes.network import Network, check_size, from_sizes
+from rnnshapes.network import DEFAULTS, Network, check_size, from_sizes
 
 if TYPE_CHECKING:
     from rnnshapes.inputs import Source
@@ -54,10 +54,10 @@ def trace(
     K: int | None = None,
     x: Any = None,
     seed: int = 0,
-    show: Iterable[str] = ("y",),
+    show: str | Iterable[str] = "y",
     keras: bool = True,
 ) -> Trace:
-    """y_hat, and with ``show=("y", "h")`` every h, at each time step, in NumPy and in Keras.
+    """y_hat, and with ``show="y,h"`` every h, at each time step, in NumPy and in Keras.
 
     ``x`` is an array (N, T, D), or (T, D) for one sample, of real numbers, or the path of a
     .npy, .npz or .csv file; left out, it is drawn from ``seed``, as the weights are of a
@@ -76,7 +76,7 @@ def trace_prepared(
     model: Any = None,
     *,
     seed: int = 0,
-    show: Iterable[str] = ("y",),
+    show: str | Iterable[str] = "y",
     keras: bool = True,
 ) -> Trace:
     """:func:`trace` for what :func:`prepare` returned."""
@@ -142,6 +142,7 @@ def prepare(
         N, T, D = data.array.shape if model is None else (None, None, None)
     network = from_sizes(N, T, D, M, K) if model is None else _read(model, N, T, D, M, K)
     if data is None:
+        network = network if network.sizes["N"] else network.with_sizes(N=DEFAULTS["N"])
         return network, inputs.drawn(network, seed)
     if model is not None:
         data = replace(data, dtype=reference.floatx())

@@ -58,7 +58,9 @@ def _size_option(name: str, more: str = "") -> object:
 Samples = Annotated[Optional[int], _size_option("N")]
 Steps = Annotated[Optional[int], _size_option("T")]
 Features = Annotated[Optional[int], _size_option("D")]
-Hidden = Annotated[Optional[list[int]], _size_option("M", ", again for a second recurrent layer")]
+Hidden = Annotated[
+    Optional[list[int]], _size_option("M", ", again for each further recurrent layer")
+]
 Outputs = Annotated[Optional[int], _size_option("K")]
 TextFormat = Literal["table", "json", "csv", "markdown"]
 TraceFormat = Literal["table", "json", "csv", "markdown", "npz"]
@@ -87,7 +89,9 @@ Input = Annotated[
         help="x from a .npy, .npz or .csv file, (N, T, D) or (T, D); random if left out.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random weights and input.")]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the random weights and input.")
+]
 NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
 
 
@@ -98,7 +102,7 @@ def rnnshapes(
 ) -> None:
     """Every shape, every step and a proof, for recurrent networks.
 
-    The network is Input((T, D)) → SimpleRNN(M) → Dense(K), for N samples.
+    The network is Input((T, D)) -> SimpleRNN(M) -> Dense(K), for N samples.
 
     Examples:
 
@@ -127,8 +131,8 @@ def inspect(
 ) -> int:
     """Show every weight's shape and parameter count, and every shape that flows.
 
-    The table comes from the formulas, at once and for any size; then the network is built in
-    Keras, and a line says whether Keras has the same names, shapes and counts.
+    The table comes from the formulas, at once. Then the network is built in Keras, and a line
+    says whether Keras has the same names, shapes and counts.
 
     Examples:
 
@@ -138,7 +142,7 @@ def inspect(
 
         rnnshapes inspect --M 1000000000 --format json
     """
-    form = _prepare_output(format, output)
+    form = _prepare_output(format, output, TextFormat)
     result = api.inspect(N=N, T=T, D=D, M=M, K=K)
     if output is None and form == "table":
         return _inspect_on_screen(result, no_keras)
@@ -157,7 +161,9 @@ def trace(
     M: Hidden = None,
     K: Outputs = None,
     input: Input = None,
-    sample: Annotated[int, typer.Option("--sample", help="Which sample to show.")] = 0,
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="SAMPLE", help="Which sample to show.")
+    ] = 0,
     steps: Annotated[
         Optional[str],
         typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
@@ -182,13 +188,11 @@ def trace(
 
         rnnshapes trace --T 1000000 --no-keras -o trace.npz
     """
-    form = _prepare_output(format, output)
+    form = _prepare_output(format, output, TraceFormat, input)
     network, source = api.prepare(N=N, T=T, D=D, M=M, K=K, x=input, seed=seed)
     part = view(network.known("N"), network.known("T"), sample, steps)
     with _busy("Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")):
-        result = api.trace_prepared(
-            network, source, seed=seed, show=show.split(","), keras=not no_keras
-        )
+        result = api.trace_prepared(network, source, seed=seed, show=show, keras=not no_keras)
     on_terminal = output is None and sys.stdout.isatty()
     _deliver(result, form, replace(part, most_rows=30 if on_terminal else None), output)
     return 0
@@ -218,10 +222,12 @@ def verify(
 
         rnnshapes verify --input x.csv --format json -o report.json
     """
-    form = _prepare_output(format, output)
+    form = _prepare_output(format, output, TextFormat, input)
     with _busy("Building, running and checking the network in Keras"):
         result = api.verify(N=N, T=T, D=D, M=M, K=K, x=input, seed=seed)
     _deliver(result, form, View(), output)
+    if output is not None and not result.passed:
+        sys.stderr.write(f"rnnshapes: verification FAILED; {output} says where\n")
     return int(not result.passed)
 
 
@@ -229,9 +235,10 @@ def main(args: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     if sys.stdout is None:  # closed by the caller
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till the end
+    status = None
     try:
-        status = app(args, prog_name="rnnshapes", standalone_mode=False)
-        with _standard_output():
+        with _standard_output():  # what is not guarded below is help, which Typer prints
+            status = app(args, prog_name="rnnshapes", standalone_mode=False)
             sys.stdout.flush()
         return status or 0
     except typer.TyperException as error:
@@ -260,9 +267,12 @@ def _inspect_on_screen(result: Inspection, no_keras: bool) -> int:
     return int(result.keras is not None and not result.keras.agrees)
 
 
-def _prepare_output(form: str | None, output: Path | None) -> str:
-    delivery.check_writable(output)
-    return delivery.format_for(form, output)
+def _prepare_output(
+    form: str | None, output: Path | None, formats: object, source: Path | None = None
+) -> str:
+    name = delivery.format_for(form, output, get_args(formats))
+    delivery.check_writable(output, source)
+    return name
 
 
 def _deliver(result: Displayed, form: str, part: View, output: Path | None) -> None:

@@ -80,8 +80,9 @@ def read(path: Path) -> Given:
     """The array in a .npy, .npz or .csv file.
 
     A .npz holds one array, or one named ``x``. A .csv holds one time step per line, with or
-    without a line of headings; if these begin with ``sample,t``, the first two columns tell
-    several samples apart. Nothing in a file is run (``allow_pickle=False``). Raises InputError.
+    without a line of headings; columns with the headings ``sample`` and ``t`` come first and say
+    which sample and which step a line is. Nothing in a file is run (``allow_pickle=False``).
+    Raises InputError.
     """
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     reader = readers.get(path.suffix.lower())
@@ -115,7 +116,7 @@ def given(array: object, text: str) -> Given:
     if values.ndim not in (2, 3):
         raise InputError(
             f"{text}: x has shape (N, T, D), or (T, D) for one sample; "
-            f"this array has {values.ndim} axes, {values.shape}"
+            f"the shape of this array is {values.shape}"
         )
     if not values.size:
         raise InputError(f"{text}: the array is empty, {values.shape}; x has at least one number")
@@ -177,29 +178,69 @@ def _read_npz(path: Path) -> Array:
 
 
 def _read_csv(path: Path) -> Array:
-    with path.open(encoding="utf-8-sig") as stream:
-        lines = [line for line, _ in zip(filter(str.strip, stream), range(2), strict=False)]
-    cells = [cell.strip() for cell in lines[0].split(",")] if lines else []
-    heading = not any(map(_is_number, cells))
-    if len(lines) <= heading:
-        raise InputError(f"{path}: there is not a single number in it; {_LINES}")
     try:
+        names, skip = _headings(path)
         table: Array = np.loadtxt(
-            path, delimiter=",", skiprows=int(heading), ndmin=2, comments=None, encoding="utf-8-sig"
+            path, delimiter=",", skiprows=skip, ndmin=2, comments=None, encoding="utf-8-sig"
         )
-    except ValueError as error:
-        reason = str(error).split(";")[0].rstrip(".")
-        raise InputError(f"{path}: {reason} (counted from 0, without headings); {_LINES}") from None
-    return _by_sample(path, table) if cells[:2] == ["sample", "t"] else table
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: this is not text in UTF-8; {_LINES}") from None
+    except ValueError:
+        raise InputError(f"{path}: {_first_mistake(path)}; {_LINES}") from None
+    if names[:1] == ["t"]:
+        names, table = ["sample", *names], np.insert(table, 0, 0, axis=1)
+    return _by_sample(path, table) if names[:2] == ["sample", "t"] else table
+
+
+def _headings(path: Path) -> tuple[list[str], int]:
+    """The headings, in small letters, if there are any, and how many lines they take."""
+    with path.open(encoding="utf-8-sig") as stream:
+        lines = [(n, line) for n, line in enumerate(stream, 1) if line.strip()][:2]
+    if not lines:
+        raise InputError(f"{path}: there is not a single number in it; {_LINES}")
+    number, first = lines[0]
+    cells = [cell.strip().lower() for cell in first.split(",")]
+    if any(map(_is_number, cells)) or not any(map(str.isalpha, first)):
+        return [], 0
+    if len(lines) == 1:
+        raise InputError(f"{path}: there is not a single number in it; {_LINES}")
+    if "" in cells:
+        raise InputError(
+            f"{path}: column {cells.index('') + 1} has no heading: is it an index? "
+            "Write the file without it (pandas: index=False)"
+        )
+    return cells, number
+
+
+def _first_mistake(path: Path) -> str:
+    """What is wrong in the first line that does not fit, counted from 1."""
+    width = None
+    skip = _headings(path)[1]
+    with path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, 1):
+            if number <= skip or not line.strip():
+                continue
+            cells = [cell.strip() for cell in line.split(",")]
+            for column, cell in enumerate(cells, 1):
+                if not _is_number(cell):
+                    return f"line {number}, column {column}: {cell[:40]!r} is not a number"
+            if len(cells) != (width := width or len(cells)):
+                return f"line {number} has {len(cells)} numbers, those before it {width}"
+    return "it cannot be read"
 
 
 def _by_sample(path: Path, table: Array) -> Array:
     """(N, T, D) from rows of sample, t and D numbers, in the order that these two columns say."""
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     samples, counts = np.unique(table[:, 0], return_counts=True)
-    steps = np.tile(np.arange(counts[0]), len(samples))
-    if len(set(counts)) > 1 or not np.array_equal(table[:, 1], steps):
-        raise InputError(f"{path}: every sample needs the same steps t = 0, 1, … once")
+    for sample, rows in zip(samples, np.split(table, np.cumsum(counts)[:-1]), strict=True):
+        if not np.array_equal(rows[:, 1], np.arange(counts[0])):
+            raise InputError(
+                f"{path}: sample {sample:g} has not each of t = 0 to {counts[0] - 1} once, "
+                "as every sample should"
+            )
+    if table.shape[1] == 2:
+        raise InputError(f"{path}: there are no features behind sample and t; {_LINES}")
     return table[:, 2:].reshape(len(samples), counts[0], -1)
 
 

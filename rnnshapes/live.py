@@ -24,10 +24,13 @@ def read(model: Any) -> Network:
 
     Raises InputError for a layer, an option or a graph that is not understood, with its place.
     """
-    if not hasattr(model, "layers") or not hasattr(model, "get_weights"):
-        raise InputError(f"a keras.Model was expected, got {type(model).__name__}")
+    if isinstance(model, type) or not hasattr(model, "get_weights"):
+        got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise InputError(f"a keras.Model was expected, got {got}")
     if not model.built:
         raise InputError("this model has no weights yet: build it with an Input((T, D))")
+    if not getattr(model, "inputs", None):
+        raise InputError("this model has no graph of layers: a Sequential or functional one has")
     layers = [layer for layer in model.layers if _kind(layer) != "InputLayer"]
     _check_chain(model, layers)
     recurrent = [layer for layer in layers if _kind(layer) == "SimpleRNN"]
@@ -56,13 +59,15 @@ class _Reader:
         for place, layer in enumerate(self.layers):
             layers.append(self._layer(place, layer, features))
             features = layers[-1].units
-        return Network(MappingProxyType(self.sizes), tuple(layers), self.dtype)
+        return Network(tuple(self.sizes.items()), tuple(layers), self.dtype)
 
     def _layer(self, place: int, layer: Any, features: Dim) -> Layer:
-        config, where = layer.get_config(), f"layer {place} {layer.name!r}"
+        where = f"layer {place} {layer.name!r}"
+        activation = _activation(layer.activation, where)
+        config = layer.get_config()
         name = next(self.names[_kind(layer)])
         self.sizes[name] = config["units"]
-        activation, bias = _activation(config, where), config["use_bias"]
+        bias = config["use_bias"]
         shared = {
             "name": layer.name,
             "features": features,
@@ -97,7 +102,7 @@ def _check_chain(model: Any, layers: list[Any]) -> None:
     for place, layer in enumerate(layers):
         where = f"layer {place} {layer.name!r}"
         if _kind(layer) not in ("SimpleRNN", "Dense"):
-            raise InputError(f"{where} is a {_kind(layer)}; supported: {_SUPPORTED}")
+            raise InputError(f"{where} is of type {_kind(layer)}; supported: {_SUPPORTED}")
         source = layers[place - 1].output if place else model.inputs[0]
         if not layer._inbound_nodes or layer.input is not source:
             raise InputError(f"{where} does not follow the one before it; supported: {_SUPPORTED}")
@@ -118,10 +123,14 @@ def _dtype(layers: list[Any]) -> str:
     return dtype
 
 
-def _activation(config: dict[str, Any], where: str) -> str:
-    name = config["activation"]
-    if name not in _ACTIVATIONS:
+def _activation(function: Any, where: str) -> str:
+    """The name of one of Keras's own activations; a user's function may share its name."""
+    name = str(getattr(function, "__name__", type(function).__name__))
+    own = str(getattr(function, "__module__", "")).split(".")[0] == "keras"
+    if not own or name not in _ACTIVATIONS:
+        what = repr(name) if own else f"a function of your own, {name!r},"
         raise InputError(
-            f"{where}: activation {name!r} is not supported; supported: {', '.join(_ACTIVATIONS)}"
+            f"{where}: the activation {what} is not supported; "
+            f"supported are Keras's {', '.join(_ACTIVATIONS)}"
         )
-    return str(name)
+    return name

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from rnnshapes.algebra.dims import Dim, Shape, Sizes
+from rnnshapes.algebra.dims import Dim, Shape
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.errors import InputError
 from rnnshapes.layers import Dense, Layer, Recurrent
@@ -34,13 +34,18 @@ ITEM_BYTES = MappingProxyType({"float32": 4, "float64": 8})
 class Network:
     """``Input((T, D))`` and the layers that follow it.
 
-    ``sizes`` gives N, T, D, each M and K by name (``None`` where open), ``dtype`` is that of
-    weights and computation in Keras.
+    ``named`` holds N, T, D, each M and K with their values (``None`` where open), ``dtype`` is
+    that of weights and computation in Keras.
     """
 
-    sizes: Sizes
+    named: tuple[tuple[str, int | None], ...]
     layers: tuple[Layer, ...]
     dtype: str = "float32"
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """The value of each size by name, in the order in which data meets them."""
+        return dict(self.named)
 
     @property
     def recurrent(self) -> tuple[Recurrent, ...]:
@@ -100,7 +105,7 @@ class Network:
         for name, value in sizes.items():
             if self.sizes[name] not in (None, value):
                 raise InputError(f"{name} is {self.sizes[name]} in this model, not {value}")
-        return replace(self, sizes=MappingProxyType({**self.sizes, **sizes}))
+        return replace(self, named=tuple({**self.sizes, **sizes}.items()))
 
 
 def check_size(name: str, value: object) -> int:
@@ -164,7 +169,7 @@ def stack(cell: SimpleRNNCell, units: Sequence[int], sizes: Mapping[str, int]) -
     layers.append(Dense(name="dense", index="0", features=features, units=Dim.named("K")))
     values = dict(zip(names, units, strict=True))
     ordered = {n: sizes[n] for n in "NTD"} | values | {"K": sizes["K"]}
-    return Network(MappingProxyType(ordered), tuple(layers))
+    return Network(tuple(ordered.items()), tuple(layers))
 
 
 def numbered(letter: str, count: int) -> list[str]:

@@ -131,9 +131,15 @@ def run(model: Model, network: Network, x: Array) -> Answers:
     ``return_sequences=True``.
     """
     keras = _keras()
+    if floatx() not in ITEM_BYTES:
+        raise CannotRunError(
+            f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
+        )
     with _at_work("run the model"):
         output = model.predict(x, verbose=0)
         steps = _every_step(_twin(keras, model, network, x.shape[1:]), x)
+    for values in (output, *steps):
+        values.setflags(write=False)
     names = [layer.name for layer in network.layers]
     return Answers(engine(), dict(zip(names, steps, strict=True)), output)
 
@@ -144,10 +150,11 @@ def _layers(model: Model, network: Network) -> list[Any]:
 
 
 def _layer(keras: Any, network: Network, layer: Layer) -> Any:
-    # Zeros, since Keras's own start of recurrent kernels (orthogonal) takes O(M³).
     options = layer.keras_options | {"kernel_initializer": "zeros", "dtype": network.dtype}
     if isinstance(layer, Recurrent):
-        options |= {"recurrent_initializer": "zeros"}
+        # Keras's own start of recurrent kernels (orthogonal) takes O(M³), and without a seed
+        # it would take one from the user's global generator.
+        options |= {"recurrent_initializer": "zeros", "seed": 0}
     kind = getattr(keras.layers, layer.type)
     return kind(network.count(layer.units), name=layer.name, **options)
 
@@ -157,8 +164,9 @@ def _twin(keras: Any, model: Model, network: Network, shape: tuple[int, ...]) ->
     outputs = []
     for layer, original in zip(network.layers, _layers(model, network), strict=True):
         config = original.get_config()
+        config |= {name: "zeros" for name in config if name.endswith("_initializer")}
         if isinstance(layer, Recurrent):
-            config["return_sequences"] = True
+            config |= {"return_sequences": True, "seed": 0}
         copy = type(original).from_config(config)
         values = copy(values)
         copy.set_weights(original.get_weights())
@@ -184,8 +192,7 @@ def _keras() -> Any:
             import keras
         except Exception as error:
             raise KerasUnavailableError(
-                f"Keras cannot be imported ({_one_line(error)}); install it with: "
-                "pip install --upgrade keras tensorflow",
+                f"Keras cannot be imported ({_one_line(error)}); {_advice()}",
                 log=_read(log),
             ) from error
     return keras
@@ -260,6 +267,16 @@ def held_back() -> Iterator[BinaryIO]:
                 sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def _advice() -> str:
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        return f"KERAS_BACKEND is {backend!r}: unset it, or install that backend"
+    return (
+        "install it with pip install --upgrade keras tensorflow, "
+        "or choose another backend with KERAS_BACKEND"
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -85,14 +85,15 @@ class Trace(Displayed):
         return None if self.y_hat_keras is None else largest(self.y_hat, self.y_hat_keras)
 
 
-def check_show(network: Network, show: Iterable[str]) -> tuple[str, ...]:
-    """The parts of ``show`` in order; InputError for one that this network does not have."""
-    chosen = tuple(show)
+def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
+    """The parts of ``show``, ``"y,h"`` or a list; InputError for one that is not there."""
+    parts = show.split(",") if isinstance(show, str) else show
+    chosen = tuple(str(part).strip() for part in parts)
     have = ("y", *dict.fromkeys(s for layer in network.recurrent for s in layer.states))
     for part in chosen:
         if part not in have:
             kinds = " and ".join(dict.fromkeys(layer.type for layer in network.recurrent))
-            raise InputError(f"--show {part}: {kinds} has {', '.join(have)}; choose from these")
+            raise InputError(f"show {part!r}: {kinds} has {', '.join(have)}; choose from these")
     return chosen
 
 
@@ -100,7 +101,7 @@ def trace_network(
     network: Network,
     weights: Weights,
     source: Source,
-    show: Iterable[str] = ("y",),
+    show: str | Iterable[str] = "y",
     keras: Answers | None = None,
 ) -> Trace:
     """Run the recurrence in NumPy, to stand beside what Keras computed."""
@@ -114,7 +115,9 @@ def trace_network(
     return Trace(network, source.text, y_hat, tuple(beside), not_finite, keras)
 
 
-def require_memory(network: Network, show: Iterable[str] = (), *, with_keras: bool = False) -> None:
+def require_memory(
+    network: Network, show: str | Iterable[str] = "y", *, with_keras: bool = False
+) -> None:
     """Raise TooLargeError if weights, input and result do not fit into memory."""
     n, t = network.known("N"), network.known("T")
     units = {layer.name: network.count(layer.units) for layer in network.recurrent}
@@ -138,7 +141,7 @@ def place_of(values: Array, position: int) -> Place:
     return Place(*(int(i) for i in np.unravel_index(position, values.shape)))
 
 
-def _kept(network: Network, show: Iterable[str]) -> list[tuple[str, str]]:
+def _kept(network: Network, show: str | Iterable[str]) -> list[tuple[str, str]]:
     """(layer, state) of the states to keep."""
     parts = set(check_show(network, show))
     return [(la.name, state) for la in network.recurrent for state in la.states if state in parts]
@@ -159,6 +162,8 @@ def _compute(
             y_hat[:, span] = np.swapaxes(block.output, 0, 1)
             for (layer, state), values in states.items():
                 values[:, span] = np.swapaxes(block.states[layer][state], 0, 1)
+    for values in (y_hat, *states.values()):
+        values.setflags(write=False)
     return y_hat, states, watch.found
 
 

@@ -34,7 +34,8 @@ class Check:
     """One check: what was expected, what was found, and how many numbers were compared.
 
     ``ratio`` is the largest |found - expected| / bound, ``None`` where things are equal or
-    not; ``place`` is where it is. ``passed`` needs at least one comparison.
+    not; ``place`` is where it is. From step ``overflow`` on, samples whose numbers may have
+    become too large for the precision are not compared. ``passed`` needs a comparison.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Check:
     found: str
     ratio: float | None = None
     place: Place | None = None
+    overflow: int | None = None
     detail: str = ""
 
 
@@ -64,6 +66,12 @@ class Verification(Displayed):
     def passed(self) -> bool:
         """Whether there are checks and all of them pass."""
         return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def overflow(self) -> int | None:
+        """The first step at which a sample may have overflowed, ``None`` if none has."""
+        steps = [check.overflow for check in self.checks if check.overflow is not None]
+        return min(steps, default=None)
 
 
 def verify_network(
@@ -98,40 +106,48 @@ def structure(network: Network, built: Built) -> Iterator[Check]:
 def values(network: Network, weights: Weights, x: Array, keras: Answers) -> Iterator[Check]:
     """Every layer's output at every step and sample, and the model's own output.
 
-    Where an overflow ends the comparison, the model's own output comes too late to be compared.
+    From the step at which a sample may have overflowed it is not compared any more. Where that
+    is so for every sample, there is no check of the model's own output.
     """
     before = x
-    overflow: int | None = None
+    usable = np.ones(x.shape[:2], dtype=bool)
     for layer in network.layers:
         after = keras.steps[layer.name]
-        residual = _residual(network, (layer,), weights, before, after, after)
-        overflow = residual.overflow if overflow is None else overflow
+        residual = _residual(network, (layer,), weights, before, after, after, usable)
+        usable = residual.usable
         yield _check(f"{layer.name}: {_what(network, layer)} at every step", residual)
         before = after
-    if overflow is None:
-        yield _check("predict: own output", _output(network, weights, x, keras))
+    if network.returns_sequences or usable[:, -1].any():
+        yield _check("predict: own output", _output(network, weights, x, keras, usable))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Residual:
-    """The largest |found - expected| / bound, where, over how many, and where it had to end."""
+    """The largest |found - expected| / bound, where it is, and over how many numbers.
+
+    ``usable`` (N, T) tells what was compared; ``overflow`` is the first step at which a sample
+    that was to be compared may have overflowed.
+    """
 
     ratio: float
     place: Place
     compared: int
+    usable: Array
     overflow: int | None
 
 
-def _output(network: Network, weights: Weights, x: Array, keras: Answers) -> _Residual:
+def _output(
+    network: Network, weights: Weights, x: Array, keras: Answers, usable: Array
+) -> _Residual:
     """The model's own output against one step of the last recurrence and the head."""
     last = network.recurrent[-1]
     place = network.layers.index(last)
     before = x if place == 0 else keras.steps[network.layers[place - 1].name]
-    states, output = keras.steps[last.name], keras.output
-    chain = (last, *network.head)
-    if network.returns_sequences:
-        return _residual(network, chain, weights, before, states, output)
-    return _residual(network, chain, weights, before, states, output[:, None], x.shape[1] - 1)
+    found, chain = keras.output, (last, *network.head)
+    if not network.returns_sequences:
+        usable = usable & (np.arange(x.shape[1]) == x.shape[1] - 1)
+        found = np.broadcast_to(found[:, None], (*x.shape[:2], found.shape[-1]))
+    return _residual(network, chain, weights, before, keras.steps[last.name], found, usable)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # judged below: inf ends it, NaN fails it
@@ -142,32 +158,38 @@ def _residual(
     x: Array,
     states: Array,
     found: Array,
-    first: int = 0,
+    usable: Array,
 ) -> _Residual:
-    """Send x_t and Keras's states of t-1 through ``chain``, for every t from ``first`` on.
+    """Send x_t (N, T, F) and Keras's states (N, T, M) of t-1 through ``chain``.
 
-    x is (N, T, F), states (N, T, M); ``found`` (N, T - first, units) is what to expect.
+    ``found`` (N, T, units) is compared with the result where ``usable`` (N, T).
     """
     precision = PRECISIONS[network.dtype]
     bound = [(layer, _bounded(bind(layer, weights, "float64"), precision)) for layer in chain]
     size = block_steps(network, "float64")
-    worst, place, compared = -1.0, Place(0, first, 0), 0
-    for start in range(first, x.shape[1], size):
-        end = min(start + size, x.shape[1])
-        expected = _expected(bound, x[:, start:end], _before(states, start, end), precision)
-        there = found[:, start - first : end - first]
-        shape = there.shape
-        beyond = np.isinf(expected.error.reshape(shape)).any(axis=(0, 2))
-        usable = int(np.argmax(beyond)) if beyond.any() else end - start
-        apart = np.abs(there - expected.value.reshape(shape)) / expected.error.reshape(shape)
-        apart = apart[:, :usable]
-        compared += apart.size
-        if apart.size and not apart.max() <= worst:  # also where it is NaN
-            worst, at = float(apart.max()), place_of(apart, int(np.argmax(apart)))
-            place = Place(at.sample, start + at.t, at.unit)
-        if usable < end - start or np.isnan(worst):
-            return _Residual(worst, place, compared, start + usable if beyond.any() else None)
-    return _Residual(worst, place, compared, None)
+    left = usable.copy()
+    worst, place, compared = -1.0, Place(0, 0, 0), 0
+    for start in range(0, x.shape[1], size):
+        part = slice(start, min(start + size, x.shape[1]))
+        if not left[:, part].any():
+            continue
+        there = found[:, part]
+        expected = _expected(bound, x[:, part], _before(states, part), precision)
+        error = expected.error.reshape(there.shape)
+        lost = np.logical_or.accumulate(np.isinf(error).any(axis=2), axis=1)
+        left[:, part] &= ~lost
+        left[lost[:, -1], part.stop :] = False
+        ratio = np.abs(there - expected.value.reshape(there.shape)) / error
+        ratio[~left[:, part]] = -1.0
+        compared += int(left[:, part].sum()) * there.shape[2]
+        if not ratio.max() <= worst:  # also where it is NaN
+            at = place_of(ratio, int(np.argmax(ratio)))
+            worst, place = float(ratio.max()), Place(at.sample, start + at.t, at.unit)
+        if np.isnan(worst):
+            break
+    lost = (usable & ~left).any(axis=0)
+    overflow = int(np.argmax(lost)) if lost.any() else None
+    return _Residual(worst, place, compared, left, overflow)
 
 
 def _expected(
@@ -181,11 +203,11 @@ def _expected(
     return values
 
 
-def _before(states: Array, start: int, end: int) -> Array:
-    """The states at ``start - 1`` to ``end - 2``; before the first step there are zeros."""
-    if start > 0:
-        return states[:, start - 1 : end - 1]
-    return np.concatenate([np.zeros_like(states[:, :1]), states[:, : end - 1]], axis=1)
+def _before(states: Array, part: slice) -> Array:
+    """The states one step before those of ``part``; before the first step there are zeros."""
+    if part.start > 0:
+        return states[:, part.start - 1 : part.stop - 1]
+    return np.concatenate([np.zeros_like(states[:, :1]), states[:, : part.stop - 1]], axis=1)
 
 
 def _bounded(weights: SimpleNamespace, precision: Precision) -> SimpleNamespace:
@@ -196,11 +218,7 @@ def _bounded(weights: SimpleNamespace, precision: Precision) -> SimpleNamespace:
 def _check(name: str, residual: _Residual) -> Check:
     at, ratio = residual.place, residual.ratio
     none = residual.compared == 0
-    where = f"sample {at.sample}, t {at.t}, unit {at.unit}"
-    detail = [] if none else [f"worst at {where}"]
-    if residual.overflow is not None:
-        until = residual.overflow
-        detail.append(f"compared up to t = {until - 1}, overflow at t = {until}")
+    worst = "" if none else f"worst at sample {at.sample}, t {at.t}, unit {at.unit}"
     return Check(
         name=name,
         passed=not none and ratio <= 1.0,
@@ -209,7 +227,8 @@ def _check(name: str, residual: _Residual) -> Check:
         found="nothing to compare" if none else f"ratio {ratio:.3g}",
         ratio=None if none else ratio,
         place=None if none else at,
-        detail="; ".join(detail),
+        overflow=residual.overflow,
+        detail=worst,
     )
 
 

@@ -104,6 +104,27 @@ class OwnRNN(layers.SimpleRNN):
     """A subclass may compute anything."""
 
 
+def tanh(z: Any) -> Any:
+    """Not what its name says."""
+    return keras.ops.relu(z)
+
+
+def subclassed() -> keras.Model:
+    """Built, but Keras knows no order of its layers."""
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = layers.SimpleRNN(5)
+
+        def call(self, x: Any) -> Any:
+            return self.rnn(x)
+
+    model = Own()
+    model(np.zeros((1, 6, 3), "float32"))
+    return model
+
+
 def branching() -> keras.Model:
     """The states are used twice."""
     x = keras.Input((6, 3))
@@ -121,7 +142,7 @@ def skipping() -> keras.Model:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: sequential(layers.LSTM(5)), r"layer 0 'lstm.*' is a LSTM; supported"),
+        (lambda: sequential(layers.LSTM(5)), r"layer 0 'lstm.*' is of type LSTM; supported"),
         (
             lambda: sequential(layers.SimpleRNN(5), layers.Dropout(0.1)),
             r"layer 1 'dropout.*Dropout",
@@ -137,6 +158,10 @@ def skipping() -> keras.Model:
         (skipping, "Concatenate"),
         (lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2)]), r"\(None, 4\)"),
         (lambda: "model.keras", "a keras.Model was expected, got str"),
+        (lambda: keras.Sequential, "got the class Sequential"),
+        (subclassed, "no graph of layers"),
+        (lambda: sequential(layers.SimpleRNN(5, activation=lambda z: z)), "function of your own"),
+        (lambda: sequential(layers.SimpleRNN(5, activation=tanh)), "of your own, 'tanh'"),
     ],
 )
 def test_what_is_not_understood_is_named(model: Any, message: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnnshapes
-from rnnshapes.render import data, delivery, markdown, notebook, terminal
+from rnnshapes.render import data, markdown, notebook, terminal
 from rnnshapes.render.document import Column, Line, Row, Table
 
 COMMANDS = [["inspect", "--no-keras"], ["trace", "--no-keras"], ["verify"]]
@@ -185,10 +185,3 @@ def test_results_are_frozen() -> None:
     for result in (rnnshapes.inspect(), rnnshapes.trace(keras=False), rnnshapes.verify()):
         with pytest.raises(AttributeError):
             result.network = None
-
-
-def test_a_format_without_arrays_is_refused(tmp_path: Path) -> None:
-    """Nothing is created."""
-    with pytest.raises(rnnshapes.InputError, match="no arrays"):
-        delivery.write_file(rnnshapes.inspect(), "npz", None, tmp_path / "a.npz")
-    assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
+import pickle
 from io import StringIO
 from typing import Any
 
@@ -150,7 +152,8 @@ def test_the_table_shows_one_sample_and_says_what_the_last_row_is(run) -> None:
         pairs = np.array([float(cell) for cell in row[1:7]]).reshape(3, 2)
         np.testing.assert_allclose(pairs[:, 0], record["y_hat"]["numpy"][1][t], atol=1e-8)
         np.testing.assert_allclose(pairs[:, 1], record["y_hat"]["keras"][1][t], atol=1e-8)
-        assert len(row) == 1 + 6 + 1 + 5
+        assert float(row[7]) == pytest.approx(np.abs(pairs[:, 0] - pairs[:, 1]).max(), abs=2e-8)
+        assert len(row) == 1 + (6 + 1) + (10 + 1)
     assert "sample 1 of 2" in out
     assert "Row t = 5 is what the model's own predict answers" in out
 
@@ -188,6 +191,40 @@ def test_numbers_that_are_not_finite_are_computed_and_reported(run, in_folder) -
     assert record["y_hat"]["keras"][1][1] != [None, None]
     assert record["difference"] == {"max_abs": None, "sample": 1, "t": 2, "unit": 0}
     assert record["not_finite"] == {"count": 1, "first": {"sample": 1, "t": 2, "unit": 0}}
+
+
+def test_a_narrow_terminal_shows_some_of_each_quantity(run, monkeypatch) -> None:
+    """y_hat[0] and h[0] from both sides, and how far they differ, before other units."""
+    monkeypatch.setenv("COLUMNS", "80")
+    out = run("trace", "--show", "h", "--K", 3).out
+    heading = next(line for line in out.splitlines() if "y_hat[0]" in line)
+    assert heading.split() == ["y_hat[0]", "y_hat[0]", "y_hat", "h[0]", "h[0]", "h"]
+    assert "Left out for width: y_hat[1] to h[4]" in " ".join(out.split())
+
+
+def test_numbers_that_were_computed_cannot_be_changed() -> None:
+    """A result is frozen to its last array, on both sides, and can be copied and pickled."""
+    result = rnnshapes.trace(show="y,h")
+    arrays = (result.y_hat, result.output, result.y_hat_keras, result.keras.output)
+    for values in (*arrays, result.states[0].numpy):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 0
+    again = pickle.loads(pickle.dumps(copy.deepcopy(result)))  # noqa: S301 - our own
+    np.testing.assert_array_equal(again.y_hat, result.y_hat)
+    assert repr(again) == repr(result)
+
+
+def test_keras_s_own_random_numbers_are_left_to_the_user() -> None:
+    """A seed that was set before gives the same model after."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    expected = np.array(keras.random.uniform((3,))), keras.initializers.GlorotUniform()((2, 2))
+    keras.utils.set_random_seed(3)
+    rnnshapes.verify()
+    found = np.array(keras.random.uniform((3,))), keras.initializers.GlorotUniform()((2, 2))
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_a_model_that_returns_sequences_answers_at_each_step() -> None:

@@ -187,10 +187,11 @@ def test_nan_and_infinity_never_pass(value: float, layer: str, small_run: KerasR
     assert name in failed(checks)
 
 
-def test_nan_in_the_input_never_passes(run, in_folder) -> None:
-    """Both sides are NaN, which is not equality."""
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_nan_and_infinity_in_the_input_never_pass(value: float, run, in_folder) -> None:
+    """Both sides are NaN, which is not equality; infinity is no overflow."""
     x = np.random.default_rng(1).standard_normal((2, 5, 3))
-    x[0, 2, 1] = np.nan
+    x[0, 2, 1] = value
     np.save("x.npy", x)
     done = run("verify", "--input", "x.npy")
     assert done.status == 1
@@ -280,10 +281,25 @@ def test_an_overflow_ends_the_comparison_and_is_reported() -> None:
     result = rnnshapes.verify(model, x=x)
     check = next(check for check in result.checks if check.name.endswith("h at every step"))
     assert result.passed
-    assert "overflow at t = " in check.detail
+    assert 10 < check.overflow < 60
     assert 0 < check.compared < 3 * 60 * 7
     assert not any(check.name.startswith("predict") for check in result.checks)
-    assert "overflow at t = " in repr(result)
+    assert f"from t = {result.overflow} on, samples that overflow are not" in repr(result)
+
+
+def test_only_the_samples_that_overflow_are_left_out() -> None:
+    """The others are compared to the end, and so is their output."""
+    model, x = live("relu", scale=10.0)
+    x[1] = 0.0
+    weights = model.get_weights()
+    weights[2][:] = 0.0  # without a bias, zeros stay zeros
+    model.set_weights(weights)
+    result = rnnshapes.verify(model, x=x)
+    h, y_hat, output = result.checks[-3:]
+    assert result.passed
+    assert 60 * 7 < h.compared < 3 * 60 * 7
+    assert 60 * 2 < y_hat.compared <= h.compared // 7 * 2
+    assert output.compared == 2
 
 
 def test_no_comparison_at_all_is_a_failure(small_run: KerasRun) -> None:

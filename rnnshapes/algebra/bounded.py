@@ -52,9 +52,12 @@ class Bounded:
 
     @classmethod
     def exact(cls, value: Array, precision: Precision) -> Bounded:
-        """Numbers that are known exactly: inputs, weights, Keras's own states."""
+        """Numbers that are known exactly: inputs, weights, Keras's own states.
+
+        Nothing is known of what is not finite: its error is NaN.
+        """
         value = np.asarray(value, dtype=np.float64)
-        return cls(value, np.zeros_like(value), precision)
+        return cls(value, np.where(np.isfinite(value), 0.0, np.nan), precision)
 
     def __matmul__(self, other: Bounded) -> Bounded:
         """a @ W for exact W: the error carried through |W|, and γ_n (|a| @ |W|)."""
@@ -93,7 +96,8 @@ class Bounded:
         return Bounded(value, np.where(np.isinf(self.error), np.inf, error), p)
 
     def _result(self, value: Array, error: Array, magnitude: Array) -> Bounded:
-        error = np.where(magnitude > self.precision.limit, np.inf, error)
+        over = (magnitude > self.precision.limit) & ~np.isnan(error)
+        error = np.where(over, np.inf, error)
         return Bounded(value, error, self.precision)
 
 

@@ -34,10 +34,10 @@ def rows(result: Displayed) -> Iterator[list[object]]:
     return lines
 
 
-def arrays(result: Displayed) -> dict[str, Any] | None:
-    """The arrays of the .npz form; ``None`` for a result that has none."""
-    module = _module(result)
-    return module.arrays(result) if hasattr(module, "arrays") else None
+def arrays(result: Displayed) -> dict[str, Any]:
+    """The arrays of the .npz form, which a Trace has."""
+    values: dict[str, Any] = _module(result).arrays(result)
+    return values
 
 
 def text(result: Displayed) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -18,28 +18,49 @@ from rnnshapes.render.document import for_encoding
 from rnnshapes.render.view import View
 
 #: What a file's ending stands for where ``--format`` is not given.
-ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".npz": "npz"}
+ENDINGS = {
+    "": "table",
+    ".txt": "table",
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".npz": "npz",
+}
 
 
-def format_for(chosen: str | None, path: Path | None) -> str:
-    """The format asked for, or the one of the file's ending, or a table.
+def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) -> str:
+    """The format asked for, or the one that the file's ending stands for, or a table.
 
-    Raises InputError for a binary format without a file to put it into.
+    Raises InputError for an ending that stands for none of those allowed, and for a binary
+    format without a file to put it into.
     """
-    ending = "" if path is None else path.suffix.lower()
-    name = chosen or ENDINGS.get(ending, "table")
-    if name == "npz" and path is None:
-        raise InputError("--format npz is binary: say where to put it, for example -o trace.npz")
+    if path is None:
+        if chosen == "npz":
+            raise InputError("--format npz is binary: say where to put it, as in -o trace.npz")
+        return chosen or "table"
+    name = chosen or ENDINGS.get(path.suffix.lower())
+    if name is None or name not in allowed:
+        formats = ", ".join(allowed)
+        raise InputError(
+            f"{path}: the ending {path.suffix} stands for no format here; choose one with "
+            f"--format: {formats}"
+        )
     return name
 
 
-def check_writable(path: Path | None) -> None:
-    """Raise InputError now, and not after the work, if nothing can be written there."""
+def check_writable(path: Path | None, source: Path | None = None) -> None:
+    """Raise InputError now, and not after the work, if nothing can be written there.
+
+    ``source`` is a file that is read, and so is not to be overwritten.
+    """
     if path is None:
         return
     folder = path.parent
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"{path}: is the input, too; give the output another name")
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}; make it first")
     there = path.exists()
@@ -50,8 +71,6 @@ def check_writable(path: Path | None) -> None:
 
 def write_file(result: Displayed, form: str, view: View, path: Path) -> None:
     """Write the result whole or not at all. Raises InputError if it cannot be written."""
-    if form == "npz" and render.arrays(result) is None:
-        raise InputError(f"{path}: this result holds no arrays for .npz; choose another format")
     try:
         with replacing(path) as stream:
             if form == "npz":
@@ -92,7 +111,7 @@ def _chunks(result: Displayed, form: str, view: View) -> Iterable[str]:
 def _write_npz(result: Displayed, stream: BinaryIO) -> None:
     import numpy as np
 
-    np.savez(stream, **(render.arrays(result) or {}))
+    np.savez(stream, **render.arrays(result))
 
 
 @contextmanager

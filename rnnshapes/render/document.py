@@ -11,9 +11,9 @@ Meaning = Literal["plain", "strong", "dim", "good", "bad"]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Where the width does not do, the highest ``rank`` is left out first.
+    """A column of a table. Where the width does not do, those of the lowest ``rank`` are shown.
 
-    Columns of the same rank above 0 go together; rank 0 always stays.
+    Columns of the same rank go together; rank 0 always stays.
     """
 
     heading: str

@@ -147,8 +147,8 @@ def _flow(result: Inspection) -> Table:
     columns = (
         Column("tensor"),
         Column("dims"),
-        Column("shape", rank=2),
-        Column("multiply-\nadds", numeric=True, rank=1),
+        Column("shape", rank=1),
+        Column("multiply-\nadds", numeric=True, rank=2),
     )
     first = result.layers[0]
     made = [_tensor_row("x", first.input_dims, first.input_shape)]

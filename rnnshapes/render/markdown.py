@@ -29,7 +29,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _line(cells: Sequence[str], mark: str = "") -> str:
-    texts = (_escaped(cell) for cell in cells)
+    texts = (_escaped(cell.replace("-\n", "-")) for cell in cells)
     return "| " + " | ".join(f"{mark}{text}{mark}" if text else "" for text in texts) + " |\n"
 
 

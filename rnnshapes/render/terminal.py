@@ -109,19 +109,20 @@ def _print(what: str | RichTable, screen: Console, meaning: Meaning = "plain") -
 
 
 def _fitting(table: Table, cells: list[list[str]], width: int) -> tuple[list[int], bool]:
-    """The columns to show, leaving out those of the highest rank first, and whether they fit."""
+    """The columns to show, those of the lowest rank before others, and whether they fit."""
     widths = [
         max(cell_len(line) for text in column for line in text.split("\n"))
         for column in zip(*cells, strict=True)
     ]
-    kept = list(range(len(widths)))
-    needed = sum(widths) + _GAP * (len(widths) - 1)
-    for rank in sorted({c.rank for c in table.columns if c.rank}, reverse=True):
-        if needed <= width:
-            break
-        dropped = [place for place in kept if table.columns[place].rank == rank]
-        needed -= sum(widths[place] + _GAP for place in dropped)
-        kept = [place for place in kept if table.columns[place].rank != rank]
+    kept: list[int] = []
+    needed = -_GAP
+    for rank in sorted({column.rank for column in table.columns}):
+        places = [place for place, column in enumerate(table.columns) if column.rank == rank]
+        wanted = sum(widths[place] + _GAP for place in places)
+        if rank == 0 or needed + wanted <= width:
+            kept += places
+            needed += wanted
+    kept.sort()
     return kept, needed <= width
 
 

@@ -93,8 +93,9 @@ def _table(result: Trace, view: View) -> Table:
             own = step == t - 1 and not result.network.returns_sequences
             cells = tuple(cell(step) for _, cell in columns)
             made.append(Row(cells, "strong" if own else "plain"))
+    names = " and ".join(name for name, *_ in _quantities(result))
     return Table(
-        f"y_hat at each time step, sample {view.sample} of {n}",
+        f"{names} at each time step, sample {view.sample} of {n}",
         tuple(column for column, _ in columns),
         tuple(made),
         elsewhere="--format json or csv",
@@ -116,27 +117,38 @@ def _elided(start: int, end: int, view: View) -> bool:
 
 
 def _columns(result: Trace, sample: int) -> Iterator[Cells]:
+    """t, and for y_hat and each state its units from both sides and their largest difference.
+
+    In a narrow terminal y_hat[0] and the differences come first, then unit after unit.
+    """
     yield Column("t", numeric=True), str
-    ours = result.y_hat[sample]
-    theirs = None if result.y_hat_keras is None else result.y_hat_keras[sample]
-    for k in range(ours.shape[1]):
-        yield _column(f"y_hat[{k}]\nNumPy", ours[:, k], rank=k and k + 1)
+    shown = list(_quantities(result))
+    for group, (name, ours, theirs) in enumerate(shown):
+        for unit in range(ours.shape[2]):
+            rank = 1 + (1 + unit) * len(shown) + group if group or unit else 0
+            for side, values in (("NumPy", ours), ("Keras", theirs)):
+                if values is not None:
+                    yield _column(f"{name}[{unit}]\n{side}", values[sample, :, unit], rank)
         if theirs is not None:
-            yield _column(f"y_hat[{k}]\nKeras", theirs[:, k], rank=k and k + 1)
-    if theirs is not None:
-        apart = _apart(ours, theirs)
-        yield Column("largest\ndifference", numeric=True, rank=1), lambda t: small(apart[t])
-    rank = ours.shape[1] + 1
+            apart = _apart(ours[sample], theirs[sample])
+            heading = f"{name}\ndifference"
+            yield Column(heading, numeric=True, rank=1 + group), _small_at(apart)
+
+
+def _quantities(result: Trace) -> Iterator[tuple[str, Array, Array | None]]:
+    """What is shown, (N, T, units) from NumPy and from Keras, by its name in the equation."""
+    yield "y_hat", result.y_hat, result.y_hat_keras
+    indices = {layer.name: layer.index for layer in result.network.recurrent}
     for kept in result.states:
-        layer = next(la for la in result.network.recurrent if la.name == kept.layer)
-        for unit in range(kept.numpy.shape[2]):
-            rank += 1
-            heading = f"{kept.state}{layer.index}[{unit}]\nNumPy"
-            yield _column(heading, kept.numpy[sample, :, unit], rank)
+        yield f"{kept.state}{indices[kept.layer]}", kept.numpy, kept.keras
 
 
 def _column(heading: str, values: Array, rank: int) -> Cells:
     return Column(heading, numeric=True, rank=rank), lambda t: fixed(float(values[t]))
+
+
+def _small_at(values: Array) -> Callable[[int], str]:
+    return lambda t: small(float(values[t]))
 
 
 def _apart(ours: Array, theirs: Array) -> Array:
@@ -155,7 +167,7 @@ def _notes(result: Trace, view: View) -> Iterator[Line]:
         )
     if result.not_finite is not None:
         yield Line(not_finite_text(result.not_finite), "bad")
-    yield Line("NumPy computes in float64 from the model's own weights.")
+    yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
     if result.keras is None or result.difference is None:
         yield Line("Keras was left out.", "dim")
         return
@@ -165,7 +177,8 @@ def _notes(result: Trace, view: View) -> Iterator[Line]:
     )
     yield _own_output(result, view.sample)
     apart = result.difference
-    yield Line(f"Largest difference of all: {small(apart.max_abs)} at {place_text(apart.place)}")
+    where = place_text(apart.place)
+    yield Line(f"Largest difference of y_hat in all samples: {small(apart.max_abs)} at {where}")
 
 
 def _own_output(result: Trace, sample: int) -> Line:

@@ -45,7 +45,8 @@ def view(samples: int, time_steps: int, sample: int, steps: str | None) -> View:
     end = _step(given[2], time_steps, time_steps)
     if not 0 <= start < end <= time_steps:
         raise InputError(
-            f"--steps {steps}: there are T = {time_steps} steps, so 0 <= a < b <= {time_steps}"
+            f"--steps {steps}: there are T = {time_steps} steps, so a and b are from 0 to "
+            f"{time_steps}, or negative as counted from the end, and a comes before b"
         )
     return View(sample, start, end)
 
