@@ -131,8 +131,9 @@ def inspect(
 ) -> int:
     """Show every weight's shape and parameter count, and every shape that flows.
 
-    The table comes from the formulas, at once. Then the network is built in Keras, and a line
-    says whether Keras has the same names, shapes and counts.
+    The table comes from the formulas, at once.
+
+    Then the network is built in Keras, and a line says whether Keras agrees.
 
     Examples:
 
