@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,7 @@ def trace_prepared(
     """:func:`trace` for what :func:`prepare` returned."""
     from rnnshapes import tracing
 
+    show = tracing.check_show(network, show)
     tracing.require_memory(network, show, with_keras=keras)
     if not keras and model is None:
         return tracing.trace_network(network, _weights(network, seed), source, show)
@@ -110,7 +112,7 @@ def verify(
     from rnnshapes.verification import verify_network
 
     network, source = prepare(model, N=N, T=T, D=D, M=M, K=K, x=x, seed=seed)
-    tracing.require_memory(network, ("y", "h"), with_keras=True)
+    tracing.require_memory(network, "y,h", with_keras=True)
     model = _built(network, seed) if model is None else model
     weights = reference.weights_of(model, network)
     answers = _run(model, network, source)
@@ -134,7 +136,7 @@ def prepare(
     """
     from rnnshapes import inputs
 
-    check_seed(seed)
+    seed = check_seed(seed)
     data = None
     if x is not None:
         data = inputs.read(Path(x)) if isinstance(x, str | Path) else inputs.given(x, "x")
@@ -163,10 +165,15 @@ def _read(model: Any, N: Any, T: Any, D: Any, M: Any, K: Any) -> Network:
     return network
 
 
-def check_seed(seed: object) -> None:
-    """Raise InputError unless the seed is a whole number of at least 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+def check_seed(seed: Any) -> int:
+    """A whole number of at least 0; InputError for anything else."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if isinstance(seed, bool) or number < 0:
         raise InputError(f"a seed is a whole number of at least 0, got {seed!r}")
+    return number
 
 
 def _weights(network: Network, seed: int) -> Any:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Literal, Optional, get_args
 
 import typer
 
 from rnnshapes import __version__, api
 from rnnshapes.display import Displayed
-from rnnshapes.errors import InputError, KerasUnavailableError, RnnshapesError
+from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.inspection import Inspection
 from rnnshapes.network import DEFAULTS, MEANING, check_size
 from rnnshapes.render import delivery
@@ -148,8 +150,7 @@ def inspect(
     if output is None and form == "table":
         return _inspect_on_screen(result, no_keras)
     if not no_keras:
-        with _busy("Building the network in Keras"):
-            result = result.checked()
+        result = _checked(result)
     _deliver(result, form, View(), output)
     return int(result.keras is not None and not result.keras.agrees)
 
@@ -228,7 +229,7 @@ def verify(
         result = api.verify(N=N, T=T, D=D, M=M, K=K, x=input, seed=seed)
     _deliver(result, form, View(), output)
     if output is not None and not result.passed:
-        sys.stderr.write(f"rnnshapes: verification FAILED; {output} says where\n")
+        _pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
     return int(not result.passed)
 
 
@@ -245,27 +246,37 @@ def main(args: list[str] | None = None) -> int:
     except typer.TyperException as error:
         return _fail(_with_hint(error), 2)
     except RnnshapesError as error:
-        if isinstance(error, KerasUnavailableError):
-            sys.stderr.write(error.log)
+        if isinstance(error, CannotRunError):
+            _pass_on(error.log)
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return 130
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # Typer's way, when it prints help
+            return 0
+        raise
 
 
 def _inspect_on_screen(result: Inspection, no_keras: bool) -> int:
     """The table first, and Keras's answer when it comes."""
     from rnnshapes.render import inspection, terminal
 
-    with _standard_output():
+    with _standard_output() as output:
         terminal.draw(inspection.derived(result), terminal.screen(sys.stdout))
         sys.stdout.flush()
-    if no_keras:
+    if no_keras or output.closed:
         return 0
-    with _busy("Building the network in Keras"):
-        result = result.checked()
+    result = _checked(result)
     with _standard_output():
         terminal.draw(inspection.keras_lines(result), terminal.screen(sys.stdout))
     return int(result.keras is not None and not result.keras.agrees)
+
+
+def _checked(result: Inspection) -> Inspection:
+    with _busy("Building the network in Keras"):
+        result = result.checked()
+    _pass_on(result.log)
+    return result
 
 
 def _prepare_output(
@@ -286,15 +297,20 @@ def _deliver(result: Displayed, form: str, part: View, output: Path | None) -> N
 
 
 @contextmanager
-def _standard_output() -> Iterator[None]:
-    """A closed pipe ends the output silently; a full device is an error of one line."""
+def _standard_output() -> Iterator[SimpleNamespace]:
+    """A closed pipe ends the output silently; a full device is an error of one line.
+
+    What is handed out has ``closed`` set once nobody reads any more.
+    """
+    state = SimpleNamespace(closed=False)
     try:
-        yield
-    except BrokenPipeError:
-        _discard_output()
+        yield state
     except OSError as error:
         _discard_output()
-        raise InputError(f"standard output cannot be written: {error.strerror}") from None
+        # Windows knows no broken pipe, but calls it an invalid argument.
+        state.closed = error.errno in (errno.EPIPE, errno.EINVAL)
+        if not state.closed:
+            raise InputError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _discard_output() -> None:
@@ -311,8 +327,9 @@ def _busy(what: str) -> Iterator[None]:
     from rich.console import Console
 
     # A copy of the descriptor, since TensorFlow's own messages are held back on 2 meanwhile.
-    stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding)
-    with stream, Console(file=stream).status(what):
+    stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace")
+    spinner = "dots" if sys.stderr.encoding.lower().startswith("utf") else "line"
+    with stream, Console(file=stream).status(what, spinner=spinner):
         yield
 
 
@@ -326,7 +343,14 @@ def _with_hint(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    if sys.stderr is not None:
-        line = "".join(c if c.isprintable() else " " for c in message)
-        sys.stderr.write(f"rnnshapes: error: {' '.join(line.split())}\n")
+    line = "".join(c if c.isprintable() else " " for c in message)
+    _pass_on(f"rnnshapes: error: {' '.join(line.split())}\n")
     return status
+
+
+def _pass_on(text: str) -> None:
+    """Write to standard error, if there is one and it takes what is written."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()

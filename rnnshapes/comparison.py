@@ -29,15 +29,19 @@ class Fact:
 
 def facts(network: Network, built: Built) -> tuple[Fact, ...]:
     """Every weight's name and shape, every layer's count, and the total."""
-    shapes = dict(built.weights)
+    shapes = list(built.weights)
     counts = dict(built.counts)
     rows = []
     for layer in network.layers:
         for weight in layer.weights:
             name = f"{layer.name}/{weight.name}"
             numbers = tuple(network.count(dim) for dim in weight.dims)
-            rows.append(Fact(name, shape_text(weight.dims), numbers, shapes.pop(name, None)))
-    rows += [Fact(name, "", None, shape) for name, shape in shapes.items()]
+            found = next((held for held in shapes if held[0] == name), None)
+            if found is not None:
+                shapes.remove(found)
+            symbols = shape_text(weight.dims)
+            rows.append(Fact(name, symbols, numbers, None if found is None else found[1]))
+    rows += [Fact(name, "", None, shape) for name, shape in shapes]
     for layer in network.layers:
         count = network.count(layer.count)
         name = f"{layer.name} parameters"

@@ -20,20 +20,20 @@ class InputError(RnnshapesError, ValueError):
 
 
 class CannotRunError(RnnshapesError, RuntimeError):
-    """Nothing is wrong with the request, but it cannot be run here (exit status 3)."""
+    """Nothing is wrong with the request, but it cannot be run here (exit status 3).
+
+    ``log`` holds what Keras and its backend wrote to standard error when they were tried.
+    """
 
     exit_status = 3
-
-
-class KerasUnavailableError(CannotRunError):
-    """Keras, or the backend it is set to, cannot be imported.
-
-    ``log`` holds what was written to standard error while the import was tried.
-    """
 
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(message)
         self.log = log
+
+
+class KerasUnavailableError(CannotRunError):
+    """Keras, or the backend it is set to, cannot be imported."""
 
 
 class TooLargeError(CannotRunError):

@@ -107,7 +107,7 @@ class Inspection(Displayed):
     """Every shape and count of a network.
 
     ``keras`` is ``None`` where Keras was not asked or could not answer; ``not_built`` then says
-    why, if it was asked.
+    why, if it was asked, and ``log`` what was written to standard error.
     """
 
     schema = "rnnshapes.inspect/1"
@@ -122,6 +122,7 @@ class Inspection(Displayed):
     macs_formula: str
     keras: KerasCheck | None = None
     not_built: str | None = None
+    log: str = ""
 
     def against(self, model: Model) -> Inspection:
         """The same with what Keras says of ``model``."""
@@ -133,7 +134,7 @@ class Inspection(Displayed):
         try:
             return self.against(reference.build(self.network))
         except CannotRunError as error:
-            return replace(self, not_built=str(error))
+            return replace(self, not_built=str(error), log=error.log)
 
 
 def inspect_network(network: Network) -> Inspection:

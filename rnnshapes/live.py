@@ -59,6 +59,12 @@ class _Reader:
         for place, layer in enumerate(self.layers):
             layers.append(self._layer(place, layer, features))
             features = layers[-1].units
+            found = [variable.name for variable in layer.weights]
+            if found != (wanted := [weight.name for weight in layers[-1].weights]):
+                raise InputError(
+                    f"layer {place} {layer.name!r} has the weights {', '.join(found)} and not "
+                    f"{', '.join(wanted)}: is it quantized, or has it LoRA? Neither is supported"
+                )
         return Network(tuple(self.sizes.items()), tuple(layers), self.dtype)
 
     def _layer(self, place: int, layer: Any, features: Dim) -> Layer:
@@ -106,6 +112,9 @@ def _check_chain(model: Any, layers: list[Any]) -> None:
         source = layers[place - 1].output if place else model.inputs[0]
         if not layer._inbound_nodes or layer.input is not source:
             raise InputError(f"{where} does not follow the one before it; supported: {_SUPPORTED}")
+        for name, value in layer._inbound_nodes[0].arguments.kwargs.items():
+            if value is not None and value is not False:
+                raise InputError(f"{where} is called with {name}, which is not supported")
     if len(model.inputs) != 1 or len(model.input_shape) != 3:
         raise InputError(f"the model's input is {model.input_shape}; supported: one (N, T, D)")
     if not layers or model.outputs[0] is not layers[-1].output or len(model.outputs) != 1:

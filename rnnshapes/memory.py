@@ -12,9 +12,17 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 
 def available() -> int | None:
-    """Bytes of memory that can be had now, as far as the system tells; else ``None``."""
+    """Bytes of memory that this process can have, ``None`` where the system does not tell.
+
+    On Linux what is free now, within the limit of a container; on macOS all there is.
+    """
     if sys.platform == "win32":
         return _windows()
+    amounts = [there for there in (_free(), _container()) if there is not None]
+    return min(amounts, default=None)
+
+
+def _free() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
@@ -25,6 +33,16 @@ def available() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
+
+
+def _container(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """The limit of a control group, version 2 or 1; ``None`` where there is none."""
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return int((root / limit).read_text(encoding="ascii"))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return None
 
 
 def require(needed: int, what: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -53,10 +53,9 @@ class Network:
         return tuple(layer for layer in self.layers if isinstance(layer, Recurrent))
 
     @property
-    def head(self) -> tuple[Dense, ...]:
+    def head(self) -> tuple[Layer, ...]:
         """The layers behind the last recurrent one: they turn h_t into y_hat_t."""
-        after = self.layers[self.layers.index(self.recurrent[-1]) + 1 :]
-        return tuple(layer for layer in after if isinstance(layer, Dense))
+        return self.layers[self.layers.index(self.recurrent[-1]) + 1 :]
 
     @property
     def returns_sequences(self) -> bool:
@@ -142,7 +141,10 @@ def from_sizes(
         name: check_size(name, DEFAULTS[name] if value is None else value)
         for name, value in given.items()
     }
-    hidden = M if isinstance(M, Iterable) else (DEFAULTS["M"] if M is None else M,)
+    try:
+        hidden: list[object] = list(M)  # type: ignore[arg-type]
+    except TypeError:
+        hidden = [DEFAULTS["M"] if M is None else M]
     units = [check_size("M", value) for value in hidden]
     if not units:
         raise InputError("M (hidden units) needs a size for at least one recurrent layer")

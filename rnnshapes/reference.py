@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rnnshapes.algebra.arrays import Array
     from rnnshapes.weights import Weights
 
+_descriptor_2 = threading.RLock()
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
 #: A ``keras.Model``, which this package treats as an opaque value outside this file.
@@ -149,29 +150,30 @@ def _layers(model: Model, network: Network) -> list[Any]:
     return [by_name[layer.name] for layer in network.layers]
 
 
-def _layer(keras: Any, network: Network, layer: Layer) -> Any:
+def _layer(keras: Any, network: Network, layer: Layer, **more: Any) -> Any:
     options = layer.keras_options | {"kernel_initializer": "zeros", "dtype": network.dtype}
     if isinstance(layer, Recurrent):
         # Keras's own start of recurrent kernels (orthogonal) takes O(M³), and without a seed
         # it would take one from the user's global generator.
-        options |= {"recurrent_initializer": "zeros", "seed": 0}
+        options |= {"recurrent_initializer": "zeros", "seed": 0} | more
     kind = getattr(keras.layers, layer.type)
     return kind(network.count(layer.units), name=layer.name, **options)
 
 
 def _twin(keras: Any, model: Model, network: Network, shape: tuple[int, ...]) -> Model:
+    """The same layers with the same weights, each answering at every step, run the same way."""
     values = inputs = keras.Input(shape, dtype=network.dtype)
     outputs = []
     for layer, original in zip(network.layers, _layers(model, network), strict=True):
-        config = original.get_config()
-        config |= {name: "zeros" for name in config if name.endswith("_initializer")}
-        if isinstance(layer, Recurrent):
-            config |= {"return_sequences": True, "seed": 0}
-        copy = type(original).from_config(config)
+        copy = _layer(keras, network, layer, return_sequences=True)
         values = copy(values)
         copy.set_weights(original.get_weights())
         outputs.append(values)
-    return keras.Model(inputs, outputs)
+    twin = keras.Model(inputs, outputs)
+    compiled = {"jit_compile": model.jit_compile, "run_eagerly": model.run_eagerly}
+    if compiled != {"jit_compile": twin.jit_compile, "run_eagerly": twin.run_eagerly}:
+        twin.compile(**compiled)
+    return twin
 
 
 def _every_step(twin: Model, x: Array) -> list[Array]:
@@ -190,7 +192,7 @@ def _keras() -> Any:
     with _interrupts_kept(), held_back() as log, _no_garbage_collection():
         try:
             import keras
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise KerasUnavailableError(
                 f"Keras cannot be imported ({_one_line(error)}); {_advice()}",
                 log=_read(log),
@@ -213,13 +215,12 @@ def _no_garbage_collection() -> Iterator[None]:
 @contextmanager
 def _at_work(what: str) -> Iterator[None]:
     """Keras at work: silent, and any failure of it a CannotRunError of one line."""
-    with _interrupts_kept(), held_back():
+    with _interrupts_kept(), held_back() as log:
         try:
             yield
-        except CannotRunError:
-            raise
         except Exception as error:
-            raise CannotRunError(f"Keras could not {what}: {_one_line(error)[:300]}") from error
+            message = f"Keras could not {what}: {_one_line(error)[:300]}"
+            raise CannotRunError(message, log=_read(log)) from error
 
 
 @contextmanager
@@ -250,8 +251,11 @@ def _interrupts_kept() -> Iterator[None]:
 
 @contextmanager
 def held_back() -> Iterator[BinaryIO]:
-    """Send file descriptor 2 to a temporary file, which is handed out, for a while."""
-    with tempfile.TemporaryFile() as log:
+    """Send file descriptor 2 to a temporary file, which is handed out, for a while.
+
+    There is one descriptor 2 for all threads, so one thread at a time may do so.
+    """
+    with _descriptor_2, tempfile.TemporaryFile() as log:
         try:
             saved = os.dup(2)
         except OSError:  # there is no standard error
@@ -279,7 +283,7 @@ def _advice() -> str:
     )
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

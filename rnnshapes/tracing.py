@@ -122,7 +122,8 @@ def require_memory(
     n, t = network.known("N"), network.known("T")
     units = {layer.name: network.count(layer.units) for layer in network.recurrent}
     out = network.count(network.outputs) + sum(units[layer] for layer, _ in _kept(network, show))
-    numbers = network.parameters * 2 + n * t * out
+    # Weights as they are drawn and in float64; with Keras its own, a twin's, and as bounds.
+    numbers = network.parameters * (5 if with_keras else 2) + n * t * out
     if with_keras:
         numbers += n * t * (network.count(network.layers[0].features) + sum(units.values()))
     what = f"a trace of N={n:,} samples over T={t:,} steps with {network.parameters:,} parameters"

@@ -176,19 +176,17 @@ def _residual(
         there = found[:, part]
         expected = _expected(bound, x[:, part], _before(states, part), precision)
         error = expected.error.reshape(there.shape)
-        lost = np.logical_or.accumulate(np.isinf(error).any(axis=2), axis=1)
+        lost: Array = np.logical_or.accumulate(np.isinf(error).any(axis=2), axis=1)
         left[:, part] &= ~lost
         left[lost[:, -1], part.stop :] = False
         ratio = np.abs(there - expected.value.reshape(there.shape)) / error
         ratio[~left[:, part]] = -1.0
         compared += int(left[:, part].sum()) * there.shape[2]
-        if not ratio.max() <= worst:  # also where it is NaN
+        if not np.isnan(worst) and not ratio.max() <= worst:  # the first NaN is the worst
             at = place_of(ratio, int(np.argmax(ratio)))
             worst, place = float(ratio.max()), Place(at.sample, start + at.t, at.unit)
-        if np.isnan(worst):
-            break
-    lost = (usable & ~left).any(axis=0)
-    overflow = int(np.argmax(lost)) if lost.any() else None
+    ended = (usable & ~left).any(axis=0)
+    overflow = int(np.argmax(ended)) if ended.any() else None
     return _Residual(worst, place, compared, left, overflow)
 
 

@@ -40,6 +40,8 @@ BAD = [
     (["trace", "--input", ""], "a file of type .npy, .npz or .csv"),
     (["trace", "-o", "missing/x.json"], "there is no folder missing; make it first"),
     (["trace", "-o", "."], "is a folder"),
+    (["trace", "-o", "x" * 300 + ".json"], "cannot be written"),
+    (["trace", "--steps=-:5"], "a:b was expected"),
 ]
 
 

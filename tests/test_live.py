@@ -36,6 +36,20 @@ def test_a_model_shows_its_own_names_shapes_and_counts() -> None:
     assert result.keras.agrees
 
 
+def test_bytes_are_those_of_the_models_dtype() -> None:
+    """float64 takes eight each."""
+    result = rnnshapes.inspect(sequential(layers.SimpleRNN(5, dtype="float64")))
+    assert result.bytes == 8 * result.params == 8 * 45
+    assert result.layers[0].weights[0].dtype == "float64"
+    assert result.layers[0].weights[0].bytes == 8 * 15
+
+
+def test_a_head_behind_sequences_runs_at_every_step() -> None:
+    """Its multiply-adds count T times."""
+    model = sequential(layers.SimpleRNN(5, return_sequences=True), layers.Dense(2))
+    assert rnnshapes.inspect(model, N=4).macs == 4 * 6 * (3 * 5 + 5 * 5 + 5 * 2)
+
+
 def test_biases_activations_and_frozen_layers_are_read() -> None:
     """They change weights, equation and what is trainable."""
     model = sequential(
@@ -104,6 +118,32 @@ class OwnRNN(layers.SimpleRNN):
     """A subclass may compute anything."""
 
 
+def with_state() -> keras.Model:
+    """The states do not start at zero."""
+    x = keras.Input((6, 3))
+    state = keras.ops.ones((1, 5))
+    return keras.Model(x, layers.Dense(2)(layers.SimpleRNN(5)(x, initial_state=state)))
+
+
+def with_two_inputs() -> keras.Model:
+    """The second one is not used."""
+    x = keras.Input((6, 3))
+    return keras.Model([x, keras.Input((4,))], layers.SimpleRNN(5)(x))
+
+
+def quantized() -> keras.Model:
+    """Other arrays stand in for the kernels."""
+    model = sequential(layers.SimpleRNN(5), layers.Dense(2))
+    model.layers[-1].quantize("int8")
+    return model
+
+
+def stateful() -> keras.Model:
+    """The state of one call is the start of the next."""
+    x = keras.Input(batch_shape=(2, 6, 3))
+    return keras.Model(x, layers.SimpleRNN(5, stateful=True)(x))
+
+
 def tanh(z: Any) -> Any:
     """Not what its name says."""
     return keras.ops.relu(z)
@@ -158,6 +198,11 @@ def skipping() -> keras.Model:
         (skipping, "Concatenate"),
         (lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2)]), r"\(None, 4\)"),
         (lambda: "model.keras", "a keras.Model was expected, got str"),
+        (with_state, "called with initial_state"),
+        (with_two_inputs, "one \\(N, T, D\\)"),
+        (quantized, "is it quantized"),
+        (stateful, "stateful=True"),
+        (lambda: sequential(layers.SimpleRNN(5, zero_output_for_mask=True)), "zero_output_for_m"),
         (lambda: keras.Sequential, "got the class Sequential"),
         (subclassed, "no graph of layers"),
         (lambda: sequential(layers.SimpleRNN(5, activation=lambda z: z)), "function of your own"),

@@ -161,3 +161,43 @@ def test_sigmoid_is_exact_also_where_it_is_tiny(z: float) -> None:
     """A form that loses digits near 0 would fail correct networks with saturated gates."""
     exact = 1 / (1 + math.exp(-z))
     assert math.isclose(float(ACTIVATIONS["sigmoid"].function(np.array(z))), exact, rel_tol=1e-15)
+
+
+@settings(deadline=None)
+@given(matrix(2, 5), matrix(5, 3), st.floats(0, 10), st.floats(0, 10))
+def test_a_product_carries_the_errors_of_both_sides(a: Any, w: Any, da: float, dw: float) -> None:
+    """For all numbers within the errors, the exact product stays within the bound."""
+    left = Bounded(a.astype("float64"), np.full(a.shape, da), FLOAT32)
+    right = Bounded(w.astype("float64"), np.full(w.shape, dw), FLOAT32)
+    product = left @ right
+    for sign_a, sign_w in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        moved = (left.value + sign_a * da) @ (right.value + sign_w * dw)
+        assert np.all(np.abs(moved - product.value) <= product.error * (1 + 1e-12))
+
+
+def test_what_is_flushed_to_zero_stays_within_the_bound() -> None:
+    """A product below the smallest normal number may be 0 in Keras."""
+    tiny = Bounded.exact(np.full((1, 3), 1e-25), FLOAT32)
+    w = Bounded.exact(np.full((3, 1), 1e-15), FLOAT32)
+    assert (tiny @ w).error >= 3 * (FLOAT32.tiny - 1e-40)
+    assert (tiny * tiny).error.min() >= FLOAT32.tiny
+
+
+def test_too_many_terms_leave_no_statement() -> None:
+    """From 2**24 terms on, sums in float32 have no bound."""
+    assert np.isinf(FLOAT32.gamma(2**24))
+    assert 0 < FLOAT32.gamma(2**23) < np.inf
+
+
+def test_nothing_is_known_of_what_is_not_finite() -> None:
+    """NaN and infinity have a bound of NaN, which no ratio passes."""
+    x = Bounded.exact(np.array([[1.0, np.inf], [np.nan, 2.0]]), FLOAT32)
+    z = x @ Bounded.exact(np.ones((2, 1)), FLOAT32)
+    assert np.isnan(z.error).all()
+    assert np.isnan(z.activated("tanh").error).all()
+
+
+def test_a_zero_is_exact_to_the_smallest_number() -> None:
+    """tanh(0) is 0 in every kernel."""
+    z = Bounded.exact(np.zeros((1, 1)), FLOAT32)
+    assert z.activated("tanh").error == FLOAT32.tiny

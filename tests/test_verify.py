@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import inputs, reference, verification
+from rnnshapes import inputs, recurrence, reference, tracing, verification
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.layers import Recurrent
 from rnnshapes.network import Network
@@ -300,6 +300,53 @@ def test_only_the_samples_that_overflow_are_left_out() -> None:
     assert 60 * 7 < h.compared < 3 * 60 * 7
     assert 60 * 2 < y_hat.compared <= h.compared // 7 * 2
     assert output.compared == 2
+
+
+@pytest.mark.parametrize("how", ["jit_compile", "run_eagerly"])
+def test_a_compiled_model_is_judged_by_its_own_way_of_running(how: str) -> None:
+    """XLA and eager mode round otherwise: in a chaotic network the twin has to do so, too."""
+    model, x = live("tanh", scale=4.0, steps=100)
+    model.compile(loss="mse", **{how: True})
+    result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e39, 1.0])
+def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> None:
+    """Places, counts and the step of an overflow do not depend on how time is cut."""
+    model, x = live("relu", scale=10.0)
+    x[2, 3, 1] = value
+    results = []
+    for size in (1, 2**11, 2**30):
+        monkeypatch.setattr(recurrence, "BLOCK_BYTES", size)
+        results.append(rnnshapes.verify(model, x=x))
+    for other in results[1:]:
+        assert [replace(c, ratio=None, found="") for c in other.checks] == [
+            replace(c, ratio=None, found="") for c in results[0].checks
+        ]
+        assert other.not_finite == results[0].not_finite
+    assert results[0].passed == (value == 1.0)
+    if value != 1.0:
+        assert results[0].not_finite.first == tracing.Place(2, 3, 1)
+
+
+@pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
+def test_a_nan_in_an_early_block_is_not_forgotten(layer, small_run: KerasRun, monkeypatch) -> None:
+    """Later blocks of good numbers do not hide it."""
+    monkeypatch.setattr(recurrence, "BLOCK_BYTES", 1)
+    steps = {name: np.array(values) for name, values in small_run.answers.steps.items()}
+    steps[layer][1, 2, 1] = np.nan
+    checks = judge(answered(small_run, steps=steps))
+    check = next(check for check in checks if check.name.startswith(layer))
+    assert not check.passed
+    assert np.isnan(check.ratio)
+
+
+def test_more_terms_than_float32_can_sum_is_a_failure_and_no_crash() -> None:
+    """Where nothing can be said, nothing is verified."""
+    result = rnnshapes.verify(N=1, T=1, D=2**24, M=1, K=1)
+    assert not result.passed
+    assert result.checks[-2].compared == 0 or result.checks[-3].compared == 0
 
 
 def test_no_comparison_at_all_is_a_failure(small_run: KerasRun) -> None:

@@ -30,7 +30,7 @@ class Precision:
     def gamma(self, n: int) -> float:
         """n·u / (1 - n·u): the error of a sum of n products, in any order of summation."""
         nu = n * self.unit_roundoff
-        return nu / (1.0 - nu)
+        return nu / (1.0 - nu) if nu < 1.0 else np.inf  # too many terms for any statement
 
 
 #: float64 has twice its own unit roundoff, since the reference itself rounds in float64.
@@ -60,12 +60,14 @@ class Bounded:
         return cls(value, np.where(np.isfinite(value), 0.0, np.nan), precision)
 
     def __matmul__(self, other: Bounded) -> Bounded:
-        """a @ W for exact W: the error carried through |W|, and γ_n (|a| @ |W|)."""
+        """a @ W: the errors carried through |a| and |W|, and γ_n of the magnitudes."""
         p, n = self.precision, other.value.shape[0]
-        weight = np.abs(other.value)
-        magnitude = np.abs(self.value) @ weight
-        error = self.error @ weight if self.error.any() else 0.0
-        error = error + p.gamma(n) * (magnitude + error) + n * p.tiny
+        left, right = np.abs(self.value), np.abs(other.value)
+        magnitude = left @ right
+        carried = self.error @ right if self.error.any() else 0.0
+        if other.error.any():
+            carried = carried + (left + self.error) @ other.error
+        error = carried + p.gamma(n) * (magnitude + carried) + n * p.tiny
         return self._result(self.value @ other.value, error, magnitude)
 
     def __add__(self, other: Bounded) -> Bounded:
@@ -92,6 +94,7 @@ class Bounded:
             np.abs(value - function(self.value - self.error)),
         )
         unit = np.ldexp(p.unit_roundoff, np.frexp(value)[1])  # one unit in the last place
+        unit = np.where(value == 0.0, 0.0, unit)
         error = spread + ulps * unit + p.tiny
         return Bounded(value, np.where(np.isinf(self.error), np.inf, error), p)
 

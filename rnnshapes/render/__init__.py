@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 from io import StringIO
+from shutil import get_terminal_size
 from types import ModuleType
 from typing import Any
 
@@ -41,11 +42,12 @@ def arrays(result: Displayed) -> dict[str, Any]:
 
 
 def text(result: Displayed) -> str:
-    """The document as plain text, whole."""
+    """The document as plain text, as wide as the terminal is, and with long parts cut."""
     from rnnshapes.render import terminal
 
     stream = StringIO()
-    terminal.draw(document(result, View(most_rows=30)), terminal.plain(stream))
+    screen = terminal.plain(stream, get_terminal_size().columns)
+    terminal.draw(document(result, View(most_rows=30)), screen)
     return stream.getvalue().rstrip("\n")
 
 

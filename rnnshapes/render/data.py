@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import Any
 
-_STEPS_AT_ONCE = 4096
+_NUMBERS_AT_ONCE = 2**14
 
 
 def json_chunks(record: Any) -> Iterator[str]:
@@ -68,10 +68,11 @@ def _array(array: Any, indent: str) -> Iterator[str]:
         yield from _items("[]", (("", part) for part in array), indent)
     else:
         deeper = indent + "  "
+        at_once = max(1, _NUMBERS_AT_ONCE // max(1, array.shape[1]))
         lines = (
             json.dumps(_finite(row))
-            for start in range(0, len(array), _STEPS_AT_ONCE)
-            for row in array[start : start + _STEPS_AT_ONCE].tolist()
+            for start in range(0, len(array), at_once)
+            for row in array[start : start + at_once].tolist()
         )
         yield "["
         for position, line in enumerate(lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,6 +57,14 @@ def check_writable(path: Path | None, source: Path | None = None) -> None:
     """
     if path is None:
         return
+    try:
+        _check_place(path, source)
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be written: {reason}") from None
+
+
+def _check_place(path: Path, source: Path | None) -> None:
     folder = path.parent
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
@@ -118,16 +127,17 @@ def _write_npz(result: Displayed, stream: BinaryIO) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream that becomes the file once all is written; what stood there before stays till then.
 
-    A device or a pipe is written to directly.
+    A device or a pipe is written to directly, and what is behind /dev/stdout is added to.
     """
-    if path.exists() and not path.is_file():
-        with path.open("wb") as stream:
+    if path.exists() and (not path.is_file() or path.is_relative_to("/dev")):
+        with path.open("ab") as stream:
             yield stream
         return
     target = path.resolve()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    unfinished = target.with_name(f".rnnshapes-{secrets.token_hex(8)}.tmp")
+    stream = unfinished.open("xb")
     try:
-        with unfinished.open("xb") as stream:
+        with stream:
             yield stream
         if target.exists():
             shutil.copymode(target, unfinished)

@@ -42,17 +42,17 @@ def screen(stream: IO[str]) -> Console:
     NO_COLOR and FORCE_COLOR are respected.
     """
     columns = os.environ.get("COLUMNS", "")
-    width = int(columns) if columns.isdecimal() and int(columns) else None
+    width = int(columns) if columns.isdecimal() and 0 < len(columns.lstrip("0")) < 6 else None
     if width is None and not stream.isatty():
         width = UNLIMITED
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
-def plain(stream: IO[str]) -> Console:
-    """A console without colour and without a limit to its width, for files."""
+def plain(stream: IO[str], width: int = UNLIMITED) -> Console:
+    """A console without colour, for files, and without a limit to its width."""
     return Console(
         file=stream,
-        width=UNLIMITED,
+        width=width,
         color_system=None,
         force_terminal=False,
         highlight=False,
@@ -94,7 +94,8 @@ def _draw_table(table: Table, screen: Console) -> None:
             drawn.add_section()
     _print(_text(table.title, screen), screen, "strong")
     _print(drawn, screen)
-    left = [c for place, c in enumerate(table.columns) if place not in set(kept)]
+    shown = set(kept)
+    left = [c for place, c in enumerate(table.columns) if place not in shown]
     if left:
         _print(_text(_left_out(left, table.elsewhere), screen), screen, "dim")
 
@@ -116,8 +117,10 @@ def _fitting(table: Table, cells: list[list[str]], width: int) -> tuple[list[int
     ]
     kept: list[int] = []
     needed = -_GAP
-    for rank in sorted({column.rank for column in table.columns}):
-        places = [place for place, column in enumerate(table.columns) if column.rank == rank]
+    by_rank: dict[int, list[int]] = {}
+    for place, column in enumerate(table.columns):
+        by_rank.setdefault(column.rank, []).append(place)
+    for rank, places in sorted(by_rank.items()):
         wanted = sum(widths[place] + _GAP for place in places)
         if rank == 0 or needed + wanted <= width:
             kept += places

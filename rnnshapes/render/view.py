@@ -38,7 +38,7 @@ def view(samples: int, time_steps: int, sample: int, steps: str | None) -> View:
         )
     if steps is None:
         return View(sample)
-    given = re.fullmatch(r"(-?\d{0,18}):(-?\d{0,18})", steps)
+    given = re.fullmatch(r"(-?\d{1,18}|):(-?\d{1,18}|)", steps)
     if given is None:
         raise InputError(f"--steps {steps}: a:b was expected, as in Python, for example 0:5 or -5:")
     start = _step(given[1], 0, time_steps)
@@ -52,6 +52,6 @@ def view(samples: int, time_steps: int, sample: int, steps: str | None) -> View:
 
 
 def _step(text: str, default: int, time_steps: int) -> int:
-    if text in ("", "-"):
+    if not text:
         return default
     return int(text) + (time_steps if text.startswith("-") else 0)

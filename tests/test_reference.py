@@ -1,0 +1,153 @@
+"""The door to Keras: what it says, what it leaves alone, and how it is interrupted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import rnnshapes
+from rnnshapes import CannotRunError, TooLargeError, memory, network, reference, tracing
+from tests.conftest import KerasRun
+
+
+def test_the_engine_is_the_one_that_runs() -> None:
+    """Version and backend, as Keras itself tells them."""
+    import keras
+
+    engine = reference.engine()
+    backend = sys.modules[keras.backend.backend()]
+    assert engine == reference.Engine(
+        keras.__version__, keras.backend.backend(), backend.__version__
+    )
+
+
+def test_what_keras_cannot_do_is_one_line(small_run: KerasRun) -> None:
+    """And not its traceback."""
+
+    class Broken:
+        def predict(self, *args: object, **options: object) -> None:
+            os.write(2, b"a log line\n")
+            raise MemoryError("no\nroom")
+
+    with pytest.raises(CannotRunError) as error:
+        reference.run(Broken(), small_run.network, small_run.answers.output)
+    assert str(error.value) == "Keras could not run the model: MemoryError: no room"
+    assert error.value.log == "a log line\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+@pytest.mark.parametrize("swallowed", [True, False])
+def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
+    """A C++ initialiser turns it into an ImportError, or into nothing."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def foreign() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            if not swallowed:
+                raise ImportError("initialization failed") from None
+
+    with pytest.raises(KeyboardInterrupt), reference._at_work("try"):
+        foreign()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_garbage_collector_is_left_as_it_was() -> None:
+    """On or off."""
+    for switch, state in ((gc.enable, True), (gc.disable, False)):
+        switch()
+        with reference._no_garbage_collection():
+            assert not gc.isenabled()
+        assert gc.isenabled() is state
+    gc.enable()
+
+
+def test_descriptor_2_is_given_back_by_several_threads() -> None:
+    """One after the other: none takes another's temporary file for the original."""
+    before = os.fstat(2)
+
+    def hold() -> None:
+        for _ in range(50):
+            with reference.held_back():
+                os.write(2, b"held back")
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert os.path.sameopenfile(2, 2)
+    assert (os.fstat(2).st_dev, os.fstat(2).st_ino) == (before.st_dev, before.st_ino)
+
+
+def least(accepts: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How much memory has to be available for something to be accepted."""
+    low, high = 0, 2**40
+    while high - low > 1:
+        middle = (low + high) // 2
+        monkeypatch.setattr(memory, "available", lambda there=middle: there)
+        try:
+            accepts()
+        except TooLargeError:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def test_the_memory_asked_for_is_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights to build it; and weights, input and result to run it."""
+    net = network.from_sizes(N=7, T=1000, D=30, M=50, K=20)
+    params = 50 * (30 + 50 + 1) + 20 * 51
+    assert least(lambda: reference.require_memory(net), monkeypatch) == 4 * params
+    alone = least(lambda: tracing.require_memory(net), monkeypatch)
+    assert alone == 8 * (2 * params + 7 * 1000 * 20)
+    with_h = least(lambda: tracing.require_memory(net, "y,h"), monkeypatch)
+    assert with_h - alone == 8 * 7 * 1000 * 50
+    keras = least(lambda: tracing.require_memory(net, with_keras=True), monkeypatch)
+    assert keras - alone == 8 * (3 * params + 7 * 1000 * (30 + 50))
+
+
+def test_where_the_system_does_not_tell_nothing_is_refused(monkeypatch) -> None:
+    """Keras will say it, then."""
+    monkeypatch.setattr(memory, "available", lambda: None)
+    memory.require(2**80, "it")
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
+    """Control groups of version 2 and 1; "max" is none."""
+    assert memory._container(tmp_path) is None
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._container(tmp_path) is None
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("2000\n")
+    assert memory._container(tmp_path) == 2000
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory._container(tmp_path) == 1000
+
+
+def test_sizes_and_seeds_may_be_numpys() -> None:
+    """Any whole number will do, and any iterable of M or of what to show."""
+    import numpy as np
+
+    result = rnnshapes.trace(
+        T=np.int64(4),
+        M=np.array(5),
+        seed=np.int64(3),
+        show=(part for part in ("y", "h")),
+        keras=False,
+    )
+    assert [kept.state for kept in result.states] == ["h"]
+    assert rnnshapes.inspect(M=np.array([5, 4])).params == 45 + 40 + 10
+    with pytest.raises(rnnshapes.InputError, match="a seed is a whole number"):
+        rnnshapes.trace(seed=1.5, keras=False)
