@@ -131,10 +131,10 @@ def with_two_inputs() -> keras.Model:
     return keras.Model([x, keras.Input((4,))], layers.SimpleRNN(5)(x))
 
 
-def quantized() -> keras.Model:
-    """Other arrays stand in for the kernels."""
+def with_lora() -> keras.Model:
+    """More arrays stand beside the kernel."""
     model = sequential(layers.SimpleRNN(5), layers.Dense(2))
-    model.layers[-1].quantize("int8")
+    model.layers[-1].enable_lora(2)
     return model
 
 
@@ -200,7 +200,7 @@ def skipping() -> keras.Model:
         (lambda: "model.keras", "a keras.Model was expected, got str"),
         (with_state, "called with initial_state"),
         (with_two_inputs, "one \\(N, T, D\\)"),
-        (quantized, "is it quantized"),
+        (with_lora, "has it LoRA"),
         (stateful, "stateful=True"),
         (lambda: sequential(layers.SimpleRNN(5, zero_output_for_mask=True)), "zero_output_for_m"),
         (lambda: keras.Sequential, "got the class Sequential"),
