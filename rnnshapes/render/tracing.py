@@ -153,7 +153,8 @@ def _small_at(values: Array) -> Callable[[int], str]:
 
 def _apart(ours: Array, theirs: Array) -> Array:
     with np.errstate(invalid="ignore"):
-        return np.max(np.abs(ours - theirs), axis=-1)  # type: ignore[no-any-return]
+        apart: Array = np.max(np.abs(ours - theirs), axis=-1)
+    return apart
 
 
 def _notes(result: Trace, view: View) -> Iterator[Line]:
