@@ -6,9 +6,10 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from rnnshapes import reference
+from rnnshapes.cells import registry
 from rnnshapes.errors import InputError
 from rnnshapes.inspection import Inspection, inspect_network
 from rnnshapes.network import DEFAULTS, Network, check_size, from_sizes
@@ -19,55 +20,61 @@ if TYPE_CHECKING:
     from rnnshapes.verification import Verification
 
 
-def inspect(
-    model: Any = None,
-    *,
-    N: int | None = None,
-    T: int | None = None,
-    D: int | None = None,
-    M: int | Sequence[int] | None = None,
-    K: int | None = None,
-    keras: bool = False,
-) -> Inspection:
+class Spec(TypedDict, total=False):
+    """A network given by its sizes and its cell; what is left out has its default.
+
+    N=1 T=10 D=3 M=5 K=2; several M give a stack. ``cell`` is ``"simple"``, ``"lstm"`` or
+    ``"gru"``; the options are those of the Keras layer, with Keras's defaults.
+    """
+
+    N: int | None
+    T: int | None
+    D: int | None
+    M: int | Sequence[int] | None
+    K: int | None
+    cell: str | None
+    activation: str | None
+    recurrent_activation: str | None
+    use_bias: bool | None
+    reset_after: bool | None
+
+
+def inspect(model: Any = None, *, keras: bool = False, **spec: Unpack[Spec]) -> Inspection:
     """Every weight's shape and count, and every shape that flows.
 
-    Give a live ``keras.Model``, or sizes for ``Input((T, D)) → SimpleRNN(M) → Dense(K)`` (one
-    left out has its default, N=1 T=10 D=3 M=5 K=2; several M give a stack). A model's counts
-    are compared with Keras's own; with ``keras=True`` those of a network by sizes are, too,
-    for which it is built.
+    Give a live ``keras.Model``, or the keywords of :class:`Spec` for
+    ``Input((T, D)) → SimpleRNN(M) → Dense(K)``. A model's counts are compared with Keras's own;
+    with ``keras=True`` those of a network by sizes are, too, for which it is built.
 
-    Raises InputError for a size that is no whole number of at least 1, or a model with a layer
-    that is not supported.
+    Raises InputError for a size that is no whole number of at least 1, an option that the cell
+    does not have, or a model with a layer that is not supported.
     """
-    if model is None:
-        network = from_sizes(N, T, D, M, K)
-        return inspect_network(network).checked() if keras else inspect_network(network)
-    return inspect_network(_read(model, N, T, D, M, K)).against(model)
+    network = _network(model, **spec)
+    if model is not None:
+        return inspect_network(network).against(model)
+    return inspect_network(network).checked() if keras else inspect_network(network)
 
 
 def trace(
     model: Any = None,
     *,
-    N: int | None = None,
-    T: int | None = None,
-    D: int | None = None,
-    M: int | Sequence[int] | None = None,
-    K: int | None = None,
     x: Any = None,
     seed: int = 0,
     show: str | Iterable[str] = "y",
     keras: bool = True,
+    **spec: Unpack[Spec],
 ) -> Trace:
-    """y_hat, and with ``show="y,h"`` every h, at each time step, in NumPy and in Keras.
+    """y_hat at each time step, in NumPy and in Keras; with ``show="y,h,c,gates"`` these, too.
 
-    ``x`` is an array (N, T, D), or (T, D) for one sample, of real numbers, or the path of a
-    .npy, .npz or .csv file; left out, it is drawn from ``seed``, as the weights are of a
-    network that is given by its sizes. ``keras=False`` leaves Keras out.
+    Takes a model or the keywords of :class:`Spec`, as :func:`inspect` does. ``x`` is an array
+    (N, T, D), or (T, D) for one sample, of real numbers, or the path of a .npy, .npz or .csv
+    file; left out, it is drawn from ``seed``, as the weights are of a network that is given by
+    its sizes. ``keras=False`` leaves Keras out.
 
     Raises InputError for bad sizes or data, and CannotRunError where Keras cannot be imported
     or there is not enough memory.
     """
-    network, source = prepare(model, N=N, T=T, D=D, M=M, K=K, x=x, seed=seed)
+    network, source = prepare(model, x=x, seed=seed, **spec)
     return trace_prepared(network, source, model, seed=seed, show=show, keras=keras)
 
 
@@ -94,15 +101,7 @@ def trace_prepared(
 
 
 def verify(
-    model: Any = None,
-    *,
-    N: int | None = None,
-    T: int | None = None,
-    D: int | None = None,
-    M: int | Sequence[int] | None = None,
-    K: int | None = None,
-    x: Any = None,
-    seed: int = 0,
+    model: Any = None, *, x: Any = None, seed: int = 0, **spec: Unpack[Spec]
 ) -> Verification:
     """Check names, shapes, counts and every step against Keras; ``result.passed`` is the answer.
 
@@ -111,7 +110,7 @@ def verify(
     from rnnshapes import tracing
     from rnnshapes.verification import verify_network
 
-    network, source = prepare(model, N=N, T=T, D=D, M=M, K=K, x=x, seed=seed)
+    network, source = prepare(model, x=x, seed=seed, **spec)
     tracing.require_memory(network, "y,h", with_keras=True)
     model = _built(network, seed) if model is None else model
     weights = reference.weights_of(model, network)
@@ -120,15 +119,7 @@ def verify(
 
 
 def prepare(
-    model: Any = None,
-    *,
-    N: int | None = None,
-    T: int | None = None,
-    D: int | None = None,
-    M: int | Sequence[int] | None = None,
-    K: int | None = None,
-    x: Any = None,
-    seed: int = 0,
+    model: Any = None, *, x: Any = None, seed: int = 0, **spec: Unpack[Spec]
 ) -> tuple[Network, Source]:
     """The network and its input; where x is given, N, T and D are those of the data.
 
@@ -137,26 +128,39 @@ def prepare(
     from rnnshapes import inputs
 
     seed = check_seed(seed)
-    data = None
-    if x is not None:
-        data = inputs.read(Path(x)) if isinstance(x, str | Path) else inputs.given(x, "x")
-        inputs.check_stated(data, {"N": N, "T": T, "D": D})
-        N, T, D = data.array.shape if model is None else (None, None, None)
-    network = from_sizes(N, T, D, M, K) if model is None else _read(model, N, T, D, M, K)
-    if data is None:
+    if x is None:
+        network = _network(model, **spec)
         network = network if network.sizes["N"] else network.with_sizes(N=DEFAULTS["N"])
         return network, inputs.drawn(network, seed)
-    if model is not None:
+    data = inputs.read(Path(x)) if isinstance(x, str | Path) else inputs.given(x, "x")
+    inputs.check_stated(data, {name: spec.get(name) for name in "NTD"})
+    n, t, d = data.array.shape
+    if model is None:
+        spec |= {"N": n, "T": t, "D": d}
+    else:
+        spec |= {"N": None, "T": None, "D": None}
         data = replace(data, dtype=reference.floatx())
-    return inputs.fit(network, data), data
+    return inputs.fit(_network(model, **spec), data), data
 
 
-def _read(model: Any, N: Any, T: Any, D: Any, M: Any, K: Any) -> Network:
-    """A live model as a Network, with N, and T where it is open, as given."""
+def _network(
+    model: Any,
+    *,
+    N: int | None = None,
+    T: int | None = None,
+    D: int | None = None,
+    M: int | Sequence[int] | None = None,
+    K: int | None = None,
+    cell: str | None = None,
+    **options: Any,
+) -> Network:
+    """The network that sizes and options describe; or a live model, with N and T as given."""
+    if model is None:
+        return from_sizes(N, T, D, M, K, registry.make(cell or "simple", **options))
     from rnnshapes import live
 
     network = live.read(model)
-    for name, value in (("D", D), ("M", M), ("K", K)):
+    for name, value in {"D": D, "M": M, "K": K, "cell": cell, **options}.items():
         if value is not None and value != network.sizes.get(name):
             raise InputError(f"{name} is fixed by the model; leave {name} out")
     for name, value in (("N", N), ("T", T)):

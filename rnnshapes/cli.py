@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Literal, Optional, get_args
+from typing import Annotated, Any, Literal, Optional, cast, get_args
 
 import typer
 
 from rnnshapes import __version__, api
+from rnnshapes.cells.cell import ACTIVATIONS
+from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.display import Displayed
 from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.inspection import Inspection
@@ -28,6 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+_PANEL = "Network"
 
 
 def _size(name: str) -> Callable[[str], int]:
@@ -53,7 +57,7 @@ def _size_option(name: str, more: str = "") -> object:
         parser=_size(name),
         metavar="SIZE",
         help=f"{MEANING[name].capitalize()}{more}; {DEFAULTS[name]} if left out.",
-        rich_help_panel="Sizes",
+        rich_help_panel=_PANEL,
     )
 
 
@@ -94,6 +98,36 @@ Input = Annotated[
 Seed = Annotated[
     int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the random weights and input.")
 ]
+CellName = Annotated[
+    Literal["simple", "lstm", "gru"],
+    typer.Option("--cell", metavar="CELL", help=f"{', '.join(BY_NAME)}.", rich_help_panel=_PANEL),
+]
+_ACTIVATION_HELP = f"{', '.join(ACTIVATIONS)}; Keras's default if left out."
+Activation = Annotated[
+    Optional[str],
+    typer.Option("--activation", metavar="NAME", help=_ACTIVATION_HELP, rich_help_panel=_PANEL),
+]
+RecurrentActivation = Annotated[
+    Optional[str],
+    typer.Option(
+        "--recurrent-activation",
+        metavar="NAME",
+        help="The same for the gates of lstm and gru.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Bias = Annotated[
+    Optional[bool],
+    typer.Option("--bias/--no-bias", help="A bias, or none.", rich_help_panel=_PANEL),
+]
+ResetAfter = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--reset-after/--no-reset-after",
+        help="gru: reset h_{t-1} after its product with Wh, or before.",
+        rich_help_panel=_PANEL,
+    ),
+]
 NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
 
 
@@ -127,6 +161,11 @@ def inspect(
     D: Features = None,
     M: Hidden = None,
     K: Outputs = None,
+    cell: CellName = "simple",
+    activation: Activation = None,
+    recurrent_activation: RecurrentActivation = None,
+    use_bias: Bias = None,
+    reset_after: ResetAfter = None,
     format: Format = None,
     output: Output = None,
     no_keras: NoKeras = False,
@@ -141,12 +180,13 @@ def inspect(
 
         rnnshapes inspect --T 10 --D 3 --M 5
 
-        rnnshapes inspect --M 64 --M 32 --K 1 --no-keras
+        rnnshapes inspect --cell lstm --M 64 --M 32 --no-keras
 
         rnnshapes inspect --M 1000000000 --format json
     """
     form = _prepare_output(format, output, TextFormat)
-    result = api.inspect(N=N, T=T, D=D, M=M, K=K)
+    spec = _spec(N, T, D, M, K, cell, activation, recurrent_activation, use_bias, reset_after)
+    result = api.inspect(**spec)
     if output is None and form == "table":
         return _inspect_on_screen(result, no_keras)
     if not no_keras:
@@ -162,6 +202,11 @@ def trace(
     D: Features = None,
     M: Hidden = None,
     K: Outputs = None,
+    cell: CellName = "simple",
+    activation: Activation = None,
+    recurrent_activation: RecurrentActivation = None,
+    use_bias: Bias = None,
+    reset_after: ResetAfter = None,
     input: Input = None,
     sample: Annotated[
         int, typer.Option("--sample", metavar="SAMPLE", help="Which sample to show.")
@@ -171,7 +216,7 @@ def trace(
         typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
     ] = None,
     show: Annotated[
-        str, typer.Option("--show", metavar="y,h", help="Show the hidden state, too: y,h.")
+        str, typer.Option("--show", metavar="y,h,c,gates", help="Show states and gates, too: y,h.")
     ] = "y",
     seed: Seed = 0,
     format: AnyFormat = None,
@@ -186,12 +231,13 @@ def trace(
 
         rnnshapes trace --T 10 --D 3 --M 5
 
-        rnnshapes trace --input x.npy --show y,h --steps 0:4
+        rnnshapes trace --cell gru --input x.npy --show y,h,gates --steps 0:4
 
         rnnshapes trace --T 1000000 --no-keras -o trace.npz
     """
     form = _prepare_output(format, output, TraceFormat, input)
-    network, source = api.prepare(N=N, T=T, D=D, M=M, K=K, x=input, seed=seed)
+    spec = _spec(N, T, D, M, K, cell, activation, recurrent_activation, use_bias, reset_after)
+    network, source = api.prepare(x=input, seed=seed, **spec)
     part = view(network.known("N"), network.known("T"), sample, steps)
     with _busy("Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")):
         result = api.trace_prepared(network, source, seed=seed, show=show, keras=not no_keras)
@@ -207,6 +253,11 @@ def verify(
     D: Features = None,
     M: Hidden = None,
     K: Outputs = None,
+    cell: CellName = "simple",
+    activation: Activation = None,
+    recurrent_activation: RecurrentActivation = None,
+    use_bias: Bias = None,
+    reset_after: ResetAfter = None,
     input: Input = None,
     seed: Seed = 0,
     format: Format = None,
@@ -220,13 +271,14 @@ def verify(
 
         rnnshapes verify
 
-        rnnshapes verify --N 4 --T 200 --D 8 --M 32 --K 3 --seed 7
+        rnnshapes verify --cell lstm --N 4 --T 200 --D 8 --M 32 --seed 7
 
         rnnshapes verify --input x.csv --format json -o report.json
     """
     form = _prepare_output(format, output, TextFormat, input)
+    spec = _spec(N, T, D, M, K, cell, activation, recurrent_activation, use_bias, reset_after)
     with _busy("Building, running and checking the network in Keras"):
-        result = api.verify(N=N, T=T, D=D, M=M, K=K, x=input, seed=seed)
+        result = api.verify(x=input, seed=seed, **spec)
     _deliver(result, form, View(), output)
     if output is not None and not result.passed:
         _pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
@@ -255,6 +307,11 @@ def main(args: list[str] | None = None) -> int:
         if isinstance(ended.__context__, BrokenPipeError):  # Typer's way, when it prints help
             return 0
         raise
+
+
+def _spec(*values: Any) -> api.Spec:
+    """The network's options by their names, in the order in which every command has them."""
+    return cast("api.Spec", dict(zip(api.Spec.__annotations__, values, strict=True)))
 
 
 def _inspect_on_screen(result: Inspection, no_keras: bool) -> int:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 from rnnshapes import comparison, reference
+from rnnshapes.algebra import shapes
 from rnnshapes.algebra.dims import Dim, Shape, total
-from rnnshapes.algebra.shapes import Operation, ShapeOps, Symbol
+from rnnshapes.algebra.shapes import ShapeOps, Symbol
+from rnnshapes.cells.cell import Weight
 from rnnshapes.comparison import Fact
 from rnnshapes.display import Displayed
 from rnnshapes.errors import CannotRunError
@@ -24,8 +26,19 @@ Numbers = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
+class Gate:
+    """The columns of a weight that belong to one gate: ``columns[0]`` up to ``columns[1]``."""
+
+    name: str
+    columns: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class WeightReport:
-    """One weight: its Keras name, symbol, shape in symbols and numbers, and its count."""
+    """One weight: its Keras name, symbol, shape in symbols and numbers, and its count.
+
+    ``gates`` are the parts of its last axis, in order; ``rows`` name what its first axis holds.
+    """
 
     name: str
     symbol: str
@@ -35,10 +48,12 @@ class WeightReport:
     params: int
     dtype: str
     bytes: int
+    gates: tuple[Gate, ...]
+    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """One operation of an equation at one time step: ``(N, D)·(D, M) → (N, M)``.
 
     ``macs`` counts multiply-adds of matrix products for all N samples, ``None`` where N is open.
@@ -58,7 +73,8 @@ class Step:
 class LayerReport:
     """One layer: its weights, its equation with every shape in it, and its totals.
 
-    ``tensor`` is what its output at t is called (``h_t``), and ``equation`` what that equals.
+    ``tensor`` is what its output at t is called (``h_t``); ``equations`` say what each named
+    value equals, in order.
     ``macs_step`` counts the multiply-adds of one application to N samples, ``macs`` those of
     a whole ``predict``, in which the layer is applied ``applications`` times.
     """
@@ -76,8 +92,8 @@ class LayerReport:
     bytes: int
     trainable: bool
     tensor: str
-    equation: str
-    steps: tuple[Step, ...]
+    equations: tuple[tuple[str, str], ...]
+    operations: tuple[Operation, ...]
     applications: str
     macs_step: int | None
     macs_formula: str
@@ -139,13 +155,13 @@ class Inspection(Displayed):
 
 def inspect_network(network: Network) -> Inspection:
     """Every weight's shape and count, and every shape that flows, from the algebra alone."""
-    symbols = _Names(network)
+    names = _Names(network)
     layers = []
     shape = network.input_shape
     for layer in network.layers:
-        layers.append(_report(network, layer, shape, symbols))
+        layers.append(_report(network, layer, shape, names))
         shape = layer.output_shape(shape)
-    macs = [_macs(network, layer, symbols) for layer in network.layers]
+    macs = [_macs(network, layer, names) for layer in network.layers]
     params = sum(layer.params for layer in layers)
     return Inspection(
         network=network,
@@ -180,7 +196,7 @@ class _Names:
 
 
 def _report(network: Network, layer: Layer, shape: Shape, names: _Names) -> LayerReport:
-    result, tape = _read(layer, names)
+    reading = _read(layer, names)
     params = network.count(layer.count)
     output = layer.output_shape(shape)
     macs = _macs(network, layer, names)
@@ -192,52 +208,61 @@ def _report(network: Network, layer: Layer, shape: Shape, names: _Names) -> Laye
         input_shape=network.numbers(shape),
         output_dims=_texts(output),
         output_shape=network.numbers(output),
-        weights=_weights(network, layer),
+        weights=tuple(_weight(network, layer, weight) for weight in layer.weights),
         formula=str(layer.count),
         params=params,
         bytes=params * ITEM_BYTES[network.dtype],
         trainable=layer.trainable,
         tensor=names.layer_output(layer),
-        equation=result.text,
-        steps=tuple(_step(network, operation) for operation in tape),
+        equations=tuple(reading.equations),
+        operations=tuple(_operation(network, made) for made in reading.tape),
         applications=str(_applications(network, layer)),
-        macs_step=network.value(total(operation.macs for operation in tape)),
+        macs_step=network.value(total(made.macs for made in reading.tape)),
         macs_formula=str(macs),
         macs=network.value(macs),
     )
 
 
-def _weights(network: Network, layer: Layer) -> tuple[WeightReport, ...]:
-    reports = []
-    for weight in layer.weights:
-        params = network.count(weight.count)
-        reports.append(
-            WeightReport(
-                name=f"{layer.name}/{weight.name}",
-                symbol=layer.symbol(weight),
-                dims=_texts(weight.dims),
-                shape=tuple(network.count(dim) for dim in weight.dims),
-                formula=str(weight.count),
-                params=params,
-                dtype=network.dtype,
-                bytes=params * ITEM_BYTES[network.dtype],
-            )
-        )
-    return tuple(reports)
-
-
-def _read(layer: Layer, names: _Names) -> tuple[Symbol, list[Operation]]:
-    """The layer's equation at one time step, read over symbolic shapes."""
-    tape: list[Operation] = []
-    n = Dim.named("N")
-    weights = SimpleNamespace(
-        **{w.key: Symbol(layer.symbol(w), w.dims, tape) for w in layer.weights}
+def _weight(network: Network, layer: Layer, weight: Weight) -> WeightReport:
+    params = network.count(weight.count)
+    shape = tuple(network.count(dim) for dim in weight.dims)
+    width = shape[-1] // max(1, len(weight.gates))
+    gates = [Gate(name, (i * width, (i + 1) * width)) for i, name in enumerate(weight.gates)]
+    return WeightReport(
+        name=f"{layer.name}/{weight.name}",
+        symbol=layer.symbol(weight),
+        dims=_texts(weight.dims),
+        shape=shape,
+        formula=str(weight.count),
+        params=params,
+        dtype=network.dtype,
+        bytes=params * ITEM_BYTES[network.dtype],
+        gates=tuple(gates),
+        rows=weight.rows,
     )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A layer's equation at one time step, read over symbolic shapes."""
+
+    tape: list[shapes.Operation]
+    equations: list[tuple[str, str]]
+
+
+def _read(layer: Layer, names: _Names) -> _Reading:
+    tape: list[shapes.Operation] = []
+    n = Dim.named("N")
+    weights = {w.key: Symbol(layer.symbol(w), w.dims, tape) for w in layer.weights}
     x = Symbol(names.layer_input(layer), (n, layer.features), tape)
     state = {
         key: Symbol(names.state(layer, key, "t-1"), (n, layer.units), tape) for key in layer.states
     }
-    return layer.at_step(ShapeOps(), x, state, weights), tape
+    ops = ShapeOps(layer.index)
+    output = layer.at_step(ops, x, state, SimpleNamespace(**weights)).output
+    if not layer.states:
+        ops.named(names.layer_output(layer), output)
+    return _Reading(tape, ops.equations)
 
 
 def _applications(network: Network, layer: Layer) -> Dim:
@@ -247,20 +272,20 @@ def _applications(network: Network, layer: Layer) -> Dim:
 
 
 def _macs(network: Network, layer: Layer, names: _Names) -> Dim:
-    _, tape = _read(layer, names)
-    return total(operation.macs for operation in tape) * _applications(network, layer)
+    made = _read(layer, names).tape
+    return total(operation.macs for operation in made) * _applications(network, layer)
 
 
-def _step(network: Network, operation: Operation) -> Step:
-    return Step(
-        label=operation.label,
-        symbol=operation.symbol,
-        operands=tuple(_texts(shape) for shape in operation.operands),
-        operand_shapes=tuple(network.numbers(shape) for shape in operation.operands),
-        dims=_texts(operation.shape),
-        shape=network.numbers(operation.shape),
-        macs_formula=str(operation.macs),
-        macs=network.value(operation.macs),
+def _operation(network: Network, made: shapes.Operation) -> Operation:
+    return Operation(
+        label=made.label,
+        symbol=made.symbol,
+        operands=tuple(_texts(shape) for shape in made.operands),
+        operand_shapes=tuple(network.numbers(shape) for shape in made.operands),
+        dims=_texts(made.shape),
+        shape=network.numbers(made.shape),
+        macs_formula=str(made.macs),
+        macs=network.value(made.macs),
     )
 
 

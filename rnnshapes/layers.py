@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnshapes.algebra.dims import Dim, Shape, total
-from rnnshapes.cells.cell import Cell, Ops, Tensor, Weight
+from rnnshapes.cells.cell import Cell, Ops, Step, Tensor, Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,8 @@ class Layer(ABC):
         """The shape of the output for an input of ``shape``."""
 
     @abstractmethod
-    def at_step(self, ops: Ops, x: Tensor, state: dict[str, Tensor], w: Any) -> Tensor:
-        """The output at one time step, in any reading, from its input and the states before."""
+    def at_step(self, ops: Ops, x: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+        """One time step, in any reading, from the layer's input and the states before."""
 
     @property
     def count(self) -> Dim:
@@ -102,9 +102,8 @@ class Recurrent(Layer):
         n, t, _ = shape
         return (n, t, self.units) if self.return_sequences else (n, self.units)
 
-    def at_step(self, ops: Ops, x: Tensor, state: dict[str, Tensor], w: Any) -> Tensor:
-        values = self.cell.step(ops, self.cell.project(ops, x, w), state, w)
-        return values[self.states[0]]
+    def at_step(self, ops: Ops, x: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+        return self.cell.step(ops, self.cell.project(ops, x, w), state, w)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ class Dense(Layer):
         """The shape of the input with K for its last axis."""
         return (*shape[:-1], self.units)
 
-    def at_step(self, ops: Ops, x: Tensor, state: dict[str, Tensor], w: Any) -> Tensor:
+    def at_step(self, ops: Ops, x: Tensor, state: dict[str, Tensor], w: Any) -> Step:
         z = x @ w.W  # (N, M)·(M, K) → (N, K)
         z = z + w.b if self.use_bias else z  # (N, K) + (K,) → (N, K)
-        return ops.activate(self.activation, z)
+        return Step(ops.activate(self.activation, z), {}, {})

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
 from rnnshapes.algebra.dims import Dim
-from rnnshapes.cells.simple_rnn import SimpleRNNCell
+from rnnshapes.cells.cell import ACTIVATIONS
+from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.errors import InputError
 from rnnshapes.layers import Dense, Layer, Recurrent
 from rnnshapes.network import ITEM_BYTES, Network, numbered
 
-_SUPPORTED = "Input, SimpleRNN and Dense, one after the other"
-_ACTIVATIONS = ("tanh", "relu", "sigmoid", "linear")
-#: Options of SimpleRNN that change what it computes, with the value that is understood.
+_SUPPORTED = f"Input, {', '.join(BY_CLASS)} and Dense, one after the other"
+#: Options of a recurrent layer that change what it computes, with the value that is understood.
 _PLAIN = MappingProxyType(
     {"go_backwards": False, "stateful": False, "return_state": False, "zero_output_for_mask": False}
 )
@@ -33,9 +34,8 @@ def read(model: Any) -> Network:
         raise InputError("this model has no graph of layers: a Sequential or functional one has")
     layers = [layer for layer in model.layers if _kind(layer) != "InputLayer"]
     _check_chain(model, layers)
-    recurrent = [layer for layer in layers if _kind(layer) == "SimpleRNN"]
-    if not recurrent:
-        raise InputError("this model has no SimpleRNN layer: there is no recurrence to show")
+    if not any(_kind(layer) in BY_CLASS for layer in layers):
+        raise InputError("this model has no recurrent layer: there is no recurrence to show")
     return _Reader(model, layers).network()
 
 
@@ -47,11 +47,9 @@ class _Reader:
         self.dtype = _dtype(layers)
         _, t, d = model.input_shape
         self.sizes: dict[str, int | None] = {"N": None, "T": t, "D": d}
-        counts = {kind: sum(_kind(la) == kind for la in layers) for kind in ("SimpleRNN", "Dense")}
-        self.names = {
-            "SimpleRNN": iter(numbered("M", counts["SimpleRNN"])),
-            "Dense": iter(numbered("K", counts["Dense"])),
-        }
+        dense = sum(_kind(layer) == "Dense" for layer in layers)
+        self.hidden = iter(numbered("M", len(layers) - dense))
+        self.outputs = iter(numbered("K", dense))
 
     def network(self) -> Network:
         features = Dim.named("D")
@@ -69,28 +67,34 @@ class _Reader:
 
     def _layer(self, place: int, layer: Any, features: Dim) -> Layer:
         where = f"layer {place} {layer.name!r}"
-        activation = _activation(layer.activation, where)
-        config = layer.get_config()
-        name = next(self.names[_kind(layer)])
+        # Before the config is asked for: Keras warns of a function that it cannot name.
+        activations = {
+            option: _activation(layer, option, where)
+            for option in ("activation", "recurrent_activation")
+            if hasattr(layer, option)
+        }
+        config = {**layer.get_config(), **activations}
+        dense = _kind(layer) == "Dense"
+        name = next(self.outputs if dense else self.hidden)
         self.sizes[name] = config["units"]
-        bias = config["use_bias"]
         shared = {
             "name": layer.name,
             "features": features,
             "units": Dim.named(name),
             "trainable": layer.trainable,
         }
-        if _kind(layer) == "Dense":
-            index = str(int(name[1:] or 1) - 1)
-            return Dense(index=index, activation=activation, use_bias=bias, **shared)
+        if dense:
+            options = {key: config[key] for key in ("activation", "use_bias")}
+            return Dense(index=str(int(name[1:] or 1) - 1), **options, **shared)
         for option, understood in _PLAIN.items():
             if config.get(option, understood) != understood:
                 raise InputError(
                     f"{where}: {option}={config[option]} is not supported; only {understood} is"
                 )
+        kind = BY_CLASS[_kind(layer)]
         return Recurrent(
             index=name[1:],
-            cell=SimpleRNNCell(activation, bias),
+            cell=kind(**{field.name: config[field.name] for field in fields(kind)}),
             return_sequences=config["return_sequences"],
             **shared,
         )
@@ -107,7 +111,7 @@ def _check_chain(model: Any, layers: list[Any]) -> None:
     """Raise InputError unless the layers are known and each feeds the next and nothing else."""
     for place, layer in enumerate(layers):
         where = f"layer {place} {layer.name!r}"
-        if _kind(layer) not in ("SimpleRNN", "Dense"):
+        if _kind(layer) not in ("Dense", *BY_CLASS):
             raise InputError(f"{where} is of type {_kind(layer)}; supported: {_SUPPORTED}")
         source = layers[place - 1].output if place else model.inputs[0]
         if not layer._inbound_nodes or layer.input is not source:
@@ -132,14 +136,15 @@ def _dtype(layers: list[Any]) -> str:
     return dtype
 
 
-def _activation(function: Any, where: str) -> str:
+def _activation(layer: Any, option: str, where: str) -> str:
     """The name of one of Keras's own activations; a user's function may share its name."""
+    function = getattr(layer, option)
     name = str(getattr(function, "__name__", type(function).__name__))
     own = str(getattr(function, "__module__", "")).split(".")[0] == "keras"
-    if not own or name not in _ACTIVATIONS:
+    if not own or name not in ACTIVATIONS:
         what = repr(name) if own else f"a function of your own, {name!r},"
         raise InputError(
-            f"{where}: the activation {what} is not supported; "
-            f"supported are Keras's {', '.join(_ACTIVATIONS)}"
+            f"{where}: the {option} {what} is not supported; "
+            f"supported are Keras's {', '.join(ACTIVATIONS)}"
         )
     return name

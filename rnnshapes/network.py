@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from rnnshapes.algebra.dims import Dim, Shape
+from rnnshapes.cells.cell import Cell
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.errors import InputError
 from rnnshapes.layers import Dense, Layer, Recurrent
@@ -130,8 +131,9 @@ def from_sizes(
     D: int | None = None,
     M: int | Sequence[int] | None = None,
     K: int | None = None,
+    cell: Cell | None = None,
 ) -> Network:
-    """``Input((T, D)) → SimpleRNN(M) → Dense(K)``; several M give a stack of SimpleRNN.
+    """``Input((T, D)) → SimpleRNN(M) → Dense(K)``, or another cell; several M give a stack.
 
     A size left out has its default: N=1 T=10 D=3 M=5 K=2. Raises InputError for a size that
     is not a whole number from 1 to 2**63 - 1.
@@ -148,10 +150,10 @@ def from_sizes(
     units = [check_size("M", value) for value in hidden]
     if not units:
         raise InputError("M (hidden units) needs a size for at least one recurrent layer")
-    return stack(SimpleRNNCell(), units, plain)
+    return stack(cell or SimpleRNNCell(), units, plain)
 
 
-def stack(cell: SimpleRNNCell, units: Sequence[int], sizes: Mapping[str, int]) -> Network:
+def stack(cell: Cell, units: Sequence[int], sizes: Mapping[str, int]) -> Network:
     """Recurrent layers of ``units`` one on top of the other, and a Dense head of K outputs."""
     names = numbered("M", len(units))
     features = Dim.named("D")
@@ -159,7 +161,7 @@ def stack(cell: SimpleRNNCell, units: Sequence[int], sizes: Mapping[str, int]) -
     for position, name in enumerate(names):
         layers.append(
             Recurrent(
-                name=keras_name("simple_rnn", position),
+                name=keras_name(cell.base, position),
                 index=name[1:],
                 features=features,
                 units=Dim.named(name),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,11 +28,13 @@ _OPS = ArrayOps()
 class Block:
     """What B time steps from ``start`` on yield.
 
-    ``states[layer name][state]`` is (B, N, M), ``output`` the last layer's, (B, N, K).
+    ``states[layer name][state]`` and ``gates[layer name][gate]`` are (B, N, M), ``output`` is
+    the last layer's, (B, N, K).
     """
 
     start: int
     states: Mapping[str, Mapping[str, Array]]
+    gates: Mapping[str, Mapping[str, Array]]
     output: Array
 
 
@@ -43,42 +46,68 @@ def block_steps(network: Network, dtype: str) -> int:
 
 
 def run(
-    network: Network, weights: Weights, blocks: Iterable[Array], dtype: str = "float64"
+    network: Network,
+    weights: Weights,
+    blocks: Iterable[Array],
+    dtype: str = "float64",
+    *,
+    gates: bool = False,
 ) -> Iterator[Block]:
     """Feed blocks of input, (N, B, D) in time order, through all layers.
 
-    Every layer runs at every step, so ``output`` at t is y_hat_t. Memory: one block.
+    Every layer runs at every step, so ``output`` at t is y_hat_t. The gates are kept if asked
+    for. Memory: one block.
     """
     bound = [(layer, bind(layer, weights, dtype)) for layer in network.layers]
     carried: dict[str, dict[str, Array]] = {}
     start = 0
     for x in blocks:
         values = np.ascontiguousarray(np.swapaxes(x, 0, 1), dtype=dtype)  # (B, N, D)
-        states: dict[str, dict[str, Array]] = {}
+        scans: dict[str, Scan] = {}
         for layer, w in bound:
             if isinstance(layer, Recurrent):
                 before = carried.get(layer.name) or _zeros(network, layer, values)
-                states[layer.name] = scan(layer, values, before, w)
-                carried[layer.name] = {k: v[-1] for k, v in states[layer.name].items()}
-                values = states[layer.name][layer.states[0]]
+                scans[layer.name] = found = scan(layer, values, before, w, gates=gates)
+                carried[layer.name] = {key: kept[-1] for key, kept in found.states.items()}
+                values = found.states[layer.states[0]]
             else:
-                values = _unflat(layer.at_step(_OPS, _flat(values), {}, w), values)
-        yield Block(start, states, values)
+                output = layer.at_step(_OPS, _flat(values), {}, w).output
+                values = _unflat(output, values)
+        states = {name: found.states for name, found in scans.items()}
+        yield Block(start, states, {name: found.gates for name, found in scans.items()}, values)
         start += len(values)
 
 
+class Scan(NamedTuple):
+    """States and gates of one layer over a block, each (B, N, M)."""
+
+    states: dict[str, Array]
+    gates: dict[str, Array]
+
+
 def scan(
-    layer: Recurrent, x: Array, state: dict[str, Array], w: SimpleNamespace
-) -> dict[str, Array]:
-    """All states over a block: x (B, N, D) → (B, N, M) for each state."""
+    layer: Recurrent,
+    x: Array,
+    state: dict[str, Array],
+    w: SimpleNamespace,
+    *,
+    gates: bool = False,
+) -> Scan:
+    """All states over a block, x (B, N, D), and all gates if they are asked for."""
     projected = _unflat(layer.cell.project(_OPS, _flat(x), w), x)  # (B·N, D)·(D, M) → (B·N, M)
-    kept = {key: np.empty((len(x), *state[key].shape), x.dtype) for key in layer.states}
+    like = state[layer.states[0]]
+    kept = {key: np.empty((len(x), *like.shape), x.dtype) for key in layer.states}
+    gated = {key: np.empty_like(kept[layer.states[0]]) for key in layer.cell.gates if gates}
     step = layer.cell.step
-    for t, xz in enumerate(projected):
-        state = step(_OPS, xz, state, w)
-        for key, values in kept.items():
-            values[t] = state[key]
-    return kept
+    with np.errstate(over="ignore"):
+        for t, xz in enumerate(projected):
+            made = step(_OPS, xz, state, w)
+            state = made.states
+            for key, values in kept.items():
+                values[t] = state[key]
+            for key, values in gated.items():
+                values[t] = made.gates[key]
+    return Scan(kept, gated)
 
 
 def _zeros(network: Network, layer: Layer, like: Array) -> dict[str, Array]:

@@ -57,12 +57,14 @@ class Built:
 class Answers:
     """What Keras computes for an input x.
 
-    ``steps`` is what each layer answers at every time step, (N, T, units), by layer name;
+    ``steps`` is what each layer answers at every time step, (N, T, units), by layer name, and
+    ``states`` each state of each recurrent layer, (N, T, M), by layer name and state;
     ``output`` is ``model.predict(x)``: (N, K), or (N, T, K) where the model returns sequences.
     """
 
     engine: Engine
     steps: Mapping[str, Array]
+    states: Mapping[str, Mapping[str, Array]]
     output: Array
 
 
@@ -129,7 +131,8 @@ def run(model: Model, network: Network, x: Array) -> Answers:
     """What the model answers to x (N, T, D), and what each of its layers answers at every t.
 
     The latter comes from a twin of the model: the same layers with the same weights, and
-    ``return_sequences=True``.
+    ``return_sequences=True``. Where a cell has more states than it answers with (c of an LSTM),
+    the twin has Keras's own cell in a loop that hands out all of them.
     """
     keras = _keras()
     if floatx() not in ITEM_BYTES:
@@ -138,11 +141,17 @@ def run(model: Model, network: Network, x: Array) -> Answers:
         )
     with _at_work("run the model"):
         output = model.predict(x, verbose=0)
-        steps = _every_step(_twin(keras, model, network, x.shape[1:]), x)
-    for values in (output, *steps):
+        found = _every_step(_twin(keras, model, network, x.shape[1:]), x)
+    for values in (output, *found):
         values.setflags(write=False)
-    names = [layer.name for layer in network.layers]
-    return Answers(engine(), dict(zip(names, steps, strict=True)), output)
+    steps: dict[str, Array] = {}
+    states: dict[str, dict[str, Array]] = {}
+    for layer, values in zip(network.layers, found, strict=True):
+        width = network.count(layer.units)
+        parts = {key: values[..., i * width :][..., :width] for i, key in enumerate(layer.states)}
+        states |= {layer.name: parts} if parts else {}
+        steps[layer.name] = values[..., :width]
+    return Answers(engine(), steps, states, output)
 
 
 def _layers(model: Model, network: Network) -> list[Any]:
@@ -166,14 +175,39 @@ def _twin(keras: Any, model: Model, network: Network, shape: tuple[int, ...]) ->
     outputs = []
     for layer, original in zip(network.layers, _layers(model, network), strict=True):
         copy = _layer(keras, network, layer, return_sequences=True)
+        if len(layer.states) > 1:
+            cell = _revealing(keras, copy.cell)
+            copy = keras.layers.RNN(cell, return_sequences=True, dtype=network.dtype)
         values = copy(values)
         copy.set_weights(original.get_weights())
         outputs.append(values)
+        values = values[..., : network.count(layer.units)]
     twin = keras.Model(inputs, outputs)
     compiled = {"jit_compile": model.jit_compile, "run_eagerly": model.run_eagerly}
     if compiled != {"jit_compile": twin.jit_compile, "run_eagerly": twin.run_eagerly}:
         twin.compile(**compiled)
     return twin
+
+
+def _revealing(keras: Any, cell: Any) -> Any:
+    """A cell that answers with all states of ``cell``, one behind the other."""
+
+    class Revealing(keras.layers.Layer):  # type: ignore[misc]
+        state_size = cell.state_size
+        output_size = sum(cell.state_size)
+
+        def build(self, shape: Any) -> None:
+            self.cell = cell
+            cell.build(shape)
+
+        def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+            _, after = cell(inputs, states, training=training)
+            return keras.ops.concatenate(after, axis=-1), after
+
+        def get_initial_state(self, batch_size: Any = None) -> Any:
+            return cell.get_initial_state(batch_size)
+
+    return Revealing(dtype=cell.dtype_policy)
 
 
 def _every_step(twin: Model, x: Array) -> list[Array]:

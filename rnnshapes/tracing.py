@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,13 +43,16 @@ class NotFinite:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerStates:
-    """One state of one recurrent layer at every step, (N, T, M), float64; Keras's beside it."""
+class LayerTrace:
+    """What a recurrent layer does at every step, by name, each (N, T, M).
 
-    layer: str
-    state: str
-    numpy: Array
-    keras: Array | None
+    ``states`` and ``gates`` are NumPy's, in float64, ``keras`` holds the same states from Keras.
+    """
+
+    name: str
+    states: Mapping[str, Array]
+    keras: Mapping[str, Array]
+    gates: Mapping[str, Array]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -65,7 +68,7 @@ class Trace(Displayed):
     network: Network
     source: str
     y_hat: Array
-    states: tuple[LayerStates, ...]
+    layers: tuple[LayerTrace, ...]
     not_finite: NotFinite | None
     keras: Answers | None
 
@@ -89,7 +92,8 @@ def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
     """The parts of ``show``, ``"y,h"`` or a list; InputError for one that is not there."""
     parts = show.split(",") if isinstance(show, str) else show
     chosen = tuple(str(part).strip() for part in parts)
-    have = ("y", *dict.fromkeys(s for layer in network.recurrent for s in layer.states))
+    have = ["y", *dict.fromkeys(state for layer in network.recurrent for state in layer.states)]
+    have += ["gates"] if any(layer.cell.gates for layer in network.recurrent) else []
     for part in chosen:
         if part not in have:
             kinds = " and ".join(dict.fromkeys(layer.type for layer in network.recurrent))
@@ -105,14 +109,13 @@ def trace_network(
     keras: Answers | None = None,
 ) -> Trace:
     """Run the recurrence in NumPy, to stand beside what Keras computed."""
-    kept = _kept(network, show)
-    y_hat, states, not_finite = _compute(network, weights, source, kept)
-    steps: Mapping[str, Array] = {} if keras is None else keras.steps
-    beside = [
-        LayerStates(layer, state, values, steps.get(layer) if state == "h" else None)
-        for (layer, state), values in states.items()
-    ]
-    return Trace(network, source.text, y_hat, tuple(beside), not_finite, keras)
+    y_hat, layers, not_finite = _compute(network, weights, source, check_show(network, show))
+    if keras is not None:
+        layers = [
+            replace(layer, keras={key: keras.states[layer.name][key] for key in layer.states})
+            for layer in layers
+        ]
+    return Trace(network, source.text, y_hat, tuple(layers), not_finite, keras)
 
 
 def require_memory(
@@ -120,12 +123,17 @@ def require_memory(
 ) -> None:
     """Raise TooLargeError if weights, input and result do not fit into memory."""
     n, t = network.known("N"), network.known("T")
-    units = {layer.name: network.count(layer.units) for layer in network.recurrent}
-    out = network.count(network.outputs) + sum(units[layer] for layer, _ in _kept(network, show))
+    parts = check_show(network, show)
+    out, states = network.count(network.outputs), 0
+    for layer in network.recurrent:
+        units = network.count(layer.units)
+        out += units * len([state for state in layer.states if state in parts])
+        out += units * len(layer.cell.gates) * ("gates" in parts)
+        states += units * len(layer.states)
     # Weights as they are drawn and in float64; with Keras its own, a twin's, and as bounds.
     numbers = network.parameters * (5 if with_keras else 2) + n * t * out
     if with_keras:
-        numbers += n * t * (network.count(network.layers[0].features) + sum(units.values()))
+        numbers += n * t * (network.count(network.layers[0].features) + states)
     what = f"a trace of N={n:,} samples over T={t:,} steps with {network.parameters:,} parameters"
     memory.require(numbers * ITEM_BYTES["float64"], what)
 
@@ -142,30 +150,37 @@ def place_of(values: Array, position: int) -> Place:
     return Place(*(int(i) for i in np.unravel_index(position, values.shape)))
 
 
-def _kept(network: Network, show: str | Iterable[str]) -> list[tuple[str, str]]:
-    """(layer, state) of the states to keep."""
-    parts = set(check_show(network, show))
-    return [(la.name, state) for la in network.recurrent for state in la.states if state in parts]
-
-
 def _compute(
-    network: Network, weights: Weights, source: Source, kept: list[tuple[str, str]]
-) -> tuple[Array, dict[tuple[str, str], Array], NotFinite | None]:
+    network: Network, weights: Weights, source: Source, parts: Sequence[str]
+) -> tuple[Array, list[LayerTrace], NotFinite | None]:
     n, t = network.known("N"), network.known("T")
     y_hat = np.empty((n, t, network.count(network.outputs)))
-    units = {layer.name: network.count(layer.units) for layer in network.recurrent}
-    states = {(layer, state): np.empty((n, t, units[layer])) for layer, state in kept}
+    layers = []
+    for layer in network.recurrent:
+        shape = (n, t, network.count(layer.units))
+        states = {state: np.empty(shape) for state in layer.states if state in parts}
+        gates = {gate: np.empty(shape) for gate in layer.cell.gates if "gates" in parts}
+        if states or gates:
+            layers.append(LayerTrace(layer.name, states, {}, gates))
     watch = _Watch()
     steps = recurrence.block_steps(network, "float64")
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported
-        for block in recurrence.run(network, weights, watch.over(source, steps)):
+        x = watch.over(source, steps)
+        for block in recurrence.run(network, weights, x, gates="gates" in parts):
             span = slice(block.start, block.start + len(block.output))
             y_hat[:, span] = np.swapaxes(block.output, 0, 1)
-            for (layer, state), values in states.items():
-                values[:, span] = np.swapaxes(block.states[layer][state], 0, 1)
-    for values in (y_hat, *states.values()):
+            for kept in layers:
+                _copy(kept.states, block.states[kept.name], span)
+                _copy(kept.gates, block.gates[kept.name], span)
+    y_hat.setflags(write=False)
+    for values in (v for la in layers for v in (*la.states.values(), *la.gates.values())):
         values.setflags(write=False)
-    return y_hat, states, watch.found
+    return y_hat, layers, watch.found
+
+
+def _copy(kept: Mapping[str, Array], block: Mapping[str, Array], span: slice) -> None:
+    for key, values in kept.items():
+        values[:, span] = np.swapaxes(block[key], 0, 1)
 
 
 class _Watch:

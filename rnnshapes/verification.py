@@ -7,7 +7,7 @@ can have taken it in that one step. T and the spectral radius of Wh play no part
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -17,6 +17,7 @@ from rnnshapes import comparison
 from rnnshapes.algebra.arrays import Array
 from rnnshapes.algebra.bounded import PRECISIONS, Bounded, BoundedOps, Precision
 from rnnshapes.algebra.dims import shape_text
+from rnnshapes.cells.cell import Step
 from rnnshapes.display import Displayed
 from rnnshapes.inputs import Source, whole
 from rnnshapes.layers import Layer
@@ -27,6 +28,7 @@ from rnnshapes.tracing import Difference, NotFinite, Place, place_of, trace_netw
 from rnnshapes.weights import Weights, bind
 
 _OPS = BoundedOps()
+_OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,13 @@ def values(network: Network, weights: Weights, x: Array, keras: Answers) -> Iter
     before = x
     usable = np.ones(x.shape[:2], dtype=bool)
     for layer in network.layers:
-        after = keras.steps[layer.name]
-        residual = _residual(network, (layer,), weights, before, after, after, usable)
-        usable = residual.usable
-        yield _check(f"{layer.name}: {_what(network, layer)} at every step", residual)
-        before = after
+        answers = keras.states.get(layer.name) or {_OUTPUT: keras.steps[layer.name]}
+        states = keras.states.get(layer.name, {})
+        for key, found in answers.items():
+            residual = _residual(network, (layer,), weights, before, states, key, found, usable)
+            usable = residual.usable
+            yield _check(f"{layer.name}: {_what(network, layer, key)} at every step", residual)
+        before = keras.steps[layer.name]
     if network.returns_sequences or usable[:, -1].any():
         yield _check("predict: own output", _output(network, weights, x, keras, usable))
 
@@ -147,7 +151,8 @@ def _output(
     if not network.returns_sequences:
         usable = usable & (np.arange(x.shape[1]) == x.shape[1] - 1)
         found = np.broadcast_to(found[:, None], (*x.shape[:2], found.shape[-1]))
-    return _residual(network, chain, weights, before, keras.steps[last.name], found, usable)
+    states = keras.states[last.name]
+    return _residual(network, chain, weights, before, states, _OUTPUT, found, usable)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # judged below: inf ends it, NaN fails it
@@ -156,13 +161,15 @@ def _residual(
     chain: Sequence[Layer],
     weights: Weights,
     x: Array,
-    states: Array,
+    states: Mapping[str, Array],
+    key: str,
     found: Array,
     usable: Array,
 ) -> _Residual:
-    """Send x_t (N, T, F) and Keras's states (N, T, M) of t-1 through ``chain``.
+    """Send x_t (N, T, F) and Keras's states of t-1, each (N, T, M), through ``chain``.
 
-    ``found`` (N, T, units) is compared with the result where ``usable`` (N, T).
+    ``found`` (N, T, units) is compared with the state ``key`` of the result, or with the
+    output, where ``usable`` (N, T).
     """
     precision = PRECISIONS[network.dtype]
     bound = [(layer, _bounded(bind(layer, weights, "float64"), precision)) for layer in chain]
@@ -174,7 +181,9 @@ def _residual(
         if not left[:, part].any():
             continue
         there = found[:, part]
-        expected = _expected(bound, x[:, part], _before(states, part), precision)
+        previous = {name: _before(values, part) for name, values in states.items()}
+        made = _expected(bound, x[:, part], previous, precision)
+        expected: Bounded = made.output if key == _OUTPUT else made.states[key]
         error = expected.error.reshape(there.shape)
         lost: Array = np.logical_or.accumulate(np.isinf(error).any(axis=2), axis=1)
         left[:, part] &= ~lost
@@ -191,14 +200,21 @@ def _residual(
 
 
 def _expected(
-    bound: list[tuple[Layer, SimpleNamespace]], x: Array, before: Array, precision: Precision
-) -> Bounded:
-    """The chain's output with its bound, from x (N, B, F) and the states before (N, B, M)."""
-    values = Bounded.exact(x.reshape(-1, x.shape[-1]), precision)
-    previous = Bounded.exact(before.reshape(-1, before.shape[-1]), precision)
+    bound: list[tuple[Layer, SimpleNamespace]],
+    x: Array,
+    before: Mapping[str, Array],
+    precision: Precision,
+) -> Step:
+    """One step of the chain with its bounds, from x (N, B, F) and the states before (N, B, M)."""
+    output = Bounded.exact(x.reshape(-1, x.shape[-1]), precision)
+    previous = {
+        key: Bounded.exact(values.reshape(-1, values.shape[-1]), precision)
+        for key, values in before.items()
+    }
     for layer, w in bound:
-        values = layer.at_step(_OPS, values, dict.fromkeys(layer.states, previous), w)
-    return values
+        step = layer.at_step(_OPS, output, previous, w)
+        output = step.output
+    return step
 
 
 def _before(states: Array, part: slice) -> Array:
@@ -230,10 +246,10 @@ def _check(name: str, residual: _Residual) -> Check:
     )
 
 
-def _what(network: Network, layer: Layer) -> str:
-    if layer is network.layers[-1]:
-        return "y_hat"
-    return layer.states[0] if layer.states else "output"
+def _what(network: Network, layer: Layer, key: str) -> str:
+    if key != _OUTPUT:
+        return key
+    return "y_hat" if layer is network.layers[-1] else "output"
 
 
 def _number_text(value: tuple[int, ...] | int) -> str:

@@ -14,6 +14,7 @@ class Known(NamedTuple):
     params: int
     bytes: int
     macs: int
+    cell: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
 REFERENCE = Known(
@@ -82,13 +83,80 @@ HUGE = Known(
     bytes=4_000_000_024_000_000_008,
     macs=10_000_000_032_000_000_000,
 )
-ALL = [REFERENCE, OTHER, STACK, HUGE]
+LSTM = Known(
+    sizes={"N": 1, "T": 10, "D": 3, "M": [5], "K": 2},
+    weights=[
+        ("lstm/kernel", "Wx", ["D", "4M"], [3, 20], "4D·M", 60),
+        ("lstm/recurrent_kernel", "Wh", ["M", "4M"], [5, 20], "4M·M", 100),
+        ("lstm/bias", "bh", ["4M"], [20], "4M", 20),
+        ("dense/kernel", "W0", ["M", "K"], [5, 2], "M·K", 10),
+        ("dense/bias", "b0", ["K"], [2], "K", 2),
+    ],
+    layers=[("lstm", "4M(D+M+1)", 180), ("dense", "K(M+1)", 12)],
+    params=192,
+    bytes=768,
+    macs=1610,  # 10 steps of 4·(3·5 + 5·5), and 5·2 once
+    cell={"cell": "lstm"},
+)
+GRU = Known(
+    sizes={"N": 2, "T": 7, "D": 4, "M": [6], "K": 3},
+    weights=[
+        ("gru/kernel", "Wx", ["D", "3M"], [4, 18], "3D·M", 72),
+        ("gru/recurrent_kernel", "Wh", ["M", "3M"], [6, 18], "3M·M", 108),
+        ("gru/bias", "bh", ["2", "3M"], [2, 18], "6M", 36),
+        ("dense/kernel", "W0", ["M", "K"], [6, 3], "M·K", 18),
+        ("dense/bias", "b0", ["K"], [3], "K", 3),
+    ],
+    layers=[("gru", "3M(D+M+2)", 216), ("dense", "K(M+1)", 21)],
+    params=237,
+    bytes=948,
+    macs=2556,  # 2·7·3·(24 + 36), and 2·18 once
+    cell={"cell": "gru"},
+)
+GRU_BEFORE = Known(
+    sizes={"N": 2, "T": 7, "D": 4, "M": [6], "K": 3},
+    weights=[
+        ("gru/kernel", "Wx", ["D", "3M"], [4, 18], "3D·M", 72),
+        ("gru/recurrent_kernel", "Wh", ["M", "3M"], [6, 18], "3M·M", 108),
+        ("gru/bias", "bh", ["3M"], [18], "3M", 18),
+        ("dense/kernel", "W0", ["M", "K"], [6, 3], "M·K", 18),
+        ("dense/bias", "b0", ["K"], [3], "K", 3),
+    ],
+    layers=[("gru", "3M(D+M+1)", 198), ("dense", "K(M+1)", 21)],
+    params=219,
+    bytes=876,
+    macs=2556,
+    cell={"cell": "gru", "reset_after": False},
+)
+NO_BIAS = Known(
+    sizes={"N": 1, "T": 2, "D": 3, "M": [4], "K": 5},
+    weights=[
+        ("lstm/kernel", "Wx", ["D", "4M"], [3, 16], "4D·M", 48),
+        ("lstm/recurrent_kernel", "Wh", ["M", "4M"], [4, 16], "4M·M", 64),
+        ("dense/kernel", "W0", ["M", "K"], [4, 5], "M·K", 20),
+        ("dense/bias", "b0", ["K"], [5], "K", 5),
+    ],
+    layers=[("lstm", "4M(D+M)", 112), ("dense", "K(M+1)", 25)],
+    params=137,
+    bytes=548,
+    macs=244,  # 2·(48 + 64) + 20
+    cell={"cell": "lstm", "use_bias": False},
+)
+ALL = [REFERENCE, OTHER, STACK, HUGE, LSTM, GRU, GRU_BEFORE, NO_BIAS]
 
 
-def options(sizes: dict[str, Any]) -> list[str]:
-    """The sizes as options of the command line."""
-    given = []
-    for name, value in sizes.items():
+_SWITCHES = {
+    ("use_bias", False): "--no-bias",
+    ("reset_after", False): "--no-reset-after",
+    ("cell", "lstm"): "--cell=lstm",
+    ("cell", "gru"): "--cell=gru",
+}
+
+
+def options(known: Known) -> list[str]:
+    """The sizes and the cell as options of the command line."""
+    given = [_SWITCHES[option] for option in known.cell.items()]
+    for name, value in known.sizes.items():
         for number in value if isinstance(value, list) else [value]:
             given += [f"--{name}", str(number)]
     return given

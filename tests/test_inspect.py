@@ -14,13 +14,13 @@ from rnnshapes import comparison, inspection, network, reference
 from tests import networks
 from tests.networks import Known
 
-EACH = pytest.mark.parametrize("known", networks.ALL, ids=lambda k: str(k.sizes))
+EACH = pytest.mark.parametrize("known", networks.ALL, ids=lambda k: str({**k.cell, **k.sizes}))
 
 
 @EACH
 def test_the_function_knows_every_weight(known: Known) -> None:
     """Name, symbol, symbolic shape, shape, formula and count of each weight, and the totals."""
-    result = rnnshapes.inspect(**known.sizes)
+    result = rnnshapes.inspect(**known.sizes, **known.cell)
     found = [
         (w.name, w.symbol, list(w.dims), list(w.shape), w.formula, w.params)
         for layer in result.layers
@@ -36,7 +36,7 @@ def test_the_function_knows_every_weight(known: Known) -> None:
 @EACH
 def test_the_command_says_the_same_as_json(known: Known, run) -> None:
     """The keys that others rely on, with exact integers."""
-    done = run("inspect", *networks.options(known.sizes), "--no-keras", "--format", "json")
+    done = run("inspect", *networks.options(known), "--no-keras", "--format", "json")
     record = json.loads(done.out)
     assert done.status == 0
     assert record["schema"] == "rnnshapes.inspect/1"
@@ -54,7 +54,7 @@ def test_the_command_says_the_same_as_json(known: Known, run) -> None:
 @EACH
 def test_the_command_says_the_same_as_csv(known: Known, run) -> None:
     """One row for each weight."""
-    done = run("inspect", *networks.options(known.sizes), "--no-keras", "--format", "csv")
+    done = run("inspect", *networks.options(known), "--no-keras", "--format", "csv")
     rows = list(csv.DictReader(StringIO(done.out)))
     assert [(r["weight"], r["symbol"], int(r["params"])) for r in rows] == [
         (name, symbol, params) for name, symbol, _, _, _, params in known.weights
@@ -65,11 +65,10 @@ def test_the_command_says_the_same_as_csv(known: Known, run) -> None:
 @EACH
 def test_the_table_has_a_row_for_each_weight_and_layer(known: Known, run) -> None:
     """Names, symbols, formulas and counts with their commas, grouped by layer."""
-    out = run("inspect", *networks.options(known.sizes), "--no-keras").out
+    out = run("inspect", *networks.options(known), "--no-keras").out
     lines = [line.split() for line in out.splitlines()]
     for name, symbol, *_, formula, params in known.weights:
-        row = next(line for line in lines if line[:1] == [name])
-        assert row[1] == symbol
+        row = next(line for line in lines if line[:2] == [name, symbol])
         assert formula in row
         assert f"{params:,}" in row
     for name, formula, params in known.layers:

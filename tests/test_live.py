@@ -59,10 +59,10 @@ def test_biases_activations_and_frozen_layers_are_read() -> None:
     )
     result = rnnshapes.inspect(model)
     assert [layer.formula for layer in result.layers] == ["M(D+M)", "K1(M+1)", "K1·K2"]
-    assert [layer.equation for layer in result.layers] == [
-        "relu(x_t Wx + h_{t-1} Wh)",
-        "sigmoid(h_t W0 + b0)",
-        "y0_t W1",
+    assert [layer.equations for layer in result.layers] == [
+        (("h_t", "relu(x_t Wx + h_{t-1} Wh)"),),
+        (("y0_t", "sigmoid(h_t W0 + b0)"),),
+        (("y_hat_t", "y0_t W1"),),
     ]
     assert result.params - result.trainable == 5 * (3 + 5)
     assert result.keras.agrees
@@ -182,7 +182,7 @@ def skipping() -> keras.Model:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: sequential(layers.LSTM(5)), r"layer 0 'lstm.*' is of type LSTM; supported"),
+        (lambda: sequential(layers.Conv1D(5, 1)), r"layer 0 'conv.*' is of type Conv1D; supported"),
         (
             lambda: sequential(layers.SimpleRNN(5), layers.Dropout(0.1)),
             r"layer 1 'dropout.*Dropout",
@@ -190,7 +190,7 @@ def skipping() -> keras.Model:
         (lambda: sequential(OwnRNN(5)), r"tests\.test_live\.OwnRNN"),
         (lambda: sequential(layers.SimpleRNN(5, go_backwards=True)), "go_backwards=True"),
         (lambda: sequential(layers.SimpleRNN(5, activation="gelu")), "activation 'gelu'"),
-        (lambda: sequential(layers.Dense(5)), "no SimpleRNN layer"),
+        (lambda: sequential(layers.Dense(5)), "no recurrent layer"),
         (lambda: keras.Sequential([layers.SimpleRNN(5)]), "build it"),
         (lambda: sequential(layers.SimpleRNN(5, dtype="float16")), "float16"),
         (lambda: sequential(layers.SimpleRNN(5, dtype="mixed_float16")), "float16, float32"),

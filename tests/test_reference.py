@@ -147,7 +147,7 @@ def test_sizes_and_seeds_may_be_numpys() -> None:
         show=(part for part in ("y", "h")),
         keras=False,
     )
-    assert [kept.state for kept in result.states] == ["h"]
+    assert [list(layer.states) for layer in result.layers] == [["h"]]
     assert rnnshapes.inspect(M=np.array([5, 4])).params == 45 + 40 + 10
     with pytest.raises(rnnshapes.InputError, match="a seed is a whole number"):
         rnnshapes.trace(seed=1.5, keras=False)

@@ -34,7 +34,8 @@ recurrence inputs
 weights
 network
 layers
-cells.simple_rnn
+cells.registry
+cells.simple_rnn cells.lstm cells.gru
 cells.cell cells
 algebra.bounded
 algebra.arrays algebra.shapes

@@ -39,7 +39,7 @@ def test_every_step_is_that_of_the_loop_by_hand(small_run: KerasRun) -> None:
     run = small_run
     result = tracing.trace_network(run.network, run.weights, run.source, ("y", "h"))
     h, y_hat = by_hand(run.weights, inputs.whole(run.source))
-    np.testing.assert_allclose(result.states[0].numpy, h, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(result.layers[0].states["h"], h, rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose(result.y_hat, y_hat, rtol=1e-13, atol=1e-15)
     np.testing.assert_array_equal(result.output, result.y_hat[:, -1])
 
@@ -53,8 +53,8 @@ def test_keras_stands_beside_it_at_every_step(name: str, request) -> None:
     )
     assert result.y_hat_keras.shape == result.y_hat.shape
     assert 0 < result.difference.max_abs < 1e-5
-    for kept in result.states:
-        np.testing.assert_allclose(kept.numpy, kept.keras, atol=1e-5)
+    for layer in result.layers:
+        np.testing.assert_allclose(layer.states["h"], layer.keras["h"], atol=1e-5)
     np.testing.assert_array_equal(run.answers.output, result.y_hat_keras[:, -1])
     place = result.difference.place
     at = (place.sample, place.t, place.unit)
@@ -206,7 +206,7 @@ def test_numbers_that_were_computed_cannot_be_changed() -> None:
     """A result is frozen to its last array, on both sides, and can be copied and pickled."""
     result = rnnshapes.trace(show="y,h")
     arrays = (result.y_hat, result.output, result.y_hat_keras, result.keras.output)
-    for values in (*arrays, result.states[0].numpy):
+    for values in (*arrays, result.layers[0].states["h"]):
         with pytest.raises(ValueError, match="read-only"):
             values[0] = 0
     again = pickle.loads(pickle.dumps(copy.deepcopy(result)))  # noqa: S301 - our own

@@ -12,6 +12,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import inputs, recurrence, reference, tracing, verification
+from rnnshapes.cells.cell import Step
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.layers import Recurrent
 from rnnshapes.network import Network
@@ -32,12 +33,17 @@ def failed(checks: list[verification.Check]) -> list[str]:
 # --- Equations that are wrong -------------------------------------------------------------------
 
 
+def answer(h: Any) -> Step:
+    """A step of a cell with a single state."""
+    return Step(h, {"h": h}, {})
+
+
 class Transposed(SimpleRNNCell):
     """Wh the other way round: it is square, so no shape tells."""
 
     def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
         turned = replace(w.Wh, value=w.Wh.value.T)
-        return {"h": ops.activate(self.activation, xz + state["h"] @ turned)}
+        return answer(ops.activate(self.activation, xz + state["h"] @ turned))
 
 
 class BiasLost(SimpleRNNCell):
@@ -58,21 +64,21 @@ class NoRecurrence(SimpleRNNCell):
     """h_{t-1} forgotten."""
 
     def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-        return {"h": ops.activate(self.activation, xz)}
+        return answer(ops.activate(self.activation, xz))
 
 
 class NoActivation(SimpleRNNCell):
     """tanh forgotten."""
 
     def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-        return {"h": xz + state["h"] @ w.Wh}
+        return answer(xz + state["h"] @ w.Wh)
 
 
 class OtherActivation(SimpleRNNCell):
     """sigmoid for tanh."""
 
     def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-        return {"h": ops.activate("sigmoid", xz + state["h"] @ w.Wh)}
+        return answer(ops.activate("sigmoid", xz + state["h"] @ w.Wh))
 
 
 def with_cell(run: KerasRun, cell: SimpleRNNCell) -> KerasRun:
@@ -144,9 +150,8 @@ def answered(run: KerasRun, **parts: Any) -> KerasRun:
 )
 def test_wrong_states_are_caught(change: Callable[[Any], Any], small_run: KerasRun) -> None:
     """The state at t has to follow from the state at t-1 and x_t, for each sample."""
-    steps = {**small_run.answers.steps}
-    steps["simple_rnn"] = change(steps["simple_rnn"])
-    assert "simple_rnn: h at every step" in failed(judge(answered(small_run, steps=steps)))
+    states = {"simple_rnn": {"h": change(small_run.answers.states["simple_rnn"]["h"])}}
+    assert "simple_rnn: h at every step" in failed(judge(answered(small_run, states=states)))
 
 
 def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
@@ -155,7 +160,7 @@ def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
     cut = run.answers.steps["simple_rnn"][:, 2:]
     steps = {"simple_rnn": cut, "dense": run.answers.steps["dense"][:, 2:]}
     x = inputs.whole(run.source)[:, 2:]
-    answers = replace(run.answers, steps=steps)
+    answers = replace(run.answers, steps=steps, states={"simple_rnn": {"h": cut}})
     check = next(iter(verification.values(run.network, run.weights, x, answers)))
     assert not check.passed
     assert check.place.t == 0
@@ -182,7 +187,8 @@ def test_nan_and_infinity_never_pass(value: float, layer: str, small_run: KerasR
     """One such number in Keras's answers, where ours is finite, fails."""
     steps = {name: np.array(values) for name, values in small_run.answers.steps.items()}
     steps[layer][1, 4, 1] = value
-    checks = judge(answered(small_run, steps=steps))
+    states = {"simple_rnn": {"h": steps["simple_rnn"]}}
+    checks = judge(answered(small_run, steps=steps, states=states))
     name = next(check.name for check in checks if check.name.startswith(layer))
     assert name in failed(checks)
 
@@ -336,7 +342,8 @@ def test_a_nan_in_an_early_block_is_not_forgotten(layer, small_run: KerasRun, mo
     monkeypatch.setattr(recurrence, "BLOCK_BYTES", 1)
     steps = {name: np.array(values) for name, values in small_run.answers.steps.items()}
     steps[layer][1, 2, 1] = np.nan
-    checks = judge(answered(small_run, steps=steps))
+    states = {"simple_rnn": {"h": steps["simple_rnn"]}}
+    checks = judge(answered(small_run, steps=steps, states=states))
     check = next(check for check in checks if check.name.startswith(layer))
     assert not check.passed
     assert np.isnan(check.ratio)

@@ -24,9 +24,11 @@ class Activation(NamedTuple):
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)): exact to some units in the last place also where it is tiny."""
-    with np.errstate(over="ignore"):  # 1 / inf is the 0 that it should be
-        return 1.0 / (1.0 + np.exp(-z))
+    """1 / (1 + exp(-z)): exact to some units in the last place also where it is tiny.
+
+    Where exp(-z) overflows, 1 / inf is the 0 that it should be: callers ignore NumPy's warning.
+    """
+    return 1.0 / (1.0 + np.exp(-z))
 
 
 def relu(z: Array) -> Array:
@@ -56,3 +58,16 @@ class ArrayOps:
     def activate(self, name: str, z: Array) -> Array:
         """The activation ``name`` of ``z``, element by element."""
         return ACTIVATIONS[name].function(z)
+
+    def split(self, z: Array, base: str, parts: tuple[str, ...]) -> list[Array]:
+        """The last axis of ``z`` in equal parts."""
+        width = z.shape[-1] // len(parts)  # np.split takes longer than a small step
+        return [z[..., i * width : (i + 1) * width] for i in range(len(parts))]
+
+    def rows(self, b: Array, names: tuple[str, ...]) -> list[Array]:
+        """The rows of ``b``."""
+        return list(b)
+
+    def let(self, name: str, value: Array) -> Array:
+        """``value`` itself."""
+        return value

@@ -85,6 +85,11 @@ class Bounded:
         error = carried + p.unit_roundoff * (magnitude + carried) + p.tiny
         return self._result(self.value * other.value, error, magnitude)
 
+    def __rsub__(self, other: int) -> Bounded:
+        p, value = self.precision, other - self.value
+        error = self.error + p.unit_roundoff * (np.abs(value) + self.error) + p.tiny
+        return Bounded(value, error, p)
+
     def activated(self, name: str) -> Bounded:
         """φ of the values, for monotone φ: what φ makes of the interval, and its own ulps."""
         p, (function, ulps) = self.precision, ACTIVATIONS[name]
@@ -110,3 +115,17 @@ class BoundedOps:
     def activate(self, name: str, z: Bounded) -> Bounded:
         """The activation ``name`` of ``z``, element by element."""
         return z.activated(name)
+
+    def split(self, z: Bounded, base: str, parts: tuple[str, ...]) -> list[Bounded]:
+        """The last axis of ``z`` in equal parts."""
+        values = np.split(z.value, len(parts), axis=-1)
+        errors = np.split(z.error, len(parts), axis=-1)
+        return [Bounded(v, e, z.precision) for v, e in zip(values, errors, strict=True)]
+
+    def rows(self, b: Bounded, names: tuple[str, ...]) -> list[Bounded]:
+        """The rows of ``b``."""
+        return [Bounded(v, e, b.precision) for v, e in zip(b.value, b.error, strict=True)]
+
+    def let(self, name: str, value: Bounded) -> Bounded:
+        """``value`` itself."""
+        return value

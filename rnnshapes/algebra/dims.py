@@ -71,6 +71,12 @@ class Dim:
                 terms[monomial] = terms.get(monomial, 0) + a * b
         return Dim(terms)
 
+    def divided(self, parts: int) -> Dim:
+        """One of ``parts`` equal parts: 4M in four is M. ValueError if it does not divide."""
+        if any(c % parts for _, c in self._terms):
+            raise ValueError(f"{self} cannot be split into {parts} equal parts")
+        return Dim({m: c // parts for m, c in self._terms})
+
     __radd__ = __add__
     __rmul__ = __mul__
 

@@ -36,5 +36,5 @@ def step_text(operands: Sequence[Sequence[object]], sign: str, result: Sequence[
     """``(N, D)·(D, M) → (N, M)``; what keeps its shape is a single one: ``(N, M)``."""
     texts = [shape_text(shape) for shape in operands]
     if len(texts) == 1:
-        return texts[0]
+        return texts[0] if texts[0] == shape_text(result) else f"{texts[0]} → {shape_text(result)}"
     return (sign if sign == "·" else f" {sign} ").join(texts) + f" → {shape_text(result)}"

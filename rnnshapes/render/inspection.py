@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.algebra.dims import shape_text
-from rnnshapes.inspection import Inspection, KerasCheck, LayerReport, Step, WeightReport
+from rnnshapes.inspection import Inspection, KerasCheck, LayerReport, Operation, WeightReport
 from rnnshapes.memory import amount
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.figures import step_text, whole
@@ -29,7 +29,8 @@ def derived(result: Inspection) -> Document:
             f"{whole(result.params)} parameters = {result.formula}"
             f"{_counts(result)}; {_bytes(result.bytes)}",
         ),
-        *(Line(f"{layer.tensor} = {layer.equation}") for layer in result.layers),
+        *_gates(result),
+        *(Line(f"{name} = {text}") for layer in result.layers for name, text in layer.equations),
         _flow(result),
         _costs(result),
     )
@@ -95,10 +96,10 @@ def _layer_record(layer: LayerReport) -> dict[str, Any]:
         "formula": layer.formula,
         "bytes": layer.bytes,
         "trainable": layer.trainable,
-        "equation": f"{layer.tensor} = {layer.equation}",
+        "equations": [f"{name} = {text}" for name, text in layer.equations],
         "macs": layer.macs,
-        "weights": [asdict(weight) | {"gates": []} for weight in layer.weights],
-        "steps": [asdict(step) for step in layer.steps],
+        "weights": [asdict(weight) for weight in layer.weights],
+        "operations": [asdict(operation) for operation in layer.operations],
     }
 
 
@@ -153,7 +154,7 @@ def _flow(result: Inspection) -> Table:
     first = result.layers[0]
     made = [_tensor_row("x", first.input_dims, first.input_shape)]
     for layer in result.layers:
-        made += [_step_row(layer, step) for step in layer.steps]
+        made += [_operation_row(operation) for operation in layer.operations]
         made.append(_tensor_row(layer.tensor[: -len("_t")], layer.output_dims, layer.output_shape))
     return Table("What flows, at one time step t", columns, tuple(made))
 
@@ -162,11 +163,26 @@ def _tensor_row(name: str, dims: Sequence[object], shape: Sequence[object]) -> R
     return Row((name, shape_text(dims), shape_text(shape), ""), "strong", ends_group=True)
 
 
-def _step_row(layer: LayerReport, step: Step) -> Row:
-    label = f"{layer.tensor} = {step.label}" if step is layer.steps[-1] else step.label
-    dims = step_text(step.operands, step.symbol, step.dims)
-    shapes = step_text(step.operand_shapes, step.symbol, step.shape)
-    return Row((label, dims, shapes, whole(step.macs) if step.symbol == "·" else ""))
+def _operation_row(made: Operation) -> Row:
+    dims = step_text(made.operands, made.symbol, made.dims)
+    shapes = step_text(made.operand_shapes, made.symbol, made.shape)
+    return Row((made.label, dims, shapes, whole(made.macs) if made.symbol == "·" else ""))
+
+
+def _gates(result: Inspection) -> Iterator[Line]:
+    """``kernel (D, 4M) = (3, 20): i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]``."""
+    for layer in result.layers:
+        split = [weight for weight in layer.weights if weight.gates]
+        if split:
+            yield Line(f"{layer.name} by gate:")
+        for w in split:
+            front = ":, " if len(w.shape) > 1 else ""
+            parts = [f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in w.gates]
+            rows = f"; rows: {', '.join(w.rows)}" if w.rows else ""
+            shapes = f"{shape_text(w.dims)} = {shape_text(w.shape)}"
+            yield Line(
+                f"{w.name.removeprefix(layer.name + '/')} {shapes}: {' · '.join(parts)}{rows}"
+            )
 
 
 def _costs(result: Inspection) -> Line:

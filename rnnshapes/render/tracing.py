@@ -19,7 +19,7 @@ from rnnshapes.render.shared import (
     sizes_record,
 )
 from rnnshapes.render.view import View
-from rnnshapes.tracing import Trace
+from rnnshapes.tracing import LayerTrace, Trace
 
 #: How many steps stay at each end where the middle is left out.
 _AT_EACH_END = 10
@@ -49,10 +49,7 @@ def record(result: Trace) -> dict[str, Any]:
         "engine": None if keras is None else vars(keras.engine),
         "y_hat": {"numpy": result.y_hat, "keras": result.y_hat_keras},
         "output": {"numpy": result.output, "keras": None if keras is None else keras.output},
-        "layers": [
-            {"name": kept.layer, kept.state: kept.numpy, f"{kept.state}_keras": kept.keras}
-            for kept in result.states
-        ],
+        "layers": [_layer_record(layer) for layer in result.layers],
         "difference": None
         if difference is None
         else {"max_abs": difference.max_abs, **vars(difference.place)},
@@ -63,12 +60,25 @@ def record(result: Trace) -> dict[str, Any]:
 
 
 def arrays(result: Trace) -> dict[str, Array]:
-    """What a .npz holds: ``y_hat``, ``y_hat_keras``, ``simple_rnn.h``, ``simple_rnn.h_keras``."""
-    found = {"y_hat": result.y_hat, "y_hat_keras": result.y_hat_keras}
-    for kept in result.states:
-        found[f"{kept.layer}.{kept.state}"] = kept.numpy
-        found[f"{kept.layer}.{kept.state}_keras"] = kept.keras
-    return {name: values for name, values in found.items() if values is not None}
+    """What a .npz holds: ``y_hat``, ``y_hat_keras``, ``lstm.c``, ``lstm.c_keras``, ``lstm.gate_i``.
+
+    Each is (N, T, units).
+    """
+    found = {"y_hat": result.y_hat}
+    if result.y_hat_keras is not None:
+        found["y_hat_keras"] = result.y_hat_keras
+    for layer in result.layers:
+        for key, values in layer.states.items():
+            found[f"{layer.name}.{key}"] = values
+            if key in layer.keras:
+                found[f"{layer.name}.{key}_keras"] = layer.keras[key]
+        found |= {f"{layer.name}.gate_{gate}": values for gate, values in layer.gates.items()}
+    return found
+
+
+def _layer_record(layer: LayerTrace) -> dict[str, Any]:
+    keras = {f"{key}_keras": values for key, values in layer.keras.items()}
+    return {"name": layer.name, **layer.states, **keras, "gates": dict(layer.gates)}
 
 
 def rows(result: Trace) -> Iterator[Sequence[object]]:
@@ -93,7 +103,7 @@ def _table(result: Trace, view: View) -> Table:
             own = step == t - 1 and not result.network.returns_sequences
             cells = tuple(cell(step) for _, cell in columns)
             made.append(Row(cells, "strong" if own else "plain"))
-    names = " and ".join(name for name, *_ in _quantities(result))
+    names = ", ".join(name for name, *_ in _quantities(result))
     return Table(
         f"{names} at each time step, sample {view.sample} of {n}",
         tuple(column for column, _ in columns),
@@ -139,8 +149,12 @@ def _quantities(result: Trace) -> Iterator[tuple[str, Array, Array | None]]:
     """What is shown, (N, T, units) from NumPy and from Keras, by its name in the equation."""
     yield "y_hat", result.y_hat, result.y_hat_keras
     indices = {layer.name: layer.index for layer in result.network.recurrent}
-    for kept in result.states:
-        yield f"{kept.state}{indices[kept.layer]}", kept.numpy, kept.keras
+    for layer in result.layers:
+        index = indices[layer.name]
+        for key, values in layer.states.items():
+            yield f"{key}{index}", values, layer.keras.get(key)
+        for gate, values in layer.gates.items():
+            yield f"gate {gate}{index}", values, None
 
 
 def _column(heading: str, values: Array, rank: int) -> Cells:

@@ -1,7 +1,7 @@
-"""The NumPy recurrence in float32 against ``model.predict`` and ``torch.nn.RNN``, on the CPU.
+"""The NumPy recurrence in float32 against ``model.predict`` and PyTorch's RNN, LSTM and GRU.
 
-All three compute every hidden state; ours and Keras's also the head. Run:
-``python tests/benchmarks/recurrence.py``.
+All on the CPU. Ours and PyTorch's give every hidden state; ours, y_hat at every step, too. Run:
+``python tests/benchmarks/recurrence.py [CELL ...]``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from rnnshapes import inputs, recurrence, reference, weights
+from rnnshapes.cells import registry
 from rnnshapes.network import from_sizes
 
 SIZES = [
@@ -44,14 +45,15 @@ def measure(functions: list[Callable[[], object]]) -> list[float]:
     return [statistics.median(kept) for kept in times]
 
 
-def functions(sizes: tuple[int, ...]) -> list[Callable[[], object]]:
+def functions(cell: str, sizes: tuple[int, ...]) -> list[Callable[[], object]]:
     """The same work in NumPy, Keras and PyTorch."""
-    net = from_sizes(*sizes)
+    net = from_sizes(*sizes, registry.make(cell))
     n, t, d, m, _ = sizes
     w = weights.draw(net, 0)
     x = inputs.whole(inputs.drawn(net, 0))
     model = reference.build(net, w)
-    rnn = torch.nn.RNN(d, m, batch_first=True)
+    kind = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]
+    rnn = getattr(torch.nn, kind)(d, m, batch_first=True)
     tensor = torch.from_numpy(x)
     steps = recurrence.block_steps(net, "float32")
 
@@ -71,16 +73,20 @@ def functions(sizes: tuple[int, ...]) -> list[Callable[[], object]]:
 
 
 def main() -> int:
-    """Print the three times and the two ratios; status 1 if NumPy is not the fastest."""
+    """Print times and ratios; status 1 if NumPy is slower than Keras, or a SimpleRNN than torch."""
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; NumPy {np.__version__}")
-    print(f"{'(N, T, D, M, K)':<28}{'NumPy':>10}{'Keras':>10}{'torch':>10}   Keras/ours torch/ours")
-    fastest = True
-    for sizes in SIZES:
-        ours, keras, other = measure(functions(sizes))
-        fastest &= ours < keras and ours < other
-        times = "".join(f"{1e3 * seconds:>8.2f}ms" for seconds in (ours, keras, other))
-        print(f"{sizes!s:<28}{times}   {keras / ours:10.2f} {other / ours:10.2f}")
-    return int(not fastest)
+    print(
+        f"{'':7}{'(N, T, D, M, K)':<26}{'NumPy':>10}{'Keras':>10}{'torch':>10}"
+        "   Keras/ours torch/ours"
+    )
+    kept = True
+    for cell in sys.argv[1:] or registry.BY_NAME:
+        for sizes in SIZES:
+            ours, keras, other = measure(functions(cell, sizes))
+            kept &= ours < keras and (ours < other or cell != "simple")
+            times = "".join(f"{1e3 * seconds:>8.2f}ms" for seconds in (ours, keras, other))
+            print(f"{cell:7}{sizes!s:<26}{times}   {keras / ours:10.2f} {other / ours:10.2f}")
+    return int(not kept)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""The gated recurrent unit.
+
+Equations: z, r = sigmoid of their parts of x_t Wx + h_{t-1} Wh + biases;
+h~ = tanh(x_t Wx_h + r (h_{t-1} Wh_h + b)) with ``reset_after``, Keras's default, and
+h~ = tanh(x_t Wx_h + (r h_{t-1}) Wh_h) without; h_t = z h_{t-1} + (1 - z) h~.
+Source: Cho et al., EMNLP 2014 (without ``reset_after``); the variant of cuDNN with it; in Keras
+``keras/src/layers/rnn/gru.py``, ``GRUCell.call``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rnnshapes.algebra.dims import Dim
+from rnnshapes.cells.cell import Cell, Ops, Step, Tensor, Weight
+
+
+@dataclass(frozen=True)
+class GRUCell(Cell):
+    """Gates z (update), r (reset) and h (candidate), in Keras's order.
+
+    With ``reset_after`` the bias has two rows: r acts on h_{t-1} Wh with its bias, so that one
+    cannot be added to the bias of the input.
+    """
+
+    recurrent_activation: str = "sigmoid"
+    reset_after: bool = True
+
+    keras_class = "GRU"
+    base = "gru"
+    gates = ("z", "r", "h")
+
+    def bias(self, width: Dim) -> Weight:
+        """bh (3M,), or an input row and a recurrent row (2, 3M)."""
+        if not self.reset_after:
+            return super().bias(width)
+        return Weight("bh", "bias", (Dim.of(2), width), self.gates, ("input", "recurrent"))
+
+    def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
+        """x_t Wx and the bias of the input."""
+        z = x @ w.Wx  # (N, D)·(D, 3M) → (N, 3M)
+        if not self.use_bias:
+            return z
+        return z + (self._biases(ops, w)[0] if self.reset_after else w.bh)
+
+    def step(self, ops: Ops, xz: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+        """h_t from the projected x_t and h_{t-1}."""
+        before = state["h"]
+        x_z, x_r, x_h = ops.split(xz, "x", self.gates)  # three times (N, M)
+        if self.reset_after:
+            inner = before @ w.Wh  # (N, M)·(M, 3M) → (N, 3M)
+            inner = inner + self._biases(ops, w)[1] if self.use_bias else inner
+            h_z, h_r, h_h = ops.split(inner, "h", self.gates)  # three times (N, M)
+        else:
+            W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.gates)  # three times (M, M)
+            h_z, h_r = before @ W_z, before @ W_r  # (N, M)·(M, M) → (N, M)
+        z = ops.let("z", ops.activate(self.recurrent_activation, x_z + h_z))
+        r = ops.let("r", ops.activate(self.recurrent_activation, x_r + h_r))
+        h_h = r * h_h if self.reset_after else (r * before) @ W_h  # (N, M)
+        g = ops.let("h~", ops.activate(self.activation, x_h + h_h))
+        h = ops.let("h", z * before + (1 - z) * g)
+        return Step(h, {"h": h}, {"z": z, "r": r, "h": g})
+
+    def _biases(self, ops: Ops, w: Any) -> list[Tensor]:
+        return ops.rows(w.bh, ("bx", "bh"))  # (2, 3M) → twice (3M,)

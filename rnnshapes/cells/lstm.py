@@ -1,0 +1,44 @@
+"""The long short-term memory cell.
+
+Equations: i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o) with z = x_t Wx + h_{t-1} Wh + bh;
+c_t = f c_{t-1} + i tanh(z_c); h_t = o tanh(c_t).
+Source: Hochreiter and Schmidhuber, Neural Computation 9 (1997), with the forget gate of Gers,
+Schmidhuber and Cummins, Neural Computation 12 (2000); in Keras
+``keras/src/layers/rnn/lstm.py``, ``LSTMCell.call``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rnnshapes.cells.cell import Cell, Ops, Step, Tensor
+
+
+@dataclass(frozen=True)
+class LSTMCell(Cell):
+    """Gates i (input), f (forget), c (candidate) and o (output), in Keras's order."""
+
+    recurrent_activation: str = "sigmoid"
+
+    keras_class = "LSTM"
+    base = "lstm"
+    states = ("h", "c")
+    gates = ("i", "f", "c", "o")
+
+    def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
+        """x_t Wx."""
+        return x @ w.Wx  # (N, D)·(D, 4M) → (N, 4M)
+
+    def step(self, ops: Ops, xz: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+        """h_t and c_t from x_t Wx, h_{t-1} and c_{t-1}."""
+        z = xz + state["h"] @ w.Wh  # (N, 4M) + (N, M)·(M, 4M) → (N, 4M)
+        z = z + w.bh if self.use_bias else z  # (N, 4M) + (4M,) → (N, 4M)
+        z_i, z_f, z_c, z_o = ops.split(z, "z", self.gates)  # four times (N, M)
+        i = ops.let("i", ops.activate(self.recurrent_activation, z_i))
+        f = ops.let("f", ops.activate(self.recurrent_activation, z_f))
+        g = ops.let("c~", ops.activate(self.activation, z_c))
+        c = ops.let("c", f * state["c"] + i * g)
+        o = ops.let("o", ops.activate(self.recurrent_activation, z_o))
+        h = ops.let("h", o * ops.activate(self.activation, c))
+        return Step(h, {"h": h, "c": c}, {"i": i, "f": f, "c": g, "o": o})

@@ -1,0 +1,325 @@
+"""LSTM and GRU: their gates, their states, and every way to get them wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes import inputs, reference, tracing, verification, weights
+from rnnshapes.cells.registry import BY_NAME
+from tests.conftest import KerasRun, keras_run
+
+SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}
+CELLS = [
+    {"cell": "simple"},
+    {"cell": "lstm"},
+    {"cell": "gru"},
+    {"cell": "gru", "reset_after": False},
+]
+
+
+@pytest.fixture(scope="module", params=CELLS, ids=str)
+def run_of(request) -> KerasRun:
+    """A network of each cell, run in Keras: all sizes different, biases not zero."""
+    return keras_run(**SIZES, **request.param)
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """As a textbook has it."""
+    return 1 / (1 + np.exp(-z))
+
+
+def lstm_by_hand(x: np.ndarray, w: Any, m: int) -> dict[str, np.ndarray]:
+    """One sample, one step at a time, with slices written out in Keras's order."""
+    h = c = np.zeros(m)
+    rows = []
+    for x_t in x:
+        z = x_t @ w["Wx"] + h @ w["Wh"] + w["bh"]
+        i, f = sigmoid(z[:m]), sigmoid(z[m : 2 * m])
+        g, o = np.tanh(z[2 * m : 3 * m]), sigmoid(z[3 * m :])
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        rows.append({"h": h, "c": c, "gate_i": i, "gate_f": f, "gate_c": g, "gate_o": o})
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def gru_by_hand(x: np.ndarray, w: Any, m: int) -> dict[str, np.ndarray]:
+    """With ``reset_after`` where there are two rows of biases, without it where there is one."""
+    h = np.zeros(m)
+    after = w["bh"].ndim == 2
+    bx, bh = w["bh"] if after else (w["bh"], np.zeros(3 * m))
+    rows = []
+    for x_t in x:
+        a, b = x_t @ w["Wx"] + bx, h @ w["Wh"] + bh
+        z, r = sigmoid(a[:m] + b[:m]), sigmoid(a[m : 2 * m] + b[m : 2 * m])
+        inner = r * b[2 * m :] if after else (r * h) @ w["Wh"][:, 2 * m :]
+        g = np.tanh(a[2 * m :] + inner)
+        h = z * h + (1 - z) * g
+        rows.append({"h": h, "gate_z": z, "gate_r": r, "gate_h": g})
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+@pytest.mark.parametrize("spec", CELLS[1:], ids=str)
+def test_states_and_gates_are_those_of_the_loop_by_hand(spec: dict[str, Any]) -> None:
+    """Every gate, h and c, of every sample, at every step."""
+    run = keras_run(**SIZES, **spec)
+    name = run.network.layers[0].name
+    result = tracing.trace_network(run.network, run.weights, run.source, "y,h,gates")
+    if spec["cell"] == "lstm":
+        result = tracing.trace_network(run.network, run.weights, run.source, "y,h,c,gates")
+    by_hand = {"lstm": lstm_by_hand, "gru": gru_by_hand}[spec["cell"]]
+    w = {key: value.astype("float64") for key, value in run.weights[name].items()}
+    layer = result.layers[0]
+    found = {**layer.states, **{f"gate_{key}": values for key, values in layer.gates.items()}}
+    for n, sample in enumerate(inputs.whole(run.source).astype("float64")):
+        expected = by_hand(sample, w, 5)
+        assert set(expected) == set(found)
+        for key, values in expected.items():
+            np.testing.assert_allclose(found[key][n], values, rtol=1e-12, atol=1e-14)
+
+
+def test_each_cell_is_verified_state_by_state(run_of: KerasRun) -> None:
+    """c of an LSTM, which Keras's layer hides, too."""
+    layer = run_of.network.layers[0]
+    x = inputs.whole(run_of.source)
+    checks = list(verification.values(run_of.network, run_of.weights, x, run_of.answers))
+    assert [check.name for check in checks] == [
+        *(f"{layer.name}: {state} at every step" for state in layer.states),
+        "dense: y_hat at every step",
+        "predict: own output",
+    ]
+    for check in checks:
+        assert check.passed
+        assert 0 < check.ratio <= 1
+    assert all(check.compared == 3 * 8 * 5 for check in checks[:-2])
+
+
+def fails(run: KerasRun, changed: weights.Weights) -> bool:
+    """Whether other weights are told from those that Keras has."""
+    x = inputs.whole(run.source)
+    checks = list(verification.values(run.network, changed, x, run.answers))
+    first = run.network.layers[0].name
+    assert not checks[-1].passed or all(c.passed for c in checks)
+    return any(not check.passed for check in checks if check.name.startswith(first))
+
+
+def test_each_pair_of_gates_swapped_is_caught(run_of: KerasRun) -> None:
+    """In all of its weights at once: no shape tells."""
+    layer = run_of.network.layers[0]
+    gates = layer.cell.gates
+    for one, other in itertools.combinations(range(len(gates)), 2):
+        order = list(range(len(gates)))
+        order[one], order[other] = other, one
+        swapped = {}
+        for key, values in run_of.weights[layer.name].items():
+            parts = np.split(values, len(gates), axis=-1)
+            swapped[key] = np.concatenate([parts[i] for i in order], axis=-1)
+        assert fails(run_of, {**run_of.weights, layer.name: swapped}), (gates[one], gates[other])
+    assert not fails(run_of, run_of.weights)
+
+
+def test_each_weight_changed_is_caught(run_of: KerasRun) -> None:
+    """Each bias row lost, rows swapped, each gate's block transposed, a thousandth added."""
+    layer = run_of.network.layers[0]
+    own = run_of.weights[layer.name]
+    count = max(1, len(layer.cell.gates))
+    mutants = {}
+    for key, values in own.items():
+        mutants[f"{key} a little larger"] = {**own, key: values * np.float32(1.001)}
+    for row in range(np.atleast_2d(own["bh"]).shape[0]):
+        lost = np.array(np.atleast_2d(own["bh"]))
+        lost[row] = 0
+        mutants[f"bias row {row} lost"] = {**own, "bh": lost.reshape(own["bh"].shape)}
+    if own["bh"].ndim == 2:
+        mutants["bias rows swapped"] = {**own, "bh": own["bh"][::-1]}
+    for gate in range(count):
+        blocks = [np.array(part) for part in np.split(own["Wh"], count, axis=1)]
+        blocks[gate] = blocks[gate].T
+        mutants[f"block {gate} transposed"] = {**own, "Wh": np.concatenate(blocks, axis=1)}
+    for name, mutant in mutants.items():
+        assert fails(run_of, {**run_of.weights, layer.name: mutant}), name
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ({"cell": "lstm"}, {"activation": "sigmoid"}),
+        ({"cell": "lstm"}, {"recurrent_activation": "tanh"}),
+        ({"cell": "gru"}, {"activation": "relu"}),
+        ({"cell": "gru"}, {"recurrent_activation": "linear"}),
+    ],
+)
+def test_a_wrong_activation_is_caught(spec: dict[str, Any], options: dict[str, Any]) -> None:
+    """Of the state, and of the gates."""
+    run = keras_run(**SIZES, **spec)
+    layer = run.network.layers[0]
+    other = replace(layer, cell=replace(layer.cell, **options))
+    network = replace(run.network, layers=(other, *run.network.layers[1:]))
+    assert fails(replace(run, network=network), run.weights)
+
+
+@pytest.mark.parametrize("state", ["h", "c"])
+@pytest.mark.parametrize("change", [lambda s: np.roll(s, 1, axis=1), lambda s: s * 1.001])
+def test_wrong_states_of_an_lstm_are_caught(state: str, change: Any) -> None:
+    """Each state has to follow from both states of the step before."""
+    run = keras_run(**SIZES, cell="lstm")
+    states = {**run.answers.states["lstm"]}
+    states[state] = change(states[state])
+    answers = replace(run.answers, states={"lstm": states})
+    x = inputs.whole(run.source)
+    checks = {c.name: c for c in verification.values(run.network, run.weights, x, answers)}
+    assert not checks[f"lstm: {state} at every step"].passed
+
+
+@pytest.mark.parametrize("spec", CELLS, ids=str)
+@pytest.mark.parametrize("hidden", [5, [6, 4]])
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_correct_networks_pass(spec: Any, hidden: Any, use_bias: bool, activation: str) -> None:
+    """Each cell, alone and stacked, with and without biases, with other activations."""
+    options = {"M": hidden, "use_bias": use_bias, "activation": activation}
+    result = rnnshapes.verify(N=2, T=7, D=3, K=4, **spec, **options)
+    assert result.passed, result
+    assert result.difference.max_abs < 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_live_models_are_read_with_their_options(kind: str, dtype: str) -> None:
+    """The user's own layer, its weights, its activations."""
+    import keras
+
+    layer = getattr(keras.layers, kind)
+    own = layer(5, name="mine", activation="sigmoid", recurrent_activation="tanh", dtype=dtype)
+    model = keras.Sequential([keras.Input((6, 3)), own, keras.layers.Dense(2, dtype=dtype)])
+    rng = np.random.default_rng(2)
+    model.set_weights([rng.standard_normal(w.shape) for w in model.get_weights()])
+    result = rnnshapes.verify(model, x=rng.standard_normal((2, 6, 3)))
+    assert result.passed, result
+    cell = result.network.recurrent[0].cell
+    assert (cell.activation, cell.recurrent_activation) == ("sigmoid", "tanh")
+
+
+def test_gates_are_shown_with_their_columns(run) -> None:
+    """In Keras's order, in the table and in JSON."""
+    out = run("inspect", "--cell", "lstm", "--no-keras").out
+    assert "lstm by gate:" in out
+    assert (
+        "kernel (D, 4M) = (3, 20): i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]"
+    ) in out.splitlines()
+    assert "bias (4M,) = (20,): i [0:5] · f [5:10] · c [10:15] · o [15:20]" in out
+    record = json.loads(run("inspect", "--cell", "gru", "--no-keras", "--format", "json").out)
+    kernel, _, bias = record["layers"][0]["weights"]
+    assert kernel["gates"] == [
+        {"name": "z", "columns": [0, 5]},
+        {"name": "r", "columns": [5, 10]},
+        {"name": "h", "columns": [10, 15]},
+    ]
+    assert bias["rows"] == ["input", "recurrent"]
+    assert bias["gates"] == kernel["gates"]
+    out = run("inspect", "--cell", "gru", "--no-keras").out
+    assert "rows: input, recurrent" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "equations"),
+    [
+        (
+            ["--cell", "lstm"],
+            [
+                "z_i z_f z_c z_o = x_t Wx + h_{t-1} Wh + bh",
+                "c_t = f_t × c_{t-1} + i_t × c~_t",
+                "h_t = o_t × tanh(c_t)",
+            ],
+        ),
+        (
+            ["--cell", "gru"],
+            ["h~_t = tanh(x_h + r_t × h_h)", "h_t = z_t × h_{t-1} + (1 - z_t) × h~_t"],
+        ),
+        (
+            ["--cell", "gru", "--no-reset-after"],
+            ["z_t = sigmoid(x_z + h_{t-1} Wh_z)", "h~_t = tanh(x_h + (r_t × h_{t-1}) Wh_h)"],
+        ),
+        (
+            ["--cell", "lstm", "--M", "4", "--M", "3", "--no-bias"],
+            ["c2_t = f2_t × c2_{t-1} + i2_t × c~2_t", "z_i z_f z_c z_o = h1_t Wx2 + h2_{t-1} Wh2"],
+        ),
+    ],
+)
+def test_the_equations_that_are_shown_are_those_that_run(options, equations, run) -> None:
+    """Derived by reading the cell, in the textbook's letters."""
+    lines = run("inspect", "--no-keras", *options).out.splitlines()
+    for equation in equations:
+        assert equation in lines
+
+
+def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
+    """JSON by name, npz and CSV by layer and name, columns in the table."""
+    sizes = ("--cell", "lstm", "--N", 2, "--T", 4, "--M", 3, "--show", "y,h,c,gates")
+    record = json.loads(run("trace", *sizes, "--format", "json").out)
+    (layer,) = record["layers"]
+    assert layer["name"] == "lstm"
+    assert sorted(layer["gates"]) == ["c", "f", "i", "o"]
+    for key in ("h", "c", "h_keras", "c_keras"):
+        assert np.shape(layer[key]) == (2, 4, 3)
+    np.testing.assert_allclose(layer["c"], layer["c_keras"], atol=1e-6)
+    run("trace", *sizes, "-o", "t.npz")
+    with np.load(in_folder / "t.npz") as arrays:
+        np.testing.assert_array_equal(arrays["lstm.gate_o"], layer["gates"]["o"])
+        np.testing.assert_array_equal(arrays["lstm.c_keras"], layer["c_keras"])
+    assert "lstm.gate_i[2]" in run("trace", *sizes, "--format", "csv").out.splitlines()[0]
+    out = run("trace", *sizes).out
+    for heading in ("h[0]", "c[2]", "gate i[0]", "gate o[2]"):
+        assert heading in out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--cell", "rnn"], "'rnn' is not one of 'simple', 'lstm', 'gru'"),
+        (["--cell", "lstm", "--reset-after"], "reset_after is no option of LSTM; it has"),
+        (["--recurrent-activation", "tanh"], "recurrent_activation is no option of SimpleRNN"),
+        (["--activation", "gelu"], "activation 'gelu': supported are tanh, sigmoid, relu, linear"),
+    ],
+)
+def test_options_that_a_cell_does_not_have_are_refused(args, message, run) -> None:
+    """One line, exit status 2."""
+    done = run("inspect", *args)
+    assert done.status == 2
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_unknown_cells_and_keywords_are_refused_from_python_too() -> None:
+    """An InputError for a value, a TypeError for a keyword that does not exist."""
+    with pytest.raises(rnnshapes.InputError, match="there are simple, lstm, gru"):
+        rnnshapes.inspect(cell="rnn")
+    with pytest.raises(rnnshapes.InputError, match="depth is no option of SimpleRNN"):
+        rnnshapes.inspect(depth=3)
+    with pytest.raises(rnnshapes.InputError, match="show 'c': SimpleRNN has y, h"):
+        rnnshapes.trace(show="c", keras=False)
+
+
+def test_the_names_of_cells_are_those_of_the_options() -> None:
+    """The registry is the only list of them."""
+    assert list(BY_NAME) == ["simple", "lstm", "gru"]
+
+
+def test_a_revealed_h_is_the_layers_own(run_of: KerasRun) -> None:
+    """Keras's layer gives the same numbers as its cell in the loop that shows all states."""
+    import keras
+
+    layer = run_of.network.layers[0]
+    own = getattr(keras.layers, layer.type)(5, return_sequences=True, **layer.cell.keras_options)
+    x = inputs.whole(run_of.source)
+    model = keras.Sequential([keras.Input(x.shape[1:]), own])
+    own.set_weights(list(run_of.weights[layer.name].values()))
+    found = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(found, run_of.answers.states[layer.name]["h"])
+    assert isinstance(run_of.answers, reference.Answers)
