@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -134,7 +133,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield stream
         return
     target = path.resolve()
-    unfinished = target.with_name(f".rnnshapes-{secrets.token_hex(8)}.tmp")
+    unfinished = target.with_name(f".rnnshapes-{os.urandom(8).hex()}.tmp")
     stream = unfinished.open("xb")
     try:
         with stream:
