@@ -121,7 +121,7 @@ def test_the_memory_asked_for_is_what_is_needed(monkeypatch: pytest.MonkeyPatch)
 def test_where_the_system_does_not_tell_nothing_is_refused(monkeypatch) -> None:
     """Keras will say it, then."""
     monkeypatch.setattr(memory, "available", lambda: None)
-    memory.require(2**80, "it")
+    assert memory.require(2**80, "it") is None
 
 
 def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
