@@ -365,7 +365,7 @@ def _standard_output() -> Iterator[SimpleNamespace]:
     except OSError as error:
         _discard_output()
         # Windows knows no broken pipe, but calls it an invalid argument.
-        state.closed = error.errno in (errno.EPIPE, errno.EINVAL)
+        state.closed = error.errno == (errno.EINVAL if os.name == "nt" else errno.EPIPE)
         if not state.closed:
             raise InputError(f"standard output cannot be written: {error.strerror}") from None
 

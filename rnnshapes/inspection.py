@@ -161,7 +161,7 @@ def inspect_network(network: Network) -> Inspection:
     for layer in network.layers:
         layers.append(_report(network, layer, shape, names))
         shape = layer.output_shape(shape)
-    macs = [_macs(network, layer, names) for layer in network.layers]
+    macs = [layer.macs for layer in layers if layer.macs is not None]
     params = sum(layer.params for layer in layers)
     return Inspection(
         network=network,
@@ -170,8 +170,8 @@ def inspect_network(network: Network) -> Inspection:
         params=params,
         trainable=sum(layer.params for layer in layers if layer.trainable),
         bytes=params * ITEM_BYTES[network.dtype],
-        macs=network.value(total(macs)),
-        macs_formula=" + ".join(map(str, macs)),
+        macs=sum(macs) if len(macs) == len(layers) else None,
+        macs_formula=" + ".join(layer.macs_formula for layer in layers),
     )
 
 
@@ -199,7 +199,8 @@ def _report(network: Network, layer: Layer, shape: Shape, names: _Names) -> Laye
     reading = _read(layer, names)
     params = network.count(layer.count)
     output = layer.output_shape(shape)
-    macs = _macs(network, layer, names)
+    macs_step = total(made.macs for made in reading.tape)
+    macs = macs_step * _applications(network, layer)
     return LayerReport(
         name=layer.name,
         type=layer.type,
@@ -217,7 +218,7 @@ def _report(network: Network, layer: Layer, shape: Shape, names: _Names) -> Laye
         equations=tuple(reading.equations),
         operations=tuple(_operation(network, made) for made in reading.tape),
         applications=str(_applications(network, layer)),
-        macs_step=network.value(total(made.macs for made in reading.tape)),
+        macs_step=network.value(macs_step),
         macs_formula=str(macs),
         macs=network.value(macs),
     )
@@ -269,11 +270,6 @@ def _applications(network: Network, layer: Layer) -> Dim:
     """How often ``predict`` applies the layer: T times, or once behind the last state."""
     once = layer in network.head and not network.returns_sequences
     return Dim.of(1) if once else Dim.named("T")
-
-
-def _macs(network: Network, layer: Layer, names: _Names) -> Dim:
-    made = _read(layer, names).tape
-    return total(operation.macs for operation in made) * _applications(network, layer)
 
 
 def _operation(network: Network, made: shapes.Operation) -> Operation:
