@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,10 @@ from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.display import Displayed
 from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.inspection import Inspection
-from rnnshapes.network import DEFAULTS, MEANING, check_size
+from rnnshapes.network import MEANING, check_size
 from rnnshapes.render import delivery
 from rnnshapes.render.view import View, view
+from rnnshapes.sizes import DEFAULTS, MERGE_MODES
 
 app = typer.Typer(
     add_completion=True,
@@ -118,13 +119,48 @@ RecurrentActivation = Annotated[
 ]
 Bias = Annotated[
     Optional[bool],
-    typer.Option("--bias/--no-bias", help="A bias, or none.", rich_help_panel=_PANEL),
+    typer.Option(
+        "--bias/--no-bias", help="A bias of the recurrent layer, or none.", rich_help_panel=_PANEL
+    ),
 ]
 ResetAfter = Annotated[
     Optional[bool],
     typer.Option(
         "--reset-after/--no-reset-after",
         help="gru: reset h_{t-1} after its product with Wh, or before.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Bidirectional = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--bidirectional/--one-direction",
+        help="Read in both directions, or in one.",
+        rich_help_panel=_PANEL,
+    ),
+]
+MergeMode = Annotated[
+    Optional[str],
+    typer.Option(
+        "--merge-mode",
+        metavar="MODE",
+        help=f"Join the directions by {', '.join(MERGE_MODES)}.",
+        rich_help_panel=_PANEL,
+    ),
+]
+GoBackwards = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--go-backwards/--forwards",
+        help="Start at the last step, or at the first.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ReturnSequences = Annotated[
+    Optional[bool],
+    typer.Option(
+        "--return-sequences/--last-only",
+        help="Answer at each step, or at the last.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -166,6 +202,10 @@ def inspect(
     recurrent_activation: RecurrentActivation = None,
     use_bias: Bias = None,
     reset_after: ResetAfter = None,
+    bidirectional: Bidirectional = None,
+    merge_mode: MergeMode = None,
+    go_backwards: GoBackwards = None,
+    return_sequences: ReturnSequences = None,
     format: Format = None,
     output: Output = None,
     no_keras: NoKeras = False,
@@ -185,7 +225,7 @@ def inspect(
         rnnshapes inspect --M 1000000000 --format json
     """
     form = _prepare_output(format, output, TextFormat)
-    spec = _spec(N, T, D, M, K, cell, activation, recurrent_activation, use_bias, reset_after)
+    spec = _spec(locals())
     result = api.inspect(**spec)
     if output is None and form == "table":
         return _inspect_on_screen(result, no_keras)
@@ -207,6 +247,10 @@ def trace(
     recurrent_activation: RecurrentActivation = None,
     use_bias: Bias = None,
     reset_after: ResetAfter = None,
+    bidirectional: Bidirectional = None,
+    merge_mode: MergeMode = None,
+    go_backwards: GoBackwards = None,
+    return_sequences: ReturnSequences = None,
     input: Input = None,
     sample: Annotated[
         int, typer.Option("--sample", metavar="SAMPLE", help="Which sample to show.")
@@ -218,6 +262,10 @@ def trace(
     show: Annotated[
         str, typer.Option("--show", metavar="y,h,c,gates", help="Show states and gates, too: y,h.")
     ] = "y",
+    layer: Annotated[
+        Optional[str],
+        typer.Option("--layer", metavar="NAME", help="Show those of this layer alone."),
+    ] = None,
     seed: Seed = 0,
     format: AnyFormat = None,
     output: Output = None,
@@ -236,11 +284,12 @@ def trace(
         rnnshapes trace --T 1000000 --no-keras -o trace.npz
     """
     form = _prepare_output(format, output, TraceFormat, input)
-    spec = _spec(N, T, D, M, K, cell, activation, recurrent_activation, use_bias, reset_after)
+    spec = _spec(locals())
     network, source = api.prepare(x=input, seed=seed, **spec)
     part = view(network.known("N"), network.known("T"), sample, steps)
     with _busy("Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")):
-        result = api.trace_prepared(network, source, seed=seed, show=show, keras=not no_keras)
+        options: dict[str, Any] = {"show": show, "layer": layer, "keras": not no_keras}
+        result = api.trace_prepared(network, source, seed=seed, **options)
     on_terminal = output is None and sys.stdout.isatty()
     _deliver(result, form, replace(part, most_rows=30 if on_terminal else None), output)
     return 0
@@ -258,6 +307,10 @@ def verify(
     recurrent_activation: RecurrentActivation = None,
     use_bias: Bias = None,
     reset_after: ResetAfter = None,
+    bidirectional: Bidirectional = None,
+    merge_mode: MergeMode = None,
+    go_backwards: GoBackwards = None,
+    return_sequences: ReturnSequences = None,
     input: Input = None,
     seed: Seed = 0,
     format: Format = None,
@@ -276,7 +329,7 @@ def verify(
         rnnshapes verify --input x.csv --format json -o report.json
     """
     form = _prepare_output(format, output, TextFormat, input)
-    spec = _spec(N, T, D, M, K, cell, activation, recurrent_activation, use_bias, reset_after)
+    spec = _spec(locals())
     with _busy("Building, running and checking the network in Keras"):
         result = api.verify(x=input, seed=seed, **spec)
     _deliver(result, form, View(), output)
@@ -309,9 +362,9 @@ def main(args: list[str] | None = None) -> int:
         raise
 
 
-def _spec(*values: Any) -> api.Spec:
-    """The network's options by their names, in the order in which every command has them."""
-    return cast("api.Spec", dict(zip(api.Spec.__annotations__, values, strict=True)))
+def _spec(given: Mapping[str, Any]) -> api.Spec:
+    """The network's options among all that a command was given."""
+    return cast("api.Spec", {name: given[name] for name in api.Spec.__annotations__})
 
 
 def _inspect_on_screen(result: Inspection, no_keras: bool) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rnnshapes.algebra.dims import shape_text
+from rnnshapes.layers.layer import Layer
 from rnnshapes.network import Network
 from rnnshapes.reference import Built
 
@@ -28,24 +30,35 @@ class Fact:
 
 
 def facts(network: Network, built: Built) -> tuple[Fact, ...]:
-    """Every weight's name and shape, every layer's count, and the total."""
-    shapes = list(built.weights)
-    counts = dict(built.counts)
-    rows = []
+    """Every weight's name and shape, every layer's count, and the total.
+
+    Of a layer that is not derived, only the count.
+    """
+    rows: list[Fact] = []
     for layer in network.layers:
-        for weight in layer.weights:
-            name = f"{layer.name}/{weight.name}"
-            numbers = tuple(network.count(dim) for dim in weight.dims)
-            found = next((held for held in shapes if held[0] == name), None)
-            if found is not None:
-                shapes.remove(found)
-            symbols = shape_text(weight.dims)
-            rows.append(Fact(name, symbols, numbers, None if found is None else found[1]))
-    rows += [Fact(name, "", None, shape) for name, shape in shapes]
+        if layer.held_shapes is None:
+            rows += _weights(network, layer, built)
     for layer in network.layers:
         count = network.count(layer.count)
-        name = f"{layer.name} parameters"
-        rows.append(Fact(name, str(layer.count), count, counts.get(layer.name)))
-    formula = " + ".join(str(layer.count) for layer in network.layers)
-    rows.append(Fact("count_params()", formula, network.parameters, built.total))
+        if count or built.counts.get(layer.name):
+            name = f"{layer.name} parameters"
+            rows.append(Fact(name, str(layer.count), count, built.counts.get(layer.name)))
+    formula = " + ".join(str(layer.count) for layer in network.layers if layer.weights)
+    rows.append(Fact("count_params()", formula or "0", network.parameters, built.total))
     return tuple(rows)
+
+
+def _weights(network: Network, layer: Layer, built: Built) -> Iterator[Fact]:
+    """The layer's weights, in Keras's order, each with the first of its name that is left."""
+    left = list(built.weights.get(layer.name, ()))
+    for group, weights in layer.groups.items():
+        for weight in weights:
+            last = weight.name.split("/")[-1]
+            found = next((held for held in left if held[0] == last), None)
+            if found is not None:
+                left.remove(found)
+            numbers = tuple(network.count(dim) for dim in weight.dims)
+            shape = None if found is None else found[1]
+            yield Fact(f"{group}/{weight.name}", shape_text(weight.dims), numbers, shape)
+    for name, shape in left:
+        yield Fact(f"{layer.name}/{name}", "", None, shape)

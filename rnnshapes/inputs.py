@@ -6,17 +6,19 @@ An input is handed out in blocks of time steps, so that a long one need not stan
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from rnnshapes.algebra.arrays import Array
+from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.errors import InputError
-from rnnshapes.network import MEANING, Network
+from rnnshapes.layers.plain import Input
+from rnnshapes.layers.stepwise import Embedding, Masking
+from rnnshapes.network import MEANING, Network, Node
 from rnnshapes.weights import streams
 
 _ENDINGS = "type .npy, .npz or .csv"
@@ -36,21 +38,42 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Drawn:
-    """Standard normal float32, the same for the same seed and sizes however they are cut."""
+    """Standard normal float32, the same for the same seed and sizes however they are cut.
 
-    shape: tuple[int, int, int]
+    For an input of ``words`` kinds, whole numbers below that. Where the network masks steps of
+    which every feature is ``padding``, each sample is given some of them at its end.
+    """
+
+    shape: tuple[int, ...]
     seed: int
+    place: int = 0
+    words: int | None = None
+    padding: float | None = None
 
     @property
     def text(self) -> str:
-        return f"drawn with seed {self.seed}"
+        padded = "" if self.padding is None else ", with masked steps at the end of each sample"
+        return f"drawn with seed {self.seed}{padded}"
 
     def blocks(self, steps: int) -> Iterator[Array]:
-        rng = np.random.default_rng(streams(self.seed)[1])
-        n, t, d = self.shape
+        rng = np.random.default_rng(streams(self.seed, self.place)[1])
+        n, *rest = self.shape
+        if len(rest) < 2 and self.words is None:
+            yield rng.standard_normal(self.shape, dtype=np.float32)
+            return
+        t, features = rest[0], rest[1:]
+        lengths = np.random.default_rng(self.seed).integers((t + 1) // 2, max(t, 2), n)
         for start in range(0, t, steps):
-            size = (min(steps, t - start), n, d)
-            yield np.swapaxes(rng.standard_normal(size, dtype=np.float32), 0, 1)
+            size = (min(steps, t - start), n, *features)
+            made: Array
+            if self.words is None:
+                made = rng.standard_normal(size, dtype=np.float32)
+            else:
+                made = rng.integers(min(1, self.words - 1), self.words, size)
+            if self.padding is not None:
+                beyond = np.arange(start, start + len(made))[:, None] >= lengths
+                made[beyond] = self.padding
+            yield np.swapaxes(made, 0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +89,16 @@ class Given:
     dtype: str = "float32"
 
     def blocks(self, steps: int) -> Iterator[Array]:
+        if self.array.ndim < 2:
+            yield self.array
+            return
         for start in range(0, self.array.shape[1], steps):
             with np.errstate(over="ignore"):  # float64 may be too large: it is reported as inf
                 yield np.asarray(self.array[:, start : start + steps], dtype=self.dtype)
+
+
+#: What each input of a network is fed with.
+Sources = tuple[Source, ...]
 
 
 def whole(source: Source) -> Array:
@@ -76,7 +106,12 @@ def whole(source: Source) -> Array:
     return next(source.blocks(2**62))
 
 
-def read(path: Path) -> Given:
+def text_of(sources: Sources) -> str:
+    """What the user knows the input by."""
+    return "; ".join(dict.fromkeys(source.text for source in sources))
+
+
+def read(path: Path, rank: int = 3) -> Given:
     """The array in a .npy, .npz or .csv file.
 
     A .npz holds one array, or one named ``x``. A .csv holds one time step per line, with or
@@ -92,7 +127,7 @@ def read(path: Path) -> Given:
         if not path.is_file():
             there = "this is not a file" if path.exists() else "there is no such file"
             raise InputError(f"{path}: {there}; give a file of {_ENDINGS}")
-        return given(reader(path), str(path))
+        return given(reader(path), str(path), rank)
     except InputError:
         raise
     except OSError as error:
@@ -103,8 +138,11 @@ def read(path: Path) -> Given:
         raise InputError(f"{path}: {_reason(error)}") from None
 
 
-def given(array: object, text: str) -> Given:
-    """An array-like (N, T, D), or (T, D) for a single sample; InputError for anything else."""
+def given(array: object, text: str, rank: int = 3) -> Given:
+    """An array-like of ``rank`` axes, (N, T, D), or one fewer for a single sample.
+
+    Raises InputError for anything else.
+    """
     try:
         values = np.asanyarray(array)
     except ValueError as error:
@@ -113,20 +151,41 @@ def given(array: object, text: str) -> Given:
         kinds = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
         what = kinds.get(values.dtype.kind, f"the type {values.dtype}")
         raise InputError(f"{text}: x holds real numbers, this array holds {what}")
-    if values.ndim not in (2, 3):
+    if values.ndim not in (rank - 1, rank):
+        axes = ", ".join(("N", "T", "D", *("…",) * (rank - 3))[:rank])
+        one = "(T, D)" if rank == 3 else "(T,)"
         raise InputError(
-            f"{text}: x has shape (N, T, D), or (T, D) for one sample; "
+            f"{text}: x has shape ({axes}), or {one} for one sample; "
             f"the shape of this array is {values.shape}"
         )
     if not values.size:
         raise InputError(f"{text}: the array is empty, {values.shape}; x has at least one number")
-    return Given(values if values.ndim == 3 else values[None], text)
+    return Given(values if values.ndim == rank else values[None], text)
 
 
-def drawn(network: Network, seed: int) -> Drawn:
-    """x for the sizes of a network."""
-    n, t, d = (network.known(name) for name in "NTD")
-    return Drawn((n, t, d), seed)
+def drawn(network: Network, seed: int) -> Sources:
+    """An input for each of the network's."""
+    return tuple(_drawn(network, node, place, seed) for place, node in enumerate(network.inputs))
+
+
+def _drawn(network: Network, node: Node, place: int, seed: int) -> Drawn:
+    layer = node.layer
+    assert isinstance(layer, Input)
+    shape = tuple(
+        network.known(str(dim)) if len(dim.names) == 1 else network.count(dim)
+        for dim in layer.shape
+    )
+    position = network.nodes.index(node)
+    users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]
+    words: int | None = None
+    padding: float | None = None
+    for user in users:
+        if isinstance(user, Embedding):
+            words = network.count(user.words)
+            padding = 0 if user.mask_zero else None
+        elif isinstance(user, Masking):
+            padding = user.value
+    return Drawn(shape, seed, place, words, padding)
 
 
 def check_stated(data: Given, stated: Mapping[str, object]) -> None:
@@ -141,19 +200,55 @@ def check_stated(data: Given, stated: Mapping[str, object]) -> None:
             )
 
 
-def fit(network: Network, data: Given) -> Network:
+def fit(network: Network, sources: Sequence[Given]) -> Network:
     """The network with N and T of the data.
 
-    Raises InputError if the network wants another T or D.
+    Raises InputError if the network wants another number of inputs, another shape, or whole
+    numbers.
     """
-    n, t, d = data.array.shape
-    wanted = shape_text(network.numbers(network.input_shape))
-    if network.sizes["D"] != d or network.sizes["T"] not in (None, t):
+    if len(sources) != len(network.inputs):
+        names = ", ".join(node.name for node in network.inputs)
         raise InputError(
-            f"{data.text}: its shape (N, T, D) is {shape_text((n, t, d))}, but the model takes "
-            f"{wanted}; give data of that shape"
+            f"the model has {len(network.inputs)} inputs ({names}), "
+            f"{len(sources)} were given; give x as a list with one array for each"
         )
-    return network.with_sizes(N=n, T=t)
+    for node, data in zip(network.inputs, sources, strict=True):
+        network = _fit(network, node, data)
+    return network
+
+
+def _fit(network: Network, node: Node, data: Given) -> Network:
+    layer = node.layer
+    assert isinstance(layer, Input)
+    wanted = network.numbers(layer.shape)
+    shape = data.array.shape
+    if len(shape) != len(wanted) or any(
+        size not in (None, found) for size, found in zip(wanted, shape, strict=True)
+    ):
+        axes = ", ".join(str(dim) for dim in layer.shape)
+        raise InputError(
+            f"{data.text}: its shape ({axes}) is {shape_text(shape)}, but the model takes "
+            f"{shape_text(wanted)}; give data of that shape"
+        )
+    if layer.integers:
+        _check_indices(network, node, data)
+    named = [(dim, n) for dim, n in zip(layer.shape, shape, strict=True) if dim.names]
+    sizes = {str(dim): n for dim, n in named}
+    return network.with_sizes(**sizes)
+
+
+def _check_indices(network: Network, node: Node, data: Given) -> None:
+    position = network.nodes.index(node)
+    words = min(
+        network.count(n.layer.words)
+        for n in network.nodes
+        if isinstance(n.layer, Embedding) and n.sources[0].node == position
+    )
+    numbers = data.array
+    if not np.all((numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < words)):
+        raise InputError(
+            f"{data.text}: indices for an Embedding are whole numbers from 0 to {words - 1}"
+        )
 
 
 def _read_npy(path: Path) -> Array:

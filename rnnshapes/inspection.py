@@ -6,8 +6,9 @@ Keras is needed, and no size is too large.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 from rnnshapes import comparison, reference
 from rnnshapes.algebra import shapes
@@ -17,8 +18,9 @@ from rnnshapes.cells.cell import Weight
 from rnnshapes.comparison import Fact
 from rnnshapes.display import Displayed
 from rnnshapes.errors import CannotRunError
-from rnnshapes.layers import Layer
-from rnnshapes.network import ITEM_BYTES, Network
+from rnnshapes.layers.layer import Layer
+from rnnshapes.layers.recurrent import RecurrentLayer
+from rnnshapes.network import ITEM_BYTES, Network, Node, Tap, read, read_step, renamed
 from rnnshapes.reference import Engine, Model
 
 #: A shape in numbers, ``None`` where an axis is open.
@@ -73,15 +75,17 @@ class Operation:
 class LayerReport:
     """One layer: its weights, its equation with every shape in it, and its totals.
 
-    ``tensor`` is what its output at t is called (``h_t``); ``equations`` say what each named
-    value equals, in order.
-    ``macs_step`` counts the multiply-adds of one application to N samples, ``macs`` those of
-    a whole ``predict``, in which the layer is applied ``applications`` times.
+    ``sources`` name what feeds it, ``tensor`` is what its output is called (``h_t``);
+    ``equations`` say what each named value equals, in order; ``notes`` tell of options that
+    change no equation. ``macs_step`` counts the multiply-adds of one application to N samples,
+    ``macs`` those of a whole ``predict``, in which the layer is applied ``applications`` times.
     """
 
     name: str
     type: str
-    activation: str
+    label: str
+    sources: tuple[str, ...]
+    activations: tuple[str, ...]
     input_dims: tuple[str, ...]
     input_shape: Numbers
     output_dims: tuple[str, ...]
@@ -89,11 +93,14 @@ class LayerReport:
     weights: tuple[WeightReport, ...]
     formula: str
     params: int
+    trainable_params: int
     bytes: int
     trainable: bool
     tensor: str
     equations: tuple[tuple[str, str], ...]
     operations: tuple[Operation, ...]
+    notes: tuple[str, ...]
+    derived: bool
     applications: str
     macs_step: int | None
     macs_formula: str
@@ -155,83 +162,166 @@ class Inspection(Displayed):
 
 def inspect_network(network: Network) -> Inspection:
     """Every weight's shape and count, and every shape that flows, from the algebra alone."""
-    names = _Names(network)
-    layers = []
-    shape = network.input_shape
-    for layer in network.layers:
-        layers.append(_report(network, layer, shape, names))
-        shape = layer.output_shape(shape)
+    names = Names(network)
+    layers = [_report(network, layer, names) for layer in network.layers]
     macs = [layer.macs for layer in layers if layer.macs is not None]
     params = sum(layer.params for layer in layers)
+    formulas = [layer.formula for layer in layers if layer.weights]
     return Inspection(
         network=network,
         layers=tuple(layers),
-        formula=" + ".join(layer.formula for layer in layers),
+        formula=" + ".join(formulas) or "0",
         params=params,
-        trainable=sum(layer.params for layer in layers if layer.trainable),
+        trainable=sum(layer.trainable_params for layer in layers),
         bytes=params * ITEM_BYTES[network.dtype],
         macs=sum(macs) if len(macs) == len(layers) else None,
-        macs_formula=" + ".join(layer.macs_formula for layer in layers),
+        macs_formula=" + ".join(la.macs_formula for la in layers if la.macs_formula != "0") or "0",
     )
 
 
-class _Names:
+class Names:
     """How the tensors of a network are written: x_t, h_t, y_hat_t; h1_t, h2_t in a stack."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        plain = [node for node in network.nodes if not node.layer.directions]
+        totals = Counter(node.layer.letter for node in plain)
+        used: Counter[str] = Counter()
+        self.bases: list[str] = []
+        for place, node in enumerate(network.nodes):
+            layer = node.layer
+            if layer.directions:
+                cell = layer.directions[0].cell
+                base = f"{cell.output_state}{layer.index}"
+            elif any(tap.node == place for tap in network.outputs) and node.sources:
+                base = "y_hat"
+            elif layer.letter == "":
+                base = self.bases[node.sources[0].node]
+            elif layer.letter == "y":
+                base = f"y{layer.index}"
+            else:
+                used[layer.letter] += 1
+                number = used[layer.letter] if totals[layer.letter] > 1 else ""
+                base = f"{layer.letter}{number}"
+            self.bases.append(base + node.again)
 
-    def layer_input(self, layer: Layer) -> str:
-        position = self.network.layers.index(layer)
-        return "x_t" if position == 0 else self.layer_output(self.network.layers[position - 1])
+    def of(self, tap: Tap) -> str:
+        """What an output of a node is called, at time step t if it has one."""
+        flow, layer = self.network.flows[tap.node], self.network.nodes[tap.node].layer
+        if len(layer.directions) > 1 and len(flow.shapes) > 1 and tap.output < 2:
+            direction = layer.directions[tap.output]
+            if flow.shapes[tap.output][-1] == direction.cell.output:
+                again = self.network.nodes[tap.node].again
+                return f"{direction.cell.output_state}{direction.index}{again}_t"
+        if tap.output:
+            return f"{self.bases[tap.node]}[{tap.output}]"
+        if flow.steps is not None and not flow.final and layer.directions:
+            turned = len(layer.directions) == 1 and layer.directions[0].reverse
+            if turned:
+                return f"{self.bases[tap.node]}_{{{flow.steps}-1-t}}"
+        return self.bases[tap.node] + ("_t" if flow.steps is not None else "")
 
-    def layer_output(self, layer: Layer) -> str:
-        if layer.states:
-            return self.state(layer, layer.states[0], "t")
-        return "y_hat_t" if layer is self.network.layers[-1] else f"y{layer.index}_t"
 
-    def state(self, layer: Layer, state: str, time: str) -> str:
-        subscript = time if len(time) == 1 else f"{{{time}}}"
-        return f"{state}{layer.index}_{subscript}"
-
-
-def _report(network: Network, layer: Layer, shape: Shape, names: _Names) -> LayerReport:
-    reading = _read(layer, names)
+def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
+    nodes = enumerate(network.nodes)
+    places = [place for place, node in nodes if node.layer.name == layer.name]
+    node, flow = network.nodes[places[0]], network.flows[places[0]]
+    source = network.flow(node.sources[0])
+    tape, equations = _read(network, places[0], names)
     params = network.count(layer.count)
-    output = layer.output_shape(shape)
-    macs_step = total(made.macs for made in reading.tape)
-    macs = macs_step * _applications(network, layer)
+    times = total(_applications(network, place) for place in places)
+    macs_step = total(made.macs for made in tape)
+    reports = [
+        _weight(network, layer, group, weight)
+        for group, weights in layer.groups.items()
+        for weight in weights
+    ]
+    learned = [w for group in layer.groups.values() for w in group if w.learned]
+    trainable = sum(network.count(w.count) for w in learned) if layer.trainable else 0
+    trainable = trainable if layer.trainable_count is None else layer.trainable_count
     return LayerReport(
         name=layer.name,
         type=layer.type,
-        activation=layer.activation,
-        input_dims=_texts(shape),
-        input_shape=network.numbers(shape),
-        output_dims=_texts(output),
-        output_shape=network.numbers(output),
-        weights=tuple(_weight(network, layer, weight) for weight in layer.weights),
+        label=layer.label,
+        sources=tuple(
+            dict.fromkeys(network.nodes[tap.node].name for tap in (*node.sources, *node.initial))
+        ),
+        activations=layer.activations,
+        input_dims=_texts(source.shapes[0]),
+        input_shape=network.numbers(source.shapes[0]),
+        output_dims=_texts(flow.shapes[0]),
+        output_shape=network.numbers(flow.shapes[0]),
+        weights=tuple(reports),
         formula=str(layer.count),
         params=params,
+        trainable_params=trainable,
         bytes=params * ITEM_BYTES[network.dtype],
         trainable=layer.trainable,
-        tensor=names.layer_output(layer),
-        equations=tuple(reading.equations),
-        operations=tuple(_operation(network, made) for made in reading.tape),
-        applications=str(_applications(network, layer)),
+        tensor=names.of(Tap(places[0])),
+        equations=tuple(equations),
+        operations=tuple(_operation(network, made) for made in tape),
+        notes=(*layer.notes, *_notes(network, places)),
+        derived=layer.held_shapes is None,
+        applications=str(times),
         macs_step=network.value(macs_step),
-        macs_formula=str(macs),
-        macs=network.value(macs),
+        macs_formula=str(macs_step * times),
+        macs=network.value(macs_step * times),
     )
 
 
-def _weight(network: Network, layer: Layer, weight: Weight) -> WeightReport:
+def _notes(network: Network, places: list[int]) -> Iterator[str]:
+    """What has to be said of where and how a layer is called."""
+    node, flow = network.nodes[places[0]], network.flows[places[0]]
+    if len(places) > 1:
+        yield f"called {len(places)} times, with the same weights: they count once"
+    if node.initial:
+        starts = [
+            f"{key}{d.index}_{{{flow.steps if d.reverse else -1}}}"
+            for d in node.layer.directions
+            for key in d.cell.states
+        ]
+        given = [_state_of(network, tap) for tap in node.initial]
+        pairs = zip(starts, given, strict=False)
+        yield f"its states start from others: {', '.join(f'{a} = {b}' for a, b in pairs)}"
+    for _, direction in node.scans:
+        if direction.reverse:
+            who = direction.name.removeprefix(f"{node.layer.name}/")
+            who = "" if who == node.layer.name else f"{who} "
+            yield f"{who}reads from t = {flow.steps}-1 down to 0"
+    if node.layer.directions and network.flows[node.sources[0].node].masked:
+        yield "a masked step leaves its states as they are"
+    backwards = [direction for _, direction in node.scans if direction.reverse]
+    if backwards and flow.final:
+        ends = ", ".join(
+            f"{d.cell.output_state}{d.index}_0"
+            if d.reverse
+            else f"{d.cell.output_state}{d.index}_{{{flow.steps}-1}}"
+            for _, d in node.scans
+        )
+        both = ", where each direction ends" if len(node.scans) > 1 else ""
+        yield f"the model itself goes on from {ends}{both}"
+
+
+def _state_of(network: Network, tap: Tap) -> str:
+    """How a state that another layer hands on is written: ``c1_{T-1}``."""
+    node, flow = network.nodes[tap.node], network.flows[tap.node]
+    states = [(key, d) for d in node.layer.directions for key in d.cell.states]
+    place = tap.output - (len(flow.shapes) - len(states))
+    if tap.output == 0 or not 0 <= place < len(states):
+        return node.name
+    key, direction = states[place]
+    last = "0" if direction.reverse else f"{{{flow.steps}-1}}"
+    return f"{key}{direction.index}{node.again}_{last}"
+
+
+def _weight(network: Network, layer: Layer, group: str, weight: Weight) -> WeightReport:
     params = network.count(weight.count)
     shape = tuple(network.count(dim) for dim in weight.dims)
-    width = shape[-1] // max(1, len(weight.gates))
+    width = shape[-1] // max(1, len(weight.gates)) if shape else 0
     gates = [Gate(name, (i * width, (i + 1) * width)) for i, name in enumerate(weight.gates)]
     return WeightReport(
-        name=f"{layer.name}/{weight.name}",
-        symbol=layer.symbol(weight),
+        name=f"{group}/{weight.name}",
+        symbol="" if layer.held_shapes is not None else weight.key + layer.index_of(group),
         dims=_texts(weight.dims),
         shape=shape,
         formula=str(weight.count),
@@ -243,33 +333,61 @@ def _weight(network: Network, layer: Layer, weight: Weight) -> WeightReport:
     )
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A layer's equation at one time step, read over symbolic shapes."""
+def _read(
+    network: Network, place: int, names: Names
+) -> tuple[list[shapes.Operation], list[tuple[str, str]]]:
+    """The operations of a node at one time step, and what each named value equals."""
+    node, flow = network.nodes[place], network.flows[place]
+    layer = node.layer
+    if layer.held_shapes is not None:
+        return [], []
+    if isinstance(layer, RecurrentLayer):
+        return _read_recurrent(node, names.of(node.sources[0]), names.of(Tap(place)))
+    inputs = []
+    for tap in node.sources:
+        source = network.flow(tap)
+        stepped = layer.stepwise and flow.steps is not None
+        inputs.append(source.at_step if stepped else source.shapes[0])
+    inputs = renamed(layer, inputs)
+    texts = [names.of(tap) if layer.stepwise else names.bases[tap.node] for tap in node.sources]
+    reading = read(layer, layer.groups, inputs, texts, names.of(Tap(place)))
+    return reading.tape, reading.equations
 
-    tape: list[shapes.Operation]
-    equations: list[tuple[str, str]]
 
-
-def _read(layer: Layer, names: _Names) -> _Reading:
+def _read_recurrent(
+    node: Node, x: str, name: str
+) -> tuple[list[shapes.Operation], list[tuple[str, str]]]:
+    layer = node.layer
+    assert isinstance(layer, RecurrentLayer)
     tape: list[shapes.Operation] = []
-    n = Dim.named("N")
-    weights = {w.key: Symbol(layer.symbol(w), w.dims, tape) for w in layer.weights}
-    x = Symbol(names.layer_input(layer), (n, layer.features), tape)
-    state = {
-        key: Symbol(names.state(layer, key, "t-1"), (n, layer.units), tape) for key in layer.states
-    }
-    ops = ShapeOps(layer.index)
-    output = layer.at_step(ops, x, state, SimpleNamespace(**weights)).output
-    if not layer.states:
-        ops.named(names.layer_output(layer), output)
-    return _Reading(tape, ops.equations)
+    equations: list[tuple[str, str]] = []
+    for direction in layer.directions:
+        made = read_step(direction, x)
+        tape += made.tape
+        equations += made.equations
+    if len(layer.directions) > 1:
+        joined: list[shapes.Operation] = []
+        n = Dim.named("N")
+        ends = [
+            Symbol(f"{d.cell.output_state}{d.index}_t", (n, d.cell.output), joined)
+            for d in layer.directions
+        ]
+        outputs = layer.join(ShapeOps(), ends)
+        if len(outputs) == 1:
+            ops = ShapeOps()
+            ops.named(name, outputs[0])
+            equations += ops.equations
+        tape += joined
+    return tape, equations
 
 
-def _applications(network: Network, layer: Layer) -> Dim:
-    """How often ``predict`` applies the layer: T times, or once behind the last state."""
-    once = layer in network.head and not network.returns_sequences
-    return Dim.of(1) if once else Dim.named("T")
+def _applications(network: Network, place: int) -> Dim:
+    """How often ``predict`` applies a node to N samples: at each step, or once."""
+    node, flow = network.nodes[place], network.flows[place]
+    if node.layer.directions:
+        return flow.steps or Dim.of(1)
+    once = flow.steps is None or flow.final or not node.layer.stepwise
+    return Dim.of(1) if once else flow.steps or Dim.of(1)
 
 
 def _operation(network: Network, made: shapes.Operation) -> Operation:

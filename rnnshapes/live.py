@@ -2,149 +2,135 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from types import MappingProxyType
+import math
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
-from rnnshapes.algebra.dims import Dim
-from rnnshapes.cells.cell import ACTIVATIONS
-from rnnshapes.cells.registry import BY_CLASS
+from rnnshapes.assembly import Call, Plan, assemble
 from rnnshapes.errors import InputError
-from rnnshapes.layers import Dense, Layer, Recurrent
-from rnnshapes.network import ITEM_BYTES, Network, numbered
-
-_SUPPORTED = f"Input, {', '.join(BY_CLASS)} and Dense, one after the other"
-#: Options of a recurrent layer that change what it computes, with the value that is understood.
-_PLAIN = MappingProxyType(
-    {"go_backwards": False, "stateful": False, "return_state": False, "zero_output_for_mask": False}
-)
+from rnnshapes.keras_graph import KerasCall, KerasGraph, graph_of
+from rnnshapes.layers.layer import UnsupportedError
+from rnnshapes.network import ITEM_BYTES, Network, Tap
+from rnnshapes.readers import reader
 
 
 def read(model: Any) -> Network:
     """The layers and sizes of a built model; N, and T where the model leaves it open, are open.
 
-    Raises InputError for a layer, an option or a graph that is not understood, with its place.
+    A layer that is not derived is in it as such. Raises InputError for what is no model with a
+    graph of layers.
     """
     if isinstance(model, type) or not hasattr(model, "get_weights"):
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise InputError(f"a keras.Model was expected, got {got}")
     if not model.built:
         raise InputError("this model has no weights yet: build it with an Input((T, D))")
-    if not getattr(model, "inputs", None):
-        raise InputError("this model has no graph of layers: a Sequential or functional one has")
-    layers = [layer for layer in model.layers if _kind(layer) != "InputLayer"]
-    _check_chain(model, layers)
-    if not any(_kind(layer) in BY_CLASS for layer in layers):
-        raise InputError("this model has no recurrent layer: there is no recurrence to show")
-    return _Reader(model, layers).network()
-
-
-class _Reader:
-    """Gives each layer its named sizes, in the order in which the data meets them."""
-
-    def __init__(self, model: Any, layers: list[Any]) -> None:
-        self.layers = layers
-        self.dtype = _dtype(layers)
-        _, t, d = model.input_shape
-        self.sizes: dict[str, int | None] = {"N": None, "T": t, "D": d}
-        dense = sum(_kind(layer) == "Dense" for layer in layers)
-        self.hidden = iter(numbered("M", len(layers) - dense))
-        self.outputs = iter(numbered("K", dense))
-
-    def network(self) -> Network:
-        features = Dim.named("D")
-        layers: list[Layer] = []
-        for place, layer in enumerate(self.layers):
-            layers.append(self._layer(place, layer, features))
-            features = layers[-1].units
-            found = [variable.name for variable in layer.weights]
-            if found != (wanted := [weight.name for weight in layers[-1].weights]):
-                raise InputError(
-                    f"layer {place} {layer.name!r} has the weights {', '.join(found)} and not "
-                    f"{', '.join(wanted)}: is it quantized, or has it LoRA? Neither is supported"
-                )
-        return Network(tuple(self.sizes.items()), tuple(layers), self.dtype)
-
-    def _layer(self, place: int, layer: Any, features: Dim) -> Layer:
-        where = f"layer {place} {layer.name!r}"
-        # Before the config is asked for: Keras warns of a function that it cannot name.
-        activations = {
-            option: _activation(layer, option, where)
-            for option in ("activation", "recurrent_activation")
-            if hasattr(layer, option)
-        }
-        config = {**layer.get_config(), **activations}
-        dense = _kind(layer) == "Dense"
-        name = next(self.outputs if dense else self.hidden)
-        self.sizes[name] = config["units"]
-        shared = {
-            "name": layer.name,
-            "features": features,
-            "units": Dim.named(name),
-            "trainable": layer.trainable,
-        }
-        if dense:
-            options = {key: config[key] for key in ("activation", "use_bias")}
-            return Dense(index=str(int(name[1:] or 1) - 1), **options, **shared)
-        for option, understood in _PLAIN.items():
-            if config.get(option, understood) != understood:
-                raise InputError(
-                    f"{where}: {option}={config[option]} is not supported; only {understood} is"
-                )
-        kind = BY_CLASS[_kind(layer)]
-        return Recurrent(
-            index=name[1:],
-            cell=kind(**{field.name: config[field.name] for field in fields(kind)}),
-            return_sequences=config["return_sequences"],
-            **shared,
+    if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+        raise InputError(
+            f"this model ({type(model).__name__}) has no graph of layers: "
+            "build it with keras.Sequential or keras.Model(inputs, outputs)"
         )
+    graph = graph_of(model)
+    return assemble(_plan(graph))
+
+
+def _plan(graph: KerasGraph) -> Plan:
+    calls = tuple(_call(graph, place, call) for place, call in enumerate(graph.calls))
+    batches = {
+        call.outputs[0].shape[0] for call in graph.calls if _kind(call.layer) == "InputLayer"
+    }
+    batch = next(iter(batches - {None}), None)
+    outputs = tuple(Tap(*place) for place in graph.outputs)
+    return Plan(calls, outputs, _dtype(graph), batch=batch)
+
+
+def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
+    layer, kind = call.layer, _kind(call.layer)
+    why = ""
+    config: dict[str, Any] = {}
+    if kind == "InputLayer":
+        users = [c for c in graph.calls if (place, 0) in c.sources]
+        integers = any(_kind(user.layer) == "Embedding" for user in users)
+        dtype = str(call.outputs[0].dtype)
+        if not integers and dtype not in (*ITEM_BYTES, "bool"):
+            raise InputError(f"input {layer.name!r} is of dtype {dtype}: not supported")
+        config = {"batch_shape": tuple(call.outputs[0].shape), "integers": integers}
+    elif call.other:
+        why = f"it is called with {', '.join(call.other)}, which is not supported"
+    else:
+        why = _not_read(kind) or _foreign(layer)
+        config = {} if why else _config(layer)
+    weights = getattr(layer, "weights", ())
+    return Call(
+        name=layer.name,
+        class_name=kind,
+        config=config,
+        sources=tuple(Tap(*source) for source in call.sources),
+        initial=tuple(Tap(*source) for source in call.initial),
+        held=tuple((v.name, tuple(int(n) for n in v.shape)) for v in weights),
+        outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
+        trainable=bool(getattr(layer, "trainable", True)),
+        trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
+        mask_dropped=bool(call.initial) and not call.mask_given,
+        masked=getattr(call.outputs[0], "_keras_mask", None) is not None,
+        why=why,
+    )
+
+
+def _not_read(kind: str) -> str:
+    """Why a class is not read; nothing if it is."""
+    try:
+        reader(kind)
+    except UnsupportedError as error:
+        return str(error)
+    return ""
+
+
+def _config(layer: Any) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of functions that it cannot name
+        config: dict[str, Any] = layer.get_config()
+    return config
+
+
+def _foreign(layer: Any) -> str:
+    """What in a layer is not Keras's own: a user's function may share the name of one."""
+    for part in _parts(layer):
+        for option in ("activation", "recurrent_activation"):
+            function = getattr(part, option, None)
+            module = getattr(function, "__module__", type(function).__module__)
+            if function is not None and str(module).split(".")[0] != "keras":
+                return f"the {option} is a function of your own"
+    return ""
+
+
+def _parts(layer: Any) -> Iterator[Any]:
+    """A layer, and the layers and cells in it."""
+    yield layer
+    for name in ("forward_layer", "backward_layer", "cell", "layer"):
+        part = getattr(layer, name, None)
+        if part is not None:
+            yield from _parts(part)
+    for cell in getattr(layer, "cells", ()):
+        yield from _parts(cell)
 
 
 def _kind(layer: Any) -> str:
     """The class's name, if the class is Keras's own."""
     kind = type(layer)
-    own = kind.__module__.split(".")[0] == "keras"
+    own = kind.__module__.startswith(("keras.src.layers.", "keras.layers."))
     return kind.__name__ if own else f"{kind.__module__}.{kind.__name__}"
 
 
-def _check_chain(model: Any, layers: list[Any]) -> None:
-    """Raise InputError unless the layers are known and each feeds the next and nothing else."""
-    for place, layer in enumerate(layers):
-        where = f"layer {place} {layer.name!r}"
-        if _kind(layer) not in ("Dense", *BY_CLASS):
-            raise InputError(f"{where} is of type {_kind(layer)}; supported: {_SUPPORTED}")
-        source = layers[place - 1].output if place else model.inputs[0]
-        if not layer._inbound_nodes or layer.input is not source:
-            raise InputError(f"{where} does not follow the one before it; supported: {_SUPPORTED}")
-        for name, value in layer._inbound_nodes[0].arguments.kwargs.items():
-            if value is not None and value is not False:
-                raise InputError(f"{where} is called with {name}, which is not supported")
-    if len(model.inputs) != 1 or len(model.input_shape) != 3:
-        raise InputError(f"the model's input is {model.input_shape}; supported: one (N, T, D)")
-    if not layers or model.outputs[0] is not layers[-1].output or len(model.outputs) != 1:
-        raise InputError(f"the model's output is not its last layer's; supported: {_SUPPORTED}")
-
-
-def _dtype(layers: list[Any]) -> str:
+def _dtype(graph: KerasGraph) -> str:
+    layers = [c.layer for c in graph.calls if _kind(c.layer) != "InputLayer"]
+    layers = [layer for layer in layers if hasattr(layer, "compute_dtype")]
     policies = {(str(la.compute_dtype), str(la.variable_dtype)) for la in layers}
-    dtype = next(iter(policies))[0]
-    if len(policies) > 1 or dtype not in ITEM_BYTES or policies != {(dtype, dtype)}:
+    dtype = next(iter(policies), ("float32",))[0]
+    if len(policies) > 1 or dtype not in ITEM_BYTES or policies - {(dtype, dtype)}:
         names = ", ".join(sorted({name for policy in policies for name in policy}))
         raise InputError(
             f"the model's dtypes are {names}; supported: one of {', '.join(ITEM_BYTES)}"
         )
     return dtype
-
-
-def _activation(layer: Any, option: str, where: str) -> str:
-    """The name of one of Keras's own activations; a user's function may share its name."""
-    function = getattr(layer, option)
-    name = str(getattr(function, "__name__", type(function).__name__))
-    own = str(getattr(function, "__module__", "")).split(".")[0] == "keras"
-    if not own or name not in ACTIVATIONS:
-        what = repr(name) if own else f"a function of your own, {name!r},"
-        raise InputError(
-            f"{where}: the {option} {what} is not supported; "
-            f"supported are Keras's {', '.join(ACTIVATIONS)}"
-        )
-    return name

@@ -1,119 +1,327 @@
 """The loop over time: a network's equations read over arrays, a block of steps at a time.
 
-Everything inside is time-major, (B, N, M) for a block of B steps, so that each step works on
-one contiguous (N, M). x_t Wx + bh of a whole block is one product.
+What has a time axis is time-major inside, (B, N, M) for a block of B steps, so that each step
+works on one contiguous (N, M). x_t Wx + bh of many steps is one product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes.algebra.arrays import Array, ArrayOps
-from rnnshapes.layers import Layer, Recurrent
-from rnnshapes.network import Network
+from rnnshapes.algebra.activations import Array
+from rnnshapes.algebra.arrays import ArrayOps
+from rnnshapes.layers.layer import Direction, Layer, Masks
+from rnnshapes.layers.plain import Input
+from rnnshapes.layers.recurrent import RecurrentLayer
+from rnnshapes.network import Flow, Network, Node
 from rnnshapes.weights import Weights, bind
 
 #: About how many bytes the projected inputs of one block take: they stay in the cache.
 BLOCK_BYTES = 2**18
+#: And at least how many steps: each block has a cost of its own.
+LEAST_STEPS = 8
 
 _OPS = ArrayOps()
+#: The states of each recurrence, by its name and the state's: (N, M).
+Carried = Mapping[str, Mapping[str, Array]]
+
+
+class Value(NamedTuple):
+    """What a node yields.
+
+    ``outputs`` are its own, sequences as (B, N, F). ``each`` are the same at each step,
+    (B, N, F), where they are known there. ``mask`` (B, N) says which steps count.
+    """
+
+    outputs: tuple[Array, ...]
+    each: tuple[Array | None, ...]
+    mask: Array | None
+
+
+class Scan(NamedTuple):
+    """States and gates of one recurrence over a block, each (B, N, M), by the time of x.
+
+    A masked step has the states of the one before, and NaN for gates.
+    """
+
+    states: dict[str, Array]
+    gates: dict[str, Array]
+    mask: Array | None
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What B time steps from ``start`` on yield.
+    """What B time steps from ``start`` on yield, by position of the node and by recurrence.
 
-    ``states[layer name][state]`` and ``gates[layer name][gate]`` are (B, N, M), ``output`` is
-    the last layer's, (B, N, K).
+    ``carried`` are the states after the last step that was read.
     """
 
     start: int
-    states: Mapping[str, Mapping[str, Array]]
-    gates: Mapping[str, Mapping[str, Array]]
-    output: Array
+    values: tuple[Value, ...]
+    scans: Mapping[str, Scan]
+    carried: Carried
 
 
 def block_steps(network: Network, dtype: str) -> int:
-    """How many time steps make a block."""
-    widest = max(network.count(dim) for lay in network.layers for dim in (lay.features, lay.units))
-    one_step = network.known("N") * widest * np.dtype(dtype).itemsize
-    return max(1, BLOCK_BYTES // one_step)
+    """How many time steps make a block: all of them where they cannot be cut."""
+    if not network.streams:
+        return 2**62
+    one_step = network.known("N") * _widest(network) * np.dtype(dtype).itemsize
+    return max(LEAST_STEPS, BLOCK_BYTES // one_step)
+
+
+def _widest(network: Network) -> int:
+    dims = {flow.at_step[-1] for flow in network.flows}
+    dims |= {d.cell.output for node in network.recurrent for _, d in node.scans}
+    return max(network.count(dim) for dim in dims)
 
 
 def run(
     network: Network,
     weights: Weights,
-    blocks: Iterable[Array],
+    blocks: Iterable[Sequence[Array]],
     dtype: str = "float64",
     *,
     gates: bool = False,
+    initial: Carried | None = None,
+    given: Mapping[str, Sequence[Array]] | None = None,
+    masks: Mapping[str, Array] | None = None,
 ) -> Iterator[Block]:
-    """Feed blocks of input, (N, B, D) in time order, through all layers.
+    """Feed blocks of input through all layers: (N, B, D) for each input of the network.
 
-    Every layer runs at every step, so ``output`` at t is y_hat_t. The gates are kept if asked
-    for. Memory: one block.
+    The blocks are in time order; a network that does not stream takes a single one. The gates
+    are kept if asked for. ``initial`` are the states to start from, zeros where there are none;
+    ``given`` holds what layers yield that are not derived, (N, …), ``masks`` (N, T) which steps
+    of it count. Memory: one block.
     """
-    bound = [(layer, bind(layer, weights, dtype)) for layer in network.layers]
-    carried: dict[str, dict[str, Array]] = {}
+    bound = {name: bind(name, weights, dtype) for name in network.groups}
+    carried: Carried = initial or {}
+    started: dict[str, Array] = {}
     start = 0
-    for x in blocks:
-        values = np.ascontiguousarray(np.swapaxes(x, 0, 1), dtype=dtype)  # (B, N, D)
+    for xs in blocks:
+        pending = iter(xs)
+        values: list[Value] = []
         scans: dict[str, Scan] = {}
-        for layer, w in bound:
-            if isinstance(layer, Recurrent):
-                before = carried.get(layer.name) or _zeros(network, layer, values)
-                scans[layer.name] = found = scan(layer, values, before, w, gates=gates)
-                carried[layer.name] = {key: kept[-1] for key, kept in found.states.items()}
-                values = found.states[layer.states[0]]
+        for position, node in enumerate(network.nodes):
+            if isinstance(node.layer, Input):
+                value = _entered(node.layer, next(pending), dtype)
+            elif node.layer.held_shapes is not None:
+                value = known((given or {})[node.name], dtype, (masks or {}).get(node.name))
+            elif isinstance(node.layer, RecurrentLayer):
+                found = _recur(network, node, values, bound, carried, gates=gates)
+                scans |= found
+                value = joined(_OPS, node, emissions(node, found, started), values, found)
             else:
-                output = layer.at_step(_OPS, _flat(values), {}, w).output
-                values = _unflat(output, values)
-        states = {name: found.states for name, found in scans.items()}
-        yield Block(start, states, {name: found.gates for name, found in scans.items()}, values)
-        start += len(values)
+                after = mask_of(node, values)
+                flow = network.flows[position]
+                value = apply(_OPS, node, values, bound[node.group], after, flow)
+            values.append(value)
+        carried = _after(network, scans)
+        yield Block(start, tuple(values), scans, carried)
+        start += len(values[0].outputs[0])
 
 
-class Scan(NamedTuple):
-    """States and gates of one layer over a block, each (B, N, M)."""
+def _entered(layer: Input, x: Array, dtype: str) -> Value:
+    """An input (N, B, D), time-major and in the dtype of the computation."""
+    turned = np.swapaxes(x, 0, 1) if layer.timed else x
+    value = np.ascontiguousarray(turned, dtype=None if layer.integers else dtype)
+    return Value((value,), (value if layer.timed else None,), None)
 
-    states: dict[str, Array]
-    gates: dict[str, Array]
+
+def known(outputs: Sequence[Array], dtype: str, mask: Array | None) -> Value:
+    """Outputs that are given, (N, …), as a node's value."""
+    found = [np.asarray(v, dtype=dtype) for v in outputs]
+    found = [np.swapaxes(v, 0, 1) if v.ndim > 2 else v for v in found]
+    each = tuple(v if v.ndim > 2 else None for v in found)
+    return Value(tuple(found), each, None if mask is None else mask.T)
+
+
+def mask_of(node: Node, values: Sequence[Value]) -> Array | None:
+    """Which steps of the node's output count, (B, N)."""
+    inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
+    made: Array | None = node.layer.mask(inputs, [values[tap.node].mask for tap in node.sources])
+    return made
+
+
+def apply(
+    ops: Any, node: Node, values: Sequence[Value], w: Any, after: Array | None, flow: Flow
+) -> Value:
+    """What a layer without recurrence yields, from arrays or from bounded numbers.
+
+    ``after`` is the mask of its output, ``flow`` tells whether it has time steps.
+    """
+    layer = node.layer
+    sources = [values[tap.node] for tap in node.sources]
+    inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
+    masks = Masks(sources[0].mask, after)
+    if not layer.stepwise:
+        turned = [ops.turned(x) if ops.rank(x) > 2 else x for x in inputs]
+        before = None if masks.before is None else masks.before.T
+        made = layer.call(ops, turned, w, Masks(before, after))
+        made = ops.turned(made) if ops.rank(made) > 2 else made
+        return Value((made,), (None if flow.steps is None else made,), after)
+    made = _called(ops, layer, inputs, w, masks)
+    if flow.steps is None or not flow.final:
+        return Value((made,), (None if flow.steps is None else made,), after)
+    found = [values[tap.node].each[tap.output] for tap in node.sources]
+    each = [x if e is None else e for e, x in zip(found, inputs, strict=True)]
+    same = all(a is b for a, b in zip(each, inputs, strict=True))
+    at_steps = made if same else _called(ops, layer, each, w, masks)
+    return Value((made,), (at_steps,), after)
+
+
+def _called(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks: Masks) -> Any:
+    """A stepwise layer at all steps: one product of (B·N, M) is faster than B of (N, M)."""
+    x = inputs[0]
+    if len(inputs) > 1 or masks.after is not None or ops.rank(x) != 3:
+        return layer.call(ops, inputs, w, masks)
+    made = layer.call(ops, [ops.moved(x, _flat)], w, masks)
+    shape = ops.shape(x)[:2]
+    return ops.moved(made, lambda part: part.reshape(*shape, -1))
+
+
+def _recur(
+    network: Network,
+    node: Node,
+    values: Sequence[Value],
+    bound: Mapping[str, SimpleNamespace],
+    carried: Carried,
+    *,
+    gates: bool,
+) -> dict[str, Scan]:
+    """The recurrences of a node over a block."""
+    source, tap = values[node.sources[0].node], node.sources[0]
+    x = source.outputs[tap.output]
+    initial = iter([values[t.node].outputs[t.output] for t in node.initial])
+    found = {}
+    for name, direction in node.scans:
+        before = carried.get(name)
+        if before is None:
+            zeros = {
+                key: np.zeros((x.shape[1], width), x.dtype)
+                for key, width in network.widths[name].items()
+            }
+            before = {key: next(initial, zero) for key, zero in zeros.items()}
+        w = bound[direction.name]
+        mask = None if node.mask_dropped else source.mask
+        found[name] = scan(direction, x, before, w, mask, gates=gates)
+    return found
 
 
 def scan(
-    layer: Recurrent,
+    direction: Direction,
     x: Array,
-    state: dict[str, Array],
+    state: Mapping[str, Array],
     w: SimpleNamespace,
+    mask: Array | None = None,
     *,
     gates: bool = False,
 ) -> Scan:
     """All states over a block, x (B, N, D), and all gates if they are asked for."""
-    projected = _unflat(layer.cell.project(_OPS, _flat(x), w), x)  # (B·N, D)·(D, M) → (B·N, M)
-    like = state[layer.states[0]]
-    kept = {key: np.empty((len(x), *like.shape), x.dtype) for key in layer.states}
-    gated = {key: np.empty_like(kept[layer.states[0]]) for key in layer.cell.gates if gates}
-    step = layer.cell.step
+    cell = direction.cell
+    state = {key: np.asarray(values, x.dtype) for key, values in state.items()}
+    kept = {key: np.empty((len(x), *v.shape), x.dtype) for key, v in state.items()}
+    widths = {}
+    if gates:
+        sizes = dict(zip(cell.states.values(), state.values(), strict=True))
+        widths = {gate: sizes[dim].shape for gate, dim in cell.gates.items()}
+    gated = {gate: np.empty((len(x), *shape), x.dtype) for gate, shape in widths.items()}
     with np.errstate(over="ignore"):
-        for t, xz in enumerate(projected):
-            made = step(_OPS, xz, state, w)
-            state = made.states
-            for key, values in kept.items():
-                values[t] = state[key]
-            for key, values in gated.items():
-                values[t] = made.gates[key]
-    return Scan(kept, gated)
+        for times, projected in _projected(direction, x, w):
+            for t, xz in zip(times, projected, strict=True):
+                made = cell.step(_OPS, xz, state, w)
+                state = made.states if mask is None else _held(mask[t], made.states, state)
+                for key, values in kept.items():
+                    values[t] = state[key]
+                for key, values in gated.items():
+                    values[t] = made.gates[key]
+    if mask is not None:
+        for values in gated.values():
+            values[~mask] = np.nan
+    return Scan(kept, gated, mask)
 
 
-def _zeros(network: Network, layer: Layer, like: Array) -> dict[str, Array]:
-    """The state before the first step: zeros, (N, M)."""
-    shape = (like.shape[1], network.count(layer.units))
-    return {key: np.zeros(shape, like.dtype) for key in layer.states}
+def _projected(direction: Direction, x: Array, w: SimpleNamespace) -> Iterator[tuple[range, Array]]:
+    """x_t Wx + bh for some t at once, in the order in which the steps are read."""
+    size = max(1, 4 * BLOCK_BYTES // (x[0].nbytes or 1))
+    starts = range(0, len(x), size)
+    for start in reversed(starts) if direction.reverse else starts:
+        part = x[start : start + size]
+        projected = _unflat(direction.cell.project(_OPS, _flat(part), w), part)
+        times = range(start, start + len(part))
+        yield (times[::-1], projected[::-1]) if direction.reverse else (times, projected)
+
+
+def _held(mask: Array, after: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
+    """The states after a step that only some samples take."""
+    return {key: np.where(mask[:, None], after[key], before[key]) for key in after}
+
+
+def emissions(node: Node, scans: Mapping[str, Scan], started: dict[str, Array]) -> dict[str, Array]:
+    """What each recurrence puts out at each step, (B, N, M): its h, where no mask says other.
+
+    ``started`` says which samples had a step that counts before this block, and is brought up
+    to date. Source: ``keras/src/backend/tensorflow/rnn.py``.
+    """
+    found = {}
+    layer = node.layer
+    assert isinstance(layer, RecurrentLayer)
+    for name, direction in node.scans:
+        h, mask = scans[name].states[direction.cell.output_state], scans[name].mask
+        shown = mask
+        if mask is not None and not layer.zero_output_for_mask:
+            order = slice(None, None, -1 if direction.reverse else 1)
+            shown = np.logical_or.accumulate(mask[order])[order]
+            shown = shown | started.get(name, False)
+            started[name] = shown[0 if direction.reverse else -1]
+        found[name] = h if shown is None else np.where(shown[..., None], h, h.dtype.type(0))
+    return found
+
+
+def joined(
+    ops: Any,
+    node: Node,
+    emitted: Mapping[str, Any],
+    values: Sequence[Value],
+    scans: Mapping[str, Scan],
+) -> Value:
+    """The outputs of a layer with a recurrence, from what its directions put out."""
+    layer = node.layer
+    assert isinstance(layer, RecurrentLayer)
+    each = list(emitted.values())
+    ends = [0 if d.reverse else -1 for _, d in node.scans]
+    if layer.return_sequences:
+        turned = [
+            ops.moved(e, lambda part: part[::-1]) if flip else e
+            for e, flip in zip(each, layer.flips, strict=True)
+        ]
+        at_step: tuple[Any, ...] = layer.join(ops, turned)
+        outputs = at_step
+    else:
+        last = [ops.moved(e, lambda p, t=t: p[t]) for e, t in zip(each, ends, strict=True)]
+        outputs = layer.join(ops, last)
+        at_step = layer.join(ops, each)
+    if layer.return_state:
+        for (name, _), t in zip(node.scans, ends, strict=True):
+            found = scans[name].states.values()
+            outputs = (*outputs, *(ops.moved(v, lambda p, t=t: p[t]) for v in found))
+            at_step = (*at_step, *(None for _ in found))
+    mask = values[node.sources[0].node].mask if layer.return_sequences else None
+    return Value(tuple(outputs), at_step, mask)
+
+
+def _after(network: Network, scans: Mapping[str, Scan]) -> Carried:
+    """The states after the last step that was read."""
+    return {
+        name: {k: v[0 if d.reverse else -1] for k, v in scans[name].states.items()}
+        for node in network.recurrent
+        for name, d in node.scans
+    }
 
 
 def _flat(values: Array) -> Array:

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -21,16 +21,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnnshapes import memory
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
-from rnnshapes.layers import Layer, Recurrent
+from rnnshapes.layers.layer import Layer
+from rnnshapes.layers.recurrent import Bidirectional, Recurrent
 from rnnshapes.network import ITEM_BYTES, Network
 
 if TYPE_CHECKING:
-    from rnnshapes.algebra.arrays import Array
+    from rnnshapes.algebra.activations import Array
     from rnnshapes.weights import Weights
 
 _descriptor_2 = threading.RLock()
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
+#: Under this and the name of a recurrence, the states of a stateful model among its weights.
+STATES = "states of "
 #: A ``keras.Model``, which this package treats as an opaque value outside this file.
 Model = Any
 
@@ -46,26 +49,32 @@ class Engine:
 
 @dataclass(frozen=True)
 class Built:
-    """What Keras says of a model: (name, shape) of each weight and the count of each layer."""
+    """What Keras says of a model: (name, shape) of each weight and the count, by layer."""
 
-    weights: tuple[tuple[str, tuple[int, ...]], ...]
-    counts: tuple[tuple[str, int], ...]
+    weights: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
+    counts: Mapping[str, int]
     total: int
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What Keras computes for an input x.
+    """What Keras computes for an input x; samples come first in every array.
 
-    ``steps`` is what each layer answers at every time step, (N, T, units), by layer name, and
-    ``states`` each state of each recurrent layer, (N, T, M), by layer name and state;
-    ``output`` is ``model.predict(x)``: (N, K), or (N, T, K) where the model returns sequences.
+    ``values`` are the outputs of the model's own layers, by node. ``states`` are those of every
+    recurrence at each step (N, T, M), by the time of x, where a step is masked those put out
+    there; ``starts`` the states before the first step (N, M), where they are not zeros;
+    ``masks`` (N, T) say which steps of a node's output count. ``each`` is what the last
+    recurrences and the layers behind them would answer at each step, (N, T, units).
+    ``outputs`` are those of ``model.predict(x)``.
     """
 
     engine: Engine
-    steps: Mapping[str, Array]
+    values: Mapping[str, tuple[Array, ...]]
+    each: Mapping[str, tuple[Array, ...]]
     states: Mapping[str, Mapping[str, Array]]
-    output: Array
+    starts: Mapping[str, Mapping[str, Array]]
+    masks: Mapping[str, Array]
+    outputs: tuple[Array, ...]
 
 
 def engine() -> Engine:
@@ -82,7 +91,7 @@ def floatx() -> str:
 
 
 def build(network: Network, weights: Weights | None = None) -> Model:
-    """The network as a ``keras.Sequential``, with ``weights`` or with zeros.
+    """The network as a Keras model, with ``weights`` or with zeros.
 
     Raises TooLargeError before anything is allocated if the weights do not fit into memory,
     and CannotRunError if Keras is not there or cannot build it.
@@ -90,13 +99,12 @@ def build(network: Network, weights: Weights | None = None) -> Model:
     require_memory(network)
     keras = _keras()
     with _at_work("build the network"):
-        shape = (network.known("T"), network.count(network.layers[0].features))
+        shape = tuple(network.count(dim) for dim in network.flows[0].shapes[0][1:])
         layers = [_layer(keras, network, layer) for layer in network.layers]
         model = keras.Sequential([keras.Input(shape, dtype=network.dtype), *layers])
         if weights is not None:
-            model.set_weights(
-                [weights[la.name][w.key] for la in network.layers for w in la.weights]
-            )
+            groups = (group for layer in network.layers for group in layer.groups.items())
+            model.set_weights([weights[name][w.key] for name, group in groups for w in group])
     return model
 
 
@@ -108,116 +116,119 @@ def require_memory(network: Network) -> None:
 
 def built(model: Model, network: Network) -> Built:
     """Names, shapes and counts as Keras has them."""
-    layers = _layers(model, network)
-    weights = [
-        (f"{layer.name}/{variable.name}", tuple(int(n) for n in variable.shape))
-        for layer in layers
-        for variable in layer.weights
-    ]
-    counts = [(layer.name, int(layer.count_params())) for layer in layers]
-    return Built(tuple(weights), tuple(counts), int(model.count_params()))
+    found = _by_name(model)
+    layers = {layer.name: found[layer.name] for layer in network.layers if layer.name in found}
+    weights = {
+        name: tuple((v.name, tuple(int(n) for n in v.shape)) for v in layer.weights)
+        for name, layer in layers.items()
+    }
+    counts = {name: int(layer.count_params()) for name, layer in layers.items()}
+    return Built(weights, counts, int(model.count_params()))
 
 
 def weights_of(model: Model, network: Network) -> Weights:
-    """The model's weights by layer name and by key in the equation."""
-    found = {}
-    for layer, keras_layer in zip(network.layers, _layers(model, network), strict=True):
-        keys = [weight.key for weight in layer.weights]
-        found[layer.name] = dict(zip(keys, keras_layer.get_weights(), strict=True))
+    """The model's weights by group and by key in the equation, and the states that it keeps."""
+    from rnnshapes.keras_graph import recurrent_parts
+
+    found: dict[str, dict[str, Array]] = {}
+    layers = _by_name(model)
+    for layer in network.layers:
+        if layer.groups and layer.name in layers:
+            arrays = iter(layers[layer.name].get_weights())
+            for name, group in layer.groups.items():
+                found[name] = {weight.key: next(arrays) for weight in group}
+    for node in network.recurrent:
+        if getattr(node.layer, "stateful", False):
+            for (name, direction), rnn in zip(
+                node.scans, recurrent_parts(layers[node.layer.name]), strict=True
+            ):
+                values = [_numpy(v) for v in _flat(rnn.states)]
+                found[STATES + name] = dict(zip(direction.cell.states, values, strict=True))
     return found
 
 
-def run(model: Model, network: Network, x: Array) -> Answers:
-    """What the model answers to x (N, T, D), and what each of its layers answers at every t.
+def run(model: Model, network: Network, xs: Sequence[Array]) -> Answers:
+    """What the model answers to its inputs, and what is in it at every t.
 
-    The latter comes from a twin of the model: the same layers with the same weights, and
-    ``return_sequences=True``. Where a cell has more states than it answers with (c of an LSTM),
-    the twin has Keras's own cell in a loop that hands out all of them.
+    A second model hands out what the model's own layers yield, and runs each of its cells once
+    more in a loop that hands out all states at each step. The model itself is left as it was,
+    also where it keeps states.
     """
+    from rnnshapes.watching import Watch  # which needs NumPy
+
     keras = _keras()
     if floatx() not in ITEM_BYTES:
         raise CannotRunError(
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )
+    size = network.batch or BATCH
+    kept = _changing(model)
+    before = [_numpy(variable) for variable in kept]
+    given = xs[0] if len(xs) == 1 else list(xs)
+    structure = getattr(model, "_inputs_struct", None)
+    if isinstance(structure, dict):
+        given = keras.tree.pack_sequence_as(structure, list(xs))
     with _at_work("run the model"):
-        output = model.predict(x, verbose=0)
-        found = _every_step(_twin(keras, model, network, x.shape[1:]), x)
-    for values in (output, *found):
+        try:
+            outputs = model.predict(given, batch_size=size, verbose=0)
+            _restore(kept, before)
+            watch = Watch.of(keras, model, network)
+            found = watch.over(xs, size)
+        finally:
+            _restore(kept, before)
+    outputs = tuple(keras.tree.flatten(outputs))
+    parts = watch.sorted_out(found)
+    for values in (*outputs, *found):
         values.setflags(write=False)
-    steps: dict[str, Array] = {}
-    states: dict[str, dict[str, Array]] = {}
-    for layer, values in zip(network.layers, found, strict=True):
-        width = network.count(layer.units)
-        parts = {key: values[..., i * width :][..., :width] for i, key in enumerate(layer.states)}
-        states |= {layer.name: parts} if parts else {}
-        steps[layer.name] = values[..., :width]
-    return Answers(engine(), steps, states, output)
+    return Answers(engine=engine(), outputs=outputs, **parts)
 
 
-def _layers(model: Model, network: Network) -> list[Any]:
-    by_name = {layer.name: layer for layer in model.layers}
-    return [by_name[layer.name] for layer in network.layers]
+def _changing(model: Model) -> list[Any]:
+    """What a run changes in a model: the states that layers keep, and the seeds of dropout."""
+    from rnnshapes.keras_graph import recurrent_parts
+
+    layers = list(model._flatten_layers()) if hasattr(model, "_flatten_layers") else model.layers
+    states = [v for la in layers for rnn in recurrent_parts(la) for v in _flat(rnn.states or [])]
+    states += [v for v in getattr(model, "non_trainable_variables", ()) if "seed" in v.name]
+    return list({id(variable): variable for variable in states}.values())
 
 
-def _layer(keras: Any, network: Network, layer: Layer, **more: Any) -> Any:
-    options = layer.keras_options | {"kernel_initializer": "zeros", "dtype": network.dtype}
-    if isinstance(layer, Recurrent):
+def _restore(variables: list[Any], values: list[Array]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _numpy(variable: Any) -> Array:
+    found: Array = variable.numpy()
+    return found
+
+
+def _flat(states: Any) -> list[Any]:
+    """Variables, however they are nested."""
+    if isinstance(states, list | tuple):
+        return [variable for part in states for variable in _flat(part)]
+    return [states]
+
+
+def _by_name(model: Model) -> dict[str, Any]:
+    return {layer.name: layer for layer in model.layers}
+
+
+def _layer(keras: Any, network: Network, layer: Layer) -> Any:
+    options = layer.keras_arguments(network.count) | {"name": layer.name}
+    if isinstance(layer, Bidirectional):
+        inner = Recurrent(
+            name=layer.forward.name.split("/forward_")[-1],
+            direction=layer.forward,
+            return_sequences=layer.return_sequences,
+        )
+        return keras.layers.Bidirectional(_layer(keras, network, inner), **options)
+    options |= {"kernel_initializer": "zeros", "dtype": network.dtype}
+    if layer.directions:
         # Keras's own start of recurrent kernels (orthogonal) takes O(M³), and without a seed
         # it would take one from the user's global generator.
-        options |= {"recurrent_initializer": "zeros", "seed": 0} | more
-    kind = getattr(keras.layers, layer.type)
-    return kind(network.count(layer.units), name=layer.name, **options)
-
-
-def _twin(keras: Any, model: Model, network: Network, shape: tuple[int, ...]) -> Model:
-    """The same layers with the same weights, each answering at every step, run the same way."""
-    values = inputs = keras.Input(shape, dtype=network.dtype)
-    outputs = []
-    for layer, original in zip(network.layers, _layers(model, network), strict=True):
-        copy = _layer(keras, network, layer, return_sequences=True)
-        if len(layer.states) > 1:
-            cell = _revealing(keras, copy.cell)
-            copy = keras.layers.RNN(cell, return_sequences=True, dtype=network.dtype)
-        values = copy(values)
-        copy.set_weights(original.get_weights())
-        outputs.append(values)
-        values = values[..., : network.count(layer.units)]
-    twin = keras.Model(inputs, outputs)
-    compiled = {"jit_compile": model.jit_compile, "run_eagerly": model.run_eagerly}
-    if compiled != {"jit_compile": twin.jit_compile, "run_eagerly": twin.run_eagerly}:
-        twin.compile(**compiled)
-    return twin
-
-
-def _revealing(keras: Any, cell: Any) -> Any:
-    """A cell that answers with all states of ``cell``, one behind the other."""
-
-    class Revealing(keras.layers.Layer):  # type: ignore[misc]
-        state_size = cell.state_size
-        output_size = sum(cell.state_size)
-
-        def build(self, shape: Any) -> None:
-            self.cell = cell
-            cell.build(shape)
-
-        def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-            _, after = cell(inputs, states, training=training)
-            return keras.ops.concatenate(after, axis=-1), after
-
-        def get_initial_state(self, batch_size: Any = None) -> Any:
-            return cell.get_initial_state(batch_size)
-
-    return Revealing(dtype=cell.dtype_policy)
-
-
-def _every_step(twin: Model, x: Array) -> list[Array]:
-    """The twin's outputs, computed in the batches that ``predict`` takes."""
-    import numpy as np
-
-    # predict itself would first build a data pipeline, which costs more than the network.
-    batches = [twin.predict_on_batch(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
-    batches = [batch if isinstance(batch, list | tuple) else [batch] for batch in batches]
-    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+        options |= {"recurrent_initializer": "zeros", "seed": 0}
+    return getattr(keras.layers, layer.type)(**options)
 
 
 def _keras() -> Any:

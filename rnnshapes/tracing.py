@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnshapes import memory, recurrence
-from rnnshapes.algebra.arrays import Array
+from rnnshapes.algebra.activations import Array
 from rnnshapes.display import Displayed
 from rnnshapes.errors import InputError
-from rnnshapes.inputs import Source
-from rnnshapes.network import ITEM_BYTES, Network
-from rnnshapes.reference import Answers
+from rnnshapes.inputs import Sources, text_of
+from rnnshapes.layers.layer import Direction
+from rnnshapes.network import ITEM_BYTES, Flow, Network, Node
+from rnnshapes.reference import STATES, Answers
 from rnnshapes.weights import Weights
 
 
 @dataclass(frozen=True)
 class Place:
-    """A number in (N, T, units): sample, time step, unit."""
+    """A number in (N, T, units): sample, time step, unit; ``t`` is None where time has gone."""
 
     sample: int
-    t: int
+    t: int | None
     unit: int
 
 
@@ -44,98 +46,160 @@ class NotFinite:
 
 @dataclass(frozen=True, eq=False)
 class LayerTrace:
-    """What a recurrent layer does at every step, by name, each (N, T, M).
+    """What a recurrence does at every step of its input, by name, each (N, T, M).
 
     ``states`` and ``gates`` are NumPy's, in float64, ``keras`` holds the same states from Keras.
+    With ``reverse`` the steps are read from the last one; t is still that of the input. Where
+    ``mask`` (N, T) is False, a step does not count: the states are those of the step before,
+    and there are no gates (NaN). ``steps`` is the symbol of the time axis;
+    ``candidates`` are the gates that have the name of a state.
     """
 
     name: str
+    index: str
+    steps: str
+    reverse: bool
     states: Mapping[str, Array]
     keras: Mapping[str, Array]
     gates: Mapping[str, Array]
+    mask: Array | None
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Trace(Displayed):
     """y_hat at every time step, computed in NumPy float64 from the model's own weights.
 
-    ``y_hat`` is (N, T, K); ``output`` is what the model itself returns, (N, K) or (N, T, K).
-    ``keras`` holds what Keras computes, ``None`` without it; ``difference`` compares the two.
+    ``y_hat`` is (N, T, K), ``None`` where the head joins the time steps, so that there is none
+    at a single one; ``output`` is what the model itself returns. ``keras`` holds what Keras
+    computes, ``None`` without it; ``difference`` compares the two. ``behind`` names layers that
+    are not derived, whose values were taken from Keras.
     """
 
     schema = "rnnshapes.trace/1"
 
     network: Network
     source: str
-    y_hat: Array
+    y_hat: Array | None
+    output: Array
     layers: tuple[LayerTrace, ...]
     not_finite: NotFinite | None
     keras: Answers | None
-
-    @property
-    def output(self) -> Array:
-        """What the model returns, as NumPy computes it."""
-        return self.y_hat if self.network.returns_sequences else self.y_hat[:, -1]
+    behind: tuple[str, ...] = ()
 
     @property
     def y_hat_keras(self) -> Array | None:
         """y_hat at every time step from Keras, (N, T, K)."""
-        return None if self.keras is None else self.keras.steps[self.network.layers[-1].name]
+        if self.keras is None or self.y_hat is None:
+            return None
+        tap = self.network.outputs[0]
+        name = self.network.nodes[tap.node].name
+        found = self.keras.each.get(name, self.keras.values.get(name))
+        return None if found is None or self.output_keras is None else found[tap.output]
+
+    @property
+    def output_keras(self) -> Array | None:
+        """What the model's own predict answers."""
+        return None if self.keras is None else self.keras.outputs[0]
 
     @property
     def difference(self) -> Difference | None:
-        """The largest difference between the two y_hat."""
-        return None if self.y_hat_keras is None else largest(self.y_hat, self.y_hat_keras)
+        """The largest difference between the two y_hat, or between the outputs."""
+        if self.y_hat is not None and self.y_hat_keras is not None:
+            return largest(self.y_hat, self.y_hat_keras)
+        return None if self.output_keras is None else largest(self.output, self.output_keras)
 
 
 def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
     """The parts of ``show``, ``"y,h"`` or a list; InputError for one that is not there."""
     parts = show.split(",") if isinstance(show, str) else show
     chosen = tuple(str(part).strip() for part in parts)
-    have = ["y", *dict.fromkeys(state for layer in network.recurrent for state in layer.states)]
-    have += ["gates"] if any(layer.cell.gates for layer in network.recurrent) else []
+    directions = [d for node in network.recurrent for _, d in node.scans]
+    kinds = " and ".join(dict.fromkeys(node.layer.type for node in network.recurrent))
+    have = [
+        "y",
+        *dict.fromkeys(key.rstrip("0123456789") for d in directions for key in d.cell.states),
+    ]
+    have += ["gates"] if any(d.cell.gates for d in directions) else []
     for part in chosen:
         if part not in have:
-            kinds = " and ".join(dict.fromkeys(layer.type for layer in network.recurrent))
             raise InputError(f"show {part!r}: {kinds} has {', '.join(have)}; choose from these")
     return chosen
+
+
+def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
+    """The recurrences of the layer ``name``, or all; InputError if there is no such layer."""
+    have = {node.name: [scan for scan, _ in node.scans] for node in network.recurrent}
+    if not have:
+        raise InputError(f"{network.no_recurrence}: there are no time steps to trace")
+    every = [scan for scans in have.values() for scan in scans]
+    if name is None:
+        return tuple(every)
+    if name not in have and name not in every:
+        names = dict.fromkeys([*have, *every])
+        raise InputError(f"layer {name!r}: the recurrent layers are {', '.join(names)}")
+    return tuple(have.get(name, [name]))
 
 
 def trace_network(
     network: Network,
     weights: Weights,
-    source: Source,
+    sources: Sources,
     show: str | Iterable[str] = "y",
     keras: Answers | None = None,
+    layer: str | None = None,
 ) -> Trace:
     """Run the recurrence in NumPy, to stand beside what Keras computed."""
-    y_hat, layers, not_finite = _compute(network, weights, source, check_show(network, show))
+    parts, chosen = check_show(network, show), check_layer(network, layer)
+    behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unknown]
+    if behind and keras is None:
+        raise InputError(
+            f"{behind[0]} is not derived: without Keras nothing behind it can be computed"
+        )
+    run = _Run(network, weights, sources, parts, chosen, keras)
+    y_hat, output = run.compute()
+    layers = [la for la in run.layers if la.states or la.gates or la.mask is not None]
     if keras is not None:
-        layers = [
-            replace(layer, keras={key: keras.states[layer.name][key] for key in layer.states})
-            for layer in layers
-        ]
-    return Trace(network, source.text, y_hat, tuple(layers), not_finite, keras)
+        layers = [replace(la, keras=_pick(keras.states[la.name], la.states)) for la in layers]
+    for values in (
+        y_hat,
+        output,
+        *(v for la in layers for v in (*la.states.values(), *la.gates.values())),
+    ):
+        if values is not None:
+            values.setflags(write=False)
+    found = run.watch.found
+    return Trace(
+        *(network, text_of(sources), y_hat, output, tuple(layers), found, keras, tuple(behind))
+    )
 
 
 def require_memory(
     network: Network, show: str | Iterable[str] = "y", *, with_keras: bool = False
 ) -> None:
     """Raise TooLargeError if weights, input and result do not fit into memory."""
-    n, t = network.known("N"), network.known("T")
     parts = check_show(network, show)
-    out, states = network.count(network.outputs), 0
-    for layer in network.recurrent:
-        units = network.count(layer.units)
-        out += units * len([state for state in layer.states if state in parts])
-        out += units * len(layer.cell.gates) * ("gates" in parts)
-        states += units * len(layer.states)
-    # Weights as they are drawn and in float64; with Keras its own, a twin's, and as bounds.
-    numbers = network.parameters * (5 if with_keras else 2) + n * t * out
+    n, t = network.known("N"), network.known("T") if "T" in network.sizes else 1
+    directions = [d for node in network.recurrent for _, d in node.scans]
+    out = _numbers(network, network.output_flow)
+    for direction in directions:
+        cell = direction.cell
+        kept = [dim for key, dim in cell.states.items() if key.rstrip("0123456789") in parts]
+        kept += cell.gates.values() if "gates" in parts else ()
+        out += sum(network.count(dim) for dim in kept)
+    # Weights as they are drawn and in float64; with Keras its own, and as bounds.
+    numbers = network.parameters * (4 if with_keras else 2) + n * t * out
     if with_keras:
-        numbers += n * t * (network.count(network.layers[0].features) + states)
+        states = [dim for d in directions for dim in d.cell.states.values()]
+        flows = [_numbers(network, flow) for flow in network.flows if flow.steps is not None]
+        numbers += n * t * (sum(network.count(dim) for dim in states) + sum(flows))
     what = f"a trace of N={n:,} samples over T={t:,} steps with {network.parameters:,} parameters"
     memory.require(numbers * ITEM_BYTES["float64"], what)
+
+
+def _numbers(network: Network, flow: Flow) -> int:
+    """How many numbers a sample has of it at one step."""
+    return math.prod(network.count(dim) for dim in flow.at_step[1:])
 
 
 def largest(ours: Array, theirs: Array) -> Difference:
@@ -146,57 +210,153 @@ def largest(ours: Array, theirs: Array) -> Difference:
 
 
 def place_of(values: Array, position: int) -> Place:
-    """The place of a flat position in (N, T, units)."""
-    return Place(*(int(i) for i in np.unravel_index(position, values.shape)))
+    """The place of a flat position in (N, T, units), or in (N, units)."""
+    at = np.unravel_index(position, values.shape)
+    sample, t = int(at[0]), int(at[1]) if values.ndim > 2 else None
+    inner = values.shape[2:] if values.ndim > 2 else values.shape[1:]
+    rest = at[2:] if values.ndim > 2 else at[1:]
+    return Place(sample, t, int(np.ravel_multi_index(rest, inner)) if inner else 0)
 
 
-def _compute(
-    network: Network, weights: Weights, source: Source, parts: Sequence[str]
-) -> tuple[Array, list[LayerTrace], NotFinite | None]:
-    n, t = network.known("N"), network.known("T")
-    y_hat = np.empty((n, t, network.count(network.outputs)))
-    layers = []
-    for layer in network.recurrent:
-        shape = (n, t, network.count(layer.units))
-        states = {state: np.empty(shape) for state in layer.states if state in parts}
-        gates = {gate: np.empty(shape) for gate in layer.cell.gates if "gates" in parts}
-        if states or gates:
-            layers.append(LayerTrace(layer.name, states, {}, gates))
-    watch = _Watch()
-    steps = recurrence.block_steps(network, "float64")
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported
-        x = watch.over(source, steps)
-        for block in recurrence.run(network, weights, x, gates="gates" in parts):
-            span = slice(block.start, block.start + len(block.output))
-            y_hat[:, span] = np.swapaxes(block.output, 0, 1)
-            for kept in layers:
-                _copy(kept.states, block.states[kept.name], span)
-                _copy(kept.gates, block.gates[kept.name], span)
-    y_hat.setflags(write=False)
-    for values in (v for la in layers for v in (*la.states.values(), *la.gates.values())):
-        values.setflags(write=False)
-    return y_hat, layers, watch.found
+def _pick(found: Mapping[str, Array], keys: Iterable[str]) -> dict[str, Array]:
+    return {key: found[key] for key in keys}
 
 
-def _copy(kept: Mapping[str, Array], block: Mapping[str, Array], span: slice) -> None:
-    for key, values in kept.items():
-        values[:, span] = np.swapaxes(block[key], 0, 1)
+class _Run:
+    """The computation in NumPy, block by block, and what is kept of it."""
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Weights,
+        sources: Sources,
+        parts: Sequence[str],
+        chosen: Sequence[str],
+        keras: Answers | None,
+    ) -> None:
+        self.network, self.weights, self.sources = network, weights, sources
+        self.initial = weights_states(weights)
+        self.keras = keras
+        self.gates = "gates" in parts
+        self.samples = network.known("N")
+        self.watch = Watch()
+        self.layers = [
+            self._empty(node, scan, direction, parts)
+            for node in network.recurrent
+            for scan, direction in node.scans
+            if scan in chosen
+        ]
+
+    def _empty(
+        self, node: Node, scan: str, direction: Direction, parts: Sequence[str]
+    ) -> LayerTrace:
+        flow, cell = self.network.flows[node.sources[0].node], direction.cell
+        assert flow.steps is not None
+        t = self.network.count(flow.steps)
+        states = {
+            key: np.empty((self.samples, t, self.network.count(dim)))
+            for key, dim in cell.states.items()
+            if key.rstrip("0123456789") in parts
+        }
+        gates = {
+            key: np.empty((self.samples, t, self.network.count(dim)))
+            for key, dim in cell.gates.items()
+            if self.gates
+        }
+        mask = np.ones((self.samples, t), dtype=bool) if flow.masked else None
+        index, steps = direction.index + node.again, str(flow.steps)
+        return LayerTrace(
+            *(scan, index, steps, direction.reverse, states, {}, gates, mask),
+            candidates=tuple(gate for gate in cell.gates if gate in cell.states),
+        )
+
+    def compute(self) -> tuple[Array | None, Array]:
+        """y_hat and the output of all samples."""
+        network = self.network
+        flow, tap = network.output_flow, network.outputs[0]
+        y_hat = None
+        if flow.steps is not None:
+            shape = (network.count(flow.steps), *map(network.count, flow.at_step[1:]))
+            y_hat = np.empty((self.samples, *shape))
+        outputs = []
+        initial = self.initial
+        batch = network.batch or self.samples
+        for start in range(0, self.samples, batch):
+            part = slice(start, start + batch)
+            blocks = self.watch.over(self.sources, recurrence.block_steps(network, "float64"), part)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it is reported
+                for block in self._run(blocks, part, initial):
+                    self._keep(block, part)
+                    value = block.values[tap.node]
+                    each = value.each[tap.output]
+                    if y_hat is not None and each is not None:
+                        span = slice(block.start, block.start + len(each))
+                        y_hat[part, span] = np.swapaxes(each, 0, 1)
+            initial = block.carried if any(map(_stateful, network.layers)) else initial
+            own = value.outputs[tap.output]
+            outputs.append(np.swapaxes(own, 0, 1) if own.ndim > 2 else own)
+        if network.returns_sequences and y_hat is not None:
+            return y_hat, y_hat
+        return y_hat, np.array(np.concatenate(outputs))
+
+    def _run(
+        self, blocks: Iterable[Sequence[Array]], part: slice, initial: recurrence.Carried
+    ) -> Iterator[recurrence.Block]:
+        given = {
+            node.name: [values[part] for values in self.keras.values[node.name]]
+            for node in self.network.unknown
+            if self.keras is not None
+        }
+        return recurrence.run(
+            *(self.network, self.weights, blocks),
+            gates=self.gates,
+            initial=initial,
+            given=given,
+            masks={} if self.keras is None else {k: v[part] for k, v in self.keras.masks.items()},
+        )
+
+    def _keep(self, block: recurrence.Block, part: slice) -> None:
+        for kept in self.layers:
+            scan = block.scans[kept.name]
+            for arrays, found in ((kept.states, scan.states), (kept.gates, scan.gates)):
+                for key, values in arrays.items():
+                    stop = block.start + len(found[key])
+                    values[part, block.start : stop] = np.swapaxes(found[key], 0, 1)
+            if scan.mask is not None and kept.mask is not None:
+                kept.mask[part, block.start : block.start + len(scan.mask)] = scan.mask.T
 
 
-class _Watch:
+def weights_states(weights: Weights) -> recurrence.Carried:
+    """The states that a stateful model holds, which stand beside its weights."""
+    return {
+        name.removeprefix(STATES): dict(found)
+        for name, found in weights.items()
+        if name.startswith(STATES)
+    }
+
+
+def _stateful(layer: object) -> bool:
+    return bool(getattr(layer, "stateful", False))
+
+
+class Watch:
     """Looks for numbers that are not finite in blocks that pass by."""
 
     def __init__(self) -> None:
         self.found: NotFinite | None = None
 
-    def over(self, source: Source, steps: int) -> Iterable[Array]:
+    def over(self, sources: Sources, steps: int, part: slice) -> Iterator[list[Array]]:
+        """The blocks of all inputs together, for some of the samples."""
         start = 0
-        for block in source.blocks(steps):
-            bad = ~np.isfinite(block)
-            if bad.any():
-                place = place_of(bad, int(np.argmax(bad)))
-                first = Place(place.sample, start + place.t, place.unit)
-                before = self.found or NotFinite(0, first)
-                self.found = NotFinite(before.count + int(bad.sum()), before.first)
-            yield block
-            start += block.shape[1]
+        for blocks in zip(*(source.blocks(steps) for source in sources), strict=True):
+            self._look(blocks[0][part], start, part.start)
+            yield [block[part] for block in blocks]
+            start += blocks[0].shape[1] if blocks[0].ndim > 1 else 1
+
+    def _look(self, block: Array, start: int, sample: int) -> None:
+        bad = ~np.isfinite(block)
+        if bad.any():
+            place = place_of(bad, int(np.argmax(bad)))
+            first = Place(sample + place.sample, start + (place.t or 0), place.unit)
+            before = self.found or NotFinite(0, first)
+            self.found = NotFinite(before.count + int(bad.sum()), before.first)

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from rnnshapes.algebra.arrays import Array
-from rnnshapes.layers import Layer
+from rnnshapes.algebra.activations import Array
+from rnnshapes.cells.cell import Weight
 from rnnshapes.network import Network
 
-#: Arrays by layer name and by key in the equation: ``weights["simple_rnn"]["Wx"]``.
+#: Arrays by the group that owns them and by key in the equation: ``weights["lstm"]["Wx"]``.
 Weights = Mapping[str, Mapping[str, Array]]
 
 
@@ -23,26 +23,27 @@ def draw(network: Network, seed: int) -> Weights:
     """
     rng = np.random.default_rng(streams(seed)[0])
     return {
-        layer.name: {w.key: _draw(rng, network, layer, w.key) for w in layer.weights}
+        name: {weight.key: _draw(rng, network, weight) for weight in group}
         for layer in network.layers
+        for name, group in layer.groups.items()
     }
 
 
-def streams(seed: int) -> list[np.random.SeedSequence]:
-    """Independent streams of random numbers for weights and input."""
-    return np.random.SeedSequence(seed).spawn(2)
+def streams(seed: int, more: int = 0) -> list[np.random.SeedSequence]:
+    """Independent streams of random numbers: for weights, and for the input ``more``."""
+    found = np.random.SeedSequence(seed).spawn(2 + more)
+    return [found[0], found[1 + more]]
 
 
-def bind(layer: Layer, weights: Weights, dtype: str) -> SimpleNamespace:
-    """A layer's weights as the attributes that its equation uses, in ``dtype``."""
+def bind(group: str, weights: Weights, dtype: str) -> SimpleNamespace:
+    """A group of weights as the attributes that its equation uses, in ``dtype``."""
     return SimpleNamespace(
-        **{key: np.asarray(array, dtype=dtype) for key, array in weights[layer.name].items()}
+        **{key: np.asarray(array, dtype=dtype) for key, array in weights.get(group, {}).items()}
     )
 
 
-def _draw(rng: np.random.Generator, network: Network, layer: Layer, key: str) -> Array:
-    dims = next(w.dims for w in layer.weights if w.key == key)
-    shape = tuple(network.count(dim) for dim in dims)
+def _draw(rng: np.random.Generator, network: Network, weight: Weight) -> Array:
+    shape = tuple(network.count(dim) for dim in weight.dims)
     scale = np.sqrt(2 / sum(shape)) if len(shape) > 1 else 0.1
     numbers = rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)
     return numbers.astype(network.dtype, copy=False)

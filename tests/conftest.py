@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rnnshapes import api, cli, inputs, reference, weights
+from rnnshapes import api, cli, inputs, reference, verification, weights
 from rnnshapes.network import Network
 
 
@@ -64,18 +64,50 @@ class KerasRun:
 
     network: Network
     weights: weights.Weights
-    source: inputs.Source
+    sources: inputs.Sources
     built: reference.Built
     answers: reference.Answers
+
+    @property
+    def xs(self) -> list[Any]:
+        """The input as arrays."""
+        return [inputs.whole(source) for source in self.sources]
 
 
 def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
     """Build and run the network of these sizes in Keras."""
-    network, source = api.prepare(**sizes, seed=seed)
-    model = reference.build(network, weights.draw(network, seed))
-    answers = reference.run(model, network, inputs.whole(source))
+    network, sources = api.prepare(**sizes, seed=seed)
+    return model_run(reference.build(network, weights.draw(network, seed)), network, sources)
+
+
+def model_run(model: Any, network: Network, sources: inputs.Sources) -> KerasRun:
+    """Run a model that is this network."""
     found = reference.weights_of(model, network)
-    return KerasRun(network, found, source, reference.built(model, network), answers)
+    answers = reference.run(model, network, [inputs.whole(source) for source in sources])
+    return KerasRun(network, found, sources, reference.built(model, network), answers)
+
+
+def judge(run: KerasRun) -> list[verification.Check]:
+    """The numeric checks of a run."""
+    return list(verification.values(run.network, run.weights, run.xs, run.answers))
+
+
+def with_layer(network: Network, name: str, **changes: Any) -> Network:
+    """The same network with a layer of other options."""
+    nodes = tuple(
+        replace(node, layer=replace(node.layer, **changes)) if node.layer.name == name else node
+        for node in network.nodes
+    )
+    return replace(network, nodes=nodes)
+
+
+def with_cell(network: Network, make: Callable[[Any], Any]) -> Network:
+    """The same network with another cell in each of its one-way recurrent layers."""
+    for node in network.recurrent:
+        direction = node.layer.directions[0]
+        changed = replace(direction, cell=make(direction.cell))
+        network = with_layer(network, node.layer.name, direction=changed)
+    return network
 
 
 @pytest.fixture(scope="session")

@@ -142,7 +142,55 @@ NO_BIAS = Known(
     macs=244,  # 2·(48 + 64) + 20
     cell={"cell": "lstm", "use_bias": False},
 )
-ALL = [REFERENCE, OTHER, STACK, HUGE, LSTM, GRU, GRU_BEFORE, NO_BIAS]
+BOTH = Known(
+    sizes={"N": 2, "T": 3, "D": 4, "M": [5], "K": 3},
+    weights=[
+        ("bidirectional/forward_lstm/kernel", "Wx→", ["D", "4M"], [4, 20], "4D·M", 80),
+        ("bidirectional/forward_lstm/recurrent_kernel", "Wh→", ["M", "4M"], [5, 20], "4M·M", 100),
+        ("bidirectional/forward_lstm/bias", "bh→", ["4M"], [20], "4M", 20),
+        ("bidirectional/backward_lstm/kernel", "Wx←", ["D", "4M"], [4, 20], "4D·M", 80),
+        ("bidirectional/backward_lstm/recurrent_kernel", "Wh←", ["M", "4M"], [5, 20], "4M·M", 100),
+        ("bidirectional/backward_lstm/bias", "bh←", ["4M"], [20], "4M", 20),
+        ("dense/kernel", "W0", ["2M", "K"], [10, 3], "2M·K", 30),
+        ("dense/bias", "b0", ["K"], [3], "K", 3),
+    ],
+    layers=[("bidirectional", "8M(D+M+1)", 400), ("dense", "K(2M+1)", 33)],
+    params=433,
+    bytes=1732,
+    macs=2220,  # 2·3·2·(80 + 100), and 2·30 once
+    cell={"cell": "lstm", "bidirectional": True},
+)
+BOTH_STACKED = Known(
+    sizes={"N": 1, "T": 2, "D": 3, "M": [4, 5], "K": 2},
+    weights=[
+        ("bidirectional/forward_gru/kernel", "Wx1→", ["D", "3M1"], [3, 12], "3D·M1", 36),
+        ("bidirectional/forward_gru/recurrent_kernel", "Wh1→", ["M1", "3M1"], [4, 12], "3M1·M1", 48),  # noqa: E501
+        ("bidirectional/backward_gru/kernel", "Wx1←", ["D", "3M1"], [3, 12], "3D·M1", 36),
+        ("bidirectional/backward_gru/recurrent_kernel", "Wh1←", ["M1", "3M1"], [4, 12], "3M1·M1", 48),  # noqa: E501
+        ("bidirectional_1/forward_gru_1/kernel", "Wx2→", ["M1", "3M2"], [4, 15], "3M1·M2", 60),
+        ("bidirectional_1/forward_gru_1/recurrent_kernel", "Wh2→", ["M2", "3M2"], [5, 15], "3M2·M2", 75),  # noqa: E501
+        ("bidirectional_1/backward_gru_1/kernel", "Wx2←", ["M1", "3M2"], [4, 15], "3M1·M2", 60),
+        ("bidirectional_1/backward_gru_1/recurrent_kernel", "Wh2←", ["M2", "3M2"], [5, 15], "3M2·M2", 75),  # noqa: E501
+        ("dense/kernel", "W0", ["M2", "K"], [5, 2], "M2·K", 10),
+        ("dense/bias", "b0", ["K"], [2], "K", 2),
+    ],
+    layers=[
+        ("bidirectional", "6M1(D+M1)", 168),
+        ("bidirectional_1", "6M2(M1+M2)", 270),
+        ("dense", "K(M2+1)", 12),
+    ],
+    params=450,
+    bytes=1800,
+    macs=896,  # 2·2·(36 + 48) + 2·2·(60 + 75), and the head at both steps: 2·10
+    cell={
+        "cell": "gru",
+        "use_bias": False,
+        "bidirectional": True,
+        "merge_mode": "sum",
+        "return_sequences": True,
+    },
+)  # fmt: skip
+ALL = [REFERENCE, OTHER, STACK, HUGE, LSTM, GRU, GRU_BEFORE, NO_BIAS, BOTH, BOTH_STACKED]
 
 
 _SWITCHES = {
@@ -150,6 +198,9 @@ _SWITCHES = {
     ("reset_after", False): "--no-reset-after",
     ("cell", "lstm"): "--cell=lstm",
     ("cell", "gru"): "--cell=gru",
+    ("bidirectional", True): "--bidirectional",
+    ("merge_mode", "sum"): "--merge-mode=sum",
+    ("return_sequences", True): "--return-sequences",
 }
 
 

@@ -68,29 +68,11 @@ def test_biases_activations_and_frozen_layers_are_read() -> None:
     assert result.keras.agrees
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        functional,
-        lambda: functional((None, 3)),
-        lambda: sequential(layers.SimpleRNN(5, activation="relu"), layers.Dense(2)),
-        lambda: sequential(
-            layers.SimpleRNN(5), layers.Dense(4, activation="tanh"), layers.Dense(2)
-        ),
-        lambda: sequential(layers.Dense(4), layers.SimpleRNN(5, use_bias=False)),
-        lambda: sequential(
-            layers.SimpleRNN(5, return_sequences=True), layers.SimpleRNN(4), layers.Dense(2)
-        ),
-        lambda: sequential(layers.SimpleRNN(5, return_sequences=True), layers.Dense(2)),
-        lambda: sequential(layers.SimpleRNN(5, unroll=True), layers.Dense(2)),
-    ],
-)
-def test_models_are_traced_and_verified(model: Any) -> None:
+@pytest.mark.parametrize("shape", [(6, 3), (None, 3)])
+def test_models_are_traced_and_verified(shape: tuple) -> None:
     """With the user's own weights, biases not zero, and input."""
-    model = model()
-    rng = np.random.default_rng(4)
-    model.set_weights([rng.standard_normal(w.shape) for w in model.get_weights()])
-    x = rng.standard_normal((4, 6, 3))
+    model = randomized(functional(shape))
+    x = np.random.default_rng(4).standard_normal((4, 6, 3))
     traced = rnnshapes.trace(model, x=x, show=("y", "h"))
     np.testing.assert_allclose(traced.output, model.predict(x, verbose=0), atol=1e-4)
     result = rnnshapes.verify(model, x=x)
@@ -119,16 +101,17 @@ class OwnRNN(layers.SimpleRNN):
 
 
 def with_state() -> keras.Model:
-    """The states do not start at zero."""
+    """The states start from a constant."""
     x = keras.Input((6, 3))
     state = keras.ops.ones((1, 5))
     return keras.Model(x, layers.Dense(2)(layers.SimpleRNN(5)(x, initial_state=state)))
 
 
-def with_two_inputs() -> keras.Model:
-    """The second one is not used."""
+def with_mask() -> keras.Model:
+    """A mask of the user's own."""
     x = keras.Input((6, 3))
-    return keras.Model([x, keras.Input((4,))], layers.SimpleRNN(5)(x))
+    mask = keras.Input((6,), dtype="bool")
+    return keras.Model([x, mask], layers.Dense(2)(layers.SimpleRNN(5)(x, mask=mask)))
 
 
 def with_lora() -> keras.Model:
@@ -136,12 +119,6 @@ def with_lora() -> keras.Model:
     model = sequential(layers.SimpleRNN(5), layers.Dense(2))
     model.layers[-1].enable_lora(2)
     return model
-
-
-def stateful() -> keras.Model:
-    """The state of one call is the start of the next."""
-    x = keras.Input(batch_shape=(2, 6, 3))
-    return keras.Model(x, layers.SimpleRNN(5, stateful=True)(x))
 
 
 def tanh(z: Any) -> Any:
@@ -165,56 +142,113 @@ def subclassed() -> keras.Model:
     return model
 
 
-def branching() -> keras.Model:
-    """The states are used twice."""
-    x = keras.Input((6, 3))
-    h = layers.SimpleRNN(5)(x)
-    return keras.Model(x, [layers.Dense(2)(h), layers.Dense(3)(h)])
-
-
-def skipping() -> keras.Model:
-    """A layer joins two paths."""
-    x = keras.Input((6, 3))
-    h = layers.SimpleRNN(5)(x)
-    return keras.Model(x, layers.Dense(2)(layers.Concatenate()([h, h])))
-
-
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: sequential(layers.Conv1D(5, 1)), r"layer 0 'conv.*' is of type Conv1D; supported"),
-        (
-            lambda: sequential(layers.SimpleRNN(5), layers.Dropout(0.1)),
-            r"layer 1 'dropout.*Dropout",
-        ),
-        (lambda: sequential(OwnRNN(5)), r"tests\.test_live\.OwnRNN"),
-        (lambda: sequential(layers.SimpleRNN(5, go_backwards=True)), "go_backwards=True"),
-        (lambda: sequential(layers.SimpleRNN(5, activation="gelu")), "activation 'gelu'"),
-        (lambda: sequential(layers.Dense(5)), "no recurrent layer"),
         (lambda: keras.Sequential([layers.SimpleRNN(5)]), "build it"),
         (lambda: sequential(layers.SimpleRNN(5, dtype="float16")), "float16"),
         (lambda: sequential(layers.SimpleRNN(5, dtype="mixed_float16")), "float16, float32"),
-        (branching, "does not follow the one before it"),
-        (skipping, "Concatenate"),
-        (lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2)]), r"\(None, 4\)"),
         (lambda: "model.keras", "a keras.Model was expected, got str"),
-        (with_state, "called with initial_state"),
-        (with_two_inputs, "one \\(N, T, D\\)"),
-        (with_lora, "has it LoRA"),
-        (stateful, "stateful=True"),
-        (lambda: sequential(layers.SimpleRNN(5, zero_output_for_mask=True)), "zero_output_for_m"),
         (lambda: keras.Sequential, "got the class Sequential"),
-        (subclassed, "no graph of layers"),
-        (lambda: sequential(layers.SimpleRNN(5, activation=lambda z: z)), "function of your own"),
-        (lambda: sequential(layers.SimpleRNN(5, activation=tanh)), "of your own, 'tanh'"),
+        (subclassed, r"this model \(Own\) has no graph of layers"),
     ],
 )
-def test_what_is_not_understood_is_named(model: Any, message: str) -> None:
-    """Never a wrong answer for a layer or an option that changes the computation."""
+def test_what_is_no_model_with_a_graph_is_refused(model: Any, message: str) -> None:
+    """In one line, by all three functions."""
     made = model()
     for function in (rnnshapes.inspect, rnnshapes.trace, rnnshapes.verify):
         with pytest.raises(InputError, match=message):
             function(made)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "why"),
+    [
+        (lambda: sequential(OwnRNN(5), layers.Dense(2)), "own_rnn", "tests.test_live.OwnRNN"),
+        (lambda: sequential(layers.ZeroPadding1D(1), layers.SimpleRNN(5)), "zero", "ZeroPadding1D"),
+        (lambda: sequential(layers.SimpleRNN(5, activation="glu")), "simple", "activation 'glu'"),
+        (
+            lambda: sequential(layers.SimpleRNN(5, activation=lambda z: z)),
+            "simple",
+            "a function of your own",
+        ),
+        (lambda: sequential(layers.SimpleRNN(5, activation=tanh)), "simple", "of your own"),
+        (lambda: sequential(layers.Conv1D(6, 1, groups=3), layers.GRU(2)), "conv1d", "groups=3"),
+        (lambda: sequential(layers.ReLU(max_value=3.0), layers.GRU(2)), "re_lu", "max_value=3.0"),
+        (with_state, "simple_rnn", "called with initial_state"),
+        (with_mask, "simple_rnn", "called with mask"),
+        (with_lora, "dense", "has it LoRA"),
+    ],
+)
+def test_a_layer_that_is_not_derived_is_named_and_the_rest_is_shown(model, name, why) -> None:
+    """With what the model holds of it; the count is right, and the reason is in the report."""
+    made = model()
+    result = rnnshapes.inspect(made)
+    (unknown,) = [layer for layer in result.layers if not layer.derived]
+    assert unknown.name.startswith(name)
+    assert unknown.equations == ()
+    assert result.params == made.count_params()
+    assert unknown.params == sum(
+        int(np.prod(v.shape)) for v in made.get_layer(unknown.name).weights
+    )
+    assert result.keras.agrees
+    shown = " ".join(repr(result).split())
+    assert f"{unknown.name}: not derived" in shown
+    assert why in shown
+    assert all(layer.equations for layer in result.layers if layer.derived)
+
+
+def test_what_stands_behind_an_unknown_layer_is_traced_and_verified_from_keras() -> None:
+    """The report says which layer no check covers; without Keras there is nothing to start from."""
+    model = randomized(
+        sequential(layers.LSTM(5, return_sequences=True), layers.ZeroPadding1D(1), layers.GRU(4))
+    )
+    traced = rnnshapes.trace(model, N=2, show="h")
+    assert [layer.states["h"].shape for layer in traced.layers] == [(2, 6, 5), (2, 8, 4)]
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+    assert "Not derived: layer 'zero_padding1d" in repr(traced)
+    result = rnnshapes.verify(model, N=2)
+    assert result.passed
+    assert "Verified, but for zero_padding1d" in " ".join(repr(result).split())
+    assert not any(check.name.startswith("zero") for check in result.checks)
+    with pytest.raises(InputError, match=r"layer 'zero_padding1d.*' \(ZeroPadding1D\) is not"):
+        rnnshapes.trace(model, keras=False)
+
+
+def test_steps_that_an_unknown_layer_leaves_open_are_not_guessed() -> None:
+    """It may have changed their number: the model is inspected, and refused by the others."""
+    parts = (layers.LSTM(5, return_sequences=True), layers.ZeroPadding1D(1), layers.GRU(4))
+    model = sequential(*parts, shape=(None, 3))
+    assert rnnshapes.inspect(model, T=6).layers[1].output_shape == (None, None, 5)
+    for function in (rnnshapes.trace, rnnshapes.verify):
+        with pytest.raises(InputError, match=r"T' is open .* build the model with a fixed T"):
+            function(model, T=6)
+
+
+def test_a_model_without_a_recurrence_is_inspected_and_verified() -> None:
+    """And says so; there are no time steps to trace."""
+    model = randomized(sequential(layers.Conv1D(4, 2), layers.Flatten(), layers.Dense(2)))
+    result = rnnshapes.inspect(model)
+    assert result.keras.agrees
+    assert result.formula == "F(2D+1) + K(T'·F+1)"
+    assert "no recurrent layer" in repr(result)
+    assert rnnshapes.verify(model, N=3).passed
+    with pytest.raises(InputError, match="no recurrent layer"):
+        rnnshapes.trace(model)
+
+
+def randomized(model: keras.Model, seed: int = 4) -> keras.Model:
+    """The same model with random weights: variances and scales above zero, biases not zero."""
+    rng = np.random.default_rng(seed)
+    model.set_weights(
+        [
+            rng.uniform(0.5, 1.5, v.shape)
+            if v.name in ("gamma", "moving_variance")
+            else 0.7 * rng.standard_normal(v.shape)
+            for v in model.weights
+        ]
+    )
+    return model
 
 
 def test_sizes_that_the_model_fixes_cannot_be_given_otherwise() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rnnshapes import InputError
-from rnnshapes.network import check_size, from_sizes
+from rnnshapes.network import check_size
+from rnnshapes.sizes import from_sizes
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3), 2**63 - 1])

@@ -196,7 +196,7 @@ def test_a_terminal_has_a_spinner_colour_and_a_short_form() -> None:
     assert "Running the recurrence" in shown
     assert "\x1b[" in shown
     assert "480 steps in the middle are not shown" in shown
-    assert "Left out for width: y_hat[2] to y_hat[8]" in " ".join(shown.split())
+    assert "columns from y_hat[2] to y_hat[8]" in " ".join(shown.split())
     steps = [line for line in shown.splitlines() if line.strip()[:1].isdigit()]
     assert len(steps) >= 19  # the last one is bold
 
@@ -263,7 +263,7 @@ def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     """Bold and dim may stay, colours go."""
     monkeypatch.setenv("NO_COLOR", "1")
     _, shown = on_terminal("verify")
-    assert "all 11 checks passed" in shown
+    assert "all 12 checks passed" in shown
     assert "\x1b[32m" not in shown
     monkeypatch.delenv("NO_COLOR")
     assert "\x1b[32mVerified" in on_terminal("verify")[1]

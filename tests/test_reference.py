@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import rnnshapes
-from rnnshapes import CannotRunError, TooLargeError, memory, network, reference, tracing
+from rnnshapes import CannotRunError, TooLargeError, memory, reference, sizes, tracing
 from tests.conftest import KerasRun
 
 
@@ -33,12 +33,14 @@ def test_what_keras_cannot_do_is_one_line(small_run: KerasRun) -> None:
     """And not its traceback."""
 
     class Broken:
+        layers = ()
+
         def predict(self, *args: object, **options: object) -> None:
             os.write(2, b"a log line\n")
             raise MemoryError("no\nroom")
 
     with pytest.raises(CannotRunError) as error:
-        reference.run(Broken(), small_run.network, small_run.answers.output)
+        reference.run(Broken(), small_run.network, small_run.xs)
     assert str(error.value) == "Keras could not run the model: MemoryError: no room"
     assert error.value.log == "a log line\n"
 
@@ -106,7 +108,7 @@ def least(accepts: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_the_memory_asked_for_is_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights to build it; and weights, input and result to run it."""
-    net = network.from_sizes(N=7, T=1000, D=30, M=50, K=20)
+    net = sizes.from_sizes(N=7, T=1000, D=30, M=50, K=20)
     params = 50 * (30 + 50 + 1) + 20 * 51
     assert least(lambda: reference.require_memory(net), monkeypatch) == 4 * params
     alone = least(lambda: tracing.require_memory(net), monkeypatch)
@@ -114,7 +116,7 @@ def test_the_memory_asked_for_is_what_is_needed(monkeypatch: pytest.MonkeyPatch)
     with_h = least(lambda: tracing.require_memory(net, "y,h"), monkeypatch)
     assert with_h - alone == 8 * 7 * 1000 * 50
     keras = least(lambda: tracing.require_memory(net, with_keras=True), monkeypatch)
-    assert keras - alone == 8 * (3 * params + 7 * 1000 * (30 + 50))
+    assert keras - alone == 8 * (2 * params + 7 * 1000 * (30 + 50 + 50 + 20))
 
 
 def test_where_the_system_does_not_tell_nothing_is_refused(monkeypatch) -> None:

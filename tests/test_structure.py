@@ -27,18 +27,27 @@ render.terminal render.markdown render.notebook render.data
 render.document render.view render.figures
 api
 verification
+proof
 inspection tracing
-live comparison
+live comparison sizes
 reference
+watching
 recurrence inputs
-weights
+weights keras_graph
+assembly
 network
-layers
-cells.registry
+readers
+readers.recurrent readers.others
+readers.entry
+layers.plain layers.recurrent layers.shaping layers.stepwise
+layers.layer layers
+cells.registry cells.stacked
 cells.simple_rnn cells.lstm cells.gru
 cells.cell cells
 algebra.bounded
 algebra.arrays algebra.shapes
+algebra.windows
+algebra.activations
 algebra.dims algebra
 memory
 display errors""".splitlines()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import inputs, network, recurrence, tracing, weights
+from rnnshapes import inputs, recurrence, sizes, tracing, weights
 from tests.conftest import KerasRun
 
 SIZES = ["--N", 2, "--T", 6, "--D", 4, "--M", 5, "--K", 3]
@@ -37,8 +37,8 @@ def by_hand(w: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_every_step_is_that_of_the_loop_by_hand(small_run: KerasRun) -> None:
     """h and y_hat, for all samples and steps."""
     run = small_run
-    result = tracing.trace_network(run.network, run.weights, run.source, ("y", "h"))
-    h, y_hat = by_hand(run.weights, inputs.whole(run.source))
+    result = tracing.trace_network(run.network, run.weights, run.sources, ("y", "h"))
+    h, y_hat = by_hand(run.weights, run.xs[0])
     np.testing.assert_allclose(result.layers[0].states["h"], h, rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose(result.y_hat, y_hat, rtol=1e-13, atol=1e-15)
     np.testing.assert_array_equal(result.output, result.y_hat[:, -1])
@@ -49,13 +49,13 @@ def test_keras_stands_beside_it_at_every_step(name: str, request) -> None:
     """The two differ by rounding only, and Keras's last row is its own predict."""
     run = request.getfixturevalue(name)
     result = tracing.trace_network(
-        run.network, run.weights, run.source, ("y", "h"), keras=run.answers
+        run.network, run.weights, run.sources, ("y", "h"), keras=run.answers
     )
     assert result.y_hat_keras.shape == result.y_hat.shape
     assert 0 < result.difference.max_abs < 1e-5
     for layer in result.layers:
         np.testing.assert_allclose(layer.states["h"], layer.keras["h"], atol=1e-5)
-    np.testing.assert_array_equal(run.answers.output, result.y_hat_keras[:, -1])
+    np.testing.assert_array_equal(run.answers.outputs[0], result.y_hat_keras[:, -1])
     place = result.difference.place
     at = (place.sample, place.t, place.unit)
     assert abs(result.y_hat[at] - result.y_hat_keras[at]) == result.difference.max_abs
@@ -65,19 +65,23 @@ def test_keras_stands_beside_it_at_every_step(name: str, request) -> None:
 @pytest.mark.parametrize("hidden", [5, [5, 4]])
 def test_blocks_of_any_size_give_the_same(size: int, hidden: Any) -> None:
     """The state is carried from block to block, in every layer."""
-    net = network.from_sizes(N=2, T=7, D=3, M=hidden, K=2)
+    net = sizes.from_sizes(N=2, T=7, D=3, M=hidden, K=2)
     w = weights.draw(net, 1)
-    source = inputs.drawn(net, 1)
-    once = next(recurrence.run(net, w, source.blocks(7)))
-    blocks = list(recurrence.run(net, w, source.blocks(size)))
-    np.testing.assert_allclose(np.concatenate([b.output for b in blocks]), once.output, rtol=1e-14)
+    (source,) = inputs.drawn(net, 1)
+
+    def run(steps: int) -> list[recurrence.Block]:
+        return list(recurrence.run(net, w, ([x] for x in source.blocks(steps))))
+
+    (once,), blocks = run(7), run(size)
+    parts = np.concatenate([b.values[-1].each[0] for b in blocks])
+    np.testing.assert_allclose(parts, once.values[-1].each[0], rtol=1e-14)
     assert [b.start for b in blocks] == list(range(0, 7, size))
 
 
 def test_a_drawn_input_is_the_same_however_it_is_cut() -> None:
     """Also for odd blocks of float32, of which the generator makes two at once."""
-    net = network.from_sizes(N=3, T=11, D=5)
-    source = inputs.drawn(net, 4)
+    net = sizes.from_sizes(N=3, T=11, D=5)
+    (source,) = inputs.drawn(net, 4)
     parts = np.concatenate(list(source.blocks(3)), axis=1)
     np.testing.assert_array_equal(parts, inputs.whole(source))
     assert parts.shape == (3, 11, 5)
@@ -88,7 +92,7 @@ def test_the_seed_decides_weights_and_input() -> None:
     first, again, other = (rnnshapes.trace(keras=False, seed=s) for s in (3, 3, 4))
     np.testing.assert_array_equal(first.y_hat, again.y_hat)
     assert not np.any(first.y_hat == other.y_hat)
-    drawn = weights.draw(network.from_sizes(), 3)
+    drawn = weights.draw(sizes.from_sizes(), 3)
     assert np.all(drawn["simple_rnn"]["bh"] != 0)
     assert np.all(drawn["dense"]["b"] != 0)
 
@@ -199,13 +203,13 @@ def test_a_narrow_terminal_shows_some_of_each_quantity(run, monkeypatch) -> None
     out = run("trace", "--show", "h", "--K", 3).out
     heading = next(line for line in out.splitlines() if "y_hat[0]" in line)
     assert heading.split() == ["y_hat[0]", "y_hat[0]", "y_hat", "h[0]", "h[0]", "h"]
-    assert "Left out for width: y_hat[1] to h[4]" in " ".join(out.split())
+    assert "columns from y_hat[1] to h[4]" in " ".join(out.split())
 
 
 def test_numbers_that_were_computed_cannot_be_changed() -> None:
     """A result is frozen to its last array, on both sides, and can be copied and pickled."""
     result = rnnshapes.trace(show="y,h")
-    arrays = (result.y_hat, result.output, result.y_hat_keras, result.keras.output)
+    arrays = (result.y_hat, result.output, result.y_hat_keras, result.output_keras)
     for values in (*arrays, result.layers[0].states["h"]):
         with pytest.raises(ValueError, match="read-only"):
             values[0] = 0
@@ -235,5 +239,5 @@ def test_a_model_that_returns_sequences_answers_at_each_step() -> None:
     model = keras.Sequential([*layers, keras.layers.Dense(2)])
     result = rnnshapes.trace(model, N=2)
     assert result.output.shape == (2, 6, 2)
-    np.testing.assert_array_equal(result.keras.output, result.y_hat_keras)
+    np.testing.assert_array_equal(result.output_keras, result.y_hat_keras)
     assert "Every row is what the model's own predict answers" in repr(result)

@@ -15,7 +15,7 @@ Monomial = tuple[str, ...]
 #: The value of each named size; ``None`` where it is open.
 Sizes = Mapping[str, "int | None"]
 
-_FLOW_ORDER = "NTVEDMK"  # names are written in the order in which data meets them
+_FLOW_ORDER = "NTRVEDFMK"  # names are written in the order in which data meets them
 
 
 class Dim:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from rnnshapes.algebra.dims import Dim, Shape, product
 
 #: Keras's names of the activations that every reading knows.
-ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
+ACTIVATIONS = (
+    *("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_tanh", "relu6", "leaky_relu"),
+    *("elu", "selu", "celu", "softplus", "softsign", "log_sigmoid", "exponential"),
+    *("sparse_plus", "sparse_sigmoid", "soft_shrink"),
+    *("silu", "hard_silu", "mish", "gelu", "tanh_shrink", "squareplus"),
+    *("softmax", "log_softmax"),
+)
 #: Any value of a reading: an array, a symbolic tensor, a bounded number.
 Tensor = Any
+#: What a recurrence carries from step to step, by name.
+States = Mapping[str, Tensor]
 
 
 class Ops(Protocol):
-    """The operations a reading hands to an equation beside ``@``, ``+``, ``*`` and ``1 - a``."""
+    """What a reading hands to a cell's equation beside ``@``, ``+``, ``-``, ``*`` and ``1 - a``."""
 
     def activate(self, name: str, z: Tensor) -> Tensor:
         """The activation ``name`` of ``z``, element by element."""
@@ -29,6 +38,9 @@ class Ops(Protocol):
     def let(self, name: str, value: Tensor) -> Tensor:
         """The same value, written ``name_t`` from here on."""
 
+    def within(self, suffix: str) -> Ops:
+        """The same for a part of the layer, whose names end in ``suffix``."""
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -36,7 +48,7 @@ class Weight:
 
     ``key`` is its name in the equation (``Wx``), ``name`` its name in Keras (``kernel``),
     ``dims`` its symbolic shape. ``gates`` divide its last axis into equal parts, in this order;
-    ``rows`` name what its first axis holds.
+    ``rows`` name what its first axis holds. ``learned`` is false for statistics.
     """
 
     key: str
@@ -44,6 +56,7 @@ class Weight:
     dims: Shape
     gates: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
+    learned: bool = True
 
     @property
     def count(self) -> Dim:
@@ -59,45 +72,123 @@ class Step(NamedTuple):
     gates: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Cell(ABC):
-    """One step of recurrence. The fields are options of the Keras layer, by Keras's names.
+class Steps(ABC):
+    """One step of recurrence, with names and sizes of what it owns and carries.
 
-    ``keras_class`` names that layer, ``base`` is Keras's own name for one; ``states`` are the
-    values carried from step to step, of which the first is the output; ``gates`` divide the
-    last axis of the kernels, in this order.
+    ``keras_class`` names the Keras layer, ``base`` is Keras's own name for one.
     """
-
-    activation: str = "tanh"
-    use_bias: bool = True
 
     keras_class: ClassVar[str]
     base: ClassVar[str]
-    states: ClassVar[tuple[str, ...]] = ("h",)
-    gates: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def keras_options(self) -> dict[str, Any]:
-        """The options of the Keras layer."""
-        return asdict(self)
+    @abstractmethod
+    def output(self) -> Dim:
+        """The size of the output."""
 
-    def weights(self, features: Dim, units: Dim) -> tuple[Weight, ...]:
-        """The weights for inputs of ``features`` and a state of ``units``, in Keras's order."""
-        width = max(1, len(self.gates)) * units
-        kernels = (
-            Weight("Wx", "kernel", (features, width), self.gates),
-            Weight("Wh", "recurrent_kernel", (units, width), self.gates),
-        )
-        return (*kernels, self.bias(width)) if self.use_bias else kernels
+    @property
+    @abstractmethod
+    def states(self) -> dict[str, Dim]:
+        """What is carried from step to step, with sizes, in Keras's order."""
 
-    def bias(self, width: Dim) -> Weight:
-        """The bias of a cell that has one."""
-        return Weight("bh", "bias", (width,), self.gates)
+    @property
+    @abstractmethod
+    def output_state(self) -> str:
+        """Which of the states is the output."""
+
+    @property
+    @abstractmethod
+    def gates(self) -> dict[str, Dim]:
+        """The gates with their sizes."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """``LSTM(M)``."""
+
+    @property
+    @abstractmethod
+    def activations(self) -> tuple[str, ...]:
+        """The names of the activations, that of the state first."""
+
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """What to say of options that change no equation."""
+
+    @abstractmethod
+    def weights(self, features: Dim) -> tuple[Weight, ...]:
+        """The weights for inputs of ``features``, in Keras's order."""
 
     @abstractmethod
     def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
         """What one step needs of x_t alone, so that it can be computed for many t at once."""
 
     @abstractmethod
-    def step(self, ops: Ops, xz: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
         """Step t, from the projected x_t and the states of t-1."""
+
+
+@dataclass(frozen=True)
+class Cell(Steps):
+    """A cell of ``units``. The other fields are options of the Keras layer, by Keras's names.
+
+    ``carried`` are the values carried from step to step, of which the first is the output;
+    ``parts`` are the gates, which divide the last axis of the kernels, in this order;
+    ``meanings`` says what each is called.
+    """
+
+    units: Dim
+    activation: str = "tanh"
+    use_bias: bool = True
+
+    carried: ClassVar[tuple[str, ...]] = ("h",)
+    parts: ClassVar[tuple[str, ...]] = ()
+    meanings: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def output(self) -> Dim:
+        return self.units
+
+    @property
+    def states(self) -> dict[str, Dim]:
+        return dict.fromkeys(self.carried, self.units)
+
+    @property
+    def output_state(self) -> str:
+        return self.carried[0]
+
+    @property
+    def gates(self) -> dict[str, Dim]:
+        return dict.fromkeys(self.parts, self.units)
+
+    @property
+    def label(self) -> str:
+        return f"{self.keras_class}({self.units})"
+
+    @property
+    def keras_options(self) -> dict[str, Any]:
+        """The options of the Keras layer, without units."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "units"}
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        options = self.keras_options
+        return tuple(options[name] for name in options if name.endswith("activation"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        named = zip(self.parts, self.meanings, strict=True)
+        return (f"gates: {', '.join(' '.join(pair) for pair in named)}",) if self.parts else ()
+
+    def weights(self, features: Dim) -> tuple[Weight, ...]:
+        width = max(1, len(self.parts)) * self.units
+        kernels = (
+            Weight("Wx", "kernel", (features, width), self.parts),
+            Weight("Wh", "recurrent_kernel", (self.units, width), self.parts),
+        )
+        return (*kernels, self.bias(width)) if self.use_bias else kernels
+
+    def bias(self, width: Dim) -> Weight:
+        """The bias of a cell that has one."""
+        return Weight("bh", "bias", (width,), self.parts)

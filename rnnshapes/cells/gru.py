@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnshapes.algebra.dims import Dim
-from rnnshapes.cells.cell import Cell, Ops, Step, Tensor, Weight
+from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor, Weight
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,24 @@ class GRUCell(Cell):
 
     keras_class = "GRU"
     base = "gru"
-    gates = ("z", "r", "h")
+    parts = ("z", "r", "h")
+    meanings = ("update", "reset", "candidate (h~)")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not (self.use_bias and self.reset_after):
+            return super().notes
+        said = (
+            "two rows of bias: bx = bias[0] is added to the input's product, bh = bias[1] to the "
+            "state's, which r multiplies, so they are not one (reset_after=True)"
+        )
+        return (*super().notes, said)
 
     def bias(self, width: Dim) -> Weight:
         """bh (3M,), or an input row and a recurrent row (2, 3M)."""
         if not self.reset_after:
             return super().bias(width)
-        return Weight("bh", "bias", (Dim.of(2), width), self.gates, ("input", "recurrent"))
+        return Weight("bh", "bias", (Dim.of(2), width), self.parts, ("input", "recurrent"))
 
     def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
         """x_t Wx and the bias of the input."""
@@ -44,16 +55,16 @@ class GRUCell(Cell):
             return z
         return z + (self._biases(ops, w)[0] if self.reset_after else w.bh)
 
-    def step(self, ops: Ops, xz: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
         """h_t from the projected x_t and h_{t-1}."""
         before = state["h"]
-        x_z, x_r, x_h = ops.split(xz, "x", self.gates)  # three times (N, M)
+        x_z, x_r, x_h = ops.split(xz, "x", self.parts)  # three times (N, M)
         if self.reset_after:
             inner = before @ w.Wh  # (N, M)·(M, 3M) → (N, 3M)
             inner = inner + self._biases(ops, w)[1] if self.use_bias else inner
-            h_z, h_r, h_h = ops.split(inner, "h", self.gates)  # three times (N, M)
+            h_z, h_r, h_h = ops.split(inner, "h", self.parts)  # three times (N, M)
         else:
-            W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.gates)  # three times (M, M)
+            W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.parts)  # three times (M, M)
             h_z, h_r = before @ W_z, before @ W_r  # (N, M)·(M, M) → (N, M)
         z = ops.let("z", ops.activate(self.recurrent_activation, x_z + h_z))
         r = ops.let("r", ops.activate(self.recurrent_activation, x_r + h_r))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Ops, Step, Tensor
+from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,30 @@ class LSTMCell(Cell):
     """Gates i (input), f (forget), c (candidate) and o (output), in Keras's order."""
 
     recurrent_activation: str = "sigmoid"
+    unit_forget_bias: bool = True
 
     keras_class = "LSTM"
     base = "lstm"
-    states = ("h", "c")
-    gates = ("i", "f", "c", "o")
+    carried = ("h", "c")
+    parts = ("i", "f", "c", "o")
+    meanings = ("input", "forget", "candidate (c~)", "output")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not (self.use_bias and self.unit_forget_bias):
+            return super().notes
+        said = "unit_forget_bias=True: before training, Keras has 1 for f in bias, 0 elsewhere"
+        return (*super().notes, said)
 
     def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
         """x_t Wx."""
         return x @ w.Wx  # (N, D)·(D, 4M) → (N, 4M)
 
-    def step(self, ops: Ops, xz: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
         """h_t and c_t from x_t Wx, h_{t-1} and c_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, 4M) + (N, M)·(M, 4M) → (N, 4M)
         z = z + w.bh if self.use_bias else z  # (N, 4M) + (4M,) → (N, 4M)
-        z_i, z_f, z_c, z_o = ops.split(z, "z", self.gates)  # four times (N, M)
+        z_i, z_f, z_c, z_o = ops.split(z, "z", self.parts)  # four times (N, M)
         i = ops.let("i", ops.activate(self.recurrent_activation, z_i))
         f = ops.let("f", ops.activate(self.recurrent_activation, z_f))
         g = ops.let("c~", ops.activate(self.activation, z_c))

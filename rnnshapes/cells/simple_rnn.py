@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Ops, Step, Tensor
+from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SimpleRNNCell(Cell):
         z = x @ w.Wx  # (N, D)·(D, M) → (N, M)
         return z + w.bh if self.use_bias else z  # (N, M) + (M,) → (N, M)
 
-    def step(self, ops: Ops, xz: Tensor, state: dict[str, Tensor], w: Any) -> Step:
+    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
         """h_t from x_t Wx + bh and h_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, M) + (N, M)·(M, M) → (N, M)
         h = ops.let("h", ops.activate(self.activation, z))  # (N, M)

@@ -52,7 +52,7 @@ class Line:
 Document = tuple[Table | Line, ...]
 
 #: What a character becomes where only ASCII can be shown.
-_ASCII = {"·": "*", "→": "->", "…": "...", "×": "x"}
+_ASCII = {"·": "*", "→": "->", "←": "<-", "…": "...", "×": "x"}
 
 
 def for_encoding(text: str, encoding: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.inspection import Inspection, KerasCheck, LayerReport, Operation, WeightReport
 from rnnshapes.memory import amount
-from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.figures import step_text, whole
 from rnnshapes.render.shared import difference_text, engine_text, network_text, sizes_record
 from rnnshapes.render.view import View
@@ -24,13 +24,15 @@ def derived(result: Inspection) -> Document:
     """All that needs no Keras: it can be shown at once."""
     return (
         Line(network_text(result.network), "strong"),
+        *_graph(result),
         _weights(result),
         Line(
             f"{whole(result.params)} parameters = {result.formula}"
             f"{_counts(result)}; {_bytes(result.bytes)}",
         ),
         *_gates(result),
-        *(Line(f"{name} = {text}") for layer in result.layers for name, text in layer.equations),
+        *_equations(result),
+        *_notes(result),
         _flow(result),
         _costs(result),
     )
@@ -87,7 +89,10 @@ def _layer_record(layer: LayerReport) -> dict[str, Any]:
     return {
         "name": layer.name,
         "type": layer.type,
-        "activation": layer.activation,
+        "label": layer.label,
+        "sources": layer.sources,
+        "activation": layer.activations[0] if layer.activations else None,
+        "activations": layer.activations,
         "input_shape": layer.input_shape,
         "input_dims": layer.input_dims,
         "output_shape": layer.output_shape,
@@ -97,6 +102,8 @@ def _layer_record(layer: LayerReport) -> dict[str, Any]:
         "bytes": layer.bytes,
         "trainable": layer.trainable,
         "equations": [f"{name} = {text}" for name, text in layer.equations],
+        "notes": layer.notes,
+        "derived": layer.derived,
         "macs": layer.macs,
         "weights": [asdict(weight) for weight in layer.weights],
         "operations": [asdict(operation) for operation in layer.operations],
@@ -123,8 +130,11 @@ def _weights(result: Inspection) -> Table:
     )
     table_rows = []
     for layer in result.layers:
+        if not layer.weights:
+            continue
         table_rows += [Row(_weight_cells(weight)) for weight in layer.weights]
-        cells = (f"{layer.name} ({layer.type})", "", "", "", layer.formula)
+        kinds = ", ".join([layer.type, *layer.activations])
+        cells = (f"{layer.name} ({kinds})", "", "", "", layer.formula)
         totals = (whole(layer.params), whole(layer.bytes))
         table_rows.append(Row((*cells, *totals), "strong", ends_group=True))
     totals = (whole(result.params), whole(result.bytes))
@@ -144,6 +154,40 @@ def _weight_cells(weight: WeightReport) -> tuple[str, ...]:
     )
 
 
+def _graph(result: Inspection) -> Iterator[Line]:
+    """Who feeds whom, where that is no chain."""
+    if result.network.chain:
+        return
+    for layer in result.layers:
+        yield Line(f"{', '.join(layer.sources)} → {layer.name}: {layer.label}")
+
+
+def _equations(result: Inspection) -> Iterator[Line]:
+    """Under the name of the layer, where several have a recurrence."""
+    yield Line("")
+    yield Line("Equations", "strong")
+    for layer in result.layers:
+        if layer.equations and len(result.network.recurrent) > 1:
+            yield Line(f"{layer.name}:")
+        for name, text in layer.equations:
+            yield Line(f"{name} = {text}")
+    yield Line("")
+
+
+def _notes(result: Inspection) -> Iterator[Line]:
+    """What options and places of layers mean, each once."""
+    if not result.network.recurrent:
+        why = result.network.no_recurrence
+        yield Line(f"{why[:1].upper()}{why[1:]}: there is no recurrence to show.")
+    said: dict[str, list[str]] = {}
+    for layer in result.layers:
+        for note in layer.notes:
+            said.setdefault(note, []).append(layer.name)
+    for note, names in said.items():
+        meaning: Meaning = "bad" if note.startswith("not derived") else "dim"
+        yield Line(f"{', '.join(names)}: {note}", meaning)
+
+
 def _flow(result: Inspection) -> Table:
     columns = (
         Column("tensor"),
@@ -151,11 +195,18 @@ def _flow(result: Inspection) -> Table:
         Column("shape", rank=1),
         Column("multiply-\nadds", numeric=True, rank=2),
     )
-    first = result.layers[0]
-    made = [_tensor_row("x", first.input_dims, first.input_shape)]
+    made = []
+    for node, flow in zip(result.network.nodes, result.network.flows, strict=True):
+        if not node.sources:
+            name = "x" if len(result.network.inputs) == 1 else node.name
+            dims = flow.shapes[0]
+            made.append(_tensor_row(name, dims, result.network.numbers(dims)))
     for layer in result.layers:
+        if not (layer.operations or layer.weights or not layer.derived):
+            continue  # nothing happens in it
         made += [_operation_row(operation) for operation in layer.operations]
-        made.append(_tensor_row(layer.tensor[: -len("_t")], layer.output_dims, layer.output_shape))
+        name = layer.tensor.removesuffix("_t")
+        made.append(_tensor_row(name, layer.output_dims, layer.output_shape))
     return Table("What flows, at one time step t", columns, tuple(made))
 
 
@@ -174,7 +225,8 @@ def _gates(result: Inspection) -> Iterator[Line]:
     for layer in result.layers:
         split = [weight for weight in layer.weights if weight.gates]
         if split:
-            yield Line(f"{layer.name} by gate:")
+            yield Line("")
+            yield Line(f"{layer.name} by gate", "strong")
         for w in split:
             front = ":, " if len(w.shape) > 1 else ""
             parts = [f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in w.gates]
@@ -186,21 +238,28 @@ def _gates(result: Inspection) -> Iterator[Line]:
 
 
 def _costs(result: Inspection) -> Line:
-    steps = "T" if result.network.sizes["T"] is None else whole(result.network.sizes["T"])
     parts = []
     for layer in result.layers:
-        times = "once" if layer.applications == "1" else f"a step × {steps} steps"
+        if layer.macs_formula == "0":
+            continue
+        times = "once" if layer.applications == "1" else f"a step × {_steps(result, layer)} steps"
         parts.append(f"{layer.name} {whole(layer.macs_step)} {times}")
+    open_size = "" if result.network.sizes["N"] is not None else " (N is open: give N for numbers)"
     return Line(
-        f"Multiply-adds in matrix products: {', '.join(parts)}; "
-        f"one predict {result.macs_formula} = {whole(result.macs)}"
+        f"Multiply-adds in matrix products: {', '.join(parts) or 'none'}; "
+        f"one predict {result.macs_formula} = {whole(result.macs)}{open_size}"
     )
 
 
+def _steps(result: Inspection, layer: LayerReport) -> str:
+    """How many steps a layer is applied to, as a number where it is known."""
+    value = result.network.sizes.get(layer.applications)
+    return layer.applications if value is None else whole(value)
+
+
 def _counts(result: Inspection) -> str:
-    if len(result.layers) == 1:
-        return ""
-    return " = " + " + ".join(whole(layer.params) for layer in result.layers)
+    counts = [whole(layer.params) for layer in result.layers if layer.weights]
+    return f" = {' + '.join(counts)}" if len(counts) > 1 else ""
 
 
 def _bytes(count: int) -> str:

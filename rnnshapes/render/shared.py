@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rnnshapes.algebra.dims import shape_text
 from rnnshapes.comparison import Fact
-from rnnshapes.layers import Recurrent
 from rnnshapes.network import Network
 from rnnshapes.reference import Engine
 from rnnshapes.render.figures import number_text, whole
@@ -17,20 +17,28 @@ _BACKEND_NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
 def network_text(network: Network) -> str:
-    """``Input((T, D)) → SimpleRNN(M) → Dense(K)   N=1 T=10 D=3 M=5 K=2``."""
-    layers = " → ".join(f"{layer.type}({layer.units})" for layer in network.layers)
+    """``Input((T, D)) → SimpleRNN(M) → Dense(K)   N=1 T=10 D=3 M=5 K=2``.
+
+    A network that is no chain is told by its inputs and the number of its layers.
+    """
     sizes = " ".join(f"{name}={_size(value)}" for name, value in network.sizes.items())
-    return f"Input((T, D)) → {layers}   {sizes}"
+    inputs = [f"Input({shape_text(node.layer.shape[1:])})" for node in network.inputs]  # type: ignore[attr-defined]
+    if network.chain:
+        chain = " → ".join([*inputs, *(layer.label for layer in network.layers)])
+        return f"{chain}   {sizes}"
+    return f"{', '.join(inputs)} → {len(network.layers)} layers   {sizes}"
 
 
 def sizes_record(network: Network) -> dict[str, Any]:
-    """N, T, D and K by name, and M as a list with one size for each recurrent layer."""
-    sizes = network.sizes
-    last = network.layers[-1]
+    """All sizes by name; M as a list with one for each cell, K that of the last Dense layer."""
+    sizes = dict(network.sizes)
+    hidden = [name for name in sizes if name[0] == "M"]
+    outputs = [name for name in sizes if name[0] == "K"]
+    plain = {name: value for name, value in sizes.items() if name not in (*hidden, *outputs)}
     return {
-        **{name: sizes[name] for name in "NTD"},
-        "M": [network.value(layer.units) for layer in network.recurrent],
-        "K": None if isinstance(last, Recurrent) else network.value(last.units),
+        **plain,
+        "M": [sizes[name] for name in hidden],
+        "K": sizes[outputs[-1]] if outputs else None,
     }
 
 
@@ -49,7 +57,8 @@ def difference_text(fact: Fact) -> str:
 
 def place_text(place: Place) -> str:
     """``sample 0, t 3, unit 1``."""
-    return f"sample {place.sample}, t {place.t}, unit {place.unit}"
+    t = "" if place.t is None else f"t {place.t}, "
+    return f"sample {place.sample}, {t}unit {place.unit}"
 
 
 def not_finite_text(found: NotFinite) -> str:

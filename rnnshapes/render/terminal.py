@@ -136,7 +136,8 @@ def _broken(text: str) -> str:
 
 def _left_out(columns: list[Column], elsewhere: str) -> str:
     names = list(dict.fromkeys(c.heading.replace("-\n", "-").split("\n")[0] for c in columns))
-    which = ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]}"
+    few = len(names) <= 4
+    which = ", ".join(names) if few else f"{len(columns)} columns from {names[0]} to {names[-1]}"
     return f"Left out for width: {which}; a wider terminal or {elsewhere} shows all"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes.algebra.arrays import Array
+from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.figures import fixed, small, whole
@@ -30,11 +31,16 @@ Cells = tuple[Column, Callable[[int], str]]
 
 def document(result: Trace, view: View) -> Document:
     """The time steps of one sample, and how the two sides compare."""
-    sizes = result.network.numbers(result.network.input_shape)
+    shapes = [
+        f"{'x' if len(result.network.inputs) == 1 else node.name} "
+        f"{shape_text(result.network.numbers(flow.shapes[0]))}"
+        for node, flow in zip(result.network.nodes, result.network.flows, strict=True)
+        if not node.sources
+    ]
     return (
         Line(network_text(result.network), "strong"),
-        Line(f"x {shape_text(sizes)}: {result.source}"),
-        _table(result, view),
+        Line(f"{', '.join(shapes)}: {result.source}"),
+        *_tables(result, view),
         *_notes(result, view),
     )
 
@@ -48,7 +54,8 @@ def record(result: Trace) -> dict[str, Any]:
         "source": result.source,
         "engine": None if keras is None else vars(keras.engine),
         "y_hat": {"numpy": result.y_hat, "keras": result.y_hat_keras},
-        "output": {"numpy": result.output, "keras": None if keras is None else keras.output},
+        "causal": result.network.causal,
+        "output": {"numpy": result.output, "keras": result.output_keras},
         "layers": [_layer_record(layer) for layer in result.layers],
         "difference": None
         if difference is None
@@ -56,18 +63,23 @@ def record(result: Trace) -> dict[str, Any]:
         "not_finite": None
         if result.not_finite is None
         else {"count": result.not_finite.count, "first": vars(result.not_finite.first)},
+        "not_derived": result.behind,
     }
 
 
 def arrays(result: Trace) -> dict[str, Array]:
     """What a .npz holds: ``y_hat``, ``y_hat_keras``, ``lstm.c``, ``lstm.c_keras``, ``lstm.gate_i``.
 
-    Each is (N, T, units).
+    Each is (N, T, units), masks (N, T); where there is no y_hat_t, ``output`` is (N, units).
     """
-    found = {"y_hat": result.y_hat}
-    if result.y_hat_keras is not None:
-        found["y_hat_keras"] = result.y_hat_keras
+    ours, name = (result.output, "output") if result.y_hat is None else (result.y_hat, "y_hat")
+    theirs = result.output_keras if result.y_hat is None else result.y_hat_keras
+    found = {name: ours}
+    if theirs is not None:
+        found[f"{name}_keras"] = theirs
     for layer in result.layers:
+        if layer.mask is not None:
+            found[f"{layer.name}.mask"] = layer.mask
         for key, values in layer.states.items():
             found[f"{layer.name}.{key}"] = values
             if key in layer.keras:
@@ -78,38 +90,109 @@ def arrays(result: Trace) -> dict[str, Array]:
 
 def _layer_record(layer: LayerTrace) -> dict[str, Any]:
     keras = {f"{key}_keras": values for key, values in layer.keras.items()}
-    return {"name": layer.name, **layer.states, **keras, "gates": dict(layer.gates)}
+    mask = {} if layer.mask is None else {"mask": layer.mask}
+    direction = "backward" if layer.reverse else "forward"
+    gates = dict(layer.gates)
+    return {
+        "name": layer.name,
+        "direction": direction,
+        **mask,
+        **layer.states,
+        **keras,
+        "gates": gates,
+    }
 
 
 def rows(result: Trace) -> Iterator[Sequence[object]]:
-    """A line of headings, and one row for each sample and time step."""
-    parts = arrays(result)
+    """A line of headings, and one row for each sample and time step.
+
+    Cells of a time axis that ends before others are empty; what has none stands at t = 0.
+    """
+    parts = {}
+    for name, found in arrays(result).items():
+        values = found[..., None] if found.dtype == bool else found
+        timed = values if values.ndim > 2 else values[:, None]
+        parts[name] = timed.reshape(*timed.shape[:2], -1)
     yield ("sample", "t", *(f"{name}[{i}]" for name, a in parts.items() for i in range(a.shape[2])))
-    for sample in range(result.y_hat.shape[0]):
-        for t in range(result.y_hat.shape[1]):
-            yield (sample, t, *(v for a in parts.values() for v in a[sample, t].tolist()))
+    longest = max(a.shape[1] for a in parts.values())
+    for sample in range(len(result.output)):
+        for t in range(longest):
+            cells: list[object] = []
+            for a in parts.values():
+                there = t < a.shape[1]
+                cells += a[sample, t].tolist() if there else [""] * a.shape[2]
+            yield (sample, t, *cells)
 
 
-def _table(result: Trace, view: View) -> Table:
-    n, t, _ = result.y_hat.shape
-    start = 0 if view.start is None else view.start
-    end = t if view.end is None else view.end
-    columns = list(_columns(result, view.sample))
+class Quantity(NamedTuple):
+    """What is shown at each step, (N, T, units), by its name in the equation.
+
+    ``axis`` is the symbol of its time axis; what is not ``own`` to NumPy has no other side.
+    """
+
+    name: str
+    axis: str
+    ours: Array
+    theirs: Array | None
+
+
+def _tables(result: Trace, view: View) -> Iterator[Table | Line]:
+    """One table for each time axis; without y_hat_t, the model's own output first."""
+    if result.y_hat is None:
+        yield _own(result, view.sample)
+    shown = list(_quantities(result))
+    for axis in dict.fromkeys(quantity.axis for quantity in shown):
+        yield _table(result, view, axis, [q for q in shown if q.axis == axis])
+
+
+def _own(result: Trace, sample: int) -> Table:
+    """What the model answers, unit by unit."""
+    ours = result.output[sample].reshape(-1)
+    theirs = None if result.output_keras is None else result.output_keras[sample].reshape(-1)
+    columns = [Column("unit", numeric=True), Column("NumPy", numeric=True)]
+    columns += [Column("Keras", numeric=True), Column("difference", numeric=True)] * (
+        theirs is not None
+    )
     made = []
+    for unit, value in enumerate(ours.tolist()):
+        cells = [str(unit), fixed(value)]
+        if theirs is not None:
+            there = float(theirs[unit])
+            cells += [fixed(there), small(abs(value - there))]
+        made.append(Row(tuple(cells)))
+    title = f"output of the model, sample {sample} of {len(result.output)}"
+    return Table(title, tuple(columns), tuple(made))
+
+
+def _table(result: Trace, view: View, axis: str, shown: list[Quantity]) -> Table:
+    n, t, _ = shown[0].ours.shape
+    start = 0 if view.start is None else view.start
+    end = t if view.end is None else min(t, view.end)
+    columns = [*_columns(shown, view.sample)]
+    columns[1:1] = _mask_columns(result, axis, view.sample)
+    made = []
+    last = result.network.causal and not result.network.returns_sequences
     for step in _steps(start, end, view):
         if step is None:
             made.append(Row(("…",) * len(columns), "dim"))
         else:
-            own = step == t - 1 and not result.network.returns_sequences
+            own = step == t - 1 and last and shown[0].name == "y_hat"
             cells = tuple(cell(step) for _, cell in columns)
             made.append(Row(cells, "strong" if own else "plain"))
-    names = ", ".join(name for name, *_ in _quantities(result))
+    names = ", ".join(quantity.name for quantity in shown)
+    steps = "each time step" if axis == "T" else f"each of {axis} time steps"
     return Table(
-        f"{names} at each time step, sample {view.sample} of {n}",
+        f"{names} at {steps}, sample {view.sample} of {n}",
         tuple(column for column, _ in columns),
         tuple(made),
         elsewhere="--format json or csv",
     )
+
+
+def _mask_columns(result: Trace, axis: str, sample: int) -> list[Cells]:
+    """Which steps count, once for each mask."""
+    masks = [la.mask[sample] for la in result.layers if la.mask is not None and la.steps == axis]
+    return [(Column("mask"), lambda t: "" if masks[0][t] else "masked")] if masks else []
 
 
 def _steps(start: int, end: int, view: View) -> Iterator[int | None]:
@@ -126,39 +209,53 @@ def _elided(start: int, end: int, view: View) -> bool:
     return not view.chosen and view.most_rows is not None and end - start > view.most_rows
 
 
-def _columns(result: Trace, sample: int) -> Iterator[Cells]:
-    """t, and for y_hat and each state its units from both sides and their largest difference.
+def _columns(shown: list[Quantity], sample: int) -> Iterator[Cells]:
+    """t, and for each quantity its units from both sides and their largest difference.
 
-    In a narrow terminal y_hat[0] and the differences come first, then unit after unit.
+    Where the width does not do, the first quantity comes first with both sides, then the first
+    unit of each other in NumPy, then how far the sides differ, then unit after unit.
     """
     yield Column("t", numeric=True), str
-    shown = list(_quantities(result))
-    for group, (name, ours, theirs) in enumerate(shown):
+    count = len(shown)
+    for group, (name, _, ours, theirs) in enumerate(shown):
         for unit in range(ours.shape[2]):
-            rank = 1 + (1 + unit) * len(shown) + group if group or unit else 0
-            for side, values in (("NumPy", ours), ("Keras", theirs)):
-                if values is not None:
-                    yield _column(f"{name}[{unit}]\n{side}", values[sample, :, unit], rank)
+            rank = (3 * unit + 2) * count + group if group or unit else 0
+            yield _column(f"{name}[{unit}]\nNumPy", ours[sample, :, unit], rank)
+            if theirs is not None:
+                rank = (3 * unit + 4) * count + group if group or unit else 0
+                yield _column(f"{name}[{unit}]\nKeras", theirs[sample, :, unit], rank)
         if theirs is not None:
             apart = _apart(ours[sample], theirs[sample])
-            heading = f"{name}\ndifference"
-            yield Column(heading, numeric=True, rank=1 + group), _small_at(apart)
+            rank = 3 * count + group if group else 1
+            yield Column(f"{name}\ndifference", numeric=True, rank=rank), _small_at(apart)
 
 
-def _quantities(result: Trace) -> Iterator[tuple[str, Array, Array | None]]:
-    """What is shown, (N, T, units) from NumPy and from Keras, by its name in the equation."""
-    yield "y_hat", result.y_hat, result.y_hat_keras
-    indices = {layer.name: layer.index for layer in result.network.recurrent}
+def _quantities(result: Trace) -> Iterator[Quantity]:
+    """y_hat, and what was asked for of each layer."""
+    if result.y_hat is not None:
+        steps = str(result.network.output_flow.steps)
+        shape = (*result.y_hat.shape[:2], -1)
+        theirs = result.y_hat_keras
+        theirs = None if theirs is None else theirs.reshape(shape)
+        yield Quantity("y_hat", steps, result.y_hat.reshape(shape), theirs)
     for layer in result.layers:
-        index = indices[layer.name]
         for key, values in layer.states.items():
-            yield f"{key}{index}", values, layer.keras.get(key)
+            theirs = layer.keras.get(key)
+            yield Quantity(f"{key}{layer.index}", layer.steps, values, theirs)
         for gate, values in layer.gates.items():
-            yield f"gate {gate}{index}", values, None
+            # The candidate has the name of a state, and is written c~ or h~ in the equations.
+            mark = "~" if gate in layer.candidates else ""
+            yield Quantity(f"gate {gate}{mark}{layer.index}", layer.steps, values, None)
 
 
 def _column(heading: str, values: Array, rank: int) -> Cells:
-    return Column(heading, numeric=True, rank=rank), lambda t: fixed(float(values[t]))
+    gate = heading.startswith("gate ")
+    return Column(heading, numeric=True, rank=rank), lambda t: _cell(float(values[t]), gate=gate)
+
+
+def _cell(value: float, *, gate: bool) -> str:
+    """A number; a gate of a masked step has none."""
+    return "-" if gate and math.isnan(value) else fixed(value)
 
 
 def _small_at(values: Array) -> Callable[[int], str]:
@@ -172,7 +269,28 @@ def _apart(ours: Array, theirs: Array) -> Array:
 
 
 def _notes(result: Trace, view: View) -> Iterator[Line]:
-    t = result.y_hat.shape[1]
+    yield from _left_out(result, view)
+    if result.not_finite is not None:
+        yield Line(not_finite_text(result.not_finite), "bad")
+    yield from _meaning(result)
+    yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
+    if result.behind:
+        yield Line(f"Not derived: {', '.join(result.behind)}; its values are Keras's.", "bad")
+    if result.keras is None or result.difference is None:
+        yield Line("Keras was left out.", "dim")
+        return
+    yield Line(
+        f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, every step "
+        "by the model's own cells in a loop that shows them."
+    )
+    yield from _own_output(result, view.sample)
+    apart, what = result.difference, "output" if result.y_hat is None else "y_hat"
+    where = place_text(apart.place)
+    yield Line(f"Largest difference of {what} in all samples: {small(apart.max_abs)} at {where}")
+
+
+def _left_out(result: Trace, view: View) -> Iterator[Line]:
+    t = max((q.ours.shape[1] for q in _quantities(result)), default=0)
     if _elided(view.start or 0, t if view.end is None else view.end, view):
         left = whole(t - 2 * _AT_EACH_END)
         yield Line(
@@ -180,30 +298,61 @@ def _notes(result: Trace, view: View) -> Iterator[Line]:
             "--format json or csv holds all",
             "dim",
         )
-    if result.not_finite is not None:
-        yield Line(not_finite_text(result.not_finite), "bad")
-    yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
-    if result.keras is None or result.difference is None:
-        yield Line("Keras was left out.", "dim")
+
+
+def _meaning(result: Trace) -> Iterator[Line]:
+    """What a row is not, and how a direction or a mask is to be read."""
+    network = result.network
+    if result.y_hat is None:
+        yield Line(
+            "There is no y_hat at a single step: layers behind the recurrence join the steps.",
+            "strong",
+        )
+    elif not network.causal:
+        backwards = [n for node in network.recurrent for n, d in node.scans if d.reverse]
+        why = "layers in front join time steps"
+        if backwards:
+            why = f"{', '.join(backwards)} reads from the end"
+        elif network.unknown:
+            why = f"{network.unknown[0].name} is not derived"
+        be = "may not be" if network.unknown and not backwards else "is not"
+        yield Line(
+            f"y_hat at t {be} what the model would answer had the sequence ended at t: {why}.",
+            "strong",
+        )
+    turned = [n for n in network.recurrent if n.layer.flips == (True,)]  # type: ignore[attr-defined]
+    if result.y_hat is not None and turned and not network.output_flow.final:
+        yield Line(
+            f"Rows of y_hat are in the order in which {turned[-1].name} answers: its row t belongs "
+            f"to states at {network.output_flow.steps}-1-t."
+        )
+    for layer in result.layers:
+        if layer.reverse:
+            yield Line(
+                f"{layer.name} reads from the last step to the first: "
+                f"h{layer.index} at t follows from h{layer.index} at t+1."
+            )
+    if any(layer.mask is not None for layer in result.layers):
+        yield Line("A masked step leaves the states as they are, and has no gates.")
+
+
+def _own_output(result: Trace, sample: int) -> Iterator[Line]:
+    """How Keras's rows are its ``predict``: the last one, each one, or none."""
+    output, steps = result.output_keras, result.y_hat_keras
+    assert output is not None
+    output = output[sample]
+    network = result.network
+    if steps is None or not (network.causal or network.returns_sequences):
+        apart = small(float(np.max(np.abs(output - result.output[sample]))))
+        numbers = ", ".join(fixed(v) for v in output.reshape(-1)[:8].tolist())
+        more = ", …" if output.size > 8 else ""
+        yield Line(f"The model's own predict answers {numbers}{more}; NumPy differs by {apart}.")
         return
-    yield Line(
-        f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, every step "
-        "by a twin of the model with return_sequences=True."
-    )
-    yield _own_output(result, view.sample)
-    apart = result.difference
-    where = place_text(apart.place)
-    yield Line(f"Largest difference of y_hat in all samples: {small(apart.max_abs)} at {where}")
-
-
-def _own_output(result: Trace, sample: int) -> Line:
-    """How Keras's last row (each row, for a model that returns sequences) is its ``predict``."""
-    assert result.keras is not None
-    assert result.y_hat_keras is not None
-    output, steps = result.keras.output[sample], result.y_hat_keras[sample]
-    which = "Every row" if result.network.returns_sequences else f"Row t = {len(steps) - 1}"
-    steps = steps if result.network.returns_sequences else steps[-1]
+    steps = steps[sample]
+    which = "Every row" if network.returns_sequences else f"Row t = {len(steps) - 1}"
+    steps = steps if network.returns_sequences else steps[-1]
     if np.array_equal(output, steps, equal_nan=True):
-        return Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
+        yield Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
+        return
     apart = small(float(np.max(np.abs(output - steps))))
-    return Line(f"{which} and the model's own predict differ by {apart}; verify judges it.")
+    yield Line(f"{which} and the model's own predict differ by {apart}; verify judges it.")

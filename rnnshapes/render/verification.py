@@ -39,7 +39,10 @@ def record(result: Verification) -> dict[str, Any]:
         "source": result.source,
         "engine": asdict(result.engine),
         "checks": [asdict(check) for check in result.checks],
-        "difference": {"max_abs": difference.max_abs, **asdict(difference.place)},
+        "difference": None
+        if difference is None
+        else {"max_abs": difference.max_abs, **asdict(difference.place)},
+        "not_derived": result.not_derived,
         "not_finite": None if result.not_finite is None else asdict(result.not_finite),
         "diagnosis": [],
     }
@@ -82,11 +85,14 @@ def _notes(result: Verification) -> Iterator[Line]:
         "ratio: how far Keras's value is from one step of the equation taken from Keras's own "
         f"state before, against what rounding in {result.network.dtype} may do in that step"
     )
-    yield Line(
-        "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ by at "
-        f"most {small(apart.max_abs)} ({place_text(apart.place)}).",
-        "dim",
-    )
+    if apart is not None:
+        yield Line(
+            "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ "
+            f"by at most {small(apart.max_abs)} ({place_text(apart.place)}).",
+            "dim",
+        )
+    if result.not_derived:
+        yield Line(f"Not covered by any check: {', '.join(result.not_derived)}", "bad")
     yield from _verdict(result)
 
 
@@ -95,7 +101,8 @@ def _verdict(result: Verification) -> Iterator[Line]:
     if result.overflow is not None:
         over = f"; from t = {result.overflow} on, samples that overflow are not compared"
     if result.passed:
-        yield Line(f"Verified: all {count} checks passed{over}", "good")
+        but = f", but for {', '.join(result.not_derived)}" if result.not_derived else ""
+        yield Line(f"Verified{but}: all {count} checks passed{over}", "good")
     else:
         failed = sum(not check.passed for check in result.checks)
         yield Line(f"FAILED: {failed} of {count} checks{over}", "bad")

@@ -16,7 +16,7 @@ import torch
 
 from rnnshapes import inputs, recurrence, reference, weights
 from rnnshapes.cells import registry
-from rnnshapes.network import from_sizes
+from rnnshapes.sizes import from_sizes
 
 SIZES = [
     (1, 10, 3, 5, 2),
@@ -47,10 +47,10 @@ def measure(functions: list[Callable[[], object]]) -> list[float]:
 
 def functions(cell: str, sizes: tuple[int, ...]) -> list[Callable[[], object]]:
     """The same work in NumPy, Keras and PyTorch."""
-    net = from_sizes(*sizes, registry.make(cell))
+    net = from_sizes(*sizes, cell=cell)
     n, t, d, m, _ = sizes
     w = weights.draw(net, 0)
-    x = inputs.whole(inputs.drawn(net, 0))
+    x = inputs.whole(inputs.drawn(net, 0)[0])
     model = reference.build(net, w)
     kind = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]
     rnn = getattr(torch.nn, kind)(d, m, batch_first=True)
@@ -58,7 +58,7 @@ def functions(cell: str, sizes: tuple[int, ...]) -> list[Callable[[], object]]:
     steps = recurrence.block_steps(net, "float32")
 
     def in_numpy() -> None:
-        blocks = (x[:, start : start + steps] for start in range(0, t, steps))
+        blocks = ([x[:, start : start + steps]] for start in range(0, t, steps))
         for _ in recurrence.run(net, w, blocks, "float32"):
             pass
 

@@ -1,0 +1,152 @@
+"""A network from a plan: layers by class name and config, as Keras writes them, and who feeds whom.
+
+A plan comes from sizes (:mod:`rnnshapes.sizes`) or from a live model (:mod:`rnnshapes.live`).
+Here each layer gets its named sizes, in the order in which the data meets them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rnnshapes.algebra.dims import Dim, Shape
+from rnnshapes.cells.cell import Weight
+from rnnshapes.errors import InputError
+from rnnshapes.layers.layer import Layer, UnsupportedError
+from rnnshapes.network import Flow, Network, Node, Tap, flow_of
+from rnnshapes.readers import reader
+from rnnshapes.readers.entry import Config, Entry, Namer
+
+
+@dataclass(frozen=True)
+class Call:
+    """A layer, where it is called.
+
+    ``mask_dropped`` says that Keras does not hand the mask of the input on to it, ``masked``
+    that its output has one. ``held`` are the names and shapes of the arrays that it owns, where
+    they are known from elsewhere, ``outputs`` the shapes of its outputs; ``why`` says why it
+    cannot be derived.
+    """
+
+    name: str
+    class_name: str
+    config: Config
+    sources: tuple[Tap, ...] = ()
+    initial: tuple[Tap, ...] = ()
+    held: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+    outputs: tuple[tuple[int | None, ...], ...] = ()
+    trainable: bool = True
+    trainable_count: int | None = None
+    mask_dropped: bool = False
+    masked: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The calls in an order in which each finds its sources, the inputs first."""
+
+    calls: tuple[Call, ...]
+    outputs: tuple[Tap, ...]
+    dtype: str = "float32"
+    samples: int | None = None
+    batch: int | None = None
+
+
+def assemble(plan: Plan) -> Network:
+    """The network of a plan; what cannot be derived is an Unknown layer.
+
+    Raises InputError where shapes do not fit a layer.
+    """
+    count = Namer({})
+    _assemble(plan, count)
+    return _assemble(plan, Namer(count.used))
+
+
+def _assemble(plan: Plan, names: Namer) -> Network:
+    names.sizes["N"] = plan.samples
+    nodes: list[Node] = []
+    flows: list[Flow] = []
+    made: dict[str, Layer] = {}
+    calls: dict[str, int] = {}
+    for call in plan.calls:
+        if call.name not in made or not made[call.name].weights:
+            made[call.name] = _layer(plan, call, flows, names)
+        elif getattr(made[call.name], "stateful", False):
+            raise InputError(f"layer {call.name!r} is stateful and called twice: not supported")
+        calls[call.name] = calls.get(call.name, 0) + 1
+        name = call.name if calls[call.name] == 1 else f"{call.name}:{calls[call.name]}"
+        node = Node(name, made[call.name], call.sources, call.initial, call.mask_dropped)
+        nodes.append(node)
+        flows.append(flow_of(node, flows))
+    ordered = {"N": plan.samples, **names.sizes}
+    return Network(tuple(ordered.items()), tuple(nodes), plan.outputs, plan.dtype, plan.batch)
+
+
+def _layer(plan: Plan, call: Call, flows: list[Flow], names: Namer) -> Layer:
+    sources = [flows[tap.node].of(tap.output) for tap in call.sources]
+    shapes = [source.shapes[0] for source in sources]
+    steps = sources[0].steps if sources else None
+    about = (call.name, call.class_name, call.config, shapes, steps, call.trainable)
+    masked = any(flows[tap.node].masked for tap in call.sources)
+    entry = Entry(*about, plan.dtype, names, reader, masked)
+    before = dict(names.sizes), dict(names.used)
+    try:
+        if call.why:
+            raise UnsupportedError(call.why)
+        layer = reader(call.class_name)(entry)
+        _check_held(layer, call)
+        layer = replace(layer, trainable_count=call.trainable_count)
+    except UnsupportedError as error:
+        names.sizes, names.used = before
+        return _unknown(call, str(error), names)
+    return layer
+
+
+def _check_held(layer: Layer, call: Call) -> None:
+    if call.held is None:
+        return
+    found = [name for name, _ in call.held]
+    wanted = [w.name.split("/")[-1] for group in layer.groups.values() for w in group]
+    if found != wanted:
+        raise UnsupportedError(
+            f"it has the weights {', '.join(found)} and not {', '.join(wanted)} "
+            "(is it quantized, or has it LoRA?)"
+        )
+
+
+def _unknown(call: Call, why: str, names: Namer) -> Layer:
+    from rnnshapes.layers.shaping import Unknown  # not needed where every layer is known
+
+    names_held = [name for name, _ in call.held or ()]
+    held = [
+        Weight(f"{name}[{i}]", name if names_held.count(name) == 1 else f"{name}[{i}]", dims)
+        for i, (name, shape) in enumerate(call.held or ())
+        for dims in [tuple(map(Dim.of, shape))]
+    ]
+    shapes = [_held_shape(shape, names) for shape in call.outputs]
+    return Unknown(
+        name=call.name,
+        trainable=call.trainable,
+        keras_name=call.class_name,
+        why=why,
+        held=tuple(held),
+        outputs=tuple(shapes),
+        trainable_count=call.trainable_count,
+        masked=call.masked,
+    )
+
+
+def _held_shape(shape: tuple[int | None, ...], names: Namer) -> Shape:
+    """A shape that the model has, with N for its first axis; what is open gets a name."""
+    steps = names.sizes.get("T", names.sizes.get("T1"))
+    dims = [Dim.named("N")]
+    for axis, size in enumerate(shape[1:], 1):
+        if size is None:
+            open_size = names.primed()
+            names.sizes[str(open_size)] = None
+            dims.append(open_size)
+        elif axis == 1 and len(shape) > 2 and size == steps:
+            dims.append(Dim.named("T" if "T" in names.sizes else "T1"))
+        else:
+            dims.append(Dim.of(size))
+    return tuple(dims)

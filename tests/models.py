@@ -1,0 +1,268 @@
+"""Keras models of every kind that is understood: one of each layer, option and graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers as la
+
+
+def sequential(*parts: Any, shape: tuple = (9, 3), **options: Any) -> keras.Model:
+    """Layers one after the other."""
+    return keras.Sequential([keras.Input(shape, **options), *parts])
+
+
+def functional(make: Callable[..., Any], *shapes: tuple, **options: Any) -> keras.Model:
+    """A graph over inputs of these shapes."""
+    inputs = [keras.Input(shape, **options) for shape in shapes or ((9, 3),)]
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], make(*inputs))
+
+
+def encoder_decoder(a: Any, b: Any) -> Any:
+    """The decoder starts from the states of the encoder."""
+    _, h, c = la.LSTM(5, return_state=True)(a)
+    return la.Dense(2)(la.LSTM(5, return_sequences=True)(b, initial_state=[h, c]))
+
+
+def both_ways(a: Any, b: Any) -> Any:
+    """The same in both directions."""
+    _, *states = la.Bidirectional(la.LSTM(5, return_state=True))(a)
+    decoder = la.Bidirectional(la.LSTM(5, return_sequences=True))
+    return la.Dense(2)(decoder(b, initial_state=states))
+
+
+def branches(x: Any) -> Any:
+    """Two recurrences side by side."""
+    parts = [la.LSTM(5)(x), la.Bidirectional(la.GRU(4))(x)]
+    return la.Dense(2, activation="softmax")(la.Concatenate()(parts))
+
+
+def residual(x: Any) -> Any:
+    """A path around a layer."""
+    h = la.LSTM(5, return_sequences=True)(x)
+    return la.Dense(2)(la.LSTM(4)(la.Add()([h, la.GRU(5, return_sequences=True)(h)])))
+
+
+def shared(x: Any) -> Any:
+    """One layer, called twice."""
+    gru = la.GRU(4)
+    return la.Add()([gru(x), gru(la.Masking(0.0)(x))])
+
+
+def two_outputs(x: Any) -> Any:
+    """Two heads on one state."""
+    h = la.LSTM(5)(x)
+    return [la.Dense(2)(h), la.Dense(3, activation="softmax")(h)]
+
+
+def unmerged(x: Any, *, sequences: bool) -> Any:
+    """Both directions, each for itself."""
+    parts = la.Bidirectional(la.LSTM(5, return_sequences=sequences), merge_mode=None)(x)
+    return la.Dense(2)(la.Concatenate()(list(parts)) if sequences else la.Add()(list(parts)))
+
+
+def together(merge: Any) -> Any:
+    """Three recurrences joined element by element."""
+    return lambda x: la.Dense(2)(merge([la.LSTM(5)(x), la.GRU(5)(x), la.SimpleRNN(5)(x)]))
+
+
+def called_again(x: Any) -> Any:
+    """A layer on its own output."""
+    dense = la.Dense(3)
+    return la.LSTM(2)(dense(dense(x)))
+
+
+def flattened_twice(a: Any, b: Any) -> Any:
+    """A layer without weights on two lengths."""
+    flatten = la.Flatten()
+    parts = [la.Dense(4)(flatten(la.GRU(2, return_sequences=True)(x))) for x in (a, b)]
+    return la.Dense(2)(la.Add()(parts))
+
+
+def partly_masked(x: Any) -> Any:
+    """One branch has a mask, the other has none."""
+    parts = [la.GRU(3, return_sequences=True)(y) for y in (la.Masking()(x), x)]
+    return la.LSTM(2)(la.Concatenate()(parts))
+
+
+def from_states(x: Any) -> Any:
+    """The head looks at the states that a layer hands out."""
+    _, h, c = la.LSTM(4, return_state=True)(x)
+    return la.Dense(2)(la.Concatenate()([h, c]))
+
+
+def states_alone(x: Any) -> Any:
+    """States as outputs of the model, and a sequence."""
+    sequence, h, c = la.LSTM(4, return_state=True, return_sequences=True)(x)
+    return [c, sequence, h]
+
+
+def two_ranks(x: Any) -> Any:
+    """A sequence and a last state, added."""
+    return la.Add()([la.LSTM(4, return_sequences=True)(x), la.GRU(4)(x)])
+
+
+def masked_from(x: Any, h: Any) -> Any:
+    """Beside initial states, Keras does not look for a mask."""
+    made = la.GRU(5, return_sequences=True)(la.Masking()(x), initial_state=h)
+    return la.Dense(2)(la.GRU(4)(made))
+
+
+def stacked() -> Any:
+    """Three cells in one layer."""
+    return la.RNN(la.StackedRNNCells([la.LSTMCell(5), la.GRUCell(4), la.SimpleRNNCell(6)]))
+
+
+#: What a model is, and how it is made.
+MODELS: dict[str, Callable[[], keras.Model]] = {
+    "backwards": lambda: sequential(la.GRU(5, go_backwards=True), la.Dense(2)),
+    "backwards, sequences": lambda: sequential(
+        la.GRU(5, go_backwards=True, return_sequences=True), la.LSTM(4), la.Dense(2)
+    ),
+    "unrolled, dropout": lambda: sequential(
+        la.LSTM(5, unroll=True, dropout=0.2, recurrent_dropout=0.3), la.Dense(2)
+    ),
+    "masked": lambda: sequential(la.Masking(-1.1), la.LSTM(5), la.Dense(2)),
+    "masked stack": lambda: sequential(
+        la.Masking(0.1), la.LSTM(5, return_sequences=True), la.SimpleRNN(4), la.Dense(2)
+    ),
+    "masked zeros": lambda: sequential(
+        la.Masking(), la.GRU(5, return_sequences=True, zero_output_for_mask=True), la.Dense(2)
+    ),
+    "masked zero at the end": lambda: sequential(
+        la.Masking(), la.GRU(5, zero_output_for_mask=True), la.Dense(2)
+    ),
+    "masked, both": lambda: sequential(
+        la.Masking(),
+        la.Bidirectional(la.GRU(5, return_sequences=True)),
+        la.Bidirectional(la.LSTM(4)),
+        la.Dense(2),
+    ),
+    "masked, backwards": lambda: sequential(
+        la.Masking(),
+        la.GRU(5, go_backwards=True, return_sequences=True),
+        la.LSTM(4, go_backwards=True),
+        la.Dense(2),
+    ),
+    "masked, unrolled": lambda: sequential(la.Masking(), la.GRU(5, unroll=True), la.Dense(2)),
+    "masked average": lambda: sequential(
+        la.Masking(), la.GRU(5, return_sequences=True), la.GlobalAveragePooling1D(), la.Dense(2)
+    ),
+    "embedded, masked": lambda: sequential(
+        la.Embedding(11, 4, mask_zero=True),
+        la.LSTM(5),
+        la.Dense(1, activation="sigmoid"),
+        shape=(9,),
+        dtype="int32",
+    ),
+    "embedded": lambda: sequential(
+        la.Embedding(11, 4), la.Bidirectional(la.LSTM(5), merge_mode="mul"), shape=(9,)
+    ),
+    "stacked cells": lambda: sequential(stacked(), la.Dense(2)),
+    "stacked cells, both, masked": lambda: sequential(
+        la.Masking(), la.Bidirectional(stacked(), merge_mode="sum"), la.Dense(2)
+    ),
+    "one stacked cell": lambda: sequential(la.RNN(la.StackedRNNCells([la.LSTMCell(5)]))),
+    "a cell": lambda: sequential(
+        la.RNN(la.GRUCell(5), return_sequences=True), la.TimeDistributed(la.Dense(2))
+    ),
+    "at each step": lambda: sequential(
+        la.LSTM(5, return_sequences=True),
+        la.TimeDistributed(la.Dense(4, activation="relu")),
+        la.TimeDistributed(la.LayerNormalization()),
+        la.TimeDistributed(la.BatchNormalization()),
+    ),
+    "normalized": lambda: sequential(
+        la.LayerNormalization(),
+        la.LSTM(5),
+        la.BatchNormalization(scale=False),
+        la.Dropout(0.3),
+        la.LayerNormalization(center=False),
+        la.Dense(4),
+        la.Activation("gelu"),
+        la.ReLU(),
+        la.Dense(3),
+        la.Softmax(),
+    ),
+    "convolved, pooled": lambda: sequential(
+        la.Conv1D(6, 3, activation="relu"), la.MaxPooling1D(2), la.LSTM(5), la.Dense(2)
+    ),
+    "convolved, same": lambda: sequential(
+        la.Conv1D(6, 4, padding="same", strides=2, use_bias=False),
+        la.AveragePooling1D(2, padding="same"),
+        la.GRU(5, return_sequences=True),
+        la.GlobalAveragePooling1D(),
+        la.Dense(2),
+    ),
+    "convolved, causal": lambda: sequential(
+        la.Conv1D(6, 2, padding="causal", dilation_rate=2),
+        la.MaxPooling1D(3, strides=1, padding="same"),
+        la.GRU(5, return_sequences=True),
+        la.GlobalMaxPooling1D(),
+        la.Dense(2),
+    ),
+    "repeated": lambda: sequential(
+        la.LSTM(5), la.RepeatVector(4), la.LSTM(3, return_sequences=True), la.Dense(2)
+    ),
+    "flattened": lambda: sequential(la.LSTM(5, return_sequences=True), la.Flatten(), la.Dense(2)),
+    "reshaped": lambda: sequential(
+        la.Reshape((3, -1)), la.LSTM(5), la.Dense(6), la.Reshape((2, 3))
+    ),
+    "other directions": lambda: sequential(
+        la.Bidirectional(
+            la.LSTM(5), backward_layer=la.GRU(5, go_backwards=True, activation="relu")
+        ),
+        la.Dense(2),
+    ),
+    "branches": lambda: functional(branches),
+    "shared": lambda: functional(shared),
+    "residual": lambda: functional(residual),
+    "added": lambda: functional(together(la.Add())),
+    "multiplied": lambda: functional(together(la.Multiply())),
+    "averaged": lambda: functional(together(la.Average())),
+    "unmerged": lambda: functional(lambda x: unmerged(x, sequences=False)),
+    "unmerged sequences": lambda: functional(lambda x: unmerged(x, sequences=True)),
+    "two outputs": lambda: functional(two_outputs),
+    "encoder, decoder": lambda: functional(encoder_decoder, (9, 3), (6, 4)),
+    "encoder, decoder, both": lambda: functional(both_ways, (9, 3), (6, 4)),
+    "given states": lambda: functional(
+        lambda x, h: la.Dense(2)(la.SimpleRNN(5)(x, initial_state=h)), (9, 3), (5,)
+    ),
+    "other features": lambda: functional(
+        lambda x, s: la.Dense(2)(la.Concatenate()([la.GRU(5)(x), la.Dense(3)(s)])), (9, 3), (4,)
+    ),
+    "joined inputs": lambda: functional(
+        lambda a, b: la.LSTM(3)(la.Concatenate()([a, b])), (9, 3), (9, 2)
+    ),
+    "called again": lambda: functional(called_again),
+    "flattened twice": lambda: functional(flattened_twice, (9, 3), (6, 3)),
+    "shared by lengths": lambda: functional(
+        lambda a, b: la.Dense(2)(la.Concatenate()(list(map(la.LSTM(4), (a, b))))), (9, 3), (6, 3)
+    ),
+    "partly masked": lambda: functional(partly_masked),
+    "from states": lambda: functional(from_states),
+    "states alone": lambda: functional(states_alone),
+    "two ranks": lambda: functional(two_ranks),
+    "masked, given states": lambda: functional(masked_from, (9, 3), (5,)),
+    "named outputs": lambda: functional(
+        lambda x: {"b": la.Dense(2)(la.LSTM(4)(x)), "a": la.GRU(3)(x)}
+    ),
+    "one feature, normalized": lambda: sequential(
+        la.LayerNormalization(), la.LSTM(3), shape=(9, 1)
+    ),
+    "float64": lambda: sequential(
+        la.Masking(dtype="float64"),
+        la.Bidirectional(la.LSTM(5, dtype="float64"), dtype="float64"),
+        la.BatchNormalization(dtype="float64"),
+        la.Dense(2, activation="softmax", dtype="float64"),
+        dtype="float64",
+    ),
+}
+
+
+def stateful(layer: Any) -> keras.Model:
+    """A model of two samples at once, whose states go on from batch to batch."""
+    x = keras.Input(batch_shape=(2, 9, 3))
+    return keras.Model(x, la.Dense(2)(layer(x)))

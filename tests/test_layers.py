@@ -1,0 +1,496 @@
+"""Every layer, option and graph: shapes, steps and proofs are those of Keras."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import InputError, api, live
+from rnnshapes.layers.layer import Direction
+from tests.conftest import KerasRun, judge, model_run, with_layer
+from tests.models import MODELS, encoder_decoder, functional, sequential, stateful
+from tests.test_live import randomized
+
+
+def run_model(model: keras.Model, **options: Any) -> KerasRun:
+    """A model, read and run in Keras."""
+    network, sources = api.prepare(model, seed=5, **options)
+    return model_run(model, network, sources)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_inspected_traced_and_verified(name: str) -> None:
+    """Random weights, all sizes different, several samples: Keras agrees in everything."""
+    model = randomized(MODELS[name]())
+    assert rnnshapes.inspect(model).keras.agrees
+    result = rnnshapes.verify(model, N=4)
+    assert result.passed, result
+    assert not result.not_derived
+    traced = rnnshapes.trace(model, N=4, show="y,h")
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-4)
+    if traced.y_hat is not None:
+        assert traced.difference.max_abs < 1e-4
+    for layer in traced.layers:
+        for key, values in layer.states.items():
+            apart = np.abs(values - layer.keras[key])
+            counted = apart if layer.mask is None else apart[layer.mask]
+            assert counted.max() < 1e-4
+    # Tables, JSON and CSV are made of each of them.
+    assert repr(traced)
+    assert repr(result)
+    assert repr(rnnshapes.inspect(model))
+    assert rnnshapes.inspect(model).to_dict()["total"]["params"] == model.count_params()
+
+
+CELLS: list[tuple[type, dict[str, Any]]] = [
+    (la.SimpleRNN, {}),
+    (la.LSTM, {}),
+    (la.GRU, {"reset_after": True}),
+    (la.GRU, {"reset_after": False}),
+]
+DIRECTIONS = ("forwards", "backwards", "concat", "sum", "mul", "ave")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("kind", "options"), CELLS)
+def test_the_grid_is_verified(kind, options, direction, bias, sequences, masked, dtype) -> None:
+    """Cell, direction, bias, reset_after, sequences, mask and dtype, each with each."""
+    more = {"use_bias": bias, "return_sequences": sequences, "dtype": dtype, **options}
+    if direction in ("forwards", "backwards"):
+        layer = kind(5, go_backwards=direction == "backwards", **more)
+    else:
+        layer = la.Bidirectional(kind(5, **more), merge_mode=direction, dtype=dtype)
+    parts = [la.Masking(dtype=dtype)] if masked else []
+    head = la.Dense(2, dtype=dtype)
+    model = randomized(sequential(*parts, layer, head, shape=(6, 3), dtype=dtype))
+    result = rnnshapes.verify(model, N=4)
+    assert result.passed, result
+    compared = {check.name: check.compared for check in result.checks}
+    states = [name for name in compared if name.endswith(" at every step") and ": h" in name]
+    assert len(states) == (1 if direction in ("forwards", "backwards") else 2)
+    assert all(compared[name] == 4 * 6 * 5 for name in states)
+    assert any(name.endswith("mask") for name in compared) == masked
+
+
+# --- Networks that are said to be other than they are ---------------------------------------------
+
+
+def failed(run: KerasRun) -> list[str]:
+    """The names of the checks that fail."""
+    return [check.name for check in judge(run) if not check.passed]
+
+
+def reversed_direction(direction: Direction) -> Direction:
+    """The same recurrence, said to read the other way."""
+    return replace(direction, reverse=not direction.reverse)
+
+
+def test_a_direction_that_is_not_reversed_is_caught() -> None:
+    """Both ways round, in a layer of one direction and in one of two."""
+    run = run_model(randomized(sequential(la.GRU(5, go_backwards=True), la.Dense(2))), N=3)
+    assert failed(run) == []
+    layer = run.network.recurrent[0].layer
+    name = layer.name
+    changed = with_layer(run.network, name, direction=reversed_direction(layer.direction))
+    assert failed(replace(run, network=changed))
+    run = run_model(randomized(sequential(la.Bidirectional(la.LSTM(5)), la.Dense(2))), N=3)
+    layer = run.network.recurrent[0].layer
+    for end in ("forward", "backward"):
+        turned = reversed_direction(getattr(layer, end))
+        assert failed(replace(run, network=with_layer(run.network, layer.name, **{end: turned})))
+
+
+def test_a_sequence_that_is_not_turned_back_is_caught(monkeypatch) -> None:
+    """The backward half of a Bidirectional layer, and one of go_backwards."""
+    both = la.Bidirectional(la.LSTM(5, return_sequences=True))
+    run = run_model(randomized(sequential(both, la.Dense(2))), N=3)
+    kind = type(run.network.recurrent[0].layer)
+    name = run.network.recurrent[0].name
+    for flips in ((False, True), (True, False), (True, True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "flips", flips)
+            assert f"{name}: output" in failed(run)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mul", "ave"])
+def test_another_merge_mode_is_caught(mode: str) -> None:
+    """Those that keep the shape cannot be told by it."""
+    both = la.Bidirectional(la.GRU(5), merge_mode=mode)
+    run = run_model(randomized(sequential(both, la.Dense(2))), N=3)
+    assert failed(run) == []
+    for other in {"sum", "mul", "ave"} - {mode}:
+        changed = with_layer(run.network, run.network.recurrent[0].name, merge_mode=other)
+        assert f"{run.network.recurrent[0].name}: output" in failed(replace(run, network=changed))
+
+
+@pytest.mark.parametrize("layer", [la.SimpleRNN, la.LSTM, la.GRU])
+def test_a_mask_that_is_ignored_or_other_is_caught(layer: Any) -> None:
+    """Another mask_value, and none at all."""
+    run = run_model(randomized(sequential(la.Masking(0.5), layer(5), la.Dense(2))), N=4)
+    assert failed(run) == []
+    name = run.network.layers[0].name
+    other = with_layer(run.network, name, value=0.25)
+    assert f"{name}: mask" in failed(replace(run, network=other))
+    monkey = replace(run, answers=replace(run.answers, masks={}))
+    assert f"{name}: mask" in failed(monkey)
+
+
+def test_zeros_for_masked_steps_are_told_from_the_output_before() -> None:
+    """zero_output_for_mask, said to be what it is not."""
+    layer = la.GRU(5, return_sequences=True, zero_output_for_mask=True)
+    run = run_model(randomized(sequential(la.Masking(), layer, la.Dense(2))), N=4)
+    assert failed(run) == []
+    name = run.network.recurrent[0].name
+    changed = with_layer(run.network, name, zero_output_for_mask=False)
+    assert f"{name}: output" in failed(replace(run, network=changed))
+
+
+def test_a_state_that_was_carried_over_is_caught() -> None:
+    """Said to start from zeros, and the other way round."""
+    model = randomized(
+        functional(lambda x, h: la.Dense(2)(la.SimpleRNN(5)(x, initial_state=h)), (9, 3), (5,))
+    )
+    run = run_model(model, N=3)
+    assert failed(run) == []
+    name = run.network.recurrent[0].name
+    lost = replace(run, answers=replace(run.answers, starts={}))
+    assert f"{name}: h at every step" in failed(lost)
+
+
+def test_gates_of_each_stacked_cell_are_told_apart() -> None:
+    """Each pair of gates of each of its cells, in all weights of the cell."""
+    run = run_model(randomized(MODELS["stacked cells"]()), N=3)
+    assert failed(run) == []
+    name = run.network.recurrent[0].name
+    for number, count in (("1", 4), ("2", 3)):
+        for one, other in itertools.combinations(range(count), 2):
+            order = list(range(count))
+            order[one], order[other] = other, one
+            swapped = dict(run.weights[name])
+            for key in (f"Wx{number}", f"Wh{number}", f"bh{number}"):
+                parts = np.split(swapped[key], count, axis=-1)
+                swapped[key] = np.concatenate([parts[i] for i in order], axis=-1)
+            assert failed(replace(run, weights={**run.weights, name: swapped}))
+
+
+@pytest.mark.parametrize("name", ["normalized", "convolved, same", "embedded", "at each step"])
+def test_each_weight_of_each_layer_counts(name: str) -> None:
+    """A thousandth more in any array fails a check of the layer that owns it."""
+    run = run_model(randomized(MODELS[name]()), N=4)
+    assert failed(run) == []
+    for group, arrays in run.weights.items():
+        for key, values in arrays.items():
+            changed = {**arrays, key: values * np.float32(1.001)}
+            found = failed(replace(run, weights={**run.weights, group: changed}))
+            assert any(check.startswith(group.split("/")[0]) for check in found), (group, key)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "changes"),
+    [
+        ("convolved, pooled", "max_pooling1d", {"keras_name": "AveragePooling1D"}),
+        ("masked average", "global_average_pooling1d", {"keras_name": "GlobalMaxPooling1D"}),
+        ("added", "add", {"keras_name": "Multiply"}),
+        ("averaged", "average", {"keras_name": "Add"}),
+        ("normalized", "activation", {"activation": "silu"}),
+        ("normalized", "batch_normalization", {"epsilon": 0.1}),
+        ("normalized", "layer_normalization", {"epsilon": 0.1}),
+    ],
+)
+def test_a_layer_said_to_be_another_is_caught(name: str, layer: str, changes: Any) -> None:
+    """By its own check."""
+    run = run_model(randomized(MODELS[name]()), N=4)
+    (found,) = [la.name for la in run.network.layers if la.name.startswith(layer)][:1]
+    changed = with_layer(run.network, found, **changes)
+    assert any(c.startswith(f"{found}:") for c in failed(replace(run, network=changed)))
+
+
+# --- States that stay ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [la.SimpleRNN, la.LSTM, la.GRU])
+@pytest.mark.parametrize("both", [True, False])
+def test_a_stateful_model_goes_on_from_batch_to_batch(kind: Any, both: bool) -> None:
+    """The second batch starts where the first ended, and the model is left as it was."""
+    layer = kind(5, stateful=True)
+    model = randomized(stateful(la.Bidirectional(layer) if both else layer))
+    x = np.random.default_rng(1).standard_normal((6, 9, 3)).astype("float32")
+    model.predict(x[:2], batch_size=2, verbose=0)  # some state is left in it
+    kept = [v.numpy() for v in states_of(model)]
+    assert all(np.any(values) for values in kept)
+    result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+    traced = rnnshapes.trace(model, x=x, show="h")
+    for values, before in zip(states_of(model), kept, strict=True):
+        np.testing.assert_array_equal(values.numpy(), before)
+    np.testing.assert_allclose(traced.output, model.predict(x, batch_size=2, verbose=0), atol=1e-5)
+    for shown in traced.layers:
+        np.testing.assert_allclose(shown.states["h"], shown.keras["h"], atol=1e-5)
+
+
+def states_of(model: keras.Model) -> list[Any]:
+    """The states that its layer keeps."""
+    layer = model.layers[1]
+    both = hasattr(layer, "forward_layer")
+    parts = [layer.forward_layer, layer.backward_layer] if both else [layer]
+    return [value for part in parts for value in part.states]
+
+
+def test_masked_steps_at_the_start_of_a_stateful_model() -> None:
+    """The states stay what they were, and the output is zero until a step counts."""
+    x = keras.Input(batch_shape=(2, 6, 3))
+    lstm = la.LSTM(4, stateful=True, return_sequences=True)
+    model = randomized(keras.Model(x, la.Dense(2)(lstm(la.Masking()(x)))))
+    data = np.random.default_rng(2).standard_normal((4, 6, 3))
+    data[:, :2] = 0
+    data[1, 4] = 0
+    assert rnnshapes.verify(model, x=data).passed
+    traced = rnnshapes.trace(model, x=data)
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+
+
+def test_a_stateful_layer_inside_another_model_is_left_as_it_was() -> None:
+    """Whoever keeps states, and wherever."""
+    inner = keras.Sequential([keras.Input(batch_shape=(2, 9, 3)), la.LSTM(4, stateful=True)])
+    x = keras.Input(batch_shape=(2, 9, 3))
+    model = keras.Model(x, la.Dense(2)(inner(x)))
+    rnnshapes.verify(model)
+    for value in inner.layers[0].states:
+        assert not value.numpy().any()
+
+
+def test_a_mask_reaches_what_stands_behind_an_unknown_layer() -> None:
+    """It is Keras's, as the values are."""
+    model = randomized(sequential(la.Masking(), la.ELU(), la.LSTM(3), la.Dense(2)))
+    traced = rnnshapes.trace(model, N=3, show="h")
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+    assert rnnshapes.verify(model, N=3).passed
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda x: la.LSTM(3)(x * 2.0), "keras.src.ops"),
+        (lambda x: la.LSTM(3)(keras.ops.reshape(x, (-1, 3, 9))), "keras.src.ops"),
+        (lambda x: la.TimeDistributed(Dense(2))(la.LSTM(3, return_sequences=True)(x)), "Dense"),
+        (
+            lambda x: la.Multiply()(
+                [la.GRU(3, return_sequences=True)(la.Masking()(x)) for _ in range(2)]
+            ),
+            "given a mask",
+        ),
+    ],
+)
+def test_what_only_looks_like_a_layer_of_keras_is_not_taken_for_it(make: Any, why: str) -> None:
+    """An operation, a user's class in a wrapper, a product of masked steps."""
+    model = functional(lambda x: la.Dense(2)(make(x)))
+    result = rnnshapes.inspect(model)
+    (unknown,) = [layer for layer in result.layers if not layer.derived]
+    assert why in " ".join(unknown.notes) or why in unknown.type
+    assert rnnshapes.verify(randomized(model), N=2).passed
+
+
+class Dense(la.Dense):
+    """A user's own, which computes something else."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        return 2 * super().call(inputs)
+
+
+def test_images_over_time_are_shown_and_traced_from_keras() -> None:
+    """More axes than (N, T, D); layers in front of the recurrence are not derived."""
+    parts = (la.TimeDistributed(la.Conv2D(2, 3)), la.TimeDistributed(la.Flatten()))
+    model = randomized(sequential(*parts, la.LSTM(3), la.Dense(1), shape=(4, 8, 8, 1)))
+    result = rnnshapes.inspect(model)
+    assert [layer.derived for layer in result.layers] == [False, False, True, True]
+    assert result.params == model.count_params()
+    assert rnnshapes.verify(model, N=2).passed
+    traced = rnnshapes.trace(model, x=np.ones((2, 4, 8, 8, 1)), show="h")
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+
+
+def test_what_is_frozen_in_part_is_counted_so() -> None:
+    """One direction of two."""
+    model = sequential(la.Bidirectional(la.LSTM(5)), la.Dense(2))
+    model.layers[0].forward_layer.trainable = False
+    result = rnnshapes.inspect(model)
+    assert result.trainable == sum(int(np.prod(v.shape)) for v in model.trainable_weights)
+    assert result.params - result.trainable == 4 * 5 * (3 + 5 + 1)
+
+
+def test_a_layer_shared_by_lengths_counts_each() -> None:
+    """Multiply-adds are those of both calls, and the two results have names of their own."""
+    result = rnnshapes.inspect(MODELS["shared by lengths"](), N=1)
+    assert result.macs == 4 * (3 * 4 + 4 * 4) * (9 + 6) + 8 * 2
+    assert ("m_t", "concatenate(h_t, h'_t)") in result.layers[1].equations or (
+        "m",
+        "concatenate(h_t, h'_t)",
+    ) in result.layers[1].equations
+
+
+def test_lengths_that_the_model_leaves_open_are_given_by_their_names() -> None:
+    """T1 and T2, as in the sizes that are shown."""
+    model = randomized(functional(encoder_decoder, (None, 3), (None, 4)))
+    assert rnnshapes.verify(model, T1=5, T2=4).passed
+    with pytest.raises(InputError, match=r"T1 .* is open in this model: give T1"):
+        rnnshapes.verify(model, T2=4)
+
+
+def test_an_input_of_another_dtype_is_refused() -> None:
+    """predict would round x to it."""
+    model = sequential(la.LSTM(3), shape=(6, 3), dtype="int32")
+    with pytest.raises(InputError, match="is of dtype int32"):
+        rnnshapes.inspect(model)
+
+
+def test_both_ways_and_backwards_contradict_each_other(run) -> None:
+    """Keras builds no such layer."""
+    done = run("trace", "--bidirectional", "--go-backwards", "--no-keras")
+    assert done.status == 2
+    assert "give one of them" in done.err
+
+
+def test_a_batch_that_is_not_whole_is_refused() -> None:
+    """A stateful model takes as many samples as its batch has, or a multiple."""
+    with pytest.raises(InputError, match="batches of 2 samples, so N is a multiple of that, not 3"):
+        rnnshapes.trace(stateful(la.LSTM(5, stateful=True)), N=3)
+
+
+# --- What is said ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "formulas"),
+    [
+        ("convolved, pooled", {"T'": 7, "T''": 3, "F": 6}, ["F(3D+1)", "4M(F+M+1)", "K(M+1)"]),
+        ("embedded, masked", {"V": 11, "E": 4}, ["V·E", "4M(E+M+1)", "K(M+1)"]),
+        ("repeated", {"R": 4}, ["4M1(D+M1+1)", "4M2(M1+M2+1)", "K(M2+1)"]),
+        ("flattened", {}, ["4M(D+M+1)", "K(T·M+1)"]),
+        ("stacked cells", {"M1": 5, "M2": 4, "M3": 6}, None),
+        ("branches", {"M1": 5, "M2": 4}, ["4M1(D+M1+1)", "6M2(D+M2+2)", "K(M1+2M2+1)"]),
+    ],
+)
+def test_sizes_have_names_that_flow_through(name: str, sizes: dict, formulas: Any) -> None:
+    """D, then M1, M2, 2M after both directions, T' after a convolution, T·M when flattened."""
+    result = rnnshapes.inspect(MODELS[name]())
+    assert sizes.items() <= result.network.sizes.items()
+    if formulas is not None:
+        assert [layer.formula for layer in result.layers if layer.weights] == formulas
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("unrolled, dropout", ["dropout=0.2: no effect at inference", "unroll=True: the loop is"]),
+        ("masked", ["a masked step leaves its states as they are", "every feature is -1.1"]),
+        ("normalized", ["Dropout (rate 0.3): no effect at inference"]),
+        ("backwards", ["reads from t = T-1 down to 0", "h_t = z_t × h_{t+1}"]),
+        ("encoder, decoder", ["h2_{-1} = h1_{T1-1}, c2_{-1} = c1_{T1-1}"]),
+        ("shared", ["called 2 times, with the same weights: they count once"]),
+        ("masked, both", ["h1_t = concatenate(h1→_t, h1←_t)", "goes on from h2→_{T-1}, h2←_0"]),
+    ],
+)
+def test_options_are_shown_with_what_they_mean(name: str, lines: list[str]) -> None:
+    """Also those that make no difference."""
+    shown = " ".join(repr(rnnshapes.inspect(MODELS[name]())).split())
+    for line in lines:
+        assert line in shown
+
+
+def test_y_hat_is_said_to_be_what_it_is() -> None:
+    """Of a network that reads from the end, and of one that joins its steps."""
+    traced = rnnshapes.trace(cell="gru", bidirectional=True, N=2, show="y,h")
+    assert "y_hat at t is not what the model would answer" in " ".join(repr(traced).split())
+    assert traced.to_dict()["causal"] is False
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-6)
+    assert not np.allclose(traced.output, traced.y_hat[:, -1], atol=1e-3)
+    flat = rnnshapes.trace(randomized(MODELS["flattened"]()), N=2, show="h")
+    assert flat.y_hat is None
+    assert flat.to_dict()["y_hat"] == {"numpy": None, "keras": None}
+    assert "There is no y_hat at a single step" in repr(flat)
+
+
+def test_each_direction_is_shown_by_the_time_of_x(run) -> None:
+    """The backward states at t have read x from the end down to t."""
+    traced = rnnshapes.trace(cell="simple", bidirectional=True, T=4, show="h", keras=False)
+    forward, backward = traced.layers
+    assert (forward.reverse, backward.reverse) == (False, True)
+    model = MODELS["embedded, masked"]()
+    masked = rnnshapes.trace(randomized(model), x=[[3, 2, 5, 0, 4, 0, 0, 0, 0]], show="h,gates")
+    (layer,) = masked.layers
+    assert layer.mask.tolist() == [[True] * 3 + [False, True] + [False] * 4]
+    np.testing.assert_array_equal(layer.states["h"][0, 3], layer.states["h"][0, 2])
+    np.testing.assert_array_equal(layer.states["h"][0, 8], layer.states["h"][0, 4])
+    assert np.isnan(layer.gates["i"][0, 3]).all()
+    assert not np.isnan(layer.gates["i"][0, 4]).any()
+    assert repr(masked).count("masked") >= 5
+    out = run("trace", "--cell", "gru", "--bidirectional", "--show", "h", "--layer", "nothing")
+    assert out.status == 2
+    assert "layer 'nothing': the recurrent layers are bidirectional" in out.err
+
+
+def test_one_layer_can_be_picked(run) -> None:
+    """By the name of the layer, or of one of its directions."""
+    spec = ("--M", 4, "--M", 3, "--bidirectional", "--cell", "gru", "--no-keras", "--show", "h")
+    for name, count in (("bidirectional_1", 2), ("bidirectional/backward_gru", 1)):
+        import json
+
+        record = json.loads(run("trace", *spec, "--layer", name, "--format", "json").out)
+        assert len(record["layers"]) == count
+        assert all(layer["name"].startswith(name) for layer in record["layers"])
+
+
+def test_several_inputs_are_given_as_a_list() -> None:
+    """One array for each, with the same N; another number of them is refused."""
+    model = randomized(MODELS["encoder, decoder"]())
+    rng = np.random.default_rng(3)
+    x = [rng.standard_normal((3, 9, 3)), rng.standard_normal((3, 6, 4))]
+    assert rnnshapes.verify(model, x=x).passed
+    with pytest.raises(InputError, match=r"2 inputs .*; give x as a list"):
+        rnnshapes.verify(model, x=x[:1])
+    with pytest.raises(InputError, match=r"\(4, 6, 4\), but the model takes \(3, 6, 4\)"):
+        rnnshapes.verify(model, x=[x[0], np.zeros((4, 6, 4))])
+
+
+@pytest.mark.parametrize("value", [11, -1, 2.5])
+def test_indices_have_to_be_whole_and_in_the_table(value: float) -> None:
+    """The message says from where to where."""
+    x = np.ones((2, 9))
+    x[1, 3] = value
+    with pytest.raises(InputError, match="whole numbers from 0 to 10"):
+        rnnshapes.verify(MODELS["embedded, masked"](), x=x)
+
+
+def test_the_users_model_is_left_as_it_was() -> None:
+    """Neither its graph nor its weights know of having been looked at."""
+    model = randomized(MODELS["branches"]())
+    before = [layer.name for layer in model.layers]
+    nodes = [(len(la._inbound_nodes), len(la._outbound_nodes)) for la in model.layers]
+    weights = [np.array(w) for w in model.get_weights()]
+    rnnshapes.verify(model, N=2)
+    rnnshapes.inspect(model)
+    assert [layer.name for layer in model.layers] == before
+    assert [(len(la._inbound_nodes), len(la._outbound_nodes)) for la in model.layers] == nodes
+    for one, other in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_layer_is_read_by_what_it_is_and_not_by_its_name() -> None:
+    """Names of layers decide nothing."""
+    model = sequential(la.GRU(5, name="lstm"), la.Dense(2, name="embedding"))
+    network = live.read(model)
+    assert [(layer.name, layer.type) for layer in network.layers] == [
+        ("lstm", "GRU"),
+        ("embedding", "Dense"),
+    ]
