@@ -91,6 +91,7 @@ MONOTONE = MappingProxyType(
         "sparse_plus": Monotone(_sparse_plus, 8),
         "sparse_sigmoid": Monotone(lambda z: np.clip(0.5 * (z + 1), 0, 1), 4),
         "soft_shrink": Monotone(lambda z: np.sign(z) * np.maximum(np.abs(z) - 0.5, 0), 4),
+        "hard_shrink": Monotone(lambda z: np.where(np.abs(z) > 0.5, z, z * 0), 0),
         # Parts of the formulas below. TensorFlow fuses mish into one kernel, which is exact to
         # units in the last place of 1.
         "tanh_softplus": Monotone(lambda z: np.tanh(_softplus(z)), 16, 4),

@@ -13,7 +13,7 @@ from rnnshapes.algebra.dims import Dim, Shape, product
 ACTIVATIONS = (
     *("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_tanh", "relu6", "leaky_relu"),
     *("elu", "selu", "celu", "softplus", "softsign", "log_sigmoid", "exponential"),
-    *("sparse_plus", "sparse_sigmoid", "soft_shrink"),
+    *("sparse_plus", "sparse_sigmoid", "soft_shrink", "hard_shrink"),
     *("silu", "hard_silu", "mish", "gelu", "tanh_shrink", "squareplus"),
     *("softmax", "log_softmax"),
 )
