@@ -308,6 +308,18 @@ class Dense(la.Dense):
         return 2 * super().call(inputs)
 
 
+def test_what_a_dropout_passes_on_may_have_been_computed_anew() -> None:
+    """Fused with the layer in front, it differs by that layer's rounding; a wrong one fails."""
+    parts = (la.TimeDistributed(la.LayerNormalization()), la.TimeDistributed(la.Dropout(0.2)))
+    model = sequential(la.LSTM(4, return_sequences=True), *parts, la.Dense(2), shape=(6, 3))
+    run = run_model(randomized(model), N=4)
+    assert failed(run) == []
+    name = run.network.layers[2].name
+    values = {**run.answers.values, name: (run.answers.values[name][0] * np.float32(1.001),)}
+    wrong = replace(run, answers=replace(run.answers, values=values))
+    assert f"{name}: output at every step" in failed(wrong)
+
+
 def test_images_over_time_are_shown_and_traced_from_keras() -> None:
     """More axes than (N, T, D); layers in front of the recurrence are not derived."""
     parts = (la.TimeDistributed(la.Conv2D(2, 3)), la.TimeDistributed(la.Flatten()))
