@@ -127,3 +127,9 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def run_model(model: Any, **options: Any) -> KerasRun:
+    """A model, read and run in Keras."""
+    network, sources = api.prepare(model, seed=5, **options)
+    return model_run(model, network, sources)

@@ -1,0 +1,146 @@
+"""A network that is said to be another one is caught by ``verify``."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+from rnnshapes.layers.layer import Direction
+from tests.conftest import KerasRun, judge, run_model, with_layer
+from tests.models import MODELS, functional, sequential
+from tests.test_live import randomized
+
+
+def failed(run: KerasRun) -> list[str]:
+    """The names of the checks that fail."""
+    return [check.name for check in judge(run) if not check.passed]
+
+
+def reversed_direction(direction: Direction) -> Direction:
+    """The same recurrence, said to read the other way."""
+    return replace(direction, reverse=not direction.reverse)
+
+
+def test_a_direction_that_is_not_reversed_is_caught() -> None:
+    """Both ways round, in a layer of one direction and in one of two."""
+    run = run_model(randomized(sequential(la.GRU(5, go_backwards=True), la.Dense(2))), N=3)
+    assert failed(run) == []
+    layer = run.network.recurrent[0].layer
+    name = layer.name
+    changed = with_layer(run.network, name, direction=reversed_direction(layer.direction))
+    assert failed(replace(run, network=changed))
+    run = run_model(randomized(sequential(la.Bidirectional(la.LSTM(5)), la.Dense(2))), N=3)
+    layer = run.network.recurrent[0].layer
+    for end in ("forward", "backward"):
+        turned = reversed_direction(getattr(layer, end))
+        assert failed(replace(run, network=with_layer(run.network, layer.name, **{end: turned})))
+
+
+def test_a_sequence_that_is_not_turned_back_is_caught(monkeypatch) -> None:
+    """The backward half of a Bidirectional layer, and one of go_backwards."""
+    both = la.Bidirectional(la.LSTM(5, return_sequences=True))
+    run = run_model(randomized(sequential(both, la.Dense(2))), N=3)
+    kind = type(run.network.recurrent[0].layer)
+    name = run.network.recurrent[0].name
+    for flips in ((False, True), (True, False), (True, True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "flips", flips)
+            assert f"{name}: output" in failed(run)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mul", "ave"])
+def test_another_merge_mode_is_caught(mode: str) -> None:
+    """Those that keep the shape cannot be told by it."""
+    both = la.Bidirectional(la.GRU(5), merge_mode=mode)
+    run = run_model(randomized(sequential(both, la.Dense(2))), N=3)
+    assert failed(run) == []
+    for other in {"sum", "mul", "ave"} - {mode}:
+        changed = with_layer(run.network, run.network.recurrent[0].name, merge_mode=other)
+        assert f"{run.network.recurrent[0].name}: output" in failed(replace(run, network=changed))
+
+
+@pytest.mark.parametrize("layer", [la.SimpleRNN, la.LSTM, la.GRU])
+def test_a_mask_that_is_ignored_or_other_is_caught(layer: Any) -> None:
+    """Another mask_value, and none at all."""
+    run = run_model(randomized(sequential(la.Masking(0.5), layer(5), la.Dense(2))), N=4)
+    assert failed(run) == []
+    name = run.network.layers[0].name
+    other = with_layer(run.network, name, value=0.25)
+    assert f"{name}: mask" in failed(replace(run, network=other))
+    monkey = replace(run, answers=replace(run.answers, masks={}))
+    assert f"{name}: mask" in failed(monkey)
+
+
+def test_zeros_for_masked_steps_are_told_from_the_output_before() -> None:
+    """zero_output_for_mask, said to be what it is not."""
+    layer = la.GRU(5, return_sequences=True, zero_output_for_mask=True)
+    run = run_model(randomized(sequential(la.Masking(), layer, la.Dense(2))), N=4)
+    assert failed(run) == []
+    name = run.network.recurrent[0].name
+    changed = with_layer(run.network, name, zero_output_for_mask=False)
+    assert f"{name}: output" in failed(replace(run, network=changed))
+
+
+def test_a_state_that_was_carried_over_is_caught() -> None:
+    """Said to start from zeros, and the other way round."""
+    model = randomized(
+        functional(lambda x, h: la.Dense(2)(la.SimpleRNN(5)(x, initial_state=h)), (9, 3), (5,))
+    )
+    run = run_model(model, N=3)
+    assert failed(run) == []
+    name = run.network.recurrent[0].name
+    lost = replace(run, answers=replace(run.answers, starts={}))
+    assert f"{name}: h at every step" in failed(lost)
+
+
+def test_gates_of_each_stacked_cell_are_told_apart() -> None:
+    """Each pair of gates of each of its cells, in all weights of the cell."""
+    run = run_model(randomized(MODELS["stacked cells"]()), N=3)
+    assert failed(run) == []
+    name = run.network.recurrent[0].name
+    for number, count in (("1", 4), ("2", 3)):
+        for one, other in itertools.combinations(range(count), 2):
+            order = list(range(count))
+            order[one], order[other] = other, one
+            swapped = dict(run.weights[name])
+            for key in (f"Wx{number}", f"Wh{number}", f"bh{number}"):
+                parts = np.split(swapped[key], count, axis=-1)
+                swapped[key] = np.concatenate([parts[i] for i in order], axis=-1)
+            assert failed(replace(run, weights={**run.weights, name: swapped}))
+
+
+@pytest.mark.parametrize("name", ["normalized", "convolved, same", "embedded", "at each step"])
+def test_each_weight_of_each_layer_counts(name: str) -> None:
+    """A thousandth more in any array fails a check of the layer that owns it."""
+    run = run_model(randomized(MODELS[name]()), N=4)
+    assert failed(run) == []
+    for group, arrays in run.weights.items():
+        for key, values in arrays.items():
+            changed = {**arrays, key: values * np.float32(1.001)}
+            found = failed(replace(run, weights={**run.weights, group: changed}))
+            assert any(check.startswith(group.split("/")[0]) for check in found), (group, key)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "changes"),
+    [
+        ("convolved, pooled", "max_pooling1d", {"keras_name": "AveragePooling1D"}),
+        ("masked average", "global_average_pooling1d", {"keras_name": "GlobalMaxPooling1D"}),
+        ("added", "add", {"keras_name": "Multiply"}),
+        ("averaged", "average", {"keras_name": "Add"}),
+        ("normalized", "activation", {"activation": "silu"}),
+        ("normalized", "batch_normalization", {"epsilon": 0.1}),
+        ("normalized", "layer_normalization", {"epsilon": 0.1}),
+    ],
+)
+def test_a_layer_said_to_be_another_is_caught(name: str, layer: str, changes: Any) -> None:
+    """By its own check."""
+    run = run_model(randomized(MODELS[name]()), N=4)
+    (found,) = [la.name for la in run.network.layers if la.name.startswith(layer)][:1]
+    changed = with_layer(run.network, found, **changes)
+    assert any(c.startswith(f"{found}:") for c in failed(replace(run, network=changed)))
