@@ -70,12 +70,15 @@ def _assemble(plan: Plan, names: Namer) -> Network:
     calls: dict[str, int] = {}
     for call in plan.calls:
         if call.name not in made or not made[call.name].weights:
-            made[call.name] = _layer(plan, call, flows, names)
+            layer = made[call.name] = _layer(plan, call, flows, names)
         elif getattr(made[call.name], "stateful", False):
             raise InputError(f"layer {call.name!r} is stateful and called twice: not supported")
+        else:
+            shapes = [flows[tap.node].of(tap.output).shapes[0] for tap in call.sources]
+            layer = made[call.name].called_on(shapes, names.primed)
         calls[call.name] = calls.get(call.name, 0) + 1
         name = call.name if calls[call.name] == 1 else f"{call.name}:{calls[call.name]}"
-        node = Node(name, made[call.name], call.sources, call.initial, call.mask_dropped)
+        node = Node(name, layer, call.sources, call.initial, call.mask_dropped)
         nodes.append(node)
         flows.append(flow_of(node, flows))
     ordered = {"N": plan.samples, **names.sizes}

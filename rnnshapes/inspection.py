@@ -227,10 +227,12 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
     places = [place for place, node in nodes if node.layer.name == layer.name]
     node, flow = network.nodes[places[0]], network.flows[places[0]]
     source = network.flow(node.sources[0])
-    tape, equations = _read(network, places[0], names)
+    readings = [_read(network, place, names) for place in places]
+    tape, equations = readings[0]
     params = network.count(layer.count)
     times = total(_applications(network, place) for place in places)
-    macs_step = total(made.macs for made in tape)
+    each = [total(made.macs for made in read) for read, _ in readings]
+    macs = total(n * _applications(network, at) for n, at in zip(each, places, strict=True))
     reports = [
         _weight(network, layer, group, weight)
         for group, weights in layer.groups.items()
@@ -263,9 +265,9 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
         notes=(*layer.notes, *_notes(network, places)),
         derived=layer.held_shapes is None,
         applications=str(times),
-        macs_step=network.value(macs_step),
-        macs_formula=str(macs_step * times),
-        macs=network.value(macs_step * times),
+        macs_step=network.value(each[0]),
+        macs_formula=str(macs),
+        macs=network.value(macs),
     )
 
 

@@ -45,6 +45,12 @@ def residual(x: Any) -> Any:
     return la.Dense(2)(la.LSTM(4)(la.Add()([h, la.GRU(5, return_sequences=True)(h)])))
 
 
+def convolved_by_lengths(a: Any, b: Any) -> Any:
+    """One convolution of two sequences."""
+    conv = la.Conv1D(4, 3)
+    return la.Dense(2)(la.Concatenate()([la.LSTM(5)(conv(a)), la.LSTM(6)(conv(b))]))
+
+
 def shared(x: Any) -> Any:
     """One layer, called twice."""
     gru = la.GRU(4)
@@ -241,6 +247,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "shared by lengths": lambda: functional(
         lambda a, b: la.Dense(2)(la.Concatenate()(list(map(la.LSTM(4), (a, b))))), (9, 3), (6, 3)
     ),
+    "convolved by lengths": lambda: functional(convolved_by_lengths, (9, 3), (6, 3)),
     "partly masked": lambda: functional(partly_masked),
     "from states": lambda: functional(from_states),
     "states alone": lambda: functional(states_alone),

@@ -211,6 +211,16 @@ def test_a_layer_shared_by_lengths_counts_each() -> None:
     ) in result.layers[1].equations
 
 
+def test_windows_of_each_length_have_a_count_of_their_own() -> None:
+    """T' and T'', and the multiply-adds of both."""
+    result = rnnshapes.inspect(MODELS["convolved by lengths"](), N=1)
+    assert (result.network.sizes["T'"], result.network.sizes["T''"]) == (7, 4)
+    conv, one, other, _, dense = result.layers
+    assert conv.macs == 3 * 3 * 4 * (7 + 4)
+    assert (one.macs, other.macs) == (4 * 5 * (4 + 5) * 7, 4 * 6 * (4 + 6) * 4)
+    assert dense.macs == (5 + 6) * 2
+
+
 def test_lengths_that_the_model_leaves_open_are_given_by_their_names() -> None:
     """T1 and T2, as in the sizes that are shown."""
     model = randomized(functional(encoder_decoder, (None, 3), (None, 4)))

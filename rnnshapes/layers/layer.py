@@ -170,6 +170,10 @@ class Layer(ABC):
         """What the layer makes of its inputs, in any reading."""
         raise NotImplementedError(f"{self.type} has no equation of this kind")
 
+    def called_on(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
+        """The same layer with the same weights, called again on tensors of other shapes."""
+        return self
+
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         """Which steps of the output count, from arrays; ``None`` for all."""
         return masks[0] if self.passes_mask and masks else None

@@ -7,7 +7,7 @@ Sources: ``keras/src/layers/reshaping``, ``keras/src/layers/merging``,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add, mul, or_
 from typing import Any
@@ -66,6 +66,13 @@ class Windowed(Layer):
     @property
     def derived(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
         return {str(self.window.steps): (self.time, self.window.length)}
+
+    def called_on(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
+        time = shapes[0][1]
+        if time == self.time:
+            return self
+        steps = time if self.window.steps == self.time else new_steps()
+        return replace(self, time=time, window=replace(self.window, steps=steps))
 
 
 @dataclass(frozen=True, kw_only=True)
