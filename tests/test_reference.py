@@ -49,7 +49,8 @@ def test_what_keras_cannot_do_is_one_line(small_run: KerasRun) -> None:
 @pytest.mark.parametrize("swallowed", [True, False])
 def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
     """A C++ initialiser turns it into an ImportError, or into nothing."""
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler
+    was = signal.signal(signal.SIGINT, before)  # a job in the background ignores it
 
     def foreign() -> None:
         try:
@@ -59,9 +60,12 @@ def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
             if not swallowed:
                 raise ImportError("initialization failed") from None
 
-    with pytest.raises(KeyboardInterrupt), reference._at_work("try"):
-        foreign()
-    assert signal.getsignal(signal.SIGINT) is before
+    try:
+        with pytest.raises(KeyboardInterrupt), reference._at_work("try"):
+            foreign()
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, was)
 
 
 def test_the_garbage_collector_is_left_as_it_was() -> None:
