@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rnnshapes.algebra.dims import Dim, Shape
 from rnnshapes.cells.cell import Weight
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, RnnshapesError
 from rnnshapes.layers.layer import Layer, UnsupportedError
 from rnnshapes.network import Flow, Network, Node, Tap, flow_of
 from rnnshapes.readers import reader
@@ -23,8 +23,8 @@ class Call:
 
     ``mask_dropped`` says that Keras does not hand the mask of the input on to it, ``masked``
     that its output has one. ``held`` are the names and shapes of the arrays that it owns, where
-    they are known from elsewhere, ``outputs`` the shapes of its outputs; ``why`` says why it
-    cannot be derived.
+    they are known from elsewhere; they are ``named`` as weights are, or numbered. ``outputs``
+    are the shapes of its outputs, ``why`` says why it cannot be derived.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Call:
     sources: tuple[Tap, ...] = ()
     initial: tuple[Tap, ...] = ()
     held: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+    named: bool = True
     outputs: tuple[tuple[int | None, ...], ...] = ()
     trainable: bool = True
     trainable_count: int | None = None
@@ -50,6 +51,34 @@ class Plan:
     dtype: str = "float32"
     samples: int | None = None
     batch: int | None = None
+
+    def ordered(self) -> Plan:
+        """The calls that lead to the outputs, in the order in which a live model is walked.
+
+        That order is the one of :mod:`rnnshapes.keras_graph`: inputs, then depth first.
+        """
+        order = [i for i, call in enumerate(self.calls) if call.class_name == "InputLayer"]
+        seen = set(order)
+        stack = [tap.node for tap in reversed(self.outputs)]
+        while stack:
+            call = self.calls[stack[-1]]
+            taps = (*call.sources, *call.initial)
+            missing = [tap.node for tap in taps if tap.node not in seen]
+            if missing:
+                stack += reversed(missing)
+                continue
+            place = stack.pop()
+            if place not in seen:
+                seen.add(place)
+                order.append(place)
+        moved = {old: new for new, old in enumerate(order)}
+
+        def at(taps: tuple[Tap, ...]) -> tuple[Tap, ...]:
+            return tuple(Tap(moved[tap.node], tap.output) for tap in taps)
+
+        calls = (self.calls[old] for old in order)
+        found = [replace(c, sources=at(c.sources), initial=at(c.initial)) for c in calls]
+        return replace(self, calls=tuple(found), outputs=at(self.outputs))
 
 
 def assemble(plan: Plan) -> Network:
@@ -74,7 +103,7 @@ def _assemble(plan: Plan, names: Namer) -> Network:
         elif getattr(made[call.name], "stateful", False):
             raise InputError(f"layer {call.name!r} is stateful and called twice: not supported")
         else:
-            shapes = [flows[tap.node].of(tap.output).shapes[0] for tap in call.sources]
+            shapes = _fed(call, flows)
             layer = made[call.name].called_on(shapes, names.primed)
         calls[call.name] = calls.get(call.name, 0) + 1
         name = call.name if calls[call.name] == 1 else f"{call.name}:{calls[call.name]}"
@@ -86,17 +115,11 @@ def _assemble(plan: Plan, names: Namer) -> Network:
 
 
 def _layer(plan: Plan, call: Call, flows: list[Flow], names: Namer) -> Layer:
-    sources = [flows[tap.node].of(tap.output) for tap in call.sources]
-    shapes = [source.shapes[0] for source in sources]
-    steps = sources[0].steps if sources else None
-    about = (call.name, call.class_name, call.config, shapes, steps, call.trainable)
-    masked = any(flows[tap.node].masked for tap in call.sources)
-    entry = Entry(*about, plan.dtype, names, reader, masked)
     before = dict(names.sizes), dict(names.used)
     try:
         if call.why:
             raise UnsupportedError(call.why)
-        layer = reader(call.class_name)(entry)
+        layer = _read(plan, call, flows, names)
         _check_held(layer, call)
         layer = replace(layer, trainable_count=call.trainable_count)
     except UnsupportedError as error:
@@ -105,8 +128,33 @@ def _layer(plan: Plan, call: Call, flows: list[Flow], names: Namer) -> Layer:
     return layer
 
 
+def _read(plan: Plan, call: Call, flows: list[Flow], names: Namer) -> Layer:
+    read = reader(call.class_name)
+    if not call.sources and call.class_name != "InputLayer":
+        raise UnsupportedError("it is called on nothing")
+    shapes = _fed(call, flows)
+    steps = flows[call.sources[0].node].of(call.sources[0].output).steps if shapes else None
+    about = (call.name, call.class_name, call.config, shapes, steps, call.trainable)
+    masked = any(flows[tap.node].masked for tap in call.sources)
+    try:
+        return read(Entry(*about, plan.dtype, names, reader, masked))
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        # A config that Keras has not written, but for what is said of it on purpose.
+        if isinstance(error, RnnshapesError):
+            raise
+        raise UnsupportedError(f"its config is damaged ({type(error).__name__})") from None
+
+
+def _fed(call: Call, flows: list[Flow]) -> list[Shape]:
+    """The shapes that a call is fed with."""
+    sources = [flows[tap.node].of(tap.output) for tap in call.sources]
+    if not all(source.shapes for source in sources):
+        raise UnsupportedError("it is fed by a layer that is not derived, of unknown shape")
+    return [source.shapes[0] for source in sources]
+
+
 def _check_held(layer: Layer, call: Call) -> None:
-    if call.held is None:
+    if call.held is None or not call.named:
         return
     found = [name for name, _ in call.held]
     wanted = [w.name.split("/")[-1] for group in layer.groups.values() for w in group]

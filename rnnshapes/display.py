@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+#: Told how far long work is: how many samples are done, and of how many.
+Tick = Callable[[int, int], None]
+
 _renderers: dict[str, Callable[[Displayed], Any]] = {}
 
 

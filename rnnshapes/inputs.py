@@ -6,7 +6,7 @@ An input is handed out in blocks of time steps, so that a long one need not stan
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,14 +14,14 @@ from typing import Protocol
 import numpy as np
 
 from rnnshapes.algebra.activations import Array
-from rnnshapes.algebra.dims import shape_text
 from rnnshapes.errors import InputError
 from rnnshapes.layers.plain import Input
 from rnnshapes.layers.stepwise import Embedding, Masking
-from rnnshapes.network import MEANING, Network, Node
+from rnnshapes.network import Network, Node
 from rnnshapes.weights import streams
 
 _ENDINGS = "type .npy, .npz or .csv"
+_ALL = slice(None)
 _LINES = "a line holds one time step: D numbers with commas between them"
 
 
@@ -32,8 +32,11 @@ class Source(Protocol):
     def text(self) -> str:
         """What the user knows it by."""
 
-    def blocks(self, steps: int) -> Iterator[Array]:
-        """x as ``predict`` takes it, (N, B, D) with B at most ``steps``, in time order."""
+    def blocks(self, steps: int, part: slice = ...) -> Iterator[Array]:
+        """x as ``predict`` takes it, (N, B, D) with B at most ``steps``, in time order.
+
+        ``part`` says which samples.
+        """
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,11 @@ class Drawn:
         padded = "" if self.padding is None else ", with masked steps at the end of each sample"
         return f"drawn with seed {self.seed}{padded}"
 
-    def blocks(self, steps: int) -> Iterator[Array]:
+    def blocks(self, steps: int, part: slice = _ALL) -> Iterator[Array]:
         rng = np.random.default_rng(streams(self.seed, self.place)[1])
         n, *rest = self.shape
         if len(rest) < 2 and self.words is None:
-            yield rng.standard_normal(self.shape, dtype=np.float32)
+            yield rng.standard_normal(self.shape, dtype=np.float32)[part]
             return
         t, features = rest[0], rest[1:]
         lengths = np.random.default_rng(self.seed).integers((t + 1) // 2, max(t, 2), n)
@@ -73,7 +76,7 @@ class Drawn:
             if self.padding is not None:
                 beyond = np.arange(start, start + len(made))[:, None] >= lengths
                 made[beyond] = self.padding
-            yield np.swapaxes(made, 0, 1)
+            yield np.swapaxes(made, 0, 1)[part]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +91,13 @@ class Given:
     text: str
     dtype: str = "float32"
 
-    def blocks(self, steps: int) -> Iterator[Array]:
+    def blocks(self, steps: int, part: slice = _ALL) -> Iterator[Array]:
         if self.array.ndim < 2:
-            yield self.array
+            yield self.array[part]
             return
         for start in range(0, self.array.shape[1], steps):
             with np.errstate(over="ignore"):  # float64 may be too large: it is reported as inf
-                yield np.asarray(self.array[:, start : start + steps], dtype=self.dtype)
+                yield np.asarray(self.array[part, start : start + steps], dtype=self.dtype)
 
 
 #: What each input of a network is fed with.
@@ -111,15 +114,19 @@ def text_of(sources: Sources) -> str:
     return "; ".join(dict.fromkeys(source.text for source in sources))
 
 
-def read(path: Path, rank: int = 3) -> Given:
+def read(path: Path, rank: int | None = 3, name: str = "x") -> Given:
     """The array in a .npy, .npz or .csv file.
 
-    A .npz holds one array, or one named ``x``. A .csv holds one time step per line, with or
+    A .npz holds one array, or one called ``name``. A .csv holds one time step per line, with or
     without a line of headings; columns with the headings ``sample`` and ``t`` come first and say
     which sample and which step a line is. Nothing in a file is run (``allow_pickle=False``).
     Raises InputError.
     """
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+    readers: dict[str, Callable[[Path], Array]] = {
+        ".npy": _read_npy,
+        ".npz": lambda path: _read_npz(path, name),
+        ".csv": _read_csv,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: the input is a file of {_ENDINGS}; convert it to one of these")
@@ -138,10 +145,11 @@ def read(path: Path, rank: int = 3) -> Given:
         raise InputError(f"{path}: {_reason(error)}") from None
 
 
-def given(array: object, text: str, rank: int = 3) -> Given:
+def given(array: object, text: str, rank: int | None = 3) -> Given:
     """An array-like of ``rank`` axes, (N, T, D), or one fewer for a single sample.
 
-    Raises InputError for anything else.
+    A rank of ``None`` leaves the axes for :mod:`rnnshapes.fitting` to judge. Raises InputError
+    for anything else.
     """
     try:
         values = np.asanyarray(array)
@@ -151,7 +159,7 @@ def given(array: object, text: str, rank: int = 3) -> Given:
         kinds = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
         what = kinds.get(values.dtype.kind, f"the type {values.dtype}")
         raise InputError(f"{text}: x holds real numbers, this array holds {what}")
-    if values.ndim not in (rank - 1, rank):
+    if rank is not None and values.ndim not in (rank - 1, rank):
         axes = ", ".join(("N", "T", "D", *("…",) * (rank - 3))[:rank])
         one = "(T, D)" if rank == 3 else "(T,)"
         raise InputError(
@@ -160,7 +168,7 @@ def given(array: object, text: str, rank: int = 3) -> Given:
         )
     if not values.size:
         raise InputError(f"{text}: the array is empty, {values.shape}; x has at least one number")
-    return Given(values if values.ndim == rank else values[None], text)
+    return Given(values if rank in (None, values.ndim) else values[None], text)
 
 
 def drawn(network: Network, seed: int) -> Sources:
@@ -188,69 +196,6 @@ def _drawn(network: Network, node: Node, place: int, seed: int) -> Drawn:
     return Drawn(shape, seed, place, words, padding)
 
 
-def check_stated(data: Given, stated: Mapping[str, object]) -> None:
-    """Raise InputError, naming both, if a size that the user gave contradicts the data."""
-    shape = data.array.shape
-    for (name, size), found in zip(stated.items(), shape, strict=True):
-        if size is not None and size != found:
-            raise InputError(
-                f"{data.text}: its shape (N, T, D) is {shape_text(shape)}, so {name} "
-                f"({MEANING[name]}) is {found}, but {name} was given as {size} "
-                f"(--{name} {size}); leave {name} out or give other data"
-            )
-
-
-def fit(network: Network, sources: Sequence[Given]) -> Network:
-    """The network with N and T of the data.
-
-    Raises InputError if the network wants another number of inputs, another shape, or whole
-    numbers.
-    """
-    if len(sources) != len(network.inputs):
-        names = ", ".join(node.name for node in network.inputs)
-        raise InputError(
-            f"the model has {len(network.inputs)} inputs ({names}), "
-            f"{len(sources)} were given; give x as a list with one array for each"
-        )
-    for node, data in zip(network.inputs, sources, strict=True):
-        network = _fit(network, node, data)
-    return network
-
-
-def _fit(network: Network, node: Node, data: Given) -> Network:
-    layer = node.layer
-    assert isinstance(layer, Input)
-    wanted = network.numbers(layer.shape)
-    shape = data.array.shape
-    if len(shape) != len(wanted) or any(
-        size not in (None, found) for size, found in zip(wanted, shape, strict=True)
-    ):
-        axes = ", ".join(str(dim) for dim in layer.shape)
-        raise InputError(
-            f"{data.text}: its shape ({axes}) is {shape_text(shape)}, but the model takes "
-            f"{shape_text(wanted)}; give data of that shape"
-        )
-    if layer.integers:
-        _check_indices(network, node, data)
-    named = [(dim, n) for dim, n in zip(layer.shape, shape, strict=True) if dim.names]
-    sizes = {str(dim): n for dim, n in named}
-    return network.with_sizes(**sizes)
-
-
-def _check_indices(network: Network, node: Node, data: Given) -> None:
-    position = network.nodes.index(node)
-    words = min(
-        network.count(n.layer.words)
-        for n in network.nodes
-        if isinstance(n.layer, Embedding) and n.sources[0].node == position
-    )
-    numbers = data.array
-    if not np.all((numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < words)):
-        raise InputError(
-            f"{data.text}: indices for an Embedding are whole numbers from 0 to {words - 1}"
-        )
-
-
 def _read_npy(path: Path) -> Array:
     with path.open("rb") as stream:
         if stream.read(6) != b"\x93NUMPY":
@@ -259,15 +204,17 @@ def _read_npy(path: Path) -> Array:
     return array
 
 
-def _read_npz(path: Path) -> Array:
+def _read_npz(path: Path, wanted: str) -> Array:
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: this is not a .npz file; write it with numpy.savez")
     with np.load(path, allow_pickle=False) as archive:
         names = archive.files
-        chosen = names[0] if len(names) == 1 else "x"
+        chosen = names[0] if len(names) == 1 and wanted == "x" else wanted
         if chosen not in names:
             held = ", ".join(map(repr, names)) or "nothing"
-            raise InputError(f"{path}: which array is x? It holds {held}; name one of them 'x'")
+            raise InputError(
+                f"{path}: which array is {wanted}? It holds {held}; name one of them {wanted!r}"
+            )
         array: Array = archive[chosen]
         return array
 

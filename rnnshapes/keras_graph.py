@@ -1,29 +1,40 @@
 """The calls of layers in a live Keras model, found by what its tensors remember.
 
-Nothing of Keras is imported: a model is walked by its attributes.
+A model inside the model is gone into: its layers are called where it is. Nothing of Keras is
+imported: a model is walked by its attributes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+#: Keras's own classes of models.
+MODELS = ("Sequential", "Functional", "Model")
+#: The position of a call, and which of its outputs.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class KerasCall:
     """One call of a layer (or of an operation of Keras).
 
-    ``outputs`` are its symbolic tensors, ``sources`` are (position of the call, output) for
-    each tensor that it was called on, ``initial`` the same for its initial states.
+    ``name`` has those of the models around the layer in front. ``outputs`` are its symbolic
+    tensors, ``sources`` are (position of the call, output) for each tensor that it was called
+    on, ``initial`` the same for its initial states. ``arguments`` are what it was called with,
+    ``given`` where each tensor among them comes from, by its ``id``.
     """
 
+    name: str
     layer: Any
     outputs: tuple[Any, ...]
-    sources: tuple[tuple[int, int], ...]
-    initial: tuple[tuple[int, int], ...]
+    sources: tuple[Place, ...]
+    initial: tuple[Place, ...]
     other: tuple[str, ...]
     mask_given: bool
+    arguments: Any
+    given: dict[int, Place]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,33 +42,46 @@ class KerasGraph:
     """All calls that lead to the outputs, the inputs first, each behind its sources."""
 
     calls: tuple[KerasCall, ...]
-    outputs: tuple[tuple[int, int], ...]
+    outputs: tuple[Place, ...]
 
 
 def graph_of(model: Any) -> KerasGraph:
     """The graph of a built Sequential or functional model."""
-    walk = _Walk()
+    walk = _Walk([])
     for tensor in model.inputs:
         walk.place(tensor)
     outputs = tuple(walk.place(tensor) for tensor in model.outputs)
     return KerasGraph(tuple(walk.calls), outputs)
 
 
+def is_model(layer: Any) -> bool:
+    """Whether it is one of Keras's own models, with a graph of layers."""
+    kind = type(layer)
+    own = kind.__name__ in MODELS and kind.__module__.startswith("keras.src.models.")
+    return own and bool(getattr(layer, "inputs", None)) and bool(getattr(layer, "outputs", None))
+
+
+@dataclass
 class _Walk:
-    """Finds each call once, its sources before it."""
+    """Finds each call of one model once, its sources before it.
 
-    def __init__(self) -> None:
-        self.calls: list[KerasCall] = []
-        self.places: dict[tuple[int, int], int] = {}
+    ``calls`` are those of all models, ``names`` the first name of each layer, by its ``id``,
+    ``places`` where the outputs of a call of this model are.
+    """
 
-    def place(self, tensor: Any) -> tuple[int, int]:
+    calls: list[KerasCall]
+    front: str = ""
+    names: dict[int, str] = field(default_factory=dict)
+    places: dict[tuple[int, int], list[Place]] = field(default_factory=dict)
+
+    def place(self, tensor: Any) -> Place:
         """Where a tensor comes from: the position of the call, and which of its outputs it is."""
         stack = [tensor]
         while stack:  # no recursion: a chain may be longer than Python's stack
             last = stack[-1]
             first, initial, _ = _arguments(_node(last))
             missing = [t for t in (*first, *initial) if self._key(t) not in self.places]
-            if missing:
+            if missing and self._key(last) not in self.places:
                 stack += reversed(missing)
                 continue
             stack.pop()
@@ -67,26 +91,51 @@ class _Walk:
 
     def _key(self, tensor: Any) -> tuple[int, int]:
         history = tensor._keras_history
-        return id(history.operation), history.node_index
+        return id(history.operation), int(history.node_index)
 
-    def _found(self, tensor: Any) -> tuple[int, int]:
-        return self.places[self._key(tensor)], tensor._keras_history.tensor_index
+    def _found(self, tensor: Any) -> Place:
+        output: int = tensor._keras_history.tensor_index
+        return self.places[self._key(tensor)][output]
 
     def _add(self, tensor: Any) -> None:
-        node = _node(tensor)
+        node, layer = _node(tensor), tensor._keras_history.operation
         first, initial, other = _arguments(node)
-        mask_given = node.arguments.kwargs.get("mask") is not None
-        self.places[self._key(tensor)] = len(self.calls)
+        if is_model(layer) and not other:
+            self.places[self._key(tensor)] = self._inside(layer, self._given(layer, node, first))
+            return
+        place = len(self.calls)
+        self.places[self._key(tensor)] = [(place, i) for i in range(len(node.outputs))]
+        known = [t for t in node.arguments.keras_tensors if self._key(t) in self.places]
         self.calls.append(
             KerasCall(
-                tensor._keras_history.operation,
+                self.names.setdefault(id(layer), f"{self.front}{layer.name}"),
+                layer,
                 tuple(node.outputs),
                 tuple(map(self._found, first)),
                 tuple(map(self._found, initial)),
                 tuple(other),
-                mask_given,
+                node.arguments.kwargs.get("mask") is not None,
+                node.arguments,
+                {id(t): self._found(t) for t in known},
             )
         )
+
+    def _given(self, model: Any, node: Any, tensors: list[Any]) -> list[Place]:
+        """What a model is called on, in the order in which it takes it; also from a dictionary."""
+        given = (*node.arguments.args, node.arguments.kwargs.get("inputs"))[0]
+        if isinstance(given, dict):
+            names = [tensor._keras_history.operation.name for tensor in model.inputs]
+            struct = getattr(model, "_inputs_struct", None)
+            names = sorted(struct) if isinstance(struct, dict) else names
+            tensors = [given[name] for name in names]
+        return list(map(self._found, tensors))
+
+    def _inside(self, model: Any, given: list[Place]) -> list[Place]:
+        """The outputs of a model inside the model, called on ``given``."""
+        inner = _Walk(self.calls, f"{self.front}{model.name}/", self.names)
+        for tensor, place in zip(model.inputs, given, strict=True):
+            inner.places[inner._key(tensor)] = [place]
+        return [inner.place(tensor) for tensor in model.outputs]
 
 
 def _node(tensor: Any) -> Any:
@@ -109,8 +158,19 @@ def _arguments(node: Any) -> tuple[list[Any], list[Any], list[str]]:
     own = [getattr(tensor, "_keras_mask", None) for tensor in tensors]
     other = [name for name, value in kwargs.items() if value is not None and value is not False]
     other += ["initial_state"] if initial is not None and not states else []
-    other += ["mask"] if mask is not None and not any(mask is found for found in own) else []
+    if any(not any(found is known for known in own) for found in _given(mask)):
+        other.append("mask")
+        kwargs["mask"] = mask
     return [*tensors, *_tensors(kwargs)], states, other
+
+
+def _given(value: Any) -> Iterator[Any]:
+    """What is there, however it is nested."""
+    if isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _given(part)
+    elif value is not None:
+        yield value
 
 
 def _tensors(value: Any) -> Iterator[Any]:
@@ -129,3 +189,13 @@ def recurrent_parts(layer: Any) -> list[Any]:
     if hasattr(layer, "forward_layer"):
         return [layer.forward_layer, layer.backward_layer]
     return [layer] if hasattr(layer, "cell") and hasattr(layer, "states") else []
+
+
+def layers_by_name(model: Any, front: str = "") -> dict[str, Any]:
+    """The layers of a model and of the models in it, by the names that their calls have."""
+    found: dict[str, Any] = {}
+    for layer in model.layers:
+        if is_model(layer):
+            found |= layers_by_name(layer, f"{front}{layer.name}/")
+        found[f"{front}{layer.name}"] = layer
+    return found

@@ -9,9 +9,9 @@ from typing import Any
 
 from rnnshapes.assembly import Call, Plan, assemble
 from rnnshapes.errors import InputError
-from rnnshapes.keras_graph import KerasCall, KerasGraph, graph_of
+from rnnshapes.keras_graph import KerasCall, KerasGraph, graph_of, is_model
 from rnnshapes.layers.layer import UnsupportedError
-from rnnshapes.network import ITEM_BYTES, Network, Tap
+from rnnshapes.network import COMPUTED_IN, Network, Tap
 from rnnshapes.readers import reader
 
 
@@ -53,7 +53,7 @@ def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
         users = [c for c in graph.calls if (place, 0) in c.sources]
         integers = any(_kind(user.layer) == "Embedding" for user in users)
         dtype = str(call.outputs[0].dtype)
-        if not integers and dtype not in (*ITEM_BYTES, "bool"):
+        if not integers and dtype not in (*COMPUTED_IN, "bool"):
             raise InputError(f"input {layer.name!r} is of dtype {dtype}: not supported")
         config = {"batch_shape": tuple(call.outputs[0].shape), "integers": integers}
     elif call.other:
@@ -63,7 +63,7 @@ def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
         config = {} if why else _config(layer)
     weights = getattr(layer, "weights", ())
     return Call(
-        name=layer.name,
+        name=call.name,
         class_name=kind,
         config=config,
         sources=tuple(Tap(*source) for source in call.sources),
@@ -120,6 +120,7 @@ def _kind(layer: Any) -> str:
     """The class's name, if the class is Keras's own."""
     kind = type(layer)
     own = kind.__module__.startswith(("keras.src.layers.", "keras.layers."))
+    own = own or is_model(layer)
     return kind.__name__ if own else f"{kind.__module__}.{kind.__name__}"
 
 
@@ -128,9 +129,9 @@ def _dtype(graph: KerasGraph) -> str:
     layers = [layer for layer in layers if hasattr(layer, "compute_dtype")]
     policies = {(str(la.compute_dtype), str(la.variable_dtype)) for la in layers}
     dtype = next(iter(policies), ("float32",))[0]
-    if len(policies) > 1 or dtype not in ITEM_BYTES or policies - {(dtype, dtype)}:
+    if len(policies) > 1 or dtype not in COMPUTED_IN or policies - {(dtype, dtype)}:
         names = ", ".join(sorted({name for policy in policies for name in policy}))
         raise InputError(
-            f"the model's dtypes are {names}; supported: one of {', '.join(ITEM_BYTES)}"
+            f"the model's dtypes are {names}; supported: one of {', '.join(COMPUTED_IN)}"
         )
     return dtype

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rnnshapes.algebra.dims import Dim, Shape, shape_text
 from rnnshapes.algebra.shapes import Operation, ShapeMismatchError, ShapeOps, Symbol
+from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID
 from rnnshapes.errors import InputError
 from rnnshapes.layers.layer import Direction, Layer, Masks
 from rnnshapes.layers.plain import Input
@@ -25,10 +26,17 @@ MEANING = MappingProxyType(
         "K": "outputs",
     }
 )
+#: What is said of a layer that Keras 1 or 2 trained with it.
+OLD_HARD_SIGMOID = (
+    "hard_sigmoid is clip(0.2 z + 0.5, 0, 1), as in the Keras 1 or 2 that trained it; in Keras 3 "
+    "it is clip(z/6 + 0.5, 0, 1), which differs by up to 0.083, and so do the answers"
+)
 #: No axis of an array can be longer (a 64-bit signed integer).
 LARGEST_SIZE = 2**63 - 1
 #: Bytes of one number.
-ITEM_BYTES = MappingProxyType({"float32": 4, "float64": 8})
+ITEM_BYTES = MappingProxyType({"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2})
+#: What Keras may compute in here.
+COMPUTED_IN = ("float32", "float64")
 
 
 class Tap(NamedTuple):
@@ -89,6 +97,8 @@ class Flow:
 
     def of(self, output: int) -> Flow:
         """One of the outputs by itself: states that are handed on have no time."""
+        if output >= len(self.shapes):
+            return Flow((), None)
         if output < self.joined:
             return replace(self, shapes=(self.shapes[output],), joined=1)
         shape = self.shapes[output]
@@ -168,10 +178,40 @@ class Network:
     @property
     def no_recurrence(self) -> str:
         """What to say of a network in which no recurrence is known."""
+        if not self.inputs:
+            return "the graph of its layers is not known"
         found = [f"{node.layer.name} ({node.layer.type})" for node in self.unknown]
         if not found:
             return "this model has no recurrent layer"
         return f"this model has no recurrent layer that is derived; not derived: {', '.join(found)}"
+
+    @property
+    def paths(self) -> int:
+        """How many ways there are through the graph, from an input to any node, at the most."""
+        ways: list[int] = []
+        for node in self.nodes:
+            ways.append(sum(ways[tap.node] for tap in (*node.sources, *node.initial)) or 1)
+        return max(ways, default=0)
+
+    @cached_property
+    def old_meanings(self) -> dict[str, str]:
+        """By layer, what an option meant to the Keras that trained it, and means today."""
+        return {
+            layer.name: OLD_HARD_SIGMOID
+            for layer in self.layers
+            if KERAS2_HARD_SIGMOID in layer.activations
+        }
+
+    @property
+    def not_buildable(self) -> str:
+        """Why it cannot be built anew from what is known of it; nothing if it can."""
+        if not self.inputs or not self.outputs:
+            return "the graph of its layers is not known"
+        if self.unknown:
+            node = self.unknown[0]
+            return f"layer {node.name!r} ({node.layer.type}) is not derived"
+        open_sizes = {n for layer in self.layers for n in layer.count.names if not self.sizes[n]}
+        return f"{min(open_sizes)} is open: give --{min(open_sizes)}" if open_sizes else ""
 
     @cached_property
     def head(self) -> tuple[int, ...]:
@@ -235,8 +275,17 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """The exact number of parameters."""
+        """The exact number of parameters; InputError where a size is open that decides it."""
         return sum(self.count(layer.count) for layer in self.layers)
+
+    @property
+    def longest(self) -> int:
+        """The most time steps that anything in it has."""
+        return max((self.steps(flow) for flow in self.flows), default=1)
+
+    def steps(self, flow: Flow) -> int:
+        """How many time steps something has; 1 where time has gone."""
+        return 1 if flow.steps is None else self.count(flow.steps)
 
     def value(self, dim: Dim) -> int | None:
         """A symbolic size or count as a number, ``None`` where it is open."""
@@ -246,8 +295,8 @@ class Network:
         """A symbolic size or count that has to be known by now."""
         value = dim.value(self._sizes)
         if value is None:
-            fixed = ", or build the model with a fixed T" if "'" in str(dim) else ""
-            raise InputError(f"{dim} is open in this model: give T (time steps){fixed}")
+            open_size = next(name for name in sorted(dim.names) if self._sizes[name] is None)
+            raise InputError(f"{dim} is open in this model: give {_advice(open_size)}")
         return value
 
     def known(self, name: str) -> int:
@@ -273,13 +322,20 @@ class Network:
         return made
 
 
+def _advice(name: str) -> str:
+    """Which size to give, for one that is open."""
+    if "'" in name:
+        return "T (time steps), or build the model with a fixed T"
+    return f"{name} ({MEANING[name[0]]})" if name[0] in MEANING else name
+
+
 def flow_of(node: Node, found: list[Flow]) -> Flow:
     """What a node yields, from what the nodes before it yield."""
     layer, sources = node.layer, [found[tap.node].of(tap.output) for tap in node.sources]
     if isinstance(layer, Input):
         return Flow((layer.shape,), layer.shape[1] if layer.timed else None)
     if (held := layer.held_shapes) is not None:
-        steps = held[0][1] if len(held[0]) > 2 else None
+        steps = held[0][1] if held and len(held[0]) > 2 else None
         return Flow(held, steps, masked=layer.makes_mask)
     shapes = [source.shapes[0] for source in sources]
     masked = _masked(layer, [source.masked for source in sources])

@@ -6,6 +6,7 @@ works on one contiguous (N, M). x_t Wx + bh of many steps is one product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -25,6 +26,9 @@ from rnnshapes.weights import Weights, bind
 BLOCK_BYTES = 2**18
 #: And at least how many steps: each block has a cost of its own.
 LEAST_STEPS = 8
+
+#: About how many bytes the samples take that are run together.
+SAMPLES_BYTES = 2**27
 
 _OPS = ArrayOps()
 #: The states of each recurrence, by its name and the state's: (N, M).
@@ -73,6 +77,14 @@ def block_steps(network: Network, dtype: str) -> int:
         return 2**62
     one_step = network.known("N") * _widest(network) * np.dtype(dtype).itemsize
     return max(LEAST_STEPS, BLOCK_BYTES // one_step)
+
+
+def samples_at_once(network: Network, dtype: str) -> int:
+    """How many samples are run together: all of them, where what they take fits into a few MiB."""
+    sizes = [math.prod(network.count(dim) for dim in flow.at_step[1:]) for flow in network.flows]
+    steps = LEAST_STEPS if network.streams else max(map(network.steps, network.flows), default=1)
+    one_sample = steps * sum(sizes) * np.dtype(dtype).itemsize
+    return max(32, min(network.known("N"), SAMPLES_BYTES // one_sample))
 
 
 def _widest(network: Network) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -20,10 +21,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnnshapes import memory
+from rnnshapes.display import Tick
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
-from rnnshapes.layers.layer import Layer
-from rnnshapes.layers.recurrent import Bidirectional, Recurrent
-from rnnshapes.network import ITEM_BYTES, Network
+from rnnshapes.network import COMPUTED_IN, ITEM_BYTES, Network
 
 if TYPE_CHECKING:
     from rnnshapes.algebra.activations import Array
@@ -98,14 +98,10 @@ def build(network: Network, weights: Weights | None = None) -> Model:
     """
     require_memory(network)
     keras = _keras()
+    from rnnshapes import building
+
     with _at_work("build the network"):
-        shape = tuple(network.count(dim) for dim in network.flows[0].shapes[0][1:])
-        layers = [_layer(keras, network, layer) for layer in network.layers]
-        model = keras.Sequential([keras.Input(shape, dtype=network.dtype), *layers])
-        if weights is not None:
-            groups = (group for layer in network.layers for group in layer.groups.items())
-            model.set_weights([weights[name][w.key] for name, group in groups for w in group])
-    return model
+        return building.build(keras, network, weights)
 
 
 def require_memory(network: Network) -> None:
@@ -116,8 +112,7 @@ def require_memory(network: Network) -> None:
 
 def built(model: Model, network: Network) -> Built:
     """Names, shapes and counts as Keras has them."""
-    found = _by_name(model)
-    layers = {layer.name: found[layer.name] for layer in network.layers if layer.name in found}
+    layers = _layers(model, network)
     weights = {
         name: tuple((v.name, tuple(int(n) for n in v.shape)) for v in layer.weights)
         for name, layer in layers.items()
@@ -131,7 +126,7 @@ def weights_of(model: Model, network: Network) -> Weights:
     from rnnshapes.keras_graph import recurrent_parts
 
     found: dict[str, dict[str, Array]] = {}
-    layers = _by_name(model)
+    layers = _layers(model, network)
     for layer in network.layers:
         if layer.groups and layer.name in layers:
             arrays = iter(layers[layer.name].get_weights())
@@ -147,17 +142,17 @@ def weights_of(model: Model, network: Network) -> Weights:
     return found
 
 
-def run(model: Model, network: Network, xs: Sequence[Array]) -> Answers:
+def run(model: Model, network: Network, xs: Sequence[Array], tick: Tick | None = None) -> Answers:
     """What the model answers to its inputs, and what is in it at every t.
 
     A second model hands out what the model's own layers yield, and runs each of its cells once
     more in a loop that hands out all states at each step. The model itself is left as it was,
-    also where it keeps states.
+    also where it keeps states. ``tick`` is told how many samples are done.
     """
     from rnnshapes.watching import Watch  # which needs NumPy
 
     keras = _keras()
-    if floatx() not in ITEM_BYTES:
+    if floatx() not in COMPUTED_IN:
         raise CannotRunError(
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )
@@ -173,7 +168,7 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> Answers:
             outputs = model.predict(given, batch_size=size, verbose=0)
             _restore(kept, before)
             watch = Watch.of(keras, model, network)
-            found = watch.over(xs, size)
+            found = watch.over(xs, size, tick)
         finally:
             _restore(kept, before)
     outputs = tuple(keras.tree.flatten(outputs))
@@ -210,25 +205,15 @@ def _flat(states: Any) -> list[Any]:
     return [states]
 
 
-def _by_name(model: Model) -> dict[str, Any]:
-    return {layer.name: layer for layer in model.layers}
+def _layers(model: Model, network: Network) -> dict[str, Any]:
+    """The layers of the model by the names that they have in the network."""
+    from rnnshapes.building import name_in_keras
+    from rnnshapes.keras_graph import layers_by_name
 
-
-def _layer(keras: Any, network: Network, layer: Layer) -> Any:
-    options = layer.keras_arguments(network.count) | {"name": layer.name}
-    if isinstance(layer, Bidirectional):
-        inner = Recurrent(
-            name=layer.forward.name.split("/forward_")[-1],
-            direction=layer.forward,
-            return_sequences=layer.return_sequences,
-        )
-        return keras.layers.Bidirectional(_layer(keras, network, inner), **options)
-    options |= {"kernel_initializer": "zeros", "dtype": network.dtype}
-    if layer.directions:
-        # Keras's own start of recurrent kernels (orthogonal) takes O(M³), and without a seed
-        # it would take one from the user's global generator.
-        options |= {"recurrent_initializer": "zeros", "seed": 0}
-    return getattr(keras.layers, layer.type)(**options)
+    found = layers_by_name(model)
+    names = {layer.name: layer.name for layer in network.layers}
+    names = {name: name if name in found else name_in_keras(name) for name in names}
+    return {name: found[own] for name, own in names.items() if own in found}
 
 
 def _keras() -> Any:
@@ -329,7 +314,8 @@ def _advice() -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    text = re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {error}")
+    return " ".join(text.split())
 
 
 def _read(log: BinaryIO) -> str:

@@ -11,12 +11,11 @@ from rnnshapes.assembly import Call, Plan, assemble
 from rnnshapes.cells.cell import ACTIVATIONS
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.errors import InputError
+from rnnshapes.layers.recurrent import MERGE_MODES
 from rnnshapes.network import Network, Tap, check_size
 
 #: The sizes of the reference network.
 DEFAULTS = MappingProxyType({"N": 1, "T": 10, "D": 3, "M": 5, "K": 2})
-#: How the outputs of both directions are joined.
-MERGE_MODES = ("concat", "sum", "mul", "ave")
 
 
 def from_sizes(

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnshapes import memory, recurrence
 from rnnshapes.algebra.activations import Array
-from rnnshapes.display import Displayed
+from rnnshapes.display import Displayed, Tick
 from rnnshapes.errors import InputError
 from rnnshapes.inputs import Sources, text_of
 from rnnshapes.layers.layer import Direction
@@ -148,8 +148,12 @@ def trace_network(
     show: str | Iterable[str] = "y",
     keras: Answers | None = None,
     layer: str | None = None,
+    tick: Tick | None = None,
 ) -> Trace:
-    """Run the recurrence in NumPy, to stand beside what Keras computed."""
+    """Run the recurrence in NumPy, to stand beside what Keras computed.
+
+    ``tick`` is told how many samples are done.
+    """
     parts, chosen = check_show(network, show), check_layer(network, layer)
     behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unknown]
     if behind and keras is None:
@@ -157,7 +161,7 @@ def trace_network(
             f"{behind[0]} is not derived: without Keras nothing behind it can be computed"
         )
     run = _Run(network, weights, sources, parts, chosen, keras)
-    y_hat, output = run.compute()
+    y_hat, output = run.compute(tick)
     layers = [la for la in run.layers if la.states or la.gates or la.mask is not None]
     if keras is not None:
         layers = [replace(la, keras=_pick(keras.states[la.name], la.states)) for la in layers]
@@ -270,7 +274,7 @@ class _Run:
             candidates=tuple(gate for gate in cell.gates if gate in cell.states),
         )
 
-    def compute(self) -> tuple[Array | None, Array]:
+    def compute(self, tick: Tick | None = None) -> tuple[Array | None, Array]:
         """y_hat and the output of all samples."""
         network = self.network
         flow, tap = network.output_flow, network.outputs[0]
@@ -280,7 +284,7 @@ class _Run:
             y_hat = np.empty((self.samples, *shape))
         outputs = []
         initial = self.initial
-        batch = network.batch or self.samples
+        batch = network.batch or recurrence.samples_at_once(network, "float64")
         for start in range(0, self.samples, batch):
             part = slice(start, start + batch)
             blocks = self.watch.over(self.sources, recurrence.block_steps(network, "float64"), part)
@@ -294,7 +298,9 @@ class _Run:
                         y_hat[part, span] = np.swapaxes(each, 0, 1)
             initial = block.carried if any(map(_stateful, network.layers)) else initial
             own = value.outputs[tap.output]
-            outputs.append(np.swapaxes(own, 0, 1) if own.ndim > 2 else own)
+            outputs.append(np.array(np.swapaxes(own, 0, 1) if own.ndim > 2 else own))
+            if tick is not None:
+                tick(min(start + batch, self.samples), self.samples)
         if network.returns_sequences and y_hat is not None:
             return y_hat, y_hat
         return y_hat, np.array(np.concatenate(outputs))
@@ -348,9 +354,9 @@ class Watch:
     def over(self, sources: Sources, steps: int, part: slice) -> Iterator[list[Array]]:
         """The blocks of all inputs together, for some of the samples."""
         start = 0
-        for blocks in zip(*(source.blocks(steps) for source in sources), strict=True):
-            self._look(blocks[0][part], start, part.start)
-            yield [block[part] for block in blocks]
+        for blocks in zip(*(source.blocks(steps, part) for source in sources), strict=True):
+            self._look(blocks[0], start, part.start)
+            yield list(blocks)
             start += blocks[0].shape[1] if blocks[0].ndim > 1 else 1
 
     def _look(self, block: Array, start: int, sample: int) -> None:

@@ -64,6 +64,12 @@ class Verification(Displayed):
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
+    def diagnosis(self) -> tuple[str, ...]:
+        """What explains a failure."""
+        found = {} if self.passed else self.network.old_meanings
+        return tuple(f"{name}: {what}" for name, what in found.items())
+
+    @property
     def overflow(self) -> int | None:
         """The first step at which a sample may have overflowed, ``None`` if none has."""
         steps = [check.overflow for check in self.checks if check.overflow is not None]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.algebra.activations import Array
-from rnnshapes.keras_graph import graph_of, recurrent_parts
+from rnnshapes.display import Tick
+from rnnshapes.keras_graph import KerasCall, graph_of, recurrent_parts
 from rnnshapes.layers.plain import Input
 from rnnshapes.layers.recurrent import RecurrentLayer
 from rnnshapes.layers.shaping import Concatenate, Merge
@@ -41,13 +42,14 @@ class Watch:
             made.compile(**compiled)
         return cls(network, made, labels)
 
-    def over(self, xs: Sequence[Array], size: int) -> list[Array]:
+    def over(self, xs: Sequence[Array], size: int, tick: Tick | None = None) -> list[Array]:
         """All that is handed out, computed in the batches that ``predict`` takes."""
         # predict itself would first build a data pipeline, which costs more than the network.
-        batches = [
-            self.model.predict_on_batch([x[start : start + size] for x in xs])
-            for start in range(0, len(xs[0]), size)
-        ]
+        batches = []
+        for start in range(0, len(xs[0]), size):
+            batches.append(self.model.predict_on_batch([x[start : start + size] for x in xs]))
+            if tick is not None:
+                tick(min(start + size, len(xs[0])), len(xs[0]))
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
     def sorted_out(self, found: list[Array]) -> dict[str, dict[str, Any]]:
@@ -85,8 +87,6 @@ class Watch:
 def _model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any:
     calls = graph_of(model).calls
     nodes = list(zip(network.nodes, calls, strict=True))
-    inner_nodes = [(node, call) for node, call in nodes if not isinstance(node.layer, Input)]
-    inner = keras.Model(model.inputs, [t for _, call in inner_nodes for t in call.outputs])
     layers = {node.name: call.layer for node, call in nodes}
     loops = {
         name: _loop(keras, recurrent_parts(layers[node.name])[place])
@@ -97,18 +97,15 @@ def _model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any
     class Watching(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.inner = inner
+            self.parts = list({id(layer): layer for layer in layers.values()}.values())
             self.loops = list(loops.values())
             self.built = True  # so that Keras does not try it out on symbolic tensors
 
         def call(self, inputs: Any, training: bool = False) -> Any:
             flat = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
             starts = dict(_kept_states(keras, network, layers))
-            made = inner.call(flat if len(flat) > 1 else flat[0], training=False)
-            values = {n.name: [x] for n, x in zip(network.inputs, flat, strict=True)}
-            left = iter(made if isinstance(made, list | tuple) else [made])
-            for node, call in inner_nodes:
-                values[node.name] = [next(left) for _ in call.outputs]
+            made = _called(keras, calls, flat)
+            values = {node.name: made[place] for place, (node, _) in enumerate(nodes)}
             seen = _Seen(keras, network, layers, values)
             seen.run_loops(loops, starts)
             handed = list(seen.all())
@@ -116,6 +113,22 @@ def _model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any
             return [tensor for _, tensor in handed]
 
     return Watching()
+
+
+def _called(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[list[Any]]:
+    """What each call yields, in order; none of them is added to the user's graph."""
+    made: list[list[Any]] = []
+    left = iter(inputs)
+    for call in calls:
+        if not call.sources and not call.given:
+            made.append([keras.ops.cast(next(left), call.outputs[0].dtype)])
+            continue
+        values = {tensor: made[place][output] for tensor, (place, output) in call.given.items()}
+        args, kwargs = call.arguments.fill_in(values)
+        if "training" in getattr(call.layer, "_call_context_args", {}):
+            kwargs["training"] = False
+        made.append(keras.tree.flatten(call.layer(*args, **kwargs)))
+    return made
 
 
 class _Seen:

@@ -122,6 +122,25 @@ def stacked() -> Any:
 
 
 #: What a model is, and how it is made.
+def nested() -> keras.Model:
+    """A model in a model, called twice, and one with a branch in it."""
+    encoder = sequential(la.LSTM(4, return_sequences=True), la.Dropout(0.3), shape=(6, 3))
+    inner = keras.Input((6, 4))
+    both = la.Add()([la.GRU(4, return_sequences=True)(inner), inner])
+    head = keras.Model(inner, both, name="head")
+    x, y = keras.Input((6, 3)), keras.Input((6, 3))
+    made = la.Concatenate()([head(encoder(x)), head(encoder(y))])
+    return keras.Model([x, y], la.Dense(2)(la.Bidirectional(la.SimpleRNN(5))(made)))
+
+
+def deep() -> keras.Model:
+    """A model in a model in a model, with a mask that is made inside."""
+    words = sequential(la.Embedding(11, 4, mask_zero=True), la.GRU(5), shape=(7,))
+    inner = keras.Input((7,))
+    x = keras.Input((7,))
+    return keras.Model(x, la.Dense(2)(keras.Model(inner, words(inner), name="middle")(x)))
+
+
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "backwards": lambda: sequential(la.GRU(5, go_backwards=True), la.Dense(2)),
     "backwards, sequences": lambda: sequential(
@@ -253,6 +272,8 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "states alone": lambda: functional(states_alone),
     "two ranks": lambda: functional(two_ranks),
     "masked, given states": lambda: functional(masked_from, (9, 3), (5,)),
+    "nested": nested,
+    "deep": deep,
     "named outputs": lambda: functional(
         lambda x: {"b": la.Dense(2)(la.LSTM(4)(x)), "a": la.GRU(3)(x)}
     ),

@@ -341,7 +341,7 @@ def test_several_inputs_are_given_as_a_list() -> None:
     assert rnnshapes.verify(model, x=x).passed
     with pytest.raises(InputError, match=r"2 inputs .*; give x as a list"):
         rnnshapes.verify(model, x=x[:1])
-    with pytest.raises(InputError, match=r"\(4, 6, 4\), but the model takes \(3, 6, 4\)"):
+    with pytest.raises(InputError, match=r"\(4, 6, 4\), and the model takes .* = \(3, 6, 4\)"):
         rnnshapes.verify(model, x=[x[0], np.zeros((4, 6, 4))])
 
 

@@ -18,7 +18,7 @@ from rnnshapes.algebra.bounded import PRECISIONS, Bounded, BoundedOps
 from rnnshapes.algebra.dims import Dim
 from rnnshapes.algebra.shapes import ShapeMismatchError, ShapeOps, Symbol
 from rnnshapes.cells.cell import ACTIVATIONS as NAMES
-from rnnshapes.cells.cell import Cell
+from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.layers.layer import Masks
@@ -233,7 +233,7 @@ def test_a_zero_is_exact_to_the_smallest_number() -> None:
 
 def test_every_reading_knows_the_same_activations() -> None:
     """Names stand where no NumPy is needed, functions where it is."""
-    parts = {"tanh_softplus", "erf", "sqrt"}
+    parts = {"tanh_softplus", "erf", "sqrt", KERAS2_HARD_SIGMOID}
     assert {*MONOTONE, *FORMULAS, *ROWWISE} == {*NAMES, *parts}
 
 

@@ -78,6 +78,8 @@ MONOTONE = MappingProxyType(
         "relu": Monotone(lambda z: np.maximum(z, 0), 0),
         "linear": Monotone(lambda z: z, 0),
         "hard_sigmoid": Monotone(lambda z: np.clip(z + 3, 0, 6) / 6, 4, 1),
+        # hard_sigmoid as Keras 1 and 2 had it.
+        "keras2_hard_sigmoid": Monotone(lambda z: np.clip(0.2 * z + 0.5, 0, 1), 4, 1),
         "hard_tanh": Monotone(lambda z: np.clip(z, -1, 1), 0),
         "relu6": Monotone(lambda z: np.clip(z, 0, 6), 0),
         "leaky_relu": Monotone(lambda z: np.where(z > 0, z, _SLOPE * z), 2),

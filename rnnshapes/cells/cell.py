@@ -17,6 +17,8 @@ ACTIVATIONS = (
     *("silu", "hard_silu", "mish", "gelu", "tanh_shrink", "squareplus"),
     *("softmax", "log_softmax"),
 )
+#: What Keras 1 and 2 called hard_sigmoid, in models that they saved.
+KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
 #: Any value of a reading: an array, a symbolic tensor, a bounded number.
 Tensor = Any
 #: What a recurrence carries from step to step, by name.

@@ -147,6 +147,11 @@ class Layer(ABC):
         return False
 
     @property
+    def lines(self) -> int:
+        """About how many lines its equation takes."""
+        return 1
+
+    @property
     def held_shapes(self) -> tuple[Shape, ...] | None:
         """The shapes of the outputs of a layer that is not derived, as the model has them."""
         return None

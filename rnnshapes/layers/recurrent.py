@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Steps, Tensor, Weight
-from rnnshapes.layers.layer import Direction, Layer, LayerOps, Number
+from rnnshapes.cells.cell import Steps, Tensor, Weight
+from rnnshapes.layers.layer import Direction, Layer, LayerOps
+
+#: How the outputs of both directions are joined.
+MERGE_MODES = ("concat", "sum", "mul", "ave")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,10 @@ class RecurrentLayer(Layer):
     @property
     def notes(self) -> tuple[str, ...]:
         return (*self.directions[0].cell.notes, *self.said)
+
+    @property
+    def lines(self) -> int:
+        return sum(4 * len(direction.cell.states) for direction in self.directions)
 
     @property
     @abstractmethod
@@ -90,14 +97,6 @@ class Recurrent(RecurrentLayer):
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(outputs)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
-        assert isinstance(self.cell, Cell)
-        return self.cell.keras_options | {
-            "units": number(self.cell.output),
-            "return_sequences": self.return_sequences,
-            "go_backwards": self.direction.reverse,
-        }
-
 
 @dataclass(frozen=True, kw_only=True)
 class Bidirectional(RecurrentLayer):
@@ -131,6 +130,3 @@ class Bidirectional(RecurrentLayer):
         if self.merge_mode == "mul":
             return (one * other,)
         return (one + other,) if self.merge_mode == "sum" else ((one + other) * 0.5,)
-
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
-        return {"merge_mode": self.merge_mode}

@@ -15,7 +15,7 @@ from typing import Any
 from rnnshapes.algebra.dims import Dim, Shape
 from rnnshapes.algebra.windows import Window
 from rnnshapes.cells.cell import Tensor, Weight
-from rnnshapes.layers.layer import Layer, LayerOps, Masks, NamedLayer
+from rnnshapes.layers.layer import Layer, LayerOps, Masks, NamedLayer, Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,9 @@ class Reshape(NamedLayer):
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.reshape(inputs[0], self.shape, self.numbers)
+
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {"target_shape": self.numbers} if self.keras_name == "Reshape" else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,9 @@ class RepeatVector(Layer):
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.repeat(inputs[0], self.times, self.number)
+
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {"n": self.number}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,19 @@ class Conv1D(Windowed):
         z = z + w.bc if self.use_bias else z  # (N, T', F) + (F,) → (N, T', F)
         return ops.activate(self.activation, z)
 
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        window = self.window
+        return {
+            "filters": number(self.filters),
+            "kernel_size": window.size,
+            "strides": window.stride,
+            "padding": window.mode,
+            "dilation_rate": window.dilation,
+            "activation": self.activation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": "zeros",
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling1D(NamedLayer, Windowed):
@@ -118,6 +137,10 @@ class Pooling1D(NamedLayer, Windowed):
         if self.keras_name == "MaxPooling1D":
             return ops.max(ops.windows(inputs[0], self.window), 2)  # (N, T', k, F) → (N, T', F)
         return ops.averages(inputs[0], self.window)
+
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        window = self.window
+        return {"pool_size": window.size, "strides": window.stride, "padding": window.mode}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +159,9 @@ class GlobalPooling1D(NamedLayer):
             return ops.mean(x, 1)
         return ops.mean(ops.where(mask, x), 1, mask.sum(axis=1)[:, None])
 
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(NamedLayer):
@@ -152,6 +178,9 @@ class Merge(NamedLayer):
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return None if any(mask is None for mask in masks) else reduce(or_, masks)
+
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +199,9 @@ class Concatenate(Layer):
         if not found:
             return None
         return reduce(or_, found) if len(found) == len(masks) else found[0] | True
+
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,9 +226,13 @@ class Unknown(NamedLayer):
         return self.outputs
 
     @property
+    def lines(self) -> int:
+        return 0
+
+    @property
     def makes_mask(self) -> bool:
         return self.masked
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (f"not derived: {self.why}; shapes are those that the model holds",)
+        return (f"not derived: {self.why}; shapes are those that are held",)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rnnshapes.algebra.dims import Dim
 from rnnshapes.cells.cell import Tensor, Weight
-from rnnshapes.layers.layer import Layer, LayerOps, Masks, NamedLayer
+from rnnshapes.layers.layer import Layer, LayerOps, Masks, NamedLayer, Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,13 @@ class Activation(NamedLayer):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.activate(self.activation, inputs[0])
 
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {"activation": self.activation} if self.keras_name == "Activation" else {}
+
+
+#: What the rate of a layer is called, where it is not ``rate``.
+_RATES = {"GaussianNoise": "stddev"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inactive(NamedLayer):
@@ -79,6 +86,9 @@ class Inactive(NamedLayer):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return inputs[0]
 
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {} if self.rate is None else {_RATES.get(self.keras_name, "rate"): self.rate}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization(Layer):
@@ -92,6 +102,10 @@ class Normalization(Layer):
     letter = "n"
 
     @property
+    def lines(self) -> int:
+        return 3
+
+    @property
     def weights(self) -> tuple[Weight, ...]:
         keys = (("gamma",) if self.scale else ()) + (("beta",) if self.center else ())
         return tuple(Weight(key, key, (self.features,)) for key in keys)
@@ -100,6 +114,9 @@ class Normalization(Layer):
         inv = inv * w.gamma if self.scale else inv
         shift = w.beta - mean * inv if self.center else mean * inv * -1.0
         return x * inv + shift
+
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {"epsilon": self.epsilon, "center": self.center, "scale": self.scale}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +184,10 @@ class Embedding(Layer):
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return inputs[0] != 0 if self.mask_zero else None
 
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        sizes = {"input_dim": number(self.words), "output_dim": number(self.features)}
+        return sizes | {"mask_zero": self.mask_zero, "embeddings_initializer": "zeros"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Masking(Layer):
@@ -190,3 +211,6 @@ class Masking(Layer):
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return (inputs[0] != self.value).any(axis=-1)
+
+    def keras_arguments(self, number: Number) -> dict[str, Any]:
+        return {"mask_value": self.value}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rnnshapes.algebra.dims import Dim, Shape
-from rnnshapes.cells.cell import ACTIVATIONS
+from rnnshapes.cells.cell import ACTIVATIONS, KERAS2_HARD_SIGMOID
 from rnnshapes.layers.layer import Layer, UnsupportedError
 
 Config = Mapping[str, Any]
@@ -78,16 +79,38 @@ class Entry:
         return activation(self.config, "activation", default)
 
     def one(self, option: str, default: Any = None) -> int:
-        """A number that Keras may keep in a list of one."""
-        value = self.config.get(option, default)
-        return int(value[0]) if isinstance(value, list | tuple) else int(value)
+        """A size that Keras may keep in a list of one; UnsupportedError for what is none."""
+        return size_in(self.config, option, default)
+
+
+def is_keras(part: Config) -> bool:
+    """Whether a layer in a config is of a class of Keras's own.
+
+    A class of the user's has another module, or none and a registered name.
+    """
+    module, registered = part.get("module", "keras"), part.get("registered_name")
+    own = isinstance(module, str) and module.split(".", maxsplit=1)[0] == "keras"
+    return own and registered in (None, part.get("class_name"))
+
+
+def size_in(config: Config, option: str, default: Any = None) -> int:
+    """A size in a config."""
+    value = config.get(option, default)
+    value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if not 0 < number < 2**63:
+        raise UnsupportedError(f"{option}={value!r:.40} is no size")
+    return number
 
 
 def activation(config: Config, option: str, default: str) -> str:
     """The name of one of Keras's own activations."""
     name = config.get(option, default)
     name = "linear" if name is None else name
-    if isinstance(name, str) and name in ACTIVATIONS:
+    if isinstance(name, str) and name in (*ACTIVATIONS, KERAS2_HARD_SIGMOID):
         return name
     what = repr(name) if isinstance(name, str) else "a function of your own"
     raise UnsupportedError(

@@ -27,16 +27,15 @@ from rnnshapes.layers.stepwise import (
     Masking,
     TimeDistributed,
 )
-from rnnshapes.readers.entry import Entry, Reader
+from rnnshapes.readers.entry import Entry, Reader, is_keras
 
 
 def _time_distributed(entry: Entry) -> Layer:
     part = entry.config["layer"]
     n, _, *rest = entry.shapes[0]
     name = str(part["config"].get("name", part["class_name"].lower()))
-    module = str(part.get("module") or "keras")
-    if module.split(".", maxsplit=1)[0] != "keras":
-        raise UnsupportedError(f"the layer in it is of type {module}.{part['class_name']}")
+    if not is_keras(part):
+        raise UnsupportedError(f"the layer in it is of a type {part['class_name']} of your own")
     inner = entry.reader(str(part["class_name"]))(
         Entry(
             *(name, part["class_name"], part["config"], [(n, *rest)], None, entry.trainable),
@@ -62,11 +61,12 @@ def _activation(entry: Entry) -> Layer:
 
 def _inactive(entry: Entry) -> Layer:
     rate = entry.config.get("rate", entry.config.get("stddev"))
+    rate = float(rate) if isinstance(rate, int | float) else None
     return Inactive(keras_name=entry.class_name, rate=rate, **entry.shared)
 
 
 def _normalization(entry: Entry) -> Layer:
-    entry.plain(renorm=False, rms_scaling=False)
+    entry.plain(renorm=False, rms_scaling=False, mode=0)
     axis = entry.config.get("axis", -1)
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
     if axis not in (-1, len(entry.shapes[0]) - 1):
@@ -98,6 +98,7 @@ def _masking(entry: Entry) -> Layer:
     value = entry.config.get("mask_value", 0.0)
     if not isinstance(value, int | float):
         raise UnsupportedError(f"mask_value={value!r} is not a number")
+    value = float(value)
     if entry.dtype == "float32":  # what Keras compares with is in the dtype of x
         value = struct.unpack("f", struct.pack("f", value))[0]
     return Masking(value=float(value), **entry.shared)
@@ -111,6 +112,8 @@ def _flatten(entry: Entry) -> Layer:
 
 def _reshape(entry: Entry) -> Layer:
     numbers = tuple(int(-1 if n is None else n) for n in entry.config["target_shape"])
+    if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
+        raise UnsupportedError(f"target_shape={numbers!r:.40} is no shape")
     known, whole = product(Dim.of(n) for n in numbers if n > 0), product(entry.shapes[0][1:])
     left = Dim.of(1)
     if -1 in numbers:
@@ -135,6 +138,8 @@ def _window(entry: Entry, size: int, stride: int, fill: float = 0.0) -> dict[str
     if entry.steps is None or len(entry.shapes[0]) != 3:
         raise UnsupportedError("its input is not a sequence (N, T, features)")
     mode = str(entry.config.get("padding", "valid"))
+    if mode not in ("valid", "same", "causal"):
+        raise UnsupportedError(f"padding={mode!r:.40} is not supported")
     same = stride == 1 and (mode != "valid" or size == 1)
     steps = entry.shapes[0][1] if same else entry.names.primed()
     dilation = entry.one("dilation_rate", 1)

@@ -11,14 +11,17 @@ from rnnshapes.cells.cell import Cell, Steps
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.layers.layer import Direction, Layer, UnsupportedError
 from rnnshapes.layers.plain import Dense, Input
-from rnnshapes.layers.recurrent import Bidirectional, Recurrent
-from rnnshapes.readers.entry import Config, Entry, Namer, Reader, activation
+from rnnshapes.layers.recurrent import MERGE_MODES, Bidirectional, Recurrent
+from rnnshapes.readers.entry import Config, Entry, Namer, Reader, activation, is_keras, size_in
+
+#: More cells in one layer than anyone would read the equations of.
+MOST_CELLS = 32
 
 
 def cell_of(kind: str, config: Config, units: Dim) -> Cell:
     """A cell by the class name of its layer."""
-    made = {
-        f.name: config[f.name]
+    made: dict[str, Any] = {
+        f.name: bool(config[f.name])
         for f in fields(BY_CLASS[kind])
         if f.name != "units" and not f.name.endswith("activation") and f.name in config
     }
@@ -36,6 +39,8 @@ def _steps_of(entry: Entry) -> Steps:
     inner = entry.config["cell"]
     if inner.get("class_name") == "StackedRNNCells":
         parts = inner["config"]["cells"]
+        if len(parts) > MOST_CELLS:
+            raise UnsupportedError(f"it has {len(parts)} cells, more than {MOST_CELLS}")
         cells = [_cell_from(part, entry.names) for part in parts]
         names = [str(part["config"].get("name", part["class_name"])) for part in parts]
         from rnnshapes.cells.stacked import StackedCells
@@ -46,11 +51,10 @@ def _steps_of(entry: Entry) -> Steps:
 
 def _cell_from(part: Config, names: Namer) -> Cell:
     kind = str(part.get("class_name", "?"))
-    own = str(part.get("module", "keras")).split(".")[0] == "keras"
-    if not own or kind.removesuffix("Cell") not in BY_CLASS:
+    if not is_keras(part) or kind.removesuffix("Cell") not in BY_CLASS:
         raise UnsupportedError(f"its cell is of type {kind}")
     config = part["config"]
-    return cell_of(kind.removesuffix("Cell"), config, names.size("M", config["units"]))
+    return cell_of(kind.removesuffix("Cell"), config, names.size("M", size_in(config, "units")))
 
 
 def _said(config: Config) -> tuple[str, ...]:
@@ -87,12 +91,14 @@ def _direction(entry: Entry, name: str, arrow: str = "", index: str | None = Non
 
 
 def _recurrent(entry: Entry) -> Layer:
+    entry.plain(time_major=False)
     direction = _direction(entry, entry.name)
     return Recurrent(index=direction.index, direction=direction, **entry.shared, **_options(entry))
 
 
 def _bidirectional(entry: Entry) -> Layer:
     config, parts = entry.config, []
+    entry.plain(time_major=False)
     first = config["layer"]
     second = config.get("backward_layer") or {
         **first,
@@ -106,6 +112,9 @@ def _bidirectional(entry: Entry) -> Layer:
         kind = str(part["class_name"])
         if kind not in (*BY_CLASS, "RNN"):
             raise UnsupportedError(f"the layer in it is of type {kind}")
+        inner_config = part["config"]
+        if inner_config.get("time_major"):
+            raise UnsupportedError("time_major=True is not supported, only False")
         base = str(part["config"].get("name", kind.lower())).removeprefix(f"{word}_")
         inner = Entry(
             *(f"{word}_{base}", kind, part["config"], entry.shapes, entry.steps, True),
@@ -116,15 +125,16 @@ def _bidirectional(entry: Entry) -> Layer:
         options = _options(inner)
     options["zero_output_for_mask"] = options["return_sequences"]  # as Bidirectional forces it
     mode = config.get("merge_mode", "concat")
+    if mode not in (None, *MERGE_MODES):
+        raise UnsupportedError(f"merge_mode={mode!r:.40} is not supported")
     ends = {"forward": parts[0], "backward": parts[1], "merge_mode": mode}
     return Bidirectional(index=index, **ends, **entry.shared, **options)
 
 
 def _own(part: Config) -> None:
     """UnsupportedError for a layer in another one that is no layer of Keras."""
-    module = str(part.get("module") or "keras")
-    if module.split(".", maxsplit=1)[0] != "keras":
-        raise UnsupportedError(f"the layer in it is of type {module}.{part['class_name']}")
+    if not is_keras(part):
+        raise UnsupportedError(f"the layer in it is of a type {part['class_name']} of your own")
 
 
 def _units(part: Config) -> list[Any]:

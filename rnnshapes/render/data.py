@@ -23,12 +23,17 @@ def csv_chunks(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for row in rows:
-        writer.writerow(row)
+        writer.writerow([_no_formula(cell) for cell in row])
         if buffer.tell() > 2**16:
             yield buffer.getvalue()
             buffer.seek(0)
             buffer.truncate()
     yield buffer.getvalue()
+
+
+def _no_formula(cell: object) -> object:
+    """A name that a spreadsheet would take for a formula, as text."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@") else cell
 
 
 def _json(value: Any, indent: str) -> Iterator[str]:

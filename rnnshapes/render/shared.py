@@ -26,6 +26,8 @@ def network_text(network: Network) -> str:
     if network.chain:
         chain = " → ".join([*inputs, *(layer.label for layer in network.layers)])
         return f"{chain}   {sizes}"
+    if not inputs:
+        return f"{len(network.layers)} layers, whose graph is not known"
     return f"{', '.join(inputs)} → {len(network.layers)} layers   {sizes}"
 
 
@@ -48,10 +50,10 @@ def engine_text(engine: Engine) -> str:
     return f"Keras {engine.version} ({backend} {engine.backend_version})"
 
 
-def difference_text(fact: Fact) -> str:
+def difference_text(fact: Fact, who: str = "Keras") -> str:
     """``dense/kernel: (5, 2) expected, Keras has (2, 5)``."""
     return (
-        f"{fact.name}: {number_text(fact.expected)} expected, Keras has {number_text(fact.found)}"
+        f"{fact.name}: {number_text(fact.expected)} expected, {who} has {number_text(fact.found)}"
     )
 
 

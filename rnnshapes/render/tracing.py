@@ -274,6 +274,8 @@ def _notes(result: Trace, view: View) -> Iterator[Line]:
         yield Line(not_finite_text(result.not_finite), "bad")
     yield from _meaning(result)
     yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
+    for name, meaning in result.network.old_meanings.items():
+        yield Line(f"{name}: {meaning}", "bad")
     if result.behind:
         yield Line(f"Not derived: {', '.join(result.behind)}; its values are Keras's.", "bad")
     if result.keras is None or result.difference is None:
@@ -303,9 +305,17 @@ def _left_out(result: Trace, view: View) -> Iterator[Line]:
 def _meaning(result: Trace) -> Iterator[Line]:
     """What a row is not, and how a direction or a mask is to be read."""
     network = result.network
+    if len(network.outputs) > 1:
+        first, *others = [network.nodes[tap.node].name for tap in network.outputs]
+        yield Line(
+            f"The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
+            f"{', '.join(others)}. verify looks at all of them.",
+            "strong",
+        )
     if result.y_hat is None:
         yield Line(
-            "There is no y_hat at a single step: layers behind the recurrence join the steps.",
+            "There is no y_hat at a single step: the output joins the steps, or is a state that "
+            "the last one left.",
             "strong",
         )
     elif not network.causal:

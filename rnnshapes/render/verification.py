@@ -44,7 +44,7 @@ def record(result: Verification) -> dict[str, Any]:
         else {"max_abs": difference.max_abs, **asdict(difference.place)},
         "not_derived": result.not_derived,
         "not_finite": None if result.not_finite is None else asdict(result.not_finite),
-        "diagnosis": [],
+        "diagnosis": result.diagnosis,
     }
 
 
@@ -80,11 +80,13 @@ def _notes(result: Verification) -> Iterator[Line]:
     for check in result.checks:
         if not check.passed and check.detail:
             yield Line(f"{check.name}: {check.detail}", "bad")
+    for reason in result.diagnosis:
+        yield Line(f"Reason: {reason}", "bad")
     apart = result.difference
-    yield Line(
-        "ratio: how far Keras's value is from one step of the equation taken from Keras's own "
-        f"state before, against what rounding in {result.network.dtype} may do in that step"
-    )
+    step = "one step of the equation taken from Keras's own state before"
+    of = step if result.network.recurrent else "the layer's equation, from what Keras fed it with"
+    what = f"against what rounding in {result.network.dtype} may do in that step"
+    yield Line(f"ratio: how far Keras's value is from {of}, {what}")
     if apart is not None:
         yield Line(
             "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ "
