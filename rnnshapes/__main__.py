@@ -8,6 +8,10 @@ import sys
 def main() -> int:
     """Run the command line; Ctrl-C at any time, also while it loads, gives 130."""
     try:
+        if sys.argv[2:3] and not sys.argv[2].startswith("-"):  # a saved model
+            from rnnshapes.archive import reading
+
+            reading.begin(sys.argv[1:])
         from rnnshapes import cli
 
         return cli.main()

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from rnnshapes import reference
+from rnnshapes.display import Tick
 from rnnshapes.errors import InputError
 from rnnshapes.inspection import Inspection, inspect_network
 from rnnshapes.network import Network, check_size
 from rnnshapes.sizes import DEFAULTS, from_sizes
 
 if TYPE_CHECKING:
-    from rnnshapes.inputs import Given, Sources
+    from rnnshapes.inputs import Sources
     from rnnshapes.tracing import Trace
     from rnnshapes.verification import Verification
+    from rnnshapes.weights import Weights
 
 
 class Spec(TypedDict, total=False):
@@ -47,17 +53,25 @@ class Spec(TypedDict, total=False):
 def inspect(model: Any = None, *, keras: bool = False, **spec: Unpack[Spec]) -> Inspection:
     """Every weight's shape and count, and every shape that flows.
 
-    Give a live ``keras.Model``, or the keywords of :class:`Spec` for
-    ``Input((T, D)) → SimpleRNN(M) → Dense(K)``. A model's counts are compared with Keras's own;
-    with ``keras=True`` those of a network by sizes are, too, for which it is built.
+    Give a live ``keras.Model``, the path of a saved model, or the keywords of :class:`Spec` for
+    ``Input((T, D)) → SimpleRNN(M) → Dense(K)``. A live model's counts are compared with Keras's
+    own; with ``keras=True`` those of a network by sizes or from a file are, too, for which it is
+    built. A file is read without Keras, and nothing in it is run.
 
     Raises InputError for a size that is no whole number of at least 1, an option that the cell
-    does not have, or a model with a layer that is not supported.
+    does not have, or what is no model.
     """
-    network = _network(model, **spec)
-    if model is not None:
-        return inspect_network(network).against(model)
-    return inspect_network(network).checked() if keras else inspect_network(network)
+    with _opened(model) as given:
+        network = _network(given, **spec)
+    if network.batch is not None:  # so many samples, or several times as many
+        network = network if network.sizes["N"] else network.with_sizes(N=network.batch)
+        _check_batch(network)
+    if given is not None and not _is_saved(given):
+        return inspect_network(network).against(given)
+    result = inspect_network(network)
+    if given is not None:
+        result = replace(result, file=given.check(network))
+    return result.checked() if keras else result
 
 
 def trace(
@@ -81,34 +95,30 @@ def trace(
     Raises InputError for bad sizes or data, and CannotRunError where Keras cannot be imported
     or there is not enough memory.
     """
-    network, sources = prepare(model, x=x, seed=seed, **spec)
     options: dict[str, Any] = {"show": show, "layer": layer, "keras": keras}
-    return trace_prepared(network, sources, model, seed=seed, **options)
+    with prepare(model, x=x, seed=seed, **spec) as task:
+        return trace_prepared(task, **options)
 
 
 def trace_prepared(
-    network: Network,
-    sources: Sources,
-    model: Any = None,
+    task: Task,
     *,
-    seed: int = 0,
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
+    tick: Tick | None = None,
 ) -> Trace:
-    """:func:`trace` for what :func:`prepare` returned."""
+    """:func:`trace` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
     from rnnshapes import tracing
 
+    network = task.network
+    task.require_known(keras=keras)
     tracing.check_layer(network, layer)
     show = tracing.check_show(network, show)
     tracing.require_memory(network, show, with_keras=keras)
-    if not keras and model is None:
-        weights = _weights(network, seed)
-        return tracing.trace_network(network, weights, sources, show, layer=layer)
-    model = _built(network, seed) if model is None else model
-    weights = reference.weights_of(model, network)
-    answers = _run(model, network, sources) if keras else None
-    return tracing.trace_network(network, weights, sources, show, answers, layer)
+    weights = task.weights()
+    answers = task.answers(weights, tick) if keras else None
+    return tracing.trace_network(network, weights, task.sources, show, answers, layer, tick)
 
 
 def verify(
@@ -118,61 +128,114 @@ def verify(
 
     Takes what :func:`trace` takes, and raises what it raises.
     """
+    with prepare(model, x=x, seed=seed, **spec) as task:
+        return verify_prepared(task)
+
+
+def verify_prepared(task: Task, *, tick: Tick | None = None) -> Verification:
+    """:func:`verify` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
     from rnnshapes import tracing
     from rnnshapes.verification import verify_network
 
-    network, sources = prepare(model, x=x, seed=seed, **spec)
+    network = task.network
+    task.require_known(keras=True)
     tracing.require_memory(network, "y", with_keras=True)
-    model = _built(network, seed) if model is None else model
-    weights = reference.weights_of(model, network)
-    answers = _run(model, network, sources)
-    return verify_network(network, weights, sources, reference.built(model, network), answers)
+    weights = task.weights()
+    answers = task.answers(weights, tick)
+    built = reference.built(task.keras_model(weights), network)
+    return verify_network(network, weights, task.sources, built, answers)
 
 
+class Task:
+    """A network with its input, its weights, and its model in Keras, each made once."""
+
+    def __init__(self, network: Network, sources: Sources, given: Any, seed: int) -> None:
+        self.network, self.sources, self.given, self.seed = network, sources, given, seed
+        self.model = None if given is None or _is_saved(given) else given
+
+    def require_known(self, *, keras: bool) -> None:
+        """InputError for a file of which too little is known to compute anything."""
+        if _is_saved(self.given):
+            self.given.require_computable(self.network, keras=keras)
+
+    def weights(self) -> Weights:
+        """The numbers in the weights."""
+        if self.given is None:
+            from rnnshapes import weights
+
+            return weights.draw(self.network, self.seed)
+        if _is_saved(self.given):
+            found: Weights = self.given.weights()
+            return found
+        return reference.weights_of(self.given, self.network)
+
+    def keras_model(self, weights: Weights) -> reference.Model:
+        """The user's own model, or one with these weights."""
+        if self.model is None:
+            self.model = reference.build(self.network, weights)
+        return self.model
+
+    def answers(self, weights: Weights, tick: Tick | None) -> reference.Answers:
+        """What Keras computes."""
+        from rnnshapes import inputs
+
+        xs = [inputs.whole(source) for source in self.sources]
+        return reference.run(self.keras_model(weights), self.network, xs, tick)
+
+
+@contextmanager
 def prepare(
     model: Any = None, *, x: Any = None, seed: int = 0, **spec: Unpack[Spec]
-) -> tuple[Network, Sources]:
+) -> Iterator[Task]:
     """The network and its input; where x is given, N, T and D are those of the data.
 
     Raises InputError where sizes, data and model contradict each other.
     """
-    from rnnshapes import inputs
-
     seed = check_seed(seed)
+    with _opened(model) as given:
+        yield Task(*_fitted(given, x, seed, spec), given, seed)
+
+
+def _fitted(given: Any, x: Any, seed: int, spec: Any) -> tuple[Network, Sources]:
+    from rnnshapes import fitting, inputs
+
     if x is None:
-        network = _network(model, **spec)
+        network = _network(given, **spec)
         default = network.batch or DEFAULTS["N"]
         network = network if network.sizes["N"] else network.with_sizes(N=default)
         _check_batch(network)
         return network, inputs.drawn(network, seed)
-    if model is None:
-        data = _data(x, "x", 3)
-        inputs.check_stated(data, {name: spec.get(name) for name in "NTD"})
+    if given is None:
+        data = inputs.read(Path(x)) if isinstance(x, str | Path) else inputs.given(x, "x")
+        fitting.check_stated(data, {name: spec.get(name) for name in "NTD"})
         n, t, d = data.array.shape
         return _network(None, **{**spec, "N": n, "T": t, "D": d}), (data,)
-    network = _network(model)
-    nodes = network.inputs
-    parts = list(x.values()) if isinstance(x, dict) else x if len(nodes) > 1 else [x]
-    floatx = reference.floatx()
-    sources = []
-    for i, (part, node) in enumerate(zip(parts, nodes, strict=False)):
-        name = "x" if len(nodes) == 1 else f"x[{i}]"
-        data = _data(part, name, len(getattr(node.layer, "shape", ())))
-        stated = {str(d): spec.get(str(d)) for d in getattr(node.layer, "shape", ())}
-        inputs.check_stated(data, stated)
-        integers = getattr(node.layer, "integers", False)
-        sources.append(data if integers else replace(data, dtype=floatx))
-    network = inputs.fit(network, sources if len(parts) == len(nodes) else [])
+    network, found = fitting.fitted(_network(given), x, spec)
+    floatx = "float32" if _is_saved(given) else reference.floatx()
+    sources = [
+        data if getattr(node.layer, "integers", False) else replace(data, dtype=floatx)
+        for data, node in zip(found, network.inputs, strict=True)
+    ]
     _check_batch(network)
     return network, tuple(sources)
 
 
-def _data(x: Any, name: str, rank: int) -> Given:
-    from rnnshapes import inputs
+@contextmanager
+def _opened(model: Any) -> Iterator[Any]:
+    """A saved model for the path of one; anything else as it is."""
+    if not isinstance(model, str | os.PathLike):
+        yield model
+        return
+    from rnnshapes.archive.saved import open_saved
 
-    if isinstance(x, str | Path):
-        return inputs.read(Path(x), rank)
-    return inputs.given(x, name, rank)
+    with open_saved(Path(model)) as saved:
+        yield saved
+
+
+def _is_saved(model: Any) -> bool:
+    """Whether it is a saved model, for which its module has been loaded."""
+    module = sys.modules.get("rnnshapes.archive.saved")
+    return module is not None and isinstance(model, module.Saved)
 
 
 def _check_batch(network: Network) -> None:
@@ -185,21 +248,36 @@ def _check_batch(network: Network) -> None:
 
 
 def _network(model: Any, **spec: Any) -> Network:
-    """The network that sizes and options describe; or a live model, with N and T as given."""
+    """The network that sizes and options describe; or that of a model, with open sizes as given."""
     if model is None:
         return from_sizes(**spec)
-    from rnnshapes import live
+    if _is_saved(model):
+        network: Network = model.network
+    else:
+        from rnnshapes import live
 
-    network = live.read(model)
-    sizes = network.sizes
+        network = live.read(model)
     for name, value in spec.items():
-        given = name in ("N", "T") or (name[:1] == "T" and name in sizes)
-        if value is None or (given and name not in sizes):
-            continue
-        if given:
-            network = network.with_sizes(**{name: check_size(name, value)})
-        elif value != sizes.get(name):
-            raise InputError(f"{name} is fixed by the model; leave {name} out")
+        if value is not None:
+            network = _sized(network, name, value)
+    return network
+
+
+def _sized(network: Network, name: str, value: Any) -> Network:
+    """The network with one more size, for each input that leaves it open: T for T1 and T2."""
+    sizes = network.sizes
+    if name not in Spec.__annotations__ and name not in sizes:
+        raise TypeError(f"{name!r} is no size and no option of a network")
+    of_inputs = [n for n in sizes if re.fullmatch(rf"{name}\d*", n)]
+    left_open = [n for n in of_inputs if sizes[n] is None]
+    if left_open or name in ("N", "T"):
+        wanted = dict.fromkeys(left_open or of_inputs, check_size(name, value))
+        return network.with_sizes(**wanted)
+    fixed = [sizes[n] for n in of_inputs]
+    if value not in (fixed, *fixed):
+        said = f"{name} is {', '.join(map(str, fixed))} in this model" if fixed else ""
+        flag = f"--{name.replace('_', '-').removeprefix('use-')}"
+        raise InputError(f"{said or f'{name} is fixed by the model'}; leave it ({flag}) out")
     return network
 
 
@@ -212,19 +290,3 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or number < 0:
         raise InputError(f"a seed is a whole number of at least 0, got {seed!r}")
     return number
-
-
-def _weights(network: Network, seed: int) -> Any:
-    from rnnshapes import weights
-
-    return weights.draw(network, seed)
-
-
-def _built(network: Network, seed: int) -> reference.Model:
-    return reference.build(network, _weights(network, seed))
-
-
-def _run(model: Any, network: Network, sources: Sources) -> reference.Answers:
-    from rnnshapes import inputs
-
-    return reference.run(model, network, [inputs.whole(source) for source in sources])

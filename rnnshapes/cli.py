@@ -5,25 +5,50 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal, Optional, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from rnnshapes import __version__, api
-from rnnshapes.cells.cell import ACTIVATIONS
-from rnnshapes.cells.registry import BY_NAME
-from rnnshapes.display import Displayed
+from rnnshapes.display import Displayed, Tick
 from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.inspection import Inspection
-from rnnshapes.network import MEANING, check_size
+from rnnshapes.options import (
+    Activation,
+    AnyFormat,
+    Bias,
+    Bidirectional,
+    CellName,
+    Features,
+    Format,
+    GoBackwards,
+    Hidden,
+    Input,
+    LayerName,
+    MergeMode,
+    Model,
+    NoKeras,
+    Output,
+    Outputs,
+    RecurrentActivation,
+    ResetAfter,
+    ReturnSequences,
+    Sample,
+    Samples,
+    Seed,
+    Show,
+    Steps,
+    TextFormat,
+    TimeSteps,
+    TraceFormat,
+)
 from rnnshapes.render import delivery
 from rnnshapes.render.view import View, view
-from rnnshapes.sizes import DEFAULTS, MERGE_MODES
 
 app = typer.Typer(
     add_completion=True,
@@ -31,140 +56,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_PANEL = "Network"
-
-
-def _size(name: str) -> Callable[[str], int]:
-    def parse(text: str | int) -> int:
-        try:
-            return check_size(name, _integer(text))
-        except InputError as error:
-            raise typer.BadParameter(str(error)) from None
-
-    return parse
-
-
-def _integer(text: str | int) -> object:
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def _size_option(name: str, more: str = "") -> object:
-    return typer.Option(
-        f"--{name}",
-        parser=_size(name),
-        metavar="SIZE",
-        help=f"{MEANING[name].capitalize()}{more}; {DEFAULTS[name]} if left out.",
-        rich_help_panel=_PANEL,
-    )
-
-
-Samples = Annotated[Optional[int], _size_option("N")]
-Steps = Annotated[Optional[int], _size_option("T")]
-Features = Annotated[Optional[int], _size_option("D")]
-Hidden = Annotated[
-    Optional[list[int]], _size_option("M", ", again for each further recurrent layer")
-]
-Outputs = Annotated[Optional[int], _size_option("K")]
-TextFormat = Literal["table", "json", "csv", "markdown"]
-TraceFormat = Literal["table", "json", "csv", "markdown", "npz"]
-
-
-def _format_option(formats: object) -> object:
-    names = ", ".join(get_args(formats))
-    text = f"{names}; if left out, that of FILE's ending, or table."
-    return typer.Option("--format", metavar="FORMAT", help=text)
-
-
-Format = Annotated[Optional[TextFormat], _format_option(TextFormat)]
-AnyFormat = Annotated[Optional[TraceFormat], _format_option(TraceFormat)]
-Output = Annotated[
-    Optional[Path],
-    typer.Option(
-        "--output", "-o", metavar="FILE", readable=False, help="Write to FILE, whole or not at all."
-    ),
-]
-Input = Annotated[
-    Optional[Path],
-    typer.Option(
-        "--input",
-        metavar="X",
-        readable=False,
-        help="x from a .npy, .npz or .csv file, (N, T, D) or (T, D); random if left out.",
-    ),
-]
-Seed = Annotated[
-    int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the random weights and input.")
-]
-CellName = Annotated[
-    Literal["simple", "lstm", "gru"],
-    typer.Option("--cell", metavar="CELL", help=f"{', '.join(BY_NAME)}.", rich_help_panel=_PANEL),
-]
-_ACTIVATION_HELP = f"{', '.join(ACTIVATIONS)}; Keras's default if left out."
-Activation = Annotated[
-    Optional[str],
-    typer.Option("--activation", metavar="NAME", help=_ACTIVATION_HELP, rich_help_panel=_PANEL),
-]
-RecurrentActivation = Annotated[
-    Optional[str],
-    typer.Option(
-        "--recurrent-activation",
-        metavar="NAME",
-        help="The same for the gates of lstm and gru.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Bias = Annotated[
-    Optional[bool],
-    typer.Option(
-        "--bias/--no-bias", help="A bias of the recurrent layer, or none.", rich_help_panel=_PANEL
-    ),
-]
-ResetAfter = Annotated[
-    Optional[bool],
-    typer.Option(
-        "--reset-after/--no-reset-after",
-        help="gru: reset h_{t-1} after its product with Wh, or before.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Bidirectional = Annotated[
-    Optional[bool],
-    typer.Option(
-        "--bidirectional/--one-direction",
-        help="Read in both directions, or in one.",
-        rich_help_panel=_PANEL,
-    ),
-]
-MergeMode = Annotated[
-    Optional[str],
-    typer.Option(
-        "--merge-mode",
-        metavar="MODE",
-        help=f"Join the directions by {', '.join(MERGE_MODES)}.",
-        rich_help_panel=_PANEL,
-    ),
-]
-GoBackwards = Annotated[
-    Optional[bool],
-    typer.Option(
-        "--go-backwards/--forwards",
-        help="Start at the last step, or at the first.",
-        rich_help_panel=_PANEL,
-    ),
-]
-ReturnSequences = Annotated[
-    Optional[bool],
-    typer.Option(
-        "--return-sequences/--last-only",
-        help="Answer at each step, or at the last.",
-        rich_help_panel=_PANEL,
-    ),
-]
-NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -192,12 +83,13 @@ def rnnshapes(
 
 @app.command()
 def inspect(
+    model: Model = None,
     N: Samples = None,
     T: Steps = None,
     D: Features = None,
     M: Hidden = None,
     K: Outputs = None,
-    cell: CellName = "simple",
+    cell: CellName = None,
     activation: Activation = None,
     recurrent_activation: RecurrentActivation = None,
     use_bias: Bias = None,
@@ -222,27 +114,30 @@ def inspect(
 
         rnnshapes inspect --cell lstm --M 64 --M 32 --no-keras
 
+        rnnshapes inspect model.keras --N 1
+
         rnnshapes inspect --M 1000000000 --format json
     """
-    form = _prepare_output(format, output, TextFormat)
+    form = _prepare_output(format, output, TextFormat, model)
     spec = _spec(locals())
-    result = api.inspect(**spec)
+    result = api.inspect(model, **spec)
     if output is None and form == "table":
         return _inspect_on_screen(result, no_keras)
     if not no_keras:
         result = _checked(result)
     _deliver(result, form, View(), output)
-    return int(result.keras is not None and not result.keras.agrees)
+    return int(not result.agrees)
 
 
 @app.command()
 def trace(
+    model: Model = None,
     N: Samples = None,
     T: Steps = None,
     D: Features = None,
     M: Hidden = None,
     K: Outputs = None,
-    cell: CellName = "simple",
+    cell: CellName = None,
     activation: Activation = None,
     recurrent_activation: RecurrentActivation = None,
     use_bias: Bias = None,
@@ -252,20 +147,10 @@ def trace(
     go_backwards: GoBackwards = None,
     return_sequences: ReturnSequences = None,
     input: Input = None,
-    sample: Annotated[
-        int, typer.Option("--sample", metavar="SAMPLE", help="Which sample to show.")
-    ] = 0,
-    steps: Annotated[
-        Optional[str],
-        typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
-    ] = None,
-    show: Annotated[
-        str, typer.Option("--show", metavar="y,h,c,gates", help="Show states and gates, too: y,h.")
-    ] = "y",
-    layer: Annotated[
-        Optional[str],
-        typer.Option("--layer", metavar="NAME", help="Show those of this layer alone."),
-    ] = None,
+    sample: Sample = 0,
+    steps: TimeSteps = None,
+    show: Show = "y",
+    layer: LayerName = None,
     seed: Seed = 0,
     format: AnyFormat = None,
     output: Output = None,
@@ -281,15 +166,19 @@ def trace(
 
         rnnshapes trace --cell gru --input x.npy --show y,h,gates --steps 0:4
 
+        rnnshapes trace model.keras --input x.npy --no-keras
+
         rnnshapes trace --T 1000000 --no-keras -o trace.npz
     """
-    form = _prepare_output(format, output, TraceFormat, input)
+    form = _prepare_output(format, output, TraceFormat, input, model)
     spec = _spec(locals())
-    network, source = api.prepare(x=input, seed=seed, **spec)
-    part = view(network.known("N"), network.known("T"), sample, steps)
-    with _busy("Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")):
-        options: dict[str, Any] = {"show": show, "layer": layer, "keras": not no_keras}
-        result = api.trace_prepared(network, source, seed=seed, **options)
+    what = "Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")
+    with api.prepare(model, x=input, seed=seed, **spec) as task:
+        network = task.network
+        part = view(network.known("N"), network.longest, sample, steps)
+        with _busy(what) as tick:
+            options: dict[str, Any] = {"show": show, "layer": layer, "keras": not no_keras}
+            result = api.trace_prepared(task, **options, tick=tick)
     on_terminal = output is None and sys.stdout.isatty()
     _deliver(result, form, replace(part, most_rows=30 if on_terminal else None), output)
     return 0
@@ -297,12 +186,13 @@ def trace(
 
 @app.command()
 def verify(
+    model: Model = None,
     N: Samples = None,
     T: Steps = None,
     D: Features = None,
     M: Hidden = None,
     K: Outputs = None,
-    cell: CellName = "simple",
+    cell: CellName = None,
     activation: Activation = None,
     recurrent_activation: RecurrentActivation = None,
     use_bias: Bias = None,
@@ -327,11 +217,16 @@ def verify(
         rnnshapes verify --cell lstm --N 4 --T 200 --D 8 --M 32 --seed 7
 
         rnnshapes verify --input x.csv --format json -o report.json
+
+        rnnshapes verify model.keras
     """
-    form = _prepare_output(format, output, TextFormat, input)
+    form = _prepare_output(format, output, TextFormat, input, model)
     spec = _spec(locals())
-    with _busy("Building, running and checking the network in Keras"):
-        result = api.verify(x=input, seed=seed, **spec)
+    with (
+        api.prepare(model, x=input, seed=seed, **spec) as task,
+        _busy("Building, running and checking the network in Keras") as tick,
+    ):
+        result = api.verify_prepared(task, tick=tick)
     _deliver(result, form, View(), output)
     if output is not None and not result.passed:
         _pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
@@ -375,11 +270,11 @@ def _inspect_on_screen(result: Inspection, no_keras: bool) -> int:
         terminal.draw(inspection.derived(result), terminal.screen(sys.stdout))
         sys.stdout.flush()
     if no_keras or output.closed:
-        return 0
+        return int(not result.agrees)
     result = _checked(result)
     with _standard_output():
         terminal.draw(inspection.keras_lines(result), terminal.screen(sys.stdout))
-    return int(result.keras is not None and not result.keras.agrees)
+    return int(not result.agrees)
 
 
 def _checked(result: Inspection) -> Inspection:
@@ -390,10 +285,11 @@ def _checked(result: Inspection) -> Inspection:
 
 
 def _prepare_output(
-    form: str | None, output: Path | None, formats: object, source: Path | None = None
+    form: str | None, output: Path | None, formats: object, *sources: Path | None
 ) -> str:
     name = delivery.format_for(form, output, get_args(formats))
-    delivery.check_writable(output, source)
+    for source in sources or (None,):
+        delivery.check_writable(output, source)
     return name
 
 
@@ -429,18 +325,31 @@ def _discard_output() -> None:
 
 
 @contextmanager
-def _busy(what: str) -> Iterator[None]:
-    """A spinner on standard error while the block runs, if that is a terminal."""
+def _busy(what: str) -> Iterator[Tick]:
+    """A spinner on standard error while the block runs, if that is a terminal.
+
+    What is handed out makes a bar of it, once it is told how far the work is.
+    """
     if sys.stderr is None or not sys.stderr.isatty():
-        yield
+        yield lambda done, whole: None
         return
     from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     # A copy of the descriptor, since TensorFlow's own messages are held back on 2 meanwhile.
     stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace")
-    spinner = "dots" if sys.stderr.encoding.lower().startswith("utf") else "line"
-    with stream, Console(file=stream).status(what, spinner=spinner):
-        yield
+    spinner = SpinnerColumn("dots" if sys.stderr.encoding.lower().startswith("utf") else "line")
+    columns = (spinner, TextColumn("{task.description}"))
+    bar = (BarColumn(), TextColumn("{task.completed:,}/{task.total:,} samples"))
+    with stream, Progress(*columns, console=Console(file=stream), transient=True) as progress:
+        work = progress.add_task(what, total=None)
+
+        def tick(done: int, whole: int) -> None:
+            if done < whole and len(progress.columns) == len(columns):
+                progress.columns = (*columns, *bar)
+            progress.update(work, completed=done, total=whole)
+
+        yield tick
 
 
 def _with_hint(error: typer.TyperException) -> str:

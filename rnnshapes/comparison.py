@@ -29,6 +29,32 @@ class Fact:
         return self.expected is not None and self.expected == self.found
 
 
+@dataclass(frozen=True)
+class FileCheck:
+    """A saved model: who wrote it, and whether it has what its config asks for.
+
+    ``facts`` are empty for a file without weights (``unbuilt``), or without a config. ``notes``
+    say what else is to be known of the file.
+    """
+
+    path: str
+    kind: str
+    keras_version: str
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...]
+    unbuilt: bool
+
+    @property
+    def differences(self) -> tuple[Fact, ...]:
+        """The facts in which the file differs."""
+        return tuple(fact for fact in self.facts if not fact.agrees)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
 def facts(network: Network, built: Built) -> tuple[Fact, ...]:
     """Every weight's name and shape, every layer's count, and the total.
 

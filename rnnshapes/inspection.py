@@ -7,7 +7,7 @@ Keras is needed, and no size is too large.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rnnshapes import comparison, reference
@@ -15,7 +15,7 @@ from rnnshapes.algebra import shapes
 from rnnshapes.algebra.dims import Dim, Shape, total
 from rnnshapes.algebra.shapes import ShapeOps, Symbol
 from rnnshapes.cells.cell import Weight
-from rnnshapes.comparison import Fact
+from rnnshapes.comparison import Fact, FileCheck
 from rnnshapes.display import Displayed
 from rnnshapes.errors import CannotRunError
 from rnnshapes.layers.layer import Layer
@@ -39,17 +39,19 @@ class Gate:
 class WeightReport:
     """One weight: its Keras name, symbol, shape in symbols and numbers, and its count.
 
+    What depends on a size that is open is ``None``.
+
     ``gates`` are the parts of its last axis, in order; ``rows`` name what its first axis holds.
     """
 
     name: str
     symbol: str
     dims: tuple[str, ...]
-    shape: tuple[int, ...]
+    shape: Numbers
     formula: str
-    params: int
+    params: int | None
     dtype: str
-    bytes: int
+    bytes: int | None
     gates: tuple[Gate, ...]
     rows: tuple[str, ...]
 
@@ -92,9 +94,9 @@ class LayerReport:
     output_shape: Numbers
     weights: tuple[WeightReport, ...]
     formula: str
-    params: int
-    trainable_params: int
-    bytes: int
+    params: int | None
+    trainable_params: int | None
+    bytes: int | None
     trainable: bool
     tensor: str
     equations: tuple[tuple[str, str], ...]
@@ -130,7 +132,8 @@ class Inspection(Displayed):
     """Every shape and count of a network.
 
     ``keras`` is ``None`` where Keras was not asked or could not answer; ``not_built`` then says
-    why, if it was asked, and ``log`` what was written to standard error.
+    why, if it was asked, and ``log`` what was written to standard error. ``file`` is there for a
+    saved model.
     """
 
     schema = "rnnshapes.inspect/1"
@@ -138,14 +141,21 @@ class Inspection(Displayed):
     network: Network
     layers: tuple[LayerReport, ...]
     formula: str
-    params: int
-    trainable: int
-    bytes: int
+    params: int | None
+    trainable: int | None
+    bytes: int | None
     macs: int | None
     macs_formula: str
+    file: FileCheck | None = None
     keras: KerasCheck | None = None
     not_built: str | None = None
     log: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether neither the file nor Keras, if asked, has anything else than is derived."""
+        checks = (self.file, self.keras)
+        return all(check is None or check.agrees for check in checks)
 
     def against(self, model: Model) -> Inspection:
         """The same with what Keras says of ``model``."""
@@ -154,6 +164,8 @@ class Inspection(Displayed):
 
     def checked(self) -> Inspection:
         """The same with what Keras says of this network, or the reason why it cannot say."""
+        if self.file is not None and self.network.not_buildable:
+            return replace(self, not_built=self.network.not_buildable)
         try:
             return self.against(reference.build(self.network))
         except CannotRunError as error:
@@ -164,19 +176,34 @@ def inspect_network(network: Network) -> Inspection:
     """Every weight's shape and count, and every shape that flows, from the algebra alone."""
     names = Names(network)
     layers = [_report(network, layer, names) for layer in network.layers]
-    macs = [layer.macs for layer in layers if layer.macs is not None]
-    params = sum(layer.params for layer in layers)
+    params = _sum(layer.params for layer in layers)
     formulas = [layer.formula for layer in layers if layer.weights]
     return Inspection(
         network=network,
         layers=tuple(layers),
         formula=" + ".join(formulas) or "0",
         params=params,
-        trainable=sum(layer.trainable_params for layer in layers),
-        bytes=params * ITEM_BYTES[network.dtype],
-        macs=sum(macs) if len(macs) == len(layers) else None,
+        trainable=_sum(layer.trainable_params for layer in layers),
+        bytes=_bytes(network, params),
+        macs=_sum(layer.macs for layer in layers),
         macs_formula=" + ".join(la.macs_formula for la in layers if la.macs_formula != "0") or "0",
     )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """``None`` where one of them is open."""
+    found = list(counts)
+    return None if None in found else sum(count or 0 for count in found)
+
+
+def _bytes(network: Network, count: int | None) -> int | None:
+    return None if count is None else count * ITEM_BYTES[network.dtype]
+
+
+def _output_number(network: Network, place: int) -> str | None:
+    """Which output a node is, counted from 1 where there are several."""
+    found = [i for i, tap in enumerate(network.outputs, 1) if tap.node == place]
+    return None if not found else str(found[0]) if len(network.outputs) > 1 else ""
 
 
 class Names:
@@ -193,8 +220,8 @@ class Names:
             if layer.directions:
                 cell = layer.directions[0].cell
                 base = f"{cell.output_state}{layer.index}"
-            elif any(tap.node == place for tap in network.outputs) and node.sources:
-                base = "y_hat"
+            elif (which := _output_number(network, place)) is not None and node.sources:
+                base = f"y_hat{which}"
             elif layer.letter == "":
                 base = self.bases[node.sources[0].node]
             elif layer.letter == "y":
@@ -226,10 +253,11 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
     nodes = enumerate(network.nodes)
     places = [place for place, node in nodes if node.layer.name == layer.name]
     node, flow = network.nodes[places[0]], network.flows[places[0]]
-    source = network.flow(node.sources[0])
+    source = network.flow(node.sources[0]).shapes if node.sources else ()
+    output = flow.shapes[0] if flow.shapes else ()
     readings = [_read(network, place, names) for place in places]
     tape, equations = readings[0]
-    params = network.count(layer.count)
+    params = network.value(layer.count)
     times = total(_applications(network, place) for place in places)
     each = [total(made.macs for made in read) for read, _ in readings]
     macs = total(n * _applications(network, at) for n, at in zip(each, places, strict=True))
@@ -239,8 +267,10 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
         for weight in weights
     ]
     learned = [w for group in layer.groups.values() for w in group if w.learned]
-    trainable = sum(network.count(w.count) for w in learned) if layer.trainable else 0
+    trainable = _sum(network.value(w.count) for w in learned) if layer.trainable else 0
     trainable = trainable if layer.trainable_count is None else layer.trainable_count
+    if layer.held_shapes is not None and layer.trainable_count is None and layer.trainable:
+        trainable = None if params else 0  # a file does not say which of them are trained
     return LayerReport(
         name=layer.name,
         type=layer.type,
@@ -249,15 +279,15 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
             dict.fromkeys(network.nodes[tap.node].name for tap in (*node.sources, *node.initial))
         ),
         activations=layer.activations,
-        input_dims=_texts(source.shapes[0]),
-        input_shape=network.numbers(source.shapes[0]),
-        output_dims=_texts(flow.shapes[0]),
-        output_shape=network.numbers(flow.shapes[0]),
+        input_dims=_texts(source[0]) if source else (),
+        input_shape=network.numbers(source[0]) if source else (),
+        output_dims=_texts(output),
+        output_shape=network.numbers(output),
         weights=tuple(reports),
         formula=str(layer.count),
         params=params,
         trainable_params=trainable,
-        bytes=params * ITEM_BYTES[network.dtype],
+        bytes=_bytes(network, params),
         trainable=layer.trainable,
         tensor=names.of(Tap(places[0])),
         equations=tuple(equations),
@@ -274,6 +304,8 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
 def _notes(network: Network, places: list[int]) -> Iterator[str]:
     """What has to be said of where and how a layer is called."""
     node, flow = network.nodes[places[0]], network.flows[places[0]]
+    if node.layer.name in network.old_meanings:
+        yield network.old_meanings[node.layer.name]
     if len(places) > 1:
         yield f"called {len(places)} times, with the same weights: they count once"
     if node.initial:
@@ -291,7 +323,7 @@ def _notes(network: Network, places: list[int]) -> Iterator[str]:
             who = "" if who == node.layer.name else f"{who} "
             yield f"{who}reads from t = {flow.steps}-1 down to 0"
     if node.layer.directions and network.flows[node.sources[0].node].masked:
-        yield "a masked step leaves its states as they are"
+        yield f"a masked step leaves its states as they are; {_put_out(node.layer)}"
     backwards = [direction for _, direction in node.scans if direction.reverse]
     if backwards and flow.final:
         ends = ", ".join(
@@ -302,6 +334,14 @@ def _notes(network: Network, places: list[int]) -> Iterator[str]:
         )
         both = ", where each direction ends" if len(node.scans) > 1 else ""
         yield f"the model itself goes on from {ends}{both}"
+
+
+def _put_out(layer: Layer) -> str:
+    """What a layer answers at a masked step."""
+    assert isinstance(layer, RecurrentLayer)
+    if layer.zero_output_for_mask:
+        return "its output there is 0"
+    return "its output there is that of the step read before"
 
 
 def _state_of(network: Network, tap: Tap) -> str:
@@ -317,9 +357,9 @@ def _state_of(network: Network, tap: Tap) -> str:
 
 
 def _weight(network: Network, layer: Layer, group: str, weight: Weight) -> WeightReport:
-    params = network.count(weight.count)
-    shape = tuple(network.count(dim) for dim in weight.dims)
-    width = shape[-1] // max(1, len(weight.gates)) if shape else 0
+    params = network.value(weight.count)
+    shape = network.numbers(weight.dims)
+    width = (shape[-1] or 0) // max(1, len(weight.gates)) if shape else 0
     gates = [Gate(name, (i * width, (i + 1) * width)) for i, name in enumerate(weight.gates)]
     return WeightReport(
         name=f"{group}/{weight.name}",
@@ -329,7 +369,7 @@ def _weight(network: Network, layer: Layer, group: str, weight: Weight) -> Weigh
         formula=str(weight.count),
         params=params,
         dtype=network.dtype,
-        bytes=params * ITEM_BYTES[network.dtype],
+        bytes=_bytes(network, params),
         gates=tuple(gates),
         rows=weight.rows,
     )

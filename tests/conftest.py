@@ -76,8 +76,9 @@ class KerasRun:
 
 def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
     """Build and run the network of these sizes in Keras."""
-    network, sources = api.prepare(**sizes, seed=seed)
-    return model_run(reference.build(network, weights.draw(network, seed)), network, sources)
+    with api.prepare(**sizes, seed=seed) as task:
+        model = task.keras_model(task.weights())
+        return model_run(model, task.network, task.sources)
 
 
 def model_run(model: Any, network: Network, sources: inputs.Sources) -> KerasRun:
@@ -131,5 +132,18 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_model(model: Any, **options: Any) -> KerasRun:
     """A model, read and run in Keras."""
-    network, sources = api.prepare(model, seed=5, **options)
-    return model_run(model, network, sources)
+    with api.prepare(model, seed=5, **options) as task:
+        return model_run(model, task.network, task.sources)
+
+
+@pytest.fixture
+def lstm(tmp_path: Path) -> Path:
+    """A saved model of all sizes different, its layers with names of their own."""
+    from keras import layers as la
+
+    from tests.files import saved
+    from tests.models import sequential
+    from tests.test_live import randomized
+
+    layers = (la.LSTM(5, name="encode"), la.Dense(2, name="answer"))
+    return saved(randomized(sequential(*layers, shape=(6, 3))), tmp_path / "model.keras")

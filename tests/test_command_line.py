@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from keras import layers as la
 
 from rnnshapes import __version__, memory
+from tests.files import saved
+from tests.models import sequential
 
 BAD = [
     (["inspect", "--T", "0"], "T (time steps) is a whole number of at least 1, got 0"),
@@ -100,6 +103,7 @@ def test_examples_of_the_help_are_right(run, in_folder) -> None:
 
     np.save("x.npy", np.ones((6, 3)))
     np.savetxt("x.csv", np.ones((6, 3)), delimiter=",")
+    saved(sequential(la.GRU(4), la.Dense(2), shape=(6, 3)), in_folder / "model.keras")
     examples = set()
     for command in ([], ["inspect"], ["trace"], ["verify"]):
         lines = run(*command, "--help").out.splitlines()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import math
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ import pytest
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text("utf-8")
 BLOCKS = re.findall(r"```console\n\$ rnnshapes ([^\n]*)\n(.*?)```", TEXT, re.DOTALL)
-VERSIONS = re.compile(r"Keras \d\S* \(\w+ [^)\s]*\)")
+VERSIONS = re.compile(r"Keras \d\S*( \(\w+ [^)\s]*\))?")
+#: What is to be typed in a script of one's own.
+SCRIPTS = re.findall(r"```python\n(import .*?)```", TEXT, re.DOTALL)
 
 
 def same(shown: str, found: str) -> bool:
@@ -30,10 +34,22 @@ def words(text: str) -> list[str]:
     return VERSIONS.sub("Keras", text).split()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the README's own script has saved a model."""
+    made = tmp_path_factory.mktemp("readme")
+    (script,) = SCRIPTS
+    with contextlib.chdir(made), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(script, {})  # noqa: S102 - the README's own
+    return made
+
+
 @pytest.mark.parametrize(("args", "shown"), BLOCKS, ids=[args for args, _ in BLOCKS])
-def test_each_command_prints_what_the_readme_shows(args, shown, run, monkeypatch) -> None:
+def test_each_command_prints_what_the_readme_shows(args, shown, run, monkeypatch, folder) -> None:
     """Every word; numbers that Keras computes may differ in their last digits."""
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(folder)
     done = run(*args.split())
     assert done.status == 0
     expected, found = words(shown), words(done.out)

@@ -18,6 +18,7 @@ ROOT = PACKAGE.parent
 FLOORS = """\
 __main__
 cli
+options
 __init__
 render.delivery
 render
@@ -29,10 +30,19 @@ api
 verification
 proof
 inspection tracing
+archive.saved
+archive.plans archive.bare
+archive.masks
+archive.graphs
+archive.arrays
+archive.layers archive.parts archive.converted
+archive.legacy archive.nodes archive.store archive.naming
+archive.texts archive.reading archive.child archive
 live comparison sizes
 reference
-watching
-recurrence inputs
+watching building
+recurrence fitting
+inputs
 weights keras_graph
 assembly
 network

@@ -7,12 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.algebra.dims import shape_text
+from rnnshapes.comparison import FileCheck
 from rnnshapes.inspection import Inspection, KerasCheck, LayerReport, Operation, WeightReport
 from rnnshapes.memory import amount
 from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.figures import step_text, whole
 from rnnshapes.render.shared import difference_text, engine_text, network_text, sizes_record
 from rnnshapes.render.view import View
+
+#: How many differences a line names.
+_MOST = 8
 
 
 def document(result: Inspection, view: View) -> Document:
@@ -33,9 +37,25 @@ def derived(result: Inspection) -> Document:
         *_gates(result),
         *_equations(result),
         *_notes(result),
-        _flow(result),
-        _costs(result),
+        *((_flow(result), _costs(result)) if result.network.inputs else ()),
+        *_file(result),
     )
+
+
+def _file(result: Inspection) -> Iterator[Line]:
+    """What the file is, and whether it has what its config asks for."""
+    if (file := result.file) is None:
+        return
+    yield Line(f"{file.path}: {file.kind}, written by Keras {file.keras_version}")
+    if file.differences:
+        wrong = "; ".join(difference_text(fact, "the file") for fact in file.differences[:_MOST])
+        more = len(file.differences) - _MOST
+        wrong += f"; and {more} more, which --format json shows" if more > 0 else ""
+        yield Line(f"The file is BROKEN, its arrays are not those of its config: {wrong}", "bad")
+    elif shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
+        yield Line(f"The file agrees: {shapes} arrays of the shapes that are derived", "good")
+    for note in file.notes:
+        yield Line(f"{file.path}: {note}", "dim")
 
 
 def keras_lines(result: Inspection) -> Document:
@@ -63,12 +83,13 @@ def record(result: Inspection) -> dict[str, Any]:
             "params": result.params,
             "formula": result.formula,
             "trainable": result.trainable,
-            "non_trainable": result.params - result.trainable,
+            "non_trainable": _without(result.params, result.trainable),
             "bytes": result.bytes,
             "macs": result.macs,
             "macs_formula": result.macs_formula,
             "macs_unit": "multiply-adds in matrix products, one predict on all N samples",
         },
+        "file": None if result.file is None else _file_record(result.file),
         "keras": None if result.keras is None else _keras_record(result.keras),
         "not_built": result.not_built,
     }
@@ -118,6 +139,18 @@ def _keras_record(check: KerasCheck) -> dict[str, Any]:
     }
 
 
+def _file_record(file: FileCheck) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "kind": file.kind,
+        "keras_version": file.keras_version,
+        "agrees": file.agrees if file.facts else None,
+        "built": not file.unbuilt,
+        "differences": [difference_text(fact, "the file") for fact in file.differences],
+        "notes": file.notes,
+    }
+
+
 def _weights(result: Inspection) -> Table:
     columns = (
         Column("weight"),
@@ -159,11 +192,14 @@ def _graph(result: Inspection) -> Iterator[Line]:
     if result.network.chain:
         return
     for layer in result.layers:
-        yield Line(f"{', '.join(layer.sources)} → {layer.name}: {layer.label}")
+        if layer.sources:
+            yield Line(f"{', '.join(layer.sources)} → {layer.name}: {layer.label}")
 
 
 def _equations(result: Inspection) -> Iterator[Line]:
     """Under the name of the layer, where several have a recurrence."""
+    if not any(layer.equations for layer in result.layers):
+        return
     yield Line("")
     yield Line("Equations", "strong")
     for layer in result.layers:
@@ -196,17 +232,17 @@ def _flow(result: Inspection) -> Table:
         Column("multiply-\nadds", numeric=True, rank=2),
     )
     made = []
-    for node, flow in zip(result.network.nodes, result.network.flows, strict=True):
-        if not node.sources:
-            name = "x" if len(result.network.inputs) == 1 else node.name
-            dims = flow.shapes[0]
-            made.append(_tensor_row(name, dims, result.network.numbers(dims)))
+    for node in result.network.inputs:
+        name = "x" if len(result.network.inputs) == 1 else node.name
+        dims = node.layer.shape  # type: ignore[attr-defined]
+        made.append(_tensor_row(name, dims, result.network.numbers(dims)))
     for layer in result.layers:
         if not (layer.operations or layer.weights or not layer.derived):
             continue  # nothing happens in it
         made += [_operation_row(operation) for operation in layer.operations]
         name = layer.tensor.removesuffix("_t")
-        made.append(_tensor_row(name, layer.output_dims, layer.output_shape))
+        dims, shape = layer.output_dims or ("?",), layer.output_shape or (None,)
+        made.append(_tensor_row(name, dims, shape))
     return Table("What flows, at one time step t", columns, tuple(made))
 
 
@@ -244,11 +280,18 @@ def _costs(result: Inspection) -> Line:
             continue
         times = "once" if layer.applications == "1" else f"a step × {_steps(result, layer)} steps"
         parts.append(f"{layer.name} {whole(layer.macs_step)} {times}")
-    open_size = "" if result.network.sizes["N"] is not None else " (N is open: give N for numbers)"
     return Line(
         f"Multiply-adds in matrix products: {', '.join(parts) or 'none'}; "
-        f"one predict {result.macs_formula} = {whole(result.macs)}{open_size}"
+        f"one predict {result.macs_formula} = {whole(result.macs)}{_open(result)}"
     )
+
+
+def _open(result: Inspection) -> str:
+    """Which sizes would make numbers of the formulas."""
+    names = [name for name, value in result.network.sizes.items() if value is None]
+    if not names or result.macs is not None:
+        return ""
+    return f" (open: {', '.join(names)}; numbers come with {' '.join(f'--{n}' for n in names)})"
 
 
 def _steps(result: Inspection, layer: LayerReport) -> str:
@@ -259,8 +302,15 @@ def _steps(result: Inspection, layer: LayerReport) -> str:
 
 def _counts(result: Inspection) -> str:
     counts = [whole(layer.params) for layer in result.layers if layer.weights]
-    return f" = {' + '.join(counts)}" if len(counts) > 1 else ""
+    formula = any(map(str.isalpha, result.formula))
+    return f" = {' + '.join(counts)}" if len(counts) > 1 and formula else ""
 
 
-def _bytes(count: int) -> str:
+def _without(count: int | None, part: int | None) -> int | None:
+    return None if count is None or part is None else count - part
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return "? B"
     return f"{whole(count)} B" + (f" ({amount(count)})" if count >= 1024 else "")

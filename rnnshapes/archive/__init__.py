@@ -1,0 +1,1 @@
+"""Saved models: read without running, or trusting, anything in them."""

@@ -1,0 +1,173 @@
+"""The options of the commands, as Typer reads them: each with its type and its help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import typer
+
+from rnnshapes.cells.cell import ACTIVATIONS
+from rnnshapes.cells.registry import BY_NAME
+from rnnshapes.errors import InputError
+from rnnshapes.layers.recurrent import MERGE_MODES
+from rnnshapes.network import MEANING, check_size
+from rnnshapes.sizes import DEFAULTS
+
+_PANEL = "Network"
+
+
+def _size(name: str) -> Callable[[str], int]:
+    def parse(text: str | int) -> int:
+        try:
+            return check_size(name, _integer(text))
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parse
+
+
+def _integer(text: str | int) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _size_option(name: str, more: str = "") -> object:
+    return typer.Option(
+        f"--{name}",
+        parser=_size(name),
+        metavar="SIZE",
+        help=f"{MEANING[name].capitalize()}{more}; {DEFAULTS[name]} if left out.",
+        rich_help_panel=_PANEL,
+    )
+
+
+Model = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        readable=False,
+        show_default=False,
+        help="A saved model: .keras, .h5, .hdf5 or .weights.h5. Nothing in it is run.",
+    ),
+]
+Samples = Annotated[int | None, _size_option("N")]
+Steps = Annotated[int | None, _size_option("T")]
+Features = Annotated[int | None, _size_option("D")]
+Hidden = Annotated[list[int] | None, _size_option("M", ", again for each further recurrent layer")]
+Outputs = Annotated[int | None, _size_option("K")]
+TextFormat = Literal["table", "json", "csv", "markdown"]
+TraceFormat = Literal["table", "json", "csv", "markdown", "npz"]
+
+
+def _format_option(formats: object) -> object:
+    names = ", ".join(get_args(formats))
+    text = f"{names}; if left out, that of FILE's ending, or table."
+    return typer.Option("--format", metavar="FORMAT", help=text)
+
+
+Format = Annotated[TextFormat | None, _format_option(TextFormat)]
+AnyFormat = Annotated[TraceFormat | None, _format_option(TraceFormat)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", readable=False, help="Write to FILE, whole or not at all."
+    ),
+]
+Input = Annotated[
+    Path | None,
+    typer.Option(
+        "--input",
+        metavar="X",
+        readable=False,
+        help="x, (N, T, D) or (T, D), from a .npy, .npz or .csv file; random if left out.",
+    ),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the random weights and input.")
+]
+CellName = Annotated[
+    Literal["simple", "lstm", "gru"] | None,
+    typer.Option(
+        "--cell",
+        metavar="CELL",
+        help=f"{', '.join(BY_NAME)}; simple if left out.",
+        rich_help_panel=_PANEL,
+    ),
+]
+_ACTIVATION_HELP = f"{', '.join(ACTIVATIONS)}; Keras's default if left out."
+Activation = Annotated[
+    str | None,
+    typer.Option("--activation", metavar="NAME", help=_ACTIVATION_HELP, rich_help_panel=_PANEL),
+]
+RecurrentActivation = Annotated[
+    str | None,
+    typer.Option(
+        "--recurrent-activation",
+        metavar="NAME",
+        help="The same for the gates of lstm and gru.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Bias = Annotated[
+    bool | None,
+    typer.Option(
+        "--bias/--no-bias", help="A bias of the recurrent layer, or none.", rich_help_panel=_PANEL
+    ),
+]
+ResetAfter = Annotated[
+    bool | None,
+    typer.Option(
+        "--reset-after/--no-reset-after",
+        help="gru: reset h_{t-1} after its product with Wh, or before.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Bidirectional = Annotated[
+    bool | None,
+    typer.Option(
+        "--bidirectional/--one-direction",
+        help="Read in both directions, or in one.",
+        rich_help_panel=_PANEL,
+    ),
+]
+MergeMode = Annotated[
+    str | None,
+    typer.Option(
+        "--merge-mode",
+        metavar="MODE",
+        help=f"Join the directions by {', '.join(MERGE_MODES)}.",
+        rich_help_panel=_PANEL,
+    ),
+]
+GoBackwards = Annotated[
+    bool | None,
+    typer.Option(
+        "--go-backwards/--forwards",
+        help="Start at the last step, or at the first.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ReturnSequences = Annotated[
+    bool | None,
+    typer.Option(
+        "--return-sequences/--last-only",
+        help="Answer at each step, or at the last.",
+        rich_help_panel=_PANEL,
+    ),
+]
+NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
+Sample = Annotated[int, typer.Option("--sample", metavar="SAMPLE", help="Which sample to show.")]
+TimeSteps = Annotated[
+    str | None,
+    typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
+]
+Show = Annotated[
+    str, typer.Option("--show", metavar="y,h,c,gates", help="Show states and gates, too: y,h.")
+]
+LayerName = Annotated[
+    str | None, typer.Option("--layer", metavar="NAME", help="Show those of this layer alone.")
+]

@@ -1,0 +1,429 @@
+"""Saved models: read without Keras, held against their config, traced and verified."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import warnings
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+from keras.src.legacy.saving import legacy_h5_format
+
+import rnnshapes
+from rnnshapes import InputError
+from rnnshapes.archive import reading
+from rnnshapes.archive.store import Store
+from tests.files import layers_of, repacked, saved
+from tests.models import MODELS, encoder_decoder, functional, sequential
+from tests.test_live import randomized
+
+#: Written by Keras 3 in each form, from models of every kind.
+FORMS = (".keras", ".h5")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_read_as_it_was_saved(name: str, form: str, tmp_path: Path) -> None:
+    """Shapes and counts are those of the model, and NumPy answers from the file what it answers."""
+    if (name, form) in NOT_WRITTEN:
+        pytest.skip("Keras does not write it in this form")
+    model = randomized(MODELS[name]())
+    path = saved(model, tmp_path / f"model{form}")
+    result = rnnshapes.inspect(path)
+    assert result.file is not None
+    assert result.file.agrees, result.file.differences
+    assert result.file.notes == ()
+    assert result.params == model.count_params()
+    assert all(layer.derived for layer in result.layers)
+    live = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
+    assert result.params - result.trainable == live
+    with rnnshapes.api.prepare(path, N=3, seed=4) as task:
+        xs = [rnnshapes.inputs.whole(source) for source in task.sources]
+        trace = rnnshapes.api.trace_prepared(task, keras=False)
+    answers = model.predict(xs[0] if len(xs) == 1 else xs, verbose=0)
+    first = keras.tree.flatten(answers)[0]
+    np.testing.assert_allclose(trace.output, first, atol=1e-4)
+
+
+#: Models that Keras itself cannot save so.
+NOT_WRITTEN: set[tuple[str, str]] = set()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["nested", "deep", "embedded, masked", "branches", "given states"])
+def test_what_is_in_a_file_is_verified(name: str, form: str, tmp_path: Path) -> None:
+    """It is built anew from what is known of it, and Keras agrees step by step."""
+    path = saved(randomized(MODELS[name]()), tmp_path / f"model{form}")
+    result = rnnshapes.verify(path, N=3)
+    assert result.passed, result
+    assert rnnshapes.inspect(path, keras=True).keras.agrees
+
+
+def test_a_weight_that_was_changed_in_the_file_changes_the_answer(lstm: Path) -> None:
+    """Numbers come from the file, each array for the weight that it is."""
+    before = rnnshapes.trace(lstm, keras=False, N=2).output
+    outputs = []
+    for group in ("layers/lstm/cell", "layers/dense"):
+        for number in (0, 1):
+            changed = lstm.with_name("changed.keras")
+
+            def change(file: h5py.File, place: str = f"{group}/vars/{number}") -> None:
+                file[place][...] = file[place][...] * 1.5
+
+            repacked(lstm, changed, weights=change)
+            outputs.append(rnnshapes.trace(changed, keras=False, N=2).output)
+            assert not np.allclose(outputs[-1], before)
+            assert rnnshapes.verify(changed, N=2).passed
+    assert not any(np.allclose(a, b) for a, b in itertools.pairwise(outputs))
+
+
+def test_names_of_layers_are_those_of_the_config(lstm: Path, run) -> None:
+    """Not those of the classes, by which the file keeps its arrays."""
+    done = run("inspect", lstm, "--no-keras")
+    assert done.status == 0
+    assert "encode/recurrent_kernel" in done.out
+    assert "answer/kernel" in done.out
+    assert "i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]" in done.out
+    assert "written by Keras 3." in done.out
+    assert "The file agrees: 5 arrays of the shapes that are derived" in done.out
+
+
+def test_layers_are_found_by_name_where_their_order_is_another(tmp_path: Path) -> None:
+    """Two layers of the same class, whose groups are the other way round."""
+    model = randomized(
+        sequential(la.GRU(5, name="a", return_sequences=True), la.GRU(5, name="b"), shape=(6, 5))
+    )
+    path = saved(model, tmp_path / "model.keras")
+
+    def swap(file: h5py.File) -> None:
+        file.move("layers/gru", "layers/c")
+        file.move("layers/gru_1", "layers/gru")
+        file.move("layers/c", "layers/gru_1")
+
+    swapped = repacked(path, tmp_path / "swapped.keras", weights=swap)
+    one, other = (rnnshapes.trace(p, keras=False).output for p in (path, swapped))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_reading_a_file_imports_neither_keras_nor_tensorflow(lstm: Path) -> None:
+    """Neither does a trace of it without Keras."""
+    code = (
+        "import sys; from rnnshapes.cli import main; "
+        f"s = [main([c, {str(lstm)!r}, '--no-keras']) for c in ('inspect', 'trace')]; "
+        "assert s == [0, 0]; "
+        "assert not {'keras', 'tensorflow', 'h5py', 'torch', 'jax'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_form_is_told_by_content(lstm: Path, tmp_path: Path) -> None:
+    """There are HDF5 files named .keras in the wild."""
+    hdf5 = saved(randomized(sequential(la.GRU(5), shape=(6, 3))), tmp_path / "other.h5")
+    renamed = hdf5.rename(tmp_path / "other.keras")
+    assert rnnshapes.inspect(renamed).params == 3 * 5 * (3 + 5 + 2)
+    zipped = lstm.rename(tmp_path / "model.h5")
+    assert rnnshapes.inspect(zipped).params == 4 * 5 * (3 + 5 + 1) + 2 * (5 + 1)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_file_that_was_packed_again_is_read(lstm: Path, tmp_path: Path, method: int) -> None:
+    """Also with its weights compressed."""
+    again = repacked(lstm, tmp_path / "again.keras", method=method)
+    one, other = (rnnshapes.trace(p, keras=False).output for p in (lstm, again))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_weight_of_another_shape_is_shown_by_name(lstm: Path, tmp_path: Path, run) -> None:
+    """The file is broken: exit status 1, and neither trace nor verify goes on."""
+
+    def shorten(file: h5py.File) -> None:
+        del file["layers/lstm/cell/vars/2"]
+        file["layers/lstm/cell/vars/2"] = np.ones(15, "float32")
+
+    broken = repacked(lstm, tmp_path / "broken.keras", weights=shorten)
+    done = run("inspect", broken, "--no-keras")
+    assert done.status == 1
+    assert "encode/bias: (20,) expected, the file has (15,)" in done.out
+    assert run("inspect", broken, "--no-keras", "--format", "json").status == 1
+    for command in ("trace", "verify"):
+        done = run(command, broken)
+        assert done.status == 2
+        assert "encode/bias is (20,) by its config, (15,) in the file" in done.err
+
+
+@pytest.mark.parametrize(("lost", "name"), [("0", "encode/bias"), ("2", "encode/bias")])
+def test_an_array_that_is_not_there_is_missed(lstm: Path, tmp_path: Path, lost, name) -> None:
+    """Numbers are all the names that arrays have, so the last one is said to be missing."""
+
+    def lose(file: h5py.File) -> None:
+        del file[f"layers/lstm/cell/vars/{lost}"]
+
+    broken = repacked(lstm, tmp_path / "broken.keras", weights=lose)
+    differences = rnnshapes.inspect(broken).file.differences
+    assert name in [fact.name for fact in differences if fact.found is None]
+
+
+def test_an_array_too_many_is_shown(lstm: Path, tmp_path: Path) -> None:
+    """In a layer, and beside all layers."""
+
+    def add(file: h5py.File) -> None:
+        file["layers/lstm/cell/vars/3"] = np.ones(4, "float32")
+        file["layers/more/vars/0"] = np.ones(4, "float32")
+
+    file = rnnshapes.inspect(repacked(lstm, tmp_path / "more.keras", weights=add)).file
+    assert next(fact.name for fact in file.differences) == "encode/cell/vars/3"
+    assert any("layers/more/vars/0" in note for note in file.notes)
+
+
+def test_optimizer_arrays_stand_apart(tmp_path: Path) -> None:
+    """Adding up all arrays would triple the count."""
+    model = randomized(sequential(la.GRU(4), la.Dense(2), shape=(6, 3)))
+    model.compile("adam", "mse")
+    model.fit(np.ones((2, 6, 3)), np.ones((2, 2)), verbose=0)
+    for form in FORMS:
+        result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
+        assert result.params == model.count_params()
+        assert any("arrays of the optimizer" in note for note in result.file.notes)
+
+
+def test_frozen_weights_are_not_trainable(tmp_path: Path) -> None:
+    """As the config says, layer by layer."""
+    model = sequential(la.GRU(4, trainable=False), la.Dense(2), shape=(6, 3))
+    for form in FORMS:
+        result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
+        assert result.trainable == 2 * (4 + 1)
+
+
+def test_a_model_that_was_not_built_has_the_shapes_of_its_config(tmp_path: Path, run) -> None:
+    """D is open until it is given; there is nothing to trace."""
+    path = saved(keras.Sequential([la.LSTM(4), la.Dense(2)]), tmp_path / "model.keras")
+    done = run("inspect", path, "--no-keras")
+    assert done.status == 0
+    assert "(D, 4M)" in done.out
+    assert "(?, 16)" in done.out
+    assert "saved before it was built: it holds no weights" in done.out
+    done = run("inspect", path, "--D", 3)
+    assert "count_params() = 138" in done.out
+    assert rnnshapes.inspect(path, D=3).params == 4 * 4 * (3 + 4 + 1) + 2 * (4 + 1)
+    done = run("trace", path, "--D", 3, "--T", 5, "--no-keras")
+    assert done.status == 2
+    assert "holds no weights" in done.err
+
+
+@pytest.mark.parametrize("form", [".weights.h5", "legacy"])
+def test_weights_alone_are_layers_and_shapes(tmp_path: Path, run, form: str) -> None:
+    """There is no graph, which is said; nothing can be traced."""
+    model = randomized(sequential(la.LSTM(5), la.Dense(2), shape=(6, 3)))
+    path = tmp_path / "model.weights.h5"
+    if form == "legacy":
+        with h5py.File(path, "w") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.save_weights(path)
+    result = rnnshapes.inspect(path)
+    assert result.params == model.count_params()
+    done = run("inspect", path, "--no-keras")
+    assert done.status == 0
+    assert "(5, 20)" in done.out
+    assert "the file holds weights alone" in done.out
+    assert "i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]" in done.out
+    assert run("inspect", path, "--format", "csv").status == 0
+    done = run("trace", path, "--no-keras")
+    assert done.status == 2
+    assert "the graph of its layers is not known" in done.err
+
+
+class Doubled(la.Layer):
+    """A layer of the user's own."""
+
+    def call(self, x: Any) -> Any:
+        return x * 2.0
+
+
+def test_a_layer_of_ones_own_is_shown_and_never_run(tmp_path: Path, run) -> None:
+    """What the file holds of it, its shape from the graph, and what stands behind it."""
+    model = functional(lambda x: la.Dense(2)(la.LSTM(5)(Doubled(name="own")(x))), (6, 3))
+    path = saved(model, tmp_path / "model.keras")
+    result = rnnshapes.inspect(path)
+    assert [layer.name for layer in result.layers if not layer.derived] == ["own"]
+    assert result.layers[1].type == "LSTM"
+    assert result.params == model.count_params()
+    done = run("trace", path)
+    assert done.status == 2
+    assert "layer 'own' (" in done.err
+    assert "so the file alone does not say what it computes" in done.err
+
+
+def test_an_operation_is_not_taken_for_the_layer_of_its_name(tmp_path: Path) -> None:
+    """x * 2 has the class Multiply in the config, as has the layer of two inputs."""
+    model = functional(lambda x: la.Dense(2)(la.LSTM(5)(x * 2.0)), (6, 3))
+    for form in FORMS:
+        result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
+        assert not result.layers[0].derived
+
+
+def test_a_mask_of_the_users_own_is_not_taken_for_keras_s(tmp_path: Path) -> None:
+    """Two masks of an Embedding's index, of which one is what Keras makes."""
+
+    def model(value: int) -> keras.Model:
+        x = keras.Input((6,))
+        mask = keras.ops.not_equal(x, value)
+        made = la.Embedding(11, 4, mask_zero=True)(x)
+        return keras.Model(x, la.Dense(2)(la.LSTM(5)(made, mask=mask)))
+
+    for value, derived in ((0, True), (3, False)):
+        path = saved(randomized(model(value)), tmp_path / f"{value}.keras")
+        layers = {layer.type: layer.derived for layer in rnnshapes.inspect(path).layers}
+        assert layers["LSTM"] is derived
+
+
+def test_a_dropped_mask_is_dropped(tmp_path: Path) -> None:
+    """Beside initial states Keras hands no mask on."""
+    model = randomized(functional(encoder_decoder, (6, 3), (7, 4)))
+    path = saved(model, tmp_path / "model.keras")
+    assert rnnshapes.verify(path, N=3).passed
+
+
+def test_a_file_goes_with_the_users_own_input(lstm: Path, tmp_path: Path, run) -> None:
+    """trace FILE --input, with and without Keras."""
+    x = np.random.default_rng(2).normal(size=(3, 6, 3)).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    for more in ((), ("--no-keras",)):
+        done = run(
+            "trace",
+            lstm,
+            "--input",
+            tmp_path / "x.npy",
+            "--format",
+            "npz",
+            *more,
+            "-o",
+            tmp_path / "out.npz",
+        )
+        assert done.status == 0, done.err
+    with np.load(tmp_path / "out.npz") as found:
+        expected = keras.models.load_model(lstm).predict(x, verbose=0)
+        np.testing.assert_allclose(found["y_hat"][:, -1], expected, atol=1e-5)
+    assert run("verify", lstm, "--input", tmp_path / "x.npy").status == 0
+
+
+def test_several_inputs_come_from_one_npz(tmp_path: Path, run) -> None:
+    """By the names of the inputs."""
+    a, b = keras.Input((6, 3), name="left"), keras.Input((4, 2), name="right")
+    model = keras.Model([a, b], la.Dense(2)(la.Concatenate()([la.GRU(4)(a), la.LSTM(5)(b)])))
+    path = saved(randomized(model), tmp_path / "model.keras")
+    np.savez(tmp_path / "x.npz", right=np.ones((3, 4, 2)), left=np.zeros((3, 6, 3)))
+    assert run("verify", path, "--input", tmp_path / "x.npz").status == 0
+    np.savez(tmp_path / "x.npz", left=np.ones((3, 6, 3)))
+    done = run("verify", path, "--input", tmp_path / "x.npz")
+    assert done.status == 2
+    assert "which array is right?" in done.err
+
+
+def test_sizes_that_the_file_fixes_cannot_be_given(lstm: Path, run) -> None:
+    """Nor can a cell."""
+    for options, text in (
+        (("--M", 7), "M is 5 in this model; leave it (--M) out"),
+        (("--cell", "gru"), "cell is fixed by the model; leave it (--cell) out"),
+        (("--T", 7), "T is 6 in this model, not 7"),
+    ):
+        done = run("inspect", lstm, *options, "--no-keras")
+        assert done.status == 2
+        assert text in done.err
+
+
+def test_the_model_is_not_overwritten(lstm: Path, run) -> None:
+    """-o may not name the file that is read."""
+    before = lstm.read_bytes()
+    assert run("inspect", lstm, "--format", "json", "-o", lstm).status == 2
+    assert lstm.read_bytes() == before
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision_is_traced_and_says_where_it_cannot_be_verified(
+    tmp_path: Path, run, dtype: str
+) -> None:
+    """Weights of two bytes are traced in NumPy; next to Keras they are refused."""
+    options = {"dtype": dtype, "recurrent_initializer": "glorot_uniform"}
+    x = keras.Input((6, 3), dtype=dtype)
+    model = keras.Model(x, la.Dense(2, dtype=dtype)(la.LSTM(5, **options)(x)))
+    path = saved(model, tmp_path / "half.keras")
+    assert rnnshapes.inspect(path).bytes == 2 * model.count_params()
+    x = np.ones((1, 6, 3), "float32")
+    trace = rnnshapes.trace(path, x=x, keras=False)
+    np.testing.assert_allclose(
+        trace.output, np.asarray(model.predict(x, verbose=0), float), atol=0.05
+    )
+    done = run("verify", path)
+    assert done.status == 2
+    assert f"it computes in {dtype}" in done.err
+
+
+def test_json_has_what_the_file_says(lstm: Path) -> None:
+    """Who wrote it, whether it agrees, and what differs."""
+    record = rnnshapes.inspect(lstm).to_dict()["file"]
+    assert record["agrees"] is True
+    assert record["built"] is True
+    assert record["keras_version"] == keras.__version__
+    assert record["differences"] == []
+    assert rnnshapes.inspect().to_dict()["file"] is None
+
+
+def test_errors_name_the_file() -> None:
+    """Also from Python."""
+    with pytest.raises(InputError, match=r"^nowhere.keras: there is no such file$"):
+        rnnshapes.inspect("nowhere.keras")
+
+
+def test_a_config_without_layers_is_told(lstm: Path, tmp_path: Path) -> None:
+    """A subclassed model has a config of its own class."""
+
+    def other(config: dict[str, Any]) -> dict[str, Any]:
+        return {"module": "mine", "class_name": "MyModel", "config": {}, "registered_name": "x"}
+
+    path = repacked(lstm, tmp_path / "own.keras", config=other)
+    result = rnnshapes.inspect(path)
+    assert result.file.kind == "a model of class MyModel, whose graph is in its own code"
+    assert result.params == 192
+
+
+def test_layers_of_are_those_of_the_config(lstm: Path, tmp_path: Path) -> None:
+    """A layer with an option that is not understood is shown, and not derived."""
+
+    def change(config: dict[str, Any]) -> None:
+        layers_of(config)[1]["config"]["activation"] = {
+            "class_name": "function",
+            "config": "mine",
+            "module": "builtins",
+            "registered_name": "function",
+        }
+
+    layers = rnnshapes.inspect(repacked(lstm, tmp_path / "own.keras", config=change)).layers
+    assert not layers[0].derived
+    assert any("a function of your own" in note for note in layers[0].notes)
+
+
+def test_the_process_that_was_begun_reads_the_file(lstm: Path) -> None:
+    """It is started while the command loads; what is no file starts none."""
+    reading.begin(["inspect", "nowhere.keras"])
+    reading.begin(["inspect"])
+    assert not reading._begun
+    reading.begin(["inspect", str(lstm)])
+    (process,) = reading._begun.values()
+    with closing(Store(lstm)) as store:
+        assert store._process is process
+        assert not reading._begun
+    assert process.poll() is not None

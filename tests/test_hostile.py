@@ -1,0 +1,228 @@
+"""Hostile and broken files: one line or a right answer, and nothing is run or written."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import RnnshapesError
+from tests.conftest import Result
+from tests.files import saved
+from tests.hostile import BAD, ESCAPES, MARKER
+from tests.models import sequential
+from tests.test_live import randomized
+
+#: More than the budget of 3 s, for a machine that has other work.
+PATIENCE = 30
+MOST_MIB = 200
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good file to spoil."""
+    layers = (la.LSTM(5, name="lstm"), la.Dense(2, name="dense"))
+    folder = tmp_path_factory.mktemp("good")
+    return saved(randomized(sequential(*layers, shape=(6, 3))), folder / "good.keras")
+
+
+#: A process forked from a large one counts its memory: this one is small.
+LAUNCHER = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "rnnshapes", *sys.argv[2:]])
+_, status, usage = os.wait4(child.pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss // 1024))  # kB on Linux
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def limited(*args: object, cwd: Path) -> tuple[Result, int]:
+    """The command in a process of its own, and the most MiB that it or a child of it had."""
+    memory = cwd.with_name("memory")
+    command = [sys.executable, "-c", LAUNCHER, str(memory), *map(str, args)]
+    done = subprocess.run(command, check=False, capture_output=True, cwd=cwd, timeout=PATIENCE)
+    result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return result, int(memory.read_text("ascii"))
+
+
+def is_one_clean_line(text: str) -> bool:
+    """A line that can be shown on any terminal."""
+    return text.count("\n") == 1 and text[:-1].isprintable()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_answered_or_refused_in_one_line(
+    name: str, good: Path, tmp_path: Path
+) -> None:
+    """inspect answers what can be answered; the process stays small, and writes nothing."""
+    folder, work = tmp_path / "files", tmp_path / "work"
+    folder.mkdir()
+    work.mkdir()
+    make, expected = BAD[name]
+    path = make(good, folder)
+    before = sorted(folder.rglob("*"))
+    result, memory = limited("inspect", path, "--no-keras", cwd=work)
+    if sys.platform == "linux":  # elsewhere there is no limit of memory to set
+        assert memory < MOST_MIB
+    assert "Traceback" not in result.err
+    if expected in ("answer", "broken"):
+        assert result.err == ""
+        assert result.status == (0 if expected == "answer" and name not in DIFFERS else 1)
+        assert "parameters" in result.out
+        assert all(c.isprintable() or c == "\n" for c in result.out)
+    else:
+        assert result.status == 2
+        assert result.out == ""
+        assert is_one_clean_line(result.err)
+        assert result.err.startswith("rnnshapes: error: ")
+        assert expected in result.err
+    assert sorted(folder.rglob("*")) == before
+    assert not list(work.iterdir())
+    assert not (folder / MARKER).exists()
+
+
+#: Files whose arrays are not those of their config, which is status 1.
+DIFFERS = ("no such name",)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+@pytest.mark.parametrize("name", [n for n in BAD if n != "names"])
+def test_nothing_of_it_is_traced_or_verified(name: str, good: Path, tmp_path: Path, run) -> None:
+    """Nor is any code run: status 2 in one line, or 3 where memory would not do."""
+    path = BAD[name][0](good, tmp_path)
+    for command in (("trace", "--no-keras"), ("verify",)):
+        done = run(command[0], path, *command[1:])
+        if name in STILL_TRACED:
+            assert done.status in (0, 2, 3), done.err
+        else:
+            assert done.status in (2, 3), done.out
+            assert is_one_clean_line(done.err)
+    assert not (tmp_path / MARKER).exists()
+
+
+#: Files in which nothing is wrong but what is ignored, or their size.
+STILL_TRACED = ("gzip bomb", "add of one", "many paths", "huge mask value")
+
+
+def test_names_cannot_steer_the_terminal(good: Path, tmp_path: Path, run) -> None:
+    """Names of layers, classes and models, in tables, Markdown, CSV, JSON, HTML and errors."""
+    path = BAD["names"][0](good, tmp_path)
+    for form in ("table", "markdown", "csv", "json"):
+        done = run("inspect", path, "--no-keras", "--format", form)
+        assert done.status == 0
+        assert not _unsafe(done.out)
+    assert "red" in done.out
+    assert not _unsafe(rnnshapes.inspect(path)._repr_html_())
+    assert "[/][bold]" in run("inspect", path, "--no-keras").out
+    for command in ("trace", "verify"):
+        done = run(command, path)
+        assert done.status == 2
+        assert not _unsafe(done.err)
+
+
+def _unsafe(text: str) -> str:
+    kinds = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(c for c in text if unicodedata.category(c) in kinds and c != "\n")
+
+
+def test_a_path_on_the_command_line_cannot_either(run, tmp_path: Path) -> None:
+    """Whether there is such a file or not."""
+    name = ESCAPES.replace("/", "").replace("\ud800", "")
+    for text in (name, str(tmp_path / name)):
+        done = run("inspect", text)
+        assert done.status == 2
+        assert is_one_clean_line(done.err)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_a_crash_of_the_library_is_one_line(good: Path, tmp_path: Path, monkeypatch, run) -> None:
+    """A bit-flipped file may crash the HDF5 library: the process that reads it is another one."""
+    script = tmp_path / "child.py"
+    script.write_text("import os; os.abort()")
+    monkeypatch.setattr("rnnshapes.archive.reading.SCRIPT", script)
+    done = run("inspect", good, "--no-keras")
+    assert done.status == 2
+    assert is_one_clean_line(done.err)
+    assert "the HDF5 library broke off" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_a_process_that_never_answers_is_ended(
+    good: Path, tmp_path: Path, monkeypatch, run
+) -> None:
+    """As one would that waits for a disk."""
+    script = tmp_path / "child.py"
+    script.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr("rnnshapes.archive.reading.SCRIPT", script)
+    monkeypatch.setattr("rnnshapes.archive.store.PATIENCE", 0.1)
+    monkeypatch.setattr("rnnshapes.archive.store.MOST_BYTES", 1)
+    assert run("inspect", good, "--no-keras").status == 2
+
+
+def flipped(data: bytes, seed: int) -> bytes:
+    """Some bytes, or a stretch of them, changed."""
+    chance = random.Random(seed)  # noqa: S311 - the same damage each time
+    made = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 8))):
+        place = chance.randrange(len(made))
+        if chance.random() < 0.2:
+            del made[place : place + chance.randrange(1, 64)]
+        else:
+            made[place] = chance.randrange(256)
+    return bytes(made)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_damaged_file_is_refused_or_read(good: Path, tmp_path: Path, seed: int) -> None:
+    """No error is any but one that is meant; a long run of this stands in the benchmarks."""
+    path = tmp_path / "damaged.keras"
+    path.write_bytes(flipped(good.read_bytes(), seed))
+    try:
+        repr(rnnshapes.inspect(path))
+    except RnnshapesError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - there need not be one
+
+
+# --- Configs, without a file --------------------------------------------------------------------
+
+#: What may stand where anything else was.
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.lists(st.integers(-2, 9), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+CHANGED = (
+    *("deep", "nested", "convolved, same", "masked, given states"),
+    "stacked cells, both, masked",
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data(), name=st.sampled_from(CHANGED))
+def test_any_change_of_a_config_is_understood_or_refused(data: st.DataObject, name: str) -> None:
+    """A value, anywhere in it, becomes another one, or is lost."""
+    from tests.configs import changed, read_config
+
+    made = changed(name, data, VALUES)
+    try:
+        repr(read_config(made))
+    except RnnshapesError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - there need not be one
