@@ -54,7 +54,8 @@ def flattened(config: Mapping[str, Any], *, legacy: bool) -> tuple[Flattening, t
             flat = Flattening(legacy=legacy, closed=closed)
             try:
                 outputs = tuple(flat.model(config))
-                own = masks.of_models(assemble(_plan(flat, outputs, {})), flat)
+                masked = any(entered.mask is not None for entered in flat.entered)
+                own = masks.of_models(assemble(_plan(flat, outputs, {})), flat) if masked else set()
             except ClosedError as error:
                 own = {str(error)}
             if not own - closed:
