@@ -210,7 +210,8 @@ def _fitted(given: Any, x: Any, seed: int, spec: Any) -> tuple[Network, Sources]
         fitting.check_stated(data, {name: spec.get(name) for name in "NTD"})
         n, t, d = data.array.shape
         return _network(None, **{**spec, "N": n, "T": t, "D": d}), (data,)
-    network, found = fitting.fitted(_network(given), x, spec)
+    options = {name: value for name, value in spec.items() if name not in ("N", "T", "D")}
+    network, found = fitting.fitted(_network(given, **options), x, spec)
     floatx = "float32" if _is_saved(given) else reference.floatx()
     sources = [
         data if getattr(node.layer, "integers", False) else replace(data, dtype=floatx)

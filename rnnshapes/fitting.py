@@ -34,7 +34,8 @@ def fitted(network: Network, x: Any, stated: Mapping[str, object]) -> tuple[Netw
         layer = node.layer
         assert isinstance(layer, Input)
         data = _shaped(part, node, network)
-        check_stated(data, {str(dim): stated.get(str(dim)) for dim in layer.shape})
+        names = [str(dim) for dim in layer.shape]  # T says it of T1 and of T2
+        check_stated(data, {n: stated.get(n, stated.get(n.rstrip("0123456789"))) for n in names})
         if layer.integers:
             _check_indices(network, node, data)
         named = zip(layer.shape, data.array.shape, strict=True)

@@ -51,7 +51,7 @@ Model = Annotated[
         metavar="[MODEL]",
         readable=False,
         show_default=False,
-        help="A saved model: .keras, .h5, .hdf5 or .weights.h5. Nothing in it is run.",
+        help="A saved model (.keras, .h5, .hdf5, .weights.h5): it gives the sizes, and is not run.",
     ),
 ]
 Samples = Annotated[int | None, _size_option("N")]

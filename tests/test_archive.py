@@ -400,8 +400,8 @@ def test_a_config_without_layers_is_told(lstm: Path, tmp_path: Path) -> None:
     assert result.params == 192
 
 
-def test_layers_of_are_those_of_the_config(lstm: Path, tmp_path: Path) -> None:
-    """A layer with an option that is not understood is shown, and not derived."""
+def test_a_function_of_ones_own_is_not_derived(lstm: Path, tmp_path: Path) -> None:
+    """The layer that has it as its activation is shown with its arrays."""
 
     def change(config: dict[str, Any]) -> None:
         layers_of(config)[1]["config"]["activation"] = {

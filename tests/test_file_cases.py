@@ -115,3 +115,16 @@ def test_names_that_tensorflow_does_not_take_are_no_hindrance(tmp_path: Path) ->
     """A layer may have spaces and umlauts in its name."""
     model = sequential(la.GRU(5, name="größer als"), la.Dense(2, name="groesser"), shape=(6, 3))
     assert rnnshapes.verify(saved(randomized(model), tmp_path / "model.keras")).passed
+
+
+def test_options_that_a_file_fixes_are_refused_beside_data_too(lstm: Path, tmp_path, run) -> None:
+    """They are not passed over because sizes come from the data."""
+    np.save(tmp_path / "x.npy", np.ones((2, 6, 3)))
+    for options, text in (
+        (("--cell", "gru"), "leave it (--cell) out"),
+        (("--M", 7), "M is 5 in this model"),
+        (("--T", 7), "T was given as 7"),
+    ):
+        done = run("trace", lstm, "--input", tmp_path / "x.npy", "--no-keras", *options)
+        assert done.status == 2
+        assert text in done.err

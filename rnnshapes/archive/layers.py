@@ -35,7 +35,6 @@ class Owner:
     top: str
     inner: Config | None = None
     built_on: tuple[int | None, ...] | None = None
-    module: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,12 @@ def _owner(
     layer: Config, within: Owner | None, model: Config, used: dict[str, int], *, legacy: bool
 ) -> Owner:
     kind, config = str(layer.get("class_name")), layer.get("config")
-    module = layer.get("module")
     is_model = kind in MODELS and is_keras(layer)
     inner = layer if is_model else None
     if isinstance(config, list) and is_model:
         config = {}
     config = config if isinstance(config, dict) else {}
-    own = layer.get("name") or config.get("name") or snake_case(kind)
-    own = str(own)
+    own = str(layer.get("name") or config.get("name") or snake_case(kind))
     if len(own) > 500:
         raise InputError(f"a layer has a name of {len(own):,} characters: {own[:40]}…")
     group = counted(snake_case(kind), used)
@@ -104,7 +101,6 @@ def _owner(
         top=own if within is None else within.top,
         inner=inner,
         built_on=_built_on(layer),
-        module=module if isinstance(module, str) else None,
     )
 
 

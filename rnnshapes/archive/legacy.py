@@ -45,8 +45,6 @@ def modern(kind: str, config: Config) -> tuple[str, Config]:
     made = {_OPTIONS.get(option, option): value for option, value in config.items()}
     if kind != "Embedding" and "output_dim" in made:
         made.setdefault("units", made["output_dim"])
-    if kind == "Dropout" or kind not in (*_RECURRENT, "CuDNNLSTM", "CuDNNGRU"):
-        made.pop("dropout", None)
     if kind.startswith("CuDNN"):
         made |= {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
         made |= {"reset_after": True}
@@ -114,6 +112,6 @@ def _refusals(value: Any) -> Iterator[str]:
             if "time_major" in config:
                 yield f"it does not know the option time_major (layer {name!r})"
             unknown = [option for option in (*_OPTIONS, "output_dim") if option in config]
-            if unknown and kind not in ("Embedding",):
+            if unknown and kind != "Embedding":
                 yield f"it does not know the option {unknown[0]} (layer {name!r})"
         stack += reversed(list(part.values()))
