@@ -15,6 +15,7 @@ from rnnshapes import __version__
 from tests.conftest import Result, process
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+SCRIPT = "import sys; from rnnshapes.__main__ import main; sys.exit(main())"
 HEAVY = ("keras", "tensorflow", "torch", "jax", "numpy", "h5py", "pydantic")
 
 
@@ -148,6 +149,17 @@ def test_ctrl_c_ends_with_130_and_without_a_word(after: float) -> None:
     assert running.returncode == 130
     assert out == b""
     assert b"rnnshapes" not in err
+
+
+@POSIX
+@pytest.mark.parametrize("how", [["-m", "rnnshapes"], ["-c", SCRIPT]])
+def test_ctrl_c_inside_exec_ends_with_130(how: list[str], tmp_path: Path) -> None:
+    """As it may come while a dataclass is made; Python would end itself by SIGINT."""
+    (tmp_path / "typer.py").write_text('exec("raise KeyboardInterrupt")\n')
+    command = [sys.executable, *how, "inspect"]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_an_ascii_locale_gets_ascii(tmp_path: Path) -> None:
