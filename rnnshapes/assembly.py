@@ -24,7 +24,8 @@ class Call:
     ``mask_dropped`` says that Keras does not hand the mask of the input on to it, ``masked``
     that its output has one. ``held`` are the names and shapes of the arrays that it owns, where
     they are known from elsewhere; they are ``named`` as weights are, or numbered. ``outputs``
-    are the shapes of its outputs, ``why`` says why it cannot be derived.
+    are the shapes of its outputs, ``why`` says why it cannot be derived. ``computes_in`` is the
+    short format in which it computes, if it does.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Call:
     mask_dropped: bool = False
     masked: bool = False
     why: str = ""
+    computes_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _layer(plan: Plan, call: Call, flows: list[Flow], names: Namer) -> Layer:
             raise UnsupportedError(call.why)
         layer = _read(plan, call, flows, names)
         _check_held(layer, call)
-        layer = replace(layer, trainable_count=call.trainable_count)
+        layer = replace(layer, trainable_count=call.trainable_count, computes_in=call.computes_in)
     except UnsupportedError as error:
         names.sizes, names.used = before
         return _unknown(call, str(error), names)

@@ -6,6 +6,7 @@ Keras is handed in by :mod:`rnnshapes.reference`, the only module that imports i
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell, Steps
@@ -15,7 +16,7 @@ from rnnshapes.layers.plain import Input
 from rnnshapes.layers.recurrent import Bidirectional, Recurrent, RecurrentLayer
 from rnnshapes.layers.shaping import Concatenate, Merge
 from rnnshapes.layers.stepwise import TimeDistributed
-from rnnshapes.network import Network, Node, Tap
+from rnnshapes.network import SHORT, Network, Node, Tap
 
 if TYPE_CHECKING:
     from rnnshapes.weights import Weights
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def build(keras: Any, network: Network, weights: Weights | None = None) -> Any:
     """The network as a functional model with ``weights``, or with zeros."""
-    made = _Making(keras, network)
+    made = Making(keras, network)
     tensors = made.tensors()
     inputs = [outputs[0] for outputs in tensors[: len(network.inputs)]]
     outputs = [tensors[tap.node][tap.output] for tap in network.outputs]
@@ -38,15 +39,16 @@ def build(keras: Any, network: Network, weights: Weights | None = None) -> Any:
 
 def name_in_keras(name: str) -> str:
     """A name that Keras takes, which no operation has that it adds by itself (``concatenate``)."""
-    taken = re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"-{ord(found[0]):x}-", name)
-    return f"layer.{taken}"
+    # PyTorch takes no point in a name.
+    taken = re.sub(r"[^A-Za-z0-9_-]", lambda found: f"-{ord(found[0]):x}-", name)
+    return f"layer-{taken}"
 
 
 def _single(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-class _Making:
+class Making:
     """The layers that were made, each once."""
 
     def __init__(self, keras: Any, network: Network) -> None:
@@ -69,6 +71,7 @@ class _Making:
         network = self.network
         sizes = [network.value(dim) for dim in layer.shape[1:]]
         dtype = "int32" if layer.integers else network.dtype
+        dtype = "float32" if dtype in SHORT else dtype
         return self.keras.Input(
             batch_shape=(network.batch, *sizes), dtype=dtype, name=name_in_keras(layer.name)
         )
@@ -76,7 +79,7 @@ class _Making:
     def _call(self, node: Node, found: list[list[Any]]) -> Any:
         layer = self.layers.get(node.layer.name)
         if layer is None:
-            layer = self.layers[node.layer.name] = self._layer(node.layer)
+            layer = self.layers[node.layer.name] = self.layer(node.layer)
         inputs = [self._tensor(tap, found) for tap in node.sources]
         if not node.initial:
             several = isinstance(node.layer, Concatenate | Merge)
@@ -101,9 +104,9 @@ class _Making:
                 nested.append(_single(own))
         return nested
 
-    def _layer(self, layer: Layer) -> Any:
+    def layer(self, layer: Layer) -> Any:
         """Without the random start that Keras would give its weights."""
-        options = {"name": name_in_keras(layer.name), "dtype": self.network.dtype}
+        options = {"name": name_in_keras(layer.name), "dtype": self._policy(layer)}
         layers = self.keras.layers
         if isinstance(layer, Bidirectional):
             forward, backward = (
@@ -116,14 +119,20 @@ class _Making:
         if isinstance(layer, Recurrent):
             return self._recurrent(layer, layer.direction, options["name"])
         if isinstance(layer, TimeDistributed):
-            return layers.TimeDistributed(self._layer(layer.inner), **options)
+            inner = replace(layer.inner, computes_in=layer.computes_in)
+            return layers.TimeDistributed(self.layer(inner), **options)
         options |= _renamed(layer.keras_arguments(self.network.count))
         return getattr(layers, layer.type)(**options)
+
+    def _policy(self, layer: Layer) -> str:
+        """Keras's name for the formats of weights and computation."""
+        dtype, computed = self.network.dtype, self.network.precision(layer)
+        return dtype if computed == dtype else f"mixed_{computed}"
 
     def _recurrent(self, layer: RecurrentLayer, direction: Any, name: str) -> Any:
         options = {
             "name": name,
-            "dtype": self.network.dtype,
+            "dtype": self._policy(layer),
             "return_sequences": layer.return_sequences,
             "return_state": layer.return_state,
             "stateful": layer.stateful,
@@ -134,13 +143,18 @@ class _Making:
         if isinstance(cell, Cell):
             return getattr(self.keras.layers, cell.keras_class)(**self._cell(cell), **options)
         assert isinstance(cell, StackedCells)
+        policy = self._policy(layer)
         cells = [
-            getattr(self.keras.layers, f"{part.keras_class}Cell")(
-                **self._cell(part), name=own, dtype=self.network.dtype
-            )
+            self.cell(part, name=own, dtype=policy)
             for part, own in zip(cell.cells, cell.names, strict=True)
         ]
-        return self.keras.layers.RNN(self.keras.layers.StackedRNNCells(cells), **options)
+        stacked = self.keras.layers.StackedRNNCells(cells, dtype=self._policy(layer))
+        return self.keras.layers.RNN(stacked, **options)
+
+    def cell(self, cell: Cell, **options: Any) -> Any:
+        """A cell by itself."""
+        kind = getattr(self.keras.layers, f"{cell.keras_class}Cell")
+        return kind(**self._cell(cell), **{"dtype": self.network.dtype, **options})
 
     def _cell(self, cell: Cell) -> dict[str, Any]:
         """Keras's own start of recurrent kernels takes O(M³), and a seed from the user's."""

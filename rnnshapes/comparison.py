@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rnnshapes.algebra.dims import shape_text
+from rnnshapes.answers import Built
 from rnnshapes.layers.layer import Layer
 from rnnshapes.network import Network
-from rnnshapes.reference import Built
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rnnshapes import comparison, reference
 from rnnshapes.algebra import shapes
 from rnnshapes.algebra.dims import Dim, Shape, total
 from rnnshapes.algebra.shapes import ShapeOps, Symbol
+from rnnshapes.answers import Engine
 from rnnshapes.cells.cell import Weight
 from rnnshapes.comparison import Fact, FileCheck
 from rnnshapes.display import Displayed
@@ -21,7 +22,7 @@ from rnnshapes.errors import CannotRunError
 from rnnshapes.layers.layer import Layer
 from rnnshapes.layers.recurrent import RecurrentLayer
 from rnnshapes.network import ITEM_BYTES, Network, Node, Tap, read, read_step, renamed
-from rnnshapes.reference import Engine, Model
+from rnnshapes.reference import Model
 
 #: A shape in numbers, ``None`` where an axis is open.
 Numbers = tuple[int | None, ...]

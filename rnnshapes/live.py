@@ -11,7 +11,7 @@ from rnnshapes.assembly import Call, Plan, assemble
 from rnnshapes.errors import InputError
 from rnnshapes.keras_graph import KerasCall, KerasGraph, graph_of, is_model
 from rnnshapes.layers.layer import UnsupportedError
-from rnnshapes.network import COMPUTED_IN, Network, Tap
+from rnnshapes.network import COMPUTED_IN, SHORT, Network, Tap
 from rnnshapes.readers import reader
 
 
@@ -72,6 +72,7 @@ def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
         outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
+        computes_in=_computes_in(layer),
         mask_dropped=bool(call.initial) and not call.mask_given,
         masked=getattr(call.outputs[0], "_keras_mask", None) is not None,
         why=why,
@@ -124,14 +125,20 @@ def _kind(layer: Any) -> str:
     return kind.__name__ if own else f"{kind.__module__}.{kind.__name__}"
 
 
+def _computes_in(layer: Any) -> str:
+    """The format in which a layer computes, where it is not that of its weights."""
+    own = str(getattr(layer, "compute_dtype", ""))
+    return own if own in SHORT else ""
+
+
 def _dtype(graph: KerasGraph) -> str:
+    """The dtype of the weights, which all layers share."""
     layers = [c.layer for c in graph.calls if _kind(c.layer) != "InputLayer"]
-    layers = [layer for layer in layers if hasattr(layer, "compute_dtype")]
-    policies = {(str(la.compute_dtype), str(la.variable_dtype)) for la in layers}
-    dtype = next(iter(policies), ("float32",))[0]
-    if len(policies) > 1 or dtype not in COMPUTED_IN or policies - {(dtype, dtype)}:
-        names = ", ".join(sorted({name for policy in policies for name in policy}))
+    layers = [layer for layer in layers if hasattr(layer, "variable_dtype")]
+    dtypes = {str(layer.variable_dtype) for layer in layers} or {"float32"}
+    if len(dtypes) > 1 or dtypes - set(COMPUTED_IN):
         raise InputError(
-            f"the model's dtypes are {names}; supported: one of {', '.join(COMPUTED_IN)}"
+            f"the weights of this model are of {', '.join(sorted(dtypes))}; supported: one of "
+            f"{', '.join(COMPUTED_IN)} for all of them"
         )
-    return dtype
+    return dtypes.pop()

@@ -35,8 +35,10 @@ OLD_HARD_SIGMOID = (
 LARGEST_SIZE = 2**63 - 1
 #: Bytes of one number.
 ITEM_BYTES = MappingProxyType({"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2})
+#: Formats of 16 bits.
+SHORT = ("float16", "bfloat16")
 #: What Keras may compute in here.
-COMPUTED_IN = ("float32", "float64")
+COMPUTED_IN = ("float32", "float64", *SHORT)
 
 
 class Tap(NamedTuple):
@@ -117,7 +119,8 @@ class Network:
 
     ``named`` holds N, T, D, each M and K with their values (``None`` where open), ``dtype`` is
     that of weights and computation in Keras. ``batch`` is the number of samples of a model that
-    keeps its states from one batch to the next.
+    keeps its states from one batch to the next. ``uniform`` says that all layers compute in
+    ``dtype``, whatever they are said to compute in.
     """
 
     named: tuple[tuple[str, int | None], ...]
@@ -125,6 +128,7 @@ class Network:
     outputs: tuple[Tap, ...]
     dtype: str = "float32"
     batch: int | None = None
+    uniform: bool = False
 
     @property
     def sizes(self) -> dict[str, int | None]:
@@ -277,6 +281,20 @@ class Network:
     def parameters(self) -> int:
         """The exact number of parameters; InputError where a size is open that decides it."""
         return sum(self.count(layer.count) for layer in self.layers)
+
+    def precision(self, layer: Layer) -> str:
+        """The format in which Keras computes a layer."""
+        return self.dtype if self.uniform else layer.computes_in or self.dtype
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The formats in which Keras computes its layers, each once."""
+        return tuple(dict.fromkeys(map(self.precision, self.layers))) or (self.dtype,)
+
+    def all_in(self, dtype: str) -> Network:
+        """The same network, computed in one format."""
+        same = self.uniform and self.dtype == dtype
+        return self if same else replace(self, dtype=dtype, uniform=True)
 
     @property
     def longest(self) -> int:

@@ -16,65 +16,29 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from types import FrameType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rnnshapes import memory
+from rnnshapes.answers import STATES, Answers, Built, Engine
 from rnnshapes.display import Tick
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
-from rnnshapes.network import COMPUTED_IN, ITEM_BYTES, Network
+from rnnshapes.network import ITEM_BYTES, SHORT, Network
 
 if TYPE_CHECKING:
     from rnnshapes.algebra.activations import Array
+    from rnnshapes.answers import States
+    from rnnshapes.stepping import Kept
     from rnnshapes.weights import Weights
 
 _descriptor_2 = threading.RLock()
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
-#: Under this and the name of a recurrence, the states of a stateful model among its weights.
-STATES = "states of "
+#: Under what name Keras 3 lists the variables that it has put off making.
+_PENDING = "uninitialized_variables"
 #: A ``keras.Model``, which this package treats as an opaque value outside this file.
 Model = Any
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What computes the reference: Keras's version, its backend and the backend's version."""
-
-    version: str
-    backend: str
-    backend_version: str
-
-
-@dataclass(frozen=True)
-class Built:
-    """What Keras says of a model: (name, shape) of each weight and the count, by layer."""
-
-    weights: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
-    counts: Mapping[str, int]
-    total: int
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What Keras computes for an input x; samples come first in every array.
-
-    ``values`` are the outputs of the model's own layers, by node. ``states`` are those of every
-    recurrence at each step (N, T, M), by the time of x, where a step is masked those put out
-    there; ``starts`` the states before the first step (N, M), where they are not zeros;
-    ``masks`` (N, T) say which steps of a node's output count. ``each`` is what the last
-    recurrences and the layers behind them would answer at each step, (N, T, units).
-    ``outputs`` are those of ``model.predict(x)``.
-    """
-
-    engine: Engine
-    values: Mapping[str, tuple[Array, ...]]
-    each: Mapping[str, tuple[Array, ...]]
-    states: Mapping[str, Mapping[str, Array]]
-    starts: Mapping[str, Mapping[str, Array]]
-    masks: Mapping[str, Array]
-    outputs: tuple[Array, ...]
 
 
 def engine() -> Engine:
@@ -82,7 +46,20 @@ def engine() -> Engine:
     keras = _keras()
     backend = str(keras.config.backend())
     module = sys.modules.get(backend)
-    return Engine(str(keras.__version__), backend, str(getattr(module, "__version__", "?")))
+    version = str(getattr(module, "__version__", "?"))
+    with held_back():  # TensorFlow looks for GPUs the first time
+        short = _tensor_float_32(backend, module)
+    return Engine(str(keras.__version__), backend, version, short)
+
+
+def _tensor_float_32(backend: str, module: Any) -> bool:
+    """Whether products of float32 are rounded to TensorFloat-32, which only GPUs do."""
+    if backend == "tensorflow":
+        gpus = module.config.list_physical_devices("GPU")
+        return bool(gpus and module.config.experimental.tensor_float_32_execution_enabled())
+    if backend == "torch":
+        return bool(module.cuda.is_available() and module.backends.cuda.matmul.allow_tf32)
+    return False
 
 
 def floatx() -> str:
@@ -112,13 +89,24 @@ def require_memory(network: Network) -> None:
 
 def built(model: Model, network: Network) -> Built:
     """Names, shapes and counts as Keras has them."""
-    layers = _layers(model, network)
+    return _built(_layers(model, network), network, int(model.count_params()))
+
+
+def _built(layers: dict[str, Any], network: Network, total: int | None = None) -> Built:
+    from rnnshapes.keras_graph import recurrent_parts
+
+    known = {layer.name: layer for layer in network.layers}
     weights = {
         name: tuple((v.name, tuple(int(n) for n in v.shape)) for v in layer.weights)
         for name, layer in layers.items()
     }
     counts = {name: int(layer.count_params()) for name, layer in layers.items()}
-    return Built(weights, counts, int(model.count_params()))
+    backwards = {
+        direction.name: bool(part.go_backwards)
+        for name, layer in layers.items()
+        for direction, part in zip(known[name].directions, recurrent_parts(layer), strict=False)
+    }
+    return Built(weights, counts, sum(counts.values()) if total is None else total, backwards)
 
 
 def weights_of(model: Model, network: Network) -> Weights:
@@ -152,7 +140,7 @@ def run(model: Model, network: Network, xs: Sequence[Array], tick: Tick | None =
     from rnnshapes.watching import Watch  # which needs NumPy
 
     keras = _keras()
-    if floatx() not in COMPUTED_IN:
+    if floatx() in SHORT:
         raise CannotRunError(
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )
@@ -176,6 +164,77 @@ def run(model: Model, network: Network, xs: Sequence[Array], tick: Tick | None =
     for values in (*outputs, *found):
         values.setflags(write=False)
     return Answers(engine=engine(), outputs=outputs, **parts)
+
+
+def step(network: Network, weights: Weights, ours: Answers, before: States) -> Answers:
+    """What Keras's own layers and cells make of what NumPy has found, each called once.
+
+    ``before`` are the states (N, T, M) from which the cells take one step each, ``ours`` the
+    values that stand in front of the layers. The network's dtype is that of the computation.
+    """
+    from rnnshapes.stepping import Stepping
+
+    keras = _keras()
+    with _at_work("repeat each step"):
+        found = Stepping(keras, network, weights, ours, before).run()
+    return replace(found, engine=engine())
+
+
+class Examined(NamedTuple):
+    """What Keras makes of each step, what it says of its layers, and what these answer."""
+
+    answers: Answers
+    built: Built
+    called: Mapping[str, tuple[Array, ...]]
+
+
+def examine(
+    kept: Kept, steps: int, network: Network, weights: Weights, ours: Answers, before: States
+) -> Examined:
+    """:func:`step`, with more of the layers that Keras has made for it.
+
+    Layers with a recurrence are called as they are, on the first ``steps`` of their input.
+    ``kept`` are layers of networks before, which are used again, and those of this one.
+    """
+    from rnnshapes.stepping import Stepping
+
+    keras = _keras()
+    with _at_work("repeat each step"), _without_variables(keras):
+        stepping = Stepping(keras, network, weights, ours, before, kept)
+        found = replace(stepping.run(), engine=engine())
+        seen = _built(stepping.making.layers, network)
+        return Examined(found, seen, stepping.called(steps))
+
+
+def step_cells(
+    kept: Kept, network: Network, weights: Weights, ours: Answers, before: States
+) -> Answers:
+    """:func:`step` with Keras's cells alone, which are ``kept``, too."""
+    from rnnshapes.stepping import CellStepping
+
+    keras = _keras()
+    with _at_work("repeat each step"), _without_variables(keras):
+        found = CellStepping(keras, network, weights, ours, before, kept).run()
+    return replace(found, engine=engine())
+
+
+@contextmanager
+def _without_variables(keras: Any) -> Iterator[None]:
+    """Weights that are made meanwhile have their numbers in a scope of Keras's, and lose them.
+
+    To make a variable takes TensorFlow longer than a step. Keras would make up for it when the
+    next scope ends, which is any time a model is built, so they are struck off its list.
+    """
+    state = getattr(keras.src.backend.common, "global_state", None)
+    if state is None:  # another Keras: slower, and the same
+        yield
+        return
+    before = list(state.get_global_attribute(_PENDING, []))
+    with keras.StatelessScope(initialize_variables=False):
+        try:
+            yield
+        finally:
+            state.set_global_attribute(_PENDING, before)
 
 
 def _changing(model: Model) -> list[Any]:

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from rnnshapes import comparison, proof
+import numpy as np
+
+from rnnshapes import comparison, formula, proof
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
+from rnnshapes.answers import Answers, Built, Engine
 from rnnshapes.display import Displayed
-from rnnshapes.inputs import Sources, text_of, whole
+from rnnshapes.inputs import Sources, text_of
+from rnnshapes.judging import Finding
 from rnnshapes.network import Network
-from rnnshapes.reference import Answers, Built, Engine
-from rnnshapes.tracing import Difference, NotFinite, Place, Watch, trace_network
+from rnnshapes.tracing import Difference, NotFinite, Place, Watch, difference
 from rnnshapes.weights import Weights
+
+_DIRECTIONS = MappingProxyType(
+    {False: "from t = 0 on", True: "from the last t back", None: "no recurrence"}
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,8 @@ class Check:
     """One check: what was expected, what was found, and how many numbers were compared.
 
     ``ratio`` is the largest |found - expected| / bound, ``None`` where things are equal or
-    not; ``place`` is where it is. From step ``overflow`` on, samples whose numbers may have
+    not; ``place`` is where it is, in ``layer``. ``what`` of it was judged, which Keras has
+    computed in ``precision``. From step ``overflow`` on, samples whose numbers may have
     become too large for the precision are not compared. ``passed`` needs a comparison.
     """
 
@@ -39,6 +48,9 @@ class Check:
     place: Place | None = None
     overflow: int | None = None
     detail: str = ""
+    layer: str = ""
+    what: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,20 +93,24 @@ def verify_network(
     weights: Weights,
     sources: Sources,
     built: Built,
+    held: Weights,
     keras: Answers,
 ) -> Verification:
-    """Check what Keras built and computed against the network that it is said to be."""
-    difference, watch = None, Watch()
-    if network.recurrent:
-        trace = trace_network(network, weights, sources, keras=keras)
-        difference, found = trace.difference, trace.not_finite
-    else:
-        for _ in watch.over(sources, 2**62, slice(0, None)):
-            found = watch.found
-    xs = [whole(source) for source in sources]
-    checks = (*structure(network, built), *values(network, weights, xs, keras))
+    """Check what Keras built, holds and computed against the network that it is said to be."""
+    watch = Watch()
+    (xs,) = watch.over(sources, 2**62, slice(0, None))
+    ours = formula.computed(network, weights, xs, keras)
+    checks = (
+        *structure(network, built),
+        *numbers(network, weights, held),
+        *values(network, weights, xs, keras),
+        *formulas(network, weights, xs, ours, keras.engine),
+    )
     unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unknown)
-    return Verification(network, text_of(sources), keras.engine, checks, difference, found, unknown)
+    apart = difference(network, ours, keras) if network.recurrent else None
+    return Verification(
+        network, text_of(sources), keras.engine, checks, apart, watch.found, unknown
+    )
 
 
 def structure(network: Network, built: Built) -> Iterator[Check]:
@@ -108,6 +124,38 @@ def structure(network: Network, built: Built) -> Iterator[Check]:
             expected=f"{fact.symbols} = {numbers}" if fact.symbols else numbers,
             found="nothing" if fact.found is None else _number_text(fact.found),
         )
+    for layer in network.layers:
+        for direction in layer.directions:
+            expected, found = direction.reverse, built.backwards.get(direction.name)
+            yield Check(
+                name=f"{direction.name}: direction",
+                passed=found == expected,
+                compared=1,
+                expected=_DIRECTIONS[expected],
+                found=_DIRECTIONS[found],
+                layer=direction.name,
+            )
+
+
+def numbers(network: Network, weights: Weights, held: Weights) -> Iterator[Check]:
+    """Every number in every weight, which in Keras is the same."""
+    names = {
+        (group, weight.key): f"{group}/{weight.name}"
+        for layer in network.layers
+        for group, found in layer.groups.items()
+        for weight in found
+        if layer.held_shapes is None
+    }
+    pairs = {name: (weights[g][key], held[g][key]) for (g, key), name in names.items()}
+    apart = [name for name, pair in pairs.items() if not np.array_equal(*pair)]
+    if pairs:
+        yield Check(
+            name="weights: numbers",
+            passed=not apart,
+            compared=sum(one.size for one, _ in pairs.values()),
+            expected="equal",
+            found=f"not equal: {', '.join(apart)}" if apart else "equal",
+        )
 
 
 def values(
@@ -118,15 +166,48 @@ def values(
     From the step at which a sample may have overflowed it is not compared any more. Where that
     is so for every sample, there is no check of the model's own output.
     """
-    for name, found in proof.findings(network, weights, xs, keras):
-        yield _check(name, found)
+    for layer, what, found in proof.findings(network, weights, xs, keras):
+        yield check_of(layer, what, found)
 
 
-def _check(name: str, found: proof.Finding) -> Check:
+def formulas(
+    network: Network, weights: Weights, xs: Sequence[Array], ours: Answers, engine: Engine
+) -> Iterator[Check]:
+    """The same in float64, where an error of 1e-6 in a weight shows.
+
+    Keras's own layers are made anew, and repeat each step of the loop in NumPy. Both have to
+    agree with the equations, and the output of the trace with what they make of it. On a backend
+    on which Keras has no float64, the loop in NumPy is judged alone.
+    """
+    again = formula.repeated(network, weights, ours, "float64") if engine.float64 else ours
+    yield from repeats(network, weights, xs, again, "float64")
+
+
+def repeats(
+    network: Network, weights: Weights, xs: Sequence[Array], again: Answers, dtype: str
+) -> Iterator[Check]:
+    """What Keras has made in ``dtype`` of each step and each layer of the loop in NumPy.
+
+    In float64, in which that loop computes, what NumPy itself has made of it is judged, too.
+    """
+    recurrent = {node.name for node in network.recurrent}
+    for layer, what, found in proof.findings(network.all_in(dtype), weights, xs, again):
+        own = layer == "predict"  # here the output of the loop in NumPy
+        joined = own or (layer in recurrent and what.startswith("output"))
+        if dtype == "float64" or not joined:
+            who, which = ("trace", what.removeprefix("own ")) if own else (layer, what)
+            yield check_of(who, which, found, f", in {dtype}")
+
+
+def check_of(layer: str, what: str, found: Finding, told_by: str = "") -> Check:
+    """A finding as a check, which needs a comparison."""
     none = found.compared == 0
     at, ratio = (None, None) if none else (found.place, found.ratio)
     return Check(
-        name=name,
+        name=f"{layer}: {what}{told_by}",
+        layer=layer,
+        what=what,
+        precision=found.precision,
         passed=not none and found.ratio <= 1.0,
         compared=found.compared,
         expected="ratio <= 1",

@@ -96,7 +96,7 @@ def _model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any
 
     class Watching(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(autocast=False)  # whatever the user's global policy is
             self.parts = list({id(layer): layer for layer in layers.values()}.values())
             self.loops = list(loops.values())
             self.built = True  # so that Keras does not try it out on symbolic tensors
@@ -106,7 +106,7 @@ def _model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any
             starts = dict(_kept_states(keras, network, layers))
             made = _called(keras, calls, flat)
             values = {node.name: made[place] for place, (node, _) in enumerate(nodes)}
-            seen = _Seen(keras, network, layers, values)
+            seen = Seen(keras, network, layers, values)
             seen.run_loops(loops, starts)
             handed = list(seen.all())
             labels[:] = [label for label, _ in handed]
@@ -131,7 +131,7 @@ def _called(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[l
     return made
 
 
-class _Seen:
+class Seen:
     """What is to be handed out of one run, while Keras computes it."""
 
     def __init__(

@@ -89,6 +89,7 @@ def test_each_cell_is_verified_state_by_state(run_of: KerasRun) -> None:
     checks = judge(run_of)
     states = layer.cell.states
     assert [check.name for check in checks] == [
+        f"{layer.name}: initial state",
         *(f"{layer.name}: {state} at every step" for state in states),
         f"{layer.name}: output",
         "dense: y_hat at every step",
@@ -97,8 +98,8 @@ def test_each_cell_is_verified_state_by_state(run_of: KerasRun) -> None:
     for check in checks:
         assert check.passed
         assert 0 <= check.ratio <= 1
-    assert all(check.ratio > 0 for check in checks[: len(states)])
-    counts = [3 * 8 * 5] * len(states)
+    assert all(check.ratio > 0 for check in checks[: len(states) + 1])
+    counts = [3 * 5 * len(states), *[3 * 8 * 5] * len(states)]
     assert [check.compared for check in checks] == [*counts, 3 * 5, 3 * 8 * 2, 3 * 2]
 
 

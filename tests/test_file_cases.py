@@ -20,16 +20,30 @@ from tests.test_live import randomized
 
 
 def test_mixed_precision_is_not_taken_for_the_precision_of_the_weights(tmp_path: Path, run) -> None:
-    """Keras computes in float16 what it keeps in float32: verify would judge another network."""
+    """Keras computes in float16 what it keeps in float32, and each layer is judged by its own."""
     x = keras.Input((6, 3))
     model = keras.Model(x, la.Dense(2, dtype="float32")(la.LSTM(5, dtype="mixed_float16")(x)))
     path = saved(randomized(model), tmp_path / "mixed.keras")
     done = run("inspect", path, "--no-keras")
     assert "its dtype policy is float32, mixed_float16" in done.out
-    for command in ("trace", "verify"):
-        done = run(command, path)
-        assert done.status == 2
-        assert "it computes in float32, mixed_float16" in done.err
+    for given in (path, model):
+        result = rnnshapes.verify(given, N=3)
+        assert result.passed
+        own = [c for c in result.checks if c.ratio is not None and "in float64" not in c.name]
+        assert {c.precision for c in own if c.layer.startswith("lstm")} == {"float16"}
+        assert {c.precision for c in own if c.layer.startswith("dense")} == {"float32"}
+        assert {c.precision for c in result.checks} == {"", "float16", "float32", "float64"}
+    assert run("trace", path).status == 0
+
+
+def test_weights_of_several_dtypes_are_refused_next_to_keras(tmp_path: Path, run) -> None:
+    """NumPy computes them all the same."""
+    x = keras.Input((6, 3))
+    model = keras.Model(x, la.Dense(2, dtype="float64")(la.LSTM(5)(x)))
+    path = saved(randomized(model), tmp_path / "several.keras")
+    done = run("verify", path)
+    assert done.status == 2
+    assert "its weights are of float32 and float64" in done.err
     assert run("trace", path, "--no-keras").status == 0
 
 

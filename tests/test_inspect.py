@@ -11,6 +11,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import comparison, inspection, reference, sizes
+from rnnshapes.answers import Engine
 from tests import networks
 from tests.networks import Known
 
@@ -182,7 +183,7 @@ def test_a_difference_to_keras_is_named_and_ends_with_1(mutate, difference, run,
 
 def test_nothing_compared_is_not_agreement() -> None:
     """A check of no facts does not pass."""
-    assert not inspection.KerasCheck(reference.Engine("1", "x", "1"), ()).agrees
+    assert not inspection.KerasCheck(Engine("1", "x", "1"), ()).agrees
 
 
 def test_facts_cover_each_weight_each_layer_and_the_total() -> None:

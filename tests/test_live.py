@@ -146,8 +146,10 @@ def subclassed() -> keras.Model:
     ("model", "message"),
     [
         (lambda: keras.Sequential([layers.SimpleRNN(5)]), "build it"),
-        (lambda: sequential(layers.SimpleRNN(5, dtype="float16")), "float16"),
-        (lambda: sequential(layers.SimpleRNN(5, dtype="mixed_float16")), "float16, float32"),
+        (
+            lambda: sequential(layers.SimpleRNN(5, dtype="float64"), layers.Dense(2)),
+            "the weights of this model are of float32, float64",
+        ),
         (lambda: 5, "a keras.Model was expected, got int"),
         (lambda: keras.Sequential, "got the class Sequential"),
         (subclassed, r"this model \(Own\) has no graph of layers"),

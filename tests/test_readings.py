@@ -14,8 +14,9 @@ from hypothesis.extra import numpy as hnp
 
 from rnnshapes.algebra.activations import FORMULAS, MONOTONE, ROWWISE, activate
 from rnnshapes.algebra.arrays import ArrayOps
-from rnnshapes.algebra.bounded import PRECISIONS, Bounded, BoundedOps
+from rnnshapes.algebra.bounded import Bounded, BoundedOps
 from rnnshapes.algebra.dims import Dim
+from rnnshapes.algebra.precision import PRECISIONS
 from rnnshapes.algebra.shapes import ShapeMismatchError, ShapeOps, Symbol
 from rnnshapes.cells.cell import ACTIVATIONS as NAMES
 from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell

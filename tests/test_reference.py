@@ -15,6 +15,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import CannotRunError, TooLargeError, memory, reference, sizes, tracing
+from rnnshapes.answers import Engine
 from tests.conftest import KerasRun
 
 
@@ -24,9 +25,7 @@ def test_the_engine_is_the_one_that_runs() -> None:
 
     engine = reference.engine()
     backend = sys.modules[keras.backend.backend()]
-    assert engine == reference.Engine(
-        keras.__version__, keras.backend.backend(), backend.__version__
-    )
+    assert engine == Engine(keras.__version__, keras.backend.backend(), backend.__version__)
 
 
 def test_what_keras_cannot_do_is_one_line(small_run: KerasRun) -> None:

@@ -1,8 +1,7 @@
 """The third reading of an equation: over numbers with a proven bound of their rounding error.
 
 A :class:`Bounded` holds values in float64 and, for each, how far a computation in a given
-:class:`Precision` may be from it. Source of the rules: Higham, "Accuracy and Stability of
-Numerical Algorithms", 2nd ed. (2002), sections 2.2 and 3.1.
+:class:`Precision` may be from it.
 """
 
 from __future__ import annotations
@@ -15,34 +14,8 @@ import numpy as np
 
 from rnnshapes.algebra.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
 from rnnshapes.algebra.arrays import ArrayOps
+from rnnshapes.algebra.precision import Precision
 from rnnshapes.algebra.windows import Window
-
-
-@dataclass(frozen=True)
-class Precision:
-    """A floating-point format: unit roundoff, smallest normal number, overflow threshold.
-
-    ``limit`` is half the largest number: beyond it a sum of magnitudes may have overflowed.
-    """
-
-    name: str
-    unit_roundoff: float
-    tiny: float
-    limit: float
-
-    def gamma(self, n: int) -> float:
-        """n·u / (1 - n·u): the error of a sum of n products, in any order of summation."""
-        nu = n * self.unit_roundoff
-        return nu / (1.0 - nu) if nu < 1.0 else np.inf  # too many terms for any statement
-
-
-#: The unit roundoff of the format, and that of float64, in which the reference itself rounds.
-PRECISIONS = MappingProxyType(
-    {
-        "float32": Precision("float32", 2.0**-24 + 2.0**-53, 2.0**-126, 2.0**127),
-        "float64": Precision("float64", 2.0**-53 + 2.0**-53, 2.0**-1022, 2.0**1023),
-    }
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +30,9 @@ class Bounded:
     def exact(cls, value: Array, precision: Precision) -> Bounded:
         """Numbers that are known exactly: inputs, weights, Keras's own states.
 
-        Nothing is known of what is not finite: its error is NaN.
+        A short format has rounded them. Nothing is known of what is not finite: its error is NaN.
         """
-        value = np.asarray(value, dtype=np.float64)
+        value = precision.rounded(np.asarray(value, dtype=np.float64))
         return cls(value, np.where(np.isfinite(value), 0.0, np.nan), precision)
 
     @classmethod
@@ -78,7 +51,7 @@ class Bounded:
         carried = self.error @ right if self.error.any() else 0.0
         if other.error.any():
             carried = carried + (left + self.error) @ other.error
-        error = carried + p.gamma(n) * (magnitude + carried) + n * p.tiny
+        error = carried + p.gamma(n) * (magnitude + carried) + p.underflow(n)
         worst = self.error.sum(axis=-1, keepdims=True) + other.error.sum()
         return self._result(self.value @ other.value, error, magnitude, worst)
 
@@ -136,6 +109,16 @@ class Bounded:
         error = spread + ulps * unit + 4 * p.tiny
         lost = np.isinf(self.error) | ((np.abs(value) > p.limit) & ~np.isnan(self.error))
         return Bounded(value, np.where(lost, np.inf, error), p)
+
+    def cast(self, precision: Precision) -> Bounded:
+        """The same numbers, rounded to another format."""
+        if precision == self.precision:
+            return self
+        if not precision.short:
+            return Bounded(self.value, self.error, precision)
+        more = precision.unit_roundoff * (np.abs(self.value) + self.error) + precision.tiny
+        over = np.abs(self.value) > precision.limit
+        return Bounded(self.value, np.where(over, np.inf, self.error + more), precision)
 
     def widened(self, more: float | Array) -> Bounded:
         """The same values with ``more`` error."""
@@ -264,7 +247,7 @@ class BoundedOps:
         value, carried, size = (
             _ARRAYS.mean(part, axis, count) for part in (x.value, x.error, np.abs(x.value))
         )
-        error = carried + p.gamma(n + 2) * (size + carried) + n * p.tiny
+        error = carried + p.gamma(n + 2) * (size + carried) + p.underflow(n)
         return x._result(value, error, size * n, carried)
 
     def max(self, x: Bounded, axis: int) -> Bounded:

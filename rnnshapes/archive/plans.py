@@ -17,7 +17,7 @@ from rnnshapes.archive.nodes import shape_of
 from rnnshapes.assembly import Call, Plan, assemble
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.errors import InputError
-from rnnshapes.network import ITEM_BYTES, Network, Tap
+from rnnshapes.network import ITEM_BYTES, SHORT, Network, Tap
 
 #: Layers whose first array says how many features a step has.
 CELLS = (*BY_CLASS, "Bidirectional")
@@ -129,6 +129,7 @@ def _call(flat: Flattening, place: int, call: FileCall, held: ByLayer) -> Call:
         outputs=outputs if len(outputs) == len(known) else (),
         trainable=owner.trainable,
         trainable_count=_trained(owner, held.get(owner.name, ())),
+        computes_in=_computes_in(owner),
         mask_dropped=bool(call.initial) and call.mask is None and not flat.legacy,
         why=why,
     )
@@ -167,16 +168,28 @@ def policy(owners: Sequence[Owner]) -> str:
     return "" if plain else ", ".join(found)
 
 
+def dtypes(owners: Sequence[Owner]) -> tuple[str, ...]:
+    """Those of the weights."""
+    found = ("float32" if name.startswith("mixed_") else name for name in _policies(owners))
+    return tuple(dict.fromkeys(found))
+
+
 def _dtype(owners: Sequence[Owner]) -> str:
     """That of the weights, where all layers have the same."""
-    found = {"float32" if name.startswith("mixed_") else name for name in _policies(owners)}
-    return found.pop() if len(found) == 1 else "float32"
+    found = dtypes(owners)
+    return found[0] if len(found) == 1 else "float32"
 
 
 def _policies(owners: Sequence[Owner]) -> list[str]:
     """Those of all layers; masks are made by operations of other dtypes."""
     found = {_policy(owner) for owner in owners if owner.class_name != "InputLayer"}
     return sorted(n for n in found if n.startswith("mixed_") or n in ITEM_BYTES) or ["float32"]
+
+
+def _computes_in(owner: Owner) -> str:
+    """The short format in which it computes, if it does."""
+    name = _policy(owner).removeprefix("mixed_")
+    return name if name in SHORT else ""
 
 
 def _policy(owner: Owner) -> str:

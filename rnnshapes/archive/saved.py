@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnshapes.answers import Built
 from rnnshapes.archive import arrays, bare, legacy, plans, texts
 from rnnshapes.archive.arrays import Arrays
 from rnnshapes.archive.converted import Held
@@ -16,8 +17,7 @@ from rnnshapes.archive.store import Store
 from rnnshapes.comparison import FileCheck, facts
 from rnnshapes.errors import InputError
 from rnnshapes.layers.layer import Layer
-from rnnshapes.network import COMPUTED_IN, ITEM_BYTES, Network
-from rnnshapes.reference import Built
+from rnnshapes.network import ITEM_BYTES, Network
 
 if TYPE_CHECKING:
     from rnnshapes.weights import Weights
@@ -32,8 +32,7 @@ class Saved:
     """A saved model. ``built`` is what the file has of each layer, where its config names them.
 
     ``keras_version`` is that of the Keras that wrote it, ``notes`` what else has to be said of
-    the file. ``unbuilt`` says that it holds no weights, ``policy`` names a dtype policy under
-    which Keras computes in another dtype than that of the weights.
+    the file. ``unbuilt`` says that it holds no weights, ``dtypes`` are those of the weights.
     """
 
     path: Path
@@ -43,7 +42,7 @@ class Saved:
     built: Built | None
     notes: tuple[str, ...]
     unbuilt: bool
-    policy: str
+    dtypes: tuple[str, ...]
     store: Store
     held: Mapping[str, Sequence[Held]]
 
@@ -73,10 +72,10 @@ class Saved:
                 f"{self.path}: there are {network.paths:.1e} ways through its graph, too many for "
                 "TensorFlow; trace --no-keras computes it in NumPy"
             )
-        if keras and (self.policy or network.dtype not in COMPUTED_IN):
+        if keras and len(self.dtypes) > 1:
             raise InputError(
-                f"{self.path}: it computes in {self.policy or network.dtype}; next to Keras only "
-                f"{' and '.join(COMPUTED_IN)} can be traced and verified; "
+                f"{self.path}: its weights are of {' and '.join(self.dtypes)}; next to Keras only "
+                "a model with one dtype for all of them can be traced and verified; "
                 "trace --no-keras computes it in NumPy"
             )
 
@@ -148,7 +147,7 @@ def _read(path: Path, store: Store) -> Saved:
     if config is None or not _has_graph(config):
         network, found, kind = bare.understood(store, config)
         said = tuple(_notes(store, found))
-        return Saved(path, network, kind, version, None, said, False, "", store, found.by_layer)
+        return Saved(path, network, kind, version, None, said, False, (), store, found.by_layer)
     flat, outputs = plans.flattened(config, legacy=old)
     owners = list(flat.owners.values())
     sort = arrays.of_keras3 if store.kind == "keras" else arrays.of_hdf5
@@ -165,7 +164,7 @@ def _read(path: Path, store: Store) -> Saved:
         None if unbuilt else _built(network, found),
         tuple(notes),
         unbuilt,
-        policy,
+        plans.dtypes(owners),
         store,
         found.by_layer,
     )

@@ -93,13 +93,15 @@ class Layer(ABC):
     ``index`` tells several layers of a kind apart in symbols (``Wx1``, ``W0``). ``letter`` is
     what its output is called, "" where it is what came in. A ``stepwise`` layer does to the
     last axis at one time step what it does at any other. ``trainable_count`` is how many of its
-    parameters Keras trains, where only some of its parts are.
+    parameters Keras trains, where only some of its parts are. ``computes_in`` is the short
+    format in which it computes, if it does.
     """
 
     name: str
     index: str = ""
     trainable: bool = True
     trainable_count: int | None = None
+    computes_in: str = ""
 
     keras_class: ClassVar[str] = ""
     letter: ClassVar[str] = "y"
@@ -140,6 +142,16 @@ class Layer(ABC):
     def notes(self) -> tuple[str, ...]:
         """What to say of options that change no equation."""
         return ()
+
+    @property
+    def upcasts(self) -> bool:
+        """Whether it computes in float32 where it is to compute in a short format."""
+        return False
+
+    @property
+    def rounds_input(self) -> bool:
+        """Whether its input is rounded to the format in which it computes."""
+        return True
 
     @property
     def makes_mask(self) -> bool:

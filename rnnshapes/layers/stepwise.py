@@ -6,6 +6,7 @@ Sources: ``keras/src/layers/rnn/time_distributed.py``, ``keras/src/layers/normal
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,10 @@ class TimeDistributed(Layer):
     @property
     def groups(self) -> Mapping[str, tuple[Weight, ...]]:
         return {f"{self.name}/{self.inner.name}": self.weights}
+
+    @property
+    def upcasts(self) -> bool:
+        return self.inner.upcasts
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -102,6 +107,10 @@ class Normalization(Layer):
     letter = "n"
 
     @property
+    def upcasts(self) -> bool:
+        return True
+
+    @property
     def lines(self) -> int:
         return 3
 
@@ -142,6 +151,10 @@ class LayerNormalization(Normalization):
     """With the mean and variance of the features at hand."""
 
     keras_class = "LayerNormalization"
+
+    @property
+    def rounds_input(self) -> bool:
+        return False
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         x = inputs[0]
@@ -191,7 +204,11 @@ class Embedding(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class Masking(Layer):
-    """Steps of which every feature is ``value`` are masked, and become 0."""
+    """Steps of which every feature is ``value`` are masked, and become 0.
+
+    Keras compares x as it is in the format of the layer with the value as it is in float32
+    (``keras/src/ops/numpy.py``, ``not_equal``).
+    """
 
     value: float = 0.0
 
@@ -204,13 +221,28 @@ class Masking(Layer):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (f"steps of which every feature is {self.value:g} are masked",)
+        said = f"steps of which every feature is {self.value:g} are masked"
+        if self.computes_in and not _fits(self.value, self.computes_in):
+            said += f", which no number is: {self.computes_in} has no {self.value:g}"
+        return (said,)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.where(masks.after, inputs[0])
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
-        return (inputs[0] != self.value).any(axis=-1)
+        x = inputs[0]
+        if self.computes_in:
+            from rnnshapes.algebra.precision import PRECISIONS  # which needs NumPy
+
+            x = PRECISIONS[self.computes_in].rounded(x)
+        return (x != self.value).any(axis=-1)
 
     def keras_arguments(self, number: Number) -> dict[str, Any]:
         return {"mask_value": self.value}
+
+
+def _fits(value: float, short: str) -> bool:
+    """Whether a format of 16 bits has this number of float32."""
+    if short == "float16":
+        return abs(value) < 2**16 and struct.unpack("e", struct.pack("e", value))[0] == value
+    return struct.pack("<f", value)[:2] == bytes(2)

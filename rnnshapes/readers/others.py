@@ -99,7 +99,7 @@ def _masking(entry: Entry) -> Layer:
     if not isinstance(value, int | float):
         raise UnsupportedError(f"mask_value={value!r} is not a number")
     value = float(value)
-    if entry.dtype == "float32":  # what Keras compares with is in the dtype of x
+    if entry.dtype != "float64":  # what Keras compares with
         value = struct.unpack("f", struct.pack("f", value))[0]
     return Masking(value=float(value), **entry.shared)
 

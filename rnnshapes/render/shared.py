@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes.algebra.dims import shape_text
+from rnnshapes.answers import Engine
 from rnnshapes.comparison import Fact
 from rnnshapes.network import Network
-from rnnshapes.reference import Engine
 from rnnshapes.render.figures import number_text, whole
 
 if TYPE_CHECKING:
+    from rnnshapes.inspection import Gate
     from rnnshapes.tracing import NotFinite, Place
 
 _BACKEND_NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
@@ -47,7 +49,8 @@ def sizes_record(network: Network) -> dict[str, Any]:
 def engine_text(engine: Engine) -> str:
     """``Keras 3.15.1 (TensorFlow 2.21.0)``."""
     backend = _BACKEND_NAMES.get(engine.backend, engine.backend)
-    return f"Keras {engine.version} ({backend} {engine.backend_version})"
+    short = ", matrix products in TensorFloat-32" if engine.tensor_float_32 else ""
+    return f"Keras {engine.version} ({backend} {engine.backend_version}{short})"
 
 
 def difference_text(fact: Fact, who: str = "Keras") -> str:
@@ -61,6 +64,12 @@ def place_text(place: Place) -> str:
     """``sample 0, t 3, unit 1``."""
     t = "" if place.t is None else f"t {place.t}, "
     return f"sample {place.sample}, {t}unit {place.unit}"
+
+
+def gates_text(gates: Iterable[Gate], axes: int, sign: str = " · ") -> str:
+    """``i [:, 0:5] · f [:, 5:10]``: the last axis of a weight, part by part."""
+    front = ":, " * (axes - 1)
+    return sign.join(f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in gates)
 
 
 def not_finite_text(found: NotFinite) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.figures import small, whole
 from rnnshapes.render.shared import (
     engine_text,
@@ -21,10 +21,11 @@ from rnnshapes.verification import Check, Verification
 
 def document(result: Verification, view: View) -> Document:
     """Every check, and the verdict."""
+    formats = ", ".join(result.network.precisions)
     return (
         Line(network_text(result.network), "strong"),
-        Line(f"{engine_text(result.engine)}, {result.network.dtype}; x: {result.source}"),
-        _table(result),
+        Line(f"{engine_text(result.engine)}, {formats}; x: {result.source}"),
+        *_tables(result),
         *_notes(result),
     )
 
@@ -57,7 +58,8 @@ def rows(result: Verification) -> Iterator[Sequence[object]]:
         yield (c.name, passed, c.compared, c.expected, c.found, ratio, c.detail)
 
 
-def _table(result: Verification) -> Table:
+def _tables(result: Verification) -> Iterator[Table]:
+    """What is equal or not, and what is compared within a bound."""
     columns = (
         Column(""),
         Column("check"),
@@ -65,13 +67,40 @@ def _table(result: Verification) -> Table:
         Column("found"),
         Column("compared", numeric=True, rank=2),
     )
-    return Table("Checks", columns, tuple(map(_row, result.checks)))
+    known = [check for check in result.checks if not check.precision]
+    if known:
+        yield Table("Names, shapes and counts", columns, tuple(map(_fact, known)))
+    bounded = (
+        Column(""),
+        Column("check"),
+        Column("in"),
+        Column("ratio", numeric=True),
+        Column("compared", numeric=True, rank=1),
+        Column("worst at", rank=2),
+    )
+    numeric = [check for check in result.checks if check.precision]
+    if numeric:
+        yield Table("Numbers", bounded, tuple(map(_number, numeric)))
 
 
-def _row(check: Check) -> Row:
-    mark = "ok" if check.passed else "FAIL"
-    cells = (mark, check.name, check.expected, check.found, whole(check.compared))
-    return Row(cells, "plain" if check.passed else "bad")
+def _fact(check: Check) -> Row:
+    cells = (check.name, check.expected, check.found, whole(check.compared))
+    return Row((_mark(check), *cells), _meaning(check))
+
+
+def _number(check: Check) -> Row:
+    ratio = "none" if check.ratio is None else f"{check.ratio:.3g}"
+    worst = "" if check.place is None else place_text(check.place)
+    cells = (f"{check.layer}: {check.what}", check.precision, ratio, whole(check.compared), worst)
+    return Row((_mark(check), *cells), _meaning(check))
+
+
+def _mark(check: Check) -> str:
+    return "ok" if check.passed else "FAIL"
+
+
+def _meaning(check: Check) -> Meaning:
+    return "plain" if check.passed else "bad"
 
 
 def _notes(result: Verification) -> Iterator[Line]:
@@ -80,13 +109,20 @@ def _notes(result: Verification) -> Iterator[Line]:
     for check in result.checks:
         if not check.passed and check.detail:
             yield Line(f"{check.name}: {check.detail}", "bad")
+        elif not check.passed and check.compared == 0:
+            yield Line(f"{check.name}: there is nothing to compare", "bad")
     for reason in result.diagnosis:
         yield Line(f"Reason: {reason}", "bad")
     apart = result.difference
-    step = "one step of the equation taken from Keras's own state before"
-    of = step if result.network.recurrent else "the layer's equation, from what Keras fed it with"
-    what = f"against what rounding in {result.network.dtype} may do in that step"
-    yield Line(f"ratio: how far Keras's value is from {of}, {what}")
+    step = "one step of the equation taken from the state before"
+    of = step if result.network.recurrent else "the layer's equation, from what it was fed with"
+    also = "Keras repeats each step of NumPy's trace"
+    if not result.engine.float64:
+        also = f"it is NumPy's own trace alone, since Keras has none on {result.engine.backend}"
+    yield Line(
+        f"ratio: how far Keras's value is from {of}, against what rounding may do in that step; at "
+        f"most 1 passes. In float64 {also}"
+    )
     if apart is not None:
         yield Line(
             "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ "

@@ -1,0 +1,113 @@
+"""Networks that are right, and networks that are wrong, judged by verify's own rule.
+
+Keras's own layers repeat each step of the loop in NumPy, in float32 and in float64. What they
+answer is held against the network itself, and against mutants of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnshapes import api, formula, inputs, proof
+from rnnshapes.conventions import readings
+from rnnshapes.network import Network
+from rnnshapes.readings import Reading
+
+DTYPES = ("float32", "float64")
+CELLS: tuple[dict[str, Any], ...] = (
+    {"cell": "simple"},
+    {"cell": "lstm"},
+    {"cell": "gru"},
+    {"cell": "gru", "reset_after": False},
+)
+#: Families of conventions that make another network, and not another input.
+STRUCTURAL = ("kernel", "gates", "cell", "bias", "activation", "head")
+
+
+class Judged(NamedTuple):
+    """The worst ratio of a network in a precision, and how many numbers were compared."""
+
+    name: str
+    dtype: str
+    ratio: float
+    compared: int
+
+
+class Case:
+    """A network by its sizes, with weights of a given spectral radius, and its input."""
+
+    def __init__(self, radius: float | None = None, scale: float = 1.0, **spec: Any) -> None:
+        self.name = " ".join(f"{key}={value}" for key, value in spec.items())
+        self.name += f" radius={radius} scale={scale}"
+        with api.prepare(**spec) as task:
+            self.network, drawn = task.network, task.weights()
+            self.xs = tuple(inputs.whole(source) for source in task.sources)
+        self.weights = {
+            group: {key: np.float32(scale) * array for key, array in arrays.items()}
+            for group, arrays in drawn.items()
+        }
+        for arrays in self.weights.values():
+            if radius is not None and "Wh" in arrays:
+                arrays["Wh"] = _with_radius(arrays["Wh"], radius)
+
+    def answers(self, dtype: str) -> Any:
+        """What Keras makes of each step."""
+        ours = formula.computed(self.network, self.weights, self.xs)
+        return formula.repeated(self.network, self.weights, ours, dtype)
+
+    def judged(self, answers: Any, network: Network, weights: Any, dtype: str) -> Judged:
+        """Keras's answers against a network that may be another one."""
+        exact = network.all_in(dtype)
+        found = [f for _, _, f in proof.findings(exact, weights, self.xs, answers)]
+        ratios = [f.ratio for f in found if f.compared]
+        worst = np.nan if np.isnan(ratios).any() else max(ratios, default=np.nan)
+        return Judged(self.name, dtype, float(worst), sum(f.compared for f in found))
+
+
+def _with_radius(kernel: Any, radius: float) -> Any:
+    """Each gate's block of a recurrent kernel, scaled to a spectral radius."""
+    blocks = np.split(kernel, kernel.shape[1] // kernel.shape[0], axis=1)
+    scaled = [b * (radius / max(np.abs(np.linalg.eigvals(b)).max(), 1e-30)) for b in blocks]
+    return np.concatenate(scaled, axis=1).astype("float32")
+
+
+def right(cases: Iterator[Case]) -> Iterator[Judged]:
+    """Each case against itself."""
+    for case in cases:
+        for dtype in DTYPES:
+            yield case.judged(case.answers(dtype), case.network, case.weights, dtype)
+
+
+def wrong(case: Case) -> Iterator[Judged]:
+    """Keras's answers against every structural mutant, in both precisions."""
+    reading = Reading(case.network, case.weights, case.xs, ())
+    mutants = [one for one in readings(reading) if one.families[0] in STRUCTURAL]
+    for dtype in DTYPES:
+        answers = case.answers(dtype)
+        for one in mutants:
+            found = case.judged(answers, one.network, one.weights, dtype)
+            yield found._replace(name=f"{case.name}: {one.said[0]}")
+
+
+def nudged(case: Case, share: float = 1e-6, dtype: str = "float64") -> Iterator[Judged]:
+    """Keras's answers against weights of which the largest number of one array is moved."""
+    answers = case.answers(dtype)
+    for group, arrays in case.weights.items():
+        for key, array in arrays.items():
+            moved = array.astype("float64")
+            moved.flat[int(np.argmax(np.abs(moved)))] *= 1 + share
+            weights = {**case.weights, group: {**arrays, key: moved}}
+            found = case.judged(answers, case.network, weights, dtype)
+            yield found._replace(name=f"{case.name}: {group}/{key}")
+
+
+def cases(
+    sizes: tuple[tuple[int, ...], ...], radii: tuple[float | None, ...], **more: Any
+) -> Iterator[Case]:
+    """Each cell with each (N, T, D, M, K) and each spectral radius."""
+    for cell, (n, t, d, m, k), radius in itertools.product(CELLS, sizes, radii):
+        yield Case(radius, N=n, T=t, D=d, M=m, K=k, **cell, **more)

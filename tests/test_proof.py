@@ -1,0 +1,263 @@
+"""The proof in float32, in float64 and in short formats: right networks pass, wrong ones do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import formula, proof, reference, verification
+from rnnshapes.algebra.bounded import Bounded
+from rnnshapes.algebra.precision import PRECISIONS, TENSOR_FLOAT_32
+from rnnshapes.answers import Engine
+from tests import grid
+from tests.conftest import KerasRun, judge, run_model
+from tests.models import MODELS, sequential
+from tests.test_live import randomized
+
+# --- Both precisions on a grid ------------------------------------------------------------------
+
+SIZES = ((1, 1, 1, 1, 1), (3, 10, 4, 5, 2), (2, 300, 3, 64, 1), (1, 3, 2, 512, 2))
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.9, 4.0])
+def test_right_networks_pass_whatever_their_size_and_radius(radius: float) -> None:
+    """Each cell, from one unit to 512, in float32 and in float64."""
+    for found in grid.right(grid.cases(SIZES, (radius,))):
+        assert found.compared > 0, found
+        assert found.ratio <= 1, found
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e3])
+def test_zeros_denormals_and_saturated_gates_pass(scale: float) -> None:
+    """Weights of zero, weights whose products are no normal numbers, and large ones."""
+    for cell in grid.CELLS:
+        for found in grid.right(iter([grid.Case(scale=scale, N=2, T=20, D=3, M=6, **cell)])):
+            assert found.ratio <= 1, found
+
+
+@pytest.mark.parametrize("cell", grid.CELLS, ids=str)
+@pytest.mark.parametrize("more", [{}, {"bidirectional": True}], ids=str)
+def test_every_structural_mutant_fails_in_both_precisions(cell: Any, more: Any) -> None:
+    """Gates in any other order, biases, kernels, activations, and each cell's own variants."""
+    found = list(grid.wrong(grid.Case(N=3, T=7, D=5, M=5, K=5, **cell, **more)))
+    assert len(found) >= 24
+    for one in found:
+        assert one.ratio > 100, one
+
+
+@pytest.mark.parametrize("cell", grid.CELLS, ids=str)
+def test_a_millionth_in_one_weight_fails_in_float64(cell: Any) -> None:
+    """In any array; float32 cannot see it."""
+    case = grid.Case(N=3, T=7, D=4, M=6, K=2, **cell)
+    for found in grid.nudged(case):
+        assert found.ratio > 1, found
+    assert any(found.ratio <= 1 for found in grid.nudged(case, dtype="float32"))
+
+
+def test_a_loop_in_numpy_that_is_wrong_fails(small_run: KerasRun) -> None:
+    """The states of the trace are judged, and so is its output."""
+    run = small_run
+    ours = formula.computed(run.network, run.weights, run.xs)
+    for change, name in (
+        (lambda h: np.roll(h, 1, axis=1), "simple_rnn: h at every step, in float64"),
+        (lambda h: h * (1 + 1e-9), "simple_rnn: h at every step, in float64"),
+    ):
+        states = {"simple_rnn": {"h": change(ours.states["simple_rnn"]["h"])}}
+        for engine in (run.answers.engine, Engine("3", "torch", "2")):
+            checks = verification.formulas(
+                run.network, run.weights, run.xs, replace(ours, states=states), engine
+            )
+            assert name in names(checks)
+    wrong = replace(ours, outputs=(ours.outputs[0] * (1 + 1e-9),))
+    checks = verification.formulas(run.network, run.weights, run.xs, wrong, run.answers.engine)
+    assert names(checks) == ["trace: output, in float64"]
+
+
+# --- Checks of their own ------------------------------------------------------------------------
+
+
+def names(checks: Any) -> list[str]:
+    """The names of the checks that fail."""
+    return [check.name for check in checks if not check.passed]
+
+
+def test_a_direction_that_keras_does_not_have_fails(small_run: KerasRun) -> None:
+    """The layer's own option is held against what the network says."""
+    built = replace(small_run.built, backwards={"simple_rnn": True})
+    assert names(verification.structure(small_run.network, built)) == ["simple_rnn: direction"]
+    found = next(c for c in verification.structure(small_run.network, built) if not c.passed)
+    assert (found.expected, found.found) == ("from t = 0 on", "from the last t back")
+
+
+def test_an_initial_state_that_is_not_zero_fails(small_run: KerasRun) -> None:
+    """It has a check of its own, with as many comparisons as there are units."""
+    starts = {"simple_rnn": {"h": np.full((4, 6), 1e-3, "float32")}}
+    run = replace(small_run, answers=replace(small_run.answers, starts=starts))
+    check = next(c for c in judge(run) if c.name == "simple_rnn: initial state")
+    assert not check.passed
+    assert check.compared == 4 * 6
+    assert check.place.t == 0
+
+
+def test_a_number_that_keras_does_not_hold_fails(small_run: KerasRun) -> None:
+    """The weights are compared number by number, whatever the precision."""
+    run, held = small_run, {name: dict(arrays) for name, arrays in small_run.weights.items()}
+    (good,) = verification.numbers(run.network, run.weights, held)
+    assert good.passed
+    assert good.compared == run.network.parameters
+    held["dense"]["b"] = np.nextafter(held["dense"]["b"], np.float32(9))
+    (bad,) = verification.numbers(run.network, run.weights, held)
+    assert not bad.passed
+    assert bad.found == "not equal: dense/bias"
+
+
+def test_every_check_says_how_many_numbers_it_compared_and_where_the_worst_is() -> None:
+    """With the layer, the sample, t and the unit."""
+    result = rnnshapes.verify(N=2, T=5, M=[4, 3], seed=1)
+    for check in result.checks:
+        assert check.compared > 0
+        if check.ratio is not None:
+            assert check.layer in (*(la.name for la in result.network.layers), "predict", "trace")
+            assert check.place is not None
+            assert check.detail.startswith("worst at sample")
+
+
+# --- Short formats ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "name",
+    ["masked zeros", "stacked cells, both, masked", "normalized", "convolved, same", "residual",
+     "encoder, decoder", "embedded", "partly masked", "nested"],
+)  # fmt: skip
+def test_short_formats_pass_in_their_own_precision(policy: str, name: str, monkeypatch) -> None:
+    """Each layer is judged by the unit roundoff of the format in which it computes."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        result = rnnshapes.verify(randomized(MODELS[name]()), N=3)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert result.passed, result
+    short = policy.removeprefix("mixed_")
+    assert {c.precision for c in result.checks} == {"", short, "float64"}
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("cell", grid.CELLS, ids=str)
+def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
+    """The bound is wide, but not so wide that gates could be exchanged."""
+    from rnnshapes.conventions import readings
+    from rnnshapes.readings import Reading
+
+    kind = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}[cell["cell"]]
+    options = {key: value for key, value in cell.items() if key != "cell"}
+    layer = kind(6, dtype=policy, **options)
+    run = run_model(randomized(sequential(layer, la.Dense(3, dtype="float32"))), N=5)
+    assert not names(judge(run))
+    reading = Reading(run.network, run.weights, tuple(run.xs), ())
+    mutants = [r for r in readings(reading) if r.families[0] in ("gates", "kernel")]
+    assert mutants
+    for one in mutants:
+        assert names(judge(replace(run, network=one.network, weights=one.weights))), one.said
+
+
+def test_float16_that_overflows_is_verified_up_to_there() -> None:
+    """relu beyond 65504; the steps before are compared, in the layers behind it, too."""
+    layers = (
+        la.SimpleRNN(6, activation="relu", return_sequences=True, dtype="mixed_float16"),
+        la.GRU(4, dtype="mixed_float16"),
+        la.Dense(2, dtype="float32"),
+    )
+    model = randomized(sequential(*layers, shape=(40, 3)))
+    model.set_weights([8 * np.abs(w) for w in model.get_weights()])
+    result = rnnshapes.verify(model, N=3)
+    assert result.passed, result
+    assert 0 < result.overflow < 40
+    gru = [c for c in result.checks if c.layer == "gru" and c.precision == "float16"]
+    assert all(check.compared > 0 for check in gru)
+
+
+@pytest.mark.parametrize(("value", "masked"), [(-1.1, 0), (0.5, 2)])
+def test_masking_compares_as_keras_does_in_a_short_format(value: float, masked: int) -> None:
+    """x is rounded and the value is not: what float16 does not have masks nothing."""
+    model = randomized(
+        sequential(la.Masking(value, dtype="mixed_float16"), la.LSTM(4), la.Dense(2), shape=(6, 3))
+    )
+    x = np.random.default_rng(2).standard_normal((2, 6, 3)).astype("float32")
+    x[:, 4:] = value
+    result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+    traced = rnnshapes.trace(model, x=x, keras=False)
+    assert (~traced.layers[0].mask[0]).sum() == masked
+    notes = rnnshapes.inspect(model).layers[0].notes
+    assert any("which no number is: float16 has no -1.1" in note for note in notes) == (value < 0)
+
+
+def test_a_product_in_a_short_format_is_summed_in_float32() -> None:
+    """So that its bound does not grow with the number of terms, as long as float32's is small."""
+    for name in ("float16", "bfloat16"):
+        short = PRECISIONS[name]
+        assert short.gamma(1000) < 1.2 * short.gamma(2)
+    assert PRECISIONS["float16"].underflow(7) < 2 * PRECISIONS["float16"].tiny
+    assert PRECISIONS["float32"].gamma(10) > 9 * PRECISIONS["float32"].unit_roundoff
+    assert PRECISIONS["float32"].gamma(2**24) == np.inf
+
+
+def test_numbers_are_rounded_to_a_short_format_and_back() -> None:
+    """Exact numbers are taken as the format has them; whole numbers for a table stay."""
+    exact = Bounded.exact(np.array([0.1, 70000.0]), PRECISIONS["float16"])
+    assert exact.value[0] == np.float16(0.1)
+    assert np.isnan(exact.error[1])
+    wide = Bounded.exact(np.array([0.1]), PRECISIONS["float64"]).cast(PRECISIONS["bfloat16"])
+    assert wide.value[0] == 0.1
+    assert 0.1 * 2**-8 < wide.error[0] < 0.1 * 2**-7
+    assert wide.cast(PRECISIONS["float32"]).error[0] == wide.error[0]
+    beyond = Bounded.exact(np.array([1e6]), PRECISIONS["float32"]).cast(PRECISIONS["float16"])
+    assert np.isinf(beyond.error[0])
+
+
+def test_tensor_float_32_is_told_and_has_its_own_bound(small_run: KerasRun) -> None:
+    """A GPU that rounds the factors of products to 11 bits is judged by that."""
+    engine = replace(small_run.answers.engine, tensor_float_32=True)
+    run = replace(small_run, answers=replace(small_run.answers, engine=engine))
+    narrow = {check.name: check.ratio for check in judge(small_run)}
+    wide = {check.name: check.ratio for check in judge(run)}
+    name = "simple_rnn: h at every step"
+    assert wide[name] < narrow[name] / 50
+    assert TENSOR_FLOAT_32.gamma(5) > 2 * 2**-11
+    result = replace(rnnshapes.verify(), engine=engine)
+    assert "matrix products in TensorFloat-32" in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "on", "short"), [([], True, False), ([1], True, True), ([1], False, False)]
+)
+def test_tensor_float_32_is_read_from_tensorflow(
+    gpus: Any, on: bool, short: bool, monkeypatch
+) -> None:
+    """It is on by default, and only a GPU does it."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    monkeypatch.setattr(tf.config.experimental, "tensor_float_32_execution_enabled", lambda: on)
+    assert reference.engine().tensor_float_32 == short
+    assert Engine("1", "tensorflow", "2").tensor_float_32 is False
+
+
+def test_findings_of_a_network_say_in_which_precision() -> None:
+    """float64 for a network that is computed in it, whatever its layers are said to do."""
+    case = grid.Case(N=2, T=4, D=3, M=5)
+    found = list(
+        proof.findings(
+            case.network.all_in("float64"), case.weights, case.xs, case.answers("float64")
+        )
+    )
+    assert {f.precision for _, _, f in found} == {"float64"}
