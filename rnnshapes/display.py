@@ -7,17 +7,26 @@ function down to here; ``rnnshapes/__init__.py`` does so before any result can e
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
-#: Told how far long work is: how many samples are done, and of how many.
+#: Told how far long work is: how many samples or networks are done, and of how many.
 Tick = Callable[[int, int], None]
 
-_renderers: dict[str, Callable[[Displayed], Any]] = {}
+_renderers: dict[str, Callable[..., Any]] = {}
 
 
-def show_with(**renderers: Callable[[Displayed], Any]) -> None:
-    """Set what draws a result: ``text`` for a terminal, ``html`` for a notebook, ``record``."""
+def show_with(**renderers: Callable[..., Any]) -> None:
+    """Set what draws a result: ``text`` for a terminal, ``html`` for a notebook, ``record``.
+
+    ``file`` writes one into a file.
+    """
     _renderers.update(renderers)
+
+
+def save(result: Displayed, path: Path) -> None:
+    """Write a result in the form that the ending of ``path`` stands for."""
+    _renderers["file"](result, path)
 
 
 class Displayed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,12 +50,14 @@ class Value(NamedTuple):
 class Scan(NamedTuple):
     """States and gates of one recurrence over a block, each (B, N, M), by the time of x.
 
-    A masked step has the states of the one before, and NaN for gates.
+    A masked step has the states of the one before, and NaN for gates. ``start`` are the states
+    before the first step that is read, (N, M).
     """
 
     states: dict[str, Array]
     gates: dict[str, Array]
     mask: Array | None
+    start: Mapping[str, Array] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +105,14 @@ def run(
     initial: Carried | None = None,
     given: Mapping[str, Sequence[Array]] | None = None,
     masks: Mapping[str, Array] | None = None,
+    ops: ArrayOps = _OPS,
 ) -> Iterator[Block]:
     """Feed blocks of input through all layers: (N, B, D) for each input of the network.
 
     The blocks are in time order; a network that does not stream takes a single one. The gates
     are kept if asked for. ``initial`` are the states to start from, zeros where there are none;
     ``given`` holds what layers yield that are not derived, (N, …), ``masks`` (N, T) which steps
-    of it count. Memory: one block.
+    of it count, and ``ops`` what each step is computed with. Memory: one block.
     """
     bound = {name: bind(name, weights, dtype) for name in network.groups}
     carried: Carried = initial or {}
@@ -125,7 +128,7 @@ def run(
             elif node.layer.held_shapes is not None:
                 value = known((given or {})[node.name], dtype, (masks or {}).get(node.name))
             elif isinstance(node.layer, RecurrentLayer):
-                found = _recur(network, node, values, bound, carried, gates=gates)
+                found = _recur(network, node, values, bound, carried, ops, gates=gates)
                 scans |= found
                 value = joined(_OPS, node, emissions(node, found, started), values, found)
             else:
@@ -203,6 +206,7 @@ def _recur(
     values: Sequence[Value],
     bound: Mapping[str, SimpleNamespace],
     carried: Carried,
+    ops: ArrayOps,
     *,
     gates: bool,
 ) -> dict[str, Scan]:
@@ -221,7 +225,7 @@ def _recur(
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
         mask = None if node.mask_dropped else source.mask
-        found[name] = scan(direction, x, before, w, mask, gates=gates)
+        found[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops)
     return found
 
 
@@ -233,10 +237,11 @@ def scan(
     mask: Array | None = None,
     *,
     gates: bool = False,
+    ops: ArrayOps = _OPS,
 ) -> Scan:
     """All states over a block, x (B, N, D), and all gates if they are asked for."""
     cell = direction.cell
-    state = {key: np.asarray(values, x.dtype) for key, values in state.items()}
+    start = state = {key: np.asarray(values, x.dtype) for key, values in state.items()}
     kept = {key: np.empty((len(x), *v.shape), x.dtype) for key, v in state.items()}
     widths = {}
     if gates:
@@ -246,7 +251,7 @@ def scan(
     with np.errstate(over="ignore"):
         for times, projected in _projected(direction, x, w):
             for t, xz in zip(times, projected, strict=True):
-                made = cell.step(_OPS, xz, state, w)
+                made = cell.step(ops, xz, state, w)
                 state = made.states if mask is None else _held(mask[t], made.states, state)
                 for key, values in kept.items():
                     values[t] = state[key]
@@ -255,7 +260,7 @@ def scan(
     if mask is not None:
         for values in gated.values():
             values[~mask] = np.nan
-    return Scan(kept, gated, mask)
+    return Scan(kept, gated, mask, start)
 
 
 def _projected(direction: Direction, x: Array, w: SimpleNamespace) -> Iterator[tuple[range, Array]]:
@@ -267,6 +272,23 @@ def _projected(direction: Direction, x: Array, w: SimpleNamespace) -> Iterator[t
         projected = _unflat(direction.cell.project(_OPS, _flat(part), w), part)
         times = range(start, start + len(part))
         yield (times[::-1], projected[::-1]) if direction.reverse else (times, projected)
+
+
+def carried(values: Array, first: Array, mask: Array | None) -> Array:
+    """The states after each step, (N, T, M) in the order of reading.
+
+    Where a step is masked they are those after the last that was not, or ``first``.
+    """
+    if mask is None:
+        return values
+    at = np.maximum.accumulate(np.where(mask, np.arange(mask.shape[1]), -1), axis=1)
+    kept = np.take_along_axis(values, np.maximum(at, 0)[..., None], axis=1)
+    return np.where((at < 0)[..., None], first[:, None], kept)
+
+
+def before(after: Array, first: Array) -> Array:
+    """The states before each step, from those after each, in the order of reading."""
+    return np.concatenate([first[:, None], after[:, :-1]], axis=1)
 
 
 def _held(mask: Array, after: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:

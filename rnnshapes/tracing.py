@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnshapes import memory, recurrence
+from rnnshapes import formula, memory, recurrence
 from rnnshapes.algebra.activations import Array
+from rnnshapes.answers import Answers
 from rnnshapes.display import Displayed, Tick
 from rnnshapes.errors import InputError
 from rnnshapes.inputs import Sources, text_of
 from rnnshapes.layers.layer import Direction
 from rnnshapes.network import ITEM_BYTES, Flow, Network, Node
-from rnnshapes.reference import STATES, Answers
 from rnnshapes.weights import Weights
+
+#: Handed each block of steps, and which samples it is of.
+Seen = Callable[[recurrence.Block, slice], None]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,18 @@ class LayerTrace:
     mask: Array | None
     candidates: tuple[str, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it was asked for."""
+        return not self.states and not self.gates and self.mask is None
+
+    def showing(self, parts: Sequence[str]) -> LayerTrace:
+        """The states and gates that are among ``parts``."""
+        keys = [key for key in self.states if key.rstrip("0123456789") in parts]
+        keras = _pick(self.keras, keys) if self.keras else {}
+        gates = self.gates if "gates" in parts else {}
+        return replace(self, states=_pick(self.states, keys), keras=keras, gates=gates)
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Trace(Displayed):
@@ -92,10 +107,7 @@ class Trace(Displayed):
         """y_hat at every time step from Keras, (N, T, K)."""
         if self.keras is None or self.y_hat is None:
             return None
-        tap = self.network.outputs[0]
-        name = self.network.nodes[tap.node].name
-        found = self.keras.each.get(name, self.keras.values.get(name))
-        return None if found is None or self.output_keras is None else found[tap.output]
+        return y_hat_of(self.network, self.keras)
 
     @property
     def output_keras(self) -> Array | None:
@@ -109,22 +121,30 @@ class Trace(Displayed):
             return largest(self.y_hat, self.y_hat_keras)
         return None if self.output_keras is None else largest(self.output, self.output_keras)
 
+    def showing(self, show: str | Iterable[str], layer: str | None = None) -> Trace:
+        """What :func:`trace_network` answers for ``show`` and ``layer``, from a trace of all."""
+        parts, chosen = check_show(self.network, show), check_layer(self.network, layer)
+        layers = [found.showing(parts) for found in self.layers if found.name in chosen]
+        return replace(self, layers=tuple(found for found in layers if not found.empty))
+
 
 def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
     """The parts of ``show``, ``"y,h"`` or a list; InputError for one that is not there."""
     parts = show.split(",") if isinstance(show, str) else show
     chosen = tuple(str(part).strip() for part in parts)
-    directions = [d for node in network.recurrent for _, d in node.scans]
     kinds = " and ".join(dict.fromkeys(node.layer.type for node in network.recurrent))
-    have = [
-        "y",
-        *dict.fromkeys(key.rstrip("0123456789") for d in directions for key in d.cell.states),
-    ]
-    have += ["gates"] if any(d.cell.gates for d in directions) else []
+    have = everything(network)
     for part in chosen:
         if part not in have:
             raise InputError(f"show {part!r}: {kinds} has {', '.join(have)}; choose from these")
     return chosen
+
+
+def everything(network: Network) -> tuple[str, ...]:
+    """All parts that there are to show: ``y``, ``h``, ``c``, ``gates``."""
+    cells = [direction.cell for node in network.recurrent for _, direction in node.scans]
+    states = dict.fromkeys(key.rstrip("0123456789") for cell in cells for key in cell.states)
+    return ("y", *states, *(("gates",) if any(cell.gates for cell in cells) else ()))
 
 
 def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
@@ -149,10 +169,11 @@ def trace_network(
     keras: Answers | None = None,
     layer: str | None = None,
     tick: Tick | None = None,
+    seen: Seen | None = None,
 ) -> Trace:
     """Run the recurrence in NumPy, to stand beside what Keras computed.
 
-    ``tick`` is told how many samples are done.
+    ``tick`` is told how many samples are done, ``seen`` is handed each block.
     """
     parts, chosen = check_show(network, show), check_layer(network, layer)
     behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unknown]
@@ -161,8 +182,8 @@ def trace_network(
             f"{behind[0]} is not derived: without Keras nothing behind it can be computed"
         )
     run = _Run(network, weights, sources, parts, chosen, keras)
-    y_hat, output = run.compute(tick)
-    layers = [la for la in run.layers if la.states or la.gates or la.mask is not None]
+    y_hat, output = run.compute(tick, seen)
+    layers = [la for la in run.layers if not la.empty]
     if keras is not None:
         layers = [replace(la, keras=_pick(keras.states[la.name], la.states)) for la in layers]
     for values in (
@@ -179,9 +200,16 @@ def trace_network(
 
 
 def require_memory(
-    network: Network, show: str | Iterable[str] = "y", *, with_keras: bool = False
+    network: Network,
+    show: str | Iterable[str] = "y",
+    *,
+    with_keras: bool = False,
+    beside: int = 0,
 ) -> None:
-    """Raise TooLargeError if weights, input and result do not fit into memory."""
+    """Raise TooLargeError if weights, input and result do not fit into memory.
+
+    ``beside`` counts numbers that are kept beside these.
+    """
     parts = check_show(network, show)
     n, t = network.known("N"), network.known("T") if "T" in network.sizes else 1
     directions = [d for node in network.recurrent for _, d in node.scans]
@@ -192,7 +220,7 @@ def require_memory(
         kept += cell.gates.values() if "gates" in parts else ()
         out += sum(network.count(dim) for dim in kept)
     # Weights as they are drawn and in float64; with Keras its own, and as bounds.
-    numbers = network.parameters * (4 if with_keras else 2) + n * t * out
+    numbers = network.parameters * (4 if with_keras else 2) + n * t * out + beside
     if with_keras:
         states = [dim for d in directions for dim in d.cell.states.values()]
         flows = [_numbers(network, flow) for flow in network.flows if flow.steps is not None]
@@ -204,6 +232,24 @@ def require_memory(
 def _numbers(network: Network, flow: Flow) -> int:
     """How many numbers a sample has of it at one step."""
     return math.prod(network.count(dim) for dim in flow.at_step[1:])
+
+
+def y_hat_of(network: Network, answers: Answers) -> Array | None:
+    """y_hat at every time step (N, T, K), ``None`` where there is none at a single one."""
+    if network.output_flow.steps is None:
+        return None
+    tap = network.outputs[0]
+    name = network.nodes[tap.node].name
+    found = answers.each.get(name, answers.values.get(name))
+    return None if found is None else found[tap.output]
+
+
+def difference(network: Network, ours: Answers, keras: Answers) -> Difference:
+    """The largest difference between the two y_hat, or between the outputs."""
+    one, other = y_hat_of(network, ours), y_hat_of(network, keras)
+    if one is None or other is None:
+        one, other = ours.outputs[0], keras.outputs[0]
+    return largest(one, other)
 
 
 def largest(ours: Array, theirs: Array) -> Difference:
@@ -239,7 +285,7 @@ class _Run:
         keras: Answers | None,
     ) -> None:
         self.network, self.weights, self.sources = network, weights, sources
-        self.initial = weights_states(weights)
+        self.initial = formula.kept_states(weights)
         self.keras = keras
         self.gates = "gates" in parts
         self.samples = network.known("N")
@@ -274,7 +320,9 @@ class _Run:
             candidates=tuple(gate for gate in cell.gates if gate in cell.states),
         )
 
-    def compute(self, tick: Tick | None = None) -> tuple[Array | None, Array]:
+    def compute(
+        self, tick: Tick | None = None, seen: Seen | None = None
+    ) -> tuple[Array | None, Array]:
         """y_hat and the output of all samples."""
         network = self.network
         flow, tap = network.output_flow, network.outputs[0]
@@ -291,6 +339,8 @@ class _Run:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it is reported
                 for block in self._run(blocks, part, initial):
                     self._keep(block, part)
+                    if seen is not None:
+                        seen(block, part)
                     value = block.values[tap.node]
                     each = value.each[tap.output]
                     if y_hat is not None and each is not None:
@@ -330,15 +380,6 @@ class _Run:
                     values[part, block.start : stop] = np.swapaxes(found[key], 0, 1)
             if scan.mask is not None and kept.mask is not None:
                 kept.mask[part, block.start : block.start + len(scan.mask)] = scan.mask.T
-
-
-def weights_states(weights: Weights) -> recurrence.Carried:
-    """The states that a stateful model holds, which stand beside its weights."""
-    return {
-        name.removeprefix(STATES): dict(found)
-        for name, found in weights.items()
-        if name.startswith(STATES)
-    }
 
 
 def _stateful(layer: object) -> bool:

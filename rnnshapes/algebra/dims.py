@@ -71,6 +71,11 @@ class Dim:
                 terms[monomial] = terms.get(monomial, 0) + a * b
         return Dim(terms)
 
+    @property
+    def terms(self) -> tuple[tuple[Monomial, int], ...]:
+        """Products of names, each with how often it counts; they are added up."""
+        return self._terms
+
     def divided(self, parts: int) -> Dim:
         """One of ``parts`` equal parts: 4M in four is M. ValueError if it does not divide."""
         if any(c % parts for _, c in self._terms):

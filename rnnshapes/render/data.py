@@ -67,7 +67,7 @@ def _items(brackets: str, items: Iterable[tuple[str, Any]], indent: str) -> Iter
 
 def _array(array: Any, indent: str) -> Iterator[str]:
     """An array as nested lists: the last axis on one line, many lines at once."""
-    if array.ndim == 1:
+    if array.ndim < 2:
         yield json.dumps(_finite(array.tolist()))
     elif array.ndim > 2:
         yield from _items("[]", (("", part) for part in array), indent)

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -14,7 +15,8 @@ from typing import BinaryIO, TextIO
 from rnnshapes import render
 from rnnshapes.display import Displayed
 from rnnshapes.errors import InputError
-from rnnshapes.render.document import for_encoding
+from rnnshapes.memory import amount
+from rnnshapes.render.document import for_encoding, printable
 from rnnshapes.render.view import View
 
 #: What a file's ending stands for where ``--format`` is not given.
@@ -27,6 +29,8 @@ ENDINGS = {
     ".markdown": "markdown",
     ".npz": "npz",
 }
+#: The same for ``--golden``; ``c`` is a header.
+GOLDEN_ENDINGS = {".npz": "npz", ".json": "json", ".h": "c"}
 
 
 def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) -> str:
@@ -77,6 +81,37 @@ def _check_place(path: Path, source: Path | None) -> None:
         raise InputError(f"{path}: no permission to write {what}; choose another place")
 
 
+def check_golden(path: Path | None, output: Path | None = None, *sources: Path | None) -> None:
+    """Raise InputError if a golden file has another ending, or cannot be written there.
+
+    ``output`` is written, too, and ``sources`` are read.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in GOLDEN_ENDINGS:
+        raise InputError(
+            f"{path}: a golden file ends in .npz, .json or .h (a C header); give it such a name"
+        )
+    for source in sources or (None,):
+        check_writable(path, source)
+    if output is not None and _same(path, output):
+        raise InputError(f"{path}: is the output, too; give the golden file another name")
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether both are one file, or will be once they are written."""
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
+
+
+def write_golden(result: Displayed, path: Path) -> str:
+    """Write the result in the form of the file's ending, and tell in a line what that was."""
+    write_file(result, GOLDEN_ENDINGS[path.suffix.lower()], View(), path)
+    count, size = len(render.arrays(result)), amount(path.stat().st_size)
+    return f"rnnshapes: {printable(str(path))} holds {count} arrays, {size}\n"
+
+
 def write_file(result: Displayed, form: str, view: View, path: Path) -> None:
     """Write the result whole or not at all. Raises InputError if it cannot be written."""
     try:
@@ -106,20 +141,30 @@ def write_text(result: Displayed, form: str, view: View, stream: TextIO) -> None
 
 
 def _chunks(result: Displayed, form: str, view: View) -> Iterable[str]:
+    if form == "c":
+        from rnnshapes.render import header
+
+        return header.chunks(result)  # type: ignore[arg-type]
     from rnnshapes.render import data, markdown
 
     forms: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: data.json_chunks(render.record(result)),
         "csv": lambda: data.csv_chunks(render.rows(result)),
-        "markdown": lambda: markdown.chunks(render.document(result, view)),
+        "markdown": lambda: markdown.chunks(render.document(result, replace(view, every=True))),
     }
     return forms[form]()
 
 
 def _write_npz(result: Displayed, stream: BinaryIO) -> None:
+    import zipfile
+
     import numpy as np
 
-    np.savez(stream, **render.arrays(result))
+    # As numpy.savez does, to which an array called "file" would be another argument.
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, values in render.arrays(result).items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
 
 
 @contextmanager

@@ -12,7 +12,13 @@ from rnnshapes.inspection import Inspection, KerasCheck, LayerReport, Operation,
 from rnnshapes.memory import amount
 from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.figures import step_text, whole
-from rnnshapes.render.shared import difference_text, engine_text, network_text, sizes_record
+from rnnshapes.render.shared import (
+    difference_text,
+    engine_text,
+    gates_text,
+    network_text,
+    sizes_record,
+)
 from rnnshapes.render.view import View
 
 #: How many differences a line names.
@@ -264,13 +270,10 @@ def _gates(result: Inspection) -> Iterator[Line]:
             yield Line("")
             yield Line(f"{layer.name} by gate", "strong")
         for w in split:
-            front = ":, " if len(w.shape) > 1 else ""
-            parts = [f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in w.gates]
             rows = f"; rows: {', '.join(w.rows)}" if w.rows else ""
             shapes = f"{shape_text(w.dims)} = {shape_text(w.shape)}"
-            yield Line(
-                f"{w.name.removeprefix(layer.name + '/')} {shapes}: {' · '.join(parts)}{rows}"
-            )
+            gates = gates_text(w.gates, len(w.shape))
+            yield Line(f"{w.name.removeprefix(layer.name + '/')} {shapes}: {gates}{rows}")
 
 
 def _costs(result: Inspection) -> Line:

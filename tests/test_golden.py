@@ -1,0 +1,271 @@
+"""``trace --golden``: what a port has to reproduce, recomputed here from weights and x alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes.render import tracing
+from tests.files import saved
+from tests.models import MODELS, sequential, stateful
+from tests.test_live import randomized
+
+SIZES = {"N": 2, "T": 6, "D": 4, "M": 5, "K": 3}
+CELLS = [
+    {"cell": "simple"},
+    {"cell": "simple", "use_bias": False, "activation": "relu"},
+    {"cell": "lstm"},
+    {"cell": "lstm", "use_bias": False},
+    {"cell": "gru"},
+    {"cell": "gru", "use_bias": False},
+    {"cell": "gru", "reset_after": False},
+    {"cell": "gru", "reset_after": False, "use_bias": False},
+]
+WAYS = [{}, {"go_backwards": True}, {"bidirectional": True}]
+Arrays = dict[str, np.ndarray]
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-z))."""
+    return 1 / (1 + np.exp(-z))
+
+
+def simple_step(w: Any, x: np.ndarray, s: Arrays, options: Any) -> Arrays:
+    """h = tanh(x Wx + bh + h Wh), with all that is in between."""
+    made = {"x Wx": x @ w["kernel"], "h Wh": s["h"] @ w["recurrent_kernel"]}
+    z = made["x Wx"] + w.get("bias", 0) + made["h Wh"]
+    made["x Wx + bh + h Wh" if "bias" in w else "x Wx + h Wh"] = z
+    return made | {"h": np.maximum(z, 0) if options.get("activation") else np.tanh(z)}
+
+
+def lstm_step(w: Any, x: np.ndarray, s: Arrays, options: Any) -> Arrays:
+    """The textbook's LSTM, gates i, f, c, o."""
+    made = {"x Wx": x @ w["kernel"], "h Wh": s["h"] @ w["recurrent_kernel"]}
+    z = np.split(made["x Wx"] + made["h Wh"] + w.get("bias", 0), 4, axis=-1)
+    made |= {f"z_{gate}": part for gate, part in zip("ifco", z, strict=True)}
+    i, f, o = (sigmoid(z[place]) for place in (0, 1, 3))
+    c = f * s["c"] + i * np.tanh(z[2])
+    gates = {"gate_i": i, "gate_f": f, "gate_c": np.tanh(z[2]), "gate_o": o}
+    return made | gates | {"c": c, "h": o * np.tanh(c)}
+
+
+def gru_step(w: Any, x: np.ndarray, s: Arrays, options: Any) -> Arrays:
+    """The textbook's GRU, gates z, r, h, in both forms."""
+    Wh = w["recurrent_kernel"]
+    after = options.get("reset_after", True)
+    bx, bh = w["bias"] if "bias" in w and after else (w.get("bias", 0), 0)
+    made = {"x Wx": x @ w["kernel"]}
+    x_z, x_r, x_h = np.split(made["x Wx"] + bx, 3, axis=-1)
+    made |= {"x_z": x_z, "x_r": x_r, "x_h": x_h}
+    if after:
+        made["h Wh"] = s["h"] @ Wh
+        h_z, h_r, h_h = np.split(made["h Wh"] + bh, 3, axis=-1)
+        made |= {"h_z": h_z, "h_r": h_r, "h_h": h_h}
+        names = ("h_z", "h_r", "r × h_h")
+    else:
+        W_z, W_r, W_h = np.split(Wh, 3, axis=-1)
+        names = ("h Wh_z", "h Wh_r", "(r × h) Wh_h")
+        h_z, h_r = made[names[0]], made[names[1]] = s["h"] @ W_z, s["h"] @ W_r
+    z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
+    inner = r * h_h if after else (r * s["h"]) @ W_h
+    made |= {} if after else {names[2]: inner}
+    sums = (x_z + h_z, x_r + h_r, x_h + inner)
+    made |= {f"x_{g} + {n}": v for g, n, v in zip("zrh", names, sums, strict=True)}
+    g = np.tanh(sums[2])
+    return made | {"gate_z": z, "gate_r": r, "gate_h": g, "h": z * s["h"] + (1 - z) * g}
+
+
+STEPS = {"simple": simple_step, "lstm": lstm_step, "gru": gru_step}
+
+
+def by_hand(
+    found: Arrays,
+    group: str,
+    x: np.ndarray,
+    cell: str,
+    *,
+    reverse: bool = False,
+    mask: np.ndarray | None = None,
+    start: Arrays | None = None,
+    **options: Any,
+) -> Arrays:
+    """A loop over time in plain NumPy, from the written weights: each array (N, T, units)."""
+    names = (name for name in found if name.startswith(f"{group}/"))
+    w = {n.removeprefix(f"{group}/"): found[n].astype("float64") for n in names}
+    units = len(w["recurrent_kernel"])
+    s = start or {key: np.zeros((len(x), units)) for key in "hc"}
+    steps: list[Any] = [None] * x.shape[1]
+    for t in reversed(range(x.shape[1])) if reverse else range(x.shape[1]):
+        made = STEPS[cell](w, x[:, t], s, options)
+        if mask is not None:
+            other = {key: s[key] if key in "hc" else np.nan for key in made}
+            made = {k: np.where(mask[:, t, None], v, other[k]) for k, v in made.items()}
+        s, steps[t] = made, made
+    return {f"{group}.{key}": np.stack([made[key] for made in steps], axis=1) for key in steps[0]}
+
+
+def compare(found: Arrays, expected: Arrays) -> None:
+    """Each number, within rounding of float64."""
+    for name, values in expected.items():
+        assert found[name].dtype == "float64"
+        np.testing.assert_allclose(found[name], values, rtol=1e-11, atol=1e-14, err_msg=name)
+
+
+def of(group: str, found: Arrays) -> set[str]:
+    """The names of what a recurrence computes."""
+    return {name for name in found if name.startswith(f"{group}.")}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("options", CELLS, ids=lambda o: " ".join(map(str, o.values())))
+def test_each_intermediate_is_that_of_the_loop_by_hand(options: Any, way: Any) -> None:
+    """x Wx, h Wh, each part and each gate, the states, y_hat: all names, and every number."""
+    found = rnnshapes.golden(**SIZES, **options, **way, seed=3).arrays
+    layer = {"simple": "simple_rnn"}.get(options["cell"], options["cell"])
+    scans = {layer: bool(way.get("go_backwards"))}
+    if "bidirectional" in way:
+        sides = (("forward", False), ("backward", True))
+        scans = {f"bidirectional/{side}_{layer}": reverse for side, reverse in sides}
+    x = found["x"].astype("float64")
+    hs, ends = [], []
+    for group, reverse in scans.items():
+        expected = by_hand(found, group, x, reverse=reverse, **options)
+        assert of(group, found) == set(expected)
+        compare(found, expected)
+        hs.append(expected[f"{group}.h"])
+        ends.append(hs[-1][:, 0 if reverse else -1])
+    W, b = (found[f"dense/{name}"].astype("float64") for name in ("kernel", "bias"))
+    assert np.all(b != 0)
+    y_hat = np.concatenate(hs, axis=-1) @ W + b
+    compare(found, {"y_hat": y_hat, "output": np.concatenate(ends, axis=-1) @ W + b})
+    assert {found[name].dtype.name for name in found if "/" in name and "." not in name} == {
+        "float32"
+    }
+
+
+def test_a_stack_goes_on_from_what_the_layer_below_puts_out() -> None:
+    """x of the second layer is h of the first; sequences are answered at each step."""
+    found = rnnshapes.golden(N=2, T=5, D=3, M=[4, 6], K=2, cell="gru", return_sequences=True).arrays
+    first = by_hand(found, "gru", found["x"].astype("float64"), "gru")
+    second = by_hand(found, "gru_1", first["gru.h"], "gru")
+    compare(found, first | second)
+    np.testing.assert_array_equal(found["y_hat"], found["output"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("masked, both", "masked, backwards", "stacked cells, both, masked", "embedded, masked"),
+        *("masked zeros", "encoder, decoder, both", "shared", "masked, given states", "flattened"),
+    ],
+)
+def test_states_gates_and_masks_are_those_of_the_trace(name: str) -> None:
+    """Bit for bit, for directions, masks, stacked cells, and layers that are called again."""
+    model = randomized(MODELS[name]())
+    result = rnnshapes.golden(model, N=3)
+    parts = {part.rstrip("0123456789") for part in ("y", *_states(result))}
+    whole = rnnshapes.trace(model, N=3, keras=False, show=[*parts, "gates"])
+    shown = tracing.arrays(whole)
+    assert len(shown) > 2
+    for key, values in shown.items():
+        np.testing.assert_array_equal(result.arrays[key], values, err_msg=key)
+    for key, values in result.arrays.items():
+        scan, dot, _ = key.rpartition(".")
+        if dot and f"{scan}.mask" in shown and key not in shown and not key.endswith("_initial"):
+            np.testing.assert_array_equal(np.isfinite(values).all(-1), shown[f"{scan}.mask"])
+
+
+def _states(result: Any) -> set[str]:
+    scans = [direction for node in result.network.recurrent for _, direction in node.scans]
+    return {key for direction in scans for key in direction.cell.states}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_masked_step_has_the_states_before_it_and_nothing_else(reverse: bool) -> None:
+    """NaN in all that is not computed there, in both directions."""
+    layer = la.LSTM(5, go_backwards=reverse, name="lstm")
+    model = randomized(sequential(la.Masking(0.0), layer, la.Dense(2)))
+    x = np.random.default_rng(2).standard_normal((3, 9, 3)).astype("float32")
+    x[0, 6:] = x[1, :2] = x[2, [3, 5]] = 0
+    found = rnnshapes.golden(model, x=x).arrays
+    mask = (x != 0).any(axis=-1)
+    np.testing.assert_array_equal(found["lstm.mask"], mask)
+    expected = by_hand(found, "lstm", x.astype("float64"), "lstm", mask=mask, reverse=reverse)
+    compare(found, expected)
+    assert np.isnan(found["lstm.z_f"][~mask]).all()
+
+
+def test_stacked_cells_are_told_apart_by_their_numbers() -> None:
+    """Two LSTMs in one layer: z_i1 and z_i2, h1 and h2, each from the written weights."""
+    cells = la.StackedRNNCells([la.LSTMCell(5), la.LSTMCell(4)])
+    model = randomized(sequential(la.RNN(cells, name="rnn")))
+    found = rnnshapes.golden(model, N=2).arrays
+    kernels = [name for name in found if re.search(r"/(kernel|recurrent_kernel|bias)$", name)]
+    parts = [kernels[:3], kernels[3:]]
+    x = found["x"].astype("float64")
+    for number, names in enumerate(parts, 1):
+        inner = {f"cell/{name.rsplit('/')[-1]}": found[name] for name in names}
+        for key, values in by_hand(inner, "cell", x, "lstm").items():
+            what = key.removeprefix("cell.")
+            if what == "x Wx":
+                what = ("x Wx1", "h1 Wx2")[number - 1]
+            elif what == "h Wh":
+                what = f"h{number} Wh{number}"
+            else:
+                what += str(number)
+            compare(found, {f"rnn.{what}": values})
+        x = found[f"rnn.h{number}"]
+    assert of("rnn", found) >= {"rnn.z_i1", "rnn.z_i2", "rnn.gate_o2", "rnn.h1 Wx2"}
+
+
+def test_initial_states_are_written_where_they_are_not_zero() -> None:
+    """Those that an encoder hands on, and none for the encoder itself."""
+    found = rnnshapes.golden(randomized(MODELS["encoder, decoder"]()), N=2).arrays
+    encoder, decoder = dict.fromkeys(name.split(".")[0] for name in found if "." in name)
+    assert f"{encoder}.h_initial" not in found
+    for key in "hc":
+        there = found[f"{decoder}.{key}_initial"]
+        np.testing.assert_array_equal(there, found[f"{encoder}.{key}"][:, -1])
+    inputs = [name for name, values in found.items() if values.shape == (2, 6, 4)]
+    start = {key: found[f"{decoder}.{key}_initial"] for key in "hc"}
+    x = found[inputs[0]].astype("float64")
+    compare(found, by_hand(found, decoder, x, "lstm", start=start))
+
+
+def test_states_that_are_kept_go_on_from_batch_to_batch() -> None:
+    """Of a stateful model: its own for the first samples, those left over for the next."""
+    model = randomized(stateful(la.GRU(5, stateful=True, name="gru")))
+    model.predict(np.ones((2, 9, 3), "float32"), verbose=0)
+    found = rnnshapes.golden(model, N=4).arrays
+    initial = found["gru.h_initial"]
+    np.testing.assert_array_equal(initial[:2], model.get_layer("gru").states[0].numpy())
+    np.testing.assert_array_equal(initial[2:], found["gru.h"][:2, -1])
+    x = found["x"].astype("float64")
+    compare(found, by_hand(found, "gru", x, "gru", start={"h": initial}))
+
+
+def test_long_inputs_are_recorded_block_by_block(monkeypatch) -> None:
+    """Blocks of steps, and parts of a block, give what one piece does."""
+    options = {"N": 3, "T": 50, "D": 2, "M": 4, "cell": "lstm"}
+    once = rnnshapes.golden(**options).arrays
+    monkeypatch.setattr("rnnshapes.recurrence.BLOCK_BYTES", 1)
+    monkeypatch.setattr("rnnshapes.recording.PART", 100)
+    again = rnnshapes.golden(**options).arrays
+    assert list(once) == list(again)
+    compare({name: a.astype("float64") for name, a in again.items()}, once)
+
+
+def test_models_in_files_and_by_hand_agree(tmp_path: Path) -> None:
+    """A live model and its file are written alike."""
+    model = randomized(sequential(la.Bidirectional(la.GRU(4)), la.Dense(2), shape=(5, 3)))
+    live = rnnshapes.golden(model, N=2, seed=4).arrays
+    file = rnnshapes.golden(str(saved(model, tmp_path / "m.keras")), N=2, seed=4).arrays
+    assert list(live) == list(file)
+    for name, values in live.items():
+        np.testing.assert_array_equal(file[name], values)

@@ -1,0 +1,290 @@
+"""The forms of ``trace --golden``: .npz, .json and a C header, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import api
+from rnnshapes.algebra.dims import Dim
+from tests.test_golden import SIZES, by_hand, compare
+
+
+def from_header(text: str) -> dict[str, np.ndarray]:
+    """The numbers of each array, by the name in the comment in front of it."""
+    found = {}
+    sizes = dict(re.findall(r"#define (\w+) (\d+)", text))
+    pattern = r"/\*\s+(.*?): .*?\*/\s+static const ([\w ]+?) (\w+)(\S*|(?:\[[^=]*\])) = ([^;]*);"
+    for name, kind, _, shape, numbers in re.findall(pattern, text, re.DOTALL):
+        axes = [
+            math.prod(int(sizes.get(factor, factor)) for factor in axis.split(" * "))
+            for axis in re.findall(r"\[(.*?)\]", shape)
+        ]
+        words = numbers.replace("{", " ").replace("}", " ").replace(",", " ").split()
+        values = [
+            float(word.lower().removesuffix("f") if kind == "float" else word) for word in words
+        ]
+        dtype = {"float": "float32", "double": "float64", "int": "int32"}.get(kind, "bool")
+        found[name] = np.array(values).astype(dtype).reshape(axes)
+    return found
+
+
+@pytest.mark.parametrize("options", [{"cell": "gru"}, {"M": [5, 6], "bidirectional": True}])
+def test_npz_json_and_header_hold_the_same_numbers(options: Any, tmp_path: Path) -> None:
+    """To the last bit, with dtype, shape and what each array is."""
+    result = rnnshapes.golden(**{**SIZES, **options})
+    for ending in ("npz", "json", "h"):
+        result.save(tmp_path / f"g.{ending}")
+    record = json.loads((tmp_path / "g.json").read_text("utf-8"))
+    text = (tmp_path / "g.h").read_text("utf-8")
+    header = from_header(text)
+    assert record["schema"] == "rnnshapes.golden/1"
+    assert record["sizes"]["T"] == 6
+    with np.load(tmp_path / "g.npz", allow_pickle=False) as arrays:
+        assert arrays.files == list(record["arrays"]) == list(result.arrays)
+        assert len(header) == len(arrays.files)
+        for name, in_c in zip(arrays.files, header.values(), strict=True):
+            said = record["arrays"][name]
+            in_json = np.array(said["data"], dtype=said["dtype"])
+            assert list(arrays[name].shape) == said["shape"] == list(in_json.shape)
+            assert arrays[name].dtype == in_json.dtype == in_c.dtype
+            np.testing.assert_array_equal(arrays[name], in_json)
+            np.testing.assert_array_equal(arrays[name], in_c)
+            assert "\n" not in said["meaning"]
+    assert text.isascii()
+    assert max(len(line) for line in text.splitlines() if "rnn_" not in line) <= 100
+
+
+def test_meanings_give_the_equation_the_shape_and_the_columns() -> None:
+    """One line for each array."""
+    arrays = rnnshapes.golden(cell="gru", go_backwards=True).to_dict()["arrays"]
+    meaning = {name: entry["meaning"] for name, entry in arrays.items()}
+    assert meaning["x"] == "the input, (N, T, D)"
+    gates = "z [:, 0:5], r [:, 5:10], h [:, 10:15]"
+    assert meaning["gru/kernel"] == f"Wx, (D, 3M); {gates}"
+    assert meaning["gru/bias"] == f"bh, (2, 3M); {gates}; rows: input, recurrent"
+    assert meaning["gru.h Wh"] == "h_{t+1} Wh, (N, T, 3M)"
+    assert meaning["gru.x_z"] == "x_z x_r x_h = x_t Wx + bx, (N, T, M)"
+    assert meaning["gru.gate_z"] == "z_t = sigmoid(x_z + h_z), (N, T, M)"
+    assert meaning["gru.h"] == "h_t = z_t × h_{t+1} + (1 - z_t) × h~_t, (N, T, M)"
+
+
+COMPILERS = [
+    pytest.param(name, marks=pytest.mark.skipif(shutil.which(name) is None, reason="not there"))
+    for name in ("gcc", "cc", "g++")
+]
+WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror")
+
+
+def compiled(compiler: str, folder: Path, lines: str) -> list[str]:
+    """What a program prints that includes the header."""
+    source = folder / ("p.cpp" if "+" in compiler else "p.c")
+    program = f'#include "g.h"\n#include <stdio.h>\nint main(void)\n{{\n{lines}\nreturn 0;\n}}\n'
+    source.write_text(program, encoding="utf-8")
+    standard = "-std=c++11" if "+" in compiler else "-std=c99"
+    unused = () if compiler == "cc" else ("-Wunused-const-variable=2",)
+    command = [compiler, standard, *WARNINGS, *unused, str(source), "-o", str(folder / "p")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([folder / "p"], check=True, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_a_program_in_c_reads_the_same_numbers(compiler: str, tmp_path: Path) -> None:
+    """Compiled without a warning, unused arrays included; sizes are macros."""
+    result = rnnshapes.golden(**SIZES, cell="lstm")
+    result.save(tmp_path / "g.h")
+    lines = """int width = (int)(sizeof rnn_lstm_kernel[0] / sizeof(float));
+        printf("%d %d %d\\n", RNN_T, RNN_M, width);
+        printf("%.17g %.17g\\n", rnn_lstm_h_Wh[1][5][19], rnn_y_hat[RNN_N - 1][0][2]);
+        printf("%.9g\\n", (double)rnn_lstm_kernel[3][7]);"""
+    t, m, width, h_wh, y_hat, weight = compiled(compiler, tmp_path, lines)
+    found = result.arrays
+    assert (int(t), int(m), int(width)) == (6, 5, 20)
+    assert float(h_wh) == found["lstm.h Wh"][1, 5, 19]
+    assert float(y_hat) == found["y_hat"][1, 0, 2]
+    assert np.float32(weight) == found["lstm/kernel"][3, 7]
+
+
+class Scaled(keras.layers.Layer):
+    """A layer that is not derived, with weights of every kind."""
+
+    def build(self, shape: Any) -> None:
+        kinds = {"count": "int32", "flag": "bool", "byte": "uint8", "big": "int64"}
+        for name, dtype in kinds.items():
+            self.add_weight(shape=(), dtype=dtype, name=name, trainable=False, initializer="ones")
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale", initializer="ones")
+
+    def call(self, x: Any) -> Any:
+        """Twice the scale."""
+        return 2 * x * self.scale
+
+
+def test_what_is_not_derived_is_taken_from_keras(tmp_path: Path) -> None:
+    """With weights of all kinds; names that are words of C, masked steps, whole numbers."""
+    words = keras.Input((7,), dtype="int32")
+    embedding = la.Embedding(9, 3, name="a-b")
+    steps = la.Masking(name="a_b")(Scaled(name="double")(embedding(words)))
+    h = la.LSTM(4, name="int", return_sequences=True)(steps)
+    model = keras.Model(words, la.Dense(2, name="a.b")(la.GRU(3, name="gru")(h)))
+    embedding.set_weights([np.arange(27).reshape(9, 3) * (np.arange(9) > 0)[:, None]])
+    x = np.array([[1, 2, 3, 4, 0, 0, 0], [5, 6, 7, 8, 1, 2, 0]])
+    result = rnnshapes.golden(model, x=x)
+    assert result.arrays["x"].dtype == "int32"
+    assert np.isnan(result.arrays["gru.x Wx"]).any()
+    with pytest.raises(rnnshapes.InputError, match="is not derived"):
+        rnnshapes.golden(model, x=x, keras=False)
+    result.save(tmp_path / "g.h")
+    result.save(tmp_path / "g.json")
+    record = json.loads((tmp_path / "g.json").read_text("utf-8"))
+    mask = record["arrays"]["gru.mask"]["data"]
+    assert mask[0][-1] is False
+    assert record["arrays"]["gru.x Wx"]["data"][0][-1] == [None] * 9
+    assert record["arrays"]["double/count"]["data"] == 1
+    if shutil.which("gcc"):
+        lines = 'printf("%d %g\\n", rnn_gru_mask[0][6], rnn_gru_x_Wx[0][6][8]);'
+        assert compiled("gcc", tmp_path, lines) == ["0", "nan"]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
+def test_no_name_and_no_number_breaks_a_header(tmp_path: Path) -> None:
+    """Names that end a comment, are alike or empty; NaN, infinite and tiny numbers."""
+    result = rnnshapes.golden()
+    names = ["*/ int x;", "???/*/", "a\\\nb /*", "é", "", "use_all", "a b", "a_b", "a.b", *"xyz"]
+    hard = [np.nan, np.inf, -np.inf, 5e-324, 1.7976931348623157e308, 1e22, -0.0, 0.1]
+    values = [np.array(hard), np.float32([*hard[:3], 1e-45, 3.4028235e38, 1e10, 2, 0.1])]
+    values += [np.array(v) for v in (2.5, np.float32(3), np.int64(-5), np.uint32(2**32 - 1))]
+    entries = [
+        replace(result.entries[0], name=name, text=name, values=v, dims=(Dim.of(8),) * v.ndim)
+        for name, v in zip(names, values * 2, strict=True)
+    ]
+    replace(result, entries=tuple(entries)).save(tmp_path / "g.h")
+    text = (tmp_path / "g.h").read_text("utf-8")
+    found = re.findall(r"^static const (?:unsigned |long )*\w+ (\w+)", text, re.MULTILINE)
+    assert found[5:9] == ["rnn_use_all_2", *(f"rnn_a_b_{i}" for i in (2, 3, 4))]
+    assert len(set(found)) == len(names)
+    prints = "\n".join(
+        f'for (int i = 0; i < 8; i++) printf("%.17g\\n", (double){name}[i]);' for name in found[:2]
+    )
+    said = [float(word) for word in compiled("gcc", tmp_path, prints)]
+    np.testing.assert_array_equal(said, [*values[0], *values[1].astype("float64")])
+
+
+def test_a_saved_model_is_recorded_without_keras(lstm: Path, run, in_folder) -> None:
+    """``trace model.keras --golden g.npz --no-keras``, from its file alone."""
+    np.save("x.npy", np.random.default_rng(1).standard_normal((2, 6, 3)))
+    args = ("trace", lstm.name, "--input", "x.npy", "--no-keras")
+    plain, done = run(*args), run(*args, "--golden", "g.npz")
+    assert (done.status, done.out) == (0, plain.out)
+    assert re.fullmatch(r"rnnshapes: g.npz holds 20 arrays, [\d.]+ KiB\n", done.err)
+    with np.load("g.npz") as arrays:
+        found = dict(arrays)
+    np.testing.assert_array_equal(found["x"], np.load("x.npy").astype("float32"))
+    compare(found, by_hand(found, "encode", found["x"].astype("float64"), "lstm"))
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_the_output_is_that_without_it(form: str, run, in_folder) -> None:
+    """What is shown does not decide what is written, nor the other way round."""
+    args = ("trace", "--M", 5, "--M", 4, "--cell", "lstm", "--show", "h", "--layer", "lstm_1")
+    args = (*args, "--format", form)
+    plain, done = run(*args), run(*args, "--golden", "g.json")
+    assert done.out == plain.out
+    assert done.err.count("\n") == 1
+    written = json.loads(Path("g.json").read_text("utf-8"))["arrays"]
+    assert {"lstm.c", "lstm_1.gate_f", "y_hat"} <= set(written)
+
+
+REFUSED = [
+    (["--golden", "g.csv"], "a golden file ends in .npz, .json or .h (a C header)"),
+    (["--golden", "g"], "a golden file ends in"),
+    (["--golden", ""], "a golden file ends in"),
+    (["--golden", "missing/g.h"], "there is no folder missing; make it first"),
+    (["--golden", "folder.npz"], "is a folder"),
+    (["--golden", "x.npz", "--input", "x.npz"], "is the input, too"),
+    (["model.h", "--golden", "model.h"], "is the input, too"),
+    (["--golden", "g.json", "-o", "./g.json"], "is the output, too"),
+    (["--golden", "g.h", "--show", "c"], "SimpleRNN has y, h"),
+    (["--golden", "g.h", "--layer", "gru"], "the recurrent layers are simple_rnn"),
+    (["--golden", "full.json"], "cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), REFUSED, ids=lambda v: " ".join(v)[:40])
+def test_what_cannot_be_written_is_one_line_and_status_2(args, message, run, in_folder) -> None:
+    """Before any output, and nothing is left behind."""
+    Path("folder.npz").mkdir()
+    if Path("/dev/full").exists():
+        Path("full.json").symlink_to("/dev/full")
+    elif "full.json" in args:
+        pytest.skip("needs /dev/full")
+    np.savez("x.npz", np.ones((2, 6, 3)))
+    Path("model.h").write_bytes(b"not a model")
+    before = {path.name: path.stat().st_size for path in in_folder.iterdir()}
+    done = run("trace", "--no-keras", *args)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert {path.name: path.stat().st_size for path in in_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("sizes", [["--M", 10**9], ["--T", 10**15, "--N", 10**15]])
+def test_what_does_not_fit_into_memory_is_status_3(sizes, run, in_folder) -> None:
+    """Nothing is allocated, nothing written."""
+    done = run("trace", "--no-keras", *sizes, "--golden", "g.npz")
+    assert done.status == 3
+    assert "of memory" in done.err
+    assert list(in_folder.iterdir()) == []
+
+
+def test_what_is_recorded_counts_as_memory(monkeypatch) -> None:
+    """Where the trace alone would fit."""
+    monkeypatch.setattr("rnnshapes.memory.available", lambda: 10**6)
+    options = {"cell": "lstm", "T": 500, "M": 16}
+    with api.prepare(**options) as task:
+        api.trace_prepared(task, show="y,h,c,gates", keras=False)
+    with pytest.raises(rnnshapes.TooLargeError, match="of memory"):
+        rnnshapes.golden(**options)
+
+
+def test_a_golden_result_is_frozen_and_shows_itself() -> None:
+    """Arrays cannot be written to; the table names each of them."""
+    result = rnnshapes.golden(cell="lstm")
+    for values in result.arrays.values():
+        with pytest.raises(ValueError, match="read-only"):
+            values[...] = 0
+    for name in result.arrays:
+        assert name in repr(result)
+    assert "<table" in result._repr_html_()
+
+
+def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch) -> None:
+    """A failure in the middle leaves the old file."""
+    result = rnnshapes.golden()
+    path = tmp_path / "g.h"
+    path.write_text("before", encoding="utf-8")
+
+    def broken(found: Any):
+        yield "/* half"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rnnshapes.render.header.chunks", broken)
+    with pytest.raises(rnnshapes.InputError, match="No space left"):
+        result.save(path)
+    assert path.read_text("utf-8") == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["g.h"]
+    with pytest.raises(rnnshapes.InputError, match="a golden file ends in"):
+        result.save(tmp_path / "g.csv")
