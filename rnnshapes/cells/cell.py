@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from rnnshapes.algebra.dims import Dim, Shape, product
@@ -66,6 +67,18 @@ class Weight:
         return product(self.dims)
 
 
+class Variant(NamedTuple):
+    """Another way in which a port may compute a cell: what to say of it, and what is other.
+
+    ``family`` is what it is about (``bias``, ``cell``); ``arrays`` changes the weights, by key.
+    """
+
+    said: str
+    family: str
+    cell: Cell
+    arrays: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+
 class Step(NamedTuple):
     """What one step yields: the output, the states that are carried on, and the gates."""
 
@@ -118,6 +131,15 @@ class Steps(ABC):
     def notes(self) -> tuple[str, ...]:
         """What to say of options that change no equation."""
 
+    @property
+    @abstractmethod
+    def single(self) -> Mapping[str, Cell]:
+        """The cells in it, by what the keys of their weights end in."""
+
+    @abstractmethod
+    def with_cells(self, make: Callable[[Cell], Cell]) -> Steps:
+        """The same with other cells."""
+
     @abstractmethod
     def weights(self, features: Dim) -> tuple[Weight, ...]:
         """The weights for inputs of ``features``, in Keras's order."""
@@ -137,7 +159,7 @@ class Cell(Steps):
 
     ``carried`` are the values carried from step to step, of which the first is the output;
     ``parts`` are the gates, which divide the last axis of the kernels, in this order;
-    ``meanings`` says what each is called.
+    ``meanings`` says what each is called, ``orders`` in which order others have them.
     """
 
     units: Dim
@@ -147,6 +169,7 @@ class Cell(Steps):
     carried: ClassVar[tuple[str, ...]] = ("h",)
     parts: ClassVar[tuple[str, ...]] = ()
     meanings: ClassVar[tuple[str, ...]] = ()
+    orders: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
     @property
     def output(self) -> Dim:
@@ -182,6 +205,18 @@ class Cell(Steps):
     def notes(self) -> tuple[str, ...]:
         named = zip(self.parts, self.meanings, strict=True)
         return (f"gates: {', '.join(' '.join(pair) for pair in named)}",) if self.parts else ()
+
+    @property
+    def single(self) -> Mapping[str, Cell]:
+        return {"": self}
+
+    def with_cells(self, make: Callable[[Cell], Cell]) -> Cell:
+        return make(self)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """How ports are known to differ from it, apart from what may happen to any cell."""
+        return ()
 
     def weights(self, features: Dim) -> tuple[Weight, ...]:
         width = max(1, len(self.parts)) * self.units

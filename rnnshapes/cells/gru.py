@@ -9,11 +9,13 @@ Source: Cho et al., EMNLP 2014 (without ``reset_after``); the variant of cuDNN w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from rnnshapes.algebra.dims import Dim
-from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor, Weight
+from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor, Variant, Weight
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class GRUCell(Cell):
     base = "gru"
     parts = ("z", "r", "h")
     meanings = ("update", "reset", "candidate (h~)")
+    orders = MappingProxyType({"PyTorch": ("r", "z", "h")})  # ONNX's z, r, h is Keras's
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -70,8 +73,70 @@ class GRUCell(Cell):
         r = ops.let("r", ops.activate(self.recurrent_activation, x_r + h_r))
         h_h = r * h_h if self.reset_after else (r * before) @ W_h  # (N, M)
         g = ops.let("h~", ops.activate(self.activation, x_h + h_h))
-        h = ops.let("h", z * before + (1 - z) * g)
+        h = ops.let("h", self.mixed(z, before, g))
         return Step(h, {"h": h}, {"z": z, "r": r, "h": g})
+
+    def mixed(self, z: Tensor, before: Tensor, candidate: Tensor) -> Tensor:
+        """h_t: z of the state before, and the rest of the candidate."""
+        return z * before + (1 - z) * candidate
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        options = {f.name: getattr(self, f.name) for f in fields(self)}
+        said = "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~"
+        made = [Variant(said, "cell", _Exchanged(**options))]
+        other = replace(self, reset_after=not self.reset_after)
+        when = "before" if self.reset_after else "after"
+        said = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
+        change = _summed if self.reset_after else _with_zeros
+        made.append(Variant(said, "cell", other, change if self.use_bias else dict))
+        if self.use_bias and self.reset_after:
+            rows = {
+                "there is one bias for two: the recurrent row is left out": _without(1),
+                "there is one bias for two: the input row is left out": _without(0),
+                "both rows of the bias are added to the input's product": _at_the_input,
+            }
+            made += [Variant(said, "bias", self, change) for said, change in rows.items()]
+        return tuple(made)
 
     def _biases(self, ops: Ops, w: Any) -> list[Tensor]:
         return ops.rows(w.bh, ("bx", "bh"))  # (2, 3M) → twice (3M,)
+
+
+class _Exchanged(GRUCell):
+    """As in Chung et al., arXiv:1412.3555 (2014): z is the share of the candidate."""
+
+    def mixed(self, z: Tensor, before: Tensor, candidate: Tensor) -> Tensor:
+        return (1 - z) * before + z * candidate
+
+
+#: A change to the weights of a cell, by key.
+Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def _summed(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """One bias (3M,) of two rows."""
+    return {**arrays, "bh": arrays["bh"].sum(axis=0)}
+
+
+def _with_zeros(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Two rows of one bias, of which the second is zeros."""
+    both = arrays["bh"][None].repeat(2, axis=0)
+    both[1] = 0
+    return {**arrays, "bh": both}
+
+
+def _without(row: int) -> Change:
+    def change(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        bias = arrays["bh"].copy()
+        bias[row] = 0
+        return {**arrays, "bh": bias}
+
+    return change
+
+
+def _at_the_input(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    bias = arrays["bh"].copy()
+    bias[0] += bias[1]
+    bias[1] = 0
+    return {**arrays, "bh": bias}

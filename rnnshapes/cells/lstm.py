@@ -9,10 +9,12 @@ Schmidhuber and Cummins, Neural Computation 12 (2000); in Keras
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor
+from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor, Variant
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class LSTMCell(Cell):
     carried = ("h", "c")
     parts = ("i", "f", "c", "o")
     meanings = ("input", "forget", "candidate (c~)", "output")
+    orders = MappingProxyType({"ONNX": ("i", "o", "f", "c")})  # PyTorch's i, f, g, o is Keras's
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -34,6 +37,35 @@ class LSTMCell(Cell):
             return super().notes
         said = "unit_forget_bias=True: before training, Keras has 1 for f in bias, 0 elsewhere"
         return (*super().notes, said)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        options = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = Variant("h is o * c, without the activation of c", "cell", _Plain(**options))
+        if not self.use_bias:
+            return (plain,)
+        more = "1 is added to the forget bias, which Keras's weights have in them already"
+        again = Variant(more, "bias", self, self._forget_bias_again)
+        return (plain, again, Variant("the forget bias is doubled", "bias", self, self._doubled))
+
+    def _forget_bias_again(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._forget_bias(arrays, lambda bias: bias + 1)
+
+    def _doubled(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._forget_bias(arrays, lambda bias: bias * 2)
+
+    def _forget_bias(
+        self, arrays: dict[str, Tensor], change: Callable[[Tensor], Tensor]
+    ) -> dict[str, Tensor]:
+        bias = arrays["bh"].copy()
+        width = len(bias) // len(self.parts)
+        at = slice(width * self.parts.index("f"), width * (self.parts.index("f") + 1))
+        bias[at] = change(bias[at])
+        return {**arrays, "bh": bias}
+
+    def emitted(self, ops: Ops, c: Tensor) -> Tensor:
+        """What the output gate is applied to."""
+        return ops.activate(self.activation, c)
 
     def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
         """x_t Wx."""
@@ -49,5 +81,12 @@ class LSTMCell(Cell):
         g = ops.let("c~", ops.activate(self.activation, z_c))
         c = ops.let("c", f * state["c"] + i * g)
         o = ops.let("o", ops.activate(self.recurrent_activation, z_o))
-        h = ops.let("h", o * ops.activate(self.activation, c))
+        h = ops.let("h", o * self.emitted(ops, c))
         return Step(h, {"h": h, "c": c}, {"i": i, "f": f, "c": g, "o": o})
+
+
+class _Plain(LSTMCell):
+    """As some ports have it: h is o * c."""
+
+    def emitted(self, ops: Ops, c: Tensor) -> Tensor:
+        return c

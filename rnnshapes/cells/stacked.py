@@ -5,7 +5,7 @@ Source: ``keras/src/layers/rnn/stacked_rnn_cells.py``, ``StackedRNNCells.call``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -51,6 +51,13 @@ class StackedCells(Steps):
     @property
     def notes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(note for cell in self.cells for note in cell.notes))
+
+    @property
+    def single(self) -> Mapping[str, Cell]:
+        return dict(self._numbered())
+
+    def with_cells(self, make: Callable[[Cell], Cell]) -> StackedCells:
+        return replace(self, cells=tuple(make(cell) for cell in self.cells))
 
     def weights(self, features: Dim) -> tuple[Weight, ...]:
         found: list[Weight] = []

@@ -6,8 +6,8 @@ Sources: ``keras/src/layers/rnn/rnn.py`` and ``keras/src/layers/rnn/bidirectiona
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnshapes.cells.cell import Steps, Tensor, Weight
@@ -60,6 +60,10 @@ class RecurrentLayer(Layer):
         """Whether a sequence that it returns has the steps of each direction turned round."""
 
     @abstractmethod
+    def with_directions(self, make: Callable[[Direction], Direction]) -> RecurrentLayer:
+        """The same layer with other recurrences."""
+
+    @abstractmethod
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The outputs of the layer from those of its directions."""
 
@@ -94,6 +98,9 @@ class Recurrent(RecurrentLayer):
     def flips(self) -> tuple[bool, ...]:
         return (self.direction.reverse,)
 
+    def with_directions(self, make: Callable[[Direction], Direction]) -> Recurrent:
+        return replace(self, direction=make(self.direction))
+
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(outputs)
 
@@ -120,6 +127,9 @@ class Bidirectional(RecurrentLayer):
     @property
     def flips(self) -> tuple[bool, ...]:
         return (self.forward.reverse, not self.backward.reverse)
+
+    def with_directions(self, make: Callable[[Direction], Direction]) -> Bidirectional:
+        return replace(self, forward=make(self.forward), backward=make(self.backward))
 
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         if self.merge_mode is None:

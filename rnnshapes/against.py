@@ -1,0 +1,93 @@
+"""What ``verify --against`` answers: whether a port does what the network does, and if not, why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnshapes.agreement import Agreement, agreements
+from rnnshapes.algebra.precision import PRECISIONS
+from rnnshapes.claims import Claim, claims_of
+from rnnshapes.diagnosis import Diagnosis, are_numbers_of, diagnose
+from rnnshapes.display import Displayed
+from rnnshapes.errors import InputError
+from rnnshapes.inputs import Sources, text_of, whole
+from rnnshapes.network import Network
+from rnnshapes.ports import Port
+from rnnshapes.readings import Reading
+from rnnshapes.weights import Weights
+
+#: The formats in which a port may compute.
+FORMATS = tuple(PRECISIONS)
+SWAPPED = "samples and time are exchanged: the port gives (T, N, …)"
+
+
+@dataclass(frozen=True, repr=False)
+class PortVerification(Displayed):
+    """Each array of a port against the network's equations, in ``dtype``, the port's arithmetic.
+
+    ``diagnosis`` is there where one of them differs.
+    """
+
+    schema = "rnnshapes.verify/1"
+
+    network: Network
+    source: str
+    port: str
+    dtype: str
+    checks: tuple[Agreement, ...]
+    swapped: bool
+    diagnosis: Diagnosis | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether all agree, in the order of axes that the network has."""
+        return not self.swapped and all(check.agrees for check in self.checks)
+
+
+def compare(
+    network: Network,
+    weights: Weights,
+    sources: Sources,
+    port: Port,
+    dtype: str | None = None,
+) -> PortVerification:
+    """Judge what a port gives for x, and look for what explains it where it does not agree.
+
+    ``dtype`` is the format in which the port computes; left out, that of its arrays. Raises
+    InputError for a port that gives nothing that can be judged.
+    """
+    for node in network.unknown:
+        raise InputError(
+            f"layer {node.name!r} ({node.layer.type}) is not derived: a port of this model cannot "
+            "be judged"
+        )
+    claims = claims_of(network, port)
+    dtype = dtype or _dtype(claims)
+    reading = Reading(network, weights, tuple(map(whole, sources)), claims)
+    found = agreements(reading, dtype)
+    swapped = any(claim.swapped for claim in claims)
+    diagnosis = None
+    if swapped or any(a.differing for a in found):
+        reading = reading.called("axes", SWAPPED) if swapped else reading
+        diagnosis = diagnose(reading, dtype)
+    text = text_of(sources)
+    return PortVerification(network, text, port.text, dtype, found, swapped, diagnosis)
+
+
+def _dtype(claims: tuple[Claim, ...]) -> str:
+    """The coarsest format of the arrays; that of integers is taken for float32.
+
+    So is float64 where every number is one of float32: a list, say, of what was computed so.
+    """
+    known = [claim.dtype if claim.dtype in PRECISIONS else "float32" for claim in claims]
+    dtype = max(known, key=lambda name: PRECISIONS[name].unit_roundoff)
+    if dtype == "float64" and are_numbers_of("float32", claims):
+        return "float32"
+    return dtype
+
+
+def check_dtype(dtype: str | None) -> str | None:
+    """InputError for what is no format."""
+    if dtype is not None and dtype not in FORMATS:
+        raise InputError(f"dtype {dtype!r}: a port computes in {', '.join(FORMATS)}")
+    return dtype

@@ -1,0 +1,184 @@
+"""A PortVerification as a document, as JSON and as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rnnshapes.against import SWAPPED, PortVerification
+from rnnshapes.agreement import Agreement
+from rnnshapes.diagnosis import Explanation
+from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.render.figures import fixed, small, whole
+from rnnshapes.render.shared import network_text, place_text, sizes_record
+from rnnshapes.render.view import View
+
+#: What is tried.
+_TRIED = (
+    "orders of gates, variants of the cell, biases, transposed kernels, activations, the head, "
+    "masks, time reversed and shifted, states carried over, exchanged axes, rounded weights and "
+    "coarser arithmetic, alone and in pairs"
+)
+
+
+def document(result: PortVerification, view: View) -> Document:
+    """Each array of the port, what explains a failure, and the verdict."""
+    return (
+        Line(network_text(result.network), "strong"),
+        Line(f"{result.port}, in {result.dtype}; x: {result.source}"),
+        _table(result),
+        *_notes(result),
+        *_diagnosis(result),
+        _verdict(result),
+    )
+
+
+def record(result: PortVerification) -> dict[str, Any]:
+    """The JSON form ``rnnshapes.verify/1``; there is no engine where Keras has no part."""
+    found = result.diagnosis
+    return {
+        "schema": result.schema,
+        "passed": result.passed,
+        "sizes": sizes_record(result.network),
+        "source": result.source,
+        "engine": None,
+        "port": result.port,
+        "dtype": result.dtype,
+        "checks": [_check(check, result) for check in result.checks],
+        "diagnosis": [] if found is None else [_explained(one) for one in found.explanations],
+        "tried": 0 if found is None else found.tried,
+        "nearest": None
+        if found is None or found.explanations
+        else {"conventions": found.nearest, "max_abs": found.apart},
+    }
+
+
+def rows(result: PortVerification) -> Iterator[Sequence[object]]:
+    """A line of headings, and one row for each array; then one for each explanation."""
+    yield ["name", "passed", "compared", "expected", "found", "ratio", "detail"]
+    for c in result.checks:
+        found = _found(c)
+        ratio = c.ratio if c.compared else ""
+        passed = str(c.agrees and not result.swapped).lower()
+        detail = _detail(c) or SWAPPED * result.swapped
+        yield (c.claim, passed, c.compared, "ratio <= 1", found, ratio, detail)
+    for one in () if result.diagnosis is None else result.diagnosis.explanations:
+        worst = max(a.ratio for a in one.agreements)
+        compared = sum(a.compared for a in one.agreements)
+        cells = ("explanation", "true", compared, "ratio <= 1", f"ratio {worst:.3g}", worst)
+        yield (*cells, _said(one))
+
+
+def _check(check: Agreement, result: PortVerification) -> dict[str, Any]:
+    return {
+        "name": check.claim,
+        "passed": check.agrees and not result.swapped,
+        "compared": check.compared,
+        "differing": check.differing,
+        "left_out": check.left_out,
+        "expected": "ratio <= 1",
+        "found": _found(check),
+        "ratio": check.ratio if check.compared else None,
+        "place": asdict(check.place) if check.compared else None,
+        "first": None if check.first is None else asdict(check.first),
+        "max_abs": check.apart,
+        "proven": check.proven,
+        "detail": _detail(check) or SWAPPED * result.swapped,
+    }
+
+
+def _explained(one: Explanation) -> dict[str, Any]:
+    return {
+        "text": _said(one),
+        "conventions": one.said,
+        "dtype": one.dtype,
+        "ratio": max(a.ratio for a in one.agreements),
+        "compared": sum(a.compared for a in one.agreements),
+    }
+
+
+def _table(result: PortVerification) -> Table:
+    columns = (
+        Column(""),
+        Column("what the port gives"),
+        Column("found"),
+        Column("largest difference", numeric=True, rank=1),
+        Column("compared", numeric=True, rank=2),
+        Column("worst at", rank=3),
+    )
+    return Table("Port", columns, tuple(_row(check, result) for check in result.checks))
+
+
+def _row(check: Agreement, result: PortVerification) -> Row:
+    good = check.agrees and not result.swapped
+    worst = place_text(check.place) if check.compared else ""
+    cells = ("ok" if good else "FAIL", check.claim, _found(check), small(check.apart))
+    return Row((*cells, whole(check.compared), worst), "plain" if good else "bad")
+
+
+def _found(check: Agreement) -> str:
+    return f"ratio {check.ratio:.3g}" if check.compared else "nothing to compare"
+
+
+def _detail(check: Agreement) -> str:
+    if check.first is None or check.there is None:
+        return ""
+    port, expected = map(fixed, check.there)
+    many = f"{whole(check.differing)} of {whole(check.compared)} numbers differ"
+    first = f"the first at {place_text(check.first)}: {port}, and {expected} is expected"
+    return f"{many}, {first}"
+
+
+def _notes(result: PortVerification) -> Iterator[Line]:
+    proven = any(check.proven for check in result.checks)
+    what = "each step is taken from the port's own states before"
+    if not proven:
+        what = "the bound is how far the run moves with what rounding may do to weights and x"
+    yield Line(f"ratio: difference / bound in {result.dtype}; {what}", "dim")
+    for check in result.checks:
+        if detail := _detail(check):
+            yield Line(f"{check.claim}: {detail}", "bad")
+    for check in result.checks:
+        if check.left_out:
+            yield Line(
+                f"{check.claim}: {whole(check.left_out)} numbers are not compared, since rounding "
+                "alone may change them that much; give h at each step, and each step is judged "
+                "by itself"
+            )
+
+
+def _diagnosis(result: PortVerification) -> Iterator[Line]:
+    found = result.diagnosis
+    if found is None:
+        return
+    for place, one in enumerate(found.explanations):
+        worst = max(a.ratio for a in one.agreements)
+        compared = sum(a.compared for a in one.agreements)
+        yield Line(
+            f"{'Or' if place else 'Explanation'}: {_said(one)}. "
+            f"With this, all {whole(compared)} numbers agree, ratio {worst:.3g}",
+            "good",
+        )
+    if not found.explanations:
+        if result.swapped:
+            yield Line(SWAPPED, "bad")
+        yield Line(f"No explanation among {whole(found.tried)} readings: {_TRIED}.", "bad")
+        near = "; ".join(found.nearest) or "the port as it is"
+        yield Line(f"The nearest differs by up to {small(found.apart)}: {near}.", "bad")
+
+
+def _said(one: Explanation) -> str:
+    return "; ".join([*one.said, *([] if one.plain else [f"the arithmetic is {one.dtype}"])])
+
+
+def _verdict(result: PortVerification) -> Line:
+    count = len(result.checks)
+    if result.passed:
+        compared = sum(check.compared for check in result.checks)
+        return Line(f"The port agrees: all {whole(compared)} numbers that were compared", "good")
+    failed = count if result.swapped else sum(not check.agrees for check in result.checks)
+    why = "nothing can be compared"
+    if result.diagnosis is not None:
+        why = "explained" if result.diagnosis.explanations else "unexplained"
+    return Line(f"FAILED: {failed} of {count} checks, {why}", "bad")

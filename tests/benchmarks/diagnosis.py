@@ -1,0 +1,72 @@
+"""How long ``verify --against`` takes to diagnose a 200-step LSTM port, after imports.
+
+One mistake, a pair of mistakes, and what nothing explains, so that everything is tried: a single
+wrong number, which all that is near is judged for, and noise. Run:
+``python tests/benchmarks/diagnosis.py``. Status 1 if one of them takes more than 2 s.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rnnshapes
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.handmade import Port, weights_of
+
+SIZES = {"T": 200, "D": 8, "M": 64, "K": 3, "cell": "lstm"}
+BUDGET = 2.0
+MISTAKES: Mapping[str, Mapping[str, Any]] = {
+    "one mistake": {"order": ("i", "o", "f", "c")},
+    "two mistakes": {"order": ("i", "f", "o", "c"), "recurrent_activation": "hard_sigmoid"},
+    "a wrong number": {},
+    "noise": {},
+}
+UNEXPLAINED = ("a wrong number", "noise")
+
+
+def given(found: Mapping[str, np.ndarray], what: str) -> dict[str, np.ndarray]:
+    """The arrays of a port that gives so much."""
+    if what == "last y_hat":
+        return {"y_hat": found["y_hat"][:, -1]}
+    return {key: found[key] for key in what.split(", ")}
+
+
+def main() -> int:
+    """Print the seconds of each diagnosis, and what it found."""
+    kept = True
+    print(f"{'N':>3}  {'mistake':16}{'the port gives':16}{'seconds':>8}  budget {BUDGET:g} s")
+    for n in (1, 4):
+        golden = rnnshapes.golden(N=n, **SIZES).arrays
+        for name, options in MISTAKES.items():
+            found = Port("lstm", **options).run(weights_of(golden, "lstm"), golden["x"])
+            if name == "a wrong number":
+                for values in found.values():
+                    values[:, -1, 1] += np.float32(0.01)
+            if name == "noise":
+                rng = np.random.default_rng(0)
+                found = {key: rng.standard_normal(a.shape).astype("f") for key, a in found.items()}
+            for what in ("y_hat", "last y_hat", "h", "h, c"):
+                start = time.perf_counter()
+                result = rnnshapes.verify(N=n, **SIZES, against=given(found, what))
+                seconds = time.perf_counter() - start
+                explained = bool(result.diagnosis.explanations)
+                good = seconds <= BUDGET and explained == (name not in UNEXPLAINED)
+                kept &= good
+                said = "explained" if explained else "unexplained"
+                tried = f"{said}, {result.diagnosis.tried:,} readings"
+                print(
+                    f"{n:>3}  {name:16}{what:16}{seconds:>8.2f}  {'ok' if good else 'NO'}  {tried}"
+                )
+    return int(not kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

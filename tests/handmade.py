@@ -1,0 +1,220 @@
+"""Ports by hand: SimpleRNN, LSTM and GRU in plain NumPy, right, or with one mistake or several.
+
+Nothing here uses the package's own cells. Weights are Keras's, by their Keras names.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import rnnshapes
+
+Arrays = dict[str, np.ndarray]
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def _clipped(slope: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda z: np.clip(z * z.dtype.type(slope) + z.dtype.type(0.5), 0, 1)
+
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "sigmoid": _sigmoid,
+    "relu": lambda z: np.maximum(z, 0),
+    "linear": lambda z: z,
+    "hard_sigmoid": _clipped(1 / 6),
+    "old_hard_sigmoid": _clipped(0.2),
+}
+GATES = {"simple": ("h",), "lstm": ("i", "f", "c", "o"), "gru": ("z", "r", "h")}
+
+
+@dataclass(frozen=True)
+class Port:
+    """How an implementation computes; each default is right."""
+
+    cell: str
+    dtype: str = "float32"
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    order: tuple[str, ...] = ()
+    transposed: tuple[str, ...] = ()
+    column_by_column: tuple[str, ...] = ()
+    bias: float = 1.0
+    rows: str = "both"
+    reset_after: bool = True
+    more_forget: float = 0.0
+    times_forget: float = 1.0
+    squashed: bool = True
+    z_is_new: bool = False
+    head_bias: bool = True
+    carried: bool = False
+    late: int = 0
+    reverse: bool = False
+    turned_back: bool = False
+    put_out_late: int = 0
+    over_samples: bool = False
+    misread_axes: bool = False
+    rounded: str = ""
+
+    def run(
+        self,
+        weights: Arrays,
+        x: np.ndarray,
+        mask: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+    ) -> Arrays:
+        """h, c of an LSTM, and y_hat of a head, each (N, T, units), in ``dtype``.
+
+        A step that ``mask`` (N, T) leaves out keeps the states; ``start`` is h before the first.
+        """
+        w = {name: self._read(name, values) for name, values in weights.items()}
+        x = x.astype(self.dtype)
+        n, t, d = x.shape
+        if self.misread_axes:
+            x = x.reshape(t, n, d).swapaxes(0, 1)
+        if self.over_samples:
+            x = x.swapaxes(0, 1)
+        if self.late:
+            x = _moved(x, self.late)
+        x = x[:, ::-1] if self.reverse else x
+        found = self._loop(w, x, mask, start)
+        if self.turned_back:
+            found = {key: values[:, ::-1] for key, values in found.items()}
+        if self.put_out_late:
+            found = {key: _moved(values, self.put_out_late) for key, values in found.items()}
+        if self.over_samples:
+            found = {key: values.swapaxes(0, 1) for key, values in found.items()}
+        if "W" in w:
+            found["y_hat"] = found["h"] @ w["W"] + (w["b"] if self.head_bias else 0)
+        return {key: np.ascontiguousarray(values) for key, values in found.items()}
+
+    def _read(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The weights as the port takes them from a file."""
+        if self.rounded:
+            values = values.astype(self.rounded)
+        values = values.astype(self.dtype)
+        if name in self.column_by_column:
+            values = values.reshape(-1).reshape(values.shape, order="F")
+        parts = 1 if name in "Wb" else len(GATES[self.cell])
+        if name in self.transposed:
+            values = np.concatenate([part.T for part in np.split(values, parts, axis=1)], axis=1)
+        return values
+
+    def _loop(
+        self, w: Arrays, x: np.ndarray, mask: np.ndarray | None, start: np.ndarray | None
+    ) -> Arrays:
+        n, t, _ = x.shape
+        if self.carried:
+            x = x.reshape(1, n * t, -1)
+        zeros = np.zeros((len(x), len(w["recurrent_kernel"])), x.dtype)
+        state = {"h": zeros if start is None else start, "c": zeros}
+        step = {"simple": self._simple, "lstm": self._lstm, "gru": self._gru}[self.cell]
+        steps = []
+        for at in range(x.shape[1]):
+            made = step(w, x[:, at], state)
+            if mask is not None:
+                made = {k: np.where(mask[:, at, None], v, state[k]) for k, v in made.items()}
+            state = made
+            steps.append(made)
+        found = {key: np.stack([made[key] for made in steps], axis=1) for key in steps[0]}
+        return {key: values.reshape(n, t, -1) for key, values in found.items()}
+
+    def _split(self, values: np.ndarray) -> Arrays:
+        names = self.order or GATES[self.cell]
+        return dict(zip(names, np.split(values, len(names), axis=-1), strict=True))
+
+    def _bias(self, w: Arrays) -> np.ndarray:
+        if "bias" not in w:
+            return np.zeros(w["kernel"].shape[1], w["kernel"].dtype)
+        return w["bias"] * w["bias"].dtype.type(self.bias)
+
+    def _simple(self, w: Arrays, x: np.ndarray, s: Arrays) -> Arrays:
+        z = x @ w["kernel"] + s["h"] @ w["recurrent_kernel"] + self._bias(w)
+        return {"h": FUNCTIONS[self.activation](z)}
+
+    def _lstm(self, w: Arrays, x: np.ndarray, s: Arrays) -> Arrays:
+        act, gate = FUNCTIONS[self.activation], FUNCTIONS[self.recurrent_activation]
+        z = self._split(x @ w["kernel"] + s["h"] @ w["recurrent_kernel"])
+        b = self._split(self._bias(w))
+        b["f"] = b["f"] * x.dtype.type(self.times_forget) + x.dtype.type(self.more_forget)
+        i, f, o = (gate(z[name] + b[name]) for name in "ifo")
+        c = f * s["c"] + i * act(z["c"] + b["c"])
+        return {"c": c, "h": o * (act(c) if self.squashed else c)}
+
+    def _gru(self, w: Arrays, x: np.ndarray, s: Arrays) -> Arrays:
+        act, gate = FUNCTIONS[self.activation], FUNCTIONS[self.recurrent_activation]
+        bias = self._bias(w)
+        rows = bias if bias.ndim > 1 else np.stack([bias, bias * 0])
+        rows = {
+            "both": rows,
+            "input": rows * np.array([[1], [0]], rows.dtype),
+            "recurrent": rows * np.array([[0], [1]], rows.dtype),
+            "summed": np.stack([rows.sum(axis=0), rows[0] * 0]),
+        }[self.rows]
+        at_x, at_h = self._split(rows[0]), self._split(rows[1])
+        xz, Wh = self._split(x @ w["kernel"]), self._split(w["recurrent_kernel"])
+        hz = {name: s["h"] @ Wh[name] + at_h[name] for name in "zrh"}
+        z, r = (gate(xz[name] + at_x[name] + hz[name]) for name in "zr")
+        inner = r * hz["h"] if self.reset_after else (r * s["h"]) @ Wh["h"] + at_h["h"]
+        new = act(xz["h"] + at_x["h"] + inner)
+        z = 1 - z if self.z_is_new else z
+        return {"h": z * s["h"] + (1 - z) * new}
+
+
+def _moved(values: np.ndarray, late: int) -> np.ndarray:
+    """One step later, with zeros at the start; or earlier."""
+    zeros = values[:, :1] * 0
+    return np.concatenate([zeros, values[:, :-1]] if late > 0 else [values[:, 1:], zeros], axis=1)
+
+
+def weights_of(arrays: Any, layer: str, head: str = "dense") -> Arrays:
+    """Those of a layer, and of the Dense layer behind it, from golden arrays."""
+    names = ("kernel", "recurrent_kernel", "bias")
+    found = {n: arrays[f"{layer}/{n}"] for n in names if f"{layer}/{n}" in arrays}
+    if f"{head}/kernel" in arrays:
+        found |= {"W": arrays[f"{head}/kernel"], "b": arrays[f"{head}/bias"]}
+    return found
+
+
+#: N, T, D, M and K all differ.
+SIZES: dict[str, Any] = {"N": 3, "T": 9, "D": 4, "M": 5, "K": 2}
+LAYERS = {"simple": "simple_rnn", "lstm": "lstm", "gru": "gru"}
+ALL, GATED = ("simple", "lstm", "gru"), ("lstm", "gru")
+GIVEN = ("y_hat", "last", "h", "states")
+
+
+@functools.cache
+def _golden(seed: int, **sizes: Any) -> Arrays:
+    return rnnshapes.golden(**sizes, seed=seed).arrays
+
+
+def ported(port: Port, seed: int = 0, **sizes: Any) -> Arrays:
+    """What a port gives for the network of these sizes, drawn with this seed."""
+    golden = _golden(seed, **{**SIZES, **sizes}, cell=port.cell)
+    return port.run(weights_of(golden, LAYERS[port.cell]), golden["x"])
+
+
+def given(found: Arrays, what: str) -> Arrays:
+    """So much of it: y_hat at every step or at the last, h, or every state."""
+    if what == "last":
+        return {"y_hat": found["y_hat"][:, -1]}
+    return (
+        {key: found[key] for key in ("h", "c") if key in found}
+        if what == "states"
+        else {what: found[what]}
+    )
+
+
+def explained(result: Any) -> list[tuple[str, ...]]:
+    """The explanations, with the arithmetic where it is not that of the port."""
+    assert not result.passed
+    found = result.diagnosis.explanations
+    return [(*one.said, *([] if one.plain else [one.dtype])) for one in found]

@@ -1,0 +1,241 @@
+"""``verify --against``: right ports pass, wrong numbers fail where they are, and the command.
+
+The ports of :mod:`tests.handmade` share no code with the package.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.handmade import ALL, GIVEN, LAYERS, SIZES, Port, explained, given, ported, weights_of
+
+# --- What no convention explains ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cell", "what"), [("simple", "h"), ("lstm", "last"), ("gru", "y_hat")])
+def test_noise_is_explained_by_nothing(cell: str, what: str) -> None:
+    """What was tried is counted, and the nearest named."""
+    rng = np.random.default_rng(3)
+    found = given(ported(Port(cell)), what)
+    port = {key: rng.standard_normal(a.shape).astype("f") for key, a in found.items()}
+    result = rnnshapes.verify(**SIZES, cell=cell, against=port)
+    assert explained(result) == []
+    assert result.diagnosis.tried > 200
+    assert 0.5 < result.diagnosis.apart < 10
+    assert result.checks[0].first.t == (8 if what == "last" else 0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "what", "error"),
+    [
+        *(("simple", what, 1e-4) for what in GIVEN),
+        *(("lstm", "states", 1e-4), ("lstm", "y_hat", 0.3), ("lstm", "last", 0.3)),
+        *(("gru", "y_hat", 1e-4), ("gru", "h", 0.3)),
+    ],
+)
+def test_a_single_wrong_number_is_found_where_it_is(cell: str, what: str, error: float) -> None:
+    """It alone differs, but for a state, from which the next step goes on; the port is nearest."""
+    port = given(ported(Port(cell), seed=2), what)
+    key = list(port)[-1]
+    at = (2, 1) if what == "last" else (2, 6, 1)
+    port[key][at] += np.float32(error)
+    result = rnnshapes.verify(**SIZES, cell=cell, seed=2, against=port)
+    assert explained(result) == []
+    check = result.checks[-1]
+    assert (check.first.sample, check.first.t, check.first.unit) == (
+        2,
+        8 if what == "last" else 6,
+        1,
+    )
+    assert check.there[0] == pytest.approx(check.there[1] + error, rel=1e-3)
+    if what in ("y_hat", "last"):
+        assert check.differing == 1
+        assert result.diagnosis.nearest == ()
+        assert result.diagnosis.apart == pytest.approx(error, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "what", "key"),
+    [
+        *(("simple", "last", key) for key in ("kernel", "recurrent_kernel", "bias")),
+        *(("lstm", "states", "bias"), ("lstm", "y_hat", "recurrent_kernel")),
+        *(("gru", "h", "recurrent_kernel"), ("gru", "last", "bias")),
+    ],
+)
+def test_a_tiny_error_in_one_weight_fails(cell: str, what: str, key: str) -> None:
+    """One part in a thousand of the largest number; and no coarser format is blamed for it."""
+    golden = rnnshapes.golden(**SIZES, cell=cell).arrays
+    weights = weights_of(golden, LAYERS[cell])
+    weights[key] = np.array(weights[key])
+    weights[key].flat[np.argmax(np.abs(weights[key]))] *= np.float32(1.001)
+    port = given(Port(cell).run(weights, golden["x"]), what)
+    result = rnnshapes.verify(**SIZES, cell=cell, against=port)
+    assert explained(result) == []
+    assert result.diagnosis.apart < 1e-2
+
+
+@pytest.mark.parametrize("cell", ALL)
+def test_an_error_of_one_in_a_million_fails_in_float64(cell: str) -> None:
+    """As does float32 that is said to be float64."""
+    golden = rnnshapes.golden(**SIZES, cell=cell).arrays
+    weights = weights_of(golden, LAYERS[cell])
+    right = Port(cell, dtype="float64").run(weights, golden["x"])["y_hat"]
+    assert rnnshapes.verify(**SIZES, cell=cell, against=right).passed
+    wrong = {**weights, "recurrent_kernel": weights["recurrent_kernel"] * 1.000001}
+    wrong["recurrent_kernel"] = wrong["recurrent_kernel"].astype("float64")
+    port = Port(cell, dtype="float64").run(wrong, golden["x"])["y_hat"]
+    assert explained(rnnshapes.verify(**SIZES, cell=cell, against=port)) == []
+    rough = ported(Port(cell))["y_hat"]
+    result = rnnshapes.verify(**SIZES, cell=cell, against=rough, dtype="float64")
+    assert explained(result) == [("float32",)]
+
+
+# --- What is right ------------------------------------------------------------------------------
+
+RIGHT: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    *(({"cell": cell}, {}) for cell in ALL),
+    *(({"cell": cell, "use_bias": False}, {}) for cell in ALL),
+    ({"cell": "gru", "reset_after": False}, {"reset_after": False}),
+    ({"cell": "simple", "activation": "relu"}, {"activation": "relu"}),
+    (
+        {"cell": "lstm", "recurrent_activation": "hard_sigmoid"},
+        {"recurrent_activation": "hard_sigmoid"},
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(("sizes", "options"), RIGHT, ids=str)
+def test_a_right_port_passes(sizes: Any, options: Any, dtype: str) -> None:
+    """In each precision, whatever it gives; every number is compared."""
+    golden = rnnshapes.golden(**SIZES, **sizes, seed=4).arrays
+    cell = sizes["cell"]
+    found = Port(cell, dtype=dtype, **options).run(weights_of(golden, LAYERS[cell]), golden["x"])
+    for what in GIVEN:
+        port = given(found, what)
+        result = rnnshapes.verify(**SIZES, **sizes, seed=4, against=port)
+        assert result.passed, result
+        assert result.dtype == dtype
+        assert sum(c.compared for c in result.checks) == sum(a.size for a in port.values())
+        assert all(
+            check.proven == (what == "states" or (what == "h" and cell != "lstm"))
+            for check in result.checks
+        )
+
+
+@pytest.mark.parametrize("cell", ALL)
+def test_directions_and_stacks_pass(cell: str) -> None:
+    """States by their whole names, y_hat at every step, and what the model answers."""
+    layer, backwards = LAYERS[cell], Port(cell, reverse=True, turned_back=True)
+    sizes = {**SIZES, "cell": cell, "seed": 3}
+    golden = rnnshapes.golden(**sizes, go_backwards=True).arrays
+    found = backwards.run(weights_of(golden, layer), golden["x"])
+    port = {"h": found["h"], "y_hat": found["y_hat"], "output": found["y_hat"][:, 0]}
+    for part in (port, {"": port["output"]}):
+        assert rnnshapes.verify(**sizes, go_backwards=True, against=part).passed
+    wrong = rnnshapes.verify(**sizes, go_backwards=True, against=found["y_hat"][:, -1])
+    assert not wrong.passed
+
+    golden = rnnshapes.golden(**sizes, bidirectional=True).arrays
+    names = [f"bidirectional/{side}_{layer}" for side in ("forward", "backward")]
+    ends = [
+        port.run(weights_of(golden, name, ""), golden["x"])
+        for port, name in zip((Port(cell), backwards), names, strict=True)
+    ]
+    y_hat = np.concatenate([end["h"] for end in ends], axis=-1) @ golden["dense/kernel"]
+    answer = (
+        np.concatenate([ends[0]["h"][:, -1], ends[1]["h"][:, 0]], axis=-1) @ golden["dense/kernel"]
+    )
+    port = {f"{name}.{key}": end[key] for name, end in zip(names, ends, strict=True) for key in end}
+    port |= {"y_hat": y_hat + golden["dense/bias"]}
+    for part in (port, {"output": answer + golden["dense/bias"]}):
+        assert rnnshapes.verify(**sizes, bidirectional=True, against=part).passed
+
+    sizes["M"] = [5, 6]
+    golden = rnnshapes.golden(**sizes).arrays
+    first = Port(cell).run(weights_of(golden, layer, ""), golden["x"])
+    second = Port(cell).run(weights_of(golden, f"{layer}_1"), first["h"])
+    port = {f"{layer}.h": first["h"], "h": second["h"], "y_hat": second["y_hat"]}
+    result = rnnshapes.verify(**sizes, against=port)
+    assert result.passed
+    assert [c.claim for c in result.checks][1] == f"{layer}_1: h at every step"
+    wrong = Port(cell, bias=0).run(weights_of(golden, layer, ""), golden["x"])
+    wrong = Port(cell, bias=0).run(weights_of(golden, f"{layer}_1"), wrong["h"])
+    said = [("the bias of the recurrent layer is left out",)]
+    assert explained(rnnshapes.verify(**sizes, against=wrong["y_hat"])) == said
+
+
+@pytest.mark.parametrize("cell", ALL)
+def test_chaos_is_judged_step_by_step_where_the_states_are_given(cell: str, monkeypatch) -> None:
+    """Where they are not, what rounding alone may change is left out, and said to be."""
+    draw = rnnshapes.weights.draw
+
+    def strong(network: Any, seed: int) -> Any:
+        found = {name: dict(arrays) for name, arrays in draw(network, seed).items()}
+        found[LAYERS[cell]]["Wh"] = found[LAYERS[cell]]["Wh"] * np.float32(6)
+        return found
+
+    monkeypatch.setattr("rnnshapes.weights.draw", strong)
+    sizes = {"N": 2, "T": 200, "D": 4, "M": 16, "K": 3}
+    golden = rnnshapes.golden(**sizes, cell=cell, seed=3).arrays
+    found = Port(cell).run(weights_of(golden, LAYERS[cell]), golden["x"])
+    for what in ("y_hat", "states"):
+        result = rnnshapes.verify(**sizes, cell=cell, seed=3, against=given(found, what))
+        assert result.passed, result
+        assert what == "y_hat" or sum(check.left_out for check in result.checks) == 0
+    found["y_hat"][1, 199, 2] = 1e6
+    assert not rnnshapes.verify(**sizes, cell=cell, seed=3, against=found["y_hat"]).passed
+    if cell == "simple":
+        result = rnnshapes.verify(**sizes, cell=cell, seed=3, against=given(found, "last"))
+        assert result.checks[0].left_out > 0
+    found["h"][1, 150, 3] += np.float32(1e-4)
+    result = rnnshapes.verify(**sizes, cell=cell, seed=3, against=given(found, "states"))
+    assert result.checks[0].first == rnnshapes.tracing.Place(1, 150, 3)
+
+
+@pytest.mark.parametrize("bias", [6, 14])
+def test_gates_that_hold_a_state_for_long_do_not_fail_a_right_port(bias: int, monkeypatch) -> None:
+    """Each step's rounding is kept, too, and moving the weights of a saturated gate shows none."""
+    draw = rnnshapes.weights.draw
+
+    def holding(network: Any, seed: int) -> Any:
+        found = {name: dict(arrays) for name, arrays in draw(network, seed).items()}
+        found["gru"]["bh"] = found["gru"]["bh"] + np.float32(bias) * (np.arange(24) < 8)
+        return {**found, "gru": {k: a.astype("float32") for k, a in found["gru"].items()}}
+
+    monkeypatch.setattr("rnnshapes.weights.draw", holding)
+    sizes = {"N": 2, "T": 1500, "D": 4, "M": 8, "K": 3, "cell": "gru"}
+    golden = rnnshapes.golden(**sizes).arrays
+    port = Port("gru").run(weights_of(golden, "gru"), golden["x"])["y_hat"]
+    result = rnnshapes.verify(**sizes, against=port)
+    assert result.passed, result
+    assert result.checks[0].left_out == 0
+
+
+def test_pytorch_agrees_by_its_documented_order_and_biases() -> None:
+    """torch.nn.LSTM and GRU with Keras's weights, the gates put in PyTorch's order."""
+    torch = pytest.importorskip("torch")
+    for cell, order, kind in (
+        ("lstm", (0, 1, 2, 3), torch.nn.LSTM),
+        ("gru", (1, 0, 2), torch.nn.GRU),
+    ):
+        golden = rnnshapes.golden(**SIZES, cell=cell).arrays
+        layer = kind(4, 5, batch_first=True)
+
+        def turned(values: np.ndarray, order: tuple[int, ...] = order) -> Any:
+            parts = np.split(values, len(order), axis=-1)
+            return torch.from_numpy(np.concatenate([parts[i] for i in order], axis=-1).T.copy())
+
+        bias = golden[f"{cell}/bias"]
+        rows = bias if bias.ndim > 1 else np.stack([bias, 0 * bias])
+        with torch.no_grad():
+            layer.weight_ih_l0.copy_(turned(golden[f"{cell}/kernel"]))
+            layer.weight_hh_l0.copy_(turned(golden[f"{cell}/recurrent_kernel"]))
+            layer.bias_ih_l0.copy_(turned(rows[0]))
+            layer.bias_hh_l0.copy_(turned(rows[1]))
+            h, _ = layer(torch.from_numpy(np.array(golden["x"])))
+        assert rnnshapes.verify(**SIZES, cell=cell, against={"h": h.numpy()}).passed

@@ -1,0 +1,247 @@
+"""``verify --against`` for models: masks, states that are kept, heads of all kinds; the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from tests.files import saved
+from tests.handmade import Port, explained, weights_of
+from tests.models import MODELS, functional, sequential, stateful
+from tests.test_live import randomized
+from tests.test_process import loaded_by
+
+
+def with_masked_steps(value: float) -> np.ndarray:
+    """x (3, 9, 4), of which each sample ends in other steps of that value, and one begins so."""
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("float32")
+    x[0, 7:] = x[1, 5:] = x[2, 0] = x[2, 4] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "in_file"),
+    [("simple", 0.0, False), ("simple", -1.25, False), ("lstm", -1.25, True), ("gru", 0.0, True)],
+)
+def test_masked_steps_keep_the_state(cell: str, value: float, in_file: bool, tmp_path) -> None:
+    """A port that knows so passes, any wrong number of it fails, one that reads them is told."""
+    layer = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}[cell](5, name="rnn")
+    model: Any = randomized(
+        sequential(la.Masking(value), layer, la.Dense(2, name="dense"), shape=(9, 4))
+    )
+    x = with_masked_steps(value)
+    weights = weights_of(rnnshapes.golden(model, x=x, keras=False).arrays, "rnn")
+    if in_file:
+        model = saved(model, tmp_path / "m.keras")
+    found = Port(cell).run(weights, x, mask=(x != value).any(axis=-1))
+    last = found["y_hat"][:, -1]
+    for port in (last, {key: found[key] for key in ("h", "c") if key in found}):
+        assert rnnshapes.verify(model, x=x, against=port).passed
+    for sample in range(3 if cell == "simple" else 0):
+        wrong = np.array(last)
+        wrong[sample, 1] += np.float32(1e-3)
+        result = rnnshapes.verify(model, x=x, against=wrong)
+        assert not result.passed
+        assert result.checks[0].first.sample == sample
+    read = Port(cell).run(weights, x)["y_hat"][:, -1]
+    assert explained(rnnshapes.verify(model, x=x, against=read)) == [
+        ("masked steps are read like all others",)
+    ]
+
+
+def test_words_that_are_masked_keep_the_state() -> None:
+    """Index 0 of an Embedding with mask_zero; x is whole numbers."""
+    model = randomized(
+        sequential(
+            la.Embedding(7, 4, mask_zero=True, name="words"),
+            la.GRU(5, name="gru"),
+            la.Dense(2, name="dense"),
+            shape=(9,),
+        )
+    )
+    x = np.random.default_rng(1).integers(1, 7, (3, 9))
+    x[0, 6:] = x[1, 3:] = 0
+    golden = rnnshapes.golden(model, x=x, keras=False).arrays
+    rows = golden["words/embeddings"][x]
+    for mask, passes in ((x != 0, True), (None, False)):
+        port = Port("gru").run(weights_of(golden, "gru"), rows, mask=mask)["y_hat"][:, -1]
+        result = rnnshapes.verify(model, x=x, against=port)
+        assert result.passed == passes
+    assert explained(result) == [("masked steps are read like all others",)]
+
+
+def test_states_that_are_kept_are_where_a_port_starts() -> None:
+    """One that starts from zeros fails."""
+    model = randomized(stateful(la.GRU(5, stateful=True, name="gru")))
+    model.predict(np.ones((2, 9, 3), "float32"), verbose=0)
+    golden = rnnshapes.golden(model, keras=False).arrays
+    weights = weights_of(golden, "gru", model.layers[-1].name)
+    start = golden["gru.h_initial"].astype("float32")
+    for first, passes in ((start, True), (None, False)):
+        found = Port("gru").run(weights, golden["x"], start=first)
+        for port in ({"h": found["h"]}, {"y_hat": found["y_hat"]}):
+            assert rnnshapes.verify(model, against=port).passed == passes
+
+
+def test_a_head_that_joins_time_is_judged_by_its_answer() -> None:
+    """There is no y_hat at a step behind Flatten; the states are there."""
+    parts = (
+        la.LSTM(5, return_sequences=True, name="lstm"),
+        la.Flatten(),
+        la.Dense(2, name="dense"),
+    )
+    model = randomized(sequential(*parts, shape=(9, 4)))
+    golden = rnnshapes.golden(model, N=3, keras=False).arrays
+    w = weights_of(golden, "lstm")
+    head = {key: w.pop(key) for key in "Wb"}
+    found = Port("lstm").run(w, golden["x"])
+    answer = found["h"].reshape(3, -1) @ head["W"] + head["b"]
+    for port in (answer, {"output": answer}, found):
+        assert rnnshapes.verify(model, N=3, against=port).passed
+    wrong = Port("lstm", order=("i", "o", "f", "c")).run(w, golden["x"])["h"]
+    port = wrong.reshape(3, -1) @ head["W"] + head["b"]
+    assert explained(rnnshapes.verify(model, N=3, against=port)) == [
+        ("the gates are read in the order i, o, f, c (ONNX's)",)
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["shared", "encoder, decoder", "float64", "given states", "states alone"]
+)
+def test_models_of_every_kind_agree_with_themselves_and_not_with_another(name: str) -> None:
+    """Their own golden numbers pass, in which one that is wrong is found."""
+    model = randomized(MODELS[name]())
+    golden = rnnshapes.golden(model, N=2).arrays
+    assert rnnshapes.verify(model, N=2, against=golden).passed
+    key = "y_hat" if "y_hat" in golden else "output"
+    wrong = np.array(golden[key])
+    wrong.flat[-1] += 0.3
+    result = rnnshapes.verify(model, N=2, against={key: wrong})
+    assert explained(result) == []
+    assert result.checks[0].first.sample == 1
+    assert result.checks[0].differing == 1
+
+
+def test_a_mistake_in_a_layer_that_is_called_again_is_made_once() -> None:
+    """Each call has the same weights: a bias that is added twice is not added four times."""
+
+    def made(x: Any) -> Any:
+        gru = la.GRU(4, name="gru")
+        return la.Add()([gru(x), gru(la.Masking(0.0)(x))])
+
+    model = randomized(functional(made))
+    other = randomized(functional(made))
+    kernel, recurrent, bias = model.get_layer("gru").get_weights()
+    other.get_layer("gru").set_weights([kernel, recurrent, 2 * bias])
+    port = rnnshapes.golden(other, N=3, keras=False).arrays["y_hat"]
+    assert explained(rnnshapes.verify(model, N=3, against=port)) == [
+        ("the bias of the recurrent layer is added twice",)
+    ]
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def port(lstm: Path, in_folder: Path) -> Path:
+    """A right port of the saved model."""
+    golden = rnnshapes.golden(str(lstm), N=2, keras=False).arrays
+    weights = weights_of(golden, "encode", "answer")
+    np.save("port.npy", Port("lstm").run(weights, golden["x"])["y_hat"])
+    wrong = Port("lstm", order=("i", "o", "f", "c")).run(weights, golden["x"])
+    np.savez("wrong.npz", **{key: wrong[key] for key in ("h", "c", "y_hat")})
+    return lstm
+
+
+def test_the_command_passes_with_status_0_and_without_keras(port: Path) -> None:
+    """For a saved model, Keras is not even imported."""
+    command = ["verify", str(port), "--N", "2", "--against", "port.npy"]
+    code = f"from rnnshapes import cli; assert cli.main({command!r}) == 0"
+    assert loaded_by(code) <= {"numpy", "h5py"}
+
+
+def test_the_command_fails_with_status_1_and_says_why(port: Path, run, monkeypatch) -> None:
+    """The first place that differs, then the explanation, then the verdict; at any width."""
+    for width in (40, 80, 1000):
+        monkeypatch.setenv("COLUMNS", str(width))
+        done = run("verify", port, "--N", 2, "--against", "wrong.npz")
+        assert done.status == 1
+        assert done.err == ""
+        assert max(map(len, done.out.splitlines())) <= width
+        text = " ".join(done.out.split())
+        first = text.index("numbers differ, the first at sample 0, t 0, unit 0: ")
+        why = text.index(
+            "Explanation: the gates are read in the order i, o, f, c (ONNX's). With this"
+        )
+        verdict = text.index("FAILED: 3 of 3 checks, explained")
+        assert first < why < verdict
+    done = run("verify", port, "--N", 2, "--against", "port.npy")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == "The port agrees: all 24 numbers that were compared"
+
+
+def test_json_has_the_keys_that_others_rely_on(port: Path, run) -> None:
+    """Of a port that passes, of one that is explained, and of one that is not."""
+    np.save("noise.npy", np.random.default_rng(0).standard_normal((2, 2)).astype("f"))
+    found = {}
+    for name in ("port.npy", "wrong.npz", "noise.npy"):
+        done = run("verify", port, "--N", 2, "--against", name, "--format", "json")
+        found[name] = record = json.loads(done.out)
+        assert record["schema"] == "rnnshapes.verify/1"
+        assert record["port"] == name
+        assert record["dtype"] == "float32"
+        assert record["passed"] is (done.status == 0) is (name == "port.npy")
+        for check in record["checks"]:
+            assert {"name", "passed", "compared", "ratio", "detail"} <= set(check)
+            assert check["passed"] is (check["ratio"] <= 1)
+    right, wrong, noise = found.values()
+    assert (right["diagnosis"], right["tried"], right["nearest"]) == ([], 0, None)
+    (why,) = wrong["diagnosis"]
+    assert why["conventions"] == ["the gates are read in the order i, o, f, c (ONNX's)"]
+    assert why["compared"] == sum(check["compared"] for check in wrong["checks"])
+    assert wrong["checks"][0]["first"] == {"sample": 0, "t": 0, "unit": 0}
+    assert wrong["nearest"] is None
+    assert noise["diagnosis"] == []
+    assert noise["tried"] > 500
+    assert noise["nearest"]["max_abs"] > 0.1
+
+
+def test_csv_and_markdown_tell_the_same(port: Path, run) -> None:
+    """A row for each array, and one for the explanation."""
+    done = run("verify", port, "--N", 2, "--against", "wrong.npz", "--format", "csv")
+    heads, *rows = csv.reader(done.out.splitlines())
+    assert heads[:4] == ["name", "passed", "compared", "expected"]
+    assert [row[:2] for row in rows[:-1]] == [
+        *(["encode: h at every step", "false"], ["encode: c at every step", "false"]),
+        ["y_hat at every step", "false"],
+    ]
+    assert rows[-1][0] == "explanation"
+    assert rows[-1][-1] == "the gates are read in the order i, o, f, c (ONNX's)"
+    done = run("verify", port, "--N", 2, "--against", "wrong.npz", "-o", "report.md")
+    assert done.status == 1
+    assert "Explanation: the gates" in Path("report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--dtype", "float16"], "--dtype is that of a port: give --against, too"),
+        (["--against", "port.npy", "--dtype", "int8"], "float32, float64, float16, bfloat16"),
+        (["--against", "port.npy", "--N", 3], "it has 2 samples, the input 3"),
+        (["--against", "none.npy"], "none.npy: there is no such file"),
+    ],
+)
+def test_wrong_usage_is_one_line(args: list[Any], message: str, port: Path, run) -> None:
+    """Exit status 2."""
+    done = run("verify", port, *args)
+    assert done.status == 2
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert message in done.err

@@ -1,0 +1,312 @@
+"""The numbers of a port: every type of file, decimals that were cut, and what cannot be used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import rnnshapes
+from rnnshapes import ports
+from rnnshapes.errors import InputError
+
+SIZES: dict[str, Any] = {"N": 3, "T": 6, "D": 4, "M": 5, "K": 2, "cell": "lstm"}
+ARGUMENTS = [part for name, size in SIZES.items() for part in (f"--{name}", size)]
+
+
+@pytest.fixture(scope="module")
+def golden() -> rnnshapes.Golden:
+    """Weights, x and all that an LSTM computes."""
+    return rnnshapes.golden(**SIZES)
+
+
+def arrays(path: Any) -> dict[str, np.ndarray]:
+    """Each array of a port, by name."""
+    return {array.name: array.values for array in ports.read(path).arrays}
+
+
+# --- Types of files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["npz", "json", "h"])
+def test_what_golden_writes_is_read_to_the_last_bit(ending: str, golden, in_folder) -> None:
+    """All states and the answer by their names, exactly."""
+    golden.save(f"g.{ending}")
+    found = arrays(f"g.{ending}")
+    for name in ("lstm.h", "lstm.c", "lstm.gate_f", "y_hat", "output"):
+        np.testing.assert_array_equal(found[name], golden.arrays[name])
+
+
+@pytest.mark.parametrize("ending", ["npz", "json", "h"])
+def test_what_golden_writes_agrees(ending: str, run, in_folder) -> None:
+    """The command takes its own file for a port, and each state is judged step by step."""
+    run("trace", *ARGUMENTS, "--no-keras", "--golden", f"g.{ending}")
+    done = run("verify", *ARGUMENTS, "--against", f"g.{ending}", "--format", "json")
+    record = json.loads(done.out)
+    assert done.status == 0
+    assert record["dtype"] == "float64"
+    assert [check["proven"] for check in record["checks"]] == [True, True, False]
+    assert [check["compared"] for check in record["checks"]] == [90, 90, 36]
+
+
+@pytest.mark.parametrize("ending", ["npz", "json", "csv"])
+@pytest.mark.parametrize("show", ["y", "y,h,c,gates"])
+def test_what_trace_writes_agrees(show: str, ending: str, run, in_folder) -> None:
+    """Its own answer, in every format that holds numbers."""
+    run("trace", *ARGUMENTS, "--no-keras", "--show", show, "-o", f"t.{ending}")
+    done = run("verify", *ARGUMENTS, "--against", f"t.{ending}", "--format", "json")
+    assert done.status == 0
+    names = [check["name"] for check in json.loads(done.out)["checks"]]
+    states = ["lstm: h at every step", "lstm: c at every step"] if "h" in show else []
+    assert sorted(names) == sorted([*states, "y_hat at every step"])
+
+
+NAMES = [
+    ({"y_hat": "y_hat"}, ["y_hat at every step"]),
+    ({"h": "lstm.h"}, ["lstm: h at every step"]),
+    ({"lstm.h": "lstm.h", "lstm.c": "lstm.c"}, ["lstm: h at every step", "lstm: c at every step"]),
+    (
+        {"h": "lstm.h", "c": "lstm.c", "more": "x"},
+        ["lstm: h at every step", "lstm: c at every step"],
+    ),
+    ({"anything": "y_hat"}, ["y_hat at every step"]),
+    ({"": "lstm.h"}, ["lstm: h at every step"]),
+    ({"output": "output"}, ["output"]),
+    ({"": "output"}, ["y_hat at the last step"]),
+    ({"y_hat": "y_hat", "output": "output"}, ["y_hat at every step"]),
+]
+
+
+@pytest.mark.parametrize("ending", ["npz", "json"])
+@pytest.mark.parametrize(("given", "checks"), NAMES, ids=" ".join)
+def test_arrays_are_known_by_name_or_by_shape(given, checks, ending, golden, in_folder) -> None:
+    """y_hat, output, h, c, ``lstm.h``; a single one may have any name, and others are left."""
+    named = {name or "arr_0": golden.arrays[source] for name, source in given.items()}
+    path = Path(f"port.{ending}")
+    if ending == "npz":
+        np.savez(path, **named)
+    else:
+        path.write_text(json.dumps({name: values.tolist() for name, values in named.items()}))
+    for port in (path, str(path), {name: golden.arrays[s] for name, s in given.items()}):
+        result = rnnshapes.verify(**SIZES, against=port)
+        assert result.passed
+        assert [check.claim for check in result.checks] == checks
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 2), (6, 2), (1, 2), (2,), (6, 1, 2)])
+def test_one_sample_may_be_given_without_its_axis(shape: tuple[int, ...]) -> None:
+    """(T, K) for (1, T, K); but (T, 1, K) has its axes exchanged, and says so."""
+    sizes = {**SIZES, "N": 1}
+    y_hat = rnnshapes.golden(**sizes).arrays["y_hat"]
+    y_hat = (y_hat if 6 in shape else y_hat[:, -1]).reshape(shape)
+    assert rnnshapes.verify(**sizes, against=y_hat).passed == (shape != (6, 1, 2))
+
+
+def test_a_list_of_lists_and_float32_in_float64_are_float32(golden) -> None:
+    """What holds only numbers of float32 was computed in float32."""
+    y_hat = golden.arrays["y_hat"].astype("float32")
+    for port in (y_hat, y_hat.tolist(), y_hat.astype("float64")):
+        result = rnnshapes.verify(**SIZES, against=port)
+        assert result.passed
+        assert result.dtype == "float32"
+    assert rnnshapes.verify(**SIZES, against=golden.arrays["y_hat"]).dtype == "float64"
+    assert not rnnshapes.verify(**SIZES, against=y_hat, dtype="float64").passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{rows}",
+        "u0,u1\n{rows}",
+        "y_hat[0],y_hat[1]\n{rows}",
+        "\ufeffy_hat[0],y_hat[1]\n{rows}\n\n",
+    ],
+)
+def test_a_csv_of_one_sample_is_a_line_for_each_step(text: str, in_folder) -> None:
+    """With or without headings."""
+    sizes = {**SIZES, "N": 1}
+    y_hat = rnnshapes.golden(**sizes).arrays["y_hat"][0]
+    rows = "\n".join(", ".join(map(repr, row)) for row in y_hat.tolist())
+    Path("y.csv").write_text(text.format(rows=rows), encoding="utf-8")
+    assert rnnshapes.verify(**sizes, against="y.csv").passed
+
+
+def test_a_csv_of_several_samples_says_which_and_when_in_any_order(golden, in_folder) -> None:
+    """The columns sample and t put each line in its place."""
+    y_hat = golden.arrays["y_hat"]
+    lines = [
+        f"{t},{n},{y_hat[n, t, 1]},{y_hat[n, t, 0]}" for t in (3, 0, 5, 1, 4, 2) for n in (2, 0, 1)
+    ]
+    Path("y.csv").write_text("\n".join(["t,sample,y_hat[1],y_hat[0]", *lines]), encoding="utf-8")
+    np.testing.assert_array_equal(arrays("y.csv")["y_hat"], y_hat[:, :, ::-1])
+
+
+# --- Decimals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["%.3f", "%.6f", "%.6g", "%.9g", "%.6e", "%.4g"])
+@pytest.mark.parametrize("what", ["y_hat", "simple_rnn.h"])
+def test_decimals_that_were_cut_agree_and_mistakes_in_them_do_not(
+    form: str, what: str, in_folder
+) -> None:
+    """A number is known to half a unit of its last digit, no better and no worse."""
+    sizes = {**SIZES, "cell": "simple"}
+    values = rnnshapes.golden(**sizes).arrays[what]
+    for wrong in (False, True):
+        texts = [[[form % v for v in row] for row in sample] for sample in values.tolist()]
+        if wrong:
+            texts[1][4][1] = form % (values[1, 4, 1] + 3e-3)
+        nested = json.dumps(texts).replace('"', "")
+        Path("p.json").write_text(f'{{"{what}": {nested}}}')
+        result = rnnshapes.verify(**sizes, against="p.json")
+        assert result.passed != wrong
+    first = result.checks[0].first
+    assert (first.sample, first.t, first.unit) == (1, 4, 1)
+
+
+SMALL = hnp.arrays(
+    st.sampled_from(["float32", "float64"]),
+    st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3)),
+    elements={"allow_nan": False, "allow_infinity": False, "allow_subnormal": False},
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values=SMALL)
+def test_numbers_in_full_precision_come_back(values: np.ndarray, tmp_path: Path) -> None:
+    """Through JSON and CSV; and how far they may be off is less than their last bit."""
+    n, t, _ = values.shape
+    (tmp_path / "a.json").write_text(json.dumps(values.tolist()))
+    heads = ["sample", "t", *(f"h[{unit}]" for unit in range(values.shape[2]))]
+    rows = [[i, j, *values[i, j].tolist()] for i in range(n) for j in range(t)]
+    lines = [",".join(map(str, row)) for row in [heads, *rows]]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    for ending in ("json", "csv"):
+        (found,) = ports.read(tmp_path / f"a.{ending}").arrays
+        np.testing.assert_array_equal(found.values, values.astype("float64"))
+        assert found.off.shape == values.shape
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(data, golden, tmp_path: Path) -> None:
+    """Cut anywhere, any byte changed: arrays, or an InputError."""
+    ending = data.draw(st.sampled_from(["npz", "json", "h", "npy", "csv"]))
+    path = tmp_path / f"a.{ending}"
+    if ending in ("npz", "json", "h"):
+        original = tmp_path / f"g.{ending}"
+        if not original.exists():
+            golden.save(original)
+        shutil.copy(original, path)
+    elif ending == "npy":
+        np.save(path, golden.arrays["y_hat"])
+    else:
+        path.write_text("sample,t,y_hat[0]\n0,0,1.5\n0,1,2.5\n")
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        found = ports.read(path)
+    except InputError:
+        return
+    assert all(array.values.shape == array.off.shape for array in found.arrays)
+
+
+# --- What cannot be used ------------------------------------------------------------------------
+
+
+def saved(*args: Any, **named: Any) -> Callable[[Path], None]:
+    """Writes an array, or several with names."""
+    return lambda path: np.savez(path, **named) if named else np.save(path, *args)
+
+
+BAD: list[tuple[str, Any, str]] = [
+    ("a.npy", b"", "not a .npy file; write it with numpy.save"),
+    ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read"),
+    ("a.npy", saved(np.array([None])), "cannot be read (Object arrays"),
+    ("a.npy", saved(np.ones((3, 6, 2)) * 1j), "real numbers, and this is an array of complex128"),
+    ("a.npy", saved(np.array(["1"])), "real numbers, and this is an array of <U1"),
+    ("a.npy", saved(np.ones((3, 6, 2), bool)), "real numbers, and this is an array of bool"),
+    ("a.npy", saved(np.zeros((0, 6, 2))), "the array is empty, (0, 6, 2)"),
+    ("a.npy", saved(np.full((3, 6, 2), np.nan)), "36, the first for sample 0, t 0, unit 0"),
+    ("a.npy", saved(np.full((3, 2), np.inf)), "NaN or infinite numbers: 6"),
+    ("a.npy", saved(np.float32(1)), "the shape of the array is (); wanted is y_hat (N, T, K)"),
+    ("a.npy", saved(np.zeros((3, 6, 4))), "h (N, T, M) = (3, 6, 5), or its last step (N, M)"),
+    ("a.npy", saved(np.zeros((3, 2, 6))), "its axes are in another order: transpose it"),
+    ("a.npy", saved(np.zeros(36)), "as many numbers as one of shape (3, 6, 2): reshape it"),
+    ("a.npy", saved(np.zeros((7, 6, 2))), "it has 7 samples, the input 3: give --input, or --N 7"),
+    ("a.npy", saved(np.zeros((3, 8, 2))), "it has 8 steps, and the input 6: give --input, or --T"),
+    ("a.npz", b"hello", "not a .npz file; write it with numpy.savez"),
+    ("a.npz", np.savez, "there is not a single array in it"),
+    ("a.npz", saved(a=np.zeros(3), b=np.zeros(4)), "it holds 'a', 'b'; name at least one of them"),
+    ("a.npz", saved(y_hat=np.zeros((3, 6, 5))), "'y_hat' is (3, 6, 5); wanted is y_hat (N, T, K)"),
+    ("a.npz", saved(h=np.zeros((3, 6, 2)), c=np.zeros((3, 6, 5))), "the array 'h' is (3, 6, 2)"),
+    ("a.npz", saved(h=np.full((3, 5), np.nan), c=np.zeros((3, 5))), "h at the last step has NaN"),
+    ("a.json", b"", "cannot be read"),
+    ("a.json", b"{", "cannot be read"),
+    ("a.json", b"3", "neither a list of numbers nor an object with such lists"),
+    ("a.json", b"[]", "the array is empty, (0,)"),
+    ("a.json", b"[[], []]", "the array is empty, (2, 0)"),
+    ("a.json", b'{"y_hat": []}', "the array 'y_hat' is empty, (0,)"),
+    ("a.json", b"[[1, 2], [3]]", "its lists are not all of the same length"),
+    ("a.json", b'["a"]', "'a' is not a number"),
+    ("a.json", b"[true]", "'True' is not a number"),
+    ("a.json", b'{"a": 1}', "there is not a single array in it"),
+    ("a.json", b'{"arrays": {"y_hat": 3}, "layers": 4}', "there is not a single array in it"),
+    ("a.json", b"[" * 100_000, "cannot be read"),
+    ("a.json", json.dumps([[[None] * 2] * 6] * 3).encode(), "NaN or infinite numbers: 36"),
+    ("a.json", json.dumps([[1e999, 1]] * 3).encode(), "NaN or infinite numbers: 3"),
+    ("a.csv", b"", "there is not a single number in it"),
+    ("a.csv", b"y_hat[0],y_hat[1]\n", "there is not a single number in it"),
+    ("a.csv", b"1,2\n3\n", "its lines do not all have 2 cells"),
+    ("a.csv", b"1,2\n3,x\n", "'x' is not a number"),
+    ("a.csv", b"1;2\n3;4\n", "'3;4' is not a number"),
+    ("a.csv", b"\xff\xfe\x00", "cannot be read"),
+    ("a.csv", b"sample,t,h[0]\n0,0,1\n0,0,2\n", "not every sample has each t once"),
+    ("a.csv", b"sample,t,h[0]\n0,x,1\n", "cannot be read"),
+    ("a.csv", b"sample,t\n0,0\n", "there is not a single array in it"),
+    ("a.h", b"int x;", "there is not a single array in it"),
+    ("a.h", b"/* y: z; float */\nstatic const float y[1] = {x};", "cannot be read"),
+    ("a.txt", b"1", "in a file of type .npy, .npz, .csv, .json or .h"),
+    ("missing/a.npy", None, "there is no such file"),
+    ("dir.npy", Path.mkdir, "this is not a file"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD, ids=[b[2][:40] for b in BAD])
+def test_a_bad_port_is_one_line(name: str, content: Any, message: str, run, in_folder) -> None:
+    """Exit status 2, nothing on standard output, and what is wanted in symbols and numbers."""
+    path = Path(name)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        content(path)
+    done = run("verify", *ARGUMENTS, "--against", name)
+    assert done.status == 2
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert done.err.startswith(f"rnnshapes: error: {name}: ")
+    assert message in done.err
+
+
+class Unreadable:
+    """As a tensor that still has a gradient."""
+
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+@pytest.mark.parametrize("port", [[[1], [2, 3]], ["a"], [None], {}, Unreadable(), {"h": {}}])
+def test_what_is_no_array_is_an_input_error(port: Any) -> None:
+    """From Python, too."""
+    with pytest.raises(InputError, match="port: "):
+        rnnshapes.verify(**SIZES, against=port)
