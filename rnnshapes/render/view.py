@@ -13,13 +13,15 @@ class View:
     """One sample, and the time steps from ``start`` to ``end``; ``None`` for the first, the last.
 
     ``most_rows`` is how many time steps may be shown before the middle is left out, ``None``
-    for all of them: what goes into a file is never cut.
+    for all of them: what goes into a file is never cut. ``every`` asks for a row for each
+    network of a sweep, and not only for what sums them up.
     """
 
     sample: int = 0
     start: int | None = None
     end: int | None = None
     most_rows: int | None = None
+    every: bool = False
 
     @property
     def chosen(self) -> bool:
