@@ -19,7 +19,9 @@ from rnnshapes.errors import (
 )
 
 if TYPE_CHECKING:
-    from rnnshapes.api import inspect, trace, verify
+    from pathlib import Path
+
+    from rnnshapes.api import golden, inspect, sweep, trace, verify
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,7 +30,9 @@ __all__ = [
     "KerasUnavailableError",
     "RnnshapesError",
     "TooLargeError",
+    "golden",
     "inspect",
+    "sweep",
     "trace",
     "verify",
 ]
@@ -36,7 +40,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The functions come with their modules when first used: importing rnnshapes is immediate.
-    if name in ("inspect", "trace", "verify"):
+    if name in ("golden", "inspect", "sweep", "trace", "verify"):
         from rnnshapes import api
 
         return getattr(api, name)
@@ -65,4 +69,11 @@ def _record(result: display.Displayed) -> dict[str, Any]:
     return render.record(result)
 
 
-display.show_with(text=_text, html=_html, record=_record)
+def _file(result: display.Displayed, path: Path) -> None:
+    from rnnshapes.render import delivery
+
+    delivery.check_golden(path)
+    delivery.write_golden(result, path)
+
+
+display.show_with(text=_text, html=_html, record=_record, file=_file)

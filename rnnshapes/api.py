@@ -1,4 +1,4 @@
-"""The three functions: sizes or a live model go in, a frozen result comes out."""
+"""The public functions: sizes or a live model go in, a frozen result comes out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from rnnshapes.network import Network, check_size
 from rnnshapes.sizes import DEFAULTS, from_sizes
 
 if TYPE_CHECKING:
+    from rnnshapes.against import PortVerification
+    from rnnshapes.answers import Answers
     from rnnshapes.inputs import Sources
+    from rnnshapes.recording import Golden
+    from rnnshapes.sweeping import Sweep
     from rnnshapes.tracing import Trace
     from rnnshapes.verification import Verification
     from rnnshapes.weights import Weights
@@ -121,15 +125,83 @@ def trace_prepared(
     return tracing.trace_network(network, weights, task.sources, show, answers, layer, tick)
 
 
-def verify(
-    model: Any = None, *, x: Any = None, seed: int = 0, **spec: Unpack[Spec]
-) -> Verification:
-    """Check names, shapes, counts and every step against Keras; ``result.passed`` is the answer.
+def golden(
+    model: Any = None,
+    *,
+    x: Any = None,
+    seed: int = 0,
+    keras: bool = True,
+    **spec: Unpack[Spec],
+) -> Golden:
+    """What a port of the network has to reproduce: ``result.arrays`` by name.
 
-    Takes what :func:`trace` takes, and raises what it raises.
+    Weights, input, every intermediate of each recurrence (N, T, units) and the answer, in NumPy
+    float64. Takes what :func:`trace` takes, and raises what it raises. Keras is asked for the
+    values of layers that are not derived, and for nothing else; with ``keras=False`` these are
+    an InputError.
     """
     with prepare(model, x=x, seed=seed, **spec) as task:
+        return golden_prepared(task, keras=keras and bool(task.network.unknown))[1]
+
+
+def golden_prepared(
+    task: Task,
+    *,
+    show: str | Iterable[str] = "y",
+    layer: str | None = None,
+    keras: bool = True,
+    tick: Tick | None = None,
+) -> tuple[Trace, Golden]:
+    """:func:`trace_prepared` and :func:`golden` in one run."""
+    from rnnshapes import recording, tracing
+
+    network = task.network
+    task.require_known(keras=keras)
+    tracing.check_layer(network, layer)
+    show = tracing.check_show(network, show)
+    recording.require_memory(network, with_keras=keras)
+    weights = task.weights()
+    answers = task.answers(weights, tick) if keras else None
+    whole, found = recording.record_network(network, weights, task.sources, answers, tick)
+    return whole.showing(show, layer), found
+
+
+def verify(
+    model: Any = None,
+    *,
+    x: Any = None,
+    seed: int = 0,
+    against: Any = None,
+    dtype: str | None = None,
+    **spec: Unpack[Spec],
+) -> Verification | PortVerification:
+    """Check names, shapes, counts and every step against Keras; ``result.passed`` is the answer.
+
+    Takes what :func:`trace` takes, and raises what it raises. With ``against``, what an
+    implementation of the user's own has computed is checked instead: an array of y_hat or h, at
+    every step or at the last, a mapping of such arrays by name, or the path of a file (.npy,
+    .npz, .csv, .json, .h). ``dtype`` is the format in which that one computes, if it is not that
+    of the arrays; ``result.diagnosis`` explains a failure.
+    """
+    with prepare(model, x=x, seed=seed, **spec) as task:
+        if against is not None:
+            return compare_prepared(task, against, dtype)
+        if dtype is not None:
+            raise InputError("dtype (--dtype) is that of a port: give against (--against), too")
         return verify_prepared(task)
+
+
+def compare_prepared(task: Task, against: Any, dtype: str | None = None) -> PortVerification:
+    """:func:`verify` of a port for what :func:`prepare` handed out."""
+    from rnnshapes import ports, tracing
+    from rnnshapes.against import check_dtype, compare
+
+    dtype = check_dtype(dtype)
+    port = ports.read(against)
+    network = task.network
+    task.require_known(keras=False)
+    tracing.require_memory(network, tracing.everything(network))
+    return compare(network, task.weights(), task.sources, port, dtype)
 
 
 def verify_prepared(task: Task, *, tick: Tick | None = None) -> Verification:
@@ -142,8 +214,25 @@ def verify_prepared(task: Task, *, tick: Tick | None = None) -> Verification:
     tracing.require_memory(network, "y", with_keras=True)
     weights = task.weights()
     answers = task.answers(weights, tick)
-    built = reference.built(task.keras_model(weights), network)
-    return verify_network(network, weights, task.sources, built, answers)
+    model = task.keras_model(weights)
+    built, held = reference.built(model, network), reference.weights_of(model, network)
+    return verify_network(network, weights, task.sources, built, held, answers)
+
+
+def sweep(*, seed: int = 0, tick: Tick | None = None, **spec: Unpack[Spec]) -> Sweep:
+    """Verify a grid of cells, options and sizes in this process; ``result.passed`` is the answer.
+
+    What is given of :class:`Spec` is fixed, the rest varies. ``tick`` is told how many networks
+    are done, and of how many.
+
+    Raises InputError for a size or an option that no network can have, and CannotRunError where
+    Keras cannot be imported or not one of the networks fits into memory.
+    """
+    from rnnshapes import grid, sweeping
+
+    seed = check_seed(seed)
+    fixed = {name: value for name, value in spec.items() if value is not None}
+    return sweeping.sweep(grid.networks(fixed), seed, tick)
 
 
 class Task:
@@ -175,7 +264,7 @@ class Task:
             self.model = reference.build(self.network, weights)
         return self.model
 
-    def answers(self, weights: Weights, tick: Tick | None) -> reference.Answers:
+    def answers(self, weights: Weights, tick: Tick | None) -> Answers:
         """What Keras computes."""
         from rnnshapes import inputs
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -20,6 +20,7 @@ from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.inspection import Inspection
 from rnnshapes.options import (
     Activation,
+    Against,
     AnyFormat,
     Bias,
     Bidirectional,
@@ -27,6 +28,7 @@ from rnnshapes.options import (
     Features,
     Format,
     GoBackwards,
+    Golden,
     Hidden,
     Input,
     LayerName,
@@ -35,6 +37,7 @@ from rnnshapes.options import (
     NoKeras,
     Output,
     Outputs,
+    PortFormat,
     RecurrentActivation,
     ResetAfter,
     ReturnSequences,
@@ -43,12 +46,18 @@ from rnnshapes.options import (
     Seed,
     Show,
     Steps,
+    Sweep,
     TextFormat,
     TimeSteps,
     TraceFormat,
 )
 from rnnshapes.render import delivery
 from rnnshapes.render.view import View, view
+
+if TYPE_CHECKING:
+    from rnnshapes.against import PortVerification
+    from rnnshapes.sweeping import Sweep as Swept
+    from rnnshapes.verification import Verification
 
 app = typer.Typer(
     add_completion=True,
@@ -152,6 +161,7 @@ def trace(
     show: Show = "y",
     layer: LayerName = None,
     seed: Seed = 0,
+    golden: Golden = None,
     format: AnyFormat = None,
     output: Output = None,
     no_keras: NoKeras = False,
@@ -169,19 +179,31 @@ def trace(
         rnnshapes trace model.keras --input x.npy --no-keras
 
         rnnshapes trace --T 1000000 --no-keras -o trace.npz
+
+        rnnshapes trace --cell lstm --golden golden.h
     """
     form = _prepare_output(format, output, TraceFormat, input, model)
+    delivery.check_golden(golden, output, input, model)
     spec = _spec(locals())
     what = "Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")
     with api.prepare(model, x=input, seed=seed, **spec) as task:
         network = task.network
         part = view(network.known("N"), network.longest, sample, steps)
         with _busy(what) as tick:
-            options: dict[str, Any] = {"show": show, "layer": layer, "keras": not no_keras}
-            result = api.trace_prepared(task, **options, tick=tick)
+            options: Any = {"show": show, "layer": layer, "keras": not no_keras, "tick": tick}
+            result, note = _traced(task, golden, **options)
     on_terminal = output is None and sys.stdout.isatty()
     _deliver(result, form, replace(part, most_rows=30 if on_terminal else None), output)
+    _pass_on(note)
     return 0
+
+
+def _traced(task: api.Task, golden: Path | None, **options: Any) -> tuple[Displayed, str]:
+    """The trace, and what is said of the golden file that is written with it."""
+    if golden is None:
+        return api.trace_prepared(task, **options), ""
+    result, kept = api.golden_prepared(task, **options)
+    return result, delivery.write_golden(kept, golden)
 
 
 @app.command()
@@ -202,13 +224,18 @@ def verify(
     go_backwards: GoBackwards = None,
     return_sequences: ReturnSequences = None,
     input: Input = None,
+    sweep: Sweep = False,
     seed: Seed = 0,
+    against: Against = None,
+    dtype: PortFormat = None,
     format: Format = None,
     output: Output = None,
 ) -> int:
     """Prove that shapes, counts and every step are what Keras has and computes.
 
     The exit status is 0 if every check passes, 1 if one fails.
+
+    With --against, your own implementation is judged instead, by the same equations.
 
     Examples:
 
@@ -219,14 +246,45 @@ def verify(
         rnnshapes verify --input x.csv --format json -o report.json
 
         rnnshapes verify model.keras
+
+        rnnshapes verify model.keras --input x.npy --against y_hat.npy
+        rnnshapes verify --sweep --cell gru --M 8
     """
-    form = _prepare_output(format, output, TextFormat, input, model)
+    form = _prepare_output(format, output, TextFormat, input, model, against)
     spec = _spec(locals())
-    with (
-        api.prepare(model, x=input, seed=seed, **spec) as task,
-        _busy("Building, running and checking the network in Keras") as tick,
-    ):
-        result = api.verify_prepared(task, tick=tick)
+    what = "Building, running and checking the network in Keras"
+    if sweep:
+        beside = {"MODEL": model, "--input": input, "--against": against}
+        return _swept(beside, spec, seed, form, output)
+    if against is not None:
+        what = "Comparing the port, under other conventions, too"
+    elif dtype is not None:
+        raise InputError("--dtype is that of a port: give --against, too")
+    result: Verification | PortVerification
+    with api.prepare(model, x=input, seed=seed, **spec) as task, _busy(what) as tick:
+        if against is None:
+            result = api.verify_prepared(task, tick=tick)
+        else:
+            result = api.compare_prepared(task, against, dtype)
+    return _verdict(result, form, output)
+
+
+def _swept(
+    beside: Mapping[str, Path | None], spec: api.Spec, seed: int, form: str, output: Path | None
+) -> int:
+    for name, given in beside.items():
+        if given is not None:
+            raise InputError(
+                f"--sweep makes its own networks and inputs: leave {name} ({given}) out, or --sweep"
+            )
+    with _busy("Verifying", "configurations") as tick:
+        result = api.sweep(seed=seed, tick=tick, **spec)
+    return _verdict(result, form, output)
+
+
+def _verdict(
+    result: Verification | PortVerification | Swept, form: str, output: Path | None
+) -> int:
     _deliver(result, form, View(), output)
     if output is not None and not result.passed:
         _pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
@@ -325,10 +383,10 @@ def _discard_output() -> None:
 
 
 @contextmanager
-def _busy(what: str) -> Iterator[Tick]:
+def _busy(what: str, unit: str = "samples") -> Iterator[Tick]:
     """A spinner on standard error while the block runs, if that is a terminal.
 
-    What is handed out makes a bar of it, once it is told how far the work is.
+    What is handed out makes a bar of it, once it is told how many of the ``unit`` are done.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, whole: None
@@ -340,7 +398,7 @@ def _busy(what: str) -> Iterator[Tick]:
     stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace")
     spinner = SpinnerColumn("dots" if sys.stderr.encoding.lower().startswith("utf") else "line")
     columns = (spinner, TextColumn("{task.description}"))
-    bar = (BarColumn(), TextColumn("{task.completed:,}/{task.total:,} samples"))
+    bar = (BarColumn(), TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}"))
     with stream, Progress(*columns, console=Console(file=stream), transient=True) as progress:
         work = progress.add_task(what, total=None)
 

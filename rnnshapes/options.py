@@ -89,6 +89,31 @@ Input = Annotated[
 Seed = Annotated[
     int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the random weights and input.")
 ]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        "--against",
+        metavar="PORT",
+        readable=False,
+        help="Judge what your own implementation has computed (y_hat or h: .npy, .npz, .csv, "
+        ".json, .h), and explain what does not match.",
+    ),
+]
+PortFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="What the port computes in: float32, float64, float16, bfloat16; that of its "
+        "arrays if left out.",
+    ),
+]
+Sweep = Annotated[
+    bool,
+    typer.Option(
+        "--sweep", help="Verify a grid of cells, options and sizes; what is given is fixed."
+    ),
+]
 CellName = Annotated[
     Literal["simple", "lstm", "gru"] | None,
     typer.Option(
@@ -157,6 +182,16 @@ ReturnSequences = Annotated[
         "--return-sequences/--last-only",
         help="Answer at each step, or at the last.",
         rich_help_panel=_PANEL,
+    ),
+]
+Golden = Annotated[
+    Path | None,
+    typer.Option(
+        "--golden",
+        metavar="FILE",
+        readable=False,
+        help="Write what a port has to reproduce to a .npz, .json or .h (C) file: weights, input, "
+        "every intermediate at every step.",
     ),
 ]
 NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]

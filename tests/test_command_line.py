@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from keras import layers as la
 
+import rnnshapes
 from rnnshapes import __version__, memory
 from tests.files import saved
 from tests.models import sequential
@@ -104,6 +105,8 @@ def test_examples_of_the_help_are_right(run, in_folder) -> None:
     np.save("x.npy", np.ones((6, 3)))
     np.savetxt("x.csv", np.ones((6, 3)), delimiter=",")
     saved(sequential(la.GRU(4), la.Dense(2), shape=(6, 3)), in_folder / "model.keras")
+    y_hat = rnnshapes.trace("model.keras", x="x.npy", keras=False).y_hat
+    np.save("y_hat.npy", y_hat.astype("float32"))
     examples = set()
     for command in ([], ["inspect"], ["trace"], ["verify"]):
         lines = run(*command, "--help").out.splitlines()

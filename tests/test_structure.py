@@ -22,14 +22,21 @@ options
 __init__
 render.delivery
 render
-render.inspection render.tracing render.verification
+render.header
+render.inspection render.tracing render.verification render.port render.recording render.sweeping
 render.shared
 render.terminal render.markdown render.notebook render.data
 render.document render.view render.figures
 api
-verification
-proof
+sweeping
+verification against wiring
+proof diagnosis recording
+agreement conventions
+judging sequences
+readings
+claims
 inspection tracing
+formula
 archive.saved
 archive.plans archive.bare
 archive.masks
@@ -38,12 +45,14 @@ archive.arrays
 archive.layers archive.parts archive.converted
 archive.legacy archive.nodes archive.store archive.naming
 archive.texts archive.reading archive.child archive
+grid
 live comparison sizes
 reference
+stepping
 watching building
 recurrence fitting
-inputs
-weights keras_graph
+inputs ports
+weights keras_graph answers
 assembly
 network
 readers
@@ -54,9 +63,10 @@ layers.layer layers
 cells.registry cells.stacked
 cells.simple_rnn cells.lstm cells.gru
 cells.cell cells
-algebra.bounded
+algebra.bounded algebra.recorded
 algebra.arrays algebra.shapes
 algebra.windows
+algebra.precision
 algebra.activations
 algebra.dims algebra
 memory

@@ -14,7 +14,14 @@ from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
 
 #: Which module draws which kind of result; each is imported when it is needed.
-_MODULES = {"inspect": "inspection", "trace": "tracing", "verify": "verification"}
+_MODULES = {
+    "Inspection": "inspection",
+    "Trace": "tracing",
+    "Verification": "verification",
+    "PortVerification": "port",
+    "Golden": "recording",
+    "Sweep": "sweeping",
+}
 
 
 def document(result: Displayed, view: View | None = None) -> Document:
@@ -36,7 +43,7 @@ def rows(result: Displayed) -> Iterator[list[object]]:
 
 
 def arrays(result: Displayed) -> dict[str, Any]:
-    """The arrays of the .npz form, which a Trace has."""
+    """The arrays of the .npz form, which a Trace and a Golden have."""
     values: dict[str, Any] = _module(result).arrays(result)
     return values
 
@@ -59,5 +66,4 @@ def html(result: Displayed) -> str:
 
 
 def _module(result: Displayed) -> ModuleType:
-    kind = result.schema.removeprefix("rnnshapes.").partition("/")[0]
-    return import_module(f"rnnshapes.render.{_MODULES[kind]}")
+    return import_module(f"rnnshapes.render.{_MODULES[type(result).__name__]}")
