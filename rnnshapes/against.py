@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from rnnshapes.agreement import Agreement, agreements
 from rnnshapes.algebra.precision import PRECISIONS
-from rnnshapes.claims import Claim, claims_of
-from rnnshapes.diagnosis import Diagnosis, are_numbers_of, diagnose
+from rnnshapes.claims import OUTPUT, Claim, claims_of, unjudged
+from rnnshapes.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
 from rnnshapes.display import Displayed
 from rnnshapes.errors import InputError
 from rnnshapes.inputs import Sources, text_of, whole
@@ -25,7 +28,8 @@ SWAPPED = "samples and time are exchanged: the port gives (T, N, …)"
 class PortVerification(Displayed):
     """Each array of a port against the network's equations, in ``dtype``, the port's arithmetic.
 
-    ``diagnosis`` is there where one of them differs.
+    ``unjudged`` are the names of arrays of which nothing is known. ``diagnosis`` is there where
+    one that is judged differs.
     """
 
     schema = "rnnshapes.verify/1"
@@ -36,6 +40,7 @@ class PortVerification(Displayed):
     dtype: str
     checks: tuple[Agreement, ...]
     swapped: bool
+    unjudged: tuple[str, ...]
     diagnosis: Diagnosis | None
 
     @property
@@ -62,16 +67,41 @@ def compare(
             "be judged"
         )
     claims = claims_of(network, port)
-    dtype = dtype or _dtype(claims)
-    reading = Reading(network, weights, tuple(map(whole, sources)), claims)
+    xs = tuple(map(whole, sources))
+    if not all(x.dtype.kind in "iu" or np.isfinite(x).all() for x in xs):
+        raise InputError(
+            "x holds NaN or infinite numbers, on which no port can be judged; trace says where"
+        )
+    chosen, dtype = dtype, dtype or _dtype(claims)
+    reading = Reading(network, weights, xs, claims)
     found = agreements(reading, dtype)
     swapped = any(claim.swapped for claim in claims)
     diagnosis = None
     if swapped or any(a.differing for a in found):
+        reading = replace(reading, claims=_telling(claims, found))
         reading = reading.called("axes", SWAPPED) if swapped else reading
         diagnosis = diagnose(reading, dtype)
+        if chosen is None and not diagnosis.explanations and not swapped:
+            diagnosis = replace(diagnosis, explanations=tuple(_as_the_model(reading)))
+    left = unjudged(network, port)
     text = text_of(sources)
-    return PortVerification(network, text, port.text, dtype, found, swapped, diagnosis)
+    return PortVerification(network, text, port.text, dtype, found, swapped, left, diagnosis)
+
+
+def _as_the_model(reading: Reading) -> Iterator[Explanation]:
+    """That it computes as the model itself does, where that is in a short format."""
+    for dtype in reading.network.precisions:
+        if PRECISIONS[dtype].short:
+            found = agreements(reading, dtype)
+            if all(one.agrees for one in found):
+                said = f"it computes in {dtype}, as the model does (--dtype {dtype})"
+                yield Explanation((said,), dtype, True, found)
+
+
+def _telling(claims: tuple[Claim, ...], found: tuple[Agreement, ...]) -> tuple[Claim, ...]:
+    """Without the output where what it is made of differs already: a step of it says less."""
+    more = [(c, a) for c, a in zip(claims, found, strict=True) if c.name != OUTPUT]
+    return tuple(c for c, _ in more) if any(a.differing for _, a in more) else claims
 
 
 def _dtype(claims: tuple[Claim, ...]) -> str:

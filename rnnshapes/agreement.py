@@ -75,8 +75,8 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """Whether something was compared, and all of it is within the bound."""
-        return self.compared > 0 and self.ratio <= 1.0
+        """Whether more was compared than left out, and all of it is within the bound."""
+        return self.compared > self.left_out and self.ratio <= 1.0
 
 
 def precision_of(name: str) -> Precision:

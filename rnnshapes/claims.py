@@ -80,7 +80,7 @@ def claims_of(network: Network, port: Port) -> tuple[Claim, ...]:
     """
     known = {**dict(_states(network)), **dict(_answers(network))}
     single = port.arrays[0] if len(port.arrays) == 1 else None
-    if single is not None and single.name not in known:
+    if single is not None and single.name not in known and "." not in single.name:
         return (_unnamed(network, port, single, known),)
     named = [(array, known[array.name]) for array in port.arrays if array.name in known]
     if not named:
@@ -88,9 +88,14 @@ def claims_of(network: Network, port: Port) -> tuple[Claim, ...]:
             f"{port.text}: it holds {_listed([a.name for a in port.arrays])}; name at least one "
             f"of them {' or '.join(dict.fromkeys(q for q in known if q != UNNAMED))}"
         )
-    found = [_claim(network, port, array, quantity) for array, quantity in named]
-    of_output = [c for c in found if c.name == OUTPUT]  # which y_hat has, too, if it is there
-    return tuple(c for c in found if c not in of_output or len(found) == 1) or tuple(found)
+    return tuple(_claim(network, port, array, quantity) for array, quantity in named)
+
+
+def unjudged(network: Network, port: Port) -> tuple[str, ...]:
+    """The names of the arrays that are none of what is known, where others are."""
+    known = {**dict(_states(network)), **dict(_answers(network))}
+    names = [array.name for array in port.arrays]
+    return tuple(name for name in names if name not in known) if len(names) > 1 else ()
 
 
 def _answers(network: Network) -> Iterator[tuple[str, _Quantity]]:
@@ -163,8 +168,9 @@ def _shaped(
         times = steps = np.arange(t)
     elif not swapped and shape in [(n, *units), *([units] if n == 1 else [])]:
         values, off = (part.reshape(n, 1, width) for part in (array.values, array.off))
-        # What a network answers that is not causal is not what it puts out at the last step.
-        own = (quantity.name in (Y_HAT, OUTPUT) and not network.causal) or not t
+        # What a network answers once that is not causal is not what it puts out at the last step.
+        once = not network.causal and not network.returns_sequences
+        own = (quantity.name in (Y_HAT, OUTPUT) and once) or not t
         times, steps = None if own else np.array([quantity.last]), np.array([quantity.last])
     else:
         return None

@@ -248,25 +248,29 @@ def verify(
         rnnshapes verify model.keras
 
         rnnshapes verify model.keras --input x.npy --against y_hat.npy
+
         rnnshapes verify --sweep --cell gru --M 8
     """
     form = _prepare_output(format, output, TextFormat, input, model, against)
     spec = _spec(locals())
-    what = "Building, running and checking the network in Keras"
+    if dtype is not None and against is None:
+        raise InputError("--dtype is that of a port: give --against, too")
     if sweep:
         beside = {"MODEL": model, "--input": input, "--against": against}
         return _swept(beside, spec, seed, form, output)
-    if against is not None:
-        what = "Comparing the port, under other conventions, too"
-    elif dtype is not None:
-        raise InputError("--dtype is that of a port: give --against, too")
-    result: Verification | PortVerification
-    with api.prepare(model, x=input, seed=seed, **spec) as task, _busy(what) as tick:
-        if against is None:
-            result = api.verify_prepared(task, tick=tick)
-        else:
-            result = api.compare_prepared(task, against, dtype)
+    with api.prepare(model, x=input, seed=seed, **spec) as task:
+        result = _verified(task, against, dtype)
     return _verdict(result, form, output)
+
+
+def _verified(
+    task: api.Task, against: Path | None, dtype: str | None
+) -> Verification | PortVerification:
+    if against is not None:
+        with _busy("Comparing the port, under other conventions, too"):
+            return api.compare_prepared(task, against, dtype)
+    with _busy("Building, running and checking the network in Keras") as tick:
+        return api.verify_prepared(task, tick=tick)
 
 
 def _swept(

@@ -161,8 +161,7 @@ def _agreed(reading: Reading, dtype: str) -> tuple[Agreement, ...] | None:
     if begins and any(one.ratio > 1.0 for one in agreements(part, dtype, whole=False)):
         return None
     found = agreements(reading, dtype, whole=False)
-    good = all(one.agrees and one.compared > one.left_out for one in found)
-    return found if good else None
+    return found if all(one.agrees for one in found) else None
 
 
 def _only_last(reading: Reading) -> bool:

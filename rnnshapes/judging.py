@@ -223,6 +223,8 @@ def by_sample(expected: Any) -> Bounded:
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def compare(found: Array, expected: Bounded, rows: Array, start: int = 0) -> tuple[Finding, Array]:
     """What was found against what was expected, where ``rows`` can be used, and what is left."""
+    if found.shape != expected.value.shape:
+        return Finding(np.inf, Place(0, None, 0), 1), np.zeros_like(rows)
     inner = tuple(range(rows.ndim, found.ndim))
     p = expected.precision
     error = expected.error + p.tiny  # what is only moved has none, and a ratio needs one

@@ -26,14 +26,14 @@ UNNAMED = ""
 _ENDINGS = ".npy, .npz, .csv, .json or .h"
 #: An array in a C header as ``trace --golden`` writes it: name, meaning and dtype before it.
 _C_ARRAY = re.compile(
-    r"/\* (?P<name>[^\n]*?): (?:(?!\*/).)*?(?P<dtype>\w+) \*/\s*"
+    r"/\*(?:\n \*)? (?P<name>(?:(?!\*/).)*?):\s(?:(?!\*/).)*?(?P<dtype>\w+)\s*\*/\s*"
     r"static const \w+ [^=;]*=\s*(?P<body>\{.*?\});",
     re.DOTALL,
 )
 #: A heading as a trace has them; where there is none, all columns are one array without a name.
 _OWN_HEADING = re.compile(r"y_hat|output|h|c|.*\..*|.*\[\d+\]")
 #: Numbers with fewer digits, or fewer decimals, are taken for what they are, and not for cut.
-_LEAST_DIGITS, _LEAST_DECIMALS = 4, 3
+_LEAST_DIGITS, _LEAST_DECIMALS = 3, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,24 +167,34 @@ def _csv(path: Path) -> Iterator[tuple[str, _Read]]:
         if place not in keys:
             name = re.sub(r"\[\d+\]$", "", head) if own else UNNAMED
             groups.setdefault(name, []).append(place)
-    for name, places in groups.items():
+    for name, found_at in groups.items():
+        places = _by_unit(path, heads, found_at) if own else found_at
         kept = [row for row in rows if all(row[place].strip() for place in places)]
         if kept:
             found = _decimal([[row[place].strip() for place in places] for row in kept], path)
-            leads = [[int(float(row[place])) for place in keys] for row in kept]
+            leads = [[float(row[place]) for place in keys] for row in kept]
             yield name, _by_keys(found, leads, path)
 
 
-def _by_keys(found: _Read, leads: list[list[int]], path: Path) -> _Read:
+def _by_unit(path: Path, heads: list[str], places: list[int]) -> list[int]:
+    """The columns of a quantity in the order of its units, which the headings number."""
+    numbers = [
+        int(found[1]) if (found := re.search(r"\[(\d+)\]$", heads[p])) else 0 for p in places
+    ]
+    if sorted(numbers) != list(range(len(places))):
+        names = ", ".join(heads[place] for place in places)
+        raise InputError(f"{path}: the headings {names[:80]} do not number the units from 0 on")
+    return [place for _, place in sorted(zip(numbers, places, strict=True))]
+
+
+def _by_keys(found: _Read, leads: list[list[float]], path: Path) -> _Read:
     """(N, T, units) of rows with their sample and t; (T, units) of rows that have only one."""
     if not leads[0]:
         return found
     order = sorted(range(len(leads)), key=leads.__getitem__)
     counts = [len({lead[axis] for lead in leads}) for axis in range(len(leads[0]))]
-    if len({tuple(lead) for lead in leads}) != int(np.prod(counts)) or len(leads) != np.prod(
-        counts
-    ):
-        raise InputError(f"{path}: not every sample has each t once")
+    if [leads[place] for place in order] != [list(at) for at in np.ndindex(*counts)]:
+        raise InputError(f"{path}: not every sample has each t from 0 on once")
     values, off, dtype = found
     shape = (*counts, values.shape[1])
     return values[order].reshape(shape), off[order].reshape(shape), dtype
@@ -234,7 +244,7 @@ def _header(path: Path) -> Iterator[tuple[str, _Read]]:
     for found in _C_ARRAY.finditer(path.read_text(encoding="utf-8")):
         body = re.sub(r"(?<=[\d.])f\b", "", found["body"]).replace("{", "[").replace("}", "]")
         body = re.sub(r"-?(?:NAN|INFINITY)", "null", body)
-        yield found["name"], _decimal(_parsed(body), path, found["dtype"])
+        yield re.sub(r"\n \* ?", " ", found["name"]), _decimal(_parsed(body), path, found["dtype"])
 
 
 def _parsed(text: str) -> Any:
@@ -270,23 +280,23 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # which Python would take
 
 
 def _cut(texts: list[str], values: Array) -> Array:
-    """How far each number may be off since it was written with so many digits.
+    """How far each number may be off since it was written with so many decimals, or digits.
 
-    As with ``%.6f`` where all have the same decimals; else as with ``%.6g``, with as many digits
-    as the longest has.
+    As with ``%.6f`` or ``%.6g``, whichever takes more away; where numbers are written in full,
+    neither takes away anything that counts.
     """
     parts = [text.lower().partition("e") for text in texts]
-    decimals = {len(mantissa.partition(".")[2]) for mantissa, _, _ in parts}
-    if len(decimals) == 1 and not any(exponent for _, _, exponent in parts):
-        places = decimals.pop()
-        return np.full(len(texts), 0.5 * 10.0**-places if places >= _LEAST_DECIMALS else 0.0)
+    decimals = max(len(mantissa.partition(".")[2]) for mantissa, _, _ in parts)
     digits = max(len(re.sub(r"\D", "", mantissa).lstrip("0")) for mantissa, _, _ in parts)
-    if digits < _LEAST_DIGITS:
-        return np.zeros(len(texts))
-    with np.errstate(divide="ignore"):
-        exponents = np.floor(np.log10(np.abs(values)))
-    return np.where(values == 0, 0.0, 0.5 * 10.0 ** (exponents - digits + 1))
+    off = np.zeros(len(texts))
+    if decimals >= _LEAST_DECIMALS and not any(exponent for _, _, exponent in parts):
+        off += 0.5 * 10.0**-decimals
+    if digits >= _LEAST_DIGITS:
+        with np.errstate(divide="ignore"):
+            exponents = np.floor(np.log10(np.abs(values)))
+        off = np.maximum(off, np.where(values == 0, 0.0, 0.5 * 10.0 ** (exponents - digits + 1)))
+    return off

@@ -172,6 +172,9 @@ class _Proof:
         ends = [u[:, 0 if d.reverse else -1] for u, (_, d) in zip(usable, node.scans, strict=True)]
         flipped = [u[:, ::-1] if f else u for u, f in zip(usable, layer.flips, strict=True)]
         each = np.logical_and.reduce(flipped if layer.return_sequences else usable)
+        joined_each = self.bounded[place].each[0]
+        if joined_each is not None:  # what joins two directions may overflow by itself
+            each &= ~np.isinf(joined_each.error).any(axis=2).T  # type: ignore[attr-defined]
         own = np.logical_and.reduce(ends)
         self.usable.append(_Usable(own, each))
         precision = self.network.precision(layer)
@@ -179,8 +182,10 @@ class _Proof:
             there = self.keras.values[node.name][number]
             part = "" if number == 0 else f" {number}"
             rows = each if there.ndim > 2 else own
-            if rows.any():  # else no sample has come so far without an overflow
-                finding, _ = compare(there, by_sample(expected), rows)
+            finding, left = compare(there, by_sample(expected), rows)
+            if there.ndim < 3:
+                own &= left
+            if finding.compared:  # else no sample has come so far without an overflow
                 yield node.name, f"output{part}", replace(finding, precision=precision)
 
     def _layer(self, place: int, node: Node) -> tuple[str, Finding | None]:

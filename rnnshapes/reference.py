@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import re
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -189,17 +190,24 @@ class Examined(NamedTuple):
 
 
 def examine(
-    kept: Kept, steps: int, network: Network, weights: Weights, ours: Answers, before: States
+    kept: Kept | None,
+    steps: int,
+    network: Network,
+    weights: Weights,
+    ours: Answers,
+    before: States,
 ) -> Examined:
     """:func:`step`, with more of the layers that Keras has made for it.
 
     Layers with a recurrence are called as they are, on the first ``steps`` of their input.
-    ``kept`` are layers of networks before, which are used again, and those of this one.
+    ``kept`` are layers of networks before, which are used again, and those of this one; ``None``
+    where there is but one network.
     """
     from rnnshapes.stepping import Stepping
 
     keras = _keras()
-    with _at_work("repeat each step"), _without_variables(keras):
+    quickly = nullcontext() if kept is None else _without_variables(keras)
+    with _at_work("repeat each step"), quickly:
         stepping = Stepping(keras, network, weights, ours, before, kept)
         found = replace(stepping.run(), engine=engine())
         seen = _built(stepping.making.layers, network)
@@ -304,12 +312,15 @@ def _no_garbage_collection() -> Iterator[None]:
 @contextmanager
 def _at_work(what: str) -> Iterator[None]:
     """Keras at work: silent, and any failure of it a CannotRunError of one line."""
+    drawn = random.getstate()  # Keras draws seeds of layers from it
     with _interrupts_kept(), held_back() as log:
         try:
             yield
         except Exception as error:
             message = f"Keras could not {what}: {_one_line(error)[:300]}"
             raise CannotRunError(message, log=_read(log)) from error
+        finally:
+            random.setstate(drawn)
 
 
 @contextmanager

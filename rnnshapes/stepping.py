@@ -64,8 +64,8 @@ class Stepping:
             if self._is_given(node):
                 continue
             if node.layer.directions:
-                for (name, _), cell in zip(node.scans, self._cells(node), strict=True):
-                    self.found[name] = self._stepped(node, name, cell)
+                for (name, direction), cell in zip(node.scans, self._cells(node), strict=True):
+                    self.found[name] = self._stepped(node, name, direction, cell)
             else:
                 layer = self.layers[node.name] = self._layer(node)
                 made = self.keras.tree.flatten(layer(self._inputs(node)))
@@ -106,6 +106,8 @@ class Stepping:
         """What the layers with a recurrence make of the first steps of what NumPy fed them with."""
         found = {}
         for node in self.network.recurrent:
+            if node.initial or getattr(node.layer, "stateful", False):
+                continue  # which do not start from zeros
             made = self.making.layers[node.layer.name](self._tap(node.sources[0])[:, :steps])
             flat = self.keras.tree.flatten(made)
             found[node.name] = tuple(map(self.keras.ops.convert_to_numpy, flat))
@@ -179,18 +181,21 @@ class Stepping:
         found = np.concatenate(list(self.ours.states[name].values()), axis=-1)
         return self._tensor(found[:, ::-1] if direction.reverse else found)
 
-    def _stepped(self, node: Node, name: str, cell: Any) -> dict[str, Array]:
-        """One step of Keras's cell from each state, (N, T, M), whatever the mask."""
+    def _stepped(self, node: Node, name: str, direction: Direction, cell: Any) -> dict[str, Array]:
+        """One step of Keras's cell from each state, (N, T, M), whatever the mask.
+
+        The state that it puts out is what it puts out.
+        """
         ops, x = self.keras.ops, self._tap(node.sources[0])
         n, t = x.shape[:2]
         flat = [self._tensor(v.reshape(n * t, -1)) for v in self.before[name].values()]
         sizes = cell.state_size if isinstance(cell.state_size, list | tuple) else [cell.state_size]
         nested = self.keras.tree.pack_sequence_as(list(sizes), flat)
-        _, after = cell(ops.reshape(x, (n * t, -1)), nested, training=False)
-        made = [ops.convert_to_numpy(part) for part in self.keras.tree.flatten(after)]
-        return {
-            key: part.reshape(n, t, -1) for key, part in zip(self.before[name], made, strict=True)
-        }
+        output, after = cell(ops.reshape(x, (n * t, -1)), nested, training=False)
+        made = dict(zip(self.before[name], self.keras.tree.flatten(after), strict=True))
+        made[direction.cell.output_state] = output
+        numbers = {key: ops.convert_to_numpy(part) for key, part in made.items()}
+        return {key: part.reshape(n, t, -1) for key, part in numbers.items()}
 
 
 class CellStepping(Stepping):

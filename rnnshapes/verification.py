@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from rnnshapes import comparison, formula, proof
+from rnnshapes import comparison, formula, proof, reference, wiring
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.answers import Answers, Built, Engine
@@ -179,7 +180,19 @@ def formulas(
     agree with the equations, and the output of the trace with what they make of it. On a backend
     on which Keras has no float64, the loop in NumPy is judged alone.
     """
-    again = formula.repeated(network, weights, ours, "float64") if engine.float64 else ours
+    if not engine.float64:
+        yield from repeats(network, weights, xs, ours, "float64")
+        return
+    called: dict[str, tuple[Array, ...]] = {}
+
+    def examine(*given: Any) -> Answers:
+        found = reference.examine(None, wiring.STEPS, *given)
+        called.update(found.called)
+        return found.answers
+
+    again = formula.repeated(network, weights, ours, "float64", examine)
+    for layer, what, found in wiring.findings(network, weights, ours, called, wiring.STEPS):
+        yield check_of(layer, what, found, ", in float64")
     yield from repeats(network, weights, xs, again, "float64")
 
 

@@ -275,7 +275,7 @@ def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     """Bold and dim may stay, colours go."""
     monkeypatch.setenv("NO_COLOR", "1")
     _, shown = on_terminal("verify")
-    assert "all 20 checks passed" in shown
+    assert "all 21 checks passed" in shown
     assert "\x1b[32m" not in shown
     monkeypatch.delenv("NO_COLOR")
     assert "\x1b[32mVerified" in on_terminal("verify")[1]

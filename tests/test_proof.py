@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -261,3 +262,88 @@ def test_findings_of_a_network_say_in_which_precision() -> None:
         )
     )
     assert {f.precision for _, _, f in found} == {"float64"}
+
+
+# --- What a review has found --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_sums_that_tensorflow_adds_in_another_order_pass(activation: str) -> None:
+    """The bias may be added to either product first: with one unit the bound has no room."""
+    result = rnnshapes.verify(N=200, T=500, D=1, M=1, K=1, activation=activation)
+    assert result.passed, result
+
+
+def test_a_share_of_a_softmax_is_off_by_no_more_than_1() -> None:
+    """However far what it is made of may be off; of what is unknown nothing is known."""
+    z = np.array([[1e10, 0.0]])
+    wide = Bounded(z, np.array([[400.0, 400.0]]), PRECISIONS["float32"]).activated("softmax")
+    assert np.all(wide.error <= 1.001)
+    unknown = Bounded(z, np.array([[np.nan, 0.0]]), PRECISIONS["float32"]).activated("softmax")
+    assert np.isnan(unknown.error).all()
+    model = randomized(sequential(la.GRU(8), la.Dense(5, activation="softmax")))
+    weights = model.get_weights()
+    weights[3] = weights[3] * 1e10
+    model.set_weights(weights)
+    assert rnnshapes.verify(model, N=9).passed
+
+
+def test_directions_that_overflow_where_they_are_joined_are_left_out() -> None:
+    """Each by itself is fine; their product is not, and neither is what stands behind it."""
+    both = la.Bidirectional(la.SimpleRNN(1, activation="relu"), merge_mode="mul")
+    model = sequential(both, la.Dense(2), shape=(7, 1))
+    ones = [np.ones(w.shape, "float32") for w in model.get_weights()]
+    ones[1] = ones[4] = np.float32([[4e5]])
+    model.set_weights(ones)
+    result = rnnshapes.verify(model, x=np.ones((2, 7, 1)))
+    assert result.passed, result
+    judged = [c.name for c in result.checks if c.precision == "float32"]
+    assert "bidirectional: output" not in judged
+    assert not any(name.startswith("predict") for name in judged)
+
+
+def test_a_cell_whose_output_is_not_its_state_fails(monkeypatch) -> None:
+    """By a millionth, which float32 cannot see."""
+    real = la.LSTMCell.call
+
+    @functools.wraps(real)
+    def wrong(self: Any, *args: Any, **options: Any) -> Any:
+        output, states = real(self, *args, **options)
+        return output * (1 + 1e-6), states
+
+    assert rnnshapes.verify(cell="lstm").passed
+    monkeypatch.setattr(la.LSTMCell, "call", wrong)
+    failed = names(rnnshapes.verify(cell="lstm").checks)
+    assert {"lstm: wiring, in float64", "lstm: h at every step, in float64"} <= set(failed)
+
+
+def test_directions_that_keras_joins_in_another_way_fail(monkeypatch) -> None:
+    """Also by a millionth."""
+    real = la.Bidirectional.call
+
+    @functools.wraps(real)
+    def wrong(self: Any, *args: Any, **options: Any) -> Any:
+        return real(self, *args, **options) * (1 + 1e-6)
+
+    monkeypatch.setattr(la.Bidirectional, "call", wrong)
+    failed = names(rnnshapes.verify(cell="gru", bidirectional=True).checks)
+    assert "bidirectional: wiring, in float64" in failed
+
+
+def test_an_answer_of_another_shape_fails(small_run: KerasRun) -> None:
+    """As that of a model whose predict does more than its layers."""
+    outputs = (small_run.answers.outputs[0][:, :1],)
+    run = replace(small_run, answers=replace(small_run.answers, outputs=outputs))
+    assert names(judge(run)) == ["predict: own output"]
+
+
+def test_the_users_random_numbers_are_left_alone() -> None:
+    """Layers that are made anew draw seeds."""
+    import random
+
+    model = randomized(sequential(la.GRU(4), la.Dropout(0.5), la.Dense(2)))
+    random.seed(7)
+    state = random.getstate()
+    rnnshapes.verify(model)
+    rnnshapes.verify(bidirectional=True)
+    assert random.getstate() == state

@@ -29,7 +29,8 @@ render.terminal render.markdown render.notebook render.data
 render.document render.view render.figures
 api
 sweeping
-verification against wiring
+verification against
+wiring
 proof diagnosis recording
 agreement conventions
 judging sequences

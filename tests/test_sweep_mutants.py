@@ -143,11 +143,11 @@ def test_any_other_answer_of_a_layer_fails_the_wiring(change: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring, "findings", kept)
         assert rnnshapes.sweep(**LSTM).passed
-    *given, called = run["given"]
+    *given, called, steps = run["given"]
     other = {name: tuple(change(part) for part in parts) for name, parts in called.items()}
-    ((_, _, found),) = real(*given, other)
+    ((_, _, found),) = real(*given, other, steps)
     assert not found.ratio <= 1
-    ((_, _, missing),) = real(*given, {})
+    ((_, _, missing),) = real(*given, {}, steps)
     assert not missing.ratio <= 1
 
 

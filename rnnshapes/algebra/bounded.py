@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,13 +19,25 @@ from rnnshapes.algebra.precision import Precision
 from rnnshapes.algebra.windows import Window
 
 
+class Sum(NamedTuple):
+    """So many terms, the sum of their magnitudes, and the error that they brought with them."""
+
+    terms: int
+    magnitude: Array
+    carried: Array | float
+
+
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """Values (float64) and a bound of each one's error; the error is inf after an overflow."""
+    """Values (float64) and a bound of each one's error; the error is inf after an overflow.
+
+    ``sum`` is there while more may be added: kernels that are fused add in an order of their own.
+    """
 
     value: Array
     error: Array
     precision: Precision
+    sum: Sum | None = None
 
     @classmethod
     def exact(cls, value: Array, precision: Precision) -> Bounded:
@@ -53,22 +66,28 @@ class Bounded:
             carried = carried + (left + self.error) @ other.error
         error = carried + p.gamma(n) * (magnitude + carried) + p.underflow(n)
         worst = self.error.sum(axis=-1, keepdims=True) + other.error.sum()
-        return self._result(self.value @ other.value, error, magnitude, worst)
+        made = self._result(self.value @ other.value, error, magnitude, worst)
+        return replace(made, sum=Sum(n, magnitude, carried))
 
     def __add__(self, other: Bounded | float) -> Bounded:
         p = self.precision
         if not isinstance(other, Bounded):
             other = Bounded.rounded(other, p)
-        value = self.value + other.value
-        magnitude = np.abs(self.value) + np.abs(other.value)
-        carried = self.error + other.error
-        error = carried + p.unit_roundoff * (np.abs(value) + carried) + p.tiny
-        return self._result(value, error, magnitude, carried)
+        value, one, two = self.value + other.value, self._summed(), other._summed()
+        terms, magnitude = one.terms + two.terms, one.magnitude + two.magnitude
+        carried = one.carried + two.carried
+        error = carried + p.gamma(terms) * (magnitude + carried) + p.underflow(terms)
+        made = self._result(value, error, magnitude, self.error + other.error)
+        return replace(made, sum=Sum(terms, magnitude, carried))
+
+    def _summed(self) -> Sum:
+        """The sum that it is, or itself as its only term."""
+        return self.sum or Sum(1, np.abs(self.value), self.error)
 
     __radd__ = __add__
 
     def __sub__(self, other: Bounded) -> Bounded:
-        return self + Bounded(-other.value, other.error, other.precision)
+        return self + Bounded(-other.value, other.error, other.precision, other.sum)
 
     def __mul__(self, other: Bounded | float) -> Bounded:
         p = self.precision
@@ -156,8 +175,12 @@ def _terms(z: Bounded) -> tuple[Array, Array, Array]:
 def _softmax(z: Bounded) -> Bounded:
     p, value = z.precision, softmax(z.value)
     moved, each, whole = _terms(z)
-    factor = np.expm1(moved) + 1.1 * (each + whole + 2 * p.unit_roundoff) * np.exp(moved)
-    error = value * factor + (value.shape[-1] + 1) * p.tiny
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor = np.expm1(moved) + 1.1 * (each + whole + 2 * p.unit_roundoff) * np.exp(moved)
+        error = value * factor
+    # Whatever has moved, a share is between 0 and 1.
+    error = np.where(error <= 1.0, error, 1.0) + (value.shape[-1] + 1) * p.tiny
+    error = np.where(np.isnan(moved), np.nan, error)
     return Bounded(value, np.where(np.isinf(moved), np.inf, error), p)
 
 

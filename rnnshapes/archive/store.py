@@ -121,6 +121,7 @@ class Store:
         stream = self._process.stdout
         assert stream is not None
         watchdog = threading.Timer(PATIENCE + most / 2**24, self._process.kill)
+        watchdog.daemon = True  # Ctrl-C does not wait for it
         watchdog.start()
         try:
             head = _read(stream, 8)

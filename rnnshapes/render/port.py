@@ -46,6 +46,7 @@ def record(result: PortVerification) -> dict[str, Any]:
         "port": result.port,
         "dtype": result.dtype,
         "checks": [_check(check, result) for check in result.checks],
+        "unjudged": result.unjudged,
         "diagnosis": [] if found is None else [_explained(one) for one in found.explanations],
         "tried": 0 if found is None else found.tried,
         "nearest": None
@@ -139,6 +140,10 @@ def _notes(result: PortVerification) -> Iterator[Line]:
     for check in result.checks:
         if detail := _detail(check):
             yield Line(f"{check.claim}: {detail}", "bad")
+    if result.unjudged:
+        shown = ", ".join(result.unjudged[:4])
+        more = f" and {len(result.unjudged) - 4} more" if len(result.unjudged) > 4 else ""
+        yield Line(f"Not judged, since no state and no answer has such a name: {shown}{more}")
     for check in result.checks:
         if check.left_out:
             yield Line(
@@ -164,8 +169,11 @@ def _diagnosis(result: PortVerification) -> Iterator[Line]:
         if result.swapped:
             yield Line(SWAPPED, "bad")
         yield Line(f"No explanation among {whole(found.tried)} readings: {_TRIED}.", "bad")
-        near = "; ".join(found.nearest) or "the port as it is"
-        yield Line(f"The nearest differs by up to {small(found.apart)}: {near}.", "bad")
+        if found.nearest:
+            near = "; ".join(found.nearest)
+            yield Line(f"The nearest differs by up to {small(found.apart)}: {near}.", "bad")
+        if "drawn with seed" in result.source:
+            yield Line(f"x was {result.source}: was the port run on it? --input gives another.")
 
 
 def _said(one: Explanation) -> str:
@@ -178,7 +186,7 @@ def _verdict(result: PortVerification) -> Line:
         compared = sum(check.compared for check in result.checks)
         return Line(f"The port agrees: all {whole(compared)} numbers that were compared", "good")
     failed = count if result.swapped else sum(not check.agrees for check in result.checks)
-    why = "nothing can be compared"
+    why = "too little can be compared"
     if result.diagnosis is not None:
         why = "explained" if result.diagnosis.explanations else "unexplained"
     return Line(f"FAILED: {failed} of {count} checks, {why}", "bad")

@@ -37,6 +37,11 @@ def right() -> Iterator[grid.Judged]:
     ):
         spec = {"N": 3, "T": 30, "D": 4, "M": 6, "K": 2, "activation": name, **cell}
         yield from grid.right(iter([grid.Case(scale=scale, **spec)]))
+    for cell, name, features in itertools.product(
+        grid.CELLS, ("tanh", "relu", "linear", "hard_sigmoid"), (1, 3)
+    ):  # a single unit leaves the bound no room
+        spec = {"N": 200, "T": 500, "D": features, "M": 1, "K": 1, "activation": name, **cell}
+        yield from grid.right(iter([grid.Case(**spec)]))
 
 
 def wrong() -> Iterator[grid.Judged]:
