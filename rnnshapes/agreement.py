@@ -9,7 +9,7 @@ Kenney and Laub, "Small-sample statistical condition estimates", SIAM J. Sci. Co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -18,10 +18,11 @@ import numpy as np
 from rnnshapes import formula
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.arrays import ArrayOps
-from rnnshapes.algebra.bounded import Bounded, BoundedOps
+from rnnshapes.algebra.bounded import Bounded
 from rnnshapes.algebra.precision import PRECISIONS, Precision
 from rnnshapes.answers import Answers
 from rnnshapes.claims import Claim
+from rnnshapes.judging import one_step
 from rnnshapes.layers.layer import Direction
 from rnnshapes.layers.plain import Input
 from rnnshapes.layers.stepwise import Masking
@@ -46,10 +47,6 @@ _MORE_UNITS = 10
 _NAMED_UNITS = 2
 #: What changes the last step by no more than this share is forgotten; so many steps are looked at.
 _FORGOTTEN, _LEAST_REACH = 0.01, 8
-#: About how many numbers are taken one step on at once.
-_PART = 2**18
-
-_OPS = BoundedOps()
 
 
 @dataclass(frozen=True)
@@ -179,41 +176,20 @@ def _stepped(
         found = {key: reading.claims[number] for key, number in claims.items()}
         exact = vars(bind(direction.name, reading.weights, "float64")).items()
         w = SimpleNamespace(**{key: Bounded.exact(values, p) for key, values in exact})
-        made = _one_step(direction, x, found, ours.starts.get(name, {}), w, p)
+        start = ours.starts.get(name, {})
+        states = {k: _one_before(direction, c.values, start.get(k)) for k, c in found.items()}
+        off = {k: _one_before(direction, c.off) for k, c in found.items()}
+        with np.errstate(over="ignore", invalid="ignore"):
+            expected, error = one_step(direction, x, states, w, p, off)
         for key, number in claims.items():
-            yield number, made[key]
+            yield number, (expected[key], error[key])
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def _one_step(
-    direction: Direction,
-    x: Array,
-    found: Mapping[str, Claim],
-    start: Mapping[str, Array],
-    w: SimpleNamespace,
-    p: Precision,
-) -> dict[str, tuple[Array, Array]]:
-    """One step from each state that was found (N, T, M), by the time of x, and its bound."""
-    n, t = x.shape[:2]
+def _one_before(direction: Direction, values: Array, first: Array | None = None) -> Array:
+    """What stands one step before each (N, T, M), by the time of x; zeros before the first."""
     order = slice(None, None, -1 if direction.reverse else 1)
-
-    def one_before(values: Array, first: Array) -> Array:
-        return before(values[:, order], first)[:, order].reshape(n * t, -1)
-
-    zeros = {key: np.zeros_like(claim.values[:, 0]) for key, claim in found.items()}
-    states = {k: one_before(c.values, start.get(k, zeros[k])) for k, c in found.items()}
-    off = {key: one_before(claim.off, zeros[key]) for key, claim in found.items()}
-    rows = x.reshape(n * t, -1)
-    made = {k: (np.empty(c.values.shape), np.empty(c.values.shape)) for k, c in found.items()}
-    width = max(rows.shape[1], *(4 * values.shape[1] for values in states.values()))
-    for at in range(0, n * t, size := max(1, _PART // width)):
-        part = slice(at, at + size)
-        state = {k: Bounded.exact(v[part], p).widened(off[k][part]) for k, v in states.items()}
-        xz = direction.cell.project(_OPS, Bounded.exact(rows[part], p), w)
-        for key, expected in direction.cell.step(_OPS, xz, state, w).states.items():
-            for whole, values in zip(made[key], (expected.value, expected.error), strict=True):
-                whole.reshape(n * t, -1)[part] = values
-    return made
+    start = np.zeros_like(values[:, 0]) if first is None else first
+    return before(values[:, order], start)[:, order]
 
 
 # --- The whole run, moved a little --------------------------------------------------------------

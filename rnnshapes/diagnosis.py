@@ -28,7 +28,7 @@ _AS_NEAR, _LEAST_SHARE = 100.0, 1e-7
 #: How many steps the first look is at; and where only the last is known, how many before it.
 _FIRST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 8, 400, 48
 #: Formats from the finest on.
-_FORMATS = ("float64", "float32", "float16", "bfloat16")
+_FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
 #: Its bound is so wide that much else could pass: it is tried last.
 _COARSEST = "bfloat16"
 

@@ -48,7 +48,6 @@ class Steps:
 
     findings: dict[str, Finding]
     found: Mapping[str, Array]
-    expected: dict[str, Array]
     errors: dict[str, Array]
     output: str
     reverse: bool
@@ -100,7 +99,7 @@ def judge_steps(
     taken = seen if origin is None else {key: values[:, order] for key, values in origin.items()}
     first = {k: start.get(k, np.zeros_like(v[:, 0])) for k, v in seen.items()}
     before = {k: before_each(carried(v, first[k], mask), first[k]) for k, v in taken.items()}
-    wanted, errors = _stepped(direction, x[:, order], before, w, precision)
+    wanted, errors = one_step(direction, x[:, order], before, w, precision)
     judged = [seen, taken] if origin is not None and precision.name == "float64" else [seen]
     worst, units = _worst(judged, wanted, errors)
     left = _left(usable, errors, mask)
@@ -115,21 +114,25 @@ def judge_steps(
             values.shape[2],
         )
     kept = {key: carried(values, first[key], mask) for key, values in seen.items()}
-    back = [{k: v[:, order] for k, v in part.items()} for part in (wanted, errors, kept)]
+    back = [{k: v[:, order] for k, v in part.items()} for part in (errors, kept)]
     return Steps(
-        *(findings, found, back[0], back[1], direction.cell.output_state, direction.reverse),
-        *(left[:, order], back[2], precision),
+        *(findings, found, back[0], direction.cell.output_state, direction.reverse),
+        *(left[:, order], back[1], precision),
     )
 
 
-def _stepped(
+def one_step(
     direction: Direction,
     x: Array,
     before: Mapping[str, Array],
     w: SimpleNamespace,
     precision: Precision,
+    off: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The states one step behind each of ``before``, (N, T, M), and how far off they may be."""
+    """The states one step behind each of ``before``, (N, T, M), and how far off they may be.
+
+    ``off`` is how far those before may be off themselves.
+    """
     n, t = x.shape[:2]
     wanted = {key: np.empty(values.shape) for key, values in before.items()}
     errors = {key: np.empty(values.shape) for key, values in before.items()}
@@ -139,6 +142,8 @@ def _stepped(
     for at in range(0, n * t, size := max(1, PART // width)):
         part = slice(at, at + size)
         state = {key: Bounded.exact(values[part], precision) for key, values in flat.items()}
+        for key, more in (off or {}).items():
+            state[key] = state[key].widened(more.reshape(n * t, -1)[part])
         xz = direction.cell.project(_OPS, Bounded.exact(rows[part], precision), w)
         for key, made in direction.cell.step(_OPS, xz, state, w).states.items():
             wanted[key].reshape(n * t, -1)[part] = made.value
