@@ -29,12 +29,16 @@ STRUCTURAL = ("kernel", "gates", "cell", "bias", "activation", "head")
 
 
 class Judged(NamedTuple):
-    """The worst ratio of a network in a precision, and how many numbers were compared."""
+    """The worst ratio of a network in a precision, and how many numbers were compared.
+
+    ``empty`` counts findings that compared none.
+    """
 
     name: str
     dtype: str
     ratio: float
     compared: int
+    empty: int
 
 
 class Case:
@@ -65,7 +69,8 @@ class Case:
         found = [f for _, _, f in proof.findings(exact, weights, self.xs, answers)]
         ratios = [f.ratio for f in found if f.compared]
         worst = np.nan if np.isnan(ratios).any() else max(ratios, default=np.nan)
-        return Judged(self.name, dtype, float(worst), sum(f.compared for f in found))
+        empty = sum(f.compared == 0 for f in found)
+        return Judged(self.name, dtype, float(worst), sum(f.compared for f in found), empty)
 
 
 def _with_radius(kernel: Any, radius: float) -> Any:

@@ -39,6 +39,7 @@ def test_zeros_denormals_and_saturated_gates_pass(scale: float) -> None:
     """Weights of zero, weights whose products are no normal numbers, and large ones."""
     for cell in grid.CELLS:
         for found in grid.right(iter([grid.Case(scale=scale, N=2, T=20, D=3, M=6, **cell)])):
+            assert found.empty == 0, found
             assert found.ratio <= 1, found
 
 
