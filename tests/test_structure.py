@@ -26,7 +26,7 @@ render.header
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
 render.shared
 render.terminal render.markdown render.notebook render.data
-render.document render.view render.figures
+render.document render.view render.figures render.palette
 api
 sweeping
 verification against

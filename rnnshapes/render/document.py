@@ -1,16 +1,18 @@
-"""What a result looks like before it is known where it will be shown: tables and lines."""
+"""What a result looks like before it is known where it will be shown: tables, lines, drawings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 #: How a row or a line is meant; each screen decides what that looks like.
 Meaning = Literal["plain", "strong", "dim", "good", "bad"]
 
+#: How wide a drawing becomes where nothing limits it: in a file, on a page.
+PAGE = 100
 
-@dataclass(frozen=True)
-class Column:
+
+class Column(NamedTuple):
     """A column of a table. Where the width does not do, those of the lowest ``rank`` are shown.
 
     Columns of the same rank go together; rank 0 always stays.
@@ -21,8 +23,7 @@ class Column:
     rank: int = 0
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row: a cell for each column. ``ends_group`` asks for a rule, or space, below it."""
 
     cells: tuple[str, ...]
@@ -30,8 +31,7 @@ class Row:
     ends_group: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table with a title; ``elsewhere`` says where what is left out can be seen."""
 
     title: str
@@ -40,16 +40,61 @@ class Table:
     elsewhere: str = "--format json"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of text between tables."""
 
     text: str
     meaning: Meaning = "plain"
 
 
+class Ink(NamedTuple):
+    """What a part of a drawing looks like; where there are no colours, ``meaning`` is left.
+
+    ``colour`` and ``ground`` (what is behind the text) are ``#rrggbb``, or empty for the
+    screen's own: what is drawn with one of them alone has to be readable on dark and on light.
+    """
+
+    colour: str = ""
+    ground: str = ""
+    meaning: Meaning = "plain"
+
+
+PLAIN = Ink()
+
+
+class Span(NamedTuple):
+    """A piece of a line of a drawing, in one ink."""
+
+    text: str
+    ink: Ink = PLAIN
+
+
+class Sheet(NamedTuple):
+    """What a drawing has to fit on: characters in a line, lines if they are limited."""
+
+    width: int = PAGE
+    encoding: str | None = "utf-8"
+    height: int | None = None
+
+    @property
+    def ascii_only(self) -> bool:
+        """Whether box characters and blocks cannot be shown."""
+        return not (self.encoding or "").lower().startswith("utf")
+
+
+#: The lines of a drawing, each as its pieces.
+Picture = Sequence[Sequence[Span]]
+
+
+class Drawing(NamedTuple):
+    """A picture made of characters; one that does not fit on the sheet comes out empty."""
+
+    title: str
+    draw: Callable[[Sheet], Picture]
+
+
 #: A result as it is shown, from top to bottom.
-Document = tuple[Table | Line, ...]
+Document = tuple[Table | Line | Drawing, ...]
 
 #: What a character becomes where only ASCII can be shown.
 _ASCII = {"·": "*", "→": "->", "←": "<-", "…": "...", "×": "x"}

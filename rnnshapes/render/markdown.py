@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rnnshapes.render.document import Document, Line, Table, printable
+from rnnshapes.render.document import Document, Drawing, Line, Sheet, Table, printable
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~"})
 
@@ -15,8 +15,21 @@ def chunks(document: Document) -> Iterator[str]:
         if isinstance(block, Line):
             mark = "**" if block.meaning == "strong" else ""
             yield ("\n" if position else "") + f"{mark}{_escaped(block.text)}{mark}\n"
-        else:
+        elif isinstance(block, Table):
             yield from _table(block)
+        else:
+            yield from _drawing(block)
+
+
+def _drawing(drawing: Drawing) -> Iterator[str]:
+    """The characters alone, in a block of code."""
+    lines = ["".join(span.text for span in spans) for spans in drawing.draw(Sheet())]
+    if not lines:
+        return
+    yield f"\n### {_escaped(drawing.title)}\n\n```text\n"
+    for line in lines:
+        yield f"{printable(line).replace('`', chr(39)).rstrip()}\n"
+    yield "```\n"
 
 
 def _table(table: Table) -> Iterator[str]:

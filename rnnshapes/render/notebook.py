@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from rnnshapes.render.document import Document, Line, Meaning, Table
+from rnnshapes.render.document import Document, Drawing, Ink, Line, Meaning, Sheet, Table, printable
 
 _STYLES: dict[Meaning, str] = {
     "plain": "",
@@ -22,9 +22,32 @@ def chunks(document: Document) -> Iterator[str]:
     for block in document:
         if isinstance(block, Line):
             yield f'<div style="{_STYLES[block.meaning]}">{escape(block.text)}</div>'
-        else:
+        elif isinstance(block, Table):
             yield from _table(block)
+        else:
+            yield from _drawing(block)
     yield "</div>"
+
+
+def _drawing(drawing: Drawing) -> Iterator[str]:
+    picture = drawing.draw(Sheet())
+    if not picture:
+        return
+    yield f'<div style="{_STYLES["strong"]}">{escape(drawing.title)}</div>'
+    yield '<pre style="line-height:1.2">'
+    for spans in picture:
+        for span in spans:
+            text, style = escape(printable(span.text)), _css(span.ink)
+            yield f'<span style="{style}">{text}</span>' if style else text
+        yield "\n"
+    yield "</pre>"
+
+
+def _css(ink: Ink) -> str:
+    parts = [_STYLES[ink.meaning]]
+    parts += [f"color:{ink.colour}"] if ink.colour else []
+    parts += [f"background:{ink.ground}"] if ink.ground else []
+    return ";".join(part for part in parts if part)
 
 
 def _table(table: Table) -> Iterator[str]:

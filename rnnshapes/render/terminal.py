@@ -8,13 +8,20 @@ from typing import IO
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
+from rich.style import Style
 from rich.table import Table as RichTable
+from rich.text import Text as RichText
 
 from rnnshapes.render.document import (
+    PAGE,
     Column,
     Document,
+    Drawing,
+    Ink,
     Line,
     Meaning,
+    Picture,
+    Sheet,
     Table,
     for_encoding,
     printable,
@@ -62,14 +69,46 @@ def plain(stream: IO[str], width: int = UNLIMITED) -> Console:
 
 
 def draw(document: Document, screen: Console) -> None:
-    """Print a document, with an empty line before and after each table."""
-    for block in document:
+    """Print a document, with one empty line between a table or a drawing and what is around it."""
+    apart = empty = False
+    for position, block in enumerate(document):
         if isinstance(block, Line):
+            if apart and block.text and not empty:
+                _print("", screen)
             _print(_text(block.text, screen), screen, block.meaning)
-        else:
+            apart, empty = False, not block.text
+            continue
+        picture = block.draw(sheet(screen)) if isinstance(block, Drawing) else ()
+        if isinstance(block, Drawing) and not picture:
+            continue
+        if position and not empty:
             _print("", screen)
+        if isinstance(block, Table):
             _draw_table(block, screen)
-            _print("", screen)
+        else:
+            _print(_text(block.title, screen), screen, "strong")
+            draw_picture(picture, screen)
+        apart, empty = True, False
+
+
+def sheet(screen: Console) -> Sheet:
+    """What a drawing on this screen has to fit on."""
+    width = PAGE if screen.width >= UNLIMITED else screen.width
+    return Sheet(width, screen.encoding, screen.height if screen.is_terminal else None)
+
+
+def draw_picture(picture: Picture, screen: Console) -> None:
+    """Print the lines of a drawing, which fit."""
+    for spans in picture:
+        line = RichText(no_wrap=True, overflow="ignore", end="")
+        for span in spans:
+            line.append(_text(span.text, screen), style=_style(span.ink))
+        _print(line, screen)
+
+
+def _style(ink: Ink) -> Style:
+    base = Style.parse(_STYLES[ink.meaning]) if _STYLES[ink.meaning] else Style.null()
+    return base + Style(color=ink.colour or None, bgcolor=ink.ground or None)
 
 
 def _draw_table(table: Table, screen: Console) -> None:
@@ -100,7 +139,7 @@ def _draw_table(table: Table, screen: Console) -> None:
         _print(_text(_left_out(left, table.elsewhere), screen), screen, "dim")
 
 
-def _print(what: str | RichTable, screen: Console, meaning: Meaning = "plain") -> None:
+def _print(what: str | RichTable | RichText, screen: Console, meaning: Meaning = "plain") -> None:
     if screen.is_terminal:
         screen.print(what, style=_STYLES[meaning])
         return

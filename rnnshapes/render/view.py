@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from rnnshapes.errors import InputError
+
+#: What ``inspect --view`` chooses from.
+Parts = Literal["all", "flow", "tables"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,9 @@ class View:
 
     ``most_rows`` is how many time steps may be shown before the middle is left out, ``None``
     for all of them: what goes into a file is never cut. ``every`` asks for a row for each
-    network of a sweep, and not only for what sums them up.
+    network of a sweep, and not only for what sums them up. ``parts`` chooses between pictures
+    (``flow``) and ``tables``, ``show`` which quantities of a trace stand in tables, ``None`` for
+    all that it has.
     """
 
     sample: int = 0
@@ -22,6 +28,8 @@ class View:
     end: int | None = None
     most_rows: int | None = None
     every: bool = False
+    parts: Parts = "all"
+    show: tuple[str, ...] | None = None
 
     @property
     def chosen(self) -> bool:
