@@ -20,6 +20,8 @@ __main__
 cli
 options
 __init__
+render.hints render.progress
+render.commands render.streams
 render.delivery
 render
 render.header
