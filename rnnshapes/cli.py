@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from rnnshapes import __version__, api
-from rnnshapes.display import Displayed, Tick
 from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.inspection import Inspection
+from rnnshapes.network import Network
 from rnnshapes.options import (
     Activation,
     Against,
@@ -37,7 +34,10 @@ from rnnshapes.options import (
     NoKeras,
     Output,
     Outputs,
+    Parts,
+    Plot,
     PortFormat,
+    Quiet,
     RecurrentActivation,
     ResetAfter,
     ReturnSequences,
@@ -52,12 +52,19 @@ from rnnshapes.options import (
     TraceFormat,
 )
 from rnnshapes.render import delivery
+from rnnshapes.render.outlet import Outlet, outlet
+from rnnshapes.render.progress import busy
+from rnnshapes.render.streams import pass_on, standard_output
 from rnnshapes.render.view import View, view
 
 if TYPE_CHECKING:
     from rnnshapes.against import PortVerification
     from rnnshapes.sweeping import Sweep as Swept
+    from rnnshapes.tracing import Trace
     from rnnshapes.verification import Verification
+
+#: Above so many numbers no states are computed for pictures alone.
+_MOST_DRAWN = 2_000_000
 
 app = typer.Typer(
     add_completion=True,
@@ -107,9 +114,12 @@ def inspect(
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
     return_sequences: ReturnSequences = None,
+    parts: Parts = "all",
     format: Format = None,
     output: Output = None,
+    plot: Plot = None,
     no_keras: NoKeras = False,
+    quiet: Quiet = False,
 ) -> int:
     """Show every weight's shape and parameter count, and every shape that flows.
 
@@ -127,14 +137,15 @@ def inspect(
 
         rnnshapes inspect --M 1000000000 --format json
     """
-    form = _prepare_output(format, output, TextFormat, model)
-    spec = _spec(locals())
-    result = api.inspect(model, **spec)
-    if output is None and form == "table":
-        return _inspect_on_screen(result, no_keras)
-    if not no_keras:
-        result = _checked(result)
-    _deliver(result, form, View(), output)
+    given = locals()
+    out, shown = outlet(given, get_args(TextFormat), model), View(parts=parts)
+    result = api.inspect(model, **_spec(given))
+    if out.on_screen:
+        result = _inspect_on_screen(result, out, shown, no_keras)
+    else:
+        result = result if no_keras else _checked(result)
+        out.deliver(result, shown)
+    out.hint(result, given)
     return int(not result.agrees)
 
 
@@ -164,7 +175,9 @@ def trace(
     golden: Golden = None,
     format: AnyFormat = None,
     output: Output = None,
+    plot: Plot = None,
     no_keras: NoKeras = False,
+    quiet: Quiet = False,
 ) -> int:
     """Show y_hat at each time step, computed in NumPy, next to what Keras computes.
 
@@ -182,23 +195,35 @@ def trace(
 
         rnnshapes trace --cell lstm --golden golden.h
     """
-    form = _prepare_output(format, output, TraceFormat, input, model)
+    given = locals()
+    out = outlet(given, get_args(TraceFormat), input, model)
     delivery.check_golden(golden, output, input, model)
-    spec = _spec(locals())
     what = "Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")
-    with api.prepare(model, x=input, seed=seed, **spec) as task:
+    with api.prepare(model, x=input, seed=seed, **_spec(given)) as task:
         network = task.network
         part = view(network.known("N"), network.longest, sample, steps)
-        with _busy(what) as tick:
-            options: Any = {"show": show, "layer": layer, "keras": not no_keras, "tick": tick}
+        wanted, drawn = _parts(network, show, out)
+        with busy(what) as tick:
+            options: Any = {"show": drawn, "layer": layer, "keras": not no_keras, "tick": tick}
             result, note = _traced(task, golden, **options)
-    on_terminal = output is None and sys.stdout.isatty()
-    _deliver(result, form, replace(part, most_rows=30 if on_terminal else None), output)
-    _pass_on(note)
+    out.deliver(result, replace(part, most_rows=out.most_rows, show=wanted))
+    out.say(note)
+    out.hint(result, given)
     return 0
 
 
-def _traced(task: api.Task, golden: Path | None, **options: Any) -> tuple[Displayed, str]:
+def _parts(network: Network, show: str, out: Outlet) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What of the trace stands in tables, and what is computed: for people h, too, to be drawn."""
+    from rnnshapes import tracing
+
+    wanted = tracing.check_show(network, show)
+    width = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
+    small = network.known("N") * network.longest * width <= _MOST_DRAWN
+    states = {"h"} & set(tracing.everything(network)) if out.for_people and small else set()
+    return wanted, (*wanted, *states.difference(wanted))
+
+
+def _traced(task: api.Task, golden: Path | None, **options: Any) -> tuple[Trace, str]:
     """The trace, and what is said of the golden file that is written with it."""
     if golden is None:
         return api.trace_prepared(task, **options), ""
@@ -230,6 +255,8 @@ def verify(
     dtype: PortFormat = None,
     format: Format = None,
     output: Output = None,
+    plot: Plot = None,
+    quiet: Quiet = False,
 ) -> int:
     """Prove that shapes, counts and every step are what Keras has and computes.
 
@@ -251,48 +278,42 @@ def verify(
 
         rnnshapes verify --sweep --cell gru --M 8
     """
-    form = _prepare_output(format, output, TextFormat, input, model, against)
-    spec = _spec(locals())
+    given = locals()
+    out = outlet(given, get_args(TextFormat), input, model, against)
+    spec = _spec(given)
     if dtype is not None and against is None:
         raise InputError("--dtype is that of a port: give --against, too")
+    result: Verification | PortVerification | Swept
     if sweep:
-        beside = {"MODEL": model, "--input": input, "--against": against}
-        return _swept(beside, spec, seed, form, output)
-    with api.prepare(model, x=input, seed=seed, **spec) as task:
-        result = _verified(task, against, dtype)
-    return _verdict(result, form, output)
+        result = _swept({"MODEL": model, "--input": input, "--against": against}, spec, seed)
+    else:
+        with api.prepare(model, x=input, seed=seed, **spec) as task:
+            result = _verified(task, against, dtype)
+    out.deliver(result, View())
+    if output is not None and not result.passed:
+        pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
+    out.hint(result, given)
+    return int(not result.passed)
 
 
 def _verified(
     task: api.Task, against: Path | None, dtype: str | None
 ) -> Verification | PortVerification:
     if against is not None:
-        with _busy("Comparing the port, under other conventions, too"):
+        with busy("Comparing the port, under other conventions, too"):
             return api.compare_prepared(task, against, dtype)
-    with _busy("Building, running and checking the network in Keras") as tick:
+    with busy("Building, running and checking the network in Keras") as tick:
         return api.verify_prepared(task, tick=tick)
 
 
-def _swept(
-    beside: Mapping[str, Path | None], spec: api.Spec, seed: int, form: str, output: Path | None
-) -> int:
+def _swept(beside: Mapping[str, Path | None], spec: api.Spec, seed: int) -> Swept:
     for name, given in beside.items():
         if given is not None:
             raise InputError(
                 f"--sweep makes its own networks and inputs: leave {name} ({given}) out, or --sweep"
             )
-    with _busy("Verifying", "configurations") as tick:
-        result = api.sweep(seed=seed, tick=tick, **spec)
-    return _verdict(result, form, output)
-
-
-def _verdict(
-    result: Verification | PortVerification | Swept, form: str, output: Path | None
-) -> int:
-    _deliver(result, form, View(), output)
-    if output is not None and not result.passed:
-        _pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
-    return int(not result.passed)
+    with busy("Verifying", "configurations") as tick:
+        return api.sweep(seed=seed, tick=tick, **spec)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -301,7 +322,7 @@ def main(args: list[str] | None = None) -> int:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till the end
     status = None
     try:
-        with _standard_output():  # what is not guarded below is help, which Typer prints
+        with standard_output():  # what is not guarded below is help, which Typer prints
             status = app(args, prog_name="rnnshapes", standalone_mode=False)
             sys.stdout.flush()
         return status or 0
@@ -309,7 +330,7 @@ def main(args: list[str] | None = None) -> int:
         return _fail(_with_hint(error), 2)
     except RnnshapesError as error:
         if isinstance(error, CannotRunError):
-            _pass_on(error.log)
+            pass_on(error.log)
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return 130
@@ -324,94 +345,22 @@ def _spec(given: Mapping[str, Any]) -> api.Spec:
     return cast("api.Spec", {name: given[name] for name in api.Spec.__annotations__})
 
 
-def _inspect_on_screen(result: Inspection, no_keras: bool) -> int:
-    """The table first, and Keras's answer when it comes."""
-    from rnnshapes.render import inspection, terminal
+def _inspect_on_screen(result: Inspection, out: Outlet, shown: View, no_keras: bool) -> Inspection:
+    """The tables first, and Keras's answer when it comes."""
+    from rnnshapes.render import inspection
 
-    with _standard_output() as output:
-        terminal.draw(inspection.derived(result), terminal.screen(sys.stdout))
-        sys.stdout.flush()
-    if no_keras or output.closed:
-        return int(not result.agrees)
-    result = _checked(result)
-    with _standard_output():
-        terminal.draw(inspection.keras_lines(result), terminal.screen(sys.stdout))
-    return int(not result.agrees)
-
-
-def _checked(result: Inspection) -> Inspection:
-    with _busy("Building the network in Keras"):
-        result = result.checked()
-    _pass_on(result.log)
+    if out.draw(inspection.derived(result, shown)) and not no_keras:
+        result = _checked(result)
+        out.draw(inspection.keras_lines(result))
+    out.draw_plot(result, shown)
     return result
 
 
-def _prepare_output(
-    form: str | None, output: Path | None, formats: object, *sources: Path | None
-) -> str:
-    name = delivery.format_for(form, output, get_args(formats))
-    for source in sources or (None,):
-        delivery.check_writable(output, source)
-    return name
-
-
-def _deliver(result: Displayed, form: str, part: View, output: Path | None) -> None:
-    if output is not None:
-        delivery.write_file(result, form, part, output)
-        return
-    with _standard_output():
-        delivery.write_text(result, form, part, sys.stdout)
-        sys.stdout.flush()
-
-
-@contextmanager
-def _standard_output() -> Iterator[SimpleNamespace]:
-    """A closed pipe ends the output silently; a full device is an error of one line.
-
-    What is handed out has ``closed`` set once nobody reads any more.
-    """
-    state = SimpleNamespace(closed=False)
-    try:
-        yield state
-    except OSError as error:
-        _discard_output()
-        # Windows knows no broken pipe, but calls it an invalid argument.
-        state.closed = error.errno == (errno.EINVAL if os.name == "nt" else errno.EPIPE)
-        if not state.closed:
-            raise InputError(f"standard output cannot be written: {error.strerror}") from None
-
-
-def _discard_output() -> None:
-    # What is left in the buffer would be written, and fail again, when Python ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _busy(what: str, unit: str = "samples") -> Iterator[Tick]:
-    """A spinner on standard error while the block runs, if that is a terminal.
-
-    What is handed out makes a bar of it, once it is told how many of the ``unit`` are done.
-    """
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda done, whole: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-    # A copy of the descriptor, since TensorFlow's own messages are held back on 2 meanwhile.
-    stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace")
-    spinner = SpinnerColumn("dots" if sys.stderr.encoding.lower().startswith("utf") else "line")
-    columns = (spinner, TextColumn("{task.description}"))
-    bar = (BarColumn(), TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}"))
-    with stream, Progress(*columns, console=Console(file=stream), transient=True) as progress:
-        work = progress.add_task(what, total=None)
-
-        def tick(done: int, whole: int) -> None:
-            if done < whole and len(progress.columns) == len(columns):
-                progress.columns = (*columns, *bar)
-            progress.update(work, completed=done, total=whole)
-
-        yield tick
+def _checked(result: Inspection) -> Inspection:
+    with busy("Building the network in Keras"):
+        result = result.checked()
+    pass_on(result.log)
+    return result
 
 
 def _with_hint(error: typer.TyperException) -> str:
@@ -425,13 +374,5 @@ def _with_hint(error: typer.TyperException) -> str:
 
 def _fail(message: str, status: int) -> int:
     line = "".join(c if c.isprintable() else " " for c in message)
-    _pass_on(f"rnnshapes: error: {' '.join(line.split())}\n")
+    pass_on(f"rnnshapes: error: {' '.join(line.split())}\n")
     return status
-
-
-def _pass_on(text: str) -> None:
-    """Write to standard error, if there is one and it takes what is written."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            sys.stderr.write(text)
-            sys.stderr.flush()

@@ -77,6 +77,26 @@ Output = Annotated[
         "--output", "-o", metavar="FILE", readable=False, help="Write to FILE, whole or not at all."
     ),
 ]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        readable=False,
+        help="Draw a picture into FILE, a .png, .svg or .pdf (needs the extra plot).",
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Do not say what to try next, nor what was written.")
+]
+Parts = Annotated[
+    Literal["all", "flow", "tables"],
+    typer.Option(
+        "--view",
+        metavar="VIEW",
+        help="all; flow, the network and its weights as pictures; tables, without pictures.",
+    ),
+]
 Input = Annotated[
     Path | None,
     typer.Option(
@@ -119,6 +139,7 @@ CellName = Annotated[
     typer.Option(
         "--cell",
         metavar="CELL",
+        case_sensitive=False,
         help=f"{', '.join(BY_NAME)}; simple if left out.",
         rich_help_panel=_PANEL,
     ),
@@ -201,7 +222,10 @@ TimeSteps = Annotated[
     typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
 ]
 Show = Annotated[
-    str, typer.Option("--show", metavar="y,h,c,gates", help="Show states and gates, too: y,h.")
+    str,
+    typer.Option(
+        "--show", metavar="y,h,c,gates", help="Show states and gates, too: y,h; or all of them."
+    ),
 ]
 LayerName = Annotated[
     str | None, typer.Option("--layer", metavar="NAME", help="Show those of this layer alone.")

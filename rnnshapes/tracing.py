@@ -129,14 +129,21 @@ class Trace(Displayed):
 
 
 def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
-    """The parts of ``show``, ``"y,h"`` or a list; InputError for one that is not there."""
+    """The parts of ``show``: ``"y,h"``, ``"all"`` or a list.
+
+    InputError for one that is not there.
+    """
     parts = show.split(",") if isinstance(show, str) else show
     chosen = tuple(str(part).strip() for part in parts)
     kinds = " and ".join(dict.fromkeys(node.layer.type for node in network.recurrent))
     have = everything(network)
+    if chosen == ("all",):
+        return have
     for part in chosen:
         if part not in have:
-            raise InputError(f"show {part!r}: {kinds} has {', '.join(have)}; choose from these")
+            raise InputError(
+                f"show {part!r}: {kinds} has {', '.join(have)}; choose from these, or all"
+            )
     return chosen
 
 

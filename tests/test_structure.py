@@ -20,6 +20,7 @@ __main__
 cli
 options
 __init__
+render.outlet
 render.hints render.progress
 render.commands render.streams
 render.delivery

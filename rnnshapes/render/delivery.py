@@ -94,11 +94,11 @@ def check_golden(path: Path | None, output: Path | None = None, *sources: Path |
         )
     for source in sources or (None,):
         check_writable(path, source)
-    if output is not None and _same(path, output):
+    if output is not None and same_file(path, output):
         raise InputError(f"{path}: is the output, too; give the golden file another name")
 
 
-def _same(path: Path, other: Path) -> bool:
+def same_file(path: Path, other: Path) -> bool:
     """Whether both are one file, or will be once they are written."""
     if path.exists() and other.exists():
         return path.samefile(other)
@@ -114,18 +114,14 @@ def write_golden(result: Displayed, path: Path) -> str:
 
 def write_file(result: Displayed, form: str, view: View, path: Path) -> None:
     """Write the result whole or not at all. Raises InputError if it cannot be written."""
-    try:
-        with replacing(path) as stream:
-            if form == "npz":
-                _write_npz(result, stream)
-            else:
-                text = TextIOWrapper(stream, encoding="utf-8", newline="\n")
-                write_text(result, form, view, text)
-                text.flush()
-                text.detach()
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written: {reason}") from None
+    with writing(path) as stream:
+        if form == "npz":
+            _write_npz(result, stream)
+        else:
+            text = TextIOWrapper(stream, encoding="utf-8", newline="\n")
+            write_text(result, form, view, text)
+            text.flush()
+            text.detach()
 
 
 def write_text(result: Displayed, form: str, view: View, stream: TextIO) -> None:
@@ -165,6 +161,17 @@ def _write_npz(result: Displayed, stream: BinaryIO) -> None:
         for name, values in render.arrays(result).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, values, allow_pickle=False)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A stream for the whole of a file. Raises InputError if it cannot be written."""
+    try:
+        with replacing(path) as stream:
+            yield stream
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written: {reason}") from None
 
 
 @contextmanager

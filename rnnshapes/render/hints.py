@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes import memory
+from rnnshapes.display import Displayed
 from rnnshapes.network import ITEM_BYTES, Network
 from rnnshapes.render.commands import DATA, NETWORK, command_line
 
@@ -23,7 +24,19 @@ _STEPS = 10  # for a time axis that the model leaves open
 _AROUND = 3  # steps to look at before and after a place
 
 
-def after_inspect(result: Inspection, given: Given) -> str:
+def after(result: Displayed, given: Given) -> str:
+    """``Next: rnnshapes trace --T 20  shows every time step``: what follows from this result."""
+    says: dict[str, Callable[[Any, Given], str]] = {
+        "Inspection": _after_inspect,
+        "Trace": _after_trace,
+        "Verification": _after_verify,
+        "PortVerification": _after_port,
+        "Sweep": _after_sweep,
+    }
+    return says[type(result).__name__](result, given)
+
+
+def _after_inspect(result: Inspection, given: Given) -> str:
     """The steps of what was inspected, if they can be computed."""
     network = result.network
     if not result.agrees:
@@ -38,7 +51,7 @@ def after_inspect(result: Inspection, given: Given) -> str:
     return _next("trace", given, NETWORK, *sizes, why="shows every time step")
 
 
-def after_trace(result: Trace, given: Given) -> str:
+def _after_trace(result: Trace, given: Given) -> str:
     """The proof, or what judges the port that a golden file is for."""
     names = (*NETWORK, *DATA)
     if given["golden"] is not None:
@@ -48,7 +61,7 @@ def after_trace(result: Trace, given: Given) -> str:
     return _next("verify", given, names, why=why)
 
 
-def after_verify(result: Verification, given: Given) -> str:
+def _after_verify(result: Verification, given: Given) -> str:
     """What a port has to reproduce; or the steps where it failed."""
     names = (*NETWORK, *DATA)
     network = result.network
@@ -65,7 +78,7 @@ def after_verify(result: Verification, given: Given) -> str:
     )
 
 
-def after_port(result: PortVerification, given: Given) -> str:
+def _after_port(result: PortVerification, given: Given) -> str:
     """Every intermediate, to find the first that differs; or numbers for the port's own tests."""
     name, why = "golden.npz", "holds every step, to find the first that differs"
     if result.passed:
@@ -73,7 +86,7 @@ def after_port(result: PortVerification, given: Given) -> str:
     return _next("trace", given, (*NETWORK, *DATA), "--golden", name, why=why)
 
 
-def after_sweep(result: Sweep, given: Given) -> str:
+def _after_sweep(result: Sweep, given: Given) -> str:
     """The first network that fails, alone; or all of them, one by one."""
     if not result.failed:
         more = ("--sweep", "--format", "csv", "-o", "sweep.csv")

@@ -27,10 +27,10 @@ _MOST = 8
 
 def document(result: Inspection, view: View) -> Document:
     """The weights, what flows, and what Keras says."""
-    return (*derived(result), *keras_lines(result))
+    return (*derived(result, view), *keras_lines(result))
 
 
-def derived(result: Inspection) -> Document:
+def derived(result: Inspection, view: View) -> Document:
     """All that needs no Keras: it can be shown at once."""
     return (
         Line(network_text(result.network), "strong"),

@@ -44,4 +44,4 @@ def pass_on(text: str) -> None:
 
 def watched(stream: object) -> bool:
     """Whether a person looks at a stream: a terminal, and not a file or a pipe."""
-    return stream is not None and stream.isatty()  # type: ignore[attr-defined,no-any-return]
+    return stream is not None and stream.isatty()  # type: ignore[attr-defined]

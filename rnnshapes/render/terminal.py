@@ -91,6 +91,11 @@ def draw(document: Document, screen: Console) -> None:
         apart, empty = True, False
 
 
+def draw_hint(text: str, screen: Console) -> None:
+    """Print one dim line that the terminal may wrap, so that it is copied as it was."""
+    screen.print(_text(text, screen), style=_STYLES["dim"], soft_wrap=True)
+
+
 def sheet(screen: Console) -> Sheet:
     """What a drawing on this screen has to fit on."""
     width = PAGE if screen.width >= UNLIMITED else screen.width
