@@ -187,8 +187,8 @@ def test_a_saved_model_is_recorded_without_keras(lstm: Path, run, in_folder) -> 
     """``trace model.keras --golden g.npz --no-keras``, from its file alone."""
     np.save("x.npy", np.random.default_rng(1).standard_normal((2, 6, 3)))
     args = ("trace", lstm.name, "--input", "x.npy", "--no-keras")
-    plain, done = run(*args), run(*args, "--golden", "g.npz")
-    assert (done.status, done.out) == (0, plain.out)
+    plain, done = run(*args, "--quiet"), run(*args, "--golden", "g.npz")
+    assert (done.status, done.out.splitlines()[:-1]) == (0, plain.out.splitlines())
     assert re.fullmatch(r"rnnshapes: g.npz holds 20 arrays, [\d.]+ KiB\n", done.err)
     with np.load("g.npz") as arrays:
         found = dict(arrays)
@@ -202,7 +202,8 @@ def test_the_output_is_that_without_it(form: str, run, in_folder) -> None:
     args = ("trace", "--M", 5, "--M", 4, "--cell", "lstm", "--show", "h", "--layer", "lstm_1")
     args = (*args, "--format", form)
     plain, done = run(*args), run(*args, "--golden", "g.json")
-    assert done.out == plain.out
+    hints = 1 if form == "table" else 0
+    assert done.out.splitlines()[: -hints or None] == plain.out.splitlines()[: -hints or None]
     assert done.err.count("\n") == 1
     written = json.loads(Path("g.json").read_text("utf-8"))["arrays"]
     assert {"lstm.c", "lstm_1.gate_f", "y_hat"} <= set(written)

@@ -101,7 +101,7 @@ def test_what_flows_is_shown_with_its_shapes_and_multiply_adds(run) -> None:
 
 def test_keras_agrees_and_says_with_which_version(run) -> None:
     """The last line names Keras, its backend, and what was compared."""
-    done = run("inspect", "--M", 7)
+    done = run("inspect", "--M", 7, "--quiet")
     engine = reference.engine()
     last = done.out.splitlines()[-1]
     assert done.status == 0

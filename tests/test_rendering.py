@@ -18,7 +18,7 @@ import rnnshapes
 from rnnshapes.render import data, markdown, notebook, terminal
 from rnnshapes.render.document import Column, Line, Row, Table
 
-COMMANDS = [["inspect", "--no-keras"], ["trace", "--no-keras"], ["verify"]]
+COMMANDS = [["inspect", "--no-keras", "-q"], ["trace", "--no-keras", "-q"], ["verify", "-q"]]
 FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}
 
 
@@ -99,9 +99,12 @@ def test_a_named_pipe_is_written_to_and_not_replaced(run, in_folder) -> None:
     "args", [["inspect", "--no-keras"], ["trace", "--no-keras", "--K", 20, "--show", "y,h"]]
 )
 def test_no_line_is_wider_than_the_terminal(width, args, run, monkeypatch) -> None:
-    """Columns are left out, in order of their importance, and that is said."""
+    """Columns are left out, in order of their importance, and that is said.
+
+    But for what to type next, which the terminal itself wraps, so that it can be copied.
+    """
     monkeypatch.setenv("COLUMNS", str(width))
-    out = run(*args).out
+    out = run(*args, "--quiet").out
     assert max(map(len, out.splitlines())) <= width
     assert ("Left out for width" in out) == (args[0] == "trace" or width < 80)
 

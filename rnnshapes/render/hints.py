@@ -42,12 +42,11 @@ def _after_inspect(result: Inspection, given: Given) -> str:
     if not result.agrees:
         return _next("inspect", given, NETWORK, "--format", "json", why="lists every difference")
     sizes = _open_sizes(network)
-    if sizes is None or network.not_buildable or not _fits(network):
+    unbuilt = result.file is not None and result.file.unbuilt
+    if sizes is None or unbuilt or network.not_buildable or not _fits(network):
         return _next("inspect", given, NETWORK, "--format", "json", why="is for programs")
     if not network.recurrent:
         return _next("verify", given, NETWORK, *sizes, why="proves it against Keras")
-    if network.unknown:
-        return _next("verify", given, NETWORK, *sizes, why="proves what is derived")
     return _next("trace", given, NETWORK, *sizes, why="shows every time step")
 
 
@@ -71,7 +70,7 @@ def _after_verify(result: Verification, given: Given) -> str:
     at = next((found for found in map(_where, failed) if found), None)
     if at is not None:
         return _next("trace", given, names, "--show", "all", *at, why="shows where it differs")
-    if failed or network.unknown:
+    if failed:
         return _next("trace", given, names, "--show", "all", why="shows every step")
     return _next(
         "trace", given, names, "--golden", "golden.npz", why="writes what a port has to reproduce"

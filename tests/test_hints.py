@@ -1,0 +1,114 @@
+"""What to try next: one dim line at the end of each command, which can be typed as it stands."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import process
+
+#: What is typed, and what is proposed after it.
+NEXT = [
+    ("inspect --no-keras", "trace"),
+    ("inspect --T 7 --D 4 --M 6 --M 5 --no-keras --view flow", "trace --T 7 --D 4 --M 6 --M 5"),
+    ("inspect --M 10000000 --no-keras", "inspect --M 10000000 --format json"),
+    ("inspect --bidirectional --no-bias --no-keras", "trace --no-bias --bidirectional"),
+    ("inspect model.keras --no-keras", "trace model.keras"),
+    ("inspect open.keras --no-keras", "trace open.keras --T 10"),
+    ("inspect plain.keras --no-keras", "verify plain.keras"),
+    ("inspect unknown.keras --no-keras", "inspect unknown.keras --format json"),
+    ("inspect unbuilt.keras --no-keras", "inspect unbuilt.keras --format json"),
+    ("trace --T 7 --seed 4 --no-keras", "verify --T 7 --seed 4"),
+    ("trace model.keras --input 'my x.npy' --no-keras", "verify model.keras --input 'my x.npy'"),
+    ("trace --T 4 --no-keras --golden g.h", "verify --T 4 --against y_hat.npy"),
+    ("verify --T 4 --cell lstm", "trace --cell lstm --T 4 --golden golden.npz"),
+    ("verify plain.keras", "inspect plain.keras"),
+    ("verify --T 4 --against good.npy", "trace --T 4 --golden golden.h"),
+    ("verify --T 4 --against bad.npy", "trace --T 4 --golden golden.npz"),
+    (
+        "verify --sweep --cell simple --activation tanh --T 4 --M 3 --D 2 --N 1 --K 3 --bias",
+        "verify --cell simple --N 1 --T 4 --D 2 --M 3 --K 3 --activation tanh --bias --sweep "
+        "--format csv -o sweep.csv",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models, an input, and what two ports have computed."""
+    import keras
+    from keras import layers as la
+
+    from rnnshapes import api
+    from tests.files import saved
+    from tests.models import sequential
+    from tests.test_live import randomized
+
+    made = tmp_path_factory.mktemp("hints")
+    models = {
+        "model": ([la.LSTM(5), la.Dense(2)], (6, 3)),
+        "open": ([la.LSTM(5), la.Dense(2)], (None, 3)),
+        "plain": ([la.Flatten(), la.Dense(4)], (6, 3)),
+        "unknown": ([la.LSTM(5), la.UnitNormalization()], (6, 3)),
+    }
+    for name, (layers, shape) in models.items():
+        saved(randomized(sequential(*layers, shape=shape)), made / f"{name}.keras")
+    saved(keras.Sequential([la.LSTM(5)]), made / "unbuilt.keras")
+    np.save(made / "my x.npy", np.random.default_rng(4).standard_normal((2, 6, 3)))
+    y_hat = api.trace(T=4, keras=False).y_hat
+    np.save(made / "good.npy", y_hat.astype("float32"))
+    np.save(made / "bad.npy", y_hat.astype("float32") + 1)
+    return made
+
+
+@pytest.mark.parametrize(("typed", "proposed"), NEXT, ids=[typed for typed, _ in NEXT])
+def test_the_last_line_says_what_to_try_next(typed, proposed, folder, run, monkeypatch) -> None:
+    """With the options that make the network, and none of those that do not."""
+    monkeypatch.chdir(folder)
+    *others, last = run(*shlex.split(typed)).out.splitlines()
+    command, _, why = last.removeprefix("Next: rnnshapes ").partition("  ")
+    assert last.startswith("Next: ")
+    assert command == proposed
+    assert why
+    assert not any(line.startswith("Next") for line in others)
+
+
+@pytest.mark.parametrize("proposed", sorted({proposed for _, proposed in NEXT}))
+def test_what_is_proposed_can_be_typed(proposed, folder, run, monkeypatch) -> None:
+    """It is no mistake of usage, but for the file that the port has to write first."""
+    monkeypatch.chdir(folder)
+    done = run(*shlex.split(proposed))
+    if "y_hat.npy" in proposed:
+        assert "y_hat.npy" in done.err
+    else:
+        assert (done.status, "error" in done.err) == (0, False)
+
+
+@pytest.mark.parametrize("command", ["inspect --no-keras", "trace --no-keras", "verify"])
+def test_quiet_removes_the_line_and_nothing_else(command, run) -> None:
+    """``--quiet`` and ``-q``."""
+    loud, quiet, short = (run(*command.split(), *more) for more in ((), ("--quiet",), ("-q",)))
+    assert loud.out.splitlines()[:-1] == quiet.out.splitlines() == short.out.splitlines()
+
+
+@pytest.mark.parametrize("more", ["--format json", "--format csv", "-o a.txt", "--format markdown"])
+def test_where_no_person_looks_nothing_is_proposed(more, in_folder) -> None:
+    """Standard output is the result alone, and standard error is empty."""
+    done = process("trace", "--no-keras", *more.split())
+    assert (done.status, "Next" in done.out, done.err) == (0, False, "")
+    assert not Path("a.txt").exists() or "Next" not in Path("a.txt").read_text("utf-8")
+
+
+def test_a_name_cannot_steer_the_terminal(run, in_folder, folder) -> None:
+    """A file with an escape sequence in its name, and one that looks like an option."""
+    for name in ("\x1b[31mred.keras", "-o.keras"):
+        Path(name).write_bytes((folder / "model.keras").read_bytes())
+    for typed, shown in (
+        ("\x1b[31mred.keras", "'\\x1b[31mred.keras'"),
+        ("./-o.keras", "./-o.keras"),
+    ):
+        last = run("inspect", typed, "--no-keras").out.splitlines()[-1]
+        assert last.startswith(f"Next: rnnshapes trace {shown}")
