@@ -315,7 +315,7 @@ def _notes(network: Network, places: list[int]) -> Iterator[str]:
             for d in node.layer.directions
             for key in d.cell.states
         ]
-        given = [_state_of(network, tap) for tap in node.initial]
+        given = [state_name(network, tap) for tap in node.initial]
         pairs = zip(starts, given, strict=False)
         yield f"its states start from others: {', '.join(f'{a} = {b}' for a, b in pairs)}"
     for _, direction in node.scans:
@@ -345,7 +345,7 @@ def _put_out(layer: Layer) -> str:
     return "its output there is that of the step read before"
 
 
-def _state_of(network: Network, tap: Tap) -> str:
+def state_name(network: Network, tap: Tap) -> str:
     """How a state that another layer hands on is written: ``c1_{T-1}``."""
     node, flow = network.nodes[tap.node], network.flows[tap.node]
     states = [(key, d) for d in node.layer.directions for key in d.cell.states]
