@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 
 from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet, Span, for_encoding, printable
 
 #: What the characters of a drawing become where only ASCII can be shown, one for one.
 _ASCII = str.maketrans("─│┌┐└┘├┤┬┴┼▼►◄░▒⋮", "-|+++++++++v><:#.")
+
+#: What may take no character of a terminal or two: all but Latin, arrows, lines and blocks.
+_UNUSUAL = re.compile("[^\0-\u02ff\u2010-\u206f\u2190-\u2199\u2500-\u25cf]")
 
 
 def clean(text: str, sheet: Sheet) -> str:
@@ -17,22 +21,20 @@ def clean(text: str, sheet: Sheet) -> str:
 
 def length(text: str) -> int:
     """How many characters of a terminal a text takes: those of East Asia take two."""
-    return len(text) if text.isascii() else sum(map(_cells, text))
+    return sum(map(_cells, text)) if _UNUSUAL.search(text) else len(text)
 
 
-def cut(text: str, width: int) -> str:
-    """The text, or as much of it as fits, and dots."""
+def cut(text: str, width: int, sheet: Sheet) -> str:
+    """A cleaned text, or as much of it as fits, and dots."""
     if length(text) <= width:
         return text
-    dots = "..." if text.isascii() else "…"
-    if width < len(dots):
-        return ""
+    dots = clean("…", sheet)
     kept = ""
-    for character in text[:width]:
+    for character in text[: max(width, 0)]:
         if length(kept + character) > width - len(dots):
             break
         kept += character
-    return kept + dots
+    return (kept + dots)[: max(width, 0)]
 
 
 def _cells(character: str) -> int:
@@ -56,8 +58,13 @@ class Canvas:
         while len(self._rows) <= row:
             self._rows.append([(" ", PLAIN)] * self.width)
         cells = self._rows[row]
-        for character in text.translate(_ASCII) if self._ascii else text:
-            wide = 1 if character.isascii() else _cells(character)
+        shown = text.translate(_ASCII) if self._ascii else text
+        if not _UNUSUAL.search(shown):
+            shown = shown[: max(0, self.width - column)]
+            cells[column : column + len(shown)] = [(character, ink) for character in shown]
+            return
+        for character in shown:
+            wide = _cells(character)
             if column + wide > self.width:
                 return
             if wide == 0 and column:

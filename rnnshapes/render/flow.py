@@ -18,10 +18,13 @@ from rnnshapes.render.unrolled import Lane, Moment, Stage, Tensor, at
 _RAIL, _FIRST = 2, 4
 #: The narrowest sheet on which boxes with texts can be read.
 _NARROWEST = 24
+#: How much of a layer's name is shown in any case, before what kind of layer it is.
+_NAME = 14
 #: How many characters of a state that is given as a start are shown.
-_START = 8
+_START = 12
 #: Stands for a space at which no line is broken; no text that is shown holds one.
 _FIXED = "\0"
+_SHAPE = re.compile(r"\([^()]*\)( = \([^()]*\))?")
 
 _FRAME, _TITLE = Ink(meaning="dim"), Ink(meaning="strong")
 #: What comes in at each step, and each state: colours that can be read on dark and on light.
@@ -31,10 +34,12 @@ _INPUT, _STATES = Ink(kind(2)), (Ink(kind(0)), Ink(kind(5)), Ink(kind(3)))
 class _Style(NamedTuple):
     """How roomy: how many steps are drawn, and whether arrows say what they hand on.
 
-    ``far`` is so for the arrow behind the steps that are left out.
+    ``pad`` is the space around a step's text, ``far`` says whether the arrow behind the steps
+    that are left out has a name, too.
     """
 
     most: int
+    pad: int = 0
     tight: bool = False
     named: bool = True
     far: bool = True
@@ -45,8 +50,8 @@ class _Style(NamedTuple):
 
 #: From the widest to the narrowest; the first that fits is taken.
 _STYLES = (
-    *(_Style(most) for most in range(10, 2, -1)),
-    *(_Style(most, far=False) for most in (4, 3)),
+    *(_Style(most, pad) for most in range(10, 2, -1) for pad in (1, 0)),
+    *(_Style(most, pad, far=False) for most in (4, 3) for pad in (1, 0)),
     *(_Style(most, tight=True, far=False) for most in (3, 2)),
     *(_Style(most, tight=True, named=False, far=False) for most in (3, 2)),
 )
@@ -89,7 +94,7 @@ def draw(stages: Sequence[Stage], sheet: Sheet) -> Picture:
         assert stage is not None
         sketch.enter(stage, before)
         sketch.stage(stage)
-    sketch.leave(stages[-1].output)
+    sketch.leave(stages[-1])
     return sketch.canvas.picture()
 
 
@@ -124,7 +129,7 @@ def _measured(style: _Style, recurrent: Sequence[Stage], sheet: Sheet) -> _Plan:
 
     return _Plan(
         style,
-        box=widest(style.step_text(m.step) for _, m in moments) + 2,
+        box=widest(style.step_text(m.step) for _, m in moments) + 2 + 2 * style.pad,
         gap=near + 3 if style.named else bare,
         far=widest(text for _, text in handed) + 3 if style.far else bare,
         start=margin(reverse=False),
@@ -152,29 +157,36 @@ class _Sketch:
     def say(self, text: str) -> str:
         return clean(text, self.sheet)
 
+    def cut(self, text: str, width: int) -> str:
+        return cut(text, width, self.sheet)
+
     def enter(self, stage: Stage, before: Stage | None) -> None:
         """What goes in: directly from the stage before, or from where it says."""
-        if before is not None and stage.sources == (before.output,):
-            self._tensor("│", before.output)
+        if before is not None and stage.sources == before.outputs[:1] == before.outputs:
+            self._tensor("│", before.outputs[0])
             return
         if before is not None:
-            self.leave(before.output)
+            self.leave(before)
             self.row += 1
         for source in stage.sources:
-            chained = before is None and len(stage.sources) == 1
-            known = source.maker in self.known or (chained and not source.maker)
-            self._tensor("│", source, "" if known else f" from {source.maker}")
+            self._tensor("│", source, "" if source.maker in self.known else source.maker)
 
-    def leave(self, output: Tensor) -> None:
-        """What goes out, to where others say that it does, or as the answer."""
-        self._tensor("▼", output)
+    def leave(self, stage: Stage) -> None:
+        """What goes out, to where others say that they have it from, or as the answer."""
+        for output in stage.outputs:
+            self._tensor("▼", output)
 
-    def _tensor(self, sign: str, tensor: Tensor, more: str = "") -> None:
-        shapes = f"{shape_text(tensor.dims)} = {shape_text(tensor.shape)}"
-        name = self.say(tensor.name)
-        rest = cut(self.say(f" {shapes}{more}"), self.sheet.width - _FIRST - length(name))
+    def _tensor(self, sign: str, tensor: Tensor, maker: str = "") -> None:
+        name, shapes = self.say(tensor.name), self.say(f" {_shapes(tensor)}")
+        where = self.say(f" from {maker}") if maker else ""
+        room = self.sheet.width - _FIRST
+        if length(name + shapes + where) > room and where:
+            self.canvas.text(self.row, _RAIL, "│")
+            self.canvas.text(self.row, _FIRST, self.cut(where[1:], room))
+            self.row, where = self.row + 1, ""
         self.canvas.text(self.row, _RAIL, sign)
         self.canvas.text(self.row, _FIRST, name, _TITLE)
+        rest = self.cut(shapes + where, room - length(name))
         self.canvas.text(self.row, _FIRST + length(name), rest)
         self.row += 1
 
@@ -202,7 +214,9 @@ class _Sketch:
 
     def _head(self, top: int, stage: Stage) -> None:
         room = self.width - _FIRST - 4
-        title = cut(self.say(_title(stage)), room)
+        name, label = self.say(stage.name), self.say(f": {stage.label}")
+        label = self.cut(label, room - min(length(name), _NAME))
+        title = self.cut(name, room - length(label)) + label
         self.canvas.text(top, _FIRST, f" {title} ", _TITLE)
         count = _count(stage)
         if count and length(title) + len(count) + 4 <= room:
@@ -213,9 +227,9 @@ class _Sketch:
         from textwrap import wrap
 
         room = self.width - _FIRST - 2
-        whole_shapes = re.sub(r"\([^()]{1,30}\)", _unbroken, self.say(text))
+        whole_shapes = _SHAPE.sub(_unbroken, self.say(text))
         for line in wrap(whole_shapes, room):
-            self.canvas.text(self.row, _FIRST, cut(line.replace(_FIXED, " "), room), ink)
+            self.canvas.text(self.row, _FIRST, self.cut(line.replace(_FIXED, " "), room), ink)
             self.row += 1
 
     def _recurrence(self, stage: Stage) -> None:
@@ -236,7 +250,7 @@ class _Sketch:
         start = self.row
         if stage.joined:
             suffix = "_t" if stage.sequences else ""
-            self._lines(f"{stage.output.name}{suffix} = {stage.joined.format(*ends)}")
+            self._lines(f"{stage.outputs[0].name}{suffix} = {stage.joined.format(*ends)}")
         self._lines(_each_step(stage), _FRAME)
         for note in stage.notes:
             self._lines(note, _FRAME)
@@ -324,7 +338,7 @@ class _Sketch:
 
     def _start(self, lane: Lane, start: str, columns: Sequence[int], ink: Ink) -> None:
         """What a state starts from, on the side where the lane begins."""
-        text = cut(self.say(start), _START)
+        text = self.cut(self.say(start), _START)
         space = 0 if self.plan.style.tight else 1
         if lane.reverse:
             column = columns[-1] + self.plan.box
@@ -367,7 +381,7 @@ class _Sketch:
         else:
             self.row += 1
             self.canvas.text(self.row, _RAIL, "│")
-            self.canvas.text(self.row, _FIRST, cut(said, self.width - _FIRST - 2), _FRAME)
+            self.canvas.text(self.row, _FIRST, self.cut(said, self.width - _FIRST - 2), _FRAME)
 
 
 def _unbroken(shape: re.Match[str]) -> str:

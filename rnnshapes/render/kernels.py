@@ -191,7 +191,7 @@ class _Sketch:
         if line[0].layer != self.layer:
             self.layer = line[0].layer
             self.canvas.text(self.row, 0, " ")
-            name = cut(clean(self.layer, self.sheet), self.sheet.width)
+            name = cut(clean(self.layer, self.sheet), self.sheet.width, self.sheet)
             self.canvas.text(self.row + 1, 0, name, _HEADING)
             self.row += 2
         elif self.row > 1:
@@ -206,7 +206,7 @@ class _Sketch:
         """Draw one, and say how many rows it took."""
         room = self.sheet.width - column
         for row, text in enumerate(self.headings(block)):
-            self.canvas.text(self.row + row, column, cut(text, room))
+            self.canvas.text(self.row + row, column, cut(text, room, self.sheet))
         cuts = self.cuts(block)
         self._numbers(cuts, column)
         lines = min(self.scale.lines(block.rows), _LINES)

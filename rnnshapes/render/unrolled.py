@@ -13,6 +13,9 @@ from rnnshapes.layers.layer import Direction
 from rnnshapes.layers.recurrent import RecurrentLayer
 from rnnshapes.network import Flow, Network, Node, Tap
 
+#: What a name ends in where it is that of a time step; that of a turned sequence has a sum.
+_STEP = re.compile(r"_(t|\{.*-t\})$")
+
 Kind = Literal["recurrent", "plain", "not derived"]
 
 
@@ -74,7 +77,7 @@ class Stage(NamedTuple):
     label: str
     kind: Kind
     sources: tuple[Tensor, ...]
-    output: Tensor
+    outputs: tuple[Tensor, ...]
     params: int | None
     final: bool
     rule: str = ""
@@ -129,7 +132,10 @@ def _stage(network: Network, place: int, names: Names, report: LayerReport) -> S
         label=report.label,
         kind="plain" if report.derived else "not derived",
         sources=tuple(_tensor(network, tap, names) for tap in node.sources),
-        output=_tensor(network, Tap(place), names),
+        outputs=tuple(
+            _tensor(network, Tap(place, output), names)
+            for output in range(max(1, len(network.flows[place].shapes)))
+        ),
         params=0 if node.again else report.params,
         final=any(tap.node == place for tap in network.outputs),
     )
@@ -141,12 +147,11 @@ def _stage(network: Network, place: int, names: Names, report: LayerReport) -> S
 
 
 def _tensor(network: Network, tap: Tap, names: Names) -> Tensor:
-    shapes = network.flow(tap).shapes
-    name = names.of(tap) if tap.output else names.bases[tap.node]
-    maker = network.nodes[tap.node].name
+    shapes, maker = network.flow(tap).shapes, network.nodes[tap.node].name
+    name = _STEP.sub("", names.of(tap))
     if not shapes:
         return Tensor(name, ("?",), (None,), maker)
-    return _shaped(network, name.removesuffix("_t"), shapes[0], maker)
+    return _shaped(network, name, shapes[0], maker)
 
 
 def _shaped(network: Network, name: str, shape: Shape, maker: str = "") -> Tensor:
@@ -168,7 +173,6 @@ def _unrolled(network: Network, place: int, names: Names, plain: Stage) -> Stage
     source = network.flow(tap)
     steps = source.steps or source.shapes[0][1]
     read = names.of(tap)
-    base, turned = read.removesuffix("_t"), f"_{{{steps}-1-t}}"
     starts = [state_name(network, start) for start in node.initial]
     lanes = []
     for name, direction in node.scans:
@@ -177,14 +181,14 @@ def _unrolled(network: Network, place: int, names: Names, plain: Stage) -> Stage
         lanes.append(_lane(network, name, node, direction, given))
     return plain._replace(
         kind="recurrent",
-        notes=(*plain.notes, *_notes(layer, lanes, source, steps)),
+        notes=(*plain.notes, *_notes(layer, lanes, plain.outputs, source, steps)),
         lanes=tuple(lanes),
         steps=steps,
         number=network.value(steps),
         step=_shaped(
-            network, base.removesuffix(turned), (source.shapes[0][0], layer.directions[0].features)
+            network, _STEP.sub("", read), (source.shapes[0][0], layer.directions[0].features)
         ),
-        turned=base.endswith(turned),
+        turned=read.endswith("-t}"),
         sequences=layer.return_sequences,
         joined=_joined(layer),
     )
@@ -213,7 +217,13 @@ def _joined(layer: RecurrentLayer) -> str:
     return outputs[0].text if len(outputs) == 1 < len(symbols) else ""
 
 
-def _notes(layer: RecurrentLayer, lanes: list[Lane], source: Flow, steps: Dim) -> Iterator[str]:
+def _notes(
+    layer: RecurrentLayer,
+    lanes: list[Lane],
+    outputs: tuple[Tensor, ...],
+    source: Flow,
+    steps: Dim,
+) -> Iterator[str]:
     """What the lanes alone do not show."""
     if len(lanes) > 1 and layer.merge_mode is None:  # type: ignore[attr-defined]
         yield "both go on, each for itself"
@@ -223,7 +233,9 @@ def _notes(layer: RecurrentLayer, lanes: list[Lane], source: Flow, steps: Dim) -
             for lane in lanes
             for state in lane.states
         ]
-        yield f"its last states go out, too: {', '.join(ends)}"
+        named = zip(outputs[-len(ends) :], ends, strict=True)
+        said = ", ".join(f"{output.name} = {end}" for output, end in named)
+        yield f"its last states go out, too: {said}"
     if layer.return_sequences and any(layer.flips):
         yield "its sequence goes out in the order in which it was read, from the end"
     if source.masked:
