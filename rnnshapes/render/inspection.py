@@ -50,7 +50,7 @@ def derived(result: Inspection, view: View) -> Document:
     )
     heading = Line(network_text(result.network), "strong")
     if view.parts == "flow":
-        return (heading, *_flow_drawing(result), _kernels(result), total)
+        return (heading, *_flow_drawing(result), _kernels(result), total, *_file(result))
     pictures = view.parts == "all"
     few = len(result.network.layers) <= _FEW
     return (
