@@ -236,11 +236,10 @@ class Names:
     def of(self, tap: Tap) -> str:
         """What an output of a node is called, at time step t if it has one."""
         flow, layer = self.network.flows[tap.node], self.network.nodes[tap.node].layer
-        if len(layer.directions) > 1 and len(flow.shapes) > 1 and tap.output < 2:
+        if flow.joined > 1 and tap.output < flow.joined:  # each direction for itself
             direction = layer.directions[tap.output]
-            if flow.shapes[tap.output][-1] == direction.cell.output:
-                again = self.network.nodes[tap.node].again
-                return f"{direction.cell.output_state}{direction.index}{again}_t"
+            again = self.network.nodes[tap.node].again
+            return f"{direction.cell.output_state}{direction.index}{again}_t"
         if tap.output:
             return f"{self.bases[tap.node]}[{tap.output}]"
         if flow.steps is not None and not flow.final and layer.directions:

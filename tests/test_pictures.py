@@ -18,6 +18,7 @@ from rnnshapes.render import flow, kernels, terminal, unrolled
 from rnnshapes.render.canvas import clean, cut, length
 from rnnshapes.render.document import Drawing, Picture, Sheet, Table
 from rnnshapes.render.view import View
+from tests.models import MODELS
 
 WIDTHS = (160, 100, 80, 60, 40)
 CELLS = ("simple", "lstm", "gru")
@@ -340,3 +341,25 @@ def test_the_view_chooses_between_pictures_and_tables(parts) -> None:
     blocks = shown_document(inspected(M=[3] * 9), View(parts=parts))
     titles = [part.title for part in blocks if isinstance(part, Drawing)]
     assert ("The network as it flows" in titles) == many
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_of_every_kind_are_drawn(model) -> None:
+    """Graphs, masks, stacks, what is called again: every call, with the shapes of the report."""
+    result = rnnshapes.inspect(MODELS[model]())
+    stages = unrolled.stages(result)
+    calls = [node for node in result.network.nodes if node.sources]
+    assert [stage.name for stage in stages] == [node.name for node in calls]
+    for width in WIDTHS:
+        found = drawn(result, Sheet(width))
+        assert found
+        assert max(map(length, found)) <= width
+        assert len([line for line in found if line.startswith("┌")]) == len(stages)
+    text = "\n".join(drawn(result, Sheet(160)))
+    for stage, node in zip(stages, calls, strict=True):
+        assert f"─ {stage.name}: {node.layer.label} ─" in text
+        assert [tensor.maker for tensor in stage.sources] == [
+            result.network.nodes[tap.node].name for tap in node.sources
+        ]
+        for tensor in (*stage.sources, *stage.outputs):
+            assert f" {tensor.name} ({', '.join(tensor.dims)}" in text

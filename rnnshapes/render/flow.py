@@ -20,8 +20,6 @@ _RAIL, _FIRST = 2, 4
 _NARROWEST = 24
 #: How much of a layer's name is shown in any case, before what kind of layer it is.
 _NAME = 14
-#: How many characters of a state that is given as a start are shown.
-_START = 12
 #: Stands for a space at which no line is broken; no text that is shown holds one.
 _FIXED = "\0"
 _SHAPE = re.compile(r"\([^()]*\)( = \([^()]*\))?")
@@ -35,7 +33,7 @@ class _Style(NamedTuple):
     """How roomy: how many steps are drawn, and whether arrows say what they hand on.
 
     ``pad`` is the space around a step's text, ``far`` says whether the arrow behind the steps
-    that are left out has a name, too.
+    that are left out has a name, too, ``start`` how much of the name of a given state is shown.
     """
 
     most: int
@@ -43,6 +41,7 @@ class _Style(NamedTuple):
     tight: bool = False
     named: bool = True
     far: bool = True
+    start: int = 12
 
     def step_text(self, step: Dim) -> str:
         return f"t={step}" if self.tight else f"t = {step}"
@@ -54,6 +53,7 @@ _STYLES = (
     *(_Style(most, pad, far=False) for most in (4, 3) for pad in (1, 0)),
     *(_Style(most, tight=True, far=False) for most in (3, 2)),
     *(_Style(most, tight=True, named=False, far=False) for most in (3, 2)),
+    _Style(2, tight=True, named=False, far=False, start=3),
 )
 
 
@@ -125,7 +125,7 @@ def _measured(style: _Style, recurrent: Sequence[Stage], sheet: Sheet) -> _Plan:
 
     def margin(*, reverse: bool) -> int:
         starts = [s for lane in lanes if lane.reverse == reverse for s in lane.starts]
-        return min(widest(starts), _START) + start if starts else 0
+        return min(widest(starts), style.start) + start if starts else 0
 
     return _Plan(
         style,
@@ -145,7 +145,7 @@ class _Sketch:
         self.canvas = Canvas(sheet.width, sheet)
         self.row = 0
         made = {stage.name for stage in stages}
-        taps = [tensor.maker for stage in stages for tensor in stage.sources]
+        taps = [tensor.maker for stage in stages for tensor in (*stage.sources, *stage.given)]
         others = set(taps) - made
         #: Makers that need no mention.
         self.known = others if len(others) == 1 else set()
@@ -162,13 +162,14 @@ class _Sketch:
 
     def enter(self, stage: Stage, before: Stage | None) -> None:
         """What goes in: directly from the stage before, or from where it says."""
-        if before is not None and stage.sources == before.outputs[:1] == before.outputs:
+        needed = (*stage.sources, *stage.given)
+        if before is not None and needed == before.outputs and len(needed) == 1:
             self._tensor("│", before.outputs[0])
             return
         if before is not None:
             self.leave(before)
             self.row += 1
-        for source in stage.sources:
+        for source in needed:
             self._tensor("│", source, "" if source.maker in self.known else source.maker)
 
     def leave(self, stage: Stage) -> None:
@@ -338,7 +339,7 @@ class _Sketch:
 
     def _start(self, lane: Lane, start: str, columns: Sequence[int], ink: Ink) -> None:
         """What a state starts from, on the side where the lane begins."""
-        text = self.cut(self.say(start), _START)
+        text = self.cut(self.say(start), self.plan.style.start)
         space = 0 if self.plan.style.tight else 1
         if lane.reverse:
             column = columns[-1] + self.plan.box

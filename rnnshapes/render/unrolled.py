@@ -61,6 +61,8 @@ class Moment(NamedTuple):
 class Stage(NamedTuple):
     """One call of a layer: what goes in, what happens, what goes out.
 
+    ``given`` are the states that it starts from, where these are not 0.
+
     ``lanes`` are there for a recurrence, as are ``steps``, its time axis in symbols, with
     ``number``, the number of them (``None`` where open), and ``step``, its input at one step.
     ``turned`` says that the input is read from its end: at step t comes what it holds at
@@ -80,6 +82,7 @@ class Stage(NamedTuple):
     outputs: tuple[Tensor, ...]
     params: int | None
     final: bool
+    given: tuple[Tensor, ...] = ()
     rule: str = ""
     notes: tuple[str, ...] = ()
     lanes: tuple[Lane, ...] = ()
@@ -137,6 +140,7 @@ def _stage(network: Network, place: int, names: Names, report: LayerReport) -> S
             for output in range(max(1, len(network.flows[place].shapes)))
         ),
         params=0 if node.again else report.params,
+        given=tuple(_tensor(network, tap, names) for tap in node.initial),
         final=any(tap.node == place for tap in network.outputs),
     )
     again = ("called again, with the same weights",) if node.again else ()
@@ -173,7 +177,10 @@ def _unrolled(network: Network, place: int, names: Names, plain: Stage) -> Stage
     source = network.flow(tap)
     steps = source.steps or source.shapes[0][1]
     read = names.of(tap)
-    starts = [state_name(network, start) for start in node.initial]
+    starts = [
+        state_name(network, start) if network.nodes[start.node].layer.directions else given.name
+        for start, given in zip(node.initial, plain.given, strict=True)
+    ]
     lanes = []
     for name, direction in node.scans:
         own = len(direction.cell.states)
