@@ -236,11 +236,10 @@ class Names:
     def of(self, tap: Tap) -> str:
         """What an output of a node is called, at time step t if it has one."""
         flow, layer = self.network.flows[tap.node], self.network.nodes[tap.node].layer
-        if len(layer.directions) > 1 and len(flow.shapes) > 1 and tap.output < 2:
+        if flow.joined > 1 and tap.output < flow.joined:  # each direction for itself
             direction = layer.directions[tap.output]
-            if flow.shapes[tap.output][-1] == direction.cell.output:
-                again = self.network.nodes[tap.node].again
-                return f"{direction.cell.output_state}{direction.index}{again}_t"
+            again = self.network.nodes[tap.node].again
+            return f"{direction.cell.output_state}{direction.index}{again}_t"
         if tap.output:
             return f"{self.bases[tap.node]}[{tap.output}]"
         if flow.steps is not None and not flow.final and layer.directions:
@@ -315,7 +314,7 @@ def _notes(network: Network, places: list[int]) -> Iterator[str]:
             for d in node.layer.directions
             for key in d.cell.states
         ]
-        given = [_state_of(network, tap) for tap in node.initial]
+        given = [state_name(network, tap) for tap in node.initial]
         pairs = zip(starts, given, strict=False)
         yield f"its states start from others: {', '.join(f'{a} = {b}' for a, b in pairs)}"
     for _, direction in node.scans:
@@ -345,7 +344,7 @@ def _put_out(layer: Layer) -> str:
     return "its output there is that of the step read before"
 
 
-def _state_of(network: Network, tap: Tap) -> str:
+def state_name(network: Network, tap: Tap) -> str:
     """How a state that another layer hands on is written: ``c1_{T-1}``."""
     node, flow = network.nodes[tap.node], network.flows[tap.node]
     states = [(key, d) for d in node.layer.directions for key in d.cell.states]

@@ -27,6 +27,9 @@ render.delivery
 render
 render.header
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
+render.flow render.kernels
+render.unrolled
+render.canvas
 render.shared
 render.terminal render.markdown render.notebook render.data
 render.document render.view render.figures render.palette

@@ -10,7 +10,17 @@ from rnnshapes.algebra.dims import shape_text
 from rnnshapes.comparison import FileCheck
 from rnnshapes.inspection import Inspection, KerasCheck, LayerReport, Operation, WeightReport
 from rnnshapes.memory import amount
-from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
+from rnnshapes.render.document import (
+    Column,
+    Document,
+    Drawing,
+    Line,
+    Meaning,
+    Picture,
+    Row,
+    Sheet,
+    Table,
+)
 from rnnshapes.render.figures import step_text, whole
 from rnnshapes.render.shared import (
     difference_text,
@@ -23,6 +33,8 @@ from rnnshapes.render.view import View
 
 #: How many differences a line names.
 _MOST = 8
+#: Networks of so many layers are drawn without being asked for.
+_FEW = 8
 
 
 def document(result: Inspection, view: View) -> Document:
@@ -32,20 +44,51 @@ def document(result: Inspection, view: View) -> Document:
 
 def derived(result: Inspection, view: View) -> Document:
     """All that needs no Keras: it can be shown at once."""
+    total = Line(
+        f"{whole(result.params)} parameters = {result.formula}"
+        f"{_counts(result)}; {_bytes(result.bytes)}",
+    )
+    heading = Line(network_text(result.network), "strong")
+    if view.parts == "flow":
+        return (heading, *_flow_drawing(result), _kernels(result), total, *_file(result))
+    pictures = view.parts == "all"
+    few = len(result.network.layers) <= _FEW
     return (
-        Line(network_text(result.network), "strong"),
+        heading,
+        *(_flow_drawing(result) if pictures and few else ()),
         *_graph(result),
         _weights(result),
-        Line(
-            f"{whole(result.params)} parameters = {result.formula}"
-            f"{_counts(result)}; {_bytes(result.bytes)}",
-        ),
+        total,
+        *((_kernels(result),) if pictures else ()),
         *_gates(result),
         *_equations(result),
         *_notes(result),
         *((_flow(result), _costs(result)) if result.network.inputs else ()),
         *_file(result),
     )
+
+
+def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
+    """The network as it flows, or why that is not known."""
+    if not result.network.inputs:
+        yield Line("The graph of its layers is not known: there is no flow to draw.")
+        return
+
+    def draw(sheet: Sheet) -> Picture:
+        from rnnshapes.render import flow, unrolled
+
+        return flow.draw(unrolled.stages(result), sheet)
+
+    yield Drawing("The network as it flows", draw)
+
+
+def _kernels(result: Inspection) -> Drawing:
+    def draw(sheet: Sheet) -> Picture:
+        from rnnshapes.render import kernels
+
+        return kernels.draw(result, sheet)
+
+    return Drawing("Weights as rectangles", draw)
 
 
 def _file(result: Inspection) -> Iterator[Line]:

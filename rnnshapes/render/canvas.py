@@ -1,0 +1,105 @@
+"""A sheet of characters to draw on: lines, boxes and texts, each in an ink."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+
+from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet, Span, for_encoding, printable
+
+#: What the characters of a drawing become where only ASCII can be shown, one for one.
+_ASCII = str.maketrans("─│┌┐└┘├┤┬┴┼▼►◄░▒⋮", "-|+++++++++v><:#.")
+
+#: What may take no character of a terminal or two: all but Latin, arrows, lines and blocks.
+_UNUSUAL = re.compile("[^\0-\u02ff\u2010-\u206f\u2190-\u2199\u2500-\u25cf]")
+
+
+def clean(text: str, sheet: Sheet) -> str:
+    """A text as it will be shown on the sheet, on one line: what is measured is what is seen."""
+    return for_encoding(printable(text.replace("\n", " ")), sheet.encoding)
+
+
+def length(text: str) -> int:
+    """How many characters of a terminal a text takes: those of East Asia take two."""
+    return sum(map(_cells, text)) if _UNUSUAL.search(text) else len(text)
+
+
+def cut(text: str, width: int, sheet: Sheet) -> str:
+    """A cleaned text, or as much of it as fits, and dots."""
+    if length(text) <= width:
+        return text
+    dots = clean("…", sheet)
+    kept = ""
+    for character in text[: max(width, 0)]:
+        if length(kept + character) > width - len(dots):
+            break
+        kept += character
+    return (kept + dots)[: max(width, 0)]
+
+
+def _cells(character: str) -> int:
+    from unicodedata import combining, east_asian_width
+
+    if combining(character):
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1
+
+
+class Canvas:
+    """Rows of characters, as many as are drawn on; what lies beyond ``width`` is lost."""
+
+    def __init__(self, width: int, sheet: Sheet) -> None:
+        self.width = width
+        self._ascii = sheet.ascii_only
+        self._rows: list[list[tuple[str, Ink]]] = []
+
+    def text(self, row: int, column: int, text: str, ink: Ink = PLAIN) -> None:
+        """Write over what is there, from ``column`` on."""
+        while len(self._rows) <= row:
+            self._rows.append([(" ", PLAIN)] * self.width)
+        cells = self._rows[row]
+        shown = text.translate(_ASCII) if self._ascii else text
+        if not _UNUSUAL.search(shown):
+            shown = shown[: max(0, self.width - column)]
+            cells[column : column + len(shown)] = [(character, ink) for character in shown]
+            return
+        for character in shown:
+            wide = _cells(character)
+            if column + wide > self.width:
+                return
+            if wide == 0 and column:
+                cells[column - 1] = (cells[column - 1][0] + character, ink)
+            for place in range(wide):
+                cells[column + place] = ("" if place else character, ink)
+            column += wide
+
+    def across(self, row: int, start: int, stop: int, ink: Ink = PLAIN) -> None:
+        """A line from ``start`` up to ``stop``."""
+        self.text(row, start, "─" * (stop - start), ink)
+
+    def down(self, column: int, start: int, stop: int, ink: Ink = PLAIN) -> None:
+        """A line from row ``start`` up to row ``stop``."""
+        for row in range(start, stop):
+            self.text(row, column, "│", ink)
+
+    def box(self, row: int, column: int, width: int, height: int, ink: Ink = PLAIN) -> None:
+        """Four sides, around ``height - 2`` rows."""
+        line = "─" * (width - 2)
+        self.text(row, column, f"┌{line}┐", ink)
+        for side in (column, column + width - 1):
+            self.down(side, row + 1, row + height - 1, ink)
+        self.text(row + height - 1, column, f"└{line}┘", ink)
+
+    def picture(self) -> Picture:
+        """The rows as spans, without the spaces at their ends."""
+        return tuple(tuple(_spans(row)) for row in self._rows)
+
+
+def _spans(row: list[tuple[str, Ink]]) -> list[Span]:
+    spans = [
+        Span("".join(character for character, _ in part), ink)
+        for ink, part in groupby(row, key=lambda cell: cell[1])
+    ]
+    if spans and spans[-1].ink == PLAIN:
+        spans[-1] = Span(spans[-1].text.rstrip())
+    return [span for span in spans if span.text]
