@@ -30,8 +30,8 @@ render.inspection render.tracing render.verification render.port render.recordin
 render.flow render.kernels
 render.unrolled
 render.canvas
-render.shared
-render.terminal render.markdown render.notebook render.data
+render.shared render.strips
+render.timeline render.terminal render.markdown render.notebook render.data
 render.document render.view render.figures render.palette
 api
 sweeping
