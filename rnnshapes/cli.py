@@ -22,7 +22,9 @@ from rnnshapes.options import (
     Bias,
     Bidirectional,
     CellName,
+    Delay,
     Features,
+    Follow,
     Format,
     GoBackwards,
     Golden,
@@ -173,6 +175,8 @@ def trace(
     layer: LayerName = None,
     seed: Seed = 0,
     golden: Golden = None,
+    follow: Follow = False,
+    delay: Delay = None,
     format: AnyFormat = None,
     output: Output = None,
     plot: Plot = None,
@@ -194,8 +198,14 @@ def trace(
         rnnshapes trace --T 1000000 --no-keras -o trace.npz
 
         rnnshapes trace --cell lstm --golden golden.h
+
+        rnnshapes trace --cell lstm --follow
     """
     given = locals()
+    if follow or delay is not None:
+        from rnnshapes.render import player
+
+        return player.follow(given, _spec(given))
     out = outlet(given, get_args(TraceFormat), input, model)
     delivery.check_golden(golden, output, input, model)
     what = "Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")
