@@ -198,14 +198,10 @@ def trace(
         rnnshapes trace --T 1000000 --no-keras -o trace.npz
 
         rnnshapes trace --cell lstm --golden golden.h
-
-        rnnshapes trace --cell lstm --follow
     """
     given = locals()
     if follow or delay is not None:
-        from rnnshapes.render import player
-
-        return player.follow(given, _spec(given))
+        return _followed(given)
     out = outlet(given, get_args(TraceFormat), input, model)
     delivery.check_golden(golden, output, input, model)
     what = "Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")
@@ -220,6 +216,13 @@ def trace(
     out.say(note)
     out.hint(result, given)
     return 0
+
+
+def _followed(given: Mapping[str, Any]) -> int:
+    """The trace step by step, on this terminal."""
+    from rnnshapes.render import player
+
+    return player.follow(given, _spec(given))
 
 
 def _parts(network: Network, show: str, out: Outlet) -> tuple[tuple[str, ...], tuple[str, ...]]:
