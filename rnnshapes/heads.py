@@ -36,7 +36,7 @@ class Head:
     """The layers from which no recurrence is reached, for one sample.
 
     ``emitted`` is what each recurrence puts out (T, M), by the time of x; ``entering`` what else
-    comes in at each step (T, F); ``y_hat`` (T, K) is that of the trace.
+    comes in, at each step (T, F) or without time (1, F); ``y_hat`` (T, K) is that of the trace.
     """
 
     network: Network
@@ -92,7 +92,8 @@ class Head:
                 if network.nodes[tap.node].layer.directions:
                     values[tap] = self._joined(film, tap, t, called(tap), general=general)
                 else:
-                    found = self.entering[tap][t][None]
+                    found = self.entering[tap]
+                    found = found[min(t, len(found) - 1)][None]
                     values[tap] = film.given(called(tap), network.flow(tap).at_step, found)
             for place in _places(network):
                 values[Tap(place)] = self._applied(film, place, values, called(Tap(place)))
@@ -155,7 +156,8 @@ def at_steps(network: Network) -> bool:
     if flow.steps is None or not all(network.nodes[p].layer.stepwise for p in _places(network)):
         return False
     sources = [network.flow(tap) for tap in taps(network)]
-    return all(source.steps == flow.steps for source in sources)
+    timed = [source for source in sources if source.steps is not None]
+    return all((source.steps, source.final) == (flow.steps, flow.final) for source in timed)
 
 
 def _places(network: Network) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ takes no more memory than its states do.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 from typing import TypeVar
@@ -22,7 +22,7 @@ from rnnshapes.algebra.followed import Film, FollowedOps
 from rnnshapes.answers import Answers
 from rnnshapes.display import Tick
 from rnnshapes.heads import Answer, Head
-from rnnshapes.inputs import Sources
+from rnnshapes.inputs import Source, Sources
 from rnnshapes.inspection import Names
 from rnnshapes.layers.layer import Direction
 from rnnshapes.network import Network, Node, Tap, read_step
@@ -31,6 +31,7 @@ from rnnshapes.scenes import SAMPLES, General, Quantity, Scene, filled, quantity
 from rnnshapes.weights import Weights, bind
 
 _Key = TypeVar("_Key")
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,22 +175,28 @@ def follow_network(
 ) -> tuple[Recurrence, ...]:
     """Each recurrence of one sample, or those of the layer ``layer``.
 
-    Takes and raises what :func:`rnnshapes.tracing.trace_network` does.
+    Takes and raises what :func:`rnnshapes.tracing.trace_network` does, and TooLargeError where
+    there is not enough memory. No other sample is computed, unless states go on from it or
+    Keras was asked.
     """
-    chosen = tracing.check_layer(network, layer)
+    chosen, whole = tracing.check_layer(network, layer), network
+    if keras is None and network.batch is None:
+        network = replace(network, named=tuple({**dict(network.named), "N": 1}.items()))
+        sources, sample = tuple(_One(source, sample) for source in sources), 0
+    show = tuple(part for part in tracing.everything(network) if part != "gates")
+    tracing.require_memory(network, show, with_keras=keras is not None)
     kept = _Kept(network, sample)
-    show = states(network)
     traced = tracing.trace_network(
         network, weights, sources, show, keras, tick=tick, seen=kept.keep
     )
     head = None
     if traced.y_hat is not None and heads.at_steps(network):
         rows = traced.y_hat[sample].reshape(traced.y_hat.shape[1], -1)
-        head = Head(network, weights, _whole(kept.emitted), _whole(kept.entering), rows)
+        head = Head(whole, weights, _whole(kept.emitted), _whole(kept.entering), rows)
     layers = {la.name: la for la in traced.layers}
     return tuple(
         Recurrence(
-            network=network,
+            network=whole,
             place=place,
             name=name,
             direction=direction,
@@ -206,9 +213,19 @@ def follow_network(
     )
 
 
-def states(network: Network) -> tuple[str, ...]:
-    """What a trace has to show so that its steps can be followed."""
-    return tuple(part for part in tracing.everything(network) if part != "gates")
+@dataclass(frozen=True)
+class _One:
+    """One sample of an input."""
+
+    source: Source
+    sample: int
+
+    @property
+    def text(self) -> str:
+        return self.source.text
+
+    def blocks(self, steps: int, part: slice = _ALL) -> Iterator[Array]:
+        return self.source.blocks(steps, slice(self.sample, self.sample + 1))
 
 
 class _Kept:
@@ -239,9 +256,10 @@ class _Kept:
                 self.x[name].append(x[:, mine].copy())
                 self.emitted[name].append(emitted[name][:, mine].copy())
         for tap in self.taps:
-            each = block.values[tap.node].each[tap.output]
-            if each is not None:
-                self.entering[tap].append(each[:, mine].copy())
+            value = block.values[tap.node]
+            each = value.each[tap.output]
+            found = value.outputs[tap.output][None] if each is None else each
+            self.entering[tap].append(found[:, mine].copy())
 
 
 def _whole(parts: Mapping[_Key, list[Array]]) -> dict[_Key, Array]:

@@ -143,8 +143,10 @@ def _blocks(moment: Moment, of: Recurrence, say: Say) -> Iterator[_Line | _Row]:
         yield _quantity(quantity, say, "→ ")
     yield _Line("")
     if moment.masked:
-        yield _Line(say(f"t = {moment.t} is masked: the step is skipped, the states stay"), _BAD)
-        yield from (_quantity(state, say, "  ") for state in moment.states)
+        zero = ", 0 is put out" if getattr(of.node.layer, "zero_output_for_mask", False) else ""
+        yield _Line(say(f"t = {moment.t} is masked: skipped, the states stay{zero}"), _BAD)
+        for state, before in zip(moment.states, moment.given[1:], strict=True):
+            yield _quantity(state, say, "", f" = {before.text}")
     for scene in moment.scenes:
         yield from _scene(scene, say)
     yield _Line("")
@@ -173,7 +175,7 @@ def _goes_on(moment: Moment, of: Recurrence) -> Iterator[str]:
     if last:
         yield f"t = {moment.t} is the last step that is read"
     if to:
-        yield f"{names} → {', '.join(to)}"
+        yield f"{names} → handed on to {', '.join(to)}"
 
 
 def _scene(scene: Scene, say: Say) -> Iterator[_Line | _Row]:
@@ -203,9 +205,9 @@ def _taken(taken: Taken, say: Say, indent: str, *, last: bool, ink: Ink = PLAIN)
         yield _Row(indent + say(part.text), *texts, _numbers(part), stands_out=False, ink=ink)
 
 
-def _quantity(quantity: Quantity, say: Say, indent: str) -> _Row:
+def _quantity(quantity: Quantity, say: Say, before: str, behind: str = "") -> _Row:
     dims, shape = say(shape_text(quantity.dims)), say(shape_text(quantity.shape))
-    label = say(f"{indent}{quantity.text}")
+    label = say(f"{before}{quantity.text}{behind}")
     return _Row(label, dims, shape, shape, _numbers(quantity), stands_out=True)
 
 

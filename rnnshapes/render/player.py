@@ -68,7 +68,6 @@ def _followed(
 
     task.require_known(keras=keras)
     tracing.check_layer(task.network, layer)
-    tracing.require_memory(task.network, moments.states(task.network), with_keras=keras)
     with busy("Running the recurrence in NumPy", "samples") as tick:
         weights = task.weights()
         answers = task.answers(weights, tick) if keras else None
