@@ -95,11 +95,7 @@ def _taken(network: Network, film: Film, at: int, values: tuple[Quantity, ...]) 
     label = made.label
     if last and made.symbol != "split":
         label = f"{values[0].text} = {label}"
-    results = (
-        values
-        if last
-        else tuple(quantity(network, label, made.shape, found) for found in film.results[at])
-    )
+    made_here = (quantity(network, text, made.shape, v) for text, v in film.results[at])
     return Taken(
         label=label,
         sign=made.symbol,
@@ -107,7 +103,7 @@ def _taken(network: Network, film: Film, at: int, values: tuple[Quantity, ...]) 
         operand_shapes=tuple(map(network.numbers, made.operands)),
         dims=_texts(made.shape),
         shape=network.numbers(made.shape),
-        results=results,
+        results=values if last else tuple(made_here),
     )
 
 

@@ -25,10 +25,10 @@ class Named(NamedTuple):
 
 @dataclass(eq=False)
 class Film:
-    """What was done, in order: ``results`` holds the arrays that each operation has made."""
+    """What was done, in order: ``results`` holds what each operation has made, with its text."""
 
     tape: list[Operation] = field(default_factory=list)
-    results: list[tuple[Array, ...]] = field(default_factory=list)
+    results: list[tuple[tuple[str, Array], ...]] = field(default_factory=list)
     named: list[Named] = field(default_factory=list)
 
     def given(self, text: str, shape: Shape, numbers: Array) -> Followed:
@@ -37,23 +37,24 @@ class Film:
 
     def made(self, symbol: Symbol, numbers: Array) -> Followed:
         """What an operation made, which the symbol has written down, or a few of them together."""
-        self._keep((numbers,))
+        self._keep((symbol,), (numbers,))
         return Followed(symbol, numbers, self)
 
     def parts(self, symbols: Sequence[Symbol], arrays: Sequence[Array]) -> list[Followed]:
         """The same for several values at once."""
-        self._keep(tuple(arrays))
+        self._keep(symbols, arrays)
         return [Followed(s, a, self) for s, a in zip(symbols, arrays, strict=True)]
 
     def name(self, names: Sequence[str], text: str, shape: Shape, *values: Array) -> None:
         """What was made last has these names from here on."""
         self.named.append(Named(tuple(names), text, shape, len(self.tape), values))
 
-    def _keep(self, arrays: tuple[Array, ...]) -> None:
+    def _keep(self, symbols: Sequence[Symbol], arrays: Sequence[Array]) -> None:
         while len(self.results) + 1 < len(self.tape):
             self.results.append(())
         if len(self.results) < len(self.tape):
-            self.results.append(arrays)
+            texts = (symbol.text for symbol in symbols)
+            self.results.append(tuple(zip(texts, arrays, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,11 +122,11 @@ def _bar(moment: Moment, of: Recurrence, sheet: Sheet) -> list[Span]:
     if width < 4:
         return [Span(_cut(f"t = {moment.t}{right}", sheet.width, sheet), _STRONG)]
     read, here, rest, masked = ("=#-.", "━●─·")[not sheet.ascii_only]
-    at = 0 if moment.count == 1 else round(moment.t * (width - 1) / (moment.count - 1))
+    last = moment.count - 1
+    at = round(moment.t * (width - 1) / last) if last else 0
     marks = []
     for place in range(width):
-        steps = slice(place * moment.count // width, max(place, place + 1) * moment.count // width)
-        skipped = of.mask is not None and len(of.mask[steps]) and not of.mask[steps].any()
+        skipped = of.mask is not None and not of.mask[round(place * last / (width - 1))]
         done = place > at if of.reverse else place < at
         marks.append(masked if skipped else read if done else rest)
     marks[at] = here
@@ -263,7 +263,7 @@ def _row(row: _Row, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
         yield [Span(row.label, row.ink), Span(gap + shape, _DIM)]
     else:
         yield [Span(_cut(row.label, sheet.width, sheet), row.ink)]
-        yield [Span(_cut(f"    {shape}", sheet.width, sheet), _DIM)]
+        yield [Span(_cut(f"  {shape}", sheet.width, sheet), _DIM)]
     if row.values is not None:
         yield [Span("  "), *_values(row, columns.digits, sheet.width - 2, sheet)]
 

@@ -185,11 +185,9 @@ class Player:
         size = _size()
         screen = terminal.screen(sys.stdout)
         screen.width = min(screen.width, size[0])
-        with screen.capture() as captured:
-            terminal.draw_picture(
-                self.picture(Sheet(screen.width, screen.encoding, size[1])), screen
-            )
-        lines = captured.get().split("\n")[: size[1]]
+        lines = terminal.written(
+            self.picture(Sheet(screen.width, screen.encoding, size[1])), screen
+        )
         # A line is emptied first: behind a full one, terminals would empty its last character.
         rows = (f"\x1b[{row};1H\x1b[2K{line}" for row, line in enumerate(lines, 1))
         sys.stdout.write("".join(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import IO
 
 from rich import box
@@ -104,11 +105,24 @@ def sheet(screen: Console) -> Sheet:
 
 def draw_picture(picture: Picture, screen: Console) -> None:
     """Print the lines of a drawing, which fit."""
+    for line in _lines(picture, screen):
+        _print(line, screen)
+
+
+def written(picture: Picture, screen: Console) -> list[str]:
+    """The lines of a drawing as the screen is sent them, cut where they do not fit."""
+    with screen.capture() as captured:
+        for line in _lines(picture, screen):
+            screen.print(line)
+    return captured.get().split("\n")[:-1]
+
+
+def _lines(picture: Picture, screen: Console) -> Iterator[RichText]:
     for spans in picture:
         line = RichText(no_wrap=True, overflow="ignore", end="")
         for span in spans:
             line.append(_text(span.text, screen), style=_style(span.ink))
-        _print(line, screen)
+        yield line
 
 
 def _style(ink: Ink) -> Style:
