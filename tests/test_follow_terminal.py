@@ -63,15 +63,21 @@ class Terminal:
 
     def wait(self, until: Callable[[], bool]) -> None:
         """Read what it is sent, until what is waited for holds."""
-        import select
-
         end = time.monotonic() + 60
         while not until():
             assert time.monotonic() < end, self.shown
-            if select.select([self.master], [], [], 0.05)[0]:
-                part = os.read(self.master, 65536)
-                self.received += part
-                self.stream.feed(part)
+            self.read(0.05)
+
+    def read(self, seconds: float) -> bool:
+        """Take what it is sent within some time, and tell whether there was anything."""
+        import select
+
+        if not select.select([self.master], [], [], seconds)[0]:
+            return False
+        part = os.read(self.master, 65536)
+        self.received += part
+        self.stream.feed(part)
+        return True
 
     def see(self, text: str) -> str:
         """Wait for a text, and give all that is shown then."""
@@ -85,8 +91,8 @@ class Terminal:
     def ends(self) -> int:
         """Wait for the end, and give the exit status."""
         self.wait(lambda: self.process.poll() is not None)
-        with suppress(AssertionError):
-            self.wait(lambda: LEAVE in self.received)
+        while self.read(0.1):
+            pass
         return self.process.wait()
 
     def restored(self) -> bool:

@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -19,8 +20,11 @@ from rnnshapes.scenes import Quantity, Scene, Taken
 
 _STRONG, _DIM = Ink(meaning="strong"), Ink(meaning="dim")
 _GOOD, _BAD = Ink(meaning="good"), Ink(meaning="bad")
-#: Lists of so many numbers are to be seen whole before shapes are shortened for them.
-_WANTED = 8
+#: Up to how many numbers of a list are to be seen before shapes give way to them, and of how many
+#: the beginning will do.
+_WANTED, _SOME = 8, 4
+#: The longest equation that stands in one row with its shapes and numbers.
+_LONGEST = 20
 #: Decimals of a number.
 _FEWEST, _MOST = 3, 6
 
@@ -55,8 +59,13 @@ class _Columns(NamedTuple):
     label: int
     dims: int
     shape: int
-    short: bool
-    digits: int
+    short: bool = False
+    digits: int = _FEWEST
+
+    @property
+    def front(self) -> int:
+        """How wide they are together."""
+        return self.label + self.dims + self.shape
 
 
 def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet) -> Picture:
@@ -78,7 +87,8 @@ def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet
 def body(moment: Moment, of: Recurrence, sheet: Sheet) -> Picture:
     """All of the step, from what comes in to y_hat."""
     blocks = list(_blocks(moment, of, _say(sheet)))
-    columns = _columns([row for row in blocks if isinstance(row, _Row)], sheet)
+    most = max(len(_numbers(state) or ()) for state in moment.states)
+    columns = _columns([row for row in blocks if isinstance(row, _Row)], most, sheet)
     lines: list[list[Span]] = []
     for block in blocks:
         if isinstance(block, _Line):
@@ -182,8 +192,10 @@ def _scene(scene: Scene, say: Say) -> Iterator[_Line | _Row]:
     """An equation and its operations, in one row where there is one."""
     general = scene.general if "{t" in scene.general else ""
     if len(scene.taken) == 1 and scene.taken[0].label == scene.text:
-        yield from _taken(scene.taken[0], say, "", last=True, ink=_STRONG)
-        return
+        if len(scene.text) <= _LONGEST:
+            yield from _taken(scene.taken[0], say, "", last=True, ink=_STRONG)
+            return
+        scene = replace(scene, taken=(replace(scene.taken[0], label=scene.values[0].text),))
     yield _Line(say(scene.text), _STRONG, say(general))
     for position, taken in enumerate(scene.taken, 1):
         yield from _taken(taken, say, "  ", last=position == len(scene.taken))
@@ -191,10 +203,10 @@ def _scene(scene: Scene, say: Say) -> Iterator[_Line | _Row]:
 
 def _taken(taken: Taken, say: Say, indent: str, *, last: bool, ink: Ink = PLAIN) -> Iterator[_Row]:
     """An operation: a row, or one for each part of a split."""
-    dims = step_text(taken.operands, taken.sign, taken.dims)
-    shape = step_text(taken.operand_shapes, taken.sign, taken.shape)
-    same = taken.sign != "·" and all(s == taken.shape for s in taken.operand_shapes)
-    short = shape_text(taken.shape) if same else shape
+    sign = "," if taken.sign.isalpha() else taken.sign
+    dims = step_text(taken.operands, sign, taken.dims).replace(" , ", ", ")
+    shape = step_text(taken.operand_shapes, sign, taken.shape).replace(" , ", ", ")
+    short = shape if taken.sign in ("·", "split") else shape_text(taken.shape)
     if taken.sign != "split":
         values = _numbers(taken.results[0])
         label = indent + say(taken.label)
@@ -215,25 +227,24 @@ def _numbers(quantity: Quantity) -> tuple[float, ...] | None:
     return None if quantity.values is None else tuple(quantity.values.tolist())
 
 
-def _columns(rows: Sequence[_Row], sheet: Sheet) -> _Columns:
-    """What fits beside each other: dims, shapes, short shapes, or the numbers alone."""
-    widths = {name: max(cell_len(getattr(row, name)) for row in rows) for name in _Row._fields[:4]}
-    most = max(len(row.values or ()) for row in rows if row.stands_out)
-    needed = (most if most <= _WANTED else _WANTED // 2) * _field(_FEWEST)
+def _columns(rows: Sequence[_Row], most: int, sheet: Sheet) -> _Columns:
+    """What fits beside each other: dims, shapes, short shapes, or the numbers alone.
 
-    def chosen(dims: int, shape: int, *, short: bool) -> _Columns | None:
-        front = widths["label"] + 1 + (dims + 2 if dims else 0) + shape
-        room = sheet.width - front
-        if room < needed:
-            return None
-        return _Columns(widths["label"] + 1, dims and dims + 2, shape, short, _digits(room, most))
-
-    return (
-        chosen(widths["dims"], widths["shape"], short=False)
-        or chosen(0, widths["shape"], short=False)
-        or chosen(0, widths["short"], short=True)
-        or _Columns(0, 0, 0, False, _digits(sheet.width - 2, most))
+    ``most`` is how many units the states have.
+    """
+    label, dims, shape, short = (
+        max(cell_len(getattr(row, name)) for row in rows) for name in _Row._fields[:4]
     )
+    for count in (min(most, _WANTED), _SOME) if most > _SOME else (most,):
+        for columns in (
+            _Columns(label + 1, dims + 2, shape),
+            _Columns(label + 1, 0, shape),
+            _Columns(label + 1, 0, short, short=True),
+        ):
+            room = sheet.width - columns.front
+            if room >= count * _field(_FEWEST) + (len(f" ... {most}") if count < most else 0):
+                return columns._replace(digits=_digits(room, most))
+    return _Columns(0, 0, 0, digits=_digits(sheet.width - 2, most))
 
 
 def _field(digits: int) -> int:
@@ -255,8 +266,7 @@ def _row(row: _Row, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
         if columns.dims:
             front.append(Span(set_cell_size(row.dims, columns.dims), _DIM))
         front.append(Span(set_cell_size(shape, columns.shape), _DIM))
-        used = columns.label + columns.dims + columns.shape
-        yield [*front, *_values(row, columns.digits, sheet.width - used, sheet)]
+        yield [*front, *_values(row, columns.digits, sheet.width - columns.front, sheet)]
         return
     if cell_len(row.label) + 2 + cell_len(shape) <= sheet.width:
         gap = "  " if shape else ""
@@ -296,7 +306,7 @@ def _tile(value: float, largest: float) -> Ink:
 def _text(line: _Line, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
     """A line, wrapped, and what stands beside it if both fit: above the numbers, or at the end."""
     length, beside = cell_len(line.text), cell_len(line.beside)
-    at = max(length + 3, columns.label + columns.dims + columns.shape + 1)
+    at = max(length + 3, columns.front + 1)
     at = min(at, sheet.width - beside)
     if line.beside and at >= length + 3:
         yield [Span(line.text, line.ink), Span(" " * (at - length) + line.beside, _DIM)]

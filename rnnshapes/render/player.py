@@ -203,6 +203,8 @@ class Player:
         body = following.body(self.moment, self.recurrence, sheet)
         height = sheet.height or _LEAST
         room = max(0, height - _AROUND)
+        close = [line for line in body if any(span.text for span in line)]
+        body = close if len(close) <= room < len(body) else body
         self.line = max(0, min(self.line, len(body) - room))
         self.hidden = max(0, len(body) - room - self.line)
         shown = [*body[self.line : self.line + room]]
@@ -215,15 +217,15 @@ class Player:
         if self.delay is not None:
             words[0] = "space pause" if self.playing else "space play"
         if self.hidden:
-            words.insert(2, f"↓ {self.hidden} more line{'s' * (self.hidden > 1)}")
+            more = f"{self.hidden} more line{'s' * (self.hidden > 1)}"
+            words.insert(2, f"{'down' if sheet.ascii_only else '↓'} {more}")
         elif self.line:
-            words.insert(2, "↑ up")
+            words.insert(2, "up" if sheet.ascii_only else "↑ up")
         if len(self.shown) > 1:
             words.insert(2, "Tab layer")
-        texts = [for_encoding(word, sheet.encoding) for word in words]
-        while len(texts) > 1 and len("  ".join(texts)) > sheet.width:
-            texts.pop()
-        return [Span("  ".join(texts)[: sheet.width], _DIM)]
+        while len(words) > 1 and len("  ".join(words)) > sheet.width:
+            words.pop()
+        return [Span("  ".join(words)[: sheet.width], _DIM)]
 
 
 def _size() -> tuple[int, int]:
