@@ -22,7 +22,9 @@ from rnnshapes.options import (
     Bias,
     Bidirectional,
     CellName,
+    Delay,
     Features,
+    Follow,
     Format,
     GoBackwards,
     Golden,
@@ -173,6 +175,8 @@ def trace(
     layer: LayerName = None,
     seed: Seed = 0,
     golden: Golden = None,
+    follow: Follow = False,
+    delay: Delay = None,
     format: AnyFormat = None,
     output: Output = None,
     plot: Plot = None,
@@ -196,6 +200,8 @@ def trace(
         rnnshapes trace --cell lstm --golden golden.h
     """
     given = locals()
+    if follow or delay is not None:
+        return _followed(given)
     out = outlet(given, get_args(TraceFormat), input, model)
     delivery.check_golden(golden, output, input, model)
     what = "Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")
@@ -210,6 +216,13 @@ def trace(
     out.say(note)
     out.hint(result, given)
     return 0
+
+
+def _followed(given: Mapping[str, Any]) -> int:
+    """The trace step by step, on this terminal."""
+    from rnnshapes.render import player
+
+    return player.follow(given, _spec(given))
 
 
 def _parts(network: Network, show: str, out: Outlet) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -230,3 +230,11 @@ Show = Annotated[
 LayerName = Annotated[
     str | None, typer.Option("--layer", metavar="NAME", help="Show those of this layer alone.")
 ]
+Follow = Annotated[
+    bool,
+    typer.Option("--follow", help="Show one step after the other on this terminal, by keys."),
+]
+Delay = Annotated[
+    float | None,
+    typer.Option("--delay", metavar="SECONDS", help="With --follow: go on by itself, so often."),
+]

@@ -20,6 +20,7 @@ __main__
 cli
 options
 __init__
+render.player
 render.outlet
 render.hints render.progress
 render.commands render.streams
@@ -27,19 +28,20 @@ render.delivery
 render
 render.header
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
+render.following
 render.flow render.kernels
 render.unrolled
 render.canvas
 render.shared render.strips
-render.timeline render.terminal render.markdown render.notebook render.data
+render.timeline render.terminal render.markdown render.notebook render.data render.keys
 render.document render.view render.figures render.palette
 api
 sweeping
 verification against
 wiring
-proof diagnosis recording
-agreement conventions
-judging sequences
+proof diagnosis recording moments
+agreement conventions heads
+judging sequences scenes
 readings
 claims
 inspection tracing
@@ -70,7 +72,7 @@ layers.layer layers
 cells.registry cells.stacked
 cells.simple_rnn cells.lstm cells.gru
 cells.cell cells
-algebra.bounded algebra.recorded
+algebra.bounded algebra.recorded algebra.followed
 algebra.arrays algebra.shapes
 algebra.windows
 algebra.precision

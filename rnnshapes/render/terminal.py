@@ -110,12 +110,23 @@ def draw_picture(picture: Picture, screen: Console) -> None:
             line = "".join(_text(span.text, screen) for span in spans)
             screen.file.write(f"{line.rstrip()}\n")
         return
+    screen.print(_drawn(picture, screen))
+
+
+def written(picture: Picture, screen: Console) -> list[str]:
+    """The lines of a drawing as the screen is sent them, cut where they do not fit."""
+    with screen.capture() as captured:
+        screen.print(_drawn(picture, screen))
+    return captured.get().split("\n")[:-1]
+
+
+def _drawn(picture: Picture, screen: Console) -> RichText:
     text = RichText(no_wrap=True, overflow="ignore", end="")
     for position, spans in enumerate(picture):
         text.append("\n" if position else "")
         for span in spans:
             text.append(_text(span.text, screen), style=_style(span.ink))
-    screen.print(text)
+    return text
 
 
 @cache

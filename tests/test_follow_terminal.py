@@ -1,0 +1,424 @@
+"""``trace --follow`` on a terminal: its keys, its delay, and that it leaves the terminal as it was.
+
+A process of its own runs on a pseudo-terminal, and pyte shows what a person would see.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnshapes import api, moments
+from rnnshapes.render import keys
+from rnnshapes.render.player import Player
+from rnnshapes.render.view import View
+from tests.conftest import process
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+ENTER, LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
+
+
+class Terminal:
+    """A command on a terminal, what it shows, and a way to type."""
+
+    def __init__(self, columns: int, lines: int, *args: str, **env: str) -> None:
+        import pty
+        import termios
+
+        pyte = pytest.importorskip("pyte")
+        self.screen = pyte.Screen(columns, lines)
+        self.stream = pyte.ByteStream(self.screen)
+        self.master, self.slave = pty.openpty()
+        self.resize(columns, lines)
+        self.before = termios.tcgetattr(self.slave)
+        self.received = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rnnshapes", *args],
+            **dict.fromkeys(("stdin", "stdout", "stderr"), self.slave),
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **env},
+            start_new_session=True,
+        )
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the terminal another size."""
+        import fcntl
+        import struct
+        import termios
+
+        self.screen.resize(lines, columns)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    @property
+    def shown(self) -> str:
+        """What stands on it."""
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Read what it is sent, until what is waited for holds."""
+        end = time.monotonic() + 60
+        while not until():
+            assert time.monotonic() < end, self.shown
+            self.read(0.05)
+
+    def read(self, seconds: float) -> bool:
+        """Take what it is sent within some time, and tell whether there was anything."""
+        import select
+
+        if not select.select([self.master], [], [], seconds)[0]:
+            return False
+        part = os.read(self.master, 65536)
+        self.received += part
+        self.stream.feed(part)
+        return True
+
+    def see(self, text: str) -> str:
+        """Wait for a text, and give all that is shown then."""
+        self.wait(lambda: text in self.shown)
+        return self.shown
+
+    def type(self, typed: bytes) -> None:
+        """Press keys."""
+        os.write(self.master, typed)
+
+    def ends(self) -> int:
+        """Wait for the end, and give the exit status."""
+        self.wait(lambda: self.process.poll() is not None)
+        while self.read(0.1):
+            pass
+        return self.process.wait()
+
+    def restored(self) -> bool:
+        """Whether it echoes as before, and shows what was there before, with a cursor."""
+        import termios
+
+        entered, left = self.received.rfind(ENTER), self.received.rfind(LEAVE)
+        return termios.tcgetattr(self.slave) == self.before and 0 <= entered < left
+
+
+@contextmanager
+def terminal(*args: str, columns: int = 80, lines: int = 24, **env: str) -> Iterator[Terminal]:
+    """``trace --follow`` with these options, without Keras."""
+    found = Terminal(columns, lines, "trace", "--follow", *args, **env)
+    try:
+        yield found
+    finally:
+        found.process.kill()
+        found.process.wait()
+        os.close(found.master)
+        os.close(found.slave)
+
+
+@POSIX
+def test_a_reader_steps_through_a_trace() -> None:
+    """The equation of each step, the last one, back, and one line when it is left."""
+    with terminal("--T", "12") as it:
+        shown = it.see("step 1 of 12")
+        assert "h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)" in shown
+        assert "(1, 3)·(3, 5) → (1, 5)" in shown
+        assert shown.splitlines()[-1] == "space next  p back  q quit  g first  G last"
+        it.type(b" ")
+        assert "h_1 = tanh(x_1 Wx + bh + h_0 Wh)" in it.see("step 2 of 12")
+        it.type(b"\x1b[C")
+        it.see("step 3 of 12")
+        it.type(b"G")
+        assert "y_hat_11 is the model's own answer" in it.see("step 12 of 12")
+        it.type(b"\x1b[D\x1b[D")
+        it.see("step 10 of 12")
+        it.type(b"q")
+        assert it.ends() == 0
+        assert it.restored()
+        last = it.received.rpartition(LEAVE)[2].decode()
+        assert last.startswith("simple_rnn, sample 0, t = 9: y_hat_9 = ")
+        assert last.count("\n") == 1
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("typed", "status"), [(b"q", 0), (b"\x1b", 0), (b"\x03", 130), (b"\x04", 0)]
+)
+def test_every_way_out_leaves_the_terminal_as_it_was(typed: bytes, status: int) -> None:
+    """q, Esc, Ctrl-C and Ctrl-D; only Ctrl-C is no success, and says nothing more."""
+    import termios
+
+    with terminal() as it:
+        it.see("step 1 of 10")
+        assert not termios.tcgetattr(it.slave)[3] & termios.ECHO
+        it.type(typed)
+        assert it.ends() == status
+        assert it.restored()
+        assert (b"y_hat_0 = " in it.received.rpartition(LEAVE)[2]) == (status == 0)
+        assert b"Traceback" not in it.received
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_leaves_the_terminal_as_it_was(name: str) -> None:
+    """The exit status says which signal it was."""
+    import signal
+
+    number = getattr(signal, name)
+    with terminal() as it:
+        it.see("step 1 of 10")
+        it.process.send_signal(number)
+        assert it.ends() == 128 + number
+        assert it.restored()
+        assert b"Traceback" not in it.received
+
+
+@POSIX
+def test_it_plays_by_itself_and_stops_at_the_end() -> None:
+    """Space pauses and goes on; at the last step it waits for a key."""
+    with terminal("--T", "6", "--delay", "0.2") as it:
+        it.see("step 3 of 6")
+        it.type(b" ")
+        shown = it.see("space play")
+        step = next(line for line in shown.splitlines() if "of 6" in line)
+        end = time.monotonic() + 0.7
+        it.wait(lambda: time.monotonic() > end)
+        assert step in it.shown
+        it.type(b" ")
+        it.see("step 6 of 6")
+        shown = it.see("space play")
+        assert it.process.poll() is None
+        it.type(b"q")
+        assert it.ends() == 0
+
+
+@POSIX
+def test_another_size_is_drawn_anew() -> None:
+    """Narrow and low: what does not fit is scrolled to, and no line is longer than the screen."""
+    with terminal("--cell", "lstm") as it:
+        it.see("step 1 of 10")
+        it.resize(40, 12)
+        it.wait(lambda: it.shown.startswith("lstm  ") and "  ↓ " in it.shown.splitlines()[-1])
+        shown = it.shown
+        assert "→ x_0  (1, 3)\n    1." in shown
+        assert "y_hat_0" not in shown
+        for _ in range(9):
+            it.type(b"\x1b[6~")
+        shown = it.see("y_hat_0: the model's answer")
+        assert "step 1 of 10" in shown
+        assert shown.splitlines()[-1].startswith("space next  p back  ↑ up")
+        it.resize(160, 40)
+        assert "(N, D)·(D, 4M) → (N, 4M)" in it.see("f_0 = sigmoid(z_f)")
+
+
+@POSIX
+@pytest.mark.parametrize(("columns", "lines"), [(1, 1), (3, 2), (9, 4), (20, 5), (300, 90)])
+def test_any_size_can_be_drawn(columns: int, lines: int) -> None:
+    """Also one on which there is hardly room for the legend."""
+    with terminal("--bidirectional", columns=columns, lines=lines) as it:
+        it.wait(lambda: "s" in it.shown)
+        it.type(b"n\tpG")
+        it.type(b"q")
+        assert it.ends() == 0
+        assert it.restored()
+
+
+@POSIX
+def test_ascii_and_no_colour_are_respected() -> None:
+    """Nothing is sent that cannot be shown."""
+    with terminal("--bidirectional", PYTHONIOENCODING="ascii", NO_COLOR="1") as it:
+        assert "h->_0 = tanh(x_0 Wx->" in it.see("step 1 of 10")
+        it.type(b"\tq")
+        assert it.ends() == 0
+        assert it.received.isascii()
+        assert b"\x1b[38" not in it.received
+        assert b"\x1b[48" not in it.received
+
+
+@POSIX
+def test_numbers_have_a_ground_by_their_value() -> None:
+    """States stand out in colour where there is colour."""
+    with terminal("--cell", "gru", COLORTERM="truecolor") as it:
+        it.see("step 1 of 10")
+        assert b";48;2;" in it.received
+
+
+@POSIX
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_without_a_terminal_it_is_one_line(stream: str) -> None:
+    """It says what to do, at once, and with status 2."""
+    import pty
+
+    master, slave = pty.openpty()
+    there = {"stdin": slave, "stdout": slave} | {stream: subprocess.PIPE}
+    with subprocess.Popen(
+        [sys.executable, "-m", "rnnshapes", "trace", "--follow"],
+        **there,
+        stderr=subprocess.PIPE,
+    ) as running:
+        _, err = running.communicate(timeout=60)
+    os.close(master)
+    os.close(slave)
+    assert running.returncode == 2
+    assert err.decode().count("\n") == 1
+    assert "--follow needs a terminal" in err.decode()
+    assert "--golden FILE" in err.decode()
+
+
+WRONG = [
+    (["--delay", "1"], "--delay 1 is that of --follow: give --follow, too"),
+    (["--follow", "--delay", "0"], "--delay 0: a number of seconds above 0 was expected"),
+    (["--follow", "--delay", "-2"], "--delay -2: a number of seconds above 0 was expected"),
+    (["--follow", "--delay", "nan"], "--delay nan: a number of seconds above 0 was expected"),
+    (["--follow", "--delay", "inf"], "--delay inf: a number of seconds above 0 was expected"),
+    (["--follow", "-o", "x.csv"], "leave -o x.csv out, or --follow"),
+    (["--follow", "--format", "json"], "leave --format json out, or --follow"),
+    (["--follow", "--golden", "x.npz"], "leave --golden x.npz out, or --follow"),
+    (["--follow", "--plot", "x.png"], "leave --plot x.png out, or --follow"),
+    (["--follow"], "--follow needs a terminal"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), WRONG)
+def test_what_cannot_be_followed_is_one_line(args: list[str], said: str, run, in_folder) -> None:
+    """And nothing is computed or written."""
+    done = run("trace", *args)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+@POSIX
+def test_a_terminal_that_can_do_nothing_is_said() -> None:
+    """TERM=dumb has no other screen."""
+    with terminal(TERM="dumb") as it:
+        assert it.ends() == 2
+        assert b"--follow needs a terminal" in it.received
+        assert ENTER not in it.received
+
+
+@POSIX
+def test_no_step_to_show_is_an_error_before_the_screen() -> None:
+    """As for tables."""
+    with terminal("--steps", "3:99") as it:
+        assert it.ends() == 2
+        assert b"--steps 3:99: there are T = 10 steps" in it.received
+        assert ENTER not in it.received
+
+
+def player(monkeypatch: pytest.MonkeyPatch, part: View | None = None, **spec: Any) -> Player:
+    """What is shown, on a terminal of 80 columns and 24 lines that nobody sees."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("rnnshapes.render.player._size", lambda: (80, 24))
+    with api.prepare(**spec) as task:
+        found = moments.follow_network(task.network, task.weights(), task.sources)
+    return Player(found, part or View(), None)
+
+
+KEYS = [
+    ({}, ["right"], 0, 1),
+    ({}, [" ", "n", "enter", "l"], 0, 4),
+    ({}, ["G"], 0, 6),
+    ({}, ["end", "right", "right"], 0, 6),
+    ({}, ["left", "backspace"], 0, 0),
+    ({}, ["G", "p", "left", "h", "backspace"], 0, 2),
+    ({}, ["end", "home"], 0, 0),
+    ({}, ["G", "g", "right"], 0, 1),
+    ({}, ["tab", "x", "other", "up", "down", "5"], 0, 0),
+    ({"go_backwards": True}, [], 0, 6),
+    ({"go_backwards": True}, ["right", "right"], 0, 4),
+    ({"go_backwards": True}, ["G", "left"], 0, 1),
+    ({"go_backwards": True}, ["G", "g"], 0, 6),
+    ({"bidirectional": True}, ["right", "right", "tab"], 1, 2),
+    ({"bidirectional": True}, ["right", "right", "tab", "right"], 1, 1),
+    ({"bidirectional": True}, ["tab", "g", "tab"], 0, 6),
+]
+
+
+@pytest.mark.parametrize(("spec", "typed", "at", "t"), KEYS)
+def test_each_key_goes_where_it_says(spec, typed, at, t, monkeypatch, capsys) -> None:
+    """On in the order of reading, back, to both ends, and to the other layer at the same t."""
+    shown = player(monkeypatch, T=7, **spec)
+    left = iter([*typed, "q"])
+    shown.play(lambda seconds: next(left))
+    assert (shown.at, shown.t, shown.moment.t) == (at, t, t)
+    assert list(left) == []
+    assert f"t = {t} " in capsys.readouterr().out.rpartition("\x1b[1;1H")[2]  # drawn last
+
+
+def test_only_the_steps_that_were_asked_for_are_shown(monkeypatch, capsys) -> None:
+    """--steps 2:5 begins at 2 and ends at 4, or the other way round."""
+    for back, ends in ((False, (2, 4)), (True, (4, 2))):
+        shown = player(monkeypatch, View(0, 2, 5), T=7, go_backwards=back)
+        assert shown.t == ends[0]
+        left = iter([*["right"] * 9, "q"])
+        shown.play(lambda seconds: next(left))  # noqa: B023 - it is played at once
+        assert shown.t == ends[1]
+
+
+def test_scrolling_ends_where_the_step_ends(monkeypatch) -> None:
+    """And the place is kept from step to step."""
+    shown = player(monkeypatch, T=7, cell="lstm")
+    left = iter([*["down"] * 3, "right", *["page down"] * 5, "up", "q"])
+    shown.play(lambda seconds: next(left))
+    assert (shown.line > 3, shown.hidden) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("q", ["q"]),
+        ("\x1b[C\x1b[D", ["right", "left"]),
+        ("\x1bOC\x1bOH\x1bOF", ["right", "home", "end"]),
+        ("\x1b[1;5C", ["right"]),
+        ("\x1b[H\x1b[1~\x1b[4~\x1b[7~\x1b[8~", ["home", "home", "end", "home", "end"]),
+        ("\x1b[5~\x1b[6~\x1b[3~\x1b[15~", ["page up", "page down", "other", "other"]),
+        ("\x1b", ["escape"]),
+        ("\x1bq", ["other"]),
+        ("\x1b[", ["other"]),
+        ("\x1b[<0;3;4M", ["other"]),
+        ("\r\n\t\x7f\b ", ["enter", "enter", "tab", "backspace", "backspace", " "]),
+        ("é\x00\x1a", ["é", "other", "other"]),
+        ("\x03", ["interrupt"]),
+    ],
+)
+def test_sequences_are_keys(typed: str, expected: list[str]) -> None:
+    """Those of xterm, of the console, with modifiers; what is unknown is one key, too."""
+    found = []
+    while typed:
+        key, typed = keys.first(typed)
+        found.append(key)
+    assert found == expected
+
+
+@POSIX
+def test_an_exception_leaves_the_terminal_as_it_was(monkeypatch) -> None:
+    """Whatever goes wrong between two keys."""
+    import pty
+    import termios
+
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    with os.fdopen(slave, closefd=True) as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        with suppress(ZeroDivisionError), keys.reading() as read:
+            assert termios.tcgetattr(slave) != before
+            os.write(master, b"\x1b[A\x03")
+            assert read(5) == "up"
+            with pytest.raises(KeyboardInterrupt):
+                read(5)
+            assert read(0) is None
+            raise ZeroDivisionError
+        assert termios.tcgetattr(slave) == before
+    os.close(master)
+
+
+def test_nothing_of_it_is_loaded_for_a_table() -> None:
+    """The command starts as before."""
+    code = "from rnnshapes import cli; import sys; cli.main(['trace', '--no-keras', '--T', '3']); "
+    code += "sys.exit(any(m.startswith(('rnnshapes.render.player', 'rnnshapes.moments')) "
+    code += "for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
+    assert "--follow" in process("trace", "--help").out

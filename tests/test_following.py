@@ -1,0 +1,333 @@
+"""``trace --follow``: each moment has the numbers of the trace, in equations of its own step."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers as la
+from rich.cells import cell_len
+
+import rnnshapes
+from rnnshapes import api, moments
+from rnnshapes.errors import InputError
+from rnnshapes.moments import Recurrence
+from rnnshapes.render import following
+from rnnshapes.render.document import Picture, Sheet
+from tests.models import MODELS, sequential, stateful
+from tests.test_golden import CELLS, SIZES, WAYS
+from tests.test_live import randomized
+
+#: What a port's arrays call what the equations write otherwise.
+GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
+    key: f"gate_{key[0]}" for key in ("i", "f", "c~", "o")
+}
+
+
+def followed(model: Any = None, *, x: Any = None, sample: int = 0, **spec: Any) -> Any:
+    """Each recurrence of one sample."""
+    with api.prepare(model, x=x, seed=3, **spec) as task:
+        return moments.follow_network(task.network, task.weights(), task.sources, sample)
+
+
+def timeless(text: str) -> str:
+    """``h→_{-1} Wh→`` as a golden file has it: ``h Wh``."""
+    return re.sub(r"_\d+|_\{-1\}|[→←]", "", text)
+
+
+def lines(picture: Picture) -> list[str]:
+    """The text of a picture, line by line."""
+    return ["".join(span.text for span in line) for line in picture]
+
+
+def drawn(found: Recurrence, t: int, width: int = 80, encoding: str = "utf-8") -> list[str]:
+    """A moment on a sheet."""
+    sheet, moment = Sheet(width, encoding), found.moment(t)
+    head = following.header(moment, found, 0, "layer 1 of 2", sheet)
+    return lines([*head, *following.body(moment, found, sheet)])
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("options", CELLS, ids=lambda o: " ".join(map(str, o.values())))
+def test_each_operation_has_the_numbers_of_the_golden_arrays(options: Any, way: Any) -> None:
+    """All that golden has of a recurrence is in the moments, at every step, within rounding."""
+    golden = rnnshapes.golden(**SIZES, **options, **way, seed=3).arrays
+    recurrences = followed(**SIZES, **options, **way, sample=1)
+    assert len(recurrences) == 1 + ("bidirectional" in way)
+    for found in recurrences:
+        expected = {name for name in golden if name.startswith(f"{found.name}.")}
+        for t in range(SIZES["T"]):
+            moment, seen = found.moment(t), set()
+            for scene in moment.scenes:
+                for quantity in (q for taken in scene.taken for q in taken.results):
+                    text = timeless(quantity.text)
+                    name = f"{found.name}.{GATES.get(text, text)}"
+                    if name in golden:
+                        seen.add(name)
+                        np.testing.assert_allclose(
+                            quantity.values, golden[name][1, t], rtol=1e-11, atol=1e-14
+                        )
+            assert seen == expected
+            assert moment.answer is not None
+            y_hat = moment.answer.scenes[-1].values[0]
+            np.testing.assert_allclose(y_hat.values, golden["y_hat"][1, t], rtol=1e-11)
+            np.testing.assert_allclose(moment.answer.y_hat.values, y_hat.values, rtol=1e-11)
+
+
+EQUATIONS = [
+    ({}, 0, 3, ["h_3 = tanh(x_3 Wx + bh + h_2 Wh)"]),
+    ({}, 0, 0, ["h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)"]),
+    ({"go_backwards": True}, 0, 3, ["h_3 = tanh(x_3 Wx + bh + h_4 Wh)"]),
+    ({"go_backwards": True}, 0, 5, ["h_5 = tanh(x_5 Wx + bh + h_6 Wh)"]),
+    ({"M": [4, 5]}, 1, 2, ["h2_2 = tanh(h1_2 Wx2 + bh2 + h2_1 Wh2)"]),
+    (
+        {"cell": "lstm", "activation": "linear"},
+        *(0, 4),
+        [
+            "z_i z_f z_c z_o = x_4 Wx + h_3 Wh + bh",
+            *("i_4 = sigmoid(z_i)", "f_4 = sigmoid(z_f)", "c~_4 = z_c"),
+            *("c_4 = f_4 × c_3 + i_4 × c~_4", "o_4 = sigmoid(z_o)", "h_4 = o_4 × c_4"),
+        ],
+    ),
+    (
+        {"cell": "gru", "bidirectional": True},
+        *(1, 4),
+        [
+            *("x_z x_r x_h = x_4 Wx← + bx←", "h_z h_r h_h = h←_5 Wh← + bh←"),
+            *("z←_4 = sigmoid(x_z + h_z)", "r←_4 = sigmoid(x_r + h_r)"),
+            "h~←_4 = tanh(x_h + r←_4 × h_h)",
+            "h←_4 = z←_4 × h←_5 + (1 - z←_4) × h~←_4",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "which", "t", "expected"), EQUATIONS)
+def test_equations_are_those_of_this_step(options: Any, which: int, t: int, expected: Any) -> None:
+    """With its number for t, also where the state before is that of t+1, or the start."""
+    found = followed(**(SIZES | options))[which]
+    assert [scene.text for scene in found.moment(t).scenes] == expected
+    general = found.moment(t).scenes[-1].general
+    assert general == expected[-1].replace(f"_{t}", "_t").replace(
+        f"_{'{-1}' if t == 0 else t + (1 if found.reverse else -1)}",
+        "_{t+1}" if found.reverse else "_{t-1}",
+    )
+
+
+def test_shapes_are_those_of_all_samples_in_symbols_and_numbers() -> None:
+    """(N, D)·(D, M) → (N, M) beside (2, 4)·(4, 5) → (2, 5)."""
+    taken = followed(**SIZES)[0].moment(1).scenes[0].taken[0]
+    assert taken.label == "x_1 Wx"
+    assert (taken.operands, taken.dims) == ((("N", "D"), ("D", "M")), ("N", "M"))
+    assert (taken.operand_shapes, taken.shape) == (((2, 4), (4, 5)), (2, 5))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_states_are_handed_on_in_the_order_of_reading(way: Any) -> None:
+    """What a step gives is what the next one starts from; the first starts from zeros."""
+    for found in followed(**SIZES, cell="lstm", **way):
+        order = range(found.count)[:: -1 if found.reverse else 1]
+        assert [found.moment(t).number for t in order] == [1, 2, 3, 4, 5, 6]
+        before = None
+        for t in order:
+            x, *states = found.moment(t).given
+            np.testing.assert_array_equal(x.values, found.x[t])
+            for place, state in enumerate(states):
+                expected = np.zeros(5) if before is None else before.states[place].values
+                np.testing.assert_array_equal(state.values, expected)
+                assert before is None or before.states[place].text == state.text
+            before = found.moment(t)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_y_hat_is_that_of_the_trace_for_every_kind_of_model(name: str) -> None:
+    """And states, too; the head's equations end in it. Every line fits, in ASCII too."""
+    model = randomized(MODELS[name]())
+    traced = rnnshapes.trace(model, N=3, seed=3, keras=False, show="all")
+    layers = {layer.name: layer for layer in traced.layers}
+    for found in followed(model, N=3, sample=2):
+        layer = layers[found.name]
+        for t in range(found.count):
+            moment = found.moment(t)
+            assert moment.masked == (layer.mask is not None and not layer.mask[2, t])
+            named = {q.text: q.values for scene in moment.scenes for q in scene.values}
+            for (key, values), state in zip(layer.states.items(), moment.states, strict=True):
+                assert state.text.startswith(f"{key}{layer.index}_")
+                np.testing.assert_allclose(state.values, values[2, t], rtol=1e-11, atol=1e-14)
+                if not moment.masked:
+                    np.testing.assert_allclose(named[state.text], state.values, atol=1e-13)
+            if moment.answer is not None:
+                assert traced.y_hat is not None
+                at = int(re.sub(r".*_", "", moment.answer.y_hat.text))
+                expected = traced.y_hat[2, at].reshape(-1)
+                made = [scene.values[0].values for scene in moment.answer.scenes[-1:]]
+                for values in (moment.answer.y_hat.values, *made):
+                    np.testing.assert_allclose(values, expected, rtol=1e-10, atol=1e-13)
+        for width, encoding in ((20, "utf-8"), (40, "ascii"), (80, "utf-8"), (160, "ascii")):
+            for line in drawn(found, found.count - 1, width, encoding):
+                assert cell_len(line) <= width
+                assert encoding == "utf-8" or line.isascii()
+
+
+ANSWERED = ("backwards", "unmerged", "other features", "repeated", "at each step", "masked, both")
+SILENT = ("two ranks", "flattened", "from states", "shared by lengths")
+
+
+@pytest.mark.parametrize("name", [*ANSWERED, *SILENT])
+def test_y_hat_is_shown_where_it_belongs_to_a_step_of_the_recurrence(name: str) -> None:
+    """For the last recurrences, and not where the head joins steps or mixes them with the last."""
+    last = followed(randomized(MODELS[name]()), N=2)[-1]
+    assert (last.moment(1).answer is not None) == (name in ANSWERED)
+
+
+def test_only_a_causal_network_answers_at_its_last_step() -> None:
+    """What is said of y_hat is what the trace says."""
+    said = "is the model's own answer"
+    (one,) = followed(**SIZES)
+    assert not any(said in line for line in drawn(one, 4))
+    assert f"y_hat_5 {said}" in drawn(one, 5)
+    assert any("had x ended here" in line for line in drawn(one, 4))
+    for found in followed(**SIZES, bidirectional=True):
+        text = "\n".join(drawn(found, 5))
+        assert said not in text
+        assert "had x ended here" not in text
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("zero", [False, True])
+def test_a_masked_step_is_said_and_leaves_the_states(reverse: bool, zero: bool) -> None:
+    """No equation but that of the state, which is the one before."""
+    layer = la.GRU(
+        5, go_backwards=reverse, return_sequences=True, zero_output_for_mask=zero, name="gru"
+    )
+    model = randomized(sequential(la.Masking(0.0), layer, la.Dense(2)))
+    x = np.random.default_rng(2).standard_normal((1, 9, 3)).astype("float32")
+    x[0, 4] = 0
+    (found,) = followed(model, x=x)
+    moment, before = found.moment(4), 5 if reverse else 3
+    assert moment.masked
+    assert moment.scenes == ()
+    np.testing.assert_array_equal(moment.states[0].values, found.moment(before).states[0].values)
+    text = "\n".join(drawn(found, 4))
+    assert "t = 4 is masked" in text
+    assert f"h_4 = h_{before} " in text
+    assert ("0 is put out" in text) == zero
+    assert "sigmoid(" not in text
+    assert "sigmoid(" in "\n".join(drawn(found, 3))
+    assert "·" in drawn(found, 3)[1]  # the bar shows the step that is skipped
+
+
+def test_states_go_on_from_batch_to_batch() -> None:
+    """The third sample of a stateful model starts from the end of the first."""
+    model = randomized(stateful(la.LSTM(4, stateful=True)))
+    first, third = (followed(model, N=4, sample=sample)[0] for sample in (0, 2))
+    for key, values in first.states.items():
+        assert third.start[key].any()
+        np.testing.assert_array_equal(third.start[key], values[-1])
+
+
+def test_a_layer_is_chosen_by_its_name() -> None:
+    """As for the trace; another name is an error that lists those there are."""
+    with api.prepare(**SIZES, bidirectional=True) as task:
+        given = (task.network, task.weights(), task.sources)
+        names = [r.name for r in moments.follow_network(*given, 0, "bidirectional")]
+        assert names == ["bidirectional/forward_simple_rnn", "bidirectional/backward_simple_rnn"]
+        assert [r.name for r in moments.follow_network(*given, 0, names[1])] == names[1:]
+        with pytest.raises(InputError, match="recurrent layers are bidirectional, "):
+            moments.follow_network(*given, 0, "dense")
+
+
+def test_a_long_trace_takes_the_memory_of_its_states() -> None:
+    """No moment is made before it is looked at: one operation of all would take 4 MB more each."""
+    tracemalloc.start()
+    try:
+        (found,) = followed(T=20_000, D=3, M=6, K=2, cell="lstm")
+        found.moment(19_999)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    kept = 20_000 * (3 + 3 * 6 + 2) * 8  # x, h, what is put out, c, y_hat
+    assert peak < 3 * kept
+
+
+def test_what_is_shown_by_width() -> None:
+    """Symbols where there is room, numbers on a line of their own where there is little."""
+    (found,) = followed(T=6, D=3, M=5, K=2)
+    wide, usual, narrow = (drawn(found, 3, width) for width in (160, 80, 40))
+    row = next(line for line in wide if line.startswith("  x_3 Wx"))
+    assert "(N, D)·(D, M) → (N, M)" in row
+    assert "(1, 3)·(3, 5) → (1, 5)" in row
+    row = next(line for line in usual if line.startswith("  x_3 Wx"))
+    assert "(N, D)" not in row
+    numbers = [float(text) for text in row.split("(1, 5)")[1].split()]
+    taken = found.moment(3).scenes[0].taken[0]
+    np.testing.assert_allclose(numbers, taken.results[0].values, atol=6e-4)
+    at = narrow.index("  x_3 Wx  (1, 3)·(3, 5) → (1, 5)")
+    assert [float(text) for text in narrow[at + 1].split()] == numbers
+    assert "h_3 = tanh(x_3 Wx + bh + h_2 Wh)" in narrow
+
+
+@pytest.mark.parametrize("width", [30, 80, 130])
+def test_long_lists_are_cut_and_counted(width: int) -> None:
+    """The first numbers, and how many there are."""
+    (found,) = followed(T=4, D=3, M=64, K=2, cell="gru")
+    text = "\n".join(drawn(found, 2, width))
+    assert len(re.findall(r"-?\d\.\d{3} … 64$", text, re.MULTILINE)) == 18
+    assert len(re.findall(r"-?\d\.\d{3} … 192$", text, re.MULTILINE)) == 4
+
+
+@pytest.mark.parametrize("name", ["[bold]rnn[/bold]", "名前の長い層", "x" * 200])
+@pytest.mark.parametrize("width", [12, 40, 80])
+def test_names_from_a_file_are_plain_text_that_fits(name: str, width: int) -> None:
+    """Wide characters take two columns; nothing is read as markup."""
+    with api.prepare(T=4, D=3, M=5, K=2) as task:
+        (found,) = moments.follow_network(task.network, task.weights(), task.sources)
+    object.__setattr__(found, "name", name)
+    shown = drawn(found, 1, width)
+    assert all(cell_len(line) <= width for line in shown)
+    assert shown[0].startswith(name[:3])
+
+
+def test_the_bar_fills_from_where_reading_begins() -> None:
+    """From the left, or from the right for a direction that reads from the end."""
+    ahead, back = followed(T=7, D=3, M=5, K=2, bidirectional=True)
+    bars = [drawn(found, t)[1] for found in (ahead, back) for t in (0, 3, 6)]
+    marks = [re.sub(r"(.)\1+", r"\1", re.search(r"[━●─]+", bar)[0]) for bar in bars]
+    assert marks == ["●─", "━●─", "━●", "●━", "─●━", "─●"]
+    assert "step 1 of 7, from the end" in bars[5]
+    assert "step 7 of 7, from the end" in bars[3]
+
+
+def test_not_finite_numbers_are_shown_as_they_are() -> None:
+    """nan and inf, in lines that still fit."""
+    x = np.full((1, 4, 3), np.nan, dtype="float32")
+    x[0, 0] = np.inf
+    (found,) = followed(x=x, M=5, K=2)
+    assert " inf" in drawn(found, 0)[2]
+    assert " nan" in "\n".join(drawn(found, 1))
+
+
+@given(st.floats(), st.integers(3, 6))
+def test_a_number_fits_its_column_and_means_the_number(value: float, digits: int) -> None:
+    """Within half of the last decimal, or one figure of those too large or too small for it."""
+    text = following.figure(value, digits)
+    assert len(text) <= digits + 3
+    if np.isfinite(value) and abs(value) < 9 * 10.0**digits:
+        assert abs(float(text) - value) <= max(0.5 * 10**-digits, abs(value) * 0.06) * (1 + 1e-9)
+    elif abs(value) < 1e308:
+        assert float(text) == pytest.approx(value, rel=0.5)
+
+
+def test_the_summary_has_the_numbers_in_full() -> None:
+    """One line: where it is, and y_hat there."""
+    (found,) = followed(T=6, D=3, M=5, K=2)
+    said = following.summary(found.moment(3), found, 0)
+    front, numbers = said.split(" = ", 2)[0], said.split(" = ")[-1]
+    assert front == "simple_rnn, sample 0, t"
+    y_hat = rnnshapes.trace(T=6, D=3, M=5, K=2, seed=3, keras=False).y_hat
+    np.testing.assert_allclose([float(n) for n in numbers.split()], y_hat[0, 3], rtol=1e-7)
