@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnshapes.algebra.activations import Array
 from rnnshapes.display import Tick
-from rnnshapes.keras_graph import KerasCall, graph_of, recurrent_parts
+from rnnshapes.keras_graph import KerasCall, by_name, graph_of, recurrent_parts
 from rnnshapes.layers.plain import Input
 from rnnshapes.layers.recurrent import RecurrentLayer
 from rnnshapes.layers.shaping import Concatenate, Merge
@@ -124,7 +124,10 @@ def _called(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[l
             made.append([keras.ops.cast(next(left), call.outputs[0].dtype)])
             continue
         values = {tensor: made[place][output] for tensor, (place, output) in call.given.items()}
-        args, kwargs = call.arguments.fill_in(values)
+        args, kwargs = by_name(call.layer, *call.arguments.fill_in(values))
+        if call.mask_given and call.initial:  # beside which Keras passes on no mask by itself
+            place, output = call.sources[0]
+            kwargs["mask"] = getattr(made[place][output], "_keras_mask", None)
         if "training" in getattr(call.layer, "_call_context_args", {}):
             kwargs["training"] = False
         made.append(keras.tree.flatten(call.layer(*args, **kwargs)))
