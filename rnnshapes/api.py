@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from rnnshapes import reference
-from rnnshapes.display import Tick
+from rnnshapes.display import Done, Meter, Tick
 from rnnshapes.errors import InputError
 from rnnshapes.inspection import Inspection, inspect_network
 from rnnshapes.network import Network, check_size
@@ -113,7 +113,7 @@ def trace_prepared(
     tick: Tick | None = None,
 ) -> Trace:
     """:func:`trace` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
-    from rnnshapes import tracing
+    from rnnshapes import recurrence, tracing
 
     network = task.network
     task.require_known(keras=keras)
@@ -121,8 +121,11 @@ def trace_prepared(
     show = tracing.check_show(network, show)
     tracing.require_memory(network, show, with_keras=keras)
     weights = task.weights()
-    answers = task.answers(weights, tick) if keras else None
-    return tracing.trace_network(network, weights, task.sources, show, answers, layer, tick)
+    meter = Meter(tick, recurrence.steps_of(network), 3 if keras else 1)
+    answers = task.answers(weights, meter) if keras else None
+    found = tracing.trace_network(network, weights, task.sources, show, answers, layer, meter)
+    meter.finish()
+    return found
 
 
 def golden(
@@ -153,7 +156,7 @@ def golden_prepared(
     tick: Tick | None = None,
 ) -> tuple[Trace, Golden]:
     """:func:`trace_prepared` and :func:`golden` in one run."""
-    from rnnshapes import recording, tracing
+    from rnnshapes import recording, recurrence, tracing
 
     network = task.network
     task.require_known(keras=keras)
@@ -161,8 +164,10 @@ def golden_prepared(
     show = tracing.check_show(network, show)
     recording.require_memory(network, with_keras=keras)
     weights = task.weights()
-    answers = task.answers(weights, tick) if keras else None
-    whole, found = recording.record_network(network, weights, task.sources, answers, tick)
+    meter = Meter(tick, recurrence.steps_of(network), 4 if keras else 2)
+    answers = task.answers(weights, meter) if keras else None
+    whole, found = recording.record_network(network, weights, task.sources, answers, meter)
+    meter.finish()
     return whole.showing(show, layer), found
 
 
@@ -206,17 +211,20 @@ def compare_prepared(task: Task, against: Any, dtype: str | None = None) -> Port
 
 def verify_prepared(task: Task, *, tick: Tick | None = None) -> Verification:
     """:func:`verify` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
-    from rnnshapes import tracing
-    from rnnshapes.verification import verify_network
+    from rnnshapes import recurrence, tracing
+    from rnnshapes.verification import PASSES, verify_network
 
     network = task.network
     task.require_known(keras=True)
     tracing.require_memory(network, "y", with_keras=True)
     weights = task.weights()
-    answers = task.answers(weights, tick)
+    meter = Meter(tick, recurrence.steps_of(network), 2 + PASSES)
+    answers = task.answers(weights, meter)
     model = task.keras_model(weights)
     built, held = reference.built(model, network), reference.weights_of(model, network)
-    return verify_network(network, weights, task.sources, built, held, answers)
+    result = verify_network(network, weights, task.sources, built, held, answers, meter)
+    meter.finish()
+    return result
 
 
 def sweep(*, seed: int = 0, tick: Tick | None = None, **spec: Unpack[Spec]) -> Sweep:
@@ -264,12 +272,12 @@ class Task:
             self.model = reference.build(self.network, weights)
         return self.model
 
-    def answers(self, weights: Weights, tick: Tick | None) -> Answers:
+    def answers(self, weights: Weights, done: Done | None) -> Answers:
         """What Keras computes."""
         from rnnshapes import inputs
 
         xs = [inputs.whole(source) for source in self.sources]
-        return reference.run(self.keras_model(weights), self.network, xs, tick)
+        return reference.run(self.keras_model(weights), self.network, xs, done)
 
 
 @contextmanager

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-#: Told how far long work is: how many samples or networks are done, and of how many.
+#: Told how far long work is: how many steps or networks are done, and of how many. The first
+#: never falls and ends at the second, which stays the same.
 Tick = Callable[[int, int], None]
+#: Told how many more steps have been taken, each of one sample in one recurrence.
+Done = Callable[[int], None]
 
 _renderers: dict[str, Callable[..., Any]] = {}
 
@@ -27,6 +30,24 @@ def show_with(**renderers: Callable[..., Any]) -> None:
 def save(result: Displayed, path: Path) -> None:
     """Write a result in the form that the ending of ``path`` stands for."""
     _renderers["file"](result, path)
+
+
+class Meter:
+    """Adds up the steps of work that goes over all of them ``times`` times, for a Tick."""
+
+    def __init__(self, tick: Tick | None, steps: int, times: int) -> None:
+        self.tick, self.done, self.steps, self.whole = tick, 0, steps, steps * times
+
+    def __call__(self, steps: int) -> None:
+        """So many more are done."""
+        done = min(self.done + steps, self.whole)
+        if self.tick is not None and done > self.done:
+            self.tick(done, self.whole)
+        self.done = done
+
+    def finish(self) -> None:
+        """All is done, also what was left out."""
+        self(self.whole)
 
 
 class Displayed:

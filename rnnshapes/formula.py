@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rnnshapes import recurrence, reference
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.arrays import ArrayOps
 from rnnshapes.answers import STATES, Answers, Engine, States
+from rnnshapes.display import Done
 from rnnshapes.layers.layer import Direction
 from rnnshapes.layers.plain import Input
 from rnnshapes.network import Network, Node
@@ -38,11 +40,12 @@ def computed(
     xs: Sequence[Array],
     keras: Answers | None = None,
     ops: ArrayOps = _OPS,
+    done: Done | None = None,
 ) -> Answers:
     """Every value, state and output of the network, by the loop in NumPy, in float64.
 
     ``xs`` are the inputs (N, T, D). Of layers that are not derived the values are Keras's. Each
-    step is computed with ``ops``.
+    step is computed with ``ops``; ``done`` is told of the steps taken.
     """
     samples = len(xs[0])
     size = network.batch or samples
@@ -50,7 +53,7 @@ def computed(
     parts: list[dict[tuple[str, ...], Array]] = []
     for start in range(0, samples, size):
         part = slice(start, start + size)
-        block = _block(network, weights, [x[part] for x in xs], carried, keras, part, ops)
+        block = _block(network, weights, [x[part] for x in xs], carried, keras, part, ops, done)
         named = chain(_named(network, block), _named_states(network, block, carried))
         parts.append(dict(named))
         carried = block.carried if network.batch else carried
@@ -160,15 +163,15 @@ def _block(
     keras: Answers | None,
     part: slice,
     ops: ArrayOps,
+    done: Done | None,
 ) -> Block:
     given, masks = {}, {}
     if keras is not None:
         given = {node.name: [v[part] for v in keras.values[node.name]] for node in network.unknown}
         masks = {name: mask[part] for name, mask in keras.masks.items()}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # judged later
-        (block,) = recurrence.run(
-            network, weights, [xs], initial=carried, given=given, masks=masks, ops=ops
-        )
+        options: Any = {"initial": carried, "given": given, "masks": masks}
+        (block,) = recurrence.run(network, weights, [xs], ops=ops, done=done, **options)
     return block
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rnnshapes import tables
 from rnnshapes.algebra.activations import Array
 from rnnshapes.errors import InputError
 from rnnshapes.layers.plain import Input
@@ -220,15 +221,29 @@ def _read_npz(path: Path, wanted: str) -> Array:
 
 
 def _read_csv(path: Path) -> Array:
+    skip = 0
     try:
         names, skip = _headings(path)
         table: Array = np.loadtxt(
-            path, delimiter=",", skiprows=skip, ndmin=2, comments=None, encoding="utf-8-sig"
+            path,
+            delimiter=",",
+            skiprows=skip,
+            ndmin=2,
+            comments=None,
+            encoding="utf-8-sig",
+            quotechar='"',
         )
+    except InputError:
+        raise
     except UnicodeDecodeError:
-        raise InputError(f"{path}: this is not text in UTF-8; {_LINES}") from None
+        raise InputError(f"{path}: this is not text in UTF-8: save it as that; {_LINES}") from None
     except ValueError:
-        raise InputError(f"{path}: {_first_mistake(path)}; {_LINES}") from None
+        raise InputError(f"{path}: {_first_mistake(path, skip)}; {_LINES}") from None
+    if names and not names[0].startswith("#") and len(names) != table.shape[1]:
+        raise InputError(
+            f"{path}: line {skip} has {len(names)} headings for {table.shape[1]} columns; "
+            "write one for each, or none"
+        )
     if names[:1] == ["t"]:
         names, table = ["sample", *names], np.insert(table, 0, 0, axis=1)
     return _by_sample(path, table) if names[:2] == ["sample", "t"] else table
@@ -238,36 +253,26 @@ def _headings(path: Path) -> tuple[list[str], int]:
     """The headings, in small letters, if there are any, and how many lines they take."""
     with path.open(encoding="utf-8-sig") as stream:
         lines = [(n, line) for n, line in enumerate(stream, 1) if line.strip()][:2]
-    if not lines:
+    number, first = lines[0] if lines else (0, "")
+    second = lines[1][1] if len(lines) > 1 else ""
+    named = tables.has_headings(first)
+    if not first or (named and not second):
         raise InputError(f"{path}: there is not a single number in it; {_LINES}")
-    number, first = lines[0]
-    cells = [cell.strip().lower() for cell in first.split(",")]
-    if any(map(_is_number, cells)) or not any(map(str.isalpha, first)):
-        return [], 0
-    if len(lines) == 1:
-        raise InputError(f"{path}: there is not a single number in it; {_LINES}")
-    if "" in cells:
-        raise InputError(
-            f"{path}: column {cells.index('') + 1} has no heading: is it an index? "
-            "Write the file without it (pandas: index=False)"
-        )
-    return cells, number
+    if wrong := tables.not_headings(first, second):
+        raise InputError(f"{path}: line {number}{wrong}")
+    return ([cell.lower() for cell in tables.cells_of(first)], number) if named else ([], 0)
 
 
-def _first_mistake(path: Path) -> str:
+def _first_mistake(path: Path, skip: int) -> str:
     """What is wrong in the first line that does not fit, counted from 1."""
     width = None
-    skip = _headings(path)[1]
     with path.open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, 1):
-            if number <= skip or not line.strip():
+            if not line.strip():
                 continue
-            cells = [cell.strip() for cell in line.split(",")]
-            for column, cell in enumerate(cells, 1):
-                if not _is_number(cell):
-                    return f"line {number}, column {column}: {cell[:40]!r} is not a number"
-            if len(cells) != (width := width or len(cells)):
-                return f"line {number} has {len(cells)} numbers, those before it {width}"
+            if number > skip and (wrong := tables.mistake(line, width)):
+                return f"line {number}{wrong}"
+            width = len(tables.cells_of(line))
     return "it cannot be read"
 
 
@@ -284,14 +289,6 @@ def _by_sample(path: Path, table: Array) -> Array:
     if table.shape[1] == 2:
         raise InputError(f"{path}: there are no features behind sample and t; {_LINES}")
     return table[:, 2:].reshape(len(samples), counts[0], -1)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _reason(error: Exception) -> str:

@@ -6,12 +6,15 @@ imported: a model is walked by its attributes.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 #: Keras's own classes of models.
 MODELS = ("Sequential", "Functional", "Model")
+#: What a layer may be called with, beside what it is called on, in Keras's order.
+_OPTIONS = ("initial_state", "mask", "training")
 #: The position of a call, and which of its outputs.
 Place = tuple[int, int]
 
@@ -99,13 +102,14 @@ class _Walk:
 
     def _add(self, tensor: Any) -> None:
         node, layer = _node(tensor), tensor._keras_history.operation
+        arguments = node.arguments
         first, initial, other = _arguments(node)
         if is_model(layer) and not other:
             self.places[self._key(tensor)] = self._inside(layer, self._given(layer, node, first))
             return
         place = len(self.calls)
         self.places[self._key(tensor)] = [(place, i) for i in range(len(node.outputs))]
-        known = [t for t in node.arguments.keras_tensors if self._key(t) in self.places]
+        known = [t for t in arguments.keras_tensors if self._key(t) in self.places]
         self.calls.append(
             KerasCall(
                 self.names.setdefault(id(layer), f"{self.front}{layer.name}"),
@@ -114,8 +118,8 @@ class _Walk:
                 tuple(map(self._found, first)),
                 tuple(map(self._found, initial)),
                 tuple(other),
-                node.arguments.kwargs.get("mask") is not None,
-                node.arguments,
+                by_name(layer, arguments.args, arguments.kwargs)[1].get("mask") is not None,
+                arguments,
                 {id(t): self._found(t) for t in known},
             )
         )
@@ -146,22 +150,77 @@ def _node(tensor: Any) -> Any:
 def _arguments(node: Any) -> tuple[list[Any], list[Any], list[str]]:
     """The tensors that a layer is called on, its initial states, and names of what else is given.
 
-    A mask that Keras passes on by itself is not told: it follows from the layers.
+    A mask that Keras passes on by itself is not told: it follows from the layers. A model that
+    was loaded or cloned is handed the same once more, made by operations of its own.
     """
-    kwargs = dict(node.arguments.kwargs)
-    args = list(node.arguments.args)
+    args, kwargs = by_name(node.operation, node.arguments.args, node.arguments.kwargs)
     args += [kwargs.pop(name) for name in ("sequences", "inputs") if name in kwargs]
-    initial = args.pop(1) if len(args) > 1 and hasattr(node.operation, "cell") else None
-    initial = kwargs.pop("initial_state", initial)
+    initial = kwargs.pop("initial_state", None)
     tensors, states = list(_tensors(args)), list(_tensors(initial))
     mask = kwargs.pop("mask", None)
     own = [getattr(tensor, "_keras_mask", None) for tensor in tensors]
     other = [name for name, value in kwargs.items() if value is not None and value is not False]
     other += ["initial_state"] if initial is not None and not states else []
-    if any(not any(found is known for known in own) for found in _given(mask)):
+    if any(not any(_same(found, known) for known in own) for found in _given(mask)):
         other.append("mask")
         kwargs["mask"] = mask
     return [*tensors, *_tensors(kwargs)], states, other
+
+
+def by_name(layer: Any, given: Any, named: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call, with the options of a layer by name, however they were given."""
+    args, kwargs = list(given), dict(named)
+    names = list(inspect.signature(layer.call).parameters)[: len(args)]
+    for name in reversed(_OPTIONS):
+        if name in names[1:]:
+            kwargs[name] = args.pop(names.index(name))
+    return args, kwargs
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two symbolic tensors are one, or made of the same by the same operations."""
+    pairs, seen = [(one, other)], set()
+    while pairs:
+        pair = pairs.pop()
+        if pair[0] is pair[1] or (key := (id(pair[0]), id(pair[1]))) in seen:
+            continue
+        seen.add(key)
+        made = [_made_by(tensor) for tensor in pair]
+        if made[0] is None or made[0] != made[1]:
+            return False
+        parts = [_node(tensor).arguments.keras_tensors for tensor in pair]
+        pairs += zip(*parts, strict=True)
+    return True
+
+
+def _made_by(tensor: Any) -> tuple[Any, ...] | None:
+    """What operation of Keras makes a tensor, with its options and all but the tensors it takes.
+
+    ``None`` for what a layer makes, or an operation that is given more than plain values.
+    """
+    history: Any = getattr(tensor, "_keras_history", None)
+    kind: Any = type(getattr(history, "operation", None))
+    if not kind.__module__.startswith("keras.src.ops."):
+        return None
+    arguments = _node(tensor).arguments
+    try:
+        config = {k: v for k, v in history.operation.get_config().items() if k != "name"}
+    except NotImplementedError:  # it was made with something that has no config
+        return None
+    shape = _plain([arguments.args, arguments.kwargs, config])
+    return None if shape is None else (kind, history.tensor_index, shape)
+
+
+def _plain(value: Any) -> Any:
+    """A value that can be compared, with its symbolic tensors left out; ``None`` if it cannot."""
+    if isinstance(value, dict):
+        value = sorted(value.items())
+    if isinstance(value, list | tuple):
+        parts = tuple(map(_plain, value))
+        return None if None in parts else parts
+    if hasattr(value, "_keras_history"):
+        return ("tensor",)
+    return (value,) if value is None or isinstance(value, bool | int | float | str) else None
 
 
 def _given(value: Any) -> Iterator[Any]:

@@ -7,7 +7,6 @@ half a unit of their last digit. Nothing in a file is run.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import zipfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnshapes import tables
 from rnnshapes.algebra.activations import Array
 from rnnshapes.errors import InputError
 
@@ -118,6 +118,8 @@ def _in_file(path: Path) -> dict[str, _Read]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except InputError:
         raise
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: this is not text in UTF-8: save it as that") from None
     except Exception as error:  # zlib.error, RecursionError, …: what a damaged file sets off varies
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise InputError(f"{path}: it cannot be read ({reason}); write it again") from None
@@ -146,19 +148,9 @@ def _npz(path: Path) -> Iterator[tuple[str, _Read]]:
 
 def _csv(path: Path) -> Iterator[tuple[str, _Read]]:
     """Columns of one quantity each, ``y_hat[0]``, by sample and t; or numbers alone."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        lines = [row for row in csv.reader(stream) if any(cell.strip() for cell in row)]
-    if not lines:
-        raise InputError(f"{path}: there is not a single number in it")
-    heads = [cell.strip() for cell in lines[0]]
-    named = not all(map(_is_number, heads))
-    rows = lines[1:] if named else lines
-    if not rows:
-        raise InputError(f"{path}: there is not a single number in it")
-    if any(len(row) != len(heads) for row in rows):
-        raise InputError(f"{path}: its lines do not all have {len(heads)} cells")
-    if not named:
-        yield UNNAMED, _decimal([[cell.strip() for cell in row] for row in rows], path)
+    heads, rows = _rows(path)
+    if heads is None:
+        yield UNNAMED, _decimal(rows, path)
         return
     keys = [heads.index(name) for name in ("sample", "t") if name in heads]
     groups: dict[str, list[int]] = {}
@@ -169,11 +161,33 @@ def _csv(path: Path) -> Iterator[tuple[str, _Read]]:
             groups.setdefault(name, []).append(place)
     for name, found_at in groups.items():
         places = _by_unit(path, heads, found_at) if own else found_at
-        kept = [row for row in rows if all(row[place].strip() for place in places)]
+        kept = [row for row in rows if all(row[place] for place in places)]
         if kept:
-            found = _decimal([[row[place].strip() for place in places] for row in kept], path)
+            found = _decimal([[row[place] for place in places] for row in kept], path)
             leads = [[float(row[place]) for place in keys] for row in kept]
             yield name, _by_keys(found, leads, path)
+
+
+def _rows(path: Path) -> tuple[list[str] | None, list[list[str]]]:
+    """The headings, if there are any, and the cells of all other lines, as many in each."""
+    with path.open(encoding="utf-8-sig") as stream:
+        lines = [(n, line) for n, line in enumerate(stream, 1) if line.strip(" ,\t\r\n")]
+    first, second = [*(line for _, line in lines[:2]), "", ""][:2]
+    heads, named = tables.cells_of(first), tables.has_headings(first)
+    if len(lines) <= named:
+        raise InputError(f"{path}: there is not a single number in it")
+    if wrong := tables.not_headings(first, second):
+        raise InputError(f"{path}: line {lines[0][0]}{wrong}")
+    rows = lines[1:] if named else lines
+    width = len(heads) if named or heads[-1] else None  # which ends with a comma
+    holes = named and any(map(_OWN_HEADING.fullmatch, heads))  # each may have steps of its own
+    found = [tables.cells_of(line) for _, line in rows]
+    for cells, (number, line) in zip(found, rows, strict=True):
+        right = len(cells) == width and all(map(tables.is_number, filter(None, cells)))
+        if not right or not (holes or all(cells)):
+            wrong = tables.mistake(line, width, holes=holes)
+            raise InputError(f"{path}: line {number}{wrong}")
+    return heads if named else None, found
 
 
 def _by_unit(path: Path, heads: list[str], places: list[int]) -> list[int]:
@@ -236,7 +250,7 @@ def _holds_numbers(value: Any) -> bool:
     """Whether nested lists have a number, or null, at their first place, or nothing at all."""
     while isinstance(value, list) and value:
         value = value[0]
-    return value in (None, []) or (isinstance(value, str) and _is_number(value))
+    return value in (None, []) or (isinstance(value, str) and tables.is_number(value))
 
 
 def _header(path: Path) -> Iterator[tuple[str, _Read]]:
@@ -262,7 +276,7 @@ def _decimal(nested: Any, path: Path, dtype: str = "float32") -> _Read:
         return np.zeros(texts.shape), np.zeros(texts.shape), dtype
     flat = texts.reshape(-1).tolist()
     for text in flat:
-        if not isinstance(text, str) or not _is_number(text):
+        if not isinstance(text, str) or not tables.is_number(text):
             raise InputError(f"{path}: {str(text)[:40]!r} is not a number")
     values = np.array([float(text) for text in flat])
     return values.reshape(texts.shape), _cut(flat, values).reshape(texts.shape), dtype
@@ -273,14 +287,6 @@ def _filled(nested: Any) -> Any:
     if isinstance(nested, list):
         return [_filled(part) for part in nested]
     return "nan" if nested is None else nested
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text  # which Python would take
 
 
 def _cut(texts: list[str], values: Array) -> Array:

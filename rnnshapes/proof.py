@@ -17,6 +17,7 @@ from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.bounded import Bounded, BoundedOps
 from rnnshapes.algebra.precision import PRECISIONS, TENSOR_FLOAT_32, Precision
 from rnnshapes.answers import Answers
+from rnnshapes.display import Done
 from rnnshapes.judging import Finding, by_sample, compare, in_parts, judge_steps, together
 from rnnshapes.layers.layer import Layer
 from rnnshapes.layers.plain import Input
@@ -32,10 +33,17 @@ Named = tuple[str, str, Finding]
 
 
 def findings(
-    network: Network, weights: Weights, xs: Sequence[Array], keras: Answers
+    network: Network,
+    weights: Weights,
+    xs: Sequence[Array],
+    keras: Answers,
+    done: Done | None = None,
 ) -> Iterator[Named]:
-    """Each finding: by node, in order, and the model's own output last."""
-    return _Proof(network, weights, xs, keras).findings()
+    """Each finding: by node, in order, and the model's own output last.
+
+    ``done`` is told of the steps judged.
+    """
+    return _Proof(network, weights, xs, keras, done).findings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +62,14 @@ class _Proof:
     """
 
     def __init__(
-        self, network: Network, weights: Weights, xs: Sequence[Array], keras: Answers
+        self,
+        network: Network,
+        weights: Weights,
+        xs: Sequence[Array],
+        keras: Answers,
+        done: Done | None,
     ) -> None:
-        self.network, self.keras = network, keras
+        self.network, self.keras, self.done = network, keras, done
         self.weights = {
             name: self._exact_weights(layer, bind(name, weights, "float64"))
             for layer in network.layers
@@ -162,6 +175,7 @@ class _Proof:
                 fed.each & self._started(node, len(fed.own))[:, None],
                 self.weights[direction.name],
                 self._precision(layer),
+                self.done,
             )
             for key, found in judged.findings.items():
                 yield name, key, replace(found, precision=self.network.precision(layer))

@@ -20,7 +20,7 @@ from rnnshapes.algebra.dims import Dim, Shape, product
 from rnnshapes.algebra.recorded import Log, Recorded, RecordedOps
 from rnnshapes.answers import Answers
 from rnnshapes.cells.cell import Step
-from rnnshapes.display import Displayed, Tick, save
+from rnnshapes.display import Displayed, Done, save
 from rnnshapes.inputs import Sources, whole
 from rnnshapes.inspection import Gate, LayerReport, inspect_network
 from rnnshapes.layers.layer import Direction
@@ -95,21 +95,22 @@ def record_network(
     weights: Weights,
     sources: Sources,
     keras: Answers | None = None,
-    tick: Tick | None = None,
+    done: Done | None = None,
 ) -> tuple[Trace, Golden]:
     """A trace of all that there is, and its arrays with those in between.
 
-    Takes and raises what :func:`rnnshapes.tracing.trace_network` does.
+    Takes and raises what :func:`rnnshapes.tracing.trace_network` does; ``done`` is told of each
+    step once more when it is recorded.
     """
     recorders = {plan.name: _Recorder(plan, weights) for plan in _plans(network)}
 
     def seen(block: Block, part: slice) -> None:
         for recorder in recorders.values():
-            recorder.keep(block, part)
+            recorder.keep(block, part, done)
 
     everything = tracing.everything(network)
     traced = tracing.trace_network(
-        network, weights, sources, everything, keras, tick=tick, seen=seen
+        network, weights, sources, everything, keras, done=done, seen=seen
     )
     layers = inspect_network(network).layers
     entries = [*_inputs(network, sources), *_weights(network, layers, weights)]
@@ -186,7 +187,7 @@ class _Recorder:
         widths = [network.count(dim) for dim in (self.direction.features, cell.output)]
         self.widest = max(*widths, *plan.between.values())
 
-    def keep(self, block: Block, part: slice) -> None:
+    def keep(self, block: Block, part: slice, done: Done | None) -> None:
         """Record a block of some of the samples: one step from each state before."""
         tap = self.plan.node.sources[0]
         x, scan = block.values[tap.node].outputs[tap.output], block.scans[self.plan.name]
@@ -205,6 +206,8 @@ class _Recorder:
                     found = np.where(scan.mask[steps][..., None], found, np.nan)
                 at = slice(block.start + start, block.start + start + len(found))
                 kept[part, at] = np.swapaxes(found, 0, 1)
+            if done is not None:
+                done(x[steps].shape[0] * x.shape[1])
 
     def _before(self, key: str, scan: Scan) -> Array:
         """The state before each step, (B, N, M), by the time of x."""

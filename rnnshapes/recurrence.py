@@ -16,6 +16,7 @@ import numpy as np
 
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.arrays import ArrayOps
+from rnnshapes.display import Done
 from rnnshapes.layers.layer import Direction, Layer, Masks
 from rnnshapes.layers.plain import Input
 from rnnshapes.layers.recurrent import RecurrentLayer
@@ -89,6 +90,13 @@ def samples_at_once(network: Network, dtype: str) -> int:
     return max(32, min(network.known("N"), SAMPLES_BYTES // one_sample))
 
 
+def steps_of(network: Network) -> int:
+    """How many steps all recurrences take for all samples; one for each sample where none is."""
+    flows = network.flows
+    sources = [node.sources[0] for node in network.recurrent for _ in node.scans]
+    return network.known("N") * max(1, sum(network.steps(flows[s.node]) for s in sources))
+
+
 def _widest(network: Network) -> int:
     dims = {flow.at_step[-1] for flow in network.flows}
     dims |= {d.cell.output for node in network.recurrent for _, d in node.scans}
@@ -106,13 +114,15 @@ def run(
     given: Mapping[str, Sequence[Array]] | None = None,
     masks: Mapping[str, Array] | None = None,
     ops: ArrayOps = _OPS,
+    done: Done | None = None,
 ) -> Iterator[Block]:
     """Feed blocks of input through all layers: (N, B, D) for each input of the network.
 
     The blocks are in time order; a network that does not stream takes a single one. The gates
     are kept if asked for. ``initial`` are the states to start from, zeros where there are none;
     ``given`` holds what layers yield that are not derived, (N, …), ``masks`` (N, T) which steps
-    of it count, and ``ops`` what each step is computed with. Memory: one block.
+    of it count, and ``ops`` what each step is computed with. ``done`` is told of the steps taken.
+    Memory: one block.
     """
     bound = {name: bind(name, weights, dtype) for name in network.groups}
     carried: Carried = initial or {}
@@ -128,7 +138,8 @@ def run(
             elif node.layer.held_shapes is not None:
                 value = known((given or {})[node.name], dtype, (masks or {}).get(node.name))
             elif isinstance(node.layer, RecurrentLayer):
-                found = _recur(network, node, values, bound, carried, ops, gates=gates)
+                options: Any = {"gates": gates, "done": done}
+                found = _recur(network, node, values, bound, carried, ops, **options)
                 scans |= found
                 value = joined(_OPS, node, emissions(node, found, started), values, found)
             else:
@@ -209,6 +220,7 @@ def _recur(
     ops: ArrayOps,
     *,
     gates: bool,
+    done: Done | None,
 ) -> dict[str, Scan]:
     """The recurrences of a node over a block."""
     source, tap = values[node.sources[0].node], node.sources[0]
@@ -225,7 +237,7 @@ def _recur(
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
         mask = None if node.mask_dropped else source.mask
-        found[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops)
+        found[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops, done=done)
     return found
 
 
@@ -238,6 +250,7 @@ def scan(
     *,
     gates: bool = False,
     ops: ArrayOps = _OPS,
+    done: Done | None = None,
 ) -> Scan:
     """All states over a block, x (B, N, D), and all gates if they are asked for."""
     cell = direction.cell
@@ -257,6 +270,8 @@ def scan(
                     values[t] = state[key]
                 for key, values in gated.items():
                     values[t] = made.gates[key]
+            if done is not None:
+                done(len(times) * x.shape[1])
     if mask is not None:
         for values in gated.values():
             values[~mask] = np.nan

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rnnshapes import memory
 from rnnshapes.answers import STATES, Answers, Built, Engine
-from rnnshapes.display import Tick
+from rnnshapes.display import Done
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
 from rnnshapes.network import ITEM_BYTES, SHORT, Network
 
@@ -131,14 +131,15 @@ def weights_of(model: Model, network: Network) -> Weights:
     return found
 
 
-def run(model: Model, network: Network, xs: Sequence[Array], tick: Tick | None = None) -> Answers:
+def run(model: Model, network: Network, xs: Sequence[Array], done: Done | None = None) -> Answers:
     """What the model answers to its inputs, and what is in it at every t.
 
     A second model hands out what the model's own layers yield, and runs each of its cells once
     more in a loop that hands out all states at each step. The model itself is left as it was,
-    also where it keeps states. ``tick`` is told how many samples are done.
+    also where it keeps states. ``done`` is told of the steps taken, batch by batch: the model's
+    own and those of the second, so each step twice.
     """
-    from rnnshapes.watching import Watch  # which needs NumPy
+    from rnnshapes.watching import Watch, share_of  # which needs NumPy
 
     keras = _keras()
     if floatx() in SHORT:
@@ -154,10 +155,11 @@ def run(model: Model, network: Network, xs: Sequence[Array], tick: Tick | None =
         given = keras.tree.pack_sequence_as(structure, list(xs))
     with _at_work("run the model"):
         try:
-            outputs = model.predict(given, batch_size=size, verbose=0)
+            told = _telling(keras, share_of(network, size, len(xs[0])), done)
+            outputs = model.predict(given, batch_size=size, verbose=0, callbacks=told)
             _restore(kept, before)
             watch = Watch.of(keras, model, network)
-            found = watch.over(xs, size, tick)
+            found = watch.over(xs, size, done)
         finally:
             _restore(kept, before)
     outputs = tuple(keras.tree.flatten(outputs))
@@ -165,6 +167,20 @@ def run(model: Model, network: Network, xs: Sequence[Array], tick: Tick | None =
     for values in (*outputs, *found):
         values.setflags(write=False)
     return Answers(engine=engine(), outputs=outputs, **parts)
+
+
+def _telling(keras: Any, share: Sequence[int], done: Done | None) -> list[Any]:
+    """What Keras calls when it is through with a batch, by its number."""
+    if done is None:
+        return []
+    told = 0
+
+    def ended(batch: int, logs: object) -> None:
+        nonlocal told
+        done(sum(share[told : batch + 1]))
+        told = batch + 1
+
+    return [keras.callbacks.LambdaCallback(on_predict_batch_end=ended)]
 
 
 def step(network: Network, weights: Weights, ours: Answers, before: States) -> Answers:

@@ -11,7 +11,7 @@ import numpy as np
 from rnnshapes import formula, memory, recurrence
 from rnnshapes.algebra.activations import Array
 from rnnshapes.answers import Answers
-from rnnshapes.display import Displayed, Tick
+from rnnshapes.display import Displayed, Done
 from rnnshapes.errors import InputError
 from rnnshapes.inputs import Sources, text_of
 from rnnshapes.layers.layer import Direction
@@ -175,12 +175,12 @@ def trace_network(
     show: str | Iterable[str] = "y",
     keras: Answers | None = None,
     layer: str | None = None,
-    tick: Tick | None = None,
+    done: Done | None = None,
     seen: Seen | None = None,
 ) -> Trace:
     """Run the recurrence in NumPy, to stand beside what Keras computed.
 
-    ``tick`` is told how many samples are done, ``seen`` is handed each block.
+    ``done`` is told of the steps taken, ``seen`` is handed each block.
     """
     parts, chosen = check_show(network, show), check_layer(network, layer)
     behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unknown]
@@ -189,7 +189,7 @@ def trace_network(
             f"{behind[0]} is not derived: without Keras nothing behind it can be computed"
         )
     run = _Run(network, weights, sources, parts, chosen, keras)
-    y_hat, output = run.compute(tick, seen)
+    y_hat, output = run.compute(done, seen)
     layers = [la for la in run.layers if not la.empty]
     if keras is not None:
         layers = [replace(la, keras=_pick(keras.states[la.name], la.states)) for la in layers]
@@ -328,7 +328,7 @@ class _Run:
         )
 
     def compute(
-        self, tick: Tick | None = None, seen: Seen | None = None
+        self, done: Done | None = None, seen: Seen | None = None
     ) -> tuple[Array | None, Array]:
         """y_hat and the output of all samples."""
         network = self.network
@@ -344,7 +344,7 @@ class _Run:
             part = slice(start, start + batch)
             blocks = self.watch.over(self.sources, recurrence.block_steps(network, "float64"), part)
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it is reported
-                for block in self._run(blocks, part, initial):
+                for block in self._run(blocks, part, initial, done):
                     self._keep(block, part)
                     if seen is not None:
                         seen(block, part)
@@ -356,14 +356,16 @@ class _Run:
             initial = block.carried if any(map(_stateful, network.layers)) else initial
             own = value.outputs[tap.output]
             outputs.append(np.array(np.swapaxes(own, 0, 1) if own.ndim > 2 else own))
-            if tick is not None:
-                tick(min(start + batch, self.samples), self.samples)
         if network.returns_sequences and y_hat is not None:
             return y_hat, y_hat
         return y_hat, np.array(np.concatenate(outputs))
 
     def _run(
-        self, blocks: Iterable[Sequence[Array]], part: slice, initial: recurrence.Carried
+        self,
+        blocks: Iterable[Sequence[Array]],
+        part: slice,
+        initial: recurrence.Carried,
+        done: Done | None,
     ) -> Iterator[recurrence.Block]:
         given = {
             node.name: [values[part] for values in self.keras.values[node.name]]
@@ -376,6 +378,7 @@ class _Run:
             initial=initial,
             given=given,
             masks={} if self.keras is None else {k: v[part] for k, v in self.keras.masks.items()},
+            done=done,
         )
 
     def _keep(self, block: recurrence.Block, part: slice) -> None:

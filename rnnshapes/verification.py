@@ -18,13 +18,16 @@ from rnnshapes import comparison, formula, proof, reference, wiring
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.answers import Answers, Built, Engine
-from rnnshapes.display import Displayed
+from rnnshapes.display import Displayed, Done
 from rnnshapes.inputs import Sources, text_of
 from rnnshapes.judging import Finding
 from rnnshapes.network import Network
+from rnnshapes.recurrence import steps_of
 from rnnshapes.tracing import Difference, NotFinite, Place, Watch, difference
 from rnnshapes.weights import Weights
 
+#: How many times each step is taken beside what Keras does by itself.
+PASSES = 4
 _DIRECTIONS = MappingProxyType(
     {False: "from t = 0 on", True: "from the last t back", None: "no recurrence"}
 )
@@ -96,16 +99,21 @@ def verify_network(
     built: Built,
     held: Weights,
     keras: Answers,
+    done: Done | None = None,
 ) -> Verification:
-    """Check what Keras built, holds and computed against the network that it is said to be."""
+    """Check what Keras built, holds and computed against the network that it is said to be.
+
+    ``done`` is told of the steps taken: each in NumPy, judged, repeated by Keras in float64, and
+    judged again, so ``PASSES`` times.
+    """
     watch = Watch()
     (xs,) = watch.over(sources, 2**62, slice(0, None))
-    ours = formula.computed(network, weights, xs, keras)
+    ours = formula.computed(network, weights, xs, keras, done=done)
     checks = (
         *structure(network, built),
         *numbers(network, weights, held),
-        *values(network, weights, xs, keras),
-        *formulas(network, weights, xs, ours, keras.engine),
+        *values(network, weights, xs, keras, done),
+        *formulas(network, weights, xs, ours, keras.engine, done),
     )
     unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unknown)
     apart = difference(network, ours, keras) if network.recurrent else None
@@ -160,19 +168,28 @@ def numbers(network: Network, weights: Weights, held: Weights) -> Iterator[Check
 
 
 def values(
-    network: Network, weights: Weights, xs: Sequence[Array], keras: Answers
+    network: Network,
+    weights: Weights,
+    xs: Sequence[Array],
+    keras: Answers,
+    done: Done | None = None,
 ) -> Iterator[Check]:
     """Every state at every step, every layer's output, masks, and the model's own output.
 
     From the step at which a sample may have overflowed it is not compared any more. Where that
     is so for every sample, there is no check of the model's own output.
     """
-    for layer, what, found in proof.findings(network, weights, xs, keras):
+    for layer, what, found in proof.findings(network, weights, xs, keras, done):
         yield check_of(layer, what, found)
 
 
 def formulas(
-    network: Network, weights: Weights, xs: Sequence[Array], ours: Answers, engine: Engine
+    network: Network,
+    weights: Weights,
+    xs: Sequence[Array],
+    ours: Answers,
+    engine: Engine,
+    done: Done | None = None,
 ) -> Iterator[Check]:
     """The same in float64, where an error of 1e-6 in a weight shows.
 
@@ -181,7 +198,7 @@ def formulas(
     on which Keras has no float64, the loop in NumPy is judged alone.
     """
     if not engine.float64:
-        yield from repeats(network, weights, xs, ours, "float64")
+        yield from repeats(network, weights, xs, ours, "float64", done)
         return
     called: dict[str, tuple[Array, ...]] = {}
 
@@ -191,20 +208,28 @@ def formulas(
         return found.answers
 
     again = formula.repeated(network, weights, ours, "float64", examine)
+    if done is not None:
+        done(steps_of(network))
     for layer, what, found in wiring.findings(network, weights, ours, called, wiring.STEPS):
         yield check_of(layer, what, found, ", in float64")
-    yield from repeats(network, weights, xs, again, "float64")
+    yield from repeats(network, weights, xs, again, "float64", done)
 
 
 def repeats(
-    network: Network, weights: Weights, xs: Sequence[Array], again: Answers, dtype: str
+    network: Network,
+    weights: Weights,
+    xs: Sequence[Array],
+    again: Answers,
+    dtype: str,
+    done: Done | None = None,
 ) -> Iterator[Check]:
     """What Keras has made in ``dtype`` of each step and each layer of the loop in NumPy.
 
     In float64, in which that loop computes, what NumPy itself has made of it is judged, too.
     """
     recurrent = {node.name for node in network.recurrent}
-    for layer, what, found in proof.findings(network.all_in(dtype), weights, xs, again):
+    in_dtype = network.all_in(dtype)
+    for layer, what, found in proof.findings(in_dtype, weights, xs, again, done):
         own = layer == "predict"  # here the output of the loop in NumPy
         joined = own or (layer in recurrent and what.startswith("output"))
         if dtype == "float64" or not joined:

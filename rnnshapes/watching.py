@@ -13,15 +13,22 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.algebra.activations import Array
-from rnnshapes.display import Tick
-from rnnshapes.keras_graph import KerasCall, graph_of, recurrent_parts
+from rnnshapes.display import Done
+from rnnshapes.keras_graph import KerasCall, by_name, graph_of, recurrent_parts
 from rnnshapes.layers.plain import Input
 from rnnshapes.layers.recurrent import RecurrentLayer
 from rnnshapes.layers.shaping import Concatenate, Merge
 from rnnshapes.network import Network, Node, Tap
+from rnnshapes.recurrence import steps_of
 
 #: What is known of an array that is handed out: of what kind it is, of what, and which part.
 Label = tuple[str, str, str]
+
+
+def share_of(network: Network, size: int, samples: int) -> list[int]:
+    """How many of all steps each batch of so many samples takes."""
+    each = steps_of(network) // samples
+    return [each * min(size, samples - start) for start in range(0, samples, size)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +49,15 @@ class Watch:
             made.compile(**compiled)
         return cls(network, made, labels)
 
-    def over(self, xs: Sequence[Array], size: int, tick: Tick | None = None) -> list[Array]:
+    def over(self, xs: Sequence[Array], size: int, done: Done | None = None) -> list[Array]:
         """All that is handed out, computed in the batches that ``predict`` takes."""
         # predict itself would first build a data pipeline, which costs more than the network.
         batches = []
-        for start in range(0, len(xs[0]), size):
+        starts = range(0, len(xs[0]), size)
+        for start, steps in zip(starts, share_of(self.network, size, len(xs[0])), strict=True):
             batches.append(self.model.predict_on_batch([x[start : start + size] for x in xs]))
-            if tick is not None:
-                tick(min(start + size, len(xs[0])), len(xs[0]))
+            if done is not None:
+                done(steps)
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
     def sorted_out(self, found: list[Array]) -> dict[str, dict[str, Any]]:
@@ -124,7 +132,10 @@ def _called(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[l
             made.append([keras.ops.cast(next(left), call.outputs[0].dtype)])
             continue
         values = {tensor: made[place][output] for tensor, (place, output) in call.given.items()}
-        args, kwargs = call.arguments.fill_in(values)
+        args, kwargs = by_name(call.layer, *call.arguments.fill_in(values))
+        if call.mask_given and call.initial:  # beside which Keras passes on no mask by itself
+            place, output = call.sources[0]
+            kwargs["mask"] = getattr(made[place][output], "_keras_mask", None)
         if "training" in getattr(call.layer, "_call_context_args", {}):
             kwargs["training"] = False
         made.append(keras.tree.flatten(call.layer(*args, **kwargs)))

@@ -88,22 +88,15 @@ def test_many_samples_go_through_in_parts(name: str, monkeypatch: pytest.MonkeyP
         weights = task.weights()
         whole = rnnshapes.tracing.trace_network(task.network, weights, task.sources, "y,h")
         monkeypatch.setattr(recurrence, "SAMPLES_BYTES", 1)
-        told: list[tuple[int, int]] = []
+        told: list[int] = []
         parts = rnnshapes.tracing.trace_network(
-            task.network, weights, task.sources, "y,h", tick=lambda *at: told.append(at)
+            task.network, weights, task.sources, "y,h", done=told.append
         )
-    assert told == [(32, 100), (64, 100), (96, 100), (100, 100)]
+    assert sum(told) == recurrence.steps_of(task.network)
+    assert len(told) >= 4
     np.testing.assert_allclose(parts.output, whole.output, atol=1e-12)
     for one, other in zip(parts.layers, whole.layers, strict=True):
         np.testing.assert_allclose(one.states["h"], other.states["h"], atol=1e-12)
-
-
-def test_keras_is_watched_batch_by_batch() -> None:
-    """Batches are those of predict."""
-    told: list[tuple[int, int]] = []
-    with api.prepare(N=70, T=4) as task:
-        api.trace_prepared(task, tick=lambda *at: told.append(at))
-    assert told == [(32, 70), (64, 70), (70, 70), (70, 70)]
 
 
 def test_drawn_numbers_are_the_same_in_parts() -> None:

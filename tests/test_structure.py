@@ -61,6 +61,7 @@ stepping
 watching building
 recurrence fitting
 inputs ports
+tables
 weights keras_graph answers
 assembly
 network

@@ -111,4 +111,7 @@ def for_encoding(text: str, encoding: str | None) -> str:
 
 def printable(text: str) -> str:
     """``text`` without control characters: a name from a file cannot steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from rnnshapes.display import Tick
 from rnnshapes.render.streams import watched
 
+#: How wide a bar is at the least and at the most, and from how many letters on a text says much.
+_LEAST_BAR, _WIDEST_BAR, _LEAST_TEXT = 10, 40, 20
+
 
 @contextmanager
 def busy(what: str, unit: str = "steps") -> Iterator[Tick]:
@@ -25,15 +28,37 @@ def busy(what: str, unit: str = "steps") -> Iterator[Tick]:
 
     # A copy of the descriptor, since TensorFlow's own messages are held back on 2 meanwhile.
     stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace")
-    spinner = SpinnerColumn("dots" if sys.stderr.encoding.lower().startswith("utf") else "line")
-    columns = (spinner, TextColumn("{task.description}", markup=False))
-    bar = (BarColumn(), TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}", markup=False))
-    with stream, Progress(*columns, console=Console(file=stream), transient=True) as progress:
+    unicode = sys.stderr.encoding.lower().startswith("utf")
+    columns = (
+        SpinnerColumn("dots" if unicode else "line"),
+        TextColumn("{task.description}", markup=False),
+    )
+    console = Console(file=stream)
+    with stream, Progress(*columns, console=console, transient=True) as progress:
         work = progress.add_task(what, total=None)
 
         def tick(done: int, whole: int) -> None:
             if done < whole and len(progress.columns) == len(columns):
+                said, width, told = _layout(what, f"{whole:,}/{whole:,} {unit}", console.width)
+                beside = f"{{task.completed:,}}/{{task.total:,}} {unit}"
+                beside = beside if told else "{task.percentage:>3.0f} %"
+                bar = (BarColumn(width), TextColumn(beside, markup=False))
                 progress.columns = (*columns, *bar)
+                progress.update(work, description=said if unicode else said.replace("…", "."))
             progress.update(work, completed=done, total=whole)
 
         yield tick
+
+
+def _layout(what: str, count: str, columns: int) -> tuple[str, int, bool]:
+    """What is said beside a bar, how wide that is, and whether there is room for the count.
+
+    The bar is never left out; where room is scarce there is a percentage in place of the count,
+    and what is said is cut.
+    """
+    room = columns - 4  # the spinner, and what stands between the columns
+    told = room - len(count) >= _LEAST_BAR + min(len(what), _LEAST_TEXT)
+    room -= len(count) if told else len("100 %")
+    width = min(_WIDEST_BAR, max(_LEAST_BAR, room - len(what)))
+    left = max(room - width, 0)
+    return (what if len(what) <= left else f"{what[: max(left - 1, 0)]}…"), width, told

@@ -1,0 +1,136 @@
+"""Masks as operations of a live model's graph: those that follow from the layers, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+from keras import layers, ops
+
+import rnnshapes
+from tests.test_live import randomized
+
+Model = keras.Model
+
+
+def words() -> Any:
+    """Six word numbers."""
+    return keras.Input((6,), dtype="int32")
+
+
+def embedded(x: Any) -> Any:
+    """Four features for each word, with 0 masked."""
+    return layers.Embedding(7, 4, mask_zero=True)(x)
+
+
+def stacked() -> Model:
+    """The mask goes through one layer to the next."""
+    x = words()
+    h = layers.LSTM(5, return_sequences=True)(embedded(x))
+    return Model(x, layers.Dense(2)(layers.GRU(3)(h)))
+
+
+def joined() -> Model:
+    """A mask of two, with comparisons, sums over features and an or."""
+    x = keras.Input((6, 3))
+    h = layers.Masking(0.0)(x)
+    h = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(h)
+    h = layers.Concatenate()([h, layers.Masking(0.0)(x)])
+    return Model(x, layers.Dense(2)(layers.GRU(3)(h)))
+
+
+def nested() -> Model:
+    """The mask is made in a model inside the model."""
+    inside = words()
+    encoder = Model(inside, layers.LSTM(5)(embedded(inside)), name="encoder")
+    x = words()
+    return Model(x, layers.Dense(2)(encoder(x)))
+
+
+def translating(**options: Any) -> Model:
+    """Keras passes on no mask beside initial states."""
+    x = words()
+    e = embedded(x)
+    state = layers.Dense(5)(layers.GRU(3)(e))
+    given = dict.fromkeys(options, e._keras_mask)
+    return Model(x, layers.Dense(2)(layers.GRU(5)(e, initial_state=state, **given)))
+
+
+def handed(make: Callable[[Any, Any], Any], *, by_name: bool = True) -> Model:
+    """An LSTM that is handed a mask, which is made of the words and of their features."""
+    x = words()
+    e = embedded(x)
+    mask = make(x, e)
+    h = layers.LSTM(5)(e, mask=mask) if by_name else layers.LSTM(5)(e, None, mask)
+    return Model(x, layers.Dense(2)(h))
+
+
+def loaded(model: Model) -> Model:
+    """As it comes back from a file."""
+    return type(model).from_config(model.get_config())
+
+
+def itself(model: Model) -> Model:
+    """As the user has built it."""
+    return model
+
+
+@pytest.mark.parametrize("again", [itself, keras.models.clone_model, loaded])
+@pytest.mark.parametrize(
+    "model",
+    [
+        stacked,
+        joined,
+        nested,
+        translating,
+        lambda: translating(mask=True),
+        lambda: handed(lambda x, e: ops.not_equal(x, 0)),
+        lambda: handed(lambda x, e: ops.not_equal(x, 0), by_name=False),
+        lambda: handed(lambda x, e: e._keras_mask, by_name=False),
+    ],
+    ids=["stacked", "joined", "nested", "states", "both", "own", "positional", "same"],
+)
+def test_a_mask_that_follows_from_the_layers_is_no_mask_of_its_own(model: Any, again: Any) -> None:
+    """However it came into the graph: every layer is derived, and every step is proven."""
+    made = randomized(again(model()))
+    assert [layer.name for layer in rnnshapes.inspect(made).layers if not layer.derived] == []
+    result = rnnshapes.verify(made, N=5)
+    assert result.passed, result
+    assert not result.not_derived
+
+
+@pytest.mark.parametrize("again", [itself, loaded])
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x, e: ops.not_equal(x, 1),
+        lambda x, e: ops.equal(x, 0),
+        lambda x, e: ops.not_equal(ops.add(x, 1), 0),
+        lambda x, e: ops.logical_not(ops.not_equal(x, 0)),
+        lambda x, e: ops.any(ops.not_equal(e, 0), axis=-1),
+        lambda x, e: ops.flip(ops.not_equal(x, 0), axis=1),
+        lambda x, e: ops.not_equal(layers.Identity()(x), 0),
+    ],
+    ids=["value", "equal", "sum", "not", "features", "order", "tensor"],
+)
+def test_any_other_mask_is_not_derived(make: Any, by_name: bool, again: Any) -> None:
+    """The layer that it is handed to is named, with the reason; its neighbours are shown."""
+    result = rnnshapes.inspect(again(handed(make, by_name=by_name)))
+    unknown = [layer.type for layer in result.layers if not layer.derived]
+    assert unknown[-1] == "LSTM"
+    assert "called with mask" in " ".join(repr(result).split())
+    assert [layer.derived for layer in result.layers if layer.type in ("Embedding", "Dense")] == [
+        True,
+        True,
+    ]
+
+
+def test_a_constant_of_many_numbers_makes_another_mask() -> None:
+    """It is not compared with any other."""
+    mask = handed(lambda x, e: ops.not_equal(x, ops.zeros((6,), "int32")))
+    assert [layer.type for layer in rnnshapes.inspect(mask).layers if not layer.derived][-1:] == [
+        "LSTM"
+    ]

@@ -1,0 +1,171 @@
+"""How far long work is: what it tells, and the bar that a terminal shows of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from rnnshapes import api
+from rnnshapes.display import Meter
+from rnnshapes.render.progress import _layout, busy
+
+#: From how many times each step is gone over, without and with Keras.
+TRACE, GOLDEN = (1, 3), (2, 4)
+VERIFY = 6
+
+NETWORKS = [
+    ({"N": 1, "T": 1}, 1),
+    ({"N": 1, "T": 4000, "M": 2}, 4000),
+    ({"N": 70, "T": 4}, 280),
+    ({"N": 3, "T": 5, "cell": "lstm", "M": [4, 2]}, 2 * 15),
+    ({"N": 2, "T": 700, "cell": "gru", "bidirectional": True}, 2 * 1400),
+]
+
+
+def told_by(function: Any, **options: Any) -> list[tuple[int, int]]:
+    """All that a function says while it is at work."""
+    told: list[tuple[int, int]] = []
+    function(tick=lambda *at: told.append(at), **options)
+    return told
+
+
+def of_task(function: Any, spec: dict[str, Any], **options: Any) -> list[tuple[int, int]]:
+    """The same of one that is handed a network."""
+    with api.prepare(**spec) as task:
+        return told_by(lambda tick: function(task, tick=tick, **options))
+
+
+def check(told: list[tuple[int, int]], whole: int, least: int) -> None:
+    """It rises with each word, in so many words at the least, and ends at the whole."""
+    done = [at for at, _ in told]
+    assert {of for _, of in told} == {whole}
+    assert done == sorted(set(done))
+    assert done[0] > 0
+    assert done[-1] == whole
+    assert len(told) >= least
+
+
+@pytest.mark.parametrize(("spec", "steps"), NETWORKS)
+def test_a_trace_counts_the_steps_of_all_samples_in_all_recurrences(
+    spec: dict[str, Any], steps: int
+) -> None:
+    """In NumPy alone, and with what a golden trace records of each."""
+    check(of_task(api.trace_prepared, spec, keras=False), TRACE[0] * steps, 1)
+    check(of_task(api.golden_prepared, spec, keras=False), GOLDEN[0] * steps, 2)
+
+
+@pytest.mark.parametrize(("spec", "steps"), NETWORKS)
+def test_what_keras_does_counts_too(spec: dict[str, Any], steps: int) -> None:
+    """The model's own predict and its second run, batch by batch, beside all that is judged."""
+    batches = -(-spec["N"] // 32)
+    check(of_task(api.trace_prepared, spec), TRACE[1] * steps, 2 * batches + 1)
+    check(of_task(api.golden_prepared, spec), GOLDEN[1] * steps, 2 * batches + 2)
+    check(of_task(api.verify_prepared, spec), VERIFY * steps, 2 * batches + 4)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_single_long_sample_is_told_of_in_parts(backwards: bool) -> None:
+    """Also one that is read from its end, and so in one piece."""
+    spec = {"N": 1, "T": 200_000, "M": 1, "K": 1, "go_backwards": backwards}
+    told = of_task(api.trace_prepared, spec, keras=False)
+    check(told, 200_000, 4)
+    jumps = [b - a for (a, _), (b, _) in zip([(0, 0), *told], told, strict=False)]
+    assert max(jumps) < 200_000 / 4
+
+
+def test_a_sweep_counts_networks() -> None:
+    """One by one."""
+    told = told_by(api.sweep, cell="simple", N=1, T=2, D=2, M=2, K=1, activation="tanh")
+    check(told, len(told), 2)
+
+
+def test_what_is_left_out_is_made_up_for_and_what_is_too_much_is_not_told() -> None:
+    """The whole is reached once."""
+    told: list[tuple[int, int]] = []
+    meter = Meter(lambda *at: told.append(at), 10, 2)
+    for steps in (0, 4, 0, 9, 100):
+        meter(steps)
+    meter.finish()
+    assert told == [(4, 20), (13, 20), (20, 20)]
+    told.clear()
+    meter = Meter(lambda *at: told.append(at), 10, 1)
+    meter(3)
+    meter.finish()
+    assert told == [(3, 10), (10, 10)]
+
+
+pty = pytest.importorskip("pty") if sys.platform != "win32" else None
+
+
+@pytest.mark.skipif(pty is None, reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(
+    ("encoding", "unit", "bar"), [("utf-8", "steps", "━"), ("ascii", "networks", "-")]
+)
+def test_a_terminal_shows_a_bar_while_it_works_and_nothing_after(
+    encoding: str, unit: str, bar: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left on the screen is what stood there before."""
+    monkeypatch.setenv("TERM", "xterm")
+    shown = _on_a_terminal(encoding, unit, monkeypatch)
+    assert f" 1,000/1,000 {unit}" in shown
+    assert "Working [hard]" in shown
+    assert bar in shown
+    _, after = shown.rsplit(unit, 1)
+    assert after.count("\n") == after.count("\x1b[1A") == 1  # up again by as many lines
+    assert re.sub(r"\s|\x1b\[(\?25[lh]|1A|2K)", "", after) == ""
+    assert after.endswith("\x1b[2K")
+
+
+def _on_a_terminal(encoding: str, unit: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is written to standard error while it is a terminal."""
+    ours, theirs = os.openpty()
+    saved = os.dup(2)
+    try:
+        with os.fdopen(os.dup(theirs), "w", encoding=encoding) as stream:
+            os.dup2(theirs, 2)
+            monkeypatch.setattr(sys, "stderr", stream)
+            with busy("Working [hard]", unit) as tick:
+                for done in (250, 500, 1000):
+                    tick(done, 1000)
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # all is read
+        pass
+    os.close(ours)
+    return shown.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said", "bar", "count"),
+    [
+        (160, "Building the network in Keras", 40, True),
+        (80, "Building the network in Keras", 29, True),
+        (60, "Building the network in Ker…", 10, True),
+        (40, "Building the network…", 10, False),
+        (20, "…", 10, False),
+        (1, "…", 10, False),
+    ],
+)
+def test_a_bar_is_never_squeezed_out(columns: int, said: str, bar: int, count: bool) -> None:
+    """The text gives way, and a percentage stands for the count."""
+    found = _layout("Building the network in Keras", "100,000/100,000 st", columns)
+    assert found == (said, bar, count)
+
+
+@pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
+def test_without_a_terminal_nothing_is_written_to_standard_error(command: str, run) -> None:
+    """Whatever the work."""
+    done = run(command, "--T", 3)
+    assert done.status == 0
+    assert done.err == ""
