@@ -15,7 +15,7 @@ from typing import Any, get_args
 import pytest
 import typer
 
-from rnnshapes import cli, options
+from rnnshapes import cli, display, options, recording
 from rnnshapes.render.delivery import ENDINGS, GOLDEN_ENDINGS
 from tests.pages import CELLS, README, ROOT, consoles, page, prose, scripts, table
 
@@ -268,6 +268,16 @@ def test_formats_and_endings_are_those_that_are_taken() -> None:
     assert set(formats) == set(get_args(options.TraceFormat))
     for row, name in zip(rows, formats, strict=True):
         assert endings[row["ending"].strip("`")] == name
+
+
+def test_what_results_are_said_to_give_is_there() -> None:
+    """The methods of every result, and those of a golden one."""
+    rows = table(README, "| of a result | gives |")
+    names = [row["of a result"].strip("`").partition("(")[0] for row in rows]
+    for name, row in zip(names, rows, strict=True):
+        golden = row["gives"].startswith("of `golden`")
+        assert callable(getattr(recording.Golden if golden else display.Displayed, name))
+    assert len(names) == 4
 
 
 def test_schemas_are_those_that_are_published() -> None:
