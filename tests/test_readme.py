@@ -8,7 +8,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -288,9 +288,23 @@ def test_schemas_are_those_that_are_published() -> None:
     names = [row["`rnnshapes schema`"].strip("`") for row in rows]
     assert list(dict.fromkeys(names)) == list(schemas.NAMES)
     for name, row in zip(names, rows, strict=True):
-        known = json.dumps(schemas.schema(name))
+        known = set(keys(schemas.schema(name)))
         for key in re.findall(r"`([^`]+)`", row["what is in it"]):
-            assert key.startswith("--") or f'"{key}"' in known, (name, key)
+            assert key.startswith("--") or any(re.search(k, key) for k in known), (name, key)
+
+
+def keys(schema: Any) -> Iterator[str]:
+    """Patterns of all keys that a schema knows."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from keys(part)
+    elif isinstance(schema, dict):
+        for name, part in schema.items():
+            if name == "properties":
+                yield from (f"^{re.escape(key)}$" for key in part)
+            elif name == "patternProperties":
+                yield from part
+            yield from keys(part)
 
 
 # --- The pages ----------------------------------------------------------------------------------
