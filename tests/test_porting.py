@@ -285,8 +285,32 @@ def in_pytorch(cell: str, arrays: Mapping[str, Array], names: list[str]) -> dict
         found[f"weight_ih_l0{end}"] = ported(cell, arrays[f"{name}/kernel"], "PyTorch").T
         found[f"weight_hh_l0{end}"] = ported(cell, arrays[f"{name}/recurrent_kernel"], "PyTorch").T
         both = ported(cell, rows(arrays[f"{name}/bias"]), "PyTorch")
-        found[f"bias_ih_l0{end}"], found[f"bias_hh_l0{end}"] = both
+        places = re.findall(r"`(\w+)` \(3M,\) is row (\d)", TABLE["GRU, biases"]["PyTorch"])
+        assert len(places) == 2
+        found |= {f"{bias}{end}": both[int(row)] for bias, row in places}
     return found
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_layouts_of_x_and_h_are_those_of_the_table(cell: str) -> None:
+    """What goes into the programs above, and what comes out."""
+    golden = rnnshapes.golden(cell=cell, **SIZES).arrays
+    x, h = expected({"golden": golden}, cell)
+    output = torch_scan(cell, x, in_pytorch(cell, golden, [NAMES[cell]]))
+    Y = onnx_scan(cell, x, in_onnx(cell, golden, [NAMES[cell]]), before=1)
+    own = h.swapaxes(0, 1)
+    found = {
+        "x": {"Keras": golden["x"], "PyTorch": x, "ONNX": x},
+        "h at every step": {"Keras": own, "PyTorch": output, "ONNX": Y},
+        "last h": {"Keras": own[:, -1], "PyTorch": output[-1:], "ONNX": Y[-1]},
+    }
+    for row, arrays in found.items():
+        for where, array in arrays.items():
+            assert array.shape == shapes(TABLE[row][where], **SIZES, dirs=1)[0], (row, where)
+    for row in ("x", "h at every step"):
+        *_, first = TABLE[row]["PyTorch"].split("; ")
+        assert "`batch_first=True`" in first
+        assert shapes(first, **SIZES) == [found[row]["Keras"].shape]
 
 
 def test_without_reset_after_onnx_has_linear_before_reset_0() -> None:
