@@ -1,22 +1,32 @@
-"""What the README shows is run, and compared with what it shows."""
+"""What the README and the pages on the cells show is run, and compared with what they show."""
 
 from __future__ import annotations
 
 import contextlib
 import doctest
+import json
 import math
 import re
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import typer
 
-README = Path(__file__).parent.parent / "README.md"
-TEXT = README.read_text("utf-8")
-BLOCKS = re.findall(r"```console\n\$ rnnshapes ([^\n]*)\n(.*?)```", TEXT, re.DOTALL)
+from rnnshapes import cli, display, options, recording
+from rnnshapes.render.delivery import ENDINGS, GOLDEN_ENDINGS
+from tests.pages import CELLS, README, ROOT, consoles, page, prose, scripts, table
+
+PAGES = {"README": README, **{cell: page(cell) for cell in CELLS}}
+PATHS = {"README": ROOT / "README.md", **CELLS}
+BLOCKS = [(where, *block) for where, text in PAGES.items() for block in consoles(text)]
 VERSIONS = re.compile(r"Keras \d\S*( \(\w+ [^)\s]*\))?")
-#: What is to be typed in a script of one's own.
-SCRIPTS = re.findall(r"```python\n(import .*?)```", TEXT, re.DOTALL)
+#: In a row of numbers: the ratio, its bar, and the place of the worst.
+JUDGED = re.compile(
+    r"^((?:ok|FAIL) .* float(?:32|64)) +[\d.e+]+( +[━╸╌]+)?( +\d+, [\d-]+, \d+)?", re.MULTILINE
+)
 
 
 def same(shown: str, found: str) -> bool:
@@ -30,24 +40,33 @@ def same(shown: str, found: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """The words, whatever version of Keras is installed."""
-    return VERSIONS.sub("Keras", text).split()
+    """The words, whatever version of Keras is installed.
+
+    Ratios and places of the worst depend on the processor's order of summation.
+    """
+    return VERSIONS.sub("Keras", JUDGED.sub(r"\1", text)).split()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the README's own scripts have saved a model and a port."""
     made = tmp_path_factory.mktemp("readme")
-    assert len(SCRIPTS) == 2
+    found = scripts(README)
+    assert len(found) == 2
     with contextlib.chdir(made), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for script in SCRIPTS:
+        for script in found:
             exec(script, {})  # noqa: S102 - the README's own
     return made
 
 
-@pytest.mark.parametrize(("args", "shown"), BLOCKS, ids=[args for args, _ in BLOCKS])
-def test_each_command_prints_what_the_readme_shows(args, shown, run, monkeypatch, folder) -> None:
+# --- What is shown ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "args", "shown"), BLOCKS, ids=[f"{where} {args}" for where, args, _ in BLOCKS]
+)
+def test_each_command_prints_what_is_shown(where, args, shown, run, monkeypatch, folder) -> None:
     """Every word; numbers that Keras computes may differ in their last digits."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(folder)
@@ -57,25 +76,333 @@ def test_each_command_prints_what_the_readme_shows(args, shown, run, monkeypatch
     assert len(expected) == len(found)
     ratio = False
     for a, b in zip(expected, found, strict=True):
-        # Ratios and places of the worst depend on the processor's order of summation.
-        assert same(a, b) or ratio, f"the README shows {a!r}, it is {b!r}"
+        assert same(a, b) or ratio, f"{where} shows {a!r}, it is {b!r}"
         ratio = a in ("ratio", "sample", "t", "unit", "most", "all:")
 
 
-def test_the_readme_shows_all_three_commands() -> None:
+def test_all_three_commands_and_every_cell_are_shown() -> None:
     """So that the test above cannot pass on nothing."""
-    assert {args.split()[0] for args, _ in BLOCKS} == {"inspect", "trace", "verify"}
-    assert all(len(shown.splitlines()) > 5 for _, shown in BLOCKS)
+    assert {args.split()[0] for where, args, _ in BLOCKS if where == "README"} == {
+        *("inspect", "trace", "verify")
+    }
+    assert {where for where, *_ in BLOCKS} == set(PAGES)
+    for where, args, shown in BLOCKS:
+        assert len(shown.splitlines()) > 5
+        lines = [line for line in shown.splitlines() if not line.startswith("Next: ")]
+        assert max(map(len, lines)) <= 80 or "csv" in args
+        assert where == "README" or f"--cell {where}" in args
 
 
 def test_python_examples_give_what_they_show() -> None:
     """Each ``>>>`` in the README."""
-    result = doctest.testfile(str(README), module_relative=False, encoding="utf-8")
+    result = doctest.testfile(str(PATHS["README"]), module_relative=False, encoding="utf-8")
     assert result.attempted > 5
     assert result.failed == 0
 
 
-def test_each_file_that_the_readme_names_is_there() -> None:
-    """Links and paths."""
-    for name in re.findall(r"tests/benchmarks/\w+\.py|\.github/\w+\.md", TEXT):
-        assert (README.parent / name).exists(), name
+def test_the_commands_that_set_up_are_two() -> None:
+    """``.ci/run`` takes every ``sh`` block for a command to run."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    assert [block.count("\n") for block in blocks] == [1, 1]
+    assert all("venv" in block for block in blocks)
+
+
+@pytest.mark.parametrize("where", PAGES)
+def test_no_index_in_running_text_is_taken_for_emphasis(where: str) -> None:
+    """Markdown turns an underscore behind a sign into italics: such symbols stand in code."""
+    running = re.sub(r"`[^`]*`", "", prose(PAGES[where]))
+    assert re.findall(r".{0,20}[~→←]_.{0,9}", running) == []
+
+
+# --- Links and names ----------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """The headings as GitHub links to them."""
+    heads = re.findall(r"^#+ (.*)$", prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+LINKS = [
+    (where, target)
+    for where, text in PAGES.items()
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(text))
+    if not target.startswith("https://")
+]
+
+
+@pytest.mark.parametrize(("where", "target"), LINKS, ids=[" ".join(link) for link in LINKS])
+def test_each_link_and_picture_leads_somewhere(where: str, target: str) -> None:
+    """To a file, and to a heading in it."""
+    name, _, anchor = target.partition("#")
+    path = (PATHS[where].parent / name).resolve() if name else PATHS[where]
+    assert path.is_file()
+    assert not anchor or anchor in anchors(path.read_text("utf-8"))
+
+
+def test_pages_and_pictures_are_linked() -> None:
+    """Each page from the README and from every other, and a picture on each."""
+    for cell, path in CELLS.items():
+        assert ("README", path.relative_to(ROOT).as_posix()) in LINKS
+        assert (cell, path.with_suffix(".svg").name) in LINKS
+        assert {target for where, target in LINKS if where == cell} > {
+            other.name for other in CELLS.values() if other != path
+        }
+
+
+@pytest.mark.parametrize("where", PAGES)
+def test_each_file_of_ours_that_is_named_is_there(where: str) -> None:
+    """Benchmarks, tests, scripts."""
+    for name in re.findall(r"(?:tests|\.github|\.ci)/[\w/.]*\w", prose(PAGES[where])):
+        assert (ROOT / name).exists(), name
+
+
+GROUP = typer.main.get_command(cli.app)
+COMMANDS: dict[str, Any] = GROUP.commands  # type: ignore[attr-defined]
+
+
+def named(command: Any) -> set[str]:
+    """All its options."""
+    return {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+
+
+OPTION = re.compile(r"(?<![\w-])--?[A-Za-z](?:[\w-]*\w)?")
+SHOWN = {where: re.findall(r"`([^`]+)`", prose(text)) for where, text in PAGES.items()}
+
+
+@pytest.mark.parametrize("where", PAGES)
+def test_each_command_and_option_that_is_named_exists(where: str) -> None:
+    """Those of a command that is shown whole are the command's own."""
+    everything = set.union(named(GROUP), *map(named, COMMANDS.values()))
+    lines = [*SHOWN[where], *(f"rnnshapes {args}" for args, _ in consoles(PAGES[where]))]
+    seen = set()
+    for line in lines:
+        first, *rest = line.split()
+        if first == "rnnshapes" and rest and not rest[0].startswith("-"):
+            assert rest[0] in COMMANDS, line
+        if first in ("inspect", "trace", "verify") or (first == "rnnshapes" and rest[:1]):
+            own = COMMANDS.get(first) or COMMANDS.get(rest[0], GROUP)
+            assert set(OPTION.findall(line)) <= named(own), line
+        elif first.startswith("--"):
+            seen.add(first)
+            assert set(OPTION.findall(line)) <= everything, line
+    assert seen
+
+
+def test_each_option_that_exists_is_named() -> None:
+    """In the README, both names of a switch; and ``--help`` says what it does."""
+    written = set(OPTION.findall("\n".join(SHOWN["README"])))
+    for name, command in COMMANDS.items():
+        for param in command.params:
+            if "--help" not in param.opts and param.param_type_name == "option":
+                assert written & set(param.opts), (name, param.name)
+                assert set(param.secondary_opts) <= written, (name, param.name)
+            assert param.help or param.param_type_name == "argument", (name, param.name)
+
+
+# --- Tables -------------------------------------------------------------------------------------
+
+
+def record(run: Callable[..., Any], *args: str) -> dict[str, Any]:
+    """What ``inspect`` answers, for programs."""
+    made: dict[str, Any] = json.loads(run("inspect", *args, "--no-keras", "--format", "json").out)
+    return made
+
+
+def shape(numbers: list[Any]) -> str:
+    """``(3, 5)``, ``(5,)``."""
+    return f"({', '.join(map(str, numbers))}{',' if len(numbers) == 1 else ''})"
+
+
+def test_the_notation_is_that_of_the_default_network(run) -> None:
+    """Names, symbols, shapes and counts."""
+    found = record(run)
+    rows = table(README, "| Keras name | symbol | shape | here |")
+    expected = [
+        {
+            "Keras name": f"`{w['name']}`",
+            "symbol": w["symbol"],
+            "shape": shape(w["dims"]),
+            "here": f"{shape(w['shape'])} → {w['params']}",
+        }
+        for layer in found["layers"]
+        for w in layer["weights"]
+    ]
+    assert rows[:-1] == expected
+    assert rows[-1]["shape"] == found["total"]["formula"]
+    assert rows[-1]["here"].endswith(f"= {found['total']['params']}")
+
+
+def test_gates_and_counts_of_the_cells_are_those_of_the_code(run) -> None:
+    """In the README, for each cell."""
+    rows = table(README, "| page | `--cell` | gates, in Keras's order | parameters of the layer |")
+    assert [row["`--cell`"] for row in rows] == [f"`{cell}`" for cell in CELLS]
+    for cell, row in zip(CELLS, rows, strict=True):
+        layer = record(run, "--cell", cell)["layers"][0]
+        gates = [gate["name"] for gate in layer["weights"][0]["gates"]]
+        assert row["gates, in Keras's order"] == (", ".join(gates) or "none")
+        assert layer["type"] in row["page"]
+        counts = row["parameters of the layer"]
+        assert re.split(r"[, ]", counts)[0] == layer["formula"]
+        if "--no-reset-after" in counts:
+            other = record(run, "--cell", cell, "--no-reset-after")["layers"][0]
+            assert f"or {other['formula']} with" in counts
+
+
+def test_options_of_a_network_are_those_of_every_command() -> None:
+    """All of them, and no other."""
+    text = " ".join(row["option"] for row in table(README, "| option | what it does |"))
+    written = set(OPTION.findall(text))
+    for name in ("inspect", "trace", "verify"):
+        for param in COMMANDS[name].params:
+            own = {*param.opts, *param.secondary_opts}
+            assert own & written == (own if param.rich_help_panel else set()), (name, own)  # type: ignore[attr-defined]
+    assert len(written) > 15
+
+
+def test_formats_and_endings_are_those_that_are_taken() -> None:
+    """In the order of ``--help``."""
+    rows = table(README, "| `--format` | ending | what it is |")
+    endings = {**GOLDEN_ENDINGS, **ENDINGS}
+    formats = [row["`--format`"].strip("`") for row in rows]
+    assert set(formats) == set(get_args(options.TraceFormat))
+    for row, name in zip(rows, formats, strict=True):
+        assert endings[row["ending"].strip("`")] == name
+
+
+def test_what_results_are_said_to_give_is_there() -> None:
+    """The methods of every result, and those of a golden one."""
+    rows = table(README, "| of a result | gives |")
+    names = [row["of a result"].strip("`").partition("(")[0] for row in rows]
+    for name, row in zip(names, rows, strict=True):
+        golden = row["gives"].startswith("of `golden`")
+        assert callable(getattr(recording.Golden if golden else display.Displayed, name))
+    assert len(names) == 4
+
+
+def test_schemas_are_those_that_are_published() -> None:
+    """In the order in which the code has them, and each key that is named is in one."""
+    from rnnshapes import schemas
+
+    rows = table(README, "| `rnnshapes schema` | output of | what is in it |")
+    names = [row["`rnnshapes schema`"].strip("`") for row in rows]
+    assert list(dict.fromkeys(names)) == list(schemas.NAMES)
+    for name, row in zip(names, rows, strict=True):
+        known = set(keys(schemas.schema(name)))
+        for key in re.findall(r"`([^`]+)`", row["what is in it"]):
+            assert key.startswith("--") or any(re.search(k, key) for k in known), (name, key)
+
+
+def keys(schema: Any) -> Iterator[str]:
+    """Patterns of all keys that a schema knows."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from keys(part)
+    elif isinstance(schema, dict):
+        for name, part in schema.items():
+            if name == "properties":
+                yield from (f"^{re.escape(key)}$" for key in part)
+            elif name == "patternProperties":
+                yield from part
+            yield from keys(part)
+
+
+# --- The pages ----------------------------------------------------------------------------------
+
+
+WEIGHTS = "| weight | symbol | shape | numbers | parameters |"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_of_a_page_are_those_of_the_code(cell: str, run) -> None:
+    """Names, symbols, shapes and counts."""
+    layer = record(run, "--cell", cell)["layers"][0]
+    *rows, total = table(page(cell), WEIGHTS)
+    assert rows == [
+        {
+            "weight": f"`{w['name'].split('/')[-1]}`",
+            "symbol": w["symbol"],
+            "shape": shape(w["dims"]),
+            "numbers": shape(w["shape"]),
+            "parameters": str(w["params"]),
+        }
+        for w in layer["weights"]
+    ]
+    assert (total["shape"], total["parameters"]) == (layer["formula"], str(layer["params"]))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_columns_of_gates_are_those_of_the_code(cell: str, run) -> None:
+    """In symbols, in numbers, in every weight; and what each gate is called."""
+    layer = record(run, "--cell", cell)["layers"][0]
+    rows = table(page(cell), "| gate | what it is | columns | with M = 5 |")
+    found = [{"name": r["gate"], "columns": [*map(int, r["with M = 5"].split(":"))]} for r in rows]
+    for weight in layer["weights"]:
+        assert weight["gates"] == found
+    assert ", ".join(f"{r['gate']} {r['what it is']}" for r in rows) in layer["notes"][0]
+    for row, gate in zip(rows, found, strict=True):
+        assert [number(part) for part in row["columns"].split(" : ")] == gate["columns"]
+
+
+def number(term: str) -> int:
+    """``2M`` for M = 5."""
+    count, unit = term.removesuffix("M"), term.endswith("M")
+    return int(count or 1) * (5 if unit else 1)
+
+
+EQUATIONS = [
+    ("simple", 0, ()),
+    ("lstm", 0, ()),
+    ("gru", 0, ()),
+    ("gru", 1, ("--no-reset-after",)),
+]
+
+
+@pytest.mark.parametrize(("cell", "place", "more"), EQUATIONS)
+def test_equations_of_a_page_are_those_of_the_code(cell, place, more, run) -> None:
+    """Line by line."""
+    blocks = re.findall(r"```text\n(.*?)```", page(cell), re.DOTALL)
+    assert len(blocks) == sum(1 for name, *_ in EQUATIONS if name == cell)
+    layer = record(run, "--cell", cell, *more)["layers"][0]
+    assert blocks[place].splitlines() == layer["equations"]
+
+
+VARIANTS = "| option in Keras | on the command line | what is other | parameters |"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_variants_have_the_counts_that_are_shown(cell: str, run) -> None:
+    """By the options that are shown, which are Keras's."""
+    rows = table(page(cell), VARIANTS)
+    assert len(rows) >= 2
+    for row in rows:
+        args = row["on the command line"].strip("`").split()
+        layer = record(run, *args)["layers"][0]
+        assert row["parameters"] == f"{layer['formula']} = {layer['params']}"
+        assert layer != record(run, "--cell", cell)["layers"][0]
+        option, value = row["option in Keras"].strip("`").split("=")
+        name = option.removeprefix("use_").replace("_", "-")
+        expected = [f"--no-{name}"] if value == "False" else [f"--{name}", value.strip('"')]
+        assert args == ["--cell", cell, *expected]
+
+
+def test_both_forms_of_a_gru_are_as_the_code_has_them(run) -> None:
+    """Candidate, bias and count."""
+    rows = table(page("gru"), "| | `reset_after=True`, Keras's default | `reset_after=False` |")
+    named = {row[""]: row for row in rows}
+    for heading in ("`reset_after=True`, Keras's default", "`reset_after=False`"):
+        args = named["on the command line"][heading].strip("`").split()
+        layer = record(run, *args)["layers"][0]
+        assert named["candidate"][heading].strip("`") in layer["equations"]
+        assert named["bias"][heading].startswith(shape(layer["weights"][2]["dims"]))
+        assert named["parameters"][heading] == f"{layer['formula']} = {layer['params']}"
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_pages_and_readme_have_the_same_orders_of_gates(kind: str) -> None:
+    """For PyTorch and ONNX, which ``test_porting`` holds against the code."""
+    of_all = {row[""]: row for row in table(README, "| | Keras | PyTorch | ONNX |")}
+    head = f"| | Keras `{kind}` | PyTorch `nn.{kind}` | ONNX `{kind}` |"
+    of_page = {row[""]: row for row in table(page(kind.lower()), head)}
+    shown = [cell.replace(",", "") for cell in [*of_page["order of gates"].values()][1:]]
+    assert shown == [*of_all[f"{kind}, order of gates"].values()][1:]

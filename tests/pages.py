@@ -1,0 +1,48 @@
+"""The README and the pages on the cells, and how their blocks and tables are found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+#: The page on each cell, by the name that ``--cell`` has for it.
+CELLS = {
+    name: ROOT / ".github" / "cells" / f"{file}.md"
+    for name, file in {"simple": "simple_rnn", "lstm": "lstm", "gru": "gru"}.items()
+}
+
+
+def page(cell: str) -> str:
+    """The text of the page on a cell."""
+    return CELLS[cell].read_text("utf-8")
+
+
+def scripts(text: str) -> list[str]:
+    """What is to be typed in a script of one's own."""
+    return re.findall(r"```python\n(import .*?)```", text, re.DOTALL)
+
+
+def consoles(text: str) -> list[tuple[str, str]]:
+    """The arguments of each command that is shown, and what it prints."""
+    return re.findall(r"```console\n\$ rnnshapes ([^\n]*)\n(.*?)```", text, re.DOTALL)
+
+
+def prose(text: str) -> str:
+    """All that stands outside of blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def table(text: str, head: str) -> list[dict[str, str]]:
+    """The rows of the one table with this line of headings, by heading."""
+    assert text.count(head + "\n") == 1, head
+    names = cells(head)
+    _, below = text.split(head + "\n")
+    lines = below.partition("\n\n")[0].splitlines()[1:]
+    return [dict(zip(names, cells(line), strict=True)) for line in lines]
+
+
+def cells(line: str) -> list[str]:
+    """What stands between the bars of a row."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]

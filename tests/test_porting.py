@@ -1,0 +1,381 @@
+"""The README's table of PyTorch and ONNX, held against programs in the layout of each.
+
+The programs are written out here as the documentation of ``torch.nn.RNN``, ``LSTM`` and ``GRU``
+and of ONNX's operators of these names have them. That they are what these libraries run,
+``tests/benchmarks/porting.py`` shows with the libraries themselves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes.cells.registry import BY_NAME
+from rnnshapes.sizes import from_sizes
+from tests.pages import CELLS, README, page, scripts, table
+
+Array = np.ndarray
+CASES = ["simple", "lstm", "gru"]
+NAMES = {"simple": "simple_rnn", "lstm": "lstm", "gru": "gru"}
+
+
+def sigmoid(z: Array) -> Array:
+    """As a textbook has it."""
+    return 1 / (1 + np.exp(-z))
+
+
+# --- PyTorch ------------------------------------------------------------------------------------
+
+
+def torch_step(cell: str, x: Array, h: Array, c: Array, w: Mapping[str, Array], end: str) -> Any:
+    """One step for x (N, D) as ``torch.nn`` documents it: h and c."""
+    given = x @ w[f"weight_ih_l0{end}"].T + w[f"bias_ih_l0{end}"]
+    state = h @ w[f"weight_hh_l0{end}"].T + w[f"bias_hh_l0{end}"]
+    if cell == "simple":
+        return np.tanh(given + state), c
+    if cell == "lstm":
+        i, f, g, o = np.split(given + state, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c
+    (ir, iz, in_), (hr, hz, hn) = np.split(given, 3, axis=1), np.split(state, 3, axis=1)
+    r, z = sigmoid(ir + hr), sigmoid(iz + hz)
+    n = np.tanh(in_ + r * hn)
+    return (1 - z) * n + z * h, c
+
+
+def torch_scan(cell: str, x: Array, w: Mapping[str, Array], end: str = "") -> Array:
+    """``output`` (T, N, M) of x (T, N, D); weights that end in ``_reverse`` read from the end."""
+    h = c = np.zeros((x.shape[1], w[f"weight_hh_l0{end}"].shape[1]))
+    order = range(len(x))[:: -1 if end else 1]
+    found = {}
+    for t in order:
+        h, c = torch_step(cell, x[t], h, c, w, end)
+        found[t] = h
+    return np.stack([found[t] for t in range(len(x))])
+
+
+# --- ONNX ---------------------------------------------------------------------------------------
+
+
+def onnx_step(
+    cell: str, x: Array, h: Array, c: Array, w: Mapping[str, Array], d: int, before: int
+) -> Any:
+    """One step for x (N, D) as the operator's equations have it: h and c of direction ``d``."""
+    W, R = w["W"][d], w["R"][d]
+    Wb, Rb = np.split(w["B"][d], 2)
+    if cell == "simple":
+        return np.tanh(x @ W.T + h @ R.T + Wb + Rb), c
+    if cell == "lstm":
+        i, o, f, g = np.split(x @ W.T + h @ R.T + Wb + Rb, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c
+    (Wz, Wr, Wh), (Rz, Rr, Rh) = np.split(W, 3), np.split(R, 3)
+    (Wbz, Wbr, Wbh), (Rbz, Rbr, Rbh) = np.split(Wb, 3), np.split(Rb, 3)
+    z = sigmoid(x @ Wz.T + h @ Rz.T + Wbz + Rbz)
+    r = sigmoid(x @ Wr.T + h @ Rr.T + Wbr + Rbr)
+    inner = r * (h @ Rh.T + Rbh) if before else (r * h) @ Rh.T + Rbh
+    return (1 - z) * np.tanh(x @ Wh.T + inner + Wbh) + z * h, c
+
+
+def onnx_scan(
+    cell: str, x: Array, w: Mapping[str, Array], direction: str = "forward", before: int = 0
+) -> Array:
+    """``Y`` (T, dirs, N, M) of x (T, N, D); ``before`` is linear_before_reset."""
+    reversals = {"forward": [1], "reverse": [-1], "bidirectional": [1, -1]}[direction]
+    found = np.zeros((len(x), len(reversals), x.shape[1], w["R"].shape[2]))
+    for d, way in enumerate(reversals):
+        h = c = np.zeros(found.shape[2:])
+        for t in range(len(x))[::way]:
+            h, c = onnx_step(cell, x[t], h, c, w, d, before)
+            found[t, d] = h
+    return found
+
+
+# --- The table ----------------------------------------------------------------------------------
+
+
+TABLE = {row[""]: row for row in table(README, "| | Keras | PyTorch | ONNX |")}
+OTHERS = ("PyTorch", "ONNX")
+#: What PyTorch calls the candidate.
+MEANT = {"LSTM": {"g": "c"}, "GRU": {"n": "h"}}
+
+
+def order(kind: str, where: str) -> tuple[str, ...]:
+    """The order of gates in a column of the table, by Keras's letters."""
+    cell = TABLE[f"{kind}, order of gates"][where]
+    letters, _, said = cell.partition(" (")
+    if said:
+        named = dict([said.rstrip(")").split(" is ")])
+        assert named == MEANT[kind]
+        letters = letters.translate(str.maketrans(named))
+    return tuple(letters.split())
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_the_orders_of_gates_are_those_that_the_code_knows(kind: str) -> None:
+    """Keras's own, and those that ``verify --against`` calls PyTorch's and ONNX's."""
+    cell = BY_NAME[kind.lower()]
+    assert order(kind, "Keras") == cell.parts
+    for other in OTHERS:
+        assert order(kind, other) == cell.orders.get(other, cell.parts)
+
+
+def shapes(text: str, **sizes: int) -> list[tuple[int, ...]]:
+    """``weight_ih_l0 (GM, D)`` with numbers for the letters."""
+
+    def number(term: str) -> int:
+        count, letters = re.fullmatch(r"(\d*)(dirs|[A-Z]*)", term).groups()  # type: ignore[union-attr]
+        made = int(count or 1)
+        for letter in [letters] if letters == "dirs" else letters:
+            made *= sizes[letter]
+        return made
+
+    found = re.findall(r"\(((?:\d*[A-Z]*|dirs)(?:, ?(?:\d*[A-Z]+|dirs))*,?)\)", text)
+    return [tuple(number(term.strip()) for term in one.split(",") if term.strip()) for one in found]
+
+
+WEIGHTS = {
+    "kernel": ("kernel", "weight_ih_l0", "W"),
+    "recurrent kernel": ("recurrent_kernel", "weight_hh_l0", "R"),
+    "biases": ("bias", "bias_ih_l0", "B"),
+    "GRU, biases": ("bias", "bias_ih_l0", "B"),
+}
+
+
+@pytest.mark.parametrize("row", WEIGHTS)
+@pytest.mark.parametrize("cell", CASES)
+def test_names_and_shapes_of_weights_are_those_of_the_scripts(row: str, cell: str) -> None:
+    """Each array that a page makes, and Keras's own, by the formula in the table."""
+    if row == "biases" and cell == "gru":
+        return  # it has a row of its own
+    made = run_script(cell)
+    n, t, d, m = (*made["golden"]["x"].shape, made["recurrent_kernel"].shape[0])
+    sizes = {"N": n, "T": t, "D": d, "M": m, "G": max(1, len(BY_NAME[cell].parts)), "dirs": 1}
+    forms = ({key: made[key] for key in ("kernel", "recurrent_kernel", "bias")}, *forms_of(made))
+    for where, name, arrays in zip(("Keras", *OTHERS), WEIGHTS[row], forms, strict=True):
+        said = TABLE[row][where]
+        assert f"`{name}`" in said
+        if row.startswith("GRU") and cell != "gru":
+            continue
+        assert arrays[name].shape == shapes(said, **sizes)[0], (row, where)
+
+
+def test_shapes_are_read_from_the_text() -> None:
+    """So that the test above compares something."""
+    sizes = {"D": 3, "M": 5, "G": 4, "dirs": 2}
+    assert shapes("`W` (dirs, GM, D), (2, 3M): (3M,)", **sizes) == [(2, 20, 3), (2, 15), (15,)]
+
+
+# --- The scripts of the pages -------------------------------------------------------------------
+
+
+def run_script(cell: str) -> dict[str, Any]:
+    """What the script of a cell's page makes."""
+    made: dict[str, Any] = {}
+    (script,) = scripts(page(cell))
+    exec(script, made)  # noqa: S102 - the page's own
+    return made
+
+
+def forms_of(made: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The weights as PyTorch and as ONNX has them."""
+    return made["pytorch"], made["onnx"]
+
+
+def expected(made: Mapping[str, Any], cell: str) -> tuple[Array, Array]:
+    """x (T, N, D) in float64, and h (T, N, M) as the equations have it."""
+    golden = made["golden"]
+    x = golden["x"].swapaxes(0, 1).astype("float64")
+    return x, golden[f"{NAMES[cell]}.h"].swapaxes(0, 1)
+
+
+def close(one: Array, other: Array) -> bool:
+    """The same but for rounding in float64."""
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_the_scripts_make_what_pytorch_and_onnx_take(cell: str) -> None:
+    """Every h at every step is that of Keras's equations."""
+    made = run_script(cell)
+    x, h = expected(made, cell)
+    pytorch, onnx = forms_of(made)
+    assert close(torch_scan(cell, x, pytorch), h)
+    assert close(onnx_scan(cell, x, onnx, before=1)[:, 0], h)
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_the_scripts_come_back_to_what_keras_has(cell: str) -> None:
+    """Kernel, recurrent kernel and bias, exactly, and in the order of ``set_weights``."""
+    made = run_script(cell)
+    names = ("kernel", "recurrent_kernel", "bias")
+    for name, found in zip(names, made["keras"], strict=True):
+        np.testing.assert_array_equal(found, made[name])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("form", OTHERS)
+def test_no_other_order_of_gates_gives_the_same(cell: str, form: str) -> None:
+    """So that the programs above can tell one order from another."""
+    made = run_script(cell)
+    x, h = expected(made, cell)
+    arrays = dict(zip(OTHERS, forms_of(made), strict=True))[form]
+    axis = 0 if form == "PyTorch" else 1
+    count = len(BY_NAME[cell].parts)
+    same = []
+    for order in itertools.permutations(range(count)):
+        wrong = {}
+        for name, array in arrays.items():
+            blocks = np.split(array, array.shape[axis] // h.shape[2], axis=axis)
+            places = [n - n % count + order[n % count] for n in range(len(blocks))]
+            wrong[name] = np.concatenate([blocks[place] for place in places], axis=axis)
+        made_h = (
+            torch_scan(cell, x, wrong)
+            if form == "PyTorch"
+            else onnx_scan(cell, x, wrong, before=1)[:, 0]
+        )
+        same.append(close(made_h, h))
+    assert same == [True] + [False] * (len(same) - 1)
+
+
+# --- Rows about more than weights ---------------------------------------------------------------
+
+
+SIZES: dict[str, Any] = {"N": 2, "T": 4, "D": 3, "M": 5, "K": 2}
+
+
+def ported(cell: str, array: Array, where: str) -> Array:
+    """Its blocks of columns in the order that the table has for PyTorch or ONNX."""
+    parts = BY_NAME[cell].parts
+    if not parts:
+        return array
+    blocks = dict(zip(parts, np.split(array, len(parts), axis=-1), strict=True))
+    return np.concatenate([blocks[gate] for gate in order(cell.upper(), where)], axis=-1)
+
+
+def rows(bias: Array) -> Array:
+    """That of the input and that of the state, which is zeros where Keras has one for both."""
+    return bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
+
+
+def in_onnx(cell: str, arrays: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
+    """The weights of one direction or two by the rows of the table."""
+
+    def turned(name: str) -> Array:
+        return ported(cell, arrays[name], "ONNX").T
+
+    biases = [ported(cell, rows(arrays[f"{name}/bias"]), "ONNX") for name in names]
+    return {
+        "W": np.stack([turned(f"{name}/kernel") for name in names]),
+        "R": np.stack([turned(f"{name}/recurrent_kernel") for name in names]),
+        "B": np.stack([both.reshape(-1) for both in biases]),
+    }
+
+
+def in_pytorch(cell: str, arrays: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
+    """The same; what reads from the end has names of its own."""
+    found = {}
+    for name, end in zip(names, ("", "_reverse"), strict=False):
+        found[f"weight_ih_l0{end}"] = ported(cell, arrays[f"{name}/kernel"], "PyTorch").T
+        found[f"weight_hh_l0{end}"] = ported(cell, arrays[f"{name}/recurrent_kernel"], "PyTorch").T
+        both = ported(cell, rows(arrays[f"{name}/bias"]), "PyTorch")
+        places = re.findall(r"`(\w+)` \(3M,\) is row (\d)", TABLE["GRU, biases"]["PyTorch"])
+        assert len(places) == 2
+        found |= {f"{bias}{end}": both[int(row)] for bias, row in places}
+    return found
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_layouts_of_x_and_h_are_those_of_the_table(cell: str) -> None:
+    """What goes into the programs above, and what comes out."""
+    golden = rnnshapes.golden(cell=cell, **SIZES).arrays
+    x, h = expected({"golden": golden}, cell)
+    output = torch_scan(cell, x, in_pytorch(cell, golden, [NAMES[cell]]))
+    Y = onnx_scan(cell, x, in_onnx(cell, golden, [NAMES[cell]]), before=1)
+    own = h.swapaxes(0, 1)
+    found = {
+        "x": {"Keras": golden["x"], "PyTorch": x, "ONNX": x},
+        "h at every step": {"Keras": own, "PyTorch": output, "ONNX": Y},
+        "last h": {"Keras": own[:, -1], "PyTorch": output[-1:], "ONNX": Y[-1]},
+    }
+    for row, arrays in found.items():
+        for where, array in arrays.items():
+            assert array.shape == shapes(TABLE[row][where], **SIZES, dirs=1)[0], (row, where)
+    for row in ("x", "h at every step"):
+        *_, first = TABLE[row]["PyTorch"].split("; ")
+        assert "`batch_first=True`" in first
+        assert shapes(first, **SIZES) == [found[row]["Keras"].shape]
+
+
+def test_without_reset_after_onnx_has_linear_before_reset_0() -> None:
+    """And the two are not the same."""
+    golden = rnnshapes.golden(cell="gru", reset_after=False, **SIZES).arrays
+    w = in_onnx("gru", golden, ["gru"])
+    x, h = expected({"golden": golden}, "gru")
+    assert close(onnx_scan("gru", x, w, before=0)[:, 0], h)
+    assert not close(onnx_scan("gru", x, w, before=1)[:, 0], h)
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_both_directions_stand_side_by_side_and_end_at_both_ends(cell: str) -> None:
+    """``Y`` by the time of x; Keras goes on from ``Y_h[0]`` beside ``Y_h[1]``, not ``Y[-1]``."""
+    golden = rnnshapes.golden(cell=cell, bidirectional=True, **SIZES).arrays
+    names = [f"bidirectional/{way}_{NAMES[cell]}" for way in ("forward", "backward")]
+    x = golden["x"].swapaxes(0, 1).astype("float64")
+    Y = onnx_scan(cell, x, in_onnx(cell, golden, names), "bidirectional", before=1)
+    pytorch = in_pytorch(cell, golden, names)
+    for d, (name, end) in enumerate(zip(names, ("", "_reverse"), strict=True)):
+        h = golden[f"{name}.h"].swapaxes(0, 1)
+        assert close(Y[:, d], h)
+        assert close(torch_scan(cell, x, pytorch, end), h)
+
+    def answer(forward: Array, backward: Array) -> Array:
+        both = np.concatenate([forward, backward], axis=-1)
+        return both @ golden["dense/kernel"].astype("float64") + golden["dense/bias"]
+
+    assert close(answer(Y[-1, 0], Y[0, 1]), golden["output"])
+    assert not close(answer(*Y[-1]), golden["output"])
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_a_sequence_from_the_end_comes_out_from_the_end_in_keras_alone(cell: str) -> None:
+    """Keras's first row of ``go_backwards`` is the last of ONNX's ``direction="reverse"``."""
+    options = {"cell": cell, "go_backwards": True, "return_sequences": True, **SIZES}
+    golden = rnnshapes.golden(**options).arrays
+    x = golden["x"].swapaxes(0, 1).astype("float64")
+    Y = onnx_scan(cell, x, in_onnx(cell, golden, [NAMES[cell]]), "reverse", before=1)[:, 0]
+    y_hat = Y @ golden["dense/kernel"].astype("float64") + golden["dense/bias"]
+    keras = rnnshapes.trace(keras=False, **options).output.swapaxes(0, 1)
+    assert close(y_hat[::-1], keras)
+    assert not close(y_hat, keras)
+
+
+def test_the_meanings_of_hard_sigmoid_are_those_of_the_table() -> None:
+    """Both formulas, as the code has them."""
+    from rnnshapes.algebra.arrays import ArrayOps
+    from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID
+
+    row = TABLE["hard_sigmoid of the gates"]
+    z = np.linspace(-4, 4, 33)
+    for where, name, slope in (
+        ("Keras", "hard_sigmoid", 1 / 6),
+        ("ONNX", KERAS2_HARD_SIGMOID, 0.2),
+    ):
+        found = ArrayOps().activate(name, z)
+        np.testing.assert_allclose(found, np.clip(slope * z + 0.5, 0, 1), atol=1e-15)
+        assert {"Keras": "clip(z/6 + 0.5, 0, 1)", "ONNX": "clip(0.2 z + 0.5, 0, 1)"}[where] in (
+            row[where]
+        )
+
+
+def test_every_cell_has_a_page_and_a_case() -> None:
+    """A new cell asks for both."""
+    assert list(CELLS) == CASES == list(BY_NAME)
+    for cell in CASES:
+        assert from_sizes(cell=cell).layers[0].name == NAMES[cell]
