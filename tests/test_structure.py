@@ -25,10 +25,13 @@ render.hints render.progress
 render.commands render.streams
 render.delivery
 render
-render.header
+render.traced
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
+render.header
 render.shared
+render.page render.vector
 render.terminal render.markdown render.notebook render.data
+render.markup
 render.document render.view render.figures render.palette
 api
 sweeping
