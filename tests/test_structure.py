@@ -30,7 +30,7 @@ render.inspection render.tracing render.verification render.port render.recordin
 render.header
 render.shared
 render.page render.vector
-render.terminal render.markdown render.notebook render.data
+render.terminal render.markdown render.notebook render.data render.frames
 render.markup
 render.document render.view render.figures render.palette
 api
@@ -76,7 +76,7 @@ algebra.windows
 algebra.precision
 algebra.activations
 algebra.dims algebra
-memory
+memory schemas
 display errors""".splitlines()
 FLOOR = {name: height for height, line in enumerate(reversed(FLOORS)) for name in line.split()}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -45,6 +45,13 @@ def rows(result: Displayed) -> Iterator[list[object]]:
     return lines
 
 
+def frame(result: Displayed) -> Any:
+    """The same rows as a ``pandas.DataFrame``; CannotRunError where pandas is not installed."""
+    from rnnshapes.render import frames
+
+    return frames.frame(rows(result))
+
+
 def arrays(result: Displayed) -> dict[str, Any]:
     """The arrays of the .npz form, which a Trace and a Golden have."""
     values: dict[str, Any] = _module(result).arrays(result)
