@@ -24,7 +24,8 @@ _FONTS = '"DejaVu Sans Mono", Menlo, "Cascadia Mono", "Liberation Mono", ui-mono
 
 #: What is taken of Rich's picture, of which the rest is a window with a title and buttons.
 _PARTS = ("styles", "backgrounds", "matrix", "terminal_width", "terminal_height")
-_CLIPPED = re.compile(r' clip-path="url\(#\w+-line-\d+\)"')
+#: What is taken out of it: cuts where letters of this size end by themselves, and ends of lines.
+_NEEDLESS = re.compile(r' clip-path="url\(#\w+-line-\d+\)"|<text [^>]*>\n</text>')
 
 
 def picture(document: Document) -> str:
@@ -38,10 +39,9 @@ def picture(document: Document) -> str:
         unique_id="rnnshapes",
     )
     styles, grounds, texts, width, height = drawn.split("\0")
-    # Lines are cut where letters of this size end; other fonts are stretched to their cells.
-    texts = _CLIPPED.sub("", texts).replace(
-        ' textLength="', ' lengthAdjust="spacingAndGlyphs" textLength="'
-    )
+    # Letters of another font are stretched to their cells; no text holds a plain quote.
+    stretched = ' lengthAdjust="spacingAndGlyphs" textLength="'
+    texts = _NEEDLESS.sub("", texts).replace(' textLength="', stretched).replace("><t", ">\n<t")
     right, bottom = (round(float(size)) + 1 + 2 * _MARGIN for size in (width, height))
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="{-_MARGIN} {-_MARGIN} {right} {bottom}" role="img"
