@@ -39,8 +39,8 @@ table { border-collapse: collapse; min-width: 100%; font-variant-numeric: tabula
 .title { text-align: left; font-weight: 650; }
 caption { padding: .55rem .8rem; background: var(--soft); border-bottom: 1px solid var(--rule); }
 th, td { padding: .25rem .8rem; white-space: nowrap; vertical-align: top; }
-thead th { color: var(--dim); font-weight: 500; font-size: .88rem; vertical-align: bottom;
-  border-bottom: 1px solid var(--rule); }
+thead th { color: var(--dim); font-weight: 500; font-size: .88rem; vertical-align: bottom; }
+thead tr > * { border-bottom: 1px solid var(--rule); }
 tbody, pre { font-family: "DejaVu Sans Mono", Menlo, "Cascadia Mono", "Liberation Mono",
   ui-monospace, monospace; font-size: .84rem; }
 tbody + tbody { border-top: 1px solid var(--rule); }
