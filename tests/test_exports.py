@@ -158,7 +158,7 @@ def test_a_page_is_whole_and_loads_nothing(name: str, no_plots: None) -> None:
 
 def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
     """Names are no markup; groups of rows, empty headings and drawings have their elements."""
-    text = "".join(page.chunks(rnnshapes.inspect(), DOCUMENT))
+    text = "".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View()))
     found = Page(text)
     plain = EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
     assert found.said("h1") == [plain]
@@ -182,7 +182,7 @@ def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
 def test_a_page_shows_the_plot_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """As an image inside of the page, with a text for those who cannot see it."""
     plots = ModuleType("plots")
-    plots.svg = lambda result: f"<svg>{result.params} é</svg>"
+    plots.svg = lambda result, view: f"<svg>{result.params} é</svg>"
     monkeypatch.setattr(page, "find_spec", lambda name: name)
     monkeypatch.setattr(page, "import_module", lambda name: plots)
     (image,) = Page(text_of(rnnshapes.inspect(), "html")).all("img")
@@ -190,7 +190,13 @@ def test_a_page_shows_the_plot_where_there_is_one(monkeypatch: pytest.MonkeyPatc
     assert kind == "data:image/svg+xml;base64"
     assert base64.b64decode(data).decode() == "<svg>57 é</svg>"
     assert "SimpleRNN(M)" in image["alt"]
-    plots.svg = lambda result: None
+    found = Page("".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View())))
+    assert (len(found.all("img")), len(found.all("table")), found.all("pre")) == (1, 1, [])
+
+    def none(result: Displayed, view: View) -> str:
+        raise rnnshapes.CannotRunError("matplotlib cannot be imported")
+
+    plots.svg = none
     assert Page(text_of(rnnshapes.inspect(), "html")).all("img") == []
 
 

@@ -164,7 +164,7 @@ def _chunks(result: Displayed, form: str, view: View) -> Iterable[str]:
         "json": lambda: data.json_chunks(render.record(result)),
         "csv": lambda: data.csv_chunks(render.rows(result)),
         "markdown": lambda: markdown.chunks(render.document(result, whole)),
-        "html": lambda: page.chunks(result, render.document(result, whole)),
+        "html": lambda: page.chunks(result, render.document(result, whole), whole),
     }
     return forms[form]()
 

@@ -8,8 +8,10 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from rnnshapes.display import Displayed
+from rnnshapes.errors import RnnshapesError
 from rnnshapes.render import markup
-from rnnshapes.render.document import Document, Line
+from rnnshapes.render.document import Document, Drawing, Line
+from rnnshapes.render.view import View
 
 #: The browser itself holds the page to it: no script, no font, no picture but those inside.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -35,7 +37,7 @@ p { margin: .3rem 0; overflow-wrap: anywhere; }
 .good { color: var(--good); }
 .bad { color: var(--bad); font-weight: 650; }
 .box { overflow-x: auto; margin: 1.1rem 0; border: 1px solid var(--rule); border-radius: 8px; }
-table { border-collapse: collapse; min-width: 100%; font-variant-numeric: tabular-nums; }
+table { border-spacing: 0; min-width: 100%; font-variant-numeric: tabular-nums; }
 .title { text-align: left; font-weight: 650; }
 caption { padding: .55rem .8rem; background: var(--soft); border-bottom: 1px solid var(--rule); }
 th, td { padding: .25rem .8rem; white-space: nowrap; vertical-align: top; }
@@ -43,7 +45,7 @@ thead th { color: var(--dim); font-weight: 500; font-size: .88rem; vertical-alig
 thead tr > * { border-bottom: 1px solid var(--rule); }
 tbody, pre { font-family: "DejaVu Sans Mono", Menlo, "Cascadia Mono", "Liberation Mono",
   ui-monospace, monospace; font-size: .84rem; }
-tbody + tbody { border-top: 1px solid var(--rule); }
+tbody + tbody tr:first-child > * { border-top: 1px solid var(--rule); }
 tbody tr:hover { background: var(--soft); }
 .text { text-align: left; }
 .number { text-align: right; }
@@ -51,8 +53,9 @@ th.name { font-weight: inherit; }
 figure { margin: 1.1rem 0; }
 figcaption { margin-bottom: .4rem; }
 pre { margin: 0; overflow-x: auto; font-size: .875rem; line-height: 1rem; }
-img { display: block; max-width: 100%; height: auto; margin: 1.1rem 0; padding: .5rem;
-  background: #fff; border-radius: 8px; }
+img { display: block; width: 100%; min-width: 38rem; max-width: 64rem; height: auto;
+  margin: 0 auto; background: #fff; }
+.box:has(> img) { background: #fff; }
 @media (max-width: 40rem) {
   .heading, .name { position: sticky; left: 0; background: var(--ground); }
   .name.text { white-space: normal; min-width: 8rem; max-width: 45vw; } }
@@ -60,8 +63,8 @@ img { display: block; max-width: 100%; height: auto; margin: 1.1rem 0; padding: 
 """
 
 
-def chunks(result: Displayed, document: Document) -> Iterator[str]:
-    """The page, piece by piece: a plot if there can be one, and the document below it."""
+def chunks(result: Displayed, document: Document, view: View) -> Iterator[str]:
+    """The page, piece by piece; where there can be a plot, it stands for the drawings."""
     first, rest = document[0], document[1:]
     assert isinstance(first, Line)
     kind = f"rnnshapes {result.schema.split('.')[1].split('/')[0]}"
@@ -72,9 +75,11 @@ def chunks(result: Displayed, document: Document) -> Iterator[str]:
     yield '<meta name="color-scheme" content="light dark">\n'
     yield f"<title>{kind}: {heading}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
     yield f'<header><p class="kind">{kind}</p><h1>{heading}</h1></header>\n<main>\n'
-    if (drawn := _plot(result)) is not None:
-        source = b64encode(drawn.encode()).decode()
-        yield f'<img alt="{kind} as a picture: {heading}" src="data:image/svg+xml;base64,{source}">'
+    if (drawn := _plot(result, view)) is not None:
+        source = f"data:image/svg+xml;base64,{b64encode(drawn.encode()).decode()}"
+        alt = f"{kind} as a picture: {heading}"
+        yield f'<div{_dress("box")}><img alt="{alt}" src="{source}"></div>\n'
+        rest = tuple(block for block in rest if not isinstance(block, Drawing))
     yield from markup.elements(rest, _dress)
     yield "</main>\n</body>\n</html>\n"
 
@@ -86,9 +91,12 @@ def _dress(roles: str) -> str:
     return (f' class="{classes}"' if classes else "") + by_key
 
 
-def _plot(result: Displayed) -> str | None:
-    """The picture as SVG, where matplotlib is installed and there is one of this result."""
+def _plot(result: Displayed, view: View) -> str | None:
+    """The picture as SVG, where matplotlib can be used and there is one of this result."""
     if find_spec("matplotlib") is None or find_spec("rnnshapes.render.plots") is None:
         return None
-    drawn: str | None = import_module("rnnshapes.render.plots").svg(result)
+    try:
+        drawn: str | None = import_module("rnnshapes.render.plots").svg(result, view)
+    except RnnshapesError:
+        return None
     return drawn
