@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rnnshapes.api import golden, inspect, sweep, trace, verify
+    from rnnshapes.schemas import schema
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TooLargeError",
     "golden",
     "inspect",
+    "schema",
     "sweep",
     "trace",
     "verify",
@@ -44,6 +46,10 @@ def __getattr__(name: str) -> Any:
         from rnnshapes import api
 
         return getattr(api, name)
+    if name == "schema":
+        from rnnshapes import schemas
+
+        return schemas.schema
     raise AttributeError(f"module 'rnnshapes' has no attribute {name!r}")
 
 
@@ -69,6 +75,12 @@ def _record(result: display.Displayed) -> dict[str, Any]:
     return render.record(result)
 
 
+def _frame(result: display.Displayed) -> Any:
+    from rnnshapes import render
+
+    return render.frame(result)
+
+
 def _file(result: display.Displayed, path: Path) -> None:
     from rnnshapes.render import delivery
 
@@ -76,4 +88,4 @@ def _file(result: display.Displayed, path: Path) -> None:
     delivery.write_golden(result, path)
 
 
-display.show_with(text=_text, html=_html, record=_record, file=_file)
+display.show_with(text=_text, html=_html, record=_record, frame=_frame, file=_file)

@@ -22,7 +22,7 @@ _renderers: dict[str, Callable[..., Any]] = {}
 def show_with(**renderers: Callable[..., Any]) -> None:
     """Set what draws a result: ``text`` for a terminal, ``html`` for a notebook, ``record``.
 
-    ``file`` writes one into a file.
+    ``frame`` makes a table of it for pandas, ``file`` writes one into a file.
     """
     _renderers.update(renderers)
 
@@ -66,3 +66,11 @@ class Displayed:
         """The result as plain values: what ``--format json`` writes."""
         record: dict[str, Any] = _renderers["record"](self)
         return record
+
+    def to_frame(self) -> Any:
+        """The result as a ``pandas.DataFrame``: the rows and columns that ``--format csv`` writes.
+
+        Numbers are numbers, and cells without a value are missing ones. Raises CannotRunError
+        where pandas is not installed (``pip install "rnnshapes[frame]"``).
+        """
+        return _renderers["frame"](self)

@@ -59,8 +59,8 @@ Steps = Annotated[int | None, _size_option("T")]
 Features = Annotated[int | None, _size_option("D")]
 Hidden = Annotated[list[int] | None, _size_option("M", ", again for each further recurrent layer")]
 Outputs = Annotated[int | None, _size_option("K")]
-TextFormat = Literal["table", "json", "csv", "markdown"]
-TraceFormat = Literal["table", "json", "csv", "markdown", "npz"]
+TextFormat = Literal["table", "json", "csv", "markdown", "html", "svg"]
+TraceFormat = Literal["table", "json", "csv", "markdown", "html", "svg", "npz", "c"]
 
 
 def _format_option(formats: object) -> object:

@@ -90,6 +90,15 @@ def require_memory(network: Network, *, with_keras: bool = False) -> None:
     tracing.require_memory(network, everything, with_keras=with_keras, beside=numbers)
 
 
+def described(network: Network) -> dict[str, tuple[Shape, str]]:
+    """The symbolic shape and the equation of all that each recurrence computes, by its name."""
+    return {
+        f"{plan.name}.{name}": ((_SAMPLES, plan.steps, width), text)
+        for plan in _plans(network)
+        for name, text, width in plan.equations()
+    }
+
+
 def record_network(
     network: Network,
     weights: Weights,

@@ -28,7 +28,10 @@ BAD = [
     (["trace", "--format", "npz"], "say where to put it"),
     (["inspect", "--no-keras", "-o", "x.npz"], "the ending .npz stands for no format here"),
     (["verify", "-o", "x.npz"], "the ending .npz stands for no format here"),
-    (["trace", "-o", "x.npy"], "choose one with --format: table, json, csv, markdown, npz"),
+    (
+        ["trace", "-o", "x.npy"],
+        "choose one with --format: table, json, csv, markdown, html, svg, npz, c",
+    ),
     (["trace", "--seed", "-1"], "--seed"),
     (["trace", "--seed", "x"], "--seed"),
     (["trace", "--N", "2", "--sample", "9"], "there are N = 2 samples, so it is 0 to 1"),

@@ -26,14 +26,17 @@ render.hints render.progress
 render.commands render.streams
 render.delivery
 render
-render.header
+render.traced
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
 render.following
 render.flow render.kernels
 render.unrolled
 render.canvas
+render.header
 render.shared render.strips
-render.timeline render.terminal render.markdown render.notebook render.data render.keys
+render.page render.vector
+render.timeline render.terminal render.markdown render.notebook render.data render.keys render.frames
+render.markup
 render.document render.view render.figures render.palette
 api
 sweeping
@@ -79,7 +82,7 @@ algebra.windows
 algebra.precision
 algebra.activations
 algebra.dims algebra
-memory
+memory schemas
 display errors""".splitlines()
 FLOOR = {name: height for height, line in enumerate(reversed(FLOORS)) for name in line.split()}
 FILES = sorted(PACKAGE.rglob("*.py"))

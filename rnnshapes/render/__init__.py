@@ -13,6 +13,9 @@ from rnnshapes.display import Displayed
 from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
 
+#: How many time steps are shown on a terminal and in a notebook before the middle is left out.
+MOST_ROWS = 30
+
 #: Which module draws which kind of result; each is imported when it is needed.
 _MODULES = {
     "Inspection": "inspection",
@@ -42,10 +45,23 @@ def rows(result: Displayed) -> Iterator[list[object]]:
     return lines
 
 
+def frame(result: Displayed) -> Any:
+    """The same rows as a ``pandas.DataFrame``; CannotRunError where pandas is not installed."""
+    from rnnshapes.render import frames
+
+    return frames.frame(rows(result))
+
+
 def arrays(result: Displayed) -> dict[str, Any]:
     """The arrays of the .npz form, which a Trace and a Golden have."""
     values: dict[str, Any] = _module(result).arrays(result)
     return values
+
+
+def c_header(result: Displayed) -> Any:
+    """What the C header of a Trace or a Golden holds, see :mod:`rnnshapes.render.header`."""
+    module = "traced" if type(result).__name__ == "Trace" else _MODULES[type(result).__name__]
+    return import_module(f"rnnshapes.render.{module}").header(result)
 
 
 def text(result: Displayed) -> str:
@@ -54,7 +70,7 @@ def text(result: Displayed) -> str:
 
     stream = StringIO()
     screen = terminal.plain(stream, get_terminal_size().columns)
-    terminal.draw(document(result, View(most_rows=30)), screen)
+    terminal.draw(document(result, View(most_rows=MOST_ROWS)), screen)
     return stream.getvalue().rstrip("\n")
 
 
@@ -62,7 +78,7 @@ def html(result: Displayed) -> str:
     """The document as HTML."""
     from rnnshapes.render import notebook
 
-    return "".join(notebook.chunks(document(result, View(most_rows=30))))
+    return "".join(notebook.chunks(document(result, View(most_rows=MOST_ROWS))))
 
 
 def _module(result: Displayed) -> ModuleType:

@@ -27,7 +27,11 @@ ENDINGS = {
     ".csv": "csv",
     ".md": "markdown",
     ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".svg": "svg",
     ".npz": "npz",
+    ".h": "c",
 }
 #: The same for ``--golden``; ``c`` is a header.
 GOLDEN_ENDINGS = {".npz": "npz", ".json": "json", ".h": "c"}
@@ -133,20 +137,34 @@ def write_text(result: Displayed, form: str, view: View, stream: TextIO) -> None
         terminal.draw(render.document(result, view), screen)
         return
     for chunk in _chunks(result, form, view):
-        stream.write(for_encoding(chunk, stream.encoding))
+        stream.write(_encodable(chunk, form, stream.encoding))
+
+
+def _encodable(chunk: str, form: str, encoding: str) -> str:
+    """The text for a stream that may take ASCII alone: a browser reads what is written for it."""
+    if form in ("html", "svg") and not encoding.lower().startswith("utf"):
+        return chunk.encode("ascii", "xmlcharrefreplace").decode("ascii")
+    return for_encoding(chunk, encoding)
 
 
 def _chunks(result: Displayed, form: str, view: View) -> Iterable[str]:
     if form == "c":
         from rnnshapes.render import header
 
-        return header.chunks(result)  # type: ignore[arg-type]
-    from rnnshapes.render import data, markdown
+        return header.chunks(render.c_header(result))
+    if form == "svg":  # what a terminal shows, which leaves out the middle of what is long
+        from rnnshapes.render import vector
 
+        short = replace(view, most_rows=render.MOST_ROWS)
+        return (vector.picture(render.document(result, short)),)
+    from rnnshapes.render import data, markdown, page
+
+    whole = replace(view, every=True)
     forms: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: data.json_chunks(render.record(result)),
         "csv": lambda: data.csv_chunks(render.rows(result)),
-        "markdown": lambda: markdown.chunks(render.document(result, replace(view, every=True))),
+        "markdown": lambda: markdown.chunks(render.document(result, whole)),
+        "html": lambda: page.chunks(result, render.document(result, whole), whole),
     }
     return forms[form]()
 

@@ -1,4 +1,4 @@
-"""A Golden as a C header, for C99 and C++: sizes as macros, arrays as ``static const``."""
+"""Arrays as a C header, for C99 and C++: sizes as macros, arrays as ``static const``."""
 
 from __future__ import annotations
 
@@ -6,52 +6,62 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import Dim
+from rnnshapes.inspection import LayerReport
 from rnnshapes.network import Network
-from rnnshapes.recording import Entry, Golden
+from rnnshapes.recording import Entry
 from rnnshapes.render.document import for_encoding, printable
-from rnnshapes.render.recording import READING, meaning
-from rnnshapes.render.shared import network_text
 
 #: How many numbers stand in a line, and how wide a comment is.
 _IN_A_LINE, _WIDTH = 4, 94
 
 #: Between signs that end a comment, begin one, or stand for another character.
 _SPECIAL = re.compile(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)")
-_USE_ALL = "rnn_use_all"
 #: What a sign is called in an identifier; all else that C does not allow is a space there.
 _SIGNS = {"+": " plus ", "×": " times ", " - ": " minus "}
 
 
-def chunks(result: Golden) -> Iterator[str]:
+class Header(NamedTuple):
+    """What is to stand in a header.
+
+    ``name`` is part of the guard, ``prefix`` begins the name of each array, ``about`` are the
+    lines at the top; each of ``arrays`` comes with what is said of it.
+    """
+
+    name: str
+    prefix: str
+    about: tuple[str, ...]
+    network: Network
+    arrays: tuple[tuple[Entry, str], ...]
+
+
+def chunks(found: Header) -> Iterator[str]:
     """The text of the header, piece by piece."""
-    names = _identifiers(entry.name for entry in result.entries)
-    yield _comment(*_about(result))
-    yield "#ifndef RNNSHAPES_GOLDEN_H\n#define RNNSHAPES_GOLDEN_H\n\n"
+    guard, use_all = f"RNNSHAPES_{found.name}_H", f"{found.prefix}use_all"
+    names = _identifiers((entry.name for entry, _ in found.arrays), found.prefix, use_all)
+    yield _comment(*found.about)
+    yield f"#ifndef {guard}\n#define {guard}\n\n"
     yield "#include <math.h> /* NAN, INFINITY */\n\n"
-    for name, value in result.network.sizes.items():
+    for name, value in found.network.sizes.items():
         yield f"#define {_macro(name)} {value}\n"
-    for entry, name in zip(result.entries, names, strict=True):
-        yield "\n" + _comment(f"{entry.name}: {meaning(entry)}; {entry.values.dtype}")
-        yield from _array(result.network, entry, name)
+    for (entry, said), name in zip(found.arrays, names, strict=True):
+        yield "\n" + _comment(f"{entry.name}: {said}; {entry.values.dtype}")
+        yield from _array(found.network, entry, name)
     yield "\n" + _comment("Names every array, so that none is called unused.")
-    yield f"static inline void {_USE_ALL}(void)\n{{\n"
+    yield f"static inline void {use_all}(void)\n{{\n"
     yield "".join(f"    (void){name};\n" for name in names)
     yield "}\n\n#endif\n"
 
 
-def _about(result: Golden) -> Iterator[str]:
-    """What stands at the top of the file."""
-    yield f"{result.schema}: {network_text(result.network)}"
-    yield f"x: {result.source}"
-    for layer in result.layers:
+def about_layers(layers: Iterable[LayerReport]) -> Iterator[str]:
+    """Each layer with its equations, for the top of a header."""
+    for layer in layers:
         yield f"{layer.name}: {', '.join((layer.label, *layer.activations))}"
         yield from (f"  {name} = {text}" for name, text in layer.equations)
         yield from (f"  {note}" for note in layer.notes)
-    yield READING
 
 
 def _comment(*lines: str) -> str:
@@ -129,14 +139,14 @@ def _braced(values: Array, number: Callable[[Any], str], indent: str) -> Iterato
         yield f"{{\n{deeper}" + f",\n{deeper}".join(lines) + f"\n{indent}}}"
 
 
-def _identifiers(names: Iterable[str]) -> list[str]:
+def _identifiers(names: Iterable[str], prefix: str, reserved: str) -> list[str]:
     """A name in C for each array: ``lstm.h Wh`` is ``rnn_lstm_h_Wh``."""
-    taken = {_USE_ALL}
+    taken = {reserved}
     found = []
     for name in names:
         for sign, word in _SIGNS.items():
             name = name.replace(sign, word)  # noqa: PLW2901 - the same name, step by step
-        base = made = f"rnn_{re.sub(r'[^0-9A-Za-z]+', '_', name).strip('_') or 'array'}"
+        base = made = f"{prefix}{re.sub(r'[^0-9A-Za-z]+', '_', name).strip('_') or 'array'}"
         number = 2
         while made in taken:
             made, number = f"{base}_{number}", number + 1

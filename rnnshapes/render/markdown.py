@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rnnshapes.render.document import Document, Drawing, Line, Sheet, Table, printable
 
-_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~"})
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~&$"})
+#: What would make a heading, a list or a rule of a line that begins with it.
+_BEGINNING = re.compile(r"^(\d*)([#+=.)-])")
 
 
 def chunks(document: Document) -> Iterator[str]:
     """The text, piece by piece."""
     for position, block in enumerate(document):
         if isinstance(block, Line):
-            mark = "**" if block.meaning == "strong" else ""
-            yield ("\n" if position else "") + f"{mark}{_escaped(block.text)}{mark}\n"
+            mark = "**" if block.meaning == "strong" and block.text else ""
+            text = _BEGINNING.sub(r"\1\\\2", _escaped(block.text).strip())
+            yield ("\n" if position else "") + f"{mark}{text}{mark}\n"
         elif isinstance(block, Table):
             yield from _table(block)
         else:

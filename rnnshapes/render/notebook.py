@@ -1,65 +1,39 @@
-"""A document as HTML, for a notebook."""
+"""A document as HTML for a notebook, whose colours it takes over, be they dark or light."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
-from rnnshapes.render.document import Document, Drawing, Ink, Line, Meaning, Sheet, Table, printable
+from rnnshapes.render import markup
+from rnnshapes.render.document import Document
 
-_STYLES: dict[Meaning, str] = {
+#: Green and red have the same contrast with black and with white.
+_STYLES = {
     "plain": "",
     "strong": "font-weight:bold",
-    "dim": "opacity:.7",
-    "good": "color:green",
-    "bad": "color:#c00;font-weight:bold",
+    "dim": "opacity:.75",
+    "good": "color:#1f8a3b",
+    "bad": "color:#e0403a;font-weight:bold",
+    "line": "margin:.2em 0",
+    "apart": "margin-top:.8em",
+    "box": "overflow-x:auto;margin:.6em 0",
+    "title": "text-align:left;font-weight:bold;color:inherit;padding:0 0 .3em;caption-side:top",
+    "text": "text-align:left;white-space:nowrap",
+    "number": "text-align:right;white-space:nowrap",
+    "heading": "",
+    "name": "font-weight:inherit",
+    "figure": "margin:.6em 0",
+    "picture": "overflow-x:auto;line-height:1.15;margin:0",
 }
 
 
 def chunks(document: Document) -> Iterator[str]:
     """The markup, piece by piece; every text in it is escaped."""
     yield "<div>"
-    for block in document:
-        if isinstance(block, Line):
-            yield f'<div style="{_STYLES[block.meaning]}">{escape(block.text)}</div>'
-        elif isinstance(block, Table):
-            yield from _table(block)
-        else:
-            yield from _drawing(block)
+    yield from markup.elements(document, _dress)
     yield "</div>"
 
 
-def _drawing(drawing: Drawing) -> Iterator[str]:
-    picture = drawing.draw(Sheet())
-    if not picture:
-        return
-    yield f'<div style="{_STYLES["strong"]}">{escape(drawing.title)}</div>'
-    yield '<pre style="line-height:1.2">'
-    for spans in picture:
-        for span in spans:
-            text, style = escape(printable(span.text)), _css(span.ink)
-            yield f'<span style="{style}">{text}</span>' if style else text
-        yield "\n"
-    yield "</pre>"
-
-
-def _css(ink: Ink) -> str:
-    parts = [_STYLES[ink.meaning]]
-    parts += [f"color:{ink.colour}"] if ink.colour else []
-    parts += [f"background:{ink.ground}"] if ink.ground else []
-    return ";".join(part for part in parts if part)
-
-
-def _table(table: Table) -> Iterator[str]:
-    align = ["right" if column.numeric else "left" for column in table.columns]
-    yield f"<table><caption>{escape(table.title)}</caption><thead><tr>"
-    for side, column in zip(align, table.columns, strict=True):
-        heading = escape(column.heading).replace("\n", "<br>")
-        yield f'<th style="text-align:{side}">{heading}</th>'
-    yield "</tr></thead><tbody>"
-    for row in table.rows:
-        yield f'<tr style="{_STYLES[row.meaning]}">'
-        for side, cell in zip(align, row.cells, strict=True):
-            yield f'<td style="text-align:{side}">{escape(cell)}</td>'
-        yield "</tr>"
-    yield "</tbody></table>"
+def _dress(roles: str) -> str:
+    style = ";".join(_STYLES[role] for role in roles.split() if _STYLES[role])
+    return f' style="{style}"' if style else ""

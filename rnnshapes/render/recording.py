@@ -1,13 +1,15 @@
-"""A Golden as a document, as JSON and as arrays."""
+"""A Golden as a document, as JSON, as rows, as arrays and as a C header."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.recording import Entry, Golden
 from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.render.header import Header, about_layers
 from rnnshapes.render.shared import gates_text, network_text, sizes_record
 from rnnshapes.render.view import View
 
@@ -74,9 +76,29 @@ def record(result: Golden) -> dict[str, Any]:
     }
 
 
+def rows(result: Golden) -> Iterator[Sequence[object]]:
+    """A line of headings, and one row for each array; what is in the arrays is left out."""
+    yield ("array", "dims", "shape", "dtype", "meaning")
+    for entry in result.entries:
+        dims, shape = shape_text(entry.dims), shape_text(entry.values.shape)
+        yield (entry.name, dims, shape, str(entry.values.dtype), meaning(entry))
+
+
 def arrays(result: Golden) -> dict[str, Array]:
     """What a .npz holds: each array by its name."""
     return result.arrays
+
+
+def header(result: Golden) -> Header:
+    """What a C header holds: each array with its equation."""
+    about = (f"{result.schema}: {network_text(result.network)}", f"x: {result.source}")
+    return Header(
+        "GOLDEN",
+        "rnn_",
+        (*about, *about_layers(result.layers), READING),
+        result.network,
+        tuple((entry, meaning(entry)) for entry in result.entries),
+    )
 
 
 def meaning(entry: Entry) -> str:

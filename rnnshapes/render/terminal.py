@@ -53,7 +53,14 @@ def screen(stream: IO[str]) -> Console:
     width = int(columns) if columns.isdecimal() and 0 < len(columns.lstrip("0")) < 6 else None
     if width is None and not stream.isatty():
         width = UNLIMITED
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    return Console(
+        file=stream,
+        width=width,
+        force_jupyter=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def plain(stream: IO[str], width: int = UNLIMITED) -> Console:
@@ -63,6 +70,7 @@ def plain(stream: IO[str], width: int = UNLIMITED) -> Console:
         width=width,
         color_system=None,
         force_terminal=False,
+        force_jupyter=False,  # in a notebook, Rich would display what is written to the stream
         highlight=False,
         markup=False,
         emoji=False,

@@ -17,10 +17,10 @@ class View:
     """One sample, and the time steps from ``start`` to ``end``; ``None`` for the first, the last.
 
     ``most_rows`` is how many time steps may be shown before the middle is left out, ``None``
-    for all of them: what goes into a file is never cut. ``every`` asks for a row for each
-    network of a sweep, and not only for what sums them up. ``parts`` chooses between pictures
-    (``flow``) and ``tables``, ``show`` which quantities of a trace stand in tables, ``None`` for
-    all that it has.
+    for all of them: what goes into a file is never cut, but for a picture of a terminal.
+    ``every`` asks for a row for each network of a sweep, and not only for what sums them up.
+    ``parts`` chooses between pictures (``flow``) and ``tables``, ``show`` which quantities of a
+    trace stand in tables, ``None`` for all that it has.
     """
 
     sample: int = 0

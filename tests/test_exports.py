@@ -1,0 +1,425 @@
+"""Web pages, pictures of a terminal, Markdown and C headers: what they hold, and what not."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+import rnnshapes
+from rnnshapes import render
+from rnnshapes.display import Displayed
+from rnnshapes.render import delivery, markdown, page, vector
+from rnnshapes.render.document import Column, Drawing, Ink, Line, Row, Sheet, Span, Table
+from rnnshapes.render.view import View
+from tests.models import MODELS
+from tests.test_golden_files import WARNINGS, from_header
+
+SIZES: dict[str, Any] = {"N": 2, "T": 6, "D": 3, "M": 4, "K": 5}
+EVIL = "<script>a</script>&amp;\"'\x1b[31m\x00|b`_*[x](y) {0} -->]]>"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def port() -> Displayed:
+    """One that has the time steps the wrong way round."""
+    y_hat = rnnshapes.golden(**SIZES).arrays["y_hat"]
+    return rnnshapes.verify(**SIZES, against=y_hat[:, ::-1])
+
+
+RESULTS: dict[str, Callable[[], Displayed]] = {
+    "inspect": lambda: rnnshapes.inspect(cell="lstm", bidirectional=True, **SIZES),
+    "trace": lambda: rnnshapes.trace(cell="gru", show="y,h,gates", **SIZES),
+    "verify": lambda: rnnshapes.verify(**SIZES),
+    "port": port,
+    "sweep": lambda: rnnshapes.sweep(**SIZES, cell="gru", activation="tanh", use_bias=True),
+}
+
+
+def drawn(sheet: Sheet) -> list[list[Span]]:
+    """Box characters, blocks, colours and a hostile name."""
+    return [
+        [Span("┌──┐"), Span("▀▄", Ink("#E69F00", "#0072B2")), Span("ok", Ink(meaning="good"))],
+        [Span(f"│{EVIL}│")],
+        [Span("└──┘ ```")],
+    ]
+
+
+DOCUMENT = (
+    Line(EVIL, "strong"),
+    Line(""),
+    Line("# no heading; $x$ is no formula", "bad"),
+    Table(
+        EVIL,
+        (Column(""), Column("a\nb"), Column("n", numeric=True)),
+        (Row(("ok", f"x/{EVIL}", "1"), "good", ends_group=True), Row(("FAIL", "y\nz", "2"), "bad")),
+    ),
+    Drawing(EVIL, drawn),
+    Drawing("does not fit", lambda sheet: []),
+)
+
+
+def text_of(result: Displayed, form: str, **options: Any) -> str:
+    """The file as it would be written."""
+    stream = TextIOWrapper(BytesIO(), encoding="utf-8", newline="\n")
+    delivery.write_text(result, form, View(**options), stream)
+    stream.flush()
+    return stream.buffer.getvalue().decode("utf-8")
+
+
+def xml(text: str) -> ET.Element:
+    """An element with those in it, if it is XML."""
+    return ET.fromstring(text)  # noqa: S314 - our own
+
+
+class Page(HTMLParser):
+    """The elements of a page, which have to be closed in their order."""
+
+    VOID = ("meta", "img", "br", "wbr")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append((self.open[-1] if self.open else "", data))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of each element of a kind."""
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    def said(self, tag: str) -> list[str]:
+        """The texts in elements of a kind."""
+        return [data for name, data in self.words if name == tag]
+
+
+# --- Web pages ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if matplotlib were not installed."""
+    monkeypatch.setattr(page, "find_spec", lambda name: None)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_page_is_whole_and_loads_nothing(name: str, no_plots: None) -> None:
+    """One file with a language, a title, a policy against all else, and tables with headings."""
+    result = RESULTS[name]()
+    text = text_of(result, "html")
+    found = Page(text)
+    assert text.startswith("<!doctype html>\n")
+    assert found.all("html") == [{"lang": "en"}]
+    (title,), (heading,) = found.said("title"), found.said("h1")
+    kind = result.schema.split(".")[1].split("/")[0]
+    assert title == f"rnnshapes {kind}: {heading}"
+    policies = [meta["content"] for meta in found.all("meta") if "http-equiv" in meta]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    assert not {"script", "link", "iframe", "base", "form", "a"} & {
+        tag for tag, _ in found.elements
+    }
+    names = {name for _, attrs in found.elements for name in attrs}
+    assert not {name for name in names if name.startswith("on") or name in ("src", "href")}
+    assert "prefers-color-scheme: dark" in text
+    assert "url(" not in text
+    assert "://" not in text.replace(str(getattr(result, "port", "")), "")
+    tables = [b for b in render.document(result, View(every=True)) if isinstance(b, Table)]
+    assert found.said("caption") == [table.title for table in tables]
+    rows = sum(len(table.rows) for table in tables)
+    scopes = [attrs["scope"] for attrs in found.all("th")]
+    assert scopes.count("row") == rows
+    headed = sum(bool(column.heading) for table in tables for column in table.columns)
+    assert scopes.count("col") == headed
+
+
+def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
+    """Names are no markup; groups of rows, empty headings and drawings have their elements."""
+    text = "".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View()))
+    found = Page(text)
+    plain = EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
+    assert found.said("h1") == [plain]
+    assert found.said("title") == [f"rnnshapes inspect: {plain}"]
+    assert found.said("caption") == found.said("figcaption") == [plain]
+    assert "".join(found.said("th")).count(plain) == 1
+    assert "\x1b" not in text
+    assert "\x00" not in text
+    assert len(found.all("tbody")) == 2
+    assert found.all("figure") == [{"class": "figure"}]
+    assert found.all("span") == [
+        {"style": "color:#E69F00;background:#0072B2"},
+        {"class": "good"},
+    ]
+    assert "".join(found.said("pre")).count("\n") == 3
+    assert [attrs.get("class") for attrs in found.all("tr")] == [None, "good", "bad"]
+    boxes = [attrs for tag, attrs in found.elements if attrs.get("tabindex") == "0"]
+    assert [attrs["class"] for attrs in boxes] == ["box", "picture"]
+
+
+def test_a_page_shows_the_plot_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an image inside of the page, with a text for those who cannot see it."""
+    plots = ModuleType("plots")
+    plots.svg = lambda result, view: f"<svg>{result.params} é</svg>"
+    monkeypatch.setattr(page, "find_spec", lambda name: name)
+    monkeypatch.setattr(page, "import_module", lambda name: plots)
+    (image,) = Page(text_of(rnnshapes.inspect(), "html")).all("img")
+    kind, data = image["src"].split(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert base64.b64decode(data).decode() == "<svg>57 é</svg>"
+    assert "SimpleRNN(M)" in image["alt"]
+    found = Page("".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View())))
+    assert (len(found.all("img")), len(found.all("table")), found.all("pre")) == (1, 1, [])
+
+    def none(result: Displayed, view: View) -> str:
+        raise rnnshapes.CannotRunError("matplotlib cannot be imported")
+
+    plots.svg = none
+    assert Page(text_of(rnnshapes.inspect(), "html")).all("img") == []
+
+
+@pytest.mark.parametrize("form", ["html", "svg"])
+def test_where_only_ascii_can_be_written_it_says_the_same(form: str, no_plots: None) -> None:
+    """With references to characters, which every browser reads."""
+    result = rnnshapes.inspect(bidirectional=True)
+    buffer = BytesIO()
+    stream = TextIOWrapper(buffer, encoding="ascii")
+    delivery.write_text(result, form, View(), stream)
+    stream.flush()
+    ascii_only = buffer.getvalue().decode("ascii")
+    whole = text_of(result, form)
+    assert "→" in whole
+    if form == "html":
+        assert Page(ascii_only).words == Page(whole).words
+    else:
+        assert list(xml(ascii_only).itertext()) == list(xml(whole).itertext())
+
+
+# --- Pictures of a terminal ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_picture_says_what_a_terminal_of_its_width_does(name: str, monkeypatch: Any) -> None:
+    """Line by line; it loads nothing, and the terminal that it is made in does not matter."""
+    result = RESULTS[name]()
+    text = text_of(result, "svg")
+    for variable, value in (("COLUMNS", "40"), ("LINES", "7"), ("NO_COLOR", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(variable, value)
+    assert text_of(result, "svg") == text
+    assert not re.search(r"url\(|@font-face|href|<image|<script|on\w+=", text)
+    assert text.count("://") == text.count('xmlns="http://www.w3.org/2000/svg"') == 1
+    lines: dict[str, str] = {}
+    for part in xml(text).findall(f"{SVG}text"):
+        words = "".join(part.itertext()).replace("\xa0", " ")
+        start = round(float(part.get("x")) / 12.64)
+        line = lines.get(part.get("y"), "").ljust(start)
+        assert len(line) == start, "two texts overlap"
+        lines[part.get("y")] = line + words
+    monkeypatch.setattr(render, "get_terminal_size", Size)
+    shown = [line for line in repr(result).splitlines() if line]
+    assert [line.rstrip() for line in lines.values()] == shown
+
+
+class Size:
+    """A terminal as wide as the picture."""
+
+    columns = 100
+
+
+def test_a_picture_is_xml_whatever_it_shows() -> None:
+    """Hostile names, blocks and colours; its box holds all lines."""
+    root = xml(vector.picture(DOCUMENT))
+    assert root.find(f"{SVG}title").text == EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
+    words = "".join(root.itertext()).replace("\xa0", " ")
+    assert words.count("<script>a</script>&amp;") == 6  # with the title
+    texts = root.findall(f"{SVG}text")
+    _, top, _, height = map(float, root.get("viewBox").split())
+    assert max(float(part.get("y")) for part in texts) + 5 < top + height
+    grounds = [part.get("fill") for part in root.iter(f"{SVG}rect")]
+    assert "#0072b2" in grounds
+    assert all(part.get("lengthAdjust") == "spacingAndGlyphs" for part in texts)
+
+
+def test_a_picture_of_a_long_trace_leaves_out_its_middle() -> None:
+    """As a terminal does, and a page does not."""
+    result = rnnshapes.trace(T=200, keras=False)
+    assert "180 steps in the middle" in text_of(result, "svg").replace("&#160;", " ")
+    found = Page(text_of(result, "html"))
+    assert len(found.all("tr")) == 201
+
+
+# --- Markdown -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_markdown_is_read_as_it_was_meant(name: str) -> None:
+    """By a parser of the kind that GitHub has: each table with each of its cells."""
+    result = RESULTS[name]()
+    blocks = render.document(result, View(every=True))
+    tables = [block for block in blocks if isinstance(block, Table)]
+    cells = [one_line(cell) for table in tables for row in table.rows for cell in row.cells]
+    tokens = (
+        MarkdownIt("commonmark")
+        .enable(["table", "strikethrough"])
+        .parse(text_of(result, "markdown"))
+    )
+    found = [plain(tokens[at + 1]) for at, token in enumerate(tokens) if token.type == "td_open"]
+    assert found == cells
+    heads = [plain(tokens[at + 1]) for at, t in enumerate(tokens) if t.type == "heading_open"]
+    titles = [b.title for b in blocks if not isinstance(b, Line)]
+    assert heads == [one_line(title) for title in titles]
+
+
+def test_markdown_takes_nothing_for_markup() -> None:
+    """In lines, cells, titles and drawings."""
+    text = "".join(markdown.chunks(DOCUMENT))
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    kinds = [token.type for token in tokens]
+    inner = {child.type for token in tokens for child in token.children or ()}
+    assert inner <= {"text", "text_special", "strong_open", "strong_close", "softbreak"}
+    assert kinds.count("heading_open") == 2
+    assert kinds.count("fence") == 1
+    assert "html_block" not in kinds
+    clean = EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
+    said = [plain(token) for token in tokens if token.type == "inline"]
+    assert said[:2] == [clean, "# no heading; $x$ is no formula"]
+    assert f"x/{clean}" in said
+    (fence,) = [token for token in tokens if token.type == "fence"]
+    assert fence.info == "text"
+    assert fence.content.count("\n") == 3
+    assert "$" not in re.sub(r"\\\$", "", text)
+
+
+def plain(token: Any) -> str:
+    """The text of a heading, a cell or a paragraph."""
+    return "".join(child.content for child in token.children or ())
+
+
+def one_line(text: str) -> str:
+    """As Markdown has it, which knows no lines in a cell."""
+    return " ".join(text.replace("-\n", "-").split("\n")).strip()
+
+
+# --- C headers of a trace -----------------------------------------------------------------------
+
+TRACES: dict[str, Callable[[], Any]] = {
+    "lstm": lambda: rnnshapes.trace(cell="lstm", show="y,h,c,gates", **SIZES),
+    "both": lambda: rnnshapes.trace(bidirectional=True, show="h", **{**SIZES, "M": [4, 7]}),
+    "y alone": lambda: rnnshapes.trace(cell="gru", keras=False, **SIZES),
+    "masked": lambda: rnnshapes.trace(
+        MODELS["stacked cells, both, masked"](), x=masked(), show="y,h,gates"
+    ),
+    "joined": lambda: rnnshapes.trace(MODELS["masked average"](), x=masked(), show="h,gates"),
+}
+
+
+def masked() -> np.ndarray:
+    """Input of which some steps are to be skipped."""
+    x = np.random.default_rng(2).standard_normal((2, 9, 3))
+    x[1, 4:] = 0
+    return x
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_the_header_of_a_trace_holds_its_arrays(name: str, tmp_path: Path) -> None:
+    """To the last bit, with sizes as macros; it compiles as C99 and C++11 without a warning."""
+    result = TRACES[name]()
+    delivery.write_file(result, "c", View(), tmp_path / "trace.h")
+    text = (tmp_path / "trace.h").read_text("utf-8")
+    assert text.isascii()
+    arrays, header = render.arrays(result), from_header(text)
+    for in_c, values in zip(header.values(), arrays.values(), strict=True):
+        assert in_c.dtype == values.dtype
+        np.testing.assert_array_equal(in_c, values)
+    assert "[RNN_N][RNN_T]" in text
+    for word in ("y_hat_t" if result.y_hat is not None else "what the model returns", "(N, T, "):
+        assert word in text
+    assert ("as Keras computes it" in text) == (result.keras is not None)
+    for compiler, standard in (("gcc", "c99"), ("clang", "c99"), ("g++", "c++11")):
+        if shutil.which(compiler):
+            source = tmp_path / f"p.{'cpp' if '+' in compiler else 'c'}"
+            source.write_text('#include "trace.h"\nint main(void) { return 0; }\n', "utf-8")
+            command = [compiler, f"-std={standard}", *WARNINGS, "-Wpedantic", str(source)]
+            done = subprocess.run(
+                [*command, "-o", str(tmp_path / "p")], check=False, capture_output=True, text=True
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_header_of_a_trace_is_one_that_verify_reads(tmp_path: Path) -> None:
+    """As what a port gives: y_hat and h are judged, each step by itself."""
+    options = {**SIZES, "cell": "lstm"}
+    result = rnnshapes.trace(**options, show="y,h,c", keras=False)
+    delivery.write_file(result, "c", View(), tmp_path / "trace.h")
+    judged = rnnshapes.verify(**options, against=tmp_path / "trace.h")
+    assert judged.passed
+    names = ["y_hat at every step", "lstm: h at every step", "lstm: c at every step"]
+    assert [check.claim for check in judged.checks] == names
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
+def test_both_headers_of_a_network_stand_beside_each_other(run, in_folder) -> None:
+    """``trace --golden golden.h -o trace.h``: no name is in both, and the numbers are the same."""
+    args = ("trace", "--no-keras", "--cell", "lstm", "--show", "h", "--golden", "golden.h")
+    assert run(*args, "-o", "trace.h").status == 0
+    Path("p.c").write_text(
+        '#include "trace.h"\n#include "golden.h"\n'
+        "int main(void) { return trace_lstm_h[0][3][2] == rnn_lstm_h[0][3][2] ? 0 : 1; }\n",
+        encoding="utf-8",
+    )
+    subprocess.run(["gcc", "-std=c99", *WARNINGS, "p.c", "-o", "p"], check=True)
+    assert subprocess.run(["./p"], check=False).returncode == 0
+
+
+# --- The command --------------------------------------------------------------------------------
+
+CHOSEN = [
+    (["inspect", "--no-keras", "-o", "a.html"], "<!doctype html>"),
+    (["inspect", "--no-keras", "-o", "a.HTM"], "<!doctype html>"),
+    (["inspect", "--no-keras", "-o", "a.svg"], "<svg "),
+    (["trace", "--no-keras", "-o", "a.svg"], "<svg "),
+    (["trace", "--no-keras", "-o", "a.h"], "/*\n * rnnshapes.trace/1"),
+    (["trace", "--no-keras", "--format", "c", "-o", "a.txt"], "/*\n * rnnshapes.trace/1"),
+]
+
+
+@pytest.mark.parametrize(("args", "start"), CHOSEN, ids=lambda v: " ".join(v)[-20:])
+def test_the_ending_or_the_format_decides(args, start, run, in_folder) -> None:
+    """And standard output holds the same."""
+    assert run(*args).status == 0
+    written = Path(args[-1]).read_text("utf-8")
+    assert written.startswith(start)
+    form = delivery.ENDINGS[Path(args[-1]).suffix.lower()]
+    form = "c" if "c" in args else form
+    assert run(*args[:2], "--format", form).out == written
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_header_is_of_a_trace_alone(command, run, in_folder) -> None:
+    """Refused before any work."""
+    done = run(command, "-o", "a.h")
+    assert done.status == 2
+    assert "the ending .h stands for no format here" in done.err
+    assert run(command, "--format", "c").status == 2

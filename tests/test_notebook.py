@@ -1,0 +1,64 @@
+"""``example.ipynb`` runs, and results display themselves in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import rnnshapes
+
+NOTEBOOK = Path(__file__).with_name("example.ipynb")
+#: Cells that end in a result, by how they end.
+DISPLAYED = ("rnnshapes.inspect(model)", "traced", "verified", "judged")
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a kernel that is this Python, with this package, and nobody's settings."""
+    folder = tmp_path / "kernels" / "this"
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": command, "display_name": "this", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    above = str(Path(rnnshapes.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([above, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return folder.name
+
+
+def test_the_notebook_is_stored_as_it_was_written() -> None:
+    """Valid, without outputs and counts."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert cell.get("outputs", []) == []
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.filterwarnings("ignore")  # those of Jupyter's event loops
+def test_the_notebook_runs_and_displays_its_results(kernel: str, tmp_path: Path) -> None:
+    """No cell fails or warns; results come as HTML for people and as text for all else."""
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    places = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, kernel_name=kernel, resources=places).execute()
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [out for cell in code for out in cell.outputs]
+    assert [out.text for out in shown if out.get("name") == "stderr"] == []
+    for end in DISPLAYED:
+        (cell,) = [cell for cell in code if cell.source.splitlines()[-1] == end]
+        (found,) = [out.data for out in cell.outputs]
+        assert set(found) == {"text/html", "text/plain"}
+        assert "<table>" in found["text/html"]
+        assert "SimpleRNN" in found["text/plain"]
+    assert "agrees" in code[1].outputs[0].data["text/plain"]
+    assert "transposed" in code[-2].outputs[0].data["text/plain"]
+    assert code[-1].outputs[0].data["text/html"].count("<tr") >= 3

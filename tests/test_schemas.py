@@ -1,0 +1,225 @@
+"""The published JSON Schemas: every result has one, keeps to it, and nothing else does."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jsonschema
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import against, inspection, recording, schemas, sweeping, tracing, verification
+from rnnshapes.display import Displayed
+from rnnshapes.render import data
+from rnnshapes.schemas import NAMES
+from tests.conftest import keras_run
+from tests.files import repacked, saved
+from tests.models import MODELS
+
+RESULTS = (
+    *(inspection.Inspection, tracing.Trace, verification.Verification),
+    *(against.PortVerification, recording.Golden, sweeping.Sweep),
+)
+SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
+FULL = "y,h,gates"
+
+
+def written(result: Displayed) -> Any:
+    """What ``--format json`` writes, read again."""
+    return json.loads("".join(data.json_chunks(result.to_dict())))
+
+
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    """What holds a result to its schema."""
+    return jsonschema.Draft202012Validator(rnnshapes.schema(name))
+
+
+def check(result: Displayed) -> Any:
+    """The result as JSON, which is valid."""
+    record = written(result)
+    validator(result.schema).validate(record)
+    return record
+
+
+def failing() -> verification.Verification:
+    """Keras's numbers against a weight that is another one."""
+    run = keras_run(**SIZES)
+    changed = {**run.weights, "dense": {**run.weights["dense"], "b0": np.ones(6, "float32")}}
+    given = (run.network, changed, run.sources, run.built, run.weights, run.answers)
+    return verification.verify_network(*given)
+
+
+def port(*, swapped: bool = False) -> against.PortVerification:
+    """What a port gives that has another order of gates, or of axes."""
+    found = rnnshapes.golden(cell="gru", **SIZES).arrays
+    y_hat = found["y_hat"].swapaxes(0, 1) if swapped else found["y_hat"][:, ::-1]
+    return rnnshapes.verify(cell="gru", **SIZES, against={"y_hat": y_hat, "other": np.ones(3)})
+
+
+def with_nan() -> np.ndarray:
+    """Input in which one number is not there."""
+    x = np.random.default_rng(3).standard_normal((2, 5, 3))
+    x[1, 2, 0] = np.nan
+    return x
+
+
+MADE: dict[str, Callable[[], Displayed]] = {
+    "inspect": rnnshapes.inspect,
+    "inspect, with Keras": lambda: rnnshapes.inspect(cell="gru", M=[4, 5], keras=True),
+    "inspect, huge": lambda: rnnshapes.inspect(cell="lstm", M=10**12, bidirectional=True),
+    "inspect, not built": lambda: rnnshapes.inspect(M=10**9, keras=True),
+    "trace, all": lambda: rnnshapes.trace(**SIZES, cell="lstm", show="y,h,c,gates"),
+    "trace, no Keras": lambda: rnnshapes.trace(**SIZES, cell="gru", show=FULL, keras=False),
+    "trace, backwards": lambda: rnnshapes.trace(
+        bidirectional=True, show="h", M=[4, 3], keras=False
+    ),
+    "trace, NaN": lambda: rnnshapes.trace(x=with_nan(), M=4, show="y,h"),
+    "verify": lambda: rnnshapes.verify(**SIZES),
+    "verify, failing": failing,
+    "verify, NaN": lambda: rnnshapes.verify(x=with_nan(), M=4),
+    "port": port,
+    "port, swapped": lambda: port(swapped=True),
+    "golden": lambda: rnnshapes.golden(**SIZES, cell="gru"),
+    "golden, both": lambda: rnnshapes.golden(**SIZES, bidirectional=True, cell="lstm"),
+    "sweep": lambda: rnnshapes.sweep(**SIZES, cell="gru", activation="tanh", use_bias=True),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_is_one_and_describes_every_field(name: str) -> None:
+    """By the draft's own schema; strict, with an address of its own and units in words."""
+    found = rnnshapes.schema(name)
+    jsonschema.Draft202012Validator.check_schema(found)
+    assert found["$id"] == f"urn:rnnshapes:{name}:1"
+    assert found["title"]
+    assert found["description"]
+    for part in parts(found):
+        if "properties" in part and "if" not in part:
+            assert part["additionalProperties"] is False
+            assert set(part.get("required", ())) <= set(part["properties"])
+        for field, said in part.get("properties", {}).items():
+            target = found["$defs"].get(said.get("$ref", "").rpartition("/")[2], {})
+            assert said.get("description", target.get("description")), field
+
+
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for inner in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(inner, dict | list):
+            yield from parts(inner)
+
+
+def test_every_result_has_a_schema_and_every_schema_a_result() -> None:
+    """By the word in ``"schema"``, and by that word alone; the files come with the package."""
+    every = {kind.schema for kind in Displayed.__subclasses__()}
+    assert every == {kind.schema for kind in RESULTS} == {f"rnnshapes.{name}/1" for name in NAMES}
+    for name in NAMES:
+        assert rnnshapes.schema(name) == rnnshapes.schema(f"rnnshapes.{name}/1")
+    files = [path.name for path in resources.files(schemas).iterdir()]
+    assert {f for f in files if f.endswith(".json")} == {f"{name}.schema.json" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", ["", "Inspect", "port", "rnnshapes.inspect/2", "../errors", None])
+def test_an_unknown_name_is_an_error_that_lists_the_names(name: Any) -> None:
+    """And no way to another file."""
+    with pytest.raises(rnnshapes.InputError, match="inspect, trace, verify, golden, sweep"):
+        rnnshapes.schema(name)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_results_keep_to_their_schema(name: str) -> None:
+    """Of every kind, with what is there only sometimes."""
+    check(MADE[name]())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_every_kind_keep_to_it(name: str) -> None:
+    """With sizes that are open, masks, several inputs, and layers of all kinds."""
+    model = MODELS[name]()
+    check(rnnshapes.inspect(model))
+    try:
+        check(rnnshapes.trace(model, N=2, show="y,h", keras=False))
+    except rnnshapes.InputError as error:  # no recurrence, or a size that is open
+        assert "T" in str(error) or "recurren" in str(error)  # noqa: PT017 - either is fine
+
+
+def without_bias(file: h5py.File) -> None:
+    """Of the Dense layer."""
+    del file["layers/dense/vars/1"]
+
+
+def test_files_keep_to_it(tmp_path: Path) -> None:
+    """Saved models, one that has lost its weights, and one that has lost a bias."""
+    model = keras.Sequential([keras.Input((None, 3)), la.LSTM(5), la.Dense(2)])
+    path = saved(model, tmp_path / "m.keras")
+    assert check(rnnshapes.inspect(path))["file"]["agrees"] is True
+    assert check(rnnshapes.inspect(saved(model, tmp_path / "m.h5")))["sizes"]["T"] is None
+    lost = repacked(path, tmp_path / "lost.keras", weights=h5py.File.clear)
+    assert check(rnnshapes.inspect(lost))["file"]["built"] is False
+    broken = repacked(path, tmp_path / "broken.keras", weights=without_bias)
+    assert check(rnnshapes.inspect(broken))["file"]["agrees"] is False
+
+
+#: What may be left out, by the name of the field.
+OPTIONAL = {"mask", "h", "c", "h_keras", "c_keras", "float32", "float64", "sample", "t", "unit"}
+
+
+@pytest.mark.parametrize("name", ["inspect", "trace, all", "verify", "port", "golden", "sweep"])
+def test_a_record_that_is_changed_anywhere_is_not_valid(name: str) -> None:
+    """Each field left out, another one beside it, or of another type."""
+    made = MADE[name]()
+    record, held = written(made), validator(made.schema)
+    assert held.is_valid(record)
+    changed = 0
+    for path in places(record):
+        for mutant in mutants(record, path):
+            assert not held.is_valid(mutant), path
+            changed += 1
+    assert changed > 50
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each part; of a list only to its first."""
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, (*path, key))
+    elif isinstance(value, list) and value:
+        yield from places(value[0], (*path, 0))
+
+
+def mutants(record: Any, path: tuple[Any, ...]) -> Iterator[Any]:
+    """The record with one change at this place."""
+
+    def changed(value: Any, *, drop: bool = False) -> Any:
+        made = copy.deepcopy([record])
+        inner: Any = made
+        for key in (0, *path)[:-1]:
+            inner = inner[key]
+        if drop:
+            del inner[(0, *path)[-1]]
+        else:
+            inner[(0, *path)[-1]] = value
+        return made[0]
+
+    there = record
+    for key in path:
+        there = there[key]
+    yield changed({"unknown": []})
+    if isinstance(there, dict):
+        yield changed({**there, "unknown": []})
+    own = path and isinstance(path[-1], str) and path[-1] not in OPTIONAL
+    free = {"arrays", "gates", "sizes", "options"} & set(path[-2:-1])  # names are those of the data
+    if own and not free:
+        yield changed(None, drop=True)
