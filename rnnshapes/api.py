@@ -86,6 +86,7 @@ def trace(
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
+    bounds: bool = False,
     **spec: Unpack[Spec],
 ) -> Trace:
     """y_hat at each time step, in NumPy and in Keras; with ``show="y,h,c,gates"`` these, too.
@@ -94,12 +95,13 @@ def trace(
     (N, T, D), or (T, D) for one sample, of real numbers, or the path of a .npy, .npz or .csv
     file, or a list of these for several inputs; left out, it is drawn from ``seed``, as the
     weights are of a network that is given by its sizes. ``layer`` names the recurrent layer to
-    show. ``keras=False`` leaves Keras out.
+    show. ``keras=False`` leaves Keras out. With ``bounds=True`` the result says at each step how
+    far rounding may have taken Keras, and how far it is (``courses``).
 
     Raises InputError for bad sizes or data, and CannotRunError where Keras cannot be imported
     or there is not enough memory.
     """
-    options: dict[str, Any] = {"show": show, "layer": layer, "keras": keras}
+    options: dict[str, Any] = {"show": show, "layer": layer, "keras": keras, "bounds": bounds}
     with prepare(model, x=x, seed=seed, **spec) as task:
         return trace_prepared(task, **options)
 
@@ -110,6 +112,7 @@ def trace_prepared(
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
+    bounds: bool = False,
     tick: Tick | None = None,
 ) -> Trace:
     """:func:`trace` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
@@ -122,7 +125,18 @@ def trace_prepared(
     tracing.require_memory(network, show, with_keras=keras)
     weights = task.weights()
     answers = task.answers(weights, tick) if keras else None
-    return tracing.trace_network(network, weights, task.sources, show, answers, layer, tick)
+    made = tracing.trace_network(network, weights, task.sources, show, answers, layer, tick)
+    return _bounded(made, task, weights) if bounds else made
+
+
+def _bounded(made: Trace, task: Task, weights: Weights) -> Trace:
+    """The same with its courses, where Keras has run."""
+    from rnnshapes import inputs, proof
+
+    if made.keras is None:
+        return made
+    xs = [inputs.whole(source) for source in task.sources]
+    return replace(made, courses=proof.courses(task.network, weights, xs, made.keras))
 
 
 def golden(
@@ -150,6 +164,7 @@ def golden_prepared(
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
+    bounds: bool = False,
     tick: Tick | None = None,
 ) -> tuple[Trace, Golden]:
     """:func:`trace_prepared` and :func:`golden` in one run."""
@@ -163,6 +178,7 @@ def golden_prepared(
     weights = task.weights()
     answers = task.answers(weights, tick) if keras else None
     whole, found = recording.record_network(network, weights, task.sources, answers, tick)
+    whole = _bounded(whole, task, weights) if bounds else whole
     return whole.showing(show, layer), found
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Told how far long work is: how many samples or networks are done, and of how many.
 Tick = Callable[[int, int], None]
@@ -19,7 +22,7 @@ _renderers: dict[str, Callable[..., Any]] = {}
 def show_with(**renderers: Callable[..., Any]) -> None:
     """Set what draws a result: ``text`` for a terminal, ``html`` for a notebook, ``record``.
 
-    ``file`` writes one into a file.
+    ``file`` writes one into a file, ``figure`` makes a picture of it.
     """
     _renderers.update(renderers)
 
@@ -45,3 +48,12 @@ class Displayed:
         """The result as plain values: what ``--format json`` writes."""
         record: dict[str, Any] = _renderers["record"](self)
         return record
+
+    def plot(self) -> Figure:
+        """The result as a matplotlib Figure, which a notebook shows: what ``--plot`` draws.
+
+        Raises CannotRunError without matplotlib (``pip install "rnnshapes[plot]"``), and
+        InputError for a result of which there is no picture.
+        """
+        made: Figure = _renderers["figure"](self)
+        return made
