@@ -88,4 +88,10 @@ def _file(result: display.Displayed, path: Path) -> None:
     delivery.write_golden(result, path)
 
 
-display.show_with(text=_text, html=_html, record=_record, frame=_frame, file=_file)
+def _figure(result: display.Displayed) -> Any:
+    from rnnshapes.render import plots
+
+    return plots.figure(result)
+
+
+display.show_with(text=_text, html=_html, record=_record, frame=_frame, file=_file, figure=_figure)

@@ -10,7 +10,7 @@ Kenney and Laub, "Small-sample statistical condition estimates", SIAM J. Sci. Co
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,7 +56,8 @@ class Agreement:
     ``first`` is the first place, by t, at which the ratio is above 1, ``there`` what the port has
     at it and what is expected, and ``differing`` at how many it is. ``apart`` is the largest
     difference. ``proven`` says that the bound is that of one step; where it is not, numbers are
-    ``left_out`` that rounding alone may have changed too much.
+    ``left_out`` that rounding alone may have changed too much. ``course`` is the largest ratio
+    at each of the port's ``steps``, NaN where nothing is compared.
     """
 
     claim: str
@@ -69,6 +70,8 @@ class Agreement:
     left_out: int
     apart: float
     proven: bool
+    steps: Array | None = field(default=None, compare=False, repr=False)
+    course: Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def agrees(self) -> bool:
@@ -130,7 +133,15 @@ def _compared(claim: Claim, expected: Array, error: Array, *, proven: bool) -> A
     return Agreement(
         *(claim.text, float(ratio.flat[at]), place, first, there, len(beyond)),
         *(compared, fair.size - compared, float(np.max(apart)), proven),
+        *(None, None) if claim.times is None else (claim.steps, _course(ratio)),
     )
+
+
+def _course(ratio: Array) -> Array:
+    """The largest at each step of (N, L, units); what is not compared is negative."""
+    largest = np.max(np.where(np.isnan(ratio), np.inf, ratio), axis=(0, 2))
+    made: Array = np.where(largest < 0, np.nan, largest)
+    return made
 
 
 def _place(claim: Claim, sample: int, t: int, unit: int) -> Place:

@@ -86,6 +86,7 @@ def trace(
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
+    bounds: bool = False,
     **spec: Unpack[Spec],
 ) -> Trace:
     """y_hat at each time step, in NumPy and in Keras; with ``show="y,h,c,gates"`` these, too.
@@ -94,12 +95,13 @@ def trace(
     (N, T, D), or (T, D) for one sample, of real numbers, or the path of a .npy, .npz or .csv
     file, or a list of these for several inputs; left out, it is drawn from ``seed``, as the
     weights are of a network that is given by its sizes. ``layer`` names the recurrent layer to
-    show. ``keras=False`` leaves Keras out.
+    show. ``keras=False`` leaves Keras out. With ``bounds=True`` the result says at each step how
+    far rounding may have taken Keras, and how far it is (``courses``).
 
     Raises InputError for bad sizes or data, and CannotRunError where Keras cannot be imported
     or there is not enough memory.
     """
-    options: dict[str, Any] = {"show": show, "layer": layer, "keras": keras}
+    options: dict[str, Any] = {"show": show, "layer": layer, "keras": keras, "bounds": bounds}
     with prepare(model, x=x, seed=seed, **spec) as task:
         return trace_prepared(task, **options)
 
@@ -110,6 +112,7 @@ def trace_prepared(
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
+    bounds: bool = False,
     tick: Tick | None = None,
 ) -> Trace:
     """:func:`trace` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
@@ -121,11 +124,22 @@ def trace_prepared(
     show = tracing.check_show(network, show)
     tracing.require_memory(network, show, with_keras=keras)
     weights = task.weights()
-    meter = Meter(tick, recurrence.steps_of(network), 3 if keras else 1)
+    meter = Meter(tick, recurrence.steps_of(network), (3 if keras else 1) + (keras and bounds))
     answers = task.answers(weights, meter) if keras else None
-    found = tracing.trace_network(network, weights, task.sources, show, answers, layer, meter)
+    made = tracing.trace_network(network, weights, task.sources, show, answers, layer, meter)
+    made = _bounded(made, task, weights, meter) if bounds else made
     meter.finish()
-    return found
+    return made
+
+
+def _bounded(made: Trace, task: Task, weights: Weights, done: Done) -> Trace:
+    """The same with its courses, where Keras has run."""
+    from rnnshapes import inputs, proof
+
+    if made.keras is None:
+        return made
+    xs = [inputs.whole(source) for source in task.sources]
+    return replace(made, courses=proof.courses(task.network, weights, xs, made.keras, done))
 
 
 def golden(
@@ -153,6 +167,7 @@ def golden_prepared(
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
+    bounds: bool = False,
     tick: Tick | None = None,
 ) -> tuple[Trace, Golden]:
     """:func:`trace_prepared` and :func:`golden` in one run."""
@@ -164,9 +179,10 @@ def golden_prepared(
     show = tracing.check_show(network, show)
     recording.require_memory(network, with_keras=keras)
     weights = task.weights()
-    meter = Meter(tick, recurrence.steps_of(network), 4 if keras else 2)
+    meter = Meter(tick, recurrence.steps_of(network), (4 if keras else 2) + (keras and bounds))
     answers = task.answers(weights, meter) if keras else None
     whole, found = recording.record_network(network, weights, task.sources, answers, meter)
+    whole = _bounded(whole, task, weights, meter) if bounds else whole
     meter.finish()
     return whole.showing(show, layer), found
 

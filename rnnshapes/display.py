@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Told how far long work is: how many steps or networks are done, and of how many. The first
 #: never falls and ends at the second, which stays the same.
@@ -22,7 +25,8 @@ _renderers: dict[str, Callable[..., Any]] = {}
 def show_with(**renderers: Callable[..., Any]) -> None:
     """Set what draws a result: ``text`` for a terminal, ``html`` for a notebook, ``record``.
 
-    ``frame`` makes a table of it for pandas, ``file`` writes one into a file.
+    ``frame`` makes a table of it for pandas, ``file`` writes one into a file, ``figure`` makes a
+    picture of it.
     """
     _renderers.update(renderers)
 
@@ -74,3 +78,12 @@ class Displayed:
         where pandas is not installed (``pip install "rnnshapes[frame]"``).
         """
         return _renderers["frame"](self)
+
+    def plot(self) -> Figure:
+        """The result as a matplotlib Figure, which a notebook shows: what ``--plot`` draws.
+
+        Raises CannotRunError without matplotlib (``pip install "rnnshapes[plot]"``), and
+        InputError for a result of which there is no picture.
+        """
+        made: Figure = _renderers["figure"](self)
+        return made

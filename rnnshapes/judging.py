@@ -7,9 +7,9 @@ what rounding can have done in that one step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from rnnshapes.display import Done
 from rnnshapes.layers.layer import Direction
 from rnnshapes.recurrence import before as before_each
 from rnnshapes.recurrence import carried
-from rnnshapes.tracing import Place
+from rnnshapes.tracing import Course, Place
 
 #: About how many numbers are judged at once.
 PART = 2**18
@@ -33,7 +33,7 @@ class Finding:
     """The largest |found - expected| / bound, where it is, and over how many numbers.
 
     ``overflow`` is the first step from which on a sample is not compared any more,
-    ``precision`` that in which Keras computed it.
+    ``precision`` that in which Keras computed it. ``course`` is there for what has time steps.
     """
 
     ratio: float
@@ -41,6 +41,7 @@ class Finding:
     compared: int
     overflow: int | None = None
     precision: str = ""
+    course: Course | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,18 +105,15 @@ def judge_steps(
     before = {k: before_each(carried(v, first[k], mask), first[k]) for k, v in taken.items()}
     wanted, errors = one_step(direction, x[:, order], before, w, precision, done=done)
     judged = [seen, taken] if origin is not None and precision.name == "float64" else [seen]
-    worst, units = _worst(judged, wanted, errors)
+    worst = _worst(judged, wanted, errors)
     left = _left(usable, errors, mask)
     if mask is not None:
         _judge_masked(seen, errors, worst, mask)
-    findings = {
-        "initial state": _first(worst, units, left, found, len(x[0]) - 1 if order.step < 0 else 0)
-    }
+    findings = {"initial state": _first(worst, left, found, len(x[0]) - 1 if order.step < 0 else 0)}
     for key, values in found.items():
-        findings[f"{key} at every step"] = _finding(
-            *(worst[key][:, order], units[key][:, order], left[:, order], usable[:, order]),
-            values.shape[2],
-        )
+        turned = _Worst(*(part[:, order] for part in worst[key]))
+        finding = _finding(turned, left[:, order], usable[:, order], values.shape[2])
+        findings[f"{key} at every step"] = replace(finding, course=turned.course(left[:, order]))
     kept = {key: carried(values, first[key], mask) for key, values in seen.items()}
     back = [{k: v[:, order] for k, v in part.items()} for part in (errors, kept)]
     return Steps(
@@ -157,17 +155,41 @@ def one_step(
     return wanted, errors
 
 
+class _Worst(NamedTuple):
+    """The largest ratio at each step, of which unit it is, and what it is made of, (N, T)."""
+
+    ratio: Array
+    unit: Array
+    apart: Array
+    bound: Array
+
+    @classmethod
+    def of(cls, ratio: Array, apart: Array, bound: Array) -> _Worst:
+        """Over the units of each (N, T, units); a NaN is the largest."""
+        unit = np.argmax(ratio, axis=2)
+        at = unit[..., None]
+        picked = (np.take_along_axis(part, at, axis=2)[..., 0] for part in (apart, bound))
+        return cls(np.max(ratio, axis=2), unit, *picked)
+
+    def course(self, left: Array) -> Course:
+        """Over the samples that are ``left`` (N, T) at each step."""
+        ratio = np.where(left, np.where(np.isnan(self.ratio), np.inf, self.ratio), -1.0)
+        at = np.argmax(ratio, axis=0)[None]
+        none = ~left.any(axis=0)
+        parts = (np.take_along_axis(p, at, axis=0)[0] for p in (ratio, self.apart, self.bound))
+        ratio, apart, bound = (np.where(none, np.nan, part) for part in parts)
+        return Course(ratio, np.where(np.isnan(apart) & ~none, np.inf, apart), bound)
+
+
 def _worst(
     judged: Sequence[Mapping[str, Array]], wanted: Mapping[str, Array], errors: Mapping[str, Array]
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The largest ratio at each step (N, T), of any that are judged, and of which unit it is."""
-    worst, units = {}, {}
+) -> dict[str, _Worst]:
+    """The largest ratio at each step, of any that are judged."""
+    worst = {}
     for key, expected in wanted.items():
         apart = np.maximum.reduce([np.abs(found[key] - expected) for found in judged])
-        ratio = apart / errors[key]
-        units[key] = np.argmax(ratio, axis=2)
-        worst[key] = np.max(ratio, axis=2)
-    return worst, units
+        worst[key] = _Worst.of(apart / errors[key], apart, errors[key])
+    return worst
 
 
 def _left(usable: Array, errors: Mapping[str, Array], mask: Array | None) -> Array:
@@ -181,7 +203,7 @@ def _left(usable: Array, errors: Mapping[str, Array], mask: Array | None) -> Arr
 def _judge_masked(
     seen: Mapping[str, Array],
     errors: Mapping[str, Array],
-    worst: Mapping[str, Array],
+    worst: Mapping[str, _Worst],
     mask: Array,
 ) -> None:
     """A masked step puts out exactly what the last one did that was not, or zeros before it."""
@@ -189,30 +211,31 @@ def _judge_masked(
         zeros = np.zeros_like(values[:, 0])
         wanted = carried(values, zeros, mask)
         apart = np.where((values == wanted).all(axis=2), 0.0, np.inf)
-        worst[key][~mask] = apart[~mask]
+        for part in (worst[key].ratio, worst[key].apart):
+            part[~mask] = apart[~mask]
+        worst[key].bound[~mask] = 0.0
         errors[key][...] = carried(errors[key], zeros, mask)
 
 
 def _first(
-    worst: Mapping[str, Array],
-    units: Mapping[str, Array],
+    worst: Mapping[str, _Worst],
     left: Array,
     found: Mapping[str, Array],
     t: int,
 ) -> Finding:
     """The first step that is read, at ``t``, which starts from the initial state."""
     parts = [
-        _finding(worst[key][:, :1], units[key][:, :1], left[:, :1], left[:, :1], v.shape[2])
+        _finding(_Worst(*(p[:, :1] for p in worst[key])), left[:, :1], left[:, :1], v.shape[2])
         for key, v in found.items()
     ]
     finding, _ = together([(part, left[:, :1]) for part in parts])
     return replace(finding, place=replace(finding.place, t=t), overflow=None)
 
 
-def _finding(worst: Array, units: Array, left: Array, usable: Array, width: int) -> Finding:
-    worst = np.where(left, worst, -1.0)
+def _finding(found: _Worst, left: Array, usable: Array, width: int) -> Finding:
+    worst = np.where(left, found.ratio, -1.0)
     at = np.unravel_index(int(np.argmax(worst)), worst.shape)
-    place = Place(int(at[0]), int(at[1]), int(units[at]))
+    place = Place(int(at[0]), int(at[1]), int(found.unit[at]))
     compared = int(left.sum()) * width
     ended = (usable & ~left).any(axis=0)
     overflow = int(np.argmax(ended)) if ended.any() else None
@@ -242,8 +265,8 @@ def compare(found: Array, expected: Bounded, rows: Array, start: int = 0) -> tup
     error = np.broadcast_to(error, found.shape)
     lost = np.isinf(error).any(axis=inner)
     left = rows & ~lost
-    ratio = np.abs(found - expected.value) / error
-    ratio = np.where(left.reshape(left.shape + (1,) * len(inner)), ratio, -1.0)
+    apart = np.abs(found - expected.value)
+    ratio = np.where(left.reshape(left.shape + (1,) * len(inner)), apart / error, -1.0)
     at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     t = int(at[1]) if rows.ndim > 1 else None
     unit = int(np.ravel_multi_index(at[rows.ndim :], found.shape[rows.ndim :]))
@@ -251,7 +274,11 @@ def compare(found: Array, expected: Bounded, rows: Array, start: int = 0) -> tup
     compared = int(left.sum()) * int(np.prod(found.shape[rows.ndim :]))
     ended = (rows & ~left).any(axis=0) if rows.ndim > 1 else np.zeros(1, bool)
     overflow = int(np.argmax(ended)) if ended.any() else None
-    return Finding(float(ratio[at]), place, compared, overflow), left
+    course = None
+    if t is not None:
+        flat = (part.reshape(*rows.shape, -1) for part in (ratio, apart, error))
+        course = _Worst.of(*flat).course(left)
+    return Finding(float(ratio[at]), place, compared, overflow, course=course), left
 
 
 def together(parts: Sequence[tuple[Finding, Array]]) -> tuple[Finding, Array]:
@@ -261,6 +288,18 @@ def together(parts: Sequence[tuple[Finding, Array]]) -> tuple[Finding, Array]:
     worst = nan or max(found, key=lambda f: f.ratio)
     steps = [f.overflow for f in found if f.overflow is not None]
     whole = Finding(
-        worst.ratio, worst.place, sum(f.compared for f in found), min(steps, default=None)
+        *(worst.ratio, worst.place, sum(f.compared for f in found), min(steps, default=None)),
+        course=_one_course([finding.course for finding in found]),
     )
     return whole, np.concatenate([left for _, left in parts])
+
+
+def _one_course(courses: Sequence[Course | None]) -> Course | None:
+    """The course of all samples, from those of parts of them."""
+    known = [course for course in courses if course is not None]
+    if len(known) < len(courses) or len(known) < 2:
+        return known[0] if len(known) == len(courses) == 1 else None
+    ratios = np.stack([course.ratio for course in known])
+    at = np.argmax(np.where(np.isnan(ratios), -1.0, ratios), axis=0)[None]
+    stacked = (np.stack(parts) for parts in zip(*known, strict=True))
+    return Course(*(np.take_along_axis(part, at, axis=0)[0] for part in stacked))

@@ -24,7 +24,7 @@ from rnnshapes.layers.plain import Input
 from rnnshapes.layers.recurrent import RecurrentLayer
 from rnnshapes.network import Network, Node
 from rnnshapes.recurrence import Scan, Value, apply, joined, mask_of
-from rnnshapes.tracing import Place
+from rnnshapes.tracing import Course, Place
 from rnnshapes.weights import Weights, bind
 
 _OPS = BoundedOps()
@@ -44,6 +44,32 @@ def findings(
     ``done`` is told of the steps judged.
     """
     return _Proof(network, weights, xs, keras, done).findings()
+
+
+def courses(
+    network: Network,
+    weights: Weights,
+    xs: Sequence[Array],
+    keras: Answers,
+    done: Done | None = None,
+) -> dict[str, Course]:
+    """How far Keras is at each step from one step of the equation, and its proven bound.
+
+    States by recurrence and key, ``lstm.h``, each step from Keras's own states before; ``y_hat``
+    is that of the last layer, from what Keras fed it with, and missing where that is a recurrence.
+    """
+    scans = {name: d.cell.states for node in network.recurrent for name, d in node.scans}
+    last = network.nodes[network.outputs[0].node].name
+    found = {}
+    for name, what, finding in findings(network, weights, xs, keras, done):
+        key = what.removesuffix(" at every step")
+        if finding.course is None or not finding.compared:
+            continue
+        if key in scans.get(name, {}):
+            found[f"{name}.{key}"] = finding.course
+        elif name == last and key == "y_hat":
+            found["y_hat"] = finding.course
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,18 @@ class Place:
     sample: int
     t: int | None
     unit: int
+
+
+class Course(NamedTuple):
+    """How it went from step to step, (T,) in float64: at each the number nearest its bound.
+
+    ``ratio`` is ``apart`` / ``bound``, |found - expected| against what rounding may have done.
+    Where nothing was compared all three are NaN; a NaN that was found is infinitely far off.
+    """
+
+    ratio: Array
+    apart: Array
+    bound: Array
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,10 @@ class Trace(Displayed):
     at a single one; ``output`` is what the model itself returns. ``keras`` holds what Keras
     computes, ``None`` without it; ``difference`` compares the two. ``behind`` names layers that
     are not derived, whose values were taken from Keras.
+
+    ``courses`` are there if they were asked for: ``y_hat`` and ``lstm.h`` of all samples, how far
+    Keras is at each step from one step of the equation that starts from its own numbers, and how
+    far rounding may have taken it (see :mod:`rnnshapes.proof`).
     """
 
     schema = "rnnshapes.trace/1"
@@ -101,6 +118,7 @@ class Trace(Displayed):
     not_finite: NotFinite | None
     keras: Answers | None
     behind: tuple[str, ...] = ()
+    courses: Mapping[str, Course] = field(default_factory=dict)
 
     @property
     def y_hat_keras(self) -> Array | None:

@@ -8,7 +8,7 @@ can have taken it in that one step. T and the spectral radius of Wh play no part
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -41,6 +41,8 @@ class Check:
     not; ``place`` is where it is, in ``layer``. ``what`` of it was judged, which Keras has
     computed in ``precision``. From step ``overflow`` on, samples whose numbers may have
     become too large for the precision are not compared. ``passed`` needs a comparison.
+    ``course`` (T,) is the largest ratio at each step, for what has steps: NaN where nothing was
+    compared, infinite for a NaN that was found.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Check:
     layer: str = ""
     what: str = ""
     precision: str = ""
+    course: Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -254,6 +257,7 @@ def check_of(layer: str, what: str, found: Finding, told_by: str = "") -> Check:
         place=at,
         overflow=found.overflow,
         detail="" if at is None else f"worst at {_where(at)}",
+        course=None if none or found.course is None else found.course.ratio,
     )
 
 

@@ -29,6 +29,13 @@ render
 render.traced
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
 render.following
+render.plots
+render.plots.inspection render.plots.tracing render.plots.verification render.plots.port
+render.plots.sweeping
+render.plots.ratios
+render.plots.lines render.plots.heat render.plots.flow render.plots.weights
+render.plots.canvas render.plots.paper
+render.plots.thinning
 render.flow render.kernels
 render.unrolled
 render.canvas

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
@@ -41,7 +41,7 @@ def record(result: Verification) -> dict[str, Any]:
         "sizes": sizes_record(result.network),
         "source": result.source,
         "engine": asdict(result.engine),
-        "checks": [asdict(check) for check in result.checks],
+        "checks": [_record_of(check) for check in result.checks],
         "difference": None
         if difference is None
         else {"max_abs": difference.max_abs, **asdict(difference.place)},
@@ -49,6 +49,13 @@ def record(result: Verification) -> dict[str, Any]:
         "not_finite": None if result.not_finite is None else asdict(result.not_finite),
         "diagnosis": result.diagnosis,
     }
+
+
+def _record_of(check: Check) -> dict[str, Any]:
+    """All but the course, which is as long as the sequence and says no more of the verdict."""
+    found = asdict(replace(check, course=None))
+    del found["course"]
+    return found
 
 
 def rows(result: Verification) -> Iterator[Sequence[object]]:

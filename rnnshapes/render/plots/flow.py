@@ -1,0 +1,203 @@
+"""The network as it flows: a box for each layer, recurrences unrolled over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from rnnshapes.algebra.dims import Dim, shape_text
+from rnnshapes.render import palette
+from rnnshapes.render.figures import whole
+from rnnshapes.render.plots.canvas import DIM, WIDTH
+from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
+from rnnshapes.render.unrolled import Lane, Moment, Stage, Tensor, at
+
+#: So many stages and steps of a recurrence are drawn.
+_STAGES, _STEPS = 24, 5
+#: Where everything flows down, how wide a frame is, how long the name of a start may be.
+_RAIL, _INNER, _START = MARGIN + 0.25, WIDTH - 2 * MARGIN, 10
+#: What comes in at each step, and each state.
+_INPUT, _STATES = palette.kind(2), (palette.kind(0), palette.kind(5), palette.kind(3))
+_CELL, _FRAME = "#EEF4FA", "#FBFBFB"
+#: Inches: an arrow from stage to stage, a cell for one state and for each more.
+_DOWN, _CELL_HIGH, _STATE_HIGH = 0.42, 0.36, 0.24
+
+
+def draw(paper: Paper, stages: Sequence[Stage]) -> None:
+    """All stages from top to bottom."""
+    made = {stage.name for stage in stages}
+    others = {t.maker for stage in stages for t in (*stage.sources, *stage.given)} - made
+    inputs = others if len(others) == 1 else set[str]()
+    shown = stages[:_STAGES]
+    for before, stage in pairwise((None, *shown)):
+        assert stage is not None
+        _enter(paper, stage, before, inputs)
+        _stage(paper, stage)
+    if shown:
+        _leave(paper, shown[-1])
+    if len(stages) > len(shown):
+        paper.lines(f"and {len(stages) - len(shown)} more, which the tables have", color=DIM)
+
+
+def _enter(paper: Paper, stage: Stage, before: Stage | None, inputs: set[str]) -> None:
+    """What goes in: from the stage above, or from where it says."""
+    needed = (*stage.sources, *stage.given)
+    straight = before is not None and needed == before.outputs and len(needed) == 1
+    if before is not None and not straight:
+        _leave(paper, before)
+        paper.y += 0.1
+    known = {tensor.maker for tensor in needed} if straight else inputs
+    more = ["" if tensor.maker in known else f" from {tensor.maker}" for tensor in needed]
+    _arrows(paper, needed, more)
+
+
+def _leave(paper: Paper, stage: Stage) -> None:
+    _arrows(paper, stage.outputs, [""] * len(stage.outputs))
+
+
+def _arrows(paper: Paper, tensors: Sequence[Tensor], more: Sequence[str]) -> None:
+    """An arrow down for each tensor, beside each other as long as there is room."""
+    x = _RAIL
+    for tensor, where in zip(tensors, more, strict=True):
+        said = shapes(tensor) + where
+        wide = 0.6 + width_of(tensor.name, 10) + width_of(said, 9)
+        if x > _RAIL and x + wide > WIDTH - MARGIN:
+            x, paper.y = _RAIL, paper.y + _DOWN
+        y = paper.y + 0.45 * _DOWN
+        paper.arrow((x, paper.y), (x, paper.y + _DOWN))
+        paper.write(x + 0.12, y, tensor.name, fontweight="bold")
+        paper.write(x + 0.2 + width_of(tensor.name, 10), y, said)
+        x += wide
+    paper.y += _DOWN
+
+
+def shapes(tensor: Tensor) -> str:
+    """``(N, D) = (1, 3)``."""
+    return f"{shape_text(tensor.dims)} = {shape_text(tensor.shape)}"
+
+
+def _stage(paper: Paper, stage: Stage) -> None:
+    """The frame, its title, and what is inside."""
+    top = paper.y
+    paper.y += 0.08
+    title = f"{stage.name}: {stage.label}"
+    paper.write(MARGIN + 0.12, paper.y + LINE / 2, title, fontweight="bold")
+    if stage.params != 0:
+        many = "1 parameter" if stage.params == 1 else f"{whole(stage.params)} parameters"
+        paper.write(WIDTH - MARGIN - 0.12, paper.y + LINE / 2, many, ha="right", color=DIM)
+    paper.y += LINE + 0.02
+    if stage.lanes:
+        _recurrence(paper, stage)
+    for said in (stage.rule, *stage.notes) if not stage.lanes else stage.notes:
+        paper.lines(said, x=MARGIN + 0.12, color="black" if said == stage.rule else DIM)
+    if stage.kind == "not derived":
+        paper.lines("not derived", x=MARGIN + 0.12, color=DIM)
+    paper.y += 0.06
+    paper.box(MARGIN, top, _INNER, paper.y - top, fc=_FRAME, zorder=1)
+
+
+# --- A recurrence, step by step -----------------------------------------------------------------
+
+
+def _recurrence(paper: Paper, stage: Stage) -> None:
+    moments = stage.shown(_STEPS)
+    ends = []
+    for lane in stage.lanes:
+        if len(stage.lanes) > 1:
+            reads = "reads from the end" if lane.reverse else "reads from the start"
+            paper.lines(f"{lane.name}, {reads}", x=MARGIN + 0.12, color=DIM)
+        _Lane(paper, stage, lane, moments).draw()
+        last = moments[lane.end]
+        assert last is not None
+        ends.append(f"{lane.output}_t" if stage.sequences else at(lane.output, last.step))
+    if stage.joined:
+        suffix = "_t" if stage.sequences else ""
+        said = f"{stage.outputs[0].name}{suffix} = {stage.joined.format(*ends)}"
+        paper.lines(said, x=MARGIN + 0.12)
+    paper.lines(_each_step(stage), x=MARGIN + 0.12, color=DIM)
+
+
+class _Lane:
+    """One direction: the cells of the steps that are shown, from left to right."""
+
+    def __init__(
+        self, paper: Paper, stage: Stage, lane: Lane, moments: Sequence[Moment | None]
+    ) -> None:
+        self.paper, self.stage, self.lane, self.moments = paper, stage, lane, moments
+        side = 0.95
+        self.pitch = (_INNER - 2 * side) / len(moments)
+        self.cell = min(0.8, 0.52 * self.pitch)
+        self.middle = [MARGIN + side + self.pitch * (i + 0.5) for i in range(len(moments))]
+        self.top = paper.y + 0.46
+        self.height = _CELL_HIGH + _STATE_HIGH * (len(lane.states) - 1)
+
+    def draw(self) -> None:
+        """What comes in, the cells, what they hand on, and what goes out."""
+        paper, end = self.paper, self.moments[self.lane.end]
+        for x, moment in zip(self.middle, self.moments, strict=True):
+            if moment is None:
+                paper.write(x, self.top + self.height / 2, "…", 13, ha="center")
+                continue
+            name = at(self.stage.step.name, moment.read)
+            paper.write(x, paper.y + 0.12, name, ha="center", color=_INPUT)
+            paper.arrow((x, paper.y + 0.22), (x, self.top), color=_INPUT)
+            paper.box(x - self.cell / 2, self.top, self.cell, self.height, fc=_CELL)
+            paper.write(x, self.top + self.height / 2, f"t = {moment.step}", ha="center")
+            if self.stage.sequences or moment is end:
+                self._out(x, moment.step)
+        for number, state in enumerate(self.lane.states):
+            y = self.top + self.height * (number + 0.5) / len(self.lane.states)
+            colour = _STATES[number % len(_STATES)]
+            self._handed(state.name, y, colour)
+            self._start(self.lane.starts[number], y, colour)
+        paper.y = self.top + self.height + 0.46
+
+    def _out(self, x: float, step: Dim) -> None:
+        below = self.top + self.height
+        self.paper.arrow((x, below), (x, below + 0.22), color=_STATES[0])
+        name = at(self.lane.output, step)
+        self.paper.write(x, below + 0.32, name, ha="center", color=_STATES[0], fontweight="bold")
+        if not self.stage.sequences:
+            beside, left = 0.2 + width_of(name) / 2, x > WIDTH / 2
+            place = (x - beside, "right") if left else (x + beside, "left")
+            said = f"only the last {self.lane.output} goes on"
+            self.paper.write(place[0], below + 0.32, said, 8, ha=place[1], color=DIM)
+
+    def _handed(self, state: str, y: float, colour: str) -> None:
+        """From each step to the next that is read."""
+        places = zip(self.middle, self.moments, strict=True)
+        for (x, moment), (other, after) in pairwise(places):
+            left = x + (self.cell / 2 if moment is not None else 0.14)
+            right = other - (self.cell / 2 if after is not None else 0.14)
+            if moment is not None:
+                made = moment.step + 1 if self.lane.reverse else moment.step
+            else:
+                assert after is not None
+                made = after.step if self.lane.reverse else after.step + -1
+            ends = ((right, y), (left, y)) if self.lane.reverse else ((left, y), (right, y))
+            self.paper.arrow(*ends, color=colour)
+            middle, name = (left + right) / 2, at(state, made)
+            self.paper.write(middle, y - 0.09, name, 8, ha="center", color=colour)
+
+    def _start(self, start: str, y: float, colour: str) -> None:
+        edge = self.cell / 2
+        start = start if len(start) <= _START else f"{start[: _START - 1]}…"
+        if self.lane.reverse:
+            x = self.middle[-1] + edge
+            self.paper.arrow((x + 0.35, y), (x, y), color=colour)
+            self.paper.write(x + 0.42, y, start, 8, color=colour)
+        else:
+            x = self.middle[0] - edge
+            self.paper.arrow((x - 0.35, y), (x, y), color=colour)
+            self.paper.write(x - 0.42, y, start, 8, ha="right", color=colour)
+
+
+def _each_step(stage: Stage) -> str:
+    """``each step reads x_t (N, D) = (1, 3) and hands on h_t, c_t (N, M) = (1, 5)``."""
+    t = f"_{{{stage.steps + -1}-t}}" if stage.turned else "_t"
+    groups: dict[str, list[str]] = {}
+    for lane in stage.lanes:
+        for state in lane.states:
+            groups.setdefault(shapes(state), []).append(f"{state.name}_t")
+    handed = "; ".join(f"{', '.join(names)} {shape}" for shape, names in groups.items())
+    return f"each step reads {stage.step.name}{t} {shapes(stage.step)} and hands on {handed}"

@@ -1,0 +1,32 @@
+"""An Inspection as a picture: the network as it flows, and its weights as rectangles to scale."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from rnnshapes.inspection import Inspection
+from rnnshapes.render.figures import whole
+from rnnshapes.render.plots import flow, weights
+from rnnshapes.render.plots.canvas import DIM
+from rnnshapes.render.plots.paper import Paper
+from rnnshapes.render.shared import network_text
+from rnnshapes.render.unrolled import stages
+from rnnshapes.render.view import View
+
+
+def figure(result: Inspection, view: View) -> Figure:
+    """From top to bottom: what it is, how it flows, which weights it has, how many there are."""
+    paper = Paper()
+    paper.lines(network_text(result.network), 11, fontweight="bold")
+    paper.y += 0.08
+    found = stages(result)
+    if found:
+        flow.draw(paper, found)
+    else:
+        paper.lines(result.network.no_recurrence, color=DIM)
+    paper.y += 0.12
+    paper.lines("Weights", 11, fontweight="bold")
+    weights.draw(paper, result)
+    paper.y += 0.06
+    paper.lines(f"{whole(result.params)} parameters = {result.formula}", fontweight="bold")
+    return paper.finished()

@@ -1,0 +1,79 @@
+"""A PortVerification as a picture: each array of a port over t, as it is and as it is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+
+from rnnshapes.against import SWAPPED, PortVerification
+from rnnshapes.agreement import Agreement
+from rnnshapes.diagnosis import Explanation
+from rnnshapes.render.figures import small, whole
+from rnnshapes.render.plots.canvas import Panel, stacked
+from rnnshapes.render.plots.ratios import Rated, at_once, over_time
+from rnnshapes.render.plots.thinning import ACROSS, group_size
+from rnnshapes.render.shared import network_text
+from rnnshapes.render.view import View
+
+
+def figure(result: PortVerification, view: View) -> Figure:
+    """What the port gives over t, then the same under what explains it, then what has no t."""
+    rated = [_rated(check, result.swapped) for check in result.checks]
+    panels = _panels("the port as it is", rated)
+    found = () if result.diagnosis is None else result.diagnosis.explanations
+    for number, one in enumerate(found[:1]):
+        under = [_rated(check, swapped=False) for check in one.agreements]
+        panels += _panels(f"the port as explanation {number + 1} has it", under)
+    panels.sort(key=lambda panel: not panel.axis)
+    return stacked(_title(result), panels, list(_notes(result, found)))
+
+
+def _panels(title: str, rated: list[Rated]) -> list[Panel]:
+    timed = [one for one in rated if one.course is not None and len(one.course) > 1]
+    alone = [one for one in rated if one.course is None or len(one.course) < 2]
+    panels = [over_time(title, timed)] if timed else []
+    return panels + ([at_once(f"{title}, without a time axis", alone)] if alone else [])
+
+
+def _rated(check: Agreement, swapped: bool) -> Rated:
+    return Rated(
+        name=check.claim,
+        group="",
+        passed=check.agrees and not swapped,
+        ratio=check.ratio if check.compared else None,
+        place=check.place if check.compared else None,
+        course=check.course,
+        steps=check.steps,
+    )
+
+
+def _title(result: PortVerification) -> str:
+    compared = sum(check.compared for check in result.checks)
+    verdict = f"The port agrees: all {whole(compared)} numbers that were compared"
+    if not result.passed:
+        count = len(result.checks)
+        failed = count if result.swapped else sum(not check.agrees for check in result.checks)
+        verdict = f"FAILED: {failed} of {count} checks of the port"
+    return f"{network_text(result.network)}\n{verdict}"
+
+
+def _notes(result: PortVerification, found: tuple[Explanation, ...]) -> Iterator[str]:
+    yield f"{result.port}, in {result.dtype}; x: {result.source}."
+    what = "each step is taken from the port's own states before"
+    if not any(check.proven for check in result.checks):
+        what = "the bound is how far the run moves with what rounding may do to weights and x"
+    yield f"ratio: difference / bound in {result.dtype}; {what}; the largest of all numbers at t."
+    steps = max((len(c.course) for c in result.checks if c.course is not None), default=0)
+    if (size := group_size(steps, ACROSS)) > 1:
+        yield f"Of {steps:,} steps, a band shows the smallest and largest ratio of every {size:,}."
+    if result.swapped:
+        yield SWAPPED
+    for number, one in enumerate(found, 1):
+        said = [*one.said, *([] if one.plain else [f"the arithmetic is {one.dtype}"])]
+        yield f"Explanation {number}: {'; '.join(said)}."
+    if result.diagnosis is not None and not found:
+        yield (
+            f"No explanation among {whole(result.diagnosis.tried)} readings; the nearest differs "
+            f"by up to {small(result.diagnosis.apart)}."
+        )

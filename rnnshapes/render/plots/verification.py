@@ -1,0 +1,82 @@
+"""A Verification as a picture: the ratio of every check over t, against 1, which is the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+
+from rnnshapes.render.plots.canvas import Panel, stacked
+from rnnshapes.render.plots.ratios import Rated, at_once, over_time
+from rnnshapes.render.plots.thinning import ACROSS, group_size
+from rnnshapes.render.shared import engine_text, network_text, not_finite_text
+from rnnshapes.render.view import View
+from rnnshapes.verification import Check, Verification
+
+#: So many facts that differ are told.
+_FACTS = 6
+
+
+def figure(result: Verification, view: View) -> Figure:
+    """For each format in which Keras computed one panel over t, and below what has no t."""
+    rated = [_rated(check) for check in result.checks if check.precision]
+    timed = [one for one in rated if one.course is not None]
+    panels: list[Panel] = []
+    for precision in dict.fromkeys(one.group for one in timed):
+        those = [one for one in timed if one.group == precision]
+        for steps in dict.fromkeys(len(one.course) for one in those if one.course is not None):
+            same = [one for one in those if one.course is not None and len(one.course) == steps]
+            panels.append(over_time(f"Ratio in {precision}", same, f"{steps} steps"))
+    panels.sort(key=lambda panel: panel.axis)
+    alone = [one._replace(name=f"{one.name}, {one.group}") for one in rated if one.course is None]
+    panels += [at_once("Checks without a time axis", alone)] if alone else []
+    return stacked(_title(result), panels, list(_notes(result)))
+
+
+def _rated(check: Check) -> Rated:
+    return Rated(
+        name=f"{check.layer}: {check.what}",
+        group=check.precision,
+        passed=check.passed,
+        ratio=check.ratio,
+        place=check.place,
+        course=check.course,
+    )
+
+
+def _title(result: Verification) -> str:
+    failed = sum(not check.passed for check in result.checks)
+    count = len(result.checks)
+    verdict = f"FAILED: {failed} of {count} checks" if failed else f"All {count} checks passed"
+    return f"{network_text(result.network)}\n{verdict}"
+
+
+def _notes(result: Verification) -> Iterator[str]:
+    yield (
+        f"{engine_text(result.engine)}, {', '.join(result.network.precisions)}; x: {result.source}."
+    )
+    yield (
+        "ratio: how far Keras's value is from one step of the equation taken from the state "
+        "before, against what rounding may do in that step; the largest of all samples and units. "
+        "At the bottom, a triangle: exactly 0; on top, a cross: NaN or infinite."
+    )
+    steps = max((len(c.course) for c in result.checks if c.course is not None), default=0)
+    if (size := group_size(steps, ACROSS)) > 1:
+        yield (
+            f"Of {steps:,} steps, a band shows the smallest and largest ratio of every {size:,}."
+        )
+    facts = [check for check in result.checks if not check.precision]
+    wrong = [check for check in facts if not check.passed]
+    if facts and not wrong:
+        yield f"{len(facts)} names, shapes, counts and directions are the same in Keras."
+    for check in wrong[:_FACTS]:
+        yield f"FAIL {check.name}: {check.expected} expected, {check.found} found"
+    if len(wrong) > _FACTS:
+        yield f"FAIL: {len(wrong) - _FACTS} more names, shapes, counts and directions"
+    if result.not_finite is not None:
+        yield not_finite_text(result.not_finite)
+    if result.overflow is not None:
+        yield f"From t = {result.overflow} on, samples that overflow are not compared."
+    yield from (f"Reason: {reason}" for reason in result.diagnosis)
+    if result.not_derived:
+        yield f"Not covered by any check: {', '.join(result.not_derived)}"

@@ -1,0 +1,189 @@
+"""Pictures: valid files, the same bytes each time, and the numbers of the result in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+import rnnshapes
+from rnnshapes import api, errors, tracing
+from rnnshapes.display import Displayed
+from rnnshapes.network import Network
+from rnnshapes.render import plots
+from rnnshapes.render.view import View
+from rnnshapes.sweeping import Configuration, Sweep
+from rnnshapes.tracing import Place, Trace
+from tests.models import MODELS
+
+SIZES: dict[str, Any] = {"N": 2, "T": 7, "D": 3, "M": 4, "K": 2}
+
+
+@cache
+def traced() -> Trace:
+    """All that a trace can hold."""
+    return rnnshapes.trace(cell="lstm", show="y,h,c,gates", bounds=True, **SIZES)
+
+
+@cache
+def verified() -> Any:
+    """Every check of a network."""
+    return rnnshapes.verify(cell="gru", **SIZES)
+
+
+def swept() -> Sweep:
+    """Four networks, of which one fails, one has a NaN and one could not be run."""
+    network: Network = rnnshapes.inspect(**SIZES).network
+
+    def configuration(cell: str, ratio: float, **more: Any) -> Configuration:
+        ratios = (("float32", ratio), ("float64", ratio / 2))
+        known = {"checks": 9, "compared": 99, "worst": "h", "place": Place(0, 1, 2)}
+        known |= {"failed": (), "problem": "", "seconds": 0.1, "ratios": ratios}
+        return Configuration(options=(("cell", cell), ("M", 4)), network=network, **known | more)
+
+    found = (
+        configuration("lstm", 0.3),
+        configuration("simple", 7.0, failed=("h at every step",)),
+        configuration("lstm", np.nan, failed=("c at every step",)),
+        configuration("gru", 0.1, ratios=(), problem="not enough memory"),
+    )
+    return Sweep(verified().engine, 5, found)
+
+
+@cache
+def ported() -> Any:
+    """A port whose gates are in another order, and what explains it."""
+    with api.prepare(cell="lstm", **SIZES) as task:
+        weights = {group: dict(arrays) for group, arrays in task.weights().items()}
+        for key, array in weights["lstm"].items():
+            parts = np.split(array, 4, axis=-1)
+            weights["lstm"][key] = np.concatenate([parts[1], parts[0], *parts[2:]], axis=-1)
+        port = tracing.trace_network(task.network, weights, task.sources, "h,c")
+    states = {key: v.astype("float32") for key, v in port.layers[0].states.items()}
+    return rnnshapes.verify(cell="lstm", against=states, **SIZES)
+
+
+MADE: dict[str, Any] = {
+    "inspect": lambda: rnnshapes.inspect(cell="lstm", **SIZES),
+    "trace": traced,
+    "verify": verified,
+    "port": ported,
+    "sweep": swept,
+}
+
+
+def saved(result: Displayed, kind: str, view: View | None = None) -> bytes:
+    """The bytes of the file."""
+    stream = BytesIO()
+    plots.save(result, stream, kind, view)
+    return stream.getvalue()
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_every_kind_of_file_is_valid_and_always_the_same(name: str) -> None:
+    """No day, no version, no random number is in it."""
+    for kind in ("png", "svg", "pdf"):
+        first = saved(MADE[name](), kind)
+        assert saved(MADE[name](), kind) == first
+        assert mpl.__version__.encode() not in first
+        assert b"CreationDate" not in first
+        if kind == "png":
+            pixels = imread(BytesIO(first))
+            assert pixels.shape[1] == 1500
+            assert (pixels[[0, -1]][:, [0, -1], :3] == 1).all()  # on white
+        elif kind == "svg":
+            assert ET.fromstring(first).tag.endswith("svg")  # noqa: S314 - our own
+        else:
+            assert first.startswith(b"%PDF-")
+            assert first.rstrip().endswith(b"%%EOF")
+
+
+def test_an_svg_is_text_and_a_path_is_written_to(tmp_path: Path) -> None:
+    """As a page and a command want it; endings do, too."""
+    result = MADE["inspect"]()
+    assert plots.svg(result).encode() == saved(result, "svg")
+    for ending in plots.FORMATS:
+        plots.save(result, tmp_path / f"x{ending}", ending)
+        assert (tmp_path / f"x{ending}").read_bytes() == saved(result, ending[1:])
+
+
+def test_the_users_settings_neither_matter_nor_change() -> None:
+    """Whatever they are when it is drawn and when it is written."""
+    before = saved(traced(), "png")
+    theirs = {"axes.facecolor": "red", "text.parse_math": True, "savefig.dpi": 30, "font.size": 40}
+    with mpl.rc_context(theirs):
+        assert saved(traced(), "png") == before
+        assert mpl.rcParams["axes.facecolor"] == "red"
+        assert mpl.rcParams["font.size"] == 40
+
+
+def test_pyplot_is_never_imported_and_matplotlib_only_when_something_is_drawn() -> None:
+    """pyplot looks for a screen and keeps figures; matplotlib takes a third of a second."""
+    code = """
+import sys
+from io import BytesIO
+import rnnshapes
+from rnnshapes.render import plots
+plots.FORMATS, plots.drawable(None)
+assert "matplotlib" not in sys.modules and "numpy" not in sys.modules
+results = [rnnshapes.inspect(), rnnshapes.trace(keras=False, show="y,h")]
+assert "matplotlib" not in sys.modules
+for result in results:
+    result.plot()
+    for ending in plots.FORMATS:
+        plots.save(result, BytesIO(), ending)
+assert "matplotlib.figure" in sys.modules
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_matplotlib_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the work, if it is asked."""
+    monkeypatch.delitem(sys.modules, "matplotlib.figure")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(errors.CannotRunError, match=r"not installed: pip install .*\[plot\]"):
+        plots.require()
+    with pytest.raises(errors.CannotRunError):
+        rnnshapes.inspect().plot()
+
+
+def test_what_is_no_picture_says_so() -> None:
+    """A golden file is for programs."""
+    golden = rnnshapes.golden(**SIZES)
+    assert not plots.drawable(golden)
+    assert all(plots.drawable(make()) for make in MADE.values())
+    with pytest.raises(errors.InputError, match="no picture of a Golden"):
+        golden.plot()
+
+
+def test_a_figure_shows_itself_in_a_notebook() -> None:
+    """Without pyplot, IPython knows no figure: this one has a picture of its own."""
+    figure = traced().plot()
+    assert isinstance(figure, Figure)
+    assert figure._repr_png_() == saved(traced(), "png")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_that_is_understood_has_pictures(name: str) -> None:
+    """Of its layers and of its steps, whatever its graph."""
+    model = MODELS[name]()
+    assert plots.figure(rnnshapes.inspect(model, N=2)).axes
+    with api.prepare(model, N=2) as task:
+        if task.network.recurrent and not task.network.unknown:
+            show = tracing.everything(task.network)
+            assert plots.figure(api.trace_prepared(task, show=show, keras=False)).axes
