@@ -185,7 +185,7 @@ def trace(
 ) -> int:
     """Show y_hat at each time step, computed in NumPy, next to what Keras computes.
 
-    Tables show one sample (--sample, --steps); json, csv and npz always hold all of them.
+    Tables show one sample (--sample, --steps); json, csv, npz and c always hold all of them.
 
     Examples:
 
@@ -195,53 +195,49 @@ def trace(
 
         rnnshapes trace model.keras --input x.npy --no-keras
 
-        rnnshapes trace --T 1000000 --no-keras -o trace.npz
-
         rnnshapes trace --cell lstm --golden golden.h
     """
     given = locals()
     if follow or delay is not None:
-        return _followed(given)
+        from rnnshapes.render import player
+
+        return player.follow(given, _spec(given))
     out = outlet(given, get_args(TraceFormat), input, model)
     delivery.check_golden(golden, output, input, model)
-    what = "Running the recurrence in NumPy" + ("" if no_keras else " and in Keras")
     with api.prepare(model, x=input, seed=seed, **_spec(given)) as task:
-        network = task.network
-        part = view(network.known("N"), network.longest, sample, steps)
-        wanted, drawn = _parts(network, show, out)
-        with busy(what) as tick:
-            options: Any = {"show": drawn, "layer": layer, "keras": not no_keras, "tick": tick}
-            result, note = _traced(task, golden, **options)
-    out.deliver(result, replace(part, most_rows=out.most_rows, show=wanted))
+        part = view(task.network.known("N"), task.network.longest, sample, steps)
+        result, asked, note = _traced(task, given, out)
+    out.deliver(result, replace(part, most_rows=out.most_rows, show=asked))
     out.say(note)
     out.hint(result, given)
     return 0
 
 
-def _followed(given: Mapping[str, Any]) -> int:
-    """The trace step by step, on this terminal."""
-    from rnnshapes.render import player
-
-    return player.follow(given, _spec(given))
-
-
-def _parts(network: Network, show: str, out: Outlet) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What of the trace stands in tables, and what is computed: for people h, too, to be drawn."""
+def _traced(
+    task: api.Task, given: Mapping[str, Any], out: Outlet
+) -> tuple[Trace, tuple[str, ...], str]:
+    """The trace, what of it was asked for, and what is said of a golden file that is written."""
     from rnnshapes import tracing
 
-    wanted = tracing.check_show(network, show)
+    keras, golden = not given["no_keras"], given["golden"]
+    asked = tracing.check_show(task.network, given["show"])
+    with busy("Running the recurrence in NumPy" + (" and in Keras" if keras else "")) as tick:
+        options: Any = {"layer": given["layer"], "keras": keras, "tick": tick}
+        options |= {"show": _drawn(task.network, asked, out), "bounds": out.draws}
+        if golden is None:
+            return api.trace_prepared(task, **options), asked, ""
+        result, kept = api.golden_prepared(task, **options)
+        return result, asked, delivery.write_golden(kept, golden)
+
+
+def _drawn(network: Network, asked: tuple[str, ...], out: Outlet) -> tuple[str, ...]:
+    """What is computed: for people h, too, of which pictures are made, if that is not much."""
+    from rnnshapes import tracing
+
     width = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
     small = network.known("N") * network.longest * width <= _MOST_DRAWN
     states = {"h"} & set(tracing.everything(network)) if out.for_people and small else set()
-    return wanted, (*wanted, *states.difference(wanted))
-
-
-def _traced(task: api.Task, golden: Path | None, **options: Any) -> tuple[Trace, str]:
-    """The trace, and what is said of the golden file that is written with it."""
-    if golden is None:
-        return api.trace_prepared(task, **options), ""
-    result, kept = api.golden_prepared(task, **options)
-    return result, delivery.write_golden(kept, golden)
+    return (*asked, *states.difference(asked))
 
 
 @app.command()

@@ -20,7 +20,7 @@ from rnnshapes import heads, recurrence, tracing
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.followed import Film, FollowedOps
 from rnnshapes.answers import Answers
-from rnnshapes.display import Tick
+from rnnshapes.display import Done
 from rnnshapes.heads import Answer, Head
 from rnnshapes.inputs import Source, Sources
 from rnnshapes.inspection import Names
@@ -171,7 +171,7 @@ def follow_network(
     sample: int = 0,
     layer: str | None = None,
     keras: Answers | None = None,
-    tick: Tick | None = None,
+    done: Done | None = None,
 ) -> tuple[Recurrence, ...]:
     """Each recurrence of one sample, or those of the layer ``layer``.
 
@@ -187,7 +187,7 @@ def follow_network(
     tracing.require_memory(network, show, with_keras=keras is not None)
     kept = _Kept(network, sample)
     traced = tracing.trace_network(
-        network, weights, sources, show, keras, tick=tick, seen=kept.keep
+        network, weights, sources, show, keras, done=done, seen=kept.keep
     )
     head = None
     if traced.y_hat is not None and heads.at_steps(network):

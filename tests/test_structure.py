@@ -27,22 +27,24 @@ render.commands render.streams
 render.delivery
 render
 render.traced
-render.inspection render.tracing render.verification render.port render.recording render.sweeping
-render.following
 render.plots
 render.plots.inspection render.plots.tracing render.plots.verification render.plots.port
 render.plots.sweeping
 render.plots.ratios
 render.plots.lines render.plots.heat render.plots.flow render.plots.weights
-render.plots.canvas render.plots.paper
+render.plots.paper
+render.plots.canvas
 render.plots.thinning
+render.inspection render.tracing render.verification render.port render.recording render.sweeping
+render.following
 render.flow render.kernels
 render.unrolled
 render.canvas
 render.header
 render.shared render.strips
 render.page render.vector
-render.timeline render.terminal render.markdown render.notebook render.data render.keys render.frames
+render.timeline render.terminal render.markdown render.notebook render.data render.frames
+render.keys
 render.markup
 render.document render.view render.figures render.palette
 api

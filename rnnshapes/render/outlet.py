@@ -39,6 +39,11 @@ class Outlet:
         return self.form in _FOR_PEOPLE
 
     @property
+    def draws(self) -> bool:
+        """Whether a picture is drawn, into a file of its own or into a page."""
+        return self.plot is not None or self.form == "html"
+
+    @property
     def most_rows(self) -> int | None:
         """How many time steps are shown at most: on a terminal not all of them."""
         return 30 if self.path is None and watched(sys.stdout) else None

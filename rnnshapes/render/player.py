@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnshapes import api
 from rnnshapes.api import Spec
+from rnnshapes.display import Meter
 from rnnshapes.errors import InputError
 from rnnshapes.render import keys
 from rnnshapes.render.document import Ink, Picture, Sheet, Span, for_encoding
@@ -64,16 +65,16 @@ def follow(given: Mapping[str, Any], spec: Spec) -> int:
 def _followed(
     task: api.Task, sample: int, layer: str | None, *, keras: bool
 ) -> tuple[Recurrence, ...]:
-    from rnnshapes import moments, tracing
+    from rnnshapes import moments, recurrence, tracing
 
+    network = task.network
     task.require_known(keras=keras)
-    tracing.check_layer(task.network, layer)
-    with busy("Running the recurrence in NumPy", "samples") as tick:
+    tracing.check_layer(network, layer)
+    with busy("Running the recurrence in NumPy") as tick:
         weights = task.weights()
-        answers = task.answers(weights, tick) if keras else None
-        return moments.follow_network(
-            task.network, weights, task.sources, sample, layer, answers, tick
-        )
+        meter = Meter(tick, recurrence.steps_of(network), 2 if keras else 1)
+        answers = task.answers(weights, meter) if keras else None
+        return moments.follow_network(network, weights, task.sources, sample, layer, answers, meter)
 
 
 def _check(given: Mapping[str, Any]) -> None:
