@@ -94,7 +94,7 @@ class Outlet:
 
 
 def outlet(given: Mapping[str, Any], formats: Sequence[str], *sources: Path | None) -> Outlet:
-    """What ``--format``, ``-o``, ``--plot`` and ``--quiet`` ask for, known to be possible.
+    """What ``--format``, ``-o``, ``--plot`` and ``--quiet`` ask for, known to be possible, as ``--golden`` is.
 
     ``sources`` are files that are read, and so are not to be overwritten. Raises InputError for
     what cannot be written, and CannotRunError where Matplotlib is missing.
@@ -103,6 +103,7 @@ def outlet(given: Mapping[str, Any], formats: Sequence[str], *sources: Path | No
     form = delivery.format_for(given["format"], path, formats)
     for source in sources or (None,):
         delivery.check_writable(path, source)
+    delivery.check_golden(given.get("golden"), path, *sources)
     if plot is not None:
         _check_plot(plot, path, sources)
     return Outlet(form, path, plot, given["quiet"])
