@@ -288,15 +288,9 @@ def verify(
     """
     given = locals()
     out = outlet(given, get_args(TextFormat), input, model, against)
-    spec = _spec(given)
     if dtype is not None and against is None:
         raise InputError("--dtype is that of a port: give --against, too")
-    result: Verification | PortVerification | Swept
-    if sweep:
-        result = _swept({"MODEL": model, "--input": input, "--against": against}, spec, seed)
-    else:
-        with api.prepare(model, x=input, seed=seed, **spec) as task:
-            result = _verified(task, against, dtype)
+    result = _swept(given) if sweep else _verified(given)
     out.deliver(result, View())
     if output is not None and not result.passed:
         pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
@@ -304,24 +298,25 @@ def verify(
     return int(not result.passed)
 
 
-def _verified(
-    task: api.Task, against: Path | None, dtype: str | None
-) -> Verification | PortVerification:
-    if against is not None:
-        with busy("Comparing the port, under other conventions, too"):
-            return api.compare_prepared(task, against, dtype)
-    with busy("Building, running and checking the network in Keras") as tick:
-        return api.verify_prepared(task, tick=tick)
+def _verified(given: Mapping[str, Any]) -> Verification | PortVerification:
+    x, seed, against = given["input"], given["seed"], given["against"]
+    with api.prepare(given["model"], x=x, seed=seed, **_spec(given)) as task:
+        if against is not None:
+            with busy("Comparing the port, under other conventions, too"):
+                return api.compare_prepared(task, against, given["dtype"])
+        with busy("Building, running and checking the network in Keras") as tick:
+            return api.verify_prepared(task, tick=tick)
 
 
-def _swept(beside: Mapping[str, Path | None], spec: api.Spec, seed: int) -> Swept:
-    for name, given in beside.items():
-        if given is not None:
+def _swept(given: Mapping[str, Any]) -> Swept:
+    for name, option in {"model": "MODEL", "input": "--input", "against": "--against"}.items():
+        if given[name] is not None:
             raise InputError(
-                f"--sweep makes its own networks and inputs: leave {name} ({given}) out, or --sweep"
+                f"--sweep makes its own networks and inputs: leave {option} ({given[name]}) out, "
+                "or --sweep"
             )
     with busy("Verifying", "configurations") as tick:
-        return api.sweep(seed=seed, tick=tick, **spec)
+        return api.sweep(seed=given["seed"], tick=tick, **_spec(given))
 
 
 def main(args: list[str] | None = None) -> int:

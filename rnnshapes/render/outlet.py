@@ -94,7 +94,7 @@ class Outlet:
 
 
 def outlet(given: Mapping[str, Any], formats: Sequence[str], *sources: Path | None) -> Outlet:
-    """What ``--format``, ``-o``, ``--plot`` and ``--quiet`` ask for, known to be possible, as ``--golden`` is.
+    """What the options of a command ask for, among them ``--golden``, known to be possible.
 
     ``sources`` are files that are read, and so are not to be overwritten. Raises InputError for
     what cannot be written, and CannotRunError where Matplotlib is missing.
