@@ -34,7 +34,7 @@ class Tensor(NamedTuple):
     @property
     def shapes(self) -> str:
         """``(N, D) = (1, 3)``."""
-        return f"{shape_text(self.dims)} = {shape_text(self.shape)}"
+        return shapes_text(self.dims, self.shape)
 
 
 class Lane(NamedTuple):
@@ -143,6 +143,12 @@ class Stage(NamedTuple):
 
     def _moment(self, step: Dim, whole: Dim) -> Moment:
         return Moment(step, whole + -1 + step * -1 if self.turned else step)
+
+
+def shapes_text(dims: tuple[str, ...], shape: Numbers) -> str:
+    """``(N, D) = (1, 3)``; once where no size has a name."""
+    text, numbers = shape_text(dims), shape_text(shape)
+    return text if text == numbers else f"{text} = {numbers}"
 
 
 def at(name: str, step: Dim) -> str:
