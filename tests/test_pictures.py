@@ -230,7 +230,7 @@ def test_text_is_cut_where_it_has_to_be() -> None:
     assert cut("層層層層", 6, Sheet()) == "層層…"
     assert cut("abc", 0, Sheet()) == ""
     assert length("層e\u0301") == 3
-    assert clean("a\nb\t", Sheet()) == "a b\\x09"
+    assert clean("a\nb\x1b", Sheet()) == "a b\\x1b"
 
 
 def block(result: Inspection, weight: WeightReport, sheet: Sheet) -> tuple[list[str], str]:
