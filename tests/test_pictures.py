@@ -8,7 +8,9 @@ from io import StringIO
 from itertools import pairwise
 from typing import Any
 
+import keras
 import pytest
+from keras import layers
 
 import rnnshapes
 from rnnshapes.inspection import Inspection, WeightReport, inspect_network
@@ -228,7 +230,7 @@ def test_text_is_cut_where_it_has_to_be() -> None:
     assert cut("層層層層", 6, Sheet()) == "層層…"
     assert cut("abc", 0, Sheet()) == ""
     assert length("層e\u0301") == 3
-    assert clean("a\nb\t", Sheet()) == "a b\\x09"
+    assert clean("a\nb\x1b", Sheet()) == "a b\\x1b"
 
 
 def block(result: Inspection, weight: WeightReport, sheet: Sheet) -> tuple[list[str], str]:
@@ -363,3 +365,13 @@ def test_models_of_every_kind_are_drawn(model) -> None:
         ]
         for tensor in (*stage.sources, *stage.outputs):
             assert f" {tensor.name} ({', '.join(tensor.dims)}" in text
+
+
+def test_what_goes_out_beside_the_output_has_a_name_of_its_own() -> None:
+    """States behind a joined output are not one of its directions."""
+    layer = layers.Bidirectional(layers.LSTM(5, return_state=True), merge_mode="sum")
+    joined, *states = layer(x := keras.Input((9, 3)))
+    stage = unrolled.stages(rnnshapes.inspect(keras.Model(x, [joined, *states])))[0]
+    assert [tensor.name for tensor in stage.outputs] == ["h", "h[1]", "h[2]", "h[3]", "h[4]"]
+    said = "h[1] = h→_{T-1}, h[2] = c→_{T-1}, h[3] = h←_0, h[4] = c←_0"
+    assert f"its last states go out, too: {said}" in stage.notes

@@ -38,6 +38,7 @@ render.plots.thinning
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
 render.following
 render.flow render.kernels
+render.spacing
 render.unrolled
 render.canvas
 render.header

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
-from rnnshapes.algebra.dims import Dim, shape_text
 from rnnshapes.render.canvas import Canvas, clean, cut, length
 from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet
-from rnnshapes.render.figures import whole
 from rnnshapes.render.palette import kind
+from rnnshapes.render.spacing import FIRST, RAIL, Plan, plan_for
 from rnnshapes.render.unrolled import Lane, Moment, Stage, Tensor, at
 
-#: The column in which everything flows down, and the first one right of it.
-_RAIL, _FIRST = 2, 4
 #: The narrowest sheet on which boxes with texts can be read.
 _NARROWEST = 24
 #: How much of a layer's name is shown in any case, before what kind of layer it is.
@@ -29,64 +25,9 @@ _FRAME, _TITLE = Ink(meaning="dim"), Ink(meaning="strong")
 _INPUT, _STATES = Ink(kind(2)), (Ink(kind(0)), Ink(kind(5)), Ink(kind(3)))
 
 
-class _Style(NamedTuple):
-    """How roomy: how many steps are drawn, and whether arrows say what they hand on.
-
-    ``pad`` is the space around a step's text, ``far`` says whether the arrow behind the steps
-    that are left out has a name, too, ``start`` how much of the name of a given state is shown.
-    """
-
-    most: int
-    pad: int = 0
-    tight: bool = False
-    named: bool = True
-    far: bool = True
-    start: int = 12
-
-    def step_text(self, step: Dim) -> str:
-        return f"t={step}" if self.tight else f"t = {step}"
-
-
-#: From the widest to the narrowest; the first that fits is taken.
-_STYLES = (
-    *(_Style(most, pad) for most in range(10, 2, -1) for pad in (1, 0)),
-    *(_Style(most, pad, far=False) for most in (4, 3) for pad in (1, 0)),
-    *(_Style(most, tight=True, far=False) for most in (3, 2)),
-    *(_Style(most, tight=True, named=False, far=False) for most in (3, 2)),
-    _Style(2, tight=True, named=False, far=False, start=3),
-)
-
-
-class _Plan(NamedTuple):
-    """Measures that all recurrences share, so that their steps stand one below the other.
-
-    ``box`` is how wide a step is, ``gap`` the arrow between two, ``far`` the one behind what is
-    left out; ``start`` and ``finish`` are the margins where states come from.
-    """
-
-    style: _Style
-    box: int = 0
-    gap: int = 0
-    far: int = 0
-    start: int = 0
-    finish: int = 0
-
-    def columns(self, moments: Sequence[Moment | None]) -> list[int]:
-        """Where the box of each moment begins; for ``None``, where the dots do."""
-        found, column = [], _FIRST + self.start
-        for moment in moments:
-            found.append(column)
-            column += 3 + self.far if moment is None else self.box + self.gap
-        return found
-
-    def width(self, stage: Stage) -> int:
-        moments = stage.shown(self.style.most)
-        return self.columns(moments)[-1] + self.box + self.finish + 2
-
-
 def draw(stages: Sequence[Stage], sheet: Sheet) -> Picture:
     """All stages from top to bottom; empty where the sheet is too narrow for them."""
-    plan = _plan([stage for stage in stages if stage.lanes], sheet)
+    plan = plan_for([stage for stage in stages if stage.lanes], sheet)
     if not stages or plan is None or sheet.width < _NARROWEST:
         return ()
     sketch = _Sketch(sheet, plan, stages)
@@ -98,60 +39,21 @@ def draw(stages: Sequence[Stage], sheet: Sheet) -> Picture:
     return sketch.canvas.picture()
 
 
-def _plan(recurrent: Sequence[Stage], sheet: Sheet) -> _Plan | None:
-    """The roomiest plan in which every recurrence fits."""
-    for style in _STYLES:
-        plan = _measured(style, recurrent, sheet)
-        if all(plan.width(stage) <= sheet.width for stage in recurrent):
-            return plan
-    return None
-
-
-def _measured(style: _Style, recurrent: Sequence[Stage], sheet: Sheet) -> _Plan:
-    def widest(texts: Iterable[str]) -> int:
-        return max((length(clean(text, sheet)) for text in texts), default=0)
-
-    moments = [(stage, m) for stage in recurrent for m in stage.shown(style.most) if m]
-    handed = [
-        (m.step, at(state.name, m.step))
-        for stage, m in moments
-        for lane in stage.lanes
-        for state in lane.states
-    ]
-    near = widest(text for step, text in handed if str(step).isdigit())
-    bare = 2 if style.tight else 3
-    start = 2 if style.tight else 3
-    lanes = [lane for stage in recurrent for lane in stage.lanes]
-
-    def margin(*, reverse: bool) -> int:
-        starts = [s for lane in lanes if lane.reverse == reverse for s in lane.starts]
-        return min(widest(starts), style.start) + start if starts else 0
-
-    return _Plan(
-        style,
-        box=widest(style.step_text(m.step) for _, m in moments) + 2 + 2 * style.pad,
-        gap=near + 3 if style.named else bare,
-        far=widest(text for _, text in handed) + 3 if style.far else bare,
-        start=margin(reverse=False),
-        finish=margin(reverse=True),
-    )
-
-
 class _Sketch:
     """The canvas, and the row at which it goes on."""
 
-    def __init__(self, sheet: Sheet, plan: _Plan, stages: Sequence[Stage]) -> None:
+    def __init__(self, sheet: Sheet, plan: Plan, stages: Sequence[Stage]) -> None:
         self.sheet, self.plan = sheet, plan
         self.canvas = Canvas(sheet.width, sheet)
         self.row = 0
         made = {stage.name for stage in stages}
-        taps = [tensor.maker for stage in stages for tensor in (*stage.sources, *stage.given)]
+        taps = [tensor.maker for stage in stages for tensor in stage.inputs]
         others = set(taps) - made
         #: Makers that need no mention.
         self.known = others if len(others) == 1 else set()
         wanted = [plan.width(stage) for stage in stages if stage.lanes]
-        wanted += [length(self.say(text)) + 10 for s in stages for text in (_title(s), s.rule)]
-        wanted += [length(self.say(_title(s))) + len(_count(s)) + 12 for s in stages]
+        wanted += [length(self.say(text)) + 10 for s in stages for text in (s.title, s.rule)]
+        wanted += [length(self.say(s.title)) + len(s.parameters) + 12 for s in stages]
         self.width = min(max(wanted), sheet.width)
 
     def say(self, text: str) -> str:
@@ -162,14 +64,13 @@ class _Sketch:
 
     def enter(self, stage: Stage, before: Stage | None) -> None:
         """What goes in: directly from the stage before, or from where it says."""
-        needed = (*stage.sources, *stage.given)
-        if before is not None and needed == before.outputs and len(needed) == 1:
-            self._tensor("│", before.outputs[0])
+        if before is not None and stage.follows(before):
+            self._tensor("│", before.output)
             return
         if before is not None:
             self.leave(before)
             self.row += 1
-        for source in needed:
+        for source in stage.inputs:
             self._tensor("│", source, "" if source.maker in self.known else source.maker)
 
     def leave(self, stage: Stage) -> None:
@@ -178,17 +79,17 @@ class _Sketch:
             self._tensor("▼", output)
 
     def _tensor(self, sign: str, tensor: Tensor, maker: str = "") -> None:
-        name, shapes = self.say(tensor.name), self.say(f" {_shapes(tensor)}")
+        name, shapes = self.say(tensor.name), self.say(f" {tensor.shapes}")
         where = self.say(f" from {maker}") if maker else ""
-        room = self.sheet.width - _FIRST
+        room = self.sheet.width - FIRST
         if length(name + shapes + where) > room and where:
-            self.canvas.text(self.row, _RAIL, "│")
-            self.canvas.text(self.row, _FIRST, self.cut(where[1:], room))
+            self.canvas.text(self.row, RAIL, "│")
+            self.canvas.text(self.row, FIRST, self.cut(where[1:], room))
             self.row, where = self.row + 1, ""
-        self.canvas.text(self.row, _RAIL, sign)
-        self.canvas.text(self.row, _FIRST, name, _TITLE)
+        self.canvas.text(self.row, RAIL, sign)
+        self.canvas.text(self.row, FIRST, name, _TITLE)
         rest = self.cut(shapes + where, room - length(name))
-        self.canvas.text(self.row, _FIRST + length(name), rest)
+        self.canvas.text(self.row, FIRST + length(name), rest)
         self.row += 1
 
     def stage(self, stage: Stage) -> None:
@@ -208,18 +109,18 @@ class _Sketch:
         self.canvas.text(top, 0, f"┌{middle}┐", _FRAME)
         self.canvas.text(self.row, 0, f"└{middle}┘", _FRAME)
         if stage.sources:
-            self.canvas.text(top, _RAIL, "▼")
-        self.canvas.text(self.row, _RAIL, "┼" if stage.lanes else "┬")
+            self.canvas.text(top, RAIL, "▼")
+        self.canvas.text(self.row, RAIL, "┼" if stage.lanes else "┬")
         self._head(top, stage)
         self.row += 1
 
     def _head(self, top: int, stage: Stage) -> None:
-        room = self.width - _FIRST - 4
+        room = self.width - FIRST - 4
         name, label = self.say(stage.name), self.say(f": {stage.label}")
         label = self.cut(label, room - min(length(name), _NAME))
         title = self.cut(name, room - length(label)) + label
-        self.canvas.text(top, _FIRST, f" {title} ", _TITLE)
-        count = _count(stage)
+        self.canvas.text(top, FIRST, f" {title} ", _TITLE)
+        count = stage.parameters
         if count and length(title) + len(count) + 4 <= room:
             self.canvas.text(top, self.width - len(count) - 4, f" {count} ", _FRAME)
 
@@ -227,10 +128,10 @@ class _Sketch:
         """A text on as many lines as it takes, beside the rail if that is there."""
         from textwrap import wrap
 
-        room = self.width - _FIRST - 2
+        room = self.width - FIRST - 2
         whole_shapes = _SHAPE.sub(_unbroken, self.say(text))
         for line in wrap(whole_shapes, room):
-            self.canvas.text(self.row, _FIRST, self.cut(line.replace(_FIXED, " "), room), ink)
+            self.canvas.text(self.row, FIRST, self.cut(line.replace(_FIXED, " "), room), ink)
             self.row += 1
 
     def _recurrence(self, stage: Stage) -> None:
@@ -238,11 +139,11 @@ class _Sketch:
         ends = []
         for number, lane in enumerate(stage.lanes):
             if len(stage.lanes) > 1:
-                self.canvas.down(_RAIL, self.row, self.row + 1)
+                self.canvas.down(RAIL, self.row, self.row + 1)
                 self._lines(lane.name, _FRAME)
             self._inputs(stage, moments, lined=number == 0)
             if number:
-                self.canvas.down(_RAIL, self.row - 1, self.row + len(lane.states) + 2)
+                self.canvas.down(RAIL, self.row - 1, self.row + len(lane.states) + 2)
             self._lane(lane, stage, moments)
             self._outputs(lane, stage, moments, "├" if number else "┌")
             last = moments[lane.end]
@@ -251,11 +152,11 @@ class _Sketch:
         start = self.row
         if stage.joined:
             suffix = "_t" if stage.sequences else ""
-            self._lines(f"{stage.outputs[0].name}{suffix} = {stage.joined.format(*ends)}")
-        self._lines(_each_step(stage), _FRAME)
+            self._lines(f"{stage.output.name}{suffix} = {stage.joined.format(*ends)}")
+        self._lines(stage.each_step, _FRAME)
         for note in stage.notes:
             self._lines(note, _FRAME)
-        self.canvas.down(_RAIL, start, self.row)
+        self.canvas.down(RAIL, start, self.row)
 
     def _inputs(self, stage: Stage, moments: Sequence[Moment | None], *, lined: bool) -> None:
         """The names of what comes in at each step, on a line from the rail to the last."""
@@ -276,10 +177,10 @@ class _Sketch:
             elif name is not None:
                 text = self.say(name)
                 middle = column + self.plan.box // 2
-                placed.append((max(_FIRST, middle - length(text) // 2), text, ink))
+                placed.append((max(FIRST, middle - length(text) // 2), text, ink))
         if corner:
-            self.canvas.text(self.row, _RAIL, corner)
-            self.canvas.across(self.row, _RAIL + 1, placed[-1][0])
+            self.canvas.text(self.row, RAIL, corner)
+            self.canvas.across(self.row, RAIL + 1, placed[-1][0])
         for column, text, own in placed:
             self.canvas.text(self.row, column - 1, f" {text} ", own)
         last, text, _ = placed[-1]
@@ -366,8 +267,8 @@ class _Sketch:
         columns = self.plan.columns(moments)
         text = self.say(at(lane.output, end.step) if end else "")
         column = columns[place] + self.plan.box // 2 - length(text) // 2
-        self.canvas.text(self.row, _RAIL, corner)
-        self.canvas.across(self.row, _RAIL + 1, column - 1)
+        self.canvas.text(self.row, RAIL, corner)
+        self.canvas.across(self.row, RAIL + 1, column - 1)
         self.canvas.text(self.row, column, text, _STATES[0])
         self._alone(lane, column, column + length(text))
         self.row += 1
@@ -375,45 +276,15 @@ class _Sketch:
     def _alone(self, lane: Lane, start: int, stop: int) -> None:
         """Say that nothing else goes on, where there is room for it."""
         said = self.say(f"only the last {lane.output} goes on")
-        if start - _FIRST >= length(said) + 4:
+        if start - FIRST >= length(said) + 4:
             self.canvas.text(self.row, start - length(said) - 4, f" {said} ", _FRAME)
         elif self.width - stop >= length(said) + 4:
             self.canvas.text(self.row, stop + 2, said, _FRAME)
         else:
             self.row += 1
-            self.canvas.text(self.row, _RAIL, "│")
-            self.canvas.text(self.row, _FIRST, self.cut(said, self.width - _FIRST - 2), _FRAME)
+            self.canvas.text(self.row, RAIL, "│")
+            self.canvas.text(self.row, FIRST, self.cut(said, self.width - FIRST - 2), _FRAME)
 
 
 def _unbroken(shape: re.Match[str]) -> str:
     return shape[0].replace(" ", _FIXED)
-
-
-def _title(stage: Stage) -> str:
-    return f"{stage.name}: {stage.label}"
-
-
-def _count(stage: Stage) -> str:
-    if stage.params == 0:
-        return ""
-    return "1 parameter" if stage.params == 1 else f"{whole(stage.params)} parameters"
-
-
-def _each_step(stage: Stage) -> str:
-    """``each step reads x_t (N, D) = (1, 3) and hands on h_t, c_t (N, M) = (1, 5)``."""
-    t = f"_{{{stage.steps + -1}-t}}" if stage.turned else "_t"
-    read = f"{stage.step.name}{t} {_shapes(stage.step)}"
-    groups: dict[str, list[str]] = {}
-    for state in _states(stage):
-        groups.setdefault(_shapes(state), []).append(f"{state.name}_t")
-    handed = "; ".join(f"{', '.join(names)} {shapes}" for shapes, names in groups.items())
-    return f"each step reads {read} and hands on {handed}"
-
-
-def _states(stage: Stage) -> Iterator[Tensor]:
-    for lane in stage.lanes:
-        yield from lane.states
-
-
-def _shapes(tensor: Tensor) -> str:
-    return f"{shape_text(tensor.dims)} = {shape_text(tensor.shape)}"

@@ -7,12 +7,12 @@ from itertools import count
 from math import prod
 from typing import NamedTuple
 
-from rnnshapes.algebra.dims import shape_text
 from rnnshapes.inspection import Inspection, WeightReport
 from rnnshapes.render.canvas import Canvas, clean, cut, length
 from rnnshapes.render.document import Ink, Picture, Sheet
 from rnnshapes.render.figures import whole
 from rnnshapes.render.palette import kind, on
+from rnnshapes.render.unrolled import shapes_text
 
 #: How many weights are drawn, and how many lines one may take.
 _MOST, _LINES = 16, 10
@@ -60,7 +60,7 @@ class _Block(NamedTuple):
     @property
     def recurrent(self) -> bool:
         """Whether it is what a state is multiplied with."""
-        return self.weight.symbol.startswith("Wh")
+        return self.weight.name.endswith("recurrent_kernel")
 
     @property
     def layer(self) -> str:
@@ -160,7 +160,7 @@ class _Sketch:
         """``kernel Wx`` and ``(D, 4M) = (3, 20)``."""
         weight = block.weight
         name = weight.name.removeprefix(f"{block.layer}/")
-        shapes = f"{shape_text(weight.dims)} = {shape_text(weight.shape)}"
+        shapes = shapes_text(weight.dims, weight.shape)
         if len(weight.shape) > 2:
             shapes += f", as {whole(block.rows)} rows"
         if self.is_cut(block):

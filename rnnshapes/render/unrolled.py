@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from rnnshapes.algebra.dims import Dim, Shape
+from rnnshapes.algebra.dims import Dim, Shape, shape_text
 from rnnshapes.algebra.shapes import ShapeOps, Symbol
 from rnnshapes.inspection import Inspection, LayerReport, Names, Numbers, state_name
 from rnnshapes.layers.layer import Direction
 from rnnshapes.layers.recurrent import RecurrentLayer
 from rnnshapes.network import Flow, Network, Node, Tap
+from rnnshapes.render.figures import whole
 
 #: What a name ends in where it is that of a time step; that of a turned sequence has a sum.
 _STEP = re.compile(r"_(t|\{.*-t\})$")
@@ -29,6 +30,11 @@ class Tensor(NamedTuple):
     dims: tuple[str, ...]
     shape: Numbers
     maker: str = ""
+
+    @property
+    def shapes(self) -> str:
+        """``(N, D) = (1, 3)``."""
+        return shapes_text(self.dims, self.shape)
 
 
 class Lane(NamedTuple):
@@ -72,7 +78,6 @@ class Stage(NamedTuple):
 
     ``rule`` is the equation of any other layer, ``notes`` say what else there is to know, and
     ``params`` is ``None`` where the count is open; a layer that is called again has none.
-    ``final`` says that what goes out is an output of the network.
     """
 
     name: str
@@ -81,7 +86,6 @@ class Stage(NamedTuple):
     sources: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     params: int | None
-    final: bool
     given: tuple[Tensor, ...] = ()
     rule: str = ""
     notes: tuple[str, ...] = ()
@@ -93,6 +97,42 @@ class Stage(NamedTuple):
     sequences: bool = False
     joined: str = ""
 
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """All that goes in."""
+        return (*self.sources, *self.given)
+
+    @property
+    def output(self) -> Tensor:
+        """The first of what goes out."""
+        return self.outputs[0]
+
+    def follows(self, before: Stage) -> bool:
+        """Whether what goes out of the stage before is all that goes in here."""
+        return self.inputs == before.outputs and len(self.inputs) == 1
+
+    @property
+    def title(self) -> str:
+        """``lstm: LSTM(M)``."""
+        return f"{self.name}: {self.label}"
+
+    @property
+    def parameters(self) -> str:
+        """``180 parameters``; nothing where there are none."""
+        if self.params == 0:
+            return ""
+        return "1 parameter" if self.params == 1 else f"{whole(self.params)} parameters"
+
+    @property
+    def each_step(self) -> str:
+        """``each step reads x_t (N, D) = (1, 3) and hands on h_t, c_t (N, M) = (1, 5)``."""
+        t = f"_{{{self.steps + -1}-t}}" if self.turned else "_t"
+        groups: dict[str, list[str]] = {}
+        for state in (state for lane in self.lanes for state in lane.states):
+            groups.setdefault(state.shapes, []).append(f"{state.name}_t")
+        handed = "; ".join(f"{', '.join(names)} {shapes}" for shapes, names in groups.items())
+        return f"each step reads {self.step.name}{t} {self.step.shapes} and hands on {handed}"
+
     def shown(self, most: int) -> tuple[Moment | None, ...]:
         """The first steps and the last one, ``None`` for those between; all if there are few."""
         few = self.number is not None and self.number <= most
@@ -103,6 +143,12 @@ class Stage(NamedTuple):
 
     def _moment(self, step: Dim, whole: Dim) -> Moment:
         return Moment(step, whole + -1 + step * -1 if self.turned else step)
+
+
+def shapes_text(dims: tuple[str, ...], shape: Numbers) -> str:
+    """``(N, D) = (1, 3)``; once where no size has a name."""
+    text, numbers = shape_text(dims), shape_text(shape)
+    return text if text == numbers else f"{text} = {numbers}"
 
 
 def at(name: str, step: Dim) -> str:
@@ -141,7 +187,6 @@ def _stage(network: Network, place: int, names: Names, report: LayerReport) -> S
         ),
         params=0 if node.again else report.params,
         given=tuple(_tensor(network, tap, names) for tap in node.initial),
-        final=any(tap.node == place for tap in network.outputs),
     )
     again = ("called again, with the same weights",) if node.again else ()
     if isinstance(layer, RecurrentLayer):
