@@ -27,8 +27,8 @@ render.delivery
 render
 render.header
 render.inspection render.tracing render.verification render.port render.recording render.sweeping
-render.shared
-render.terminal render.markdown render.notebook render.data
+render.shared render.strips
+render.timeline render.terminal render.markdown render.notebook render.data
 render.document render.view render.figures render.palette
 api
 sweeping

@@ -10,7 +10,9 @@ import numpy as np
 
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
-from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.network import Network, Node
+from rnnshapes.render import strips
+from rnnshapes.render.document import Column, Document, Drawing, Line, Row, Table
 from rnnshapes.render.figures import fixed, small, whole
 from rnnshapes.render.shared import (
     engine_text,
@@ -40,7 +42,8 @@ def document(result: Trace, view: View) -> Document:
     return (
         Line(network_text(result.network), "strong"),
         Line(f"{', '.join(shapes)}: {result.source}"),
-        *_tables(result, view),
+        *(_drawings(result, view) if view.parts != "tables" else ()),
+        *(_tables(result, view) if view.parts != "flow" else ()),
         *_notes(result, view),
     )
 
@@ -127,22 +130,68 @@ def rows(result: Trace) -> Iterator[Sequence[object]]:
 class Quantity(NamedTuple):
     """What is shown at each step, (N, T, units), by its name in the equation.
 
-    ``axis`` is the symbol of its time axis; what is not ``own`` to NumPy has no other side.
+    ``part`` is what ``--show`` calls it, ``axis`` the symbol of its time axis; ``layer`` is
+    ``None`` for y_hat.
     """
 
     name: str
+    part: str
     axis: str
     ours: Array
     theirs: Array | None
+    layer: LayerTrace | None = None
+    candidate: bool = False
+
+
+def _drawings(result: Trace, view: View) -> Iterator[Drawing]:
+    """Sparklines of y_hat, strips of all states and gates."""
+    return strips.drawings([_strip(result, found, view) for found in _quantities(result)])
+
+
+def _strip(result: Trace, found: Quantity, view: View) -> strips.Strip:
+    n, t, _ = found.ours.shape
+    start, end = min(t, view.start or 0), t if view.end is None else min(t, view.end)
+    values = found.ours[view.sample, start:end]
+    mask = _mask(result, found)
+    title = f"{found.name}"
+    if found.layer is not None:
+        title += f" of {found.layer.name}"
+    title += f" over t, sample {view.sample} of {n}" if n > 1 else " over t"
+    if found.layer is not None and found.layer.reverse:
+        title += ", read from the last t back"
+    kind: strips.Kind = "line" if found.layer is None else "signed"
+    if found.part == "gates" and not found.candidate:
+        kind = strips.kind_of(values)
+    counts = None if mask is None else mask[view.sample, start:end]
+    return strips.Strip(title, found.name.removeprefix("gate "), values, kind, start, counts)
+
+
+def _mask(result: Trace, found: Quantity) -> Array | None:
+    """Which steps count for a layer; for y_hat those of the layers over the same steps."""
+    if found.layer is not None:
+        return found.layer.mask
+    if _turned(result.network):
+        return None
+    masks = [la.mask for la in result.layers if la.mask is not None and la.steps == found.axis]
+    return masks[0] if masks else None
 
 
 def _tables(result: Trace, view: View) -> Iterator[Table | Line]:
     """One table for each time axis; without y_hat_t, the model's own output first."""
     if result.y_hat is None:
         yield _own(result, view.sample)
-    shown = list(_quantities(result))
+    shown = _shown(result, view)
     for axis in dict.fromkeys(quantity.axis for quantity in shown):
         yield _table(result, view, axis, [q for q in shown if q.axis == axis])
+
+
+def _shown(result: Trace, view: View) -> list[Quantity]:
+    """y_hat, and what else is to stand in tables."""
+    return [
+        found
+        for found in _quantities(result)
+        if found.part == "y" or view.show is None or found.part in view.show
+    ]
 
 
 def _own(result: Trace, sample: int) -> Table:
@@ -217,7 +266,7 @@ def _columns(shown: list[Quantity], sample: int) -> Iterator[Cells]:
     """
     yield Column("t", numeric=True), str
     count = len(shown)
-    for group, (name, _, ours, theirs) in enumerate(shown):
+    for group, (name, _, _, ours, theirs, *_) in enumerate(shown):
         for unit in range(ours.shape[2]):
             rank = (3 * unit + 2) * count + group if group or unit else 0
             yield _column(f"{name}[{unit}]\nNumPy", ours[sample, :, unit], rank)
@@ -231,21 +280,26 @@ def _columns(shown: list[Quantity], sample: int) -> Iterator[Cells]:
 
 
 def _quantities(result: Trace) -> Iterator[Quantity]:
-    """y_hat, and what was asked for of each layer."""
+    """y_hat, and all that is known of each layer."""
     if result.y_hat is not None:
         steps = str(result.network.output_flow.steps)
         shape = (*result.y_hat.shape[:2], -1)
         theirs = result.y_hat_keras
         theirs = None if theirs is None else theirs.reshape(shape)
-        yield Quantity("y_hat", steps, result.y_hat.reshape(shape), theirs)
+        yield Quantity("y_hat", "y", steps, result.y_hat.reshape(shape), theirs)
     for layer in result.layers:
         for key, values in layer.states.items():
-            theirs = layer.keras.get(key)
-            yield Quantity(f"{key}{layer.index}", layer.steps, values, theirs)
+            name, part, theirs = (
+                f"{key}{layer.index}",
+                key.rstrip("0123456789"),
+                layer.keras.get(key),
+            )
+            yield Quantity(name, part, layer.steps, values, theirs, layer)
         for gate, values in layer.gates.items():
             # The candidate has the name of a state, and is written c~ or h~ in the equations.
-            mark = "~" if gate in layer.candidates else ""
-            yield Quantity(f"gate {gate}{mark}{layer.index}", layer.steps, values, None)
+            candidate = gate in layer.candidates
+            name = f"gate {gate}{'~' if candidate else ''}{layer.index}"
+            yield Quantity(name, "gates", layer.steps, values, None, layer, candidate)
 
 
 def _column(heading: str, values: Array, rank: int) -> Cells:
@@ -292,7 +346,7 @@ def _notes(result: Trace, view: View) -> Iterator[Line]:
 
 
 def _left_out(result: Trace, view: View) -> Iterator[Line]:
-    t = max((q.ours.shape[1] for q in _quantities(result)), default=0)
+    t = max((q.ours.shape[1] for q in _shown(result, view)), default=0)
     if _elided(view.start or 0, t if view.end is None else view.end, view):
         left = whole(t - 2 * _AT_EACH_END)
         yield Line(
@@ -330,7 +384,7 @@ def _meaning(result: Trace) -> Iterator[Line]:
             f"y_hat at t {be} what the model would answer had the sequence ended at t: {why}.",
             "strong",
         )
-    turned = [n for n in network.recurrent if n.layer.flips == (True,)]  # type: ignore[attr-defined]
+    turned = _turned(network)
     if result.y_hat is not None and turned and not network.output_flow.final:
         yield Line(
             f"Rows of y_hat are in the order in which {turned[-1].name} answers: its row t belongs "
@@ -344,6 +398,11 @@ def _meaning(result: Trace) -> Iterator[Line]:
             )
     if any(layer.mask is not None for layer in result.layers):
         yield Line("A masked step leaves the states as they are, and has no gates.")
+
+
+def _turned(network: Network) -> list[Node]:
+    """Layers that answer in an order of their own, from the last step back."""
+    return [n for n in network.recurrent if n.layer.flips == (True,)]  # type: ignore[attr-defined]
 
 
 def _own_output(result: Trace, sample: int) -> Iterator[Line]:
