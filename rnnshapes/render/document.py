@@ -97,7 +97,7 @@ class Drawing(NamedTuple):
 Document = tuple[Table | Line | Drawing, ...]
 
 #: What a character becomes where only ASCII can be shown.
-_ASCII = {"·": "*", "→": "->", "←": "<-", "…": "...", "×": "x"}
+_ASCII = {"·": "*", "→": "->", "←": "<-", "…": "...", "×": "x", "━": "=", "╸": "-", "╌": "."}
 
 
 def for_encoding(text: str, encoding: str | None) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 from rnnshapes.algebra.dims import shape_text
 
+#: Characters of a bar that is full at 1, and what it is made of; document.py has them in ASCII.
+BAR = 8
+_FULL, _HALF, _EMPTY = "━╸╌"
+
 
 def whole(value: int | None) -> str:
     """``1,000,000``; ``?`` for a count that an open size leaves open."""
@@ -30,6 +34,19 @@ def fixed(value: float) -> str:
 def small(value: float) -> str:
     """``1.2e-08``: a difference, of which only the size matters."""
     return "0" if value == 0 else f"{value:.1e}"
+
+
+def bar(ratio: float | None) -> str:
+    """``━━━╌╌╌╌╌``: how much of 1 it is, in halves of a character, and never drawn too short.
+
+    What is above 1, and NaN, is full and ends in ``>``; ``None`` has no bar.
+    """
+    if ratio is None:
+        return ""
+    if not ratio <= 1:
+        return f"{_FULL * BAR}>"
+    halves = math.ceil(ratio * 2 * BAR)
+    return (_FULL * (halves // 2) + _HALF * (halves % 2)).ljust(BAR, _EMPTY)
 
 
 def step_text(operands: Sequence[Sequence[object]], sign: str, result: Sequence[object]) -> str:

@@ -10,8 +10,8 @@ from rnnshapes.against import SWAPPED, PortVerification
 from rnnshapes.agreement import Agreement
 from rnnshapes.diagnosis import Explanation
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.figures import fixed, small, whole
-from rnnshapes.render.shared import network_text, place_text, sizes_record
+from rnnshapes.render.figures import bar, fixed, small, whole
+from rnnshapes.render.shared import PLACE, network_text, place_cell, place_text, sizes_record
 from rnnshapes.render.view import View
 
 #: What is tried.
@@ -100,22 +100,28 @@ def _explained(one: Explanation) -> dict[str, Any]:
 
 
 def _table(result: PortVerification) -> Table:
+    """Each array; what fails comes first."""
     columns = (
         Column(""),
         Column("what the port gives"),
-        Column("found"),
-        Column("largest difference", numeric=True, rank=1),
-        Column("compared", numeric=True, rank=2),
-        Column("worst at", rank=3),
+        Column("ratio", numeric=True),
+        Column("of 1", rank=1),
+        Column("differs by\nat most", numeric=True, rank=2),
+        Column("compared", numeric=True, rank=3),
+        Column(PLACE),
     )
-    return Table("Port", columns, tuple(_row(check, result) for check in result.checks))
+    checks = sorted(result.checks, key=lambda check: check.agrees)
+    return Table("Port", columns, tuple(_row(check, result) for check in checks))
 
 
 def _row(check: Agreement, result: PortVerification) -> Row:
     good = check.agrees and not result.swapped
-    worst = place_text(check.place) if check.compared else ""
-    cells = ("ok" if good else "FAIL", check.claim, _found(check), small(check.apart))
-    return Row((*cells, whole(check.compared), worst), "plain" if good else "bad")
+    ratio, place = (check.ratio, check.place) if check.compared else (None, None)
+    cells = (
+        *("ok" if good else "FAIL", check.claim, "none" if ratio is None else f"{ratio:.3g}"),
+        *(bar(ratio), small(check.apart), whole(check.compared), place_cell(place)),
+    )
+    return Row(cells, "plain" if good else "bad")
 
 
 def _found(check: Agreement) -> str:

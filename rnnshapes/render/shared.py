@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rnnshapes.inspection import Gate
     from rnnshapes.tracing import NotFinite, Place
 
+#: The heading of a column of places.
+PLACE = "worst at\nsample, t, unit"
 _BACKEND_NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
@@ -64,6 +66,13 @@ def place_text(place: Place) -> str:
     """``sample 0, t 3, unit 1``."""
     t = "" if place.t is None else f"t {place.t}, "
     return f"sample {place.sample}, {t}unit {place.unit}"
+
+
+def place_cell(place: Place | None) -> str:
+    """``0, 3, 1``: the same below a heading that says so."""
+    if place is None:
+        return ""
+    return f"{place.sample}, {'-' if place.t is None else place.t}, {place.unit}"
 
 
 def gates_text(gates: Iterable[Gate], axes: int, sign: str = " · ") -> str:

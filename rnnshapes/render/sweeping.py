@@ -7,12 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.figures import whole
+from rnnshapes.render.figures import bar, whole
 from rnnshapes.render.shared import engine_text, network_text, place_text, sizes_record
 from rnnshapes.render.view import View
 from rnnshapes.sweeping import Configuration, Sweep, severity
 
 _PRECISIONS = ("float32", "float64")
+#: The ratios of a network that was not run, when it is looked for the largest.
+_NONE = (("", -1.0),)
 #: The options of a network, in the order in which they are written.
 _OPTIONS = (
     *("cell", "N", "T", "D", "M", "K", "activation", "recurrent_activation", "use_bias"),
@@ -31,6 +33,7 @@ def document(result: Sweep, view: View) -> Document:
     blocks.append(_summary(result))
     if view.every:
         blocks.append(_each("Configurations", result, result.configurations))
+    blocks += _worst_lines(result)
     blocks.append(Line(_ABOUT))
     blocks += _verdict(result)
     return tuple(blocks)
@@ -113,27 +116,39 @@ def _record(found: Configuration, seed: int) -> dict[str, Any]:
 def _summary(result: Sweep) -> Table:
     columns = (
         Column("cell"),
-        Column("configurations", numeric=True),
-        Column("checks", numeric=True, rank=1),
-        Column("numbers", numeric=True, rank=1),
-        *(Column(precision) for precision in _PRECISIONS),
-        Column("worst at", rank=2),
+        Column("configurations", numeric=True, rank=1),
+        Column("checks", numeric=True, rank=3),
+        Column("numbers", numeric=True, rank=4),
+        *(Column(f"{precision}\nratio", numeric=True) for precision in _PRECISIONS),
+        Column("of 1", rank=2),
     )
+    return Table("By cell", columns, tuple(_cell_row(*item) for item in _by_cell(result)))
+
+
+def _by_cell(result: Sweep) -> list[tuple[str, list[Configuration]]]:
+    """The configurations of each cell; cells of which one fails come first."""
     by_cell: dict[str, list[Configuration]] = {}
     for found in result.configurations:
         by_cell.setdefault(found.cell, []).append(found)
-    return Table("By cell", columns, tuple(_cell_row(*item, result) for item in by_cell.items()))
+    return sorted(by_cell.items(), key=lambda item: all(one.passed for one in item[1]))
 
 
-def _cell_row(cell: str, found: list[Configuration], result: Sweep) -> Row:
-    worst = max(found, key=lambda one: max(map(severity, dict(one.ratios).values()), default=-1.0))
+def _cell_row(cell: str, found: list[Configuration]) -> Row:
     cells = (
         *(cell, whole(len(found)), whole(sum(one.checks for one in found))),
-        whole(sum(one.compared for one in found)),
-        *(_ratio(found, precision) for precision in _PRECISIONS),
-        f"{_worst(worst)}: {command(worst, result.seed)}" if worst.worst else "",
+        *(whole(sum(one.compared for one in found)), *_ratios(found)),
     )
     return Row(cells, "plain" if all(one.passed for one in found) else "bad")
+
+
+def _worst_lines(result: Sweep) -> Iterator[Line]:
+    """The worst of each cell, and the command that repeats it."""
+    for cell, found in _by_cell(result):
+        worst = max(found, key=lambda one: max(severity(r) for _, r in one.ratios or _NONE))
+        ratio = _largest([worst])
+        if ratio is not None:
+            said = f"{cell}: ratio {ratio:.3g} of {_worst(worst)}"
+            yield Line(f"{said}: {command(worst, result.seed)}", "plain" if worst.passed else "bad")
 
 
 def _each(title: str, result: Sweep, found: Sequence[Configuration]) -> Table:
@@ -141,10 +156,12 @@ def _each(title: str, result: Sweep, found: Sequence[Configuration]) -> Table:
         Column(""),
         Column("command"),
         Column("compared", numeric=True, rank=3),
-        *(Column(precision, rank=2) for precision in _PRECISIONS),
-        Column("what fails", rank=1),
+        *(Column(f"{precision}\nratio", numeric=True, rank=1) for precision in _PRECISIONS),
+        Column("of 1", rank=2),
+        Column("what fails"),
     )
-    return Table(title, columns, tuple(_row(one, result.seed) for one in found))
+    first = sorted(found, key=lambda one: one.passed)
+    return Table(title, columns, tuple(_row(one, result.seed) for one in first))
 
 
 def _row(found: Configuration, seed: int) -> Row:
@@ -152,17 +169,21 @@ def _row(found: Configuration, seed: int) -> Row:
     fails = ", ".join(found.failed) + (
         f" ({_worst(found)})" if found.failed and found.place else ""
     )
-    cells = (
-        *(mark, command(found, seed), whole(found.compared)),
-        *(_ratio([found], precision) for precision in _PRECISIONS),
-        found.problem or fails,
-    )
-    return Row(cells, "plain" if found.passed else "bad")
+    cells = (mark, command(found, seed), whole(found.compared), *_ratios([found]))
+    return Row((*cells, found.problem or fails), "plain" if found.passed else "bad")
 
 
-def _ratio(found: Sequence[Configuration], precision: str) -> str:
-    ratios = [dict(one.ratios)[precision] for one in found if precision in dict(one.ratios)]
-    return f"ratio {max(ratios, key=severity):.3g}" if ratios else ""
+def _ratios(found: Sequence[Configuration]) -> Iterator[str]:
+    """The largest in each precision, and a bar for the larger of them."""
+    for precision in _PRECISIONS:
+        ratios = [dict(one.ratios)[precision] for one in found if precision in dict(one.ratios)]
+        yield f"{max(ratios, key=severity):.3g}" if ratios else ""
+    yield bar(_largest(found))
+
+
+def _largest(found: Sequence[Configuration]) -> float | None:
+    ratios = [ratio for one in found for _, ratio in one.ratios]
+    return max(ratios, key=severity, default=None)
 
 
 def _worst(found: Configuration) -> str:

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
-from rnnshapes.render.figures import small, whole
+from rnnshapes.render.figures import bar, small, whole
 from rnnshapes.render.shared import (
+    PLACE,
     engine_text,
     network_text,
     not_finite_text,
+    place_cell,
     place_text,
     sizes_record,
 )
@@ -59,7 +61,7 @@ def rows(result: Verification) -> Iterator[Sequence[object]]:
 
 
 def _tables(result: Verification) -> Iterator[Table]:
-    """What is equal or not, and what is compared within a bound."""
+    """What is equal or not, and what is compared within a bound; what fails comes first."""
     columns = (
         Column(""),
         Column("check"),
@@ -67,18 +69,20 @@ def _tables(result: Verification) -> Iterator[Table]:
         Column("found"),
         Column("compared", numeric=True, rank=2),
     )
-    known = [check for check in result.checks if not check.precision]
+    checks = sorted(result.checks, key=lambda check: check.passed)
+    known = [check for check in checks if not check.precision]
     if known:
         yield Table("Names, shapes and counts", columns, tuple(map(_fact, known)))
     bounded = (
         Column(""),
         Column("check"),
-        Column("in"),
+        Column("in", rank=1),
         Column("ratio", numeric=True),
-        Column("compared", numeric=True, rank=1),
-        Column("worst at", rank=2),
+        Column("of 1", rank=2),
+        Column("compared", numeric=True, rank=3),
+        Column(PLACE),
     )
-    numeric = [check for check in result.checks if check.precision]
+    numeric = [check for check in checks if check.precision]
     if numeric:
         yield Table("Numbers", bounded, tuple(map(_number, numeric)))
 
@@ -90,9 +94,9 @@ def _fact(check: Check) -> Row:
 
 def _number(check: Check) -> Row:
     ratio = "none" if check.ratio is None else f"{check.ratio:.3g}"
-    worst = "" if check.place is None else place_text(check.place)
-    cells = (f"{check.layer}: {check.what}", check.precision, ratio, whole(check.compared), worst)
-    return Row((_mark(check), *cells), _meaning(check))
+    name = f"{check.layer}: {check.what}"
+    cells = (name, check.precision, ratio, bar(check.ratio), whole(check.compared))
+    return Row((_mark(check), *cells, place_cell(check.place)), _meaning(check))
 
 
 def _mark(check: Check) -> str:
