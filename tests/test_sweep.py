@@ -222,8 +222,10 @@ def test_the_table_sums_up_by_cell_and_the_status_is_0(run) -> None:
     done = run("verify", "--sweep", *FLAGS, "--seed", 7)
     assert done.status == 0
     assert done.err == ""
-    cells = [line.split()[0] for line in done.out.splitlines() if " ratio " in line]
+    cells = [line.split()[0] for line in done.out.splitlines() if "━" in line]
     assert cells == ["simple", "lstm", "gru"]
+    worst = [line.split(":")[0] for line in done.out.splitlines() if ": ratio " in line]
+    assert worst == cells
     assert "rnnshapes verify --cell lstm --N 2 --T 5" in done.out
     assert "of 13 configurations passed" in done.out
 

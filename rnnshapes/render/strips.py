@@ -122,11 +122,12 @@ def _on(kind: Kind, hundredths: int) -> Ink:
 
 
 def _picture(strip: Strip, beside: Sequence[Strip], sheet: Sheet) -> Picture:
-    margin = max(len(text) for one in beside for text in one.labels(sheet.encoding)) + 1
+    labels = [text for one in beside for text in one.labels(sheet.encoding)]
+    margin = max(map(len, labels), default=0) + 1
     steps, columns = len(strip.values), sheet.width - margin
     if sheet.width < NARROWEST or columns < 1 or not steps or not strip.units:
         return ()
-    values = strip.values[:, : len(strip.units)]
+    values = np.ascontiguousarray(strip.values[:, : len(strip.units)].T)
     time = timeline.cells(strip.start, steps, columns)
     cut = timeline.means(values, strip.counts, time)
     scale = _Scale(strip.kind, *_ends(cut.values), sheet.ascii_only)
@@ -134,7 +135,7 @@ def _picture(strip: Strip, beside: Sequence[Strip], sheet: Sheet) -> Picture:
     masked = cut.masked.tolist()
     lines: list[list[Span]] = []
     for unit, label in zip(strip.units, strip.labels(sheet.encoding), strict=True):
-        numbers = zip(cut.values[:, unit].tolist(), masked, strict=True)
+        numbers = zip(cut.values[unit].tolist(), masked, strict=True)
         cells = (
             Span(MASKED * time.width, _DIM) if none else _cell(value, unit, scale, time, decimals)
             for value, none in numbers
@@ -149,8 +150,9 @@ def _picture(strip: Strip, beside: Sequence[Strip], sheet: Sheet) -> Picture:
 
 def _ends(values: Array) -> tuple[float, float]:
     """The lowest and the highest of the numbers that are finite."""
-    known = values[np.isfinite(values)]
-    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    if not np.isfinite(values).all():
+        values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
 def _cell(
@@ -197,11 +199,11 @@ def _key(scale: _Scale, cut: timeline.Means, decimals: int | None) -> Words:
 def _said(strip: Strip, values: Array, time: timeline.Cells, cut: timeline.Means) -> Iterator[str]:
     """What a cell is the mean of, what the marks mean, and what is left out."""
     if time.steps > time.number:
-        low, high = _ends(values if strip.counts is None else values[strip.counts])
+        low, high = _ends(values if strip.counts is None else values[:, strip.counts])
         yield f"each cell is the mean of {_many(time)} steps, which go from {low:.3g} to {high:.3g}"
     if cut.masked.any():
         yield f"{MASKED} is masked"
-    if not np.isfinite(cut.values[~cut.masked]).all():
+    if not np.isfinite(cut.values[:, ~cut.masked]).all():
         yield f"{NOT_FINITE} is NaN or infinite"
     units = strip.values.shape[1]
     if units > len(strip.units):

@@ -35,7 +35,7 @@ class Cells(NamedTuple):
 
 
 class Means(NamedTuple):
-    """The mean over each cell's steps that count, (cells, units), NaN in cells without such.
+    """The mean over each cell's steps that count, (units, cells), NaN in cells without such.
 
     These are ``masked`` (cells,).
     """
@@ -52,15 +52,15 @@ def cells(start: int, steps: int, columns: int) -> Cells:
 
 
 def means(values: Array, counts: Array | None, into: Cells) -> Means:
-    """The cells of ``values`` (steps, units); ``counts`` (steps,) says which steps count."""
+    """The cells of ``values`` (units, steps); ``counts`` (steps,) says which steps count."""
     starts = into.edges[:-1]
-    counted = np.ones(len(values)) if counts is None else counts.astype(float)
+    counted = np.ones(values.shape[1]) if counts is None else counts.astype(float)
     many = np.add.reduceat(counted, starts)
-    used = values if counts is None else np.where(counts[:, None], values, 0.0)
+    used = values if counts is None else np.where(counts, values, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.repeat(1.0 / many, np.diff(into.edges))
         # Divided before they are added up: a sum of large numbers would overflow.
-        found = np.add.reduceat(used * share[:, None], starts, axis=0)
+        found = np.add.reduceat(used * share, starts, axis=1)
     return Means(found, many == 0)
 
 

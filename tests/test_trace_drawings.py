@@ -1,0 +1,161 @@
+"""What ``trace`` draws: which quantities, of which sample and steps, above which tables."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes import render
+from rnnshapes.render import palette, terminal
+from rnnshapes.render.document import Drawing, Line, Sheet, Table
+from rnnshapes.render.strips import HEIGHTS, MASKED, NOT_FINITE
+from rnnshapes.render.view import View
+
+LSTM: dict[str, Any] = {"N": 3, "T": 9, "D": 4, "M": 5, "K": 2, "cell": "lstm", "keras": False}
+ALL = "y,h,c,gates"
+
+
+def shown(result: rnnshapes.Trace, **view: Any) -> list[Drawing]:
+    """The drawings of its document."""
+    return [block for block in render.document(result, View(**view)) if isinstance(block, Drawing)]
+
+
+def titles(result: rnnshapes.Trace, **view: Any) -> list[str]:
+    """What stands above them."""
+    return [drawing.title for drawing in shown(result, **view)]
+
+
+def test_each_quantity_has_its_drawing_between_the_network_and_the_tables() -> None:
+    """A line of y_hat, strips of states and gates: of each direction and each layer."""
+    blocks = render.document(rnnshapes.trace(show=ALL, **LSTM), View(sample=1))
+    kinds = [type(block) for block in blocks]
+    first, table = kinds.index(Drawing), kinds.index(Table)
+    assert kinds[:first] == [Line] * 2
+    assert kinds[first:table] == [Drawing] * 7
+    assert Drawing not in kinds[table:]
+    assert titles(rnnshapes.trace(show=ALL, **LSTM), sample=1) == [
+        "y_hat over t, sample 1 of 3",
+        *(f"{name} of lstm over t, sample 1 of 3" for name in ("h", "c", "gate i", "gate f")),
+        *(f"gate {name} of lstm over t, sample 1 of 3" for name in ("c~", "o")),
+    ]
+    both = rnnshapes.trace(M=[5, 4], bidirectional=True, show="h", keras=False)
+    assert titles(both) == [
+        "y_hat over t",
+        "h1→ of bidirectional/forward_simple_rnn over t",
+        "h1← of bidirectional/backward_simple_rnn over t, read from the last t back",
+        "h2→ of bidirectional_1/forward_simple_rnn_1 over t",
+        "h2← of bidirectional_1/backward_simple_rnn_1 over t, read from the last t back",
+    ]
+
+
+def test_drawings_show_what_numpy_computed_for_the_sample() -> None:
+    """Numbers in the cells, where they are wide enough; gates on a scale from 0 to 1."""
+    result = rnnshapes.trace(show=ALL, **LSTM)
+    (layer,) = result.layers
+    _, h, c, i, f, candidate, o = shown(result, sample=2)
+    for drawing, values in ((h, layer.states["h"]), (c, layer.states["c"]), (i, layer.gates["i"])):
+        for unit, spans in enumerate(drawing.draw(Sheet(120))[:5]):
+            cells = [float(word) for span in spans[1:] for word in span.text.split()]
+            np.testing.assert_allclose(cells, values[2, :, unit], atol=0.0051)
+    grounds = {span.ink.ground for gate in (i, f, o) for span in gate.draw(Sheet(40))[0][1:]}
+    assert grounds <= {palette.share(part / 100) for part in range(101)}
+    grounds = {span.ink.ground for span in candidate.draw(Sheet(40))[0][1:]}
+    assert grounds <= {palette.signed(part / 100) for part in range(-100, 101)}
+
+
+def test_all_drawings_stand_exactly_below_each_other() -> None:
+    """The same t is in the same place, whatever the labels."""
+    for width in (40, 80, 160):
+        result = rnnshapes.trace(show=ALL, **{**LSTM, "T": 300, "M": 12})
+        lines = [
+            "".join(span.text for span in spans)
+            for drawing in shown(result)
+            for spans in drawing.draw(Sheet(width))
+        ]
+        assert len({line for line in lines if line.startswith("t ")}) == 1
+
+
+def test_steps_that_were_chosen_are_all_that_is_drawn() -> None:
+    """From start to end, as in the tables."""
+    result = rnnshapes.trace(show="y,h", **LSTM)
+    whole, part = shown(result)[1].draw(Sheet(90)), shown(result, start=2, end=5)[1].draw(Sheet(90))
+    words = ["".join(span.text for span in spans).split() for spans in (*whole, *part)]
+    steps = len(whole)
+    assert words[steps + 5] == ["t", "2", "3", "4"]
+    for unit in range(5):
+        assert [float(a) for a in words[steps + unit][1:]] == pytest.approx(
+            [float(a) for a in words[unit][3:6]], abs=0.0051
+        )
+
+
+@pytest.mark.parametrize(
+    ("view", "kinds", "columns"),
+    [
+        ({}, {Line, Drawing, Table}, {"y_hat", "h", "c", "gate"}),
+        ({"parts": "tables"}, {Line, Table}, {"y_hat", "h", "c", "gate"}),
+        ({"parts": "flow"}, {Line, Drawing}, set()),
+        ({"show": ("y",)}, {Line, Drawing, Table}, {"y_hat"}),
+        ({"show": ("h", "gates")}, {Line, Drawing, Table}, {"y_hat", "h", "gate"}),
+        ({"show": ("c",), "parts": "tables"}, {Line, Table}, {"y_hat", "c"}),
+    ],
+)
+def test_drawings_and_tables_are_chosen_apart(view, kinds, columns) -> None:
+    """``show`` is what stands in tables; drawings show all that is known."""
+    result = rnnshapes.trace(show=ALL, **LSTM)
+    blocks = render.document(result, View(**view))
+    assert {type(block) for block in blocks} == kinds
+    names = [c.heading for block in blocks if isinstance(block, Table) for c in block.columns]
+    assert {re.split(r"\W", name)[0] for name in names} - {"t"} == columns
+    assert len(titles(result, **view)) == 7 * (Drawing in kinds)
+
+
+def test_masked_steps_of_a_model_are_marked_in_every_drawing() -> None:
+    """In y_hat, too, whose steps they are."""
+    from keras import layers as la
+
+    from tests.models import sequential
+    from tests.test_live import randomized
+
+    model = randomized(sequential(la.Masking(), la.GRU(5), la.Dense(2)))
+    x = np.random.default_rng(0).standard_normal((2, 9, 3))
+    x[1, 4:6] = 0
+    result = rnnshapes.trace(model, x=x, show="y,h,gates", keras=False)
+    for sample, marked in ((0, 0), (1, 2)):
+        drawings = shown(result, sample=sample)
+        assert len(drawings) == 5
+        for drawing in drawings:
+            spans = drawing.draw(Sheet(40))[0]
+            assert "".join(span.text for span in spans[1:]).count(MASKED) == 3 * marked
+            assert NOT_FINITE not in "".join(span.text for span in spans)
+
+
+def test_without_y_hat_at_a_step_the_states_are_drawn() -> None:
+    """Where the head joins the steps."""
+    from keras import layers as la
+
+    from tests.models import sequential
+
+    model = sequential(la.LSTM(5, return_sequences=True), la.Flatten(), la.Dense(2))
+    result = rnnshapes.trace(model, show="y,h", keras=False)
+    assert titles(result) == ["h of lstm over t"]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_command_draws_within_the_terminal(columns, encoding, run, monkeypatch) -> None:
+    """In blocks, and in ASCII where the stream has no others."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = run("trace", "--no-keras", "--T", 200, "--cell", "gru", "--show", ALL[:3]).out
+    assert max(map(len, out.splitlines())) <= columns
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    result = rnnshapes.trace(T=200, cell="gru", show="y,h", keras=False)
+    terminal.draw(render.document(result), terminal.plain(stream, columns))
+    stream.flush()
+    text = stream.buffer.getvalue().decode(encoding)
+    assert "h of gru over t" in text
+    assert ("\\u" in text, HEIGHTS in text) == (False, encoding == "utf-8")
