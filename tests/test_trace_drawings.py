@@ -150,7 +150,7 @@ def test_without_y_hat_at_a_step_the_states_are_drawn() -> None:
 def test_the_command_draws_within_the_terminal(columns, encoding, run, monkeypatch) -> None:
     """In blocks, and in ASCII where the stream has no others."""
     monkeypatch.setenv("COLUMNS", str(columns))
-    out = run("trace", "--no-keras", "--T", 200, "--cell", "gru", "--show", ALL[:3]).out
+    out = run("trace", "-q", "--no-keras", "--T", 200, "--cell", "gru", "--show", ALL[:3]).out
     assert max(map(len, out.splitlines())) <= columns
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     result = rnnshapes.trace(T=200, cell="gru", show="y,h", keras=False)
