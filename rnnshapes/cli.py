@@ -45,6 +45,7 @@ from rnnshapes.options import (
     ReturnSequences,
     Sample,
     Samples,
+    SchemaName,
     Seed,
     Show,
     Steps,
@@ -317,6 +318,22 @@ def _swept(given: Mapping[str, Any]) -> Swept:
             )
     with busy("Verifying", "configurations") as tick:
         return api.sweep(seed=given["seed"], tick=tick, **_spec(given))
+
+
+@app.command()
+def schema(name: SchemaName) -> int:
+    """Print the JSON Schema of what --format json writes: its fields, and what each holds.
+
+    Example:
+
+        rnnshapes schema trace
+    """
+    import json
+
+    from rnnshapes import schemas
+
+    typer.echo(json.dumps(schemas.schema(name), indent=2, ensure_ascii=False))
+    return 0
 
 
 def main(args: list[str] | None = None) -> int:

@@ -215,6 +215,12 @@ Golden = Annotated[
         "every intermediate at every step.",
     ),
 ]
+SchemaName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", show_default=False, help="inspect, trace, verify, golden or sweep."
+    ),
+]
 NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
 Sample = Annotated[int, typer.Option("--sample", metavar="SAMPLE", help="Which sample to show.")]
 TimeSteps = Annotated[

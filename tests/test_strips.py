@@ -305,6 +305,29 @@ def test_numbers_that_are_all_the_same_are_drawn() -> None:
     assert key(strip("line", np.full((60, 1), 3.25))) == "all numbers are 3.25"
 
 
+def test_masked_steps_have_no_part_in_the_scale() -> None:
+    """Neither in that of cells nor in that of their steps."""
+    values, counts = numbers("signed", 200, 2), np.arange(200) % 3 > 0
+    wanted = key(strip("signed", values, counts=counts))
+    values[~counts] = 99
+    assert key(strip("signed", values, counts=counts)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.0, 0.5, 1.0], "share"),
+        ([0.5, np.nan], "share"),
+        ([0.5, 1.01], "signed"),
+        ([-0.01, 0.5], "signed"),
+        ([np.inf], "signed"),
+    ],
+)
+def test_gates_outside_0_to_1_are_signed(values: list[float], kind: Kind) -> None:
+    """As those of a linear or relu recurrent activation."""
+    assert strips.kind_of(np.array(values)) == kind
+
+
 # --- What stands below --------------------------------------------------------------------------
 
 

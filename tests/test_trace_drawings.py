@@ -114,24 +114,76 @@ def test_drawings_and_tables_are_chosen_apart(view, kinds, columns) -> None:
     assert len(titles(result, **view)) == 7 * (Drawing in kinds)
 
 
-def test_masked_steps_of_a_model_are_marked_in_every_drawing() -> None:
-    """In y_hat, too, whose steps they are."""
+def masked_lines(result: rnnshapes.Trace, **view: Any) -> list[str]:
+    """Of each drawing the first unit, in single characters."""
+    lines = [drawing.draw(Sheet(20)) for drawing in shown(result, **view)]
+    return ["".join(span.text for span in line[0][1:]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def masked() -> Any:
+    """Two samples of nine steps, of which the second has two masked ones."""
+    x = np.random.default_rng(0).standard_normal((2, 9, 3))
+    x[1, 4:6] = 0
+    return x
+
+
+def test_masked_steps_of_a_model_are_marked_in_every_drawing(masked: Any) -> None:
+    """In y_hat, too, whose steps they are; a part of the steps has its own part of the mask."""
     from keras import layers as la
 
     from tests.models import sequential
     from tests.test_live import randomized
 
     model = randomized(sequential(la.Masking(), la.GRU(5), la.Dense(2)))
-    x = np.random.default_rng(0).standard_normal((2, 9, 3))
-    x[1, 4:6] = 0
-    result = rnnshapes.trace(model, x=x, show="y,h,gates", keras=False)
-    for sample, marked in ((0, 0), (1, 2)):
-        drawings = shown(result, sample=sample)
-        assert len(drawings) == 5
-        for drawing in drawings:
-            spans = drawing.draw(Sheet(40))[0]
-            assert "".join(span.text for span in spans[1:]).count(MASKED) == 3 * marked
-            assert NOT_FINITE not in "".join(span.text for span in spans)
+    result = rnnshapes.trace(model, x=masked, show="y,h,gates", keras=False)
+    for start in (0, 3):
+        for sample, marks in ((0, []), (1, [4 - start, 5 - start])):
+            lines = masked_lines(result, sample=sample, start=start)
+            assert len(lines) == 5
+            for line in lines:
+                assert len(line) == 9 - start
+                assert [t for t, mark in enumerate(line) if mark == MASKED] == marks
+                assert NOT_FINITE not in line
+
+
+def test_y_hat_in_another_order_than_its_steps_has_no_marks(masked: Any) -> None:
+    """Where the layer answers from the last step back, its rows are not those of the mask."""
+    from keras import layers as la
+
+    from tests.models import sequential
+    from tests.test_live import randomized
+
+    back = la.SimpleRNN(5, go_backwards=True, return_sequences=True)
+    model = randomized(sequential(la.Masking(), back, la.Dense(2)))
+    result = rnnshapes.trace(model, x=masked, show="y,h", keras=False)
+    assert [MASKED in line for line in masked_lines(result, sample=1)] == [False, True]
+
+
+def test_a_candidate_is_signed_whatever_its_numbers() -> None:
+    """It has the name of a state, and is no share; other gates of the same numbers are."""
+    result = rnnshapes.trace(show="gates", activation="sigmoid", **LSTM)
+    _, i, _, candidate, _ = shown(result)
+    for drawing, colour in ((i, palette.share), (candidate, palette.signed)):
+        grounds = {span.ink.ground for span in drawing.draw(Sheet(40))[0][1:]}
+        assert grounds <= {colour(part / 100) for part in range(101)}
+
+
+def test_what_is_drawn_alone_is_not_said_to_be_left_out_of_tables() -> None:
+    """Where y alone was asked for, and there is none at a step."""
+    from keras import layers as la
+
+    from tests.models import sequential
+
+    parts = (la.LSTM(5, return_sequences=True), la.Flatten(), la.Dense(2))
+    result = rnnshapes.trace(sequential(*parts, shape=(50, 3)), show="h", keras=False)
+    for show, said in ((("y",), False), (None, True)):
+        lines = [
+            b.text
+            for b in render.document(result, View(most_rows=30, show=show))
+            if isinstance(b, Line)
+        ]
+        assert any("not shown" in line for line in lines) == said
 
 
 def test_without_y_hat_at_a_step_the_states_are_drawn() -> None:
@@ -140,9 +192,10 @@ def test_without_y_hat_at_a_step_the_states_are_drawn() -> None:
 
     from tests.models import sequential
 
-    model = sequential(la.LSTM(5, return_sequences=True), la.Flatten(), la.Dense(2))
+    lstm = la.LSTM(5, return_sequences=True, name="encode")
+    model = sequential(lstm, la.Flatten(), la.Dense(2))
     result = rnnshapes.trace(model, show="y,h", keras=False)
-    assert titles(result) == ["h of lstm over t"]
+    assert titles(result) == ["h of encode over t"]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 160])
@@ -150,7 +203,7 @@ def test_without_y_hat_at_a_step_the_states_are_drawn() -> None:
 def test_the_command_draws_within_the_terminal(columns, encoding, run, monkeypatch) -> None:
     """In blocks, and in ASCII where the stream has no others."""
     monkeypatch.setenv("COLUMNS", str(columns))
-    out = run("trace", "--no-keras", "--T", 200, "--cell", "gru", "--show", ALL[:3]).out
+    out = run("trace", "-q", "--no-keras", "--T", 200, "--cell", "gru", "--show", ALL[:3]).out
     assert max(map(len, out.splitlines())) <= columns
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     result = rnnshapes.trace(T=200, cell="gru", show="y,h", keras=False)
