@@ -206,7 +206,7 @@ def test_another_size_is_drawn_anew() -> None:
             it.type(b"\x1b[6~")
         shown = it.see("y_hat_0: the model's answer")
         assert "step 1 of 10" in shown
-        assert shown.splitlines()[-1].startswith("space next  p back  ↑ up")
+        assert shown.splitlines()[-1].startswith("space next  p back  q quit  ↑ up")
         it.resize(160, 40)
         assert "(N, D)·(D, 4M) → (N, 4M)" in it.see("f_0 = sigmoid(z_f)")
 

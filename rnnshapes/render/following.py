@@ -72,12 +72,13 @@ def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet
     """Two lines: the layer, and how far it has read. ``which`` tells it from other layers."""
     say = _say(sheet)
     n = of.network.known("N")
-    right = say(", ".join([*([which] if which else []), f"sample {sample} of {n}"]))
+    name, more = say(of.name), [*([which] if which else []), f"sample {sample} of {n}"]
+    rights = [say(text) for text in (", ".join(more), more[0], "")]
+    fits = (right for right in rights if cell_len(name + right) + 2 <= sheet.width)
+    right = next(fits, "")
     label = ", ".join((of.node.layer.label, *of.direction.cell.activations))
-    name, kind = say(of.name), say(f"  {label}")
-    room = sheet.width - cell_len(right) - 2
-    name = _cut(name, max(room, 8), sheet)
-    kind = kind if cell_len(name + kind) <= room else ""
+    name, kind = _cut(name, sheet.width, sheet), say(f"  {label}")
+    kind = kind if cell_len(name + kind + right) + 2 <= sheet.width else ""
     gap = sheet.width - cell_len(name + kind + right)
     first = [Span(name, _STRONG), Span(kind, _DIM)]
     first += [Span(" " * gap + right, _DIM)] if gap >= 1 else []
@@ -209,7 +210,10 @@ def _taken(taken: Taken, say: Say, indent: str, *, last: bool, ink: Ink = PLAIN)
     short = shape if taken.sign in ("·", "split") else shape_text(taken.shape)
     if taken.sign != "split":
         values = _numbers(taken.results[0])
-        label = indent + say(taken.label)
+        label = taken.label
+        if indent and len(label) > _LONGEST - len(indent):
+            label = label.rpartition(" = ")[2]
+        label = indent + say(label)
         yield _Row(label, say(dims), say(shape), say(short), values, last, ink)
         return
     for place, part in enumerate(taken.results):

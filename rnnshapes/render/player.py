@@ -214,16 +214,16 @@ class Player:
 
     def _legend(self, sheet: Sheet) -> list[Span]:
         """The keys that do something now; where there is little room, the most needed ones."""
-        words = ["space next", "p back", "q quit", "g first", "G last"]
+        words = ["space next", "p back", "q quit"]
         if self.delay is not None:
             words[0] = "space pause" if self.playing else "space play"
         if self.hidden:
-            more = f"{self.hidden} more line{'s' * (self.hidden > 1)}"
-            words.insert(2, f"{'down' if sheet.ascii_only else '↓'} {more}")
+            words.append(f"{'down' if sheet.ascii_only else '↓'} {self.hidden} more")
         elif self.line:
-            words.insert(2, "up" if sheet.ascii_only else "↑ up")
+            words.append("up" if sheet.ascii_only else "↑ up")
         if len(self.shown) > 1:
-            words.insert(2, "Tab layer")
+            words.append("Tab layer")
+        words += ["g first", "G last"]
         while len(words) > 1 and len("  ".join(words)) > sheet.width:
             words.pop()
         return [Span("  ".join(words)[: sheet.width], _DIM)]
