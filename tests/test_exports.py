@@ -262,7 +262,7 @@ def test_a_picture_is_xml_whatever_it_shows() -> None:
     assert all(part.get("lengthAdjust") == "spacingAndGlyphs" for part in texts)
 
 
-def test_a_picture_of_a_long_trace_leaves_out_its_middle() -> None:
+def test_a_picture_of_a_long_trace_leaves_out_its_middle(no_plots: None) -> None:
     """As a terminal does, and a page does not."""
     result = rnnshapes.trace(T=200, keras=False)
     assert "180 steps in the middle" in text_of(result, "svg").replace("&#160;", " ")
@@ -390,7 +390,7 @@ def test_both_headers_of_a_network_stand_beside_each_other(run, in_folder) -> No
         encoding="utf-8",
     )
     subprocess.run(["gcc", "-std=c99", *WARNINGS, "p.c", "-o", "p"], check=True)
-    assert subprocess.run(["./p"], check=False).returncode == 0
+    assert subprocess.run([in_folder / "p"], check=False).returncode == 0
 
 
 # --- The command --------------------------------------------------------------------------------
