@@ -231,7 +231,7 @@ def test_a_picture_says_what_a_terminal_of_its_width_does(name: str, monkeypatch
     assert not re.search(r"url\(|@font-face|href|<image|<script|on\w+=", text)
     assert text.count("://") == text.count('xmlns="http://www.w3.org/2000/svg"') == 1
     lines: dict[str, str] = {}
-    for part in xml(text).findall(f"{SVG}text"):
+    for part in xml(text).iter(f"{SVG}text"):
         words = "".join(part.itertext()).replace("\xa0", " ")
         start = round(float(part.get("x")) / 12.64)
         line = lines.get(part.get("y"), "").ljust(start)
@@ -254,7 +254,7 @@ def test_a_picture_is_xml_whatever_it_shows() -> None:
     assert root.find(f"{SVG}title").text == EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
     words = "".join(root.itertext()).replace("\xa0", " ")
     assert words.count("<script>a</script>&amp;") == 6  # with the title
-    texts = root.findall(f"{SVG}text")
+    texts = list(root.iter(f"{SVG}text"))
     _, top, _, height = map(float, root.get("viewBox").split())
     assert max(float(part.get("y")) for part in texts) + 5 < top + height
     grounds = [part.get("fill") for part in root.iter(f"{SVG}rect")]
@@ -262,7 +262,7 @@ def test_a_picture_is_xml_whatever_it_shows() -> None:
     assert all(part.get("lengthAdjust") == "spacingAndGlyphs" for part in texts)
 
 
-def test_a_picture_of_a_long_trace_leaves_out_its_middle() -> None:
+def test_a_picture_of_a_long_trace_leaves_out_its_middle(no_plots: None) -> None:
     """As a terminal does, and a page does not."""
     result = rnnshapes.trace(T=200, keras=False)
     assert "180 steps in the middle" in text_of(result, "svg").replace("&#160;", " ")
@@ -390,7 +390,7 @@ def test_both_headers_of_a_network_stand_beside_each_other(run, in_folder) -> No
         encoding="utf-8",
     )
     subprocess.run(["gcc", "-std=c99", *WARNINGS, "p.c", "-o", "p"], check=True)
-    assert subprocess.run(["./p"], check=False).returncode == 0
+    assert subprocess.run([in_folder / "p"], check=False).returncode == 0
 
 
 # --- The command --------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ _COLOURS = ("#14171c", "#ff8a80", "#7ddb92", "#eac46a", "#79b8ff", "#d8a0ff", "#
 #: then box characters join from line to line and from cell to cell.
 _ASPECT, _SIZE = 0.632, 21
 _MARGIN = 16
-_FONTS = '"DejaVu Sans Mono", Menlo, "Cascadia Mono", "Liberation Mono", ui-monospace, monospace'
+_FONTS = "'DejaVu Sans Mono', Menlo, 'Cascadia Mono', 'Liberation Mono', ui-monospace, monospace"
 
 #: What is taken of Rich's picture, of which the rest is a window with a title and buttons.
 _PARTS = ("styles", "backgrounds", "matrix", "terminal_width", "terminal_height")
@@ -48,12 +48,13 @@ def picture(document: Document) -> str:
   xml:space="preserve">
 <title>{_title(document)}</title>
 <style>
-text {{ font: {_SIZE}px {_FONTS}; }}
 {styles}
 </style>
 <rect x="{-_MARGIN}" y="{-_MARGIN}" width="{right}" height="{bottom}" rx="8" fill="{_GROUND}"/>
 <g transform="translate(0 -1)">{grounds}</g>
+<g font-size="{_SIZE}" font-family="{_FONTS}">
 {texts}
+</g>
 </svg>
 """
 
