@@ -15,7 +15,6 @@ from rnnshapes.render import palette
 from rnnshapes.render.plots.canvas import (
     BAD,
     DASHES,
-    DIM,
     Panel,
     legend,
     log_axis,
@@ -163,23 +162,24 @@ def at_once(title: str, rated: Sequence[Rated]) -> Panel:
 def _at_once(title: str, rows: Sequence[Rated], axes: Axes) -> None:
     axes.set_title(title)
     known = [one.ratio for one in rows if one.ratio is not None and 0 < one.ratio < np.inf]
-    low, high = min([*known, _LIMIT]) / 4, max([*known, _LIMIT]) * 40
+    below, above = np.log10(min([*known, _LIMIT]) / 4), np.log10(max([*known, _LIMIT]) * 4)
+    left, right = 10.0**below, 10.0 ** max(above, -1.2 * below)  # there is room for the names
     axes.set_xscale("log")
     log_axis(axes.xaxis)
-    axes.set_xlim(low, high)
-    axes.axvspan(_LIMIT, high, color=BAD, alpha=0.07, lw=0, zorder=0)
+    axes.set_xlim(left, right)
+    axes.axvspan(_LIMIT, right, color=BAD, alpha=0.07, lw=0, zorder=0)
     axes.axvline(_LIMIT, color="black", lw=1.2)
     for row, one in enumerate(rows):
         colour, mark = (palette.kind(0), "o") if one.passed else (BAD, "X")
         ratio = np.inf if one.ratio is None or np.isnan(one.ratio) else one.ratio
-        at = min(max(ratio, low * 1.15), high / 12)
-        axes.plot([low, at], [row, row], "-", color=colour, lw=1.2, alpha=0.5)
+        at = min(max(ratio, left * 1.15), right / 1.5)
+        axes.plot([left, at], [row, row], "-", color=colour, lw=1.2, alpha=0.5)
         axes.plot([at], [row], ls="", marker=mark if ratio else "v", color=colour, ms=6)
-        beside: Any = {"textcoords": "offset points", "va": "center", "fontsize": 7.5, "color": DIM}
-        axes.annotate(one.found, (at, row), (7, 0), **beside)
+        beyond = at > _LIMIT  # names stand on the other side of the limit
+        looks: Any = {"ha": "right" if beyond else "left", "va": "center", "fontsize": 8}
+        looks |= {"color": "black" if one.passed else BAD, "textcoords": "offset points"}
+        looks |= {"bbox": {"fc": "white", "ec": "none", "pad": 0.6}} if beyond else {}
+        axes.annotate(one.said, (_LIMIT, row), (-8 if beyond else 8, 0), **looks)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [text(one.name) for one in rows], fontsize=8)
+    axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.grid(visible=False, axis="y")
-    for label, one in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_color("black" if one.passed else BAD)

@@ -20,14 +20,15 @@ _FACTS = 6
 def figure(result: Verification, view: View) -> Figure:
     """For each format in which Keras computed one panel over t, and below what has no t."""
     rated = [_rated(check) for check in result.checks if check.precision]
-    timed = [one for one in rated if one.course is not None]
+    groups: dict[tuple[int, str], list[Rated]] = {}
+    for one in rated:
+        if one.course is not None:
+            groups.setdefault((-len(one.course), one.group), []).append(one)
+    lengths = {steps for steps, _ in groups}
     panels: list[Panel] = []
-    for precision in dict.fromkeys(one.group for one in timed):
-        those = [one for one in timed if one.group == precision]
-        for steps in dict.fromkeys(len(one.course) for one in those if one.course is not None):
-            same = [one for one in those if one.course is not None and len(one.course) == steps]
-            panels.append(over_time(f"Ratio in {precision}", same, f"{steps} steps"))
-    panels.sort(key=lambda panel: panel.axis)
+    for (steps, precision), those in sorted(groups.items()):
+        of = f", of {-steps:,} steps" if len(lengths) > 1 else ""
+        panels.append(over_time(f"Ratio in {precision}{of}", those, f"{-steps} steps"))
     alone = [one._replace(name=f"{one.name}, {one.group}") for one in rated if one.course is None]
     panels += [at_once("Checks without a time axis", alone)] if alone else []
     return stacked(_title(result), panels, list(_notes(result)))

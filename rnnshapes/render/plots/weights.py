@@ -34,14 +34,15 @@ class _Block(NamedTuple):
     columns: int
 
     @property
-    def layer(self) -> str:
-        return self.weight.name.partition("/")[0]
+    def group(self) -> str:
+        """The part of a layer that owns it: ``bidirectional/forward_lstm``."""
+        return self.weight.name.rpartition("/")[0]
 
     @property
     def headings(self) -> tuple[str, str]:
         """``kernel Wx`` and ``(D, 4M) = (3, 20)``."""
         weight = self.weight
-        name = weight.name.removeprefix(f"{self.layer}/")
+        name = weight.name.rpartition("/")[2]
         shape = f"{shape_text(weight.dims)} = {shape_text(weight.shape)}"
         folded = f", as {whole(self.rows)} rows" if len(weight.shape) > 2 else ""
         return f"{name} {weight.symbol}".rstrip(), shape + folded
@@ -61,19 +62,19 @@ class _Block(NamedTuple):
 
 
 def draw(paper: Paper, result: Inspection) -> None:
-    """The weights layer by layer, beside each other where there is room."""
+    """The weights group by group, beside each other where there is room."""
     weights = [weight for layer in result.layers for weight in layer.weights]
     known = [weight for weight in weights if None not in weight.shape]
     blocks = [_block(weight) for weight in known[:_MOST]]
     if not blocks:
         return
     scale = _scale(blocks)
-    layer = ""
+    group = ""
     for line in _lines(blocks, scale):
-        if line[0].layer != layer:
-            layer = line[0].layer
+        if line[0].group != group:
+            group = line[0].group
             paper.y += 0.08
-            paper.lines(layer, 10, fontweight="bold")
+            paper.lines(group, 10, fontweight="bold")
         x, height = MARGIN + 0.1, 0.0
         for block in line:
             height = max(height, _draw(paper, block, x, scale))
@@ -91,19 +92,19 @@ def _block(weight: WeightReport) -> _Block:
 
 def _scale(blocks: Sequence[_Block]) -> float:
     """Inches for a row or a column: the largest at which those of the recurrences fit."""
-    recurrent = {block.layer for block in blocks if block.weight.symbol.startswith("Wh")}
-    ruling = [block for block in blocks if block.layer in recurrent] or list(blocks)
+    recurrent = {block.group for block in blocks if block.weight.symbol.startswith("Wh")}
+    ruling = [block for block in blocks if block.group in recurrent] or list(blocks)
     fits = [min(_ROOM / max(1, b.columns), _HIGHEST / max(1, b.rows)) for b in ruling]
     return min(_LARGEST, *fits)
 
 
 def _lines(blocks: Sequence[_Block], scale: float) -> Iterator[list[_Block]]:
-    """As many side by side as fit; those of another layer begin a line."""
+    """As many side by side as fit; those of another group begin a line."""
     line: list[_Block] = []
     used = 0.0
     for block in blocks:
         width = block.takes(scale)
-        if line and (line[-1].layer != block.layer or used + width > _ROOM):
+        if line and (line[-1].group != block.group or used + width > _ROOM):
             yield line
             line, used = [], 0.0
         line.append(block)
