@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import rnnshapes
 from rnnshapes.render import data, markdown, notebook, terminal
-from rnnshapes.render.document import Column, Line, Row, Table
+from rnnshapes.render.document import Column, Line, Row, Table, printable
 
 COMMANDS = [["inspect", "--no-keras", "-q"], ["trace", "--no-keras", "-q"], ["verify", "-q"]]
 FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}
@@ -188,3 +188,19 @@ def test_results_are_frozen() -> None:
     for result in (rnnshapes.inspect(), rnnshapes.trace(keras=False), rnnshapes.verify()):
         with pytest.raises(AttributeError):
             result.network = None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\x1bb", "a\\x1bb"),
+        ("\udcff.csv", "\\udcff.csv"),
+        ("a\u202eb", "a\\u202eb"),
+        ("ä\n", "ä\n"),
+    ],
+)
+def test_a_letter_that_cannot_be_shown_is_escaped_as_python_writes_it(
+    name: str, shown: str
+) -> None:
+    """A byte of a file name that is no UTF-8 among them."""
+    assert printable(name) == shown
