@@ -6,11 +6,11 @@ import base64
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -123,7 +123,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if matplotlib were not installed."""
-    monkeypatch.setattr(page, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -179,25 +179,18 @@ def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
     assert [attrs["class"] for attrs in boxes] == ["box", "picture"]
 
 
-def test_a_page_shows_the_plot_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an image inside of the page, with a text for those who cannot see it."""
-    plots = ModuleType("plots")
-    plots.svg = lambda result, view: f"<svg>{result.params} é</svg>"
-    monkeypatch.setattr(page, "find_spec", lambda name: name)
-    monkeypatch.setattr(page, "import_module", lambda name: plots)
-    (image,) = Page(text_of(rnnshapes.inspect(), "html")).all("img")
+def test_a_page_shows_the_plot_where_there_is_one() -> None:
+    """As an image inside of the page instead of drawings, with a text for who cannot see it."""
+    found = Page("".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View())))
+    (image,) = found.all("img")
     kind, data = image["src"].split(",")
     assert kind == "data:image/svg+xml;base64"
-    assert base64.b64decode(data).decode() == "<svg>57 é</svg>"
-    assert "SimpleRNN(M)" in image["alt"]
-    found = Page("".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View())))
-    assert (len(found.all("img")), len(found.all("table")), found.all("pre")) == (1, 1, [])
-
-    def none(result: Displayed, view: View) -> str:
-        raise rnnshapes.CannotRunError("matplotlib cannot be imported")
-
-    plots.svg = none
-    assert Page(text_of(rnnshapes.inspect(), "html")).all("img") == []
+    assert xml(base64.b64decode(data).decode("utf-8")).tag == f"{SVG}svg"
+    assert image["alt"].startswith("rnnshapes inspect as a picture: <script>")
+    assert (len(found.all("table")), found.all("pre")) == (1, [])
+    assert text_of(rnnshapes.inspect(), "html") == text_of(rnnshapes.inspect(), "html")
+    golden = rnnshapes.golden(**SIZES)
+    assert Page("".join(page.chunks(golden, render.document(golden), View()))).all("img") == []
 
 
 @pytest.mark.parametrize("form", ["html", "svg"])

@@ -26,7 +26,7 @@ render.hints render.progress
 render.commands render.streams
 render.delivery
 render
-render.traced
+render.traced render.page
 render.plots
 render.plots.inspection render.plots.tracing render.plots.verification render.plots.port
 render.plots.sweeping
@@ -43,7 +43,7 @@ render.unrolled
 render.canvas
 render.header
 render.shared render.strips
-render.page render.vector
+render.vector
 render.timeline render.terminal render.markdown render.notebook render.data render.frames
 render.keys
 render.markup

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
 
 from rnnshapes.display import Displayed
 from rnnshapes.errors import RnnshapesError
@@ -93,10 +91,9 @@ def _dress(roles: str) -> str:
 
 def _plot(result: Displayed, view: View) -> str | None:
     """The picture as SVG, where matplotlib can be used and there is one of this result."""
-    if find_spec("matplotlib") is None or find_spec("rnnshapes.render.plots") is None:
-        return None
+    from rnnshapes.render import plots
+
     try:
-        drawn: str | None = import_module("rnnshapes.render.plots").svg(result, view)
+        return plots.svg(result, view)
     except RnnshapesError:
         return None
-    return drawn
