@@ -24,7 +24,7 @@ from rnnshapes.render.document import printable
 #: Inches; about as many characters of the title and of a note fit on a line.
 WIDTH, _TITLE_WIDTH, _NOTE_WIDTH = 10.0, 104, 150
 #: About as many characters fit above a panel.
-_ABOVE = 146
+_ABOVE = 156
 #: Ink of what is said beside the data, and of what is not there.
 DIM, ABSENT = "#555555", "#BDBDBD"
 #: What went wrong: vermilion, which differs from the others in brightness, too.
