@@ -55,6 +55,7 @@ from rnnshapes.options import (
     TraceFormat,
 )
 from rnnshapes.render import delivery
+from rnnshapes.render.document import printable
 from rnnshapes.render.outlet import Outlet, outlet
 from rnnshapes.render.progress import busy
 from rnnshapes.render.streams import pass_on, standard_output
@@ -393,6 +394,5 @@ def _with_hint(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    line = "".join(c if c.isprintable() else " " for c in message)
-    pass_on(f"rnnshapes: error: {' '.join(line.split())}\n")
+    pass_on(f"rnnshapes: error: {printable(' '.join(message.split()))}\n")
     return status

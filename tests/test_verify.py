@@ -316,19 +316,30 @@ def test_a_compiled_model_is_judged_by_its_own_way_of_running(how: str) -> None:
     assert result.passed, result
 
 
+def known(check: verification.Check) -> verification.Check:
+    """A check without what rounding decides."""
+    if not check.precision:
+        return check
+    known = replace(check, ratio=None, found="")
+    return replace(known, place=None, detail="") if check.passed else known
+
+
 @pytest.mark.parametrize("value", [np.nan, 1e39, 1.0])
 def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> None:
-    """Places, counts and the step of an overflow do not depend on how time is cut."""
+    """Counts, the place of a failure and the step of an overflow do not depend on it.
+
+    Where all is well, the place of the worst is that of rounding, which products of other sizes
+    do in another order.
+    """
     model, x = live("relu", scale=10.0)
     x[2, 3, 1] = value
     results = []
     for size in (1, 2**11, 2**30):
         monkeypatch.setattr(judging, "PART", size)
         results.append(rnnshapes.verify(model, x=x))
+    first, *others = ([known(check) for check in result.checks] for result in results)
+    assert all(checks == first for checks in others)
     for other in results[1:]:
-        assert [replace(c, ratio=None, found="") for c in other.checks] == [
-            replace(c, ratio=None, found="") for c in results[0].checks
-        ]
         assert other.not_finite == results[0].not_finite
     assert results[0].passed == (value == 1.0)
     if value != 1.0:

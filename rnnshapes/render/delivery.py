@@ -72,6 +72,7 @@ def check_writable(path: Path | None, source: Path | None = None) -> None:
 
 
 def _check_place(path: Path, source: Path | None) -> None:
+    path.resolve()  # finds a loop of links
     folder = path.parent
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
