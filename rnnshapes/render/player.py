@@ -77,7 +77,7 @@ def _followed(
         answers = task.answers(weights, meter) if keras else None
         given = (network, weights, task.sources, sample, layer, answers, meter)
         made = moments.follow_network(*given)
-        meter.finish()  # of other samples nothing may have been computed
+        meter.finish()
         return made
 
 
