@@ -164,6 +164,13 @@ class Recurrence:
         return read_step(self.direction, self._x).equations
 
 
+def computed(network: Network, *, keras: bool) -> Network:
+    """The network with as many samples as have to be computed so that one can be looked at."""
+    if keras or network.batch is not None:
+        return network
+    return replace(network, named=tuple({**dict(network.named), "N": 1}.items()))
+
+
 def follow_network(
     network: Network,
     weights: Weights,
@@ -180,8 +187,8 @@ def follow_network(
     Keras was asked.
     """
     chosen, whole = tracing.check_layer(network, layer), network
-    if keras is None and network.batch is None:
-        network = replace(network, named=tuple({**dict(network.named), "N": 1}.items()))
+    network = computed(network, keras=keras is not None)
+    if network is not whole:
         sources, sample = tuple(_One(source, sample) for source in sources), 0
     show = tuple(part for part in tracing.everything(network) if part != "gates")
     tracing.require_memory(network, show, with_keras=keras is not None)

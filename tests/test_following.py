@@ -14,7 +14,7 @@ from keras import layers as la
 from rich.cells import cell_len
 
 import rnnshapes
-from rnnshapes import api, moments
+from rnnshapes import api, moments, recurrence
 from rnnshapes.errors import InputError
 from rnnshapes.moments import Recurrence
 from rnnshapes.render import following
@@ -237,6 +237,17 @@ def test_a_masked_step_is_said_and_leaves_the_states(reverse: bool, zero: bool) 
     assert "·" in drawn(found, 3)[1]  # the bar shows the step that is skipped
 
 
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_progress_counts_the_steps_of_the_sample_that_is_computed(way: Any) -> None:
+    """It ends at the whole, which no other sample is part of."""
+    told: list[int] = []
+    with api.prepare(**SIZES, **way) as task:
+        given = (task.network, task.weights(), task.sources)
+        moments.follow_network(*given, 1, done=told.append)
+        alone = moments.computed(task.network, keras=False)
+    assert sum(told) == recurrence.steps_of(alone) == SIZES["T"] * (1 + ("bidirectional" in way))
+
+
 def test_states_go_on_from_batch_to_batch() -> None:
     """The third sample of a stateful model starts from the end of the first."""
     model = randomized(stateful(la.LSTM(4, stateful=True)))
@@ -244,6 +255,21 @@ def test_states_go_on_from_batch_to_batch() -> None:
     for key, values in first.states.items():
         assert third.start[key].any()
         np.testing.assert_array_equal(third.start[key], values[-1])
+
+
+def test_behind_a_layer_that_is_not_derived_x_is_keras_s() -> None:
+    """Keras is asked for all samples, and the one that is looked at is the right one."""
+    model = randomized(sequential(la.UnitNormalization(), la.LSTM(5), la.Dense(2)))
+    with api.prepare(model, N=3, seed=3) as task:
+        assert [node.layer.type for node in task.network.unknown] == ["UnitNormalization"]
+        weights = task.weights()
+        given = (task.network, weights, task.sources, 2, None, task.answers(weights, None))
+        (found,) = moments.follow_network(*given)
+    y_hat = rnnshapes.trace(model, N=3, seed=3).y_hat
+    for t in range(found.count):
+        answer = found.moment(t).answer
+        assert answer is not None
+        np.testing.assert_allclose(answer.scenes[-1].values[0].values, y_hat[2, t], rtol=1e-11)
 
 
 def test_a_layer_is_chosen_by_its_name() -> None:

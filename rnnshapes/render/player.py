@@ -72,11 +72,12 @@ def _followed(
     tracing.check_layer(network, layer)
     with busy("Running the recurrence in NumPy") as tick:
         weights = task.weights()
-        meter = Meter(tick, recurrence.steps_of(network), 3 if keras else 1)
+        steps = recurrence.steps_of(moments.computed(network, keras=keras))
+        meter = Meter(tick, steps, 3 if keras else 1)
         answers = task.answers(weights, meter) if keras else None
         given = (network, weights, task.sources, sample, layer, answers, meter)
         made = moments.follow_network(*given)
-        meter.finish()  # of other samples nothing may have been computed
+        meter.finish()
         return made
 
 
