@@ -52,7 +52,7 @@ figure { margin: 1.1rem 0; }
 figcaption { margin-bottom: .4rem; }
 pre { margin: 0; overflow-x: auto; font-size: .875rem; line-height: 1rem; }
 img { display: block; width: 100%; min-width: 38rem; max-width: 64rem; height: auto;
-  margin: 0 auto; background: #fff; }
+  margin: 0 auto; padding: .7rem; background: #fff; }
 .box:has(> img) { background: #fff; }
 @media (max-width: 40rem) {
   .heading, .name { position: sticky; left: 0; background: var(--ground); }
