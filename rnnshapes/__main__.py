@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -12,8 +13,11 @@ def main() -> int:
             from rnnshapes.archive import reading
 
             reading.begin(sys.argv[1:])
+        gc.disable()  # what is loaded stays: to look for garbage in it takes a seventh of the start
         from rnnshapes import cli
 
+        gc.freeze()
+        gc.enable()
         return cli.main()
     except KeyboardInterrupt:
         return 130
