@@ -18,6 +18,7 @@ from rnnshapes.render import palette, plots
 from rnnshapes.render.plots import canvas, thinning
 from rnnshapes.render.view import View
 from rnnshapes.tracing import Course, Place, Trace
+from tests.models import MODELS
 from tests.test_plots import SIZES, ported, saved, swept, traced, verified
 
 
@@ -150,6 +151,26 @@ def test_masked_steps_are_shaded() -> None:
                 shown = [(p.get_x(), p.get_x() + p.get_width()) for p in found]
                 assert shown in (spans, []) if axes.get_ylabel() == "" else shown == spans
     assert np.isnan(images(plots.figure(result, View(sample=1)))[1][:, 3:]).all()
+
+
+def test_what_has_no_y_hat_at_a_step_shows_its_answer_unit_by_unit() -> None:
+    """As points, which no line joins: units are no time."""
+    result = rnnshapes.trace(MODELS["flattened"](), N=2, show="h")
+    axes = panel(plots.figure(result), "output of the model")
+    numpy, keras = [line for line in axes.get_lines() if len(line.get_xdata())]
+    assert np.array_equal(numpy.get_ydata(), result.output[0])
+    assert np.array_equal(keras.get_ydata(), result.output_keras[0])
+    assert numpy.get_linestyle() == keras.get_linestyle() == "None"
+
+
+def test_panels_of_one_time_axis_stand_together_and_share_it() -> None:
+    """Of a sequence of T1 steps and one of T2."""
+    result = rnnshapes.trace(MODELS["encoder, decoder"](), N=2, show="h", keras=False)
+    figure = plots.figure(result)
+    spans = [axes.get_xlim() for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    assert spans == [(-0.5, 5.5), (-0.5, 5.5), (-0.5, 8.5)]
+    labels = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
+    assert labels == ["t, of T2 steps", "t, of T1 steps"]
 
 
 # --- Sizes, numbers and names that are hard -----------------------------------------------------

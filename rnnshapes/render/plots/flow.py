@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rnnshapes.algebra.dims import Dim, shape_text
+from rnnshapes.algebra.dims import Dim
 from rnnshapes.render import palette
-from rnnshapes.render.figures import whole
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
 from rnnshapes.render.unrolled import Lane, Moment, Stage, Tensor, at
@@ -26,7 +25,7 @@ _DOWN, _CELL_HIGH, _STATE_HIGH = 0.42, 0.36, 0.24
 def draw(paper: Paper, stages: Sequence[Stage]) -> None:
     """All stages from top to bottom."""
     made = {stage.name for stage in stages}
-    others = {t.maker for stage in stages for t in (*stage.sources, *stage.given)} - made
+    others = {t.maker for stage in stages for t in stage.inputs} - made
     inputs = others if len(others) == 1 else set[str]()
     shown = stages[:_STAGES]
     for before, stage in pairwise((None, *shown)):
@@ -41,8 +40,8 @@ def draw(paper: Paper, stages: Sequence[Stage]) -> None:
 
 def _enter(paper: Paper, stage: Stage, before: Stage | None, inputs: set[str]) -> None:
     """What goes in: from the stage above, or from where it says."""
-    needed = (*stage.sources, *stage.given)
-    straight = before is not None and needed == before.outputs and len(needed) == 1
+    needed = stage.inputs
+    straight = before is not None and stage.follows(before)
     if before is not None and not straight:
         _leave(paper, before)
         paper.y += 0.1
@@ -59,7 +58,7 @@ def _arrows(paper: Paper, tensors: Sequence[Tensor], more: Sequence[str]) -> Non
     """An arrow down for each tensor, beside each other as long as there is room."""
     x = _RAIL
     for tensor, where in zip(tensors, more, strict=True):
-        said = shapes(tensor) + where
+        said = tensor.shapes + where
         wide = 0.6 + width_of(tensor.name, 10) + width_of(said, 9)
         if x > _RAIL and x + wide > WIDTH - MARGIN:
             x, paper.y = _RAIL, paper.y + _DOWN
@@ -71,20 +70,13 @@ def _arrows(paper: Paper, tensors: Sequence[Tensor], more: Sequence[str]) -> Non
     paper.y += _DOWN
 
 
-def shapes(tensor: Tensor) -> str:
-    """``(N, D) = (1, 3)``."""
-    return f"{shape_text(tensor.dims)} = {shape_text(tensor.shape)}"
-
-
 def _stage(paper: Paper, stage: Stage) -> None:
     """The frame, its title, and what is inside."""
     top = paper.y
     paper.y += 0.08
-    title = f"{stage.name}: {stage.label}"
-    paper.write(MARGIN + 0.12, paper.y + LINE / 2, title, fontweight="bold")
-    if stage.params != 0:
-        many = "1 parameter" if stage.params == 1 else f"{whole(stage.params)} parameters"
-        paper.write(WIDTH - MARGIN - 0.12, paper.y + LINE / 2, many, ha="right", color=DIM)
+    paper.write(MARGIN + 0.12, paper.y + LINE / 2, stage.title, fontweight="bold")
+    right = WIDTH - MARGIN - 0.12
+    paper.write(right, paper.y + LINE / 2, stage.parameters, ha="right", color=DIM)
     paper.y += LINE + 0.02
     if stage.lanes:
         _recurrence(paper, stage)
@@ -112,9 +104,9 @@ def _recurrence(paper: Paper, stage: Stage) -> None:
         ends.append(f"{lane.output}_t" if stage.sequences else at(lane.output, last.step))
     if stage.joined:
         suffix = "_t" if stage.sequences else ""
-        said = f"{stage.outputs[0].name}{suffix} = {stage.joined.format(*ends)}"
+        said = f"{stage.output.name}{suffix} = {stage.joined.format(*ends)}"
         paper.lines(said, x=MARGIN + 0.12)
-    paper.lines(_each_step(stage), x=MARGIN + 0.12, color=DIM)
+    paper.lines(stage.each_step, x=MARGIN + 0.12, color=DIM)
 
 
 class _Lane:
@@ -190,14 +182,3 @@ class _Lane:
             x = self.middle[0] - edge
             self.paper.arrow((x - 0.35, y), (x, y), color=colour)
             self.paper.write(x - 0.42, y, start, 8, ha="right", color=colour)
-
-
-def _each_step(stage: Stage) -> str:
-    """``each step reads x_t (N, D) = (1, 3) and hands on h_t, c_t (N, M) = (1, 5)``."""
-    t = f"_{{{stage.steps + -1}-t}}" if stage.turned else "_t"
-    groups: dict[str, list[str]] = {}
-    for lane in stage.lanes:
-        for state in lane.states:
-            groups.setdefault(shapes(state), []).append(f"{state.name}_t")
-    handed = "; ".join(f"{', '.join(names)} {shape}" for shape, names in groups.items())
-    return f"each step reads {stage.step.name}{t} {shapes(stage.step)} and hands on {handed}"

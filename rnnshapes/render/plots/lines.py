@@ -22,10 +22,10 @@ def line(axes: Axes, values: Array, start: int = 0, dash: str = "-", **looks: An
     made = thinned(values, start)
     mark = "." if made.size == 1 and len(made.t) <= MARKS else ""
     width = {} if made.size == 1 else {"lw": 0.7}
-    axes.plot(made.t, made.high, dash, **{"marker": mark, **looks, **width})
+    axes.plot(made.t, made.high, ls=dash, **{"marker": mark, **looks, **width})
     if made.size > 1:
         looks = {key: value for key, value in looks.items() if key in ("color", "zorder")}
-        axes.plot(made.t, made.low, dash, lw=0.7, **looks)
+        axes.plot(made.t, made.low, ls=dash, lw=0.7, **looks)
         axes.fill_between(made.t, made.low, made.high, alpha=0.3, lw=0, **looks)
 
 

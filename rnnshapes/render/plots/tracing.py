@@ -79,7 +79,8 @@ def figure(result: Trace, view: View) -> Figure:
             course = result.courses.get(quantity.key)
             draw = partial(_apart, course)
             panels.append(_over(quantity.steps, view, quantity, _APART_HIGH, draw))
-    panels.sort(key=lambda panel: panel.axis not in ("", "T"))  # those of one axis together
+    order = list(dict.fromkeys(panel.axis for panel in panels))
+    panels.sort(key=lambda panel: order.index(panel.axis))  # those of one axis together
     return stacked(network_text(result.network), panels, list(_notes(result, view, panels)))
 
 

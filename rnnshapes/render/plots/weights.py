@@ -129,7 +129,8 @@ def _draw(paper: Paper, block: _Block, x: float, scale: float) -> float:
         inside = height >= _READABLE and wide > width_of(name, 9)
         if name and inside:
             looks: dict[str, str] = {"color": palette.on(colour), "fontweight": "bold"}
-            paper.write(left + wide / 2, top + height / 2, name, 9, ha="center", **looks)
+            size = min(9.0, 52 * height)
+            paper.write(left + wide / 2, top + height / 2, name, size, ha="center", **looks)
         above = whole(start) if inside or not name else f"{whole(start)} {name}"
         if left > free and left + width_of(above, 7) < x + width:
             paper.write(left, top - 0.08, above, 7, color=DIM)
