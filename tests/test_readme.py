@@ -7,6 +7,7 @@ import doctest
 import json
 import math
 import re
+import runpy
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,11 @@ import typer
 
 from rnnshapes import cli, display, options, recording
 from rnnshapes.render.delivery import ENDINGS, GOLDEN_ENDINGS
+from tests.conftest import Result
 from tests.pages import CELLS, README, ROOT, consoles, page, prose, scripts, table
+
+#: Files in .github, and the commands that make them.
+PICTURES = runpy.run_path(str(ROOT / ".github" / "pictures.py"))["PICTURES"]
 
 PAGES = {"README": README, **{cell: page(cell) for cell in CELLS}}
 PATHS = {"README": ROOT / "README.md", **CELLS}
@@ -63,6 +68,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- What is shown ------------------------------------------------------------------------------
 
 
+def together(done: Result) -> str:
+    """Both streams as a terminal shows them: what was written is said before what is next."""
+    text, said, following = done.out.rpartition("Next: ")
+    return text + done.err + said + following
+
+
 @pytest.mark.parametrize(
     ("where", "args", "shown"), BLOCKS, ids=[f"{where} {args}" for where, args, _ in BLOCKS]
 )
@@ -72,7 +83,7 @@ def test_each_command_prints_what_is_shown(where, args, shown, run, monkeypatch,
     monkeypatch.chdir(folder)
     done = run(*args.split())
     assert done.status == ("FAILED" in shown)
-    expected, found = words(shown), words(done.out + done.err)
+    expected, found = words(shown), words(together(done))
     assert len(expected) == len(found)
     ratio = False
     for a, b in zip(expected, found, strict=True):
@@ -406,3 +417,18 @@ def test_pages_and_readme_have_the_same_orders_of_gates(kind: str) -> None:
     of_page = {row[""]: row for row in table(page(kind.lower()), head)}
     shown = [cell.replace(",", "") for cell in [*of_page["order of gates"].values()][1:]]
     assert shown == [*of_all[f"{kind}, order of gates"].values()][1:]
+
+
+def drawn_text(svg: str) -> list[str]:
+    """What is written in a picture, whatever it looks like."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if name.endswith(".svg")])
+def test_each_picture_shows_what_its_command_shows(name, run, tmp_path, monkeypatch) -> None:
+    """As .github/pictures.py has made it, which CI runs."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(*PICTURES[name].split(), tmp_path / "made.svg").status == 0
+    made = drawn_text((tmp_path / "made.svg").read_text("utf-8"))
+    assert len(made) > 20
+    assert made == drawn_text((ROOT / ".github" / name).read_text("utf-8"))
