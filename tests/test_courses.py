@@ -111,14 +111,15 @@ def test_masked_steps_are_compared_exactly() -> None:
     run = run_model(MODELS["masked"](), N=3)
     (mask,) = [m for name, m in run.answers.masks.items() if "masking" in name]
     all_masked = ~mask.any(axis=0)
-    course = courses(run)["lstm.h"]
+    name = run.network.recurrent[0].name
+    course = courses(run)[f"{name}.h"]
     assert all_masked.any()
     assert (course.ratio[all_masked] == 0).all()
     assert (course.bound[all_masked] == 0).all()
-    states = {key: v.copy() for key, v in run.answers.states["lstm"].items()}
+    states = {key: v.copy() for key, v in run.answers.states[name].items()}
     t = int(np.flatnonzero(all_masked)[0])
     states["h"][0, t, 0] += np.float32(1e-6)
-    wrong = courses(answered(run, states={"lstm": states}))["lstm.h"]
+    wrong = courses(answered(run, states={name: states}))[f"{name}.h"]
     assert wrong.ratio[t] == np.inf
 
 
@@ -160,7 +161,8 @@ def test_a_recurrence_that_answers_itself_has_the_courses_of_its_states() -> Non
     """Without a head y_hat is h: it has been compared, and has no course of its own."""
     import keras
 
-    model = keras.Sequential([keras.Input((6, 3)), keras.layers.GRU(4, return_sequences=True)])
+    layer = keras.layers.GRU(4, return_sequences=True, name="gru")
+    model = keras.Sequential([keras.Input((6, 3)), layer])
     assert set(rnnshapes.trace(model, N=2, bounds=True).courses) == {"gru.h"}
 
 

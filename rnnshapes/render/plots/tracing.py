@@ -289,7 +289,7 @@ def _differences(result: Trace) -> Iterator[str]:
         "steps before it adds up in it, so it has no bound. A triangle at the bottom: exactly 0."
     )
     if not result.courses:
-        yield "One step and its proven bound were not asked for."
+        yield "One step and its proven bound were not asked for, as with trace(bounds=True)."
         return
     many = len(result.output)
     of = "" if many == 1 else f" of all {many:,} samples"
