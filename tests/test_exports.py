@@ -285,6 +285,18 @@ def test_markdown_is_read_as_it_was_meant(name: str) -> None:
     assert heads == [one_line(title) for title in titles]
 
 
+def test_markdown_is_drawn_in_ascii_where_only_that_can_be_written() -> None:
+    """With the signs that a drawing has for it, and none that are escaped."""
+    result = rnnshapes.trace(cell="lstm", keras=False, show="y,h", **SIZES)
+    for shown in (result, rnnshapes.inspect(cell="lstm", **SIZES)):
+        stream = TextIOWrapper(BytesIO(), encoding="ascii", newline="\n")
+        delivery.write_text(shown, "markdown", View(), stream)
+        stream.seek(0)
+        code = stream.read().split("```")[1::2]
+        assert len(code) == 2
+        assert not any("\\u" in drawing for drawing in code)
+
+
 def test_markdown_takes_nothing_for_markup() -> None:
     """In lines, cells, titles and drawings."""
     text = "".join(markdown.chunks(DOCUMENT))

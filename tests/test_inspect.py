@@ -99,6 +99,26 @@ def test_what_flows_is_shown_with_its_shapes_and_multiply_adds(run) -> None:
     assert "N·T·M(D+M) + N·M·K = 1,416" in out
 
 
+NAMED = [
+    ("lstm", "linear", "sigmoid", {"i_t = sigmoid(z_i)", "f_t = sigmoid(z_f)", "h_t = o_t × c_t"}),
+    ("lstm", "tanh", "linear", {"c~_t = tanh(z_c)", "h_t = o_t × …"}),
+    ("gru", "linear", "linear", {"z_t = x_z + h_z", "r_t = x_r + h_r", "h~_t = x_h + …"}),
+    ("simple", "linear", "sigmoid", {"h_t = … + h_{t-1} Wh"}),
+]
+
+
+@pytest.mark.parametrize(("cell", "activation", "gates", "named"), NAMED)
+def test_a_name_stands_at_the_operation_that_made_it(cell, activation, gates, named) -> None:
+    """What linear leaves as it is was made by no operation, or by one before, and has its name."""
+    given = {"recurrent_activation": gates} if cell != "simple" else {}
+    layer = rnnshapes.inspect(cell=cell, activation=activation, **given).layers[0]
+    found = {made.label for made in layer.operations if " = " in made.label}
+    assert found == {label for label in found if label.count(" = ") == 1}
+    assert named <= found
+    of = {name for name, text in layer.equations if " " in text or "(" in text}
+    assert {label.partition(" = ")[0] for label in found} == {n for n in of if " " not in n}
+
+
 def test_keras_agrees_and_says_with_which_version(run) -> None:
     """The last line names Keras, its backend, and what was compared."""
     done = run("inspect", "--M", 7, "--quiet")

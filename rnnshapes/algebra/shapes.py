@@ -38,11 +38,15 @@ class ShapeMismatchError(TypeError):
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
-    """A tensor known by its text and its shape, recording into ``tape``."""
+    """A tensor known by its text and its shape, recording into ``tape``.
+
+    ``place`` is that of the operation in the tape that made it; a name alone has none.
+    """
 
     text: str
     shape: Shape
     tape: list[Operation]
+    place: int | None = None
 
     @property
     def short(self) -> str:
@@ -110,7 +114,7 @@ class Symbol:
         shape = self.shape if shape is None else shape
         operands = (self.shape, *(other.shape for other in others))
         self.tape.append(Operation(label, sign, operands, shape, Dim.of(macs)))
-        return Symbol(text, shape, self.tape)
+        return Symbol(text, shape, self.tape, len(self.tape) - 1)
 
 
 class ShapeOps:
@@ -213,8 +217,9 @@ class ShapeOps:
     def named(self, name: str, value: Symbol) -> Symbol:
         """``value`` by a name of its own."""
         self.equations.append((name, value.text))
-        last = value.tape[-1]
-        value.tape[-1] = replace(last, label=f"{name} = {last.label}")
+        if value.place is not None:
+            made = value.tape[value.place]
+            value.tape[value.place] = replace(made, label=f"{name} = {made.label}")
         return Symbol(name, value.shape, value.tape)
 
 

@@ -137,7 +137,7 @@ def write_text(result: Displayed, form: str, view: View, stream: TextIO) -> None
         screen = terminal.screen(stream) if stream is sys.stdout else terminal.plain(stream)
         terminal.draw(render.document(result, view), screen)
         return
-    for chunk in _chunks(result, form, view):
+    for chunk in _chunks(result, form, view, stream.encoding):
         stream.write(_encodable(chunk, form, stream.encoding))
 
 
@@ -148,7 +148,7 @@ def _encodable(chunk: str, form: str, encoding: str) -> str:
     return for_encoding(chunk, encoding)
 
 
-def _chunks(result: Displayed, form: str, view: View) -> Iterable[str]:
+def _chunks(result: Displayed, form: str, view: View, encoding: str) -> Iterable[str]:
     if form == "c":
         from rnnshapes.render import header
 
@@ -164,7 +164,7 @@ def _chunks(result: Displayed, form: str, view: View) -> Iterable[str]:
     forms: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: data.json_chunks(render.record(result)),
         "csv": lambda: data.csv_chunks(render.rows(result)),
-        "markdown": lambda: markdown.chunks(render.document(result, whole)),
+        "markdown": lambda: markdown.chunks(render.document(result, whole), encoding),
         "html": lambda: page.chunks(result, render.document(result, whole), whole),
     }
     return forms[form]()

@@ -12,8 +12,9 @@ _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~&$"})
 _BEGINNING = re.compile(r"^(\d*)([#+=.)-])")
 
 
-def chunks(document: Document) -> Iterator[str]:
-    """The text, piece by piece."""
+def chunks(document: Document, encoding: str | None = "utf-8") -> Iterator[str]:
+    """The text, piece by piece, with drawings of characters that ``encoding`` has."""
+    sheet = Sheet(encoding=encoding)
     for position, block in enumerate(document):
         if isinstance(block, Line):
             mark = "**" if block.meaning == "strong" and block.text else ""
@@ -22,12 +23,12 @@ def chunks(document: Document) -> Iterator[str]:
         elif isinstance(block, Table):
             yield from _table(block)
         else:
-            yield from _drawing(block)
+            yield from _drawing(block, sheet)
 
 
-def _drawing(drawing: Drawing) -> Iterator[str]:
+def _drawing(drawing: Drawing, sheet: Sheet) -> Iterator[str]:
     """The characters alone, in a block of code."""
-    lines = ["".join(span.text for span in spans) for spans in drawing.draw(Sheet())]
+    lines = ["".join(span.text for span in spans) for spans in drawing.draw(sheet)]
     if not lines:
         return
     yield f"\n### {_escaped(drawing.title)}\n\n```text\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnshapes import render
 from rnnshapes.display import Displayed
 from rnnshapes.errors import InputError
 from rnnshapes.render import delivery
@@ -46,7 +47,7 @@ class Outlet:
     @property
     def most_rows(self) -> int | None:
         """How many time steps are shown at most: on a terminal not all of them."""
-        return 30 if self.path is None and watched(sys.stdout) else None
+        return render.MOST_ROWS if self.path is None and watched(sys.stdout) else None
 
     def deliver(self, result: Displayed, view: View) -> None:
         """Write the result, and its picture. InputError if one of them cannot be written."""

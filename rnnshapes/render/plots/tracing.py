@@ -37,15 +37,6 @@ from rnnshapes.tracing import Course, LayerTrace, Trace
 _LINES = 8
 #: So many recurrences are drawn.
 _RECURRENCES = 8
-#: What lies over steps that do not count.
-_MASKED: Any = {
-    "fc": "#999999",
-    "ec": "#555555",
-    "alpha": 0.25,
-    "hatch": "////",
-    "lw": 0,
-    "zorder": 3,
-}
 #: Inches.
 _LINES_HIGH, _HEAT_HIGH, _APART_HIGH = 2.1, 0.62, 1.35
 
