@@ -173,7 +173,7 @@ def trace(
     input: Input = None,
     sample: Sample = 0,
     steps: TimeSteps = None,
-    show: Show = "y",
+    show: Show = None,
     layer: LayerName = None,
     seed: Seed = 0,
     golden: Golden = None,
@@ -221,7 +221,7 @@ def _traced(
     from rnnshapes import tracing
 
     keras, golden = not given["no_keras"], given["golden"]
-    asked = tracing.check_show(task.network, given["show"])
+    asked = tracing.check_show(task.network, "y" if given["show"] is None else given["show"])
     with busy("Running the recurrence in NumPy" + (" and in Keras" if keras else "")) as tick:
         options: Any = {"layer": given["layer"], "keras": keras, "tick": tick}
         options |= {"show": _drawn(task.network, asked, out), "bounds": out.draws}

@@ -228,9 +228,11 @@ TimeSteps = Annotated[
     typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
 ]
 Show = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--show", metavar="y,h,c,gates", help="Show states and gates, too: y,h; or all of them."
+        "--show",
+        metavar="y,h,c,gates",
+        help="Show states and gates, too: y,h; or all of them; y if left out.",
     ),
 ]
 LayerName = Annotated[

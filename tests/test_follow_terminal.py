@@ -275,6 +275,7 @@ WRONG = [
     (["--follow", "--format", "json"], "leave --format json out, or --follow"),
     (["--follow", "--golden", "x.npz"], "leave --golden x.npz out, or --follow"),
     (["--follow", "--plot", "x.png"], "leave --plot x.png out, or --follow"),
+    (["--follow", "--show", "h"], "leave --show h out, or --follow"),
     (["--follow"], "--follow needs a terminal"),
 ]
 

@@ -94,6 +94,11 @@ def _check(given: Mapping[str, Any]) -> None:
                 f"--follow shows steps on a terminal and writes nothing: leave {option} "
                 f"{given[name]} out, or --follow"
             )
+    if given["show"] is not None:
+        raise InputError(
+            f"--follow shows states and gates of every step: leave --show {given['show']} out, "
+            "or --follow"
+        )
     dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
     if dumb or not (watched(sys.stdin) and watched(sys.stdout)):
         raise InputError(
