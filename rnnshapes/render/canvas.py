@@ -82,13 +82,13 @@ class Canvas:
         for row in range(start, stop):
             self.text(row, column, "│", ink)
 
-    def box(self, row: int, column: int, width: int, height: int, ink: Ink = PLAIN) -> None:
+    def box(self, row: int, column: int, width: int, height: int) -> None:
         """Four sides, around ``height - 2`` rows."""
         line = "─" * (width - 2)
-        self.text(row, column, f"┌{line}┐", ink)
+        self.text(row, column, f"┌{line}┐")
         for side in (column, column + width - 1):
-            self.down(side, row + 1, row + height - 1, ink)
-        self.text(row + height - 1, column, f"└{line}┘", ink)
+            self.down(side, row + 1, row + height - 1)
+        self.text(row + height - 1, column, f"└{line}┘")
 
     def picture(self) -> Picture:
         """The rows as spans, without the spaces at their ends."""

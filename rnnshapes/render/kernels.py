@@ -148,12 +148,12 @@ class _Sketch:
         self.row = 0
         self.layer = ""
 
-    def say(self, text: str, ink: Ink = _FAINT) -> None:
+    def say(self, text: str) -> None:
         """A text by itself, on as many lines as it takes."""
         from textwrap import wrap
 
         for line in wrap(clean(text, self.sheet), self.sheet.width):
-            self.canvas.text(self.row, 0, line, ink)
+            self.canvas.text(self.row, 0, line, _FAINT)
             self.row += 1
 
     def headings(self, block: _Block) -> tuple[str, str]:

@@ -45,11 +45,6 @@ class Paper:
             self.write(x, self.y + LINE / 2, line, size, **looks)
             self.y += LINE * size / 9
 
-    def label(self, x: float, y: float, said: str, size: float = 8.0, **looks: Any) -> None:
-        """A text that lies on a line: with white behind it."""
-        behind = {"fc": "white", "ec": "none", "pad": 0.8}
-        self.write(x, y, said, size, **{"ha": "center", "bbox": behind, **looks})
-
     def box(self, x: float, y: float, width: float, height: float, **looks: Any) -> None:
         """A box with round corners."""
         looks = {"fc": "white", "ec": _FRAME, "lw": 1.1, "zorder": 2, **looks}

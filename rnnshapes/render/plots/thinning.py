@@ -10,39 +10,39 @@ from rnnshapes.algebra.activations import Array
 
 #: How many groups of steps at the most are drawn side by side, and of units one below the other.
 ACROSS, DOWN = 1000, 128
+#: So many groups of steps that are marked or not.
+_MARKED = 200
 
 
 class Thinned(NamedTuple):
     """Groups of ``size`` steps: where each has its middle, its smallest and largest number.
 
-    A group has NaN if all in it is NaN; ``lost`` is how many numbers are not finite.
+    What is not finite does not count; a group in which nothing is finite has NaN.
     """
 
     t: Array
     low: Array
     high: Array
     size: int
-    lost: int
 
 
-def thinned(values: Array, start: int = 0, most: int = ACROSS) -> Thinned:
+def thinned(values: Array, start: int = 0) -> Thinned:
     """``values`` (T,), the first of which is that of step ``start``."""
     finite = np.where(np.isfinite(values), values, np.nan)
-    lost = int(values.size - np.isfinite(values).sum())
-    size = group_size(len(values), most)
+    size = group_size(len(values), ACROSS)
     if size == 1:
-        return Thinned(start + np.arange(len(values)), finite, finite, 1, lost)
+        return Thinned(start + np.arange(len(values)), finite, finite, 1)
     groups = _grouped(finite, size)
     t = start + size * np.arange(len(groups)) + (size - 1) / 2
-    return Thinned(t, np.fmin.reduce(groups, axis=1), np.fmax.reduce(groups, axis=1), size, lost)
+    return Thinned(t, np.fmin.reduce(groups, axis=1), np.fmax.reduce(groups, axis=1), size)
 
 
-def means(values: Array, across: int = ACROSS, down: int = DOWN) -> tuple[Array, int, int]:
+def means(values: Array) -> tuple[Array, int, int]:
     """(T, units) as (groups of steps, groups of units) with the mean of each, and both sizes.
 
     What is not finite does not count; a group in which nothing is finite has NaN.
     """
-    steps, units = group_size(values.shape[0], across), group_size(values.shape[1], down)
+    steps, units = group_size(values.shape[0], ACROSS), group_size(values.shape[1], DOWN)
     finite = np.isfinite(values)
     if steps == units == 1:
         return np.where(finite, values, np.nan), 1, 1
@@ -55,12 +55,12 @@ def means(values: Array, across: int = ACROSS, down: int = DOWN) -> tuple[Array,
     return made, steps, units
 
 
-def runs(marked: Array, start: int = 0, most: int = 200) -> list[tuple[float, float]]:
+def runs(marked: Array, start: int = 0) -> list[tuple[float, float]]:
     """From where to where steps are ``marked`` (T,), each end half a step further out.
 
-    Of more steps than that, a group in which one is marked counts as a whole.
+    Where groups stand for several steps, one counts as a whole in which a step is marked.
     """
-    size = group_size(len(marked), most)
+    size = group_size(len(marked), _MARKED)
     groups = _grouped(marked.astype(float), size)
     found = np.concatenate([[0], np.fmax.reduce(groups, axis=1), [0]])
     edges = np.flatnonzero(np.diff(found)).reshape(-1, 2)

@@ -72,7 +72,7 @@ def figure(result: Trace, view: View) -> Figure:
             panels.append(_over(quantity.steps, view, quantity, _APART_HIGH, draw))
     order = list(dict.fromkeys(panel.axis for panel in panels))
     panels.sort(key=lambda panel: order.index(panel.axis))  # those of one axis together
-    return stacked(network_text(result.network), panels, list(_notes(result, view, panels)))
+    return stacked(network_text(result.network), panels, list(_notes(result, view)))
 
 
 def _over(
@@ -235,7 +235,7 @@ def _one_step(axes: Axes, course: Course, start: int) -> None:
 # --- What is said below -------------------------------------------------------------------------
 
 
-def _notes(result: Trace, view: View, panels: list[Panel]) -> Iterator[str]:
+def _notes(result: Trace, view: View) -> Iterator[str]:
     yield f"Sample {view.sample} of {len(result.output)}; x: {result.source}."
     keras = "Keras was left out."
     if result.keras is not None:
