@@ -251,10 +251,10 @@ def test_every_command_is_one_that_the_command_line_takes(swept: sweeping.Sweep)
     """With it, ``verify`` makes the very network that was swept."""
     from rnnshapes import api, cli
 
+    passed = SimpleNamespace(passed=True)
     for found in swept.to_dict()["configurations"]:
         with pytest.MonkeyPatch.context() as patch:
             made: list[Any] = []
-            passed = SimpleNamespace(passed=True)
             patch.setattr(
                 api, "verify_prepared", lambda task, tick, made=made: made.append(task) or passed
             )
