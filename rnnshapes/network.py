@@ -431,7 +431,7 @@ def read(
     except ShapeMismatchError as error:
         given = ", ".join(shape_text(shape) for shape in shapes)
         raise InputError(f"layer {layer.name!r} does not fit its input {given}: {error}") from None
-    if name is not None and tape:
+    if name is not None and name != made.text:
         ops.named(name, made)
     return Reading(made.shape, tape, ops.equations)
 

@@ -367,6 +367,31 @@ def test_models_of_every_kind_are_drawn(model) -> None:
             assert f" {tensor.name} ({', '.join(tensor.dims)}" in text
 
 
+def test_a_layer_that_only_gives_a_name_says_so() -> None:
+    """An activation that is linear, of which there is no operation; and a box says nothing twice."""
+    made = keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            layers.SimpleRNN(4, return_sequences=True),
+            layers.Activation("linear"),
+            layers.UnitNormalization(),
+        ]
+    )
+    found = unrolled.stages(rnnshapes.inspect(made))
+    assert found[1].rule == "a_t = h_t"
+    text = "\n".join(drawn(rnnshapes.inspect(made)))
+    assert "│   a_t = h_t " in text
+    assert text.count("not derived") == 1
+
+
+def test_layers_are_counted_in_words() -> None:
+    """One is no plural."""
+    x = keras.Input((6, 3))
+    both = layers.Bidirectional(layers.GRU(4, return_sequences=True), merge_mode=None)
+    result = rnnshapes.inspect(keras.Model(x, both(x)))
+    assert shown_document(result)[0].text.startswith("Input((T, D)) → 1 layer   N=")
+
+
 def test_what_goes_out_beside_the_output_has_a_name_of_its_own() -> None:
     """States behind a joined output are not one of its directions."""
     layer = layers.Bidirectional(layers.LSTM(5, return_state=True), merge_mode="sum")

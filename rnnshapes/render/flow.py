@@ -101,8 +101,6 @@ class _Sketch:
         else:
             for text in (stage.rule, *stage.notes):
                 self._lines(text)
-        if self.row == top + 1:
-            self._lines(stage.kind)
         for side in (0, self.width - 1):
             self.canvas.down(side, top + 1, self.row, _FRAME)
         middle = "─" * (self.width - 2)

@@ -55,8 +55,8 @@ def _after_trace(result: Trace, given: Given) -> str:
     names = (*NETWORK, *DATA)
     if given["golden"] is not None:
         return _next("verify", given, names, "--against", "y_hat.npy", why="judges your port")
-    both = "NumPy and Keras are" if result.keras is not None else "it is"
-    why = f"proves that {both} the same" if result.keras is not None else "proves it against Keras"
+    both = result.keras is not None
+    why = "proves that NumPy and Keras are the same" if both else "proves it against Keras"
     return _next("verify", given, names, why=why)
 
 

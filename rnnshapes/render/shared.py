@@ -30,9 +30,10 @@ def network_text(network: Network) -> str:
     if network.chain:
         chain = " → ".join([*inputs, *(layer.label for layer in network.layers)])
         return f"{chain}   {sizes}"
+    count = f"{len(network.layers)} layer{'s' * (len(network.layers) > 1)}"
     if not inputs:
-        return f"{len(network.layers)} layers, whose graph is not known"
-    return f"{', '.join(inputs)} → {len(network.layers)} layers   {sizes}"
+        return f"{count}, whose graph is not known"
+    return f"{', '.join(inputs)} → {count}   {sizes}"
 
 
 def sizes_record(network: Network) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
+from typing import TextIO
 
 from rnnshapes.errors import InputError
 
@@ -42,6 +43,6 @@ def pass_on(text: str) -> None:
             sys.stderr.flush()
 
 
-def watched(stream: object) -> bool:
+def watched(stream: TextIO | None) -> bool:
     """Whether a person looks at a stream: a terminal, and not a file or a pipe."""
-    return stream is not None and stream.isatty()  # type: ignore[attr-defined]
+    return stream is not None and stream.isatty()

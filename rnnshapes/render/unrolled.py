@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rnnshapes.algebra.dims import Dim, Shape, shape_text
 from rnnshapes.algebra.shapes import ShapeOps, Symbol
@@ -16,8 +16,6 @@ from rnnshapes.render.figures import whole
 
 #: What a name ends in where it is that of a time step; that of a turned sequence has a sum.
 _STEP = re.compile(r"_(t|\{.*-t\})$")
-
-Kind = Literal["recurrent", "plain", "not derived"]
 
 
 class Tensor(NamedTuple):
@@ -82,7 +80,6 @@ class Stage(NamedTuple):
 
     name: str
     label: str
-    kind: Kind
     sources: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     params: int | None
@@ -179,7 +176,6 @@ def _stage(network: Network, place: int, names: Names, report: LayerReport) -> S
     plain = Stage(
         name=node.name,
         label=report.label,
-        kind="plain" if report.derived else "not derived",
         sources=tuple(_tensor(network, tap, names) for tap in node.sources),
         outputs=tuple(
             _tensor(network, Tap(place, output), names)
@@ -232,7 +228,6 @@ def _unrolled(network: Network, place: int, names: Names, plain: Stage) -> Stage
         given, starts = starts[:own], starts[own:]
         lanes.append(_lane(network, name, node, direction, given))
     return plain._replace(
-        kind="recurrent",
         notes=(*plain.notes, *_notes(layer, lanes, plain.outputs, source, steps)),
         lanes=tuple(lanes),
         steps=steps,

@@ -82,8 +82,6 @@ def _stage(paper: Paper, stage: Stage) -> None:
         _recurrence(paper, stage)
     for said in (stage.rule, *stage.notes) if not stage.lanes else stage.notes:
         paper.lines(said, x=MARGIN + 0.12, color="black" if said == stage.rule else DIM)
-    if stage.kind == "not derived":
-        paper.lines("not derived", x=MARGIN + 0.12, color=DIM)
     paper.y += 0.06
     paper.box(MARGIN, top, _INNER, paper.y - top, fc=_FRAME, zorder=1)
 
