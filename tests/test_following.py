@@ -322,15 +322,17 @@ def test_long_lists_are_cut_and_counted(width: int) -> None:
     assert len(re.findall(r" \S+ … 192$", text, re.MULTILINE)) == 4
 
 
-@pytest.mark.parametrize("name", ["[bold]rnn[/bold]", "名前の長い層", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["[bold]rnn[/bold]", "名前の長い層", "x" * 200, "rnn\nin two lines"]
+)
 @pytest.mark.parametrize("width", [12, 40, 80])
 def test_names_from_a_file_are_plain_text_that_fits(name: str, width: int) -> None:
-    """Wide characters take two columns; nothing is read as markup."""
+    """Wide characters take two columns; nothing is read as markup; a line stays one line."""
     with api.prepare(T=4, D=3, M=5, K=2) as task:
         (found,) = moments.follow_network(task.network, task.weights(), task.sources)
     object.__setattr__(found, "name", name)
     shown = drawn(found, 1, width)
-    assert all(cell_len(line) <= width for line in shown)
+    assert all(cell_len(line) <= width and "\n" not in line for line in shown)
     assert shown[0].startswith(name[:3])
 
 

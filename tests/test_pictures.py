@@ -368,7 +368,7 @@ def test_models_of_every_kind_are_drawn(model) -> None:
 
 
 def test_a_layer_that_only_gives_a_name_says_so() -> None:
-    """An activation that is linear, of which there is no operation; and a box says nothing twice."""
+    """As a linear activation, of which there is no operation; and a box says nothing twice."""
     made = keras.Sequential(
         [
             keras.Input((6, 3)),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -14,7 +15,8 @@ from rich.cells import cell_len, set_cell_size
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.moments import Moment, Recurrence
 from rnnshapes.render import palette
-from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet, Span, for_encoding, printable
+from rnnshapes.render.canvas import clean, cut
+from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet, Span
 from rnnshapes.render.figures import step_text, whole
 from rnnshapes.scenes import Quantity, Scene, Taken
 
@@ -28,6 +30,9 @@ _LONGEST = 20
 #: Decimals of a number.
 _FEWEST, _MOST = 3, 6
 
+#: Makes of a text what the sheet can show.
+Say = Callable[[str], str]
+
 
 class _Line(NamedTuple):
     """A line of text; ``beside`` stands at its right end where there is room for it."""
@@ -40,8 +45,8 @@ class _Line(NamedTuple):
 class _Row(NamedTuple):
     """A value: what it is called, its shapes in symbols and in numbers, and its numbers.
 
-    ``short`` is the shape in numbers without what it is made of. What ``stands out`` is
-    coloured, number by number.
+    ``short`` is the shape in numbers without what it is made of. What
+    ``stands_out`` is coloured, number by number.
     """
 
     label: str
@@ -70,14 +75,14 @@ class _Columns(NamedTuple):
 
 def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet) -> Picture:
     """Two lines: the layer, and how far it has read. ``which`` tells it from other layers."""
-    say = _say(sheet)
+    say = partial(clean, sheet=sheet)
     n = of.network.known("N")
     name, more = say(of.name), [*([which] if which else []), f"sample {sample} of {n}"]
     rights = [say(text) for text in (", ".join(more), more[0], "")]
     fits = (right for right in rights if cell_len(name + right) + 2 <= sheet.width)
     right = next(fits, "")
     label = ", ".join((of.node.layer.label, *of.direction.cell.activations))
-    name, kind = _cut(name, sheet.width, sheet), say(f"  {label}")
+    name, kind = cut(name, sheet.width, sheet), say(f"  {label}")
     kind = kind if cell_len(name + kind + right) + 2 <= sheet.width else ""
     gap = sheet.width - cell_len(name + kind + right)
     first = [Span(name, _STRONG), Span(kind, _DIM)]
@@ -87,7 +92,7 @@ def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet
 
 def body(moment: Moment, of: Recurrence, sheet: Sheet) -> Picture:
     """All of the step, from what comes in to y_hat."""
-    blocks = list(_blocks(moment, of, _say(sheet)))
+    blocks = list(_blocks(moment, of, partial(clean, sheet=sheet)))
     most = max(len(_numbers(state) or ()) for state in moment.states)
     columns = _columns([row for row in blocks if isinstance(row, _Row)], most, sheet)
     lines: list[list[Span]] = []
@@ -131,7 +136,7 @@ def _bar(moment: Moment, of: Recurrence, sheet: Sheet) -> list[Span]:
         right += ", from the end" if sheet.width >= 60 else ""
     width = sheet.width - len(left) - len(right)
     if width < 4:
-        return [Span(_cut(f"t = {moment.t}{right}", sheet.width, sheet), _STRONG)]
+        return [Span(cut(f"t = {moment.t}{right}", sheet.width, sheet), _STRONG)]
     read, here, rest, masked = ("=#-.", "━●─·")[not sheet.ascii_only]
     last = moment.count - 1
     at = round(moment.t * (width - 1) / last) if last else 0
@@ -276,8 +281,8 @@ def _row(row: _Row, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
         gap = "  " if shape else ""
         yield [Span(row.label, row.ink), Span(gap + shape, _DIM)]
     else:
-        yield [Span(_cut(row.label, sheet.width, sheet), row.ink)]
-        yield [Span(_cut(f"  {shape}", sheet.width, sheet), _DIM)]
+        yield [Span(cut(row.label, sheet.width, sheet), row.ink)]
+        yield [Span(cut(f"  {shape}", sheet.width, sheet), _DIM)]
     if row.values is not None:
         yield [Span("  "), *_values(row, columns.digits, sheet.width - 2, sheet)]
 
@@ -289,7 +294,7 @@ def _values(row: _Row, digits: int, room: int, sheet: Sheet) -> Iterator[Span]:
     field, count = _field(digits), len(row.values)
     more = ""
     if count * field > room:
-        more = for_encoding(f" … {whole(count)}", sheet.encoding)
+        more = clean(f" … {whole(count)}", sheet)
         count = max(0, (room - len(more)) // field)
     largest = max((abs(v) for v in row.values if math.isfinite(v)), default=0.0)
     for value in row.values[:count]:
@@ -316,25 +321,4 @@ def _text(line: _Line, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
         yield [Span(line.text, line.ink), Span(" " * (at - length) + line.beside, _DIM)]
         return
     for part in textwrap.wrap(line.text, max(sheet.width, 8), subsequent_indent="    ") or [""]:
-        yield [Span(_cut(part, sheet.width, sheet), line.ink)]
-
-
-class Say(NamedTuple):
-    """Text as a stream of this encoding can show it."""
-
-    encoding: str | None
-
-    def __call__(self, text: str) -> str:
-        return for_encoding(printable(text), self.encoding)
-
-
-def _say(sheet: Sheet) -> Say:
-    return Say(sheet.encoding)
-
-
-def _cut(text: str, width: int, sheet: Sheet) -> str:
-    """``text``, or what fits of it."""
-    if cell_len(text) <= width:
-        return text
-    dots = for_encoding("…", sheet.encoding)
-    return set_cell_size(text, max(0, width - len(dots))) + dots[:width]
+        yield [Span(cut(part, sheet.width, sheet), line.ink)]
