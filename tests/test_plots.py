@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 import rnnshapes
 from rnnshapes import api, errors, tracing
@@ -109,6 +110,21 @@ def test_every_kind_of_file_is_valid_and_always_the_same(name: str) -> None:
         else:
             assert first.startswith(b"%PDF-")
             assert first.rstrip().endswith(b"%%EOF")
+
+
+def test_the_last_digits_of_a_layout_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which differ from run to run, and names in an SVG file with them."""
+    before = saved(traced(), "svg")
+    real = ConstrainedLayoutEngine.execute
+
+    def moved(engine: ConstrainedLayoutEngine, figure: Figure) -> None:
+        real(engine, figure)
+        for axes in figure.axes:
+            bounds = np.array(axes.get_position(original=True).bounds)
+            axes.set_position((bounds * (1 + 1e-13)).tolist())
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", moved)
+    assert saved(traced(), "svg") == before
 
 
 def test_an_svg_is_text_and_a_path_is_written_to(tmp_path: Path) -> None:

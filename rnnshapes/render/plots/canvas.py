@@ -123,8 +123,29 @@ def stacked(title: str, panels: Sequence[Panel], notes: Sequence[str]) -> Figure
 
 def write(made: Figure, target: BinaryIO | Path, kind: str) -> None:
     """Write a figure; the same one gives the same bytes."""
-    with own_settings():
+    with own_settings(), _in_place(made):
         made.savefig(target, format=kind, metadata=_METADATA[kind])
+
+
+@contextmanager
+def _in_place(made: Figure) -> Iterator[None]:
+    """Axes stand where the layout has them, to a millionth of the figure.
+
+    The last digits that its solver finds depend on addresses in memory, and names in an SVG file
+    on all digits.
+    """
+    engine = made.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    engine.execute(made)
+    made.set_layout_engine("none")
+    for axes in made.axes:
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6).tolist())
+    try:
+        yield
+    finally:
+        made.set_layout_engine(engine)
 
 
 def text(name: str) -> str:
