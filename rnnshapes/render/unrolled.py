@@ -10,7 +10,7 @@ from rnnshapes.algebra.dims import Dim, Shape, shape_text
 from rnnshapes.algebra.shapes import ShapeOps, Symbol
 from rnnshapes.inspection import Inspection, LayerReport, Names, Numbers, state_name
 from rnnshapes.layers.layer import Direction
-from rnnshapes.layers.recurrent import RecurrentLayer
+from rnnshapes.layers.recurrent import Bidirectional, RecurrentLayer
 from rnnshapes.network import Flow, Network, Node, Tap
 from rnnshapes.render.figures import whole
 
@@ -272,7 +272,7 @@ def _notes(
     steps: Dim,
 ) -> Iterator[str]:
     """What the lanes alone do not show."""
-    if len(lanes) > 1 and layer.merge_mode is None:  # type: ignore[attr-defined]
+    if isinstance(layer, Bidirectional) and layer.merge_mode is None:
         yield "both go on, each for itself"
     if layer.return_state:
         ends = [

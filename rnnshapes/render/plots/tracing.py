@@ -101,8 +101,8 @@ def _axis_label(steps: str) -> str:
 
 
 def _cut(q: _Quantity, start: int, end: int) -> _Quantity:
-    parts = [None if a is None else a[start:end] for a in (q.ours, q.theirs, q.mask)]
-    return replace(q, ours=parts[0], theirs=parts[1], mask=parts[2])  # type: ignore[arg-type]
+    theirs, mask = (None if a is None else a[start:end] for a in (q.theirs, q.mask))
+    return replace(q, ours=q.ours[start:end], theirs=theirs, mask=mask)
 
 
 def _y_hat(result: Trace, sample: int) -> _Quantity | None:
