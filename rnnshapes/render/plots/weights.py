@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
-from rnnshapes.algebra.dims import shape_text
 from rnnshapes.inspection import Inspection, WeightReport
 from rnnshapes.render import palette
 from rnnshapes.render.figures import whole
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
+from rnnshapes.render.unrolled import shapes_text
 
 #: So many weights are drawn; so high may one be, and so thin.
 _MOST, _HIGHEST, _THINNEST = 32, 2.0, 0.05
@@ -43,7 +43,7 @@ class _Block(NamedTuple):
         """``kernel Wx`` and ``(D, 4M) = (3, 20)``."""
         weight = self.weight
         name = weight.name.rpartition("/")[2]
-        shape = f"{shape_text(weight.dims)} = {shape_text(weight.shape)}"
+        shape = shapes_text(weight.dims, weight.shape)
         folded = f", as {whole(self.rows)} rows" if len(weight.shape) > 2 else ""
         return f"{name} {weight.symbol}".rstrip(), shape + folded
 
@@ -92,7 +92,7 @@ def _block(weight: WeightReport) -> _Block:
 
 def _scale(blocks: Sequence[_Block]) -> float:
     """Inches for a row or a column: the largest at which those of the recurrences fit."""
-    recurrent = {block.group for block in blocks if block.weight.symbol.startswith("Wh")}
+    recurrent = {block.group for block in blocks if block.weight.name.endswith("recurrent_kernel")}
     ruling = [block for block in blocks if block.group in recurrent] or list(blocks)
     fits = [min(_ROOM / max(1, b.columns), _HIGHEST / max(1, b.rows)) for b in ruling]
     return min(_LARGEST, *fits)
