@@ -201,7 +201,7 @@ def trace(
     """
     given = locals()
     if follow or delay is not None:
-        from rnnshapes.render import player
+        from rnnshapes.render.follow import player
 
         return player.follow(given, _spec(given))
     out = outlet(given, get_args(TraceFormat), input, model)
@@ -368,7 +368,7 @@ def _spec(given: Mapping[str, Any]) -> api.Spec:
 
 def _inspect_on_screen(result: Inspection, out: Outlet, shown: View, no_keras: bool) -> Inspection:
     """The tables first, and Keras's answer when it comes."""
-    from rnnshapes.render import inspection
+    from rnnshapes.render.results import inspection
 
     if out.draw(inspection.derived(result, shown)) and not no_keras:
         result = _checked(result)

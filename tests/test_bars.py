@@ -14,9 +14,9 @@ import rnnshapes
 from rnnshapes import render, sizes, sweeping, verification
 from rnnshapes.against import PortVerification
 from rnnshapes.answers import Engine
-from rnnshapes.render import terminal
 from rnnshapes.render.document import Table, for_encoding
 from rnnshapes.render.figures import BAR, bar
+from rnnshapes.render.forms import terminal
 from rnnshapes.render.view import View
 from rnnshapes.tracing import Place
 

@@ -21,8 +21,9 @@ from markdown_it import MarkdownIt
 import rnnshapes
 from rnnshapes import render
 from rnnshapes.display import Displayed
-from rnnshapes.render import delivery, markdown, page, vector
+from rnnshapes.render import delivery
 from rnnshapes.render.document import Column, Drawing, Ink, Line, Row, Sheet, Span, Table
+from rnnshapes.render.forms import markdown, page, vector
 from rnnshapes.render.view import View
 from tests.models import MODELS
 from tests.test_golden_files import WARNINGS, from_header

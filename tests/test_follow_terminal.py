@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from rnnshapes import api, moments
-from rnnshapes.render import keys
-from rnnshapes.render.player import Player
+from rnnshapes.render.follow import keys
+from rnnshapes.render.follow.player import Player
 from rnnshapes.render.view import View
 from tests.conftest import process
 
@@ -311,7 +311,7 @@ def test_no_step_to_show_is_an_error_before_the_screen() -> None:
 def player(monkeypatch: pytest.MonkeyPatch, part: View | None = None, **spec: Any) -> Player:
     """What is shown, on a terminal of 80 columns and 24 lines that nobody sees."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr("rnnshapes.render.player._size", lambda: (80, 24))
+    monkeypatch.setattr("rnnshapes.render.follow.player._size", lambda: (80, 24))
     with api.prepare(**spec) as task:
         found = moments.follow_network(task.network, task.weights(), task.sources)
     return Player(found, part or View(), None)
@@ -418,7 +418,7 @@ def test_an_exception_leaves_the_terminal_as_it_was(monkeypatch) -> None:
 def test_nothing_of_it_is_loaded_for_a_table() -> None:
     """The command starts as before."""
     code = "from rnnshapes import cli; import sys; cli.main(['trace', '--no-keras', '--T', '3']); "
-    code += "sys.exit(any(m.startswith(('rnnshapes.render.player', 'rnnshapes.moments')) "
+    code += "sys.exit(any(m.startswith(('rnnshapes.render.follow.player', 'rnnshapes.moments')) "
     code += "for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL)
     assert done.returncode == 0

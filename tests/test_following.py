@@ -17,8 +17,8 @@ import rnnshapes
 from rnnshapes import api, moments, recurrence
 from rnnshapes.errors import InputError
 from rnnshapes.moments import Recurrence
-from rnnshapes.render import following
 from rnnshapes.render.document import Picture, Sheet
+from rnnshapes.render.follow import following
 from tests.models import MODELS, sequential, stateful
 from tests.test_golden import CELLS, SIZES, WAYS
 from tests.test_live import randomized

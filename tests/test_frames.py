@@ -15,7 +15,7 @@ import pytest
 import rnnshapes
 from rnnshapes import render
 from rnnshapes.display import Displayed
-from rnnshapes.render import data
+from rnnshapes.render.forms import data
 from tests.conftest import process
 
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
@@ -81,7 +81,7 @@ def test_what_is_open_or_not_there_is_missing() -> None:
     assert checks["ratio"].isna().any()
     assert checks["ratio"].max() <= 1
     rows = [["a", "b", "c"], [1, "true", True], [None, "", False], [3, "false", True]]
-    from rnnshapes.render import frames
+    from rnnshapes.render.forms import frames
 
     made = frames.frame(rows)
     assert list(map(str, made.dtypes)) == ["Int64", "boolean", "bool"]

@@ -11,7 +11,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes.render import tracing
+from rnnshapes.render.results import tracing
 from tests.files import saved
 from tests.models import MODELS, sequential, stateful
 from tests.test_live import randomized

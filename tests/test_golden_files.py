@@ -282,7 +282,7 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch
         yield "/* half"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rnnshapes.render.header.chunks", broken)
+    monkeypatch.setattr("rnnshapes.render.forms.header.chunks", broken)
     with pytest.raises(rnnshapes.InputError, match="No space left"):
         result.save(path)
     assert path.read_text("utf-8") == "before"

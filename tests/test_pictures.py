@@ -16,9 +16,10 @@ import rnnshapes
 from rnnshapes.inspection import Inspection, WeightReport, inspect_network
 from rnnshapes.network import Network
 from rnnshapes.render import document as shown_document
-from rnnshapes.render import flow, kernels, terminal, unrolled
-from rnnshapes.render.canvas import clean, cut, length
 from rnnshapes.render.document import Drawing, Picture, Sheet, Table
+from rnnshapes.render.drawings import flow, kernels, unrolled
+from rnnshapes.render.drawings.canvas import clean, cut, length
+from rnnshapes.render.forms import terminal
 from rnnshapes.render.view import View
 from tests.models import MODELS
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnnshapes
-from rnnshapes.render import data, markdown, notebook, terminal
 from rnnshapes.render.document import Column, Line, Row, Table, printable
+from rnnshapes.render.forms import data, markdown, notebook, terminal
 
 COMMANDS = [["inspect", "--no-keras", "-q"], ["trace", "--no-keras", "-q"], ["verify", "-q"]]
 FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}

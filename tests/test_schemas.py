@@ -19,7 +19,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import against, inspection, recording, schemas, sweeping, tracing, verification
 from rnnshapes.display import Displayed
-from rnnshapes.render import data
+from rnnshapes.render.forms import data
 from rnnshapes.schemas import NAMES
 from tests.conftest import keras_run
 from tests.files import repacked, saved

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnshapes.render import palette, strips, timeline
+from rnnshapes.render import palette
 from rnnshapes.render.document import Sheet
-from rnnshapes.render.strips import DIGITS, HEIGHTS, MASKED, NOT_FINITE, PLUS, Kind, Strip
+from rnnshapes.render.drawings import strips, timeline
+from rnnshapes.render.drawings.strips import DIGITS, HEIGHTS, MASKED, NOT_FINITE, PLUS, Kind, Strip
 
 KINDS: list[Kind] = ["line", "signed", "share"]
 

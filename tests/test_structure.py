@@ -20,13 +20,13 @@ __main__
 cli
 options
 __init__
-render.player
+render.follow.player
 render.outlet
 render.hints render.progress
 render.commands render.streams
 render.delivery
 render
-render.traced render.page
+render.results.traced render.forms.page
 render.plots
 render.plots.inspection render.plots.tracing render.plots.verification render.plots.port
 render.plots.sweeping
@@ -35,18 +35,21 @@ render.plots.lines render.plots.heat render.plots.flow render.plots.weights
 render.plots.paper
 render.plots.canvas
 render.plots.thinning
-render.inspection render.tracing render.verification render.port render.recording render.sweeping
-render.following
-render.flow render.kernels
-render.spacing
-render.unrolled
-render.canvas
-render.header
-render.shared render.strips
-render.vector
-render.timeline render.terminal render.markdown render.notebook render.data render.frames
-render.keys
-render.markup
+render.results.inspection render.results.tracing render.results.verification
+render.results.port render.results.recording render.results.sweeping render.results
+render.follow.following
+render.drawings.flow render.drawings.kernels
+render.drawings.spacing
+render.drawings.unrolled
+render.drawings.canvas
+render.forms.header
+render.shared render.drawings.strips
+render.forms.vector
+render.drawings.timeline render.drawings
+render.forms.terminal render.forms.markdown render.forms.notebook
+render.forms.data render.forms.frames render.forms
+render.follow.keys render.follow
+render.forms.markup
 render.document render.view render.figures render.palette
 api
 sweeping

@@ -11,9 +11,10 @@ import pytest
 
 import rnnshapes
 from rnnshapes import render
-from rnnshapes.render import palette, terminal
+from rnnshapes.render import palette
 from rnnshapes.render.document import Drawing, Line, Sheet, Table
-from rnnshapes.render.strips import HEIGHTS, MASKED, NOT_FINITE
+from rnnshapes.render.drawings.strips import HEIGHTS, MASKED, NOT_FINITE
+from rnnshapes.render.forms import terminal
 from rnnshapes.render.view import View
 
 LSTM: dict[str, Any] = {"N": 3, "T": 9, "D": 4, "M": 5, "K": 2, "cell": "lstm", "keras": False}

@@ -47,7 +47,7 @@ def rows(result: Displayed) -> Iterator[list[object]]:
 
 def frame(result: Displayed) -> Any:
     """The same rows as a ``pandas.DataFrame``; CannotRunError where pandas is not installed."""
-    from rnnshapes.render import frames
+    from rnnshapes.render.forms import frames
 
     return frames.frame(rows(result))
 
@@ -59,14 +59,14 @@ def arrays(result: Displayed) -> dict[str, Any]:
 
 
 def c_header(result: Displayed) -> Any:
-    """What the C header of a Trace or a Golden holds, see :mod:`rnnshapes.render.header`."""
+    """What the C header of a Trace or a Golden holds, see :mod:`rnnshapes.render.forms.header`."""
     module = "traced" if type(result).__name__ == "Trace" else _MODULES[type(result).__name__]
-    return import_module(f"rnnshapes.render.{module}").header(result)
+    return import_module(f"rnnshapes.render.results.{module}").header(result)
 
 
 def text(result: Displayed) -> str:
     """The document as plain text, as wide as the terminal is, and with long parts cut."""
-    from rnnshapes.render import terminal
+    from rnnshapes.render.forms import terminal
 
     stream = StringIO()
     screen = terminal.plain(stream, get_terminal_size().columns)
@@ -76,10 +76,10 @@ def text(result: Displayed) -> str:
 
 def html(result: Displayed) -> str:
     """The document as HTML."""
-    from rnnshapes.render import notebook
+    from rnnshapes.render.forms import notebook
 
     return "".join(notebook.chunks(document(result, View(most_rows=MOST_ROWS))))
 
 
 def _module(result: Displayed) -> ModuleType:
-    return import_module(f"rnnshapes.render.{_MODULES[type(result).__name__]}")
+    return import_module(f"rnnshapes.render.results.{_MODULES[type(result).__name__]}")

@@ -132,7 +132,7 @@ def write_file(result: Displayed, form: str, view: View, path: Path) -> None:
 def write_text(result: Displayed, form: str, view: View, stream: TextIO) -> None:
     """Write the result in a textual format."""
     if form == "table":
-        from rnnshapes.render import terminal
+        from rnnshapes.render.forms import terminal
 
         screen = terminal.screen(stream) if stream is sys.stdout else terminal.plain(stream)
         terminal.draw(render.document(result, view), screen)
@@ -150,15 +150,15 @@ def _encodable(chunk: str, form: str, encoding: str) -> str:
 
 def _chunks(result: Displayed, form: str, view: View, encoding: str) -> Iterable[str]:
     if form == "c":
-        from rnnshapes.render import header
+        from rnnshapes.render.forms import header
 
         return header.chunks(render.c_header(result))
     if form == "svg":  # what a terminal shows, which leaves out the middle of what is long
-        from rnnshapes.render import vector
+        from rnnshapes.render.forms import vector
 
         short = replace(view, most_rows=render.MOST_ROWS)
         return (vector.picture(render.document(result, short)),)
-    from rnnshapes.render import data, markdown, page
+    from rnnshapes.render.forms import data, markdown, page
 
     whole = replace(view, every=True)
     forms: dict[str, Callable[[], Iterable[str]]] = {

@@ -61,7 +61,7 @@ class Outlet:
 
     def draw(self, document: Document) -> bool:
         """Show a part of a result on standard output, and tell whether anybody reads it."""
-        from rnnshapes.render import terminal
+        from rnnshapes.render.forms import terminal
 
         with standard_output() as output:
             terminal.draw(document, terminal.screen(sys.stdout))
@@ -86,7 +86,8 @@ class Outlet:
         """What to try next: below a table, else on standard error if a person looks at it."""
         if self.quiet or not (self.on_screen or watched(sys.stderr)):
             return
-        from rnnshapes.render import hints, terminal
+        from rnnshapes.render import hints
+        from rnnshapes.render.forms import terminal
 
         stream = sys.stdout if self.on_screen else sys.stderr
         with standard_output():

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from rnnshapes.algebra.dims import Dim
 from rnnshapes.render import palette
+from rnnshapes.render.drawings.unrolled import Lane, Moment, Stage, Tensor, at
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
-from rnnshapes.render.unrolled import Lane, Moment, Stage, Tensor, at
 
 #: So many stages and steps of a recurrence are drawn.
 _STAGES, _STEPS = 24, 5

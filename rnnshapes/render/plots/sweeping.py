@@ -15,8 +15,8 @@ from rnnshapes.render import palette
 from rnnshapes.render.plots.canvas import BAD, MARKERS, Panel, legend, stacked, text
 from rnnshapes.render.plots.lines import log_scale
 from rnnshapes.render.plots.ratios import limit
+from rnnshapes.render.results.sweeping import command
 from rnnshapes.render.shared import engine_text
-from rnnshapes.render.sweeping import command
 from rnnshapes.render.view import View
 from rnnshapes.sweeping import Configuration, Sweep, severity
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from rnnshapes.inspection import Inspection, WeightReport
 from rnnshapes.render import palette
+from rnnshapes.render.drawings.unrolled import shapes_text
 from rnnshapes.render.figures import whole
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
-from rnnshapes.render.unrolled import shapes_text
 
 #: So many weights are drawn; so high may one be, and so thin.
 _MOST, _HIGHEST, _THINNEST = 32, 2.0, 0.05

@@ -9,7 +9,7 @@ from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.recording import Entry, Golden
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.header import Header, about_layers
+from rnnshapes.render.forms.header import Header, about_layers
 from rnnshapes.render.shared import gates_text, network_text, sizes_record
 from rnnshapes.render.view import View
 

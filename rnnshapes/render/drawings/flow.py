@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rnnshapes.render.canvas import Canvas, clean, cut, length
 from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet
+from rnnshapes.render.drawings.canvas import Canvas, clean, cut, length
+from rnnshapes.render.drawings.spacing import FIRST, RAIL, Plan, plan_for
+from rnnshapes.render.drawings.unrolled import Lane, Moment, Stage, Tensor, at
 from rnnshapes.render.palette import kind
-from rnnshapes.render.spacing import FIRST, RAIL, Plan, plan_for
-from rnnshapes.render.unrolled import Lane, Moment, Stage, Tensor, at
 
 #: The narrowest sheet on which boxes with texts can be read.
 _NARROWEST = 24

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from rnnshapes.display import Displayed
 from rnnshapes.errors import RnnshapesError
-from rnnshapes.render import markup
 from rnnshapes.render.document import Document, Drawing, Line
+from rnnshapes.render.forms import markup
 from rnnshapes.render.view import View
 
 #: The browser itself holds the page to it: no script, no font, no picture but those inside.

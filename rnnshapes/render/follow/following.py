@@ -15,8 +15,8 @@ from rich.cells import cell_len, set_cell_size
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.moments import Moment, Recurrence
 from rnnshapes.render import palette
-from rnnshapes.render.canvas import clean, cut
 from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet, Span
+from rnnshapes.render.drawings.canvas import clean, cut
 from rnnshapes.render.figures import step_text, whole
 from rnnshapes.scenes import Quantity, Scene, Taken
 

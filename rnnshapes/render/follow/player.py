@@ -16,8 +16,8 @@ from rnnshapes import api
 from rnnshapes.api import Spec
 from rnnshapes.display import Meter
 from rnnshapes.errors import InputError
-from rnnshapes.render import keys
 from rnnshapes.render.document import Ink, Picture, Sheet, Span, for_encoding
+from rnnshapes.render.follow import keys
 from rnnshapes.render.progress import busy
 from rnnshapes.render.streams import standard_output, watched
 from rnnshapes.render.view import View, view
@@ -137,7 +137,7 @@ class Player:
     @property
     def summary(self) -> str:
         """The step that is shown, in one line."""
-        from rnnshapes.render import following
+        from rnnshapes.render.follow import following
 
         return following.summary(self.moment, self.recurrence, self.sample)
 
@@ -190,7 +190,7 @@ class Player:
 
     def _draw(self) -> tuple[int, int]:
         """Write the whole screen; gives the size of the terminal."""
-        from rnnshapes.render import terminal
+        from rnnshapes.render.forms import terminal
 
         size = _size()
         screen = terminal.screen(sys.stdout)
@@ -206,7 +206,7 @@ class Player:
 
     def picture(self, sheet: Sheet) -> Picture:
         """As many lines as the sheet has: the header, the step or a part of it, the legend."""
-        from rnnshapes.render import following
+        from rnnshapes.render.follow import following
 
         which = f"layer {self.at + 1} of {len(self.shown)}" if len(self.shown) > 1 else ""
         head = following.header(self.moment, self.recurrence, self.sample, which, sheet)

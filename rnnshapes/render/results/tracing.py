@@ -11,8 +11,8 @@ import numpy as np
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
 from rnnshapes.network import Network, Node
-from rnnshapes.render import strips
 from rnnshapes.render.document import Column, Document, Drawing, Line, Row, Table
+from rnnshapes.render.drawings import strips
 from rnnshapes.render.figures import fixed, small, whole
 from rnnshapes.render.shared import (
     engine_text,

@@ -9,8 +9,8 @@ from io import StringIO
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from rnnshapes.render import terminal
 from rnnshapes.render.document import PAGE, Document, Line, printable
+from rnnshapes.render.forms import terminal
 
 #: The ground, the letters, and the eight colours of a terminal, of which red and green are used.
 _GROUND, _INK = "#14171c", "#e6e8eb"

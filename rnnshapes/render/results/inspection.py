@@ -75,7 +75,7 @@ def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
         return
 
     def draw(sheet: Sheet) -> Picture:
-        from rnnshapes.render import flow, unrolled
+        from rnnshapes.render.drawings import flow, unrolled
 
         return flow.draw(unrolled.stages(result), sheet)
 
@@ -84,7 +84,7 @@ def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
 
 def _kernels(result: Inspection) -> Drawing:
     def draw(sheet: Sheet) -> Picture:
-        from rnnshapes.render import kernels
+        from rnnshapes.render.drawings import kernels
 
         return kernels.draw(result, sheet)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rnnshapes.render import markup
 from rnnshapes.render.document import Document
+from rnnshapes.render.forms import markup
 
 #: Green and red have the same contrast with black and with white.
 _STYLES = {

@@ -8,11 +8,11 @@ from math import prod
 from typing import NamedTuple
 
 from rnnshapes.inspection import Inspection, WeightReport
-from rnnshapes.render.canvas import Canvas, clean, cut, length
 from rnnshapes.render.document import Ink, Picture, Sheet
+from rnnshapes.render.drawings.canvas import Canvas, clean, cut, length
+from rnnshapes.render.drawings.unrolled import shapes_text
 from rnnshapes.render.figures import whole
 from rnnshapes.render.palette import kind, on
-from rnnshapes.render.unrolled import shapes_text
 
 #: How many weights are drawn, and how many lines one may take.
 _MOST, _LINES = 16, 10

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rnnshapes.algebra.dims import Dim
-from rnnshapes.render.canvas import clean, length
 from rnnshapes.render.document import Sheet
-from rnnshapes.render.unrolled import Moment, Stage, at
+from rnnshapes.render.drawings.canvas import clean, length
+from rnnshapes.render.drawings.unrolled import Moment, Stage, at
 
 #: The column in which everything flows down, and the first one right of it.
 RAIL, FIRST = 2, 4

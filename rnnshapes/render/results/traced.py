@@ -9,9 +9,9 @@ from rnnshapes.algebra.dims import Dim, Shape, shape_text
 from rnnshapes.inspection import inspect_network
 from rnnshapes.network import Network
 from rnnshapes.recording import Entry, described
-from rnnshapes.render.header import Header, about_layers
+from rnnshapes.render.forms.header import Header, about_layers
+from rnnshapes.render.results.tracing import arrays
 from rnnshapes.render.shared import engine_text, network_text
-from rnnshapes.render.tracing import arrays
 from rnnshapes.tracing import Trace
 
 _READING = (

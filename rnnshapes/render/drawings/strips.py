@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from rnnshapes.algebra.activations import Array
-from rnnshapes.render import palette, timeline
+from rnnshapes.render import palette
 from rnnshapes.render.document import Drawing, Ink, Picture, Sheet, Span, for_encoding
+from rnnshapes.render.drawings import timeline
 
 #: How many units are drawn, and the least width of a sheet on which there is a drawing.
 MOST_UNITS, NARROWEST = 16, 20

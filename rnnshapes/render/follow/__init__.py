@@ -1,0 +1,1 @@
+"""``trace --follow``: one time step after the other, on a terminal."""
