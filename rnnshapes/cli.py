@@ -14,7 +14,6 @@ import typer
 from rnnshapes import __version__, api
 from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.inspection import Inspection
-from rnnshapes.network import Network
 from rnnshapes.options import (
     Activation,
     Against,
@@ -66,9 +65,6 @@ if TYPE_CHECKING:
     from rnnshapes.sweeping import Sweep as Swept
     from rnnshapes.tracing import Trace
     from rnnshapes.verification import Verification
-
-#: Above so many numbers no states are computed for pictures alone.
-_MOST_DRAWN = 2_000_000
 
 app = typer.Typer(
     add_completion=True,
@@ -224,21 +220,11 @@ def _traced(
     asked = tracing.check_show(task.network, "y" if given["show"] is None else given["show"])
     with busy("Running the recurrence in NumPy" + (" and in Keras" if keras else "")) as tick:
         options: Any = {"layer": given["layer"], "keras": keras, "tick": tick}
-        options |= {"show": _drawn(task.network, asked, out), "bounds": out.draws}
+        options |= {"show": out.wanted(task.network, asked), "bounds": out.draws}
         if golden is None:
             return api.trace_prepared(task, **options), asked, ""
         result, kept = api.golden_prepared(task, **options)
         return result, asked, delivery.write_golden(kept, golden)
-
-
-def _drawn(network: Network, asked: tuple[str, ...], out: Outlet) -> tuple[str, ...]:
-    """What is computed: for people h, too, of which pictures are made, if that is not much."""
-    from rnnshapes import tracing
-
-    width = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
-    small = network.known("N") * network.longest * width <= _MOST_DRAWN
-    states = {"h"} & set(tracing.everything(network)) if out.for_people and small else set()
-    return (*asked, *states.difference(asked))
 
 
 @app.command()

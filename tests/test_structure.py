@@ -36,7 +36,9 @@ render.plots.paper
 render.plots.canvas
 render.plots.thinning
 render.results.inspection render.results.tracing render.results.verification
-render.results.port render.results.recording render.results.sweeping render.results
+render.results.port render.results.recording render.results.sweeping
+render.results.remarks
+render.results
 render.follow.following
 render.drawings.flow render.drawings.kernels
 render.drawings.spacing

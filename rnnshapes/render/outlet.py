@@ -11,6 +11,7 @@ from typing import Any
 from rnnshapes import render
 from rnnshapes.display import Displayed
 from rnnshapes.errors import InputError
+from rnnshapes.network import Network
 from rnnshapes.render import delivery
 from rnnshapes.render.document import Document
 from rnnshapes.render.streams import pass_on, standard_output, watched
@@ -18,6 +19,8 @@ from rnnshapes.render.view import View
 
 #: Formats that a person reads, and not a program.
 _FOR_PEOPLE = ("table", "markdown", "html", "svg")
+#: Above so many numbers no states are computed for pictures alone.
+_MOST_DRAWN = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ class Outlet:
     def most_rows(self) -> int | None:
         """How many time steps are shown at most: on a terminal not all of them."""
         return render.MOST_ROWS if self.path is None and watched(sys.stdout) else None
+
+    def wanted(self, network: Network, asked: tuple[str, ...]) -> tuple[str, ...]:
+        """What of a trace is computed: for people h, too, to be drawn, if that is not much."""
+        from rnnshapes import tracing
+
+        width = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
+        if not self.for_people or network.known("N") * network.longest * width > _MOST_DRAWN:
+            return asked
+        has_states = "h" in tracing.everything(network) and "h" not in asked
+        return (*asked, "h") if has_states else asked
 
     def deliver(self, result: Displayed, view: View) -> None:
         """Write the result, and its picture. InputError if one of them cannot be written."""

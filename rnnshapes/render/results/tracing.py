@@ -10,15 +10,12 @@ import numpy as np
 
 from rnnshapes.algebra.activations import Array
 from rnnshapes.algebra.dims import shape_text
-from rnnshapes.network import Network, Node
 from rnnshapes.render.document import Column, Document, Drawing, Line, Row, Table
 from rnnshapes.render.drawings import strips
 from rnnshapes.render.figures import fixed, small, whole
+from rnnshapes.render.results import remarks
 from rnnshapes.render.shared import (
-    engine_text,
     network_text,
-    not_finite_text,
-    place_text,
     sizes_record,
 )
 from rnnshapes.render.view import View
@@ -44,7 +41,8 @@ def document(result: Trace, view: View) -> Document:
         Line(f"{', '.join(shapes)}: {result.source}"),
         *(_drawings(result, view) if view.parts != "tables" else ()),
         *(_tables(result, view) if view.parts != "flow" else ()),
-        *_notes(result, view),
+        *_left_out(result, view),
+        *remarks.remarks(result, view.sample),
     )
 
 
@@ -170,7 +168,7 @@ def _mask(result: Trace, found: Quantity) -> Array | None:
     """Which steps count for a layer; for y_hat those of the layers over the same steps."""
     if found.layer is not None:
         return found.layer.mask
-    if _turned(result.network):
+    if remarks.turned(result.network):
         return None
     masks = [la.mask for la in result.layers if la.mask is not None and la.steps == found.axis]
     return masks[0] if masks else None
@@ -322,29 +320,6 @@ def _apart(ours: Array, theirs: Array) -> Array:
     return apart
 
 
-def _notes(result: Trace, view: View) -> Iterator[Line]:
-    yield from _left_out(result, view)
-    if result.not_finite is not None:
-        yield Line(not_finite_text(result.not_finite), "bad")
-    yield from _meaning(result)
-    yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
-    for name, meaning in result.network.old_meanings.items():
-        yield Line(f"{name}: {meaning}", "bad")
-    if result.behind:
-        yield Line(f"Not derived: {', '.join(result.behind)}; its values are Keras's.", "bad")
-    if result.keras is None or result.difference is None:
-        yield Line("Keras was left out.", "dim")
-        return
-    yield Line(
-        f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, every step "
-        "by the model's own cells in a loop that shows them."
-    )
-    yield from _own_output(result, view.sample)
-    apart, what = result.difference, "output" if result.y_hat is None else "y_hat"
-    where = place_text(apart.place)
-    yield Line(f"Largest difference of {what} in all samples: {small(apart.max_abs)} at {where}")
-
-
 def _left_out(result: Trace, view: View) -> Iterator[Line]:
     t = max((q.ours.shape[1] for q in _shown(result, view)), default=0)
     if _elided(view.start or 0, t if view.end is None else view.end, view):
@@ -354,74 +329,3 @@ def _left_out(result: Trace, view: View) -> Iterator[Line]:
             "--format json or csv holds all",
             "dim",
         )
-
-
-def _meaning(result: Trace) -> Iterator[Line]:
-    """What a row is not, and how a direction or a mask is to be read."""
-    network = result.network
-    if len(network.outputs) > 1:
-        first, *others = [network.nodes[tap.node].name for tap in network.outputs]
-        yield Line(
-            f"The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
-            f"{', '.join(others)}. verify looks at all of them.",
-            "strong",
-        )
-    if result.y_hat is None:
-        yield Line(
-            "There is no y_hat at a single step: the output joins the steps, or is a state that "
-            "the last one left.",
-            "strong",
-        )
-    elif not network.causal:
-        backwards = [n for node in network.recurrent for n, d in node.scans if d.reverse]
-        why = "layers in front join time steps"
-        if backwards:
-            why = f"{', '.join(backwards)} reads from the end"
-        elif network.unknown:
-            why = f"{network.unknown[0].name} is not derived"
-        be = "may not be" if network.unknown and not backwards else "is not"
-        yield Line(
-            f"y_hat at t {be} what the model would answer had the sequence ended at t: {why}.",
-            "strong",
-        )
-    turned = _turned(network)
-    if result.y_hat is not None and turned and not network.output_flow.final:
-        yield Line(
-            f"Rows of y_hat are in the order in which {turned[-1].name} answers: its row t belongs "
-            f"to states at {network.output_flow.steps}-1-t."
-        )
-    for layer in result.layers:
-        if layer.reverse:
-            yield Line(
-                f"{layer.name} reads from the last step to the first: "
-                f"h{layer.index} at t follows from h{layer.index} at t+1."
-            )
-    if any(layer.mask is not None for layer in result.layers):
-        yield Line("A masked step leaves the states as they are, and has no gates.")
-
-
-def _turned(network: Network) -> list[Node]:
-    """Layers that answer in an order of their own, from the last step back."""
-    return [n for n in network.recurrent if n.layer.flips == (True,)]  # type: ignore[attr-defined]
-
-
-def _own_output(result: Trace, sample: int) -> Iterator[Line]:
-    """How Keras's rows are its ``predict``: the last one, each one, or none."""
-    output, steps = result.output_keras, result.y_hat_keras
-    assert output is not None
-    output = output[sample]
-    network = result.network
-    if steps is None or not (network.causal or network.returns_sequences):
-        apart = small(float(np.max(np.abs(output - result.output[sample]))))
-        numbers = ", ".join(fixed(v) for v in output.reshape(-1)[:8].tolist())
-        more = ", …" if output.size > 8 else ""
-        yield Line(f"The model's own predict answers {numbers}{more}; NumPy differs by {apart}.")
-        return
-    steps = steps[sample]
-    which = "Every row" if network.returns_sequences else f"Row t = {len(steps) - 1}"
-    steps = steps if network.returns_sequences else steps[-1]
-    if np.array_equal(output, steps, equal_nan=True):
-        yield Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
-        return
-    apart = small(float(np.max(np.abs(output - steps))))
-    yield Line(f"{which} and the model's own predict differ by {apart}; verify judges it.")
