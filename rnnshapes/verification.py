@@ -133,7 +133,7 @@ def structure(network: Network, built: Built) -> Iterator[Check]:
             name=fact.name,
             passed=fact.agrees,
             compared=1,
-            expected=f"{fact.symbols} = {numbers}" if fact.symbols else numbers,
+            expected=numbers if fact.symbols in ("", numbers) else f"{fact.symbols} = {numbers}",
             found="nothing" if fact.found is None else _number_text(fact.found),
         )
     for layer in network.layers:

@@ -401,3 +401,29 @@ def test_what_goes_out_beside_the_output_has_a_name_of_its_own() -> None:
     assert [tensor.name for tensor in stage.outputs] == ["h", "h[1]", "h[2]", "h[3]", "h[4]"]
     said = "h[1] = h→_{T-1}, h[2] = c→_{T-1}, h[3] = h←_0, h[4] = c←_0"
     assert f"its last states go out, too: {said}" in stage.notes
+
+
+def table(blocks: Any, title: str) -> Table:
+    """The table of this title."""
+    return next(part for part in blocks if isinstance(part, Table) and part.title == title)
+
+
+def test_where_symbols_are_but_the_numbers_they_are_said_once(tmp_path) -> None:
+    """Of weights without a config no size has a name; a column that tells nothing is left out."""
+    model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4)])
+    model.save_weights(path := tmp_path / "x.weights.h5")
+    blocks = shown_document(rnnshapes.inspect(path), View())
+    headings = [column.heading for column in table(blocks, "Weights").columns]
+    assert headings == ["weight", "shape", "params", "bytes"]
+    assert all(len(row.cells) == 4 for row in table(blocks, "Weights").rows)
+    said = [part.text for part in blocks if getattr(part, "text", "").startswith("kernel (")]
+    assert said == ["kernel (3, 16): i [:, 0:4] · f [:, 4:8] · c [:, 8:12] · o [:, 12:16]"]
+
+
+def test_the_shape_is_what_a_narrow_table_keeps() -> None:
+    """Costs that N leaves open have no column."""
+    model = keras.Sequential([keras.Input((6, 3)), layers.Bidirectional(layers.GRU(4))])
+    flows = "What flows, at one time step t"
+    columns = table(shown_document(rnnshapes.inspect(model)), flows).columns
+    assert [(c.heading, c.rank) for c in columns] == [("tensor", 0), ("dims", 1), ("shape", 0)]
+    assert len(table(shown_document(rnnshapes.inspect(model, N=2)), flows).columns) == 4

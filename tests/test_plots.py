@@ -128,11 +128,11 @@ def test_the_last_digits_of_a_layout_do_not_matter(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_svg_is_text_and_a_path_is_written_to(tmp_path: Path) -> None:
-    """As a page and a command want it; endings do, too."""
+    """As a page and a command want it."""
     result = MADE["inspect"]()
     assert plots.svg(result).encode() == saved(result, "svg")
     for ending in plots.FORMATS:
-        plots.save(result, tmp_path / f"x{ending}", ending)
+        plots.save(result, tmp_path / f"x{ending}", ending[1:])
         assert (tmp_path / f"x{ending}").read_bytes() == saved(result, ending[1:])
 
 
@@ -160,7 +160,7 @@ assert "matplotlib" not in sys.modules
 for result in results:
     result.plot()
     for ending in plots.FORMATS:
-        plots.save(result, BytesIO(), ending)
+        plots.save(result, BytesIO(), ending[1:])
 assert "matplotlib.figure" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules
 """

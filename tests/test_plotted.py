@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 import rnnshapes
 from rnnshapes.render import palette, plots
-from rnnshapes.render.plots import canvas, thinning
+from rnnshapes.render.plots import canvas, ratios, thinning
 from rnnshapes.render.view import View
 from rnnshapes.tracing import Course, Place, Trace
 from tests.models import MODELS
@@ -264,6 +264,32 @@ def test_ratios_are_drawn_over_t_below_their_limit() -> None:
     wanted = sorted(f"{c.layer}: {c.what}, {c.precision}  {c.ratio:.3g}" for c in alone)
     assert sorted(text.get_text() for text in rest) == wanted
     assert any("All" in text and "passed" in text for text in words(figure))
+
+
+def test_a_number_between_two_that_are_none_has_a_point() -> None:
+    """Of many steps, too, where the others have none; and so has a group of steps."""
+    for steps, size in ((100, 1), (5 * thinning.ACROSS, 5)):
+        course = np.zeros(steps)
+        course[[10 * size, 40 * size, 40 * size + size]] = 0.5
+        axes = Figure().add_subplot()
+        with canvas.own_settings():
+            ratios._over_time("", [ratios.Rated("a", "b", True, 0.5, course=course)], axes)
+        for one in axes.get_lines():
+            if np.sum(np.asarray(one.get_ydata()) == 0.5) == 3:
+                assert one.get_marker() == "."
+                assert list(one.get_markevery()) == [10]
+
+
+@pytest.mark.parametrize(("ratio", "below"), [(0.0, False), (0.5, False), (np.nan, True)])
+def test_what_is_said_of_the_worst_stands_off_the_axis(ratio: float, below: bool) -> None:
+    """Above what lies at the bottom, and below what lies on top."""
+    course = np.full(5, ratio)
+    axes = Figure().add_subplot()
+    rated = ratios.Rated("a", "b", True, ratio, Place(0, 1, 0), course)
+    with canvas.own_settings():
+        ratios._over_time("", [rated], axes)
+    (said,) = [text for text in axes.texts if "sample 0" in text.get_text()]
+    assert (said.xyann[1] < 0) == below
 
 
 def failing() -> Any:

@@ -49,6 +49,12 @@ def bar(ratio: float | None) -> str:
     return (_FULL * (halves // 2) + _HALF * (halves % 2)).ljust(BAR, _EMPTY)
 
 
+def shapes_text(dims: Sequence[object], shape: Sequence[object]) -> str:
+    """``(N, D) = (1, 3)``; once where no size has a name."""
+    text, numbers = shape_text(dims), shape_text(shape)
+    return text if text == numbers else f"{text} = {numbers}"
+
+
 def step_text(operands: Sequence[Sequence[object]], sign: str, result: Sequence[object]) -> str:
     """``(N, D)·(D, M) → (N, M)``; what keeps its shape is a single one: ``(N, M)``."""
     texts = [shape_text(shape) for shape in operands]

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from rnnshapes.inspection import Inspection, WeightReport
 from rnnshapes.render.document import Ink, Picture, Sheet
 from rnnshapes.render.drawings.canvas import Canvas, clean, cut, length
-from rnnshapes.render.drawings.unrolled import shapes_text
-from rnnshapes.render.figures import whole
+from rnnshapes.render.figures import shapes_text, whole
 from rnnshapes.render.palette import kind, on
 
 #: How many weights are drawn, and how many lines one may take.

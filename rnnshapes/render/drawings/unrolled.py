@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rnnshapes.algebra.dims import Dim, Shape, shape_text
+from rnnshapes.algebra.dims import Dim, Shape
 from rnnshapes.algebra.shapes import ShapeOps, Symbol
 from rnnshapes.inspection import Inspection, LayerReport, Names, Numbers, state_name
 from rnnshapes.layers.layer import Direction
 from rnnshapes.layers.recurrent import Bidirectional, RecurrentLayer
 from rnnshapes.network import Flow, Network, Node, Tap
-from rnnshapes.render.figures import whole
+from rnnshapes.render.figures import shapes_text, whole
 
 #: What a name ends in where it is that of a time step; that of a turned sequence has a sum.
 _STEP = re.compile(r"_(t|\{.*-t\})$")
@@ -140,12 +140,6 @@ class Stage(NamedTuple):
 
     def _moment(self, step: Dim, whole: Dim) -> Moment:
         return Moment(step, whole + -1 + step * -1 if self.turned else step)
-
-
-def shapes_text(dims: tuple[str, ...], shape: Numbers) -> str:
-    """``(N, D) = (1, 3)``; once where no size has a name."""
-    text, numbers = shape_text(dims), shape_text(shape)
-    return text if text == numbers else f"{text} = {numbers}"
 
 
 def at(name: str, step: Dim) -> str:

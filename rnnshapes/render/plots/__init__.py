@@ -80,7 +80,7 @@ def save(result: Displayed, target: BinaryIO | Path, kind: str, view: View | Non
     made = figure(result, view)
     from rnnshapes.render.plots import canvas
 
-    canvas.write(made, target, kind.removeprefix("."))
+    canvas.write(made, target, kind)
 
 
 def svg(result: Displayed, view: View | None = None) -> str:

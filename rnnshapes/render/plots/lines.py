@@ -18,15 +18,27 @@ MASKED: Any = {"fc": "#999999", "ec": "#555555", "alpha": 0.25, "hatch": "////",
 
 
 def line(axes: Axes, values: Array, start: int = 0, dash: str = "-", **looks: Any) -> None:
-    """``values`` (T,), the first at step ``start``; the band that they stay within if too many."""
+    """``values`` (T,), the first at step ``start``; the band that they stay within if too many.
+
+    Where there are not many, each has a point, and in any case those that no line reaches.
+    """
     made = thinned(values, start)
-    mark = "." if made.size == 1 and len(made.t) <= MARKS else ""
+    few = made.size == 1 and len(made.t) <= MARKS
+    marked = np.flatnonzero(_alone(made.high) | few)
+    points: Any = {"marker": ".", "markevery": marked} if len(marked) else {}
     width = {} if made.size == 1 else {"lw": 0.7}
-    axes.plot(made.t, made.high, ls=dash, **{"marker": mark, **looks, **width})
+    axes.plot(made.t, made.high, ls=dash, **{**points, **looks, **width})
     if made.size > 1:
         looks = {key: value for key, value in looks.items() if key in ("color", "zorder")}
-        axes.plot(made.t, made.low, ls=dash, lw=0.7, **looks)
+        axes.plot(made.t, made.low, ls=dash, lw=0.7, **points, **looks)
         axes.fill_between(made.t, made.low, made.high, alpha=0.3, lw=0, **looks)
+
+
+def _alone(values: Array) -> Array:
+    """Which numbers stand between two that are none."""
+    there = np.isfinite(values)
+    beside = np.concatenate([[False], there, [False]])
+    return there & ~beside[:-2] & ~beside[2:]
 
 
 def markers(axes: Axes, values: Array, start: int, marker: str, colour: str) -> None:

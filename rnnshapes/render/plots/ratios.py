@@ -141,7 +141,7 @@ def _point_at(axes: Axes, one: Rated, start: int, end: int) -> None:
         f"{one.found} at {place_text(one.place)}",
         xy=(t, height),
         xycoords=transform,
-        xytext=(-12 if left else 12, 12 if plain else -16),
+        xytext=(-12 if left else 12, 12 if plain or one.ratio == 0 else -16),
         textcoords="offset points",
         ha="right" if left else "left",
         fontsize=8,

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from rnnshapes.inspection import Inspection, WeightReport
 from rnnshapes.render import palette
-from rnnshapes.render.drawings.unrolled import shapes_text
-from rnnshapes.render.figures import whole
+from rnnshapes.render.figures import shapes_text, whole
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
 
@@ -130,6 +129,7 @@ def _draw(paper: Paper, block: _Block, x: float, scale: float) -> float:
         if name and inside:
             looks: dict[str, str] = {"color": palette.on(colour), "fontweight": "bold"}
             size = min(9.0, 52 * height)
+            _plate(paper, left + wide / 2, top + height / 2, width_of(name, size), height, colour)
             paper.write(left + wide / 2, top + height / 2, name, size, ha="center", **looks)
         above = whole(start) if inside or not name else f"{whole(start)} {name}"
         if left > free and left + width_of(above, 7) < x + width:
@@ -141,6 +141,12 @@ def _draw(paper: Paper, block: _Block, x: float, scale: float) -> float:
         middle = top + height * (row + 0.5) / len(block.weight.rows)
         paper.write(x + width + 0.06, middle, said, 7.5, color=DIM)
     return _ABOVE + height
+
+
+def _plate(paper: Paper, x: float, y: float, wide: float, most: float, colour: str) -> None:
+    """Keeps the grid from behind a letter in the middle of it."""
+    wide, high = wide + 0.05, min(0.17, most)
+    paper.rectangle(x - wide / 2, y - high / 2, wide, high, fc=colour, ec="none", zorder=4)
 
 
 def _grid(

@@ -21,7 +21,7 @@ from rnnshapes.render.document import (
     Sheet,
     Table,
 )
-from rnnshapes.render.figures import step_text, whole
+from rnnshapes.render.figures import shapes_text, step_text, whole
 from rnnshapes.render.shared import (
     difference_text,
     engine_text,
@@ -216,23 +216,44 @@ def _weights(result: Inspection) -> Table:
             continue
         table_rows += [Row(_weight_cells(weight)) for weight in layer.weights]
         kinds = ", ".join([layer.type, *layer.activations])
-        cells = (f"{layer.name} ({kinds})", "", "", "", layer.formula)
+        cells = (f"{layer.name} ({kinds})", "", "", "", _formula(layer))
         totals = (whole(layer.params), whole(layer.bytes))
         table_rows.append(Row((*cells, *totals), "strong", ends_group=True))
     totals = (whole(result.params), whole(result.bytes))
     table_rows.append(Row(("total", "", "", "", "", *totals), "strong"))
-    return Table("Weights", columns, tuple(table_rows))
+    return _telling(Table("Weights", columns, tuple(table_rows)))
 
 
 def _weight_cells(weight: WeightReport) -> tuple[str, ...]:
+    dims, shape = shape_text(weight.dims), shape_text(weight.shape)
     return (
         weight.name,
         weight.symbol,
-        shape_text(weight.dims),
-        shape_text(weight.shape),
-        weight.formula,
+        "" if dims == shape else dims,
+        shape,
+        _formula(weight),
         whole(weight.params),
         whole(weight.bytes),
+    )
+
+
+def _formula(counted: WeightReport | LayerReport) -> str:
+    """Nothing where it is but the number."""
+    return "" if counted.formula == str(counted.params) else counted.formula
+
+
+def _telling(table: Table) -> Table:
+    """The table without the columns that hold nothing, or nothing but question marks."""
+    told = [
+        place
+        for place, cells in enumerate(zip(*(row.cells for row in table.rows), strict=True))
+        if not {"", "?"}.issuperset(cells)
+    ]
+    return table._replace(
+        columns=tuple(table.columns[place] for place in told),
+        rows=tuple(
+            row._replace(cells=tuple(row.cells[place] for place in told)) for row in table.rows
+        ),
     )
 
 
@@ -276,8 +297,8 @@ def _notes(result: Inspection) -> Iterator[Line]:
 def _flow(result: Inspection) -> Table:
     columns = (
         Column("tensor"),
-        Column("dims"),
-        Column("shape", rank=1),
+        Column("dims", rank=1),
+        Column("shape"),
         Column("multiply-\nadds", numeric=True, rank=2),
     )
     made = []
@@ -292,7 +313,7 @@ def _flow(result: Inspection) -> Table:
         name = layer.tensor.removesuffix("_t")
         dims, shape = layer.output_dims or ("?",), layer.output_shape or (None,)
         made.append(_tensor_row(name, dims, shape))
-    return Table("What flows, at one time step t", columns, tuple(made))
+    return _telling(Table("What flows, at one time step t", columns, tuple(made)))
 
 
 def _tensor_row(name: str, dims: Sequence[object], shape: Sequence[object]) -> Row:
@@ -314,7 +335,7 @@ def _gates(result: Inspection) -> Iterator[Line]:
             yield Line(f"{layer.name} by gate", "strong")
         for w in split:
             rows = f"; rows: {', '.join(w.rows)}" if w.rows else ""
-            shapes = f"{shape_text(w.dims)} = {shape_text(w.shape)}"
+            shapes = shapes_text(w.dims, w.shape)
             gates = gates_text(w.gates, len(w.shape))
             yield Line(f"{w.name.removeprefix(layer.name + '/')} {shapes}: {gates}{rows}")
 
