@@ -408,6 +408,7 @@ def table(blocks: Any, title: str) -> Table:
     return next(part for part in blocks if isinstance(part, Table) and part.title == title)
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 def test_where_symbols_are_but_the_numbers_they_are_said_once(tmp_path) -> None:
     """Of weights without a config no size has a name; a column that tells nothing is left out."""
     model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4)])

@@ -372,7 +372,10 @@ def test_weights_are_drawn_to_one_scale_and_by_gate() -> None:
         kernel, recurrent, bias = rectangles(figure, palette.kind(number))
         for part, rows in ((kernel, 3), (recurrent, 4), (bias, 1)):
             scale |= {round(part.get_width() / 4, 9), round(part.get_height() / rows, 9)}
-        assert words(figure).count(gate) == 3
+        letters = [text for text in figure.findobj(Text) if text.get_text() == gate]
+        assert len(letters) == 3
+        for letter in letters:  # no grid behind it
+            assert to_hex(letter.get_bbox_patch().get_facecolor()).upper() == palette.kind(number)
     assert len(scale) == 1
     for text in ("kernel Wx", "(D, 4M) = (3, 16)", "recurrent_kernel Wh", "(4M,) = (16,)"):
         assert text in words(figure)

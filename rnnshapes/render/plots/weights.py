@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rnnshapes.inspection import Inspection, WeightReport
 from rnnshapes.render import palette
@@ -127,9 +127,9 @@ def _draw(paper: Paper, block: _Block, x: float, scale: float) -> float:
         paper.rectangle(left, top, wide, height, fc=colour, ec="white", lw=0.8)
         inside = height >= _READABLE and wide > width_of(name, 9)
         if name and inside:
-            looks: dict[str, str] = {"color": palette.on(colour), "fontweight": "bold"}
+            looks: dict[str, Any] = {"color": palette.on(colour), "fontweight": "bold"}
+            looks["bbox"] = {"fc": colour, "ec": "none", "pad": 0.5}  # no grid behind it
             size = min(9.0, 52 * height)
-            _plate(paper, left + wide / 2, top + height / 2, width_of(name, size), height, colour)
             paper.write(left + wide / 2, top + height / 2, name, size, ha="center", **looks)
         above = whole(start) if inside or not name else f"{whole(start)} {name}"
         if left > free and left + width_of(above, 7) < x + width:
@@ -141,12 +141,6 @@ def _draw(paper: Paper, block: _Block, x: float, scale: float) -> float:
         middle = top + height * (row + 0.5) / len(block.weight.rows)
         paper.write(x + width + 0.06, middle, said, 7.5, color=DIM)
     return _ABOVE + height
-
-
-def _plate(paper: Paper, x: float, y: float, wide: float, most: float, colour: str) -> None:
-    """Keeps the grid from behind a letter in the middle of it."""
-    wide, high = wide + 0.05, min(0.17, most)
-    paper.rectangle(x - wide / 2, y - high / 2, wide, high, fc=colour, ec="none", zorder=4)
 
 
 def _grid(
