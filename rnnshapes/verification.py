@@ -121,7 +121,7 @@ def verify_network(
     unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unknown)
     apart = difference(network, ours, keras) if network.recurrent else None
     return Verification(
-        network, text_of(sources), keras.engine, checks, apart, watch.found, unknown
+        network, text_of(sources, network), keras.engine, checks, apart, watch.found, unknown
     )
 
 

@@ -12,6 +12,7 @@ from rnnshapes.render.shared import (
     PLACE,
     engine_text,
     network_text,
+    not_finite_record,
     not_finite_text,
     place_cell,
     place_text,
@@ -46,7 +47,7 @@ def record(result: Verification) -> dict[str, Any]:
         if difference is None
         else {"max_abs": difference.max_abs, **asdict(difference.place)},
         "not_derived": result.not_derived,
-        "not_finite": None if result.not_finite is None else asdict(result.not_finite),
+        "not_finite": not_finite_record(result.not_finite),
         "diagnosis": result.diagnosis,
     }
 
