@@ -175,6 +175,11 @@ class Network:
         return tuple(node for node in self.nodes if node.layer.directions)
 
     @property
+    def underived(self) -> dict[str, str]:
+        """Why each layer is not derived that is not, by its name."""
+        return {node.name: getattr(node.layer, "why", "") for node in self.unknown}
+
+    @property
     def unknown(self) -> tuple[Node, ...]:
         """The nodes whose layer is not derived."""
         return tuple(node for node in self.nodes if node.layer.held_shapes is not None)

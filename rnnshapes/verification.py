@@ -64,7 +64,8 @@ class Check:
 class Verification(Displayed):
     """Every check of a network against Keras. ``difference`` is information, not a check.
 
-    ``not_derived`` names the layers that no check covers.
+    ``passed`` speaks of the checks alone: ``not_derived`` names the layers that no check covers,
+    and is empty where everything is checked.
     """
 
     schema = "rnnshapes.verify/1"

@@ -84,11 +84,11 @@ def _tables(result: Verification) -> Iterator[Table]:
     bounded = (
         Column(""),
         Column("check"),
-        Column("in", rank=1),
+        Column("in"),
         Column("ratio", numeric=True),
         Column("of 1", rank=2),
         Column("compared", numeric=True, rank=3),
-        Column(PLACE),
+        Column(PLACE, rank=1),
     )
     numeric = [check for check in checks if check.precision]
     if numeric:
@@ -143,6 +143,8 @@ def _notes(result: Verification) -> Iterator[Line]:
         )
     if result.not_derived:
         yield Line(f"Not covered by any check: {', '.join(result.not_derived)}", "bad")
+    for name, why in result.network.underived.items():
+        yield Line(f"{name}: not derived: {why}", "bad")
     yield from _verdict(result)
 
 
