@@ -70,7 +70,8 @@ def compare(
     xs = tuple(map(whole, sources))
     if not all(x.dtype.kind in "iu" or np.isfinite(x).all() for x in xs):
         raise InputError(
-            "x holds NaN or infinite numbers, on which no port can be judged; trace says where"
+            "x holds NaN or infinite numbers, or such as do not fit into float32: no port can be "
+            "judged on them; trace says where"
         )
     chosen, dtype = dtype, dtype or _dtype(claims)
     reading = Reading(network, weights, xs, claims)
@@ -84,7 +85,7 @@ def compare(
         if chosen is None and not diagnosis.explanations and not swapped:
             diagnosis = replace(diagnosis, explanations=tuple(_as_the_model(reading)))
     left = unjudged(network, port)
-    text = text_of(sources)
+    text = text_of(sources, network)
     return PortVerification(network, text, port.text, dtype, found, swapped, left, diagnosis)
 
 

@@ -198,6 +198,8 @@ def verify(
 ) -> Verification | PortVerification:
     """Check names, shapes, counts and every step against Keras; ``result.passed`` is the answer.
 
+    ``result.not_derived`` names layers that no check covers, of which ``passed`` says nothing.
+
     Takes what :func:`trace` takes, and raises what it raises. With ``against``, what an
     implementation of the user's own has computed is checked instead: an array of y_hat or h, at
     every step or at the last, a mapping of such arrays by name, or the path of a file (.npy,

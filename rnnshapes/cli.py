@@ -139,6 +139,8 @@ def inspect(
     """
     given = locals()
     out, shown = outlet(given, get_args(TextFormat), model), View(parts=parts)
+    if parts != "all" and not out.for_people:
+        raise InputError(f"--view {parts}: {out.form} holds everything; leave --view out")
     result = api.inspect(model, **_spec(given))
     if out.on_screen:
         result = _inspect_on_screen(result, out, shown, no_keras)

@@ -151,14 +151,18 @@ def _resized(shape: tuple[int, ...], layer: Input, wanted: Wanted) -> Iterator[s
     if len(wrong) != 1:
         return
     axis, size, found = wrong[0], wanted[wrong[0]] or 0, full[wrong[0]]
-    what = f"{names[axis]} ({_meaning(names[axis])}) is {found}, and {size} are wanted"
+    what = f"{names[axis]} ({_meaning(names[axis])}) is {found}, and {size} {_be(size)} wanted"
     cut = f"x[..., {{}}{size}]" if axis == rank - 1 else f"x[:, {{}}{size}]"
     if found == size + 1 and axis == rank - 1:
         yield f"{what}: if its first column is an index or a time, x[..., 1:] is without it"
     elif found > size:
         yield f"{what}: leave {found - size} out, as {cut.format(':')} does"
     else:
-        yield f"{what}: {size - found} are missing"
+        yield f"{what}: {size - found} {_be(size - found)} missing"
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _ordinal(axis: int) -> str:

@@ -110,9 +110,14 @@ def whole(source: Source) -> Array:
     return next(source.blocks(2**62))
 
 
-def text_of(sources: Sources) -> str:
-    """What the user knows the input by."""
-    return "; ".join(dict.fromkeys(source.text for source in sources))
+def text_of(sources: Sources, network: Network) -> str:
+    """What the user knows the input by; where inputs differ, with the names of each."""
+    named: dict[str, list[str]] = {}
+    for source, node in zip(sources, network.inputs, strict=True):
+        named.setdefault(source.text, []).append(node.name)
+    if len(named) == 1:
+        return next(iter(named))
+    return "; ".join(f"{text} ({', '.join(names)})" for text, names in named.items())
 
 
 def read(path: Path, rank: int | None = 3, name: str = "x") -> Given:

@@ -175,6 +175,11 @@ class Network:
         return tuple(node for node in self.nodes if node.layer.directions)
 
     @property
+    def underived(self) -> dict[str, str]:
+        """Why each layer is not derived that is not, by its name."""
+        return {node.name: getattr(node.layer, "why", "") for node in self.unknown}
+
+    @property
     def unknown(self) -> tuple[Node, ...]:
         """The nodes whose layer is not derived."""
         return tuple(node for node in self.nodes if node.layer.held_shapes is not None)
@@ -321,7 +326,9 @@ class Network:
         """The size called ``name``; InputError where it is open."""
         value = self._sizes[name]
         if value is None:
-            raise InputError(f"{name} ({MEANING[name[0]]}) is open in this model: give {name}")
+            raise InputError(
+                f"{name} ({MEANING[name[0]]}) is open in this model: give {_advice(name)}"
+            )
         return value
 
     def numbers(self, shape: Shape) -> tuple[int | None, ...]:
@@ -343,8 +350,11 @@ class Network:
 def _advice(name: str) -> str:
     """Which size to give, for one that is open."""
     if "'" in name:
-        return "T (time steps), or build the model with a fixed T"
-    return f"{name} ({MEANING[name[0]]})" if name[0] in MEANING else name
+        return "T (--T), or build the model with a fixed T"
+    letter = name.rstrip("0123456789")
+    if name == letter:
+        return f"{name} (--{name}), or x (--input)" if name in MEANING else name
+    return f"{letter} (--{letter}) for all inputs, or x (--input, an .npz with an array for each)"
 
 
 def flow_of(node: Node, found: list[Flow]) -> Flow:

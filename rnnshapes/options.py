@@ -15,7 +15,7 @@ from rnnshapes.layers.recurrent import MERGE_MODES
 from rnnshapes.network import MEANING, check_size
 from rnnshapes.sizes import DEFAULTS
 
-_PANEL = "Network"
+_PANEL, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
 
 
 def _size(name: str) -> Callable[[str], int]:
@@ -66,7 +66,7 @@ TraceFormat = Literal["table", "json", "csv", "markdown", "html", "svg", "npz", 
 def _format_option(formats: object) -> object:
     names = ", ".join(get_args(formats))
     text = f"{names}; if left out, that of FILE's ending, or table."
-    return typer.Option("--format", metavar="FORMAT", help=text)
+    return typer.Option("--format", metavar="FORMAT", help=text, rich_help_panel=_OUTPUT)
 
 
 Format = Annotated[TextFormat | None, _format_option(TextFormat)]
@@ -74,7 +74,12 @@ AnyFormat = Annotated[TraceFormat | None, _format_option(TraceFormat)]
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", readable=False, help="Write to FILE, whole or not at all."
+        "--output",
+        "-o",
+        metavar="FILE",
+        readable=False,
+        help="Write to FILE, whole or not at all.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 Plot = Annotated[
@@ -84,10 +89,17 @@ Plot = Annotated[
         metavar="FILE",
         readable=False,
         help="Draw a picture into FILE, a .png, .svg or .pdf (needs the extra plot).",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Do not say what to try next, nor what was written.")
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Do not say what to try next, nor what was written.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 Parts = Annotated[
     Literal["all", "flow", "tables"],
@@ -95,6 +107,7 @@ Parts = Annotated[
         "--view",
         metavar="VIEW",
         help="all; flow, the network and its weights as pictures; tables, without pictures.",
+        rich_help_panel=_SHOWN,
     ),
 ]
 Input = Annotated[
@@ -104,10 +117,18 @@ Input = Annotated[
         metavar="X",
         readable=False,
         help="x, (N, T, D) or (T, D), from a .npy, .npz or .csv file; random if left out.",
+        rich_help_panel=_DATA,
     ),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", metavar="SEED", min=0, help="Seed of the random weights and input.")
+    int,
+    typer.Option(
+        "--seed",
+        metavar="SEED",
+        min=0,
+        help="Seed of the random weights and input.",
+        rich_help_panel=_DATA,
+    ),
 ]
 Against = Annotated[
     Path | None,
@@ -117,6 +138,7 @@ Against = Annotated[
         readable=False,
         help="Judge what your own implementation has computed (y_hat or h: .npy, .npz, .csv, "
         ".json, .h), and explain what does not match.",
+        rich_help_panel=_DATA,
     ),
 ]
 PortFormat = Annotated[
@@ -126,6 +148,7 @@ PortFormat = Annotated[
         metavar="DTYPE",
         help="What the port computes in: float32, float64, float16, bfloat16; that of its "
         "arrays if left out.",
+        rich_help_panel=_DATA,
     ),
 ]
 Sweep = Annotated[
@@ -213,6 +236,7 @@ Golden = Annotated[
         readable=False,
         help="Write what a port has to reproduce to a .npz, .json or .h (C) file: weights, input, "
         "every intermediate at every step.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 SchemaName = Annotated[
@@ -222,10 +246,20 @@ SchemaName = Annotated[
     ),
 ]
 NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
-Sample = Annotated[int, typer.Option("--sample", metavar="SAMPLE", help="Which sample to show.")]
+Sample = Annotated[
+    int,
+    typer.Option(
+        "--sample", metavar="SAMPLE", help="Which sample to show.", rich_help_panel=_SHOWN
+    ),
+]
 TimeSteps = Annotated[
     str | None,
-    typer.Option("--steps", metavar="A:B", help="Which time steps to show, as in Python."),
+    typer.Option(
+        "--steps",
+        metavar="A:B",
+        help="Which time steps to show, as in Python.",
+        rich_help_panel=_SHOWN,
+    ),
 ]
 Show = Annotated[
     str | None,
@@ -233,16 +267,29 @@ Show = Annotated[
         "--show",
         metavar="y,h,c,gates",
         help="Show states and gates, too: y,h; or all of them; y if left out.",
+        rich_help_panel=_SHOWN,
     ),
 ]
 LayerName = Annotated[
-    str | None, typer.Option("--layer", metavar="NAME", help="Show those of this layer alone.")
+    str | None,
+    typer.Option(
+        "--layer", metavar="NAME", help="Show those of this layer alone.", rich_help_panel=_SHOWN
+    ),
 ]
 Follow = Annotated[
     bool,
-    typer.Option("--follow", help="Show one step after the other on this terminal, by keys."),
+    typer.Option(
+        "--follow",
+        help="Show one step after the other on this terminal, by keys.",
+        rich_help_panel=_SHOWN,
+    ),
 ]
 Delay = Annotated[
     float | None,
-    typer.Option("--delay", metavar="SECONDS", help="With --follow: go on by itself, so often."),
+    typer.Option(
+        "--delay",
+        metavar="SECONDS",
+        help="With --follow: go on by itself, so often.",
+        rich_help_panel=_SHOWN,
+    ),
 ]

@@ -99,8 +99,17 @@ def _cell(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
             have = ", ".join(known)
             raise InputError(f"{option} is no option of {kind.keras_class}; it has {have}")
         if option.endswith("activation") and value not in ACTIVATIONS:
-            raise InputError(f"{option} {value!r}: supported are {', '.join(ACTIVATIONS)}")
+            raise InputError(f"{option} {value!r} {_unknown(value)}")
     return kind.keras_class, given
+
+
+def _unknown(activation: Any) -> str:
+    """What is said of an activation that there is none of."""
+    import difflib
+
+    near = difflib.get_close_matches(str(activation).lower(), ACTIVATIONS, n=1)
+    meant = f": did you mean {near[0]}?" if near else ";"
+    return f"is no activation that is supported{meant} rnnshapes inspect --help lists all"
 
 
 def keras_name(base: str, position: int) -> str:

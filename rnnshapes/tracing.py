@@ -14,7 +14,7 @@ from rnnshapes.algebra.activations import Array
 from rnnshapes.answers import Answers
 from rnnshapes.display import Displayed, Done
 from rnnshapes.errors import InputError
-from rnnshapes.inputs import Sources, text_of
+from rnnshapes.inputs import Given, Source, Sources, text_of
 from rnnshapes.layers.layer import Direction
 from rnnshapes.network import ITEM_BYTES, Flow, Network, Node
 from rnnshapes.weights import Weights
@@ -54,10 +54,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class NotFinite:
-    """How many numbers of the input are NaN or infinite, and the first of them."""
+    """How many numbers of the input are NaN or infinite, and the first of them.
+
+    ``too_large`` is what stands there in x, if that is finite, and ``dtype`` what it does not
+    fit into.
+    """
 
     count: int
     first: Place
+    too_large: float | None = None
+    dtype: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +226,16 @@ def trace_network(
             values.setflags(write=False)
     found = run.watch.found
     return Trace(
-        *(network, text_of(sources), y_hat, output, tuple(layers), found, keras, tuple(behind))
+        *(
+            network,
+            text_of(sources, network),
+            y_hat,
+            output,
+            tuple(layers),
+            found,
+            keras,
+            tuple(behind),
+        )
     )
 
 
@@ -424,14 +439,22 @@ class Watch:
         """The blocks of all inputs together, for some of the samples."""
         start = 0
         for blocks in zip(*(source.blocks(steps, part) for source in sources), strict=True):
-            self._look(blocks[0], start, part.start)
+            self._look(blocks[0], start, part.start, sources[0])
             yield list(blocks)
             start += blocks[0].shape[1] if blocks[0].ndim > 1 else 1
 
-    def _look(self, block: Array, start: int, sample: int) -> None:
+    def _look(self, block: Array, start: int, sample: int, source: Source) -> None:
         bad = ~np.isfinite(block)
         if bad.any():
             place = place_of(bad, int(np.argmax(bad)))
             first = Place(sample + place.sample, start + (place.t or 0), place.unit)
-            before = self.found or NotFinite(0, first)
-            self.found = NotFinite(before.count + int(bad.sum()), before.first)
+            before = self.found or NotFinite(0, first, *_too_large(source, first))
+            self.found = replace(before, count=before.count + int(bad.sum()))
+
+
+def _too_large(source: Source, first: Place) -> tuple[float | None, str]:
+    """A finite number that is none in the format in which Keras takes it, and that format."""
+    if not isinstance(source, Given) or first.t is None or source.array.ndim != 3:
+        return None, ""
+    value = float(source.array[first.sample, first.t, first.unit])
+    return (value, source.dtype) if math.isfinite(value) else (None, "")

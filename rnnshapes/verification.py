@@ -64,7 +64,8 @@ class Check:
 class Verification(Displayed):
     """Every check of a network against Keras. ``difference`` is information, not a check.
 
-    ``not_derived`` names the layers that no check covers.
+    ``passed`` speaks of the checks alone: ``not_derived`` names the layers that no check covers,
+    and is empty where everything is checked.
     """
 
     schema = "rnnshapes.verify/1"
@@ -121,7 +122,7 @@ def verify_network(
     unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unknown)
     apart = difference(network, ours, keras) if network.recurrent else None
     return Verification(
-        network, text_of(sources), keras.engine, checks, apart, watch.found, unknown
+        network, text_of(sources, network), keras.engine, checks, apart, watch.found, unknown
     )
 
 

@@ -283,7 +283,8 @@ def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
         (["--cell", "rnn"], "'rnn' is not one of 'simple', 'lstm', 'gru'"),
         (["--cell", "lstm", "--reset-after"], "reset_after is no option of LSTM; it has"),
         (["--recurrent-activation", "tanh"], "recurrent_activation is no option of SimpleRNN"),
-        (["--activation", "glu"], "activation 'glu': supported are tanh, sigmoid, relu, linear"),
+        (["--activation", "glu"], "did you mean gelu? rnnshapes inspect --help lists all"),
+        (["--activation", "foo"], "no activation that is supported; rnnshapes inspect --help"),
     ],
 )
 def test_options_that_a_cell_does_not_have_are_refused(args, message, run) -> None:

@@ -40,7 +40,7 @@ WORDS_OF = {
     (7, 10, 4): "D (input features) is 4, and 3 are wanted",
     (7, 12, 3): "T (time steps) is 12, and 10 are wanted",
     (7, 8, 3): "T (time steps) is 8, and 10 are wanted: 2 are missing",
-    (7, 10, 2): "D (input features) is 2, and 3 are wanted: 1 are missing",
+    (7, 10, 2): "D (input features) is 2, and 3 are wanted: 1 is missing",
     (7, 3, 10): "its axes are in another order",
     (2, 7, 10, 3): "it has 4 axes, and 3 are wanted (N, T, D)",
     (7, 11, 5): "no one change of its axes would make it fit",

@@ -123,7 +123,7 @@ def test_a_reader_steps_through_a_trace() -> None:
         shown = it.see("step 1 of 12")
         assert "h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)" in shown
         assert "(1, 3)·(3, 5) → (1, 5)" in shown
-        assert shown.splitlines()[-1] == "space next  p back  q quit  g first  G last"
+        assert shown.splitlines()[-1] == "space next  q quit  p back  g first  G last"
         it.type(b" ")
         assert "h_1 = tanh(x_1 Wx + bh + h_0 Wh)" in it.see("step 2 of 12")
         it.type(b"\x1b[C")
@@ -206,9 +206,22 @@ def test_another_size_is_drawn_anew() -> None:
             it.type(b"\x1b[6~")
         shown = it.see("y_hat_0: the model's answer")
         assert "step 1 of 10" in shown
-        assert shown.splitlines()[-1].startswith("space next  p back  q quit  ↑ up")
+        assert shown.splitlines()[-1].startswith("space next  q quit  w all numbers  ↑ up")
         it.resize(160, 40)
         assert "(N, D)·(D, 4M) → (N, 4M)" in it.see("f_0 = sigmoid(z_f)")
+
+
+@POSIX
+def test_all_numbers_of_a_step_can_be_seen() -> None:
+    """18 units are more than a line holds; what cannot be guessed stays in a narrow legend."""
+    with terminal("--cell", "lstm", "--M", "18", "--bidirectional", columns=80, lines=50) as it:
+        assert "… 18" in it.see("w all numbers")
+        it.type(b"w")
+        assert "… 18" not in it.see("w fewer numbers")
+        it.resize(40, 24)
+        assert "q quit  Tab layer" in it.see("Tab layer")
+        it.type(b"q")
+        assert it.ends() == 0
 
 
 @POSIX

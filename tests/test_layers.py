@@ -225,7 +225,7 @@ def test_lengths_that_the_model_leaves_open_are_given_by_their_names() -> None:
     """T1 and T2, as in the sizes that are shown."""
     model = randomized(functional(encoder_decoder, (None, 3), (None, 4)))
     assert rnnshapes.verify(model, T1=5, T2=4).passed
-    with pytest.raises(InputError, match=r"T1 .* is open in this model: give T1"):
+    with pytest.raises(InputError, match=r"T1 .* is open in this model: give T \(--T\) for all"):
         rnnshapes.verify(model, T2=4)
 
 

@@ -95,3 +95,11 @@ def test_all_is_every_part_that_there_is(run) -> None:
     for cell, parts in {"lstm": "y,h,c,gates", "gru": "y,h,gates", "simple": "y,h"}.items():
         given = ("trace", "--cell", cell, "--no-keras", "-q", "--show")
         assert run(*given, "all").out == run(*given, parts).out
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_view_of_data_is_refused(form: str, run) -> None:
+    """They hold everything, so it would have no effect."""
+    done = run("inspect", "--no-keras", "--view", "flow", "--format", form)
+    assert done.status == 2
+    assert f"--view flow: {form} holds everything; leave --view out" in done.err

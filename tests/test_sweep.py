@@ -93,7 +93,7 @@ def test_an_option_that_is_given_is_fixed(fixed: dict[str, Any], count: int | No
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--recurrent-activation", "foo"], "recurrent_activation 'foo': supported are"),
+        (["--recurrent-activation", "foo"], "recurrent_activation 'foo' is no activation"),
         (["--merge-mode", "foo"], "there are concat, sum, mul, ave"),
         (["--bidirectional", "--go-backwards"], "give one of them"),
         (["--cell", "lstm", "--no-reset-after"], "reset_after is no option of LSTM"),

@@ -10,8 +10,10 @@ import re
 from io import StringIO
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes import inputs, recurrence, sizes, tracing, weights
@@ -181,6 +183,37 @@ def test_what_goes_into_a_file_or_a_pipe_is_never_cut(run, in_folder) -> None:
     rows = [row for row in (in_folder / "t.md").read_text("utf-8").splitlines() if "| " in row]
     assert len(rows) == 500 + 2
     assert rows[-1].count("|") == 1 + 1 + 30
+
+
+def test_a_number_that_float32_does_not_hold_is_named(run, in_folder) -> None:
+    """It is finite in the file, so it is not said that x holds an infinite one."""
+    x = np.zeros((2, 5, 3))
+    x[1, 2, 1] = 1e300
+    np.save("big.npy", x)
+    said = " ".join(run("trace", "--input", "big.npy", "--no-keras").out.split())
+    assert "x does not fit into float32, in which Keras takes it: 1e+300 at sample 1, t 2" in said
+    assert "x holds NaN" not in said
+
+
+def test_of_an_output_that_is_nan_nothing_is_compared(run, in_folder) -> None:
+    """Neither is it praised as the same bit for bit."""
+    np.save("xn.npy", np.full((5, 3), np.nan))
+    said = " ".join(run("trace", "--input", "xn.npy").out.split())
+    assert "Row t = 4 is NaN, and so is what the model's own predict answers." in said
+    assert "No difference of y_hat can be told: it is NaN, first at sample 0, t 0" in said
+    assert "bit for bit" not in said
+
+
+def test_of_inputs_that_differ_each_is_named(run) -> None:
+    """Which one is drawn with masked steps."""
+    words, plain = la.Input((5,), name="words"), la.Input((5, 3), name="plain")
+    read = la.LSTM(4)(la.Embedding(9, 2, mask_zero=True)(words))
+    model = keras.Model([words, plain], la.Dense(2)(la.Add()([read, la.LSTM(4)(plain)])))
+    source = rnnshapes.trace(model, keras=False).source
+    assert source == (
+        "drawn with seed 0, with masked steps at the end of each sample (words); "
+        "drawn with seed 0 (plain)"
+    )
 
 
 def test_numbers_that_are_not_finite_are_computed_and_reported(run, in_folder) -> None:

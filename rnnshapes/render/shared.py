@@ -85,7 +85,17 @@ def gates_text(gates: Iterable[Gate], axes: int, sign: str = " · ") -> str:
 def not_finite_text(found: NotFinite) -> str:
     """What is said of an input that holds NaN or infinite numbers."""
     first = f"sample {found.first.sample}, t {found.first.t}, feature {found.first.unit}"
+    if found.too_large is not None:
+        return (
+            f"x does not fit into {found.dtype}, in which Keras takes it: {found.too_large:g} at "
+            f"{first} becomes infinite. NaN or infinite numbers: {whole(found.count)}"
+        )
     return f"x holds NaN or infinite numbers: {whole(found.count)}, the first at {first}"
+
+
+def not_finite_record(found: NotFinite | None) -> dict[str, Any] | None:
+    """The same in JSON."""
+    return None if found is None else {"count": found.count, "first": vars(found.first)}
 
 
 def _size(value: int | None) -> str:

@@ -90,8 +90,8 @@ def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet
     return [first, _bar(moment, of, sheet)]
 
 
-def body(moment: Moment, of: Recurrence, sheet: Sheet) -> Picture:
-    """All of the step, from what comes in to y_hat."""
+def body(moment: Moment, of: Recurrence, sheet: Sheet, *, full: bool = False) -> Picture:
+    """All of the step, from what comes in to y_hat; every number of it, if it is to be full."""
     blocks = list(_blocks(moment, of, partial(clean, sheet=sheet)))
     most = max(len(_numbers(state) or ()) for state in moment.states)
     columns = _columns([row for row in blocks if isinstance(row, _Row)], most, sheet)
@@ -100,7 +100,7 @@ def body(moment: Moment, of: Recurrence, sheet: Sheet) -> Picture:
         if isinstance(block, _Line):
             lines += _text(block, columns, sheet)
         else:
-            lines += _row(block, columns, sheet)
+            lines += _row(block, columns, sheet, full=full)
     return lines
 
 
@@ -267,15 +267,17 @@ def _digits(room: int, most: int) -> int:
     return max(_FEWEST, min(_MOST, room // most - _field(0)))
 
 
-def _row(row: _Row, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
-    """A row on one line, or on two where its numbers do not fit beside it."""
+def _row(row: _Row, columns: _Columns, sheet: Sheet, *, full: bool) -> Iterator[list[Span]]:
+    """A row on one line, or on more where its numbers do not fit beside it."""
     shape = row.short if columns.short else row.shape
     if columns.label:
         front = [Span(set_cell_size(row.label, columns.label), row.ink)]
         if columns.dims:
             front.append(Span(set_cell_size(row.dims, columns.dims), _DIM))
         front.append(Span(set_cell_size(shape, columns.shape), _DIM))
-        yield [*front, *_values(row, columns.digits, sheet.width - columns.front, sheet)]
+        first, *more = _values(row, columns.digits, sheet.width - columns.front, sheet, full=full)
+        yield [*front, *first]
+        yield from ([Span(" " * columns.front), *part] for part in more)
         return
     if cell_len(row.label) + 2 + cell_len(shape) <= sheet.width:
         gap = "  " if shape else ""
@@ -284,24 +286,30 @@ def _row(row: _Row, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
         yield [Span(cut(row.label, sheet.width, sheet), row.ink)]
         yield [Span(cut(f"  {shape}", sheet.width, sheet), _DIM)]
     if row.values is not None:
-        yield [Span("  "), *_values(row, columns.digits, sheet.width - 2, sheet)]
+        for part in _values(row, columns.digits, sheet.width - 2, sheet, full=full):
+            yield [Span("  "), *part]
 
 
-def _values(row: _Row, digits: int, room: int, sheet: Sheet) -> Iterator[Span]:
-    """The numbers that fit; where some do not, how many there are."""
-    if row.values is None:
-        return
-    field, count = _field(digits), len(row.values)
-    more = ""
-    if count * field > room:
-        more = clean(f" … {whole(count)}", sheet)
-        count = max(0, (room - len(more)) // field)
-    largest = max((abs(v) for v in row.values if math.isfinite(v)), default=0.0)
-    for value in row.values[:count]:
-        text = f" {figure(value, digits):>{field - 1}}"
-        yield Span(text, _tile(value, largest) if row.stands_out else PLAIN)
-    if more and len(more) <= room:
-        yield Span(more, _DIM)
+def _values(row: _Row, digits: int, room: int, sheet: Sheet, *, full: bool) -> list[list[Span]]:
+    """Lines of numbers: those that fit and how many there are, or, if full, all of them."""
+    values = row.values or ()
+    field, most = _field(digits), len(values)
+    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+    spans = [
+        Span(
+            f" {figure(value, digits):>{field - 1}}",
+            _tile(value, largest) if row.stands_out else PLAIN,
+        )
+        for value in (values if full else values[: room // field + 1])
+    ]
+    if most * field <= room:
+        return [spans]
+    if full:
+        each = max(1, room // field)
+        return [spans[start : start + each] for start in range(0, most, each)]
+    more = clean(f" … {whole(most)}", sheet)
+    shown = spans[: max(0, (room - len(more)) // field)]
+    return [[*shown, Span(more, _DIM)] if len(more) <= room else shown]
 
 
 def _tile(value: float, largest: float) -> Ink:

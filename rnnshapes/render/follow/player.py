@@ -124,6 +124,7 @@ class Player:
             raise InputError(f"--steps: this layer has {longest} steps, and none of these")
         self.sample, self.delay = part.sample, delay
         self.playing = delay is not None
+        self.full = self.cut = False  # whether all numbers are shown, and whether some are not
         self.at = self.line = self.hidden = 0
         recurrence, span = self.shown[0]
         self.t = span[-1] if recurrence.reverse else span[0]
@@ -172,6 +173,8 @@ class Player:
             self._move(-len(self.shown[self.at][1]))
         elif key in ("G", "end"):
             self._move(len(self.shown[self.at][1]))
+        elif key == "w":
+            self.full = not self.full
         elif key == "tab":
             self.at, self.line = (self.at + 1) % len(self.shown), 0
             self._move(0)
@@ -210,7 +213,9 @@ class Player:
 
         which = f"layer {self.at + 1} of {len(self.shown)}" if len(self.shown) > 1 else ""
         head = following.header(self.moment, self.recurrence, self.sample, which, sheet)
-        body = following.body(self.moment, self.recurrence, sheet)
+        body = following.body(self.moment, self.recurrence, sheet, full=self.full)
+        other = following.body(self.moment, self.recurrence, sheet, full=not self.full)
+        self.cut = len(body) != len(other)
         height = sheet.height or _LEAST
         room = max(0, height - _AROUND)
         close = [line for line in body if any(span.text for span in line)]
@@ -223,16 +228,18 @@ class Player:
 
     def _legend(self, sheet: Sheet) -> list[Span]:
         """The keys that do something now; where there is little room, the most needed ones."""
-        words = ["space next", "p back", "q quit"]
+        words = ["space next", "q quit"]
         if self.delay is not None:
             words[0] = "space pause" if self.playing else "space play"
+        if len(self.shown) > 1:
+            words.append("Tab layer")
+        if self.cut:
+            words.append("w fewer numbers" if self.full else "w all numbers")
         if self.hidden:
             words.append(f"{'down' if sheet.ascii_only else '↓'} {self.hidden} more")
         elif self.line:
             words.append("up" if sheet.ascii_only else "↑ up")
-        if len(self.shown) > 1:
-            words.append("Tab layer")
-        words += ["g first", "G last"]
+        words += ["p back", "g first", "G last"]
         while len(words) > 1 and len("  ".join(words)) > sheet.width:
             words.pop()
         return [Span("  ".join(words)[: sheet.width], _DIM)]

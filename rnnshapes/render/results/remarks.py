@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,6 +34,9 @@ def remarks(result: Trace, sample: int) -> Iterator[Line]:
     yield from _own_output(result, sample)
     apart, what = result.difference, "output" if result.y_hat is None else "y_hat"
     where = place_text(apart.place)
+    if math.isnan(apart.max_abs):
+        yield Line(f"No difference of {what} can be told: it is NaN, first at {where}", "bad")
+        return
     yield Line(f"Largest difference of {what} in all samples: {small(apart.max_abs)} at {where}")
 
 
@@ -100,6 +104,9 @@ def _own_output(result: Trace, sample: int) -> Iterator[Line]:
     steps = steps[sample]
     which = "Every row" if network.returns_sequences else f"Row t = {len(steps) - 1}"
     steps = steps if network.returns_sequences else steps[-1]
+    if np.isnan(output).all() and np.isnan(steps).all():
+        yield Line(f"{which} is NaN, and so is what the model's own predict answers.", "bad")
+        return
     if np.array_equal(output, steps, equal_nan=True):
         yield Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
         return

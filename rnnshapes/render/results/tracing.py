@@ -14,10 +14,7 @@ from rnnshapes.render.document import Column, Document, Drawing, Line, Row, Tabl
 from rnnshapes.render.drawings import strips
 from rnnshapes.render.figures import fixed, small, whole
 from rnnshapes.render.results import remarks
-from rnnshapes.render.shared import (
-    network_text,
-    sizes_record,
-)
+from rnnshapes.render.shared import network_text, not_finite_record, sizes_record
 from rnnshapes.render.view import View
 from rnnshapes.tracing import LayerTrace, Trace
 
@@ -61,9 +58,7 @@ def record(result: Trace) -> dict[str, Any]:
         "difference": None
         if difference is None
         else {"max_abs": difference.max_abs, **vars(difference.place)},
-        "not_finite": None
-        if result.not_finite is None
-        else {"count": result.not_finite.count, "first": vars(result.not_finite.first)},
+        "not_finite": not_finite_record(result.not_finite),
         "not_derived": result.behind,
     }
 

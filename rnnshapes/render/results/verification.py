@@ -12,6 +12,7 @@ from rnnshapes.render.shared import (
     PLACE,
     engine_text,
     network_text,
+    not_finite_record,
     not_finite_text,
     place_cell,
     place_text,
@@ -46,7 +47,7 @@ def record(result: Verification) -> dict[str, Any]:
         if difference is None
         else {"max_abs": difference.max_abs, **asdict(difference.place)},
         "not_derived": result.not_derived,
-        "not_finite": None if result.not_finite is None else asdict(result.not_finite),
+        "not_finite": not_finite_record(result.not_finite),
         "diagnosis": result.diagnosis,
     }
 
@@ -83,11 +84,11 @@ def _tables(result: Verification) -> Iterator[Table]:
     bounded = (
         Column(""),
         Column("check"),
-        Column("in", rank=1),
+        Column("in"),
         Column("ratio", numeric=True),
         Column("of 1", rank=2),
         Column("compared", numeric=True, rank=3),
-        Column(PLACE),
+        Column(PLACE, rank=1),
     )
     numeric = [check for check in checks if check.precision]
     if numeric:
@@ -142,6 +143,8 @@ def _notes(result: Verification) -> Iterator[Line]:
         )
     if result.not_derived:
         yield Line(f"Not covered by any check: {', '.join(result.not_derived)}", "bad")
+    for name, why in result.network.underived.items():
+        yield Line(f"{name}: not derived: {why}", "bad")
     yield from _verdict(result)
 
 
