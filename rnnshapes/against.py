@@ -81,7 +81,8 @@ def compare(
     if swapped or any(a.differing for a in found):
         reading = replace(reading, claims=_telling(claims, found))
         reading = reading.called("axes", SWAPPED) if swapped else reading
-        diagnosis = diagnose(reading, dtype)
+        rough = chosen is None and dtype == "float64"
+        diagnosis = diagnose(reading, dtype, mixed=rough)
         if chosen is None and not diagnosis.explanations and not swapped:
             diagnosis = replace(diagnosis, explanations=tuple(_as_the_model(reading)))
     left = unjudged(network, port)

@@ -69,7 +69,8 @@ def _changed_cells(direction: Direction, weights: Arrays, change: CellChange) ->
             for w in direction.weights
             if w.key.endswith(suffix)
         }
-        own = {key: np.array(weights[key + suffix]) for key in known}
+        # What a port adds to a bias it adds in its own arithmetic, which may be float64.
+        own = {key: np.array(weights[key + suffix], np.float64) for key in known}
         made = change(cell, own, known)
         cells[suffix] = cell if made is None else made[0]
         weights |= {} if made is None else {key + suffix: a for key, a in made[1].items()}

@@ -27,8 +27,12 @@ _KEPT = 3
 _AS_NEAR, _LEAST_SHARE = 100.0, 1e-7
 #: How many steps the first look is at; and where only the last is known, how many before it.
 _FIRST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 8, 400, 48
+#: What comes nearest is named where it is so many times nearer than the port as it is.
+_MUCH_NEARER = 10.0
 #: Formats from the finest on.
 _FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
+#: In what a port may compute a part of it, where its numbers are float64.
+MIXED = "float32"
 #: Its bound is so wide that much else could pass: it is tried last.
 _COARSEST = "bfloat16"
 
@@ -37,13 +41,27 @@ _COARSEST = "bfloat16"
 class Explanation:
     """Conventions, and the format of the arithmetic, under which all of a port agrees.
 
-    ``plain`` says that the format is the one that the port is said to have.
+    ``plain`` says that the format is the one that the port is said to have, ``mixed`` that its
+    numbers are not of the format, in which only a part of it can be computed.
     """
 
     said: tuple[str, ...]
     dtype: str
     plain: bool
     agreements: tuple[Agreement, ...]
+    mixed: bool = False
+
+    @property
+    def text(self) -> str:
+        """In a sentence: the conventions, and the arithmetic where that is part of it."""
+        if self.mixed and not self.said:
+            return (
+                "the numbers are float64, but agree only as float32 arithmetic would: some of it "
+                "was computed in float32, or something is off by as little; --dtype float32 "
+                "judges it so"
+            )
+        how = "some of it was computed in" if self.mixed else "the arithmetic is"
+        return "; ".join([*self.said, *([] if self.plain else [f"{how} {self.dtype}"])])
 
 
 @dataclass(frozen=True)
@@ -60,23 +78,30 @@ class Diagnosis:
     apart: float
 
 
-def diagnose(reading: Reading, dtype: str) -> Diagnosis:
-    """Look for what explains a port that computes in ``dtype`` and does not agree."""
+def diagnose(reading: Reading, dtype: str, *, mixed: bool = False) -> Diagnosis:
+    """Look for what explains a port that computes in ``dtype`` and does not agree.
+
+    ``mixed`` says that some of it may be computed in float32, though its numbers are not such.
+    """
     search = _Search(dtype, reach(reading, _LAST_STEPS) if _only_last(reading) else 0)
     base = search.looked_at([reading])
     singles = search.looked_at(readings(reading))
     # What the shape of the port tells already may be all that there is.
     found = search.judged([*(base if reading.said else ()), *singles], [dtype])
     coarser = _FORMATS[_FORMATS.index(dtype) + 1 :]
-    coarser = tuple(name for name in coarser if are_numbers_of(name, reading.claims))
+    half = (MIXED,) if mixed else ()
+    coarser = tuple(n for n in coarser if n in half or are_numbers_of(n, reading.claims))
     found = found or search.judged(base, [name for name in coarser if name != _COARSEST])
+    found = found or search.judged(singles, half)
     if not found:
         known = len(reading.said)
         pairs = search.looked_at(both for _, one in singles for both in _further(one, known))
-        found = search.judged(pairs, [dtype]) or search.judged([*base, *singles], coarser)
+        found = search.judged(pairs, [dtype, *half]) or search.judged([*base, *singles], coarser)
     if found:
         return Diagnosis(tuple(found), search.tried, (), 0.0)
     apart, nearest = search.nearest()
+    if not _MUCH_NEARER * apart <= (as_it_is := farthest(reading)):
+        apart, nearest = as_it_is, reading
     return Diagnosis((), search.tried, nearest.said, apart)
 
 
@@ -148,10 +173,14 @@ class _Search:
             for share, reading in near[:_JUDGED]:
                 agreed = _agreed(reading, dtype) if share <= farthest else None
                 if agreed is not None:
-                    made.append(Explanation(reading.said, dtype, dtype == self.dtype, agreed))
+                    mixed = dtype == MIXED and not are_numbers_of(dtype, reading.claims)
+                    plain = dtype == self.dtype
+                    made.append(
+                        Explanation(reading.said, dtype, plain, agreed, mixed and not plain)
+                    )
                     farthest = min(farthest, _AS_NEAR * max(share, _LEAST_SHARE))
-            if made:
-                return made
+            if made:  # less says the same where a convention changes nothing that is compared
+                return [one for one in made if not any(set(o.said) < set(one.said) for o in made)]
         return []
 
 

@@ -80,7 +80,7 @@ def test_a_tiny_error_in_one_weight_fails(cell: str, what: str, key: str) -> Non
 
 @pytest.mark.parametrize("cell", ALL)
 def test_an_error_of_one_in_a_million_fails_in_float64(cell: str) -> None:
-    """As does float32 that is said to be float64."""
+    """Float32 may hide it, and so it is said; it does not pass. Nor do numbers of float32."""
     golden = rnnshapes.golden(**SIZES, cell=cell).arrays
     weights = weights_of(golden, LAYERS[cell])
     right = Port(cell, dtype="float64").run(weights, golden["x"])["y_hat"]
@@ -88,7 +88,8 @@ def test_an_error_of_one_in_a_million_fails_in_float64(cell: str) -> None:
     wrong = {**weights, "recurrent_kernel": weights["recurrent_kernel"] * 1.000001}
     wrong["recurrent_kernel"] = wrong["recurrent_kernel"].astype("float64")
     port = Port(cell, dtype="float64").run(wrong, golden["x"])["y_hat"]
-    assert explained(rnnshapes.verify(**SIZES, cell=cell, against=port)) == []
+    assert explained(rnnshapes.verify(**SIZES, cell=cell, against=port)) in ([], [("float32",)])
+    assert explained(rnnshapes.verify(**SIZES, cell=cell, against=port, dtype="float64")) == []
     rough = ported(Port(cell))["y_hat"]
     result = rnnshapes.verify(**SIZES, cell=cell, against=rough, dtype="float64")
     assert explained(result) == [("float32",)]

@@ -31,6 +31,17 @@ def fixed(value: float) -> str:
     return f"{value:.8f}" if abs(value) < 1e4 else f"{value:.8e}"
 
 
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Both as :func:`fixed` writes them, with as many more digits as tell them apart."""
+    texts = fixed(one), fixed(other)
+    for digits in range(9, 18):
+        if texts[0] != texts[1] or one == other:
+            break
+        kind = "f" if max(abs(one), abs(other)) < 1e4 else "e"
+        texts = f"{one:.{digits}{kind}}", f"{other:.{digits}{kind}}"
+    return texts if texts[0] != texts[1] else (repr(one), repr(other))
+
+
 def small(value: float) -> str:
     """``1.2e-08``: a difference, of which only the size matters."""
     return "0" if value == 0 else f"{value:.1e}"

@@ -70,8 +70,7 @@ def _notes(result: PortVerification, found: tuple[Explanation, ...]) -> Iterator
     if result.swapped:
         yield SWAPPED
     for number, one in enumerate(found, 1):
-        said = [*one.said, *([] if one.plain else [f"the arithmetic is {one.dtype}"])]
-        yield f"Explanation {number}: {'; '.join(said)}."
+        yield f"Explanation {number}: {one.text}."
     if result.diagnosis is not None and not found:
         yield (
             f"No explanation among {whole(result.diagnosis.tried)} readings; the nearest differs "

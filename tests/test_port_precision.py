@@ -1,0 +1,84 @@
+"""``verify --against``: ports that compute partly in float32, and numbers that were rounded.
+
+The ports of :mod:`tests.handmade` share no code with the package.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.handmade import ALL, LAYERS, SIZES, Port, explained, weights_of
+
+
+def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray:
+    """y_hat of a port in float64, but for the product of x, which is rounded to float32."""
+    golden = rnnshapes.golden(**SIZES, cell=cell).arrays
+    weights = weights_of(golden, LAYERS[cell])
+    made = Port(cell, dtype="float64", **options).run(weights, golden["x"])["y_hat"]
+    size = np.abs(made) * 2.0**-24
+    return made + size * np.random.default_rng(0).uniform(0.3, 1, made.shape) + error
+
+
+@pytest.mark.parametrize("cell", ALL)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, ()), ({"bias": 0}, ("the bias of the recurrent layer is left out",))],
+)
+def test_a_float64_port_that_is_partly_float32_is_judged_so(
+    cell: str, options: Any, said: tuple[str, ...]
+) -> None:
+    """It does not pass as float64, what is right in it is said, and ``dtype`` makes it pass."""
+    port = partly(cell, options)
+    result = rnnshapes.verify(**SIZES, cell=cell, against=port)
+    assert result.dtype == "float64"
+    assert explained(result) == [(*said, "float32")]
+    shown = " ".join(repr(result).split())
+    if not said:
+        assert "some of it was computed in float32" in shown
+        assert "--dtype float32 judges it so" in shown
+        assert "explained: nothing but the precision differs" in shown
+        assert rnnshapes.verify(**SIZES, cell=cell, against=port, dtype="float32").passed
+    assert explained(rnnshapes.verify(**SIZES, cell=cell, against=port, dtype="float64")) == []
+
+
+@pytest.mark.parametrize("cell", ALL)
+def test_an_error_that_float32_shows_is_not_blamed_on_it(cell: str) -> None:
+    """A hundred-thousandth is more than rounding does."""
+    assert explained(rnnshapes.verify(**SIZES, cell=cell, against=partly(cell, {}, 1e-4))) == []
+
+
+def test_numbers_that_differ_are_shown_to_differ() -> None:
+    """In as many digits as it takes, of which eight decimals are the fewest."""
+    y_hat = rnnshapes.golden(**SIZES, seed=4).arrays["y_hat"].astype("float64")
+    shown = " ".join(repr(rnnshapes.verify(**SIZES, seed=4, against=y_hat + 1e-11)).split())
+    one, other = shown.split("unit 0: ")[1].split(" is expected")[0].split(", and ")
+    assert one != other
+    assert len(one) > len("0.12345678")
+
+
+@pytest.mark.parametrize("what", ["y_hat", "h"])
+@pytest.mark.parametrize(
+    ("cell", "options", "said"),
+    [
+        (
+            "lstm",
+            {"more_forget": 1},
+            "1 is added to the forget bias, which Keras's weights have in them already",
+        ),
+        ("gru", {"rows": "summed"}, "both rows of the bias are added to the input's product"),
+    ],
+)
+def test_what_is_added_to_a_bias_is_added_in_float64(
+    cell: str, options: Any, said: str, what: str
+) -> None:
+    """As a port in float64 does it, though the weights are float32."""
+    golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
+    weights = {key: a.astype("float64") for key, a in weights_of(golden, LAYERS[cell]).items()}
+    port = Port(cell, dtype="float64", **options).run(weights, golden["x"].astype("float64"))[what]
+    result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against={what: port})
+    assert result.dtype == "float64"
+    assert explained(result) == [(said,)]
