@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnshapes.agreement import Agreement, agreements
+from rnnshapes.agreement import Agreement, agreements, farthest
 from rnnshapes.algebra.precision import PRECISIONS
 from rnnshapes.claims import OUTPUT, Claim, claims_of, unjudged
 from rnnshapes.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
@@ -82,8 +82,12 @@ def compare(
         reading = replace(reading, claims=_telling(claims, found))
         reading = reading.called("axes", SWAPPED) if swapped else reading
         rough = chosen is None and dtype == "float64"
-        diagnosis = diagnose(reading, dtype, mixed=rough)
-        if chosen is None and not diagnosis.explanations and not swapped:
+        empty = not any(claim.values.any() for claim in claims)
+        if empty and not swapped:  # nothing was computed: no convention explains that
+            diagnosis = Diagnosis((), 0, (), farthest(reading))
+        else:
+            diagnosis = diagnose(reading, dtype, mixed=rough)
+        if not empty and chosen is None and not diagnosis.explanations and not swapped:
             diagnosis = replace(diagnosis, explanations=tuple(_as_the_model(reading)))
     left = unjudged(network, port)
     text = text_of(sources, network)

@@ -57,7 +57,8 @@ class Agreement:
     at it and what is expected, and ``differing`` at how many it is. ``apart`` is the largest
     difference. ``proven`` says that the bound is that of one step; where it is not, numbers are
     ``left_out`` that rounding alone may have changed too much. ``course`` is the largest ratio
-    at each of the port's ``steps``, NaN where nothing is compared.
+    at each of the port's ``steps``, NaN where nothing is compared. ``shape`` says what an array
+    has and should have whose first two axes are exchanged; all else is said of it put right.
     """
 
     claim: str
@@ -72,6 +73,7 @@ class Agreement:
     proven: bool
     steps: Array | None = field(default=None, compare=False, repr=False)
     course: Array | None = field(default=None, compare=False, repr=False)
+    shape: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -133,8 +135,14 @@ def _compared(claim: Claim, expected: Array, error: Array, *, proven: bool) -> A
     return Agreement(
         *(claim.text, float(ratio.flat[at]), place, first, there, len(beyond)),
         *(compared, fair.size - compared, float(np.max(apart)), proven),
-        *(None, None) if claim.times is None else (claim.steps, _course(ratio)),
+        *((None, None) if claim.times is None else (claim.steps, _course(ratio))),
+        _shape(claim),
     )
+
+
+def _shape(claim: Claim) -> str:
+    n, t, units = claim.values.shape
+    return f"shape {(t, n, units)}, expected {(n, t, units)}" if claim.swapped else ""
 
 
 def _course(ratio: Array) -> Array:

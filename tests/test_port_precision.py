@@ -82,3 +82,22 @@ def test_what_is_added_to_a_bias_is_added_in_float64(
     result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against={what: port})
     assert result.dtype == "float64"
     assert explained(result) == [(said,)]
+
+
+def test_exchanged_axes_are_said_as_shapes_and_nothing_that_is_not_compared_explains() -> None:
+    """There is no ratio of what stands elsewhere; the head plays no part in h."""
+    golden = rnnshapes.golden(**SIZES, cell="lstm", seed=4).arrays
+    h = golden["lstm.h"].swapaxes(0, 1)
+    result = rnnshapes.verify(**SIZES, cell="lstm", seed=4, against=h)
+    assert len(explained(result)) == 1
+    (check,) = result.to_dict()["checks"]
+    assert (check["passed"], check["ratio"], check["max_abs"]) == (False, None, None)
+    assert check["detail"] == f"shape {h.shape}, expected {golden['lstm.h'].shape}"
+
+
+def test_a_port_of_zeros_is_said_to_be_that() -> None:
+    """No reading is tried."""
+    result = rnnshapes.verify(**SIZES, against=np.zeros_like(partly("simple", {})))
+    assert explained(result) == []
+    assert result.diagnosis.tried == 0
+    assert "All numbers are 0" in repr(result)

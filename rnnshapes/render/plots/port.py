@@ -19,8 +19,11 @@ from rnnshapes.render.view import View
 
 def figure(result: PortVerification, view: View) -> Figure:
     """What the port gives over t, then the same under what explains it, then what has no t."""
-    rated = [_rated(check, result.swapped) for check in result.checks]
+    rated = [_rated(check, result.swapped) for check in result.checks if not check.shape]
     panels = _panels("the port as it is", rated)
+    if not panels and result.diagnosis and not result.diagnosis.explanations:
+        put_right = [_rated(check, result.swapped) for check in result.checks]
+        panels = _panels("the port with its axes put right", put_right)
     found = () if result.diagnosis is None else result.diagnosis.explanations
     for number, one in enumerate(found[:1]):
         under = [_rated(check, swapped=False) for check in one.agreements]

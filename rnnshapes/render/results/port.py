@@ -53,9 +53,9 @@ def rows(result: PortVerification) -> Iterator[Sequence[object]]:
     yield ["name", "passed", "compared", "expected", "found", "ratio", "detail"]
     for c in result.checks:
         found = _found(c)
-        ratio = c.ratio if c.compared else ""
-        passed = str(c.agrees and not result.swapped).lower()
-        detail = _detail(c) or SWAPPED * result.swapped
+        ratio = c.ratio if c.compared and not c.shape else ""
+        passed = str(c.agrees and not c.shape).lower()
+        detail = _detail(c)
         yield (c.claim, passed, c.compared, "ratio <= 1", found, ratio, detail)
     for one in () if result.diagnosis is None else result.diagnosis.explanations:
         worst = max(a.ratio for a in one.agreements)
@@ -67,18 +67,18 @@ def rows(result: PortVerification) -> Iterator[Sequence[object]]:
 def _check(check: Agreement, result: PortVerification) -> dict[str, Any]:
     return {
         "name": check.claim,
-        "passed": check.agrees and not result.swapped,
+        "passed": check.agrees and not check.shape,
         "compared": check.compared,
         "differing": check.differing,
         "left_out": check.left_out,
         "expected": "ratio <= 1",
         "found": _found(check),
-        "ratio": check.ratio if check.compared else None,
-        "place": asdict(check.place) if check.compared else None,
+        "ratio": check.ratio if check.compared and not check.shape else None,
+        "place": asdict(check.place) if check.compared and not check.shape else None,
         "first": None if check.first is None else asdict(check.first),
-        "max_abs": check.apart,
+        "max_abs": None if check.shape else check.apart,
         "proven": check.proven,
-        "detail": _detail(check) or SWAPPED * result.swapped,
+        "detail": _detail(check),
     }
 
 
@@ -103,31 +103,39 @@ def _table(result: PortVerification) -> Table:
         Column("compared", numeric=True, rank=3),
         Column(PLACE),
     )
-    checks = sorted(result.checks, key=lambda check: check.agrees)
+    checks = sorted(result.checks, key=lambda check: check.agrees and not check.shape)
     return Table("Port", columns, tuple(_row(check, result) for check in checks))
 
 
 def _row(check: Agreement, result: PortVerification) -> Row:
-    good = check.agrees and not result.swapped
-    ratio, place = (check.ratio, check.place) if check.compared else (None, None)
+    good = check.agrees and not check.shape
+    judged = check.compared and not check.shape
+    ratio, place = (check.ratio, check.place) if judged else (None, None)
     cells = (
         *("ok" if good else "FAIL", check.claim, "none" if ratio is None else f"{ratio:.3g}"),
-        *(bar(ratio), small(check.apart), whole(check.compared), place_cell(place)),
+        *(
+            bar(ratio),
+            "" if check.shape else small(check.apart),
+            whole(check.compared),
+            place_cell(place),
+        ),
     )
     return Row(cells, "plain" if good else "bad")
 
 
 def _found(check: Agreement) -> str:
+    if check.shape:
+        return check.shape.partition(", expected")[0]
     return f"ratio {check.ratio:.3g}" if check.compared else "nothing to compare"
 
 
 def _detail(check: Agreement) -> str:
     if check.first is None or check.there is None:
-        return ""
+        return check.shape
     port, expected = apart(*check.there)
     many = f"{whole(check.differing)} of {whole(check.compared)} numbers differ"
     first = f"the first at {place_text(check.first)}: {port}, and {expected} is expected"
-    return f"{many}, {first}"
+    return f"{check.shape}; put right, {many}, {first}" if check.shape else f"{many}, {first}"
 
 
 def _notes(result: PortVerification) -> Iterator[Line]:
@@ -164,7 +172,9 @@ def _diagnosis(result: PortVerification) -> Iterator[Line]:
             f"With this, all {whole(compared)} numbers agree, ratio {worst:.3g}",
             "good",
         )
-    if not found.explanations:
+    if not found.explanations and not found.tried:
+        yield Line("All numbers are 0: was the result written into the array?", "bad")
+    elif not found.explanations:
         if result.swapped:
             yield Line(SWAPPED, "bad")
         if found.nearest:
@@ -184,7 +194,7 @@ def _verdict(result: PortVerification) -> Line:
     if result.passed:
         compared = sum(check.compared for check in result.checks)
         return Line(f"The port agrees: all {whole(compared)} numbers that were compared", "good")
-    failed = count if result.swapped else sum(not check.agrees for check in result.checks)
+    failed = sum(not check.agrees or bool(check.shape) for check in result.checks)
     why = "too little can be compared"
     if result.diagnosis is not None:
         found = result.diagnosis.explanations
