@@ -135,8 +135,9 @@ def _compared(claim: Claim, expected: Array, error: Array, *, proven: bool) -> A
     return Agreement(
         *(claim.text, float(ratio.flat[at]), place, first, there, len(beyond)),
         *(compared, fair.size - compared, float(np.max(apart)), proven),
-        *((None, None) if claim.times is None else (claim.steps, _course(ratio))),
-        _shape(claim),
+        steps=None if claim.times is None else claim.steps,
+        course=None if claim.times is None else _course(ratio),
+        shape=_shape(claim),
     )
 
 
