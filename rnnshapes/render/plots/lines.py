@@ -38,7 +38,8 @@ def _alone(values: Array) -> Array:
     """Which numbers stand between two that are none."""
     there = np.isfinite(values)
     beside = np.concatenate([[False], there, [False]])
-    return there & ~beside[:-2] & ~beside[2:]
+    alone: Array = there & ~beside[:-2] & ~beside[2:]
+    return alone
 
 
 def markers(axes: Axes, values: Array, start: int, marker: str, colour: str) -> None:
