@@ -206,7 +206,7 @@ def test_another_size_is_drawn_anew() -> None:
             it.type(b"\x1b[6~")
         shown = it.see("y_hat_0: the model's answer")
         assert "step 1 of 10" in shown
-        assert shown.splitlines()[-1].startswith("space next  q quit  w all numbers  ↑ up")
+        assert shown.splitlines()[-1].startswith("space next  q quit  w all  ↑ up")
         it.resize(160, 40)
         assert "(N, D)·(D, 4M) → (N, 4M)" in it.see("f_0 = sigmoid(z_f)")
 
@@ -215,9 +215,9 @@ def test_another_size_is_drawn_anew() -> None:
 def test_all_numbers_of_a_step_can_be_seen() -> None:
     """18 units are more than a line holds; what cannot be guessed stays in a narrow legend."""
     with terminal("--cell", "lstm", "--M", "18", "--bidirectional", columns=80, lines=50) as it:
-        assert "… 18" in it.see("w all numbers")
+        assert "… 18" in it.see("w all")
         it.type(b"w")
-        assert "… 18" not in it.see("w fewer numbers")
+        assert "… 18" not in it.see("w fewer")
         it.resize(40, 24)
         assert "q quit  Tab layer" in it.see("Tab layer")
         it.type(b"q")

@@ -234,7 +234,7 @@ class Player:
         if len(self.shown) > 1:
             words.append("Tab layer")
         if self.cut:
-            words.append("w fewer numbers" if self.full else "w all numbers")
+            words.append("w fewer" if self.full else "w all")
         if self.hidden:
             words.append(f"{'down' if sheet.ascii_only else '↓'} {self.hidden} more")
         elif self.line:
