@@ -181,7 +181,7 @@ def _diagnosis(result: PortVerification) -> Iterator[Line]:
             near = "; ".join(found.nearest)
             yield Line(f"The nearest differs by up to {small(found.apart)}: {near}.", "bad")
         yield Line(
-            f"No explanation among {whole(found.tried)} readings; README.md lists them.", "bad"
+            f"No explanation among {whole(found.tried)} readings, which README.md lists.", "bad"
         )
         if sum(len(node.scans) for node in result.network.recurrent) > 1:
             yield Line("A mistake in one direction or one layer alone is not looked for.")
@@ -200,5 +200,5 @@ def _verdict(result: PortVerification) -> Line:
         found = result.diagnosis.explanations
         why = "explained" if found else "unexplained"
         if found and found[0].mixed and not found[0].said:
-            why = "explained: nothing but the precision differs"
+            why = "explained: it agrees as float32"
     return Line(f"FAILED: {failed} of {count} checks, {why}", "bad")
