@@ -19,6 +19,8 @@ _READABLE = 0.12
 #: Inches between two, and what stands above one.
 _GAP, _ABOVE = 0.4, 0.62
 _ROOM = WIDTH - 2 * MARGIN - 0.3
+#: The gap where something is left out.
+_BREAK = 0.07
 #: An inch is at least so many columns: small weights need not be huge.
 _LARGEST = 0.13
 #: The colour of weights without gates: one that no gate of a cell has.
@@ -52,6 +54,17 @@ class _Block(NamedTuple):
             min(max(self.columns * scale, _THINNEST), _ROOM),
             min(max(self.rows * scale, _THINNEST), _HIGHEST),
         )
+
+    def cut(self, scale: float) -> tuple[bool, bool]:
+        """Whether columns and rows are left out, since all of them do not fit."""
+        width, height = self.size(scale)
+        return width < self.columns * scale, height < self.rows * scale
+
+    def units(self, scale: float) -> tuple[float, float]:
+        """How wide a column is drawn and how high a row, in inches."""
+        (width, height), (cut_x, cut_y) = self.size(scale), self.cut(scale)
+        across = scale if cut_x else width / max(1, self.columns)
+        return across, scale if cut_y else height / max(1, self.rows)
 
     def takes(self, scale: float) -> float:
         """How wide it is with all that belongs to it."""
@@ -114,15 +127,16 @@ def _lines(blocks: Sequence[_Block], scale: float) -> Iterator[list[_Block]]:
 def _draw(paper: Paper, block: _Block, x: float, scale: float) -> float:
     """Draw one, and say how high it is with what stands above it."""
     width, height = block.size(scale)
+    across, _ = block.units(scale)
     top = paper.y + _ABOVE
     paper.write(x, paper.y + 0.12, block.headings[0], 9, fontweight="bold")
-    cut = width < block.columns * scale or height < block.rows * scale
-    paper.write(x, paper.y + 0.12 + LINE, block.headings[1] + ", cut" * cut, 8, color=DIM)
+    cut = ", cut" if any(block.cut(scale)) else ""
+    paper.write(x, paper.y + 0.12 + LINE, block.headings[1] + cut, 8, color=DIM)
     parts = [(gate.name, *gate.columns) for gate in block.weight.gates]
     free = x - 1.0
     for number, (name, start, stop) in enumerate(parts or [("", 0, block.columns)]):
-        left = x + width * start / max(1, block.columns)
-        wide = width * (stop - start) / max(1, block.columns)
+        left = x + min(width, across * start)
+        wide = min(x + width - left, across * (stop - start))
         colour = palette.kind(number) if name else _PLAIN
         paper.rectangle(left, top, wide, height, fc=colour, ec="white", lw=0.8)
         inside = height >= _READABLE and wide > width_of(name, 9)
@@ -137,6 +151,7 @@ def _draw(paper: Paper, block: _Block, x: float, scale: float) -> float:
             free = left + width_of(above, 7) + 0.05
     paper.write(x + width, top - 0.08, whole(block.columns), 7, color=DIM)
     _grid(paper, block, (x, top, width, height), scale)
+    _breaks(paper, block, (x, top, width, height), scale)
     for row, said in enumerate(block.weight.rows):
         middle = top + height * (row + 0.5) / len(block.weight.rows)
         paper.write(x + width + 0.06, middle, said, 7.5, color=DIM)
@@ -150,12 +165,26 @@ def _grid(
     if scale < 0.07:
         return
     x, top, width, height = place
-    for row in range(1, block.rows):
-        y = top + height * row / block.rows
+    across, down = block.units(scale)
+    for row in range(1, min(block.rows, int(height / down) + 1)):
+        y = top + down * row
         paper.line((x, y), (x + width, y), color="white", lw=0.35, zorder=3.5)
-    for column in range(1, block.columns):
-        at = x + width * column / block.columns
+    for column in range(1, min(block.columns, int(width / across) + 1)):
+        at = x + across * column
         paper.line((at, top), (at, top + height), color="white", lw=0.35, zorder=3.5)
+
+
+def _breaks(
+    paper: Paper, block: _Block, place: tuple[float, float, float, float], scale: float
+) -> None:
+    """A gap in front of the end of what is cut."""
+    x, top, width, height = place
+    cut_x, cut_y = block.cut(scale)
+    looks = {"fc": "white", "ec": "none", "zorder": 3.6}
+    if cut_y:
+        paper.rectangle(x, top + height - 2 * _BREAK, width, _BREAK, **looks)
+    if cut_x:
+        paper.rectangle(x + width - 2 * _BREAK, top, _BREAK, height, **looks)
 
 
 def _said(blocks: Sequence[_Block], scale: float) -> str:
@@ -165,5 +194,7 @@ def _said(blocks: Sequence[_Block], scale: float) -> str:
     said = f"To scale: an inch is {inch} rows or columns"
     if any(min(b.rows, b.columns) * scale < _THINNEST for b in blocks):
         said += "; what is thinner than can be seen is drawn as a line"
+    if any(any(block.cut(scale)) for block in blocks):
+        said += "; where a weight is cut, rows or columns are left out at the gap"
     gated = any(block.weight.gates for block in blocks)
     return f"{said}.{' A gate has the columns from the number above it on.' * gated}"
