@@ -212,7 +212,7 @@ def test_what_stands_behind_an_unknown_layer_is_traced_and_verified_from_keras()
     result = rnnshapes.verify(model, N=2)
     assert result.passed
     assert result.not_derived
-    assert "not derived: ZeroPadding1D" in " ".join(repr(result).split())
+    assert "not derived: the type ZeroPadding1D" in " ".join(repr(result).split())
     assert "Verified, but for zero_padding1d" in " ".join(repr(result).split())
     assert not any(check.name.startswith("zero") for check in result.checks)
     with pytest.raises(InputError, match=r"layer 'zero_padding1d.*' \(ZeroPadding1D\) is not"):

@@ -113,7 +113,7 @@ def activation(config: Config, option: str, default: str) -> str:
     if isinstance(name, str) and name in (*ACTIVATIONS, KERAS2_HARD_SIGMOID):
         return name
     what = repr(name) if isinstance(name, str) else "a function of your own"
-    raise UnsupportedError(f"its {option} is {what}, which is not supported")
+    raise UnsupportedError(f"the {option} {what} is not supported")
 
 
 #: How a layer is read.
