@@ -20,7 +20,8 @@ class View:
     for all of them: what goes into a file is never cut, but for a picture of a terminal.
     ``every`` asks for a row for each network of a sweep, and not only for what sums them up.
     ``parts`` chooses between pictures (``flow``) and ``tables``, ``show`` which quantities of a
-    trace stand in tables, ``None`` for all that it has.
+    trace stand in tables, ``None`` for all that it has. A picture that is not ``titled`` stands
+    where the network has been named already.
     """
 
     sample: int = 0
@@ -30,6 +31,7 @@ class View:
     every: bool = False
     parts: Parts = "all"
     show: tuple[str, ...] | None = None
+    titled: bool = True
 
     @property
     def chosen(self) -> bool:

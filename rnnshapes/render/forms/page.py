@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rnnshapes.display import Displayed
 from rnnshapes.errors import RnnshapesError
@@ -94,6 +95,6 @@ def _plot(result: Displayed, view: View) -> str | None:
     from rnnshapes.render import plots
 
     try:
-        return plots.svg(result, view)
+        return plots.svg(result, replace(view, titled=False))
     except RnnshapesError:
         return None

@@ -17,8 +17,9 @@ from rnnshapes.render.view import View
 def figure(result: Inspection, view: View) -> Figure:
     """From top to bottom: what it is, how it flows, which weights it has, how many there are."""
     paper = Paper()
-    paper.lines(network_text(result.network), 11, fontweight="bold")
-    paper.y += 0.08
+    if view.titled:
+        paper.lines(network_text(result.network), 11, fontweight="bold")
+        paper.y += 0.08
     found = stages(result)
     if found:
         flow.draw(paper, found)

@@ -29,7 +29,7 @@ def figure(result: PortVerification, view: View) -> Figure:
         under = [_rated(check, swapped=False) for check in one.agreements]
         panels += _panels(f"the port as explanation {number + 1} has it", under)
     panels.sort(key=lambda panel: not panel.axis)
-    return stacked(_title(result), panels, list(_notes(result, found)))
+    return stacked(_title(result, view), panels, list(_notes(result, found)))
 
 
 def _panels(title: str, rated: list[Rated]) -> list[Panel]:
@@ -51,14 +51,14 @@ def _rated(check: Agreement, swapped: bool) -> Rated:
     )
 
 
-def _title(result: PortVerification) -> str:
+def _title(result: PortVerification, view: View) -> str:
     compared = sum(check.compared for check in result.checks)
     verdict = f"The port agrees: all {whole(compared)} numbers that were compared"
     if not result.passed:
         count = len(result.checks)
         failed = count if result.swapped else sum(not check.agrees for check in result.checks)
         verdict = f"FAILED: {failed} of {count} checks of the port"
-    return f"{network_text(result.network)}\n{verdict}"
+    return f"{network_text(result.network)}\n{verdict}" if view.titled else verdict
 
 
 def _notes(result: PortVerification, found: tuple[Explanation, ...]) -> Iterator[str]:

@@ -72,7 +72,8 @@ def figure(result: Trace, view: View) -> Figure:
             panels.append(_over(quantity.steps, view, quantity, _APART_HIGH, draw))
     order = list(dict.fromkeys(panel.axis for panel in panels))
     panels.sort(key=lambda panel: order.index(panel.axis))  # those of one axis together
-    return stacked(network_text(result.network), panels, list(_notes(result, view)))
+    title = network_text(result.network) if view.titled else ""
+    return stacked(title, panels, list(_notes(result, view)))
 
 
 def _over(

@@ -31,7 +31,7 @@ def figure(result: Verification, view: View) -> Figure:
         panels.append(over_time(f"Ratio in {precision}{of}", those, f"{-steps} steps"))
     alone = [one._replace(name=f"{one.name}, {one.group}") for one in rated if one.course is None]
     panels += [at_once("Checks without a time axis", alone)] if alone else []
-    return stacked(_title(result), panels, list(_notes(result)))
+    return stacked(_title(result, view), panels, list(_notes(result)))
 
 
 def _rated(check: Check) -> Rated:
@@ -45,11 +45,11 @@ def _rated(check: Check) -> Rated:
     )
 
 
-def _title(result: Verification) -> str:
+def _title(result: Verification, view: View) -> str:
     failed = sum(not check.passed for check in result.checks)
     count = len(result.checks)
     verdict = f"FAILED: {failed} of {count} checks" if failed else f"All {count} checks passed"
-    return f"{network_text(result.network)}\n{verdict}"
+    return f"{network_text(result.network)}\n{verdict}" if view.titled else verdict
 
 
 def _notes(result: Verification) -> Iterator[str]:
