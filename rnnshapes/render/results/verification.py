@@ -84,11 +84,10 @@ def _tables(result: Verification) -> Iterator[Table]:
     bounded = (
         Column(""),
         Column("check"),
-        Column("in"),
         Column("ratio", numeric=True),
-        Column("of 1", rank=2),
-        Column("compared", numeric=True, rank=3),
-        Column(PLACE, rank=1),
+        Column("of 1", rank=1),
+        Column("compared", numeric=True, rank=2),
+        Column(PLACE),
     )
     numeric = [check for check in checks if check.precision]
     if numeric:
@@ -102,8 +101,8 @@ def _fact(check: Check) -> Row:
 
 def _number(check: Check) -> Row:
     ratio = "none" if check.ratio is None else f"{check.ratio:.3g}"
-    name = f"{check.layer}: {check.what}"
-    cells = (name, check.precision, ratio, bar(check.ratio), whole(check.compared))
+    name = f"{check.layer}: {check.what}, {check.precision}"
+    cells = (name, ratio, bar(check.ratio), whole(check.compared))
     return Row((_mark(check), *cells, place_cell(check.place)), _meaning(check))
 
 
