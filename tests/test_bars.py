@@ -154,9 +154,9 @@ def test_the_order_is_the_same_but_for_that() -> None:
     assert column(facts, "check") == [*wrong, *(name for name in names if name not in wrong)]
     assert column(ratios, "")[:4] == ["FAIL", "FAIL", "FAIL", "ok"]
     assert column(ratios, "check")[:3] == [
-        "dense: y_hat at every step",
-        "predict: own output",
-        "simple_rnn: output",
+        "dense: y_hat at every step, float32",
+        "predict: own output, float32",
+        "simple_rnn: output, float64",
     ]
     assert column(ratios, "ratio")[:3] == ["1.23e+03", "nan", "none"]
     assert column(ratios, "of 1")[:3] == [bar(2.0), bar(math.nan), ""]
