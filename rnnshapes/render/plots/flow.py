@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from rnnshapes.algebra.dims import Dim
 from rnnshapes.render import palette
@@ -11,15 +11,18 @@ from rnnshapes.render.drawings.unrolled import Lane, Moment, Stage, Tensor, at
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
 
-#: So many stages and steps of a recurrence are drawn.
-_STAGES, _STEPS = 24, 5
+#: So many stages, tensors into or out of one of them, and steps of a recurrence are drawn.
+_STAGES, _TENSORS, _STEPS = 24, 24, 5
+#: Where the rest is.
+_ELSEWHERE = ", which the tables have"
 #: Where everything flows down, how wide a frame is, how long the name of a start may be.
 _RAIL, _INNER, _START = MARGIN + 0.25, WIDTH - 2 * MARGIN, 10
 #: What comes in at each step, and each state.
 _INPUT, _STATES = palette.kind(2), (palette.kind(0), palette.kind(5), palette.kind(3))
 _CELL, _FRAME = "#EEF4FA", "#FBFBFB"
-#: Inches: an arrow from stage to stage, a cell for one state and for each more.
-_DOWN, _CELL_HIGH, _STATE_HIGH = 0.42, 0.36, 0.24
+#: Inches: an arrow from stage to stage, what is between arrows that do not go on as each other,
+#: a cell for one state and for each more.
+_DOWN, _APART, _CELL_HIGH, _STATE_HIGH = 0.42, 0.2, 0.36, 0.24
 
 
 def draw(paper: Paper, stages: Sequence[Stage]) -> None:
@@ -35,7 +38,7 @@ def draw(paper: Paper, stages: Sequence[Stage]) -> None:
     if shown:
         _leave(paper, shown[-1])
     if len(stages) > len(shown):
-        paper.lines(f"and {len(stages) - len(shown)} more, which the tables have", color=DIM)
+        paper.lines(f"and {len(stages) - len(shown)} more{_ELSEWHERE}", color=DIM)
 
 
 def _enter(paper: Paper, stage: Stage, before: Stage | None, inputs: set[str]) -> None:
@@ -44,30 +47,50 @@ def _enter(paper: Paper, stage: Stage, before: Stage | None, inputs: set[str]) -
     straight = before is not None and stage.follows(before)
     if before is not None and not straight:
         _leave(paper, before)
-        paper.y += 0.1
+        paper.y += _APART
     known = {tensor.maker for tensor in needed} if straight else inputs
     more = ["" if tensor.maker in known else f" from {tensor.maker}" for tensor in needed]
     _arrows(paper, needed, more)
 
 
 def _leave(paper: Paper, stage: Stage) -> None:
-    _arrows(paper, stage.outputs, [""] * len(stage.outputs))
+    _arrows(paper, stage.outputs, [""] * len(stage.outputs), leaving=True)
 
 
-def _arrows(paper: Paper, tensors: Sequence[Tensor], more: Sequence[str]) -> None:
-    """An arrow down for each tensor, beside each other as long as there is room."""
-    x = _RAIL
-    for tensor, where in zip(tensors, more, strict=True):
-        said = tensor.shapes + where
-        wide = 0.6 + width_of(tensor.name, 10) + width_of(said, 9)
-        if x > _RAIL and x + wide > WIDTH - MARGIN:
-            x, paper.y = _RAIL, paper.y + _DOWN
-        y = paper.y + 0.45 * _DOWN
+def _arrows(
+    paper: Paper, tensors: Sequence[Tensor], more: Sequence[str], *, leaving: bool = False
+) -> None:
+    """An arrow down for each tensor: beside each other where there is room, or else as stairs."""
+    said = [(t.name, t.shapes + where) for t, where in zip(tensors, more, strict=True)]
+    wide = [0.6 + width_of(name, 10) + width_of(shapes, 9) for name, shapes in said]
+    if len(said) > 1 and _RAIL + sum(wide) > WIDTH - MARGIN:
+        _stairs(paper, said, leaving=leaving)
+        return
+    for x, (name, shapes) in zip(accumulate(wide, initial=_RAIL), said, strict=False):
         paper.arrow((x, paper.y), (x, paper.y + _DOWN))
-        paper.write(x + 0.12, y, tensor.name, fontweight="bold")
-        paper.write(x + 0.2 + width_of(tensor.name, 10), y, said)
-        x += wide
+        paper.named(x + 0.12, paper.y + 0.45 * _DOWN, name, shapes)
     paper.y += _DOWN
+
+
+def _stairs(paper: Paper, said: Sequence[tuple[str, str]], *, leaving: bool) -> None:
+    """A row for each tensor, to the right of its line, which no other line crosses.
+
+    Those into a box begin at their rows, the leftmost first; those out of one end there, the
+    rightmost first.
+    """
+    shown = said[:_TENSORS]
+    rest = len(said) - len(shown)
+    step, top = min(0.24, 3 / len(shown)), paper.y
+    rows = [top + 0.19 + LINE * 1.15 * row for row in range(len(shown) + (rest > 0))]
+    paper.y = rows[-1] + 0.23
+    places = [_RAIL + step * place for place in range(len(shown))]
+    if leaving:
+        places.reverse()
+    for x, y, (name, shapes) in zip(places, rows, shown, strict=False):
+        paper.arrow((x, top if leaving else y - 0.08), (x, y + 0.09 if leaving else paper.y))
+        paper.named(x + 0.12, y, name, shapes)
+    if rest:
+        paper.write(places[-1] + 0.12, rows[-1], f"and {rest} more{_ELSEWHERE}", color=DIM)
 
 
 def _stage(paper: Paper, stage: Stage) -> None:

@@ -39,6 +39,17 @@ class Paper:
         looks = {"ha": "left", "va": "center", "zorder": 5, **looks}
         self.axes.text(x, y, text(said), fontsize=size, **looks)
 
+    def named(self, x: float, y: float, name: str, said: str) -> None:
+        """A name in bold and, right after it, as much of what is said of it as fits."""
+        most = int((WIDTH - MARGIN - x - width_of(name, 10)) / (9 * _CHARACTER))
+        said = text(said)
+        if len(said) > most:
+            said = f"{said[: max(0, most - 1)]}…"
+        looks: Any = {"va": "center", "zorder": 5, "fontsize": 9}
+        bold = self.axes.text(x, y, text(name), fontweight="bold", **looks)
+        after: Any = {"xycoords": bold, "xytext": (6, 0), "textcoords": "offset points"}
+        self.axes.annotate(said, (1, 0.5), **after, **looks)
+
     def lines(self, said: str, size: float = 9.0, x: float = MARGIN, **looks: Any) -> None:
         """A text from ``y`` on, on as many lines as it takes."""
         for line in wrap(text(said), int((WIDTH - MARGIN - x) / (size * _CHARACTER))):
