@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.text import Text
 
 import rnnshapes
@@ -390,6 +390,53 @@ def test_the_flow_shows_every_shape_and_the_steps() -> None:
     for text in ("t = 0", "t = 1", "t = T-1", "h→_0", "h→_{T-2}", "h←_{T-1}"):
         assert text in found, text
     assert "h = concatenate(h→_{T-1}, h←_0)" in found
+
+
+def upright(figure: Figure) -> list[tuple[float, float, float]]:
+    """The arrows between layers: x, where each begins and where it ends."""
+    found = [p for p in figure.axes[0].patches if isinstance(p, FancyArrowPatch)]
+    places = [p._posA_posB for p in found if to_hex(p.get_edgecolor()) == "#777777"]
+    return [(x, top, end) for (x, top), (_, end) in places]
+
+
+def frames(figure: Figure) -> list[tuple[float, float]]:
+    """Where the boxes of layers begin and end."""
+    boxes = [p for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch)]
+    return [(p.get_y(), p.get_y() + p.get_height()) for p in boxes if p.get_width() > 9]
+
+
+@pytest.mark.parametrize("states", [1, 2, 5, 30])
+@pytest.mark.parametrize("name", ["a", "n" * 200])
+def test_arrows_end_at_their_box_and_cross_nothing_that_is_written(states: int, name: str) -> None:
+    """However many states are handed over: none ends in empty space or goes on as another."""
+    import keras
+
+    la, x, read = keras.layers, keras.Input((9, 3)), keras.Input((4, 2))
+    cells = [[la.GRUCell(3 + unit) for unit in range(states)] for _ in range(2)]
+    _, *made = la.RNN(cells[0], return_state=True, name=name)(x)
+    y = la.RNN(cells[1], name="reader")(read, initial_state=made)
+    figure = plots.figure(rnnshapes.inspect(keras.Model([x, read], la.Dense(2)(y)), N=2))
+    (_, out), (into, _), _ = frames(figure)
+    arrows = upright(figure)
+    starts = {x for x, top, _ in arrows if top == out}
+    ends = {x for x, _, end in arrows if end == into}
+    assert (len(starts), len(ends)) == (min(1 + states, 24), min(1 + states, 24))
+    edges = {edge for frame in frames(figure) for edge in frame}
+    assert all(top in edges or end in edges for _, top, end in arrows)
+    dropped = [end for _, top, end in arrows if top == out]
+    assert max(dropped) + 0.1 < min(top for _, top, end in arrows if end == into)
+    rest = [
+        text for text in words(figure) if text == f"and {states - 23} more, which the tables have"
+    ]
+    assert len(rest) == (2 if states > 23 else 0)
+
+    figure.draw_without_rendering()
+    back = figure.axes[0].transData.inverted()
+    for text in figure.axes[0].texts:
+        (left, low), (right, high) = back.transform(text.get_window_extent())
+        assert right < canvas.WIDTH + 0.2, text
+        crossed = [x for x, top, end in arrows if left < x < right and top < low and high < end]
+        assert not crossed, text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rnnshapes.algebra.dims import Dim
 from rnnshapes.render import palette
 from rnnshapes.render.drawings.unrolled import Lane, Moment, Stage, Tensor, at
 from rnnshapes.render.plots.canvas import DIM, WIDTH
-from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
+from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, fitted, width_of
 
 #: So many stages, tensors into or out of one of them, and steps of a recurrence are drawn.
 _STAGES, _TENSORS, _STEPS = 24, 24, 5
@@ -97,8 +97,9 @@ def _stage(paper: Paper, stage: Stage) -> None:
     """The frame, its title, and what is inside."""
     top = paper.y
     paper.y += 0.08
-    paper.write(MARGIN + 0.12, paper.y + LINE / 2, stage.title, fontweight="bold")
     right = WIDTH - MARGIN - 0.12
+    title = fitted(stage.title, 10.5, right - width_of(stage.parameters, 10) - MARGIN - 0.4)
+    paper.write(MARGIN + 0.12, paper.y + LINE / 2, title, fontweight="bold")
     paper.write(right, paper.y + LINE / 2, stage.parameters, ha="right", color=DIM)
     paper.y += LINE + 0.02
     if stage.lanes:

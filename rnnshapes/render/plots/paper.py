@@ -13,8 +13,8 @@ from rnnshapes.render.plots.canvas import WIDTH, Picture, text
 
 #: Inches between the edge and what is drawn, and between lines of a text of the usual size.
 MARGIN, LINE = 0.3, 0.19
-#: About how wide a character of one point is.
-_CHARACTER = 0.0088
+#: About how wide a character of one point is, and how much wider a bold one.
+_CHARACTER, _BOLD = 0.0088, 1.25
 _FRAME = "#777777"
 
 
@@ -41,10 +41,7 @@ class Paper:
 
     def named(self, x: float, y: float, name: str, said: str) -> None:
         """A name in bold and, right after it, as much of what is said of it as fits."""
-        most = int((WIDTH - MARGIN - x - width_of(name, 10)) / (9 * _CHARACTER))
-        said = text(said)
-        if len(said) > most:
-            said = f"{said[: max(0, most - 1)]}…"
+        said = fitted(text(said), 9, WIDTH - MARGIN - x - width_of(name, 10))
         looks: Any = {"va": "center", "zorder": 5, "fontsize": 9}
         bold = self.axes.text(x, y, text(name), fontweight="bold", **looks)
         after: Any = {"xycoords": bold, "xytext": (6, 0), "textcoords": "offset points"}
@@ -52,7 +49,8 @@ class Paper:
 
     def lines(self, said: str, size: float = 9.0, x: float = MARGIN, **looks: Any) -> None:
         """A text from ``y`` on, on as many lines as it takes."""
-        for line in wrap(text(said), int((WIDTH - MARGIN - x) / (size * _CHARACTER))):
+        wide = size * (_BOLD if looks.get("fontweight") == "bold" else 1)
+        for line in wrap(text(said), int((WIDTH - MARGIN - x) / (wide * _CHARACTER))):
             self.write(x, self.y + LINE / 2, line, size, **looks)
             self.y += LINE * size / 9
 
@@ -81,3 +79,10 @@ class Paper:
 def width_of(said: str, size: float = 8.0) -> float:
     """About how many inches a text takes."""
     return len(text(said)) * size * _CHARACTER
+
+
+def fitted(said: str, size: float, room: float) -> str:
+    """A text of this size, without its middle where it is wider than ``room``, in inches."""
+    most = max(2, int(room / (size * _CHARACTER)))
+    half = most // 2
+    return said if len(said) <= most else f"{said[: most - half - 1]}…{said[-half:]}"
