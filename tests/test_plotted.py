@@ -434,7 +434,7 @@ def test_arrows_end_at_their_box_and_cross_nothing_that_is_written(states: int, 
     back = figure.axes[0].transData.inverted()
     for text in figure.axes[0].texts:
         (left, low), (right, high) = back.transform(text.get_window_extent())
-        assert right < canvas.WIDTH + 0.2, text
+        assert right < canvas.WIDTH, text
         crossed = [x for x, top, end in arrows if left < x < right and top < low and high < end]
         assert not crossed, text
 

@@ -317,19 +317,18 @@ def test_a_compiled_model_is_judged_by_its_own_way_of_running(how: str) -> None:
 
 
 def known(check: verification.Check) -> verification.Check:
-    """A check without what rounding decides."""
-    if not check.precision:
-        return check
+    """A check without what rounding decides: of NumPy's own runs the place, too, if it is right."""
     known = replace(check, ratio=None, found="")
-    return replace(known, place=None, detail="") if check.passed else known
+    own = check.passed and check.layer == "trace"
+    return replace(known, place=None, detail="") if own else known
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e39, 1.0])
 def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> None:
-    """Counts, the place of a failure and the step of an overflow do not depend on it.
+    """Places, counts and the step of an overflow do not depend on how time is cut.
 
-    Where all is well, the place of the worst is that of rounding, which products of other sizes
-    do in another order.
+    But for the answers of NumPy's own runs, where all is well: products of other sizes round in
+    another order, and so the worst may be elsewhere.
     """
     model, x = live("relu", scale=10.0)
     x[2, 3, 1] = value
