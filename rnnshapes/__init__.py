@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rnnshapes import display
+from rnnshapes import result as display
 from rnnshapes.errors import (
     CannotRunError,
     InputError,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rnnshapes.api import golden, inspect, sweep, trace, verify
-    from rnnshapes.schemas import schema
+    from rnnshapes.render.schemas import schema
 
 __version__ = "0.1.0"
 __all__ = [
@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     if name == "schema":
-        from rnnshapes import schemas
+        from rnnshapes.render import schemas
 
         return schemas.schema
     raise AttributeError(f"module 'rnnshapes' has no attribute {name!r}")
@@ -82,10 +82,10 @@ def _frame(result: display.Displayed) -> Any:
 
 
 def _file(result: display.Displayed, path: Path) -> None:
-    from rnnshapes.render import delivery
+    from rnnshapes.render import write_file
 
-    delivery.check_golden(path)
-    delivery.write_golden(result, path)
+    write_file.check_golden(path)
+    write_file.write_golden(result, path)
 
 
 def _figure(result: display.Displayed) -> Any:

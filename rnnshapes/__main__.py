@@ -10,9 +10,9 @@ def main() -> int:
     """Run the command line; Ctrl-C at any time, also while it loads, gives 130."""
     try:
         if sys.argv[2:3] and not sys.argv[2].startswith("-"):  # a saved model
-            from rnnshapes.archive import reading
+            from rnnshapes.load.saved import spawn
 
-            reading.begin(sys.argv[1:])
+            spawn.begin(sys.argv[1:])
         gc.disable()  # what is loaded stays: to look for garbage in it takes a seventh of the start
         from rnnshapes import cli
 

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from rnnshapes import reference
-from rnnshapes.display import Done, Meter, Tick
 from rnnshapes.errors import InputError
-from rnnshapes.inspection import Inspection, inspect_network
-from rnnshapes.network import Network, check_size
-from rnnshapes.sizes import DEFAULTS, from_sizes
+from rnnshapes.network.from_sizes import DEFAULTS, from_sizes
+from rnnshapes.network.graph import Network, check_size
+from rnnshapes.network.summary import Inspection, inspect_network
+from rnnshapes.result import Done, Meter, Tick
 
 if TYPE_CHECKING:
-    from rnnshapes.against import PortVerification
-    from rnnshapes.answers import Answers
-    from rnnshapes.inputs import Sources
-    from rnnshapes.recording import Golden
-    from rnnshapes.sweeping import Sweep
-    from rnnshapes.tracing import Trace
-    from rnnshapes.verification import Verification
-    from rnnshapes.weights import Weights
+    from rnnshapes.forward.golden import Golden
+    from rnnshapes.forward.tracing import Trace
+    from rnnshapes.load.inputs import Sources
+    from rnnshapes.network.weights import Weights
+    from rnnshapes.port.report import PortVerification
+    from rnnshapes.reference.outputs import Answers
+    from rnnshapes.verification.report import Verification
+    from rnnshapes.verification.sweeping import Sweep
 
 
 class Spec(TypedDict, total=False):
@@ -116,7 +116,7 @@ def trace_prepared(
     tick: Tick | None = None,
 ) -> Trace:
     """:func:`trace` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
-    from rnnshapes import recurrence, tracing
+    from rnnshapes.forward import scan, tracing
 
     network = task.network
     task.require_known(keras=keras)
@@ -124,7 +124,7 @@ def trace_prepared(
     show = tracing.check_show(network, show)
     tracing.require_memory(network, show, with_keras=keras)
     weights = task.weights()
-    meter = Meter(tick, recurrence.steps_of(network), (3 if keras else 1) + (keras and bounds))
+    meter = Meter(tick, scan.steps_of(network), (3 if keras else 1) + (keras and bounds))
     answers = task.answers(weights, meter) if keras else None
     made = tracing.trace_network(network, weights, task.sources, show, answers, layer, meter)
     made = _bounded(made, task, weights, meter) if bounds else made
@@ -134,12 +134,13 @@ def trace_prepared(
 
 def _bounded(made: Trace, task: Task, weights: Weights, done: Done) -> Trace:
     """The same with its courses, where Keras has run."""
-    from rnnshapes import inputs, proof
+    from rnnshapes.load import inputs
+    from rnnshapes.verification import residuals
 
     if made.keras is None:
         return made
     xs = [inputs.whole(source) for source in task.sources]
-    return replace(made, courses=proof.courses(task.network, weights, xs, made.keras, done))
+    return replace(made, courses=residuals.courses(task.network, weights, xs, made.keras, done))
 
 
 def golden(
@@ -171,7 +172,8 @@ def golden_prepared(
     tick: Tick | None = None,
 ) -> tuple[Trace, Golden]:
     """:func:`trace_prepared` and :func:`golden` in one run."""
-    from rnnshapes import recording, recurrence, tracing
+    from rnnshapes.forward import golden as recording
+    from rnnshapes.forward import scan, tracing
 
     network = task.network
     task.require_known(keras=keras)
@@ -179,7 +181,7 @@ def golden_prepared(
     show = tracing.check_show(network, show)
     recording.require_memory(network, with_keras=keras)
     weights = task.weights()
-    meter = Meter(tick, recurrence.steps_of(network), (4 if keras else 2) + (keras and bounds))
+    meter = Meter(tick, scan.steps_of(network), (4 if keras else 2) + (keras and bounds))
     answers = task.answers(weights, meter) if keras else None
     whole, found = recording.record_network(network, weights, task.sources, answers, meter)
     whole = _bounded(whole, task, weights, meter) if bounds else whole
@@ -216,11 +218,12 @@ def verify(
 
 def compare_prepared(task: Task, against: Any, dtype: str | None = None) -> PortVerification:
     """:func:`verify` of a port for what :func:`prepare` handed out."""
-    from rnnshapes import ports, tracing
-    from rnnshapes.against import check_dtype, compare
+    from rnnshapes.forward import tracing
+    from rnnshapes.port import arrays
+    from rnnshapes.port.report import check_dtype, compare
 
     dtype = check_dtype(dtype)
-    port = ports.read(against)
+    port = arrays.read(against)
     network = task.network
     task.require_known(keras=False)
     tracing.require_memory(network, tracing.everything(network))
@@ -229,14 +232,14 @@ def compare_prepared(task: Task, against: Any, dtype: str | None = None) -> Port
 
 def verify_prepared(task: Task, *, tick: Tick | None = None) -> Verification:
     """:func:`verify` for what :func:`prepare` handed out; ``tick`` is told how far it is."""
-    from rnnshapes import recurrence, tracing
-    from rnnshapes.verification import PASSES, verify_network
+    from rnnshapes.forward import scan, tracing
+    from rnnshapes.verification.report import PASSES, verify_network
 
     network = task.network
     task.require_known(keras=True)
     tracing.require_memory(network, "y", with_keras=True)
     weights = task.weights()
-    meter = Meter(tick, recurrence.steps_of(network), 2 + PASSES)
+    meter = Meter(tick, scan.steps_of(network), 2 + PASSES)
     answers = task.answers(weights, meter)
     model = task.keras_model(weights)
     built, held = reference.built(model, network), reference.weights_of(model, network)
@@ -254,7 +257,7 @@ def sweep(*, seed: int = 0, tick: Tick | None = None, **spec: Unpack[Spec]) -> S
     Raises InputError for a size or an option that no network can have, and CannotRunError where
     Keras cannot be imported or not one of the networks fits into memory.
     """
-    from rnnshapes import grid, sweeping
+    from rnnshapes.verification import grid, sweeping
 
     seed = check_seed(seed)
     fixed = {name: value for name, value in spec.items() if value is not None}
@@ -276,7 +279,7 @@ class Task:
     def weights(self) -> Weights:
         """The numbers in the weights."""
         if self.given is None:
-            from rnnshapes import weights
+            from rnnshapes.network import weights
 
             return weights.draw(self.network, self.seed)
         if _is_saved(self.given):
@@ -292,7 +295,7 @@ class Task:
 
     def answers(self, weights: Weights, done: Done | None) -> Answers:
         """What Keras computes."""
-        from rnnshapes import inputs
+        from rnnshapes.load import inputs
 
         xs = [inputs.whole(source) for source in self.sources]
         return reference.run(self.keras_model(weights), self.network, xs, done)
@@ -312,7 +315,7 @@ def prepare(
 
 
 def _fitted(given: Any, x: Any, seed: int, spec: Any) -> tuple[Network, Sources]:
-    from rnnshapes import fitting, inputs
+    from rnnshapes.load import check_shape, inputs
 
     if x is None:
         network = _network(given, **spec)
@@ -322,11 +325,11 @@ def _fitted(given: Any, x: Any, seed: int, spec: Any) -> tuple[Network, Sources]
         return network, inputs.drawn(network, seed)
     if given is None:
         data = inputs.read(Path(x)) if isinstance(x, str | Path) else inputs.given(x, "x")
-        fitting.check_stated(data, {name: spec.get(name) for name in "NTD"})
+        check_shape.check_stated(data, {name: spec.get(name) for name in "NTD"})
         n, t, d = data.array.shape
         return _network(None, **{**spec, "N": n, "T": t, "D": d}), (data,)
     options = {name: value for name, value in spec.items() if name not in ("N", "T", "D")}
-    network, found = fitting.fitted(_network(given, **options), x, spec)
+    network, found = check_shape.fitted(_network(given, **options), x, spec)
     floatx = "float32" if _is_saved(given) else reference.floatx()
     sources = [
         data if getattr(node.layer, "integers", False) else replace(data, dtype=floatx)
@@ -342,7 +345,7 @@ def _opened(model: Any) -> Iterator[Any]:
     if not isinstance(model, str | os.PathLike):
         yield model
         return
-    from rnnshapes.archive.saved import open_saved
+    from rnnshapes.load.saved.model import open_saved
 
     with open_saved(Path(model)) as saved:
         yield saved
@@ -350,7 +353,7 @@ def _opened(model: Any) -> Iterator[Any]:
 
 def _is_saved(model: Any) -> bool:
     """Whether it is a saved model, for which its module has been loaded."""
-    module = sys.modules.get("rnnshapes.archive.saved")
+    module = sys.modules.get("rnnshapes.load.saved.model")
     return module is not None and isinstance(model, module.Saved)
 
 
@@ -370,7 +373,7 @@ def _network(model: Any, **spec: Any) -> Network:
     if _is_saved(model):
         network: Network = model.network
     else:
-        from rnnshapes import live
+        from rnnshapes.load.live import model as live
 
         network = live.read(model)
     for name, value in spec.items():

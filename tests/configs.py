@@ -10,8 +10,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rnnshapes.archive import plans
-from rnnshapes.inspection import Inspection, inspect_network
+from rnnshapes.load.saved import network
+from rnnshapes.network.summary import Inspection, inspect_network
 from tests.models import MODELS
 
 
@@ -49,5 +49,5 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def read_config(config: dict[str, Any]) -> Inspection:
     """What inspect says of it, as if a file had held it and no arrays."""
-    flat, outputs = plans.flattened(config, legacy=False)
-    return inspect_network(plans.network_of(flat, outputs, {}))
+    flat, outputs = network.flattened(config, legacy=False)
+    return inspect_network(network.network_of(flat, outputs, {}))

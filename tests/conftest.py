@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from rnnshapes import api, cli, inputs, reference, verification, weights
-from rnnshapes.network import Network
+from rnnshapes import api, cli, reference
+from rnnshapes.load import inputs
+from rnnshapes.network import weights
+from rnnshapes.network.graph import Network
+from rnnshapes.verification import report
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ def model_run(model: Any, network: Network, sources: inputs.Sources) -> KerasRun
     return KerasRun(network, found, sources, reference.built(model, network), answers)
 
 
-def judge(run: KerasRun) -> list[verification.Check]:
+def judge(run: KerasRun) -> list[report.Check]:
     """The numeric checks of a run."""
-    return list(verification.values(run.network, run.weights, run.xs, run.answers))
+    return list(report.values(run.network, run.weights, run.xs, run.answers))
 
 
 def with_layer(network: Network, name: str, **changes: Any) -> Network:

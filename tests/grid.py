@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes import api, formula, inputs, proof
-from rnnshapes.conventions import readings
-from rnnshapes.network import Network
-from rnnshapes.readings import Reading
+from rnnshapes import api
+from rnnshapes.forward import replay
+from rnnshapes.load import inputs
+from rnnshapes.network.graph import Network
+from rnnshapes.port.hypothesis import Reading
+from rnnshapes.port.mistakes import readings
+from rnnshapes.verification import residuals
 
 DTYPES = ("float32", "float64")
 CELLS: tuple[dict[str, Any], ...] = (
@@ -60,13 +63,13 @@ class Case:
 
     def answers(self, dtype: str) -> Any:
         """What Keras makes of each step."""
-        ours = formula.computed(self.network, self.weights, self.xs)
-        return formula.repeated(self.network, self.weights, ours, dtype)
+        ours = replay.computed(self.network, self.weights, self.xs)
+        return replay.repeated(self.network, self.weights, ours, dtype)
 
     def judged(self, answers: Any, network: Network, weights: Any, dtype: str) -> Judged:
         """Keras's answers against a network that may be another one."""
         exact = network.all_in(dtype)
-        found = [f for _, _, f in proof.findings(exact, weights, self.xs, answers)]
+        found = [f for _, _, f in residuals.findings(exact, weights, self.xs, answers)]
         ratios = [f.ratio for f in found if f.compared]
         worst = np.nan if np.isnan(ratios).any() else max(ratios, default=np.nan)
         empty = sum(f.compared == 0 for f in found)

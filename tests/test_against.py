@@ -173,14 +173,14 @@ def test_directions_and_stacks_pass(cell: str) -> None:
 @pytest.mark.parametrize("cell", ALL)
 def test_chaos_is_judged_step_by_step_where_the_states_are_given(cell: str, monkeypatch) -> None:
     """Where they are not, what rounding alone may change is left out, and said to be."""
-    draw = rnnshapes.weights.draw
+    draw = rnnshapes.network.weights.draw
 
     def strong(network: Any, seed: int) -> Any:
         found = {name: dict(arrays) for name, arrays in draw(network, seed).items()}
         found[LAYERS[cell]]["Wh"] = found[LAYERS[cell]]["Wh"] * np.float32(6)
         return found
 
-    monkeypatch.setattr("rnnshapes.weights.draw", strong)
+    monkeypatch.setattr("rnnshapes.network.weights.draw", strong)
     sizes = {"N": 2, "T": 200, "D": 4, "M": 16, "K": 3}
     golden = rnnshapes.golden(**sizes, cell=cell, seed=3).arrays
     found = Port(cell).run(weights_of(golden, LAYERS[cell]), golden["x"])
@@ -198,20 +198,20 @@ def test_chaos_is_judged_step_by_step_where_the_states_are_given(cell: str, monk
         assert result.checks[0].left_out > 0
     found["h"][1, 150, 3] += np.float32(1e-4)
     result = rnnshapes.verify(**sizes, cell=cell, seed=3, against=given(found, "states"))
-    assert result.checks[0].first == rnnshapes.tracing.Place(1, 150, 3)
+    assert result.checks[0].first == rnnshapes.forward.tracing.Place(1, 150, 3)
 
 
 @pytest.mark.parametrize("bias", [6, 14])
 def test_gates_that_hold_a_state_for_long_do_not_fail_a_right_port(bias: int, monkeypatch) -> None:
     """Each step's rounding is kept, too, and moving the weights of a saturated gate shows none."""
-    draw = rnnshapes.weights.draw
+    draw = rnnshapes.network.weights.draw
 
     def holding(network: Any, seed: int) -> Any:
         found = {name: dict(arrays) for name, arrays in draw(network, seed).items()}
         found["gru"]["bh"] = found["gru"]["bh"] + np.float32(bias) * (np.arange(24) < 8)
         return {**found, "gru": {k: a.astype("float32") for k, a in found["gru"].items()}}
 
-    monkeypatch.setattr("rnnshapes.weights.draw", holding)
+    monkeypatch.setattr("rnnshapes.network.weights.draw", holding)
     sizes = {"N": 2, "T": 1500, "D": 4, "M": 8, "K": 3, "cell": "gru"}
     golden = rnnshapes.golden(**sizes).arrays
     port = Port("gru").run(weights_of(golden, "gru"), golden["x"])["y_hat"]

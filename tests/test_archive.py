@@ -20,8 +20,8 @@ from keras.src.legacy.saving import legacy_h5_format
 
 import rnnshapes
 from rnnshapes import InputError
-from rnnshapes.archive import reading
-from rnnshapes.archive.store import Store
+from rnnshapes.load.saved import spawn
+from rnnshapes.load.saved.hdf5_client import Store
 from tests.files import layers_of, repacked, saved
 from tests.models import MODELS, encoder_decoder, functional, sequential
 from tests.test_live import randomized
@@ -47,7 +47,7 @@ def test_every_model_is_read_as_it_was_saved(name: str, form: str, tmp_path: Pat
     live = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
     assert result.params - result.trainable == live
     with rnnshapes.api.prepare(path, N=3, seed=4) as task:
-        xs = [rnnshapes.inputs.whole(source) for source in task.sources]
+        xs = [rnnshapes.load.inputs.whole(source) for source in task.sources]
         trace = rnnshapes.api.trace_prepared(task, keras=False)
     answers = model.predict(xs[0] if len(xs) == 1 else xs, verbose=0)
     first = keras.tree.flatten(answers)[0]
@@ -416,12 +416,12 @@ def test_a_function_of_ones_own_is_not_derived(lstm: Path, tmp_path: Path) -> No
 
 def test_the_process_that_was_begun_reads_the_file(lstm: Path) -> None:
     """It is started while the command loads; what is no file starts none."""
-    reading.begin(["inspect", "nowhere.keras"])
-    reading.begin(["inspect"])
-    assert not reading._begun
-    reading.begin(["inspect", str(lstm)])
-    (process,) = reading._begun.values()
+    spawn.begin(["inspect", "nowhere.keras"])
+    spawn.begin(["inspect"])
+    assert not spawn._begun
+    spawn.begin(["inspect", str(lstm)])
+    (process,) = spawn._begun.values()
     with closing(Store(lstm)) as store:
         assert store._process is process
-        assert not reading._begun
+        assert not spawn._begun
     assert process.poll() is not None

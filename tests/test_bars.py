@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import render, sizes, sweeping, verification
-from rnnshapes.against import PortVerification
-from rnnshapes.answers import Engine
+from rnnshapes import render
+from rnnshapes.forward.tracing import Place
+from rnnshapes.network import from_sizes
+from rnnshapes.port.report import PortVerification
+from rnnshapes.reference.outputs import Engine
 from rnnshapes.render.document import Table, for_encoding
-from rnnshapes.render.figures import BAR, bar
-from rnnshapes.render.forms import terminal
+from rnnshapes.render.formats import terminal
+from rnnshapes.render.number_text import BAR, bar
 from rnnshapes.render.view import View
-from rnnshapes.tracing import Place
+from rnnshapes.verification import report, sweeping
 
 # --- Bars ---------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ def test_bars_grow_with_the_ratio() -> None:
 # --- Results in which something fails, but not what comes first ---------------------------------
 
 
-def failing() -> verification.Verification:
+def failing() -> report.Verification:
     """Several checks of each kind fail, one of them with nothing to compare."""
     result = rnnshapes.verify(N=2, T=4)
     wrong: dict[str, dict[str, Any]] = {
@@ -94,7 +96,7 @@ def swept() -> sweeping.Sweep:
     for cell in ("simple", "lstm", "gru"):
         for bias in (True, False):
             options = {"cell": cell, "N": 2, "T": 3, "D": 4, "M": 5, "K": 6, "use_bias": bias}
-            network = sizes.from_sizes(**options)
+            network = from_sizes.from_sizes(**options)
             ratios = (("float32", 0.25), ("float64", 0.125))
             parts = ("rnn: h at every step", Place(1, 2, 3), (), "", 0.1)
             made.append(

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import tracing, weights
 from rnnshapes.cells.registry import BY_NAME
+from rnnshapes.forward import tracing
+from rnnshapes.network import weights
 from tests.conftest import KerasRun, judge, keras_run, with_cell
 
 SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}

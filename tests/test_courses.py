@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import judging, proof, render
-from rnnshapes.algebra.bounded import Bounded
-from rnnshapes.algebra.precision import PRECISIONS
+from rnnshapes import render
+from rnnshapes.ops.bounded import Bounded
+from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.verification import bounds, residuals
 from tests.conftest import KerasRun, judge, run_model
 from tests.models import MODELS
 from tests.test_verify import answered, changed, live, with_number
@@ -45,7 +46,7 @@ def test_a_course_is_in_no_record_and_no_row() -> None:
 
 def courses(run: KerasRun) -> Any:
     """Those of a run of Keras."""
-    return proof.courses(run.network, run.weights, run.xs, run.answers)
+    return residuals.courses(run.network, run.weights, run.xs, run.answers)
 
 
 def test_a_right_network_stays_below_its_bound_at_every_step(small_run: KerasRun) -> None:
@@ -100,7 +101,7 @@ def test_the_course_does_not_depend_on_how_samples_are_parted(
 ) -> None:
     """Parts are put together step by step, the worst of each."""
     whole = courses(small_run)
-    monkeypatch.setattr(judging, "PART", 1)
+    monkeypatch.setattr(bounds, "PART", 1)
     for name, course in courses(small_run).items():
         assert np.allclose(course.ratio, whole[name].ratio, rtol=0.2)
         assert np.allclose(course.bound, whole[name].bound)
@@ -138,7 +139,7 @@ def test_what_is_not_to_be_used_has_no_course() -> None:
     expected = Bounded(np.zeros((2, 3, 2)), np.full((2, 3, 2), 0.5), PRECISIONS["float64"])
     found = np.array([[[0, 1], [3, 0], [0, 0]], [[2, 0], [9, 9], [9, 9]]], float)
     rows = np.array([[True, True, False], [True, False, False]])
-    finding, _ = judging.compare(found, expected, rows)
+    finding, _ = bounds.compare(found, expected, rows)
     assert finding.course.ratio[:2] == pytest.approx([4, 6])
     assert finding.course.apart[:2] == pytest.approx([2, 3])
     assert all(np.isnan(part[2]) for part in finding.course)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnshapes.algebra.dims import Dim, product, shape_text, total
+from rnnshapes.ops.dims import Dim, product, shape_text, total
 
 N, T, D, M, K = (Dim.named(name) for name in "NTDMK")
 NAMES = ("N", "T", "D", "M", "K", "M1", "M2")

@@ -20,11 +20,11 @@ from markdown_it import MarkdownIt
 
 import rnnshapes
 from rnnshapes import render
-from rnnshapes.display import Displayed
-from rnnshapes.render import delivery
+from rnnshapes.render import write_file
 from rnnshapes.render.document import Column, Drawing, Ink, Line, Row, Sheet, Span, Table
-from rnnshapes.render.forms import markdown, page, vector
+from rnnshapes.render.formats import html_page, markdown, svg
 from rnnshapes.render.view import View
+from rnnshapes.result import Displayed
 from tests.models import MODELS
 from tests.test_golden_files import WARNINGS, from_header
 
@@ -74,7 +74,7 @@ DOCUMENT = (
 def text_of(result: Displayed, form: str, **options: Any) -> str:
     """The file as it would be written."""
     stream = TextIOWrapper(BytesIO(), encoding="utf-8", newline="\n")
-    delivery.write_text(result, form, View(**options), stream)
+    write_file.write_text(result, form, View(**options), stream)
     stream.flush()
     return stream.buffer.getvalue().decode("utf-8")
 
@@ -159,7 +159,7 @@ def test_a_page_is_whole_and_loads_nothing(name: str, no_plots: None) -> None:
 
 def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
     """Names are no markup; groups of rows, empty headings and drawings have their elements."""
-    text = "".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View()))
+    text = "".join(html_page.chunks(rnnshapes.inspect(), DOCUMENT, View()))
     found = Page(text)
     plain = EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
     assert found.said("h1") == [plain]
@@ -182,7 +182,7 @@ def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
 
 def test_a_page_shows_the_plot_where_there_is_one() -> None:
     """As an image inside of the page instead of drawings, with a text for who cannot see it."""
-    found = Page("".join(page.chunks(rnnshapes.inspect(), DOCUMENT, View())))
+    found = Page("".join(html_page.chunks(rnnshapes.inspect(), DOCUMENT, View())))
     (image,) = found.all("img")
     kind, data = image["src"].split(",")
     assert kind == "data:image/svg+xml;base64"
@@ -191,7 +191,7 @@ def test_a_page_shows_the_plot_where_there_is_one() -> None:
     assert (len(found.all("table")), found.all("pre")) == (1, [])
     assert text_of(rnnshapes.inspect(), "html") == text_of(rnnshapes.inspect(), "html")
     golden = rnnshapes.golden(**SIZES)
-    assert Page("".join(page.chunks(golden, render.document(golden), View()))).all("img") == []
+    assert Page("".join(html_page.chunks(golden, render.document(golden), View()))).all("img") == []
 
 
 @pytest.mark.parametrize("form", ["html", "svg"])
@@ -200,7 +200,7 @@ def test_where_only_ascii_can_be_written_it_says_the_same(form: str, no_plots: N
     result = rnnshapes.inspect(bidirectional=True)
     buffer = BytesIO()
     stream = TextIOWrapper(buffer, encoding="ascii")
-    delivery.write_text(result, form, View(), stream)
+    write_file.write_text(result, form, View(), stream)
     stream.flush()
     ascii_only = buffer.getvalue().decode("ascii")
     whole = text_of(result, form)
@@ -244,7 +244,7 @@ class Size:
 
 def test_a_picture_is_xml_whatever_it_shows() -> None:
     """Hostile names, blocks and colours; its box holds all lines."""
-    root = xml(vector.picture(DOCUMENT))
+    root = xml(svg.picture(DOCUMENT))
     assert root.find(f"{SVG}title").text == EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
     words = "".join(root.itertext()).replace("\xa0", " ")
     assert words.count("<script>a</script>&amp;") == 6  # with the title
@@ -291,7 +291,7 @@ def test_markdown_is_drawn_in_ascii_where_only_that_can_be_written() -> None:
     result = rnnshapes.trace(cell="lstm", keras=False, show="y,h", **SIZES)
     for shown in (result, rnnshapes.inspect(cell="lstm", **SIZES)):
         stream = TextIOWrapper(BytesIO(), encoding="ascii", newline="\n")
-        delivery.write_text(shown, "markdown", View(), stream)
+        write_file.write_text(shown, "markdown", View(), stream)
         stream.seek(0)
         code = stream.read().split("```")[1::2]
         assert len(code) == 2
@@ -352,7 +352,7 @@ def masked() -> np.ndarray:
 def test_the_header_of_a_trace_holds_its_arrays(name: str, tmp_path: Path) -> None:
     """To the last bit, with sizes as macros; it compiles as C99 and C++11 without a warning."""
     result = TRACES[name]()
-    delivery.write_file(result, "c", View(), tmp_path / "trace.h")
+    write_file.write_file(result, "c", View(), tmp_path / "trace.h")
     text = (tmp_path / "trace.h").read_text("utf-8")
     assert text.isascii()
     arrays, header = render.arrays(result), from_header(text)
@@ -378,7 +378,7 @@ def test_the_header_of_a_trace_is_one_that_verify_reads(tmp_path: Path) -> None:
     """As what a port gives: y_hat and h are judged, each step by itself."""
     options = {**SIZES, "cell": "lstm"}
     result = rnnshapes.trace(**options, show="y,h,c", keras=False)
-    delivery.write_file(result, "c", View(), tmp_path / "trace.h")
+    write_file.write_file(result, "c", View(), tmp_path / "trace.h")
     judged = rnnshapes.verify(**options, against=tmp_path / "trace.h")
     assert judged.passed
     names = ["y_hat at every step", "lstm: h at every step", "lstm: c at every step"]
@@ -417,7 +417,7 @@ def test_the_ending_or_the_format_decides(args, start, run, in_folder) -> None:
     assert run(*args).status == 0
     written = Path(args[-1]).read_text("utf-8")
     assert written.startswith(start)
-    form = delivery.ENDINGS[Path(args[-1]).suffix.lower()]
+    form = write_file.ENDINGS[Path(args[-1]).suffix.lower()]
     form = "c" if "c" in args else form
     assert run(*args[:2], "--format", form).out == written
 

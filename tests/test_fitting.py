@@ -11,7 +11,9 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError, api, fitting, inputs, recurrence
+from rnnshapes import InputError, api
+from rnnshapes.forward import scan
+from rnnshapes.load import check_shape, inputs
 from tests.files import saved
 from tests.models import MODELS, sequential
 from tests.test_live import randomized
@@ -55,7 +57,7 @@ def test_the_change_that_is_advised_makes_it_fit(model: Any, shape: Any, code: s
         rnnshapes.trace(model, x=x)
     assert "\n" not in str(error.value)
     made = eval(code, {"x": x})  # noqa: S307 - the code is that of the table above
-    network, _ = fitting.fitted(rnnshapes.live.read(model), made, {})
+    network, _ = check_shape.fitted(rnnshapes.load.live.model.read(model), made, {})
     assert network.sizes["N"] == len(made)
 
 
@@ -86,13 +88,13 @@ def test_many_samples_go_through_in_parts(name: str, monkeypatch: pytest.MonkeyP
     """The answer is the same, and how far it is can be watched."""
     with api.prepare(randomized(MODELS[name]()), N=100) as task:
         weights = task.weights()
-        whole = rnnshapes.tracing.trace_network(task.network, weights, task.sources, "y,h")
-        monkeypatch.setattr(recurrence, "SAMPLES_BYTES", 1)
+        whole = rnnshapes.forward.tracing.trace_network(task.network, weights, task.sources, "y,h")
+        monkeypatch.setattr(scan, "SAMPLES_BYTES", 1)
         told: list[int] = []
-        parts = rnnshapes.tracing.trace_network(
+        parts = rnnshapes.forward.tracing.trace_network(
             task.network, weights, task.sources, "y,h", done=told.append
         )
-    assert sum(told) == recurrence.steps_of(task.network)
+    assert sum(told) == scan.steps_of(task.network)
     assert len(told) >= 4
     np.testing.assert_allclose(parts.output, whole.output, atol=1e-12)
     for one, other in zip(parts.layers, whole.layers, strict=True):
@@ -112,7 +114,9 @@ def test_words_in_a_csv_file_stand_one_in_a_line(lines: str, tmp_path: Path) -> 
     """A line is a time step, as it is for features."""
     (tmp_path / "x.csv").write_text(lines)
     model = sequential(la.Embedding(11, 4), la.LSTM(5), shape=(None,))
-    network, found = fitting.fitted(rnnshapes.live.read(model), tmp_path / "x.csv", {})
+    network, found = check_shape.fitted(
+        rnnshapes.load.live.model.read(model), tmp_path / "x.csv", {}
+    )
     assert (network.sizes["N"], network.sizes["T"]) == (1, 3)
     np.testing.assert_array_equal(found[0].array, [[1, 2, 3]])
 

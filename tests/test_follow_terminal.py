@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from rnnshapes import api, moments
-from rnnshapes.render.follow import keys
-from rnnshapes.render.follow.player import Player
+from rnnshapes import api
+from rnnshapes.cli import keyboard
+from rnnshapes.cli.follow import Player
+from rnnshapes.forward import step_view
 from rnnshapes.render.view import View
 from tests.conftest import process
 
@@ -324,9 +325,9 @@ def test_no_step_to_show_is_an_error_before_the_screen() -> None:
 def player(monkeypatch: pytest.MonkeyPatch, part: View | None = None, **spec: Any) -> Player:
     """What is shown, on a terminal of 80 columns and 24 lines that nobody sees."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr("rnnshapes.render.follow.player._size", lambda: (80, 24))
+    monkeypatch.setattr("rnnshapes.cli.follow._size", lambda: (80, 24))
     with api.prepare(**spec) as task:
-        found = moments.follow_network(task.network, task.weights(), task.sources)
+        found = step_view.follow_network(task.network, task.weights(), task.sources)
     return Player(found, part or View(), None)
 
 
@@ -401,7 +402,7 @@ def test_sequences_are_keys(typed: str, expected: list[str]) -> None:
     """Those of xterm, of the console, with modifiers; what is unknown is one key, too."""
     found = []
     while typed:
-        key, typed = keys.first(typed)
+        key, typed = keyboard.first(typed)
         found.append(key)
     assert found == expected
 
@@ -416,7 +417,7 @@ def test_an_exception_leaves_the_terminal_as_it_was(monkeypatch) -> None:
     before = termios.tcgetattr(slave)
     with os.fdopen(slave, closefd=True) as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        with suppress(ZeroDivisionError), keys.reading() as read:
+        with suppress(ZeroDivisionError), keyboard.reading() as read:
             assert termios.tcgetattr(slave) != before
             os.write(master, b"\x1b[A\x03")
             assert read(5) == "up"
@@ -431,7 +432,7 @@ def test_an_exception_leaves_the_terminal_as_it_was(monkeypatch) -> None:
 def test_nothing_of_it_is_loaded_for_a_table() -> None:
     """The command starts as before."""
     code = "from rnnshapes import cli; import sys; cli.main(['trace', '--no-keras', '--T', '3']); "
-    code += "sys.exit(any(m.startswith(('rnnshapes.render.follow.player', 'rnnshapes.moments')) "
+    code += "sys.exit(any(m.startswith(('rnnshapes.cli.follow', 'rnnshapes.forward.step_view')) "
     code += "for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL)
     assert done.returncode == 0

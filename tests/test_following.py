@@ -14,11 +14,12 @@ from keras import layers as la
 from rich.cells import cell_len
 
 import rnnshapes
-from rnnshapes import api, moments, recurrence
+from rnnshapes import api
 from rnnshapes.errors import InputError
-from rnnshapes.moments import Recurrence
+from rnnshapes.forward import scan, step_view
+from rnnshapes.forward.step_view import Recurrence
+from rnnshapes.render import step
 from rnnshapes.render.document import Picture, Sheet
-from rnnshapes.render.follow import following
 from tests.models import MODELS, sequential, stateful
 from tests.test_golden import CELLS, SIZES, WAYS
 from tests.test_live import randomized
@@ -32,7 +33,7 @@ GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
 def followed(model: Any = None, *, x: Any = None, sample: int = 0, **spec: Any) -> Any:
     """Each recurrence of one sample."""
     with api.prepare(model, x=x, seed=3, **spec) as task:
-        return moments.follow_network(task.network, task.weights(), task.sources, sample)
+        return step_view.follow_network(task.network, task.weights(), task.sources, sample)
 
 
 def timeless(text: str) -> str:
@@ -48,8 +49,8 @@ def lines(picture: Picture) -> list[str]:
 def drawn(found: Recurrence, t: int, width: int = 80, encoding: str = "utf-8") -> list[str]:
     """A moment on a sheet."""
     sheet, moment = Sheet(width, encoding), found.moment(t)
-    head = following.header(moment, found, 0, "layer 1 of 2", sheet)
-    return lines([*head, *following.body(moment, found, sheet)])
+    head = step.header(moment, found, 0, "layer 1 of 2", sheet)
+    return lines([*head, *step.body(moment, found, sheet)])
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -243,9 +244,9 @@ def test_progress_counts_the_steps_of_the_sample_that_is_computed(way: Any) -> N
     told: list[int] = []
     with api.prepare(**SIZES, **way) as task:
         given = (task.network, task.weights(), task.sources)
-        moments.follow_network(*given, 1, done=told.append)
-        alone = moments.computed(task.network, keras=False)
-    assert sum(told) == recurrence.steps_of(alone) == SIZES["T"] * (1 + ("bidirectional" in way))
+        step_view.follow_network(*given, 1, done=told.append)
+        alone = step_view.computed(task.network, keras=False)
+    assert sum(told) == scan.steps_of(alone) == SIZES["T"] * (1 + ("bidirectional" in way))
 
 
 def test_states_go_on_from_batch_to_batch() -> None:
@@ -264,7 +265,7 @@ def test_behind_a_layer_that_is_not_derived_x_is_keras_s() -> None:
         assert [node.layer.type for node in task.network.unknown] == ["UnitNormalization"]
         weights = task.weights()
         given = (task.network, weights, task.sources, 2, None, task.answers(weights, None))
-        (found,) = moments.follow_network(*given)
+        (found,) = step_view.follow_network(*given)
     y_hat = rnnshapes.trace(model, N=3, seed=3).y_hat
     for t in range(found.count):
         answer = found.moment(t).answer
@@ -276,11 +277,11 @@ def test_a_layer_is_chosen_by_its_name() -> None:
     """As for the trace; another name is an error that lists those there are."""
     with api.prepare(**SIZES, bidirectional=True) as task:
         given = (task.network, task.weights(), task.sources)
-        names = [r.name for r in moments.follow_network(*given, 0, "bidirectional")]
+        names = [r.name for r in step_view.follow_network(*given, 0, "bidirectional")]
         assert names == ["bidirectional/forward_simple_rnn", "bidirectional/backward_simple_rnn"]
-        assert [r.name for r in moments.follow_network(*given, 0, names[1])] == names[1:]
+        assert [r.name for r in step_view.follow_network(*given, 0, names[1])] == names[1:]
         with pytest.raises(InputError, match="recurrent layers are bidirectional, "):
-            moments.follow_network(*given, 0, "dense")
+            step_view.follow_network(*given, 0, "dense")
 
 
 def test_a_long_trace_takes_the_memory_of_its_states() -> None:
@@ -329,7 +330,7 @@ def test_long_lists_are_cut_and_counted(width: int) -> None:
 def test_names_from_a_file_are_plain_text_that_fits(name: str, width: int) -> None:
     """Wide characters take two columns; nothing is read as markup; a line stays one line."""
     with api.prepare(T=4, D=3, M=5, K=2) as task:
-        (found,) = moments.follow_network(task.network, task.weights(), task.sources)
+        (found,) = step_view.follow_network(task.network, task.weights(), task.sources)
     object.__setattr__(found, "name", name)
     shown = drawn(found, 1, width)
     assert all(cell_len(line) <= width and "\n" not in line for line in shown)
@@ -358,7 +359,7 @@ def test_not_finite_numbers_are_shown_as_they_are() -> None:
 @given(st.floats(), st.integers(3, 6))
 def test_a_number_fits_its_column_and_means_the_number(value: float, digits: int) -> None:
     """Within half of the last decimal, or one figure of those too large or too small for it."""
-    text = following.figure(value, digits)
+    text = step.figure(value, digits)
     assert len(text) <= digits + 3
     if np.isfinite(value) and abs(value) < 9 * 10.0**digits:
         assert abs(float(text) - value) <= max(0.5 * 10**-digits, abs(value) * 0.06) * (1 + 1e-9)
@@ -369,7 +370,7 @@ def test_a_number_fits_its_column_and_means_the_number(value: float, digits: int
 def test_the_summary_has_the_numbers_in_full() -> None:
     """One line: where it is, and y_hat there."""
     (found,) = followed(T=6, D=3, M=5, K=2)
-    said = following.summary(found.moment(3), found, 0)
+    said = step.summary(found.moment(3), found, 0)
     front, numbers = said.split(" = ", 2)[0], said.split(" = ")[-1]
     assert front == "simple_rnn, sample 0, t"
     y_hat = rnnshapes.trace(T=6, D=3, M=5, K=2, seed=3, keras=False).y_hat

@@ -14,8 +14,8 @@ import pytest
 
 import rnnshapes
 from rnnshapes import render
-from rnnshapes.display import Displayed
-from rnnshapes.render.forms import data
+from rnnshapes.render.formats import json_csv
+from rnnshapes.result import Displayed
 from tests.conftest import process
 
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
@@ -53,7 +53,7 @@ def test_a_frame_says_what_the_csv_says(name: str) -> None:
     make, dtypes = RESULTS[name]
     result = make()
     frame = result.to_frame()
-    text = "".join(data.csv_chunks(render.rows(result)))
+    text = "".join(json_csv.csv_chunks(render.rows(result)))
     headings, *lines = list(csv.reader(StringIO(text)))
     assert list(frame.columns) == headings
     assert len(frame) == len(lines) > 0
@@ -81,9 +81,9 @@ def test_what_is_open_or_not_there_is_missing() -> None:
     assert checks["ratio"].isna().any()
     assert checks["ratio"].max() <= 1
     rows = [["a", "b", "c"], [1, "true", True], [None, "", False], [3, "false", True]]
-    from rnnshapes.render.forms import frames
+    from rnnshapes.render.formats import pandas_frame
 
-    made = frames.frame(rows)
+    made = pandas_frame.frame(rows)
     assert list(map(str, made.dtypes)) == ["Int64", "boolean", "bool"]
     assert made["a"].sum() == 4
     assert made.isna().to_numpy().tolist() == [[False] * 3, [True, True, False], [False] * 3]

@@ -11,7 +11,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes.render.results import tracing
+from rnnshapes.render.documents import tracing
 from tests.files import saved
 from tests.models import MODELS, sequential, stateful
 from tests.test_live import randomized
@@ -254,8 +254,8 @@ def test_long_inputs_are_recorded_block_by_block(monkeypatch) -> None:
     """Blocks of steps, and parts of a block, give what one piece does."""
     options = {"N": 3, "T": 50, "D": 2, "M": 4, "cell": "lstm"}
     once = rnnshapes.golden(**options).arrays
-    monkeypatch.setattr("rnnshapes.recurrence.BLOCK_BYTES", 1)
-    monkeypatch.setattr("rnnshapes.recording.PART", 100)
+    monkeypatch.setattr("rnnshapes.forward.scan.BLOCK_BYTES", 1)
+    monkeypatch.setattr("rnnshapes.forward.golden.PART", 100)
     again = rnnshapes.golden(**options).arrays
     assert list(once) == list(again)
     compare({name: a.astype("float64") for name, a in again.items()}, once)

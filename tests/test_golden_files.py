@@ -18,7 +18,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import api
-from rnnshapes.algebra.dims import Dim
+from rnnshapes.ops.dims import Dim
 from tests.test_golden import SIZES, by_hand, compare
 
 
@@ -282,7 +282,7 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch
         yield "/* half"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rnnshapes.render.forms.header.chunks", broken)
+    monkeypatch.setattr("rnnshapes.render.formats.c_header.chunks", broken)
     with pytest.raises(rnnshapes.InputError, match="No space left"):
         result.save(path)
     assert path.read_text("utf-8") == "before"

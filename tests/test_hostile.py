@@ -144,7 +144,7 @@ def test_a_crash_of_the_library_is_one_line(good: Path, tmp_path: Path, monkeypa
     """A bit-flipped file may crash the HDF5 library: the process that reads it is another one."""
     script = tmp_path / "child.py"
     script.write_text("import os; os.abort()")
-    monkeypatch.setattr("rnnshapes.archive.reading.SCRIPT", script)
+    monkeypatch.setattr("rnnshapes.load.saved.spawn.SCRIPT", script)
     done = run("inspect", good, "--no-keras")
     assert done.status == 2
     assert is_one_clean_line(done.err)
@@ -158,9 +158,9 @@ def test_a_process_that_never_answers_is_ended(
     """As one would that waits for a disk."""
     script = tmp_path / "child.py"
     script.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr("rnnshapes.archive.reading.SCRIPT", script)
-    monkeypatch.setattr("rnnshapes.archive.store.PATIENCE", 0.1)
-    monkeypatch.setattr("rnnshapes.archive.store.MOST_BYTES", 1)
+    monkeypatch.setattr("rnnshapes.load.saved.spawn.SCRIPT", script)
+    monkeypatch.setattr("rnnshapes.load.saved.hdf5_client.PATIENCE", 0.1)
+    monkeypatch.setattr("rnnshapes.load.saved.hdf5_client.MOST_BYTES", 1)
     assert run("inspect", good, "--no-keras").status == 2
 
 

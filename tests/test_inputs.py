@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rnnshapes
-from rnnshapes import InputError, inputs
+from rnnshapes import InputError
+from rnnshapes.load import inputs
 
 RNG = np.random.default_rng(6)
 THREE = RNG.standard_normal((2, 5, 3))

@@ -10,8 +10,9 @@ from io import StringIO
 import pytest
 
 import rnnshapes
-from rnnshapes import comparison, inspection, reference, sizes
-from rnnshapes.answers import Engine
+from rnnshapes import reference
+from rnnshapes.network import from_sizes, structure, summary
+from rnnshapes.reference.outputs import Engine
 from tests import networks
 from tests.networks import Known
 
@@ -153,7 +154,7 @@ def test_names_are_those_that_keras_gives_itself() -> None:
             layers.Dense(2),
         ]
     )
-    shown = [layer.name for layer in sizes.from_sizes(M=[5, 4]).layers]
+    shown = [layer.name for layer in from_sizes.from_sizes(M=[5, 4]).layers]
     assert [layer.name for layer in model.layers] == shown
 
 
@@ -203,13 +204,13 @@ def test_a_difference_to_keras_is_named_and_ends_with_1(mutate, difference, run,
 
 def test_nothing_compared_is_not_agreement() -> None:
     """A check of no facts does not pass."""
-    assert not inspection.KerasCheck(Engine("1", "x", "1"), ()).agrees
+    assert not summary.KerasCheck(Engine("1", "x", "1"), ()).agrees
 
 
 def test_facts_cover_each_weight_each_layer_and_the_total() -> None:
     """Nothing that the algebra derives goes unchecked."""
-    net = sizes.from_sizes()
-    facts = comparison.facts(net, reference.Built({}, {}, 0))
+    net = from_sizes.from_sizes()
+    facts = structure.facts(net, reference.Built({}, {}, 0))
     assert len(facts) == 5 + 2 + 1
     assert not any(fact.agrees for fact in facts)
 

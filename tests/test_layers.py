@@ -11,7 +11,8 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError, live
+from rnnshapes import InputError
+from rnnshapes.load.live import model as live
 from tests.conftest import run_model
 from tests.models import MODELS, encoder_decoder, functional, sequential, stateful
 from tests.test_live import randomized

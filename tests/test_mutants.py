@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers as la
 
-from rnnshapes.layers.layer import Direction
+from rnnshapes.network.layers.base import Direction
 from tests.conftest import KerasRun, judge, run_model, with_layer
 from tests.models import MODELS, functional, sequential
 from tests.test_live import randomized

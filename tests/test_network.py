@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rnnshapes import InputError
-from rnnshapes.network import check_size
-from rnnshapes.sizes import from_sizes
+from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.graph import check_size
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3), 2**63 - 1])

@@ -13,13 +13,13 @@ import pytest
 from keras import layers
 
 import rnnshapes
-from rnnshapes.inspection import Inspection, WeightReport, inspect_network
-from rnnshapes.network import Network
+from rnnshapes.network.graph import Network
+from rnnshapes.network.summary import Inspection, WeightReport, inspect_network
 from rnnshapes.render import document as shown_document
 from rnnshapes.render.document import Drawing, Picture, Sheet, Table
-from rnnshapes.render.drawings import flow, kernels, unrolled
-from rnnshapes.render.drawings.canvas import clean, cut, length
-from rnnshapes.render.forms import terminal
+from rnnshapes.render.formats import terminal
+from rnnshapes.render.text_art import flow, unrolled, weights
+from rnnshapes.render.text_art.canvas import clean, cut, length
 from rnnshapes.render.view import View
 from tests.models import MODELS
 
@@ -58,7 +58,7 @@ def drawn(result: Inspection, sheet: Sheet = Sheet()) -> list[str]:  # noqa: B00
 
 def rectangles(result: Inspection, sheet: Sheet = Sheet()) -> list[str]:  # noqa: B008
     """The weights to scale."""
-    return lines(kernels.draw(result, sheet))
+    return lines(weights.draw(result, sheet))
 
 
 @EACH_CELL

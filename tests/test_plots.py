@@ -18,13 +18,14 @@ from matplotlib.image import imread
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 import rnnshapes
-from rnnshapes import api, errors, tracing
-from rnnshapes.display import Displayed
-from rnnshapes.network import Network
+from rnnshapes import api, errors
+from rnnshapes.forward import tracing
+from rnnshapes.forward.tracing import Place, Trace
+from rnnshapes.network.graph import Network
 from rnnshapes.render import plots
 from rnnshapes.render.view import View
-from rnnshapes.sweeping import Configuration, Sweep
-from rnnshapes.tracing import Place, Trace
+from rnnshapes.result import Displayed
+from rnnshapes.verification.sweeping import Configuration, Sweep
 from tests.models import MODELS
 
 SIZES: dict[str, Any] = {"N": 2, "T": 7, "D": 3, "M": 4, "K": 2}

@@ -14,10 +14,10 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.text import Text
 
 import rnnshapes
+from rnnshapes.forward.tracing import Course, Place, Trace
 from rnnshapes.render import palette, plots
 from rnnshapes.render.plots import canvas, ratios, thinning
 from rnnshapes.render.view import View
-from rnnshapes.tracing import Course, Place, Trace
 from tests.models import MODELS
 from tests.test_plots import SIZES, ported, saved, swept, traced, verified
 

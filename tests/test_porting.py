@@ -17,7 +17,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
-from rnnshapes.sizes import from_sizes
+from rnnshapes.network.from_sizes import from_sizes
 from tests.pages import CELLS, README, page, scripts, table
 
 Array = np.ndarray
@@ -358,8 +358,8 @@ def test_a_sequence_from_the_end_comes_out_from_the_end_in_keras_alone(cell: str
 
 def test_the_meanings_of_hard_sigmoid_are_those_of_the_table() -> None:
     """Both formulas, as the code has them."""
-    from rnnshapes.algebra.arrays import ArrayOps
     from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID
+    from rnnshapes.ops.numpy_ops import ArrayOps
 
     row = TABLE["hard_sigmoid of the gates"]
     z = np.linspace(-4, 4, 33)

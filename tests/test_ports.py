@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import rnnshapes
-from rnnshapes import ports
 from rnnshapes.errors import InputError
+from rnnshapes.port import arrays as ports
 
 SIZES: dict[str, Any] = {"N": 3, "T": 6, "D": 4, "M": 5, "K": 2, "cell": "lstm"}
 ARGUMENTS = [part for name, size in SIZES.items() for part in (f"--{name}", size)]

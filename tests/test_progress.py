@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rnnshapes import api
-from rnnshapes.display import Meter
-from rnnshapes.render.progress import _layout, busy
+from rnnshapes.cli.progress import _layout, busy
+from rnnshapes.result import Meter
 
 #: From how many times each step is gone over, without and with Keras.
 TRACE, GOLDEN = (1, 3), (2, 4)

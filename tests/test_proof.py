@@ -12,10 +12,12 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import formula, proof, reference, verification
-from rnnshapes.algebra.bounded import Bounded
-from rnnshapes.algebra.precision import PRECISIONS, TENSOR_FLOAT_32
-from rnnshapes.answers import Engine
+from rnnshapes import reference
+from rnnshapes.forward import replay
+from rnnshapes.ops.bounded import Bounded
+from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32
+from rnnshapes.reference.outputs import Engine
+from rnnshapes.verification import report, residuals
 from tests import grid
 from tests.conftest import KerasRun, judge, run_model
 from tests.models import MODELS, sequential
@@ -65,19 +67,19 @@ def test_a_millionth_in_one_weight_fails_in_float64(cell: Any) -> None:
 def test_a_loop_in_numpy_that_is_wrong_fails(small_run: KerasRun) -> None:
     """The states of the trace are judged, and so is its output."""
     run = small_run
-    ours = formula.computed(run.network, run.weights, run.xs)
+    ours = replay.computed(run.network, run.weights, run.xs)
     for change, name in (
         (lambda h: np.roll(h, 1, axis=1), "simple_rnn: h at every step, in float64"),
         (lambda h: h * (1 + 1e-9), "simple_rnn: h at every step, in float64"),
     ):
         states = {"simple_rnn": {"h": change(ours.states["simple_rnn"]["h"])}}
         for engine in (run.answers.engine, Engine("3", "torch", "2")):
-            checks = verification.formulas(
+            checks = report.formulas(
                 run.network, run.weights, run.xs, replace(ours, states=states), engine
             )
             assert name in names(checks)
     wrong = replace(ours, outputs=(ours.outputs[0] * (1 + 1e-9),))
-    checks = verification.formulas(run.network, run.weights, run.xs, wrong, run.answers.engine)
+    checks = report.formulas(run.network, run.weights, run.xs, wrong, run.answers.engine)
     assert names(checks) == ["trace: output, in float64"]
 
 
@@ -92,8 +94,8 @@ def names(checks: Any) -> list[str]:
 def test_a_direction_that_keras_does_not_have_fails(small_run: KerasRun) -> None:
     """The layer's own option is held against what the network says."""
     built = replace(small_run.built, backwards={"simple_rnn": True})
-    assert names(verification.structure(small_run.network, built)) == ["simple_rnn: direction"]
-    found = next(c for c in verification.structure(small_run.network, built) if not c.passed)
+    assert names(report.structure(small_run.network, built)) == ["simple_rnn: direction"]
+    found = next(c for c in report.structure(small_run.network, built) if not c.passed)
     assert (found.expected, found.found) == ("from t = 0 on", "from the last t back")
 
 
@@ -110,11 +112,11 @@ def test_an_initial_state_that_is_not_zero_fails(small_run: KerasRun) -> None:
 def test_a_number_that_keras_does_not_hold_fails(small_run: KerasRun) -> None:
     """The weights are compared number by number, whatever the precision."""
     run, held = small_run, {name: dict(arrays) for name, arrays in small_run.weights.items()}
-    (good,) = verification.numbers(run.network, run.weights, held)
+    (good,) = report.numbers(run.network, run.weights, held)
     assert good.passed
     assert good.compared == run.network.parameters
     held["dense"]["b"] = np.nextafter(held["dense"]["b"], np.float32(9))
-    (bad,) = verification.numbers(run.network, run.weights, held)
+    (bad,) = report.numbers(run.network, run.weights, held)
     assert not bad.passed
     assert bad.found == "not equal: dense/bias"
 
@@ -156,8 +158,8 @@ def test_short_formats_pass_in_their_own_precision(policy: str, name: str, monke
 @pytest.mark.parametrize("cell", grid.CELLS, ids=str)
 def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
     """The bound is wide, but not so wide that gates could be exchanged."""
-    from rnnshapes.conventions import readings
-    from rnnshapes.readings import Reading
+    from rnnshapes.port.hypothesis import Reading
+    from rnnshapes.port.mistakes import readings
 
     kind = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}[cell["cell"]]
     options = {key: value for key, value in cell.items() if key != "cell"}
@@ -258,7 +260,7 @@ def test_findings_of_a_network_say_in_which_precision() -> None:
     """float64 for a network that is computed in it, whatever its layers are said to do."""
     case = grid.Case(N=2, T=4, D=3, M=5)
     found = list(
-        proof.findings(
+        residuals.findings(
             case.network.all_in("float64"), case.weights, case.xs, case.answers("float64")
         )
     )

@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rnnshapes.algebra.activations import FORMULAS, MONOTONE, ROWWISE, activate
-from rnnshapes.algebra.arrays import ArrayOps
-from rnnshapes.algebra.bounded import Bounded, BoundedOps
-from rnnshapes.algebra.dims import Dim
-from rnnshapes.algebra.precision import PRECISIONS
-from rnnshapes.algebra.shapes import ShapeMismatchError, ShapeOps, Symbol
 from rnnshapes.cells.cell import ACTIVATIONS as NAMES
 from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.registry import BY_CLASS
-from rnnshapes.layers.layer import Masks
-from rnnshapes.layers.plain import Dense
+from rnnshapes.network.layers.base import Masks
+from rnnshapes.network.layers.core import Dense
+from rnnshapes.ops.activations import FORMULAS, MONOTONE, ROWWISE, activate
+from rnnshapes.ops.bounded import Bounded, BoundedOps
+from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.numpy_ops import ArrayOps
+from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.ops.symbolic import ShapeMismatchError, ShapeOps, Symbol
 
 SIZES = {"N": 4, "D": 3, "M": 5, "K": 2}
 N, D, M, K = (Dim.named(name) for name in SIZES)

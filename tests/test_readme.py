@@ -16,8 +16,11 @@ from typing import Any, get_args
 import pytest
 import typer
 
-from rnnshapes import cli, display, options, recording
-from rnnshapes.render.delivery import ENDINGS, GOLDEN_ENDINGS
+from rnnshapes import cli
+from rnnshapes import result as display
+from rnnshapes.cli import options
+from rnnshapes.forward import golden as recording
+from rnnshapes.render.write_file import ENDINGS, GOLDEN_ENDINGS
 from tests.conftest import Result
 from tests.pages import CELLS, README, ROOT, consoles, page, prose, scripts, table
 
@@ -296,7 +299,7 @@ def test_what_results_are_said_to_give_is_there() -> None:
 
 def test_schemas_are_those_that_are_published() -> None:
     """In the order in which the code has them, and each key that is named is in one."""
-    from rnnshapes import schemas
+    from rnnshapes.render import schemas
 
     rows = table(README, "| `rnnshapes schema` | output of | what is in it |")
     names = [row["`rnnshapes schema`"].strip("`") for row in rows]

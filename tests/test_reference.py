@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 import rnnshapes
-from rnnshapes import CannotRunError, TooLargeError, memory, reference, sizes, tracing
-from rnnshapes.answers import Engine
+from rnnshapes import CannotRunError, TooLargeError, memory, reference
+from rnnshapes.forward import tracing
+from rnnshapes.network import from_sizes
+from rnnshapes.reference.outputs import Engine
 from tests.conftest import KerasRun
 
 
@@ -111,7 +113,7 @@ def least(accepts: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_the_memory_asked_for_is_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights to build it; and weights, input and result to run it."""
-    net = sizes.from_sizes(N=7, T=1000, D=30, M=50, K=20)
+    net = from_sizes.from_sizes(N=7, T=1000, D=30, M=50, K=20)
     params = 50 * (30 + 50 + 1) + 20 * 51
     assert least(lambda: reference.require_memory(net), monkeypatch) == 4 * params
     alone = least(lambda: tracing.require_memory(net), monkeypatch)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import rnnshapes
 from rnnshapes.render.document import Column, Line, Row, Table, printable
-from rnnshapes.render.forms import data, markdown, notebook, terminal
+from rnnshapes.render.formats import json_csv, markdown, notebook, terminal
 
 COMMANDS = [["inspect", "--no-keras", "-q"], ["trace", "--no-keras", "-q"], ["verify", "-q"]]
 FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}
@@ -66,7 +66,7 @@ def test_a_failure_half_way_leaves_the_old_file(error, run, in_folder, monkeypat
         yield "half"
         raise error
 
-    monkeypatch.setattr(data, "csv_chunks", breaks)
+    monkeypatch.setattr(json_csv, "csv_chunks", breaks)
     done = run("inspect", "--no-keras", "-o", "a.csv")
     assert done.status == (130 if isinstance(error, KeyboardInterrupt) else 2)
     assert Path("a.csv").read_text("utf-8") == "old"
@@ -154,7 +154,7 @@ def test_json_is_json_and_says_what_was_given(value) -> None:
             return {key: plain(inner) for key, inner in part.items()}
         return [plain(inner) for inner in part] if isinstance(part, list | np.ndarray) else part
 
-    text = "".join(data.json_chunks(value))
+    text = "".join(json_csv.json_chunks(value))
     assert json.loads(text, parse_constant=pytest.fail) == plain(value)
 
 
@@ -162,7 +162,7 @@ def test_json_is_json_and_says_what_was_given(value) -> None:
 def test_arrays_of_any_rank_become_nested_lists(shape: tuple[int, ...]) -> None:
     """Also those that are written in several pieces."""
     array = np.random.default_rng(0).standard_normal(shape)
-    assert json.loads("".join(data.json_chunks({"a": array}))) == {"a": array.tolist()}
+    assert json.loads("".join(json_csv.json_chunks({"a": array}))) == {"a": array.tolist()}
 
 
 def test_results_display_themselves() -> None:

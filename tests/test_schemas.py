@@ -17,17 +17,21 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import against, inspection, recording, schemas, sweeping, tracing, verification
-from rnnshapes.display import Displayed
-from rnnshapes.render.forms import data
-from rnnshapes.schemas import NAMES
+from rnnshapes.forward import golden, tracing
+from rnnshapes.network import summary
+from rnnshapes.port.report import PortVerification
+from rnnshapes.render import schemas
+from rnnshapes.render.formats import json_csv
+from rnnshapes.render.schemas import NAMES
+from rnnshapes.result import Displayed
+from rnnshapes.verification import report, sweeping
 from tests.conftest import keras_run
 from tests.files import repacked, saved
 from tests.models import MODELS
 
 RESULTS = (
-    *(inspection.Inspection, tracing.Trace, verification.Verification),
-    *(against.PortVerification, recording.Golden, sweeping.Sweep),
+    *(summary.Inspection, tracing.Trace, report.Verification),
+    *(PortVerification, golden.Golden, sweeping.Sweep),
 )
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 FULL = "y,h,gates"
@@ -35,7 +39,7 @@ FULL = "y,h,gates"
 
 def written(result: Displayed) -> Any:
     """What ``--format json`` writes, read again."""
-    return json.loads("".join(data.json_chunks(result.to_dict())))
+    return json.loads("".join(json_csv.json_chunks(result.to_dict())))
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -50,15 +54,15 @@ def check(result: Displayed) -> Any:
     return record
 
 
-def failing() -> verification.Verification:
+def failing() -> report.Verification:
     """Keras's numbers against a weight that is another one."""
     run = keras_run(**SIZES)
     changed = {**run.weights, "dense": {**run.weights["dense"], "b0": np.ones(6, "float32")}}
     given = (run.network, changed, run.sources, run.built, run.weights, run.answers)
-    return verification.verify_network(*given)
+    return report.verify_network(*given)
 
 
-def port(*, swapped: bool = False) -> against.PortVerification:
+def port(*, swapped: bool = False) -> PortVerification:
     """What a port gives that has another order of gates, or of axes."""
     found = rnnshapes.golden(cell="gru", **SIZES).arrays
     y_hat = found["y_hat"].swapaxes(0, 1) if swapped else found["y_hat"][:, ::-1]

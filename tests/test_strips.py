@@ -11,8 +11,8 @@ import pytest
 
 from rnnshapes.render import palette
 from rnnshapes.render.document import Sheet
-from rnnshapes.render.drawings import strips, timeline
-from rnnshapes.render.drawings.strips import DIGITS, HEIGHTS, MASKED, NOT_FINITE, PLUS, Kind, Strip
+from rnnshapes.render.text_art import strips, timeline
+from rnnshapes.render.text_art.strips import DIGITS, HEIGHTS, MASKED, NOT_FINITE, PLUS, Kind, Strip
 
 KINDS: list[Kind] = ["line", "signed", "share"]
 

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import grid, memory, reference, sweeping
+from rnnshapes import memory, reference
 from rnnshapes.cells.gru import GRUCell
-from rnnshapes.sizes import from_sizes
+from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.verification import grid, sweeping
 from tests.conftest import process
 
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import reference, wiring
-from rnnshapes.building import Making
+from rnnshapes import reference
 from rnnshapes.cells.cell import Step
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
-from rnnshapes.judging import Finding
-from rnnshapes.layers.recurrent import Bidirectional, Recurrent
-from rnnshapes.tracing import Place
+from rnnshapes.forward.tracing import Place
+from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
+from rnnshapes.reference.builder import Making
+from rnnshapes.verification import unrolled
+from rnnshapes.verification.bounds import Finding
 from tests.test_sweep import LSTM, ONE, SIZES, gates_swapped
 
 
@@ -134,14 +135,14 @@ def test_a_sequence_said_to_be_in_another_order_is_caught(kind, fixed, monkeypat
 def test_any_other_answer_of_a_layer_fails_the_wiring(change: Any) -> None:
     """Units in another order, fewer steps, 1e-12 more, NaN, and nothing at all."""
     run = {}
-    real = wiring.findings
+    real = unrolled.findings
 
     def kept(*given: Any) -> Any:
         run["given"] = given
         return real(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wiring, "findings", kept)
+        patch.setattr(unrolled, "findings", kept)
         assert rnnshapes.sweep(**LSTM).passed
     *given, called, steps = run["given"]
     other = {name: tuple(change(part) for part in parts) for name, parts in called.items()}
@@ -169,7 +170,9 @@ def test_nothing_compared_and_nan_never_pass(monkeypatch) -> None:
     """A finding over no numbers fails, and NaN is the worst of all ratios."""
     for ratio, compared in ((0.0, 0), (np.nan, 5)):
         broken = Finding(ratio, Place(0, None, 0), compared)
-        monkeypatch.setattr(wiring, "findings", lambda *_, f=broken: iter([("lstm", "wiring", f)]))
+        monkeypatch.setattr(
+            unrolled, "findings", lambda *_, f=broken: iter([("lstm", "wiring", f)])
+        )
         (found,) = rnnshapes.sweep(**LSTM).configurations
         assert found.failed == ("lstm: wiring, in float64",)
     assert found.worst == "lstm: wiring, in float64"

@@ -16,7 +16,10 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import inputs, recurrence, sizes, tracing, weights
+from rnnshapes.forward import scan, tracing
+from rnnshapes.load import inputs
+from rnnshapes.network import from_sizes as sizes
+from rnnshapes.network import weights
 from tests.conftest import KerasRun
 
 SIZES = ["--N", 2, "--T", 6, "--D", 4, "--M", 5, "--K", 3]
@@ -72,8 +75,8 @@ def test_blocks_of_any_size_give_the_same(size: int, hidden: Any) -> None:
     w = weights.draw(net, 1)
     (source,) = inputs.drawn(net, 1)
 
-    def run(steps: int) -> list[recurrence.Block]:
-        return list(recurrence.run(net, w, ([x] for x in source.blocks(steps))))
+    def run(steps: int) -> list[scan.Block]:
+        return list(scan.run(net, w, ([x] for x in source.blocks(steps))))
 
     (once,), blocks = run(7), run(size)
     parts = np.concatenate([b.values[-1].each[0] for b in blocks])

@@ -13,8 +13,8 @@ import rnnshapes
 from rnnshapes import render
 from rnnshapes.render import palette
 from rnnshapes.render.document import Drawing, Line, Sheet, Table
-from rnnshapes.render.drawings.strips import HEIGHTS, MASKED, NOT_FINITE
-from rnnshapes.render.forms import terminal
+from rnnshapes.render.formats import terminal
+from rnnshapes.render.text_art.strips import HEIGHTS, MASKED, NOT_FINITE
 from rnnshapes.render.view import View
 
 LSTM: dict[str, Any] = {"N": 3, "T": 9, "D": 4, "M": 5, "K": 2, "cell": "lstm", "keras": False}

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import judging, reference, tracing, verification
+from rnnshapes import reference
 from rnnshapes.cells.cell import Step
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
+from rnnshapes.forward import tracing
+from rnnshapes.verification import bounds, report
 from tests.conftest import KerasRun, judge, keras_run, with_cell
 
 
-def failed(checks: list[verification.Check]) -> list[str]:
+def failed(checks: list[report.Check]) -> list[str]:
     """The names of the checks that fail."""
     return [check.name for check in checks if not check.passed]
 
@@ -147,7 +149,7 @@ def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
     cut = run.answers.states["simple_rnn"]["h"][:, 2:]
     answers = replace(run.answers, states={"simple_rnn": {"h": cut}})
     network = replace(run.network, named=tuple({**dict(run.network.named), "T": 4}.items()))
-    check = next(iter(verification.values(network, run.weights, [run.xs[0][:, 2:]], answers)))
+    check = next(iter(report.values(network, run.weights, [run.xs[0][:, 2:]], answers)))
     assert not check.passed
     assert check.place.t == 0
 
@@ -316,7 +318,7 @@ def test_a_compiled_model_is_judged_by_its_own_way_of_running(how: str) -> None:
     assert result.passed, result
 
 
-def known(check: verification.Check) -> verification.Check:
+def known(check: report.Check) -> report.Check:
     """A check without what rounding decides: of NumPy's own runs the place, too, if it is right."""
     known = replace(check, ratio=None, found="")
     own = check.passed and check.layer == "trace"
@@ -334,7 +336,7 @@ def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> 
     x[2, 3, 1] = value
     results = []
     for size in (1, 2**11, 2**30):
-        monkeypatch.setattr(judging, "PART", size)
+        monkeypatch.setattr(bounds, "PART", size)
         results.append(rnnshapes.verify(model, x=x))
     first, *others = ([known(check) for check in result.checks] for result in results)
     assert all(checks == first for checks in others)
@@ -348,7 +350,7 @@ def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> 
 @pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
 def test_a_nan_in_an_early_block_is_not_forgotten(layer, small_run: KerasRun, monkeypatch) -> None:
     """Later blocks of good numbers do not hide it."""
-    monkeypatch.setattr(judging, "PART", 1)
+    monkeypatch.setattr(bounds, "PART", 1)
     checks = judge(with_number(small_run, layer, (1, 2, 1), np.nan))
     check = next(c for c in checks if c.name.startswith(layer) and "every step" in c.name)
     assert not check.passed
@@ -365,9 +367,7 @@ def test_more_terms_than_float32_can_sum_is_a_failure_and_no_crash() -> None:
 def test_no_comparison_at_all_is_a_failure(small_run: KerasRun) -> None:
     """An overflow at t = 0 leaves nothing to compare, which does not pass."""
     x = np.full((4, 9, 3), 3e38, "float32")
-    check = next(
-        iter(verification.values(small_run.network, small_run.weights, [x], small_run.answers))
-    )
+    check = next(iter(report.values(small_run.network, small_run.weights, [x], small_run.answers)))
     assert check.compared == 0
     assert not check.passed
     assert check.ratio is None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from rnnshapes.algebra.dims import Dim, Shape, product
+from rnnshapes.ops.dims import Dim, Shape, product
 
 #: Keras's names of the activations that every reading knows.
 ACTIVATIONS = (

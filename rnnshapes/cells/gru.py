@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from rnnshapes.algebra.dims import Dim
 from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor, Variant, Weight
+from rnnshapes.ops.dims import Dim
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
-from rnnshapes.algebra.dims import Dim
 from rnnshapes.cells.cell import Cell, Ops, States, Step, Steps, Tensor, Weight
+from rnnshapes.ops.dims import Dim
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from shutil import get_terminal_size
 from types import ModuleType
 from typing import Any
 
-from rnnshapes.display import Displayed
 from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
+from rnnshapes.result import Displayed
 
 #: How many time steps are shown on a terminal and in a notebook before the middle is left out.
 MOST_ROWS = 30
@@ -22,7 +22,7 @@ _MODULES = {
     "Trace": "tracing",
     "Verification": "verification",
     "PortVerification": "port",
-    "Golden": "recording",
+    "Golden": "golden",
     "Sweep": "sweeping",
 }
 
@@ -47,9 +47,9 @@ def rows(result: Displayed) -> Iterator[list[object]]:
 
 def frame(result: Displayed) -> Any:
     """The same rows as a ``pandas.DataFrame``; CannotRunError where pandas is not installed."""
-    from rnnshapes.render.forms import frames
+    from rnnshapes.render.formats import pandas_frame
 
-    return frames.frame(rows(result))
+    return pandas_frame.frame(rows(result))
 
 
 def arrays(result: Displayed) -> dict[str, Any]:
@@ -59,14 +59,14 @@ def arrays(result: Displayed) -> dict[str, Any]:
 
 
 def c_header(result: Displayed) -> Any:
-    """What the C header of a Trace or a Golden holds, see :mod:`rnnshapes.render.forms.header`."""
+    """What the C header of a Trace or a Golden holds, see :mod:`.formats.c_header`."""
     module = "traced" if type(result).__name__ == "Trace" else _MODULES[type(result).__name__]
-    return import_module(f"rnnshapes.render.results.{module}").header(result)
+    return import_module(f"rnnshapes.render.documents.{module}").header(result)
 
 
 def text(result: Displayed) -> str:
     """The document as plain text, as wide as the terminal is, and with long parts cut."""
-    from rnnshapes.render.forms import terminal
+    from rnnshapes.render.formats import terminal
 
     stream = StringIO()
     screen = terminal.plain(stream, get_terminal_size().columns)
@@ -76,10 +76,10 @@ def text(result: Displayed) -> str:
 
 def html(result: Displayed) -> str:
     """The document as HTML."""
-    from rnnshapes.render.forms import notebook
+    from rnnshapes.render.formats import notebook
 
     return "".join(notebook.chunks(document(result, View(most_rows=MOST_ROWS))))
 
 
 def _module(result: Displayed) -> ModuleType:
-    return import_module(f"rnnshapes.render.results.{_MODULES[type(result).__name__]}")
+    return import_module(f"rnnshapes.render.documents.{_MODULES[type(result).__name__]}")

@@ -24,8 +24,8 @@ from typing import Any
 import h5py
 
 import rnnshapes
-from rnnshapes.archive import child, store
 from rnnshapes.errors import RnnshapesError
+from rnnshapes.load.saved import hdf5_child, hdf5_client
 
 SECONDS = 3.0
 VALUES: tuple[Any, ...] = (
@@ -47,7 +47,7 @@ class Forked:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
             try:
-                child.main(str(path))
+                hdf5_child.main(str(path))
             finally:
                 os._exit(0)
         os.close(asked)
@@ -159,7 +159,7 @@ def main() -> int:
         return 0
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    store._start = Forked  # type: ignore[assignment]
+    hdf5_client._start = Forked  # type: ignore[assignment]
     assert h5py
     counts: Counter[str] = Counter()
     bad, slowest = 0, 0.0

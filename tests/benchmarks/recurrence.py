@@ -14,9 +14,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from rnnshapes import inputs, recurrence, reference, weights
+from rnnshapes import reference
 from rnnshapes.cells import registry
-from rnnshapes.sizes import from_sizes
+from rnnshapes.forward import scan
+from rnnshapes.load import inputs
+from rnnshapes.network import weights
+from rnnshapes.network.from_sizes import from_sizes
 
 SIZES = [
     (1, 10, 3, 5, 2),
@@ -55,11 +58,11 @@ def functions(cell: str, sizes: tuple[int, ...]) -> list[Callable[[], object]]:
     kind = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]
     rnn = getattr(torch.nn, kind)(d, m, batch_first=True)
     tensor = torch.from_numpy(x)
-    steps = recurrence.block_steps(net, "float32")
+    steps = scan.block_steps(net, "float32")
 
     def in_numpy() -> None:
         blocks = ([x[:, start : start + steps]] for start in range(0, t, steps))
-        for _ in recurrence.run(net, w, blocks, "float32"):
+        for _ in scan.run(net, w, blocks, "float32"):
             pass
 
     def in_keras() -> None:

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 from keras import layers as la
 
-from rnnshapes import grid, sweeping
+from rnnshapes.verification import grid, sweeping
 
 BUDGET = 5.0
 #: Every fifth configuration of the default grid.

@@ -12,9 +12,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rnnshapes.display import Displayed
 from rnnshapes.errors import CannotRunError, InputError
 from rnnshapes.render.view import View
+from rnnshapes.result import Displayed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from rnnshapes.algebra.dims import Dim
+from rnnshapes.ops.dims import Dim
 from rnnshapes.render import palette
-from rnnshapes.render.drawings.unrolled import Lane, Moment, Stage, Tensor, at
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, fitted, width_of
+from rnnshapes.render.text_art.unrolled import Lane, Moment, Stage, Tensor, at
 
 #: So many stages, tensors into or out of one of them, and steps of a recurrence are drawn.
 _STAGES, _TENSORS, _STEPS = 24, 24, 5

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from rnnshapes.algebra.activations import Array
+from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
 from rnnshapes.render.plots.canvas import colours
 from rnnshapes.render.plots.thinning import means

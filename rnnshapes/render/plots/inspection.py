@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from rnnshapes.inspection import Inspection
-from rnnshapes.render.drawings.unrolled import stages
-from rnnshapes.render.figures import whole
+from rnnshapes.network.summary import Inspection
+from rnnshapes.render.number_text import whole
+from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots import flow, weights
 from rnnshapes.render.plots.canvas import DIM
 from rnnshapes.render.plots.paper import Paper
-from rnnshapes.render.shared import network_text
+from rnnshapes.render.text_art.unrolled import stages
 from rnnshapes.render.view import View
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from rnnshapes.algebra.activations import Array
+from rnnshapes.ops.activations import Array
 from rnnshapes.render.plots.canvas import log_axis
 from rnnshapes.render.plots.thinning import group_size, runs, thinned
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
-from rnnshapes.against import SWAPPED, PortVerification
-from rnnshapes.agreement import Agreement
-from rnnshapes.diagnosis import Explanation
-from rnnshapes.render.figures import small, whole
+from rnnshapes.port.compare import Agreement
+from rnnshapes.port.diagnosis import Explanation
+from rnnshapes.port.report import SWAPPED, PortVerification
+from rnnshapes.render.number_text import small, whole
+from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots.canvas import Panel, stacked
 from rnnshapes.render.plots.ratios import Rated, at_once, over_time
 from rnnshapes.render.plots.thinning import ACROSS, group_size
-from rnnshapes.render.shared import network_text
 from rnnshapes.render.view import View
 
 

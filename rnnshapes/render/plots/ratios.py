@@ -10,20 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from rnnshapes.algebra.activations import Array
+from rnnshapes.forward.tracing import Place
+from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
-from rnnshapes.render.plots.canvas import (
-    BAD,
-    DASHES,
-    Panel,
-    legend,
-    log_axis,
-    steps_axis,
-    text,
-)
+from rnnshapes.render.phrases import place_text
+from rnnshapes.render.plots.canvas import BAD, DASHES, Panel, legend, log_axis, steps_axis, text
 from rnnshapes.render.plots.lines import log_line, log_scale
-from rnnshapes.render.shared import place_text
-from rnnshapes.tracing import Place
 
 #: So many checks that pass have lines of their own, so many have rows, so many are pointed at.
 _LINES, _ROWS, _POINTED = 5, 24, 3

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rnnshapes.render import palette
+from rnnshapes.render.documents.sweeping import command
+from rnnshapes.render.phrases import engine_text
 from rnnshapes.render.plots.canvas import BAD, MARKERS, Panel, legend, stacked, text
 from rnnshapes.render.plots.lines import log_scale
 from rnnshapes.render.plots.ratios import limit
-from rnnshapes.render.results.sweeping import command
-from rnnshapes.render.shared import engine_text
 from rnnshapes.render.view import View
-from rnnshapes.sweeping import Configuration, Sweep, severity
+from rnnshapes.verification.sweeping import Configuration, Sweep, severity
 
 #: So many that fail are named.
 _NAMED = 12

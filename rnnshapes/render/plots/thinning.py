@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnshapes.algebra.activations import Array
+from rnnshapes.ops.activations import Array
 
 #: How many groups of steps at the most are drawn side by side, and of units one below the other.
 ACROSS, DOWN = 1000, 128

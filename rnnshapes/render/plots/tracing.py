@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnshapes.algebra.activations import Array
+from rnnshapes.forward.tracing import Course, LayerTrace, Trace
+from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
+from rnnshapes.render.phrases import engine_text, network_text, not_finite_text
 from rnnshapes.render.plots import heat
 from rnnshapes.render.plots.canvas import (
     BAD,
@@ -29,9 +31,7 @@ from rnnshapes.render.plots.canvas import (
 )
 from rnnshapes.render.plots.lines import MARKS, MASKED, line, log_line, log_scale, markers, shade
 from rnnshapes.render.plots.thinning import ACROSS, DOWN, group_size, thinned
-from rnnshapes.render.shared import engine_text, network_text, not_finite_text
 from rnnshapes.render.view import View
-from rnnshapes.tracing import Course, LayerTrace, Trace
 
 #: More units than that are colours, not lines.
 _LINES = 8

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
+from rnnshapes.render.phrases import engine_text, network_text, not_finite_text
 from rnnshapes.render.plots.canvas import Panel, stacked
 from rnnshapes.render.plots.ratios import Rated, at_once, over_time
 from rnnshapes.render.plots.thinning import ACROSS, group_size
-from rnnshapes.render.shared import engine_text, network_text, not_finite_text
 from rnnshapes.render.view import View
-from rnnshapes.verification import Check, Verification
+from rnnshapes.verification.report import Check, Verification
 
 #: So many facts that differ are told.
 _FACTS = 6

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from rnnshapes.inspection import Inspection, WeightReport
+from rnnshapes.network.summary import Inspection, WeightReport
 from rnnshapes.render import palette
-from rnnshapes.render.figures import shapes_text, whole
+from rnnshapes.render.number_text import shapes_text, whole
 from rnnshapes.render.plots.canvas import DIM, WIDTH
 from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
 

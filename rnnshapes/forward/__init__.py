@@ -1,0 +1,1 @@
+"""NumPy forward pass: scan over time, trace, golden file, one step in full."""

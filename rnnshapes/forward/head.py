@@ -1,0 +1,169 @@
+"""y_hat at one time step: what the layers behind the last recurrence make of its output there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnshapes.forward.scenes import SAMPLES, General, Quantity, Scene, filled, quantity, scenes
+from rnnshapes.network.graph import Network, Tap, renamed
+from rnnshapes.network.layers.base import Direction, Masks
+from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.network.summary import Names
+from rnnshapes.network.weights import Weights, bind
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.recorder import Film, Followed, FollowedOps
+
+
+class Answer(NamedTuple):
+    """y_hat at a step, and the equations that make it.
+
+    ``own`` says that it is what the model itself answers.
+    """
+
+    scenes: tuple[Scene, ...]
+    y_hat: Quantity
+    own: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The layers from which no recurrence is reached, for one sample.
+
+    ``emitted`` is what each recurrence puts out (T, M), by the time of x; ``entering`` what else
+    comes in, at each step (T, F) or without time (1, F); ``y_hat`` (T, K) is that of the trace.
+    """
+
+    network: Network
+    weights: Weights
+    emitted: Mapping[str, Array]
+    entering: Mapping[Tap, Array]
+    y_hat: Array
+
+    def at(self, t: int) -> Answer:
+        """Step t of y_hat."""
+        network, count = self.network, len(self.y_hat)
+        film = self._filmed(t, general=False)
+        name, shape = (
+            filled(self._names.of(network.outputs[0]), t, count),
+            network.output_flow.at_step,
+        )
+        own = network.causal and (network.returns_sequences or t == count - 1)
+        y_hat = quantity(network, name, shape, self.y_hat[t])
+        return Answer(tuple(scenes(network, film, self._general)), y_hat, own)
+
+    def step_of(self, node: int, direction: Direction, t: int) -> int | None:
+        """Where y_hat has step t of a recurrence; ``None`` if it is not what the head looks at."""
+        if all(tap.node != node for tap in taps(self.network)):
+            return None
+        return len(self.y_hat) - 1 - t if self._turned(node, direction) else t
+
+    def _turned(self, node: int, direction: Direction) -> bool:
+        """Whether the layer hands on the steps of this recurrence turned round."""
+        layer = self.network.nodes[node].layer
+        assert isinstance(layer, RecurrentLayer)
+        return layer.return_sequences and layer.flips[layer.directions.index(direction)]
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.network)
+
+    @cached_property
+    def _general(self) -> list[General]:
+        film = self._filmed(0, general=True)
+        return [(" ".join(named.names), named.text) for named in film.named]
+
+    def _filmed(self, t: int, *, general: bool) -> Film:
+        """What the head does at a step, in the words of this step or of any."""
+        network, film, count = self.network, Film(), len(self.y_hat)
+        values: dict[Tap, Followed] = {}
+
+        def called(tap: Tap) -> str:
+            name = self._names.of(tap)
+            return name if general else filled(name, t, count)
+
+        with np.errstate(all="ignore"):  # what is not finite is shown as it is
+            for tap in taps(network):
+                if network.nodes[tap.node].layer.directions:
+                    values[tap] = self._joined(film, tap, t, called(tap), general=general)
+                else:
+                    found = self.entering[tap]
+                    found = found[min(t, len(found) - 1)][None]
+                    values[tap] = film.given(called(tap), network.flow(tap).at_step, found)
+            for place in _places(network):
+                values[Tap(place)] = self._applied(film, place, values, called(Tap(place)))
+        return film
+
+    def _joined(self, film: Film, tap: Tap, t: int, name: str, *, general: bool) -> Followed:
+        """The output of a layer with a recurrence, from those of its directions."""
+        node = self.network.nodes[tap.node]
+        assert isinstance(node.layer, RecurrentLayer)
+        ends = []
+        for scan, direction in node.scans:
+            turned = self._turned(tap.node, direction)
+            at = len(self.y_hat) - 1 - t if turned else t
+            step = (
+                (f"{{{self.network.output_flow.steps}-1-t}}" if turned else "t") if general else at
+            )
+            text = f"{direction.cell.output_state}{direction.index}{node.again}_{step}"
+            shape = (SAMPLES, direction.cell.output)
+            ends.append(film.given(text, shape, self.emitted[scan][at][None]))
+        ops: Any = FollowedOps(film)
+        outputs: tuple[Followed, ...] = node.layer.join(ops, ends)
+        joined = outputs[tap.output]
+        return joined if len(outputs) == len(ends) else ops.named(name, joined)
+
+    def _applied(
+        self, film: Film, place: int, values: Mapping[Tap, Followed], name: str
+    ) -> Followed:
+        """What a layer makes of its inputs."""
+        node = self.network.nodes[place]
+        layer, group = node.layer, node.group
+        inputs = [values[tap] for tap in node.sources]
+        shapes = renamed(layer, [value.symbol.shape for value in inputs])
+        inputs = [
+            film.given(value.symbol.text, shape, value.numbers)
+            for value, shape in zip(inputs, shapes, strict=True)
+        ]
+        bound = vars(bind(group, self.weights, "float64"))
+        w = {
+            weight.key: film.given(weight.key + layer.index, weight.dims, bound[weight.key])
+            for weight in layer.groups[group]
+        }
+        after = layer.mask([v.numbers for v in inputs], [None] * len(inputs))
+        ops: Any = FollowedOps(film, layer.index)
+        made: Followed = layer.call(ops, inputs, SimpleNamespace(**w), Masks(None, after))
+        return made if made.symbol.text == name else ops.named(name, made)
+
+
+def taps(network: Network) -> tuple[Tap, ...]:
+    """What the layers that make y_hat at one step take, that none of them makes."""
+    places = _places(network)
+    if not places:
+        return (network.outputs[0],)
+    found = [tap for place in places for tap in network.nodes[place].sources]
+    return tuple(dict.fromkeys(tap for tap in found if tap.node not in places))
+
+
+def at_steps(network: Network) -> bool:
+    """Whether y_hat at a step comes from that step of the recurrences alone."""
+    flow = network.output_flow
+    if flow.steps is None or not all(network.nodes[p].layer.stepwise for p in _places(network)):
+        return False
+    sources = [network.flow(tap) for tap in taps(network)]
+    timed = [source for source in sources if source.steps is not None]
+    return all((source.steps, source.final) == (flow.steps, flow.final) for source in timed)
+
+
+def _places(network: Network) -> tuple[int, ...]:
+    """The positions of the layers that make the first output, in order."""
+    wanted = {network.outputs[0].node}
+    for place in reversed(network.head):
+        if place in wanted:
+            wanted |= {tap.node for tap in network.nodes[place].sources}
+    return tuple(place for place in network.head if place in wanted)

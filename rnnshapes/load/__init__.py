@@ -1,0 +1,1 @@
+"""What users hand in: x, saved Keras files, live models."""

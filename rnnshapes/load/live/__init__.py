@@ -1,0 +1,1 @@
+"""Live Keras models as networks."""

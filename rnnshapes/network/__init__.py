@@ -1,0 +1,1 @@
+"""Graph of layers with named sizes, and its symbolic summary."""

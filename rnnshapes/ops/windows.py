@@ -1,0 +1,56 @@
+"""Windows that slide over the time axis: how many there are, and what each sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rnnshapes.ops.dims import Dim
+
+if TYPE_CHECKING:
+    from rnnshapes.ops.activations import Array
+
+
+@dataclass(frozen=True)
+class Window:
+    """``size`` steps, ``dilation`` apart; the next window begins ``stride`` steps later.
+
+    ``mode`` is ``valid``, ``same`` or ``causal``; ``steps`` is the symbol of how many windows
+    there are, ``fill`` what stands beyond the ends.
+    Source: ``keras/src/ops/operation_utils.py``, ``compute_conv_output_shape``.
+    """
+
+    size: int
+    stride: int
+    mode: str
+    steps: Dim
+    dilation: int = 1
+    fill: float = 0.0
+
+    @property
+    def span(self) -> int:
+        """From the first step that a window sees to the last."""
+        return (self.size - 1) * self.dilation + 1
+
+    def length(self, steps: int) -> int:
+        """How many windows fit into ``steps``."""
+        if self.mode == "valid":
+            return (steps - self.span) // self.stride + 1
+        return -(-steps // self.stride)
+
+    def padding(self, steps: int) -> tuple[int, int]:
+        """How many steps are added in front and behind."""
+        if self.mode == "valid":
+            return 0, 0
+        if self.mode == "causal":
+            return self.span - 1, 0
+        missing = max(0, (self.length(steps) - 1) * self.stride + self.span - steps)
+        return missing // 2, missing - missing // 2
+
+    def positions(self, padded: int) -> Array:
+        """The steps that each window sees, (T', size)."""
+        import numpy as np
+
+        count = (padded - self.span) // self.stride + 1
+        first = np.arange(count)[:, None] * self.stride
+        return first + np.arange(self.size) * self.dilation

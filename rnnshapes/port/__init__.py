@@ -1,0 +1,1 @@
+"""Comparison of a port's arrays with the network, and diagnosis of mistakes."""

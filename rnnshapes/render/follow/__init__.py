@@ -1,1 +1,0 @@
-"""``trace --follow``: one time step after the other, on a terminal."""

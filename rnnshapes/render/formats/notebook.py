@@ -1,0 +1,39 @@
+"""A document as HTML for a notebook, whose colours it takes over, be they dark or light."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rnnshapes.render.document import Document
+from rnnshapes.render.formats import html_elements
+
+#: Green and red have the same contrast with black and with white.
+_STYLES = {
+    "plain": "",
+    "strong": "font-weight:bold",
+    "dim": "opacity:.75",
+    "good": "color:#1f8a3b",
+    "bad": "color:#e0403a;font-weight:bold",
+    "line": "margin:.2em 0",
+    "apart": "margin-top:.8em",
+    "box": "overflow-x:auto;margin:.6em 0",
+    "title": "text-align:left;font-weight:bold;color:inherit;padding:0 0 .3em;caption-side:top",
+    "text": "text-align:left;white-space:nowrap",
+    "number": "text-align:right;white-space:nowrap",
+    "heading": "",
+    "name": "font-weight:inherit",
+    "figure": "margin:.6em 0",
+    "picture": "overflow-x:auto;line-height:1.15;margin:0",
+}
+
+
+def chunks(document: Document) -> Iterator[str]:
+    """The markup, piece by piece; every text in it is escaped."""
+    yield "<div>"
+    yield from html_elements.elements(document, _dress)
+    yield "</div>"
+
+
+def _dress(roles: str) -> str:
+    style = ";".join(_STYLES[role] for role in roles.split() if _STYLES[role])
+    return f' style="{style}"' if style else ""

@@ -1,0 +1,1 @@
+"""Proof that Keras computes the equations: residuals, bounds, report."""
