@@ -22,7 +22,7 @@ from rnnshapes.result import Done, Meter, Tick
 if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
-    from rnnshapes.load.inputs import Sources
+    from rnnshapes.load.inputs import InputSources
     from rnnshapes.network.weights import Weights
     from rnnshapes.port.report import PortVerification
     from rnnshapes.reference.outputs import Answers
@@ -139,7 +139,7 @@ def _bounded(made: Trace, task: Task, weights: Weights, done: Done) -> Trace:
 
     if made.keras is None:
         return made
-    xs = [inputs.whole(source) for source in task.sources]
+    xs = [inputs.full_array(source) for source in task.sources]
     return replace(made, courses=residuals.courses(task.network, weights, xs, made.keras, done))
 
 
@@ -223,7 +223,7 @@ def compare_prepared(task: Task, against: Any, dtype: str | None = None) -> Port
     from rnnshapes.port.report import check_dtype, compare
 
     dtype = check_dtype(dtype)
-    port = arrays.read(against)
+    port = arrays.read_port(against)
     network = task.network
     task.require_known(keras=False)
     tracing.require_memory(network, tracing.everything(network))
@@ -267,7 +267,7 @@ def sweep(*, seed: int = 0, tick: Tick | None = None, **spec: Unpack[Spec]) -> S
 class Task:
     """A network with its input, its weights, and its model in Keras, each made once."""
 
-    def __init__(self, network: Network, sources: Sources, given: Any, seed: int) -> None:
+    def __init__(self, network: Network, sources: InputSources, given: Any, seed: int) -> None:
         self.network, self.sources, self.given, self.seed = network, sources, given, seed
         self.model = None if given is None or _is_saved(given) else given
 
@@ -297,7 +297,7 @@ class Task:
         """What Keras computes."""
         from rnnshapes.load import inputs
 
-        xs = [inputs.whole(source) for source in self.sources]
+        xs = [inputs.full_array(source) for source in self.sources]
         return reference.run(self.keras_model(weights), self.network, xs, done)
 
 
@@ -314,7 +314,7 @@ def prepare(
         yield Task(*_fitted(given, x, seed, spec), given, seed)
 
 
-def _fitted(given: Any, x: Any, seed: int, spec: Any) -> tuple[Network, Sources]:
+def _fitted(given: Any, x: Any, seed: int, spec: Any) -> tuple[Network, InputSources]:
     from rnnshapes.load import check_shape, inputs
 
     if x is None:
@@ -322,14 +322,16 @@ def _fitted(given: Any, x: Any, seed: int, spec: Any) -> tuple[Network, Sources]
         default = network.batch or DEFAULTS["N"]
         network = network if network.sizes["N"] else network.with_sizes(N=default)
         _check_batch(network)
-        return network, inputs.drawn(network, seed)
+        return network, inputs.random_inputs(network, seed)
     if given is None:
-        data = inputs.read(Path(x)) if isinstance(x, str | Path) else inputs.given(x, "x")
-        check_shape.check_stated(data, {name: spec.get(name) for name in "NTD"})
+        data = (
+            inputs.read_input(Path(x)) if isinstance(x, str | Path) else inputs.array_input(x, "x")
+        )
+        check_shape.check_stated_sizes(data, {name: spec.get(name) for name in "NTD"})
         n, t, d = data.array.shape
         return _network(None, **{**spec, "N": n, "T": t, "D": d}), (data,)
     options = {name: value for name, value in spec.items() if name not in ("N", "T", "D")}
-    network, found = check_shape.fitted(_network(given, **options), x, spec)
+    network, found = check_shape.match_input(_network(given, **options), x, spec)
     floatx = "float32" if _is_saved(given) else reference.floatx()
     sources = [
         data if getattr(node.layer, "integers", False) else replace(data, dtype=floatx)
@@ -345,16 +347,16 @@ def _opened(model: Any) -> Iterator[Any]:
     if not isinstance(model, str | os.PathLike):
         yield model
         return
-    from rnnshapes.load.saved.model import open_saved
+    from rnnshapes.load.saved.model import open_model_file
 
-    with open_saved(Path(model)) as saved:
+    with open_model_file(Path(model)) as saved:
         yield saved
 
 
 def _is_saved(model: Any) -> bool:
     """Whether it is a saved model, for which its module has been loaded."""
     module = sys.modules.get("rnnshapes.load.saved.model")
-    return module is not None and isinstance(model, module.Saved)
+    return module is not None and isinstance(model, module.ModelFile)
 
 
 def _check_batch(network: Network) -> None:
@@ -375,7 +377,7 @@ def _network(model: Any, **spec: Any) -> Network:
     else:
         from rnnshapes.load.live import model as live
 
-        network = live.read(model)
+        network = live.read_model(model)
     for name, value in spec.items():
         if value is not None:
             network = _sized(network, name, value)

@@ -67,14 +67,14 @@ class KerasRun:
 
     network: Network
     weights: weights.Weights
-    sources: inputs.Sources
+    sources: inputs.InputSources
     built: reference.Built
     answers: reference.Answers
 
     @property
     def xs(self) -> list[Any]:
         """The input as arrays."""
-        return [inputs.whole(source) for source in self.sources]
+        return [inputs.full_array(source) for source in self.sources]
 
 
 def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
@@ -84,10 +84,10 @@ def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
         return model_run(model, task.network, task.sources)
 
 
-def model_run(model: Any, network: Network, sources: inputs.Sources) -> KerasRun:
+def model_run(model: Any, network: Network, sources: inputs.InputSources) -> KerasRun:
     """Run a model that is this network."""
     found = reference.weights_of(model, network)
-    answers = reference.run(model, network, [inputs.whole(source) for source in sources])
+    answers = reference.run(model, network, [inputs.full_array(source) for source in sources])
     return KerasRun(network, found, sources, reference.built(model, network), answers)
 
 

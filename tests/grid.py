@@ -52,7 +52,7 @@ class Case:
         self.name += f" radius={radius} scale={scale}"
         with api.prepare(**spec) as task:
             self.network, drawn = task.network, task.weights()
-            self.xs = tuple(inputs.whole(source) for source in task.sources)
+            self.xs = tuple(inputs.full_array(source) for source in task.sources)
         self.weights = {
             group: {key: np.float32(scale) * array for key, array in arrays.items()}
             for group, arrays in drawn.items()

@@ -47,7 +47,7 @@ def test_every_model_is_read_as_it_was_saved(name: str, form: str, tmp_path: Pat
     live = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
     assert result.params - result.trainable == live
     with rnnshapes.api.prepare(path, N=3, seed=4) as task:
-        xs = [rnnshapes.load.inputs.whole(source) for source in task.sources]
+        xs = [rnnshapes.load.inputs.full_array(source) for source in task.sources]
         trace = rnnshapes.api.trace_prepared(task, keras=False)
     answers = model.predict(xs[0] if len(xs) == 1 else xs, verbose=0)
     first = keras.tree.flatten(answers)[0]

@@ -57,7 +57,7 @@ def test_the_change_that_is_advised_makes_it_fit(model: Any, shape: Any, code: s
         rnnshapes.trace(model, x=x)
     assert "\n" not in str(error.value)
     made = eval(code, {"x": x})  # noqa: S307 - the code is that of the table above
-    network, _ = check_shape.fitted(rnnshapes.load.live.model.read(model), made, {})
+    network, _ = check_shape.match_input(rnnshapes.load.live.model.read_model(model), made, {})
     assert network.sizes["N"] == len(made)
 
 
@@ -106,7 +106,7 @@ def test_drawn_numbers_are_the_same_in_parts() -> None:
     with api.prepare(N=9, T=5) as task:
         source = task.sources[0]
     part = next(source.blocks(2**62, slice(3, 6)))
-    np.testing.assert_array_equal(part, inputs.whole(source)[3:6])
+    np.testing.assert_array_equal(part, inputs.full_array(source)[3:6])
 
 
 @pytest.mark.parametrize("lines", ["1\n2\n3\n", "sample,t,word\n0,0,1\n0,1,2\n0,2,3\n"])
@@ -114,8 +114,8 @@ def test_words_in_a_csv_file_stand_one_in_a_line(lines: str, tmp_path: Path) -> 
     """A line is a time step, as it is for features."""
     (tmp_path / "x.csv").write_text(lines)
     model = sequential(la.Embedding(11, 4), la.LSTM(5), shape=(None,))
-    network, found = check_shape.fitted(
-        rnnshapes.load.live.model.read(model), tmp_path / "x.csv", {}
+    network, found = check_shape.match_input(
+        rnnshapes.load.live.model.read_model(model), tmp_path / "x.csv", {}
     )
     assert (network.sizes["N"], network.sizes["T"]) == (1, 3)
     np.testing.assert_array_equal(found[0].array, [[1, 2, 3]])

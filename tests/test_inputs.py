@@ -73,7 +73,7 @@ def npy(array: np.ndarray) -> bytes:
 def test_every_form_is_read(name: str, save: Any, expected: Any, tmp_path: Path) -> None:
     """(N, T, D) as it stands, (T, D) as one sample; as the float32 that predict makes of it."""
     save(tmp_path / name)
-    found = inputs.whole(inputs.read(tmp_path / name))
+    found = inputs.full_array(inputs.read_input(tmp_path / name))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.asarray(expected, "float32"))
 
@@ -186,7 +186,7 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(data, tmp_path: Path
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(InputError):
-        found = inputs.read(path)
+        found = inputs.read_input(path)
         assert found.array.ndim == 3
         assert found.array.size > 0
 

@@ -372,7 +372,7 @@ def test_the_users_model_is_left_as_it_was() -> None:
 def test_a_layer_is_read_by_what_it_is_and_not_by_its_name() -> None:
     """Names of layers decide nothing."""
     model = sequential(la.GRU(5, name="lstm"), la.Dense(2, name="embedding"))
-    network = live.read(model)
+    network = live.read_model(model)
     assert [(layer.name, layer.type) for layer in network.layers] == [
         ("lstm", "GRU"),
         ("embedding", "Dense"),

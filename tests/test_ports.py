@@ -30,7 +30,7 @@ def golden() -> rnnshapes.Golden:
 
 def arrays(path: Any) -> dict[str, np.ndarray]:
     """Each array of a port, by name."""
-    return {array.name: array.values for array in ports.read(path).arrays}
+    return {array.name: array.values for array in ports.read_port(path).arrays}
 
 
 # --- Types of files -----------------------------------------------------------------------------
@@ -191,9 +191,9 @@ def test_numbers_in_full_precision_come_back(values: np.ndarray, tmp_path: Path)
     lines = [",".join(map(str, row)) for row in [heads, *rows]]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     for ending in ("json", "csv"):
-        (found,) = ports.read(tmp_path / f"a.{ending}").arrays
+        (found,) = ports.read_port(tmp_path / f"a.{ending}").arrays
         np.testing.assert_array_equal(found.values, values.astype("float64"))
-        assert found.off.shape == values.shape
+        assert found.rounding.shape == values.shape
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -216,10 +216,10 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(data, golden, tmp_pa
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
-        found = ports.read(path)
+        found = ports.read_port(path)
     except InputError:
         return
-    assert all(array.values.shape == array.off.shape for array in found.arrays)
+    assert all(array.values.shape == array.rounding.shape for array in found.arrays)
 
 
 # --- What cannot be used ------------------------------------------------------------------------

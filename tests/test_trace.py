@@ -73,7 +73,7 @@ def test_blocks_of_any_size_give_the_same(size: int, hidden: Any) -> None:
     """The state is carried from block to block, in every layer."""
     net = sizes.from_sizes(N=2, T=7, D=3, M=hidden, K=2)
     w = weights.draw(net, 1)
-    (source,) = inputs.drawn(net, 1)
+    (source,) = inputs.random_inputs(net, 1)
 
     def run(steps: int) -> list[scan.Block]:
         return list(scan.run(net, w, ([x] for x in source.blocks(steps))))
@@ -87,9 +87,9 @@ def test_blocks_of_any_size_give_the_same(size: int, hidden: Any) -> None:
 def test_a_drawn_input_is_the_same_however_it_is_cut() -> None:
     """Also for odd blocks of float32, of which the generator makes two at once."""
     net = sizes.from_sizes(N=3, T=11, D=5)
-    (source,) = inputs.drawn(net, 4)
+    (source,) = inputs.random_inputs(net, 4)
     parts = np.concatenate(list(source.blocks(3)), axis=1)
-    np.testing.assert_array_equal(parts, inputs.whole(source))
+    np.testing.assert_array_equal(parts, inputs.full_array(source))
     assert parts.shape == (3, 11, 5)
 
 

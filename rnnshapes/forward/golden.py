@@ -18,7 +18,7 @@ from rnnshapes.cells.cell import Step
 from rnnshapes.forward import tracing
 from rnnshapes.forward.scan import Block, Scan
 from rnnshapes.forward.tracing import LayerTrace, Trace
-from rnnshapes.load.inputs import Sources, whole
+from rnnshapes.load.inputs import InputSources, full_array
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
@@ -102,7 +102,7 @@ def described(network: Network) -> dict[str, tuple[Shape, str]]:
 def record_network(
     network: Network,
     weights: Weights,
-    sources: Sources,
+    sources: InputSources,
     keras: Answers | None = None,
     done: Done | None = None,
 ) -> tuple[Trace, Golden]:
@@ -272,14 +272,14 @@ def _flat(values: Array) -> Array:
     return values.reshape(-1, values.shape[-1])
 
 
-def _inputs(network: Network, sources: Sources) -> Iterator[Entry]:
+def _inputs(network: Network, sources: InputSources) -> Iterator[Entry]:
     """What goes in: ``x``, or each input by its name."""
     for node, source in zip(network.inputs, sources, strict=True):
         layer = node.layer
         assert isinstance(layer, Input)
         name = "x" if len(sources) == 1 else node.name
         name = f"input {name}" if name in _OWN else name
-        values = whole(source)
+        values = full_array(source)
         values = values.astype(np.int32) if layer.integers else values
         text = "the input" if len(sources) == 1 else f"the input {node.name}"
         yield Entry(name, values, layer.shape, text)

@@ -22,7 +22,7 @@ from rnnshapes.forward import tracing
 from rnnshapes.forward.head import Answer, Head
 from rnnshapes.forward.scan import Block
 from rnnshapes.forward.scenes import SAMPLES, General, Quantity, Scene, filled, quantity, scenes
-from rnnshapes.load.inputs import Source, Sources
+from rnnshapes.load.inputs import InputSource, InputSources
 from rnnshapes.network.graph import Network, Node, Tap, read_step
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.summary import Names
@@ -176,7 +176,7 @@ def computed(network: Network, *, keras: bool) -> Network:
 def follow_network(
     network: Network,
     weights: Weights,
-    sources: Sources,
+    sources: InputSources,
     sample: int = 0,
     layer: str | None = None,
     keras: Answers | None = None,
@@ -226,12 +226,12 @@ def follow_network(
 class _One:
     """One sample of an input."""
 
-    source: Source
+    source: InputSource
     sample: int
 
     @property
-    def text(self) -> str:
-        return self.source.text
+    def description(self) -> str:
+        return self.source.description
 
     def blocks(self, steps: int, part: slice = _ALL) -> Iterator[Array]:
         return self.source.blocks(steps, slice(self.sample, self.sample + 1))

@@ -13,7 +13,7 @@ from rnnshapes import memory
 from rnnshapes.errors import InputError
 from rnnshapes.forward import replay
 from rnnshapes.forward import scan as recurrence
-from rnnshapes.load.inputs import Given, Source, Sources, text_of
+from rnnshapes.load.inputs import ArrayInput, InputSource, InputSources, describe_inputs
 from rnnshapes.network.graph import ITEM_BYTES, Flow, Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.weights import Weights
@@ -197,7 +197,7 @@ def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
 def trace_network(
     network: Network,
     weights: Weights,
-    sources: Sources,
+    sources: InputSources,
     show: str | Iterable[str] = "y",
     keras: Answers | None = None,
     layer: str | None = None,
@@ -230,7 +230,7 @@ def trace_network(
     return Trace(
         *(
             network,
-            text_of(sources, network),
+            describe_inputs(sources, network),
             y_hat,
             output,
             tuple(layers),
@@ -321,7 +321,7 @@ class _Run:
         self,
         network: Network,
         weights: Weights,
-        sources: Sources,
+        sources: InputSources,
         parts: Sequence[str],
         chosen: Sequence[str],
         keras: Answers | None,
@@ -437,7 +437,7 @@ class Watch:
     def __init__(self) -> None:
         self.found: NotFinite | None = None
 
-    def over(self, sources: Sources, steps: int, part: slice) -> Iterator[list[Array]]:
+    def over(self, sources: InputSources, steps: int, part: slice) -> Iterator[list[Array]]:
         """The blocks of all inputs together, for some of the samples."""
         start = 0
         for blocks in zip(*(source.blocks(steps, part) for source in sources), strict=True):
@@ -445,7 +445,7 @@ class Watch:
             yield list(blocks)
             start += blocks[0].shape[1] if blocks[0].ndim > 1 else 1
 
-    def _look(self, block: Array, start: int, sample: int, source: Source) -> None:
+    def _look(self, block: Array, start: int, sample: int, source: InputSource) -> None:
         bad = ~np.isfinite(block)
         if bad.any():
             place = place_of(bad, int(np.argmax(bad)))
@@ -454,9 +454,9 @@ class Watch:
             self.found = replace(before, count=before.count + int(bad.sum()))
 
 
-def _too_large(source: Source, first: Place) -> tuple[float | None, str]:
+def _too_large(source: InputSource, first: Place) -> tuple[float | None, str]:
     """A finite number that is none in the format in which Keras takes it, and that format."""
-    if not isinstance(source, Given) or first.t is None or source.array.ndim != 3:
+    if not isinstance(source, ArrayInput) or first.t is None or source.array.ndim != 3:
         return None, ""
     value = float(source.array[first.sample, first.t, first.unit])
     return (value, source.dtype) if math.isfinite(value) else (None, "")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.inputs import Given, given, read
+from rnnshapes.load.inputs import ArrayInput, array_input, read_input
 from rnnshapes.network.graph import MEANING, Network, Node
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.normalization import Embedding
@@ -22,7 +22,9 @@ Wanted = tuple[int | None, ...]
 _ORDINALS = ("first", "second", "third", "fourth")
 
 
-def fitted(network: Network, x: Any, stated: Mapping[str, object]) -> tuple[Network, list[Given]]:
+def match_input(
+    network: Network, x: Any, stated: Mapping[str, object]
+) -> tuple[Network, list[ArrayInput]]:
     """The network with the sizes of the data, and the data with the axes that it takes.
 
     For several inputs ``x`` is a list, a mapping by name, or a .npz file with an array for each.
@@ -35,7 +37,9 @@ def fitted(network: Network, x: Any, stated: Mapping[str, object]) -> tuple[Netw
         assert isinstance(layer, Input)
         data = _shaped(part, node, network)
         names = [str(dim) for dim in layer.shape]  # T says it of T1 and of T2
-        check_stated(data, {n: stated.get(n, stated.get(n.rstrip("0123456789"))) for n in names})
+        check_stated_sizes(
+            data, {n: stated.get(n, stated.get(n.rstrip("0123456789"))) for n in names}
+        )
         if layer.integers:
             _check_indices(network, node, data)
         named = zip(layer.shape, data.array.shape, strict=True)
@@ -44,7 +48,7 @@ def fitted(network: Network, x: Any, stated: Mapping[str, object]) -> tuple[Netw
     return network, found
 
 
-def _parts(network: Network, x: Any) -> list[Given]:
+def _parts(network: Network, x: Any) -> list[ArrayInput]:
     nodes = network.inputs
     if len(nodes) == 1 and not isinstance(x, Mapping):
         return [_data(x, "x")]
@@ -55,7 +59,7 @@ def _parts(network: Network, x: Any) -> list[Given]:
                 f"{x}: the model has {len(nodes)} inputs; give a .npz file with an array for "
                 f"each, by their names: {names}"
             )
-        return [read(Path(x), None, node.name) for node in nodes]
+        return [read_input(Path(x), None, node.name) for node in nodes]
     values = list(x.values()) if isinstance(x, Mapping) else list(x)
     if len(values) != len(nodes):
         raise InputError(
@@ -65,18 +69,18 @@ def _parts(network: Network, x: Any) -> list[Given]:
     return [_data(value, f"x[{i}]") for i, value in enumerate(values)]
 
 
-def _data(x: Any, name: str) -> Given:
-    return read(Path(x), None) if isinstance(x, str | Path) else given(x, name, None)
+def _data(x: Any, name: str) -> ArrayInput:
+    return read_input(Path(x), None) if isinstance(x, str | Path) else array_input(x, name, None)
 
 
-def check_stated(data: Given, stated: Mapping[str, object]) -> None:
+def check_stated_sizes(data: ArrayInput, stated: Mapping[str, object]) -> None:
     """Raise InputError, naming both, if a size that the user gave contradicts the data."""
     shape = data.array.shape
     for (name, size), found in zip(stated.items(), shape, strict=True):
         if size is not None and size != found:
             raise InputError(
-                f"{data.text}: its shape {shape_text(stated)} is {shape_text(shape)}, so {name} "
-                f"({_meaning(name)}) is {found}, but {name} was given as {size} "
+                f"{data.description}: its shape {shape_text(stated)} is {shape_text(shape)}, "
+                f"so {name} ({_meaning(name)}) is {found}, but {name} was given as {size} "
                 f"(--{name} {size}); leave {name} out or give other data"
             )
 
@@ -85,12 +89,12 @@ def _meaning(name: str) -> str:
     return MEANING.get(name[0], "of this input")
 
 
-def _shaped(data: Given, node: Node, network: Network) -> Given:
+def _shaped(data: ArrayInput, node: Node, network: Network) -> ArrayInput:
     """The data with the axis of samples that a single one may leave out."""
     layer = node.layer
     assert isinstance(layer, Input)
     wanted = network.numbers(layer.shape)
-    if layer.integers and data.text.lower().endswith(".csv") and data.array.shape[-1] == 1:
+    if layer.integers and data.description.lower().endswith(".csv") and data.array.shape[-1] == 1:
         data = replace(data, array=data.array[..., 0])  # a line is a step, and has one index
         data = data if data.array.ndim > 1 else replace(data, array=data.array[None])
     shape = data.array.shape
@@ -101,7 +105,7 @@ def _shaped(data: Given, node: Node, network: Network) -> Given:
     axes = shape_text(layer.shape)
     advice = next(_changes(shape, layer, wanted), "no one change of its axes would make it fit")
     raise InputError(
-        f"{data.text}: its shape is {shape_text(shape)}, and the model takes {axes} = "
+        f"{data.description}: its shape is {shape_text(shape)}, and the model takes {axes} = "
         f"{shape_text(['N', *wanted[1:]] if wanted[0] is None else wanted)}; {advice}"
     )
 
@@ -169,7 +173,7 @@ def _ordinal(axis: int) -> str:
     return _ORDINALS[axis] if axis < len(_ORDINALS) else f"{axis + 1}th"
 
 
-def _check_indices(network: Network, node: Node, data: Given) -> None:
+def _check_indices(network: Network, node: Node, data: ArrayInput) -> None:
     position = network.nodes.index(node)
     tables = [
         network.count(n.layer.words)
@@ -184,6 +188,6 @@ def _check_indices(network: Network, node: Node, data: Given) -> None:
     if wrong.any():
         sample, t = np.unravel_index(int(np.argmax(wrong)), wrong.shape)[:2]
         raise InputError(
-            f"{data.text}: indices for an Embedding are whole numbers from 0 to {words - 1}; "
-            f"at sample {sample}, t {t} there is {numbers[sample, t]:g}"
+            f"{data.description}: indices for an Embedding are whole numbers from 0 to "
+            f"{words - 1}; at sample {sample}, t {t} there is {numbers[sample, t]:g}"
         )

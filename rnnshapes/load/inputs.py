@@ -26,11 +26,11 @@ _ALL = slice(None)
 _LINES = "a line holds one time step: D numbers with commas between them"
 
 
-class Source(Protocol):
+class InputSource(Protocol):
     """Where x comes from."""
 
     @property
-    def text(self) -> str:
+    def description(self) -> str:
         """What the user knows it by."""
 
     def blocks(self, steps: int, part: slice = ...) -> Iterator[Array]:
@@ -41,7 +41,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RandomInput:
     """Standard normal float32, the same for the same seed and sizes however they are cut.
 
     For an input of ``words`` kinds, whole numbers below that. Where the network masks steps of
@@ -55,7 +55,7 @@ class Drawn:
     padding: float | None = None
 
     @property
-    def text(self) -> str:
+    def description(self) -> str:
         padded = "" if self.padding is None else ", with masked steps at the end of each sample"
         return f"drawn with seed {self.seed}{padded}"
 
@@ -81,15 +81,15 @@ class Drawn:
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
-    """An array (N, T, D) of real numbers; ``text`` is the file's name, or ``x``.
+class ArrayInput:
+    """An array (N, T, D) of real numbers; ``description`` is the file's name, or ``x``.
 
     ``dtype`` is what Keras's ``predict`` rounds its input to, whatever the dtype of the model
     (``keras/src/trainers/data_adapters/array_data_adapter.py``).
     """
 
     array: Array
-    text: str
+    description: str
     dtype: str = "float32"
 
     def blocks(self, steps: int, part: slice = _ALL) -> Iterator[Array]:
@@ -102,25 +102,25 @@ class Given:
 
 
 #: What each input of a network is fed with.
-Sources = tuple[Source, ...]
+InputSources = tuple[InputSource, ...]
 
 
-def whole(source: Source) -> Array:
+def full_array(source: InputSource) -> Array:
     """All of x at once, (N, T, D)."""
     return next(source.blocks(2**62))
 
 
-def text_of(sources: Sources, network: Network) -> str:
+def describe_inputs(sources: InputSources, network: Network) -> str:
     """What the user knows the input by; where inputs differ, with the names of each."""
     named: dict[str, list[str]] = {}
     for source, node in zip(sources, network.inputs, strict=True):
-        named.setdefault(source.text, []).append(node.name)
+        named.setdefault(source.description, []).append(node.name)
     if len(named) == 1:
         return next(iter(named))
     return "; ".join(f"{text} ({', '.join(names)})" for text, names in named.items())
 
 
-def read(path: Path, rank: int | None = 3, name: str = "x") -> Given:
+def read_input(path: Path, rank: int | None = 3, name: str = "x") -> ArrayInput:
     """The array in a .npy, .npz or .csv file.
 
     A .npz holds one array, or one called ``name``. A .csv holds one time step per line, with or
@@ -140,7 +140,7 @@ def read(path: Path, rank: int | None = 3, name: str = "x") -> Given:
         if not path.is_file():
             there = "this is not a file" if path.exists() else "there is no such file"
             raise InputError(f"{path}: {there}; give a file of {_ENDINGS}")
-        return given(reader(path), str(path), rank)
+        return array_input(reader(path), str(path), rank)
     except InputError:
         raise
     except OSError as error:
@@ -151,7 +151,7 @@ def read(path: Path, rank: int | None = 3, name: str = "x") -> Given:
         raise InputError(f"{path}: {_reason(error)}") from None
 
 
-def given(array: object, text: str, rank: int | None = 3) -> Given:
+def array_input(array: object, text: str, rank: int | None = 3) -> ArrayInput:
     """An array-like of ``rank`` axes, (N, T, D), or one fewer for a single sample.
 
     A rank of ``None`` leaves the axes for :mod:`rnnshapes.load.check_shape` to judge. Raises
@@ -174,15 +174,17 @@ def given(array: object, text: str, rank: int | None = 3) -> Given:
         )
     if not values.size:
         raise InputError(f"{text}: the array is empty, {values.shape}; x has at least one number")
-    return Given(values if rank in (None, values.ndim) else values[None], text)
+    return ArrayInput(values if rank in (None, values.ndim) else values[None], text)
 
 
-def drawn(network: Network, seed: int) -> Sources:
+def random_inputs(network: Network, seed: int) -> InputSources:
     """An input for each of the network's."""
-    return tuple(_drawn(network, node, place, seed) for place, node in enumerate(network.inputs))
+    return tuple(
+        _random_input(network, node, place, seed) for place, node in enumerate(network.inputs)
+    )
 
 
-def _drawn(network: Network, node: Node, place: int, seed: int) -> Drawn:
+def _random_input(network: Network, node: Node, place: int, seed: int) -> RandomInput:
     layer = node.layer
     assert isinstance(layer, Input)
     shape = tuple(
@@ -199,7 +201,7 @@ def _drawn(network: Network, node: Node, place: int, seed: int) -> Drawn:
             padding = 0 if user.mask_zero else None
         elif isinstance(user, Masking):
             padding = user.value
-    return Drawn(shape, seed, place, words, padding)
+    return RandomInput(shape, seed, place, words, padding)
 
 
 def _read_npy(path: Path) -> Array:

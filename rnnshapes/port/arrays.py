@@ -45,19 +45,19 @@ class PortArray:
 
     name: str
     values: Array
-    off: Array
+    rounding: Array
     dtype: str
 
 
 @dataclass(frozen=True, eq=False)
 class Port:
-    """What an implementation has computed; ``text`` is the file's name, or ``port``."""
+    """What an implementation has computed; ``name`` is the file's, or ``port``."""
 
-    text: str
+    name: str
     arrays: tuple[PortArray, ...]
 
 
-def read(port: Any) -> Port:
+def read_port(port: Any) -> Port:
     """The arrays in a file of type .npy, .npz, .csv, .json or .h, in an array, or in a mapping.
 
     Raises InputError for what cannot be read.

@@ -85,7 +85,7 @@ def claims_of(network: Network, port: Port) -> tuple[Claim, ...]:
     named = [(array, known[array.name]) for array in port.arrays if array.name in known]
     if not named:
         raise InputError(
-            f"{port.text}: it holds {_listed([a.name for a in port.arrays])}; name at least one "
+            f"{port.name}: it holds {_listed([a.name for a in port.arrays])}; name at least one "
             f"of them {' or '.join(dict.fromkeys(q for q in known if q != UNNAMED))}"
         )
     return tuple(_claim(network, port, array, quantity) for array, quantity in named)
@@ -162,12 +162,12 @@ def _shaped(
     if t and n == 1 and not swapped:
         every += [(t, *units), (t, width)]
     if shape in every:
-        values, off = (part.reshape(*lead, width) for part in (array.values, array.off))
+        values, off = (part.reshape(*lead, width) for part in (array.values, array.rounding))
         if swapped:
             values, off = np.swapaxes(values, 0, 1), np.swapaxes(off, 0, 1)
         times = steps = np.arange(t)
     elif not swapped and shape in [(n, *units), *([units] if n == 1 else [])]:
-        values, off = (part.reshape(n, 1, width) for part in (array.values, array.off))
+        values, off = (part.reshape(n, 1, width) for part in (array.values, array.rounding))
         # What a network answers once that is not causal is not what it puts out at the last step.
         once = not network.causal and not network.returns_sequences
         own = (quantity.name in (Y_HAT, OUTPUT) and once) or not t
@@ -182,7 +182,7 @@ def _finite(claim: Claim, port: Port, array: PortArray) -> Claim:
     if bad.any():
         n, place, unit = (int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
         raise InputError(
-            f"{port.text}: {claim.text} has NaN or infinite numbers: {int(bad.sum())}, the first "
+            f"{port.name}: {claim.text} has NaN or infinite numbers: {int(bad.sum())}, the first "
             f"for sample {n}, t {claim.steps[place]}, unit {unit}; a port gives numbers"
         )
     return claim
@@ -193,7 +193,7 @@ def _misfit(network: Network, port: Port, array: PortArray, wanted: Sequence[_Qu
     shape = array.values.shape
     which = f"the array {array.name!r}" if array.name else "the array"
     if not array.values.size:
-        return f"{port.text}: {which} is empty, {shape_text(shape)}"
+        return f"{port.name}: {which} is empty, {shape_text(shape)}"
     n = network.known("N")
     options = []
     if wanted[0].name == Y_HAT:  # whose last step is the output
@@ -206,7 +206,7 @@ def _misfit(network: Network, port: Port, array: PortArray, wanted: Sequence[_Qu
         axes = shape_text(("N", *quantity.symbols))
         last = f"its last step {axes}" if quantity.steps else f"{what} {axes}"
         options.append(f"{last} = {shape_text((n, *quantity.units))}")
-    text = f"{port.text}: the shape of {which} is {shape_text(shape)}"
+    text = f"{port.name}: the shape of {which} is {shape_text(shape)}"
     return f"{text}; wanted is {', or '.join(options)}{_advice(network, shape, wanted)}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.inputs import Sources, text_of, whole
+from rnnshapes.load.inputs import InputSources, describe_inputs, full_array
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.precision import PRECISIONS
@@ -52,7 +52,7 @@ class PortVerification(Displayed):
 def compare(
     network: Network,
     weights: Weights,
-    sources: Sources,
+    sources: InputSources,
     port: Port,
     dtype: str | None = None,
 ) -> PortVerification:
@@ -67,7 +67,7 @@ def compare(
             "be judged"
         )
     claims = claims_of(network, port)
-    xs = tuple(map(whole, sources))
+    xs = tuple(map(full_array, sources))
     if not all(x.dtype.kind in "iu" or np.isfinite(x).all() for x in xs):
         raise InputError(
             "x holds NaN or infinite numbers, or such as do not fit into float32: no port can be "
@@ -90,8 +90,8 @@ def compare(
         if not empty and chosen is None and not diagnosis.explanations and not swapped:
             diagnosis = replace(diagnosis, explanations=tuple(_as_the_model(reading)))
     left = unjudged(network, port)
-    text = text_of(sources, network)
-    return PortVerification(network, text, port.text, dtype, found, swapped, left, diagnosis)
+    text = describe_inputs(sources, network)
+    return PortVerification(network, text, port.name, dtype, found, swapped, left, diagnosis)
 
 
 def _as_the_model(reading: Reading) -> Iterator[Explanation]:

@@ -94,7 +94,7 @@ def built(model: Model, network: Network) -> Built:
 
 
 def _built(layers: dict[str, Any], network: Network, total: int | None = None) -> Built:
-    from rnnshapes.load.live.graph import recurrent_parts
+    from rnnshapes.load.live.graph import recurrent_layers
 
     known = {layer.name: layer for layer in network.layers}
     weights = {
@@ -105,14 +105,14 @@ def _built(layers: dict[str, Any], network: Network, total: int | None = None) -
     backwards = {
         direction.name: bool(part.go_backwards)
         for name, layer in layers.items()
-        for direction, part in zip(known[name].directions, recurrent_parts(layer), strict=False)
+        for direction, part in zip(known[name].directions, recurrent_layers(layer), strict=False)
     }
     return Built(weights, counts, sum(counts.values()) if total is None else total, backwards)
 
 
 def weights_of(model: Model, network: Network) -> Weights:
     """The model's weights by group and by key in the equation, and the states that it keeps."""
-    from rnnshapes.load.live.graph import recurrent_parts
+    from rnnshapes.load.live.graph import recurrent_layers
 
     found: dict[str, dict[str, Array]] = {}
     layers = _layers(model, network)
@@ -124,7 +124,7 @@ def weights_of(model: Model, network: Network) -> Weights:
     for node in network.recurrent:
         if getattr(node.layer, "stateful", False):
             for (name, direction), rnn in zip(
-                node.scans, recurrent_parts(layers[node.layer.name]), strict=True
+                node.scans, recurrent_layers(layers[node.layer.name]), strict=True
             ):
                 values = [_numpy(v) for v in _flat(rnn.states)]
                 found[STATES + name] = dict(zip(direction.cell.states, values, strict=True))
@@ -263,10 +263,10 @@ def _without_variables(keras: Any) -> Iterator[None]:
 
 def _changing(model: Model) -> list[Any]:
     """What a run changes in a model: the states that layers keep, and the seeds of dropout."""
-    from rnnshapes.load.live.graph import recurrent_parts
+    from rnnshapes.load.live.graph import recurrent_layers
 
     layers = list(model._flatten_layers()) if hasattr(model, "_flatten_layers") else model.layers
-    states = [v for la in layers for rnn in recurrent_parts(la) for v in _flat(rnn.states or [])]
+    states = [v for la in layers for rnn in recurrent_layers(la) for v in _flat(rnn.states or [])]
     states += [v for v in getattr(model, "non_trainable_variables", ()) if "seed" in v.name]
     return list({id(variable): variable for variable in states}.values())
 

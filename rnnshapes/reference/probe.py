@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.forward.scan import steps_of
-from rnnshapes.load.live.graph import KerasCall, by_name, graph_of, recurrent_parts
+from rnnshapes.load.live.graph import KerasCall, arguments_by_name, read_graph, recurrent_layers
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.reshaping import Concatenate, Merge
@@ -93,11 +93,11 @@ class Watch:
 
 
 def _model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any:
-    calls = graph_of(model).calls
+    calls = read_graph(model).calls
     nodes = list(zip(network.nodes, calls, strict=True))
     layers = {node.name: call.layer for node, call in nodes}
     loops = {
-        name: _loop(keras, recurrent_parts(layers[node.name])[place])
+        name: _loop(keras, recurrent_layers(layers[node.name])[place])
         for node in network.recurrent
         for place, (name, _) in enumerate(node.scans)
     }
@@ -132,7 +132,7 @@ def _called(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[l
             made.append([keras.ops.cast(next(left), call.outputs[0].dtype)])
             continue
         values = {tensor: made[place][output] for tensor, (place, output) in call.given.items()}
-        args, kwargs = by_name(call.layer, *call.arguments.fill_in(values))
+        args, kwargs = arguments_by_name(call.layer, *call.arguments.fill_in(values))
         if call.mask_given and call.initial:  # beside which Keras passes on no mask by itself
             place, output = call.sources[0]
             kwargs["mask"] = getattr(made[place][output], "_keras_mask", None)
@@ -266,7 +266,7 @@ def _kept_states(
     """The states that stateful layers have kept from the batch before."""
     for node in network.recurrent:
         if isinstance(node.layer, RecurrentLayer) and node.layer.stateful:
-            parts = recurrent_parts(layers[node.name])
+            parts = recurrent_layers(layers[node.name])
             for (name, direction), part in zip(node.scans, parts, strict=True):
                 kept = [keras.ops.copy(v) for v in keras.tree.flatten(part.states)]
                 yield name, dict(zip(direction.cell.states, kept, strict=True))

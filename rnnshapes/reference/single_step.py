@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnshapes.cells.cell import Cell, Weight
-from rnnshapes.load.live.graph import recurrent_parts
+from rnnshapes.load.live.graph import recurrent_layers
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.layers.core import Input
@@ -115,7 +115,7 @@ class Stepping:
 
     def _cells(self, node: Node) -> Iterator[Any]:
         """The cell of each of the node's recurrences, one when the one before has been used."""
-        yield from (part.cell for part in recurrent_parts(self._layer(node)))
+        yield from (part.cell for part in recurrent_layers(self._layer(node)))
 
     def _layer(self, node: Node) -> Any:
         """The node's layer, built for its input, with its weights."""

@@ -18,7 +18,7 @@ from rnnshapes import reference
 from rnnshapes.forward import replay
 from rnnshapes.forward.scan import steps_of
 from rnnshapes.forward.tracing import Difference, NotFinite, Place, Watch, difference
-from rnnshapes.load.inputs import Sources, text_of
+from rnnshapes.load.inputs import InputSources, describe_inputs
 from rnnshapes.network import structure as comparison
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
@@ -102,7 +102,7 @@ class Verification(Displayed):
 def verify_network(
     network: Network,
     weights: Weights,
-    sources: Sources,
+    sources: InputSources,
     built: Built,
     held: Weights,
     keras: Answers,
@@ -125,7 +125,13 @@ def verify_network(
     unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unknown)
     apart = difference(network, ours, keras) if network.recurrent else None
     return Verification(
-        network, text_of(sources, network), keras.engine, checks, apart, watch.found, unknown
+        network,
+        describe_inputs(sources, network),
+        keras.engine,
+        checks,
+        apart,
+        watch.found,
+        unknown,
     )
 
 

@@ -121,7 +121,7 @@ def sweep(planned: Sequence[grid.Planned], seed: int, tick: Tick | None = None) 
 def checked(network: Network, seed: int, kept: dict[Any, Any]) -> Iterator[Check]:
     """Every check of a network; ``kept`` holds Keras's cells from one network to the next."""
     drawn = weights.draw(network, seed)
-    xs = [inputs.whole(source) for source in inputs.drawn(network, seed)]
+    xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed)]
     exact, single = network.all_in("float64"), network.all_in("float32")
     ours = replay.computed(exact, drawn, xs)
     seen: list[reference.Examined] = []

@@ -53,7 +53,7 @@ def functions(cell: str, sizes: tuple[int, ...]) -> list[Callable[[], object]]:
     net = from_sizes(*sizes, cell=cell)
     n, t, d, m, _ = sizes
     w = weights.draw(net, 0)
-    x = inputs.whole(inputs.drawn(net, 0)[0])
+    x = inputs.full_array(inputs.random_inputs(net, 0)[0])
     model = reference.build(net, w)
     kind = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]
     rnn = getattr(torch.nn, kind)(d, m, batch_first=True)

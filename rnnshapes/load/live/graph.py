@@ -48,7 +48,7 @@ class KerasGraph:
     outputs: tuple[Place, ...]
 
 
-def graph_of(model: Any) -> KerasGraph:
+def read_graph(model: Any) -> KerasGraph:
     """The graph of a built Sequential or functional model."""
     walk = _Walk([])
     for tensor in model.inputs:
@@ -118,7 +118,8 @@ class _Walk:
                 tuple(map(self._found, first)),
                 tuple(map(self._found, initial)),
                 tuple(other),
-                by_name(layer, arguments.args, arguments.kwargs)[1].get("mask") is not None,
+                arguments_by_name(layer, arguments.args, arguments.kwargs)[1].get("mask")
+                is not None,
                 arguments,
                 {id(t): self._found(t) for t in known},
             )
@@ -153,7 +154,7 @@ def _arguments(node: Any) -> tuple[list[Any], list[Any], list[str]]:
     A mask that Keras passes on by itself is not told: it follows from the layers. A model that
     was loaded or cloned is handed the same once more, made by operations of its own.
     """
-    args, kwargs = by_name(node.operation, node.arguments.args, node.arguments.kwargs)
+    args, kwargs = arguments_by_name(node.operation, node.arguments.args, node.arguments.kwargs)
     args += [kwargs.pop(name) for name in ("sequences", "inputs") if name in kwargs]
     initial = kwargs.pop("initial_state", None)
     tensors, states = list(_tensors(args)), list(_tensors(initial))
@@ -167,7 +168,7 @@ def _arguments(node: Any) -> tuple[list[Any], list[Any], list[str]]:
     return [*tensors, *_tensors(kwargs)], states, other
 
 
-def by_name(layer: Any, given: Any, named: Any) -> tuple[list[Any], dict[str, Any]]:
+def arguments_by_name(layer: Any, given: Any, named: Any) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of a call, with the options of a layer by name, however they were given."""
     args, kwargs = list(given), dict(named)
     names = list(inspect.signature(layer.call).parameters)[: len(args)]
@@ -243,7 +244,7 @@ def _tensors(value: Any) -> Iterator[Any]:
         yield value
 
 
-def recurrent_parts(layer: Any) -> list[Any]:
+def recurrent_layers(layer: Any) -> list[Any]:
     """The layers with a cell that are, or are in, a layer of Keras."""
     if hasattr(layer, "forward_layer"):
         return [layer.forward_layer, layer.backward_layer]

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.live.graph import KerasCall, KerasGraph, graph_of, is_model
+from rnnshapes.load.live.graph import KerasCall, KerasGraph, is_model, read_graph
 from rnnshapes.network.assemble import Call, Plan, assemble
 from rnnshapes.network.from_config import reader
 from rnnshapes.network.graph import COMPUTED_IN, SHORT, Network, Tap
 from rnnshapes.network.layers.base import UnsupportedError
 
 
-def read(model: Any) -> Network:
+def read_model(model: Any) -> Network:
     """The layers and sizes of a built model; N, and T where the model leaves it open, are open.
 
     A layer that is not derived is in it as such. Raises InputError for what is no model with a
@@ -31,7 +31,7 @@ def read(model: Any) -> Network:
             f"this model ({type(model).__name__}) has no graph of layers: "
             "build it with keras.Sequential or keras.Model(inputs, outputs)"
         )
-    graph = graph_of(model)
+    graph = read_graph(model)
     return assemble(_plan(graph))
 
 

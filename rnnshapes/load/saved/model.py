@@ -29,7 +29,7 @@ MOST_PATHS = 10**6
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
+class ModelFile:
     """A saved model. ``built`` is what the file has of each layer, where its config names them.
 
     ``keras_version`` is that of the Keras that wrote it, ``notes`` what else has to be said of
@@ -127,13 +127,13 @@ def _in_order(layer: Layer, held: Sequence[Held]) -> list[Held]:
 
 
 @contextmanager
-def open_saved(path: Path) -> Iterator[Saved]:
+def open_model_file(path: Path) -> Iterator[ModelFile]:
     """Read a saved model; InputError, naming the file, for what cannot be one."""
     with closing(Store(path)) as store:
         yield _understood(path, store)
 
 
-def _understood(path: Path, store: Store) -> Saved:
+def _understood(path: Path, store: Store) -> ModelFile:
     try:
         return _read(path, store)
     except InputError as error:
@@ -141,14 +141,14 @@ def _understood(path: Path, store: Store) -> Saved:
         raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
 
 
-def _read(path: Path, store: Store) -> Saved:
+def _read(path: Path, store: Store) -> ModelFile:
     version = _version(store)
     config = _config(store)
     old = store.kind == "hdf5" and config is not None and _major(version) < 3
     if config is None or not _has_graph(config):
         network, found, kind = weights_only.understood(store, config)
         said = tuple(_notes(store, found))
-        return Saved(path, network, kind, version, None, said, False, (), store, found.by_layer)
+        return ModelFile(path, network, kind, version, None, said, False, (), store, found.by_layer)
     flat, outputs = plans.flattened(config, legacy=old)
     owners = list(flat.owners.values())
     sort = weight_paths.of_keras3 if store.kind == "keras" else weight_paths.of_hdf5
@@ -157,7 +157,7 @@ def _read(path: Path, store: Store) -> Saved:
     unbuilt = not any(found.by_layer.values()) and not found.rest and store.holds_weights
     policy = plans.policy(owners)
     notes = [*_notes(store, found), *_meanings(config, policy, old=old, unbuilt=unbuilt)]
-    return Saved(
+    return ModelFile(
         path,
         network,
         ".keras" if store.kind == "keras" else "HDF5",
