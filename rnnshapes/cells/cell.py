@@ -68,12 +68,14 @@ class Weight:
 
 
 class Variant(NamedTuple):
-    """Another way in which a port may compute a cell: what to say of it, and what is other.
+    """A known mistake in ports of a cell, and the cell as such a port computes it.
 
-    ``family`` is what it is about (``bias``, ``cell``); ``arrays`` changes the weights, by key.
+    ``id`` names the mistake for programs (``gru.z_complement``), ``text`` for people. ``family``
+    is what it is about (``bias``, ``cell``); ``arrays`` changes the weights, by key.
     """
 
-    said: str
+    id: str
+    text: str
     family: str
     cell: Cell
     arrays: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict

@@ -83,21 +83,24 @@ class GRUCell(Cell):
     @property
     def variants(self) -> tuple[Variant, ...]:
         options = {f.name: getattr(self, f.name) for f in fields(self)}
-        said = "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~"
-        made = [Variant(said, "cell", _Exchanged(**options))]
+        exchanged = _Exchanged(**options)
+        text = "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~"
+        variants = [Variant("gru.z_complement", text, "cell", exchanged)]
         other = replace(self, reset_after=not self.reset_after)
         when = "before" if self.reset_after else "after"
-        said = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
+        text = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
         change = _summed if self.reset_after else _with_zeros
-        made.append(Variant(said, "cell", other, change if self.use_bias else dict))
+        arrays = change if self.use_bias else dict
+        variants.append(Variant(f"gru.reset_{when}", text, "cell", other, arrays))
         if self.use_bias and self.reset_after:
-            rows = {
-                "there is one bias for two: the recurrent row is left out": _without(1),
-                "there is one bias for two: the input row is left out": _without(0),
-                "both rows of the bias are added to the input's product": _at_the_input,
-            }
-            made += [Variant(said, "bias", self, change) for said, change in rows.items()]
-        return tuple(made)
+            one_for_two = "there is one bias for two"
+            text = f"{one_for_two}: the recurrent row is left out"
+            variants.append(Variant("bias.recurrent_row_omitted", text, "bias", self, _without(1)))
+            text = f"{one_for_two}: the input row is left out"
+            variants.append(Variant("bias.input_row_omitted", text, "bias", self, _without(0)))
+            text = "both rows of the bias are added to the input's product"
+            variants.append(Variant("bias.rows_summed", text, "bias", self, _at_the_input))
+        return tuple(variants)
 
     def _biases(self, ops: Ops, w: Any) -> list[Tensor]:
         return ops.rows(w.bh, ("bx", "bh"))  # (2, 3M) → twice (3M,)

@@ -41,12 +41,15 @@ class LSTMCell(Cell):
     @property
     def variants(self) -> tuple[Variant, ...]:
         options = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = Variant("h is o * c, without the activation of c", "cell", _Plain(**options))
+        text = "h is o * c, without the activation of c"
+        plain = Variant("lstm.c_not_activated", text, "cell", _Plain(**options))
         if not self.use_bias:
             return (plain,)
-        more = "1 is added to the forget bias, which Keras's weights have in them already"
-        again = Variant(more, "bias", self, self._forget_bias_again)
-        return (plain, again, Variant("the forget bias is doubled", "bias", self, self._doubled))
+        text = "1 is added to the forget bias, which Keras's weights have in them already"
+        again = Variant("bias.forget_again", text, "bias", self, self._forget_bias_again)
+        text = "the forget bias is doubled"
+        twice = Variant("bias.forget_twice", text, "bias", self, self._doubled)
+        return (plain, again, twice)
 
     def _forget_bias_again(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
         return self._forget_bias(arrays, lambda bias: bias + 1)

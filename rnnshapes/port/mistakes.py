@@ -219,7 +219,7 @@ def _of_cells(reading: Reading, family: str) -> Iterator[tuple[str, Reading]]:
                     own = cell.variants[place]
                     return own.cell, own.arrays(arrays)
 
-                yield from _all(reading, {variant.said: change})
+                yield from _all(reading, {variant.text: change})
 
 
 #: What may stand where another activation should: by its name, what it is taken for.
