@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,28 @@ def test_keras_and_its_backends_stand_behind_one_door(path: Path) -> None:
     heavy = {"keras", "tensorflow", "torch", "jax"}
     found = [(module, at_load) for module, at_load in imports(path) if module in heavy]
     assert found == ([("keras", False)] if name_of(path) == "reference" else [])
+
+
+KERAS_PRIVATE = "load.live.keras_private"
+
+
+def private_names(path: Path) -> set[str]:
+    """Private names that a file uses as attributes of anything, or as texts (``getattr``)."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)
+    return {name for name in names if re.fullmatch(r"_[a-z]\w*", name)}
+
+
+def test_one_module_uses_private_attributes_of_keras() -> None:
+    """Any other module asks that one."""
+    users = {name_of(path): private_names(path) for path in FILES}
+    of_keras = users.pop(KERAS_PRIVATE)
+    assert {"_keras_mask", "_keras_history", "_inbound_nodes"} <= of_keras
+    assert {name for name, names in users.items() if names & of_keras} == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rnnshapes import memory
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
+from rnnshapes.load.live.keras_private import all_layers, input_structure
 from rnnshapes.network.graph import ITEM_BYTES, SHORT, Network
 from rnnshapes.reference.outputs import STATES, Answers, Built, Engine
 from rnnshapes.result import Done
@@ -150,7 +151,7 @@ def run(model: Model, network: Network, xs: Sequence[Array], done: Done | None =
     kept = _changing(model)
     before = [_numpy(variable) for variable in kept]
     given = xs[0] if len(xs) == 1 else list(xs)
-    structure = getattr(model, "_inputs_struct", None)
+    structure = input_structure(model)
     if isinstance(structure, dict):
         given = keras.tree.pack_sequence_as(structure, list(xs))
     with _at_work("run the model"):
@@ -265,7 +266,7 @@ def _changing(model: Model) -> list[Any]:
     """What a run changes in a model: the states that layers keep, and the seeds of dropout."""
     from rnnshapes.load.live.graph import recurrent_layers
 
-    layers = list(model._flatten_layers()) if hasattr(model, "_flatten_layers") else model.layers
+    layers = all_layers(model)
     states = [v for la in layers for rnn in recurrent_layers(la) for v in _flat(rnn.states or [])]
     states += [v for v in getattr(model, "non_trainable_variables", ()) if "seed" in v.name]
     return list({id(variable): variable for variable in states}.values())

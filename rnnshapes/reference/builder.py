@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell, Steps
 from rnnshapes.cells.stacked import StackedCells
+from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.graph import SHORT, Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
@@ -84,7 +85,7 @@ class Making:
         if not node.initial:
             several = isinstance(node.layer, Concatenate | Merge)
             return layer(inputs if several else inputs[0])
-        mask = getattr(inputs[0], "_keras_mask", None)
+        mask = get_mask(inputs[0])
         options = {} if node.mask_dropped or mask is None else {"mask": mask}
         return layer(inputs[0], initial_state=self._states(node, found), **options)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from rnnshapes.forward.scan import steps_of
 from rnnshapes.load.live.graph import KerasCall, arguments_by_name, read_graph, recurrent_layers
+from rnnshapes.load.live.keras_private import get_mask, takes_training
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.reshaping import Concatenate, Merge
@@ -135,8 +136,8 @@ def _called(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[l
         args, kwargs = arguments_by_name(call.layer, *call.arguments.fill_in(values))
         if call.mask_given and call.initial:  # beside which Keras passes on no mask by itself
             place, output = call.sources[0]
-            kwargs["mask"] = getattr(made[place][output], "_keras_mask", None)
-        if "training" in getattr(call.layer, "_call_context_args", {}):
+            kwargs["mask"] = get_mask(made[place][output])
+        if takes_training(call.layer):
             kwargs["training"] = False
         made.append(keras.tree.flatten(call.layer(*args, **kwargs)))
     return made
@@ -162,7 +163,7 @@ class Seen:
                     {key: next(given) for key in keys} if node.initial else None
                 )
                 loop, x = loops[name], self._tap(node.sources[0])
-                mask = None if node.mask_dropped else getattr(x, "_keras_mask", None)
+                mask = None if node.mask_dropped else get_mask(x)
                 options = {} if mask is None else {"mask": mask}
                 if node.mask_dropped:
                     x = self.keras.ops.copy(x)
@@ -177,7 +178,7 @@ class Seen:
             if not isinstance(node.layer, Input):
                 for place, tensor in enumerate(self.values[node.name]):
                     yield ("value", node.name, str(place)), tensor
-            mask = getattr(self.values[node.name][0], "_keras_mask", None)
+            mask = get_mask(self.values[node.name][0])
             if mask is not None:
                 yield ("mask", node.name, ""), mask
         for name, tensor in self.states.items():
@@ -209,7 +210,7 @@ class Seen:
         """What a layer with a recurrence would answer had each direction ended at t."""
         ops, parts, layer = self.keras.ops, [], node.layer
         assert isinstance(layer, RecurrentLayer)
-        mask = getattr(self._tap(node.sources[0]), "_keras_mask", None)
+        mask = get_mask(self._tap(node.sources[0]))
         mask = None if node.mask_dropped else mask
         for name, direction in node.scans:
             start = 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell, Weight
 from rnnshapes.load.live.graph import recurrent_layers
+from rnnshapes.load.live.keras_private import set_mask
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.layers.core import Input
@@ -170,7 +171,7 @@ class Stepping:
         mask = self.ours.masks.get(node.name)
         if mask is not None:
             for tensor in made:
-                tensor._keras_mask = self.keras.ops.convert_to_tensor(mask)
+                set_mask(tensor, self.keras.ops.convert_to_tensor(mask))
         return made
 
     def _tensor(self, array: Array) -> Any:

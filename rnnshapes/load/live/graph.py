@@ -11,6 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from rnnshapes.load.live.keras_private import (
+    call_index_of,
+    call_of,
+    get_mask,
+    input_structure,
+    is_symbolic,
+    operation_of,
+    output_index_of,
+)
+
 #: Keras's own classes of models.
 MODELS = ("Sequential", "Functional", "Model")
 #: What a layer may be called with, beside what it is called on, in Keras's order.
@@ -82,7 +92,7 @@ class _Walk:
         stack = [tensor]
         while stack:  # no recursion: a chain may be longer than Python's stack
             last = stack[-1]
-            first, initial, _ = _arguments(_node(last))
+            first, initial, _ = _arguments(call_of(last))
             missing = [t for t in (*first, *initial) if self._key(t) not in self.places]
             if missing and self._key(last) not in self.places:
                 stack += reversed(missing)
@@ -93,15 +103,13 @@ class _Walk:
         return self._found(tensor)
 
     def _key(self, tensor: Any) -> tuple[int, int]:
-        history = tensor._keras_history
-        return id(history.operation), int(history.node_index)
+        return id(operation_of(tensor)), call_index_of(tensor)
 
     def _found(self, tensor: Any) -> Place:
-        output: int = tensor._keras_history.tensor_index
-        return self.places[self._key(tensor)][output]
+        return self.places[self._key(tensor)][output_index_of(tensor)]
 
     def _add(self, tensor: Any) -> None:
-        node, layer = _node(tensor), tensor._keras_history.operation
+        node, layer = call_of(tensor), operation_of(tensor)
         arguments = node.arguments
         first, initial, other = _arguments(node)
         if is_model(layer) and not other:
@@ -129,8 +137,8 @@ class _Walk:
         """What a model is called on, in the order in which it takes it; also from a dictionary."""
         given = (*node.arguments.args, node.arguments.kwargs.get("inputs"))[0]
         if isinstance(given, dict):
-            names = [tensor._keras_history.operation.name for tensor in model.inputs]
-            struct = getattr(model, "_inputs_struct", None)
+            names = [operation_of(tensor).name for tensor in model.inputs]
+            struct = input_structure(model)
             names = sorted(struct) if isinstance(struct, dict) else names
             tensors = [given[name] for name in names]
         return list(map(self._found, tensors))
@@ -141,11 +149,6 @@ class _Walk:
         for tensor, place in zip(model.inputs, given, strict=True):
             inner.places[inner._key(tensor)] = [place]
         return [inner.place(tensor) for tensor in model.outputs]
-
-
-def _node(tensor: Any) -> Any:
-    history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index]
 
 
 def _arguments(node: Any) -> tuple[list[Any], list[Any], list[str]]:
@@ -159,7 +162,7 @@ def _arguments(node: Any) -> tuple[list[Any], list[Any], list[str]]:
     initial = kwargs.pop("initial_state", None)
     tensors, states = list(_tensors(args)), list(_tensors(initial))
     mask = kwargs.pop("mask", None)
-    own = [getattr(tensor, "_keras_mask", None) for tensor in tensors]
+    own = [get_mask(tensor) for tensor in tensors]
     other = [name for name, value in kwargs.items() if value is not None and value is not False]
     other += ["initial_state"] if initial is not None and not states else []
     if any(not any(_same(found, known) for known in own) for found in _given(mask)):
@@ -189,7 +192,7 @@ def _same(one: Any, other: Any) -> bool:
         made = [_made_by(tensor) for tensor in pair]
         if made[0] is None or made[0] != made[1]:
             return False
-        parts = [_node(tensor).arguments.keras_tensors for tensor in pair]
+        parts = [call_of(tensor).arguments.keras_tensors for tensor in pair]
         pairs += zip(*parts, strict=True)
     return True
 
@@ -199,17 +202,17 @@ def _made_by(tensor: Any) -> tuple[Any, ...] | None:
 
     ``None`` for what a layer makes, or an operation that is given more than plain values.
     """
-    history: Any = getattr(tensor, "_keras_history", None)
-    kind: Any = type(getattr(history, "operation", None))
+    operation: Any = operation_of(tensor) if is_symbolic(tensor) else None
+    kind: Any = type(operation)
     if not kind.__module__.startswith("keras.src.ops."):
         return None
-    arguments = _node(tensor).arguments
+    arguments = call_of(tensor).arguments
     try:
-        config = {k: v for k, v in history.operation.get_config().items() if k != "name"}
+        config = {k: v for k, v in operation.get_config().items() if k != "name"}
     except NotImplementedError:  # it was made with something that has no config
         return None
     shape = _plain([arguments.args, arguments.kwargs, config])
-    return None if shape is None else (kind, history.tensor_index, shape)
+    return None if shape is None else (kind, output_index_of(tensor), shape)
 
 
 def _plain(value: Any) -> Any:
@@ -219,7 +222,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         parts = tuple(map(_plain, value))
         return None if None in parts else parts
-    if hasattr(value, "_keras_history"):
+    if is_symbolic(value):
         return ("tensor",)
     return (value,) if value is None or isinstance(value, bool | int | float | str) else None
 
@@ -240,7 +243,7 @@ def _tensors(value: Any) -> Iterator[Any]:
             yield from _tensors(part)
     elif isinstance(value, dict):
         yield from _tensors(list(value.values()))
-    elif hasattr(value, "_keras_history"):
+    elif is_symbolic(value):
         yield value
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.live.graph import KerasCall, KerasGraph, is_model, read_graph
+from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import Call, Plan, assemble
 from rnnshapes.network.from_config import reader
 from rnnshapes.network.graph import COMPUTED_IN, SHORT, Network, Tap
@@ -74,7 +75,7 @@ def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
         trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
         computes_in=_computes_in(layer),
         mask_dropped=bool(call.initial) and not call.mask_given,
-        masked=getattr(call.outputs[0], "_keras_mask", None) is not None,
+        masked=get_mask(call.outputs[0]) is not None,
         why=why,
     )
 

@@ -1,0 +1,67 @@
+"""The only module that uses private attributes of Keras objects.
+
+Keras has no public access to masks of tensors, to the calls of layers in a graph, and to the
+structure of a model's inputs. Nothing of Keras is imported here. Sources, in Keras 3:
+``keras/src/ops/node.py`` (``KerasHistory``, ``Node``), ``keras/src/ops/symbolic_arguments.py``,
+``keras/src/backend/common/masking.py``, ``keras/src/models/functional.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_mask(tensor: Any) -> Any:
+    """Return the mask (N, T) that Keras attached to a tensor, or ``None``."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Attach a mask (N, T) to a tensor, for the layer that is called on it next."""
+    tensor._keras_mask = mask
+
+
+def is_symbolic(value: Any) -> bool:
+    """Return whether a value is a tensor that Keras made while a graph was built."""
+    return hasattr(value, "_keras_history")
+
+
+def operation_of(tensor: Any) -> Any:
+    """Return the layer, or the operation of Keras, that a symbolic tensor is an output of."""
+    return tensor._keras_history.operation
+
+
+def call_index_of(tensor: Any) -> int:
+    """Return which call of its layer made a symbolic tensor, from 0 on."""
+    return int(tensor._keras_history.node_index)
+
+
+def output_index_of(tensor: Any) -> int:
+    """Return which output of that call a symbolic tensor is, from 0 on."""
+    return int(tensor._keras_history.tensor_index)
+
+
+def call_of(tensor: Any) -> Any:
+    """Return Keras's record of the call that made a symbolic tensor.
+
+    A ``Node`` with ``operation``, ``outputs``, and ``arguments``: ``args``, ``kwargs``, and the
+    ``keras_tensors`` among them.
+    """
+    return operation_of(tensor)._inbound_nodes[call_index_of(tensor)]
+
+
+def input_structure(model: Any) -> Any:
+    """Return how a model takes its inputs: a tensor, or lists or a dictionary of tensors."""
+    return getattr(model, "_inputs_struct", None)
+
+
+def all_layers(model: Any) -> list[Any]:
+    """Return the layers of a model and, at any depth, the layers in them."""
+    if hasattr(model, "_flatten_layers"):
+        return list(model._flatten_layers())
+    return list(model.layers)
+
+
+def takes_training(layer: Any) -> bool:
+    """Return whether a layer is told if it is called for training."""
+    return "training" in getattr(layer, "_call_context_args", {})
