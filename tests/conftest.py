@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rnnshapes import api, cli, reference
-from rnnshapes.load import inputs
-from rnnshapes.network import weights
-from rnnshapes.network.graph import Network
-from rnnshapes.verification import report
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
+from rnnshapes import cli
+from tests.helpers.commands import Result
+from tests.helpers.keras_runs import KerasRun, keras_run
 
 
 @pytest.fixture(autouse=True)
@@ -44,74 +28,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         return Result(status, captured.out, captured.err)
 
     return command
-
-
-def process(*args: object, env: Mapping[str, str] | None = None, **options: Any) -> Result:
-    """The command line in a process of its own, with ``env`` added to the environment."""
-    command = [sys.executable, "-m", "rnnshapes", *map(str, args)]
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
-    done = subprocess.run(
-        command,
-        check=False,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
-        timeout=240,
-        **options,
-    )
-    return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
-
-
-@dataclass(frozen=True)
-class KerasRun:
-    """A network, its weights and input, and what Keras computed from them."""
-
-    network: Network
-    weights: weights.Weights
-    sources: inputs.InputSources
-    built: reference.Built
-    answers: reference.Answers
-
-    @property
-    def xs(self) -> list[Any]:
-        """The input as arrays."""
-        return [inputs.full_array(source) for source in self.sources]
-
-
-def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
-    """Build and run the network of these sizes in Keras."""
-    with api.prepare(**sizes, seed=seed) as task:
-        model = task.keras_model(task.weights())
-        return model_run(model, task.network, task.sources)
-
-
-def model_run(model: Any, network: Network, sources: inputs.InputSources) -> KerasRun:
-    """Run a model that is this network."""
-    found = reference.weights_of(model, network)
-    answers = reference.run(model, network, [inputs.full_array(source) for source in sources])
-    return KerasRun(network, found, sources, reference.built(model, network), answers)
-
-
-def judge(run: KerasRun) -> list[report.Check]:
-    """The numeric checks of a run."""
-    return list(report.values(run.network, run.weights, run.xs, run.answers))
-
-
-def with_layer(network: Network, name: str, **changes: Any) -> Network:
-    """The same network with a layer of other options."""
-    nodes = tuple(
-        replace(node, layer=replace(node.layer, **changes)) if node.layer.name == name else node
-        for node in network.nodes
-    )
-    return replace(network, nodes=nodes)
-
-
-def with_cell(network: Network, make: Callable[[Any], Any]) -> Network:
-    """The same network with another cell in each of its one-way recurrent layers."""
-    for node in network.recurrent:
-        direction = node.layer.directions[0]
-        changed = replace(direction, cell=make(direction.cell))
-        network = with_layer(network, node.layer.name, direction=changed)
-    return network
 
 
 @pytest.fixture(scope="session")
@@ -133,20 +49,13 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_model(model: Any, **options: Any) -> KerasRun:
-    """A model, read and run in Keras."""
-    with api.prepare(model, seed=5, **options) as task:
-        return model_run(model, task.network, task.sources)
-
-
 @pytest.fixture
 def lstm(tmp_path: Path) -> Path:
     """A saved model of all sizes different, its layers with names of their own."""
     from keras import layers as la
 
-    from tests.files import saved
-    from tests.models import sequential
-    from tests.test_live import randomized
+    from tests.helpers.files import saved
+    from tests.helpers.models import randomized, sequential
 
     layers = (la.LSTM(5, name="encode"), la.Dense(2, name="answer"))
     return saved(randomized(sequential(*layers, shape=(6, 3))), tmp_path / "model.keras")

@@ -1,6 +1,6 @@
 """``verify --against``: right ports pass, wrong numbers fail where they are, and the command.
 
-The ports of :mod:`tests.handmade` share no code with the package.
+The ports of :mod:`tests.helpers.handmade` share no code with the package.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.handmade import ALL, GIVEN, LAYERS, SIZES, Port, explained, given, ported, weights_of
+from tests.helpers.handmade import (
+    ALL,
+    GIVEN,
+    LAYERS,
+    SIZES,
+    Port,
+    explained,
+    given,
+    ported,
+    weights_of,
+)
 
 # --- What no convention explains ----------------------------------------------------------------
 
@@ -284,8 +294,7 @@ def test_a_port_of_a_model_in_a_short_format_is_told_to_say_so() -> None:
     """What Keras itself answers is no nearer."""
     import keras
 
-    from tests.models import sequential
-    from tests.test_live import randomized
+    from tests.helpers.models import randomized, sequential
 
     layers = (keras.layers.LSTM(6, dtype="mixed_float16"), keras.layers.Dense(2))
     model = randomized(sequential(*layers, shape=(7, 3)))

@@ -22,9 +22,15 @@ import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.saved import spawn
 from rnnshapes.load.saved.hdf5_client import Store
-from tests.files import layers_of, repacked, saved
-from tests.models import MODELS, encoder_decoder, functional, sequential
-from tests.test_live import randomized
+from tests.helpers.files import layers_of, repacked, saved
+from tests.helpers.models import (
+    MODELS,
+    Doubled,
+    encoder_decoder,
+    functional,
+    randomized,
+    sequential,
+)
 
 #: Written by Keras 3 in each form, from models of every kind.
 FORMS = (".keras", ".h5")
@@ -244,13 +250,6 @@ def test_weights_alone_are_layers_and_shapes(tmp_path: Path, run, form: str) -> 
     done = run("trace", path, "--no-keras")
     assert done.status == 2
     assert "the graph of its layers is not known" in done.err
-
-
-class Doubled(la.Layer):
-    """A layer of the user's own."""
-
-    def call(self, x: Any) -> Any:
-        return x * 2.0
 
 
 def test_a_layer_of_ones_own_is_shown_and_never_run(tmp_path: Path, run) -> None:

@@ -14,7 +14,7 @@ import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.forward import tracing
 from rnnshapes.network import weights
-from tests.conftest import KerasRun, judge, keras_run, with_cell
+from tests.helpers.keras_runs import KerasRun, judge, keras_run, with_cell
 
 SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}
 CELLS = [

@@ -7,8 +7,8 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import __version__, memory
-from tests.files import saved
-from tests.models import sequential
+from tests.helpers.files import saved
+from tests.helpers.models import sequential
 
 BAD = [
     (["inspect", "--T", "0"], "T (time steps) is a whole number of at least 1, got 0"),

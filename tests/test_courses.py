@@ -13,9 +13,8 @@ from rnnshapes import render
 from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.verification import bounds, residuals
-from tests.conftest import KerasRun, judge, run_model
-from tests.models import MODELS
-from tests.test_verify import answered, changed, live, with_number
+from tests.helpers.keras_runs import KerasRun, answered, changed, judge, run_model, with_number
+from tests.helpers.models import MODELS, live
 
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 2, "M": 4, "K": 5}
 

@@ -25,8 +25,8 @@ from rnnshapes.render.document import Column, Drawing, Ink, Line, Row, Sheet, Sp
 from rnnshapes.render.formats import html_page, markdown, svg
 from rnnshapes.render.view import View
 from rnnshapes.result import Displayed
-from tests.models import MODELS
-from tests.test_golden_files import WARNINGS, from_header
+from tests.helpers.golden import WARNINGS, from_header
+from tests.helpers.models import MODELS
 
 SIZES: dict[str, Any] = {"N": 2, "T": 6, "D": 3, "M": 4, "K": 5}
 EVIL = "<script>a</script>&amp;\"'\x1b[31m\x00|b`_*[x](y) {0} -->]]>"

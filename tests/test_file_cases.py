@@ -13,10 +13,8 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError
-from tests.files import saved
-from tests.models import sequential
-from tests.test_archive import Doubled
-from tests.test_live import randomized
+from tests.helpers.files import saved
+from tests.helpers.models import Doubled, randomized, sequential
 
 
 def test_mixed_precision_is_not_taken_for_the_precision_of_the_weights(tmp_path: Path, run) -> None:

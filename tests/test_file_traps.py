@@ -12,8 +12,8 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError
-from tests.files import layer, legacy_file, numbers, saved, sequential
-from tests.test_live import randomized
+from tests.helpers.files import layer, legacy_file, numbers, saved, sequential
+from tests.helpers.models import randomized
 
 T, D = 6, 4
 

@@ -14,9 +14,8 @@ import rnnshapes
 from rnnshapes import InputError, api
 from rnnshapes.forward import scan
 from rnnshapes.load import check_shape, inputs
-from tests.files import saved
-from tests.models import MODELS, sequential
-from tests.test_live import randomized
+from tests.helpers.files import saved
+from tests.helpers.models import MODELS, randomized, sequential
 
 MODEL = sequential(la.LSTM(5), la.Dense(2), shape=(10, 3))
 OPEN = sequential(la.LSTM(5), la.Dense(2), shape=(None, 3))

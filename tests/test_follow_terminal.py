@@ -21,7 +21,7 @@ from rnnshapes.cli import keyboard
 from rnnshapes.cli.follow import Player
 from rnnshapes.forward import step_view
 from rnnshapes.render.view import View
-from tests.conftest import process
+from tests.helpers.commands import process
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 ENTER, LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"

@@ -20,9 +20,8 @@ from rnnshapes.forward import scan, step_view
 from rnnshapes.forward.step_view import Recurrence
 from rnnshapes.render import step
 from rnnshapes.render.document import Picture, Sheet
-from tests.models import MODELS, sequential, stateful
-from tests.test_golden import CELLS, SIZES, WAYS
-from tests.test_live import randomized
+from tests.helpers.golden import CELLS, SIZES, WAYS
+from tests.helpers.models import MODELS, randomized, sequential, stateful
 
 #: What a port's arrays call what the equations write otherwise.
 GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {

@@ -16,7 +16,7 @@ import rnnshapes
 from rnnshapes import render
 from rnnshapes.render.formats import json_csv
 from rnnshapes.result import Displayed
-from tests.conftest import process
+from tests.helpers.commands import process
 
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 import subprocess
@@ -19,26 +18,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import api
 from rnnshapes.ops.dims import Dim
-from tests.test_golden import SIZES, by_hand, compare
-
-
-def from_header(text: str) -> dict[str, np.ndarray]:
-    """The numbers of each array, by the name in the comment in front of it."""
-    found = {}
-    sizes = dict(re.findall(r"#define (\w+) (\d+)", text))
-    pattern = r"/\*\s+(.*?): .*?\*/\s+static const ([\w ]+?) (\w+)(\S*|(?:\[[^=]*\])) = ([^;]*);"
-    for name, kind, _, shape, numbers in re.findall(pattern, text, re.DOTALL):
-        axes = [
-            math.prod(int(sizes.get(factor, factor)) for factor in axis.split(" * "))
-            for axis in re.findall(r"\[(.*?)\]", shape)
-        ]
-        words = numbers.replace("{", " ").replace("}", " ").replace(",", " ").split()
-        values = [
-            float(word.lower().removesuffix("f") if kind == "float" else word) for word in words
-        ]
-        dtype = {"float": "float32", "double": "float64", "int": "int32"}.get(kind, "bool")
-        found[name] = np.array(values).astype(dtype).reshape(axes)
-    return found
+from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
 
 
 @pytest.mark.parametrize("options", [{"cell": "gru"}, {"M": [5, 6], "bidirectional": True}])
@@ -85,7 +65,6 @@ COMPILERS = [
     pytest.param(name, marks=pytest.mark.skipif(shutil.which(name) is None, reason="not there"))
     for name in ("gcc", "cc", "g++")
 ]
-WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
 def compiled(compiler: str, folder: Path, lines: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import process
+from tests.helpers.commands import process
 
 #: What is typed, and what is proposed after it.
 NEXT = [
@@ -43,9 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from keras import layers as la
 
     from rnnshapes import api
-    from tests.files import saved
-    from tests.models import sequential
-    from tests.test_live import randomized
+    from tests.helpers.files import saved
+    from tests.helpers.models import randomized, sequential
 
     made = tmp_path_factory.mktemp("hints")
     models = {

@@ -15,11 +15,10 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import RnnshapesError
-from tests.conftest import Result
-from tests.files import saved
-from tests.hostile import BAD, ESCAPES, MARKER
-from tests.models import sequential
-from tests.test_live import randomized
+from tests.helpers.commands import Result
+from tests.helpers.files import saved
+from tests.helpers.hostile import BAD, ESCAPES, MARKER
+from tests.helpers.models import randomized, sequential
 
 #: More than the budget of 3 s, for a machine that has other work.
 PATIENCE = 30
@@ -215,7 +214,7 @@ CHANGED = (
 @given(data=st.data(), name=st.sampled_from(CHANGED))
 def test_any_change_of_a_config_is_understood_or_refused(data: st.DataObject, name: str) -> None:
     """A value, anywhere in it, becomes another one, or is lost."""
-    from tests.configs import changed, read_config
+    from tests.helpers.configs import changed, read_config
 
     made = changed(name, data, VALUES)
     try:

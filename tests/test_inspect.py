@@ -13,8 +13,8 @@ import rnnshapes
 from rnnshapes import reference
 from rnnshapes.network import from_sizes, structure, summary
 from rnnshapes.reference.outputs import Engine
-from tests import networks
-from tests.networks import Known
+from tests.helpers import networks
+from tests.helpers.networks import Known
 
 EACH = pytest.mark.parametrize("known", networks.ALL, ids=lambda k: str({**k.cell, **k.sizes}))
 

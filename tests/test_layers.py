@@ -13,10 +13,15 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.live import model as live
-from tests.conftest import run_model
-from tests.models import MODELS, encoder_decoder, functional, sequential, stateful
-from tests.test_live import randomized
-from tests.test_mutants import failed
+from tests.helpers.keras_runs import failed, run_model
+from tests.helpers.models import (
+    MODELS,
+    encoder_decoder,
+    functional,
+    randomized,
+    sequential,
+    stateful,
+)
 
 
 @pytest.mark.parametrize("name", MODELS)

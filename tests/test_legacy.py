@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.files import layer, legacy_file, numbers, sequential
+from tests.helpers.files import layer, legacy_file, numbers, sequential
 
 T, D, M, K = 6, 3, 5, 2
 SHAPE = [None, T, D]

@@ -11,6 +11,7 @@ from keras import layers
 
 import rnnshapes
 from rnnshapes import InputError
+from tests.helpers.models import randomized
 
 
 def sequential(*parts: Any, shape: tuple = (6, 3)) -> keras.Sequential:
@@ -239,20 +240,6 @@ def test_a_model_without_a_recurrence_is_inspected_and_verified() -> None:
     assert rnnshapes.verify(model, N=3).passed
     with pytest.raises(InputError, match="no recurrent layer"):
         rnnshapes.trace(model)
-
-
-def randomized(model: keras.Model, seed: int = 4) -> keras.Model:
-    """The same model with random weights: variances and scales above zero, biases not zero."""
-    rng = np.random.default_rng(seed)
-    model.set_weights(
-        [
-            rng.uniform(0.5, 1.5, v.shape)
-            if v.name in ("gamma", "moving_variance")
-            else 0.7 * rng.standard_normal(v.shape)
-            for v in model.weights
-        ]
-    )
-    return model
 
 
 def test_sizes_that_the_model_fixes_cannot_be_given_otherwise() -> None:

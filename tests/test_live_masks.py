@@ -10,7 +10,7 @@ import pytest
 from keras import layers, ops
 
 import rnnshapes
-from tests.test_live import randomized
+from tests.helpers.models import randomized
 
 Model = keras.Model
 

@@ -1,6 +1,6 @@
 """``verify --against``: each mistake of a port fails, and is named; and every two of them.
 
-The ports of :mod:`tests.handmade` share no code with the package.
+The ports of :mod:`tests.helpers.handmade` share no code with the package.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import rnnshapes
-from tests.handmade import ALL, GATED, GATES, GIVEN, SIZES, Port, explained, given, ported
+from tests.helpers.handmade import ALL, GATED, GATES, GIVEN, SIZES, Port, explained, given, ported
 
 LATE_LAST = "the last step is left out"  # for the last step alone it is the same
 FORTRAN = "read column by column (Fortran's order)"

@@ -11,14 +11,8 @@ import pytest
 from keras import layers as la
 
 from rnnshapes.network.layers.base import Direction
-from tests.conftest import KerasRun, judge, run_model, with_layer
-from tests.models import MODELS, functional, sequential
-from tests.test_live import randomized
-
-
-def failed(run: KerasRun) -> list[str]:
-    """The names of the checks that fail."""
-    return [check.name for check in judge(run) if not check.passed]
+from tests.helpers.keras_runs import failed, run_model, with_layer
+from tests.helpers.models import MODELS, functional, randomized, sequential
 
 
 def reversed_direction(direction: Direction) -> Direction:

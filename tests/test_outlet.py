@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import process
+from tests.helpers.commands import process
 
 COMMANDS = ["inspect --no-keras", "trace --no-keras", "verify", "verify --sweep"]
 

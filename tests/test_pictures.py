@@ -21,7 +21,7 @@ from rnnshapes.render.formats import terminal
 from rnnshapes.render.text_art import flow, unrolled, weights
 from rnnshapes.render.text_art.canvas import clean, cut, length
 from rnnshapes.render.view import View
-from tests.models import MODELS
+from tests.helpers.models import MODELS
 
 WIDTHS = (160, 100, 80, 60, 40)
 CELLS = ("simple", "lstm", "gru")

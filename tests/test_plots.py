@@ -26,7 +26,7 @@ from rnnshapes.render import plots
 from rnnshapes.render.view import View
 from rnnshapes.result import Displayed
 from rnnshapes.verification.sweeping import Configuration, Sweep
-from tests.models import MODELS
+from tests.helpers.models import MODELS
 
 SIZES: dict[str, Any] = {"N": 2, "T": 7, "D": 3, "M": 4, "K": 2}
 

@@ -18,7 +18,7 @@ from rnnshapes.forward.tracing import Course, Place, Trace
 from rnnshapes.render import palette, plots
 from rnnshapes.render.plots import canvas, ratios, thinning
 from rnnshapes.render.view import View
-from tests.models import MODELS
+from tests.helpers.models import MODELS
 from tests.test_plots import SIZES, ported, saved, swept, traced, verified
 
 

@@ -12,11 +12,10 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from tests.files import saved
-from tests.handmade import Port, explained, weights_of
-from tests.models import MODELS, functional, sequential, stateful
-from tests.test_live import randomized
-from tests.test_process import loaded_by
+from tests.helpers.commands import loaded_by
+from tests.helpers.files import saved
+from tests.helpers.handmade import Port, explained, weights_of
+from tests.helpers.models import MODELS, functional, randomized, sequential, stateful
 
 
 def with_masked_steps(value: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """``verify --against``: ports that compute partly in float32, and numbers that were rounded.
 
-The ports of :mod:`tests.handmade` share no code with the package.
+The ports of :mod:`tests.helpers.handmade` share no code with the package.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.handmade import ALL, LAYERS, SIZES, Port, explained, weights_of
+from tests.helpers.handmade import ALL, LAYERS, SIZES, Port, explained, weights_of
 
 
 def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray:

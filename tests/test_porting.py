@@ -18,7 +18,7 @@ import pytest
 import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.network.from_sizes import from_sizes
-from tests.pages import CELLS, README, page, scripts, table
+from tests.helpers.pages import CELLS, README, page, scripts, table
 
 Array = np.ndarray
 CASES = ["simple", "lstm", "gru"]

@@ -12,20 +12,10 @@ from pathlib import Path
 import pytest
 
 from rnnshapes import __version__
-from tests.conftest import Result, process
+from tests.helpers.commands import Result, loaded_by, process
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 SCRIPT = "import sys; from rnnshapes.__main__ import main; sys.exit(main())"
-HEAVY = ("keras", "tensorflow", "torch", "jax", "numpy", "h5py", "pydantic")
-
-
-def loaded_by(code: str) -> set[str]:
-    """The heavy modules that a fresh Python holds after ``code``."""
-    report = f"import sys; print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{report}"], check=True, capture_output=True, text=True
-    )
-    return set(eval(done.stderr.splitlines()[-1]))  # noqa: S307 - our own list
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,9 @@ from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32
 from rnnshapes.reference.outputs import Engine
 from rnnshapes.verification import report, residuals
-from tests import grid
-from tests.conftest import KerasRun, judge, run_model
-from tests.models import MODELS, sequential
-from tests.test_live import randomized
+from tests.helpers import grid
+from tests.helpers.keras_runs import KerasRun, judge, run_model
+from tests.helpers.models import MODELS, randomized, sequential
 
 # --- Both precisions on a grid ------------------------------------------------------------------
 

@@ -21,8 +21,8 @@ from rnnshapes import result as display
 from rnnshapes.cli import options
 from rnnshapes.forward import golden as recording
 from rnnshapes.render.write_file import ENDINGS, GOLDEN_ENDINGS
-from tests.conftest import Result
-from tests.pages import CELLS, README, ROOT, consoles, page, prose, scripts, table
+from tests.helpers.commands import Result
+from tests.helpers.pages import CELLS, README, ROOT, consoles, page, prose, scripts, table
 
 #: Files in .github, and the commands that make them.
 PICTURES = runpy.run_path(str(ROOT / ".github" / "pictures.py"))["PICTURES"]

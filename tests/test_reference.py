@@ -18,7 +18,7 @@ from rnnshapes import CannotRunError, TooLargeError, memory, reference
 from rnnshapes.forward import tracing
 from rnnshapes.network import from_sizes
 from rnnshapes.reference.outputs import Engine
-from tests.conftest import KerasRun
+from tests.helpers.keras_runs import KerasRun
 
 
 def test_the_engine_is_the_one_that_runs() -> None:

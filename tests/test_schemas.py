@@ -25,9 +25,9 @@ from rnnshapes.render.formats import json_csv
 from rnnshapes.render.schemas import NAMES
 from rnnshapes.result import Displayed
 from rnnshapes.verification import report, sweeping
-from tests.conftest import keras_run
-from tests.files import repacked, saved
-from tests.models import MODELS
+from tests.helpers.files import repacked, saved
+from tests.helpers.keras_runs import keras_run
+from tests.helpers.models import MODELS
 
 RESULTS = (
     *(summary.Inspection, tracing.Trace, report.Verification),

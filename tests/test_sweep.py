@@ -21,7 +21,7 @@ from rnnshapes import memory, reference
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.verification import grid, sweeping
-from tests.conftest import process
+from tests.helpers.commands import process
 
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 #: One network of each cell and form of it; only the activation of gates still varies.

@@ -20,7 +20,7 @@ from rnnshapes.forward import scan, tracing
 from rnnshapes.load import inputs
 from rnnshapes.network import from_sizes as sizes
 from rnnshapes.network import weights
-from tests.conftest import KerasRun
+from tests.helpers.keras_runs import KerasRun
 
 SIZES = ["--N", 2, "--T", 6, "--D", 4, "--M", 5, "--K", 3]
 

@@ -133,8 +133,7 @@ def test_masked_steps_of_a_model_are_marked_in_every_drawing(masked: Any) -> Non
     """In y_hat, too, whose steps they are; a part of the steps has its own part of the mask."""
     from keras import layers as la
 
-    from tests.models import sequential
-    from tests.test_live import randomized
+    from tests.helpers.models import randomized, sequential
 
     model = randomized(sequential(la.Masking(), la.GRU(5), la.Dense(2)))
     result = rnnshapes.trace(model, x=masked, show="y,h,gates", keras=False)
@@ -152,8 +151,7 @@ def test_y_hat_in_another_order_than_its_steps_has_no_marks(masked: Any) -> None
     """Where the layer answers from the last step back, its rows are not those of the mask."""
     from keras import layers as la
 
-    from tests.models import sequential
-    from tests.test_live import randomized
+    from tests.helpers.models import randomized, sequential
 
     back = la.SimpleRNN(5, go_backwards=True, return_sequences=True)
     model = randomized(sequential(la.Masking(), back, la.Dense(2)))
@@ -174,7 +172,7 @@ def test_what_is_drawn_alone_is_not_said_to_be_left_out_of_tables() -> None:
     """Where y alone was asked for, and there is none at a step."""
     from keras import layers as la
 
-    from tests.models import sequential
+    from tests.helpers.models import sequential
 
     parts = (la.LSTM(5, return_sequences=True), la.Flatten(), la.Dense(2))
     result = rnnshapes.trace(sequential(*parts, shape=(50, 3)), show="h", keras=False)
@@ -191,7 +189,7 @@ def test_without_y_hat_at_a_step_the_states_are_drawn() -> None:
     """Where the head joins the steps."""
     from keras import layers as la
 
-    from tests.models import sequential
+    from tests.helpers.models import sequential
 
     lstm = la.LSTM(5, return_sequences=True, name="encode")
     model = sequential(lstm, la.Flatten(), la.Dense(2))

@@ -16,7 +16,16 @@ from rnnshapes.cells.cell import Step
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.forward import tracing
 from rnnshapes.verification import bounds, report
-from tests.conftest import KerasRun, judge, keras_run, with_cell
+from tests.helpers.keras_runs import (
+    KerasRun,
+    answered,
+    changed,
+    judge,
+    keras_run,
+    with_cell,
+    with_number,
+)
+from tests.helpers.models import live
 
 
 def failed(checks: list[report.Check]) -> list[str]:
@@ -92,12 +101,6 @@ def test_a_wrong_equation_is_caught(cell: type, name: str, request) -> None:
 # --- Weights that are wrong ---------------------------------------------------------------------
 
 
-def changed(run: KerasRun, layer: str, key: str, change: Callable[[Any], Any]) -> KerasRun:
-    """The same run with one array of weights changed."""
-    values = {**run.weights[layer], key: change(run.weights[layer][key])}
-    return replace(run, weights={**run.weights, layer: values})
-
-
 @pytest.mark.parametrize(
     ("layer", "key", "change", "check"),
     [
@@ -120,11 +123,6 @@ def test_a_wrong_weight_is_caught(layer, key, change, check, small_run: KerasRun
 
 
 # --- States and outputs that are wrong ----------------------------------------------------------
-
-
-def answered(run: KerasRun, **parts: Any) -> KerasRun:
-    """The same run with other answers of Keras."""
-    return replace(run, answers=replace(run.answers, **parts))
 
 
 @pytest.mark.parametrize(
@@ -167,15 +165,6 @@ def test_a_wrong_output_is_caught(change: Callable[[KerasRun], Any], small_run: 
     """The model's own answer has to be the last state, sent through the head."""
     run = answered(small_run, outputs=(change(small_run),))
     assert failed(judge(run)) == ["predict: own output"]
-
-
-def with_number(run: KerasRun, layer: str, at: tuple, value: float) -> KerasRun:
-    """The same run with one number of Keras's states, or of its y_hat, changed."""
-    h = np.array(run.answers.states["simple_rnn"]["h"])
-    y_hat = np.array(run.answers.each["dense"][0])
-    {"simple_rnn": h, "dense": y_hat}[layer][at] = value
-    each = {"simple_rnn": (h,), "dense": (y_hat,)}
-    return answered(run, states={"simple_rnn": {"h": h}}, each=each)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -230,21 +219,6 @@ def test_correct_networks_pass(sizes: dict[str, Any]) -> None:
             assert 0 < steps.ratio <= 1
         assert numeric[-2].compared == n * t * result.network.sizes["K"]
         assert numeric[-1].compared == n * result.network.sizes["K"]
-
-
-def live(
-    activation: str, dtype: str = "float32", scale: float = 1.0, steps: int = 60
-) -> tuple[Any, Any]:
-    """A model with random weights of a given scale, and an input for it."""
-    import keras
-
-    layer = keras.layers.SimpleRNN(7, activation=activation, dtype=dtype)
-    model = keras.Sequential(
-        [keras.Input((steps, 3), dtype=dtype), layer, keras.layers.Dense(2, dtype=dtype)]
-    )
-    rng = np.random.default_rng(8)
-    model.set_weights([scale * rng.standard_normal(w.shape) for w in model.get_weights()])
-    return model, rng.standard_normal((3, steps, 3))
 
 
 @pytest.mark.parametrize(

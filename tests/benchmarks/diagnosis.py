@@ -19,7 +19,7 @@ import rnnshapes
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.handmade import Port, weights_of
+from tests.helpers.handmade import Port, weights_of
 
 SIZES = {"T": 200, "D": 8, "M": 64, "K": 3, "cell": "lstm"}
 BUDGET = 2.0

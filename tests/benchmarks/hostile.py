@@ -13,9 +13,9 @@ from pathlib import Path
 
 from keras import layers as la
 
-from tests.files import saved
-from tests.hostile import BAD
-from tests.models import sequential
+from tests.helpers.files import saved
+from tests.helpers.hostile import BAD
+from tests.helpers.models import sequential
 from tests.test_hostile import LAUNCHER, MOST_MIB
 
 SECONDS = 3.0

@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests import grid
+from tests.helpers import grid
 
 SIZES = (
     *((1, 1, 1, 1, 1), (1, 1, 5, 7, 3), (4, 2, 3, 1, 2), (3, 10, 4, 5, 2), (32, 20, 6, 16, 3)),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers as la
 
 
@@ -294,3 +295,37 @@ def stateful(layer: Any) -> keras.Model:
     """A model of two samples at once, whose states go on from batch to batch."""
     x = keras.Input(batch_shape=(2, 9, 3))
     return keras.Model(x, la.Dense(2)(layer(x)))
+
+
+def randomized(model: keras.Model, seed: int = 4) -> keras.Model:
+    """The same model with random weights: variances and scales above zero, biases not zero."""
+    rng = np.random.default_rng(seed)
+    model.set_weights(
+        [
+            rng.uniform(0.5, 1.5, v.shape)
+            if v.name in ("gamma", "moving_variance")
+            else 0.7 * rng.standard_normal(v.shape)
+            for v in model.weights
+        ]
+    )
+    return model
+
+
+def live(
+    activation: str, dtype: str = "float32", scale: float = 1.0, steps: int = 60
+) -> tuple[Any, Any]:
+    """A model with random weights of a given scale, and an input for it."""
+    layer = keras.layers.SimpleRNN(7, activation=activation, dtype=dtype)
+    model = keras.Sequential(
+        [keras.Input((steps, 3), dtype=dtype), layer, keras.layers.Dense(2, dtype=dtype)]
+    )
+    rng = np.random.default_rng(8)
+    model.set_weights([scale * rng.standard_normal(w.shape) for w in model.get_weights()])
+    return model, rng.standard_normal((3, steps, 3))
+
+
+class Doubled(la.Layer):
+    """A layer of the user's own."""
+
+    def call(self, x: Any) -> Any:
+        return x * 2.0

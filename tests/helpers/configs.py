@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rnnshapes.load.saved import network
 from rnnshapes.network.summary import Inspection, inspect_network
-from tests.models import MODELS
+from tests.helpers.models import MODELS
 
 
 @functools.cache

@@ -16,8 +16,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tests.files import CONFIG, WEIGHTS, layers_of, members, repacked
-from tests.hostile_graphs import (
+from tests.helpers.files import CONFIG, WEIGHTS, layers_of, members, repacked
+from tests.helpers.hostile_graphs import (
     MASKED,
     X,
     call,

@@ -1,0 +1,1 @@
+"""What the tests share: models, files, networks worked out by hand, and runs of Keras."""

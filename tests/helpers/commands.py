@@ -1,0 +1,45 @@
+"""The command line in a process of its own, and what a fresh Python loads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+HEAVY = ("keras", "tensorflow", "torch", "jax", "numpy", "h5py", "pydantic")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def process(*args: object, env: Mapping[str, str] | None = None, **options: Any) -> Result:
+    """The command line in a process of its own, with ``env`` added to the environment."""
+    command = [sys.executable, "-m", "rnnshapes", *map(str, args)]
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
+    done = subprocess.run(
+        command,
+        check=False,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
+        timeout=240,
+        **options,
+    )
+    return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy modules that a fresh Python holds after ``code``."""
+    report = f"import sys; print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], check=True, capture_output=True, text=True
+    )
+    return set(eval(done.stderr.splitlines()[-1]))  # noqa: S307 - our own list

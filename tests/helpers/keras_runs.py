@@ -1,0 +1,99 @@
+"""Networks that Keras has run, and the same runs with one thing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rnnshapes import api, reference
+from rnnshapes.load import inputs
+from rnnshapes.network import weights
+from rnnshapes.network.graph import Network
+from rnnshapes.verification import report
+
+
+@dataclass(frozen=True)
+class KerasRun:
+    """A network, its weights and input, and what Keras computed from them."""
+
+    network: Network
+    weights: weights.Weights
+    sources: inputs.InputSources
+    built: reference.Built
+    answers: reference.Answers
+
+    @property
+    def xs(self) -> list[Any]:
+        """The input as arrays."""
+        return [inputs.full_array(source) for source in self.sources]
+
+
+def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
+    """Build and run the network of these sizes in Keras."""
+    with api.prepare(**sizes, seed=seed) as task:
+        model = task.keras_model(task.weights())
+        return model_run(model, task.network, task.sources)
+
+
+def model_run(model: Any, network: Network, sources: inputs.InputSources) -> KerasRun:
+    """Run a model that is this network."""
+    found = reference.weights_of(model, network)
+    answers = reference.run(model, network, [inputs.full_array(source) for source in sources])
+    return KerasRun(network, found, sources, reference.built(model, network), answers)
+
+
+def judge(run: KerasRun) -> list[report.Check]:
+    """The numeric checks of a run."""
+    return list(report.values(run.network, run.weights, run.xs, run.answers))
+
+
+def failed(run: KerasRun) -> list[str]:
+    """The names of the checks that fail."""
+    return [check.name for check in judge(run) if not check.passed]
+
+
+def with_layer(network: Network, name: str, **changes: Any) -> Network:
+    """The same network with a layer of other options."""
+    nodes = tuple(
+        replace(node, layer=replace(node.layer, **changes)) if node.layer.name == name else node
+        for node in network.nodes
+    )
+    return replace(network, nodes=nodes)
+
+
+def with_cell(network: Network, make: Callable[[Any], Any]) -> Network:
+    """The same network with another cell in each of its one-way recurrent layers."""
+    for node in network.recurrent:
+        direction = node.layer.directions[0]
+        changed = replace(direction, cell=make(direction.cell))
+        network = with_layer(network, node.layer.name, direction=changed)
+    return network
+
+
+def run_model(model: Any, **options: Any) -> KerasRun:
+    """A model, read and run in Keras."""
+    with api.prepare(model, seed=5, **options) as task:
+        return model_run(model, task.network, task.sources)
+
+
+def changed(run: KerasRun, layer: str, key: str, change: Callable[[Any], Any]) -> KerasRun:
+    """The same run with one array of weights changed."""
+    values = {**run.weights[layer], key: change(run.weights[layer][key])}
+    return replace(run, weights={**run.weights, layer: values})
+
+
+def answered(run: KerasRun, **parts: Any) -> KerasRun:
+    """The same run with other answers of Keras."""
+    return replace(run, answers=replace(run.answers, **parts))
+
+
+def with_number(run: KerasRun, layer: str, at: tuple, value: float) -> KerasRun:
+    """The same run with one number of Keras's states, or of its y_hat, changed."""
+    h = np.array(run.answers.states["simple_rnn"]["h"])
+    y_hat = np.array(run.answers.each["dense"][0])
+    {"simple_rnn": h, "dense": y_hat}[layer][at] = value
+    each = {"simple_rnn": (h,), "dense": (y_hat,)}
+    return answered(run, states={"simple_rnn": {"h": h}}, each=each)
