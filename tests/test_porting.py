@@ -121,9 +121,9 @@ def order(kind: str, where: str) -> tuple[str, ...]:
 def test_the_orders_of_gates_are_those_that_the_code_knows(kind: str) -> None:
     """Keras's own, and those that ``verify --against`` calls PyTorch's and ONNX's."""
     cell = BY_NAME[kind.lower()]
-    assert order(kind, "Keras") == cell.parts
+    assert order(kind, "Keras") == cell.gate_names
     for other in OTHERS:
-        assert order(kind, other) == cell.orders.get(other, cell.parts)
+        assert order(kind, other) == cell.gate_orders.get(other, cell.gate_names)
 
 
 def shapes(text: str, **sizes: int) -> list[tuple[int, ...]]:
@@ -156,7 +156,7 @@ def test_names_and_shapes_of_weights_are_those_of_the_scripts(row: str, cell: st
         return  # it has a row of its own
     made = run_script(cell)
     n, t, d, m = (*made["golden"]["x"].shape, made["recurrent_kernel"].shape[0])
-    sizes = {"N": n, "T": t, "D": d, "M": m, "G": max(1, len(BY_NAME[cell].parts)), "dirs": 1}
+    sizes = {"N": n, "T": t, "D": d, "M": m, "G": max(1, len(BY_NAME[cell].gate_names)), "dirs": 1}
     forms = ({key: made[key] for key in ("kernel", "recurrent_kernel", "bias")}, *forms_of(made))
     for where, name, arrays in zip(("Keras", *OTHERS), WEIGHTS[row], forms, strict=True):
         said = TABLE[row][where]
@@ -227,7 +227,7 @@ def test_no_other_order_of_gates_gives_the_same(cell: str, form: str) -> None:
     x, h = expected(made, cell)
     arrays = dict(zip(OTHERS, forms_of(made), strict=True))[form]
     axis = 0 if form == "PyTorch" else 1
-    count = len(BY_NAME[cell].parts)
+    count = len(BY_NAME[cell].gate_names)
     same = []
     for order in itertools.permutations(range(count)):
         wrong = {}
@@ -252,7 +252,7 @@ SIZES: dict[str, Any] = {"N": 2, "T": 4, "D": 3, "M": 5, "K": 2}
 
 def ported(cell: str, array: Array, where: str) -> Array:
     """Its blocks of columns in the order that the table has for PyTorch or ONNX."""
-    parts = BY_NAME[cell].parts
+    parts = BY_NAME[cell].gate_names
     if not parts:
         return array
     blocks = dict(zip(parts, np.split(array, len(parts), axis=-1), strict=True))
@@ -358,8 +358,8 @@ def test_a_sequence_from_the_end_comes_out_from_the_end_in_keras_alone(cell: str
 
 def test_the_meanings_of_hard_sigmoid_are_those_of_the_table() -> None:
     """Both formulas, as the code has them."""
-    from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID
-    from rnnshapes.ops.numpy_ops import ArrayOps
+    from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+    from rnnshapes.ops.numpy_ops import NumpyOps
 
     row = TABLE["hard_sigmoid of the gates"]
     z = np.linspace(-4, 4, 33)
@@ -367,7 +367,7 @@ def test_the_meanings_of_hard_sigmoid_are_those_of_the_table() -> None:
         ("Keras", "hard_sigmoid", 1 / 6),
         ("ONNX", KERAS2_HARD_SIGMOID, 0.2),
     ):
-        found = ArrayOps().activate(name, z)
+        found = NumpyOps().activate(name, z)
         np.testing.assert_allclose(found, np.clip(slope * z + 0.5, 0, 1), atol=1e-15)
         assert {"Keras": "clip(z/6 + 0.5, 0, 1)", "ONNX": "clip(0.2 z + 0.5, 0, 1)"}[where] in (
             row[where]

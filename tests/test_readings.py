@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rnnshapes.cells.cell import ACTIVATIONS as NAMES
-from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell
+from rnnshapes.cells.cell import Cell
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.network.layers.base import Masks
@@ -21,9 +20,11 @@ from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, ROWWISE, activate
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.dims import Dim
-from rnnshapes.ops.numpy_ops import ArrayOps
+from rnnshapes.ops.interface import ACTIVATIONS as NAMES
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.ops.symbolic import ShapeMismatchError, ShapeOps, Symbol
+from rnnshapes.ops.symbolic import ShapeMismatchError, Symbol, SymbolicOps
 
 SIZES = {"N": 4, "D": 3, "M": 5, "K": 2}
 N, D, M, K = (Dim.named(name) for name in SIZES)
@@ -83,8 +84,8 @@ def test_shapes_are_those_of_the_arrays(step: Step) -> None:
     symbols = {v.key: Symbol(v.key, v.dims, tape) for v in step.weights}
     before = {key: Symbol(key, (N, dim), tape) for key, dim in step.states.items()}
     inputs = Symbol("x", (N, step.features), tape)
-    symbol = step(ShapeOps(), inputs, before, SimpleNamespace(**symbols))
-    array = step(ArrayOps(), x, states, w)
+    symbol = step(SymbolicOps(), inputs, before, SimpleNamespace(**symbols))
+    array = step(NumpyOps(), x, states, w)
     assert tuple(dim.value(SIZES) for dim in symbol.shape) == array.shape
 
 
@@ -96,11 +97,11 @@ def test_bounded_numbers_are_the_arrays_with_a_bound_that_holds(step: Step) -> N
     before = {key: Bounded.exact(value, FLOAT32) for key, value in states.items()}
     namespace = SimpleNamespace(**exact)
     bounded = step(BoundedOps(), Bounded.exact(x, FLOAT32), before, namespace)
-    np.testing.assert_allclose(bounded.value, step(ArrayOps(), x, states, w), rtol=1e-14)
+    np.testing.assert_allclose(bounded.value, step(NumpyOps(), x, states, w), rtol=1e-14)
     single = [
         {key: value.astype("float32") for key, value in part.items()} for part in (states, vars(w))
     ]
-    in_float32 = step(ArrayOps(), x.astype("float32"), single[0], SimpleNamespace(**single[1]))
+    in_float32 = step(NumpyOps(), x.astype("float32"), single[0], SimpleNamespace(**single[1]))
     assert in_float32.dtype == np.float32
     assert np.all(np.abs(in_float32 - bounded.value) <= bounded.error)
     assert np.max(bounded.error / (1 + np.abs(bounded.value))) < 2e-4

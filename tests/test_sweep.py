@@ -198,7 +198,7 @@ def test_a_keras_without_that_list_gives_the_same(monkeypatch) -> None:
 
 def gates_swapped(kind: Any, one: int, other: int) -> Any:
     """The cell with two gates read in each other's place."""
-    parts = list(kind.parts)
+    parts = list(kind.gate_names)
     parts[one], parts[other] = parts[other], parts[one]
 
     def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
@@ -208,7 +208,7 @@ def gates_swapped(kind: Any, one: int, other: int) -> Any:
 
             def split(self, z: Any, base: str, names: Any) -> list[Any]:
                 found = dict(zip(parts, ops.split(z, base, names), strict=True))
-                return [found[name] for name in kind.parts]
+                return [found[name] for name in kind.gate_names]
 
         return real(self, Swapped(), xz, state, w)
 

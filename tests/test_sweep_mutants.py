@@ -10,7 +10,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import reference
-from rnnshapes.cells.cell import Step
+from rnnshapes.cells.cell import StepResult
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
@@ -26,9 +26,9 @@ class Transposed(SimpleRNNCell):
     """Wh the other way round."""
 
     def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-        turned = w.Wh.over(np.transpose) if hasattr(w.Wh, "over") else w.Wh.T
+        turned = w.Wh.rearranged(np.transpose) if hasattr(w.Wh, "rearranged") else w.Wh.T
         h = ops.activate(self.activation, xz + state["h"] @ turned)
-        return Step(h, {"h": h}, {})
+        return StepResult(h, {"h": h}, {})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import reference
-from rnnshapes.cells.cell import Step
+from rnnshapes.cells.cell import StepResult
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.forward import tracing
 from rnnshapes.verification import bounds, report
@@ -36,9 +36,9 @@ def failed(checks: list[report.Check]) -> list[str]:
 # --- Equations that are wrong -------------------------------------------------------------------
 
 
-def answer(h: Any) -> Step:
+def answer(h: Any) -> StepResult:
     """A step of a cell with a single state."""
-    return Step(h, {"h": h}, {})
+    return StepResult(h, {"h": h}, {})
 
 
 class Transposed(SimpleRNNCell):

@@ -6,43 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from rnnshapes.ops.dims import Dim, Shape, product
+from rnnshapes.ops.interface import CellOps, Tensor
 
-#: Keras's names of the activations that every reading knows.
-ACTIVATIONS = (
-    *("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_tanh", "relu6", "leaky_relu"),
-    *("elu", "selu", "celu", "softplus", "softsign", "log_sigmoid", "exponential"),
-    *("sparse_plus", "sparse_sigmoid", "soft_shrink", "hard_shrink"),
-    *("silu", "hard_silu", "mish", "gelu", "tanh_shrink", "squareplus"),
-    *("softmax", "log_softmax"),
-)
-#: What Keras 1 and 2 called hard_sigmoid, in models that they saved.
-KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
-#: Any value of a reading: an array, a symbolic tensor, a bounded number.
-Tensor = Any
 #: What a recurrence carries from step to step, by name.
-States = Mapping[str, Tensor]
-
-
-class Ops(Protocol):
-    """What a reading hands to a cell's equation beside ``@``, ``+``, ``-``, ``*`` and ``1 - a``."""
-
-    def activate(self, name: str, z: Tensor) -> Tensor:
-        """The activation ``name`` of ``z``, element by element."""
-
-    def split(self, z: Tensor, base: str, parts: tuple[str, ...]) -> list[Tensor]:
-        """The last axis in equal parts, which are written ``base_part``."""
-
-    def rows(self, b: Tensor, names: tuple[str, ...]) -> list[Tensor]:
-        """What the first axis holds, one after the other, by their names."""
-
-    def let(self, name: str, value: Tensor) -> Tensor:
-        """The same value, written ``name_t`` from here on."""
-
-    def within(self, suffix: str) -> Ops:
-        """The same for a part of the layer, whose names end in ``suffix``."""
+CellState = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -81,7 +51,7 @@ class Variant(NamedTuple):
     arrays: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
 
 
-class Step(NamedTuple):
+class StepResult(NamedTuple):
     """What one step yields: the output, the states that are carried on, and the gates."""
 
     output: Tensor
@@ -89,14 +59,14 @@ class Step(NamedTuple):
     gates: dict[str, Tensor]
 
 
-class Steps(ABC):
+class BaseCell(ABC):
     """One step of recurrence, with names and sizes of what it owns and carries.
 
-    ``keras_class`` names the Keras layer, ``base`` is Keras's own name for one.
+    ``keras_class`` names the Keras layer, ``default_name`` is Keras's own name for one.
     """
 
     keras_class: ClassVar[str]
-    base: ClassVar[str]
+    default_name: ClassVar[str]
 
     @property
     @abstractmethod
@@ -135,11 +105,11 @@ class Steps(ABC):
 
     @property
     @abstractmethod
-    def single(self) -> Mapping[str, Cell]:
+    def cells_by_suffix(self) -> Mapping[str, Cell]:
         """The cells in it, by what the keys of their weights end in."""
 
     @abstractmethod
-    def with_cells(self, make: Callable[[Cell], Cell]) -> Steps:
+    def map_cells(self, make: Callable[[Cell], Cell]) -> BaseCell:
         """The same with other cells."""
 
     @abstractmethod
@@ -147,31 +117,31 @@ class Steps(ABC):
         """The weights for inputs of ``features``, in Keras's order."""
 
     @abstractmethod
-    def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
+    def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """What one step needs of x_t alone, so that it can be computed for many t at once."""
 
     @abstractmethod
-    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """Step t, from the projected x_t and the states of t-1."""
 
 
 @dataclass(frozen=True)
-class Cell(Steps):
+class Cell(BaseCell):
     """A cell of ``units``. The other fields are options of the Keras layer, by Keras's names.
 
-    ``carried`` are the values carried from step to step, of which the first is the output;
-    ``parts`` are the gates, which divide the last axis of the kernels, in this order;
-    ``meanings`` says what each is called, ``orders`` in which order others have them.
+    ``state_names`` are the values carried from step to step, of which the first is the output;
+    ``gate_names`` are the gates, which divide the last axis of the kernels, in this order;
+    ``gate_meanings`` says what each is called, ``gate_orders`` in which order others have them.
     """
 
     units: Dim
     activation: str = "tanh"
     use_bias: bool = True
 
-    carried: ClassVar[tuple[str, ...]] = ("h",)
-    parts: ClassVar[tuple[str, ...]] = ()
-    meanings: ClassVar[tuple[str, ...]] = ()
-    orders: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    gate_names: ClassVar[tuple[str, ...]] = ()
+    gate_meanings: ClassVar[tuple[str, ...]] = ()
+    gate_orders: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
     @property
     def output(self) -> Dim:
@@ -179,15 +149,15 @@ class Cell(Steps):
 
     @property
     def states(self) -> dict[str, Dim]:
-        return dict.fromkeys(self.carried, self.units)
+        return dict.fromkeys(self.state_names, self.units)
 
     @property
     def output_state(self) -> str:
-        return self.carried[0]
+        return self.state_names[0]
 
     @property
     def gates(self) -> dict[str, Dim]:
-        return dict.fromkeys(self.parts, self.units)
+        return dict.fromkeys(self.gate_names, self.units)
 
     @property
     def label(self) -> str:
@@ -205,14 +175,14 @@ class Cell(Steps):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        named = zip(self.parts, self.meanings, strict=True)
-        return (f"gates: {', '.join(' '.join(pair) for pair in named)}",) if self.parts else ()
+        named = zip(self.gate_names, self.gate_meanings, strict=True)
+        return (f"gates: {', '.join(' '.join(pair) for pair in named)}",) if self.gate_names else ()
 
     @property
-    def single(self) -> Mapping[str, Cell]:
+    def cells_by_suffix(self) -> Mapping[str, Cell]:
         return {"": self}
 
-    def with_cells(self, make: Callable[[Cell], Cell]) -> Cell:
+    def map_cells(self, make: Callable[[Cell], Cell]) -> Cell:
         return make(self)
 
     @property
@@ -221,13 +191,13 @@ class Cell(Steps):
         return ()
 
     def weights(self, features: Dim) -> tuple[Weight, ...]:
-        width = max(1, len(self.parts)) * self.units
+        width = max(1, len(self.gate_names)) * self.units
         kernels = (
-            Weight("Wx", "kernel", (features, width), self.parts),
-            Weight("Wh", "recurrent_kernel", (self.units, width), self.parts),
+            Weight("Wx", "kernel", (features, width), self.gate_names),
+            Weight("Wh", "recurrent_kernel", (self.units, width), self.gate_names),
         )
         return (*kernels, self.bias(width)) if self.use_bias else kernels
 
     def bias(self, width: Dim) -> Weight:
         """The bias of a cell that has one."""
-        return Weight("bh", "bias", (width,), self.parts)
+        return Weight("bh", "bias", (width,), self.gate_names)

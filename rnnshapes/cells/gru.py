@@ -14,8 +14,9 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor, Variant, Weight
+from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant, Weight
 from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.interface import CellOps, Tensor
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class GRUCell(Cell):
     reset_after: bool = True
 
     keras_class = "GRU"
-    base = "gru"
-    parts = ("z", "r", "h")
-    meanings = ("update", "reset", "candidate (h~)")
-    orders = MappingProxyType({"PyTorch": ("r", "z", "h")})  # ONNX's z, r, h is Keras's
+    default_name = "gru"
+    gate_names = ("z", "r", "h")
+    gate_meanings = ("update", "reset", "candidate (h~)")
+    # ONNX's order z, r, h is that of Keras.
+    gate_orders = MappingProxyType({"PyTorch": ("r", "z", "h")})
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -49,32 +51,32 @@ class GRUCell(Cell):
         """bh (3M,), or an input row and a recurrent row (2, 3M)."""
         if not self.reset_after:
             return super().bias(width)
-        return Weight("bh", "bias", (Dim.of(2), width), self.parts, ("input", "recurrent"))
+        return Weight("bh", "bias", (Dim.of(2), width), self.gate_names, ("input", "recurrent"))
 
-    def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
+    def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """x_t Wx and the bias of the input."""
         z = x @ w.Wx  # (N, D)·(D, 3M) → (N, 3M)
         if not self.use_bias:
             return z
         return z + (self._biases(ops, w)[0] if self.reset_after else w.bh)
 
-    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """h_t from the projected x_t and h_{t-1}."""
         before = state["h"]
-        x_z, x_r, x_h = ops.split(xz, "x", self.parts)  # three times (N, M)
+        x_z, x_r, x_h = ops.split(xz, "x", self.gate_names)  # three times (N, M)
         if self.reset_after:
             inner = before @ w.Wh  # (N, M)·(M, 3M) → (N, 3M)
             inner = inner + self._biases(ops, w)[1] if self.use_bias else inner
-            h_z, h_r, h_h = ops.split(inner, "h", self.parts)  # three times (N, M)
+            h_z, h_r, h_h = ops.split(inner, "h", self.gate_names)  # three times (N, M)
         else:
-            W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.parts)  # three times (M, M)
+            W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.gate_names)  # three times (M, M)
             h_z, h_r = before @ W_z, before @ W_r  # (N, M)·(M, M) → (N, M)
         z = ops.let("z", ops.activate(self.recurrent_activation, x_z + h_z))
         r = ops.let("r", ops.activate(self.recurrent_activation, x_r + h_r))
         h_h = r * h_h if self.reset_after else (r * before) @ W_h  # (N, M)
         g = ops.let("h~", ops.activate(self.activation, x_h + h_h))
         h = ops.let("h", self.mixed(z, before, g))
-        return Step(h, {"h": h}, {"z": z, "r": r, "h": g})
+        return StepResult(h, {"h": h}, {"z": z, "r": r, "h": g})
 
     def mixed(self, z: Tensor, before: Tensor, candidate: Tensor) -> Tensor:
         """h_t: z of the state before, and the rest of the candidate."""
@@ -102,7 +104,7 @@ class GRUCell(Cell):
             variants.append(Variant("bias.rows_summed", text, "bias", self, _at_the_input))
         return tuple(variants)
 
-    def _biases(self, ops: Ops, w: Any) -> list[Tensor]:
+    def _biases(self, ops: CellOps, w: Any) -> list[Tensor]:
         return ops.rows(w.bh, ("bx", "bh"))  # (2, 3M) → twice (3M,)
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor, Variant
+from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
+from rnnshapes.ops.interface import CellOps, Tensor
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class LSTMCell(Cell):
     unit_forget_bias: bool = True
 
     keras_class = "LSTM"
-    base = "lstm"
-    carried = ("h", "c")
-    parts = ("i", "f", "c", "o")
-    meanings = ("input", "forget", "candidate (c~)", "output")
-    orders = MappingProxyType({"ONNX": ("i", "o", "f", "c")})  # PyTorch's i, f, g, o is Keras's
+    default_name = "lstm"
+    state_names = ("h", "c")
+    gate_names = ("i", "f", "c", "o")
+    gate_meanings = ("input", "forget", "candidate (c~)", "output")
+    # PyTorch's order i, f, g, o is that of Keras.
+    gate_orders = MappingProxyType({"ONNX": ("i", "o", "f", "c")})
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -61,35 +63,35 @@ class LSTMCell(Cell):
         self, arrays: dict[str, Tensor], change: Callable[[Tensor], Tensor]
     ) -> dict[str, Tensor]:
         bias = arrays["bh"].copy()
-        width = len(bias) // len(self.parts)
-        at = slice(width * self.parts.index("f"), width * (self.parts.index("f") + 1))
+        width = len(bias) // len(self.gate_names)
+        at = slice(width * self.gate_names.index("f"), width * (self.gate_names.index("f") + 1))
         bias[at] = change(bias[at])
         return {**arrays, "bh": bias}
 
-    def emitted(self, ops: Ops, c: Tensor) -> Tensor:
+    def emitted(self, ops: CellOps, c: Tensor) -> Tensor:
         """What the output gate is applied to."""
         return ops.activate(self.activation, c)
 
-    def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
+    def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """x_t Wx."""
         return x @ w.Wx  # (N, D)·(D, 4M) → (N, 4M)
 
-    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """h_t and c_t from x_t Wx, h_{t-1} and c_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, 4M) + (N, M)·(M, 4M) → (N, 4M)
         z = z + w.bh if self.use_bias else z  # (N, 4M) + (4M,) → (N, 4M)
-        z_i, z_f, z_c, z_o = ops.split(z, "z", self.parts)  # four times (N, M)
+        z_i, z_f, z_c, z_o = ops.split(z, "z", self.gate_names)  # four times (N, M)
         i = ops.let("i", ops.activate(self.recurrent_activation, z_i))
         f = ops.let("f", ops.activate(self.recurrent_activation, z_f))
         g = ops.let("c~", ops.activate(self.activation, z_c))
         c = ops.let("c", f * state["c"] + i * g)
         o = ops.let("o", ops.activate(self.recurrent_activation, z_o))
         h = ops.let("h", o * self.emitted(ops, c))
-        return Step(h, {"h": h, "c": c}, {"i": i, "f": f, "c": g, "o": o})
+        return StepResult(h, {"h": h, "c": c}, {"i": i, "f": f, "c": g, "o": o})
 
 
 class _Plain(LSTMCell):
     """As some ports have it: h is o * c."""
 
-    def emitted(self, ops: Ops, c: Tensor) -> Tensor:
+    def emitted(self, ops: CellOps, c: Tensor) -> Tensor:
         return c

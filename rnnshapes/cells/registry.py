@@ -13,4 +13,4 @@ _CELLS: tuple[type[Cell], ...] = (SimpleRNNCell, LSTMCell, GRUCell)
 #: ``SimpleRNN``, ``LSTM``, ``GRU``.
 BY_CLASS = MappingProxyType({cell.keras_class: cell for cell in _CELLS})
 #: ``simple``, ``lstm``, ``gru``.
-BY_NAME = MappingProxyType({cell.base.removesuffix("_rnn"): cell for cell in _CELLS})
+BY_NAME = MappingProxyType({cell.default_name.removesuffix("_rnn"): cell for cell in _CELLS})

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Ops, States, Step, Tensor
+from rnnshapes.cells.cell import Cell, CellState, StepResult
+from rnnshapes.ops.interface import CellOps, Tensor
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,15 @@ class SimpleRNNCell(Cell):
     """h_t = activation(x_t Wx + bh + h_{t-1} Wh), in the order in which Keras adds."""
 
     keras_class = "SimpleRNN"
-    base = "simple_rnn"
+    default_name = "simple_rnn"
 
-    def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
+    def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """x_t Wx + bh."""
         z = x @ w.Wx  # (N, D)·(D, M) → (N, M)
         return z + w.bh if self.use_bias else z  # (N, M) + (M,) → (N, M)
 
-    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """h_t from x_t Wx + bh and h_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, M) + (N, M)·(M, M) → (N, M)
         h = ops.let("h", ops.activate(self.activation, z))  # (N, M)
-        return Step(h, {"h": h}, {})
+        return StepResult(h, {"h": h}, {})

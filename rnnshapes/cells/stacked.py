@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Ops, States, Step, Steps, Tensor, Weight
+from rnnshapes.cells.cell import BaseCell, Cell, CellState, StepResult, Weight
 from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.interface import CellOps, Tensor
 
 
 @dataclass(frozen=True)
-class StackedCells(Steps):
+class StackedCells(BaseCell):
     """Cells one on top of the other; names of the second end in 2, and so on."""
 
     cells: tuple[Cell, ...]
     names: tuple[str, ...]
 
     keras_class = "RNN"
-    base = "rnn"
+    default_name = "rnn"
 
     @property
     def output(self) -> Dim:
@@ -53,10 +54,10 @@ class StackedCells(Steps):
         return tuple(dict.fromkeys(note for cell in self.cells for note in cell.notes))
 
     @property
-    def single(self) -> Mapping[str, Cell]:
+    def cells_by_suffix(self) -> Mapping[str, Cell]:
         return dict(self._numbered())
 
-    def with_cells(self, make: Callable[[Cell], Cell]) -> StackedCells:
+    def map_cells(self, make: Callable[[Cell], Cell]) -> StackedCells:
         return replace(self, cells=tuple(make(cell) for cell in self.cells))
 
     def weights(self, features: Dim) -> tuple[Weight, ...]:
@@ -69,21 +70,21 @@ class StackedCells(Steps):
             features = cell.units
         return tuple(found)
 
-    def project(self, ops: Ops, x: Tensor, w: Any) -> Tensor:
+    def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         return self.cells[0].project(ops.within("1"), x, _part(w, "1"))
 
-    def step(self, ops: Ops, xz: Tensor, state: States, w: Any) -> Step:
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         states: dict[str, Tensor] = {}
         gates: dict[str, Tensor] = {}
         output = None
         for n, cell in self._numbered():
             own, part = ops.within(n), _part(w, n)
             xz = xz if output is None else cell.project(own, output, part)
-            made = cell.step(own, xz, {key: state[key + n] for key in cell.carried}, part)
+            made = cell.step(own, xz, {key: state[key + n] for key in cell.state_names}, part)
             states |= {key + n: value for key, value in made.states.items()}
             gates |= {key + n: value for key, value in made.gates.items()}
             output = made.output
-        return Step(output, states, gates)
+        return StepResult(output, states, gates)
 
     def _numbered(self) -> Iterator[tuple[str, Cell]]:
         return ((str(i), cell) for i, cell in enumerate(self.cells, 1))

@@ -8,12 +8,12 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from rnnshapes.cells.cell import ACTIVATIONS
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.errors import InputError
 from rnnshapes.network.from_sizes import DEFAULTS
 from rnnshapes.network.graph import MEANING, check_size
 from rnnshapes.network.layers.rnn import MERGE_MODES
+from rnnshapes.ops.interface import ACTIVATIONS
 
 _PANEL, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
 

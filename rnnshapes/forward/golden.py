@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from rnnshapes.cells.cell import Step
+from rnnshapes.cells.cell import StepResult
 from rnnshapes.forward import tracing
 from rnnshapes.forward.scan import Block, Scan
 from rnnshapes.forward.tracing import LayerTrace, Trace
@@ -254,7 +254,7 @@ def _read(
     x: Array | None,
     state: Mapping[str, Array],
     weights: Mapping[str, Array],
-) -> tuple[Step, Log]:
+) -> tuple[StepResult, Log]:
     """One step for all rows of x (R, D), and what was recorded; without x the texts alone."""
     ops = RecordedOps(numbers=x is not None)
     cell, before = direction.cell, "{t+1}" if direction.reverse else "{t-1}"

@@ -67,7 +67,7 @@ class Head:
         """Whether the layer hands on the steps of this recurrence turned round."""
         layer = self.network.nodes[node].layer
         assert isinstance(layer, RecurrentLayer)
-        return layer.return_sequences and layer.flips[layer.directions.index(direction)]
+        return layer.return_sequences and layer.reversed_outputs[layer.directions.index(direction)]
 
     @cached_property
     def _names(self) -> Names:

@@ -22,11 +22,11 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.numpy_ops import ArrayOps
+from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.reference.outputs import STATES, Answers, Engine, States
 from rnnshapes.result import Done
 
-_OPS = ArrayOps()
+_OPS = NumpyOps()
 #: An array with its kind, the node or recurrence that it is of, and which part it is.
 Labelled = tuple[tuple[str, str, str], Array]
 #: Lets Keras repeat each step: from a network, weights, NumPy's answers, the states before each.
@@ -40,7 +40,7 @@ def computed(
     weights: Weights,
     xs: Sequence[Array],
     keras: Answers | None = None,
-    ops: ArrayOps = _OPS,
+    ops: NumpyOps = _OPS,
     done: Done | None = None,
 ) -> Answers:
     """Every value, state and output of the network, by the loop in NumPy, in float64.
@@ -161,7 +161,7 @@ def _block(
     carried: Carried,
     keras: Answers | None,
     part: slice,
-    ops: ArrayOps,
+    ops: NumpyOps,
     done: Done | None,
 ) -> Block:
     given, masks = {}, {}

@@ -20,7 +20,7 @@ from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.numpy_ops import ArrayOps
+from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.result import Done
 
 #: About how many bytes the projected inputs of one block take: they stay in the cache.
@@ -31,7 +31,7 @@ LEAST_STEPS = 8
 #: About how many bytes the samples take that are run together.
 SAMPLES_BYTES = 2**27
 
-_OPS = ArrayOps()
+_OPS = NumpyOps()
 #: The states of each recurrence, by its name and the state's: (N, M).
 Carried = Mapping[str, Mapping[str, Array]]
 
@@ -113,7 +113,7 @@ def run(
     initial: Carried | None = None,
     given: Mapping[str, Sequence[Array]] | None = None,
     masks: Mapping[str, Array] | None = None,
-    ops: ArrayOps = _OPS,
+    ops: NumpyOps = _OPS,
     done: Done | None = None,
 ) -> Iterator[Block]:
     """Feed blocks of input through all layers: (N, B, D) for each input of the network.
@@ -135,7 +135,7 @@ def run(
         for position, node in enumerate(network.nodes):
             if isinstance(node.layer, Input):
                 value = _entered(node.layer, next(pending), dtype)
-            elif node.layer.held_shapes is not None:
+            elif node.layer.declared_shapes is not None:
                 value = known((given or {})[node.name], dtype, (masks or {}).get(node.name))
             elif isinstance(node.layer, RecurrentLayer):
                 options: Any = {"gates": gates, "done": done}
@@ -186,10 +186,10 @@ def apply(
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
     masks = Masks(sources[0].mask, after)
     if not layer.stepwise:
-        turned = [ops.turned(x) if ops.rank(x) > 2 else x for x in inputs]
+        turned = [ops.swap_time(x) if ops.rank(x) > 2 else x for x in inputs]
         before = None if masks.before is None else masks.before.T
         made = layer.call(ops, turned, w, Masks(before, after))
-        made = ops.turned(made) if ops.rank(made) > 2 else made
+        made = ops.swap_time(made) if ops.rank(made) > 2 else made
         return Value((made,), (None if flow.steps is None else made,), after)
     made = _called(ops, layer, inputs, w, masks)
     if flow.steps is None or not flow.final:
@@ -206,9 +206,9 @@ def _called(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks: Masks)
     x = inputs[0]
     if len(inputs) > 1 or masks.after is not None or ops.rank(x) != 3:
         return layer.call(ops, inputs, w, masks)
-    made = layer.call(ops, [ops.moved(x, _flat)], w, masks)
+    made = layer.call(ops, [ops.rearrange(x, _flat)], w, masks)
     shape = ops.shape(x)[:2]
-    return ops.moved(made, lambda part: part.reshape(*shape, -1))
+    return ops.rearrange(made, lambda part: part.reshape(*shape, -1))
 
 
 def _recur(
@@ -217,7 +217,7 @@ def _recur(
     values: Sequence[Value],
     bound: Mapping[str, SimpleNamespace],
     carried: Carried,
-    ops: ArrayOps,
+    ops: NumpyOps,
     *,
     gates: bool,
     done: Done | None,
@@ -249,7 +249,7 @@ def scan(
     mask: Array | None = None,
     *,
     gates: bool = False,
-    ops: ArrayOps = _OPS,
+    ops: NumpyOps = _OPS,
     done: Done | None = None,
 ) -> Scan:
     """All states over a block, x (B, N, D), and all gates if they are asked for."""
@@ -346,19 +346,19 @@ def joined(
     ends = [0 if d.reverse else -1 for _, d in node.scans]
     if layer.return_sequences:
         turned = [
-            ops.moved(e, lambda part: part[::-1]) if flip else e
-            for e, flip in zip(each, layer.flips, strict=True)
+            ops.rearrange(e, lambda part: part[::-1]) if flip else e
+            for e, flip in zip(each, layer.reversed_outputs, strict=True)
         ]
         at_step: tuple[Any, ...] = layer.join(ops, turned)
         outputs = at_step
     else:
-        last = [ops.moved(e, lambda p, t=t: p[t]) for e, t in zip(each, ends, strict=True)]
+        last = [ops.rearrange(e, lambda p, t=t: p[t]) for e, t in zip(each, ends, strict=True)]
         outputs = layer.join(ops, last)
         at_step = layer.join(ops, each)
     if layer.return_state:
         for (name, _), t in zip(node.scans, ends, strict=True):
             found = scans[name].states.values()
-            outputs = (*outputs, *(ops.moved(v, lambda p, t=t: p[t]) for v in found))
+            outputs = (*outputs, *(ops.rearrange(v, lambda p, t=t: p[t]) for v in found))
             at_step = (*at_step, *(None for _ in found))
     mask = values[node.sources[0].node].mask if layer.return_sequences else None
     return Value(tuple(outputs), at_step, mask)

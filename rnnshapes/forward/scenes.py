@@ -35,7 +35,7 @@ class Taken:
     """One operation: ``x_3 Wx``, (1, 3)·(3, 5) → (1, 5), and what it made.
 
     ``label`` has what came just before shortened to ``…``; ``sign`` is that of
-    :class:`rnnshapes.ops.symbolic.Operation`; only a split has several ``results``.
+    :class:`rnnshapes.ops.symbolic.SymbolicOperation`; only a split has several ``results``.
     """
 
     label: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError, RnnshapesError
 from rnnshapes.network.from_config import reader
-from rnnshapes.network.from_config.base import Config, Entry, Namer
+from rnnshapes.network.from_config.base import Config, LayerConfig, Namer
 from rnnshapes.network.graph import Flow, Network, Node, Tap, flow_of
 from rnnshapes.network.layers.base import Layer, UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape
@@ -85,7 +85,7 @@ class Plan:
 
 
 def assemble(plan: Plan) -> Network:
-    """The network of a plan; what cannot be derived is an Unknown layer.
+    """The network of a plan; what cannot be derived is an UnsupportedLayer.
 
     Raises InputError where shapes do not fit a layer.
     """
@@ -107,7 +107,7 @@ def _assemble(plan: Plan, names: Namer) -> Network:
             raise InputError(f"layer {call.name!r} is stateful and called twice: not supported")
         else:
             shapes = _fed(call, flows)
-            layer = made[call.name].called_on(shapes, names.primed)
+            layer = made[call.name].with_inputs(shapes, names.primed)
         calls[call.name] = calls.get(call.name, 0) + 1
         name = call.name if calls[call.name] == 1 else f"{call.name}:{calls[call.name]}"
         node = Node(name, layer, call.sources, call.initial, call.mask_dropped)
@@ -140,7 +140,7 @@ def _read(plan: Plan, call: Call, flows: list[Flow], names: Namer) -> Layer:
     about = (call.name, call.class_name, call.config, shapes, steps, call.trainable)
     masked = any(flows[tap.node].masked for tap in call.sources)
     try:
-        return read(Entry(*about, plan.dtype, names, reader, masked))
+        return read(LayerConfig(*about, plan.dtype, names, reader, masked))
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         # A config that Keras has not written, but for what is said of it on purpose.
         if isinstance(error, RnnshapesError):
@@ -169,7 +169,8 @@ def _check_held(layer: Layer, call: Call) -> None:
 
 
 def _unknown(call: Call, why: str, names: Namer) -> Layer:
-    from rnnshapes.network.layers.reshaping import Unknown  # not needed where every layer is known
+    # Not needed where every layer is known.
+    from rnnshapes.network.layers.reshaping import UnsupportedLayer
 
     names_held = [name for name, _ in call.held or ()]
     held = [
@@ -178,13 +179,13 @@ def _unknown(call: Call, why: str, names: Namer) -> Layer:
         for dims in [tuple(map(Dim.of, shape))]
     ]
     shapes = [_held_shape(shape, names) for shape in call.outputs]
-    return Unknown(
+    return UnsupportedLayer(
         name=call.name,
         trainable=call.trainable,
         keras_name=call.class_name,
-        why=why,
-        held=tuple(held),
-        outputs=tuple(shapes),
+        reason=why,
+        stored_weights=tuple(held),
+        output_shapes=tuple(shapes),
         trainable_count=call.trainable_count,
         masked=call.masked,
     )

@@ -7,12 +7,12 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from rnnshapes.cells.cell import ACTIVATIONS
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.errors import InputError
 from rnnshapes.network.assemble import Call, Plan, assemble
 from rnnshapes.network.graph import Network, Tap, check_size
 from rnnshapes.network.layers.rnn import MERGE_MODES
+from rnnshapes.ops.interface import ACTIVATIONS
 
 #: The sizes of the reference network.
 DEFAULTS = MappingProxyType({"N": 1, "T": 10, "D": 3, "M": 5, "K": 2})
@@ -64,7 +64,7 @@ def from_sizes(
             "return_sequences": bool(return_sequences) if last else True,
             "go_backwards": bool(go_backwards),
         }
-        base = keras_name(BY_NAME[cell or "simple"].base, position)
+        base = keras_name(BY_NAME[cell or "simple"].default_name, position)
         own = {**config, **more, "name": base}
         if bidirectional:
             inner = {"class_name": kind, "config": own}

@@ -8,13 +8,13 @@ from functools import cached_property
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
-from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID
 from rnnshapes.errors import InputError
 from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.dims import Dim, Shape, shape_text
-from rnnshapes.ops.symbolic import Operation, ShapeMismatchError, ShapeOps, Symbol
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.symbolic import ShapeMismatchError, Symbol, SymbolicOperation, SymbolicOps
 
 #: What each size counts, in the order in which it is written.
 MEANING = MappingProxyType(
@@ -139,7 +139,7 @@ class Network:
     def _sizes(self) -> dict[str, int | None]:
         values = dict(self.named)
         for node in self.nodes:
-            for name, (dim, length) in node.layer.derived.items():
+            for name, (dim, length) in node.layer.computed_sizes.items():
                 found = dim.value(values)
                 values[name] = None if found is None else length(found)
         return values
@@ -177,12 +177,12 @@ class Network:
     @property
     def underived(self) -> dict[str, str]:
         """Why each layer is not derived that is not, by its name."""
-        return {node.name: getattr(node.layer, "why", "") for node in self.unknown}
+        return {node.name: getattr(node.layer, "reason", "") for node in self.unknown}
 
     @property
     def unknown(self) -> tuple[Node, ...]:
         """The nodes whose layer is not derived."""
-        return tuple(node for node in self.nodes if node.layer.held_shapes is not None)
+        return tuple(node for node in self.nodes if node.layer.declared_shapes is not None)
 
     @property
     def no_recurrence(self) -> str:
@@ -362,7 +362,7 @@ def flow_of(node: Node, found: list[Flow]) -> Flow:
     layer, sources = node.layer, [found[tap.node].of(tap.output) for tap in node.sources]
     if isinstance(layer, Input):
         return Flow((layer.shape,), layer.shape[1] if layer.timed else None)
-    if (held := layer.held_shapes) is not None:
+    if (held := layer.declared_shapes) is not None:
         steps = held[0][1] if held and len(held[0]) > 2 else None
         return Flow(held, steps, masked=layer.makes_mask)
     shapes = [source.shapes[0] for source in sources]
@@ -386,7 +386,7 @@ def renamed(layer: Layer, shapes: list[Shape]) -> list[Shape]:
     A layer that is called again has its names from the first call.
     """
     features = getattr(layer, "features", None)
-    if features is None or layer.letter == "e":
+    if features is None or layer.output_symbol == "e":
         return shapes
     return [(*shape[:-1], features) for shape in shapes]
 
@@ -395,7 +395,7 @@ def _recurrent_flow(layer: RecurrentLayer, shape: Shape, steps: Dim, *, masked: 
     n = shape[0]
     lead = (n, steps) if layer.return_sequences else (n,)
     symbols = [Symbol("h", (*lead, d.cell.output), []) for d in layer.directions]
-    shapes = [symbol.shape for symbol in layer.join(ShapeOps(), symbols)]
+    shapes = [symbol.shape for symbol in layer.join(SymbolicOps(), symbols)]
     joined = len(shapes)
     if layer.return_state:
         shapes += [(n, dim) for d in layer.directions for dim in d.cell.states.values()]
@@ -411,7 +411,7 @@ class Reading(NamedTuple):
     """A layer's equation read over symbolic shapes."""
 
     shape: Shape
-    tape: list[Operation]
+    tape: list[SymbolicOperation]
     equations: list[tuple[str, str]]
 
 
@@ -427,7 +427,7 @@ def read(
     ``texts`` name the inputs, ``name`` the output. Raises InputError where the shapes do not
     fit the layer.
     """
-    tape: list[Operation] = []
+    tape: list[SymbolicOperation] = []
     inputs = [
         Symbol(text, shape, tape)
         for text, shape in zip(texts or ["x"] * len(shapes), shapes, strict=True)
@@ -435,7 +435,7 @@ def read(
     weights = {
         w.key: Symbol(w.key + layer.index, w.dims, tape) for group in groups.values() for w in group
     }
-    ops = ShapeOps(layer.index)
+    ops = SymbolicOps(layer.index)
     try:
         made = layer.call(ops, inputs, SimpleNamespace(**weights), Masks())
     except ShapeMismatchError as error:
@@ -448,7 +448,7 @@ def read(
 
 def read_step(direction: Direction, x: str) -> Reading:
     """Read one time step of a recurrence; ``x`` is how its input is written."""
-    tape: list[Operation] = []
+    tape: list[SymbolicOperation] = []
     n, index = Dim.named("N"), direction.index
     weights = {w.key: Symbol(w.key + index, w.dims, tape) for w in direction.weights}
     before = "{t+1}" if direction.reverse else "{t-1}"
@@ -456,7 +456,7 @@ def read_step(direction: Direction, x: str) -> Reading:
         key: Symbol(f"{key}{index}_{before}", (n, dim), tape)
         for key, dim in direction.cell.states.items()
     }
-    ops, w = ShapeOps(index), SimpleNamespace(**weights)
+    ops, w = SymbolicOps(index), SimpleNamespace(**weights)
     xz = direction.cell.project(ops, Symbol(x, (n, direction.features), tape), w)
     step = direction.cell.step(ops, xz, state, w)
     return Reading(step.output.shape, tape, ops.equations)

@@ -62,7 +62,7 @@ def facts(network: Network, built: Built) -> tuple[Fact, ...]:
     """
     rows: list[Fact] = []
     for layer in network.layers:
-        if layer.held_shapes is None:
+        if layer.declared_shapes is None:
             rows += _weights(network, layer, built)
     for layer in network.layers:
         count = network.count(layer.count)

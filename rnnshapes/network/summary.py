@@ -20,7 +20,7 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.structure import Fact, FileCheck
 from rnnshapes.ops import symbolic
 from rnnshapes.ops.dims import Dim, Shape, total
-from rnnshapes.ops.symbolic import ShapeOps, Symbol
+from rnnshapes.ops.symbolic import Symbol, SymbolicOps
 from rnnshapes.reference import Model
 from rnnshapes.reference.outputs import Engine
 from rnnshapes.result import Displayed
@@ -214,7 +214,7 @@ class Names:
     def __init__(self, network: Network) -> None:
         self.network = network
         plain = [node for node in network.nodes if not node.layer.directions]
-        totals = Counter(node.layer.letter for node in plain)
+        totals = Counter(node.layer.output_symbol for node in plain)
         used: Counter[str] = Counter()
         self.bases: list[str] = []
         for place, node in enumerate(network.nodes):
@@ -224,14 +224,14 @@ class Names:
                 base = f"{cell.output_state}{layer.index}"
             elif (which := _output_number(network, place)) is not None and node.sources:
                 base = f"y_hat{which}"
-            elif layer.letter == "":
+            elif layer.output_symbol == "":
                 base = self.bases[node.sources[0].node]
-            elif layer.letter == "y":
+            elif layer.output_symbol == "y":
                 base = f"y{layer.index}"
             else:
-                used[layer.letter] += 1
-                number = used[layer.letter] if totals[layer.letter] > 1 else ""
-                base = f"{layer.letter}{number}"
+                used[layer.output_symbol] += 1
+                number = used[layer.output_symbol] if totals[layer.output_symbol] > 1 else ""
+                base = f"{layer.output_symbol}{number}"
             self.bases.append(base + node.again)
 
     def of(self, tap: Tap) -> str:
@@ -270,7 +270,7 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
     learned = [w for group in layer.groups.values() for w in group if w.learned]
     trainable = _sum(network.value(w.count) for w in learned) if layer.trainable else 0
     trainable = trainable if layer.trainable_count is None else layer.trainable_count
-    if layer.held_shapes is not None and layer.trainable_count is None and layer.trainable:
+    if layer.declared_shapes is not None and layer.trainable_count is None and layer.trainable:
         trainable = None if params else 0  # a file does not say which of them are trained
     return LayerReport(
         name=layer.name,
@@ -294,7 +294,7 @@ def _report(network: Network, layer: Layer, names: Names) -> LayerReport:
         equations=tuple(equations),
         operations=tuple(_operation(network, made) for made in tape),
         notes=(*layer.notes, *_notes(network, places)),
-        derived=layer.held_shapes is None,
+        derived=layer.declared_shapes is None,
         applications=str(times),
         macs_step=network.value(each[0]),
         macs_formula=str(macs),
@@ -364,7 +364,7 @@ def _weight(network: Network, layer: Layer, group: str, weight: Weight) -> Weigh
     gates = [Gate(name, (i * width, (i + 1) * width)) for i, name in enumerate(weight.gates)]
     return WeightReport(
         name=f"{group}/{weight.name}",
-        symbol="" if layer.held_shapes is not None else weight.key + layer.index_of(group),
+        symbol="" if layer.declared_shapes is not None else weight.key + layer.index_of(group),
         dims=_texts(weight.dims),
         shape=shape,
         formula=str(weight.count),
@@ -378,11 +378,11 @@ def _weight(network: Network, layer: Layer, group: str, weight: Weight) -> Weigh
 
 def _read(
     network: Network, place: int, names: Names
-) -> tuple[list[symbolic.Operation], list[tuple[str, str]]]:
+) -> tuple[list[symbolic.SymbolicOperation], list[tuple[str, str]]]:
     """The operations of a node at one time step, and what each named value equals."""
     node, flow = network.nodes[place], network.flows[place]
     layer = node.layer
-    if layer.held_shapes is not None:
+    if layer.declared_shapes is not None:
         return [], []
     if isinstance(layer, RecurrentLayer):
         return _read_recurrent(node, names.of(node.sources[0]), names.of(Tap(place)))
@@ -399,25 +399,25 @@ def _read(
 
 def _read_recurrent(
     node: Node, x: str, name: str
-) -> tuple[list[symbolic.Operation], list[tuple[str, str]]]:
+) -> tuple[list[symbolic.SymbolicOperation], list[tuple[str, str]]]:
     layer = node.layer
     assert isinstance(layer, RecurrentLayer)
-    tape: list[symbolic.Operation] = []
+    tape: list[symbolic.SymbolicOperation] = []
     equations: list[tuple[str, str]] = []
     for direction in layer.directions:
         made = read_step(direction, x)
         tape += made.tape
         equations += made.equations
     if len(layer.directions) > 1:
-        joined: list[symbolic.Operation] = []
+        joined: list[symbolic.SymbolicOperation] = []
         n = Dim.named("N")
         ends = [
             Symbol(f"{d.cell.output_state}{d.index}_t", (n, d.cell.output), joined)
             for d in layer.directions
         ]
-        outputs = layer.join(ShapeOps(), ends)
+        outputs = layer.join(SymbolicOps(), ends)
         if len(outputs) == 1:
-            ops = ShapeOps()
+            ops = SymbolicOps()
             ops.named(name, outputs[0])
             equations += ops.equations
         tape += joined
@@ -433,7 +433,7 @@ def _applications(network: Network, place: int) -> Dim:
     return Dim.of(1) if once else flow.steps or Dim.of(1)
 
 
-def _operation(network: Network, made: symbolic.Operation) -> Operation:
+def _operation(network: Network, made: symbolic.SymbolicOperation) -> Operation:
     return Operation(
         label=made.label,
         symbol=made.symbol,

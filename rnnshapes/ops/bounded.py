@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
-from rnnshapes.ops.numpy_ops import ArrayOps
+from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
 from rnnshapes.ops.windows import Window
 
@@ -143,7 +143,7 @@ class Bounded:
         """The same values with ``more`` error."""
         return Bounded(self.value, self.error + more, self.precision)
 
-    def over(self, function: Callable[[Array], Array]) -> Bounded:
+    def rearranged(self, function: Callable[[Array], Array]) -> Bounded:
         """What only moves or selects numbers, done to the values and to their errors."""
         return Bounded(function(self.value), function(self.error), self.precision)
 
@@ -194,7 +194,7 @@ def _log_softmax(z: Bounded) -> Bounded:
 
 
 _ROWWISE = MappingProxyType({"softmax": _softmax, "log_softmax": _log_softmax})
-_ARRAYS = ArrayOps()
+_ARRAYS = NumpyOps()
 
 
 class BoundedOps:
@@ -217,13 +217,13 @@ class BoundedOps:
         """``value`` itself."""
         return value
 
-    def moved(self, x: Bounded, function: Callable[[Array], Array]) -> Bounded:
+    def rearrange(self, x: Bounded, function: Callable[[Array], Array]) -> Bounded:
         """What only moves or selects numbers, done to ``x``."""
-        return x.over(function)
+        return x.rearranged(function)
 
-    def turned(self, x: Bounded) -> Bounded:
+    def swap_time(self, x: Bounded) -> Bounded:
         """(N, T, …) as (T, N, …), and back."""
-        return x.over(_ARRAYS.turned)
+        return x.rearranged(_ARRAYS.swap_time)
 
     def shape(self, x: Bounded) -> tuple[int, ...]:
         """Its shape."""
@@ -248,7 +248,7 @@ class BoundedOps:
 
     def take(self, table: Bounded, indices: Bounded) -> Bounded:
         """The rows of ``table`` with these whole numbers."""
-        return table.over(lambda part: _ARRAYS.take(part, indices.value))
+        return table.rearranged(lambda part: _ARRAYS.take(part, indices.value))
 
     def windows(self, x: Bounded, window: Window) -> Bounded:
         """(N, T, F) as (N, T', size, F)."""
@@ -257,12 +257,12 @@ class BoundedOps:
 
     def contract(self, seen: Bounded, kernel: Bounded) -> Bounded:
         """(N, T', k, D)·(k, D, F) → (N, T', F), as one product of matrices."""
-        flat = kernel.over(lambda part: part.reshape(-1, part.shape[-1]))
-        return seen.over(lambda part: part.reshape(*part.shape[:2], -1)) @ flat
+        flat = kernel.rearranged(lambda part: part.reshape(-1, part.shape[-1]))
+        return seen.rearranged(lambda part: part.reshape(*part.shape[:2], -1)) @ flat
 
     def averages(self, x: Bounded, window: Window) -> Bounded:
         """The mean of what each window sees, (N, T', F)."""
-        return self.mean(self.windows(x, window), 2, _ARRAYS.seen(x.value, window))
+        return self.mean(self.windows(x, window), 2, _ARRAYS.window_counts(x.value, window))
 
     def mean(self, x: Bounded, axis: int, count: Array | None = None) -> Bounded:
         """The mean over ``axis``, or the sum divided by ``count``: γ_n, and one division."""
@@ -275,7 +275,7 @@ class BoundedOps:
 
     def max(self, x: Bounded, axis: int) -> Bounded:
         """The largest over ``axis``: no farther off than the largest error."""
-        return x.over(lambda part: _ARRAYS.max(part, axis))
+        return x.rearranged(lambda part: _ARRAYS.max(part, axis))
 
     def rsqrt(self, x: Bounded) -> Bounded:
         """1 / sqrt(x), falling for x above 0."""
@@ -283,12 +283,12 @@ class BoundedOps:
 
     def where(self, mask: Array, x: Bounded) -> Bounded:
         """``x`` where the mask holds, and 0 elsewhere."""
-        return x.over(lambda part: _ARRAYS.where(mask, part))
+        return x.rearranged(lambda part: _ARRAYS.where(mask, part))
 
     def reshape(self, x: Bounded, shape: Sequence[object], numbers: tuple[int, ...]) -> Bounded:
         """Each sample in the shape ``numbers``."""
-        return x.over(lambda part: _ARRAYS.reshape(part, shape, numbers))
+        return x.rearranged(lambda part: _ARRAYS.reshape(part, shape, numbers))
 
     def repeat(self, x: Bounded, times: object, number: int) -> Bounded:
         """(N, F) as (N, number, F)."""
-        return x.over(lambda part: _ARRAYS.repeat(part, times, number))
+        return x.rearranged(lambda part: _ARRAYS.repeat(part, times, number))

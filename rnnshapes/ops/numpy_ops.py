@@ -10,7 +10,7 @@ from rnnshapes.ops.activations import MONOTONE, Array, activate
 from rnnshapes.ops.windows import Window
 
 
-class ArrayOps:
+class NumpyOps:
     """The operations of this reading that are not operators; the dtype is that of the data."""
 
     def activate(self, name: str, z: Array) -> Array:
@@ -31,11 +31,11 @@ class ArrayOps:
         """``value`` itself."""
         return value
 
-    def moved(self, x: Array, function: Callable[[Array], Array]) -> Array:
+    def rearrange(self, x: Array, function: Callable[[Array], Array]) -> Array:
         """What only moves or selects numbers, done to ``x``."""
         return function(x)
 
-    def turned(self, x: Array) -> Array:
+    def swap_time(self, x: Array) -> Array:
         """(N, T, …) as (T, N, …), and back."""
         return np.swapaxes(x, 0, 1)
 
@@ -47,7 +47,7 @@ class ArrayOps:
         """How many axes it has."""
         return x.ndim
 
-    def within(self, suffix: str) -> ArrayOps:
+    def within(self, suffix: str) -> NumpyOps:
         """These operations."""
         return self
 
@@ -88,9 +88,9 @@ class ArrayOps:
 
     def averages(self, x: Array, window: Window) -> Array:
         """The mean of what each window sees, (N, T', F)."""
-        return self.mean(self.windows(x, window), 2, self.seen(x, window))
+        return self.mean(self.windows(x, window), 2, self.window_counts(x, window))
 
-    def seen(self, x: Array, window: Window) -> Array:
+    def window_counts(self, x: Array, window: Window) -> Array:
         """How many steps of x each window sees, (1, T', 1)."""
         ones = np.ones((1, x.shape[1], 1))
         made: Array = self.windows(ones, window).sum(axis=2)

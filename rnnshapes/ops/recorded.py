@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.numpy_ops import ArrayOps
-from rnnshapes.ops.symbolic import ShapeOps, Symbol
+from rnnshapes.ops.numpy_ops import NumpyOps
+from rnnshapes.ops.symbolic import Symbol, SymbolicOps
 
 _SAMPLES = Dim.named("N")
 
@@ -80,7 +80,7 @@ class Recorded:
         return Recorded(tuple(map(function, self.parts, others)), self.log)
 
 
-class _Timeless(ShapeOps):
+class _Timeless(SymbolicOps):
     """Shapes, in which a value has the same name at each step."""
 
     def let(self, name: str, value: Symbol) -> Symbol:
@@ -97,8 +97,8 @@ class RecordedOps:
     def __init__(self, index: str = "", log: Log | None = None, *, numbers: bool) -> None:
         self.index, self.numbers = index, numbers
         self.log: Log = {} if log is None else log
-        self._texts = ShapeOps(index)
-        readings = (self._texts, _Timeless(index), ArrayOps())
+        self._texts = SymbolicOps(index)
+        readings = (self._texts, _Timeless(index), NumpyOps())
         self._readings = readings if numbers else readings[:2]
 
     def given(self, text: str, name: str, shape: Shape, numbers: Array | None = None) -> Recorded:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Shape
-from rnnshapes.ops.numpy_ops import ArrayOps
-from rnnshapes.ops.symbolic import Operation, ShapeOps, Symbol
+from rnnshapes.ops.numpy_ops import NumpyOps
+from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
 
 
 class Named(NamedTuple):
@@ -27,7 +27,7 @@ class Named(NamedTuple):
 class Film:
     """What was done, in order: ``results`` holds what each operation has made, with its text."""
 
-    tape: list[Operation] = field(default_factory=list)
+    tape: list[SymbolicOperation] = field(default_factory=list)
     results: list[tuple[tuple[str, Array], ...]] = field(default_factory=list)
     named: list[Named] = field(default_factory=list)
 
@@ -93,7 +93,7 @@ class FollowedOps:
 
     def __init__(self, film: Film, index: str = "", at: str = "_t") -> None:
         self.film, self.index, self.at = film, index, at
-        self._shapes, self._arrays = ShapeOps(index), ArrayOps()
+        self._shapes, self._arrays = SymbolicOps(index), NumpyOps()
 
     def activate(self, name: str, z: Followed) -> Followed:
         """The activation ``name`` of ``z``."""

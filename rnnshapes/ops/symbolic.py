@@ -17,7 +17,7 @@ ABOVE = "…"
 
 
 @dataclass(frozen=True)
-class Operation:
+class SymbolicOperation:
     """One operation of an equation, as shapes.
 
     ``label`` names it with what came before shortened to ``…``; ``symbol`` is ``·``, ``+``,
@@ -45,7 +45,7 @@ class Symbol:
 
     text: str
     shape: Shape
-    tape: list[Operation]
+    tape: list[SymbolicOperation]
     place: int | None = None
 
     @property
@@ -113,11 +113,11 @@ class Symbol:
     ) -> Symbol:
         shape = self.shape if shape is None else shape
         operands = (self.shape, *(other.shape for other in others))
-        self.tape.append(Operation(label, sign, operands, shape, Dim.of(macs)))
+        self.tape.append(SymbolicOperation(label, sign, operands, shape, Dim.of(macs)))
         return Symbol(text, shape, self.tape, len(self.tape) - 1)
 
 
-class ShapeOps:
+class SymbolicOps:
     """The operations of this reading that are not operators.
 
     ``index`` tells the values of several layers apart; ``equations`` collects what is given a
@@ -136,7 +136,7 @@ class ShapeOps:
         """The last axis of ``z`` in equal parts, by their names."""
         names = [f"{base}_{part}" for part in parts]
         shape = (*z.shape[:-1], z.shape[-1].divided(len(parts)))
-        z.tape.append(Operation(" ".join(names), "split", (z.shape,), shape, Dim.of(0)))
+        z.tape.append(SymbolicOperation(" ".join(names), "split", (z.shape,), shape, Dim.of(0)))
         self.equations.append((" ".join(names), z.text))
         return [Symbol(name, shape, z.tape) for name in names]
 
@@ -148,9 +148,9 @@ class ShapeOps:
         """``value`` by the name that it has at step t."""
         return self.named(f"{name}{self.index}_t", value)
 
-    def within(self, suffix: str) -> ShapeOps:
+    def within(self, suffix: str) -> SymbolicOps:
         """The same for a part of the layer, whose values are told apart by ``suffix``."""
-        inner = ShapeOps(suffix + self.index)
+        inner = SymbolicOps(suffix + self.index)
         inner.equations = self.equations
         return inner
 

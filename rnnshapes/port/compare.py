@@ -25,7 +25,7 @@ from rnnshapes.network.layers.normalization import Masking
 from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded
-from rnnshapes.ops.numpy_ops import ArrayOps
+from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.port.hypothesis import Reading
 from rnnshapes.port.quantities import Claim
@@ -230,7 +230,7 @@ def _moved(reading: Reading, p: Precision) -> Iterator[Answers]:
         yield replay.computed(reading.network, weights, xs, ops=ops)
 
 
-class _Rounding(ArrayOps):
+class _Rounding(NumpyOps):
     """Whatever has a name in a cell's equation is off, each time by what rounding may do to it.
 
     At every step in the same direction: where a state hardly changes, rounding repeats itself.

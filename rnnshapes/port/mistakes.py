@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell, Steps, Weight
+from rnnshapes.cells.cell import BaseCell, Cell, Weight
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port import time_mistakes
 from rnnshapes.port.hypothesis import Reading
@@ -41,7 +42,7 @@ def readings(reading: Reading) -> Iterator[Reading]:
 def _changed(reading: Reading, change: CellChange) -> Reading | None:
     """Every cell changed to which the change applies; ``None`` where that makes no difference."""
     weights = {name: dict(arrays) for name, arrays in reading.weights.items()}
-    found: dict[str, Steps] = {}  # a layer that is called again has the same cell each time
+    found: dict[str, BaseCell] = {}  # a layer that is called again has the same cell each time
 
     def direction_of(direction: Direction) -> Direction:
         if direction.name not in found:
@@ -49,7 +50,7 @@ def _changed(reading: Reading, change: CellChange) -> Reading | None:
         return replace(direction, cell=found[direction.name])
 
     nodes = [
-        replace(node, layer=node.layer.with_directions(direction_of))
+        replace(node, layer=node.layer.map_directions(direction_of))
         if isinstance(node.layer, RecurrentLayer)
         else node
         for node in reading.network.nodes
@@ -60,10 +61,10 @@ def _changed(reading: Reading, change: CellChange) -> Reading | None:
     return replace(reading, network=replace(reading.network, nodes=tuple(nodes)), weights=weights)
 
 
-def _changed_cells(direction: Direction, weights: Arrays, change: CellChange) -> Steps:
+def _changed_cells(direction: Direction, weights: Arrays, change: CellChange) -> BaseCell:
     """The cells of a recurrence as a port may have them; their weights are changed in place."""
     cells = {}
-    for suffix, cell in direction.cell.single.items():
+    for suffix, cell in direction.cell.cells_by_suffix.items():
         known = {
             w.key.removesuffix(suffix) if suffix else w.key: w
             for w in direction.weights
@@ -75,7 +76,7 @@ def _changed_cells(direction: Direction, weights: Arrays, change: CellChange) ->
         cells[suffix] = cell if made is None else made[0]
         weights |= {} if made is None else {key + suffix: a for key, a in made[1].items()}
     left = iter(cells.values())
-    return direction.cell.with_cells(lambda _: next(left))
+    return direction.cell.map_cells(lambda _: next(left))
 
 
 def _differ(some: Mapping[str, Array], others: Mapping[str, Array]) -> bool:
@@ -87,7 +88,7 @@ def _cells(reading: Reading) -> Iterator[Cell]:
     seen = set()
     for node in reading.network.recurrent:
         for _, direction in node.scans:
-            for cell in direction.cell.single.values():
+            for cell in direction.cell.cells_by_suffix.values():
                 if (key := (type(cell), *cell.keras_options.values())) not in seen:
                     seen.add(key)
                     yield cell
@@ -101,7 +102,8 @@ def _all(reading: Reading, changes: Mapping[str, CellChange]) -> Iterator[tuple[
 
 
 def _gate_orders(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    for parts, others in {c.parts: c.orders for c in _cells(reading) if c.parts}.items():
+    orders = {c.gate_names: c.gate_orders for c in _cells(reading) if c.gate_names}
+    for parts, others in orders.items():
         named = {order: name for name, order in others.items()}
         for order in itertools.permutations(parts):
             if order != parts:
@@ -117,7 +119,7 @@ def _reordered(parts: tuple[str, ...], order: tuple[str, ...]) -> CellChange:
     def change(
         cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
     ) -> tuple[Cell, Arrays] | None:
-        if cell.parts != parts:
+        if cell.gate_names != parts:
             return None
         blocks = {key: np.split(a, len(parts), axis=-1) for key, a in arrays.items()}
         return cell, {
@@ -132,7 +134,7 @@ def _kernels(reading: Reading) -> Iterator[tuple[str, Reading]]:
     names = {"Wx": "kernel", "Wh": "recurrent_kernel"}
     for key, name in names.items():
         yield from _all(reading, {f"{name} is transposed": _transposed(key)})
-        if any(cell.parts for cell in _cells(reading)) or key == "Wx":
+        if any(cell.gate_names for cell in _cells(reading)) or key == "Wx":
             said = f"{name} is read column by column (Fortran's order)"
             yield from _all(reading, {said: _column_by_column(key)})
     made = reading
@@ -164,7 +166,7 @@ def _transposed(key: str) -> CellChange:
     def change(
         cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
     ) -> tuple[Cell, Arrays] | None:
-        count = max(1, len(cell.parts))
+        count = max(1, len(cell.gate_names))
         if arrays[key].shape[0] * count != arrays[key].shape[1]:
             return None  # its blocks are not square
         turned = [block.T for block in np.split(arrays[key], count, axis=1)]

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID, Cell, Steps
+from rnnshapes.cells.cell import BaseCell, Cell
 from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.graph import SHORT, Network, Node, Tap
@@ -18,6 +18,7 @@ from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.normalization import TimeDistributed
 from rnnshapes.network.layers.reshaping import Concatenate, Merge
 from rnnshapes.network.layers.rnn import Bidirectional, Recurrent, RecurrentLayer
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
@@ -140,7 +141,7 @@ class Making:
             "go_backwards": direction.reverse,
             "zero_output_for_mask": layer.zero_output_for_mask,
         }
-        cell: Steps = direction.cell
+        cell: BaseCell = direction.cell
         if isinstance(cell, Cell):
             return getattr(self.keras.layers, cell.keras_class)(**self._cell(cell), **options)
         assert isinstance(cell, StackedCells)

@@ -80,7 +80,7 @@ class Stepping:
         """
         layer = node.layer
         rounds = layer.makes_mask and layer.computes_in
-        return isinstance(layer, Input) or layer.held_shapes is not None or bool(rounds)
+        return isinstance(layer, Input) or layer.declared_shapes is not None or bool(rounds)
 
     def _answers(self) -> Answers:
         seen = Seen(self.keras, self.network, self.layers, self.values)

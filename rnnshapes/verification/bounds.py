@@ -250,7 +250,7 @@ def in_parts(found: Array) -> list[slice]:
 
 def by_sample(expected: Any) -> Bounded:
     """Bounded numbers with the samples first."""
-    made: Bounded = _OPS.turned(expected) if _OPS.rank(expected) > 2 else expected
+    made: Bounded = _OPS.swap_time(expected) if _OPS.rank(expected) > 2 else expected
     return made
 
 

@@ -166,7 +166,7 @@ def numbers(network: Network, weights: Weights, held: Weights) -> Iterator[Check
         for layer in network.layers
         for group, found in layer.groups.items()
         for weight in found
-        if layer.held_shapes is None
+        if layer.declared_shapes is None
     }
     pairs = {name: (weights[g][key], held[g][key]) for (g, key), name in names.items()}
     apart = [name for name, pair in pairs.items() if not np.array_equal(*pair)]

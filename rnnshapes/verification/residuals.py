@@ -116,7 +116,7 @@ class _Proof:
     def findings(self) -> Iterator[Named]:
         for place, node in enumerate(self.network.nodes):
             self.plain.append(self._plain(place, node))
-            if isinstance(node.layer, Input) or node.layer.held_shapes is not None:
+            if isinstance(node.layer, Input) or node.layer.declared_shapes is not None:
                 self.usable.append(self._from_sources(place, node))
                 continue
             yield from self._mask(place, node)
@@ -141,7 +141,7 @@ class _Proof:
             found = [np.swapaxes(v, 0, 1) for v in self.keras.each[node.name]]
             each = (*found, *each[len(found) :])
         mask = mask_of(node, self.plain)
-        if node.layer.held_shapes is not None and node.name in self.keras.masks:
+        if node.layer.declared_shapes is not None and node.name in self.keras.masks:
             mask = self.keras.masks[node.name].T
         return Value(turned, each, mask)
 
@@ -217,7 +217,9 @@ class _Proof:
             usable.append(judged.usable)
         self.bounded[place] = joined(_OPS, node, emitted, self.plain, scans)
         ends = [u[:, 0 if d.reverse else -1] for u, (_, d) in zip(usable, node.scans, strict=True)]
-        flipped = [u[:, ::-1] if f else u for u, f in zip(usable, layer.flips, strict=True)]
+        flipped = [
+            u[:, ::-1] if f else u for u, f in zip(usable, layer.reversed_outputs, strict=True)
+        ]
         each = np.logical_and.reduce(flipped if layer.return_sequences else usable)
         joined_each = self.bounded[place].each[0]
         if joined_each is not None:  # what joins two directions may overflow by itself
@@ -303,8 +305,9 @@ class _Proof:
         passes on may have been computed anew, within the bound of that layer.
         """
         inner = self.network.nodes[source]
-        derived = inner.sources and inner.layer.held_shapes is None and source not in self.bounded
-        if getattr(node.layer, "inner", node.layer).letter or not derived:
+        known = inner.sources and inner.layer.declared_shapes is None
+        derived = known and source not in self.bounded
+        if getattr(node.layer, "inner", node.layer).output_symbol or not derived:
             return self._cut(self.plain[source], part, self._entering(node.layer))
         values = [self._fed(inner, tap.node, part) for tap in inner.sources]
         return self._applied(source, inner, values, part)
@@ -346,7 +349,7 @@ class _Proof:
 
             if precision is not None:
                 return Bounded.exact(pick(numbers), precision)
-            made: Bounded = numbers.over(pick)
+            made: Bounded = numbers.rearranged(pick)
             return made
 
         each = [None if e is None else cut(e, timed=True) for e in value.each]

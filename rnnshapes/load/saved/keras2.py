@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rnnshapes.cells.cell import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 
 Config = Mapping[str, Any]
 

@@ -79,7 +79,7 @@ def of_models(network: Network, flat: Flattening) -> set[str]:
 
 
 def _made(node: Node, before: list[Mask | None]) -> Mask | None:
-    if node.layer.held_shapes is not None:
+    if node.layer.declared_shapes is not None:
         return None
     mask: Mask | None = node.layer.mask([_Tensor(tap) for tap in node.sources], before)
     return mask

@@ -87,7 +87,7 @@ def network_of(
             calls = (replace(c, why=why) if i in own else c for i, c in enumerate(plan.calls))
             plan = replace(plan, calls=tuple(calls))
         network = assemble(plan.ordered())
-        lines = sum(node.layer.lines for node in network.nodes)
+        lines = sum(node.layer.equation_lines for node in network.nodes)
         if lines > MOST_LINES:
             raise InputError(f"its equations would take about {lines:,} lines, more than are shown")
         return network

@@ -18,7 +18,7 @@ from rnnshapes.load.saved.naming import snake_case
 from rnnshapes.load.saved.weight_paths import Arrays
 from rnnshapes.network.assemble import Call, Plan, assemble
 from rnnshapes.network.graph import Network
-from rnnshapes.network.layers.reshaping import Unknown
+from rnnshapes.network.layers.reshaping import UnsupportedLayer
 from rnnshapes.ops.dims import Dim
 
 #: What such a file is called.
@@ -92,8 +92,13 @@ def _with_gates(network: Network) -> Network:
     nodes = []
     for node in network.nodes:
         layer = node.layer
-        assert isinstance(layer, Unknown)
-        nodes.append(replace(node, layer=replace(layer, held=tuple(_named(network, layer.held)))))
+        assert isinstance(layer, UnsupportedLayer)
+        nodes.append(
+            replace(
+                node,
+                layer=replace(layer, stored_weights=tuple(_named(network, layer.stored_weights))),
+            )
+        )
     return replace(network, nodes=tuple(nodes))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnnshapes.cells.cell import ACTIVATIONS, KERAS2_HARD_SIGMOID
 from rnnshapes.network.layers.base import Layer, UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 
 Config = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class Namer:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LayerConfig:
     """What a reader is given: the layer's name, config, and its inputs.
 
     ``reader`` finds the reader of a layer inside this one.
@@ -117,4 +117,4 @@ def activation(config: Config, option: str, default: str) -> str:
 
 
 #: How a layer is read.
-Reader = Callable[[Entry], Layer]
+Reader = Callable[[LayerConfig], Layer]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from rnnshapes.network.from_config.base import Entry, Reader, is_keras
+from rnnshapes.network.from_config.base import LayerConfig, Reader, is_keras
 from rnnshapes.network.layers.base import Layer, UnsupportedError
 from rnnshapes.network.layers.normalization import (
     Activation,
@@ -30,14 +30,14 @@ from rnnshapes.ops.dims import Dim, product
 from rnnshapes.ops.windows import Window
 
 
-def _time_distributed(entry: Entry) -> Layer:
+def _time_distributed(entry: LayerConfig) -> Layer:
     part = entry.config["layer"]
     n, _, *rest = entry.shapes[0]
     name = str(part["config"].get("name", part["class_name"].lower()))
     if not is_keras(part):
         raise UnsupportedError(f"the layer in it is of a type {part['class_name']} of your own")
     inner = entry.reader(str(part["class_name"]))(
-        Entry(
+        LayerConfig(
             *(name, part["class_name"], part["config"], [(n, *rest)], None, entry.trainable),
             *(entry.dtype, entry.names, entry.reader, entry.masked),
         )
@@ -47,7 +47,7 @@ def _time_distributed(entry: Entry) -> Layer:
     return TimeDistributed(index=inner.index, inner=inner, **entry.shared)
 
 
-def _activation(entry: Entry) -> Layer:
+def _activation(entry: LayerConfig) -> Layer:
     names = {"ReLU": "relu", "Softmax": "softmax"}
     if entry.class_name == "Activation":
         return Activation(activation=entry.activation(), keras_name="Activation", **entry.shared)
@@ -59,13 +59,13 @@ def _activation(entry: Entry) -> Layer:
     )
 
 
-def _inactive(entry: Entry) -> Layer:
+def _inactive(entry: LayerConfig) -> Layer:
     rate = entry.config.get("rate", entry.config.get("stddev"))
     rate = float(rate) if isinstance(rate, int | float) else None
     return Inactive(keras_name=entry.class_name, rate=rate, **entry.shared)
 
 
-def _normalization(entry: Entry) -> Layer:
+def _normalization(entry: LayerConfig) -> Layer:
     entry.plain(renorm=False, rms_scaling=False, mode=0)
     axis = entry.config.get("axis", -1)
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
@@ -82,7 +82,7 @@ def _normalization(entry: Entry) -> Layer:
     )
 
 
-def _embedding(entry: Entry) -> Layer:
+def _embedding(entry: LayerConfig) -> Layer:
     if len(entry.shapes[0]) != 2 or entry.steps is None:
         raise UnsupportedError("its input is not one of whole numbers (N, T)")
     return Embedding(
@@ -94,7 +94,7 @@ def _embedding(entry: Entry) -> Layer:
     )
 
 
-def _masking(entry: Entry) -> Layer:
+def _masking(entry: LayerConfig) -> Layer:
     value = entry.config.get("mask_value", 0.0)
     if not isinstance(value, int | float):
         raise UnsupportedError(f"mask_value={value!r} is not a number")
@@ -104,13 +104,13 @@ def _masking(entry: Entry) -> Layer:
     return Masking(value=float(value), **entry.shared)
 
 
-def _flatten(entry: Entry) -> Layer:
+def _flatten(entry: LayerConfig) -> Layer:
     entry.plain(data_format="channels_last")
     shape = (product(entry.shapes[0][1:]),)
     return Reshape(keras_name="Flatten", shape=shape, numbers=(-1,), **entry.shared)
 
 
-def _reshape(entry: Entry) -> Layer:
+def _reshape(entry: LayerConfig) -> Layer:
     numbers = tuple(int(-1 if n is None else n) for n in entry.config["target_shape"])
     if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
         raise UnsupportedError(f"target_shape={numbers!r:.40} is no shape")
@@ -128,12 +128,12 @@ def _reshape(entry: Entry) -> Layer:
     return Reshape(keras_name="Reshape", shape=shape, numbers=numbers, **entry.shared)
 
 
-def _repeat(entry: Entry) -> Layer:
+def _repeat(entry: LayerConfig) -> Layer:
     number = entry.one("n")
     return RepeatVector(times=entry.names.size("R", number), number=number, **entry.shared)
 
 
-def _window(entry: Entry, size: int, stride: int, fill: float = 0.0) -> dict[str, Any]:
+def _window(entry: LayerConfig, size: int, stride: int, fill: float = 0.0) -> dict[str, Any]:
     entry.plain(data_format="channels_last")
     if entry.steps is None or len(entry.shapes[0]) != 3:
         raise UnsupportedError("its input is not a sequence (N, T, features)")
@@ -149,7 +149,7 @@ def _window(entry: Entry, size: int, stride: int, fill: float = 0.0) -> dict[str
     }
 
 
-def _conv(entry: Entry) -> Layer:
+def _conv(entry: LayerConfig) -> Layer:
     entry.plain(groups=1)
     return Conv1D(
         index=entry.names.index("conv"),
@@ -162,7 +162,7 @@ def _conv(entry: Entry) -> Layer:
     )
 
 
-def _pooling(entry: Entry) -> Layer:
+def _pooling(entry: LayerConfig) -> Layer:
     size = entry.one("pool_size", 2)
     strides = entry.config.get("strides")
     stride = size if strides is None else entry.one("strides")
@@ -172,18 +172,18 @@ def _pooling(entry: Entry) -> Layer:
     )
 
 
-def _global_pooling(entry: Entry) -> Layer:
+def _global_pooling(entry: LayerConfig) -> Layer:
     entry.plain(data_format="channels_last", keepdims=False)
     return GlobalPooling1D(keras_name=entry.class_name, **entry.shared)
 
 
-def _merge(entry: Entry) -> Layer:
+def _merge(entry: LayerConfig) -> Layer:
     if entry.masked and entry.class_name == "Multiply":
         raise UnsupportedError("it is given a mask, which changes what it does")
     return Merge(keras_name=entry.class_name, **entry.shared)
 
 
-def _concatenate(entry: Entry) -> Layer:
+def _concatenate(entry: LayerConfig) -> Layer:
     axis = entry.config.get("axis", -1)
     if axis not in (-1, len(entry.shapes[0]) - 1):
         raise UnsupportedError(f"axis={axis} is not supported, only the last one")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, Steps
+from rnnshapes.cells.cell import BaseCell, Cell
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.network.from_config.base import (
     Config,
-    Entry,
+    LayerConfig,
     Namer,
     Reader,
     activation,
@@ -39,7 +39,7 @@ def cell_of(kind: str, config: Config, units: Dim) -> Cell:
     return BY_CLASS[kind](units, **made)
 
 
-def _steps_of(entry: Entry) -> Steps:
+def _steps_of(entry: LayerConfig) -> BaseCell:
     """The cell of SimpleRNN, LSTM, GRU, or of an RNN around one cell or several."""
     if entry.class_name in BY_CLASS:
         units = entry.names.size("M", entry.one("units"))
@@ -79,15 +79,17 @@ def _said(config: Config) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _options(entry: Entry) -> dict[str, Any]:
+def _options(entry: LayerConfig) -> dict[str, Any]:
     """What a layer with a recurrence is told beside its cell."""
     names = ("return_sequences", "return_state", "stateful", "zero_output_for_mask")
     options = {name: bool(entry.config.get(name, False)) for name in names}
     inner = entry.config.get("cell", {}).get("config", entry.config)
-    return options | {"said": _said({**inner, **entry.config})}
+    return options | {"option_notes": _said({**inner, **entry.config})}
 
 
-def _direction(entry: Entry, name: str, arrow: str = "", index: str | None = None) -> Direction:
+def _direction(
+    entry: LayerConfig, name: str, arrow: str = "", index: str | None = None
+) -> Direction:
     if entry.steps is None or len(entry.shapes[0]) != 3:
         raise UnsupportedError("its input is not a sequence (N, T, features)")
     cell = _steps_of(entry)
@@ -98,13 +100,13 @@ def _direction(entry: Entry, name: str, arrow: str = "", index: str | None = Non
     )
 
 
-def _recurrent(entry: Entry) -> Layer:
+def _recurrent(entry: LayerConfig) -> Layer:
     entry.plain(time_major=False)
     direction = _direction(entry, entry.name)
     return Recurrent(index=direction.index, direction=direction, **entry.shared, **_options(entry))
 
 
-def _bidirectional(entry: Entry) -> Layer:
+def _bidirectional(entry: LayerConfig) -> Layer:
     config, parts = entry.config, []
     entry.plain(time_major=False)
     first = config["layer"]
@@ -124,7 +126,7 @@ def _bidirectional(entry: Entry) -> Layer:
         if inner_config.get("time_major"):
             raise UnsupportedError("time_major=True is not supported, only False")
         base = str(part["config"].get("name", kind.lower())).removeprefix(f"{word}_")
-        inner = Entry(
+        inner = LayerConfig(
             *(f"{word}_{base}", kind, part["config"], entry.shapes, entry.steps, True),
             *(entry.dtype, entry.names, entry.reader, entry.masked),
         )
@@ -152,7 +154,7 @@ def _units(part: Config) -> list[Any]:
     return [cell["config"].get("units") for cell in inner.get("cells", [{"config": inner}])]
 
 
-def _input(entry: Entry) -> Layer:
+def _input(entry: LayerConfig) -> Layer:
     shape = entry.config.get("batch_shape") or entry.config.get("batch_input_shape")
     sizes = list(shape or ())[1:]
     integers = bool(entry.config.get("integers"))
@@ -162,7 +164,7 @@ def _input(entry: Entry) -> Layer:
     return Input(shape=(Dim.named("N"), *dims), integers=integers, **entry.shared)
 
 
-def _dense(entry: Entry) -> Layer:
+def _dense(entry: LayerConfig) -> Layer:
     units = entry.names.size("K", entry.one("units"))
     return Dense(
         index=str(int(str(units)[1:] or 1) - 1),

@@ -5,59 +5,19 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
-from rnnshapes.cells.cell import Ops, Steps, Tensor, Weight
+from rnnshapes.cells.cell import BaseCell, Weight
 from rnnshapes.errors import RnnshapesError
 from rnnshapes.ops.dims import Dim, Shape, total
-from rnnshapes.ops.windows import Window
+from rnnshapes.ops.interface import LayerOps, Tensor
 
 #: The number behind a symbolic size.
-Number = Callable[[Dim], int]
+SizeOf = Callable[[Dim], int]
 
 
 class UnsupportedError(RnnshapesError):
     """This layer, or an option of it, is not derived; the message says which."""
-
-
-class LayerOps(Ops, Protocol):
-    """What a reading hands to a layer's equation, beside what a cell uses."""
-
-    def concatenate(self, values: Sequence[Tensor]) -> Tensor:
-        """One behind the other on the last axis."""
-
-    def aligned(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
-        """So that they can be combined element by element."""
-
-    def take(self, table: Tensor, indices: Tensor) -> Tensor:
-        """The rows of ``table`` with these whole numbers."""
-
-    def windows(self, x: Tensor, window: Window) -> Tensor:
-        """(N, T, F) as (N, T', size, F)."""
-
-    def contract(self, seen: Tensor, kernel: Tensor) -> Tensor:
-        """(N, T', k, D)·(k, D, F) → (N, T', F)."""
-
-    def averages(self, x: Tensor, window: Window) -> Tensor:
-        """The mean of what each window sees, (N, T', F)."""
-
-    def mean(self, x: Tensor, axis: int, count: Any = None) -> Tensor:
-        """The mean over ``axis``, or the sum divided by ``count``; the last axis stays, as 1."""
-
-    def max(self, x: Tensor, axis: int) -> Tensor:
-        """The largest over ``axis``."""
-
-    def rsqrt(self, x: Tensor) -> Tensor:
-        """1 / sqrt(x)."""
-
-    def where(self, mask: Any, x: Tensor) -> Tensor:
-        """``x`` where the mask holds, and 0 elsewhere."""
-
-    def reshape(self, x: Tensor, shape: Shape, numbers: tuple[int, ...]) -> Tensor:
-        """Each sample in another shape, in symbols and in numbers (-1 for what is left)."""
-
-    def repeat(self, x: Tensor, times: Dim, number: int) -> Tensor:
-        """(N, F) as (N, R, F)."""
 
 
 class Masks(NamedTuple):
@@ -77,7 +37,7 @@ class Direction:
     name: str
     index: str
     features: Dim
-    cell: Steps
+    cell: BaseCell
     reverse: bool = False
 
     @property
@@ -90,8 +50,8 @@ class Direction:
 class Layer(ABC):
     """A layer as the network knows it.
 
-    ``index`` tells several layers of a kind apart in symbols (``Wx1``, ``W0``). ``letter`` is
-    what its output is called, "" where it is what came in. A ``stepwise`` layer does to the
+    ``index`` tells several layers of a kind apart in symbols (``Wx1``, ``W0``). ``output_symbol``
+    is what its output is called, "" where it is what came in. A ``stepwise`` layer does to the
     last axis at one time step what it does at any other. ``trainable_count`` is how many of its
     parameters Keras trains, where only some of its parts are. ``computes_in`` is the short
     format in which it computes, if it does.
@@ -104,7 +64,7 @@ class Layer(ABC):
     computes_in: str = ""
 
     keras_class: ClassVar[str] = ""
-    letter: ClassVar[str] = "y"
+    output_symbol: ClassVar[str] = "y"
     stepwise: ClassVar[bool] = True
     passes_mask: ClassVar[bool] = True
 
@@ -159,17 +119,17 @@ class Layer(ABC):
         return False
 
     @property
-    def lines(self) -> int:
+    def equation_lines(self) -> int:
         """About how many lines its equation takes."""
         return 1
 
     @property
-    def held_shapes(self) -> tuple[Shape, ...] | None:
+    def declared_shapes(self) -> tuple[Shape, ...] | None:
         """The shapes of the outputs of a layer that is not derived, as the model has them."""
         return None
 
     @property
-    def derived(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
         """New sizes: from which size each follows, and how."""
         return {}
 
@@ -187,7 +147,7 @@ class Layer(ABC):
         """What the layer makes of its inputs, in any reading."""
         raise NotImplementedError(f"{self.type} has no equation of this kind")
 
-    def called_on(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
+    def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
         """The same layer with the same weights, called again on tensors of other shapes."""
         return self
 
@@ -195,7 +155,7 @@ class Layer(ABC):
         """Which steps of the output count, from arrays; ``None`` for all."""
         return masks[0] if self.passes_mask and masks else None
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         """What Keras's class takes beside the name."""
         raise NotImplementedError(f"{self.type} cannot be built")
 

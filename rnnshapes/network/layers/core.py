@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnshapes.cells.cell import Tensor, Weight
-from rnnshapes.network.layers.base import Layer, LayerOps, Masks, Number
+from rnnshapes.cells.cell import Weight
+from rnnshapes.network.layers.base import Layer, Masks, SizeOf
 from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.interface import LayerOps, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Input(Layer):
     integers: bool = False
 
     keras_class = "InputLayer"
-    letter = "x"
+    output_symbol = "x"
 
     @property
     def timed(self) -> bool:
@@ -59,6 +60,6 @@ class Dense(Layer):
         z = z + w.b if self.use_bias else z  # (N, K) + (K,) → (N, K)
         return ops.activate(self.activation, z)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         plain = {"activation": self.activation, "use_bias": self.use_bias}
-        return {"units": number(self.units), "kernel_initializer": "zeros", **plain}
+        return {"units": size_of(self.units), "kernel_initializer": "zeros", **plain}

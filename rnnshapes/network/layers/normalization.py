@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnshapes.cells.cell import Tensor, Weight
-from rnnshapes.network.layers.base import Layer, LayerOps, Masks, NamedLayer, Number
+from rnnshapes.cells.cell import Weight
+from rnnshapes.network.layers.base import Layer, Masks, NamedLayer, SizeOf
 from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.interface import LayerOps, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class Activation(NamedLayer):
 
     activation: str
 
-    letter = "a"
+    output_symbol = "a"
 
     @property
     def label(self) -> str:
@@ -67,7 +68,7 @@ class Activation(NamedLayer):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.activate(self.activation, inputs[0])
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"activation": self.activation} if self.keras_name == "Activation" else {}
 
 
@@ -81,7 +82,7 @@ class Inactive(NamedLayer):
 
     rate: float | None = None
 
-    letter = ""
+    output_symbol = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class Inactive(NamedLayer):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return inputs[0]
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {} if self.rate is None else {_RATES.get(self.keras_name, "rate"): self.rate}
 
 
@@ -104,14 +105,14 @@ class Normalization(Layer):
     center: bool = True
     scale: bool = True
 
-    letter = "n"
+    output_symbol = "n"
 
     @property
     def upcasts(self) -> bool:
         return True
 
     @property
-    def lines(self) -> int:
+    def equation_lines(self) -> int:
         return 3
 
     @property
@@ -124,7 +125,7 @@ class Normalization(Layer):
         shift = w.beta - mean * inv if self.center else mean * inv * -1.0
         return x * inv + shift
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"epsilon": self.epsilon, "center": self.center, "scale": self.scale}
 
 
@@ -173,7 +174,7 @@ class Embedding(Layer):
     mask_zero: bool = False
 
     keras_class = "Embedding"
-    letter = "e"
+    output_symbol = "e"
 
     @property
     def label(self) -> str:
@@ -197,8 +198,8 @@ class Embedding(Layer):
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return inputs[0] != 0 if self.mask_zero else None
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
-        sizes = {"input_dim": number(self.words), "output_dim": number(self.features)}
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        sizes = {"input_dim": size_of(self.words), "output_dim": size_of(self.features)}
         return sizes | {"mask_zero": self.mask_zero, "embeddings_initializer": "zeros"}
 
 
@@ -213,7 +214,7 @@ class Masking(Layer):
     value: float = 0.0
 
     keras_class = "Masking"
-    letter = "m"
+    output_symbol = "m"
 
     @property
     def makes_mask(self) -> bool:
@@ -237,7 +238,7 @@ class Masking(Layer):
             x = PRECISIONS[self.computes_in].rounded(x)
         return (x != self.value).any(axis=-1)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"mask_value": self.value}
 
 

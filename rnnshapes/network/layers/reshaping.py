@@ -12,9 +12,10 @@ from functools import reduce
 from operator import add, mul, or_
 from typing import Any
 
-from rnnshapes.cells.cell import Tensor, Weight
-from rnnshapes.network.layers.base import Layer, LayerOps, Masks, NamedLayer, Number
+from rnnshapes.cells.cell import Weight
+from rnnshapes.network.layers.base import Layer, Masks, NamedLayer, SizeOf
 from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.windows import Window
 
 
@@ -25,14 +26,14 @@ class Reshape(NamedLayer):
     shape: Shape
     numbers: tuple[int, ...]
 
-    letter = "r"
+    output_symbol = "r"
     stepwise = False
     passes_mask = False
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.reshape(inputs[0], self.shape, self.numbers)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"target_shape": self.numbers} if self.keras_name == "Reshape" else {}
 
 
@@ -44,7 +45,7 @@ class RepeatVector(Layer):
     number: int
 
     keras_class = "RepeatVector"
-    letter = "r"
+    output_symbol = "r"
     stepwise = False
     passes_mask = False
 
@@ -55,7 +56,7 @@ class RepeatVector(Layer):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.repeat(inputs[0], self.times, self.number)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"n": self.number}
 
 
@@ -70,10 +71,10 @@ class Windowed(Layer):
     passes_mask = False
 
     @property
-    def derived(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
         return {str(self.window.steps): (self.time, self.window.length)}
 
-    def called_on(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
+    def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
         time = shapes[0][1]
         if time == self.time:
             return self
@@ -91,7 +92,7 @@ class Conv1D(Windowed):
     use_bias: bool = True
 
     keras_class = "Conv1D"
-    letter = "u"
+    output_symbol = "u"
 
     @property
     def label(self) -> str:
@@ -113,10 +114,10 @@ class Conv1D(Windowed):
         z = z + w.bc if self.use_bias else z  # (N, T', F) + (F,) → (N, T', F)
         return ops.activate(self.activation, z)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         window = self.window
         return {
-            "filters": number(self.filters),
+            "filters": size_of(self.filters),
             "kernel_size": window.size,
             "strides": window.stride,
             "padding": window.mode,
@@ -131,14 +132,14 @@ class Conv1D(Windowed):
 class Pooling1D(NamedLayer, Windowed):
     """The largest, or the mean, of each window; steps beyond the ends do not count."""
 
-    letter = "p"
+    output_symbol = "p"
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         if self.keras_name == "MaxPooling1D":
             return ops.max(ops.windows(inputs[0], self.window), 2)  # (N, T', k, F) → (N, T', F)
         return ops.averages(inputs[0], self.window)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         window = self.window
         return {"pool_size": window.size, "strides": window.stride, "padding": window.mode}
 
@@ -147,7 +148,7 @@ class Pooling1D(NamedLayer, Windowed):
 class GlobalPooling1D(NamedLayer):
     """The largest, or the mean, over all steps; a mean leaves out those that are masked."""
 
-    letter = "p"
+    output_symbol = "p"
     stepwise = False
     passes_mask = False
 
@@ -159,7 +160,7 @@ class GlobalPooling1D(NamedLayer):
             return ops.mean(x, 1)
         return ops.mean(ops.where(mask, x), 1, mask.sum(axis=1)[:, None])
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {}
 
 
@@ -167,7 +168,7 @@ class GlobalPooling1D(NamedLayer):
 class Merge(NamedLayer):
     """Add, Multiply, Average: element by element."""
 
-    letter = "m"
+    output_symbol = "m"
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         parts = ops.aligned(inputs)
@@ -179,7 +180,7 @@ class Merge(NamedLayer):
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return None if any(mask is None for mask in masks) else reduce(or_, masks)
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {}
 
 
@@ -188,7 +189,7 @@ class Concatenate(Layer):
     """One behind the other on the last axis."""
 
     keras_class = "Concatenate"
-    letter = "m"
+    output_symbol = "m"
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.concatenate(inputs)
@@ -200,33 +201,33 @@ class Concatenate(Layer):
             return None
         return reduce(or_, found) if len(found) == len(masks) else found[0] | True
 
-    def keras_arguments(self, number: Number) -> dict[str, Any]:
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unknown(NamedLayer):
+class UnsupportedLayer(NamedLayer):
     """A layer that is not derived: what the model holds of it, and why."""
 
-    why: str
-    held: tuple[Weight, ...]
-    outputs: tuple[Shape, ...]
+    reason: str
+    stored_weights: tuple[Weight, ...]
+    output_shapes: tuple[Shape, ...]
     masked: bool = False
 
-    letter = "v"
+    output_symbol = "v"
     stepwise = False
     passes_mask = False
 
     @property
     def weights(self) -> tuple[Weight, ...]:
-        return self.held
+        return self.stored_weights
 
     @property
-    def held_shapes(self) -> tuple[Shape, ...]:
-        return self.outputs
+    def declared_shapes(self) -> tuple[Shape, ...]:
+        return self.output_shapes
 
     @property
-    def lines(self) -> int:
+    def equation_lines(self) -> int:
         return 0
 
     @property
@@ -235,4 +236,4 @@ class Unknown(NamedLayer):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (f"not derived: {self.why}; shapes are those that are held",)
+        return (f"not derived: {self.reason}; shapes are those that are held",)

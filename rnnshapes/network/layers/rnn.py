@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rnnshapes.cells.cell import Steps, Tensor, Weight
-from rnnshapes.network.layers.base import Direction, Layer, LayerOps
+from rnnshapes.cells.cell import BaseCell, Weight
+from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.ops.interface import LayerOps, Tensor
 
 #: How the outputs of both directions are joined.
 MERGE_MODES = ("concat", "sum", "mul", "ave")
@@ -29,9 +30,9 @@ class RecurrentLayer(Layer):
     return_state: bool = False
     stateful: bool = False
     zero_output_for_mask: bool = False
-    said: tuple[str, ...] = ()
+    option_notes: tuple[str, ...] = ()
 
-    letter = "h"
+    output_symbol = "h"
     stepwise = False
 
     @property
@@ -48,19 +49,19 @@ class RecurrentLayer(Layer):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.directions[0].cell.notes, *self.said)
+        return (*self.directions[0].cell.notes, *self.option_notes)
 
     @property
-    def lines(self) -> int:
+    def equation_lines(self) -> int:
         return sum(4 * len(direction.cell.states) for direction in self.directions)
 
     @property
     @abstractmethod
-    def flips(self) -> tuple[bool, ...]:
+    def reversed_outputs(self) -> tuple[bool, ...]:
         """Whether a sequence that it returns has the steps of each direction turned round."""
 
     @abstractmethod
-    def with_directions(self, make: Callable[[Direction], Direction]) -> RecurrentLayer:
+    def map_directions(self, make: Callable[[Direction], Direction]) -> RecurrentLayer:
         """The same layer with other recurrences."""
 
     @abstractmethod
@@ -86,7 +87,7 @@ class Recurrent(RecurrentLayer):
         return self.cell.label
 
     @property
-    def cell(self) -> Steps:
+    def cell(self) -> BaseCell:
         """The cell."""
         return self.direction.cell
 
@@ -95,10 +96,10 @@ class Recurrent(RecurrentLayer):
         return (self.direction,)
 
     @property
-    def flips(self) -> tuple[bool, ...]:
+    def reversed_outputs(self) -> tuple[bool, ...]:
         return (self.direction.reverse,)
 
-    def with_directions(self, make: Callable[[Direction], Direction]) -> Recurrent:
+    def map_directions(self, make: Callable[[Direction], Direction]) -> Recurrent:
         return replace(self, direction=make(self.direction))
 
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -125,10 +126,10 @@ class Bidirectional(RecurrentLayer):
         return (self.forward, self.backward)
 
     @property
-    def flips(self) -> tuple[bool, ...]:
+    def reversed_outputs(self) -> tuple[bool, ...]:
         return (self.forward.reverse, not self.backward.reverse)
 
-    def with_directions(self, make: Callable[[Direction], Direction]) -> Bidirectional:
+    def map_directions(self, make: Callable[[Direction], Direction]) -> Bidirectional:
         return replace(self, forward=make(self.forward), backward=make(self.backward))
 
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -86,7 +86,7 @@ def _meaning(result: Trace) -> Iterator[Line]:
 
 def turned(network: Network) -> list[Node]:
     """Layers that answer in an order of their own, from the last step back."""
-    return [n for n in network.recurrent if n.layer.flips == (True,)]  # type: ignore[attr-defined]
+    return [n for n in network.recurrent if n.layer.reversed_outputs == (True,)]  # type: ignore[attr-defined]
 
 
 def _own_output(result: Trace, sample: int) -> Iterator[Line]:

@@ -11,7 +11,7 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import Bidirectional, RecurrentLayer
 from rnnshapes.network.summary import Inspection, LayerReport, Names, Numbers, state_name
 from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.symbolic import ShapeOps, Symbol
+from rnnshapes.ops.symbolic import Symbol, SymbolicOps
 from rnnshapes.render.number_text import shapes_text, whole
 
 #: What a name ends in where it is that of a time step; that of a turned sequence has a sum.
@@ -254,7 +254,7 @@ def _joined(layer: RecurrentLayer) -> str:
         Symbol(f"{{{place}}}", (n, direction.cell.output), [])
         for place, direction in enumerate(layer.directions)
     ]
-    outputs = layer.join(ShapeOps(), symbols)
+    outputs = layer.join(SymbolicOps(), symbols)
     return outputs[0].text if len(outputs) == 1 < len(symbols) else ""
 
 
@@ -277,7 +277,7 @@ def _notes(
         named = zip(outputs[-len(ends) :], ends, strict=True)
         said = ", ".join(f"{output.name} = {end}" for output, end in named)
         yield f"its last states go out, too: {said}"
-    if layer.return_sequences and any(layer.flips):
+    if layer.return_sequences and any(layer.reversed_outputs):
         yield "its sequence goes out in the order in which it was read, from the end"
     if source.masked:
         yield "a masked step leaves the states as they are"

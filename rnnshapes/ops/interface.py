@@ -1,0 +1,89 @@
+"""The operations that an equation may use, and that every interpreter has.
+
+An equation combines its tensors with ``@``, ``+``, ``-``, ``*`` and ``1 - a``; anything else it
+asks of the ``ops`` object that it is given. Nothing here needs NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.windows import Window
+
+#: A value of any interpreter: a symbolic tensor, an array, a bounded array, a recorded value.
+Tensor = Any
+
+#: Keras's names of the activations that every interpreter knows.
+ACTIVATIONS = (
+    *("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "hard_tanh", "relu6", "leaky_relu"),
+    *("elu", "selu", "celu", "softplus", "softsign", "log_sigmoid", "exponential"),
+    *("sparse_plus", "sparse_sigmoid", "soft_shrink", "hard_shrink"),
+    *("silu", "hard_silu", "mish", "gelu", "tanh_shrink", "squareplus"),
+    *("softmax", "log_softmax"),
+)
+#: The hard_sigmoid of Keras 1 and 2, in models that they saved.
+KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
+
+
+class CellOps(Protocol):
+    """The operations that the equation of a cell may use."""
+
+    def activate(self, name: str, z: Tensor) -> Tensor:
+        """Apply the activation ``name``: to each element, softmax and log_softmax to each row."""
+
+    def split(self, z: Tensor, base: str, parts: tuple[str, ...]) -> list[Tensor]:
+        """Split the last axis into equal parts, which are written ``base_part``."""
+
+    def rows(self, b: Tensor, names: tuple[str, ...]) -> list[Tensor]:
+        """Return what the first axis holds, one after the other, by their names."""
+
+    def let(self, name: str, value: Tensor) -> Tensor:
+        """Return the same value, written ``name_t`` from here on."""
+
+    def within(self, suffix: str) -> CellOps:
+        """Return these operations for a part of the layer, whose names end in ``suffix``."""
+
+
+class LayerOps(CellOps, Protocol):
+    """The operations that the equation of a layer may use."""
+
+    def concatenate(self, values: Sequence[Tensor]) -> Tensor:
+        """Join the values along the last axis."""
+
+    def aligned(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the values with shapes that can be combined element by element."""
+
+    def take(self, table: Tensor, indices: Tensor) -> Tensor:
+        """Return the rows of ``table`` with these integer indices."""
+
+    def windows(self, x: Tensor, window: Window) -> Tensor:
+        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
+
+    def contract(self, seen: Tensor, kernel: Tensor) -> Tensor:
+        """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
+
+    def averages(self, x: Tensor, window: Window) -> Tensor:
+        """Return the mean of each window: (N, T, F) → (N, T', F)."""
+
+    def mean(self, x: Tensor, axis: int, count: Any = None) -> Tensor:
+        """Return the mean over ``axis``, or the sum divided by ``count``.
+
+        The last axis stays, with length 1.
+        """
+
+    def max(self, x: Tensor, axis: int) -> Tensor:
+        """Return the largest value over ``axis``."""
+
+    def rsqrt(self, x: Tensor) -> Tensor:
+        """Return 1 / sqrt(x)."""
+
+    def where(self, mask: Any, x: Tensor) -> Tensor:
+        """Return ``x`` where the mask is true, and 0 elsewhere."""
+
+    def reshape(self, x: Tensor, shape: Shape, numbers: tuple[int, ...]) -> Tensor:
+        """Give each sample the shape ``shape``; in ``numbers`` -1 stands for what is left."""
+
+    def repeat(self, x: Tensor, times: Dim, number: int) -> Tensor:
+        """Repeat each sample over time: (N, F) → (N, R, F)."""
