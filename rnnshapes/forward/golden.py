@@ -1,7 +1,7 @@
 """What ``trace --golden`` writes: all that a port of the network has to reproduce.
 
 The intermediates come from each cell's own equation, by one more reading of it
-(:mod:`rnnshapes.ops.recorded`): one step from each of the states that the trace has found.
+(:mod:`rnnshapes.ops.recorder`): one step from each of the states that the trace has found.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from rnnshapes.network.summary import Gate, LayerReport, inspect_network
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim, Shape, product
-from rnnshapes.ops.recorded import Log, Recorded, RecordedOps
+from rnnshapes.ops.recorder import Intermediate, RecordedTensor, RecorderOps, Recording
 from rnnshapes.reference.outputs import Answers
 from rnnshapes.result import Displayed, Done, save
 
@@ -140,15 +140,20 @@ class _Plan:
     node: Node
     name: str
     direction: Direction
-    traced: Mapping[str, Recorded]
-    log: Log
+    traced: Mapping[str, RecordedTensor]
+    intermediates: Mapping[str, Intermediate]
 
     @classmethod
     def of(cls, network: Network, node: Node, name: str, direction: Direction) -> _Plan:
         """The plan, for which no number is needed."""
-        step, log = _read(direction, None, {}, {})
+        step, recording = _evaluate_step(direction)
+        _, dated = _evaluate_step(direction, dated=True)
+        intermediates: dict[str, Intermediate] = {}
+        both = zip(recording.intermediates, dated.intermediates, strict=True)
+        for (_, value), (text, _) in both:
+            intermediates.setdefault(value.symbol.text, Intermediate(text, value))
         gates = {f"gate_{key}": value for key, value in step.gates.items()}
-        return cls(network, node, name, direction, {**step.states, **gates}, log)
+        return cls(network, node, name, direction, {**step.states, **gates}, intermediates)
 
     @property
     def steps(self) -> Dim:
@@ -163,7 +168,7 @@ class _Plan:
         traced = {id(value) for value in self.traced.values()}
         return {
             text: self.network.count(note.value.symbol.shape[-1])
-            for text, note in self.log.items()
+            for text, note in self.intermediates.items()
             if id(note.value) not in traced
         }
 
@@ -176,7 +181,7 @@ class _Plan:
     def equations(self) -> Iterator[tuple[str, str, Dim]]:
         """Each array's name, its equation and its width, in the order of the equation."""
         names = {id(value): name for name, value in self.traced.items()}
-        for text, note in self.log.items():
+        for text, note in self.intermediates.items():
             name = names.pop(id(note.value), text)
             yield name, note.text, note.value.symbol.shape[-1]
         for name in names.values():  # what the equation gives no name of its own
@@ -208,9 +213,12 @@ class _Recorder:
         for start in range(0, len(x), size):
             steps = slice(start, start + size)
             rows = {key: _flat(values[steps]) for key, values in before.items()}
-            _, log = _read(self.direction, _flat(x[steps]), rows, self.weights)
+            _, recording = _evaluate_step(self.direction, _flat(x[steps]), rows, self.weights)
+            arrays: dict[str, Array] = {}
+            for _, value in recording.intermediates:
+                arrays.setdefault(value.symbol.text, value.array)
             for text, kept in self.kept.items():
-                found = log[text].value.numbers.reshape(*x[steps].shape[:2], -1)
+                found = arrays[text].reshape(*x[steps].shape[:2], -1)
                 if scan.mask is not None:
                     found = np.where(scan.mask[steps][..., None], found, np.nan)
                 at = slice(block.start + start, block.start + start + len(found))
@@ -249,23 +257,40 @@ def _plans(network: Network) -> list[_Plan]:
     ]
 
 
-def _read(
+class _GoldenOps(RecorderOps):
+    """Names the parts of a split by the cell of a stack that they belong to: ``z_i2``."""
+
+    def split(self, z: RecordedTensor, base: str, parts: tuple[str, ...]) -> list[RecordedTensor]:
+        return super().split(z, base, tuple(part + self.index for part in parts))
+
+
+def _evaluate_step(
     direction: Direction,
-    x: Array | None,
-    state: Mapping[str, Array],
-    weights: Mapping[str, Array],
-) -> tuple[StepResult, Log]:
-    """One step for all rows of x (R, D), and what was recorded; without x the texts alone."""
-    ops = RecordedOps(numbers=x is not None)
-    cell, before = direction.cell, "{t+1}" if direction.reverse else "{t-1}"
-    w = {g.key: ops.given(g.key, g.key, g.dims, weights.get(g.key)) for g in direction.weights}
+    x: Array | None = None,
+    state: Mapping[str, Array] = MappingProxyType({}),
+    weights: Mapping[str, Array] = MappingProxyType({}),
+    *,
+    dated: bool = False,
+) -> tuple[StepResult, Recording]:
+    """Evaluate one step for all rows of x (R, D), and record it; without x only its texts.
+
+    Names are those of any step (``h Wh``), or with ``dated`` those of step t (``h_{t-1} Wh``).
+    """
+    recording = Recording(with_arrays=x is not None)
+    cell, before, now = direction.cell, "", ""
+    if dated:
+        before, now = "_{t+1}" if direction.reverse else "_{t-1}", "_t"
+    w = {
+        weight.key: recording.tensor(weight.key, weight.dims, weights.get(weight.key))
+        for weight in direction.weights
+    }
     states = {
-        key: ops.given(f"{key}_{before}", key, (_SAMPLES, dim), state.get(key))
+        key: recording.tensor(key + before, (_SAMPLES, dim), state.get(key))
         for key, dim in cell.states.items()
     }
-    given = ops.given("x_t", "x", (_SAMPLES, direction.features), x)
-    bound = SimpleNamespace(**w)
-    return cell.step(ops, cell.project(ops, given, bound), states, bound), ops.log
+    inputs = recording.tensor(f"x{now}", (_SAMPLES, direction.features), x)
+    ops, bound = _GoldenOps(recording, step=now), SimpleNamespace(**w)
+    return cell.step(ops, cell.project(ops, inputs, bound), states, bound), recording
 
 
 def _flat(values: Array) -> Array:

@@ -17,7 +17,7 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.summary import Names
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.recorder import Film, Followed, FollowedOps
+from rnnshapes.ops.recorder import RecordedTensor, RecorderOps, Recording
 
 
 class Answer(NamedTuple):
@@ -48,14 +48,14 @@ class Head:
     def at(self, t: int) -> Answer:
         """Step t of y_hat."""
         network, count = self.network, len(self.y_hat)
-        film = self._filmed(t, general=False)
+        recording = self._record(t, general=False)
         name, shape = (
             filled(self._names.of(network.outputs[0]), t, count),
             network.output_flow.at_step,
         )
         own = network.causal and (network.returns_sequences or t == count - 1)
         y_hat = quantity(network, name, shape, self.y_hat[t])
-        return Answer(tuple(scenes(network, film, self._general)), y_hat, own)
+        return Answer(tuple(scenes(network, recording, self._general)), y_hat, own)
 
     def step_of(self, node: int, direction: Direction, t: int) -> int | None:
         """Where y_hat has step t of a recurrence; ``None`` if it is not what the head looks at."""
@@ -75,13 +75,13 @@ class Head:
 
     @cached_property
     def _general(self) -> list[General]:
-        film = self._filmed(0, general=True)
-        return [(" ".join(named.names), named.text) for named in film.named]
+        recording = self._record(0, general=True)
+        return [(" ".join(named.names), named.text) for named in recording.equations]
 
-    def _filmed(self, t: int, *, general: bool) -> Film:
+    def _record(self, t: int, *, general: bool) -> Recording:
         """What the head does at a step, in the words of this step or of any."""
-        network, film, count = self.network, Film(), len(self.y_hat)
-        values: dict[Tap, Followed] = {}
+        network, recording, count = self.network, Recording(), len(self.y_hat)
+        values: dict[Tap, RecordedTensor] = {}
 
         def called(tap: Tap) -> str:
             name = self._names.of(tap)
@@ -90,16 +90,18 @@ class Head:
         with np.errstate(all="ignore"):  # what is not finite is shown as it is
             for tap in taps(network):
                 if network.nodes[tap.node].layer.directions:
-                    values[tap] = self._joined(film, tap, t, called(tap), general=general)
+                    values[tap] = self._joined(recording, tap, t, called(tap), general=general)
                 else:
                     found = self.entering[tap]
                     found = found[min(t, len(found) - 1)][None]
-                    values[tap] = film.given(called(tap), network.flow(tap).at_step, found)
+                    values[tap] = recording.tensor(called(tap), network.flow(tap).at_step, found)
             for place in _places(network):
-                values[Tap(place)] = self._applied(film, place, values, called(Tap(place)))
-        return film
+                values[Tap(place)] = self._applied(recording, place, values, called(Tap(place)))
+        return recording
 
-    def _joined(self, film: Film, tap: Tap, t: int, name: str, *, general: bool) -> Followed:
+    def _joined(
+        self, recording: Recording, tap: Tap, t: int, name: str, *, general: bool
+    ) -> RecordedTensor:
         """The output of a layer with a recurrence, from those of its directions."""
         node = self.network.nodes[tap.node]
         assert isinstance(node.layer, RecurrentLayer)
@@ -112,32 +114,32 @@ class Head:
             )
             text = f"{direction.cell.output_state}{direction.index}{node.again}_{step}"
             shape = (SAMPLES, direction.cell.output)
-            ends.append(film.given(text, shape, self.emitted[scan][at][None]))
-        ops: Any = FollowedOps(film)
-        outputs: tuple[Followed, ...] = node.layer.join(ops, ends)
+            ends.append(recording.tensor(text, shape, self.emitted[scan][at][None]))
+        ops: Any = RecorderOps(recording)
+        outputs: tuple[RecordedTensor, ...] = node.layer.join(ops, ends)
         joined = outputs[tap.output]
         return joined if len(outputs) == len(ends) else ops.named(name, joined)
 
     def _applied(
-        self, film: Film, place: int, values: Mapping[Tap, Followed], name: str
-    ) -> Followed:
+        self, recording: Recording, place: int, values: Mapping[Tap, RecordedTensor], name: str
+    ) -> RecordedTensor:
         """What a layer makes of its inputs."""
         node = self.network.nodes[place]
         layer, group = node.layer, node.group
         inputs = [values[tap] for tap in node.sources]
         shapes = renamed(layer, [value.symbol.shape for value in inputs])
         inputs = [
-            film.given(value.symbol.text, shape, value.numbers)
+            recording.tensor(value.symbol.text, shape, value.array)
             for value, shape in zip(inputs, shapes, strict=True)
         ]
         bound = vars(bind(group, self.weights, "float64"))
         w = {
-            weight.key: film.given(weight.key + layer.index, weight.dims, bound[weight.key])
+            weight.key: recording.tensor(weight.key + layer.index, weight.dims, bound[weight.key])
             for weight in layer.groups[group]
         }
-        after = layer.mask([v.numbers for v in inputs], [None] * len(inputs))
-        ops: Any = FollowedOps(film, layer.index)
-        made: Followed = layer.call(ops, inputs, SimpleNamespace(**w), Masks(None, after))
+        after = layer.mask([v.array for v in inputs], [None] * len(inputs))
+        ops: Any = RecorderOps(recording, layer.index)
+        made: RecordedTensor = layer.call(ops, inputs, SimpleNamespace(**w), Masks(None, after))
         return made if made.symbol.text == name else ops.named(name, made)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.recorder import Film
+from rnnshapes.ops.recorder import Recording
 
 SAMPLES = Dim.named("N")
 #: An equation for any step: what is given a name, and what it equals.
@@ -74,28 +74,28 @@ def quantity(network: Network, text: str, shape: Shape, values: Array) -> Quanti
     return Quantity(text, _texts(shape), network.numbers(shape), mine)
 
 
-def scenes(network: Network, film: Film, general: Sequence[General]) -> Iterator[Scene]:
-    """What was filmed, equation by equation, each beside the same for any step."""
+def scenes(network: Network, recording: Recording, general: Sequence[General]) -> Iterator[Scene]:
+    """Yield each recorded equation beside the same for any step."""
     start = 0
-    for named, (name, text) in zip(film.named, general, strict=True):
+    for named, (name, text) in zip(recording.equations, general, strict=True):
         values = tuple(
-            quantity(network, called, named.shape, found)
-            for called, found in zip(named.names, named.values, strict=True)
+            quantity(network, called, value.symbol.shape, value.array)
+            for called, value in zip(named.names, named.values, strict=True)
         )
-        taken = [_taken(network, film, at, values) for at in range(start, named.taken)]
+        taken = [_taken(network, recording, at, values) for at in range(start, named.end)]
         names = " ".join(named.names)
         yield Scene(f"{names} = {named.text}", f"{name} = {text}", tuple(taken), values)
-        start = named.taken
-    assert start == len(film.tape), "the last operation is given a name"
+        start = named.end
+    assert start == len(recording.operations), "the last operation is given a name"
 
 
-def _taken(network: Network, film: Film, at: int, values: tuple[Quantity, ...]) -> Taken:
-    made = film.tape[at]
-    last = any(named.taken == at + 1 for named in film.named)
+def _taken(network: Network, recording: Recording, at: int, values: tuple[Quantity, ...]) -> Taken:
+    made = recording.operations[at]
+    last = any(named.end == at + 1 for named in recording.equations)
     label = made.label
     if last and made.symbol != "split":
         label = f"{values[0].text} = {label}"
-    made_here = (quantity(network, text, made.shape, v) for text, v in film.results[at])
+    made_here = (quantity(network, text, made.shape, v) for text, v in recording.results[at])
     return Taken(
         label=label,
         sign=made.symbol,

@@ -28,7 +28,7 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.summary import Names
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.recorder import Film, FollowedOps
+from rnnshapes.ops.recorder import RecorderOps, Recording
 from rnnshapes.reference.outputs import Answers
 from rnnshapes.result import Done
 
@@ -118,34 +118,34 @@ class Recurrence:
 
     def _computed(self, t: int, *, masked: bool) -> tuple[tuple[Quantity, ...], tuple[Scene, ...]]:
         """What comes in, and the equations with what they give."""
-        direction, film = self.direction, Film()
+        direction, recording = self.direction, Recording()
         cell, index, before = direction.cell, direction.index, t + 1 if self.reverse else t - 1
         numbers = self._at(before)
-        x = film.given(
+        x = recording.tensor(
             filled(self._x, t, self.count), (SAMPLES, direction.features), self.x[t][None]
         )
         states = {
-            key: film.given(self._state(key, before), (SAMPLES, dim), numbers[key][None])
+            key: recording.tensor(self._state(key, before), (SAMPLES, dim), numbers[key][None])
             for key, dim in cell.states.items()
         }
         given = tuple(
-            quantity(self.network, v.symbol.text, v.symbol.shape, v.numbers)
+            quantity(self.network, v.symbol.text, v.symbol.shape, v.array)
             for v in (x, *states.values())
         )
         if masked:
             return given, ()
         w = SimpleNamespace(
             **{
-                weight.key: film.given(
+                weight.key: recording.tensor(
                     weight.key + index, weight.dims, vars(self.weights)[weight.key]
                 )
                 for weight in direction.weights
             }
         )
-        ops = FollowedOps(film, index, f"{self.node.again}_{t}")
+        ops = RecorderOps(recording, index, f"{self.node.again}_{t}")
         with np.errstate(all="ignore"):  # what is not finite is shown as it is
             cell.step(ops, cell.project(ops, x, w), states, w)
-        return given, tuple(scenes(self.network, film, self._general))
+        return given, tuple(scenes(self.network, recording, self._general))
 
     def _at(self, t: int) -> Mapping[str, Array]:
         """The states after step t, or those from which the first step starts."""

@@ -1,4 +1,9 @@
-"""Two readings of an equation at once: each operation with its shapes, and what came out of it."""
+"""The recording interpreter: each operation of an equation with its shapes and its arrays.
+
+It evaluates an equation over symbolic shapes and over NumPy arrays at the same time. Golden files
+(:mod:`rnnshapes.forward.golden`) take the intermediate values from it, a single step shown in full
+(:mod:`rnnshapes.forward.step_view`) every operation.
+"""
 
 from __future__ import annotations
 
@@ -8,156 +13,230 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.dims import Shape
+from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
+from rnnshapes.ops.windows import Window
+
+_SAMPLES = Dim.named("N")
 
 
-class Named(NamedTuple):
-    """What was given a name, what it equals, and how many operations were taken by then."""
+class RecordedEquation(NamedTuple):
+    """``names`` = ``text``: values that the equation gives a name, all of one shape.
+
+    ``end`` is how many operations had been recorded when they got it.
+    """
 
     names: tuple[str, ...]
     text: str
-    shape: Shape
-    taken: int
-    values: tuple[Array, ...]
+    values: tuple[RecordedTensor, ...]
+    end: int
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.names)} = {self.text}"
+
+
+class Intermediate(NamedTuple):
+    """A value worth comparing, and how it is computed: ``i_t = sigmoid(z_i)``, ``h_{t-1} Wh``."""
+
+    text: str
+    value: RecordedTensor
 
 
 @dataclass(eq=False)
-class Film:
-    """What was done, in order: ``results`` holds what each operation has made, with its text."""
+class Recording:
+    """All that was computed, in order.
 
-    tape: list[SymbolicOperation] = field(default_factory=list)
+    ``results`` holds for each of the ``operations`` its results, as text and array. The
+    ``intermediates`` are products of matrices, parts of a split, arguments of activations and
+    values with a name, as far as they have samples. Without ``with_arrays`` only shapes and
+    texts are recorded.
+    """
+
+    with_arrays: bool = True
+    operations: list[SymbolicOperation] = field(default_factory=list)
     results: list[tuple[tuple[str, Array], ...]] = field(default_factory=list)
-    named: list[Named] = field(default_factory=list)
+    equations: list[RecordedEquation] = field(default_factory=list)
+    intermediates: list[Intermediate] = field(default_factory=list)
 
-    def given(self, text: str, shape: Shape, numbers: Array) -> Followed:
-        """A value to start from."""
-        return Followed(Symbol(text, shape, self.tape), numbers, self)
+    def tensor(self, text: str, shape: Shape, array: Array | None = None) -> RecordedTensor:
+        """Return a value that the equation starts from, or that has this name from here on."""
+        return RecordedTensor(Symbol(text, shape, self.operations), array, self)
 
-    def made(self, symbol: Symbol, numbers: Array) -> Followed:
-        """What an operation made, which the symbol has written down, or a few of them together."""
-        self._keep((symbol,), (numbers,))
-        return Followed(symbol, numbers, self)
-
-    def parts(self, symbols: Sequence[Symbol], arrays: Sequence[Array]) -> list[Followed]:
-        """The same for several values at once."""
-        self._keep(symbols, arrays)
-        return [Followed(s, a, self) for s, a in zip(symbols, arrays, strict=True)]
-
-    def name(self, names: Sequence[str], text: str, shape: Shape, *values: Array) -> None:
-        """What was made last has these names from here on."""
-        self.named.append(Named(tuple(names), text, shape, len(self.tape), values))
-
-    def _keep(self, symbols: Sequence[Symbol], arrays: Sequence[Array]) -> None:
-        while len(self.results) + 1 < len(self.tape):
+    def add(
+        self, symbols: Sequence[Symbol], arrays: Sequence[Array | None]
+    ) -> list[RecordedTensor]:
+        """Record the results of the last operation, or of a few operations together."""
+        while len(self.results) + 1 < len(self.operations):
             self.results.append(())
-        if len(self.results) < len(self.tape):
-            texts = (symbol.text for symbol in symbols)
-            self.results.append(tuple(zip(texts, arrays, strict=True)))
+        if len(self.results) < len(self.operations):
+            results = zip(symbols, arrays, strict=True)
+            self.results.append(tuple((s.text, a) for s, a in results if a is not None))
+        return [RecordedTensor(s, a, self) for s, a in zip(symbols, arrays, strict=True)]
+
+    def define(self, names: Sequence[str], text: str, values: Sequence[RecordedTensor]) -> None:
+        """Record that ``values``, all of one shape, have these names from here on."""
+        equation = RecordedEquation(tuple(names), text, tuple(values), len(self.operations))
+        self.equations.append(equation)
+
+    def note(self, value: RecordedTensor, text: str = "") -> RecordedTensor:
+        """Record an intermediate value; values that depend on weights alone are not recorded."""
+        if value.symbol.shape[:1] == (_SAMPLES,):
+            self.intermediates.append(Intermediate(text or value.symbol.text, value))
+        return value
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
-    """A value by its symbol and in numbers."""
+class RecordedTensor:
+    """A value as a symbol and as an array; ``data`` is ``None`` where only texts are recorded."""
 
     symbol: Symbol
-    numbers: Array
-    film: Film
+    data: Array | None
+    recording: Recording
 
-    def __matmul__(self, other: Followed) -> Followed:
-        return self._with(operator.matmul, other)
+    @property
+    def array(self) -> Array:
+        """The array, in a recording that has arrays."""
+        assert self.data is not None
+        return self.data
 
-    def __add__(self, other: Followed | float) -> Followed:
-        return self._with(operator.add, other)
+    def __matmul__(self, other: RecordedTensor) -> RecordedTensor:
+        return self.recording.note(self._combine(operator.matmul, other))
 
-    def __sub__(self, other: Followed) -> Followed:
-        return self._with(operator.sub, other)
+    def __add__(self, other: RecordedTensor | float) -> RecordedTensor:
+        return self._combine(operator.add, other)
 
-    def __mul__(self, other: Followed | float) -> Followed:
-        return self._with(operator.mul, other)
+    def __sub__(self, other: RecordedTensor) -> RecordedTensor:
+        return self._combine(operator.sub, other)
 
-    def __rsub__(self, other: int) -> Followed:
-        return self.film.made(other - self.symbol, other - self.numbers)
+    def __mul__(self, other: RecordedTensor | float) -> RecordedTensor:
+        return self._combine(operator.mul, other)
 
-    def _with(self, function: Callable[[Any, Any], Any], other: Followed | float) -> Followed:
-        one, two = (other.symbol, other.numbers) if isinstance(other, Followed) else (other, other)
-        return self.film.made(function(self.symbol, one), function(self.numbers, two))
+    def __rsub__(self, other: int) -> RecordedTensor:
+        return self._combine(lambda value, constant: constant - value, other)
+
+    def _combine(
+        self, function: Callable[[Any, Any], Any], other: RecordedTensor | float
+    ) -> RecordedTensor:
+        symbol = function(self.symbol, _symbols(other))
+        array = function(self.array, _arrays(other)) if self.recording.with_arrays else None
+        return self.recording.add((symbol,), (array,))[0]
 
 
-class FollowedOps:
-    """The operations of this reading that are not operators.
+class RecorderOps:
+    """The operations of the recording interpreter that are not operators.
 
-    ``index`` is what tells layers apart, ``at`` what a name ends in at this step: ``_3``.
+    ``index`` tells layers apart in names (``h2_t``), ``step`` is what a name ends in at this
+    step: ``_t``, ``_3``, or nothing.
     """
 
-    def __init__(self, film: Film, index: str = "", at: str = "_t") -> None:
-        self.film, self.index, self.at = film, index, at
-        self._shapes, self._arrays = SymbolicOps(index), NumpyOps()
+    def __init__(self, recording: Recording, index: str = "", step: str = "_t") -> None:
+        self.recording, self.index, self.step = recording, index, step
+        self._symbolic, self._numpy = SymbolicOps(index), NumpyOps()
 
-    def activate(self, name: str, z: Followed) -> Followed:
-        """The activation ``name`` of ``z``."""
-        return self._made("activate", name, z)
+    def activate(self, name: str, z: RecordedTensor) -> RecordedTensor:
+        """Apply the activation ``name``."""
+        return self._apply("activate", name, self.recording.note(z))
 
-    def split(self, z: Followed, base: str, parts: tuple[str, ...]) -> list[Followed]:
-        """The last axis of ``z`` in equal parts."""
-        symbols = self._shapes.split(z.symbol, base, parts)
-        found = self.film.parts(symbols, self._arrays.split(z.numbers, base, parts))
-        numbers = (part.numbers for part in found)
-        self.film.name([s.text for s in symbols], z.symbol.text, symbols[0].shape, *numbers)
-        return found
+    def split(self, z: RecordedTensor, base: str, parts: tuple[str, ...]) -> list[RecordedTensor]:
+        """Split the last axis into equal parts."""
+        values = self._apply_many("split", z, base, parts)
+        self.recording.define([v.symbol.text for v in values], z.symbol.text, values)
+        text = str(self.recording.equations[-1])
+        return [self.recording.note(value, text) for value in values]
 
-    def rows(self, b: Followed, names: tuple[str, ...]) -> list[Followed]:
-        """The rows of ``b``."""
-        return self.film.parts(self._shapes.rows(b.symbol, names), list(b.numbers))
+    def rows(self, b: RecordedTensor, names: tuple[str, ...]) -> list[RecordedTensor]:
+        """Return the rows of ``b``."""
+        return self._apply_many("rows", b, names)
 
-    def let(self, name: str, value: Followed) -> Followed:
-        """``value`` by the name that it has at this step."""
-        return self.named(f"{name}{self.index}{self.at}", value)
+    def let(self, name: str, value: RecordedTensor) -> RecordedTensor:
+        """Return ``value`` with the name that it has at this step."""
+        named = self.named(f"{name}{self.index}{self.step}", value)
+        return self.recording.note(named, str(self.recording.equations[-1]))
 
-    def named(self, name: str, value: Followed) -> Followed:
-        """``value`` by a name of its own."""
-        self.film.name([name], value.symbol.text, value.symbol.shape, value.numbers)
-        return self.film.given(name, value.symbol.shape, value.numbers)
+    def named(self, name: str, value: RecordedTensor) -> RecordedTensor:
+        """Return ``value`` with exactly this name."""
+        self.recording.define([name], value.symbol.text, [value])
+        return self.recording.tensor(name, value.symbol.shape, value.data)
 
-    def within(self, suffix: str) -> FollowedOps:
-        """The same for a part of the layer, whose names end in ``suffix``."""
-        return FollowedOps(self.film, suffix + self.index, self.at)
+    def within(self, suffix: str) -> RecorderOps:
+        """Return these operations for a part of the layer, whose names end in ``suffix``."""
+        return type(self)(self.recording, suffix + self.index, self.step)
 
-    def concatenate(self, values: Sequence[Followed]) -> Followed:
-        """One behind the other on the last axis."""
-        return self._made("concatenate", values)
+    def concatenate(self, values: Sequence[RecordedTensor]) -> RecordedTensor:
+        """Join the values along the last axis."""
+        return self._apply("concatenate", values)
 
-    def aligned(self, values: Sequence[Followed]) -> Sequence[Followed]:
-        """So that they can be combined element by element."""
-        return self.film.parts(
-            self._shapes.aligned([value.symbol for value in values]),
-            [value.numbers for value in values],
-        )
+    def aligned(self, values: Sequence[RecordedTensor]) -> Sequence[RecordedTensor]:
+        """Return the values with shapes that can be combined element by element."""
+        return self._apply_many("aligned", values)
 
-    def take(self, table: Followed, indices: Followed) -> Followed:
-        """The rows of ``table`` with these whole numbers."""
-        return self._made("take", table, indices)
+    def take(self, table: RecordedTensor, indices: RecordedTensor) -> RecordedTensor:
+        """Return the rows of ``table`` with these integer indices."""
+        return self._apply("take", table, indices)
 
-    def mean(self, x: Followed, axis: int) -> Followed:
-        """The mean over ``axis``."""
-        return self._made("mean", x, axis)
+    def windows(self, x: RecordedTensor, window: Window) -> RecordedTensor:
+        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
+        return self._apply("windows", x, window)
 
-    def rsqrt(self, x: Followed) -> Followed:
-        """1 / sqrt(x)."""
-        return self._made("rsqrt", x)
+    def contract(self, seen: RecordedTensor, kernel: RecordedTensor) -> RecordedTensor:
+        """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
+        return self._apply("contract", seen, kernel)
 
-    def where(self, mask: Array, x: Followed) -> Followed:
-        """``x`` where the mask holds, and 0 elsewhere."""
-        return self._made("where", mask, x)
+    def averages(self, x: RecordedTensor, window: Window) -> RecordedTensor:
+        """Return the mean of each window: (N, T, F) → (N, T', F)."""
+        return self._apply("averages", x, window)
 
-    def _made(self, name: str, *given: Any) -> Followed:
-        symbol = getattr(self._shapes, name)(*(_part(value, "symbol") for value in given))
-        numbers = getattr(self._arrays, name)(*(_part(value, "numbers") for value in given))
-        return self.film.made(symbol, numbers)
+    def mean(self, x: RecordedTensor, axis: int, count: Array | None = None) -> RecordedTensor:
+        """Return the mean over ``axis``, or the sum divided by ``count``."""
+        return self._apply("mean", x, axis, count)
+
+    def max(self, x: RecordedTensor, axis: int) -> RecordedTensor:
+        """Return the largest value over ``axis``."""
+        return self._apply("max", x, axis)
+
+    def rsqrt(self, x: RecordedTensor) -> RecordedTensor:
+        """Return 1 / sqrt(x)."""
+        return self._apply("rsqrt", x)
+
+    def where(self, mask: Array, x: RecordedTensor) -> RecordedTensor:
+        """Return ``x`` where the mask is true, and 0 elsewhere."""
+        return self._apply("where", mask, x)
+
+    def reshape(self, x: RecordedTensor, shape: Shape, numbers: tuple[int, ...]) -> RecordedTensor:
+        """Give each sample another shape."""
+        return self._apply("reshape", x, shape, numbers)
+
+    def repeat(self, x: RecordedTensor, times: Dim, number: int) -> RecordedTensor:
+        """Repeat each sample over time: (N, F) → (N, R, F)."""
+        return self._apply("repeat", x, times, number)
+
+    def _apply(self, operation: str, *arguments: Any) -> RecordedTensor:
+        """Return the result of one operation, in symbols and as an array."""
+        symbol = getattr(self._symbolic, operation)(*map(_symbols, arguments))
+        array = None
+        if self.recording.with_arrays:
+            array = getattr(self._numpy, operation)(*map(_arrays, arguments))
+        return self.recording.add((symbol,), (array,))[0]
+
+    def _apply_many(self, operation: str, *arguments: Any) -> list[RecordedTensor]:
+        """Return the results of one operation that has several."""
+        symbols = getattr(self._symbolic, operation)(*map(_symbols, arguments))
+        arrays = [None] * len(symbols)
+        if self.recording.with_arrays:
+            arrays = getattr(self._numpy, operation)(*map(_arrays, arguments))
+        return self.recording.add(symbols, arrays)
 
 
-def _part(value: Any, which: str) -> Any:
+def _symbols(value: Any) -> Any:
+    """Return the symbols of recorded values; anything else stays as it is."""
     if isinstance(value, list | tuple):
-        return [_part(each, which) for each in value]
-    return getattr(value, which) if isinstance(value, Followed) else value
+        return [_symbols(each) for each in value]
+    return value.symbol if isinstance(value, RecordedTensor) else value
+
+
+def _arrays(value: Any) -> Any:
+    """Return the arrays of recorded values; anything else stays as it is."""
+    if isinstance(value, list | tuple):
+        return [_arrays(each) for each in value]
+    return value.array if isinstance(value, RecordedTensor) else value
