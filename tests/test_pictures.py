@@ -17,8 +17,9 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.summary import Inspection, WeightReport, inspect_network
 from rnnshapes.render import document as shown_document
 from rnnshapes.render.document import Drawing, Picture, Sheet, Table
+from rnnshapes.render.flow_layout import layout
 from rnnshapes.render.formats import terminal
-from rnnshapes.render.text_art import flow, unrolled, weights
+from rnnshapes.render.text_art import flow, weights
 from rnnshapes.render.text_art.canvas import clean, cut, length
 from rnnshapes.render.view import View
 from tests.helpers.models import MODELS
@@ -53,7 +54,7 @@ def lines(picture: Picture) -> list[str]:
 
 def drawn(result: Inspection, sheet: Sheet = Sheet()) -> list[str]:  # noqa: B008 - never changed
     """The network as it flows."""
-    return lines(flow.draw(unrolled.stages(result), sheet))
+    return lines(flow.draw(layout(result).boxes, sheet))
 
 
 def rectangles(result: Inspection, sheet: Sheet = Sheet()) -> list[str]:  # noqa: B008
@@ -350,7 +351,7 @@ def test_the_view_chooses_between_pictures_and_tables(parts) -> None:
 def test_models_of_every_kind_are_drawn(model) -> None:
     """Graphs, masks, stacks, what is called again: every call, with the shapes of the report."""
     result = rnnshapes.inspect(MODELS[model]())
-    stages = unrolled.stages(result)
+    stages = layout(result).boxes
     calls = [node for node in result.network.nodes if node.sources]
     assert [stage.name for stage in stages] == [node.name for node in calls]
     for width in WIDTHS:
@@ -361,7 +362,7 @@ def test_models_of_every_kind_are_drawn(model) -> None:
     text = "\n".join(drawn(result, Sheet(160)))
     for stage, node in zip(stages, calls, strict=True):
         assert f"─ {stage.name}: {node.layer.label} ─" in text
-        assert [tensor.maker for tensor in stage.sources] == [
+        assert [tensor.producer for tensor in stage.sources] == [
             result.network.nodes[tap.node].name for tap in node.sources
         ]
         for tensor in (*stage.sources, *stage.outputs):
@@ -378,7 +379,7 @@ def test_a_layer_that_only_gives_a_name_says_so() -> None:
             layers.UnitNormalization(),
         ]
     )
-    found = unrolled.stages(rnnshapes.inspect(made))
+    found = layout(rnnshapes.inspect(made)).boxes
     assert found[1].rule == "a_t = h_t"
     text = "\n".join(drawn(rnnshapes.inspect(made)))
     assert "│   a_t = h_t " in text
@@ -397,7 +398,7 @@ def test_what_goes_out_beside_the_output_has_a_name_of_its_own() -> None:
     """States behind a joined output are not one of its directions."""
     layer = layers.Bidirectional(layers.LSTM(5, return_state=True), merge_mode="sum")
     joined, *states = layer(x := keras.Input((9, 3)))
-    stage = unrolled.stages(rnnshapes.inspect(keras.Model(x, [joined, *states])))[0]
+    stage = layout(rnnshapes.inspect(keras.Model(x, [joined, *states]))).boxes[0]
     assert [tensor.name for tensor in stage.outputs] == ["h", "h[1]", "h[2]", "h[3]", "h[4]"]
     said = "h[1] = h→_{T-1}, h[2] = c→_{T-1}, h[3] = h←_0, h[4] = c←_0"
     assert f"its last states go out, too: {said}" in stage.notes

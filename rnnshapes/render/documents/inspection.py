@@ -75,9 +75,10 @@ def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
         return
 
     def draw(sheet: Sheet) -> Picture:
-        from rnnshapes.render.text_art import flow, unrolled
+        from rnnshapes.render.flow_layout import layout
+        from rnnshapes.render.text_art import flow
 
-        return flow.draw(unrolled.stages(result), sheet)
+        return flow.draw(layout(result).boxes, sheet)
 
     yield Drawing("The network as it flows", draw)
 

@@ -8,9 +8,7 @@ from rnnshapes.network.summary import Inspection
 from rnnshapes.render.number_text import whole
 from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots import flow, weights
-from rnnshapes.render.plots.canvas import DIM
 from rnnshapes.render.plots.paper import Paper
-from rnnshapes.render.text_art.unrolled import stages
 from rnnshapes.render.view import View
 
 
@@ -20,11 +18,7 @@ def figure(result: Inspection, view: View) -> Figure:
     if view.titled:
         paper.lines(network_text(result.network), 11, fontweight="bold")
         paper.y += 0.08
-    found = stages(result)
-    if found:
-        flow.draw(paper, found)
-    else:
-        paper.lines(result.network.no_recurrence, color=DIM)
+    flow.draw(paper, result)
     paper.y += 0.12
     paper.lines("Weights", 11, fontweight="bold")
     weights.draw(paper, result)

@@ -1,21 +1,32 @@
-"""The network as it flows, drawn with characters: a box for each layer, recurrences unrolled."""
+"""The flow picture drawn with characters: a box for each layer, recurrences unrolled over time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet
+from rnnshapes.render.flow_layout import (
+    BoxArrow,
+    Lane,
+    LayerBox,
+    Recurrence,
+    StateArrows,
+    StepBox,
+    UnrolledRecurrence,
+)
 from rnnshapes.render.palette import kind
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, length
-from rnnshapes.render.text_art.spacing import FIRST, RAIL, Plan, plan_for
-from rnnshapes.render.text_art.unrolled import Lane, Moment, Stage, Tensor, at
 
 #: The narrowest sheet on which boxes with texts can be read.
 _NARROWEST = 24
 #: How much of a layer's name is shown in any case, before what kind of layer it is.
 _NAME = 14
+#: The column in which everything flows down, and the first one right of it.
+_RAIL, _FIRST = 2, 4
+#: How wide the dots are that stand for steps.
+_DOTS = 3
 #: Stands for a space at which no line is broken; no text that is shown holds one.
 _FIXED = "\0"
 _SHAPE = re.compile(r"\([^()]*\)( = \([^()]*\))?")
@@ -25,264 +36,340 @@ _FRAME, _TITLE = Ink(meaning="dim"), Ink(meaning="strong")
 _INPUT, _STATES = Ink(kind(2)), (Ink(kind(0)), Ink(kind(5)), Ink(kind(3)))
 
 
-def draw(stages: Sequence[Stage], sheet: Sheet) -> Picture:
-    """All stages from top to bottom; empty where the sheet is too narrow for them."""
-    plan = plan_for([stage for stage in stages if stage.lanes], sheet)
-    if not stages or plan is None or sheet.width < _NARROWEST:
+def draw(boxes: Sequence[LayerBox], sheet: Sheet) -> Picture:
+    """Return all boxes from top to bottom; nothing where the sheet is too narrow for them."""
+    recurrences = [box.recurrence for box in boxes if box.recurrence]
+    columns = _fitting_columns(recurrences, sheet)
+    if not boxes or columns is None or sheet.width < _NARROWEST:
         return ()
-    sketch = _Sketch(sheet, plan, stages)
-    for before, stage in pairwise((None, *stages)):
-        assert stage is not None
-        sketch.enter(stage, before)
-        sketch.stage(stage)
-    sketch.leave(stages[-1])
-    return sketch.canvas.picture()
+    picture = _FlowPicture(boxes, columns, sheet)
+    for box in boxes:
+        picture.draw(box)
+    return picture.canvas.picture()
 
 
-class _Sketch:
-    """The canvas, and the row at which it goes on."""
+# --- How wide steps are -------------------------------------------------------------------------
 
-    def __init__(self, sheet: Sheet, plan: Plan, stages: Sequence[Stage]) -> None:
-        self.sheet, self.plan = sheet, plan
+
+class _Detail(NamedTuple):
+    """How many steps are drawn, and how roomy.
+
+    ``pad`` is the space around a step's text. Arrows have labels if ``labelled``, the one behind
+    the steps that are left out only if ``far_labelled``. ``initial`` is how much of the name of
+    an initial state is shown.
+    """
+
+    most: int
+    pad: int = 0
+    tight: bool = False
+    labelled: bool = True
+    far_labelled: bool = True
+    initial: int = 12
+
+    def step_text(self, box: StepBox) -> str:
+        return f"t={box.step}" if self.tight else f"t = {box.step}"
+
+
+#: From the widest to the narrowest; the first that fits is taken.
+_DETAILS = (
+    *(_Detail(most, pad) for most in range(10, 2, -1) for pad in (1, 0)),
+    *(_Detail(most, pad, far_labelled=False) for most in (4, 3) for pad in (1, 0)),
+    *(_Detail(most, tight=True, far_labelled=False) for most in (3, 2)),
+    *(_Detail(most, tight=True, labelled=False, far_labelled=False) for most in (3, 2)),
+    _Detail(2, tight=True, labelled=False, far_labelled=False, initial=3),
+)
+
+
+class _Columns(NamedTuple):
+    """Widths that all recurrences share, so that their steps stand one below the other.
+
+    ``step`` is how wide the box of a step is, ``arrow`` the arrow between two, ``far_arrow`` the
+    one behind the dots; ``left`` and ``right`` are the margins from which states come.
+    """
+
+    detail: _Detail
+    step: int
+    arrow: int
+    far_arrow: int
+    left: int
+    right: int
+
+    def of(self, steps: Sequence[StepBox | None]) -> list[int]:
+        """Return where the box of each step begins; for ``None``, where the dots do."""
+        starts, column = [], _FIRST + self.left
+        for step in steps:
+            starts.append(column)
+            column += _DOTS + self.far_arrow if step is None else self.step + self.arrow
+        return starts
+
+    def width(self, unrolled: UnrolledRecurrence) -> int:
+        """Return the width of a frame around this recurrence."""
+        return self.of(unrolled.lanes[0].steps)[-1] + self.step + self.right + 2
+
+
+def _fitting_columns(recurrences: Sequence[Recurrence], sheet: Sheet) -> _Columns | None:
+    """Return the widths with the most detail at which every recurrence fits; None if none do."""
+    for detail in _DETAILS:
+        unrolled = [recurrence.unroll(detail.most) for recurrence in recurrences]
+        columns = _measured(detail, unrolled, sheet)
+        if all(columns.width(one) <= sheet.width for one in unrolled):
+            return columns
+    return None
+
+
+def _measured(detail: _Detail, unrolled: Sequence[UnrolledRecurrence], sheet: Sheet) -> _Columns:
+    """Return the widths that the texts of these recurrences need."""
+
+    def widest(texts: Iterable[str]) -> int:
+        return max((length(clean(text, sheet)) for text in texts), default=0)
+
+    lanes = [lane for one in unrolled for lane in one.lanes]
+    labels = [
+        (label, step is None)
+        for lane in lanes
+        for state in lane.states
+        for step, label in zip(lane.steps, state.labels, strict=False)
+    ]
+    bare = 2 if detail.tight else 3
+
+    def margin(*, reverse: bool) -> int:
+        initial = [s.initial for lane in lanes if lane.reverse == reverse for s in lane.states]
+        return min(widest(initial), detail.initial) + bare if initial else 0
+
+    return _Columns(
+        detail,
+        step=widest(detail.step_text(step) for lane in lanes for step in lane.steps if step)
+        + 2
+        + 2 * detail.pad,
+        arrow=widest(label for label, far in labels if not far) + 3 if detail.labelled else bare,
+        far_arrow=widest(label for label, _ in labels) + 3 if detail.far_labelled else bare,
+        left=margin(reverse=False),
+        right=margin(reverse=True),
+    )
+
+
+# --- From top to bottom -------------------------------------------------------------------------
+
+
+class _FlowPicture:
+    """The canvas, and the row that is drawn next."""
+
+    def __init__(self, boxes: Sequence[LayerBox], columns: _Columns, sheet: Sheet) -> None:
+        self.sheet, self.columns = sheet, columns
         self.canvas = Canvas(sheet.width, sheet)
         self.row = 0
-        made = {stage.name for stage in stages}
-        taps = [tensor.maker for stage in stages for tensor in stage.inputs]
-        others = set(taps) - made
-        #: Makers that need no mention.
-        self.known = others if len(others) == 1 else set()
-        wanted = [plan.width(stage) for stage in stages if stage.lanes]
-        wanted += [length(self.say(text)) + 10 for s in stages for text in (s.title, s.rule)]
-        wanted += [length(self.say(s.title)) + len(s.parameters) + 12 for s in stages]
-        self.width = min(max(wanted), sheet.width)
+        widths = [
+            columns.width(box.recurrence.unroll(columns.detail.most))
+            for box in boxes
+            if box.recurrence
+        ]
+        widths += [length(self.clean(text)) + 10 for b in boxes for text in (b.title, b.rule)]
+        widths += [length(self.clean(b.title)) + len(b.parameters) + 12 for b in boxes]
+        self.width = min(max(widths), sheet.width)
 
-    def say(self, text: str) -> str:
+    def clean(self, text: str) -> str:
         return clean(text, self.sheet)
 
     def cut(self, text: str, width: int) -> str:
         return cut(text, width, self.sheet)
 
-    def enter(self, stage: Stage, before: Stage | None) -> None:
-        """What goes in: directly from the stage before, or from where it says."""
-        if before is not None and stage.follows(before):
-            self._tensor("│", before.output)
-            return
-        if before is not None:
-            self.leave(before)
+    def draw(self, box: LayerBox) -> None:
+        """Draw what enters, the frame with what is inside, and what leaves."""
+        for arrow in box.entering:
+            self._arrow("│", arrow)
+        self._frame(box)
+        for arrow in box.leaving:
+            self._arrow("▼", arrow)
+        if box.leaving:
             self.row += 1
-        for source in stage.inputs:
-            self._tensor("│", source, "" if source.maker in self.known else source.maker)
 
-    def leave(self, stage: Stage) -> None:
-        """What goes out, to where others say that they have it from, or as the answer."""
-        for output in stage.outputs:
-            self._tensor("▼", output)
-
-    def _tensor(self, sign: str, tensor: Tensor, maker: str = "") -> None:
-        name, shapes = self.say(tensor.name), self.say(f" {tensor.shapes}")
-        where = self.say(f" from {maker}") if maker else ""
-        room = self.sheet.width - FIRST
-        if length(name + shapes + where) > room and where:
-            self.canvas.text(self.row, RAIL, "│")
-            self.canvas.text(self.row, FIRST, self.cut(where[1:], room))
-            self.row, where = self.row + 1, ""
-        self.canvas.text(self.row, RAIL, sign)
-        self.canvas.text(self.row, FIRST, name, _TITLE)
-        rest = self.cut(shapes + where, room - length(name))
-        self.canvas.text(self.row, FIRST + length(name), rest)
+    def _arrow(self, sign: str, arrow: BoxArrow) -> None:
+        """Draw a tensor beside the rail, on a second line where its origin has no room."""
+        name, shapes = self.clean(arrow.name), self.clean(f" {arrow.shapes}")
+        origin = self.clean(f" {arrow.origin}") if arrow.origin else ""
+        room = self.sheet.width - _FIRST
+        if length(name + shapes + origin) > room and origin:
+            self.canvas.text(self.row, _RAIL, "│")
+            self.canvas.text(self.row, _FIRST, self.cut(origin[1:], room))
+            self.row, origin = self.row + 1, ""
+        self.canvas.text(self.row, _RAIL, sign)
+        self.canvas.text(self.row, _FIRST, name, _TITLE)
+        rest = self.cut(shapes + origin, room - length(name))
+        self.canvas.text(self.row, _FIRST + length(name), rest)
         self.row += 1
 
-    def stage(self, stage: Stage) -> None:
-        """The frame, its title, and what is inside."""
+    def _frame(self, box: LayerBox) -> None:
+        """Draw the frame, its title, and what is inside."""
         top = self.row
         self.row += 1
-        if stage.lanes:
-            self._recurrence(stage)
+        if box.recurrence:
+            self._recurrence(box.recurrence, box.notes)
         else:
-            for text in (stage.rule, *stage.notes):
+            for text in (box.rule, *box.notes):
                 self._lines(text)
         for side in (0, self.width - 1):
             self.canvas.down(side, top + 1, self.row, _FRAME)
-        middle = "─" * (self.width - 2)
-        self.canvas.text(top, 0, f"┌{middle}┐", _FRAME)
-        self.canvas.text(self.row, 0, f"└{middle}┘", _FRAME)
-        if stage.sources:
-            self.canvas.text(top, RAIL, "▼")
-        self.canvas.text(self.row, RAIL, "┼" if stage.lanes else "┬")
-        self._head(top, stage)
+        line = "─" * (self.width - 2)
+        self.canvas.text(top, 0, f"┌{line}┐", _FRAME)
+        self.canvas.text(self.row, 0, f"└{line}┘", _FRAME)
+        if box.sources:
+            self.canvas.text(top, _RAIL, "▼")
+        self.canvas.text(self.row, _RAIL, "┼" if box.recurrence else "┬")
+        self._title(top, box)
         self.row += 1
 
-    def _head(self, top: int, stage: Stage) -> None:
-        room = self.width - FIRST - 4
-        name, label = self.say(stage.name), self.say(f": {stage.label}")
+    def _title(self, row: int, box: LayerBox) -> None:
+        """Write the title and the count of parameters into the frame."""
+        room = self.width - _FIRST - 4
+        name, label = self.clean(box.name), self.clean(f": {box.label}")
         label = self.cut(label, room - min(length(name), _NAME))
         title = self.cut(name, room - length(label)) + label
-        self.canvas.text(top, FIRST, f" {title} ", _TITLE)
-        count = stage.parameters
+        self.canvas.text(row, _FIRST, f" {title} ", _TITLE)
+        count = box.parameters
         if count and length(title) + len(count) + 4 <= room:
-            self.canvas.text(top, self.width - len(count) - 4, f" {count} ", _FRAME)
+            self.canvas.text(row, self.width - len(count) - 4, f" {count} ", _FRAME)
 
     def _lines(self, text: str, ink: Ink = PLAIN) -> None:
-        """A text on as many lines as it takes, beside the rail if that is there."""
+        """Write a text beside the rail, on as many lines as it takes."""
         from textwrap import wrap
 
-        room = self.width - FIRST - 2
-        whole_shapes = _SHAPE.sub(_unbroken, self.say(text))
-        for line in wrap(whole_shapes, room):
-            self.canvas.text(self.row, FIRST, self.cut(line.replace(_FIXED, " "), room), ink)
+        room = self.width - _FIRST - 2
+        shapes_kept = _SHAPE.sub(_unbroken, self.clean(text))
+        for line in wrap(shapes_kept, room):
+            self.canvas.text(self.row, _FIRST, self.cut(line.replace(_FIXED, " "), room), ink)
             self.row += 1
 
-    def _recurrence(self, stage: Stage) -> None:
-        moments = stage.shown(self.plan.style.most)
-        ends = []
-        for number, lane in enumerate(stage.lanes):
-            if len(stage.lanes) > 1:
-                self.canvas.down(RAIL, self.row, self.row + 1)
-                self._lines(lane.name, _FRAME)
-            self._inputs(stage, moments, lined=number == 0)
-            if number:
-                self.canvas.down(RAIL, self.row - 1, self.row + len(lane.states) + 2)
-            self._lane(lane, stage, moments)
-            self._outputs(lane, stage, moments, "├" if number else "┌")
-            last = moments[lane.end]
-            assert last is not None
-            ends.append(f"{lane.output}_t" if stage.sequences else at(lane.output, last.step))
-        start = self.row
-        if stage.joined:
-            suffix = "_t" if stage.sequences else ""
-            self._lines(f"{stage.output.name}{suffix} = {stage.joined.format(*ends)}")
-        self._lines(stage.each_step, _FRAME)
-        for note in stage.notes:
-            self._lines(note, _FRAME)
-        self.canvas.down(RAIL, start, self.row)
+    # --- A recurrence, from left to right -------------------------------------------------------
 
-    def _inputs(self, stage: Stage, moments: Sequence[Moment | None], *, lined: bool) -> None:
-        """The names of what comes in at each step, on a line from the rail to the last."""
-        names = [None if m is None else at(stage.step.name, m.read) for m in moments]
-        self._names(names, moments, "└" if lined else "", _INPUT)
-        self.row += 1
+    def _recurrence(self, recurrence: Recurrence, notes: Sequence[str]) -> None:
+        unrolled = recurrence.unroll(self.columns.detail.most)
+        for number, lane in enumerate(unrolled.lanes):
+            if len(unrolled.lanes) > 1:
+                self.canvas.down(_RAIL, self.row, self.row + 1)
+                self._lines(lane.name, _FRAME)
+            self._inputs(lane, from_rail=number == 0)
+            if number:  # the rail goes on beside the lane
+                self.canvas.down(_RAIL, self.row - 1, self.row + len(lane.states) + 2)
+            self._steps(lane)
+            self._outputs(lane, "├" if number else "┌", all_steps=recurrence.sequences)
+        top = self.row
+        if unrolled.merge:
+            self._lines(unrolled.merge)
+        for text in (unrolled.each_step, *notes):
+            self._lines(text, _FRAME)
+        self.canvas.down(_RAIL, top, self.row)
+
+    def _inputs(self, lane: Lane, *, from_rail: bool) -> None:
+        """Write what enters each step, on a line from the rail to the last one."""
+        names = [step and step.input for step in lane.steps]
+        self._names(names, lane.steps, "└" if from_rail else "", _INPUT)
 
     def _names(
-        self, names: Sequence[str | None], moments: Sequence[Moment | None], corner: str, ink: Ink
-    ) -> tuple[int, int]:
-        """Names above or below the boxes of their steps; where the first begins, the last ends."""
-        columns = self.plan.columns(moments)
-        placed = []
-        for name, moment, column in zip(names, moments, columns, strict=True):
-            if moment is None:
-                dots = self.say("…")
-                placed.append((column + (3 - len(dots)) // 2, dots, PLAIN))
-            elif name is not None:
-                text = self.say(name)
-                middle = column + self.plan.box // 2
-                placed.append((max(FIRST, middle - length(text) // 2), text, ink))
+        self,
+        names: Sequence[str | None],
+        steps: Sequence[StepBox | None],
+        corner: str,
+        ink: Ink,
+    ) -> None:
+        """Write names above or below the boxes of their steps; dots for steps left out."""
+        texts = []
+        for name, step, column in zip(names, steps, self.columns.of(steps), strict=True):
+            if step is None:
+                dots = self.clean("…")
+                texts.append((column + (_DOTS - len(dots)) // 2, dots, PLAIN))
+            elif name:
+                text = self.clean(name)
+                start = column + self.columns.step // 2 - length(text) // 2
+                texts.append((max(_FIRST, start), text, ink))
         if corner:
-            self.canvas.text(self.row, RAIL, corner)
-            self.canvas.across(self.row, RAIL + 1, placed[-1][0])
-        for column, text, own in placed:
-            self.canvas.text(self.row, column - 1, f" {text} ", own)
-        last, text, _ = placed[-1]
-        return placed[0][0], last + length(text)
+            self.canvas.text(self.row, _RAIL, corner)
+            self.canvas.across(self.row, _RAIL + 1, texts[-1][0])
+        for column, text, text_ink in texts:
+            self.canvas.text(self.row, column - 1, f" {text} ", text_ink)
+        self.row += 1
 
-    def _lane(self, lane: Lane, stage: Stage, moments: Sequence[Moment | None]) -> None:
-        """The boxes of the steps, and what is handed from one to the next."""
-        plan, top, height = self.plan, self.row, len(lane.states) + 2
-        columns = plan.columns(moments)
-        for moment, column in zip(moments, columns, strict=True):
-            if moment is None:
+    def _steps(self, lane: Lane) -> None:
+        """Draw the boxes of the steps, and the states that go from one to the next."""
+        columns, top, height = self.columns.of(lane.steps), self.row, len(lane.states) + 2
+        width = self.columns.step
+        for step, column in zip(lane.steps, columns, strict=True):
+            if step is None:
                 continue
-            text, middle = self.say(plan.style.step_text(moment.step)), column + plan.box // 2
-            self.canvas.box(top, column, plan.box, height)
+            text, middle = self.clean(self.columns.detail.step_text(step)), column + width // 2
+            self.canvas.box(top, column, width, height)
             self.canvas.text(top, middle, "▼", _INPUT)
-            place = column + 1 + (plan.box - 2 - length(text)) // 2
-            self.canvas.text(top + 1, place, text, _TITLE)
-            if stage.sequences or moment is moments[lane.end]:
+            self.canvas.text(top + 1, column + 1 + (width - 2 - length(text)) // 2, text, _TITLE)
+            if step.output:
                 self.canvas.text(top + height - 1, middle, "┬", _STATES[0])
         for number, state in enumerate(lane.states):
             self.row = top + 1 + number
             ink = _STATES[number % len(_STATES)]
-            self._handed(lane, state.name, moments, columns, ink)
-            self._start(lane, lane.starts[number], columns, ink)
+            self._state(lane, state, columns, ink)
+            self._initial(lane, state.initial, columns, ink)
         self.row = top + height
 
-    def _handed(
-        self,
-        lane: Lane,
-        state: str,
-        moments: Sequence[Moment | None],
-        columns: Sequence[int],
-        ink: Ink,
-    ) -> None:
-        plan, places = self.plan, list(zip(moments, columns, strict=True))
-        for (moment, column), (after, _) in pairwise(places):
-            if moment is None:  # what is handed comes from, or goes to, a step that is not drawn
-                assert after is not None
-                self.canvas.text(self.row, column, f"{self.say('…'):^3}")
-                made = after.step if lane.reverse else after.step + -1
-                named = plan.style.named and plan.style.far
-                start, stop = column + 3, column + 3 + plan.far
+    def _state(self, lane: Lane, state: StateArrows, columns: Sequence[int], ink: Ink) -> None:
+        """Draw the arrows of a state between the boxes."""
+        detail, widths = self.columns.detail, self.columns
+        for step, column, label in zip(lane.steps, columns, state.labels, strict=False):
+            if step is None:
+                self.canvas.text(self.row, column, f"{self.clean('…'):^{_DOTS}}")
+                start, stop = column + _DOTS, column + _DOTS + widths.far_arrow
+                labelled = detail.labelled and detail.far_labelled
             else:
-                made = moment.step + 1 if lane.reverse else moment.step
-                named = plan.style.named
-                start, stop = column + plan.box, column + plan.box + plan.gap
-            self._arrow(start, stop, at(state, made) if named else "", lane, ink)
+                start, stop = column + widths.step, column + widths.step + widths.arrow
+                labelled = detail.labelled
+            self._state_arrow(start, stop, label if labelled else "", lane, ink)
 
-    def _arrow(self, start: int, stop: int, name: str, lane: Lane, ink: Ink) -> None:
+    def _state_arrow(self, start: int, stop: int, label: str, lane: Lane, ink: Ink) -> None:
         self.canvas.across(self.row, start, stop, ink)
-        text = self.say(name)
+        text = self.clean(label)
         room = stop - start - 2
-        place = start + (2 if lane.reverse else 1) + max(0, room - length(text)) // 2
-        self.canvas.text(self.row, place, text, ink)
+        column = start + (2 if lane.reverse else 1) + max(0, room - length(text)) // 2
+        self.canvas.text(self.row, column, text, ink)
         head = start if lane.reverse else stop - 1
         self.canvas.text(self.row, head, "◄" if lane.reverse else "►", ink)
 
-    def _start(self, lane: Lane, start: str, columns: Sequence[int], ink: Ink) -> None:
-        """What a state starts from, on the side where the lane begins."""
-        text = self.cut(self.say(start), self.plan.style.start)
-        space = 0 if self.plan.style.tight else 1
+    def _initial(self, lane: Lane, initial: str, columns: Sequence[int], ink: Ink) -> None:
+        """Draw what a state starts from, on the side where the lane begins."""
+        text = self.cut(self.clean(initial), self.columns.detail.initial)
+        space = 0 if self.columns.detail.tight else 1
         if lane.reverse:
-            column = columns[-1] + self.plan.box
+            column = columns[-1] + self.columns.step
             self.canvas.text(self.row, column, "◄─", ink)
             self.canvas.text(self.row, column + 2 + space, text, ink)
         else:
             self.canvas.text(self.row, columns[0] - 2, "─►", ink)
             self.canvas.text(self.row, columns[0] - 2 - space - length(text), text, ink)
 
-    def _outputs(
-        self, lane: Lane, stage: Stage, moments: Sequence[Moment | None], corner: str
-    ) -> None:
-        """What goes out: every step's output, or that of the last step read alone."""
-        end = moments[lane.end]
-        names = [
-            at(lane.output, m.step) if m and (stage.sequences or m is end) else None
-            for m in moments
-        ]
-        if stage.sequences:
-            self._names(names, moments, corner, _STATES[0])
-            self.row += 1
+    def _outputs(self, lane: Lane, corner: str, *, all_steps: bool) -> None:
+        """Draw what leaves: every step's output, or the last one with the lane's remark."""
+        if all_steps:
+            names = [step and step.output for step in lane.steps]
+            self._names(names, lane.steps, corner, _STATES[0])
             return
-        place = len(moments) - 1 if lane.end else 0
-        columns = self.plan.columns(moments)
-        text = self.say(at(lane.output, end.step) if end else "")
-        column = columns[place] + self.plan.box // 2 - length(text) // 2
-        self.canvas.text(self.row, RAIL, corner)
-        self.canvas.across(self.row, RAIL + 1, column - 1)
-        self.canvas.text(self.row, column, text, _STATES[0])
-        self._alone(lane, column, column + length(text))
-        self.row += 1
+        for step, column in zip(lane.steps, self.columns.of(lane.steps), strict=True):
+            if step and step.output:
+                text = self.clean(step.output)
+                start = column + self.columns.step // 2 - length(text) // 2
+                self.canvas.text(self.row, _RAIL, corner)
+                self.canvas.across(self.row, _RAIL + 1, start - 1)
+                self.canvas.text(self.row, start, text, _STATES[0])
+                self._remark(self.clean(lane.remark), start, start + length(text))
+                self.row += 1
 
-    def _alone(self, lane: Lane, start: int, stop: int) -> None:
-        """Say that nothing else goes on, where there is room for it."""
-        said = self.say(f"only the last {lane.output} goes on")
-        if start - FIRST >= length(said) + 4:
-            self.canvas.text(self.row, start - length(said) - 4, f" {said} ", _FRAME)
-        elif self.width - stop >= length(said) + 4:
-            self.canvas.text(self.row, stop + 2, said, _FRAME)
+    def _remark(self, text: str, start: int, stop: int) -> None:
+        """Write a text beside the output from ``start`` to ``stop``, or below it."""
+        if start - _FIRST >= length(text) + 4:
+            self.canvas.text(self.row, start - length(text) - 4, f" {text} ", _FRAME)
+        elif self.width - stop >= length(text) + 4:
+            self.canvas.text(self.row, stop + 2, text, _FRAME)
         else:
             self.row += 1
-            self.canvas.text(self.row, RAIL, "│")
-            self.canvas.text(self.row, FIRST, self.cut(said, self.width - FIRST - 2), _FRAME)
+            self.canvas.text(self.row, _RAIL, "│")
+            self.canvas.text(self.row, _FIRST, self.cut(text, self.width - _FIRST - 2), _FRAME)
 
 
 def _unbroken(shape: re.Match[str]) -> str:
+    """Return a shape whose spaces do not break a line."""
     return shape[0].replace(" ", _FIXED)
