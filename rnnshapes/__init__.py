@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rnnshapes import result as display
 from rnnshapes.errors import (
     CannotRunError,
     InputError,
@@ -17,11 +16,12 @@ from rnnshapes.errors import (
     RnnshapesError,
     TooLargeError,
 )
+from rnnshapes.result import Result, register_renderers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rnnshapes.api import golden, inspect, sweep, trace, verify
+    from rnnshapes.api import golden, inspect, trace, verify
     from rnnshapes.render.schemas import schema
 
 __version__ = "0.1.0"
@@ -34,7 +34,6 @@ __all__ = [
     "golden",
     "inspect",
     "schema",
-    "sweep",
     "trace",
     "verify",
 ]
@@ -42,7 +41,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The functions come with their modules when first used: importing rnnshapes is immediate.
-    if name in ("golden", "inspect", "sweep", "trace", "verify"):
+    if name in ("golden", "inspect", "trace", "verify"):
         from rnnshapes import api
 
         return getattr(api, name)
@@ -57,41 +56,41 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def _text(result: display.Displayed) -> str:
+def _text(result: Result) -> str:
     from rnnshapes import render
 
     return render.text(result)
 
 
-def _html(result: display.Displayed) -> str:
+def _html(result: Result) -> str:
     from rnnshapes import render
 
     return render.html(result)
 
 
-def _record(result: display.Displayed) -> dict[str, Any]:
+def _record(result: Result) -> dict[str, Any]:
     from rnnshapes import render
 
     return render.record(result)
 
 
-def _frame(result: display.Displayed) -> Any:
+def _frame(result: Result) -> Any:
     from rnnshapes import render
 
     return render.frame(result)
 
 
-def _file(result: display.Displayed, path: Path) -> None:
+def _file(result: Result, path: Path) -> None:
     from rnnshapes.render import write_file
 
     write_file.check_golden(path)
     write_file.write_golden(result, path)
 
 
-def _figure(result: display.Displayed) -> Any:
+def _figure(result: Result) -> Any:
     from rnnshapes.render import plots
 
     return plots.figure(result)
 
 
-display.show_with(text=_text, html=_html, record=_record, frame=_frame, file=_file, figure=_figure)
+register_renderers(text=_text, html=_html, record=_record, frame=_frame, file=_file, figure=_figure)

@@ -22,6 +22,7 @@ import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.saved import spawn
 from rnnshapes.load.saved.hdf5_client import Store
+from rnnshapes.session import open_session
 from tests.helpers.files import layers_of, repacked, saved
 from tests.helpers.models import (
     MODELS,
@@ -52,9 +53,9 @@ def test_every_model_is_read_as_it_was_saved(name: str, form: str, tmp_path: Pat
     assert all(layer.derived for layer in result.layers)
     live = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
     assert result.params - result.trainable == live
-    with rnnshapes.api.prepare(path, N=3, seed=4) as task:
-        xs = [rnnshapes.load.inputs.full_array(source) for source in task.sources]
-        trace = rnnshapes.api.trace_prepared(task, keras=False)
+    with open_session(path, N=3, seed=4) as session:
+        xs = [rnnshapes.load.inputs.full_array(source) for source in session.sources]
+        trace = session.trace(keras=False)
     answers = model.predict(xs[0] if len(xs) == 1 else xs, verbose=0)
     first = keras.tree.flatten(answers)[0]
     np.testing.assert_allclose(trace.output, first, atol=1e-4)

@@ -13,14 +13,12 @@ import pytest
 import rnnshapes
 from rnnshapes import render
 from rnnshapes.forward.tracing import Place
-from rnnshapes.network import from_sizes
 from rnnshapes.port.report import PortVerification
-from rnnshapes.reference.outputs import Engine
 from rnnshapes.render.document import Table, for_encoding
 from rnnshapes.render.formats import terminal
 from rnnshapes.render.number_text import BAR, bar
 from rnnshapes.render.view import View
-from rnnshapes.verification import report, sweeping
+from rnnshapes.verification import report
 
 # --- Bars ---------------------------------------------------------------------------------------
 
@@ -90,24 +88,7 @@ def wrong_port() -> PortVerification:
     return rnnshapes.verify(cell="gru", N=2, T=5, against=port)
 
 
-def swept() -> sweeping.Sweep:
-    """Two networks of each cell; one of the second cell fails, one of the third was not run."""
-    made = []
-    for cell in ("simple", "lstm", "gru"):
-        for bias in (True, False):
-            options = {"cell": cell, "N": 2, "T": 3, "D": 4, "M": 5, "K": 6, "use_bias": bias}
-            network = from_sizes.from_sizes(**options)
-            ratios = (("float32", 0.25), ("float64", 0.125))
-            parts = ("rnn: h at every step", Place(1, 2, 3), (), "", 0.1)
-            made.append(
-                sweeping.Configuration(tuple(options.items()), network, 9, 80, ratios, *parts)
-            )
-    made[3] = replace(made[3], failed=(made[3].worst,), ratios=(("float32", 7.0), *ratios[1:]))
-    made[5] = replace(made[5], problem="no memory", checks=0, ratios=(), worst="", place=None)
-    return sweeping.Sweep(Engine("3", "tensorflow", "2"), 0, tuple(made))
-
-
-RESULTS = {"verify": failing, "port": wrong_port, "sweep": swept}
+RESULTS = {"verify": failing, "port": wrong_port}
 
 
 @pytest.fixture(scope="module", params=RESULTS)
@@ -118,7 +99,7 @@ def result(request: pytest.FixtureRequest) -> Any:
 
 def tables(result: Any) -> list[Table]:
     """The tables of its document, with every configuration."""
-    return [b for b in render.document(result, View(every=True)) if isinstance(b, Table)]
+    return [b for b in render.document(result, View()) if isinstance(b, Table)]
 
 
 def column(table: Table, heading: str) -> list[str]:
@@ -165,20 +146,14 @@ def test_the_order_is_the_same_but_for_that() -> None:
     (port,) = tables(wrong_port())
     assert column(port, "what the port gives")[0] == "y_hat at every step"
     assert column(port, "worst at") == ["1, 3, 1", "0, 0, 0", "0, -, 0"]
-    failed, cells, every = tables(swept())
-    assert column(failed, "") == ["FAIL", "NOT RUN"] == column(every, "")[:2]
-    assert column(cells, "cell") == ["lstm", "gru", "simple"]
-    assert column(cells, "of 1") == [bar(7.0), bar(0.25), bar(0.25)]
-    assert column(every, "of 1")[:3] == [bar(7.0), "", bar(0.25)]
 
 
 def test_programs_are_given_the_order_of_before(result: Any) -> None:
     """JSON and CSV do not sort."""
-    parts = result.configurations if isinstance(result, sweeping.Sweep) else result.checks
     record = result.to_dict()
-    listed = record.get("checks") or record["configurations"]
+    listed = record["checks"]
     assert [part["passed"] for part in listed] == [
-        getattr(part, "passed", getattr(part, "agrees", None)) for part in parts
+        getattr(part, "passed", getattr(part, "agrees", None)) for part in result.checks
     ]
     headings, *lines = render.rows(result)
     passed = [line[headings.index("passed")] for line in lines]
@@ -197,12 +172,6 @@ def test_no_line_is_too_wide_and_the_worst_place_stays(width, encoding, result) 
     assert max(map(len, shown.splitlines())) <= width
     if encoding == "ascii":
         assert "\\u" not in shown
-    if isinstance(result, sweeping.Sweep):
-        joined = " ".join(shown.split())
-        for cell, ratio in (("simple", 0.25), ("lstm", 7), ("gru", 0.25)):
-            start = f"{cell}: ratio {ratio} of rnn: h at every step, sample 1, t 2, unit 3: "
-            assert f"{start}rnnshapes verify --cell {cell} --N 2" in joined
-        return
     for place in column(tables(result)[-1], "worst at"):
         assert place in shown
 
@@ -214,4 +183,4 @@ def test_bars_stay_in_80_columns_and_what_was_compared_goes_first(width: int, re
     assert bar(2.0) in shown
     headings = [line for line in shown.splitlines() if line.endswith("sample, t, unit")]
     assert [("compared" in line) for line in headings] == [width == 160] * len(headings)
-    assert bool(headings) != isinstance(result, sweeping.Sweep)
+    assert headings

@@ -11,9 +11,10 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError, api
+from rnnshapes import InputError, progress
 from rnnshapes.forward import scan
 from rnnshapes.load import check_shape, inputs
+from rnnshapes.session import open_session
 from tests.helpers.files import saved
 from tests.helpers.models import MODELS, randomized, sequential
 
@@ -85,15 +86,18 @@ def test_the_command_says_it_of_a_file(tmp_path: Path, run) -> None:
 @pytest.mark.parametrize("name", ["masked, both", "flattened", "backwards", "embedded, masked"])
 def test_many_samples_go_through_in_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer is the same, and how far it is can be watched."""
-    with api.prepare(randomized(MODELS[name]()), N=100) as task:
-        weights = task.weights()
-        whole = rnnshapes.forward.tracing.trace_network(task.network, weights, task.sources, "y,h")
-        monkeypatch.setattr(scan, "SAMPLES_BYTES", 1)
-        told: list[int] = []
-        parts = rnnshapes.forward.tracing.trace_network(
-            task.network, weights, task.sources, "y,h", done=told.append
+    with open_session(randomized(MODELS[name]()), N=100) as session:
+        weights = session.weights()
+        whole = rnnshapes.forward.tracing.trace_network(
+            session.network, weights, session.sources, "y,h"
         )
-    assert sum(told) == scan.steps_of(task.network)
+        monkeypatch.setattr(scan, "SAMPLES_BYTES", 1)
+        told: list[tuple[int, int]] = []
+        with progress.listening(lambda *at: told.append(at)), progress.work(10**9):
+            parts = rnnshapes.forward.tracing.trace_network(
+                session.network, weights, session.sources, "y,h"
+            )
+    assert told[-2][0] == session.network.scan_steps
     assert len(told) >= 4
     np.testing.assert_allclose(parts.output, whole.output, atol=1e-12)
     for one, other in zip(parts.layers, whole.layers, strict=True):
@@ -102,8 +106,8 @@ def test_many_samples_go_through_in_parts(name: str, monkeypatch: pytest.MonkeyP
 
 def test_drawn_numbers_are_the_same_in_parts() -> None:
     """Some samples alone are those of all."""
-    with api.prepare(N=9, T=5) as task:
-        source = task.sources[0]
+    with open_session(N=9, T=5) as session:
+        source = session.sources[0]
     part = next(source.blocks(2**62, slice(3, 6)))
     np.testing.assert_array_equal(part, inputs.full_array(source)[3:6])
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from rnnshapes import api
 from rnnshapes.cli import keyboard
 from rnnshapes.cli.follow import Player
 from rnnshapes.forward import step_view
 from rnnshapes.render.view import View
+from rnnshapes.session import open_session
 from tests.helpers.commands import process
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
@@ -326,8 +326,8 @@ def player(monkeypatch: pytest.MonkeyPatch, part: View | None = None, **spec: An
     """What is shown, on a terminal of 80 columns and 24 lines that nobody sees."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr("rnnshapes.cli.follow._size", lambda: (80, 24))
-    with api.prepare(**spec) as task:
-        found = step_view.follow_network(task.network, task.weights(), task.sources)
+    with open_session(**spec) as session:
+        found = step_view.follow_network(session.network, session.weights(), session.sources)
     return Player(found, part or View(), None)
 
 

@@ -14,12 +14,13 @@ from keras import layers as la
 from rich.cells import cell_len
 
 import rnnshapes
-from rnnshapes import api
+from rnnshapes import progress
 from rnnshapes.errors import InputError
-from rnnshapes.forward import scan, step_view
+from rnnshapes.forward import step_view
 from rnnshapes.forward.step_view import Recurrence
 from rnnshapes.render import step
 from rnnshapes.render.document import Picture, Sheet
+from rnnshapes.session import open_session
 from tests.helpers.golden import CELLS, SIZES, WAYS
 from tests.helpers.models import MODELS, randomized, sequential, stateful
 
@@ -31,8 +32,8 @@ GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
 
 def followed(model: Any = None, *, x: Any = None, sample: int = 0, **spec: Any) -> Any:
     """Each recurrence of one sample."""
-    with api.prepare(model, x=x, seed=3, **spec) as task:
-        return step_view.follow_network(task.network, task.weights(), task.sources, sample)
+    with open_session(model, x=x, seed=3, **spec) as session:
+        return step_view.follow_network(session.network, session.weights(), session.sources, sample)
 
 
 def timeless(text: str) -> str:
@@ -240,12 +241,13 @@ def test_a_masked_step_is_said_and_leaves_the_states(reverse: bool, zero: bool) 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_progress_counts_the_steps_of_the_sample_that_is_computed(way: Any) -> None:
     """It ends at the whole, which no other sample is part of."""
-    told: list[int] = []
-    with api.prepare(**SIZES, **way) as task:
-        given = (task.network, task.weights(), task.sources)
-        step_view.follow_network(*given, 1, done=told.append)
-        alone = step_view.computed(task.network, keras=False)
-    assert sum(told) == scan.steps_of(alone) == SIZES["T"] * (1 + ("bidirectional" in way))
+    told: list[tuple[int, int]] = []
+    with open_session(**SIZES, **way) as session:
+        given = (session.network, session.weights(), session.sources)
+        with progress.listening(lambda *at: told.append(at)), progress.work(10**9):
+            step_view.follow_network(*given, 1)
+        alone = step_view.computed(session.network, keras=False)
+    assert told[-2][0] == alone.scan_steps == SIZES["T"] * (1 + ("bidirectional" in way))
 
 
 def test_states_go_on_from_batch_to_batch() -> None:
@@ -260,10 +262,10 @@ def test_states_go_on_from_batch_to_batch() -> None:
 def test_behind_a_layer_that_is_not_derived_x_is_keras_s() -> None:
     """Keras is asked for all samples, and the one that is looked at is the right one."""
     model = randomized(sequential(la.UnitNormalization(), la.LSTM(5), la.Dense(2)))
-    with api.prepare(model, N=3, seed=3) as task:
-        assert [node.layer.type for node in task.network.unknown] == ["UnitNormalization"]
-        weights = task.weights()
-        given = (task.network, weights, task.sources, 2, None, task.answers(weights, None))
+    with open_session(model, N=3, seed=3) as session:
+        assert [node.layer.type for node in session.network.unknown] == ["UnitNormalization"]
+        weights = session.weights()
+        given = (session.network, weights, session.sources, 2, None, session.answers(weights, None))
         (found,) = step_view.follow_network(*given)
     y_hat = rnnshapes.trace(model, N=3, seed=3).y_hat
     for t in range(found.count):
@@ -274,8 +276,8 @@ def test_behind_a_layer_that_is_not_derived_x_is_keras_s() -> None:
 
 def test_a_layer_is_chosen_by_its_name() -> None:
     """As for the trace; another name is an error that lists those there are."""
-    with api.prepare(**SIZES, bidirectional=True) as task:
-        given = (task.network, task.weights(), task.sources)
+    with open_session(**SIZES, bidirectional=True) as session:
+        given = (session.network, session.weights(), session.sources)
         names = [r.name for r in step_view.follow_network(*given, 0, "bidirectional")]
         assert names == ["bidirectional/forward_simple_rnn", "bidirectional/backward_simple_rnn"]
         assert [r.name for r in step_view.follow_network(*given, 0, names[1])] == names[1:]
@@ -328,8 +330,8 @@ def test_long_lists_are_cut_and_counted(width: int) -> None:
 @pytest.mark.parametrize("width", [12, 40, 80])
 def test_names_from_a_file_are_plain_text_that_fits(name: str, width: int) -> None:
     """Wide characters take two columns; nothing is read as markup; a line stays one line."""
-    with api.prepare(T=4, D=3, M=5, K=2) as task:
-        (found,) = step_view.follow_network(task.network, task.weights(), task.sources)
+    with open_session(T=4, D=3, M=5, K=2) as session:
+        (found,) = step_view.follow_network(session.network, session.weights(), session.sources)
     object.__setattr__(found, "name", name)
     shown = drawn(found, 1, width)
     assert all(cell_len(line) <= width and "\n" not in line for line in shown)

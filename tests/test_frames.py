@@ -15,19 +15,19 @@ import pytest
 import rnnshapes
 from rnnshapes import render
 from rnnshapes.render.formats import json_csv
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 from tests.helpers.commands import process
 
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 
 
-def port() -> Displayed:
+def port() -> Result:
     """One that has the time steps the wrong way round."""
     y_hat = rnnshapes.golden(**SIZES).arrays["y_hat"]
     return rnnshapes.verify(**SIZES, against=y_hat[:, ::-1])
 
 
-RESULTS: dict[str, tuple[Callable[[], Displayed], dict[str, str]]] = {
+RESULTS: dict[str, tuple[Callable[[], Result], dict[str, str]]] = {
     "inspect": (lambda: rnnshapes.inspect(cell="gru", **SIZES), {"params": "int64"}),
     "inspect, huge": (lambda: rnnshapes.inspect(M=10**12), {"params": "object"}),
     "trace": (
@@ -40,10 +40,6 @@ RESULTS: dict[str, tuple[Callable[[], Displayed], dict[str, str]]] = {
     ),
     "port": (port, {"passed": "bool", "ratio": "float64"}),
     "golden": (lambda: rnnshapes.golden(**SIZES), {}),
-    "sweep": (
-        lambda: rnnshapes.sweep(**SIZES, cell="gru", activation="tanh"),
-        {"passed": "bool", "N": "int64", "ratio float32": "float64", "use_bias": "boolean"},
-    ),
 }
 
 

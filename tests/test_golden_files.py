@@ -16,8 +16,8 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import api
 from rnnshapes.ops.dims import Dim
+from rnnshapes.session import open_session
 from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
 
 
@@ -234,8 +234,8 @@ def test_what_is_recorded_counts_as_memory(monkeypatch) -> None:
     """Where the trace alone would fit."""
     monkeypatch.setattr("rnnshapes.memory.available", lambda: 10**6)
     options = {"cell": "lstm", "T": 500, "M": 16}
-    with api.prepare(**options) as task:
-        api.trace_prepared(task, show="y,h,c,gates", keras=False)
+    with open_session(**options) as session:
+        session.trace(show="y,h,c,gates", keras=False)
     with pytest.raises(rnnshapes.TooLargeError, match="of memory"):
         rnnshapes.golden(**options)
 

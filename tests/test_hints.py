@@ -28,11 +28,6 @@ NEXT = [
     ("verify plain.keras", "inspect plain.keras"),
     ("verify --T 4 --against good.npy", "trace --T 4 --golden golden.h"),
     ("verify --T 4 --against bad.npy", "trace --T 4 --golden golden.npz"),
-    (
-        "verify --sweep --cell simple --activation tanh --T 4 --M 3 --D 2 --N 1 --K 3 --bias",
-        "verify --cell simple --N 1 --T 4 --D 2 --M 3 --K 3 --activation tanh --bias --sweep "
-        "--format csv -o sweep.csv",
-    ),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 import rnnshapes
 from rnnshapes import reference
 from rnnshapes.network import from_sizes, structure, summary
-from rnnshapes.reference.outputs import Engine
+from rnnshapes.network.structure import Engine
 from tests.helpers import networks
 from tests.helpers.networks import Known
 
@@ -210,7 +210,7 @@ def test_nothing_compared_is_not_agreement() -> None:
 def test_facts_cover_each_weight_each_layer_and_the_total() -> None:
     """Nothing that the algebra derives goes unchecked."""
     net = from_sizes.from_sizes()
-    facts = structure.facts(net, reference.Built({}, {}, 0))
+    facts = structure.facts(net, reference.ModelStructure({}, {}, 0))
     assert len(facts) == 5 + 2 + 1
     assert not any(fact.agrees for fact in facts)
 

@@ -128,7 +128,7 @@ def tanh(z: Any) -> Any:
 
 
 def subclassed() -> keras.Model:
-    """Built, but Keras knows no order of its layers."""
+    """ModelStructure, but Keras knows no order of its layers."""
 
     class Own(keras.Model):
         def __init__(self) -> None:

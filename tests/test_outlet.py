@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.commands import process
 
-COMMANDS = ["inspect --no-keras", "trace --no-keras", "verify", "verify --sweep"]
+COMMANDS = ["inspect --no-keras", "trace --no-keras", "verify"]
 
 #: Options, and what is said of them.
 WRONG = {
@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("options", "said"), WRONG.items())
 def test_a_picture_that_cannot_be_written(options, said, command, run, here, monkeypatch) -> None:
     """One line, status 2, no work done and nothing written."""
-    monkeypatch.setattr("rnnshapes.api._network", None)
+    monkeypatch.setattr("rnnshapes.session.network_of", None)
     done = run(*command.split(), *options.split())
     assert (done.status, done.out, done.err) == (2, "", f"rnnshapes: error: {said}\n")
     assert [path.name for path in here.iterdir()] == ["folder.png"]

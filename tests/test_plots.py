@@ -18,14 +18,13 @@ from matplotlib.image import imread
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 import rnnshapes
-from rnnshapes import api, errors
+from rnnshapes import errors
 from rnnshapes.forward import tracing
-from rnnshapes.forward.tracing import Place, Trace
-from rnnshapes.network.graph import Network
+from rnnshapes.forward.tracing import Trace
 from rnnshapes.render import plots
 from rnnshapes.render.view import View
-from rnnshapes.result import Displayed
-from rnnshapes.verification.sweeping import Configuration, Sweep
+from rnnshapes.result import Result
+from rnnshapes.session import open_session
 from tests.helpers.models import MODELS
 
 SIZES: dict[str, Any] = {"N": 2, "T": 7, "D": 3, "M": 4, "K": 2}
@@ -43,34 +42,15 @@ def verified() -> Any:
     return rnnshapes.verify(cell="gru", **SIZES)
 
 
-def swept() -> Sweep:
-    """Four networks, of which one fails, one has a NaN and one could not be run."""
-    network: Network = rnnshapes.inspect(**SIZES).network
-
-    def configuration(cell: str, ratio: float, **more: Any) -> Configuration:
-        ratios = (("float32", ratio), ("float64", ratio / 2))
-        known = {"checks": 9, "compared": 99, "worst": "h", "place": Place(0, 1, 2)}
-        known |= {"failed": (), "problem": "", "seconds": 0.1, "ratios": ratios}
-        return Configuration(options=(("cell", cell), ("M", 4)), network=network, **known | more)
-
-    found = (
-        configuration("lstm", 0.3),
-        configuration("simple", 7.0, failed=("h at every step",)),
-        configuration("lstm", np.nan, failed=("c at every step",)),
-        configuration("gru", 0.1, ratios=(), problem="not enough memory"),
-    )
-    return Sweep(verified().engine, 5, found)
-
-
 @cache
 def ported() -> Any:
     """A port whose gates are in another order, and what explains it."""
-    with api.prepare(cell="lstm", **SIZES) as task:
-        weights = {group: dict(arrays) for group, arrays in task.weights().items()}
+    with open_session(cell="lstm", **SIZES) as session:
+        weights = {group: dict(arrays) for group, arrays in session.weights().items()}
         for key, array in weights["lstm"].items():
             parts = np.split(array, 4, axis=-1)
             weights["lstm"][key] = np.concatenate([parts[1], parts[0], *parts[2:]], axis=-1)
-        port = tracing.trace_network(task.network, weights, task.sources, "h,c")
+        port = tracing.trace_network(session.network, weights, session.sources, "h,c")
     states = {key: v.astype("float32") for key, v in port.layers[0].states.items()}
     return rnnshapes.verify(cell="lstm", against=states, **SIZES)
 
@@ -80,11 +60,10 @@ MADE: dict[str, Any] = {
     "trace": traced,
     "verify": verified,
     "port": ported,
-    "sweep": swept,
 }
 
 
-def saved(result: Displayed, kind: str, view: View | None = None) -> bytes:
+def saved(result: Result, kind: str, view: View | None = None) -> bytes:
     """The bytes of the file."""
     stream = BytesIO()
     plots.save(result, stream, kind, view)
@@ -200,7 +179,7 @@ def test_every_model_that_is_understood_has_pictures(name: str) -> None:
     """Of its layers and of its steps, whatever its graph."""
     model = MODELS[name]()
     assert plots.figure(rnnshapes.inspect(model, N=2)).axes
-    with api.prepare(model, N=2) as task:
-        if task.network.recurrent and not task.network.unknown:
-            show = tracing.everything(task.network)
-            assert plots.figure(api.trace_prepared(task, show=show, keras=False)).axes
+    with open_session(model, N=2) as session:
+        if session.network.recurrent and not session.network.unknown:
+            show = tracing.everything(session.network)
+            assert plots.figure(session.trace(show=show, keras=False)).axes

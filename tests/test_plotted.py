@@ -19,7 +19,7 @@ from rnnshapes.render import palette, plots
 from rnnshapes.render.plots import canvas, ratios, thinning
 from rnnshapes.render.view import View
 from tests.helpers.models import MODELS
-from tests.test_plots import SIZES, ported, saved, swept, traced, verified
+from tests.test_plots import SIZES, ported, saved, traced, verified
 
 
 def words(figure: Figure) -> list[str]:
@@ -238,7 +238,7 @@ def test_names_are_written_as_they_are() -> None:
     assert canvas.text("\x1b[31m漢·→ h̃") == "\\x1b[31m\\u6f22·→ h̃"
 
 
-# --- verify, a port, a sweep --------------------------------------------------------------------
+# --- verify, a port --------------------------------------------------------------------
 
 
 def test_ratios_are_drawn_over_t_below_their_limit() -> None:
@@ -338,21 +338,6 @@ def test_a_port_is_drawn_as_it_is_and_as_it_is_explained() -> None:
     assert all(np.nanmin(line.get_ydata()) > 1 for line in given)
     assert all(np.nanmax(line.get_ydata()) <= 1 for line in explained)
     assert any("the gates are read in the order f, i, c, o" in text for text in words(figure))
-
-
-def test_a_sweep_is_drawn_network_by_network() -> None:
-    """Sorted by ratio; each cell has its own marker; what fails is crossed out and told."""
-    figure = plots.figure(swept())
-    for precision in ("float32", "float64"):
-        axes = panel(figure, precision)
-        marks = {str(line.get_label()): line for line in axes.get_lines()}
-        assert list(marks["lstm"].get_xdata()) == [0, 2]
-        assert list(marks["simple"].get_xdata()) == [1]
-        assert list(marks["above 1, or NaN"].get_xdata()) == [1, 2]
-        assert marks["lstm"].get_marker() != marks["simple"].get_marker()
-    said = " ".join(words(figure)).replace("\n", " ")
-    assert "FAILED: 2 of 4 networks" in said
-    assert "NOT RUN rnnshapes verify --cell gru" in said
 
 
 # --- inspect ------------------------------------------------------------------------------------

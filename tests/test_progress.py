@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from rnnshapes import api
+from rnnshapes import progress
 from rnnshapes.cli.progress import _layout, busy
-from rnnshapes.result import Meter
+from rnnshapes.session import Session, open_session
 
 #: From how many times each step is gone over, without and with Keras.
 TRACE, GOLDEN = (1, 3), (2, 4)
@@ -26,17 +27,13 @@ NETWORKS = [
 ]
 
 
-def told_by(function: Any, **options: Any) -> list[tuple[int, int]]:
-    """All that a function says while it is at work."""
-    told: list[tuple[int, int]] = []
-    function(tick=lambda *at: told.append(at), **options)
-    return told
-
-
-def of_task(function: Any, spec: dict[str, Any], **options: Any) -> list[tuple[int, int]]:
-    """The same of one that is handed a network."""
-    with api.prepare(**spec) as task:
-        return told_by(lambda tick: function(task, tick=tick, **options))
+def reports(compute: Callable[[Session], Any], spec: dict[str, Any]) -> list[tuple[int, int]]:
+    """Return all progress that a computation reports."""
+    reported: list[tuple[int, int]] = []
+    listening = progress.listening(lambda *at: reported.append(at))
+    with open_session(**spec) as session, listening:
+        compute(session)
+    return reported
 
 
 def check(told: list[tuple[int, int]], whole: int, least: int) -> None:
@@ -54,48 +51,39 @@ def test_a_trace_counts_the_steps_of_all_samples_in_all_recurrences(
     spec: dict[str, Any], steps: int
 ) -> None:
     """In NumPy alone, and with what a golden trace records of each."""
-    check(of_task(api.trace_prepared, spec, keras=False), TRACE[0] * steps, 1)
-    check(of_task(api.golden_prepared, spec, keras=False), GOLDEN[0] * steps, 2)
+    check(reports(lambda s: s.trace(keras=False), spec), TRACE[0] * steps, 1)
+    check(reports(lambda s: s.trace_with_golden(keras=False), spec), GOLDEN[0] * steps, 2)
 
 
 @pytest.mark.parametrize(("spec", "steps"), NETWORKS)
 def test_what_keras_does_counts_too(spec: dict[str, Any], steps: int) -> None:
     """The model's own predict and its second run, batch by batch, beside all that is judged."""
     batches = -(-spec["N"] // 32)
-    check(of_task(api.trace_prepared, spec), TRACE[1] * steps, 2 * batches + 1)
-    check(of_task(api.golden_prepared, spec), GOLDEN[1] * steps, 2 * batches + 2)
-    check(of_task(api.verify_prepared, spec), VERIFY * steps, 2 * batches + 4)
+    check(reports(Session.trace, spec), TRACE[1] * steps, 2 * batches + 1)
+    check(reports(Session.trace_with_golden, spec), GOLDEN[1] * steps, 2 * batches + 2)
+    check(reports(Session.verify, spec), VERIFY * steps, 2 * batches + 4)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_single_long_sample_is_told_of_in_parts(backwards: bool) -> None:
     """Also one that is read from its end, and so in one piece."""
     spec = {"N": 1, "T": 200_000, "M": 1, "K": 1, "go_backwards": backwards}
-    told = of_task(api.trace_prepared, spec, keras=False)
+    told = reports(lambda s: s.trace(keras=False), spec)
     check(told, 200_000, 4)
     jumps = [b - a for (a, _), (b, _) in zip([(0, 0), *told], told, strict=False)]
     assert max(jumps) < 200_000 / 4
 
 
-def test_a_sweep_counts_networks() -> None:
-    """One by one."""
-    told = told_by(api.sweep, cell="simple", N=1, T=2, D=2, M=2, K=1, activation="tanh")
-    check(told, len(told), 2)
-
-
-def test_what_is_left_out_is_made_up_for_and_what_is_too_much_is_not_told() -> None:
-    """The whole is reached once."""
-    told: list[tuple[int, int]] = []
-    meter = Meter(lambda *at: told.append(at), 10, 2)
-    for steps in (0, 4, 0, 9, 100):
-        meter(steps)
-    meter.finish()
-    assert told == [(4, 20), (13, 20), (20, 20)]
-    told.clear()
-    meter = Meter(lambda *at: told.append(at), 10, 1)
-    meter(3)
-    meter.finish()
-    assert told == [(3, 10), (10, 10)]
+def test_progress_ends_once_at_the_total() -> None:
+    reported: list[tuple[int, int]] = []
+    with progress.listening(lambda *at: reported.append(at)):
+        with progress.work(20):
+            for steps in (0, 4, 0, 9, 100):
+                progress.advance(steps)
+        with progress.work(10):
+            progress.advance(3)
+        progress.advance(5)
+    assert reported == [(4, 20), (13, 20), (20, 20), (3, 10), (10, 10)]
 
 
 pty = pytest.importorskip("pty") if sys.platform != "win32" else None
@@ -128,9 +116,9 @@ def _on_a_terminal(encoding: str, unit: str, monkeypatch: pytest.MonkeyPatch) ->
         with os.fdopen(os.dup(theirs), "w", encoding=encoding) as stream:
             os.dup2(theirs, 2)
             monkeypatch.setattr(sys, "stderr", stream)
-            with busy("Working [hard]", unit) as tick:
-                for done in (250, 500, 1000):
-                    tick(done, 1000)
+            with busy("Working [hard]", unit), progress.work(1000):
+                for steps in (250, 250, 500):
+                    progress.advance(steps)
     finally:
         os.dup2(saved, 2)
         os.close(saved)

@@ -14,9 +14,9 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import reference
 from rnnshapes.forward import replay
+from rnnshapes.network.structure import Engine
 from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32
-from rnnshapes.reference.outputs import Engine
 from rnnshapes.verification import report, residuals
 from tests.helpers import grid
 from tests.helpers.keras_runs import KerasRun, judge, run_model

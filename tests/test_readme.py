@@ -293,7 +293,7 @@ def test_what_results_are_said_to_give_is_there() -> None:
     names = [row["of a result"].strip("`").partition("(")[0] for row in rows]
     for name, row in zip(names, rows, strict=True):
         golden = row["gives"].startswith("of `golden`")
-        assert callable(getattr(recording.Golden if golden else display.Displayed, name))
+        assert callable(getattr(recording.Golden if golden else display.Result, name))
     assert len(names) == 4
 
 

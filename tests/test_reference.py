@@ -17,7 +17,7 @@ import rnnshapes
 from rnnshapes import CannotRunError, TooLargeError, memory, reference
 from rnnshapes.forward import tracing
 from rnnshapes.network import from_sizes
-from rnnshapes.reference.outputs import Engine
+from rnnshapes.network.structure import Engine
 from tests.helpers.keras_runs import KerasRun
 
 

@@ -23,21 +23,21 @@ from rnnshapes.port.report import PortVerification
 from rnnshapes.render import schemas
 from rnnshapes.render.formats import json_csv
 from rnnshapes.render.schemas import NAMES
-from rnnshapes.result import Displayed
-from rnnshapes.verification import report, sweeping
+from rnnshapes.result import Result
+from rnnshapes.verification import report
 from tests.helpers.files import repacked, saved
 from tests.helpers.keras_runs import keras_run
 from tests.helpers.models import MODELS
 
 RESULTS = (
     *(summary.Inspection, tracing.Trace, report.Verification),
-    *(PortVerification, golden.Golden, sweeping.Sweep),
+    *(PortVerification, golden.Golden),
 )
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 FULL = "y,h,gates"
 
 
-def written(result: Displayed) -> Any:
+def written(result: Result) -> Any:
     """What ``--format json`` writes, read again."""
     return json.loads("".join(json_csv.json_chunks(result.to_dict())))
 
@@ -47,7 +47,7 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(rnnshapes.schema(name))
 
 
-def check(result: Displayed) -> Any:
+def check(result: Result) -> Any:
     """The result as JSON, which is valid."""
     record = written(result)
     validator(result.schema).validate(record)
@@ -76,7 +76,7 @@ def with_nan() -> np.ndarray:
     return x
 
 
-MADE: dict[str, Callable[[], Displayed]] = {
+MADE: dict[str, Callable[[], Result]] = {
     "inspect": rnnshapes.inspect,
     "inspect, with Keras": lambda: rnnshapes.inspect(cell="gru", M=[4, 5], keras=True),
     "inspect, huge": lambda: rnnshapes.inspect(cell="lstm", M=10**12, bidirectional=True),
@@ -94,7 +94,6 @@ MADE: dict[str, Callable[[], Displayed]] = {
     "port, swapped": lambda: port(swapped=True),
     "golden": lambda: rnnshapes.golden(**SIZES, cell="gru"),
     "golden, both": lambda: rnnshapes.golden(**SIZES, bidirectional=True, cell="lstm"),
-    "sweep": lambda: rnnshapes.sweep(**SIZES, cell="gru", activation="tanh", use_bias=True),
 }
 
 
@@ -126,7 +125,7 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_every_result_has_a_schema_and_every_schema_a_result() -> None:
     """By the word in ``"schema"``, and by that word alone; the files come with the package."""
-    every = {kind.schema for kind in Displayed.__subclasses__()}
+    every = {kind.schema for kind in Result.__subclasses__()}
     assert every == {kind.schema for kind in RESULTS} == {f"rnnshapes.{name}/1" for name in NAMES}
     for name in NAMES:
         assert rnnshapes.schema(name) == rnnshapes.schema(f"rnnshapes.{name}/1")
@@ -137,7 +136,7 @@ def test_every_result_has_a_schema_and_every_schema_a_result() -> None:
 @pytest.mark.parametrize("name", ["", "Inspect", "port", "rnnshapes.inspect/2", "../errors", None])
 def test_an_unknown_name_is_an_error_that_lists_the_names(name: Any) -> None:
     """And no way to another file."""
-    with pytest.raises(rnnshapes.InputError, match="inspect, trace, verify, golden, sweep"):
+    with pytest.raises(rnnshapes.InputError, match="inspect, trace, verify, golden"):
         rnnshapes.schema(name)
 
 
@@ -179,7 +178,7 @@ def test_files_keep_to_it(tmp_path: Path) -> None:
 OPTIONAL = {"mask", "h", "c", "h_keras", "c_keras", "float32", "float64", "sample", "t", "unit"}
 
 
-@pytest.mark.parametrize("name", ["inspect", "trace, all", "verify", "port", "golden", "sweep"])
+@pytest.mark.parametrize("name", ["inspect", "trace, all", "verify", "port", "golden"])
 def test_a_record_that_is_changed_anywhere_is_not_valid(name: str) -> None:
     """Each field left out, another one beside it, or of another type."""
     made = MADE[name]()

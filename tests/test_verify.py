@@ -373,7 +373,7 @@ def test_the_command_fails_with_status_1_and_says_where(run, monkeypatch) -> Non
     """The row is marked, the place is named, in the table and in JSON."""
     real = reference.run
 
-    def wrong(*args: Any) -> reference.Answers:
+    def wrong(*args: Any) -> reference.ModelOutputs:
         answers = real(*args)
         return replace(answers, outputs=(answers.outputs[0] + np.float32(1),))
 

@@ -46,7 +46,6 @@ from rnnshapes.cli.options import (
     Seed,
     Show,
     Steps,
-    Sweep,
     TextFormat,
     TimeSteps,
     TraceFormat,
@@ -59,12 +58,12 @@ from rnnshapes.network.summary import Inspection
 from rnnshapes.render import write_file
 from rnnshapes.render.document import printable
 from rnnshapes.render.view import View, view
+from rnnshapes.session import NetworkOptions, Session, open_session
 
 if TYPE_CHECKING:
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.port.report import PortVerification
     from rnnshapes.verification.report import Verification
-    from rnnshapes.verification.sweeping import Sweep as Swept
 
 app = typer.Typer(
     add_completion=True,
@@ -185,7 +184,7 @@ def trace(
 ) -> int:
     """Show y_hat at each time step, computed in NumPy, next to what Keras computes.
 
-    Tables show one sample (--sample, --steps); json, csv, npz and c always hold all of them.
+    Tables show one sample (--sample, --steps); json, csv and npz always hold all of them.
 
     Examples:
 
@@ -203,9 +202,9 @@ def trace(
 
         return player.follow(given, _spec(given))
     out = outlet(given, get_args(TraceFormat), input, model)
-    with api.prepare(model, x=input, seed=seed, **_spec(given)) as task:
-        part = view(task.network.known("N"), task.network.longest, sample, steps)
-        result, asked, note = _traced(task, given, out)
+    with open_session(model, x=input, seed=seed, **_spec(given)) as session:
+        part = view(session.network.known("N"), session.network.longest, sample, steps)
+        result, asked, note = _traced(session, given, out)
     out.deliver(result, replace(part, most_rows=out.most_rows, show=asked))
     out.say(note)
     out.hint(result, given)
@@ -213,19 +212,19 @@ def trace(
 
 
 def _traced(
-    task: api.Task, given: Mapping[str, Any], out: Outlet
+    session: Session, given: Mapping[str, Any], out: Outlet
 ) -> tuple[Trace, tuple[str, ...], str]:
     """The trace, what of it was asked for, and what is said of a golden file that is written."""
     from rnnshapes.forward import tracing
 
     keras, golden = not given["no_keras"], given["golden"]
-    asked = tracing.check_show(task.network, "y" if given["show"] is None else given["show"])
-    with busy("Running the recurrence in NumPy" + (" and in Keras" if keras else "")) as tick:
-        options: Any = {"layer": given["layer"], "keras": keras, "tick": tick}
-        options |= {"show": out.wanted(task.network, asked), "bounds": out.draws}
+    asked = tracing.check_show(session.network, "y" if given["show"] is None else given["show"])
+    with busy("Running the recurrence in NumPy" + (" and in Keras" if keras else "")):
+        options: Any = {"layer": given["layer"], "keras": keras}
+        options |= {"show": out.wanted(session.network, asked), "bounds": out.draws}
         if golden is None:
-            return api.trace_prepared(task, **options), asked, ""
-        result, kept = api.golden_prepared(task, **options)
+            return session.trace(**options), asked, ""
+        result, kept = session.trace_with_golden(**options)
         return result, asked, write_file.write_golden(kept, golden)
 
 
@@ -247,7 +246,6 @@ def verify(
     go_backwards: GoBackwards = None,
     return_sequences: ReturnSequences = None,
     input: Input = None,
-    sweep: Sweep = False,
     seed: Seed = 0,
     against: Against = None,
     dtype: PortFormat = None,
@@ -273,14 +271,12 @@ def verify(
         rnnshapes verify model.keras
 
         rnnshapes verify model.keras --input x.npy --against y_hat.npy
-
-        rnnshapes verify --sweep --cell gru --M 8
     """
     given = locals()
     out = outlet(given, get_args(TextFormat), input, model, against)
     if dtype is not None and against is None:
         raise InputError("--dtype is that of a port: give --against, too")
-    result = _swept(given) if sweep else _verified(given)
+    result = _verified(given)
     out.deliver(result, View())
     if output is not None and not result.passed:
         pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
@@ -290,23 +286,12 @@ def verify(
 
 def _verified(given: Mapping[str, Any]) -> Verification | PortVerification:
     x, seed, against = given["input"], given["seed"], given["against"]
-    with api.prepare(given["model"], x=x, seed=seed, **_spec(given)) as task:
+    with open_session(given["model"], x=x, seed=seed, **_spec(given)) as session:
         if against is not None:
             with busy("Comparing the port, under other conventions, too"):
-                return api.compare_prepared(task, against, given["dtype"])
-        with busy("Building, running and checking the network in Keras") as tick:
-            return api.verify_prepared(task, tick=tick)
-
-
-def _swept(given: Mapping[str, Any]) -> Swept:
-    for name, option in {"model": "MODEL", "input": "--input", "against": "--against"}.items():
-        if given[name] is not None:
-            raise InputError(
-                f"--sweep makes its own networks and inputs: leave {option} ({given[name]}) out, "
-                "or --sweep"
-            )
-    with busy("Verifying", "configurations") as tick:
-        return api.sweep(seed=given["seed"], tick=tick, **_spec(given))
+                return session.compare(against, given["dtype"])
+        with busy("Building, running and checking the network in Keras"):
+            return session.verify()
 
 
 @app.command()
@@ -349,9 +334,9 @@ def main(args: list[str] | None = None) -> int:
         raise
 
 
-def _spec(given: Mapping[str, Any]) -> api.Spec:
+def _spec(given: Mapping[str, Any]) -> NetworkOptions:
     """The network's options among all that a command was given."""
-    return cast("api.Spec", {name: given[name] for name in api.Spec.__annotations__})
+    return cast("NetworkOptions", {name: given[name] for name in NetworkOptions.__annotations__})
 
 
 def _inspect_on_screen(result: Inspection, out: Outlet, shown: View, no_keras: bool) -> Inspection:
@@ -367,7 +352,7 @@ def _inspect_on_screen(result: Inspection, out: Outlet, shown: View, no_keras: b
 
 def _checked(result: Inspection) -> Inspection:
     with busy("Building the network in Keras"):
-        result = result.checked()
+        result = api.inspect_in_keras(result)
     pass_on(result.log)
     return result
 

@@ -12,15 +12,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rnnshapes import api
-from rnnshapes.api import Spec
 from rnnshapes.cli import keyboard
 from rnnshapes.cli.progress import busy
 from rnnshapes.cli.streams import standard_output, watched
 from rnnshapes.errors import InputError
 from rnnshapes.render.document import Ink, Picture, Sheet, Span, for_encoding
 from rnnshapes.render.view import View, view
-from rnnshapes.result import Meter
+from rnnshapes.session import NetworkOptions, open_session
 
 if TYPE_CHECKING:
     from rnnshapes.forward.step_view import Recurrence
@@ -37,7 +35,7 @@ _AROUND = 4  # lines: the header, the space below it, and the legend
 _LEAST = 24
 
 
-def follow(given: Mapping[str, Any], spec: Spec) -> int:
+def follow(given: Mapping[str, Any], spec: NetworkOptions) -> int:
     """Show step after step until the user leaves; the exit status is 0.
 
     ``given`` are the options of ``trace`` by name, ``spec`` those that describe the network.
@@ -47,11 +45,12 @@ def follow(given: Mapping[str, Any], spec: Spec) -> int:
     """
     _check(given)
     x, seed, sample = given["input"], given["seed"], given["sample"]
-    with api.prepare(given["model"], x=x, seed=seed, **spec) as task:
-        network = task.network
+    with open_session(given["model"], x=x, seed=seed, **spec) as session:
+        network = session.network
         part = view(network.known("N"), network.longest, sample, given["steps"])
         keras = not given["no_keras"] and bool(network.unknown)
-        found = _followed(task, sample, given["layer"], keras=keras)
+        with busy("Running the recurrence in NumPy"):
+            found = session.steps(sample, given["layer"], keras=keras)
     player = Player(found, part, given["delay"])
     with standard_output():
         with _screen(), keyboard.reading() as read:
@@ -60,26 +59,6 @@ def follow(given: Mapping[str, Any], spec: Spec) -> int:
             sys.stdout.write(for_encoding(player.summary, sys.stdout.encoding) + "\n")
             sys.stdout.flush()
     return 0
-
-
-def _followed(
-    task: api.Task, sample: int, layer: str | None, *, keras: bool
-) -> tuple[Recurrence, ...]:
-    from rnnshapes.forward import scan as recurrence
-    from rnnshapes.forward import step_view, tracing
-
-    network = task.network
-    task.require_known(keras=keras)
-    tracing.check_layer(network, layer)
-    with busy("Running the recurrence in NumPy") as tick:
-        weights = task.weights()
-        steps = recurrence.steps_of(step_view.computed(network, keras=keras))
-        meter = Meter(tick, steps, 3 if keras else 1)
-        answers = task.answers(weights, meter) if keras else None
-        given = (network, weights, task.sources, sample, layer, answers, meter)
-        made = step_view.follow_network(*given)
-        meter.finish()
-        return made
 
 
 def _check(given: Mapping[str, Any]) -> None:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from rnnshapes import memory
 from rnnshapes.network.graph import ITEM_BYTES, Network
 from rnnshapes.render.command_line import DATA, NETWORK, command_line
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 if TYPE_CHECKING:
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.network.summary import Inspection
     from rnnshapes.port.report import PortVerification
     from rnnshapes.verification.report import Check, Verification
-    from rnnshapes.verification.sweeping import Sweep
 
 #: Options as a command was given them.
 Given = Mapping[str, Any]
@@ -24,14 +23,13 @@ _STEPS = 10  # for a time axis that the model leaves open
 _AROUND = 3  # steps to look at before and after a place
 
 
-def after(result: Displayed, given: Given) -> str:
+def after(result: Result, given: Given) -> str:
     """``Next: rnnshapes trace --T 20  shows every time step``: what follows from this result."""
     says: dict[str, Callable[[Any, Given], str]] = {
         "Inspection": _after_inspect,
         "Trace": _after_trace,
         "Verification": _after_verify,
         "PortVerification": _after_port,
-        "Sweep": _after_sweep,
     }
     return says[type(result).__name__](result, given)
 
@@ -83,15 +81,6 @@ def _after_port(result: PortVerification, given: Given) -> str:
     if result.passed:
         name, why = "golden.h", "writes numbers for the tests of your port"
     return _next("trace", given, (*NETWORK, *DATA), "--golden", name, why=why)
-
-
-def _after_sweep(result: Sweep, given: Given) -> str:
-    """The first network that fails, alone; or all of them, one by one."""
-    if not result.failed:
-        more = ("--sweep", "--format", "csv", "-o", "sweep.csv")
-        return _next("verify", given, (*NETWORK, "seed"), *more, why="writes every network")
-    options = dict(result.failed[0].options) | {"seed": given["seed"]}
-    return _next("verify", options, (*NETWORK, "seed"), why="is the first that fails, alone")
 
 
 def _next(command: str, given: Given, names: tuple[str, ...], *more: str, why: str) -> str:

@@ -60,7 +60,7 @@ Features = Annotated[int | None, _size_option("D")]
 Hidden = Annotated[list[int] | None, _size_option("M", ", again for each further recurrent layer")]
 Outputs = Annotated[int | None, _size_option("K")]
 TextFormat = Literal["table", "json", "csv", "markdown", "html", "svg"]
-TraceFormat = Literal["table", "json", "csv", "markdown", "html", "svg", "npz", "c"]
+TraceFormat = Literal["table", "json", "csv", "markdown", "html", "svg", "npz"]
 
 
 def _format_option(formats: object) -> object:
@@ -151,12 +151,6 @@ PortFormat = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
-Sweep = Annotated[
-    bool,
-    typer.Option(
-        "--sweep", help="Verify a grid of cells, options and sizes; what is given is fixed."
-    ),
-]
 CellName = Annotated[
     Literal["simple", "lstm", "gru"] | None,
     typer.Option(
@@ -241,9 +235,7 @@ Golden = Annotated[
 ]
 SchemaName = Annotated[
     str,
-    typer.Argument(
-        metavar="NAME", show_default=False, help="inspect, trace, verify, golden or sweep."
-    ),
+    typer.Argument(metavar="NAME", show_default=False, help="inspect, trace, verify or golden."),
 ]
 NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
 Sample = Annotated[

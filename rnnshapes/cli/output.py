@@ -15,7 +15,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.render import write_file
 from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 #: Formats that a person reads, and not a program.
 _FOR_PEOPLE = ("table", "markdown", "html", "svg")
@@ -62,7 +62,7 @@ class Outlet:
         has_states = "h" in tracing.everything(network) and "h" not in asked
         return (*asked, "h") if has_states else asked
 
-    def deliver(self, result: Displayed, view: View) -> None:
+    def deliver(self, result: Result, view: View) -> None:
         """Write the result, and its picture. InputError if one of them cannot be written."""
         if self.path is not None:
             write_file.write_file(result, self.form, view, self.path)
@@ -81,7 +81,7 @@ class Outlet:
             sys.stdout.flush()
         return not output.closed
 
-    def draw_plot(self, result: Displayed, view: View) -> None:
+    def draw_plot(self, result: Result, view: View) -> None:
         """Write the picture, if one was asked for."""
         if self.plot is None:
             return
@@ -95,7 +95,7 @@ class Outlet:
         if not self.quiet:
             pass_on(text)
 
-    def hint(self, result: Displayed, given: Mapping[str, Any]) -> None:
+    def hint(self, result: Result, given: Mapping[str, Any]) -> None:
         """What to try next: below a table, else on standard error if a person looks at it."""
         if self.quiet or not (self.on_screen or watched(sys.stderr)):
             return

@@ -7,21 +7,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rnnshapes import progress
 from rnnshapes.cli.streams import watched
-from rnnshapes.result import Tick
 
 #: How wide a bar is at the least and at the most, and from how many letters on a text says much.
 _LEAST_BAR, _WIDEST_BAR, _LEAST_TEXT = 10, 40, 20
 
 
 @contextmanager
-def busy(what: str, unit: str = "steps") -> Iterator[Tick]:
-    """A spinner on standard error while the block runs, if that is a terminal.
+def busy(what: str, unit: str = "steps") -> Iterator[None]:
+    """Show a spinner on standard error while the block runs, if that is a terminal.
 
-    What is handed out makes a bar of it, once it is told how many of the ``unit`` are done.
+    The first report of progress turns it into a bar, which counts in ``unit``.
     """
     if not watched(sys.stderr):
-        yield lambda done, whole: None
+        yield
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -34,20 +34,21 @@ def busy(what: str, unit: str = "steps") -> Iterator[Tick]:
         TextColumn("{task.description}", markup=False),
     )
     console = Console(file=stream)
-    with stream, Progress(*columns, console=console, transient=True) as progress:
-        work = progress.add_task(what, total=None)
+    with stream, Progress(*columns, console=console, transient=True) as bars:
+        work = bars.add_task(what, total=None)
 
-        def tick(done: int, whole: int) -> None:
-            if done < whole and len(progress.columns) == len(columns):
+        def show(done: int, whole: int) -> None:
+            if done < whole and len(bars.columns) == len(columns):
                 said, width, told = _layout(what, f"{whole:,}/{whole:,} {unit}", console.width)
                 beside = f"{{task.completed:,}}/{{task.total:,}} {unit}"
                 beside = beside if told else "{task.percentage:>3.0f} %"
                 bar = (BarColumn(width), TextColumn(beside, markup=False))
-                progress.columns = (*columns, *bar)
-                progress.update(work, description=said if unicode else said.replace("…", "."))
-            progress.update(work, completed=done, total=whole)
+                bars.columns = (*columns, *bar)
+                bars.update(work, description=said if unicode else said.replace("…", "."))
+            bars.update(work, completed=done, total=whole)
 
-        yield tick
+        with progress.listening(show):
+            yield
 
 
 def _layout(what: str, count: str, columns: int) -> tuple[str, int, bool]:

@@ -14,6 +14,7 @@ from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
+from rnnshapes import progress
 from rnnshapes.cells.cell import StepResult
 from rnnshapes.forward import tracing
 from rnnshapes.forward.scan import Block, Scan
@@ -27,8 +28,8 @@ from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.recorder import Intermediate, RecordedTensor, RecorderOps, Recording
-from rnnshapes.reference.outputs import Answers
-from rnnshapes.result import Displayed, Done, save
+from rnnshapes.reference.outputs import ModelOutputs
+from rnnshapes.result import Result, save
 
 #: About how many numbers an array of the recorded reading has at once.
 PART = 2**18
@@ -55,7 +56,7 @@ class Entry:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Golden(Displayed):
+class Golden(Result):
     """Weights, input, every intermediate at every step, and the answer.
 
     Weights have their own dtype, what is computed is float64. What a recurrence computes is
@@ -103,24 +104,20 @@ def record_network(
     network: Network,
     weights: Weights,
     sources: InputSources,
-    keras: Answers | None = None,
-    done: Done | None = None,
+    keras: ModelOutputs | None = None,
 ) -> tuple[Trace, Golden]:
     """A trace of all that there is, and its arrays with those in between.
 
-    Takes and raises what :func:`rnnshapes.forward.tracing.trace_network` does; ``done`` is told
-    of each step once more when it is recorded.
+    Takes and raises what :func:`rnnshapes.forward.tracing.trace_network` does.
     """
     recorders = {plan.name: _Recorder(plan, weights) for plan in _plans(network)}
 
     def seen(block: Block, part: slice) -> None:
         for recorder in recorders.values():
-            recorder.keep(block, part, done)
+            recorder.keep(block, part)
 
     everything = tracing.everything(network)
-    traced = tracing.trace_network(
-        network, weights, sources, everything, keras, done=done, seen=seen
-    )
+    traced = tracing.trace_network(network, weights, sources, everything, keras, seen=seen)
     layers = inspect_network(network).layers
     entries = [*_inputs(network, sources), *_weights(network, layers, weights)]
     for layer in traced.layers:
@@ -201,7 +198,7 @@ class _Recorder:
         widths = [network.count(dim) for dim in (self.direction.features, cell.output)]
         self.widest = max(*widths, *plan.between.values())
 
-    def keep(self, block: Block, part: slice, done: Done | None) -> None:
+    def keep(self, block: Block, part: slice) -> None:
         """Record a block of some of the samples: one step from each state before."""
         tap = self.plan.node.sources[0]
         x, scan = block.values[tap.node].outputs[tap.output], block.scans[self.plan.name]
@@ -223,8 +220,7 @@ class _Recorder:
                     found = np.where(scan.mask[steps][..., None], found, np.nan)
                 at = slice(block.start + start, block.start + start + len(found))
                 kept[part, at] = np.swapaxes(found, 0, 1)
-            if done is not None:
-                done(x[steps].shape[0] * x.shape[1])
+            progress.advance(x[steps].shape[0] * x.shape[1])
 
     def _before(self, key: str, scan: Scan) -> Array:
         """The state before each step, (B, N, M), by the time of x."""

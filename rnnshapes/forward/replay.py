@@ -20,17 +20,17 @@ from rnnshapes.forward.scan import Block, Carried
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
+from rnnshapes.network.structure import Engine
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.numpy_ops import NumpyOps
-from rnnshapes.reference.outputs import STATES, Answers, Engine, States
-from rnnshapes.result import Done
+from rnnshapes.reference.outputs import STATES, ModelOutputs, States
 
 _OPS = NumpyOps()
 #: An array with its kind, the node or recurrence that it is of, and which part it is.
 Labelled = tuple[tuple[str, str, str], Array]
 #: Lets Keras repeat each step: from a network, weights, NumPy's answers, the states before each.
-Step = Callable[[Network, Weights, Answers, States], Answers]
+Step = Callable[[Network, Weights, ModelOutputs, States], ModelOutputs]
 #: What stands in the place of Keras.
 NUMPY = Engine(np.__version__, "numpy", np.__version__)
 
@@ -39,14 +39,13 @@ def computed(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
-    keras: Answers | None = None,
+    keras: ModelOutputs | None = None,
     ops: NumpyOps = _OPS,
-    done: Done | None = None,
-) -> Answers:
+) -> ModelOutputs:
     """Every value, state and output of the network, by the loop in NumPy, in float64.
 
     ``xs`` are the inputs (N, T, D). Of layers that are not derived the values are Keras's. Each
-    step is computed with ``ops``; ``done`` is told of the steps taken.
+    step is computed with ``ops``.
     """
     samples = len(xs[0])
     size = network.batch or samples
@@ -54,7 +53,7 @@ def computed(
     parts: list[dict[tuple[str, ...], Array]] = []
     for start in range(0, samples, size):
         part = slice(start, start + size)
-        block = _block(network, weights, [x[part] for x in xs], carried, keras, part, ops, done)
+        block = _block(network, weights, [x[part] for x in xs], carried, keras, part, ops)
         named = chain(_named(network, block), _named_states(network, block, carried))
         parts.append(dict(named))
         carried = block.carried if network.batch else carried
@@ -63,8 +62,8 @@ def computed(
 
 
 def repeated(
-    network: Network, weights: Weights, ours: Answers, dtype: str, step: Step = reference.step
-) -> Answers:
+    network: Network, weights: Weights, ours: ModelOutputs, dtype: str, step: Step = reference.step
+) -> ModelOutputs:
     """What Keras makes of each state and each value that NumPy has found, in ``dtype``."""
     states = {name: _cast(found, dtype) for name, found in ours.states.items()}
     starts = {name: _cast(found, dtype) for name, found in ours.starts.items()}
@@ -106,7 +105,7 @@ def _in(dtype: str, values: Array) -> Array:
     return values.astype(dtype, copy=False)
 
 
-def _mask(network: Network, node: Node, ours: Answers) -> Array | None:
+def _mask(network: Network, node: Node, ours: ModelOutputs) -> Array | None:
     name = network.nodes[node.sources[0].node].name
     return None if node.mask_dropped else ours.masks.get(name)
 
@@ -159,10 +158,9 @@ def _block(
     weights: Weights,
     xs: Sequence[Array],
     carried: Carried,
-    keras: Answers | None,
+    keras: ModelOutputs | None,
     part: slice,
     ops: NumpyOps,
-    done: Done | None,
 ) -> Block:
     given, masks = {}, {}
     if keras is not None:
@@ -170,7 +168,7 @@ def _block(
         masks = {name: mask[part] for name, mask in keras.masks.items()}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # judged later
         options: Any = {"initial": carried, "given": given, "masks": masks}
-        (block,) = scan.run(network, weights, [xs], ops=ops, done=done, **options)
+        (block,) = scan.run(network, weights, [xs], ops=ops, **options)
     return block
 
 
@@ -220,14 +218,14 @@ def _starts(node: Node, block: Block, carried: Carried) -> dict[str, Mapping[str
     return found
 
 
-def _sorted(network: Network, whole: Mapping[tuple[str, ...], Array]) -> Answers:
+def _sorted(network: Network, whole: Mapping[tuple[str, ...], Array]) -> ModelOutputs:
     kinds: dict[str, dict[str, dict[str, Array]]] = {}
     for (kind, name, part), array in whole.items():
         kinds.setdefault(kind, {}).setdefault(name, {})[part] = array
     values = {name: tuple(parts.values()) for name, parts in kinds["value"].items()}
     names = [network.nodes[tap.node].name for tap in network.outputs]
     outputs = [values[name][tap.output] for name, tap in zip(names, network.outputs, strict=True)]
-    return Answers(
+    return ModelOutputs(
         engine=NUMPY,
         values=values,
         each={name: tuple(parts.values()) for name, parts in kinds.get("each", {}).items()},

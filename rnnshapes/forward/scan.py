@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnshapes import progress
 from rnnshapes.network.graph import Flow, Network, Node
 from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.core import Input
@@ -21,7 +22,6 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.numpy_ops import NumpyOps
-from rnnshapes.result import Done
 
 #: About how many bytes the projected inputs of one block take: they stay in the cache.
 BLOCK_BYTES = 2**18
@@ -90,13 +90,6 @@ def samples_at_once(network: Network, dtype: str) -> int:
     return max(32, min(network.known("N"), SAMPLES_BYTES // one_sample))
 
 
-def steps_of(network: Network) -> int:
-    """How many steps all recurrences take for all samples; one for each sample where none is."""
-    flows = network.flows
-    sources = [node.sources[0] for node in network.recurrent for _ in node.scans]
-    return network.known("N") * max(1, sum(network.steps(flows[s.node]) for s in sources))
-
-
 def _widest(network: Network) -> int:
     dims = {flow.at_step[-1] for flow in network.flows}
     dims |= {d.cell.output for node in network.recurrent for _, d in node.scans}
@@ -114,14 +107,13 @@ def run(
     given: Mapping[str, Sequence[Array]] | None = None,
     masks: Mapping[str, Array] | None = None,
     ops: NumpyOps = _OPS,
-    done: Done | None = None,
 ) -> Iterator[Block]:
     """Feed blocks of input through all layers: (N, B, D) for each input of the network.
 
     The blocks are in time order; a network that does not stream takes a single one. The gates
     are kept if asked for. ``initial`` are the states to start from, zeros where there are none;
     ``given`` holds what layers yield that are not derived, (N, …), ``masks`` (N, T) which steps
-    of it count, and ``ops`` what each step is computed with. ``done`` is told of the steps taken.
+    of it count, and ``ops`` what each step is computed with.
     Memory: one block.
     """
     bound = {name: bind(name, weights, dtype) for name in network.groups}
@@ -138,8 +130,7 @@ def run(
             elif node.layer.declared_shapes is not None:
                 value = known((given or {})[node.name], dtype, (masks or {}).get(node.name))
             elif isinstance(node.layer, RecurrentLayer):
-                options: Any = {"gates": gates, "done": done}
-                found = _recur(network, node, values, bound, carried, ops, **options)
+                found = _recur(network, node, values, bound, carried, ops, gates=gates)
                 scans |= found
                 value = joined(_OPS, node, emissions(node, found, started), values, found)
             else:
@@ -220,7 +211,6 @@ def _recur(
     ops: NumpyOps,
     *,
     gates: bool,
-    done: Done | None,
 ) -> dict[str, Scan]:
     """The recurrences of a node over a block."""
     source, tap = values[node.sources[0].node], node.sources[0]
@@ -237,7 +227,7 @@ def _recur(
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
         mask = None if node.mask_dropped else source.mask
-        found[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops, done=done)
+        found[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops)
     return found
 
 
@@ -250,7 +240,6 @@ def scan(
     *,
     gates: bool = False,
     ops: NumpyOps = _OPS,
-    done: Done | None = None,
 ) -> Scan:
     """All states over a block, x (B, N, D), and all gates if they are asked for."""
     cell = direction.cell
@@ -270,8 +259,7 @@ def scan(
                     values[t] = state[key]
                 for key, values in gated.items():
                     values[t] = made.gates[key]
-            if done is not None:
-                done(len(times) * x.shape[1])
+            progress.advance(len(times) * x.shape[1])
     if mask is not None:
         for values in gated.values():
             values[~mask] = np.nan

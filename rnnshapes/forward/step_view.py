@@ -29,8 +29,7 @@ from rnnshapes.network.summary import Names
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.recorder import RecorderOps, Recording
-from rnnshapes.reference.outputs import Answers
-from rnnshapes.result import Done
+from rnnshapes.reference.outputs import ModelOutputs
 
 _Key = TypeVar("_Key")
 _ALL = slice(None)
@@ -179,8 +178,7 @@ def follow_network(
     sources: InputSources,
     sample: int = 0,
     layer: str | None = None,
-    keras: Answers | None = None,
-    done: Done | None = None,
+    keras: ModelOutputs | None = None,
 ) -> tuple[Recurrence, ...]:
     """Each recurrence of one sample, or those of the layer ``layer``.
 
@@ -195,9 +193,7 @@ def follow_network(
     show = tuple(part for part in tracing.everything(network) if part != "gates")
     tracing.require_memory(network, show, with_keras=keras is not None)
     kept = _Kept(network, sample)
-    traced = tracing.trace_network(
-        network, weights, sources, show, keras, done=done, seen=kept.keep
-    )
+    traced = tracing.trace_network(network, weights, sources, show, keras, seen=kept.keep)
     head = None
     if traced.y_hat is not None and heads.at_steps(network):
         rows = traced.y_hat[sample].reshape(traced.y_hat.shape[1], -1)

@@ -18,8 +18,8 @@ from rnnshapes.network.graph import ITEM_BYTES, Flow, Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.reference.outputs import Answers
-from rnnshapes.result import Displayed, Done
+from rnnshapes.reference.outputs import ModelOutputs
+from rnnshapes.result import Result
 
 #: Handed each block of steps, and which samples it is of.
 Seen = Callable[[recurrence.Block, slice], None]
@@ -103,7 +103,7 @@ class LayerTrace:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Trace(Displayed):
+class Trace(Result):
     """y_hat at every time step, computed in NumPy float64 from the model's own weights.
 
     ``y_hat`` is (N, T, K), ``None`` where the head joins the time steps, so that there is none
@@ -124,7 +124,7 @@ class Trace(Displayed):
     output: Array
     layers: tuple[LayerTrace, ...]
     not_finite: NotFinite | None
-    keras: Answers | None
+    keras: ModelOutputs | None
     behind: tuple[str, ...] = ()
     courses: Mapping[str, Course] = field(default_factory=dict)
 
@@ -199,14 +199,13 @@ def trace_network(
     weights: Weights,
     sources: InputSources,
     show: str | Iterable[str] = "y",
-    keras: Answers | None = None,
+    keras: ModelOutputs | None = None,
     layer: str | None = None,
-    done: Done | None = None,
     seen: Seen | None = None,
 ) -> Trace:
     """Run the recurrence in NumPy, to stand beside what Keras computed.
 
-    ``done`` is told of the steps taken, ``seen`` is handed each block.
+    ``seen`` is handed each block.
     """
     parts, chosen = check_show(network, show), check_layer(network, layer)
     behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unknown]
@@ -215,7 +214,7 @@ def trace_network(
             f"{behind[0]} is not derived: without Keras nothing behind it can be computed"
         )
     run = _Run(network, weights, sources, parts, chosen, keras)
-    y_hat, output = run.compute(done, seen)
+    y_hat, output = run.compute(seen)
     layers = [la for la in run.layers if not la.empty]
     if keras is not None:
         layers = [replace(la, keras=_pick(keras.states[la.name], la.states)) for la in layers]
@@ -276,7 +275,7 @@ def _numbers(network: Network, flow: Flow) -> int:
     return math.prod(network.count(dim) for dim in flow.at_step[1:])
 
 
-def y_hat_of(network: Network, answers: Answers) -> Array | None:
+def y_hat_of(network: Network, answers: ModelOutputs) -> Array | None:
     """y_hat at every time step (N, T, K), ``None`` where there is none at a single one."""
     if network.output_flow.steps is None:
         return None
@@ -286,7 +285,7 @@ def y_hat_of(network: Network, answers: Answers) -> Array | None:
     return None if found is None else found[tap.output]
 
 
-def difference(network: Network, ours: Answers, keras: Answers) -> Difference:
+def difference(network: Network, ours: ModelOutputs, keras: ModelOutputs) -> Difference:
     """The largest difference between the two y_hat, or between the outputs."""
     one, other = y_hat_of(network, ours), y_hat_of(network, keras)
     if one is None or other is None:
@@ -324,7 +323,7 @@ class _Run:
         sources: InputSources,
         parts: Sequence[str],
         chosen: Sequence[str],
-        keras: Answers | None,
+        keras: ModelOutputs | None,
     ) -> None:
         self.network, self.weights, self.sources = network, weights, sources
         self.initial = replay.kept_states(weights)
@@ -362,9 +361,7 @@ class _Run:
             candidates=tuple(gate for gate in cell.gates if gate in cell.states),
         )
 
-    def compute(
-        self, done: Done | None = None, seen: Seen | None = None
-    ) -> tuple[Array | None, Array]:
+    def compute(self, seen: Seen | None = None) -> tuple[Array | None, Array]:
         """y_hat and the output of all samples."""
         network = self.network
         flow, tap = network.output_flow, network.outputs[0]
@@ -379,7 +376,7 @@ class _Run:
             part = slice(start, start + batch)
             blocks = self.watch.over(self.sources, recurrence.block_steps(network, "float64"), part)
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it is reported
-                for block in self._run(blocks, part, initial, done):
+                for block in self._run(blocks, part, initial):
                     self._keep(block, part)
                     if seen is not None:
                         seen(block, part)
@@ -400,7 +397,6 @@ class _Run:
         blocks: Iterable[Sequence[Array]],
         part: slice,
         initial: recurrence.Carried,
-        done: Done | None,
     ) -> Iterator[recurrence.Block]:
         given = {
             node.name: [values[part] for values in self.keras.values[node.name]]
@@ -413,7 +409,6 @@ class _Run:
             initial=initial,
             given=given,
             masks={} if self.keras is None else {k: v[part] for k, v in self.keras.masks.items()},
-            done=done,
         )
 
     def _keep(self, block: recurrence.Block, part: slice) -> None:

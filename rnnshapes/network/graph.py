@@ -306,6 +306,12 @@ class Network:
         """The most time steps that anything in it has."""
         return max((self.steps(flow) for flow in self.flows), default=1)
 
+    @property
+    def scan_steps(self) -> int:
+        """Number of steps of all recurrences for all samples; N where there is no recurrence."""
+        sources = [node.sources[0] for node in self.recurrent for _ in node.scans]
+        return self.known("N") * max(1, sum(self.steps(self.flows[s.node]) for s in sources))
+
     def steps(self, flow: Flow) -> int:
         """How many time steps something has; 1 where time has gone."""
         return 1 if flow.steps is None else self.count(flow.steps)

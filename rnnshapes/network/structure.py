@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.ops.dims import shape_text
-from rnnshapes.reference.outputs import Built
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes the reference: Keras's version, its backend and the backend's version.
+
+    ``tensor_float_32`` says that it rounds the factors of matrix products in float32 to 11 bits.
+    """
+
+    version: str
+    backend: str
+    backend_version: str
+    tensor_float_32: bool = False
+
+    @property
+    def float64(self) -> bool:
+        """Whether products of float64 stay so (``keras/src/backend/common/dtypes.py``)."""
+        return self.backend == "tensorflow"
+
+
+@dataclass(frozen=True)
+class ModelStructure:
+    """What Keras says of a model: (name, shape) of each weight and the count, by layer.
+
+    ``backwards`` says by recurrence whether it reads from the last step.
+    """
+
+    weights: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
+    counts: Mapping[str, int]
+    total: int
+    backwards: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +85,7 @@ class FileCheck:
         return not self.differences
 
 
-def facts(network: Network, built: Built) -> tuple[Fact, ...]:
+def facts(network: Network, built: ModelStructure) -> tuple[Fact, ...]:
     """Every weight's name and shape, every layer's count, and the total.
 
     Of a layer that is not derived, only the count.
@@ -74,7 +104,7 @@ def facts(network: Network, built: Built) -> tuple[Fact, ...]:
     return tuple(rows)
 
 
-def _weights(network: Network, layer: Layer, built: Built) -> Iterator[Fact]:
+def _weights(network: Network, layer: Layer, built: ModelStructure) -> Iterator[Fact]:
     """The layer's weights, in Keras's order, each with the first of its name that is left."""
     left = list(built.weights.get(layer.name, ()))
     for group, weights in layer.groups.items():

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from rnnshapes import reference
 from rnnshapes.cells.cell import Weight
-from rnnshapes.errors import CannotRunError
-from rnnshapes.network import structure
 from rnnshapes.network.graph import ITEM_BYTES, Network, Node, Tap, read, read_step, renamed
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.rnn import RecurrentLayer
-from rnnshapes.network.structure import Fact, FileCheck
+from rnnshapes.network.structure import Engine, Fact, FileCheck
 from rnnshapes.ops import symbolic
 from rnnshapes.ops.dims import Dim, Shape, total
 from rnnshapes.ops.symbolic import Symbol, SymbolicOps
-from rnnshapes.reference import Model
-from rnnshapes.reference.outputs import Engine
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 #: A shape in numbers, ``None`` where an axis is open.
 Numbers = tuple[int | None, ...]
@@ -130,7 +125,7 @@ class KerasCheck:
 
 
 @dataclass(frozen=True, repr=False)
-class Inspection(Displayed):
+class Inspection(Result):
     """Every shape and count of a network.
 
     ``keras`` is ``None`` where Keras was not asked or could not answer; ``not_built`` then says
@@ -158,20 +153,6 @@ class Inspection(Displayed):
         """Whether neither the file nor Keras, if asked, has anything else than is derived."""
         checks = (self.file, self.keras)
         return all(check is None or check.agrees for check in checks)
-
-    def against(self, model: Model) -> Inspection:
-        """The same with what Keras says of ``model``."""
-        facts = structure.facts(self.network, reference.built(model, self.network))
-        return replace(self, keras=KerasCheck(reference.engine(), facts))
-
-    def checked(self) -> Inspection:
-        """The same with what Keras says of this network, or the reason why it cannot say."""
-        if self.file is not None and self.network.not_buildable:
-            return replace(self, not_built=self.network.not_buildable)
-        try:
-            return self.against(reference.build(self.network))
-        except CannotRunError as error:
-            return replace(self, not_built=str(error), log=error.log)
 
 
 def inspect_network(network: Network) -> Inspection:

@@ -29,7 +29,7 @@ from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.port.hypothesis import Reading
 from rnnshapes.port.quantities import Claim
-from rnnshapes.reference.outputs import Answers
+from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification.bounds import one_step
 
 #: In how many random directions a run is moved; after so few it is seen what is hopeless.
@@ -188,7 +188,7 @@ def _is_whole(claim: Claim, x: Array) -> bool:
 
 
 def _stepped(
-    reading: Reading, ours: Answers, p: Precision
+    reading: Reading, ours: ModelOutputs, p: Precision
 ) -> Iterator[tuple[int, tuple[Array, Array]]]:
     """By number of the claim: one step from the port's own states, and its bound."""
     for node, name, direction, claims in known_states(reading):
@@ -215,7 +215,7 @@ def _one_before(direction: Direction, values: Array, first: Array | None = None)
 # --- The whole run, moved a little --------------------------------------------------------------
 
 
-def _moved(reading: Reading, p: Precision) -> Iterator[Answers]:
+def _moved(reading: Reading, p: Precision) -> Iterator[ModelOutputs]:
     """The run with weights and x moved by what rounding may do, in several directions."""
     rng = np.random.default_rng(0)
     layers = [node.layer for node in reading.network.nodes]

@@ -13,7 +13,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.port.arrays import UNNAMED, Port, PortArray
-from rnnshapes.reference.outputs import Answers
+from rnnshapes.reference.outputs import ModelOutputs
 
 Y_HAT, OUTPUT = "y_hat", "output"
 
@@ -46,7 +46,7 @@ class Claim:
             return what
         return f"{what} at every step" if self.values.shape[1] > 1 else f"{what} at the last step"
 
-    def expected(self, network: Network, ours: Answers) -> Array:
+    def expected(self, network: Network, ours: ModelOutputs) -> Array:
         """The same as NumPy has computed it, (N, L, units)."""
         if self.times is None:
             made = ours.outputs[0]

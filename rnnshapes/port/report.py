@@ -17,7 +17,7 @@ from rnnshapes.port.compare import Agreement, agreements, farthest
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
 from rnnshapes.port.hypothesis import Reading
 from rnnshapes.port.quantities import OUTPUT, Claim, claims_of, unjudged
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 #: The formats in which a port may compute.
 FORMATS = tuple(PRECISIONS)
@@ -25,7 +25,7 @@ SWAPPED = "samples and time are exchanged: the port gives (T, N, …)"
 
 
 @dataclass(frozen=True, repr=False)
-class PortVerification(Displayed):
+class PortVerification(Result):
     """Each array of a port against the network's equations, in ``dtype``, the port's arithmetic.
 
     ``unjudged`` are the names of arrays of which nothing is known. ``diagnosis`` is there where

@@ -16,29 +16,26 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from rnnshapes import memory
+from rnnshapes import memory, progress
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
 from rnnshapes.load.live.keras_private import all_layers, input_structure
 from rnnshapes.network.graph import ITEM_BYTES, SHORT, Network
-from rnnshapes.reference.outputs import STATES, Answers, Built, Engine
-from rnnshapes.result import Done
+from rnnshapes.network.structure import Engine, ModelStructure
+from rnnshapes.reference.outputs import STATES, ModelOutputs
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
     from rnnshapes.ops.activations import Array
     from rnnshapes.reference.outputs import States
-    from rnnshapes.reference.single_step import Kept
 
 _descriptor_2 = threading.RLock()
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
-#: Under what name Keras 3 lists the variables that it has put off making.
-_PENDING = "uninitialized_variables"
 #: A ``keras.Model``, which this package treats as an opaque value outside this file.
 Model = Any
 
@@ -89,12 +86,12 @@ def require_memory(network: Network) -> None:
     memory.require(needed, f"building it ({network.parameters:,} parameters)")
 
 
-def built(model: Model, network: Network) -> Built:
+def built(model: Model, network: Network) -> ModelStructure:
     """Names, shapes and counts as Keras has them."""
     return _built(_layers(model, network), network, int(model.count_params()))
 
 
-def _built(layers: dict[str, Any], network: Network, total: int | None = None) -> Built:
+def _built(layers: dict[str, Any], network: Network, total: int | None = None) -> ModelStructure:
     from rnnshapes.load.live.graph import recurrent_layers
 
     known = {layer.name: layer for layer in network.layers}
@@ -108,7 +105,9 @@ def _built(layers: dict[str, Any], network: Network, total: int | None = None) -
         for name, layer in layers.items()
         for direction, part in zip(known[name].directions, recurrent_layers(layer), strict=False)
     }
-    return Built(weights, counts, sum(counts.values()) if total is None else total, backwards)
+    return ModelStructure(
+        weights, counts, sum(counts.values()) if total is None else total, backwards
+    )
 
 
 def weights_of(model: Model, network: Network) -> Weights:
@@ -132,13 +131,12 @@ def weights_of(model: Model, network: Network) -> Weights:
     return found
 
 
-def run(model: Model, network: Network, xs: Sequence[Array], done: Done | None = None) -> Answers:
+def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     """What the model answers to its inputs, and what is in it at every t.
 
     A second model hands out what the model's own layers yield, and runs each of its cells once
     more in a loop that hands out all states at each step. The model itself is left as it was,
-    also where it keeps states. ``done`` is told of the steps taken, batch by batch: the model's
-    own and those of the second, so each step twice.
+    also where it keeps states. Each step is reported twice, batch by batch: once for each model.
     """
     from rnnshapes.reference.probe import Watch, share_of  # which needs NumPy
 
@@ -156,35 +154,35 @@ def run(model: Model, network: Network, xs: Sequence[Array], done: Done | None =
         given = keras.tree.pack_sequence_as(structure, list(xs))
     with _at_work("run the model"):
         try:
-            told = _telling(keras, share_of(network, size, len(xs[0])), done)
-            outputs = model.predict(given, batch_size=size, verbose=0, callbacks=told)
+            callbacks = _progress_callbacks(keras, share_of(network, size, len(xs[0])))
+            outputs = model.predict(given, batch_size=size, verbose=0, callbacks=callbacks)
             _restore(kept, before)
             watch = Watch.of(keras, model, network)
-            found = watch.over(xs, size, done)
+            found = watch.over(xs, size)
         finally:
             _restore(kept, before)
     outputs = tuple(keras.tree.flatten(outputs))
     parts = watch.sorted_out(found)
     for values in (*outputs, *found):
         values.setflags(write=False)
-    return Answers(engine=engine(), outputs=outputs, **parts)
+    return ModelOutputs(engine=engine(), outputs=outputs, **parts)
 
 
-def _telling(keras: Any, share: Sequence[int], done: Done | None) -> list[Any]:
-    """What Keras calls when it is through with a batch, by its number."""
-    if done is None:
+def _progress_callbacks(keras: Any, steps: Sequence[int]) -> list[Any]:
+    """Return a Keras callback that reports the steps of each finished batch, if anybody listens."""
+    if not progress.is_watched():
         return []
-    told = 0
+    reported = 0
 
-    def ended(batch: int, logs: object) -> None:
-        nonlocal told
-        done(sum(share[told : batch + 1]))
-        told = batch + 1
+    def on_batch_end(batch: int, logs: object) -> None:
+        nonlocal reported
+        progress.advance(sum(steps[reported : batch + 1]))
+        reported = batch + 1
 
-    return [keras.callbacks.LambdaCallback(on_predict_batch_end=ended)]
+    return [keras.callbacks.LambdaCallback(on_predict_batch_end=on_batch_end)]
 
 
-def step(network: Network, weights: Weights, ours: Answers, before: States) -> Answers:
+def step(network: Network, weights: Weights, ours: ModelOutputs, before: States) -> ModelOutputs:
     """What Keras's own layers and cells make of what NumPy has found, each called once.
 
     ``before`` are the states (N, T, M) from which the cells take one step each, ``ours`` the
@@ -201,65 +199,30 @@ def step(network: Network, weights: Weights, ours: Answers, before: States) -> A
 class Examined(NamedTuple):
     """What Keras makes of each step, what it says of its layers, and what these answer."""
 
-    answers: Answers
-    built: Built
+    answers: ModelOutputs
+    built: ModelStructure
     called: Mapping[str, tuple[Array, ...]]
 
 
 def examine(
-    kept: Kept | None,
     steps: int,
     network: Network,
     weights: Weights,
-    ours: Answers,
+    ours: ModelOutputs,
     before: States,
 ) -> Examined:
     """:func:`step`, with more of the layers that Keras has made for it.
 
     Layers with a recurrence are called as they are, on the first ``steps`` of their input.
-    ``kept`` are layers of networks before, which are used again, and those of this one; ``None``
-    where there is but one network.
     """
     from rnnshapes.reference.single_step import Stepping
 
     keras = _keras()
-    quickly = nullcontext() if kept is None else _without_variables(keras)
-    with _at_work("repeat each step"), quickly:
-        stepping = Stepping(keras, network, weights, ours, before, kept)
+    with _at_work("repeat each step"):
+        stepping = Stepping(keras, network, weights, ours, before)
         found = replace(stepping.run(), engine=engine())
         seen = _built(stepping.making.layers, network)
         return Examined(found, seen, stepping.called(steps))
-
-
-def step_cells(
-    kept: Kept, network: Network, weights: Weights, ours: Answers, before: States
-) -> Answers:
-    """:func:`step` with Keras's cells alone, which are ``kept``, too."""
-    from rnnshapes.reference.single_step import CellStepping
-
-    keras = _keras()
-    with _at_work("repeat each step"), _without_variables(keras):
-        found = CellStepping(keras, network, weights, ours, before, kept).run()
-    return replace(found, engine=engine())
-
-
-@contextmanager
-def _without_variables(keras: Any) -> Iterator[None]:
-    """Weights that are made meanwhile have their numbers in a scope of Keras's, and lose them.
-
-    To make a variable takes TensorFlow longer than a step. Keras would make up for it when the
-    next scope ends, which is any time a model is built, so they are struck off its list.
-    """
-    state = getattr(keras.src.backend.common, "global_state", None)
-    if state is None:  # another Keras: slower, and the same
-        yield
-        return
-    before = list(state.get_global_attribute(_PENDING, []))
-    with keras.StatelessScope(initialize_variables=False):
-        try:
-            yield
-        finally:
-            state.set_global_attribute(_PENDING, before)
 
 
 def _changing(model: Model) -> list[Any]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rnnshapes.network.structure import Engine
+
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
 
@@ -15,39 +17,8 @@ STATES = "states of "
 States = Mapping[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Engine:
-    """What computes the reference: Keras's version, its backend and the backend's version.
-
-    ``tensor_float_32`` says that it rounds the factors of matrix products in float32 to 11 bits.
-    """
-
-    version: str
-    backend: str
-    backend_version: str
-    tensor_float_32: bool = False
-
-    @property
-    def float64(self) -> bool:
-        """Whether products of float64 stay so (``keras/src/backend/common/dtypes.py``)."""
-        return self.backend == "tensorflow"
-
-
-@dataclass(frozen=True)
-class Built:
-    """What Keras says of a model: (name, shape) of each weight and the count, by layer.
-
-    ``backwards`` says by recurrence whether it reads from the last step.
-    """
-
-    weights: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
-    counts: Mapping[str, int]
-    total: int
-    backwards: Mapping[str, bool] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, eq=False)
-class Answers:
+class ModelOutputs:
     """What Keras computes for an input x; samples come first in every array.
 
     ``values`` are the outputs of the model's own layers, by node. ``states`` are those of every

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.forward.scan import steps_of
+from rnnshapes import progress
 from rnnshapes.load.live.graph import KerasCall, arguments_by_name, read_graph, recurrent_layers
 from rnnshapes.load.live.keras_private import get_mask, takes_training
 from rnnshapes.network.graph import Network, Node, Tap
@@ -20,7 +20,6 @@ from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.reshaping import Concatenate, Merge
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
-from rnnshapes.result import Done
 
 #: What is known of an array that is handed out: of what kind it is, of what, and which part.
 Label = tuple[str, str, str]
@@ -28,7 +27,7 @@ Label = tuple[str, str, str]
 
 def share_of(network: Network, size: int, samples: int) -> list[int]:
     """How many of all steps each batch of so many samples takes."""
-    each = steps_of(network) // samples
+    each = network.scan_steps // samples
     return [each * min(size, samples - start) for start in range(0, samples, size)]
 
 
@@ -50,19 +49,18 @@ class Watch:
             made.compile(**compiled)
         return cls(network, made, labels)
 
-    def over(self, xs: Sequence[Array], size: int, done: Done | None = None) -> list[Array]:
+    def over(self, xs: Sequence[Array], size: int) -> list[Array]:
         """All that is handed out, computed in the batches that ``predict`` takes."""
         # predict itself would first build a data pipeline, which costs more than the network.
         batches = []
         starts = range(0, len(xs[0]), size)
         for start, steps in zip(starts, share_of(self.network, size, len(xs[0])), strict=True):
             batches.append(self.model.predict_on_batch([x[start : start + size] for x in xs]))
-            if done is not None:
-                done(steps)
+            progress.advance(steps)
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
     def sorted_out(self, found: list[Array]) -> dict[str, dict[str, Any]]:
-        """Values, values at each step, states, starts and masks, as Answers has them."""
+        """Values, values at each step, states, starts and masks, as ModelOutputs has them."""
         kinds: dict[str, dict[str, Any]] = {}
         for (kind, name, part), array in zip(self.labels, found, strict=True):
             kinds.setdefault(kind, {}).setdefault(name, {})[part] = array

@@ -6,51 +6,39 @@ from the state that it is given. Keras is handed in by :mod:`rnnshapes.reference
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnshapes.cells.cell import Cell, Weight
+from rnnshapes.cells.cell import Weight
 from rnnshapes.load.live.graph import recurrent_layers
 from rnnshapes.load.live.keras_private import set_mask
 from rnnshapes.network.graph import Network, Node, Tap
-from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.reshaping import Concatenate, Merge
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.dims import Dim
 from rnnshapes.reference.builder import Making
 from rnnshapes.reference.probe import Seen
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
-    from rnnshapes.reference.outputs import Answers, States
-
-
-#: Layers and cells of networks before, by all that they were made of.
-Kept = dict[Any, Any]
-#: How many weights a layer may have that is kept, so that memory does not fill up with them.
-SMALL = 2**16
+    from rnnshapes.reference.outputs import ModelOutputs, States
 
 
 class Stepping:
-    """The layers of a network, each made when its input is there.
-
-    Small ones are ``kept``, if that is given, for a next network, which sets its own weights.
-    """
+    """The layers of a network, each made when its input is there."""
 
     def __init__(
         self,
         keras: Any,
         network: Network,
         weights: Weights,
-        ours: Answers,
+        ours: ModelOutputs,
         before: States,
-        kept: Kept | None = None,
     ) -> None:
-        self.kept = kept
         self.keras, self.network, self.weights = keras, network, weights
         self.ours, self.before = ours, before
         self.making = Making(keras, network)
@@ -58,7 +46,7 @@ class Stepping:
         self.layers: dict[str, Any] = {}
         self.found: dict[str, dict[str, Array]] = {}
 
-    def run(self) -> Answers:
+    def run(self) -> ModelOutputs:
         """What Keras makes of the values and states that NumPy has found."""
         for node in self.network.nodes:
             self.values[node.name] = self._given(node)
@@ -82,7 +70,7 @@ class Stepping:
         rounds = layer.makes_mask and layer.computes_in
         return isinstance(layer, Input) or layer.declared_shapes is not None or bool(rounds)
 
-    def _answers(self) -> Answers:
+    def _answers(self) -> ModelOutputs:
         seen = Seen(self.keras, self.network, self.layers, self.values)
         seen.states = {
             name: self._in_reading_order(name, direction)
@@ -130,28 +118,9 @@ class Stepping:
         inputs = self._inputs(node)
         several = isinstance(inputs, list)
         shapes = [tuple(x.shape) for x in inputs] if several else tuple(inputs.shape)
-
-        def make() -> Any:
-            layer = self.making.layer(node.layer)
-            layer.build(shapes)
-            return layer
-
-        fed = tuple(shape[1:] for shape in (shapes if several else [shapes]))
-        fed = () if node.layer.directions else fed  # a recurrence takes any number of steps
-        return self._from_kept(node.layer, node.layer.weights, fed, make)
-
-    def _from_kept(
-        self, part: Layer | Cell, weights: tuple[Weight, ...], shapes: Any, make: Callable[[], Any]
-    ) -> Any:
-        """What was made of the same options for the same shapes, or else what ``make`` makes."""
-        if self.kept is None:
-            return make()
-        dims = tuple(self.network.numbers(weight.dims) for weight in weights)
-        key = (part, self.network.dtype, dims, shapes)
-        found = self.kept.get(key) or make()
-        if sum(self.network.count(weight.count) for weight in weights) <= SMALL:
-            self.kept[key] = found
-        return found
+        layer = self.making.layer(node.layer)
+        layer.build(shapes)
+        return layer
 
     def _set(self, layer: Any, groups: Mapping[str, tuple[Weight, ...]]) -> None:
         arrays = [self.weights[name][w.key] for name, group in groups.items() for w in group]
@@ -197,22 +166,3 @@ class Stepping:
         made[direction.cell.output_state] = output
         numbers = {key: ops.convert_to_numpy(part) for key, part in made.items()}
         return {key: part.reshape(n, t, -1) for key, part in numbers.items()}
-
-
-class CellStepping(Stepping):
-    """The same with cells alone: no layer is made around them."""
-
-    def _cells(self, node: Node) -> Iterator[Any]:
-        for _, direction in node.scans:
-            cell = direction.cell
-            assert isinstance(cell, Cell)
-
-            def make(cell: Cell = cell, features: Dim = direction.features) -> Any:
-                made = self.making.cell(cell)
-                made.build((None, self.network.count(features)))
-                return made
-
-            found = self._from_kept(cell, direction.weights, (), make)
-            # Both directions may have the same one: each has its weights while it is used.
-            self._set(found, {direction.name: direction.weights})
-            yield found

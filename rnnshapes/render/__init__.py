@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 #: How many time steps are shown on a terminal and in a notebook before the middle is left out.
 MOST_ROWS = 30
@@ -23,48 +23,46 @@ _MODULES = {
     "Verification": "verification",
     "PortVerification": "port",
     "Golden": "golden",
-    "Sweep": "sweeping",
 }
 
 
-def document(result: Displayed, view: View | None = None) -> Document:
+def document(result: Result, view: View | None = None) -> Document:
     """What a person is shown."""
     shown: Document = _module(result).document(result, view or View())
     return shown
 
 
-def record(result: Displayed) -> dict[str, Any]:
+def record(result: Result) -> dict[str, Any]:
     """The plain values of the JSON form; arrays stay arrays."""
     values: dict[str, Any] = _module(result).record(result)
     return values
 
 
-def rows(result: Displayed) -> Iterator[list[object]]:
+def rows(result: Result) -> Iterator[list[object]]:
     """The rows of the CSV form, headings first."""
     lines: Iterator[list[object]] = _module(result).rows(result)
     return lines
 
 
-def frame(result: Displayed) -> Any:
+def frame(result: Result) -> Any:
     """The same rows as a ``pandas.DataFrame``; CannotRunError where pandas is not installed."""
     from rnnshapes.render.formats import pandas_frame
 
     return pandas_frame.frame(rows(result))
 
 
-def arrays(result: Displayed) -> dict[str, Any]:
+def arrays(result: Result) -> dict[str, Any]:
     """The arrays of the .npz form, which a Trace and a Golden have."""
     values: dict[str, Any] = _module(result).arrays(result)
     return values
 
 
-def c_header(result: Displayed) -> Any:
-    """What the C header of a Trace or a Golden holds, see :mod:`.formats.c_header`."""
-    module = "traced" if type(result).__name__ == "Trace" else _MODULES[type(result).__name__]
-    return import_module(f"rnnshapes.render.documents.{module}").header(result)
+def c_header(result: Result) -> Any:
+    """What the C header of a Golden holds, see :mod:`.formats.c_header`."""
+    return _module(result).header(result)
 
 
-def text(result: Displayed) -> str:
+def text(result: Result) -> str:
     """The document as plain text, as wide as the terminal is, and with long parts cut."""
     from rnnshapes.render.formats import terminal
 
@@ -74,12 +72,12 @@ def text(result: Displayed) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def html(result: Displayed) -> str:
+def html(result: Result) -> str:
     """The document as HTML."""
     from rnnshapes.render.formats import notebook
 
     return "".join(notebook.chunks(document(result, View(most_rows=MOST_ROWS))))
 
 
-def _module(result: Displayed) -> ModuleType:
+def _module(result: Result) -> ModuleType:
     return import_module(f"rnnshapes.render.documents.{_MODULES[type(result).__name__]}")

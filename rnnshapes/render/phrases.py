@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes.network.graph import Network
-from rnnshapes.network.structure import Fact
+from rnnshapes.network.structure import Engine, Fact
 from rnnshapes.ops.dims import shape_text
-from rnnshapes.reference.outputs import Engine
 from rnnshapes.render.number_text import number_text, whole
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ class View:
 
     ``most_rows`` is how many time steps may be shown before the middle is left out, ``None``
     for all of them: what goes into a file is never cut, but for a picture of a terminal.
-    ``every`` asks for a row for each network of a sweep, and not only for what sums them up.
     ``parts`` chooses between pictures (``flow``) and ``tables``, ``show`` which quantities of a
     trace stand in tables, ``None`` for all that it has. A picture that is not ``titled`` stands
     where the network has been named already.
@@ -28,7 +27,6 @@ class View:
     start: int | None = None
     end: int | None = None
     most_rows: int | None = None
-    every: bool = False
     parts: Parts = "all"
     show: tuple[str, ...] | None = None
     titled: bool = True

@@ -17,7 +17,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.memory import amount
 from rnnshapes.render.document import for_encoding, printable
 from rnnshapes.render.view import View
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 #: What a file's ending stands for where ``--format`` is not given.
 ENDINGS = {
@@ -31,7 +31,6 @@ ENDINGS = {
     ".htm": "html",
     ".svg": "svg",
     ".npz": "npz",
-    ".h": "c",
 }
 #: The same for ``--golden``; ``c`` is a header.
 GOLDEN_ENDINGS = {".npz": "npz", ".json": "json", ".h": "c"}
@@ -110,14 +109,14 @@ def same_file(path: Path, other: Path) -> bool:
     return path.resolve() == other.resolve()
 
 
-def write_golden(result: Displayed, path: Path) -> str:
+def write_golden(result: Result, path: Path) -> str:
     """Write the result in the form of the file's ending, and tell in a line what that was."""
     write_file(result, GOLDEN_ENDINGS[path.suffix.lower()], View(), path)
     count, size = len(render.arrays(result)), amount(path.stat().st_size)
     return f"rnnshapes: {printable(str(path))} holds {count} arrays, {size}\n"
 
 
-def write_file(result: Displayed, form: str, view: View, path: Path) -> None:
+def write_file(result: Result, form: str, view: View, path: Path) -> None:
     """Write the result whole or not at all. Raises InputError if it cannot be written."""
     with writing(path) as stream:
         if form == "npz":
@@ -129,7 +128,7 @@ def write_file(result: Displayed, form: str, view: View, path: Path) -> None:
             text.detach()
 
 
-def write_text(result: Displayed, form: str, view: View, stream: TextIO) -> None:
+def write_text(result: Result, form: str, view: View, stream: TextIO) -> None:
     """Write the result in a textual format."""
     if form == "table":
         from rnnshapes.render.formats import terminal
@@ -148,7 +147,7 @@ def _encodable(chunk: str, form: str, encoding: str) -> str:
     return for_encoding(chunk, encoding)
 
 
-def _chunks(result: Displayed, form: str, view: View, encoding: str) -> Iterable[str]:
+def _chunks(result: Result, form: str, view: View, encoding: str) -> Iterable[str]:
     if form == "c":
         from rnnshapes.render.formats import c_header
 
@@ -160,17 +159,16 @@ def _chunks(result: Displayed, form: str, view: View, encoding: str) -> Iterable
         return (svg.picture(render.document(result, short)),)
     from rnnshapes.render.formats import html_page, json_csv, markdown
 
-    whole = replace(view, every=True)
     forms: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: json_csv.json_chunks(render.record(result)),
         "csv": lambda: json_csv.csv_chunks(render.rows(result)),
-        "markdown": lambda: markdown.chunks(render.document(result, whole), encoding),
-        "html": lambda: html_page.chunks(result, render.document(result, whole), whole),
+        "markdown": lambda: markdown.chunks(render.document(result, view), encoding),
+        "html": lambda: html_page.chunks(result, render.document(result, view), view),
     }
     return forms[form]()
 
 
-def _write_npz(result: Displayed, stream: BinaryIO) -> None:
+def _write_npz(result: Result, stream: BinaryIO) -> None:
     import zipfile
 
     import numpy as np

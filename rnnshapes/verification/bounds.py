@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnshapes import progress
 from rnnshapes.forward.scan import before as before_each
 from rnnshapes.forward.scan import carried
 from rnnshapes.forward.tracing import Course, Place
@@ -20,7 +21,6 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.precision import Precision
-from rnnshapes.result import Done
 
 #: About how many numbers are judged at once.
 PART = 2**18
@@ -89,13 +89,11 @@ def judge_steps(
     usable: Array,
     w: SimpleNamespace,
     precision: Precision,
-    done: Done | None = None,
 ) -> Steps:
     """One step from each of Keras's states, for x (N, T, D), in the order of reading.
 
     ``origin`` are the states from which Keras took each step, where these are not its own. In
-    float64 they come from the loop in NumPy, and have to be right as well. ``done`` is told of
-    the steps taken.
+    float64 they come from the loop in NumPy, and have to be right as well.
     """
     order = slice(None, None, -1 if direction.reverse else 1)
     usable, mask = usable[:, order], None if mask is None else mask[:, order]
@@ -103,7 +101,7 @@ def judge_steps(
     taken = seen if origin is None else {key: values[:, order] for key, values in origin.items()}
     first = {k: start.get(k, np.zeros_like(v[:, 0])) for k, v in seen.items()}
     before = {k: before_each(carried(v, first[k], mask), first[k]) for k, v in taken.items()}
-    wanted, errors = one_step(direction, x[:, order], before, w, precision, done=done)
+    wanted, errors = one_step(direction, x[:, order], before, w, precision)
     judged = [seen, taken] if origin is not None and precision.name == "float64" else [seen]
     worst = _worst(judged, wanted, errors)
     left = _left(usable, errors, mask)
@@ -129,11 +127,10 @@ def one_step(
     w: SimpleNamespace,
     precision: Precision,
     off: Mapping[str, Array] | None = None,
-    done: Done | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The states one step behind each of ``before``, (N, T, M), and how far off they may be.
 
-    ``off`` is how far those before may be off themselves; ``done`` is told of the steps taken.
+    ``off`` is how far those before may be off themselves.
     """
     n, t = x.shape[:2]
     wanted = {key: np.empty(values.shape) for key, values in before.items()}
@@ -150,8 +147,7 @@ def one_step(
         for key, made in direction.cell.step(_OPS, xz, state, w).states.items():
             wanted[key].reshape(n * t, -1)[part] = made.value
             errors[key].reshape(n * t, -1)[part] = made.error
-        if done is not None:
-            done(len(rows[part]))
+        progress.advance(len(rows[part]))
     return wanted, errors
 
 

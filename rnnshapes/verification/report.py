@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes import reference
+from rnnshapes import progress, reference
 from rnnshapes.forward import replay
-from rnnshapes.forward.scan import steps_of
 from rnnshapes.forward.tracing import Difference, NotFinite, Place, Watch, difference
 from rnnshapes.load.inputs import InputSources, describe_inputs
 from rnnshapes.network import structure as comparison
 from rnnshapes.network.graph import Network
+from rnnshapes.network.structure import Engine, ModelStructure
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
-from rnnshapes.reference.outputs import Answers, Built, Engine
-from rnnshapes.result import Displayed, Done
+from rnnshapes.reference.outputs import ModelOutputs
+from rnnshapes.result import Result
 from rnnshapes.verification import residuals, unrolled
 from rnnshapes.verification.bounds import Finding
 
@@ -64,7 +64,7 @@ class Check:
 
 
 @dataclass(frozen=True, repr=False)
-class Verification(Displayed):
+class Verification(Result):
     """Every check of a network against Keras. ``difference`` is information, not a check.
 
     ``passed`` speaks of the checks alone: ``not_derived`` names the layers that no check covers,
@@ -103,24 +103,23 @@ def verify_network(
     network: Network,
     weights: Weights,
     sources: InputSources,
-    built: Built,
+    built: ModelStructure,
     held: Weights,
-    keras: Answers,
-    done: Done | None = None,
+    keras: ModelOutputs,
 ) -> Verification:
-    """Check what Keras built, holds and computed against the network that it is said to be.
+    """Check what Keras built, holds and computed against the network.
 
-    ``done`` is told of the steps taken: each in NumPy, judged, repeated by Keras in float64, and
-    judged again, so ``PASSES`` times.
+    Each step is taken ``PASSES`` times: NumPy computes it, it is checked, Keras repeats it in
+    float64, and it is checked again.
     """
     watch = Watch()
     (xs,) = watch.over(sources, 2**62, slice(0, None))
-    ours = replay.computed(network, weights, xs, keras, done=done)
+    ours = replay.computed(network, weights, xs, keras)
     checks = (
         *structure(network, built),
         *numbers(network, weights, held),
-        *values(network, weights, xs, keras, done),
-        *formulas(network, weights, xs, ours, keras.engine, done),
+        *values(network, weights, xs, keras),
+        *formulas(network, weights, xs, ours, keras.engine),
     )
     unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unknown)
     apart = difference(network, ours, keras) if network.recurrent else None
@@ -135,7 +134,7 @@ def verify_network(
     )
 
 
-def structure(network: Network, built: Built) -> Iterator[Check]:
+def structure(network: Network, built: ModelStructure) -> Iterator[Check]:
     """Every weight's name and shape, every count."""
     for fact in comparison.facts(network, built):
         numbers = "nothing" if fact.expected is None else _number_text(fact.expected)
@@ -184,15 +183,14 @@ def values(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
-    keras: Answers,
-    done: Done | None = None,
+    keras: ModelOutputs,
 ) -> Iterator[Check]:
     """Every state at every step, every layer's output, masks, and the model's own output.
 
     From the step at which a sample may have overflowed it is not compared any more. Where that
     is so for every sample, there is no check of the model's own output.
     """
-    for layer, what, found in residuals.findings(network, weights, xs, keras, done):
+    for layer, what, found in residuals.findings(network, weights, xs, keras):
         yield check_of(layer, what, found)
 
 
@@ -200,9 +198,8 @@ def formulas(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
-    ours: Answers,
+    ours: ModelOutputs,
     engine: Engine,
-    done: Done | None = None,
 ) -> Iterator[Check]:
     """The same in float64, where an error of 1e-6 in a weight shows.
 
@@ -211,30 +208,28 @@ def formulas(
     on which Keras has no float64, the loop in NumPy is judged alone.
     """
     if not engine.float64:
-        yield from repeats(network, weights, xs, ours, "float64", done)
+        yield from repeats(network, weights, xs, ours, "float64")
         return
     called: dict[str, tuple[Array, ...]] = {}
 
-    def examine(*given: Any) -> Answers:
-        found = reference.examine(None, unrolled.STEPS, *given)
+    def examine(*given: Any) -> ModelOutputs:
+        found = reference.examine(unrolled.STEPS, *given)
         called.update(found.called)
         return found.answers
 
     again = replay.repeated(network, weights, ours, "float64", examine)
-    if done is not None:
-        done(steps_of(network))
+    progress.advance(network.scan_steps)
     for layer, what, found in unrolled.findings(network, weights, ours, called, unrolled.STEPS):
         yield check_of(layer, what, found, ", in float64")
-    yield from repeats(network, weights, xs, again, "float64", done)
+    yield from repeats(network, weights, xs, again, "float64")
 
 
 def repeats(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
-    again: Answers,
+    again: ModelOutputs,
     dtype: str,
-    done: Done | None = None,
 ) -> Iterator[Check]:
     """What Keras has made in ``dtype`` of each step and each layer of the loop in NumPy.
 
@@ -242,7 +237,7 @@ def repeats(
     """
     recurrent = {node.name for node in network.recurrent}
     in_dtype = network.all_in(dtype)
-    for layer, what, found in residuals.findings(in_dtype, weights, xs, again, done):
+    for layer, what, found in residuals.findings(in_dtype, weights, xs, again):
         own = layer == "predict"  # here the output of the loop in NumPy
         joined = own or (layer in recurrent and what.startswith("output"))
         if dtype == "float64" or not joined:

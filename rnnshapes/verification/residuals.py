@@ -23,8 +23,7 @@ from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32, Precision
-from rnnshapes.reference.outputs import Answers
-from rnnshapes.result import Done
+from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification.bounds import (
     Finding,
     by_sample,
@@ -43,22 +42,17 @@ def findings(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
-    keras: Answers,
-    done: Done | None = None,
+    keras: ModelOutputs,
 ) -> Iterator[Named]:
-    """Each finding: by node, in order, and the model's own output last.
-
-    ``done`` is told of the steps judged.
-    """
-    return _Proof(network, weights, xs, keras, done).findings()
+    """Each finding: by node, in order, and the model's own output last."""
+    return _Proof(network, weights, xs, keras).findings()
 
 
 def courses(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
-    keras: Answers,
-    done: Done | None = None,
+    keras: ModelOutputs,
 ) -> dict[str, Course]:
     """How far Keras is at each step from one step of the equation, and its proven bound.
 
@@ -68,7 +62,7 @@ def courses(
     scans = {name: d.cell.states for node in network.recurrent for name, d in node.scans}
     last = network.nodes[network.outputs[0].node].name
     found = {}
-    for name, what, finding in findings(network, weights, xs, keras, done):
+    for name, what, finding in findings(network, weights, xs, keras):
         key = what.removesuffix(" at every step")
         if finding.course is None or not finding.compared:
             continue
@@ -99,10 +93,9 @@ class _Proof:
         network: Network,
         weights: Weights,
         xs: Sequence[Array],
-        keras: Answers,
-        done: Done | None,
+        keras: ModelOutputs,
     ) -> None:
-        self.network, self.keras, self.done = network, keras, done
+        self.network, self.keras = network, keras
         self.weights = {
             name: self._exact_weights(layer, bind(name, weights, "float64"))
             for layer in network.layers
@@ -208,7 +201,6 @@ class _Proof:
                 fed.each & self._started(node, len(fed.own))[:, None],
                 self.weights[direction.name],
                 self._precision(layer),
-                self.done,
             )
             for key, found in judged.findings.items():
                 yield name, key, replace(found, precision=self.network.precision(layer))

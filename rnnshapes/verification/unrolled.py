@@ -22,12 +22,12 @@ from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.reference.outputs import Answers
+from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification.bounds import Finding, by_sample, compare
 from rnnshapes.verification.residuals import Named
 
-#: How many steps verify looks at, and how many a sweep does of each of its networks.
-STEPS, FEW = 8, 3
+#: How many steps verify looks at.
+STEPS = 8
 _OPS = BoundedOps()
 _FLOAT64 = PRECISIONS["float64"]
 
@@ -35,7 +35,7 @@ _FLOAT64 = PRECISIONS["float64"]
 def findings(
     network: Network,
     weights: Weights,
-    ours: Answers,
+    ours: ModelOutputs,
     called: Mapping[str, tuple[Array, ...]],
     steps: int,
 ) -> Iterator[Named]:

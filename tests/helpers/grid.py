@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes import api
 from rnnshapes.forward import replay
 from rnnshapes.load import inputs
 from rnnshapes.network.graph import Network
 from rnnshapes.port.hypothesis import Reading
 from rnnshapes.port.mistakes import readings
+from rnnshapes.session import open_session
 from rnnshapes.verification import residuals
 
 DTYPES = ("float32", "float64")
@@ -50,9 +50,9 @@ class Case:
     def __init__(self, radius: float | None = None, scale: float = 1.0, **spec: Any) -> None:
         self.name = " ".join(f"{key}={value}" for key, value in spec.items())
         self.name += f" radius={radius} scale={scale}"
-        with api.prepare(**spec) as task:
-            self.network, drawn = task.network, task.weights()
-            self.xs = tuple(inputs.full_array(source) for source in task.sources)
+        with open_session(**spec) as session:
+            self.network, drawn = session.network, session.weights()
+            self.xs = tuple(inputs.full_array(source) for source in session.sources)
         self.weights = {
             group: {key: np.float32(scale) * array for key, array in arrays.items()}
             for group, arrays in drawn.items()

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes import api, reference
+from rnnshapes import reference
 from rnnshapes.load import inputs
 from rnnshapes.network import weights
 from rnnshapes.network.graph import Network
+from rnnshapes.session import open_session
 from rnnshapes.verification import report
 
 
@@ -22,8 +23,8 @@ class KerasRun:
     network: Network
     weights: weights.Weights
     sources: inputs.InputSources
-    built: reference.Built
-    answers: reference.Answers
+    built: reference.ModelStructure
+    answers: reference.ModelOutputs
 
     @property
     def xs(self) -> list[Any]:
@@ -33,9 +34,9 @@ class KerasRun:
 
 def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
     """Build and run the network of these sizes in Keras."""
-    with api.prepare(**sizes, seed=seed) as task:
-        model = task.keras_model(task.weights())
-        return model_run(model, task.network, task.sources)
+    with open_session(**sizes, seed=seed) as session:
+        model = session.keras_model(session.weights())
+        return model_run(model, session.network, session.sources)
 
 
 def model_run(model: Any, network: Network, sources: inputs.InputSources) -> KerasRun:
@@ -75,8 +76,8 @@ def with_cell(network: Network, make: Callable[[Any], Any]) -> Network:
 
 def run_model(model: Any, **options: Any) -> KerasRun:
     """A model, read and run in Keras."""
-    with api.prepare(model, seed=5, **options) as task:
-        return model_run(model, task.network, task.sources)
+    with open_session(model, seed=5, **options) as session:
+        return model_run(model, session.network, session.sources)
 
 
 def changed(run: KerasRun, layer: str, key: str, change: Callable[[Any], Any]) -> KerasRun:

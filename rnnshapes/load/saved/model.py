@@ -17,8 +17,7 @@ from rnnshapes.load.saved.hdf5_client import Store
 from rnnshapes.load.saved.weight_paths import Arrays
 from rnnshapes.network.graph import ITEM_BYTES, Network
 from rnnshapes.network.layers.base import Layer
-from rnnshapes.network.structure import FileCheck, facts
-from rnnshapes.reference.outputs import Built
+from rnnshapes.network.structure import FileCheck, ModelStructure, facts
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
@@ -40,7 +39,7 @@ class ModelFile:
     network: Network
     kind: str
     keras_version: str
-    built: Built | None
+    built: ModelStructure | None
     notes: tuple[str, ...]
     unbuilt: bool
     dtypes: tuple[str, ...]
@@ -207,7 +206,7 @@ def _has_graph(config: Mapping[str, Any]) -> bool:
     return isinstance(layers, list)
 
 
-def _built(network: Network, found: Arrays) -> Built:
+def _built(network: Network, found: Arrays) -> ModelStructure:
     """What the file has, by layer; numbered arrays get the names of the weights they stand for."""
     weights, counts = {}, {}
     for layer in network.layers:
@@ -220,7 +219,7 @@ def _built(network: Network, found: Arrays) -> Built:
             (name, each.shape) for name, each in zip(names, held, strict=False)
         )
         counts[layer.name] = sum(math.prod(each.shape) for each in held)
-    return Built(weights, counts, sum(counts.values()))
+    return ModelStructure(weights, counts, sum(counts.values()))
 
 
 def _notes(store: Store, found: Arrays) -> Iterator[str]:

@@ -10,7 +10,7 @@ from rnnshapes.errors import RnnshapesError
 from rnnshapes.render.document import Document, Drawing, Line
 from rnnshapes.render.formats import html_elements
 from rnnshapes.render.view import View
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 #: The browser itself holds the page to it: no script, no font, no picture but those inside.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -62,7 +62,7 @@ img { display: block; width: 100%; min-width: 38rem; max-width: 64rem; height: a
 """
 
 
-def chunks(result: Displayed, document: Document, view: View) -> Iterator[str]:
+def chunks(result: Result, document: Document, view: View) -> Iterator[str]:
     """The page, piece by piece; where there can be a plot, it stands for the drawings."""
     first, rest = document[0], document[1:]
     assert isinstance(first, Line)
@@ -90,7 +90,7 @@ def _dress(roles: str) -> str:
     return (f' class="{classes}"' if classes else "") + by_key
 
 
-def _plot(result: Displayed, view: View) -> str | None:
+def _plot(result: Result, view: View) -> str | None:
     """The picture as SVG, where matplotlib can be used and there is one of this result."""
     from rnnshapes.render import plots
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from rnnshapes.errors import CannotRunError, InputError
 from rnnshapes.render.view import View
-from rnnshapes.result import Displayed
+from rnnshapes.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,6 @@ _MODULES = {
     "Trace": "tracing",
     "Verification": "verification",
     "PortVerification": "port",
-    "Sweep": "sweeping",
 }
 
 
@@ -51,12 +50,12 @@ def require() -> None:
         log.setLevel(level)
 
 
-def drawable(result: Displayed) -> bool:
+def drawable(result: Result) -> bool:
     """Whether there is a picture of this kind of result."""
     return type(result).__name__ in _MODULES
 
 
-def figure(result: Displayed, view: View | None = None) -> Figure:
+def figure(result: Result, view: View | None = None) -> Figure:
     """The picture as a matplotlib Figure, of the sample and the steps of ``view``.
 
     Raises CannotRunError without matplotlib, and InputError for a result that has no picture.
@@ -72,7 +71,7 @@ def figure(result: Displayed, view: View | None = None) -> Figure:
     return made
 
 
-def save(result: Displayed, target: BinaryIO | Path, kind: str, view: View | None = None) -> None:
+def save(result: Result, target: BinaryIO | Path, kind: str, view: View | None = None) -> None:
     """Write the picture as ``png``, ``svg`` or ``pdf``: the same bytes for the same result.
 
     Raises what :func:`figure` raises, and OSError where ``target`` cannot be written.
@@ -83,7 +82,7 @@ def save(result: Displayed, target: BinaryIO | Path, kind: str, view: View | Non
     canvas.write(made, target, kind)
 
 
-def svg(result: Displayed, view: View | None = None) -> str:
+def svg(result: Result, view: View | None = None) -> str:
     """The picture as the text of an SVG file, to stand in a page."""
     stream = BytesIO()
     save(result, stream, "svg", view)

@@ -1,0 +1,308 @@
+"""A network with its input and weights, and what can be computed from them."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from rnnshapes import progress, reference
+from rnnshapes.errors import InputError
+from rnnshapes.network.from_sizes import DEFAULTS, from_sizes
+from rnnshapes.network.graph import Network, check_size
+
+if TYPE_CHECKING:
+    from rnnshapes.forward.golden import Golden
+    from rnnshapes.forward.tracing import Trace
+    from rnnshapes.load.inputs import InputSources
+    from rnnshapes.network.weights import Weights
+    from rnnshapes.port.report import PortVerification
+    from rnnshapes.reference.outputs import ModelOutputs
+    from rnnshapes.verification.report import Verification
+
+
+class NetworkOptions(TypedDict, total=False):
+    """A network given by its sizes and its cell; every option has a default.
+
+    N=1 T=10 D=3 M=5 K=2; several M give a stack. ``cell`` is ``"simple"``, ``"lstm"`` or
+    ``"gru"``; the other options are those of the Keras layers, with Keras's defaults. With
+    ``bidirectional`` each recurrent layer processes the sequence in both directions, and
+    ``merge_mode`` joins the two outputs.
+    """
+
+    N: int | None
+    T: int | None
+    D: int | None
+    M: int | Sequence[int] | None
+    K: int | None
+    cell: str | None
+    activation: str | None
+    recurrent_activation: str | None
+    use_bias: bool | None
+    reset_after: bool | None
+    bidirectional: bool | None
+    merge_mode: str | None
+    go_backwards: bool | None
+    return_sequences: bool | None
+
+
+class Session:
+    """A network with its input, its weights and its Keras model, each built at most once.
+
+    ``model`` is a live ``keras.Model``, a saved model, or ``None`` for a network by sizes.
+    """
+
+    def __init__(self, network: Network, sources: InputSources, model: Any, seed: int) -> None:
+        self.network, self.sources, self.model, self.seed = network, sources, model, seed
+        self._keras_model = None if model is None or is_saved(model) else model
+
+    def trace(
+        self,
+        *,
+        show: str | Iterable[str] = "y",
+        layer: str | None = None,
+        keras: bool = True,
+        bounds: bool = False,
+    ) -> Trace:
+        """Compute :func:`rnnshapes.trace` for this session."""
+        from rnnshapes.forward import tracing
+
+        self._require_computable(keras=keras)
+        tracing.check_layer(self.network, layer)
+        show = tracing.check_show(self.network, show)
+        tracing.require_memory(self.network, show, with_keras=keras)
+        with self._work((3 if keras else 1) + (keras and bounds)):
+            weights = self.weights()
+            outputs = self.keras_outputs(weights) if keras else None
+            result = tracing.trace_network(
+                self.network, weights, self.sources, show, outputs, layer
+            )
+            return self._with_bounds(result, weights) if bounds else result
+
+    def trace_with_golden(
+        self,
+        *,
+        show: str | Iterable[str] = "y",
+        layer: str | None = None,
+        keras: bool = True,
+        bounds: bool = False,
+    ) -> tuple[Trace, Golden]:
+        """Compute :func:`rnnshapes.trace` and :func:`rnnshapes.golden` in one run."""
+        from rnnshapes.forward import golden, tracing
+
+        self._require_computable(keras=keras)
+        tracing.check_layer(self.network, layer)
+        show = tracing.check_show(self.network, show)
+        golden.require_memory(self.network, with_keras=keras)
+        with self._work((4 if keras else 2) + (keras and bounds)):
+            weights = self.weights()
+            outputs = self.keras_outputs(weights) if keras else None
+            result, arrays = golden.record_network(self.network, weights, self.sources, outputs)
+            result = self._with_bounds(result, weights) if bounds else result
+            return result.showing(show, layer), arrays
+
+    def steps(self, sample: int = 0, layer: str | None = None, *, keras: bool = False) -> Any:
+        """Return the recurrences of one sample, of which each step can be shown in full."""
+        from rnnshapes.forward import step_view, tracing
+
+        self._require_computable(keras=keras)
+        tracing.check_layer(self.network, layer)
+        computed = step_view.computed(self.network, keras=keras)
+        with progress.work(computed.scan_steps * (3 if keras else 1)):
+            weights = self.weights()
+            outputs = self.keras_outputs(weights) if keras else None
+            return step_view.follow_network(
+                self.network, weights, self.sources, sample, layer, outputs
+            )
+
+    def verify(self) -> Verification:
+        """Compute :func:`rnnshapes.verify` for this session, against Keras."""
+        from rnnshapes.forward import tracing
+        from rnnshapes.verification.report import PASSES, verify_network
+
+        self._require_computable(keras=True)
+        tracing.require_memory(self.network, "y", with_keras=True)
+        with self._work(2 + PASSES):
+            weights = self.weights()
+            outputs = self.keras_outputs(weights)
+            model = self.keras_model(weights)
+            structure = reference.built(model, self.network)
+            held = reference.weights_of(model, self.network)
+            return verify_network(self.network, weights, self.sources, structure, held, outputs)
+
+    def compare(self, against: Any, dtype: str | None = None) -> PortVerification:
+        """Compute :func:`rnnshapes.verify` for this session, against the numbers of a port."""
+        from rnnshapes.forward import tracing
+        from rnnshapes.port import arrays
+        from rnnshapes.port.report import check_dtype, compare
+
+        dtype = check_dtype(dtype)
+        port = arrays.read_port(against)
+        self._require_computable(keras=False)
+        tracing.require_memory(self.network, tracing.everything(self.network))
+        return compare(self.network, self.weights(), self.sources, port, dtype)
+
+    def weights(self) -> Weights:
+        """Return the weights by group and key, read from the model or drawn from the seed."""
+        if self.model is None:
+            from rnnshapes.network import weights
+
+            return weights.draw(self.network, self.seed)
+        if is_saved(self.model):
+            saved: Weights = self.model.weights()
+            return saved
+        return reference.weights_of(self.model, self.network)
+
+    def keras_model(self, weights: Weights) -> reference.Model:
+        """Return the user's own Keras model, or build one with these weights."""
+        if self._keras_model is None:
+            self._keras_model = reference.build(self.network, weights)
+        return self._keras_model
+
+    def keras_outputs(self, weights: Weights) -> ModelOutputs:
+        """Run the model in Keras on the whole input."""
+        from rnnshapes.load import inputs
+
+        xs = [inputs.full_array(source) for source in self.sources]
+        return reference.run(self.keras_model(weights), self.network, xs)
+
+    def _require_computable(self, *, keras: bool) -> None:
+        """Raise InputError for a file that does not say enough to compute anything."""
+        if is_saved(self.model):
+            self.model.require_computable(self.network, keras=keras)
+
+    def _work(self, passes: int) -> Any:
+        """Measure progress over ``passes`` passes through all steps."""
+        return progress.work(self.network.scan_steps * passes)
+
+    def _with_bounds(self, result: Trace, weights: Weights) -> Trace:
+        """Add the error and its bound at each step, where Keras has run."""
+        from rnnshapes.load import inputs
+        from rnnshapes.verification import residuals
+
+        if result.keras is None:
+            return result
+        xs = [inputs.full_array(source) for source in self.sources]
+        courses = residuals.courses(self.network, weights, xs, result.keras)
+        return replace(result, courses=courses)
+
+
+@contextmanager
+def open_session(
+    model: Any = None, *, x: Any = None, seed: int = 0, **options: Unpack[NetworkOptions]
+) -> Iterator[Session]:
+    """Open a session; where x is given, N, T and D are those of the data.
+
+    Raises:
+        InputError: sizes, data and model contradict each other.
+    """
+    seed = check_seed(seed)
+    with open_model(model) as opened:
+        network, sources = _network_and_input(opened, x, seed, options)
+        yield Session(network, sources, opened, seed)
+
+
+@contextmanager
+def open_model(model: Any) -> Iterator[Any]:
+    """Open the saved model at a path; yield anything else unchanged."""
+    if not isinstance(model, str | os.PathLike):
+        yield model
+        return
+    from rnnshapes.load.saved.model import open_model_file
+
+    with open_model_file(Path(model)) as saved:
+        yield saved
+
+
+def is_saved(model: Any) -> bool:
+    """Return whether ``model`` is a saved model, without loading the module that reads one."""
+    module = sys.modules.get("rnnshapes.load.saved.model")
+    return module is not None and isinstance(model, module.ModelFile)
+
+
+def network_of(model: Any, **options: Any) -> Network:
+    """Return the network of a model or of sizes and options; open sizes are filled in."""
+    if model is None:
+        return from_sizes(**options)
+    if is_saved(model):
+        network: Network = model.network
+    else:
+        from rnnshapes.load.live.model import read_model
+
+        network = read_model(model)
+    for name, value in options.items():
+        if value is not None:
+            network = _with_size(network, name, value)
+    return network
+
+
+def check_batch(network: Network) -> None:
+    """Raise InputError if N is no multiple of the batch size that the model is built for."""
+    n = network.known("N")
+    if network.batch is not None and n % network.batch:
+        raise InputError(
+            f"N={n} is not a multiple of {network.batch}, the batch size of this model"
+        )
+
+
+def check_seed(seed: Any) -> int:
+    """Return the seed as an int; raise InputError unless it is a whole number of at least 0."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if isinstance(seed, bool) or number < 0:
+        raise InputError(f"a seed is a whole number of at least 0, got {seed!r}")
+    return number
+
+
+def _network_and_input(
+    model: Any, x: Any, seed: int, options: NetworkOptions
+) -> tuple[Network, InputSources]:
+    from rnnshapes.load import check_shape, inputs
+
+    if x is None:
+        network = network_of(model, **options)
+        default = network.batch or DEFAULTS["N"]
+        network = network if network.sizes["N"] else network.with_sizes(N=default)
+        check_batch(network)
+        return network, inputs.random_inputs(network, seed)
+    if model is None:
+        data = (
+            inputs.read_input(Path(x)) if isinstance(x, str | Path) else inputs.array_input(x, "x")
+        )
+        check_shape.check_stated_sizes(data, {name: options.get(name) for name in "NTD"})
+        n, t, d = data.array.shape
+        return network_of(None, **{**options, "N": n, "T": t, "D": d}), (data,)
+    fixed = {name: value for name, value in options.items() if name not in ("N", "T", "D")}
+    network, arrays = check_shape.match_input(network_of(model, **fixed), x, options)
+    floatx = "float32" if is_saved(model) else reference.floatx()
+    sources = [
+        array if getattr(node.layer, "integers", False) else replace(array, dtype=floatx)
+        for array, node in zip(arrays, network.inputs, strict=True)
+    ]
+    check_batch(network)
+    return network, tuple(sources)
+
+
+def _with_size(network: Network, name: str, value: Any) -> Network:
+    """Fill in one size for each input that leaves it open: T for T1 and T2."""
+    sizes = network.sizes
+    if name not in NetworkOptions.__annotations__ and name not in sizes:
+        raise TypeError(f"{name!r} is no size and no option of a network")
+    of_inputs = [size for size in sizes if re.fullmatch(rf"{name}\d*", size)]
+    open_sizes = [size for size in of_inputs if sizes[size] is None]
+    if open_sizes or name in ("N", "T"):
+        return network.with_sizes(**dict.fromkeys(open_sizes or of_inputs, check_size(name, value)))
+    fixed = [sizes[size] for size in of_inputs]
+    if value not in (fixed, *fixed):
+        flag = f"--{name.replace('_', '-').removeprefix('use-')}"
+        reason = f"{name} is {', '.join(map(str, fixed))}" if fixed else f"{name} is fixed"
+        raise InputError(f"{reason} in this model; leave {flag} out")
+    return network

@@ -1,0 +1,108 @@
+"""A grid of networks by their options, and every check of one of them against Keras."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from rnnshapes import reference
+from rnnshapes.forward import replay
+from rnnshapes.load import inputs
+from rnnshapes.network import weights
+from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.graph import Network
+from rnnshapes.reference.outputs import ModelOutputs
+from rnnshapes.verification import report, unrolled
+from rnnshapes.verification.report import Check
+
+#: How many steps Keras's layers are called on.
+STEPS = 3
+#: Options of a network by name, as ``from_sizes`` takes them.
+Options = Mapping[str, Any]
+#: Alternatives, of which each network has one.
+Axis = tuple[Options, ...]
+
+
+def _axis(*names: str) -> Any:
+    """Return a function that makes an axis of these options from their values."""
+
+    def choices(*values: Sequence[object]) -> Axis:
+        return tuple(dict(zip(names, value, strict=True)) for value in values)
+
+    return choices
+
+
+CELLS = (
+    {"cell": "simple"},
+    {"cell": "lstm"},
+    {"cell": "gru", "reset_after": True},
+    {"cell": "gru", "reset_after": False},
+)
+GATED = CELLS[1:]
+BIAS = _axis("use_bias")([True], [False])
+ONE_WAY = _axis("bidirectional", "go_backwards")([False, False], [False, True])
+BOTH_WAYS = _axis("bidirectional", "go_backwards", "merge_mode")(
+    *([True, False, mode] for mode in ("concat", "sum", "mul", "ave"))
+)
+SEQUENCES = _axis("return_sequences")([False], [True])
+ACTIVATION = _axis("activation")(
+    *(["relu"], ["linear"], ["sigmoid"], ["hard_sigmoid"], ["softsign"], ["elu"], ["gelu"])
+)
+GATE_ACTIVATION = _axis("recurrent_activation")(["hard_sigmoid"], ["tanh"], ["relu"])
+_SIZES = _axis("N", "T", "D", "M", "K")
+USUAL = _SIZES([2, 6, 3, 5, 4])
+SIZES = _SIZES(
+    [1, 6, 3, 5, 4],
+    [2, 1, 3, 5, 4],
+    [2, 6, 1, 5, 4],
+    [2, 6, 3, 1, 4],
+    [2, 6, 3, 5, 1],
+    [1, 1, 1, 1, 1],
+    [40, 6, 3, 5, 4],
+    [4, 50, 16, 64, 8],
+)
+STACK = _SIZES([2, 6, 3, (5, 7), 4])
+
+#: Where sizes stand for many others, they are all different.
+GRID: tuple[tuple[Axis, ...], ...] = (
+    (CELLS, BIAS, (*ONE_WAY, *BOTH_WAYS), SEQUENCES, USUAL),
+    (CELLS, (*ONE_WAY, *BOTH_WAYS[:1]), SEQUENCES, STACK),
+    (CELLS, ACTIVATION, USUAL),
+    (GATED, GATE_ACTIVATION, USUAL),
+    (CELLS, (ONE_WAY[0], BOTH_WAYS[0]), SIZES),
+)
+
+
+def networks(cell: dict[str, Any]) -> Iterator[Network]:
+    """Yield each network of the grid with this cell once; SimpleRNN has no gates to vary."""
+    rows = {
+        tuple(sorted(row.items())): row
+        for axes in GRID
+        for choices in product(*axes)
+        if cell.items() <= (row := dict(ChainMap(*map(dict, choices)))).items()
+    }
+    return (from_sizes(**row) for row in rows.values())
+
+
+def checks(network: Network, seed: int = 0) -> Iterator[Check]:
+    """Check a network against Keras's own layers in float64, and each step in float32, too."""
+    drawn = weights.draw(network, seed)
+    xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed)]
+    exact, single = network.all_in("float64"), network.all_in("float32")
+    ours = replay.computed(exact, drawn, xs)
+    examined: list[reference.Examined] = []
+
+    def examine(*given: Any) -> ModelOutputs:
+        examined.append(reference.examine(STEPS, *given))
+        return examined[0].answers
+
+    again = replay.repeated(exact, drawn, ours, "float64", examine)
+    yield from report.structure(network, examined[0].built)
+    called = examined[0].called
+    for layer, what, residual in unrolled.findings(exact, drawn, ours, called, STEPS):
+        yield report.check_of(layer, what, residual, ", in float64")
+    yield from report.repeats(exact, drawn, xs, again, "float64")
+    again = replay.repeated(single, drawn, ours, "float32")
+    yield from report.repeats(single, drawn, xs, again, "float32")

@@ -1,0 +1,205 @@
+"""Every option of a recurrent network, verified against Keras in both precisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnshapes import reference
+from rnnshapes.cells.cell import StepResult
+from rnnshapes.cells.gru import GRUCell
+from rnnshapes.cells.lstm import LSTMCell
+from rnnshapes.cells.simple_rnn import SimpleRNNCell
+from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
+from rnnshapes.reference.builder import Making
+from rnnshapes.verification import unrolled
+from tests.helpers import network_grid
+
+SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
+SEQUENCES = {**SIZES, "return_sequences": True}
+
+
+def ids(options: dict[str, Any]) -> str:
+    return "-".join(map(str, options.values()))
+
+
+@pytest.mark.parametrize("cell", network_grid.CELLS, ids=ids)
+def test_each_option_is_verified_in_both_precisions(cell: dict[str, Any]) -> None:
+    networks = list(network_grid.networks(cell))
+    assert len(networks) > 40
+    for network in networks:
+        checks = list(network_grid.checks(network, seed=3))
+        assert [check.name for check in checks if not check.passed] == []
+        assert {check.precision for check in checks if check.ratio is not None} == {
+            "float32",
+            "float64",
+        }
+        n, k, length = (network.sizes[name] for name in "NKT")
+        assert None not in (n, k, length)
+        widths = [sum(states.values()) for states in network.widths.values()]
+        compared = sum(check.compared for check in checks if check.ratio is not None)
+        assert compared >= 2 * (n * length * sum(widths) + n * length * k)
+
+
+def failed(network: Any) -> list[str]:
+    """Return the names of the checks that fail."""
+    return [check.name for check in network_grid.checks(network, seed=3) if not check.passed]
+
+
+class Transposed(SimpleRNNCell):
+    """A SimpleRNN that uses the transposed recurrent kernel."""
+
+    def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        turned = w.Wh.over(np.transpose) if hasattr(w.Wh, "over") else w.Wh.T
+        h = ops.activate(self.activation, xz + state["h"] @ turned)
+        return StepResult(h, {"h": h}, {})
+
+
+def gates_swapped(kind: Any, one: int, other: int) -> Any:
+    """Return the step of a cell that uses two gates in each other's place."""
+    gates = list(kind.parts)
+    gates[one], gates[other] = gates[other], gates[one]
+    right = kind.step
+
+    def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        class Swapped:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ops, name)
+
+            def split(self, z: Any, base: str, names: Any) -> list[Any]:
+                blocks = dict(zip(gates, ops.split(z, base, names), strict=True))
+                return [blocks[name] for name in kind.parts]
+
+        return right(self, Swapped(), xz, state, w)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "step"),
+    [
+        ("simple", SimpleRNNCell, Transposed.step),
+        ("lstm", LSTMCell, gates_swapped(LSTMCell, 0, 1)),
+        ("lstm", LSTMCell, gates_swapped(LSTMCell, 2, 3)),
+        ("gru", GRUCell, gates_swapped(GRUCell, 0, 1)),
+    ],
+)
+def test_wrong_equation_fails_each_check(cell, kind, step, monkeypatch) -> None:
+    monkeypatch.setattr(kind, "step", step)
+    network = from_sizes(cell=cell, **SEQUENCES)
+    checks = list(network_grid.checks(network, seed=3))
+    name = network.recurrent[0].name
+    wrong = {check.precision for check in checks if check.layer == name and not check.passed}
+    assert wrong == {"float32", "float64"}
+    worst = {dtype: max(c.ratio for c in checks if c.precision == dtype) for dtype in wrong}
+    assert all(ratio > 1e3 for ratio in worst.values())
+    assert f"{name}: wiring, in float64" in [check.name for check in checks if not check.passed]
+
+
+def change_layers(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    """Make Keras's layers other than the network says, by ``change(layer)``."""
+    build = Making.layer
+
+    def layer(self: Making, asked: Any) -> Any:
+        built = build(self, asked)
+        if asked.directions:
+            change(built)
+        return built
+
+    monkeypatch.setattr(Making, "layer", layer)
+
+
+def reverse(layer: Any) -> None:
+    layer.go_backwards = not layer.go_backwards
+
+
+def start_from_ones(layer: Any) -> None:
+    right = layer.get_initial_state
+    layer.get_initial_state = lambda batch_size: [1 + state for state in right(batch_size)]
+
+
+def return_last_only(layer: Any) -> None:
+    layer.return_sequences = False
+
+
+@pytest.mark.parametrize("change", [reverse, start_from_ones, return_last_only])
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_wrong_loop_fails_the_unrolled_check(change, cell, monkeypatch) -> None:
+    change_layers(monkeypatch, change)
+    network = from_sizes(cell=cell, **SEQUENCES)
+    name = network.recurrent[0].name
+    said = [f"{name}: direction"] if change is reverse else []
+    assert failed(network) == [*said, f"{name}: wiring, in float64"]
+
+
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("mode", ["sum", "ave", "mul", "concat"])
+def test_wrong_merge_fails_the_unrolled_check(mode, sequences, monkeypatch) -> None:
+    other = {"sum": "ave", "ave": "mul", "mul": "sum", "concat": "sum"}[mode]
+    change_layers(monkeypatch, lambda layer: setattr(layer, "merge_mode", other))
+    network = from_sizes(bidirectional=True, merge_mode=mode, return_sequences=sequences, **SIZES)
+    assert failed(network) == ["bidirectional: wiring, in float64"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(Recurrent, {"go_backwards": True}), (Bidirectional, {"bidirectional": True})],
+)
+def test_wrong_order_of_a_sequence_fails(kind, options, monkeypatch) -> None:
+    monkeypatch.setattr(kind, "flips", (False,) if kind is Recurrent else (False, True))
+    network = from_sizes(cell="gru", **SEQUENCES, **options)
+    assert f"{network.recurrent[0].name}: wiring, in float64" in failed(network)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda output: output[..., ::-1],
+        lambda output: output[:, :1],
+        lambda output: output * (1 + 1e-12),
+        lambda output: output * np.nan,
+        lambda output: output[..., :0],
+        None,
+    ],
+    ids=["units reversed", "fewer steps", "1e-12 more", "NaN", "empty", "missing"],
+)
+def test_any_other_output_fails_the_unrolled_check(change: Any, monkeypatch) -> None:
+    right = unrolled.findings
+
+    def changed(*given: Any) -> Any:
+        *before, called, steps = given
+        other = {name: tuple(map(change, outputs)) for name, outputs in called.items()}
+        return right(*before, other if change else {}, steps)
+
+    monkeypatch.setattr(unrolled, "findings", changed)
+    assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: wiring, in float64"]
+
+
+def test_wrong_shape_and_count_fail(monkeypatch) -> None:
+    right = reference.examine
+
+    def examine(*given: Any) -> Any:
+        examined = right(*given)
+        counts = {**examined.built.counts, "lstm": 1}
+        weights = {**examined.built.weights, "dense": (("kernel", (4, 7)), ("bias", (6,)))}
+        built = type(examined.built)(weights, counts, 1, examined.built.backwards)
+        return examined._replace(built=built)
+
+    monkeypatch.setattr(reference, "examine", examine)
+    network = from_sizes(cell="lstm", **SEQUENCES)
+    assert failed(network) == ["dense/kernel", "lstm parameters", "count_params()"]
+
+
+@pytest.mark.parametrize(("ratio", "compared"), [(0.0, 0), (np.nan, 5)])
+def test_empty_comparison_and_nan_fail(ratio, compared, monkeypatch) -> None:
+    right = unrolled.findings
+
+    def findings(*given: Any) -> Any:
+        for layer, what, residual in right(*given):
+            yield layer, what, type(residual)(ratio, residual.place, compared)
+
+    monkeypatch.setattr(unrolled, "findings", findings)
+    assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: wiring, in float64"]
