@@ -1,46 +1,39 @@
-"""The numbers of the user's own implementation, from a file or as arrays.
+"""Arrays that a port computed: read from a file, or given from Python.
 
-A file holds one array, or several with names: ``y_hat``, ``output``, ``h``, ``c``, or those of
-one recurrence as a trace has them, ``lstm.h``. Numbers that are written in decimal are known to
-half a unit of their last digit. Nothing in a file is run.
+A port is the user's own implementation of a network. It gives one array, or several with names:
+``y_hat``, ``output``, ``h``, ``c``, or those of one recurrence as a trace names them, ``lstm.h``.
+Numbers that are written in decimal are known to half a unit of their last digit.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.load import csv_mistakes
+from rnnshapes.load import array_files
+from rnnshapes.load.csv_mistakes import is_number
 from rnnshapes.ops.activations import Array
 
-#: What a single array without a name is called.
+#: The name of a single array without one.
 UNNAMED = ""
-_ENDINGS = ".npy, .npz, .csv, .json or .h"
-#: An array in a C header as ``trace --golden`` writes it: name, meaning and dtype before it.
-_C_ARRAY = re.compile(
-    r"/\*(?:\n \*)? (?P<name>(?:(?!\*/).)*?):\s(?:(?!\*/).)*?(?P<dtype>\w+)\s*\*/\s*"
-    r"static const \w+ [^=;]*=\s*(?P<body>\{.*?\});",
-    re.DOTALL,
-)
-#: A heading as a trace has them; where there is none, all columns are one array without a name.
-_OWN_HEADING = re.compile(r"y_hat|output|h|c|.*\..*|.*\[\d+\]")
-#: Numbers with fewer digits, or fewer decimals, are taken for what they are, and not for cut.
+#: A heading as a trace writes it; where no heading is one, all columns are one unnamed array.
+_TRACE_HEADING = re.compile(r"y_hat|output|h|c|.*\..*|.*\[\d+\]")
+#: Numbers with fewer digits, or fewer decimals, are exact, and not rounded.
 _LEAST_DIGITS, _LEAST_DECIMALS = 3, 2
 
 
 @dataclass(frozen=True, eq=False)
 class PortArray:
-    """One array: float64 values, and how far each may be off since it was written in decimal.
+    """One array of a port.
 
-    ``dtype`` is the format in which it was kept.
+    ``values`` are in float64. ``rounding`` is how far each may be from the computed number since
+    it was written in decimal, 0 for binary formats. ``dtype`` is the format it was stored in.
     """
 
     name: str
@@ -48,197 +41,159 @@ class PortArray:
     rounding: Array
     dtype: str
 
+    def __getitem__(self, index: Any) -> PortArray:
+        return replace(self, values=self.values[index], rounding=self.rounding[index])
+
+    def reshape(self, *shape: int) -> PortArray:
+        """Return the same numbers in another shape."""
+        return replace(
+            self, values=self.values.reshape(shape), rounding=self.rounding.reshape(shape)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Port:
-    """What an implementation has computed; ``name`` is the file's, or ``port``."""
+    """All arrays of a port; ``name`` is the file's, or ``port``."""
 
     name: str
     arrays: tuple[PortArray, ...]
 
 
 def read_port(port: Any) -> Port:
-    """The arrays in a file of type .npy, .npz, .csv, .json or .h, in an array, or in a mapping.
+    """Read the arrays of a port.
 
-    Raises InputError for what cannot be read.
+    Args:
+        port: A file of type .npy, .npz, .csv, .json or .h, an array, or a mapping of arrays.
+
+    Raises:
+        InputError: It cannot be read, or holds no array.
     """
     if isinstance(port, str | Path):
-        path = Path(port)
-        found = _in_file(path)
-        text = str(path)
+        name = str(port)
+        arrays = _read_file(Path(port))
     else:
-        named = port if isinstance(port, Mapping) else {UNNAMED: port}
-        text = "port"
-        arrays = {str(name): values for name, values in named.items() if not _is_mask(values)}
-        found = {name: _exact(values, text) for name, values in arrays.items()}
-    if not found:
-        raise InputError(f"{text}: there is not a single array in it")
-    return Port(text, tuple(PortArray(name, *values) for name, values in found.items()))
+        name = "port"
+        values = port if isinstance(port, Mapping) else {UNNAMED: port}
+        arrays = [_binary(str(k), v, name) for k, v in values.items() if not _is_mask(v)]
+    by_name = {array.name: array for array in arrays}
+    if not by_name:
+        raise InputError(f"{name}: there is not a single array in it")
+    return Port(name, tuple(by_name.values()))
 
 
 def _is_mask(values: object) -> bool:
-    """Whether it is one of the arrays of a golden trace that say which steps count."""
+    """Return whether values are a golden file's mask (N, T), which says which steps count."""
     return isinstance(values, np.ndarray) and values.dtype == bool and values.ndim == 2
 
 
-#: Values, how far they may be off, and the name of their format.
-_Read = tuple[Array, Array, str]
+def _binary(name: str, values: object, source: str) -> PortArray:
+    """Return numbers that were never written in decimal; ``source`` is the port's name."""
+    array = array_files.real_array(values, source, "fiu")
+    return PortArray(name, array.astype(np.float64), np.zeros(array.shape), str(array.dtype))
 
 
-def _exact(values: object, text: str) -> _Read:
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise InputError(f"{text}: this is no array of real numbers ({reason})") from None
-    if array.dtype.kind not in "fiu":
-        raise InputError(
-            f"{text}: a port gives real numbers, and this is an array of {array.dtype}"
-        )
-    return array.astype(np.float64), np.zeros(array.shape), str(array.dtype)
-
-
-def _in_file(path: Path) -> dict[str, _Read]:
-    readers = {
-        ".npy": lambda: {UNNAMED: _npy(path)},
-        ".npz": lambda: dict(_npz(path)),
-        ".csv": lambda: dict(_csv(path)),
-        ".json": lambda: dict(_json(path)),
-        ".h": lambda: dict(_header(path)),
+def _read_file(path: Path) -> list[PortArray]:
+    readers: dict[str, Callable[[Path], list[PortArray]]] = {
+        ".npy": lambda path: [_binary(UNNAMED, array_files.read_npy(path), str(path))],
+        ".npz": lambda path: list(_read_npz(path)),
+        ".csv": lambda path: list(_read_csv(path)),
+        ".json": lambda path: list(_read_json(path)),
+        ".h": lambda path: list(_read_c_header(path)),
     }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: a port's numbers are in a file of type {_ENDINGS}")
-    if not path.is_file():
-        there = "this is not a file" if path.exists() else "there is no such file"
-        raise InputError(f"{path}: {there}; give a file of type {_ENDINGS}")
-    try:
-        return reader()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except InputError:
-        raise
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: this is not text in UTF-8: save it as that") from None
-    except Exception as error:  # zlib.error, RecursionError, …: what a damaged file sets off varies
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise InputError(f"{path}: it cannot be read ({reason}); write it again") from None
+    return array_files.read_file(path, readers)
 
 
-def _npy(path: Path) -> _Read:
-    with path.open("rb") as stream:
-        if stream.read(6) != b"\x93NUMPY":
-            raise InputError(f"{path}: this is not a .npy file; write it with numpy.save")
-    return _exact(np.load(path, allow_pickle=False), str(path))
-
-
-def _npz(path: Path) -> Iterator[tuple[str, _Read]]:
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: this is not a .npz file; write it with numpy.savez")
-    with np.load(path, allow_pickle=False) as archive:
-        names = archive.files
-        for name in names:
+def _read_npz(path: Path) -> Iterator[PortArray]:
+    with array_files.open_npz(path) as archive:
+        for name in archive:
             array = archive[name]
             if array.dtype.kind in "fiu":
-                yield (
-                    (UNNAMED if len(names) == 1 and name == "arr_0" else name),
-                    _exact(array, str(path)),
-                )
+                unnamed = len(archive) == 1 and name == "arr_0"
+                yield _binary(UNNAMED if unnamed else name, array, str(path))
 
 
-def _csv(path: Path) -> Iterator[tuple[str, _Read]]:
-    """Columns of one quantity each, ``y_hat[0]``, by sample and t; or numbers alone."""
-    heads, rows = _rows(path)
-    if heads is None:
-        yield UNNAMED, _decimal(rows, path)
-        return
-    keys = [heads.index(name) for name in ("sample", "t") if name in heads]
-    groups: dict[str, list[int]] = {}
-    own = any(_OWN_HEADING.fullmatch(head) for head in heads)
-    for place, head in enumerate(heads):
-        if place not in keys:
-            name = re.sub(r"\[\d+\]$", "", head) if own else UNNAMED
-            groups.setdefault(name, []).append(place)
-    for name, found_at in groups.items():
-        places = _by_unit(path, heads, found_at) if own else found_at
-        kept = [row for row in rows if all(row[place] for place in places)]
-        if kept:
-            found = _decimal([[row[place] for place in places] for row in kept], path)
-            leads = [[float(row[place]) for place in keys] for row in kept]
-            yield name, _by_keys(found, leads, path)
+# --- CSV ----------------------------------------------------------------------------------------
 
 
-def _rows(path: Path) -> tuple[list[str] | None, list[list[str]]]:
-    """The headings, if there are any, and the cells of all other lines, as many in each."""
-    with path.open(encoding="utf-8-sig") as stream:
-        lines = [(n, line) for n, line in enumerate(stream, 1) if line.strip(" ,\t\r\n")]
-    first, second = [*(line for _, line in lines[:2]), "", ""][:2]
-    heads, named = csv_mistakes.cells_of(first), csv_mistakes.has_headings(first)
-    if len(lines) <= named:
-        raise InputError(f"{path}: there is not a single number in it")
-    if wrong := csv_mistakes.not_headings(first, second):
-        raise InputError(f"{path}: line {lines[0][0]}{wrong}")
-    rows = lines[1:] if named else lines
-    width = len(heads) if named or heads[-1] else None  # which ends with a comma
-    holes = named and any(map(_OWN_HEADING.fullmatch, heads))  # each may have steps of its own
-    found = [csv_mistakes.cells_of(line) for _, line in rows]
-    for cells, (number, line) in zip(found, rows, strict=True):
-        right = len(cells) == width and all(map(csv_mistakes.is_number, filter(None, cells)))
-        if not right or not (holes or all(cells)):
-            wrong = csv_mistakes.mistake(line, width, holes=holes)
-            raise InputError(f"{path}: line {number}{wrong}")
-    return heads if named else None, found
+def _read_csv(path: Path) -> Iterator[PortArray]:
+    """Yield an array for each quantity, ``y_hat[0],y_hat[1]``, by sample and t; or one array."""
+    headings, rows = array_files.read_text_table(path, _TRACE_HEADING)
+    keys = [headings.index(key) for key in ("sample", "t") if key in headings]
+    is_trace = any(map(_TRACE_HEADING.fullmatch, headings))
+    columns: dict[str, list[int]] = {}
+    for column, heading in enumerate(headings or rows[0]):
+        if column not in keys:
+            name = re.sub(r"\[\d+\]$", "", heading) if is_trace else UNNAMED
+            columns.setdefault(name, []).append(column)
+    for name, unordered in columns.items():
+        units = _by_unit(path, headings, unordered) if is_trace else unordered
+        present = [row for row in rows if all(row[column] for column in units)]
+        if present:
+            array = _decimal(name, [[row[column] for column in units] for row in present], path)
+            row_keys = np.array([[float(row[key]) for key in keys] for row in present])
+            yield _by_keys(array, row_keys, path)
 
 
-def _by_unit(path: Path, heads: list[str], places: list[int]) -> list[int]:
-    """The columns of a quantity in the order of its units, which the headings number."""
+def _by_unit(path: Path, headings: list[str], columns: list[int]) -> list[int]:
+    """Return the columns of a quantity in the order of its units, which the headings number."""
     numbers = [
-        int(found[1]) if (found := re.search(r"\[(\d+)\]$", heads[p])) else 0 for p in places
+        int(unit[1]) if (unit := re.search(r"\[(\d+)\]$", headings[column])) else 0
+        for column in columns
     ]
-    if sorted(numbers) != list(range(len(places))):
-        names = ", ".join(heads[place] for place in places)
+    if sorted(numbers) != list(range(len(columns))):
+        names = ", ".join(headings[column] for column in columns)
         raise InputError(f"{path}: the headings {names[:80]} do not number the units from 0 on")
-    return [place for _, place in sorted(zip(numbers, places, strict=True))]
+    return [column for _, column in sorted(zip(numbers, columns, strict=True))]
 
 
-def _by_keys(found: _Read, leads: list[list[float]], path: Path) -> _Read:
-    """(N, T, units) of rows with their sample and t; (T, units) of rows that have only one."""
-    if not leads[0]:
-        return found
-    order = sorted(range(len(leads)), key=leads.__getitem__)
-    counts = [len({lead[axis] for lead in leads}) for axis in range(len(leads[0]))]
-    if [leads[place] for place in order] != [list(at) for at in np.ndindex(*counts)]:
-        raise InputError(f"{path}: not every sample has each t from 0 on once")
-    values, off, dtype = found
-    shape = (*counts, values.shape[1])
-    return values[order].reshape(shape), off[order].reshape(shape), dtype
+def _by_keys(array: PortArray, keys: Array, path: Path) -> PortArray:
+    """Arrange the rows of an array (rows, units) by sample and time step.
+
+    Args:
+        array: The rows as the file has them.
+        keys: Sample and time step of each row (rows, 2), one of them (rows, 1), or none.
+        path: The file, for messages.
+
+    Returns:
+        (N, T, units) for two keys, else (rows, units).
+    """
+    if not keys.shape[1]:
+        return array
+    both = keys.shape[1] == 2
+    samples = keys[:, 0] if both else np.zeros(len(keys))
+    order, labels, count = array_files.sort_rows(path, samples, keys[:, -1])
+    if not np.array_equal(labels, np.arange(len(labels))):
+        raise InputError(f"{path}: its samples are not numbered from 0 on")
+    return array[order].reshape(len(labels), count, -1) if both else array[order]
 
 
-def _json(path: Path) -> Iterator[tuple[str, _Read]]:
-    """Nested lists; or an object of them, as ``trace --format json`` and ``--golden`` write it."""
-    text = path.read_text(encoding="utf-8-sig")
-    found = _parsed(text)
-    if isinstance(found, list):
-        yield UNNAMED, _decimal(found, path)
+# --- JSON and C ---------------------------------------------------------------------------------
+
+
+def _read_json(path: Path) -> Iterator[PortArray]:
+    """Yield the arrays of nested lists, or of a record of ``trace --format json``, ``--golden``."""
+    record = array_files.read_json(path)
+    if isinstance(record, list):
+        yield _decimal(UNNAMED, record, path)
         return
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         raise InputError(f"{path}: this is neither a list of numbers nor an object with such lists")
-    for name, value, dtype in _lists(found):
-        if _holds_numbers(value):
-            yield name, _decimal(value, path, dtype)
+    for name, nested, dtype in _lists(record):
+        if _holds_numbers(nested):
+            yield _decimal(name, nested, path, dtype)
 
 
 def _lists(record: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """The lists of numbers in a record and their dtypes, by the names that a .npz has for them."""
+    """Yield the lists of a record: name, as a .npz file has it, numbers, and dtype."""
     golden = record.get("arrays")
     for name, value in golden.items() if isinstance(golden, dict) else ():
         if isinstance(value, dict) and "data" in value:
             yield name, value["data"], str(value.get("dtype", "float32"))
     layers = record.get("layers")
     for layer in layers if isinstance(layers, list) else ():
-        for key, part in layer.items() if isinstance(layer, dict) and "name" in layer else ():
-            if isinstance(part, list) and "_keras" not in key:
-                yield f"{layer['name']}.{key}", part, "float64"
+        for key, value in layer.items() if isinstance(layer, dict) and "name" in layer else ():
+            if isinstance(value, list) and "_keras" not in key:
+                yield f"{layer['name']}.{key}", value, "float64"
     for name, value in record.items():
         if isinstance(value, dict) and isinstance(value.get("numpy"), list):
             yield name, value["numpy"], "float64"
@@ -246,63 +201,59 @@ def _lists(record: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
             yield name, value, "float32"
 
 
-def _holds_numbers(value: Any) -> bool:
-    """Whether nested lists have a number, or null, at their first place, or nothing at all."""
-    while isinstance(value, list) and value:
-        value = value[0]
-    return value in (None, []) or (isinstance(value, str) and csv_mistakes.is_number(value))
+def _holds_numbers(nested: Any) -> bool:
+    """Return whether nested lists begin with a number or null, or are empty."""
+    while isinstance(nested, list) and nested:
+        nested = nested[0]
+    return nested in (None, []) or (isinstance(nested, str) and is_number(nested))
 
 
-def _header(path: Path) -> Iterator[tuple[str, _Read]]:
-    """The arrays of a C header as ``trace --golden`` writes it."""
-    for found in _C_ARRAY.finditer(path.read_text(encoding="utf-8")):
-        body = re.sub(r"(?<=[\d.])f\b", "", found["body"]).replace("{", "[").replace("}", "]")
-        body = re.sub(r"-?(?:NAN|INFINITY)", "null", body)
-        yield re.sub(r"\n \* ?", " ", found["name"]), _decimal(_parsed(body), path, found["dtype"])
+def _read_c_header(path: Path) -> Iterator[PortArray]:
+    for name, dtype, nested in array_files.read_c_header(path):
+        yield _decimal(name, nested, path, dtype)
 
 
-def _parsed(text: str) -> Any:
-    """JSON in which every number stays as it was written."""
-    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+# --- Numbers in decimal -------------------------------------------------------------------------
 
 
-def _decimal(nested: Any, path: Path, dtype: str = "float32") -> _Read:
-    """Numbers as text, in nested lists, with half a unit of each one's last digit."""
+def _decimal(name: str, nested: Any, path: Path, dtype: str = "float32") -> PortArray:
+    """Return an array of numbers that are texts in nested lists, with their rounding."""
     try:
-        texts = np.array(_filled(nested))
+        texts = np.array(_with_nan(nested))
     except ValueError:
         raise InputError(f"{path}: its lists are not all of the same length") from None
     if not texts.size:
-        return np.zeros(texts.shape), np.zeros(texts.shape), dtype
+        return PortArray(name, np.zeros(texts.shape), np.zeros(texts.shape), dtype)
     flat = texts.reshape(-1).tolist()
     for text in flat:
-        if not isinstance(text, str) or not csv_mistakes.is_number(text):
+        if not isinstance(text, str) or not is_number(text):
             raise InputError(f"{path}: {str(text)[:40]!r} is not a number")
     values = np.array([float(text) for text in flat])
-    return values.reshape(texts.shape), _cut(flat, values).reshape(texts.shape), dtype
+    return PortArray(name, values, _rounding(flat, values), dtype).reshape(*texts.shape)
 
 
-def _filled(nested: Any) -> Any:
-    """Nested lists in which null is NaN, as JSON writes it."""
+def _with_nan(nested: Any) -> Any:
+    """Return nested lists with nan for null, which JSON has in its place."""
     if isinstance(nested, list):
-        return [_filled(part) for part in nested]
+        return [_with_nan(part) for part in nested]
     return "nan" if nested is None else nested
 
 
-def _cut(texts: list[str], values: Array) -> Array:
-    """How far each number may be off since it was written with so many decimals, or digits.
+def _rounding(texts: list[str], values: Array) -> Array:
+    """Return how far each number may be off: half a unit of the last decimal, or of the last digit.
 
-    As with ``%.6f`` or ``%.6g``, whichever takes more away; where numbers are written in full,
-    neither takes away anything that counts.
+    Numbers are written with so many decimals (``%.6f``) or with so many digits (``%.6g``); the
+    larger rounding of both counts. Where they are written in full, it is below the last bit.
     """
-    parts = [text.lower().partition("e") for text in texts]
-    decimals = max(len(mantissa.partition(".")[2]) for mantissa, _, _ in parts)
-    digits = max(len(re.sub(r"\D", "", mantissa).lstrip("0")) for mantissa, _, _ in parts)
-    off = np.zeros(len(texts))
-    if decimals >= _LEAST_DECIMALS and not any(exponent for _, _, exponent in parts):
-        off += 0.5 * 10.0**-decimals
+    numbers = [text.lower().partition("e") for text in texts]
+    decimals = max(len(mantissa.partition(".")[2]) for mantissa, _, _ in numbers)
+    digits = max(len(re.sub(r"\D", "", mantissa).lstrip("0")) for mantissa, _, _ in numbers)
+    rounding = np.zeros(len(texts))
+    if decimals >= _LEAST_DECIMALS and not any(exponent for _, _, exponent in numbers):
+        rounding += 0.5 * 10.0**-decimals
     if digits >= _LEAST_DIGITS:
         with np.errstate(divide="ignore"):
             exponents = np.floor(np.log10(np.abs(values)))
-        off = np.maximum(off, np.where(values == 0, 0.0, 0.5 * 10.0 ** (exponents - digits + 1)))
-    return off
+        by_digits = np.where(values == 0, 0.0, 0.5 * 10.0 ** (exponents - digits + 1))
+        rounding = np.maximum(rounding, by_digits)
+    return rounding
