@@ -140,13 +140,13 @@ class Session:
         """Compute :func:`rnnshapes.verify` for this session, against the numbers of a port."""
         from rnnshapes.forward import tracing
         from rnnshapes.port import arrays
-        from rnnshapes.port.report import check_dtype, compare
+        from rnnshapes.port.report import check_dtype, verify_port
 
         dtype = check_dtype(dtype)
         port = arrays.read_port(against)
         self._require_computable(keras=False)
         tracing.require_memory(self.network, tracing.everything(self.network))
-        return compare(self.network, self.weights(), self.sources, port, dtype)
+        return verify_port(self.network, self.weights(), self.sources, port, dtype)
 
     def weights(self) -> Weights:
         """Return the weights by group and key, read from the model or drawn from the seed."""

@@ -99,7 +99,7 @@ def test_arrays_are_known_by_name_or_by_shape(given, checks, ending, golden, in_
     for port in (path, str(path), {name: golden.arrays[s] for name, s in given.items()}):
         result = rnnshapes.verify(**SIZES, against=port)
         assert result.passed
-        assert [check.claim for check in result.checks] == checks
+        assert [check.quantity for check in result.checks] == checks
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 2), (6, 2), (1, 2), (2,), (6, 1, 2)])
@@ -240,16 +240,16 @@ BAD: list[tuple[str, Any, str]] = [
     ("a.npy", saved(np.zeros((0, 6, 2))), "the array is empty, (0, 6, 2)"),
     ("a.npy", saved(np.full((3, 6, 2), np.nan)), "36, the first for sample 0, t 0, unit 0"),
     ("a.npy", saved(np.full((3, 2), np.inf)), "NaN or infinite numbers: 6"),
-    ("a.npy", saved(np.float32(1)), "the shape of the array is (); wanted is y_hat (N, T, K)"),
+    ("a.npy", saved(np.float32(1)), "the shape of the array is (); expected y_hat (N, T, K)"),
     ("a.npy", saved(np.zeros((3, 6, 4))), "h (N, T, M) = (3, 6, 5), or its last step (N, M)"),
     ("a.npy", saved(np.zeros((3, 2, 6))), "its axes are in another order: transpose it"),
-    ("a.npy", saved(np.zeros(36)), "as many numbers as one of shape (3, 6, 2): reshape it"),
+    ("a.npy", saved(np.zeros(36)), "as many numbers as an array of shape (3, 6, 2): reshape it"),
     ("a.npy", saved(np.zeros((7, 6, 2))), "it has 7 samples, the input 3: give --input, or --N 7"),
     ("a.npy", saved(np.zeros((3, 8, 2))), "it has 8 steps, and the input 6: give --input, or --T"),
     ("a.npz", b"hello", "not a .npz file; write it with numpy.savez"),
     ("a.npz", np.savez, "there is not a single array in it"),
     ("a.npz", saved(a=np.zeros(3), b=np.zeros(4)), "it holds 'a', 'b'; name at least one of them"),
-    ("a.npz", saved(y_hat=np.zeros((3, 6, 5))), "'y_hat' is (3, 6, 5); wanted is y_hat (N, T, K)"),
+    ("a.npz", saved(y_hat=np.zeros((3, 6, 5))), "'y_hat' is (3, 6, 5); expected y_hat (N, T, K)"),
     ("a.npz", saved(h=np.zeros((3, 6, 2)), c=np.zeros((3, 6, 5))), "the array 'h' is (3, 6, 2)"),
     ("a.npz", saved(h=np.full((3, 5), np.nan), c=np.zeros((3, 5))), "h at the last step has NaN"),
     ("a.json", b"", "cannot be read"),

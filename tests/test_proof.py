@@ -157,19 +157,19 @@ def test_short_formats_pass_in_their_own_precision(policy: str, name: str, monke
 @pytest.mark.parametrize("cell", grid.CELLS, ids=str)
 def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
     """The bound is wide, but not so wide that gates could be exchanged."""
-    from rnnshapes.port.hypothesis import Reading
-    from rnnshapes.port.mistakes import readings
+    from rnnshapes.port.hypothesis import Hypothesis
+    from rnnshapes.port.mistakes import hypotheses
 
     kind = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}[cell["cell"]]
     options = {key: value for key, value in cell.items() if key != "cell"}
     layer = kind(6, dtype=policy, **options)
     run = run_model(randomized(sequential(layer, la.Dense(3, dtype="float32"))), N=5)
     assert not names(judge(run))
-    reading = Reading(run.network, run.weights, tuple(run.xs), ())
-    mutants = [r for r in readings(reading) if r.families[0] in ("gates", "kernel")]
+    base = Hypothesis(run.network, run.weights, tuple(run.xs), ())
+    mutants = [one for one in hypotheses(base) if one.families[0] in ("gates", "kernel")]
     assert mutants
     for one in mutants:
-        assert names(judge(replace(run, network=one.network, weights=one.weights))), one.said
+        assert names(judge(replace(run, network=one.network, weights=one.weights))), one.mistakes
 
 
 def test_float16_that_overflows_is_verified_up_to_there() -> None:

@@ -1,9 +1,9 @@
-"""How far what a port says is from what it should be, against what rounding may have done.
+"""Comparison of reported quantities with the network, against what rounding can explain.
 
-Where a port gives all states of a recurrence at every step, each step is taken from the port's
-own states, with a proven bound of that one step: T plays no part. Where it gives less, the
-whole run is compared, and the bound is how far the run moves when every weight and every
-number of x is moved by what rounding may do to it, in several random directions. Source:
+Where a port reports all states of a recurrence at every step, each step is computed from the
+port's own states before it, with a proven bound of that one step; the number of steps plays no
+part. Where a port reports less, the whole run is compared. Its bound is how far the run moves
+when rounding changes every weight and every number of x, in several random directions. Source:
 Kenney and Laub, "Small-sample statistical condition estimates", SIAM J. Sci. Comput. 15 (1994).
 """
 
@@ -27,217 +27,269 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
-from rnnshapes.port.hypothesis import Reading
-from rnnshapes.port.quantities import Claim
+from rnnshapes.port.hypothesis import Hypothesis
+from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification.bounds import one_step
 
-#: In how many random directions a run is moved; after so few it is seen what is hopeless.
-DIRECTIONS, _FEW = 8, 3
-#: A ratio above this does not come down to 1: a random direction misses by a thousand for one
-#: number in a thousand, and all of a few do not.
-_HOPELESS = 1e3
-#: Where a bound is more than this share of the largest number, that step is not compared.
+#: In how many random directions a run is perturbed, and after how many a hopeless one is left.
+DIRECTIONS, _FIRST_DIRECTIONS = 8, 3
+#: A ratio above this after the first directions does not come down to 1 after all of them: one
+#: random direction shows less than a thousandth of the bound for one number in a thousand.
+_HOPELESS_RATIO = 1e3
+#: Where a bound is more than this share of the largest number, the step is not compared.
 LARGEST_SHARE = 1 / 16
-#: But for one that is so many times as far off as runs part that are right.
-_WILD = 16.0
-#: Beside the products: activations and sums, in units of the last place.
-_MORE_UNITS = 10
-#: What one step does to a state or a gate: the sums and products behind an activation.
+#: But a number is compared all the same if its difference is so many times its bound.
+_FAR_RATIO = 16.0
+#: Rounding of activations and sums, beside that of products, in units of the last place.
+_OTHER_UNITS = 10
+#: Rounding of one state or gate in one step: sums and products after the activation.
 _NAMED_UNITS = 2
-#: What changes the last step by no more than this share is forgotten; so many steps are looked at.
-_FORGOTTEN, _LEAST_REACH = 0.01, 8
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """The largest |port - ours| / bound over the numbers that can be compared, and where.
+class Comparison:
+    """The largest |reported - expected| / bound of one quantity, where it is, and of how many.
 
-    ``first`` is the first place, by t, at which the ratio is above 1, ``there`` what the port has
-    at it and what is expected, and ``differing`` at how many it is. ``apart`` is the largest
-    difference. ``proven`` says that the bound is that of one step; where it is not, numbers are
-    ``left_out`` that rounding alone may have changed too much. ``course`` is the largest ratio
-    at each of the port's ``steps``, NaN where nothing is compared. ``shape`` says what an array
-    has and should have whose first two axes are exchanged; all else is said of it put right.
+    ``quantity`` is the quantity in words. ``index`` is where the ratio is largest, ``first`` the
+    first index, by t, at which it is above 1, and ``first_values`` the reported and the expected
+    number there. ``differing`` is how many ratios are above 1, ``max_abs`` the largest
+    difference. ``proven`` says that the bound is that of one step. Where it is not,
+    ``left_out`` numbers are not compared, because rounding alone may have changed them too much.
+    ``per_step`` (L,) is the largest ratio at each of the port's ``steps`` (L,), NaN where nothing
+    is compared. ``shape`` is an error text for an array with samples and time exchanged; the
+    other fields then describe the array with its axes exchanged back.
     """
 
-    claim: str
+    quantity: str
     ratio: float
-    place: Place
+    index: Place
     first: Place | None
-    there: tuple[float, float] | None
+    first_values: tuple[float, float] | None
     differing: int
     compared: int
     left_out: int
-    apart: float
+    max_abs: float
     proven: bool
     steps: Array | None = field(default=None, compare=False, repr=False)
-    course: Array | None = field(default=None, compare=False, repr=False)
+    per_step: Array | None = field(default=None, compare=False, repr=False)
     shape: str = ""
 
     @property
     def agrees(self) -> bool:
-        """Whether more was compared than left out, and all of it is within the bound."""
+        """Whether more was compared than left out, and every difference is within its bound."""
         return self.compared > self.left_out and self.ratio <= 1.0
 
+    @property
+    def passed(self) -> bool:
+        """Whether the quantity agrees, in the order of axes that the network has."""
+        return self.agrees and not self.shape
 
-def precision_of(name: str) -> Precision:
-    """The format of a port, which sums products in float16 where it computes in float16."""
-    own = PRECISIONS[name]
-    return replace(own, factors=0.0) if name == "float16" else own
 
+def precision_of(dtype: str) -> Precision:
+    """Return the rounding of a port that computes in ``dtype``.
 
-def agreements(reading: Reading, dtype: str, *, whole: bool = True) -> tuple[Agreement, ...]:
-    """Each claim of a port that computes in ``dtype``, against the reading.
-
-    Without ``whole`` it ends early where nothing can agree any more.
+    A port that computes in float16 is taken to sum products in float16, too.
     """
-    ours = replay.computed(reading.network, reading.weights, reading.xs)
-    p = precision_of(dtype)
-    found = {
-        number: _compared(reading.claims[number], expected, error, proven=True)
-        for number, (expected, error) in _stepped(reading, ours, p)
-    }
-    runs = {
-        number: _Runs(claim, claim.expected(reading.network, ours), p)
-        for number, claim in enumerate(reading.claims)
-        if number not in found
-    }
-    for done, moved in enumerate(_moved(reading, p) if runs else (), 1):
-        for run in runs.values():
-            run.part(run.claim.expected(reading.network, moved))
-        if not whole and done == _FEW and any(r.judged().ratio > _HOPELESS for r in runs.values()):
-            break
-    found |= {number: run.judged() for number, run in runs.items()}
-    return tuple(found[number] for number in range(len(reading.claims)))
+    precision = PRECISIONS[dtype]
+    return replace(precision, factors=0.0) if dtype == "float16" else precision
 
 
-def _compared(claim: Claim, expected: Array, error: Array, *, proven: bool) -> Agreement:
+def compare_quantities(
+    hypothesis: Hypothesis, dtype: str, *, stop_early: bool = False
+) -> tuple[Comparison, ...]:
+    """Compare each quantity with the hypothesis, for a port that computes in ``dtype``.
+
+    Args:
+        hypothesis: The network as the port may compute it, and what the port reports.
+        dtype: The format of the port's arithmetic.
+        stop_early: Whether to stop as soon as a quantity can no longer agree.
+
+    Returns:
+        One comparison for each quantity, in the same order.
+    """
+    ours = replay.computed(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    precision = precision_of(dtype)
+    comparisons = {
+        number: _comparison(hypothesis.quantities[number], expected, bound, proven=True)
+        for number, expected, bound in _one_step_bounds(hypothesis, ours, precision)
+    }
+    spreads = {
+        number: _Spread(quantity, quantity.expected(hypothesis.network, ours), precision)
+        for number, quantity in enumerate(hypothesis.quantities)
+        if number not in comparisons
+    }
+    runs = _perturbed_runs(hypothesis, precision) if spreads else ()
+    for count, perturbed in enumerate(runs, 1):
+        for spread in spreads.values():
+            spread.include(spread.quantity.expected(hypothesis.network, perturbed))
+        if stop_early and count == _FIRST_DIRECTIONS:
+            ratios = [spread.comparison().ratio for spread in spreads.values()]
+            if any(ratio > _HOPELESS_RATIO for ratio in ratios):
+                break
+    comparisons |= {number: spread.comparison() for number, spread in spreads.items()}
+    return tuple(comparisons[number] for number in range(len(hypothesis.quantities)))
+
+
+def _comparison(
+    quantity: ReportedQuantity, expected: Array, bound: Array, *, proven: bool
+) -> Comparison:
+    """Compare reported with expected values (N, L, units), element by element."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        apart = np.abs(claim.values - expected)
-        ratio = apart / (error + claim.off)
-        scale = np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))
-        widest = np.max(error, axis=2, keepdims=True)
-        fair = np.isfinite(error) & (proven | (widest <= LARGEST_SHARE * scale))
-        fair |= np.isfinite(error) & (ratio > _WILD)
-        fair &= np.isfinite(expected)
-    ratio = np.where(fair, ratio, -1.0)
-    at = int(np.argmax(ratio))
-    beyond = np.argwhere(np.swapaxes(ratio > 1.0, 0, 1))
-    first, there = None, None
+        difference = np.abs(quantity.values - expected)
+        ratio = difference / (bound + quantity.rounding)
+        largest = np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))
+        widest = np.max(bound, axis=2, keepdims=True)
+        comparable = np.isfinite(bound) & (proven | (widest <= LARGEST_SHARE * largest))
+        comparable |= np.isfinite(bound) & (ratio > _FAR_RATIO)
+        comparable &= np.isfinite(expected)
+    ratio = np.where(comparable, ratio, -1.0)
+    beyond = np.argwhere(np.swapaxes(ratio > 1.0, 0, 1))  # by t, then by sample
+    first, first_values = None, None
     if len(beyond):
         t, sample, unit = (int(i) for i in beyond[0])
-        first = _place(claim, sample, t, unit)
-        there = (float(claim.values[sample, t, unit]), float(expected[sample, t, unit]))
-    sample, t, unit = (int(i) for i in np.unravel_index(at, ratio.shape))
-    place = _place(claim, sample, t, unit)
-    compared = int(fair.sum())
-    return Agreement(
-        *(claim.text, float(ratio.flat[at]), place, first, there, len(beyond)),
-        *(compared, fair.size - compared, float(np.max(apart)), proven),
-        steps=None if claim.times is None else claim.steps,
-        course=None if claim.times is None else _course(ratio),
-        shape=_shape(claim),
+        first = _index(quantity, sample, t, unit)
+        first_values = (
+            float(quantity.values[sample, t, unit]),
+            float(expected[sample, t, unit]),
+        )
+    worst = int(np.argmax(ratio))
+    sample, t, unit = (int(i) for i in np.unravel_index(worst, ratio.shape))
+    compared = int(comparable.sum())
+    has_steps = quantity.network_steps is not None
+    return Comparison(
+        quantity=quantity.text,
+        ratio=float(ratio.flat[worst]),
+        index=_index(quantity, sample, t, unit),
+        first=first,
+        first_values=first_values,
+        differing=len(beyond),
+        compared=compared,
+        left_out=comparable.size - compared,
+        max_abs=float(np.max(difference)),
+        proven=proven,
+        steps=quantity.steps if has_steps else None,
+        per_step=_per_step(ratio) if has_steps else None,
+        shape=_shape_error(quantity),
     )
 
 
-def _shape(claim: Claim) -> str:
-    n, t, units = claim.values.shape
-    return f"shape {(t, n, units)}, expected {(n, t, units)}" if claim.swapped else ""
+def _shape_error(quantity: ReportedQuantity) -> str:
+    """Return both shapes of an array with samples and time exchanged, and nothing otherwise."""
+    n, t, units = quantity.values.shape
+    return f"shape {(t, n, units)}, expected {(n, t, units)}" if quantity.axes_swapped else ""
 
 
-def _course(ratio: Array) -> Array:
-    """The largest at each step of (N, L, units); what is not compared is negative."""
+def _per_step(ratio: Array) -> Array:
+    """Return the largest ratio at each step of (N, L, units), in which -1 is not compared."""
     largest = np.max(np.where(np.isnan(ratio), np.inf, ratio), axis=(0, 2))
-    made: Array = np.where(largest < 0, np.nan, largest)
-    return made
+    per_step: Array = np.where(largest < 0, np.nan, largest)
+    return per_step
 
 
-def _place(claim: Claim, sample: int, t: int, unit: int) -> Place:
-    """By the port's own steps; what the network answers itself has no t."""
-    return Place(sample, None if claim.times is None else int(claim.steps[t]), unit)
+def _index(quantity: ReportedQuantity, sample: int, t: int, unit: int) -> Place:
+    """Return an index with the port's own step, or without a step for the model's output."""
+    step = None if quantity.network_steps is None else int(quantity.steps[t])
+    return Place(sample, step, unit)
 
 
 # --- One step from the port's own states --------------------------------------------------------
 
 
-def known_states(reading: Reading) -> Iterator[tuple[Node, str, Direction, dict[str, int]]]:
-    """The recurrences of which the port gives every state at every step, and by which claims.
+def fully_reported(
+    hypothesis: Hypothesis,
+) -> Iterator[tuple[Node, str, Direction, dict[str, int]]]:
+    """Yield the recurrences of which the port reports every state at every step.
 
-    What such a recurrence is fed with has to be the input itself, which no port has computed.
+    The input of such a recurrence must be an input of the network, which no port computes.
+
+    Yields:
+        The node, the name of the recurrence, its direction, and for each of its states the
+        number of the quantity.
     """
-    network = reading.network
+    network = hypothesis.network
     for node in network.recurrent:
         source = network.nodes[node.sources[0].node]
         if not isinstance(source.layer, Input) or node.initial:
             continue
-        x = reading.xs[network.inputs.index(source)]
+        x = hypothesis.xs[network.inputs.index(source)]
         for name, direction in node.scans:
-            claims = {
-                claim.key: number
-                for number, claim in enumerate(reading.claims)
-                if claim.name == name and _is_whole(claim, x)
+            numbers = {
+                quantity.key: number
+                for number, quantity in enumerate(hypothesis.quantities)
+                if quantity.name == name and _covers_every_step(quantity, x)
             }
-            if set(claims) == set(direction.cell.states):
-                yield node, name, direction, claims
+            if set(numbers) == set(direction.cell.states):
+                yield node, name, direction, numbers
 
 
-def _is_whole(claim: Claim, x: Array) -> bool:
-    """Whether it says something of every step of x."""
-    return claim.times is not None and np.array_equal(claim.times, np.arange(x.shape[1]))
+def _covers_every_step(quantity: ReportedQuantity, x: Array) -> bool:
+    """Return whether the quantity has a value for every step of x (N, T, D), in order."""
+    steps = quantity.network_steps
+    return steps is not None and np.array_equal(steps, np.arange(x.shape[1]))
 
 
-def _stepped(
-    reading: Reading, ours: ModelOutputs, p: Precision
-) -> Iterator[tuple[int, tuple[Array, Array]]]:
-    """By number of the claim: one step from the port's own states, and its bound."""
-    for node, name, direction, claims in known_states(reading):
-        x = ours.values[reading.network.nodes[node.sources[0].node].name][0]
-        found = {key: reading.claims[number] for key, number in claims.items()}
-        exact = vars(bind(direction.name, reading.weights, "float64")).items()
-        w = SimpleNamespace(**{key: Bounded.exact(values, p) for key, values in exact})
-        start = ours.starts.get(name, {})
-        states = {k: _one_before(direction, c.values, start.get(k)) for k, c in found.items()}
-        off = {k: _one_before(direction, c.off) for k, c in found.items()}
+def _one_step_bounds(
+    hypothesis: Hypothesis, ours: ModelOutputs, precision: Precision
+) -> Iterator[tuple[int, Array, Array]]:
+    """Yield for each state of a fully reported recurrence one step from the port's own states.
+
+    Yields:
+        The number of the quantity, the expected values and their bounds, both (N, T, M).
+    """
+    for node, name, direction, numbers in fully_reported(hypothesis):
+        x = ours.values[hypothesis.network.nodes[node.sources[0].node].name][0]
+        reported = {key: hypothesis.quantities[number] for key, number in numbers.items()}
+        exact = vars(bind(direction.name, hypothesis.weights, "float64")).items()
+        w = SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
+        initial = ours.starts.get(name, {})
+        states = {
+            key: _one_before(direction, quantity.values, initial.get(key))
+            for key, quantity in reported.items()
+        }
+        errors = {key: _one_before(direction, q.rounding) for key, q in reported.items()}
         with np.errstate(over="ignore", invalid="ignore"):
-            expected, error = one_step(direction, x, states, w, p, off)
-        for key, number in claims.items():
-            yield number, (expected[key], error[key])
+            expected, bound = one_step(direction, x, states, w, precision, errors)
+        for key, number in numbers.items():
+            yield number, expected[key], bound[key]
 
 
-def _one_before(direction: Direction, values: Array, first: Array | None = None) -> Array:
-    """What stands one step before each (N, T, M), by the time of x; zeros before the first."""
+def _one_before(direction: Direction, values: Array, initial: Array | None = None) -> Array:
+    """Return the value before each step of (N, T, M), indexed by input time step.
+
+    Before the first step stands ``initial`` (N, M), or zeros.
+    """
     order = slice(None, None, -1 if direction.reverse else 1)
-    start = np.zeros_like(values[:, 0]) if first is None else first
-    return before(values[:, order], start)[:, order]
+    first = np.zeros_like(values[:, 0]) if initial is None else initial
+    return before(values[:, order], first)[:, order]
 
 
-# --- The whole run, moved a little --------------------------------------------------------------
+# --- The whole run, perturbed -------------------------------------------------------------------
 
 
-def _moved(reading: Reading, p: Precision) -> Iterator[ModelOutputs]:
-    """The run with weights and x moved by what rounding may do, in several directions."""
+def _perturbed_runs(hypothesis: Hypothesis, precision: Precision) -> Iterator[ModelOutputs]:
+    """Yield the run with weights, x and states perturbed by rounding, once per direction."""
     rng = np.random.default_rng(0)
-    layers = [node.layer for node in reading.network.nodes]
-    marks = [layer.value for layer in layers if isinstance(layer, Masking)]
+    layers = [node.layer for node in hypothesis.network.nodes]
+    mask_values = [layer.value for layer in layers if isinstance(layer, Masking)]
     for _ in range(DIRECTIONS):
         weights = {
-            group: {key: _nudged(rng, a, p) for key, a in arrays.items()}
-            for group, arrays in reading.weights.items()
+            group: {key: _perturbed_weight(rng, a, precision) for key, a in arrays.items()}
+            for group, arrays in hypothesis.weights.items()
         }
-        xs = tuple(_nudged_input(rng, x, marks, p) for x in reading.xs)
-        ops = _Rounding(rng, p)
-        yield replay.computed(reading.network, weights, xs, ops=ops)
+        xs = tuple(_perturbed_input(rng, x, mask_values, precision) for x in hypothesis.xs)
+        ops = _PerturbedOps(rng, precision)
+        yield replay.computed(hypothesis.network, weights, xs, ops=ops)
 
 
-class _Rounding(NumpyOps):
-    """Whatever has a name in a cell's equation is off, each time by what rounding may do to it.
+class _PerturbedOps(NumpyOps):
+    """An interpreter that changes every named value of a cell's equation by a rounding error.
 
-    At every step in the same direction: where a state hardly changes, rounding repeats itself.
+    The error has the same sign at every step: where a state hardly changes, rounding repeats.
     """
 
-    def __init__(self, rng: np.random.Generator, p: Precision) -> None:
-        self.rng, self.unit = rng, p.unit_roundoff
+    def __init__(self, rng: np.random.Generator, precision: Precision) -> None:
+        self.rng, self.unit = rng, precision.unit_roundoff
         self.factors: dict[tuple[str, tuple[int, ...]], Array] = {}
 
     def let(self, name: str, value: Array) -> Array:
@@ -247,133 +299,49 @@ class _Rounding(NumpyOps):
         return value * self.factors[key]
 
 
-def _nudged_input(rng: np.random.Generator, x: Array, marks: list[float], p: Precision) -> Array:
-    """Whole numbers, and those by which a step is known to be masked, stay as they are."""
+def _perturbed_input(
+    rng: np.random.Generator, x: Array, mask_values: list[float], precision: Precision
+) -> Array:
+    """Return x changed by rounding, except for whole numbers and the values that mask a step."""
     if x.dtype.kind in "iu":
         return x
-    kept = np.isin(x, np.asarray(marks, x.dtype)) | (x == np.round(x))
-    made: Array = np.where(kept, x, x * (1 + 2 * p.unit_roundoff * _signs(rng, x.shape)))
-    return made
+    exact = np.isin(x, np.asarray(mask_values, x.dtype)) | (x == np.round(x))
+    factors = 1 + 2 * precision.unit_roundoff * _signs(rng, x.shape)
+    perturbed: Array = np.where(exact, x, x * factors)
+    return perturbed
 
 
-def _nudged(rng: np.random.Generator, weight: Array, p: Precision) -> Array:
+def _perturbed_weight(rng: np.random.Generator, weight: Array, precision: Precision) -> Array:
+    """Return a weight changed by the rounding of its products, sums and activations."""
     terms = int(np.prod(weight.shape[:-1])) if weight.ndim > 1 else 0
-    share = p.gamma(terms) + _MORE_UNITS * p.unit_roundoff
-    made: Array = weight * (1 + share * _signs(rng, weight.shape))
-    return made
+    share = precision.gamma(terms) + _OTHER_UNITS * precision.unit_roundoff
+    perturbed: Array = weight * (1 + share * _signs(rng, weight.shape))
+    return perturbed
 
 
 def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return random signs, 1.0 or -1.0."""
     return 2.0 * rng.integers(0, 2, shape) - 1.0
 
 
-class _Runs:
-    """How far the runs part for one claim, and what the last operation may add."""
+class _Spread:
+    """The largest distance of perturbed runs from the run itself, for one quantity.
 
-    def __init__(self, claim: Claim, expected: Array, p: Precision) -> None:
-        self.claim, self.expected = claim, expected
-        self.last = _MORE_UNITS * p.unit_roundoff * np.abs(expected) + p.tiny
+    The bound is this spread and the rounding of the last operation.
+    """
+
+    def __init__(self, quantity: ReportedQuantity, expected: Array, precision: Precision) -> None:
+        self.quantity, self.expected = quantity, expected
+        last_rounding = _OTHER_UNITS * precision.unit_roundoff * np.abs(expected)
+        self.last_operation = last_rounding + precision.tiny
         self.spread = np.zeros_like(expected)
 
-    def part(self, moved: Array) -> None:
-        """One more run."""
+    def include(self, perturbed: Array) -> None:
+        """Widen the spread by one more run (N, L, units)."""
         with np.errstate(invalid="ignore"):
-            self.spread = np.maximum(self.spread, np.abs(moved - self.expected))
+            self.spread = np.maximum(self.spread, np.abs(perturbed - self.expected))
 
-    def judged(self) -> Agreement:
-        """The claim against the runs so far."""
-        return _compared(self.claim, self.expected, self.spread + self.last, proven=False)
-
-
-# --- A first look -------------------------------------------------------------------------------
-
-
-def nearness(reading: Reading, steps: int, samples: int = 2) -> float:
-    """About how far the reading is from the port, as a share of what the port says.
-
-    Only ``steps`` steps of a few samples are looked at, the last of them the first that the port
-    gives or one behind it; where they are not the first of all, from states of zero.
-    """
-    looked, _ = window(reading, steps, samples)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        found = [_share(claim, expected) for claim, expected in _glance(looked)]
-    return max(found) if found else np.inf
-
-
-def reach(reading: Reading, most: int) -> int:
-    """About how many steps decide what the network gives at the last one, and at most so many."""
-    steps, found = _LEAST_REACH, _at_the_end(reading, _LEAST_REACH)
-    while steps < most:
-        steps, before = 2 * steps, found
-        found = _at_the_end(reading, steps)
-        apart = [np.max(np.abs(a - b)) for a, b in zip(found, before, strict=True)]
-        if max(apart) <= _FORGOTTEN * max(np.max(np.abs(values)) for values in found):
-            break
-    return min(steps, most)
-
-
-def _at_the_end(reading: Reading, steps: int) -> list[Array]:
-    cut, _ = window(reading, steps)
-    with np.errstate(over="ignore", invalid="ignore"):
-        ours = replay.computed(cut.network, cut.weights, cut.xs)
-    return [claim.expected(cut.network, ours) for claim in cut.claims]
-
-
-def _glance(reading: Reading) -> Iterator[tuple[Claim, Array]]:
-    stepped = set()
-    for node, _, direction, claims in known_states(reading):
-        source = reading.network.nodes[node.sources[0].node]
-        x = reading.xs[reading.network.inputs.index(source)]
-        w = bind(direction.name, reading.weights, "float64")
-        found = {key: reading.claims[number].values for key, number in claims.items()}
-        made = replay.one_step(direction, x, found, w)
-        for key, number in claims.items():
-            stepped.add(number)
-            yield reading.claims[number], made[key]
-    left = [c for number, c in enumerate(reading.claims) if number not in stepped]
-    if left:
-        ours = replay.computed(reading.network, reading.weights, reading.xs)
-        for claim in left:
-            yield claim, claim.expected(reading.network, ours)
-
-
-def _share(claim: Claim, expected: Array) -> float:
-    size = np.sqrt(np.mean(np.square(claim.values)))
-    apart = np.sqrt(np.mean(np.square(claim.values - expected)))
-    share = float(apart / size) if size else float(apart)
-    return share if np.isfinite(share) else np.inf
-
-
-def window(reading: Reading, steps: int, samples: int = 2) -> tuple[Reading, bool]:
-    """The same for a few steps and samples, where a part of them can be computed by itself.
-
-    Beside it, whether it begins where the whole does: then what differs in it differs there.
-    """
-    network, xs = reading.network, reading.xs
-    times = [claim.times for claim in reading.claims if claim.times is not None]
-    if not network.streams or len(times) < len(reading.claims):
-        return (reading if network.batch else _of_samples(reading, samples)), False
-    start = max(0, int(min(map(np.min, times))) + 1 - steps)
-    claims = []
-    for claim, own in zip(reading.claims, times, strict=True):
-        inside = np.flatnonzero((own >= start) & (own < start + steps))
-        few = (claim.values[:samples, inside], claim.off[:samples, inside])
-        if len(inside):
-            moved = replace(claim, values=few[0], off=few[1], steps=claim.steps[inside])
-            claims.append(replace(moved, times=own[inside] - start))
-    cut = tuple(x[:samples, start : start + steps] for x in xs)
-    return replace(reading, xs=cut, claims=tuple(claims)), start == 0
-
-
-def _of_samples(reading: Reading, samples: int) -> Reading:
-    """The same for some of the samples."""
-    claims = [replace(c, values=c.values[:samples], off=c.off[:samples]) for c in reading.claims]
-    return replace(reading, xs=tuple(x[:samples] for x in reading.xs), claims=tuple(claims))
-
-
-def farthest(reading: Reading) -> float:
-    """The largest difference between what a port says and the reading."""
-    ours = replay.computed(reading.network, reading.weights, reading.xs)
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = [np.abs(c.values - c.expected(reading.network, ours)) for c in reading.claims]
-    return float(max(map(np.max, apart)))
+    def comparison(self) -> Comparison:
+        """Compare the quantity with the run, against the spread so far."""
+        bound = self.spread + self.last_operation
+        return _comparison(self.quantity, self.expected, bound, proven=False)

@@ -1,8 +1,8 @@
-"""Which convention would explain a port that does not match.
+"""Diagnosis: search for known mistakes that explain why a port does not agree.
 
-Every convention alone is tried, then coarser arithmetic, then every two of different families.
-A first look at a few steps sorts them; only what comes near is judged, by the same rule as the
-port itself.
+The search tries every mistake alone, then coarser arithmetic, then every two mistakes of
+different families. A first look at a few steps sorts the hypotheses. Only the nearest are
+compared in full, by the same rule as the port itself.
 """
 
 from __future__ import annotations
@@ -14,184 +14,259 @@ import numpy as np
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.compare import Agreement, agreements, farthest, nearness, reach, window
-from rnnshapes.port.hypothesis import Reading
-from rnnshapes.port.mistakes import FAMILIES, readings
-from rnnshapes.port.quantities import Claim
+from rnnshapes.port.compare import Comparison, compare_quantities
+from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.mistakes import FAMILIES, hypotheses
+from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.screening import (
+    largest_difference,
+    memory_length,
+    relative_distance,
+    window,
+)
 
-#: How many of the nearest readings are judged, and how near a first look has to find them.
-_JUDGED, _NEAR = 6, 0.1
-#: Of each list so many of the nearest are kept, to tell which comes nearest of all.
-_KEPT = 3
-#: Beside one that agrees, only what comes about as near can agree, too.
-_AS_NEAR, _LEAST_SHARE = 100.0, 1e-7
-#: How many steps the first look is at; and where only the last is known, how many before it.
+#: How many of the nearest hypotheses are compared in full, and how near they must be.
+_COMPARED, _NEAR = 6, 0.1
+#: How many of each sorted list can be the nearest of all.
+_NEAREST = 3
+#: After one hypothesis that agrees, another is compared only if it is about as near: at most so
+#: many times its distance, where a distance counts as at least the second number.
+_AS_NEAR, _LEAST_DISTANCE = 100.0, 1e-7
+#: How many steps the first look computes; and, where a port reports the last step alone, how
+#: many before it, at most, for one mistake and for two.
 _FIRST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 8, 400, 48
-#: What comes nearest is named where it is so many times nearer than the port as it is.
+#: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
-#: Formats from the finest on.
+#: Formats, the finest first.
 _FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
-#: In what a port may compute a part of it, where its numbers are float64.
+#: The format in which a port may compute some of its float64 numbers.
 MIXED = "float32"
-#: Its bound is so wide that much else could pass: it is tried last.
+#: The coarsest format is tried last: its bound is so wide that much else would agree, too.
 _COARSEST = "bfloat16"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Conventions, and the format of the arithmetic, under which all of a port agrees.
+    """Known mistakes, and the format of the arithmetic, with which all of a port agrees.
 
-    ``plain`` says that the format is the one that the port is said to have, ``mixed`` that its
-    numbers are not of the format, in which only a part of it can be computed.
+    ``arithmetic`` is a mistake of its own where ``dtype`` is not the format in which the port is
+    said to compute. ``mixed`` says that the port's numbers are not numbers of that format, so
+    that only a part of the port can compute in it.
     """
 
-    said: tuple[str, ...]
+    mistakes: tuple[Mistake, ...]
     dtype: str
-    plain: bool
-    agreements: tuple[Agreement, ...]
+    comparisons: tuple[Comparison, ...]
+    arithmetic: Mistake | None = None
     mixed: bool = False
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of every mistake, with that of the arithmetic."""
+        return tuple(mistake.id for mistake in self.all_mistakes)
+
+    @property
+    def id(self) -> str:
+        """The ids of every mistake in one text: ``bias.omitted + time.reversed``."""
+        return " + ".join(self.ids)
+
+    @property
     def text(self) -> str:
-        """In a sentence: the conventions, and the arithmetic where that is part of it."""
-        if self.mixed and not self.said:
-            return (
-                "the numbers are float64, but agree only as float32 arithmetic would: some of it "
-                "was computed in float32, or something is off by as little; --dtype float32 "
-                "judges it so"
-            )
-        how = "some of it was computed in" if self.mixed else "the arithmetic is"
-        return "; ".join([*self.said, *([] if self.plain else [f"{how} {self.dtype}"])])
+        """The mistakes in one sentence, without a full stop."""
+        return "; ".join(mistake.text for mistake in self.all_mistakes)
+
+    @property
+    def ratio(self) -> float:
+        """The largest ratio of all quantities."""
+        return max(comparison.ratio for comparison in self.comparisons)
+
+    @property
+    def compared(self) -> int:
+        """How many numbers were compared."""
+        return sum(comparison.compared for comparison in self.comparisons)
+
+    @property
+    def all_mistakes(self) -> tuple[Mistake, ...]:
+        """The mistakes, and that of the arithmetic if it is one."""
+        return (*self.mistakes, *([] if self.arithmetic is None else [self.arithmetic]))
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What explains a port; nothing, if no convention does.
+    """What explains a port that does not agree.
 
-    ``tried`` is how many readings were looked at, ``nearest`` the one that came nearest, with
-    the largest difference that is left.
+    ``explanations`` is empty where no known mistake explains it. ``tried`` counts the hypotheses
+    of the first look. ``nearest`` are then the mistakes of the nearest hypothesis, if it is much
+    nearer than the network itself, and ``max_abs`` is the largest difference that is left.
     """
 
     explanations: tuple[Explanation, ...]
     tried: int
-    nearest: tuple[str, ...]
-    apart: float
+    nearest: tuple[Mistake, ...]
+    max_abs: float
 
 
-def diagnose(reading: Reading, dtype: str, *, mixed: bool = False) -> Diagnosis:
-    """Look for what explains a port that computes in ``dtype`` and does not agree.
+def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
+    """Search for what explains a port that does not agree.
 
-    ``mixed`` says that some of it may be computed in float32, though its numbers are not such.
+    Args:
+        base: The network, with what the port reports. It has a mistake already if the shape of
+            the port's arrays shows one.
+        dtype: The format in which the port is said to compute.
+        mixed: Whether a part of a float64 port may compute in float32.
     """
-    search = _Search(dtype, reach(reading, _LAST_STEPS) if _only_last(reading) else 0)
-    base = search.looked_at([reading])
-    singles = search.looked_at(readings(reading))
-    # What the shape of the port tells already may be all that there is.
-    found = search.judged([*(base if reading.said else ()), *singles], [dtype])
-    coarser = _FORMATS[_FORMATS.index(dtype) + 1 :]
-    half = (MIXED,) if mixed else ()
-    coarser = tuple(n for n in coarser if n in half or are_numbers_of(n, reading.claims))
-    found = found or search.judged(base, [name for name in coarser if name != _COARSEST])
-    found = found or search.judged(singles, half)
-    if not found:
-        known = len(reading.said)
-        pairs = search.looked_at(both for _, one in singles for both in _further(one, known))
-        found = search.judged(pairs, [dtype, *half]) or search.judged([*base, *singles], coarser)
-    if found:
-        return Diagnosis(tuple(found), search.tried, (), 0.0)
-    apart, nearest = search.nearest()
-    if not _MUCH_NEARER * apart <= (as_it_is := farthest(reading)):
-        apart, nearest = as_it_is, reading
-    return Diagnosis((), search.tried, nearest.said, apart)
+    only_last = _reports_last_step_only(base)
+    search = _Search(dtype, memory_length(base, _LAST_STEPS) if only_last else 0)
+    alone = search.screened([base])
+    singles = search.screened(hypotheses(base))
+    # A mistake that the shape shows may be the only one.
+    explanations = search.explanations([*(alone if base.mistakes else ()), *singles], [dtype])
+    partly = (MIXED,) if mixed else ()
+    coarser = [
+        name
+        for name in _FORMATS[_FORMATS.index(dtype) + 1 :]
+        if name in partly or are_numbers_of(name, base.quantities)
+    ]
+    explanations = explanations or search.explanations(
+        alone, [name for name in coarser if name != _COARSEST]
+    )
+    explanations = explanations or search.explanations(singles, partly)
+    if not explanations:
+        known = len(base.mistakes)
+        pairs = search.screened(pair for _, one in singles for pair in _pairs(one, known))
+        explanations = search.explanations(pairs, [dtype, *partly])
+        explanations = explanations or search.explanations([*alone, *singles], coarser)
+    if explanations:
+        return Diagnosis(tuple(explanations), search.tried, (), 0.0)
+    difference, nearest = search.nearest()
+    unchanged = largest_difference(base)
+    if not _MUCH_NEARER * difference <= unchanged:
+        difference, nearest = unchanged, base
+    return Diagnosis((), search.tried, nearest.mistakes, difference)
 
 
-def are_numbers_of(dtype: str, claims: Iterable[Claim]) -> bool:
-    """Whether each number is one of the format, as those are that were computed in it.
+def are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
+    """Return whether every reported number is a number of the format.
 
-    The bound of a coarse format is so wide that errors of other kinds would pass for it.
+    The bound of a coarse format is so wide that errors of other kinds would agree as rounding.
     """
     rounded = PRECISIONS[dtype].rounded if PRECISIONS[dtype].short else _as_float32
-    return all(bool(np.all(np.abs(c.values - rounded(c.values)) <= c.off)) for c in claims)
+    return all(bool(np.all(np.abs(q.values - rounded(q.values)) <= q.rounding)) for q in quantities)
 
 
 def _as_float32(values: Array) -> Array:
+    """Return float64 values rounded to float32."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32).astype(np.float64)
 
 
-def _further(one: Reading, known: int) -> Iterator[Reading]:
-    """The reading with a second convention, of a family that comes later: each pair once."""
+def _pairs(one: Hypothesis, known: int) -> Iterator[Hypothesis]:
+    """Yield the hypothesis with a second mistake of a later family, so each pair once.
+
+    ``known`` is how many mistakes were known before the search: a hypothesis with no more than
+    these has no first mistake.
+    """
     if len(one.families) == known:
         return
-    order = {name: place for place, name in enumerate(FAMILIES)}
-    for both in readings(one):
-        if order[both.families[-1]] > order[one.families[-1]]:
-            yield both
+    order = {name: position for position, name in enumerate(FAMILIES)}
+    for pair in hypotheses(one):
+        if order[pair.families[-1]] > order[one.families[-1]]:
+            yield pair
 
 
-#: A reading with its share of difference at a first look.
-Looked = tuple[float, Reading]
+#: A hypothesis after its relative distance in the first look.
+Screened = tuple[float, Hypothesis]
 
 
 class _Search:
-    """Counts what is tried, and keeps what comes nearest."""
+    """A search that counts the hypotheses and remembers the nearest.
 
-    def __init__(self, dtype: str, reach: int) -> None:
-        self.dtype, self.reach = dtype, reach
+    ``last_steps`` is how many steps the first look computes before the last one.
+    """
+
+    def __init__(self, dtype: str, last_steps: int) -> None:
+        self.dtype, self.last_steps = dtype, last_steps
         self.tried = 0
-        self.seen: list[Reading] = []
+        self.nearest_of_lists: list[Hypothesis] = []
 
-    def looked_at(self, found: Iterable[Reading]) -> list[Looked]:
-        """The readings, the nearest first."""
-        looked = []
-        for reading in found:
-            look = (_FIRST_STEPS, 2)
-            if _only_last(reading):
-                pair = len(reading.said) > 1
-                look = (min(self.reach, _LAST_STEPS_OF_PAIRS), 1) if pair else (self.reach, 2)
-            looked.append((nearness(reading, *look), reading))
-        looked.sort(key=lambda one: one[0])
-        self.tried += len(looked)
-        self.seen += [reading for _, reading in looked[:_KEPT]]
-        return looked
+    def screened(self, candidates: Iterable[Hypothesis]) -> list[Screened]:
+        """Take a first look at the hypotheses, and return them with the nearest first."""
+        screened = []
+        for hypothesis in candidates:
+            steps, samples = _FIRST_STEPS, 2
+            if _reports_last_step_only(hypothesis):
+                steps = self.last_steps
+                if len(hypothesis.mistakes) > 1:
+                    steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
+            screened.append((relative_distance(hypothesis, steps, samples), hypothesis))
+        screened.sort(key=lambda one: one[0])
+        self.tried += len(screened)
+        self.nearest_of_lists += [hypothesis for _, hypothesis in screened[:_NEAREST]]
+        return screened
 
-    def nearest(self) -> Looked:
-        """What comes nearest of all, by its largest difference.
+    def nearest(self) -> Screened:
+        """Return the hypothesis of the smallest largest difference, after that difference.
 
-        A convention more has to halve it: of a thousand, some come nearer by chance.
+        Each mistake more has to halve it: of a thousand hypotheses, some are nearer by chance.
         """
-        looked = [(farthest(reading), reading) for reading in self.seen]
-        looked = [one for one in looked if np.isfinite(one[0])] or looked
-        return min(looked, key=lambda one: one[0] * 2 ** len(one[1].said))
+        measured = [(largest_difference(h), h) for h in self.nearest_of_lists]
+        measured = [one for one in measured if np.isfinite(one[0])] or measured
+        return min(measured, key=lambda one: one[0] * 2 ** len(one[1].mistakes))
 
-    def judged(self, looked: Iterable[Looked], formats: Iterable[str]) -> list[Explanation]:
-        """Those of the nearest under which everything agrees, in the finest of the formats."""
-        near = sorted((one for one in looked if one[0] <= _NEAR), key=lambda one: one[0])
+    def explanations(
+        self, screened: Iterable[Screened], formats: Iterable[str]
+    ) -> list[Explanation]:
+        """Return the nearest hypotheses with which all agrees, in the first format that has any."""
+        near = sorted((one for one in screened if one[0] <= _NEAR), key=lambda one: one[0])
         for dtype in formats:
-            made: list[Explanation] = []
+            explanations: list[Explanation] = []
             farthest = np.inf
-            for share, reading in near[:_JUDGED]:
-                agreed = _agreed(reading, dtype) if share <= farthest else None
-                if agreed is not None:
-                    mixed = dtype == MIXED and not are_numbers_of(dtype, reading.claims)
-                    plain = dtype == self.dtype
-                    made.append(
-                        Explanation(reading.said, dtype, plain, agreed, mixed and not plain)
-                    )
-                    farthest = min(farthest, _AS_NEAR * max(share, _LEAST_SHARE))
-            if made:  # less says the same where a convention changes nothing that is compared
-                return [one for one in made if not any(set(o.said) < set(one.said) for o in made)]
+            for distance, hypothesis in near[:_COMPARED]:
+                comparisons = _agreeing(hypothesis, dtype) if distance <= farthest else None
+                if comparisons is not None:
+                    explanations.append(self._explanation(hypothesis, dtype, comparisons))
+                    farthest = min(farthest, _AS_NEAR * max(distance, _LEAST_DISTANCE))
+            if explanations:
+                return [one for one in explanations if not _has_fewer(explanations, one)]
         return []
 
+    def _explanation(
+        self, hypothesis: Hypothesis, dtype: str, comparisons: tuple[Comparison, ...]
+    ) -> Explanation:
+        """Return a hypothesis that agrees as an explanation, with the arithmetic if it is other."""
+        if dtype == self.dtype:
+            return Explanation(hypothesis.mistakes, dtype, comparisons)
+        mixed = dtype == MIXED and not are_numbers_of(dtype, hypothesis.quantities)
+        text = f"some of it was computed in {dtype}" if mixed else f"the arithmetic is {dtype}"
+        if mixed and not hypothesis.mistakes:
+            text = (
+                f"the numbers are float64, but agree only as {dtype} arithmetic would: some of it "
+                f"was computed in {dtype}, or something is off by as little; --dtype {dtype} "
+                "accepts it"
+            )
+        arithmetic = Mistake(f"numeric.{dtype}", text)
+        return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
 
-def _agreed(reading: Reading, dtype: str) -> tuple[Agreement, ...] | None:
-    """What is compared, if all of it agrees, and more than is left out."""
-    part, begins = window(reading, _FIRST_STEPS)
-    if begins and any(one.ratio > 1.0 for one in agreements(part, dtype, whole=False)):
-        return None
-    found = agreements(reading, dtype, whole=False)
-    return found if all(one.agrees for one in found) else None
+
+def _has_fewer(explanations: Iterable[Explanation], one: Explanation) -> bool:
+    """Return whether another explanation needs only some of the mistakes of this one.
+
+    A mistake more may change nothing that is compared.
+    """
+    return any(set(other.mistakes) < set(one.mistakes) for other in explanations)
 
 
-def _only_last(reading: Reading) -> bool:
-    return all(claim.values.shape[1] == 1 for claim in reading.claims)
+def _agreeing(hypothesis: Hypothesis, dtype: str) -> tuple[Comparison, ...] | None:
+    """Return the comparisons if every quantity agrees, and ``None`` otherwise."""
+    part, from_start = window(hypothesis, _FIRST_STEPS)
+    if from_start:
+        first_steps = compare_quantities(part, dtype, stop_early=True)
+        if any(comparison.ratio > 1.0 for comparison in first_steps):
+            return None
+    comparisons = compare_quantities(hypothesis, dtype, stop_early=True)
+    return comparisons if all(comparison.agrees for comparison in comparisons) else None
+
+
+def _reports_last_step_only(hypothesis: Hypothesis) -> bool:
+    """Return whether every quantity has one step alone."""
+    return all(quantity.values.shape[1] == 1 for quantity in hypothesis.quantities)

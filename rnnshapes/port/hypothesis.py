@@ -1,34 +1,39 @@
-"""A network as a port may have read it.
-
-A :class:`Reading` is a network with weights and input, and what a port says of it. A convention
-(:mod:`rnnshapes.port.mistakes`) changes one of these as the port may have done.
-"""
+"""Hypotheses about a port: the network as the port may compute it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.quantities import Claim
+from rnnshapes.port.quantities import ReportedQuantity
+
+
+class Mistake(NamedTuple):
+    """A known mistake of ports: ``id`` for programs (``gates.order``), ``text`` for people."""
+
+    id: str
+    text: str
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """A network as a port may have read it, and what the port says of it.
+class Hypothesis:
+    """A network as a port may compute it, and the quantities that the port reports.
 
-    ``said`` names the conventions by which it differs from the network, ``families`` what each
-    is about: of one family there is one.
+    ``xs`` are the inputs (N, T, D). ``mistakes`` are those by which the hypothesis differs from
+    the network of the user; ``families`` names for each of them what it is about, such as
+    ``gates``. Of each family a hypothesis has at most one mistake.
     """
 
     network: Network
     weights: Weights
     xs: tuple[Array, ...]
-    claims: tuple[Claim, ...]
-    said: tuple[str, ...] = ()
+    quantities: tuple[ReportedQuantity, ...]
+    mistakes: tuple[Mistake, ...] = ()
     families: tuple[str, ...] = ()
 
-    def called(self, family: str, said: str) -> Reading:
-        """The same under one more convention."""
-        return replace(self, said=(*self.said, said), families=(*self.families, family))
+    def with_mistake(self, family: str, mistake: Mistake) -> Hypothesis:
+        """Return the same hypothesis, labelled with one more mistake."""
+        return replace(self, mistakes=(*self.mistakes, mistake), families=(*self.families, family))

@@ -1,92 +1,95 @@
-"""How ports are known to differ: each convention makes another reading of a network.
+"""Known mistakes of ports: each turns a hypothesis about a port into another one.
 
 Sources: the documentation of torch.nn.LSTM and torch.nn.GRU, of ONNX's LSTM and GRU, and of
-Keras 1 and 2. What concerns one cell alone stands in its own file
-(:class:`rnnshapes.cells.cell.Variant`), what concerns time in :mod:`rnnshapes.port.time_mistakes`.
+Keras 1 and 2. Mistakes in the equation of one cell are in the cell's own module
+(:class:`rnnshapes.cells.cell.Variant`), mistakes about time in
+:mod:`rnnshapes.port.time_mistakes`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from rnnshapes.cells.cell import BaseCell, Cell, Weight
+from rnnshapes.cells.cell import BaseCell, Cell
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port import time_mistakes
-from rnnshapes.port.hypothesis import Reading
+from rnnshapes.port.hypothesis import Hypothesis, Mistake
 
 Arrays = dict[str, Array]
-#: A cell and its arrays, with their descriptions by key; the same, as a port may have it.
-CellChange = Callable[[Cell, Arrays, Mapping[str, Weight]], tuple[Cell, Arrays] | None]
+#: Takes a cell and its weights, by key, and returns both as a port with a mistake has them, or
+#: ``None`` where the cell cannot have that mistake.
+CellChange = Callable[[Cell, Arrays], tuple[Cell, Arrays] | None]
+_FORTRAN = "read column by column (Fortran's order)"
 
 
-def readings(reading: Reading) -> Iterator[Reading]:
-    """The reading under each convention of a family that it is not yet of."""
-    for family, convention in _CONVENTIONS:
-        if family not in reading.families:
-            for said, made in convention(reading):
-                yield made.called(family, said)
+def hypotheses(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypothesis with one more mistake, for each family that it has no mistake of."""
+    for family, variations in _FAMILIES:
+        if family not in base.families:
+            for mistake, changed in variations(base):
+                yield changed.with_mistake(family, mistake)
 
 
 # --- Cells and their weights --------------------------------------------------------------------
 
 
-def _changed(reading: Reading, change: CellChange) -> Reading | None:
-    """Every cell changed to which the change applies; ``None`` where that makes no difference."""
-    weights = {name: dict(arrays) for name, arrays in reading.weights.items()}
-    found: dict[str, BaseCell] = {}  # a layer that is called again has the same cell each time
+def _with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | None:
+    """Return the hypothesis with every cell changed, or ``None`` where nothing changes."""
+    weights = {name: dict(arrays) for name, arrays in hypothesis.weights.items()}
+    cells: dict[str, BaseCell] = {}  # a layer that is called again has the same cell each time
 
     def direction_of(direction: Direction) -> Direction:
-        if direction.name not in found:
-            found[direction.name] = _changed_cells(direction, weights[direction.name], change)
-        return replace(direction, cell=found[direction.name])
+        if direction.name not in cells:
+            cells[direction.name] = _changed_cell(direction, weights[direction.name], change)
+        return replace(direction, cell=cells[direction.name])
 
     nodes = [
         replace(node, layer=node.layer.map_directions(direction_of))
         if isinstance(node.layer, RecurrentLayer)
         else node
-        for node in reading.network.nodes
+        for node in hypothesis.network.nodes
     ]
-    cells = {d.name: d.cell for node in reading.network.recurrent for _, d in node.scans}
-    if found == cells and not any(_differ(weights[name], reading.weights[name]) for name in found):
+    before = {d.name: d.cell for node in hypothesis.network.recurrent for _, d in node.scans}
+    same_weights = not any(_differ(weights[n], hypothesis.weights[n]) for n in cells)
+    if cells == before and same_weights:
         return None
-    return replace(reading, network=replace(reading.network, nodes=tuple(nodes)), weights=weights)
+    network = replace(hypothesis.network, nodes=tuple(nodes))
+    return replace(hypothesis, network=network, weights=weights)
 
 
-def _changed_cells(direction: Direction, weights: Arrays, change: CellChange) -> BaseCell:
-    """The cells of a recurrence as a port may have them; their weights are changed in place."""
+def _changed_cell(direction: Direction, weights: Arrays, change: CellChange) -> BaseCell:
+    """Return the changed cell of a direction; its weights are changed in place."""
     cells = {}
     for suffix, cell in direction.cell.cells_by_suffix.items():
-        known = {
-            w.key.removesuffix(suffix) if suffix else w.key: w
-            for w in direction.weights
-            if w.key.endswith(suffix)
-        }
-        # What a port adds to a bias it adds in its own arithmetic, which may be float64.
-        own = {key: np.array(weights[key + suffix], np.float64) for key in known}
-        made = change(cell, own, known)
-        cells[suffix] = cell if made is None else made[0]
-        weights |= {} if made is None else {key + suffix: a for key, a in made[1].items()}
-    left = iter(cells.values())
-    return direction.cell.map_cells(lambda _: next(left))
+        keys = [w.key.removesuffix(suffix) for w in direction.weights if w.key.endswith(suffix)]
+        # A port adds to a bias in its own arithmetic, which may be float64.
+        arrays = {key: np.array(weights[key + suffix], np.float64) for key in keys}
+        changed = change(cell, arrays)
+        cells[suffix] = cell if changed is None else changed[0]
+        if changed is not None:
+            weights |= {key + suffix: array for key, array in changed[1].items()}
+    remaining = iter(cells.values())
+    return direction.cell.map_cells(lambda _: next(remaining))
 
 
 def _differ(some: Mapping[str, Array], others: Mapping[str, Array]) -> bool:
+    """Return whether arrays of the same keys differ anywhere."""
     return any(some[key] is not a and not np.array_equal(some[key], a) for key, a in others.items())
 
 
-def _cells(reading: Reading) -> Iterator[Cell]:
-    """Each kind of cell once."""
+def _cells(hypothesis: Hypothesis) -> Iterator[Cell]:
+    """Yield each kind of cell once."""
     seen = set()
-    for node in reading.network.recurrent:
+    for node in hypothesis.network.recurrent:
         for _, direction in node.scans:
             for cell in direction.cell.cells_by_suffix.values():
                 if (key := (type(cell), *cell.keras_options.values())) not in seen:
@@ -94,259 +97,266 @@ def _cells(reading: Reading) -> Iterator[Cell]:
                     yield cell
 
 
-def _all(reading: Reading, changes: Mapping[str, CellChange]) -> Iterator[tuple[str, Reading]]:
-    for said, change in changes.items():
-        made = _changed(reading, change)
-        if made is not None:
-            yield said, made
+def _changed(
+    hypothesis: Hypothesis, changes: Iterable[tuple[Mistake, CellChange]]
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Yield each mistake that changes at least one cell."""
+    for mistake, change in changes:
+        changed = _with_change(hypothesis, change)
+        if changed is not None:
+            yield mistake, changed
 
 
-def _gate_orders(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    orders = {c.gate_names: c.gate_orders for c in _cells(reading) if c.gate_names}
-    for parts, others in orders.items():
-        named = {order: name for name, order in others.items()}
-        for order in itertools.permutations(parts):
-            if order != parts:
-                whose = f" ({named[order]}'s)" if order in named else ""
-                said = f"the gates are read in the order {', '.join(order)}{whose}"
-                yield from _all(reading, {said: _reordered(parts, order)})
+def _gate_orders(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the gates in every other order."""
+    gated = {cell.gate_names: cell.gate_orders for cell in _cells(hypothesis) if cell.gate_names}
+    for gates, orders in gated.items():
+        frameworks = {order: name for name, order in orders.items()}
+        for order in itertools.permutations(gates):
+            if order != gates:
+                whose = f" ({frameworks[order]}'s)" if order in frameworks else ""
+                text = f"the gates are read in the order {', '.join(order)}{whose}"
+                change = _reordered(gates, order)
+                yield from _changed(hypothesis, [(Mistake("gates.order", text), change)])
 
 
-def _reordered(parts: tuple[str, ...], order: tuple[str, ...]) -> CellChange:
-    """Each gate takes the block that stands where the port looks for it."""
-    places = [order.index(part) for part in parts]
+def _reordered(gates: tuple[str, ...], order: tuple[str, ...]) -> CellChange:
+    """Return a change that takes for each gate the block where ``order`` has it."""
+    positions = [order.index(gate) for gate in gates]
 
-    def change(
-        cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
-    ) -> tuple[Cell, Arrays] | None:
-        if cell.gate_names != parts:
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
+        if cell.gate_names != gates:
             return None
-        blocks = {key: np.split(a, len(parts), axis=-1) for key, a in arrays.items()}
+        blocks = {key: np.split(a, len(gates), axis=-1) for key, a in arrays.items()}
         return cell, {
-            key: np.concatenate([found[place] for place in places], axis=-1)
-            for key, found in blocks.items()
+            key: np.concatenate([of_array[position] for position in positions], axis=-1)
+            for key, of_array in blocks.items()
         }
 
     return change
 
 
-def _kernels(reading: Reading) -> Iterator[tuple[str, Reading]]:
+def _layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Read the kernels transposed, or column by column."""
     names = {"Wx": "kernel", "Wh": "recurrent_kernel"}
     for key, name in names.items():
-        yield from _all(reading, {f"{name} is transposed": _transposed(key)})
-        if any(cell.gate_names for cell in _cells(reading)) or key == "Wx":
-            said = f"{name} is read column by column (Fortran's order)"
-            yield from _all(reading, {said: _column_by_column(key)})
-    made = reading
+        transposed = Mistake("layout.transposed", f"{name} is transposed")
+        yield from _changed(hypothesis, [(transposed, _transposed(key))])
+        # One square block that is read column by column is a transposed one.
+        if any(cell.gate_names for cell in _cells(hypothesis)) or key == "Wx":
+            fortran = Mistake("layout.fortran", f"{name} is {_FORTRAN}")
+            yield from _changed(hypothesis, [(fortran, _column_by_column(key))])
+    every = hypothesis
     for key in names:
-        made = _changed(made, _column_by_column(key)) or made
-    weights = {name: dict(arrays) for name, arrays in made.weights.items()}
-    for own in _dense(reading).values():
-        weights[own] |= {"W": _by_columns(weights[own]["W"])}
-    yield "every kernel is read column by column (Fortran's order)", replace(made, weights=weights)
+        every = _with_change(every, _column_by_column(key)) or every
+    weights = {name: dict(arrays) for name, arrays in every.weights.items()}
+    for name in _dense_names(hypothesis):
+        weights[name] |= {"W": _by_columns(weights[name]["W"])}
+    mistake = Mistake("layout.fortran", f"every kernel is {_FORTRAN}")
+    yield mistake, replace(every, weights=weights)
 
 
-def _dense(reading: Reading) -> dict[int, str]:
-    """The layers behind the last recurrence that have a matrix, by position."""
-    found = {place: reading.network.nodes[place].layer.name for place in reading.network.head}
-    matrices = {name: reading.weights.get(name, {}).get("W") for name in found.values()}
-    return {
-        place: name
-        for place, name in found.items()
-        if (matrix := matrices[name]) is not None and matrix.ndim == 2
-    }
+def _dense_names(hypothesis: Hypothesis) -> list[str]:
+    """Return the names of the layers after the last recurrence that have a matrix."""
+    network, weights = hypothesis.network, hypothesis.weights
+    names = dict.fromkeys(network.nodes[position].layer.name for position in network.head)
+    matrices = {name: weights.get(name, {}).get("W") for name in names}
+    return [name for name, matrix in matrices.items() if matrix is not None and matrix.ndim == 2]
 
 
 def _by_columns(values: Array) -> Array:
-    """The same numbers, as one reads them who takes columns for rows."""
+    """Return a matrix whose rows were written and are read as its columns."""
     return values.reshape(values.shape[::-1]).T
 
 
 def _transposed(key: str) -> CellChange:
-    def change(
-        cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
-    ) -> tuple[Cell, Arrays] | None:
+    """Return a change that transposes each gate's block of one kernel."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
         count = max(1, len(cell.gate_names))
         if arrays[key].shape[0] * count != arrays[key].shape[1]:
             return None  # its blocks are not square
-        turned = [block.T for block in np.split(arrays[key], count, axis=1)]
-        return cell, {**arrays, key: np.concatenate(turned, axis=1)}
+        transposed = [block.T for block in np.split(arrays[key], count, axis=1)]
+        return cell, {**arrays, key: np.concatenate(transposed, axis=1)}
 
     return change
 
 
 def _column_by_column(key: str) -> CellChange:
-    def change(
-        cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
-    ) -> tuple[Cell, Arrays] | None:
+    """Return a change that reads one kernel column by column."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
         return cell, {**arrays, key: _by_columns(arrays[key])}
 
     return change
 
 
-def _biases(reading: Reading) -> Iterator[tuple[str, Reading]]:
+def _biases(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Leave the bias out, add it twice, or make a mistake about the bias of one cell."""
+
     def scaled(factor: int) -> CellChange:
-        def change(
-            cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
-        ) -> tuple[Cell, Arrays] | None:
+        def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
             return (cell, {**arrays, "bh": arrays["bh"] * factor}) if cell.use_bias else None
 
         return change
 
-    yield from _all(
-        reading,
-        {
-            "the bias of the recurrent layer is left out": scaled(0),
-            "the bias of the recurrent layer is added twice": scaled(2),
-        },
-    )
-    yield from _of_cells(reading, "bias")
+    changes = [
+        (Mistake("bias.omitted", "the bias of the recurrent layer is left out"), scaled(0)),
+        (Mistake("bias.twice", "the bias of the recurrent layer is added twice"), scaled(2)),
+    ]
+    yield from _changed(hypothesis, changes)
+    yield from _variants(hypothesis, "bias")
 
 
-def _of_cells(reading: Reading, family: str) -> Iterator[tuple[str, Reading]]:
-    """What the cells themselves say of their ports."""
-    for kind in _cells(reading):
-        for place, variant in enumerate(kind.variants):
+def _variants(hypothesis: Hypothesis, family: str) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Yield the mistakes of one family that the cells themselves list."""
+    for kind in _cells(hypothesis):
+        for position, variant in enumerate(kind.variants):
             if variant.family == family:
-
-                def change(
-                    cell: Cell,
-                    arrays: Arrays,
-                    known: Mapping[str, Weight],
-                    kind: Cell = kind,
-                    place: int = place,
-                ) -> tuple[Cell, Arrays] | None:
-                    if type(cell) is not type(kind) or len(cell.variants) <= place:
-                        return None
-                    own = cell.variants[place]
-                    return own.cell, own.arrays(arrays)
-
-                yield from _all(reading, {variant.text: change})
+                mistake = Mistake(variant.id, variant.text)
+                yield from _changed(hypothesis, [(mistake, _variant(kind, position))])
 
 
-#: What may stand where another activation should: by its name, what it is taken for.
-_INSTEAD = {
+def _variant(kind: Cell, position: int) -> CellChange:
+    """Return a change to the variant at this position, for cells of the same class as ``kind``."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
+        if type(cell) is not type(kind) or len(cell.variants) <= position:
+            return None
+        variant = cell.variants[position]
+        return variant.cell, variant.arrays(arrays)
+
+    return change
+
+
+#: Activations that ports have in place of the right one, by option of the cell.
+_OTHER_ACTIVATIONS = {
     "activation": ("tanh", "relu", "linear", "sigmoid", "hard_tanh", "softsign", "elu"),
     "recurrent_activation": ("sigmoid", "hard_sigmoid", KERAS2_HARD_SIGMOID, "tanh", "linear"),
 }
-_CALLED = {
+_ACTIVATION_TEXTS = {
     "hard_sigmoid": "Keras 3's hard_sigmoid, clip(z/6 + 0.5)",
     KERAS2_HARD_SIGMOID: "the older hard_sigmoid, clip(0.2 z + 0.5)",
     "linear": "none at all",
 }
 
 
-def _activations(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    yield from _instead(reading, "activation")
-    yield from _all(reading, {"activation and recurrent_activation are exchanged": _exchanged})
+def _activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Replace the activation of the state, or exchange it with that of the gates."""
+    yield from _other_activations(hypothesis, "activation")
+    text = "activation and recurrent_activation are exchanged"
+    yield from _changed(hypothesis, [(Mistake("activation.exchanged", text), _exchanged)])
 
 
-def _gate_activations(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    yield from _instead(reading, "recurrent_activation")
+def _gate_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Replace the activation of the gates."""
+    yield from _other_activations(hypothesis, "recurrent_activation")
 
 
-def _instead(reading: Reading, option: str) -> Iterator[tuple[str, Reading]]:
-    for name in _INSTEAD[option]:
-        said = f"{option} is {_CALLED.get(name, name)}"
-        yield from _all(reading, {said: _activated(option, name)})
+def _other_activations(hypothesis: Hypothesis, option: str) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Replace the activation that an option of the cell names by each other one."""
+    for name in _OTHER_ACTIVATIONS[option]:
+        mistake = Mistake("activation.other", f"{option} is {_ACTIVATION_TEXTS.get(name, name)}")
+        yield from _changed(hypothesis, [(mistake, _activated(option, name))])
 
 
 def _activated(option: str, name: str) -> CellChange:
-    def change(
-        cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
-    ) -> tuple[Cell, Arrays] | None:
+    """Return a change of one option to the activation ``name``."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
         if cell.keras_options.get(option, name) == name:
             return None
-        changes: dict[str, Any] = {option: name}
-        return replace(cell, **changes), arrays
+        options: dict[str, Any] = {option: name}
+        return replace(cell, **options), arrays
 
     return change
 
 
-def _exchanged(
-    cell: Cell, arrays: Arrays, known: Mapping[str, Weight]
-) -> tuple[Cell, Arrays] | None:
+def _exchanged(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
+    """Return the cell with its two activations exchanged, if it has two that differ."""
     options = cell.keras_options
     inner, outer = options.get("recurrent_activation"), options["activation"]
     if inner in (None, outer):
         return None
-    changes: dict[str, Any] = {"activation": inner, "recurrent_activation": outer}
-    return replace(cell, **changes), arrays
+    exchanged: dict[str, Any] = {"activation": inner, "recurrent_activation": outer}
+    return replace(cell, **exchanged), arrays
 
 
-# --- The layers behind --------------------------------------------------------------------------
+# --- Layers after the last recurrence -----------------------------------------------------------
 
 
-_LINEAR: dict[str, Any] = {"activation": "linear"}
-
-
-def _heads(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """Dense layers behind the last recurrence: their bias, kernel and activation."""
-    for place in reading.network.head:
-        layer = reading.network.nodes[place].layer
-        arrays = dict(reading.weights.get(layer.name, {}))
-        changes = {}
+def _heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Leave out the bias or the activation of a layer of the head, or misread its kernel."""
+    for position in hypothesis.network.head:
+        layer = hypothesis.network.nodes[position].layer
+        arrays = dict(hypothesis.weights.get(layer.name, {}))
+        changes: list[tuple[Mistake, Arrays]] = []
         if "b" in arrays:
-            changes[f"the bias of {layer.name} is left out"] = {"b": arrays["b"] * 0}
+            mistake = Mistake("head.bias", f"the bias of {layer.name} is left out")
+            changes.append((mistake, {"b": arrays["b"] * 0}))
         kernel = arrays.get("W")
         if kernel is not None and kernel.ndim == 2:
             square = kernel.shape[0] == kernel.shape[1]
-            how = "transposed" if square else "read column by column (Fortran's order)"
-            changes[f"the kernel of {layer.name} is {how}"] = {"W": _by_columns(kernel)}
-        for said, changed in changes.items():
-            if not _differ(changed, {key: arrays[key] for key in changed}):
-                continue
-            weights = {**reading.weights, layer.name: {**arrays, **changed}}
-            yield said, replace(reading, weights=weights)
-        if layer.activations not in ((), ("linear",)) and hasattr(layer, "activation"):
-            nodes = list(reading.network.nodes)
-            changed_layer: Any = replace(layer, **_LINEAR)
-            nodes[place] = replace(nodes[place], layer=changed_layer)
-            network = replace(reading.network, nodes=tuple(nodes))
-            said = f"the activation of {layer.name} ({layer.activations[0]}) is left out"
-            yield said, replace(reading, network=network)
-
-
-# --- All of it -----------------------------------------------------------------------------------
-
-
-def _quantities(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """An array without a name may be another quantity of the same shape."""
-    if len(reading.claims) == 1:
-        (claim,) = reading.claims
-        for other in claim.others:
-            yield (
-                f"the array is not {claim.text}, but {other.text}",
-                replace(reading, claims=(other,)),
+            id_, how = (
+                ("layout.transposed", "transposed") if square else ("layout.fortran", _FORTRAN)
             )
+            mistake = Mistake(id_, f"the kernel of {layer.name} is {how}")
+            changes.append((mistake, {"W": _by_columns(kernel)}))
+        for mistake, changed in changes:
+            if _differ(changed, {key: arrays[key] for key in changed}):
+                weights = {**hypothesis.weights, layer.name: {**arrays, **changed}}
+                yield mistake, replace(hypothesis, weights=weights)
+        if layer.activations not in ((), ("linear",)) and hasattr(layer, "activation"):
+            nodes = list(hypothesis.network.nodes)
+            linear: dict[str, Any] = {"activation": "linear"}
+            changed_layer: Any = replace(layer, **linear)
+            nodes[position] = replace(nodes[position], layer=changed_layer)
+            network = replace(hypothesis.network, nodes=tuple(nodes))
+            text = f"the activation of {layer.name} ({layer.activations[0]}) is left out"
+            yield Mistake("head.activation", text), replace(hypothesis, network=network)
 
 
-def _rounded_weights(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    for name in ("float16", "bfloat16"):
+# --- All families -------------------------------------------------------------------------------
+
+
+def _other_quantities(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take an array without a name for another quantity of the same shape."""
+    if len(hypothesis.quantities) == 1:
+        (quantity,) = hypothesis.quantities
+        for other in quantity.alternatives:
+            text = f"the array is not {quantity.text}, but {other.text}"
+            yield Mistake("quantity.other", text), replace(hypothesis, quantities=(other,))
+
+
+def _rounded_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round every weight to a short format."""
+    for dtype in ("float16", "bfloat16"):
         weights = {
             group: {
-                key: PRECISIONS[name].rounded(np.asarray(a, np.float64)) for key, a in own.items()
+                key: PRECISIONS[dtype].rounded(np.asarray(a, np.float64))
+                for key, a in arrays.items()
             }
-            for group, own in reading.weights.items()
+            for group, arrays in hypothesis.weights.items()
         }
-        if any(_differ(weights[group], own) for group, own in reading.weights.items()):
-            yield f"the weights are rounded to {name}", replace(reading, weights=weights)
+        if any(_differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
+            mistake = Mistake(f"weights.{dtype}", f"the weights are rounded to {dtype}")
+            yield mistake, replace(hypothesis, weights=weights)
 
 
-_CONVENTIONS: tuple[tuple[str, Callable[[Reading], Iterator[tuple[str, Reading]]]], ...] = (
-    ("quantity", _quantities),
-    ("kernel", _kernels),  # is read before its gates are told apart
+_FAMILIES: tuple[tuple[str, Callable[[Hypothesis], Iterator[tuple[Mistake, Hypothesis]]]], ...] = (
+    ("quantity", _other_quantities),
+    ("kernel", _layouts),  # a port reads a kernel before it splits it into gates
     ("gates", _gate_orders),
-    ("bias", _biases),  # of two rows, as long as there are two
-    ("cell", lambda reading: _of_cells(reading, "cell")),
+    ("bias", _biases),  # before "cell", which may turn a bias of two rows into one row
+    ("cell", lambda hypothesis: _variants(hypothesis, "cell")),
     ("activation", _activations),
     ("recurrent_activation", _gate_activations),
     ("head", _heads),
-    ("mask", time_mistakes.unmasked),
-    ("time", time_mistakes.times_of_x),
-    ("carried", time_mistakes.carried_over),
-    ("axes", time_mistakes.axes),
+    ("mask", time_mistakes.ignored_masks),
+    ("time", time_mistakes.misplaced_time),
+    ("carried", time_mistakes.carried_states),
+    ("axes", time_mistakes.swapped_axes),
     ("weights", _rounded_weights),
 )
-#: What conventions are about, in the order in which they are tried.
-FAMILIES = tuple(family for family, _ in _CONVENTIONS)
+#: What mistakes are about, in the order in which a port makes them, and in which they are tried.
+FAMILIES = tuple(family for family, _ in _FAMILIES)

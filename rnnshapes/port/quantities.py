@@ -1,4 +1,7 @@
-"""What a port says of a network: which of its arrays is which quantity, at which steps."""
+"""Quantities that a port reports: its arrays, matched to y_hat, output, h or c.
+
+An array is matched by its name, or, where it is the only one, by its shape.
+"""
 
 from __future__ import annotations
 
@@ -16,54 +19,67 @@ from rnnshapes.port.arrays import UNNAMED, Port, PortArray
 from rnnshapes.reference.outputs import ModelOutputs
 
 Y_HAT, OUTPUT = "y_hat", "output"
+#: How many names of unknown arrays an error lists.
+_LISTED_NAMES = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Claim:
-    """Values (N, L, units) of one quantity at L steps, and how far each was cut when written.
+class ReportedQuantity:
+    """One quantity as a port reports it: values (N, L, units) at L time steps.
 
-    ``name`` is ``y_hat``, ``output`` or that of a recurrence; then ``key`` is that of its state.
-    ``times`` (L,) are the steps of the network, and ``None`` for what it answers itself;
-    ``steps`` are those of the port. ``swapped`` says that its first two axes are T and N.
-    ``others`` is what else the same array may be, which has no name.
+    ``name`` is ``y_hat``, ``output`` or the name of a recurrence; for a recurrence, ``key`` is
+    the name of the state (``h``), and otherwise it is empty. ``rounding`` is how far each
+    value may be off because it was written with few digits, in the shape of ``values``.
+    ``steps`` (L,) are the time steps in the port's count; ``network_steps`` (L,) are the steps of
+    the network to which the values belong, or ``None`` for the model's own output, which has no
+    time axis. ``axes_swapped`` says that the port's array is (T, N, units). ``alternatives`` are
+    other quantities of the same shape that an array without a name may be.
     """
 
     name: str
     key: str
     values: Array
-    off: Array
-    times: Array | None
+    rounding: Array
+    network_steps: Array | None
     steps: Array
     dtype: str
-    swapped: bool = False
-    others: tuple[Claim, ...] = ()
+    axes_swapped: bool = False
+    alternatives: tuple[ReportedQuantity, ...] = ()
 
     @property
     def text(self) -> str:
-        """``lstm: h at every step``."""
+        """The quantity in words: ``lstm: h at every step``."""
         what = f"{self.name}: {self.key}" if self.key else self.name
         if self.name == OUTPUT:
             return what
         return f"{what} at every step" if self.values.shape[1] > 1 else f"{what} at the last step"
 
     def expected(self, network: Network, ours: ModelOutputs) -> Array:
-        """The same as NumPy has computed it, (N, L, units)."""
-        if self.times is None:
-            made = ours.outputs[0]
-            return made.reshape(len(made), 1, -1)
-        found = ours.states[self.name][self.key] if self.key else y_hat_of(network, ours)
-        assert found is not None
-        return found.reshape(*found.shape[:2], -1)[:, self.times]
+        """Return the same quantity from the NumPy forward pass ``ours``, (N, L, units)."""
+        if self.network_steps is None:
+            output = ours.outputs[0]
+            return output.reshape(len(output), 1, -1)
+        values = ours.states[self.name][self.key] if self.key else y_hat_of(network, ours)
+        assert values is not None
+        return values.reshape(*values.shape[:2], -1)[:, self.network_steps]
 
-    def moved(self, keep: slice, times: Array) -> Claim:
-        """Only some of its steps, said of other steps of the network."""
-        values, off, steps = self.values[:, keep], self.off[:, keep], self.steps[keep]
-        return replace(self, values=values, off=off, steps=steps, times=times)
+    def at_steps(self, selection: slice, network_steps: Array) -> ReportedQuantity:
+        """Return some of the steps, as values of other steps of the network."""
+        return replace(
+            self,
+            values=self.values[:, selection],
+            rounding=self.rounding[:, selection],
+            steps=self.steps[selection],
+            network_steps=network_steps,
+        )
 
 
 @dataclass(frozen=True)
-class _Quantity:
-    """What a port may give: ``width`` numbers at each of ``steps`` steps, or at ``last``."""
+class _Candidate:
+    """A quantity that a port may report, at each of ``steps`` steps, or at step ``last`` alone.
+
+    ``units`` is its shape at one step in numbers, ``symbols`` the same in letters.
+    """
 
     name: str
     key: str
@@ -73,151 +89,189 @@ class _Quantity:
     symbols: tuple[str, ...]
 
 
-def claims_of(network: Network, port: Port) -> tuple[Claim, ...]:
-    """What the arrays of a port say.
+def match_arrays(network: Network, port: Port) -> tuple[ReportedQuantity, ...]:
+    """Match the arrays of a port to quantities of the network.
 
-    Raises InputError, in N, T, K and M, for an array that is none of them, or has another shape.
+    Raises InputError, in N, T, K and M, for an array that is none of them, or that has another
+    shape than the quantity of its name.
     """
-    known = {**dict(_states(network)), **dict(_answers(network))}
+    candidates = _candidates(network)
     single = port.arrays[0] if len(port.arrays) == 1 else None
-    if single is not None and single.name not in known and "." not in single.name:
-        return (_unnamed(network, port, single, known),)
-    named = [(array, known[array.name]) for array in port.arrays if array.name in known]
-    if not named:
+    if single is not None and single.name not in candidates and "." not in single.name:
+        return (_by_shape(network, port, single, candidates),)
+    known = [array for array in port.arrays if array.name in candidates]
+    if not known:
+        names = " or ".join(dict.fromkeys(name for name in candidates if name != UNNAMED))
         raise InputError(
             f"{port.name}: it holds {_listed([a.name for a in port.arrays])}; name at least one "
-            f"of them {' or '.join(dict.fromkeys(q for q in known if q != UNNAMED))}"
+            f"of them {names}"
         )
-    return tuple(_claim(network, port, array, quantity) for array, quantity in named)
+    return tuple(_by_name(network, port, array, candidates[array.name]) for array in known)
 
 
-def unjudged(network: Network, port: Port) -> tuple[str, ...]:
-    """The names of the arrays that are none of what is known, where others are."""
-    known = {**dict(_states(network)), **dict(_answers(network))}
+def unknown_names(network: Network, port: Port) -> tuple[str, ...]:
+    """Return the names of arrays that match no quantity, where the port has several arrays."""
+    candidates = _candidates(network)
     names = [array.name for array in port.arrays]
-    return tuple(name for name in names if name not in known) if len(names) > 1 else ()
+    return tuple(name for name in names if name not in candidates) if len(names) > 1 else ()
 
 
-def _answers(network: Network) -> Iterator[tuple[str, _Quantity]]:
+def _candidates(network: Network) -> dict[str, _Candidate]:
+    """Return every quantity that a port may report, by each name that it has."""
+    return {**dict(_states(network)), **dict(_outputs(network))}
+
+
+def _outputs(network: Network) -> Iterator[tuple[str, _Candidate]]:
+    """Yield y_hat, where the output has time steps, and the model's own output."""
     flow = network.output_flow
     at_step, symbols = flow.at_step[1:], tuple(str(dim) for dim in flow.at_step[1:])
     units = tuple(map(network.count, at_step))
     if flow.steps is not None:
         t = network.count(flow.steps)
-        yield Y_HAT, _Quantity(Y_HAT, "", t, t - 1, units, symbols)
+        yield Y_HAT, _Candidate(Y_HAT, "", t, t - 1, units, symbols)
     if not network.returns_sequences:
-        shape = flow.shapes[0][1:]
-        own = tuple(map(network.count, shape))
-        yield OUTPUT, _Quantity(OUTPUT, "", 0, 0, own, tuple(map(str, shape)))
+        dims = flow.shapes[0][1:]
+        shape = tuple(map(network.count, dims))
+        yield OUTPUT, _Candidate(OUTPUT, "", 0, 0, shape, tuple(map(str, dims)))
 
 
-def _states(network: Network) -> Iterator[tuple[str, _Quantity]]:
-    """Each state by its whole name; those of the last recurrence also by their own."""
+def _states(network: Network) -> Iterator[tuple[str, _Candidate]]:
+    """Yield each state by its full name (``lstm.h``), those of one direction also as ``h``.
+
+    A later recurrence replaces an earlier one under the short name.
+    """
     for node in network.recurrent:
         flow = network.flows[node.sources[0].node]
         t = network.steps(flow)
         for name, direction in node.scans:
             last = 0 if direction.reverse else t - 1
             for key, dim in direction.cell.states.items():
-                width = (network.count(dim),)
-                made = _Quantity(name, key, t, last, width, (str(dim),))
-                yield f"{name}.{key}", made
+                units = (network.count(dim),)
+                candidate = _Candidate(name, key, t, last, units, (str(dim),))
+                yield f"{name}.{key}", candidate
                 if len(node.scans) == 1:
-                    yield key, made
+                    yield key, candidate
 
 
-def _unnamed(
-    network: Network, port: Port, array: PortArray, known: Mapping[str, _Quantity]
-) -> Claim:
-    """The one array of a port, told by its shape: y_hat, the output, or a state."""
-    order = [known[n] for n in (Y_HAT, OUTPUT) if n in known]
-    order += [quantity for name, quantity in known.items() if "." not in name and quantity.key]
-    for swapped in (False, True):
-        made = [_shaped(network, array, quantity, swapped=swapped) for quantity in order]
-        found = [claim for claim in made if claim is not None]
-        if found:
-            others = tuple(c for c in found[1:] if c.name != OUTPUT)  # which y_hat has, too
-            return _finite(replace(found[0], others=others), port, array)
-    raise InputError(_misfit(network, port, array, order))
+def _by_shape(
+    network: Network, port: Port, array: PortArray, candidates: Mapping[str, _Candidate]
+) -> ReportedQuantity:
+    """Match the only array of a port by its shape: y_hat, the output, or a state."""
+    ordered = [candidates[n] for n in (Y_HAT, OUTPUT) if n in candidates]
+    ordered += [c for name, c in candidates.items() if "." not in name and c.key]
+    for axes_swapped in (False, True):
+        matches = [_as(network, array, c, axes_swapped=axes_swapped) for c in ordered]
+        quantities = [quantity for quantity in matches if quantity is not None]
+        if quantities:
+            # y_hat at the last step has the numbers of the output, too
+            others = tuple(q for q in quantities[1:] if q.name != OUTPUT)
+            return _checked_finite(replace(quantities[0], alternatives=others), port)
+    raise InputError(_misfit(network, port, array, ordered))
 
 
-def _claim(network: Network, port: Port, array: PortArray, quantity: _Quantity) -> Claim:
-    for swapped in (False, True):
-        found = _shaped(network, array, quantity, swapped=swapped)
-        if found is not None:
-            return _finite(found, port, array)
-    raise InputError(_misfit(network, port, array, [quantity]))
+def _by_name(
+    network: Network, port: Port, array: PortArray, candidate: _Candidate
+) -> ReportedQuantity:
+    """Match an array to the quantity of its name, in either order of samples and time."""
+    for axes_swapped in (False, True):
+        quantity = _as(network, array, candidate, axes_swapped=axes_swapped)
+        if quantity is not None:
+            return _checked_finite(quantity, port)
+    raise InputError(_misfit(network, port, array, [candidate]))
 
 
-def _shaped(
-    network: Network, array: PortArray, quantity: _Quantity, *, swapped: bool
-) -> Claim | None:
-    """The array as this quantity, at every step or at the last one, if its shape is such."""
-    n, t, units = network.known("N"), quantity.steps, quantity.units
+def _as(
+    network: Network, array: PortArray, candidate: _Candidate, *, axes_swapped: bool
+) -> ReportedQuantity | None:
+    """Return the array as this quantity, at every step or at the last; ``None`` if it is not.
+
+    Args:
+        network: The network, with N and T in numbers.
+        array: An array of the port, of any shape.
+        candidate: What the array may be.
+        axes_swapped: Whether to take the first two axes for T and N.
+    """
+    n, t, units = network.known("N"), candidate.steps, candidate.units
     shape = array.values.shape
-    lead = (t, n) if swapped else (n, t)
+    lead = (t, n) if axes_swapped else (n, t)
     width = int(np.prod(units))
-    times: Array | None
-    every = [(*lead, *units), (*lead, width)] if t else []
-    if t and n == 1 and not swapped:
-        every += [(t, *units), (t, width)]
-    if shape in every:
-        values, off = (part.reshape(*lead, width) for part in (array.values, array.rounding))
-        if swapped:
-            values, off = np.swapaxes(values, 0, 1), np.swapaxes(off, 0, 1)
-        times = steps = np.arange(t)
-    elif not swapped and shape in [(n, *units), *([units] if n == 1 else [])]:
-        values, off = (part.reshape(n, 1, width) for part in (array.values, array.rounding))
-        # What a network answers once that is not causal is not what it puts out at the last step.
-        once = not network.causal and not network.returns_sequences
-        own = (quantity.name in (Y_HAT, OUTPUT) and once) or not t
-        times, steps = None if own else np.array([quantity.last]), np.array([quantity.last])
+    network_steps: Array | None
+    at_every_step = [(*lead, *units), (*lead, width)] if t else []
+    if t and n == 1 and not axes_swapped:
+        at_every_step += [(t, *units), (t, width)]
+    if shape in at_every_step:
+        values, error = (part.reshape(*lead, width) for part in (array.values, array.rounding))
+        if axes_swapped:
+            values, error = np.swapaxes(values, 0, 1), np.swapaxes(error, 0, 1)
+        network_steps = steps = np.arange(t)
+    elif not axes_swapped and shape in [(n, *units), *([units] if n == 1 else [])]:
+        values, error = (part.reshape(n, 1, width) for part in (array.values, array.rounding))
+        # The one output of a network that is not causal is not its y_hat at the last step.
+        one_output = not network.causal and not network.returns_sequences
+        without_time = (candidate.name in (Y_HAT, OUTPUT) and one_output) or not t
+        network_steps = None if without_time else np.array([candidate.last])
+        steps = np.array([candidate.last])
     else:
         return None
-    return Claim(quantity.name, quantity.key, values, off, times, steps, array.dtype, swapped)
+    return ReportedQuantity(
+        name=candidate.name,
+        key=candidate.key,
+        values=values,
+        rounding=error,
+        network_steps=network_steps,
+        steps=steps,
+        dtype=array.dtype,
+        axes_swapped=axes_swapped,
+    )
 
 
-def _finite(claim: Claim, port: Port, array: PortArray) -> Claim:
-    bad = ~np.isfinite(claim.values)
+def _checked_finite(quantity: ReportedQuantity, port: Port) -> ReportedQuantity:
+    """Raise InputError for NaN or infinite values, and return the quantity otherwise."""
+    bad = ~np.isfinite(quantity.values)
     if bad.any():
-        n, place, unit = (int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        n, step, unit = (int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
         raise InputError(
-            f"{port.name}: {claim.text} has NaN or infinite numbers: {int(bad.sum())}, the first "
-            f"for sample {n}, t {claim.steps[place]}, unit {unit}; a port gives numbers"
+            f"{port.name}: {quantity.text} has NaN or infinite numbers: {int(bad.sum())}, the "
+            f"first for sample {n}, t {quantity.steps[step]}, unit {unit}; "
+            "a port must give finite numbers"
         )
-    return claim
+    return quantity
 
 
-def _misfit(network: Network, port: Port, array: PortArray, wanted: Sequence[_Quantity]) -> str:
-    """What came, what there may be, and which change would make it fit."""
+def _misfit(
+    network: Network, port: Port, array: PortArray, candidates: Sequence[_Candidate]
+) -> str:
+    """Return an error text: the array's shape, the shapes that fit, and how to reach one."""
     shape = array.values.shape
     which = f"the array {array.name!r}" if array.name else "the array"
     if not array.values.size:
         return f"{port.name}: {which} is empty, {shape_text(shape)}"
     n = network.known("N")
     options = []
-    if wanted[0].name == Y_HAT:  # whose last step is the output
-        wanted = [q for q in wanted if q.name != OUTPUT or q.units != wanted[0].units]
-    for quantity in wanted:
-        what = quantity.key or quantity.name
-        if quantity.steps:
-            axes = shape_text(("N", "T", *quantity.symbols))
-            options.append(f"{what} {axes} = {shape_text((n, quantity.steps, *quantity.units))}")
-        axes = shape_text(("N", *quantity.symbols))
-        last = f"its last step {axes}" if quantity.steps else f"{what} {axes}"
-        options.append(f"{last} = {shape_text((n, *quantity.units))}")
+    if candidates[0].name == Y_HAT:  # its last step has the output's shape
+        candidates = [c for c in candidates if c.name != OUTPUT or c.units != candidates[0].units]
+    for candidate in candidates:
+        what = candidate.key or candidate.name
+        if candidate.steps:
+            axes = shape_text(("N", "T", *candidate.symbols))
+            options.append(f"{what} {axes} = {shape_text((n, candidate.steps, *candidate.units))}")
+        axes = shape_text(("N", *candidate.symbols))
+        last = f"its last step {axes}" if candidate.steps else f"{what} {axes}"
+        options.append(f"{last} = {shape_text((n, *candidate.units))}")
     text = f"{port.name}: the shape of {which} is {shape_text(shape)}"
-    return f"{text}; wanted is {', or '.join(options)}{_advice(network, shape, wanted)}"
+    return f"{text}; expected {', or '.join(options)}{_advice(network, shape, candidates)}"
 
 
-def _advice(network: Network, shape: tuple[int, ...], wanted: Sequence[_Quantity]) -> str:
+def _advice(network: Network, shape: tuple[int, ...], candidates: Sequence[_Candidate]) -> str:
+    """Return which change would make the shape fit one of the candidates, or nothing."""
     n = network.known("N")
-    for quantity in wanted:
-        full = (n, quantity.steps, *quantity.units) if quantity.steps else (n, *quantity.units)
+    for candidate in candidates:
+        steps = (candidate.steps,) if candidate.steps else ()
+        full = (n, *steps, *candidate.units)
         if sorted(shape) == sorted(full):
             return "; its axes are in another order: transpose it"
         if int(np.prod(shape)) == int(np.prod(full)):
-            return f"; it has as many numbers as one of shape {shape_text(full)}: reshape it"
+            return f"; it has as many numbers as an array of shape {shape_text(full)}: reshape it"
         if shape[1:] == full[1:]:
             return f"; it has {shape[0]} samples, the input {n}: give --input, or --N {shape[0]}"
         if len(shape) == len(full) > 2 and (shape[0], *shape[2:]) == (full[0], *full[2:]):
@@ -226,5 +280,7 @@ def _advice(network: Network, shape: tuple[int, ...], wanted: Sequence[_Quantity
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:4])
-    return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown
+    """Return the first names in quotes, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:_LISTED_NAMES])
+    rest = len(names) - _LISTED_NAMES
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,4 +1,4 @@
-"""What ``verify --against`` answers: whether a port does what the network does, and if not, why."""
+"""Verification of a port: whether it computes what the network computes, and if not, why."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.arrays import Port
-from rnnshapes.port.compare import Agreement, agreements, farthest
+from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
-from rnnshapes.port.hypothesis import Reading
-from rnnshapes.port.quantities import OUTPUT, Claim, claims_of, unjudged
+from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.quantities import OUTPUT, ReportedQuantity, match_arrays, unknown_names
+from rnnshapes.port.screening import largest_difference
+from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.result import Result
 
 #: The formats in which a port may compute.
 FORMATS = tuple(PRECISIONS)
-SWAPPED = "samples and time are exchanged: the port gives (T, N, …)"
 
 
 @dataclass(frozen=True, repr=False)
 class PortVerification(Result):
-    """Each array of a port against the network's equations, in ``dtype``, the port's arithmetic.
+    """Every array of a port, compared with the network's equations.
 
-    ``unjudged`` are the names of arrays of which nothing is known. ``diagnosis`` is there where
-    one that is judged differs.
+    ``dtype`` is the format of the port's arithmetic. ``axes_swapped`` says that an array has its
+    samples and time exchanged. ``unknown_arrays`` are the names of arrays that are not compared.
+    ``diagnosis`` is there where an array differs.
     """
 
     schema = "rnnshapes.verify/1"
@@ -38,92 +40,126 @@ class PortVerification(Result):
     source: str
     port: str
     dtype: str
-    checks: tuple[Agreement, ...]
-    swapped: bool
-    unjudged: tuple[str, ...]
+    checks: tuple[Comparison, ...]
+    axes_swapped: bool
+    unknown_arrays: tuple[str, ...]
     diagnosis: Diagnosis | None
 
     @property
     def passed(self) -> bool:
-        """Whether all agree, in the order of axes that the network has."""
-        return not self.swapped and all(check.agrees for check in self.checks)
+        """Whether all arrays agree, in the order of axes that the network has."""
+        return not self.axes_swapped and all(check.agrees for check in self.checks)
 
 
-def compare(
+def verify_port(
     network: Network,
     weights: Weights,
     sources: InputSources,
     port: Port,
     dtype: str | None = None,
 ) -> PortVerification:
-    """Judge what a port gives for x, and look for what explains it where it does not agree.
+    """Compare what a port reports for x, and search for an explanation where it does not agree.
 
-    ``dtype`` is the format in which the port computes; left out, that of its arrays. Raises
-    InputError for a port that gives nothing that can be judged.
+    Args:
+        network: The network that the port implements.
+        weights: Its weights.
+        sources: The inputs x.
+        port: The port's arrays.
+        dtype: The format in which the port computes; the format of its arrays if left out.
+
+    Raises:
+        InputError: The port reports nothing that can be compared, x has numbers that are not
+            finite, or a layer of the network is not supported.
     """
     for node in network.unknown:
         raise InputError(
-            f"layer {node.name!r} ({node.layer.type}) is not derived: a port of this model cannot "
-            "be judged"
+            f"layer {node.name!r} ({node.layer.type}) is not supported: no port of this model can "
+            "be verified"
         )
-    claims = claims_of(network, port)
+    quantities = match_arrays(network, port)
     xs = tuple(map(full_array, sources))
     if not all(x.dtype.kind in "iu" or np.isfinite(x).all() for x in xs):
         raise InputError(
-            "x holds NaN or infinite numbers, or such as do not fit into float32: no port can be "
-            "judged on them; trace says where"
+            "x has NaN or infinite numbers, or numbers that do not fit into float32: no port can "
+            "be verified with them; rnnshapes trace shows where they are"
         )
-    chosen, dtype = dtype, dtype or _dtype(claims)
-    reading = Reading(network, weights, xs, claims)
-    found = agreements(reading, dtype)
-    swapped = any(claim.swapped for claim in claims)
+    stated, dtype = dtype, dtype or _dtype_of(quantities)
+    hypothesis = Hypothesis(network, weights, xs, quantities)
+    checks = compare_quantities(hypothesis, dtype)
+    axes_swapped = any(quantity.axes_swapped for quantity in quantities)
     diagnosis = None
-    if swapped or any(a.differing for a in found):
-        reading = replace(reading, claims=_telling(claims, found))
-        reading = reading.called("axes", SWAPPED) if swapped else reading
-        rough = chosen is None and dtype == "float64"
-        empty = not any(claim.values.any() for claim in claims)
-        if empty and not swapped:  # nothing was computed: no convention explains that
-            diagnosis = Diagnosis((), 0, (), farthest(reading))
-        else:
-            diagnosis = diagnose(reading, dtype, mixed=rough)
-        if not empty and chosen is None and not diagnosis.explanations and not swapped:
-            diagnosis = replace(diagnosis, explanations=tuple(_as_the_model(reading)))
-    left = unjudged(network, port)
-    text = describe_inputs(sources, network)
-    return PortVerification(network, text, port.name, dtype, found, swapped, left, diagnosis)
+    if axes_swapped or any(check.differing for check in checks):
+        hypothesis = replace(hypothesis, quantities=_most_detailed(quantities, checks))
+        if axes_swapped:
+            hypothesis = hypothesis.with_mistake("axes", SWAPPED_OUTPUT)
+        diagnosis = _diagnosis(hypothesis, dtype, stated=stated)
+    return PortVerification(
+        network=network,
+        source=describe_inputs(sources, network),
+        port=port.name,
+        dtype=dtype,
+        checks=checks,
+        axes_swapped=axes_swapped,
+        unknown_arrays=unknown_names(network, port),
+        diagnosis=diagnosis,
+    )
 
 
-def _as_the_model(reading: Reading) -> Iterator[Explanation]:
-    """That it computes as the model itself does, where that is in a short format."""
-    for dtype in reading.network.precisions:
-        if PRECISIONS[dtype].short:
-            found = agreements(reading, dtype)
-            if all(one.agrees for one in found):
-                said = f"it computes in {dtype}, as the model does (--dtype {dtype})"
-                yield Explanation((said,), dtype, True, found)
+def _diagnosis(hypothesis: Hypothesis, dtype: str, *, stated: str | None) -> Diagnosis:
+    """Return the diagnosis of a port that computes in ``dtype``.
 
-
-def _telling(claims: tuple[Claim, ...], found: tuple[Agreement, ...]) -> tuple[Claim, ...]:
-    """Without the output where what it is made of differs already: a step of it says less."""
-    more = [(c, a) for c, a in zip(claims, found, strict=True) if c.name != OUTPUT]
-    return tuple(c for c, _ in more) if any(a.differing for _, a in more) else claims
-
-
-def _dtype(claims: tuple[Claim, ...]) -> str:
-    """The coarsest format of the arrays; that of integers is taken for float32.
-
-    So is float64 where every number is one of float32: a list, say, of what was computed so.
+    ``stated`` is the format that the user stated, or ``None`` if the arrays decided.
     """
-    known = [claim.dtype if claim.dtype in PRECISIONS else "float32" for claim in claims]
-    dtype = max(known, key=lambda name: PRECISIONS[name].unit_roundoff)
-    if dtype == "float64" and are_numbers_of("float32", claims):
+    axes_swapped = bool(hypothesis.mistakes)
+    all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
+    if all_zero and not axes_swapped:  # nothing was computed, and no mistake explains that
+        return Diagnosis((), 0, (), largest_difference(hypothesis))
+    mixed = stated is None and dtype == "float64"
+    diagnosis = diagnose(hypothesis, dtype, mixed=mixed)
+    if not all_zero and stated is None and not diagnosis.explanations and not axes_swapped:
+        return replace(diagnosis, explanations=tuple(_in_format_of_model(hypothesis)))
+    return diagnosis
+
+
+def _in_format_of_model(hypothesis: Hypothesis) -> Iterator[Explanation]:
+    """Yield that the port computes in a short format of the model itself, if it agrees so."""
+    for dtype in hypothesis.network.precisions:
+        if PRECISIONS[dtype].short:
+            comparisons = compare_quantities(hypothesis, dtype)
+            if all(comparison.agrees for comparison in comparisons):
+                text = f"it computes in {dtype}, as the model does (--dtype {dtype})"
+                yield Explanation((Mistake(f"numeric.{dtype}", text),), dtype, comparisons)
+
+
+def _most_detailed(
+    quantities: tuple[ReportedQuantity, ...], checks: tuple[Comparison, ...]
+) -> tuple[ReportedQuantity, ...]:
+    """Return the quantities without the output, if another one differs.
+
+    The output is computed from the others, and shows less of a mistake than every step does.
+    """
+    pairs = list(zip(quantities, checks, strict=True))
+    others = [(quantity, check) for quantity, check in pairs if quantity.name != OUTPUT]
+    if any(check.differing for _, check in others):
+        return tuple(quantity for quantity, _ in others)
+    return quantities
+
+
+def _dtype_of(quantities: tuple[ReportedQuantity, ...]) -> str:
+    """Return the coarsest format of the arrays, with float32 for integers.
+
+    It is float32, too, for float64 arrays in which every number is one of float32: a list, for
+    example, of what was computed in float32.
+    """
+    dtypes = [q.dtype if q.dtype in PRECISIONS else "float32" for q in quantities]
+    dtype = max(dtypes, key=lambda name: PRECISIONS[name].unit_roundoff)
+    if dtype == "float64" and are_numbers_of("float32", quantities):
         return "float32"
     return dtype
 
 
 def check_dtype(dtype: str | None) -> str | None:
-    """InputError for what is no format."""
+    """Return the format in which a port computes; raise InputError for an unknown one."""
     if dtype is not None and dtype not in FORMATS:
-        raise InputError(f"dtype {dtype!r}: a port computes in {', '.join(FORMATS)}")
+        raise InputError(f"unknown dtype {dtype!r}: a port computes in {', '.join(FORMATS)}")
     return dtype

@@ -1,4 +1,8 @@
-"""How ports are known to differ about the sequence: masks, time, samples, and their axes."""
+"""Known mistakes of ports about the sequence: masks, time, samples, and their axes.
+
+Each function yields the mistakes of one kind that the network allows, each with the hypothesis
+that the port makes it.
+"""
 
 from __future__ import annotations
 
@@ -10,143 +14,188 @@ import numpy as np
 
 from rnnshapes.network.layers.normalization import Embedding, Masking
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Reading
+from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.quantities import ReportedQuantity
+
+#: The output has its first two axes exchanged.
+SWAPPED_OUTPUT = Mistake(
+    "axes.output_swapped", "samples and time are exchanged: the port gives (T, N, …)"
+)
+_REVERSED = "time is reversed: the port starts at the last step of x"
 
 
-def unmasked(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """Steps that do not count are read like the others."""
+def ignored_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Process masked steps like all others."""
     nodes = []
-    for node in reading.network.nodes:
+    for node in hypothesis.network.nodes:
         layer: Any = node.layer
         if isinstance(layer, Masking):
-            layer = replace(layer, value=np.nan)  # which no number is
+            layer = replace(layer, value=np.nan)  # no number equals it
         elif isinstance(layer, Embedding):
             layer = replace(layer, mask_zero=False)
         nodes.append(node if layer == node.layer else replace(node, layer=layer))
-    if tuple(nodes) != reading.network.nodes:
-        network = replace(reading.network, nodes=tuple(nodes))
-        yield "masked steps are read like all others", replace(reading, network=network)
+    if tuple(nodes) != hypothesis.network.nodes:
+        network = replace(hypothesis.network, nodes=tuple(nodes))
+        mistake = Mistake("mask.ignored", "masked steps are processed like all others")
+        yield mistake, replace(hypothesis, network=network)
 
 
-def times_of_x(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """Time is read, or what belongs to it is put out, the other way round or a step apart."""
-    timed = [i for i, node in enumerate(reading.network.inputs) if getattr(node.layer, "timed", 0)]
-    if all(reading.xs[i].shape[1] == 1 for i in timed):
+def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Reverse or shift the steps of x, or the steps to which the output belongs."""
+    inputs = hypothesis.network.inputs
+    timed = [i for i, node in enumerate(inputs) if getattr(node.layer, "timed", False)]
+    if all(hypothesis.xs[i].shape[1] == 1 for i in timed):
         return
 
-    def with_x(change: Callable[[Array], Array]) -> tuple[Array, ...]:
-        return tuple(change(x) if i in timed else x for i, x in enumerate(reading.xs))
+    def with_x(change: Callable[[Array], Array]) -> Hypothesis:
+        """Return the hypothesis with every input that has time steps changed."""
+        xs = tuple(change(x) if i in timed else x for i, x in enumerate(hypothesis.xs))
+        return replace(hypothesis, xs=xs)
 
-    turned = replace(reading, xs=with_x(lambda x: x[:, ::-1]))
-    yield "time is reversed: x is read from its last step", turned
-    if any(claim.values.shape[1] > 1 for claim in reading.claims):
-        claims = [
-            replace(c, times=c.times[::-1]) if c.times is not None else c for c in reading.claims
-        ]
-        said = "time is reversed: x is read from its last step, and put out in the order of x"
-        yield said, replace(turned, claims=tuple(claims))
-        yield from _shifted(reading)
+    backwards = with_x(lambda x: x[:, ::-1])
+    yield Mistake("time.reversed", _REVERSED), backwards
+    if any(q.values.shape[1] > 1 for q in hypothesis.quantities):
+        text = f"{_REVERSED}, and gives its output in the order of x"
+        yield (
+            Mistake("time.reversed_and_back", text),
+            replace(backwards, quantities=_reversed_steps(hypothesis)),
+        )
+        yield from _shifted_output(hypothesis)
     yield (
-        "x is one step late: the port reads x_{t-1} at t",
-        replace(reading, xs=with_x(lambda x: np.concatenate([x[:, :1] * 0, x[:, :-1]], axis=1))),
+        Mistake("time.shifted", "x is one step late: the port reads x_{t-1} at t"),
+        with_x(lambda x: np.concatenate([x[:, :1] * 0, x[:, :-1]], axis=1)),
     )
     yield (
-        "x is one step early: the port reads x_{t+1} at t",
-        replace(reading, xs=with_x(lambda x: np.concatenate([x[:, 1:], x[:, -1:] * 0], axis=1))),
+        Mistake("time.shifted", "x is one step early: the port reads x_{t+1} at t"),
+        with_x(lambda x: np.concatenate([x[:, 1:], x[:, -1:] * 0], axis=1)),
     )
-    yield from _other_ends(reading, turned)
+    yield from _wrong_last_step(hypothesis, backwards)
 
 
-def _other_ends(reading: Reading, turned: Reading) -> Iterator[tuple[str, Reading]]:
-    """What the port puts out at the end belongs to another step."""
-    last = [c for c in reading.claims if c.times is not None and len(c.times) == 1]
-    if not last or len(last) < len(reading.claims) or not reading.network.causal:
+def _reversed_steps(hypothesis: Hypothesis) -> tuple[ReportedQuantity, ...]:
+    """Return the quantities as values of the network's steps in reverse order."""
+    return tuple(
+        q if q.network_steps is None else replace(q, network_steps=q.network_steps[::-1])
+        for q in hypothesis.quantities
+    )
+
+
+def _wrong_last_step(
+    hypothesis: Hypothesis, backwards: Hypothesis
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the one step that a port gives for another step than the last."""
+    last = [
+        (q, q.network_steps)
+        for q in hypothesis.quantities
+        if q.network_steps is not None and len(q.network_steps) == 1
+    ]
+    if not last or len(last) < len(hypothesis.quantities) or not hypothesis.network.causal:
         return
-    if not all(c.times is not None and c.times[0] > 0 for c in last):
+    if not all(step[0] > 0 for _, step in last):
         return
-    before = tuple(c.moved(slice(None), c.times - 1) for c in last if c.times is not None)
-    first = tuple(c.moved(slice(None), c.times * 0) for c in last if c.times is not None)
-    yield "the last step is left out", replace(reading, claims=before)
-    yield "what is put out is that of the first step", replace(reading, claims=first)
-    said = "time is reversed, and what is put out is that of the step that is read first"
-    yield said, replace(turned, claims=first)
+    second_last = tuple(q.at_steps(slice(None), step - 1) for q, step in last)
+    first = tuple(q.at_steps(slice(None), step * 0) for q, step in last)
+    yield (
+        Mistake("time.last_omitted", "the last step is left out"),
+        replace(hypothesis, quantities=second_last),
+    )
+    yield (
+        Mistake("time.first_only", "the output is that of the first step"),
+        replace(hypothesis, quantities=first),
+    )
+    text = f"{_REVERSED}, and gives the output of the step that it processes first"
+    yield Mistake("time.reversed_and_back", text), replace(backwards, quantities=first)
 
 
-def _shifted(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """What the port puts out at t belongs to the step before or after."""
-    for said, port, network in (
-        ("what belongs to t - 1 is put out at t", slice(1, None), slice(None, -1)),
-        ("what belongs to t + 1 is put out at t", slice(None, -1), slice(1, None)),
+def _shifted_output(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take what the port gives at t for the values of the step before or after."""
+    for source, port, network in (
+        ("t - 1", slice(1, None), slice(None, -1)),
+        ("t + 1", slice(None, -1), slice(1, None)),
     ):
-        claims = [
-            c.moved(port, c.times[network])
-            for c in reading.claims
-            if c.times is not None and len(c.times) > 1
-        ]
-        if len(claims) == len(reading.claims):
-            yield f"the output is shifted: {said}", replace(reading, claims=tuple(claims))
+        quantities = tuple(
+            q.at_steps(port, q.network_steps[network])
+            for q in hypothesis.quantities
+            if q.network_steps is not None and len(q.network_steps) > 1
+        )
+        if len(quantities) == len(hypothesis.quantities):
+            text = f"the output is shifted: the port gives at t the values of {source}"
+            yield Mistake("time.shifted", text), replace(hypothesis, quantities=quantities)
 
 
-def carried_over(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """Each sample starts from the states with which the one before has ended."""
-    network, xs = reading.network, reading.xs
+def carried_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Start each sample from the final states of the sample before."""
+    network, xs = hypothesis.network, hypothesis.xs
     if not network.streams or len(xs) != 1 or len(xs[0]) == 1:
         return
     n, t = xs[0].shape[:2]
     starts = np.arange(n)[:, None] * t
-    claims = []
-    for claim in reading.claims:
-        if claim.times is None:
+    quantities = []
+    for q in hypothesis.quantities:
+        if q.network_steps is None:
             return
-        values, off = (part.reshape(1, -1, part.shape[2]) for part in (claim.values, claim.off))
-        times = (starts + claim.times).reshape(-1)
-        claims.append(replace(claim, values=values, off=off, times=times, steps=times))
-    joined = xs[0].reshape(1, n * t, *xs[0].shape[2:])
+        parts = (q.values, q.rounding)
+        values, error = (part.reshape(1, -1, part.shape[2]) for part in parts)
+        steps = (starts + q.network_steps).reshape(-1)
+        quantities.append(
+            replace(q, values=values, rounding=error, network_steps=steps, steps=steps)
+        )
+    one_sequence = xs[0].reshape(1, n * t, *xs[0].shape[2:])
     yield (
-        "the state is carried over from one sample to the next",
-        replace(reading, xs=(joined,), claims=tuple(claims)),
+        Mistake("state.carried", "the state is carried over from one sample to the next"),
+        replace(hypothesis, xs=(one_sequence,), quantities=tuple(quantities)),
     )
 
 
-def axes(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """The first two axes of x, or of what the port gives, are taken for each other."""
-    x = reading.xs[0]
-    timed = getattr(reading.network.inputs[0].layer, "timed", False)
-    if len(reading.xs) != 1 or not timed or x.shape[0] == 1:
+def swapped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the first two axes of x, or of what the port gives, for each other."""
+    x = hypothesis.xs[0]
+    timed = getattr(hypothesis.network.inputs[0].layer, "timed", False)
+    if len(hypothesis.xs) != 1 or not timed or x.shape[0] == 1:
         return
     n, t = x.shape[:2]
     mixed = np.swapaxes(x.reshape(t, n, -1), 0, 1)
-    said = "samples and time are exchanged: x (N, T, D) is read as if it were (T, N, D)"
-    if x.shape[1] > 1:
-        yield said, replace(reading, xs=(mixed.reshape(x.shape),))
-    if n == t and all(c.times is not None and len(c.times) == t for c in reading.claims):
-        claims = [
-            replace(c, values=np.swapaxes(c.values, 0, 1), off=np.swapaxes(c.off, 0, 1))
-            for c in reading.claims
-        ]
-        said = "samples and time are exchanged: the output is (T, N, …)"
-        yield said, replace(reading, claims=tuple(claims))
-    yield from _over_samples(reading)
-
-
-def _over_samples(reading: Reading) -> Iterator[tuple[str, Reading]]:
-    """The loop runs over axis 0 of x, and the steps are samples to it."""
-    x = reading.xs[0]
-    times = reading.claims[0].times if reading.claims else None
-    if not reading.network.streams or len(reading.xs) != 1 or len(x) == 1 or times is None:
-        return
-    if not all(c.times is not None and np.array_equal(c.times, times) for c in reading.claims):
-        return
-    steps = np.arange(len(x))
-    claims = tuple(
-        replace(
-            c,
-            values=np.swapaxes(c.values, 0, 1),
-            off=np.swapaxes(c.off, 0, 1),
-            times=steps,
-            steps=steps,
+    if t > 1:
+        text = "samples and time are exchanged: x (N, T, D) is read as if it were (T, N, D)"
+        yield (
+            Mistake("axes.input_swapped", text),
+            replace(hypothesis, xs=(mixed.reshape(x.shape),)),
         )
-        for c in reading.claims
+    if n == t and all(
+        q.network_steps is not None and len(q.network_steps) == t for q in hypothesis.quantities
+    ):
+        quantities = tuple(map(_with_axes_swapped, hypothesis.quantities))
+        yield SWAPPED_OUTPUT, replace(hypothesis, quantities=quantities)
+    yield from _loop_over_samples(hypothesis)
+
+
+def _with_axes_swapped(quantity: ReportedQuantity) -> ReportedQuantity:
+    """Return the quantity with samples for steps and steps for samples."""
+    return replace(
+        quantity,
+        values=np.swapaxes(quantity.values, 0, 1),
+        rounding=np.swapaxes(quantity.rounding, 0, 1),
     )
-    said = "the loop runs over the samples, axis 0 of x, as PyTorch's does without batch_first"
-    yield said, replace(reading, xs=(np.swapaxes(x[:, times], 0, 1),), claims=claims)
+
+
+def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Loop over axis 0 of x, so that the steps are samples."""
+    x = hypothesis.xs[0]
+    steps = hypothesis.quantities[0].network_steps if hypothesis.quantities else None
+    if not hypothesis.network.streams or len(hypothesis.xs) != 1 or len(x) == 1 or steps is None:
+        return
+    if not all(
+        q.network_steps is not None and np.array_equal(q.network_steps, steps)
+        for q in hypothesis.quantities
+    ):
+        return
+    samples = np.arange(len(x))
+    quantities = tuple(
+        replace(_with_axes_swapped(q), network_steps=samples, steps=samples)
+        for q in hypothesis.quantities
+    )
+    text = "the loop runs over the samples, axis 0 of x, as PyTorch's does without batch_first"
+    yield (
+        Mistake("axes.loop_over_samples", text),
+        replace(hypothesis, xs=(np.swapaxes(x[:, steps], 0, 1),), quantities=quantities),
+    )

@@ -61,7 +61,7 @@ def main() -> int:
                 good = seconds <= BUDGET and explained == (name not in UNEXPLAINED)
                 kept &= good
                 said = "explained" if explained else "unexplained"
-                tried = f"{said}, {result.diagnosis.tried:,} readings"
+                tried = f"{said}, {result.diagnosis.tried:,} tried"
                 print(
                     f"{n:>3}  {name:16}{what:16}{seconds:>8.2f}  {'ok' if good else 'NO'}  {tried}"
                 )

@@ -15,8 +15,8 @@ import numpy as np
 from rnnshapes.forward import replay
 from rnnshapes.load import inputs
 from rnnshapes.network.graph import Network
-from rnnshapes.port.hypothesis import Reading
-from rnnshapes.port.mistakes import readings
+from rnnshapes.port.hypothesis import Hypothesis
+from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.session import open_session
 from rnnshapes.verification import residuals
 
@@ -27,7 +27,7 @@ CELLS: tuple[dict[str, Any], ...] = (
     {"cell": "gru"},
     {"cell": "gru", "reset_after": False},
 )
-#: Families of conventions that make another network, and not another input.
+#: Families of mistakes that make another network, and not another input.
 STRUCTURAL = ("kernel", "gates", "cell", "bias", "activation", "head")
 
 
@@ -92,13 +92,13 @@ def right(cases: Iterator[Case]) -> Iterator[Judged]:
 
 def wrong(case: Case) -> Iterator[Judged]:
     """Keras's answers against every structural mutant, in both precisions."""
-    reading = Reading(case.network, case.weights, case.xs, ())
-    mutants = [one for one in readings(reading) if one.families[0] in STRUCTURAL]
+    base = Hypothesis(case.network, case.weights, case.xs, ())
+    mutants = [one for one in hypotheses(base) if one.families[0] in STRUCTURAL]
     for dtype in DTYPES:
         answers = case.answers(dtype)
         for one in mutants:
             found = case.judged(answers, one.network, one.weights, dtype)
-            yield found._replace(name=f"{case.name}: {one.said[0]}")
+            yield found._replace(name=f"{case.name}: {one.mistakes[0].text}")
 
 
 def nudged(case: Case, share: float = 1e-6, dtype: str = "float64") -> Iterator[Judged]:

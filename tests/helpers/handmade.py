@@ -214,7 +214,12 @@ def given(found: Arrays, what: str) -> Arrays:
 
 
 def explained(result: Any) -> list[tuple[str, ...]]:
-    """The explanations, with the arithmetic where it is not that of the port."""
+    """The ids of the mistakes in each explanation, with that of the arithmetic if it is one."""
     assert not result.passed
-    found = result.diagnosis.explanations
-    return [(*one.said, *([] if one.plain else [one.dtype])) for one in found]
+    return [explanation.ids for explanation in result.diagnosis.explanations]
+
+
+def mentions(result: Any, *words: str) -> bool:
+    """Whether the first explanation names each of these; ``; `` begins each mistake."""
+    text = f"; {result.diagnosis.explanations[0].text}"
+    return all(word in text for word in words)

@@ -6,30 +6,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rnnshapes.port.compare import Agreement
-from rnnshapes.port.diagnosis import Explanation
-from rnnshapes.port.report import SWAPPED, PortVerification
+from rnnshapes.port.compare import Comparison
+from rnnshapes.port.diagnosis import Diagnosis, Explanation
+from rnnshapes.port.hypothesis import Mistake
+from rnnshapes.port.report import PortVerification
+from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.number_text import apart, bar, small, whole
 from rnnshapes.render.phrases import PLACE, network_text, place_cell, place_text, sizes_record
 from rnnshapes.render.view import View
 
+#: How many names of unknown arrays are shown.
+_LISTED_NAMES = 4
+_EXPECTED = "ratio <= 1"
+
 
 def document(result: PortVerification, view: View) -> Document:
-    """Each array of the port, what explains a failure, and the verdict."""
+    """Return each array of the port, what explains a failure, and the verdict."""
     return (
         Line(network_text(result.network), "strong"),
         Line(f"{result.port}, in {result.dtype}; x: {result.source}"),
         _table(result),
         *_notes(result),
-        *_diagnosis(result),
+        *_diagnosis_lines(result),
         _verdict(result),
     )
 
 
 def record(result: PortVerification) -> dict[str, Any]:
-    """The JSON form ``rnnshapes.verify/1``; there is no engine where Keras has no part."""
-    found = result.diagnosis
+    """Return the JSON form ``rnnshapes.verify/1``; its engine is null, as Keras is not used."""
+    diagnosis = result.diagnosis
+    explanations = () if diagnosis is None else diagnosis.explanations
     return {
         "schema": result.schema,
         "passed": result.passed,
@@ -38,62 +45,85 @@ def record(result: PortVerification) -> dict[str, Any]:
         "engine": None,
         "port": result.port,
         "dtype": result.dtype,
-        "checks": [_check(check, result) for check in result.checks],
-        "unjudged": result.unjudged,
-        "diagnosis": [] if found is None else [_explained(one) for one in found.explanations],
-        "tried": 0 if found is None else found.tried,
-        "nearest": None
-        if found is None or found.explanations
-        else {"conventions": found.nearest, "max_abs": found.apart},
+        "checks": [_check_record(check) for check in result.checks],
+        "unjudged": result.unknown_arrays,
+        "diagnosis": [_explanation_record(one) for one in explanations],
+        "tried": 0 if diagnosis is None else diagnosis.tried,
+        "nearest": None if diagnosis is None or explanations else _nearest_record(diagnosis),
     }
 
 
 def rows(result: PortVerification) -> Iterator[Sequence[object]]:
-    """A line of headings, and one row for each array; then one for each explanation."""
+    """Yield the headings, one row for each array, and one row for each explanation."""
     yield ["name", "passed", "compared", "expected", "found", "ratio", "detail"]
-    for c in result.checks:
-        found = _found(c)
-        ratio = c.ratio if c.compared and not c.shape else ""
-        passed = str(c.agrees and not c.shape).lower()
-        detail = _detail(c)
-        yield (c.claim, passed, c.compared, "ratio <= 1", found, ratio, detail)
+    for check in result.checks:
+        ratio = check.ratio if _has_ratio(check) else ""
+        yield (
+            check.quantity,
+            str(check.passed).lower(),
+            check.compared,
+            _EXPECTED,
+            _found(check),
+            ratio,
+            _detail(check),
+        )
     for one in () if result.diagnosis is None else result.diagnosis.explanations:
-        worst = max(a.ratio for a in one.agreements)
-        compared = sum(a.compared for a in one.agreements)
-        cells = ("explanation", "true", compared, "ratio <= 1", f"ratio {worst:.3g}", worst)
-        yield (*cells, one.text)
+        found = f"ratio {one.ratio:.3g}"
+        yield ("explanation", "true", one.compared, _EXPECTED, found, one.ratio, one.text)
 
 
-def _check(check: Agreement, result: PortVerification) -> dict[str, Any]:
+def _check_record(check: Comparison) -> dict[str, Any]:
+    """Return one array in JSON."""
+    has_ratio = _has_ratio(check)
     return {
-        "name": check.claim,
-        "passed": check.agrees and not check.shape,
+        "name": check.quantity,
+        "passed": check.passed,
         "compared": check.compared,
         "differing": check.differing,
         "left_out": check.left_out,
-        "expected": "ratio <= 1",
+        "expected": _EXPECTED,
         "found": _found(check),
-        "ratio": check.ratio if check.compared and not check.shape else None,
-        "place": asdict(check.place) if check.compared and not check.shape else None,
+        "ratio": check.ratio if has_ratio else None,
+        "place": asdict(check.index) if has_ratio else None,
         "first": None if check.first is None else asdict(check.first),
-        "max_abs": None if check.shape else check.apart,
+        "max_abs": None if check.shape else check.max_abs,
         "proven": check.proven,
         "detail": _detail(check),
     }
 
 
-def _explained(one: Explanation) -> dict[str, Any]:
+def _explanation_record(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation in JSON.
+
+    ``conventions`` has the texts of the mistakes without that of the arithmetic.
+    """
     return {
-        "text": one.text,
-        "conventions": one.said,
-        "dtype": one.dtype,
-        "ratio": max(a.ratio for a in one.agreements),
-        "compared": sum(a.compared for a in one.agreements),
+        "id": explanation.id,
+        "text": explanation.text,
+        "mistakes": [_mistake_record(mistake) for mistake in explanation.all_mistakes],
+        "conventions": [mistake.text for mistake in explanation.mistakes],
+        "dtype": explanation.dtype,
+        "ratio": explanation.ratio,
+        "compared": explanation.compared,
     }
 
 
+def _nearest_record(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return the nearest hypothesis in JSON."""
+    return {
+        "mistakes": [_mistake_record(mistake) for mistake in diagnosis.nearest],
+        "conventions": [mistake.text for mistake in diagnosis.nearest],
+        "max_abs": diagnosis.max_abs,
+    }
+
+
+def _mistake_record(mistake: Mistake) -> dict[str, str]:
+    """Return a known mistake in JSON."""
+    return {"id": mistake.id, "text": mistake.text}
+
+
 def _table(result: PortVerification) -> Table:
-    """Each array; what fails comes first."""
+    """Return a table of the arrays, those that fail first."""
     columns = (
         Column(""),
         Column("what the port gives"),
@@ -103,102 +133,112 @@ def _table(result: PortVerification) -> Table:
         Column("compared", numeric=True, rank=3),
         Column(PLACE),
     )
-    checks = sorted(result.checks, key=lambda check: check.agrees and not check.shape)
-    return Table("Port", columns, tuple(_row(check, result) for check in checks))
+    checks = sorted(result.checks, key=lambda check: check.passed)
+    return Table("Port", columns, tuple(map(_row, checks)))
 
 
-def _row(check: Agreement, result: PortVerification) -> Row:
-    good = check.agrees and not check.shape
-    judged = check.compared and not check.shape
-    ratio, place = (check.ratio, check.place) if judged else (None, None)
+def _row(check: Comparison) -> Row:
+    """Return the row of one array."""
+    ratio, index = (check.ratio, check.index) if _has_ratio(check) else (None, None)
     cells = (
-        *("ok" if good else "FAIL", check.claim, "none" if ratio is None else f"{ratio:.3g}"),
-        *(
-            bar(ratio),
-            "" if check.shape else small(check.apart),
-            whole(check.compared),
-            place_cell(place),
-        ),
+        "ok" if check.passed else "FAIL",
+        check.quantity,
+        "none" if ratio is None else f"{ratio:.3g}",
+        bar(ratio),
+        "" if check.shape else small(check.max_abs),
+        whole(check.compared),
+        place_cell(index),
     )
-    return Row(cells, "plain" if good else "bad")
+    return Row(cells, "plain" if check.passed else "bad")
 
 
-def _found(check: Agreement) -> str:
+def _has_ratio(check: Comparison) -> bool:
+    """Return whether numbers of the array were compared where they stand."""
+    return bool(check.compared) and not check.shape
+
+
+def _found(check: Comparison) -> str:
+    """Return what was found, in a few words."""
     if check.shape:
         return check.shape.partition(", expected")[0]
     return f"ratio {check.ratio:.3g}" if check.compared else "nothing to compare"
 
 
-def _detail(check: Agreement) -> str:
-    if check.first is None or check.there is None:
+def _detail(check: Comparison) -> str:
+    """Return how many numbers differ and the first of them; empty if none does."""
+    if check.first is None or check.first_values is None:
         return check.shape
-    port, expected = apart(*check.there)
-    many = f"{whole(check.differing)} of {whole(check.compared)} numbers differ"
+    port, expected = apart(*check.first_values)
+    count = f"{whole(check.differing)} of {whole(check.compared)} numbers differ"
     first = f"the first at {place_text(check.first)}: {port}, and {expected} is expected"
-    return f"{check.shape}; put right, {many}, {first}" if check.shape else f"{many}, {first}"
+    detail = f"{count}, {first}"
+    return f"{check.shape}; with its axes exchanged back, {detail}" if check.shape else detail
 
 
 def _notes(result: PortVerification) -> Iterator[Line]:
+    """Yield what a ratio is, what differs, and what was not compared."""
     proven = any(check.proven for check in result.checks)
-    what = "each step is taken from the port's own states before"
+    how = "each step is computed from the port's own states before it"
     if not proven:
-        what = "the bound is how far the run moves with what rounding may do to weights and x"
-    yield Line(f"ratio: difference / bound in {result.dtype}; {what}", "dim")
+        how = "the bound is how far rounding of weights and x moves the run"
+    yield Line(f"ratio: difference / bound in {result.dtype}; {how}", "dim")
     for check in result.checks:
         if detail := _detail(check):
-            yield Line(f"{check.claim}: {detail}", "bad")
-    if result.unjudged:
-        shown = ", ".join(result.unjudged[:4])
-        more = f" and {len(result.unjudged) - 4} more" if len(result.unjudged) > 4 else ""
-        yield Line(f"Not judged, since no state and no answer has such a name: {shown}{more}")
+            yield Line(f"{check.quantity}: {detail}", "bad")
+    if result.unknown_arrays:
+        shown = ", ".join(result.unknown_arrays[:_LISTED_NAMES])
+        rest = len(result.unknown_arrays) - _LISTED_NAMES
+        more = f" and {rest} more" if rest > 0 else ""
+        yield Line(f"Not compared, because no state or output has this name: {shown}{more}")
     for check in result.checks:
         if check.left_out:
             yield Line(
-                f"{check.claim}: {whole(check.left_out)} numbers are not compared, since rounding "
-                "alone may change them that much; give h at each step, and each step is judged "
-                "by itself"
+                f"{check.quantity}: {whole(check.left_out)} numbers are not compared, because "
+                "rounding alone may change them that much; with h at every step, each step is "
+                "checked by itself"
             )
 
 
-def _diagnosis(result: PortVerification) -> Iterator[Line]:
-    found = result.diagnosis
-    if found is None:
+def _diagnosis_lines(result: PortVerification) -> Iterator[Line]:
+    """Yield the explanations, or what was tried in vain."""
+    diagnosis = result.diagnosis
+    if diagnosis is None:
         return
-    for place, one in enumerate(found.explanations):
-        worst = max(a.ratio for a in one.agreements)
-        compared = sum(a.compared for a in one.agreements)
+    for number, one in enumerate(diagnosis.explanations):
         yield Line(
-            f"{'Or' if place else 'Explanation'}: {one.text}. "
-            f"With this, all {whole(compared)} numbers agree, ratio {worst:.3g}",
+            f"{'Or' if number else 'Explanation'}: {one.text}. "
+            f"With this, all {whole(one.compared)} numbers agree, ratio {one.ratio:.3g}",
             "good",
         )
-    if not found.explanations and not found.tried:
+    if diagnosis.explanations:
+        return
+    if not diagnosis.tried:
         yield Line("All numbers are 0: was the result written into the array?", "bad")
-    elif not found.explanations:
-        if result.swapped:
-            yield Line(SWAPPED, "bad")
-        if found.nearest:
-            near = "; ".join(found.nearest)
-            yield Line(f"The nearest differs by up to {small(found.apart)}: {near}.", "bad")
-        yield Line(
-            f"No explanation among {whole(found.tried)} readings, which README.md lists.", "bad"
-        )
-        if sum(len(node.scans) for node in result.network.recurrent) > 1:
-            yield Line("A mistake in one direction or one layer alone is not looked for.")
-        if "drawn with seed" in result.source:
-            yield Line(f"x was {result.source}: was the port run on it? --input gives another.")
+        return
+    if result.axes_swapped:
+        yield Line(f"{SWAPPED_OUTPUT.text}.", "bad")
+    if diagnosis.nearest:
+        nearest = "; ".join(mistake.text for mistake in diagnosis.nearest)
+        yield Line(f"The nearest differs by up to {small(diagnosis.max_abs)}: {nearest}.", "bad")
+    count = whole(diagnosis.tried)
+    yield Line(f"None of {count} known mistakes explains the difference.", "bad")
+    if sum(len(node.scans) for node in result.network.recurrent) > 1:
+        yield Line("Mistakes in one layer or one direction alone are not among them.")
+    if "drawn with seed" in result.source:
+        yield Line(f"x was {result.source}: did the port use the same x? --input FILE gives it.")
 
 
 def _verdict(result: PortVerification) -> Line:
+    """Return the last line: whether the port agrees, or how many checks fail and why."""
     count = len(result.checks)
     if result.passed:
         compared = sum(check.compared for check in result.checks)
         return Line(f"The port agrees: all {whole(compared)} numbers that were compared", "good")
-    failed = sum(not check.agrees or bool(check.shape) for check in result.checks)
+    failed = sum(not check.passed for check in result.checks)
     why = "too little can be compared"
     if result.diagnosis is not None:
-        found = result.diagnosis.explanations
-        why = "explained" if found else "unexplained"
-        if found and found[0].mixed and not found[0].said:
+        explanations = result.diagnosis.explanations
+        why = "explained" if explanations else "unexplained"
+        if explanations and explanations[0].mixed and not explanations[0].mistakes:
             why = "explained: it agrees as float32"
     return Line(f"FAILED: {failed} of {count} checks, {why}", "bad")

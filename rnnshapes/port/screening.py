@@ -1,0 +1,137 @@
+"""A first look at a few steps, which sorts hypotheses by their distance to a port.
+
+It is cheap and has no bounds: only the nearest hypotheses are compared in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from rnnshapes.forward import replay
+from rnnshapes.network.weights import bind
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.compare import fully_reported
+from rnnshapes.port.hypothesis import Hypothesis
+from rnnshapes.port.quantities import ReportedQuantity
+
+#: A change of the last step by less than this share is negligible.
+_NEGLIGIBLE = 0.01
+#: The fewest steps that :func:`memory_length` looks at.
+_LEAST_STEPS = 8
+
+
+def relative_distance(hypothesis: Hypothesis, steps: int, samples: int = 2) -> float:
+    """Return about how far a hypothesis is from the port, as a share of the port's numbers.
+
+    Args:
+        hypothesis: The network as the port may compute it, and what the port reports.
+        steps: How many steps to compute. They end at the first step that the port reports, or
+            a little later; if they do not begin at t = 0, their initial states are zero.
+        samples: How many samples to compute.
+
+    Returns:
+        The largest relative distance of all quantities; infinity if none can be computed.
+    """
+    part, _ = window(hypothesis, steps, samples)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        distances = [_share(quantity, expected) for quantity, expected in _expected(part)]
+    return max(distances, default=np.inf)
+
+
+def memory_length(hypothesis: Hypothesis, most: int) -> int:
+    """Return about how many of the last steps decide the last output, and at most ``most``."""
+    steps, at_end = _LEAST_STEPS, _at_last_step(hypothesis, _LEAST_STEPS)
+    while steps < most:
+        steps, with_fewer = 2 * steps, at_end
+        at_end = _at_last_step(hypothesis, steps)
+        changes = [np.max(np.abs(a - b)) for a, b in zip(at_end, with_fewer, strict=True)]
+        if max(changes) <= _NEGLIGIBLE * max(np.max(np.abs(values)) for values in at_end):
+            break
+    return min(steps, most)
+
+
+def _at_last_step(hypothesis: Hypothesis, steps: int) -> list[Array]:
+    """Return what the network computes for each quantity from a few steps alone."""
+    part, _ = window(hypothesis, steps)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ours = replay.computed(part.network, part.weights, part.xs)
+    return [quantity.expected(part.network, ours) for quantity in part.quantities]
+
+
+def _expected(hypothesis: Hypothesis) -> Iterator[tuple[ReportedQuantity, Array]]:
+    """Yield each quantity with its expected values, from the port's own states if possible."""
+    stepped = set()
+    for node, _, direction, numbers in fully_reported(hypothesis):
+        source = hypothesis.network.nodes[node.sources[0].node]
+        x = hypothesis.xs[hypothesis.network.inputs.index(source)]
+        w = bind(direction.name, hypothesis.weights, "float64")
+        states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
+        after = replay.one_step(direction, x, states, w)
+        for key, number in numbers.items():
+            stepped.add(number)
+            yield hypothesis.quantities[number], after[key]
+    others = [q for number, q in enumerate(hypothesis.quantities) if number not in stepped]
+    if others:
+        ours = replay.computed(hypothesis.network, hypothesis.weights, hypothesis.xs)
+        for quantity in others:
+            yield quantity, quantity.expected(hypothesis.network, ours)
+
+
+def _share(quantity: ReportedQuantity, expected: Array) -> float:
+    """Return the root mean square of the difference, as a share of that of the values."""
+    size = np.sqrt(np.mean(np.square(quantity.values)))
+    difference = np.sqrt(np.mean(np.square(quantity.values - expected)))
+    share = float(difference / size) if size else float(difference)
+    return share if np.isfinite(share) else np.inf
+
+
+def window(hypothesis: Hypothesis, steps: int, samples: int = 2) -> tuple[Hypothesis, bool]:
+    """Return the hypothesis for a few steps and samples, if a part can be computed alone.
+
+    Returns:
+        The part, and whether it begins at t = 0, so that what differs in it differs in the
+        whole run, too.
+    """
+    network = hypothesis.network
+    timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
+    if not network.streams or len(timed) < len(hypothesis.quantities):
+        return (hypothesis if network.batch else _some_samples(hypothesis, samples)), False
+    start = max(0, int(min(map(np.min, timed))) + 1 - steps)
+    quantities = []
+    for quantity, network_steps in zip(hypothesis.quantities, timed, strict=True):
+        inside = np.flatnonzero((network_steps >= start) & (network_steps < start + steps))
+        if len(inside):
+            quantities.append(
+                replace(
+                    quantity,
+                    values=quantity.values[:samples, inside],
+                    rounding=quantity.rounding[:samples, inside],
+                    steps=quantity.steps[inside],
+                    network_steps=network_steps[inside] - start,
+                )
+            )
+    xs = tuple(x[:samples, start : start + steps] for x in hypothesis.xs)
+    return replace(hypothesis, xs=xs, quantities=tuple(quantities)), start == 0
+
+
+def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:
+    """Return the hypothesis for the first samples alone."""
+    quantities = tuple(
+        replace(q, values=q.values[:samples], rounding=q.rounding[:samples])
+        for q in hypothesis.quantities
+    )
+    xs = tuple(x[:samples] for x in hypothesis.xs)
+    return replace(hypothesis, xs=xs, quantities=quantities)
+
+
+def largest_difference(hypothesis: Hypothesis) -> float:
+    """Return the largest difference between a port and a hypothesis, over the whole run."""
+    ours = replay.computed(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    with np.errstate(invalid="ignore", over="ignore"):
+        differences = [
+            np.abs(q.values - q.expected(hypothesis.network, ours)) for q in hypothesis.quantities
+        ]
+    return float(max(map(np.max, differences)))
