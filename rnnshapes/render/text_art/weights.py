@@ -1,17 +1,22 @@
-"""Weights as rectangles to one scale, each gate in its colour and with its letter."""
+"""Weights drawn with characters: rectangles to one scale, each gate in its colour."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
-from math import prod
 from typing import NamedTuple
 
-from rnnshapes.network.summary import Inspection, WeightReport
+from rnnshapes.network.summary import Inspection
 from rnnshapes.render.document import Ink, Picture, Sheet
-from rnnshapes.render.number_text import shapes_text, whole
+from rnnshapes.render.number_text import whole
 from rnnshapes.render.palette import kind, on
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, length
+from rnnshapes.render.weight_blocks import (
+    WeightBlock,
+    side_by_side,
+    weight_blocks,
+    with_recurrence,
+)
 
 #: How many weights are drawn, and how many lines one may take.
 _MOST, _LINES = 16, 10
@@ -19,17 +24,33 @@ _MOST, _LINES = 16, 10
 _GAP, _NARROWEST = 3, 24
 #: What the number at the right end of a rectangle may take.
 _MARGIN = 4
-#: What fills the parts of a weight, in turns, where there are no colours.
+#: Lines above a rectangle: its title, its shape, and numbers of columns.
+_ABOVE = 3
+#: What fills gates, in turns, where there are no colours.
 _FILLS = "░▒"
 #: The colour of weights without gates: one that no gate of a cell has.
 _PLAIN_KIND = 4
 #: With fewer lines than that, a recurrent kernel does not look like one.
 _ENOUGH = 3
 
-_HEADING, _FAINT = Ink(meaning="strong"), Ink(meaning="dim")
+_GROUP, _FAINT = Ink(meaning="strong"), Ink(meaning="dim")
 
 
-class _Scale(NamedTuple):
+def draw(result: Inspection, sheet: Sheet) -> Picture:
+    """Return the weights one after the other, beside each other where there is room."""
+    blocks, omitted = weight_blocks(result, _MOST, by_direction=False)
+    if not blocks or sheet.width < _NARROWEST:
+        return ()
+    picture = _WeightPicture(sheet, _line_scale(blocks, sheet.width))
+    picture.write(picture.scale.text(blocks))
+    for row in side_by_side(blocks, picture.width, sheet.width, _GAP):
+        picture.draw(row)
+    if omitted:
+        picture.write(f"and {whole(omitted)} more, which the table of weights has")
+    return picture.canvas.picture()
+
+
+class _LineScale(NamedTuple):
     """How many rows are one line. A character is half as wide as it is high."""
 
     rows: int
@@ -40,204 +61,148 @@ class _Scale(NamedTuple):
     def characters(self, columns: int) -> int:
         return max(1, 2 * columns // self.rows)
 
-    def said(self, *, smaller: bool) -> str:
-        """The scale in a sentence."""
+    def text(self, blocks: Sequence[WeightBlock]) -> str:
+        """Return the scale in a sentence."""
         if self.rows == 1:
             return "To scale: two characters are one column, one line is one row"
         column = "one column" if self.rows == 2 else f"{whole(self.rows // 2)} columns"
         text = f"To scale: one character is {column}, one line is {whole(self.rows)} rows"
-        return text + ("; what is smaller is drawn as one" if smaller else "")
+        enlarged = any(map(self._enlarges, blocks))
+        return text + ("; what is smaller is drawn as one" if enlarged else "")
+
+    def _enlarges(self, block: WeightBlock) -> bool:
+        """Return whether part of a block would be thinner than a line or a character."""
+        narrowest = min(gate.stop - gate.start for gate in block.gates)
+        return block.rows < self.rows or 2 * narrowest < self.rows
 
 
-class _Block(NamedTuple):
-    """A weight to draw: its rows and columns, and the parts of these."""
-
-    weight: WeightReport
-    rows: int
-    columns: int
-
-    @property
-    def recurrent(self) -> bool:
-        """Whether it is what a state is multiplied with."""
-        return self.weight.name.endswith("recurrent_kernel")
-
-    @property
-    def layer(self) -> str:
-        return self.weight.name.partition("/")[0]
-
-    @property
-    def parts(self) -> tuple[tuple[str, int, int], ...]:
-        """Each gate with its columns, or all of them under no name."""
-        gates = tuple((gate.name, *gate.columns) for gate in self.weight.gates)
-        return gates or (("", 0, self.columns),)
-
-
-def draw(result: Inspection, sheet: Sheet) -> Picture:
-    """The weights one after the other, beside each other where there is room."""
-    weights = [weight for layer in result.layers for weight in layer.weights]
-    blocks = [_block(weight) for weight in weights[:_MOST] if None not in weight.shape]
-    if not blocks or sheet.width < _NARROWEST:
-        return ()
-    scale = _scale(blocks, sheet.width)
-    smaller = any(_smaller(block, scale) for block in blocks)
-    sketch = _Sketch(sheet, scale)
-    sketch.say(scale.said(smaller=smaller))
-    for line in _lines_of(blocks, sketch):
-        sketch.row_of(line)
-    left = len(weights) - len(blocks)
-    if left:
-        sketch.say(f"and {whole(left)} more, which the table of weights has")
-    return sketch.canvas.picture()
-
-
-def _block(weight: WeightReport) -> _Block:
-    *front, last = (size or 0 for size in weight.shape or (1,))
-    return _Block(weight, prod(front), last)
-
-
-def _scale(blocks: Sequence[_Block], width: int) -> _Scale:
-    """The largest at which all weights fit.
+def _line_scale(blocks: Sequence[WeightBlock], width: int) -> _LineScale:
+    """Return the largest scale at which all weights fit.
 
     Where that would hide what the recurrences look like, those that do not fit are cut.
     """
-    states = [block for block in blocks if block.recurrent]
-    layers = {block.layer for block in states}
-    for ruling in (blocks, [block for block in blocks if block.layer in layers]):
-        scale = _fitting(ruling or blocks, width)
-        rows = max((block.rows for block in states), default=0)
+    recurrent = [block for block in blocks if block.is_recurrent]
+    rows = max((block.rows for block in recurrent), default=0)
+    for to_fit in (blocks, with_recurrence(blocks) or blocks):
+        scale = _fitting(to_fit, width)
         if scale.lines(rows) >= min(rows, _ENOUGH):
             return scale
-    return _fitting(states, width)
+    return _fitting(recurrent, width)
 
 
-def _fitting(blocks: Sequence[_Block], width: int) -> _Scale:
+def _fitting(blocks: Sequence[WeightBlock], width: int) -> _LineScale:
+    """Return the largest scale at which these blocks fit."""
     tallest, widest = max(b.rows for b in blocks), max(b.columns for b in blocks)
-    steps = (digit * 10**power for power in count() for digit in (1, 2, 4))
-    return _Scale(
-        next(n for n in steps if tallest <= n * _LINES and 2 * widest <= n * (width - _MARGIN))
+    scales = (digit * 10**power for power in count() for digit in (1, 2, 4))
+    return _LineScale(
+        next(n for n in scales if tallest <= n * _LINES and 2 * widest <= n * (width - _MARGIN))
     )
 
 
-def _smaller(block: _Block, scale: _Scale) -> bool:
-    """Whether something of it would be thinner than a line or a character."""
-    narrowest = min(stop - start for _, start, stop in block.parts)
-    return block.rows < scale.rows or 2 * narrowest < scale.rows
+class _Cut(NamedTuple):
+    """Where a gate begins: after so many characters, at this column of the weight."""
+
+    character: int
+    column: int
 
 
-def _lines_of(blocks: Sequence[_Block], sketch: _Sketch) -> Iterator[list[_Block]]:
-    """The blocks, as many side by side as fit; those of another layer begin a line."""
-    line: list[_Block] = []
-    used = 0
-    for block in blocks:
-        width = sketch.width_of(block)
-        if line and (line[-1].layer != block.layer or used + width > sketch.sheet.width):
-            yield line
-            line, used = [], 0
-        line.append(block)
-        used += width + _GAP
-    yield line
+class _WeightPicture:
+    """The canvas, and the row that is drawn next."""
 
-
-class _Sketch:
-    """The canvas, and the row at which it goes on."""
-
-    def __init__(self, sheet: Sheet, scale: _Scale) -> None:
+    def __init__(self, sheet: Sheet, scale: _LineScale) -> None:
         self.sheet, self.scale = sheet, scale
         self.canvas = Canvas(sheet.width, sheet)
         self.row = 0
-        self.layer = ""
+        self.group = ""
 
-    def say(self, text: str) -> None:
-        """A text by itself, on as many lines as it takes."""
+    def write(self, text: str) -> None:
+        """Write a text by itself, on as many lines as it takes."""
         from textwrap import wrap
 
         for line in wrap(clean(text, self.sheet), self.sheet.width):
             self.canvas.text(self.row, 0, line, _FAINT)
             self.row += 1
 
-    def headings(self, block: _Block) -> tuple[str, str]:
-        """``kernel Wx`` and ``(D, 4M) = (3, 20)``."""
-        weight = block.weight
-        name = weight.name.removeprefix(f"{block.layer}/")
-        shapes = shapes_text(weight.dims, weight.shape)
-        if len(weight.shape) > 2:
-            shapes += f", as {whole(block.rows)} rows"
-        if self.is_cut(block):
-            shapes += ", cut"
-        return clean(f"{name} {weight.symbol}".rstrip(), self.sheet), clean(shapes, self.sheet)
-
-    def is_cut(self, block: _Block) -> bool:
-        """Whether it is larger than what is drawn of it."""
-        return self.scale.lines(block.rows) > _LINES or self.cuts(block)[-1][0] > self.sheet.width
-
-    def cuts(self, block: _Block) -> list[tuple[int, int]]:
-        """Where each part begins, in characters and in columns, and where the last one ends."""
-        found, at = [], 0
-        for _, start, stop in block.parts:
-            found.append((at, start))
-            at += self.scale.characters(stop - start)
-        return [*found, (at, block.columns)]
-
-    def width_of(self, block: _Block) -> int:
-        """How many characters a block needs, with what stands above and beside it."""
-        end, columns = self.cuts(block)[-1]
-        beside = max((length(clean(row, self.sheet)) + 1 for row in block.weight.rows), default=0)
-        drawn = end + max(len(whole(columns)), beside)
-        return min(self.sheet.width, max(drawn, *map(length, self.headings(block))))
-
-    def row_of(self, line: Sequence[_Block]) -> None:
-        """Blocks side by side, the name of their layer above them if it is another."""
-        if line[0].layer != self.layer:
-            self.layer = line[0].layer
+    def draw(self, blocks: Sequence[WeightBlock]) -> None:
+        """Draw blocks side by side, the name of their group above them if it is another."""
+        if blocks[0].group != self.group:
+            self.group = blocks[0].group
             self.canvas.text(self.row, 0, " ")
-            name = cut(clean(self.layer, self.sheet), self.sheet.width, self.sheet)
-            self.canvas.text(self.row + 1, 0, name, _HEADING)
+            name = cut(clean(self.group, self.sheet), self.sheet.width, self.sheet)
+            self.canvas.text(self.row + 1, 0, name, _GROUP)
             self.row += 2
         elif self.row > 1:
             self.row += 1
-        column, height = 0, 0
-        for block in line:
-            height = max(height, self._block(block, column))
-            column += self.width_of(block) + _GAP
-        self.row += height
+        column = 0
+        for block in blocks:
+            self._block(block, column)
+            column += self.width(block) + _GAP
+        self.row += _ABOVE + max(map(self._lines, blocks))
 
-    def _block(self, block: _Block, column: int) -> int:
-        """Draw one, and say how many rows it took."""
+    def width(self, block: WeightBlock) -> int:
+        """Return how many characters a block takes, with what stands above and beside it."""
+        end = self._cuts(block)[-1]
+        beside = max((length(clean(row, self.sheet)) + 1 for row in block.weight.rows), default=0)
+        drawn = end.character + max(len(whole(end.column)), beside)
+        return min(self.sheet.width, max(drawn, *map(length, self._headings(block))))
+
+    def _headings(self, block: WeightBlock) -> tuple[str, str]:
+        """Return ``kernel Wx`` and ``(D, 4M) = (3, 20)``."""
+        is_cut = self._too_high(block) or self._cuts(block)[-1].character > self.sheet.width
+        shapes = f"{block.shapes}, cut" if is_cut else block.shapes
+        return clean(block.title, self.sheet), clean(shapes, self.sheet)
+
+    def _too_high(self, block: WeightBlock) -> bool:
+        return self.scale.lines(block.rows) > _LINES
+
+    def _lines(self, block: WeightBlock) -> int:
+        """Return how many lines the rectangle takes."""
+        return min(self.scale.lines(block.rows), _LINES)
+
+    def _cuts(self, block: WeightBlock) -> list[_Cut]:
+        """Return where each gate begins, and where the last one ends."""
+        cuts, character = [], 0
+        for gate in block.gates:
+            cuts.append(_Cut(character, gate.start))
+            character += self.scale.characters(gate.stop - gate.start)
+        return [*cuts, _Cut(character, block.columns)]
+
+    def _block(self, block: WeightBlock, column: int) -> None:
+        """Draw a block from ``column`` on."""
         room = self.sheet.width - column
-        for row, text in enumerate(self.headings(block)):
+        for row, text in enumerate(self._headings(block)):
             self.canvas.text(self.row + row, column, cut(text, room, self.sheet))
-        cuts = self.cuts(block)
-        self._numbers(cuts, column)
-        lines = min(self.scale.lines(block.rows), _LINES)
-        cut_off = self.scale.lines(block.rows) > _LINES
+        cuts = self._cuts(block)
+        self._column_numbers(cuts, column)
+        lines = self._lines(block)
         for line in range(lines):
-            row = self.row + 3 + line
-            for number, (name, _, _) in enumerate(block.parts):
-                start, stop = column + cuts[number][0], column + cuts[number + 1][0]
-                ground = kind(number) if name else kind(_PLAIN_KIND)
-                self._part(row, start, stop, number, ground)
-                if line == (lines - 1) // 2 and name:
-                    letter, ink = clean(name, self.sheet)[:1], Ink(on(ground), ground, "strong")
-                    self.canvas.text(row, start + (stop - start - 1) // 2, letter, ink)
-            if cut_off and line == lines - 1:
-                self.canvas.text(row, column, "⋮" * min(cuts[-1][0], room), _FAINT)
+            row = self.row + _ABOVE + line
+            for number, gate in enumerate(block.gates):
+                start, stop = column + cuts[number].character, column + cuts[number + 1].character
+                ground = kind(number) if gate.name else kind(_PLAIN_KIND)
+                self._fill(row, start, stop, number, ground)
+                if line == (lines - 1) // 2:
+                    middle = start + (stop - start - 1) // 2
+                    letter = clean(gate.name, self.sheet)[:1]
+                    self.canvas.text(row, middle, letter, Ink(on(ground), ground, "strong"))
+            if self._too_high(block) and line == lines - 1:
+                self.canvas.text(row, column, "⋮" * min(cuts[-1].character, room), _FAINT)
             if lines == len(block.weight.rows):
                 beside = clean(block.weight.rows[line], self.sheet)
-                self.canvas.text(row, column + cuts[-1][0] + 1, beside, _FAINT)
-        return lines + 3
+                self.canvas.text(row, column + cuts[-1].character + 1, beside, _FAINT)
 
-    def _part(self, row: int, start: int, stop: int, number: int, ground: str) -> None:
-        """A line of a gate: one colour, or a pattern where there are none."""
+    def _fill(self, row: int, start: int, stop: int, number: int, ground: str) -> None:
+        """Draw a line of a gate: one colour, or a pattern where there are none."""
         stop = min(stop, self.sheet.width)
         self.canvas.text(row, start, _FILLS[number % 2] * (stop - start), Ink(ground, ground))
 
-    def _numbers(self, cuts: Sequence[tuple[int, int]], column: int) -> None:
-        """The columns at the cuts; between the first and the last as many as fit."""
-        first, *inner, last = [(column + at, whole(number)) for at, number in cuts]
-        free = first[0]
-        for place, text in (first, *inner):
-            fits = place + len(text) < last[0] or (place, text) == first
-            if place >= free and fits:
-                self.canvas.text(self.row + 2, place, text, _FAINT)
-                free = place + len(text) + 1
-        self.canvas.text(self.row + 2, max(last[0], free), last[1], _FAINT)
+    def _column_numbers(self, cuts: Sequence[_Cut], column: int) -> None:
+        """Write the columns at the cuts; between the first and the last as many as fit."""
+        first, *inner, last = [(column + cut.character, whole(cut.column)) for cut in cuts]
+        row, free = self.row + _ABOVE - 1, first[0]
+        for start, text in (first, *inner):
+            fits = start + len(text) < last[0] or (start, text) == first
+            if start >= free and fits:
+                self.canvas.text(row, start, text, _FAINT)
+                free = start + len(text) + 1
+        self.canvas.text(row, max(last[0], free), last[1], _FAINT)
