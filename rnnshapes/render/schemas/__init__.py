@@ -16,10 +16,13 @@ _VERSIONED = r"rnnshapes\.(\w+)/1"
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of a result: ``"inspect"``, or ``"rnnshapes.inspect/1"`` as JSON has it.
+    """Return the JSON Schema of a result: ``"inspect"``, or ``"rnnshapes.inspect/1"`` as in JSON.
 
-    It says of each field what it holds and in which unit, and allows no others. ``"verify"`` is
-    that of a port, too. Raises InputError for a name that no result has.
+    It describes each key with its unit. Later versions may add keys, so it allows others, which
+    readers ignore. ``"verify"`` is the schema of a port, too.
+
+    Raises:
+        InputError: No result has this name.
     """
     found = re.fullmatch(_VERSIONED, str(name))
     word = found[1] if found else name
