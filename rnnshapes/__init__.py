@@ -16,11 +16,8 @@ from rnnshapes.errors import (
     RnnshapesError,
     TooLargeError,
 )
-from rnnshapes.result import Result, register_renderers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rnnshapes.api import golden, inspect, trace, verify
     from rnnshapes.render.schemas import schema
 
@@ -54,43 +51,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
-
-
-def _text(result: Result) -> str:
-    from rnnshapes import render
-
-    return render.text(result)
-
-
-def _html(result: Result) -> str:
-    from rnnshapes import render
-
-    return render.html(result)
-
-
-def _record(result: Result) -> dict[str, Any]:
-    from rnnshapes import render
-
-    return render.record(result)
-
-
-def _frame(result: Result) -> Any:
-    from rnnshapes import render
-
-    return render.frame(result)
-
-
-def _file(result: Result, path: Path) -> None:
-    from rnnshapes.render import write_file
-
-    write_file.check_golden(path)
-    write_file.write_golden(result, path)
-
-
-def _figure(result: Result) -> Any:
-    from rnnshapes.render import plots
-
-    return plots.figure(result)
-
-
-register_renderers(text=_text, html=_html, record=_record, frame=_frame, file=_file, figure=_figure)

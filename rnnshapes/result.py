@@ -1,51 +1,43 @@
-"""Base class of all results, which show themselves in a terminal and in a notebook.
+"""Base class of all results, which display themselves in a terminal and in a notebook.
 
-Rendering (:mod:`rnnshapes.render`) stands above the results, so it registers its functions
-here; ``rnnshapes/__init__.py`` does so before any result can exist.
+This is the one module that imports upwards: a result knows how to show itself, and
+:mod:`rnnshapes.render`, which does it, knows all kinds of results. So it is imported only when a
+result is shown or written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_renderers: dict[str, Callable[..., Any]] = {}
-
-
-def register_renderers(**renderers: Callable[..., Any]) -> None:
-    """Register the functions that render a result, by form.
-
-    ``text`` is for a terminal, ``html`` for a notebook, ``record`` for JSON, ``frame`` for
-    pandas, ``file`` writes a file, ``figure`` draws with Matplotlib.
-    """
-    _renderers.update(renderers)
-
-
-def save(result: Result, path: Path) -> None:
-    """Write a result to ``path``, in the format of its suffix."""
-    _renderers["file"](result, path)
-
 
 class Result:
     """A result that displays itself in a terminal and in a notebook."""
 
-    #: Names the kind of result, and the version of its JSON form.
+    #: Kind of result and version of its JSON form, such as ``rnnshapes.trace/1``.
     schema: ClassVar[str]
+    #: Module of :mod:`rnnshapes.render.documents` that shows this kind of result; the module of
+    #: :mod:`rnnshapes.render.plots` that draws it, if there is one, has the same name.
+    renderer: ClassVar[str]
 
     def __repr__(self) -> str:
-        return str(_renderers["text"](self))
+        from rnnshapes import render
+
+        return render.to_text(self)
 
     def _repr_html_(self) -> str:
-        return str(_renderers["html"](self))
+        from rnnshapes import render
+
+        return render.to_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values: what ``--format json`` writes."""
-        record: dict[str, Any] = _renderers["record"](self)
-        return record
+        from rnnshapes import render
+
+        return render.to_record(self)
 
     def to_frame(self) -> Any:
         """Return a ``pandas.DataFrame`` with the rows and columns that ``--format csv`` writes.
@@ -55,7 +47,9 @@ class Result:
         Raises:
             CannotRunError: pandas is not installed (``pip install "rnnshapes[frame]"``).
         """
-        return _renderers["frame"](self)
+        from rnnshapes import render
+
+        return render.to_frame(self)
 
     def plot(self) -> Figure:
         """Return a Matplotlib figure of the result: what ``--plot`` draws.
@@ -64,5 +58,17 @@ class Result:
             CannotRunError: Matplotlib is not installed (``pip install "rnnshapes[plot]"``).
             InputError: there is no picture of this kind of result.
         """
-        figure: Figure = _renderers["figure"](self)
-        return figure
+        from rnnshapes import render
+
+        return render.to_figure(self)
+
+
+def save_golden(result: Result, path: Path) -> None:
+    """Write the arrays of a Golden to a .npz, .json or .h file, by the ending of ``path``.
+
+    Raises:
+        InputError: the file has another ending, or cannot be written.
+    """
+    from rnnshapes import render
+
+    render.save_golden(result, path)

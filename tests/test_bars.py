@@ -99,7 +99,7 @@ def result(request: pytest.FixtureRequest) -> Any:
 
 def tables(result: Any) -> list[Table]:
     """The tables of its document, with every configuration."""
-    return [b for b in render.document(result, View()) if isinstance(b, Table)]
+    return [b for b in render.to_document(result, View()) if isinstance(b, Table)]
 
 
 def column(table: Table, heading: str) -> list[str]:
@@ -111,7 +111,7 @@ def column(table: Table, heading: str) -> list[str]:
 def text(result: Any, width: int, encoding: str = "utf-8", view: View | None = None) -> str:
     """The document on a screen so wide."""
     stream = TextIOWrapper(BytesIO(), encoding=encoding)
-    terminal.draw(render.document(result, view), terminal.plain(stream, width))
+    terminal.draw(render.to_document(result, view), terminal.plain(stream, width))
     stream.flush()
     return stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
 
@@ -155,7 +155,7 @@ def test_programs_are_given_the_order_of_before(result: Any) -> None:
     assert [part["passed"] for part in listed] == [
         getattr(part, "passed", getattr(part, "agrees", None)) for part in result.checks
     ]
-    headings, *lines = render.rows(result)
+    headings, *lines = render.to_rows(result)
     passed = [line[headings.index("passed")] for line in lines]
     assert passed == [str(part["passed"]).lower() for part in listed]
     assert passed != sorted(passed)

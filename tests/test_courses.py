@@ -39,7 +39,7 @@ def test_a_course_is_in_no_record_and_no_row() -> None:
     for check in result.to_dict()["checks"]:
         assert set(check) == keys | {"detail", "layer", "what", "precision"}
     json.dumps(result.to_dict())
-    assert all(len(row) == 7 for row in render.rows(result))
+    assert all(len(row) == 7 for row in render.to_rows(result))
     assert "course" not in repr(result.checks)
 
 

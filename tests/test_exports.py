@@ -144,7 +144,7 @@ def test_a_page_is_whole_and_loads_nothing(name: str, no_plots: None) -> None:
     assert "prefers-color-scheme: dark" in text
     assert "url(" not in text
     assert "://" not in text.replace(str(getattr(result, "port", "")), "")
-    tables = [b for b in render.document(result, View(every=True)) if isinstance(b, Table)]
+    tables = [b for b in render.to_document(result, View()) if isinstance(b, Table)]
     assert found.said("caption") == [table.title for table in tables]
     rows = sum(len(table.rows) for table in tables)
     scopes = [attrs["scope"] for attrs in found.all("th")]
@@ -187,7 +187,9 @@ def test_a_page_shows_the_plot_where_there_is_one() -> None:
     assert (len(found.all("table")), found.all("pre")) == (1, [])
     assert text_of(rnnshapes.inspect(), "html") == text_of(rnnshapes.inspect(), "html")
     golden = rnnshapes.golden(**SIZES)
-    assert Page("".join(html_page.chunks(golden, render.document(golden), View()))).all("img") == []
+    assert (
+        Page("".join(html_page.chunks(golden, render.to_document(golden), View()))).all("img") == []
+    )
 
 
 @pytest.mark.parametrize("form", ["html", "svg"])
@@ -267,7 +269,7 @@ def test_a_picture_of_a_long_trace_leaves_out_its_middle(no_plots: None) -> None
 def test_markdown_is_read_as_it_was_meant(name: str) -> None:
     """By a parser of the kind that GitHub has: each table with each of its cells."""
     result = RESULTS[name]()
-    blocks = render.document(result, View(every=True))
+    blocks = render.to_document(result, View())
     tables = [block for block in blocks if isinstance(block, Table)]
     cells = [one_line(cell) for table in tables for row in table.rows for cell in row.cells]
     tokens = (

@@ -19,7 +19,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.forward import step_view
 from rnnshapes.forward.step_view import Recurrence
 from rnnshapes.render import step
-from rnnshapes.render.document import Picture, Sheet
+from rnnshapes.render.document import Sheet, StyledLines
 from rnnshapes.session import open_session
 from tests.helpers.golden import CELLS, SIZES, WAYS
 from tests.helpers.models import MODELS, randomized, sequential, stateful
@@ -41,7 +41,7 @@ def timeless(text: str) -> str:
     return re.sub(r"_\d+|_\{-1\}|[→←]", "", text)
 
 
-def lines(picture: Picture) -> list[str]:
+def lines(picture: StyledLines) -> list[str]:
     """The text of a picture, line by line."""
     return ["".join(span.text for span in line) for line in picture]
 

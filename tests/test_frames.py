@@ -49,7 +49,7 @@ def test_a_frame_says_what_the_csv_says(name: str) -> None:
     make, dtypes = RESULTS[name]
     result = make()
     frame = result.to_frame()
-    text = "".join(json_csv.csv_chunks(render.rows(result)))
+    text = "".join(json_csv.csv_chunks(render.to_rows(result)))
     headings, *lines = list(csv.reader(StringIO(text)))
     assert list(frame.columns) == headings
     assert len(frame) == len(lines) > 0

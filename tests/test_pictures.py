@@ -13,10 +13,10 @@ import pytest
 from keras import layers
 
 import rnnshapes
+from rnnshapes import render
 from rnnshapes.network.graph import Network
 from rnnshapes.network.summary import Inspection, WeightReport, inspect_network
-from rnnshapes.render import document as shown_document
-from rnnshapes.render.document import Drawing, Picture, Sheet, Table
+from rnnshapes.render.document import Drawing, Sheet, StyledLines, Table
 from rnnshapes.render.flow_layout import layout
 from rnnshapes.render.formats import terminal
 from rnnshapes.render.text_art import flow, weights
@@ -47,7 +47,7 @@ def inspected(cell: str = "simple", way: str = "forward", **sizes: Any) -> Inspe
     return rnnshapes.inspect(cell=cell, **{**SIZES, **WAYS[way], **sizes})
 
 
-def lines(picture: Picture) -> list[str]:
+def lines(picture: StyledLines) -> list[str]:
     """What stands in a picture."""
     return ["".join(span.text for span in spans) for spans in picture]
 
@@ -174,7 +174,7 @@ def test_too_narrow_a_sheet_stays_empty() -> None:
     result = inspected("lstm", "both")
     assert drawn(result, Sheet(24)) == rectangles(result, Sheet(20)) == []
     stream = StringIO()
-    terminal.draw(shown_document(result, View(parts="flow")), terminal.plain(stream, 20))
+    terminal.draw(render.to_document(result, View(parts="flow")), terminal.plain(stream, 20))
     assert "flows" not in stream.getvalue()
     assert "parameters =" in stream.getvalue()
 
@@ -337,12 +337,12 @@ PARTS = {"all": (True, True, False), "flow": (True, False, True), "tables": (Fal
 def test_the_view_chooses_between_pictures_and_tables(parts) -> None:
     """The total is always there."""
     pictures, tables, many = PARTS[parts]
-    blocks = shown_document(inspected(), View(parts=parts))
+    blocks = render.to_document(inspected(), View(parts=parts))
     titles = [part.title for part in blocks if isinstance(part, Drawing)]
     assert titles == (["The network as it flows", "Weights as rectangles"] if pictures else [])
     assert any(isinstance(part, Table) for part in blocks) == tables
     assert any("parameters =" in getattr(part, "text", "") for part in blocks)
-    blocks = shown_document(inspected(M=[3] * 9), View(parts=parts))
+    blocks = render.to_document(inspected(M=[3] * 9), View(parts=parts))
     titles = [part.title for part in blocks if isinstance(part, Drawing)]
     assert ("The network as it flows" in titles) == many
 
@@ -391,7 +391,7 @@ def test_layers_are_counted_in_words() -> None:
     x = keras.Input((6, 3))
     both = layers.Bidirectional(layers.GRU(4, return_sequences=True), merge_mode=None)
     result = rnnshapes.inspect(keras.Model(x, both(x)))
-    assert shown_document(result)[0].text.startswith("Input((T, D)) → 1 layer   N=")
+    assert render.to_document(result)[0].text.startswith("Input((T, D)) → 1 layer   N=")
 
 
 def test_what_goes_out_beside_the_output_has_a_name_of_its_own() -> None:
@@ -414,7 +414,7 @@ def test_where_symbols_are_but_the_numbers_they_are_said_once(tmp_path) -> None:
     """Of weights without a config no size has a name; a column that tells nothing is left out."""
     model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(4)])
     model.save_weights(path := tmp_path / "x.weights.h5")
-    blocks = shown_document(rnnshapes.inspect(path), View())
+    blocks = render.to_document(rnnshapes.inspect(path), View())
     headings = [column.heading for column in table(blocks, "Weights").columns]
     assert headings == ["weight", "shape", "params", "bytes"]
     assert all(len(row.cells) == 4 for row in table(blocks, "Weights").rows)
@@ -426,6 +426,6 @@ def test_the_shape_is_what_a_narrow_table_keeps() -> None:
     """Costs that N leaves open have no column."""
     model = keras.Sequential([keras.Input((6, 3)), layers.Bidirectional(layers.GRU(4))])
     flows = "What flows, at one time step t"
-    columns = table(shown_document(rnnshapes.inspect(model)), flows).columns
+    columns = table(render.to_document(rnnshapes.inspect(model)), flows).columns
     assert [(c.heading, c.rank) for c in columns] == [("tensor", 0), ("dims", 1), ("shape", 0)]
-    assert len(table(shown_document(rnnshapes.inspect(model, N=2)), flows).columns) == 4
+    assert len(table(render.to_document(rnnshapes.inspect(model, N=2)), flows).columns) == 4

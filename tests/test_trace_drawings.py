@@ -23,7 +23,9 @@ ALL = "y,h,c,gates"
 
 def shown(result: rnnshapes.Trace, **view: Any) -> list[Drawing]:
     """The drawings of its document."""
-    return [block for block in render.document(result, View(**view)) if isinstance(block, Drawing)]
+    return [
+        block for block in render.to_document(result, View(**view)) if isinstance(block, Drawing)
+    ]
 
 
 def titles(result: rnnshapes.Trace, **view: Any) -> list[str]:
@@ -33,7 +35,7 @@ def titles(result: rnnshapes.Trace, **view: Any) -> list[str]:
 
 def test_each_quantity_has_its_drawing_between_the_network_and_the_tables() -> None:
     """A line of y_hat, strips of states and gates: of each direction and each layer."""
-    blocks = render.document(rnnshapes.trace(show=ALL, **LSTM), View(sample=1))
+    blocks = render.to_document(rnnshapes.trace(show=ALL, **LSTM), View(sample=1))
     kinds = [type(block) for block in blocks]
     first, table = kinds.index(Drawing), kinds.index(Table)
     assert kinds[:first] == [Line] * 2
@@ -108,7 +110,7 @@ def test_steps_that_were_chosen_are_all_that_is_drawn() -> None:
 def test_drawings_and_tables_are_chosen_apart(view, kinds, columns) -> None:
     """``show`` is what stands in tables; drawings show all that is known."""
     result = rnnshapes.trace(show=ALL, **LSTM)
-    blocks = render.document(result, View(**view))
+    blocks = render.to_document(result, View(**view))
     assert {type(block) for block in blocks} == kinds
     names = [c.heading for block in blocks if isinstance(block, Table) for c in block.columns]
     assert {re.split(r"\W", name)[0] for name in names} - {"t"} == columns
@@ -179,7 +181,7 @@ def test_what_is_drawn_alone_is_not_said_to_be_left_out_of_tables() -> None:
     for show, said in ((("y",), False), (None, True)):
         lines = [
             b.text
-            for b in render.document(result, View(most_rows=30, show=show))
+            for b in render.to_document(result, View(most_rows=30, show=show))
             if isinstance(b, Line)
         ]
         assert any("not shown" in line for line in lines) == said
@@ -206,7 +208,7 @@ def test_the_command_draws_within_the_terminal(columns, encoding, run, monkeypat
     assert max(map(len, out.splitlines())) <= columns
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     result = rnnshapes.trace(T=200, cell="gru", show="y,h", keras=False)
-    terminal.draw(render.document(result), terminal.plain(stream, columns))
+    terminal.draw(render.to_document(result), terminal.plain(stream, columns))
     stream.flush()
     text = stream.buffer.getvalue().decode(encoding)
     assert "h of gru over t" in text

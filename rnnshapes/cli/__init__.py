@@ -146,7 +146,9 @@ def inspect(
     else:
         result = result if no_keras else _checked(result)
         out.deliver(result, shown)
-    out.hint(result, given)
+    from rnnshapes.cli import next_command
+
+    out.hint(next_command.after_inspect, result, given)
     return int(not result.agrees)
 
 
@@ -207,7 +209,9 @@ def trace(
         result, asked, note = _traced(session, given, out)
     out.deliver(result, replace(part, most_rows=out.most_rows, show=asked))
     out.say(note)
-    out.hint(result, given)
+    from rnnshapes.cli import next_command
+
+    out.hint(next_command.after_trace, result, given)
     return 0
 
 
@@ -280,7 +284,10 @@ def verify(
     out.deliver(result, View())
     if output is not None and not result.passed:
         pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
-    out.hint(result, given)
+    from rnnshapes.cli import next_command
+
+    after = next_command.after_verify if against is None else next_command.after_port
+    out.hint(after, result, given)
     return int(not result.passed)
 
 

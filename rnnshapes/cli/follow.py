@@ -16,7 +16,7 @@ from rnnshapes.cli import keyboard
 from rnnshapes.cli.progress import busy
 from rnnshapes.cli.streams import standard_output, watched
 from rnnshapes.errors import InputError
-from rnnshapes.render.document import Ink, Picture, Sheet, Span, for_encoding
+from rnnshapes.render.document import Ink, Sheet, Span, StyledLines, for_encoding
 from rnnshapes.render.view import View, view
 from rnnshapes.session import NetworkOptions, open_session
 
@@ -187,7 +187,7 @@ class Player:
         sys.stdout.flush()
         return size
 
-    def picture(self, sheet: Sheet) -> Picture:
+    def picture(self, sheet: Sheet) -> StyledLines:
         """As many lines as the sheet has: the header, the step or a part of it, the legend."""
         from rnnshapes.render import step
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes import memory
 from rnnshapes.network.graph import ITEM_BYTES, Network
 from rnnshapes.render.command_line import DATA, NETWORK, command_line
-from rnnshapes.result import Result
 
 if TYPE_CHECKING:
     from rnnshapes.forward.tracing import Trace
@@ -23,19 +22,11 @@ _STEPS = 10  # for a time axis that the model leaves open
 _AROUND = 3  # steps to look at before and after a place
 
 
-def after(result: Result, given: Given) -> str:
-    """``Next: rnnshapes trace --T 20  shows every time step``: what follows from this result."""
-    says: dict[str, Callable[[Any, Given], str]] = {
-        "Inspection": _after_inspect,
-        "Trace": _after_trace,
-        "Verification": _after_verify,
-        "PortVerification": _after_port,
-    }
-    return says[type(result).__name__](result, given)
+def after_inspect(result: Inspection, given: Given) -> str:
+    """Propose the steps of what was inspected, if they can be computed.
 
-
-def _after_inspect(result: Inspection, given: Given) -> str:
-    """The steps of what was inspected, if they can be computed."""
+    As in ``Next: rnnshapes trace --T 20  shows every time step``.
+    """
     network = result.network
     if not result.agrees:
         return _next("inspect", given, NETWORK, "--format", "json", why="lists every difference")
@@ -48,8 +39,8 @@ def _after_inspect(result: Inspection, given: Given) -> str:
     return _next("trace", given, NETWORK, *sizes, why="shows every time step")
 
 
-def _after_trace(result: Trace, given: Given) -> str:
-    """The proof, or what judges the port that a golden file is for."""
+def after_trace(result: Trace, given: Given) -> str:
+    """Propose the proof, or the comparison with the port that a golden file is for."""
     names = (*NETWORK, *DATA)
     if given["golden"] is not None:
         return _next("verify", given, names, "--against", "y_hat.npy", why="judges your port")
@@ -58,8 +49,8 @@ def _after_trace(result: Trace, given: Given) -> str:
     return _next("verify", given, names, why=why)
 
 
-def _after_verify(result: Verification, given: Given) -> str:
-    """What a port has to reproduce; or the steps where it failed."""
+def after_verify(result: Verification, given: Given) -> str:
+    """Propose what a port has to reproduce; or the steps where a check failed."""
     names = (*NETWORK, *DATA)
     network = result.network
     if not network.recurrent:
@@ -75,8 +66,8 @@ def _after_verify(result: Verification, given: Given) -> str:
     )
 
 
-def _after_port(result: PortVerification, given: Given) -> str:
-    """Every intermediate, to find the first that differs; or numbers for the port's own tests."""
+def after_port(result: PortVerification, given: Given) -> str:
+    """Propose every intermediate, to find the first that differs; or tests for the port."""
     name, why = "golden.npz", "holds every step, to find the first that differs"
     if result.passed:
         name, why = "golden.h", "writes numbers for the tests of your port"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
 
+#: Makes the line that proposes what to try next, from a result and the options as given.
+Hint = Callable[[Any, Mapping[str, Any]], str]
 #: Formats that a person reads, and not a program.
 _FOR_PEOPLE = ("table", "markdown", "html", "svg")
 #: Above so many numbers no states are computed for pictures alone.
@@ -95,16 +97,18 @@ class Outlet:
         if not self.quiet:
             pass_on(text)
 
-    def hint(self, result: Result, given: Mapping[str, Any]) -> None:
-        """What to try next: below a table, else on standard error if a person looks at it."""
+    def hint(self, after: Hint, result: Any, given: Mapping[str, Any]) -> None:
+        """Propose what to try next: below a table, else on standard error if a person looks.
+
+        ``after`` is the function of :mod:`rnnshapes.cli.next_command` for this result.
+        """
         if self.quiet or not (self.on_screen or watched(sys.stderr)):
             return
-        from rnnshapes.cli import next_command
         from rnnshapes.render.formats import terminal
 
         stream = sys.stdout if self.on_screen else sys.stderr
         with standard_output():
-            terminal.draw_hint(next_command.after(result, given), terminal.screen(stream))
+            terminal.draw_hint(after(result, given), terminal.screen(stream))
             stream.flush()
 
 

@@ -29,7 +29,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.recorder import Intermediate, RecordedTensor, RecorderOps, Recording
 from rnnshapes.reference.outputs import ModelOutputs
-from rnnshapes.result import Result, save
+from rnnshapes.result import Result, save_golden
 
 #: About how many numbers an array of the recorded reading has at once.
 PART = 2**18
@@ -65,6 +65,7 @@ class Golden(Result):
     """
 
     schema = "rnnshapes.golden/1"
+    renderer = "golden"
 
     network: Network
     source: str
@@ -78,7 +79,7 @@ class Golden(Result):
 
     def save(self, path: str | Path) -> None:
         """Write a .npz, .json or .h file, whole or not at all; InputError if it cannot be."""
-        save(self, Path(path))
+        save_golden(self, Path(path))
 
 
 def require_memory(network: Network, *, with_keras: bool = False) -> None:

@@ -117,6 +117,7 @@ class Trace(Result):
     """
 
     schema = "rnnshapes.trace/1"
+    renderer = "tracing"
 
     network: Network
     source: str

@@ -134,6 +134,7 @@ class Inspection(Result):
     """
 
     schema = "rnnshapes.inspect/1"
+    renderer = "inspection"
 
     network: Network
     layers: tuple[LayerReport, ...]

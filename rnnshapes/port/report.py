@@ -35,6 +35,7 @@ class PortVerification(Result):
     """
 
     schema = "rnnshapes.verify/1"
+    renderer = "port"
 
     network: Network
     source: str

@@ -1,83 +1,114 @@
-"""Results in the form in which their readers want them. The only place that knows a screen."""
+"""Results in the form that their readers want: text, HTML, JSON, rows, arrays, pictures.
+
+Each kind of result has a module in :mod:`rnnshapes.render.documents`, named by
+:attr:`rnnshapes.result.Result.renderer` and imported when a result of that kind is shown. It turns
+the result into a document, a record, rows and arrays; :mod:`rnnshapes.render.formats` writes
+these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
 from io import StringIO
+from pathlib import Path
 from shutil import get_terminal_size
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
 
-#: How many time steps are shown on a terminal and in a notebook before the middle is left out.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from rnnshapes.render.formats.c_header import Header
+
+#: How many time steps a terminal and a notebook show at most; else the middle is left out.
 MOST_ROWS = 30
 
-#: Which module draws which kind of result; each is imported when it is needed.
-_MODULES = {
-    "Inspection": "inspection",
-    "Trace": "tracing",
-    "Verification": "verification",
-    "PortVerification": "port",
-    "Golden": "golden",
-}
+
+def to_document(result: Result, view: View | None = None) -> Document:
+    """Return the tables, lines and drawings that a person sees, of the part ``view``."""
+    document: Document = _renderer(result).document(result, view or View())
+    return document
 
 
-def document(result: Result, view: View | None = None) -> Document:
-    """What a person is shown."""
-    shown: Document = _module(result).document(result, view or View())
-    return shown
+def to_record(result: Result) -> dict[str, Any]:
+    """Return the plain values of the JSON form, in which arrays stay arrays."""
+    record: dict[str, Any] = _renderer(result).record(result)
+    return record
 
 
-def record(result: Result) -> dict[str, Any]:
-    """The plain values of the JSON form; arrays stay arrays."""
-    values: dict[str, Any] = _module(result).record(result)
-    return values
+def to_rows(result: Result) -> Iterator[list[object]]:
+    """Return the rows of the CSV form, headings first."""
+    rows: Iterator[list[object]] = _renderer(result).rows(result)
+    return rows
 
 
-def rows(result: Result) -> Iterator[list[object]]:
-    """The rows of the CSV form, headings first."""
-    lines: Iterator[list[object]] = _module(result).rows(result)
-    return lines
+def to_frame(result: Result) -> Any:
+    """Return the rows of the CSV form as a ``pandas.DataFrame``.
 
-
-def frame(result: Result) -> Any:
-    """The same rows as a ``pandas.DataFrame``; CannotRunError where pandas is not installed."""
+    Raises:
+        CannotRunError: pandas is not installed.
+    """
     from rnnshapes.render.formats import pandas_frame
 
-    return pandas_frame.frame(rows(result))
+    return pandas_frame.frame(to_rows(result))
 
 
-def arrays(result: Result) -> dict[str, Any]:
-    """The arrays of the .npz form, which a Trace and a Golden have."""
-    values: dict[str, Any] = _module(result).arrays(result)
-    return values
+def to_arrays(result: Result) -> dict[str, Any]:
+    """Return the arrays of the .npz form by name; only a Trace and a Golden have one."""
+    arrays: dict[str, Any] = _renderer(result).arrays(result)
+    return arrays
 
 
-def c_header(result: Result) -> Any:
-    """What the C header of a Golden holds, see :mod:`.formats.c_header`."""
-    return _module(result).header(result)
+def to_c_header(result: Result) -> Header:
+    """Return what the C header of a Golden holds."""
+    header: Header = _renderer(result).header(result)
+    return header
 
 
-def text(result: Result) -> str:
-    """The document as plain text, as wide as the terminal is, and with long parts cut."""
+def to_text(result: Result) -> str:
+    """Return the document as plain text that fits the terminal, with the middle left out."""
     from rnnshapes.render.formats import terminal
 
     stream = StringIO()
     screen = terminal.plain(stream, get_terminal_size().columns)
-    terminal.draw(document(result, View(most_rows=MOST_ROWS)), screen)
+    terminal.draw(to_document(result, View(most_rows=MOST_ROWS)), screen)
     return stream.getvalue().rstrip("\n")
 
 
-def html(result: Result) -> str:
-    """The document as HTML."""
+def to_html(result: Result) -> str:
+    """Return the document as HTML for a notebook, with the middle left out."""
     from rnnshapes.render.formats import notebook
 
-    return "".join(notebook.chunks(document(result, View(most_rows=MOST_ROWS))))
+    return "".join(notebook.chunks(to_document(result, View(most_rows=MOST_ROWS))))
 
 
-def _module(result: Result) -> ModuleType:
-    return import_module(f"rnnshapes.render.documents.{_MODULES[type(result).__name__]}")
+def to_figure(result: Result) -> Figure:
+    """Return the picture that ``--plot`` draws.
+
+    Raises:
+        CannotRunError: Matplotlib is not installed.
+        InputError: there is no picture of this kind of result.
+    """
+    from rnnshapes.render import plots
+
+    return plots.figure(result)
+
+
+def save_golden(result: Result, path: Path) -> None:
+    """Write a Golden in the format of the ending of ``path``.
+
+    Raises:
+        InputError: the ending is not .npz, .json or .h, or the file cannot be written.
+    """
+    from rnnshapes.render import write_file
+
+    write_file.check_golden(path)
+    write_file.write_golden(result, path)
+
+
+def _renderer(result: Result) -> Any:
+    return import_module(f"rnnshapes.render.documents.{result.renderer}")

@@ -83,14 +83,14 @@ class Sheet(NamedTuple):
 
 
 #: The lines of a drawing, each as its pieces.
-Picture = Sequence[Sequence[Span]]
+StyledLines = Sequence[Sequence[Span]]
 
 
 class Drawing(NamedTuple):
     """A picture made of characters; one that does not fit on the sheet comes out empty."""
 
     title: str
-    draw: Callable[[Sheet], Picture]
+    draw: Callable[[Sheet], StyledLines]
 
 
 #: A result as it is shown, from top to bottom.

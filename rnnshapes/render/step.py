@@ -16,7 +16,7 @@ from rnnshapes.forward.scenes import Quantity, Scene, Taken
 from rnnshapes.forward.step_view import Moment, Recurrence
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render import palette
-from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet, Span
+from rnnshapes.render.document import PLAIN, Ink, Sheet, Span, StyledLines
 from rnnshapes.render.number_text import step_text, whole
 from rnnshapes.render.text_art.canvas import clean, cut
 
@@ -73,7 +73,7 @@ class _Columns(NamedTuple):
         return self.label + self.dims + self.shape
 
 
-def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet) -> Picture:
+def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet) -> StyledLines:
     """Two lines: the layer, and how far it has read. ``which`` tells it from other layers."""
     say = partial(clean, sheet=sheet)
     n = of.network.known("N")
@@ -90,7 +90,7 @@ def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet
     return [first, _bar(moment, of, sheet)]
 
 
-def body(moment: Moment, of: Recurrence, sheet: Sheet, *, full: bool = False) -> Picture:
+def body(moment: Moment, of: Recurrence, sheet: Sheet, *, full: bool = False) -> StyledLines:
     """All of the step, from what comes in to y_hat; every number of it, if it is to be full."""
     blocks = list(_blocks(moment, of, partial(clean, sheet=sheet)))
     most = max(len(_numbers(state) or ()) for state in moment.states)

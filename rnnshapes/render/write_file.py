@@ -112,7 +112,7 @@ def same_file(path: Path, other: Path) -> bool:
 def write_golden(result: Result, path: Path) -> str:
     """Write the result in the form of the file's ending, and tell in a line what that was."""
     write_file(result, GOLDEN_ENDINGS[path.suffix.lower()], View(), path)
-    count, size = len(render.arrays(result)), amount(path.stat().st_size)
+    count, size = len(render.to_arrays(result)), amount(path.stat().st_size)
     return f"rnnshapes: {printable(str(path))} holds {count} arrays, {size}\n"
 
 
@@ -134,7 +134,7 @@ def write_text(result: Result, form: str, view: View, stream: TextIO) -> None:
         from rnnshapes.render.formats import terminal
 
         screen = terminal.screen(stream) if stream is sys.stdout else terminal.plain(stream)
-        terminal.draw(render.document(result, view), screen)
+        terminal.draw(render.to_document(result, view), screen)
         return
     for chunk in _chunks(result, form, view, stream.encoding):
         stream.write(_encodable(chunk, form, stream.encoding))
@@ -151,19 +151,19 @@ def _chunks(result: Result, form: str, view: View, encoding: str) -> Iterable[st
     if form == "c":
         from rnnshapes.render.formats import c_header
 
-        return c_header.chunks(render.c_header(result))
+        return c_header.chunks(render.to_c_header(result))
     if form == "svg":  # what a terminal shows, which leaves out the middle of what is long
         from rnnshapes.render.formats import svg
 
         short = replace(view, most_rows=render.MOST_ROWS)
-        return (svg.picture(render.document(result, short)),)
+        return (svg.picture(render.to_document(result, short)),)
     from rnnshapes.render.formats import html_page, json_csv, markdown
 
     forms: dict[str, Callable[[], Iterable[str]]] = {
-        "json": lambda: json_csv.json_chunks(render.record(result)),
-        "csv": lambda: json_csv.csv_chunks(render.rows(result)),
-        "markdown": lambda: markdown.chunks(render.document(result, view), encoding),
-        "html": lambda: html_page.chunks(result, render.document(result, view), view),
+        "json": lambda: json_csv.json_chunks(render.to_record(result)),
+        "csv": lambda: json_csv.csv_chunks(render.to_rows(result)),
+        "markdown": lambda: markdown.chunks(render.to_document(result, view), encoding),
+        "html": lambda: html_page.chunks(result, render.to_document(result, view), view),
     }
     return forms[form]()
 
@@ -175,7 +175,7 @@ def _write_npz(result: Result, stream: BinaryIO) -> None:
 
     # As numpy.savez does, to which an array called "file" would be another argument.
     with zipfile.ZipFile(stream, "w") as archive:
-        for name, values in render.arrays(result).items():
+        for name, values in render.to_arrays(result).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, values, allow_pickle=False)
 

@@ -72,6 +72,7 @@ class Verification(Result):
     """
 
     schema = "rnnshapes.verify/1"
+    renderer = "verification"
 
     network: Network
     source: str

@@ -16,9 +16,9 @@ from rnnshapes.render.document import (
     Drawing,
     Line,
     Meaning,
-    Picture,
     Row,
     Sheet,
+    StyledLines,
     Table,
 )
 from rnnshapes.render.number_text import shapes_text, step_text, whole
@@ -74,7 +74,7 @@ def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
         yield Line("The graph of its layers is not known: there is no flow to draw.")
         return
 
-    def draw(sheet: Sheet) -> Picture:
+    def draw(sheet: Sheet) -> StyledLines:
         from rnnshapes.render.flow_layout import layout
         from rnnshapes.render.text_art import flow
 
@@ -84,7 +84,7 @@ def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
 
 
 def _kernels(result: Inspection) -> Drawing:
-    def draw(sheet: Sheet) -> Picture:
+    def draw(sheet: Sheet) -> StyledLines:
         from rnnshapes.render.text_art import weights
 
         return weights.draw(result, sheet)

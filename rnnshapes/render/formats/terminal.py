@@ -21,8 +21,8 @@ from rnnshapes.render.document import (
     Ink,
     Line,
     Meaning,
-    Picture,
     Sheet,
+    StyledLines,
     Table,
     for_encoding,
     printable,
@@ -111,7 +111,7 @@ def sheet(screen: Console) -> Sheet:
     return Sheet(width, screen.encoding, screen.height if screen.is_terminal else None)
 
 
-def draw_picture(picture: Picture, screen: Console) -> None:
+def draw_picture(picture: StyledLines, screen: Console) -> None:
     """Print the lines of a drawing, which fit."""
     if not screen.is_terminal:  # no colours: what Rich would do, many times faster
         for spans in picture:
@@ -121,14 +121,14 @@ def draw_picture(picture: Picture, screen: Console) -> None:
     screen.print(_drawn(picture, screen))
 
 
-def written(picture: Picture, screen: Console) -> list[str]:
+def written(picture: StyledLines, screen: Console) -> list[str]:
     """The lines of a drawing as the screen is sent them, cut where they do not fit."""
     with screen.capture() as captured:
         screen.print(_drawn(picture, screen))
     return captured.get().split("\n")[:-1]
 
 
-def _drawn(picture: Picture, screen: Console) -> RichText:
+def _drawn(picture: StyledLines, screen: Console) -> RichText:
     text = RichText(no_wrap=True, overflow="ignore", end="")
     for position, spans in enumerate(picture):
         text.append("\n" if position else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
 
 #: The endings of the files that can be drawn.
 FORMATS = (".png", ".svg", ".pdf")
-
-#: Which module here draws which kind of result; each is imported when it is needed.
-_MODULES = {
-    "Inspection": "inspection",
-    "Trace": "tracing",
-    "Verification": "verification",
-    "PortVerification": "port",
-}
 
 
 def require() -> None:
@@ -50,24 +43,19 @@ def require() -> None:
         log.setLevel(level)
 
 
-def drawable(result: Result) -> bool:
-    """Whether there is a picture of this kind of result."""
-    return type(result).__name__ in _MODULES
-
-
 def figure(result: Result, view: View | None = None) -> Figure:
     """The picture as a matplotlib Figure, of the sample and the steps of ``view``.
 
     Raises CannotRunError without matplotlib, and InputError for a result that has no picture.
     """
     require()
-    if not drawable(result):
+    name = f"{__name__}.{result.renderer}"
+    if find_spec(name) is None:
         raise InputError(f"there is no picture of a {type(result).__name__}")
     from rnnshapes.render.plots import canvas
 
-    module = import_module(f"rnnshapes.render.plots.{_MODULES[type(result).__name__]}")
     with canvas.own_settings():
-        made: Figure = module.figure(result, view or View())
+        made: Figure = import_module(name).figure(result, view or View())
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet, Span, for_encoding, printable
+from rnnshapes.render.document import PLAIN, Ink, Sheet, Span, StyledLines, for_encoding, printable
 
 #: What the characters of a drawing become where only ASCII can be shown, one for one.
 _ASCII = str.maketrans("─│┌┐└┘├┤┬┴┼▼►◄░▒⋮", "-|+++++++++v><:#.")
@@ -90,7 +90,7 @@ class Canvas:
             self.down(side, row + 1, row + height - 1)
         self.text(row + height - 1, column, f"└{line}┘")
 
-    def picture(self) -> Picture:
+    def picture(self) -> StyledLines:
         """The rows as spans, without the spaces at their ends."""
         return tuple(tuple(_spans(row)) for row in self._rows)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rnnshapes.render.document import PLAIN, Ink, Picture, Sheet
+from rnnshapes.render.document import PLAIN, Ink, Sheet, StyledLines
 from rnnshapes.render.flow_layout import (
     BoxArrow,
     Lane,
@@ -36,7 +36,7 @@ _FRAME, _TITLE = Ink(meaning="dim"), Ink(meaning="strong")
 _INPUT, _STATES = Ink(kind(2)), (Ink(kind(0)), Ink(kind(5)), Ink(kind(3)))
 
 
-def draw(boxes: Sequence[LayerBox], sheet: Sheet) -> Picture:
+def draw(boxes: Sequence[LayerBox], sheet: Sheet) -> StyledLines:
     """Return all boxes from top to bottom; nothing where the sheet is too narrow for them."""
     recurrences = [box.recurrence for box in boxes if box.recurrence]
     columns = _fitting_columns(recurrences, sheet)

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
-from rnnshapes.render.document import Drawing, Ink, Picture, Sheet, Span, for_encoding
+from rnnshapes.render.document import Drawing, Ink, Sheet, Span, StyledLines, for_encoding
 from rnnshapes.render.text_art import timeline
 
 #: How many units are drawn, and the least width of a sheet on which there is a drawing.
@@ -122,7 +122,7 @@ def _on(kind: Kind, hundredths: int) -> Ink:
     return Ink(palette.on(ground), ground)
 
 
-def _picture(strip: Strip, beside: Sequence[Strip], sheet: Sheet) -> Picture:
+def _picture(strip: Strip, beside: Sequence[Strip], sheet: Sheet) -> StyledLines:
     labels = [text for one in beside for text in one.labels(sheet.encoding)]
     margin = max(map(len, labels), default=0) + 1
     steps, columns = len(strip.values), sheet.width - margin

@@ -7,7 +7,7 @@ from itertools import count
 from typing import NamedTuple
 
 from rnnshapes.network.summary import Inspection
-from rnnshapes.render.document import Ink, Picture, Sheet
+from rnnshapes.render.document import Ink, Sheet, StyledLines
 from rnnshapes.render.number_text import whole
 from rnnshapes.render.palette import kind, on
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, length
@@ -36,7 +36,7 @@ _ENOUGH = 3
 _GROUP, _FAINT = Ink(meaning="strong"), Ink(meaning="dim")
 
 
-def draw(result: Inspection, sheet: Sheet) -> Picture:
+def draw(result: Inspection, sheet: Sheet) -> StyledLines:
     """Return the weights one after the other, beside each other where there is room."""
     blocks, omitted = weight_blocks(result, _MOST, by_direction=False)
     if not blocks or sheet.width < _NARROWEST:
