@@ -53,14 +53,14 @@ class Transposed(SimpleRNNCell):
     """A SimpleRNN that uses the transposed recurrent kernel."""
 
     def step(self, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-        turned = w.Wh.over(np.transpose) if hasattr(w.Wh, "over") else w.Wh.T
+        turned = ops.rearrange(w.Wh, np.transpose)
         h = ops.activate(self.activation, xz + state["h"] @ turned)
         return StepResult(h, {"h": h}, {})
 
 
 def gates_swapped(kind: Any, one: int, other: int) -> Any:
     """Return the step of a cell that uses two gates in each other's place."""
-    gates = list(kind.parts)
+    gates = list(kind.gate_names)
     gates[one], gates[other] = gates[other], gates[one]
     right = kind.step
 
@@ -71,7 +71,7 @@ def gates_swapped(kind: Any, one: int, other: int) -> Any:
 
             def split(self, z: Any, base: str, names: Any) -> list[Any]:
                 blocks = dict(zip(gates, ops.split(z, base, names), strict=True))
-                return [blocks[name] for name in kind.parts]
+                return [blocks[name] for name in kind.gate_names]
 
         return right(self, Swapped(), xz, state, w)
 
@@ -149,7 +149,8 @@ def test_wrong_merge_fails_the_unrolled_check(mode, sequences, monkeypatch) -> N
     [(Recurrent, {"go_backwards": True}), (Bidirectional, {"bidirectional": True})],
 )
 def test_wrong_order_of_a_sequence_fails(kind, options, monkeypatch) -> None:
-    monkeypatch.setattr(kind, "flips", (False,) if kind is Recurrent else (False, True))
+    unchanged = (False,) if kind is Recurrent else (False, True)
+    monkeypatch.setattr(kind, "reversed_outputs", unchanged)
     network = from_sizes(cell="gru", **SEQUENCES, **options)
     assert f"{network.recurrent[0].name}: wiring, in float64" in failed(network)
 
@@ -171,8 +172,8 @@ def test_any_other_output_fails_the_unrolled_check(change: Any, monkeypatch) -> 
 
     def changed(*given: Any) -> Any:
         *before, called, steps = given
-        other = {name: tuple(map(change, outputs)) for name, outputs in called.items()}
-        return right(*before, other if change else {}, steps)
+        other = {n: tuple(map(change, outputs)) for n, outputs in called.items()} if change else {}
+        return right(*before, other, steps)
 
     monkeypatch.setattr(unrolled, "findings", changed)
     assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: wiring, in float64"]
