@@ -113,7 +113,7 @@ def golden(
     a layer is an InputError.
     """
     with open_session(model, x=x, seed=seed, **options) as session:
-        keras = keras and bool(session.network.unknown)
+        keras = keras and bool(session.network.unsupported)
         return session.trace_with_golden(keras=keras)[1]
 
 
@@ -128,7 +128,7 @@ def verify(
 ) -> Verification | PortVerification:
     """Check names, shapes, counts and every step against Keras; ``result.passed`` is the verdict.
 
-    ``result.not_derived`` names layers that no check covers; ``passed`` says nothing about them.
+    ``result.unsupported`` names layers that no check covers; ``passed`` says nothing about them.
     ``result.diagnosis`` explains a failure.
 
     Args:

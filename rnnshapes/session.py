@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from rnnshapes import progress, reference
 from rnnshapes.errors import InputError
-from rnnshapes.network.from_sizes import DEFAULTS, from_sizes
-from rnnshapes.network.graph import Network, check_size
+from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.graph import Network
+from rnnshapes.network.sizes import DEFAULT_SIZES, check_size
 
 if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
@@ -244,7 +245,7 @@ def network_of(model: Any, **options: Any) -> Network:
 
 def check_batch(network: Network) -> None:
     """Raise InputError if N is no multiple of the batch size that the model is built for."""
-    n = network.known("N")
+    n = network.size("N")
     if network.batch is not None and n % network.batch:
         raise InputError(
             f"N={n} is not a multiple of {network.batch}, the batch size of this model"
@@ -269,7 +270,7 @@ def _network_and_input(
 
     if x is None:
         network = network_of(model, **options)
-        default = network.batch or DEFAULTS["N"]
+        default = network.batch or DEFAULT_SIZES["N"]
         network = network if network.sizes["N"] else network.with_sizes(N=default)
         check_batch(network)
         return network, inputs.random_inputs(network, seed)

@@ -50,7 +50,7 @@ def test_every_model_is_read_as_it_was_saved(name: str, form: str, tmp_path: Pat
     assert result.file.agrees, result.file.differences
     assert result.file.notes == ()
     assert result.params == model.count_params()
-    assert all(layer.derived for layer in result.layers)
+    assert all(layer.supported for layer in result.layers)
     live = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
     assert result.params - result.trainable == live
     with open_session(path, N=3, seed=4) as session:
@@ -258,7 +258,7 @@ def test_a_layer_of_ones_own_is_shown_and_never_run(tmp_path: Path, run) -> None
     model = functional(lambda x: la.Dense(2)(la.LSTM(5)(Doubled(name="own")(x))), (6, 3))
     path = saved(model, tmp_path / "model.keras")
     result = rnnshapes.inspect(path)
-    assert [layer.name for layer in result.layers if not layer.derived] == ["own"]
+    assert [layer.name for layer in result.layers if not layer.supported] == ["own"]
     assert result.layers[1].type == "LSTM"
     assert result.params == model.count_params()
     done = run("trace", path)
@@ -272,7 +272,7 @@ def test_an_operation_is_not_taken_for_the_layer_of_its_name(tmp_path: Path) -> 
     model = functional(lambda x: la.Dense(2)(la.LSTM(5)(x * 2.0)), (6, 3))
     for form in FORMS:
         result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
-        assert not result.layers[0].derived
+        assert not result.layers[0].supported
 
 
 def test_a_mask_of_the_users_own_is_not_taken_for_keras_s(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_mask_of_the_users_own_is_not_taken_for_keras_s(tmp_path: Path) -> Non
 
     for value, derived in ((0, True), (3, False)):
         path = saved(randomized(model(value)), tmp_path / f"{value}.keras")
-        layers = {layer.type: layer.derived for layer in rnnshapes.inspect(path).layers}
+        layers = {layer.type: layer.supported for layer in rnnshapes.inspect(path).layers}
         assert layers["LSTM"] is derived
 
 
@@ -410,7 +410,7 @@ def test_a_function_of_ones_own_is_not_derived(lstm: Path, tmp_path: Path) -> No
         }
 
     layers = rnnshapes.inspect(repacked(lstm, tmp_path / "own.keras", config=change)).layers
-    assert not layers[0].derived
+    assert not layers[0].supported
     assert any("a function of your own" in note for note in layers[0].notes)
 
 

@@ -93,7 +93,7 @@ def test_what_stands_behind_an_unknown_layer_is_derived_from_its_kernel(tmp_path
     """HDF5 tells no shapes of outputs; the kernel that takes them does."""
     model = sequential(Doubled(name="own"), la.GRU(5), la.Dense(2), shape=(6, 3))
     result = rnnshapes.inspect(saved(model, tmp_path / "model.h5"))
-    assert [layer.derived for layer in result.layers] == [False, True, True]
+    assert [layer.supported for layer in result.layers] == [False, True, True]
     assert result.params == model.count_params()
 
 

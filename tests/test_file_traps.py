@@ -103,7 +103,7 @@ def test_counts_and_answers_are_those_of_keras(name: str, form: str, tmp_path: P
     model = randomized(RIGHT[name]())
     given = model if form == "live" else saved(model, tmp_path / f"model{form}")
     result = rnnshapes.inspect(given)
-    assert all(layer.derived for layer in result.layers)
+    assert all(layer.supported for layer in result.layers)
     assert result.agrees
     assert result.params == model.count_params()
     assert result.trainable == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
@@ -171,7 +171,7 @@ def test_what_only_looks_known_is_not_derived(name: str, form: str, tmp_path: Pa
     model = randomized(make())
     path = saved(model, tmp_path / f"model{form}")
     result = rnnshapes.inspect(path)
-    unknown = [found.name for found in result.layers if not found.derived]
+    unknown = [found.name for found in result.layers if not found.supported]
     assert any(found.startswith(where) for found in unknown)
     assert result.params == model.count_params()
     with pytest.raises(InputError, match="is not derived"):
@@ -220,7 +220,7 @@ def test_options_of_old_that_change_the_answer_are_not_overlooked(tmp_path: Path
         found = sequential(layer(kind, "a", batch_input_shape=SHAPE, **config))
         arrays = {"a": [(f"a/{place}:0", w) for place, w in enumerate(weights)]}
         path = legacy_file(tmp_path / f"{number}.h5", found, arrays)
-        assert not rnnshapes.inspect(path).layers[0].derived
+        assert not rnnshapes.inspect(path).layers[0].supported
 
 
 @pytest.mark.parametrize(("backend", "old"), [("theano", False), ("tensorflow", True)])

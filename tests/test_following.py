@@ -263,7 +263,7 @@ def test_behind_a_layer_that_is_not_derived_x_is_keras_s() -> None:
     """Keras is asked for all samples, and the one that is looked at is the right one."""
     model = randomized(sequential(la.UnitNormalization(), la.LSTM(5), la.Dense(2)))
     with open_session(model, N=3, seed=3) as session:
-        assert [node.layer.type for node in session.network.unknown] == ["UnitNormalization"]
+        assert [node.layer.type for node in session.network.unsupported] == ["UnitNormalization"]
         weights = session.weights()
         given = (session.network, weights, session.sources, 2, None, session.answers(weights, None))
         (found,) = step_view.follow_network(*given)

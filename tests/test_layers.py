@@ -31,7 +31,7 @@ def test_every_model_is_inspected_traced_and_verified(name: str) -> None:
     assert rnnshapes.inspect(model).keras.agrees
     result = rnnshapes.verify(model, N=4)
     assert result.passed, result
-    assert not result.not_derived
+    assert not result.unsupported
     traced = rnnshapes.trace(model, N=4, show="y,h")
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-4)
     if traced.y_hat is not None:
@@ -162,7 +162,7 @@ def test_what_only_looks_like_a_layer_of_keras_is_not_taken_for_it(make: Any, wh
     """An operation, a user's class in a wrapper, a product of masked steps."""
     model = functional(lambda x: la.Dense(2)(make(x)))
     result = rnnshapes.inspect(model)
-    (unknown,) = [layer for layer in result.layers if not layer.derived]
+    (unknown,) = [layer for layer in result.layers if not layer.supported]
     assert why in " ".join(unknown.notes) or why in unknown.type
     assert rnnshapes.verify(randomized(model), N=2).passed
 
@@ -191,7 +191,7 @@ def test_images_over_time_are_shown_and_traced_from_keras() -> None:
     parts = (la.TimeDistributed(la.Conv2D(2, 3)), la.TimeDistributed(la.Flatten()))
     model = randomized(sequential(*parts, la.LSTM(3), la.Dense(1), shape=(4, 8, 8, 1)))
     result = rnnshapes.inspect(model)
-    assert [layer.derived for layer in result.layers] == [False, False, True, True]
+    assert [layer.supported for layer in result.layers] == [False, False, True, True]
     assert result.params == model.count_params()
     assert rnnshapes.verify(model, N=2).passed
     traced = rnnshapes.trace(model, x=np.ones((2, 4, 8, 8, 1)), show="h")

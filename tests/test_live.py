@@ -187,7 +187,7 @@ def test_a_layer_that_is_not_derived_is_named_and_the_rest_is_shown(model, name,
     """With what the model holds of it; the count is right, and the reason is in the report."""
     made = model()
     result = rnnshapes.inspect(made)
-    (unknown,) = [layer for layer in result.layers if not layer.derived]
+    (unknown,) = [layer for layer in result.layers if not layer.supported]
     assert unknown.name.startswith(name)
     assert unknown.equations == ()
     assert result.params == made.count_params()
@@ -198,7 +198,7 @@ def test_a_layer_that_is_not_derived_is_named_and_the_rest_is_shown(model, name,
     shown = " ".join(repr(result).split())
     assert f"{unknown.name}: not derived" in shown
     assert why in shown
-    assert all(layer.equations for layer in result.layers if layer.derived)
+    assert all(layer.equations for layer in result.layers if layer.supported)
 
 
 def test_what_stands_behind_an_unknown_layer_is_traced_and_verified_from_keras() -> None:
@@ -212,7 +212,7 @@ def test_what_stands_behind_an_unknown_layer_is_traced_and_verified_from_keras()
     assert "Not derived: layer 'zero_padding1d" in repr(traced)
     result = rnnshapes.verify(model, N=2)
     assert result.passed
-    assert result.not_derived
+    assert result.unsupported
     assert "not derived: the type ZeroPadding1D" in " ".join(repr(result).split())
     assert "Verified, but for zero_padding1d" in " ".join(repr(result).split())
     assert not any(check.name.startswith("zero") for check in result.checks)

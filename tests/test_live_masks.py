@@ -95,10 +95,10 @@ def itself(model: Model) -> Model:
 def test_a_mask_that_follows_from_the_layers_is_no_mask_of_its_own(model: Any, again: Any) -> None:
     """However it came into the graph: every layer is derived, and every step is proven."""
     made = randomized(again(model()))
-    assert [layer.name for layer in rnnshapes.inspect(made).layers if not layer.derived] == []
+    assert [layer.name for layer in rnnshapes.inspect(made).layers if not layer.supported] == []
     result = rnnshapes.verify(made, N=5)
     assert result.passed, result
-    assert not result.not_derived
+    assert not result.unsupported
 
 
 @pytest.mark.parametrize("again", [itself, loaded])
@@ -119,10 +119,10 @@ def test_a_mask_that_follows_from_the_layers_is_no_mask_of_its_own(model: Any, a
 def test_any_other_mask_is_not_derived(make: Any, by_name: bool, again: Any) -> None:
     """The layer that it is handed to is named, with the reason; its neighbours are shown."""
     result = rnnshapes.inspect(again(handed(make, by_name=by_name)))
-    unknown = [layer.type for layer in result.layers if not layer.derived]
+    unknown = [layer.type for layer in result.layers if not layer.supported]
     assert unknown[-1] == "LSTM"
     assert "called with mask" in " ".join(repr(result).split())
-    assert [layer.derived for layer in result.layers if layer.type in ("Embedding", "Dense")] == [
+    assert [layer.supported for layer in result.layers if layer.type in ("Embedding", "Dense")] == [
         True,
         True,
     ]
@@ -131,6 +131,6 @@ def test_any_other_mask_is_not_derived(make: Any, by_name: bool, again: Any) -> 
 def test_a_constant_of_many_numbers_makes_another_mask() -> None:
     """It is not compared with any other."""
     mask = handed(lambda x, e: ops.not_equal(x, ops.zeros((6,), "int32")))
-    assert [layer.type for layer in rnnshapes.inspect(mask).layers if not layer.derived][-1:] == [
+    assert [layer.type for layer in rnnshapes.inspect(mask).layers if not layer.supported][-1:] == [
         "LSTM"
     ]

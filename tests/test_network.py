@@ -9,7 +9,7 @@ import pytest
 
 from rnnshapes import InputError
 from rnnshapes.network.from_sizes import from_sizes
-from rnnshapes.network.graph import check_size
+from rnnshapes.network.sizes import check_size
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3), 2**63 - 1])

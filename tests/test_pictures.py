@@ -182,7 +182,7 @@ def test_too_narrow_a_sheet_stays_empty() -> None:
 def test_open_sizes_are_open() -> None:
     """A question mark for each; as many steps as there is room for."""
     network = rnnshapes.inspect(**SIZES).network
-    named = tuple((name, None if name in "NT" else size) for name, size in network.named)
+    named = tuple((name, None if name in "NT" else size) for name, size in network.declared_sizes)
     result = inspect_network(replace(network, named=named))
     text = "\n".join(drawn(result))
     assert "x (N, T, D) = (?, ?, 3)" in text

@@ -260,7 +260,7 @@ def test_findings_of_a_network_say_in_which_precision() -> None:
     case = grid.Case(N=2, T=4, D=3, M=5)
     found = list(
         residuals.findings(
-            case.network.all_in("float64"), case.weights, case.xs, case.answers("float64")
+            case.network.with_dtype("float64"), case.weights, case.xs, case.answers("float64")
         )
     )
     assert {f.precision for _, _, f in found} == {"float64"}

@@ -146,7 +146,9 @@ def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
     run = keras_run(N=2, T=6, D=3, M=5, K=2)
     cut = run.answers.states["simple_rnn"]["h"][:, 2:]
     answers = replace(run.answers, states={"simple_rnn": {"h": cut}})
-    network = replace(run.network, named=tuple({**dict(run.network.named), "T": 4}.items()))
+    network = replace(
+        run.network, declared_sizes=tuple({**dict(run.network.declared_sizes), "T": 4}.items())
+    )
     check = next(iter(report.values(network, run.weights, [run.xs[0][:, 2:]], answers)))
     assert not check.passed
     assert check.place.t == 0

@@ -205,7 +205,7 @@ def trace(
         return player.follow(given, _spec(given))
     out = outlet(given, get_args(TraceFormat), input, model)
     with open_session(model, x=input, seed=seed, **_spec(given)) as session:
-        part = view(session.network.known("N"), session.network.longest, sample, steps)
+        part = view(session.network.size("N"), session.network.max_steps, sample, steps)
         result, asked, note = _traced(session, given, out)
     out.deliver(result, replace(part, most_rows=out.most_rows, show=asked))
     out.say(note)

@@ -47,8 +47,8 @@ def follow(given: Mapping[str, Any], spec: NetworkOptions) -> int:
     x, seed, sample = given["input"], given["seed"], given["sample"]
     with open_session(given["model"], x=x, seed=seed, **spec) as session:
         network = session.network
-        part = view(network.known("N"), network.longest, sample, given["steps"])
-        keras = not given["no_keras"] and bool(network.unknown)
+        part = view(network.size("N"), network.max_steps, sample, given["steps"])
+        keras = not given["no_keras"] and bool(network.unsupported)
         with busy("Running the recurrence in NumPy"):
             found = session.steps(sample, given["layer"], keras=keras)
     player = Player(found, part, given["delay"])

@@ -32,7 +32,7 @@ def after_inspect(result: Inspection, given: Given) -> str:
         return _next("inspect", given, NETWORK, "--format", "json", why="lists every difference")
     sizes = _open_sizes(network)
     unbuilt = result.file is not None and result.file.unbuilt
-    if sizes is None or unbuilt or network.not_buildable or not _fits(network):
+    if sizes is None or unbuilt or network.not_buildable_reason or not _fits(network):
         return _next("inspect", given, NETWORK, "--format", "json", why="is for programs")
     if not network.recurrent:
         return _next("verify", given, NETWORK, *sizes, why="proves it against Keras")

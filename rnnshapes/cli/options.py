@@ -10,9 +10,8 @@ import typer
 
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.errors import InputError
-from rnnshapes.network.from_sizes import DEFAULTS
-from rnnshapes.network.graph import MEANING, check_size
 from rnnshapes.network.layers.rnn import MERGE_MODES
+from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size
 from rnnshapes.ops.interface import ACTIVATIONS
 
 _PANEL, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
@@ -40,7 +39,7 @@ def _size_option(name: str, more: str = "") -> object:
         f"--{name}",
         parser=_size(name),
         metavar="SIZE",
-        help=f"{MEANING[name].capitalize()}{more}; {DEFAULTS[name]} if left out.",
+        help=f"{SIZE_MEANINGS[name].capitalize()}{more}; {DEFAULT_SIZES[name]} if left out.",
         rich_help_panel=_PANEL,
     )
 

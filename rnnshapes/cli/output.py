@@ -59,7 +59,7 @@ class Outlet:
         from rnnshapes.forward import tracing
 
         width = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
-        if not self.for_people or network.known("N") * network.longest * width > _MOST_DRAWN:
+        if not self.for_people or network.size("N") * network.max_steps * width > _MOST_DRAWN:
             return asked
         has_states = "h" in tracing.everything(network) and "h" not in asked
         return (*asked, "h") if has_states else asked

@@ -156,7 +156,7 @@ class _Plan:
     @property
     def steps(self) -> Dim:
         """The time axis of x."""
-        found = self.network.flows[self.node.sources[0].node].steps
+        found = self.network.node_shapes[self.node.sources[0].node].steps
         assert found is not None
         return found
 
@@ -173,7 +173,7 @@ class _Plan:
     @property
     def numbers(self) -> int:
         """How many numbers are kept of it."""
-        rows = self.network.known("N") * self.network.count(self.steps)
+        rows = self.network.size("N") * self.network.count(self.steps)
         return rows * sum(self.between.values())
 
     def equations(self) -> Iterator[tuple[str, str, Dim]]:
@@ -192,7 +192,7 @@ class _Recorder:
     def __init__(self, plan: _Plan, weights: Weights) -> None:
         self.plan, self.direction = plan, plan.direction
         network, cell = plan.network, plan.direction.cell
-        n, t = network.known("N"), network.count(plan.steps)
+        n, t = network.size("N"), network.count(plan.steps)
         self.weights = vars(bind(self.direction.name, weights, "float64"))
         self.kept = {text: np.empty((n, t, width)) for text, width in plan.between.items()}
         self.starts = {key: np.zeros((n, network.count(d))) for key, d in cell.states.items()}
@@ -326,7 +326,7 @@ def _weights(
 
 def _answers(traced: Trace) -> Iterator[Entry]:
     """y_hat, where there is one, and what the model returns."""
-    flow = traced.network.output_flow
+    flow = traced.network.output_shapes
     if traced.y_hat is not None:
         assert flow.steps is not None
         dims = (_SAMPLES, flow.steps, *flow.at_step[1:])

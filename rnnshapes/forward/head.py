@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes.forward.scenes import SAMPLES, General, Quantity, Scene, filled, quantity, scenes
-from rnnshapes.network.graph import Network, Tap, renamed
+from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.base import Direction, Masks
 from rnnshapes.network.layers.rnn import RecurrentLayer
-from rnnshapes.network.summary import Names
+from rnnshapes.network.naming import TensorNames
+from rnnshapes.network.symbolic import with_own_features
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.recorder import RecordedTensor, RecorderOps, Recording
@@ -51,9 +52,9 @@ class Head:
         recording = self._record(t, general=False)
         name, shape = (
             filled(self._names.of(network.outputs[0]), t, count),
-            network.output_flow.at_step,
+            network.output_shapes.at_step,
         )
-        own = network.causal and (network.returns_sequences or t == count - 1)
+        own = network.is_causal and (network.returns_sequences or t == count - 1)
         y_hat = quantity(network, name, shape, self.y_hat[t])
         return Answer(tuple(scenes(network, recording, self._general)), y_hat, own)
 
@@ -70,8 +71,8 @@ class Head:
         return layer.return_sequences and layer.reversed_outputs[layer.directions.index(direction)]
 
     @cached_property
-    def _names(self) -> Names:
-        return Names(self.network)
+    def _names(self) -> TensorNames:
+        return TensorNames(self.network)
 
     @cached_property
     def _general(self) -> list[General]:
@@ -94,7 +95,9 @@ class Head:
                 else:
                     found = self.entering[tap]
                     found = found[min(t, len(found) - 1)][None]
-                    values[tap] = recording.tensor(called(tap), network.flow(tap).at_step, found)
+                    values[tap] = recording.tensor(
+                        called(tap), network.shapes_at(tap).at_step, found
+                    )
             for place in _places(network):
                 values[Tap(place)] = self._applied(recording, place, values, called(Tap(place)))
         return recording
@@ -110,9 +113,11 @@ class Head:
             turned = self._turned(tap.node, direction)
             at = len(self.y_hat) - 1 - t if turned else t
             step = (
-                (f"{{{self.network.output_flow.steps}-1-t}}" if turned else "t") if general else at
+                (f"{{{self.network.output_shapes.steps}-1-t}}" if turned else "t")
+                if general
+                else at
             )
-            text = f"{direction.cell.output_state}{direction.index}{node.again}_{step}"
+            text = f"{direction.cell.output_state}{direction.index}{node.primes}_{step}"
             shape = (SAMPLES, direction.cell.output)
             ends.append(recording.tensor(text, shape, self.emitted[scan][at][None]))
         ops: Any = RecorderOps(recording)
@@ -127,7 +132,7 @@ class Head:
         node = self.network.nodes[place]
         layer, group = node.layer, node.group
         inputs = [values[tap] for tap in node.sources]
-        shapes = renamed(layer, [value.symbol.shape for value in inputs])
+        shapes = with_own_features(layer, [value.symbol.shape for value in inputs])
         inputs = [
             recording.tensor(value.symbol.text, shape, value.array)
             for value, shape in zip(inputs, shapes, strict=True)
@@ -154,10 +159,10 @@ def taps(network: Network) -> tuple[Tap, ...]:
 
 def at_steps(network: Network) -> bool:
     """Whether y_hat at a step comes from that step of the recurrences alone."""
-    flow = network.output_flow
+    flow = network.output_shapes
     if flow.steps is None or not all(network.nodes[p].layer.stepwise for p in _places(network)):
         return False
-    sources = [network.flow(tap) for tap in taps(network)]
+    sources = [network.shapes_at(tap) for tap in taps(network)]
     timed = [source for source in sources if source.steps is not None]
     return all((source.steps, source.final) == (flow.steps, flow.final) for source in timed)
 

@@ -78,7 +78,7 @@ def repeated(
         for name, found in ours.values.items()
     }
     given = replace(ours, values=values, states=states, starts=starts)
-    found = step(network.all_in(dtype), weights, given, before)
+    found = step(network.with_dtype(dtype), weights, given, before)
     return replace(
         found, states={name: steps.masked(found.states[name]) for name, steps in scans.items()}
     )
@@ -164,7 +164,9 @@ def _block(
 ) -> Block:
     given, masks = {}, {}
     if keras is not None:
-        given = {node.name: [v[part] for v in keras.values[node.name]] for node in network.unknown}
+        given = {
+            node.name: [v[part] for v in keras.values[node.name]] for node in network.unsupported
+        }
         masks = {name: mask[part] for name, mask in keras.masks.items()}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # judged later
         options: Any = {"initial": carried, "given": given, "masks": masks}

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes import progress
-from rnnshapes.network.graph import Flow, Network, Node
+from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.numpy_ops import NumpyOps
@@ -76,22 +77,28 @@ class Block:
 
 def block_steps(network: Network, dtype: str) -> int:
     """How many time steps make a block: all of them where they cannot be cut."""
-    if not network.streams:
+    if not network.runs_in_blocks:
         return 2**62
-    one_step = network.known("N") * _widest(network) * np.dtype(dtype).itemsize
+    one_step = network.size("N") * _widest(network) * np.dtype(dtype).itemsize
     return max(LEAST_STEPS, BLOCK_BYTES // one_step)
 
 
 def samples_at_once(network: Network, dtype: str) -> int:
     """How many samples are run together: all of them, where what they take fits into a few MiB."""
-    sizes = [math.prod(network.count(dim) for dim in flow.at_step[1:]) for flow in network.flows]
-    steps = LEAST_STEPS if network.streams else max(map(network.steps, network.flows), default=1)
+    sizes = [
+        math.prod(network.count(dim) for dim in flow.at_step[1:]) for flow in network.node_shapes
+    ]
+    steps = (
+        LEAST_STEPS
+        if network.runs_in_blocks
+        else max(map(network.step_count, network.node_shapes), default=1)
+    )
     one_sample = steps * sum(sizes) * np.dtype(dtype).itemsize
-    return max(32, min(network.known("N"), SAMPLES_BYTES // one_sample))
+    return max(32, min(network.size("N"), SAMPLES_BYTES // one_sample))
 
 
 def _widest(network: Network) -> int:
-    dims = {flow.at_step[-1] for flow in network.flows}
+    dims = {flow.at_step[-1] for flow in network.node_shapes}
     dims |= {d.cell.output for node in network.recurrent for _, d in node.scans}
     return max(network.count(dim) for dim in dims)
 
@@ -135,7 +142,7 @@ def run(
                 value = joined(_OPS, node, emissions(node, found, started), values, found)
             else:
                 after = mask_of(node, values)
-                flow = network.flows[position]
+                flow = network.node_shapes[position]
                 value = apply(_OPS, node, values, bound[node.group], after, flow)
             values.append(value)
         carried = _after(network, scans)
@@ -166,7 +173,7 @@ def mask_of(node: Node, values: Sequence[Value]) -> Array | None:
 
 
 def apply(
-    ops: Any, node: Node, values: Sequence[Value], w: Any, after: Array | None, flow: Flow
+    ops: Any, node: Node, values: Sequence[Value], w: Any, after: Array | None, flow: NodeShapes
 ) -> Value:
     """What a layer without recurrence yields, from arrays or from bounded numbers.
 

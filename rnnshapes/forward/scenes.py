@@ -71,7 +71,7 @@ def filled(text: str, t: int, count: int) -> str:
 def quantity(network: Network, text: str, shape: Shape, values: Array) -> Quantity:
     """A value with its shape in symbols and in numbers; ``values`` has one row for one sample."""
     mine = values.reshape(-1) if shape[:1] == (SAMPLES,) else None
-    return Quantity(text, _texts(shape), network.numbers(shape), mine)
+    return Quantity(text, _texts(shape), network.shape_numbers(shape), mine)
 
 
 def scenes(network: Network, recording: Recording, general: Sequence[General]) -> Iterator[Scene]:
@@ -100,9 +100,9 @@ def _taken(network: Network, recording: Recording, at: int, values: tuple[Quanti
         label=label,
         sign=made.symbol,
         operands=tuple(map(_texts, made.operands)),
-        operand_shapes=tuple(map(network.numbers, made.operands)),
+        operand_shapes=tuple(map(network.shape_numbers, made.operands)),
         dims=_texts(made.shape),
-        shape=network.numbers(made.shape),
+        shape=network.shape_numbers(made.shape),
         results=values if last else tuple(made_here),
     )
 

@@ -23,9 +23,10 @@ from rnnshapes.forward.head import Answer, Head
 from rnnshapes.forward.scan import Block
 from rnnshapes.forward.scenes import SAMPLES, General, Quantity, Scene, filled, quantity, scenes
 from rnnshapes.load.inputs import InputSource, InputSources
-from rnnshapes.network.graph import Network, Node, Tap, read_step
+from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
-from rnnshapes.network.summary import Names
+from rnnshapes.network.naming import TensorNames
+from rnnshapes.network.symbolic import evaluate_step
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.recorder import RecorderOps, Recording
@@ -141,7 +142,7 @@ class Recurrence:
                 for weight in direction.weights
             }
         )
-        ops = RecorderOps(recording, index, f"{self.node.again}_{t}")
+        ops = RecorderOps(recording, index, f"{self.node.primes}_{t}")
         with np.errstate(all="ignore"):  # what is not finite is shown as it is
             cell.step(ops, cell.project(ops, x, w), states, w)
         return given, tuple(scenes(self.network, recording, self._general))
@@ -154,22 +155,22 @@ class Recurrence:
 
     def _state(self, key: str, t: int) -> str:
         """``h→_3``; ``h_{-1}`` for the start."""
-        return f"{key}{self.direction.index}{self.node.again}_{t if t >= 0 else f'{{{t}}}'}"
+        return f"{key}{self.direction.index}{self.node.primes}_{t if t >= 0 else f'{{{t}}}'}"
 
     @cached_property
     def _x(self) -> str:
-        return Names(self.network).of(self.node.sources[0])
+        return TensorNames(self.network).of(self.node.sources[0])
 
     @cached_property
     def _general(self) -> list[General]:
-        return read_step(self.direction, self._x).equations
+        return evaluate_step(self.direction, self._x).equations
 
 
 def computed(network: Network, *, keras: bool) -> Network:
     """The network with as many samples as have to be computed so that one can be looked at."""
     if keras or network.batch is not None:
         return network
-    return replace(network, named=tuple({**dict(network.named), "N": 1}.items()))
+    return replace(network, declared_sizes=tuple({**dict(network.declared_sizes), "N": 1}.items()))
 
 
 def follow_network(

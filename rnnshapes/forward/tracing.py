@@ -14,8 +14,9 @@ from rnnshapes.errors import InputError
 from rnnshapes.forward import replay
 from rnnshapes.forward import scan as recurrence
 from rnnshapes.load.inputs import ArrayInput, InputSource, InputSources, describe_inputs
-from rnnshapes.network.graph import ITEM_BYTES, Flow, Network, Node
+from rnnshapes.network.graph import ITEM_BYTES, Network, Node
 from rnnshapes.network.layers.base import Direction
+from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.reference.outputs import ModelOutputs
@@ -185,7 +186,7 @@ def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
     """The recurrences of the layer ``name``, or all; InputError if there is no such layer."""
     have = {node.name: [scan for scan, _ in node.scans] for node in network.recurrent}
     if not have:
-        raise InputError(f"{network.no_recurrence}: there are no time steps to trace")
+        raise InputError(f"{network.no_recurrence_reason}: there are no time steps to trace")
     every = [scan for scans in have.values() for scan in scans]
     if name is None:
         return tuple(every)
@@ -209,7 +210,7 @@ def trace_network(
     ``seen`` is handed each block.
     """
     parts, chosen = check_show(network, show), check_layer(network, layer)
-    behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unknown]
+    behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unsupported]
     if behind and keras is None:
         raise InputError(
             f"{behind[0]} is not derived: without Keras nothing behind it can be computed"
@@ -253,9 +254,9 @@ def require_memory(
     ``beside`` counts numbers that are kept beside these.
     """
     parts = check_show(network, show)
-    n, t = network.known("N"), network.known("T") if "T" in network.sizes else 1
+    n, t = network.size("N"), network.size("T") if "T" in network.sizes else 1
     directions = [d for node in network.recurrent for _, d in node.scans]
-    out = _numbers(network, network.output_flow)
+    out = _numbers(network, network.output_shapes)
     for direction in directions:
         cell = direction.cell
         kept = [dim for key, dim in cell.states.items() if key.rstrip("0123456789") in parts]
@@ -265,20 +266,20 @@ def require_memory(
     numbers = network.parameters * (4 if with_keras else 2) + n * t * out + beside
     if with_keras:
         states = [dim for d in directions for dim in d.cell.states.values()]
-        flows = [_numbers(network, flow) for flow in network.flows if flow.steps is not None]
+        flows = [_numbers(network, flow) for flow in network.node_shapes if flow.steps is not None]
         numbers += n * t * (sum(network.count(dim) for dim in states) + sum(flows))
     what = f"a trace of N={n:,} samples over T={t:,} steps with {network.parameters:,} parameters"
     memory.require(numbers * ITEM_BYTES["float64"], what)
 
 
-def _numbers(network: Network, flow: Flow) -> int:
+def _numbers(network: Network, flow: NodeShapes) -> int:
     """How many numbers a sample has of it at one step."""
     return math.prod(network.count(dim) for dim in flow.at_step[1:])
 
 
 def y_hat_of(network: Network, answers: ModelOutputs) -> Array | None:
     """y_hat at every time step (N, T, K), ``None`` where there is none at a single one."""
-    if network.output_flow.steps is None:
+    if network.output_shapes.steps is None:
         return None
     tap = network.outputs[0]
     name = network.nodes[tap.node].name
@@ -330,7 +331,7 @@ class _Run:
         self.initial = replay.kept_states(weights)
         self.keras = keras
         self.gates = "gates" in parts
-        self.samples = network.known("N")
+        self.samples = network.size("N")
         self.watch = Watch()
         self.layers = [
             self._empty(node, scan, direction, parts)
@@ -342,7 +343,7 @@ class _Run:
     def _empty(
         self, node: Node, scan: str, direction: Direction, parts: Sequence[str]
     ) -> LayerTrace:
-        flow, cell = self.network.flows[node.sources[0].node], direction.cell
+        flow, cell = self.network.node_shapes[node.sources[0].node], direction.cell
         assert flow.steps is not None
         t = self.network.count(flow.steps)
         states = {
@@ -356,7 +357,7 @@ class _Run:
             if self.gates
         }
         mask = np.ones((self.samples, t), dtype=bool) if flow.masked else None
-        index, steps = direction.index + node.again, str(flow.steps)
+        index, steps = direction.index + node.primes, str(flow.steps)
         return LayerTrace(
             *(scan, index, steps, direction.reverse, states, {}, gates, mask),
             candidates=tuple(gate for gate in cell.gates if gate in cell.states),
@@ -365,7 +366,7 @@ class _Run:
     def compute(self, seen: Seen | None = None) -> tuple[Array | None, Array]:
         """y_hat and the output of all samples."""
         network = self.network
-        flow, tap = network.output_flow, network.outputs[0]
+        flow, tap = network.output_shapes, network.outputs[0]
         y_hat = None
         if flow.steps is not None:
             shape = (network.count(flow.steps), *map(network.count, flow.at_step[1:]))
@@ -401,7 +402,7 @@ class _Run:
     ) -> Iterator[recurrence.Block]:
         given = {
             node.name: [values[part] for values in self.keras.values[node.name]]
-            for node in self.network.unknown
+            for node in self.network.unsupported
             if self.keras is not None
         }
         return recurrence.run(

@@ -12,9 +12,10 @@ import numpy as np
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.inputs import ArrayInput, array_input, read_input
-from rnnshapes.network.graph import MEANING, Network, Node
+from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.normalization import Embedding
+from rnnshapes.network.sizes import SIZE_MEANINGS
 from rnnshapes.ops.dims import shape_text
 
 #: The shape that a model takes, with ``None`` for an axis of any size.
@@ -97,7 +98,7 @@ def check_stated_sizes(data: ArrayInput, stated: Mapping[str, object]) -> None:
 
 
 def _meaning(name: str) -> str:
-    return MEANING.get(name[0], "of this input")
+    return SIZE_MEANINGS.get(name[0], "of this input")
 
 
 def _with_sample_axis(data: ArrayInput, node: Node, network: Network) -> ArrayInput:
@@ -107,7 +108,7 @@ def _with_sample_axis(data: ArrayInput, node: Node, network: Network) -> ArrayIn
     """
     layer = node.layer
     assert isinstance(layer, Input)
-    expected = network.numbers(layer.shape)
+    expected = network.shape_numbers(layer.shape)
     if layer.integers and data.description.lower().endswith(".csv") and data.array.shape[-1] == 1:
         data = replace(data, array=data.array[..., 0])  # a line is a step, and has one index
         data = data if data.array.ndim > 1 else replace(data, array=data.array[None])

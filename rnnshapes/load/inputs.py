@@ -183,8 +183,7 @@ def _random_input(network: Network, node: Node, index: int, seed: int) -> Random
     layer = node.layer
     assert isinstance(layer, Input)
     shape = tuple(
-        network.known(str(dim)) if len(dim.names) == 1 else network.count(dim)
-        for dim in layer.shape
+        network.size(str(dim)) if len(dim.names) == 1 else network.count(dim) for dim in layer.shape
     )
     position = network.nodes.index(node)
     users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]

@@ -1,21 +1,18 @@
-"""A network given by numbers: sizes, a cell and its options."""
+"""Networks from sizes, a cell and its options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from types import MappingProxyType
 from typing import Any
 
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.errors import InputError
-from rnnshapes.network.assemble import Call, Plan, assemble
-from rnnshapes.network.graph import Network, Tap, check_size
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.rnn import MERGE_MODES
+from rnnshapes.network.sizes import DEFAULT_SIZES, check_size
 from rnnshapes.ops.interface import ACTIVATIONS
-
-#: The sizes of the reference network.
-DEFAULTS = MappingProxyType({"N": 1, "T": 10, "D": 3, "M": 5, "K": 2})
 
 
 def from_sizes(
@@ -31,87 +28,85 @@ def from_sizes(
     return_sequences: bool | None = None,
     **options: Any,
 ) -> Network:
-    """``Input((T, D)) → SimpleRNN(M) → Dense(K)``, or another cell; several M give a stack.
+    """Build ``Input((T, D)) → SimpleRNN(M) → Dense(K)``, or the same with another cell.
 
-    A size left out has its default: N=1 T=10 D=3 M=5 K=2; an option that is ``None`` has that
-    of Keras. Raises InputError for a size that is not a whole number from 1 to 2**63 - 1, and
-    for an option that the cell does not have.
+    Several M give a stack. A size that is ``None`` has its default (N=1 T=10 D=3 M=5 K=2), an
+    option that is ``None`` has Keras's.
+
+    Raises:
+        InputError: a size is no whole number from 1 to 2**63 - 1, or the cell does not have an
+            option.
     """
-    given = {"N": N, "T": T, "D": D, "K": K}
-    plain = {
-        name: check_size(name, DEFAULTS[name] if value is None else value)
-        for name, value in given.items()
+    sizes = {
+        name: check_size(name, DEFAULT_SIZES[name] if value is None else value)
+        for name, value in {"N": N, "T": T, "D": D, "K": K}.items()
     }
     if merge_mode is not None and merge_mode not in MERGE_MODES:
-        raise InputError(f"merge_mode {merge_mode!r}: there are {', '.join(MERGE_MODES)}")
+        raise InputError(f"unknown merge_mode {merge_mode!r}: use one of {', '.join(MERGE_MODES)}")
     if merge_mode is not None and not bidirectional:
-        raise InputError(
-            "merge_mode (--merge-mode) joins two directions: give bidirectional "
-            "(--bidirectional), too"
-        )
+        raise InputError("merge_mode (--merge-mode) requires bidirectional (--bidirectional)")
     if bidirectional and go_backwards:
         raise InputError(
-            "go_backwards (--go-backwards) reads from the end alone, bidirectional "
-            "(--bidirectional) from both ends: give one of them"
+            "go_backwards (--go-backwards) cannot be combined with bidirectional (--bidirectional)"
         )
     kind, config = _cell(cell or "simple", options)
-    calls = [Call("input", "InputLayer", {"batch_shape": (None, plain["T"], plain["D"])})]
-    units = _hidden(M)
-    for position, size in enumerate(units):
-        last = position == len(units) - 1
-        more = {
+    calls = [LayerCall("input", "InputLayer", {"batch_shape": (None, sizes["T"], sizes["D"])})]
+    hidden = _hidden_sizes(M)
+    for position, size in enumerate(hidden):
+        last = position == len(hidden) - 1
+        layer_options = {
             "units": size,
             "return_sequences": bool(return_sequences) if last else True,
             "go_backwards": bool(go_backwards),
         }
         base = keras_name(BY_NAME[cell or "simple"].default_name, position)
-        own = {**config, **more, "name": base}
+        layer_config = {**config, **layer_options, "name": base}
         if bidirectional:
-            inner = {"class_name": kind, "config": own}
+            inner = {"class_name": kind, "config": layer_config}
             both = {"layer": inner, "merge_mode": merge_mode or "concat"}
             name = keras_name("bidirectional", position)
-            calls.append(Call(name, "Bidirectional", both, (Tap(position),)))
+            calls.append(LayerCall(name, "Bidirectional", both, (Tap(position),)))
         else:
-            calls.append(Call(base, kind, own, (Tap(position),)))
-    calls.append(Call("dense", "Dense", {"units": plain["K"]}, (Tap(len(calls) - 1),)))
-    return assemble(Plan(tuple(calls), (Tap(len(calls) - 1),), samples=plain["N"]))
+            calls.append(LayerCall(base, kind, layer_config, (Tap(position),)))
+    calls.append(LayerCall("dense", "Dense", {"units": sizes["K"]}, (Tap(len(calls) - 1),)))
+    return assemble(LayerGraph(tuple(calls), (Tap(len(calls) - 1),), samples=sizes["N"]))
 
 
-def _hidden(M: Any) -> list[int]:
+def _hidden_sizes(M: Any) -> list[int]:
     try:
         hidden = list(M)
     except TypeError:
-        hidden = [DEFAULTS["M"] if M is None else M]
+        hidden = [DEFAULT_SIZES["M"] if M is None else M]
     if not hidden:
         raise InputError("M (hidden units) needs a size for at least one recurrent layer")
     return [check_size("M", value) for value in hidden]
 
 
 def _cell(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The Keras class of a cell by its name, and its options."""
+    """Return the Keras class of a cell, and the options that are given for it."""
     if name not in BY_NAME:
-        raise InputError(f"cell {name!r}: there are {', '.join(BY_NAME)}")
+        raise InputError(f"unknown cell {name!r}: use one of {', '.join(BY_NAME)}")
     kind = BY_NAME[name]
     known = [f.name for f in fields(kind) if f.name != "units"]
     given = {option: value for option, value in options.items() if value is not None}
     for option, value in given.items():
         if option not in known:
-            have = ", ".join(known)
-            raise InputError(f"{option} is no option of {kind.keras_class}; it has {have}")
+            options_text = ", ".join(known)
+            raise InputError(f"{kind.keras_class} has no option {option}; it has {options_text}")
         if option.endswith("activation") and value not in ACTIVATIONS:
-            raise InputError(f"{option} {value!r} {_unknown(value)}")
+            raise InputError(f"{option}: {_unknown_activation(value)}")
     return kind.keras_class, given
 
 
-def _unknown(activation: Any) -> str:
-    """What is said of an activation that there is none of."""
+def _unknown_activation(name: Any) -> str:
+    """Return an error message for an unknown activation, with the nearest known one."""
     import difflib
 
-    near = difflib.get_close_matches(str(activation).lower(), ACTIVATIONS, n=1)
-    meant = f": did you mean {near[0]}?" if near else ";"
-    return f"is no activation that is supported{meant} rnnshapes inspect --help lists all"
+    near = difflib.get_close_matches(str(name).lower(), ACTIVATIONS, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "rnnshapes inspect --help lists all"
+    return f"unknown activation {name!r} ({remedy})"
 
 
 def keras_name(base: str, position: int) -> str:
-    """Keras's own name for the layer at ``position`` among those of its kind."""
+    """Return the name that Keras gives to layer number ``position`` of its class."""
     return base if position == 0 else f"{base}_{position}"

@@ -1,4 +1,4 @@
-"""What the algebra derives, held against what a built model has: names, shapes, counts."""
+"""Names, shapes and counts of a network, compared with those of a model or a file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rnnshapes.ops.dims import shape_text
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes the reference: Keras's version, its backend and the backend's version.
+    """Keras's version, its backend and the backend's version.
 
-    ``tensor_float_32`` says that it rounds the factors of matrix products in float32 to 11 bits.
+    With ``tensor_float_32`` it rounds the factors of float32 matrix products to 11 bits.
     """
 
     version: str
@@ -24,15 +24,15 @@ class Engine:
 
     @property
     def float64(self) -> bool:
-        """Whether products of float64 stay so (``keras/src/backend/common/dtypes.py``)."""
+        """Whether it keeps float64 in products (``keras/src/backend/common/dtypes.py``)."""
         return self.backend == "tensorflow"
 
 
 @dataclass(frozen=True)
 class ModelStructure:
-    """What Keras says of a model: (name, shape) of each weight and the count, by layer.
+    """Structure of a model or a file: (name, shape) of each weight, and the count, by layer.
 
-    ``backwards`` says by recurrence whether it reads from the last step.
+    ``backwards`` tells for each recurrence whether it processes the sequence in reverse.
     """
 
     weights: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
@@ -43,9 +43,9 @@ class ModelStructure:
 
 @dataclass(frozen=True)
 class Fact:
-    """One shape or count: as derived, in symbols and numbers, and as found in the model.
+    """One shape or count: the expected one, in symbols and numbers, and the one of the model.
 
-    ``expected`` is ``None`` for a weight that only the model has, ``found`` for one it lacks.
+    ``expected`` is ``None`` for a weight that only the model has, ``found`` for a missing one.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Fact:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """A saved model: who wrote it, and whether it has what its config asks for.
+    """Comparison of a saved model's arrays with its config.
 
-    ``facts`` are empty for a file without weights (``unbuilt``), or without a config. ``notes``
-    say what else is to be known of the file.
+    ``facts`` are empty for a file without weights (``unbuilt``) or without a config. ``notes``
+    are further remarks on the file.
     """
 
     path: str
@@ -76,7 +76,7 @@ class FileCheck:
 
     @property
     def differences(self) -> tuple[Fact, ...]:
-        """The facts in which the file differs."""
+        """Facts in which the file differs."""
         return tuple(fact for fact in self.facts if not fact.agrees)
 
     @property
@@ -85,36 +85,36 @@ class FileCheck:
         return not self.differences
 
 
-def facts(network: Network, built: ModelStructure) -> tuple[Fact, ...]:
-    """Every weight's name and shape, every layer's count, and the total.
+def facts(network: Network, model: ModelStructure) -> tuple[Fact, ...]:
+    """Compare every weight's name and shape, every layer's count, and the total.
 
-    Of a layer that is not derived, only the count.
+    For a layer that is not supported, compare the count alone.
     """
     rows: list[Fact] = []
     for layer in network.layers:
         if layer.declared_shapes is None:
-            rows += _weights(network, layer, built)
+            rows += _weights(network, layer, model)
     for layer in network.layers:
         count = network.count(layer.count)
-        if count or built.counts.get(layer.name):
+        if count or model.counts.get(layer.name):
             name = f"{layer.name} parameters"
-            rows.append(Fact(name, str(layer.count), count, built.counts.get(layer.name)))
+            rows.append(Fact(name, str(layer.count), count, model.counts.get(layer.name)))
     formula = " + ".join(str(layer.count) for layer in network.layers if layer.weights)
-    rows.append(Fact("count_params()", formula or "0", network.parameters, built.total))
+    rows.append(Fact("count_params()", formula or "0", network.parameters, model.total))
     return tuple(rows)
 
 
-def _weights(network: Network, layer: Layer, built: ModelStructure) -> Iterator[Fact]:
-    """The layer's weights, in Keras's order, each with the first of its name that is left."""
-    left = list(built.weights.get(layer.name, ()))
+def _weights(network: Network, layer: Layer, model: ModelStructure) -> Iterator[Fact]:
+    """Pair each weight of a layer, in Keras's order, with the next one of its name in the model."""
+    unpaired = list(model.weights.get(layer.name, ()))
     for group, weights in layer.groups.items():
         for weight in weights:
             last = weight.name.split("/")[-1]
-            found = next((held for held in left if held[0] == last), None)
+            found = next((held for held in unpaired if held[0] == last), None)
             if found is not None:
-                left.remove(found)
+                unpaired.remove(found)
             numbers = tuple(network.count(dim) for dim in weight.dims)
             shape = None if found is None else found[1]
             yield Fact(f"{group}/{weight.name}", shape_text(weight.dims), numbers, shape)
-    for name, shape in left:
+    for name, shape in unpaired:
         yield Fact(f"{layer.name}/{name}", "", None, shape)

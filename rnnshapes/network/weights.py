@@ -1,4 +1,4 @@
-"""The numbers in a network's weights: drawn from a seed, or taken from a model."""
+"""Weights of a network as arrays: random ones from a seed, and access by equation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Weights = Mapping[str, Mapping[str, Array]]
 
 
 def draw(network: Network, seed: int) -> Weights:
-    """Random weights in the network's dtype, the same for the same seed and sizes.
+    """Draw random weights in the network's dtype, the same for the same seed and sizes.
 
-    Matrices have the variance that keeps activations alive (Glorot and Bengio, 2010); biases
-    are not zero, as Keras would start them, so that a lost bias shows.
+    Matrices have the variance of Glorot and Bengio (2010). Biases are not zero, as Keras would
+    initialize them, so that a missing bias shows.
     """
     rng = np.random.default_rng(streams(seed)[0])
     return {
@@ -30,13 +30,13 @@ def draw(network: Network, seed: int) -> Weights:
 
 
 def streams(seed: int, more: int = 0) -> list[np.random.SeedSequence]:
-    """Independent streams of random numbers: for weights, and for the input ``more``."""
-    found = np.random.SeedSequence(seed).spawn(2 + more)
-    return [found[0], found[1 + more]]
+    """Return independent random streams: one for weights, one for input number ``more``."""
+    spawned = np.random.SeedSequence(seed).spawn(2 + more)
+    return [spawned[0], spawned[1 + more]]
 
 
 def bind(group: str, weights: Weights, dtype: str) -> SimpleNamespace:
-    """A group of weights as the attributes that its equation uses, in ``dtype``."""
+    """Return a group of weights as the attributes that its equation uses, in ``dtype``."""
     return SimpleNamespace(
         **{key: np.asarray(array, dtype=dtype) for key, array in weights.get(group, {}).items()}
     )

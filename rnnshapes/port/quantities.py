@@ -123,7 +123,7 @@ def _candidates(network: Network) -> dict[str, _Candidate]:
 
 def _outputs(network: Network) -> Iterator[tuple[str, _Candidate]]:
     """Yield y_hat, where the output has time steps, and the model's own output."""
-    flow = network.output_flow
+    flow = network.output_shapes
     at_step, symbols = flow.at_step[1:], tuple(str(dim) for dim in flow.at_step[1:])
     units = tuple(map(network.count, at_step))
     if flow.steps is not None:
@@ -141,8 +141,8 @@ def _states(network: Network) -> Iterator[tuple[str, _Candidate]]:
     A later recurrence replaces an earlier one under the short name.
     """
     for node in network.recurrent:
-        flow = network.flows[node.sources[0].node]
-        t = network.steps(flow)
+        flow = network.node_shapes[node.sources[0].node]
+        t = network.step_count(flow)
         for name, direction in node.scans:
             last = 0 if direction.reverse else t - 1
             for key, dim in direction.cell.states.items():
@@ -191,7 +191,7 @@ def _as(
         candidate: What the array may be.
         axes_swapped: Whether to take the first two axes for T and N.
     """
-    n, t, units = network.known("N"), candidate.steps, candidate.units
+    n, t, units = network.size("N"), candidate.steps, candidate.units
     shape = array.values.shape
     lead = (t, n) if axes_swapped else (n, t)
     width = int(np.prod(units))
@@ -207,7 +207,7 @@ def _as(
     elif not axes_swapped and shape in [(n, *units), *([units] if n == 1 else [])]:
         values, error = (part.reshape(n, 1, width) for part in (array.values, array.rounding))
         # The one output of a network that is not causal is not its y_hat at the last step.
-        one_output = not network.causal and not network.returns_sequences
+        one_output = not network.is_causal and not network.returns_sequences
         without_time = (candidate.name in (Y_HAT, OUTPUT) and one_output) or not t
         network_steps = None if without_time else np.array([candidate.last])
         steps = np.array([candidate.last])
@@ -246,7 +246,7 @@ def _misfit(
     which = f"the array {array.name!r}" if array.name else "the array"
     if not array.values.size:
         return f"{port.name}: {which} is empty, {shape_text(shape)}"
-    n = network.known("N")
+    n = network.size("N")
     options = []
     if candidates[0].name == Y_HAT:  # its last step has the output's shape
         candidates = [c for c in candidates if c.name != OUTPUT or c.units != candidates[0].units]
@@ -264,7 +264,7 @@ def _misfit(
 
 def _advice(network: Network, shape: tuple[int, ...], candidates: Sequence[_Candidate]) -> str:
     """Return which change would make the shape fit one of the candidates, or nothing."""
-    n = network.known("N")
+    n = network.size("N")
     for candidate in candidates:
         steps = (candidate.steps,) if candidate.steps else ()
         full = (n, *steps, *candidate.units)

@@ -72,7 +72,7 @@ def verify_port(
         InputError: The port reports nothing that can be compared, x has numbers that are not
             finite, or a layer of the network is not supported.
     """
-    for node in network.unknown:
+    for node in network.unsupported:
         raise InputError(
             f"layer {node.name!r} ({node.layer.type}) is not supported: no port of this model can "
             "be verified"

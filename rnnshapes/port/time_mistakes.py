@@ -89,7 +89,7 @@ def _wrong_last_step(
         for q in hypothesis.quantities
         if q.network_steps is not None and len(q.network_steps) == 1
     ]
-    if not last or len(last) < len(hypothesis.quantities) or not hypothesis.network.causal:
+    if not last or len(last) < len(hypothesis.quantities) or not hypothesis.network.is_causal:
         return
     if not all(step[0] > 0 for _, step in last):
         return
@@ -126,7 +126,7 @@ def _shifted_output(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesi
 def carried_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Start each sample from the final states of the sample before."""
     network, xs = hypothesis.network, hypothesis.xs
-    if not network.streams or len(xs) != 1 or len(xs[0]) == 1:
+    if not network.runs_in_blocks or len(xs) != 1 or len(xs[0]) == 1:
         return
     n, t = xs[0].shape[:2]
     starts = np.arange(n)[:, None] * t
@@ -182,7 +182,12 @@ def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
     """Loop over axis 0 of x, so that the steps are samples."""
     x = hypothesis.xs[0]
     steps = hypothesis.quantities[0].network_steps if hypothesis.quantities else None
-    if not hypothesis.network.streams or len(hypothesis.xs) != 1 or len(x) == 1 or steps is None:
+    if (
+        not hypothesis.network.runs_in_blocks
+        or len(hypothesis.xs) != 1
+        or len(x) == 1
+        or steps is None
+    ):
         return
     if not all(
         q.network_steps is not None and np.array_equal(q.network_steps, steps)

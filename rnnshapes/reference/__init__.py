@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from rnnshapes import memory, progress
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
 from rnnshapes.load.live.keras_private import all_layers, input_structure
-from rnnshapes.network.graph import ITEM_BYTES, SHORT, Network
+from rnnshapes.network.graph import ITEM_BYTES, SHORT_DTYPES, Network
 from rnnshapes.network.structure import Engine, ModelStructure
 from rnnshapes.reference.outputs import STATES, ModelOutputs
 
@@ -141,7 +141,7 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     from rnnshapes.reference.probe import Watch, share_of  # which needs NumPy
 
     keras = _keras()
-    if floatx() in SHORT:
+    if floatx() in SHORT_DTYPES:
         raise CannotRunError(
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )

@@ -194,7 +194,7 @@ class Seen:
     def _each(self) -> dict[str, tuple[Any, ...]]:
         """What the last recurrences and the layers behind them answer at each step."""
         found: dict[str, tuple[Any, ...]] = {}
-        nodes, flows = self.network.nodes, self.network.flows
+        nodes, flows = self.network.nodes, self.network.node_shapes
         for place, (node, flow) in enumerate(zip(nodes, flows, strict=True)):
             if flow.steps is None or not flow.final:
                 continue

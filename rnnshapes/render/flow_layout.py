@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from rnnshapes.network.graph import Flow, Network, Node, Tap
+from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import Bidirectional, RecurrentLayer
-from rnnshapes.network.summary import Inspection, LayerReport, Names, Numbers, state_name
+from rnnshapes.network.naming import TensorNames, state_name
+from rnnshapes.network.summary import Inspection, LayerReport, Numbers
+from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.symbolic import Symbol, SymbolicOps
 from rnnshapes.render.number_text import shapes_text, whole
@@ -251,7 +253,7 @@ def layout(result: Inspection, most: int | None = None) -> FlowLayout:
     network = result.network
     if not network.inputs:
         return FlowLayout(())
-    names, reports = Names(network), {layer.name: layer for layer in result.layers}
+    names, reports = TensorNames(network), {layer.name: layer for layer in result.layers}
     boxes = [
         _box(network, index, names, reports[node.layer.name])
         for index, node in enumerate(network.nodes)
@@ -314,32 +316,32 @@ def _arrows(
 # --- From a network to its boxes ----------------------------------------------------------------
 
 
-def _box(network: Network, index: int, names: Names, report: LayerReport) -> LayerBox:
+def _box(network: Network, index: int, names: TensorNames, report: LayerReport) -> LayerBox:
     """Return the box of a call, without its arrows."""
     node = network.nodes[index]
     layer = node.layer
-    again = ("called again, with the same weights",) if node.again else ()
+    again = ("called again, with the same weights",) if node.primes else ()
     box = LayerBox(
         name=node.name,
         label=report.label,
         sources=tuple(_tensor(network, tap, names) for tap in node.sources),
         outputs=tuple(
             _tensor(network, Tap(index, output), names)
-            for output in range(max(1, len(network.flows[index].shapes)))
+            for output in range(max(1, len(network.node_shapes[index].shapes)))
         ),
-        params=0 if node.again else report.params,
+        params=0 if node.primes else report.params,
         initial=tuple(_tensor(network, tap, names) for tap in node.initial),
         notes=again,
     )
     if isinstance(layer, RecurrentLayer):
         return _with_recurrence(network, node, layer, names, box)
-    rule = "" if node.again else _rule(report, network.flows[index])
+    rule = "" if node.primes else _rule(report, network.node_shapes[index])
     return box._replace(rule=rule, notes=(*layer.notes, *again))
 
 
-def _tensor(network: Network, tap: Tap, names: Names) -> FlowTensor:
+def _tensor(network: Network, tap: Tap, names: TensorNames) -> FlowTensor:
     """Return the tensor at an output of a call, under its name without the index of a step."""
-    shapes, producer = network.flow(tap).shapes, network.nodes[tap.node].name
+    shapes, producer = network.shapes_at(tap).shapes, network.nodes[tap.node].name
     name = _STEP_INDEX.sub("", names.of(tap))
     if not shapes:
         return FlowTensor(name, ("?",), (None,), producer)
@@ -348,10 +350,10 @@ def _tensor(network: Network, tap: Tap, names: Names) -> FlowTensor:
 
 def _shaped(network: Network, name: str, shape: Shape, producer: str = "") -> FlowTensor:
     """Return a tensor of this shape, also in numbers."""
-    return FlowTensor(name, tuple(map(str, shape)), network.numbers(shape), producer)
+    return FlowTensor(name, tuple(map(str, shape)), network.shape_numbers(shape), producer)
 
 
-def _rule(report: LayerReport, flow: Flow) -> str:
+def _rule(report: LayerReport, flow: NodeShapes) -> str:
     """Return the layer's last equation, ``y_hat = h W0 + b0``, with ``_t`` if it is per step."""
     if not report.equations:
         return ""
@@ -360,10 +362,10 @@ def _rule(report: LayerReport, flow: Flow) -> str:
 
 
 def _with_recurrence(
-    network: Network, node: Node, layer: RecurrentLayer, names: Names, box: LayerBox
+    network: Network, node: Node, layer: RecurrentLayer, names: TensorNames, box: LayerBox
 ) -> LayerBox:
     """Return the box with the recurrence of its layer, and the notes on it."""
-    source = network.flow(node.sources[0])
+    source = network.shapes_at(node.sources[0])
     steps = source.steps or source.shapes[0][1]
     input_name = names.of(node.sources[0])
     recurrence = Recurrence(
@@ -402,7 +404,7 @@ def _direction(
     network: Network, name: str, node: Node, direction: Direction, initial: Sequence[str]
 ) -> ScanDirection:
     """Return one direction; its states start from 0 where ``initial`` is empty."""
-    suffix, n = direction.index + node.again, Dim.named("N")
+    suffix, n = direction.index + node.primes, Dim.named("N")
     states = direction.cell.states
     return ScanDirection(
         name=name.rpartition("/")[2],

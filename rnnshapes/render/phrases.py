@@ -26,7 +26,7 @@ def network_text(network: Network) -> str:
     """
     sizes = " ".join(f"{name}={_size(value)}" for name, value in network.sizes.items())
     inputs = [f"Input({shape_text(node.layer.shape[1:])})" for node in network.inputs]  # type: ignore[attr-defined]
-    if network.chain:
+    if network.is_chain:
         chain = " → ".join([*inputs, *(layer.label for layer in network.layers)])
         return f"{chain}   {sizes}"
     count = f"{len(network.layers)} layer{'s' * (len(network.layers) > 1)}"

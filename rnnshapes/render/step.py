@@ -76,7 +76,7 @@ class _Columns(NamedTuple):
 def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet) -> StyledLines:
     """Two lines: the layer, and how far it has read. ``which`` tells it from other layers."""
     say = partial(clean, sheet=sheet)
-    n = of.network.known("N")
+    n = of.network.size("N")
     name, more = say(of.name), [*([which] if which else []), f"sample {sample} of {n}"]
     rights = [say(text) for text in (", ".join(more), more[0], "")]
     fits = (right for right in rights if cell_len(name + right) + 2 <= sheet.width)
@@ -176,7 +176,7 @@ def _blocks(moment: Moment, of: Recurrence, say: Say) -> Iterator[_Line | _Row]:
         yield _quantity(moment.answer.y_hat, say, "")
     if moment.answer.own:
         yield _Line(say(f"{moment.answer.y_hat.text} is the model's own answer"), _GOOD)
-    elif of.network.causal:
+    elif of.network.is_causal:
         yield _Line(say(f"{moment.answer.y_hat.text}: the model's answer, had x ended here"), _DIM)
 
 
@@ -186,7 +186,7 @@ def _goes_on(moment: Moment, of: Recurrence) -> Iterator[str]:
     names = ", ".join(state.text for state in moment.states)
     last = not 0 <= after < moment.count
     to = [] if last else [f"t = {after}"]
-    if moment.answer is None and (last or not of.network.flows[of.place].final):
+    if moment.answer is None and (last or not of.network.node_shapes[of.place].final):
         to += of.users
     if last:
         yield f"t = {moment.t} is the last step that is read"

@@ -67,7 +67,7 @@ class Check:
 class Verification(Result):
     """Every check of a network against Keras. ``difference`` is information, not a check.
 
-    ``passed`` speaks of the checks alone: ``not_derived`` names the layers that no check covers,
+    ``passed`` speaks of the checks alone: ``unsupported`` names the layers that no check covers,
     and is empty where everything is checked.
     """
 
@@ -80,7 +80,7 @@ class Verification(Result):
     checks: tuple[Check, ...]
     difference: Difference | None
     not_finite: NotFinite | None
-    not_derived: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -90,7 +90,7 @@ class Verification(Result):
     @property
     def diagnosis(self) -> tuple[str, ...]:
         """What explains a failure."""
-        found = {} if self.passed else self.network.old_meanings
+        found = {} if self.passed else self.network.changed_meanings
         return tuple(f"{name}: {what}" for name, what in found.items())
 
     @property
@@ -122,7 +122,7 @@ def verify_network(
         *values(network, weights, xs, keras),
         *formulas(network, weights, xs, ours, keras.engine),
     )
-    unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unknown)
+    unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unsupported)
     apart = difference(network, ours, keras) if network.recurrent else None
     return Verification(
         network,
@@ -237,7 +237,7 @@ def repeats(
     In float64, in which that loop computes, what NumPy itself has made of it is judged, too.
     """
     recurrent = {node.name for node in network.recurrent}
-    in_dtype = network.all_in(dtype)
+    in_dtype = network.with_dtype(dtype)
     for layer, what, found in residuals.findings(in_dtype, weights, xs, again):
         own = layer == "predict"  # here the output of the loop in NumPy
         joined = own or (layer in recurrent and what.startswith("output"))

@@ -130,7 +130,7 @@ class _Proof:
         )
         turned = tuple(np.swapaxes(v, 0, 1) if timed or v.ndim > 2 else v for v in outputs)
         each: tuple[Array | None, ...] = tuple(v if timed or v.ndim > 2 else None for v in turned)
-        if self.network.flows[place].final and node.name in self.keras.each:
+        if self.network.node_shapes[place].final and node.name in self.keras.each:
             found = [np.swapaxes(v, 0, 1) for v in self.keras.each[node.name]]
             each = (*found, *each[len(found) :])
         mask = mask_of(node, self.plain)
@@ -142,11 +142,15 @@ class _Proof:
         """What is usable of what a node is fed with."""
         first = self.plain[place].outputs[0]
         timed = self.plain[place].each[0] is not None
-        n = first.shape[1] if timed and not self.network.flows[place].final else first.shape[0]
+        n = (
+            first.shape[1]
+            if timed and not self.network.node_shapes[place].final
+            else first.shape[0]
+        )
         own = np.ones(n, dtype=bool)
         for tap in (*node.sources, *node.initial):
             own &= self.usable[tap.node].own
-        steps = self.network.flows[place].steps
+        steps = self.network.node_shapes[place].steps
         if steps is None:
             return _Usable(own, None)
         t = self.network.count(steps)
@@ -232,7 +236,7 @@ class _Proof:
     def _layer(self, place: int, node: Node) -> tuple[str, Finding | None]:
         """A layer without recurrence, from what Keras fed it with; None where nothing is usable."""
         fed = self._from_sources(place, node)
-        flow = self.network.flows[place]
+        flow = self.network.node_shapes[place]
         found, rows = self.keras.values[node.name][0], fed.own
         at_steps = flow.final and node.name in self.keras.each
         if at_steps:
@@ -313,7 +317,7 @@ class _Proof:
         rounded = [_cast(value, self._entering(node.layer)) for value in sources]
         entered = [_cast(value, inside) for value in rounded]
         values = dict(zip((tap.node for tap in node.sources), entered, strict=True))
-        flow = self.network.flows[place]
+        flow = self.network.node_shapes[place]
         return _cast(apply(_OPS, node, values, w, after, flow), own)  # type: ignore[arg-type]
 
     def _precision(self, layer: Layer) -> Precision:

@@ -90,7 +90,7 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
     """Check a network against Keras's own layers in float64, and each step in float32, too."""
     drawn = weights.draw(network, seed)
     xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed)]
-    exact, single = network.all_in("float64"), network.all_in("float32")
+    exact, single = network.with_dtype("float64"), network.with_dtype("float32")
     ours = replay.computed(exact, drawn, xs)
     examined: list[reference.Examined] = []
 

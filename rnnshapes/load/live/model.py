@@ -10,9 +10,9 @@ from typing import Any
 from rnnshapes.errors import InputError
 from rnnshapes.load.live.graph import KerasCall, KerasGraph, is_model, read_graph
 from rnnshapes.load.live.keras_private import get_mask
-from rnnshapes.network.assemble import Call, Plan, assemble
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.from_config import reader
-from rnnshapes.network.graph import COMPUTED_IN, SHORT, Network, Tap
+from rnnshapes.network.graph import COMPUTE_DTYPES, SHORT_DTYPES, Network, Tap
 from rnnshapes.network.layers.base import UnsupportedError
 
 
@@ -36,17 +36,17 @@ def read_model(model: Any) -> Network:
     return assemble(_plan(graph))
 
 
-def _plan(graph: KerasGraph) -> Plan:
+def _plan(graph: KerasGraph) -> LayerGraph:
     calls = tuple(_call(graph, place, call) for place, call in enumerate(graph.calls))
     batches = {
         call.outputs[0].shape[0] for call in graph.calls if _kind(call.layer) == "InputLayer"
     }
     batch = next(iter(batches - {None}), None)
     outputs = tuple(Tap(*place) for place in graph.outputs)
-    return Plan(calls, outputs, _dtype(graph), batch=batch)
+    return LayerGraph(calls, outputs, _dtype(graph), batch=batch)
 
 
-def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
+def _call(graph: KerasGraph, place: int, call: KerasCall) -> LayerCall:
     layer, kind = call.layer, _kind(call.layer)
     why = ""
     config: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
         users = [c for c in graph.calls if (place, 0) in c.sources]
         integers = any(_kind(user.layer) == "Embedding" for user in users)
         dtype = str(call.outputs[0].dtype)
-        if not integers and dtype not in (*COMPUTED_IN, "bool"):
+        if not integers and dtype not in (*COMPUTE_DTYPES, "bool"):
             raise InputError(f"input {layer.name!r} is of dtype {dtype}: not supported")
         config = {"batch_shape": tuple(call.outputs[0].shape), "integers": integers}
     elif call.other:
@@ -63,20 +63,20 @@ def _call(graph: KerasGraph, place: int, call: KerasCall) -> Call:
         why = _not_read(kind) or _foreign(layer)
         config = {} if why else _config(layer)
     weights = getattr(layer, "weights", ())
-    return Call(
+    return LayerCall(
         name=call.name,
         class_name=kind,
         config=config,
         sources=tuple(Tap(*source) for source in call.sources),
         initial=tuple(Tap(*source) for source in call.initial),
-        held=tuple((v.name, tuple(int(n) for n in v.shape)) for v in weights),
+        stored=tuple((v.name, tuple(int(n) for n in v.shape)) for v in weights),
         outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
         computes_in=_computes_in(layer),
         mask_dropped=bool(call.initial) and not call.mask_given,
         masked=get_mask(call.outputs[0]) is not None,
-        why=why,
+        unsupported_reason=why,
     )
 
 
@@ -129,7 +129,7 @@ def _kind(layer: Any) -> str:
 def _computes_in(layer: Any) -> str:
     """The format in which a layer computes, where it is not that of its weights."""
     own = str(getattr(layer, "compute_dtype", ""))
-    return own if own in SHORT else ""
+    return own if own in SHORT_DTYPES else ""
 
 
 def _dtype(graph: KerasGraph) -> str:
@@ -137,9 +137,9 @@ def _dtype(graph: KerasGraph) -> str:
     layers = [c.layer for c in graph.calls if _kind(c.layer) != "InputLayer"]
     layers = [layer for layer in layers if hasattr(layer, "variable_dtype")]
     dtypes = {str(layer.variable_dtype) for layer in layers} or {"float32"}
-    if len(dtypes) > 1 or dtypes - set(COMPUTED_IN):
+    if len(dtypes) > 1 or dtypes - set(COMPUTE_DTYPES):
         raise InputError(
             f"the weights of this model are of {', '.join(sorted(dtypes))}; supported: one of "
-            f"{', '.join(COMPUTED_IN)} for all of them"
+            f"{', '.join(COMPUTE_DTYPES)} for all of them"
         )
     return dtypes.pop()

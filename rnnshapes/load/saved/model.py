@@ -54,7 +54,7 @@ class ModelFile:
 
     def require_computable(self, network: Network, *, keras: bool) -> None:
         """Raise InputError where too little is known of the model to compute anything."""
-        if why := network.not_buildable:
+        if why := network.not_buildable_reason:
             raise InputError(f"{self.path}: {why}{self._advice(network)}")
         if self.unbuilt:
             raise InputError(
@@ -67,10 +67,11 @@ class ModelFile:
                 f"{self.path}: {wrong.name} is {_text(wrong.expected)} by its config, "
                 f"{_text(wrong.found)} in the file; rnnshapes inspect shows all of it"
             )
-        if keras and network.paths > MOST_PATHS:
+        if keras and network.path_count > MOST_PATHS:
             raise InputError(
-                f"{self.path}: there are {network.paths:.1e} ways through its graph, too many for "
-                "TensorFlow; trace --no-keras computes it in NumPy"
+                f"{self.path}: its graph has {network.path_count:.1e} paths, too many for "
+                "TensorFlow; "
+                "trace --no-keras computes it in NumPy"
             )
         if keras and len(self.dtypes) > 1:
             raise InputError(
@@ -81,7 +82,7 @@ class ModelFile:
 
     def _advice(self, network: Network) -> str:
         """What to do about a model that cannot be built from its file."""
-        if network.unknown and network.inputs:
+        if network.unsupported and network.inputs:
             return (
                 ", so the file alone does not say what it computes; load the model in Keras, and "
                 "give it to rnnshapes.trace or rnnshapes.verify in Python"

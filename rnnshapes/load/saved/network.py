@@ -16,8 +16,8 @@ from rnnshapes.load.saved.config_graph import ClosedError, FileCall, Flattening
 from rnnshapes.load.saved.config_layers import Owner
 from rnnshapes.load.saved.converted import Held
 from rnnshapes.load.saved.inbound_nodes import shape_of
-from rnnshapes.network.assemble import Call, Plan, assemble
-from rnnshapes.network.graph import ITEM_BYTES, SHORT, Network, Tap
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.graph import ITEM_BYTES, SHORT_DTYPES, Network, Tap
 
 #: Layers whose first array says how many features a step has.
 CELLS = (*BY_CLASS, "Bidirectional")
@@ -84,7 +84,10 @@ def network_of(
         if any(call.mask is not None for call in flat.calls):
             own = mask_ops.not_as_derived(assemble(plan), flat)
             why = "it is called with a mask that its input does not have"
-            calls = (replace(c, why=why) if i in own else c for i, c in enumerate(plan.calls))
+            calls = (
+                replace(c, unsupported_reason=why) if i in own else c
+                for i, c in enumerate(plan.calls)
+            )
             plan = replace(plan, calls=tuple(calls))
         network = assemble(plan.ordered())
         lines = sum(node.layer.equation_lines for node in network.nodes)
@@ -93,15 +96,15 @@ def network_of(
         return network
 
 
-def _plan(flat: Flattening, outputs: tuple[Tap, ...], held: ByLayer) -> Plan:
+def _plan(flat: Flattening, outputs: tuple[Tap, ...], held: ByLayer) -> LayerGraph:
     owners = list(flat.owners.values())
     calls = [_call(flat, place, call, held) for place, call in enumerate(flat.calls)]
     inputs = [call for call in calls if call.class_name == "InputLayer"]
     batch = next((b for c in inputs if (b := c.config["batch_shape"][0]) is not None), None)
-    return Plan(tuple(calls), outputs, _dtype(owners), batch=batch)
+    return LayerGraph(tuple(calls), outputs, _dtype(owners), batch=batch)
 
 
-def _call(flat: Flattening, place: int, call: FileCall, held: ByLayer) -> Call:
+def _call(flat: Flattening, place: int, call: FileCall, held: ByLayer) -> LayerCall:
     owner, config = call.owner, call.owner.config
     why = ""
     if owner.class_name == "InputLayer":
@@ -122,20 +125,20 @@ def _call(flat: Flattening, place: int, call: FileCall, held: ByLayer) -> Call:
     shapes = call.shapes or _shape_by_kernel(flat, place, held)
     known = range(max(shapes, default=-1) + 1)
     outputs = tuple(shapes[n] for n in known if n in shapes)
-    return Call(
+    return LayerCall(
         name=owner.name,
         class_name=owner.class_name,
         config=config,
         sources=call.sources,
         initial=call.initial,
-        held=tuple((h.name, h.shape) for h in held.get(owner.name, ())),
+        stored=tuple((h.name, h.shape) for h in held.get(owner.name, ())),
         named=False,
         outputs=outputs if len(outputs) == len(known) else (),
         trainable=owner.trainable,
         trainable_count=_trained(owner, held.get(owner.name, ())),
         computes_in=_computes_in(owner),
         mask_dropped=bool(call.initial) and call.mask is None and not flat.legacy,
-        why=why,
+        unsupported_reason=why,
     )
 
 
@@ -193,7 +196,7 @@ def _policies(owners: Sequence[Owner]) -> list[str]:
 def _computes_in(owner: Owner) -> str:
     """The short format in which it computes, if it does."""
     name = _policy(owner).removeprefix("mixed_")
-    return name if name in SHORT else ""
+    return name if name in SHORT_DTYPES else ""
 
 
 def _policy(owner: Owner) -> str:

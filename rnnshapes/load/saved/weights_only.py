@@ -16,7 +16,7 @@ from rnnshapes.load.saved.converted import Held
 from rnnshapes.load.saved.hdf5_client import Store
 from rnnshapes.load.saved.naming import snake_case
 from rnnshapes.load.saved.weight_paths import Arrays
-from rnnshapes.network.assemble import Call, Plan, assemble
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.reshaping import UnsupportedLayer
 from rnnshapes.ops.dims import Dim
@@ -39,19 +39,19 @@ def understood(store: Store, config: Mapping[str, Any] | None) -> tuple[Network,
         kind = f"a model of class {config['class_name']}, whose graph is in its own code"
     found = _found(store)
     calls = tuple(
-        Call(
+        LayerCall(
             name=name,
             class_name=_class_of(name),
             config={},
-            held=tuple((h.name, h.shape) for h in held),
-            why=f"the file holds {kind}",
+            stored=tuple((h.name, h.shape) for h in held),
+            unsupported_reason=f"the file holds {kind}",
         )
         for name, held in found.by_layer.items()
         if held
     )
     if not calls:
         raise InputError("there are no weights of Keras in it, and no config of a model")
-    return _with_gates(assemble(Plan(calls, ()))), found, kind
+    return _with_gates(assemble(LayerGraph(calls, ()))), found, kind
 
 
 def _found(store: Store) -> Arrays:

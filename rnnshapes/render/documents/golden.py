@@ -58,7 +58,7 @@ def record(result: Golden) -> dict[str, Any]:
                 "activations": layer.activations,
                 "equations": layer.equations,
                 "notes": layer.notes,
-                "derived": layer.derived,
+                "derived": layer.supported,
             }
             for layer in result.layers
         ],

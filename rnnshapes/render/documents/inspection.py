@@ -8,7 +8,13 @@ from typing import Any
 
 from rnnshapes.memory import amount
 from rnnshapes.network.structure import FileCheck
-from rnnshapes.network.summary import Inspection, KerasCheck, LayerReport, Operation, WeightReport
+from rnnshapes.network.summary import (
+    Inspection,
+    KerasCheck,
+    LayerReport,
+    OperationReport,
+    WeightReport,
+)
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import (
     Column,
@@ -174,7 +180,7 @@ def _layer_record(layer: LayerReport) -> dict[str, Any]:
         "trainable": layer.trainable,
         "equations": [f"{name} = {text}" for name, text in layer.equations],
         "notes": layer.notes,
-        "derived": layer.derived,
+        "derived": layer.supported,
         "macs": layer.macs,
         "weights": [asdict(weight) for weight in layer.weights],
         "operations": [asdict(operation) for operation in layer.operations],
@@ -260,7 +266,7 @@ def _telling(table: Table) -> Table:
 
 def _graph(result: Inspection) -> Iterator[Line]:
     """Who feeds whom, where that is no chain."""
-    if result.network.chain:
+    if result.network.is_chain:
         return
     for layer in result.layers:
         if layer.sources:
@@ -284,7 +290,7 @@ def _equations(result: Inspection) -> Iterator[Line]:
 def _notes(result: Inspection) -> Iterator[Line]:
     """What options and places of layers mean, each once."""
     if not result.network.recurrent:
-        why = result.network.no_recurrence
+        why = result.network.no_recurrence_reason
         yield Line(f"{why[:1].upper()}{why[1:]}: there is no recurrence to show.")
     said: dict[str, list[str]] = {}
     for layer in result.layers:
@@ -306,9 +312,9 @@ def _flow(result: Inspection) -> Table:
     for node in result.network.inputs:
         name = "x" if len(result.network.inputs) == 1 else node.name
         dims = node.layer.shape  # type: ignore[attr-defined]
-        made.append(_tensor_row(name, dims, result.network.numbers(dims)))
+        made.append(_tensor_row(name, dims, result.network.shape_numbers(dims)))
     for layer in result.layers:
-        if not (layer.operations or layer.weights or not layer.derived):
+        if not (layer.operations or layer.weights or not layer.supported):
             continue  # nothing happens in it
         made += [_operation_row(operation) for operation in layer.operations]
         name = layer.tensor.removesuffix("_t")
@@ -321,7 +327,7 @@ def _tensor_row(name: str, dims: Sequence[object], shape: Sequence[object]) -> R
     return Row((name, shape_text(dims), shape_text(shape), ""), "strong", ends_group=True)
 
 
-def _operation_row(made: Operation) -> Row:
+def _operation_row(made: OperationReport) -> Row:
     dims = step_text(made.operands, made.symbol, made.dims)
     shapes = step_text(made.operand_shapes, made.symbol, made.shape)
     return Row((made.label, dims, shapes, whole(made.macs) if made.symbol == "·" else ""))

@@ -20,7 +20,7 @@ def remarks(result: Trace, sample: int) -> Iterator[Line]:
         yield Line(not_finite_text(result.not_finite), "bad")
     yield from _meaning(result)
     yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
-    for name, meaning in result.network.old_meanings.items():
+    for name, meaning in result.network.changed_meanings.items():
         yield Line(f"{name}: {meaning}", "bad")
     if result.behind:
         yield Line(f"Not derived: {', '.join(result.behind)}; its values are Keras's.", "bad")
@@ -56,23 +56,23 @@ def _meaning(result: Trace) -> Iterator[Line]:
             "the last one left.",
             "strong",
         )
-    elif not network.causal:
+    elif not network.is_causal:
         backwards = [n for node in network.recurrent for n, d in node.scans if d.reverse]
         why = "layers in front join time steps"
         if backwards:
             why = f"{', '.join(backwards)} reads from the end"
-        elif network.unknown:
-            why = f"{network.unknown[0].name} is not derived"
-        be = "may not be" if network.unknown and not backwards else "is not"
+        elif network.unsupported:
+            why = f"{network.unsupported[0].name} is not derived"
+        be = "may not be" if network.unsupported and not backwards else "is not"
         yield Line(
             f"y_hat at t {be} what the model would answer had the sequence ended at t: {why}.",
             "strong",
         )
     back = turned(network)
-    if result.y_hat is not None and back and not network.output_flow.final:
+    if result.y_hat is not None and back and not network.output_shapes.final:
         yield Line(
             f"Rows of y_hat are in the order in which {back[-1].name} answers: its row t belongs "
-            f"to states at {network.output_flow.steps}-1-t."
+            f"to states at {network.output_shapes.steps}-1-t."
         )
     for layer in result.layers:
         if layer.reverse:
@@ -95,7 +95,7 @@ def _own_output(result: Trace, sample: int) -> Iterator[Line]:
     assert output is not None
     output = output[sample]
     network = result.network
-    if steps is None or not (network.causal or network.returns_sequences):
+    if steps is None or not (network.is_causal or network.returns_sequences):
         apart = small(float(np.max(np.abs(output - result.output[sample]))))
         numbers = ", ".join(fixed(v) for v in output.reshape(-1)[:8].tolist())
         more = ", …" if output.size > 8 else ""

@@ -29,8 +29,8 @@ def document(result: Trace, view: View) -> Document:
     """The time steps of one sample, and how the two sides compare."""
     shapes = [
         f"{'x' if len(result.network.inputs) == 1 else node.name} "
-        f"{shape_text(result.network.numbers(flow.shapes[0]))}"
-        for node, flow in zip(result.network.nodes, result.network.flows, strict=True)
+        f"{shape_text(result.network.shape_numbers(flow.shapes[0]))}"
+        for node, flow in zip(result.network.nodes, result.network.node_shapes, strict=True)
         if not node.sources
     ]
     return (
@@ -52,7 +52,7 @@ def record(result: Trace) -> dict[str, Any]:
         "source": result.source,
         "engine": None if keras is None else vars(keras.engine),
         "y_hat": {"numpy": result.y_hat, "keras": result.y_hat_keras},
-        "causal": result.network.causal,
+        "causal": result.network.is_causal,
         "output": {"numpy": result.output, "keras": result.output_keras},
         "layers": [_layer_record(layer) for layer in result.layers],
         "difference": None
@@ -213,7 +213,7 @@ def _table(result: Trace, view: View, axis: str, shown: list[Quantity]) -> Table
     columns = [*_columns(shown, view.sample)]
     columns[1:1] = _mask_columns(result, axis, view.sample)
     made = []
-    last = result.network.causal and not result.network.returns_sequences
+    last = result.network.is_causal and not result.network.returns_sequences
     for step in _steps(start, end, view):
         if step is None:
             made.append(Row(("…",) * len(columns), "dim"))
@@ -275,7 +275,7 @@ def _columns(shown: list[Quantity], sample: int) -> Iterator[Cells]:
 def _quantities(result: Trace) -> Iterator[Quantity]:
     """y_hat, and all that is known of each layer."""
     if result.y_hat is not None:
-        steps = str(result.network.output_flow.steps)
+        steps = str(result.network.output_shapes.steps)
         shape = (*result.y_hat.shape[:2], -1)
         theirs = result.y_hat_keras
         theirs = None if theirs is None else theirs.reshape(shape)

@@ -46,7 +46,7 @@ def record(result: Verification) -> dict[str, Any]:
         "difference": None
         if difference is None
         else {"max_abs": difference.max_abs, **asdict(difference.place)},
-        "not_derived": result.not_derived,
+        "not_derived": result.unsupported,
         "not_finite": not_finite_record(result.not_finite),
         "diagnosis": result.diagnosis,
     }
@@ -140,9 +140,9 @@ def _notes(result: Verification) -> Iterator[Line]:
             f"by at most {small(apart.max_abs)} ({place_text(apart.place)}).",
             "dim",
         )
-    if result.not_derived:
-        yield Line(f"Not covered by any check: {', '.join(result.not_derived)}", "bad")
-    for name, why in result.network.underived.items():
+    if result.unsupported:
+        yield Line(f"Not covered by any check: {', '.join(result.unsupported)}", "bad")
+    for name, why in result.network.unsupported_reasons.items():
         yield Line(f"{name}: not derived: {why}", "bad")
     yield from _verdict(result)
 
@@ -152,7 +152,7 @@ def _verdict(result: Verification) -> Iterator[Line]:
     if result.overflow is not None:
         over = f"; from t = {result.overflow} on, samples that overflow are not compared"
     if result.passed:
-        but = f", but for {', '.join(result.not_derived)}" if result.not_derived else ""
+        but = f", but for {', '.join(result.unsupported)}" if result.unsupported else ""
         yield Line(f"Verified{but}: all {count} checks passed{over}", "good")
     else:
         failed = sum(not check.passed for check in result.checks)

@@ -41,7 +41,7 @@ def draw(paper: Paper, result: Inspection) -> None:
     """Draw all boxes from top to bottom; of a network without a known graph, why there are none."""
     boxes, omitted = layout(result, _BOXES)
     if not boxes:
-        paper.lines(result.network.no_recurrence, color=DIM)
+        paper.lines(result.network.no_recurrence_reason, color=DIM)
     for box in boxes:
         _arrows(paper, box.entering)
         _frame(paper, box)

@@ -112,7 +112,7 @@ def _y_hat(result: Trace, sample: int) -> _Quantity | None:
     ours, theirs = result.y_hat[sample], result.y_hat_keras
     flat = (len(ours), -1)
     keras = None if theirs is None else theirs[sample].reshape(flat)
-    steps = str(result.network.output_flow.steps)
+    steps = str(result.network.output_shapes.steps)
     masks = [la.mask for la in result.layers if la.mask is not None and la.steps == steps]
     mask = masks[-1][sample] if masks else None
     return _Quantity("y_hat", "y_hat", steps, ours.reshape(flat), keras, mask)
@@ -245,7 +245,7 @@ def _notes(result: Trace, view: View) -> Iterator[str]:
     if result.not_finite is not None:
         yield not_finite_text(result.not_finite)
     yield from _thinning(result, view)
-    if result.y_hat is not None and not result.network.causal:
+    if result.y_hat is not None and not result.network.is_causal:
         yield "y_hat at t depends on steps after t, too."
     if any(la.mask is not None for la in result.layers):
         yield "A masked step leaves the states as they are, and has no gates."

@@ -79,5 +79,5 @@ def _notes(result: Verification) -> Iterator[str]:
     if result.overflow is not None:
         yield f"From t = {result.overflow} on, samples that overflow are not compared."
     yield from (f"Reason: {reason}" for reason in result.diagnosis)
-    if result.not_derived:
-        yield f"Not covered by any check: {', '.join(result.not_derived)}"
+    if result.unsupported:
+        yield f"Not covered by any check: {', '.join(result.unsupported)}"

@@ -1,0 +1,69 @@
+"""Names of the tensors of a network, as formulas write them: x_t, h_t, y_hat_t, c1_{T-1}."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rnnshapes.network.graph import Network, Tap
+
+
+class TensorNames:
+    """Names of all outputs of all nodes: x_t, h_t, y_hat_t; h1_t, h2_t in a stack.
+
+    ``bases`` are the names without time, by position of the node.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        plain = [node for node in network.nodes if not node.layer.directions]
+        totals = Counter(node.layer.output_symbol for node in plain)
+        used: Counter[str] = Counter()
+        self.bases: list[str] = []
+        for position, node in enumerate(network.nodes):
+            layer = node.layer
+            if layer.directions:
+                cell = layer.directions[0].cell
+                base = f"{cell.output_state}{layer.index}"
+            elif (number := _output_number(network, position)) is not None and node.sources:
+                base = f"y_hat{number}"
+            elif layer.output_symbol == "":
+                base = self.bases[node.sources[0].node]
+            elif layer.output_symbol == "y":
+                base = f"y{layer.index}"
+            else:
+                used[layer.output_symbol] += 1
+                count = used[layer.output_symbol] if totals[layer.output_symbol] > 1 else ""
+                base = f"{layer.output_symbol}{count}"
+            self.bases.append(base + node.primes)
+
+    def of(self, tap: Tap) -> str:
+        """Return the name of an output of a node, at time step t if it has one."""
+        shapes, node = self.network.node_shapes[tap.node], self.network.nodes[tap.node]
+        directions = node.layer.directions
+        if shapes.joined > 1 and tap.output < shapes.joined:  # each direction for itself
+            direction = directions[tap.output]
+            return f"{direction.cell.output_state}{direction.index}{node.primes}_t"
+        if tap.output:
+            return f"{self.bases[tap.node]}[{tap.output}]"
+        reverse = len(directions) == 1 and directions[0].reverse
+        if shapes.steps is not None and not shapes.final and reverse:
+            return f"{self.bases[tap.node]}_{{{shapes.steps}-1-t}}"
+        return self.bases[tap.node] + ("_t" if shapes.steps is not None else "")
+
+
+def state_name(network: Network, tap: Tap) -> str:
+    """Return the name of a final state that another layer starts from: ``c1_{T-1}``."""
+    node, shapes = network.nodes[tap.node], network.node_shapes[tap.node]
+    states = [(key, d) for d in node.layer.directions for key in d.cell.states]
+    position = tap.output - (len(shapes.shapes) - len(states))
+    if tap.output == 0 or not 0 <= position < len(states):
+        return node.name
+    key, direction = states[position]
+    last = "0" if direction.reverse else f"{{{shapes.steps}-1}}"
+    return f"{key}{direction.index}{node.primes}_{last}"
+
+
+def _output_number(network: Network, position: int) -> str | None:
+    """Return the number of the output that a node is, from 1, empty for a single output."""
+    numbers = [i for i, tap in enumerate(network.outputs, 1) if tap.node == position]
+    return None if not numbers else str(numbers[0]) if len(network.outputs) > 1 else ""

@@ -1,0 +1,171 @@
+"""Symbolic evaluation of layers: the shape of every tensor, and the formula of every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from rnnshapes.cells.cell import Weight
+from rnnshapes.errors import InputError
+from rnnshapes.network.layers.base import Direction, Layer, Masks
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.ops.dims import Dim, Shape, shape_text
+from rnnshapes.ops.symbolic import ShapeMismatchError, Symbol, SymbolicOperation, SymbolicOps
+
+
+@dataclass(frozen=True)
+class NodeShapes:
+    """Symbolic shapes of the outputs of one node, and their time axis.
+
+    ``steps`` is the number of time steps of the first ``joined`` outputs, ``None`` where they
+    have no time axis. For a ``final`` output (the last step alone) it is the number of steps of
+    the recurrence. The outputs behind the first ``joined`` ones are states.
+    """
+
+    shapes: tuple[Shape, ...]
+    steps: Dim | None
+    final: bool = False
+    masked: bool = False
+    joined: int = 1
+
+    def output(self, number: int) -> NodeShapes:
+        """Return one of the outputs by itself; a state has no time axis."""
+        if number >= len(self.shapes):
+            return NodeShapes((), None)
+        if number < self.joined:
+            return replace(self, shapes=(self.shapes[number],), joined=1)
+        shape = self.shapes[number]
+        return NodeShapes((shape,), shape[1] if len(shape) > 2 else None)
+
+    @property
+    def at_step(self) -> Shape:
+        """Shape of the first output at one time step."""
+        shape = self.shapes[0]
+        return shape if self.steps is None or self.final else (shape[0], *shape[2:])
+
+
+class SymbolicEvaluation(NamedTuple):
+    """An equation evaluated on symbolic shapes.
+
+    ``shape`` is that of the result, ``operations`` are in the order of evaluation, and
+    ``equations`` hold what each named value equals.
+    """
+
+    shape: Shape
+    operations: list[SymbolicOperation]
+    equations: list[tuple[str, str]]
+
+
+def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
+    """Return the output shapes of a layer that is called on ``sources``.
+
+    Raises:
+        InputError: the shapes do not fit the layer.
+    """
+    if isinstance(layer, Input):
+        return NodeShapes((layer.shape,), layer.shape[1] if layer.timed else None)
+    if (declared := layer.declared_shapes) is not None:
+        steps = declared[0][1] if declared and len(declared[0]) > 2 else None
+        return NodeShapes(declared, steps, masked=layer.makes_mask)
+    shapes = [source.shapes[0] for source in sources]
+    masked = _has_mask(layer, [source.masked for source in sources])
+    if isinstance(layer, RecurrentLayer):
+        return _evaluate_recurrent(
+            layer, shapes[0], sources[0].steps or shapes[0][1], masked=masked
+        )
+    shape = evaluate_layer(layer, layer.groups, with_own_features(layer, shapes)).shape
+    timed = [source for source in sources if source.steps is not None]
+    sequences = [source for source in timed if not source.final]
+    if not layer.stepwise or not timed:
+        return NodeShapes((shape,), shape[1] if len(shape) > 2 else None, masked=masked)
+    if sequences:
+        return NodeShapes((shape,), sequences[0].steps, masked=masked)
+    same = all(source.steps == timed[0].steps for source in timed)
+    return NodeShapes((shape,), timed[0].steps if same else None, same, masked)
+
+
+def evaluate_layer(
+    layer: Layer,
+    groups: Mapping[str, tuple[Weight, ...]],
+    shapes: Sequence[Shape],
+    texts: Sequence[str] | None = None,
+    name: str | None = None,
+) -> SymbolicEvaluation:
+    """Evaluate a layer without recurrence on tensors of ``shapes``.
+
+    Args:
+        layer: The layer.
+        groups: Its weights, by group.
+        shapes: Symbolic shapes of its inputs.
+        texts: How the inputs are written; ``x`` if left out.
+        name: How the output is written.
+
+    Raises:
+        InputError: the shapes do not fit the layer.
+    """
+    tape: list[SymbolicOperation] = []
+    inputs = [
+        Symbol(text, shape, tape)
+        for text, shape in zip(texts or ["x"] * len(shapes), shapes, strict=True)
+    ]
+    weights = {
+        w.key: Symbol(w.key + layer.index, w.dims, tape) for group in groups.values() for w in group
+    }
+    ops = SymbolicOps(layer.index)
+    try:
+        output = layer.call(ops, inputs, SimpleNamespace(**weights), Masks())
+    except ShapeMismatchError as error:
+        fed = ", ".join(shape_text(shape) for shape in shapes)
+        raise InputError(f"layer {layer.name!r} does not fit its input {fed}: {error}") from None
+    if name is not None and name != output.text:
+        ops.named(name, output)
+    return SymbolicEvaluation(output.shape, tape, ops.equations)
+
+
+def evaluate_step(direction: Direction, x: str) -> SymbolicEvaluation:
+    """Evaluate one time step of a recurrence; ``x`` is how its input is written."""
+    tape: list[SymbolicOperation] = []
+    n, index = Dim.named("N"), direction.index
+    weights = {w.key: Symbol(w.key + index, w.dims, tape) for w in direction.weights}
+    before = "{t+1}" if direction.reverse else "{t-1}"
+    state = {
+        key: Symbol(f"{key}{index}_{before}", (n, dim), tape)
+        for key, dim in direction.cell.states.items()
+    }
+    ops, w = SymbolicOps(index), SimpleNamespace(**weights)
+    xz = direction.cell.project(ops, Symbol(x, (n, direction.features), tape), w)
+    step = direction.cell.step(ops, xz, state, w)
+    return SymbolicEvaluation(step.output.shape, tape, ops.equations)
+
+
+def with_own_features(layer: Layer, shapes: Sequence[Shape]) -> Sequence[Shape]:
+    """Return the input shapes with the layer's own name for the features.
+
+    A layer that is called again has its names from the first call.
+    """
+    features = getattr(layer, "features", None)
+    if features is None or layer.output_symbol == "e":
+        return shapes
+    return [(*shape[:-1], features) for shape in shapes]
+
+
+def _evaluate_recurrent(
+    layer: RecurrentLayer, shape: Shape, steps: Dim, *, masked: bool
+) -> NodeShapes:
+    n = shape[0]
+    lead = (n, steps) if layer.return_sequences else (n,)
+    symbols = [Symbol("h", (*lead, d.cell.output), []) for d in layer.directions]
+    shapes = [symbol.shape for symbol in layer.join(SymbolicOps(), symbols)]
+    joined = len(shapes)
+    if layer.return_state:
+        shapes += [(n, dim) for d in layer.directions for dim in d.cell.states.values()]
+    return NodeShapes(tuple(shapes), steps, not layer.return_sequences, masked, joined)
+
+
+def _has_mask(layer: Layer, sources: Sequence[bool]) -> bool:
+    """Return whether the output has a mask, from which of the sources have one."""
+    masks = [True if masked else None for masked in sources]
+    return layer.makes_mask or bool(layer.mask([], masks))
