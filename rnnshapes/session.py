@@ -133,7 +133,7 @@ class Session:
             weights = self.weights()
             outputs = self.keras_outputs(weights)
             model = self.keras_model(weights)
-            structure = reference.built(model, self.network)
+            structure = reference.structure_of(model, self.network)
             held = reference.weights_of(model, self.network)
             return verify_network(self.network, weights, self.sources, structure, held, outputs)
 

@@ -14,7 +14,7 @@ from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
-from rnnshapes.reference.builder import Making
+from rnnshapes.reference.builder import LayerBuilder
 from rnnshapes.verification import unrolled
 from tests.helpers import network_grid
 
@@ -101,15 +101,15 @@ def test_wrong_equation_fails_each_check(cell, kind, step, monkeypatch) -> None:
 
 def change_layers(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
     """Make Keras's layers other than the network says, by ``change(layer)``."""
-    build = Making.layer
+    build = LayerBuilder.build_layer
 
-    def layer(self: Making, asked: Any) -> Any:
+    def layer(self: LayerBuilder, asked: Any) -> Any:
         built = build(self, asked)
         if asked.directions:
             change(built)
         return built
 
-    monkeypatch.setattr(Making, "layer", layer)
+    monkeypatch.setattr(LayerBuilder, "build_layer", layer)
 
 
 def reverse(layer: Any) -> None:
@@ -180,16 +180,16 @@ def test_any_other_output_fails_the_unrolled_check(change: Any, monkeypatch) -> 
 
 
 def test_wrong_shape_and_count_fail(monkeypatch) -> None:
-    right = reference.examine
+    right = reference.repeat_steps_and_layers
 
     def examine(*given: Any) -> Any:
         examined = right(*given)
-        counts = {**examined.built.counts, "lstm": 1}
-        weights = {**examined.built.weights, "dense": (("kernel", (4, 7)), ("bias", (6,)))}
-        built = type(examined.built)(weights, counts, 1, examined.built.backwards)
-        return examined._replace(built=built)
+        counts = {**examined.structure.counts, "lstm": 1}
+        weights = {**examined.structure.weights, "dense": (("kernel", (4, 7)), ("bias", (6,)))}
+        built = type(examined.structure)(weights, counts, 1, examined.structure.backwards)
+        return examined._replace(structure=built)
 
-    monkeypatch.setattr(reference, "examine", examine)
+    monkeypatch.setattr(reference, "repeat_steps_and_layers", examine)
     network = from_sizes(cell="lstm", **SEQUENCES)
     assert failed(network) == ["dense/kernel", "lstm parameters", "count_params()"]
 

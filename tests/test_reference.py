@@ -18,6 +18,7 @@ from rnnshapes import CannotRunError, TooLargeError, memory, reference
 from rnnshapes.forward import tracing
 from rnnshapes.network import from_sizes
 from rnnshapes.network.structure import Engine
+from rnnshapes.reference import quiet
 from tests.helpers.keras_runs import KerasRun
 
 
@@ -62,7 +63,7 @@ def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
                 raise ImportError("initialization failed") from None
 
     try:
-        with pytest.raises(KeyboardInterrupt), reference._at_work("try"):
+        with pytest.raises(KeyboardInterrupt), quiet.keras_at_work("try"):
             foreign()
         assert signal.getsignal(signal.SIGINT) is before
     finally:
@@ -85,7 +86,7 @@ def test_descriptor_2_is_given_back_by_several_threads() -> None:
 
     def hold() -> None:
         for _ in range(50):
-            with reference.held_back():
+            with quiet.captured_stderr():
                 os.write(2, b"held back")
 
     threads = [threading.Thread(target=hold) for _ in range(4)]

@@ -62,7 +62,11 @@ def computed(
 
 
 def repeated(
-    network: Network, weights: Weights, ours: ModelOutputs, dtype: str, step: Step = reference.step
+    network: Network,
+    weights: Weights,
+    ours: ModelOutputs,
+    dtype: str,
+    step: Step = reference.repeat_steps,
 ) -> ModelOutputs:
     """What Keras makes of each state and each value that NumPy has found, in ``dtype``."""
     states = {name: _cast(found, dtype) for name, found in ours.states.items()}

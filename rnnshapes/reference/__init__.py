@@ -1,25 +1,18 @@
-"""The only door to Keras and its backend: numbers go in as NumPy arrays, and come out so.
+"""The only room that imports Keras: NumPy arrays go in, NumPy arrays come out.
 
-Keras is imported inside functions, the first time it is needed. While Keras works, what it or
-TensorFlow writes to standard error is held back: TensorFlow's C++ side writes to file
-descriptor 2 whatever TF_CPP_MIN_LOG_LEVEL says. It is handed on if the work fails.
+Keras is imported inside functions, when it is first needed. While Keras works, nothing that it or
+TensorFlow writes to standard error is shown, unless the work fails.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import random
-import re
-import signal
 import sys
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnshapes import memory, progress
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
@@ -27,32 +20,38 @@ from rnnshapes.load.live.keras_private import all_layers, input_structure
 from rnnshapes.network.graph import ITEM_BYTES, SHORT_DTYPES, Network
 from rnnshapes.network.structure import Engine, ModelStructure
 from rnnshapes.reference.outputs import STATES, ModelOutputs
+from rnnshapes.reference.quiet import (
+    captured_stderr,
+    interruptible,
+    keras_at_work,
+    one_line,
+    read_log,
+)
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
     from rnnshapes.ops.activations import Array
     from rnnshapes.reference.outputs import States
 
-_descriptor_2 = threading.RLock()
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
-#: A ``keras.Model``, which this package treats as an opaque value outside this file.
+#: A ``keras.Model``, an opaque value outside this room.
 Model = Any
 
 
 def engine() -> Engine:
-    """The Keras that is installed and the backend it runs on."""
-    keras = _keras()
+    """Return the version of the installed Keras and the backend that it runs on."""
+    keras = _import_keras()
     backend = str(keras.config.backend())
     module = sys.modules.get(backend)
     version = str(getattr(module, "__version__", "?"))
-    with held_back():  # TensorFlow looks for GPUs the first time
-        short = _tensor_float_32(backend, module)
-    return Engine(str(keras.__version__), backend, version, short)
+    with captured_stderr():  # TensorFlow looks for GPUs the first time
+        tensor_float_32 = _uses_tensor_float_32(backend, module)
+    return Engine(str(keras.__version__), backend, version, tensor_float_32)
 
 
-def _tensor_float_32(backend: str, module: Any) -> bool:
-    """Whether products of float32 are rounded to TensorFloat-32, which only GPUs do."""
+def _uses_tensor_float_32(backend: str, module: Any) -> bool:
+    """Return whether float32 products are rounded to TensorFloat-32, which only GPUs do."""
     if backend == "tensorflow":
         gpus = module.config.list_physical_devices("GPU")
         return bool(gpus and module.config.experimental.tensor_float_32_execution_enabled())
@@ -62,21 +61,22 @@ def _tensor_float_32(backend: str, module: Any) -> bool:
 
 
 def floatx() -> str:
-    """What Keras rounds a model's input to."""
-    return str(_keras().config.floatx())
+    """Return the dtype to which Keras rounds a model's input."""
+    return str(_import_keras().config.floatx())
 
 
 def build(network: Network, weights: Weights | None = None) -> Model:
-    """The network as a Keras model, with ``weights`` or with zeros.
+    """Build the network as a Keras model, with ``weights`` or with zeros.
 
-    Raises TooLargeError before anything is allocated if the weights do not fit into memory,
-    and CannotRunError if Keras is not there or cannot build it.
+    Raises:
+        TooLargeError: the weights do not fit into memory; nothing is allocated then.
+        CannotRunError: Keras is not installed, or cannot build the network.
     """
     require_memory(network)
-    keras = _keras()
+    keras = _import_keras()
     from rnnshapes.reference import builder
 
-    with _at_work("build the network"):
+    with keras_at_work("build the network"):
         return builder.build(keras, network, weights)
 
 
@@ -86,86 +86,87 @@ def require_memory(network: Network) -> None:
     memory.require(needed, f"building it ({network.parameters:,} parameters)")
 
 
-def built(model: Model, network: Network) -> ModelStructure:
-    """Names, shapes and counts as Keras has them."""
-    return _built(_layers(model, network), network, int(model.count_params()))
+def structure_of(model: Model, network: Network) -> ModelStructure:
+    """Return names, shapes and counts as Keras has them."""
+    return _structure(_layers(model, network), network, int(model.count_params()))
 
 
-def _built(layers: dict[str, Any], network: Network, total: int | None = None) -> ModelStructure:
+def _structure(
+    layers: dict[str, Any], network: Network, total: int | None = None
+) -> ModelStructure:
     from rnnshapes.load.live.graph import recurrent_layers
 
-    known = {layer.name: layer for layer in network.layers}
+    by_name = {layer.name: layer for layer in network.layers}
     weights = {
         name: tuple((v.name, tuple(int(n) for n in v.shape)) for v in layer.weights)
         for name, layer in layers.items()
     }
     counts = {name: int(layer.count_params()) for name, layer in layers.items()}
     backwards = {
-        direction.name: bool(part.go_backwards)
+        direction.name: bool(rnn.go_backwards)
         for name, layer in layers.items()
-        for direction, part in zip(known[name].directions, recurrent_layers(layer), strict=False)
+        for direction, rnn in zip(by_name[name].directions, recurrent_layers(layer), strict=False)
     }
-    return ModelStructure(
-        weights, counts, sum(counts.values()) if total is None else total, backwards
-    )
+    total = sum(counts.values()) if total is None else total
+    return ModelStructure(weights, counts, total, backwards)
 
 
 def weights_of(model: Model, network: Network) -> Weights:
-    """The model's weights by group and by key in the equation, and the states that it keeps."""
+    """Return the model's weights by group and key, and the states that its layers hold."""
     from rnnshapes.load.live.graph import recurrent_layers
 
-    found: dict[str, dict[str, Array]] = {}
+    weights: dict[str, dict[str, Array]] = {}
     layers = _layers(model, network)
     for layer in network.layers:
         if layer.groups and layer.name in layers:
             arrays = iter(layers[layer.name].get_weights())
             for name, group in layer.groups.items():
-                found[name] = {weight.key: next(arrays) for weight in group}
+                weights[name] = {weight.key: next(arrays) for weight in group}
     for node in network.recurrent:
         if getattr(node.layer, "stateful", False):
-            for (name, direction), rnn in zip(
-                node.scans, recurrent_layers(layers[node.layer.name]), strict=True
-            ):
-                values = [_numpy(v) for v in _flat(rnn.states)]
-                found[STATES + name] = dict(zip(direction.cell.states, values, strict=True))
-    return found
+            rnns = recurrent_layers(layers[node.layer.name])
+            for (name, direction), rnn in zip(node.scans, rnns, strict=True):
+                values = [_numpy(variable) for variable in _flatten(rnn.states)]
+                weights[STATES + name] = dict(zip(direction.cell.states, values, strict=True))
+    return weights
 
 
 def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
-    """What the model answers to its inputs, and what is in it at every t.
+    """Run the model; return its outputs, and the outputs and states of its layers at every t.
 
-    A second model hands out what the model's own layers yield, and runs each of its cells once
-    more in a loop that hands out all states at each step. The model itself is left as it was,
-    also where it keeps states. Each step is reported twice, batch by batch: once for each model.
+    A second model (:mod:`.probe`) returns what the model's own layers compute, and runs each of
+    its cells once more in a loop that returns all states at each step. The model itself, and the
+    states that it holds, stay as they were. Each step is reported as progress twice, once for
+    each model.
     """
-    from rnnshapes.reference.probe import Watch, share_of  # which needs NumPy
+    from rnnshapes.reference.probe import Probe, steps_per_batch  # needs NumPy
 
-    keras = _keras()
+    keras = _import_keras()
     if floatx() in SHORT_DTYPES:
         raise CannotRunError(
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )
     size = network.batch or BATCH
-    kept = _changing(model)
-    before = [_numpy(variable) for variable in kept]
-    given = xs[0] if len(xs) == 1 else list(xs)
+    variables = _changing_variables(model)
+    before = [_numpy(variable) for variable in variables]
+    x = xs[0] if len(xs) == 1 else list(xs)
     structure = input_structure(model)
     if isinstance(structure, dict):
-        given = keras.tree.pack_sequence_as(structure, list(xs))
-    with _at_work("run the model"):
+        x = keras.tree.pack_sequence_as(structure, list(xs))
+    with keras_at_work("run the model"):
         try:
-            callbacks = _progress_callbacks(keras, share_of(network, size, len(xs[0])))
-            outputs = model.predict(given, batch_size=size, verbose=0, callbacks=callbacks)
-            _restore(kept, before)
-            watch = Watch.of(keras, model, network)
-            found = watch.over(xs, size)
+            callbacks = _progress_callbacks(keras, steps_per_batch(network, size, len(xs[0])))
+            outputs = model.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
+            _restore(variables, before)
+            probe = Probe.of(keras, model, network)
+            arrays = probe.run(xs, size)
         finally:
-            _restore(kept, before)
+            _restore(variables, before)
     outputs = tuple(keras.tree.flatten(outputs))
-    parts = watch.sorted_out(found)
-    for values in (*outputs, *found):
-        values.setflags(write=False)
-    return ModelOutputs(engine=engine(), outputs=outputs, **parts)
+    fields = probe.fields(arrays)
+    for array in (*outputs, *arrays):
+        array.setflags(write=False)
+    return ModelOutputs(engine=engine(), outputs=outputs, **fields)
 
 
 def _progress_callbacks(keras: Any, steps: Sequence[int]) -> list[Any]:
@@ -182,57 +183,55 @@ def _progress_callbacks(keras: Any, steps: Sequence[int]) -> list[Any]:
     return [keras.callbacks.LambdaCallback(on_predict_batch_end=on_batch_end)]
 
 
-def step(network: Network, weights: Weights, ours: ModelOutputs, before: States) -> ModelOutputs:
-    """What Keras's own layers and cells make of what NumPy has found, each called once.
+def repeat_steps(
+    network: Network, weights: Weights, computed: ModelOutputs, before: States
+) -> ModelOutputs:
+    """Let new Keras layers and cells repeat each step that NumPy has computed.
 
-    ``before`` are the states (N, T, M) from which the cells take one step each, ``ours`` the
-    values that stand in front of the layers. The network's dtype is that of the computation.
+    Args:
+        network: The network; its dtype is that of the computation.
+        weights: Its weights.
+        computed: What NumPy has computed: the inputs of the layers.
+        before: States (N, T, M) from which the cells take one step each.
     """
-    from rnnshapes.reference.single_step import Stepping
+    from rnnshapes.reference.single_step import SingleStep
 
-    keras = _keras()
-    with _at_work("repeat each step"):
-        found = Stepping(keras, network, weights, ours, before).run()
-    return replace(found, engine=engine())
-
-
-class Examined(NamedTuple):
-    """What Keras makes of each step, what it says of its layers, and what these answer."""
-
-    answers: ModelOutputs
-    built: ModelStructure
-    called: Mapping[str, tuple[Array, ...]]
+    keras = _import_keras()
+    with keras_at_work("repeat each step"):
+        outputs = SingleStep(keras, network, weights, computed, before).run()
+    return replace(outputs, engine=engine())
 
 
-def examine(
-    steps: int,
-    network: Network,
-    weights: Weights,
-    ours: ModelOutputs,
-    before: States,
-) -> Examined:
-    """:func:`step`, with more of the layers that Keras has made for it.
+class RepeatedRun(NamedTuple):
+    """What :func:`repeat_steps` returns, the layers' structure, and their outputs as a whole."""
 
-    Layers with a recurrence are called as they are, on the first ``steps`` of their input.
-    """
-    from rnnshapes.reference.single_step import Stepping
-
-    keras = _keras()
-    with _at_work("repeat each step"):
-        stepping = Stepping(keras, network, weights, ours, before)
-        found = replace(stepping.run(), engine=engine())
-        seen = _built(stepping.making.layers, network)
-        return Examined(found, seen, stepping.called(steps))
+    outputs: ModelOutputs
+    structure: ModelStructure
+    unrolled: Mapping[str, tuple[Array, ...]]
 
 
-def _changing(model: Model) -> list[Any]:
-    """What a run changes in a model: the states that layers keep, and the seeds of dropout."""
+def repeat_steps_and_layers(
+    steps: int, network: Network, weights: Weights, computed: ModelOutputs, before: States
+) -> RepeatedRun:
+    """Do what :func:`repeat_steps` does, and call each recurrent layer on its first ``steps``."""
+    from rnnshapes.reference.single_step import SingleStep
+
+    keras = _import_keras()
+    with keras_at_work("repeat each step"):
+        single_step = SingleStep(keras, network, weights, computed, before)
+        outputs = replace(single_step.run(), engine=engine())
+        structure = _structure(single_step.builder.layers, network)
+        return RepeatedRun(outputs, structure, single_step.unrolled(steps))
+
+
+def _changing_variables(model: Model) -> list[Any]:
+    """Return the variables that a run changes: states that layers hold, and seeds of dropout."""
     from rnnshapes.load.live.graph import recurrent_layers
 
-    layers = all_layers(model)
-    states = [v for la in layers for rnn in recurrent_layers(la) for v in _flat(rnn.states or [])]
-    states += [v for v in getattr(model, "non_trainable_variables", ()) if "seed" in v.name]
-    return list({id(variable): variable for variable in states}.values())
+    rnns = [rnn for layer in all_layers(model) for rnn in recurrent_layers(layer)]
+    variables = [variable for rnn in rnns for variable in _flatten(rnn.states or [])]
+    variables += [v for v in getattr(model, "non_trainable_variables", ()) if "seed" in v.name]
+    return list({id(variable): variable for variable in variables}.values())
 
 
 def _restore(variables: list[Any], values: list[Array]) -> None:
@@ -241,45 +240,45 @@ def _restore(variables: list[Any], values: list[Array]) -> None:
 
 
 def _numpy(variable: Any) -> Array:
-    found: Array = variable.numpy()
-    return found
+    array: Array = variable.numpy()
+    return array
 
 
-def _flat(states: Any) -> list[Any]:
-    """Variables, however they are nested."""
+def _flatten(states: Any) -> list[Any]:
+    """Return variables in one list, however they are nested."""
     if isinstance(states, list | tuple):
-        return [variable for part in states for variable in _flat(part)]
+        return [variable for inner in states for variable in _flatten(inner)]
     return [states]
 
 
 def _layers(model: Model, network: Network) -> dict[str, Any]:
-    """The layers of the model by the names that they have in the network."""
+    """Return the layers of the model by their names in the network."""
     from rnnshapes.load.live.graph import layers_by_name
     from rnnshapes.reference.builder import name_in_keras
 
-    found = layers_by_name(model)
+    by_name = layers_by_name(model)
     names = {layer.name: layer.name for layer in network.layers}
-    names = {name: name if name in found else name_in_keras(name) for name in names}
-    return {name: found[own] for name, own in names.items() if own in found}
+    names = {name: name if name in by_name else name_in_keras(name) for name in names}
+    return {name: by_name[own] for name, own in names.items() if own in by_name}
 
 
-def _keras() -> Any:
+def _import_keras() -> Any:
     if "keras" in sys.modules:
         return sys.modules["keras"]
-    with _interrupts_kept(), held_back() as log, _no_garbage_collection():
+    with interruptible(), captured_stderr() as log, _no_garbage_collection():
         try:
             import keras
         except (Exception, SystemExit) as error:
             raise KerasUnavailableError(
-                f"Keras cannot be imported ({_one_line(error)}); {_advice()}",
-                log=_read(log),
+                f"Keras cannot be imported ({one_line(error)}); {_remedy()}",
+                log=read_log(log),
             ) from error
     return keras
 
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """An import makes objects that stay: looking for garbage among them takes 4 % of its time."""
+    """Pause garbage collection: an import makes objects that stay, and 4 % of its time goes."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -289,71 +288,8 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def _at_work(what: str) -> Iterator[None]:
-    """Keras at work: silent, and any failure of it a CannotRunError of one line."""
-    drawn = random.getstate()  # Keras draws seeds of layers from it
-    with _interrupts_kept(), held_back() as log:
-        try:
-            yield
-        except Exception as error:
-            message = f"Keras could not {what}: {_one_line(error)[:300]}"
-            raise CannotRunError(message, log=_read(log)) from error
-        finally:
-            random.setstate(drawn)
-
-
-@contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """Make Ctrl-C a KeyboardInterrupt also where C++ code has turned it into another error."""
-    own = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    if own or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    interrupted = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    except Exception:
-        if not interrupted:
-            raise
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if interrupted:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def held_back() -> Iterator[BinaryIO]:
-    """Send file descriptor 2 to a temporary file, which is handed out, for a while.
-
-    There is one descriptor 2 for all threads, so one thread at a time may do so.
-    """
-    with _descriptor_2, tempfile.TemporaryFile() as log:
-        try:
-            saved = os.dup(2)
-        except OSError:  # there is no standard error
-            yield log
-            return
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        os.dup2(log.fileno(), 2)
-        try:
-            yield log
-        finally:
-            if sys.stderr is not None:
-                sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def _advice() -> str:
+def _remedy() -> str:
+    """Return what to do where Keras or its backend cannot be imported."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         return f"KERAS_BACKEND is {backend!r}: unset it, or install that backend"
@@ -361,13 +297,3 @@ def _advice() -> str:
         "install it with pip install --upgrade keras tensorflow, "
         "or choose another backend with KERAS_BACKEND"
     )
-
-
-def _one_line(error: BaseException) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {error}")
-    return " ".join(text.split())
-
-
-def _read(log: BinaryIO) -> str:
-    log.seek(0)
-    return log.read().decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What Keras says of a model and computes in it, as plain values."""
+"""Outputs and states of a model, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from rnnshapes.network.structure import Engine
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
 
-#: Under this and the name of a recurrence, the states of a stateful model among its weights.
+#: Prefix of the groups that hold the states of a stateful model, among its weights.
 STATES = "states of "
-#: Arrays by the name of the recurrence and that of the state.
+#: Arrays by the name of the recurrence and of the state.
 States = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class ModelOutputs:
-    """What Keras computes for an input x; samples come first in every array.
+    """Outputs of a model and its layers for an input x; the first axis is that of samples.
 
-    ``values`` are the outputs of the model's own layers, by node. ``states`` are those of every
-    recurrence at each step (N, T, M), by the time of x, where a step is masked those put out
-    there; ``starts`` the states before the first step (N, M), where they are not zeros;
-    ``masks`` (N, T) say which steps of a node's output count. ``each`` is what the last
-    recurrences and the layers behind them would answer at each step, (N, T, units).
-    ``outputs`` are those of ``model.predict(x)``. ``origins`` holds states like ``states``, where
-    each step was taken from these instead of from Keras's own.
+    Attributes:
+        engine: What computed them.
+        values: Outputs of each node.
+        each: Outputs of the last recurrences and of the layers after them at each step,
+            (N, T, units).
+        states: States of each recurrence after each step, (N, T, M), indexed by input time step.
+            At a masked step they are what the layer returns there.
+        starts: States before the first step, (N, M), where they are not zeros.
+        masks: Which steps of a node's output are not masked, (N, T).
+        outputs: Outputs of ``model.predict(x)``.
+        origins: States from which each step was taken, where these are not ``states`` itself.
     """
 
     engine: Engine

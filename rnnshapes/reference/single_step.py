@@ -1,7 +1,7 @@
-"""Keras's own layers and cells, made anew and called once each, on numbers that are given.
+"""New Keras layers and cells, each called once on the values that NumPy has computed.
 
-No model is built, and nothing is compiled: a cell takes all steps of all samples at once, each
-from the state that it is given. Keras is handed in by :mod:`rnnshapes.reference`.
+No model is built, and nothing is compiled: one call of a cell takes all steps of all samples at
+once, each from its own state. :mod:`rnnshapes.reference` passes Keras in.
 """
 
 from __future__ import annotations
@@ -20,109 +20,114 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.reshaping import Concatenate, Merge
 from rnnshapes.ops.activations import Array
-from rnnshapes.reference.builder import Making
-from rnnshapes.reference.probe import Seen
+from rnnshapes.reference.builder import LayerBuilder
+from rnnshapes.reference.probe import ProbedTensors
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
     from rnnshapes.reference.outputs import ModelOutputs, States
 
 
-class Stepping:
-    """The layers of a network, each made when its input is there."""
+class SingleStep:
+    """Keras layers of a network, each built when its input is known.
+
+    ``computed`` holds what NumPy has computed, ``before`` the states (N, T, M) before each step.
+    """
 
     def __init__(
         self,
         keras: Any,
         network: Network,
         weights: Weights,
-        ours: ModelOutputs,
+        computed: ModelOutputs,
         before: States,
     ) -> None:
         self.keras, self.network, self.weights = keras, network, weights
-        self.ours, self.before = ours, before
-        self.making = Making(keras, network)
+        self.computed, self.before = computed, before
+        self.builder = LayerBuilder(keras, network)
         self.values: dict[str, list[Any]] = {}
         self.layers: dict[str, Any] = {}
-        self.found: dict[str, dict[str, Array]] = {}
+        self.states: dict[str, dict[str, Array]] = {}
 
     def run(self) -> ModelOutputs:
-        """What Keras makes of the values and states that NumPy has found."""
+        """Compute each layer from NumPy's inputs, and each step from NumPy's states, in Keras."""
         for node in self.network.nodes:
-            self.values[node.name] = self._given(node)
-            if self._is_given(node):
+            self.values[node.name] = self._numpy_values(node)
+            if self._keeps_numpy_values(node):
                 continue
             if node.layer.directions:
                 for (name, direction), cell in zip(node.scans, self._cells(node), strict=True):
-                    self.found[name] = self._stepped(node, name, direction, cell)
+                    self.states[name] = self._step(node, name, direction, cell)
             else:
                 layer = self.layers[node.name] = self._layer(node)
-                made = self.keras.tree.flatten(layer(self._inputs(node)))
-                self.values[node.name] = made
-        return self._answers()
+                self.values[node.name] = self.keras.tree.flatten(layer(self._inputs(node)))
+        return self._outputs()
 
-    def _is_given(self, node: Node) -> bool:
-        """Whether its values are those that NumPy has found, or was given.
+    def _keeps_numpy_values(self, node: Node) -> bool:
+        """Return whether Keras does not compute the node again.
 
-        A mask is made from x in the layer's own format, and only in that.
+        A layer that makes a mask in a 16-bit format is not called: it would round x first.
         """
         layer = node.layer
         rounds = layer.makes_mask and layer.computes_in
         return isinstance(layer, Input) or layer.declared_shapes is not None or bool(rounds)
 
-    def _answers(self) -> ModelOutputs:
-        seen = Seen(self.keras, self.network, self.layers, self.values)
-        seen.states = {
-            name: self._in_reading_order(name, direction)
+    def _outputs(self) -> ModelOutputs:
+        probed = ProbedTensors(self.keras, self.network, self.layers, self.values)
+        probed.states = {
+            name: self._in_processing_order(name, direction)
             for node in self.network.recurrent
             for name, direction in node.scans
         }
         kinds: dict[str, dict[str, list[Array]]] = {"value": {}, "each": {}, "mask": {}}
-        for (kind, name, _), tensor in seen.all():
+        for (kind, name, _), tensor in probed.labelled():
             if kind in kinds:
-                number = self.keras.ops.convert_to_numpy(tensor)
-                kinds[kind].setdefault(name, []).append(number)
+                array = self.keras.ops.convert_to_numpy(tensor)
+                kinds[kind].setdefault(name, []).append(array)
         return replace(
-            self.ours,
-            values={**self.ours.values, **{n: tuple(made) for n, made in kinds["value"].items()}},
-            each={name: tuple(made) for name, made in kinds["each"].items()},
-            masks={name: made[0] for name, made in kinds["mask"].items()},
-            states=self.found,
-            origins=self.ours.states,
+            self.computed,
+            values={
+                **self.computed.values,
+                **{n: tuple(arrays) for n, arrays in kinds["value"].items()},
+            },
+            each={name: tuple(arrays) for name, arrays in kinds["each"].items()},
+            masks={name: arrays[0] for name, arrays in kinds["mask"].items()},
+            states=self.states,
+            origins=self.computed.states,
         )
 
-    def called(self, steps: int) -> dict[str, tuple[Array, ...]]:
-        """What the layers with a recurrence make of the first steps of what NumPy fed them with."""
-        found = {}
+    def unrolled(self, steps: int) -> dict[str, tuple[Array, ...]]:
+        """Call each recurrent layer as a whole on the first steps of its input."""
+        outputs = {}
         for node in self.network.recurrent:
             if node.initial or getattr(node.layer, "stateful", False):
-                continue  # which do not start from zeros
-            made = self.making.layers[node.layer.name](self._tap(node.sources[0])[:, :steps])
-            flat = self.keras.tree.flatten(made)
-            found[node.name] = tuple(map(self.keras.ops.convert_to_numpy, flat))
-        return found
+                continue  # these do not start from zeros
+            tensors = self.builder.layers[node.layer.name](self._tap(node.sources[0])[:, :steps])
+            flat = self.keras.tree.flatten(tensors)
+            outputs[node.name] = tuple(map(self.keras.ops.convert_to_numpy, flat))
+        return outputs
 
     def _cells(self, node: Node) -> Iterator[Any]:
-        """The cell of each of the node's recurrences, one when the one before has been used."""
+        """Yield the Keras cell of each recurrence of a node."""
         yield from (part.cell for part in recurrent_layers(self._layer(node)))
 
     def _layer(self, node: Node) -> Any:
-        """The node's layer, built for its input, with its weights."""
-        layer = self.making.layers.get(node.layer.name)
+        """Return the Keras layer of a node, with its weights; build it at the first call."""
+        layer = self.builder.layers.get(node.layer.name)
         if layer is None:
-            layer = self.making.layers[node.layer.name] = self._built(node)
-            self._set(layer, node.layer.groups)
+            layer = self.builder.layers[node.layer.name] = self._build(node)
+            self._set_weights(layer, node.layer.groups)
         return layer
 
-    def _built(self, node: Node) -> Any:
+    def _build(self, node: Node) -> Any:
         inputs = self._inputs(node)
         several = isinstance(inputs, list)
         shapes = [tuple(x.shape) for x in inputs] if several else tuple(inputs.shape)
-        layer = self.making.layer(node.layer)
+        layer = self.builder.build_layer(node.layer)
         layer.build(shapes)
         return layer
 
-    def _set(self, layer: Any, groups: Mapping[str, tuple[Weight, ...]]) -> None:
+    def _set_weights(self, layer: Any, groups: Mapping[str, tuple[Weight, ...]]) -> None:
         arrays = [self.weights[name][w.key] for name, group in groups.items() for w in group]
         if arrays:
             layer.set_weights(arrays)
@@ -134,27 +139,28 @@ class Stepping:
     def _tap(self, tap: Tap) -> Any:
         return self.values[self.network.nodes[tap.node].name][tap.output]
 
-    def _given(self, node: Node) -> list[Any]:
-        """What NumPy has found there, as tensors with their mask."""
-        made = [self._tensor(array) for array in self.ours.values[node.name]]
-        mask = self.ours.masks.get(node.name)
+    def _numpy_values(self, node: Node) -> list[Any]:
+        """Return NumPy's outputs of a node as tensors, with their mask."""
+        tensors = [self._tensor(array) for array in self.computed.values[node.name]]
+        mask = self.computed.masks.get(node.name)
         if mask is not None:
-            for tensor in made:
+            for tensor in tensors:
                 set_mask(tensor, self.keras.ops.convert_to_tensor(mask))
-        return made
+        return tensors
 
     def _tensor(self, array: Array) -> Any:
         dtype = "int32" if array.dtype.kind in "iu" else self.network.dtype
         return self.keras.ops.convert_to_tensor(array, dtype=dtype)
 
-    def _in_reading_order(self, name: str, direction: Direction) -> Any:
-        found = np.concatenate(list(self.ours.states[name].values()), axis=-1)
-        return self._tensor(found[:, ::-1] if direction.reverse else found)
+    def _in_processing_order(self, name: str, direction: Direction) -> Any:
+        """Return all states of a recurrence, (N, T, units), in the order of processing."""
+        states = np.concatenate(list(self.computed.states[name].values()), axis=-1)
+        return self._tensor(states[:, ::-1] if direction.reverse else states)
 
-    def _stepped(self, node: Node, name: str, direction: Direction, cell: Any) -> dict[str, Array]:
-        """One step of Keras's cell from each state, (N, T, M), whatever the mask.
+    def _step(self, node: Node, name: str, direction: Direction, cell: Any) -> dict[str, Array]:
+        """Take one step of Keras's cell from each state; return the states (N, T, M) after it.
 
-        The state that it puts out is what it puts out.
+        Masks are ignored. The output of the cell stands for the state that is its output.
         """
         ops, x = self.keras.ops, self._tap(node.sources[0])
         n, t = x.shape[:2]
@@ -162,7 +168,7 @@ class Stepping:
         sizes = cell.state_size if isinstance(cell.state_size, list | tuple) else [cell.state_size]
         nested = self.keras.tree.pack_sequence_as(list(sizes), flat)
         output, after = cell(ops.reshape(x, (n * t, -1)), nested, training=False)
-        made = dict(zip(self.before[name], self.keras.tree.flatten(after), strict=True))
-        made[direction.cell.output_state] = output
-        numbers = {key: ops.convert_to_numpy(part) for key, part in made.items()}
-        return {key: part.reshape(n, t, -1) for key, part in numbers.items()}
+        tensors = dict(zip(self.before[name], self.keras.tree.flatten(after), strict=True))
+        tensors[direction.cell.output_state] = output
+        arrays = {key: ops.convert_to_numpy(tensor) for key, tensor in tensors.items()}
+        return {key: array.reshape(n, t, -1) for key, array in arrays.items()}

@@ -214,9 +214,9 @@ def formulas(
     called: dict[str, tuple[Array, ...]] = {}
 
     def examine(*given: Any) -> ModelOutputs:
-        found = reference.examine(unrolled.STEPS, *given)
-        called.update(found.called)
-        return found.answers
+        found = reference.repeat_steps_and_layers(unrolled.STEPS, *given)
+        called.update(found.unrolled)
+        return found.outputs
 
     again = replay.repeated(network, weights, ours, "float64", examine)
     progress.advance(network.scan_steps)

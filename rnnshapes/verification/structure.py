@@ -12,7 +12,7 @@ from rnnshapes.network.summary import Inspection, KerasCheck
 
 def compare_with_model(inspection: Inspection, model: reference.Model) -> Inspection:
     """Return the inspection with the names, shapes and counts of ``model`` beside its own."""
-    facts = structure.facts(inspection.network, reference.built(model, inspection.network))
+    facts = structure.facts(inspection.network, reference.structure_of(model, inspection.network))
     return replace(inspection, keras=KerasCheck(reference.engine(), facts))
 
 

@@ -43,7 +43,7 @@ def model_run(model: Any, network: Network, sources: inputs.InputSources) -> Ker
     """Run a model that is this network."""
     found = reference.weights_of(model, network)
     answers = reference.run(model, network, [inputs.full_array(source) for source in sources])
-    return KerasRun(network, found, sources, reference.built(model, network), answers)
+    return KerasRun(network, found, sources, reference.structure_of(model, network), answers)
 
 
 def judge(run: KerasRun) -> list[report.Check]:

@@ -92,15 +92,15 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
     xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed)]
     exact, single = network.with_dtype("float64"), network.with_dtype("float32")
     ours = replay.computed(exact, drawn, xs)
-    examined: list[reference.Examined] = []
+    examined: list[reference.RepeatedRun] = []
 
     def examine(*given: Any) -> ModelOutputs:
-        examined.append(reference.examine(STEPS, *given))
-        return examined[0].answers
+        examined.append(reference.repeat_steps_and_layers(STEPS, *given))
+        return examined[0].outputs
 
     again = replay.repeated(exact, drawn, ours, "float64", examine)
-    yield from report.structure(network, examined[0].built)
-    called = examined[0].called
+    yield from report.structure(network, examined[0].structure)
+    called = examined[0].unrolled
     for layer, what, residual in unrolled.findings(exact, drawn, ours, called, STEPS):
         yield report.check_of(layer, what, residual, ", in float64")
     yield from report.repeats(exact, drawn, xs, again, "float64")
