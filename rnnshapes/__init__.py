@@ -16,8 +16,11 @@ from rnnshapes.errors import (
     RnnshapesError,
     TooLargeError,
 )
+from rnnshapes.result import show_with
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from rnnshapes.api import golden, inspect, trace, verify
     from rnnshapes.render.schemas import schema
 
@@ -51,3 +54,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+def _load_render() -> ModuleType:
+    from rnnshapes import render
+
+    return render
+
+
+show_with(_load_render)

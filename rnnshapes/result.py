@@ -1,17 +1,27 @@
 """Base class of all results, which display themselves in a terminal and in a notebook.
 
-This is the one module that imports upwards: a result knows how to show itself, and
-:mod:`rnnshapes.render`, which does it, knows all kinds of results. So it is imported only when a
-result is shown or written.
+:mod:`rnnshapes.render` shows them. It stands above the results that it knows, so
+``rnnshapes/__init__.py`` hands it down here, and it is loaded when a result is first shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_load_render: Callable[[], ModuleType]
+
+
+def show_with(load_render: Callable[[], ModuleType]) -> None:
+    """Set the function that imports and returns :mod:`rnnshapes.render`."""
+    global _load_render  # noqa: PLW0603 - set once, when the package is imported
+    _load_render = load_render
 
 
 class Result:
@@ -24,20 +34,15 @@ class Result:
     renderer: ClassVar[str]
 
     def __repr__(self) -> str:
-        from rnnshapes import render
-
-        return render.to_text(self)
+        return str(_load_render().to_text(self))
 
     def _repr_html_(self) -> str:
-        from rnnshapes import render
-
-        return render.to_html(self)
+        return str(_load_render().to_html(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values: what ``--format json`` writes."""
-        from rnnshapes import render
-
-        return render.to_record(self)
+        record: dict[str, Any] = _load_render().to_record(self)
+        return record
 
     def to_frame(self) -> Any:
         """Return a ``pandas.DataFrame`` with the rows and columns that ``--format csv`` writes.
@@ -47,9 +52,7 @@ class Result:
         Raises:
             CannotRunError: pandas is not installed (``pip install "rnnshapes[frame]"``).
         """
-        from rnnshapes import render
-
-        return render.to_frame(self)
+        return _load_render().to_frame(self)
 
     def plot(self) -> Figure:
         """Return a Matplotlib figure of the result: what ``--plot`` draws.
@@ -58,9 +61,8 @@ class Result:
             CannotRunError: Matplotlib is not installed (``pip install "rnnshapes[plot]"``).
             InputError: there is no picture of this kind of result.
         """
-        from rnnshapes import render
-
-        return render.to_figure(self)
+        figure: Figure = _load_render().to_figure(self)
+        return figure
 
 
 def save_golden(result: Result, path: Path) -> None:
@@ -69,6 +71,4 @@ def save_golden(result: Result, path: Path) -> None:
     Raises:
         InputError: the file has another ending, or cannot be written.
     """
-    from rnnshapes import render
-
-    render.save_golden(result, path)
+    _load_render().save_golden(result, path)
