@@ -1,8 +1,8 @@
-"""What the tests share: the command in this process and in one of its own, and a run of Keras."""
+"""Fixtures of all tests: the command in this process, runs of Keras, a saved model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,16 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         return Result(status, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture(scope="module")
+def eager() -> Iterator[None]:
+    """Keras without compiling: for modules in which each model runs once, on little data."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.forward import tracing
 from rnnshapes.network import weights
+from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, judge, keras_run, with_cell
 
 SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}
@@ -176,14 +177,22 @@ def test_wrong_states_of_an_lstm_are_caught(state: str, change: Any) -> None:
     assert not checks[f"lstm: {state} at every step"].passed
 
 
-@pytest.mark.parametrize("spec", CELLS, ids=str)
-@pytest.mark.parametrize("hidden", [5, [6, 4]])
-@pytest.mark.parametrize("use_bias", [True, False])
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_correct_networks_pass(spec: Any, hidden: Any, use_bias: bool, activation: str) -> None:
+OPTIONS = covering(
+    {
+        "cell": CELLS,
+        "M": (5, [6, 4]),
+        "use_bias": (True, False),
+        "activation": ("tanh", "relu"),
+    },
+    strength=2,
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_correct_networks_pass(options: dict[str, Any]) -> None:
     """Each cell, alone and stacked, with and without biases, with other activations."""
-    options = {"M": hidden, "use_bias": use_bias, "activation": activation}
-    result = rnnshapes.verify(N=2, T=7, D=3, K=4, **spec, **options)
+    cell = options["cell"]
+    result = rnnshapes.verify(N=2, T=7, D=3, K=4, **{**options, **cell})
     assert result.passed, result
     assert result.difference.max_abs < 1e-3
 

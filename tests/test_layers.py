@@ -13,6 +13,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.live import model as live
+from tests.helpers.covering import covering
 from tests.helpers.keras_runs import failed, run_model
 from tests.helpers.models import (
     MODELS,
@@ -48,28 +49,32 @@ def test_every_model_is_inspected_traced_and_verified(name: str) -> None:
     assert rnnshapes.inspect(model).to_dict()["total"]["params"] == model.count_params()
 
 
-CELLS: list[tuple[type, dict[str, Any]]] = [
-    (la.SimpleRNN, {}),
-    (la.LSTM, {}),
-    (la.GRU, {"reset_after": True}),
-    (la.GRU, {"reset_after": False}),
-]
-DIRECTIONS = ("forwards", "backwards", "concat", "sum", "mul", "ave")
+OPTIONS = covering(
+    {
+        "cell": ("simple", "lstm", "gru", "gru, reset before"),
+        "direction": ("forwards", "backwards", "concat", "sum", "mul", "ave"),
+        "use_bias": (True, False),
+        "return_sequences": (True, False),
+        "masked": (True, False),
+        "dtype": ("float32", "float64"),
+    },
+    strength=3,
+)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("masked", [True, False])
-@pytest.mark.parametrize("sequences", [True, False])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize(("kind", "options"), CELLS)
-def test_the_grid_is_verified(kind, options, direction, bias, sequences, masked, dtype) -> None:
-    """Cell, direction, bias, reset_after, sequences, mask and dtype, each with each."""
-    more = {"use_bias": bias, "return_sequences": sequences, "dtype": dtype, **options}
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda row: "-".join(map(str, row.values())))
+def test_every_triple_of_options_is_verified(options: dict[str, Any]) -> None:
+    """All numbers of all steps are compared, in each direction, and the mask where there is one."""
+    own = dict(options)
+    cell, direction, masked = own.pop("cell"), own.pop("direction"), own.pop("masked")
+    dtype = own["dtype"]
+    kind = {"simple": la.SimpleRNN, "lstm": la.LSTM}.get(cell, la.GRU)
+    if kind is la.GRU:
+        own["reset_after"] = cell == "gru"
     if direction in ("forwards", "backwards"):
-        layer = kind(5, go_backwards=direction == "backwards", **more)
+        layer = kind(5, go_backwards=direction == "backwards", **own)
     else:
-        layer = la.Bidirectional(kind(5, **more), merge_mode=direction, dtype=dtype)
+        layer = la.Bidirectional(kind(5, **own), merge_mode=direction, dtype=dtype)
     parts = [la.Masking(dtype=dtype)] if masked else []
     head = la.Dense(2, dtype=dtype)
     model = randomized(sequential(*parts, layer, head, shape=(6, 3), dtype=dtype))
