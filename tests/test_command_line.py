@@ -25,7 +25,7 @@ BAD = [
     (["inspekt"], "No such command 'inspekt'"),
     (["inspect", "--format", "xml"], "'xml' is not one of 'table', 'json', 'csv', 'markdown'"),
     (["verify", "--format", "npz"], "'npz' is not one of"),
-    (["trace", "--format", "npz"], "say where to put it"),
+    (["trace", "--format", "npz"], "--format npz is binary"),
     (["inspect", "--no-keras", "-o", "x.npz"], "the ending .npz stands for no format here"),
     (["verify", "-o", "x.npz"], "the ending .npz stands for no format here"),
     (
@@ -45,7 +45,7 @@ BAD = [
     (["trace", "--show", "c"], "SimpleRNN has y, h"),
     (["trace", "--show", "y,,h"], "SimpleRNN has y, h"),
     (["trace", "--input", ""], "a file of type .npy, .npz or .csv"),
-    (["trace", "-o", "missing/x.json"], "there is no folder missing; make it first"),
+    (["trace", "-o", "missing/x.json"], "there is no folder missing"),
     (["trace", "-o", "."], "is a folder"),
     (["trace", "-o", "x" * 300 + ".json"], "cannot be written"),
     (["trace", "--steps=-:5"], "a:b was expected"),

@@ -178,7 +178,7 @@ class Player:
         size = _size()
         screen = terminal.screen(sys.stdout)
         screen.width = min(screen.width, size[0])
-        lines = terminal.written(
+        lines = terminal.encode_lines(
             self.picture(Sheet(screen.width, screen.encoding, size[1])), screen
         )
         # A line is emptied first: behind a full one, terminals would empty its last character.

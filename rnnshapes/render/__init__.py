@@ -22,7 +22,7 @@ from rnnshapes.result import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from rnnshapes.render.formats.c_header import Header
+    from rnnshapes.render.formats.c_header import CHeader
 
 #: How many time steps a terminal and a notebook show at most; else the middle is left out.
 MOST_ROWS = 30
@@ -63,9 +63,9 @@ def to_arrays(result: Result) -> dict[str, Any]:
     return arrays
 
 
-def to_c_header(result: Result) -> Header:
+def to_c_header(result: Result) -> CHeader:
     """Return what the C header of a Golden holds."""
-    header: Header = _renderer(result).header(result)
+    header: CHeader = _renderer(result).header(result)
     return header
 
 

@@ -1,4 +1,4 @@
-"""Command lines made of options that were given before, to be typed as they stand."""
+"""Command lines to copy and run, from the options of an earlier command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnshapes.render.document import printable
 
-#: Options that are switched on and off by two names.
+#: Options with one name for on and one for off.
 _SWITCHES = {
     "use_bias": ("--bias", "--no-bias"),
     "reset_after": ("--reset-after", "--no-reset-after"),
@@ -17,7 +17,7 @@ _SWITCHES = {
     "go_backwards": ("--go-backwards", "--forwards"),
     "return_sequences": ("--return-sequences", "--last-only"),
 }
-#: What makes a network, and what goes into it.
+#: Options that describe a network, and those that describe its input.
 NETWORK = (
     *("model", "cell", "N", "T", "D", "M", "K", "activation", "recurrent_activation"),
     *(*_SWITCHES, "merge_mode"),
@@ -26,7 +26,14 @@ DATA = ("input", "seed")
 
 
 def command_line(command: str, given: Mapping[str, Any], names: Iterable[str], *more: str) -> str:
-    """``rnnshapes trace model.keras --T 20``: the options called ``names`` as they were given."""
+    """Return a command with the options ``names`` as given: ``rnnshapes trace model.keras --T 20``.
+
+    Args:
+        command: Name of the command.
+        given: Options of the earlier command by name; ``None`` for those left out.
+        names: Names of the options to repeat.
+        *more: Words to append.
+    """
     words = ["rnnshapes", command]
     for name in names:
         words += _words(name, given.get(name))
@@ -42,9 +49,9 @@ def _words(name: str, value: Any) -> list[str]:
         return [_SWITCHES[name][not value]]
     option = f"--{name.replace('_', '-')}"
     values = value if isinstance(value, list | tuple) else [value]
-    return [word for each in values for word in (option, str(each))]
+    return [word for item in values for word in (option, str(item))]
 
 
 def _path(path: Path) -> str:
-    """A path that is not taken for an option."""
+    """Return a path that no command takes for an option."""
     return f"./{path}" if str(path).startswith("-") else str(path)

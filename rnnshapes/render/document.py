@@ -1,21 +1,21 @@
-"""What a result looks like before it is known where it will be shown: tables, lines, drawings."""
+"""A document: tables, lines and drawings, before it is known on which medium they will stand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-#: How a row or a line is meant; each screen decides what that looks like.
+#: Role of a row, a line or a span; each format decides what it looks like.
 Meaning = Literal["plain", "strong", "dim", "good", "bad"]
 
-#: How wide a drawing becomes where nothing limits it: in a file, on a page.
+#: Width of a drawing in characters where nothing limits it: in a file, on a page.
 PAGE = 100
 
 
 class Column(NamedTuple):
-    """A column of a table. Where the width does not do, those of the lowest ``rank`` are shown.
+    """Column of a table; where not all columns fit, those of the lowest ``rank`` stay.
 
-    Columns of the same rank go together; rank 0 always stays.
+    Columns of the same rank stay or go together. Rank 0 always stays.
     """
 
     heading: str
@@ -24,7 +24,7 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row: a cell for each column. ``ends_group`` asks for a rule, or space, below it."""
+    """Row of a table: a cell for each column. ``ends_group`` puts a rule, or space, below it."""
 
     cells: tuple[str, ...]
     meaning: Meaning = "plain"
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table with a title; ``elsewhere`` says where what is left out can be seen."""
+    """Table with a title; ``elsewhere`` says how to see the columns that do not fit."""
 
     title: str
     columns: tuple[Column, ...]
@@ -41,17 +41,17 @@ class Table(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of text between tables."""
+    """Line of text between tables."""
 
     text: str
     meaning: Meaning = "plain"
 
 
 class Ink(NamedTuple):
-    """What a part of a drawing looks like; where there are no colours, ``meaning`` is left.
+    """Look of a part of a drawing; without colours, only ``meaning`` counts.
 
-    ``colour`` and ``ground`` (what is behind the text) are ``#rrggbb``, or empty for the
-    screen's own: what is drawn with one of them alone has to be readable on dark and on light.
+    ``colour`` and ``ground`` (the colour behind the text) are ``#rrggbb``, or empty for the
+    medium's own. A text with only one of them has to be readable on dark and on light.
     """
 
     colour: str = ""
@@ -63,14 +63,14 @@ PLAIN = Ink()
 
 
 class Span(NamedTuple):
-    """A piece of a line of a drawing, in one ink."""
+    """Piece of a line of a drawing, in one ink."""
 
     text: str
     ink: Ink = PLAIN
 
 
 class Sheet(NamedTuple):
-    """What a drawing has to fit on: characters in a line, lines if they are limited."""
+    """Space for a drawing: characters in a line, and lines if they are limited."""
 
     width: int = PAGE
     encoding: str | None = "utf-8"
@@ -79,30 +79,35 @@ class Sheet(NamedTuple):
     @property
     def ascii_only(self) -> bool:
         """Whether box characters and blocks cannot be shown."""
-        return not (self.encoding or "").lower().startswith("utf")
+        return not is_unicode(self.encoding)
 
 
-#: The lines of a drawing, each as its pieces.
+#: Lines of a drawing, each as its spans.
 StyledLines = Sequence[Sequence[Span]]
 
 
 class Drawing(NamedTuple):
-    """A picture made of characters; one that does not fit on the sheet comes out empty."""
+    """Drawing made of characters. ``draw`` returns no lines if the sheet is too small."""
 
     title: str
     draw: Callable[[Sheet], StyledLines]
 
 
-#: A result as it is shown, from top to bottom.
+#: A result as people see it, from top to bottom.
 Document = tuple[Table | Line | Drawing, ...]
 
-#: What a character becomes where only ASCII can be shown.
+#: Characters of texts and bars, and what replaces them where only ASCII can be shown.
 _ASCII = {"·": "*", "→": "->", "←": "<-", "…": "...", "×": "x", "━": "=", "╸": "-", "╌": "."}
 
 
+def is_unicode(encoding: str | None) -> bool:
+    """Tell whether every character has a code in ``encoding``: UTF-8 and its relatives."""
+    return (encoding or "").lower().startswith("utf")
+
+
 def for_encoding(text: str, encoding: str | None) -> str:
-    """``text`` as it is, or in ASCII for a stream whose encoding may not have its characters."""
-    if (encoding or "").lower().startswith("utf"):
+    """Return ``text`` as it is, or in ASCII if ``encoding`` may lack some of its characters."""
+    if is_unicode(encoding):
         return text
     for glyph, plain in _ASCII.items():
         text = text.replace(glyph, plain)
@@ -110,7 +115,7 @@ def for_encoding(text: str, encoding: str | None) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without control characters: a name from a file cannot steer a terminal."""
+    """Escape control characters, so that a name from a file cannot control a terminal."""
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii")
         for c in text

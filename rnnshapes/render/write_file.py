@@ -1,11 +1,11 @@
-"""A result on its way out: in a format, to standard output or into a file."""
+"""Write results in a format, to standard output or atomically into a file."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from io import TextIOWrapper
@@ -15,11 +15,11 @@ from typing import BinaryIO, TextIO
 from rnnshapes import render
 from rnnshapes.errors import InputError
 from rnnshapes.memory import amount
-from rnnshapes.render.document import for_encoding, printable
+from rnnshapes.render.document import for_encoding, is_unicode, printable
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
 
-#: What a file's ending stands for where ``--format`` is not given.
+#: Format of a file by its ending, where ``--format`` is not given.
 ENDINGS = {
     "": "table",
     ".txt": "table",
@@ -32,19 +32,24 @@ ENDINGS = {
     ".svg": "svg",
     ".npz": "npz",
 }
-#: The same for ``--golden``; ``c`` is a header.
+#: Format of a golden file by its ending; ``c`` is a C header.
 GOLDEN_ENDINGS = {".npz": "npz", ".json": "json", ".h": "c"}
 
 
 def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) -> str:
-    """The format asked for, or the one that the file's ending stands for, or a table.
+    """Return the format of ``--format``, or of the file's ending, or ``table``.
 
-    Raises InputError for an ending that stands for none of those allowed, and for a binary
-    format without a file to put it into.
+    Args:
+        chosen: Value of ``--format``.
+        path: File to write, ``None`` for standard output.
+        allowed: Formats that the command can write.
+
+    Raises:
+        InputError: the ending stands for no allowed format, or a binary format has no file.
     """
     if path is None:
         if chosen == "npz":
-            raise InputError("--format npz is binary: say where to put it, as in -o trace.npz")
+            raise InputError("--format npz is binary and requires a file, as in -o trace.npz")
         return chosen or "table"
     name = chosen or ENDINGS.get(path.suffix.lower())
     if name is None or name not in allowed:
@@ -57,38 +62,49 @@ def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) ->
 
 
 def check_writable(path: Path | None, source: Path | None = None) -> None:
-    """Raise InputError now, and not after the work, if nothing can be written there.
+    """Check, before the work begins, that a file can be written.
 
-    ``source`` is a file that is read, and so is not to be overwritten.
+    Args:
+        path: File to write; nothing is checked for ``None``.
+        source: File that is read, and so must not be overwritten.
+
+    Raises:
+        InputError: nothing can be written there, or it is ``source``.
     """
     if path is None:
         return
     try:
-        _check_place(path, source)
+        _check_writable(path, source)
     except (OSError, RuntimeError) as error:  # a name too long, a loop of links
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be written: {reason}") from None
 
 
-def _check_place(path: Path, source: Path | None) -> None:
+def _check_writable(path: Path, source: Path | None) -> None:
     path.resolve()  # finds a loop of links
     folder = path.parent
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise InputError(f"{path}: is the input, too; give the output another name")
+    exists = path.exists()
+    if source is not None and exists and source.exists() and path.samefile(source):
+        raise InputError(f"{path}: is also the input; give the output another name")
     if not folder.is_dir():
-        raise InputError(f"{path}: there is no folder {folder}; make it first")
-    there = path.exists()
-    if not os.access(path if there else folder, os.W_OK):
-        what = "the file" if there else f"the folder {folder}"
-        raise InputError(f"{path}: no permission to write {what}; choose another place")
+        raise InputError(f"{path}: there is no folder {folder}; create it first")
+    if not os.access(path if exists else folder, os.W_OK):
+        target = "the file" if exists else f"the folder {folder}"
+        raise InputError(f"{path}: no permission to write {target}; choose another path")
 
 
 def check_golden(path: Path | None, output: Path | None = None, *sources: Path | None) -> None:
-    """Raise InputError if a golden file has another ending, or cannot be written there.
+    """Check, before the work begins, that a golden file can be written.
 
-    ``output`` is written, too, and ``sources`` are read.
+    Args:
+        path: Golden file; nothing is checked for ``None``.
+        output: Another file that is written.
+        *sources: Files that are read, and so must not be overwritten.
+
+    Raises:
+        InputError: the file has another ending, cannot be written, or is one of the others.
     """
     if path is None:
         return
@@ -99,25 +115,29 @@ def check_golden(path: Path | None, output: Path | None = None, *sources: Path |
     for source in sources or (None,):
         check_writable(path, source)
     if output is not None and same_file(path, output):
-        raise InputError(f"{path}: is the output, too; give the golden file another name")
+        raise InputError(f"{path}: is also the output; give the golden file another name")
 
 
 def same_file(path: Path, other: Path) -> bool:
-    """Whether both are one file, or will be once they are written."""
+    """Tell whether both are one file, or will be once they are written."""
     if path.exists() and other.exists():
         return path.samefile(other)
     return path.resolve() == other.resolve()
 
 
 def write_golden(result: Result, path: Path) -> str:
-    """Write the result in the form of the file's ending, and tell in a line what that was."""
+    """Write a Golden in the format of the file's ending, and return a line that says so."""
     write_file(result, GOLDEN_ENDINGS[path.suffix.lower()], View(), path)
     count, size = len(render.to_arrays(result)), amount(path.stat().st_size)
     return f"rnnshapes: {printable(str(path))} holds {count} arrays, {size}\n"
 
 
 def write_file(result: Result, form: str, view: View, path: Path) -> None:
-    """Write the result whole or not at all. Raises InputError if it cannot be written."""
+    """Write the result into a file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     with writing(path) as stream:
         if form == "npz":
             _write_npz(result, stream)
@@ -129,7 +149,7 @@ def write_file(result: Result, form: str, view: View, path: Path) -> None:
 
 
 def write_text(result: Result, form: str, view: View, stream: TextIO) -> None:
-    """Write the result in a textual format."""
+    """Write the result in a text format to a stream."""
     if form == "table":
         from rnnshapes.render.formats import terminal
 
@@ -141,31 +161,38 @@ def write_text(result: Result, form: str, view: View, stream: TextIO) -> None:
 
 
 def _encodable(chunk: str, form: str, encoding: str) -> str:
-    """The text for a stream that may take ASCII alone: a browser reads what is written for it."""
-    if form in ("html", "svg") and not encoding.lower().startswith("utf"):
+    """Replace what ``encoding`` may lack: by entities for a browser, else by ASCII."""
+    if form in ("html", "svg") and not is_unicode(encoding):
         return chunk.encode("ascii", "xmlcharrefreplace").decode("ascii")
     return for_encoding(chunk, encoding)
 
 
 def _chunks(result: Result, form: str, view: View, encoding: str) -> Iterable[str]:
-    if form == "c":
-        from rnnshapes.render.formats import c_header
+    """Return the text of a result in a format other than ``table``, piece by piece."""
+    match form:
+        case "json" | "csv":
+            from rnnshapes.render.formats import json_csv
 
-        return c_header.chunks(render.to_c_header(result))
-    if form == "svg":  # what a terminal shows, which leaves out the middle of what is long
-        from rnnshapes.render.formats import svg
+            if form == "json":
+                return json_csv.json_chunks(render.to_record(result))
+            return json_csv.csv_chunks(render.to_rows(result))
+        case "markdown":
+            from rnnshapes.render.formats import markdown
 
-        short = replace(view, most_rows=render.MOST_ROWS)
-        return (svg.picture(render.to_document(result, short)),)
-    from rnnshapes.render.formats import html_page, json_csv, markdown
+            return markdown.chunks(render.to_document(result, view), encoding)
+        case "html":
+            from rnnshapes.render.formats import html_page
 
-    forms: dict[str, Callable[[], Iterable[str]]] = {
-        "json": lambda: json_csv.json_chunks(render.to_record(result)),
-        "csv": lambda: json_csv.csv_chunks(render.to_rows(result)),
-        "markdown": lambda: markdown.chunks(render.to_document(result, view), encoding),
-        "html": lambda: html_page.chunks(result, render.to_document(result, view), view),
-    }
-    return forms[form]()
+            return html_page.chunks(result, render.to_document(result, view), view)
+        case "svg":  # what a terminal shows, which leaves out the middle of what is long
+            from rnnshapes.render.formats import svg
+
+            terminal_view = replace(view, most_rows=render.MOST_ROWS)
+            return (svg.picture(render.to_document(result, terminal_view)),)
+        case _:
+            from rnnshapes.render.formats import c_header
+
+            return c_header.chunks(render.to_c_header(result))
 
 
 def _write_npz(result: Result, stream: BinaryIO) -> None:
@@ -173,7 +200,7 @@ def _write_npz(result: Result, stream: BinaryIO) -> None:
 
     import numpy as np
 
-    # As numpy.savez does, to which an array called "file" would be another argument.
+    # As numpy.savez does, which takes an array called "file" for another argument.
     with zipfile.ZipFile(stream, "w") as archive:
         for name, values in render.to_arrays(result).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -182,9 +209,13 @@ def _write_npz(result: Result, stream: BinaryIO) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """A stream for the whole of a file. Raises InputError if it cannot be written."""
+    """Open a stream for the whole content of a file.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     try:
-        with replacing(path) as stream:
+        with _replacing(path) as stream:
             yield stream
     except OSError as error:
         reason = error.strerror or error
@@ -192,10 +223,10 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A stream that becomes the file once all is written; what stood there before stays till then.
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a stream that replaces the file when all is written, so that no half file remains.
 
-    A device or a pipe is written to directly, and what is behind /dev/stdout is added to.
+    A device or a pipe is written directly; what is behind /dev/stdout is appended to.
     """
     if path.exists() and (not path.is_file() or path.is_relative_to("/dev")):
         with path.open("ab") as stream:

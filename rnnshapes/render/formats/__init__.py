@@ -1,1 +1,1 @@
-"""What a document, a record or rows become: text, HTML, SVG, Markdown, CSV, JSON, C."""
+"""Writers of documents, records and rows: text, HTML, SVG, Markdown, JSON, CSV, C."""

@@ -1,4 +1,4 @@
-"""Arrays as a C header, for C99 and C++: sizes as macros, arrays as ``static const``."""
+"""Golden arrays as a header for C99 and C++: sizes as macros, arrays as ``static const``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim
 from rnnshapes.render.document import for_encoding, printable
 
-#: How many numbers stand in a line, and how wide a comment is.
-_IN_A_LINE, _WIDTH = 4, 94
+#: Numbers in a line of an array, and characters in a line of a comment.
+_NUMBERS_PER_LINE, _COMMENT_WIDTH = 4, 94
 
-#: Between signs that end a comment, begin one, or stand for another character.
-_SPECIAL = re.compile(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)")
-#: What a sign is called in an identifier; all else that C does not allow is a space there.
-_SIGNS = {"+": " plus ", "×": " times ", " - ": " minus "}
+#: Between two signs that end a comment, begin one, or begin a trigraph.
+_BETWEEN_COMMENT_SIGNS = re.compile(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)")
+#: Words for signs in an identifier; an underscore replaces all else that C does not allow.
+_SIGN_WORDS = {"+": " plus ", "×": " times ", " - ": " minus "}
 
 
-class Header(NamedTuple):
-    """What is to stand in a header.
+class CHeader(NamedTuple):
+    """Content of a header.
 
-    ``name`` is part of the guard, ``prefix`` begins the name of each array, ``about`` are the
-    lines at the top; each of ``arrays`` comes with what is said of it.
+    ``name`` is part of the include guard, ``prefix`` begins the name of each array, ``about`` are
+    the lines at the top; each of ``arrays`` comes with its description.
     """
 
     name: str
@@ -38,18 +38,18 @@ class Header(NamedTuple):
     arrays: tuple[tuple[Entry, str], ...]
 
 
-def chunks(found: Header) -> Iterator[str]:
-    """The text of the header, piece by piece."""
-    guard, use_all = f"RNNSHAPES_{found.name}_H", f"{found.prefix}use_all"
-    names = _identifiers((entry.name for entry, _ in found.arrays), found.prefix, use_all)
-    yield _comment(*found.about)
+def chunks(header: CHeader) -> Iterator[str]:
+    """Yield the text of the header, piece by piece."""
+    guard, use_all = f"RNNSHAPES_{header.name}_H", f"{header.prefix}use_all"
+    names = _identifiers((entry.name for entry, _ in header.arrays), header.prefix, use_all)
+    yield _comment(*header.about)
     yield f"#ifndef {guard}\n#define {guard}\n\n"
     yield "#include <math.h> /* NAN, INFINITY */\n\n"
-    for name, value in found.network.sizes.items():
+    for name, value in header.network.sizes.items():
         yield f"#define {_macro(name)} {value}\n"
-    for (entry, said), name in zip(found.arrays, names, strict=True):
-        yield "\n" + _comment(f"{entry.name}: {said}; {entry.values.dtype}")
-        yield from _array(found.network, entry, name)
+    for (entry, description), name in zip(header.arrays, names, strict=True):
+        yield "\n" + _comment(f"{entry.name}: {description}; {entry.values.dtype}")
+        yield from _array(header.network, entry, name)
     yield "\n" + _comment("Names every array, so that none is called unused.")
     yield f"static inline void {use_all}(void)\n{{\n"
     yield "".join(f"    (void){name};\n" for name in names)
@@ -57,7 +57,7 @@ def chunks(found: Header) -> Iterator[str]:
 
 
 def about_layers(layers: Iterable[LayerReport]) -> Iterator[str]:
-    """Each layer with its equations, for the top of a header."""
+    """Yield each layer with its equations, for the top of a header."""
     for layer in layers:
         yield f"{layer.name}: {', '.join((layer.label, *layer.activations))}"
         yield from (f"  {name} = {text}" for name, text in layer.equations)
@@ -65,32 +65,32 @@ def about_layers(layers: Iterable[LayerReport]) -> Iterator[str]:
 
 
 def _comment(*lines: str) -> str:
-    """A comment in ASCII, which nothing in a name can end."""
-    found = []
+    """Return a comment in ASCII, which nothing in a name can end."""
+    wrapped = []
     for line in lines:
         text = for_encoding(printable(line.replace("\n", " ").replace("×", "*")), "ascii")
-        text = _SPECIAL.sub(" ", text)
+        text = _BETWEEN_COMMENT_SIGNS.sub(" ", text)
         indent = " " * (len(text) - len(text.lstrip()))
-        found += textwrap.wrap(text, _WIDTH, subsequent_indent=indent) or [""]
-    if len(found) == 1:
-        return f"/* {found[0]} */\n"
-    return "/*\n" + "".join(f" * {line}".rstrip() + "\n" for line in found) + " */\n"
+        wrapped += textwrap.wrap(text, _COMMENT_WIDTH, subsequent_indent=indent) or [""]
+    if len(wrapped) == 1:
+        return f"/* {wrapped[0]} */\n"
+    return "/*\n" + "".join(f" * {line}".rstrip() + "\n" for line in wrapped) + " */\n"
 
 
 def _array(network: Network, entry: Entry, name: str) -> Iterator[str]:
     values = entry.values
-    kind, number = _kind(values)
+    c_type, literal = _type_and_literal(values)
     lengths = [
-        _length(dim) if network.value(dim) == there else str(there)
-        for dim, there in zip(entry.dims, values.shape, strict=True)
+        _length(dim) if network.value(dim) == length else str(length)
+        for dim, length in zip(entry.dims, values.shape, strict=True)
     ]
-    yield f"static const {kind} {name}{''.join(f'[{n}]' for n in lengths)} = "
-    yield from _braced(values, number, "")
+    yield f"static const {c_type} {name}{''.join(f'[{n}]' for n in lengths)} = "
+    yield from _braced(values, literal, "")
     yield ";\n"
 
 
-def _kind(values: Array) -> tuple[str, Callable[[Any], str]]:
-    """The type in C, and how a number of it is written."""
+def _type_and_literal(values: Array) -> tuple[str, Callable[[Any], str]]:
+    """Return the type in C, and a function that writes a number of that type."""
     size = values.dtype.itemsize
     if values.dtype.kind == "f":
         return ("float", _single) if size <= 4 else ("double", _double)
@@ -98,9 +98,9 @@ def _kind(values: Array) -> tuple[str, Callable[[Any], str]]:
         return "unsigned char", lambda value: str(int(value))
     sign = "unsigned " if values.dtype.kind == "u" else ""
     suffix = ("u" if sign else "") + ("LL" if size == 8 else "")
-    kind = {1: "char", 2: "short", 4: "int", 8: "long long"}[size]
-    kind = "signed char" if kind == "char" and not sign else sign + kind
-    return kind, lambda value: f"{value}{suffix}"
+    c_type = {1: "char", 2: "short", 4: "int", 8: "long long"}[size]
+    c_type = "signed char" if c_type == "char" and not sign else sign + c_type
+    return c_type, lambda value: f"{value}{suffix}"
 
 
 def _single(value: float) -> str:
@@ -111,7 +111,7 @@ def _single(value: float) -> str:
 
 
 def _double(value: float) -> str:
-    """The shortest text that gives the same number when it is read."""
+    """Return the shortest literal that C reads as the same number."""
     if math.isnan(value):
         return "NAN"
     if math.isinf(value):
@@ -119,20 +119,21 @@ def _double(value: float) -> str:
     return repr(value)
 
 
-def _braced(values: Array, number: Callable[[Any], str], indent: str) -> Iterator[str]:
-    """Numbers in a brace for each axis."""
+def _braced(values: Array, literal: Callable[[Any], str], indent: str) -> Iterator[str]:
+    """Yield the numbers in a pair of braces for each axis."""
     if values.ndim == 0:
-        yield number(values.item())
+        yield literal(values.item())
         return
     deeper = f"{indent}  "
     if values.ndim > 1:
-        for position, part in enumerate(values):
-            yield f"{',' if position else '{'}\n{deeper}"
-            yield from _braced(part, number, deeper)
+        for i, row in enumerate(values):
+            yield f"{',' if i else '{'}\n{deeper}"
+            yield from _braced(row, literal, deeper)
         yield f"\n{indent}}}"
         return
-    texts = [number(value) for value in values.tolist()]
-    lines = [", ".join(texts[at : at + _IN_A_LINE]) for at in range(0, len(texts), _IN_A_LINE)]
+    texts = [literal(value) for value in values.tolist()]
+    starts = range(0, len(texts), _NUMBERS_PER_LINE)
+    lines = [", ".join(texts[start : start + _NUMBERS_PER_LINE]) for start in starts]
     if len(lines) == 1:
         yield f"{{{lines[0]}}}"
     else:
@@ -140,28 +141,29 @@ def _braced(values: Array, number: Callable[[Any], str], indent: str) -> Iterato
 
 
 def _identifiers(names: Iterable[str], prefix: str, reserved: str) -> list[str]:
-    """A name in C for each array: ``lstm.h Wh`` is ``rnn_lstm_h_Wh``."""
-    taken = {reserved}
-    found = []
+    """Return a unique name in C for each array: ``rnn_lstm_h_Wh`` for ``lstm.h Wh``."""
+    used = {reserved}
+    identifiers = []
     for name in names:
-        for sign, word in _SIGNS.items():
-            name = name.replace(sign, word)  # noqa: PLW2901 - the same name, step by step
-        base = made = f"{prefix}{re.sub(r'[^0-9A-Za-z]+', '_', name).strip('_') or 'array'}"
+        words = name
+        for sign, word in _SIGN_WORDS.items():
+            words = words.replace(sign, word)
+        base = identifier = f"{prefix}{re.sub(r'[^0-9A-Za-z]+', '_', words).strip('_') or 'array'}"
         number = 2
-        while made in taken:
-            made, number = f"{base}_{number}", number + 1
-        taken.add(made)
-        found.append(made)
-    return found
+        while identifier in used:
+            identifier, number = f"{base}_{number}", number + 1
+        used.add(identifier)
+        identifiers.append(identifier)
+    return identifiers
 
 
 def _macro(size: str) -> str:
-    """``RNN_T``; the T' of a convolution is ``RNN_Tp``."""
+    """Return the macro of a size, ``RNN_T``; that of a convolution's T' is ``RNN_Tp``."""
     return f"RNN_{size.replace(chr(39), 'p')}"
 
 
 def _length(dim: Dim) -> str:
-    """``4 * RNN_M``."""
+    """Return a length in macros: ``4 * RNN_M``."""
     terms = []
     for names, count in dim.terms:
         factors = [str(count)] * (count != 1 or not names) + [_macro(name) for name in names]

@@ -1,4 +1,4 @@
-"""A document as HTML elements; what an element looks like is up to where they will stand."""
+"""A document as HTML elements, whose look the page or the notebook decides."""
 
 from __future__ import annotations
 
@@ -7,83 +7,84 @@ from html import escape
 
 from rnnshapes.render.document import Document, Drawing, Ink, Line, Row, Sheet, Table, printable
 
-#: The attribute, with a space before it, that gives an element the look of its roles: a meaning,
-#: ``line`` and ``apart`` (with space above it), ``box`` (around what may be wide), ``title``,
-#: ``number`` and ``text`` (cells), ``heading`` and ``name`` (of what names the rows), ``figure``,
-#: ``picture``. Empty for a look of no kind.
-Dress = Callable[[str], str]
+#: Turns the roles of an element, separated by spaces, into the attribute that gives it its look,
+#: with a space before it, or into an empty text. Roles are each meaning, ``line`` and ``apart``
+#: (with space above), ``box`` (around what may be wide), ``title``, ``number`` and ``text`` (of
+#: cells), ``heading`` and ``name`` (of the column that names the rows), ``figure``, ``picture``.
+LookOf = Callable[[str], str]
 
 
-def elements(document: Document, dress: Dress) -> Iterator[str]:
-    """The markup, piece by piece; every text in it is escaped."""
+def elements(document: Document, look_of: LookOf) -> Iterator[str]:
+    """Yield the markup, piece by piece; every text in it is escaped."""
     apart = False
     for block in document:
         if isinstance(block, Line):
             if block.text:
                 roles = f"line {block.meaning}" + " apart" * apart
-                yield f"<p{dress(roles)}>{text(block.text)}</p>\n"
+                yield f"<p{look_of(roles)}>{text(block.text)}</p>\n"
             apart = not block.text
         elif isinstance(block, Table):
-            yield from _table(block, dress)
+            yield from _table(block, look_of)
         else:
-            yield from _drawing(block, dress)
+            yield from _drawing(block, look_of)
 
 
-def text(said: str) -> str:
-    """Text as it may stand between tags and in an attribute: no markup, no control characters."""
-    return escape(printable(said))
+def text(plain: str) -> str:
+    """Escape markup and control characters, for a text between tags or in an attribute."""
+    return escape(printable(plain))
 
 
-def _drawing(drawing: Drawing, dress: Dress) -> Iterator[str]:
-    picture = drawing.draw(Sheet())
-    if not picture:
+def _drawing(drawing: Drawing, look_of: LookOf) -> Iterator[str]:
+    lines = drawing.draw(Sheet())
+    if not lines:
         return
-    yield f"<figure{dress('figure')}><figcaption{dress('title')}>{text(drawing.title)}</figcaption>"
-    yield f"<pre{dress('picture')}>"
-    for spans in picture:
+    yield f"<figure{look_of('figure')}>"
+    yield f"<figcaption{look_of('title')}>{text(drawing.title)}</figcaption>"
+    yield f"<pre{look_of('picture')}>"
+    for spans in lines:
         for span in spans:
             css = _css(span.ink)
-            inked = css or span.ink.meaning != "plain"
-            look = f' style="{css}"' if css else dress(span.ink.meaning)
-            yield f"<span{look}>{text(span.text)}</span>" if inked else text(span.text)
+            look = f' style="{css}"' if css else look_of(span.ink.meaning)
+            styled = css or span.ink.meaning != "plain"
+            yield f"<span{look}>{text(span.text)}</span>" if styled else text(span.text)
         yield "\n"
     yield "</pre></figure>\n"
 
 
 def _css(ink: Ink) -> str:
-    """The colours, which replace what a meaning looks like but for its weight."""
-    parts = [f"color:{ink.colour}"] if ink.colour else []
-    parts += [f"background:{ink.ground}"] if ink.ground else []
-    weight = ["font-weight:bold"] if parts and ink.meaning in ("strong", "bad") else []
-    return ";".join([*parts, *weight])
+    """Return the colours, which replace the look of a meaning except for its weight."""
+    rules = [f"color:{ink.colour}"] if ink.colour else []
+    rules += [f"background:{ink.ground}"] if ink.ground else []
+    weight = ["font-weight:bold"] if rules and ink.meaning in ("strong", "bad") else []
+    return ";".join([*rules, *weight])
 
 
-def _table(table: Table, dress: Dress) -> Iterator[str]:
-    """A group of rows is a body of its own; the first column with a heading names the row."""
-    sides = ["number" if column.numeric else "text" for column in table.columns]
-    named = next((at for at, column in enumerate(table.columns) if column.heading), None)
-    yield f"<div{dress('box')}><table><caption{dress('title')}>{text(table.title)}</caption>\n"
+def _table(table: Table, look_of: LookOf) -> Iterator[str]:
+    """Yield a body for each group of rows; the first column with a heading names the row."""
+    roles = ["number" if column.numeric else "text" for column in table.columns]
+    naming = next((i for i, column in enumerate(table.columns) if column.heading), None)
+    yield f"<div{look_of('box')}><table><caption{look_of('title')}>{text(table.title)}</caption>\n"
     yield "<thead><tr>"
-    for at, column in enumerate(table.columns):
+    for i, column in enumerate(table.columns):
         heading = text(column.heading).replace("\n", "<br>")
         tag = 'th scope="col"' if heading else "td"
-        look = dress(f"heading {sides[at]}" if at == named else sides[at])
+        look = look_of(f"heading {roles[i]}" if i == naming else roles[i])
         yield f"<{tag}{look}>{heading}</{tag[:2]}>"
     yield "</tr></thead>\n<tbody>\n"
     for position, row in enumerate(table.rows, 1):
-        yield _row(row, sides, named, dress)
+        yield _row(row, roles, naming, look_of)
         if row.ends_group and position < len(table.rows):
             yield "</tbody>\n<tbody>\n"
     yield "</tbody></table></div>\n"
 
 
-def _row(row: Row, sides: list[str], named: int | None, dress: Dress) -> str:
+def _row(row: Row, roles: list[str], naming: int | None, look_of: LookOf) -> str:
     cells = []
-    for at, (side, cell) in enumerate(zip(sides, row.cells, strict=True)):
-        said = text(cell).replace("\n", "<br>")
-        if at == named:
-            said = said.replace("/", "/<wbr>")  # where a name may be broken
-            cells.append(f'<th scope="row"{dress(f"name {side}")}>{said}</th>')
+    for i, (role, cell) in enumerate(zip(roles, row.cells, strict=True)):
+        content = text(cell).replace("\n", "<br>")
+        if i == naming:
+            content = content.replace("/", "/<wbr>")  # where a name may be broken
+            cells.append(f'<th scope="row"{look_of(f"name {role}")}>{content}</th>')
         else:
-            cells.append(f"<td{dress(side)}>{said}</td>")
-    return f"<tr{dress(row.meaning)}>{''.join(cells)}</tr>\n"
+            cells.append(f"<td{look_of(role)}>{content}</td>")
+    return f"<tr{look_of(row.meaning)}>{''.join(cells)}</tr>\n"

@@ -1,4 +1,4 @@
-"""A result as a web page of its own: one file that loads nothing and runs nothing."""
+"""A result as a web page: one file that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rnnshapes.render.formats import html_elements
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
 
-#: The browser itself holds the page to it: no script, no font, no picture but those inside.
+#: The browser enforces it: no script, no font, no picture except those inside.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
-#: ASCII, since entities do not work in it. In a picture lines are as high as box characters.
+#: ASCII, because CSS knows no entities. In a picture lines are as high as box characters.
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1b1f24; --dim: #57606a;
   --rule: #d5dae0; --soft: #f4f6f8; --good: #116329; --bad: #b3261e; }
@@ -63,7 +63,7 @@ img { display: block; width: 100%; min-width: 38rem; max-width: 64rem; height: a
 
 
 def chunks(result: Result, document: Document, view: View) -> Iterator[str]:
-    """The page, piece by piece; where there can be a plot, it stands for the drawings."""
+    """Yield the page, piece by piece; a plot, if there can be one, replaces the drawings."""
     first, rest = document[0], document[1:]
     assert isinstance(first, Line)
     kind = f"rnnshapes {result.schema.split('.')[1].split('/')[0]}"
@@ -74,24 +74,24 @@ def chunks(result: Result, document: Document, view: View) -> Iterator[str]:
     yield '<meta name="color-scheme" content="light dark">\n'
     yield f"<title>{kind}: {heading}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
     yield f'<header><p class="kind">{kind}</p><h1>{heading}</h1></header>\n<main>\n'
-    if (drawn := _plot(result, view)) is not None:
-        source = f"data:image/svg+xml;base64,{b64encode(drawn.encode()).decode()}"
+    if (plot := _plot(result, view)) is not None:
+        source = f"data:image/svg+xml;base64,{b64encode(plot.encode()).decode()}"
         alt = f"{kind} as a picture: {heading}"
-        yield f'<div{_dress("box")}><img alt="{alt}" src="{source}"></div>\n'
+        yield f'<div{_look_of("box")}><img alt="{alt}" src="{source}"></div>\n'
         rest = tuple(block for block in rest if not isinstance(block, Drawing))
-    yield from html_elements.elements(rest, _dress)
+    yield from html_elements.elements(rest, _look_of)
     yield "</main>\n</body>\n</html>\n"
 
 
-def _dress(roles: str) -> str:
-    """Classes, and a place in the order of the tab key for what may have to be scrolled."""
+def _look_of(roles: str) -> str:
+    """Return classes, and make focusable what may have to be scrolled by keys."""
     classes = " ".join(role for role in roles.split() if role not in ("plain", "line"))
-    by_key = ' tabindex="0"' if roles in ("box", "picture") else ""
-    return (f' class="{classes}"' if classes else "") + by_key
+    focusable = ' tabindex="0"' if roles in ("box", "picture") else ""
+    return (f' class="{classes}"' if classes else "") + focusable
 
 
 def _plot(result: Result, view: View) -> str | None:
-    """The picture as SVG, where matplotlib can be used and there is one of this result."""
+    """Return the plot as SVG; ``None`` without Matplotlib or without a plot of this result."""
     from rnnshapes.render import plots
 
     try:

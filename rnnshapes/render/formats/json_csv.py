@@ -1,4 +1,4 @@
-"""Records and rows as JSON and CSV, piece by piece, so that a long one need not stand in memory."""
+"""Records as JSON and rows as CSV, piece by piece, so that long ones do not fill the memory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _NUMBERS_AT_ONCE = 2**14
 
 
 def json_chunks(record: Any) -> Iterator[str]:
-    """JSON text. Arrays become nested lists; NaN and infinite numbers become null."""
+    """Yield JSON text. Arrays become nested lists; NaN and infinite numbers become null."""
     yield from _json(record, "")
     yield "\n"
 
 
 def csv_chunks(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """CSV text, numbers in full precision."""
+    """Yield CSV text, numbers in full precision."""
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for row in rows:
-        writer.writerow([_no_formula(cell) for cell in row])
+        writer.writerow([_without_formula(cell) for cell in row])
         if buffer.tell() > 2**16:
             yield buffer.getvalue()
             buffer.seek(0)
@@ -31,8 +31,8 @@ def csv_chunks(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-def _no_formula(cell: object) -> object:
-    """A name that a spreadsheet would take for a formula, as text."""
+def _without_formula(cell: object) -> object:
+    """Quote a name that a spreadsheet would execute as a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@") else cell
 
 
@@ -40,17 +40,17 @@ def _json(value: Any, indent: str) -> Iterator[str]:
     if hasattr(value, "tolist"):
         yield from _array(value, indent)
     elif isinstance(value, dict):
-        pairs = ((json.dumps(key) + ": ", part) for key, part in value.items())
+        pairs = ((json.dumps(key) + ": ", item) for key, item in value.items())
         yield from _items("{}", pairs, indent)
-    elif isinstance(value, list | tuple) and not _fits_a_line(value):
-        yield from _items("[]", (("", part) for part in value), indent)
+    elif isinstance(value, list | tuple) and not _fits_one_line(value):
+        yield from _items("[]", (("", item) for item in value), indent)
     else:
         yield json.dumps(_finite(value))
 
 
-def _fits_a_line(value: Any) -> bool:
+def _fits_one_line(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return all(map(_fits_a_line, value))
+        return all(map(_fits_one_line, value))
     return not isinstance(value, dict) and not hasattr(value, "tolist")
 
 
@@ -58,26 +58,26 @@ def _items(brackets: str, items: Iterable[tuple[str, Any]], indent: str) -> Iter
     yield brackets[0]
     deeper = indent + "  "
     separator = ""
-    for key, part in items:
+    for key, item in items:
         yield f"{separator}\n{deeper}{key}"
-        yield from _json(part, deeper)
+        yield from _json(item, deeper)
         separator = ","
     yield f"\n{indent}{brackets[1]}"
 
 
 def _array(array: Any, indent: str) -> Iterator[str]:
-    """An array as nested lists: the last axis on one line, many lines at once."""
+    """Yield an array as nested lists: the last axis on one line, many lines at once."""
     if array.ndim < 2:
         yield json.dumps(_finite(array.tolist()))
     elif array.ndim > 2:
-        yield from _items("[]", (("", part) for part in array), indent)
+        yield from _items("[]", (("", item) for item in array), indent)
     else:
         deeper = indent + "  "
-        at_once = max(1, _NUMBERS_AT_ONCE // max(1, array.shape[1]))
+        rows_at_once = max(1, _NUMBERS_AT_ONCE // max(1, array.shape[1]))
         lines = (
             json.dumps(_finite(row))
-            for start in range(0, len(array), at_once)
-            for row in array[start : start + at_once].tolist()
+            for start in range(0, len(array), rows_at_once)
+            for row in array[start : start + rows_at_once].tolist()
         )
         yield "["
         for position, line in enumerate(lines):
@@ -86,7 +86,7 @@ def _array(array: Any, indent: str) -> Iterator[str]:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become ``None``."""
+    """Replace NaN and infinity, which JSON lacks, by ``None``."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""A document as Markdown, as GitHub shows it."""
+"""A document as Markdown in GitHub's dialect."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterator, Sequence
 
 from rnnshapes.render.document import Document, Drawing, Line, Sheet, Table, printable
 
-_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~&$"})
-#: What would make a heading, a list or a rule of a line that begins with it.
-_BEGINNING = re.compile(r"^(\d*)([#+=.)-])")
+#: Characters that have a meaning in Markdown, with a backslash before each.
+_MARKUP = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~&$"})
+#: Beginnings that turn a line into a heading, a list or a rule.
+_BLOCK_START = re.compile(r"^(\d*)([#+=.)-])")
 
 
 def chunks(document: Document, encoding: str | None = "utf-8") -> Iterator[str]:
-    """The text, piece by piece, with drawings of characters that ``encoding`` has."""
+    """Yield the text, piece by piece, with drawings of characters that ``encoding`` has."""
     sheet = Sheet(encoding=encoding)
     for position, block in enumerate(document):
         if isinstance(block, Line):
             mark = "**" if block.meaning == "strong" and block.text else ""
-            text = _BEGINNING.sub(r"\1\\\2", _escaped(block.text).strip())
+            text = _BLOCK_START.sub(r"\1\\\2", _escaped(block.text).strip())
             yield ("\n" if position else "") + f"{mark}{text}{mark}\n"
         elif isinstance(block, Table):
             yield from _table(block)
@@ -27,7 +28,7 @@ def chunks(document: Document, encoding: str | None = "utf-8") -> Iterator[str]:
 
 
 def _drawing(drawing: Drawing, sheet: Sheet) -> Iterator[str]:
-    """The characters alone, in a block of code."""
+    """Yield the characters, without colours, in a block of code."""
     lines = ["".join(span.text for span in spans) for spans in drawing.draw(sheet)]
     if not lines:
         return
@@ -52,4 +53,4 @@ def _line(cells: Sequence[str], mark: str = "") -> str:
 
 
 def _escaped(text: str) -> str:
-    return printable(text).replace("\n", " ").translate(_SPECIAL)
+    return printable(text).replace("\n", " ").translate(_MARKUP)

@@ -1,4 +1,4 @@
-"""A document as HTML for a notebook, whose colours it takes over, be they dark or light."""
+"""A document as HTML for a notebook, in the colours of the notebook, dark or light."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rnnshapes.render.document import Document
 from rnnshapes.render.formats import html_elements
 
-#: Green and red have the same contrast with black and with white.
-_STYLES = {
+#: CSS of each role. Green and red have the same contrast with black and with white.
+_CSS = {
     "plain": "",
     "strong": "font-weight:bold",
     "dim": "opacity:.75",
@@ -28,12 +28,12 @@ _STYLES = {
 
 
 def chunks(document: Document) -> Iterator[str]:
-    """The markup, piece by piece; every text in it is escaped."""
+    """Yield the markup, piece by piece; every text in it is escaped."""
     yield "<div>"
-    yield from html_elements.elements(document, _dress)
+    yield from html_elements.elements(document, _look_of)
     yield "</div>"
 
 
-def _dress(roles: str) -> str:
-    style = ";".join(_STYLES[role] for role in roles.split() if _STYLES[role])
-    return f' style="{style}"' if style else ""
+def _look_of(roles: str) -> str:
+    css = ";".join(_CSS[role] for role in roles.split() if _CSS[role])
+    return f' style="{css}"' if css else ""

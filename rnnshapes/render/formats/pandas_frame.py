@@ -1,4 +1,4 @@
-"""Rows as a pandas data frame: the columns of the CSV form, with numbers as numbers."""
+"""Rows of the CSV form as a pandas data frame, with numbers as numbers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 from rnnshapes.errors import CannotRunError
 
-_TRUTH = {"true": True, "false": False}
+_TRUTH_VALUES = {"true": True, "false": False}
 
 
 def frame(rows: Iterable[Sequence[object]]) -> Any:
-    """A ``pandas.DataFrame`` of rows, of which the first holds the headings.
+    """Return a ``pandas.DataFrame`` of rows, of which the first holds the headings.
 
-    Cells without a value are NaN among floats and ``pd.NA`` among whole numbers and truth
-    values. Raises CannotRunError where pandas is not installed.
+    Cells without a value are NaN among floats, and ``pd.NA`` among integers and truth values.
+
+    Raises:
+        CannotRunError: pandas is not installed.
     """
     try:
         import pandas as pd
@@ -23,28 +25,28 @@ def frame(rows: Iterable[Sequence[object]]) -> Any:
             'to_frame() needs pandas, which is not installed: pip install "rnnshapes[frame]"'
         ) from None
 
-    lines = iter(rows)
-    headings = [str(heading) for heading in next(lines)]
-    columns = list(zip(*lines, strict=True)) or [()] * len(headings)
-    typed = map(_typed, columns)
-    made = pd.DataFrame({at: pd.Series(v, dtype=kind) for at, (v, kind) in enumerate(typed)})
-    made.columns = pd.Index(headings)
-    return made
+    remaining = iter(rows)
+    headings = [str(heading) for heading in next(remaining)]
+    columns = list(zip(*remaining, strict=True)) or [()] * len(headings)
+    series = (pd.Series(values, dtype=dtype) for values, dtype in map(_typed, columns))
+    data_frame = pd.DataFrame(dict(enumerate(series)))
+    data_frame.columns = pd.Index(headings)
+    return data_frame
 
 
 def _typed(values: Sequence[Any]) -> tuple[list[Any], str]:
-    """Values, and the dtype that all of them have; text and what is too large for 64 bits stay."""
-    there = [value for value in values if value is not None and value != ""]
-    whole = len(there) == len(values)
-    kinds = set(map(type, there))
-    if kinds == {str} and set(there) <= set(_TRUTH):
-        return [_TRUTH.get(value) for value in values], "bool" if whole else "boolean"
-    if kinds and kinds <= {bool, int, float}:
+    """Return a column and its dtype: ``object`` for text and for integers beyond 64 bits."""
+    present = [value for value in values if value is not None and value != ""]
+    complete = len(present) == len(values)
+    types = set(map(type, present))
+    if types == {str} and set(present) <= set(_TRUTH_VALUES):
+        return [_TRUTH_VALUES.get(value) for value in values], "bool" if complete else "boolean"
+    if types and types <= {bool, int, float}:
         cells = [None if value == "" else value for value in values]
-        if kinds == {bool}:
-            return cells, "bool" if whole else "boolean"
-        if float in kinds:
+        if types == {bool}:
+            return cells, "bool" if complete else "boolean"
+        if float in types:
             return cells, "float64"
-        if all(-(2**63) <= value < 2**63 for value in there):
-            return cells, "int64" if whole else "Int64"
+        if all(-(2**63) <= value < 2**63 for value in present):
+            return cells, "int64" if complete else "Int64"
     return list(values), "object"

@@ -1,4 +1,4 @@
-"""A document as an SVG picture of a dark terminal, drawn by Rich; the same for each run."""
+"""A document as an SVG picture of a dark terminal, drawn by Rich; the same in each run."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from rich.terminal_theme import TerminalTheme
 from rnnshapes.render.document import PAGE, Document, Line, printable
 from rnnshapes.render.formats import terminal
 
-#: The ground, the letters, and the eight colours of a terminal, of which red and green are used.
+#: Background, text, and the eight colours of a terminal; only red and green are used.
 _GROUND, _INK = "#14171c", "#e6e8eb"
 _COLOURS = ("#14171c", "#ff8a80", "#7ddb92", "#eac46a", "#79b8ff", "#d8a0ff", "#6fd6d6", "#e6e8eb")
 
 #: Rich draws lines of 24.4 px. A cell of this shape, in this size, is one of DejaVu Sans Mono:
 #: then box characters join from line to line and from cell to cell.
-_ASPECT, _SIZE = 0.632, 21
+_CELL_ASPECT, _FONT_SIZE = 0.632, 21
 _MARGIN = 16
 _FONTS = "'DejaVu Sans Mono', Menlo, 'Cascadia Mono', 'Liberation Mono', ui-monospace, monospace"
 
-#: What is taken of Rich's picture, of which the rest is a window with a title and buttons.
+#: The parts of Rich's picture that are used; the rest is a window with a title and buttons.
 _PARTS = ("styles", "backgrounds", "matrix", "terminal_width", "terminal_height")
-#: What is taken out of it: cuts where letters of this size end by themselves, and ends of lines.
+#: What is removed from it: clipping that letters of this size do not need, and ends of lines.
 _NEEDLESS = re.compile(r' clip-path="url\(#\w+-line-\d+\)"|<text [^>]*>\n</text>')
 
 
 def picture(document: Document) -> str:
-    """The text of the file. It loads nothing, and every text in it is escaped."""
-    screen = _screen()
+    """Return the text of the file. It loads nothing, and every text in it is escaped."""
+    screen = _fixed_screen()
     terminal.draw(document, screen)
-    drawn = screen.export_svg(
+    svg = screen.export_svg(
         theme=TerminalTheme(_rgb(_GROUND), _rgb(_INK), [*map(_rgb, _COLOURS)]),
         code_format="\0".join(f"{{{part}}}" for part in _PARTS),
-        font_aspect_ratio=_ASPECT,
+        font_aspect_ratio=_CELL_ASPECT,
         unique_id="rnnshapes",
     )
-    styles, grounds, texts, width, height = drawn.split("\0")
+    styles, grounds, texts, width, height = svg.split("\0")
     # Letters of another font are stretched to their cells; no text holds a plain quote.
     stretched = ' lengthAdjust="spacingAndGlyphs" textLength="'
     texts = _NEEDLESS.sub("", texts).replace(' textLength="', stretched).replace("><t", ">\n<t")
@@ -52,7 +52,7 @@ def picture(document: Document) -> str:
 </style>
 <rect x="{-_MARGIN}" y="{-_MARGIN}" width="{right}" height="{bottom}" rx="8" fill="{_GROUND}"/>
 <g transform="translate(0 -1)">{grounds}</g>
-<g font-size="{_SIZE}" font-family="{_FONTS}">
+<g font-size="{_FONT_SIZE}" font-family="{_FONTS}">
 {texts}
 </g>
 </svg>
@@ -64,8 +64,8 @@ def _title(document: Document) -> str:
     return escape(printable(first.text if isinstance(first, Line) else first.title))
 
 
-def _screen() -> Console:
-    """A terminal that is the same everywhere: of this width, without an end, with all colours."""
+def _fixed_screen() -> Console:
+    """Return a terminal that is the same everywhere: this width, no end, all colours."""
     return Console(
         file=StringIO(),
         record=True,

@@ -1,4 +1,4 @@
-"""A document on a terminal, or as plain text, drawn by Rich."""
+"""A document on a terminal or as plain text, laid out by Rich."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ from rnnshapes.render.document import (
     StyledLines,
     Table,
     for_encoding,
+    is_unicode,
     printable,
 )
 
-#: Wide enough for any line: what goes to a file is not cut and not wrapped.
+#: Wide enough for any line: text in a file is neither cut nor wrapped.
 UNLIMITED = 10**6
 
-_STYLES: dict[Meaning, str] = {
+_RICH_STYLES: dict[Meaning, str] = {
     "plain": "",
     "strong": "bold",
     "dim": "dim",
     "good": "green",
     "bad": "bold red",
 }
-_GAP = 2  # characters between two columns
+#: Characters between two columns.
+_GAP = 2
 #: A rule below the headings, and an empty line between groups.
 _BOX = box.SIMPLE_HEAD
 _ASCII_BOX = box.Box(str(_BOX).replace("─", "-"), ascii=True)
 
 
 def screen(stream: IO[str]) -> Console:
-    """A console as wide as COLUMNS says or the terminal is, and unlimited on anything else.
+    """Return a console as wide as COLUMNS or the terminal, unlimited on anything else.
 
     NO_COLOR and FORCE_COLOR are respected.
     """
@@ -64,7 +66,7 @@ def screen(stream: IO[str]) -> Console:
 
 
 def plain(stream: IO[str], width: int = UNLIMITED) -> Console:
-    """A console without colour, for files, and without a limit to its width."""
+    """Return a console without colour, for files."""
     return Console(
         file=stream,
         width=width,
@@ -78,142 +80,138 @@ def plain(stream: IO[str], width: int = UNLIMITED) -> Console:
 
 
 def draw(document: Document, screen: Console) -> None:
-    """Print a document, with one empty line between a table or a drawing and what is around it."""
-    apart = empty = False
+    """Print a document, with one empty line around each table and each drawing."""
+    after_block = after_empty_line = False
     for position, block in enumerate(document):
         if isinstance(block, Line):
-            if apart and block.text and not empty:
+            if after_block and block.text:
                 _print("", screen)
             _print(_text(block.text, screen), screen, block.meaning)
-            apart, empty = False, not block.text
+            after_block, after_empty_line = False, not block.text
             continue
-        picture = block.draw(sheet(screen)) if isinstance(block, Drawing) else ()
-        if isinstance(block, Drawing) and not picture:
+        lines = block.draw(sheet(screen)) if isinstance(block, Drawing) else ()
+        if isinstance(block, Drawing) and not lines:
             continue
-        if position and not empty:
+        if position and not after_empty_line:
             _print("", screen)
         if isinstance(block, Table):
             _draw_table(block, screen)
         else:
             _print(_text(block.title, screen), screen, "strong")
-            draw_picture(picture, screen)
-        apart, empty = True, False
+            _draw_lines(lines, screen)
+        after_block, after_empty_line = True, False
 
 
 def draw_hint(text: str, screen: Console) -> None:
-    """Print one dim line that the terminal may wrap, so that it is copied as it was."""
-    screen.print(_text(text, screen), style=_STYLES["dim"], soft_wrap=True)
+    """Print one dim line that the terminal itself wraps, so that a user copies it as one line."""
+    screen.print(_text(text, screen), style=_RICH_STYLES["dim"], soft_wrap=True)
 
 
 def sheet(screen: Console) -> Sheet:
-    """What a drawing on this screen has to fit on."""
+    """Return the space for a drawing on this screen."""
     width = PAGE if screen.width >= UNLIMITED else screen.width
     return Sheet(width, screen.encoding, screen.height if screen.is_terminal else None)
 
 
-def draw_picture(picture: StyledLines, screen: Console) -> None:
+def _draw_lines(lines: StyledLines, screen: Console) -> None:
     """Print the lines of a drawing, which fit."""
     if not screen.is_terminal:  # no colours: what Rich would do, many times faster
-        for spans in picture:
+        for spans in lines:
             line = "".join(_text(span.text, screen) for span in spans)
             screen.file.write(f"{line.rstrip()}\n")
         return
-    screen.print(_drawn(picture, screen))
+    screen.print(_rich_text(lines, screen))
 
 
-def written(picture: StyledLines, screen: Console) -> list[str]:
-    """The lines of a drawing as the screen is sent them, cut where they do not fit."""
+def encode_lines(lines: StyledLines, screen: Console) -> list[str]:
+    """Return the lines of a drawing with the terminal's codes, cut where they do not fit."""
     with screen.capture() as captured:
-        screen.print(_drawn(picture, screen))
+        screen.print(_rich_text(lines, screen))
     return captured.get().split("\n")[:-1]
 
 
-def _drawn(picture: StyledLines, screen: Console) -> RichText:
+def _rich_text(lines: StyledLines, screen: Console) -> RichText:
     text = RichText(no_wrap=True, overflow="ignore", end="")
-    for position, spans in enumerate(picture):
+    for position, spans in enumerate(lines):
         text.append("\n" if position else "")
         for span in spans:
-            text.append(_text(span.text, screen), style=_style(span.ink))
+            text.append(_text(span.text, screen), style=_rich_style(span.ink))
     return text
 
 
 @cache
-def _style(ink: Ink) -> Style:
-    base = Style.parse(_STYLES[ink.meaning]) if _STYLES[ink.meaning] else Style.null()
+def _rich_style(ink: Ink) -> Style:
+    definition = _RICH_STYLES[ink.meaning]
+    base = Style.parse(definition) if definition else Style.null()
     return base + Style(color=ink.colour or None, bgcolor=ink.ground or None)
 
 
 def _draw_table(table: Table, screen: Console) -> None:
     cells = [[_text(c.heading, screen) for c in table.columns]]
     cells += [[_text(cell, screen) for cell in row.cells] for row in table.rows]
-    kept, fits = _fitting(table, cells, screen.width)
+    shown, fits = _choose_columns(table, cells, screen.width)
     if not fits:
-        cells = [[_broken(text) for text in row] for row in cells]
-    drawn = RichTable(
-        box=_ASCII_BOX if _ascii_only(screen) else _BOX,
+        cells = [[_break_lines(text) for text in row] for row in cells]
+    rich_table = RichTable(
+        box=_BOX if is_unicode(screen.encoding) else _ASCII_BOX,
         show_edge=False,
         pad_edge=False,
         padding=(0, _GAP - 1, 0, 0),
         header_style="dim",
     )
-    for place in kept:
-        side: JustifyMethod = "right" if table.columns[place].numeric else "left"
-        drawn.add_column(cells[0][place], justify=side, overflow="fold")
+    for i in shown:
+        justify: JustifyMethod = "right" if table.columns[i].numeric else "left"
+        rich_table.add_column(cells[0][i], justify=justify, overflow="fold")
     for row, texts in zip(table.rows, cells[1:], strict=True):
-        drawn.add_row(*(texts[place] for place in kept), style=_STYLES[row.meaning])
+        rich_table.add_row(*(texts[i] for i in shown), style=_RICH_STYLES[row.meaning])
         if row.ends_group:
-            drawn.add_section()
+            rich_table.add_section()
     _print(_text(table.title, screen), screen, "strong")
-    _print(drawn, screen)
-    shown = set(kept)
-    left = [c for place, c in enumerate(table.columns) if place not in shown]
-    if left:
-        _print(_text(_left_out(left, table.elsewhere), screen), screen, "dim")
+    _print(rich_table, screen)
+    hidden = [table.columns[i] for i in sorted(set(range(len(table.columns))).difference(shown))]
+    if hidden:
+        _print(_text(_hidden_columns(hidden, table.elsewhere), screen), screen, "dim")
 
 
-def _print(what: str | RichTable | RichText, screen: Console, meaning: Meaning = "plain") -> None:
+def _print(content: str | RichTable, screen: Console, meaning: Meaning = "plain") -> None:
     if screen.is_terminal:
-        screen.print(what, style=_STYLES[meaning])
+        screen.print(content, style=_RICH_STYLES[meaning])
         return
     with screen.capture() as captured:  # Rich fills lines up with spaces, files need none
-        screen.print(what, style=_STYLES[meaning])
+        screen.print(content, style=_RICH_STYLES[meaning])
     screen.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1]))
 
 
-def _fitting(table: Table, cells: list[list[str]], width: int) -> tuple[list[int], bool]:
-    """The columns to show, those of the lowest rank before others, and whether they fit."""
+def _choose_columns(table: Table, cells: list[list[str]], width: int) -> tuple[list[int], bool]:
+    """Return the indices of the columns to show, by rank, and whether they fit."""
     widths = [
         max(cell_len(line) for text in column for line in text.split("\n"))
         for column in zip(*cells, strict=True)
     ]
-    kept: list[int] = []
-    needed = -_GAP
+    shown: list[int] = []
+    used = -_GAP
     by_rank: dict[int, list[int]] = {}
-    for place, column in enumerate(table.columns):
-        by_rank.setdefault(column.rank, []).append(place)
-    for rank, places in sorted(by_rank.items()):
-        wanted = sum(widths[place] + _GAP for place in places)
-        if rank == 0 or needed + wanted <= width:
-            kept += places
-            needed += wanted
-    kept.sort()
-    return kept, needed <= width
+    for i, column in enumerate(table.columns):
+        by_rank.setdefault(column.rank, []).append(i)
+    for rank, indices in sorted(by_rank.items()):
+        needed = sum(widths[i] + _GAP for i in indices)
+        if rank == 0 or used + needed <= width:
+            shown += indices
+            used += needed
+    shown.sort()
+    return shown, used <= width
 
 
-def _broken(text: str) -> str:
-    """A name or an operation on two lines, broken where a reader would break it."""
+def _break_lines(text: str) -> str:
+    """Put a name or an operation on two lines, broken where a reader would break it."""
     return text.replace("/", "/\n  ").replace(" → ", "\n→ ").replace(" -> ", "\n-> ")
 
 
-def _left_out(columns: list[Column], elsewhere: str) -> str:
+def _hidden_columns(columns: list[Column], elsewhere: str) -> str:
     names = list(dict.fromkeys(c.heading.replace("-\n", "-").split("\n")[0] for c in columns))
     few = len(names) <= 4
     which = ", ".join(names) if few else f"{len(columns)} columns from {names[0]} to {names[-1]}"
     return f"Left out for width: {which}; a wider terminal or {elsewhere} shows all"
-
-
-def _ascii_only(screen: Console) -> bool:
-    return not screen.encoding.lower().startswith("utf")
 
 
 def _text(text: str, screen: Console) -> str:
