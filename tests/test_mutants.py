@@ -123,10 +123,10 @@ def test_each_weight_of_each_layer_counts(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "layer", "changes"),
     [
-        ("convolved, pooled", "max_pooling1d", {"keras_name": "AveragePooling1D"}),
-        ("masked average", "global_average_pooling1d", {"keras_name": "GlobalMaxPooling1D"}),
-        ("added", "add", {"keras_name": "Multiply"}),
-        ("averaged", "average", {"keras_name": "Add"}),
+        ("convolved, pooled", "max_pooling1d", {"keras_class": "AveragePooling1D"}),
+        ("masked average", "global_average_pooling1d", {"keras_class": "GlobalMaxPooling1D"}),
+        ("added", "add", {"keras_class": "Multiply"}),
+        ("averaged", "average", {"keras_class": "Add"}),
         ("normalized", "activation", {"activation": "silu"}),
         ("normalized", "batch_normalization", {"epsilon": 0.1}),
         ("normalized", "layer_normalization", {"epsilon": 0.1}),

@@ -1,27 +1,47 @@
-"""What every cell has: the interface that the rest of the package knows it by."""
+"""The interface of a cell, by which the rest of the package knows it."""
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.interface import CellOps, Tensor
 
-#: What a recurrence carries from step to step, by name.
+#: What a cell carries from step to step, by name.
 CellState = Mapping[str, Tensor]
+#: Returns the number behind a symbolic size.
+SizeOf = Callable[[Dim], int]
+
+
+@dataclass(frozen=True)
+class KerasSpec:
+    """A layer or cell to build in Keras: its class and its arguments.
+
+    An argument, or each of a list of them, may be a KerasSpec or a layer itself. Without a
+    ``name`` Keras chooses one.
+    """
+
+    class_name: str
+    arguments: Mapping[str, Any]
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Weight:
     """One array that a layer owns.
 
-    ``key`` is its name in the equation (``Wx``), ``name`` its name in Keras (``kernel``),
-    ``dims`` its symbolic shape. ``gates`` divide its last axis into equal parts, in this order;
-    ``rows`` name what its first axis holds. ``learned`` is false for statistics.
+    Attributes:
+        key: Its name in the equation: ``Wx``.
+        name: Its name in Keras: ``kernel``.
+        dims: Its symbolic shape.
+        gates: The gates, which divide its last axis into equal parts in this order.
+        rows: The names of what its first axis holds.
+        learned: Whether training changes it; false for statistics.
     """
 
     key: str
@@ -33,7 +53,7 @@ class Weight:
 
     @property
     def count(self) -> Dim:
-        """How many parameters it holds."""
+        """The number of parameters in it."""
         return product(self.dims)
 
 
@@ -52,7 +72,7 @@ class Variant(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What one step yields: the output, the states that are carried on, and the gates."""
+    """The result of one step: the output, the states that are carried on, and the gates."""
 
     output: Tensor
     states: dict[str, Tensor]
@@ -60,12 +80,13 @@ class StepResult(NamedTuple):
 
 
 class BaseCell(ABC):
-    """One step of recurrence, with names and sizes of what it owns and carries.
+    """The interface that a single cell and a stack of cells share.
 
-    ``keras_class`` names the Keras layer, ``default_name`` is Keras's own name for one.
+    ``class_name`` is the class of the layer around the cell in Keras, ``default_name`` the name
+    that Keras gives to a layer of this class.
     """
 
-    keras_class: ClassVar[str]
+    class_name: ClassVar[str]
     default_name: ClassVar[str]
 
     @property
@@ -81,7 +102,7 @@ class BaseCell(ABC):
     @property
     @abstractmethod
     def output_state(self) -> str:
-        """Which of the states is the output."""
+        """The name of the state that is the output."""
 
     @property
     @abstractmethod
@@ -91,7 +112,7 @@ class BaseCell(ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """``LSTM(M)``."""
+        """The class with its size: ``LSTM(M)``."""
 
     @property
     @abstractmethod
@@ -101,47 +122,71 @@ class BaseCell(ABC):
     @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """What to say of options that change no equation."""
+        """Remarks on the gates, and on options that change no equation."""
 
     @property
     @abstractmethod
     def cells_by_suffix(self) -> Mapping[str, Cell]:
-        """The cells in it, by what the keys of their weights end in."""
+        """The single cells, by the suffix of their weights' keys."""
 
     @abstractmethod
     def map_cells(self, make: Callable[[Cell], Cell]) -> BaseCell:
-        """The same with other cells."""
+        """Return the same with each single cell replaced by ``make(cell)``."""
 
     @abstractmethod
     def weights(self, features: Dim) -> tuple[Weight, ...]:
-        """The weights for inputs of ``features``, in Keras's order."""
+        """Return the weights for inputs of ``features``, in Keras's order."""
 
     @abstractmethod
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
-        """What one step needs of x_t alone, so that it can be computed for many t at once."""
+        """Compute what one step needs of x_t alone, so that it can be done for many t at once."""
 
     @abstractmethod
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        """Step t, from the projected x_t and the states of t-1."""
+        """Compute step t from the projected x_t and the states of t-1."""
+
+    @abstractmethod
+    def keras_cell(self, size_of: SizeOf) -> KerasSpec:
+        """Return how Keras builds the cell alone."""
+
+    @abstractmethod
+    def keras_layer(self, size_of: SizeOf, **options: Any) -> KerasSpec:
+        """Return how Keras builds a layer with this cell; ``options`` are those of the layer."""
 
 
 @dataclass(frozen=True)
 class Cell(BaseCell):
-    """A cell of ``units``. The other fields are options of the Keras layer, by Keras's names.
+    """A single cell of ``units``. Its other fields are options of the Keras layer, by name.
 
-    ``state_names`` are the values carried from step to step, of which the first is the output;
-    ``gate_names`` are the gates, which divide the last axis of the kernels, in this order;
-    ``gate_meanings`` says what each is called, ``gate_orders`` in which order others have them.
+    A subclass with a ``name`` of its own is a cell that users can choose; the other class
+    attributes say what Keras and others know of it.
+
+    Attributes:
+        name: Its name on the command line: ``lstm``.
+        year: The year of its publication; cells are listed in this order.
+        in_keras: Whether Keras has it. If not, it is computed in NumPy alone.
+        state_names: The values carried from step to step, the output first.
+        gate_names: The gates, which divide the last axis of the kernels in this order.
+        gate_meanings: What each gate is called.
+        gate_orders: The order of the gates in other frameworks, where it differs.
+        keras1_gate_order: The order in which Keras 1 wrote one kernel, recurrent kernel and
+            bias for each gate; empty if it wrote them as Keras 3 does.
+        cudnn_class: The class of its layer for CuDNN in Keras 2, if there was one.
     """
 
     units: Dim
     activation: str = "tanh"
     use_bias: bool = True
 
+    name: ClassVar[str]
+    year: ClassVar[int]
+    in_keras: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     gate_names: ClassVar[tuple[str, ...]] = ()
     gate_meanings: ClassVar[tuple[str, ...]] = ()
     gate_orders: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    keras1_gate_order: ClassVar[tuple[str, ...]] = ()
+    cudnn_class: ClassVar[str] = ""
 
     @property
     def output(self) -> Dim:
@@ -161,12 +206,25 @@ class Cell(BaseCell):
 
     @property
     def label(self) -> str:
-        return f"{self.keras_class}({self.units})"
+        return f"{self.class_name}({self.units})"
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the names of the options, without units."""
+        return tuple(f.name for f in fields(cls) if f.name != "units")
+
+    @classmethod
+    def with_all_switches(cls, units: Dim) -> Iterator[Self]:
+        """Yield the cell with each combination of its options that are true or false."""
+        names = [f.name for f in fields(cls) if isinstance(f.default, bool)]
+        for values in itertools.product((True, False), repeat=len(names)):
+            switches: dict[str, Any] = dict(zip(names, values, strict=True))
+            yield cls(units, **switches)
 
     @property
     def keras_options(self) -> dict[str, Any]:
         """The options of the Keras layer, without units."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "units"}
+        return {name: getattr(self, name) for name in self.option_names()}
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -187,7 +245,7 @@ class Cell(BaseCell):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """How ports are known to differ from it, apart from what may happen to any cell."""
+        """The known mistakes in ports of this cell, apart from those of any cell."""
         return ()
 
     def weights(self, features: Dim) -> tuple[Weight, ...]:
@@ -199,5 +257,20 @@ class Cell(BaseCell):
         return (*kernels, self.bias(width)) if self.use_bias else kernels
 
     def bias(self, width: Dim) -> Weight:
-        """The bias of a cell that has one."""
+        """Return the bias of a cell that has one."""
         return Weight("bh", "bias", (width,), self.gate_names)
+
+    def keras_cell(self, size_of: SizeOf) -> KerasSpec:
+        return KerasSpec(f"{self.class_name}Cell", self._keras_arguments(size_of))
+
+    def keras_layer(self, size_of: SizeOf, **options: Any) -> KerasSpec:
+        return KerasSpec(self.class_name, {**self._keras_arguments(size_of), **options})
+
+    def _keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        """Return the arguments of the class in Keras.
+
+        Initializers are set, since Keras's own one for recurrent kernels takes O(M³) and draws
+        from the user's random numbers.
+        """
+        initializers = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0}
+        return {**self.keras_options, "units": size_of(self.units), **initializers}

@@ -30,108 +30,111 @@ class GRUCell(Cell):
     recurrent_activation: str = "sigmoid"
     reset_after: bool = True
 
-    keras_class = "GRU"
+    name = "gru"
+    year = 2014
+    class_name = "GRU"
     default_name = "gru"
     gate_names = ("z", "r", "h")
     gate_meanings = ("update", "reset", "candidate (h~)")
     # ONNX's order z, r, h is that of Keras.
     gate_orders = MappingProxyType({"PyTorch": ("r", "z", "h")})
+    keras1_gate_order = ("z", "r", "h")
+    cudnn_class = "CuDNNGRU"
 
     @property
     def notes(self) -> tuple[str, ...]:
         if not (self.use_bias and self.reset_after):
             return super().notes
-        said = (
+        note = (
             "two rows of bias: bx = bias[0] is added to the input's product, bh = bias[1] to the "
             "state's, which r multiplies, so they are not one (reset_after=True)"
         )
-        return (*super().notes, said)
+        return (*super().notes, note)
 
     def bias(self, width: Dim) -> Weight:
-        """bh (3M,), or an input row and a recurrent row (2, 3M)."""
+        """Return bh (3M,), or an input row and a recurrent row (2, 3M)."""
         if not self.reset_after:
             return super().bias(width)
         return Weight("bh", "bias", (Dim.of(2), width), self.gate_names, ("input", "recurrent"))
 
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
-        """x_t Wx and the bias of the input."""
+        """Compute x_t Wx, and add the bias of the input."""
         z = x @ w.Wx  # (N, D)·(D, 3M) → (N, 3M)
         if not self.use_bias:
             return z
-        return z + (self._biases(ops, w)[0] if self.reset_after else w.bh)
+        return z + (self._bias_rows(ops, w)[0] if self.reset_after else w.bh)
 
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        """h_t from the projected x_t and h_{t-1}."""
-        before = state["h"]
+        """Compute h_t from the projected x_t and h_{t-1}."""
+        h_before = state["h"]
         x_z, x_r, x_h = ops.split(xz, "x", self.gate_names)  # three times (N, M)
         if self.reset_after:
-            inner = before @ w.Wh  # (N, M)·(M, 3M) → (N, 3M)
-            inner = inner + self._biases(ops, w)[1] if self.use_bias else inner
-            h_z, h_r, h_h = ops.split(inner, "h", self.gate_names)  # three times (N, M)
+            hz = h_before @ w.Wh  # (N, M)·(M, 3M) → (N, 3M)
+            hz = hz + self._bias_rows(ops, w)[1] if self.use_bias else hz
+            h_z, h_r, h_h = ops.split(hz, "h", self.gate_names)  # three times (N, M)
         else:
             W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.gate_names)  # three times (M, M)
-            h_z, h_r = before @ W_z, before @ W_r  # (N, M)·(M, M) → (N, M)
+            h_z, h_r = h_before @ W_z, h_before @ W_r  # (N, M)·(M, M) → (N, M)
         z = ops.let("z", ops.activate(self.recurrent_activation, x_z + h_z))
         r = ops.let("r", ops.activate(self.recurrent_activation, x_r + h_r))
-        h_h = r * h_h if self.reset_after else (r * before) @ W_h  # (N, M)
-        g = ops.let("h~", ops.activate(self.activation, x_h + h_h))
-        h = ops.let("h", self.mixed(z, before, g))
-        return StepResult(h, {"h": h}, {"z": z, "r": r, "h": g})
+        h_h = r * h_h if self.reset_after else (r * h_before) @ W_h  # (N, M)
+        candidate = ops.let("h~", ops.activate(self.activation, x_h + h_h))
+        h = ops.let("h", self.interpolate(z, h_before, candidate))
+        return StepResult(h, {"h": h}, {"z": z, "r": r, "h": candidate})
 
-    def mixed(self, z: Tensor, before: Tensor, candidate: Tensor) -> Tensor:
-        """h_t: z of the state before, and the rest of the candidate."""
-        return z * before + (1 - z) * candidate
+    def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
+        """Return h_t: the share z of the state before, and the rest of the candidate."""
+        return z * h_before + (1 - z) * candidate
+
+    def _bias_rows(self, ops: CellOps, w: Any) -> list[Tensor]:
+        return ops.rows(w.bh, ("bx", "bh"))  # (2, 3M) → twice (3M,)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         options = {f.name: getattr(self, f.name) for f in fields(self)}
-        exchanged = _Exchanged(**options)
         text = "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~"
-        variants = [Variant("gru.z_complement", text, "cell", exchanged)]
+        variants = [Variant("gru.z_complement", text, "cell", _ShareExchanged(**options))]
         other = replace(self, reset_after=not self.reset_after)
         when = "before" if self.reset_after else "after"
         text = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
-        change = _summed if self.reset_after else _with_zeros
+        change = _sum_rows if self.reset_after else _append_zero_row
         arrays = change if self.use_bias else dict
         variants.append(Variant(f"gru.reset_{when}", text, "cell", other, arrays))
         if self.use_bias and self.reset_after:
             one_for_two = "there is one bias for two"
             text = f"{one_for_two}: the recurrent row is left out"
-            variants.append(Variant("bias.recurrent_row_omitted", text, "bias", self, _without(1)))
+            variants.append(Variant("bias.recurrent_row_omitted", text, "bias", self, _omit_row(1)))
             text = f"{one_for_two}: the input row is left out"
-            variants.append(Variant("bias.input_row_omitted", text, "bias", self, _without(0)))
+            variants.append(Variant("bias.input_row_omitted", text, "bias", self, _omit_row(0)))
             text = "both rows of the bias are added to the input's product"
-            variants.append(Variant("bias.rows_summed", text, "bias", self, _at_the_input))
+            variants.append(Variant("bias.rows_summed", text, "bias", self, _add_rows_to_input))
         return tuple(variants)
 
-    def _biases(self, ops: CellOps, w: Any) -> list[Tensor]:
-        return ops.rows(w.bh, ("bx", "bh"))  # (2, 3M) → twice (3M,)
 
+class _ShareExchanged(GRUCell):
+    """A port as in Chung et al., arXiv:1412.3555 (2014): z is the share of the candidate."""
 
-class _Exchanged(GRUCell):
-    """As in Chung et al., arXiv:1412.3555 (2014): z is the share of the candidate."""
-
-    def mixed(self, z: Tensor, before: Tensor, candidate: Tensor) -> Tensor:
-        return (1 - z) * before + z * candidate
+    def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
+        return (1 - z) * h_before + z * candidate
 
 
 #: A change to the weights of a cell, by key.
-Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+ArraysChange = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-def _summed(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-    """One bias (3M,) of two rows."""
+def _sum_rows(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make one bias (3M,) of two rows."""
     return {**arrays, "bh": arrays["bh"].sum(axis=0)}
 
 
-def _with_zeros(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Two rows of one bias, of which the second is zeros."""
+def _append_zero_row(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make two rows of one bias, of which the second is zeros."""
     both = arrays["bh"][None].repeat(2, axis=0)
     both[1] = 0
     return {**arrays, "bh": both}
 
 
-def _without(row: int) -> Change:
+def _omit_row(row: int) -> ArraysChange:
     def change(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
         bias = arrays["bh"].copy()
         bias[row] = 0
@@ -140,7 +143,7 @@ def _without(row: int) -> Change:
     return change
 
 
-def _at_the_input(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+def _add_rows_to_input(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
     bias = arrays["bh"].copy()
     bias[0] += bias[1]
     bias[1] = 0

@@ -25,73 +25,77 @@ class LSTMCell(Cell):
     recurrent_activation: str = "sigmoid"
     unit_forget_bias: bool = True
 
-    keras_class = "LSTM"
+    name = "lstm"
+    year = 1997
+    class_name = "LSTM"
     default_name = "lstm"
     state_names = ("h", "c")
     gate_names = ("i", "f", "c", "o")
     gate_meanings = ("input", "forget", "candidate (c~)", "output")
     # PyTorch's order i, f, g, o is that of Keras.
     gate_orders = MappingProxyType({"ONNX": ("i", "o", "f", "c")})
+    keras1_gate_order = ("i", "c", "f", "o")
+    cudnn_class = "CuDNNLSTM"
 
     @property
     def notes(self) -> tuple[str, ...]:
         if not (self.use_bias and self.unit_forget_bias):
             return super().notes
-        said = "unit_forget_bias=True: before training, Keras has 1 for f in bias, 0 elsewhere"
-        return (*super().notes, said)
-
-    @property
-    def variants(self) -> tuple[Variant, ...]:
-        options = {f.name: getattr(self, f.name) for f in fields(self)}
-        text = "h is o * c, without the activation of c"
-        plain = Variant("lstm.c_not_activated", text, "cell", _Plain(**options))
-        if not self.use_bias:
-            return (plain,)
-        text = "1 is added to the forget bias, which Keras's weights have in them already"
-        again = Variant("bias.forget_again", text, "bias", self, self._forget_bias_again)
-        text = "the forget bias is doubled"
-        twice = Variant("bias.forget_twice", text, "bias", self, self._doubled)
-        return (plain, again, twice)
-
-    def _forget_bias_again(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self._forget_bias(arrays, lambda bias: bias + 1)
-
-    def _doubled(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self._forget_bias(arrays, lambda bias: bias * 2)
-
-    def _forget_bias(
-        self, arrays: dict[str, Tensor], change: Callable[[Tensor], Tensor]
-    ) -> dict[str, Tensor]:
-        bias = arrays["bh"].copy()
-        width = len(bias) // len(self.gate_names)
-        at = slice(width * self.gate_names.index("f"), width * (self.gate_names.index("f") + 1))
-        bias[at] = change(bias[at])
-        return {**arrays, "bh": bias}
-
-    def emitted(self, ops: CellOps, c: Tensor) -> Tensor:
-        """What the output gate is applied to."""
-        return ops.activate(self.activation, c)
+        note = "unit_forget_bias=True: before training, Keras has 1 for f in bias, 0 elsewhere"
+        return (*super().notes, note)
 
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
-        """x_t Wx."""
+        """Compute x_t Wx."""
         return x @ w.Wx  # (N, D)·(D, 4M) → (N, 4M)
 
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        """h_t and c_t from x_t Wx, h_{t-1} and c_{t-1}."""
+        """Compute h_t and c_t from x_t Wx, h_{t-1} and c_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, 4M) + (N, M)·(M, 4M) → (N, 4M)
         z = z + w.bh if self.use_bias else z  # (N, 4M) + (4M,) → (N, 4M)
         z_i, z_f, z_c, z_o = ops.split(z, "z", self.gate_names)  # four times (N, M)
         i = ops.let("i", ops.activate(self.recurrent_activation, z_i))
         f = ops.let("f", ops.activate(self.recurrent_activation, z_f))
-        g = ops.let("c~", ops.activate(self.activation, z_c))
-        c = ops.let("c", f * state["c"] + i * g)
+        candidate = ops.let("c~", ops.activate(self.activation, z_c))
+        c = ops.let("c", f * state["c"] + i * candidate)
         o = ops.let("o", ops.activate(self.recurrent_activation, z_o))
-        h = ops.let("h", o * self.emitted(ops, c))
-        return StepResult(h, {"h": h, "c": c}, {"i": i, "f": f, "c": g, "o": o})
+        h = ops.let("h", o * self.activate_state(ops, c))
+        return StepResult(h, {"h": h, "c": c}, {"i": i, "f": f, "c": candidate, "o": o})
+
+    def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
+        """Return what the output gate multiplies: the activation of c_t."""
+        return ops.activate(self.activation, c)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        options = {f.name: getattr(self, f.name) for f in fields(self)}
+        text = "h is o * c, without the activation of c"
+        plain = Variant("lstm.c_not_activated", text, "cell", _StateNotActivated(**options))
+        if not self.use_bias:
+            return (plain,)
+        text = "1 is added to the forget bias, which Keras's weights have in them already"
+        again = Variant("bias.forget_again", text, "bias", self, self._add_forget_bias)
+        text = "the forget bias is doubled"
+        twice = Variant("bias.forget_twice", text, "bias", self, self._double_forget_bias)
+        return (plain, again, twice)
+
+    def _add_forget_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._change_forget_bias(arrays, lambda bias: bias + 1)
+
+    def _double_forget_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._change_forget_bias(arrays, lambda bias: bias * 2)
+
+    def _change_forget_bias(
+        self, arrays: dict[str, Tensor], change: Callable[[Tensor], Tensor]
+    ) -> dict[str, Tensor]:
+        bias = arrays["bh"].copy()
+        width, position = len(bias) // len(self.gate_names), self.gate_names.index("f")
+        block = slice(width * position, width * (position + 1))
+        bias[block] = change(bias[block])
+        return {**arrays, "bh": bias}
 
 
-class _Plain(LSTMCell):
-    """As some ports have it: h is o * c."""
+class _StateNotActivated(LSTMCell):
+    """A port in which h is o * c."""
 
-    def emitted(self, ops: CellOps, c: Tensor) -> Tensor:
+    def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         return c

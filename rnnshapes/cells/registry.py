@@ -1,16 +1,57 @@
-"""Every cell there is, by the name of its Keras layer and by that of the command line."""
+"""All cells, found in the modules of this package."""
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from types import MappingProxyType
 
+from rnnshapes import cells
 from rnnshapes.cells.cell import Cell
-from rnnshapes.cells.gru import GRUCell
-from rnnshapes.cells.lstm import LSTMCell
-from rnnshapes.cells.simple_rnn import SimpleRNNCell
 
-_CELLS: tuple[type[Cell], ...] = (SimpleRNNCell, LSTMCell, GRUCell)
-#: ``SimpleRNN``, ``LSTM``, ``GRU``.
-BY_CLASS = MappingProxyType({cell.keras_class: cell for cell in _CELLS})
-#: ``simple``, ``lstm``, ``gru``.
-BY_NAME = MappingProxyType({cell.default_name.removesuffix("_rnn"): cell for cell in _CELLS})
+_BY_NAME: dict[str, type[Cell]] = {}
+_BY_CLASS: dict[str, type[Cell]] = {}
+#: The cells by their names on the command line: ``simple``, ``lstm``, ``gru``.
+BY_NAME: Mapping[str, type[Cell]] = MappingProxyType(_BY_NAME)
+#: The cells by the class of their layer: ``SimpleRNN``, ``LSTM``, ``GRU``.
+BY_CLASS: Mapping[str, type[Cell]] = MappingProxyType(_BY_CLASS)
+
+
+def register(*kinds: type[Cell]) -> None:
+    """Make cells known to the whole package, in the order of their publication.
+
+    Raises ValueError for a name or a class that another cell has.
+    """
+    for kind in kinds:
+        for known, key in ((_BY_NAME, kind.name), (_BY_CLASS, kind.class_name)):
+            if known.setdefault(key, kind) is not kind:
+                raise ValueError(f"{known[key].__name__} and {kind.__name__} are both {key!r}")
+    ordered = sorted(_BY_NAME.values(), key=lambda kind: (kind.year, kind.name))
+    for known, attribute in ((_BY_NAME, "name"), (_BY_CLASS, "class_name")):
+        known.clear()
+        known.update((getattr(kind, attribute), kind) for kind in ordered)
+
+
+def unregister(kind: type[Cell]) -> None:
+    """Forget a cell that was registered."""
+    del _BY_NAME[kind.name], _BY_CLASS[kind.class_name]
+
+
+def by_cudnn_class(class_name: str) -> type[Cell] | None:
+    """Return the cell of one of Keras 2's layers for CuDNN, if it is one."""
+    kinds = (kind for kind in BY_NAME.values() if kind.cudnn_class)
+    return next((kind for kind in kinds if kind.cudnn_class == class_name), None)
+
+
+def _in_package() -> Iterator[type[Cell]]:
+    """Yield the cells in the modules of this package: those that have a name of their own."""
+    for module_info in pkgutil.iter_modules(cells.__path__, f"{cells.__name__}."):
+        module = import_module(module_info.name)
+        for value in vars(module).values():
+            is_cell = isinstance(value, type) and issubclass(value, Cell)
+            if is_cell and "name" in vars(value) and value.__module__ == module.__name__:
+                yield value
+
+
+register(*_in_package())

@@ -18,16 +18,18 @@ from rnnshapes.ops.interface import CellOps, Tensor
 class SimpleRNNCell(Cell):
     """h_t = activation(x_t Wx + bh + h_{t-1} Wh), in the order in which Keras adds."""
 
-    keras_class = "SimpleRNN"
+    name = "simple"
+    year = 1990
+    class_name = "SimpleRNN"
     default_name = "simple_rnn"
 
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
-        """x_t Wx + bh."""
+        """Compute x_t Wx + bh."""
         z = x @ w.Wx  # (N, D)·(D, M) → (N, M)
         return z + w.bh if self.use_bias else z  # (N, M) + (M,) → (N, M)
 
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        """h_t from x_t Wx + bh and h_{t-1}."""
+        """Compute h_t from x_t Wx + bh and h_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, M) + (N, M)·(M, M) → (N, M)
         h = ops.let("h", ops.activate(self.activation, z))  # (N, M)
         return StepResult(h, {"h": h}, {})

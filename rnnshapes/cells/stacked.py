@@ -10,19 +10,22 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
-from rnnshapes.cells.cell import BaseCell, Cell, CellState, StepResult, Weight
+from rnnshapes.cells.cell import BaseCell, Cell, CellState, KerasSpec, SizeOf, StepResult, Weight
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import CellOps, Tensor
 
 
 @dataclass(frozen=True)
 class StackedCells(BaseCell):
-    """Cells one on top of the other; names of the second end in 2, and so on."""
+    """Cells one on top of the other; symbols of the first end in 1, and so on.
+
+    ``names`` are those of the cells in Keras.
+    """
 
     cells: tuple[Cell, ...]
     names: tuple[str, ...]
 
-    keras_class = "RNN"
+    class_name = "RNN"
     default_name = "rnn"
 
     @property
@@ -61,38 +64,51 @@ class StackedCells(BaseCell):
         return replace(self, cells=tuple(make(cell) for cell in self.cells))
 
     def weights(self, features: Dim) -> tuple[Weight, ...]:
-        found: list[Weight] = []
+        weights: list[Weight] = []
         for (n, cell), name in zip(self._numbered(), self.names, strict=True):
-            found += [
+            weights += [
                 replace(weight, key=weight.key + n, name=f"{name}/{weight.name}")
                 for weight in cell.weights(features)
             ]
             features = cell.units
-        return tuple(found)
+        return tuple(weights)
 
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
-        return self.cells[0].project(ops.within("1"), x, _part(w, "1"))
+        return self.cells[0].project(ops.within("1"), x, _weights_of_cell(w, "1"))
 
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         states: dict[str, Tensor] = {}
         gates: dict[str, Tensor] = {}
         output = None
         for n, cell in self._numbered():
-            own, part = ops.within(n), _part(w, n)
-            xz = xz if output is None else cell.project(own, output, part)
-            made = cell.step(own, xz, {key: state[key + n] for key in cell.state_names}, part)
-            states |= {key + n: value for key, value in made.states.items()}
-            gates |= {key + n: value for key, value in made.gates.items()}
-            output = made.output
+            cell_ops, cell_w = ops.within(n), _weights_of_cell(w, n)
+            xz = xz if output is None else cell.project(cell_ops, output, cell_w)
+            before = {key: state[key + n] for key in cell.state_names}
+            output, cell_states, cell_gates = cell.step(cell_ops, xz, before, cell_w)
+            states |= {key + n: value for key, value in cell_states.items()}
+            gates |= {key + n: value for key, value in cell_gates.items()}
         return StepResult(output, states, gates)
+
+    def keras_cell(self, size_of: SizeOf) -> KerasSpec:
+        cells = [
+            replace(cell.keras_cell(size_of), name=name)
+            for cell, name in zip(self.cells, self.names, strict=True)
+        ]
+        return KerasSpec("StackedRNNCells", {"cells": cells})
+
+    def keras_layer(self, size_of: SizeOf, **options: Any) -> KerasSpec:
+        return KerasSpec(self.class_name, {"cell": self.keras_cell(size_of), **options})
 
     def _numbered(self) -> Iterator[tuple[str, Cell]]:
         return ((str(i), cell) for i, cell in enumerate(self.cells, 1))
 
 
-def _part(w: Any, number: str) -> SimpleNamespace:
-    """The weights of one cell, by the keys that its own equation uses."""
-    found = vars(w).items()
+def _weights_of_cell(w: Any, number: str) -> SimpleNamespace:
+    """Return the weights of one cell, by the keys that its own equation uses."""
     return SimpleNamespace(
-        **{key[: -len(number)]: value for key, value in found if key.endswith(number)}
+        **{
+            key.removesuffix(number): value
+            for key, value in vars(w).items()
+            if key.endswith(number)
+        }
     )

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError, RnnshapesError
-from rnnshapes.network.from_config import reader
-from rnnshapes.network.from_config.base import Config, LayerConfig, Namer
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer, UnsupportedError
+from rnnshapes.network.layers.config import Config, LayerConfig, Namer
+from rnnshapes.network.layers.registry import layer_class
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node
 from rnnshapes.ops.dims import Dim, Shape
 
@@ -137,23 +137,22 @@ def _layer(
 def _read_layer(
     graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes], namer: Namer
 ) -> Layer:
-    read = reader(call.class_name)
+    kind = layer_class(call.class_name)
     if not call.sources and call.class_name != "InputLayer":
         raise UnsupportedError("it is called on nothing")
     shapes = _input_shapes(call, node_shapes)
     sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
     try:
-        return read(
+        return kind.from_config(
             LayerConfig(
                 name=call.name,
                 class_name=call.class_name,
-                config=call.config,
+                options=call.config,
                 shapes=shapes,
                 steps=sources[0].steps if sources else None,
                 trainable=call.trainable,
                 dtype=graph.dtype,
                 names=namer,
-                reader=reader,
                 masked=any(node_shapes[tap.node].masked for tap in call.sources),
             )
         )
@@ -189,7 +188,7 @@ def _check_stored(layer: Layer, call: LayerCall) -> None:
 
 def _unsupported_layer(call: LayerCall, reason: str, namer: Namer) -> Layer:
     # Loaded here, since most networks need none.
-    from rnnshapes.network.layers.reshaping import UnsupportedLayer
+    from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
     names = [name for name, _ in call.stored or ()]
     stored = [
@@ -200,7 +199,7 @@ def _unsupported_layer(call: LayerCall, reason: str, namer: Namer) -> Layer:
     return UnsupportedLayer(
         name=call.name,
         trainable=call.trainable,
-        keras_name=call.class_name,
+        keras_class=call.class_name,
         reason=reason,
         stored_weights=tuple(stored),
         output_shapes=tuple(_declared_shape(shape, namer) for shape in call.outputs),

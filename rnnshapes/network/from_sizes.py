@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from rnnshapes.cells.registry import BY_NAME
@@ -87,15 +86,15 @@ def _cell(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if name not in BY_NAME:
         raise InputError(f"unknown cell {name!r}: use one of {', '.join(BY_NAME)}")
     kind = BY_NAME[name]
-    known = [f.name for f in fields(kind) if f.name != "units"]
+    known = kind.option_names()
     given = {option: value for option, value in options.items() if value is not None}
     for option, value in given.items():
         if option not in known:
             options_text = ", ".join(known)
-            raise InputError(f"{kind.keras_class} has no option {option}; it has {options_text}")
+            raise InputError(f"{kind.class_name} has no option {option}; it has {options_text}")
         if option.endswith("activation") and value not in ACTIVATIONS:
             raise InputError(f"{option}: {_unknown_activation(value)}")
-    return kind.keras_class, given
+    return kind.class_name, given
 
 
 def _unknown_activation(name: Any) -> str:

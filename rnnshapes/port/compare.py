@@ -20,8 +20,7 @@ from rnnshapes.forward.scan import before
 from rnnshapes.forward.tracing import Place
 from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
-from rnnshapes.network.layers.core import Input
-from rnnshapes.network.layers.normalization import Masking
+from rnnshapes.network.layers.core import Input, Masking
 from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded

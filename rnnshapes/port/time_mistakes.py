@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.network.layers.normalization import Embedding, Masking
+from rnnshapes.network.layers.core import Embedding, Masking
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.quantities import ReportedQuantity

@@ -9,15 +9,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rnnshapes.cells.cell import BaseCell, Cell
+from rnnshapes.cells.cell import KerasSpec
 from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.graph import SHORT_DTYPES, Network, Node
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
-from rnnshapes.network.layers.normalization import TimeDistributed
-from rnnshapes.network.layers.reshaping import Concatenate, Merge
-from rnnshapes.network.layers.rnn import Bidirectional, Recurrent, RecurrentLayer
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 
 if TYPE_CHECKING:
@@ -84,7 +81,7 @@ class LayerBuilder:
             layer = self.layers[node.layer.name] = self.build_layer(node.layer)
         inputs = [tensors[tap.node][tap.output] for tap in node.sources]
         if not node.initial:
-            several = isinstance(node.layer, Concatenate | Merge)
+            several = node.layer.takes_list
             return layer(inputs if several else inputs[0])
         mask = get_mask(inputs[0])
         options = {} if node.mask_dropped or mask is None else {"mask": mask}
@@ -104,68 +101,23 @@ class LayerBuilder:
 
     def build_layer(self, layer: Layer) -> Any:
         """Return a new Keras layer; its weights are not initialized at random."""
-        options = {"name": name_in_keras(layer.name), "dtype": self._policy(layer)}
-        layers = self.keras.layers
-        if isinstance(layer, Bidirectional):
-            forward, backward = (
-                self._recurrent(layer, direction, direction.name.rsplit("/", 1)[-1])
-                for direction in layer.directions
-            )
-            return layers.Bidirectional(
-                forward, backward_layer=backward, merge_mode=layer.merge_mode, **options
-            )
-        if isinstance(layer, Recurrent):
-            return self._recurrent(layer, layer.direction, options["name"])
-        if isinstance(layer, TimeDistributed):
-            inner = replace(layer.inner, computes_in=layer.computes_in)
-            return layers.TimeDistributed(self.build_layer(inner), **options)
-        options |= _renamed(layer.keras_arguments(self.network.count))
-        return getattr(layers, layer.type)(**options)
+        spec = layer.keras_spec(self.network.count)
+        return self._build(replace(spec, name=name_in_keras(layer.name)), self._policy(layer))
 
     def _policy(self, layer: Layer) -> str:
         """Return Keras's dtype policy of a layer: one dtype, or a mixed policy."""
         dtype, computed = self.network.dtype, self.network.precision(layer)
         return dtype if computed == dtype else f"mixed_{computed}"
 
-    def _recurrent(self, layer: RecurrentLayer, direction: Any, name: str) -> Any:
-        options = {
-            "name": name,
-            "dtype": self._policy(layer),
-            "return_sequences": layer.return_sequences,
-            "return_state": layer.return_state,
-            "stateful": layer.stateful,
-            "go_backwards": direction.reverse,
-            "zero_output_for_mask": layer.zero_output_for_mask,
-        }
-        cell: BaseCell = direction.cell
-        if isinstance(cell, Cell):
-            return getattr(self.keras.layers, cell.keras_class)(**self._cell(cell), **options)
-        assert isinstance(cell, StackedCells)
-        policy = self._policy(layer)
-        cells = [
-            self.build_cell(part, name=name, dtype=policy)
-            for part, name in zip(cell.cells, cell.names, strict=True)
-        ]
-        stacked = self.keras.layers.StackedRNNCells(cells, dtype=self._policy(layer))
-        return self.keras.layers.RNN(stacked, **options)
-
-    def build_cell(self, cell: Cell, **options: Any) -> Any:
-        """Return a new Keras cell, without a layer around it."""
-        kind = getattr(self.keras.layers, f"{cell.keras_class}Cell")
-        return kind(**self._cell(cell), **{"dtype": self.network.dtype, **options})
-
-    def _cell(self, cell: Cell) -> dict[str, Any]:
-        """Return the arguments of a cell, or of its layer."""
-        # Keras's initializer of recurrent kernels takes O(M³), and draws from the user's seeds.
-        initializers = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0}
-        return (
-            _renamed(cell.keras_options) | {"units": self.network.count(cell.units)} | initializers
-        )
-
-
-def _renamed(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with Keras 3's name for the hard_sigmoid of Keras 1 and 2."""
-    return {
-        name: "hard_sigmoid" if value == KERAS2_HARD_SIGMOID else value
-        for name, value in options.items()
-    }
+    def _build(self, value: Any, policy: str) -> Any:
+        """Return what a specification describes; any other value of an argument stays as it is."""
+        if isinstance(value, Layer):
+            return self.build_layer(value)
+        if isinstance(value, list):
+            return [self._build(each, policy) for each in value]
+        if not isinstance(value, KerasSpec):
+            # Under this name Keras 3 has another function than Keras 1 and 2.
+            return "hard_sigmoid" if value == KERAS2_HARD_SIGMOID else value
+        arguments = {name: self._build(each, policy) for name, each in value.arguments.items()}
+        arguments |= {"name": value.name} if value.name else {}
+        return getattr(self.keras.layers, value.class_name)(**arguments, dtype=policy)

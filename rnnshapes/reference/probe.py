@@ -17,7 +17,6 @@ from rnnshapes.load.live.graph import KerasCall, arguments_by_name, read_graph, 
 from rnnshapes.load.live.keras_private import get_mask, takes_training
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
-from rnnshapes.network.layers.reshaping import Concatenate, Merge
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 
@@ -240,7 +239,7 @@ class ProbedTensors:
             else ops.repeat(self._tap(tap), t, axis=0)
             for name, tap in taps
         ]
-        several = isinstance(node.layer, Concatenate | Merge)
+        several = node.layer.takes_list
         output = self.layers[node.name](flat if several else flat[0])
         return ops.reshape(output, (n, t, *output.shape[1:]))
 

@@ -18,7 +18,6 @@ from rnnshapes.load.live.keras_private import set_mask
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
-from rnnshapes.network.layers.reshaping import Concatenate, Merge
 from rnnshapes.ops.activations import Array
 from rnnshapes.reference.builder import LayerBuilder
 from rnnshapes.reference.probe import ProbedTensors
@@ -134,7 +133,7 @@ class SingleStep:
 
     def _inputs(self, node: Node) -> Any:
         inputs = [self._tap(tap) for tap in node.sources]
-        return inputs if isinstance(node.layer, Concatenate | Merge) else inputs[0]
+        return inputs if node.layer.takes_list else inputs[0]
 
     def _tap(self, tap: Tap) -> Any:
         return self.values[self.network.nodes[tap.node].name][tap.output]

@@ -11,9 +11,9 @@ from rnnshapes.errors import InputError
 from rnnshapes.load.live.graph import KerasCall, KerasGraph, is_model, read_graph
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
-from rnnshapes.network.from_config import reader
 from rnnshapes.network.graph import COMPUTE_DTYPES, SHORT_DTYPES, Network, Tap
 from rnnshapes.network.layers.base import UnsupportedError
+from rnnshapes.network.layers.registry import layer_class
 
 
 def read_model(model: Any) -> Network:
@@ -83,7 +83,7 @@ def _call(graph: KerasGraph, place: int, call: KerasCall) -> LayerCall:
 def _not_read(kind: str) -> str:
     """Why a class is not read; nothing if it is."""
     try:
-        reader(kind)
+        layer_class(kind)
     except UnsupportedError as error:
         return str(error)
     return ""

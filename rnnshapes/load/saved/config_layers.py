@@ -8,9 +8,10 @@ from typing import Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import keras2 as old
-from rnnshapes.load.saved.inbound_nodes import RECURRENT, shape_of
+from rnnshapes.load.saved.inbound_nodes import shape_of
 from rnnshapes.load.saved.naming import counted, snake_case
-from rnnshapes.network.from_config.base import is_keras
+from rnnshapes.network.layers.config import is_keras
+from rnnshapes.network.layers.registry import is_recurrent, takes_sequence
 
 Config = Mapping[str, Any]
 #: Classes of models, which hold layers.
@@ -135,15 +136,12 @@ def sequential_input(box: Container) -> Owner:
     if shape is None and first.inner is not None:  # the first layer is a model
         return sequential_input(container(first.inner, None, legacy=False))
     if shape is None:
-        sequence = any(o.class_name in (*RECURRENT, *_ON_SEQUENCES) for o in owners)
+        sequence = any(takes_sequence(o.class_name) for o in owners)
         axes = 2 if first.class_name == "Embedding" or not sequence else 3
         shape = (None,) * axes
     name = f"{first.own}_input"
     config = {"batch_shape": list(shape)}
     return Owner(name, name, "InputLayer", config, trainable=True, group="", top=name)
-
-
-_ON_SEQUENCES = ("TimeDistributed", "Conv1D", "Masking", "MaxPooling1D", "AveragePooling1D")
 
 
 def _given_shape(first: Owner) -> tuple[int | None, ...] | None:
@@ -158,5 +156,5 @@ def _given_shape(first: Owner) -> tuple[int | None, ...] | None:
     if first.class_name == "Embedding":
         return shape_of([None, length])
     if type(size) is int:
-        return shape_of([None, length, size] if first.class_name in RECURRENT else [None, size])
+        return shape_of([None, length, size] if is_recurrent(first.class_name) else [None, size])
     return None

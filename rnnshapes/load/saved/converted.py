@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rnnshapes.cells.cell import Cell
+from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.load.saved.hdf5_client import Dataset, Store
+from rnnshapes.ops.dims import Dim
 
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
@@ -35,19 +38,17 @@ class Held:
         return found[0] if self.make is None else self.make(found)
 
 
-#: Where the kernels of the gates begin among the arrays of Keras 1, in Keras 3's order of gates.
-_PER_GATE = {("LSTM", 12): (0, 6, 3, 9), ("GRU", 9): (0, 3, 6)}
-
-
 def modern(kind: str, held: Sequence[Held], backend: str) -> tuple[Held, ...]:
     """The arrays of a part of a layer as Keras 3 would have them.
 
     ``backend`` is what Keras 1 or 2 ran on: Theano turned its kernels over.
     """
-    if (order := _PER_GATE.get((kind, len(held)))) is not None:
-        return _joined(held, order)
-    if kind in ("LSTM", "GRU") and len(held) == 3:
-        return _from_cudnn(kind, held)
+    cell = BY_CLASS.get(kind)
+    if cell is not None and cell.keras1_gate_order and len(held) == 3 * len(cell.gate_names):
+        # Keras 1 wrote kernel, recurrent kernel and bias for one gate after the other.
+        return _joined(held, [3 * cell.keras1_gate_order.index(gate) for gate in cell.gate_names])
+    if cell is not None and cell.cudnn_class and len(held) == 3:
+        return _from_cudnn(cell, held)
     return tuple(_today(kind, each, backend) for each in held)
 
 
@@ -88,13 +89,16 @@ def _side_by_side(values: Sequence[Array]) -> Array:
     return np.concatenate(list(values), axis=-1)
 
 
-def _from_cudnn(kind: str, held: Sequence[Held]) -> tuple[Held, ...]:
+def _from_cudnn(cell: type[Cell], held: Sequence[Held]) -> tuple[Held, ...]:
     """The weights of a CuDNN layer, which are told by their two biases in one row."""
     kernel, recurrent, bias = held
-    gates = 4 if kind == "LSTM" else 3
+    gates = len(cell.gate_names)
     if len(recurrent.shape) != 2 or bias.shape != (2 * recurrent.shape[0] * gates,):
         return tuple(held)
     units = recurrent.shape[0]
+    # A cell that keeps both biases has them as two rows; any other adds them.
+    dims = cell(Dim.of(units)).bias(Dim.of(gates * units)).dims
+    shape = tuple(dim.value({}) or 0 for dim in dims)
 
     def turned(values: Sequence[Array]) -> Array:
         import numpy as np
@@ -109,9 +113,8 @@ def _from_cudnn(kind: str, held: Sequence[Held]) -> tuple[Held, ...]:
 
     def biases(values: Sequence[Array]) -> Array:
         rows: Array = values[0].reshape(2, -1)
-        return rows.sum(axis=0) if kind == "LSTM" else rows
+        return rows if len(shape) == 2 else rows.sum(axis=0)
 
-    shape = (gates * units,) if kind == "LSTM" else (2, gates * units)
     return (
         replace(kernel, make=turned),
         replace(recurrent, make=turned_square),

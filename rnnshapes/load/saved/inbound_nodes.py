@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from rnnshapes.errors import InputError
+from rnnshapes.network.layers.registry import is_recurrent
 
 #: More calls of a layer, or outputs of a call, than there are in any model.
 MOST_TENSORS = 2**16
@@ -55,15 +56,12 @@ def inbound(layer: Mapping[str, Any], *, legacy: bool) -> list[Inbound]:
     found = layer.get("inbound_nodes") or []
     if not isinstance(found, list):
         raise InputError(f"the inbound nodes of layer {layer.get('name')!r} are no list")
-    recurrent = str(layer.get("class_name")) in RECURRENT
+    # In Keras 2 a layer with a recurrence takes its initial states as further inputs.
+    recurrent = is_recurrent(str(layer.get("class_name")))
     return [
         _keras3(node, recurrent) if isinstance(node, dict) else _lists(node, recurrent)
         for node in found
     ]
-
-
-#: What takes its initial states as further inputs in Keras 2.
-RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "Bidirectional", "CuDNNLSTM", "CuDNNGRU")
 
 
 def _keras3(node: Mapping[str, Any], recurrent: bool) -> Inbound:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rnnshapes.cells.registry import BY_CLASS, by_cudnn_class
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 
 Config = Mapping[str, Any]
@@ -32,10 +33,7 @@ _OPTIONS = {
 _CLASSES = {
     "Convolution1D": "Conv1D",
     "TimeDistributedDense": "Dense",
-    "CuDNNLSTM": "LSTM",
-    "CuDNNGRU": "GRU",
 }
-_RECURRENT = ("SimpleRNN", "LSTM", "GRU")
 #: Keras 1 and 2: clip(0.2 z + 0.5, 0, 1); Keras 3: clip(z / 6 + 0.5, 0, 1).
 _ACTIVATIONS = {"hard_sigmoid": KERAS2_HARD_SIGMOID, "swish": "silu"}
 
@@ -45,12 +43,12 @@ def modern(kind: str, config: Config) -> tuple[str, Config]:
     made = {_OPTIONS.get(option, option): value for option, value in config.items()}
     if kind != "Embedding" and "output_dim" in made:
         made.setdefault("units", made["output_dim"])
-    if kind.startswith("CuDNN"):
+    kind = _CLASSES.get(kind, kind)
+    if (cell := by_cudnn_class(kind)) is not None:
+        kind = cell.class_name
         made |= {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
         made |= {"reset_after": True}
-    kind = _CLASSES.get(kind, kind)
-    base = kind.removesuffix("Cell")
-    if base in _RECURRENT:
+    if kind.removesuffix("Cell") in BY_CLASS:
         made.setdefault("recurrent_activation", "hard_sigmoid")
         made.setdefault("activation", "tanh")
         made.setdefault("reset_after", False)
@@ -105,7 +103,7 @@ def _refusals(value: Any) -> Iterator[str]:
         config = part.get("config")
         if isinstance(config, dict) and "class_name" in part:
             name, kind = str(config.get("name")), str(part["class_name"])
-            if kind in _CLASSES or kind == "Merge":
+            if kind in (*_CLASSES, "Merge") or by_cudnn_class(kind) is not None:
                 yield f"it has no {kind} (layer {name!r})"
             if "/" in name:
                 yield f"the name of layer {name!r} has a slash"

@@ -9,7 +9,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import mask_ops
 from rnnshapes.load.saved.config_graph import ClosedError, FileCall, Flattening
@@ -18,9 +17,8 @@ from rnnshapes.load.saved.converted import Held
 from rnnshapes.load.saved.inbound_nodes import shape_of
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import ITEM_BYTES, SHORT_DTYPES, Network, Tap
+from rnnshapes.network.layers.registry import is_recurrent
 
-#: Layers whose first array says how many features a step has.
-CELLS = (*BY_CLASS, "Bidirectional")
 #: More than anyone would read; they take about three seconds to write.
 MOST_LINES = 1000
 #: More tensors in one formula than anyone would read.
@@ -148,7 +146,9 @@ def _shape_by_kernel(
     """What a call yields, by the kernel of the recurrent layer that takes it, if there is one."""
     for call in flat.calls:
         kernel = next(iter(held.get(call.owner.name, ())), None)
-        takes = call.sources == ((place, 0),) and call.owner.class_name in CELLS
+        # The first array of an RNN around a user's cell may be anything.
+        recurrent = is_recurrent(call.owner.class_name) and call.owner.class_name != "RNN"
+        takes = call.sources == ((place, 0),) and recurrent
         if takes and kernel is not None and len(kernel.shape) == 2:
             return {0: (None, None, kernel.shape[0])}
     return {}

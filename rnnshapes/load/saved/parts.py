@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.load.saved.naming import counted, snake_case
 
 
@@ -26,7 +27,7 @@ def parts_of(
 ) -> Iterator[Part]:
     """All parts that may own arrays, in the order of ``layer.weights``."""
     trained = trained and config.get("trainable", True) is not False
-    if kind in ("SimpleRNN", "LSTM", "GRU"):
+    if kind in BY_CLASS:
         yield Part(kind, f"{place}cell/", trained)
     elif kind == "RNN":
         yield from _cells(_inner(config, "cell"), f"{place}cell/", trained=trained)

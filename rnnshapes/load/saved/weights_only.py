@@ -18,7 +18,7 @@ from rnnshapes.load.saved.naming import snake_case
 from rnnshapes.load.saved.weight_paths import Arrays
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network
-from rnnshapes.network.layers.reshaping import UnsupportedLayer
+from rnnshapes.network.layers.unsupported import UnsupportedLayer
 from rnnshapes.ops.dims import Dim
 
 #: What such a file is called.
@@ -132,8 +132,7 @@ def _cells(front: str, shapes: Sequence[tuple[int, ...]]) -> Iterator[tuple[Weig
     for kind in BY_CLASS.values():
         if width == units and "cell" not in front:
             continue  # as two Dense layers would have
-        reset = {"reset_after": len(shapes[-1]) == 2} if kind.keras_class == "GRU" else {}
-        cell = kind(Dim.of(units), "tanh", len(shapes) == 3, **reset)
-        weights = cell.weights(Dim.of(features))
-        if [tuple(dim.value({}) for dim in weight.dims) for weight in weights] == list(shapes):
-            yield weights
+        for cell in kind.with_all_switches(Dim.of(units)):
+            weights = cell.weights(Dim.of(features))
+            if [tuple(dim.value({}) for dim in weight.dims) for weight in weights] == list(shapes):
+                yield weights

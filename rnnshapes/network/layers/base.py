@@ -1,27 +1,27 @@
-"""What every layer has: the interface that the rest of the package knows it by."""
+"""The interface of a layer, by which the rest of the package knows it."""
 
 from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from rnnshapes.cells.cell import BaseCell, Weight
+from rnnshapes.cells.cell import BaseCell, KerasSpec, SizeOf, Weight
 from rnnshapes.errors import RnnshapesError
 from rnnshapes.ops.dims import Dim, Shape, total
 from rnnshapes.ops.interface import LayerOps, Tensor
 
-#: The number behind a symbolic size.
-SizeOf = Callable[[Dim], int]
+if TYPE_CHECKING:
+    from rnnshapes.network.layers.config import LayerConfig
 
 
 class UnsupportedError(RnnshapesError):
-    """This layer, or an option of it, is not derived; the message says which."""
+    """This layer, or an option of it, is not supported; the message says which."""
 
 
 class Masks(NamedTuple):
-    """Which steps count: of the layer's input, and of its output; ``None`` for all."""
+    """The steps that count, of a layer's input and of its output; ``None`` for all."""
 
     before: Any = None
     after: Any = None
@@ -29,9 +29,10 @@ class Masks(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Direction:
-    """One recurrence of a layer: a cell that reads the time steps in one direction.
+    """One recurrence of a layer: a cell that processes the time steps in one direction.
 
-    ``name`` is that of its group of weights, ``index`` tells its symbols apart.
+    ``name`` is that of its group of weights, ``index`` tells its symbols apart. With ``reverse``
+    it starts at the last step.
     """
 
     name: str
@@ -48,13 +49,23 @@ class Direction:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer(ABC):
-    """A layer as the network knows it.
+    """A layer of a network.
 
-    ``index`` tells several layers of a kind apart in symbols (``Wx1``, ``W0``). ``output_symbol``
-    is what its output is called, "" where it is what came in. A ``stepwise`` layer does to the
-    last axis at one time step what it does at any other. ``trainable_count`` is how many of its
-    parameters Keras trains, where only some of its parts are. ``computes_in`` is the short
-    format in which it computes, if it does.
+    A subclass with ``keras_classes`` is a layer that is supported: ``from_config`` makes it from
+    what Keras writes, ``keras_arguments`` is what Keras builds it from, ``call`` its equation.
+
+    Attributes:
+        name: The name of the layer.
+        index: Tells several layers of a kind apart in symbols (``Wx1``, ``W0``).
+        trainable: Whether Keras trains it.
+        trainable_count: The number of trained parameters, where Keras trains only some parts.
+        computes_in: The 16-bit format in which it computes, if it does.
+        keras_classes: The classes in Keras that it stands for.
+        output_symbol: The symbol of its output; "" where its output is its input.
+        stepwise: Whether it does to the last axis at one time step what it does at any other.
+        passes_mask: Whether its output has the mask of its input.
+        takes_list: Whether Keras calls it on a list of inputs.
+        takes_sequence: Whether its input is a sequence (N, T, features) without exception.
     """
 
     name: str
@@ -63,19 +74,31 @@ class Layer(ABC):
     trainable_count: int | None = None
     computes_in: str = ""
 
-    keras_class: ClassVar[str] = ""
+    keras_classes: ClassVar[tuple[str, ...]] = ()
     output_symbol: ClassVar[str] = "y"
     stepwise: ClassVar[bool] = True
     passes_mask: ClassVar[bool] = True
+    takes_list: ClassVar[bool] = False
+    takes_sequence: ClassVar[bool] = False
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        """Make the layer from its config.
+
+        Raises UnsupportedError for an option or an input that is not supported. Any of
+        AttributeError, LookupError, OverflowError, TypeError and ValueError says that Keras has
+        not written this config.
+        """
+        raise UnsupportedError(f"the type {config.class_name} is not supported")
 
     @property
     def type(self) -> str:
-        """The name of the Keras layer."""
-        return self.keras_class
+        """The class of the layer in Keras."""
+        return self.keras_classes[0]
 
     @property
     def label(self) -> str:
-        """``Dense(K)``."""
+        """The class with its size: ``Dense(K)``."""
         return self.type
 
     @property
@@ -100,12 +123,12 @@ class Layer(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to say of options that change no equation."""
+        """Remarks on options that change no equation."""
         return ()
 
     @property
     def upcasts(self) -> bool:
-        """Whether it computes in float32 where it is to compute in a short format."""
+        """Whether it computes in float32 even under a policy of a 16-bit format."""
         return False
 
     @property
@@ -115,57 +138,61 @@ class Layer(ABC):
 
     @property
     def makes_mask(self) -> bool:
-        """Whether it says itself which steps count."""
+        """Whether it decides which steps count."""
         return False
 
     @property
     def equation_lines(self) -> int:
-        """About how many lines its equation takes."""
+        """The approximate number of lines of its equation."""
         return 1
 
     @property
     def declared_shapes(self) -> tuple[Shape, ...] | None:
-        """The shapes of the outputs of a layer that is not derived, as the model has them."""
+        """The output shapes of an unsupported layer, as the model has them; else ``None``."""
         return None
 
     @property
     def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
-        """New sizes: from which size each follows, and how."""
+        """New sizes by name: the size that each follows from, and the function from it."""
         return {}
 
     @property
     def count(self) -> Dim:
-        """How many parameters the layer has."""
+        """The number of its parameters."""
         return total(weight.count for group in self.groups.values() for weight in group)
 
     def index_of(self, group: str) -> str:
-        """What the symbols of a group of weights end in."""
-        found = [d.index for d in self.directions if d.name == group]
-        return found[0] if found else self.index
+        """Return what the symbols of a group of weights end in."""
+        indices = [d.index for d in self.directions if d.name == group]
+        return indices[0] if indices else self.index
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        """What the layer makes of its inputs, in any reading."""
+        """Compute the output from the inputs, in any interpreter."""
         raise NotImplementedError(f"{self.type} has no equation of this kind")
 
     def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
-        """The same layer with the same weights, called again on tensors of other shapes."""
+        """Return the same layer with the same weights, called again on tensors of other shapes."""
         return self
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
-        """Which steps of the output count, from arrays; ``None`` for all."""
+        """Compute the mask of the output from arrays; ``None`` if every step counts."""
         return masks[0] if self.passes_mask and masks else None
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        """What Keras's class takes beside the name."""
+        """Return the arguments of the class in Keras, without name and dtype."""
         raise NotImplementedError(f"{self.type} cannot be built")
+
+    def keras_spec(self, size_of: SizeOf) -> KerasSpec:
+        """Return how Keras builds the layer."""
+        return KerasSpec(self.type, self.keras_arguments(size_of))
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedLayer(Layer):
-    """One of several layers of Keras of the same kind: ``keras_name`` says which."""
+class LayerOfClass(Layer):
+    """A layer that stands for several classes in Keras: ``keras_class`` is the one at hand."""
 
-    keras_name: str
+    keras_class: str
 
     @property
     def type(self) -> str:
-        return self.keras_name
+        return self.keras_class

@@ -1,6 +1,6 @@
-"""Layers with a recurrence: a cell over time, in one direction or in both.
+"""Layers with a recurrence: a cell over time, in one direction or in both; and TimeDistributed.
 
-Sources: ``keras/src/layers/rnn/rnn.py`` and ``keras/src/layers/rnn/bidirectional.py``.
+Sources: ``rnn.py``, ``bidirectional.py`` and ``time_distributed.py`` in ``keras/src/layers/rnn``.
 """
 
 from __future__ import annotations
@@ -8,14 +8,28 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
-from rnnshapes.cells.cell import BaseCell, Weight
-from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.cells.cell import BaseCell, Cell, KerasSpec, SizeOf, Weight
+from rnnshapes.cells.registry import BY_CLASS
+from rnnshapes.cells.stacked import StackedCells
+from rnnshapes.network.layers.base import Direction, Layer, Masks, UnsupportedError
+from rnnshapes.network.layers.config import (
+    Config,
+    LayerConfig,
+    Namer,
+    activation_in,
+    is_keras,
+    require_keras_class,
+    size_in,
+)
+from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import LayerOps, Tensor
 
 #: How the outputs of both directions are joined.
 MERGE_MODES = ("concat", "sum", "mul", "ave")
+#: More cells in one layer than anyone would read the equations of.
+MOST_CELLS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +37,8 @@ class RecurrentLayer(Layer):
     """What layers with a recurrence share.
 
     A masked step leaves the states as they are; its output is that of the step before (zeros
-    at the start), or zeros where ``zero_output_for_mask``.
+    at the start), or zeros where ``zero_output_for_mask``. ``option_notes`` are the remarks on
+    options that change no number.
     """
 
     return_sequences: bool = False
@@ -34,6 +49,7 @@ class RecurrentLayer(Layer):
 
     output_symbol = "h"
     stepwise = False
+    takes_sequence = True
 
     @property
     def groups(self) -> Mapping[str, tuple[Weight, ...]]:
@@ -58,29 +74,52 @@ class RecurrentLayer(Layer):
     @property
     @abstractmethod
     def reversed_outputs(self) -> tuple[bool, ...]:
-        """Whether a sequence that it returns has the steps of each direction turned round."""
+        """Whether Keras returns the sequence of each direction in reverse."""
 
     @abstractmethod
     def map_directions(self, make: Callable[[Direction], Direction]) -> RecurrentLayer:
-        """The same layer with other recurrences."""
+        """Return the same layer with each recurrence replaced by ``make(direction)``."""
 
     @abstractmethod
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The outputs of the layer from those of its directions."""
+        """Compute the outputs of the layer from those of its directions."""
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return masks[0] if self.return_sequences else None
 
+    def _keras_layer(self, direction: Direction, size_of: SizeOf) -> KerasSpec:
+        """Return how Keras builds the layer with one of the recurrences."""
+        return direction.cell.keras_layer(
+            size_of,
+            return_sequences=self.return_sequences,
+            return_state=self.return_state,
+            stateful=self.stateful,
+            go_backwards=direction.reverse,
+            zero_output_for_mask=self.zero_output_for_mask,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recurrent(RecurrentLayer):
-    """A cell applied to one time step after the other, from the last one if ``reverse``."""
+    """A cell applied to one time step after the other, from the last one if ``reverse``.
+
+    It stands for the layers of all registered cells, and for RNN around one or several of them.
+    """
 
     direction: Direction
 
+    keras_classes = ("RNN",)
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require(time_major=False)
+        direction = _direction(config, config.name)
+        options = _layer_options(config)
+        return cls(index=direction.index, direction=direction, **config.shared, **options)
+
     @property
     def type(self) -> str:
-        return self.cell.keras_class
+        return self.cell.class_name
 
     @property
     def label(self) -> str:
@@ -105,6 +144,9 @@ class Recurrent(RecurrentLayer):
     def join(self, ops: LayerOps, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(outputs)
 
+    def keras_spec(self, size_of: SizeOf) -> KerasSpec:
+        return self._keras_layer(self.direction, size_of)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bidirectional(RecurrentLayer):
@@ -114,7 +156,36 @@ class Bidirectional(RecurrentLayer):
     backward: Direction
     merge_mode: str | None = "concat"
 
-    keras_class = "Bidirectional"
+    keras_classes = ("Bidirectional",)
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require(time_major=False)
+        names, index = config.names, config.names.index("recurrent")
+        first = config.options["layer"]
+        second = config.options.get("backward_layer") or _reversed(first)
+        names_before = dict(names.sizes), dict(names.used)
+        directions = []
+        for part, arrow, word in ((first, "→", "forward"), (second, "←", "backward")):
+            if part is second and _units(part) == _units(first):
+                names.sizes, names.used = names_before  # both have M
+            class_name = str(part["class_name"])
+            if not is_cell_layer(class_name):
+                raise UnsupportedError(f"the layer in it is of type {class_name}")
+            if part["config"].get("time_major"):
+                raise UnsupportedError("time_major=True is not supported, only False")
+            base = str(part["config"].get("name", class_name.lower())).removeprefix(f"{word}_")
+            inner = config.inner(part, f"{word}_{base}", trainable=True)
+            require_keras_class(part)
+            directions.append(_direction(inner, f"{config.name}/{inner.name}", arrow, index))
+            options = _layer_options(inner)
+        options["zero_output_for_mask"] = options["return_sequences"]  # as Bidirectional forces it
+        mode = config.options.get("merge_mode", "concat")
+        if mode not in (None, *MERGE_MODES):
+            raise UnsupportedError(f"merge_mode={mode!r:.40} is not supported")
+        forward, backward = directions
+        ends = {"forward": forward, "backward": backward, "merge_mode": mode}
+        return cls(index=index, **ends, **config.shared, **options)
 
     @property
     def label(self) -> str:
@@ -137,7 +208,156 @@ class Bidirectional(RecurrentLayer):
             return tuple(outputs)
         if self.merge_mode == "concat":
             return (ops.concatenate(outputs),)
-        one, other = outputs
+        forward, backward = outputs
         if self.merge_mode == "mul":
-            return (one * other,)
-        return (one + other,) if self.merge_mode == "sum" else ((one + other) * 0.5,)
+            return (forward * backward,)
+        total = forward + backward
+        return (total,) if self.merge_mode == "sum" else (total * 0.5,)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        forward, backward = (
+            replace(self._keras_layer(direction, size_of), name=direction.name.rsplit("/", 1)[-1])
+            for direction in self.directions
+        )
+        return {"layer": forward, "backward_layer": backward, "merge_mode": self.merge_mode}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeDistributed(Layer):
+    """A layer applied at each time step; a stepwise layer does this by itself."""
+
+    inner: Layer
+
+    keras_classes = ("TimeDistributed",)
+    takes_sequence = True
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        from rnnshapes.network.layers.registry import layer_class
+
+        part = config.options["layer"]
+        n, _, *rest = config.shapes[0]
+        name = str(part["config"].get("name", part["class_name"].lower()))
+        require_keras_class(part)
+        inner_config = config.inner(part, name, shapes=[(n, *rest)], steps=None)
+        inner = layer_class(inner_config.class_name).from_config(inner_config)
+        if not inner.stepwise or len(config.shapes[0]) != 3:
+            raise UnsupportedError(f"the layer in it is of type {inner.type}")
+        return cls(index=inner.index, inner=inner, **config.shared)
+
+    @property
+    def label(self) -> str:
+        return f"TimeDistributed({self.inner.label})"
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        return self.inner.weights
+
+    @property
+    def groups(self) -> Mapping[str, tuple[Weight, ...]]:
+        return {f"{self.name}/{self.inner.name}": self.weights}
+
+    @property
+    def upcasts(self) -> bool:
+        return self.inner.upcasts
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        return self.inner.activations
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return self.inner.call(ops, inputs, w, masks)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"layer": replace(self.inner, computes_in=self.computes_in)}
+
+
+def is_cell_layer(class_name: str) -> bool:
+    """Return whether a layer of this class has one recurrence: that of a cell, or RNN."""
+    return class_name in BY_CLASS or class_name in Recurrent.keras_classes
+
+
+def _direction(
+    config: LayerConfig, name: str, arrow: str = "", index: str | None = None
+) -> Direction:
+    """Make the recurrence of a layer; without an ``index`` it gets the next one."""
+    config.require_sequence()
+    cell = _cell_of_layer(config)
+    index = config.names.index("recurrent") if index is None else index
+    return Direction(
+        name=name,
+        index=index + arrow,
+        features=config.features,
+        cell=cell,
+        reverse=bool(config.options.get("go_backwards", False)),
+    )
+
+
+def _cell_of_layer(config: LayerConfig) -> BaseCell:
+    """Make the cell of a layer, or the cell or cells of an RNN."""
+    if config.class_name in BY_CLASS:
+        units = config.names.size("M", config.size("units"))
+        return _make_cell(BY_CLASS[config.class_name], config.options, units)
+    inner = config.options["cell"]
+    if inner.get("class_name") != "StackedRNNCells":
+        return _cell_from_config(inner, config.names)
+    parts = inner["config"]["cells"]
+    if len(parts) > MOST_CELLS:
+        raise UnsupportedError(f"it has {len(parts)} cells, more than {MOST_CELLS}")
+    cells = [_cell_from_config(part, config.names) for part in parts]
+    names = [str(part["config"].get("name", part["class_name"])) for part in parts]
+    return StackedCells(tuple(cells), tuple(names))
+
+
+def _cell_from_config(part: Config, names: Namer) -> Cell:
+    class_name = str(part.get("class_name", "?"))
+    kind = BY_CLASS.get(class_name.removesuffix("Cell"))
+    if not is_keras(part) or kind is None:
+        raise UnsupportedError(f"its cell is of type {class_name}")
+    return _make_cell(kind, part["config"], names.size("M", size_in(part["config"], "units")))
+
+
+def _make_cell(kind: type[Cell], config: Config, units: Dim) -> Cell:
+    """Make a cell with the options in a config."""
+    options: dict[str, Any] = {}
+    for name in kind.option_names():
+        if name.endswith("activation"):
+            options[name] = activation_in(config, name, getattr(kind, name))
+        elif name in config:
+            options[name] = bool(config[name])
+    return kind(units, **options)
+
+
+def _layer_options(config: LayerConfig) -> dict[str, Any]:
+    """Return the options of a layer with a recurrence, apart from those of its cell."""
+    names = ("return_sequences", "return_state", "stateful", "zero_output_for_mask")
+    options = {name: bool(config.options.get(name, False)) for name in names}
+    inner = config.options.get("cell", {}).get("config", config.options)
+    return options | {"option_notes": _option_notes({**inner, **config.options})}
+
+
+def _option_notes(config: Config) -> tuple[str, ...]:
+    """Return remarks on options that change no number."""
+    notes = [
+        f"{name}={config[name]:g}: no effect at inference"
+        for name in ("dropout", "recurrent_dropout")
+        if config.get(name)
+    ]
+    if config.get("unroll"):
+        notes.append("unroll=True: the loop is written out, the numbers are the same")
+    if config.get("stateful"):
+        notes.append("stateful=True: each batch goes on from the states of the one before")
+    return tuple(notes)
+
+
+def _reversed(part: Config) -> dict[str, Any]:
+    """Return the config of the same layer over the steps in reverse, as Bidirectional makes it."""
+    backwards = not part["config"].get("go_backwards")
+    return {**part, "config": {**part["config"], "go_backwards": backwards}}
+
+
+def _units(part: Config) -> list[Any]:
+    """Return the sizes of the cells of a layer."""
+    config = part["config"]
+    inner = config.get("cell", {}).get("config", config)
+    return [cell["config"].get("units") for cell in inner.get("cells", [{"config": inner}])]

@@ -1,0 +1,157 @@
+"""What a layer is made from: its config, its inputs, and symbols for its sizes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rnnshapes.network.layers.base import UnsupportedError
+from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
+
+#: The options of a layer, as ``layer.get_config()`` returns them.
+Config = Mapping[str, Any]
+
+
+@dataclass
+class Namer:
+    """Gives sizes and layers their symbols: M for the only one of its kind, else M1, M2 and so on.
+
+    ``totals`` is how many there are of each kind; a kind that is not in it has several.
+    """
+
+    totals: Mapping[str, int]
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    used: dict[str, int] = field(default_factory=dict)
+
+    def size(self, letter: str, value: int | None) -> Dim:
+        """Return a new symbol of this letter for a size of ``value``."""
+        name = f"{letter}{self.index(letter)}"
+        self.sizes[name] = value
+        return Dim.named(name)
+
+    def index(self, kind: str) -> str:
+        """Return the number of the next one of a kind; nothing for the only one."""
+        self.used[kind] = self.used.get(kind, 0) + 1
+        return str(self.used[kind]) if self.totals.get(kind, 2) > 1 else ""
+
+    def primed(self) -> Dim:
+        """Return the next of T', T'' and so on."""
+        self.used["'"] = self.used.get("'", 0) + 1
+        return Dim.named("T" + "'" * self.used["'"])
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """A layer as Keras describes it, with what is known of its inputs.
+
+    Attributes:
+        name: The name of the layer.
+        class_name: Its class in Keras.
+        options: Its options as ``get_config()`` returns them; the others have Keras's defaults.
+        shapes: The symbolic shapes of its inputs.
+        steps: The time axis of its first input, if it has one.
+        trainable: Whether Keras trains it.
+        dtype: The dtype of its weights.
+        names: Gives its sizes their symbols.
+        masked: Whether one of its inputs has a mask.
+    """
+
+    name: str
+    class_name: str
+    options: Config
+    shapes: Sequence[Shape]
+    steps: Dim | None
+    trainable: bool
+    dtype: str
+    names: Namer
+    masked: bool = False
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """The arguments that every layer takes."""
+        return {"name": self.name, "trainable": self.trainable}
+
+    @property
+    def features(self) -> Dim:
+        """The last axis of the first input."""
+        return self.shapes[0][-1]
+
+    def inner(self, part: Config, name: str, **changes: Any) -> LayerConfig:
+        """Return the config of a layer inside this one."""
+        described = {"class_name": str(part["class_name"]), "options": part["config"]}
+        return replace(self, name=name, **{**described, **changes})
+
+    def require(self, **supported: Any) -> None:
+        """Raise UnsupportedError for an option that has another value than the supported one."""
+        for option, value in supported.items():
+            actual = self.options.get(option, value)
+            if actual != value and actual not in ([value], (value,)):
+                raise UnsupportedError(f"{option}={actual!r} is not supported, only {value!r}")
+
+    def require_last_axis(self, default: int = -1) -> None:
+        """Raise UnsupportedError if the layer works along another axis than the last one."""
+        axis = self.options.get("axis", default)
+        axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
+        if axis not in (-1, len(self.shapes[0]) - 1):
+            raise UnsupportedError(f"axis={axis} is not supported, only the last one")
+
+    def require_sequence(self) -> None:
+        """Raise UnsupportedError if the input is not a sequence."""
+        if self.steps is None or len(self.shapes[0]) != 3:
+            raise UnsupportedError("its input is not a sequence (N, T, features)")
+
+    def activation(self, default: str = "linear") -> str:
+        """Return the name of the activation."""
+        return activation_in(self.options, "activation", default)
+
+    def size(self, option: str, default: Any = None) -> int:
+        """Return an option that is a size."""
+        return size_in(self.options, option, default)
+
+
+def is_keras(part: Config) -> bool:
+    """Return whether a layer in a config is of one of Keras's own classes.
+
+    A class of the user's has another module, or none and a registered name.
+    """
+    module, registered = part.get("module", "keras"), part.get("registered_name")
+    from_keras = isinstance(module, str) and module.split(".", maxsplit=1)[0] == "keras"
+    return from_keras and registered in (None, part.get("class_name"))
+
+
+def require_keras_class(part: Config) -> None:
+    """Raise UnsupportedError for a layer inside another one that is no layer of Keras."""
+    if not is_keras(part):
+        raise UnsupportedError(f"the layer in it is of a type {part['class_name']} of your own")
+
+
+def size_in(config: Config, option: str, default: Any = None) -> int:
+    """Return a size in a config, where Keras may write it as a list of one.
+
+    Raises UnsupportedError for anything but an integer from 1 to 2**63 - 1.
+    """
+    value = config.get(option, default)
+    value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if not 0 < number < 2**63:
+        raise UnsupportedError(f"{option}={value!r:.40} is no size")
+    return number
+
+
+def activation_in(config: Config, option: str, default: str) -> str:
+    """Return the name of one of Keras's own activations in a config.
+
+    Raises UnsupportedError for any other activation.
+    """
+    name = config.get(option, default)
+    name = "linear" if name is None else name
+    if isinstance(name, str) and name in (*ACTIVATIONS, KERAS2_HARD_SIGMOID):
+        return name
+    what = repr(name) if isinstance(name, str) else "a function of your own"
+    raise UnsupportedError(f"the {option} {what} is not supported")

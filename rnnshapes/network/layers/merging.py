@@ -1,0 +1,72 @@
+"""Layers that make one tensor of several.
+
+Source: ``keras/src/layers/merging``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add, mul, or_
+from typing import Any, Self
+
+from rnnshapes.cells.cell import SizeOf
+from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks, UnsupportedError
+from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.ops.interface import LayerOps, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(LayerOfClass):
+    """The sum, the product or the mean, element by element."""
+
+    keras_classes = ("Add", "Multiply", "Average")
+    output_symbol = "m"
+    takes_list = True
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        if config.masked and config.class_name == "Multiply":
+            raise UnsupportedError("it is given a mask, which changes what it does")
+        return cls(keras_class=config.class_name, **config.shared)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        aligned = ops.aligned(inputs)
+        if self.keras_class == "Multiply":
+            return reduce(mul, aligned)
+        total = reduce(add, aligned)
+        return total * (1 / len(aligned)) if self.keras_class == "Average" else total
+
+    def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        return None if any(mask is None for mask in masks) else reduce(or_, masks)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concatenate(Layer):
+    """The inputs joined along the last axis."""
+
+    keras_classes = ("Concatenate",)
+    output_symbol = "m"
+    takes_list = True
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require_last_axis()
+        return cls(**config.shared)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.concatenate(inputs)
+
+    def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        # An input without a mask counts at each step, and the masks are joined by "or".
+        given = [mask for mask in masks if mask is not None]
+        if not given:
+            return None
+        return reduce(or_, given) if len(given) == len(masks) else given[0] | True
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {}

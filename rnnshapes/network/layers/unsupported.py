@@ -1,0 +1,46 @@
+"""A layer that is not supported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnshapes.cells.cell import Weight
+from rnnshapes.network.layers.base import LayerOfClass
+from rnnshapes.ops.dims import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsupportedLayer(LayerOfClass):
+    """A layer of which only the weights and output shapes are known that the model states.
+
+    ``reason`` says why it is not supported, ``masked`` whether its output has a mask.
+    """
+
+    reason: str
+    stored_weights: tuple[Weight, ...]
+    output_shapes: tuple[Shape, ...]
+    masked: bool = False
+
+    output_symbol = "v"
+    stepwise = False
+    passes_mask = False
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        return self.stored_weights
+
+    @property
+    def declared_shapes(self) -> tuple[Shape, ...]:
+        return self.output_shapes
+
+    @property
+    def equation_lines(self) -> int:
+        return 0
+
+    @property
+    def makes_mask(self) -> bool:
+        return self.masked
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (f"not derived: {self.reason}; shapes are those that are held",)
