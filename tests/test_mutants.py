@@ -43,7 +43,7 @@ def test_a_sequence_that_is_not_turned_back_is_caught(monkeypatch) -> None:
     name = run.network.recurrent[0].name
     for flips in ((False, True), (True, False), (True, True)):
         with monkeypatch.context() as patch:
-            patch.setattr(kind, "flips", flips)
+            patch.setattr(kind, "reversed_outputs", flips)
             assert f"{name}: output" in failed(run)
 
 

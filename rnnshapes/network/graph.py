@@ -166,6 +166,13 @@ class Network:
             if KERAS2_HARD_SIGMOID in layer.activations
         }
 
+    @cached_property
+    def not_in_keras(self) -> tuple[str, ...]:
+        """Classes of the layers around cells that Keras does not have."""
+        directions = [direction for node in self.recurrent for _, direction in node.scans]
+        cells = [cell for d in directions for cell in d.cell.cells_by_suffix.values()]
+        return tuple(dict.fromkeys(cell.class_name for cell in cells if not cell.in_keras))
+
     @property
     def not_buildable_reason(self) -> str:
         """Reason why Keras cannot build it from what is known; empty if it can."""
@@ -174,6 +181,8 @@ class Network:
         if self.unsupported:
             node = self.unsupported[0]
             return f"layer {node.name!r} ({node.layer.type}) is not supported"
+        if self.not_in_keras:
+            return f"Keras has no {self.not_in_keras[0]}"
         open_sizes = {n for layer in self.layers for n in layer.count.names if not self.sizes[n]}
         return f"{min(open_sizes)} is open: give --{min(open_sizes)}" if open_sizes else ""
 

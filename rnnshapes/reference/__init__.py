@@ -73,7 +73,7 @@ def build(network: Network, weights: Weights | None = None) -> Model:
         CannotRunError: Keras is not installed, or cannot build the network.
     """
     require_memory(network)
-    keras = _import_keras()
+    keras = _import_keras_for(network)
     from rnnshapes.reference import builder
 
     with keras_at_work("build the network"):
@@ -196,7 +196,7 @@ def repeat_steps(
     """
     from rnnshapes.reference.single_step import SingleStep
 
-    keras = _import_keras()
+    keras = _import_keras_for(network)
     with keras_at_work("repeat each step"):
         outputs = SingleStep(keras, network, weights, computed, before).run()
     return replace(outputs, engine=engine())
@@ -216,7 +216,7 @@ def repeat_steps_and_layers(
     """Do what :func:`repeat_steps` does, and call each recurrent layer on its first ``steps``."""
     from rnnshapes.reference.single_step import SingleStep
 
-    keras = _import_keras()
+    keras = _import_keras_for(network)
     with keras_at_work("repeat each step"):
         single_step = SingleStep(keras, network, weights, computed, before)
         outputs = replace(single_step.run(), engine=engine())
@@ -260,6 +260,13 @@ def _layers(model: Model, network: Network) -> dict[str, Any]:
     names = {layer.name: layer.name for layer in network.layers}
     names = {name: name if name in by_name else name_in_keras(name) for name in names}
     return {name: by_name[own] for name, own in names.items() if own in by_name}
+
+
+def _import_keras_for(network: Network) -> Any:
+    """Import Keras, or raise CannotRunError if it does not have a cell of the network."""
+    if network.not_in_keras:
+        raise CannotRunError(f"Keras has no {network.not_in_keras[0]} (use --no-keras)")
+    return _import_keras()
 
 
 def _import_keras() -> Any:
