@@ -17,6 +17,8 @@ from rnnshapes.network import weights
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, judge, keras_run, with_cell
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}
 CELLS = [
     {"cell": "simple"},

@@ -16,6 +16,8 @@ from rnnshapes.verification import bounds, residuals
 from tests.helpers.keras_runs import KerasRun, answered, changed, judge, run_model, with_number
 from tests.helpers.models import MODELS, live
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 2, "M": 4, "K": 5}
 
 

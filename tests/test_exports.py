@@ -25,6 +25,8 @@ from rnnshapes.render.view import View
 from rnnshapes.result import Result
 from tests.helpers.models import MODELS
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SIZES: dict[str, Any] = {"N": 2, "T": 6, "D": 3, "M": 4, "K": 5}
 EVIL = "<script>a</script>&amp;\"'\x1b[31m\x00|b`_*[x](y) {0} -->]]>"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -16,6 +16,8 @@ from rnnshapes import InputError
 from tests.helpers.files import saved
 from tests.helpers.models import Doubled, randomized, sequential
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def test_mixed_precision_is_not_taken_for_the_precision_of_the_weights(tmp_path: Path, run) -> None:
     """Keras computes in float16 what it keeps in float32, and each layer is judged by its own."""

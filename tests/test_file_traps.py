@@ -15,6 +15,8 @@ from rnnshapes import InputError
 from tests.helpers.files import layer, legacy_file, numbers, saved, sequential
 from tests.helpers.models import randomized
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 T, D = 6, 4
 
 

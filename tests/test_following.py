@@ -24,6 +24,8 @@ from rnnshapes.session import open_session
 from tests.helpers.golden import CELLS, SIZES, WAYS
 from tests.helpers.models import MODELS, randomized, sequential, stateful
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 #: What a port's arrays call what the equations write otherwise.
 GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
     key: f"gate_{key[0]}" for key in ("i", "f", "c~", "o")

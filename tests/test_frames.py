@@ -18,6 +18,8 @@ from rnnshapes.render.formats import json_csv
 from rnnshapes.result import Result
 from tests.helpers.commands import process
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 
 

@@ -16,6 +16,8 @@ from tests.helpers.files import saved
 from tests.helpers.golden import CELLS, SIZES, WAYS, Arrays, by_hand, compare
 from tests.helpers.models import MODELS, randomized, sequential, stateful
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def of(group: str, found: Arrays) -> set[str]:
     """The names of what a recurrence computes."""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.helpers.commands import process
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 #: What is typed, and what is proposed after it.
 NEXT = [
     ("inspect --no-keras", "trace"),

@@ -13,6 +13,8 @@ import pytest
 import rnnshapes
 from tests.helpers.files import layer, legacy_file, numbers, sequential
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 T, D, M, K = 6, 3, 5, 2
 SHAPE = [None, T, D]
 

@@ -13,6 +13,8 @@ import rnnshapes
 from rnnshapes import InputError
 from tests.helpers.models import randomized
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def sequential(*parts: Any, shape: tuple = (6, 3)) -> keras.Sequential:
     """A model with this input."""

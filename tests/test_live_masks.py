@@ -12,6 +12,8 @@ from keras import layers, ops
 import rnnshapes
 from tests.helpers.models import randomized
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 Model = keras.Model
 
 

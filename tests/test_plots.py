@@ -27,6 +27,8 @@ from rnnshapes.result import Result
 from rnnshapes.session import open_session
 from tests.helpers.models import MODELS
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SIZES: dict[str, Any] = {"N": 2, "T": 7, "D": 3, "M": 4, "K": 2}
 
 

@@ -21,6 +21,8 @@ from rnnshapes.render.view import View
 from tests.helpers.models import MODELS
 from tests.test_plots import SIZES, ported, saved, traced, verified
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def words(figure: Figure) -> list[str]:
     """Everything that is written on it."""

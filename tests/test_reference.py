@@ -19,6 +19,7 @@ from rnnshapes.forward import tracing
 from rnnshapes.network import from_sizes
 from rnnshapes.network.structure import Engine
 from rnnshapes.reference import quiet
+from tests.helpers.commands import interruptible
 from tests.helpers.keras_runs import KerasRun
 
 
@@ -51,8 +52,6 @@ def test_what_keras_cannot_do_is_one_line(small_run: KerasRun) -> None:
 @pytest.mark.parametrize("swallowed", [True, False])
 def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
     """A C++ initialiser turns it into an ImportError, or into nothing."""
-    before = signal.default_int_handler
-    was = signal.signal(signal.SIGINT, before)  # a job in the background ignores it
 
     def foreign() -> None:
         try:
@@ -62,12 +61,10 @@ def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
             if not swallowed:
                 raise ImportError("initialization failed") from None
 
-    try:
+    with interruptible():
         with pytest.raises(KeyboardInterrupt), quiet.keras_at_work("try"):
             foreign()
-        assert signal.getsignal(signal.SIGINT) is before
-    finally:
-        signal.signal(signal.SIGINT, was)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_garbage_collector_is_left_as_it_was() -> None:

@@ -18,6 +18,8 @@ import rnnshapes
 from rnnshapes.render.document import Column, Line, Row, Table, printable
 from rnnshapes.render.formats import json_csv, markdown, notebook, terminal
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 COMMANDS = [["inspect", "--no-keras", "-q"], ["trace", "--no-keras", "-q"], ["verify", "-q"]]
 FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}
 

@@ -29,6 +29,8 @@ from tests.helpers.files import repacked, saved
 from tests.helpers.keras_runs import keras_run
 from tests.helpers.models import MODELS
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 RESULTS = (
     *(summary.Inspection, tracing.Trace, report.Verification),
     *(PortVerification, golden.Golden),

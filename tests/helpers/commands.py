@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,19 @@ def process(*args: object, env: Mapping[str, str] | None = None, **options: Any)
         **options,
     )
     return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let this process, and those it starts inside the block, react to SIGINT.
+
+    A job in the background (``pytest &`` in a script) ignores it, and so would its children.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def loaded_by(code: str) -> set[str]:
