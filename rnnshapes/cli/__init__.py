@@ -350,9 +350,9 @@ def _inspect_on_screen(result: Inspection, out: Outlet, shown: View, no_keras: b
     """The tables first, and Keras's answer when it comes."""
     from rnnshapes.render.documents import inspection
 
-    if out.draw(inspection.derived(result, shown)) and not no_keras:
+    if out.draw(inspection.symbolic_part(result, shown)) and not no_keras:
         result = _checked(result)
-        out.draw(inspection.keras_lines(result))
+        out.draw(inspection.keras_part(result))
     out.draw_plot(result, shown)
     return result
 

@@ -21,7 +21,6 @@ from rnnshapes.render.document import (
     Document,
     Drawing,
     Line,
-    Meaning,
     Row,
     Sheet,
     StyledLines,
@@ -38,34 +37,31 @@ from rnnshapes.render.phrases import (
 from rnnshapes.render.view import View
 
 #: How many differences a line names.
-_MOST = 8
-#: Networks of so many layers are drawn without being asked for.
-_FEW = 8
+_MOST_DIFFERENCES = 8
+#: Networks with at most so many layers are drawn without ``--view flow``.
+_MOST_LAYERS_DRAWN = 8
 
 
 def document(result: Inspection, view: View) -> Document:
-    """The weights, what flows, and what Keras says."""
-    return (*derived(result, view), *keras_lines(result))
+    """Return the weights, the shapes that flow, and the comparisons with the file and Keras."""
+    return (*symbolic_part(result, view), *keras_part(result))
 
 
-def derived(result: Inspection, view: View) -> Document:
-    """All that needs no Keras: it can be shown at once."""
-    total = Line(
-        f"{whole(result.params)} parameters = {result.formula}"
-        f"{_counts(result)}; {_bytes(result.bytes)}",
-    )
+def symbolic_part(result: Inspection, view: View) -> Document:
+    """Return what needs no Keras, so that it can be shown at once."""
     heading = Line(network_text(result.network), "strong")
+    total = _total(result)
     if view.parts == "flow":
-        return (heading, *_flow_drawing(result), _kernels(result), total, *_file(result))
-    pictures = view.parts == "all"
-    few = len(result.network.layers) <= _FEW
+        return (heading, *_flow_drawing(result), _weights_drawing(result), total, *_file(result))
+    drawings = view.parts == "all"
+    few_layers = len(result.network.layers) <= _MOST_LAYERS_DRAWN
     return (
         heading,
-        *(_flow_drawing(result) if pictures and few else ()),
+        *(_flow_drawing(result) if drawings and few_layers else ()),
         *_graph(result),
         _weights(result),
         total,
-        *((_kernels(result),) if pictures else ()),
+        *((_weights_drawing(result),) if drawings else ()),
         *_gates(result),
         *_equations(result),
         *_notes(result),
@@ -74,63 +70,26 @@ def derived(result: Inspection, view: View) -> Document:
     )
 
 
-def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
-    """The network as it flows, or why that is not known."""
-    if not result.network.inputs:
-        yield Line("The graph of its layers is not known: there is no flow to draw.")
-        return
-
-    def draw(sheet: Sheet) -> StyledLines:
-        from rnnshapes.render.flow_layout import layout
-        from rnnshapes.render.text_art import flow
-
-        return flow.draw(layout(result).boxes, sheet)
-
-    yield Drawing("The network as it flows", draw)
-
-
-def _kernels(result: Inspection) -> Drawing:
-    def draw(sheet: Sheet) -> StyledLines:
-        from rnnshapes.render.text_art import weights
-
-        return weights.draw(result, sheet)
-
-    return Drawing("Weights as rectangles", draw)
-
-
-def _file(result: Inspection) -> Iterator[Line]:
-    """What the file is, and whether it has what its config asks for."""
-    if (file := result.file) is None:
-        return
-    yield Line(f"{file.path}: {file.kind}, written by Keras {file.keras_version}")
-    if file.differences:
-        wrong = "; ".join(difference_text(fact, "the file") for fact in file.differences[:_MOST])
-        more = len(file.differences) - _MOST
-        wrong += f"; and {more} more, which --format json shows" if more > 0 else ""
-        yield Line(f"The file is BROKEN, its arrays are not those of its config: {wrong}", "bad")
-    elif shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
-        yield Line(f"The file agrees: {shapes} arrays of the shapes that are derived", "good")
-    for note in file.notes:
-        yield Line(f"{file.path}: {note}", "dim")
-
-
-def keras_lines(result: Inspection) -> Document:
-    """One line: whether Keras agrees, or why it was not built; nothing if it was not asked."""
+def keras_part(result: Inspection) -> Document:
+    """Return the line about the comparison with Keras; nothing if there was none."""
     if result.not_built is not None:
         return (Line(f"Not compared with Keras: {result.not_built}", "dim"),)
     if result.keras is None:
         return ()
-    who = engine_text(result.keras.engine)
+    engine = engine_text(result.keras.engine)
     if result.keras.agrees:
         shapes = sum(isinstance(fact.expected, tuple) for fact in result.keras.facts)
-        text = f"{who} agrees: {shapes} weights with the same names, shapes and counts"
+        text = f"{engine} agrees: {shapes} weights with the same names, shapes and counts"
         return (Line(f"{text}; count_params() = {whole(result.params)}", "good"),)
     differences = "; ".join(difference_text(fact) for fact in result.keras.differences)
-    return (Line(f"{who} DIFFERS: {differences or 'nothing was compared'}", "bad"),)
+    return (Line(f"{engine} DIFFERS: {differences or 'nothing was compared'}", "bad"),)
 
 
 def record(result: Inspection) -> dict[str, Any]:
-    """The JSON form ``rnnshapes.inspect/1``."""
+    """Return the JSON form ``rnnshapes.inspect/1``."""
+    frozen = None
+    if result.params is not None and result.trainable is not None:
+        frozen = result.params - result.trainable
     return {
         "schema": result.schema,
         "sizes": sizes_record(result.network),
@@ -139,7 +98,7 @@ def record(result: Inspection) -> dict[str, Any]:
             "params": result.params,
             "formula": result.formula,
             "trainable": result.trainable,
-            "non_trainable": _without(result.params, result.trainable),
+            "non_trainable": frozen,
             "bytes": result.bytes,
             "macs": result.macs,
             "macs_formula": result.macs_formula,
@@ -152,14 +111,17 @@ def record(result: Inspection) -> dict[str, Any]:
 
 
 def rows(result: Inspection) -> Iterator[Sequence[object]]:
-    """A line of headings, and one row for each weight."""
+    """Yield the headings, then one row for each weight."""
     names = ("layer", "type", "weight", "symbol", "dims", "shape", "formula")
     yield (*names, "params", "dtype", "bytes")
     for layer in result.layers:
         for w in layer.weights:
             dims, shape = shape_text(w.dims), shape_text(w.shape)
-            name = (layer.name, layer.type, w.name, w.symbol, dims, shape)
-            yield (*name, w.formula, w.params, w.dtype, w.bytes)
+            texts = (layer.name, layer.type, w.name, w.symbol, dims, shape, w.formula)
+            yield (*texts, w.params, w.dtype, w.bytes)
+
+
+# --- JSON ---------------------------------------------------------------------------------------
 
 
 def _layer_record(layer: LayerReport) -> dict[str, Any]:
@@ -207,6 +169,33 @@ def _file_record(file: FileCheck) -> dict[str, Any]:
     }
 
 
+# --- Drawings and tables ------------------------------------------------------------------------
+
+
+def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
+    """Yield the drawing of the network, or the reason why there is none."""
+    if not result.network.inputs:
+        yield Line("The graph of its layers is not known: there is no flow to draw.")
+        return
+
+    def draw(sheet: Sheet) -> StyledLines:
+        from rnnshapes.render.flow_layout import layout
+        from rnnshapes.render.text_art import flow
+
+        return flow.draw(layout(result).boxes, sheet)
+
+    yield Drawing("The network as it flows", draw)
+
+
+def _weights_drawing(result: Inspection) -> Drawing:
+    def draw(sheet: Sheet) -> StyledLines:
+        from rnnshapes.render.text_art import weights
+
+        return weights.draw(result, sheet)
+
+    return Drawing("Weights as rectangles", draw)
+
+
 def _weights(result: Inspection) -> Table:
     columns = (
         Column("weight"),
@@ -228,7 +217,7 @@ def _weights(result: Inspection) -> Table:
         table_rows.append(Row((*cells, *totals), "strong", ends_group=True))
     totals = (whole(result.params), whole(result.bytes))
     table_rows.append(Row(("total", "", "", "", "", *totals), "strong"))
-    return _telling(Table("Weights", columns, tuple(table_rows)))
+    return _without_empty_columns(Table("Weights", columns, tuple(table_rows)))
 
 
 def _weight_cells(weight: WeightReport) -> tuple[str, ...]:
@@ -244,28 +233,75 @@ def _weight_cells(weight: WeightReport) -> tuple[str, ...]:
     )
 
 
-def _formula(counted: WeightReport | LayerReport) -> str:
-    """Nothing where it is but the number."""
-    return "" if counted.formula == str(counted.params) else counted.formula
+def _formula(report: WeightReport | LayerReport) -> str:
+    """Return the formula of a parameter count, or nothing where it is only the number."""
+    return "" if report.formula == str(report.params) else report.formula
 
 
-def _telling(table: Table) -> Table:
-    """The table without the columns that hold nothing, or nothing but question marks."""
-    told = [
-        place
-        for place, cells in enumerate(zip(*(row.cells for row in table.rows), strict=True))
+def _without_empty_columns(table: Table) -> Table:
+    """Drop the columns that hold nothing, or only question marks."""
+    shown = [
+        i
+        for i, cells in enumerate(zip(*(row.cells for row in table.rows), strict=True))
         if not {"", "?"}.issuperset(cells)
     ]
     return table._replace(
-        columns=tuple(table.columns[place] for place in told),
-        rows=tuple(
-            row._replace(cells=tuple(row.cells[place] for place in told)) for row in table.rows
-        ),
+        columns=tuple(table.columns[i] for i in shown),
+        rows=tuple(row._replace(cells=tuple(row.cells[i] for i in shown)) for row in table.rows),
     )
 
 
+def _flow(result: Inspection) -> Table:
+    columns = (
+        Column("tensor"),
+        Column("dims", rank=1),
+        Column("shape"),
+        Column("multiply-\nadds", numeric=True, rank=2),
+    )
+    table_rows = []
+    for node in result.network.inputs:
+        name = "x" if len(result.network.inputs) == 1 else node.name
+        dims = node.layer.shape  # type: ignore[attr-defined]
+        table_rows.append(_tensor_row(name, dims, result.network.shape_numbers(dims)))
+    for layer in result.layers:
+        if not (layer.operations or layer.weights or not layer.supported):
+            continue  # nothing happens in it
+        table_rows += [_operation_row(operation) for operation in layer.operations]
+        name = layer.tensor.removesuffix("_t")
+        dims, shape = layer.output_dims or ("?",), layer.output_shape or (None,)
+        table_rows.append(_tensor_row(name, dims, shape))
+    title = "What flows, at one time step t"
+    return _without_empty_columns(Table(title, columns, tuple(table_rows)))
+
+
+def _tensor_row(name: str, dims: Sequence[object], shape: Sequence[object]) -> Row:
+    return Row((name, shape_text(dims), shape_text(shape), ""), "strong", ends_group=True)
+
+
+def _operation_row(operation: OperationReport) -> Row:
+    dims = step_text(operation.operands, operation.symbol, operation.dims)
+    shapes = step_text(operation.operand_shapes, operation.symbol, operation.shape)
+    macs = whole(operation.macs) if operation.symbol == "·" else ""
+    return Row((operation.label, dims, shapes, macs))
+
+
+# --- Lines --------------------------------------------------------------------------------------
+
+
+def _total(result: Inspection) -> Line:
+    """Return ``57 parameters = M(D+M+1) + K(M+1) = 45 + 12; 228 B``."""
+    counts = [whole(layer.params) for layer in result.layers if layer.weights]
+    has_sizes = any(map(str.isalpha, result.formula))
+    numbers = f" = {' + '.join(counts)}" if len(counts) > 1 and has_sizes else ""
+    size = "? B"
+    if result.bytes is not None:
+        size = f"{whole(result.bytes)} B"
+        size += f" ({amount(result.bytes)})" if result.bytes >= 1024 else ""
+    return Line(f"{whole(result.params)} parameters = {result.formula}{numbers}; {size}")
+
+
 def _graph(result: Inspection) -> Iterator[Line]:
-    """Who feeds whom, where that is no chain."""
+    """Yield which layers feed which, where the network is no chain."""
     if result.network.is_chain:
         return
     for layer in result.layers:
@@ -273,8 +309,22 @@ def _graph(result: Inspection) -> Iterator[Line]:
             yield Line(f"{', '.join(layer.sources)} → {layer.name}: {layer.label}")
 
 
+def _gates(result: Inspection) -> Iterator[Line]:
+    """Yield ``kernel (D, 4M) = (3, 20): i [:, 0:5] · f [:, 5:10] · …`` for each gated weight."""
+    for layer in result.layers:
+        gated = [weight for weight in layer.weights if weight.gates]
+        if gated:
+            yield Line("")
+            yield Line(f"{layer.name} by gate", "strong")
+        for weight in gated:
+            weight_rows = f"; rows: {', '.join(weight.rows)}" if weight.rows else ""
+            name = weight.name.removeprefix(f"{layer.name}/")
+            gates = gates_text(weight.gates, len(weight.shape))
+            yield Line(f"{name} {shapes_text(weight.dims, weight.shape)}: {gates}{weight_rows}")
+
+
 def _equations(result: Inspection) -> Iterator[Line]:
-    """Under the name of the layer, where several have a recurrence."""
+    """Yield the equations, below the name of the layer where several have a recurrence."""
     if not any(layer.equations for layer in result.layers):
         return
     yield Line("")
@@ -288,103 +338,58 @@ def _equations(result: Inspection) -> Iterator[Line]:
 
 
 def _notes(result: Inspection) -> Iterator[Line]:
-    """What options and places of layers mean, each once."""
+    """Yield the notes of all layers; those of several layers once, with all names."""
     if not result.network.recurrent:
-        why = result.network.no_recurrence_reason
-        yield Line(f"{why[:1].upper()}{why[1:]}: there is no recurrence to show.")
-    said: dict[str, list[str]] = {}
+        reason = result.network.no_recurrence_reason
+        yield Line(f"{reason[:1].upper()}{reason[1:]}: there is no recurrence to show.")
+    layers_by_note: dict[str, list[str]] = {}
     for layer in result.layers:
         for note in layer.notes:
-            said.setdefault(note, []).append(layer.name)
-    for note, names in said.items():
-        meaning: Meaning = "bad" if note.startswith("not derived") else "dim"
-        yield Line(f"{', '.join(names)}: {note}", meaning)
-
-
-def _flow(result: Inspection) -> Table:
-    columns = (
-        Column("tensor"),
-        Column("dims", rank=1),
-        Column("shape"),
-        Column("multiply-\nadds", numeric=True, rank=2),
-    )
-    made = []
-    for node in result.network.inputs:
-        name = "x" if len(result.network.inputs) == 1 else node.name
-        dims = node.layer.shape  # type: ignore[attr-defined]
-        made.append(_tensor_row(name, dims, result.network.shape_numbers(dims)))
-    for layer in result.layers:
-        if not (layer.operations or layer.weights or not layer.supported):
-            continue  # nothing happens in it
-        made += [_operation_row(operation) for operation in layer.operations]
-        name = layer.tensor.removesuffix("_t")
-        dims, shape = layer.output_dims or ("?",), layer.output_shape or (None,)
-        made.append(_tensor_row(name, dims, shape))
-    return _telling(Table("What flows, at one time step t", columns, tuple(made)))
-
-
-def _tensor_row(name: str, dims: Sequence[object], shape: Sequence[object]) -> Row:
-    return Row((name, shape_text(dims), shape_text(shape), ""), "strong", ends_group=True)
-
-
-def _operation_row(made: OperationReport) -> Row:
-    dims = step_text(made.operands, made.symbol, made.dims)
-    shapes = step_text(made.operand_shapes, made.symbol, made.shape)
-    return Row((made.label, dims, shapes, whole(made.macs) if made.symbol == "·" else ""))
-
-
-def _gates(result: Inspection) -> Iterator[Line]:
-    """``kernel (D, 4M) = (3, 20): i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]``."""
-    for layer in result.layers:
-        split = [weight for weight in layer.weights if weight.gates]
-        if split:
-            yield Line("")
-            yield Line(f"{layer.name} by gate", "strong")
-        for w in split:
-            rows = f"; rows: {', '.join(w.rows)}" if w.rows else ""
-            shapes = shapes_text(w.dims, w.shape)
-            gates = gates_text(w.gates, len(w.shape))
-            yield Line(f"{w.name.removeprefix(layer.name + '/')} {shapes}: {gates}{rows}")
+            layers_by_note.setdefault(note, []).append(layer.name)
+    for note, names in layers_by_note.items():
+        unsupported = note.startswith("not derived")
+        yield Line(f"{', '.join(names)}: {note}", "bad" if unsupported else "dim")
 
 
 def _costs(result: Inspection) -> Line:
-    parts = []
+    """Return the multiply-adds of each layer, and of one ``predict``."""
+    costs = []
     for layer in result.layers:
         if layer.macs_formula == "0":
             continue
-        times = "once" if layer.applications == "1" else f"a step × {_steps(result, layer)} steps"
-        parts.append(f"{layer.name} {whole(layer.macs_step)} {times}")
+        times = "once"
+        if layer.applications != "1":
+            steps = result.network.sizes.get(layer.applications)
+            count = layer.applications if steps is None else whole(steps)
+            times = f"a step × {count} steps"
+        costs.append(f"{layer.name} {whole(layer.macs_step)} {times}")
     return Line(
-        f"Multiply-adds in matrix products: {', '.join(parts) or 'none'}; "
-        f"one predict {result.macs_formula} = {whole(result.macs)}{_open(result)}"
+        f"Multiply-adds in matrix products: {', '.join(costs) or 'none'}; "
+        f"one predict {result.macs_formula} = {whole(result.macs)}{_open_sizes(result)}"
     )
 
 
-def _open(result: Inspection) -> str:
-    """Which sizes would make numbers of the formulas."""
+def _open_sizes(result: Inspection) -> str:
+    """Return which options would turn the formulas into numbers."""
     names = [name for name, value in result.network.sizes.items() if value is None]
     if not names or result.macs is not None:
         return ""
     return f" (open: {', '.join(names)}; numbers come with {' '.join(f'--{n}' for n in names)})"
 
 
-def _steps(result: Inspection, layer: LayerReport) -> str:
-    """How many steps a layer is applied to, as a number where it is known."""
-    value = result.network.sizes.get(layer.applications)
-    return layer.applications if value is None else whole(value)
-
-
-def _counts(result: Inspection) -> str:
-    counts = [whole(layer.params) for layer in result.layers if layer.weights]
-    formula = any(map(str.isalpha, result.formula))
-    return f" = {' + '.join(counts)}" if len(counts) > 1 and formula else ""
-
-
-def _without(count: int | None, part: int | None) -> int | None:
-    return None if count is None or part is None else count - part
-
-
-def _bytes(count: int | None) -> str:
-    if count is None:
-        return "? B"
-    return f"{whole(count)} B" + (f" ({amount(count)})" if count >= 1024 else "")
+def _file(result: Inspection) -> Iterator[Line]:
+    """Yield what the file is, and whether it holds the arrays that its config requires."""
+    if (file := result.file) is None:
+        return
+    yield Line(f"{file.path}: {file.kind}, written by Keras {file.keras_version}")
+    if file.differences:
+        shown = file.differences[:_MOST_DIFFERENCES]
+        differences = "; ".join(difference_text(fact, "the file") for fact in shown)
+        if more := len(file.differences) - len(shown):
+            differences += f"; and {more} more, which --format json shows"
+        text = f"The file is BROKEN, its arrays are not those of its config: {differences}"
+        yield Line(text, "bad")
+    elif shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
+        yield Line(f"The file agrees: {shapes} arrays of the shapes that are derived", "good")
+    for note in file.notes:
+        yield Line(f"{file.path}: {note}", "dim")
