@@ -6,11 +6,18 @@ The ports of :mod:`tests.helpers.handmade` share no code with the package.
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
 
 import rnnshapes
+from rnnshapes.load.inputs import full_array
+from rnnshapes.port.arrays import read_port
+from rnnshapes.port.hypothesis import Hypothesis
+from rnnshapes.port.mistakes import hypotheses
+from rnnshapes.port.quantities import match_arrays
+from rnnshapes.session import open_session
 from tests.helpers.handmade import (
     ALL,
     GATED,
@@ -23,6 +30,7 @@ from tests.helpers.handmade import (
     mentions,
     ported,
 )
+from tests.helpers.pages import README, table
 
 #: A mistake, the cells that can have it, its id, what the text names, and another id if the port
 #: gives the last step alone; ``None`` if nothing is left of the mistake then.
@@ -229,3 +237,33 @@ def test_an_array_without_a_name_may_be_another() -> None:
     assert explained(result) == [("quantity.other",)]
     assert mentions(result, "gru: h at every step")
     assert rnnshapes.verify(**sizes, cell="gru", against={"h": h}).passed
+
+
+# --- Ids ----------------------------------------------------------------------------------------
+
+#: Ids that need a model with such layers, or that the search itself adds.
+OF_MODELS = {"mask.ignored", "head.activation"}
+OF_SEARCH = {"numeric.float16", "numeric.bfloat16", "numeric.float32"}
+
+
+def ids_of(spec: dict[str, Any], *, last: bool) -> set[str]:
+    """The ids of all mistakes that are tried for y_hat of this network."""
+    with open_session(**spec) as session:
+        network, weights = session.network, session.weights()
+        xs = tuple(full_array(source) for source in session.sources)
+    y_hat = rnnshapes.golden(**spec).arrays["y_hat"]
+    quantities = match_arrays(network, read_port(y_hat[:, -1] if last else y_hat))
+    tried = hypotheses(Hypothesis(network, weights, xs, quantities))
+    return {mistake.id for hypothesis in tried for mistake in hypothesis.mistakes}
+
+
+def test_the_readme_lists_every_id() -> None:
+    """And no other."""
+    sizes = {"N": 3, "T": 3, "D": 4, "M": 5, "K": 5}
+    forms = [*({"cell": cell} for cell in ALL), {"cell": "gru", "reset_after": False}]
+    tried = set().union(
+        *(ids_of({**sizes, **form}, last=last) for form in forms for last in (False, True))
+    )
+    listed = [re.findall("`(.+?)`", row["id"]) for row in table(README, "| id | known mistake |")]
+    assert sorted(itertools.chain(*listed)) == sorted(tried | OF_MODELS | OF_SEARCH)
+    assert all(re.fullmatch(r"[a-z]+\.[a-z0-9_]+", id_) for id_ in tried)

@@ -128,6 +128,20 @@ def test_models_of_every_kind_agree_with_themselves_and_not_with_another(name: s
     assert result.checks[0].differing == 1
 
 
+def test_an_activation_of_the_head_left_out_is_named() -> None:
+    """The Dense layer has tanh, the port has none."""
+    parts = (la.LSTM(5, name="lstm"), la.Dense(2, activation="tanh", name="dense"))
+    model = randomized(sequential(*parts, shape=(9, 4)))
+    golden = rnnshapes.golden(model, N=3, keras=False).arrays
+    linear = Port("lstm").run(weights_of(golden, "lstm"), golden["x"])["y_hat"]
+    for port in (np.tanh(linear), np.tanh(linear[:, -1])):
+        assert rnnshapes.verify(model, N=3, against=port).passed
+    for port in (linear, linear[:, -1]):
+        result = rnnshapes.verify(model, N=3, against=port)
+        assert explained(result) == [("head.activation",)]
+        assert mentions(result, "dense", "tanh")
+
+
 def test_a_mistake_in_a_layer_that_is_called_again_is_made_once() -> None:
     """Each call has the same weights: a bias that is added twice is not added four times."""
 

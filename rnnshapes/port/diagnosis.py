@@ -49,9 +49,9 @@ _COARSEST = "bfloat16"
 class Explanation:
     """Known mistakes, and the format of the arithmetic, with which all of a port agrees.
 
-    ``arithmetic`` is a mistake of its own where ``dtype`` is not the format in which the port is
-    said to compute. ``mixed`` says that the port's numbers are not numbers of that format, so
-    that only a part of the port can compute in it.
+    ``arithmetic`` is one more mistake where ``dtype`` is not the stated format of the port.
+    ``mixed`` says that the port's numbers are not numbers of ``dtype``, so that only a part of
+    the port can compute in it.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -112,7 +112,7 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
     Args:
         base: The network, with what the port reports. It has a mistake already if the shape of
             the port's arrays shows one.
-        dtype: The format in which the port is said to compute.
+        dtype: The stated format of the port's arithmetic, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
     """
     only_last = _reports_last_step_only(base)
