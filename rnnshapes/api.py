@@ -86,7 +86,7 @@ def trace(
         layer: The recurrent layer to show; all of them if left out.
         keras: Run Keras, too.
         bounds: Compute, at each step, Keras's error and the largest error that rounding can
-            cause (``result.courses``).
+            cause (``result.step_errors``).
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:

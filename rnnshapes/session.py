@@ -190,8 +190,8 @@ class Session:
         if result.keras is None:
             return result
         xs = [inputs.full_array(source) for source in self.sources]
-        courses = residuals.courses(self.network, weights, xs, result.keras)
-        return replace(result, courses=courses)
+        step_errors = residuals.step_errors(self.network, weights, xs, result.keras)
+        return replace(result, step_errors=step_errors)
 
 
 @contextmanager

@@ -211,7 +211,7 @@ def test_chaos_is_judged_step_by_step_where_the_states_are_given(cell: str, monk
         assert result.checks[0].left_out > 0
     found["h"][1, 150, 3] += np.float32(1e-4)
     result = rnnshapes.verify(**sizes, cell=cell, seed=3, against=given(found, "states"))
-    assert result.checks[0].first == rnnshapes.forward.tracing.Place(1, 150, 3)
+    assert result.checks[0].first == rnnshapes.forward.difference.Index(1, 150, 3)
 
 
 @pytest.mark.parametrize("bias", [6, 14])

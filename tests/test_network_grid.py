@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_wrong_equation_fails_each_check(cell, kind, step, monkeypatch) -> None:
     assert wrong == {"float32", "float64"}
     worst = {dtype: max(c.ratio for c in checks if c.precision == dtype) for dtype in wrong}
     assert all(ratio > 1e3 for ratio in worst.values())
-    assert f"{name}: wiring, in float64" in [check.name for check in checks if not check.passed]
+    assert f"{name}: unrolled, in float64" in [check.name for check in checks if not check.passed]
 
 
 def change_layers(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
@@ -132,7 +133,7 @@ def test_wrong_loop_fails_the_unrolled_check(change, cell, monkeypatch) -> None:
     network = from_sizes(cell=cell, **SEQUENCES)
     name = network.recurrent[0].name
     said = [f"{name}: direction"] if change is reverse else []
-    assert failed(network) == [*said, f"{name}: wiring, in float64"]
+    assert failed(network) == [*said, f"{name}: unrolled, in float64"]
 
 
 @pytest.mark.parametrize("sequences", [True, False])
@@ -141,7 +142,7 @@ def test_wrong_merge_fails_the_unrolled_check(mode, sequences, monkeypatch) -> N
     other = {"sum": "ave", "ave": "mul", "mul": "sum", "concat": "sum"}[mode]
     change_layers(monkeypatch, lambda layer: setattr(layer, "merge_mode", other))
     network = from_sizes(bidirectional=True, merge_mode=mode, return_sequences=sequences, **SIZES)
-    assert failed(network) == ["bidirectional: wiring, in float64"]
+    assert failed(network) == ["bidirectional: unrolled, in float64"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_wrong_order_of_a_sequence_fails(kind, options, monkeypatch) -> None:
     unchanged = (False,) if kind is Recurrent else (False, True)
     monkeypatch.setattr(kind, "reversed_outputs", unchanged)
     network = from_sizes(cell="gru", **SEQUENCES, **options)
-    assert f"{network.recurrent[0].name}: wiring, in float64" in failed(network)
+    assert f"{network.recurrent[0].name}: unrolled, in float64" in failed(network)
 
 
 @pytest.mark.parametrize(
@@ -168,15 +169,15 @@ def test_wrong_order_of_a_sequence_fails(kind, options, monkeypatch) -> None:
     ids=["units reversed", "fewer steps", "1e-12 more", "NaN", "empty", "missing"],
 )
 def test_any_other_output_fails_the_unrolled_check(change: Any, monkeypatch) -> None:
-    right = unrolled.findings
+    right = unrolled.unrolled_residuals
 
     def changed(*given: Any) -> Any:
         *before, called, steps = given
         other = {n: tuple(map(change, outputs)) for n, outputs in called.items()} if change else {}
         return right(*before, other, steps)
 
-    monkeypatch.setattr(unrolled, "findings", changed)
-    assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: wiring, in float64"]
+    monkeypatch.setattr(unrolled, "unrolled_residuals", changed)
+    assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: unrolled, in float64"]
 
 
 def test_wrong_shape_and_count_fail(monkeypatch) -> None:
@@ -196,11 +197,11 @@ def test_wrong_shape_and_count_fail(monkeypatch) -> None:
 
 @pytest.mark.parametrize(("ratio", "compared"), [(0.0, 0), (np.nan, 5)])
 def test_empty_comparison_and_nan_fail(ratio, compared, monkeypatch) -> None:
-    right = unrolled.findings
+    right = unrolled.unrolled_residuals
 
-    def findings(*given: Any) -> Any:
-        for layer, what, residual in right(*given):
-            yield layer, what, type(residual)(ratio, residual.place, compared)
+    def unrolled_residuals(*given: Any) -> Any:
+        for layer, quantity, residual in right(*given):
+            yield layer, quantity, replace(residual, ratio=ratio, compared=compared)
 
-    monkeypatch.setattr(unrolled, "findings", findings)
-    assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: wiring, in float64"]
+    monkeypatch.setattr(unrolled, "unrolled_residuals", unrolled_residuals)
+    assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: unrolled, in float64"]

@@ -14,7 +14,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.text import Text
 
 import rnnshapes
-from rnnshapes.forward.tracing import Course, Place, Trace
+from rnnshapes.forward.difference import Index, StepErrors
+from rnnshapes.forward.tracing import Trace
 from rnnshapes.render import palette, plots
 from rnnshapes.render.plots import canvas, ratios, thinning
 from rnnshapes.render.view import View
@@ -84,8 +85,8 @@ def test_differences_stand_beside_their_bounds() -> None:
     for name, key in (("y_hat", "y_hat"), ("h of lstm", "lstm.h"), ("c of lstm", "lstm.c")):
         axes = panel(figure, f"difference of {name}")
         step, bound = drawn(axes, "one step"), drawn(axes, "proven bound of one step")
-        course = traced().courses[key]
-        assert np.array_equal(step, course.apart)
+        course = traced().step_errors[key]
+        assert np.array_equal(step, course.error)
         assert np.array_equal(bound, course.bound)
         assert (step <= bound).all()
         assert axes.get_yscale() == "log"
@@ -98,11 +99,11 @@ def test_differences_stand_beside_their_bounds() -> None:
 
 def test_what_is_above_its_bound_is_marked() -> None:
     """With a cross, and how often it is so."""
-    course = traced().courses["lstm.h"]
-    apart = course.apart.copy()
+    course = traced().step_errors["lstm.h"]
+    apart = course.error.copy()
     apart[[2, 5]] = 1.0
-    wrong = Course(apart / course.bound, apart, course.bound)
-    figure = plots.figure(replace(traced(), courses={**traced().courses, "lstm.h": wrong}))
+    wrong = StepErrors(apart / course.bound, apart, course.bound)
+    figure = plots.figure(replace(traced(), step_errors={**traced().step_errors, "lstm.h": wrong}))
     axes = panel(figure, "difference of h")
     (marks,) = [one for one in axes.get_lines() if "above" in str(one.get_label())]
     assert marks.get_label() == "above its bound at 2 steps"
@@ -112,7 +113,7 @@ def test_what_is_above_its_bound_is_marked() -> None:
 
 def test_without_bounds_the_whole_runs_alone_are_drawn_and_without_keras_nothing() -> None:
     """And the picture says so."""
-    figure = plots.figure(replace(traced(), courses={}))
+    figure = plots.figure(replace(traced(), step_errors={}))
     axes = panel(figure, "difference of h")
     assert {line.get_label() for line in axes.get_lines()} >= {"whole runs"}
     assert "proven bound of one step" not in words(figure)
@@ -248,22 +249,27 @@ def test_ratios_are_drawn_over_t_below_their_limit() -> None:
     figure = plots.figure(verified())
     for precision in ("float32", "float64"):
         axes = panel(figure, f"Ratio in {precision}")
-        checks = [c for c in verified().checks if c.precision == precision and c.course is not None]
+        checks = [
+            check
+            for check in verified().checks
+            if check.precision == precision and check.residual.step_errors is not None
+        ]
         assert len(checks) == 2
         for check in checks:
-            found = drawn(axes, f"{check.layer}: {check.what}  {check.ratio:.3g}")
-            wanted = np.where(check.course > 0, check.course, np.nan)
+            found = drawn(axes, f"{check.layer}: {check.quantity}  {check.ratio:.3g}")
+            ratios_at_steps = check.residual.step_errors.ratio
+            wanted = np.where(ratios_at_steps > 0, ratios_at_steps, np.nan)
             assert np.array_equal(found, wanted, equal_nan=True)
         worst = max(checks, key=lambda check: check.ratio)
         (ring,) = [line for line in axes.get_lines() if line.get_markersize() == 11]
-        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (worst.place.t, worst.ratio)
+        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (worst.index.t, worst.ratio)
         assert any(
-            f"{worst.ratio:.3g} at sample {worst.place.sample}, t" in w for w in words(figure)
+            f"{worst.ratio:.3g} at sample {worst.index.sample}, t" in w for w in words(figure)
         )
     assert "limit 1" in words(figure)
     rest = panel(figure, "Checks without a time axis").texts
-    alone = [c for c in verified().checks if c.precision and c.course is None]
-    wanted = sorted(f"{c.layer}: {c.what}, {c.precision}  {c.ratio:.3g}" for c in alone)
+    alone = [c for c in verified().checks if c.precision and c.residual.step_errors is None]
+    wanted = sorted(f"{c.layer}: {c.quantity}, {c.precision}  {c.ratio:.3g}" for c in alone)
     assert sorted(text.get_text() for text in rest) == wanted
     assert any("All" in text and "passed" in text for text in words(figure))
 
@@ -287,7 +293,7 @@ def test_what_is_said_of_the_worst_stands_off_the_axis(ratio: float, below: bool
     """Above what lies at the bottom, and below what lies on top."""
     course = np.full(5, ratio)
     axes = Figure().add_subplot()
-    rated = ratios.Rated("a", "b", True, ratio, Place(0, 1, 0), course)
+    rated = ratios.Rated("a", "b", True, ratio, Index(0, 1, 0), course)
     with canvas.own_settings():
         ratios._over_time("", [rated], axes)
     (said,) = [text for text in axes.texts if "sample 0" in text.get_text()]
@@ -298,13 +304,15 @@ def failing() -> Any:
     """The same with a wrong number at t = 4, and a NaN somewhere else."""
     checks = []
     for check in verified().checks:
-        course = None if check.course is None else check.course.copy()
         changes: dict[str, Any] = {}
         if check.name == "gru: h at every step":
-            course[4] = 50.0
-            changes = {"course": course, "ratio": 50.0, "place": Place(1, 4, 2), "passed": False}
+            at_steps = check.residual.step_errors.ratio.copy()
+            at_steps[4] = 50.0
+            errors = check.residual.step_errors._replace(ratio=at_steps)
+            wrong = {"ratio": 50.0, "index": Index(1, 4, 2), "step_errors": errors}
+            changes = {"residual": replace(check.residual, **wrong), "passed": False}
         elif check.name == "predict: own output":
-            changes = {"ratio": np.nan, "passed": False}
+            changes = {"residual": replace(check.residual, ratio=np.nan), "passed": False}
         elif check.name == "gru/kernel":
             changes = {"passed": False, "found": "(12, 3)"}
         checks.append(replace(check, **changes))

@@ -73,12 +73,12 @@ def test_a_loop_in_numpy_that_is_wrong_fails(small_run: KerasRun) -> None:
     ):
         states = {"simple_rnn": {"h": change(ours.states["simple_rnn"]["h"])}}
         for engine in (run.answers.engine, Engine("3", "torch", "2")):
-            checks = report.formulas(
+            checks = report.float64_checks(
                 run.network, run.weights, run.xs, replace(ours, states=states), engine
             )
             assert name in names(checks)
     wrong = replace(ours, outputs=(ours.outputs[0] * (1 + 1e-9),))
-    checks = report.formulas(run.network, run.weights, run.xs, wrong, run.answers.engine)
+    checks = report.float64_checks(run.network, run.weights, run.xs, wrong, run.answers.engine)
     assert names(checks) == ["trace: output, in float64"]
 
 
@@ -93,8 +93,8 @@ def names(checks: Any) -> list[str]:
 def test_a_direction_that_keras_does_not_have_fails(small_run: KerasRun) -> None:
     """The layer's own option is held against what the network says."""
     built = replace(small_run.built, backwards={"simple_rnn": True})
-    assert names(report.structure(small_run.network, built)) == ["simple_rnn: direction"]
-    found = next(c for c in report.structure(small_run.network, built) if not c.passed)
+    assert names(report.structure_checks(small_run.network, built)) == ["simple_rnn: direction"]
+    found = next(c for c in report.structure_checks(small_run.network, built) if not c.passed)
     assert (found.expected, found.found) == ("from t = 0 on", "from the last t back")
 
 
@@ -105,17 +105,17 @@ def test_an_initial_state_that_is_not_zero_fails(small_run: KerasRun) -> None:
     check = next(c for c in judge(run) if c.name == "simple_rnn: initial state")
     assert not check.passed
     assert check.compared == 4 * 6
-    assert check.place.t == 0
+    assert check.index.t == 0
 
 
 def test_a_number_that_keras_does_not_hold_fails(small_run: KerasRun) -> None:
     """The weights are compared number by number, whatever the precision."""
     run, held = small_run, {name: dict(arrays) for name, arrays in small_run.weights.items()}
-    (good,) = report.numbers(run.network, run.weights, held)
+    (good,) = report.weight_checks(run.network, run.weights, held)
     assert good.passed
     assert good.compared == run.network.parameters
     held["dense"]["b"] = np.nextafter(held["dense"]["b"], np.float32(9))
-    (bad,) = report.numbers(run.network, run.weights, held)
+    (bad,) = report.weight_checks(run.network, run.weights, held)
     assert not bad.passed
     assert bad.found == "not equal: dense/bias"
 
@@ -127,7 +127,7 @@ def test_every_check_says_how_many_numbers_it_compared_and_where_the_worst_is() 
         assert check.compared > 0
         if check.ratio is not None:
             assert check.layer in (*(la.name for la in result.network.layers), "predict", "trace")
-            assert check.place is not None
+            assert check.index is not None
             assert check.detail.startswith("worst at sample")
 
 
@@ -259,7 +259,7 @@ def test_findings_of_a_network_say_in_which_precision() -> None:
     """float64 for a network that is computed in it, whatever its layers are said to do."""
     case = grid.Case(N=2, T=4, D=3, M=5)
     found = list(
-        residuals.findings(
+        residuals.layer_residuals(
             case.network.with_dtype("float64"), case.weights, case.xs, case.answers("float64")
         )
     )
@@ -316,7 +316,7 @@ def test_a_cell_whose_output_is_not_its_state_fails(monkeypatch) -> None:
     assert rnnshapes.verify(cell="lstm").passed
     monkeypatch.setattr(la.LSTMCell, "call", wrong)
     failed = names(rnnshapes.verify(cell="lstm").checks)
-    assert {"lstm: wiring, in float64", "lstm: h at every step, in float64"} <= set(failed)
+    assert {"lstm: unrolled, in float64", "lstm: h at every step, in float64"} <= set(failed)
 
 
 def test_directions_that_keras_joins_in_another_way_fail(monkeypatch) -> None:
@@ -329,7 +329,7 @@ def test_directions_that_keras_joins_in_another_way_fail(monkeypatch) -> None:
 
     monkeypatch.setattr(la.Bidirectional, "call", wrong)
     failed = names(rnnshapes.verify(cell="gru", bidirectional=True).checks)
-    assert "bidirectional: wiring, in float64" in failed
+    assert "bidirectional: unrolled, in float64" in failed
 
 
 def test_an_answer_of_another_shape_fails(small_run: KerasRun) -> None:

@@ -14,7 +14,7 @@ import rnnshapes
 from rnnshapes import reference
 from rnnshapes.cells.cell import StepResult
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
-from rnnshapes.forward import tracing
+from rnnshapes.forward.difference import Index
 from rnnshapes.verification import bounds, report
 from tests.helpers.keras_runs import (
     KerasRun,
@@ -149,9 +149,9 @@ def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
     network = replace(
         run.network, declared_sizes=tuple({**dict(run.network.declared_sizes), "T": 4}.items())
     )
-    check = next(iter(report.values(network, run.weights, [run.xs[0][:, 2:]], answers)))
+    check = next(iter(report.residual_checks(network, run.weights, [run.xs[0][:, 2:]], answers)))
     assert not check.passed
-    assert check.place.t == 0
+    assert check.index.t == 0
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_correct_networks_pass(sizes: dict[str, Any]) -> None:
     layers = result.network.recurrent
     for dtype in ("float32", "float64"):
         numeric = [check for check in result.checks if check.precision == dtype]
-        numeric = [check for check in numeric if check.what != "wiring"]
+        numeric = [check for check in numeric if check.quantity != "unrolled"]
         assert len(numeric) == 3 * len(layers) + 2
         for start, steps, node in zip(numeric[::3], numeric[1::3], layers, strict=False):
             units = result.network.count(node.layer.cell.units)
@@ -264,7 +264,7 @@ def test_an_overflow_ends_the_comparison_and_is_reported() -> None:
     result = rnnshapes.verify(model, x=x)
     check = next(check for check in result.checks if check.name.endswith("h at every step"))
     assert result.passed
-    assert 10 < check.overflow < 60
+    assert 10 < check.residual.overflow < 60
     assert 0 < check.compared < 3 * 60 * 7
     assert not any(check.name.startswith("predict") for check in result.checks)
     assert f"from t = {result.overflow} on, samples that overflow are not" in repr(result)
@@ -295,10 +295,13 @@ def test_a_compiled_model_is_judged_by_its_own_way_of_running(how: str) -> None:
 
 
 def known(check: report.Check) -> report.Check:
-    """A check without what rounding decides: of NumPy's own runs the place, too, if it is right."""
-    known = replace(check, ratio=None, found="")
-    own = check.passed and check.layer == "trace"
-    return replace(known, place=None, detail="") if own else known
+    """Return a check without what rounding decides: the ratio, and where NumPy's is largest."""
+    if check.residual is None:
+        return check
+    residual = replace(check.residual, ratio=0.0)
+    if check.passed and check.layer == "trace":
+        residual = replace(residual, index=Index(0, None, 0))
+    return replace(check, residual=residual, found="")
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e39, 1.0])
@@ -312,7 +315,7 @@ def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> 
     x[2, 3, 1] = value
     results = []
     for size in (1, 2**11, 2**30):
-        monkeypatch.setattr(bounds, "PART", size)
+        monkeypatch.setattr(bounds, "CHUNK", size)
         results.append(rnnshapes.verify(model, x=x))
     first, *others = ([known(check) for check in result.checks] for result in results)
     assert all(checks == first for checks in others)
@@ -320,13 +323,13 @@ def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> 
         assert other.not_finite == results[0].not_finite
     assert results[0].passed == (value == 1.0)
     if value != 1.0:
-        assert results[0].not_finite.first == tracing.Place(2, 3, 1)
+        assert results[0].not_finite.first == Index(2, 3, 1)
 
 
 @pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
 def test_a_nan_in_an_early_block_is_not_forgotten(layer, small_run: KerasRun, monkeypatch) -> None:
     """Later blocks of good numbers do not hide it."""
-    monkeypatch.setattr(bounds, "PART", 1)
+    monkeypatch.setattr(bounds, "CHUNK", 1)
     checks = judge(with_number(small_run, layer, (1, 2, 1), np.nan))
     check = next(c for c in checks if c.name.startswith(layer) and "every step" in c.name)
     assert not check.passed
@@ -343,7 +346,9 @@ def test_more_terms_than_float32_can_sum_is_a_failure_and_no_crash() -> None:
 def test_no_comparison_at_all_is_a_failure(small_run: KerasRun) -> None:
     """An overflow at t = 0 leaves nothing to compare, which does not pass."""
     x = np.full((4, 9, 3), 3e38, "float32")
-    check = next(iter(report.values(small_run.network, small_run.weights, [x], small_run.answers)))
+    check = next(
+        iter(report.residual_checks(small_run.network, small_run.weights, [x], small_run.answers))
+    )
     assert check.compared == 0
     assert not check.passed
     assert check.ratio is None

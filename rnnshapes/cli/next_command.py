@@ -94,7 +94,7 @@ def _fits(network: Network) -> bool:
 
 def _where(check: Check) -> list[str]:
     """``--sample 3 --steps 4:11``, around the worst place of a check."""
-    if (place := check.place) is None or place.t is None:
+    if (index := check.index) is None or index.t is None:
         return []
-    first = max(0, place.t - _AROUND)
-    return ["--sample", str(place.sample), "--steps", f"{first}:{place.t + 1}"]
+    first = max(0, index.t - _AROUND)
+    return ["--sample", str(index.sample), "--steps", f"{first}:{index.t + 1}"]

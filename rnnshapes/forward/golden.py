@@ -17,7 +17,7 @@ import numpy as np
 from rnnshapes import progress
 from rnnshapes.cells.cell import StepResult
 from rnnshapes.forward import tracing
-from rnnshapes.forward.scan import Block, Scan
+from rnnshapes.forward.scan import Block, states_before
 from rnnshapes.forward.tracing import LayerTrace, Trace
 from rnnshapes.load.inputs import InputSources, full_array
 from rnnshapes.network.graph import Network, Node
@@ -206,7 +206,7 @@ class _Recorder:
         if block.start == 0:
             for key, values in scan.start.items():
                 self.starts[key][part] = values
-        before = {key: self._before(key, scan) for key in scan.states}
+        before = states_before(self.direction, scan.states, scan.start, time_axis=0)
         size = max(1, PART // (x.shape[1] * self.widest))
         for start in range(0, len(x), size):
             steps = slice(start, start + size)
@@ -222,12 +222,6 @@ class _Recorder:
                 at = slice(block.start + start, block.start + start + len(found))
                 kept[part, at] = np.swapaxes(found, 0, 1)
             progress.advance(x[steps].shape[0] * x.shape[1])
-
-    def _before(self, key: str, scan: Scan) -> Array:
-        """The state before each step, (B, N, M), by the time of x."""
-        states, first = scan.states[key], scan.start[key][None]
-        parts = [states[1:], first] if self.direction.reverse else [first, states[:-1]]
-        return np.concatenate(parts)
 
     def entries(self, layer: LayerTrace) -> Iterator[Entry]:
         """All of the recurrence, with what the trace has of it."""

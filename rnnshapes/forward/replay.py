@@ -7,7 +7,7 @@ from each of them, or one call on what stands in front of a layer. A loop in Ker
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from rnnshapes import reference
 from rnnshapes.forward import scan
-from rnnshapes.forward.scan import Block, Carried
+from rnnshapes.forward.scan import Block, Carried, repeat_masked, states_before
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
@@ -71,21 +71,25 @@ def repeated(
     """What Keras makes of each state and each value that NumPy has found, in ``dtype``."""
     states = {name: _cast(found, dtype) for name, found in ours.states.items()}
     starts = {name: _cast(found, dtype) for name, found in ours.starts.items()}
-    scans = {
-        name: _Steps(direction, starts.get(name, {}), _mask(network, node, ours))
-        for node in network.recurrent
-        for name, direction in node.scans
+    scans = [
+        (name, direction, node) for node in network.recurrent for name, direction in node.scans
+    ]
+    masks = {name: _mask(network, node, ours) for name, _, node in scans}
+    before = {
+        name: states_before(direction, states[name], starts.get(name, {}), masks[name])
+        for name, direction, _ in scans
     }
-    before = {name: steps.before(states[name]) for name, steps in scans.items()}
     values = {
         name: tuple(v if v.dtype.kind in "iu" else _in(dtype, v) for v in found)
         for name, found in ours.values.items()
     }
     given = replace(ours, values=values, states=states, starts=starts)
     found = step(network.with_dtype(dtype), weights, given, before)
-    return replace(
-        found, states={name: steps.masked(found.states[name]) for name, steps in scans.items()}
-    )
+    repeated = {
+        name: repeat_masked(direction, found.states[name], {}, masks[name])
+        for name, direction, _ in scans
+    }
+    return replace(found, states=repeated)
 
 
 def one_step(
@@ -93,7 +97,7 @@ def one_step(
 ) -> dict[str, Array]:
     """One step in NumPy from each of these states (N, T, M), for x (N, T, D), from zeros."""
     n, t = x.shape[:2]
-    before = _Steps(direction, {}, None).before(states)
+    before = states_before(direction, states, {})
     flat = {key: values.reshape(n * t, -1) for key, values in before.items()}
     xz = direction.cell.project(_OPS, np.asarray(x.reshape(n * t, -1), np.float64), w)
     made = direction.cell.step(_OPS, xz, flat, w)
@@ -112,40 +116,6 @@ def _in(dtype: str, values: Array) -> Array:
 def _mask(network: Network, node: Node, ours: ModelOutputs) -> Array | None:
     name = network.nodes[node.sources[0].node].name
     return None if node.mask_dropped else ours.masks.get(name)
-
-
-@dataclass(frozen=True, eq=False)
-class _Steps:
-    """The steps of a recurrence: how they are read, from which states, and which count."""
-
-    direction: Direction
-    start: Mapping[str, Array]
-    mask: Array | None
-
-    def before(self, states: Mapping[str, Array]) -> dict[str, Array]:
-        """The states before each step, (N, T, M) by the time of x."""
-        order = self._order
-        mask = None if self.mask is None else self.mask[:, order]
-        found = {}
-        for key, values in states.items():
-            first = self.start.get(key, np.zeros_like(values[:, 0]))
-            after = scan.carried(values[:, order], first, mask)
-            found[key] = scan.before(after, first)[:, order]
-        return found
-
-    def masked(self, states: Mapping[str, Array]) -> Mapping[str, Array]:
-        """The same states where a step counts; elsewhere what was put out before, or zeros."""
-        if self.mask is None:
-            return states
-        order = self._order
-        return {
-            key: scan.carried(v[:, order], np.zeros_like(v[:, 0]), self.mask[:, order])[:, order]
-            for key, v in states.items()
-        }
-
-    @property
-    def _order(self) -> slice:
-        return slice(None, None, -1 if self.direction.reverse else 1)
 
 
 def kept_states(weights: Weights) -> Carried:

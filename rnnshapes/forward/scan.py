@@ -284,21 +284,64 @@ def _projected(direction: Direction, x: Array, w: SimpleNamespace) -> Iterator[t
         yield (times[::-1], projected[::-1]) if direction.reverse else (times, projected)
 
 
-def carried(values: Array, first: Array, mask: Array | None) -> Array:
-    """The states after each step, (N, T, M) in the order of reading.
+def processing_order(direction: Direction) -> slice:
+    """Return the slice that puts time steps into the order in which a recurrence takes them."""
+    return slice(None, None, -1 if direction.reverse else 1)
 
-    Where a step is masked they are those after the last that was not, or ``first``.
+
+def states_before(
+    direction: Direction,
+    states: Mapping[str, Array],
+    initial: Mapping[str, Array],
+    mask: Array | None = None,
+    *,
+    time_axis: int = 1,
+) -> dict[str, Array]:
+    """Return the states from which each step starts, in the shape of ``states``.
+
+    Args:
+        direction: The recurrence.
+        states: The states after each step, (N, T, M), indexed by input time step.
+        initial: The states before the first step, (N, M); zeros for a missing state.
+        mask: Which steps count, (N, T); others pass the states on. None if all do, or if the
+            states of the others are repeated already.
+        time_axis: The axis of T.
+    """
+    before = {}
+    for key, after in repeat_masked(direction, states, initial, mask).items():
+        first = initial.get(key)
+        first = np.zeros_like(after.take(0, time_axis)) if first is None else first
+        first = np.expand_dims(first, time_axis)
+        steps: list[slice] = [slice(None)] * after.ndim
+        steps[time_axis] = slice(1, None) if direction.reverse else slice(None, -1)
+        moved = after[tuple(steps)]
+        joined = [moved, first] if direction.reverse else [first, moved]
+        before[key] = np.concatenate(joined, axis=time_axis)
+    return before
+
+
+def repeat_masked(
+    direction: Direction,
+    states: Mapping[str, Array],
+    initial: Mapping[str, Array],
+    mask: Array | None,
+) -> dict[str, Array]:
+    """Return states (N, T, M) in which a masked step repeats the last step that counts.
+
+    ``mask`` (N, T) is False where a step does not count. Before the first that counts, the
+    ``initial`` states (N, M) are repeated, zeros for a missing state.
     """
     if mask is None:
-        return values
-    at = np.maximum.accumulate(np.where(mask, np.arange(mask.shape[1]), -1), axis=1)
-    kept = np.take_along_axis(values, np.maximum(at, 0)[..., None], axis=1)
-    return np.where((at < 0)[..., None], first[:, None], kept)
-
-
-def before(after: Array, first: Array) -> Array:
-    """The states before each step, from those after each, in the order of reading."""
-    return np.concatenate([first[:, None], after[:, :-1]], axis=1)
+        return dict(states)
+    order = processing_order(direction)
+    counted = np.where(mask[:, order], np.arange(mask.shape[1]), -1)
+    last = np.maximum.accumulate(counted, axis=1)[..., None]
+    repeated = {}
+    for key, values in states.items():
+        first = initial.get(key, np.zeros_like(values[:, 0]))
+        steps = np.take_along_axis(values[:, order], np.maximum(last, 0), axis=1)
+        repeated[key] = np.where(last < 0, first[:, None], steps)[:, order]
+    return repeated
 
 
 def _held(mask: Array, after: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:

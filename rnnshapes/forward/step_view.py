@@ -120,7 +120,7 @@ class Recurrence:
         """What comes in, and the equations with what they give."""
         direction, recording = self.direction, Recording()
         cell, index, before = direction.cell, direction.index, t + 1 if self.reverse else t - 1
-        numbers = self._at(before)
+        numbers = self._states_before(t)
         x = recording.tensor(
             filled(self._x, t, self.count), (SAMPLES, direction.features), self.x[t][None]
         )
@@ -147,11 +147,12 @@ class Recurrence:
             cell.step(ops, cell.project(ops, x, w), states, w)
         return given, tuple(scenes(self.network, recording, self._general))
 
-    def _at(self, t: int) -> Mapping[str, Array]:
-        """The states after step t, or those from which the first step starts."""
-        if not 0 <= t < self.count:
-            return self.start
-        return {key: values[t] for key, values in self.states.items()}
+    def _states_before(self, t: int) -> dict[str, Array]:
+        """Return the states (M,) from which step t starts."""
+        steps = slice(t, t + 2) if self.reverse else slice(max(t - 1, 0), t + 1)
+        around = {key: values[steps] for key, values in self.states.items()}
+        before = recurrence.states_before(self.direction, around, self.start, time_axis=0)
+        return {key: values[0 if self.reverse else -1] for key, values in before.items()}
 
     def _state(self, key: str, t: int) -> str:
         """``h→_3``; ``h_{-1}`` for the start."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +12,9 @@ from rnnshapes import memory
 from rnnshapes.errors import InputError
 from rnnshapes.forward import replay
 from rnnshapes.forward import scan as recurrence
-from rnnshapes.load.inputs import ArrayInput, InputSource, InputSources, describe_inputs
+from rnnshapes.forward.difference import Difference, StepErrors, largest_difference, y_hat_of
+from rnnshapes.forward.non_finite import NonFinite, NonFiniteFinder
+from rnnshapes.load.inputs import InputSources, describe_inputs
 from rnnshapes.network.graph import ITEM_BYTES, Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.symbolic import NodeShapes
@@ -24,49 +25,6 @@ from rnnshapes.result import Result
 
 #: Handed each block of steps, and which samples it is of.
 Seen = Callable[[recurrence.Block, slice], None]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A number in (N, T, units): sample, time step, unit; ``t`` is None where time has gone."""
-
-    sample: int
-    t: int | None
-    unit: int
-
-
-class Course(NamedTuple):
-    """How it went from step to step, (T,) in float64: at each the number nearest its bound.
-
-    ``ratio`` is ``apart`` / ``bound``, |found - expected| against what rounding may have done.
-    Where nothing was compared all three are NaN; a NaN that was found is infinitely far off.
-    """
-
-    ratio: Array
-    apart: Array
-    bound: Array
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The largest |NumPy - Keras|, and where; NaN at the first place where either is NaN."""
-
-    max_abs: float
-    place: Place
-
-
-@dataclass(frozen=True)
-class NotFinite:
-    """How many numbers of the input are NaN or infinite, and the first of them.
-
-    ``too_large`` is what stands there in x, if that is finite, and ``dtype`` what it does not
-    fit into.
-    """
-
-    count: int
-    first: Place
-    too_large: float | None = None
-    dtype: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +67,12 @@ class Trace(Result):
 
     ``y_hat`` is (N, T, K), ``None`` where the head joins the time steps, so that there is none
     at a single one; ``output`` is what the model itself returns. ``keras`` holds what Keras
-    computes, ``None`` without it; ``difference`` compares the two. ``behind`` names layers that
-    are not derived, whose values were taken from Keras.
+    computes, ``None`` without it; ``difference`` compares the two. ``unsupported`` names
+    unsupported layers, whose values were taken from Keras.
 
-    ``courses`` are there if they were asked for: ``y_hat`` and ``lstm.h`` of all samples, how far
-    Keras is at each step from one step of the equation that starts from its own numbers, and how
-    far rounding may have taken it (see :mod:`rnnshapes.verification.residuals`).
+    ``step_errors`` are there if they were asked for, of ``y_hat`` and ``lstm.h``, over all
+    samples: at each step, the error of Keras against one step of the equation from its own
+    states, and its bound (see :mod:`rnnshapes.verification.residuals`).
     """
 
     schema = "rnnshapes.trace/1"
@@ -125,10 +83,10 @@ class Trace(Result):
     y_hat: Array | None
     output: Array
     layers: tuple[LayerTrace, ...]
-    not_finite: NotFinite | None
+    not_finite: NonFinite | None
     keras: ModelOutputs | None
-    behind: tuple[str, ...] = ()
-    courses: Mapping[str, Course] = field(default_factory=dict)
+    unsupported: tuple[str, ...] = ()
+    step_errors: Mapping[str, StepErrors] = field(default_factory=dict)
 
     @property
     def y_hat_keras(self) -> Array | None:
@@ -146,8 +104,12 @@ class Trace(Result):
     def difference(self) -> Difference | None:
         """The largest difference between the two y_hat, or between the outputs."""
         if self.y_hat is not None and self.y_hat_keras is not None:
-            return largest(self.y_hat, self.y_hat_keras)
-        return None if self.output_keras is None else largest(self.output, self.output_keras)
+            return largest_difference(self.y_hat, self.y_hat_keras)
+        return (
+            None
+            if self.output_keras is None
+            else largest_difference(self.output, self.output_keras)
+        )
 
     def showing(self, show: str | Iterable[str], layer: str | None = None) -> Trace:
         """What :func:`trace_network` answers for ``show`` and ``layer``, from a trace of all."""
@@ -227,7 +189,7 @@ def trace_network(
     ):
         if values is not None:
             values.setflags(write=False)
-    found = run.watch.found
+    found = run.finder.result
     return Trace(
         *(
             network,
@@ -277,40 +239,6 @@ def _numbers(network: Network, flow: NodeShapes) -> int:
     return math.prod(network.count(dim) for dim in flow.at_step[1:])
 
 
-def y_hat_of(network: Network, answers: ModelOutputs) -> Array | None:
-    """y_hat at every time step (N, T, K), ``None`` where there is none at a single one."""
-    if network.output_shapes.steps is None:
-        return None
-    tap = network.outputs[0]
-    name = network.nodes[tap.node].name
-    found = answers.each.get(name, answers.values.get(name))
-    return None if found is None else found[tap.output]
-
-
-def difference(network: Network, ours: ModelOutputs, keras: ModelOutputs) -> Difference:
-    """The largest difference between the two y_hat, or between the outputs."""
-    one, other = y_hat_of(network, ours), y_hat_of(network, keras)
-    if one is None or other is None:
-        one, other = ours.outputs[0], keras.outputs[0]
-    return largest(one, other)
-
-
-def largest(ours: Array, theirs: Array) -> Difference:
-    """The largest |ours - theirs| over (N, T, units); a NaN counts as larger than anything."""
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(ours - theirs)
-    return Difference(float(np.max(apart)), place_of(apart, int(np.argmax(apart))))
-
-
-def place_of(values: Array, position: int) -> Place:
-    """The place of a flat position in (N, T, units), or in (N, units)."""
-    at = np.unravel_index(position, values.shape)
-    sample, t = int(at[0]), int(at[1]) if values.ndim > 2 else None
-    inner = values.shape[2:] if values.ndim > 2 else values.shape[1:]
-    rest = at[2:] if values.ndim > 2 else at[1:]
-    return Place(sample, t, int(np.ravel_multi_index(rest, inner)) if inner else 0)
-
-
 def _pick(found: Mapping[str, Array], keys: Iterable[str]) -> dict[str, Array]:
     return {key: found[key] for key in keys}
 
@@ -332,7 +260,7 @@ class _Run:
         self.keras = keras
         self.gates = "gates" in parts
         self.samples = network.size("N")
-        self.watch = Watch()
+        self.finder = NonFiniteFinder()
         self.layers = [
             self._empty(node, scan, direction, parts)
             for node in network.recurrent
@@ -376,7 +304,9 @@ class _Run:
         batch = network.batch or recurrence.samples_at_once(network, "float64")
         for start in range(0, self.samples, batch):
             part = slice(start, start + batch)
-            blocks = self.watch.over(self.sources, recurrence.block_steps(network, "float64"), part)
+            blocks = self.finder.blocks(
+                self.sources, recurrence.block_steps(network, "float64"), part
+            )
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it is reported
                 for block in self._run(blocks, part, initial):
                     self._keep(block, part)
@@ -426,34 +356,3 @@ class _Run:
 
 def _stateful(layer: object) -> bool:
     return bool(getattr(layer, "stateful", False))
-
-
-class Watch:
-    """Looks for numbers that are not finite in blocks that pass by."""
-
-    def __init__(self) -> None:
-        self.found: NotFinite | None = None
-
-    def over(self, sources: InputSources, steps: int, part: slice) -> Iterator[list[Array]]:
-        """The blocks of all inputs together, for some of the samples."""
-        start = 0
-        for blocks in zip(*(source.blocks(steps, part) for source in sources), strict=True):
-            self._look(blocks[0], start, part.start, sources[0])
-            yield list(blocks)
-            start += blocks[0].shape[1] if blocks[0].ndim > 1 else 1
-
-    def _look(self, block: Array, start: int, sample: int, source: InputSource) -> None:
-        bad = ~np.isfinite(block)
-        if bad.any():
-            place = place_of(bad, int(np.argmax(bad)))
-            first = Place(sample + place.sample, start + (place.t or 0), place.unit)
-            before = self.found or NotFinite(0, first, *_too_large(source, first))
-            self.found = replace(before, count=before.count + int(bad.sum()))
-
-
-def _too_large(source: InputSource, first: Place) -> tuple[float | None, str]:
-    """A finite number that is none in the format in which Keras takes it, and that format."""
-    if not isinstance(source, ArrayInput) or first.t is None or source.array.ndim != 3:
-        return None, ""
-    value = float(source.array[first.sample, first.t, first.unit])
-    return (value, source.dtype) if math.isfinite(value) else (None, "")

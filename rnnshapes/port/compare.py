@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from rnnshapes.forward import replay
-from rnnshapes.forward.scan import before
-from rnnshapes.forward.tracing import Place
+from rnnshapes.forward.difference import Index
+from rnnshapes.forward.scan import states_before
 from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input, Masking
@@ -29,7 +29,7 @@ from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.reference.outputs import ModelOutputs
-from rnnshapes.verification.bounds import one_step
+from rnnshapes.verification.bounds import bounded_steps
 
 #: In how many random directions a run is perturbed, and after how many a hopeless one is left.
 DIRECTIONS, _FIRST_DIRECTIONS = 8, 3
@@ -62,8 +62,8 @@ class Comparison:
 
     quantity: str
     ratio: float
-    index: Place
-    first: Place | None
+    index: Index
+    first: Index | None
     first_values: tuple[float, float] | None
     differing: int
     compared: int
@@ -186,10 +186,10 @@ def _per_step(ratio: Array) -> Array:
     return per_step
 
 
-def _index(quantity: ReportedQuantity, sample: int, t: int, unit: int) -> Place:
+def _index(quantity: ReportedQuantity, sample: int, t: int, unit: int) -> Index:
     """Return an index with the port's own step, or without a step for the model's output."""
     step = None if quantity.network_steps is None else int(quantity.steps[t])
-    return Place(sample, step, unit)
+    return Index(sample, step, unit)
 
 
 # --- One step from the port's own states --------------------------------------------------------
@@ -242,25 +242,12 @@ def _one_step_bounds(
         exact = vars(bind(direction.name, hypothesis.weights, "float64")).items()
         w = SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
         initial = ours.starts.get(name, {})
-        states = {
-            key: _one_before(direction, quantity.values, initial.get(key))
-            for key, quantity in reported.items()
-        }
-        errors = {key: _one_before(direction, q.rounding) for key, q in reported.items()}
+        states = states_before(direction, {k: q.values for k, q in reported.items()}, initial)
+        errors = states_before(direction, {k: q.rounding for k, q in reported.items()}, {})
         with np.errstate(over="ignore", invalid="ignore"):
-            expected, bound = one_step(direction, x, states, w, precision, errors)
+            expected, bound = bounded_steps(direction, x, states, w, precision, errors)
         for key, number in numbers.items():
             yield number, expected[key], bound[key]
-
-
-def _one_before(direction: Direction, values: Array, initial: Array | None = None) -> Array:
-    """Return the value before each step of (N, T, M), indexed by input time step.
-
-    Before the first step stands ``initial`` (N, M), or zeros.
-    """
-    order = slice(None, None, -1 if direction.reverse else 1)
-    first = np.zeros_like(values[:, 0]) if initial is None else initial
-    return before(values[:, order], first)[:, order]
 
 
 # --- The whole run, perturbed -------------------------------------------------------------------

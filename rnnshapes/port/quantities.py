@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.forward.tracing import y_hat_of
+from rnnshapes.forward.difference import y_hat_of
 from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text

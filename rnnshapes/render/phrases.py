@@ -11,11 +11,12 @@ from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.number_text import number_text, whole
 
 if TYPE_CHECKING:
-    from rnnshapes.forward.tracing import NotFinite, Place
+    from rnnshapes.forward.difference import Index
+    from rnnshapes.forward.non_finite import NonFinite
     from rnnshapes.network.summary import Gate
 
-#: The heading of a column of places.
-PLACE = "worst at\nsample, t, unit"
+#: The heading of a column of indices.
+INDEX = "worst at\nsample, t, unit"
 _BACKEND_NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
@@ -62,17 +63,11 @@ def difference_text(fact: Fact, who: str = "Keras") -> str:
     )
 
 
-def place_text(place: Place) -> str:
-    """``sample 0, t 3, unit 1``."""
-    t = "" if place.t is None else f"t {place.t}, "
-    return f"sample {place.sample}, {t}unit {place.unit}"
-
-
-def place_cell(place: Place | None) -> str:
-    """``0, 3, 1``: the same below a heading that says so."""
-    if place is None:
+def index_cell(index: Index | None) -> str:
+    """Return ``0, 3, 1``, for the column :data:`INDEX`; ``-`` stands for no time step."""
+    if index is None:
         return ""
-    return f"{place.sample}, {'-' if place.t is None else place.t}, {place.unit}"
+    return f"{index.sample}, {'-' if index.t is None else index.t}, {index.unit}"
 
 
 def gates_text(gates: Iterable[Gate], axes: int, sign: str = " · ") -> str:
@@ -81,7 +76,7 @@ def gates_text(gates: Iterable[Gate], axes: int, sign: str = " · ") -> str:
     return sign.join(f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in gates)
 
 
-def not_finite_text(found: NotFinite) -> str:
+def not_finite_text(found: NonFinite) -> str:
     """What is said of an input that holds NaN or infinite numbers."""
     first = f"sample {found.first.sample}, t {found.first.t}, feature {found.first.unit}"
     if found.too_large is not None:
@@ -92,7 +87,7 @@ def not_finite_text(found: NotFinite) -> str:
     return f"x holds NaN or infinite numbers: {whole(found.count)}, the first at {first}"
 
 
-def not_finite_record(found: NotFinite | None) -> dict[str, Any] | None:
+def not_finite_record(found: NonFinite | None) -> dict[str, Any] | None:
     """The same in JSON."""
     return None if found is None else {"count": found.count, "first": vars(found.first)}
 

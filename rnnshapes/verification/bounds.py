@@ -1,7 +1,7 @@
-"""Numbers that were found against bounded numbers that are expected: the ratio, and where.
+"""One step of a recurrence with its error bound, and numbers compared with bounded numbers.
 
-One step of a recurrence is taken from each state that was found, in float64, with a bound of
-what rounding can have done in that one step.
+One step is computed in float64 from each state that Keras returned, together with a bound of
+the error that rounding can cause in that one step.
 """
 
 from __future__ import annotations
@@ -14,288 +14,371 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes import progress
-from rnnshapes.forward.scan import before as before_each
-from rnnshapes.forward.scan import carried
-from rnnshapes.forward.tracing import Course, Place
+from rnnshapes.forward.difference import Index, StepErrors
+from rnnshapes.forward.scan import processing_order, repeat_masked, states_before
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.precision import Precision
 
-#: About how many numbers are judged at once.
-PART = 2**18
+#: About how many numbers are compared at once: they fit into the cache.
+CHUNK = 2**18
 
 _OPS = BoundedOps()
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The largest |found - expected| / bound, where it is, and over how many numbers.
+class Residual:
+    """The largest |actual - expected| / bound, its index, and how many numbers were compared.
 
-    ``overflow`` is the first step from which on a sample is not compared any more,
-    ``precision`` that in which Keras computed it. ``course`` is there for what has time steps.
+    Attributes:
+        ratio: The largest ratio; infinite where shapes or exact values differ.
+        index: The index of the largest ratio; meaningless where nothing was compared.
+        compared: How many numbers were compared.
+        overflow: The first step from which on a sample is not compared, because its numbers may
+            have overflowed.
+        precision: The format in which the actual numbers were computed.
+        step_errors: The largest ratio at each time step, for arrays with a time axis.
     """
 
     ratio: float
-    place: Place
+    index: Index
     compared: int
     overflow: int | None = None
     precision: str = ""
-    course: Course | None = field(default=None, compare=False, repr=False)
+    step_errors: StepErrors | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared, and every error is within its bound."""
+        return self.compared > 0 and self.ratio <= 1.0
+
+
+#: The residual of what cannot be compared number by number: arrays of different shapes.
+MISMATCH = Residual(np.inf, Index(0, None, 0), 1)
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
-    """How a recurrence was judged; arrays are (N, T, …) by the time of x."""
+class RecurrenceResiduals:
+    """Residuals of one recurrence, and its states with the error bounds of one step.
 
-    findings: dict[str, Finding]
-    found: Mapping[str, Array]
-    errors: dict[str, Array]
-    output: str
-    reverse: bool
-    usable: Array
+    Arrays are (N, T, M), indexed by input time step.
+
+    Attributes:
+        residuals: By quantity: ``initial state``, ``h at every step``.
+        states: Keras's states as it returned them.
+        carried: The same, but a masked step repeats the states of the step before.
+        bounds: The largest error that rounding can cause in one step, by state.
+        output_state: The state that is the output of the cell.
+        usable: Which steps were compared, (N, T).
+        precision: The format in which Keras computed.
+    """
+
+    residuals: dict[str, Residual]
+    states: Mapping[str, Array]
     carried: Mapping[str, Array]
-    precision: Any
+    bounds: Mapping[str, Array]
+    output_state: str
+    usable: Array
+    precision: Precision
 
-    def emitted(self, mask: Array | None, *, zero: bool) -> Bounded:
-        """What it puts out at each step, time-major, with the bound of one step."""
-        value, error = self.found[self.output], self.errors[self.output]
-        if mask is not None and zero:
-            value = np.where(mask.T[..., None], value, 0)
-            error = np.where(mask.T[..., None], error, 0)
-        turned = [np.swapaxes(part, 0, 1) for part in (value, error)]
-        return Bounded(turned[0].astype("float64"), turned[1], self.precision)
+    def bounded_outputs(self, mask: Array | None) -> Bounded:
+        """Return the output at each step, time-major; zero where ``mask`` (N, T) is False."""
+        values, bounds = self.states[self.output_state], self.bounds[self.output_state]
+        if mask is not None:
+            values, bounds = (np.where(mask[..., None], part, 0) for part in (values, bounds))
+        return self._time_major(values, bounds)
 
-    def last_states(self) -> dict[str, Bounded]:
-        """The states after each step, time-major, with the bound of one step."""
+    def bounded_states(self) -> dict[str, Bounded]:
+        """Return the states after each step, time-major."""
         return {
-            key: Bounded(
-                np.swapaxes(values, 0, 1).astype("float64"),
-                np.swapaxes(self.errors[key], 0, 1),
-                self.precision,
-            )
-            for key, values in self.carried.items()
+            key: self._time_major(values, self.bounds[key]) for key, values in self.carried.items()
         }
 
+    def _time_major(self, values: Array, bounds: Array) -> Bounded:
+        values, bounds = np.swapaxes(values, 0, 1), np.swapaxes(bounds, 0, 1)
+        return Bounded(values.astype("float64"), bounds, self.precision)
 
-@np.errstate(over="ignore", invalid="ignore")  # judged below: inf ends it, NaN fails it
-def judge_steps(
+
+@np.errstate(over="ignore", invalid="ignore")  # an infinite bound ends the comparison, NaN fails
+def recurrence_residuals(
     direction: Direction,
     x: Array,
-    found: Mapping[str, Array],
-    origin: Mapping[str, Array] | None,
-    start: Mapping[str, Array],
+    states: Mapping[str, Array],
+    origins: Mapping[str, Array] | None,
+    initial: Mapping[str, Array],
     mask: Array | None,
     usable: Array,
     w: SimpleNamespace,
     precision: Precision,
-) -> Steps:
-    """One step from each of Keras's states, for x (N, T, D), in the order of reading.
+) -> RecurrenceResiduals:
+    """Compare the states of a recurrence with one step of the equation from each state before.
 
-    ``origin`` are the states from which Keras took each step, where these are not its own. In
-    float64 they come from the loop in NumPy, and have to be right as well.
+    Args:
+        direction: The recurrence.
+        x: Its input, (N, T, D).
+        states: Keras's states after each step, (N, T, M), indexed by input time step.
+        origins: The states from which Keras took each step, where they are not its own. In
+            float64 they come from NumPy's loop, and are compared as well.
+        initial: The states before the first step, (N, M); zeros for a missing state.
+        mask: Which steps count, (N, T), or None if all do.
+        usable: Which steps receive an input that has not overflowed, (N, T).
+        w: The weights, as bounded numbers.
+        precision: The format in which Keras computes.
     """
-    order = slice(None, None, -1 if direction.reverse else 1)
-    usable, mask = usable[:, order], None if mask is None else mask[:, order]
-    seen = {key: values[:, order] for key, values in found.items()}
-    taken = seen if origin is None else {key: values[:, order] for key, values in origin.items()}
-    first = {k: start.get(k, np.zeros_like(v[:, 0])) for k, v in seen.items()}
-    before = {k: before_each(carried(v, first[k], mask), first[k]) for k, v in taken.items()}
-    wanted, errors = one_step(direction, x[:, order], before, w, precision)
-    judged = [seen, taken] if origin is not None and precision.name == "float64" else [seen]
-    worst = _worst(judged, wanted, errors)
-    left = _left(usable, errors, mask)
+    previous = states_before(direction, states if origins is None else origins, initial, mask)
+    expected, bounds = bounded_steps(direction, x, previous, w, precision)
+    compare_origins = origins is not None and precision.name == "float64"
+    actual = [states, origins] if origins is not None and compare_origins else [states]
+    largest = _largest_errors(actual, expected, bounds)
+    compared = _before_overflow(direction, usable, bounds, mask)
     if mask is not None:
-        _judge_masked(seen, errors, worst, mask)
-    findings = {"initial state": _first(worst, left, found, len(x[0]) - 1 if order.step < 0 else 0)}
-    for key, values in found.items():
-        turned = _Worst(*(part[:, order] for part in worst[key]))
-        finding = _finding(turned, left[:, order], usable[:, order], values.shape[2])
-        findings[f"{key} at every step"] = replace(finding, course=turned.course(left[:, order]))
-    kept = {key: carried(values, first[key], mask) for key, values in seen.items()}
-    back = [{k: v[:, order] for k, v in part.items()} for part in (errors, kept)]
-    return Steps(
-        *(findings, found, back[0], direction.cell.output_state, direction.reverse),
-        *(left[:, order], back[1], precision),
+        _compare_masked(direction, states, bounds, largest, mask)
+    first = x.shape[1] - 1 if direction.reverse else 0
+    residuals = {"initial state": _first_step(largest, compared, states, first)}
+    for key, values in states.items():
+        residual = largest[key].residual(compared, usable, values.shape[2])
+        step_errors = largest[key].over_samples(compared)
+        residuals[f"{key} at every step"] = replace(residual, step_errors=step_errors)
+    return RecurrenceResiduals(
+        residuals=residuals,
+        states=states,
+        carried=repeat_masked(direction, states, initial, mask),
+        bounds=bounds,
+        output_state=direction.cell.output_state,
+        usable=compared,
+        precision=precision,
     )
 
 
-def one_step(
+def bounded_steps(
     direction: Direction,
     x: Array,
-    before: Mapping[str, Array],
+    states: Mapping[str, Array],
     w: SimpleNamespace,
     precision: Precision,
-    off: Mapping[str, Array] | None = None,
+    errors: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The states one step behind each of ``before``, (N, T, M), and how far off they may be.
+    """Compute one step from each of many states, and bound the error of its rounding.
 
-    ``off`` is how far those before may be off themselves.
+    Args:
+        direction: The recurrence.
+        x: The input of each step, (N, T, D).
+        states: The states before each step, (N, T, M).
+        w: The weights, as bounded numbers.
+        precision: The format in which the step is compared.
+        errors: The largest error of each of these states, (N, T, M); none by default.
+
+    Returns:
+        The states after each step, and the bounds of their errors, (N, T, M).
     """
     n, t = x.shape[:2]
-    wanted = {key: np.empty(values.shape) for key, values in before.items()}
-    errors = {key: np.empty(values.shape) for key, values in before.items()}
-    flat = {key: values.reshape(n * t, -1) for key, values in before.items()}
+    after = {key: np.empty(values.shape) for key, values in states.items()}
+    bounds = {key: np.empty(values.shape) for key, values in states.items()}
+    flat = {key: values.reshape(n * t, -1) for key, values in states.items()}
     rows = x.reshape(n * t, -1)
-    width = max(x.shape[2], *(4 * values.shape[2] for values in before.values()))
-    for at in range(0, n * t, size := max(1, PART // width)):
-        part = slice(at, at + size)
-        state = {key: Bounded.exact(values[part], precision) for key, values in flat.items()}
-        for key, more in (off or {}).items():
-            state[key] = state[key].widened(more.reshape(n * t, -1)[part])
-        xz = direction.cell.project(_OPS, Bounded.exact(rows[part], precision), w)
-        for key, made in direction.cell.step(_OPS, xz, state, w).states.items():
-            wanted[key].reshape(n * t, -1)[part] = made.value
-            errors[key].reshape(n * t, -1)[part] = made.error
-        progress.advance(len(rows[part]))
-    return wanted, errors
+    width = max(x.shape[2], *(4 * values.shape[2] for values in states.values()))
+    for start in range(0, n * t, size := max(1, CHUNK // width)):
+        chunk = slice(start, start + size)
+        state = {key: Bounded.exact(values[chunk], precision) for key, values in flat.items()}
+        for key, values in (errors or {}).items():
+            state[key] = state[key].widened(values.reshape(n * t, -1)[chunk])
+        xz = direction.cell.project(_OPS, Bounded.exact(rows[chunk], precision), w)
+        for key, bounded in direction.cell.step(_OPS, xz, state, w).states.items():
+            after[key].reshape(n * t, -1)[chunk] = bounded.value
+            bounds[key].reshape(n * t, -1)[chunk] = bounded.error
+        progress.advance(len(rows[chunk]))
+    return after, bounds
 
 
-class _Worst(NamedTuple):
-    """The largest ratio at each step, of which unit it is, and what it is made of, (N, T)."""
+class _LargestErrors(NamedTuple):
+    """The unit with the largest ratio, at each step of each sample, (N, T)."""
 
     ratio: Array
     unit: Array
-    apart: Array
+    error: Array
     bound: Array
 
     @classmethod
-    def of(cls, ratio: Array, apart: Array, bound: Array) -> _Worst:
-        """Over the units of each (N, T, units); a NaN is the largest."""
+    def of(cls, ratio: Array, error: Array, bound: Array) -> _LargestErrors:
+        """Return the largest of (N, T, units) over the units; a NaN is the largest."""
         unit = np.argmax(ratio, axis=2)
-        at = unit[..., None]
-        picked = (np.take_along_axis(part, at, axis=2)[..., 0] for part in (apart, bound))
+        at_unit = unit[..., None]
+        picked = (np.take_along_axis(part, at_unit, axis=2)[..., 0] for part in (error, bound))
         return cls(np.max(ratio, axis=2), unit, *picked)
 
-    def course(self, left: Array) -> Course:
-        """Over the samples that are ``left`` (N, T) at each step."""
-        ratio = np.where(left, np.where(np.isnan(self.ratio), np.inf, self.ratio), -1.0)
-        at = np.argmax(ratio, axis=0)[None]
-        none = ~left.any(axis=0)
-        parts = (np.take_along_axis(p, at, axis=0)[0] for p in (ratio, self.apart, self.bound))
-        ratio, apart, bound = (np.where(none, np.nan, part) for part in parts)
-        return Course(ratio, np.where(np.isnan(apart) & ~none, np.inf, apart), bound)
+    def residual(self, compared: Array, usable: Array, units: int) -> Residual:
+        """Return the largest of what was ``compared`` (N, T), of ``usable`` steps."""
+        ratio = np.where(compared, self.ratio, -1.0)
+        sample, t = (int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+        return Residual(
+            ratio=float(ratio[sample, t]),
+            index=Index(sample, t, int(self.unit[sample, t])),
+            compared=int(compared.sum()) * units,
+            overflow=_first_overflow(compared, usable),
+        )
+
+    def over_samples(self, compared: Array) -> StepErrors:
+        """Return the largest at each step over the samples that were ``compared`` (N, T)."""
+        ratio = np.where(np.isnan(self.ratio), np.inf, self.ratio)
+        ratio = np.where(compared, ratio, -1.0)
+        sample = np.argmax(ratio, axis=0)[None]
+        picked = (
+            np.take_along_axis(part, sample, axis=0)[0] for part in (ratio, self.error, self.bound)
+        )
+        nothing = ~compared.any(axis=0)
+        ratio, error, bound = (np.where(nothing, np.nan, part) for part in picked)
+        return StepErrors(ratio, np.where(np.isnan(error) & ~nothing, np.inf, error), bound)
 
 
-def _worst(
-    judged: Sequence[Mapping[str, Array]], wanted: Mapping[str, Array], errors: Mapping[str, Array]
-) -> dict[str, _Worst]:
-    """The largest ratio at each step, of any that are judged."""
-    worst = {}
-    for key, expected in wanted.items():
-        apart = np.maximum.reduce([np.abs(found[key] - expected) for found in judged])
-        worst[key] = _Worst.of(apart / errors[key], apart, errors[key])
-    return worst
+def step_errors(ratio: Array, error: Array, bound: Array, compared: Array) -> StepErrors:
+    """Return the largest ratio at each step, of (N, T, units) where ``compared`` (N, T) holds."""
+    return _LargestErrors.of(ratio, error, bound).over_samples(compared)
 
 
-def _left(usable: Array, errors: Mapping[str, Array], mask: Array | None) -> Array:
-    """Which steps can be compared: none behind an overflow of the same sample."""
-    lost = np.logical_or.reduce([np.isinf(error).any(axis=2) for error in errors.values()])
-    lost = lost if mask is None else lost & mask
-    made: Array = ~np.logical_or.accumulate(lost | ~usable, axis=1)
-    return made
+def _largest_errors(
+    actual: Sequence[Mapping[str, Array]],
+    expected: Mapping[str, Array],
+    bounds: Mapping[str, Array],
+) -> dict[str, _LargestErrors]:
+    """Return the largest ratio of each state at each step, over several actual arrays."""
+    largest = {}
+    for key, values in expected.items():
+        error = np.maximum.reduce([np.abs(states[key] - values) for states in actual])
+        largest[key] = _LargestErrors.of(error / bounds[key], error, bounds[key])
+    return largest
 
 
-def _judge_masked(
-    seen: Mapping[str, Array],
-    errors: Mapping[str, Array],
-    worst: Mapping[str, _Worst],
+def _before_overflow(
+    direction: Direction, usable: Array, bounds: Mapping[str, Array], mask: Array | None
+) -> Array:
+    """Return which usable steps no overflow of the same sample precedes, (N, T)."""
+    overflow = np.logical_or.reduce([np.isinf(bound).any(axis=2) for bound in bounds.values()])
+    overflow = overflow if mask is None else overflow & mask
+    order = processing_order(direction)
+    ended = np.logical_or.accumulate((overflow | ~usable)[:, order], axis=1)
+    compared: Array = ~ended[:, order]
+    return compared
+
+
+def _first_overflow(compared: Array, usable: Array) -> int | None:
+    """Return the first step at which a usable sample was not compared."""
+    ended = (usable & ~compared).any(axis=0)
+    return int(np.argmax(ended)) if ended.any() else None
+
+
+def _compare_masked(
+    direction: Direction,
+    states: Mapping[str, Array],
+    bounds: Mapping[str, Array],
+    largest: Mapping[str, _LargestErrors],
     mask: Array,
 ) -> None:
-    """A masked step puts out exactly what the last one did that was not, or zeros before it."""
-    for key, values in seen.items():
-        zeros = np.zeros_like(values[:, 0])
-        wanted = carried(values, zeros, mask)
-        apart = np.where((values == wanted).all(axis=2), 0.0, np.inf)
-        for part in (worst[key].ratio, worst[key].apart):
-            part[~mask] = apart[~mask]
-        worst[key].bound[~mask] = 0.0
-        errors[key][...] = carried(errors[key], zeros, mask)
+    """Compare masked steps exactly, and repeat the bounds of the step before, all in place.
+
+    A masked step returns the states of the last step that counts, or zeros before the first.
+    """
+    repeated = repeat_masked(direction, states, {}, mask)
+    repeated_bounds = repeat_masked(direction, bounds, {}, mask)
+    for key, values in states.items():
+        error = np.where((values == repeated[key]).all(axis=2), 0.0, np.inf)
+        for part in (largest[key].ratio, largest[key].error):
+            part[~mask] = error[~mask]
+        largest[key].bound[~mask] = 0.0
+        bounds[key][...] = repeated_bounds[key]
 
 
-def _first(
-    worst: Mapping[str, _Worst],
-    left: Array,
-    found: Mapping[str, Array],
-    t: int,
-) -> Finding:
-    """The first step that is read, at ``t``, which starts from the initial state."""
-    parts = [
-        _finding(_Worst(*(p[:, :1] for p in worst[key])), left[:, :1], left[:, :1], v.shape[2])
-        for key, v in found.items()
+def _first_step(
+    largest: Mapping[str, _LargestErrors], compared: Array, states: Mapping[str, Array], t: int
+) -> Residual:
+    """Return the residual of the first step, at ``t``, which starts from the initial states."""
+    step = slice(t, t + 1)
+    started = compared[:, step]
+    residuals = [
+        _LargestErrors(*(part[:, step] for part in largest[key])).residual(
+            started, started, values.shape[2]
+        )
+        for key, values in states.items()
     ]
-    finding, _ = together([(part, left[:, :1]) for part in parts])
-    return replace(finding, place=replace(finding.place, t=t), overflow=None)
+    residual, _ = combine([(residual, started) for residual in residuals])
+    return replace(residual, index=replace(residual.index, t=t), overflow=None)
 
 
-def _finding(found: _Worst, left: Array, usable: Array, width: int) -> Finding:
-    worst = np.where(left, found.ratio, -1.0)
-    at = np.unravel_index(int(np.argmax(worst)), worst.shape)
-    place = Place(int(at[0]), int(at[1]), int(found.unit[at]))
-    compared = int(left.sum()) * width
-    ended = (usable & ~left).any(axis=0)
-    overflow = int(np.argmax(ended)) if ended.any() else None
-    return Finding(float(worst[at]), place, compared, overflow)
+def sample_chunks(values: Array) -> list[slice]:
+    """Return slices of samples whose numbers fit into the cache."""
+    size = max(1, CHUNK // max(1, values[0].size))
+    return [slice(start, start + size) for start in range(0, len(values), size)]
 
 
-def in_parts(found: Array) -> list[slice]:
-    """The samples in parts of which the numbers fit into the cache."""
-    size = max(1, PART // max(1, found[0].size))
-    return [slice(start, start + size) for start in range(0, len(found), size)]
-
-
-def by_sample(expected: Any) -> Bounded:
-    """Bounded numbers with the samples first."""
-    made: Bounded = _OPS.swap_time(expected) if _OPS.rank(expected) > 2 else expected
-    return made
+def samples_first(bounded: Any) -> Bounded:
+    """Return time-major bounded numbers with the samples first."""
+    turned: Bounded = _OPS.swap_time(bounded) if _OPS.rank(bounded) > 2 else bounded
+    return turned
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-def compare(found: Array, expected: Bounded, rows: Array, start: int = 0) -> tuple[Finding, Array]:
-    """What was found against what was expected, where ``rows`` can be used, and what is left."""
-    if found.shape != expected.value.shape:
-        return Finding(np.inf, Place(0, None, 0), 1), np.zeros_like(rows)
-    inner = tuple(range(rows.ndim, found.ndim))
-    p = expected.precision
-    error = expected.error + p.tiny  # what is only moved has none, and a ratio needs one
-    error = np.broadcast_to(error, found.shape)
-    lost = np.isinf(error).any(axis=inner)
-    left = rows & ~lost
-    apart = np.abs(found - expected.value)
-    ratio = np.where(left.reshape(left.shape + (1,) * len(inner)), apart / error, -1.0)
-    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-    t = int(at[1]) if rows.ndim > 1 else None
-    unit = int(np.ravel_multi_index(at[rows.ndim :], found.shape[rows.ndim :]))
-    place = Place(start + int(at[0]), t, unit)
-    compared = int(left.sum()) * int(np.prod(found.shape[rows.ndim :]))
-    ended = (rows & ~left).any(axis=0) if rows.ndim > 1 else np.zeros(1, bool)
-    overflow = int(np.argmax(ended)) if ended.any() else None
-    course = None
-    if t is not None:
-        flat = (part.reshape(*rows.shape, -1) for part in (ratio, apart, error))
-        course = _Worst.of(*flat).course(left)
-    return Finding(float(ratio[at]), place, compared, overflow, course=course), left
+def compare(
+    actual: Array, expected: Bounded, usable: Array, first_sample: int = 0
+) -> tuple[Residual, Array]:
+    """Compare numbers with bounded numbers.
 
+    Args:
+        actual: The numbers, (N, …) or (N, T, …).
+        expected: The expected ones with their bounds, in the same shape.
+        usable: Which samples (N,) or steps (N, T) can be compared.
+        first_sample: The index of the first sample.
 
-def together(parts: Sequence[tuple[Finding, Array]]) -> tuple[Finding, Array]:
-    """The findings of several parts of the samples as one; the first NaN is the worst."""
-    found = [finding for finding, _ in parts]
-    nan = next((f for f in found if np.isnan(f.ratio)), None)
-    worst = nan or max(found, key=lambda f: f.ratio)
-    steps = [f.overflow for f in found if f.overflow is not None]
-    whole = Finding(
-        *(worst.ratio, worst.place, sum(f.compared for f in found), min(steps, default=None)),
-        course=_one_course([finding.course for finding in found]),
+    Returns:
+        The residual, and which of the usable ones were compared: those without overflow.
+    """
+    if actual.shape != expected.value.shape:
+        return MISMATCH, np.zeros_like(usable)
+    inner = tuple(range(usable.ndim, actual.ndim))
+    bound = expected.error + expected.precision.tiny  # what is only moved has no error
+    bound = np.broadcast_to(bound, actual.shape)
+    compared = usable & ~np.isinf(bound).any(axis=inner)
+    error = np.abs(actual - expected.value)
+    ratio = np.where(compared.reshape(compared.shape + (1,) * len(inner)), error / bound, -1.0)
+    largest = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    units = actual.shape[usable.ndim :]
+    per_step, t = None, None
+    if usable.ndim > 1:
+        t = int(largest[1])
+        flat = _LargestErrors.of(*(p.reshape(*usable.shape, -1) for p in (ratio, error, bound)))
+        per_step = flat.over_samples(compared)
+    unit = int(np.ravel_multi_index(largest[usable.ndim :], units))
+    residual = Residual(
+        ratio=float(ratio[largest]),
+        index=Index(first_sample + int(largest[0]), t, unit),
+        compared=int(compared.sum()) * int(np.prod(units)),
+        overflow=None if t is None else _first_overflow(compared, usable),
+        step_errors=per_step,
     )
-    return whole, np.concatenate([left for _, left in parts])
+    return residual, compared
 
 
-def _one_course(courses: Sequence[Course | None]) -> Course | None:
-    """The course of all samples, from those of parts of them."""
-    known = [course for course in courses if course is not None]
-    if len(known) < len(courses) or len(known) < 2:
-        return known[0] if len(known) == len(courses) == 1 else None
-    ratios = np.stack([course.ratio for course in known])
-    at = np.argmax(np.where(np.isnan(ratios), -1.0, ratios), axis=0)[None]
+def combine(chunks: Sequence[tuple[Residual, Array]]) -> tuple[Residual, Array]:
+    """Combine the results of :func:`compare` for chunks of samples; the first NaN is the worst."""
+    residuals = [residual for residual, _ in chunks]
+    nan = next((residual for residual in residuals if np.isnan(residual.ratio)), None)
+    worst = nan or max(residuals, key=lambda residual: residual.ratio)
+    overflows = [r.overflow for r in residuals if r.overflow is not None]
+    combined = Residual(
+        ratio=worst.ratio,
+        index=worst.index,
+        compared=sum(residual.compared for residual in residuals),
+        overflow=min(overflows, default=None),
+        step_errors=_combine_step_errors([residual.step_errors for residual in residuals]),
+    )
+    return combined, np.concatenate([compared for _, compared in chunks])
+
+
+def _combine_step_errors(chunks: Sequence[StepErrors | None]) -> StepErrors | None:
+    """Combine the step errors of chunks of samples: at each step, the largest ratio."""
+    known = [errors for errors in chunks if errors is not None]
+    if not known or len(known) < len(chunks):
+        return None
+    ratios = np.stack([errors.ratio for errors in known])
+    chunk = np.argmax(np.where(np.isnan(ratios), -1.0, ratios), axis=0)[None]
     stacked = (np.stack(parts) for parts in zip(*known, strict=True))
-    return Course(*(np.take_along_axis(part, at, axis=0)[0] for part in stacked))
+    return StepErrors(*(np.take_along_axis(part, chunk, axis=0)[0] for part in stacked))

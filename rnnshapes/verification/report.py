@@ -1,14 +1,14 @@
-"""What ``verify`` proves: that shapes, counts and every step are what Keras has and computes.
+"""Verification of a network against Keras: its checks, and their result.
 
-The rule is the one-step residual. Keras's own states s_{t-1} go through one step of the
-equation in float64; s_t may be no farther from the result than rounding in Keras's precision
-can have taken it in that one step. T and the spectral radius of Wh play no part in the bound.
+The one-step residual is the rule. Keras's own states s_{t-1} go through one step of the equation
+in float64; s_t may differ from the result by no more than rounding in Keras's precision can cause
+in that one step. T and the spectral radius of Wh play no part in the bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -16,20 +16,21 @@ import numpy as np
 
 from rnnshapes import progress, reference
 from rnnshapes.forward import replay
-from rnnshapes.forward.tracing import Difference, NotFinite, Place, Watch, difference
+from rnnshapes.forward.difference import Difference, Index, output_difference
+from rnnshapes.forward.non_finite import NonFinite, NonFiniteFinder
 from rnnshapes.load.inputs import InputSources, describe_inputs
-from rnnshapes.network import structure as comparison
 from rnnshapes.network.graph import Network
-from rnnshapes.network.structure import Engine, ModelStructure
+from rnnshapes.network.structure import Engine, ModelStructure, facts
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.result import Result
-from rnnshapes.verification import residuals, unrolled
-from rnnshapes.verification.bounds import Finding
+from rnnshapes.verification import unrolled
+from rnnshapes.verification.bounds import Residual
+from rnnshapes.verification.residuals import layer_residuals
 
-#: How many times each step is taken beside what Keras does by itself.
+#: How many times each step is computed, beside the run of Keras itself.
 PASSES = 4
 _DIRECTIONS = MappingProxyType(
     {False: "from t = 0 on", True: "from the last t back", None: "no recurrence"}
@@ -38,14 +39,17 @@ _DIRECTIONS = MappingProxyType(
 
 @dataclass(frozen=True)
 class Check:
-    """One check: what was expected, what was found, and how many numbers were compared.
+    """One check of a network against Keras.
 
-    ``ratio`` is the largest |found - expected| / bound, ``None`` where things are equal or
-    not; ``place`` is where it is, in ``layer``. ``what`` of it was judged, which Keras has
-    computed in ``precision``. From step ``overflow`` on, samples whose numbers may have
-    become too large for the precision are not compared. ``passed`` needs a comparison.
-    ``course`` (T,) is the largest ratio at each step, for what has steps: NaN where nothing was
-    compared, infinite for a NaN that was found.
+    Attributes:
+        name: What is checked: ``lstm: h at every step``.
+        passed: Whether it passes; a check that compares nothing fails.
+        compared: How many numbers, names or shapes were compared.
+        expected: What is expected, as text.
+        found: What Keras has, as text.
+        residual: The largest error and its bound; None for an exact comparison.
+        layer: The layer or recurrence.
+        quantity: What of it is compared: ``h at every step``.
     """
 
     name: str
@@ -53,22 +57,43 @@ class Check:
     compared: int
     expected: str
     found: str
-    ratio: float | None = None
-    place: Place | None = None
-    overflow: int | None = None
-    detail: str = ""
+    residual: Residual | None = None
     layer: str = ""
-    what: str = ""
-    precision: str = ""
-    course: Array | None = field(default=None, compare=False, repr=False)
+    quantity: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """The largest ratio; None for an exact comparison, and where nothing was compared."""
+        return self.residual.ratio if self.residual is not None and self.compared else None
+
+    @property
+    def index(self) -> Index | None:
+        """The index of the largest ratio; None where there is no ratio."""
+        return self.residual.index if self.residual is not None and self.compared else None
+
+    @property
+    def precision(self) -> str:
+        """The format in which Keras computed; empty for an exact comparison."""
+        return "" if self.residual is None else self.residual.precision
+
+    @property
+    def detail(self) -> str:
+        """``worst at sample 0, t 3, unit 1``; empty where there is no ratio."""
+        return "" if self.index is None else f"worst at {self.index}"
 
 
 @dataclass(frozen=True, repr=False)
 class Verification(Result):
-    """Every check of a network against Keras. ``difference`` is information, not a check.
+    """Every check of a network against Keras.
 
-    ``passed`` speaks of the checks alone: ``unsupported`` names the layers that no check covers,
-    and is empty where everything is checked.
+    Attributes:
+        network: The network.
+        source: Where the input comes from, as text.
+        engine: Keras and its backend.
+        checks: The checks. They alone decide whether the verification has ``passed``.
+        difference: The largest difference of whole runs. It is information, not a check.
+        not_finite: NaN and infinite numbers of the input.
+        unsupported: Layers that no check covers; empty where everything is checked.
     """
 
     schema = "rnnshapes.verify/1"
@@ -79,7 +104,7 @@ class Verification(Result):
     engine: Engine
     checks: tuple[Check, ...]
     difference: Difference | None
-    not_finite: NotFinite | None
+    not_finite: NonFinite | None
     unsupported: tuple[str, ...] = ()
 
     @property
@@ -89,14 +114,15 @@ class Verification(Result):
 
     @property
     def diagnosis(self) -> tuple[str, ...]:
-        """What explains a failure."""
-        found = {} if self.passed else self.network.changed_meanings
-        return tuple(f"{name}: {what}" for name, what in found.items())
+        """Possible reasons of a failure."""
+        reasons = {} if self.passed else self.network.changed_meanings
+        return tuple(f"{name}: {reason}" for name, reason in reasons.items())
 
     @property
     def overflow(self) -> int | None:
-        """The first step at which a sample may have overflowed, ``None`` if none has."""
-        steps = [check.overflow for check in self.checks if check.overflow is not None]
+        """The first step at which a sample may have overflowed; None if none has."""
+        residuals = [check.residual for check in self.checks if check.residual is not None]
+        steps = [r.overflow for r in residuals if r.overflow is not None]
         return min(steps, default=None)
 
 
@@ -105,39 +131,45 @@ def verify_network(
     weights: Weights,
     sources: InputSources,
     built: ModelStructure,
-    held: Weights,
+    keras_weights: Weights,
     keras: ModelOutputs,
 ) -> Verification:
-    """Check what Keras built, holds and computed against the network.
+    """Check the structure, the weights and the outputs of a Keras model against the network.
 
-    Each step is taken ``PASSES`` times: NumPy computes it, it is checked, Keras repeats it in
+    Each step is computed ``PASSES`` times: NumPy computes it, it is checked, Keras repeats it in
     float64, and it is checked again.
+
+    Args:
+        network: The network.
+        weights: Its weights.
+        sources: Its input.
+        built: Names, shapes and counts of the Keras model.
+        keras_weights: The weights of the Keras model.
+        keras: What Keras computed from the same input.
     """
-    watch = Watch()
-    (xs,) = watch.over(sources, 2**62, slice(0, None))
+    finder = NonFiniteFinder()
+    (xs,) = finder.blocks(sources, 2**62, slice(0, None))
     ours = replay.computed(network, weights, xs, keras)
     checks = (
-        *structure(network, built),
-        *numbers(network, weights, held),
-        *values(network, weights, xs, keras),
-        *formulas(network, weights, xs, ours, keras.engine),
+        *structure_checks(network, built),
+        *weight_checks(network, weights, keras_weights),
+        *residual_checks(network, weights, xs, keras),
+        *float64_checks(network, weights, xs, ours, keras.engine),
     )
-    unknown = tuple(f"{node.name} ({node.layer.type})" for node in network.unsupported)
-    apart = difference(network, ours, keras) if network.recurrent else None
     return Verification(
-        network,
-        describe_inputs(sources, network),
-        keras.engine,
-        checks,
-        apart,
-        watch.found,
-        unknown,
+        network=network,
+        source=describe_inputs(sources, network),
+        engine=keras.engine,
+        checks=checks,
+        difference=output_difference(network, ours, keras) if network.recurrent else None,
+        not_finite=finder.result,
+        unsupported=tuple(f"{node.name} ({node.layer.type})" for node in network.unsupported),
     )
 
 
-def structure(network: Network, built: ModelStructure) -> Iterator[Check]:
-    """Every weight's name and shape, every count."""
-    for fact in comparison.facts(network, built):
+def structure_checks(network: Network, built: ModelStructure) -> Iterator[Check]:
+    """Check every weight's name and shape, every count and every direction."""
+    for fact in facts(network, built):
         numbers = "nothing" if fact.expected is None else _number_text(fact.expected)
         yield Check(
             name=fact.name,
@@ -148,128 +180,108 @@ def structure(network: Network, built: ModelStructure) -> Iterator[Check]:
         )
     for layer in network.layers:
         for direction in layer.directions:
-            expected, found = direction.reverse, built.backwards.get(direction.name)
+            expected, actual = direction.reverse, built.backwards.get(direction.name)
             yield Check(
                 name=f"{direction.name}: direction",
-                passed=found == expected,
+                passed=actual == expected,
                 compared=1,
                 expected=_DIRECTIONS[expected],
-                found=_DIRECTIONS[found],
+                found=_DIRECTIONS[actual],
                 layer=direction.name,
             )
 
 
-def numbers(network: Network, weights: Weights, held: Weights) -> Iterator[Check]:
-    """Every number in every weight, which in Keras is the same."""
+def weight_checks(network: Network, weights: Weights, keras_weights: Weights) -> Iterator[Check]:
+    """Check that every number of every weight is the same in Keras."""
     names = {
         (group, weight.key): f"{group}/{weight.name}"
         for layer in network.layers
-        for group, found in layer.groups.items()
-        for weight in found
+        for group, layer_weights in layer.groups.items()
+        for weight in layer_weights
         if layer.declared_shapes is None
     }
-    pairs = {name: (weights[g][key], held[g][key]) for (g, key), name in names.items()}
-    apart = [name for name, pair in pairs.items() if not np.array_equal(*pair)]
+    pairs = {name: (weights[g][key], keras_weights[g][key]) for (g, key), name in names.items()}
+    different = [name for name, pair in pairs.items() if not np.array_equal(*pair)]
     if pairs:
         yield Check(
             name="weights: numbers",
-            passed=not apart,
+            passed=not different,
             compared=sum(one.size for one, _ in pairs.values()),
             expected="equal",
-            found=f"not equal: {', '.join(apart)}" if apart else "equal",
+            found=f"not equal: {', '.join(different)}" if different else "equal",
         )
 
 
-def values(
-    network: Network,
-    weights: Weights,
-    xs: Sequence[Array],
-    keras: ModelOutputs,
+def residual_checks(
+    network: Network, weights: Weights, xs: Sequence[Array], keras: ModelOutputs
 ) -> Iterator[Check]:
-    """Every state at every step, every layer's output, masks, and the model's own output.
+    """Check every state at every step, every layer's output, masks, and the model's own output.
 
-    From the step at which a sample may have overflowed it is not compared any more. Where that
-    is so for every sample, there is no check of the model's own output.
+    A sample is not compared from the step on at which it may have overflowed. If every sample
+    has overflowed, the model's own output is not checked.
     """
-    for layer, what, found in residuals.findings(network, weights, xs, keras):
-        yield check_of(layer, what, found)
+    for layer, quantity, residual in layer_residuals(network, weights, xs, keras):
+        yield residual_check(layer, quantity, residual)
 
 
-def formulas(
-    network: Network,
-    weights: Weights,
-    xs: Sequence[Array],
-    ours: ModelOutputs,
-    engine: Engine,
+def float64_checks(
+    network: Network, weights: Weights, xs: Sequence[Array], ours: ModelOutputs, engine: Engine
 ) -> Iterator[Check]:
-    """The same in float64, where an error of 1e-6 in a weight shows.
+    """Check the same in float64, where an error of 1e-6 in a weight shows.
 
-    Keras's own layers are made anew, and repeat each step of the loop in NumPy. Both have to
-    agree with the equations, and the output of the trace with what they make of it. On a backend
-    on which Keras has no float64, the loop in NumPy is judged alone.
+    Keras's own layers are rebuilt, and repeat each step of the run in NumPy. Both are compared
+    with the equations, and so is the output of the run in NumPy. Where the backend of Keras has
+    no float64, only the run in NumPy is checked.
     """
     if not engine.float64:
-        yield from repeats(network, weights, xs, ours, "float64")
+        yield from replay_checks(network, weights, xs, ours, "float64")
         return
     called: dict[str, tuple[Array, ...]] = {}
 
-    def examine(*given: Any) -> ModelOutputs:
-        found = reference.repeat_steps_and_layers(unrolled.STEPS, *given)
-        called.update(found.unrolled)
-        return found.outputs
+    def repeat_steps_and_layers(*args: Any) -> ModelOutputs:
+        keras = reference.repeat_steps_and_layers(unrolled.STEPS, *args)
+        called.update(keras.unrolled)
+        return keras.outputs
 
-    again = replay.repeated(network, weights, ours, "float64", examine)
+    repeated = replay.repeated(network, weights, ours, "float64", repeat_steps_and_layers)
     progress.advance(network.scan_steps)
-    for layer, what, found in unrolled.findings(network, weights, ours, called, unrolled.STEPS):
-        yield check_of(layer, what, found, ", in float64")
-    yield from repeats(network, weights, xs, again, "float64")
+    for layer, quantity, residual in unrolled.unrolled_residuals(
+        network, weights, ours, called, unrolled.STEPS
+    ):
+        yield residual_check(layer, quantity, residual, "float64")
+    yield from replay_checks(network, weights, xs, repeated, "float64")
 
 
-def repeats(
-    network: Network,
-    weights: Weights,
-    xs: Sequence[Array],
-    again: ModelOutputs,
-    dtype: str,
+def replay_checks(
+    network: Network, weights: Weights, xs: Sequence[Array], repeated: ModelOutputs, dtype: str
 ) -> Iterator[Check]:
-    """What Keras has made in ``dtype`` of each step and each layer of the loop in NumPy.
+    """Check what Keras computes in ``dtype`` from each step and each layer of the run in NumPy.
 
-    In float64, in which that loop computes, what NumPy itself has made of it is judged, too.
+    In float64, the format of the run in NumPy, the outputs of that run are checked as well.
     """
     recurrent = {node.name for node in network.recurrent}
     in_dtype = network.with_dtype(dtype)
-    for layer, what, found in residuals.findings(in_dtype, weights, xs, again):
-        own = layer == "predict"  # here the output of the loop in NumPy
-        joined = own or (layer in recurrent and what.startswith("output"))
-        if dtype == "float64" or not joined:
-            who, which = ("trace", what.removeprefix("own ")) if own else (layer, what)
-            yield check_of(who, which, found, f", in {dtype}")
+    for layer, quantity, residual in layer_residuals(in_dtype, weights, xs, repeated):
+        if layer == "predict":  # here the model's outputs are those of the run in NumPy
+            if dtype == "float64":
+                yield residual_check("trace", quantity.removeprefix("own "), residual, dtype)
+        elif dtype == "float64" or not (layer in recurrent and quantity.startswith("output")):
+            yield residual_check(layer, quantity, residual, dtype)
 
 
-def check_of(layer: str, what: str, found: Finding, told_by: str = "") -> Check:
-    """A finding as a check, which needs a comparison."""
-    none = found.compared == 0
-    at, ratio = (None, None) if none else (found.place, found.ratio)
+def residual_check(layer: str, quantity: str, residual: Residual, dtype: str = "") -> Check:
+    """Return a residual as a check; its name contains ``dtype`` if that is given."""
+    found = f"ratio {residual.ratio:.3g}" if residual.compared else "nothing to compare"
     return Check(
-        name=f"{layer}: {what}{told_by}",
-        layer=layer,
-        what=what,
-        precision=found.precision,
-        passed=not none and found.ratio <= 1.0,
-        compared=found.compared,
+        name=f"{layer}: {quantity}{f', in {dtype}' if dtype else ''}",
+        passed=residual.passed,
+        compared=residual.compared,
         expected="ratio <= 1",
-        found="nothing to compare" if none else f"ratio {found.ratio:.3g}",
-        ratio=ratio,
-        place=at,
-        overflow=found.overflow,
-        detail="" if at is None else f"worst at {_where(at)}",
-        course=None if none or found.course is None else found.course.ratio,
+        found=found,
+        residual=residual,
+        layer=layer,
+        quantity=quantity,
     )
-
-
-def _where(place: Place) -> str:
-    t = "" if place.t is None else f"t {place.t}, "
-    return f"sample {place.sample}, {t}unit {place.unit}"
 
 
 def _number_text(value: tuple[int, ...] | int) -> str:

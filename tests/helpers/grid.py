@@ -69,7 +69,7 @@ class Case:
     def judged(self, answers: Any, network: Network, weights: Any, dtype: str) -> Judged:
         """Keras's answers against a network that may be another one."""
         exact = network.with_dtype(dtype)
-        found = [f for _, _, f in residuals.findings(exact, weights, self.xs, answers)]
+        found = [f for _, _, f in residuals.layer_residuals(exact, weights, self.xs, answers)]
         ratios = [f.ratio for f in found if f.compared]
         worst = np.nan if np.isnan(ratios).any() else max(ratios, default=np.nan)
         empty = sum(f.compared == 0 for f in found)

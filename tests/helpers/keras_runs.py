@@ -48,7 +48,7 @@ def model_run(model: Any, network: Network, sources: inputs.InputSources) -> Ker
 
 def judge(run: KerasRun) -> list[report.Check]:
     """The numeric checks of a run."""
-    return list(report.values(run.network, run.weights, run.xs, run.answers))
+    return list(report.residual_checks(run.network, run.weights, run.xs, run.answers))
 
 
 def failed(run: KerasRun) -> list[str]:

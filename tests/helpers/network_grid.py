@@ -99,10 +99,10 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
         return examined[0].outputs
 
     again = replay.repeated(exact, drawn, ours, "float64", examine)
-    yield from report.structure(network, examined[0].structure)
+    yield from report.structure_checks(network, examined[0].structure)
     called = examined[0].unrolled
-    for layer, what, residual in unrolled.findings(exact, drawn, ours, called, STEPS):
-        yield report.check_of(layer, what, residual, ", in float64")
-    yield from report.repeats(exact, drawn, xs, again, "float64")
+    for layer, quantity, residual in unrolled.unrolled_residuals(exact, drawn, ours, called, STEPS):
+        yield report.residual_check(layer, quantity, residual, "float64")
+    yield from report.replay_checks(exact, drawn, xs, again, "float64")
     again = replay.repeated(single, drawn, ours, "float32")
-    yield from report.repeats(single, drawn, xs, again, "float32")
+    yield from report.replay_checks(single, drawn, xs, again, "float32")

@@ -13,7 +13,7 @@ from rnnshapes.port.report import PortVerification
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.number_text import apart, bar, small, whole
-from rnnshapes.render.phrases import PLACE, network_text, place_cell, place_text, sizes_record
+from rnnshapes.render.phrases import INDEX, index_cell, network_text, sizes_record
 from rnnshapes.render.view import View
 
 #: How many names of unknown arrays are shown.
@@ -131,7 +131,7 @@ def _table(result: PortVerification) -> Table:
         Column("of 1", rank=1),
         Column("differs by\nat most", numeric=True, rank=2),
         Column("compared", numeric=True, rank=3),
-        Column(PLACE),
+        Column(INDEX),
     )
     checks = sorted(result.checks, key=lambda check: check.passed)
     return Table("Port", columns, tuple(map(_row, checks)))
@@ -147,7 +147,7 @@ def _row(check: Comparison) -> Row:
         bar(ratio),
         "" if check.shape else small(check.max_abs),
         whole(check.compared),
-        place_cell(index),
+        index_cell(index),
     )
     return Row(cells, "plain" if check.passed else "bad")
 
@@ -170,7 +170,7 @@ def _detail(check: Comparison) -> str:
         return check.shape
     port, expected = apart(*check.first_values)
     count = f"{whole(check.differing)} of {whole(check.compared)} numbers differ"
-    first = f"the first at {place_text(check.first)}: {port}, and {expected} is expected"
+    first = f"the first at {check.first}: {port}, and {expected} is expected"
     detail = f"{count}, {first}"
     return f"{check.shape}; with its axes exchanged back, {detail}" if check.shape else detail
 

@@ -11,7 +11,7 @@ from rnnshapes.forward.tracing import Trace
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.render.document import Line
 from rnnshapes.render.number_text import fixed, small
-from rnnshapes.render.phrases import engine_text, not_finite_text, place_text
+from rnnshapes.render.phrases import engine_text, not_finite_text
 
 
 def remarks(result: Trace, sample: int) -> Iterator[Line]:
@@ -22,8 +22,8 @@ def remarks(result: Trace, sample: int) -> Iterator[Line]:
     yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
     for name, meaning in result.network.changed_meanings.items():
         yield Line(f"{name}: {meaning}", "bad")
-    if result.behind:
-        yield Line(f"Not derived: {', '.join(result.behind)}; its values are Keras's.", "bad")
+    if result.unsupported:
+        yield Line(f"Not derived: {', '.join(result.unsupported)}; its values are Keras's.", "bad")
     if result.keras is None or result.difference is None:
         yield Line("Keras was left out.", "dim")
         return
@@ -33,11 +33,12 @@ def remarks(result: Trace, sample: int) -> Iterator[Line]:
     )
     yield from _own_output(result, sample)
     apart, what = result.difference, "output" if result.y_hat is None else "y_hat"
-    where = place_text(apart.place)
     if math.isnan(apart.max_abs):
-        yield Line(f"No difference of {what} can be told: it is NaN, first at {where}", "bad")
+        yield Line(f"No difference of {what} can be told: it is NaN, first at {apart.index}", "bad")
         return
-    yield Line(f"Largest difference of {what} in all samples: {small(apart.max_abs)} at {where}")
+    yield Line(
+        f"Largest difference of {what} in all samples: {small(apart.max_abs)} at {apart.index}"
+    )
 
 
 def _meaning(result: Trace) -> Iterator[Line]:

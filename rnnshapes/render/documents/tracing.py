@@ -57,9 +57,9 @@ def record(result: Trace) -> dict[str, Any]:
         "layers": [_layer_record(layer) for layer in result.layers],
         "difference": None
         if difference is None
-        else {"max_abs": difference.max_abs, **vars(difference.place)},
+        else {"max_abs": difference.max_abs, **vars(difference.index)},
         "not_finite": not_finite_record(result.not_finite),
-        "not_derived": result.behind,
+        "not_derived": result.unsupported,
     }
 
 

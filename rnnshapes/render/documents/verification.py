@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.number_text import bar, small, whole
 from rnnshapes.render.phrases import (
-    PLACE,
+    INDEX,
     engine_text,
+    index_cell,
     network_text,
     not_finite_record,
     not_finite_text,
-    place_cell,
-    place_text,
     sizes_record,
 )
 from rnnshapes.render.view import View
+from rnnshapes.verification.bounds import Residual
 from rnnshapes.verification.report import Check, Verification
 
 
@@ -42,21 +42,33 @@ def record(result: Verification) -> dict[str, Any]:
         "sizes": sizes_record(result.network),
         "source": result.source,
         "engine": asdict(result.engine),
-        "checks": [_record_of(check) for check in result.checks],
+        "checks": [_check_record(check) for check in result.checks],
         "difference": None
         if difference is None
-        else {"max_abs": difference.max_abs, **asdict(difference.place)},
+        else {"max_abs": difference.max_abs, **asdict(difference.index)},
         "not_derived": result.unsupported,
         "not_finite": not_finite_record(result.not_finite),
         "diagnosis": result.diagnosis,
     }
 
 
-def _record_of(check: Check) -> dict[str, Any]:
-    """All but the course, which is as long as the sequence and says no more of the verdict."""
-    found = asdict(replace(check, course=None))
-    del found["course"]
-    return found
+def _check_record(check: Check) -> dict[str, Any]:
+    """Return one check in JSON; its errors at each step are left out."""
+    residual = check.residual
+    return {
+        "name": check.name,
+        "passed": check.passed,
+        "compared": check.compared,
+        "expected": check.expected,
+        "found": check.found,
+        "ratio": check.ratio,
+        "place": None if check.index is None else asdict(check.index),
+        "overflow": None if residual is None else residual.overflow,
+        "detail": check.detail,
+        "layer": check.layer,
+        "what": check.quantity,
+        "precision": check.precision,
+    }
 
 
 def rows(result: Verification) -> Iterator[Sequence[object]]:
@@ -78,7 +90,7 @@ def _tables(result: Verification) -> Iterator[Table]:
         Column("compared", numeric=True, rank=2),
     )
     checks = sorted(result.checks, key=lambda check: check.passed)
-    known = [check for check in checks if not check.precision]
+    known = [check for check in checks if check.residual is None]
     if known:
         yield Table("Names, shapes and counts", columns, tuple(map(_fact, known)))
     bounded = (
@@ -87,11 +99,11 @@ def _tables(result: Verification) -> Iterator[Table]:
         Column("ratio", numeric=True),
         Column("of 1", rank=1),
         Column("compared", numeric=True, rank=2),
-        Column(PLACE),
+        Column(INDEX),
     )
-    numeric = [check for check in checks if check.precision]
+    numeric = [_number(check, check.residual) for check in checks if check.residual is not None]
     if numeric:
-        yield Table("Numbers", bounded, tuple(map(_number, numeric)))
+        yield Table("Numbers", bounded, tuple(numeric))
 
 
 def _fact(check: Check) -> Row:
@@ -99,11 +111,11 @@ def _fact(check: Check) -> Row:
     return Row((_mark(check), *cells), _meaning(check))
 
 
-def _number(check: Check) -> Row:
+def _number(check: Check, residual: Residual) -> Row:
     ratio = "none" if check.ratio is None else f"{check.ratio:.3g}"
-    name = f"{check.layer}: {check.what}, {check.precision}"
+    name = f"{check.layer}: {check.quantity}, {residual.precision}"
     cells = (name, ratio, bar(check.ratio), whole(check.compared))
-    return Row((_mark(check), *cells, place_cell(check.place)), _meaning(check))
+    return Row((_mark(check), *cells, index_cell(check.index)), _meaning(check))
 
 
 def _mark(check: Check) -> str:
@@ -137,7 +149,7 @@ def _notes(result: Verification) -> Iterator[Line]:
     if apart is not None:
         yield Line(
             "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ "
-            f"by at most {small(apart.max_abs)} ({place_text(apart.place)}).",
+            f"by at most {small(apart.max_abs)} ({apart.index}).",
             "dim",
         )
     if result.unsupported:

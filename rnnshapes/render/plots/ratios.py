@@ -10,10 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from rnnshapes.forward.tracing import Place
+from rnnshapes.forward.difference import Index
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
-from rnnshapes.render.phrases import place_text
 from rnnshapes.render.plots.canvas import BAD, DASHES, Panel, legend, log_axis, steps_axis, text
 from rnnshapes.render.plots.lines import log_line, log_scale
 
@@ -34,7 +33,7 @@ class Rated(NamedTuple):
     group: str
     passed: bool
     ratio: float | None
-    place: Place | None = None
+    place: Index | None = None
     course: Array | None = None
     steps: Array | None = None
 
@@ -130,7 +129,7 @@ def _point_at(axes: Axes, one: Rated, start: int, end: int) -> None:
     axes.plot([t], [height], transform=transform, zorder=5, **ring)
     left = t - start > (end - start) / 2
     axes.annotate(
-        f"{one.found} at {place_text(one.place)}",
+        f"{one.found} at {one.place}",
         xy=(t, height),
         xycoords=transform,
         xytext=(-12 if left else 12, 12 if plain or one.ratio == 0 else -16),

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnshapes.forward.tracing import Course, LayerTrace, Trace
+from rnnshapes.forward.difference import StepErrors
+from rnnshapes.forward.tracing import LayerTrace, Trace
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
 from rnnshapes.render.phrases import engine_text, network_text, not_finite_text
@@ -43,7 +44,7 @@ _LINES_HIGH, _HEAT_HIGH, _APART_HIGH = 2.1, 0.62, 1.35
 
 @dataclass(frozen=True, eq=False)
 class _Quantity:
-    """Of one sample, (T, units): ``key`` names its course, ``steps`` its time axis."""
+    """Of one sample, (T, units): ``key`` names its errors, ``steps`` its time axis."""
 
     key: str
     name: str
@@ -67,8 +68,8 @@ def figure(result: Trace, view: View) -> Figure:
     states = [q for layer in layers for q in _states(layer, view.sample)]
     for quantity in [*([] if y_hat is None else [y_hat]), *states]:
         if quantity.theirs is not None:
-            course = result.courses.get(quantity.key)
-            draw = partial(_apart, course)
+            errors = result.step_errors.get(quantity.key)
+            draw = partial(_apart, errors)
             panels.append(_over(quantity.steps, view, quantity, _APART_HIGH, draw))
     order = list(dict.fromkeys(panel.axis for panel in panels))
     panels.sort(key=lambda panel: order.index(panel.axis))  # those of one axis together
@@ -205,32 +206,32 @@ def _coloured(axes: Axes, quantity: _Quantity, start: int, *, title: str, share:
 # --- How far apart ------------------------------------------------------------------------------
 
 
-def _apart(course: Course | None, axes: Axes, quantity: _Quantity, start: int) -> None:
-    """The difference of the whole runs; where there is a course, one step and its bound, too."""
+def _apart(errors: StepErrors | None, axes: Axes, quantity: _Quantity, start: int) -> None:
+    """The difference of the whole runs; where there is a errors, one step and its bound, too."""
     assert quantity.theirs is not None
     axes.set_title(f"difference of {text(quantity.name)}")
     whole = np.max(np.abs(quantity.ours - quantity.theirs), axis=1)
     whole = np.where(np.isnan(whole), np.inf, whole)
     log_line(axes, whole, start, ":", color=DIM, label="whole runs")
-    if course is not None:
+    if errors is not None:
         end = start + len(quantity.ours)
-        _one_step(axes, Course(*(part[start:end] for part in course)), start)
+        _one_step(axes, StepErrors(*(part[start:end] for part in errors)), start)
     log_scale(axes)
     legend(axes)
 
 
-def _one_step(axes: Axes, course: Course, start: int) -> None:
-    made = thinned(np.where(course.bound > 0, course.bound, np.nan), start)
+def _one_step(axes: Axes, errors: StepErrors, start: int) -> None:
+    made = thinned(np.where(errors.bound > 0, errors.bound, np.nan), start)
     axes.fill_between(made.t, 0, made.low, color=palette.kind(1), alpha=0.13, lw=0)
-    bound = np.where(course.bound > 0, course.bound, np.nan)
+    bound = np.where(errors.bound > 0, errors.bound, np.nan)
     log_line(axes, bound, start, "--", color=palette.kind(1), label="proven bound of one step")
-    log_line(axes, course.apart, start, "-", color=palette.kind(0), label="one step")
-    beyond = np.flatnonzero(course.ratio > 1)
+    log_line(axes, errors.error, start, "-", color=palette.kind(0), label="one step")
+    beyond = np.flatnonzero(errors.ratio > 1)
     if len(beyond):
         shown = beyond[:: group_size(len(beyond), 4 * MARKS)]
         label = f"above its bound at {len(beyond):,} step{'s' * (len(beyond) > 1)}"
         looks: Any = {"ls": "", "marker": "X", "color": BAD, "ms": 7, "label": label}
-        axes.plot(start + shown, course.apart[shown], **looks)
+        axes.plot(start + shown, errors.error[shown], **looks)
 
 
 # --- What is said below -------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def _differences(result: Trace) -> Iterator[str]:
         "whole runs: the largest |NumPy - Keras| over the units of this sample. Rounding of all "
         "steps before it adds up in it, so it has no bound. A triangle at the bottom: exactly 0."
     )
-    if not result.courses:
+    if not result.step_errors:
         yield "One step and its proven bound were not asked for, as with trace(bounds=True)."
         return
     many = len(result.output)

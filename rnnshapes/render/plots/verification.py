@@ -11,6 +11,7 @@ from rnnshapes.render.plots.canvas import Panel, stacked
 from rnnshapes.render.plots.ratios import Rated, at_once, over_time
 from rnnshapes.render.plots.thinning import ACROSS, group_size
 from rnnshapes.render.view import View
+from rnnshapes.verification.bounds import Residual
 from rnnshapes.verification.report import Check, Verification
 
 #: So many facts that differ are told.
@@ -19,7 +20,7 @@ _FACTS = 6
 
 def figure(result: Verification, view: View) -> Figure:
     """For each format in which Keras computed one panel over t, and below what has no t."""
-    rated = [_rated(check) for check in result.checks if check.precision]
+    rated = [_rated(check, check.residual) for check in result.checks if check.residual is not None]
     groups: dict[tuple[int, str], list[Rated]] = {}
     for one in rated:
         if one.course is not None:
@@ -34,14 +35,15 @@ def figure(result: Verification, view: View) -> Figure:
     return stacked(_title(result, view), panels, list(_notes(result)))
 
 
-def _rated(check: Check) -> Rated:
+def _rated(check: Check, residual: Residual) -> Rated:
+    errors = residual.step_errors
     return Rated(
-        name=f"{check.layer}: {check.what}",
-        group=check.precision,
+        name=f"{check.layer}: {check.quantity}",
+        group=residual.precision,
         passed=check.passed,
         ratio=check.ratio,
-        place=check.place,
-        course=check.course,
+        place=check.index,
+        course=None if errors is None or not residual.compared else errors.ratio,
     )
 
 
@@ -61,12 +63,14 @@ def _notes(result: Verification) -> Iterator[str]:
         "before, against what rounding may do in that step; the largest of all samples and units. "
         "At the bottom, a triangle: exactly 0; on top, a cross: NaN or infinite."
     )
-    steps = max((len(c.course) for c in result.checks if c.course is not None), default=0)
+    residuals = [check.residual for check in result.checks if check.residual is not None]
+    errors = [r.step_errors for r in residuals if r.step_errors is not None]
+    steps = max((len(each.ratio) for each in errors), default=0)
     if (size := group_size(steps, ACROSS)) > 1:
         yield (
             f"Of {steps:,} steps, a band shows the smallest and largest ratio of every {size:,}."
         )
-    facts = [check for check in result.checks if not check.precision]
+    facts = [check for check in result.checks if check.residual is None]
     wrong = [check for check in facts if not check.passed]
     if facts and not wrong:
         yield f"{len(facts)} names, shapes, counts and directions are the same in Keras."
