@@ -1,18 +1,16 @@
-"""Web pages, pictures of a terminal, Markdown and C headers: what they hold, and what not."""
+"""Web pages, pictures of a terminal, Markdown: valid, complete, and without foreign markup."""
 
 from __future__ import annotations
 
 import base64
 import re
 import sys
-from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
@@ -23,27 +21,14 @@ from rnnshapes.render.document import Column, Drawing, Ink, Line, Row, Sheet, Sp
 from rnnshapes.render.formats import html_page, markdown, svg
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
-from tests.helpers.models import MODELS
+from tests.helpers.results import KINDS, SIZES, result_of
 
 pytestmark = pytest.mark.usefixtures("eager")
 
-SIZES: dict[str, Any] = {"N": 2, "T": 6, "D": 3, "M": 4, "K": 5}
+#: Results that commands export; a golden file has formats of its own.
+EXPORTED = [kind for kind in KINDS if kind != "golden"]
 EVIL = "<script>a</script>&amp;\"'\x1b[31m\x00|b`_*[x](y) {0} -->]]>"
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def port() -> Result:
-    """One that has the time steps the wrong way round."""
-    y_hat = rnnshapes.golden(**SIZES).arrays["y_hat"]
-    return rnnshapes.verify(**SIZES, against=y_hat[:, ::-1])
-
-
-RESULTS: dict[str, Callable[[], Result]] = {
-    "inspect": lambda: rnnshapes.inspect(cell="lstm", bidirectional=True, **SIZES),
-    "trace": lambda: rnnshapes.trace(cell="gru", show="y,h,gates", **SIZES),
-    "verify": lambda: rnnshapes.verify(**SIZES),
-    "port": port,
-}
 
 
 def drawn(sheet: Sheet) -> list[list[Span]]:
@@ -111,7 +96,7 @@ class Page(HTMLParser):
         """The attributes of each element of a kind."""
         return [attrs for name, attrs in self.elements if name == tag]
 
-    def said(self, tag: str) -> list[str]:
+    def texts(self, tag: str) -> list[str]:
         """The texts in elements of a kind."""
         return [data for name, data in self.words if name == tag]
 
@@ -125,17 +110,17 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_a_page_is_whole_and_loads_nothing(name: str, no_plots: None) -> None:
-    """One file with a language, a title, a policy against all else, and tables with headings."""
-    result = RESULTS[name]()
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_page_is_complete_and_loads_nothing(kind: str, no_plots: None) -> None:
+    """A language, a title, a policy against all else, and tables with headings."""
+    result = result_of(kind)
     text = text_of(result, "html")
     found = Page(text)
     assert text.startswith("<!doctype html>\n")
     assert found.all("html") == [{"lang": "en"}]
-    (title,), (heading,) = found.said("title"), found.said("h1")
-    kind = result.schema.split(".")[1].split("/")[0]
-    assert title == f"rnnshapes {kind}: {heading}"
+    (title,), (heading,) = found.texts("title"), found.texts("h1")
+    command = result.schema.split(".")[1].split("/")[0]
+    assert title == f"rnnshapes {command}: {heading}"
     policies = [meta["content"] for meta in found.all("meta") if "http-equiv" in meta]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
     assert not {"script", "link", "iframe", "base", "form", "a"} & {
@@ -147,7 +132,7 @@ def test_a_page_is_whole_and_loads_nothing(name: str, no_plots: None) -> None:
     assert "url(" not in text
     assert "://" not in text.replace(str(getattr(result, "port", "")), "")
     tables = [b for b in render.to_document(result, View()) if isinstance(b, Table)]
-    assert found.said("caption") == [table.title for table in tables]
+    assert found.texts("caption") == [table.title for table in tables]
     rows = sum(len(table.rows) for table in tables)
     scopes = [attrs["scope"] for attrs in found.all("th")]
     assert scopes.count("row") == rows
@@ -155,15 +140,14 @@ def test_a_page_is_whole_and_loads_nothing(name: str, no_plots: None) -> None:
     assert scopes.count("col") == headed
 
 
-def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
-    """Names are no markup; groups of rows, empty headings and drawings have their elements."""
+def test_page_escapes_names_and_keeps_structure(no_plots: None) -> None:
     text = "".join(html_page.chunks(rnnshapes.inspect(), DOCUMENT, View()))
     found = Page(text)
     plain = EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
-    assert found.said("h1") == [plain]
-    assert found.said("title") == [f"rnnshapes inspect: {plain}"]
-    assert found.said("caption") == found.said("figcaption") == [plain]
-    assert "".join(found.said("th")).count(plain) == 1
+    assert found.texts("h1") == [plain]
+    assert found.texts("title") == [f"rnnshapes inspect: {plain}"]
+    assert found.texts("caption") == found.texts("figcaption") == [plain]
+    assert "".join(found.texts("th")).count(plain) == 1
     assert "\x1b" not in text
     assert "\x00" not in text
     assert len(found.all("tbody")) == 2
@@ -172,14 +156,13 @@ def test_a_page_holds_what_the_document_says_as_text(no_plots: None) -> None:
         {"style": "color:#E69F00;background:#0072B2"},
         {"class": "good"},
     ]
-    assert "".join(found.said("pre")).count("\n") == 3
+    assert "".join(found.texts("pre")).count("\n") == 3
     assert [attrs.get("class") for attrs in found.all("tr")] == [None, "good", "bad"]
     boxes = [attrs for tag, attrs in found.elements if attrs.get("tabindex") == "0"]
     assert [attrs["class"] for attrs in boxes] == ["box", "picture"]
 
 
-def test_a_page_shows_the_plot_where_there_is_one() -> None:
-    """As an image inside of the page instead of drawings, with a text for who cannot see it."""
+def test_page_shows_the_plot_instead_of_drawings() -> None:
     found = Page("".join(html_page.chunks(rnnshapes.inspect(), DOCUMENT, View())))
     (image,) = found.all("img")
     kind, data = image["src"].split(",")
@@ -188,15 +171,11 @@ def test_a_page_shows_the_plot_where_there_is_one() -> None:
     assert image["alt"].startswith("rnnshapes inspect as a picture: <script>")
     assert (len(found.all("table")), found.all("pre")) == (1, [])
     assert text_of(rnnshapes.inspect(), "html") == text_of(rnnshapes.inspect(), "html")
-    golden = rnnshapes.golden(**SIZES)
-    assert (
-        Page("".join(html_page.chunks(golden, render.to_document(golden), View()))).all("img") == []
-    )
+    assert Page(text_of(result_of("golden"), "html")).all("img") == []
 
 
 @pytest.mark.parametrize("form", ["html", "svg"])
-def test_where_only_ascii_can_be_written_it_says_the_same(form: str, no_plots: None) -> None:
-    """With references to characters, which every browser reads."""
+def test_ascii_stream_gets_the_same_text(form: str, no_plots: None) -> None:
     result = rnnshapes.inspect(bidirectional=True)
     buffer = BytesIO()
     stream = TextIOWrapper(buffer, encoding="ascii")
@@ -214,10 +193,10 @@ def test_where_only_ascii_can_be_written_it_says_the_same(form: str, no_plots: N
 # --- Pictures of a terminal ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_a_picture_says_what_a_terminal_of_its_width_does(name: str, monkeypatch: Any) -> None:
-    """Line by line; it loads nothing, and the terminal that it is made in does not matter."""
-    result = RESULTS[name]()
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_svg_shows_the_lines_of_a_terminal(kind: str, monkeypatch: Any) -> None:
+    """Whatever terminal it is made in; and it loads nothing."""
+    result = result_of(kind)
     text = text_of(result, "svg")
     for variable, value in (("COLUMNS", "40"), ("LINES", "7"), ("NO_COLOR", "1"), ("TERM", "dumb")):
         monkeypatch.setenv(variable, value)
@@ -242,7 +221,7 @@ class Size:
     columns = 100
 
 
-def test_a_picture_is_xml_whatever_it_shows() -> None:
+def test_svg_is_xml_whatever_it_shows() -> None:
     """Hostile names, blocks and colours; its box holds all lines."""
     root = xml(svg.picture(DOCUMENT))
     assert root.find(f"{SVG}title").text == EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
@@ -256,10 +235,10 @@ def test_a_picture_is_xml_whatever_it_shows() -> None:
     assert all(part.get("lengthAdjust") == "spacingAndGlyphs" for part in texts)
 
 
-def test_a_picture_of_a_long_trace_leaves_out_its_middle(no_plots: None) -> None:
-    """As a terminal does, and a page does not."""
+def test_svg_omits_the_middle_and_html_does_not(no_plots: None) -> None:
     result = rnnshapes.trace(T=200, keras=False)
-    assert "180 steps in the middle" in text_of(result, "svg").replace("&#160;", " ")
+    lines = "".join(xml(text_of(result, "svg")).itertext()).replace("\xa0", " ")
+    assert "180 steps" in lines
     found = Page(text_of(result, "html"))
     assert len(found.all("tr")) == 201
 
@@ -267,10 +246,9 @@ def test_a_picture_of_a_long_trace_leaves_out_its_middle(no_plots: None) -> None
 # --- Markdown -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_markdown_is_read_as_it_was_meant(name: str) -> None:
-    """By a parser of the kind that GitHub has: each table with each of its cells."""
-    result = RESULTS[name]()
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_markdown_parses_to_titles_and_cells(kind: str) -> None:
+    result = result_of(kind)
     blocks = render.to_document(result, View())
     tables = [block for block in blocks if isinstance(block, Table)]
     cells = [one_line(cell) for table in tables for row in table.rows for cell in row.cells]
@@ -286,8 +264,7 @@ def test_markdown_is_read_as_it_was_meant(name: str) -> None:
     assert heads == [one_line(title) for title in titles]
 
 
-def test_markdown_is_drawn_in_ascii_where_only_that_can_be_written() -> None:
-    """With the signs that a drawing has for it, and none that are escaped."""
+def test_markdown_drawings_are_ascii_on_ascii_streams() -> None:
     result = rnnshapes.trace(cell="lstm", keras=False, show="y,h", **SIZES)
     for shown in (result, rnnshapes.inspect(cell="lstm", **SIZES)):
         stream = TextIOWrapper(BytesIO(), encoding="ascii", newline="\n")
@@ -298,7 +275,7 @@ def test_markdown_is_drawn_in_ascii_where_only_that_can_be_written() -> None:
         assert not any("\\u" in drawing for drawing in code)
 
 
-def test_markdown_takes_nothing_for_markup() -> None:
+def test_markdown_escapes_all_markup() -> None:
     """In lines, cells, titles and drawings."""
     text = "".join(markdown.chunks(DOCUMENT))
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
@@ -309,9 +286,9 @@ def test_markdown_takes_nothing_for_markup() -> None:
     assert kinds.count("fence") == 1
     assert "html_block" not in kinds
     clean = EVIL.replace("\x1b", "\\x1b").replace("\x00", "\\x00")
-    said = [plain(token) for token in tokens if token.type == "inline"]
-    assert said[:2] == [clean, "# no heading; $x$ is no formula"]
-    assert f"x/{clean}" in said
+    texts = [plain(token) for token in tokens if token.type == "inline"]
+    assert texts[:2] == [clean, "# no heading; $x$ is no formula"]
+    assert f"x/{clean}" in texts
     (fence,) = [token for token in tokens if token.type == "fence"]
     assert fence.info == "text"
     assert fence.content.count("\n") == 3
@@ -328,26 +305,6 @@ def one_line(text: str) -> str:
     return " ".join(text.replace("-\n", "-").split("\n")).strip()
 
 
-# --- C headers of a trace -----------------------------------------------------------------------
-
-TRACES: dict[str, Callable[[], Any]] = {
-    "lstm": lambda: rnnshapes.trace(cell="lstm", show="y,h,c,gates", **SIZES),
-    "both": lambda: rnnshapes.trace(bidirectional=True, show="h", **{**SIZES, "M": [4, 7]}),
-    "y alone": lambda: rnnshapes.trace(cell="gru", keras=False, **SIZES),
-    "masked": lambda: rnnshapes.trace(
-        MODELS["stacked cells, both, masked"](), x=masked(), show="y,h,gates"
-    ),
-    "joined": lambda: rnnshapes.trace(MODELS["masked average"](), x=masked(), show="h,gates"),
-}
-
-
-def masked() -> np.ndarray:
-    """Input of which some steps are to be skipped."""
-    x = np.random.default_rng(2).standard_normal((2, 9, 3))
-    x[1, 4:] = 0
-    return x
-
-
 # --- The command --------------------------------------------------------------------------------
 
 CHOSEN = [
@@ -359,8 +316,7 @@ CHOSEN = [
 
 
 @pytest.mark.parametrize(("args", "start"), CHOSEN, ids=lambda v: " ".join(v)[-20:])
-def test_the_ending_or_the_format_decides(args, start, run, in_folder) -> None:
-    """And standard output holds the same."""
+def test_ending_decides_the_format(args, start, run, in_folder) -> None:
     assert run(*args).status == 0
     written = Path(args[-1]).read_text("utf-8")
     assert written.startswith(start)
@@ -369,7 +325,7 @@ def test_the_ending_or_the_format_decides(args, start, run, in_folder) -> None:
 
 
 @pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
-def test_a_c_header_is_a_golden_file_alone(command, run, in_folder) -> None:
+def test_c_header_ending_exits_2(command, run, in_folder) -> None:
     done = run(command, "-o", "a.h")
     assert done.status == 2
     assert "a.h" in done.err

@@ -1,4 +1,4 @@
-"""What to try next: one dim line at the end of each command, which can be typed as it stands."""
+"""Hints: the line at the end of each command that proposes the next one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.commands import process
 
 pytestmark = pytest.mark.usefixtures("eager")
 
-#: What is typed, and what is proposed after it.
+#: Commands, and the command that each proposes.
 NEXT = [
     ("inspect --no-keras", "trace"),
     ("inspect --T 7 --D 4 --M 6 --M 5 --no-keras --view flow", "trace --T 7 --D 4 --M 6 --M 5"),
@@ -61,8 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("typed", "proposed"), NEXT, ids=[typed for typed, _ in NEXT])
-def test_the_last_line_says_what_to_try_next(typed, proposed, folder, run, monkeypatch) -> None:
-    """With the options that make the network, and none of those that do not."""
+def test_last_line_proposes_the_next_command(typed, proposed, folder, run, monkeypatch) -> None:
+    """With the options that describe the network, and no others."""
     monkeypatch.chdir(folder)
     *others, last = run(*shlex.split(typed)).out.splitlines()
     command, _, why = last.removeprefix("Next: rnnshapes ").partition("  ")
@@ -73,8 +73,8 @@ def test_the_last_line_says_what_to_try_next(typed, proposed, folder, run, monke
 
 
 @pytest.mark.parametrize("proposed", sorted({proposed for _, proposed in NEXT}))
-def test_what_is_proposed_can_be_typed(proposed, folder, run, monkeypatch) -> None:
-    """It is no mistake of usage, but for the file that the port has to write first."""
+def test_proposed_commands_run(proposed, folder, run, monkeypatch) -> None:
+    """Except for the file that the port has to write first."""
     monkeypatch.chdir(folder)
     done = run(*shlex.split(proposed))
     if "y_hat.npy" in proposed:
@@ -84,22 +84,20 @@ def test_what_is_proposed_can_be_typed(proposed, folder, run, monkeypatch) -> No
 
 
 @pytest.mark.parametrize("command", ["inspect --no-keras", "trace --no-keras", "verify"])
-def test_quiet_removes_the_line_and_nothing_else(command, run) -> None:
-    """``--quiet`` and ``-q``."""
+def test_quiet_removes_only_the_hint(command, run) -> None:
     loud, quiet, short = (run(*command.split(), *more) for more in ((), ("--quiet",), ("-q",)))
     assert loud.out.splitlines()[:-1] == quiet.out.splitlines() == short.out.splitlines()
 
 
 @pytest.mark.parametrize("more", ["--format json", "--format csv", "-o a.txt", "--format markdown"])
-def test_where_no_person_looks_nothing_is_proposed(more, in_folder) -> None:
-    """Standard output is the result alone, and standard error is empty."""
+def test_no_hint_where_no_person_reads(more, in_folder) -> None:
     done = process("trace", "--no-keras", *more.split())
     assert (done.status, "Next" in done.out, done.err) == (0, False, "")
     assert not Path("a.txt").exists() or "Next" not in Path("a.txt").read_text("utf-8")
 
 
-def test_a_name_cannot_steer_the_terminal(run, in_folder, folder) -> None:
-    """A file with an escape sequence in its name, and one that looks like an option."""
+def test_hint_quotes_hostile_file_names(run, in_folder, folder) -> None:
+    """An escape sequence, and a name that looks like an option."""
     for name in ("\x1b[31mred.keras", "-o.keras"):
         Path(name).write_bytes((folder / "model.keras").read_bytes())
     for typed, shown in (

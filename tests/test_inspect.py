@@ -20,8 +20,7 @@ EACH = pytest.mark.parametrize("known", networks.ALL, ids=lambda k: str({**k.cel
 
 
 @EACH
-def test_the_function_knows_every_weight(known: Known) -> None:
-    """Name, symbol, symbolic shape, shape, formula and count of each weight, and the totals."""
+def test_inspect_returns_every_weight_and_total(known: Known) -> None:
     result = rnnshapes.inspect(**known.sizes, **known.cell)
     found = [
         (w.name, w.symbol, list(w.dims), list(w.shape), w.formula, w.params)
@@ -36,8 +35,7 @@ def test_the_function_knows_every_weight(known: Known) -> None:
 
 
 @EACH
-def test_the_command_says_the_same_as_json(known: Known, run) -> None:
-    """The keys that others rely on, with exact integers."""
+def test_json_holds_exact_weights_and_totals(known: Known, run) -> None:
     done = run("inspect", *networks.options(known), "--no-keras", "--format", "json")
     record = json.loads(done.out)
     assert done.status == 0
@@ -54,8 +52,7 @@ def test_the_command_says_the_same_as_json(known: Known, run) -> None:
 
 
 @EACH
-def test_the_command_says_the_same_as_csv(known: Known, run) -> None:
-    """One row for each weight."""
+def test_csv_has_a_row_for_each_weight(known: Known, run) -> None:
     done = run("inspect", *networks.options(known), "--no-keras", "--format", "csv")
     rows = list(csv.DictReader(StringIO(done.out)))
     assert [(r["weight"], r["symbol"], int(r["params"])) for r in rows] == [
@@ -65,8 +62,7 @@ def test_the_command_says_the_same_as_csv(known: Known, run) -> None:
 
 
 @EACH
-def test_the_table_has_a_row_for_each_weight_and_layer(known: Known, run) -> None:
-    """Names, symbols, formulas and counts with their commas, grouped by layer."""
+def test_table_has_rows_for_weights_and_layers(known: Known, run) -> None:
     out = run("inspect", *networks.options(known), "--no-keras").out
     lines = [line.split() for line in out.splitlines()]
     for name, symbol, *_, formula, params in known.weights:
@@ -79,8 +75,8 @@ def test_the_table_has_a_row_for_each_weight_and_layer(known: Known, run) -> Non
     assert ["total", f"{known.params:,}", f"{known.bytes:,}"] in lines
 
 
-def test_what_flows_is_shown_with_its_shapes_and_multiply_adds(run) -> None:
-    """x, each intermediate of one step, h and y_hat; the head runs once, the rest T times."""
+def test_flow_table_shows_shapes_and_multiply_adds(run) -> None:
+    """The head runs once, the recurrence T times."""
     out = run("inspect", "--N", 4, "--T", 7, "--D", 2, "--M", 6, "--K", 3, "--no-keras").out
     rows = {line.split("  ")[0]: line for line in out.splitlines() if line}
     assert "(N, T, D)" in rows["x"]
@@ -109,8 +105,8 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("cell", "activation", "gates", "named"), NAMED)
-def test_a_name_stands_at_the_operation_that_made_it(cell, activation, gates, named) -> None:
-    """What linear leaves as it is was made by no operation, or by one before, and has its name."""
+def test_operation_that_computes_a_value_names_it(cell, activation, gates, named) -> None:
+    """A linear activation is no operation, so the one before has the name."""
     given = {"recurrent_activation": gates} if cell != "simple" else {}
     layer = rnnshapes.inspect(cell=cell, activation=activation, **given).layers[0]
     found = {made.label for made in layer.operations if " = " in made.label}
@@ -120,8 +116,7 @@ def test_a_name_stands_at_the_operation_that_made_it(cell, activation, gates, na
     assert {label.partition(" = ")[0] for label in found} == {n for n in of if " " not in n}
 
 
-def test_keras_agrees_and_says_with_which_version(run) -> None:
-    """The last line names Keras, its backend, and what was compared."""
+def test_keras_line_names_versions_and_counts(run) -> None:
     done = run("inspect", "--M", 7, "--quiet")
     engine = reference.engine()
     last = done.out.splitlines()[-1]
@@ -132,16 +127,14 @@ def test_keras_agrees_and_says_with_which_version(run) -> None:
     assert "count_params() = 93" in last
 
 
-def test_keras_agrees_in_json(run) -> None:
-    """``keras`` holds version, backend and the verdict."""
+def test_json_holds_the_verdict_of_keras(run) -> None:
     record = json.loads(run("inspect", "--M", 7, "--M", 4, "--format", "json").out)
     assert record["keras"]["agrees"] is True
     assert record["keras"]["differences"] == []
     assert record["keras"]["backend"] == reference.engine().backend
 
 
-def test_names_are_those_that_keras_gives_itself() -> None:
-    """A user's own Sequential in a fresh session has the names that are shown."""
+def test_layer_names_are_those_of_keras() -> None:
     import keras
 
     keras.backend.clear_session()
@@ -189,8 +182,7 @@ def held(built, layer: str, more: list, start: int = 0, stop: int | None = None)
         ),
     ],
 )
-def test_a_difference_to_keras_is_named_and_ends_with_1(mutate, difference, run, monkeypatch):
-    """A wrong shape, a missing or surplus weight, a wrong count: each is told, exit status 1."""
+def test_difference_to_keras_exits_1(mutate, difference, run, monkeypatch):
     real = reference.built
     monkeypatch.setattr(reference, "built", lambda *args: mutate(real(*args)))
     done = run("inspect")
@@ -202,21 +194,18 @@ def test_a_difference_to_keras_is_named_and_ends_with_1(mutate, difference, run,
     assert json.loads(record.out)["keras"]["differences"] == [difference]
 
 
-def test_nothing_compared_is_not_agreement() -> None:
-    """A check of no facts does not pass."""
+def test_empty_comparison_fails() -> None:
     assert not summary.KerasCheck(Engine("1", "x", "1"), ()).agrees
 
 
-def test_facts_cover_each_weight_each_layer_and_the_total() -> None:
-    """Nothing that the algebra derives goes unchecked."""
+def test_facts_cover_weights_layers_and_total() -> None:
     net = from_sizes.from_sizes()
     facts = structure.facts(net, reference.ModelStructure({}, {}, 0))
     assert len(facts) == 5 + 2 + 1
     assert not any(fact.agrees for fact in facts)
 
 
-def test_a_network_too_large_to_build_is_still_inspected(run) -> None:
-    """The counts are exact, the line says how much memory it would need, and the status is 0."""
+def test_too_large_network_is_inspected_without_keras(run) -> None:
     done = run("inspect", "--M", 10**9)
     assert done.status == 0
     assert "1,000,000,006,000,000,002" in done.out
@@ -228,8 +217,7 @@ def test_a_network_too_large_to_build_is_still_inspected(run) -> None:
     assert "3.5 EiB" in record["not_built"]
 
 
-def test_the_largest_sizes_there_are_remain_exact() -> None:
-    """Counts beyond 64 bits are integers, not floats."""
+def test_largest_sizes_stay_exact() -> None:
     largest = 2**63 - 1
     result = rnnshapes.inspect(N=largest, T=largest, D=largest, M=largest, K=largest)
     assert result.params == largest * (2 * largest + 1) + largest * (largest + 1)

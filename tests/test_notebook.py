@@ -1,4 +1,4 @@
-"""``example.ipynb`` runs, and results display themselves in it."""
+"""``example.ipynb``: a notebook in which results display themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import rnnshapes
 
 NOTEBOOK = Path(__file__).with_name("example.ipynb")
-#: Cells that end in a result, by how they end.
+#: Last lines of the cells that display a result.
 DISPLAYED = ("rnnshapes.inspect(model)", "traced", "verified", "judged")
 
 
@@ -33,8 +33,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return folder.name
 
 
-def test_the_notebook_is_stored_as_it_was_written() -> None:
-    """Valid, without outputs and counts."""
+def test_stored_notebook_is_valid_and_without_outputs() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
@@ -43,22 +42,22 @@ def test_the_notebook_is_stored_as_it_was_written() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # those of Jupyter's event loops
-def test_the_notebook_runs_and_displays_its_results(kernel: str, tmp_path: Path) -> None:
-    """No cell fails or warns; results come as HTML for people and as text for all else."""
+def test_notebook_runs_and_displays_its_results(kernel: str, tmp_path: Path) -> None:
+    """No cell fails or warns; results come as HTML and as text."""
     from nbclient import NotebookClient
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    places = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, kernel_name=kernel, resources=places).execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, kernel_name=kernel, resources=resources).execute()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    shown = [out for cell in code for out in cell.outputs]
-    assert [out.text for out in shown if out.get("name") == "stderr"] == []
+    outputs = [out for cell in code for out in cell.outputs]
+    assert [out.text for out in outputs if out.get("name") == "stderr"] == []
     for end in DISPLAYED:
         (cell,) = [cell for cell in code if cell.source.splitlines()[-1] == end]
-        (found,) = [out.data for out in cell.outputs]
-        assert set(found) == {"text/html", "text/plain"}
-        assert "<table>" in found["text/html"]
-        assert "SimpleRNN" in found["text/plain"]
+        (data,) = [out.data for out in cell.outputs]
+        assert set(data) == {"text/html", "text/plain"}
+        assert "<table>" in data["text/html"]
+        assert "SimpleRNN" in data["text/plain"]
     assert "agrees" in code[1].outputs[0].data["text/plain"]
     assert "transposed" in code[-2].outputs[0].data["text/plain"]
     assert code[-1].outputs[0].data["text/html"].count("<tr") >= 3

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all; tables fit the width; results display themselves."""
+"""Files, widths, JSON, and results that display themselves."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
 @pytest.mark.parametrize(("ending", "form"), FORMATS.items())
-def test_a_file_holds_what_standard_output_would(command, ending, form, run, in_folder) -> None:
-    """The format comes from the ending, or from --format, which wins."""
+def test_file_holds_what_standard_output_would(command, ending, form, run, in_folder) -> None:
+    """The ending decides the format, unless --format does."""
     shown = run(*command, "--format", form).out
     assert run(*command, "-o", f"a.{ending}").out == ""
     assert run(*command, "--format", form, "-o", "b.other").out == ""
@@ -36,7 +36,7 @@ def test_a_file_holds_what_standard_output_would(command, ending, form, run, in_
     assert shown.strip()
 
 
-def test_an_existing_file_is_replaced_and_keeps_its_mode(run, in_folder) -> None:
+def test_replaced_file_keeps_its_mode(run, in_folder) -> None:
     """And no other file is left behind."""
     Path("a.json").write_text("old", encoding="utf-8")
     Path("a.json").chmod(0o640)
@@ -47,8 +47,7 @@ def test_an_existing_file_is_replaced_and_keeps_its_mode(run, in_folder) -> None
     assert [path.name for path in in_folder.iterdir()] == ["a.json"]
 
 
-def test_a_symbolic_link_stays_one(run, in_folder) -> None:
-    """What it points to is replaced."""
+def test_symbolic_link_stays_a_link(run, in_folder) -> None:
     Path("real.json").write_text("old", encoding="utf-8")
     try:
         Path("link.json").symlink_to("real.json")
@@ -60,15 +59,14 @@ def test_a_symbolic_link_stays_one(run, in_folder) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_half_way_leaves_the_old_file(error, run, in_folder, monkeypatch) -> None:
-    """A full disk or Ctrl-C in the middle of writing loses nothing."""
+def test_failure_while_writing_leaves_the_old_file(error, run, in_folder, monkeypatch) -> None:
     Path("a.csv").write_text("old", encoding="utf-8")
 
-    def breaks(rows):
+    def failing(rows):
         yield "half"
         raise error
 
-    monkeypatch.setattr(json_csv, "csv_chunks", breaks)
+    monkeypatch.setattr(json_csv, "csv_chunks", failing)
     done = run("inspect", "--no-keras", "-o", "a.csv")
     assert done.status == (130 if isinstance(error, KeyboardInterrupt) else 2)
     assert Path("a.csv").read_text("utf-8") == "old"
@@ -76,8 +74,8 @@ def test_a_failure_half_way_leaves_the_old_file(error, run, in_folder, monkeypat
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user's rights")
-def test_a_place_without_permission_is_refused_before_the_work(run, in_folder) -> None:
-    """A folder or a file that cannot be written to."""
+def test_missing_permission_is_an_error_before_work(run, in_folder) -> None:
+    """A folder or a file without permission to write."""
     Path("locked").mkdir()
     Path("locked").chmod(0o500)
     assert "no permission" in run("verify", "-o", "locked/a.json").err
@@ -86,7 +84,7 @@ def test_a_place_without_permission_is_refused_before_the_work(run, in_folder) -
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_named_pipe_is_written_to_and_not_replaced(run, in_folder) -> None:
+def test_named_pipe_is_written_and_not_replaced(run, in_folder) -> None:
     """As in ``-o >(jq)``."""
     os.mkfifo("pipe")
     reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
@@ -101,18 +99,14 @@ def test_a_named_pipe_is_written_to_and_not_replaced(run, in_folder) -> None:
     "args", [["inspect", "--no-keras"], ["trace", "--no-keras", "--K", 20, "--show", "y,h"]]
 )
 def test_no_line_is_wider_than_the_terminal(width, args, run, monkeypatch) -> None:
-    """Columns are left out, in order of their importance, and that is said.
-
-    But for what to type next, which the terminal itself wraps, so that it can be copied.
-    """
+    """Except the line that proposes a command, which the terminal wraps."""
     monkeypatch.setenv("COLUMNS", str(width))
     out = run(*args, "--quiet").out
     assert max(map(len, out.splitlines())) <= width
     assert ("Left out for width" in out) == (args[0] == "trace" or width < 80)
 
 
-def test_what_matters_most_stays_in_a_narrow_terminal(run, monkeypatch) -> None:
-    """Every weight's name, shape and count, in 40 columns."""
+def test_narrow_terminal_shows_names_shapes_and_counts(run, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     out = run("inspect", "--no-keras").out
     words = out.split()
@@ -120,10 +114,9 @@ def test_what_matters_most_stays_in_a_narrow_terminal(run, monkeypatch) -> None:
         assert word in words
 
 
-def test_text_from_outside_is_shown_as_plain_text() -> None:
-    """No markup, no control characters: in a terminal, in Markdown and in HTML."""
-    evil = "[red]a[/red]\x1b[31m|b<script>*c*"
-    document = (Line(evil), Table("t", (Column("x"),), (Row((evil,)),)))
+def test_foreign_text_is_escaped_in_every_format() -> None:
+    hostile = "[red]a[/red]\x1b[31m|b<script>*c*"
+    document = (Line(hostile), Table("t", (Column("x"),), (Row((hostile,)),)))
     stream = StringIO()
     terminal.draw(document, terminal.plain(stream))
     assert stream.getvalue().count("[red]a[/red]\\x1b[31m|b<script>*c*") == 2
@@ -146,8 +139,8 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_json_is_json_and_says_what_was_given(value) -> None:
-    """Text of any kind, integers of any size; what is not finite is null."""
+def test_json_round_trips_any_value(value) -> None:
+    """Text of any kind, integers of any size; NaN and infinity become null."""
 
     def plain(part):
         if isinstance(part, float | np.floating):
@@ -167,18 +160,16 @@ def test_arrays_of_any_rank_become_nested_lists(shape: tuple[int, ...]) -> None:
     assert json.loads("".join(json_csv.json_chunks({"a": array}))) == {"a": array.tolist()}
 
 
-def test_results_display_themselves() -> None:
-    """As text in a terminal, as HTML in a notebook, as plain values for programs."""
+def test_results_display_as_text_html_and_dict() -> None:
     for result in (rnnshapes.inspect(), rnnshapes.trace(T=50), rnnshapes.verify()):
         assert "Input((T, D)) → SimpleRNN(M) → Dense(K)" in repr(result)
         html = result._repr_html_()
         assert html.count("<table>") == html.count("</table>") >= 1
         assert result.to_dict()["schema"] == result.schema
-    assert "30 steps in the middle are not shown" in repr(rnnshapes.trace(T=50, keras=False))
+    assert "30 steps" in repr(rnnshapes.trace(T=50, keras=False))
 
 
-def test_html_escapes_what_it_is_given() -> None:
-    """A layer's name is text."""
+def test_html_escapes_names() -> None:
     document = (Line("<b>"), Table("<i>", (Column("<u>"),), (Row(("<s>",)),)))
     text = "".join(notebook.chunks(document))
     for tag in ("<b>", "<i>", "<u>", "<s>"):
@@ -186,7 +177,6 @@ def test_html_escapes_what_it_is_given() -> None:
 
 
 def test_results_are_frozen() -> None:
-    """What was found stays as it was found."""
     for result in (rnnshapes.inspect(), rnnshapes.trace(keras=False), rnnshapes.verify()):
         with pytest.raises(AttributeError):
             result.network = None
@@ -201,8 +191,6 @@ def test_results_are_frozen() -> None:
         ("ä\n", "ä\n"),
     ],
 )
-def test_a_letter_that_cannot_be_shown_is_escaped_as_python_writes_it(
-    name: str, shown: str
-) -> None:
-    """A byte of a file name that is no UTF-8 among them."""
+def test_unprintable_characters_are_escaped(name: str, shown: str) -> None:
+    """A byte of a file name that is no UTF-8 is one of them."""
     assert printable(name) == shown
