@@ -70,8 +70,7 @@ def gru_by_hand(x: np.ndarray, w: Any, m: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("spec", CELLS[1:], ids=str)
-def test_states_and_gates_are_those_of_the_loop_by_hand(spec: dict[str, Any]) -> None:
-    """Every gate, h and c, of every sample, at every step."""
+def test_states_and_gates_equal_a_handwritten_loop(spec: dict[str, Any]) -> None:
     run = keras_run(**SIZES, **spec)
     name = run.network.layers[0].name
     show = "y,h,c,gates" if spec["cell"] == "lstm" else "y,h,gates"
@@ -87,8 +86,8 @@ def test_states_and_gates_are_those_of_the_loop_by_hand(spec: dict[str, Any]) ->
             np.testing.assert_allclose(found[key][n], values, rtol=1e-12, atol=1e-14)
 
 
-def test_each_cell_is_verified_state_by_state(run_of: KerasRun) -> None:
-    """c of an LSTM, which Keras's layer hides, too."""
+def test_each_state_has_a_check_that_passes(run_of: KerasRun) -> None:
+    """An LSTM's c is checked too, though Keras's layer does not return it."""
     layer = run_of.network.layers[0]
     checks = judge(run_of)
     states = layer.cell.states
@@ -114,8 +113,8 @@ def fails(run: KerasRun, changed: weights.Weights) -> bool:
     return any(not check.passed for check in checks if check.name.startswith(first))
 
 
-def test_each_pair_of_gates_swapped_is_caught(run_of: KerasRun) -> None:
-    """In all of its weights at once: no shape tells."""
+def test_any_two_swapped_gates_fail(run_of: KerasRun) -> None:
+    """No shape tells two gates apart."""
     layer = run_of.network.layers[0]
     gates = list(layer.cell.gates)
     for one, other in itertools.combinations(range(len(gates)), 2):
@@ -129,8 +128,8 @@ def test_each_pair_of_gates_swapped_is_caught(run_of: KerasRun) -> None:
     assert not fails(run_of, run_of.weights)
 
 
-def test_each_weight_changed_is_caught(run_of: KerasRun) -> None:
-    """Each bias row lost, rows swapped, each gate's block transposed, a thousandth added."""
+def test_any_changed_weight_fails(run_of: KerasRun) -> None:
+    """Mutants lose a bias, swap its rows, transpose a gate's block or add a thousandth."""
     layer = run_of.network.layers[0]
     own = run_of.weights[layer.name]
     count = max(1, len(layer.cell.gates))
@@ -160,8 +159,7 @@ def test_each_weight_changed_is_caught(run_of: KerasRun) -> None:
         ({"cell": "gru"}, {"recurrent_activation": "linear"}),
     ],
 )
-def test_a_wrong_activation_is_caught(spec: dict[str, Any], options: dict[str, Any]) -> None:
-    """Of the state, and of the gates."""
+def test_wrong_activation_fails(spec: dict[str, Any], options: dict[str, Any]) -> None:
     run = keras_run(**SIZES, **spec)
     network = with_cell(run.network, lambda cell: replace(cell, **options))
     assert fails(replace(run, network=network), run.weights)
@@ -169,8 +167,8 @@ def test_a_wrong_activation_is_caught(spec: dict[str, Any], options: dict[str, A
 
 @pytest.mark.parametrize("state", ["h", "c"])
 @pytest.mark.parametrize("change", [lambda s: np.roll(s, 1, axis=1), lambda s: s * 1.001])
-def test_wrong_states_of_an_lstm_are_caught(state: str, change: Any) -> None:
-    """Each state has to follow from both states of the step before."""
+def test_wrong_lstm_states_fail(state: str, change: Any) -> None:
+    """Each state follows from both states of the step before."""
     run = keras_run(**SIZES, cell="lstm")
     states = {**run.answers.states["lstm"]}
     states[state] = change(states[state])
@@ -192,7 +190,6 @@ OPTIONS = covering(
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_correct_networks_pass(options: dict[str, Any]) -> None:
-    """Each cell, alone and stacked, with and without biases, with other activations."""
     cell = options["cell"]
     result = rnnshapes.verify(N=2, T=7, D=3, K=4, **{**options, **cell})
     assert result.passed, result
@@ -201,8 +198,7 @@ def test_correct_networks_pass(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_live_models_are_read_with_their_options(kind: str, dtype: str) -> None:
-    """The user's own layer, its weights, its activations."""
+def test_options_of_live_models_are_read(kind: str, dtype: str) -> None:
     import keras
 
     layer = getattr(keras.layers, kind)
@@ -216,8 +212,7 @@ def test_live_models_are_read_with_their_options(kind: str, dtype: str) -> None:
     assert (cell.activation, cell.recurrent_activation) == ("sigmoid", "tanh")
 
 
-def test_gates_are_shown_with_their_columns(run) -> None:
-    """In Keras's order, in the table and in JSON."""
+def test_columns_of_gates_are_shown(run) -> None:
     out = run("inspect", "--cell", "lstm", "--no-keras").out
     assert "lstm by gate" in out
     assert (
@@ -262,15 +257,13 @@ def test_gates_are_shown_with_their_columns(run) -> None:
         ),
     ],
 )
-def test_the_equations_that_are_shown_are_those_that_run(options, equations, run) -> None:
-    """Derived by reading the cell, in the textbook's letters."""
+def test_equations_are_shown_in_textbook_letters(options, equations, run) -> None:
     lines = run("inspect", "--no-keras", *options).out.splitlines()
     for equation in equations:
         assert equation in lines
 
 
 def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
-    """JSON by name, npz and CSV by layer and name, columns in the table."""
     sizes = ("--cell", "lstm", "--N", 2, "--T", 4, "--M", 3, "--show", "y,h,c,gates")
     record = json.loads(run("trace", *sizes, "--format", "json").out)
     (layer,) = record["layers"]
@@ -299,16 +292,14 @@ def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
         (["--activation", "foo"], "no activation that is supported; rnnshapes inspect --help"),
     ],
 )
-def test_options_that_a_cell_does_not_have_are_refused(args, message, run) -> None:
-    """One line, exit status 2."""
+def test_options_of_other_cells_exit_2(args, message, run) -> None:
     done = run("inspect", *args)
     assert done.status == 2
     assert message in done.err
     assert done.err.count("\n") == 1
 
 
-def test_unknown_cells_and_keywords_are_refused_from_python_too() -> None:
-    """An InputError for a value, a TypeError for a keyword that does not exist."""
+def test_unknown_cells_and_options_raise_input_error() -> None:
     with pytest.raises(rnnshapes.InputError, match="there are simple, lstm, gru"):
         rnnshapes.inspect(cell="rnn")
     with pytest.raises(rnnshapes.InputError, match="depth is no option of SimpleRNN"):
@@ -317,13 +308,12 @@ def test_unknown_cells_and_keywords_are_refused_from_python_too() -> None:
         rnnshapes.trace(show="c", keras=False)
 
 
-def test_the_names_of_cells_are_those_of_the_options() -> None:
-    """The registry is the only list of them."""
+def test_registry_lists_all_cells() -> None:
     assert list(BY_NAME) == ["simple", "lstm", "gru"]
 
 
-def test_a_revealed_h_is_the_layers_own(run_of: KerasRun) -> None:
-    """Keras's layer gives the same numbers as its cell in the loop that shows all states."""
+def test_revealed_h_equals_the_layers_own(run_of: KerasRun) -> None:
+    """The layer and its cell in a loop that returns all states give the same numbers."""
     import keras
 
     layer = run_of.network.layers[0]

@@ -53,8 +53,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("args", "message"), BAD, ids=lambda v: " ".join(v)[:40])
-def test_wrong_usage_is_one_line_and_status_2(args, message, run, in_folder) -> None:
-    """Nothing on standard output, no traceback, nothing written, Keras not waited for."""
+def test_wrong_usage_exits_2_in_one_line(args, message, run, in_folder) -> None:
     done = run(*args)
     assert done.status == 2
     assert done.out == ""
@@ -66,8 +65,8 @@ def test_wrong_usage_is_one_line_and_status_2(args, message, run, in_folder) -> 
 
 @pytest.mark.parametrize("args", [["trace"], ["trace", "--no-keras"], ["verify"]])
 @pytest.mark.parametrize("sizes", [["--M", 10**9], ["--T", 10**15, "--N", 10**15]])
-def test_what_does_not_fit_into_memory_is_status_3(args, sizes, run) -> None:
-    """What it would need, and what there is; nothing is allocated."""
+def test_too_large_network_exits_3(args, sizes, run) -> None:
+    """The size is computed; nothing is allocated."""
     done = run(*args, *sizes)
     assert done.status == 3
     assert done.err.count("\n") == 1
@@ -75,7 +74,7 @@ def test_what_does_not_fit_into_memory_is_status_3(args, sizes, run) -> None:
     assert "are available here" in done.err
 
 
-def test_a_line_of_error_holds_no_control_characters(run, in_folder) -> None:
+def test_error_line_holds_no_control_characters(run, in_folder) -> None:
     """A name from the command line cannot steer the terminal."""
     done = run("trace", "--input", "a\x1b[31m\nb.npy")
     assert done.status == 2
@@ -83,8 +82,7 @@ def test_a_line_of_error_holds_no_control_characters(run, in_folder) -> None:
     assert "\x1b" not in done.err
 
 
-def test_a_mistake_in_usage_points_to_the_help_of_its_command(run) -> None:
-    """What to do is part of the message."""
+def test_usage_error_names_the_commands_help(run) -> None:
     assert run("trace", "--depth", 3).err.endswith("see rnnshapes trace --help\n")
     assert run("inspekt").err.endswith("see rnnshapes --help\n")
 
@@ -92,7 +90,6 @@ def test_a_mistake_in_usage_points_to_the_help_of_its_command(run) -> None:
 @pytest.mark.parametrize("command", [[], ["inspect"], ["trace"], ["verify"]])
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_has_examples(command: list[str], option: str, run) -> None:
-    """Each command shows how it is used."""
     done = run(*command, option)
     assert done.status == 0
     assert "Examples:" in done.out
@@ -101,8 +98,7 @@ def test_help_has_examples(command: list[str], option: str, run) -> None:
         assert f"--{size} " in done.out or not command
 
 
-def test_examples_of_the_help_are_right(run, in_folder) -> None:
-    """Each line that --help shows runs."""
+def test_examples_in_help_run(run, in_folder) -> None:
     import numpy as np
 
     np.save("x.npy", np.ones((6, 3)))
@@ -122,13 +118,11 @@ def test_examples_of_the_help_are_right(run, in_folder) -> None:
         assert run(*args).status == 0, example
 
 
-def test_the_version_is_shown(run) -> None:
-    """For reports."""
+def test_version_is_printed(run) -> None:
     assert run("--version").out == f"rnnshapes {__version__}\n"
 
 
-def test_without_a_command_the_help_is_shown(run) -> None:
-    """A newcomer's first try."""
+def test_no_command_prints_help(run) -> None:
     done = run()
     assert done.status == 0
     assert "inspect" in done.out
@@ -146,11 +140,9 @@ def test_without_a_command_the_help_is_shown(run) -> None:
         (4 * 10**18, "3.5 EiB"),
     ],
 )
-def test_amounts_of_memory_are_readable(count: int, text: str) -> None:
-    """Exact below 1 KiB, one decimal above."""
+def test_memory_is_rounded_above_1_kib(count: int, text: str) -> None:
     assert memory.amount(count) == text
 
 
-def test_this_machine_tells_how_much_memory_it_has() -> None:
-    """Between 100 MB and a petabyte."""
+def test_available_memory_is_plausible() -> None:
     assert 10**8 < memory.available() < 10**15

@@ -41,21 +41,20 @@ DIMS = st.recursive(
         (2 * D + 4 * M, "2(D+2M)"),
     ],
 )
-def test_a_formula_is_written_with_what_its_terms_share_in_front(dim: Dim, text: str) -> None:
-    """The text is the one that a textbook would print."""
+def test_common_factors_stand_in_front(dim: Dim, text: str) -> None:
     assert str(dim) == text
 
 
 @given(DIMS, DIMS, SIZES)
-def test_evaluating_is_the_same_before_and_after_combining(a: Dim, b: Dim, sizes: dict) -> None:
-    """Values of sums and products are sums and products of values, for integers of any size."""
+def test_evaluating_commutes_with_arithmetic(a: Dim, b: Dim, sizes: dict) -> None:
+    """Integers may be of any size."""
     assert (a + b).value(sizes) == a.value(sizes) + b.value(sizes)
     assert (a * b).value(sizes) == a.value(sizes) * b.value(sizes)
 
 
 @given(DIMS, DIMS, DIMS)
 def test_equal_formulas_are_equal_and_print_alike(a: Dim, b: Dim, c: Dim) -> None:
-    """The order and the form in which a formula was built leave no trace."""
+    """The order in which a formula was built leaves no trace."""
     left, right = a * (b + c), c * a + b * a
     assert left == right
     assert hash(left) == hash(right)
@@ -63,33 +62,31 @@ def test_equal_formulas_are_equal_and_print_alike(a: Dim, b: Dim, c: Dim) -> Non
 
 
 @given(DIMS, SIZES)
-def test_the_text_says_what_the_value_is(dim: Dim, sizes: dict) -> None:
-    """Reading the printed formula as arithmetic gives the number."""
+def test_printed_formula_evaluates_to_its_value(dim: Dim, sizes: dict) -> None:
     text = re.sub(r"(?<=[\w)])\(", "*(", str(dim).replace("·", "*"))
     text = re.sub(r"(?<![\w])(\d+)(?=[A-Z])", r"\1*", text)
     assert eval(text, {}, dict(sizes)) == dim.value(sizes)  # noqa: S307 - our own text
 
 
-def test_an_open_size_leaves_only_what_depends_on_it_open() -> None:
+def test_open_size_opens_only_its_terms() -> None:
     """N = None makes N·M open, and leaves M·M as it is."""
     sizes = {"N": None, "M": 5}
     assert (N * M).value(sizes) is None
     assert (M * M).value(sizes) == 25
 
 
-def test_a_name_without_a_size_is_an_error() -> None:
-    """A forgotten size is not taken for an open one."""
+def test_name_without_size_raises() -> None:
+    """A forgotten size is not an open one."""
     with pytest.raises(KeyError):
         (M * K).value({"M": 5})
 
 
-def test_products_and_sums_of_none_are_one_and_zero() -> None:
-    """As in arithmetic."""
+def test_empty_product_is_1_and_sum_0() -> None:
     assert product(()) == 1
     assert total(()) == 0
 
 
-def test_shapes_are_written_as_python_writes_them() -> None:
+def test_shapes_print_like_tuples() -> None:
     """A single axis keeps its comma, an open axis is a question mark."""
     assert shape_text((N, T, D)) == "(N, T, D)"
     assert shape_text((M,)) == "(M,)"

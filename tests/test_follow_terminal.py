@@ -120,8 +120,7 @@ def terminal(*args: str, columns: int = 80, lines: int = 24, **env: str) -> Iter
 
 
 @POSIX
-def test_a_reader_steps_through_a_trace() -> None:
-    """The equation of each step, the last one, back, and one line when it is left."""
+def test_keys_step_through_a_trace() -> None:
     with terminal("--T", "12") as it:
         shown = it.see("step 1 of 12")
         assert "h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)" in shown
@@ -147,8 +146,8 @@ def test_a_reader_steps_through_a_trace() -> None:
 @pytest.mark.parametrize(
     ("typed", "status"), [(b"q", 0), (b"\x1b", 0), (b"\x03", 130), (b"\x04", 0)]
 )
-def test_every_way_out_leaves_the_terminal_as_it_was(typed: bytes, status: int) -> None:
-    """q, Esc, Ctrl-C and Ctrl-D; only Ctrl-C is no success, and says nothing more."""
+def test_every_exit_key_restores_the_terminal(typed: bytes, status: int) -> None:
+    """Only Ctrl-C is no success, and prints nothing more."""
     import termios
 
     with terminal() as it:
@@ -163,7 +162,7 @@ def test_every_way_out_leaves_the_terminal_as_it_was(typed: bytes, status: int) 
 
 @POSIX
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_signal_leaves_the_terminal_as_it_was(name: str) -> None:
+def test_signal_restores_the_terminal(name: str) -> None:
     """The exit status says which signal it was."""
     import signal
 
@@ -177,7 +176,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(name: str) -> None:
 
 
 @POSIX
-def test_it_plays_by_itself_and_stops_at_the_end() -> None:
+def test_playing_pauses_and_stops_at_the_end() -> None:
     """Space pauses and goes on; at the last step it waits for a key."""
     with terminal("--T", "400", "--delay", "0.02") as it:
         it.wait(lambda: re.search(r"step ([3-9]|\d\d+) of 400", it.shown) is not None)
@@ -195,8 +194,7 @@ def test_it_plays_by_itself_and_stops_at_the_end() -> None:
 
 
 @POSIX
-def test_another_size_is_drawn_anew() -> None:
-    """Narrow and low: what does not fit is scrolled to, and no line is longer than the screen."""
+def test_resized_terminal_is_redrawn() -> None:
     with terminal("--cell", "lstm") as it:
         it.see("step 1 of 10")
         it.resize(40, 12)
@@ -214,8 +212,7 @@ def test_another_size_is_drawn_anew() -> None:
 
 
 @POSIX
-def test_all_numbers_of_a_step_can_be_seen() -> None:
-    """18 units are more than a line holds; what cannot be guessed stays in a narrow legend."""
+def test_w_shows_all_numbers_of_a_step() -> None:
     with terminal("--cell", "lstm", "--M", "18", "--bidirectional", columns=80, lines=50) as it:
         assert "… 18" in it.see("w all")
         it.type(b"w")
@@ -228,8 +225,7 @@ def test_all_numbers_of_a_step_can_be_seen() -> None:
 
 @POSIX
 @pytest.mark.parametrize(("columns", "lines"), [(1, 1), (3, 2), (9, 4), (20, 5), (300, 90)])
-def test_any_size_can_be_drawn(columns: int, lines: int) -> None:
-    """Also one on which there is hardly room for the legend."""
+def test_any_terminal_size_is_drawn(columns: int, lines: int) -> None:
     with terminal("--bidirectional", columns=columns, lines=lines) as it:
         it.wait(lambda: "s" in it.shown)
         it.type(b"n\tpG")
@@ -239,8 +235,7 @@ def test_any_size_can_be_drawn(columns: int, lines: int) -> None:
 
 
 @POSIX
-def test_ascii_and_no_colour_are_respected() -> None:
-    """Nothing is sent that cannot be shown."""
+def test_ascii_and_no_color_are_respected() -> None:
     with terminal("--bidirectional", PYTHONIOENCODING="ascii", NO_COLOR="1") as it:
         assert "h->_0 = tanh(x_0 Wx->" in it.see("step 1 of 10")
         it.type(b"\tq")
@@ -251,8 +246,7 @@ def test_ascii_and_no_colour_are_respected() -> None:
 
 
 @POSIX
-def test_numbers_have_a_ground_by_their_value() -> None:
-    """States stand out in colour where there is colour."""
+def test_numbers_are_coloured_by_value() -> None:
     with terminal("--cell", "gru", COLORTERM="truecolor") as it:
         it.see("step 1 of 10")
         assert b";48;2;" in it.received
@@ -260,8 +254,7 @@ def test_numbers_have_a_ground_by_their_value() -> None:
 
 @POSIX
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])
-def test_without_a_terminal_it_is_one_line(stream: str) -> None:
-    """It says what to do, at once, and with status 2."""
+def test_follow_without_terminal_exits_2(stream: str) -> None:
     import pty
 
     master, slave = pty.openpty()
@@ -296,8 +289,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "said"), WRONG)
-def test_what_cannot_be_followed_is_one_line(args: list[str], said: str, run, in_folder) -> None:
-    """And nothing is computed or written."""
+def test_options_that_contradict_follow_exit_2(args: list[str], said: str, run, in_folder) -> None:
     done = run("trace", *args)
     assert (done.status, done.out) == (2, "")
     assert said in done.err
@@ -306,8 +298,7 @@ def test_what_cannot_be_followed_is_one_line(args: list[str], said: str, run, in
 
 
 @POSIX
-def test_a_terminal_that_can_do_nothing_is_said() -> None:
-    """TERM=dumb has no other screen."""
+def test_dumb_terminal_exits_2() -> None:
     with terminal(TERM="dumb") as it:
         assert it.ends() == 2
         assert b"--follow needs a terminal" in it.received
@@ -315,8 +306,7 @@ def test_a_terminal_that_can_do_nothing_is_said() -> None:
 
 
 @POSIX
-def test_no_step_to_show_is_an_error_before_the_screen() -> None:
-    """As for tables."""
+def test_wrong_steps_exit_2_before_the_screen() -> None:
     with terminal("--steps", "3:99") as it:
         assert it.ends() == 2
         assert b"--steps 3:99: there are T = 10 steps" in it.received
@@ -353,8 +343,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize(("spec", "typed", "at", "t"), KEYS)
-def test_each_key_goes_where_it_says(spec, typed, at, t, monkeypatch, capsys) -> None:
-    """On in the order of reading, back, to both ends, and to the other layer at the same t."""
+def test_each_key_moves_to_its_step(spec, typed, at, t, monkeypatch, capsys) -> None:
     shown = player(monkeypatch, T=7, **spec)
     left = iter([*typed, "q"])
     shown.play(lambda seconds: next(left))
@@ -363,8 +352,7 @@ def test_each_key_goes_where_it_says(spec, typed, at, t, monkeypatch, capsys) ->
     assert f"t = {t} " in capsys.readouterr().out.rpartition("\x1b[1;1H")[2]  # drawn last
 
 
-def test_only_the_steps_that_were_asked_for_are_shown(monkeypatch, capsys) -> None:
-    """--steps 2:5 begins at 2 and ends at 4, or the other way round."""
+def test_follow_shows_only_requested_steps(monkeypatch, capsys) -> None:
     for back, ends in ((False, (2, 4)), (True, (4, 2))):
         shown = player(monkeypatch, View(0, 2, 5), T=7, go_backwards=back)
         assert shown.t == ends[0]
@@ -374,7 +362,7 @@ def test_only_the_steps_that_were_asked_for_are_shown(monkeypatch, capsys) -> No
 
 
 def test_scrolling_ends_where_the_step_ends(monkeypatch) -> None:
-    """And the place is kept from step to step."""
+    """The scroll position stays from step to step."""
     shown = player(monkeypatch, T=7, cell="lstm")
     left = iter([*["down"] * 3, "right", *["page down"] * 5, "up", "q"])
     shown.play(lambda seconds: next(left))
@@ -399,8 +387,8 @@ def test_scrolling_ends_where_the_step_ends(monkeypatch) -> None:
         ("\x03", ["interrupt"]),
     ],
 )
-def test_sequences_are_keys(typed: str, expected: list[str]) -> None:
-    """Those of xterm, of the console, with modifiers; what is unknown is one key, too."""
+def test_escape_sequences_are_keys(typed: str, expected: list[str]) -> None:
+    """An unknown sequence is one key too."""
     found = []
     while typed:
         key, typed = keyboard.first(typed)
@@ -409,8 +397,7 @@ def test_sequences_are_keys(typed: str, expected: list[str]) -> None:
 
 
 @POSIX
-def test_an_exception_leaves_the_terminal_as_it_was(monkeypatch) -> None:
-    """Whatever goes wrong between two keys."""
+def test_exception_restores_the_terminal(monkeypatch) -> None:
     import pty
     import termios
 
@@ -430,8 +417,7 @@ def test_an_exception_leaves_the_terminal_as_it_was(monkeypatch) -> None:
     os.close(master)
 
 
-def test_nothing_of_it_is_loaded_for_a_table() -> None:
-    """The command starts as before."""
+def test_tables_do_not_load_follow() -> None:
     code = "from rnnshapes import cli; import sys; cli.main(['trace', '--no-keras', '--T', '3']); "
     code += "sys.exit(any(m.startswith(('rnnshapes.cli.follow', 'rnnshapes.forward.step_view')) "
     code += "for m in sys.modules))"

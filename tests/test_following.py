@@ -57,8 +57,8 @@ def drawn(found: Recurrence, t: int, width: int = 80, encoding: str = "utf-8") -
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("options", CELLS, ids=lambda o: " ".join(map(str, o.values())))
-def test_each_operation_has_the_numbers_of_the_golden_arrays(options: Any, way: Any) -> None:
-    """All that golden has of a recurrence is in the moments, at every step, within rounding."""
+def test_operations_equal_the_golden_arrays(options: Any, way: Any) -> None:
+    """Every array of a recurrence in a golden file occurs in its steps."""
     golden = rnnshapes.golden(**SIZES, **options, **way, seed=3).arrays
     recurrences = followed(**SIZES, **options, **way, sample=1)
     assert len(recurrences) == 1 + ("bidirectional" in way)
@@ -111,8 +111,7 @@ EQUATIONS = [
 
 
 @pytest.mark.parametrize(("options", "which", "t", "expected"), EQUATIONS)
-def test_equations_are_those_of_this_step(options: Any, which: int, t: int, expected: Any) -> None:
-    """With its number for t, also where the state before is that of t+1, or the start."""
+def test_equations_carry_the_steps_number(options: Any, which: int, t: int, expected: Any) -> None:
     found = followed(**(SIZES | options))[which]
     assert [scene.text for scene in found.moment(t).scenes] == expected
     general = found.moment(t).scenes[-1].general
@@ -122,8 +121,7 @@ def test_equations_are_those_of_this_step(options: Any, which: int, t: int, expe
     )
 
 
-def test_shapes_are_those_of_all_samples_in_symbols_and_numbers() -> None:
-    """(N, D)·(D, M) → (N, M) beside (2, 4)·(4, 5) → (2, 5)."""
+def test_shapes_are_shown_as_symbols_and_numbers() -> None:
     taken = followed(**SIZES)[0].moment(1).scenes[0].taken[0]
     assert taken.label == "x_1 Wx"
     assert (taken.operands, taken.dims) == ((("N", "D"), ("D", "M")), ("N", "M"))
@@ -131,8 +129,8 @@ def test_shapes_are_those_of_all_samples_in_symbols_and_numbers() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_states_are_handed_on_in_the_order_of_reading(way: Any) -> None:
-    """What a step gives is what the next one starts from; the first starts from zeros."""
+def test_each_step_starts_from_the_step_before(way: Any) -> None:
+    """The first starts from zeros."""
     for found in followed(**SIZES, cell="lstm", **way):
         order = range(found.count)[:: -1 if found.reverse else 1]
         assert [found.moment(t).number for t in order] == [1, 2, 3, 4, 5, 6]
@@ -148,8 +146,8 @@ def test_states_are_handed_on_in_the_order_of_reading(way: Any) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_y_hat_is_that_of_the_trace_for_every_kind_of_model(name: str) -> None:
-    """And states, too; the head's equations end in it. Every line fits, in ASCII too."""
+def test_steps_of_every_model_equal_the_trace(name: str) -> None:
+    """States and y_hat agree, and every line fits, in ASCII too."""
     model = randomized(MODELS[name]())
     traced = rnnshapes.trace(model, N=3, seed=3, keras=False, show="all")
     layers = {layer.name: layer for layer in traced.layers}
@@ -177,8 +175,8 @@ def test_y_hat_is_that_of_the_trace_for_every_kind_of_model(name: str) -> None:
                 assert encoding == "utf-8" or line.isascii()
 
 
-def test_a_sequence_that_is_turned_round_answers_at_the_other_end() -> None:
-    """y_hat_2 of 9 steps is made of h_6: it stands where the model answers it."""
+def test_reversed_sequence_shows_y_hat_at_its_end() -> None:
+    """y_hat_2 of 9 steps is made of h_6."""
     layer = la.GRU(5, go_backwards=True, return_sequences=True)
     model = randomized(sequential(layer, la.Dense(2)))
     (found,) = followed(model)
@@ -197,14 +195,13 @@ SILENT = ("two ranks", "flattened", "from states", "shared by lengths")
 
 
 @pytest.mark.parametrize("name", [*ANSWERED, *SILENT])
-def test_y_hat_is_shown_where_it_belongs_to_a_step_of_the_recurrence(name: str) -> None:
-    """For the last recurrences, and not where the head joins steps or mixes them with the last."""
+def test_y_hat_is_shown_where_it_has_steps(name: str) -> None:
+    """A head that joins steps has no y_hat at a single step."""
     last = followed(randomized(MODELS[name]()), N=2)[-1]
     assert (last.moment(1).answer is not None) == (name in ANSWERED)
 
 
-def test_only_a_causal_network_answers_at_its_last_step() -> None:
-    """What is said of y_hat is what the trace says."""
+def test_only_causal_networks_return_the_last_y_hat() -> None:
     said = "is the model's own answer"
     (one,) = followed(**SIZES)
     assert not any(said in line for line in drawn(one, 4))
@@ -218,8 +215,7 @@ def test_only_a_causal_network_answers_at_its_last_step() -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("zero", [False, True])
-def test_a_masked_step_is_said_and_leaves_the_states(reverse: bool, zero: bool) -> None:
-    """No equation but that of the state, which is the one before."""
+def test_masked_step_repeats_the_states(reverse: bool, zero: bool) -> None:
     layer = la.GRU(
         5, go_backwards=reverse, return_sequences=True, zero_output_for_mask=zero, name="gru"
     )
@@ -241,8 +237,7 @@ def test_a_masked_step_is_said_and_leaves_the_states(reverse: bool, zero: bool) 
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_progress_counts_the_steps_of_the_sample_that_is_computed(way: Any) -> None:
-    """It ends at the whole, which no other sample is part of."""
+def test_progress_counts_steps_of_the_shown_sample(way: Any) -> None:
     told: list[tuple[int, int]] = []
     with open_session(**SIZES, **way) as session:
         given = (session.network, session.weights(), session.sources)
@@ -252,8 +247,8 @@ def test_progress_counts_the_steps_of_the_sample_that_is_computed(way: Any) -> N
     assert told[-2][0] == alone.scan_steps == SIZES["T"] * (1 + ("bidirectional" in way))
 
 
-def test_states_go_on_from_batch_to_batch() -> None:
-    """The third sample of a stateful model starts from the end of the first."""
+def test_stateful_model_continues_between_batches() -> None:
+    """The third sample starts from the end of the first."""
     model = randomized(stateful(la.LSTM(4, stateful=True)))
     first, third = (followed(model, N=4, sample=sample)[0] for sample in (0, 2))
     for key, values in first.states.items():
@@ -261,8 +256,7 @@ def test_states_go_on_from_batch_to_batch() -> None:
         np.testing.assert_array_equal(third.start[key], values[-1])
 
 
-def test_behind_a_layer_that_is_not_derived_x_is_keras_s() -> None:
-    """Keras is asked for all samples, and the one that is looked at is the right one."""
+def test_unsupported_layer_takes_x_from_keras() -> None:
     model = randomized(sequential(la.UnitNormalization(), la.LSTM(5), la.Dense(2)))
     with open_session(model, N=3, seed=3) as session:
         assert [node.layer.type for node in session.network.unsupported] == ["UnitNormalization"]
@@ -276,8 +270,7 @@ def test_behind_a_layer_that_is_not_derived_x_is_keras_s() -> None:
         np.testing.assert_allclose(answer.scenes[-1].values[0].values, y_hat[2, t], rtol=1e-11)
 
 
-def test_a_layer_is_chosen_by_its_name() -> None:
-    """As for the trace; another name is an error that lists those there are."""
+def test_layer_is_chosen_by_name() -> None:
     with open_session(**SIZES, bidirectional=True) as session:
         given = (session.network, session.weights(), session.sources)
         names = [r.name for r in step_view.follow_network(*given, 0, "bidirectional")]
@@ -287,8 +280,8 @@ def test_a_layer_is_chosen_by_its_name() -> None:
             step_view.follow_network(*given, 0, "dense")
 
 
-def test_a_long_trace_takes_the_memory_of_its_states() -> None:
-    """No moment is made before it is looked at: one operation of all would take 4 MB more each."""
+def test_long_follow_needs_memory_of_states_only() -> None:
+    """One operation of all steps would need 4 MB more each."""
     tracemalloc.start()
     try:
         (found,) = followed(T=20_000, D=3, M=6, K=2, cell="lstm")
@@ -300,8 +293,7 @@ def test_a_long_trace_takes_the_memory_of_its_states() -> None:
     assert peak < 3 * kept
 
 
-def test_what_is_shown_by_width() -> None:
-    """Symbols where there is room, numbers on a line of their own where there is little."""
+def test_symbols_are_shown_where_there_is_room() -> None:
     (found,) = followed(T=6, D=3, M=5, K=2)
     wide, usual, narrow = (drawn(found, 3, width) for width in (160, 80, 40))
     row = next(line for line in wide if line.startswith("  x_3 Wx"))
@@ -319,7 +311,6 @@ def test_what_is_shown_by_width() -> None:
 
 @pytest.mark.parametrize("width", [30, 80, 130])
 def test_long_lists_are_cut_and_counted(width: int) -> None:
-    """The first numbers, and how many there are."""
     (found,) = followed(T=4, D=3, M=64, K=2, cell="gru")
     text = "\n".join(drawn(found, 2, width))
     assert len(re.findall(r" \S+ … 64$", text, re.MULTILINE)) == 18
@@ -330,8 +321,8 @@ def test_long_lists_are_cut_and_counted(width: int) -> None:
     "name", ["[bold]rnn[/bold]", "名前の長い層", "x" * 200, "rnn\nin two lines"]
 )
 @pytest.mark.parametrize("width", [12, 40, 80])
-def test_names_from_a_file_are_plain_text_that_fits(name: str, width: int) -> None:
-    """Wide characters take two columns; nothing is read as markup; a line stays one line."""
+def test_names_from_files_are_plain_text(name: str, width: int) -> None:
+    """Wide characters take two columns, and a line stays one line."""
     with open_session(T=4, D=3, M=5, K=2) as session:
         (found,) = step_view.follow_network(session.network, session.weights(), session.sources)
     object.__setattr__(found, "name", name)
@@ -340,8 +331,7 @@ def test_names_from_a_file_are_plain_text_that_fits(name: str, width: int) -> No
     assert shown[0].startswith(name[:3])
 
 
-def test_the_bar_fills_from_where_reading_begins() -> None:
-    """From the left, or from the right for a direction that reads from the end."""
+def test_bar_fills_in_order_of_the_steps() -> None:
     ahead, back = followed(T=7, D=3, M=5, K=2, bidirectional=True)
     bars = [drawn(found, t)[1] for found in (ahead, back) for t in (0, 3, 6)]
     marks = [re.sub(r"(.)\1+", r"\1", re.search(r"[━●─]+", bar)[0]) for bar in bars]
@@ -350,8 +340,7 @@ def test_the_bar_fills_from_where_reading_begins() -> None:
     assert "step 7 of 7, from the end" in bars[3]
 
 
-def test_not_finite_numbers_are_shown_as_they_are() -> None:
-    """nan and inf, in lines that still fit."""
+def test_nan_and_inf_are_shown() -> None:
     x = np.full((1, 4, 3), np.nan, dtype="float32")
     x[0, 0] = np.inf
     (found,) = followed(x=x, M=5, K=2)
@@ -360,8 +349,7 @@ def test_not_finite_numbers_are_shown_as_they_are() -> None:
 
 
 @given(st.floats(), st.integers(3, 6))
-def test_a_number_fits_its_column_and_means_the_number(value: float, digits: int) -> None:
-    """Within half of the last decimal, or one figure of those too large or too small for it."""
+def test_numbers_fit_their_column_and_round_correctly(value: float, digits: int) -> None:
     text = step.figure(value, digits)
     assert len(text) <= digits + 3
     if np.isfinite(value) and abs(value) < 9 * 10.0**digits:
@@ -370,8 +358,7 @@ def test_a_number_fits_its_column_and_means_the_number(value: float, digits: int
         assert float(text) == pytest.approx(value, rel=0.5)
 
 
-def test_the_summary_has_the_numbers_in_full() -> None:
-    """One line: where it is, and y_hat there."""
+def test_summary_line_has_full_precision() -> None:
     (found,) = followed(T=6, D=3, M=5, K=2)
     said = step.summary(found.moment(3), found, 0)
     front, numbers = said.split(" = ", 2)[0], said.split(" = ")[-1]

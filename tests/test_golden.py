@@ -26,8 +26,7 @@ def of(group: str, found: Arrays) -> set[str]:
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("options", CELLS, ids=lambda o: " ".join(map(str, o.values())))
-def test_each_intermediate_is_that_of_the_loop_by_hand(options: Any, way: Any) -> None:
-    """x Wx, h Wh, each part and each gate, the states, y_hat: all names, and every number."""
+def test_each_intermediate_equals_a_handwritten_loop(options: Any, way: Any) -> None:
     found = rnnshapes.golden(**SIZES, **options, **way, seed=3).arrays
     layer = {"simple": "simple_rnn"}.get(options["cell"], options["cell"])
     scans = {layer: bool(way.get("go_backwards"))}
@@ -51,8 +50,8 @@ def test_each_intermediate_is_that_of_the_loop_by_hand(options: Any, way: Any) -
     }
 
 
-def test_a_stack_goes_on_from_what_the_layer_below_puts_out() -> None:
-    """x of the second layer is h of the first; sequences are answered at each step."""
+def test_second_layer_reads_the_first() -> None:
+    """x of the second layer is h of the first."""
     found = rnnshapes.golden(N=2, T=5, D=3, M=[4, 6], K=2, cell="gru", return_sequences=True).arrays
     first = by_hand(found, "gru", found["x"].astype("float64"), "gru")
     second = by_hand(found, "gru_1", first["gru.h"], "gru")
@@ -67,8 +66,7 @@ def test_a_stack_goes_on_from_what_the_layer_below_puts_out() -> None:
         *("masked zeros", "encoder, decoder, both", "shared", "masked, given states", "flattened"),
     ],
 )
-def test_states_gates_and_masks_are_those_of_the_trace(name: str) -> None:
-    """Bit for bit, for directions, masks, stacked cells, and layers that are called again."""
+def test_states_gates_and_masks_equal_the_trace(name: str) -> None:
     model = randomized(MODELS[name]())
     result = rnnshapes.golden(model, N=3)
     parts = {part.rstrip("0123456789") for part in ("y", *_states(result))}
@@ -89,8 +87,7 @@ def _states(result: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_masked_step_has_the_states_before_it_and_nothing_else(reverse: bool) -> None:
-    """NaN in all that is not computed there, in both directions."""
+def test_masked_step_holds_states_and_nan(reverse: bool) -> None:
     layer = la.LSTM(5, go_backwards=reverse, name="lstm")
     model = randomized(sequential(la.Masking(0.0), layer, la.Dense(2)))
     x = np.random.default_rng(2).standard_normal((3, 9, 3)).astype("float32")
@@ -103,8 +100,7 @@ def test_a_masked_step_has_the_states_before_it_and_nothing_else(reverse: bool) 
     assert np.isnan(found["lstm.z_f"][~mask]).all()
 
 
-def test_stacked_cells_are_told_apart_by_their_numbers() -> None:
-    """Two LSTMs in one layer: z_i1 and z_i2, h1 and h2, each from the written weights."""
+def test_stacked_cells_have_numbered_arrays() -> None:
     cells = la.StackedRNNCells([la.LSTMCell(5), la.LSTMCell(4)])
     model = randomized(sequential(la.RNN(cells, name="rnn")))
     found = rnnshapes.golden(model, N=2).arrays
@@ -126,8 +122,7 @@ def test_stacked_cells_are_told_apart_by_their_numbers() -> None:
     assert of("rnn", found) >= {"rnn.z_i1", "rnn.z_i2", "rnn.gate_o2", "rnn.h1 Wx2"}
 
 
-def test_initial_states_are_written_where_they_are_not_zero() -> None:
-    """Those that an encoder hands on, and none for the encoder itself."""
+def test_initial_states_are_written_where_given() -> None:
     found = rnnshapes.golden(randomized(MODELS["encoder, decoder"]()), N=2).arrays
     encoder, decoder = dict.fromkeys(name.split(".")[0] for name in found if "." in name)
     assert f"{encoder}.h_initial" not in found
@@ -140,8 +135,7 @@ def test_initial_states_are_written_where_they_are_not_zero() -> None:
     compare(found, by_hand(found, decoder, x, "lstm", start=start))
 
 
-def test_states_that_are_kept_go_on_from_batch_to_batch() -> None:
-    """Of a stateful model: its own for the first samples, those left over for the next."""
+def test_stateful_model_continues_between_batches() -> None:
     model = randomized(stateful(la.GRU(5, stateful=True, name="gru")))
     model.predict(np.ones((2, 9, 3), "float32"), verbose=0)
     found = rnnshapes.golden(model, N=4).arrays
@@ -152,8 +146,7 @@ def test_states_that_are_kept_go_on_from_batch_to_batch() -> None:
     compare(found, by_hand(found, "gru", x, "gru", start={"h": initial}))
 
 
-def test_long_inputs_are_recorded_block_by_block(monkeypatch) -> None:
-    """Blocks of steps, and parts of a block, give what one piece does."""
+def test_block_size_does_not_change_the_arrays(monkeypatch) -> None:
     options = {"N": 3, "T": 50, "D": 2, "M": 4, "cell": "lstm"}
     once = rnnshapes.golden(**options).arrays
     monkeypatch.setattr("rnnshapes.forward.scan.BLOCK_BYTES", 1)
@@ -163,8 +156,7 @@ def test_long_inputs_are_recorded_block_by_block(monkeypatch) -> None:
     compare({name: a.astype("float64") for name, a in again.items()}, once)
 
 
-def test_models_in_files_and_by_hand_agree(tmp_path: Path) -> None:
-    """A live model and its file are written alike."""
+def test_saved_and_live_model_are_recorded_alike(tmp_path: Path) -> None:
     model = randomized(sequential(la.Bidirectional(la.GRU(4)), la.Dense(2), shape=(5, 3)))
     live = rnnshapes.golden(model, N=2, seed=4).arrays
     file = rnnshapes.golden(str(saved(model, tmp_path / "m.keras")), N=2, seed=4).arrays

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 @pytest.mark.parametrize("options", [{"cell": "gru"}, {"M": [5, 6], "bidirectional": True}])
 def test_npz_json_and_header_hold_the_same_numbers(options: Any, tmp_path: Path) -> None:
-    """To the last bit, with dtype, shape and what each array is."""
     result = rnnshapes.golden(**{**SIZES, **options})
     for ending in ("npz", "json", "h"):
         result.save(tmp_path / f"g.{ending}")
@@ -49,8 +48,7 @@ def test_npz_json_and_header_hold_the_same_numbers(options: Any, tmp_path: Path)
     assert max(len(line) for line in text.splitlines() if "rnn_" not in line) <= 100
 
 
-def test_meanings_give_the_equation_the_shape_and_the_columns() -> None:
-    """One line for each array."""
+def test_meanings_give_equation_shape_and_columns() -> None:
     arrays = rnnshapes.golden(cell="gru", go_backwards=True).to_dict()["arrays"]
     meaning = {name: entry["meaning"] for name, entry in arrays.items()}
     assert meaning["x"] == "the input, (N, T, D)"
@@ -84,8 +82,8 @@ def compiled(compiler: str, folder: Path, lines: str) -> list[str]:
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_a_program_in_c_reads_the_same_numbers(compiler: str, tmp_path: Path) -> None:
-    """Compiled without a warning, unused arrays included; sizes are macros."""
+def test_c_program_reads_the_same_numbers(compiler: str, tmp_path: Path) -> None:
+    """It compiles without a warning, though most arrays are unused."""
     result = rnnshapes.golden(**SIZES, cell="lstm")
     result.save(tmp_path / "g.h")
     lines = """int width = (int)(sizeof rnn_lstm_kernel[0] / sizeof(float));
@@ -114,8 +112,7 @@ class Scaled(keras.layers.Layer):
         return 2 * x * self.scale
 
 
-def test_what_is_not_derived_is_taken_from_keras(tmp_path: Path) -> None:
-    """With weights of all kinds; names that are words of C, masked steps, whole numbers."""
+def test_unsupported_layers_are_recorded_from_keras(tmp_path: Path) -> None:
     words = keras.Input((7,), dtype="int32")
     embedding = la.Embedding(9, 3, name="a-b")
     steps = la.Masking(name="a_b")(Scaled(name="double")(embedding(words)))
@@ -141,8 +138,8 @@ def test_what_is_not_derived_is_taken_from_keras(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
-def test_no_name_and_no_number_breaks_a_header(tmp_path: Path) -> None:
-    """Names that end a comment, are alike or empty; NaN, infinite and tiny numbers."""
+def test_no_name_or_number_breaks_a_header(tmp_path: Path) -> None:
+    """Names may end a comment, be alike or empty; numbers may be NaN, infinite or tiny."""
     result = rnnshapes.golden()
     names = ["*/ int x;", "???/*/", "a\\\nb /*", "é", "", "use_all", "a b", "a_b", "a.b", *"xyz"]
     hard = [np.nan, np.inf, -np.inf, 5e-324, 1.7976931348623157e308, 1e22, -0.0, 0.1]
@@ -164,8 +161,7 @@ def test_no_name_and_no_number_breaks_a_header(tmp_path: Path) -> None:
     np.testing.assert_array_equal(said, [*values[0], *values[1].astype("float64")])
 
 
-def test_a_saved_model_is_recorded_without_keras(lstm: Path, run, in_folder) -> None:
-    """``trace model.keras --golden g.npz --no-keras``, from its file alone."""
+def test_saved_model_is_recorded_without_keras(lstm: Path, run, in_folder) -> None:
     np.save("x.npy", np.random.default_rng(1).standard_normal((2, 6, 3)))
     args = ("trace", lstm.name, "--input", "x.npy", "--no-keras")
     plain, done = run(*args, "--quiet"), run(*args, "--golden", "g.npz")
@@ -178,8 +174,7 @@ def test_a_saved_model_is_recorded_without_keras(lstm: Path, run, in_folder) -> 
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
-def test_the_output_is_that_without_it(form: str, run, in_folder) -> None:
-    """What is shown does not decide what is written, nor the other way round."""
+def test_golden_does_not_change_the_output(form: str, run, in_folder) -> None:
     args = ("trace", "--M", 5, "--M", 4, "--cell", "lstm", "--show", "h", "--layer", "lstm_1")
     args = (*args, "--format", form)
     plain, done = run(*args), run(*args, "--golden", "g.json")
@@ -206,8 +201,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("args", "message"), REFUSED, ids=lambda v: " ".join(v)[:40])
-def test_what_cannot_be_written_is_one_line_and_status_2(args, message, run, in_folder) -> None:
-    """Before any output, and nothing is left behind."""
+def test_impossible_target_exits_2_and_writes_nothing(args, message, run, in_folder) -> None:
     Path("folder.npz").mkdir()
     if Path("/dev/full").exists():
         Path("full.json").symlink_to("/dev/full")
@@ -224,16 +218,14 @@ def test_what_cannot_be_written_is_one_line_and_status_2(args, message, run, in_
 
 
 @pytest.mark.parametrize("sizes", [["--M", 10**9], ["--T", 10**15, "--N", 10**15]])
-def test_what_does_not_fit_into_memory_is_status_3(sizes, run, in_folder) -> None:
-    """Nothing is allocated, nothing written."""
+def test_too_large_network_exits_3(sizes, run, in_folder) -> None:
     done = run("trace", "--no-keras", *sizes, "--golden", "g.npz")
     assert done.status == 3
     assert "of memory" in done.err
     assert list(in_folder.iterdir()) == []
 
 
-def test_what_is_recorded_counts_as_memory(monkeypatch) -> None:
-    """Where the trace alone would fit."""
+def test_recorded_arrays_count_as_memory(monkeypatch) -> None:
     monkeypatch.setattr("rnnshapes.memory.available", lambda: 10**6)
     options = {"cell": "lstm", "T": 500, "M": 16}
     with open_session(**options) as session:
@@ -242,8 +234,7 @@ def test_what_is_recorded_counts_as_memory(monkeypatch) -> None:
         rnnshapes.golden(**options)
 
 
-def test_a_golden_result_is_frozen_and_shows_itself() -> None:
-    """Arrays cannot be written to; the table names each of them."""
+def test_golden_result_is_frozen_and_displays_itself() -> None:
     result = rnnshapes.golden(cell="lstm")
     for values in result.arrays.values():
         with pytest.raises(ValueError, match="read-only"):
@@ -253,8 +244,7 @@ def test_a_golden_result_is_frozen_and_shows_itself() -> None:
     assert "<table" in result._repr_html_()
 
 
-def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch) -> None:
-    """A failure in the middle leaves the old file."""
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch) -> None:
     result = rnnshapes.golden()
     path = tmp_path / "g.h"
     path.write_text("before", encoding="utf-8")

@@ -27,7 +27,7 @@ from tests.helpers.models import (
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_inspected_traced_and_verified(name: str) -> None:
-    """Random weights, all sizes different, several samples: Keras agrees in everything."""
+    """Weights are random, and all sizes differ."""
     model = randomized(MODELS[name]())
     assert rnnshapes.inspect(model).keras.agrees
     result = rnnshapes.verify(model, N=4)
@@ -64,7 +64,7 @@ OPTIONS = covering(
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda row: "-".join(map(str, row.values())))
 def test_every_triple_of_options_is_verified(options: dict[str, Any]) -> None:
-    """All numbers of all steps are compared, in each direction, and the mask where there is one."""
+    """All numbers of all steps are compared."""
     own = dict(options)
     cell, direction, masked = own.pop("cell"), own.pop("direction"), own.pop("masked")
     dtype = own["dtype"]
@@ -92,8 +92,7 @@ def test_every_triple_of_options_is_verified(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", [la.SimpleRNN, la.LSTM, la.GRU])
 @pytest.mark.parametrize("both", [True, False])
-def test_a_stateful_model_goes_on_from_batch_to_batch(kind: Any, both: bool) -> None:
-    """The second batch starts where the first ended, and the model is left as it was."""
+def test_stateful_model_continues_and_is_left_unchanged(kind: Any, both: bool) -> None:
     layer = kind(5, stateful=True)
     model = randomized(stateful(la.Bidirectional(layer) if both else layer))
     x = np.random.default_rng(1).standard_normal((6, 9, 3)).astype("float32")
@@ -118,8 +117,7 @@ def states_of(model: keras.Model) -> list[Any]:
     return [value for part in parts for value in part.states]
 
 
-def test_masked_steps_at_the_start_of_a_stateful_model() -> None:
-    """The states stay what they were, and the output is zero until a step counts."""
+def test_stateful_model_with_masked_start_is_verified() -> None:
     x = keras.Input(batch_shape=(2, 6, 3))
     lstm = la.LSTM(4, stateful=True, return_sequences=True)
     model = randomized(keras.Model(x, la.Dense(2)(lstm(la.Masking()(x)))))
@@ -131,8 +129,7 @@ def test_masked_steps_at_the_start_of_a_stateful_model() -> None:
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
 
 
-def test_a_stateful_layer_inside_another_model_is_left_as_it_was() -> None:
-    """Whoever keeps states, and wherever."""
+def test_nested_stateful_layer_is_left_unchanged() -> None:
     inner = keras.Sequential([keras.Input(batch_shape=(2, 9, 3)), la.LSTM(4, stateful=True)])
     x = keras.Input(batch_shape=(2, 9, 3))
     model = keras.Model(x, la.Dense(2)(inner(x)))
@@ -141,8 +138,7 @@ def test_a_stateful_layer_inside_another_model_is_left_as_it_was() -> None:
         assert not value.numpy().any()
 
 
-def test_a_mask_reaches_what_stands_behind_an_unknown_layer() -> None:
-    """It is Keras's, as the values are."""
+def test_mask_passes_through_an_unsupported_layer() -> None:
     model = randomized(sequential(la.Masking(), la.ELU(), la.LSTM(3), la.Dense(2)))
     traced = rnnshapes.trace(model, N=3, show="h")
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
@@ -163,8 +159,7 @@ def test_a_mask_reaches_what_stands_behind_an_unknown_layer() -> None:
         ),
     ],
 )
-def test_what_only_looks_like_a_layer_of_keras_is_not_taken_for_it(make: Any, why: str) -> None:
-    """An operation, a user's class in a wrapper, a product of masked steps."""
+def test_look_alikes_of_keras_layers_are_unsupported(make: Any, why: str) -> None:
     model = functional(lambda x: la.Dense(2)(make(x)))
     result = rnnshapes.inspect(model)
     (unknown,) = [layer for layer in result.layers if not layer.supported]
@@ -179,8 +174,8 @@ class Dense(la.Dense):
         return 2 * super().call(inputs)
 
 
-def test_what_a_dropout_passes_on_may_have_been_computed_anew() -> None:
-    """Fused with the layer in front, it differs by that layer's rounding; a wrong one fails."""
+def test_dropout_may_recompute_its_input() -> None:
+    """TensorFlow fuses it with the layer in front, and rounds once more."""
     parts = (la.TimeDistributed(la.LayerNormalization()), la.TimeDistributed(la.Dropout(0.2)))
     model = sequential(la.LSTM(4, return_sequences=True), *parts, la.Dense(2), shape=(6, 3))
     run = run_model(randomized(model), N=4)
@@ -191,8 +186,7 @@ def test_what_a_dropout_passes_on_may_have_been_computed_anew() -> None:
     assert f"{name}: output at every step" in failed(wrong)
 
 
-def test_images_over_time_are_shown_and_traced_from_keras() -> None:
-    """More axes than (N, T, D); layers in front of the recurrence are not derived."""
+def test_images_over_time_are_traced_from_keras() -> None:
     parts = (la.TimeDistributed(la.Conv2D(2, 3)), la.TimeDistributed(la.Flatten()))
     model = randomized(sequential(*parts, la.LSTM(3), la.Dense(1), shape=(4, 8, 8, 1)))
     result = rnnshapes.inspect(model)
@@ -203,8 +197,7 @@ def test_images_over_time_are_shown_and_traced_from_keras() -> None:
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
 
 
-def test_what_is_frozen_in_part_is_counted_so() -> None:
-    """One direction of two."""
+def test_partly_frozen_layer_is_counted() -> None:
     model = sequential(la.Bidirectional(la.LSTM(5)), la.Dense(2))
     model.layers[0].forward_layer.trainable = False
     result = rnnshapes.inspect(model)
@@ -212,8 +205,7 @@ def test_what_is_frozen_in_part_is_counted_so() -> None:
     assert result.params - result.trainable == 4 * 5 * (3 + 5 + 1)
 
 
-def test_a_layer_shared_by_lengths_counts_each() -> None:
-    """Multiply-adds are those of both calls, and the two results have names of their own."""
+def test_layer_shared_by_lengths_counts_each_call() -> None:
     result = rnnshapes.inspect(MODELS["shared by lengths"](), N=1)
     assert result.macs == 4 * (3 * 4 + 4 * 4) * (9 + 6) + 8 * 2
     assert ("m_t", "concatenate(h_t, h'_t)") in result.layers[1].equations or (
@@ -222,8 +214,7 @@ def test_a_layer_shared_by_lengths_counts_each() -> None:
     ) in result.layers[1].equations
 
 
-def test_windows_of_each_length_have_a_count_of_their_own() -> None:
-    """T' and T'', and the multiply-adds of both."""
+def test_convolved_lengths_have_their_own_names() -> None:
     result = rnnshapes.inspect(MODELS["convolved by lengths"](), N=1)
     assert (result.network.sizes["T'"], result.network.sizes["T''"]) == (7, 4)
     conv, one, other, _, dense = result.layers
@@ -232,30 +223,29 @@ def test_windows_of_each_length_have_a_count_of_their_own() -> None:
     assert dense.macs == (5 + 6) * 2
 
 
-def test_lengths_that_the_model_leaves_open_are_given_by_their_names() -> None:
-    """T1 and T2, as in the sizes that are shown."""
+def test_open_lengths_are_given_by_name() -> None:
     model = randomized(functional(encoder_decoder, (None, 3), (None, 4)))
     assert rnnshapes.verify(model, T1=5, T2=4).passed
     with pytest.raises(InputError, match=r"T1 .* is open in this model: give T \(--T\) for all"):
         rnnshapes.verify(model, T2=4)
 
 
-def test_an_input_of_another_dtype_is_refused() -> None:
+def test_input_dtype_other_than_weights_is_refused() -> None:
     """predict would round x to it."""
     model = sequential(la.LSTM(3), shape=(6, 3), dtype="int32")
     with pytest.raises(InputError, match="is of dtype int32"):
         rnnshapes.inspect(model)
 
 
-def test_both_ways_and_backwards_contradict_each_other(run) -> None:
+def test_bidirectional_and_go_backwards_exit_2(run) -> None:
     """Keras builds no such layer."""
     done = run("trace", "--bidirectional", "--go-backwards", "--no-keras")
     assert done.status == 2
     assert "give one of them" in done.err
 
 
-def test_a_batch_that_is_not_whole_is_refused() -> None:
-    """A stateful model takes as many samples as its batch has, or a multiple."""
+def test_incomplete_batch_is_refused() -> None:
+    """A stateful model takes whole batches only."""
     with pytest.raises(InputError, match="batches of 2 samples, so N is a multiple of that, not 3"):
         rnnshapes.trace(stateful(la.LSTM(5, stateful=True)), N=3)
 
@@ -274,8 +264,7 @@ def test_a_batch_that_is_not_whole_is_refused() -> None:
         ("branches", {"M1": 5, "M2": 4}, ["4M1(D+M1+1)", "6M2(D+M2+2)", "K(M1+2M2+1)"]),
     ],
 )
-def test_sizes_have_names_that_flow_through(name: str, sizes: dict, formulas: Any) -> None:
-    """D, then M1, M2, 2M after both directions, T' after a convolution, T·M when flattened."""
+def test_names_of_sizes_flow_through(name: str, sizes: dict, formulas: Any) -> None:
     result = rnnshapes.inspect(MODELS[name]())
     assert sizes.items() <= result.network.sizes.items()
     if formulas is not None:
@@ -294,15 +283,13 @@ def test_sizes_have_names_that_flow_through(name: str, sizes: dict, formulas: An
         ("masked, both", ["h1_t = concatenate(h1→_t, h1←_t)", "goes on from h2→_{T-1}, h2←_0"]),
     ],
 )
-def test_options_are_shown_with_what_they_mean(name: str, lines: list[str]) -> None:
-    """Also those that make no difference."""
+def test_options_are_explained(name: str, lines: list[str]) -> None:
     shown = " ".join(repr(rnnshapes.inspect(MODELS[name]())).split())
     for line in lines:
         assert line in shown
 
 
-def test_y_hat_is_said_to_be_what_it_is() -> None:
-    """Of a network that reads from the end, and of one that joins its steps."""
+def test_y_hat_of_non_causal_networks_is_explained() -> None:
     traced = rnnshapes.trace(cell="gru", bidirectional=True, N=2, show="y,h")
     assert "y_hat at t is not what the model would answer" in " ".join(repr(traced).split())
     assert traced.to_dict()["causal"] is False
@@ -314,8 +301,7 @@ def test_y_hat_is_said_to_be_what_it_is() -> None:
     assert "There is no y_hat at a single step" in repr(flat)
 
 
-def test_each_direction_is_shown_by_the_time_of_x(run) -> None:
-    """The backward states at t have read x from the end down to t."""
+def test_directions_are_indexed_by_input_step(run) -> None:
     traced = rnnshapes.trace(cell="simple", bidirectional=True, T=4, show="h", keras=False)
     forward, backward = traced.layers
     assert (forward.reverse, backward.reverse) == (False, True)
@@ -333,8 +319,7 @@ def test_each_direction_is_shown_by_the_time_of_x(run) -> None:
     assert "layer 'nothing': the recurrent layers are bidirectional" in out.err
 
 
-def test_one_layer_can_be_picked(run) -> None:
-    """By the name of the layer, or of one of its directions."""
+def test_layer_selects_a_layer_or_direction(run) -> None:
     spec = ("--M", 4, "--M", 3, "--bidirectional", "--cell", "gru", "--no-keras", "--show", "h")
     for name, count in (("bidirectional_1", 2), ("bidirectional/backward_gru", 1)):
         import json
@@ -345,7 +330,6 @@ def test_one_layer_can_be_picked(run) -> None:
 
 
 def test_several_inputs_are_given_as_a_list() -> None:
-    """One array for each, with the same N; another number of them is refused."""
     model = randomized(MODELS["encoder, decoder"]())
     rng = np.random.default_rng(3)
     x = [rng.standard_normal((3, 9, 3)), rng.standard_normal((3, 6, 4))]
@@ -357,16 +341,14 @@ def test_several_inputs_are_given_as_a_list() -> None:
 
 
 @pytest.mark.parametrize("value", [11, -1, 2.5])
-def test_indices_have_to_be_whole_and_in_the_table(value: float) -> None:
-    """The message says from where to where."""
+def test_invalid_word_indices_are_refused(value: float) -> None:
     x = np.ones((2, 9))
     x[1, 3] = value
     with pytest.raises(InputError, match="from 0 to 10"):
         rnnshapes.verify(MODELS["embedded, masked"](), x=x)
 
 
-def test_the_users_model_is_left_as_it_was() -> None:
-    """Neither its graph nor its weights know of having been looked at."""
+def test_live_model_is_left_unchanged() -> None:
     model = randomized(MODELS["branches"]())
     before = [layer.name for layer in model.layers]
     nodes = [(len(la._inbound_nodes), len(la._outbound_nodes)) for la in model.layers]
@@ -379,8 +361,7 @@ def test_the_users_model_is_left_as_it_was() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_layer_is_read_by_what_it_is_and_not_by_its_name() -> None:
-    """Names of layers decide nothing."""
+def test_layer_names_decide_nothing() -> None:
     model = sequential(la.GRU(5, name="lstm"), la.Dense(2, name="embedding"))
     network = live.read_model(model)
     assert [(layer.name, layer.type) for layer in network.layers] == [

@@ -22,8 +22,7 @@ def reversed_direction(direction: Direction) -> Direction:
     return replace(direction, reverse=not direction.reverse)
 
 
-def test_a_direction_that_is_not_reversed_is_caught() -> None:
-    """Both ways round, in a layer of one direction and in one of two."""
+def test_wrong_direction_fails() -> None:
     run = run_model(randomized(sequential(la.GRU(5, go_backwards=True), la.Dense(2))), N=3)
     assert failed(run) == []
     layer = run.network.recurrent[0].layer
@@ -37,8 +36,7 @@ def test_a_direction_that_is_not_reversed_is_caught() -> None:
         assert failed(replace(run, network=with_layer(run.network, layer.name, **{end: turned})))
 
 
-def test_a_sequence_that_is_not_turned_back_is_caught(monkeypatch) -> None:
-    """The backward half of a Bidirectional layer, and one of go_backwards."""
+def test_output_in_wrong_order_fails(monkeypatch) -> None:
     both = la.Bidirectional(la.LSTM(5, return_sequences=True))
     run = run_model(randomized(sequential(both, la.Dense(2))), N=3)
     kind = type(run.network.recurrent[0].layer)
@@ -50,8 +48,8 @@ def test_a_sequence_that_is_not_turned_back_is_caught(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("mode", ["sum", "mul", "ave"])
-def test_another_merge_mode_is_caught(mode: str) -> None:
-    """Those that keep the shape cannot be told by it."""
+def test_wrong_merge_mode_fails(mode: str) -> None:
+    """Modes that keep the shape cannot be told by it."""
     both = la.Bidirectional(la.GRU(5), merge_mode=mode)
     run = run_model(randomized(sequential(both, la.Dense(2))), N=3)
     assert failed(run) == []
@@ -61,8 +59,7 @@ def test_another_merge_mode_is_caught(mode: str) -> None:
 
 
 @pytest.mark.parametrize("layer", [la.SimpleRNN, la.LSTM, la.GRU])
-def test_a_mask_that_is_ignored_or_other_is_caught(layer: Any) -> None:
-    """Another mask_value, and none at all."""
+def test_wrong_or_missing_mask_fails(layer: Any) -> None:
     run = run_model(randomized(sequential(la.Masking(0.5), layer(5), la.Dense(2))), N=4)
     assert failed(run) == []
     name = run.network.layers[0].name
@@ -72,8 +69,7 @@ def test_a_mask_that_is_ignored_or_other_is_caught(layer: Any) -> None:
     assert f"{name}: mask" in failed(monkey)
 
 
-def test_zeros_for_masked_steps_are_told_from_the_output_before() -> None:
-    """zero_output_for_mask, said to be what it is not."""
+def test_wrong_output_of_masked_steps_fails() -> None:
     layer = la.GRU(5, return_sequences=True, zero_output_for_mask=True)
     run = run_model(randomized(sequential(la.Masking(), layer, la.Dense(2))), N=4)
     assert failed(run) == []
@@ -82,8 +78,7 @@ def test_zeros_for_masked_steps_are_told_from_the_output_before() -> None:
     assert f"{name}: output" in failed(replace(run, network=changed))
 
 
-def test_a_state_that_was_carried_over_is_caught() -> None:
-    """Said to start from zeros, and the other way round."""
+def test_missing_initial_state_fails() -> None:
     model = randomized(
         functional(lambda x, h: la.Dense(2)(la.SimpleRNN(5)(x, initial_state=h)), (9, 3), (5,))
     )
@@ -94,8 +89,7 @@ def test_a_state_that_was_carried_over_is_caught() -> None:
     assert f"{name}: h at every step" in failed(lost)
 
 
-def test_gates_of_each_stacked_cell_are_told_apart() -> None:
-    """Each pair of gates of each of its cells, in all weights of the cell."""
+def test_swapped_gates_of_stacked_cells_fail() -> None:
     run = run_model(randomized(MODELS["stacked cells"]()), N=3)
     assert failed(run) == []
     name = run.network.recurrent[0].name
@@ -111,8 +105,8 @@ def test_gates_of_each_stacked_cell_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("name", ["normalized", "convolved, same", "embedded", "at each step"])
-def test_each_weight_of_each_layer_counts(name: str) -> None:
-    """A thousandth more in any array fails a check of the layer that owns it."""
+def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
+    """A thousandth more in one array fails a check of the layer that owns it."""
     run = run_model(randomized(MODELS[name]()), N=4)
     assert failed(run) == []
     for group, arrays in run.weights.items():
@@ -134,8 +128,7 @@ def test_each_weight_of_each_layer_counts(name: str) -> None:
         ("normalized", "layer_normalization", {"epsilon": 0.1}),
     ],
 )
-def test_a_layer_said_to_be_another_is_caught(name: str, layer: str, changes: Any) -> None:
-    """By its own check."""
+def test_layer_of_another_kind_fails(name: str, layer: str, changes: Any) -> None:
     run = run_model(randomized(MODELS[name]()), N=4)
     (found,) = [la.name for la in run.network.layers if la.name.startswith(layer)][:1]
     changed = with_layer(run.network, found, **changes)

@@ -28,13 +28,13 @@ SCRIPT = "import sys; from rnnshapes.__main__ import main; sys.exit(main())"
         ("from rnnshapes import cli; cli.main(['trace', '--no-keras'])", {"numpy"}),
     ],
 )
-def test_only_what_is_needed_is_loaded(code: str, allowed: set[str]) -> None:
-    """Tables stand without NumPy, the NumPy side without Keras."""
+def test_heavy_modules_load_on_demand_only(code: str, allowed: set[str]) -> None:
+    """Tables need no NumPy, and the NumPy side needs no Keras."""
     assert loaded_by(code) == allowed
 
 
 @pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
-def test_nothing_but_the_result_is_written(command: str) -> None:
+def test_only_the_result_is_written(command: str) -> None:
     """TensorFlow's messages reach neither standard output nor standard error."""
     done = process(command, "--format", "json")
     assert done.status == 0
@@ -51,8 +51,7 @@ def broken_tensorflow(folder: Path, statement: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "KERAS_BACKEND": "tensorflow"}
 
 
-def test_messages_reach_the_user_if_the_import_fails(tmp_path: Path) -> None:
-    """What TensorFlow wrote, then one line with what to do; exit status 3."""
+def test_failed_import_exits_3_with_its_messages(tmp_path: Path) -> None:
     env = broken_tensorflow(tmp_path, "raise ImportError('DLL load failed')")
     for command in ("trace", "verify"):
         done = process(command, env=env)
@@ -64,8 +63,7 @@ def test_messages_reach_the_user_if_the_import_fails(tmp_path: Path) -> None:
         assert "pip install" in last
 
 
-def test_inspect_answers_also_where_keras_cannot_be_imported(tmp_path: Path) -> None:
-    """The table, a line that says why Keras was not asked, TensorFlow's messages; status 0."""
+def test_inspect_succeeds_without_keras(tmp_path: Path) -> None:
     done = process("inspect", env=broken_tensorflow(tmp_path, "raise ImportError('broken')"))
     assert done.status == 0
     assert "total" in done.out
@@ -73,16 +71,14 @@ def test_inspect_answers_also_where_keras_cannot_be_imported(tmp_path: Path) -> 
     assert done.err == "libfoo.so.1 is missing\n"
 
 
-def test_an_unknown_backend_is_one_line() -> None:
-    """KERAS_BACKEND is respected, so a wrong one is told."""
+def test_unknown_backend_exits_3() -> None:
     done = process("verify", env={"KERAS_BACKEND": "abacus"})
     assert done.status == 3
     assert "abacus" in done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("how", [["-m", "rnnshapes"], ["-c", "from rnnshapes.__main__ import *"]])
-def test_the_module_runs_and_imports(how: list[str]) -> None:
-    """``python -m rnnshapes`` is the command; importing it does nothing."""
+def test_module_runs_and_imports(how: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, *how, *(["--version"] if how[0] == "-m" else [])],
         check=True,
@@ -94,8 +90,8 @@ def test_the_module_runs_and_imports(how: list[str]) -> None:
 
 @POSIX
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_a_closed_pipe_ends_it_silently(form: str) -> None:
-    """As in ``rnnshapes ... | head -1``."""
+def test_closed_pipe_exits_0_silently(form: str) -> None:
+    """``rnnshapes ... > /dev/null | head -1`` is no error."""
     read, write = os.pipe()
     os.close(read)
     done = process("inspect", "--no-keras", "--format", form, stdout=write)
@@ -106,8 +102,7 @@ def test_a_closed_pipe_ends_it_silently(form: str) -> None:
 @POSIX
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("args", [["inspect"], ["trace", "--format", "csv"]])
-def test_a_full_device_is_one_line(args: list[str]) -> None:
-    """On standard output, and as a file; exit status 2."""
+def test_full_device_exits_2_in_one_line(args: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = process(*args, "--no-keras", stdout=full)
     assert done.status == 2
@@ -156,8 +151,8 @@ def test_ctrl_c_exits_130_and_prints_nothing(name: str) -> None:
 
 @POSIX
 @pytest.mark.parametrize("how", [["-m", "rnnshapes"], ["-c", SCRIPT]])
-def test_ctrl_c_inside_exec_ends_with_130(how: list[str], tmp_path: Path) -> None:
-    """As it may come while a dataclass is made; Python would end itself by SIGINT."""
+def test_ctrl_c_inside_exec_exits_130(how: list[str], tmp_path: Path) -> None:
+    """Python would end itself by SIGINT there, as when a dataclass is made."""
     (tmp_path / "typer.py").write_text('exec("raise KeyboardInterrupt")\n')
     command = [sys.executable, *how, "inspect"]
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -165,8 +160,7 @@ def test_ctrl_c_inside_exec_ends_with_130(how: list[str], tmp_path: Path) -> Non
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
-def test_an_ascii_locale_gets_ascii(tmp_path: Path) -> None:
-    """Every character that is shown has a plain form."""
+def test_ascii_locale_gets_ascii(tmp_path: Path) -> None:
     done = process("inspect", "--no-keras", env={"PYTHONIOENCODING": "ascii"})
     assert done.status == 0
     assert done.out.isascii()
@@ -204,8 +198,7 @@ def on_terminal(*args: str, width: int = 80) -> tuple[int, str]:
 
 
 @POSIX
-def test_a_terminal_has_a_spinner_colour_and_a_short_form() -> None:
-    """The middle of a long trace is left out, columns that do not fit are, and both are said."""
+def test_terminal_shows_spinner_colour_and_short_table() -> None:
     status, shown = on_terminal("trace", "--T", "500", "--K", "9")
     assert status == 0
     assert "Running the recurrence" in shown
@@ -217,8 +210,7 @@ def test_a_terminal_has_a_spinner_colour_and_a_short_form() -> None:
 
 
 @POSIX
-def test_an_ascii_terminal_has_a_spinner_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that it cannot show is sent to it."""
+def test_ascii_terminal_gets_ascii_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     status, shown = on_terminal("verify")
     assert status == 0
@@ -227,8 +219,7 @@ def test_an_ascii_terminal_has_a_spinner_too(monkeypatch: pytest.MonkeyPatch) ->
 
 @POSIX
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["verify", "--help"]])
-def test_help_to_a_closed_pipe_or_a_full_device(args: list[str]) -> None:
-    """As any other output."""
+def test_help_to_closed_pipe_or_full_device(args: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     assert process(*args, stdout=write) == Result(0, "", "")
@@ -241,8 +232,7 @@ def test_help_to_a_closed_pipe_or_a_full_device(args: list[str]) -> None:
 
 
 @POSIX
-def test_a_reader_that_has_gone_is_not_kept_waiting_for_keras() -> None:
-    """``inspect | head -1`` ends with the table."""
+def test_closed_pipe_ends_inspect_before_keras() -> None:
     read, write = os.pipe()
     os.close(read)
     code = "import sys; from rnnshapes import cli; cli.main(['inspect']); "
@@ -255,8 +245,7 @@ def test_a_reader_that_has_gone_is_not_kept_waiting_for_keras() -> None:
 
 
 @POSIX
-def test_output_to_dev_stdout_is_added_to_what_is_there(tmp_path: Path) -> None:
-    """As in ``-o /dev/stdout >> log``."""
+def test_dev_stdout_is_appended_to(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("first\n", encoding="utf-8")
     with log.open("a") as stream:
@@ -266,16 +255,15 @@ def test_output_to_dev_stdout_is_added_to_what_is_there(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_asked_for_steps_are_all_shown_on_a_terminal() -> None:
-    """--steps is an answer to what was left out."""
+def test_terminal_shows_all_requested_steps() -> None:
     _, shown = on_terminal("trace", "--T", "500", "--steps", "100:200", "--no-keras")
     assert sum(line.strip()[:1].isdigit() for line in shown.splitlines()) == 100
     assert "not shown" not in shown
 
 
 @POSIX
-def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bold and dim may stay, colours go."""
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bold and dim may stay."""
     monkeypatch.setenv("NO_COLOR", "1")
     _, shown = on_terminal("verify")
     assert "all 21 checks passed" in shown
@@ -285,7 +273,7 @@ def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_force_color_colours_a_pipe() -> None:
-    """FORCE_COLOR=1 is for pagers that understand it; JSON never has colour."""
+    """JSON never has colour."""
     coloured = process("inspect", "--no-keras", env={"FORCE_COLOR": "1"})
     assert "\x1b[1m" in coloured.out
     assert "\x1b" not in process("inspect", "--no-keras").out
@@ -294,8 +282,7 @@ def test_force_color_colours_a_pipe() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shell_completes_commands_and_options(shell: str) -> None:
-    """What ``--install-completion`` installs works for each shell."""
+def test_shell_completes_commands(shell: str) -> None:
     words = {
         "bash": {"COMP_WORDS": "rnnshapes in", "COMP_CWORD": "1"},
         "zsh": {"_TYPER_COMPLETE_ARGS": "rnnshapes in"},

@@ -47,17 +47,13 @@ def check(told: list[tuple[int, int]], whole: int, least: int) -> None:
 
 
 @pytest.mark.parametrize(("spec", "steps"), NETWORKS)
-def test_a_trace_counts_the_steps_of_all_samples_in_all_recurrences(
-    spec: dict[str, Any], steps: int
-) -> None:
-    """In NumPy alone, and with what a golden trace records of each."""
+def test_trace_counts_steps_of_all_samples(spec: dict[str, Any], steps: int) -> None:
     check(reports(lambda s: s.trace(keras=False), spec), TRACE[0] * steps, 1)
     check(reports(lambda s: s.trace_with_golden(keras=False), spec), GOLDEN[0] * steps, 2)
 
 
 @pytest.mark.parametrize(("spec", "steps"), NETWORKS)
-def test_what_keras_does_counts_too(spec: dict[str, Any], steps: int) -> None:
-    """The model's own predict and its second run, batch by batch, beside all that is judged."""
+def test_progress_counts_keras_too(spec: dict[str, Any], steps: int) -> None:
     batches = -(-spec["N"] // 32)
     check(reports(Session.trace, spec), TRACE[1] * steps, 2 * batches + 1)
     check(reports(Session.trace_with_golden, spec), GOLDEN[1] * steps, 2 * batches + 2)
@@ -65,8 +61,7 @@ def test_what_keras_does_counts_too(spec: dict[str, Any], steps: int) -> None:
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_a_single_long_sample_is_told_of_in_parts(backwards: bool) -> None:
-    """Also one that is read from its end, and so in one piece."""
+def test_single_long_sample_reports_in_parts(backwards: bool) -> None:
     spec = {"N": 1, "T": 200_000, "M": 1, "K": 1, "go_backwards": backwards}
     told = reports(lambda s: s.trace(keras=False), spec)
     check(told, 200_000, 4)
@@ -93,10 +88,9 @@ pty = pytest.importorskip("pty") if sys.platform != "win32" else None
 @pytest.mark.parametrize(
     ("encoding", "unit", "bar"), [("utf-8", "steps", "━"), ("ascii", "networks", "-")]
 )
-def test_a_terminal_shows_a_bar_while_it_works_and_nothing_after(
+def test_bar_disappears_at_the_end(
     encoding: str, unit: str, bar: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left on the screen is what stood there before."""
     monkeypatch.setenv("TERM", "xterm")
     shown = _on_a_terminal(encoding, unit, monkeypatch)
     assert f" 1,000/1,000 {unit}" in shown
@@ -145,15 +139,13 @@ def _on_a_terminal(encoding: str, unit: str, monkeypatch: pytest.MonkeyPatch) ->
         (1, "…", 10, False),
     ],
 )
-def test_a_bar_is_never_squeezed_out(columns: int, said: str, bar: int, count: bool) -> None:
-    """The text gives way, and a percentage stands for the count."""
+def test_bar_fits_every_width(columns: int, said: str, bar: int, count: bool) -> None:
     found = _layout("Building the network in Keras", "100,000/100,000 st", columns)
     assert found == (said, bar, count)
 
 
 @pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
-def test_without_a_terminal_nothing_is_written_to_standard_error(command: str, run) -> None:
-    """Whatever the work."""
+def test_pipe_gets_no_progress(command: str, run) -> None:
     done = run(command, "--T", 3)
     assert done.status == 0
     assert done.err == ""

@@ -28,8 +28,8 @@ SIZES = ((1, 1, 1, 1, 1), (3, 10, 4, 5, 2), (2, 300, 3, 64, 1), (1, 3, 2, 512, 2
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.9, 4.0])
-def test_right_networks_pass_whatever_their_size_and_radius(radius: float) -> None:
-    """Each cell, from one unit to 512, in float32 and in float64."""
+def test_correct_networks_pass_at_any_radius(radius: float) -> None:
+    """Each cell runs with one unit to 512, in float32 and in float64."""
     for found in grid.right(grid.cases(SIZES, (radius,))):
         assert found.compared > 0, found
         assert found.ratio <= 1, found
@@ -37,7 +37,6 @@ def test_right_networks_pass_whatever_their_size_and_radius(radius: float) -> No
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e3])
 def test_zeros_denormals_and_saturated_gates_pass(scale: float) -> None:
-    """Weights of zero, weights whose products are no normal numbers, and large ones."""
     for cell in grid.CELLS:
         for found in grid.right(iter([grid.Case(scale=scale, N=2, T=20, D=3, M=6, **cell)])):
             assert found.empty == 0, found
@@ -47,7 +46,6 @@ def test_zeros_denormals_and_saturated_gates_pass(scale: float) -> None:
 @pytest.mark.parametrize("cell", grid.CELLS, ids=str)
 @pytest.mark.parametrize("more", [{}, {"bidirectional": True}], ids=str)
 def test_every_structural_mutant_fails_in_both_precisions(cell: Any, more: Any) -> None:
-    """Gates in any other order, biases, kernels, activations, and each cell's own variants."""
     found = list(grid.wrong(grid.Case(N=3, T=7, D=5, M=5, K=5, **cell, **more)))
     assert len(found) >= 24
     for one in found:
@@ -55,16 +53,15 @@ def test_every_structural_mutant_fails_in_both_precisions(cell: Any, more: Any) 
 
 
 @pytest.mark.parametrize("cell", grid.CELLS, ids=str)
-def test_a_millionth_in_one_weight_fails_in_float64(cell: Any) -> None:
-    """In any array; float32 cannot see it."""
+def test_a_millionth_in_one_weight_fails(cell: Any) -> None:
+    """Only float64 can see it."""
     case = grid.Case(N=3, T=7, D=4, M=6, K=2, **cell)
     for found in grid.nudged(case):
         assert found.ratio > 1, found
     assert any(found.ratio <= 1 for found in grid.nudged(case, dtype="float32"))
 
 
-def test_a_loop_in_numpy_that_is_wrong_fails(small_run: KerasRun) -> None:
-    """The states of the trace are judged, and so is its output."""
+def test_wrong_numpy_loop_fails(small_run: KerasRun) -> None:
     run = small_run
     ours = replay.computed(run.network, run.weights, run.xs)
     for change, name in (
@@ -90,16 +87,14 @@ def names(checks: Any) -> list[str]:
     return [check.name for check in checks if not check.passed]
 
 
-def test_a_direction_that_keras_does_not_have_fails(small_run: KerasRun) -> None:
-    """The layer's own option is held against what the network says."""
+def test_direction_other_than_keras_fails(small_run: KerasRun) -> None:
     built = replace(small_run.built, backwards={"simple_rnn": True})
     assert names(report.structure_checks(small_run.network, built)) == ["simple_rnn: direction"]
     found = next(c for c in report.structure_checks(small_run.network, built) if not c.passed)
     assert (found.expected, found.found) == ("from t = 0 on", "from the last t back")
 
 
-def test_an_initial_state_that_is_not_zero_fails(small_run: KerasRun) -> None:
-    """It has a check of its own, with as many comparisons as there are units."""
+def test_nonzero_initial_state_fails(small_run: KerasRun) -> None:
     starts = {"simple_rnn": {"h": np.full((4, 6), 1e-3, "float32")}}
     run = replace(small_run, answers=replace(small_run.answers, starts=starts))
     check = next(c for c in judge(run) if c.name == "simple_rnn: initial state")
@@ -108,8 +103,7 @@ def test_an_initial_state_that_is_not_zero_fails(small_run: KerasRun) -> None:
     assert check.index.t == 0
 
 
-def test_a_number_that_keras_does_not_hold_fails(small_run: KerasRun) -> None:
-    """The weights are compared number by number, whatever the precision."""
+def test_weight_off_by_one_ulp_fails(small_run: KerasRun) -> None:
     run, held = small_run, {name: dict(arrays) for name, arrays in small_run.weights.items()}
     (good,) = report.weight_checks(run.network, run.weights, held)
     assert good.passed
@@ -120,8 +114,7 @@ def test_a_number_that_keras_does_not_hold_fails(small_run: KerasRun) -> None:
     assert bad.found == "not equal: dense/bias"
 
 
-def test_every_check_says_how_many_numbers_it_compared_and_where_the_worst_is() -> None:
-    """With the layer, the sample, t and the unit."""
+def test_checks_count_numbers_and_locate_the_worst() -> None:
     result = rnnshapes.verify(N=2, T=5, M=[4, 3], seed=1)
     for check in result.checks:
         assert check.compared > 0
@@ -140,8 +133,8 @@ def test_every_check_says_how_many_numbers_it_compared_and_where_the_worst_is() 
     ["masked zeros", "stacked cells, both, masked", "normalized", "convolved, same", "residual",
      "encoder, decoder", "embedded", "partly masked", "nested"],
 )  # fmt: skip
-def test_short_formats_pass_in_their_own_precision(policy: str, name: str, monkeypatch) -> None:
-    """Each layer is judged by the unit roundoff of the format in which it computes."""
+def test_short_formats_pass(policy: str, name: str, monkeypatch) -> None:
+    """Each layer is checked with the unit roundoff of the format in which it computes."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -156,7 +149,6 @@ def test_short_formats_pass_in_their_own_precision(policy: str, name: str, monke
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("cell", grid.CELLS, ids=str)
 def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
-    """The bound is wide, but not so wide that gates could be exchanged."""
     from rnnshapes.port.hypothesis import Hypothesis
     from rnnshapes.port.mistakes import hypotheses
 
@@ -172,8 +164,7 @@ def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
         assert names(judge(replace(run, network=one.network, weights=one.weights))), one.mistakes
 
 
-def test_float16_that_overflows_is_verified_up_to_there() -> None:
-    """relu beyond 65504; the steps before are compared, in the layers behind it, too."""
+def test_float16_is_verified_until_it_overflows() -> None:
     layers = (
         la.SimpleRNN(6, activation="relu", return_sequences=True, dtype="mixed_float16"),
         la.GRU(4, dtype="mixed_float16"),
@@ -189,8 +180,8 @@ def test_float16_that_overflows_is_verified_up_to_there() -> None:
 
 
 @pytest.mark.parametrize(("value", "masked"), [(-1.1, 0), (0.5, 2)])
-def test_masking_compares_as_keras_does_in_a_short_format(value: float, masked: int) -> None:
-    """x is rounded and the value is not: what float16 does not have masks nothing."""
+def test_masking_in_short_formats_compares_as_keras(value: float, masked: int) -> None:
+    """x is rounded and mask_value is not: a value that the format lacks masks nothing."""
     model = randomized(
         sequential(la.Masking(value, dtype="mixed_float16"), la.LSTM(4), la.Dense(2), shape=(6, 3))
     )
@@ -204,8 +195,8 @@ def test_masking_compares_as_keras_does_in_a_short_format(value: float, masked: 
     assert any("which no number is: float16 has no -1.1" in note for note in notes) == (value < 0)
 
 
-def test_a_product_in_a_short_format_is_summed_in_float32() -> None:
-    """So that its bound does not grow with the number of terms, as long as float32's is small."""
+def test_short_products_are_summed_in_float32() -> None:
+    """Their bound hardly grows with the number of terms."""
     for name in ("float16", "bfloat16"):
         short = PRECISIONS[name]
         assert short.gamma(1000) < 1.2 * short.gamma(2)
@@ -214,8 +205,7 @@ def test_a_product_in_a_short_format_is_summed_in_float32() -> None:
     assert PRECISIONS["float32"].gamma(2**24) == np.inf
 
 
-def test_numbers_are_rounded_to_a_short_format_and_back() -> None:
-    """Exact numbers are taken as the format has them; whole numbers for a table stay."""
+def test_numbers_are_rounded_to_short_formats() -> None:
     exact = Bounded.exact(np.array([0.1, 70000.0]), PRECISIONS["float16"])
     assert exact.value[0] == np.float16(0.1)
     assert np.isnan(exact.error[1])
@@ -227,8 +217,8 @@ def test_numbers_are_rounded_to_a_short_format_and_back() -> None:
     assert np.isinf(beyond.error[0])
 
 
-def test_tensor_float_32_is_told_and_has_its_own_bound(small_run: KerasRun) -> None:
-    """A GPU that rounds the factors of products to 11 bits is judged by that."""
+def test_tensor_float_32_has_its_own_bound(small_run: KerasRun) -> None:
+    """Such a GPU rounds the factors of products to 11 bits."""
     engine = replace(small_run.answers.engine, tensor_float_32=True)
     run = replace(small_run, answers=replace(small_run.answers, engine=engine))
     narrow = {check.name: check.ratio for check in judge(small_run)}
@@ -243,10 +233,7 @@ def test_tensor_float_32_is_told_and_has_its_own_bound(small_run: KerasRun) -> N
 @pytest.mark.parametrize(
     ("gpus", "on", "short"), [([], True, False), ([1], True, True), ([1], False, False)]
 )
-def test_tensor_float_32_is_read_from_tensorflow(
-    gpus: Any, on: bool, short: bool, monkeypatch
-) -> None:
-    """It is on by default, and only a GPU does it."""
+def test_tensor_float_32_needs_a_gpu(gpus: Any, on: bool, short: bool, monkeypatch) -> None:
     import tensorflow as tf
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
@@ -255,8 +242,7 @@ def test_tensor_float_32_is_read_from_tensorflow(
     assert Engine("1", "tensorflow", "2").tensor_float_32 is False
 
 
-def test_findings_of_a_network_say_in_which_precision() -> None:
-    """float64 for a network that is computed in it, whatever its layers are said to do."""
+def test_residuals_name_their_precision() -> None:
     case = grid.Case(N=2, T=4, D=3, M=5)
     found = list(
         residuals.layer_residuals(
@@ -270,14 +256,13 @@ def test_findings_of_a_network_say_in_which_precision() -> None:
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
-def test_sums_that_tensorflow_adds_in_another_order_pass(activation: str) -> None:
-    """The bias may be added to either product first: with one unit the bound has no room."""
+def test_other_orders_of_summation_pass(activation: str) -> None:
+    """With one unit the bound has no room."""
     result = rnnshapes.verify(N=200, T=500, D=1, M=1, K=1, activation=activation)
     assert result.passed, result
 
 
-def test_a_share_of_a_softmax_is_off_by_no_more_than_1() -> None:
-    """However far what it is made of may be off; of what is unknown nothing is known."""
+def test_softmax_error_is_at_most_1() -> None:
     z = np.array([[1e10, 0.0]])
     wide = Bounded(z, np.array([[400.0, 400.0]]), PRECISIONS["float32"]).activated("softmax")
     assert np.all(wide.error <= 1.001)
@@ -290,8 +275,7 @@ def test_a_share_of_a_softmax_is_off_by_no_more_than_1() -> None:
     assert rnnshapes.verify(model, N=9).passed
 
 
-def test_directions_that_overflow_where_they_are_joined_are_left_out() -> None:
-    """Each by itself is fine; their product is not, and neither is what stands behind it."""
+def test_overflow_of_merged_directions_is_skipped() -> None:
     both = la.Bidirectional(la.SimpleRNN(1, activation="relu"), merge_mode="mul")
     model = sequential(both, la.Dense(2), shape=(7, 1))
     ones = [np.ones(w.shape, "float32") for w in model.get_weights()]
@@ -304,8 +288,8 @@ def test_directions_that_overflow_where_they_are_joined_are_left_out() -> None:
     assert not any(name.startswith("predict") for name in judged)
 
 
-def test_a_cell_whose_output_is_not_its_state_fails(monkeypatch) -> None:
-    """By a millionth, which float32 cannot see."""
+def test_cell_output_other_than_state_fails(monkeypatch) -> None:
+    """A millionth is enough, which float32 cannot see."""
     real = la.LSTMCell.call
 
     @functools.wraps(real)
@@ -319,8 +303,7 @@ def test_a_cell_whose_output_is_not_its_state_fails(monkeypatch) -> None:
     assert {"lstm: unrolled, in float64", "lstm: h at every step, in float64"} <= set(failed)
 
 
-def test_directions_that_keras_joins_in_another_way_fail(monkeypatch) -> None:
-    """Also by a millionth."""
+def test_directions_merged_otherwise_fail(monkeypatch) -> None:
     real = la.Bidirectional.call
 
     @functools.wraps(real)
@@ -332,15 +315,13 @@ def test_directions_that_keras_joins_in_another_way_fail(monkeypatch) -> None:
     assert "bidirectional: unrolled, in float64" in failed
 
 
-def test_an_answer_of_another_shape_fails(small_run: KerasRun) -> None:
-    """As that of a model whose predict does more than its layers."""
+def test_output_of_another_shape_fails(small_run: KerasRun) -> None:
     outputs = (small_run.answers.outputs[0][:, :1],)
     run = replace(small_run, answers=replace(small_run.answers, outputs=outputs))
     assert names(judge(run)) == ["predict: own output"]
 
 
-def test_the_users_random_numbers_are_left_alone() -> None:
-    """Layers that are made anew draw seeds."""
+def test_random_state_is_left_unchanged() -> None:
     import random
 
     model = randomized(sequential(la.GRU(4), la.Dropout(0.5), la.Dense(2)))

@@ -81,7 +81,7 @@ def together(done: Result) -> str:
     ("where", "args", "shown"), BLOCKS, ids=[f"{where} {args}" for where, args, _ in BLOCKS]
 )
 def test_each_command_prints_what_is_shown(where, args, shown, run, monkeypatch, folder) -> None:
-    """Every word; numbers that Keras computes may differ in their last digits."""
+    """Numbers that Keras computes may differ in their last digits."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(folder)
     done = run(*args.split())
@@ -94,8 +94,7 @@ def test_each_command_prints_what_is_shown(where, args, shown, run, monkeypatch,
         ratio = a in ("ratio", "sample", "t", "unit", "most", "all:")
 
 
-def test_all_three_commands_and_every_cell_are_shown() -> None:
-    """So that the test above cannot pass on nothing."""
+def test_all_commands_and_cells_are_shown() -> None:
     assert {args.split()[0] for where, args, _ in BLOCKS if where == "README"} == {
         *("inspect", "trace", "verify")
     }
@@ -108,22 +107,21 @@ def test_all_three_commands_and_every_cell_are_shown() -> None:
 
 
 def test_python_examples_give_what_they_show() -> None:
-    """Each ``>>>`` in the README."""
     result = doctest.testfile(str(PATHS["README"]), module_relative=False, encoding="utf-8")
     assert result.attempted > 5
     assert result.failed == 0
 
 
-def test_the_commands_that_set_up_are_two() -> None:
-    """``.ci/run`` takes every ``sh`` block for a command to run."""
+def test_setup_commands_make_an_environment() -> None:
+    """``.ci/run`` runs every ``sh`` block."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     assert [block.count("\n") for block in blocks] == [1, 1]
     assert all("venv" in block for block in blocks)
 
 
 @pytest.mark.parametrize("where", PAGES)
-def test_no_index_in_running_text_is_taken_for_emphasis(where: str) -> None:
-    """Markdown turns an underscore behind a sign into italics: such symbols stand in code."""
+def test_no_index_becomes_emphasis(where: str) -> None:
+    """Markdown turns an underscore behind a sign into italics."""
     running = re.sub(r"`[^`]*`", "", prose(PAGES[where]))
     assert re.findall(r".{0,20}[~→←]_.{0,9}", running) == []
 
@@ -146,8 +144,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize(("where", "target"), LINKS, ids=[" ".join(link) for link in LINKS])
-def test_each_link_and_picture_leads_somewhere(where: str, target: str) -> None:
-    """To a file, and to a heading in it."""
+def test_each_link_leads_somewhere(where: str, target: str) -> None:
     name, _, anchor = target.partition("#")
     path = (PATHS[where].parent / name).resolve() if name else PATHS[where]
     assert path.is_file()
@@ -155,7 +152,6 @@ def test_each_link_and_picture_leads_somewhere(where: str, target: str) -> None:
 
 
 def test_pages_and_pictures_are_linked() -> None:
-    """Each page from the README and from every other, and a picture on each."""
     for cell, path in CELLS.items():
         assert ("README", path.relative_to(ROOT).as_posix()) in LINKS
         assert (cell, path.with_suffix(".svg").name) in LINKS
@@ -165,8 +161,7 @@ def test_pages_and_pictures_are_linked() -> None:
 
 
 @pytest.mark.parametrize("where", PAGES)
-def test_each_file_of_ours_that_is_named_is_there(where: str) -> None:
-    """Benchmarks, tests, scripts."""
+def test_each_named_file_exists(where: str) -> None:
     for name in re.findall(r"(?:tests|\.github|\.ci)/[\w/.]*\w", prose(PAGES[where])):
         assert (ROOT / name).exists(), name
 
@@ -185,8 +180,7 @@ SHOWN = {where: re.findall(r"`([^`]+)`", prose(text)) for where, text in PAGES.i
 
 
 @pytest.mark.parametrize("where", PAGES)
-def test_each_command_and_option_that_is_named_exists(where: str) -> None:
-    """Those of a command that is shown whole are the command's own."""
+def test_each_named_option_exists(where: str) -> None:
     everything = set.union(named(GROUP), *map(named, COMMANDS.values()))
     lines = [*SHOWN[where], *(f"rnnshapes {args}" for args, _ in consoles(PAGES[where]))]
     seen = set()
@@ -203,8 +197,7 @@ def test_each_command_and_option_that_is_named_exists(where: str) -> None:
     assert seen
 
 
-def test_each_option_that_exists_is_named() -> None:
-    """In the README, both names of a switch; and ``--help`` says what it does."""
+def test_each_option_is_documented() -> None:
     written = set(OPTION.findall("\n".join(SHOWN["README"])))
     for name, command in COMMANDS.items():
         for param in command.params:
@@ -228,8 +221,7 @@ def shape(numbers: list[Any]) -> str:
     return f"({', '.join(map(str, numbers))}{',' if len(numbers) == 1 else ''})"
 
 
-def test_the_notation_is_that_of_the_default_network(run) -> None:
-    """Names, symbols, shapes and counts."""
+def test_notation_is_that_of_the_default_network(run) -> None:
     found = record(run)
     rows = table(README, "| Keras name | symbol | shape | here |")
     expected = [
@@ -247,8 +239,7 @@ def test_the_notation_is_that_of_the_default_network(run) -> None:
     assert rows[-1]["here"].endswith(f"= {found['total']['params']}")
 
 
-def test_gates_and_counts_of_the_cells_are_those_of_the_code(run) -> None:
-    """In the README, for each cell."""
+def test_table_of_cells_is_correct(run) -> None:
     rows = table(README, "| page | `--cell` | gates, in Keras's order | parameters of the layer |")
     assert [row["`--cell`"] for row in rows] == [f"`{cell}`" for cell in CELLS]
     for cell, row in zip(CELLS, rows, strict=True):
@@ -263,8 +254,7 @@ def test_gates_and_counts_of_the_cells_are_those_of_the_code(run) -> None:
             assert f"or {other['formula']} with" in counts
 
 
-def test_options_of_a_network_are_those_of_every_command() -> None:
-    """All of them, and no other."""
+def test_table_of_options_is_complete() -> None:
     text = " ".join(row["option"] for row in table(README, "| option | what it does |"))
     written = set(OPTION.findall(text))
     for name in ("inspect", "trace", "verify"):
@@ -277,8 +267,7 @@ def test_options_of_a_network_are_those_of_every_command() -> None:
     assert len(written) > 15
 
 
-def test_formats_and_endings_are_those_that_are_taken() -> None:
-    """In the order of ``--help``."""
+def test_table_of_formats_is_correct() -> None:
     rows = table(README, "| `--format` | ending | what it is |")
     endings = {**GOLDEN_ENDINGS, **ENDINGS}
     formats = [row["`--format`"].strip("`") for row in rows]
@@ -287,8 +276,7 @@ def test_formats_and_endings_are_those_that_are_taken() -> None:
         assert endings[row["ending"].strip("`")] == name
 
 
-def test_what_results_are_said_to_give_is_there() -> None:
-    """The methods of every result, and those of a golden one."""
+def test_documented_methods_exist() -> None:
     rows = table(README, "| of a result | gives |")
     names = [row["of a result"].strip("`").partition("(")[0] for row in rows]
     for name, row in zip(names, rows, strict=True):
@@ -297,8 +285,7 @@ def test_what_results_are_said_to_give_is_there() -> None:
     assert len(names) == 4
 
 
-def test_schemas_are_those_that_are_published() -> None:
-    """In the order in which the code has them, and each key that is named is in one."""
+def test_table_of_schemas_is_correct() -> None:
     from rnnshapes.render import schemas
 
     rows = table(README, "| `rnnshapes schema` | output of | what is in it |")
@@ -331,8 +318,7 @@ WEIGHTS = "| weight | symbol | shape | numbers | parameters |"
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_weights_of_a_page_are_those_of_the_code(cell: str, run) -> None:
-    """Names, symbols, shapes and counts."""
+def test_weights_of_each_page_are_correct(cell: str, run) -> None:
     layer = record(run, "--cell", cell)["layers"][0]
     *rows, total = table(page(cell), WEIGHTS)
     assert rows == [
@@ -349,8 +335,7 @@ def test_weights_of_a_page_are_those_of_the_code(cell: str, run) -> None:
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_columns_of_gates_are_those_of_the_code(cell: str, run) -> None:
-    """In symbols, in numbers, in every weight; and what each gate is called."""
+def test_columns_of_gates_are_correct(cell: str, run) -> None:
     layer = record(run, "--cell", cell)["layers"][0]
     rows = table(page(cell), "| gate | what it is | columns | with M = 5 |")
     found = [{"name": r["gate"], "columns": [*map(int, r["with M = 5"].split(":"))]} for r in rows]
@@ -376,8 +361,7 @@ EQUATIONS = [
 
 
 @pytest.mark.parametrize(("cell", "place", "more"), EQUATIONS)
-def test_equations_of_a_page_are_those_of_the_code(cell, place, more, run) -> None:
-    """Line by line."""
+def test_equations_of_each_page_are_correct(cell, place, more, run) -> None:
     blocks = re.findall(r"```text\n(.*?)```", page(cell), re.DOTALL)
     assert len(blocks) == sum(1 for name, *_ in EQUATIONS if name == cell)
     layer = record(run, "--cell", cell, *more)["layers"][0]
@@ -388,8 +372,7 @@ VARIANTS = "| option in Keras | on the command line | what is other | parameters
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_variants_have_the_counts_that_are_shown(cell: str, run) -> None:
-    """By the options that are shown, which are Keras's."""
+def test_variants_have_the_documented_counts(cell: str, run) -> None:
     rows = table(page(cell), VARIANTS)
     assert len(rows) >= 2
     for row in rows:
@@ -403,8 +386,7 @@ def test_variants_have_the_counts_that_are_shown(cell: str, run) -> None:
         assert args == ["--cell", cell, *expected]
 
 
-def test_both_forms_of_a_gru_are_as_the_code_has_them(run) -> None:
-    """Candidate, bias and count."""
+def test_both_forms_of_gru_are_correct(run) -> None:
     rows = table(page("gru"), "| | `reset_after=True`, Keras's default | `reset_after=False` |")
     named = {row[""]: row for row in rows}
     for heading in ("`reset_after=True`, Keras's default", "`reset_after=False`"):
@@ -416,8 +398,7 @@ def test_both_forms_of_a_gru_are_as_the_code_has_them(run) -> None:
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_pages_and_readme_have_the_same_orders_of_gates(kind: str) -> None:
-    """For PyTorch and ONNX, which ``test_porting`` holds against the code."""
+def test_pages_and_readme_agree_on_gate_order(kind: str) -> None:
     of_all = {row[""]: row for row in table(README, "| | Keras | PyTorch | ONNX |")}
     head = f"| | Keras `{kind}` | PyTorch `nn.{kind}` | ONNX `{kind}` |"
     of_page = {row[""]: row for row in table(page(kind.lower()), head)}
@@ -431,8 +412,8 @@ def drawn_text(svg: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if name.endswith(".svg")])
-def test_each_picture_shows_what_its_command_shows(name, run, tmp_path, monkeypatch) -> None:
-    """As .github/pictures.py has made it, which CI runs."""
+def test_each_picture_is_up_to_date(name, run, tmp_path, monkeypatch) -> None:
+    """CI makes the pictures with .github/pictures.py."""
     monkeypatch.setenv("COLUMNS", "80")
     assert run(*PICTURES[name].split(), tmp_path / "made.svg").status == 0
     made = drawn_text((tmp_path / "made.svg").read_text("utf-8"))

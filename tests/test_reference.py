@@ -23,8 +23,7 @@ from tests.helpers.commands import interruptible
 from tests.helpers.keras_runs import KerasRun
 
 
-def test_the_engine_is_the_one_that_runs() -> None:
-    """Version and backend, as Keras itself tells them."""
+def test_engine_names_keras_and_backend() -> None:
     import keras
 
     engine = reference.engine()
@@ -32,9 +31,7 @@ def test_the_engine_is_the_one_that_runs() -> None:
     assert engine == Engine(keras.__version__, keras.backend.backend(), backend.__version__)
 
 
-def test_what_keras_cannot_do_is_one_line(small_run: KerasRun) -> None:
-    """And not its traceback."""
-
+def test_failure_inside_keras_is_one_line(small_run: KerasRun) -> None:
     class Broken:
         layers = ()
 
@@ -50,8 +47,8 @@ def test_what_keras_cannot_do_is_one_line(small_run: KerasRun) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 @pytest.mark.parametrize("swallowed", [True, False])
-def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
-    """A C++ initialiser turns it into an ImportError, or into nothing."""
+def test_ctrl_c_survives_foreign_code(swallowed: bool) -> None:
+    """A C++ initialiser turns it into an ImportError, or swallows it."""
 
     def foreign() -> None:
         try:
@@ -67,8 +64,7 @@ def test_ctrl_c_stays_what_it_is_inside_foreign_code(swallowed: bool) -> None:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_the_garbage_collector_is_left_as_it_was() -> None:
-    """On or off."""
+def test_garbage_collector_is_restored() -> None:
     for switch, state in ((gc.enable, True), (gc.disable, False)):
         switch()
         with reference._no_garbage_collection():
@@ -77,8 +73,7 @@ def test_the_garbage_collector_is_left_as_it_was() -> None:
     gc.enable()
 
 
-def test_descriptor_2_is_given_back_by_several_threads() -> None:
-    """One after the other: none takes another's temporary file for the original."""
+def test_threads_restore_descriptor_2() -> None:
     before = os.fstat(2)
 
     def hold() -> None:
@@ -109,8 +104,7 @@ def least(accepts: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:
     return high
 
 
-def test_the_memory_asked_for_is_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights to build it; and weights, input and result to run it."""
+def test_required_memory_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     net = from_sizes.from_sizes(N=7, T=1000, D=30, M=50, K=20)
     params = 50 * (30 + 50 + 1) + 20 * 51
     assert least(lambda: reference.require_memory(net), monkeypatch) == 4 * params
@@ -122,14 +116,13 @@ def test_the_memory_asked_for_is_what_is_needed(monkeypatch: pytest.MonkeyPatch)
     assert keras - alone == 8 * (2 * params + 7 * 1000 * (30 + 50 + 50 + 20))
 
 
-def test_where_the_system_does_not_tell_nothing_is_refused(monkeypatch) -> None:
-    """Keras will say it, then."""
+def test_unknown_memory_refuses_nothing(monkeypatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: None)
     assert memory.require(2**80, "it") is None
 
 
-def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
-    """Control groups of version 2 and 1; "max" is none."""
+def test_container_limit_counts(tmp_path: Path) -> None:
+    """Control groups exist in versions 1 and 2; "max" is no limit."""
     assert memory._container(tmp_path) is None
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._container(tmp_path) is None
@@ -140,8 +133,7 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     assert memory._container(tmp_path) == 1000
 
 
-def test_sizes_and_seeds_may_be_numpys() -> None:
-    """Any whole number will do, and any iterable of M or of what to show."""
+def test_numpy_integers_are_sizes_and_seeds() -> None:
     import numpy as np
 
     result = rnnshapes.trace(

@@ -115,8 +115,7 @@ MADE: dict[str, Callable[[], Result]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_schema_is_one_and_describes_every_field(name: str) -> None:
-    """By the draft's own schema; with an address of its own and units in words."""
+def test_schema_is_valid_and_describes_every_field(name: str) -> None:
     found = rnnshapes.schema(name)
     jsonschema.Draft202012Validator.check_schema(found)
     assert found["$id"] == f"urn:rnnshapes:{name}:1"
@@ -139,8 +138,7 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
             yield from parts(inner)
 
 
-def test_every_result_has_a_schema_and_every_schema_a_result() -> None:
-    """By the word in ``"schema"``, and by that word alone; the files come with the package."""
+def test_each_result_has_one_schema() -> None:
     every = {kind.schema for kind in Result.__subclasses__()}
     assert every == {kind.schema for kind in RESULTS} == {f"rnnshapes.{name}/1" for name in NAMES}
     for name in NAMES:
@@ -150,21 +148,18 @@ def test_every_result_has_a_schema_and_every_schema_a_result() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Inspect", "port", "rnnshapes.inspect/2", "../errors", None])
-def test_an_unknown_name_is_an_error_that_lists_the_names(name: Any) -> None:
-    """And no way to another file."""
+def test_unknown_schema_lists_the_names(name: Any) -> None:
     with pytest.raises(rnnshapes.InputError, match="inspect, trace, verify, golden"):
         rnnshapes.schema(name)
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_results_keep_to_their_schema(name: str) -> None:
-    """Of every kind, with what is there only sometimes."""
+def test_results_are_valid(name: str) -> None:
     check(MADE[name]())
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_models_of_every_kind_keep_to_it(name: str) -> None:
-    """With sizes that are open, masks, several inputs, and layers of all kinds."""
+def test_results_of_every_model_are_valid(name: str) -> None:
     model = MODELS[name]()
     check(rnnshapes.inspect(model))
     try:
@@ -178,8 +173,7 @@ def without_bias(file: h5py.File) -> None:
     del file["layers/dense/vars/1"]
 
 
-def test_files_keep_to_it(tmp_path: Path) -> None:
-    """Saved models, one that has lost its weights, and one that has lost a bias."""
+def test_results_of_files_are_valid(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((None, 3)), la.LSTM(5), la.Dense(2)])
     path = saved(model, tmp_path / "m.keras")
     assert check(rnnshapes.inspect(path))["file"]["agrees"] is True

@@ -46,8 +46,8 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_keras_and_its_backends_stand_behind_one_door(path: Path) -> None:
-    """Only ``reference`` imports Keras, and only inside a function."""
+def test_only_reference_imports_keras(path: Path) -> None:
+    """It does so inside functions."""
     heavy = {"keras", "tensorflow", "torch", "jax"}
     found = [(module, at_load) for module, at_load in imports(path) if module in heavy]
     assert found == ([("keras", False)] if name_of(path) == "reference" else [])
@@ -67,8 +67,7 @@ def private_names(path: Path) -> set[str]:
     return {name for name in names if re.fullmatch(r"_[a-z]\w*", name)}
 
 
-def test_one_module_uses_private_attributes_of_keras() -> None:
-    """Any other module asks that one."""
+def test_one_module_uses_private_keras_attributes() -> None:
     users = {name_of(path): private_names(path) for path in FILES}
     of_keras = users.pop(KERAS_PRIVATE)
     assert {"_keras_mask", "_keras_history", "_inbound_nodes"} <= of_keras
@@ -76,15 +75,14 @@ def test_one_module_uses_private_attributes_of_keras() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_no_name_is_one_of_the_standard_library(path: Path) -> None:
+def test_no_module_shadows_the_standard_library(path: Path) -> None:
     """``inspect.py`` or ``trace.py`` in a working folder breaks other people's imports."""
     own = name_of(path).split(".")[-1]
     assert own in ("__init__", "__main__") or own not in sys.stdlib_module_names
 
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="not in a checkout")
-def test_the_top_level_is_the_users() -> None:
-    """pyproject.toml, README.md, rnnshapes, tests and .github, and two that CI needs."""
+def test_top_level_is_the_users() -> None:
     import subprocess
 
     listed = subprocess.run(

@@ -42,8 +42,7 @@ def by_hand(w: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.reshape(hs, (n, t, -1)), np.reshape(ys, (n, t, -1))
 
 
-def test_every_step_is_that_of_the_loop_by_hand(small_run: KerasRun) -> None:
-    """h and y_hat, for all samples and steps."""
+def test_every_step_equals_a_handwritten_loop(small_run: KerasRun) -> None:
     run = small_run
     result = tracing.trace_network(run.network, run.weights, run.sources, ("y", "h"))
     h, y_hat = by_hand(run.weights, run.xs[0])
@@ -53,7 +52,7 @@ def test_every_step_is_that_of_the_loop_by_hand(small_run: KerasRun) -> None:
 
 
 @pytest.mark.parametrize("name", ["small_run", "stacked_run"])
-def test_keras_stands_beside_it_at_every_step(name: str, request) -> None:
+def test_keras_agrees_at_every_step(name: str, request) -> None:
     """The two differ by rounding only, and Keras's last row is its own predict."""
     run = request.getfixturevalue(name)
     result = tracing.trace_network(
@@ -71,8 +70,7 @@ def test_keras_stands_beside_it_at_every_step(name: str, request) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 @pytest.mark.parametrize("hidden", [5, [5, 4]])
-def test_blocks_of_any_size_give_the_same(size: int, hidden: Any) -> None:
-    """The state is carried from block to block, in every layer."""
+def test_block_size_does_not_change_the_trace(size: int, hidden: Any) -> None:
     net = sizes.from_sizes(N=2, T=7, D=3, M=hidden, K=2)
     w = weights.draw(net, 1)
     (source,) = inputs.random_inputs(net, 1)
@@ -86,8 +84,8 @@ def test_blocks_of_any_size_give_the_same(size: int, hidden: Any) -> None:
     assert [b.start for b in blocks] == list(range(0, 7, size))
 
 
-def test_a_drawn_input_is_the_same_however_it_is_cut() -> None:
-    """Also for odd blocks of float32, of which the generator makes two at once."""
+def test_drawn_input_ignores_block_size() -> None:
+    """The generator makes two float32 at once, which odd blocks would show."""
     net = sizes.from_sizes(N=3, T=11, D=5)
     (source,) = inputs.random_inputs(net, 4)
     parts = np.concatenate(list(source.blocks(3)), axis=1)
@@ -95,8 +93,7 @@ def test_a_drawn_input_is_the_same_however_it_is_cut() -> None:
     assert parts.shape == (3, 11, 5)
 
 
-def test_the_seed_decides_weights_and_input() -> None:
-    """The same seed gives the same numbers, another seed others; biases are not zero."""
+def test_seed_decides_weights_and_input() -> None:
     first, again, other = (rnnshapes.trace(keras=False, seed=s) for s in (3, 3, 4))
     np.testing.assert_array_equal(first.y_hat, again.y_hat)
     assert not np.any(first.y_hat == other.y_hat)
@@ -105,8 +102,7 @@ def test_the_seed_decides_weights_and_input() -> None:
     assert np.all(drawn["dense"]["b"] != 0)
 
 
-def test_with_and_without_keras_numpy_says_the_same(run) -> None:
-    """``--no-keras`` draws the weights that the Keras model is given."""
+def test_no_keras_gives_the_same_numbers(run) -> None:
     with_keras = json.loads(run("trace", *SIZES, "--format", "json").out)
     without = json.loads(run("trace", *SIZES, "--format", "json", "--no-keras").out)
     assert with_keras["y_hat"]["numpy"] == without["y_hat"]["numpy"]
@@ -115,7 +111,6 @@ def test_with_and_without_keras_numpy_says_the_same(run) -> None:
 
 
 def test_json_holds_every_sample_step_and_unit(run) -> None:
-    """[N][T][K] from both sides, what the model returns, and the largest difference."""
     done = run("trace", *SIZES, "--show", "y,h", "--format", "json", "--sample", 1)
     record = json.loads(done.out)
     assert done.status == 0
@@ -131,8 +126,7 @@ def test_json_holds_every_sample_step_and_unit(run) -> None:
     assert np.abs(ours - theirs)[at] == apart["max_abs"]
 
 
-def test_csv_and_npz_hold_what_json_holds(run, in_folder) -> None:
-    """One row for each sample and step in full precision; arrays by name."""
+def test_csv_and_npz_equal_json(run, in_folder) -> None:
     record = json.loads(run("trace", *SIZES, "--show", "y,h", "--format", "json").out)
     rows = list(
         csv.DictReader(StringIO(run("trace", *SIZES, "--show", "h", "--format", "csv").out))
@@ -154,8 +148,7 @@ def test_csv_and_npz_hold_what_json_holds(run, in_folder) -> None:
         np.testing.assert_array_equal(arrays["simple_rnn.h"], record["layers"][0]["h"])
 
 
-def test_the_table_shows_one_sample_and_says_what_the_last_row_is(run) -> None:
-    """A row for each step: NumPy, Keras, the difference; the last is the model's predict."""
+def test_table_shows_the_steps_of_one_sample(run) -> None:
     record = json.loads(run("trace", *SIZES, "--format", "json").out)
     out = run("trace", *SIZES, "--sample", 1, "--show", "y,h").out
     rows = [line.split() for line in out.splitlines() if line[:1].isdigit()]
@@ -173,14 +166,12 @@ def test_the_table_shows_one_sample_and_says_what_the_last_row_is(run) -> None:
 @pytest.mark.parametrize(
     ("steps", "shown"), [("2:4", [2, 3]), (":2", [0, 1]), ("-2:", [4, 5]), ("0:6", list(range(6)))]
 )
-def test_steps_are_counted_as_in_python(steps: str, shown: list[int], run) -> None:
-    """a:b with either side left out, or from the end."""
+def test_steps_are_python_slices(steps: str, shown: list[int], run) -> None:
     out = run("trace", *SIZES, "--no-keras", "--steps", steps).out
     assert [int(line.split()[0]) for line in out.splitlines() if line[:1].isdigit()] == shown
 
 
-def test_what_goes_into_a_file_or_a_pipe_is_never_cut(run, in_folder) -> None:
-    """500 steps are 500 rows."""
+def test_files_and_pipes_hold_every_step(run, in_folder) -> None:
     sizes = ("--T", 500, "--K", 30, "--no-keras")
     piped = run("trace", *sizes).out
     assert sum(bool(re.match(r" *\d+  ", line)) for line in piped.splitlines()) == 500
@@ -190,8 +181,8 @@ def test_what_goes_into_a_file_or_a_pipe_is_never_cut(run, in_folder) -> None:
     assert rows[-1].count("|") == 1 + 1 + 30
 
 
-def test_a_number_that_float32_does_not_hold_is_named(run, in_folder) -> None:
-    """It is finite in the file, so it is not said that x holds an infinite one."""
+def test_number_beyond_float32_is_named(run, in_folder) -> None:
+    """It is finite in the file."""
     x = np.zeros((2, 5, 3))
     x[1, 2, 1] = 1e300
     np.save("big.npy", x)
@@ -200,8 +191,7 @@ def test_a_number_that_float32_does_not_hold_is_named(run, in_folder) -> None:
     assert "x holds NaN" not in said
 
 
-def test_of_an_output_that_is_nan_nothing_is_compared(run, in_folder) -> None:
-    """Neither is it praised as the same bit for bit."""
+def test_nan_output_is_not_compared(run, in_folder) -> None:
     np.save("xn.npy", np.full((5, 3), np.nan))
     said = " ".join(run("trace", "--input", "xn.npy").out.split())
     assert "Row t = 4 is NaN, and so is what the model's own predict answers." in said
@@ -209,8 +199,7 @@ def test_of_an_output_that_is_nan_nothing_is_compared(run, in_folder) -> None:
     assert "bit for bit" not in said
 
 
-def test_of_inputs_that_differ_each_is_named(run) -> None:
-    """Which one is drawn with masked steps."""
+def test_source_names_each_masked_input(run) -> None:
     words, plain = la.Input((5,), name="words"), la.Input((5, 3), name="plain")
     read = la.LSTM(4)(la.Embedding(9, 2, mask_zero=True)(words))
     model = keras.Model([words, plain], la.Dense(2)(la.Add()([read, la.LSTM(4)(plain)])))
@@ -221,8 +210,8 @@ def test_of_inputs_that_differ_each_is_named(run) -> None:
     )
 
 
-def test_numbers_that_are_not_finite_are_computed_and_reported(run, in_folder) -> None:
-    """NaN in x is allowed: the trace shows it, says where it is, and JSON has null."""
+def test_nan_in_x_is_traced_and_located(run, in_folder) -> None:
+    """JSON has null."""
     x = np.random.default_rng(0).standard_normal((2, 5, 3))
     x[1, 2, 0] = np.nan
     np.save("x.npy", x)
@@ -236,8 +225,7 @@ def test_numbers_that_are_not_finite_are_computed_and_reported(run, in_folder) -
     assert record["not_finite"] == {"count": 1, "first": {"sample": 1, "t": 2, "unit": 0}}
 
 
-def test_a_narrow_terminal_shows_some_of_each_quantity(run, monkeypatch) -> None:
-    """y_hat[0] and h[0] from both sides, and how far they differ, before other units."""
+def test_narrow_terminal_shows_each_quantity(run, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     out = run("trace", "--show", "h", "--K", 3).out
     heading = next(line for line in out.splitlines() if line.count("y_hat[0]") > 1)
@@ -245,8 +233,7 @@ def test_a_narrow_terminal_shows_some_of_each_quantity(run, monkeypatch) -> None
     assert "columns from y_hat[1] to h[4]" in " ".join(out.split())
 
 
-def test_numbers_that_were_computed_cannot_be_changed() -> None:
-    """A result is frozen to its last array, on both sides, and can be copied and pickled."""
+def test_arrays_of_results_are_read_only() -> None:
     result = rnnshapes.trace(show="y,h")
     arrays = (result.y_hat, result.output, result.y_hat_keras, result.output_keras)
     for values in (*arrays, result.layers[0].states["h"]):
@@ -257,8 +244,7 @@ def test_numbers_that_were_computed_cannot_be_changed() -> None:
     assert repr(again) == repr(result)
 
 
-def test_keras_s_own_random_numbers_are_left_to_the_user() -> None:
-    """A seed that was set before gives the same model after."""
+def test_random_state_of_keras_is_unchanged() -> None:
     import keras
 
     keras.utils.set_random_seed(3)
@@ -270,8 +256,7 @@ def test_keras_s_own_random_numbers_are_left_to_the_user() -> None:
     np.testing.assert_array_equal(found[1], expected[1])
 
 
-def test_a_model_that_returns_sequences_answers_at_each_step() -> None:
-    """Its own output is every row."""
+def test_return_sequences_gives_every_step() -> None:
     import keras
 
     layers = [keras.Input((6, 3)), keras.layers.SimpleRNN(5, return_sequences=True)]

@@ -88,8 +88,7 @@ class OtherActivation(SimpleRNNCell):
     "cell", [Transposed, BiasLost, BiasTwice, NoRecurrence, NoActivation, OtherActivation]
 )
 @pytest.mark.parametrize("name", ["small_run", "stacked_run"])
-def test_a_wrong_equation_is_caught(cell: type, name: str, request) -> None:
-    """Every layer whose equation is wrong fails, and so does the model's own output."""
+def test_wrong_equation_fails(cell: type, name: str, request) -> None:
     run = request.getfixturevalue(name)
     network = with_cell(run.network, lambda right: cell(right.units))
     checks = judge(replace(run, network=network))
@@ -115,8 +114,7 @@ def test_a_wrong_equation_is_caught(cell: type, name: str, request) -> None:
         ("dense", "b", np.zeros_like, "dense: y_hat at every step"),
     ],
 )
-def test_a_wrong_weight_is_caught(layer, key, change, check, small_run: KerasRun) -> None:
-    """In the layer that it belongs to, and in the output."""
+def test_wrong_weight_fails_its_layer(layer, key, change, check, small_run: KerasRun) -> None:
     found = failed(judge(changed(small_run, layer, key, change)))
     more = ["predict: own output"] if layer == "dense" else []
     assert [name for name in found if name != "simple_rnn: initial state"] == [check, *more]
@@ -135,14 +133,14 @@ def test_a_wrong_weight_is_caught(layer, key, change, check, small_run: KerasRun
         lambda h: np.float32(1.0001) * h,
     ],
 )
-def test_wrong_states_are_caught(change: Callable[[Any], Any], small_run: KerasRun) -> None:
-    """The state at t has to follow from the state at t-1 and x_t, for each sample."""
+def test_wrong_states_fail(change: Callable[[Any], Any], small_run: KerasRun) -> None:
+    """The state at t follows from the state at t-1 and x_t, for each sample."""
     states = {"simple_rnn": {"h": change(small_run.answers.states["simple_rnn"]["h"])}}
     assert "simple_rnn: h at every step" in failed(judge(answered(small_run, states=states)))
 
 
-def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
-    """A run continued from another sequence fails at its first step, and only there."""
+def test_start_from_another_state_fails() -> None:
+    """A run continued from another sequence fails at its first step."""
     run = keras_run(N=2, T=6, D=3, M=5, K=2)
     cut = run.answers.states["simple_rnn"]["h"][:, 2:]
     answers = replace(run.answers, states={"simple_rnn": {"h": cut}})
@@ -163,8 +161,8 @@ def test_a_state_that_does_not_start_at_zero_is_caught() -> None:
         lambda run: run.answers.outputs[0] + np.float32(1e-5),
     ],
 )
-def test_a_wrong_output_is_caught(change: Callable[[KerasRun], Any], small_run: KerasRun) -> None:
-    """The model's own answer has to be the last state, sent through the head."""
+def test_wrong_output_fails(change: Callable[[KerasRun], Any], small_run: KerasRun) -> None:
+    """The output is the last state, sent through the head."""
     run = answered(small_run, outputs=(change(small_run),))
     assert failed(judge(run)) == ["predict: own output"]
 
@@ -172,15 +170,14 @@ def test_a_wrong_output_is_caught(change: Callable[[KerasRun], Any], small_run: 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
 def test_nan_and_infinity_never_pass(value: float, layer: str, small_run: KerasRun) -> None:
-    """One such number in Keras's answers, where ours is finite, fails."""
     checks = judge(with_number(small_run, layer, (1, 4, 1), value))
     names = {"simple_rnn": "simple_rnn: h at every step", "dense": "dense: y_hat at every step"}
     assert names[layer] in failed(checks)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_nan_and_infinity_in_the_input_never_pass(value: float, run, in_folder) -> None:
-    """Both sides are NaN, which is not equality; infinity is no overflow."""
+def test_nan_and_infinity_in_x_never_pass(value: float, run, in_folder) -> None:
+    """NaN on both sides is not equality, and infinity is no overflow."""
     x = np.random.default_rng(1).standard_normal((2, 5, 3))
     x[0, 2, 1] = value
     np.save("x.npy", x)
@@ -205,7 +202,7 @@ def test_nan_and_infinity_in_the_input_never_pass(value: float, run, in_folder) 
     ids=str,
 )
 def test_correct_networks_pass(sizes: dict[str, Any]) -> None:
-    """Every number of every step is compared, and the worst ratio is at most 1."""
+    """Every number of every step is compared."""
     result = rnnshapes.verify(**sizes, seed=2)
     assert result.passed
     n, t = result.network.sizes["N"], result.network.sizes["T"]
@@ -237,14 +234,14 @@ def test_correct_networks_pass(sizes: dict[str, Any]) -> None:
     ],
 )
 def test_hard_but_correct_networks_pass(activation: str, dtype: str, scale: float) -> None:
-    """Chaos, saturation, zeros, tiny numbers and both precisions are no reason to fail."""
+    """They are chaotic, saturated, zero or tiny."""
     model, x = live(activation, dtype, scale)
     result = rnnshapes.verify(model, x=x)
     assert result.passed, result
 
 
-def test_a_chaotic_network_passes_although_the_trajectories_part() -> None:
-    """No fixed tolerance would do: NumPy and Keras end up far from each other, both correct."""
+def test_chaotic_network_passes() -> None:
+    """NumPy and Keras end far apart, and both are correct: no fixed tolerance would do."""
     import keras
 
     layers = [keras.Input((1000, 3)), keras.layers.SimpleRNN(50), keras.layers.Dense(2)]
@@ -258,7 +255,7 @@ def test_a_chaotic_network_passes_although_the_trajectories_part() -> None:
     assert result.difference.max_abs > 1
 
 
-def test_an_overflow_ends_the_comparison_and_is_reported() -> None:
+def test_overflow_ends_the_comparison() -> None:
     """relu that grows without bound is verified as far as float32 reaches."""
     model, x = live("relu", scale=10.0)
     result = rnnshapes.verify(model, x=x)
@@ -270,8 +267,7 @@ def test_an_overflow_ends_the_comparison_and_is_reported() -> None:
     assert f"from t = {result.overflow} on, samples that overflow are not" in repr(result)
 
 
-def test_only_the_samples_that_overflow_are_left_out() -> None:
-    """The others are compared to the end, and so is their output."""
+def test_samples_without_overflow_are_compared() -> None:
     model, x = live("relu", scale=10.0)
     x[1] = 0.0
     weights = model.get_weights()
@@ -286,8 +282,8 @@ def test_only_the_samples_that_overflow_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("how", ["jit_compile", "run_eagerly"])
-def test_a_compiled_model_is_judged_by_its_own_way_of_running(how: str) -> None:
-    """XLA and eager mode round otherwise: in a chaotic network the twin has to do so, too."""
+def test_compiled_options_of_the_model_are_kept(how: str) -> None:
+    """XLA and eager mode round otherwise, so the probe has to run the same way."""
     model, x = live("tanh", scale=4.0, steps=100)
     model.compile(loss="mse", **{how: True})
     result = rnnshapes.verify(model, x=x)
@@ -305,12 +301,7 @@ def known(check: report.Check) -> report.Check:
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e39, 1.0])
-def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> None:
-    """Places, counts and the step of an overflow do not depend on how time is cut.
-
-    But for the answers of NumPy's own runs, where all is well: products of other sizes round in
-    another order, and so the worst may be elsewhere.
-    """
+def test_block_size_does_not_change_the_verdict(value: float, monkeypatch) -> None:
     model, x = live("relu", scale=10.0)
     x[2, 3, 1] = value
     results = []
@@ -327,8 +318,7 @@ def test_blocks_of_any_size_give_the_same_verdict(value: float, monkeypatch) -> 
 
 
 @pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
-def test_a_nan_in_an_early_block_is_not_forgotten(layer, small_run: KerasRun, monkeypatch) -> None:
-    """Later blocks of good numbers do not hide it."""
+def test_nan_in_an_early_block_fails(layer, small_run: KerasRun, monkeypatch) -> None:
     monkeypatch.setattr(bounds, "CHUNK", 1)
     checks = judge(with_number(small_run, layer, (1, 2, 1), np.nan))
     check = next(c for c in checks if c.name.startswith(layer) and "every step" in c.name)
@@ -336,15 +326,15 @@ def test_a_nan_in_an_early_block_is_not_forgotten(layer, small_run: KerasRun, mo
     assert np.isnan(check.ratio)
 
 
-def test_more_terms_than_float32_can_sum_is_a_failure_and_no_crash() -> None:
-    """Where nothing can be said, nothing is verified."""
+def test_more_terms_than_float32_sums_fails() -> None:
+    """Where no bound exists, nothing is verified."""
     result = rnnshapes.verify(N=1, T=1, D=2**24, M=1, K=1)
     assert not result.passed
     assert any(check.compared == 0 for check in result.checks)
 
 
-def test_no_comparison_at_all_is_a_failure(small_run: KerasRun) -> None:
-    """An overflow at t = 0 leaves nothing to compare, which does not pass."""
+def test_empty_comparison_fails(small_run: KerasRun) -> None:
+    """An overflow at t = 0 leaves nothing to compare."""
     x = np.full((4, 9, 3), 3e38, "float32")
     check = next(
         iter(report.residual_checks(small_run.network, small_run.weights, [x], small_run.answers))
@@ -354,8 +344,7 @@ def test_no_comparison_at_all_is_a_failure(small_run: KerasRun) -> None:
     assert check.ratio is None
 
 
-def test_no_checks_at_all_is_a_failure() -> None:
-    """An empty list of checks proves nothing."""
+def test_no_checks_at_all_fails() -> None:
     result = rnnshapes.verify()
     assert result.passed
     assert not replace(result, checks=()).passed
@@ -364,8 +353,7 @@ def test_no_checks_at_all_is_a_failure() -> None:
 # --- The command --------------------------------------------------------------------------------
 
 
-def test_the_command_passes_with_status_0_and_shows_each_check(run) -> None:
-    """A row for each weight, count and comparison, with what was expected and found."""
+def test_command_exits_0_and_lists_the_checks(run) -> None:
     done = run("verify", "--N", 2, "--T", 5)
     assert done.status == 0
     rows = [line for line in done.out.splitlines() if line.startswith("ok ")]
@@ -376,8 +364,7 @@ def test_the_command_passes_with_status_0_and_shows_each_check(run) -> None:
     assert "Verified: all 21 checks passed" in done.out
 
 
-def test_the_command_fails_with_status_1_and_says_where(run, monkeypatch) -> None:
-    """The row is marked, the place is named, in the table and in JSON."""
+def test_command_exits_1_and_names_the_place(run, monkeypatch) -> None:
     real = reference.run
 
     def wrong(*args: Any) -> reference.ModelOutputs:
@@ -397,8 +384,7 @@ def test_the_command_fails_with_status_1_and_says_where(run, monkeypatch) -> Non
     assert [c["name"] for c in record["checks"] if not c["passed"]] == ["predict: own output"]
 
 
-def test_json_has_the_keys_that_others_rely_on(run) -> None:
-    """schema, passed, checks with name, passed, compared, ratio, detail; diagnosis."""
+def test_json_has_the_documented_keys(run) -> None:
     record = json.loads(run("verify", "--format", "json").out)
     assert record["schema"] == "rnnshapes.verify/1"
     assert record["passed"] is True
@@ -408,8 +394,7 @@ def test_json_has_the_keys_that_others_rely_on(run) -> None:
         assert check["compared"] > 0
 
 
-def test_a_wrong_shape_or_count_fails_the_command(run, monkeypatch) -> None:
-    """What inspect tells as a difference is a failed check here."""
+def test_wrong_count_exits_1(run, monkeypatch) -> None:
     real = reference.built
     monkeypatch.setattr(reference, "built", lambda *args: replace(real(*args), total=58))
     done = run("verify")
