@@ -155,7 +155,7 @@ def test_without_matplotlib_one_line_says_what_to_do(monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(sys.modules, "matplotlib.figure")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(errors.CannotRunError, match=r"not installed: pip install .*\[plot\]"):
-        plots.require()
+        plots.require_matplotlib()
     with pytest.raises(errors.CannotRunError):
         rnnshapes.inspect().plot()
 

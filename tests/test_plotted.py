@@ -17,8 +17,9 @@ import rnnshapes
 from rnnshapes.forward.difference import Index, StepErrors
 from rnnshapes.forward.tracing import Trace
 from rnnshapes.render import palette, plots
-from rnnshapes.render.plots import canvas, ratios, thinning
+from rnnshapes.render.plots import ratios, series, style
 from rnnshapes.render.view import View
+from rnnshapes.verification.bounds import Residual
 from tests.helpers.models import MODELS
 from tests.test_plots import SIZES, ported, saved, traced, verified
 
@@ -196,7 +197,7 @@ def test_many_steps_are_bands_between_the_smallest_and_the_largest() -> None:
     result = replace(result, y_hat=y_hat)
     figure = plots.figure(result)
     high = drawn(panel(figure, "y_hat"), "y_hat[0]")
-    assert len(high) == thinning.ACROSS
+    assert len(high) == series.MOST_STEPS
     assert high.max() == 77.0
     assert images(figure)[0].shape == (3, 1000)
     assert np.allclose(images(figure)[0][:, 0], result.layers[0].states["h"][0, :100].mean(axis=0))
@@ -238,7 +239,7 @@ def test_names_are_written_as_they_are() -> None:
         named = [text for text in figure.findobj(Text) if "$" in text.get_text()]
         assert not any(text.get_parse_math() for text in named)
         assert saved(result, "svg")
-    assert canvas.text("\x1b[31m漢·→ h̃") == "\\x1b[31m\\u6f22·→ h̃"
+    assert style.font_text("\x1b[31m漢·→ h̃") == "\\x1b[31m\\u6f22·→ h̃"
 
 
 # --- verify, a port --------------------------------------------------------------------
@@ -276,12 +277,13 @@ def test_ratios_are_drawn_over_t_below_their_limit() -> None:
 
 def test_a_number_between_two_that_are_none_has_a_point() -> None:
     """Of many steps, too, where the others have none; and so has a group of steps."""
-    for steps, size in ((100, 1), (5 * thinning.ACROSS, 5)):
+    for steps, size in ((100, 1), (5 * series.MOST_STEPS, 5)):
         course = np.zeros(steps)
         course[[10 * size, 40 * size, 40 * size + size]] = 0.5
         axes = Figure().add_subplot()
-        with canvas.own_settings():
-            ratios._over_time("", [ratios.Rated("a", "b", True, 0.5, course=course)], axes)
+        with style.fixed_settings():
+            check = ratios.RatioSeries("a", True, Residual(0.5, Index(0, None, 0), 9), course)
+            ratios.ratios_over_time("", [check]).draw(axes)
         for one in axes.get_lines():
             if np.sum(np.asarray(one.get_ydata()) == 0.5) == 3:
                 assert one.get_marker() == "."
@@ -293,9 +295,9 @@ def test_what_is_said_of_the_worst_stands_off_the_axis(ratio: float, below: bool
     """Above what lies at the bottom, and below what lies on top."""
     course = np.full(5, ratio)
     axes = Figure().add_subplot()
-    rated = ratios.Rated("a", "b", True, ratio, Index(0, 1, 0), course)
-    with canvas.own_settings():
-        ratios._over_time("", [rated], axes)
+    rated = ratios.RatioSeries("a", True, Residual(ratio, Index(0, 1, 0), 5), course)
+    with style.fixed_settings():
+        ratios.ratios_over_time("", [rated]).draw(axes)
     (said,) = [text for text in axes.texts if "sample 0" in text.get_text()]
     assert (said.xyann[1] < 0) == below
 
@@ -324,9 +326,9 @@ def test_failing_checks_stand_out() -> None:
     figure = plots.figure(failing())
     axes = panel(figure, "Ratio in float32")
     (line,) = [one for one in axes.get_lines() if str(one.get_label()).startswith("FAIL gru: h")]
-    assert to_hex(line.get_color()).upper() == canvas.BAD
+    assert to_hex(line.get_color()).upper() == style.BAD
     others = [one.get_color() for one in axes.get_lines() if "dense" in str(one.get_label())]
-    assert canvas.BAD not in others
+    assert style.BAD not in others
     said = " ".join(words(figure))
     assert "50 at sample 1, t 4, unit 2" in said
     assert "FAILED: 3 of" in said
@@ -364,13 +366,14 @@ def test_weights_are_drawn_to_one_scale_and_by_gate() -> None:
     figure = plots.figure(rnnshapes.inspect(cell="lstm", **SIZES))
     scale = set()
     for number, gate in enumerate("ifco"):
-        kernel, recurrent, bias = rectangles(figure, palette.kind(number))
+        kernel, recurrent, bias = rectangles(figure, palette.category(number))
         for part, rows in ((kernel, 3), (recurrent, 4), (bias, 1)):
             scale |= {round(part.get_width() / 4, 9), round(part.get_height() / rows, 9)}
         letters = [text for text in figure.findobj(Text) if text.get_text() == gate]
         assert len(letters) == 3
         for letter in letters:  # no grid behind it
-            assert to_hex(letter.get_bbox_patch().get_facecolor()).upper() == palette.kind(number)
+            ground = to_hex(letter.get_bbox_patch().get_facecolor())
+            assert ground.upper() == palette.category(number)
     assert len(scale) == 1
     for text in ("kernel Wx", "(D, 4M) = (3, 16)", "recurrent_kernel Wh", "(4M,) = (16,)"):
         assert text in words(figure)
@@ -429,7 +432,7 @@ def test_arrows_end_at_their_box_and_cross_nothing_that_is_written(states: int, 
     back = figure.axes[0].transData.inverted()
     for text in figure.axes[0].texts:
         (left, low), (right, high) = back.transform(text.get_window_extent())
-        assert right < canvas.WIDTH, text
+        assert right < style.WIDTH, text
         crossed = [x for x, top, end in arrows if left < x < right and top < low and high < end]
         assert not crossed, text
 

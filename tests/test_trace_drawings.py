@@ -68,7 +68,7 @@ def test_drawings_show_what_numpy_computed_for_the_sample() -> None:
             cells = [float(word) for span in spans[1:] for word in span.text.split()]
             np.testing.assert_allclose(cells, values[2, :, unit], atol=0.0051)
     grounds = {span.ink.ground for gate in (i, f, o) for span in gate.draw(Sheet(40))[0][1:]}
-    assert grounds <= {palette.share(part / 100) for part in range(101)}
+    assert grounds <= {palette.fraction(part / 100) for part in range(101)}
     grounds = {span.ink.ground for span in candidate.draw(Sheet(40))[0][1:]}
     assert grounds <= {palette.signed(part / 100) for part in range(-100, 101)}
 
@@ -167,7 +167,7 @@ def test_a_candidate_is_signed_whatever_its_numbers() -> None:
     """It has the name of a state, and is no share; other gates of the same numbers are."""
     result = rnnshapes.trace(show="gates", activation="sigmoid", **LSTM)
     _, i, _, candidate, _ = shown(result)
-    for drawing, colour in ((i, palette.share), (candidate, palette.signed)):
+    for drawing, colour in ((i, palette.fraction), (candidate, palette.signed)):
         grounds = {span.ink.ground for span in drawing.draw(Sheet(40))[0][1:]}
         assert grounds <= {colour(part / 100) for part in range(101)}
 

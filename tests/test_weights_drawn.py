@@ -24,7 +24,9 @@ def boxes(**spec: object) -> list[tuple[str, float, float]]:
 
 def test_gates_are_as_wide_as_they_have_columns() -> None:
     """Of one scale for all weights: (D, 4M), (M, 4M), (4M,) and (M, K)."""
-    gates = [box for box in boxes(cell="lstm", D=3, M=6, K=2) if box[0] == palette.kind(1).lower()]
+    gates = [
+        box for box in boxes(cell="lstm", D=3, M=6, K=2) if box[0] == palette.category(1).lower()
+    ]
     widths, heights = zip(*[box[1:] for box in gates], strict=True)
     scale = widths[0] / 6
     assert widths == pytest.approx([6 * scale] * 3)
@@ -39,7 +41,7 @@ def test_what_does_not_fit_is_cut_at_a_gap(size: int) -> None:
     assert len(gaps) == (2 if size == 400 else 0)
     assert (", cut" in text) == (size == 400)
     assert ("left out at the gap" in text) == (size == 400)
-    plain = [box for box in boxes(M=6, K=size) if box[0] == palette.kind(4).lower()]
+    plain = [box for box in boxes(M=6, K=size) if box[0] == palette.category(4).lower()]
     (_, Wx, _), (_, Wh, height), *_, (_, _, W0), (_, _, b0) = plain
     assert (Wx, height, W0, b0) == pytest.approx((Wh, Wh, Wh, Wh / 6))
 

@@ -138,4 +138,4 @@ def _check_plot(plot: Path, output: Path | None, sources: Sequence[Path | None])
         write_file.check_writable(plot, source)
     if output is not None and write_file.same_file(plot, output):
         raise InputError(f"{plot}: is the output, too; give the picture another name")
-    plots.require()
+    plots.require_matplotlib()

@@ -146,7 +146,7 @@ def _bar(moment: Moment, of: Recurrence, sheet: Sheet) -> list[Span]:
         done = place > at if of.reverse else place < at
         marks.append(masked if skipped else read if done else rest)
     marks[at] = here
-    ink = Ink(colour=palette.kind(4), meaning="strong")
+    ink = Ink(colour=palette.category(4), meaning="strong")
     parts = ["".join(marks[:at]), here, "".join(marks[at + 1 :])]
     inks = [_DIM, ink, ink] if of.reverse else [ink, ink, _DIM]
     spans = [Span(text, each) for text, each in zip(parts, inks, strict=True)]
@@ -317,7 +317,7 @@ def _tile(value: float, largest: float) -> Ink:
     if not math.isfinite(value):
         return _BAD
     ground = palette.signed(value / max(1.0, largest))
-    return Ink(colour=palette.on(ground), ground=ground)
+    return Ink(colour=palette.text_on(ground), ground=ground)
 
 
 def _text(line: _Line, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:

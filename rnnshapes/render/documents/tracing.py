@@ -152,9 +152,9 @@ def _strip(result: Trace, found: Quantity, view: View) -> strips.Strip:
     title += f" over t, sample {view.sample} of {n}" if n > 1 else " over t"
     if found.layer is not None and found.layer.reverse:
         title += ", read from the last t back"
-    kind: strips.Kind = "line" if found.layer is None else "signed"
+    kind: strips.ScaleKind = "line" if found.layer is None else "signed"
     if found.part == "gates" and not found.candidate:
-        kind = strips.kind_of(values)
+        kind = strips.scale_kind(values)
     counts = None if mask is None else mask[view.sample, start:end]
     return strips.Strip(title, found.name.removeprefix("gate "), values, kind, start, counts)
 

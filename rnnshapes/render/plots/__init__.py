@@ -1,7 +1,6 @@
-"""Results as pictures, drawn by matplotlib: for ``--plot`` and for notebooks.
+"""Plots of results, drawn by Matplotlib: for ``--plot``, for pages and for notebooks.
 
-Neither matplotlib nor NumPy is loaded before something is drawn. pyplot never is, and the user's
-own settings of matplotlib are neither read nor changed.
+Neither Matplotlib nor NumPy is loaded before something is drawn.
 """
 
 from __future__ import annotations
@@ -24,54 +23,61 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg", ".pdf")
 
 
-def require() -> None:
-    """Raise CannotRunError, of one line, where matplotlib cannot be imported."""
+def require_matplotlib() -> None:
+    """Raise CannotRunError, of one line, where Matplotlib cannot be imported."""
     log = logging.getLogger("matplotlib")
     level = log.level
-    log.setLevel(logging.ERROR)  # it tells of fonts that it looks through the first time
+    log.setLevel(logging.ERROR)  # the first time, it reports on the fonts that it looks through
     try:
         import_module("matplotlib.figure")
     except Exception as error:
-        there = isinstance(error, ModuleNotFoundError) and str(error.name).startswith("matplotlib")
-        why = "" if there else f" ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        name = error.name if isinstance(error, ModuleNotFoundError) else ""
+        if str(name).startswith("matplotlib"):
+            state = "is not installed"
+        else:
+            why = " ".join(str(error).split())[:200]
+            state = f"cannot be imported ({type(error).__name__}: {why})"
         raise CannotRunError(
-            "a picture is drawn by matplotlib, which "
-            f"{'cannot be imported' if why else 'is not installed'}{why}: "
-            'pip install "rnnshapes[plot]"'
+            f'plots need Matplotlib, which {state}: pip install "rnnshapes[plot]"'
         ) from error
     finally:
         log.setLevel(level)
 
 
 def figure(result: Result, view: View | None = None) -> Figure:
-    """The picture as a matplotlib Figure, of the sample and the steps of ``view``.
+    """Return the plot as a Matplotlib figure, of the sample and the steps of ``view``.
 
-    Raises CannotRunError without matplotlib, and InputError for a result that has no picture.
+    Raises:
+        CannotRunError: Matplotlib cannot be imported.
+        InputError: There is no plot of this kind of result.
     """
-    require()
+    require_matplotlib()
     name = f"{__name__}.{result.renderer}"
     if find_spec(name) is None:
         raise InputError(f"there is no picture of a {type(result).__name__}")
-    from rnnshapes.render.plots import canvas
+    from rnnshapes.render.plots.style import fixed_settings
 
-    with canvas.own_settings():
-        made: Figure = import_module(name).figure(result, view or View())
-    return made
+    with fixed_settings():
+        drawn: Figure = import_module(name).figure(result, view or View())
+    return drawn
 
 
 def save(result: Result, target: BinaryIO | Path, kind: str, view: View | None = None) -> None:
-    """Write the picture as ``png``, ``svg`` or ``pdf``: the same bytes for the same result.
+    """Write the plot as ``png``, ``svg`` or ``pdf``: the same bytes for the same result.
 
-    Raises what :func:`figure` raises, and OSError where ``target`` cannot be written.
+    Raises:
+        CannotRunError: Matplotlib cannot be imported.
+        InputError: There is no plot of this kind of result.
+        OSError: ``target`` cannot be written.
     """
-    made = figure(result, view)
-    from rnnshapes.render.plots import canvas
+    drawn = figure(result, view)
+    from rnnshapes.render.plots.style import write
 
-    canvas.write(made, target, kind)
+    write(drawn, target, kind)
 
 
 def svg(result: Result, view: View | None = None) -> str:
-    """The picture as the text of an SVG file, to stand in a page."""
+    """Return the plot as the text of an SVG file, to stand in a page."""
     stream = BytesIO()
     save(result, stream, "svg", view)
     return stream.getvalue().decode("utf-8")

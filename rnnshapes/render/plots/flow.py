@@ -16,8 +16,8 @@ from rnnshapes.render.flow_layout import (
     StepBox,
     layout,
 )
-from rnnshapes.render.plots.canvas import DIM, WIDTH
-from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, fitted, width_of
+from rnnshapes.render.plots.diagram import LINE, MARGIN, Diagram, shortened, text_width
+from rnnshapes.render.plots.style import DIM, WIDTH
 
 #: So many boxes, arrows into or out of one of them, and steps of a recurrence are drawn.
 _BOXES, _ARROWS, _STEPS = 24, 24, 5
@@ -28,7 +28,10 @@ _RAIL, _INNER, _INITIAL = MARGIN + 0.25, WIDTH - 2 * MARGIN, 10
 #: Where texts inside a frame begin.
 _TEXT = MARGIN + 0.12
 #: What comes in at each step, and each state.
-_INPUT, _STATES = palette.kind(2), (palette.kind(0), palette.kind(5), palette.kind(3))
+_INPUT, _STATES = (
+    palette.category(2),
+    (palette.category(0), palette.category(5), palette.category(3)),
+)
 _STEP_FILL, _FRAME_FILL = "#EEF4FA", "#FBFBFB"
 #: Inches: an arrow between boxes, the space between arrows that do not go on as each other, a
 #: step with one state, each more state.
@@ -37,36 +40,36 @@ _DOWN, _APART, _STEP_HEIGHT, _STATE_HEIGHT = 0.42, 0.2, 0.36, 0.24
 _SIDE, _ABOVE = 0.95, 0.46
 
 
-def draw(paper: Paper, result: Inspection) -> None:
+def draw(diagram: Diagram, result: Inspection) -> None:
     """Draw all boxes from top to bottom; of a network without a known graph, why there are none."""
     boxes, omitted = layout(result, _BOXES)
     if not boxes:
-        paper.lines(result.network.no_recurrence_reason, color=DIM)
+        diagram.lines(result.network.no_recurrence_reason, color=DIM)
     for box in boxes:
-        _arrows(paper, box.entering)
-        _frame(paper, box)
-        _arrows(paper, box.leaving, leaving=True)
+        _arrows(diagram, box.entering)
+        _frame(diagram, box)
+        _arrows(diagram, box.leaving, leaving=True)
         if box.leaving and box is not boxes[-1]:
-            paper.y += _APART
+            diagram.y += _APART
     if omitted:
-        paper.lines(f"and {omitted} more{_ELSEWHERE}", color=DIM)
+        diagram.lines(f"and {omitted} more{_ELSEWHERE}", color=DIM)
 
 
-def _arrows(paper: Paper, arrows: Sequence[BoxArrow], *, leaving: bool = False) -> None:
+def _arrows(diagram: Diagram, arrows: Sequence[BoxArrow], *, leaving: bool = False) -> None:
     """Draw arrows down: beside each other where there is room, or else as stairs."""
     labels = [(arrow.name, f"{arrow.shapes} {arrow.origin}".rstrip()) for arrow in arrows]
-    widths = [0.6 + width_of(name, 10) + width_of(shapes, 9) for name, shapes in labels]
+    widths = [0.6 + text_width(name, 10) + text_width(shapes, 9) for name, shapes in labels]
     if len(labels) > 1 and _RAIL + sum(widths) > WIDTH - MARGIN:
-        _stairs(paper, labels, leaving=leaving)
+        _stairs(diagram, labels, leaving=leaving)
         return
     for x, (name, shapes) in zip(accumulate(widths, initial=_RAIL), labels, strict=False):
-        paper.arrow((x, paper.y), (x, paper.y + _DOWN))
-        paper.named(x + 0.12, paper.y + 0.45 * _DOWN, name, shapes)
+        diagram.arrow((x, diagram.y), (x, diagram.y + _DOWN))
+        diagram.named(x + 0.12, diagram.y + 0.45 * _DOWN, name, shapes)
     if labels:
-        paper.y += _DOWN
+        diagram.y += _DOWN
 
 
-def _stairs(paper: Paper, labels: Sequence[tuple[str, str]], *, leaving: bool) -> None:
+def _stairs(diagram: Diagram, labels: Sequence[tuple[str, str]], *, leaving: bool) -> None:
     """Draw arrows with a row for each label, to the right of its line, which no other crosses.
 
     Those into a box begin at their rows, the leftmost first; those out of one end there, the
@@ -74,69 +77,69 @@ def _stairs(paper: Paper, labels: Sequence[tuple[str, str]], *, leaving: bool) -
     """
     shown = labels[:_ARROWS]
     rest = len(labels) - len(shown)
-    step, top = min(0.24, 3 / len(shown)), paper.y
+    step, top = min(0.24, 3 / len(shown)), diagram.y
     rows = [top + 0.19 + LINE * 1.15 * row for row in range(len(shown) + (rest > 0))]
-    paper.y = rows[-1] + 0.23
+    diagram.y = rows[-1] + 0.23
     columns = [_RAIL + step * number for number in range(len(shown))]
     if leaving:
         columns.reverse()
     for x, y, (name, shapes) in zip(columns, rows, shown, strict=False):
-        paper.arrow((x, top if leaving else y - 0.08), (x, y + 0.09 if leaving else paper.y))
-        paper.named(x + 0.12, y, name, shapes)
+        diagram.arrow((x, top if leaving else y - 0.08), (x, y + 0.09 if leaving else diagram.y))
+        diagram.named(x + 0.12, y, name, shapes)
     if rest:
-        paper.write(columns[-1] + 0.12, rows[-1], f"and {rest} more{_ELSEWHERE}", color=DIM)
+        diagram.text(columns[-1] + 0.12, rows[-1], f"and {rest} more{_ELSEWHERE}", color=DIM)
 
 
-def _frame(paper: Paper, box: LayerBox) -> None:
+def _frame(diagram: Diagram, box: LayerBox) -> None:
     """Draw the frame, its title, and what is inside."""
-    top = paper.y
-    paper.y += 0.08
+    top = diagram.y
+    diagram.y += 0.08
     right = WIDTH - _TEXT
-    title = fitted(box.title, 10.5, right - width_of(box.parameters, 10) - MARGIN - 0.4)
-    paper.write(_TEXT, paper.y + LINE / 2, title, fontweight="bold")
-    paper.write(right, paper.y + LINE / 2, box.parameters, ha="right", color=DIM)
-    paper.y += LINE + 0.02
+    title = shortened(box.title, 10.5, right - text_width(box.parameters, 10) - MARGIN - 0.4)
+    diagram.text(_TEXT, diagram.y + LINE / 2, title, fontweight="bold")
+    diagram.text(right, diagram.y + LINE / 2, box.parameters, ha="right", color=DIM)
+    diagram.y += LINE + 0.02
     if box.recurrence:
-        _recurrence(paper, box.recurrence)
+        _recurrence(diagram, box.recurrence)
     else:
-        paper.lines(box.rule, x=_TEXT, color="black")
+        diagram.lines(box.rule, x=_TEXT, color="black")
     for note in box.notes:
-        paper.lines(note, x=_TEXT, color=DIM)
-    paper.y += 0.06
-    paper.box(MARGIN, top, _INNER, paper.y - top, fc=_FRAME_FILL, zorder=1)
+        diagram.lines(note, x=_TEXT, color=DIM)
+    diagram.y += 0.06
+    diagram.box(MARGIN, top, _INNER, diagram.y - top, fc=_FRAME_FILL, zorder=1)
 
 
 # --- A recurrence, step by step -----------------------------------------------------------------
 
 
-def _recurrence(paper: Paper, recurrence: Recurrence) -> None:
+def _recurrence(diagram: Diagram, recurrence: Recurrence) -> None:
     """Draw the lanes one below the other, and what is said of them."""
     unrolled = recurrence.unroll(_STEPS)
     for lane in unrolled.lanes:
         if len(unrolled.lanes) > 1:
-            paper.lines(lane.heading, x=_TEXT, color=DIM)
-        _LanePicture(paper, lane).draw()
+            diagram.lines(lane.heading, x=_TEXT, color=DIM)
+        _LanePicture(diagram, lane).draw()
     if unrolled.merge:
-        paper.lines(unrolled.merge, x=_TEXT)
-    paper.lines(unrolled.each_step, x=_TEXT, color=DIM)
+        diagram.lines(unrolled.merge, x=_TEXT)
+    diagram.lines(unrolled.each_step, x=_TEXT, color=DIM)
 
 
 class _LanePicture:
     """One direction: the steps that are shown, from left to right."""
 
-    def __init__(self, paper: Paper, lane: Lane) -> None:
-        self.paper, self.lane = paper, lane
+    def __init__(self, diagram: Diagram, lane: Lane) -> None:
+        self.diagram, self.lane = diagram, lane
         pitch = (_INNER - 2 * _SIDE) / len(lane.steps)
         self.width = min(0.8, 0.52 * pitch)
         self.middles = [MARGIN + _SIDE + pitch * (i + 0.5) for i in range(len(lane.steps))]
-        self.top = paper.y + _ABOVE
+        self.top = diagram.y + _ABOVE
         self.height = _STEP_HEIGHT + _STATE_HEIGHT * (len(lane.states) - 1)
 
     def draw(self) -> None:
         """Draw the steps with what enters and leaves, and the states between them."""
         for x, step in zip(self.middles, self.lane.steps, strict=True):
             if step is None:
-                self.paper.write(x, self.top + self.height / 2, "…", 13, ha="center")
+                self.diagram.text(x, self.top + self.height / 2, "…", 13, ha="center")
             else:
                 self._step(x, step)
         for number, state in enumerate(self.lane.states):
@@ -144,25 +147,25 @@ class _LanePicture:
             colour = _STATES[number % len(_STATES)]
             self._state(state, y, colour)
             self._initial(state.initial, y, colour)
-        self.paper.y = self.top + self.height + _ABOVE
+        self.diagram.y = self.top + self.height + _ABOVE
 
     def _step(self, x: float, step: StepBox) -> None:
-        paper, width = self.paper, self.width
-        paper.write(x, paper.y + 0.12, step.input, ha="center", color=_INPUT)
-        paper.arrow((x, paper.y + 0.22), (x, self.top), color=_INPUT)
-        paper.box(x - width / 2, self.top, width, self.height, fc=_STEP_FILL)
-        paper.write(x, self.top + self.height / 2, f"t = {step.step}", ha="center")
+        diagram, width = self.diagram, self.width
+        diagram.text(x, diagram.y + 0.12, step.input, ha="center", color=_INPUT)
+        diagram.arrow((x, diagram.y + 0.22), (x, self.top), color=_INPUT)
+        diagram.box(x - width / 2, self.top, width, self.height, fc=_STEP_FILL)
+        diagram.text(x, self.top + self.height / 2, f"t = {step.step}", ha="center")
         if step.output:
             self._output(x, step.output)
 
     def _output(self, x: float, name: str) -> None:
         below, colour = self.top + self.height, _STATES[0]
-        self.paper.arrow((x, below), (x, below + 0.22), color=colour)
-        self.paper.write(x, below + 0.32, name, ha="center", color=colour, fontweight="bold")
+        self.diagram.arrow((x, below), (x, below + 0.22), color=colour)
+        self.diagram.text(x, below + 0.32, name, ha="center", color=colour, fontweight="bold")
         if self.lane.remark:
-            beside, left = 0.2 + width_of(name) / 2, x > WIDTH / 2
+            beside, left = 0.2 + text_width(name) / 2, x > WIDTH / 2
             start, side = (x - beside, "right") if left else (x + beside, "left")
-            self.paper.write(start, below + 0.32, self.lane.remark, 8, ha=side, color=DIM)
+            self.diagram.text(start, below + 0.32, self.lane.remark, 8, ha=side, color=DIM)
 
     def _state(self, state: StateArrows, y: float, colour: str) -> None:
         """Draw the arrows of a state from each step to the next."""
@@ -173,8 +176,8 @@ class _LanePicture:
         ]
         for (_, left), (right, _), label in zip(edges, edges[1:], state.labels, strict=False):
             ends = ((right, y), (left, y)) if self.lane.reverse else ((left, y), (right, y))
-            self.paper.arrow(*ends, color=colour)
-            self.paper.write((left + right) / 2, y - 0.09, label, 8, ha="center", color=colour)
+            self.diagram.arrow(*ends, color=colour)
+            self.diagram.text((left + right) / 2, y - 0.09, label, 8, ha="center", color=colour)
 
     def _initial(self, initial: str, y: float, colour: str) -> None:
         """Draw what a state starts from, on the side where the lane begins."""
@@ -182,6 +185,6 @@ class _LanePicture:
         edge, away = self.middles[0] - self.width / 2, -1
         if self.lane.reverse:
             edge, away = self.middles[-1] + self.width / 2, 1
-        self.paper.arrow((edge + away * 0.35, y), (edge, y), color=colour)
+        self.diagram.arrow((edge + away * 0.35, y), (edge, y), color=colour)
         side = "left" if self.lane.reverse else "right"
-        self.paper.write(edge + away * 0.42, y, text, 8, ha=side, color=colour)
+        self.diagram.text(edge + away * 0.42, y, text, 8, ha=side, color=colour)

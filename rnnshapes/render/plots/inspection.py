@@ -8,20 +8,20 @@ from rnnshapes.network.summary import Inspection
 from rnnshapes.render.number_text import whole
 from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots import flow, weights
-from rnnshapes.render.plots.paper import Paper
+from rnnshapes.render.plots.diagram import Diagram
 from rnnshapes.render.view import View
 
 
 def figure(result: Inspection, view: View) -> Figure:
     """From top to bottom: what it is, how it flows, which weights it has, how many there are."""
-    paper = Paper()
+    diagram = Diagram()
     if view.titled:
-        paper.lines(network_text(result.network), 11, fontweight="bold")
-        paper.y += 0.08
-    flow.draw(paper, result)
-    paper.y += 0.12
-    paper.lines("Weights", 11, fontweight="bold")
-    weights.draw(paper, result)
-    paper.y += 0.06
-    paper.lines(f"{whole(result.params)} parameters = {result.formula}", fontweight="bold")
-    return paper.finished()
+        diagram.lines(network_text(result.network), 11, fontweight="bold")
+        diagram.y += 0.08
+    flow.draw(diagram, result)
+    diagram.y += 0.12
+    diagram.lines("Weights", 11, fontweight="bold")
+    weights.draw(diagram, result)
+    diagram.y += 0.06
+    diagram.lines(f"{whole(result.params)} parameters = {result.formula}", fontweight="bold")
+    return diagram.figure()

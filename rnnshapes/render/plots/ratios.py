@@ -3,136 +3,161 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from rnnshapes.forward.difference import Index
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
-from rnnshapes.render.plots.canvas import BAD, DASHES, Panel, legend, log_axis, steps_axis, text
-from rnnshapes.render.plots.lines import log_line, log_scale
+from rnnshapes.render.plots.panels import Panel, legend, log_axis, step_axis
+from rnnshapes.render.plots.series import MOST_STEPS, draw_log_line, set_log_scale
+from rnnshapes.render.plots.style import BAD, DASHES, font_text
+from rnnshapes.render.time_axis import group_size
+from rnnshapes.verification.bounds import Residual
 
 #: So many checks that pass have lines of their own, so many have rows, so many are pointed at.
-_LINES, _ROWS, _POINTED = 5, 24, 3
-#: Beneath the limit a check passes.
+_MOST_LINES, _MOST_ROWS, _MOST_POINTED = 5, 24, 3
+#: Up to the limit a check passes.
 _LIMIT = 1.0
 
 
-class Rated(NamedTuple):
-    """A check with its largest ratio, ``None`` if nothing was compared, and where that is.
+@dataclass(frozen=True, eq=False)
+class RatioSeries:
+    """A check with its residual and, if it has a time axis, the largest ratio of each step.
 
-    ``course`` (T,) is the largest at each of ``steps``, those from 0 on if there are none given;
-    ``group`` is what it is drawn with.
+    ``per_step`` (L,) belongs to ``steps`` (L,), which are 0, 1, 2 … if they are not given.
     """
 
     name: str
-    group: str
     passed: bool
-    ratio: float | None
-    place: Index | None = None
-    course: Array | None = None
+    residual: Residual
+    per_step: Array | None = None
     steps: Array | None = None
 
     @property
+    def ratio(self) -> float | None:
+        """The largest ratio; None where nothing was compared."""
+        return self.residual.ratio if self.residual.compared else None
+
+    @property
+    def peak(self) -> int | None:
+        """The step of the largest ratio; None where there is no ratio, or no time axis."""
+        return self.residual.index.t if self.residual.compared else None
+
+    @property
     def severity(self) -> float:
-        """What checks are sorted by: one that fails before all that pass, NaN before numbers."""
+        """What checks are sorted by: failing before passing, NaN before numbers."""
         known = np.inf if self.ratio is None or np.isnan(self.ratio) else self.ratio
         return known if self.passed else known + 1e300
 
     @property
-    def said(self) -> str:
+    def label(self) -> str:
         """``FAIL lstm: h at every step  31.4``."""
-        return text(f"{'' if self.passed else 'FAIL '}{self.name}  {self.found}")
+        return font_text(f"{'' if self.passed else 'FAIL '}{self.name}  {self.ratio_text}")
 
     @property
-    def found(self) -> str:
+    def ratio_text(self) -> str:
         """``31.4``."""
         if self.ratio is None:
             return "nothing compared"
         return "NaN" if np.isnan(self.ratio) else f"{self.ratio:.3g}"
 
 
-def over_time(title: str, rated: Sequence[Rated], axis: str = "t") -> Panel:
-    """A line for each check that has a course, all of them of as many steps."""
-    return Panel(2.6, partial(_over_time, title, rated), axis, "t")
+def group_note(series: Sequence[Array | None]) -> list[str]:
+    """Return how many steps stand for one in the longest series; nothing where none do."""
+    steps = max((len(ratios) for ratios in series if ratios is not None), default=0)
+    size = group_size(steps, MOST_STEPS)
+    if size == 1:
+        return []
+    return [f"Of {steps:,} steps, a band shows the smallest and largest ratio of every {size:,}."]
 
 
-def _over_time(title: str, rated: Sequence[Rated], axes: Axes) -> None:
+# --- Over time ----------------------------------------------------------------------------------
+
+
+def ratios_over_time(title: str, checks: Sequence[RatioSeries], axis: str = "t") -> Panel:
+    """Return a panel with a line for each check; all have ratios, of as many steps."""
+    return Panel(2.6, partial(_draw_over_time, title, checks), axis, "t")
+
+
+def _draw_over_time(title: str, checks: Sequence[RatioSeries], axes: Axes) -> None:
     axes.set_title(title)
-    rated = sorted(rated, key=lambda one: -one.severity)
-    failed = [one for one in rated if not one.passed]
-    passing = [one for one in rated if one.passed]
-    start, end = _span(rated)
-    steps_axis(axes, start, end)
-    limit(axes)
-    for place, one in enumerate(failed):
-        dash = DASHES[place % len(DASHES)]
-        _course(axes, one, dash, color=BAD, lw=2.0, zorder=4)
-    for place, one in enumerate(passing[:_LINES]):
-        dash = DASHES[place % len(DASHES)]
-        _course(axes, one, dash, color=palette.KINDS[place % 5], lw=1.4, zorder=3)
-    for place, one in enumerate(rest := passing[_LINES:]):
-        label = None if place else f"{len(rest)} more, at most {rest[0].ratio:.3g}"
-        _course(axes, one, "-", color="#AAAAAA", lw=0.8, zorder=2, label=label)
-    log_scale(axes, _LIMIT)
+    checks = sorted(checks, key=lambda check: -check.severity)
+    failed = [check for check in checks if not check.passed]
+    passing = [check for check in checks if check.passed]
+    start, end = _span(checks)
+    step_axis(axes, start, end)
+    _draw_limit(axes)
+    for number, check in enumerate(failed):
+        dash = DASHES[number % len(DASHES)]
+        _draw_ratios(axes, check, dash, color=BAD, lw=2.0, zorder=4)
+    for number, check in enumerate(passing[:_MOST_LINES]):
+        dash, colour = DASHES[number % len(DASHES)], palette.CATEGORIES[number % 5]
+        _draw_ratios(axes, check, dash, color=colour, lw=1.4, zorder=3)
+    for number, check in enumerate(rest := passing[_MOST_LINES:]):
+        label = None if number else f"{len(rest)} more, at most {rest[0].ratio:.3g}"
+        _draw_ratios(axes, check, "-", color="#AAAAAA", lw=0.8, zorder=2, label=label)
+    set_log_scale(axes, _LIMIT)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.2)  # room for what is pointed at
-    places: list[float] = []
-    for one in failed[:_POINTED] or passing[:1]:
-        t = np.inf if one.place is None or one.place.t is None else one.place.t
-        if all(abs(t - other) > (end - start) / 20 for other in places):
-            _point_at(axes, one, start, end)
-            places.append(t)
+    pointed: list[float] = []
+    for check in failed[:_MOST_POINTED] or passing[:1]:
+        t = np.inf if check.peak is None else check.peak
+        if all(abs(t - other) > (end - start) / 20 for other in pointed):
+            _point_at(axes, check, start, end)
+            pointed.append(t)
     legend(axes)
 
 
-def limit(axes: Axes) -> None:
-    """The line above which a check fails."""
+def _draw_limit(axes: Axes) -> None:
+    """Draw the line above which a check fails."""
     axes.axhline(_LIMIT, color="black", lw=1.2, zorder=2.5)
     axes.axhspan(_LIMIT, 1e300, color=BAD, alpha=0.07, lw=0, zorder=0)
     where: Any = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
     axes.annotate("limit 1", (1, _LIMIT), (-3, 3), ha="right", fontsize=8, **where)
 
 
-def _span(rated: Sequence[Rated]) -> tuple[int, int]:
-    first = rated[0]
-    assert first.course is not None
+def _span(checks: Sequence[RatioSeries]) -> tuple[int, int]:
+    """Return the first step, and the one after the last."""
+    first = checks[0]
+    assert first.per_step is not None
     if first.steps is None:
-        return 0, len(first.course)
-    ends = [one.steps for one in rated if one.steps is not None]
-    return min(int(s.min()) for s in ends), max(int(s.max()) for s in ends) + 1
+        return 0, len(first.per_step)
+    steps = [check.steps for check in checks if check.steps is not None]
+    return min(int(s.min()) for s in steps), max(int(s.max()) for s in steps) + 1
 
 
-def _course(axes: Axes, one: Rated, dash: str, **looks: Any) -> None:
-    assert one.course is not None
-    course, start = one.course, 0
-    if one.steps is not None:  # a port may give some steps alone
-        start = int(one.steps.min())
-        course = np.full(int(one.steps.max()) - start + 1, np.nan)
-        course[one.steps - start] = one.course
-    log_line(axes, course, start, dash, **{"label": one.said, **looks})
+def _draw_ratios(axes: Axes, check: RatioSeries, dash: str, **looks: Any) -> None:
+    """Draw the line of a check, with gaps at steps that it does not have."""
+    assert check.per_step is not None
+    ratios, start = check.per_step, 0
+    if check.steps is not None:  # a port may give some steps alone
+        start = int(check.steps.min())
+        ratios = np.full(int(check.steps.max()) - start + 1, np.nan)
+        ratios[check.steps - start] = check.per_step
+    draw_log_line(axes, ratios, start, dash, **{"label": check.label, **looks})
 
 
-def _point_at(axes: Axes, one: Rated, start: int, end: int) -> None:
-    """A ring around the worst, and what and where it is."""
-    if one.place is None or one.place.t is None or one.ratio is None:
+def _point_at(axes: Axes, check: RatioSeries, start: int, end: int) -> None:
+    """Draw a ring around the largest ratio, and write what and where it is."""
+    if check.peak is None or check.ratio is None:
         return
-    t, plain = one.place.t, 0 < one.ratio < np.inf
-    transform = axes.transData if plain else axes.get_xaxis_transform()
-    height = one.ratio if plain else (0.06 if one.ratio == 0 else 0.94)
-    colour = "black" if one.passed else BAD
+    t, on_axis = check.peak, 0 < check.ratio < np.inf
+    transform = axes.transData if on_axis else axes.get_xaxis_transform()
+    height = check.ratio if on_axis else (0.06 if check.ratio == 0 else 0.94)
+    colour = "black" if check.passed else BAD
     ring: Any = {"ls": "", "marker": "o", "mfc": "none", "mec": colour, "ms": 11, "mew": 1.4}
     axes.plot([t], [height], transform=transform, zorder=5, **ring)
     left = t - start > (end - start) / 2
     axes.annotate(
-        f"{one.found} at {one.place}",
+        f"{check.ratio_text} at {check.residual.index}",
         xy=(t, height),
         xycoords=transform,
-        xytext=(-12 if left else 12, 12 if plain or one.ratio == 0 else -16),
+        xytext=(-12 if left else 12, 12 if on_axis or check.ratio == 0 else -16),
         textcoords="offset points",
         ha="right" if left else "left",
         fontsize=8,
@@ -142,17 +167,20 @@ def _point_at(axes: Axes, one: Rated, start: int, end: int) -> None:
     )
 
 
-def at_once(title: str, rated: Sequence[Rated]) -> Panel:
-    """A row for each check, the worst on top."""
-    rated = sorted(rated, key=lambda one: -one.severity)
-    rows, rest = rated[:_ROWS], rated[_ROWS:]
+# --- Check by check -----------------------------------------------------------------------------
+
+
+def ratio_rows(title: str, checks: Sequence[RatioSeries]) -> Panel:
+    """Return a panel with a row for each check, the largest ratio on top."""
+    checks = sorted(checks, key=lambda check: -check.severity)
+    rows, rest = checks[:_MOST_ROWS], checks[_MOST_ROWS:]
     more = f"; {len(rest)} more are not larger than these" if rest else ""
-    return Panel(0.62 + 0.2 * len(rows), partial(_at_once, title + more, rows), "", "ratio")
+    return Panel(0.62 + 0.2 * len(rows), partial(_draw_rows, title + more, rows), "", "ratio")
 
 
-def _at_once(title: str, rows: Sequence[Rated], axes: Axes) -> None:
+def _draw_rows(title: str, rows: Sequence[RatioSeries], axes: Axes) -> None:
     axes.set_title(title)
-    known = [one.ratio for one in rows if one.ratio is not None and 0 < one.ratio < np.inf]
+    known = [row.ratio for row in rows if row.ratio is not None and 0 < row.ratio < np.inf]
     below, above = np.log10(min([*known, _LIMIT]) / 4), np.log10(max([*known, _LIMIT]) * 4)
     left, right = 10.0**below, 10.0 ** max(above, -1.2 * below)  # there is room for the names
     axes.set_xscale("log")
@@ -160,17 +188,17 @@ def _at_once(title: str, rows: Sequence[Rated], axes: Axes) -> None:
     axes.set_xlim(left, right)
     axes.axvspan(_LIMIT, right, color=BAD, alpha=0.07, lw=0, zorder=0)
     axes.axvline(_LIMIT, color="black", lw=1.2)
-    for row, one in enumerate(rows):
-        colour, mark = (palette.kind(0), "o") if one.passed else (BAD, "X")
-        ratio = np.inf if one.ratio is None or np.isnan(one.ratio) else one.ratio
-        at = min(max(ratio, left * 1.15), right / 1.5)
-        axes.plot([left, at], [row, row], "-", color=colour, lw=1.2, alpha=0.5)
-        axes.plot([at], [row], ls="", marker=mark if ratio else "v", color=colour, ms=6)
-        beyond = at > _LIMIT  # names stand on the other side of the limit
+    for number, row in enumerate(rows):
+        colour, mark = (palette.category(0), "o") if row.passed else (BAD, "X")
+        ratio = np.inf if row.ratio is None or np.isnan(row.ratio) else row.ratio
+        end = min(max(ratio, left * 1.15), right / 1.5)
+        axes.plot([left, end], [number, number], "-", color=colour, lw=1.2, alpha=0.5)
+        axes.plot([end], [number], ls="", marker=mark if ratio else "v", color=colour, ms=6)
+        beyond = end > _LIMIT  # names stand on the other side of the limit
         looks: Any = {"ha": "right" if beyond else "left", "va": "center", "fontsize": 8}
-        looks |= {"color": "black" if one.passed else BAD, "textcoords": "offset points"}
+        looks |= {"color": "black" if row.passed else BAD, "textcoords": "offset points"}
         looks |= {"bbox": {"fc": "white", "ec": "none", "pad": 0.6}} if beyond else {}
-        axes.annotate(one.said, (_LIMIT, row), (-8 if beyond else 8, 0), **looks)
+        axes.annotate(row.label, (_LIMIT, number), (-8 if beyond else 8, 0), **looks)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
 from rnnshapes.render.phrases import engine_text, network_text, not_finite_text
-from rnnshapes.render.plots.canvas import Panel, stacked
-from rnnshapes.render.plots.ratios import Rated, at_once, over_time
-from rnnshapes.render.plots.thinning import ACROSS, group_size
+from rnnshapes.render.plots.panels import Panel, stack
+from rnnshapes.render.plots.ratios import RatioSeries, group_note, ratio_rows, ratios_over_time
 from rnnshapes.render.view import View
 from rnnshapes.verification.bounds import Residual
 from rnnshapes.verification.report import Check, Verification
@@ -19,31 +19,39 @@ _FACTS = 6
 
 
 def figure(result: Verification, view: View) -> Figure:
-    """For each format in which Keras computed one panel over t, and below what has no t."""
-    rated = [_rated(check, check.residual) for check in result.checks if check.residual is not None]
-    groups: dict[tuple[int, str], list[Rated]] = {}
-    for one in rated:
-        if one.course is not None:
-            groups.setdefault((-len(one.course), one.group), []).append(one)
-    lengths = {steps for steps, _ in groups}
+    """Draw a panel over t for each format in which Keras computes, and what has no t below."""
+    checks = [
+        _ratio_series(check, check.residual)
+        for check in result.checks
+        if check.residual is not None
+    ]
+    groups: dict[tuple[int, str], list[RatioSeries]] = {}
+    for check in checks:
+        if check.per_step is not None:
+            group = len(check.per_step), check.residual.precision
+            groups.setdefault(group, []).append(check)
+    is_one_length = len({steps for steps, _ in groups}) == 1
     panels: list[Panel] = []
-    for (steps, precision), those in sorted(groups.items()):
-        of = f", of {-steps:,} steps" if len(lengths) > 1 else ""
-        panels.append(over_time(f"Ratio in {precision}{of}", those, f"{-steps} steps"))
-    alone = [one._replace(name=f"{one.name}, {one.group}") for one in rated if one.course is None]
-    panels += [at_once("Checks without a time axis", alone)] if alone else []
-    return stacked(_title(result, view), panels, list(_notes(result)))
+    for steps, precision in sorted(groups, key=lambda group: (-group[0], group[1])):
+        of = "" if is_one_length else f", of {steps:,} steps"
+        title, axis = f"Ratio in {precision}{of}", f"{steps} steps"
+        panels.append(ratios_over_time(title, groups[steps, precision], axis))
+    single = [
+        replace(check, name=f"{check.name}, {check.residual.precision}")
+        for check in checks
+        if check.per_step is None
+    ]
+    panels += [ratio_rows("Checks without a time axis", single)] if single else []
+    return stack(_title(result, view), panels, list(_notes(result)))
 
 
-def _rated(check: Check, residual: Residual) -> Rated:
+def _ratio_series(check: Check, residual: Residual) -> RatioSeries:
     errors = residual.step_errors
-    return Rated(
+    return RatioSeries(
         name=f"{check.layer}: {check.quantity}",
-        group=residual.precision,
         passed=check.passed,
-        ratio=check.ratio,
-        place=check.index,
-        course=None if errors is None or not residual.compared else errors.ratio,
+        residual=residual,
+        per_step=None if errors is None or not residual.compared else errors.ratio,
     )
 
 
@@ -64,12 +72,7 @@ def _notes(result: Verification) -> Iterator[str]:
         "At the bottom, a triangle: exactly 0; on top, a cross: NaN or infinite."
     )
     residuals = [check.residual for check in result.checks if check.residual is not None]
-    errors = [r.step_errors for r in residuals if r.step_errors is not None]
-    steps = max((len(each.ratio) for each in errors), default=0)
-    if (size := group_size(steps, ACROSS)) > 1:
-        yield (
-            f"Of {steps:,} steps, a band shows the smallest and largest ratio of every {size:,}."
-        )
+    yield from group_note([r.step_errors.ratio for r in residuals if r.step_errors is not None])
     facts = [check for check in result.checks if check.residual is None]
     wrong = [check for check in facts if not check.passed]
     if facts and not wrong:

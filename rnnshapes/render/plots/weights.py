@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import palette
 from rnnshapes.render.number_text import whole
-from rnnshapes.render.plots.canvas import DIM, WIDTH
-from rnnshapes.render.plots.paper import LINE, MARGIN, Paper, width_of
+from rnnshapes.render.plots.diagram import LINE, MARGIN, Diagram, text_width
+from rnnshapes.render.plots.style import DIM, WIDTH
 from rnnshapes.render.weight_blocks import (
     WeightBlock,
     side_by_side,
@@ -31,10 +31,10 @@ _LARGEST = 0.13
 #: On a smaller scale there is no grid: its squares could not be seen.
 _GRID = 0.07
 #: The colour of weights without gates: one that no gate of a cell has.
-_PLAIN = palette.kind(4)
+_PLAIN = palette.category(4)
 
 
-def draw(paper: Paper, result: Inspection) -> None:
+def draw(diagram: Diagram, result: Inspection) -> None:
     """Draw the weights group by group, beside each other where there is room."""
     blocks, omitted = weight_blocks(result, _MOST, by_direction=True)
     if not blocks:
@@ -44,17 +44,17 @@ def draw(paper: Paper, result: Inspection) -> None:
     for row in side_by_side(blocks, lambda block: _Rectangle(block, scale).room, _ROOM, _GAP):
         if row[0].group != group:
             group = row[0].group
-            paper.y += 0.08
-            paper.lines(group, 10, fontweight="bold")
+            diagram.y += 0.08
+            diagram.lines(group, 10, fontweight="bold")
         x = MARGIN + 0.1
         rectangles = [_Rectangle(block, scale) for block in row]
         for rectangle in rectangles:
-            _draw(paper, rectangle, x)
+            _draw(diagram, rectangle, x)
             x += rectangle.room + _GAP
-        paper.y += _ABOVE + max(rectangle.height for rectangle in rectangles) + 0.1
-    paper.lines(_scale_text([_Rectangle(block, scale) for block in blocks]), 8, color=DIM)
+        diagram.y += _ABOVE + max(rectangle.height for rectangle in rectangles) + 0.1
+    diagram.lines(_scale_text([_Rectangle(block, scale) for block in blocks]), 8, color=DIM)
     if omitted:
-        paper.lines(f"and {whole(omitted)} more, which the tables have", 8)
+        diagram.lines(f"and {whole(omitted)} more, which the tables have", 8)
 
 
 def _scale(blocks: Sequence[WeightBlock]) -> float:
@@ -104,63 +104,63 @@ class _Rectangle(NamedTuple):
     @property
     def room(self) -> float:
         """How wide it is with all that belongs to it."""
-        beside = max((width_of(row, 8) + 0.1 for row in self.block.weight.rows), default=0.0)
-        drawn = self.width + beside + width_of(whole(self.block.columns), 7)
-        return max(drawn, width_of(self.block.title, 9.5), width_of(self.block.shapes, 8))
+        beside = max((text_width(row, 8) + 0.1 for row in self.block.weight.rows), default=0.0)
+        drawn = self.width + beside + text_width(whole(self.block.columns), 7)
+        return max(drawn, text_width(self.block.title, 9.5), text_width(self.block.shapes, 8))
 
 
-def _draw(paper: Paper, rectangle: _Rectangle, x: float) -> None:
+def _draw(diagram: Diagram, rectangle: _Rectangle, x: float) -> None:
     """Draw a rectangle from ``x`` on, with what stands above and beside it."""
     block, width, height = rectangle.block, rectangle.width, rectangle.height
-    top = paper.y + _ABOVE
-    paper.write(x, paper.y + 0.12, block.title, 9, fontweight="bold")
-    paper.write(x, paper.y + 0.12 + LINE, rectangle.shapes, 8, color=DIM)
+    top = diagram.y + _ABOVE
+    diagram.text(x, diagram.y + 0.12, block.title, 9, fontweight="bold")
+    diagram.text(x, diagram.y + 0.12 + LINE, rectangle.shapes, 8, color=DIM)
     free = x - 1.0
     for number, (name, start, stop) in enumerate(block.gates):
         left = x + min(width, rectangle.column_width * start)
         gate_width = min(x + width - left, rectangle.column_width * (stop - start))
-        colour = palette.kind(number) if name else _PLAIN
-        paper.rectangle(left, top, gate_width, height, fc=colour, ec="white", lw=0.8)
-        inside = height >= _READABLE and gate_width > width_of(name, 9)
+        colour = palette.category(number) if name else _PLAIN
+        diagram.rectangle(left, top, gate_width, height, fc=colour, ec="white", lw=0.8)
+        inside = height >= _READABLE and gate_width > text_width(name, 9)
         if name and inside:
-            looks: dict[str, Any] = {"color": palette.on(colour), "fontweight": "bold"}
+            looks: dict[str, Any] = {"color": palette.text_on(colour), "fontweight": "bold"}
             looks["bbox"] = {"fc": colour, "ec": "none", "pad": 0.5}  # no grid behind it
             size = min(9.0, 52 * height)
             middle = left + gate_width / 2, top + height / 2
-            paper.write(*middle, name, size, ha="center", **looks)
+            diagram.text(*middle, name, size, ha="center", **looks)
         above = whole(start) if inside or not name else f"{whole(start)} {name}"
-        if left > free and left + width_of(above, 7) < x + width:
-            paper.write(left, top - 0.08, above, 7, color=DIM)
-            free = left + width_of(above, 7) + 0.05
-    paper.write(x + width, top - 0.08, whole(block.columns), 7, color=DIM)
-    _grid(paper, rectangle, x, top)
-    _breaks(paper, rectangle, x, top)
+        if left > free and left + text_width(above, 7) < x + width:
+            diagram.text(left, top - 0.08, above, 7, color=DIM)
+            free = left + text_width(above, 7) + 0.05
+    diagram.text(x + width, top - 0.08, whole(block.columns), 7, color=DIM)
+    _grid(diagram, rectangle, x, top)
+    _breaks(diagram, rectangle, x, top)
     for row, text in enumerate(block.weight.rows):
         y = top + height * (row + 0.5) / len(block.weight.rows)
-        paper.write(x + width + 0.06, y, text, 7.5, color=DIM)
+        diagram.text(x + width + 0.06, y, text, 7.5, color=DIM)
 
 
-def _grid(paper: Paper, rectangle: _Rectangle, x: float, top: float) -> None:
+def _grid(diagram: Diagram, rectangle: _Rectangle, x: float, top: float) -> None:
     """Draw lines between rows and columns, where each number has a square that can be seen."""
     if rectangle.scale < _GRID:
         return
     block, width, height = rectangle.block, rectangle.width, rectangle.height
     for row in range(1, min(block.rows, int(height / rectangle.row_height) + 1)):
         y = top + rectangle.row_height * row
-        paper.line((x, y), (x + width, y), color="white", lw=0.35, zorder=3.5)
+        diagram.line((x, y), (x + width, y), color="white", lw=0.35, zorder=3.5)
     for column in range(1, min(block.columns, int(width / rectangle.column_width) + 1)):
         left = x + rectangle.column_width * column
-        paper.line((left, top), (left, top + height), color="white", lw=0.35, zorder=3.5)
+        diagram.line((left, top), (left, top + height), color="white", lw=0.35, zorder=3.5)
 
 
-def _breaks(paper: Paper, rectangle: _Rectangle, x: float, top: float) -> None:
+def _breaks(diagram: Diagram, rectangle: _Rectangle, x: float, top: float) -> None:
     """Draw a gap in front of the end of what is cut."""
     width, height = rectangle.width, rectangle.height
     looks = {"fc": "white", "ec": "none", "zorder": 3.6}
     if rectangle.rows_cut:
-        paper.rectangle(x, top + height - 2 * _BREAK, width, _BREAK, **looks)
+        diagram.rectangle(x, top + height - 2 * _BREAK, width, _BREAK, **looks)
     if rectangle.columns_cut:
-        paper.rectangle(x + width - 2 * _BREAK, top, _BREAK, height, **looks)
+        diagram.rectangle(x + width - 2 * _BREAK, top, _BREAK, height, **looks)
 
 
 def _scale_text(rectangles: Sequence[_Rectangle]) -> str:

@@ -16,7 +16,7 @@ from rnnshapes.render.flow_layout import (
     StepBox,
     UnrolledRecurrence,
 )
-from rnnshapes.render.palette import kind
+from rnnshapes.render.palette import category
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, length
 
 #: The narrowest sheet on which boxes with texts can be read.
@@ -33,7 +33,7 @@ _SHAPE = re.compile(r"\([^()]*\)( = \([^()]*\))?")
 
 _FRAME, _TITLE = Ink(meaning="dim"), Ink(meaning="strong")
 #: What comes in at each step, and each state: colours that can be read on dark and on light.
-_INPUT, _STATES = Ink(kind(2)), (Ink(kind(0)), Ink(kind(5)), Ink(kind(3)))
+_INPUT, _STATES = Ink(category(2)), (Ink(category(0)), Ink(category(5)), Ink(category(3)))
 
 
 def draw(boxes: Sequence[LayerBox], sheet: Sheet) -> StyledLines:

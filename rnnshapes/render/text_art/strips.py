@@ -13,7 +13,7 @@ import numpy as np
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
 from rnnshapes.render.document import Drawing, Ink, Sheet, Span, StyledLines, for_encoding
-from rnnshapes.render.text_art import timeline
+from rnnshapes.render.time_axis import balanced_groups, group_means
 
 #: How many units are drawn, and the least width of a sheet on which there is a drawing.
 MOST_UNITS, NARROWEST = 16, 20
@@ -22,27 +22,29 @@ HEIGHTS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
 #: By sign, and by the third of the scale: the last ones stand for the largest numbers.
 PLUS, MINUS, ASCII_MINUS, ZERO = "+*#", "-=≡", "-=%", "."
 NOT_FINITE, MASKED = "?", "/"
+#: Characters of a column, where there is room for more.
+_WIDEST = 12
 #: Characters of the bar that shows a scale from its lowest to its highest number.
 _BAR = 12
 _DIM, _BAD = Ink(meaning="dim"), Ink(meaning="bad")
 
 #: A ``line`` goes from its lowest number to its highest; cells that are ``signed`` from minus the
-#: largest size to plus that; cells of a ``share`` from 0 to 1.
-Kind = Literal["line", "signed", "share"]
+#: largest size to plus that; cells of a ``fraction`` from 0 to 1.
+ScaleKind = Literal["line", "signed", "fraction"]
 
 
 class Strip(NamedTuple):
     """``values`` (steps, units) from step ``start`` on, a line for each unit, ``name[unit]``.
 
-    Where ``counts`` (steps,) is False, a step is masked.
+    Where ``unmasked`` (steps,) is False, a step is masked.
     """
 
     title: str
     name: str
     values: Array
-    kind: Kind
+    kind: ScaleKind
     start: int = 0
-    counts: Array | None = None
+    unmasked: Array | None = None
 
     @property
     def units(self) -> range:
@@ -50,28 +52,131 @@ class Strip(NamedTuple):
         return range(min(self.values.shape[1], MOST_UNITS))
 
     def labels(self, encoding: str | None) -> list[str]:
-        """What stands in front of each line."""
+        """Return what stands in front of each line."""
         name = for_encoding(self.name, encoding)
         return [f"{name}[{unit}]" for unit in self.units]
 
 
 def drawings(strips: Sequence[Strip]) -> Iterator[Drawing]:
-    """A drawing for each; of those over the same steps, one stands exactly below the other."""
+    """Yield a drawing for each; of those over the same steps, one stands exactly below another."""
     for strip in strips:
         yield Drawing(strip.title, partial(_picture, strip, strips))
 
 
-def kind_of(values: Array) -> Kind:
-    """Cells of a share where no number is outside 0 to 1, else signed ones."""
+def scale_kind(values: Array) -> ScaleKind:
+    """Return ``fraction`` where no number is outside 0 to 1, else ``signed``."""
     with np.errstate(invalid="ignore"):
         outside = bool(np.any((values < 0) | (values > 1)))
-    return "signed" if outside else "share"
+    return "signed" if outside else "fraction"
 
 
-class _Scale(NamedTuple):
+def _picture(strip: Strip, all_strips: Sequence[Strip], sheet: Sheet) -> StyledLines:
+    """Return a line for each unit, the time axis and the key; nothing where there is no room."""
+    labels = [text for one in all_strips for text in one.labels(sheet.encoding)]
+    margin = max(map(len, labels), default=0) + 1
+    steps, room = len(strip.values), sheet.width - margin
+    if sheet.width < NARROWEST or room < 1 or not steps or not strip.units:
+        return ()
+    values = np.ascontiguousarray(strip.values[:, : len(strip.units)].T)
+    columns = _fitting_columns(strip.start, steps, room)
+    means, masked = _column_means(values, strip.unmasked, columns)
+    scale = _ValueScale(strip.kind, *_ends(means), sheet.ascii_only)
+    decimals = scale.decimals(columns.width)
+    lines: list[Sequence[Span]] = []
+    for label, numbers in zip(strip.labels(sheet.encoding), means.tolist(), strict=True):
+        unit = len(lines)
+        cells = (
+            Span(MASKED * columns.width, _DIM)
+            if is_masked
+            else _cell(value, unit, scale, columns.width, decimals)
+            for value, is_masked in zip(numbers, masked.tolist(), strict=True)
+        )
+        lines.append([Span(label.ljust(margin), _DIM), *_joined(cells)])
+    lines.append([Span("t".ljust(margin) + columns.axis_text(), _DIM)])
+    words = _key(scale, means, decimals)
+    for remark in _remarks(strip, values, columns, means, masked):
+        words = [*words[:-1], [*words[-1], Span(";", _DIM)], *_words(remark)]
+    return [*lines, *_wrapped(words, sheet.width)]
+
+
+# --- Time, from left to right -------------------------------------------------------------------
+
+
+class _TimeColumns(NamedTuple):
+    """Steps from ``start`` on in columns of ``width`` characters, grouped at ``edges``.
+
+    Where there is room, a column is one step.
+    """
+
+    start: int
+    edges: Array
+    width: int
+
+    @property
+    def number(self) -> int:
+        """How many columns there are."""
+        return len(self.edges) - 1
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are."""
+        return int(self.edges[-1])
+
+    def axis_text(self) -> str:
+        """Return ``0    10    20    29``: some steps below their columns, and the last one."""
+        last = self.start + self.steps - 1
+        line = [" "] * (self.number * self.width)
+        end = self._text_start(last)
+        line[end:] = str(last).ljust(len(line) - end)
+        for t in self._ticks(len(str(last)) + 2):
+            start, text = self._text_start(t), str(t)
+            is_free = not "".join(line[max(start - 2, 0) : start]).strip()
+            if start + len(text) <= end - 2 and is_free:
+                line[start : start + len(text)] = text
+        return "".join(line).rstrip()
+
+    def _text_start(self, t: int) -> int:
+        """Return where the text of step t begins: mid-column, if that is wide enough."""
+        column = int(np.searchsorted(self.edges, t - self.start, side="right")) - 1
+        length = len(str(t))
+        start = column * self.width + max(0, (self.width - length) // 2)
+        return max(0, min(start, self.number * self.width - length))
+
+    def _ticks(self, apart: int) -> Iterator[int]:
+        """Yield the first step, and those divisible by 1, 2, 5, 10, 20, 50 … so far ``apart``."""
+        characters = self.number * self.width / self.steps
+        every = next(
+            factor * 10**power
+            for power in range(19)
+            for factor in (1, 2, 5)
+            if factor * 10**power * characters >= apart
+        )
+        yield self.start
+        yield from range(self.start // every * every + every, self.start + self.steps, every)
+
+
+def _fitting_columns(start: int, steps: int, room: int) -> _TimeColumns:
+    """Return a column for each step, or as many as fit into ``room`` characters."""
+    number = min(steps, room)
+    return _TimeColumns(start, balanced_groups(number, steps), min(room // number, _WIDEST))
+
+
+def _column_means(
+    values: Array, unmasked: Array | None, columns: _TimeColumns
+) -> tuple[Array, Array]:
+    """Return the mean of unmasked steps (units, columns), and which columns have none."""
+    weights = np.ones(values.shape[1]) if unmasked is None else unmasked.astype(float)
+    means, totals = group_means(values, weights, columns.edges)
+    return means, totals == 0
+
+
+# --- Numbers, as characters and colours ---------------------------------------------------------
+
+
+class _ValueScale(NamedTuple):
     """What stands for a number between the lowest and the highest."""
 
-    kind: Kind
+    kind: ScaleKind
     low: float
     high: float
     ascii_only: bool
@@ -80,110 +185,83 @@ class _Scale(NamedTuple):
     def limit(self) -> float:
         """The largest size on a scale with 0 in its middle."""
         size = max(abs(self.low), abs(self.high))
-        return 1.0 if self.kind == "share" or not size else size
+        return 1.0 if self.kind == "fraction" or not size else size
 
     def glyph(self, value: float) -> str:
-        """One character."""
+        """Return one character for a number."""
         if self.kind == "signed":
             minus = ASCII_MINUS if self.ascii_only else MINUS
             marks = PLUS if value > 0 else minus if value < 0 else ZERO
-            place = abs(value) / self.limit
-        elif self.kind == "share":
-            marks, place = DIGITS, value
+            height = abs(value) / self.limit
+        elif self.kind == "fraction":
+            marks, height = DIGITS, value
         else:
             marks = DIGITS if self.ascii_only else HEIGHTS
             span = self.high / 2 - self.low / 2  # halves: the difference may be too large
-            place = (value / 2 - self.low / 2) / span if span else 0.5
-        return marks[min(int(place * len(marks)), len(marks) - 1)]
+            height = (value / 2 - self.low / 2) / span if span else 0.5
+        return marks[min(int(height * len(marks)), len(marks) - 1)]
 
     def ink(self, value: float, unit: int) -> Ink:
-        """A colour for each unit of a line, or one for each number."""
+        """Return a colour for each unit of a line, or one for each number."""
         if self.kind == "line":
-            return Ink(palette.kind(unit))
-        return _on(self.kind, round(100 * value / self.limit))
+            return Ink(palette.category(unit))
+        return _cell_ink(self.kind, round(100 * value / self.limit))
 
     def decimals(self, width: int) -> int | None:
-        """With how many decimals numbers fit into a cell so wide; ``None`` where none do.
+        """Return with how many decimals numbers fit into a column; None where none do.
 
         There are three or two digits of the largest.
         """
         if self.kind == "line":
             return None
         for digits, gap in ((3, 2), (2, 1)):
-            found = max(0, digits - 1 - math.floor(math.log10(self.limit)))
-            if len(f"{-self.limit:.{found}f}") <= width - gap:
-                return found
+            decimals = max(0, digits - 1 - math.floor(math.log10(self.limit)))
+            if len(f"{-self.limit:.{decimals}f}") <= width - gap:
+                return decimals
         return None
 
 
 @cache
-def _on(kind: Kind, hundredths: int) -> Ink:
-    ground = (palette.signed if kind == "signed" else palette.share)(hundredths / 100)
-    return Ink(palette.on(ground), ground)
-
-
-def _picture(strip: Strip, beside: Sequence[Strip], sheet: Sheet) -> StyledLines:
-    labels = [text for one in beside for text in one.labels(sheet.encoding)]
-    margin = max(map(len, labels), default=0) + 1
-    steps, columns = len(strip.values), sheet.width - margin
-    if sheet.width < NARROWEST or columns < 1 or not steps or not strip.units:
-        return ()
-    values = np.ascontiguousarray(strip.values[:, : len(strip.units)].T)
-    time = timeline.cells(strip.start, steps, columns)
-    cut = timeline.means(values, strip.counts, time)
-    scale = _Scale(strip.kind, *_ends(cut.values), sheet.ascii_only)
-    decimals = scale.decimals(time.width)
-    masked = cut.masked.tolist()
-    lines: list[list[Span]] = []
-    for unit, label in zip(strip.units, strip.labels(sheet.encoding), strict=True):
-        numbers = zip(cut.values[unit].tolist(), masked, strict=True)
-        cells = (
-            Span(MASKED * time.width, _DIM) if none else _cell(value, unit, scale, time, decimals)
-            for value, none in numbers
-        )
-        lines.append([Span(label.ljust(margin), _DIM), *_joined(cells)])
-    lines.append([Span("t".ljust(margin) + timeline.scale(time), _DIM)])
-    words = _key(scale, cut, decimals)
-    for said in _said(strip, values, time, cut):
-        words = [*words[:-1], [*words[-1], Span(";", _DIM)], *_words(said)]
-    return [*lines, *_wrapped(words, sheet.width)]
+def _cell_ink(kind: ScaleKind, hundredths: int) -> Ink:
+    """Return the ink of a cell, which there are few of."""
+    ground = (palette.signed if kind == "signed" else palette.fraction)(hundredths / 100)
+    return Ink(palette.text_on(ground), ground)
 
 
 def _ends(values: Array) -> tuple[float, float]:
-    """The lowest and the highest of the numbers that are finite."""
+    """Return the lowest and the highest finite number; zeros where there is none."""
     if not np.isfinite(values).all():
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
-def _cell(
-    value: float, unit: int, scale: _Scale, time: timeline.Cells, decimals: int | None
-) -> Span:
+def _cell(value: float, unit: int, scale: _ValueScale, width: int, decimals: int | None) -> Span:
+    """Return a number as text with so many decimals, or as a row of its character."""
     if not math.isfinite(value):
-        return Span(NOT_FINITE * time.width, _BAD)
+        return Span(NOT_FINITE * width, _BAD)
     ink = scale.ink(value, unit)
     if decimals is None:
-        return Span(scale.glyph(value) * time.width, ink)
-    return Span(f"{value: .{decimals}f}".center(time.width), ink)
+        return Span(scale.glyph(value) * width, ink)
+    return Span(f"{value: .{decimals}f}".center(width), ink)
 
 
 def _joined(cells: Iterable[Span]) -> Iterator[Span]:
-    """Neighbours in the same ink as one piece."""
+    """Yield neighbours in the same ink as one piece."""
     for ink, group in groupby(cells, key=lambda span: span.ink):
         yield Span("".join(span.text for span in group), ink)
 
 
 # --- The key ------------------------------------------------------------------------------------
 
-#: What stays on one line, and several such.
+#: Spans that stay on one line, and several such.
 Word = Sequence[Span]
 Words = list[Word]
 
 
-def _key(scale: _Scale, cut: timeline.Means, decimals: int | None) -> Words:
-    """The lowest and the highest number, and what stands for those between them."""
+def _key(scale: _ValueScale, means: Array, decimals: int | None) -> Words:
+    """Return the lowest and the highest number, and what stands for those between them."""
     low, high = scale.low, scale.high
-    if not np.isfinite(cut.values).any():
+    if not np.isfinite(means).any():
         return _words("no number is finite")
     if low == high:
         return _words(f"all numbers are {low:.3g}")
@@ -191,39 +269,44 @@ def _key(scale: _Scale, cut: timeline.Means, decimals: int | None) -> Words:
         return _words(f"lowest {low:.3g}, highest {high:.3g}")
     bar = [Span(DIGITS if scale.ascii_only else HEIGHTS, _DIM)]
     if scale.kind != "line":
-        shares = [place / (_BAR - 1) for place in range(_BAR)]
+        shares = [number / (_BAR - 1) for number in range(_BAR)]
         between = [low * (1 - share) + high * share for share in shares]
         bar = [Span(scale.glyph(value), scale.ink(value, 0)) for value in between]
     return [*_words(f"lowest {low:.3g}"), bar, *_words(f"{high:.3g} highest")]
 
 
-def _said(strip: Strip, values: Array, time: timeline.Cells, cut: timeline.Means) -> Iterator[str]:
-    """What a cell is the mean of, what the marks mean, and what is left out."""
-    if time.steps > time.number:
-        low, high = _ends(values if strip.counts is None else values[:, strip.counts])
-        yield f"each cell is the mean of {_many(time)} steps, which go from {low:.3g} to {high:.3g}"
-    if cut.masked.any():
+def _remarks(
+    strip: Strip, values: Array, columns: _TimeColumns, means: Array, masked: Array
+) -> Iterator[str]:
+    """Yield what a column is the mean of, what the marks mean, and what is left out."""
+    if columns.steps > columns.number:
+        low, high = _ends(values if strip.unmasked is None else values[:, strip.unmasked])
+        steps = _steps_text(columns)
+        yield f"each cell is the mean of {steps} steps, which go from {low:.3g} to {high:.3g}"
+    if masked.any():
         yield f"{MASKED} is masked"
-    if not np.isfinite(cut.values[:, ~cut.masked]).all():
+    if not np.isfinite(means[:, ~masked]).all():
         yield f"{NOT_FINITE} is NaN or infinite"
     units = strip.values.shape[1]
     if units > len(strip.units):
         yield f"{units - len(strip.units):,} of {units:,} units are left out"
 
 
-def _many(time: timeline.Cells) -> str:
-    few, more = divmod(time.steps, time.number)
+def _steps_text(columns: _TimeColumns) -> str:
+    """Return how many steps are in a column: ``37``, ``1 or 2``, ``about 1,333``."""
+    few, more = divmod(columns.steps, columns.number)
     if not more:
         return f"{few:,}"
-    return f"{few} or {few + 1}" if few < 10 else f"about {time.steps / time.number:,.0f}"
+    return f"{few} or {few + 1}" if few < 10 else f"about {columns.steps / columns.number:,.0f}"
 
 
 def _words(text: str) -> Words:
+    """Return a text as words."""
     return [[Span(word, _DIM)] for word in text.split()]
 
 
 def _wrapped(words: Iterable[Word], width: int) -> Iterator[list[Span]]:
-    """Lines of words."""
+    """Yield lines of words."""
     line: list[Span] = []
     used = 0
     for word in words:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render.document import Ink, Sheet, StyledLines
 from rnnshapes.render.number_text import whole
-from rnnshapes.render.palette import kind, on
+from rnnshapes.render.palette import category, text_on
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, length
 from rnnshapes.render.weight_blocks import (
     WeightBlock,
@@ -179,12 +179,12 @@ class _WeightPicture:
             row = self.row + _ABOVE + line
             for number, gate in enumerate(block.gates):
                 start, stop = column + cuts[number].character, column + cuts[number + 1].character
-                ground = kind(number) if gate.name else kind(_PLAIN_KIND)
+                ground = category(number) if gate.name else category(_PLAIN_KIND)
                 self._fill(row, start, stop, number, ground)
                 if line == (lines - 1) // 2:
                     middle = start + (stop - start - 1) // 2
                     letter = clean(gate.name, self.sheet)[:1]
-                    self.canvas.text(row, middle, letter, Ink(on(ground), ground, "strong"))
+                    self.canvas.text(row, middle, letter, Ink(text_on(ground), ground, "strong"))
             if self._too_high(block) and line == lines - 1:
                 self.canvas.text(row, column, "⋮" * min(cuts[-1].character, room), _FAINT)
             if lines == len(block.weight.rows):

@@ -1,0 +1,127 @@
+"""What all plots have in common: settings, colours, texts, and how a figure is written.
+
+pyplot is never loaded, and the user's settings of Matplotlib are neither read nor changed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from rnnshapes.render import palette
+from rnnshapes.render.document import printable
+
+#: How wide every plot is, in inches.
+WIDTH = 10.0
+#: The colour of texts beside the data, and of numbers that are missing.
+DIM, ABSENT = "#555555", "#BDBDBD"
+#: The colour of what fails: vermilion, which differs from the others in brightness, too.
+BAD = palette.CATEGORIES[5]
+#: Lines that can be told apart without their colours.
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_SETTINGS: Any = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#888888",
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.7,
+    "hatch.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "savefig.dpi": 150,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "rnnshapes",
+    "text.parse_math": False,
+    "text.usetex": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+#: What would differ from one day or one version to the next.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+class NotebookFigure(Figure):
+    """A figure that shows itself in a notebook without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        stream = BytesIO()
+        write(self, stream, "png")
+        return stream.getvalue()
+
+
+@contextmanager
+def fixed_settings() -> Iterator[None]:
+    """Use the same settings everywhere, whatever the user's are, and restore those at the end."""
+    with warnings.catch_warnings(), mpl.rc_context(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def write(figure: Figure, target: BinaryIO | Path, kind: str) -> None:
+    """Write a figure as ``png``, ``svg`` or ``pdf``; the same one gives the same bytes."""
+    with fixed_settings(), _rounded_positions(figure):
+        figure.savefig(target, format=kind, metadata=_METADATA[kind])
+
+
+@contextmanager
+def _rounded_positions(figure: Figure) -> Iterator[None]:
+    """Put axes where the layout has them, to a millionth of the figure.
+
+    The last digits that its solver finds depend on addresses in memory, and names in an SVG file
+    on all digits.
+    """
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6).tolist())
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+
+
+def font_text(text: str) -> str:
+    """Return a text as the font can draw it: a character that it lacks is written as its number."""
+    known = _font_characters()
+    return "".join(
+        c if c == "\n" or ord(c) in known else c.encode("ascii", "backslashreplace").decode()
+        for c in printable(text)
+    )
+
+
+@lru_cache
+def _font_characters() -> frozenset[int]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
