@@ -24,13 +24,16 @@ def register(*kinds: type[Cell]) -> None:
     Raises ValueError for a name or a class that another cell has.
     """
     for kind in kinds:
-        for known, key in ((_BY_NAME, kind.name), (_BY_CLASS, kind.class_name)):
-            if known.setdefault(key, kind) is not kind:
-                raise ValueError(f"{known[key].__name__} and {kind.__name__} are both {key!r}")
+        for other in _BY_NAME.values():
+            if kind.name == other.name or kind.class_name == other.class_name:
+                shared = kind.name if kind.name == other.name else kind.class_name
+                raise ValueError(f"{other.__name__} and {kind.__name__} are both {shared!r}")
+        _BY_NAME[kind.name] = kind
     ordered = sorted(_BY_NAME.values(), key=lambda kind: (kind.year, kind.name))
-    for known, attribute in ((_BY_NAME, "name"), (_BY_CLASS, "class_name")):
-        known.clear()
-        known.update((getattr(kind, attribute), kind) for kind in ordered)
+    _BY_NAME.clear()
+    _BY_NAME.update((kind.name, kind) for kind in ordered)
+    _BY_CLASS.clear()
+    _BY_CLASS.update((kind.class_name, kind) for kind in ordered)
 
 
 def unregister(kind: type[Cell]) -> None:

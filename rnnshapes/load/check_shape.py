@@ -13,7 +13,8 @@ import numpy as np
 from rnnshapes.errors import InputError
 from rnnshapes.load.inputs import ArrayInput, array_input, read_input
 from rnnshapes.network.graph import Network, Node
-from rnnshapes.network.layers.core import Embedding, Input
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.sizes import SIZE_MEANINGS
 from rnnshapes.ops.dims import shape_text
 

@@ -15,7 +15,9 @@ import numpy as np
 from rnnshapes.errors import InputError
 from rnnshapes.load import array_files
 from rnnshapes.network.graph import Network, Node
-from rnnshapes.network.layers.core import Embedding, Input, Masking
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.embedding import Embedding
+from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.weights import streams
 from rnnshapes.ops.activations import Array
 

@@ -1,8 +1,8 @@
-"""Keras's activations as functions of arrays, and how far their kernels may be off.
+"""Keras's activations as functions of arrays, and the errors of their kernels.
 
 A :class:`Monotone` one is bounded at the ends of an interval. Any other is a formula over the
-operations that every reading has, and is bounded as a formula is. ``softmax`` and
-``log_softmax`` look at a whole row; :mod:`rnnshapes.ops.bounded` has rules of their own.
+operations that every interpreter has, and is bounded as a formula is. ``softmax`` and
+``log_softmax`` take a whole row; :mod:`rnnshapes.ops.bounded` has rules of their own.
 Source: ``keras/src/activations/activations.py`` and ``keras/src/backend/tensorflow/nn.py``.
 """
 
@@ -20,11 +20,11 @@ Array = npt.NDArray[Any]
 
 
 class Monotone(NamedTuple):
-    """A monotone activation, and how far off its kernels may be.
+    """A monotone activation, and the largest error of its kernels.
 
     ``ulps`` counts units in the last place of the result, and is 0 where the function only
     selects or copies; ``units`` counts units in the last place of 1, for kernels that subtract
-    1 from exp(z). Both are above what a sweep of 9 million numbers in each precision found.
+    1 from exp(z). Both are above the errors of 9 million numbers in each precision.
     """
 
     function: Callable[[Array], Array]
@@ -33,14 +33,14 @@ class Monotone(NamedTuple):
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)): exact to some units in the last place also where it is tiny.
+    """Return 1 / (1 + exp(-z)), exact to some units in the last place also where it is tiny.
 
-    Where exp(-z) overflows, 1 / inf is the 0 that it should be: callers ignore NumPy's warning.
+    Where exp(-z) overflows, 1 / inf is the right result, 0: callers ignore NumPy's warning.
     """
-    growing = np.exp(-z)
-    growing += 1.0
-    made: Array = 1.0 / growing
-    return made
+    denominator = np.exp(-z)
+    denominator += 1.0
+    result: Array = 1.0 / denominator
+    return result
 
 
 def _expm1(z: Array) -> Array:
@@ -52,8 +52,8 @@ def _elu(z: Array) -> Array:
 
 
 def _softplus(z: Array) -> Array:
-    made: Array = np.logaddexp(z.dtype.type(0), z)
-    return made
+    result: Array = np.logaddexp(z.dtype.type(0), z)
+    return result
 
 
 def _sparse_plus(z: Array) -> Array:
@@ -78,7 +78,7 @@ MONOTONE = MappingProxyType(
         "relu": Monotone(lambda z: np.maximum(z, 0), 0),
         "linear": Monotone(lambda z: z, 0),
         "hard_sigmoid": Monotone(lambda z: np.clip(z + 3, 0, 6) / 6, 4, 1),
-        # hard_sigmoid as Keras 1 and 2 had it.
+        # The hard_sigmoid of Keras 1 and 2.
         "keras2_hard_sigmoid": Monotone(lambda z: np.clip(0.2 * z + 0.5, 0, 1), 4, 1),
         "hard_tanh": Monotone(lambda z: np.clip(z, -1, 1), 0),
         "relu6": Monotone(lambda z: np.clip(z, 0, 6), 0),
@@ -94,7 +94,7 @@ MONOTONE = MappingProxyType(
         "sparse_sigmoid": Monotone(lambda z: np.clip(0.5 * (z + 1), 0, 1), 4),
         "soft_shrink": Monotone(lambda z: np.sign(z) * np.maximum(np.abs(z) - 0.5, 0), 4),
         "hard_shrink": Monotone(lambda z: np.where(np.abs(z) > 0.5, z, z * 0), 0),
-        # Parts of the formulas below. TensorFlow fuses mish into one kernel, which is exact to
+        # Parts of the formulas below. TensorFlow fuses mish into one kernel, whose error is some
         # units in the last place of 1.
         "tanh_softplus": Monotone(lambda z: np.tanh(_softplus(z)), 16, 4),
         "erf": Monotone(_erf, 8),
@@ -102,7 +102,7 @@ MONOTONE = MappingProxyType(
     }
 )
 
-#: An activation of a value, in the reading at hand.
+#: Applies an activation, by name, to a value of the interpreter at hand.
 Activate = Callable[[str, Any], Any]
 
 FORMULAS: MappingProxyType[str, Callable[[Activate, Any], Any]] = MappingProxyType(
@@ -118,17 +118,17 @@ FORMULAS: MappingProxyType[str, Callable[[Activate, Any], Any]] = MappingProxyTy
 
 
 def softmax(z: Array) -> Array:
-    """exp(z) / Σ exp(z) over the last axis."""
+    """Return exp(z) / Σ exp(z) over the last axis."""
     e = np.exp(z - z.max(axis=-1, keepdims=True))
-    made: Array = e / e.sum(axis=-1, keepdims=True)
-    return made
+    shares: Array = e / e.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def log_softmax(z: Array) -> Array:
-    """z - log Σ exp(z) over the last axis."""
+    """Return z - log Σ exp(z) over the last axis."""
     shifted = z - z.max(axis=-1, keepdims=True)
-    made: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return made
+    logarithms: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return logarithms
 
 
 #: Activations of a whole row.
@@ -136,10 +136,10 @@ ROWWISE = MappingProxyType({"softmax": softmax, "log_softmax": log_softmax})
 
 
 def activate(name: str, z: Array) -> Array:
-    """The activation ``name`` of ``z``."""
+    """Apply the activation ``name``."""
     if name in MONOTONE:
         return MONOTONE[name].function(z)
     if name in ROWWISE:
         return ROWWISE[name](z)
-    made: Array = FORMULAS[name](activate, z)
-    return made
+    result: Array = FORMULAS[name](activate, z)
+    return result

@@ -1,7 +1,7 @@
-"""The third reading of an equation: over numbers with a proven bound of their rounding error.
+"""The bounded interpreter: arrays with a proven bound of their rounding error.
 
-A :class:`Bounded` holds values in float64 and, for each, how far a computation in a given
-:class:`Precision` may be from it.
+A :class:`Bounded` holds values in float64 and, for each of them, the largest distance of any
+computation in a given :class:`Precision`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rnnshapes.ops.windows import Window
 
 
 class Sum(NamedTuple):
-    """So many terms, the sum of their magnitudes, and the error that they brought with them."""
+    """The number of terms of a sum, the sum of their magnitudes, and that of their errors."""
 
     terms: int
     magnitude: Array
@@ -31,7 +31,7 @@ class Sum(NamedTuple):
 class Bounded:
     """Values (float64) and a bound of each one's error; the error is inf after an overflow.
 
-    ``sum`` is there while more may be added: kernels that are fused add in an order of their own.
+    ``sum`` describes a value to which more may be added: fused kernels add in any order.
     """
 
     value: Array
@@ -41,23 +41,24 @@ class Bounded:
 
     @classmethod
     def exact(cls, value: Array, precision: Precision) -> Bounded:
-        """Numbers that are known exactly: inputs, weights, Keras's own states.
+        """Return numbers that are known exactly: inputs, weights, Keras's own states.
 
-        A short format has rounded them. Nothing is known of what is not finite: its error is NaN.
+        In a 16-bit format they are rounded first. Nothing is known of a number that is not
+        finite: its error is NaN.
         """
         value = precision.rounded(np.asarray(value, dtype=np.float64))
         return cls(value, np.where(np.isfinite(value), 0.0, np.nan), precision)
 
     @classmethod
     def rounded(cls, constant: float, precision: Precision) -> Bounded:
-        """A constant of a formula, which may have been rounded to the precision."""
+        """Return a constant of a formula, which may have been rounded to the precision."""
         value = np.asarray(constant, dtype=np.float64)
         exact = float(constant).is_integer() or np.log2(abs(constant)).is_integer()
         error = 0.0 if exact else precision.unit_roundoff * np.abs(value)
         return cls(value, np.asarray(error), precision)
 
     def __matmul__(self, other: Bounded) -> Bounded:
-        """a @ W: the errors carried through |a| and |W|, and γ_n of the magnitudes."""
+        """Return a @ W: the errors carried through |a| and |W|, and γ_n of the magnitudes."""
         p, n = self.precision, other.value.shape[0]
         left, right = np.abs(self.value), np.abs(other.value)
         magnitude = left @ right
@@ -65,23 +66,23 @@ class Bounded:
         if other.error.any():
             carried = carried + (left + self.error) @ other.error
         error = carried + p.gamma(n) * (magnitude + carried) + p.underflow(n)
-        worst = self.error.sum(axis=-1, keepdims=True) + other.error.sum()
-        made = self._result(self.value @ other.value, error, magnitude, worst)
-        return replace(made, sum=Sum(n, magnitude, carried))
+        total_error = self.error.sum(axis=-1, keepdims=True) + other.error.sum()
+        product = self._result(self.value @ other.value, error, magnitude, total_error)
+        return replace(product, sum=Sum(n, magnitude, carried))
 
     def __add__(self, other: Bounded | float) -> Bounded:
         p = self.precision
         if not isinstance(other, Bounded):
             other = Bounded.rounded(other, p)
-        value, one, two = self.value + other.value, self._summed(), other._summed()
-        terms, magnitude = one.terms + two.terms, one.magnitude + two.magnitude
-        carried = one.carried + two.carried
+        value, left, right = self.value + other.value, self._as_sum(), other._as_sum()
+        terms, magnitude = left.terms + right.terms, left.magnitude + right.magnitude
+        carried = left.carried + right.carried
         error = carried + p.gamma(terms) * (magnitude + carried) + p.underflow(terms)
-        made = self._result(value, error, magnitude, self.error + other.error)
-        return replace(made, sum=Sum(terms, magnitude, carried))
+        total = self._result(value, error, magnitude, self.error + other.error)
+        return replace(total, sum=Sum(terms, magnitude, carried))
 
-    def _summed(self) -> Sum:
-        """The sum that it is, or itself as its only term."""
+    def _as_sum(self) -> Sum:
+        """Return the sum that it is, or itself as the only term of one."""
         return self.sum or Sum(1, np.abs(self.value), self.error)
 
     __radd__ = __add__
@@ -105,18 +106,22 @@ class Bounded:
         return Bounded(value, error, p)
 
     def activated(self, name: str) -> Bounded:
-        """The activation ``name`` of the values: monotone, of a whole row, or a formula."""
+        """Apply the activation ``name``: monotone, of a whole row, or a formula."""
         if name in FORMULAS:
-            made: Bounded = FORMULAS[name](lambda part, z: z.activated(part), self)
-            return made
+            result: Bounded = FORMULAS[name](lambda part, z: z.activated(part), self)
+            return result
         if name in _ROWWISE:
             return _ROWWISE[name](self)
         function, ulps, units = MONOTONE[name]
-        made = self.monotone(function, ulps)
-        return made.widened(units * self.precision.unit_roundoff) if units else made
+        result = self.monotone(function, ulps)
+        return result.widened(units * self.precision.unit_roundoff) if units else result
 
     def monotone(self, function: Callable[[Array], Array], ulps: int) -> Bounded:
-        """φ of the values, for monotone φ: what φ makes of the interval, and its own ulps."""
+        """Apply a monotone function.
+
+        Its error is the larger distance to the function's value at an end of the interval, and
+        ``ulps`` units in the last place for the function's own rounding.
+        """
         p = self.precision
         value = function(self.value)
         spread = np.maximum(
@@ -126,169 +131,179 @@ class Bounded:
         unit = np.ldexp(p.unit_roundoff, np.frexp(value)[1])  # one unit in the last place
         unit = np.where(value == 0.0, 0.0, unit)
         error = spread + ulps * unit + 4 * p.tiny
-        lost = np.isinf(self.error) | ((np.abs(value) > p.limit) & ~np.isnan(self.error))
-        return Bounded(value, np.where(lost, np.inf, error), p)
+        over = np.isinf(self.error) | ((np.abs(value) > p.limit) & ~np.isnan(self.error))
+        return Bounded(value, np.where(over, np.inf, error), p)
 
     def cast(self, precision: Precision) -> Bounded:
-        """The same numbers, rounded to another format."""
+        """Return the same numbers, rounded to another format."""
         if precision == self.precision:
             return self
         if not precision.short:
             return Bounded(self.value, self.error, precision)
-        more = precision.unit_roundoff * (np.abs(self.value) + self.error) + precision.tiny
+        rounding = precision.unit_roundoff * (np.abs(self.value) + self.error) + precision.tiny
         over = np.abs(self.value) > precision.limit
-        return Bounded(self.value, np.where(over, np.inf, self.error + more), precision)
+        return Bounded(self.value, np.where(over, np.inf, self.error + rounding), precision)
 
     def widened(self, more: float | Array) -> Bounded:
-        """The same values with ``more`` error."""
+        """Return the same values with ``more`` error."""
         return Bounded(self.value, self.error + more, self.precision)
 
     def rearranged(self, function: Callable[[Array], Array]) -> Bounded:
-        """What only moves or selects numbers, done to the values and to their errors."""
+        """Apply a function that only moves or selects numbers to the values and their errors."""
         return Bounded(function(self.value), function(self.error), self.precision)
 
-    def _result(self, value: Array, error: Array, magnitude: Array, before: Array) -> Bounded:
-        """``before`` is NaN where nothing is known, and infinite behind an overflow.
+    def _result(self, value: Array, error: Array, magnitude: Array, operands: Array) -> Bounded:
+        """Return a result of which the sum of all operands' errors is ``operands``.
 
-        Neither changes, whatever a product of infinity and 0 would be.
+        That sum is NaN where nothing is known, and infinite after an overflow. Both stay, also
+        where the rule for ``error`` multiplies infinity and 0.
         """
-        over = (magnitude > self.precision.limit) | np.isinf(before)
+        over = (magnitude > self.precision.limit) | np.isinf(operands)
         error = np.where(over, np.inf, error)
-        return Bounded(value, np.where(np.isnan(before), np.nan, error), self.precision)
+        return Bounded(value, np.where(np.isnan(operands), np.nan, error), self.precision)
 
 
-def _terms(z: Bounded) -> tuple[Array, Array, Array]:
-    """What shifting by the row's maximum, exp and summing do: log of the change, relative errors.
+class _SoftmaxErrors(NamedTuple):
+    """Errors of a softmax: of its logarithm, and relative ones of exp(z_i) and of their sum."""
 
-    The logarithm of a softmax moves by at most δ_i + max δ. The kernel's exp is taken to be off
-    by 8 units in the last place.
+    logarithm: Array
+    term: Array
+    total: Array
+
+
+def _softmax_errors(z: Bounded) -> _SoftmaxErrors:
+    """Bound what shifting by the row's maximum, exp and summing do.
+
+    Errors δ of z change the logarithm of a softmax by at most δ_i + max δ. The kernel's exp may
+    be off by 8 units in the last place.
     """
     p, n = z.precision, z.value.shape[-1]
     below = z.value.max(axis=-1, keepdims=True) - z.value
-    moved = z.error + z.error.max(axis=-1, keepdims=True)
-    each = p.unit_roundoff * (below + 16)
-    share = softmax(z.value)
-    whole = (share * each).sum(axis=-1, keepdims=True) + p.gamma(n)
-    return moved, each, whole
+    logarithm = z.error + z.error.max(axis=-1, keepdims=True)
+    term = p.unit_roundoff * (below + 16)
+    total = (softmax(z.value) * term).sum(axis=-1, keepdims=True) + p.gamma(n)
+    return _SoftmaxErrors(logarithm, term, total)
 
 
 def _softmax(z: Bounded) -> Bounded:
     p, value = z.precision, softmax(z.value)
-    moved, each, whole = _terms(z)
+    logarithm, term, total = _softmax_errors(z)
     with np.errstate(over="ignore", invalid="ignore"):
-        factor = np.expm1(moved) + 1.1 * (each + whole + 2 * p.unit_roundoff) * np.exp(moved)
-        error = value * factor
-    # Whatever has moved, a share is between 0 and 1.
+        relative = 1.1 * (term + total + 2 * p.unit_roundoff)
+        error = value * (np.expm1(logarithm) + relative * np.exp(logarithm))
+    # Whatever z is, a share is between 0 and 1.
     error = np.where(error <= 1.0, error, 1.0) + (value.shape[-1] + 1) * p.tiny
-    error = np.where(np.isnan(moved), np.nan, error)
-    return Bounded(value, np.where(np.isinf(moved), np.inf, error), p)
+    error = np.where(np.isnan(logarithm), np.nan, error)
+    return Bounded(value, np.where(np.isinf(logarithm), np.inf, error), p)
 
 
 def _log_softmax(z: Bounded) -> Bounded:
     p, value = z.precision, log_softmax(z.value)
-    moved, _, whole = _terms(z)
+    logarithm, _, total = _softmax_errors(z)
     below = z.value.max(axis=-1, keepdims=True) - z.value
-    sizes = 2 * below + 17 * np.abs(value) + np.log(value.shape[-1])
-    error = moved + 1.1 * whole + p.unit_roundoff * sizes + p.tiny
+    magnitude = 2 * below + 17 * np.abs(value) + np.log(value.shape[-1])
+    error = logarithm + 1.1 * total + p.unit_roundoff * magnitude + p.tiny
     return Bounded(value, error, p)
 
 
 _ROWWISE = MappingProxyType({"softmax": _softmax, "log_softmax": _log_softmax})
-_ARRAYS = NumpyOps()
+_NUMPY = NumpyOps()
 
 
 class BoundedOps:
-    """The operations of this reading that are not operators."""
+    """The operations of the bounded interpreter that are not operators."""
 
     def activate(self, name: str, z: Bounded) -> Bounded:
-        """The activation ``name`` of ``z``."""
+        """Apply the activation ``name``."""
         return z.activated(name)
 
     def split(self, z: Bounded, base: str, parts: tuple[str, ...]) -> list[Bounded]:
-        """The last axis of ``z`` in equal parts."""
-        values, errors = (_ARRAYS.split(part, base, parts) for part in (z.value, z.error))
+        """Split the last axis into equal parts."""
+        values, errors = (_NUMPY.split(array, base, parts) for array in (z.value, z.error))
         return [Bounded(v, e, z.precision) for v, e in zip(values, errors, strict=True)]
 
     def rows(self, b: Bounded, names: tuple[str, ...]) -> list[Bounded]:
-        """The rows of ``b``."""
+        """Return the rows of ``b``."""
         return [Bounded(v, e, b.precision) for v, e in zip(b.value, b.error, strict=True)]
 
     def let(self, name: str, value: Bounded) -> Bounded:
-        """``value`` itself."""
+        """Return ``value`` itself."""
         return value
 
     def rearrange(self, x: Bounded, function: Callable[[Array], Array]) -> Bounded:
-        """What only moves or selects numbers, done to ``x``."""
+        """Return ``function(x)`` for a function that only moves or selects numbers."""
         return x.rearranged(function)
 
     def swap_time(self, x: Bounded) -> Bounded:
-        """(N, T, …) as (T, N, …), and back."""
-        return x.rearranged(_ARRAYS.swap_time)
+        """Exchange samples and time: (N, T, …) → (T, N, …), and back."""
+        return x.rearranged(_NUMPY.swap_time)
 
     def shape(self, x: Bounded) -> tuple[int, ...]:
-        """Its shape."""
+        """Return the shape of ``x``."""
         return x.value.shape
 
     def rank(self, x: Bounded) -> int:
-        """How many axes it has."""
+        """Return the number of axes of ``x``."""
         return x.value.ndim
 
     def within(self, suffix: str) -> BoundedOps:
-        """These operations."""
+        """Return these operations."""
         return self
 
     def concatenate(self, values: Sequence[Bounded]) -> Bounded:
-        """One behind the other on the last axis."""
-        value = _ARRAYS.concatenate([v.value for v in values])
-        return Bounded(value, _ARRAYS.concatenate([v.error for v in values]), values[0].precision)
+        """Join the values along the last axis."""
+        value = _NUMPY.concatenate([v.value for v in values])
+        error = _NUMPY.concatenate([v.error for v in values])
+        return Bounded(value, error, values[0].precision)
 
     def aligned(self, values: Sequence[Bounded]) -> Sequence[Bounded]:
-        """As they are: NumPy broadcasts."""
+        """Return the values as they are: NumPy broadcasts."""
         return values
 
     def take(self, table: Bounded, indices: Bounded) -> Bounded:
-        """The rows of ``table`` with these whole numbers."""
-        return table.rearranged(lambda part: _ARRAYS.take(part, indices.value))
+        """Return the rows of ``table`` with these integer indices."""
+        return table.rearranged(lambda array: _NUMPY.take(array, indices.value))
 
     def windows(self, x: Bounded, window: Window) -> Bounded:
-        """(N, T, F) as (N, T', size, F)."""
-        value = _ARRAYS.windows(x.value, window)
-        return Bounded(value, _ARRAYS.windows(x.error, replace(window, fill=0.0)), x.precision)
+        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
+        value = _NUMPY.windows(x.value, window)
+        error = _NUMPY.windows(x.error, replace(window, fill=0.0))
+        return Bounded(value, error, x.precision)
 
-    def contract(self, seen: Bounded, kernel: Bounded) -> Bounded:
-        """(N, T', k, D)·(k, D, F) → (N, T', F), as one product of matrices."""
-        flat = kernel.rearranged(lambda part: part.reshape(-1, part.shape[-1]))
-        return seen.rearranged(lambda part: part.reshape(*part.shape[:2], -1)) @ flat
+    def contract(self, windows: Bounded, kernel: Bounded) -> Bounded:
+        """Compute (N, T', k, D)·(k, D, F) → (N, T', F), as one product of matrices."""
+        rows = windows.rearranged(lambda array: array.reshape(*array.shape[:2], -1))
+        return rows @ kernel.rearranged(lambda array: array.reshape(-1, array.shape[-1]))
 
     def averages(self, x: Bounded, window: Window) -> Bounded:
-        """The mean of what each window sees, (N, T', F)."""
-        return self.mean(self.windows(x, window), 2, _ARRAYS.window_counts(x.value, window))
+        """Return the mean of each window: (N, T, F) → (N, T', F)."""
+        return self.mean(self.windows(x, window), 2, _NUMPY.window_counts(x.value, window))
 
     def mean(self, x: Bounded, axis: int, count: Array | None = None) -> Bounded:
-        """The mean over ``axis``, or the sum divided by ``count``: γ_n, and one division."""
+        """Return the mean over ``axis``, or the sum divided by ``count``: γ_n, and one division."""
         p, n = x.precision, x.value.shape[axis]
-        value, carried, size = (
-            _ARRAYS.mean(part, axis, count) for part in (x.value, x.error, np.abs(x.value))
+        value, carried, magnitude = (
+            _NUMPY.mean(array, axis, count) for array in (x.value, x.error, np.abs(x.value))
         )
-        error = carried + p.gamma(n + 2) * (size + carried) + p.underflow(n)
-        return x._result(value, error, size * n, carried)
+        error = carried + p.gamma(n + 2) * (magnitude + carried) + p.underflow(n)
+        return x._result(value, error, magnitude * n, carried)
 
     def max(self, x: Bounded, axis: int) -> Bounded:
-        """The largest over ``axis``: no farther off than the largest error."""
-        return x.rearranged(lambda part: _ARRAYS.max(part, axis))
+        """Return the largest value over ``axis``, with the largest error."""
+        return x.rearranged(lambda array: _NUMPY.max(array, axis))
 
     def rsqrt(self, x: Bounded) -> Bounded:
-        """1 / sqrt(x), falling for x above 0."""
-        return x.monotone(lambda v: _ARRAYS.rsqrt(np.maximum(v, x.precision.tiny)), 4)
+        """Return 1 / sqrt(x), which falls for x above 0."""
+        return x.monotone(lambda v: _NUMPY.rsqrt(np.maximum(v, x.precision.tiny)), 4)
 
     def where(self, mask: Array, x: Bounded) -> Bounded:
-        """``x`` where the mask holds, and 0 elsewhere."""
-        return x.rearranged(lambda part: _ARRAYS.where(mask, part))
+        """Return ``x`` where the mask is true, and 0 elsewhere."""
+        return x.rearranged(lambda array: _NUMPY.where(mask, array))
 
     def reshape(self, x: Bounded, shape: Sequence[object], numbers: tuple[int, ...]) -> Bounded:
-        """Each sample in the shape ``numbers``."""
-        return x.rearranged(lambda part: _ARRAYS.reshape(part, shape, numbers))
+        """Give each sample the shape ``numbers``."""
+        return x.rearranged(lambda array: _NUMPY.reshape(array, shape, numbers))
 
     def repeat(self, x: Bounded, times: object, number: int) -> Bounded:
-        """(N, F) as (N, number, F)."""
-        return x.rearranged(lambda part: _ARRAYS.repeat(part, times, number))
+        """Repeat each sample over time: (N, F) → (N, number, F)."""
+        return x.rearranged(lambda array: _NUMPY.repeat(array, times, number))

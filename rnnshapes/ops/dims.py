@@ -19,7 +19,7 @@ _FLOW_ORDER = "NTRVEDFMK"  # names are written in the order in which data meets 
 
 
 class Dim:
-    """A size, or a count, as a polynomial in named sizes. Immutable and hashable.
+    """A size or a count, as a polynomial in named sizes. Immutable and hashable.
 
     >>> D, M = Dim.named("D"), Dim.named("M")
     >>> str(M * (D + M + 1)), (M * (D + M + 1)).value({"D": 3, "M": 5})
@@ -29,28 +29,28 @@ class Dim:
     __slots__ = ("_terms",)
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
-        kept = ((m, c) for m, c in terms.items() if c)
-        self._terms = tuple(sorted(kept, key=lambda term: _term_order(term[0])))
+        nonzero = ((m, c) for m, c in terms.items() if c)
+        self._terms = tuple(sorted(nonzero, key=lambda term: _term_order(term[0])))
 
     @classmethod
     def named(cls, name: str) -> Dim:
-        """The size called ``name``."""
+        """Return the size called ``name``."""
         return cls({(name,): 1})
 
     @classmethod
     def of(cls, value: Dim | int) -> Dim:
-        """``value`` itself, or the constant it is."""
+        """Return ``value`` itself, or an integer as a constant."""
         return value if isinstance(value, Dim) else cls({(): value})
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of the sizes that occur."""
+        """The names of the sizes in it."""
         return frozenset(name for monomial, _ in self._terms for name in monomial)
 
     def value(self, sizes: Sizes) -> int | None:
-        """The exact integer, or ``None`` where a size in it is open.
+        """Return the exact integer, or ``None`` where a size in it is open.
 
-        Raises KeyError for a name that ``sizes`` does not hold.
+        Raises KeyError for a name that ``sizes`` does not have.
         """
         known = {name: sizes[name] for name in self.names}
         if any(value is None for value in known.values()):
@@ -73,11 +73,11 @@ class Dim:
 
     @property
     def terms(self) -> tuple[tuple[Monomial, int], ...]:
-        """Products of names, each with how often it counts; they are added up."""
+        """The products of names with their coefficients; their sum is the value."""
         return self._terms
 
     def divided(self, parts: int) -> Dim:
-        """One of ``parts`` equal parts: 4M in four is M. ValueError if it does not divide."""
+        """Return one of ``parts`` equal parts: M of 4M in four; ValueError if there is none."""
         if any(c % parts for _, c in self._terms):
             raise ValueError(f"{self} cannot be split into {parts} equal parts")
         return Dim({m: c // parts for m, c in self._terms})
@@ -97,16 +97,16 @@ class Dim:
         return f"Dim({self})"
 
     def __str__(self) -> str:
-        """The formula with what its terms share in front: ``M(D+M+1)``, ``D·M``, ``4M``."""
+        """Return the formula, with common factors in front: ``M(D+M+1)``, ``D·M``, ``4M``."""
         if not self._terms:
             return "0"
         factor = math.gcd(*(c for _, c in self._terms))
-        shared = _shared(m for m, _ in self._terms)
+        shared = _shared_names(m for m, _ in self._terms)
         rest = [(_without(m, shared), c // factor) for m, c in self._terms]
-        front = _product(factor, shared)
+        front = _product_text(factor, shared)
         if len(rest) == 1:
-            return _product(factor * rest[0][1], shared + rest[0][0]) or "1"
-        inside = "+".join(_product(c, m) or "1" for m, c in rest).replace("+-", "-")
+            return _product_text(factor * rest[0][1], shared + rest[0][0]) or "1"
+        inside = "+".join(_product_text(c, m) or "1" for m, c in rest).replace("+-", "-")
         return f"{front}({inside})" if front else inside
 
 
@@ -115,48 +115,47 @@ Shape = tuple[Dim, ...]
 
 
 def shape_text(shape: Iterable[object]) -> str:
-    """``(N, T, D)``, and ``(M,)`` for a single axis, as Python writes them; ``?`` where open."""
+    """Write a shape as Python does: ``(N, T, D)``, ``(M,)``; an open axis is ``?``."""
     axes = ["?" if axis is None else str(axis) for axis in shape]
     return f"({axes[0]},)" if len(axes) == 1 else f"({', '.join(axes)})"
 
 
 def product(dims: Iterable[Dim]) -> Dim:
-    """The product of sizes: how many numbers a tensor of that shape holds."""
+    """Return the product of sizes: how many numbers a tensor of that shape holds."""
     return math.prod(dims, start=Dim.of(1))
 
 
 def total(dims: Iterable[Dim]) -> Dim:
-    """The sum of sizes or counts."""
+    """Return the sum of sizes or counts."""
     return sum(dims, start=Dim.of(0))
 
 
 def _name_order(name: str) -> tuple[int, str]:
-    place = _FLOW_ORDER.find(name[0])
-    return (place if place >= 0 else len(_FLOW_ORDER), name)
+    position = _FLOW_ORDER.find(name[0])
+    return (position if position >= 0 else len(_FLOW_ORDER), name)
 
 
 def _term_order(monomial: Monomial) -> tuple[int, list[tuple[int, str]]]:
     return (-len(monomial), [_name_order(name) for name in monomial])
 
 
-def _shared(monomials: Iterable[Monomial]) -> Monomial:
+def _shared_names(monomials: Iterable[Monomial]) -> Monomial:
     first, *others = monomials
     shared = []
     for name in dict.fromkeys(first):
-        times = min(m.count(name) for m in (first, *others))
-        shared += [name] * times
+        shared += [name] * min(m.count(name) for m in (first, *others))
     return tuple(shared)
 
 
 def _without(monomial: Monomial, shared: Monomial) -> Monomial:
-    left = list(monomial)
+    rest = list(monomial)
     for name in shared:
-        left.remove(name)
-    return tuple(left)
+        rest.remove(name)
+    return tuple(rest)
 
 
-def _product(coefficient: int, monomial: Monomial) -> str:
-    """``4D·M``; nothing at all for the constant 1."""
+def _product_text(coefficient: int, monomial: Monomial) -> str:
+    """Write ``4D·M``; nothing at all for the constant 1."""
     if not monomial:
         return "" if coefficient == 1 else str(coefficient)
     number = {1: "", -1: "-"}.get(coefficient, str(coefficient))

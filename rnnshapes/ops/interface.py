@@ -61,7 +61,7 @@ class LayerOps(CellOps, Protocol):
     def windows(self, x: Tensor, window: Window) -> Tensor:
         """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
 
-    def contract(self, seen: Tensor, kernel: Tensor) -> Tensor:
+    def contract(self, windows: Tensor, kernel: Tensor) -> Tensor:
         """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
 
     def averages(self, x: Tensor, window: Window) -> Tensor:

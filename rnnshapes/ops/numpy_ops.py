@@ -1,4 +1,4 @@
-"""The second reading of an equation: over NumPy arrays."""
+"""The NumPy interpreter: arrays."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from rnnshapes.ops.windows import Window
 
 
 class NumpyOps:
-    """The operations of this reading that are not operators; the dtype is that of the data."""
+    """The operations of the NumPy interpreter that are not operators; the data sets the dtype."""
 
     def activate(self, name: str, z: Array) -> Array:
-        """The activation ``name`` of ``z``."""
-        found = MONOTONE.get(name)
-        return activate(name, z) if found is None else found.function(z)
+        """Apply the activation ``name``."""
+        monotone = MONOTONE.get(name)
+        return activate(name, z) if monotone is None else monotone.function(z)
 
     def split(self, z: Array, base: str, parts: tuple[str, ...]) -> list[Array]:
-        """The last axis of ``z`` in equal parts."""
+        """Split the last axis into equal parts."""
         width = z.shape[-1] // len(parts)  # np.split takes longer than a small step
         return [z[..., i * width : (i + 1) * width] for i in range(len(parts))]
 
     def rows(self, b: Array, names: tuple[str, ...]) -> list[Array]:
-        """The rows of ``b``."""
+        """Return the rows of ``b``."""
         return list(b)
 
     def let(self, name: str, value: Array) -> Array:
-        """``value`` itself."""
+        """Return ``value`` itself."""
         return value
 
     def rearrange(self, x: Array, function: Callable[[Array], Array]) -> Array:
-        """What only moves or selects numbers, done to ``x``."""
+        """Return ``function(x)`` for a function that only moves or selects numbers."""
         return function(x)
 
     def swap_time(self, x: Array) -> Array:
-        """(N, T, …) as (T, N, …), and back."""
+        """Exchange samples and time: (N, T, …) → (T, N, …), and back."""
         return np.swapaxes(x, 0, 1)
 
     def shape(self, x: Array) -> tuple[int, ...]:
-        """Its shape."""
+        """Return the shape of ``x``."""
         return x.shape
 
     def rank(self, x: Array) -> int:
-        """How many axes it has."""
+        """Return the number of axes of ``x``."""
         return x.ndim
 
     def within(self, suffix: str) -> NumpyOps:
-        """These operations."""
+        """Return these operations."""
         return self
 
     def concatenate(self, values: Sequence[Array]) -> Array:
-        """One behind the other on the last axis."""
+        """Join the values along the last axis; a value without time is repeated."""
         longest = max(values, key=np.ndim)
         lead = longest.shape[:-1]
         return np.concatenate(
@@ -64,63 +64,65 @@ class NumpyOps:
         )
 
     def aligned(self, values: Sequence[Array]) -> Sequence[Array]:
-        """As they are: NumPy broadcasts."""
+        """Return the values as they are: NumPy broadcasts."""
         return values
 
     def take(self, table: Array, indices: Array) -> Array:
-        """The rows of ``table`` with these whole numbers."""
-        made: Array = table[np.asarray(indices).astype(np.int64)]
-        return made
+        """Return the rows of ``table`` with these integer indices."""
+        rows: Array = table[np.asarray(indices).astype(np.int64)]
+        return rows
 
     def windows(self, x: Array, window: Window) -> Array:
-        """(N, T, F) as (N, T', size, F); zeros, or what ``window`` says, at the ends."""
+        """Cut windows of time steps: (N, T, F) → (N, T', size, F).
+
+        Beyond the ends stand zeros, or ``window.fill``.
+        """
         before, after = window.padding(x.shape[1])
         x = np.pad(x, ((0, 0), (before, after), (0, 0)), constant_values=window.fill)
-        at = window.positions(x.shape[1])
-        made: Array = x[:, at]
-        return made
+        windows: Array = x[:, window.positions(x.shape[1])]
+        return windows
 
-    def contract(self, seen: Array, kernel: Array) -> Array:
-        """(N, T', k, D)·(k, D, F) → (N, T', F), as one product of matrices."""
-        flat = kernel.reshape(-1, kernel.shape[-1])
-        made: Array = seen.reshape(*seen.shape[:2], len(flat)) @ flat
-        return made
+    def contract(self, windows: Array, kernel: Array) -> Array:
+        """Compute (N, T', k, D)·(k, D, F) → (N, T', F), as one product of matrices."""
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        result: Array = windows.reshape(*windows.shape[:2], len(matrix)) @ matrix
+        return result
 
     def averages(self, x: Array, window: Window) -> Array:
-        """The mean of what each window sees, (N, T', F)."""
+        """Return the mean of each window: (N, T, F) → (N, T', F)."""
         return self.mean(self.windows(x, window), 2, self.window_counts(x, window))
 
     def window_counts(self, x: Array, window: Window) -> Array:
-        """How many steps of x each window sees, (1, T', 1)."""
+        """Return how many steps of x each window holds, (1, T', 1)."""
         ones = np.ones((1, x.shape[1], 1))
-        made: Array = self.windows(ones, window).sum(axis=2)
-        return made
+        counts: Array = self.windows(ones, window).sum(axis=2)
+        return counts
 
     def mean(self, x: Array, axis: int, count: Array | None = None) -> Array:
-        """The mean over ``axis``, or the sum divided by ``count``."""
+        """Return the mean over ``axis``, or the sum divided by ``count``."""
         if count is None:
-            made: Array = x.mean(axis=axis, keepdims=axis == -1)
-            return made
-        shares: Array = x.sum(axis=axis) / count
-        return shares
+            mean: Array = x.mean(axis=axis, keepdims=axis == -1)
+            return mean
+        quotient: Array = x.sum(axis=axis) / count
+        return quotient
 
     def max(self, x: Array, axis: int) -> Array:
-        """The largest over ``axis``."""
-        made: Array = x.max(axis=axis)
-        return made
+        """Return the largest value over ``axis``."""
+        largest: Array = x.max(axis=axis)
+        return largest
 
     def rsqrt(self, x: Array) -> Array:
-        """1 / sqrt(x)."""
+        """Return 1 / sqrt(x)."""
         return 1.0 / np.sqrt(x)
 
     def where(self, mask: Array, x: Array) -> Array:
-        """``x`` where the mask holds, and 0 elsewhere."""
+        """Return ``x`` where the mask is true, and 0 elsewhere."""
         return np.where(mask[..., None], x, x.dtype.type(0))
 
     def reshape(self, x: Array, shape: Sequence[object], numbers: tuple[int, ...]) -> Array:
-        """Each sample in the shape ``numbers``."""
+        """Give each sample the shape ``numbers``."""
         return x.reshape(len(x), *numbers)
 
     def repeat(self, x: Array, times: object, number: int) -> Array:
-        """(N, F) as (N, number, F)."""
+        """Repeat each sample over time: (N, F) → (N, number, F)."""
         return np.repeat(x[:, None], number, axis=1)

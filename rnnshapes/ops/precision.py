@@ -1,4 +1,4 @@
-"""Floating-point formats: how far one operation may be from the exact result.
+"""Floating-point formats, and the largest rounding error of one operation in each.
 
 Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. (2002), sections 2.2 and
 3.1; that matrix products of the short formats are summed in float32 was measured for TensorFlow
@@ -23,8 +23,8 @@ class Precision:
     """A floating-point format: unit roundoff, smallest normal number, overflow threshold.
 
     ``limit`` is half the largest number: beyond it a sum of magnitudes may have overflowed.
-    ``factors`` is what rounding does to each product of a sum that is kept in float32; 0 for a
-    format that is summed in itself.
+    ``factors`` is the rounding error of each product in a sum that is computed in float32; 0 for
+    a format whose sums are computed in the format itself.
     """
 
     name: str
@@ -34,30 +34,30 @@ class Precision:
     factors: float = 0.0
 
     def gamma(self, n: int) -> float:
-        """n·u / (1 - n·u): the error of a sum of n products, in any order of summation."""
+        """Return γ_n = n·u / (1 - n·u), the error of a sum of n products in any order."""
         nu = n * (_FLOAT32 if self.factors else self.unit_roundoff)
-        # Too many terms leave no statement.
+        # With too many terms there is no bound.
         return nu / (1.0 - nu) + self.factors if nu < 1.0 else np.inf
 
     def underflow(self, n: int) -> float:
-        """How much of a sum of n products may be lost below the smallest normal number."""
+        """Return how much of a sum of n products may be lost below the smallest normal number."""
         return n * _FLOAT32_TINY + self.tiny if self.factors else n * self.tiny
 
     @property
     def short(self) -> bool:
-        """Whether numbers of float32 are rounded to it."""
+        """Whether it has 16 bits: numbers of float32 are rounded to it."""
         return self.name in ("float16", "bfloat16")
 
     def rounded(self, values: Array) -> Array:
-        """The values (float64) as this format has them, where it is a short one."""
+        """Return the values (float64), rounded to this format if it has 16 bits."""
         if not self.short:
             return values
         import ml_dtypes  # which comes with Keras
 
-        kind = np.dtype(np.float16 if self.name == "float16" else ml_dtypes.bfloat16)
+        dtype = np.dtype(np.float16 if self.name == "float16" else ml_dtypes.bfloat16)
         with np.errstate(over="ignore"):
-            made: Array = values.astype(np.float32).astype(kind).astype(np.float64)
-        return made
+            rounded: Array = values.astype(np.float32).astype(dtype).astype(np.float64)
+        return rounded
 
 
 def _short(name: str, unit_roundoff: float, tiny: float, limit: float) -> Precision:

@@ -179,9 +179,9 @@ class RecorderOps:
         """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
         return self._apply("windows", x, window)
 
-    def contract(self, seen: RecordedTensor, kernel: RecordedTensor) -> RecordedTensor:
+    def contract(self, windows: RecordedTensor, kernel: RecordedTensor) -> RecordedTensor:
         """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
-        return self._apply("contract", seen, kernel)
+        return self._apply("contract", windows, kernel)
 
     def averages(self, x: RecordedTensor, window: Window) -> RecordedTensor:
         """Return the mean of each window: (N, T, F) → (N, T', F)."""

@@ -1,7 +1,7 @@
-"""The first reading of an equation: over symbolic shapes.
+"""The symbolic interpreter: shapes, formulas, and the multiply-adds of each operation.
 
-A :class:`Symbol` is a tensor of which only the name and the shape are known. Combining
-symbols checks that the shapes fit, and records every operation with its multiply-adds.
+A :class:`Symbol` is a tensor of which only the text and the shape are known. Each operation on
+symbols checks that their shapes fit, and is appended to a list of operations.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
 from rnnshapes.ops.windows import Window
 
-#: Stands for an operand that has already been written out on the lines before.
+#: Stands for an operand that the lines before have written out.
 ABOVE = "…"
 
 
@@ -20,9 +20,13 @@ ABOVE = "…"
 class SymbolicOperation:
     """One operation of an equation, as shapes.
 
-    ``label`` names it with what came before shortened to ``…``; ``symbol`` is ``·``, ``+``,
-    ``-``, ``×`` (element by element), ``split`` or the name of an activation; ``macs`` counts
-    the multiply-adds, which only a product of matrices has.
+    Attributes:
+        label: Its text, in which longer operands are shortened to ``…``.
+        symbol: ``·``, ``+``, ``-``, ``×`` (element by element), ``split`` or the name of an
+            activation.
+        operands: The shapes of its operands.
+        shape: The shape of its result.
+        macs: Its multiply-adds, which only a product of matrices has.
     """
 
     label: str
@@ -38,38 +42,39 @@ class ShapeMismatchError(TypeError):
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
-    """A tensor known by its text and its shape, recording into ``tape``.
+    """A tensor known by its text and its shape.
 
-    ``place`` is that of the operation in the tape that made it; a name alone has none.
+    ``operations`` is the list to which operations on it are appended; ``index`` is the place
+    there of the operation that computed it, ``None`` for a tensor with a name.
     """
 
     text: str
     shape: Shape
-    tape: list[SymbolicOperation]
-    place: int | None = None
+    operations: list[SymbolicOperation]
+    index: int | None = None
 
     @property
     def short(self) -> str:
-        """The text where it is a name or a product of two, ``…`` for anything longer."""
+        """The text of a name or of a product of two, ``…`` for anything longer."""
         return self.text if self.text.count(" ") <= 1 and "(" not in self.text else ABOVE
 
     @property
     def factor(self) -> str:
-        """The text as part of a product: a sum or a product stands in brackets."""
-        open_signs = {"+", "-", "×"} & set(_outside_brackets(self.text).split(" "))
-        return f"({self.text})" if open_signs else self.text
+        """The text as a part of a product: a sum or a product gets brackets."""
+        signs_outside = {"+", "-", "×"} & set(_outside_brackets(self.text).split(" "))
+        return f"({self.text})" if signs_outside else self.text
 
     def __matmul__(self, other: Symbol) -> Symbol:
         if self.shape[-1:] != other.shape[:1] or len(other.shape) != 2:
-            raise ShapeMismatchError(_misfit(self, "·", other))
+            raise ShapeMismatchError(_mismatch(self, "·", other))
         shape = (*self.shape[:-1], other.shape[-1])
         macs = product(self.shape) * other.shape[-1]
         label = f"{self.short} {other.text}"
-        return self._recorded(f"{self.factor} {other.text}", label, "·", (other,), shape, macs)
+        return self._result(f"{self.factor} {other.text}", label, "·", (other,), shape, macs)
 
     def __add__(self, other: Symbol | float) -> Symbol:
         if not isinstance(other, Symbol):
-            return self._recorded(f"{self.text} + {other:g}", f"{self.short} + {other:g}", "+")
+            return self._result(f"{self.text} + {other:g}", f"{self.short} + {other:g}", "+")
         return self._elementwise(f"{self.text} + {other.text}", "+", other)
 
     def __sub__(self, other: Symbol) -> Symbol:
@@ -77,32 +82,45 @@ class Symbol:
 
     def __mul__(self, other: Symbol | float) -> Symbol:
         if not isinstance(other, Symbol):
-            return self._recorded(f"{self.factor} × {other:g}", f"{self.short} × {other:g}", "×")
+            return self._result(f"{self.factor} × {other:g}", f"{self.short} × {other:g}", "×")
         return self._elementwise(f"{self.factor} × {other.factor}", "×", other)
 
     def __rsub__(self, other: int) -> Symbol:
-        return self._recorded(f"{other} - {self.text}", f"{other} - {self.short}", "-")
+        return self._result(f"{other} - {self.text}", f"{other} - {self.short}", "-")
 
     def activated(self, name: str) -> Symbol:
-        """The activation ``name`` of this tensor, element by element."""
-        return self._recorded(f"{name}({self.text})", f"{name}({self.short})", name)
+        """Return ``name(this)``, of the same shape."""
+        return self._result(f"{name}({self.text})", f"{name}({self.short})", name)
+
+    def apply(self, function: str, others: Sequence[Symbol] = (), shape: Shape = ()) -> Symbol:
+        """Return ``function(this, others)``, of another shape."""
+        texts = ", ".join(value.text for value in (self, *others))
+        shorts = ", ".join(value.short for value in (self, *others))
+        text, label = f"{function}({texts})", f"{function}({shorts})"
+        return self._result(text, label, function, tuple(others), shape)
+
+    def index_rows(self, indices: Symbol) -> Symbol:
+        """Return ``this[indices]``."""
+        text = f"{self.text}[{indices.text}]"
+        return self._result(text, text, "[ ]", (indices,), (*indices.shape, self.shape[-1]))
+
+    def contract(self, kernel: Symbol) -> Symbol:
+        """Return the product with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
+        if self.shape[2:] != kernel.shape[:2]:
+            raise ShapeMismatchError(_mismatch(self, "·", kernel))
+        shape, macs = (*self.shape[:2], kernel.shape[2]), product(self.shape) * kernel.shape[2]
+        text, label = f"{self.text} {kernel.text}", f"{self.short} {kernel.text}"
+        return self._result(text, label, "·", (kernel,), shape, macs)
 
     def _elementwise(self, text: str, sign: str, other: Symbol) -> Symbol:
         shape = _broadcast(self.shape, other.shape)
         if shape is None:
-            raise ShapeMismatchError(_misfit(self, sign, other))
+            raise ShapeMismatchError(_mismatch(self, sign, other))
         left = ABOVE if " " in self.text else self.text
         label = f"{left} {sign} {other.short}"
-        return self._recorded(text, label, sign, (other,), shape)
+        return self._result(text, label, sign, (other,), shape)
 
-    def made(self, function: str, others: Sequence[Symbol] = (), shape: Shape = ()) -> Symbol:
-        """``function(this, others)`` of another shape."""
-        texts = ", ".join(value.text for value in (self, *others))
-        shorts = ", ".join(value.short for value in (self, *others))
-        made = (f"{function}({texts})", f"{function}({shorts})", function)
-        return self._recorded(*made, tuple(others), shape)
-
-    def _recorded(
+    def _result(
         self,
         text: str,
         label: str,
@@ -111,17 +129,19 @@ class Symbol:
         shape: Shape | None = None,
         macs: Dim | int = 0,
     ) -> Symbol:
+        """Append an operation, and return its result."""
         shape = self.shape if shape is None else shape
         operands = (self.shape, *(other.shape for other in others))
-        self.tape.append(SymbolicOperation(label, sign, operands, shape, Dim.of(macs)))
-        return Symbol(text, shape, self.tape, len(self.tape) - 1)
+        operation = SymbolicOperation(label, sign, operands, shape, Dim.of(macs))
+        self.operations.append(operation)
+        return Symbol(text, shape, self.operations, len(self.operations) - 1)
 
 
 class SymbolicOps:
-    """The operations of this reading that are not operators.
+    """The operations of the symbolic interpreter that are not operators.
 
-    ``index`` tells the values of several layers apart; ``equations`` collects what is given a
-    name: (``h_t``, ``tanh(x_t Wx + bh + h_{t-1} Wh)``).
+    ``index`` tells the values of several layers apart; ``equations`` collects what gets a name:
+    (``h_t``, ``tanh(x_t Wx + bh + h_{t-1} Wh)``).
     """
 
     def __init__(self, index: str = "") -> None:
@@ -129,39 +149,49 @@ class SymbolicOps:
         self.equations: list[tuple[str, str]] = []
 
     def activate(self, name: str, z: Symbol) -> Symbol:
-        """The activation ``name`` of ``z``; ``linear`` leaves it as it is."""
+        """Apply the activation ``name``; ``linear`` returns ``z`` itself."""
         return z if name == "linear" else z.activated(name)
 
     def split(self, z: Symbol, base: str, parts: tuple[str, ...]) -> list[Symbol]:
-        """The last axis of ``z`` in equal parts, by their names."""
+        """Split the last axis into equal parts, which get the names ``base_part``."""
         names = [f"{base}_{part}" for part in parts]
         shape = (*z.shape[:-1], z.shape[-1].divided(len(parts)))
-        z.tape.append(SymbolicOperation(" ".join(names), "split", (z.shape,), shape, Dim.of(0)))
+        operation = SymbolicOperation(" ".join(names), "split", (z.shape,), shape, Dim.of(0))
+        z.operations.append(operation)
         self.equations.append((" ".join(names), z.text))
-        return [Symbol(name, shape, z.tape) for name in names]
+        return [Symbol(name, shape, z.operations) for name in names]
 
     def rows(self, b: Symbol, names: tuple[str, ...]) -> list[Symbol]:
-        """The rows of ``b``, by their names."""
-        return [Symbol(name + self.index, b.shape[1:], b.tape) for name in names]
+        """Return the rows of ``b``, by their names."""
+        return [Symbol(name + self.index, b.shape[1:], b.operations) for name in names]
 
     def let(self, name: str, value: Symbol) -> Symbol:
-        """``value`` by the name that it has at step t."""
+        """Return ``value`` with the name that it has at step t."""
         return self.named(f"{name}{self.index}_t", value)
 
+    def named(self, name: str, value: Symbol) -> Symbol:
+        """Return ``value`` with exactly this name."""
+        self.equations.append((name, value.text))
+        if value.index is not None:
+            operation = value.operations[value.index]
+            label = f"{name} = {operation.label}"
+            value.operations[value.index] = replace(operation, label=label)
+        return Symbol(name, value.shape, value.operations)
+
     def within(self, suffix: str) -> SymbolicOps:
-        """The same for a part of the layer, whose values are told apart by ``suffix``."""
+        """Return these operations for a part of the layer, whose names end in ``suffix``."""
         inner = SymbolicOps(suffix + self.index)
         inner.equations = self.equations
         return inner
 
     def concatenate(self, values: Sequence[Symbol]) -> Symbol:
-        """One behind the other on the last axis."""
+        """Join the values along the last axis."""
         lead = max((v.shape[:-1] for v in values), key=len)
         shape = (*lead, total(v.shape[-1] for v in values))
-        return values[0].made("concatenate", values[1:], shape)
+        return values[0].apply("concatenate", values[1:], shape)
 
     def aligned(self, values: Sequence[Symbol]) -> Sequence[Symbol]:
-        """All with the names that the first has for its axes, or the longest of them."""
+        """Return the values with the axes' names of the first, or of the longest of them."""
         shape = max((v.shape for v in values), key=len)
         return [
             v if _broadcast(shape, v.shape) == shape else replace(v, shape=shape[-len(v.shape) :])
@@ -169,85 +199,72 @@ class SymbolicOps:
         ]
 
     def take(self, table: Symbol, indices: Symbol) -> Symbol:
-        """The rows of ``table`` with these whole numbers."""
-        text = f"{table.text}[{indices.text}]"
-        return table._recorded(text, text, "[ ]", (indices,), (*indices.shape, table.shape[-1]))
+        """Return the rows of ``table`` with these integer indices."""
+        return table.index_rows(indices)
 
     def windows(self, x: Symbol, window: Window) -> Symbol:
-        """(N, T, F) as (N, T', size, F)."""
+        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
         n, _, features = x.shape
-        return x.made("windows", (), (n, window.steps, Dim.of(window.size), features))
+        return x.apply("windows", (), (n, window.steps, Dim.of(window.size), features))
 
-    def contract(self, seen: Symbol, kernel: Symbol) -> Symbol:
-        """(N, T', k, D)·(k, D, F) → (N, T', F)."""
-        if seen.shape[2:] != kernel.shape[:2]:
-            raise ShapeMismatchError(_misfit(seen, "·", kernel))
-        shape, macs = (*seen.shape[:2], kernel.shape[2]), product(seen.shape) * kernel.shape[2]
-        text, label = f"{seen.text} {kernel.text}", f"{seen.short} {kernel.text}"
-        return seen._recorded(text, label, "·", (kernel,), shape, macs)
+    def contract(self, windows: Symbol, kernel: Symbol) -> Symbol:
+        """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
+        return windows.contract(kernel)
 
     def averages(self, x: Symbol, window: Window) -> Symbol:
-        """The mean of what each window sees, (N, T', F)."""
+        """Return the mean of each window: (N, T, F) → (N, T', F)."""
         return self.mean(self.windows(x, window), 2)
 
     def mean(self, x: Symbol, axis: int, count: object = None) -> Symbol:
-        """The mean over ``axis``, of which the last stays with a length of 1."""
-        return x.made("mean", (), _without(x.shape, axis))
+        """Return the mean over ``axis``; the last axis stays, with length 1."""
+        return x.apply("mean", (), _without_axis(x.shape, axis))
 
     def max(self, x: Symbol, axis: int) -> Symbol:
-        """The largest over ``axis``."""
-        return x.made("max", (), _without(x.shape, axis))
+        """Return the largest value over ``axis``."""
+        return x.apply("max", (), _without_axis(x.shape, axis))
 
     def rsqrt(self, x: Symbol) -> Symbol:
-        """1 / sqrt(x)."""
+        """Return 1 / sqrt(x)."""
         return x.activated("rsqrt")
 
     def where(self, mask: object, x: Symbol) -> Symbol:
-        """``x`` where the mask holds, and 0 elsewhere."""
+        """Return ``x`` where the mask is true, and 0 elsewhere."""
         return x.activated("unmasked")
 
     def reshape(self, x: Symbol, shape: Shape, numbers: object) -> Symbol:
-        """Each sample in another shape."""
-        return x.made("reshape", (), (x.shape[0], *shape))
+        """Give each sample another shape."""
+        return x.apply("reshape", (), (x.shape[0], *shape))
 
     def repeat(self, x: Symbol, times: Dim, number: object) -> Symbol:
-        """(N, F) as (N, R, F)."""
-        return x.made("repeat", (), (x.shape[0], times, x.shape[1]))
-
-    def named(self, name: str, value: Symbol) -> Symbol:
-        """``value`` by a name of its own."""
-        self.equations.append((name, value.text))
-        if value.place is not None:
-            made = value.tape[value.place]
-            value.tape[value.place] = replace(made, label=f"{name} = {made.label}")
-        return Symbol(name, value.shape, value.tape)
+        """Repeat each sample over time: (N, F) → (N, R, F)."""
+        return x.apply("repeat", (), (x.shape[0], times, x.shape[1]))
 
 
 def _outside_brackets(text: str) -> str:
-    """What of a text stands in no round brackets."""
-    depth, kept = 0, []
+    """Return what of a text is not in round brackets."""
+    depth, outside = 0, []
     for character in text:
         depth += (character == "(") - (character == ")")
-        kept.append(character if depth == 0 else "")
-    return "".join(kept)
+        outside.append(character if depth == 0 else "")
+    return "".join(outside)
 
 
 def _broadcast(left: Shape, right: Shape) -> Shape | None:
-    """The shape of both together, as in NumPy; ``None`` if they do not fit."""
+    """Return the shape of both together, as in NumPy; ``None`` if they do not fit."""
     longer, shorter = sorted((left, right), key=len, reverse=True)
     shape = list(longer)
-    for place, dim in enumerate(shorter, len(longer) - len(shorter)):
-        if shape[place] == 1:
-            shape[place] = dim
-        elif dim not in (1, shape[place]):
+    for axis, dim in enumerate(shorter, len(longer) - len(shorter)):
+        if shape[axis] == 1:
+            shape[axis] = dim
+        elif dim not in (1, shape[axis]):
             return None
     return tuple(shape)
 
 
-def _without(shape: Shape, axis: int) -> Shape:
+def _without_axis(shape: Shape, axis: int) -> Shape:
     return (*shape[:-1], Dim.of(1)) if axis == -1 else (*shape[:axis], *shape[axis + 1 :])
 
 
-def _misfit(left: Symbol, sign: str, right: Symbol) -> str:
+def _mismatch(left: Symbol, sign: str, right: Symbol) -> str:
     shapes = f"{shape_text(left.shape)} {sign} {shape_text(right.shape)}"
     return f"{left.text} {sign} {right.text}: shapes {shapes} do not fit"

@@ -1,4 +1,4 @@
-"""Windows that slide over the time axis: how many there are, and what each sees."""
+"""Windows that slide over the time axis: how many there are, and which steps each holds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Window:
     """``size`` steps, ``dilation`` apart; the next window begins ``stride`` steps later.
 
-    ``mode`` is ``valid``, ``same`` or ``causal``; ``steps`` is the symbol of how many windows
-    there are, ``fill`` what stands beyond the ends.
+    ``mode`` is ``valid``, ``same`` or ``causal``; ``steps`` is the symbol of the number of
+    windows, ``fill`` the value beyond the ends.
     Source: ``keras/src/ops/operation_utils.py``, ``compute_conv_output_shape``.
     """
 
@@ -29,17 +29,17 @@ class Window:
 
     @property
     def span(self) -> int:
-        """From the first step that a window sees to the last."""
+        """The number of steps from the first one of a window to the last."""
         return (self.size - 1) * self.dilation + 1
 
     def length(self, steps: int) -> int:
-        """How many windows fit into ``steps``."""
+        """Return how many windows fit into ``steps``."""
         if self.mode == "valid":
             return (steps - self.span) // self.stride + 1
         return -(-steps // self.stride)
 
     def padding(self, steps: int) -> tuple[int, int]:
-        """How many steps are added in front and behind."""
+        """Return how many steps are added in front and behind."""
         if self.mode == "valid":
             return 0, 0
         if self.mode == "causal":
@@ -48,7 +48,7 @@ class Window:
         return missing // 2, missing - missing // 2
 
     def positions(self, padded: int) -> Array:
-        """The steps that each window sees, (T', size)."""
+        """Return the steps of each window, (T', size), among the ``padded`` steps."""
         import numpy as np
 
         count = (padded - self.span) // self.stride + 1

@@ -20,7 +20,8 @@ from rnnshapes.forward.difference import Index
 from rnnshapes.forward.scan import states_before
 from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
-from rnnshapes.network.layers.core import Input, Masking
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded

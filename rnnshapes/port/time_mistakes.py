@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.network.layers.core import Embedding, Masking
+from rnnshapes.network.layers.embedding import Embedding
+from rnnshapes.network.layers.masking import Masking
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.quantities import ReportedQuantity

@@ -275,6 +275,16 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "masked, given states": lambda: functional(masked_from, (9, 3), (5,)),
     "nested": nested,
     "deep": deep,
+    "regularized": lambda: sequential(
+        la.GaussianNoise(0.1),
+        la.SpatialDropout1D(0.2),
+        la.LSTM(5),
+        la.GaussianDropout(0.3),
+        la.AlphaDropout(0.4),
+        la.ActivityRegularization(0.5),
+        la.Identity(),
+        la.Dense(2),
+    ),
     "named outputs": lambda: functional(
         lambda x: {"b": la.Dense(2)(la.LSTM(4)(x)), "a": la.GRU(3)(x)}
     ),

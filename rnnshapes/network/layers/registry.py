@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
-from rnnshapes.cells.registry import BY_CLASS, by_cudnn_class
+from rnnshapes.cells.registry import BY_CLASS as CELLS_BY_CLASS
+from rnnshapes.cells.registry import by_cudnn_class
 from rnnshapes.network import layers
+from rnnshapes.network.layers import core, rnn
 from rnnshapes.network.layers.base import Layer, UnsupportedError
-from rnnshapes.network.layers.rnn import Bidirectional, Recurrent, is_cell_layer
 
-#: The modules with the layers of a network by sizes. They are searched first, so that such a
-#: network needs no other module.
-_FIRST = ("core", "rnn")
+_BY_CLASS: dict[str, type[Layer]] = {}
+
+
+def register(kind: type[Layer]) -> None:
+    """Make a layer known to the whole package.
+
+    Raises ValueError for a class in Keras that another layer stands for.
+    """
+    for class_name in kind.keras_classes:
+        other = _BY_CLASS.get(class_name, kind)
+        if other is not kind:
+            raise ValueError(f"{other.__name__} and {kind.__name__} are both {class_name!r}")
+    _BY_CLASS.update(dict.fromkeys(kind.keras_classes, kind))
+
+
+def unregister(kind: type[Layer]) -> None:
+    """Forget a layer that was registered."""
+    for class_name in kind.keras_classes:
+        del _BY_CLASS[class_name]
 
 
 def layer_class(class_name: str) -> type[Layer]:
     """Return the layer for a class in Keras; UnsupportedError if it is not supported."""
-    return Recurrent if class_name in BY_CLASS else _layer_class(class_name)
+    if class_name in CELLS_BY_CLASS:
+        return rnn.Recurrent
+    if class_name not in _BY_CLASS:
+        _register_all()
+    if class_name not in _BY_CLASS:
+        raise UnsupportedError(f"the type {class_name} is not supported")
+    return _BY_CLASS[class_name]
 
 
 def supported_classes() -> tuple[str, ...]:
     """Return the names of all classes in Keras that are supported."""
-    return (*BY_CLASS, *(name for kind in _layers() for name in kind.keras_classes))
+    _register_all()
+    return (*CELLS_BY_CLASS, *_BY_CLASS)
 
 
 def is_recurrent(class_name: str) -> bool:
     """Return whether layers of this class, in any version of Keras, have a recurrence."""
-    has_cell = is_cell_layer(class_name) or by_cudnn_class(class_name) is not None
-    return has_cell or class_name in Bidirectional.keras_classes
+    has_cell = rnn.is_cell_layer(class_name) or by_cudnn_class(class_name) is not None
+    return has_cell or class_name in rnn.Bidirectional.keras_classes
 
 
 def takes_sequence(class_name: str) -> bool:
@@ -42,19 +66,18 @@ def takes_sequence(class_name: str) -> bool:
 
 
 @cache
-def _layer_class(class_name: str) -> type[Layer]:
-    for kind in _layers():
-        if class_name in kind.keras_classes:
-            return kind
-    raise UnsupportedError(f"the type {class_name} is not supported")
+def _register_all() -> None:
+    """Register the layers of every module; a network by sizes does without most of them."""
+    for module in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
+        _register_module(import_module(module.name))
 
 
-def _layers() -> Iterator[type[Layer]]:
-    """Yield the layers module by module; a module is imported when its turn comes."""
-    names = [module.name for module in pkgutil.iter_modules(layers.__path__)]
-    for name in sorted(names, key=lambda name: name not in _FIRST):
-        module = import_module(f"{layers.__name__}.{name}")
-        for value in vars(module).values():
-            is_layer = isinstance(value, type) and issubclass(value, Layer)
-            if is_layer and value.__module__ == module.__name__:
-                yield value
+def _register_module(module: ModuleType) -> None:
+    for value in vars(module).values():
+        is_layer = isinstance(value, type) and issubclass(value, Layer)
+        if is_layer and value.__module__ == module.__name__:
+            register(value)
+
+
+for _module in (core, rnn):
+    _register_module(_module)

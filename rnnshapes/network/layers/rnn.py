@@ -1,6 +1,6 @@
-"""Layers with a recurrence: a cell over time, in one direction or in both; and TimeDistributed.
+"""Layers with a recurrence: a cell over time, in one direction or in both.
 
-Sources: ``rnn.py``, ``bidirectional.py`` and ``time_distributed.py`` in ``keras/src/layers/rnn``.
+Sources: ``keras/src/layers/rnn/rnn.py`` and ``keras/src/layers/rnn/bidirectional.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Self
 from rnnshapes.cells.cell import BaseCell, Cell, KerasSpec, SizeOf, Weight
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.cells.stacked import StackedCells
-from rnnshapes.network.layers.base import Direction, Layer, Masks, UnsupportedError
+from rnnshapes.network.layers.base import Direction, Layer, UnsupportedError
 from rnnshapes.network.layers.config import (
     Config,
     LayerConfig,
@@ -220,56 +220,6 @@ class Bidirectional(RecurrentLayer):
             for direction in self.directions
         )
         return {"layer": forward, "backward_layer": backward, "merge_mode": self.merge_mode}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimeDistributed(Layer):
-    """A layer applied at each time step; a stepwise layer does this by itself."""
-
-    inner: Layer
-
-    keras_classes = ("TimeDistributed",)
-    takes_sequence = True
-
-    @classmethod
-    def from_config(cls, config: LayerConfig) -> Self:
-        from rnnshapes.network.layers.registry import layer_class
-
-        part = config.options["layer"]
-        n, _, *rest = config.shapes[0]
-        name = str(part["config"].get("name", part["class_name"].lower()))
-        require_keras_class(part)
-        inner_config = config.inner(part, name, shapes=[(n, *rest)], steps=None)
-        inner = layer_class(inner_config.class_name).from_config(inner_config)
-        if not inner.stepwise or len(config.shapes[0]) != 3:
-            raise UnsupportedError(f"the layer in it is of type {inner.type}")
-        return cls(index=inner.index, inner=inner, **config.shared)
-
-    @property
-    def label(self) -> str:
-        return f"TimeDistributed({self.inner.label})"
-
-    @property
-    def weights(self) -> tuple[Weight, ...]:
-        return self.inner.weights
-
-    @property
-    def groups(self) -> Mapping[str, tuple[Weight, ...]]:
-        return {f"{self.name}/{self.inner.name}": self.weights}
-
-    @property
-    def upcasts(self) -> bool:
-        return self.inner.upcasts
-
-    @property
-    def activations(self) -> tuple[str, ...]:
-        return self.inner.activations
-
-    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return self.inner.call(ops, inputs, w, masks)
-
-    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {"layer": replace(self.inner, computes_in=self.computes_in)}
 
 
 def is_cell_layer(class_name: str) -> bool:
