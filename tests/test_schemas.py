@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -114,6 +115,19 @@ MADE: dict[str, Callable[[], Result]] = {
 }
 
 
+@functools.cache
+def made(name: str) -> Result:
+    """Return the result of this name, computed once."""
+    return MADE[name]()
+
+
+def shortened(value: Any) -> Any:
+    """Return a record with at most two entries in each list, of which the others say no more."""
+    if isinstance(value, dict):
+        return {key: shortened(inner) for key, inner in value.items()}
+    return [shortened(inner) for inner in value[:2]] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_schema_is_valid_and_describes_every_field(name: str) -> None:
     found = rnnshapes.schema(name)
@@ -155,7 +169,7 @@ def test_unknown_schema_lists_the_names(name: Any) -> None:
 
 @pytest.mark.parametrize("name", MADE)
 def test_results_are_valid(name: str) -> None:
-    check(MADE[name]())
+    check(made(name))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -196,8 +210,8 @@ CHANGED = ["inspect", "trace, all", "verify", "port", "port, unexplained", "gold
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_record_changed_anywhere_is_invalid(name: str) -> None:
     """Each field left out, one that is not described beside it, or of another type."""
-    result = MADE[name]()
-    record, validator = written(result), strict(result.schema)
+    result = made(name)
+    record, validator = shortened(written(result)), strict(result.schema)
     assert validator.is_valid(record)
     changed = 0
     for path in places(record):
@@ -210,9 +224,9 @@ def test_a_record_changed_anywhere_is_invalid(name: str) -> None:
 @pytest.mark.parametrize("name", CHANGED)
 def test_an_unknown_key_is_valid_anywhere(name: str) -> None:
     """Later versions may add keys, which readers ignore."""
-    result = MADE[name]()
+    result = made(name)
     validator = jsonschema.Draft202012Validator(rnnshapes.schema(result.schema))
-    record = written(result)
+    record = shortened(written(result))
     assert validator.is_valid(record)
     paths = [path for path in places(record) if not OF_DATA & set(path[-1:])]
     objects = [path for path in paths if isinstance(at(record, path), dict)]
