@@ -21,7 +21,7 @@ from rnnshapes.render.plots import ratios, series, style
 from rnnshapes.render.view import View
 from rnnshapes.verification.bounds import Residual
 from tests.helpers.models import MODELS
-from tests.test_plots import SIZES, ported, saved, traced, verified
+from tests.helpers.plots import SIZES, ported, saved, traced, verified
 
 pytestmark = pytest.mark.usefixtures("eager")
 

@@ -45,12 +45,16 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
                 yield inner if module.startswith("rnnshapes") and is_module else module, at_load
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_reference_imports_keras(path: Path) -> None:
+def test_only_reference_imports_keras() -> None:
     """It does so inside functions."""
     heavy = {"keras", "tensorflow", "torch", "jax"}
-    found = [(module, at_load) for module, at_load in imports(path) if module in heavy]
-    assert found == ([("keras", False)] if name_of(path) == "reference" else [])
+    found = {
+        (name_of(path), module, at_load)
+        for path in FILES
+        for module, at_load in imports(path)
+        if module in heavy
+    }
+    assert found == {("reference", "keras", False)}
 
 
 KERAS_PRIVATE = "load.live.keras_private"
@@ -74,11 +78,10 @@ def test_one_module_uses_private_keras_attributes() -> None:
     assert {name for name, names in users.items() if names & of_keras} == set()
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_no_module_shadows_the_standard_library(path: Path) -> None:
+def test_no_module_shadows_the_standard_library() -> None:
     """``inspect.py`` or ``trace.py`` in a working folder breaks other people's imports."""
-    own = name_of(path).split(".")[-1]
-    assert own in ("__init__", "__main__") or own not in sys.stdlib_module_names
+    names = {name_of(path).split(".")[-1] for path in FILES} - {"__init__", "__main__"}
+    assert not names & sys.stdlib_module_names
 
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="not in a checkout")
@@ -93,3 +96,11 @@ def test_top_level_is_the_users() -> None:
     top = {line.split("/")[0] for line in listed.stdout.splitlines()}
     expected = {"pyproject.toml", "README.md", "rnnshapes", "tests", ".github", ".ci", ".gitignore"}
     assert top <= expected
+
+
+def test_test_files_do_not_import_each_other() -> None:
+    """What they share is in ``tests/helpers/``."""
+    tests = Path(__file__).parent
+    for path in (*tests.glob("*.py"), *tests.glob("helpers/*.py")):
+        modules = {module for module, _ in imports(path) if module.startswith("tests")}
+        assert all(module.startswith("tests.helpers") for module in modules), path

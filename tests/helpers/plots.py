@@ -1,0 +1,59 @@
+"""Results to be plotted, computed once, and the files of their pictures."""
+
+from __future__ import annotations
+
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+import rnnshapes
+from rnnshapes.forward import tracing
+from rnnshapes.forward.tracing import Trace
+from rnnshapes.render import plots
+from rnnshapes.render.view import View
+from rnnshapes.result import Result
+from rnnshapes.session import open_session
+
+SIZES: dict[str, Any] = {"N": 2, "T": 7, "D": 3, "M": 4, "K": 2}
+
+
+@cache
+def traced() -> Trace:
+    """All that a trace can hold."""
+    return rnnshapes.trace(cell="lstm", show="y,h,c,gates", bounds=True, **SIZES)
+
+
+@cache
+def verified() -> Any:
+    """Every check of a network."""
+    return rnnshapes.verify(cell="gru", **SIZES)
+
+
+@cache
+def ported() -> Any:
+    """A port whose gates are in another order, and what explains it."""
+    with open_session(cell="lstm", **SIZES) as session:
+        weights = {group: dict(arrays) for group, arrays in session.weights().items()}
+        for key, array in weights["lstm"].items():
+            parts = np.split(array, 4, axis=-1)
+            weights["lstm"][key] = np.concatenate([parts[1], parts[0], *parts[2:]], axis=-1)
+        port = tracing.trace_network(session.network, weights, session.sources, "h,c")
+    states = {key: v.astype("float32") for key, v in port.layers[0].states.items()}
+    return rnnshapes.verify(cell="lstm", against=states, **SIZES)
+
+
+MADE: dict[str, Any] = {
+    "inspect": lambda: rnnshapes.inspect(cell="lstm", **SIZES),
+    "trace": traced,
+    "verify": verified,
+    "port": ported,
+}
+
+
+def saved(result: Result, kind: str, view: View | None = None) -> bytes:
+    """The bytes of the file."""
+    stream = BytesIO()
+    plots.save(result, stream, kind, view)
+    return stream.getvalue()
