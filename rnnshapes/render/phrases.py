@@ -1,4 +1,4 @@
-"""What several results say in the same words."""
+"""Texts, cells and JSON records that several kinds of results share."""
 
 from __future__ import annotations
 
@@ -8,24 +8,36 @@ from typing import TYPE_CHECKING, Any
 from rnnshapes.network.graph import Network
 from rnnshapes.network.structure import Engine, Fact
 from rnnshapes.ops.dims import shape_text
-from rnnshapes.render.number_text import number_text, whole
+from rnnshapes.render.document import Column, Row
+from rnnshapes.render.number_text import bar, number_text, whole
 
 if TYPE_CHECKING:
-    from rnnshapes.forward.difference import Index
+    from rnnshapes.forward.difference import Difference, Index
     from rnnshapes.forward.non_finite import NonFinite
     from rnnshapes.network.summary import Gate
 
-#: The heading of a column of indices.
-INDEX = "worst at\nsample, t, unit"
+#: Names of Keras's backends as their makers write them.
 _BACKEND_NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
+
+#: Headings of the CSV form of checks.
+CHECK_HEADINGS = ("name", "passed", "compared", "expected", "found", "ratio", "detail")
+#: Columns of the cells that :func:`ratio_cells` returns.
+RATIO_COLUMNS = (Column("ratio", numeric=True), Column("of 1", rank=1))
+#: Column of the cell that :func:`index_cell` returns.
+INDEX_COLUMN = Column("worst at\nsample, t, unit")
+
+
+# --- The network and Keras ----------------------------------------------------------------------
 
 
 def network_text(network: Network) -> str:
-    """``Input((T, D)) → SimpleRNN(M) → Dense(K)   N=1 T=10 D=3 M=5 K=2``.
+    """Return ``Input((T, D)) → SimpleRNN(M) → Dense(K)   N=1 T=10 D=3 M=5 K=2``.
 
-    A network that is no chain is told by its inputs and the number of its layers.
+    A network that is no chain is described by its inputs and the number of its layers.
     """
-    sizes = " ".join(f"{name}={_size(value)}" for name, value in network.sizes.items())
+    sizes = " ".join(
+        f"{name}={'?' if value is None else value}" for name, value in network.sizes.items()
+    )
     inputs = [f"Input({shape_text(node.layer.shape[1:])})" for node in network.inputs]  # type: ignore[attr-defined]
     if network.is_chain:
         chain = " → ".join([*inputs, *(layer.label for layer in network.layers)])
@@ -37,60 +49,95 @@ def network_text(network: Network) -> str:
 
 
 def sizes_record(network: Network) -> dict[str, Any]:
-    """All sizes by name; M as a list with one for each cell, K that of the last Dense layer."""
+    """Return all sizes by name; M as a list with one for each cell, K of the last Dense layer."""
     sizes = dict(network.sizes)
     hidden = [name for name in sizes if name[0] == "M"]
     outputs = [name for name in sizes if name[0] == "K"]
-    plain = {name: value for name, value in sizes.items() if name not in (*hidden, *outputs)}
+    others = {name: value for name, value in sizes.items() if name not in (*hidden, *outputs)}
     return {
-        **plain,
+        **others,
         "M": [sizes[name] for name in hidden],
         "K": sizes[outputs[-1]] if outputs else None,
     }
 
 
+def gates_text(gates: Iterable[Gate], axes: int, separator: str = " · ") -> str:
+    """Return the columns of each gate in the last of ``axes``: ``i [:, 0:5] · f [:, 5:10]``."""
+    front = ":, " * (axes - 1)
+    return separator.join(f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in gates)
+
+
 def engine_text(engine: Engine) -> str:
-    """``Keras 3.15.1 (TensorFlow 2.21.0)``."""
+    """Return ``Keras 3.15.1 (TensorFlow 2.21.0)``."""
     backend = _BACKEND_NAMES.get(engine.backend, engine.backend)
     short = ", matrix products in TensorFloat-32" if engine.tensor_float_32 else ""
     return f"Keras {engine.version} ({backend} {engine.backend_version}{short})"
 
 
-def difference_text(fact: Fact, who: str = "Keras") -> str:
-    """``dense/kernel: (5, 2) expected, Keras has (2, 5)``."""
+def engine_record(engine: Engine) -> dict[str, Any]:
+    """Return Keras's version and its backend in JSON."""
+    return {
+        "version": engine.version,
+        "backend": engine.backend,
+        "backend_version": engine.backend_version,
+        "tensor_float_32": engine.tensor_float_32,
+    }
+
+
+def fact_text(fact: Fact, who: str = "Keras") -> str:
+    """Return ``dense/kernel: (5, 2) expected, Keras has (2, 5)``."""
     return (
         f"{fact.name}: {number_text(fact.expected)} expected, {who} has {number_text(fact.found)}"
     )
 
 
+# --- Checks and differences ---------------------------------------------------------------------
+
+
+def check_row(cells: tuple[str, ...], *, passed: bool) -> Row:
+    """Return the row of a check, with ``ok`` or ``FAIL`` before the other cells."""
+    return Row(("ok" if passed else "FAIL", *cells), "plain" if passed else "bad")
+
+
+def ratio_cells(ratio: float | None) -> tuple[str, str]:
+    """Return the ratio and its bar; ``none`` where nothing was compared."""
+    return "none" if ratio is None else f"{ratio:.3g}", bar(ratio)
+
+
 def index_cell(index: Index | None) -> str:
-    """Return ``0, 3, 1``, for the column :data:`INDEX`; ``-`` stands for no time step."""
+    """Return ``0, 3, 1``; ``-`` stands for no time step."""
     if index is None:
         return ""
     return f"{index.sample}, {'-' if index.t is None else index.t}, {index.unit}"
 
 
-def gates_text(gates: Iterable[Gate], axes: int, sign: str = " · ") -> str:
-    """``i [:, 0:5] · f [:, 5:10]``: the last axis of a weight, part by part."""
-    front = ":, " * (axes - 1)
-    return sign.join(f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in gates)
+def index_record(index: Index | None) -> dict[str, int | None] | None:
+    """Return an index in JSON."""
+    return None if index is None else {"sample": index.sample, "t": index.t, "unit": index.unit}
 
 
-def not_finite_text(found: NonFinite) -> str:
-    """What is said of an input that holds NaN or infinite numbers."""
-    first = f"sample {found.first.sample}, t {found.first.t}, feature {found.first.unit}"
-    if found.too_large is not None:
+def difference_record(difference: Difference | None) -> dict[str, Any] | None:
+    """Return the largest difference and its index in JSON."""
+    if difference is None:
+        return None
+    return {"max_abs": difference.max_abs, **(index_record(difference.index) or {})}
+
+
+def not_finite_text(non_finite: NonFinite) -> str:
+    """Return how many numbers of the input are NaN or infinite, and where the first is."""
+    index, count = non_finite.first, whole(non_finite.count)
+    first = f"sample {index.sample}, t {index.t}, feature {index.unit}"
+    if non_finite.too_large is not None:
         return (
-            f"x does not fit into {found.dtype}, in which Keras takes it: {found.too_large:g} at "
-            f"{first} becomes infinite. NaN or infinite numbers: {whole(found.count)}"
+            f"x does not fit into {non_finite.dtype}, in which Keras takes it: "
+            f"{non_finite.too_large:g} at {first} becomes infinite. "
+            f"NaN or infinite numbers: {count}"
         )
-    return f"x holds NaN or infinite numbers: {whole(found.count)}, the first at {first}"
+    return f"x holds NaN or infinite numbers: {count}, the first at {first}"
 
 
-def not_finite_record(found: NonFinite | None) -> dict[str, Any] | None:
-    """The same in JSON."""
-    return None if found is None else {"count": found.count, "first": vars(found.first)}
-
-
-def _size(value: int | None) -> str:
-    return "?" if value is None else str(value)
+def not_finite_record(non_finite: NonFinite | None) -> dict[str, Any] | None:
+    """Return the same in JSON."""
+    if non_finite is None:
+        return None
+    return {"count": non_finite.count, "first": index_record(non_finite.first)}

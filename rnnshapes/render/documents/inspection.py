@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.memory import amount
@@ -28,8 +27,9 @@ from rnnshapes.render.document import (
 )
 from rnnshapes.render.number_text import shapes_text, step_text, whole
 from rnnshapes.render.phrases import (
-    difference_text,
+    engine_record,
     engine_text,
+    fact_text,
     gates_text,
     network_text,
     sizes_record,
@@ -81,7 +81,7 @@ def keras_part(result: Inspection) -> Document:
         shapes = sum(isinstance(fact.expected, tuple) for fact in result.keras.facts)
         text = f"{engine} agrees: {shapes} weights with the same names, shapes and counts"
         return (Line(f"{text}; count_params() = {whole(result.params)}", "good"),)
-    differences = "; ".join(difference_text(fact) for fact in result.keras.differences)
+    differences = "; ".join(fact_text(fact) for fact in result.keras.differences)
     return (Line(f"{engine} DIFFERS: {differences or 'nothing was compared'}", "bad"),)
 
 
@@ -144,16 +144,44 @@ def _layer_record(layer: LayerReport) -> dict[str, Any]:
         "notes": layer.notes,
         "derived": layer.supported,
         "macs": layer.macs,
-        "weights": [asdict(weight) for weight in layer.weights],
-        "operations": [asdict(operation) for operation in layer.operations],
+        "weights": [_weight_record(weight) for weight in layer.weights],
+        "operations": [_operation_record(operation) for operation in layer.operations],
+    }
+
+
+def _weight_record(weight: WeightReport) -> dict[str, Any]:
+    return {
+        "name": weight.name,
+        "symbol": weight.symbol,
+        "dims": weight.dims,
+        "shape": weight.shape,
+        "formula": weight.formula,
+        "params": weight.params,
+        "dtype": weight.dtype,
+        "bytes": weight.bytes,
+        "gates": [{"name": gate.name, "columns": gate.columns} for gate in weight.gates],
+        "rows": weight.rows,
+    }
+
+
+def _operation_record(operation: OperationReport) -> dict[str, Any]:
+    return {
+        "label": operation.label,
+        "symbol": operation.symbol,
+        "operands": operation.operands,
+        "operand_shapes": operation.operand_shapes,
+        "dims": operation.dims,
+        "shape": operation.shape,
+        "macs_formula": operation.macs_formula,
+        "macs": operation.macs,
     }
 
 
 def _keras_record(check: KerasCheck) -> dict[str, Any]:
     return {
-        **asdict(check.engine),
+        **engine_record(check.engine),
         "agrees": check.agrees,
-        "differences": [difference_text(fact) for fact in check.differences],
+        "differences": [fact_text(fact) for fact in check.differences],
     }
 
 
@@ -164,7 +192,7 @@ def _file_record(file: FileCheck) -> dict[str, Any]:
         "keras_version": file.keras_version,
         "agrees": file.agrees if file.facts else None,
         "built": not file.unbuilt,
-        "differences": [difference_text(fact, "the file") for fact in file.differences],
+        "differences": [fact_text(fact, "the file") for fact in file.differences],
         "notes": file.notes,
     }
 
@@ -384,7 +412,7 @@ def _file(result: Inspection) -> Iterator[Line]:
     yield Line(f"{file.path}: {file.kind}, written by Keras {file.keras_version}")
     if file.differences:
         shown = file.differences[:_MOST_DIFFERENCES]
-        differences = "; ".join(difference_text(fact, "the file") for fact in shown)
+        differences = "; ".join(fact_text(fact, "the file") for fact in shown)
         if more := len(file.differences) - len(shown):
             differences += f"; and {more} more, which --format json shows"
         text = f"The file is BROKEN, its arrays are not those of its config: {differences}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.port.compare import Comparison
@@ -12,8 +11,18 @@ from rnnshapes.port.hypothesis import Mistake
 from rnnshapes.port.report import PortVerification
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.number_text import apart, bar, small, whole
-from rnnshapes.render.phrases import INDEX, index_cell, network_text, sizes_record
+from rnnshapes.render.number_text import apart, small, whole
+from rnnshapes.render.phrases import (
+    CHECK_HEADINGS,
+    INDEX_COLUMN,
+    RATIO_COLUMNS,
+    check_row,
+    index_cell,
+    index_record,
+    network_text,
+    ratio_cells,
+    sizes_record,
+)
 from rnnshapes.render.view import View
 
 #: How many names of unknown arrays are shown.
@@ -55,7 +64,7 @@ def record(result: PortVerification) -> dict[str, Any]:
 
 def rows(result: PortVerification) -> Iterator[Sequence[object]]:
     """Yield the headings, one row for each array, and one row for each explanation."""
-    yield ["name", "passed", "compared", "expected", "found", "ratio", "detail"]
+    yield CHECK_HEADINGS
     for check in result.checks:
         ratio = check.ratio if _has_ratio(check) else ""
         yield (
@@ -84,8 +93,8 @@ def _check_record(check: Comparison) -> dict[str, Any]:
         "expected": _EXPECTED,
         "found": _found(check),
         "ratio": check.ratio if has_ratio else None,
-        "place": asdict(check.index) if has_ratio else None,
-        "first": None if check.first is None else asdict(check.first),
+        "place": index_record(check.index) if has_ratio else None,
+        "first": index_record(check.first),
         "max_abs": None if check.shape else check.max_abs,
         "proven": check.proven,
         "detail": _detail(check),
@@ -127,11 +136,10 @@ def _table(result: PortVerification) -> Table:
     columns = (
         Column(""),
         Column("what the port gives"),
-        Column("ratio", numeric=True),
-        Column("of 1", rank=1),
+        *RATIO_COLUMNS,
         Column("differs by\nat most", numeric=True, rank=2),
         Column("compared", numeric=True, rank=3),
-        Column(INDEX),
+        INDEX_COLUMN,
     )
     checks = sorted(result.checks, key=lambda check: check.passed)
     return Table("Port", columns, tuple(map(_row, checks)))
@@ -141,15 +149,13 @@ def _row(check: Comparison) -> Row:
     """Return the row of one array."""
     ratio, index = (check.ratio, check.index) if _has_ratio(check) else (None, None)
     cells = (
-        "ok" if check.passed else "FAIL",
         check.quantity,
-        "none" if ratio is None else f"{ratio:.3g}",
-        bar(ratio),
+        *ratio_cells(ratio),
         "" if check.shape else small(check.max_abs),
         whole(check.compared),
         index_cell(index),
     )
-    return Row(cells, "plain" if check.passed else "bad")
+    return check_row(cells, passed=check.passed)
 
 
 def _has_ratio(check: Comparison) -> bool:

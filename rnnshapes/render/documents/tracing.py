@@ -9,318 +9,433 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes.forward.tracing import LayerTrace, Trace
+from rnnshapes.network.graph import Network, Node
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import Column, Document, Drawing, Line, Row, Table
-from rnnshapes.render.documents import remarks
 from rnnshapes.render.number_text import fixed, small, whole
-from rnnshapes.render.phrases import network_text, not_finite_record, sizes_record
+from rnnshapes.render.phrases import (
+    difference_record,
+    engine_record,
+    engine_text,
+    network_text,
+    not_finite_record,
+    not_finite_text,
+    sizes_record,
+)
 from rnnshapes.render.text_art import strips
 from rnnshapes.render.view import View
 
-#: How many steps stay at each end where the middle is left out.
-_AT_EACH_END = 10
+#: Steps at each end of a table whose middle is left out.
+_STEPS_AT_EACH_END = 10
+#: Numbers of the model's output that a line holds.
+_MOST_OUTPUTS = 8
 
-#: A column, and what stands in it at time step t.
-Cells = tuple[Column, Callable[[int], str]]
-
-
-def document(result: Trace, view: View) -> Document:
-    """The time steps of one sample, and how the two sides compare."""
-    shapes = [
-        f"{'x' if len(result.network.inputs) == 1 else node.name} "
-        f"{shape_text(result.network.shape_numbers(flow.shapes[0]))}"
-        for node, flow in zip(result.network.nodes, result.network.node_shapes, strict=True)
-        if not node.sources
-    ]
-    return (
-        Line(network_text(result.network), "strong"),
-        Line(f"{', '.join(shapes)}: {result.source}"),
-        *(_drawings(result, view) if view.parts != "tables" else ()),
-        *(_tables(result, view) if view.parts != "flow" else ()),
-        *_left_out(result, view),
-        *remarks.remarks(result, view.sample),
-    )
+#: A column, and the function that writes its cell at a time step.
+StepColumn = tuple[Column, Callable[[int], str]]
 
 
-def record(result: Trace) -> dict[str, Any]:
-    """The JSON form ``rnnshapes.trace/1``; arrays stay arrays."""
-    keras, difference = result.keras, result.difference
-    return {
-        "schema": result.schema,
-        "sizes": sizes_record(result.network),
-        "source": result.source,
-        "engine": None if keras is None else vars(keras.engine),
-        "y_hat": {"numpy": result.y_hat, "keras": result.y_hat_keras},
-        "causal": result.network.is_causal,
-        "output": {"numpy": result.output, "keras": result.output_keras},
-        "layers": [_layer_record(layer) for layer in result.layers],
-        "difference": None
-        if difference is None
-        else {"max_abs": difference.max_abs, **vars(difference.index)},
-        "not_finite": not_finite_record(result.not_finite),
-        "not_derived": result.unsupported,
-    }
+class Series(NamedTuple):
+    """A quantity over time, (N, T, units), from NumPy and from Keras.
 
-
-def arrays(result: Trace) -> dict[str, Array]:
-    """What a .npz holds: ``y_hat``, ``y_hat_keras``, ``lstm.c``, ``lstm.c_keras``, ``lstm.gate_i``.
-
-    Each is (N, T, units), masks (N, T); where there is no y_hat_t, ``output`` is (N, units).
-    """
-    ours, name = (result.output, "output") if result.y_hat is None else (result.y_hat, "y_hat")
-    theirs = result.output_keras if result.y_hat is None else result.y_hat_keras
-    found = {name: ours}
-    if theirs is not None:
-        found[f"{name}_keras"] = theirs
-    for layer in result.layers:
-        if layer.mask is not None:
-            found[f"{layer.name}.mask"] = layer.mask
-        for key, values in layer.states.items():
-            found[f"{layer.name}.{key}"] = values
-            if key in layer.keras:
-                found[f"{layer.name}.{key}_keras"] = layer.keras[key]
-        found |= {f"{layer.name}.gate_{gate}": values for gate, values in layer.gates.items()}
-    return found
-
-
-def _layer_record(layer: LayerTrace) -> dict[str, Any]:
-    keras = {f"{key}_keras": values for key, values in layer.keras.items()}
-    mask = {} if layer.mask is None else {"mask": layer.mask}
-    direction = "backward" if layer.reverse else "forward"
-    gates = dict(layer.gates)
-    return {
-        "name": layer.name,
-        "direction": direction,
-        **mask,
-        **layer.states,
-        **keras,
-        "gates": gates,
-    }
-
-
-def rows(result: Trace) -> Iterator[Sequence[object]]:
-    """A line of headings, and one row for each sample and time step.
-
-    Cells of a time axis that ends before others are empty; what has none stands at t = 0.
-    """
-    parts = {}
-    for name, found in arrays(result).items():
-        values = found[..., None] if found.dtype == bool else found
-        timed = values if values.ndim > 2 else values[:, None]
-        parts[name] = timed.reshape(*timed.shape[:2], -1)
-    yield ("sample", "t", *(f"{name}[{i}]" for name, a in parts.items() for i in range(a.shape[2])))
-    longest = max(a.shape[1] for a in parts.values())
-    for sample in range(len(result.output)):
-        for t in range(longest):
-            cells: list[object] = []
-            for a in parts.values():
-                there = t < a.shape[1]
-                cells += a[sample, t].tolist() if there else [""] * a.shape[2]
-            yield (sample, t, *cells)
-
-
-class Quantity(NamedTuple):
-    """What is shown at each step, (N, T, units), by its name in the equation.
-
-    ``part`` is what ``--show`` calls it, ``axis`` the symbol of its time axis; ``layer`` is
-    ``None`` for y_hat.
+    ``name`` is its name in the equation, ``part`` its name in ``--show``, ``axis`` the symbol of
+    its time axis. ``layer`` is ``None`` for y_hat. ``candidate`` marks the candidate among gates.
     """
 
     name: str
     part: str
     axis: str
-    ours: Array
-    theirs: Array | None
+    numpy: Array
+    keras: Array | None
     layer: LayerTrace | None = None
     candidate: bool = False
 
 
-def _drawings(result: Trace, view: View) -> Iterator[Drawing]:
-    """Sparklines of y_hat, strips of all states and gates."""
-    return strips.drawings([_strip(result, found, view) for found in _quantities(result)])
-
-
-def _strip(result: Trace, found: Quantity, view: View) -> strips.Strip:
-    n, t, _ = found.ours.shape
-    start, end = min(t, view.start or 0), t if view.end is None else min(t, view.end)
-    values = found.ours[view.sample, start:end]
-    mask = _mask(result, found)
-    title = f"{found.name}"
-    if found.layer is not None:
-        title += f" of {found.layer.name}"
-    title += f" over t, sample {view.sample} of {n}" if n > 1 else " over t"
-    if found.layer is not None and found.layer.reverse:
-        title += ", read from the last t back"
-    kind: strips.ScaleKind = "line" if found.layer is None else "signed"
-    if found.part == "gates" and not found.candidate:
-        kind = strips.scale_kind(values)
-    counts = None if mask is None else mask[view.sample, start:end]
-    return strips.Strip(title, found.name.removeprefix("gate "), values, kind, start, counts)
-
-
-def _mask(result: Trace, found: Quantity) -> Array | None:
-    """Which steps count for a layer; for y_hat those of the layers over the same steps."""
-    if found.layer is not None:
-        return found.layer.mask
-    if remarks.turned(result.network):
-        return None
-    masks = [la.mask for la in result.layers if la.mask is not None and la.steps == found.axis]
-    return masks[0] if masks else None
-
-
-def _tables(result: Trace, view: View) -> Iterator[Table | Line]:
-    """One table for each time axis; without y_hat_t, the model's own output first."""
-    if result.y_hat is None:
-        yield _own(result, view.sample)
-    shown = _shown(result, view)
-    for axis in dict.fromkeys(quantity.axis for quantity in shown):
-        yield _table(result, view, axis, [q for q in shown if q.axis == axis])
-
-
-def _shown(result: Trace, view: View) -> list[Quantity]:
-    """y_hat, and what else is to stand in tables."""
-    return [
-        found
-        for found in _quantities(result)
-        if found.part == "y" or view.show is None or found.part in view.show
+def document(result: Trace, view: View) -> Document:
+    """Return the time steps of one sample, and how NumPy and Keras compare."""
+    network = result.network
+    shapes = [
+        f"{'x' if len(network.inputs) == 1 else node.name} "
+        f"{shape_text(network.shape_numbers(node_shapes.shapes[0]))}"
+        for node, node_shapes in zip(network.nodes, network.node_shapes, strict=True)
+        if not node.sources
     ]
-
-
-def _own(result: Trace, sample: int) -> Table:
-    """What the model answers, unit by unit."""
-    ours = result.output[sample].reshape(-1)
-    theirs = None if result.output_keras is None else result.output_keras[sample].reshape(-1)
-    columns = [Column("unit", numeric=True), Column("NumPy", numeric=True)]
-    columns += [Column("Keras", numeric=True), Column("difference", numeric=True)] * (
-        theirs is not None
-    )
-    made = []
-    for unit, value in enumerate(ours.tolist()):
-        cells = [str(unit), fixed(value)]
-        if theirs is not None:
-            there = float(theirs[unit])
-            cells += [fixed(there), small(abs(value - there))]
-        made.append(Row(tuple(cells)))
-    title = f"output of the model, sample {sample} of {len(result.output)}"
-    return Table(title, tuple(columns), tuple(made))
-
-
-def _table(result: Trace, view: View, axis: str, shown: list[Quantity]) -> Table:
-    n, t, _ = shown[0].ours.shape
-    start = 0 if view.start is None else view.start
-    end = t if view.end is None else min(t, view.end)
-    columns = [*_columns(shown, view.sample)]
-    columns[1:1] = _mask_columns(result, axis, view.sample)
-    made = []
-    last = result.network.is_causal and not result.network.returns_sequences
-    for step in _steps(start, end, view):
-        if step is None:
-            made.append(Row(("…",) * len(columns), "dim"))
-        else:
-            own = step == t - 1 and last and shown[0].name == "y_hat"
-            cells = tuple(cell(step) for _, cell in columns)
-            made.append(Row(cells, "strong" if own else "plain"))
-    names = ", ".join(quantity.name for quantity in shown)
-    steps = "each time step" if axis == "T" else f"each of {axis} time steps"
-    return Table(
-        f"{names} at {steps}, sample {view.sample} of {n}",
-        tuple(column for column, _ in columns),
-        tuple(made),
-        elsewhere="--format json or csv",
+    return (
+        Line(network_text(network), "strong"),
+        Line(f"{', '.join(shapes)}: {result.source}"),
+        *(_drawings(result, view) if view.parts != "tables" else ()),
+        *(_tables(result, view) if view.parts != "flow" else ()),
+        *_omitted_steps(result, view),
+        *_notes(result, view.sample),
     )
 
 
-def _mask_columns(result: Trace, axis: str, sample: int) -> list[Cells]:
-    """Which steps count, once for each mask."""
-    masks = [la.mask[sample] for la in result.layers if la.mask is not None and la.steps == axis]
-    return [(Column("mask"), lambda t: "" if masks[0][t] else "masked")] if masks else []
+def record(result: Trace) -> dict[str, Any]:
+    """Return the JSON form ``rnnshapes.trace/1``; arrays stay arrays."""
+    return {
+        "schema": result.schema,
+        "sizes": sizes_record(result.network),
+        "source": result.source,
+        "engine": None if result.keras is None else engine_record(result.keras.engine),
+        "y_hat": {"numpy": result.y_hat, "keras": result.y_hat_keras},
+        "causal": result.network.is_causal,
+        "output": {"numpy": result.output, "keras": result.output_keras},
+        "layers": [_layer_record(layer) for layer in result.layers],
+        "difference": difference_record(result.difference),
+        "not_finite": not_finite_record(result.not_finite),
+        "not_derived": result.unsupported,
+    }
 
 
-def _steps(start: int, end: int, view: View) -> Iterator[int | None]:
-    """The steps to show; ``None`` stands for those left out in the middle."""
-    if not _elided(start, end, view):
-        yield from range(start, end)
-        return
-    yield from range(start, start + _AT_EACH_END)
-    yield None
-    yield from range(end - _AT_EACH_END, end)
+def _layer_record(layer: LayerTrace) -> dict[str, Any]:
+    keras = {f"{key}_keras": values for key, values in layer.keras.items()}
+    mask = {} if layer.mask is None else {"mask": layer.mask}
+    return {
+        "name": layer.name,
+        "direction": "backward" if layer.reverse else "forward",
+        **mask,
+        **layer.states,
+        **keras,
+        "gates": dict(layer.gates),
+    }
 
 
-def _elided(start: int, end: int, view: View) -> bool:
-    return not view.chosen and view.most_rows is not None and end - start > view.most_rows
+def arrays(result: Trace) -> dict[str, Array]:
+    """Return what a .npz holds: ``y_hat``, ``y_hat_keras``, ``lstm.c``, ``lstm.gate_i`` and so on.
 
-
-def _columns(shown: list[Quantity], sample: int) -> Iterator[Cells]:
-    """t, and for each quantity its units from both sides and their largest difference.
-
-    Where the width does not do, the first quantity comes first with both sides, then the first
-    unit of each other in NumPy, then how far the sides differ, then unit after unit.
+    Each is (N, T, units), masks (N, T). Where there is no y_hat_t, ``output`` is (N, units).
     """
-    yield Column("t", numeric=True), str
-    count = len(shown)
-    for group, (name, _, _, ours, theirs, *_) in enumerate(shown):
-        for unit in range(ours.shape[2]):
-            rank = (3 * unit + 2) * count + group if group or unit else 0
-            yield _column(f"{name}[{unit}]\nNumPy", ours[sample, :, unit], rank)
-            if theirs is not None:
-                rank = (3 * unit + 4) * count + group if group or unit else 0
-                yield _column(f"{name}[{unit}]\nKeras", theirs[sample, :, unit], rank)
-        if theirs is not None:
-            apart = _apart(ours[sample], theirs[sample])
-            rank = 3 * count + group if group else 1
-            yield Column(f"{name}\ndifference", numeric=True, rank=rank), _small_at(apart)
+    if result.y_hat is None:
+        name, numpy, keras = "output", result.output, result.output_keras
+    else:
+        name, numpy, keras = "y_hat", result.y_hat, result.y_hat_keras
+    named = {name: numpy}
+    if keras is not None:
+        named[f"{name}_keras"] = keras
+    for layer in result.layers:
+        if layer.mask is not None:
+            named[f"{layer.name}.mask"] = layer.mask
+        for key, values in layer.states.items():
+            named[f"{layer.name}.{key}"] = values
+            if key in layer.keras:
+                named[f"{layer.name}.{key}_keras"] = layer.keras[key]
+        named |= {f"{layer.name}.gate_{gate}": values for gate, values in layer.gates.items()}
+    return named
 
 
-def _quantities(result: Trace) -> Iterator[Quantity]:
-    """y_hat, and all that is known of each layer."""
+def rows(result: Trace) -> Iterator[Sequence[object]]:
+    """Yield the headings, then one row for each sample and time step.
+
+    A shorter time axis has empty cells at the end. An array without a time axis stands at t = 0.
+    """
+    timed: dict[str, Array] = {}  # (N, T, units)
+    for name, values in arrays(result).items():
+        with_units = values[..., None] if values.dtype == bool else values
+        with_time = with_units if with_units.ndim > 2 else with_units[:, None]
+        timed[name] = with_time.reshape(*with_time.shape[:2], -1)
+    yield ("sample", "t", *(f"{name}[{i}]" for name, a in timed.items() for i in range(a.shape[2])))
+    longest = max(a.shape[1] for a in timed.values())
+    for sample in range(len(result.output)):
+        for t in range(longest):
+            cells: list[object] = []
+            for values in timed.values():
+                in_time = t < values.shape[1]
+                cells += values[sample, t].tolist() if in_time else [""] * values.shape[2]
+            yield (sample, t, *cells)
+
+
+# --- Quantities over time -----------------------------------------------------------------------
+
+
+def _all_series(result: Trace) -> Iterator[Series]:
+    """Yield y_hat, then the states and gates of each layer."""
     if result.y_hat is not None:
-        steps = str(result.network.output_shapes.steps)
+        axis = str(result.network.output_shapes.steps)
         shape = (*result.y_hat.shape[:2], -1)
-        theirs = result.y_hat_keras
-        theirs = None if theirs is None else theirs.reshape(shape)
-        yield Quantity("y_hat", "y", steps, result.y_hat.reshape(shape), theirs)
+        keras = None if result.y_hat_keras is None else result.y_hat_keras.reshape(shape)
+        yield Series("y_hat", "y", axis, result.y_hat.reshape(shape), keras)
     for layer in result.layers:
         for key, values in layer.states.items():
-            name, part, theirs = (
-                f"{key}{layer.index}",
-                key.rstrip("0123456789"),
-                layer.keras.get(key),
-            )
-            yield Quantity(name, part, layer.steps, values, theirs, layer)
+            name, part = f"{key}{layer.index}", key.rstrip("0123456789")
+            yield Series(name, part, layer.steps, values, layer.keras.get(key), layer)
         for gate, values in layer.gates.items():
             # The candidate has the name of a state, and is written c~ or h~ in the equations.
             candidate = gate in layer.candidates
             name = f"gate {gate}{'~' if candidate else ''}{layer.index}"
-            yield Quantity(name, "gates", layer.steps, values, None, layer, candidate)
+            yield Series(name, "gates", layer.steps, values, None, layer, candidate)
 
 
-def _column(heading: str, values: Array, rank: int) -> Cells:
-    gate = heading.startswith("gate ")
-    return Column(heading, numeric=True, rank=rank), lambda t: _cell(float(values[t]), gate=gate)
+def _shown_series(result: Trace, view: View) -> list[Series]:
+    """Return y_hat, and the other quantities that stand in tables."""
+    return [
+        series
+        for series in _all_series(result)
+        if series.part == "y" or view.show is None or series.part in view.show
+    ]
 
 
-def _cell(value: float, *, gate: bool) -> str:
-    """A number; a gate of a masked step has none."""
-    return "-" if gate and math.isnan(value) else fixed(value)
+def _mask(result: Trace, series: Series) -> Array | None:
+    """Return the mask of a layer; for y_hat that of a layer over the same time axis."""
+    if series.layer is not None:
+        return series.layer.mask
+    if _reversing_layers(result.network):
+        return None
+    layers = (layer for layer in result.layers if layer.steps == series.axis)
+    return next((layer.mask for layer in layers if layer.mask is not None), None)
 
 
-def _small_at(values: Array) -> Callable[[int], str]:
+def _reversing_layers(network: Network) -> list[Node]:
+    """Return the layers that return a sequence in reverse."""
+    return [n for n in network.recurrent if n.layer.reversed_outputs == (True,)]  # type: ignore[attr-defined]
+
+
+# --- Drawings and tables ------------------------------------------------------------------------
+
+
+def _drawings(result: Trace, view: View) -> Iterator[Drawing]:
+    """Yield a sparkline of y_hat, and a strip of each state and gate."""
+    return strips.drawings([_strip(result, series, view) for series in _all_series(result)])
+
+
+def _strip(result: Trace, series: Series, view: View) -> strips.Strip:
+    n, t, _ = series.numpy.shape
+    start, end = min(t, view.start or 0), t if view.end is None else min(t, view.end)
+    values = series.numpy[view.sample, start:end]
+    mask = _mask(result, series)
+    title = series.name
+    if series.layer is not None:
+        title += f" of {series.layer.name}"
+    title += f" over t, sample {view.sample} of {n}" if n > 1 else " over t"
+    if series.layer is not None and series.layer.reverse:
+        title += ", read from the last t back"
+    kind: strips.ScaleKind = "line" if series.layer is None else "signed"
+    if series.part == "gates" and not series.candidate:
+        kind = strips.scale_kind(values)
+    unmasked = None if mask is None else mask[view.sample, start:end]
+    return strips.Strip(title, series.name.removeprefix("gate "), values, kind, start, unmasked)
+
+
+def _tables(result: Trace, view: View) -> Iterator[Table]:
+    """Yield one table for each time axis; without y_hat_t, the model's own output first."""
+    if result.y_hat is None:
+        yield _output_table(result, view.sample)
+    shown = _shown_series(result, view)
+    for axis in dict.fromkeys(series.axis for series in shown):
+        yield _table(result, view, axis, [series for series in shown if series.axis == axis])
+
+
+def _output_table(result: Trace, sample: int) -> Table:
+    """Return the model's output, unit by unit."""
+    numpy = result.output[sample].reshape(-1)
+    keras = None if result.output_keras is None else result.output_keras[sample].reshape(-1)
+    columns = [Column("unit", numeric=True), Column("NumPy", numeric=True)]
+    if keras is not None:
+        columns += [Column("Keras", numeric=True), Column("difference", numeric=True)]
+    table_rows = []
+    for unit, value in enumerate(numpy.tolist()):
+        cells = [str(unit), fixed(value)]
+        if keras is not None:
+            keras_value = float(keras[unit])
+            cells += [fixed(keras_value), small(abs(value - keras_value))]
+        table_rows.append(Row(tuple(cells)))
+    title = f"output of the model, sample {sample} of {len(result.output)}"
+    return Table(title, tuple(columns), tuple(table_rows))
+
+
+def _table(result: Trace, view: View, axis: str, shown: list[Series]) -> Table:
+    n, t, _ = shown[0].numpy.shape
+    start = 0 if view.start is None else view.start
+    end = t if view.end is None else min(t, view.end)
+    columns = [*_columns(shown, view.sample)]
+    columns[1:1] = _mask_columns(result, axis, view.sample)
+    table_rows = []
+    network = result.network
+    last_is_output = (
+        network.is_causal and not network.returns_sequences and shown[0].name == "y_hat"
+    )
+    for step in _shown_steps(start, end, view):
+        if step is None:
+            table_rows.append(Row(("…",) * len(columns), "dim"))
+        else:
+            cells = tuple(cell(step) for _, cell in columns)
+            is_output = last_is_output and step == t - 1
+            table_rows.append(Row(cells, "strong" if is_output else "plain"))
+    names = ", ".join(series.name for series in shown)
+    steps = "each time step" if axis == "T" else f"each of {axis} time steps"
+    return Table(
+        f"{names} at {steps}, sample {view.sample} of {n}",
+        tuple(column for column, _ in columns),
+        tuple(table_rows),
+        elsewhere="--format json or csv",
+    )
+
+
+def _columns(shown: list[Series], sample: int) -> Iterator[StepColumn]:
+    """Yield t, and for each quantity its units from both sides and their largest difference.
+
+    Where not all columns fit, the ranks keep the first unit of the first quantity from both
+    sides and the first difference, then the first unit of each other quantity in NumPy, then
+    the other differences, then unit after unit.
+    """
+    yield Column("t", numeric=True), str
+    count = len(shown)
+    for i, series in enumerate(shown):
+        name, numpy, keras = series.name, series.numpy[sample], series.keras
+        for unit in range(numpy.shape[1]):
+            rank = (3 * unit + 2) * count + i if i or unit else 0
+            yield _column(f"{name}[{unit}]\nNumPy", numpy[:, unit], rank)
+            if keras is not None:
+                rank = (3 * unit + 4) * count + i if i or unit else 0
+                yield _column(f"{name}[{unit}]\nKeras", keras[sample, :, unit], rank)
+        if keras is not None:
+            with np.errstate(invalid="ignore"):
+                difference = np.max(np.abs(numpy - keras[sample]), axis=-1)
+            rank = 3 * count + i if i else 1
+            heading = f"{name}\ndifference"
+            yield Column(heading, numeric=True, rank=rank), _difference_at(difference)
+
+
+def _column(heading: str, values: Array, rank: int) -> StepColumn:
+    is_gate = heading.startswith("gate ")
+
+    def cell(t: int) -> str:
+        value = float(values[t])
+        return "-" if is_gate and math.isnan(value) else fixed(value)  # of a masked step
+
+    return Column(heading, numeric=True, rank=rank), cell
+
+
+def _difference_at(values: Array) -> Callable[[int], str]:
     return lambda t: small(float(values[t]))
 
 
-def _apart(ours: Array, theirs: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        apart: Array = np.max(np.abs(ours - theirs), axis=-1)
-    return apart
+def _mask_columns(result: Trace, axis: str, sample: int) -> list[StepColumn]:
+    """Return a column that marks masked steps, if a layer over this time axis has a mask."""
+    masks = [la.mask[sample] for la in result.layers if la.mask is not None and la.steps == axis]
+    return [(Column("mask"), lambda t: "" if masks[0][t] else "masked")] if masks else []
 
 
-def _left_out(result: Trace, view: View) -> Iterator[Line]:
-    t = max((q.ours.shape[1] for q in _shown(result, view)), default=0)
-    if _elided(view.start or 0, t if view.end is None else view.end, view):
-        left = whole(t - 2 * _AT_EACH_END)
+def _shown_steps(start: int, end: int, view: View) -> Iterator[int | None]:
+    """Yield the steps to show; ``None`` stands for the omitted steps in the middle."""
+    if not _omits_middle(start, end, view):
+        yield from range(start, end)
+        return
+    yield from range(start, start + _STEPS_AT_EACH_END)
+    yield None
+    yield from range(end - _STEPS_AT_EACH_END, end)
+
+
+def _omits_middle(start: int, end: int, view: View) -> bool:
+    return not view.chosen and view.most_rows is not None and end - start > view.most_rows
+
+
+def _omitted_steps(result: Trace, view: View) -> Iterator[Line]:
+    """Yield how to see the steps that tables omit."""
+    t = max((series.numpy.shape[1] for series in _shown_series(result, view)), default=0)
+    if _omits_middle(view.start or 0, t if view.end is None else view.end, view):
+        omitted = whole(t - 2 * _STEPS_AT_EACH_END)
         yield Line(
-            f"{left} steps in the middle are not shown: --steps a:b shows some, "
+            f"{omitted} steps in the middle are not shown: --steps a:b shows some, "
             "--format json or csv holds all",
             "dim",
         )
+
+
+# --- Notes below the tables ---------------------------------------------------------------------
+
+
+def _notes(result: Trace, sample: int) -> Iterator[Line]:
+    """Yield what the numbers mean, how they were computed, and how both sides compare."""
+    if result.not_finite is not None:
+        yield Line(not_finite_text(result.not_finite), "bad")
+    yield from _meaning_of_rows(result)
+    yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
+    for name, meaning in result.network.changed_meanings.items():
+        yield Line(f"{name}: {meaning}", "bad")
+    if result.unsupported:
+        yield Line(f"Not derived: {', '.join(result.unsupported)}; its values are Keras's.", "bad")
+    difference = result.difference
+    if result.keras is None or difference is None:
+        yield Line("Keras was left out.", "dim")
+        return
+    yield Line(
+        f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, every step "
+        "by the model's own cells in a loop that shows them."
+    )
+    yield _own_predict(result, sample)
+    quantity = "output" if result.y_hat is None else "y_hat"
+    if math.isnan(difference.max_abs):
+        text = f"No difference of {quantity} can be told: it is NaN, first at {difference.index}"
+        yield Line(text, "bad")
+        return
+    size = small(difference.max_abs)
+    yield Line(f"Largest difference of {quantity} in all samples: {size} at {difference.index}")
+
+
+def _meaning_of_rows(result: Trace) -> Iterator[Line]:
+    """Yield what a row is not, and what a direction or a mask means for it."""
+    network = result.network
+    if len(network.outputs) > 1:
+        first, *others = [network.nodes[tap.node].name for tap in network.outputs]
+        yield Line(
+            f"The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
+            f"{', '.join(others)}. verify looks at all of them.",
+            "strong",
+        )
+    if result.y_hat is None:
+        yield Line(
+            "There is no y_hat at a single step: the output joins the steps, or is a state that "
+            "the last one left.",
+            "strong",
+        )
+    elif not network.is_causal:
+        backwards = [name for node in network.recurrent for name, d in node.scans if d.reverse]
+        reason = "layers in front join time steps"
+        if backwards:
+            reason = f"{', '.join(backwards)} reads from the end"
+        elif network.unsupported:
+            reason = f"{network.unsupported[0].name} is not derived"
+        verb = "may not be" if network.unsupported and not backwards else "is not"
+        yield Line(
+            f"y_hat at t {verb} what the model would answer had the sequence ended at t: {reason}.",
+            "strong",
+        )
+    reversing = _reversing_layers(network)
+    if result.y_hat is not None and reversing and not network.output_shapes.final:
+        yield Line(
+            f"Rows of y_hat are in the order in which {reversing[-1].name} answers: its row t "
+            f"belongs to states at {network.output_shapes.steps}-1-t."
+        )
+    for layer in result.layers:
+        if layer.reverse:
+            yield Line(
+                f"{layer.name} reads from the last step to the first: "
+                f"h{layer.index} at t follows from h{layer.index} at t+1."
+            )
+    if any(layer.mask is not None for layer in result.layers):
+        yield Line("A masked step leaves the states as they are, and has no gates.")
+
+
+def _own_predict(result: Trace, sample: int) -> Line:
+    """Return how Keras's ``predict`` compares with its rows: with the last, with each, or not."""
+    output, steps = result.output_keras, result.y_hat_keras
+    assert output is not None
+    output = output[sample]
+    network = result.network
+    if steps is None or not (network.is_causal or network.returns_sequences):
+        difference = small(float(np.max(np.abs(output - result.output[sample]))))
+        numbers = ", ".join(fixed(value) for value in output.reshape(-1)[:_MOST_OUTPUTS].tolist())
+        more = ", …" if output.size > _MOST_OUTPUTS else ""
+        return Line(
+            f"The model's own predict answers {numbers}{more}; NumPy differs by {difference}."
+        )
+    rows_of_sample = steps[sample]
+    which, shown = "Every row", rows_of_sample
+    if not network.returns_sequences:
+        which, shown = f"Row t = {len(rows_of_sample) - 1}", rows_of_sample[-1]
+    if np.isnan(output).all() and np.isnan(shown).all():
+        return Line(f"{which} is NaN, and so is what the model's own predict answers.", "bad")
+    if np.array_equal(output, shown, equal_nan=True):
+        return Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
+    difference = small(float(np.max(np.abs(output - shown))))
+    return Line(f"{which} and the model's own predict differ by {difference}; verify judges it.")
