@@ -20,7 +20,7 @@ from rnnshapes.render.document import Drawing, Sheet, StyledLines, Table
 from rnnshapes.render.flow_layout import layout
 from rnnshapes.render.formats import terminal
 from rnnshapes.render.text_art import flow, weights
-from rnnshapes.render.text_art.canvas import clean, cut, length
+from rnnshapes.render.text_art.canvas import clean, cut, text_width
 from rnnshapes.render.view import View
 from tests.helpers.models import MODELS
 
@@ -71,11 +71,11 @@ def test_pictures_fit_and_are_ascii_where_they_have_to_be(cell, way, width, enco
     result, sheet = inspected(cell, way), Sheet(width, encoding)
     for picture in (drawn(result, sheet), rectangles(result, sheet)):
         assert picture
-        assert max(map(length, picture)) <= width
+        assert max(map(text_width, picture)) <= width
         assert all(line.isascii() for line in picture) == (encoding == "ascii")
     top, side, bottom = ("+-", "|", "+-") if encoding == "ascii" else ("┌─", "│", "└─")
     found = drawn(result, sheet)
-    ends = {length(line) for line in found if line.startswith((top, side, bottom))}
+    ends = {text_width(line) for line in found if line.startswith((top, side, bottom))}
     assert len(ends) == 1, "the right sides stand one below the other"
 
 
@@ -174,7 +174,7 @@ def test_too_narrow_a_sheet_stays_empty() -> None:
     result = inspected("lstm", "both")
     assert drawn(result, Sheet(24)) == rectangles(result, Sheet(20)) == []
     stream = StringIO()
-    terminal.draw(render.to_document(result, View(parts="flow")), terminal.plain(stream, 20))
+    terminal.draw(render.to_document(result, View(blocks="flow")), terminal.plain(stream, 20))
     assert "flows" not in stream.getvalue()
     assert "parameters =" in stream.getvalue()
 
@@ -218,7 +218,7 @@ def test_names_from_files_are_harmless(name, encoding, width) -> None:
     found = drawn(result, sheet)
     for line in found + rectangles(result, sheet):
         assert line.isprintable()
-        assert length(line) <= width
+        assert text_width(line) <= width
     titles = [line for line in found if "▼─ " in line or "v- " in line]
     assert "LSTM(M)" in titles[0]
     assert "Dense(K)" in titles[1]
@@ -231,7 +231,7 @@ def test_text_is_cut_where_it_has_to_be() -> None:
     assert cut("abcdefg", 6, Sheet(encoding="ascii")) == "abc..."
     assert cut("層層層層", 6, Sheet()) == "層層…"
     assert cut("abc", 0, Sheet()) == ""
-    assert length("層e\u0301") == 3
+    assert text_width("層e\u0301") == 3
     assert clean("a\nb\x1b", Sheet()) == "a b\\x1b"
 
 
@@ -337,12 +337,12 @@ PARTS = {"all": (True, True, False), "flow": (True, False, True), "tables": (Fal
 def test_the_view_chooses_between_pictures_and_tables(parts) -> None:
     """The total is always there."""
     pictures, tables, many = PARTS[parts]
-    blocks = render.to_document(inspected(), View(parts=parts))
+    blocks = render.to_document(inspected(), View(blocks=parts))
     titles = [part.title for part in blocks if isinstance(part, Drawing)]
     assert titles == (["The network as it flows", "Weights as rectangles"] if pictures else [])
     assert any(isinstance(part, Table) for part in blocks) == tables
     assert any("parameters =" in getattr(part, "text", "") for part in blocks)
-    blocks = render.to_document(inspected(M=[3] * 9), View(parts=parts))
+    blocks = render.to_document(inspected(M=[3] * 9), View(blocks=parts))
     titles = [part.title for part in blocks if isinstance(part, Drawing)]
     assert ("The network as it flows" in titles) == many
 
@@ -357,7 +357,7 @@ def test_models_of_every_kind_are_drawn(model) -> None:
     for width in WIDTHS:
         found = drawn(result, Sheet(width))
         assert found
-        assert max(map(length, found)) <= width
+        assert max(map(text_width, found)) <= width
         assert len([line for line in found if line.startswith("┌")]) == len(stages)
     text = "\n".join(drawn(result, Sheet(160)))
     for stage, node in zip(stages, calls, strict=True):

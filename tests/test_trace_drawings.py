@@ -102,11 +102,11 @@ def test_steps_that_were_chosen_are_all_that_is_drawn() -> None:
     ("view", "kinds", "columns"),
     [
         ({}, {Line, Drawing, Table}, {"y_hat", "h", "c", "gate"}),
-        ({"parts": "tables"}, {Line, Table}, {"y_hat", "h", "c", "gate"}),
-        ({"parts": "flow"}, {Line, Drawing}, set()),
+        ({"blocks": "tables"}, {Line, Table}, {"y_hat", "h", "c", "gate"}),
+        ({"blocks": "flow"}, {Line, Drawing}, set()),
         ({"show": ("y",)}, {Line, Drawing, Table}, {"y_hat"}),
         ({"show": ("h", "gates")}, {Line, Drawing, Table}, {"y_hat", "h", "gate"}),
-        ({"show": ("c",), "parts": "tables"}, {Line, Table}, {"y_hat", "c"}),
+        ({"show": ("c",), "blocks": "tables"}, {Line, Table}, {"y_hat", "c"}),
     ],
 )
 def test_drawings_and_tables_are_chosen_apart(view, kinds, columns) -> None:

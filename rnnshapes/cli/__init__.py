@@ -57,7 +57,7 @@ from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import write_file
 from rnnshapes.render.document import printable
-from rnnshapes.render.view import View, view
+from rnnshapes.render.view import View, parse_view
 from rnnshapes.session import NetworkOptions, Session, open_session
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def inspect(
         rnnshapes inspect --M 1000000000 --format json
     """
     given = locals()
-    out, shown = outlet(given, get_args(TextFormat), model), View(parts=parts)
+    out, shown = outlet(given, get_args(TextFormat), model), View(blocks=parts)
     if parts != "all" and not out.for_people:
         raise InputError(f"--view {parts}: {out.form} holds everything; leave --view out")
     result = api.inspect(model, **_spec(given))
@@ -205,7 +205,7 @@ def trace(
         return player.follow(given, _spec(given))
     out = outlet(given, get_args(TraceFormat), input, model)
     with open_session(model, x=input, seed=seed, **_spec(given)) as session:
-        part = view(session.network.size("N"), session.network.max_steps, sample, steps)
+        part = parse_view(session.network.size("N"), session.network.max_steps, sample, steps)
         result, asked, note = _traced(session, given, out)
     out.deliver(result, replace(part, most_rows=out.most_rows, show=asked))
     out.say(note)

@@ -17,7 +17,7 @@ from rnnshapes.cli.progress import busy
 from rnnshapes.cli.streams import standard_output, watched
 from rnnshapes.errors import InputError
 from rnnshapes.render.document import Ink, Sheet, Span, StyledLines, for_encoding
-from rnnshapes.render.view import View, view
+from rnnshapes.render.view import View, parse_view
 from rnnshapes.session import NetworkOptions, open_session
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def follow(given: Mapping[str, Any], spec: NetworkOptions) -> int:
     x, seed, sample = given["input"], given["seed"], given["sample"]
     with open_session(given["model"], x=x, seed=seed, **spec) as session:
         network = session.network
-        part = view(network.size("N"), network.max_steps, sample, given["steps"])
+        part = parse_view(network.size("N"), network.max_steps, sample, given["steps"])
         keras = not given["no_keras"] and bool(network.unsupported)
         with busy("Running the recurrence in NumPy"):
             found = session.steps(sample, given["layer"], keras=keras)

@@ -51,9 +51,9 @@ def symbolic_part(result: Inspection, view: View) -> Document:
     """Return what needs no Keras, so that it can be shown at once."""
     heading = Line(network_text(result.network), "strong")
     total = _total(result)
-    if view.parts == "flow":
+    if view.blocks == "flow":
         return (heading, *_flow_drawing(result), _weights_drawing(result), total, *_file(result))
-    drawings = view.parts == "all"
+    drawings = view.blocks == "all"
     few_layers = len(result.network.layers) <= _MOST_LAYERS_DRAWN
     return (
         heading,

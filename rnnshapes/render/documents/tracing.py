@@ -63,8 +63,8 @@ def document(result: Trace, view: View) -> Document:
     return (
         Line(network_text(network), "strong"),
         Line(f"{', '.join(shapes)}: {result.source}"),
-        *(_drawings(result, view) if view.parts != "tables" else ()),
-        *(_tables(result, view) if view.parts != "flow" else ()),
+        *(_drawings(result, view) if view.blocks != "tables" else ()),
+        *(_tables(result, view) if view.blocks != "flow" else ()),
         *_omitted_steps(result, view),
         *_notes(result, view.sample),
     )
@@ -326,7 +326,7 @@ def _shown_steps(start: int, end: int, view: View) -> Iterator[int | None]:
 
 
 def _omits_middle(start: int, end: int, view: View) -> bool:
-    return not view.chosen and view.most_rows is not None and end - start > view.most_rows
+    return not view.has_step_range and view.most_rows is not None and end - start > view.most_rows
 
 
 def _omitted_steps(result: Trace, view: View) -> Iterator[Line]:

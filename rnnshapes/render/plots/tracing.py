@@ -45,7 +45,7 @@ _LINES_HEIGHT, _HEAT_HEIGHT, _DIFFERENCE_HEIGHT = 2.1, 0.62, 1.35
 
 
 @dataclass(frozen=True, eq=False)
-class _Series:
+class _SampleSeries:
     """A quantity of one sample over time, (T, units), and which steps are not masked, (T,).
 
     ``key`` names its per-step error in the trace, ``axis`` its time axis, ``T`` or another.
@@ -58,7 +58,7 @@ class _Series:
     keras: Array | None
     mask: Array | None = None
 
-    def between(self, start: int, end: int) -> _Series:
+    def between(self, start: int, end: int) -> _SampleSeries:
         """Return the steps from ``start`` to before ``end``."""
         keras, mask = (None if a is None else a[start:end] for a in (self.keras, self.mask))
         return replace(self, numpy=self.numpy[start:end], keras=keras, mask=mask)
@@ -86,7 +86,9 @@ def figure(result: Trace, view: View) -> Figure:
     return stack(title, panels, list(_notes(result, view)))
 
 
-def _step_panel(series: _Series, view: View, height: float, draw: Callable[..., None]) -> Panel:
+def _step_panel(
+    series: _SampleSeries, view: View, height: float, draw: Callable[..., None]
+) -> Panel:
     """Return a panel over the steps of the view; ``draw`` gets these, and the first of them."""
     start, end = _span(view, len(series.numpy))
 
@@ -106,7 +108,7 @@ def _span(view: View, length: int) -> tuple[int, int]:
     return (start, end) if start < end else (0, length)
 
 
-def _y_hat(result: Trace, sample: int) -> _Series | None:
+def _y_hat(result: Trace, sample: int) -> _SampleSeries | None:
     """Return y_hat of a sample; None where there is none at a single step."""
     if result.y_hat is None:
         return None
@@ -114,7 +116,7 @@ def _y_hat(result: Trace, sample: int) -> _Series | None:
     flat = (len(numpy), -1)
     axis = str(result.network.output_shapes.steps)
     masks = [la.mask for la in result.layers if la.mask is not None and la.steps == axis]
-    return _Series(
+    return _SampleSeries(
         key="y_hat",
         name="y_hat",
         axis=axis,
@@ -124,11 +126,11 @@ def _y_hat(result: Trace, sample: int) -> _Series | None:
     )
 
 
-def _states(layer: LayerTrace, sample: int) -> Iterator[_Series]:
+def _states(layer: LayerTrace, sample: int) -> Iterator[_SampleSeries]:
     """Yield the states of a layer, of a sample."""
     for key, values in layer.states.items():
         keras = layer.keras.get(key)
-        yield _Series(
+        yield _SampleSeries(
             key=f"{layer.name}.{key}",
             name=f"{key}{layer.index} of {layer.name}",
             axis=layer.steps,
@@ -141,11 +143,11 @@ def _states(layer: LayerTrace, sample: int) -> Iterator[_Series]:
 # --- Values -------------------------------------------------------------------------------------
 
 
-def _y_hat_height(y_hat: _Series) -> float:
+def _y_hat_height(y_hat: _SampleSeries) -> float:
     return _LINES_HEIGHT if y_hat.numpy.shape[1] <= _MOST_LINES else 2 * _HEAT_HEIGHT
 
 
-def _draw_y_hat(axes: Axes, y_hat: _Series, start: int) -> None:
+def _draw_y_hat(axes: Axes, y_hat: _SampleSeries, start: int) -> None:
     """Draw each unit as a line with Keras's markers on it; many as colours, NumPy's alone."""
     units = y_hat.numpy.shape[1]
     if units > _MOST_LINES:
@@ -195,7 +197,7 @@ def _heat_maps(layer: LayerTrace, view: View) -> Iterator[Panel]:
         quantities.append(("" if is_candidate else gate, name, values))
     for number, (key, name, values) in enumerate(quantities):
         units = values.shape[2]
-        series = _Series(key, name, layer.steps, values[view.sample], None, mask)
+        series = _SampleSeries(key, name, layer.steps, values[view.sample], None, mask)
         title = "" if number else _heading(layer, units)
         draw = partial(_draw_heat_map, title=title, fraction=key not in signed and key != "")
         height = _HEAT_HEIGHT + 0.015 * min(units, 32) + 0.2 * bool(title)
@@ -209,7 +211,9 @@ def _heading(layer: LayerTrace, units: int) -> str:
     return f"{font_text(layer.name)}: {kinds} of {units:,} unit{'s' * (units > 1)}{order}"
 
 
-def _draw_heat_map(axes: Axes, series: _Series, start: int, *, title: str, fraction: bool) -> None:
+def _draw_heat_map(
+    axes: Axes, series: _SampleSeries, start: int, *, title: str, fraction: bool
+) -> None:
     if title:
         axes.set_title(title)
     draw_heat_map(axes, series.numpy, series.name, start, fraction=fraction)
@@ -218,7 +222,9 @@ def _draw_heat_map(axes: Axes, series: _Series, start: int, *, title: str, fract
 # --- Differences --------------------------------------------------------------------------------
 
 
-def _draw_difference(errors: StepErrors | None, axes: Axes, series: _Series, start: int) -> None:
+def _draw_difference(
+    errors: StepErrors | None, axes: Axes, series: _SampleSeries, start: int
+) -> None:
     """Draw the difference of the whole runs and, if known, that of one step and its bound."""
     assert series.keras is not None
     axes.set_title(f"difference of {font_text(series.name)}")

@@ -15,29 +15,30 @@ _UNUSUAL = re.compile("[^\0-\u02ff\u2010-\u206f\u2190-\u2199\u2500-\u25cf]")
 
 
 def clean(text: str, sheet: Sheet) -> str:
-    """A text as it will be shown on the sheet, on one line: what is measured is what is seen."""
+    """Return a text as the sheet shows it, on one line: what is measured is what is seen."""
     return for_encoding(printable(text.replace("\n", " ")), sheet.encoding)
 
 
-def length(text: str) -> int:
-    """How many characters of a terminal a text takes: those of East Asia take two."""
-    return sum(map(_cells, text)) if _UNUSUAL.search(text) else len(text)
+def text_width(text: str) -> int:
+    """Return how many characters of a terminal a text takes: those of East Asia take two."""
+    return sum(map(_character_width, text)) if _UNUSUAL.search(text) else len(text)
 
 
 def cut(text: str, width: int, sheet: Sheet) -> str:
-    """A cleaned text, or as much of it as fits, and dots."""
-    if length(text) <= width:
+    """Return a cleaned text, or as much of it as fits, and dots."""
+    if text_width(text) <= width:
         return text
     dots = clean("…", sheet)
-    kept = ""
+    start = ""
     for character in text[: max(width, 0)]:
-        if length(kept + character) > width - len(dots):
+        if text_width(start + character) > width - len(dots):
             break
-        kept += character
-    return (kept + dots)[: max(width, 0)]
+        start += character
+    return (start + dots)[: max(width, 0)]
 
 
-def _cells(character: str) -> int:
+def _character_width(character: str) -> int:
+    """Return 0 for a mark on the character before, 2 for a wide character, else 1."""
     from unicodedata import combining, east_asian_width
 
     if combining(character):
@@ -46,59 +47,59 @@ def _cells(character: str) -> int:
 
 
 class Canvas:
-    """Rows of characters, as many as are drawn on; what lies beyond ``width`` is lost."""
+    """Rows of characters, as many as are drawn on; what lies beyond the sheet's width is lost."""
 
-    def __init__(self, width: int, sheet: Sheet) -> None:
-        self.width = width
-        self._ascii = sheet.ascii_only
+    def __init__(self, sheet: Sheet) -> None:
+        self._width, self._ascii = sheet.width, sheet.ascii_only
         self._rows: list[list[tuple[str, Ink]]] = []
 
     def text(self, row: int, column: int, text: str, ink: Ink = PLAIN) -> None:
-        """Write over what is there, from ``column`` on."""
+        """Write a text from ``column`` on, over what is there."""
         while len(self._rows) <= row:
-            self._rows.append([(" ", PLAIN)] * self.width)
+            self._rows.append([(" ", PLAIN)] * self._width)
         cells = self._rows[row]
         shown = text.translate(_ASCII) if self._ascii else text
         if not _UNUSUAL.search(shown):
-            shown = shown[: max(0, self.width - column)]
+            shown = shown[: max(0, self._width - column)]
             cells[column : column + len(shown)] = [(character, ink) for character in shown]
             return
         for character in shown:
-            wide = _cells(character)
-            if column + wide > self.width:
+            width = _character_width(character)
+            if column + width > self._width:
                 return
-            if wide == 0 and column:
+            if width == 0 and column:
                 cells[column - 1] = (cells[column - 1][0] + character, ink)
-            for place in range(wide):
-                cells[column + place] = ("" if place else character, ink)
-            column += wide
+            for offset in range(width):
+                cells[column + offset] = ("" if offset else character, ink)
+            column += width
 
     def across(self, row: int, start: int, stop: int, ink: Ink = PLAIN) -> None:
-        """A line from ``start`` up to ``stop``."""
+        """Draw a line from ``start`` to before ``stop``."""
         self.text(row, start, "─" * (stop - start), ink)
 
     def down(self, column: int, start: int, stop: int, ink: Ink = PLAIN) -> None:
-        """A line from row ``start`` up to row ``stop``."""
+        """Draw a line from row ``start`` to before row ``stop``."""
         for row in range(start, stop):
             self.text(row, column, "│", ink)
 
     def box(self, row: int, column: int, width: int, height: int) -> None:
-        """Four sides, around ``height - 2`` rows."""
+        """Draw four sides, around ``height - 2`` rows."""
         line = "─" * (width - 2)
         self.text(row, column, f"┌{line}┐")
         for side in (column, column + width - 1):
             self.down(side, row + 1, row + height - 1)
         self.text(row + height - 1, column, f"└{line}┘")
 
-    def picture(self) -> StyledLines:
-        """The rows as spans, without the spaces at their ends."""
+    def lines(self) -> StyledLines:
+        """Return the rows as spans, without the spaces at their ends."""
         return tuple(tuple(_spans(row)) for row in self._rows)
 
 
 def _spans(row: list[tuple[str, Ink]]) -> list[Span]:
+    """Return neighbours in the same ink as one span."""
     spans = [
-        Span("".join(character for character, _ in part), ink)
-        for ink, part in groupby(row, key=lambda cell: cell[1])
+        Span("".join(character for character, _ in cells), ink)
+        for ink, cells in groupby(row, key=lambda cell: cell[1])
     ]
     if spans and spans[-1].ink == PLAIN:
         spans[-1] = Span(spans[-1].text.rstrip())

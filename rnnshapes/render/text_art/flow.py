@@ -17,7 +17,7 @@ from rnnshapes.render.flow_layout import (
     UnrolledRecurrence,
 )
 from rnnshapes.render.palette import category
-from rnnshapes.render.text_art.canvas import Canvas, clean, cut, length
+from rnnshapes.render.text_art.canvas import Canvas, clean, cut, text_width
 
 #: The narrowest sheet on which boxes with texts can be read.
 _NARROWEST = 24
@@ -45,7 +45,7 @@ def draw(boxes: Sequence[LayerBox], sheet: Sheet) -> StyledLines:
     picture = _FlowPicture(boxes, columns, sheet)
     for box in boxes:
         picture.draw(box)
-    return picture.canvas.picture()
+    return picture.canvas.lines()
 
 
 # --- How wide steps are -------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _measured(detail: _Detail, unrolled: Sequence[UnrolledRecurrence], sheet: Sh
     """Return the widths that the texts of these recurrences need."""
 
     def widest(texts: Iterable[str]) -> int:
-        return max((length(clean(text, sheet)) for text in texts), default=0)
+        return max((text_width(clean(text, sheet)) for text in texts), default=0)
 
     lanes = [lane for one in unrolled for lane in one.lanes]
     labels = [
@@ -156,15 +156,15 @@ class _FlowPicture:
 
     def __init__(self, boxes: Sequence[LayerBox], columns: _Columns, sheet: Sheet) -> None:
         self.sheet, self.columns = sheet, columns
-        self.canvas = Canvas(sheet.width, sheet)
+        self.canvas = Canvas(sheet)
         self.row = 0
         widths = [
             columns.width(box.recurrence.unroll(columns.detail.most))
             for box in boxes
             if box.recurrence
         ]
-        widths += [length(self.clean(text)) + 10 for b in boxes for text in (b.title, b.rule)]
-        widths += [length(self.clean(b.title)) + len(b.parameters) + 12 for b in boxes]
+        widths += [text_width(self.clean(text)) + 10 for b in boxes for text in (b.title, b.rule)]
+        widths += [text_width(self.clean(b.title)) + len(b.parameters) + 12 for b in boxes]
         self.width = min(max(widths), sheet.width)
 
     def clean(self, text: str) -> str:
@@ -188,14 +188,14 @@ class _FlowPicture:
         name, shapes = self.clean(arrow.name), self.clean(f" {arrow.shapes}")
         origin = self.clean(f" {arrow.origin}") if arrow.origin else ""
         room = self.sheet.width - _FIRST
-        if length(name + shapes + origin) > room and origin:
+        if text_width(name + shapes + origin) > room and origin:
             self.canvas.text(self.row, _RAIL, "│")
             self.canvas.text(self.row, _FIRST, self.cut(origin[1:], room))
             self.row, origin = self.row + 1, ""
         self.canvas.text(self.row, _RAIL, sign)
         self.canvas.text(self.row, _FIRST, name, _TITLE)
-        rest = self.cut(shapes + origin, room - length(name))
-        self.canvas.text(self.row, _FIRST + length(name), rest)
+        rest = self.cut(shapes + origin, room - text_width(name))
+        self.canvas.text(self.row, _FIRST + text_width(name), rest)
         self.row += 1
 
     def _frame(self, box: LayerBox) -> None:
@@ -222,11 +222,11 @@ class _FlowPicture:
         """Write the title and the count of parameters into the frame."""
         room = self.width - _FIRST - 4
         name, label = self.clean(box.name), self.clean(f": {box.label}")
-        label = self.cut(label, room - min(length(name), _NAME))
-        title = self.cut(name, room - length(label)) + label
+        label = self.cut(label, room - min(text_width(name), _NAME))
+        title = self.cut(name, room - text_width(label)) + label
         self.canvas.text(row, _FIRST, f" {title} ", _TITLE)
         count = box.parameters
-        if count and length(title) + len(count) + 4 <= room:
+        if count and text_width(title) + len(count) + 4 <= room:
             self.canvas.text(row, self.width - len(count) - 4, f" {count} ", _FRAME)
 
     def _lines(self, text: str, ink: Ink = PLAIN) -> None:
@@ -279,7 +279,7 @@ class _FlowPicture:
                 texts.append((column + (_DOTS - len(dots)) // 2, dots, PLAIN))
             elif name:
                 text = self.clean(name)
-                start = column + self.columns.step // 2 - length(text) // 2
+                start = column + self.columns.step // 2 - text_width(text) // 2
                 texts.append((max(_FIRST, start), text, ink))
         if corner:
             self.canvas.text(self.row, _RAIL, corner)
@@ -298,7 +298,8 @@ class _FlowPicture:
             text, middle = self.clean(self.columns.detail.step_text(step)), column + width // 2
             self.canvas.box(top, column, width, height)
             self.canvas.text(top, middle, "▼", _INPUT)
-            self.canvas.text(top + 1, column + 1 + (width - 2 - length(text)) // 2, text, _TITLE)
+            start = column + 1 + (width - 2 - text_width(text)) // 2
+            self.canvas.text(top + 1, start, text, _TITLE)
             if step.output:
                 self.canvas.text(top + height - 1, middle, "┬", _STATES[0])
         for number, state in enumerate(lane.states):
@@ -325,7 +326,7 @@ class _FlowPicture:
         self.canvas.across(self.row, start, stop, ink)
         text = self.clean(label)
         room = stop - start - 2
-        column = start + (2 if lane.reverse else 1) + max(0, room - length(text)) // 2
+        column = start + (2 if lane.reverse else 1) + max(0, room - text_width(text)) // 2
         self.canvas.text(self.row, column, text, ink)
         head = start if lane.reverse else stop - 1
         self.canvas.text(self.row, head, "◄" if lane.reverse else "►", ink)
@@ -340,7 +341,7 @@ class _FlowPicture:
             self.canvas.text(self.row, column + 2 + space, text, ink)
         else:
             self.canvas.text(self.row, columns[0] - 2, "─►", ink)
-            self.canvas.text(self.row, columns[0] - 2 - space - length(text), text, ink)
+            self.canvas.text(self.row, columns[0] - 2 - space - text_width(text), text, ink)
 
     def _outputs(self, lane: Lane, corner: str, *, all_steps: bool) -> None:
         """Draw what leaves: every step's output, or the last one with the lane's remark."""
@@ -351,18 +352,18 @@ class _FlowPicture:
         for step, column in zip(lane.steps, self.columns.of(lane.steps), strict=True):
             if step and step.output:
                 text = self.clean(step.output)
-                start = column + self.columns.step // 2 - length(text) // 2
+                start = column + self.columns.step // 2 - text_width(text) // 2
                 self.canvas.text(self.row, _RAIL, corner)
                 self.canvas.across(self.row, _RAIL + 1, start - 1)
                 self.canvas.text(self.row, start, text, _STATES[0])
-                self._remark(self.clean(lane.remark), start, start + length(text))
+                self._remark(self.clean(lane.remark), start, start + text_width(text))
                 self.row += 1
 
     def _remark(self, text: str, start: int, stop: int) -> None:
         """Write a text beside the output from ``start`` to ``stop``, or below it."""
-        if start - _FIRST >= length(text) + 4:
-            self.canvas.text(self.row, start - length(text) - 4, f" {text} ", _FRAME)
-        elif self.width - stop >= length(text) + 4:
+        if start - _FIRST >= text_width(text) + 4:
+            self.canvas.text(self.row, start - text_width(text) - 4, f" {text} ", _FRAME)
+        elif self.width - stop >= text_width(text) + 4:
             self.canvas.text(self.row, stop + 2, text, _FRAME)
         else:
             self.row += 1

@@ -10,7 +10,7 @@ from rnnshapes.network.summary import Inspection
 from rnnshapes.render.document import Ink, Sheet, StyledLines
 from rnnshapes.render.number_text import whole
 from rnnshapes.render.palette import category, text_on
-from rnnshapes.render.text_art.canvas import Canvas, clean, cut, length
+from rnnshapes.render.text_art.canvas import Canvas, clean, cut, text_width
 from rnnshapes.render.weight_blocks import (
     WeightBlock,
     side_by_side,
@@ -47,7 +47,7 @@ def draw(result: Inspection, sheet: Sheet) -> StyledLines:
         picture.draw(row)
     if omitted:
         picture.write(f"and {whole(omitted)} more, which the table of weights has")
-    return picture.canvas.picture()
+    return picture.canvas.lines()
 
 
 class _LineScale(NamedTuple):
@@ -111,7 +111,7 @@ class _WeightPicture:
 
     def __init__(self, sheet: Sheet, scale: _LineScale) -> None:
         self.sheet, self.scale = sheet, scale
-        self.canvas = Canvas(sheet.width, sheet)
+        self.canvas = Canvas(sheet)
         self.row = 0
         self.group = ""
 
@@ -142,9 +142,10 @@ class _WeightPicture:
     def width(self, block: WeightBlock) -> int:
         """Return how many characters a block takes, with what stands above and beside it."""
         end = self._cuts(block)[-1]
-        beside = max((length(clean(row, self.sheet)) + 1 for row in block.weight.rows), default=0)
+        names = [clean(row, self.sheet) for row in block.weight.rows]
+        beside = max((text_width(name) + 1 for name in names), default=0)
         drawn = end.character + max(len(whole(end.column)), beside)
-        return min(self.sheet.width, max(drawn, *map(length, self._headings(block))))
+        return min(self.sheet.width, max(drawn, *map(text_width, self._headings(block))))
 
     def _headings(self, block: WeightBlock) -> tuple[str, str]:
         """Return ``kernel Wx`` and ``(D, 4M) = (3, 20)``."""
