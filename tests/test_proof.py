@@ -179,12 +179,22 @@ def test_float16_is_verified_until_it_overflows() -> None:
     assert all(check.compared > 0 for check in gru)
 
 
-@pytest.mark.parametrize(("value", "masked"), [(-1.1, 0), (0.5, 2)])
-def test_masking_in_short_formats_compares_as_keras(value: float, masked: int) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "value", "masked"),
+    [
+        ("float16", -1.1, 0),
+        ("float16", 0.5, 2),
+        ("float16", 2049.0, 0),  # bfloat16 lacks it too
+        ("float16", 257.0, 2),  # bfloat16 lacks it, float16 does not
+        ("bfloat16", 0.1, 0),
+        ("bfloat16", 257.0, 0),
+        ("bfloat16", 2.0**100, 2),  # float16 has no number so large
+    ],
+)
+def test_masking_in_short_formats_compares_as_keras(dtype: str, value: float, masked: int) -> None:
     """x is rounded and mask_value is not: a value that the format lacks masks nothing."""
-    model = randomized(
-        sequential(la.Masking(value, dtype="mixed_float16"), la.LSTM(4), la.Dense(2), shape=(6, 3))
-    )
+    layers = (la.Masking(value, dtype=f"mixed_{dtype}"), la.LSTM(4), la.Dense(2))
+    model = randomized(sequential(*layers, shape=(6, 3)))
     x = np.random.default_rng(2).standard_normal((2, 6, 3)).astype("float32")
     x[:, 4:] = value
     result = rnnshapes.verify(model, x=x)
@@ -192,7 +202,7 @@ def test_masking_in_short_formats_compares_as_keras(value: float, masked: int) -
     traced = rnnshapes.trace(model, x=x, keras=False)
     assert (~traced.layers[0].mask[0]).sum() == masked
     notes = rnnshapes.inspect(model).layers[0].notes
-    assert any("which no number is: float16 has no -1.1" in note for note in notes) == (value < 0)
+    assert any(f"{dtype} has no {value:g}" in note for note in notes) == (masked == 0)
 
 
 def test_short_products_are_summed_in_float32() -> None:
