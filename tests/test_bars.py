@@ -16,7 +16,7 @@ from rnnshapes.forward.difference import Index
 from rnnshapes.port.report import PortVerification
 from rnnshapes.render.document import Table, for_encoding
 from rnnshapes.render.formats import terminal
-from rnnshapes.render.number_text import BAR, bar
+from rnnshapes.render.number_text import BAR, ratio_bar
 from rnnshapes.render.view import View
 from rnnshapes.verification import report
 
@@ -42,15 +42,15 @@ BARS = [
 @pytest.mark.parametrize(("ratio", "text"), BARS)
 def test_a_bar_is_full_at_1_and_says_what_is_above(ratio: float | None, text: str) -> None:
     """And NaN, which passes nothing, is above; the same in ASCII."""
-    assert bar(ratio) == text
-    plain = for_encoding(bar(ratio), "ascii")
+    assert ratio_bar(ratio) == text
+    plain = for_encoding(ratio_bar(ratio), "ascii")
     assert plain == text.translate({ord("━"): "=", ord("╸"): "-", ord("╌"): "."})
 
 
 def test_bars_grow_with_the_ratio() -> None:
     """Never shorter for a larger one, all of one width, and > above 1 alone."""
     ratios = np.sort(np.random.default_rng(2).uniform(0, 1.2, 500)).tolist()
-    bars = [bar(ratio) for ratio in ratios]
+    bars = [ratio_bar(ratio) for ratio in ratios]
     lengths = [2 * text.count("━") + text.count("╸") + text.count(">") for text in bars]
     assert lengths == sorted(lengths)
     assert len(set(lengths)) == 2 * BAR + 1
@@ -149,7 +149,7 @@ def test_the_order_is_the_same_but_for_that() -> None:
         "simple_rnn: output, float64",
     ]
     assert column(ratios, "ratio")[:3] == ["1.23e+03", "nan", "none"]
-    assert column(ratios, "of 1")[:3] == [bar(2.0), bar(math.nan), ""]
+    assert column(ratios, "of 1")[:3] == [ratio_bar(2.0), ratio_bar(math.nan), ""]
     (port,) = tables(wrong_port())
     assert column(port, "what the port gives")[0] == "y_hat at every step"
     assert column(port, "worst at") == ["1, 3, 1", "0, 0, 0", "0, -, 0"]
@@ -187,7 +187,7 @@ def test_no_line_is_too_wide_and_the_worst_place_stays(width, encoding, result) 
 def test_bars_stay_in_80_columns_and_what_was_compared_goes_first(width: int, result: Any) -> None:
     """The bar of a ratio above 1 is there with its mark; counts come back where there is room."""
     shown = text(result, width)
-    assert bar(2.0) in shown
+    assert ratio_bar(2.0) in shown
     headings = [line for line in shown.splitlines() if line.endswith("sample, t, unit")]
     assert [("compared" in line) for line in headings] == [width == 160] * len(headings)
     assert headings

@@ -20,7 +20,7 @@ from rnnshapes.network.summary import Inspection, LayerReport, Numbers
 from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.symbolic import Symbol, SymbolicOps
-from rnnshapes.render.number_text import shapes_text, whole
+from rnnshapes.render.number_text import count_text, shapes_text
 
 #: How the name of a time step's value ends; in a reversed sequence the index is a sum.
 _STEP_INDEX = re.compile(r"_(t|\{.*-t\})$")
@@ -231,7 +231,7 @@ class LayerBox(NamedTuple):
         """``180 parameters``; nothing where there are none."""
         if self.params == 0:
             return ""
-        return "1 parameter" if self.params == 1 else f"{whole(self.params)} parameters"
+        return "1 parameter" if self.params == 1 else f"{count_text(self.params)} parameters"
 
 
 class FlowLayout(NamedTuple):

@@ -7,50 +7,53 @@ from collections.abc import Sequence
 
 from rnnshapes.ops.dims import shape_text
 
-#: Characters of a bar that is full at 1, and what it is made of; document.py has them in ASCII.
+#: Characters of a bar that is full at 1.
 BAR = 8
+#: What a bar is made of; ``document.py`` replaces these where only ASCII can be shown.
 _FULL, _HALF, _EMPTY = "━╸╌"
+#: Numbers of at least this size are written with an exponent.
+_LARGE = 1e4
 
 
-def whole(value: int | None) -> str:
-    """``1,000,000``; ``?`` for a count that an open size leaves open."""
+def count_text(value: int | None) -> str:
+    """Return ``1,000,000``; ``?`` for a count that depends on an open size."""
     return "?" if value is None else f"{value:,}"
 
 
-def number_text(value: Sequence[int] | int | None) -> str:
-    """A shape or a count; ``nothing`` where there is none."""
+def size_text(value: Sequence[int] | int | None) -> str:
+    """Return a shape or a count as text; ``nothing`` where there is none."""
     if value is None:
         return "nothing"
-    return f"{value:,}" if isinstance(value, int) else shape_text(value)
+    return count_text(value) if isinstance(value, int) else shape_text(value)
 
 
-def fixed(value: float) -> str:
-    """``-0.12345678``: eight decimals, with an exponent where these would not do."""
+def decimal_text(value: float) -> str:
+    """Return ``-0.12345678``: eight decimals, with an exponent for large numbers."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:.8f}" if abs(value) < 1e4 else f"{value:.8e}"
+    return f"{value:.8f}" if abs(value) < _LARGE else f"{value:.8e}"
 
 
-def apart(one: float, other: float) -> tuple[str, str]:
-    """Both as :func:`fixed` writes them, with as many more digits as tell them apart."""
-    texts = fixed(one), fixed(other)
+def distinct_texts(one: float, other: float) -> tuple[str, str]:
+    """Return both as :func:`decimal_text` does, with enough digits to tell them apart."""
+    texts = decimal_text(one), decimal_text(other)
     for digits in range(9, 18):
         if texts[0] != texts[1] or one == other:
             break
-        kind = "f" if max(abs(one), abs(other)) < 1e4 else "e"
+        kind = "f" if max(abs(one), abs(other)) < _LARGE else "e"
         texts = f"{one:.{digits}{kind}}", f"{other:.{digits}{kind}}"
     return texts if texts[0] != texts[1] else (repr(one), repr(other))
 
 
-def small(value: float) -> str:
-    """``1.2e-08``: a difference, of which only the size matters."""
+def magnitude_text(value: float) -> str:
+    """Return ``1.2e-08``, for a difference of which only the magnitude matters."""
     return "0" if value == 0 else f"{value:.1e}"
 
 
-def bar(ratio: float | None) -> str:
-    """``━━━╌╌╌╌╌``: how much of 1 it is, in halves of a character, and never drawn too short.
+def ratio_bar(ratio: float | None) -> str:
+    """Return ``━━━╌╌╌╌╌``: the ratio as a part of 1, rounded up to half a character.
 
-    What is above 1, and NaN, is full and ends in ``>``; ``None`` has no bar.
+    A ratio above 1 and NaN have a full bar that ends in ``>``; ``None`` has no bar.
     """
     if ratio is None:
         return ""
@@ -61,13 +64,15 @@ def bar(ratio: float | None) -> str:
 
 
 def shapes_text(dims: Sequence[object], shape: Sequence[object]) -> str:
-    """``(N, D) = (1, 3)``; once where no size has a name."""
+    """Return ``(N, D) = (1, 3)``; the shape once where no size has a name."""
     text, numbers = shape_text(dims), shape_text(shape)
     return text if text == numbers else f"{text} = {numbers}"
 
 
-def step_text(operands: Sequence[Sequence[object]], sign: str, result: Sequence[object]) -> str:
-    """``(N, D)·(D, M) → (N, M)``; what keeps its shape is a single one: ``(N, M)``."""
+def operation_text(
+    operands: Sequence[Sequence[object]], sign: str, result: Sequence[object]
+) -> str:
+    """Return ``(N, D)·(D, M) → (N, M)``; one operand that keeps its shape stands alone."""
     texts = [shape_text(shape) for shape in operands]
     if len(texts) == 1:
         return texts[0] if texts[0] == shape_text(result) else f"{texts[0]} → {shape_text(result)}"

@@ -9,7 +9,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.structure import Engine, Fact
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import Column, Row
-from rnnshapes.render.number_text import bar, number_text, whole
+from rnnshapes.render.number_text import count_text, ratio_bar, size_text
 
 if TYPE_CHECKING:
     from rnnshapes.forward.difference import Difference, Index
@@ -86,9 +86,7 @@ def engine_record(engine: Engine) -> dict[str, Any]:
 
 def fact_text(fact: Fact, who: str = "Keras") -> str:
     """Return ``dense/kernel: (5, 2) expected, Keras has (2, 5)``."""
-    return (
-        f"{fact.name}: {number_text(fact.expected)} expected, {who} has {number_text(fact.found)}"
-    )
+    return f"{fact.name}: {size_text(fact.expected)} expected, {who} has {size_text(fact.found)}"
 
 
 # --- Checks and differences ---------------------------------------------------------------------
@@ -101,7 +99,7 @@ def check_row(cells: tuple[str, ...], *, passed: bool) -> Row:
 
 def ratio_cells(ratio: float | None) -> tuple[str, str]:
     """Return the ratio and its bar; ``none`` where nothing was compared."""
-    return "none" if ratio is None else f"{ratio:.3g}", bar(ratio)
+    return "none" if ratio is None else f"{ratio:.3g}", ratio_bar(ratio)
 
 
 def index_cell(index: Index | None) -> str:
@@ -125,7 +123,7 @@ def difference_record(difference: Difference | None) -> dict[str, Any] | None:
 
 def not_finite_text(non_finite: NonFinite) -> str:
     """Return how many numbers of the input are NaN or infinite, and where the first is."""
-    index, count = non_finite.first, whole(non_finite.count)
+    index, count = non_finite.first, count_text(non_finite.count)
     first = f"sample {index.sample}, t {index.t}, feature {index.unit}"
     if non_finite.too_large is not None:
         return (

@@ -17,7 +17,7 @@ from rnnshapes.forward.step_view import Moment, Recurrence
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render import palette
 from rnnshapes.render.document import PLAIN, Ink, Sheet, Span, StyledLines
-from rnnshapes.render.number_text import step_text, whole
+from rnnshapes.render.number_text import count_text, operation_text
 from rnnshapes.render.text_art.canvas import clean, cut
 
 _STRONG, _DIM = Ink(meaning="strong"), Ink(meaning="dim")
@@ -131,7 +131,7 @@ def figure(value: float, digits: int) -> str:
 def _bar(moment: Moment, of: Recurrence, sheet: Sheet) -> list[Span]:
     """``t = 3  ━━━━▶───────  step 4 of 10``; from the right where it reads from the end."""
     left = f"t = {str(moment.t).ljust(len(str(moment.count - 1)))}  "
-    right = f"  step {whole(moment.number)} of {whole(moment.count)}"
+    right = f"  step {count_text(moment.number)} of {count_text(moment.count)}"
     if of.reverse:
         right += ", from the end" if sheet.width >= 60 else ""
     width = sheet.width - len(left) - len(right)
@@ -210,8 +210,8 @@ def _scene(scene: Scene, say: Say) -> Iterator[_Line | _Row]:
 def _taken(taken: Taken, say: Say, indent: str, *, last: bool, ink: Ink = PLAIN) -> Iterator[_Row]:
     """An operation: a row, or one for each part of a split."""
     sign = "," if taken.sign.isalpha() else taken.sign
-    dims = step_text(taken.operands, sign, taken.dims).replace(" , ", ", ")
-    shape = step_text(taken.operand_shapes, sign, taken.shape).replace(" , ", ", ")
+    dims = operation_text(taken.operands, sign, taken.dims).replace(" , ", ", ")
+    shape = operation_text(taken.operand_shapes, sign, taken.shape).replace(" , ", ", ")
     short = shape if taken.sign in ("·", "split") else shape_text(taken.shape)
     if taken.sign != "split":
         values = _numbers(taken.results[0])
@@ -307,7 +307,7 @@ def _values(row: _Row, digits: int, room: int, sheet: Sheet, *, full: bool) -> l
     if full:
         each = max(1, room // field)
         return [spans[start : start + each] for start in range(0, most, each)]
-    more = clean(f" … {whole(most)}", sheet)
+    more = clean(f" … {count_text(most)}", sheet)
     shown = spans[: max(0, (room - len(more)) // field)]
     return [[*shown, Span(more, _DIM)] if len(more) <= room else shown]
 

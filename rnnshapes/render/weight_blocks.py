@@ -11,7 +11,7 @@ from math import prod
 from typing import NamedTuple
 
 from rnnshapes.network.summary import Inspection, WeightReport
-from rnnshapes.render.number_text import shapes_text, whole
+from rnnshapes.render.number_text import count_text, shapes_text
 
 
 class GateColumns(NamedTuple):
@@ -53,7 +53,7 @@ class WeightBlock(NamedTuple):
     def shapes(self) -> str:
         """``(D, 4M) = (3, 20)``."""
         text = shapes_text(self.weight.dims, self.weight.shape)
-        return f"{text}, as {whole(self.rows)} rows" if len(self.weight.shape) > 2 else text
+        return f"{text}, as {count_text(self.rows)} rows" if len(self.weight.shape) > 2 else text
 
 
 class WeightBlocks(NamedTuple):

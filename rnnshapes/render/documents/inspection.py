@@ -25,7 +25,7 @@ from rnnshapes.render.document import (
     StyledLines,
     Table,
 )
-from rnnshapes.render.number_text import shapes_text, step_text, whole
+from rnnshapes.render.number_text import count_text, operation_text, shapes_text
 from rnnshapes.render.phrases import (
     engine_record,
     engine_text,
@@ -80,7 +80,7 @@ def keras_part(result: Inspection) -> Document:
     if result.keras.agrees:
         shapes = sum(isinstance(fact.expected, tuple) for fact in result.keras.facts)
         text = f"{engine} agrees: {shapes} weights with the same names, shapes and counts"
-        return (Line(f"{text}; count_params() = {whole(result.params)}", "good"),)
+        return (Line(f"{text}; count_params() = {count_text(result.params)}", "good"),)
     differences = "; ".join(fact_text(fact) for fact in result.keras.differences)
     return (Line(f"{engine} DIFFERS: {differences or 'nothing was compared'}", "bad"),)
 
@@ -241,9 +241,9 @@ def _weights(result: Inspection) -> Table:
         table_rows += [Row(_weight_cells(weight)) for weight in layer.weights]
         kinds = ", ".join([layer.type, *layer.activations])
         cells = (f"{layer.name} ({kinds})", "", "", "", _formula(layer))
-        totals = (whole(layer.params), whole(layer.bytes))
+        totals = (count_text(layer.params), count_text(layer.bytes))
         table_rows.append(Row((*cells, *totals), "strong", ends_group=True))
-    totals = (whole(result.params), whole(result.bytes))
+    totals = (count_text(result.params), count_text(result.bytes))
     table_rows.append(Row(("total", "", "", "", "", *totals), "strong"))
     return _without_empty_columns(Table("Weights", columns, tuple(table_rows)))
 
@@ -256,8 +256,8 @@ def _weight_cells(weight: WeightReport) -> tuple[str, ...]:
         "" if dims == shape else dims,
         shape,
         _formula(weight),
-        whole(weight.params),
-        whole(weight.bytes),
+        count_text(weight.params),
+        count_text(weight.bytes),
     )
 
 
@@ -307,9 +307,9 @@ def _tensor_row(name: str, dims: Sequence[object], shape: Sequence[object]) -> R
 
 
 def _operation_row(operation: OperationReport) -> Row:
-    dims = step_text(operation.operands, operation.symbol, operation.dims)
-    shapes = step_text(operation.operand_shapes, operation.symbol, operation.shape)
-    macs = whole(operation.macs) if operation.symbol == "·" else ""
+    dims = operation_text(operation.operands, operation.symbol, operation.dims)
+    shapes = operation_text(operation.operand_shapes, operation.symbol, operation.shape)
+    macs = count_text(operation.macs) if operation.symbol == "·" else ""
     return Row((operation.label, dims, shapes, macs))
 
 
@@ -318,14 +318,14 @@ def _operation_row(operation: OperationReport) -> Row:
 
 def _total(result: Inspection) -> Line:
     """Return ``57 parameters = M(D+M+1) + K(M+1) = 45 + 12; 228 B``."""
-    counts = [whole(layer.params) for layer in result.layers if layer.weights]
+    counts = [count_text(layer.params) for layer in result.layers if layer.weights]
     has_sizes = any(map(str.isalpha, result.formula))
     numbers = f" = {' + '.join(counts)}" if len(counts) > 1 and has_sizes else ""
     size = "? B"
     if result.bytes is not None:
-        size = f"{whole(result.bytes)} B"
+        size = f"{count_text(result.bytes)} B"
         size += f" ({amount(result.bytes)})" if result.bytes >= 1024 else ""
-    return Line(f"{whole(result.params)} parameters = {result.formula}{numbers}; {size}")
+    return Line(f"{count_text(result.params)} parameters = {result.formula}{numbers}; {size}")
 
 
 def _graph(result: Inspection) -> Iterator[Line]:
@@ -388,12 +388,12 @@ def _costs(result: Inspection) -> Line:
         times = "once"
         if layer.applications != "1":
             steps = result.network.sizes.get(layer.applications)
-            count = layer.applications if steps is None else whole(steps)
+            count = layer.applications if steps is None else count_text(steps)
             times = f"a step × {count} steps"
-        costs.append(f"{layer.name} {whole(layer.macs_step)} {times}")
+        costs.append(f"{layer.name} {count_text(layer.macs_step)} {times}")
     return Line(
         f"Multiply-adds in matrix products: {', '.join(costs) or 'none'}; "
-        f"one predict {result.macs_formula} = {whole(result.macs)}{_open_sizes(result)}"
+        f"one predict {result.macs_formula} = {count_text(result.macs)}{_open_sizes(result)}"
     )
 
 

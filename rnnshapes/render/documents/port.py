@@ -11,7 +11,7 @@ from rnnshapes.port.hypothesis import Mistake
 from rnnshapes.port.report import PortVerification
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.number_text import apart, small, whole
+from rnnshapes.render.number_text import count_text, distinct_texts, magnitude_text
 from rnnshapes.render.phrases import (
     CHECK_HEADINGS,
     INDEX_COLUMN,
@@ -151,8 +151,8 @@ def _row(check: Comparison) -> Row:
     cells = (
         check.quantity,
         *ratio_cells(ratio),
-        "" if check.shape else small(check.max_abs),
-        whole(check.compared),
+        "" if check.shape else magnitude_text(check.max_abs),
+        count_text(check.compared),
         index_cell(index),
     )
     return check_row(cells, passed=check.passed)
@@ -174,8 +174,8 @@ def _detail(check: Comparison) -> str:
     """Return how many numbers differ and the first of them; empty if none does."""
     if check.first is None or check.first_values is None:
         return check.shape
-    port, expected = apart(*check.first_values)
-    count = f"{whole(check.differing)} of {whole(check.compared)} numbers differ"
+    port, expected = distinct_texts(*check.first_values)
+    count = f"{count_text(check.differing)} of {count_text(check.compared)} numbers differ"
     first = f"the first at {check.first}: {port}, and {expected} is expected"
     detail = f"{count}, {first}"
     return f"{check.shape}; with its axes exchanged back, {detail}" if check.shape else detail
@@ -199,7 +199,7 @@ def _notes(result: PortVerification) -> Iterator[Line]:
     for check in result.checks:
         if check.left_out:
             yield Line(
-                f"{check.quantity}: {whole(check.left_out)} numbers are not compared, because "
+                f"{check.quantity}: {count_text(check.left_out)} numbers are not compared, because "
                 "rounding alone may change them that much; with h at every step, each step is "
                 "checked by itself"
             )
@@ -213,7 +213,7 @@ def _diagnosis_lines(result: PortVerification) -> Iterator[Line]:
     for number, one in enumerate(diagnosis.explanations):
         yield Line(
             f"{'Or' if number else 'Explanation'}: {one.text}. "
-            f"With this, all {whole(one.compared)} numbers agree, ratio {one.ratio:.3g}",
+            f"With this, all {count_text(one.compared)} numbers agree, ratio {one.ratio:.3g}",
             "good",
         )
     if diagnosis.explanations:
@@ -225,8 +225,10 @@ def _diagnosis_lines(result: PortVerification) -> Iterator[Line]:
         yield Line(f"{SWAPPED_OUTPUT.text}.", "bad")
     if diagnosis.nearest:
         nearest = "; ".join(mistake.text for mistake in diagnosis.nearest)
-        yield Line(f"The nearest differs by up to {small(diagnosis.max_abs)}: {nearest}.", "bad")
-    count = whole(diagnosis.tried)
+        yield Line(
+            f"The nearest differs by up to {magnitude_text(diagnosis.max_abs)}: {nearest}.", "bad"
+        )
+    count = count_text(diagnosis.tried)
     yield Line(f"None of {count} known mistakes explains the difference.", "bad")
     if sum(len(node.scans) for node in result.network.recurrent) > 1:
         yield Line("Mistakes in one layer or one direction alone are not among them.")
@@ -239,7 +241,9 @@ def _verdict(result: PortVerification) -> Line:
     count = len(result.checks)
     if result.passed:
         compared = sum(check.compared for check in result.checks)
-        return Line(f"The port agrees: all {whole(compared)} numbers that were compared", "good")
+        return Line(
+            f"The port agrees: all {count_text(compared)} numbers that were compared", "good"
+        )
     failed = sum(not check.passed for check in result.checks)
     why = "too little can be compared"
     if result.diagnosis is not None:

@@ -13,7 +13,7 @@ from rnnshapes.network.graph import Network, Node
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import Column, Document, Drawing, Line, Row, Table
-from rnnshapes.render.number_text import fixed, small, whole
+from rnnshapes.render.number_text import count_text, decimal_text, magnitude_text
 from rnnshapes.render.phrases import (
     difference_record,
     engine_record,
@@ -233,10 +233,10 @@ def _output_table(result: Trace, sample: int) -> Table:
         columns += [Column("Keras", numeric=True), Column("difference", numeric=True)]
     table_rows = []
     for unit, value in enumerate(numpy.tolist()):
-        cells = [str(unit), fixed(value)]
+        cells = [str(unit), decimal_text(value)]
         if keras is not None:
             keras_value = float(keras[unit])
-            cells += [fixed(keras_value), small(abs(value - keras_value))]
+            cells += [decimal_text(keras_value), magnitude_text(abs(value - keras_value))]
         table_rows.append(Row(tuple(cells)))
     title = f"output of the model, sample {sample} of {len(result.output)}"
     return Table(title, tuple(columns), tuple(table_rows))
@@ -300,13 +300,13 @@ def _column(heading: str, values: Array, rank: int) -> StepColumn:
 
     def cell(t: int) -> str:
         value = float(values[t])
-        return "-" if is_gate and math.isnan(value) else fixed(value)  # of a masked step
+        return "-" if is_gate and math.isnan(value) else decimal_text(value)  # of a masked step
 
     return Column(heading, numeric=True, rank=rank), cell
 
 
 def _difference_at(values: Array) -> Callable[[int], str]:
-    return lambda t: small(float(values[t]))
+    return lambda t: magnitude_text(float(values[t]))
 
 
 def _mask_columns(result: Trace, axis: str, sample: int) -> list[StepColumn]:
@@ -333,7 +333,7 @@ def _omitted_steps(result: Trace, view: View) -> Iterator[Line]:
     """Yield how to see the steps that tables omit."""
     t = max((series.numpy.shape[1] for series in _shown_series(result, view)), default=0)
     if _omits_middle(view.start or 0, t if view.end is None else view.end, view):
-        omitted = whole(t - 2 * _STEPS_AT_EACH_END)
+        omitted = count_text(t - 2 * _STEPS_AT_EACH_END)
         yield Line(
             f"{omitted} steps in the middle are not shown: --steps a:b shows some, "
             "--format json or csv holds all",
@@ -368,7 +368,7 @@ def _notes(result: Trace, sample: int) -> Iterator[Line]:
         text = f"No difference of {quantity} can be told: it is NaN, first at {difference.index}"
         yield Line(text, "bad")
         return
-    size = small(difference.max_abs)
+    size = magnitude_text(difference.max_abs)
     yield Line(f"Largest difference of {quantity} in all samples: {size} at {difference.index}")
 
 
@@ -423,8 +423,10 @@ def _own_predict(result: Trace, sample: int) -> Line:
     output = output[sample]
     network = result.network
     if steps is None or not (network.is_causal or network.returns_sequences):
-        difference = small(float(np.max(np.abs(output - result.output[sample]))))
-        numbers = ", ".join(fixed(value) for value in output.reshape(-1)[:_MOST_OUTPUTS].tolist())
+        difference = magnitude_text(float(np.max(np.abs(output - result.output[sample]))))
+        numbers = ", ".join(
+            decimal_text(value) for value in output.reshape(-1)[:_MOST_OUTPUTS].tolist()
+        )
         more = ", …" if output.size > _MOST_OUTPUTS else ""
         return Line(
             f"The model's own predict answers {numbers}{more}; NumPy differs by {difference}."
@@ -437,5 +439,5 @@ def _own_predict(result: Trace, sample: int) -> Line:
         return Line(f"{which} is NaN, and so is what the model's own predict answers.", "bad")
     if np.array_equal(output, shown, equal_nan=True):
         return Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
-    difference = small(float(np.max(np.abs(output - shown))))
+    difference = magnitude_text(float(np.max(np.abs(output - shown))))
     return Line(f"{which} and the model's own predict differ by {difference}; verify judges it.")

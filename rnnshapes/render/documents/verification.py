@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.number_text import small, whole
+from rnnshapes.render.number_text import count_text, magnitude_text
 from rnnshapes.render.phrases import (
     CHECK_HEADINGS,
     INDEX_COLUMN,
@@ -109,13 +109,13 @@ def _tables(result: Verification) -> Iterator[Table]:
 
 
 def _exact_row(check: Check) -> Row:
-    cells = (check.name, check.expected, check.found, whole(check.compared))
+    cells = (check.name, check.expected, check.found, count_text(check.compared))
     return check_row(cells, passed=check.passed)
 
 
 def _bounded_row(check: Check) -> Row:
     name = f"{check.layer}: {check.quantity}, {check.precision}"
-    compared, index = whole(check.compared), index_cell(check.index)
+    compared, index = count_text(check.compared), index_cell(check.index)
     return check_row((name, *ratio_cells(check.ratio), compared, index), passed=check.passed)
 
 
@@ -142,7 +142,7 @@ def _notes(result: Verification) -> Iterator[Line]:
     if (difference := result.difference) is not None:
         yield Line(
             "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ "
-            f"by at most {small(difference.max_abs)} ({difference.index}).",
+            f"by at most {magnitude_text(difference.max_abs)} ({difference.index}).",
             "dim",
         )
     if result.unsupported:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from rnnshapes.network.summary import Inspection
-from rnnshapes.render.number_text import whole
+from rnnshapes.render.number_text import count_text
 from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots import flow, weights
 from rnnshapes.render.plots.diagram import Diagram
@@ -23,5 +23,5 @@ def figure(result: Inspection, view: View) -> Figure:
     diagram.lines("Weights", 11, fontweight="bold")
     weights.draw(diagram, result)
     diagram.y += 0.06
-    diagram.lines(f"{whole(result.params)} parameters = {result.formula}", fontweight="bold")
+    diagram.lines(f"{count_text(result.params)} parameters = {result.formula}", fontweight="bold")
     return diagram.figure()

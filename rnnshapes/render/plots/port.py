@@ -10,7 +10,7 @@ from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Explanation
 from rnnshapes.port.report import PortVerification
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
-from rnnshapes.render.number_text import small, whole
+from rnnshapes.render.number_text import count_text, magnitude_text
 from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots.panels import Panel, stack
 from rnnshapes.render.plots.ratios import RatioSeries, group_note, ratio_rows, ratios_over_time
@@ -59,7 +59,7 @@ def _ratio_series(check: Comparison, *, swapped: bool) -> RatioSeries:
 
 def _title(result: PortVerification, view: View) -> str:
     compared = sum(check.compared for check in result.checks)
-    verdict = f"The port agrees: all {whole(compared)} numbers that were compared"
+    verdict = f"The port agrees: all {count_text(compared)} numbers that were compared"
     if not result.passed:
         count = len(result.checks)
         failed = count if result.axes_swapped else sum(not check.agrees for check in result.checks)
@@ -80,6 +80,6 @@ def _notes(result: PortVerification, explanations: tuple[Explanation, ...]) -> I
         yield f"Explanation {number}: {explanation.text}."
     if result.diagnosis is not None and not explanations:
         yield (
-            f"None of {whole(result.diagnosis.tried)} known mistakes explains the difference; the "
-            f"nearest differs by up to {small(result.diagnosis.max_abs)}."
+            f"None of {count_text(result.diagnosis.tried)} known mistakes explains the difference; "
+            f"the nearest differs by up to {magnitude_text(result.diagnosis.max_abs)}."
         )

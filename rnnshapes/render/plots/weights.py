@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import palette
-from rnnshapes.render.number_text import whole
+from rnnshapes.render.number_text import count_text
 from rnnshapes.render.plots.diagram import LINE, MARGIN, Diagram, text_width
 from rnnshapes.render.plots.style import DIM, WIDTH
 from rnnshapes.render.weight_blocks import (
@@ -54,7 +54,7 @@ def draw(diagram: Diagram, result: Inspection) -> None:
         diagram.y += _ABOVE + max(rectangle.height for rectangle in rectangles) + 0.1
     diagram.lines(_scale_text([_Rectangle(block, scale) for block in blocks]), 8, color=DIM)
     if omitted:
-        diagram.lines(f"and {whole(omitted)} more, which the tables have", 8)
+        diagram.lines(f"and {count_text(omitted)} more, which the tables have", 8)
 
 
 def _scale(blocks: Sequence[WeightBlock]) -> float:
@@ -105,7 +105,7 @@ class _Rectangle(NamedTuple):
     def room(self) -> float:
         """How wide it is with all that belongs to it."""
         beside = max((text_width(row, 8) + 0.1 for row in self.block.weight.rows), default=0.0)
-        drawn = self.width + beside + text_width(whole(self.block.columns), 7)
+        drawn = self.width + beside + text_width(count_text(self.block.columns), 7)
         return max(drawn, text_width(self.block.title, 9.5), text_width(self.block.shapes, 8))
 
 
@@ -128,11 +128,11 @@ def _draw(diagram: Diagram, rectangle: _Rectangle, x: float) -> None:
             size = min(9.0, 52 * height)
             middle = left + gate_width / 2, top + height / 2
             diagram.text(*middle, name, size, ha="center", **looks)
-        above = whole(start) if inside or not name else f"{whole(start)} {name}"
+        above = count_text(start) if inside or not name else f"{count_text(start)} {name}"
         if left > free and left + text_width(above, 7) < x + width:
             diagram.text(left, top - 0.08, above, 7, color=DIM)
             free = left + text_width(above, 7) + 0.05
-    diagram.text(x + width, top - 0.08, whole(block.columns), 7, color=DIM)
+    diagram.text(x + width, top - 0.08, count_text(block.columns), 7, color=DIM)
     _grid(diagram, rectangle, x, top)
     _breaks(diagram, rectangle, x, top)
     for row, text in enumerate(block.weight.rows):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render.document import Ink, Sheet, StyledLines
-from rnnshapes.render.number_text import whole
+from rnnshapes.render.number_text import count_text
 from rnnshapes.render.palette import category, text_on
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, text_width
 from rnnshapes.render.weight_blocks import (
@@ -46,7 +46,7 @@ def draw(result: Inspection, sheet: Sheet) -> StyledLines:
     for row in side_by_side(blocks, picture.width, sheet.width, _GAP):
         picture.draw(row)
     if omitted:
-        picture.write(f"and {whole(omitted)} more, which the table of weights has")
+        picture.write(f"and {count_text(omitted)} more, which the table of weights has")
     return picture.canvas.lines()
 
 
@@ -65,8 +65,8 @@ class _LineScale(NamedTuple):
         """Return the scale in a sentence."""
         if self.rows == 1:
             return "To scale: two characters are one column, one line is one row"
-        column = "one column" if self.rows == 2 else f"{whole(self.rows // 2)} columns"
-        text = f"To scale: one character is {column}, one line is {whole(self.rows)} rows"
+        column = "one column" if self.rows == 2 else f"{count_text(self.rows // 2)} columns"
+        text = f"To scale: one character is {column}, one line is {count_text(self.rows)} rows"
         enlarged = any(map(self._enlarges, blocks))
         return text + ("; what is smaller is drawn as one" if enlarged else "")
 
@@ -144,7 +144,7 @@ class _WeightPicture:
         end = self._cuts(block)[-1]
         names = [clean(row, self.sheet) for row in block.weight.rows]
         beside = max((text_width(name) + 1 for name in names), default=0)
-        drawn = end.character + max(len(whole(end.column)), beside)
+        drawn = end.character + max(len(count_text(end.column)), beside)
         return min(self.sheet.width, max(drawn, *map(text_width, self._headings(block))))
 
     def _headings(self, block: WeightBlock) -> tuple[str, str]:
@@ -199,7 +199,7 @@ class _WeightPicture:
 
     def _column_numbers(self, cuts: Sequence[_Cut], column: int) -> None:
         """Write the columns at the cuts; between the first and the last as many as fit."""
-        first, *inner, last = [(column + cut.character, whole(cut.column)) for cut in cuts]
+        first, *inner, last = [(column + cut.character, count_text(cut.column)) for cut in cuts]
         row, free = self.row + _ABOVE - 1, first[0]
         for start, text in (first, *inner):
             fits = start + len(text) < last[0] or (start, text) == first
