@@ -1,8 +1,9 @@
-"""One equation, three readings: shapes, arrays and bounded numbers say the same."""
+"""One equation in several interpreters: shapes, arrays and bounds belong together."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rnnshapes.cells.cell import Cell
-from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.network.layers.base import Masks
 from rnnshapes.network.layers.core import Dense
@@ -24,6 +24,7 @@ from rnnshapes.ops.interface import ACTIVATIONS as NAMES
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.ops.recorder import RecorderOps, Recording
 from rnnshapes.ops.symbolic import ShapeMismatchError, Symbol, SymbolicOps
 
 SIZES = {"N": 4, "D": 3, "M": 5, "K": 2}
@@ -31,77 +32,93 @@ N, D, M, K = (Dim.named(name) for name in SIZES)
 FLOAT32 = PRECISIONS["float32"]
 
 
-class Step:
+class Equation:
     """A cell or a Dense layer at one step, with all that it takes."""
 
-    def __init__(self, made: Cell | Dense) -> None:
-        self.made = made
-        self.cell = isinstance(made, Cell)
-        self.features = D if isinstance(made, Cell) else M
-        self.weights = made.weights(D) if isinstance(made, Cell) else made.weights
-        self.states = made.states if isinstance(made, Cell) else {}
+    def __init__(self, layer: Cell | Dense) -> None:
+        self.layer = layer
+        is_cell = isinstance(layer, Cell)
+        self.features = D if is_cell else M
+        self.weights = layer.weights(D) if is_cell else layer.weights
+        self.states = layer.states if is_cell else {}
 
-    def __call__(self, ops: Any, x: Any, states: dict[str, Any], w: Any) -> Any:
-        """The output in any reading."""
-        if isinstance(self.made, Dense):
-            return self.made.call(ops, [x], w, Masks())
-        return self.made.step(ops, self.made.project(ops, x, w), states, w).output
+    def evaluate(self, ops: Any, x: Any, states: dict[str, Any], w: dict[str, Any]) -> Any:
+        """The output in any interpreter."""
+        weights = SimpleNamespace(**w)
+        if isinstance(self.layer, Dense):
+            return self.layer.call(ops, [x], weights, Masks())
+        return self.layer.step(ops, self.layer.project(ops, x, weights), states, weights).output
+
+    def arrays(self, seed: int = 3) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Seeded float32 input, states and weights, as float64."""
+        rng = np.random.default_rng(seed)
+
+        def draw(*dims: Dim) -> Any:
+            shape = [dim.value(SIZES) for dim in dims]
+            return rng.standard_normal(shape).astype("float32").astype("float64")
+
+        w = {weight.key: draw(*weight.dims) for weight in self.weights}
+        states = {key: draw(N, dim) for key, dim in self.states.items()}
+        return draw(N, self.features), states, w
 
     def __str__(self) -> str:
-        return str(self.made)
+        return str(self.layer)
 
 
-def steps() -> list[Step]:
-    """Each cell, and Dense, with and without a bias, and with each activation."""
-    made: list[Cell | Dense] = []
-    for bias in (True, False):
-        for activation in NAMES:
-            made += [kind(M, activation, bias) for kind in BY_CLASS.values()]
-            made.append(GRUCell(M, activation, bias, reset_after=False))
-            dense = {"activation": activation, "use_bias": bias}
-            made.append(Dense(name="d", index="0", features=M, units=K, **dense))
-    return [Step(each) for each in made]
+def equations() -> list[Equation]:
+    """Each form of each cell, and Dense, with each activation."""
+    layers: list[Cell | Dense] = []
+    for activation in NAMES:
+        for kind in BY_CLASS.values():
+            layers += [replace(c, activation=activation) for c in kind.with_all_switches(M)]
+        for bias in (True, False):
+            options = {"activation": activation, "use_bias": bias}
+            layers.append(Dense(name="d", index="0", features=M, units=K, **options))
+    return [Equation(layer) for layer in layers]
 
 
-def arrays(step: Step, seed: int = 3) -> tuple[Any, dict[str, Any], SimpleNamespace]:
-    """Seeded float32 input, states and weights, as float64."""
-    rng = np.random.default_rng(seed)
-
-    def draw(*dims: Dim) -> Any:
-        shape = [dim.value(SIZES) for dim in dims]
-        return rng.standard_normal(shape).astype("float32").astype("float64")
-
-    w = {weight.key: draw(*weight.dims) for weight in step.weights}
-    states = {key: draw(N, dim) for key, dim in step.states.items()}
-    return draw(N, step.features), states, SimpleNamespace(**w)
+each_equation = pytest.mark.parametrize("equation", equations(), ids=str)
 
 
-@pytest.mark.parametrize("step", steps(), ids=str)
-def test_shapes_are_those_of_the_arrays(step: Step) -> None:
-    """The symbolic shape of the output, in numbers, is the array's shape."""
-    x, states, w = arrays(step)
-    tape: list = []
-    symbols = {v.key: Symbol(v.key, v.dims, tape) for v in step.weights}
-    before = {key: Symbol(key, (N, dim), tape) for key, dim in step.states.items()}
-    inputs = Symbol("x", (N, step.features), tape)
-    symbol = step(SymbolicOps(), inputs, before, SimpleNamespace(**symbols))
-    array = step(NumpyOps(), x, states, w)
+@each_equation
+def test_symbolic_shape_is_the_shape_of_the_array(equation: Equation) -> None:
+    x, states, w = equation.arrays()
+    operations: list = []
+    symbols = {v.key: Symbol(v.key, v.dims, operations) for v in equation.weights}
+    before = {key: Symbol(key, (N, dim), operations) for key, dim in equation.states.items()}
+    inputs = Symbol("x", (N, equation.features), operations)
+    symbol = equation.evaluate(SymbolicOps(), inputs, before, symbols)
+    array = equation.evaluate(NumpyOps(), x, states, w)
     assert tuple(dim.value(SIZES) for dim in symbol.shape) == array.shape
 
 
-@pytest.mark.parametrize("step", steps(), ids=str)
-def test_bounded_numbers_are_the_arrays_with_a_bound_that_holds(step: Step) -> None:
-    """The values are those of float64, and float32 stays within the bound, which is small."""
-    x, states, w = arrays(step)
-    exact = {key: Bounded.exact(value, FLOAT32) for key, value in vars(w).items()}
+@each_equation
+def test_recorded_array_is_the_array(equation: Equation) -> None:
+    x, states, w = equation.arrays()
+    recording = Recording()
+    weights = {v.key: recording.tensor(v.key, v.dims, w[v.key]) for v in equation.weights}
+    before = {
+        key: recording.tensor(key, (N, dim), states[key]) for key, dim in equation.states.items()
+    }
+    inputs = recording.tensor("x", (N, equation.features), x)
+    recorded = equation.evaluate(RecorderOps(recording), inputs, before, weights)
+    expected = equation.evaluate(NumpyOps(), x, states, w)
+    np.testing.assert_array_equal(recorded.array, expected)
+    assert len(recording.results) == len(recording.operations)
+
+
+@each_equation
+def test_float32_stays_within_a_small_bound(equation: Equation) -> None:
+    x, states, w = equation.arrays()
+    exact = {key: Bounded.exact(value, FLOAT32) for key, value in w.items()}
     before = {key: Bounded.exact(value, FLOAT32) for key, value in states.items()}
-    namespace = SimpleNamespace(**exact)
-    bounded = step(BoundedOps(), Bounded.exact(x, FLOAT32), before, namespace)
-    np.testing.assert_allclose(bounded.value, step(NumpyOps(), x, states, w), rtol=1e-14)
-    single = [
-        {key: value.astype("float32") for key, value in part.items()} for part in (states, vars(w))
-    ]
-    in_float32 = step(NumpyOps(), x.astype("float32"), single[0], SimpleNamespace(**single[1]))
+    bounded = equation.evaluate(BoundedOps(), Bounded.exact(x, FLOAT32), before, exact)
+    expected = equation.evaluate(NumpyOps(), x, states, w)
+    np.testing.assert_allclose(bounded.value, expected, rtol=1e-14)
+    single_states, single_w = (
+        {key: value.astype("float32") for key, value in part.items()} for part in (states, w)
+    )
+    in_float32 = equation.evaluate(NumpyOps(), x.astype("float32"), single_states, single_w)
     assert in_float32.dtype == np.float32
     assert np.all(np.abs(in_float32 - bounded.value) <= bounded.error)
     assert np.max(bounded.error / (1 + np.abs(bounded.value))) < 2e-4
@@ -117,7 +134,7 @@ def matrix(rows: int, columns: int) -> st.SearchStrategy:
 
 @settings(deadline=None)
 @given(matrix(2, 7), matrix(7, 3), matrix(2, 3))
-def test_the_bound_holds_for_any_order_of_summation(a: Any, w: Any, b: Any) -> None:
+def test_bound_holds_for_any_order_of_summation(a: Any, w: Any, b: Any) -> None:
     """Forwards, backwards and pairwise, float32 sums of products stay within the bound."""
     bounded = Bounded.exact(a, FLOAT32) @ Bounded.exact(w, FLOAT32) + Bounded.exact(b, FLOAT32)
     products = a[:, :, None] * w[None]
@@ -130,7 +147,7 @@ def test_the_bound_holds_for_any_order_of_summation(a: Any, w: Any, b: Any) -> N
 
 @settings(deadline=None)
 @given(matrix(3, 4), matrix(3, 4))
-def test_the_bound_of_a_product_element_by_element_holds(a: Any, b: Any) -> None:
+def test_bound_of_elementwise_product_holds(a: Any, b: Any) -> None:
     """The product of float32 numbers is rounded once."""
     bounded = Bounded.exact(a, FLOAT32) * Bounded.exact(b, FLOAT32)
     with np.errstate(under="ignore"):
@@ -139,7 +156,7 @@ def test_the_bound_of_a_product_element_by_element_holds(a: Any, b: Any) -> None
 
 @settings(deadline=None)
 @given(matrix(3, 4), st.sampled_from(sorted(MONOTONE)), st.floats(0, 2))
-def test_an_activation_carries_the_error_of_its_argument(z: Any, name: str, off: float) -> None:
+def test_activation_carries_error_of_its_argument(z: Any, name: str, off: float) -> None:
     """For every argument within the error, the function stays within the bound."""
     z = z.astype("float64")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -151,7 +168,7 @@ def test_an_activation_carries_the_error_of_its_argument(z: Any, name: str, off:
             assert np.all((apart <= bounded.error) | np.isinf(bounded.error))
 
 
-def test_an_overflow_makes_the_bound_infinite_and_it_stays_so() -> None:
+def test_overflow_makes_bound_infinite_for_good() -> None:
     """Past half of the largest float32 no statement is made, also behind tanh."""
     big = Bounded.exact(np.array([[1e20, 1.0]]), FLOAT32)
     w = Bounded.exact(np.array([[1e20, 1.0], [1e20, 1.0]]), FLOAT32)
@@ -160,7 +177,7 @@ def test_an_overflow_makes_the_bound_infinite_and_it_stays_so() -> None:
     assert np.isinf(z.activated("tanh").error).tolist() == [[True, False]]
 
 
-def test_the_reference_s_own_rounding_is_part_of_the_bound() -> None:
+def test_bound_includes_rounding_of_reference() -> None:
     """A sum in float32 is off by half a unit, and ours by half a unit of float64."""
     half = np.finfo("float64").eps / 2
     assert PRECISIONS["float64"].unit_roundoff == 2 * half
@@ -172,20 +189,20 @@ def test_the_reference_s_own_rounding_is_part_of_the_bound() -> None:
     ("left", "right", "message"),
     [((N, D), (M, M), r"\(N, D\) · \(M, M\)"), ((N, M), (M,), r"\(N, M\) · \(M,\)")],
 )
-def test_a_product_that_does_not_fit_is_an_error(left: Any, right: Any, message: str) -> None:
+def test_product_of_unfit_shapes_raises(left: Any, right: Any, message: str) -> None:
     """A wrong equation cannot yield a shape."""
     with pytest.raises(ShapeMismatchError, match=message):
         Symbol("a", left, []) @ Symbol("W", right, [])
 
 
-def test_a_sum_that_does_not_fit_is_an_error() -> None:
+def test_sum_of_unfit_shapes_raises() -> None:
     """(N, M) + (K,) has no meaning, whatever the numbers are."""
     with pytest.raises(ShapeMismatchError, match=r"\(N, M\) \+ \(K,\)"):
         Symbol("z", (N, M), []) + Symbol("b0", (K,), [])
 
 
 @given(st.floats(-700, 700))
-def test_sigmoid_is_exact_also_where_it_is_tiny(z: float) -> None:
+def test_sigmoid_is_exact_where_it_is_tiny(z: float) -> None:
     """A form that loses digits near 0 would fail correct networks with saturated gates."""
     exact = 1 / (1 + math.exp(-z))
     assert math.isclose(float(MONOTONE["sigmoid"].function(np.array(z))), exact, rel_tol=1e-15)
@@ -195,7 +212,7 @@ def test_sigmoid_is_exact_also_where_it_is_tiny(z: float) -> None:
 
 @settings(deadline=None)
 @given(matrix(2, 5), matrix(5, 3), st.floats(0, 10), st.floats(0, 10))
-def test_a_product_carries_the_errors_of_both_sides(a: Any, w: Any, da: float, dw: float) -> None:
+def test_product_carries_errors_of_both_sides(a: Any, w: Any, da: float, dw: float) -> None:
     """For all numbers within the errors, the exact product stays within the bound."""
     left = Bounded(a.astype("float64"), np.full(a.shape, da), FLOAT32)
     right = Bounded(w.astype("float64"), np.full(w.shape, dw), FLOAT32)
@@ -205,7 +222,7 @@ def test_a_product_carries_the_errors_of_both_sides(a: Any, w: Any, da: float, d
         assert np.all(np.abs(moved - product.value) <= product.error * (1 + 1e-12))
 
 
-def test_what_is_flushed_to_zero_stays_within_the_bound() -> None:
+def test_numbers_flushed_to_zero_stay_within_bound() -> None:
     """A product below the smallest normal number may be 0 in Keras."""
     tiny = Bounded.exact(np.full((1, 3), 1e-25), FLOAT32)
     w = Bounded.exact(np.full((3, 1), 1e-15), FLOAT32)
@@ -213,13 +230,13 @@ def test_what_is_flushed_to_zero_stays_within_the_bound() -> None:
     assert (tiny * tiny).error.min() >= FLOAT32.tiny
 
 
-def test_too_many_terms_leave_no_statement() -> None:
+def test_too_many_terms_have_no_bound() -> None:
     """From 2**24 terms on, sums in float32 have no bound."""
     assert np.isinf(FLOAT32.gamma(2**24))
     assert 0 < FLOAT32.gamma(2**23) < np.inf
 
 
-def test_nothing_is_known_of_what_is_not_finite() -> None:
+def test_numbers_that_are_not_finite_have_no_bound() -> None:
     """NaN and infinity have a bound of NaN, which no ratio passes."""
     x = Bounded.exact(np.array([[1.0, np.inf], [np.nan, 2.0]]), FLOAT32)
     z = x @ Bounded.exact(np.ones((2, 1)), FLOAT32)
@@ -227,13 +244,13 @@ def test_nothing_is_known_of_what_is_not_finite() -> None:
     assert np.isnan(z.activated("tanh").error).all()
 
 
-def test_a_zero_is_exact_to_the_smallest_number() -> None:
+def test_zero_is_exact_to_the_smallest_number() -> None:
     """tanh(0) is 0 in every kernel."""
     z = Bounded.exact(np.zeros((1, 1)), FLOAT32)
     assert z.activated("tanh").error == 4 * FLOAT32.tiny
 
 
-def test_every_reading_knows_the_same_activations() -> None:
+def test_every_interpreter_knows_the_same_activations() -> None:
     """Names stand where no NumPy is needed, functions where it is."""
     parts = {"tanh_softplus", "erf", "sqrt", KERAS2_HARD_SIGMOID}
     assert {*MONOTONE, *FORMULAS, *ROWWISE} == {*NAMES, *parts}
@@ -241,7 +258,7 @@ def test_every_reading_knows_the_same_activations() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_keras_s_activations_stay_within_the_bound(name: str, dtype: str) -> None:
+def test_keras_activations_stay_within_bound(name: str, dtype: str) -> None:
     """Alone and fused with a Dense layer, for numbers of every size, near zero and saturated."""
     import keras
 
@@ -263,7 +280,7 @@ def test_keras_s_activations_stay_within_the_bound(name: str, dtype: str) -> Non
 
 @settings(deadline=None)
 @given(matrix(3, 4), st.floats(0, 0.5), st.sampled_from(["softmax", "log_softmax"]))
-def test_a_row_s_activation_carries_the_errors_of_the_whole_row(z, off: float, name: str) -> None:
+def test_rowwise_activation_carries_errors_of_whole_row(z, off: float, name: str) -> None:
     """Each number of the row may be off on its own."""
     z = z.astype("float64") / 50
     bounded = Bounded(z, np.full_like(z, off), FLOAT32).activated(name)
@@ -275,7 +292,7 @@ def test_a_row_s_activation_carries_the_errors_of_the_whole_row(z, off: float, n
 
 @settings(deadline=None)
 @given(matrix(2, 3), st.floats(0, 1), st.sampled_from(sorted(FORMULAS)))
-def test_a_formula_carries_the_error_of_its_argument(z: Any, off: float, name: str) -> None:
+def test_formula_carries_error_of_its_argument(z: Any, off: float, name: str) -> None:
     """Also where it is not monotone."""
     z = z.astype("float64") / 100
     bounded = Bounded(z, np.full_like(z, off), FLOAT32).activated(name)
