@@ -14,21 +14,16 @@ import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.forward import tracing
 from rnnshapes.network import weights
+from tests.helpers.cells import FORMS, GATED
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, judge, keras_run, with_cell
 
 pytestmark = pytest.mark.usefixtures("eager")
 
 SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}
-CELLS = [
-    {"cell": "simple"},
-    {"cell": "lstm"},
-    {"cell": "gru"},
-    {"cell": "gru", "reset_after": False},
-]
 
 
-@pytest.fixture(scope="module", params=CELLS, ids=str)
+@pytest.fixture(scope="module", params=FORMS, ids=str)
 def run_of(request) -> KerasRun:
     """A network of each cell, run in Keras: all sizes different, biases not zero."""
     return keras_run(**SIZES, **request.param)
@@ -69,7 +64,7 @@ def gru_by_hand(x: np.ndarray, w: Any, m: int) -> dict[str, np.ndarray]:
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
-@pytest.mark.parametrize("spec", CELLS[1:], ids=str)
+@pytest.mark.parametrize("spec", [form for form in FORMS if form["cell"] in GATED], ids=str)
 def test_states_and_gates_equal_a_handwritten_loop(spec: dict[str, Any]) -> None:
     run = keras_run(**SIZES, **spec)
     name = run.network.layers[0].name
@@ -179,7 +174,7 @@ def test_wrong_lstm_states_fail(state: str, change: Any) -> None:
 
 OPTIONS = covering(
     {
-        "cell": CELLS,
+        "cell": FORMS,
         "M": (5, [6, 4]),
         "use_bias": (True, False),
         "activation": ("tanh", "relu"),

@@ -69,8 +69,8 @@ def equations() -> list[Equation]:
     """Each form of each cell, and Dense, with each activation."""
     layers: list[Cell | Dense] = []
     for activation in NAMES:
-        for kind in BY_CLASS.values():
-            layers += [replace(c, activation=activation) for c in kind.with_all_switches(M)]
+        cells = [cell for kind in BY_CLASS.values() for cell in kind.with_all_switches(M)]
+        layers += [replace(cell, activation=activation) for cell in cells]
         for bias in (True, False):
             options = {"activation": activation, "use_bias": bias}
             layers.append(Dense(name="d", index="0", features=M, units=K, **options))

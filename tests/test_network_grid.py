@@ -17,7 +17,7 @@ from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
 from rnnshapes.reference.builder import LayerBuilder
 from rnnshapes.verification import unrolled
-from tests.helpers import network_grid
+from tests.helpers import cells, network_grid
 
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 SEQUENCES = {**SIZES, "return_sequences": True}
@@ -127,7 +127,7 @@ def return_last_only(layer: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [reverse, start_from_ones, return_last_only])
-@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+@pytest.mark.parametrize("cell", cells.NAMES)
 def test_wrong_loop_fails_the_unrolled_check(change, cell, monkeypatch) -> None:
     change_layers(monkeypatch, change)
     network = from_sizes(cell=cell, **SEQUENCES)

@@ -22,10 +22,10 @@ from rnnshapes.render.formats import terminal
 from rnnshapes.render.text_art import flow, weights
 from rnnshapes.render.text_art.canvas import clean, cut, text_width
 from rnnshapes.render.view import View
+from tests.helpers.cells import NAMES as CELLS
 from tests.helpers.models import MODELS
 
 WIDTHS = (160, 100, 80, 60, 40)
-CELLS = ("simple", "lstm", "gru")
 WAYS: dict[str, dict[str, Any]] = {
     "forward": {},
     "sequences": {"return_sequences": True},

@@ -18,11 +18,13 @@ import pytest
 import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.network.from_sizes import from_sizes
+from tests.helpers.cells import LAYERS
 from tests.helpers.pages import CELLS, README, page, scripts, table
 
-Array = np.ndarray
+#: The cells that PyTorch and ONNX have, too.
 CASES = ["simple", "lstm", "gru"]
-NAMES = {"simple": "simple_rnn", "lstm": "lstm", "gru": "gru"}
+
+Array = np.ndarray
 
 
 def sigmoid(z: Array) -> Array:
@@ -192,7 +194,7 @@ def expected(made: Mapping[str, Any], cell: str) -> tuple[Array, Array]:
     """x (T, N, D) in float64, and h (T, N, M) as the equations have it."""
     golden = made["golden"]
     x = golden["x"].swapaxes(0, 1).astype("float64")
-    return x, golden[f"{NAMES[cell]}.h"].swapaxes(0, 1)
+    return x, golden[f"{LAYERS[cell]}.h"].swapaxes(0, 1)
 
 
 def close(one: Array, other: Array) -> bool:
@@ -296,8 +298,8 @@ def test_layouts_of_x_and_h_are_those_of_the_table(cell: str) -> None:
     """What goes into the programs above, and what comes out."""
     golden = rnnshapes.golden(cell=cell, **SIZES).arrays
     x, h = expected({"golden": golden}, cell)
-    output = torch_scan(cell, x, in_pytorch(cell, golden, [NAMES[cell]]))
-    Y = onnx_scan(cell, x, in_onnx(cell, golden, [NAMES[cell]]), before=1)
+    output = torch_scan(cell, x, in_pytorch(cell, golden, [LAYERS[cell]]))
+    Y = onnx_scan(cell, x, in_onnx(cell, golden, [LAYERS[cell]]), before=1)
     own = h.swapaxes(0, 1)
     found = {
         "x": {"Keras": golden["x"], "PyTorch": x, "ONNX": x},
@@ -326,7 +328,7 @@ def test_without_reset_after_onnx_has_linear_before_reset_0() -> None:
 def test_both_directions_stand_side_by_side_and_end_at_both_ends(cell: str) -> None:
     """``Y`` by the time of x; Keras goes on from ``Y_h[0]`` beside ``Y_h[1]``, not ``Y[-1]``."""
     golden = rnnshapes.golden(cell=cell, bidirectional=True, **SIZES).arrays
-    names = [f"bidirectional/{way}_{NAMES[cell]}" for way in ("forward", "backward")]
+    names = [f"bidirectional/{way}_{LAYERS[cell]}" for way in ("forward", "backward")]
     x = golden["x"].swapaxes(0, 1).astype("float64")
     Y = onnx_scan(cell, x, in_onnx(cell, golden, names), "bidirectional", before=1)
     pytorch = in_pytorch(cell, golden, names)
@@ -349,7 +351,7 @@ def test_a_sequence_from_the_end_comes_out_from_the_end_in_keras_alone(cell: str
     options = {"cell": cell, "go_backwards": True, "return_sequences": True, **SIZES}
     golden = rnnshapes.golden(**options).arrays
     x = golden["x"].swapaxes(0, 1).astype("float64")
-    Y = onnx_scan(cell, x, in_onnx(cell, golden, [NAMES[cell]]), "reverse", before=1)[:, 0]
+    Y = onnx_scan(cell, x, in_onnx(cell, golden, [LAYERS[cell]]), "reverse", before=1)[:, 0]
     y_hat = Y @ golden["dense/kernel"].astype("float64") + golden["dense/bias"]
     keras = rnnshapes.trace(keras=False, **options).output.swapaxes(0, 1)
     assert close(y_hat[::-1], keras)
@@ -375,7 +377,7 @@ def test_the_meanings_of_hard_sigmoid_are_those_of_the_table() -> None:
 
 
 def test_every_cell_has_a_page_and_a_case() -> None:
-    """A new cell asks for both."""
     assert list(CELLS) == CASES == list(BY_NAME)
-    for cell in CASES:
-        assert from_sizes(cell=cell).layers[0].name == NAMES[cell]
+    for cell, path in CELLS.items():
+        assert path.exists()
+        assert from_sizes(cell=cell).layers[0].name == path.stem

@@ -78,10 +78,6 @@ def test_every_cell_has_golden_arrays_by_hand() -> None:
     assert {options["cell"] for options in golden.CELLS} == set(cells.BY_NAME)
 
 
-def test_cells_are_ordered_by_year() -> None:
-    assert list(cells.BY_NAME) == ["simple", "lstm", "gru"]
-
-
 # --- A new cell is one class ---------------------------------------------------------------------
 
 

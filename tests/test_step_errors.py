@@ -13,6 +13,7 @@ from rnnshapes import render
 from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.verification import bounds, residuals
+from tests.helpers import cells
 from tests.helpers.keras_runs import KerasRun, answered, changed, judge, run_model, with_number
 from tests.helpers.models import MODELS, live
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 2, "M": 4, "K": 5}
 
 
-@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+@pytest.mark.parametrize("cell", cells.NAMES)
 def test_checks_of_steps_have_step_errors(cell: str) -> None:
     checks = rnnshapes.verify(cell=cell, bidirectional=cell == "gru", **SIZES).checks
     timed = [check for check in checks if check.name.split(",")[0].endswith("at every step")]

@@ -19,14 +19,9 @@ from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.session import open_session
 from rnnshapes.verification import residuals
+from tests.helpers.cells import FORMS
 
 DTYPES = ("float32", "float64")
-CELLS: tuple[dict[str, Any], ...] = (
-    {"cell": "simple"},
-    {"cell": "lstm"},
-    {"cell": "gru"},
-    {"cell": "gru", "reset_after": False},
-)
 #: Families of mistakes that make another network, and not another input.
 STRUCTURAL = ("kernel", "gates", "cell", "bias", "activation", "head")
 
@@ -117,5 +112,5 @@ def cases(
     sizes: tuple[tuple[int, ...], ...], radii: tuple[float | None, ...], **more: Any
 ) -> Iterator[Case]:
     """Each cell with each (N, T, D, M, K) and each spectral radius."""
-    for cell, (n, t, d, m, k), radius in itertools.product(CELLS, sizes, radii):
+    for cell, (n, t, d, m, k), radius in itertools.product(FORMS, sizes, radii):
         yield Case(radius, N=n, T=t, D=d, M=m, K=k, **cell, **more)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import rnnshapes
+from tests.helpers import cells
 
 Arrays = dict[str, np.ndarray]
 
@@ -186,8 +187,7 @@ def weights_of(arrays: Any, layer: str, head: str = "dense") -> Arrays:
 
 #: N, T, D, M and K all differ.
 SIZES: dict[str, Any] = {"N": 3, "T": 9, "D": 4, "M": 5, "K": 2}
-LAYERS = {"simple": "simple_rnn", "lstm": "lstm", "gru": "gru"}
-ALL, GATED = ("simple", "lstm", "gru"), ("lstm", "gru")
+LAYERS, ALL, GATED = cells.LAYERS, cells.NAMES, cells.GATED
 GIVEN = ("y_hat", "last", "h", "states")
 
 

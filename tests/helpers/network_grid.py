@@ -16,6 +16,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification import report, unrolled
 from rnnshapes.verification.report import Check
+from tests.helpers import cells
 
 #: How many steps Keras's layers are called on.
 STEPS = 3
@@ -34,13 +35,8 @@ def _axis(*names: str) -> Any:
     return choices
 
 
-CELLS = (
-    {"cell": "simple"},
-    {"cell": "lstm"},
-    {"cell": "gru", "reset_after": True},
-    {"cell": "gru", "reset_after": False},
-)
-GATED = CELLS[1:]
+CELLS = cells.FORMS
+GATED = tuple(form for form in CELLS if form["cell"] in cells.GATED)
 BIAS = _axis("use_bias")([True], [False])
 ONE_WAY = _axis("bidirectional", "go_backwards")([False, False], [False, True])
 BOTH_WAYS = _axis("bidirectional", "go_backwards", "merge_mode")(

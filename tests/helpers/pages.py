@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.helpers.cells import LAYERS
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 #: The page on each cell, by the name that ``--cell`` has for it.
-CELLS = {
-    name: ROOT / ".github" / "cells" / f"{file}.md"
-    for name, file in {"simple": "simple_rnn", "lstm": "lstm", "gru": "gru"}.items()
-}
+CELLS = {name: ROOT / ".github" / "cells" / f"{file}.md" for name, file in LAYERS.items()}
 
 
 def page(cell: str) -> str:
