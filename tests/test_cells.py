@@ -278,28 +278,28 @@ def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("args", "mentioned"),
     [
-        (["--cell", "rnn"], "'rnn' is not one of 'simple', 'lstm', 'gru'"),
-        (["--cell", "lstm", "--reset-after"], "reset_after is no option of LSTM; it has"),
-        (["--recurrent-activation", "tanh"], "recurrent_activation is no option of SimpleRNN"),
-        (["--activation", "glu"], "did you mean gelu? rnnshapes inspect --help lists all"),
-        (["--activation", "foo"], "no activation that is supported; rnnshapes inspect --help"),
+        (["--cell", "rnn"], ("rnn", "simple", "lstm", "gru")),
+        (["--cell", "lstm", "--reset-after"], ("LSTM", "reset_after", "unit_forget_bias")),
+        (["--recurrent-activation", "tanh"], ("SimpleRNN", "recurrent_activation", "use_bias")),
+        (["--activation", "glu"], ("activation", "glu", "gelu")),
+        (["--activation", "foo"], ("activation", "foo", "rnnshapes inspect --help")),
     ],
 )
-def test_options_of_other_cells_exit_2(args, message, run) -> None:
+def test_options_of_other_cells_exit_2(args, mentioned, run) -> None:
     done = run("inspect", *args)
     assert done.status == 2
-    assert message in done.err
+    assert all(name in done.err for name in mentioned), done.err
     assert done.err.count("\n") == 1
 
 
 def test_unknown_cells_and_options_raise_input_error() -> None:
-    with pytest.raises(rnnshapes.InputError, match="there are simple, lstm, gru"):
+    with pytest.raises(rnnshapes.InputError, match=r"rnn.*simple, lstm, gru"):
         rnnshapes.inspect(cell="rnn")
-    with pytest.raises(rnnshapes.InputError, match="depth is no option of SimpleRNN"):
+    with pytest.raises(rnnshapes.InputError, match=r"SimpleRNN.*depth"):
         rnnshapes.inspect(depth=3)
-    with pytest.raises(rnnshapes.InputError, match="show 'c': SimpleRNN has y, h"):
+    with pytest.raises(rnnshapes.InputError, match=r"c.*SimpleRNN.*y, h"):
         rnnshapes.trace(show="c", keras=False)
 
 
