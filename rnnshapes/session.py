@@ -106,19 +106,19 @@ class Session:
             outputs = self.keras_outputs(weights) if keras else None
             result, arrays = golden.record_network(self.network, weights, self.sources, outputs)
             result = self._with_bounds(result, weights) if bounds else result
-            return result.showing(show, layer), arrays
+            return result.select(show, layer), arrays
 
     def steps(self, sample: int = 0, layer: str | None = None, *, keras: bool = False) -> Any:
         """Return the recurrences of one sample, of which each step can be shown in full."""
-        from rnnshapes.forward import step_view, tracing
+        from rnnshapes.forward import recurrence_steps, tracing
 
         self._require_computable(keras=keras)
         tracing.check_layer(self.network, layer)
-        computed = step_view.computed(self.network, keras=keras)
+        computed = recurrence_steps.with_needed_samples(self.network, keras=keras)
         with progress.work(computed.scan_steps * (3 if keras else 1)):
             weights = self.weights()
             outputs = self.keras_outputs(weights) if keras else None
-            return step_view.follow_network(
+            return recurrence_steps.steps_of_sample(
                 self.network, weights, self.sources, sample, layer, outputs
             )
 
@@ -146,7 +146,7 @@ class Session:
         dtype = check_dtype(dtype)
         port = arrays.read_port(against)
         self._require_computable(keras=False)
-        tracing.require_memory(self.network, tracing.everything(self.network))
+        tracing.require_memory(self.network, tracing.all_parts(self.network))
         return verify_port(self.network, self.weights(), self.sources, port, dtype)
 
     def weights(self) -> Weights:

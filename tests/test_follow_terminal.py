@@ -19,7 +19,7 @@ import pytest
 
 from rnnshapes.cli import keyboard
 from rnnshapes.cli.follow import Player
-from rnnshapes.forward import step_view
+from rnnshapes.forward.recurrence_steps import steps_of_sample
 from rnnshapes.render.view import View
 from rnnshapes.session import open_session
 from tests.helpers.commands import interruptible, process
@@ -318,7 +318,7 @@ def player(monkeypatch: pytest.MonkeyPatch, part: View | None = None, **spec: An
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr("rnnshapes.cli.follow._size", lambda: (80, 24))
     with open_session(**spec) as session:
-        found = step_view.follow_network(session.network, session.weights(), session.sources)
+        found = steps_of_sample(session.network, session.weights(), session.sources)
     return Player(found, part or View(), None)
 
 
@@ -347,7 +347,7 @@ def test_each_key_moves_to_its_step(spec, typed, at, t, monkeypatch, capsys) -> 
     shown = player(monkeypatch, T=7, **spec)
     left = iter([*typed, "q"])
     shown.play(lambda seconds: next(left))
-    assert (shown.at, shown.t, shown.moment.t) == (at, t, t)
+    assert (shown.at, shown.t, shown.step.t) == (at, t, t)
     assert list(left) == []
     assert f"t = {t} " in capsys.readouterr().out.rpartition("\x1b[1;1H")[2]  # drawn last
 
@@ -419,8 +419,8 @@ def test_exception_restores_the_terminal(monkeypatch) -> None:
 
 def test_tables_do_not_load_follow() -> None:
     code = "from rnnshapes import cli; import sys; cli.main(['trace', '--no-keras', '--T', '3']); "
-    code += "sys.exit(any(m.startswith(('rnnshapes.cli.follow', 'rnnshapes.forward.step_view')) "
-    code += "for m in sys.modules))"
+    code += "late = {'rnnshapes.cli.follow', 'rnnshapes.forward.recurrence_steps'}; "
+    code += "sys.exit(bool(late & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL)
     assert done.returncode == 0
     assert "--follow" in process("trace", "--help").out

@@ -16,8 +16,11 @@ from rich.cells import cell_len
 import rnnshapes
 from rnnshapes import progress
 from rnnshapes.errors import InputError
-from rnnshapes.forward import step_view
-from rnnshapes.forward.step_view import Recurrence
+from rnnshapes.forward.recurrence_steps import (
+    RecurrenceSteps,
+    steps_of_sample,
+    with_needed_samples,
+)
 from rnnshapes.render import step
 from rnnshapes.render.document import Sheet, StyledLines
 from rnnshapes.session import open_session
@@ -35,7 +38,7 @@ GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
 def followed(model: Any = None, *, x: Any = None, sample: int = 0, **spec: Any) -> Any:
     """Each recurrence of one sample."""
     with open_session(model, x=x, seed=3, **spec) as session:
-        return step_view.follow_network(session.network, session.weights(), session.sources, sample)
+        return steps_of_sample(session.network, session.weights(), session.sources, sample)
 
 
 def timeless(text: str) -> str:
@@ -48,9 +51,9 @@ def lines(picture: StyledLines) -> list[str]:
     return ["".join(span.text for span in line) for line in picture]
 
 
-def drawn(found: Recurrence, t: int, width: int = 80, encoding: str = "utf-8") -> list[str]:
+def drawn(found: RecurrenceSteps, t: int, width: int = 80, encoding: str = "utf-8") -> list[str]:
     """A moment on a sheet."""
-    sheet, moment = Sheet(width, encoding), found.moment(t)
+    sheet, moment = Sheet(width, encoding), found.step(t)
     head = step.header(moment, found, 0, "layer 1 of 2", sheet)
     return lines([*head, *step.body(moment, found, sheet)])
 
@@ -65,10 +68,10 @@ def test_operations_equal_the_golden_arrays(options: Any, way: Any) -> None:
     for found in recurrences:
         expected = {name for name in golden if name.startswith(f"{found.name}.")}
         for t in range(SIZES["T"]):
-            moment, seen = found.moment(t), set()
-            for scene in moment.scenes:
-                for quantity in (q for taken in scene.taken for q in taken.results):
-                    text = timeless(quantity.text)
+            moment, seen = found.step(t), set()
+            for scene in moment.equations:
+                for quantity in (q for taken in scene.operations for q in taken.results):
+                    text = timeless(quantity.name)
                     name = f"{found.name}.{GATES.get(text, text)}"
                     if name in golden:
                         seen.add(name)
@@ -76,10 +79,10 @@ def test_operations_equal_the_golden_arrays(options: Any, way: Any) -> None:
                             quantity.values, golden[name][1, t], rtol=1e-11, atol=1e-14
                         )
             assert seen == expected
-            assert moment.answer is not None
-            y_hat = moment.answer.scenes[-1].values[0]
+            assert moment.prediction is not None
+            y_hat = moment.prediction.equations[-1].values[0]
             np.testing.assert_allclose(y_hat.values, golden["y_hat"][1, t], rtol=1e-11)
-            np.testing.assert_allclose(moment.answer.y_hat.values, y_hat.values, rtol=1e-11)
+            np.testing.assert_allclose(moment.prediction.y_hat.values, y_hat.values, rtol=1e-11)
 
 
 EQUATIONS = [
@@ -113,8 +116,8 @@ EQUATIONS = [
 @pytest.mark.parametrize(("options", "which", "t", "expected"), EQUATIONS)
 def test_equations_carry_the_steps_number(options: Any, which: int, t: int, expected: Any) -> None:
     found = followed(**(SIZES | options))[which]
-    assert [scene.text for scene in found.moment(t).scenes] == expected
-    general = found.moment(t).scenes[-1].general
+    assert [scene.text for scene in found.step(t).equations] == expected
+    general = found.step(t).equations[-1].general
     assert general == expected[-1].replace(f"_{t}", "_t").replace(
         f"_{'{-1}' if t == 0 else t + (1 if found.reverse else -1)}",
         "_{t+1}" if found.reverse else "_{t-1}",
@@ -122,7 +125,7 @@ def test_equations_carry_the_steps_number(options: Any, which: int, t: int, expe
 
 
 def test_shapes_are_shown_as_symbols_and_numbers() -> None:
-    taken = followed(**SIZES)[0].moment(1).scenes[0].taken[0]
+    taken = followed(**SIZES)[0].step(1).equations[0].operations[0]
     assert taken.label == "x_1 Wx"
     assert (taken.operands, taken.dims) == ((("N", "D"), ("D", "M")), ("N", "M"))
     assert (taken.operand_shapes, taken.shape) == (((2, 4), (4, 5)), (2, 5))
@@ -133,16 +136,16 @@ def test_each_step_starts_from_the_step_before(way: Any) -> None:
     """The first starts from zeros."""
     for found in followed(**SIZES, cell="lstm", **way):
         order = range(found.count)[:: -1 if found.reverse else 1]
-        assert [found.moment(t).number for t in order] == [1, 2, 3, 4, 5, 6]
+        assert [found.step(t).number for t in order] == [1, 2, 3, 4, 5, 6]
         before = None
         for t in order:
-            x, *states = found.moment(t).given
+            x, *states = found.step(t).inputs
             np.testing.assert_array_equal(x.values, found.x[t])
             for place, state in enumerate(states):
                 expected = np.zeros(5) if before is None else before.states[place].values
                 np.testing.assert_array_equal(state.values, expected)
-                assert before is None or before.states[place].text == state.text
-            before = found.moment(t)
+                assert before is None or before.states[place].name == state.name
+            before = found.step(t)
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -154,20 +157,20 @@ def test_steps_of_every_model_equal_the_trace(name: str) -> None:
     for found in followed(model, N=3, sample=2):
         layer = layers[found.name]
         for t in range(found.count):
-            moment = found.moment(t)
+            moment = found.step(t)
             assert moment.masked == (layer.mask is not None and not layer.mask[2, t])
-            named = {q.text: q.values for scene in moment.scenes for q in scene.values}
+            named = {q.name: q.values for scene in moment.equations for q in scene.values}
             for (key, values), state in zip(layer.states.items(), moment.states, strict=True):
-                assert state.text.startswith(f"{key}{layer.index}_")
+                assert state.name.startswith(f"{key}{layer.index}_")
                 np.testing.assert_allclose(state.values, values[2, t], rtol=1e-11, atol=1e-14)
                 if not moment.masked:
-                    np.testing.assert_allclose(named[state.text], state.values, atol=1e-13)
-            if moment.answer is not None:
+                    np.testing.assert_allclose(named[state.name], state.values, atol=1e-13)
+            if moment.prediction is not None:
                 assert traced.y_hat is not None
-                at = int(re.sub(r".*_", "", moment.answer.y_hat.text))
+                at = int(re.sub(r".*_", "", moment.prediction.y_hat.name))
                 expected = traced.y_hat[2, at].reshape(-1)
-                made = [scene.values[0].values for scene in moment.answer.scenes[-1:]]
-                for values in (moment.answer.y_hat.values, *made):
+                made = [scene.values[0].values for scene in moment.prediction.equations[-1:]]
+                for values in (moment.prediction.y_hat.values, *made):
                     np.testing.assert_allclose(values, expected, rtol=1e-10, atol=1e-13)
         for width, encoding in ((20, "utf-8"), (40, "ascii"), (80, "utf-8"), (160, "ascii")):
             for line in drawn(found, found.count - 1, width, encoding):
@@ -181,12 +184,12 @@ def test_reversed_sequence_shows_y_hat_at_its_end() -> None:
     model = randomized(sequential(layer, la.Dense(2)))
     (found,) = followed(model)
     y_hat = rnnshapes.trace(model, seed=3, keras=False).y_hat
-    answer = found.moment(6).answer
+    answer = found.step(6).prediction
     assert answer is not None
     assert y_hat is not None
-    assert [scene.text for scene in answer.scenes] == ["y_hat_2 = h_6 W0 + b0"]
-    assert answer.scenes[0].general == "y_hat_t = h_{T-1-t} W0 + b0"
-    np.testing.assert_allclose(answer.scenes[0].values[0].values, y_hat[0, 2], rtol=1e-11)
+    assert [scene.text for scene in answer.equations] == ["y_hat_2 = h_6 W0 + b0"]
+    assert answer.equations[0].general == "y_hat_t = h_{T-1-t} W0 + b0"
+    np.testing.assert_allclose(answer.equations[0].values[0].values, y_hat[0, 2], rtol=1e-11)
     np.testing.assert_array_equal(answer.y_hat.values, y_hat[0, 2])
 
 
@@ -198,7 +201,7 @@ SILENT = ("two ranks", "flattened", "from states", "shared by lengths")
 def test_y_hat_is_shown_where_it_has_steps(name: str) -> None:
     """A head that joins steps has no y_hat at a single step."""
     last = followed(randomized(MODELS[name]()), N=2)[-1]
-    assert (last.moment(1).answer is not None) == (name in ANSWERED)
+    assert (last.step(1).prediction is not None) == (name in ANSWERED)
 
 
 def test_only_causal_networks_return_the_last_y_hat() -> None:
@@ -223,10 +226,10 @@ def test_masked_step_repeats_the_states(reverse: bool, zero: bool) -> None:
     x = np.random.default_rng(2).standard_normal((1, 9, 3)).astype("float32")
     x[0, 4] = 0
     (found,) = followed(model, x=x)
-    moment, before = found.moment(4), 5 if reverse else 3
+    moment, before = found.step(4), 5 if reverse else 3
     assert moment.masked
-    assert moment.scenes == ()
-    np.testing.assert_array_equal(moment.states[0].values, found.moment(before).states[0].values)
+    assert moment.equations == ()
+    np.testing.assert_array_equal(moment.states[0].values, found.step(before).states[0].values)
     text = "\n".join(drawn(found, 4))
     assert "t = 4 is masked" in text
     assert f"h_4 = h_{before} " in text
@@ -242,8 +245,8 @@ def test_progress_counts_steps_of_the_shown_sample(way: Any) -> None:
     with open_session(**SIZES, **way) as session:
         given = (session.network, session.weights(), session.sources)
         with progress.listening(lambda *at: told.append(at)), progress.work(10**9):
-            step_view.follow_network(*given, 1)
-        alone = step_view.computed(session.network, keras=False)
+            steps_of_sample(*given, 1)
+        alone = with_needed_samples(session.network, keras=False)
     assert told[-2][0] == alone.scan_steps == SIZES["T"] * (1 + ("bidirectional" in way))
 
 
@@ -252,8 +255,8 @@ def test_stateful_model_continues_between_batches() -> None:
     model = randomized(stateful(la.LSTM(4, stateful=True)))
     first, third = (followed(model, N=4, sample=sample)[0] for sample in (0, 2))
     for key, values in first.states.items():
-        assert third.start[key].any()
-        np.testing.assert_array_equal(third.start[key], values[-1])
+        assert third.initial[key].any()
+        np.testing.assert_array_equal(third.initial[key], values[-1])
 
 
 def test_unsupported_layer_takes_x_from_keras() -> None:
@@ -261,23 +264,23 @@ def test_unsupported_layer_takes_x_from_keras() -> None:
     with open_session(model, N=3, seed=3) as session:
         assert [node.layer.type for node in session.network.unsupported] == ["UnitNormalization"]
         weights = session.weights()
-        given = (session.network, weights, session.sources, 2, None, session.answers(weights, None))
-        (found,) = step_view.follow_network(*given)
+        given = (session.network, weights, session.sources, 2, None, session.keras_outputs(weights))
+        (found,) = steps_of_sample(*given)
     y_hat = rnnshapes.trace(model, N=3, seed=3).y_hat
     for t in range(found.count):
-        answer = found.moment(t).answer
+        answer = found.step(t).prediction
         assert answer is not None
-        np.testing.assert_allclose(answer.scenes[-1].values[0].values, y_hat[2, t], rtol=1e-11)
+        np.testing.assert_allclose(answer.equations[-1].values[0].values, y_hat[2, t], rtol=1e-11)
 
 
 def test_layer_is_chosen_by_name() -> None:
     with open_session(**SIZES, bidirectional=True) as session:
         given = (session.network, session.weights(), session.sources)
-        names = [r.name for r in step_view.follow_network(*given, 0, "bidirectional")]
+        names = [r.name for r in steps_of_sample(*given, 0, "bidirectional")]
         assert names == ["bidirectional/forward_simple_rnn", "bidirectional/backward_simple_rnn"]
-        assert [r.name for r in step_view.follow_network(*given, 0, names[1])] == names[1:]
+        assert [r.name for r in steps_of_sample(*given, 0, names[1])] == names[1:]
         with pytest.raises(InputError, match="recurrent layers are bidirectional, "):
-            step_view.follow_network(*given, 0, "dense")
+            steps_of_sample(*given, 0, "dense")
 
 
 def test_long_follow_needs_memory_of_states_only() -> None:
@@ -285,7 +288,7 @@ def test_long_follow_needs_memory_of_states_only() -> None:
     tracemalloc.start()
     try:
         (found,) = followed(T=20_000, D=3, M=6, K=2, cell="lstm")
-        found.moment(19_999)
+        found.step(19_999)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -302,7 +305,7 @@ def test_symbols_are_shown_where_there_is_room() -> None:
     row = next(line for line in usual if line.startswith("  x_3 Wx"))
     assert "(N, D)" not in row
     numbers = [float(text) for text in row.split("(1, 5)")[1].split()]
-    taken = found.moment(3).scenes[0].taken[0]
+    taken = found.step(3).equations[0].operations[0]
     np.testing.assert_allclose(numbers, taken.results[0].values, atol=6e-4)
     at = narrow.index("  x_3 Wx  (1, 3)·(3, 5) → (1, 5)")
     assert [float(text) for text in narrow[at + 1].split()] == numbers
@@ -324,7 +327,7 @@ def test_long_lists_are_cut_and_counted(width: int) -> None:
 def test_names_from_files_are_plain_text(name: str, width: int) -> None:
     """Wide characters take two columns, and a line stays one line."""
     with open_session(T=4, D=3, M=5, K=2) as session:
-        (found,) = step_view.follow_network(session.network, session.weights(), session.sources)
+        (found,) = steps_of_sample(session.network, session.weights(), session.sources)
     object.__setattr__(found, "name", name)
     shown = drawn(found, 1, width)
     assert all(cell_len(line) <= width and "\n" not in line for line in shown)
@@ -360,7 +363,7 @@ def test_numbers_fit_their_column_and_round_correctly(value: float, digits: int)
 
 def test_summary_line_has_full_precision() -> None:
     (found,) = followed(T=6, D=3, M=5, K=2)
-    said = step.summary(found.moment(3), found, 0)
+    said = step.summary(found.step(3), found, 0)
     front, numbers = said.split(" = ", 2)[0], said.split(" = ")[-1]
     assert front == "simple_rnn, sample 0, t"
     y_hat = rnnshapes.trace(T=6, D=3, M=5, K=2, seed=3, keras=False).y_hat

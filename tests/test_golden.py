@@ -150,7 +150,7 @@ def test_block_size_does_not_change_the_arrays(monkeypatch) -> None:
     options = {"N": 3, "T": 50, "D": 2, "M": 4, "cell": "lstm"}
     once = rnnshapes.golden(**options).arrays
     monkeypatch.setattr("rnnshapes.forward.scan.BLOCK_BYTES", 1)
-    monkeypatch.setattr("rnnshapes.forward.golden.PART", 100)
+    monkeypatch.setattr("rnnshapes.forward.golden.CHUNK", 100)
     again = rnnshapes.golden(**options).arrays
     assert list(once) == list(again)
     compare({name: a.astype("float64") for name, a in again.items()}, once)

@@ -146,7 +146,9 @@ def test_no_name_or_number_breaks_a_header(tmp_path: Path) -> None:
     values = [np.array(hard), np.float32([*hard[:3], 1e-45, 3.4028235e38, 1e10, 2, 0.1])]
     values += [np.array(v) for v in (2.5, np.float32(3), np.int64(-5), np.uint32(2**32 - 1))]
     entries = [
-        replace(result.entries[0], name=name, text=name, values=v, dims=(Dim.of(8),) * v.ndim)
+        replace(
+            result.entries[0], name=name, description=name, values=v, dims=(Dim.of(8),) * v.ndim
+        )
         for name, v in zip(names, values * 2, strict=True)
     ]
     replace(result, entries=tuple(entries)).save(tmp_path / "g.h")

@@ -134,5 +134,5 @@ def test_every_model_that_is_understood_has_pictures(name: str) -> None:
     assert plots.figure(rnnshapes.inspect(model, N=2)).axes
     with open_session(model, N=2) as session:
         if session.network.recurrent and not session.network.unsupported:
-            show = tracing.everything(session.network)
+            show = tracing.all_parts(session.network)
             assert plots.figure(session.trace(show=show, keras=False)).axes

@@ -63,7 +63,7 @@ def test_a_millionth_in_one_weight_fails(cell: Any) -> None:
 
 def test_wrong_numpy_loop_fails(small_run: KerasRun) -> None:
     run = small_run
-    ours = replay.computed(run.network, run.weights, run.xs)
+    ours = replay.numpy_outputs(run.network, run.weights, run.xs)
     for change, name in (
         (lambda h: np.roll(h, 1, axis=1), "simple_rnn: h at every step, in float64"),
         (lambda h: h * (1 + 1e-9), "simple_rnn: h at every step, in float64"),

@@ -63,8 +63,8 @@ def test_keras_agrees_at_every_step(name: str, request) -> None:
     for layer in result.layers:
         np.testing.assert_allclose(layer.states["h"], layer.keras["h"], atol=1e-5)
     np.testing.assert_array_equal(run.answers.outputs[0], result.y_hat_keras[:, -1])
-    place = result.difference.place
-    at = (place.sample, place.t, place.unit)
+    index = result.difference.index
+    at = (index.sample, index.t, index.unit)
     assert abs(result.y_hat[at] - result.y_hat_keras[at]) == result.difference.max_abs
 
 
@@ -79,8 +79,8 @@ def test_block_size_does_not_change_the_trace(size: int, hidden: Any) -> None:
         return list(scan.run(net, w, ([x] for x in source.blocks(steps))))
 
     (once,), blocks = run(7), run(size)
-    parts = np.concatenate([b.values[-1].each[0] for b in blocks])
-    np.testing.assert_allclose(parts, once.values[-1].each[0], rtol=1e-14)
+    parts = np.concatenate([b.values[-1].at_steps[0] for b in blocks])
+    np.testing.assert_allclose(parts, once.values[-1].at_steps[0], rtol=1e-14)
     assert [b.start for b in blocks] == list(range(0, 7, size))
 
 

@@ -21,7 +21,7 @@ from rnnshapes.render.view import View, parse_view
 from rnnshapes.session import NetworkOptions, open_session
 
 if TYPE_CHECKING:
-    from rnnshapes.forward.step_view import Recurrence
+    from rnnshapes.forward.recurrence_steps import RecurrenceSteps
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[0m\x1b[?25h\x1b[?1049l"
 #: How often to look whether the terminal has another size, in seconds.
@@ -93,7 +93,7 @@ class Player:
     Raises InputError if no recurrence has one of the steps that were asked for.
     """
 
-    def __init__(self, found: Sequence[Recurrence], part: View, delay: float | None) -> None:
+    def __init__(self, found: Sequence[RecurrenceSteps], part: View, delay: float | None) -> None:
         spans = [
             range(part.start or 0, r.count if part.end is None else min(part.end, r.count))
             for r in found
@@ -108,10 +108,10 @@ class Player:
         self.at = self.line = self.hidden = 0
         recurrence, span = self.shown[0]
         self.t = span[-1] if recurrence.reverse else span[0]
-        self.moment = recurrence.moment(self.t)
+        self.step = recurrence.step(self.t)
 
     @property
-    def recurrence(self) -> Recurrence:
+    def recurrence(self) -> RecurrenceSteps:
         """What is shown."""
         return self.shown[self.at][0]
 
@@ -120,7 +120,7 @@ class Player:
         """The step that is shown, in one line."""
         from rnnshapes.render import step
 
-        return step.summary(self.moment, self.recurrence, self.sample)
+        return step.summary(self.step, self.recurrence, self.sample)
 
     def play(self, read: keyboard.Read) -> None:
         """Show steps, as keys say or one after the other, until a key leaves."""
@@ -168,7 +168,7 @@ class Player:
         wanted = self.t + (-steps if recurrence.reverse else steps)
         there = min(max(wanted, span[0]), span[-1])
         moved, self.t = there != self.t, there
-        self.moment = recurrence.moment(there)
+        self.step = recurrence.step(there)
         return moved
 
     def _draw(self) -> tuple[int, int]:
@@ -192,9 +192,9 @@ class Player:
         from rnnshapes.render import step
 
         which = f"layer {self.at + 1} of {len(self.shown)}" if len(self.shown) > 1 else ""
-        head = step.header(self.moment, self.recurrence, self.sample, which, sheet)
-        body = step.body(self.moment, self.recurrence, sheet, full=self.full)
-        other = step.body(self.moment, self.recurrence, sheet, full=not self.full)
+        head = step.header(self.step, self.recurrence, self.sample, which, sheet)
+        body = step.body(self.step, self.recurrence, sheet, full=self.full)
+        other = step.body(self.step, self.recurrence, sheet, full=not self.full)
         self.cut = len(body) != len(other)
         height = sheet.height or _LEAST
         room = max(0, height - _AROUND)

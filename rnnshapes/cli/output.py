@@ -61,7 +61,7 @@ class Outlet:
         width = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
         if not self.for_people or network.size("N") * network.max_steps * width > _MOST_DRAWN:
             return asked
-        has_states = "h" in tracing.everything(network) and "h" not in asked
+        has_states = "h" in tracing.all_parts(network) and "h" not in asked
         return (*asked, "h") if has_states else asked
 
     def deliver(self, result: Result, view: View) -> None:

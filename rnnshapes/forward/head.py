@@ -1,4 +1,4 @@
-"""y_hat at one time step: what the layers behind the last recurrence make of its output there."""
+"""Head of a network at one time step: y_hat from the outputs of the last recurrences there."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from rnnshapes.forward.scenes import SAMPLES, General, Quantity, Scene, filled, quantity, scenes
+from rnnshapes.forward.step_view import (
+    SAMPLES,
+    GeneralEquation,
+    StepPrediction,
+    evaluated_equations,
+    name_at_step,
+    step_value,
+)
 from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.base import Direction, Masks
 from rnnshapes.network.layers.rnn import RecurrentLayer
@@ -21,51 +28,47 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.recorder import RecordedTensor, RecorderOps, Recording
 
 
-class Answer(NamedTuple):
-    """y_hat at a step, and the equations that make it.
-
-    ``own`` says that it is what the model itself answers.
-    """
-
-    scenes: tuple[Scene, ...]
-    y_hat: Quantity
-    own: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The layers from which no recurrence is reached, for one sample.
+    """The layers after the last recurrences, for one sample.
 
-    ``emitted`` is what each recurrence puts out (T, M), by the time of x; ``entering`` what else
-    comes in, at each step (T, F) or without time (1, F); ``y_hat`` (T, K) is that of the trace.
+    Attributes:
+        network: The network.
+        weights: Its weights.
+        recurrence_outputs: The output of each recurrence at each step, (T, M), indexed by input
+            time step.
+        other_inputs: What else the head receives, at each step (T, F) or without time (1, F).
+        y_hat: y_hat of the trace, (T, K).
     """
 
     network: Network
     weights: Weights
-    emitted: Mapping[str, Array]
-    entering: Mapping[Tap, Array]
+    recurrence_outputs: Mapping[str, Array]
+    other_inputs: Mapping[Tap, Array]
     y_hat: Array
 
-    def at(self, t: int) -> Answer:
-        """Step t of y_hat."""
+    def predict(self, t: int) -> StepPrediction:
+        """Return y_hat at step t, with its equations."""
         network, count = self.network, len(self.y_hat)
-        recording = self._record(t, general=False)
-        name, shape = (
-            filled(self._names.of(network.outputs[0]), t, count),
-            network.output_shapes.at_step,
+        equations = evaluated_equations(network, self._record(t), self._general)
+        name = name_at_step(self._names.of(network.outputs[0]), t, count)
+        return StepPrediction(
+            equations=tuple(equations),
+            y_hat=step_value(network, name, network.output_shapes.at_step, self.y_hat[t]),
+            is_output=network.is_causal and (network.returns_sequences or t == count - 1),
         )
-        own = network.is_causal and (network.returns_sequences or t == count - 1)
-        y_hat = quantity(network, name, shape, self.y_hat[t])
-        return Answer(tuple(scenes(network, recording, self._general)), y_hat, own)
 
     def step_of(self, node: int, direction: Direction, t: int) -> int | None:
-        """Where y_hat has step t of a recurrence; ``None`` if it is not what the head looks at."""
-        if all(tap.node != node for tap in taps(self.network)):
-            return None
-        return len(self.y_hat) - 1 - t if self._turned(node, direction) else t
+        """Return the step of y_hat that belongs to step t of a recurrence.
 
-    def _turned(self, node: int, direction: Direction) -> bool:
-        """Whether the layer hands on the steps of this recurrence turned round."""
+        None if the head does not use this recurrence.
+        """
+        if all(tap.node != node for tap in head_inputs(self.network)):
+            return None
+        return len(self.y_hat) - 1 - t if self._is_reversed(node, direction) else t
+
+    def _is_reversed(self, node: int, direction: Direction) -> bool:
+        """Return whether the layer returns the steps of this recurrence in reverse order."""
         layer = self.network.nodes[node].layer
         assert isinstance(layer, RecurrentLayer)
         return layer.return_sequences and layer.reversed_outputs[layer.directions.index(direction)]
@@ -75,61 +78,59 @@ class Head:
         return TensorNames(self.network)
 
     @cached_property
-    def _general(self) -> list[General]:
+    def _general(self) -> list[GeneralEquation]:
         recording = self._record(0, general=True)
-        return [(" ".join(named.names), named.text) for named in recording.equations]
+        return [(" ".join(equation.names), equation.text) for equation in recording.equations]
 
-    def _record(self, t: int, *, general: bool) -> Recording:
-        """What the head does at a step, in the words of this step or of any."""
+    def _record(self, t: int, *, general: bool = False) -> Recording:
+        """Record the head at step t, with the names of that step or of any."""
         network, recording, count = self.network, Recording(), len(self.y_hat)
         values: dict[Tap, RecordedTensor] = {}
 
-        def called(tap: Tap) -> str:
+        def name_of(tap: Tap) -> str:
             name = self._names.of(tap)
-            return name if general else filled(name, t, count)
+            return name if general else name_at_step(name, t, count)
 
-        with np.errstate(all="ignore"):  # what is not finite is shown as it is
-            for tap in taps(network):
+        with np.errstate(all="ignore"):  # NaN and infinite numbers are shown as they are
+            for tap in head_inputs(network):
                 if network.nodes[tap.node].layer.directions:
-                    values[tap] = self._joined(recording, tap, t, called(tap), general=general)
+                    values[tap] = self._join(recording, tap, t, name_of(tap), general=general)
                 else:
-                    found = self.entering[tap]
-                    found = found[min(t, len(found) - 1)][None]
-                    values[tap] = recording.tensor(
-                        called(tap), network.shapes_at(tap).at_step, found
-                    )
-            for place in _places(network):
-                values[Tap(place)] = self._applied(recording, place, values, called(Tap(place)))
+                    steps = self.other_inputs[tap]
+                    array = steps[min(t, len(steps) - 1)][None]
+                    shape = network.shapes_at(tap).at_step
+                    values[tap] = recording.tensor(name_of(tap), shape, array)
+            for position in _head_layers(network):
+                tap = Tap(position)
+                values[tap] = self._apply(recording, position, values, name_of(tap))
         return recording
 
-    def _joined(
+    def _join(
         self, recording: Recording, tap: Tap, t: int, name: str, *, general: bool
     ) -> RecordedTensor:
-        """The output of a layer with a recurrence, from those of its directions."""
+        """Return the output of a recurrent layer from those of its directions."""
         node = self.network.nodes[tap.node]
         assert isinstance(node.layer, RecurrentLayer)
         ends = []
-        for scan, direction in node.scans:
-            turned = self._turned(tap.node, direction)
-            at = len(self.y_hat) - 1 - t if turned else t
-            step = (
-                (f"{{{self.network.output_shapes.steps}-1-t}}" if turned else "t")
-                if general
-                else at
-            )
+        for recurrence, direction in node.scans:
+            is_reversed = self._is_reversed(tap.node, direction)
+            at = len(self.y_hat) - 1 - t if is_reversed else t
+            step = str(at)
+            if general:
+                step = f"{{{self.network.output_shapes.steps}-1-t}}" if is_reversed else "t"
             text = f"{direction.cell.output_state}{direction.index}{node.primes}_{step}"
-            shape = (SAMPLES, direction.cell.output)
-            ends.append(recording.tensor(text, shape, self.emitted[scan][at][None]))
+            array = self.recurrence_outputs[recurrence][at][None]
+            ends.append(recording.tensor(text, (SAMPLES, direction.cell.output), array))
         ops: Any = RecorderOps(recording)
         outputs: tuple[RecordedTensor, ...] = node.layer.join(ops, ends)
         joined = outputs[tap.output]
         return joined if len(outputs) == len(ends) else ops.named(name, joined)
 
-    def _applied(
-        self, recording: Recording, place: int, values: Mapping[Tap, RecordedTensor], name: str
+    def _apply(
+        self, recording: Recording, position: int, values: Mapping[Tap, RecordedTensor], name: str
     ) -> RecordedTensor:
-        """What a layer makes of its inputs."""
-        node = self.network.nodes[place]
+        """Return the output of a layer of the head."""
+        node = self.network.nodes[position]
         layer, group = node.layer, node.group
         inputs = [values[tap] for tap in node.sources]
         shapes = with_own_features(layer, [value.symbol.shape for value in inputs])
@@ -142,35 +143,36 @@ class Head:
             weight.key: recording.tensor(weight.key + layer.index, weight.dims, bound[weight.key])
             for weight in layer.groups[group]
         }
-        after = layer.mask([v.array for v in inputs], [None] * len(inputs))
+        mask = layer.mask([value.array for value in inputs], [None] * len(inputs))
         ops: Any = RecorderOps(recording, layer.index)
-        made: RecordedTensor = layer.call(ops, inputs, SimpleNamespace(**w), Masks(None, after))
-        return made if made.symbol.text == name else ops.named(name, made)
+        output: RecordedTensor = layer.call(ops, inputs, SimpleNamespace(**w), Masks(None, mask))
+        return output if output.symbol.text == name else ops.named(name, output)
 
 
-def taps(network: Network) -> tuple[Tap, ...]:
-    """What the layers that make y_hat at one step take, that none of them makes."""
-    places = _places(network)
-    if not places:
+def head_inputs(network: Network) -> tuple[Tap, ...]:
+    """Return the outputs of other layers that the head takes as its inputs."""
+    positions = _head_layers(network)
+    if not positions:
         return (network.outputs[0],)
-    found = [tap for place in places for tap in network.nodes[place].sources]
-    return tuple(dict.fromkeys(tap for tap in found if tap.node not in places))
+    taps = [tap for position in positions for tap in network.nodes[position].sources]
+    return tuple(dict.fromkeys(tap for tap in taps if tap.node not in positions))
 
 
-def at_steps(network: Network) -> bool:
-    """Whether y_hat at a step comes from that step of the recurrences alone."""
-    flow = network.output_shapes
-    if flow.steps is None or not all(network.nodes[p].layer.stepwise for p in _places(network)):
+def uses_single_steps(network: Network) -> bool:
+    """Return whether y_hat at a step depends only on that step of the recurrences."""
+    shapes = network.output_shapes
+    layers = [network.nodes[position].layer for position in _head_layers(network)]
+    if shapes.steps is None or not all(layer.stepwise for layer in layers):
         return False
-    sources = [network.shapes_at(tap) for tap in taps(network)]
+    sources = [network.shapes_at(tap) for tap in head_inputs(network)]
     timed = [source for source in sources if source.steps is not None]
-    return all((source.steps, source.final) == (flow.steps, flow.final) for source in timed)
+    return all((source.steps, source.final) == (shapes.steps, shapes.final) for source in timed)
 
 
-def _places(network: Network) -> tuple[int, ...]:
-    """The positions of the layers that make the first output, in order."""
-    wanted = {network.outputs[0].node}
-    for place in reversed(network.head):
-        if place in wanted:
-            wanted |= {tap.node for tap in network.nodes[place].sources}
-    return tuple(place for place in network.head if place in wanted)
+def _head_layers(network: Network) -> tuple[int, ...]:
+    """Return the positions of the layers that compute the first output, in order."""
+    needed = {network.outputs[0].node}
+    for position in reversed(network.head):
+        if position in needed:
+            needed |= {tap.node for tap in network.nodes[position].sources}
+    return tuple(position for position in network.head if position in needed)

@@ -1,7 +1,7 @@
-"""What NumPy computes, in the form in which Keras's answers come, for Keras to repeat each step.
+"""Run the NumPy forward pass, and let Keras replay each of its steps.
 
-The states of the loop in NumPy, in float64, are handed to Keras's own cells and layers: one step
-from each of them, or one call on what stands in front of a layer. A loop in Keras is not needed.
+Keras's own cells and layers take the float64 states of the run in NumPy: one step from each state,
+or one call on what precedes a layer. Keras needs no loop over time.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from rnnshapes import reference
 from rnnshapes.forward import scan
-from rnnshapes.forward.scan import Block, Carried, repeat_masked, states_before
+from rnnshapes.forward.scan import Block, processing_order, repeat_masked, states_before
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
@@ -27,176 +26,211 @@ from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.reference.outputs import STATES, ModelOutputs, States
 
 _OPS = NumpyOps()
-#: An array with its kind, the node or recurrence that it is of, and which part it is.
-Labelled = tuple[tuple[str, str, str], Array]
-#: Lets Keras repeat each step: from a network, weights, NumPy's answers, the states before each.
-Step = Callable[[Network, Weights, ModelOutputs, States], ModelOutputs]
-#: What stands in the place of Keras.
+#: What an array is (``value``, ``state``), the node or recurrence it belongs to, and which part.
+_Key = tuple[str, str, str]
+#: Computes one step of each recurrence and one call of each layer in Keras. Takes a network, its
+#: weights, the numbers of NumPy, and the states before each step.
+KerasStep = Callable[[Network, Weights, ModelOutputs, States], ModelOutputs]
+#: The engine of the outputs that NumPy computes.
 NUMPY = Engine(np.__version__, "numpy", np.__version__)
 
 
-def computed(
+def numpy_outputs(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
     keras: ModelOutputs | None = None,
     ops: NumpyOps = _OPS,
 ) -> ModelOutputs:
-    """Every value, state and output of the network, by the loop in NumPy, in float64.
+    """Compute every value, state and output of the network in NumPy, in float64.
 
-    ``xs`` are the inputs (N, T, D). Of layers that are not derived the values are Keras's. Each
-    step is computed with ``ops``.
+    Args:
+        network: The network.
+        weights: Its weights.
+        xs: Its inputs, (N, T, D).
+        keras: What Keras computed; the outputs of unsupported layers are taken from it.
+        ops: The interpreter of each step.
     """
     samples = len(xs[0])
     size = network.batch or samples
-    carried = kept_states(weights)
-    parts: list[dict[tuple[str, ...], Array]] = []
+    initial = stored_states(weights)
+    batches: list[dict[_Key, Array]] = []
     for start in range(0, samples, size):
-        part = slice(start, start + size)
-        block = _block(network, weights, [x[part] for x in xs], carried, keras, part, ops)
-        named = chain(_named(network, block), _named_states(network, block, carried))
-        parts.append(dict(named))
-        carried = block.carried if network.batch else carried
-    whole = {key: np.concatenate([made[key] for made in parts]) for key in parts[0]}
-    return _sorted(network, whole)
+        batch = slice(start, start + size)
+        block = _run_batch(network, weights, [x[batch] for x in xs], initial, keras, batch, ops)
+        batches.append(
+            dict(chain(_node_arrays(network, block), _state_arrays(network, block, initial)))
+        )
+        initial = block.final_states if network.batch else initial
+    arrays = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+    return _model_outputs(network, arrays)
 
 
-def repeated(
+def keras_replay(
     network: Network,
     weights: Weights,
     ours: ModelOutputs,
     dtype: str,
-    step: Step = reference.repeat_steps,
+    step: KerasStep = reference.repeat_steps,
 ) -> ModelOutputs:
-    """What Keras makes of each state and each value that NumPy has found, in ``dtype``."""
-    states = {name: _cast(found, dtype) for name, found in ours.states.items()}
-    starts = {name: _cast(found, dtype) for name, found in ours.starts.items()}
-    scans = [
-        (name, direction, node) for node in network.recurrent for name, direction in node.scans
-    ]
-    masks = {name: _mask(network, node, ours) for name, _, node in scans}
+    """Let Keras compute, in ``dtype``, one step or one call from each number of NumPy."""
+    states = {name: _cast(arrays, dtype) for name, arrays in ours.states.items()}
+    starts = {name: _cast(arrays, dtype) for name, arrays in ours.starts.items()}
+    recurrences = [(*scan, node) for node in network.recurrent for scan in node.scans]
+    masks = {name: _input_mask(network, node, ours) for name, _, node in recurrences}
     before = {
         name: states_before(direction, states[name], starts.get(name, {}), masks[name])
-        for name, direction, _ in scans
+        for name, direction, _ in recurrences
     }
     values = {
-        name: tuple(v if v.dtype.kind in "iu" else _in(dtype, v) for v in found)
-        for name, found in ours.values.items()
+        name: tuple(v if v.dtype.kind in "iu" else _cast_array(v, dtype) for v in outputs)
+        for name, outputs in ours.values.items()
     }
-    given = replace(ours, values=values, states=states, starts=starts)
-    found = step(network.with_dtype(dtype), weights, given, before)
+    cast = replace(ours, values=values, states=states, starts=starts)
+    outputs = step(network.with_dtype(dtype), weights, cast, before)
     repeated = {
-        name: repeat_masked(direction, found.states[name], {}, masks[name])
-        for name, direction, _ in scans
+        name: repeat_masked(direction, outputs.states[name], {}, masks[name])
+        for name, direction, _ in recurrences
     }
-    return replace(found, states=repeated)
+    return replace(outputs, states=repeated)
 
 
-def one_step(
+def single_steps(
     direction: Direction, x: Array, states: Mapping[str, Array], w: SimpleNamespace
 ) -> dict[str, Array]:
-    """One step in NumPy from each of these states (N, T, M), for x (N, T, D), from zeros."""
+    """Compute one step in NumPy from the state before each step, and from zeros for the first.
+
+    Args:
+        direction: The recurrence.
+        x: Its input, (N, T, D).
+        states: The states after each step, (N, T, M).
+        w: Its weights.
+
+    Returns:
+        The states one step after those before each step, (N, T, M).
+    """
     n, t = x.shape[:2]
     before = states_before(direction, states, {})
     flat = {key: values.reshape(n * t, -1) for key, values in before.items()}
     xz = direction.cell.project(_OPS, np.asarray(x.reshape(n * t, -1), np.float64), w)
-    made = direction.cell.step(_OPS, xz, flat, w)
-    return {key: values.reshape(n, t, -1) for key, values in made.states.items()}
+    after = direction.cell.step(_OPS, xz, flat, w).states
+    return {key: values.reshape(n, t, -1) for key, values in after.items()}
 
 
-def _cast(found: Mapping[str, Array], dtype: str) -> dict[str, Array]:
-    return {key: _in(dtype, values) for key, values in found.items()}
-
-
-@np.errstate(over="ignore")  # judged later
-def _in(dtype: str, values: Array) -> Array:
-    return values.astype(dtype, copy=False)
-
-
-def _mask(network: Network, node: Node, ours: ModelOutputs) -> Array | None:
-    name = network.nodes[node.sources[0].node].name
-    return None if node.mask_dropped else ours.masks.get(name)
-
-
-def kept_states(weights: Weights) -> Carried:
-    """The states that a stateful model holds, which stand beside its weights."""
+def stored_states(weights: Weights) -> States:
+    """Return the states that a stateful model stores beside its weights."""
     return {
-        name.removeprefix(STATES): dict(found)
-        for name, found in weights.items()
+        name.removeprefix(STATES): dict(arrays)
+        for name, arrays in weights.items()
         if name.startswith(STATES)
     }
 
 
-def _block(
+def unsupported_outputs(
+    network: Network, keras: ModelOutputs | None, batch: slice
+) -> tuple[dict[str, list[Array]], dict[str, Array]]:
+    """Return what Keras computed of unsupported layers, for some samples.
+
+    Returns:
+        The outputs of unsupported layers, and all masks, by node.
+    """
+    if keras is None:
+        return {}, {}
+    outputs = {
+        node.name: [values[batch] for values in keras.values[node.name]]
+        for node in network.unsupported
+    }
+    return outputs, {name: mask[batch] for name, mask in keras.masks.items()}
+
+
+def _cast(arrays: Mapping[str, Array], dtype: str) -> dict[str, Array]:
+    return {key: _cast_array(values, dtype) for key, values in arrays.items()}
+
+
+@np.errstate(over="ignore")  # the comparison sees infinite numbers
+def _cast_array(values: Array, dtype: str) -> Array:
+    return values.astype(dtype, copy=False)
+
+
+def _input_mask(network: Network, node: Node, ours: ModelOutputs) -> Array | None:
+    """Return which steps of the input of a recurrent layer count, (N, T)."""
+    source = network.nodes[node.sources[0].node]
+    return None if node.mask_dropped else ours.masks.get(source.name)
+
+
+def _run_batch(
     network: Network,
     weights: Weights,
     xs: Sequence[Array],
-    carried: Carried,
+    initial: States,
     keras: ModelOutputs | None,
-    part: slice,
+    batch: slice,
     ops: NumpyOps,
 ) -> Block:
-    given, masks = {}, {}
-    if keras is not None:
-        given = {
-            node.name: [v[part] for v in keras.values[node.name]] for node in network.unsupported
-        }
-        masks = {name: mask[part] for name, mask in keras.masks.items()}
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # judged later
-        options: Any = {"initial": carried, "given": given, "masks": masks}
-        (block,) = scan.run(network, weights, [xs], ops=ops, **options)
+    """Compute some of the samples, all time steps in one block."""
+    unsupported, masks = unsupported_outputs(network, keras, batch)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the comparison sees them
+        (block,) = scan.run(
+            network,
+            weights,
+            [xs],
+            initial=initial,
+            unsupported=unsupported,
+            masks=masks,
+            ops=ops,
+        )
     return block
 
 
-def _named(network: Network, block: Block) -> Iterator[Labelled]:
-    """What the nodes yield in a block, samples first, under (kind, node, part)."""
+def _node_arrays(network: Network, block: Block) -> Iterator[tuple[_Key, Array]]:
+    """Yield the outputs and masks of the nodes in a block, samples first."""
     for node, value in zip(network.nodes, block.values, strict=True):
         timed = isinstance(node.layer, Input) and node.layer.timed
-        for place, made in enumerate(value.outputs):
-            turned = np.swapaxes(made, 0, 1) if timed or made.ndim > 2 else made
-            yield ("value", node.name, str(place)), turned
-        for place, known in enumerate(value.each):
-            if known is not None:
-                yield ("each", node.name, str(place)), np.swapaxes(known, 0, 1)
+        for number, output in enumerate(value.outputs):
+            turned = np.swapaxes(output, 0, 1) if timed or output.ndim > 2 else output
+            yield ("value", node.name, str(number)), turned
+        for number, at_steps in enumerate(value.at_steps):
+            if at_steps is not None:
+                yield ("each", node.name, str(number)), np.swapaxes(at_steps, 0, 1)
         if value.mask is not None:
             yield ("mask", node.name, ""), value.mask.T
 
 
-def _named_states(network: Network, block: Block, carried: Carried) -> Iterator[Labelled]:
-    """The states in a block, samples first, and those before it, under (kind, recurrence, key)."""
+def _state_arrays(network: Network, block: Block, initial: States) -> Iterator[tuple[_Key, Array]]:
+    """Yield the states of the recurrences in a block and those before it, samples first."""
     for node in network.recurrent:
-        starts = _starts(node, block, carried)
+        starts = _initial_states(node, block, initial)
         for name, direction in node.scans:
-            found = block.scans[name]
-            shown = found.mask
-            if shown is not None:
-                order = slice(None, None, -1 if direction.reverse else 1)
-                shown = np.logical_or.accumulate(shown[order])[order]
-            for key, made in found.states.items():
-                put_out = made if shown is None else np.where(shown[..., None], made, 0.0)
-                yield ("state", name, key), np.swapaxes(put_out, 0, 1)
-            for key, made in starts.get(name, {}).items():
-                yield ("start", name, key), np.asarray(made)
+            nonzero = block.scans[name].mask
+            if nonzero is not None:
+                order = processing_order(direction)
+                nonzero = np.logical_or.accumulate(nonzero[order])[order]
+            for key, values in block.scans[name].states.items():
+                shown = values if nonzero is None else np.where(nonzero[..., None], values, 0.0)
+                yield ("state", name, key), np.swapaxes(shown, 0, 1)
+            for key, values in starts.get(name, {}).items():
+                yield ("start", name, key), np.asarray(values)
 
 
-def _starts(node: Node, block: Block, carried: Carried) -> dict[str, Mapping[str, Array]]:
-    """The states from which the recurrences of a node start, where they are not zeros."""
-    given = iter([block.values[tap.node].outputs[tap.output] for tap in node.initial])
-    found: dict[str, Mapping[str, Array]] = {}
+def _initial_states(node: Node, block: Block, initial: States) -> States:
+    """Return the states from which the recurrences of a node start, where they are not zeros."""
+    sources = iter([block.values[tap.node].outputs[tap.output] for tap in node.initial])
+    starts: dict[str, Mapping[str, Array]] = {}
     for name, _ in node.scans:
         states = block.scans[name].states
-        if name in carried:
-            found[name] = carried[name]
+        if name in initial:
+            starts[name] = initial[name]
         elif node.initial:
-            found[name] = {key: next(given) for key in states}
-        elif getattr(node.layer, "stateful", False):  # which has others in the next batch
-            found[name] = {key: np.zeros_like(values[0]) for key, values in states.items()}
-    return found
+            starts[name] = {key: next(sources) for key in states}
+        elif getattr(node.layer, "stateful", False):  # the next batch starts from others
+            starts[name] = {key: np.zeros_like(values[0]) for key, values in states.items()}
+    return starts
 
 
-def _sorted(network: Network, whole: Mapping[tuple[str, ...], Array]) -> ModelOutputs:
+def _model_outputs(network: Network, arrays: Mapping[_Key, Array]) -> ModelOutputs:
+    """Return arrays in the form in which those of Keras come."""
     kinds: dict[str, dict[str, dict[str, Array]]] = {}
-    for (kind, name, part), array in whole.items():
+    for (kind, name, part), array in arrays.items():
         kinds.setdefault(kind, {}).setdefault(name, {})[part] = array
     values = {name: tuple(parts.values()) for name, parts in kinds["value"].items()}
     names = [network.nodes[tap.node].name for tap in network.outputs]

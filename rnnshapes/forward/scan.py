@@ -1,6 +1,6 @@
-"""The loop over time: a network's equations read over arrays, a block of steps at a time.
+"""Scan over time: a network's equations evaluated on arrays, one block of time steps at a time.
 
-What has a time axis is time-major inside, (B, N, M) for a block of B steps, so that each step
+Arrays with a time axis are time-major here, (B, N, M) for a block of B steps, so that each step
 works on one contiguous (N, M). x_t Wx + bh of many steps is one product.
 """
 
@@ -23,60 +23,68 @@ from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.numpy_ops import NumpyOps
+from rnnshapes.reference.outputs import States
 
-#: About how many bytes the projected inputs of one block take: they stay in the cache.
+#: About how many bytes the projected inputs of one block take: they fit into the cache.
 BLOCK_BYTES = 2**18
-#: And at least how many steps: each block has a cost of its own.
+#: The fewest steps of a block, because each block has a cost of its own.
 LEAST_STEPS = 8
 
-#: About how many bytes the samples take that are run together.
+#: About how many bytes the samples of one run take.
 SAMPLES_BYTES = 2**27
 
 _OPS = NumpyOps()
-#: The states of each recurrence, by its name and the state's: (N, M).
-Carried = Mapping[str, Mapping[str, Array]]
 
 
-class Value(NamedTuple):
-    """What a node yields.
+class NodeValue(NamedTuple):
+    """The output of a node, time-major: arrays, or bounded numbers.
 
-    ``outputs`` are its own, sequences as (B, N, F). ``each`` are the same at each step,
-    (B, N, F), where they are known there. ``mask`` (B, N) says which steps count.
+    Attributes:
+        outputs: The outputs of the layer, sequences as (B, N, F).
+        at_steps: The same outputs at each step, (B, N, F); None where a step has none.
+        mask: Which steps count, (B, N); None if all do.
     """
 
     outputs: tuple[Array, ...]
-    each: tuple[Array | None, ...]
+    at_steps: tuple[Array | None, ...]
     mask: Array | None
 
 
 class Scan(NamedTuple):
-    """States and gates of one recurrence over a block, each (B, N, M), by the time of x.
+    """States and gates of one recurrence over a block, (B, N, M), indexed by input time step.
 
-    A masked step has the states of the one before, and NaN for gates. ``start`` are the states
-    before the first step that is read, (N, M).
+    Attributes:
+        states: The states after each step. A masked step repeats those of the step before.
+        gates: The gates of each step, NaN where it is masked; empty if not asked for.
+        mask: Which steps count, (B, N); None if all do.
+        initial: The states before the first step of the block, (N, M).
     """
 
     states: dict[str, Array]
     gates: dict[str, Array]
     mask: Array | None
-    start: Mapping[str, Array] = MappingProxyType({})
+    initial: Mapping[str, Array] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What B time steps from ``start`` on yield, by position of the node and by recurrence.
+    """The values of all nodes and all recurrences over B time steps.
 
-    ``carried`` are the states after the last step that was read.
+    Attributes:
+        start: The first time step.
+        values: The value of each node, by its position.
+        scans: States and gates, by recurrence.
+        final_states: The states after the last step, by recurrence.
     """
 
     start: int
-    values: tuple[Value, ...]
+    values: tuple[NodeValue, ...]
     scans: Mapping[str, Scan]
-    carried: Carried
+    final_states: States
 
 
 def block_steps(network: Network, dtype: str) -> int:
-    """How many time steps make a block: all of them where they cannot be cut."""
+    """Return the number of time steps of a block, practically infinite if time cannot be cut."""
     if not network.runs_in_blocks:
         return 2**62
     one_step = network.size("N") * _widest(network) * np.dtype(dtype).itemsize
@@ -84,21 +92,20 @@ def block_steps(network: Network, dtype: str) -> int:
 
 
 def samples_at_once(network: Network, dtype: str) -> int:
-    """How many samples are run together: all of them, where what they take fits into a few MiB."""
+    """Return how many samples to run together, so that they take a few MiB."""
     sizes = [
-        math.prod(network.count(dim) for dim in flow.at_step[1:]) for flow in network.node_shapes
+        math.prod(network.count(dim) for dim in shapes.at_step[1:])
+        for shapes in network.node_shapes
     ]
-    steps = (
-        LEAST_STEPS
-        if network.runs_in_blocks
-        else max(map(network.step_count, network.node_shapes), default=1)
-    )
+    steps = LEAST_STEPS
+    if not network.runs_in_blocks:
+        steps = max(map(network.step_count, network.node_shapes), default=1)
     one_sample = steps * sum(sizes) * np.dtype(dtype).itemsize
     return max(32, min(network.size("N"), SAMPLES_BYTES // one_sample))
 
 
 def _widest(network: Network) -> int:
-    dims = {flow.at_step[-1] for flow in network.node_shapes}
+    dims = {shapes.at_step[-1] for shapes in network.node_shapes}
     dims |= {d.cell.output for node in network.recurrent for _, d in node.scans}
     return max(network.count(dim) for dim in dims)
 
@@ -110,122 +117,146 @@ def run(
     dtype: str = "float64",
     *,
     gates: bool = False,
-    initial: Carried | None = None,
-    given: Mapping[str, Sequence[Array]] | None = None,
+    initial: States | None = None,
+    unsupported: Mapping[str, Sequence[Array]] | None = None,
     masks: Mapping[str, Array] | None = None,
     ops: NumpyOps = _OPS,
 ) -> Iterator[Block]:
-    """Feed blocks of input through all layers: (N, B, D) for each input of the network.
+    """Compute all layers block by block; only one block is in memory.
 
-    The blocks are in time order; a network that does not stream takes a single one. The gates
-    are kept if asked for. ``initial`` are the states to start from, zeros where there are none;
-    ``given`` holds what layers yield that are not derived, (N, …), ``masks`` (N, T) which steps
-    of it count, and ``ops`` what each step is computed with.
-    Memory: one block.
+    Args:
+        network: The network.
+        weights: Its weights.
+        blocks: Blocks of input in time order, (N, B, D) for each input of the network. A network
+            that does not run in blocks takes a single one.
+        dtype: The format of the computation.
+        gates: Whether to store the gates.
+        initial: The states before the first step, by recurrence, (N, M); zeros if missing.
+        unsupported: The outputs of unsupported layers, by node, (N, …).
+        masks: Which steps of these count, by node, (N, T).
+        ops: The interpreter of each step.
     """
     bound = {name: bind(name, weights, dtype) for name in network.groups}
-    carried: Carried = initial or {}
-    started: dict[str, Array] = {}
+    states: States = initial or {}
+    counted: dict[str, Array] = {}
     start = 0
     for xs in blocks:
         pending = iter(xs)
-        values: list[Value] = []
+        values: list[NodeValue] = []
         scans: dict[str, Scan] = {}
         for position, node in enumerate(network.nodes):
             if isinstance(node.layer, Input):
-                value = _entered(node.layer, next(pending), dtype)
+                value = _input_value(node.layer, next(pending), dtype)
             elif node.layer.declared_shapes is not None:
-                value = known((given or {})[node.name], dtype, (masks or {}).get(node.name))
+                outputs = (unsupported or {})[node.name]
+                value = _unsupported_value(outputs, dtype, (masks or {}).get(node.name))
             elif isinstance(node.layer, RecurrentLayer):
-                found = _recur(network, node, values, bound, carried, ops, gates=gates)
-                scans |= found
-                value = joined(_OPS, node, emissions(node, found, started), values, found)
+                node_scans = _scan_node(network, node, values, bound, states, ops, gates=gates)
+                scans |= node_scans
+                at_steps = recurrence_outputs(node, node_scans, counted)
+                value = join_directions(_OPS, node, at_steps, values, node_scans)
             else:
-                after = mask_of(node, values)
-                flow = network.node_shapes[position]
-                value = apply(_OPS, node, values, bound[node.group], after, flow)
+                mask = output_mask(node, values)
+                shapes = network.node_shapes[position]
+                value = apply_layer(_OPS, node, values, bound[node.group], mask, shapes)
             values.append(value)
-        carried = _after(network, scans)
-        yield Block(start, tuple(values), scans, carried)
+        states = _final_states(network, scans)
+        yield Block(start, tuple(values), scans, states)
         start += len(values[0].outputs[0])
 
 
-def _entered(layer: Input, x: Array, dtype: str) -> Value:
-    """An input (N, B, D), time-major and in the dtype of the computation."""
+def _input_value(layer: Input, x: Array, dtype: str) -> NodeValue:
+    """Return an input (N, B, D), time-major and in the format of the computation."""
     turned = np.swapaxes(x, 0, 1) if layer.timed else x
     value = np.ascontiguousarray(turned, dtype=None if layer.integers else dtype)
-    return Value((value,), (value if layer.timed else None,), None)
+    return NodeValue((value,), (value if layer.timed else None,), None)
 
 
-def known(outputs: Sequence[Array], dtype: str, mask: Array | None) -> Value:
-    """Outputs that are given, (N, …), as a node's value."""
-    found = [np.asarray(v, dtype=dtype) for v in outputs]
-    found = [np.swapaxes(v, 0, 1) if v.ndim > 2 else v for v in found]
-    each = tuple(v if v.ndim > 2 else None for v in found)
-    return Value(tuple(found), each, None if mask is None else mask.T)
+def _unsupported_value(outputs: Sequence[Array], dtype: str, mask: Array | None) -> NodeValue:
+    """Return the outputs (N, …) of an unsupported layer as the value of its node."""
+    arrays = [np.asarray(output, dtype=dtype) for output in outputs]
+    arrays = [np.swapaxes(array, 0, 1) if array.ndim > 2 else array for array in arrays]
+    at_steps = tuple(array if array.ndim > 2 else None for array in arrays)
+    return NodeValue(tuple(arrays), at_steps, None if mask is None else mask.T)
 
 
-def mask_of(node: Node, values: Sequence[Value]) -> Array | None:
-    """Which steps of the node's output count, (B, N)."""
+def output_mask(node: Node, values: Sequence[NodeValue]) -> Array | None:
+    """Return which steps of a node's output count, (B, N)."""
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
-    made: Array | None = node.layer.mask(inputs, [values[tap.node].mask for tap in node.sources])
-    return made
+    masks = [values[tap.node].mask for tap in node.sources]
+    mask: Array | None = node.layer.mask(inputs, masks)
+    return mask
 
 
-def apply(
-    ops: Any, node: Node, values: Sequence[Value], w: Any, after: Array | None, flow: NodeShapes
-) -> Value:
-    """What a layer without recurrence yields, from arrays or from bounded numbers.
+def apply_layer(
+    ops: Any,
+    node: Node,
+    values: Sequence[NodeValue],
+    w: Any,
+    mask: Array | None,
+    shapes: NodeShapes,
+) -> NodeValue:
+    """Return the output of a layer without recurrence.
 
-    ``after`` is the mask of its output, ``flow`` tells whether it has time steps.
+    Args:
+        ops: The interpreter: of arrays, or of bounded numbers.
+        node: The call of the layer.
+        values: The values of the nodes before it, by position.
+        w: Its weights.
+        mask: Which steps of its output count.
+        shapes: The symbolic shapes of its output.
     """
     layer = node.layer
-    sources = [values[tap.node] for tap in node.sources]
+    first = values[node.sources[0].node]
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
-    masks = Masks(sources[0].mask, after)
     if not layer.stepwise:
-        turned = [ops.swap_time(x) if ops.rank(x) > 2 else x for x in inputs]
-        before = None if masks.before is None else masks.before.T
-        made = layer.call(ops, turned, w, Masks(before, after))
-        made = ops.swap_time(made) if ops.rank(made) > 2 else made
-        return Value((made,), (None if flow.steps is None else made,), after)
-    made = _called(ops, layer, inputs, w, masks)
-    if flow.steps is None or not flow.final:
-        return Value((made,), (None if flow.steps is None else made,), after)
-    found = [values[tap.node].each[tap.output] for tap in node.sources]
-    each = [x if e is None else e for e, x in zip(found, inputs, strict=True)]
+        samples_first = [ops.swap_time(x) if ops.rank(x) > 2 else x for x in inputs]
+        before = None if first.mask is None else first.mask.T
+        output = layer.call(ops, samples_first, w, Masks(before, mask))
+        output = ops.swap_time(output) if ops.rank(output) > 2 else output
+        return NodeValue((output,), (None if shapes.steps is None else output,), mask)
+    masks = Masks(first.mask, mask)
+    output = _call_stepwise(ops, layer, inputs, w, masks)
+    if shapes.steps is None or not shapes.final:
+        return NodeValue((output,), (None if shapes.steps is None else output,), mask)
+    each = [values[tap.node].at_steps[tap.output] for tap in node.sources]
+    each = [x if e is None else e for e, x in zip(each, inputs, strict=True)]
     same = all(a is b for a, b in zip(each, inputs, strict=True))
-    at_steps = made if same else _called(ops, layer, each, w, masks)
-    return Value((made,), (at_steps,), after)
+    at_steps = output if same else _call_stepwise(ops, layer, each, w, masks)
+    return NodeValue((output,), (at_steps,), mask)
 
 
-def _called(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks: Masks) -> Any:
-    """A stepwise layer at all steps: one product of (B·N, M) is faster than B of (N, M)."""
+def _call_stepwise(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks: Masks) -> Any:
+    """Call a stepwise layer on all steps at once.
+
+    One product of (B·N, M) is faster than B products of (N, M).
+    """
     x = inputs[0]
     if len(inputs) > 1 or masks.after is not None or ops.rank(x) != 3:
         return layer.call(ops, inputs, w, masks)
-    made = layer.call(ops, [ops.rearrange(x, _flat)], w, masks)
+    output = layer.call(ops, [ops.rearrange(x, flat_steps)], w, masks)
     shape = ops.shape(x)[:2]
-    return ops.rearrange(made, lambda part: part.reshape(*shape, -1))
+    return ops.rearrange(output, lambda part: part.reshape(*shape, -1))
 
 
-def _recur(
+def _scan_node(
     network: Network,
     node: Node,
-    values: Sequence[Value],
+    values: Sequence[NodeValue],
     bound: Mapping[str, SimpleNamespace],
-    carried: Carried,
+    states: States,
     ops: NumpyOps,
     *,
     gates: bool,
 ) -> dict[str, Scan]:
-    """The recurrences of a node over a block."""
-    source, tap = values[node.sources[0].node], node.sources[0]
+    """Scan the recurrences of a node over a block."""
+    tap = node.sources[0]
+    source = values[tap.node]
     x = source.outputs[tap.output]
     initial = iter([values[t.node].outputs[t.output] for t in node.initial])
-    found = {}
+    scans = {}
     for name, direction in node.scans:
-        before = carried.get(name)
+        before = states.get(name)
         if before is None:
             zeros = {
                 key: np.zeros((x.shape[1], width), x.dtype)
@@ -234,54 +265,74 @@ def _recur(
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
         mask = None if node.mask_dropped else source.mask
-        found[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops)
-    return found
+        scans[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops)
+    return scans
 
 
 def scan(
     direction: Direction,
     x: Array,
-    state: Mapping[str, Array],
+    initial: Mapping[str, Array],
     w: SimpleNamespace,
     mask: Array | None = None,
     *,
     gates: bool = False,
     ops: NumpyOps = _OPS,
 ) -> Scan:
-    """All states over a block, x (B, N, D), and all gates if they are asked for."""
+    """Compute all states of a recurrence over a block.
+
+    Args:
+        direction: The recurrence.
+        x: Its input, (B, N, D).
+        initial: The states before the first step, (N, M).
+        w: Its weights.
+        mask: Which steps count, (B, N); None if all do.
+        gates: Whether to store the gates.
+        ops: The interpreter of each step.
+    """
     cell = direction.cell
-    start = state = {key: np.asarray(values, x.dtype) for key, values in state.items()}
-    kept = {key: np.empty((len(x), *v.shape), x.dtype) for key, v in state.items()}
-    widths = {}
+    initial = state = {key: np.asarray(values, x.dtype) for key, values in initial.items()}
+    states = {key: np.empty((len(x), *v.shape), x.dtype) for key, v in state.items()}
+    shapes = {}
     if gates:
         sizes = dict(zip(cell.states.values(), state.values(), strict=True))
-        widths = {gate: sizes[dim].shape for gate, dim in cell.gates.items()}
-    gated = {gate: np.empty((len(x), *shape), x.dtype) for gate, shape in widths.items()}
+        shapes = {gate: sizes[dim].shape for gate, dim in cell.gates.items()}
+    gate_values = {gate: np.empty((len(x), *shape), x.dtype) for gate, shape in shapes.items()}
     with np.errstate(over="ignore"):
-        for times, projected in _projected(direction, x, w):
+        for times, projected in _projections(direction, x, w):
             for t, xz in zip(times, projected, strict=True):
-                made = cell.step(ops, xz, state, w)
-                state = made.states if mask is None else _held(mask[t], made.states, state)
-                for key, values in kept.items():
+                step = cell.step(ops, xz, state, w)
+                state = step.states if mask is None else _where(mask[t], step.states, state)
+                for key, values in states.items():
                     values[t] = state[key]
-                for key, values in gated.items():
-                    values[t] = made.gates[key]
+                for key, values in gate_values.items():
+                    values[t] = step.gates[key]
             progress.advance(len(times) * x.shape[1])
     if mask is not None:
-        for values in gated.values():
+        for values in gate_values.values():
             values[~mask] = np.nan
-    return Scan(kept, gated, mask, start)
+    return Scan(states, gate_values, mask, initial)
 
 
-def _projected(direction: Direction, x: Array, w: SimpleNamespace) -> Iterator[tuple[range, Array]]:
-    """x_t Wx + bh for some t at once, in the order in which the steps are read."""
+def _projections(
+    direction: Direction, x: Array, w: SimpleNamespace
+) -> Iterator[tuple[range, Array]]:
+    """Yield time steps in processing order, several at once, with x_t Wx + bh for each."""
     size = max(1, 4 * BLOCK_BYTES // (x[0].nbytes or 1))
     starts = range(0, len(x), size)
     for start in reversed(starts) if direction.reverse else starts:
         part = x[start : start + size]
-        projected = _unflat(direction.cell.project(_OPS, _flat(part), w), part)
+        flat = direction.cell.project(_OPS, flat_steps(part), w)
+        projected = flat.reshape(*part.shape[:2], -1)
         times = range(start, start + len(part))
         yield (times[::-1], projected[::-1]) if direction.reverse else (times, projected)
+
+
+def _where(
+    mask: Array, after: Mapping[str, Array], before: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return the states after a step for samples where it counts, those before it elsewhere."""
+    return {key: np.where(mask[:, None], after[key], before[key]) for key in after}
 
 
 def processing_order(direction: Direction) -> slice:
@@ -344,66 +395,78 @@ def repeat_masked(
     return repeated
 
 
-def _held(mask: Array, after: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
-    """The states after a step that only some samples take."""
-    return {key: np.where(mask[:, None], after[key], before[key]) for key in after}
+def recurrence_outputs(
+    node: Node, scans: Mapping[str, Scan], counted: dict[str, Array]
+) -> dict[str, Array]:
+    """Return the output of each recurrence at each step, (B, N, M).
 
+    It is h, except for zeros at masked steps: at all of them with ``zero_output_for_mask``,
+    otherwise before the first step that counts. Source:
+    ``keras/src/backend/tensorflow/rnn.py``.
 
-def emissions(node: Node, scans: Mapping[str, Scan], started: dict[str, Array]) -> dict[str, Array]:
-    """What each recurrence puts out at each step, (B, N, M): its h, where no mask says other.
-
-    ``started`` says which samples had a step that counts before this block, and is brought up
-    to date. Source: ``keras/src/backend/tensorflow/rnn.py``.
+    Args:
+        node: The call of a recurrent layer.
+        scans: States and masks of its recurrences over a block.
+        counted: Which samples (N,) had a step that counts before this block, by recurrence. It
+            is updated.
     """
-    found = {}
+    outputs = {}
     layer = node.layer
     assert isinstance(layer, RecurrentLayer)
     for name, direction in node.scans:
         h, mask = scans[name].states[direction.cell.output_state], scans[name].mask
-        shown = mask
+        nonzero = mask
         if mask is not None and not layer.zero_output_for_mask:
-            order = slice(None, None, -1 if direction.reverse else 1)
-            shown = np.logical_or.accumulate(mask[order])[order]
-            shown = shown | started.get(name, False)
-            started[name] = shown[0 if direction.reverse else -1]
-        found[name] = h if shown is None else np.where(shown[..., None], h, h.dtype.type(0))
-    return found
+            order = processing_order(direction)
+            nonzero = np.logical_or.accumulate(mask[order])[order]
+            nonzero = nonzero | counted.get(name, False)
+            counted[name] = nonzero[0 if direction.reverse else -1]
+        zero = h.dtype.type(0)
+        outputs[name] = h if nonzero is None else np.where(nonzero[..., None], h, zero)
+    return outputs
 
 
-def joined(
+def join_directions(
     ops: Any,
     node: Node,
-    emitted: Mapping[str, Any],
-    values: Sequence[Value],
+    at_steps: Mapping[str, Any],
+    values: Sequence[NodeValue],
     scans: Mapping[str, Scan],
-) -> Value:
-    """The outputs of a layer with a recurrence, from what its directions put out."""
+) -> NodeValue:
+    """Return the outputs of a recurrent layer from those of its directions.
+
+    Args:
+        ops: The interpreter: of arrays, or of bounded numbers.
+        node: The call of the layer.
+        at_steps: The output of each recurrence at each step, (B, N, M).
+        values: The values of the nodes before it, by position.
+        scans: The states of each recurrence.
+    """
     layer = node.layer
     assert isinstance(layer, RecurrentLayer)
-    each = list(emitted.values())
+    each = list(at_steps.values())
     ends = [0 if d.reverse else -1 for _, d in node.scans]
     if layer.return_sequences:
         turned = [
-            ops.rearrange(e, lambda part: part[::-1]) if flip else e
-            for e, flip in zip(each, layer.reversed_outputs, strict=True)
+            ops.rearrange(e, lambda part: part[::-1]) if is_reversed else e
+            for e, is_reversed in zip(each, layer.reversed_outputs, strict=True)
         ]
-        at_step: tuple[Any, ...] = layer.join(ops, turned)
-        outputs = at_step
+        outputs: tuple[Any, ...] = layer.join(ops, turned)
+        joined: tuple[Any, ...] = outputs
     else:
         last = [ops.rearrange(e, lambda p, t=t: p[t]) for e, t in zip(each, ends, strict=True)]
-        outputs = layer.join(ops, last)
-        at_step = layer.join(ops, each)
+        outputs, joined = layer.join(ops, last), layer.join(ops, each)
     if layer.return_state:
         for (name, _), t in zip(node.scans, ends, strict=True):
-            found = scans[name].states.values()
-            outputs = (*outputs, *(ops.rearrange(v, lambda p, t=t: p[t]) for v in found))
-            at_step = (*at_step, *(None for _ in found))
+            states = scans[name].states.values()
+            outputs = (*outputs, *(ops.rearrange(v, lambda p, t=t: p[t]) for v in states))
+            joined = (*joined, *(None for _ in states))
     mask = values[node.sources[0].node].mask if layer.return_sequences else None
-    return Value(tuple(outputs), at_step, mask)
+    return NodeValue(tuple(outputs), joined, mask)
 
 
-def _after(network: Network, scans: Mapping[str, Scan]) -> Carried:
-    """The states after the last step that was read."""
+def _final_states(network: Network, scans: Mapping[str, Scan]) -> States:
+    """Return the states after the last step of a block."""
     return {
         name: {k: v[0 if d.reverse else -1] for k, v in scans[name].states.items()}
         for node in network.recurrent
@@ -411,10 +474,6 @@ def _after(network: Network, scans: Mapping[str, Scan]) -> Carried:
     }
 
 
-def _flat(values: Array) -> Array:
-    # One product of (B·N, D) is many times as fast as B products of (N, D).
+def flat_steps(values: Array) -> Array:
+    """Return (B, N, D) as (B·N, D): one product of it is many times as fast as B of (N, D)."""
     return values.reshape(-1, values.shape[-1])
-
-
-def _unflat(values: Array, like: Array) -> Array:
-    return values.reshape(*like.shape[:2], -1)

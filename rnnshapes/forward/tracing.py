@@ -1,4 +1,4 @@
-"""What ``trace`` answers: y_hat and h at every time step, from NumPy and from Keras."""
+"""Trace: y_hat and the states at every time step, from NumPy and from Keras."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ import numpy as np
 
 from rnnshapes import memory
 from rnnshapes.errors import InputError
-from rnnshapes.forward import replay
-from rnnshapes.forward import scan as recurrence
+from rnnshapes.forward import replay, scan
 from rnnshapes.forward.difference import Difference, StepErrors, largest_difference, y_hat_of
 from rnnshapes.forward.non_finite import NonFinite, NonFiniteFinder
+from rnnshapes.forward.scan import Block
 from rnnshapes.load.inputs import InputSources, describe_inputs
 from rnnshapes.network.graph import ITEM_BYTES, Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.reference.outputs import ModelOutputs
+from rnnshapes.reference.outputs import ModelOutputs, States
 from rnnshapes.result import Result
 
-#: Handed each block of steps, and which samples it is of.
-Seen = Callable[[recurrence.Block, slice], None]
+#: Receives each block of steps, and of which samples it is.
+BlockListener = Callable[[Block, slice], None]
 
 
 @dataclass(frozen=True, eq=False)
 class LayerTrace:
-    """What a recurrence does at every step of its input, by name, each (N, T, M).
+    """States and gates of one recurrence at every step of its input, by name, each (N, T, M).
 
-    ``states`` and ``gates`` are NumPy's, in float64, ``keras`` holds the same states from Keras.
-    With ``reverse`` the steps are read from the last one; t is still that of the input. Where
-    ``mask`` (N, T) is False, a step does not count: the states are those of the step before,
-    and there are no gates (NaN). ``steps`` is the symbol of the time axis;
-    ``candidates`` are the gates that have the name of a state.
+    Attributes:
+        name: The recurrence.
+        index: What its letters end in: ``h2`` of the second layer, ``h→`` of a direction.
+        steps: The symbol of the time axis.
+        reverse: Whether it processes the sequence in reverse; t is still that of the input.
+        states: The states from NumPy, in float64. A masked step repeats those before it.
+        keras: The same states from Keras.
+        gates: The gates from NumPy, NaN at a masked step.
+        mask: Which steps count, (N, T); None if all do.
+        candidates: The gates that have the name of a state.
     """
 
     name: str
@@ -49,13 +54,13 @@ class LayerTrace:
     candidates: tuple[str, ...] = ()
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing of it was asked for."""
+    def is_empty(self) -> bool:
+        """Whether it holds no array."""
         return not self.states and not self.gates and self.mask is None
 
-    def showing(self, parts: Sequence[str]) -> LayerTrace:
-        """The states and gates that are among ``parts``."""
-        keys = [key for key in self.states if key.rstrip("0123456789") in parts]
+    def select(self, parts: Sequence[str]) -> LayerTrace:
+        """Return only the states and gates among ``parts``."""
+        keys = [key for key in self.states if _part_of(key) in parts]
         keras = _pick(self.keras, keys) if self.keras else {}
         gates = self.gates if "gates" in parts else {}
         return replace(self, states=_pick(self.states, keys), keras=keras, gates=gates)
@@ -65,14 +70,19 @@ class LayerTrace:
 class Trace(Result):
     """y_hat at every time step, computed in NumPy float64 from the model's own weights.
 
-    ``y_hat`` is (N, T, K), ``None`` where the head joins the time steps, so that there is none
-    at a single one; ``output`` is what the model itself returns. ``keras`` holds what Keras
-    computes, ``None`` without it; ``difference`` compares the two. ``unsupported`` names
-    unsupported layers, whose values were taken from Keras.
-
-    ``step_errors`` are there if they were asked for, of ``y_hat`` and ``lstm.h``, over all
-    samples: at each step, the error of Keras against one step of the equation from its own
-    states, and its bound (see :mod:`rnnshapes.verification.residuals`).
+    Attributes:
+        network: The network.
+        source: Where the input comes from, as text.
+        y_hat: y_hat at every step, (N, T, K). None where the head joins the time steps, so that
+            no single step has one.
+        output: The output of the model, (N, K) or (N, T, K).
+        layers: States and gates of each recurrence.
+        not_finite: NaN and infinite numbers of the input.
+        keras: What Keras computed; None without Keras.
+        unsupported: Unsupported layers, whose values come from Keras.
+        step_errors: The error of Keras at each step against one step of the equation from its
+            own states, with its bound, over all samples: of ``y_hat`` and ``lstm.h``. Empty
+            unless asked for. See :mod:`rnnshapes.verification.residuals`.
     """
 
     schema = "rnnshapes.trace/1"
@@ -97,65 +107,68 @@ class Trace(Result):
 
     @property
     def output_keras(self) -> Array | None:
-        """What the model's own predict answers."""
+        """The output of the model's own ``predict``."""
         return None if self.keras is None else self.keras.outputs[0]
 
     @property
     def difference(self) -> Difference | None:
-        """The largest difference between the two y_hat, or between the outputs."""
+        """The largest difference between both y_hat, or between both outputs."""
         if self.y_hat is not None and self.y_hat_keras is not None:
             return largest_difference(self.y_hat, self.y_hat_keras)
-        return (
-            None
-            if self.output_keras is None
-            else largest_difference(self.output, self.output_keras)
-        )
+        if self.output_keras is None:
+            return None
+        return largest_difference(self.output, self.output_keras)
 
-    def showing(self, show: str | Iterable[str], layer: str | None = None) -> Trace:
-        """What :func:`trace_network` answers for ``show`` and ``layer``, from a trace of all."""
-        parts, chosen = check_show(self.network, show), check_layer(self.network, layer)
-        layers = [found.showing(parts) for found in self.layers if found.name in chosen]
-        return replace(self, layers=tuple(found for found in layers if not found.empty))
+    def select(self, show: str | Iterable[str], layer: str | None = None) -> Trace:
+        """Return what :func:`trace_network` returns for ``show`` and ``layer``."""
+        parts, names = check_show(self.network, show), check_layer(self.network, layer)
+        layers = [trace.select(parts) for trace in self.layers if trace.name in names]
+        return replace(self, layers=tuple(trace for trace in layers if not trace.is_empty))
 
 
 def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
-    """The parts of ``show``: ``"y,h"``, ``"all"`` or a list.
+    """Return the parts to show, from ``"y,h"``, ``"all"`` or a list.
 
-    InputError for one that is not there.
+    Raises:
+        InputError: the network has no such part.
     """
     parts = show.split(",") if isinstance(show, str) else show
     chosen = tuple(str(part).strip() for part in parts)
-    kinds = " and ".join(dict.fromkeys(node.layer.type for node in network.recurrent))
-    have = everything(network)
+    types = " and ".join(dict.fromkeys(node.layer.type for node in network.recurrent))
+    known = all_parts(network)
     if chosen == ("all",):
-        return have
+        return known
     for part in chosen:
-        if part not in have:
+        if part not in known:
             raise InputError(
-                f"show {part!r}: {kinds} has {', '.join(have)}; choose from these, or all"
+                f"show {part!r}: {types} has {', '.join(known)}; choose from these, or all"
             )
     return chosen
 
 
-def everything(network: Network) -> tuple[str, ...]:
-    """All parts that there are to show: ``y``, ``h``, ``c``, ``gates``."""
+def all_parts(network: Network) -> tuple[str, ...]:
+    """Return all parts of a trace: ``y``, ``h``, ``c``, ``gates``."""
     cells = [direction.cell for node in network.recurrent for _, direction in node.scans]
-    states = dict.fromkeys(key.rstrip("0123456789") for cell in cells for key in cell.states)
+    states = dict.fromkeys(_part_of(key) for cell in cells for key in cell.states)
     return ("y", *states, *(("gates",) if any(cell.gates for cell in cells) else ()))
 
 
 def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
-    """The recurrences of the layer ``name``, or all; InputError if there is no such layer."""
-    have = {node.name: [scan for scan, _ in node.scans] for node in network.recurrent}
-    if not have:
+    """Return the recurrences of the layer ``name``, or all of the network.
+
+    Raises:
+        InputError: the network has no such layer, or no recurrence.
+    """
+    recurrences = {node.name: [scan for scan, _ in node.scans] for node in network.recurrent}
+    if not recurrences:
         raise InputError(f"{network.no_recurrence_reason}: there are no time steps to trace")
-    every = [scan for scans in have.values() for scan in scans]
+    every = [recurrence for names in recurrences.values() for recurrence in names]
     if name is None:
         return tuple(every)
-    if name not in have and name not in every:
-        names = dict.fromkeys([*have, *every])
+    if name not in recurrences and name not in every:
+        names = dict.fromkeys([*recurrences, *every])
         raise InputError(f"layer {name!r}: the recurrent layers are {', '.join(names)}")
-    return tuple(have.get(name, [name]))
+    return tuple(recurrences.get(name, [name]))
 
 
 def trace_network(
@@ -165,42 +178,48 @@ def trace_network(
     show: str | Iterable[str] = "y",
     keras: ModelOutputs | None = None,
     layer: str | None = None,
-    seen: Seen | None = None,
+    on_block: BlockListener | None = None,
 ) -> Trace:
-    """Run the recurrence in NumPy, to stand beside what Keras computed.
+    """Run the recurrence in NumPy, beside what Keras computed.
 
-    ``seen`` is handed each block.
+    Args:
+        network: The network.
+        weights: Its weights.
+        sources: Its inputs.
+        show: The parts of the trace: ``"y,h"``.
+        keras: What Keras computed from the same inputs.
+        layer: The recurrent layer to trace; all by default.
+        on_block: Receives each block of steps.
+
+    Raises:
+        InputError: no such part or layer, or an unsupported layer and no Keras.
     """
-    parts, chosen = check_show(network, show), check_layer(network, layer)
-    behind = [f"layer {node.name!r} ({node.layer.type})" for node in network.unsupported]
-    if behind and keras is None:
+    parts, names = check_show(network, show), check_layer(network, layer)
+    unsupported = [f"layer {node.name!r} ({node.layer.type})" for node in network.unsupported]
+    if unsupported and keras is None:
         raise InputError(
-            f"{behind[0]} is not derived: without Keras nothing behind it can be computed"
+            f"{unsupported[0]} is not derived: without Keras nothing behind it can be computed"
         )
-    run = _Run(network, weights, sources, parts, chosen, keras)
-    y_hat, output = run.compute(seen)
-    layers = [la for la in run.layers if not la.empty]
+    run = _TraceRun(network, weights, sources, parts, names, keras)
+    y_hat, output = run.compute(on_block)
+    layers = [trace for trace in run.layers if not trace.is_empty]
     if keras is not None:
         layers = [replace(la, keras=_pick(keras.states[la.name], la.states)) for la in layers]
-    for values in (
-        y_hat,
-        output,
-        *(v for la in layers for v in (*la.states.values(), *la.gates.values())),
-    ):
-        if values is not None:
+    for trace in layers:
+        for values in (*trace.states.values(), *trace.gates.values()):
             values.setflags(write=False)
-    found = run.finder.result
+    output.setflags(write=False)
+    if y_hat is not None:
+        y_hat.setflags(write=False)
     return Trace(
-        *(
-            network,
-            describe_inputs(sources, network),
-            y_hat,
-            output,
-            tuple(layers),
-            found,
-            keras,
-            tuple(behind),
-        )
+        network=network,
+        source=describe_inputs(sources, network),
+        y_hat=y_hat,
+        output=output,
+        layers=tuple(layers),
+        not_finite=run.finder.result,
+        keras=keras,
+        unsupported=tuple(unsupported),
     )
 
 
@@ -209,42 +228,55 @@ def require_memory(
     show: str | Iterable[str] = "y",
     *,
     with_keras: bool = False,
-    beside: int = 0,
+    more_numbers: int = 0,
 ) -> None:
     """Raise TooLargeError if weights, input and result do not fit into memory.
 
-    ``beside`` counts numbers that are kept beside these.
+    Args:
+        network: The network.
+        show: The parts of the trace.
+        with_keras: Whether the outputs of Keras are in memory, too.
+        more_numbers: How many more numbers are in memory.
     """
     parts = check_show(network, show)
     n, t = network.size("N"), network.size("T") if "T" in network.sizes else 1
     directions = [d for node in network.recurrent for _, d in node.scans]
-    out = _numbers(network, network.output_shapes)
+    per_step = _numbers_per_step(network, network.output_shapes)
     for direction in directions:
         cell = direction.cell
-        kept = [dim for key, dim in cell.states.items() if key.rstrip("0123456789") in parts]
-        kept += cell.gates.values() if "gates" in parts else ()
-        out += sum(network.count(dim) for dim in kept)
-    # Weights as they are drawn and in float64; with Keras its own, and as bounds.
-    numbers = network.parameters * (4 if with_keras else 2) + n * t * out + beside
+        dims = [dim for key, dim in cell.states.items() if _part_of(key) in parts]
+        dims += cell.gates.values() if "gates" in parts else ()
+        per_step += sum(network.count(dim) for dim in dims)
+    # The weights as they are drawn and in float64; with Keras also its own, and as bounds.
+    numbers = network.parameters * (4 if with_keras else 2) + n * t * per_step + more_numbers
     if with_keras:
-        states = [dim for d in directions for dim in d.cell.states.values()]
-        flows = [_numbers(network, flow) for flow in network.node_shapes if flow.steps is not None]
-        numbers += n * t * (sum(network.count(dim) for dim in states) + sum(flows))
+        states = [network.count(dim) for d in directions for dim in d.cell.states.values()]
+        outputs = [
+            _numbers_per_step(network, shapes)
+            for shapes in network.node_shapes
+            if shapes.steps is not None
+        ]
+        numbers += n * t * (sum(states) + sum(outputs))
     what = f"a trace of N={n:,} samples over T={t:,} steps with {network.parameters:,} parameters"
     memory.require(numbers * ITEM_BYTES["float64"], what)
 
 
-def _numbers(network: Network, flow: NodeShapes) -> int:
-    """How many numbers a sample has of it at one step."""
-    return math.prod(network.count(dim) for dim in flow.at_step[1:])
+def _numbers_per_step(network: Network, shapes: NodeShapes) -> int:
+    """Return how many numbers one sample has at one step."""
+    return math.prod(network.count(dim) for dim in shapes.at_step[1:])
 
 
-def _pick(found: Mapping[str, Array], keys: Iterable[str]) -> dict[str, Array]:
-    return {key: found[key] for key in keys}
+def _part_of(state: str) -> str:
+    """Return the part that a state belongs to: ``h`` for ``h2``, of a stack of cells."""
+    return state.rstrip("0123456789")
 
 
-class _Run:
-    """The computation in NumPy, block by block, and what is kept of it."""
+def _pick(arrays: Mapping[str, Array], keys: Iterable[str]) -> dict[str, Array]:
+    return {key: arrays[key] for key in keys}
+
+
+class _TraceRun:
+    """The run in NumPy, block by block, and the arrays that it fills."""
 
     def __init__(
         self,
@@ -252,106 +284,105 @@ class _Run:
         weights: Weights,
         sources: InputSources,
         parts: Sequence[str],
-        chosen: Sequence[str],
+        names: Sequence[str],
         keras: ModelOutputs | None,
     ) -> None:
         self.network, self.weights, self.sources = network, weights, sources
-        self.initial = replay.kept_states(weights)
         self.keras = keras
         self.gates = "gates" in parts
         self.samples = network.size("N")
         self.finder = NonFiniteFinder()
         self.layers = [
-            self._empty(node, scan, direction, parts)
+            self._empty_trace(node, name, direction, parts)
             for node in network.recurrent
-            for scan, direction in node.scans
-            if scan in chosen
+            for name, direction in node.scans
+            if name in names
         ]
 
-    def _empty(
-        self, node: Node, scan: str, direction: Direction, parts: Sequence[str]
+    def _empty_trace(
+        self, node: Node, name: str, direction: Direction, parts: Sequence[str]
     ) -> LayerTrace:
-        flow, cell = self.network.node_shapes[node.sources[0].node], direction.cell
-        assert flow.steps is not None
-        t = self.network.count(flow.steps)
+        shapes, cell = self.network.node_shapes[node.sources[0].node], direction.cell
+        assert shapes.steps is not None
+        n, t = self.samples, self.network.count(shapes.steps)
         states = {
-            key: np.empty((self.samples, t, self.network.count(dim)))
+            key: np.empty((n, t, self.network.count(dim)))
             for key, dim in cell.states.items()
-            if key.rstrip("0123456789") in parts
+            if _part_of(key) in parts
         }
         gates = {
-            key: np.empty((self.samples, t, self.network.count(dim)))
+            key: np.empty((n, t, self.network.count(dim)))
             for key, dim in cell.gates.items()
             if self.gates
         }
-        mask = np.ones((self.samples, t), dtype=bool) if flow.masked else None
-        index, steps = direction.index + node.primes, str(flow.steps)
         return LayerTrace(
-            *(scan, index, steps, direction.reverse, states, {}, gates, mask),
+            name=name,
+            index=direction.index + node.primes,
+            steps=str(shapes.steps),
+            reverse=direction.reverse,
+            states=states,
+            keras={},
+            gates=gates,
+            mask=np.ones((n, t), dtype=bool) if shapes.masked else None,
             candidates=tuple(gate for gate in cell.gates if gate in cell.states),
         )
 
-    def compute(self, seen: Seen | None = None) -> tuple[Array | None, Array]:
-        """y_hat and the output of all samples."""
+    def compute(self, on_block: BlockListener | None = None) -> tuple[Array | None, Array]:
+        """Compute y_hat and the output of all samples."""
         network = self.network
-        flow, tap = network.output_shapes, network.outputs[0]
+        shapes, tap = network.output_shapes, network.outputs[0]
         y_hat = None
-        if flow.steps is not None:
-            shape = (network.count(flow.steps), *map(network.count, flow.at_step[1:]))
-            y_hat = np.empty((self.samples, *shape))
+        if shapes.steps is not None:
+            inner = (network.count(shapes.steps), *map(network.count, shapes.at_step[1:]))
+            y_hat = np.empty((self.samples, *inner))
         outputs = []
-        initial = self.initial
-        batch = network.batch or recurrence.samples_at_once(network, "float64")
-        for start in range(0, self.samples, batch):
-            part = slice(start, start + batch)
-            blocks = self.finder.blocks(
-                self.sources, recurrence.block_steps(network, "float64"), part
-            )
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # it is reported
-                for block in self._run(blocks, part, initial):
-                    self._keep(block, part)
-                    if seen is not None:
-                        seen(block, part)
+        initial = replay.stored_states(self.weights)
+        size = network.batch or scan.samples_at_once(network, "float64")
+        steps = scan.block_steps(network, "float64")
+        for start in range(0, self.samples, size):
+            batch = slice(start, start + size)
+            inputs = self.finder.blocks(self.sources, steps, batch)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported later
+                for block in self._blocks(inputs, batch, initial):
+                    self._store(block, batch)
+                    if on_block is not None:
+                        on_block(block, batch)
                     value = block.values[tap.node]
-                    each = value.each[tap.output]
-                    if y_hat is not None and each is not None:
-                        span = slice(block.start, block.start + len(each))
-                        y_hat[part, span] = np.swapaxes(each, 0, 1)
-            initial = block.carried if any(map(_stateful, network.layers)) else initial
-            own = value.outputs[tap.output]
-            outputs.append(np.array(np.swapaxes(own, 0, 1) if own.ndim > 2 else own))
+                    at_steps = value.at_steps[tap.output]
+                    if y_hat is not None and at_steps is not None:
+                        times = slice(block.start, block.start + len(at_steps))
+                        y_hat[batch, times] = np.swapaxes(at_steps, 0, 1)
+            initial = block.final_states if any(map(_stateful, network.layers)) else initial
+            output = value.outputs[tap.output]
+            outputs.append(np.array(np.swapaxes(output, 0, 1) if output.ndim > 2 else output))
         if network.returns_sequences and y_hat is not None:
             return y_hat, y_hat
         return y_hat, np.array(np.concatenate(outputs))
 
-    def _run(
-        self,
-        blocks: Iterable[Sequence[Array]],
-        part: slice,
-        initial: recurrence.Carried,
-    ) -> Iterator[recurrence.Block]:
-        given = {
-            node.name: [values[part] for values in self.keras.values[node.name]]
-            for node in self.network.unsupported
-            if self.keras is not None
-        }
-        return recurrence.run(
-            *(self.network, self.weights, blocks),
+    def _blocks(
+        self, inputs: Iterable[Sequence[Array]], batch: slice, initial: States
+    ) -> Iterator[Block]:
+        unsupported, masks = replay.unsupported_outputs(self.network, self.keras, batch)
+        return scan.run(
+            self.network,
+            self.weights,
+            inputs,
             gates=self.gates,
             initial=initial,
-            given=given,
-            masks={} if self.keras is None else {k: v[part] for k, v in self.keras.masks.items()},
+            unsupported=unsupported,
+            masks=masks,
         )
 
-    def _keep(self, block: recurrence.Block, part: slice) -> None:
-        for kept in self.layers:
-            scan = block.scans[kept.name]
-            for arrays, found in ((kept.states, scan.states), (kept.gates, scan.gates)):
-                for key, values in arrays.items():
-                    stop = block.start + len(found[key])
-                    values[part, block.start : stop] = np.swapaxes(found[key], 0, 1)
-            if scan.mask is not None and kept.mask is not None:
-                kept.mask[part, block.start : block.start + len(scan.mask)] = scan.mask.T
+    def _store(self, block: Block, batch: slice) -> None:
+        """Copy the states, gates and masks of a block."""
+        for trace in self.layers:
+            states, gates, mask, _ = block.scans[trace.name]
+            for target, source in ((trace.states, states), (trace.gates, gates)):
+                for key, values in target.items():
+                    times = slice(block.start, block.start + len(source[key]))
+                    values[batch, times] = np.swapaxes(source[key], 0, 1)
+            if mask is not None and trace.mask is not None:
+                trace.mask[batch, block.start : block.start + len(mask)] = mask.T
 
 
 def _stateful(layer: object) -> bool:

@@ -108,7 +108,7 @@ def compare_quantities(
     Returns:
         One comparison for each quantity, in the same order.
     """
-    ours = replay.computed(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     precision = precision_of(dtype)
     comparisons = {
         number: _comparison(hypothesis.quantities[number], expected, bound, proven=True)
@@ -266,7 +266,7 @@ def _perturbed_runs(hypothesis: Hypothesis, precision: Precision) -> Iterator[Mo
         }
         xs = tuple(_perturbed_input(rng, x, mask_values, precision) for x in hypothesis.xs)
         ops = _PerturbedOps(rng, precision)
-        yield replay.computed(hypothesis.network, weights, xs, ops=ops)
+        yield replay.numpy_outputs(hypothesis.network, weights, xs, ops=ops)
 
 
 class _PerturbedOps(NumpyOps):

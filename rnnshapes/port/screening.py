@@ -57,7 +57,7 @@ def _at_last_step(hypothesis: Hypothesis, steps: int) -> list[Array]:
     """Return what the network computes for each quantity from a few steps alone."""
     part, _ = window(hypothesis, steps)
     with np.errstate(over="ignore", invalid="ignore"):
-        ours = replay.computed(part.network, part.weights, part.xs)
+        ours = replay.numpy_outputs(part.network, part.weights, part.xs)
     return [quantity.expected(part.network, ours) for quantity in part.quantities]
 
 
@@ -69,13 +69,13 @@ def _expected(hypothesis: Hypothesis) -> Iterator[tuple[ReportedQuantity, Array]
         x = hypothesis.xs[hypothesis.network.inputs.index(source)]
         w = bind(direction.name, hypothesis.weights, "float64")
         states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
-        after = replay.one_step(direction, x, states, w)
+        after = replay.single_steps(direction, x, states, w)
         for key, number in numbers.items():
             stepped.add(number)
             yield hypothesis.quantities[number], after[key]
     others = [q for number, q in enumerate(hypothesis.quantities) if number not in stepped]
     if others:
-        ours = replay.computed(hypothesis.network, hypothesis.weights, hypothesis.xs)
+        ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
         for quantity in others:
             yield quantity, quantity.expected(hypothesis.network, ours)
 
@@ -129,7 +129,7 @@ def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:
 
 def largest_difference(hypothesis: Hypothesis) -> float:
     """Return the largest difference between a port and a hypothesis, over the whole run."""
-    ours = replay.computed(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     with np.errstate(invalid="ignore", over="ignore"):
         differences = [
             np.abs(q.values - q.expected(hypothesis.network, ours)) for q in hypothesis.quantities

@@ -12,8 +12,13 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
-from rnnshapes.forward.scenes import Quantity, Scene, Taken
-from rnnshapes.forward.step_view import Moment, Recurrence
+from rnnshapes.forward.recurrence_steps import RecurrenceSteps
+from rnnshapes.forward.step_view import (
+    EvaluatedEquation,
+    EvaluatedOperation,
+    StepValue,
+    StepView,
+)
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render import palette
 from rnnshapes.render.document import PLAIN, Ink, Sheet, Span, StyledLines
@@ -73,27 +78,31 @@ class _Columns(NamedTuple):
         return self.label + self.dims + self.shape
 
 
-def header(moment: Moment, of: Recurrence, sample: int, which: str, sheet: Sheet) -> StyledLines:
+def header(
+    step: StepView, recurrence: RecurrenceSteps, sample: int, which: str, sheet: Sheet
+) -> StyledLines:
     """Two lines: the layer, and how far it has read. ``which`` tells it from other layers."""
     say = partial(clean, sheet=sheet)
-    n = of.network.size("N")
-    name, more = say(of.name), [*([which] if which else []), f"sample {sample} of {n}"]
+    n = recurrence.network.size("N")
+    name, more = say(recurrence.name), [*([which] if which else []), f"sample {sample} of {n}"]
     rights = [say(text) for text in (", ".join(more), more[0], "")]
     fits = (right for right in rights if cell_len(name + right) + 2 <= sheet.width)
     right = next(fits, "")
-    label = ", ".join((of.node.layer.label, *of.direction.cell.activations))
+    label = ", ".join((recurrence.node.layer.label, *recurrence.direction.cell.activations))
     name, kind = cut(name, sheet.width, sheet), say(f"  {label}")
     kind = kind if cell_len(name + kind + right) + 2 <= sheet.width else ""
     gap = sheet.width - cell_len(name + kind + right)
     first = [Span(name, _STRONG), Span(kind, _DIM)]
     first += [Span(" " * gap + right, _DIM)] if gap >= 1 else []
-    return [first, _bar(moment, of, sheet)]
+    return [first, _bar(step, recurrence, sheet)]
 
 
-def body(moment: Moment, of: Recurrence, sheet: Sheet, *, full: bool = False) -> StyledLines:
+def body(
+    step: StepView, recurrence: RecurrenceSteps, sheet: Sheet, *, full: bool = False
+) -> StyledLines:
     """All of the step, from what comes in to y_hat; every number of it, if it is to be full."""
-    blocks = list(_blocks(moment, of, partial(clean, sheet=sheet)))
-    most = max(len(_numbers(state) or ()) for state in moment.states)
+    blocks = list(_blocks(step, recurrence, partial(clean, sheet=sheet)))
+    most = max(len(_numbers(state) or ()) for state in step.states)
     columns = _columns([row for row in blocks if isinstance(row, _Row)], most, sheet)
     lines: list[list[Span]] = []
     for block in blocks:
@@ -104,16 +113,16 @@ def body(moment: Moment, of: Recurrence, sheet: Sheet, *, full: bool = False) ->
     return lines
 
 
-def summary(moment: Moment, of: Recurrence, sample: int) -> str:
+def summary(step: StepView, recurrence: RecurrenceSteps, sample: int) -> str:
     """The step in one line, with its numbers in full."""
-    shown = moment.states[:1] if moment.answer is None else (moment.answer.y_hat,)
+    shown = step.states[:1] if step.prediction is None else (step.prediction.y_hat,)
     texts = [
-        f"{q.text} = {' '.join(f'{v:.8g}' for v in q.values[:8])}"
+        f"{q.name} = {' '.join(f'{v:.8g}' for v in q.values[:8])}"
         for q in shown
         if q.values is not None
     ]
     more = " …" if any(q.values is not None and len(q.values) > 8 for q in shown) else ""
-    return f"{of.name}, sample {sample}, t = {moment.t}: {', '.join(texts)}{more}"
+    return f"{recurrence.name}, sample {sample}, t = {step.t}: {', '.join(texts)}{more}"
 
 
 def figure(value: float, digits: int) -> str:
@@ -128,112 +137,119 @@ def figure(value: float, digits: int) -> str:
     return next((text for text in texts if len(text) <= width), short)
 
 
-def _bar(moment: Moment, of: Recurrence, sheet: Sheet) -> list[Span]:
+def _bar(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> list[Span]:
     """``t = 3  ━━━━▶───────  step 4 of 10``; from the right where it reads from the end."""
-    left = f"t = {str(moment.t).ljust(len(str(moment.count - 1)))}  "
-    right = f"  step {count_text(moment.number)} of {count_text(moment.count)}"
-    if of.reverse:
+    left = f"t = {str(step.t).ljust(len(str(step.count - 1)))}  "
+    right = f"  step {count_text(step.number)} of {count_text(step.count)}"
+    if recurrence.reverse:
         right += ", from the end" if sheet.width >= 60 else ""
     width = sheet.width - len(left) - len(right)
     if width < 4:
-        return [Span(cut(f"t = {moment.t}{right}", sheet.width, sheet), _STRONG)]
+        return [Span(cut(f"t = {step.t}{right}", sheet.width, sheet), _STRONG)]
     read, here, rest, masked = ("=#-.", "━●─·")[not sheet.ascii_only]
-    last = moment.count - 1
-    at = round(moment.t * (width - 1) / last) if last else 0
+    last = step.count - 1
+    at = round(step.t * (width - 1) / last) if last else 0
     marks = []
     for place in range(width):
-        skipped = of.mask is not None and not of.mask[round(place * last / (width - 1))]
-        done = place > at if of.reverse else place < at
+        t = round(place * last / (width - 1))
+        skipped = recurrence.mask is not None and not recurrence.mask[t]
+        done = place > at if recurrence.reverse else place < at
         marks.append(masked if skipped else read if done else rest)
     marks[at] = here
     ink = Ink(colour=palette.category(4), meaning="strong")
     parts = ["".join(marks[:at]), here, "".join(marks[at + 1 :])]
-    inks = [_DIM, ink, ink] if of.reverse else [ink, ink, _DIM]
+    inks = [_DIM, ink, ink] if recurrence.reverse else [ink, ink, _DIM]
     spans = [Span(text, each) for text, each in zip(parts, inks, strict=True)]
     return [Span(left, _STRONG), *spans, Span(right, _DIM)]
 
 
-def _blocks(moment: Moment, of: Recurrence, say: Say) -> Iterator[_Line | _Row]:
+def _blocks(step: StepView, recurrence: RecurrenceSteps, say: Say) -> Iterator[_Line | _Row]:
     """What there is to say of a step, from top to bottom."""
-    for quantity in moment.given:
-        yield _quantity(quantity, say, "→ ")
+    for value in step.inputs:
+        yield _value(value, say, "→ ")
     yield _Line("")
-    if moment.masked:
-        zero = ", 0 is put out" if getattr(of.node.layer, "zero_output_for_mask", False) else ""
-        yield _Line(say(f"t = {moment.t} is masked: skipped, the states stay{zero}"), _BAD)
-        for state, before in zip(moment.states, moment.given[1:], strict=True):
-            yield _quantity(state, say, "", f" = {before.text}")
-    for scene in moment.scenes:
-        yield from _scene(scene, say)
+    if step.masked:
+        zeroed = getattr(recurrence.node.layer, "zero_output_for_mask", False)
+        zero = ", 0 is put out" if zeroed else ""
+        yield _Line(say(f"t = {step.t} is masked: skipped, the states stay{zero}"), _BAD)
+        for state, before in zip(step.states, step.inputs[1:], strict=True):
+            yield _value(state, say, "", f" = {before.name}")
+    for equation in step.equations:
+        yield from _equation(equation, say)
     yield _Line("")
-    yield from (_Line(say(text), _DIM) for text in _goes_on(moment, of))
-    if moment.answer is None:
+    yield from (_Line(say(text), _DIM) for text in _goes_on(step, recurrence))
+    if step.prediction is None:
         return
     yield _Line("")
-    for scene in moment.answer.scenes:
-        yield from _scene(scene, say)
-    if not moment.answer.scenes:
-        yield _quantity(moment.answer.y_hat, say, "")
-    if moment.answer.own:
-        yield _Line(say(f"{moment.answer.y_hat.text} is the model's own answer"), _GOOD)
-    elif of.network.is_causal:
-        yield _Line(say(f"{moment.answer.y_hat.text}: the model's answer, had x ended here"), _DIM)
+    for equation in step.prediction.equations:
+        yield from _equation(equation, say)
+    if not step.prediction.equations:
+        yield _value(step.prediction.y_hat, say, "")
+    if step.prediction.is_output:
+        yield _Line(say(f"{step.prediction.y_hat.name} is the model's own answer"), _GOOD)
+    elif recurrence.network.is_causal:
+        name = step.prediction.y_hat.name
+        yield _Line(say(f"{name}: the model's answer, had x ended here"), _DIM)
 
 
-def _goes_on(moment: Moment, of: Recurrence) -> Iterator[str]:
+def _goes_on(step: StepView, recurrence: RecurrenceSteps) -> Iterator[str]:
     """Where the states are handed on to."""
-    after = moment.t + (-1 if of.reverse else 1)
-    names = ", ".join(state.text for state in moment.states)
-    last = not 0 <= after < moment.count
+    after = step.t + (-1 if recurrence.reverse else 1)
+    names = ", ".join(state.name for state in step.states)
+    last = not 0 <= after < step.count
     to = [] if last else [f"t = {after}"]
-    if moment.answer is None and (last or not of.network.node_shapes[of.place].final):
-        to += of.users
+    shapes = recurrence.network.node_shapes[recurrence.position]
+    if step.prediction is None and (last or not shapes.final):
+        to += recurrence.users
     if last:
-        yield f"t = {moment.t} is the last step that is read"
+        yield f"t = {step.t} is the last step that is read"
     if to:
         yield f"{names} → handed on to {', '.join(to)}"
 
 
-def _scene(scene: Scene, say: Say) -> Iterator[_Line | _Row]:
+def _equation(equation: EvaluatedEquation, say: Say) -> Iterator[_Line | _Row]:
     """An equation and its operations, in one row where there is one."""
-    general = scene.general if "{t" in scene.general else ""
-    if len(scene.taken) == 1 and scene.taken[0].label == scene.text:
-        if len(scene.text) <= _LONGEST:
-            yield from _taken(scene.taken[0], say, "", last=True, ink=_STRONG)
+    general = equation.general if "{t" in equation.general else ""
+    if len(equation.operations) == 1 and equation.operations[0].label == equation.text:
+        if len(equation.text) <= _LONGEST:
+            yield from _operation(equation.operations[0], say, "", last=True, ink=_STRONG)
             return
-        scene = replace(scene, taken=(replace(scene.taken[0], label=scene.values[0].text),))
-    yield _Line(say(scene.text), _STRONG, say(general))
-    for position, taken in enumerate(scene.taken, 1):
-        yield from _taken(taken, say, "  ", last=position == len(scene.taken))
+        named = replace(equation.operations[0], label=equation.values[0].name)
+        equation = replace(equation, operations=(named,))
+    yield _Line(say(equation.text), _STRONG, say(general))
+    for position, operation in enumerate(equation.operations, 1):
+        yield from _operation(operation, say, "  ", last=position == len(equation.operations))
 
 
-def _taken(taken: Taken, say: Say, indent: str, *, last: bool, ink: Ink = PLAIN) -> Iterator[_Row]:
+def _operation(
+    operation: EvaluatedOperation, say: Say, indent: str, *, last: bool, ink: Ink = PLAIN
+) -> Iterator[_Row]:
     """An operation: a row, or one for each part of a split."""
-    sign = "," if taken.sign.isalpha() else taken.sign
-    dims = operation_text(taken.operands, sign, taken.dims).replace(" , ", ", ")
-    shape = operation_text(taken.operand_shapes, sign, taken.shape).replace(" , ", ", ")
-    short = shape if taken.sign in ("·", "split") else shape_text(taken.shape)
-    if taken.sign != "split":
-        values = _numbers(taken.results[0])
-        label = taken.label
+    sign = "," if operation.symbol.isalpha() else operation.symbol
+    dims = operation_text(operation.operands, sign, operation.dims).replace(" , ", ", ")
+    shape = operation_text(operation.operand_shapes, sign, operation.shape).replace(" , ", ", ")
+    short = shape if operation.symbol in ("·", "split") else shape_text(operation.shape)
+    if operation.symbol != "split":
+        values = _numbers(operation.results[0])
+        label = operation.label
         if indent and len(label) > _LONGEST - len(indent):
             label = label.rpartition(" = ")[2]
         label = indent + say(label)
         yield _Row(label, say(dims), say(shape), say(short), values, last, ink)
         return
-    for place, part in enumerate(taken.results):
+    for place, part in enumerate(operation.results):
         texts = ("", "", "") if place else (say(dims), say(shape), say(short))
-        yield _Row(indent + say(part.text), *texts, _numbers(part), stands_out=False, ink=ink)
+        yield _Row(indent + say(part.name), *texts, _numbers(part), stands_out=False, ink=ink)
 
 
-def _quantity(quantity: Quantity, say: Say, before: str, behind: str = "") -> _Row:
-    dims, shape = say(shape_text(quantity.dims)), say(shape_text(quantity.shape))
-    label = say(f"{before}{quantity.text}{behind}")
-    return _Row(label, dims, shape, shape, _numbers(quantity), stands_out=True)
+def _value(value: StepValue, say: Say, before: str, behind: str = "") -> _Row:
+    dims, shape = say(shape_text(value.dims)), say(shape_text(value.shape))
+    label = say(f"{before}{value.name}{behind}")
+    return _Row(label, dims, shape, shape, _numbers(value), stands_out=True)
 
 
-def _numbers(quantity: Quantity) -> tuple[float, ...] | None:
-    return None if quantity.values is None else tuple(quantity.values.tolist())
+def _numbers(value: StepValue) -> tuple[float, ...] | None:
+    return None if value.values is None else tuple(value.values.tolist())
 
 
 def _columns(rows: Sequence[_Row], most: int, sheet: Sheet) -> _Columns:

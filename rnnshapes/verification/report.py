@@ -149,7 +149,7 @@ def verify_network(
     """
     finder = NonFiniteFinder()
     (xs,) = finder.blocks(sources, 2**62, slice(0, None))
-    ours = replay.computed(network, weights, xs, keras)
+    ours = replay.numpy_outputs(network, weights, xs, keras)
     checks = (
         *structure_checks(network, built),
         *weight_checks(network, weights, keras_weights),
@@ -243,7 +243,7 @@ def float64_checks(
         called.update(keras.unrolled)
         return keras.outputs
 
-    repeated = replay.repeated(network, weights, ours, "float64", repeat_steps_and_layers)
+    repeated = replay.keras_replay(network, weights, ours, "float64", repeat_steps_and_layers)
     progress.advance(network.scan_steps)
     for layer, quantity, residual in unrolled.unrolled_residuals(
         network, weights, ours, called, unrolled.STEPS

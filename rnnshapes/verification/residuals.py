@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes.forward.difference import Index, StepErrors
-from rnnshapes.forward.scan import Scan, Value, apply, joined, mask_of
+from rnnshapes.forward.scan import NodeValue, Scan, apply_layer, join_directions, output_mask
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
@@ -101,9 +101,9 @@ class _NodeWalk:
             for name in layer.groups
         }
         self.xs = iter(xs)
-        self.keras_values: list[Value] = []
+        self.keras_values: list[NodeValue] = []
         self.usable: list[_Usable] = []
-        self.bounded: dict[int, Value] = {}
+        self.bounded: dict[int, NodeValue] = {}
 
     def residuals(self) -> Iterator[LayerResidual]:
         """Yield the residuals of all nodes."""
@@ -124,7 +124,7 @@ class _NodeWalk:
         else:
             yield from self._layer(position, node)
 
-    def _keras_value(self, position: int, node: Node) -> Value:
+    def _keras_value(self, position: int, node: Node) -> NodeValue:
         """Return Keras's numbers of a node, time-major, with the mask that they should have."""
         timed = isinstance(node.layer, Input) and node.layer.timed
         outputs = (
@@ -135,15 +135,15 @@ class _NodeWalk:
         if self.network.node_shapes[position].final and node.name in self.keras.each:
             at_steps = [np.swapaxes(v, 0, 1) for v in self.keras.each[node.name]]
             each = (*at_steps, *each[len(at_steps) :])
-        mask = mask_of(node, self.keras_values)
+        mask = output_mask(node, self.keras_values)
         if node.layer.declared_shapes is not None and node.name in self.keras.masks:
             mask = self.keras.masks[node.name].T
-        return Value(turned, each, mask)
+        return NodeValue(turned, each, mask)
 
     def _usable_input(self, position: int, node: Node) -> _Usable:
         """Return which samples and steps of a node's input are usable."""
         first = self.keras_values[position].outputs[0]
-        timed = self.keras_values[position].each[0] is not None
+        timed = self.keras_values[position].at_steps[0] is not None
         time_major = timed and not self.network.node_shapes[position].final
         n = first.shape[1] if time_major else first.shape[0]
         samples = np.ones(n, dtype=bool)
@@ -212,7 +212,7 @@ class _NodeWalk:
             outputs[name] = recurrence.bounded_outputs(zeroed)
             scans[name] = Scan(recurrence.bounded_states(), {}, None)  # type: ignore[arg-type]
             compared_steps.append(recurrence.usable)
-        value = joined(_OPS, node, outputs, self.keras_values, scans)
+        value = join_directions(_OPS, node, outputs, self.keras_values, scans)
         self.bounded[position] = value
         output = self._usable_output(node, value, compared_steps)
         self.usable.append(output)
@@ -227,7 +227,7 @@ class _NodeWalk:
             if residual.compared:  # otherwise every sample has overflowed before
                 yield LayerResidual(node.name, f"output{suffix}", residual)
 
-    def _usable_output(self, node: Node, value: Value, compared: Sequence[Array]) -> _Usable:
+    def _usable_output(self, node: Node, value: NodeValue, compared: Sequence[Array]) -> _Usable:
         """Return what is usable of a recurrent layer's output, from its directions."""
         layer = node.layer
         assert isinstance(layer, RecurrentLayer)
@@ -241,7 +241,7 @@ class _NodeWalk:
                 for steps, reversed_output in zip(compared, layer.reversed_outputs, strict=True)
             ]
         steps = np.logical_and.reduce(compared)
-        at_steps: Any = value.each[0]
+        at_steps: Any = value.at_steps[0]
         if at_steps is not None:  # joining two directions may overflow by itself
             steps &= ~np.isinf(at_steps.error).any(axis=2).T
         return _Usable(np.logical_and.reduce(ends), steps)
@@ -261,7 +261,7 @@ class _NodeWalk:
         for chunk in sample_chunks(actual):
             inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
             value = self._apply(position, node, inputs, chunk)
-            expected = samples_first(value.each[0] if at_steps else value.outputs[0])
+            expected = samples_first(value.at_steps[0] if at_steps else value.outputs[0])
             chunks.append(compare(actual[chunk], expected, rows[chunk], chunk.start))
         residual, compared = combine(chunks)
         samples = compared if compared.ndim == 1 else compared.all(axis=1)
@@ -283,7 +283,7 @@ class _NodeWalk:
             if actual.ndim > 2 and rows.ndim < 2:
                 rows = np.broadcast_to(rows[:, None], actual.shape[:2])
             for chunk in sample_chunks(actual):
-                values: dict[int, Value] = {}
+                values: dict[int, NodeValue] = {}
                 for position in network.head:
                     node = network.nodes[position]
                     p = self._input_precision(node.layer)
@@ -299,8 +299,8 @@ class _NodeWalk:
                 yield LayerResidual("predict", quantity, residual)
 
     def _source(
-        self, position: int, values: Mapping[int, Value], chunk: slice, precision: Precision
-    ) -> Value:
+        self, position: int, values: Mapping[int, NodeValue], chunk: slice, precision: Precision
+    ) -> NodeValue:
         """Return the bounded output of a node for some samples, in the head or before it."""
         if position in values:
             return values[position]
@@ -308,7 +308,7 @@ class _NodeWalk:
             return self._cut(self.bounded[position], chunk)
         return self._cut(self.keras_values[position], chunk, precision)
 
-    def _layer_input(self, node: Node, source: int, chunk: slice) -> Value:
+    def _layer_input(self, node: Node, source: int, chunk: slice) -> NodeValue:
         """Return what Keras fed a layer with: its own numbers, taken as exact.
 
         A dropout rounds nothing, and Keras fuses it with the layer before it: the numbers that
@@ -323,7 +323,7 @@ class _NodeWalk:
         return self._apply(source, previous, inputs, chunk)
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # compare sees inf and NaN
-    def _apply(self, position: int, node: Node, inputs: list[Value], chunk: slice) -> Value:
+    def _apply(self, position: int, node: Node, inputs: list[NodeValue], chunk: slice) -> NodeValue:
         """Return the bounded output of a layer for some samples."""
         layer, mask = node.layer, self.keras_values[position].mask
         after = None if mask is None else mask[:, chunk]
@@ -332,7 +332,7 @@ class _NodeWalk:
         entering = [_cast(value, inner) for value in rounded]
         values: Any = dict(zip((tap.node for tap in node.sources), entering, strict=True))
         flow = self.network.node_shapes[position]
-        output = apply(_OPS, node, values, self.weights[node.group], after, flow)
+        output = apply_layer(_OPS, node, values, self.weights[node.group], after, flow)
         return _cast(output, self._precision(layer))
 
     def _precision(self, layer: Layer) -> Precision:
@@ -351,7 +351,7 @@ class _NodeWalk:
         precision = self._precision(layer)
         return PRECISIONS["float32"] if layer.upcasts and precision.short else precision
 
-    def _cut(self, value: Value, chunk: slice, precision: Precision | None = None) -> Value:
+    def _cut(self, value: NodeValue, chunk: slice, precision: Precision | None = None) -> NodeValue:
         """Return some samples of a node; with ``precision``, Keras's numbers as exact ones."""
 
         def cut(numbers: Any, *, timed: bool) -> Bounded:
@@ -363,22 +363,22 @@ class _NodeWalk:
             bounded: Bounded = numbers.rearranged(pick)
             return bounded
 
-        each = [None if e is None else cut(e, timed=True) for e in value.each]
+        each = [None if e is None else cut(e, timed=True) for e in value.at_steps]
         outputs = [
             each[i]
-            if output is value.each[i]
+            if output is value.at_steps[i]
             else cut(output, timed=np.ndim(getattr(output, "value", output)) > 2)
             for i, output in enumerate(value.outputs)
         ]
         mask = None if value.mask is None else value.mask[:, chunk]
-        return Value(tuple(outputs), tuple(each), mask)  # type: ignore[arg-type]
+        return NodeValue(tuple(outputs), tuple(each), mask)  # type: ignore[arg-type]
 
     def _exact_weights(self, layer: Layer, weights: SimpleNamespace) -> SimpleNamespace:
         p = self._inner_precision(layer)
         return SimpleNamespace(**{k: Bounded.exact(v, p) for k, v in vars(weights).items()})
 
 
-def _cast(value: Value, precision: Precision) -> Value:
+def _cast(value: NodeValue, precision: Precision) -> NodeValue:
     """Round the bounded numbers of a node to another format."""
 
     def cast(numbers: Any) -> Any:
@@ -387,6 +387,6 @@ def _cast(value: Value, precision: Precision) -> Value:
     outputs = tuple(map(cast, value.outputs))
     each = (
         outputs[i] if i < len(outputs) and e is value.outputs[i] else cast(e)
-        for i, e in enumerate(value.each)
+        for i, e in enumerate(value.at_steps)
     )
-    return Value(outputs, tuple(each), value.mask)
+    return NodeValue(outputs, tuple(each), value.mask)

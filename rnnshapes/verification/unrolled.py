@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from rnnshapes.forward.scan import Scan, Value, joined
+from rnnshapes.forward.scan import NodeValue, Scan, join_directions
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.weights import Weights, bind
@@ -77,8 +77,8 @@ def _expected(network: Network, node: Node, x: Array, weights: Weights) -> tuple
     }
     outputs = {name: states[name][d.cell.output_state] for name, d in node.scans}
     scans = {name: Scan(found, {}, None) for name, found in states.items()}  # type: ignore[arg-type]
-    values = {node.sources[0].node: Value((), (), None)}
-    value = joined(_OPS, node, outputs, values, scans)  # type: ignore[arg-type]
+    values = {node.sources[0].node: NodeValue((), (), None)}
+    value = join_directions(_OPS, node, outputs, values, scans)  # type: ignore[arg-type]
     return value.outputs  # type: ignore[return-value]
 
 

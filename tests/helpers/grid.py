@@ -58,8 +58,8 @@ class Case:
 
     def answers(self, dtype: str) -> Any:
         """What Keras makes of each step."""
-        ours = replay.computed(self.network, self.weights, self.xs)
-        return replay.repeated(self.network, self.weights, ours, dtype)
+        ours = replay.numpy_outputs(self.network, self.weights, self.xs)
+        return replay.keras_replay(self.network, self.weights, ours, dtype)
 
     def judged(self, answers: Any, network: Network, weights: Any, dtype: str) -> Judged:
         """Keras's answers against a network that may be another one."""

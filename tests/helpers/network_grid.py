@@ -87,18 +87,18 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
     drawn = weights.draw(network, seed)
     xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed)]
     exact, single = network.with_dtype("float64"), network.with_dtype("float32")
-    ours = replay.computed(exact, drawn, xs)
+    ours = replay.numpy_outputs(exact, drawn, xs)
     examined: list[reference.RepeatedRun] = []
 
     def examine(*given: Any) -> ModelOutputs:
         examined.append(reference.repeat_steps_and_layers(STEPS, *given))
         return examined[0].outputs
 
-    again = replay.repeated(exact, drawn, ours, "float64", examine)
+    again = replay.keras_replay(exact, drawn, ours, "float64", examine)
     yield from report.structure_checks(network, examined[0].structure)
     called = examined[0].unrolled
     for layer, quantity, residual in unrolled.unrolled_residuals(exact, drawn, ours, called, STEPS):
         yield report.residual_check(layer, quantity, residual, "float64")
     yield from report.replay_checks(exact, drawn, xs, again, "float64")
-    again = replay.repeated(single, drawn, ours, "float32")
+    again = replay.keras_replay(single, drawn, ours, "float32")
     yield from report.replay_checks(single, drawn, xs, again, "float32")

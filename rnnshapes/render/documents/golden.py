@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rnnshapes.forward.golden import Entry, Golden
+from rnnshapes.forward.golden import Golden, GoldenArray
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import Column, Document, Line, Row, Table
@@ -30,7 +30,7 @@ def document(result: Golden, view: View) -> Document:
                 shape_text(entry.dims),
                 shape_text(entry.values.shape),
                 str(entry.values.dtype),
-                entry.text,
+                entry.description,
             )
         )
         for entry in result.entries
@@ -109,9 +109,9 @@ def header(result: Golden) -> CHeader:
     )
 
 
-def _description(entry: Entry) -> str:
+def _description(entry: GoldenArray) -> str:
     """Describe an array: ``Wx, (D, 4M); i [:, 0:5], f [:, 5:10], c [:, 10:15], o [:, 15:20]``."""
-    parts = [f"{entry.text}, {shape_text(entry.dims)}" if entry.dims else entry.text]
+    parts = [f"{entry.description}, {shape_text(entry.dims)}" if entry.dims else entry.description]
     if entry.gates:
         parts.append(gates_text(entry.gates, len(entry.dims), ", "))
     if entry.rows:

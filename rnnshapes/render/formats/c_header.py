@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from rnnshapes.forward.golden import Entry
+from rnnshapes.forward.golden import GoldenArray
 from rnnshapes.network.graph import Network
 from rnnshapes.network.summary import LayerReport
 from rnnshapes.ops.activations import Array
@@ -35,7 +35,7 @@ class CHeader(NamedTuple):
     prefix: str
     about: tuple[str, ...]
     network: Network
-    arrays: tuple[tuple[Entry, str], ...]
+    arrays: tuple[tuple[GoldenArray, str], ...]
 
 
 def chunks(header: CHeader) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _comment(*lines: str) -> str:
     return "/*\n" + "".join(f" * {line}".rstrip() + "\n" for line in wrapped) + " */\n"
 
 
-def _array(network: Network, entry: Entry, name: str) -> Iterator[str]:
+def _array(network: Network, entry: GoldenArray, name: str) -> Iterator[str]:
     values = entry.values
     c_type, literal = _type_and_literal(values)
     lengths = [
