@@ -155,7 +155,7 @@ def test_mask_passes_through_an_unsupported_layer() -> None:
             lambda x: la.Multiply()(
                 [la.GRU(3, return_sequences=True)(la.Masking()(x)) for _ in range(2)]
             ),
-            "given a mask",
+            "Multiply with a mask",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from rnnshapes.ops.interface import LayerOps, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(LayerOfClass):
-    """An activation as a layer of its own."""
+    """An activation as a layer."""
 
     activation: str
 
@@ -31,7 +31,7 @@ class Activation(LayerOfClass):
         else:
             config.require(max_value=None, negative_slope=0.0, threshold=0.0, axis=-1)
             if config.masked and config.class_name == "Softmax":
-                raise UnsupportedError("it is given a mask")
+                raise UnsupportedError("Softmax with a mask is not supported")
             activation = config.class_name.lower()
         return cls(activation=activation, keras_class=config.class_name, **config.shared)
 

@@ -89,7 +89,7 @@ class Layer(ABC):
         AttributeError, LookupError, OverflowError, TypeError and ValueError says that Keras has
         not written this config.
         """
-        raise UnsupportedError(f"the type {config.class_name} is not supported")
+        raise UnsupportedError(f"{config.class_name} is not supported")
 
     @property
     def type(self) -> str:

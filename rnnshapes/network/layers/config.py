@@ -1,4 +1,4 @@
-"""What a layer is made from: its config, its inputs, and symbols for its sizes."""
+"""The description of a layer by Keras: its config, its inputs, and symbols for its sizes."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def is_keras(part: Config) -> bool:
 def require_keras_class(part: Config) -> None:
     """Raise UnsupportedError for a layer inside another one that is no layer of Keras."""
     if not is_keras(part):
-        raise UnsupportedError(f"the layer in it is of a type {part['class_name']} of your own")
+        raise UnsupportedError(f"the layer in it is a {part['class_name']} of your own")
 
 
 def size_in(config: Config, option: str, default: Any = None) -> int:
@@ -140,7 +140,7 @@ def size_in(config: Config, option: str, default: Any = None) -> int:
     except TypeError:
         number = 0
     if not 0 < number < 2**63:
-        raise UnsupportedError(f"{option}={value!r:.40} is no size")
+        raise UnsupportedError(f"{option}={value!r:.40} is not a size")
     return number
 
 
@@ -153,5 +153,5 @@ def activation_in(config: Config, option: str, default: str) -> str:
     name = "linear" if name is None else name
     if isinstance(name, str) and name in (*ACTIVATIONS, KERAS2_HARD_SIGMOID):
         return name
-    what = repr(name) if isinstance(name, str) else "a function of your own"
-    raise UnsupportedError(f"the {option} {what} is not supported")
+    value = repr(name) if isinstance(name, str) else "a function of your own"
+    raise UnsupportedError(f"{option}={value} is not supported")

@@ -18,7 +18,7 @@ from rnnshapes.ops.interface import LayerOps, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Input(Layer):
-    """An input of the network, with its whole shape; ``integers`` for indices of an Embedding."""
+    """An input of the network; ``integers`` for indices of an Embedding."""
 
     shape: Shape
     integers: bool = False

@@ -28,7 +28,7 @@ class Merge(LayerOfClass):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         if config.masked and config.class_name == "Multiply":
-            raise UnsupportedError("it is given a mask, which changes what it does")
+            raise UnsupportedError("Multiply with a mask is not supported")
         return cls(keras_class=config.class_name, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
@@ -63,10 +63,10 @@ class Concatenate(Layer):
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         # An input without a mask counts at each step, and the masks are joined by "or".
-        given = [mask for mask in masks if mask is not None]
-        if not given:
+        present = [mask for mask in masks if mask is not None]
+        if not present:
             return None
-        return reduce(or_, given) if len(given) == len(masks) else given[0] | True
+        return reduce(or_, present) if len(present) == len(masks) else present[0] | True
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {}

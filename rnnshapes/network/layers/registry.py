@@ -41,7 +41,7 @@ def layer_class(class_name: str) -> type[Layer]:
     if class_name not in _BY_CLASS:
         _register_all()
     if class_name not in _BY_CLASS:
-        raise UnsupportedError(f"the type {class_name} is not supported")
+        raise UnsupportedError(f"{class_name} is not supported")
     return _BY_CLASS[class_name]
 
 

@@ -80,7 +80,7 @@ def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
     """Return the shape of each sample in symbols, and in numbers with -1 for what is left."""
     numbers = tuple(int(-1 if n is None else n) for n in config.options["target_shape"])
     if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
-        raise UnsupportedError(f"target_shape={numbers!r:.40} is no shape")
+        raise UnsupportedError(f"target_shape={numbers!r:.40} is not a shape")
     known, total = product(Dim.of(n) for n in numbers if n > 0), product(config.shapes[0][1:])
     rest = Dim.of(1)
     if -1 in numbers:

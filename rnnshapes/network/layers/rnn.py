@@ -171,7 +171,7 @@ class Bidirectional(RecurrentLayer):
                 names.sizes, names.used = names_before  # both have M
             class_name = str(part["class_name"])
             if not is_cell_layer(class_name):
-                raise UnsupportedError(f"the layer in it is of type {class_name}")
+                raise UnsupportedError(f"{class_name} inside it is not supported")
             if part["config"].get("time_major"):
                 raise UnsupportedError("time_major=True is not supported, only False")
             base = str(part["config"].get("name", class_name.lower())).removeprefix(f"{word}_")
@@ -251,11 +251,11 @@ def _cell_of_layer(config: LayerConfig) -> BaseCell:
     inner = config.options["cell"]
     if inner.get("class_name") != "StackedRNNCells":
         return _cell_from_config(inner, config.names)
-    parts = inner["config"]["cells"]
-    if len(parts) > MOST_CELLS:
-        raise UnsupportedError(f"it has {len(parts)} cells, more than {MOST_CELLS}")
-    cells = [_cell_from_config(part, config.names) for part in parts]
-    names = [str(part["config"].get("name", part["class_name"])) for part in parts]
+    configs = inner["config"]["cells"]
+    if len(configs) > MOST_CELLS:
+        raise UnsupportedError(f"it has {len(configs)} cells, more than {MOST_CELLS}")
+    cells = [_cell_from_config(cell, config.names) for cell in configs]
+    names = [str(cell["config"].get("name", cell["class_name"])) for cell in configs]
     return StackedCells(tuple(cells), tuple(names))
 
 
@@ -263,7 +263,7 @@ def _cell_from_config(part: Config, names: Namer) -> Cell:
     class_name = str(part.get("class_name", "?"))
     kind = BY_CLASS.get(class_name.removesuffix("Cell"))
     if not is_keras(part) or kind is None:
-        raise UnsupportedError(f"its cell is of type {class_name}")
+        raise UnsupportedError(f"its cell {class_name} is not supported")
     return _make_cell(kind, part["config"], names.size("M", size_in(part["config"], "units")))
 
 

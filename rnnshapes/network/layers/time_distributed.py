@@ -34,7 +34,7 @@ class TimeDistributed(Layer):
         inner_config = config.inner(part, name, shapes=[(n, *rest)], steps=None)
         inner = layer_class(inner_config.class_name).from_config(inner_config)
         if not inner.stepwise or len(config.shapes[0]) != 3:
-            raise UnsupportedError(f"the layer in it is of type {inner.type}")
+            raise UnsupportedError(f"{inner.type} inside it is not supported")
         return cls(index=inner.index, inner=inner, **config.shared)
 
     @property

@@ -11,7 +11,7 @@ from rnnshapes.ops.dims import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class UnsupportedLayer(LayerOfClass):
-    """A layer of which only the weights and output shapes are known that the model states.
+    """A layer of which only weights and output shapes are known, as the model states them.
 
     ``reason`` says why it is not supported, ``masked`` whether its output has a mask.
     """
@@ -43,4 +43,4 @@ class UnsupportedLayer(LayerOfClass):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (f"not derived: {self.reason}; shapes are those that are held",)
+        return (f"{self.reason}: shapes are read from the model, values are not checked",)

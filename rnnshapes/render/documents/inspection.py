@@ -370,13 +370,13 @@ def _notes(result: Inspection) -> Iterator[Line]:
     if not result.network.recurrent:
         reason = result.network.no_recurrence_reason
         yield Line(f"{reason[:1].upper()}{reason[1:]}: there is no recurrence to show.")
+    unsupported = {layer.name for layer in result.layers if not layer.supported}
     layers_by_note: dict[str, list[str]] = {}
     for layer in result.layers:
         for note in layer.notes:
             layers_by_note.setdefault(note, []).append(layer.name)
     for note, names in layers_by_note.items():
-        unsupported = note.startswith("not derived")
-        yield Line(f"{', '.join(names)}: {note}", "bad" if unsupported else "dim")
+        yield Line(f"{', '.join(names)}: {note}", "bad" if unsupported & set(names) else "dim")
 
 
 def _costs(result: Inspection) -> Line:

@@ -148,7 +148,7 @@ def _notes(result: Verification) -> Iterator[Line]:
     if result.unsupported:
         yield Line(f"Not covered by any check: {', '.join(result.unsupported)}", "bad")
     for name, reason in result.network.unsupported_reasons.items():
-        yield Line(f"{name}: not derived: {reason}", "bad")
+        yield Line(f"{name}: not checked: {reason}", "bad")
 
 
 def _verdict(result: Verification) -> Line:
