@@ -353,7 +353,7 @@ def test_nan_and_inf_are_shown() -> None:
 
 @given(st.floats(), st.integers(3, 6))
 def test_numbers_fit_their_column_and_round_correctly(value: float, digits: int) -> None:
-    text = step.figure(value, digits)
+    text = step.compact_number(value, digits)
     assert len(text) <= digits + 3
     if np.isfinite(value) and abs(value) < 9 * 10.0**digits:
         assert abs(float(text) - value) <= max(0.5 * 10**-digits, abs(value) * 0.06) * (1 + 1e-9)

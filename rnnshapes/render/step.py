@@ -1,4 +1,4 @@
-"""One step of a recurrence as a picture: what comes in, each operation, what goes on."""
+"""One step of a recurrence as lines of text: its inputs, each operation, and where states go."""
 
 from __future__ import annotations
 
@@ -27,31 +27,37 @@ from rnnshapes.render.text_art.canvas import clean, cut
 
 _STRONG, _DIM = Ink(meaning="strong"), Ink(meaning="dim")
 _GOOD, _BAD = Ink(meaning="good"), Ink(meaning="bad")
-#: Up to how many numbers of a list are to be seen before shapes give way to them, and of how many
-#: the beginning will do.
-_WANTED, _SOME = 8, 4
-#: The longest equation that stands in one row with its shapes and numbers.
-_LONGEST = 20
+#: Numbers of a list that should be visible before shapes are shown beside them; of a longer list,
+#: the first few are enough.
+_WANTED_NUMBERS, _FIRST_NUMBERS = 8, 4
+#: The longest equation that stands on one line with its shapes and numbers.
+_LONGEST_LABEL = 20
 #: Decimals of a number.
-_FEWEST, _MOST = 3, 6
+_FEWEST_DIGITS, _MOST_DIGITS = 3, 6
+#: The narrowest sheet on which the time line says in which direction it is processed.
+_WIDTH_FOR_DIRECTION = 60
+#: The narrowest time line.
+_LEAST_TIME_LINE = 4
+#: Numbers in a summary.
+_MOST_SUMMARIZED = 8
 
-#: Makes of a text what the sheet can show.
-Say = Callable[[str], str]
+#: Replaces what a sheet cannot show.
+Clean = Callable[[str], str]
 
 
-class _Line(NamedTuple):
-    """A line of text; ``beside`` stands at its right end where there is room for it."""
+class _TextRow(NamedTuple):
+    """Line of text; ``beside`` stands at its right end where there is space for it."""
 
     text: str
     ink: Ink = PLAIN
     beside: str = ""
 
 
-class _Row(NamedTuple):
-    """A value: what it is called, its shapes in symbols and in numbers, and its numbers.
+class _ValueRow(NamedTuple):
+    """A value: its label, its shapes in symbols and in numbers, and its numbers.
 
-    ``short`` is the shape in numbers without what it is made of. What
-    ``stands_out`` is coloured, number by number.
+    ``short`` is the shape in numbers without those of the operands. The numbers are coloured if
+    the value is ``coloured``.
     """
 
     label: str
@@ -59,241 +65,279 @@ class _Row(NamedTuple):
     shape: str
     short: str
     values: tuple[float, ...] | None
-    stands_out: bool
+    coloured: bool
     ink: Ink = PLAIN
 
 
-class _Columns(NamedTuple):
-    """How wide the columns of rows are; without ``label`` the numbers have a line of their own."""
+class _ColumnWidths(NamedTuple):
+    """Widths of the columns in front of the numbers; all 0 if numbers have their own line."""
 
     label: int
     dims: int
     shape: int
     short: bool = False
-    digits: int = _FEWEST
+    digits: int = _FEWEST_DIGITS
 
     @property
-    def front(self) -> int:
-        """How wide they are together."""
+    def total(self) -> int:
+        """Width of all columns in front of the numbers."""
         return self.label + self.dims + self.shape
 
 
 def header(
     step: StepView, recurrence: RecurrenceSteps, sample: int, which: str, sheet: Sheet
 ) -> StyledLines:
-    """Two lines: the layer, and how far it has read. ``which`` tells it from other layers."""
-    say = partial(clean, sheet=sheet)
+    """Return two lines: the layer, and the time line.
+
+    Args:
+        step: The step that is shown.
+        recurrence: The recurrence that it belongs to.
+        sample: The sample.
+        which: Tells the layer from others, ``layer 1 of 2``; empty if it is the only one.
+        sheet: Space for the lines.
+    """
+    clean_text = partial(clean, sheet=sheet)
     n = recurrence.network.size("N")
-    name, more = say(recurrence.name), [*([which] if which else []), f"sample {sample} of {n}"]
-    rights = [say(text) for text in (", ".join(more), more[0], "")]
-    fits = (right for right in rights if cell_len(name + right) + 2 <= sheet.width)
-    right = next(fits, "")
+    name = clean_text(recurrence.name)
+    remarks = [*([which] if which else []), f"sample {sample} of {n}"]
+    candidates = [clean_text(text) for text in (", ".join(remarks), remarks[0], "")]
+    fitting = (text for text in candidates if cell_len(name + text) + 2 <= sheet.width)
+    right = next(fitting, "")
     label = ", ".join((recurrence.node.layer.label, *recurrence.direction.cell.activations))
-    name, kind = cut(name, sheet.width, sheet), say(f"  {label}")
+    name, kind = cut(name, sheet.width, sheet), clean_text(f"  {label}")
     kind = kind if cell_len(name + kind + right) + 2 <= sheet.width else ""
     gap = sheet.width - cell_len(name + kind + right)
     first = [Span(name, _STRONG), Span(kind, _DIM)]
     first += [Span(" " * gap + right, _DIM)] if gap >= 1 else []
-    return [first, _bar(step, recurrence, sheet)]
+    return [first, _time_line(step, recurrence, sheet)]
 
 
 def body(
     step: StepView, recurrence: RecurrenceSteps, sheet: Sheet, *, full: bool = False
 ) -> StyledLines:
-    """All of the step, from what comes in to y_hat; every number of it, if it is to be full."""
-    blocks = list(_blocks(step, recurrence, partial(clean, sheet=sheet)))
-    most = max(len(_numbers(state) or ()) for state in step.states)
-    columns = _columns([row for row in blocks if isinstance(row, _Row)], most, sheet)
+    """Return the whole step, from its inputs to y_hat; with ``full``, every number of it."""
+    rows = list(_rows(step, recurrence, partial(clean, sheet=sheet)))
+    units = max(len(_numbers(state) or ()) for state in step.states)
+    value_rows = [row for row in rows if isinstance(row, _ValueRow)]
+    widths = _choose_widths(value_rows, units, sheet)
     lines: list[list[Span]] = []
-    for block in blocks:
-        if isinstance(block, _Line):
-            lines += _text(block, columns, sheet)
+    for row in rows:
+        if isinstance(row, _TextRow):
+            lines += _text_lines(row, widths, sheet)
         else:
-            lines += _row(block, columns, sheet, full=full)
+            lines += _value_lines(row, widths, sheet, full=full)
     return lines
 
 
 def summary(step: StepView, recurrence: RecurrenceSteps, sample: int) -> str:
-    """The step in one line, with its numbers in full."""
-    shown = step.states[:1] if step.prediction is None else (step.prediction.y_hat,)
-    texts = [
-        f"{q.name} = {' '.join(f'{v:.8g}' for v in q.values[:8])}"
-        for q in shown
-        if q.values is not None
-    ]
-    more = " …" if any(q.values is not None and len(q.values) > 8 for q in shown) else ""
-    return f"{recurrence.name}, sample {sample}, t = {step.t}: {', '.join(texts)}{more}"
+    """Return the step in one line: y_hat, or else the first state, with all digits."""
+    value = step.states[0] if step.prediction is None else step.prediction.y_hat
+    text = ""
+    if value.values is not None:
+        numbers = " ".join(f"{number:.8g}" for number in value.values[:_MOST_SUMMARIZED])
+        more = " …" if len(value.values) > _MOST_SUMMARIZED else ""
+        text = f"{value.name} = {numbers}{more}"
+    return f"{recurrence.name}, sample {sample}, t = {step.t}: {text}"
 
 
-def figure(value: float, digits: int) -> str:
-    """A number in at most ``digits`` + 3 characters, with so many decimals if they fit."""
+def compact_number(value: float, digits: int) -> str:
+    """Return a number in at most ``digits`` + 3 characters, with so many decimals if they fit."""
     width = digits + 3
     if not math.isfinite(value):
         return str(value)
     short = re.sub(r"e([+-])0*(?=\d)", lambda e: f"e{e[1].strip('+')}", f"{value:.0e}")
     if value and abs(value) < 0.5 * 10**-digits and len(short) <= width:
         return short
-    texts = (f"{value:.{places}f}" for places in range(digits, -1, -1))
+    texts = (f"{value:.{decimals}f}" for decimals in range(digits, -1, -1))
     return next((text for text in texts if len(text) <= width), short)
 
 
-def _bar(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> list[Span]:
-    """``t = 3  ━━━━▶───────  step 4 of 10``; from the right where it reads from the end."""
+def _time_line(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> list[Span]:
+    """Return ``t = 3  ━━━━●───────  step 4 of 10``; processed steps are strong."""
     left = f"t = {str(step.t).ljust(len(str(step.count - 1)))}  "
     right = f"  step {count_text(step.number)} of {count_text(step.count)}"
     if recurrence.reverse:
-        right += ", from the end" if sheet.width >= 60 else ""
+        right += ", from the end" if sheet.width >= _WIDTH_FOR_DIRECTION else ""
     width = sheet.width - len(left) - len(right)
-    if width < 4:
+    if width < _LEAST_TIME_LINE:
         return [Span(cut(f"t = {step.t}{right}", sheet.width, sheet), _STRONG)]
-    read, here, rest, masked = ("=#-.", "━●─·")[not sheet.ascii_only]
+    done, current, ahead, masked = ("=#-.", "━●─·")[not sheet.ascii_only]
     last = step.count - 1
-    at = round(step.t * (width - 1) / last) if last else 0
+    position = round(step.t * (width - 1) / last) if last else 0
     marks = []
-    for place in range(width):
-        t = round(place * last / (width - 1))
-        skipped = recurrence.mask is not None and not recurrence.mask[t]
-        done = place > at if recurrence.reverse else place < at
-        marks.append(masked if skipped else read if done else rest)
-    marks[at] = here
-    ink = Ink(colour=palette.category(4), meaning="strong")
-    parts = ["".join(marks[:at]), here, "".join(marks[at + 1 :])]
-    inks = [_DIM, ink, ink] if recurrence.reverse else [ink, ink, _DIM]
-    spans = [Span(text, each) for text, each in zip(parts, inks, strict=True)]
-    return [Span(left, _STRONG), *spans, Span(right, _DIM)]
+    for i in range(width):
+        t = round(i * last / (width - 1))
+        is_done = i > position if recurrence.reverse else i < position
+        is_masked = recurrence.mask is not None and not recurrence.mask[t]
+        marks.append(masked if is_masked else done if is_done else ahead)
+    strong = Ink(colour=palette.category(4), meaning="strong")
+    before, after = (_DIM, strong) if recurrence.reverse else (strong, _DIM)
+    return [
+        Span(left, _STRONG),
+        Span("".join(marks[:position]), before),
+        Span(current, strong),
+        Span("".join(marks[position + 1 :]), after),
+        Span(right, _DIM),
+    ]
 
 
-def _blocks(step: StepView, recurrence: RecurrenceSteps, say: Say) -> Iterator[_Line | _Row]:
-    """What there is to say of a step, from top to bottom."""
+# --- What a step consists of --------------------------------------------------------------------
+
+
+def _rows(
+    step: StepView, recurrence: RecurrenceSteps, clean_text: Clean
+) -> Iterator[_TextRow | _ValueRow]:
+    """Yield the rows of a step, from top to bottom."""
     for value in step.inputs:
-        yield _value(value, say, "→ ")
-    yield _Line("")
+        yield _value_row(value, clean_text, prefix="→ ")
+    yield _TextRow("")
     if step.masked:
-        zeroed = getattr(recurrence.node.layer, "zero_output_for_mask", False)
-        zero = ", 0 is put out" if zeroed else ""
-        yield _Line(say(f"t = {step.t} is masked: skipped, the states stay{zero}"), _BAD)
+        zero_output = getattr(recurrence.node.layer, "zero_output_for_mask", False)
+        zero = ", 0 is put out" if zero_output else ""
+        yield _TextRow(clean_text(f"t = {step.t} is masked: skipped, the states stay{zero}"), _BAD)
         for state, before in zip(step.states, step.inputs[1:], strict=True):
-            yield _value(state, say, "", f" = {before.name}")
+            yield _value_row(state, clean_text, suffix=f" = {before.name}")
     for equation in step.equations:
-        yield from _equation(equation, say)
-    yield _Line("")
-    yield from (_Line(say(text), _DIM) for text in _goes_on(step, recurrence))
-    if step.prediction is None:
+        yield from _equation_rows(equation, clean_text)
+    yield _TextRow("")
+    yield from (_TextRow(clean_text(text), _DIM) for text in _destinations(step, recurrence))
+    prediction = step.prediction
+    if prediction is None:
         return
-    yield _Line("")
-    for equation in step.prediction.equations:
-        yield from _equation(equation, say)
-    if not step.prediction.equations:
-        yield _value(step.prediction.y_hat, say, "")
-    if step.prediction.is_output:
-        yield _Line(say(f"{step.prediction.y_hat.name} is the model's own answer"), _GOOD)
+    yield _TextRow("")
+    for equation in prediction.equations:
+        yield from _equation_rows(equation, clean_text)
+    name = prediction.y_hat.name
+    if not prediction.equations:
+        yield _value_row(prediction.y_hat, clean_text)
+    if prediction.is_output:
+        yield _TextRow(clean_text(f"{name} is the model's own answer"), _GOOD)
     elif recurrence.network.is_causal:
-        name = step.prediction.y_hat.name
-        yield _Line(say(f"{name}: the model's answer, had x ended here"), _DIM)
+        yield _TextRow(clean_text(f"{name}: the model's answer, had x ended here"), _DIM)
 
 
-def _goes_on(step: StepView, recurrence: RecurrenceSteps) -> Iterator[str]:
-    """Where the states are handed on to."""
-    after = step.t + (-1 if recurrence.reverse else 1)
-    names = ", ".join(state.name for state in step.states)
-    last = not 0 <= after < step.count
-    to = [] if last else [f"t = {after}"]
+def _destinations(step: StepView, recurrence: RecurrenceSteps) -> Iterator[str]:
+    """Yield where the states go from here: to the next step, and to other layers."""
+    next_t = step.t + (-1 if recurrence.reverse else 1)
+    is_last = not 0 <= next_t < step.count
     shapes = recurrence.network.node_shapes[recurrence.position]
-    if step.prediction is None and (last or not shapes.final):
-        to += recurrence.users
-    if last:
+    destinations = [] if is_last else [f"t = {next_t}"]
+    if step.prediction is None and (is_last or not shapes.final):
+        destinations += recurrence.users
+    if is_last:
         yield f"t = {step.t} is the last step that is read"
-    if to:
-        yield f"{names} → handed on to {', '.join(to)}"
+    if destinations:
+        names = ", ".join(state.name for state in step.states)
+        yield f"{names} → handed on to {', '.join(destinations)}"
 
 
-def _equation(equation: EvaluatedEquation, say: Say) -> Iterator[_Line | _Row]:
-    """An equation and its operations, in one row where there is one."""
+def _equation_rows(
+    equation: EvaluatedEquation, clean_text: Clean
+) -> Iterator[_TextRow | _ValueRow]:
+    """Yield an equation and its operations; on one row where it is short and has only one."""
     general = equation.general if "{t" in equation.general else ""
-    if len(equation.operations) == 1 and equation.operations[0].label == equation.text:
-        if len(equation.text) <= _LONGEST:
-            yield from _operation(equation.operations[0], say, "", last=True, ink=_STRONG)
+    operations = equation.operations
+    if len(operations) == 1 and operations[0].label == equation.text:
+        if len(equation.text) <= _LONGEST_LABEL:
+            yield from _operation_rows(operations[0], clean_text, "", last=True, ink=_STRONG)
             return
-        named = replace(equation.operations[0], label=equation.values[0].name)
-        equation = replace(equation, operations=(named,))
-    yield _Line(say(equation.text), _STRONG, say(general))
-    for position, operation in enumerate(equation.operations, 1):
-        yield from _operation(operation, say, "  ", last=position == len(equation.operations))
+        operations = (replace(operations[0], label=equation.values[0].name),)
+    yield _TextRow(clean_text(equation.text), _STRONG, clean_text(general))
+    for number, operation in enumerate(operations, 1):
+        yield from _operation_rows(operation, clean_text, "  ", last=number == len(operations))
 
 
-def _operation(
-    operation: EvaluatedOperation, say: Say, indent: str, *, last: bool, ink: Ink = PLAIN
-) -> Iterator[_Row]:
-    """An operation: a row, or one for each part of a split."""
+def _operation_rows(
+    operation: EvaluatedOperation,
+    clean_text: Clean,
+    indent: str,
+    *,
+    last: bool,
+    ink: Ink = PLAIN,
+) -> Iterator[_ValueRow]:
+    """Yield the row of an operation; for a split a row for each of its results."""
     sign = "," if operation.symbol.isalpha() else operation.symbol
     dims = operation_text(operation.operands, sign, operation.dims).replace(" , ", ", ")
     shape = operation_text(operation.operand_shapes, sign, operation.shape).replace(" , ", ", ")
     short = shape if operation.symbol in ("·", "split") else shape_text(operation.shape)
+    shapes = (clean_text(dims), clean_text(shape), clean_text(short))
     if operation.symbol != "split":
-        values = _numbers(operation.results[0])
         label = operation.label
-        if indent and len(label) > _LONGEST - len(indent):
+        if indent and len(label) > _LONGEST_LABEL - len(indent):
             label = label.rpartition(" = ")[2]
-        label = indent + say(label)
-        yield _Row(label, say(dims), say(shape), say(short), values, last, ink)
+        numbers = _numbers(operation.results[0])
+        yield _ValueRow(indent + clean_text(label), *shapes, numbers, last, ink)
         return
-    for place, part in enumerate(operation.results):
-        texts = ("", "", "") if place else (say(dims), say(shape), say(short))
-        yield _Row(indent + say(part.name), *texts, _numbers(part), stands_out=False, ink=ink)
+    for value in operation.results:
+        label = indent + clean_text(value.name)
+        yield _ValueRow(label, *shapes, _numbers(value), coloured=False, ink=ink)
+        shapes = ("", "", "")
 
 
-def _value(value: StepValue, say: Say, before: str, behind: str = "") -> _Row:
-    dims, shape = say(shape_text(value.dims)), say(shape_text(value.shape))
-    label = say(f"{before}{value.name}{behind}")
-    return _Row(label, dims, shape, shape, _numbers(value), stands_out=True)
+def _value_row(
+    value: StepValue, clean_text: Clean, prefix: str = "", suffix: str = ""
+) -> _ValueRow:
+    dims, shape = clean_text(shape_text(value.dims)), clean_text(shape_text(value.shape))
+    label = clean_text(f"{prefix}{value.name}{suffix}")
+    return _ValueRow(label, dims, shape, shape, _numbers(value), coloured=True)
 
 
 def _numbers(value: StepValue) -> tuple[float, ...] | None:
     return None if value.values is None else tuple(value.values.tolist())
 
 
-def _columns(rows: Sequence[_Row], most: int, sheet: Sheet) -> _Columns:
-    """What fits beside each other: dims, shapes, short shapes, or the numbers alone.
+# --- Rows as lines ------------------------------------------------------------------------------
 
-    ``most`` is how many units the states have.
+
+def _choose_widths(rows: Sequence[_ValueRow], units: int, sheet: Sheet) -> _ColumnWidths:
+    """Choose what stands in front of the numbers: dims and shapes, shapes, short ones, nothing.
+
+    ``units`` is the number of units of the states.
     """
     label, dims, shape, short = (
-        max(cell_len(getattr(row, name)) for row in rows) for name in _Row._fields[:4]
+        max(cell_len(getattr(row, name)) for row in rows) for name in _ValueRow._fields[:4]
     )
-    for count in (min(most, _WANTED), _SOME) if most > _SOME else (most,):
-        for columns in (
-            _Columns(label + 1, dims + 2, shape),
-            _Columns(label + 1, 0, shape),
-            _Columns(label + 1, 0, short, short=True),
+    counts = [units]
+    if units > _FIRST_NUMBERS:
+        counts = [min(units, _WANTED_NUMBERS), _FIRST_NUMBERS]
+    for count in counts:
+        for widths in (
+            _ColumnWidths(label + 1, dims + 2, shape),
+            _ColumnWidths(label + 1, 0, shape),
+            _ColumnWidths(label + 1, 0, short, short=True),
         ):
-            room = sheet.width - columns.front
-            if room >= count * _field(_FEWEST) + (len(f" ... {most}") if count < most else 0):
-                return columns._replace(digits=_digits(room, most))
-    return _Columns(0, 0, 0, digits=_digits(sheet.width - 2, most))
+            available = sheet.width - widths.total
+            more = len(f" ... {units}") if count < units else 0
+            if available >= count * _number_width(_FEWEST_DIGITS) + more:
+                return widths._replace(digits=_choose_digits(available, units))
+    return _ColumnWidths(0, 0, 0, digits=_choose_digits(sheet.width - 2, units))
 
 
-def _field(digits: int) -> int:
-    """How wide a number is, with the space before it."""
+def _number_width(digits: int) -> int:
+    """Return the width of a number, with the space before it."""
     return digits + 4
 
 
-def _digits(room: int, most: int) -> int:
-    if most > _WANTED:
-        return _FEWEST
-    return max(_FEWEST, min(_MOST, room // most - _field(0)))
+def _choose_digits(available: int, units: int) -> int:
+    if units > _WANTED_NUMBERS:
+        return _FEWEST_DIGITS
+    return max(_FEWEST_DIGITS, min(_MOST_DIGITS, available // units - _number_width(0)))
 
 
-def _row(row: _Row, columns: _Columns, sheet: Sheet, *, full: bool) -> Iterator[list[Span]]:
-    """A row on one line, or on more where its numbers do not fit beside it."""
-    shape = row.short if columns.short else row.shape
-    if columns.label:
-        front = [Span(set_cell_size(row.label, columns.label), row.ink)]
-        if columns.dims:
-            front.append(Span(set_cell_size(row.dims, columns.dims), _DIM))
-        front.append(Span(set_cell_size(shape, columns.shape), _DIM))
-        first, *more = _values(row, columns.digits, sheet.width - columns.front, sheet, full=full)
+def _value_lines(
+    row: _ValueRow, widths: _ColumnWidths, sheet: Sheet, *, full: bool
+) -> Iterator[list[Span]]:
+    """Yield a row on one line, or on more where its numbers do not fit beside it."""
+    shape = row.short if widths.short else row.shape
+    if widths.label:
+        front = [Span(set_cell_size(row.label, widths.label), row.ink)]
+        if widths.dims:
+            front.append(Span(set_cell_size(row.dims, widths.dims), _DIM))
+        front.append(Span(set_cell_size(shape, widths.shape), _DIM))
+        available = sheet.width - widths.total
+        first, *more = _number_lines(row, widths.digits, available, sheet, full=full)
         yield [*front, *first]
-        yield from ([Span(" " * columns.front), *part] for part in more)
+        yield from ([Span(" " * widths.total), *line] for line in more)
         return
     if cell_len(row.label) + 2 + cell_len(shape) <= sheet.width:
         gap = "  " if shape else ""
@@ -302,47 +346,49 @@ def _row(row: _Row, columns: _Columns, sheet: Sheet, *, full: bool) -> Iterator[
         yield [Span(cut(row.label, sheet.width, sheet), row.ink)]
         yield [Span(cut(f"  {shape}", sheet.width, sheet), _DIM)]
     if row.values is not None:
-        for part in _values(row, columns.digits, sheet.width - 2, sheet, full=full):
-            yield [Span("  "), *part]
+        for line in _number_lines(row, widths.digits, sheet.width - 2, sheet, full=full):
+            yield [Span("  "), *line]
 
 
-def _values(row: _Row, digits: int, room: int, sheet: Sheet, *, full: bool) -> list[list[Span]]:
-    """Lines of numbers: those that fit and how many there are, or, if full, all of them."""
+def _number_lines(
+    row: _ValueRow, digits: int, available: int, sheet: Sheet, *, full: bool
+) -> list[list[Span]]:
+    """Return one line of the numbers that fit and their count; with ``full``, all on many."""
     values = row.values or ()
-    field, most = _field(digits), len(values)
+    width, count = _number_width(digits), len(values)
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
     spans = [
         Span(
-            f" {figure(value, digits):>{field - 1}}",
-            _tile(value, largest) if row.stands_out else PLAIN,
+            f" {compact_number(value, digits):>{width - 1}}",
+            _number_ink(value, largest) if row.coloured else PLAIN,
         )
-        for value in (values if full else values[: room // field + 1])
+        for value in (values if full else values[: available // width + 1])
     ]
-    if most * field <= room:
+    if count * width <= available:
         return [spans]
     if full:
-        each = max(1, room // field)
-        return [spans[start : start + each] for start in range(0, most, each)]
-    more = clean(f" … {count_text(most)}", sheet)
-    shown = spans[: max(0, (room - len(more)) // field)]
-    return [[*shown, Span(more, _DIM)] if len(more) <= room else shown]
+        per_line = max(1, available // width)
+        return [spans[start : start + per_line] for start in range(0, count, per_line)]
+    more = clean(f" … {count_text(count)}", sheet)
+    shown = spans[: max(0, (available - len(more)) // width)]
+    return [[*shown, Span(more, _DIM)] if len(more) <= available else shown]
 
 
-def _tile(value: float, largest: float) -> Ink:
-    """The colour of a number; numbers above 1 are compared with the largest beside them."""
+def _number_ink(value: float, largest: float) -> Ink:
+    """Return the colour of a number on a scale up to 1, or to the largest number beside it."""
     if not math.isfinite(value):
         return _BAD
     ground = palette.signed(value / max(1.0, largest))
     return Ink(colour=palette.text_on(ground), ground=ground)
 
 
-def _text(line: _Line, columns: _Columns, sheet: Sheet) -> Iterator[list[Span]]:
-    """A line, wrapped, and what stands beside it if both fit: above the numbers, or at the end."""
-    length, beside = cell_len(line.text), cell_len(line.beside)
-    at = max(length + 3, columns.front + 1)
-    at = min(at, sheet.width - beside)
-    if line.beside and at >= length + 3:
-        yield [Span(line.text, line.ink), Span(" " * (at - length) + line.beside, _DIM)]
+def _text_lines(row: _TextRow, widths: _ColumnWidths, sheet: Sheet) -> Iterator[list[Span]]:
+    """Yield a text, wrapped, or with the text beside it if both fit on one line."""
+    length, beside = cell_len(row.text), cell_len(row.beside)
+    start = max(length + 3, widths.total + 1)
+    start = min(start, sheet.width - beside)
+    if row.beside and start >= length + 3:
+        yield [Span(row.text, row.ink), Span(" " * (start - length) + row.beside, _DIM)]
         return
-    for part in textwrap.wrap(line.text, max(sheet.width, 8), subsequent_indent="    ") or [""]:
-        yield [Span(cut(part, sheet.width, sheet), line.ink)]
+    for line in textwrap.wrap(row.text, max(sheet.width, 8), subsequent_indent="    ") or [""]:
+        yield [Span(cut(line, sheet.width, sheet), row.ink)]
