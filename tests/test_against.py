@@ -48,8 +48,8 @@ def test_noise_is_explained_by_nothing(cell: str, what: str) -> None:
         *(("gru", "y_hat", 1e-4), ("gru", "h", 0.3)),
     ],
 )
-def test_a_single_wrong_number_is_found_where_it_is(cell: str, what: str, error: float) -> None:
-    """It alone differs, but for a state, from which the next step goes on; the port is nearest."""
+def test_a_single_wrong_number_is_located(cell: str, what: str, error: float) -> None:
+    """It alone differs, but for a state, from which the next step starts; the network is nearest."""
     port = given(ported(Port(cell), seed=2), what)
     key = list(port)[-1]
     at = (2, 1) if what == "last" else (2, 6, 1)
@@ -90,8 +90,8 @@ def test_a_tiny_error_in_one_weight_fails(cell: str, what: str, key: str) -> Non
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_an_error_of_one_in_a_million_fails_in_float64(cell: str) -> None:
-    """Float32 may hide it, and so it is said; it does not pass. Nor do numbers of float32."""
+def test_a_millionth_in_a_weight_fails_in_float64(cell: str) -> None:
+    """Float32 may hide it, which the diagnosis says. Numbers of float32 do not pass either."""
     golden = rnnshapes.golden(**SIZES, cell=cell).arrays
     weights = weights_of(golden, LAYERS[cell])
     right = Port(cell, dtype="float64").run(weights, golden["x"])["y_hat"]
@@ -184,8 +184,8 @@ def test_directions_and_stacks_pass(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_chaos_is_judged_step_by_step_where_the_states_are_given(cell: str, monkeypatch) -> None:
-    """Where they are not, what rounding alone may change is left out, and said to be."""
+def test_chaotic_ports_are_compared_step_by_step(cell: str, monkeypatch) -> None:
+    """With y_hat alone, numbers that rounding may change too much are left out and counted."""
     draw = rnnshapes.network.weights.draw
 
     def strong(network: Any, seed: int) -> Any:
@@ -215,8 +215,8 @@ def test_chaos_is_judged_step_by_step_where_the_states_are_given(cell: str, monk
 
 
 @pytest.mark.parametrize("bias", [6, 14])
-def test_gates_that_hold_a_state_for_long_do_not_fail_a_right_port(bias: int, monkeypatch) -> None:
-    """Each step's rounding is kept, too, and moving the weights of a saturated gate shows none."""
+def test_saturated_gates_do_not_fail_right_ports(bias: int, monkeypatch) -> None:
+    """The rounding of each step stays in the state, and perturbed weights do not show it."""
     draw = rnnshapes.network.weights.draw
 
     def holding(network: Any, seed: int) -> Any:
@@ -261,8 +261,8 @@ def test_pytorch_agrees_by_its_documented_order_and_biases() -> None:
 # --- What a review has found --------------------------------------------------------------------
 
 
-def test_every_array_that_has_a_known_name_is_judged() -> None:
-    """The output, too, beside y_hat or h; of others it is said that they are not."""
+def test_every_array_of_a_known_name_is_compared() -> None:
+    """The output, too, beside y_hat or h; names of others are reported."""
     sizes = {"N": 2, "T": 5, "cell": "lstm"}
     golden = rnnshapes.golden(**sizes).arrays
     good = {"lstm.h": golden["lstm.h"], "lstm.c": golden["lstm.c"]}
@@ -285,16 +285,16 @@ def test_x_that_is_no_number_is_refused() -> None:
 
 
 @pytest.mark.parametrize("how", [{"bidirectional": True}, {"go_backwards": True}])
-def test_the_last_of_a_sequence_that_is_read_from_its_end_is_judged(how: Any) -> None:
-    """As any other step."""
+def test_the_last_step_of_a_reversed_sequence_passes(how: Any) -> None:
+    """Where the model returns sequences; the first step fails."""
     sizes = {"N": 2, "T": 4, "return_sequences": True, **how}
     y_hat = rnnshapes.golden(**sizes).arrays["y_hat"]
     assert rnnshapes.verify(**sizes, against=y_hat[:, -1]).passed
     assert not rnnshapes.verify(**sizes, against=y_hat[:, 0]).passed
 
 
-def test_a_port_of_a_model_in_a_short_format_is_told_to_say_so() -> None:
-    """What Keras itself answers is no nearer."""
+def test_a_short_format_of_the_model_explains() -> None:
+    """The output of Keras itself agrees only with its dtype."""
     import keras
 
     from tests.helpers.models import randomized, sequential

@@ -76,7 +76,7 @@ def test_words_that_are_masked_keep_the_state() -> None:
     assert explained(result) == [("mask.ignored",)]
 
 
-def test_states_that_are_kept_are_where_a_port_starts() -> None:
+def test_a_port_of_a_stateful_model_continues() -> None:
     """One that starts from zeros fails."""
     model = randomized(stateful(la.GRU(5, stateful=True, name="gru")))
     model.predict(np.ones((2, 9, 3), "float32"), verbose=0)
@@ -89,8 +89,8 @@ def test_states_that_are_kept_are_where_a_port_starts() -> None:
             assert rnnshapes.verify(model, against=port).passed == passes
 
 
-def test_a_head_that_joins_time_is_judged_by_its_answer() -> None:
-    """There is no y_hat at a step behind Flatten; the states are there."""
+def test_a_head_that_joins_time_has_one_output() -> None:
+    """There is no y_hat at one step after Flatten; the states are there."""
     parts = (
         la.LSTM(5, return_sequences=True, name="lstm"),
         la.Flatten(),
@@ -114,8 +114,8 @@ def test_a_head_that_joins_time_is_judged_by_its_answer() -> None:
 @pytest.mark.parametrize(
     "name", ["shared", "encoder, decoder", "float64", "given states", "states alone"]
 )
-def test_models_of_every_kind_agree_with_themselves_and_not_with_another(name: str) -> None:
-    """Their own golden numbers pass, in which one that is wrong is found."""
+def test_models_of_every_kind_agree_with_themselves(name: str) -> None:
+    """Their golden numbers pass, and one wrong number among them is located."""
     model = randomized(MODELS[name]())
     golden = rnnshapes.golden(model, N=2).arrays
     assert rnnshapes.verify(model, N=2, against=golden).passed
@@ -128,7 +128,7 @@ def test_models_of_every_kind_agree_with_themselves_and_not_with_another(name: s
     assert result.checks[0].differing == 1
 
 
-def test_an_activation_of_the_head_left_out_is_named() -> None:
+def test_a_missing_activation_of_the_head_is_named() -> None:
     """The Dense layer has tanh, the port has none."""
     parts = (la.LSTM(5, name="lstm"), la.Dense(2, activation="tanh", name="dense"))
     model = randomized(sequential(*parts, shape=(9, 4)))
@@ -142,7 +142,7 @@ def test_an_activation_of_the_head_left_out_is_named() -> None:
         assert mentions(result, "dense", "tanh")
 
 
-def test_a_mistake_in_a_layer_that_is_called_again_is_made_once() -> None:
+def test_a_shared_layer_has_a_mistake_once() -> None:
     """Each call has the same weights: a bias that is added twice is not added four times."""
 
     def made(x: Any) -> Any:
@@ -171,15 +171,15 @@ def port(lstm: Path, in_folder: Path) -> Path:
     return lstm
 
 
-def test_the_command_passes_with_status_0_and_without_keras(port: Path) -> None:
+def test_the_command_exits_0_without_keras(port: Path) -> None:
     """For a saved model, Keras is not even imported."""
     command = ["verify", str(port), "--N", "2", "--against", "port.npy"]
     code = f"from rnnshapes import cli; assert cli.main({command!r}) == 0"
     assert loaded_by(code) <= {"numpy", "h5py"}
 
 
-def test_the_command_fails_with_status_1_and_says_why(port: Path, run, monkeypatch) -> None:
-    """The first place that differs, then the explanation, then the verdict; at any width."""
+def test_a_wrong_port_exits_1_with_its_reason(port: Path, run, monkeypatch) -> None:
+    """The first number that differs, then the explanation, then the verdict; at any width."""
     for width in (40, 80, 1000):
         monkeypatch.setenv("COLUMNS", str(width))
         done = run("verify", port, "--N", 2, "--against", "wrong.npz")

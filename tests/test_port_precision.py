@@ -28,10 +28,8 @@ def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray
     ("options", "ids"),
     [({}, ()), ({"bias": 0}, ("bias.omitted",))],
 )
-def test_a_float64_port_that_is_partly_float32_is_judged_so(
-    cell: str, options: Any, ids: tuple[str, ...]
-) -> None:
-    """It does not pass as float64, what is right in it is said, and ``dtype`` makes it pass."""
+def test_a_partly_float32_port_is_named(cell: str, options: Any, ids: tuple[str, ...]) -> None:
+    """It fails as float64, its other mistake is named, and with dtype float32 it passes."""
     port = partly(cell, options)
     result = rnnshapes.verify(**SIZES, cell=cell, against=port)
     assert result.dtype == "float64"
@@ -45,8 +43,8 @@ def test_a_float64_port_that_is_partly_float32_is_judged_so(
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_an_error_that_float32_shows_is_not_blamed_on_it(cell: str) -> None:
-    """A hundred-thousandth is more than rounding does."""
+def test_an_error_beyond_float32_is_unexplained(cell: str) -> None:
+    """A ten-thousandth is more than rounding does."""
     assert explained(rnnshapes.verify(**SIZES, cell=cell, against=partly(cell, {}, 1e-4))) == []
 
 
@@ -67,10 +65,10 @@ def test_numbers_that_differ_are_shown_to_differ() -> None:
         ("gru", {"rows": "summed"}, "bias.rows_summed"),
     ],
 )
-def test_what_is_added_to_a_bias_is_added_in_float64(
+def test_a_float64_port_adds_to_biases_in_float64(
     cell: str, options: Any, id_: str, what: str
 ) -> None:
-    """As a port in float64 does it, though the weights are float32."""
+    """Though the weights are float32."""
     golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
     weights = {key: a.astype("float64") for key, a in weights_of(golden, LAYERS[cell]).items()}
     port = Port(cell, dtype="float64", **options).run(weights, golden["x"].astype("float64"))[what]

@@ -120,7 +120,7 @@ def order(kind: str, where: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_the_orders_of_gates_are_those_that_the_code_knows(kind: str) -> None:
+def test_gate_orders_of_the_table_are_known(kind: str) -> None:
     """Keras's own, and those that ``verify --against`` calls PyTorch's and ONNX's."""
     cell = BY_NAME[kind.lower()]
     assert order(kind, "Keras") == cell.gate_names
@@ -152,7 +152,7 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("row", WEIGHTS)
 @pytest.mark.parametrize("cell", CASES)
-def test_names_and_shapes_of_weights_are_those_of_the_scripts(row: str, cell: str) -> None:
+def test_the_table_names_the_weights_of_scripts(row: str, cell: str) -> None:
     """Each array that a page makes, and Keras's own, by the formula in the table."""
     if row == "biases" and cell == "gru":
         return  # it has a row of its own
@@ -294,8 +294,8 @@ def in_pytorch(cell: str, arrays: Mapping[str, Array], names: list[str]) -> dict
 
 
 @pytest.mark.parametrize("cell", CASES)
-def test_layouts_of_x_and_h_are_those_of_the_table(cell: str) -> None:
-    """What goes into the programs above, and what comes out."""
+def test_x_and_h_have_the_table_s_layouts(cell: str) -> None:
+    """As inputs and outputs of the programs above."""
     golden = rnnshapes.golden(cell=cell, **SIZES).arrays
     x, h = expected({"golden": golden}, cell)
     output = torch_scan(cell, x, in_pytorch(cell, golden, [LAYERS[cell]]))
@@ -315,8 +315,8 @@ def test_layouts_of_x_and_h_are_those_of_the_table(cell: str) -> None:
         assert shapes(first, **SIZES) == [found[row]["Keras"].shape]
 
 
-def test_without_reset_after_onnx_has_linear_before_reset_0() -> None:
-    """And the two are not the same."""
+def test_reset_before_is_linear_before_reset_0() -> None:
+    """The other value gives other numbers."""
     golden = rnnshapes.golden(cell="gru", reset_after=False, **SIZES).arrays
     w = in_onnx("gru", golden, ["gru"])
     x, h = expected({"golden": golden}, "gru")
@@ -325,8 +325,8 @@ def test_without_reset_after_onnx_has_linear_before_reset_0() -> None:
 
 
 @pytest.mark.parametrize("cell", CASES)
-def test_both_directions_stand_side_by_side_and_end_at_both_ends(cell: str) -> None:
-    """``Y`` by the time of x; Keras goes on from ``Y_h[0]`` beside ``Y_h[1]``, not ``Y[-1]``."""
+def test_directions_are_joined_at_both_ends(cell: str) -> None:
+    """``Y`` is indexed by input time step; Keras joins ``Y_h[0]`` and ``Y_h[1]``, not ``Y[-1]``."""
     golden = rnnshapes.golden(cell=cell, bidirectional=True, **SIZES).arrays
     names = [f"bidirectional/{way}_{LAYERS[cell]}" for way in ("forward", "backward")]
     x = golden["x"].swapaxes(0, 1).astype("float64")
@@ -346,7 +346,7 @@ def test_both_directions_stand_side_by_side_and_end_at_both_ends(cell: str) -> N
 
 
 @pytest.mark.parametrize("cell", CASES)
-def test_a_sequence_from_the_end_comes_out_from_the_end_in_keras_alone(cell: str) -> None:
+def test_only_keras_returns_reversed_sequences_reversed(cell: str) -> None:
     """Keras's first row of ``go_backwards`` is the last of ONNX's ``direction="reverse"``."""
     options = {"cell": cell, "go_backwards": True, "return_sequences": True, **SIZES}
     golden = rnnshapes.golden(**options).arrays
@@ -358,8 +358,8 @@ def test_a_sequence_from_the_end_comes_out_from_the_end_in_keras_alone(cell: str
     assert not close(y_hat, keras)
 
 
-def test_the_meanings_of_hard_sigmoid_are_those_of_the_table() -> None:
-    """Both formulas, as the code has them."""
+def test_hard_sigmoids_have_the_table_s_formulas() -> None:
+    """Keras's and ONNX's."""
     from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
     from rnnshapes.ops.numpy_ops import NumpyOps
 
