@@ -49,7 +49,7 @@ def test_noise_is_explained_by_nothing(cell: str, what: str) -> None:
     ],
 )
 def test_a_single_wrong_number_is_located(cell: str, what: str, error: float) -> None:
-    """It alone differs, but for a state, from which the next step starts; the network is nearest."""
+    """It alone differs, but for a state, with the step after it; the network itself is nearest."""
     port = given(ported(Port(cell), seed=2), what)
     key = list(port)[-1]
     at = (2, 1) if what == "last" else (2, 6, 1)

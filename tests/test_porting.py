@@ -294,7 +294,7 @@ def in_pytorch(cell: str, arrays: Mapping[str, Array], names: list[str]) -> dict
 
 
 @pytest.mark.parametrize("cell", CASES)
-def test_x_and_h_have_the_table_s_layouts(cell: str) -> None:
+def test_x_and_h_have_layouts_of_the_table(cell: str) -> None:
     """As inputs and outputs of the programs above."""
     golden = rnnshapes.golden(cell=cell, **SIZES).arrays
     x, h = expected({"golden": golden}, cell)
@@ -358,7 +358,7 @@ def test_only_keras_returns_reversed_sequences_reversed(cell: str) -> None:
     assert not close(y_hat, keras)
 
 
-def test_hard_sigmoids_have_the_table_s_formulas() -> None:
+def test_hard_sigmoids_have_formulas_of_the_table() -> None:
     """Keras's and ONNX's."""
     from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
     from rnnshapes.ops.numpy_ops import NumpyOps

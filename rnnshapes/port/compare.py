@@ -30,7 +30,7 @@ from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.reference.outputs import ModelOutputs
-from rnnshapes.verification.bounds import bounded_steps
+from rnnshapes.verification.bounds import Residual, bounded_steps, step_errors
 
 #: In how many random directions a run is perturbed, and after how many a hopeless one is left.
 DIRECTIONS, _FIRST_DIRECTIONS = 8, 3
@@ -49,31 +49,49 @@ _NAMED_UNITS = 2
 
 @dataclass(frozen=True)
 class Comparison:
-    """The largest |reported - expected| / bound of one quantity, where it is, and of how many.
+    """One reported quantity, compared with the network.
 
-    ``quantity`` is the quantity in words. ``index`` is where the ratio is largest, ``first`` the
-    first index, by t, at which it is above 1, and ``first_values`` the reported and the expected
-    number there. ``differing`` is how many ratios are above 1, ``max_abs`` the largest
-    difference. ``proven`` says that the bound is that of one step. Where it is not,
-    ``left_out`` numbers are not compared, because rounding alone may have changed them too much.
-    ``per_step`` (L,) is the largest ratio at each of the port's ``steps`` (L,), NaN where nothing
-    is compared. ``shape`` is an error text for an array with samples and time exchanged; the
-    other fields then describe the array with its axes exchanged back.
+    Attributes:
+        quantity: The quantity in words: ``lstm: h at every step``.
+        residual: The largest |reported - expected| / bound, and how many numbers were compared.
+            Its index has the port's own time steps.
+        first: The first index, by t, at which the ratio is above 1.
+        first_values: The reported and the expected number there.
+        differing: How many ratios are above 1.
+        left_out: How many numbers are not compared, because rounding alone may have changed them
+            too much; none where the bound is ``proven``.
+        max_abs: The largest difference of all numbers.
+        proven: Whether the bound is that of one step, from the port's own states.
+        steps: The port's time steps (L,), to which the residual's step errors belong.
+        shape: An error text for an array with samples and time exchanged. The other fields then
+            describe the array with its axes exchanged back.
     """
 
     quantity: str
-    ratio: float
-    index: Index
+    residual: Residual
     first: Index | None
     first_values: tuple[float, float] | None
     differing: int
-    compared: int
     left_out: int
     max_abs: float
     proven: bool
     steps: Array | None = field(default=None, compare=False, repr=False)
-    per_step: Array | None = field(default=None, compare=False, repr=False)
     shape: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """The largest ratio; negative where nothing was compared."""
+        return self.residual.ratio
+
+    @property
+    def index(self) -> Index:
+        """The index of the largest ratio; meaningless where nothing was compared."""
+        return self.residual.index
+
+    @property
+    def compared(self) -> int:
+        """How many numbers were compared."""
+        return self.residual.compared
 
     @property
     def agrees(self) -> bool:
@@ -137,7 +155,8 @@ def _comparison(
     """Compare reported with expected values (N, L, units), element by element."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         difference = np.abs(quantity.values - expected)
-        ratio = difference / (bound + quantity.rounding)
+        total_bound = bound + quantity.rounding
+        ratio = difference / total_bound
         largest = np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))
         widest = np.max(bound, axis=2, keepdims=True)
         comparable = np.isfinite(bound) & (proven | (widest <= LARGEST_SHARE * largest))
@@ -159,17 +178,23 @@ def _comparison(
     has_steps = quantity.network_steps is not None
     return Comparison(
         quantity=quantity.text,
-        ratio=float(ratio.flat[worst]),
-        index=_index(quantity, sample, t, unit),
+        residual=Residual(
+            ratio=float(ratio.flat[worst]),
+            index=_index(quantity, sample, t, unit),
+            compared=compared,
+            step_errors=(
+                step_errors(ratio, difference, total_bound, comparable.any(axis=2))
+                if has_steps
+                else None
+            ),
+        ),
         first=first,
         first_values=first_values,
         differing=len(beyond),
-        compared=compared,
         left_out=comparable.size - compared,
         max_abs=float(np.max(difference)),
         proven=proven,
         steps=quantity.steps if has_steps else None,
-        per_step=_per_step(ratio) if has_steps else None,
         shape=_shape_error(quantity),
     )
 
@@ -178,13 +203,6 @@ def _shape_error(quantity: ReportedQuantity) -> str:
     """Return both shapes of an array with samples and time exchanged, and nothing otherwise."""
     n, t, units = quantity.values.shape
     return f"shape {(t, n, units)}, expected {(n, t, units)}" if quantity.axes_swapped else ""
-
-
-def _per_step(ratio: Array) -> Array:
-    """Return the largest ratio at each step of (N, L, units), in which -1 is not compared."""
-    largest = np.max(np.where(np.isnan(ratio), np.inf, ratio), axis=(0, 2))
-    per_step: Array = np.where(largest < 0, np.nan, largest)
-    return per_step
 
 
 def _index(quantity: ReportedQuantity, sample: int, t: int, unit: int) -> Index:

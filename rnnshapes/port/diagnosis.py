@@ -16,7 +16,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
-from rnnshapes.port.mistakes import FAMILIES, hypotheses
+from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.screening import (
     largest_difference,
@@ -166,12 +166,8 @@ def _pairs(one: Hypothesis, known: int) -> Iterator[Hypothesis]:
     ``known`` is how many mistakes were known before the search: a hypothesis with no more than
     these has no first mistake.
     """
-    if len(one.families) == known:
-        return
-    order = {name: position for position, name in enumerate(FAMILIES)}
-    for pair in hypotheses(one):
-        if order[pair.families[-1]] > order[one.families[-1]]:
-            yield pair
+    if len(one.families) > known:
+        yield from hypotheses(one, after=one.families[-1])
 
 
 #: A hypothesis after its relative distance in the first look.

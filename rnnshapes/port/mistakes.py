@@ -31,9 +31,13 @@ CellChange = Callable[[Cell, Arrays], tuple[Cell, Arrays] | None]
 _FORTRAN = "read column by column (Fortran's order)"
 
 
-def hypotheses(base: Hypothesis) -> Iterator[Hypothesis]:
-    """Yield the hypothesis with one more mistake, for each family that it has no mistake of."""
-    for family, variations in _FAMILIES:
+def hypotheses(base: Hypothesis, *, after: str | None = None) -> Iterator[Hypothesis]:
+    """Yield the hypothesis with one more mistake, of every family that it has no mistake of.
+
+    ``after`` names a family: then only mistakes of later families are added.
+    """
+    first = 0 if after is None else FAMILIES.index(after) + 1
+    for family, variations in _FAMILIES[first:]:
         if family not in base.families:
             for mistake, changed in variations(base):
                 yield changed.with_mistake(family, mistake)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
+from rnnshapes.ops.activations import Array
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Explanation
 from rnnshapes.port.report import PortVerification
@@ -15,7 +16,6 @@ from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots.panels import Panel, stack
 from rnnshapes.render.plots.ratios import RatioSeries, group_note, ratio_rows, ratios_over_time
 from rnnshapes.render.view import View
-from rnnshapes.verification.bounds import Residual
 
 
 def figure(result: PortVerification, view: View) -> Figure:
@@ -51,10 +51,16 @@ def _ratio_series(check: Comparison, *, swapped: bool) -> RatioSeries:
     return RatioSeries(
         name=check.quantity,
         passed=check.agrees and not swapped,
-        residual=Residual(check.ratio, check.index, check.compared),
-        per_step=check.per_step,
+        residual=check.residual,
+        per_step=_per_step(check),
         steps=check.steps,
     )
+
+
+def _per_step(check: Comparison) -> Array | None:
+    """Return the largest ratio at each of the port's steps, if it has steps."""
+    errors = check.residual.step_errors
+    return None if errors is None else errors.ratio
 
 
 def _title(result: PortVerification, view: View) -> str:
@@ -73,7 +79,7 @@ def _notes(result: PortVerification, explanations: tuple[Explanation, ...]) -> I
     if not any(check.proven for check in result.checks):
         what = "the bound is how far rounding of weights and x moves the run"
     yield f"ratio: difference / bound in {result.dtype}; {what}; the largest of all numbers at t."
-    yield from group_note([check.per_step for check in result.checks])
+    yield from group_note([_per_step(check) for check in result.checks])
     if result.axes_swapped:
         yield f"{SWAPPED_OUTPUT.text}."
     for number, explanation in enumerate(explanations, 1):
