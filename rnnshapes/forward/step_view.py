@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.dims import Dim, Shape, dim_texts
 from rnnshapes.ops.recorder import Recording
 
 SAMPLES = Dim.named("N")
@@ -124,7 +124,7 @@ def name_at_step(name: str, t: int, count: int) -> str:
 def step_value(network: Network, name: str, shape: Shape, values: Array) -> StepValue:
     """Return a value with its shape in symbols and in numbers; ``values`` has one sample."""
     numbers = values.reshape(-1) if shape[:1] == (SAMPLES,) else None
-    return StepValue(name, _texts(shape), network.shape_numbers(shape), numbers)
+    return StepValue(name, dim_texts(shape), network.shape_numbers(shape), numbers)
 
 
 def evaluated_equations(
@@ -161,13 +161,9 @@ def _evaluated_operation(
     return EvaluatedOperation(
         label=label,
         symbol=operation.symbol,
-        operands=tuple(map(_texts, operation.operands)),
+        operands=tuple(map(dim_texts, operation.operands)),
         operand_shapes=tuple(map(network.shape_numbers, operation.operands)),
-        dims=_texts(operation.shape),
+        dims=dim_texts(operation.shape),
         shape=network.shape_numbers(operation.shape),
         results=values if last else tuple(results),
     )
-
-
-def _texts(shape: Shape) -> tuple[str, ...]:
-    return tuple(map(str, shape))

@@ -21,7 +21,7 @@ from rnnshapes.network.symbolic import (
     evaluate_step,
     with_own_features,
 )
-from rnnshapes.ops.dims import Dim, Shape, total
+from rnnshapes.ops.dims import Dim, dim_texts, total
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
 from rnnshapes.result import Result
 
@@ -209,9 +209,9 @@ def _report_layer(network: Network, layer: Layer, names: TensorNames) -> LayerRe
             dict.fromkeys(network.nodes[tap.node].name for tap in (*node.sources, *node.initial))
         ),
         activations=layer.activations,
-        input_dims=_texts(source[0]) if source else (),
+        input_dims=dim_texts(source[0]) if source else (),
         input_shape=network.shape_numbers(source[0]) if source else (),
-        output_dims=_texts(output),
+        output_dims=dim_texts(output),
         output_shape=network.shape_numbers(output),
         weights=tuple(
             _report_weight(network, layer, group, weight)
@@ -255,7 +255,7 @@ def _report_weight(network: Network, layer: Layer, group: str, weight: Weight) -
     return WeightReport(
         name=f"{group}/{weight.name}",
         symbol="" if layer.declared_shapes is not None else weight.key + layer.index_of(group),
-        dims=_texts(weight.dims),
+        dims=dim_texts(weight.dims),
         shape=shape,
         formula=str(weight.count),
         params=params,
@@ -270,9 +270,9 @@ def _report_operation(network: Network, operation: SymbolicOperation) -> Operati
     return OperationReport(
         label=operation.label,
         symbol=operation.symbol,
-        operands=tuple(_texts(shape) for shape in operation.operands),
+        operands=tuple(dim_texts(shape) for shape in operation.operands),
         operand_shapes=tuple(network.shape_numbers(shape) for shape in operation.operands),
-        dims=_texts(operation.shape),
+        dims=dim_texts(operation.shape),
         shape=network.shape_numbers(operation.shape),
         macs_formula=str(operation.macs),
         macs=network.value(operation.macs),
@@ -377,7 +377,3 @@ def _masked_output_text(layer: Layer) -> str:
     if layer.zero_output_for_mask:
         return "its output there is 0"
     return "its output there repeats the last unmasked step"
-
-
-def _texts(shape: Shape) -> tuple[str, ...]:
-    return tuple(str(dim) for dim in shape)

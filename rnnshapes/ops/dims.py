@@ -125,6 +125,11 @@ def product(dims: Iterable[Dim]) -> Dim:
     return math.prod(dims, start=Dim.of(1))
 
 
+def dim_texts(shape: Iterable[Dim]) -> tuple[str, ...]:
+    """Return each axis of a symbolic shape as text: ``("N", "4M")``."""
+    return tuple(map(str, shape))
+
+
 def total(dims: Iterable[Dim]) -> Dim:
     """Return the sum of sizes or counts."""
     return sum(dims, start=Dim.of(0))

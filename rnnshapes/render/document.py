@@ -59,7 +59,14 @@ class Ink(NamedTuple):
     meaning: Meaning = "plain"
 
 
-PLAIN = Ink()
+#: Ink of each meaning, without colours.
+PLAIN, STRONG, DIM, GOOD, BAD = (
+    Ink(),
+    Ink(meaning="strong"),
+    Ink(meaning="dim"),
+    Ink(meaning="good"),
+    Ink(meaning="bad"),
+)
 
 
 class Span(NamedTuple):

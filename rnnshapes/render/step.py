@@ -21,12 +21,10 @@ from rnnshapes.forward.step_view import (
 )
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render import palette
-from rnnshapes.render.document import PLAIN, Ink, Sheet, Span, StyledLines
+from rnnshapes.render.document import BAD, DIM, GOOD, PLAIN, STRONG, Ink, Sheet, Span, StyledLines
 from rnnshapes.render.number_text import count_text, operation_text
 from rnnshapes.render.text_art.canvas import clean, cut
 
-_STRONG, _DIM = Ink(meaning="strong"), Ink(meaning="dim")
-_GOOD, _BAD = Ink(meaning="good"), Ink(meaning="bad")
 #: Numbers of a list that should be visible before shapes are shown beside them; of a longer list,
 #: the first few are enough.
 _WANTED_NUMBERS, _FIRST_NUMBERS = 8, 4
@@ -107,8 +105,8 @@ def header(
     name, kind = cut(name, sheet.width, sheet), clean_text(f"  {label}")
     kind = kind if cell_len(name + kind + right) + 2 <= sheet.width else ""
     gap = sheet.width - cell_len(name + kind + right)
-    first = [Span(name, _STRONG), Span(kind, _DIM)]
-    first += [Span(" " * gap + right, _DIM)] if gap >= 1 else []
+    first = [Span(name, STRONG), Span(kind, DIM)]
+    first += [Span(" " * gap + right, DIM)] if gap >= 1 else []
     return [first, _time_line(step, recurrence, sheet)]
 
 
@@ -160,7 +158,7 @@ def _time_line(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> lis
         right += ", from the end" if sheet.width >= _WIDTH_FOR_DIRECTION else ""
     width = sheet.width - len(left) - len(right)
     if width < _LEAST_TIME_LINE:
-        return [Span(cut(f"t = {step.t}{right}", sheet.width, sheet), _STRONG)]
+        return [Span(cut(f"t = {step.t}{right}", sheet.width, sheet), STRONG)]
     done, current, ahead, masked = ("=#-.", "━●─·")[not sheet.ascii_only]
     last = step.count - 1
     position = round(step.t * (width - 1) / last) if last else 0
@@ -171,13 +169,13 @@ def _time_line(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> lis
         is_masked = recurrence.mask is not None and not recurrence.mask[t]
         marks.append(masked if is_masked else done if is_done else ahead)
     strong = Ink(colour=palette.category(4), meaning="strong")
-    before, after = (_DIM, strong) if recurrence.reverse else (strong, _DIM)
+    before, after = (DIM, strong) if recurrence.reverse else (strong, DIM)
     return [
-        Span(left, _STRONG),
+        Span(left, STRONG),
         Span("".join(marks[:position]), before),
         Span(current, strong),
         Span("".join(marks[position + 1 :]), after),
-        Span(right, _DIM),
+        Span(right, DIM),
     ]
 
 
@@ -194,13 +192,13 @@ def _rows(
     if step.masked:
         zero_output = getattr(recurrence.node.layer, "zero_output_for_mask", False)
         zero = ", 0 is put out" if zero_output else ""
-        yield _TextRow(clean_text(f"t = {step.t} is masked: skipped, the states stay{zero}"), _BAD)
+        yield _TextRow(clean_text(f"t = {step.t} is masked: skipped, the states stay{zero}"), BAD)
         for state, before in zip(step.states, step.inputs[1:], strict=True):
             yield _value_row(state, clean_text, suffix=f" = {before.name}")
     for equation in step.equations:
         yield from _equation_rows(equation, clean_text)
     yield _TextRow("")
-    yield from (_TextRow(clean_text(text), _DIM) for text in _destinations(step, recurrence))
+    yield from (_TextRow(clean_text(text), DIM) for text in _destinations(step, recurrence))
     prediction = step.prediction
     if prediction is None:
         return
@@ -211,9 +209,9 @@ def _rows(
     if not prediction.equations:
         yield _value_row(prediction.y_hat, clean_text)
     if prediction.is_output:
-        yield _TextRow(clean_text(f"{name} is the model's own answer"), _GOOD)
+        yield _TextRow(clean_text(f"{name} is the model's own answer"), GOOD)
     elif recurrence.network.is_causal:
-        yield _TextRow(clean_text(f"{name}: the model's answer, had x ended here"), _DIM)
+        yield _TextRow(clean_text(f"{name}: the model's answer, had x ended here"), DIM)
 
 
 def _destinations(step: StepView, recurrence: RecurrenceSteps) -> Iterator[str]:
@@ -239,10 +237,10 @@ def _equation_rows(
     operations = equation.operations
     if len(operations) == 1 and operations[0].label == equation.text:
         if len(equation.text) <= _LONGEST_LABEL:
-            yield from _operation_rows(operations[0], clean_text, "", last=True, ink=_STRONG)
+            yield from _operation_rows(operations[0], clean_text, "", last=True, ink=STRONG)
             return
         operations = (replace(operations[0], label=equation.values[0].name),)
-    yield _TextRow(clean_text(equation.text), _STRONG, clean_text(general))
+    yield _TextRow(clean_text(equation.text), STRONG, clean_text(general))
     for number, operation in enumerate(operations, 1):
         yield from _operation_rows(operation, clean_text, "  ", last=number == len(operations))
 
@@ -332,8 +330,8 @@ def _value_lines(
     if widths.label:
         front = [Span(set_cell_size(row.label, widths.label), row.ink)]
         if widths.dims:
-            front.append(Span(set_cell_size(row.dims, widths.dims), _DIM))
-        front.append(Span(set_cell_size(shape, widths.shape), _DIM))
+            front.append(Span(set_cell_size(row.dims, widths.dims), DIM))
+        front.append(Span(set_cell_size(shape, widths.shape), DIM))
         available = sheet.width - widths.total
         first, *more = _number_lines(row, widths.digits, available, sheet, full=full)
         yield [*front, *first]
@@ -341,10 +339,10 @@ def _value_lines(
         return
     if cell_len(row.label) + 2 + cell_len(shape) <= sheet.width:
         gap = "  " if shape else ""
-        yield [Span(row.label, row.ink), Span(gap + shape, _DIM)]
+        yield [Span(row.label, row.ink), Span(gap + shape, DIM)]
     else:
         yield [Span(cut(row.label, sheet.width, sheet), row.ink)]
-        yield [Span(cut(f"  {shape}", sheet.width, sheet), _DIM)]
+        yield [Span(cut(f"  {shape}", sheet.width, sheet), DIM)]
     if row.values is not None:
         for line in _number_lines(row, widths.digits, sheet.width - 2, sheet, full=full):
             yield [Span("  "), *line]
@@ -371,13 +369,13 @@ def _number_lines(
         return [spans[start : start + per_line] for start in range(0, count, per_line)]
     more = clean(f" … {count_text(count)}", sheet)
     shown = spans[: max(0, (available - len(more)) // width)]
-    return [[*shown, Span(more, _DIM)] if len(more) <= available else shown]
+    return [[*shown, Span(more, DIM)] if len(more) <= available else shown]
 
 
 def _number_ink(value: float, largest: float) -> Ink:
     """Return the colour of a number on a scale up to 1, or to the largest number beside it."""
     if not math.isfinite(value):
-        return _BAD
+        return BAD
     ground = palette.signed(value / max(1.0, largest))
     return Ink(colour=palette.text_on(ground), ground=ground)
 
@@ -388,7 +386,7 @@ def _text_lines(row: _TextRow, widths: _ColumnWidths, sheet: Sheet) -> Iterator[
     start = max(length + 3, widths.total + 1)
     start = min(start, sheet.width - beside)
     if row.beside and start >= length + 3:
-        yield [Span(row.text, row.ink), Span(" " * (start - length) + row.beside, _DIM)]
+        yield [Span(row.text, row.ink), Span(" " * (start - length) + row.beside, DIM)]
         return
     for line in textwrap.wrap(row.text, max(sheet.width, 8), subsequent_indent="    ") or [""]:
         yield [Span(cut(line, sheet.width, sheet), row.ink)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
-from rnnshapes.render.document import Drawing, Ink, Sheet, Span, StyledLines, for_encoding
+from rnnshapes.render.document import BAD, DIM, Drawing, Ink, Sheet, Span, StyledLines, for_encoding
 from rnnshapes.render.time_axis import balanced_groups, group_means
 
 #: How many units are drawn, and the least width of a sheet on which there is a drawing.
@@ -26,7 +26,6 @@ NOT_FINITE, MASKED = "?", "/"
 _WIDEST = 12
 #: Characters of the bar that shows a scale from its lowest to its highest number.
 _BAR = 12
-_DIM, _BAD = Ink(meaning="dim"), Ink(meaning="bad")
 
 #: A ``line`` goes from its lowest number to its highest; cells that are ``signed`` from minus the
 #: largest size to plus that; cells of a ``fraction`` from 0 to 1.
@@ -86,16 +85,16 @@ def _picture(strip: Strip, all_strips: Sequence[Strip], sheet: Sheet) -> StyledL
     for label, numbers in zip(strip.labels(sheet.encoding), means.tolist(), strict=True):
         unit = len(lines)
         cells = (
-            Span(MASKED * columns.width, _DIM)
+            Span(MASKED * columns.width, DIM)
             if is_masked
             else _cell(value, unit, scale, columns.width, decimals)
             for value, is_masked in zip(numbers, masked.tolist(), strict=True)
         )
-        lines.append([Span(label.ljust(margin), _DIM), *_joined(cells)])
-    lines.append([Span("t".ljust(margin) + columns.axis_text(), _DIM)])
+        lines.append([Span(label.ljust(margin), DIM), *_joined(cells)])
+    lines.append([Span("t".ljust(margin) + columns.axis_text(), DIM)])
     words = _key(scale, means, decimals)
     for remark in _remarks(strip, values, columns, means, masked):
-        words = [*words[:-1], [*words[-1], Span(";", _DIM)], *_words(remark)]
+        words = [*words[:-1], [*words[-1], Span(";", DIM)], *_words(remark)]
     return [*lines, *_wrapped(words, sheet.width)]
 
 
@@ -238,7 +237,7 @@ def _ends(values: Array) -> tuple[float, float]:
 def _cell(value: float, unit: int, scale: _ValueScale, width: int, decimals: int | None) -> Span:
     """Return a number as text with so many decimals, or as a row of its character."""
     if not math.isfinite(value):
-        return Span(NOT_FINITE * width, _BAD)
+        return Span(NOT_FINITE * width, BAD)
     ink = scale.ink(value, unit)
     if decimals is None:
         return Span(scale.glyph(value) * width, ink)
@@ -267,7 +266,7 @@ def _key(scale: _ValueScale, means: Array, decimals: int | None) -> Words:
         return _words(f"all numbers are {low:.3g}")
     if decimals is not None:
         return _words(f"lowest {low:.3g}, highest {high:.3g}")
-    bar = [Span(DIGITS if scale.ascii_only else HEIGHTS, _DIM)]
+    bar = [Span(DIGITS if scale.ascii_only else HEIGHTS, DIM)]
     if scale.kind != "line":
         shares = [number / (_BAR - 1) for number in range(_BAR)]
         between = [low * (1 - share) + high * share for share in shares]
@@ -302,7 +301,7 @@ def _steps_text(columns: _TimeColumns) -> str:
 
 def _words(text: str) -> Words:
     """Return a text as words."""
-    return [[Span(word, _DIM)] for word in text.split()]
+    return [[Span(word, DIM)] for word in text.split()]
 
 
 def _wrapped(words: Iterable[Word], width: int) -> Iterator[list[Span]]:
@@ -314,7 +313,7 @@ def _wrapped(words: Iterable[Word], width: int) -> Iterator[list[Span]]:
         if line and used + 1 + length > width:
             yield line
             line, used = [], 0
-        line += [Span(" ", _DIM)] * bool(line) + [*word]
+        line += [Span(" ", DIM)] * bool(line) + [*word]
         used += length + (used > 0)
     if line:
         yield line
