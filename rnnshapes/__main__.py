@@ -12,7 +12,7 @@ def main() -> int:
         if sys.argv[2:3] and not sys.argv[2].startswith("-"):  # a saved model
             from rnnshapes.load.saved import spawn
 
-            spawn.begin(sys.argv[1:])
+            spawn.start_early(sys.argv[1:])
         gc.disable()  # what is loaded stays: to look for garbage in it takes a seventh of the start
         from rnnshapes import cli
 

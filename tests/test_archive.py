@@ -21,7 +21,7 @@ from keras.src.legacy.saving import legacy_h5_format
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.saved import spawn
-from rnnshapes.load.saved.hdf5_client import Store
+from rnnshapes.load.saved.hdf5_client import Hdf5Client
 from rnnshapes.session import open_session
 from tests.helpers.files import layers_of, repacked, saved
 from tests.helpers.models import (
@@ -417,12 +417,12 @@ def test_a_function_of_ones_own_is_not_derived(lstm: Path, tmp_path: Path) -> No
 
 def test_the_process_that_was_begun_reads_the_file(lstm: Path) -> None:
     """It is started while the command loads; what is no file starts none."""
-    spawn.begin(["inspect", "nowhere.keras"])
-    spawn.begin(["inspect"])
-    assert not spawn._begun
-    spawn.begin(["inspect", str(lstm)])
-    (process,) = spawn._begun.values()
-    with closing(Store(lstm)) as store:
-        assert store._process is process
-        assert not spawn._begun
+    spawn.start_early(["inspect", "nowhere.keras"])
+    spawn.start_early(["inspect"])
+    assert not spawn._started
+    spawn.start_early(["inspect", str(lstm)])
+    (process,) = spawn._started.values()
+    with closing(Hdf5Client(lstm)) as client:
+        assert client._process is process
+        assert not spawn._started
     assert process.poll() is not None

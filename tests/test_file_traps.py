@@ -176,7 +176,7 @@ def test_what_only_looks_known_is_not_derived(name: str, form: str, tmp_path: Pa
     unknown = [found.name for found in result.layers if not found.supported]
     assert any(found.startswith(where) for found in unknown)
     assert result.params == model.count_params()
-    with pytest.raises(InputError, match="is not derived"):
+    with pytest.raises(InputError, match=where):
         rnnshapes.trace(path, keras=False)
 
 
@@ -198,7 +198,7 @@ def test_an_embedding_with_lora_takes_its_input_all_the_same(tmp_path: Path) -> 
     model = keras.Model(x, la.LSTM(2)(table(x)))
     table.enable_lora(2)
     path = saved(randomized(model), tmp_path / "model.keras")
-    with pytest.raises(InputError, match="is not derived"):
+    with pytest.raises(InputError, match="embedding"):
         rnnshapes.trace(path, x=np.ones((2, T)), keras=False)
 
 

@@ -73,9 +73,9 @@ def test_a_bad_file_is_answered_or_refused_in_one_line(
     if sys.platform == "linux":  # elsewhere there is no limit of memory to set
         assert memory < MOST_MIB
     assert "Traceback" not in result.err
-    if expected in ("answer", "broken"):
+    if expected in ("read", "broken"):
         assert result.err == ""
-        assert result.status == (0 if expected == "answer" else 1)
+        assert result.status == (0 if expected == "read" else 1)
         assert "parameters" in result.out
         assert all(c.isprintable() or c == "\n" for c in result.out)
     else:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes import progress
-from rnnshapes.load.live.graph import KerasCall, arguments_by_name, read_graph, recurrent_layers
+from rnnshapes.load.live.graph import KerasCall, name_layer_options, read_graph, recurrent_layers
 from rnnshapes.load.live.keras_private import get_mask, takes_training
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
@@ -129,12 +129,12 @@ def _repeat_calls(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> 
     outputs: list[list[Any]] = []
     remaining = iter(inputs)
     for call in calls:
-        if not call.sources and not call.given:
+        if not call.sources and not call.taps:
             outputs.append([keras.ops.cast(next(remaining), call.outputs[0].dtype)])
             continue
-        values = {tensor: outputs[i][number] for tensor, (i, number) in call.given.items()}
-        args, kwargs = arguments_by_name(call.layer, *call.arguments.fill_in(values))
-        if call.mask_given and call.initial:  # beside which Keras passes on no mask by itself
+        values = {tensor: outputs[i][number] for tensor, (i, number) in call.taps.items()}
+        args, kwargs = name_layer_options(call.layer, *call.arguments.fill_in(values))
+        if call.has_mask and call.initial:  # beside which Keras passes on no mask by itself
             place, output = call.sources[0]
             kwargs["mask"] = get_mask(outputs[place][output])
         if takes_training(call.layer):

@@ -49,5 +49,5 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def read_config(config: dict[str, Any]) -> Inspection:
     """What inspect says of it, as if a file had held it and no arrays."""
-    flat, outputs = network.flattened(config, legacy=False)
-    return inspect_network(network.network_of(flat, outputs, {}))
+    graph, outputs = network.flatten(config, legacy=False)
+    return inspect_network(network.build_network(graph, outputs, {}))

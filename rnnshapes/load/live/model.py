@@ -1,4 +1,4 @@
-"""A live ``keras.Model`` read as a Network: by class names and configs, without importing Keras."""
+"""The network of a live ``keras.Model``, from class names and configs, without importing Keras."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.live.graph import KerasCall, KerasGraph, is_model, read_graph
+from rnnshapes.load.live.graph import KerasGraph, is_model, read_graph
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
-from rnnshapes.network.graph import COMPUTE_DTYPES, SHORT_DTYPES, Network, Tap
+from rnnshapes.network.graph import COMPUTE_DTYPES, SHORT_DTYPES, Network
 from rnnshapes.network.layers.base import UnsupportedError
 from rnnshapes.network.layers.registry import layer_class
 
 
 def read_model(model: Any) -> Network:
-    """The layers and sizes of a built model; N, and T where the model leaves it open, are open.
+    """Return the network of a built model.
 
-    A layer that is not derived is in it as such. Raises InputError for what is no model with a
-    graph of layers.
+    N is open, and T where the model leaves it open. A layer that is not supported is part of the
+    network, without equations.
+
+    Raises:
+        InputError: It is not a model, not built, or has no graph of layers.
     """
     if isinstance(model, type) or not hasattr(model, "get_weights"):
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
@@ -33,57 +36,62 @@ def read_model(model: Any) -> Network:
             "build it with keras.Sequential or keras.Model(inputs, outputs)"
         )
     graph = read_graph(model)
-    return assemble(_plan(graph))
+    calls = tuple(_layer_call(graph, position) for position in range(len(graph.calls)))
+    inputs = [call for call in graph.calls if _class_name(call.layer) == "InputLayer"]
+    batch = next((n for call in inputs if (n := call.outputs[0].shape[0]) is not None), None)
+    return assemble(LayerGraph(calls, graph.outputs, _common_dtype(graph), batch=batch))
 
 
-def _plan(graph: KerasGraph) -> LayerGraph:
-    calls = tuple(_call(graph, place, call) for place, call in enumerate(graph.calls))
-    batches = {
-        call.outputs[0].shape[0] for call in graph.calls if _kind(call.layer) == "InputLayer"
-    }
-    batch = next(iter(batches - {None}), None)
-    outputs = tuple(Tap(*place) for place in graph.outputs)
-    return LayerGraph(calls, outputs, _dtype(graph), batch=batch)
-
-
-def _call(graph: KerasGraph, place: int, call: KerasCall) -> LayerCall:
-    layer, kind = call.layer, _kind(call.layer)
+def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
+    call = graph.calls[position]
+    layer, class_name = call.layer, _class_name(call.layer)
     why = ""
     config: dict[str, Any] = {}
-    if kind == "InputLayer":
-        users = [c for c in graph.calls if (place, 0) in c.sources]
-        integers = any(_kind(user.layer) == "Embedding" for user in users)
-        dtype = str(call.outputs[0].dtype)
-        if not integers and dtype not in (*COMPUTE_DTYPES, "bool"):
-            raise InputError(f"input {layer.name!r} is of dtype {dtype}: not supported")
-        config = {"batch_shape": tuple(call.outputs[0].shape), "integers": integers}
-    elif call.other:
-        why = f"it is called with {', '.join(call.other)}, which is not supported"
+    if class_name == "InputLayer":
+        config = _input_config(graph, position)
+    elif call.unsupported:
+        why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
     else:
-        why = _not_read(kind) or _foreign(layer)
+        why = _unknown_class(class_name) or _own_function(layer)
         config = {} if why else _config(layer)
-    weights = getattr(layer, "weights", ())
     return LayerCall(
         name=call.name,
-        class_name=kind,
+        class_name=class_name,
         config=config,
-        sources=tuple(Tap(*source) for source in call.sources),
-        initial=tuple(Tap(*source) for source in call.initial),
-        stored=tuple((v.name, tuple(int(n) for n in v.shape)) for v in weights),
+        sources=call.sources,
+        initial=call.initial,
+        stored=tuple(_stored_shapes(layer)),
         outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
-        computes_in=_computes_in(layer),
-        mask_dropped=bool(call.initial) and not call.mask_given,
+        computes_in=_short_format(layer),
+        mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
         unsupported_reason=why,
     )
 
 
-def _not_read(kind: str) -> str:
-    """Why a class is not read; nothing if it is."""
+def _input_config(graph: KerasGraph, position: int) -> dict[str, Any]:
+    """Return shape and kind of an input, which is an index if an Embedding takes it."""
+    call = graph.calls[position]
+    users = [other.layer for other in graph.calls if (position, 0) in other.sources]
+    integers = any(_class_name(user) == "Embedding" for user in users)
+    dtype = str(call.outputs[0].dtype)
+    if not integers and dtype not in (*COMPUTE_DTYPES, "bool"):
+        raise InputError(f"input {call.layer.name!r} is of dtype {dtype}: not supported")
+    return {"batch_shape": tuple(call.outputs[0].shape), "integers": integers}
+
+
+def _stored_shapes(layer: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield name and shape of each weight of a layer."""
+    for variable in getattr(layer, "weights", ()):
+        yield variable.name, tuple(int(size) for size in variable.shape)
+
+
+def _unknown_class(class_name: str) -> str:
+    """Return why a class is not supported, or an empty text."""
     try:
-        layer_class(kind)
+        layer_class(class_name)
     except UnsupportedError as error:
         return str(error)
     return ""
@@ -96,9 +104,12 @@ def _config(layer: Any) -> dict[str, Any]:
     return config
 
 
-def _foreign(layer: Any) -> str:
-    """What in a layer is not Keras's own: a user's function may share the name of one."""
-    for part in _parts(layer):
+def _own_function(layer: Any) -> str:
+    """Return which activation in a layer is not Keras's own, or an empty text.
+
+    A user's function may have the name of one of Keras's.
+    """
+    for part in _inner_layers(layer):
         for option in ("activation", "recurrent_activation"):
             function = getattr(part, option, None)
             module = getattr(function, "__module__", type(function).__module__)
@@ -107,34 +118,34 @@ def _foreign(layer: Any) -> str:
     return ""
 
 
-def _parts(layer: Any) -> Iterator[Any]:
-    """A layer, and the layers and cells in it."""
+def _inner_layers(layer: Any) -> Iterator[Any]:
+    """Yield a layer, and the layers and cells in it."""
     yield layer
     for name in ("forward_layer", "backward_layer", "cell", "layer"):
-        part = getattr(layer, name, None)
-        if part is not None:
-            yield from _parts(part)
+        inner = getattr(layer, name, None)
+        if inner is not None:
+            yield from _inner_layers(inner)
     for cell in getattr(layer, "cells", ()):
-        yield from _parts(cell)
+        yield from _inner_layers(cell)
 
 
-def _kind(layer: Any) -> str:
-    """The class's name, if the class is Keras's own."""
+def _class_name(layer: Any) -> str:
+    """Return the class of a layer, with its module in front unless it is a layer of Keras."""
     kind = type(layer)
-    own = kind.__module__.startswith(("keras.src.layers.", "keras.layers."))
-    own = own or is_model(layer)
-    return kind.__name__ if own else f"{kind.__module__}.{kind.__name__}"
+    is_keras = kind.__module__.startswith(("keras.src.layers.", "keras.layers."))
+    is_keras = is_keras or is_model(layer)
+    return kind.__name__ if is_keras else f"{kind.__module__}.{kind.__name__}"
 
 
-def _computes_in(layer: Any) -> str:
-    """The format in which a layer computes, where it is not that of its weights."""
-    own = str(getattr(layer, "compute_dtype", ""))
-    return own if own in SHORT_DTYPES else ""
+def _short_format(layer: Any) -> str:
+    """Return the 16-bit format in which a layer computes, or an empty text."""
+    dtype = str(getattr(layer, "compute_dtype", ""))
+    return dtype if dtype in SHORT_DTYPES else ""
 
 
-def _dtype(graph: KerasGraph) -> str:
-    """The dtype of the weights, which all layers share."""
-    layers = [c.layer for c in graph.calls if _kind(c.layer) != "InputLayer"]
+def _common_dtype(graph: KerasGraph) -> str:
+    """Return the dtype of the weights. Raises InputError unless all layers share it."""
+    layers = [call.layer for call in graph.calls if _class_name(call.layer) != "InputLayer"]
     layers = [layer for layer in layers if hasattr(layer, "variable_dtype")]
     dtypes = {str(layer.variable_dtype) for layer in layers} or {"float32"}
     if len(dtypes) > 1 or dtypes - set(COMPUTE_DTYPES):

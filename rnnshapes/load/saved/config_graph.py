@@ -1,4 +1,4 @@
-"""A model's config as the calls of its layers, those of models inside it among them.
+"""A model's config as calls of layers, with the calls inside the models that it contains.
 
 Sources: ``keras/src/models/functional.py`` (``functional_from_config``, ``serialize_node``) and
 ``keras/src/models/sequential.py``; for the lists of Keras 1 and 2 ``deserialize_node`` there.
@@ -8,159 +8,211 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.saved.config_layers import Container, Owner, container, sequential_input
-from rnnshapes.load.saved.inbound_nodes import Inbound, Ref, inbound, known_shapes, references
+from rnnshapes.load.saved.config_layers import (
+    ModelConfig,
+    SavedLayer,
+    read_model_config,
+    sequential_input,
+)
+from rnnshapes.load.saved.inbound_nodes import (
+    InboundNode,
+    TensorRef,
+    inbound_nodes,
+    known_shapes,
+    references,
+)
 from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.config import Config
 
-#: More calls than any network that someone reads shape by shape; each nested model counts anew.
+#: More calls than any network whose shapes someone reads; a model counts each time it is called.
 MOST_CALLS = 1500
-Config = Mapping[str, Any]
+#: A call inside one model: the layer's name, and the number of the call.
+_CallKey = tuple[str, int]
 
 
-class ClosedError(Exception):
-    """A model inside the model cannot be gone into; ``args`` has its name."""
+class OpaqueModelError(Exception):
+    """A model inside the model is called in a way that is not followed; ``args`` has its name."""
 
 
-@dataclass(frozen=True)
-class FileCall:
-    """One call of a layer: on what, and what the file says of its outputs.
+class ModelCall:
+    """One call of a functional model: ``outputs`` are those of the calls made inside it.
 
-    ``mask`` is the reference that is handed on as a mask, ``shapes`` are those of outputs, by
-    number.
+    They are taps, or the position of a call, each output of which is a tap.
     """
 
-    owner: Owner
-    sources: tuple[Tap, ...] = ()
-    initial: tuple[Tap, ...] = ()
-    mask: Ref | None = None
-    other: tuple[str, ...] = ()
-    shapes: Mapping[int, tuple[int | None, ...]] = field(default_factory=dict)
-    scope: Scope | None = None
+    def __init__(self, model: ModelConfig) -> None:
+        self.model = model
+        self.outputs: dict[_CallKey, list[Tap] | int] = {}
 
-
-class Scope:
-    """One call of a functional model: its layers, and what their calls have become."""
-
-    def __init__(self, box: Container) -> None:
-        self.box = box
-        self.made: dict[tuple[str, int], list[Tap] | int] = {}
-
-    def tap(self, ref: Ref) -> Tap:
-        """Where a tensor comes from; InputError if it was not made."""
-        found = self.made.get((ref.layer, ref.node))
-        if isinstance(found, int):
-            return Tap(found, ref.tensor)
-        if found is None or not 0 <= ref.tensor < len(found):
+    def tap(self, ref: TensorRef) -> Tap:
+        """Return where a tensor comes from; InputError if no call made it."""
+        outputs = self.outputs.get((ref.layer, ref.node))
+        if isinstance(outputs, int):
+            return Tap(outputs, ref.tensor)
+        if outputs is None or not 0 <= ref.tensor < len(outputs):
             raise InputError(f"layer {ref.layer!r} has no output {ref.tensor}")
-        return found[ref.tensor]
+        return outputs[ref.tensor]
 
 
 @dataclass(frozen=True)
-class Entered:
-    """A model inside the model, where it was called: on ``sources``, with a mask."""
+class SavedCall:
+    """One call of a layer.
 
-    owner: Owner
+    ``mask`` is the tensor given as its mask, in the model of ``model_call``. ``unsupported`` are
+    the names of arguments that are not interpreted. ``shapes`` are those of outputs, by number,
+    if the file has them.
+    """
+
+    layer: SavedLayer
+    sources: tuple[Tap, ...] = ()
+    initial: tuple[Tap, ...] = ()
+    mask: TensorRef | None = None
+    unsupported: tuple[str, ...] = ()
+    shapes: Mapping[int, tuple[int | None, ...]] = field(default_factory=dict)
+    model_call: ModelCall | None = None
+
+
+@dataclass(frozen=True)
+class SubmodelCall:
+    """A call of a model inside the model; ``mask`` is a tensor in the model of ``model_call``."""
+
+    layer: SavedLayer
     sources: tuple[Tap, ...]
-    mask: Ref | None
-    scope: Scope
+    mask: TensorRef | None
+    model_call: ModelCall
 
 
-class Flattening:
-    """Goes through a model, and through the models in it, call by call."""
+class _Shift(Protocol):
+    """Changes a reference so that it counts calls as the file holds them."""
 
-    def __init__(self, *, legacy: bool, closed: frozenset[str] = frozenset()) -> None:
-        """``closed`` are models inside the model that are not gone into."""
-        self.legacy, self.closed = legacy, closed
-        self.calls: list[FileCall] = []
-        self.owners: dict[str, Owner] = {}
-        self.entered: list[Entered] = []
+    def __call__(self, ref: TensorRef, *, output: bool = False) -> TensorRef:
+        """Return the changed reference; ``output`` says that it is an output of the model."""
 
-    def model(
-        self, model: Config, given: Sequence[Tap] | None = None, within: Any = None
+
+class GraphFlattener:
+    """Collects the calls of a model, and of the models in it.
+
+    ``calls`` are all calls of layers, each behind those that it needs, ``layers`` all layers by
+    name. ``submodel_calls`` are the calls of models that were followed.
+    """
+
+    def __init__(self, *, legacy: bool, opaque: frozenset[str] = frozenset()) -> None:
+        """Prepare for one model.
+
+        Args:
+            legacy: Whether Keras 1 or 2 wrote the config.
+            opaque: Names of models inside the model that are kept as one layer.
+        """
+        self.legacy, self.opaque = legacy, opaque
+        self.calls: list[SavedCall] = []
+        self.layers: dict[str, SavedLayer] = {}
+        self.submodel_calls: list[SubmodelCall] = []
+
+    def add_model(
+        self,
+        model: Config,
+        inputs: Sequence[Tap] | None = None,
+        parent: SavedLayer | None = None,
     ) -> list[Tap]:
-        """The outputs of a model called on ``given``, or on inputs of its own."""
-        box = container(model, within, legacy=self.legacy)
-        for owner in box.owners.values():
-            if owner.inner is None or owner.name in self.closed:
-                known = self.owners.setdefault(owner.name, owner)
-                if (known.group, known.top) != (owner.group, owner.top):
-                    raise InputError(f"two layers of its config are named {owner.name!r}")
-        if box.sequential:
-            return self._sequential(box, given)
-        return self._functional(box, given)
+        """Add the calls of a model, and return its outputs.
 
-    def _add(self, call: FileCall) -> int:
+        Args:
+            model: The model as Keras writes it.
+            inputs: What it is called on; ``None`` for inputs of its own.
+            parent: The layer that this model is in another one, or ``None``.
+
+        Raises:
+            InputError: The graph is not one that Keras writes, or too large.
+            OpaqueModelError: A model in it has to be ``opaque``.
+        """
+        config = read_model_config(model, parent, legacy=self.legacy)
+        for layer in config.layers.values():
+            if not self._is_followed(layer):
+                known = self.layers.setdefault(layer.name, layer)
+                if (known.group, known.top_layer) != (layer.group, layer.top_layer):
+                    raise InputError(f"two layers of its config are named {layer.name!r}")
+        if config.sequential:
+            return self._add_sequential(config, inputs)
+        return self._add_functional(config, inputs)
+
+    def _is_followed(self, layer: SavedLayer) -> bool:
+        """Return whether a layer is a model whose own layers are added."""
+        return layer.submodel is not None and layer.name not in self.opaque
+
+    def _add_call(self, call: SavedCall) -> int:
         self.calls.append(call)
-        self._require_few()
+        self._require_few_calls()
         return len(self.calls) - 1
 
-    def _require_few(self) -> None:
-        if len(self.calls) + len(self.entered) > MOST_CALLS:
+    def _require_few_calls(self) -> None:
+        if len(self.calls) + len(self.submodel_calls) > MOST_CALLS:
             raise InputError(f"its graph has more than {MOST_CALLS:,} calls of layers")
 
-    def _sequential(self, box: Container, given: Sequence[Tap] | None) -> list[Tap]:
-        owners = list(box.owners.values())
-        if given is None:
-            first = sequential_input(box)
-            current = [Tap(self._add(FileCall(first)))]
+    def _add_sequential(self, model: ModelConfig, inputs: Sequence[Tap] | None) -> list[Tap]:
+        layers = [la for la in model.layers.values() if la.class_name != "InputLayer"]
+        if inputs is None:
+            current = [Tap(self._add_call(SavedCall(sequential_input(model))))]
         else:
-            current = list(given)
-        owners = [owner for owner in owners if owner.class_name != "InputLayer"]
-        for owner, after in zip(owners, [*owners[1:], None], strict=True):
-            if owner.inner is not None and owner.name not in self.closed:
-                current = self.model(owner.inner, current, owner)
+            current = list(inputs)
+        for layer, after in zip(layers, [*layers[1:], None], strict=True):
+            if layer.submodel is not None and self._is_followed(layer):
+                current = self.add_model(layer.submodel, current, layer)
                 continue
-            shape = None if after is None else after.built_on
+            shape = None if after is None else after.input_shape
             shapes = {} if shape is None else {0: shape}
-            place = self._add(FileCall(owner, tuple(current), shapes=shapes))
-            current = [Tap(place)]
+            current = [Tap(self._add_call(SavedCall(layer, tuple(current), shapes=shapes)))]
         return current
 
-    def _functional(self, box: Container, given: Sequence[Tap] | None) -> list[Tap]:
-        scope = Scope(box)
-        nodes = {name: inbound(layer, legacy=self.legacy) for name, layer in box.layers.items()}
-        self._enter(scope, box, given)
-        outputs = list(references(box.config.get("output_layers")))
+    def _add_functional(self, model: ModelConfig, inputs: Sequence[Tap] | None) -> list[Tap]:
+        model_call = ModelCall(model)
+        nodes = {name: inbound_nodes(config) for name, config in model.layer_configs.items()}
+        self._add_inputs(model_call, inputs)
+        outputs = list(references(model.config.get("output_layers")))
         if not outputs:
-            raise InputError(f"model {box.name!r} has no outputs")
-        shift = _shifts(box, nodes, outputs, legacy=self.legacy)
+            raise InputError(f"model {model.name!r} has no outputs")
+        shift = _call_number_shift(model, nodes, outputs, legacy=self.legacy)
         outputs = [shift(ref, output=True) for ref in outputs]
-        shapes = known_shapes(box.config.get("layers"), shift)
+        nodes = {name: [node.map_references(shift) for node in nodes[name]] for name in nodes}
+        shapes = known_shapes(model.config.get("layers"), shift)
         for ref in outputs:
-            self._reach(scope, (ref.layer, ref.node), nodes, shift, shapes)
-        return [scope.tap(ref) for ref in outputs]
+            self._add_calls_up_to((ref.layer, ref.node), model_call, nodes, shapes)
+        return [model_call.tap(ref) for ref in outputs]
 
-    def _enter(self, scope: Scope, box: Container, given: Sequence[Tap] | None) -> None:
-        """The inputs, in the order in which the model takes them."""
-        names = [ref.layer for ref in references(box.config.get("input_layers"))]
-        if given is not None and len(given) != len(names):
+    def _add_inputs(self, model_call: ModelCall, inputs: Sequence[Tap] | None) -> None:
+        """Add the inputs in the order in which the model takes them."""
+        model = model_call.model
+        names = [ref.layer for ref in references(model.config.get("input_layers"))]
+        if inputs is not None and len(inputs) != len(names):
             raise InputError(
-                f"model {box.name!r} takes {len(names)} inputs, {len(given)} are given"
+                f"model {model.name!r} takes {len(names)} inputs, {len(inputs)} are given"
             )
-        for place, name in enumerate(names):
-            if name not in box.owners:
-                raise InputError(f"model {box.name!r} has no layer {name!r}, which is its input")
-            if given is None:
-                scope.made[name, 0] = self._add(FileCall(box.owners[name]))
+        for index, name in enumerate(names):
+            if name not in model.layers:
+                raise InputError(f"model {model.name!r} has no layer {name!r}, which is its input")
+            if inputs is None:
+                model_call.outputs[name, 0] = self._add_call(SavedCall(model.layers[name]))
             else:
-                scope.made[name, 0] = [given[place]]
+                model_call.outputs[name, 0] = [inputs[index]]
 
-    def _reach(
-        self, scope: Scope, key: tuple[str, int], nodes: Any, shift: Any, shapes: Any
+    def _add_calls_up_to(
+        self,
+        key: _CallKey,
+        model_call: ModelCall,
+        nodes: Mapping[str, list[InboundNode]],
+        shapes: Mapping[_CallKey, Mapping[int, tuple[int | None, ...]]],
     ) -> None:
-        """Make a call, and before it those that it is fed by; no call is made twice."""
-        stack, begun = [key], set()
+        """Add a call and, before it, those that it needs; no call is added twice."""
+        stack, begun = [key], set()  # no recursion: a chain may be longer than Python's stack
         while stack:
             key = stack[-1]
-            if key in scope.made:
+            if key in model_call.outputs:
                 stack.pop()
                 continue
-            node = _node(scope.box, nodes, key)
-            node = node.moved(shift)
-            missing = [k for k in node.keys if k not in scope.made]
+            node = _node(nodes, key)
+            missing = [k for k in node.required_calls if k not in model_call.outputs]
             if any(k in begun for k in missing) or (missing and key in begun):
                 raise InputError(f"its graph has a loop through layer {key[0]!r}")
             if missing:
@@ -168,36 +220,52 @@ class Flattening:
                 stack += missing
                 continue
             stack.pop()
-            scope.made[key] = self._call(scope, key, node, shapes.get(key, {}))
+            layer = model_call.model.layers[key[0]]
+            model_call.outputs[key] = self._call(layer, model_call, node, shapes.get(key, {}))
 
     def _call(
-        self, scope: Scope, key: tuple[str, int], node: Inbound, shapes: Any
+        self,
+        layer: SavedLayer,
+        model_call: ModelCall,
+        node: InboundNode,
+        shapes: Mapping[int, tuple[int | None, ...]],
     ) -> list[Tap] | int:
-        owner = scope.box.owners[key[0]]
-        sources = tuple(map(scope.tap, node.sources))
-        initial = tuple(map(scope.tap, node.initial))
-        if owner.inner is not None and owner.name not in self.closed:
-            if node.other or initial:
-                raise ClosedError(owner.name)
-            self.entered.append(Entered(owner, sources, node.mask, scope))
-            self._require_few()
-            return self.model(owner.inner, _by_name(owner.inner, node.keys_given, sources), owner)
-        return self._add(FileCall(owner, sources, initial, node.mask, node.other, shapes, scope))
+        """Add a call of a layer and return its position, or follow a model to its outputs."""
+        sources = tuple(map(model_call.tap, node.sources))
+        initial = tuple(map(model_call.tap, node.initial))
+        if layer.submodel is None or not self._is_followed(layer):
+            return self._add_call(
+                SavedCall(layer, sources, initial, node.mask, node.unsupported, shapes, model_call)
+            )
+        if node.unsupported or initial:
+            raise OpaqueModelError(layer.name)
+        self.submodel_calls.append(SubmodelCall(layer, sources, node.mask, model_call))
+        self._require_few_calls()
+        inputs = _in_input_order(layer.submodel, node.input_names, sources)
+        return self.add_model(layer.submodel, inputs, layer)
 
 
-def _by_name(model: Config, keys: tuple[str, ...], sources: tuple[Tap, ...]) -> tuple[Tap, ...]:
-    """Inputs that were given in a dictionary, in the order in which the model takes them."""
+def _in_input_order(
+    model: Config, names: tuple[str, ...], sources: tuple[Tap, ...]
+) -> tuple[Tap, ...]:
+    """Return sources in the order in which a model takes them.
+
+    Args:
+        model: The model.
+        names: The names of the sources, if they were given in a dictionary.
+        sources: The sources, in the order of their names.
+    """
     config = model.get("config")
-    taken = config.get("input_layers") if isinstance(config, dict) else None
-    if isinstance(taken, dict):  # both in the order of their keys
+    input_layers = config.get("input_layers") if isinstance(config, dict) else None
+    if isinstance(input_layers, dict):  # both in the order of their keys
         return sources
-    names = [ref.layer for ref in references(taken)]
-    if not keys or sorted(keys) != sorted(names):
+    expected = [ref.layer for ref in references(input_layers)]
+    if not names or sorted(names) != sorted(expected):
         return sources
-    return tuple(sources[keys.index(name)] for name in names)
+    return tuple(sources[names.index(name)] for name in expected)
 
 
-def _node(box: Container, nodes: Mapping[str, list[Inbound]], key: tuple[str, int]) -> Inbound:
+def _node(nodes: Mapping[str, list[InboundNode]], key: _CallKey) -> InboundNode:
     name, number = key
     if name not in nodes:
         raise InputError(f"its graph asks for a layer {name!r} that is not there")
@@ -206,32 +274,36 @@ def _node(box: Container, nodes: Mapping[str, list[Inbound]], key: tuple[str, in
     return nodes[name][number]
 
 
-def _shifts(box: Container, nodes: Any, outputs: list[Ref], *, legacy: bool) -> Any:
-    """What turns the number of a call into its place among those that the file holds.
+def _call_number_shift(
+    model: ModelConfig,
+    nodes: Mapping[str, list[InboundNode]],
+    outputs: Sequence[TensorRef],
+    *,
+    legacy: bool,
+) -> _Shift:
+    """Return what makes the number of a call its position among those that the file holds.
 
-    A model inside a model has a call 0 of its own, which the file does not hold; Keras 2 counts
+    A model inside a model has a call 0 of its own, which the file does not hold. Keras 2 counts
     it everywhere, Keras 3 for the outputs of the model alone.
     """
-    models = {name for name, owner in box.owners.items() if owner.inner is not None}
-    if not models:
-        return lambda ref, output=False: ref
+    submodels = {name for name, layer in model.layers.items() if layer.submodel is not None}
     lowest: dict[str, int] = {}
     for ref in (*_all_references(nodes), *(outputs if legacy else ())):
         lowest[ref.layer] = min(ref.node, lowest.get(ref.layer, ref.node))
 
-    def shifted(ref: Ref, *, output: bool = False) -> Ref:
-        if ref.layer not in models:
+    def shift(ref: TensorRef, *, output: bool = False) -> TensorRef:
+        if ref.layer not in submodels:
             return ref
-        kind = box.owners[ref.layer].class_name
-        by = (
-            int(kind != "Sequential") if output and not legacy else min(1, lowest.get(ref.layer, 0))
-        )
-        return Ref(ref.layer, ref.node - by, ref.tensor)
+        if output and not legacy:
+            uncounted = int(model.layers[ref.layer].class_name != "Sequential")
+        else:
+            uncounted = min(1, lowest.get(ref.layer, 0))
+        return ref._replace(node=ref.node - uncounted)
 
-    return shifted
+    return shift
 
 
-def _all_references(nodes: Mapping[str, list[Inbound]]) -> Iterator[Ref]:
+def _all_references(nodes: Mapping[str, list[InboundNode]]) -> Iterator[TensorRef]:
     for calls in nodes.values():
         for node in calls:
             yield from (*node.sources, *node.initial)

@@ -1,160 +1,196 @@
-"""The layers of a model's config: by name, with what has to be known to find their arrays."""
+"""The layers of a model's config, by name, with what is needed to find their arrays."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.saved import keras2 as old
+from rnnshapes.load.saved import keras2
 from rnnshapes.load.saved.inbound_nodes import shape_of
-from rnnshapes.load.saved.naming import counted, snake_case
-from rnnshapes.network.layers.config import is_keras
+from rnnshapes.network.layers.config import MODEL_CLASSES, Config, is_keras
 from rnnshapes.network.layers.registry import is_recurrent, takes_sequence
-
-Config = Mapping[str, Any]
-#: Classes of models, which hold layers.
-MODELS = ("Sequential", "Functional", "Model")
 
 
 @dataclass(frozen=True)
-class Owner:
-    """A layer of the file, which may own arrays.
+class SavedLayer:
+    """A layer of a saved model, which may have arrays in the file.
 
-    ``name`` has those of the models around it in front (``encoder/lstm``), ``own`` not;
-    ``group`` is where Keras 3 keeps its arrays, ``top`` the layer of the whole model that it is
-    (or is in). ``inner`` is the config of a model, ``built_on`` the shape that it was built on.
+    ``name`` begins with the names of the models around it (``encoder/lstm``), ``own_name`` does
+    not. ``group`` is the HDF5 group of its arrays in a .keras file, ``top_layer`` the layer of
+    the whole model that it is, or is in. ``submodel`` is the config of a model, ``input_shape``
+    the shape that the layer was built for, if the config has it.
     """
 
     name: str
-    own: str
+    own_name: str
     class_name: str
     config: Config
     trainable: bool
     group: str
-    top: str
-    inner: Config | None = None
-    built_on: tuple[int | None, ...] | None = None
+    top_layer: str
+    submodel: Config | None = None
+    input_shape: tuple[int | None, ...] | None = None
 
 
 @dataclass(frozen=True)
-class Container:
-    """A model: its layers as Keras writes them, and as owners of arrays, by their names."""
+class ModelConfig:
+    """A model's config, or that of a model inside it.
+
+    ``layer_configs`` are its layers as Keras writes them, ``layers`` what they are, both by name.
+    """
 
     name: str
     sequential: bool
     config: Config
-    layers: Mapping[str, Config]
-    owners: Mapping[str, Owner]
-    built_on: tuple[int | None, ...] | None
+    layer_configs: Mapping[str, Config]
+    layers: Mapping[str, SavedLayer]
+    input_shape: tuple[int | None, ...] | None
 
 
-def container(model: Config, within: Owner | None, *, legacy: bool) -> Container:
-    """The layers of a model, which may be a layer of another one."""
+def read_model_config(model: Config, parent: SavedLayer | None, *, legacy: bool) -> ModelConfig:
+    """Return the layers of a model.
+
+    Args:
+        model: The model as Keras writes it: ``class_name`` and ``config``.
+        parent: The layer that this model is in another one, or ``None``.
+        legacy: Whether Keras 1 or 2 wrote it.
+
+    Raises:
+        InputError: The config has no layers, or two with one name.
+    """
     config = model.get("config")
     if isinstance(config, list):  # a Sequential of Keras 1 and 2.0
         config = {"layers": config}
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
-        raise InputError("its config is no model with a list of layers")
-    kind = str(model.get("class_name"))
-    name = str(config.get("name") or kind.lower())
-    used: dict[str, int] = {}
-    layers: dict[str, Config] = {}
-    owners: dict[str, Owner] = {}
-    for layer in config["layers"]:
-        if not isinstance(layer, dict):
-            raise InputError(f"a layer of model {name!r} is {type(layer).__name__}, no object")
-        owner = _owner(layer, within, config, used, legacy=legacy)
-        if owner.own in owners:
-            raise InputError(f"model {name!r} has two layers named {owner.own!r}")
-        layers[owner.own], owners[owner.own] = layer, owner
-    if not owners:
+        raise InputError("its config is not that of a model with a list of layers")
+    class_name = str(model.get("class_name"))
+    name = str(config.get("name") or class_name.lower())
+    group_counts: dict[str, int] = {}
+    layer_configs: dict[str, Config] = {}
+    layers: dict[str, SavedLayer] = {}
+    for layer_config in config["layers"]:
+        if not isinstance(layer_config, dict):
+            kind = type(layer_config).__name__
+            raise InputError(f"a layer of model {name!r} is of type {kind}, an object is expected")
+        layer = _read_layer(layer_config, parent, config, group_counts, legacy=legacy)
+        if layer.own_name in layers:
+            raise InputError(f"model {name!r} has two layers named {layer.own_name!r}")
+        layer_configs[layer.own_name], layers[layer.own_name] = layer_config, layer
+    if not layers:
         raise InputError(f"model {name!r} has no layers")
-    built = shape_of(config.get("build_input_shape")) or _built_on(model)
-    return Container(name, kind == "Sequential", config, layers, owners, built)
+    input_shape = shape_of(config.get("build_input_shape")) or _built_shape(model)
+    return ModelConfig(name, class_name == "Sequential", config, layer_configs, layers, input_shape)
 
 
-def _owner(
-    layer: Config, within: Owner | None, model: Config, used: dict[str, int], *, legacy: bool
-) -> Owner:
-    kind, config = str(layer.get("class_name")), layer.get("config")
-    is_model = kind in MODELS and is_keras(layer)
-    inner = layer if is_model else None
+def _read_layer(
+    layer: Config,
+    parent: SavedLayer | None,
+    model: Config,
+    group_counts: dict[str, int],
+    *,
+    legacy: bool,
+) -> SavedLayer:
+    """Return a layer of a model; ``group_counts`` counts the model's groups of each class."""
+    class_name, config = str(layer.get("class_name")), layer.get("config")
+    is_model = class_name in MODEL_CLASSES and is_keras(layer)
+    submodel = layer if is_model else None
     if isinstance(config, list) and is_model:
         config = {}
     config = config if isinstance(config, dict) else {}
-    own = str(layer.get("name") or config.get("name") or snake_case(kind))
-    if len(own) > 500:
-        raise InputError(f"a layer has a name of {len(own):,} characters: {own[:40]}…")
-    group = counted(snake_case(kind), used)
+    own_name = str(layer.get("name") or config.get("name") or snake_case(class_name))
+    if len(own_name) > 500:
+        raise InputError(f"a layer has a name of {len(own_name):,} characters: {own_name[:40]}…")
+    group = numbered(snake_case(class_name), group_counts)
     trainable = config.get("trainable", True) is not False and model.get("trainable") is not False
-    if not is_model:
-        kind = kind if legacy else _full_name(layer, kind, named="module" in layer)
-        kind, config = old.modern(kind, config) if legacy else (kind, config)
-    return Owner(
-        name=own if within is None else f"{within.name}/{own}",
-        own=own,
-        class_name=kind,
+    if not is_model and legacy:
+        class_name, config = keras2.modernize_layer(class_name, config)
+    elif not is_model:
+        class_name = _full_class_name(layer, class_name, has_module="module" in layer)
+    return SavedLayer(
+        name=own_name if parent is None else f"{parent.name}/{own_name}",
+        own_name=own_name,
+        class_name=class_name,
         config=config,
-        trainable=trainable and (within is None or within.trainable),
-        group=f"layers/{group}" if within is None else f"{within.group}/layers/{group}",
-        top=own if within is None else within.top,
-        inner=inner,
-        built_on=_built_on(layer),
+        trainable=trainable and (parent is None or parent.trainable),
+        group=f"layers/{group}" if parent is None else f"{parent.group}/layers/{group}",
+        top_layer=own_name if parent is None else parent.top_layer,
+        submodel=submodel,
+        input_shape=_built_shape(layer),
     )
 
 
-def _full_name(layer: Config, kind: str, *, named: bool) -> str:
-    """The class's name, with the module in front where it is no layer of Keras.
+def _full_class_name(layer: Config, class_name: str, *, has_module: bool) -> str:
+    """Return the class of a layer, with its module in front unless it is a layer of Keras.
 
-    HDF5 files name no modules, but Keras 3 gives every layer ``trainable``, operations not.
+    HDF5 files name no modules, but Keras 3 writes ``trainable`` for layers, not for operations.
     """
     if not is_keras(layer):
         module = layer.get("module")
-        return f"{module}.{kind}" if module else str(layer.get("registered_name") or f"own.{kind}")
+        registered = str(layer.get("registered_name") or f"own.{class_name}")
+        return f"{module}.{class_name}" if module else registered
     config = layer.get("config")
-    operation = not named and kind != "InputLayer" and isinstance(config, dict)
-    if operation and "trainable" not in config:  # type: ignore[operator]
-        return f"keras.ops.{kind}"
+    may_be_operation = not has_module and class_name != "InputLayer" and isinstance(config, dict)
+    if may_be_operation and "trainable" not in config:  # type: ignore[operator]
+        return f"keras.ops.{class_name}"
     module = str(layer.get("module", "keras.layers"))
-    return kind if module.startswith(("keras.layers", "keras.src.layers")) else f"{module}.{kind}"
+    is_layer = module.startswith(("keras.layers", "keras.src.layers"))
+    return class_name if is_layer else f"{module}.{class_name}"
 
 
-def _built_on(layer: Config) -> tuple[int | None, ...] | None:
+def _built_shape(layer: Config) -> tuple[int | None, ...] | None:
     build = layer.get("build_config")
     return shape_of(build.get("input_shape")) if isinstance(build, dict) else None
 
 
-def sequential_input(box: Container) -> Owner:
-    """Where data comes into a Sequential model, as far as the config tells it."""
-    owners = list(box.owners.values())
-    first = owners[0]
+def sequential_input(model: ModelConfig) -> SavedLayer:
+    """Return the input of a Sequential model, with the shape that the config gives or implies."""
+    layers = list(model.layers.values())
+    first = layers[0]
     if first.class_name == "InputLayer":
         return first
-    shape: Any = _given_shape(first) or box.built_on or first.built_on
-    if shape is None and first.inner is not None:  # the first layer is a model
-        return sequential_input(container(first.inner, None, legacy=False))
+    shape: Any = _stated_shape(first) or model.input_shape or first.input_shape
+    if shape is None and first.submodel is not None:
+        return sequential_input(read_model_config(first.submodel, None, legacy=False))
     if shape is None:
-        sequence = any(takes_sequence(o.class_name) for o in owners)
-        axes = 2 if first.class_name == "Embedding" or not sequence else 3
+        timed = any(takes_sequence(layer.class_name) for layer in layers)
+        axes = 2 if first.class_name == "Embedding" or not timed else 3
         shape = (None,) * axes
-    name = f"{first.own}_input"
+    name = f"{first.own_name}_input"
     config = {"batch_shape": list(shape)}
-    return Owner(name, name, "InputLayer", config, trainable=True, group="", top=name)
+    return SavedLayer(name, name, "InputLayer", config, trainable=True, group="", top_layer=name)
 
 
-def _given_shape(first: Owner) -> tuple[int | None, ...] | None:
-    """What the first layer was told of its input, as Keras 1 and 2 keep it."""
+def _stated_shape(first: SavedLayer) -> tuple[int | None, ...] | None:
+    """Return the input shape that Keras 1 and 2 write into the options of the first layer."""
     config = first.config
     for option in ("batch_input_shape", "batch_shape"):
         if (shape := shape_of(config.get(option))) is not None:
             return shape
     if (shape := shape_of(config.get("input_shape"))) is not None:
         return (None, *shape)
-    size, length = config.get("input_dim"), config.get("input_length")
+    features, steps = config.get("input_dim"), config.get("input_length")
     if first.class_name == "Embedding":
-        return shape_of([None, length])
-    if type(size) is int:
-        return shape_of([None, length, size] if is_recurrent(first.class_name) else [None, size])
+        return shape_of([None, steps])
+    if type(features) is int:
+        recurrent = is_recurrent(first.class_name)
+        return shape_of([None, steps, features] if recurrent else [None, features])
     return None
+
+
+# --- How Keras 3 names the groups of its files --------------------------------------------------
+
+
+def snake_case(name: str) -> str:
+    """Return a class's name in snake case, as ``keras/src/utils/naming.py`` does."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def numbered(name: str, counts: dict[str, int]) -> str:
+    """Return ``gru``, then ``gru_1``, as ``keras/src/saving/saving_lib.py`` does."""
+    counts[name] = counts.get(name, -1) + 1
+    return name if counts[name] == 0 else f"{name}_{counts[name]}"

@@ -1,4 +1,4 @@
-"""What is in a saved file, as a process of its own reads it (:mod:`.hdf5_child`)."""
+"""Client of the process that reads a saved file (:mod:`rnnshapes.load.saved.hdf5_child`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 import struct
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -20,84 +20,116 @@ from rnnshapes.load.saved import spawn, untrusted_json
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
 
-#: A frame of names and shapes is no longer than this.
+#: The most bytes of a frame of names and shapes.
 MOST_BYTES = 2**28
-#: How long to wait for a disk; what a look may compute is limited in the process itself.
+#: Seconds to wait for a disk; the process itself limits what it computes.
 PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An array in the file: where it is, and its shape.
+    """An array in the file.
 
-    ``number`` is what it is asked for by. ``plain`` says that it holds numbers, packed in no
-    way that would need other code.
+    ``number`` is by what the client requests its values, ``path`` the groups around it and its
+    name. ``readable`` says that it holds numbers, and that no plugin is needed to decompress them.
     """
 
     number: int
-    place: tuple[str, ...]
+    path: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
-    plain: bool
+    readable: bool
 
 
-class Store:
-    """A saved file, looked into. Its process ends with :meth:`close`."""
+@dataclass(frozen=True)
+class StoredWeight:
+    """A weight as the file holds it: name and shape, and the datasets of its numbers.
+
+    ``convert`` makes the weight of their arrays, where it is not the only one of them.
+    ``trained`` is false if the part of the layer that the weight belongs to is frozen.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    datasets: tuple[Dataset, ...]
+    convert: Callable[[Sequence[Array]], Array] | None = None
+    trained: bool = True
+
+    def values(self, client: Hdf5Client) -> Array:
+        """Return its numbers."""
+        arrays = client.values(self.datasets)
+        return arrays[0] if self.convert is None else self.convert(arrays)
+
+
+class Hdf5Client:
+    """The contents of a saved file, which another process reads until :meth:`close`.
+
+    ``kind`` is ``keras`` or ``hdf5``. ``config`` and ``metadata`` are texts of a .keras file,
+    ``holds_weights`` says whether it has a member for weights. ``groups`` are the attributes of
+    each HDF5 group by its path, ``datasets`` all arrays.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Look into ``path``; raises InputError for what is no file of a model."""
+        """Start the process, and list what is in ``path``.
+
+        Raises InputError for what is not the file of a model.
+        """
         self.path = path
         _require_regular(path)
         self._process = _start(path)
         try:
-            found = untrusted_json.parse(self._frame(MOST_BYTES), f"{path}: what was found in it")
-            if "error" in found:
-                raise InputError(f"{path}: {found['error']}")
+            frame = self._read_frame(MOST_BYTES)
+            contents = untrusted_json.parse(frame, f"{path}: the list of its contents")
+            if "error" in contents:
+                raise InputError(f"{path}: {contents['error']}")
         except BaseException:
             self.close()
             raise
-        self.kind: str = found["kind"]
-        self.config: str | None = found.get("config.json")
-        self.holds_weights: bool = found.get("weights", True)
-        self.metadata: str | None = found.get("metadata.json")
+        self.kind: str = contents["kind"]
+        self.config: str | None = contents.get("config.json")
+        self.holds_weights: bool = contents.get("weights", True)
+        self.metadata: str | None = contents.get("metadata.json")
         self.groups: Mapping[str, Mapping[str, Any]] = {
-            untrusted_json.printable(place): {
-                name: value if name == "model_config" else untrusted_json.shown(value)
+            untrusted_json.printable(group): {
+                name: value if name == "model_config" else untrusted_json.all_printable(value)
                 for name, value in attributes.items()
             }
-            for place, attributes in found["groups"].items()
+            for group, attributes in contents["groups"].items()
         }
         self.datasets = [
             Dataset(
                 number,
-                tuple(map(untrusted_json.printable, d["place"])),
+                tuple(map(untrusted_json.printable, d["path"])),
                 tuple(d["shape"] or ()),
                 d["dtype"],
-                d["plain"] and d["shape"] is not None,
+                d["readable"] and d["shape"] is not None,
             )
-            for number, d in enumerate(found["datasets"])
+            for number, d in enumerate(contents["datasets"])
         ]
 
     def values(self, datasets: Sequence[Dataset]) -> list[Array]:
-        """The numbers of datasets, whose shapes have been found good before."""
+        """Return the numbers of datasets, in float32 for bfloat16.
+
+        Raises InputError for a dataset that is not readable, and where the process has ended.
+        """
         import numpy as np
 
-        made = []
+        arrays = []
         for dataset in datasets:
-            if not dataset.plain:
-                name = "/".join(dataset.place)
+            if not dataset.readable:
+                name = "/".join(dataset.path)
                 raise InputError(
-                    f"{self.path}: {name} is of dtype {dataset.dtype}, or packed by a plugin: "
+                    f"{self.path}: {name} is of dtype {dataset.dtype}, or compressed by a plugin: "
                     "its numbers cannot be read"
                 )
-            self._ask(dataset)
-            half = dataset.dtype == "bfloat16"
-            dtype = np.dtype("u2" if half else dataset.dtype).newbyteorder("<")
-            data = self._frame(math.prod(dataset.shape) * dtype.itemsize, exactly=True)
+            self._request(dataset)
+            is_bfloat16 = dataset.dtype == "bfloat16"
+            dtype = np.dtype("u2" if is_bfloat16 else dataset.dtype).newbyteorder("<")
+            data = self._read_frame(math.prod(dataset.shape) * dtype.itemsize, exactly=True)
             values = np.frombuffer(data, dtype).reshape(dataset.shape)
             # A bfloat16 is the upper half of a float32.
-            made.append((values.astype("u4") << 16).view("f4") if half else values)
-        return made
+            arrays.append((values.astype("u4") << 16).view("f4") if is_bfloat16 else values)
+        return arrays
 
     def close(self) -> None:
         """End the process."""
@@ -107,56 +139,60 @@ class Store:
                 stream.close()
         self._process.wait()
 
-    def _ask(self, dataset: Dataset) -> None:
+    def _request(self, dataset: Dataset) -> None:
         stream = self._process.stdin
         assert stream is not None
         try:
             stream.write(f"{dataset.number}\n".encode())
             stream.flush()
         except OSError:
-            raise self._ended() from None
+            raise self._broken_off() from None
 
-    def _frame(self, most: int, *, exactly: bool = False) -> bytes:
-        """The next frame; InputError if the process ends before, or sends anything else."""
+    def _read_frame(self, most: int, *, exactly: bool = False) -> bytes:
+        """Return the next frame of at most ``most`` bytes, or of ``exactly`` as many.
+
+        Raises InputError if the process ends before, or sends anything else.
+        """
         stream = self._process.stdout
         assert stream is not None
         watchdog = threading.Timer(PATIENCE + most / 2**24, self._process.kill)
         watchdog.daemon = True  # Ctrl-C does not wait for it
         watchdog.start()
         try:
-            head = _read(stream, 8)
+            head = _read_bytes(stream, 8)
             size = struct.unpack("<Q", head)[0] if len(head) == 8 else -1
             fits = size == most if exactly else 0 <= size <= most
-            data = _read(stream, size) if fits else b""
+            data = _read_bytes(stream, size) if fits else b""
         finally:
             watchdog.cancel()
         if not fits or len(data) != size:
-            raise self._ended()
+            raise self._broken_off()
         return data
 
-    def _ended(self) -> InputError:
+    def _broken_off(self) -> InputError:
         return InputError(
             f"{self.path}: it is damaged: the HDF5 library broke off while reading it, or took "
             "too long (it was read in a process of its own, and nothing else was touched)"
         )
 
 
-def _read(stream: IO[bytes], size: int) -> bytes:
-    """``size`` bytes, or as many as there are: what is claimed is not set aside before."""
-    parts = []
-    while size > 0 and (part := stream.read(min(size, 2**24))):
-        parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _read_bytes(stream: IO[bytes], size: int) -> bytes:
+    """Return ``size`` bytes, or as many as follow; memory is allocated only for those."""
+    chunks = []
+    while size > 0 and (chunk := stream.read(min(size, 2**24))):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _require_regular(path: Path) -> None:
+    """Raise InputError unless ``path`` is a regular file that may be read."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         url = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))
         hint = "; give the path of a local file, nothing is fetched" if url else ""
-        raise InputError(f"{path}: there is no such file{hint or _similar(path)}") from None
+        raise InputError(f"{path}: there is no such file{hint or _suggestion(path)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: it cannot be opened: {reason}") from None
@@ -171,20 +207,20 @@ def _require_regular(path: Path) -> None:
         raise InputError(f"{path}: you may not read it")
 
 
-def _similar(path: Path) -> str:
-    """What was perhaps meant."""
+def _suggestion(path: Path) -> str:
+    """Return a hint at a file of a similar name, or an empty text."""
     import difflib
 
     try:
-        names = [found.name for found in path.parent.iterdir()]
+        names = [sibling.name for sibling in path.parent.iterdir()]
     except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, names, 1)
-    return f"; did you mean {path.with_name(close[0])}?" if close else ""
+    matches = difflib.get_close_matches(path.name, names, 1)
+    return f"; did you mean {path.with_name(matches[0])}?" if matches else ""
 
 
 def _start(path: Path) -> subprocess.Popen[bytes]:
     try:
-        return spawn.process(str(path))
+        return spawn.get_process(str(path))
     except (OSError, ValueError) as error:
         raise CannotRunError(f"no process can be started to read {path}: {error}") from None

@@ -1,7 +1,7 @@
-"""Which masks a config hands on: whether they are those that follow from the layers.
+"""Masks that a config gives to layers: whether they are those that follow from the layers.
 
-Keras 3 writes what its layers compute as masks into the graph, as operations of their own. A
-mask is read here as the set of comparisons of which at least one has to hold.
+Keras 3 writes what its layers compute as masks into the graph, as operations. Here, a mask is
+the set of comparisons of which at least one has to hold at a step.
 """
 
 from __future__ import annotations
@@ -13,122 +13,129 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.saved.config_graph import FileCall, Flattening, Scope
-from rnnshapes.load.saved.inbound_nodes import Inbound, Ref, inbound
+from rnnshapes.load.saved.config_graph import GraphFlattener, ModelCall
+from rnnshapes.load.saved.inbound_nodes import InboundNode, TensorRef, inbound_nodes
 from rnnshapes.network.graph import Network, Node, Tap
 
 
 @dataclass(frozen=True)
-class Mask:
-    """Steps at which one of ``unequal`` holds: that a tensor is not a value. ``None``: all."""
+class UnequalMask:
+    """The steps at which a tensor is not equal to a value, for one of ``pairs``.
 
-    unequal: frozenset[tuple[Tap, float]] | None
+    ``None`` in place of the pairs stands for all steps.
+    """
 
-    def any(self, axis: int) -> Mask:
-        """Over features: the same steps."""
+    pairs: frozenset[tuple[Tap, float]] | None
+
+    def any(self, axis: int) -> UnequalMask:
+        """Return the same steps, for a comparison of features."""
         return self
 
-    def __or__(self, other: object) -> Mask:
-        if not isinstance(other, Mask) or other.unequal is None or self.unequal is None:
-            return Mask(None)
-        return Mask(self.unequal | other.unequal)
+    def __or__(self, other: object) -> UnequalMask:
+        if not isinstance(other, UnequalMask) or other.pairs is None or self.pairs is None:
+            return UnequalMask(None)
+        return UnequalMask(self.pairs | other.pairs)
 
     __ror__ = __or__
 
 
 class _Tensor:
-    """A tensor that a layer compares with a value."""
+    """A tensor that a layer compares with a value to compute its mask."""
 
     def __init__(self, tap: Tap) -> None:
         self.tap = tap
 
     def __ne__(self, value: object) -> Any:
-        return Mask(frozenset({(self.tap, float(value))}))  # type: ignore[arg-type]
+        return UnequalMask(frozenset({(self.tap, float(value))}))  # type: ignore[arg-type]
 
     __hash__ = None  # type: ignore[assignment]
 
 
-_CONSTANTS = {"ZerosLike": Mask(frozenset()), "OnesLike": Mask(None)}
-#: Operations that say the same of each step as what they are applied to.
-_JOINED = ("Any", "ExpandDims", "LogicalOr", "Concatenate")
+_CONSTANTS = {"ZerosLike": UnequalMask(frozenset()), "OnesLike": UnequalMask(None)}
+#: Operations whose result holds at the steps at which one of their inputs does.
+_UNIONS = ("Any", "ExpandDims", "LogicalOr", "Concatenate")
 
 
-def not_as_derived(network: Network, flat: Flattening) -> set[int]:
-    """The calls, by position, that are handed another mask than the one of their input."""
-    found: list[Mask | None] = []
-    wrong: set[int] = set()
-    for place, (node, call) in enumerate(zip(network.nodes, flat.calls, strict=True)):
-        before = [found[tap.node] for tap in node.sources]
-        if call.mask is not None and _written(call) != (before[0] if before else None):
-            wrong.add(place)
-        found.append(_made(node, before))
-    return wrong
+def foreign_masks(network: Network, graph: GraphFlattener) -> set[int]:
+    """Return the positions of calls that are given another mask than their input has."""
+    masks: list[UnequalMask | None] = []
+    positions: set[int] = set()
+    for position, (node, call) in enumerate(zip(network.nodes, graph.calls, strict=True)):
+        source_masks = [masks[tap.node] for tap in node.sources]
+        if call.mask is not None:
+            assert call.model_call is not None
+            expected = source_masks[0] if source_masks else None
+            if _written_mask(call.model_call, call.mask) != expected:
+                positions.add(position)
+        masks.append(_computed_mask(node, source_masks))
+    return positions
 
 
-def of_models(network: Network, flat: Flattening) -> set[str]:
-    """The models inside the model, by name, that are handed another mask than their input has."""
-    found: list[Mask | None] = []
+def submodels_with_foreign_masks(network: Network, graph: GraphFlattener) -> set[str]:
+    """Return the names of models inside the model that are given another mask than their input."""
+    masks: list[UnequalMask | None] = []
     for node in network.nodes:
-        found.append(_made(node, [found[tap.node] for tap in node.sources]))
+        masks.append(_computed_mask(node, [masks[tap.node] for tap in node.sources]))
     return {
-        entered.owner.name
-        for entered in flat.entered
-        if entered.mask is not None
-        and _known(entered.scope, entered.mask) != found[entered.sources[0].node]
+        call.layer.name
+        for call in graph.submodel_calls
+        if call.mask is not None
+        and _written_mask(call.model_call, call.mask) != masks[call.sources[0].node]
     }
 
 
-def _made(node: Node, before: list[Mask | None]) -> Mask | None:
+def _computed_mask(node: Node, source_masks: list[UnequalMask | None]) -> UnequalMask | None:
+    """Return the mask of a call's output; ``None`` for none, or for an unsupported layer."""
     if node.layer.declared_shapes is not None:
         return None
-    mask: Mask | None = node.layer.mask([_Tensor(tap) for tap in node.sources], before)
+    tensors = [_Tensor(tap) for tap in node.sources]
+    mask: UnequalMask | None = node.layer.mask(tensors, source_masks)
     return mask
 
 
-def _written(call: FileCall) -> Mask | None:
-    """The mask that the config hands to a call; ``None`` for one that cannot be read."""
-    assert call.scope is not None
-    assert call.mask is not None
-    return _known(call.scope, call.mask)
-
-
-def _known(scope: Scope, ref: Ref) -> Mask | None:
+def _written_mask(model_call: ModelCall, ref: TensorRef) -> UnequalMask | None:
+    """Return the mask that a config gives; ``None`` for one that cannot be interpreted."""
     try:
-        return _read(scope, ref, {})
+        return _interpret(model_call, ref, {})
     except InputError:
         return None
 
 
-def _read(scope: Scope, ref: Ref, known: dict[Ref, Mask | None]) -> Mask | None:
+def _interpret(
+    model_call: ModelCall, ref: TensorRef, known: dict[TensorRef, UnequalMask | None]
+) -> UnequalMask | None:
     if ref in known:
         return known[ref]
     known[ref] = None  # a loop is no mask
-    layer = scope.box.layers.get(ref.layer, {})
+    layer = model_call.model.layer_configs.get(ref.layer, {})
     if not str(layer.get("module", "keras.src.ops")).startswith("keras.src.ops"):
         return None  # HDF5 files name no modules
-    nodes = inbound(layer, legacy=False)
+    nodes = inbound_nodes(layer)
     if not 0 <= ref.node < len(nodes):
         return None
-    known[ref] = _operation(scope, layer, nodes[ref.node], known)
+    known[ref] = _interpret_operation(model_call, layer, nodes[ref.node], known)
     return known[ref]
 
 
-def _operation(
-    scope: Scope, layer: Mapping[str, Any], node: Inbound, known: dict[Ref, Mask | None]
-) -> Mask | None:
-    kind, config = str(layer.get("class_name")), layer.get("config")
+def _interpret_operation(
+    model_call: ModelCall,
+    layer: Mapping[str, Any],
+    node: InboundNode,
+    known: dict[TensorRef, UnequalMask | None],
+) -> UnequalMask | None:
+    class_name, config = str(layer.get("class_name")), layer.get("config")
     axis = config.get("axis", -1) if isinstance(config, dict) else None
     if axis not in (-1, [-1]):
         return None
-    if kind == "NotEqual" and len(node.sources) == 1 and len(node.arguments) == 1:
-        value = node.arguments[0]
-        return _Tensor(scope.tap(node.sources[0])) != value if _is_number(value) else None
-    if kind in _CONSTANTS:
-        return _CONSTANTS[kind]
-    parts = [_read(scope, source, known) for source in node.sources]
-    if kind not in _JOINED or not parts or None in parts:
+    if class_name == "NotEqual" and len(node.sources) == 1 and len(node.more) == 1:
+        value = node.more[0]
+        return _Tensor(model_call.tap(node.sources[0])) != value if _is_number(value) else None
+    if class_name in _CONSTANTS:
+        return _CONSTANTS[class_name]
+    masks = [_interpret(model_call, source, known) for source in node.sources]
+    if class_name not in _UNIONS or not masks or None in masks:
         return None
-    return functools.reduce(operator.or_, parts)
+    return functools.reduce(operator.or_, masks)
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""A saved model: its network, what the file has of it, and its weights when they are needed."""
+"""A saved model: its network, what its file holds, and its weights when they are needed."""
 
 from __future__ import annotations
 
@@ -11,67 +11,72 @@ from typing import TYPE_CHECKING, Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import keras2, untrusted_json, weight_paths, weights_only
-from rnnshapes.load.saved import network as plans
-from rnnshapes.load.saved.converted import Held
-from rnnshapes.load.saved.hdf5_client import Store
-from rnnshapes.load.saved.weight_paths import Arrays
+from rnnshapes.load.saved import network as config_network
+from rnnshapes.load.saved.hdf5_client import Hdf5Client, StoredWeight
+from rnnshapes.load.saved.weight_paths import FileWeights, WeightsByLayer
 from rnnshapes.network.graph import ITEM_BYTES, Network
 from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.config import Config
 from rnnshapes.network.structure import FileCheck, ModelStructure, facts
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
 
 
-#: More ways through a graph than any model has; TensorFlow goes each of them.
+#: More paths through a graph than any model has; TensorFlow follows each of them.
 MOST_PATHS = 10**6
 
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """A saved model. ``built`` is what the file has of each layer, where its config names them.
+    """A saved model.
 
-    ``keras_version`` is that of the Keras that wrote it, ``notes`` what else has to be said of
-    the file. ``unbuilt`` says that it holds no weights, ``dtypes`` are those of the weights.
+    ``structure`` is what the file holds of each layer; ``None`` if it has no graph or no weights.
+    ``keras_version`` is that of the Keras that wrote it, ``notes`` are remarks for the user.
+    ``unbuilt`` says that it holds no weights, ``dtypes`` are those of the weights.
     """
 
     path: Path
     network: Network
     kind: str
     keras_version: str
-    built: ModelStructure | None
+    structure: ModelStructure | None
     notes: tuple[str, ...]
     unbuilt: bool
     dtypes: tuple[str, ...]
-    store: Store
-    held: Mapping[str, Sequence[Held]]
+    client: Hdf5Client
+    stored_weights: WeightsByLayer
 
     def check(self, network: Network) -> FileCheck:
-        """The file against what is derived for ``network``, in which open sizes have values."""
-        found = () if self.built is None else facts(network, self.built)
+        """Compare the file with the shapes expected for ``network``, whose sizes are known."""
+        checked = () if self.structure is None else facts(network, self.structure)
         path = untrusted_json.printable(str(self.path))
-        return FileCheck(path, self.kind, self.keras_version, found, self.notes, self.unbuilt)
+        return FileCheck(path, self.kind, self.keras_version, checked, self.notes, self.unbuilt)
 
     def require_computable(self, network: Network, *, keras: bool) -> None:
-        """Raise InputError where too little is known of the model to compute anything."""
+        """Raise InputError where too little is known of the model to compute its outputs.
+
+        Args:
+            network: The network, with known sizes.
+            keras: Whether Keras is to compute them, too.
+        """
         if why := network.not_buildable_reason:
             raise InputError(f"{self.path}: {why}{self._advice(network)}")
         if self.unbuilt:
             raise InputError(
                 f"{self.path}: it was saved before it was built and holds no weights; "
-                "build the model, and save it anew"
+                "build the model, and save it again"
             )
         wrong = next((fact for fact in self.check(network).facts if not fact.agrees), None)
         if wrong is not None:
             raise InputError(
-                f"{self.path}: {wrong.name} is {_text(wrong.expected)} by its config, "
-                f"{_text(wrong.found)} in the file; rnnshapes inspect shows all of it"
+                f"{self.path}: {wrong.name} is {_shape_text(wrong.expected)} by its config, "
+                f"{_shape_text(wrong.found)} in the file; rnnshapes inspect shows all differences"
             )
         if keras and network.path_count > MOST_PATHS:
             raise InputError(
                 f"{self.path}: its graph has {network.path_count:.1e} paths, too many for "
-                "TensorFlow; "
-                "trace --no-keras computes it in NumPy"
+                "TensorFlow; trace --no-keras computes it in NumPy"
             )
         if keras and len(self.dtypes) > 1:
             raise InputError(
@@ -81,7 +86,7 @@ class ModelFile:
             )
 
     def _advice(self, network: Network) -> str:
-        """What to do about a model that cannot be built from its file."""
+        """Return what to do about a model that cannot be built from its file."""
         if network.unsupported and network.inputs:
             return (
                 ", so the file alone does not say what it computes; load the model in Keras, and "
@@ -92,158 +97,171 @@ class ModelFile:
         return "" if network.inputs else f" ({self.kind}); build it with keras.Model or Sequential"
 
     def weights(self) -> Weights:
-        """The numbers of all layers, as today's Keras has them.
+        """Return the numbers of all layers, as Keras 3 has them.
 
         Raises TooLargeError where they do not fit into memory.
         """
         from rnnshapes import memory
 
-        count = sum(math.prod(h.shape) for held in self.held.values() for h in held)
+        count = sum(math.prod(w.shape) for stored in self.stored_weights.values() for w in stored)
         memory.require(4 * count * ITEM_BYTES["float32"], f"reading {count:,} parameters")
-        found = {}
+        arrays = {}
         for layer in self.network.layers:
-            left = iter(_in_order(layer, self.held.get(layer.name, ())))
+            stored = iter(_in_weight_order(layer, self.stored_weights.get(layer.name, ())))
             for name, group in layer.groups.items():
-                found[name] = {weight.key: next(left).values(self.store) for weight in group}
-        return found
+                arrays[name] = {weight.key: next(stored).values(self.client) for weight in group}
+        return arrays
 
 
-def _text(value: Any) -> str:
+def _shape_text(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
-def _in_order(layer: Layer, held: Sequence[Held]) -> list[Held]:
-    """The arrays in the order of the layer's weights, found by their names where they have any."""
-    names = [w.name.split("/")[-1] for group in layer.groups.values() for w in group]
-    if sorted(names) != sorted(each.name for each in held):
-        return list(held)
-    left = list(held)
-    found = []
+def _weight_names(layer: Layer) -> list[str]:
+    """Return Keras's names of a layer's weights, in the order of ``layer.weights``."""
+    return [w.name.split("/")[-1] for group in layer.groups.values() for w in group]
+
+
+def _in_weight_order(layer: Layer, stored: Sequence[StoredWeight]) -> list[StoredWeight]:
+    """Return arrays in the order of the layer's weights, by their names if they have these."""
+    names = _weight_names(layer)
+    if sorted(names) != sorted(weight.name for weight in stored):
+        return list(stored)
+    remaining = list(stored)
+    ordered = []
     for name in names:
-        each = next(each for each in left if each.name == name)
-        left.remove(each)
-        found.append(each)
-    return found
+        weight = next(weight for weight in remaining if weight.name == name)
+        remaining.remove(weight)
+        ordered.append(weight)
+    return ordered
 
 
 @contextmanager
 def open_model_file(path: Path) -> Iterator[ModelFile]:
-    """Read a saved model; InputError, naming the file, for what cannot be one."""
-    with closing(Store(path)) as store:
-        yield _understood(path, store)
+    """Open a saved model. Raises InputError, naming the file, for what cannot be one."""
+    with closing(Hdf5Client(path)) as client:
+        try:
+            model = _read(path, client)
+        except InputError as error:
+            text = str(error)
+            raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        yield model
 
 
-def _understood(path: Path, store: Store) -> ModelFile:
-    try:
-        return _read(path, store)
-    except InputError as error:
-        text = str(error)
-        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-
-
-def _read(path: Path, store: Store) -> ModelFile:
-    version = _version(store)
-    config = _config(store)
-    old = store.kind == "hdf5" and config is not None and _major(version) < 3
+def _read(path: Path, client: Hdf5Client) -> ModelFile:
+    version = _keras_version(client)
+    config = _config(client)
     if config is None or not _has_graph(config):
-        network, found, kind = weights_only.understood(store, config)
-        said = tuple(_notes(store, found))
-        return ModelFile(path, network, kind, version, None, said, False, (), store, found.by_layer)
-    flat, outputs = plans.flattened(config, legacy=old)
-    owners = list(flat.owners.values())
-    sort = weight_paths.of_keras3 if store.kind == "keras" else weight_paths.of_hdf5
-    found = sort(store, owners)
-    network = plans.network_of(flat, outputs, found.by_layer, found.same)
-    unbuilt = not any(found.by_layer.values()) and not found.rest and store.holds_weights
-    policy = plans.policy(owners)
-    notes = [*_notes(store, found), *_meanings(config, policy, old=old, unbuilt=unbuilt)]
+        network, weights, kind = weights_only.read_weights_only(client, config)
+        notes = tuple(_weight_notes(client, weights))
+        return ModelFile(
+            path, network, kind, version, None, notes, False, (), client, weights.by_layer
+        )
+    legacy = client.kind == "hdf5" and _major(version) < 3
+    graph, outputs = config_network.flatten(config, legacy=legacy)
+    layers = list(graph.layers.values())
+    assign = weight_paths.assign_by_group if client.kind == "keras" else weight_paths.assign_by_name
+    weights = assign(client, layers)
+    network = config_network.build_network(graph, outputs, weights.by_layer, weights.aliases)
+    has_arrays = any(weights.by_layer.values()) or bool(weights.unassigned)
+    unbuilt = not has_arrays and client.holds_weights
+    policies = config_network.mixed_policies(layers)
+    notes = (
+        *_weight_notes(client, weights),
+        *_config_notes(config, policies, legacy=legacy, unbuilt=unbuilt),
+    )
     return ModelFile(
         path,
         network,
-        ".keras" if store.kind == "keras" else "HDF5",
+        ".keras" if client.kind == "keras" else "HDF5",
         version,
-        None if unbuilt else _built(network, found),
-        tuple(notes),
+        None if unbuilt else _structure(network, weights),
+        notes,
         unbuilt,
-        plans.dtypes(owners),
-        store,
-        found.by_layer,
+        config_network.weight_dtypes(layers),
+        client,
+        weights.by_layer,
     )
 
 
-def _version(store: Store) -> str:
-    if store.metadata is not None:
-        found = untrusted_json.shown(untrusted_json.parse(store.metadata, "its metadata.json"))
-        version = found.get("keras_version")
+def _keras_version(client: Hdf5Client) -> str:
+    if client.metadata is not None:
+        metadata = untrusted_json.parse(client.metadata, "its metadata.json")
+        version = untrusted_json.all_printable(metadata).get("keras_version")
         return version[:40] if isinstance(version, str) else "?"
-    for place in ("", "model_weights"):
-        version = store.groups.get(place, {}).get("keras_version")
+    for group in ("", "model_weights"):
+        version = client.groups.get(group, {}).get("keras_version")
         if version:
             return str(version)[:40]
-    return "3" if any("vars" in d.place for d in store.datasets) else "1"
+    return "3" if any("vars" in dataset.path for dataset in client.datasets) else "1"
 
 
 def _major(version: str) -> int:
+    """Return the first number of a version, or 3."""
     head = version.split(".", 1)[0]
     return int(head) if head.isdecimal() and len(head) < 4 else 3
 
 
-def _config(store: Store) -> dict[str, Any] | None:
-    text = store.config
+def _config(client: Hdf5Client) -> dict[str, Any] | None:
+    """Return the model as Keras writes it, or ``None`` if the file does not hold it."""
+    text = client.config
     if text is None:
-        text = store.groups.get("", {}).get("model_config")
+        text = client.groups.get("", {}).get("model_config")
     if text is None:
         return None
     if text.lstrip()[:1] == "[":  # a list of layers, as the first Keras wrote it
         text = f'{{"class_name": "Sequential", "config": {text}}}'
-    found: dict[str, Any] = untrusted_json.shown(untrusted_json.parse(text, "its config"))
-    return found
+    config: dict[str, Any] = untrusted_json.all_printable(untrusted_json.parse(text, "its config"))
+    return config
 
 
-def _has_graph(config: Mapping[str, Any]) -> bool:
-    """Whether it lists layers: a bare list is how Keras 1 and 2.0 wrote a Sequential."""
-    inner = config.get("config")
-    layers = inner.get("layers") if isinstance(inner, dict) else inner
+def _has_graph(model: Config) -> bool:
+    """Return whether a model lists its layers; Keras 1 and 2.0 wrote a Sequential as a list."""
+    config = model.get("config")
+    layers = config.get("layers") if isinstance(config, dict) else config
     return isinstance(layers, list)
 
 
-def _built(network: Network, found: Arrays) -> ModelStructure:
-    """What the file has, by layer; numbered arrays get the names of the weights they stand for."""
+def _structure(network: Network, file_weights: FileWeights) -> ModelStructure:
+    """Return what the file holds by layer; numbered arrays get the names of weights."""
     weights, counts = {}, {}
     for layer in network.layers:
-        held = found.by_layer.get(layer.name, ())
-        names = [w.name.split("/")[-1] for group in layer.groups.values() for w in group]
-        if found.named and {h.name for h in held} & set(names):
-            names = [h.name for h in held]
-        names += [h.name for h in held[len(names) :]]
+        stored = file_weights.by_layer.get(layer.name, ())
+        names = _weight_names(layer)
+        if file_weights.named and {weight.name for weight in stored} & set(names):
+            names = [weight.name for weight in stored]
+        names += [weight.name for weight in stored[len(names) :]]
         weights[layer.name] = tuple(
-            (name, each.shape) for name, each in zip(names, held, strict=False)
+            (name, weight.shape) for name, weight in zip(names, stored, strict=False)
         )
-        counts[layer.name] = sum(math.prod(each.shape) for each in held)
+        counts[layer.name] = sum(math.prod(weight.shape) for weight in stored)
     return ModelStructure(weights, counts, sum(counts.values()))
 
 
-def _notes(store: Store, found: Arrays) -> Iterator[str]:
-    """What has to be said of the arrays in the file."""
-    if not store.holds_weights:
+def _weight_notes(client: Hdf5Client, weights: FileWeights) -> Iterator[str]:
+    """Yield remarks on the arrays in the file."""
+    if not client.holds_weights:
         yield "it has no member model.weights.h5, in which its weights should be"
-    if found.optimizer:
-        count = sum(math.prod(d.shape) for d in found.optimizer)
+    if weights.optimizer:
+        count = sum(math.prod(dataset.shape) for dataset in weights.optimizer)
         yield (
-            f"beside the weights it holds {len(found.optimizer)} arrays of the optimizer, "
+            f"besides the weights it holds {len(weights.optimizer)} arrays of the optimizer, "
             f"{count:,} numbers, which are not the model's"
         )
-    if found.rest:
-        names = ", ".join("/".join(d.place) for d in found.rest[:3])
-        more = f" and {len(found.rest) - 3} more" if len(found.rest) > 3 else ""
-        yield f"these arrays belong to no layer of its config: {names}{more}"
+    if weights.unassigned:
+        names = ", ".join("/".join(dataset.path) for dataset in weights.unassigned[:3])
+        more = len(weights.unassigned) - 3
+        rest = f" and {more} more" if more > 0 else ""
+        yield f"these arrays belong to no layer of its config: {names}{rest}"
 
 
-def _meanings(config: Mapping[str, Any], policy: str, *, old: bool, unbuilt: bool) -> Iterator[str]:
-    """What has to be said of the config."""
+def _config_notes(
+    config: Mapping[str, Any], policies: str, *, legacy: bool, unbuilt: bool
+) -> Iterator[str]:
+    """Yield remarks on the config."""
     if unbuilt:
         yield "saved before it was built: it holds no weights, and all shapes come from its config"
-    if policy:
-        yield f"its dtype policy is {policy}: Keras computes not all of it in that of the weights"
-    if old and (why := keras2.refusal(config)):
+    if policies:
+        yield f"its dtype policy is {policies}: Keras computes parts of it in another dtype"
+    if legacy and (why := keras2.keras3_refusal(config)):
         yield f"Keras 3 would not load it: {why}"

@@ -1,4 +1,4 @@
-"""The network of a config: its layers, their arrays beside them, and who feeds whom."""
+"""The network of a model's config: its layers, their arrays in the file, and their connections."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import mask_ops
-from rnnshapes.load.saved.config_graph import ClosedError, FileCall, Flattening
-from rnnshapes.load.saved.config_layers import Owner
-from rnnshapes.load.saved.converted import Held
+from rnnshapes.load.saved.config_graph import GraphFlattener, OpaqueModelError
+from rnnshapes.load.saved.config_layers import SavedLayer
+from rnnshapes.load.saved.hdf5_client import StoredWeight
 from rnnshapes.load.saved.inbound_nodes import shape_of
+from rnnshapes.load.saved.weight_paths import WeightsByLayer
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import ITEM_BYTES, SHORT_DTYPES, Network, Tap
+from rnnshapes.network.layers.config import Config
 from rnnshapes.network.layers.registry import is_recurrent
 
-#: More than anyone would read; they take about three seconds to write.
+#: More equations than anyone reads; they take about three seconds to write.
 MOST_LINES = 1000
-#: More tensors in one formula than anyone would read.
+#: More tensors in one formula than anyone reads.
 MOST_SOURCES = 32
-#: The arrays of each layer, by its name.
-ByLayer = Mapping[str, Sequence[Held]]
 
 
 @contextmanager
-def understood() -> Iterator[None]:
-    """InputError for a config that Keras would not write, whatever it is that is wrong in it."""
+def config_errors() -> Iterator[None]:
+    """Raise InputError for any error that a config sets off which Keras would not write."""
     try:
         yield
     except InputError:
@@ -37,170 +37,198 @@ def understood() -> Iterator[None]:
     except RecursionError:
         raise InputError("its config is nested deeper than that of a model") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise InputError(f"its config is not one that Keras writes ({what})") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise InputError(f"its config is not one that Keras writes ({reason})") from None
 
 
-def flattened(config: Mapping[str, Any], *, legacy: bool) -> tuple[Flattening, tuple[Tap, ...]]:
-    """All calls of layers in a config, and which of them are its outputs.
+def flatten(config: Config, *, legacy: bool) -> tuple[GraphFlattener, tuple[Tap, ...]]:
+    """Return all calls of layers in a model, and which of them are its outputs.
 
-    A model inside the model is not gone into where it is called with more than tensors.
+    A model inside the model stays one layer where it is called with more than tensors.
+
+    Args:
+        config: The model as Keras writes it.
+        legacy: Whether Keras 1 or 2 wrote it.
     """
-    closed: frozenset[str] = frozenset()
-    with understood():
+    opaque: frozenset[str] = frozenset()
+    with config_errors():
         while True:
-            flat = Flattening(legacy=legacy, closed=closed)
+            graph = GraphFlattener(legacy=legacy, opaque=opaque)
             try:
-                outputs = tuple(flat.model(config))
-                masked = any(entered.mask is not None for entered in flat.entered)
-                own = (
-                    mask_ops.of_models(assemble(_plan(flat, outputs, {})), flat)
-                    if masked
-                    else set()
-                )
-            except ClosedError as error:
-                own = {str(error)}
-            if not own - closed:
-                return flat, outputs
-            closed |= own
+                outputs = tuple(graph.add_model(config))
+                more_opaque: set[str] = set()
+                if any(call.mask is not None for call in graph.submodel_calls):
+                    network = assemble(_layer_graph(graph, outputs, {}))
+                    more_opaque = mask_ops.submodels_with_foreign_masks(network, graph)
+            except OpaqueModelError as error:
+                more_opaque = {str(error)}
+            if not more_opaque - opaque:
+                return graph, outputs
+            opaque |= more_opaque
 
 
-def network_of(
-    flat: Flattening,
+def build_network(
+    graph: GraphFlattener,
     outputs: tuple[Tap, ...],
-    held: ByLayer,
-    same: Mapping[str, str] = MappingProxyType({}),
+    weights: WeightsByLayer,
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Network:
-    """The network of these calls; ``held`` are the arrays that the file has.
+    """Return the network of a model.
 
-    ``same`` are layers that are another one, by the names of both.
+    Args:
+        graph: All calls of layers.
+        outputs: The outputs of the model.
+        weights: The arrays that the file holds for each layer.
+        aliases: Layers that are another layer, by the names of both.
+
+    Raises:
+        InputError: Shapes do not fit, or the network is too large to be shown.
     """
-    with understood():
-        plan = _plan(flat, outputs, held)
-        named = (replace(call, name=same.get(call.name, call.name)) for call in plan.calls)
-        plan = replace(plan, calls=tuple(named))
-        if any(call.mask is not None for call in flat.calls):
-            own = mask_ops.not_as_derived(assemble(plan), flat)
+    with config_errors():
+        layer_graph = _layer_graph(graph, outputs, weights)
+        calls = [replace(c, name=aliases.get(c.name, c.name)) for c in layer_graph.calls]
+        layer_graph = replace(layer_graph, calls=tuple(calls))
+        if any(call.mask is not None for call in graph.calls):
+            foreign = mask_ops.foreign_masks(assemble(layer_graph), graph)
             why = "it is called with a mask that its input does not have"
-            calls = (
-                replace(c, unsupported_reason=why) if i in own else c
-                for i, c in enumerate(plan.calls)
-            )
-            plan = replace(plan, calls=tuple(calls))
-        network = assemble(plan.ordered())
+            calls = [
+                replace(c, unsupported_reason=why) if i in foreign else c
+                for i, c in enumerate(calls)
+            ]
+            layer_graph = replace(layer_graph, calls=tuple(calls))
+        network = assemble(layer_graph.ordered())
         lines = sum(node.layer.equation_lines for node in network.nodes)
         if lines > MOST_LINES:
             raise InputError(f"its equations would take about {lines:,} lines, more than are shown")
         return network
 
 
-def _plan(flat: Flattening, outputs: tuple[Tap, ...], held: ByLayer) -> LayerGraph:
-    owners = list(flat.owners.values())
-    calls = [_call(flat, place, call, held) for place, call in enumerate(flat.calls)]
+def _layer_graph(
+    graph: GraphFlattener, outputs: tuple[Tap, ...], weights: WeightsByLayer
+) -> LayerGraph:
+    layers = list(graph.layers.values())
+    calls = [_layer_call(graph, position, weights) for position in range(len(graph.calls))]
     inputs = [call for call in calls if call.class_name == "InputLayer"]
     batch = next((b for c in inputs if (b := c.config["batch_shape"][0]) is not None), None)
-    return LayerGraph(tuple(calls), outputs, _dtype(owners), batch=batch)
+    return LayerGraph(tuple(calls), outputs, _common_dtype(layers), batch=batch)
 
 
-def _call(flat: Flattening, place: int, call: FileCall, held: ByLayer) -> LayerCall:
-    owner, config = call.owner, call.owner.config
+def _layer_call(graph: GraphFlattener, position: int, weights: WeightsByLayer) -> LayerCall:
+    call = graph.calls[position]
+    layer, config = call.layer, call.layer.config
     why = ""
-    if owner.class_name == "InputLayer":
-        shape = shape_of(config.get("batch_shape")) or shape_of(config.get("batch_input_shape"))
-        if not shape:
-            raise InputError(f"input {owner.name!r} has no shape")
-        users = [c for c in flat.calls if (place, 0) in c.sources]
-        integers = any(user.owner.class_name == "Embedding" for user in users)
-        config = {"batch_shape": shape, "integers": integers}
-    elif call.other:
-        why = f"it is called with {', '.join(call.other)}, which is not supported"
-    elif _quantized(owner):
+    if layer.class_name == "InputLayer":
+        config = _input_config(graph, position)
+    elif call.unsupported:
+        why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
+    elif _is_quantized(layer):
         why = "it is quantized, or has LoRA"
-    elif owner.inner is not None:
+    elif layer.submodel is not None:
         why = "it is a model inside the model that is called with more than tensors"
     elif len(call.sources) > MOST_SOURCES:
         why = f"it is called on {len(call.sources)} tensors, more than {MOST_SOURCES}"
-    shapes = call.shapes or _shape_by_kernel(flat, place, held)
-    known = range(max(shapes, default=-1) + 1)
-    outputs = tuple(shapes[n] for n in known if n in shapes)
+    stored = weights.get(layer.name, ())
+    shapes = call.shapes or _shape_from_kernel(graph, position, weights)
+    numbers = range(max(shapes, default=-1) + 1)
+    output_shapes = tuple(shapes[n] for n in numbers if n in shapes)
     return LayerCall(
-        name=owner.name,
-        class_name=owner.class_name,
+        name=layer.name,
+        class_name=layer.class_name,
         config=config,
         sources=call.sources,
         initial=call.initial,
-        stored=tuple((h.name, h.shape) for h in held.get(owner.name, ())),
+        stored=tuple((weight.name, weight.shape) for weight in stored),
         named=False,
-        outputs=outputs if len(outputs) == len(known) else (),
-        trainable=owner.trainable,
-        trainable_count=_trained(owner, held.get(owner.name, ())),
-        computes_in=_computes_in(owner),
-        mask_dropped=bool(call.initial) and call.mask is None and not flat.legacy,
+        outputs=output_shapes if len(output_shapes) == len(numbers) else (),
+        trainable=layer.trainable,
+        trainable_count=_trainable_count(layer, stored),
+        computes_in=_short_format(layer),
+        mask_dropped=bool(call.initial) and call.mask is None and not graph.legacy,
         unsupported_reason=why,
     )
 
 
-def _shape_by_kernel(
-    flat: Flattening, place: int, held: ByLayer
+def _input_config(graph: GraphFlattener, position: int) -> dict[str, Any]:
+    """Return shape and kind of an input, which is an index if an Embedding takes it."""
+    layer = graph.calls[position].layer
+    shape = shape_of(layer.config.get("batch_shape"))
+    shape = shape or shape_of(layer.config.get("batch_input_shape"))
+    if not shape:
+        raise InputError(f"input {layer.name!r} has no shape")
+    users = [call.layer for call in graph.calls if (position, 0) in call.sources]
+    integers = any(user.class_name == "Embedding" for user in users)
+    return {"batch_shape": shape, "integers": integers}
+
+
+def _shape_from_kernel(
+    graph: GraphFlattener, position: int, weights: WeightsByLayer
 ) -> Mapping[int, tuple[int | None, ...]]:
-    """What a call yields, by the kernel of the recurrent layer that takes it, if there is one."""
-    for call in flat.calls:
-        kernel = next(iter(held.get(call.owner.name, ())), None)
+    """Return the output shape of a call by the kernel of the recurrent layer that takes it."""
+    for call in graph.calls:
+        kernel = next(iter(weights.get(call.layer.name, ())), None)
+        class_name = call.layer.class_name
         # The first array of an RNN around a user's cell may be anything.
-        recurrent = is_recurrent(call.owner.class_name) and call.owner.class_name != "RNN"
-        takes = call.sources == ((place, 0),) and recurrent
+        has_kernel = is_recurrent(class_name) and class_name != "RNN"
+        takes = call.sources == ((position, 0),) and has_kernel
         if takes and kernel is not None and len(kernel.shape) == 2:
             return {0: (None, None, kernel.shape[0])}
     return {}
 
 
-def _trained(owner: Owner, held: Sequence[Held]) -> int | None:
-    """How many parameters are trained, where only some of a layer's parts are."""
-    if not owner.trainable or all(each.trained for each in held):
+def _trainable_count(layer: SavedLayer, weights: Sequence[StoredWeight]) -> int | None:
+    """Return how many parameters are trained, if a part of the layer is frozen, else ``None``."""
+    if not layer.trainable or all(weight.trained for weight in weights):
         return None
-    return sum(math.prod(each.shape) for each in held if each.trained)
+    return sum(math.prod(weight.shape) for weight in weights if weight.trained)
 
 
-def _quantized(owner: Owner) -> bool:
-    policy = owner.config.get("dtype")
+# --- Number formats -----------------------------------------------------------------------------
+
+
+def _is_quantized(layer: SavedLayer) -> bool:
+    policy = layer.config.get("dtype")
     kind = policy.get("class_name") if isinstance(policy, dict) else None
-    options = owner.config.get("quantization_config"), owner.config.get("lora_rank")
+    options = layer.config.get("quantization_config"), layer.config.get("lora_rank")
     return any(options) or "Quantized" in str(kind)
 
 
-def policy(owners: Sequence[Owner]) -> str:
-    """A dtype policy under which Keras computes in another dtype than that of the weights."""
-    found = _policies(owners)
-    plain = len(found) == 1 and not found[0].startswith("mixed_")
-    return "" if plain else ", ".join(found)
+def mixed_policies(layers: Sequence[SavedLayer]) -> str:
+    """Return the dtype policies under which Keras computes in another dtype than that of weights.
+
+    The text is empty where all layers compute in the one dtype of their weights.
+    """
+    policies = _policies(layers)
+    is_plain = len(policies) == 1 and not policies[0].startswith("mixed_")
+    return "" if is_plain else ", ".join(policies)
 
 
-def dtypes(owners: Sequence[Owner]) -> tuple[str, ...]:
-    """Those of the weights."""
-    found = ("float32" if name.startswith("mixed_") else name for name in _policies(owners))
-    return tuple(dict.fromkeys(found))
+def weight_dtypes(layers: Sequence[SavedLayer]) -> tuple[str, ...]:
+    """Return the dtypes of weights, each once."""
+    dtypes = ("float32" if name.startswith("mixed_") else name for name in _policies(layers))
+    return tuple(dict.fromkeys(dtypes))
 
 
-def _dtype(owners: Sequence[Owner]) -> str:
-    """That of the weights, where all layers have the same."""
-    found = dtypes(owners)
-    return found[0] if len(found) == 1 else "float32"
+def _common_dtype(layers: Sequence[SavedLayer]) -> str:
+    """Return the dtype of weights that all layers have, or float32."""
+    dtypes = weight_dtypes(layers)
+    return dtypes[0] if len(dtypes) == 1 else "float32"
 
 
-def _policies(owners: Sequence[Owner]) -> list[str]:
-    """Those of all layers; masks are made by operations of other dtypes."""
-    found = {_policy(owner) for owner in owners if owner.class_name != "InputLayer"}
-    return sorted(n for n in found if n.startswith("mixed_") or n in ITEM_BYTES) or ["float32"]
+def _policies(layers: Sequence[SavedLayer]) -> list[str]:
+    """Return the dtype policies of all layers, but for operations that make masks."""
+    names = {_policy(layer) for layer in layers if layer.class_name != "InputLayer"}
+    return sorted(n for n in names if n.startswith("mixed_") or n in ITEM_BYTES) or ["float32"]
 
 
-def _computes_in(owner: Owner) -> str:
-    """The short format in which it computes, if it does."""
-    name = _policy(owner).removeprefix("mixed_")
+def _short_format(layer: SavedLayer) -> str:
+    """Return the 16-bit format in which a layer computes, or an empty text."""
+    name = _policy(layer).removeprefix("mixed_")
     return name if name in SHORT_DTYPES else ""
 
 
-def _policy(owner: Owner) -> str:
-    policy: Any = owner.config.get("dtype")
+def _policy(layer: SavedLayer) -> str:
+    """Return the name of a layer's dtype policy."""
+    policy: Any = layer.config.get("dtype")
     if isinstance(policy, dict):
         policy = policy.get("config")
         policy = policy.get("name") if isinstance(policy, dict) else None

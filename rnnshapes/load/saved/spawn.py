@@ -1,6 +1,6 @@
-"""Starts the process that reads a saved model; the command does so before it loads itself.
+"""The process that reads a saved model, started before the command has loaded itself.
 
-This stands alone, and imports little, so that both can load at the same time.
+This module imports little, so that both can load at the same time.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-#: What the process runs.
+#: The script that the process runs.
 SCRIPT = Path(__file__).with_name("hdf5_child.py")
-_begun: dict[str, subprocess.Popen[bytes]] = {}
+_started: dict[str, subprocess.Popen[bytes]] = {}
 
 
-def begin(arguments: Sequence[str]) -> None:
-    """Start reading the model that a command line names, if it is there."""
+def start_early(arguments: Sequence[str]) -> None:
+    """Start a process for the model that a command line names, if there is such a file."""
     if len(arguments) > 1 and Path(arguments[1]).is_file():
-        _begun[arguments[1]] = start(arguments[1])
+        _started[arguments[1]] = start(arguments[1])
 
 
-def process(path: str) -> subprocess.Popen[bytes]:
-    """The process that reads ``path``: the one that was begun, or a new one."""
-    return _begun.pop(path, None) or start(path)
+def get_process(path: str) -> subprocess.Popen[bytes]:
+    """Return the process that reads ``path``: the one that was started early, or a new one."""
+    return _started.pop(path, None) or start(path)
 
 
 def start(path: str) -> subprocess.Popen[bytes]:
-    """A process that reads ``path``. Raises OSError where none can be started."""
-    # -P: nothing is imported from the folder of the script or of the file.
+    """Start a process that reads ``path``. Raises OSError where none can be started."""
+    # -P: Python imports nothing from the folder of the script or of the file.
     command = [sys.executable, "-P", str(SCRIPT), path]
-    # One thread is enough to copy numbers, and plugins are code that others have put somewhere.
+    # One thread is enough to copy numbers. HDF5 plugins are code of others, so they stay off.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
     return subprocess.Popen(  # noqa: S603 - no shell, and nothing of the user's but a path
         command,

@@ -1,4 +1,4 @@
-"""Which arrays of a file belong to which layer."""
+"""Where the arrays of each layer lie in a file, and which layer an array belongs to."""
 
 from __future__ import annotations
 
@@ -7,189 +7,273 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from rnnshapes.load.saved.config_layers import Owner
-from rnnshapes.load.saved.converted import Held, modern
-from rnnshapes.load.saved.hdf5_client import Dataset, Store
-from rnnshapes.load.saved.parts import Part, parts_of
+from rnnshapes.cells.registry import BY_CLASS
+from rnnshapes.load.saved import keras2
+from rnnshapes.load.saved.config_layers import SavedLayer, numbered, snake_case
+from rnnshapes.load.saved.hdf5_client import Dataset, Hdf5Client, StoredWeight
+from rnnshapes.network.layers.config import Config
+
+#: The arrays of each layer, by the layer's name.
+WeightsByLayer = Mapping[str, Sequence[StoredWeight]]
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """All arrays of a file: those of each layer, and the rest.
+class FileWeights:
+    """All arrays of a file: ``by_layer``, those of the ``optimizer``, and the ``unassigned``.
 
-    ``named`` says whether they have the names of weights, and not only numbers. ``same`` are
-    layers that are another one, by the names of both.
+    ``named`` says whether the file has names of weights, and not only numbers. ``aliases`` are
+    layers that stand in several models: a layer without arrays, and the one that has them.
     """
 
-    by_layer: Mapping[str, tuple[Held, ...]]
+    by_layer: WeightsByLayer
     optimizer: tuple[Dataset, ...]
-    rest: tuple[Dataset, ...]
+    unassigned: tuple[Dataset, ...]
     named: bool
-    same: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
-# --- Keras 3: by class, counted, and by number --------------------------------------------------
+def _assign(
+    client: Hdf5Client, by_layer: Mapping[str, tuple[StoredWeight, ...]], *, named: bool
+) -> FileWeights:
+    """Return all arrays of a file, given those of its layers; seeds of dropouts are left out."""
+    assigned = {d.number for weights in by_layer.values() for w in weights for d in w.datasets}
+    others = [dataset for dataset in client.datasets if dataset.number not in assigned]
+    optimizer = [d for d in others if d.path[0].startswith("optimizer")]
+    seeds = [d for d in others if "seed_generator" in d.path]
+    unassigned = [d for d in others if d not in optimizer and d not in seeds]
+    return FileWeights(by_layer, tuple(optimizer), tuple(unassigned), named)
 
 
-def of_keras3(store: Store, owners: Sequence[Owner]) -> Arrays:
-    """``layers/lstm/cell/vars/0``: where ``keras/src/saving/saving_lib.py`` puts it."""
+# --- .keras: by class and number ----------------------------------------------------------------
+
+
+def assign_by_group(client: Hdf5Client, layers: Sequence[SavedLayer]) -> FileWeights:
+    """Assign the arrays of a .keras file to layers, by the groups of HDF5.
+
+    An array is at ``layers/lstm/cell/vars/0``: ``keras/src/saving/saving_lib.py`` says where.
+    """
     by_group: dict[str, list[Dataset]] = {}
-    for dataset in store.datasets:
-        by_group.setdefault("/".join(dataset.place[:-1]), []).append(dataset)
-    named = _named_groups(store)
-    found = {}
-    for owner in owners:
-        front = owner.group.rsplit("/", 1)[0]
-        groups = named.get((front, owner.own), [])
-        group = groups[0] if len(groups) == 1 else owner.group
-        cut = group.count("/") + 1
-        held = [
-            Held("/".join(d.place[cut:]), d.shape, (d,), trained=part.trained)
-            for part in parts_of(owner.class_name, owner.config)
-            for d in sorted(by_group.get(f"{group}/{part.place}vars", []), key=number)
+    for dataset in client.datasets:
+        by_group.setdefault("/".join(dataset.path[:-1]), []).append(dataset)
+    groups_by_name = _groups_by_name(client)
+    by_layer = {}
+    for layer in layers:
+        parent_group = layer.group.rsplit("/", 1)[0]
+        groups = groups_by_name.get((parent_group, layer.own_name), [])
+        group = groups[0] if len(groups) == 1 else layer.group
+        depth = group.count("/") + 1
+        weights = [
+            StoredWeight("/".join(d.path[depth:]), d.shape, (d,), trained=owner.trained)
+            for owner in weight_owners(layer.class_name, layer.config)
+            for d in sorted(by_group.get(f"{group}/{owner.path}vars", []), key=array_order)
         ]
-        if not held:
-            everything = _all_in(by_group, group)
-            held = [Held("/".join(d.place[cut:]), d.shape, (d,)) for d in everything]
-        found[owner.name] = tuple(held)
-    return replace(_sorted_out(store, found, named=False), same=_same(owners, found))
+        if not weights:
+            datasets = _all_in_group(by_group, group)
+            weights = [StoredWeight("/".join(d.path[depth:]), d.shape, (d,)) for d in datasets]
+        by_layer[layer.name] = tuple(weights)
+    assigned = _assign(client, by_layer, named=False)
+    return replace(assigned, aliases=_aliases(layers, by_layer))
 
 
-def _same(owners: Sequence[Owner], found: Mapping[str, tuple[Held, ...]]) -> dict[str, str]:
-    """Layers that stand in several models: Keras writes their arrays once."""
-    known: dict[tuple[str, str], list[Owner]] = {}
-    for owner in owners:
-        if found[owner.name]:
-            known.setdefault((owner.own, owner.class_name), []).append(owner)
-    made = {}
-    for owner in owners:
-        others = known.get((owner.own, owner.class_name), [])
+def _aliases(layers: Sequence[SavedLayer], by_layer: WeightsByLayer) -> dict[str, str]:
+    """Return layers without arrays that are, in another model, a layer with arrays.
+
+    Keras writes the arrays of a layer once, and its config in each model.
+    """
+    with_arrays: dict[tuple[str, str], list[SavedLayer]] = {}
+    for layer in layers:
+        if by_layer[layer.name]:
+            with_arrays.setdefault((layer.own_name, layer.class_name), []).append(layer)
+    aliases = {}
+    for layer in layers:
+        others = with_arrays.get((layer.own_name, layer.class_name), [])
         if (
-            not found[owner.name]
+            not by_layer[layer.name]
             and len(others) == 1
-            and _plain(others[0].config) == _plain(owner.config)
+            and _without_object_ids(others[0].config) == _without_object_ids(layer.config)
         ):
-            made[owner.name] = others[0].name
-    return made
+            aliases[layer.name] = others[0].name
+    return aliases
 
 
-def _plain(config: Any) -> Any:
-    """A config without the numbers that tell objects apart."""
+def _without_object_ids(config: Any) -> Any:
+    """Return a config without the numbers by which Keras tells objects apart."""
     if isinstance(config, list):
-        return [_plain(part) for part in config]
+        return [_without_object_ids(part) for part in config]
     if not isinstance(config, dict):
         return config
-    return {name: _plain(part) for name, part in config.items() if name != "shared_object_id"}
+    return {
+        name: _without_object_ids(part)
+        for name, part in config.items()
+        if name != "shared_object_id"
+    }
 
 
-def _named_groups(store: Store) -> dict[tuple[str, str], list[str]]:
-    """The groups of layers by what they are in, and by the name that they give."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for place, attributes in store.groups.items():
-        group, _, last = place.rpartition("/")
+def _groups_by_name(client: Hdf5Client) -> dict[tuple[str, str], list[str]]:
+    """Return the groups of layers, by the group around them and by the layer's name in them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for path, attributes in client.groups.items():
+        group, _, last = path.rpartition("/")
         if last == "vars" and "name" in attributes:
-            found.setdefault((group.rsplit("/", 1)[0], attributes["name"]), []).append(group)
-    return found
+            groups.setdefault((group.rsplit("/", 1)[0], attributes["name"]), []).append(group)
+    return groups
 
 
-def number(dataset: Dataset) -> tuple[int, str]:
-    """Its place among the arrays of a group: 10 comes after 9."""
-    last = dataset.place[-1]
-    return (int(last), "") if last.isdecimal() and len(last) < 9 else (10**9, last)
+def array_order(dataset: Dataset) -> tuple[int, str]:
+    """Return what sorts the arrays of a group by their number: 10 comes after 9."""
+    name = dataset.path[-1]
+    return (int(name), "") if name.isdecimal() and len(name) < 9 else (10**9, name)
 
 
-def _all_in(by_group: Mapping[str, list[Dataset]], group: str) -> list[Dataset]:
-    """All arrays of a layer of which nothing is known, but for the states of its dropouts."""
+def _all_in_group(by_group: Mapping[str, list[Dataset]], group: str) -> list[Dataset]:
+    """Return all arrays of an unknown layer, without the seeds of its dropouts."""
     if not group:
         return []
     return [
         dataset
-        for place, datasets in by_group.items()
-        if place.startswith(f"{group}/") and "seed_generator" not in place.split("/")
-        for dataset in sorted(datasets, key=number)
+        for path, datasets in by_group.items()
+        if path.startswith(f"{group}/") and "seed_generator" not in path.split("/")
+        for dataset in sorted(datasets, key=array_order)
     ]
 
 
-# --- Keras 1 and 2, and HDF5 of Keras 3: by the name of the layer -------------------------------
+# --- HDF5 of Keras 1, 2 and 3: by the name of the layer -----------------------------------------
 
 
-def of_hdf5(store: Store, owners: Sequence[Owner]) -> Arrays:
-    """``model_weights/lstm/lstm/kernel:0``: where ``legacy_h5_format.py`` puts it."""
-    root = "model_weights" if any(p.startswith("model_weights") for p in store.groups) else ""
-    backend = str(store.groups.get(root, {}).get("backend", ""))
-    by_place = {"/".join(dataset.place): dataset for dataset in store.datasets}
-    tops: dict[str, list[Owner]] = {}
-    for owner in owners:
-        tops.setdefault(owner.top, []).append(owner)
-    found: dict[str, tuple[Held, ...]] = {}
-    for top, inside in tops.items():
-        place = f"{root}/{top}".strip("/")
-        names = store.groups.get(place, {}).get("weight_names", [])
-        datasets = [by_place[f"{place}/{n}"] for n in names if f"{place}/{n}" in by_place]
-        cut = place.count("/") + 1
-        shared: dict[str, list[Dataset]] = {owner.name: [] for owner in inside}
+def assign_by_name(client: Hdf5Client, layers: Sequence[SavedLayer]) -> FileWeights:
+    """Assign the arrays of an HDF5 file to layers, by the names of weights.
+
+    An array is at ``model_weights/lstm/lstm/kernel:0``: ``legacy_h5_format.py`` says where.
+    """
+    root = "model_weights" if any(p.startswith("model_weights") for p in client.groups) else ""
+    backend = str(client.groups.get(root, {}).get("backend", ""))
+    by_path = {"/".join(dataset.path): dataset for dataset in client.datasets}
+    by_top_layer: dict[str, list[SavedLayer]] = {}
+    for layer in layers:
+        by_top_layer.setdefault(layer.top_layer, []).append(layer)
+    by_layer: dict[str, tuple[StoredWeight, ...]] = {}
+    for top_layer, inside in by_top_layer.items():
+        path = f"{root}/{top_layer}".strip("/")
+        names = client.groups.get(path, {}).get("weight_names", [])
+        datasets = [by_path[f"{path}/{n}"] for n in names if f"{path}/{n}" in by_path]
+        depth = path.count("/") + 1
+        assigned: dict[str, list[Dataset]] = {layer.name: [] for layer in inside}
         for dataset in datasets:
-            path = dataset.place[cut:-1]
-            owner = inside[0] if len(inside) == 1 else _owner_of(inside, path)
-            shared[owner.name].append(dataset)
-        for owner in inside:
-            found[owner.name] = tuple(_in_order(owner, shared[owner.name], backend))
-    return _sorted_out(store, found, named=True)
+            inner_path = dataset.path[depth:-1]
+            layer = inside[0] if len(inside) == 1 else _layer_in_path(inside, inner_path)
+            assigned[layer.name].append(dataset)
+        for layer in inside:
+            by_layer[layer.name] = tuple(_in_layer_order(layer, assigned[layer.name], backend))
+    return _assign(client, by_layer, named=True)
 
 
-def _owner_of(owners: Sequence[Owner], path: Sequence[str]) -> Owner:
-    """The layer of a model inside the model whose name stands in the path of a weight.
+def _layer_in_path(layers: Sequence[SavedLayer], path: Sequence[str]) -> SavedLayer:
+    """Return the layer of a model inside the model whose name is in the path of a weight.
 
-    The one of which most names of the models around it stand there, too; else the first in the
-    path, since behind the layer its cell follows.
+    It is the one for which most names of the models around it are there, too; then the first in
+    the path, since the name of a cell follows that of its layer.
     """
 
-    def match(owner: Owner) -> tuple[int, int]:
-        chain = owner.name.split("/")
-        for length in range(len(chain), 0, -1):
-            part = tuple(chain[-length:])
+    def match(layer: SavedLayer) -> tuple[int, int]:
+        names = layer.name.split("/")
+        for length in range(len(names), 0, -1):
+            end = tuple(names[-length:])
             for start in range(len(path) - length + 1):
-                if tuple(path[start : start + length]) == part:
+                if tuple(path[start : start + length]) == end:
                     return length, -start
         return 0, 0
 
-    return max(owners, key=match)
+    return max(layers, key=match)
 
 
-def _in_order(owner: Owner, datasets: Sequence[Dataset], backend: str) -> Iterator[Held]:
-    """The arrays of a layer, part by part, in the order of ``layer.weights``.
+def _in_layer_order(
+    layer: SavedLayer, datasets: Sequence[Dataset], backend: str
+) -> Iterator[StoredWeight]:
+    """Yield the arrays of a layer, owner by owner, in the order of ``layer.weights``.
 
-    The file has those first that are trained (``_legacy_weights``), each part in one piece.
+    The file has trained arrays first (``_legacy_weights``), those of each owner in one run.
     """
-    held = [Held(_weight_name(d.place[-1]), d.shape, (d,)) for d in datasets]
-    parts = list(parts_of(owner.class_name, owner.config))
-    pieces = [list(part) for _, part in groupby(held, key=lambda h: h.datasets[0].place[:-1])]
-    if len(pieces) != len(parts) and held and len(held) % len(parts) == 0:  # names without paths
-        size = len(held) // len(parts)
-        pieces = [held[start : start + size] for start in range(0, len(held), size)]
-    if len(pieces) != len(parts):
-        yield from held
+    weights = [StoredWeight(d.path[-1].rsplit(":", 1)[0], d.shape, (d,)) for d in datasets]
+    owners = list(weight_owners(layer.class_name, layer.config))
+    runs = [list(run) for _, run in groupby(weights, key=lambda w: w.datasets[0].path[:-1])]
+    if len(runs) != len(owners) and weights and len(weights) % len(owners) == 0:
+        size = len(weights) // len(owners)  # their names have no paths
+        runs = [weights[start : start + size] for start in range(0, len(weights), size)]
+    if len(runs) != len(owners):
+        yield from weights
         return
-    order = sorted(range(len(parts)), key=lambda place: not parts[place].trained)
-    by_part: dict[int, list[Held]] = dict(zip(order, pieces, strict=True))
-    for place, part in enumerate(parts):
-        yield from _of_part(part, by_part[place], backend)
+    trained_first = sorted(range(len(owners)), key=lambda index: not owners[index].trained)
+    run_of_owner = dict(zip(trained_first, runs, strict=True))
+    for index, owner in enumerate(owners):
+        for weight in keras2.modernize_weights(owner.class_name, run_of_owner[index], backend):
+            yield replace(weight, trained=owner.trained)
 
 
-def _of_part(part: Part, held: Sequence[Held], backend: str) -> Iterator[Held]:
-    for each in modern(part.kind, held, backend):
-        yield replace(each, trained=part.trained)
+# --- The owners of arrays in a layer ------------------------------------------------------------
 
 
-def _weight_name(text: str) -> str:
-    """``kernel`` from ``kernel:0``."""
-    return text.rsplit(":", 1)[0]
+@dataclass(frozen=True)
+class WeightOwner:
+    """A cell, direction or inner layer that owns arrays of a layer.
+
+    ``path`` is where they are within the layer's group in a .keras file. ``trained`` is false if
+    it is frozen.
+    """
+
+    class_name: str
+    path: str
+    trained: bool
 
 
-def _sorted_out(store: Store, found: Mapping[str, tuple[Held, ...]], *, named: bool) -> Arrays:
-    taken = {d.number for held in found.values() for each in held for d in each.datasets}
-    left = [dataset for dataset in store.datasets if dataset.number not in taken]
-    optimizer = [d for d in left if d.place[0].startswith("optimizer")]
-    seeds = [d for d in left if "seed_generator" in d.place]
-    rest = [d for d in left if d not in optimizer and d not in seeds]
-    return Arrays(found, tuple(optimizer), tuple(rest), named)
+def weight_owners(
+    class_name: str, config: Config, path: str = "", *, trained: bool = True
+) -> Iterator[WeightOwner]:
+    """Yield all owners of arrays in a layer, in the order of ``layer.weights``.
+
+    Args:
+        class_name: The class of the layer.
+        config: Its options.
+        path: The path of the layer within the group of a layer around it.
+        trained: Whether the layer around it is trained.
+    """
+    trained = trained and config.get("trainable", True) is not False
+    if class_name in BY_CLASS:
+        yield WeightOwner(class_name, f"{path}cell/", trained)
+    elif class_name == "RNN":
+        yield from _cell_owners(_object(config, "cell"), f"{path}cell/", trained=trained)
+    elif class_name == "Bidirectional":
+        forward = _object(config, "layer")
+        backward = _object(config, "backward_layer") or forward
+        yield from _inner_owners(forward, f"{path}forward_layer/", trained=trained)
+        yield from _inner_owners(backward, f"{path}backward_layer/", trained=trained)
+    elif class_name == "TimeDistributed":
+        yield from _inner_owners(_object(config, "layer"), f"{path}layer/", trained=trained)
+    else:
+        yield WeightOwner(class_name, path, trained)
+
+
+def _cell_owners(cell: Config, path: str, *, trained: bool) -> Iterator[WeightOwner]:
+    """Yield a cell, or the cells of a stack, each of which may be frozen."""
+    stacked = _object(cell, "config").get("cells")
+    if cell.get("class_name") == "StackedRNNCells" and isinstance(stacked, list):
+        cells = [part if isinstance(part, dict) else {} for part in stacked]
+        counts: dict[str, int] = {}
+        groups = [numbered(snake_case(str(part.get("class_name", ""))), counts) for part in cells]
+        paths = [f"{path}cells/{group}/" for group in groups]
+    else:
+        cells, paths = [dict(cell)], [path]
+    for part, own_path in zip(cells, paths, strict=True):
+        class_name = str(part.get("class_name")).removesuffix("Cell")
+        own_trained = _object(part, "config").get("trainable", True) is not False
+        yield WeightOwner(class_name, own_path, trained and own_trained)
+
+
+def _inner_owners(layer: Config, path: str, *, trained: bool) -> Iterator[WeightOwner]:
+    config = _object(layer, "config")
+    yield from weight_owners(str(layer.get("class_name")), config, path, trained=trained)
+
+
+def _object(config: Config, name: str) -> Config:
+    """Return an object in a config, or an empty one."""
+    value = config.get(name)
+    return value if isinstance(value, dict) else {}

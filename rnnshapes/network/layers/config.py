@@ -13,6 +13,8 @@ from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 
 #: The options of a layer, as ``layer.get_config()`` returns them.
 Config = Mapping[str, Any]
+#: Keras's own classes of models.
+MODEL_CLASSES = ("Sequential", "Functional", "Model")
 
 
 @dataclass
