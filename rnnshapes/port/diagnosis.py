@@ -19,7 +19,7 @@ from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.screening import (
-    largest_difference,
+    max_abs_difference,
     memory_length,
     relative_distance,
     window,
@@ -139,7 +139,7 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)
     difference, nearest = search.nearest()
-    unchanged = largest_difference(base)
+    unchanged = max_abs_difference(base)
     if not _MUCH_NEARER * difference <= unchanged:
         difference, nearest = unchanged, base
     return Diagnosis((), search.tried, nearest.mistakes, difference)
@@ -205,7 +205,7 @@ class _Search:
 
         Each mistake more has to halve it: of a thousand hypotheses, some are nearer by chance.
         """
-        measured = [(largest_difference(h), h) for h in self.nearest_of_lists]
+        measured = [(max_abs_difference(h), h) for h in self.nearest_of_lists]
         measured = [one for one in measured if np.isfinite(one[0])] or measured
         return min(measured, key=lambda one: one[0] * 2 ** len(one[1].mistakes))
 

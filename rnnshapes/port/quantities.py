@@ -160,7 +160,7 @@ def _by_shape(
     ordered = [candidates[n] for n in (Y_HAT, OUTPUT) if n in candidates]
     ordered += [c for name, c in candidates.items() if "." not in name and c.key]
     for axes_swapped in (False, True):
-        matches = [_as(network, array, c, axes_swapped=axes_swapped) for c in ordered]
+        matches = [_matched(network, array, c, axes_swapped=axes_swapped) for c in ordered]
         quantities = [quantity for quantity in matches if quantity is not None]
         if quantities:
             # y_hat at the last step has the numbers of the output, too
@@ -174,13 +174,13 @@ def _by_name(
 ) -> ReportedQuantity:
     """Match an array to the quantity of its name, in either order of samples and time."""
     for axes_swapped in (False, True):
-        quantity = _as(network, array, candidate, axes_swapped=axes_swapped)
+        quantity = _matched(network, array, candidate, axes_swapped=axes_swapped)
         if quantity is not None:
             return _checked_finite(quantity, port)
     raise InputError(_misfit(network, port, array, [candidate]))
 
 
-def _as(
+def _matched(
     network: Network, array: PortArray, candidate: _Candidate, *, axes_swapped: bool
 ) -> ReportedQuantity | None:
     """Return the array as this quantity, at every step or at the last; ``None`` if it is not.

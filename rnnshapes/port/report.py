@@ -17,7 +17,7 @@ from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.quantities import OUTPUT, ReportedQuantity, match_arrays, unknown_names
-from rnnshapes.port.screening import largest_difference
+from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.result import Result
 
@@ -114,7 +114,7 @@ def _diagnosis(hypothesis: Hypothesis, dtype: str, *, stated: str | None) -> Dia
     axes_swapped = bool(hypothesis.mistakes)
     all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
     if all_zero and not axes_swapped:  # nothing was computed, and no mistake explains that
-        return Diagnosis((), 0, (), largest_difference(hypothesis))
+        return Diagnosis((), 0, (), max_abs_difference(hypothesis))
     mixed = stated is None and dtype == "float64"
     diagnosis = diagnose(hypothesis, dtype, mixed=mixed)
     if not all_zero and stated is None and not diagnosis.explanations and not axes_swapped:

@@ -127,7 +127,7 @@ def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:
     return replace(hypothesis, xs=xs, quantities=quantities)
 
 
-def largest_difference(hypothesis: Hypothesis) -> float:
+def max_abs_difference(hypothesis: Hypothesis) -> float:
     """Return the largest difference between a port and a hypothesis, over the whole run."""
     ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     with np.errstate(invalid="ignore", over="ignore"):

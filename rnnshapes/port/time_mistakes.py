@@ -135,11 +135,15 @@ def carried_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     for q in hypothesis.quantities:
         if q.network_steps is None:
             return
-        parts = (q.values, q.rounding)
-        values, error = (part.reshape(1, -1, part.shape[2]) for part in parts)
         steps = (starts + q.network_steps).reshape(-1)
         quantities.append(
-            replace(q, values=values, rounding=error, network_steps=steps, steps=steps)
+            replace(
+                q,
+                values=q.values.reshape(1, len(steps), -1),
+                rounding=q.rounding.reshape(1, len(steps), -1),
+                network_steps=steps,
+                steps=steps,
+            )
         )
     one_sequence = xs[0].reshape(1, n * t, *xs[0].shape[2:])
     yield (

@@ -1,7 +1,7 @@
 """How long ``verify --against`` takes to diagnose a 200-step LSTM port, after imports.
 
 One mistake, a pair of mistakes, and what nothing explains, so that everything is tried: a single
-wrong number, which all that is near is judged for, and noise. Run:
+wrong number, for which all near hypotheses are compared, and noise. Run:
 ``python tests/benchmarks/diagnosis.py``. Status 1 if one of them takes more than 2 s.
 """
 
