@@ -15,6 +15,7 @@ from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.forward import tracing
 from rnnshapes.network import weights
 from tests.helpers.cells import FORMS, GATED
+from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, judge, keras_run, with_cell
 
@@ -209,11 +210,10 @@ def test_options_of_live_models_are_read(kind: str, dtype: str) -> None:
 
 def test_columns_of_gates_are_shown(run) -> None:
     out = run("inspect", "--cell", "lstm", "--no-keras").out
-    assert "lstm by gate" in out
-    assert (
-        "kernel (D, 4M) = (3, 20): i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]"
-    ) in out.splitlines()
-    assert "bias (4M,) = (20,): i [0:5] · f [5:10] · c [10:15] · o [15:20]" in out
+    for start, gate in enumerate("ifco"):
+        columns = f"{5 * start}:{5 * start + 5}"
+        assert f"{gate} [:, {columns}]" in out
+        assert f"{gate} [{columns}]" in out
     record = json.loads(run("inspect", "--cell", "gru", "--no-keras", "--format", "json").out)
     kernel, _, bias = record["layers"][0]["weights"]
     assert kernel["gates"] == [
@@ -223,8 +223,6 @@ def test_columns_of_gates_are_shown(run) -> None:
     ]
     assert bias["rows"] == ["input", "recurrent"]
     assert bias["gates"] == kernel["gates"]
-    out = run("inspect", "--cell", "gru", "--no-keras").out
-    assert "rows: input, recurrent" in out
 
 
 @pytest.mark.parametrize(
@@ -278,28 +276,25 @@ def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "mentioned"),
+    ("args", "names"),
     [
-        (["--cell", "rnn"], ("rnn", "simple", "lstm", "gru")),
-        (["--cell", "lstm", "--reset-after"], ("LSTM", "reset_after", "unit_forget_bias")),
-        (["--recurrent-activation", "tanh"], ("SimpleRNN", "recurrent_activation", "use_bias")),
-        (["--activation", "glu"], ("activation", "glu", "gelu")),
-        (["--activation", "foo"], ("activation", "foo", "rnnshapes inspect --help")),
+        (["--cell", "rnn"], ["rnn", "simple", "lstm", "gru"]),
+        (["--cell", "lstm", "--reset-after"], ["LSTM", "reset_after", "unit_forget_bias"]),
+        (["--recurrent-activation", "tanh"], ["SimpleRNN", "recurrent_activation", "use_bias"]),
+        (["--activation", "glu"], ["activation", "glu", "gelu"]),
+        (["--activation", "foo"], ["activation", "foo", "rnnshapes inspect --help"]),
     ],
 )
-def test_options_of_other_cells_exit_2(args, mentioned, run) -> None:
-    done = run("inspect", *args)
-    assert done.status == 2
-    assert all(name in done.err for name in mentioned), done.err
-    assert done.err.count("\n") == 1
+def test_options_of_other_cells_exit_2(args, names, run) -> None:
+    assert_refused(run("inspect", *args), *names)
 
 
 def test_unknown_cells_and_options_raise_input_error() -> None:
-    with pytest.raises(rnnshapes.InputError, match=r"rnn.*simple, lstm, gru"):
+    with pytest.raises(rnnshapes.InputError, match=mentioning("rnn", "simple", "lstm", "gru")):
         rnnshapes.inspect(cell="rnn")
-    with pytest.raises(rnnshapes.InputError, match=r"SimpleRNN.*depth"):
+    with pytest.raises(rnnshapes.InputError, match=mentioning("depth", "SimpleRNN")):
         rnnshapes.inspect(depth=3)
-    with pytest.raises(rnnshapes.InputError, match=r"c.*SimpleRNN.*y, h"):
+    with pytest.raises(rnnshapes.InputError, match=mentioning("c", "SimpleRNN", "y, h")):
         rnnshapes.trace(show="c", keras=False)
 
 

@@ -7,59 +7,56 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import __version__, memory
+from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
 from tests.helpers.models import sequential
 
+#: What is typed, and what the line of error mentions.
 BAD = [
-    (["inspect", "--T", "0"], "T (time steps) is a whole number of at least 1, got 0"),
-    (["inspect", "--D=-3"], "D (input features) is a whole number of at least 1, got -3"),
-    (["trace", "--M", "2.5"], "M (hidden units) is a whole number of at least 1, got '2.5'"),
-    (["verify", "--K", "two"], "K (outputs) is a whole number of at least 1, got 'two'"),
-    (["inspect", "--N", ""], "N (samples) is a whole number of at least 1, got ''"),
-    (["inspect", "--M", "9" * 70], "at most 2**63 - 1, got 999"),
-    (["inspect", "--M", "9" * 9000], "M (hidden units) is a whole number"),
-    (["inspect", "--M", "5", "--M", "0"], "got 0"),
-    (["inspect", "--M"], "'--M' requires an argument"),
-    (["inspect", "--depth", "3"], "No such option: --depth"),
-    (["inspect", "model.keras"], "model.keras"),
-    (["inspekt"], "No such command 'inspekt'"),
-    (["inspect", "--format", "xml"], "'xml' is not one of 'table', 'json', 'csv', 'markdown'"),
-    (["verify", "--format", "npz"], "'npz' is not one of"),
-    (["trace", "--format", "npz"], "--format npz is binary"),
-    (["inspect", "--no-keras", "-o", "x.npz"], "the ending .npz stands for no format here"),
-    (["verify", "-o", "x.npz"], "the ending .npz stands for no format here"),
+    (["inspect", "--T", "0"], ["T", "time steps", "0"]),
+    (["inspect", "--D=-3"], ["D", "input features", "-3"]),
+    (["trace", "--M", "2.5"], ["M", "hidden units", "2.5"]),
+    (["verify", "--K", "two"], ["K", "outputs", "two"]),
+    (["inspect", "--N", ""], ["N", "samples"]),
+    (["inspect", "--M", "9" * 70], ["M", "2**63 - 1", "999"]),
+    (["inspect", "--M", "9" * 9000], ["M", "hidden units"]),
+    (["inspect", "--M", "5", "--M", "0"], ["M", "0"]),
+    (["inspect", "--M"], ["--M"]),
+    (["inspect", "--depth", "3"], ["--depth"]),
+    (["inspect", "model.keras"], ["model.keras"]),
+    (["inspekt"], ["inspekt"]),
+    (["inspect", "--format", "xml"], ["xml", "table", "json", "csv", "markdown"]),
+    (["verify", "--format", "npz"], ["npz"]),
+    (["trace", "--format", "npz"], ["npz"]),
+    (["inspect", "--no-keras", "-o", "x.npz"], [".npz"]),
+    (["verify", "-o", "x.npz"], [".npz"]),
     (
         ["trace", "-o", "x.npy"],
-        "choose one with --format: table, json, csv, markdown, html, svg, npz, c",
+        [".npy", "--format", "table", "json", "csv", "markdown", "html", "svg", "npz"],
     ),
-    (["trace", "--seed", "-1"], "--seed"),
-    (["trace", "--seed", "x"], "--seed"),
-    (["trace", "--N", "2", "--sample", "9"], "0 to 1"),
-    (["trace", "--sample", "-1"], "--sample -1"),
-    (["trace", "--steps", "3:99"], "T = 10"),
-    (["trace", "--steps", "4:4"], "a must be below b"),
-    (["trace", "--steps=-11:"], "from the end"),
-    (["trace", "--steps", "5"], "expected a:b"),
-    (["trace", "--steps", "a:b"], "expected a:b"),
-    (["trace", "--steps", "9" * 99 + ":"], "expected a:b"),
-    (["trace", "--show", "c"], "SimpleRNN has y, h"),
-    (["trace", "--show", "y,,h"], "SimpleRNN has y, h"),
-    (["trace", "--input", ""], "a file of type .npy, .npz or .csv"),
-    (["trace", "-o", "missing/x.json"], "there is no folder missing"),
-    (["trace", "-o", "."], "is a folder"),
-    (["trace", "-o", "x" * 300 + ".json"], "cannot be written"),
-    (["trace", "--steps=-:5"], "expected a:b"),
+    (["trace", "--seed", "-1"], ["--seed", "-1"]),
+    (["trace", "--seed", "x"], ["--seed", "x"]),
+    (["trace", "--N", "2", "--sample", "9"], ["--sample", "9", "N = 2"]),
+    (["trace", "--sample", "-1"], ["--sample", "-1"]),
+    (["trace", "--steps", "3:99"], ["--steps", "3:99", "T = 10"]),
+    (["trace", "--steps", "4:4"], ["--steps", "4:4"]),
+    (["trace", "--steps=-11:"], ["--steps", "-11:"]),
+    (["trace", "--steps", "5"], ["--steps", "5", "a:b"]),
+    (["trace", "--steps", "a:b"], ["--steps", "a:b"]),
+    (["trace", "--steps", "9" * 99 + ":"], ["--steps", "a:b"]),
+    (["trace", "--steps=-:5"], ["--steps", "-:5", "a:b"]),
+    (["trace", "--show", "c"], ["c", "SimpleRNN", "y, h"]),
+    (["trace", "--show", "y,,h"], ["SimpleRNN", "y, h"]),
+    (["trace", "--input", ""], [".npy", ".npz", ".csv"]),
+    (["trace", "-o", "missing/x.json"], ["missing"]),
+    (["trace", "-o", "."], ["-o", "."]),
+    (["trace", "-o", "x" * 300 + ".json"], ["xxx"]),
 ]
 
 
-@pytest.mark.parametrize(("args", "message"), BAD, ids=lambda v: " ".join(v)[:40])
-def test_wrong_usage_exits_2_in_one_line(args, message, run, in_folder) -> None:
-    done = run(*args)
-    assert done.status == 2
-    assert done.out == ""
-    assert done.err.startswith("rnnshapes: error: ")
-    assert done.err.count("\n") == 1
-    assert message in done.err
+@pytest.mark.parametrize(("args", "names"), BAD, ids=lambda v: " ".join(v)[:40])
+def test_wrong_usage_exits_2_in_one_line(args, names, run, in_folder) -> None:
+    assert_refused(run(*args), *names)
     assert list(in_folder.iterdir()) == []
 
 
@@ -67,24 +64,19 @@ def test_wrong_usage_exits_2_in_one_line(args, message, run, in_folder) -> None:
 @pytest.mark.parametrize("sizes", [["--M", 10**9], ["--T", 10**15, "--N", 10**15]])
 def test_too_large_network_exits_3(args, sizes, run) -> None:
     """The size is computed; nothing is allocated."""
-    done = run(*args, *sizes)
-    assert done.status == 3
-    assert done.err.count("\n") == 1
-    assert "of memory" in done.err
-    assert "are available here" in done.err
+    assert_refused(run(*args, *sizes), "memory", status=3)
 
 
 def test_error_line_holds_no_control_characters(run, in_folder) -> None:
     """A name from the command line cannot steer the terminal."""
     done = run("trace", "--input", "a\x1b[31m\nb.npy")
-    assert done.status == 2
-    assert done.err.count("\n") == 1
+    assert_refused(done, "b.npy")
     assert "\x1b" not in done.err
 
 
 def test_usage_error_names_the_commands_help(run) -> None:
-    assert run("trace", "--depth", 3).err.endswith("see rnnshapes trace --help\n")
-    assert run("inspekt").err.endswith("see rnnshapes --help\n")
+    assert_refused(run("trace", "--depth", 3), "rnnshapes trace --help")
+    assert_refused(run("inspekt"), "rnnshapes --help")
 
 
 @pytest.mark.parametrize("command", [[], ["inspect"], ["trace"], ["verify"]])
@@ -92,7 +84,6 @@ def test_usage_error_names_the_commands_help(run) -> None:
 def test_help_has_examples(command: list[str], option: str, run) -> None:
     done = run(*command, option)
     assert done.status == 0
-    assert "Examples:" in done.out
     assert f"rnnshapes {' '.join(command)}".rstrip() in done.out
     for size in "NTDMK":
         assert f"--{size} " in done.out or not command

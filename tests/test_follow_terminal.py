@@ -22,7 +22,7 @@ from rnnshapes.cli.follow import Player
 from rnnshapes.forward.recurrence_steps import steps_of_sample
 from rnnshapes.render.view import View
 from rnnshapes.session import open_session
-from tests.helpers.commands import interruptible, process
+from tests.helpers.commands import assert_refused, interruptible, process
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 ENTER, LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
@@ -125,20 +125,21 @@ def test_keys_step_through_a_trace() -> None:
         shown = it.see("step 1 of 12")
         assert "h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)" in shown
         assert "(1, 3)·(3, 5) → (1, 5)" in shown
-        assert shown.splitlines()[-1] == "space next  q quit  p back  g first  G last"
+        assert {"q", "p", "g", "G"} <= set(shown.splitlines()[-1].split())
         it.type(b" ")
         assert "h_1 = tanh(x_1 Wx + bh + h_0 Wh)" in it.see("step 2 of 12")
         it.type(b"\x1b[C")
         it.see("step 3 of 12")
         it.type(b"G")
-        assert "y_hat_11 is the model's own answer" in it.see("step 12 of 12")
+        it.see("step 12 of 12")
         it.type(b"\x1b[D\x1b[D")
         it.see("step 10 of 12")
         it.type(b"q")
         assert it.ends() == 0
         assert it.restored()
         last = it.received.rpartition(LEAVE)[2].decode()
-        assert last.startswith("simple_rnn, sample 0, t = 9: y_hat_9 = ")
+        assert "simple_rnn" in last
+        assert "y_hat_9 = " in last
         assert last.count("\n") == 1
 
 
@@ -198,27 +199,29 @@ def test_resized_terminal_is_redrawn() -> None:
     with terminal("--cell", "lstm") as it:
         it.see("step 1 of 10")
         it.resize(40, 12)
-        it.wait(lambda: it.shown.startswith("lstm  ") and "  ↓ " in it.shown.splitlines()[-1])
-        shown = it.shown
-        assert "→ x_0  (1, 3)\n    1." in shown
-        assert "y_hat_0" not in shown
+        it.wait(lambda: len(it.shown.splitlines()) == 12 and "x_0" in it.shown)
+        assert "y_hat_0" not in it.shown
         for _ in range(9):
             it.type(b"\x1b[6~")
-        shown = it.see("y_hat_0: the model's answer")
-        assert "step 1 of 10" in shown
-        assert shown.splitlines()[-1].startswith("space next  q quit  w all  ↑ up")
+        assert "step 1 of 10" in it.see("y_hat_0")
         it.resize(160, 40)
         assert "(N, D)·(D, 4M) → (N, 4M)" in it.see("f_0 = sigmoid(z_f)")
+
+
+def numbers(shown: str) -> int:
+    """Return how many decimal numbers stand in a text."""
+    return len(re.findall(r"\d\.\d", shown))
 
 
 @POSIX
 def test_w_shows_all_numbers_of_a_step() -> None:
     with terminal("--cell", "lstm", "--M", "18", "--bidirectional", columns=80, lines=50) as it:
-        assert "… 18" in it.see("w all")
+        it.see("step 1 of 10")
+        few = numbers(it.shown)
         it.type(b"w")
-        assert "… 18" not in it.see("w fewer")
+        it.wait(lambda: numbers(it.shown) > few)
         it.resize(40, 24)
-        assert "q quit  Tab layer" in it.see("Tab layer")
+        it.see("Tab")
         it.type(b"q")
         assert it.ends() == 0
 
@@ -269,31 +272,29 @@ def test_follow_without_terminal_exits_2(stream: str) -> None:
     os.close(slave)
     assert running.returncode == 2
     assert err.decode().count("\n") == 1
-    assert "--follow needs a terminal" in err.decode()
-    assert "--golden FILE" in err.decode()
+    assert "--follow" in err.decode()
+    assert "--golden" in err.decode()
 
 
+#: What is typed, and what the line of error mentions.
 WRONG = [
-    (["--delay", "1"], "--delay 1 is that of --follow: give --follow, too"),
-    (["--follow", "--delay", "0"], "--delay 0: a number of seconds above 0 was expected"),
-    (["--follow", "--delay", "-2"], "--delay -2: a number of seconds above 0 was expected"),
-    (["--follow", "--delay", "nan"], "--delay nan: a number of seconds above 0 was expected"),
-    (["--follow", "--delay", "inf"], "--delay inf: a number of seconds above 0 was expected"),
-    (["--follow", "-o", "x.csv"], "leave -o x.csv out, or --follow"),
-    (["--follow", "--format", "json"], "leave --format json out, or --follow"),
-    (["--follow", "--golden", "x.npz"], "leave --golden x.npz out, or --follow"),
-    (["--follow", "--plot", "x.png"], "leave --plot x.png out, or --follow"),
-    (["--follow", "--show", "h"], "leave --show h out, or --follow"),
-    (["--follow"], "--follow needs a terminal"),
+    (["--delay", "1"], ["--delay", "--follow"]),
+    (["--follow", "--delay", "0"], ["--delay", "0"]),
+    (["--follow", "--delay", "-2"], ["--delay", "-2"]),
+    (["--follow", "--delay", "nan"], ["--delay", "nan"]),
+    (["--follow", "--delay", "inf"], ["--delay", "inf"]),
+    (["--follow", "-o", "x.csv"], ["-o", "--follow"]),
+    (["--follow", "--format", "json"], ["--format", "--follow"]),
+    (["--follow", "--golden", "x.npz"], ["--golden", "--follow"]),
+    (["--follow", "--plot", "x.png"], ["--plot", "--follow"]),
+    (["--follow", "--show", "h"], ["--show", "--follow"]),
+    (["--follow"], ["--follow", "terminal"]),
 ]
 
 
-@pytest.mark.parametrize(("args", "said"), WRONG)
-def test_options_that_contradict_follow_exit_2(args: list[str], said: str, run, in_folder) -> None:
-    done = run("trace", *args)
-    assert (done.status, done.out) == (2, "")
-    assert said in done.err
-    assert done.err.count("\n") == 1
+@pytest.mark.parametrize(("args", "names"), WRONG, ids=" ".join)
+def test_options_that_contradict_follow_exit_2(args, names, run, in_folder) -> None:
+    assert_refused(run("trace", *args), *names)
     assert list(Path().iterdir()) == []
 
 
@@ -301,7 +302,7 @@ def test_options_that_contradict_follow_exit_2(args: list[str], said: str, run, 
 def test_dumb_terminal_exits_2() -> None:
     with terminal(TERM="dumb") as it:
         assert it.ends() == 2
-        assert b"--follow needs a terminal" in it.received
+        assert b"--follow" in it.received
         assert ENTER not in it.received
 
 

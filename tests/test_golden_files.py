@@ -18,6 +18,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.ops.dims import Dim
 from rnnshapes.session import open_session
+from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -123,7 +124,7 @@ def test_unsupported_layers_are_recorded_from_keras(tmp_path: Path) -> None:
     result = rnnshapes.golden(model, x=x)
     assert result.arrays["x"].dtype == "int32"
     assert np.isnan(result.arrays["gru.x Wx"]).any()
-    with pytest.raises(rnnshapes.InputError, match="is not derived"):
+    with pytest.raises(rnnshapes.InputError, match="double"):
         rnnshapes.golden(model, x=x, keras=False)
     result.save(tmp_path / "g.h")
     result.save(tmp_path / "g.json")
@@ -187,23 +188,24 @@ def test_golden_does_not_change_the_output(form: str, run, in_folder) -> None:
     assert {"lstm.c", "lstm_1.gate_f", "y_hat"} <= set(written)
 
 
+#: What is typed, and what the line of error mentions.
 REFUSED = [
-    (["--golden", "g.csv"], "a golden file ends in .npz, .json or .h (a C header)"),
-    (["--golden", "g"], "a golden file ends in"),
-    (["--golden", ""], "a golden file ends in"),
-    (["--golden", "missing/g.h"], "there is no folder missing"),
-    (["--golden", "folder.npz"], "is a folder"),
-    (["--golden", "x.npz", "--input", "x.npz"], "the input"),
-    (["model.h", "--golden", "model.h"], "the input"),
-    (["--golden", "g.json", "-o", "./g.json"], "the output"),
-    (["--golden", "g.h", "--show", "c"], "SimpleRNN has y, h"),
-    (["--golden", "g.h", "--layer", "gru"], "the recurrent layers are simple_rnn"),
-    (["--golden", "full.json"], "cannot be written"),
+    (["--golden", "g.csv"], ["g.csv", ".npz", ".json", ".h"]),
+    (["--golden", "g"], [".npz", ".json", ".h"]),
+    (["--golden", ""], [".npz", ".json", ".h"]),
+    (["--golden", "missing/g.h"], ["missing"]),
+    (["--golden", "folder.npz"], ["folder.npz"]),
+    (["--golden", "x.npz", "--input", "x.npz"], ["x.npz", "input"]),
+    (["model.h", "--golden", "model.h"], ["model.h"]),
+    (["--golden", "g.json", "-o", "./g.json"], ["g.json", "output"]),
+    (["--golden", "g.h", "--show", "c"], ["c", "SimpleRNN", "y, h"]),
+    (["--golden", "g.h", "--layer", "gru"], ["gru", "simple_rnn"]),
+    (["--golden", "full.json"], ["full.json"]),
 ]
 
 
-@pytest.mark.parametrize(("args", "message"), REFUSED, ids=lambda v: " ".join(v)[:40])
-def test_impossible_target_exits_2_and_writes_nothing(args, message, run, in_folder) -> None:
+@pytest.mark.parametrize(("args", "names"), REFUSED, ids=lambda v: " ".join(v)[:40])
+def test_impossible_target_exits_2_and_writes_nothing(args, names, run, in_folder) -> None:
     Path("folder.npz").mkdir()
     if Path("/dev/full").exists():
         Path("full.json").symlink_to("/dev/full")
@@ -212,18 +214,14 @@ def test_impossible_target_exits_2_and_writes_nothing(args, message, run, in_fol
     np.savez("x.npz", np.ones((2, 6, 3)))
     Path("model.h").write_bytes(b"not a model")
     before = {path.name: path.stat().st_size for path in in_folder.iterdir()}
-    done = run("trace", "--no-keras", *args)
-    assert (done.status, done.out) == (2, "")
-    assert message in done.err
-    assert done.err.count("\n") == 1
+    assert_refused(run("trace", "--no-keras", *args), *names)
     assert {path.name: path.stat().st_size for path in in_folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("sizes", [["--M", 10**9], ["--T", 10**15, "--N", 10**15]])
 def test_too_large_network_exits_3(sizes, run, in_folder) -> None:
     done = run("trace", "--no-keras", *sizes, "--golden", "g.npz")
-    assert done.status == 3
-    assert "of memory" in done.err
+    assert_refused(done, "memory", status=3)
     assert list(in_folder.iterdir()) == []
 
 
@@ -232,7 +230,7 @@ def test_recorded_arrays_count_as_memory(monkeypatch) -> None:
     options = {"cell": "lstm", "T": 500, "M": 16}
     with open_session(**options) as session:
         session.trace(show="y,h,c,gates", keras=False)
-    with pytest.raises(rnnshapes.TooLargeError, match="of memory"):
+    with pytest.raises(rnnshapes.TooLargeError):
         rnnshapes.golden(**options)
 
 
@@ -260,5 +258,5 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch) -> None:
         result.save(path)
     assert path.read_text("utf-8") == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["g.h"]
-    with pytest.raises(rnnshapes.InputError, match="a golden file ends in"):
+    with pytest.raises(rnnshapes.InputError, match=mentioning("g.csv", ".npz", ".json", ".h")):
         result.save(tmp_path / "g.csv")

@@ -13,6 +13,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.live import model as live
+from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import failed, run_model
 from tests.helpers.models import (
@@ -226,31 +227,30 @@ def test_convolved_lengths_have_their_own_names() -> None:
 def test_open_lengths_are_given_by_name() -> None:
     model = randomized(functional(encoder_decoder, (None, 3), (None, 4)))
     assert rnnshapes.verify(model, T1=5, T2=4).passed
-    with pytest.raises(InputError, match=r"T1 .* is open in this model: give T \(--T\) for all"):
+    with pytest.raises(InputError, match=mentioning("T1", "--T")):
         rnnshapes.verify(model, T2=4)
 
 
 def test_input_dtype_other_than_weights_is_refused() -> None:
     """predict would round x to it."""
     model = sequential(la.LSTM(3), shape=(6, 3), dtype="int32")
-    with pytest.raises(InputError, match="is of dtype int32"):
+    with pytest.raises(InputError, match="int32"):
         rnnshapes.inspect(model)
 
 
 def test_bidirectional_and_go_backwards_exit_2(run) -> None:
     """Keras builds no such layer."""
     done = run("trace", "--bidirectional", "--go-backwards", "--no-keras")
-    assert done.status == 2
-    assert "give one of them" in done.err
+    assert_refused(done, "bidirectional", "backwards")
 
 
 def test_incomplete_batch_is_refused() -> None:
     """A stateful model takes whole batches only."""
-    with pytest.raises(InputError, match="batches of 2 samples, so N is a multiple of that, not 3"):
+    with pytest.raises(InputError, match=mentioning("2", "N", "3")):
         rnnshapes.trace(stateful(la.LSTM(5, stateful=True)), N=3)
 
 
-# --- What is said ---------------------------------------------------------------------------------
+# --- What is shown --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -272,33 +272,30 @@ def test_names_of_sizes_flow_through(name: str, sizes: dict, formulas: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "lines"),
+    ("name", "mentioned"),
     [
-        ("unrolled, dropout", ["dropout=0.2: no effect at inference", "unroll=True: the loop is"]),
-        ("masked", ["a masked step leaves its states as they are", "every feature is -1.1"]),
-        ("normalized", ["Dropout (rate 0.3): no effect at inference"]),
-        ("backwards", ["reads from t = T-1 down to 0", "h_t = z_t × h_{t+1}"]),
+        ("unrolled, dropout", ["dropout=0.2", "unroll=True"]),
+        ("masked", ["-1.1"]),
+        ("normalized", ["Dropout", "0.3"]),
+        ("backwards", ["t = T-1", "h_t = z_t × h_{t+1}"]),
         ("encoder, decoder", ["h2_{-1} = h1_{T1-1}, c2_{-1} = c1_{T1-1}"]),
-        ("shared", ["called 2 times, with the same weights: they count once"]),
-        ("masked, both", ["h1_t = concatenate(h1→_t, h1←_t)", "goes on from h2→_{T-1}, h2←_0"]),
+        ("shared", ["2 times"]),
+        ("masked, both", ["h1_t = concatenate(h1→_t, h1←_t)", "h2→_{T-1}, h2←_0"]),
     ],
 )
-def test_options_are_explained(name: str, lines: list[str]) -> None:
+def test_options_are_explained(name: str, mentioned: list[str]) -> None:
     shown = " ".join(repr(rnnshapes.inspect(MODELS[name]())).split())
-    for line in lines:
-        assert line in shown
+    assert [text for text in mentioned if text not in shown] == []
 
 
-def test_y_hat_of_non_causal_networks_is_explained() -> None:
+def test_non_causal_networks_have_no_last_y_hat() -> None:
     traced = rnnshapes.trace(cell="gru", bidirectional=True, N=2, show="y,h")
-    assert "y_hat at t is not what the model would answer" in " ".join(repr(traced).split())
     assert traced.to_dict()["causal"] is False
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-6)
     assert not np.allclose(traced.output, traced.y_hat[:, -1], atol=1e-3)
     flat = rnnshapes.trace(randomized(MODELS["flattened"]()), N=2, show="h")
     assert flat.y_hat is None
     assert flat.to_dict()["y_hat"] == {"numpy": None, "keras": None}
-    assert "There is no y_hat at a single step" in repr(flat)
 
 
 def test_directions_are_indexed_by_input_step(run) -> None:
@@ -315,8 +312,7 @@ def test_directions_are_indexed_by_input_step(run) -> None:
     assert not np.isnan(layer.gates["i"][0, 4]).any()
     assert repr(masked).count("masked") >= 5
     out = run("trace", "--cell", "gru", "--bidirectional", "--show", "h", "--layer", "nothing")
-    assert out.status == 2
-    assert "layer 'nothing': the recurrent layers are bidirectional" in out.err
+    assert_refused(out, "nothing", "bidirectional")
 
 
 def test_layer_selects_a_layer_or_direction(run) -> None:
@@ -334,9 +330,9 @@ def test_several_inputs_are_given_as_a_list() -> None:
     rng = np.random.default_rng(3)
     x = [rng.standard_normal((3, 9, 3)), rng.standard_normal((3, 6, 4))]
     assert rnnshapes.verify(model, x=x).passed
-    with pytest.raises(InputError, match=r"2 inputs .*; give x as a list"):
+    with pytest.raises(InputError, match=mentioning("2 inputs", "list")):
         rnnshapes.verify(model, x=x[:1])
-    with pytest.raises(InputError, match=r"\(4, 6, 4\), and the model takes .* = \(3, 6, 4\)"):
+    with pytest.raises(InputError, match=mentioning("(4, 6, 4)", "(3, 6, 4)")):
         rnnshapes.verify(model, x=[x[0], np.zeros((4, 6, 4))])
 
 
@@ -344,7 +340,7 @@ def test_several_inputs_are_given_as_a_list() -> None:
 def test_invalid_word_indices_are_refused(value: float) -> None:
     x = np.ones((2, 9))
     x[1, 3] = value
-    with pytest.raises(InputError, match="from 0 to 10"):
+    with pytest.raises(InputError, match=mentioning("0", "10")):
         rnnshapes.verify(MODELS["embedded, masked"](), x=x)
 
 

@@ -10,6 +10,7 @@ import pytest
 from rnnshapes import InputError
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.sizes import check_size
+from tests.helpers.commands import mentioning
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3), 2**63 - 1])
@@ -23,9 +24,7 @@ def test_whole_numbers_from_1_are_sizes(value: Any) -> None:
 )
 def test_other_values_are_no_sizes(value: Any) -> None:
     """The message names the size and the value."""
-    with pytest.raises(
-        InputError, match=r"T \(time steps\) is a whole number of at least 1"
-    ) as error:
+    with pytest.raises(InputError, match=mentioning("T", "time steps", "1")) as error:
         check_size("T", value)
     assert len(str(error.value)) < 150
 
@@ -54,5 +53,5 @@ def test_network_is_frozen() -> None:
 def test_open_sizes_are_set_and_fixed_ones_not() -> None:
     net = from_sizes()
     assert net.with_sizes(T=10) == net
-    with pytest.raises(InputError, match="T is 10 in this model, not 11"):
+    with pytest.raises(InputError, match=mentioning("T", "10", "11")):
         net.with_sizes(T=11)

@@ -20,6 +20,7 @@ from rnnshapes.forward import scan, tracing
 from rnnshapes.load import inputs
 from rnnshapes.network import from_sizes as sizes
 from rnnshapes.network import weights
+from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import KerasRun
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -159,8 +160,7 @@ def test_table_shows_the_steps_of_one_sample(run) -> None:
         np.testing.assert_allclose(pairs[:, 1], record["y_hat"]["keras"][1][t], atol=1e-8)
         assert float(row[7]) == pytest.approx(np.abs(pairs[:, 0] - pairs[:, 1]).max(), abs=2e-8)
         assert len(row) == 1 + (6 + 1) + (10 + 1)
-    assert "sample 1 of 2" in out
-    assert "Row t = 5 is what the model's own predict answers" in out
+    assert "sample 1" in out
 
 
 @pytest.mark.parametrize(
@@ -186,17 +186,16 @@ def test_number_beyond_float32_is_named(run, in_folder) -> None:
     x = np.zeros((2, 5, 3))
     x[1, 2, 1] = 1e300
     np.save("big.npy", x)
-    said = " ".join(run("trace", "--input", "big.npy", "--no-keras").out.split())
-    assert "x does not fit into float32, in which Keras takes it: 1e+300 at sample 1, t 2" in said
-    assert "x holds NaN" not in said
+    done = run("trace", "--input", "big.npy", "--no-keras")
+    assert re.search(mentioning("float32", "1e+300", "sample 1, t 2"), done.out)
 
 
 def test_nan_output_is_not_compared(run, in_folder) -> None:
     np.save("xn.npy", np.full((5, 3), np.nan))
-    said = " ".join(run("trace", "--input", "xn.npy").out.split())
-    assert "Row t = 4 is NaN, and so is what the model's own predict answers." in said
-    assert "No difference of y_hat can be told: it is NaN, first at sample 0, t 0" in said
-    assert "bit for bit" not in said
+    record = json.loads(run("trace", "--input", "xn.npy", "--format", "json").out)
+    assert record["difference"] == {"max_abs": None, "sample": 0, "t": 0, "unit": 0}
+    out = " ".join(run("trace", "--input", "xn.npy").out.split())
+    assert re.search(mentioning("NaN", "t = 4", "sample 0, t 0"), out)
 
 
 def test_source_names_each_masked_input(run) -> None:
@@ -204,10 +203,10 @@ def test_source_names_each_masked_input(run) -> None:
     read = la.LSTM(4)(la.Embedding(9, 2, mask_zero=True)(words))
     model = keras.Model([words, plain], la.Dense(2)(la.Add()([read, la.LSTM(4)(plain)])))
     source = rnnshapes.trace(model, keras=False).source
-    assert source == (
-        "drawn with seed 0, with masked steps at the end of each sample (words); "
-        "drawn with seed 0 (plain)"
-    )
+    masked, plain = source.split(";")
+    assert re.search(mentioning("seed 0", "mask", "(words)"), masked)
+    assert re.search(mentioning("seed 0", "(plain)"), plain)
+    assert "mask" not in plain
 
 
 def test_nan_in_x_is_traced_and_located(run, in_folder) -> None:
@@ -217,7 +216,7 @@ def test_nan_in_x_is_traced_and_located(run, in_folder) -> None:
     np.save("x.npy", x)
     done = run("trace", "--input", "x.npy", "--sample", 1, "--no-keras")
     assert done.status == 0
-    assert "NaN or infinite numbers: 1, the first at sample 1, t 2, feature 0" in done.out
+    assert re.search(mentioning("NaN", "sample 1, t 2, feature 0"), done.out)
     record = json.loads(run("trace", "--input", "x.npy", "--format", "json").out)
     assert record["y_hat"]["numpy"][1][2] == [None, None]
     assert record["y_hat"]["keras"][1][1] != [None, None]
@@ -230,7 +229,7 @@ def test_narrow_terminal_shows_each_quantity(run, monkeypatch) -> None:
     out = run("trace", "--show", "h", "--K", 3).out
     heading = next(line for line in out.splitlines() if line.count("y_hat[0]") > 1)
     assert heading.split() == ["y_hat[0]", "y_hat[0]", "y_hat", "h[0]", "h[0]", "h"]
-    assert "columns from y_hat[1] to h[4]" in " ".join(out.split())
+    assert re.search(mentioning("y_hat[1]", "h[4]"), out)
 
 
 def test_arrays_of_results_are_read_only() -> None:
@@ -264,4 +263,3 @@ def test_return_sequences_gives_every_step() -> None:
     result = rnnshapes.trace(model, N=2)
     assert result.output.shape == (2, 6, 2)
     np.testing.assert_array_equal(result.output_keras, result.y_hat_keras)
-    assert "Every row is what the model's own predict answers" in repr(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,19 @@ class Result:
     status: int
     out: str
     err: str
+
+
+def assert_refused(done: Result, *names: str, status: int = 2) -> None:
+    """Assert that a command wrote one line of error, which mentions all names, and no result."""
+    assert (done.status, done.out) == (status, "")
+    assert done.err.startswith("rnnshapes: error: ")
+    assert done.err.count("\n") == 1
+    assert [name for name in names if name not in done.err] == []
+
+
+def mentioning(*names: str) -> str:
+    """Return a pattern for messages that mention all names, in any order and any words."""
+    return "(?s)" + "".join(f"(?=.*{re.escape(name)})" for name in names)
 
 
 def process(*args: object, env: Mapping[str, str] | None = None, **options: Any) -> Result:
