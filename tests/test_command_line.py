@@ -49,7 +49,7 @@ BAD = [
     (["trace", "--show", "y,,h"], ["SimpleRNN", "y, h"]),
     (["trace", "--input", ""], [".npy", ".npz", ".csv"]),
     (["trace", "-o", "missing/x.json"], ["missing"]),
-    (["trace", "-o", "."], ["-o", "."]),
+    (["trace", "-o", "."], ["folder"]),
     (["trace", "-o", "x" * 300 + ".json"], ["xxx"]),
 ]
 

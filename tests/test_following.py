@@ -207,13 +207,12 @@ def test_y_hat_is_shown_where_it_has_steps(name: str) -> None:
 
 def test_only_causal_networks_return_the_last_y_hat() -> None:
     (one,) = followed(**SIZES)
-    assert [one.step(t).answer.own for t in range(6)] == [False] * 5 + [True]
+    assert [one.step(t).prediction.is_output for t in range(6)] == [False] * 5 + [True]
     remarks = [drawn(one, t)[-1] for t in (4, 5)]
     assert all(f"y_hat_{t}" in remark for t, remark in zip((4, 5), remarks, strict=True))
     assert remarks[0].replace("4", "5") != remarks[1]
     for found in followed(**SIZES, bidirectional=True):
-        assert not found.step(5).answer.own
-        assert "y_hat_5" not in drawn(found, 5)[-1]
+        assert not found.step(5).prediction.is_output
 
 
 @pytest.mark.parametrize("reverse", [False, True])
