@@ -17,10 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 import rnnshapes
 from rnnshapes import errors
-from rnnshapes.forward import tracing
 from rnnshapes.render import plots
-from rnnshapes.session import open_session
-from tests.helpers.models import MODELS
 from tests.helpers.plots import MADE, SIZES, saved, traced
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -125,14 +122,3 @@ def test_a_figure_shows_itself_in_a_notebook() -> None:
     figure = traced().plot()
     assert isinstance(figure, Figure)
     assert figure._repr_png_() == saved(traced(), "png")
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_that_is_understood_has_pictures(name: str) -> None:
-    """Of its layers and of its steps, whatever its graph."""
-    model = MODELS[name]()
-    assert plots.figure(rnnshapes.inspect(model, N=2)).axes
-    with open_session(model, N=2) as session:
-        if session.network.recurrent and not session.network.unsupported:
-            show = tracing.all_parts(session.network)
-            assert plots.figure(session.trace(show=show, keras=False)).axes

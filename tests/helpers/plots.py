@@ -7,6 +7,9 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
 
 import rnnshapes
 from rnnshapes.forward import tracing
@@ -57,3 +60,16 @@ def saved(result: Result, kind: str, view: View | None = None) -> bytes:
     stream = BytesIO()
     plots.save(result, stream, kind, view)
     return stream.getvalue()
+
+
+def words(figure: Figure) -> list[str]:
+    """Everything that is written on a figure."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def flow_frames(figure: Figure) -> list[tuple[float, float]]:
+    """Where the frames of layers begin and end, from top to bottom: the widest boxes."""
+    boxes = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+    widest = max((box.get_width() for box in boxes), default=0.0)
+    frames = [(box.get_y(), box.get_height()) for box in boxes if box.get_width() == widest]
+    return sorted((top, top + height) for top, height in frames)

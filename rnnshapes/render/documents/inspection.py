@@ -210,7 +210,7 @@ def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
         from rnnshapes.render.flow_layout import layout
         from rnnshapes.render.text_art import flow
 
-        return flow.draw(layout(result).boxes, sheet)
+        return flow.draw(layout(result), sheet)
 
     yield Drawing("The network as it flows", draw)
 

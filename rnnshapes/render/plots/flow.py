@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from rnnshapes.network.summary import Inspection
 from rnnshapes.render import palette
 from rnnshapes.render.flow_layout import (
     BoxArrow,
+    FlowLayout,
     Lane,
     LayerBox,
     Recurrence,
     StateArrows,
     StepBox,
-    layout,
 )
 from rnnshapes.render.plots.diagram import LINE, MARGIN, Diagram, shortened, text_width
 from rnnshapes.render.plots.style import DIM, WIDTH
 
-#: So many boxes, arrows into or out of one of them, and steps of a recurrence are drawn.
-_BOXES, _ARROWS, _STEPS = 24, 24, 5
+#: So many boxes are drawn.
+MOST_BOXES = 24
+#: So many arrows into or out of one of them, and steps of a recurrence are drawn.
+_ARROWS, _STEPS = 24, 5
 #: Where the rest is.
 _ELSEWHERE = ", which the tables have"
 #: Where everything flows down, how wide a frame is, how much of an initial state's name fits.
@@ -40,19 +41,16 @@ _DOWN, _APART, _STEP_HEIGHT, _STATE_HEIGHT = 0.42, 0.2, 0.36, 0.24
 _SIDE, _ABOVE = 0.95, 0.46
 
 
-def draw(diagram: Diagram, result: Inspection) -> None:
-    """Draw all boxes from top to bottom; of a network without a known graph, why there are none."""
-    boxes, omitted = layout(result, _BOXES)
-    if not boxes:
-        diagram.lines(result.network.no_recurrence_reason, color=DIM)
-    for box in boxes:
+def draw(layout: FlowLayout, diagram: Diagram) -> None:
+    """Draw all boxes from top to bottom, and write how many are omitted."""
+    for box in layout.boxes:
         _arrows(diagram, box.entering)
         _frame(diagram, box)
         _arrows(diagram, box.leaving, leaving=True)
-        if box.leaving and box is not boxes[-1]:
+        if box.leaving and box is not layout.boxes[-1]:
             diagram.y += _APART
-    if omitted:
-        diagram.lines(f"and {omitted} more{_ELSEWHERE}", color=DIM)
+    if layout.omitted:
+        diagram.lines(f"and {layout.omitted} more{_ELSEWHERE}", color=DIM)
 
 
 def _arrows(diagram: Diagram, arrows: Sequence[BoxArrow], *, leaving: bool = False) -> None:

@@ -34,7 +34,7 @@ _GRID = 0.07
 _PLAIN = palette.category(4)
 
 
-def draw(diagram: Diagram, result: Inspection) -> None:
+def draw(result: Inspection, diagram: Diagram) -> None:
     """Draw the weights group by group, beside each other where there is room."""
     blocks, omitted = weight_blocks(result, _MOST, by_direction=True)
     if not blocks:

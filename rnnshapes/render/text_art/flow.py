@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rnnshapes.render.document import PLAIN, Ink, Sheet, StyledLines
 from rnnshapes.render.flow_layout import (
     BoxArrow,
+    FlowLayout,
     Lane,
     LayerBox,
     Recurrence,
@@ -36,8 +37,9 @@ _FRAME, _TITLE = Ink(meaning="dim"), Ink(meaning="strong")
 _INPUT, _STATES = Ink(category(2)), (Ink(category(0)), Ink(category(5)), Ink(category(3)))
 
 
-def draw(boxes: Sequence[LayerBox], sheet: Sheet) -> StyledLines:
+def draw(layout: FlowLayout, sheet: Sheet) -> StyledLines:
     """Return all boxes from top to bottom; nothing where the sheet is too narrow for them."""
+    boxes = layout.boxes
     recurrences = [box.recurrence for box in boxes if box.recurrence]
     columns = _fitting_columns(recurrences, sheet)
     if not boxes or columns is None or sheet.width < _NARROWEST:

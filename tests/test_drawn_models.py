@@ -1,0 +1,64 @@
+"""Models of every kind are drawn, with characters and by Matplotlib."""
+
+from __future__ import annotations
+
+import pytest
+
+import rnnshapes
+from rnnshapes.forward import tracing
+from rnnshapes.network.summary import Inspection
+from rnnshapes.render import plots
+from rnnshapes.render.document import Sheet
+from rnnshapes.render.flow_layout import layout
+from rnnshapes.render.text_art import flow, weights
+from rnnshapes.render.text_art.canvas import text_width
+from rnnshapes.session import open_session
+from tests.helpers.models import MODELS
+from tests.helpers.plots import flow_frames, words
+from tests.helpers.text_art import drawn_frames, text_lines, words_in
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_drawn(name: str) -> None:
+    """Graphs, masks, stacks, what is called again: every call, whatever its graph."""
+    model = MODELS[name]()
+    result = rnnshapes.inspect(model, N=2)
+    check_layout(result)
+    check_text_art(result)
+    figure = plots.figure(result)
+    assert len(flow_frames(figure)) == len(layout(result).boxes)
+    assert {box.title for box in layout(result).boxes} <= set(words(figure))
+    with open_session(model, N=2) as session:
+        if session.network.recurrent and not session.network.unsupported:
+            show = tracing.all_parts(session.network) if "cell" in name else "h"
+            trace = session.trace(show=show, keras=False)
+            assert len(plots.figure(trace).axes) > len(trace.layers)
+
+
+def check_layout(result: Inspection) -> None:
+    """A box for each call, with arrows from those calls whose output it takes."""
+    nodes = result.network.nodes
+    calls = [node for node in nodes if node.sources]
+    boxes = layout(result).boxes
+    assert [box.name for box in boxes] == [node.name for node in calls]
+    for box, node in zip(boxes, calls, strict=True):
+        assert box.label == node.layer.label
+        producers = [nodes[tap.node].name for tap in node.sources]
+        assert [tensor.producer for tensor in box.sources] == producers
+        assert [arrow.name for arrow in box.entering] == [tensor.name for tensor in box.inputs]
+
+
+def check_text_art(result: Inspection) -> None:
+    """A frame for each box on sheets of any width; every shape where there is room."""
+    boxes = layout(result).boxes
+    for width in (160, 80, 40):
+        lines = text_lines(flow.draw(layout(result), Sheet(width)))
+        assert max(map(text_width, lines)) <= width
+        assert len(drawn_frames(lines)) == len(boxes)
+        blocks = text_lines(weights.draw(result, Sheet(width)))
+        assert max(map(text_width, blocks), default=0) <= width
+    words = words_in(text_lines(flow.draw(layout(result), Sheet(160))))
+    for box in boxes:
+        assert f"{box.title} {box.parameters}".rstrip() in words
+        for tensor in (*box.sources, *box.outputs):
+            assert f"{tensor.name} {tensor.shapes}" in words

@@ -1,0 +1,455 @@
+"""Networks and their weights drawn with characters: closed frames, arrows that meet, one scale."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from io import StringIO
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import pytest
+
+import rnnshapes
+from rnnshapes import render
+from rnnshapes.network.graph import Network
+from rnnshapes.network.summary import Inspection, WeightReport, inspect_network
+from rnnshapes.render import palette
+from rnnshapes.render.document import Ink, Sheet
+from rnnshapes.render.flow_layout import Lane, LayerBox, layout
+from rnnshapes.render.formats import terminal
+from rnnshapes.render.text_art import flow, weights
+from rnnshapes.render.text_art.canvas import Canvas, clean, cut, text_width
+from rnnshapes.render.view import View
+from tests.helpers.cells import NAMES as CELLS
+from tests.helpers.text_art import (
+    DrawnStep,
+    drawn_frames,
+    drawn_lanes,
+    goes_down,
+    is_head,
+    is_line,
+    points,
+    text_lines,
+    words_in,
+)
+
+WIDTHS = (160, 100, 80, 60, 40)
+
+WAYS: dict[str, dict[str, Any]] = {
+    "forward": {},
+    "sequences": {"return_sequences": True},
+    "backward": {"go_backwards": True},
+    "backward sequences": {"go_backwards": True, "return_sequences": True},
+    "both": {"bidirectional": True},
+    "both summed": {"bidirectional": True, "merge_mode": "sum", "return_sequences": True},
+    "stack": {"M": [5, 4]},
+    "few steps": {"T": 3, "bidirectional": True},
+    "one step": {"T": 1},
+}
+SIZES = {"N": 2, "T": 12, "D": 3, "M": 5, "K": 4}
+
+EACH_CELL = pytest.mark.parametrize("cell", CELLS)
+EACH_WAY = pytest.mark.parametrize("way", WAYS)
+EACH_ENCODING = pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+
+
+def inspected(cell: str = "simple", way: str = "forward", **sizes: Any) -> Inspection:
+    """A network of different sizes."""
+    return rnnshapes.inspect(cell=cell, **{**SIZES, **WAYS[way], **sizes})
+
+
+def drawn(result: Inspection, sheet: Sheet) -> list[str]:
+    """The network as it flows."""
+    return text_lines(flow.draw(layout(result), sheet))
+
+
+# --- The network as it flows --------------------------------------------------------------------
+
+
+@EACH_CELL
+@EACH_WAY
+@EACH_ENCODING
+def test_drawings_fit_on_the_sheet(cell: str, way: str, encoding: str) -> None:
+    """At every width nothing is empty, too wide, or in characters that cannot be shown."""
+    result = inspected(cell, way)
+    for width in WIDTHS:
+        sheet = Sheet(width, encoding)
+        for drawing in (drawn(result, sheet), text_lines(weights.draw(result, sheet))):
+            assert drawing
+            assert max(map(text_width, drawing)) <= width
+            assert all(line.isascii() for line in drawing) == (encoding == "ascii")
+
+
+@EACH_CELL
+@EACH_WAY
+def test_every_layer_has_a_closed_frame(cell: str, way: str) -> None:
+    """With its title, its parameters and its texts in it; all frames are of one width."""
+    result = inspected(cell, way)
+    for width in WIDTHS:
+        lines = drawn(result, Sheet(width))
+        frames = drawn_frames(lines)
+        assert len({frame.right for frame in frames}) == 1
+        for frame, box in zip(frames, layout(result).boxes, strict=True):
+            title = f"{box.title} {box.parameters}" if width >= 80 else box.name
+            assert title.rstrip() in words_in([lines[frame.top]])
+            assert_texts(box, words_in(lines[frame.top : frame.bottom + 1]))
+            assert any(points(c, "DOWN") for c in lines[frame.top])
+
+
+def assert_texts(box: LayerBox, words: str) -> None:
+    """All texts of a box are in these words, in their order."""
+    texts = [box.rule]
+    if box.recurrence:
+        unrolled = box.recurrence.unroll(2 if box.recurrence.number != 1 else 1)
+        remarks = [lane.remark for lane in unrolled.lanes]
+        texts = [*remarks, unrolled.each_step]
+        assert unrolled.merge.partition("=")[0] in words
+    for text in texts:
+        assert text in words
+        words = words[words.index(text) + len(text) :]
+
+
+@EACH_CELL
+@EACH_WAY
+def test_arrows_between_frames_have_their_shapes(cell: str, way: str) -> None:
+    """In symbols and in numbers, above and below the frame that they enter and leave."""
+    result = inspected(cell, way)
+    boxes = layout(result).boxes
+    for width in WIDTHS:
+        lines = drawn(result, Sheet(width))
+        frames = drawn_frames(lines)
+        tops = [0, *(frame.bottom + 1 for frame in frames)]
+        ends = [*(frame.top for frame in frames), len(lines)]
+        arrows = [box.entering for box in boxes] + [boxes[-1].leaving]
+        for top, end, those in zip(tops, ends, arrows, strict=True):
+            assert words_in(lines[top:end]) == " ".join(f"{a.name} {a.shapes}" for a in those)
+
+
+def lanes_of(result: Inspection, drawn_steps: list[list[DrawnStep]]) -> list[Lane]:
+    """The lanes of all recurrences, with as many steps as are drawn."""
+    most = max(len(steps) for steps in drawn_steps)
+    recurrences = [box.recurrence for box in layout(result).boxes if box.recurrence]
+    return [lane for recurrence in recurrences for lane in recurrence.unroll(max(most, 2)).lanes]
+
+
+@EACH_CELL
+@EACH_WAY
+@pytest.mark.parametrize("width", WIDTHS)
+def test_steps_are_boxes_that_arrows_meet(cell: str, way: str, width: int) -> None:
+    """In their order, with inputs above and outputs below, and states from one to the next."""
+    result = inspected(cell, way)
+    lines = drawn(result, Sheet(width))
+    found = drawn_lanes(lines)
+    for steps, lane in zip(found, lanes_of(result, found), strict=True):
+        assert [step.step for step in steps] == [step.step for step in lane.steps if step]
+        named = [step for step in lane.steps if step]
+        for drawn_step, step in zip(steps, named, strict=True):
+            inside = lines[drawn_step.top + 1][drawn_step.left + 1 : drawn_step.right]
+            assert inside.split("t", 1)[1].replace(" ", "") == f"={step.step}"
+            assert_near(lines[drawn_step.top - 1], step.input, drawn_step)
+            assert any(
+                points(c, "DOWN") for c in lines[drawn_step.top][drawn_step.left : drawn_step.right]
+            )
+            bottom = lines[drawn_step.bottom]
+            leaves = goes_down(bottom, drawn_step.left, drawn_step.right)
+            assert leaves == bool(step.output)
+            if step.output:
+                assert_near(lines[drawn_step.bottom + 1], step.output, drawn_step)
+        names = " ".join(step.output for step in named if step.output)
+        below = lines[steps[0].bottom + 1].replace(lane.remark, "")
+        assert re.findall(r"[ch]\d?[→←]?_\S+", below) == names.split()
+        assert_states(lines, steps, lane, width)
+
+
+def assert_near(line: str, name: str, step: DrawnStep) -> None:
+    """The name stands above or below the middle of the box."""
+    places = [match.start() for match in re.finditer(re.escape(name), line)]
+    assert any(start <= step.middle + 1 <= start + len(name) + 2 for start in places), line
+
+
+def assert_states(lines: list[str], steps: list[DrawnStep], lane: Lane, width: int) -> None:
+    """Each state comes in at the end where the lane begins, and goes on to the next step."""
+    rows = range(steps[0].top + 1, steps[0].bottom)
+    omits = [a is None for a in lane.steps[1:]]
+    for row, state in zip(rows, lane.states, strict=True):
+        line = lines[row]
+        outside = line[steps[-1].right + 1 :] if lane.reverse else line[: steps[0].left]
+        assert_arrow(outside, state.initial, reverse=lane.reverse)
+        labels = list(state.labels)
+        pairs = list(pairwise(steps))
+        for number, (left, right) in enumerate(pairs):
+            between = line[left.right + 1 : right.left]
+            pieces = [between]
+            if omits[number]:
+                dots = between.index("…")
+                pieces = [between[:dots], between[dots + 1 :]]
+            for piece in pieces:
+                label = labels.pop(0)
+                text = assert_arrow(piece, "", reverse=lane.reverse)
+                assert text in ("", label)
+                assert text or width < 80
+        assert not labels
+
+
+def assert_arrow(piece: str, label: str, *, reverse: bool) -> str:
+    """It is one arrow, whose head is at its end; returns its label, which contains ``label``."""
+    arrow = piece.strip()
+    heads = [place for place, character in enumerate(arrow) if is_head(character)]
+    assert len(heads) == 1
+    assert points(arrow[heads[0]], "LEFT" if reverse else "RIGHT")
+    words = words_in([piece])
+    if label:
+        assert label in words
+    else:
+        assert heads == [0 if reverse else len(arrow) - 1]
+        assert is_line(arrow[-1 if reverse else 0])
+    return words
+
+
+def test_more_steps_are_drawn_where_there_is_room() -> None:
+    """Never fewer than on a narrower sheet; all ten of ten if they fit."""
+    for cell in CELLS:
+        counts = [
+            sum(map(len, drawn_lanes(drawn(inspected(cell, T=10), Sheet(width)))[:1]))
+            for width in (24, 30, *reversed(WIDTHS), 200)
+        ]
+        assert counts == sorted(counts)
+        assert counts[-1] == 10
+
+
+def test_lanes_stand_exactly_below_each_other() -> None:
+    """The steps of all recurrences are at the same columns."""
+    lanes = drawn_lanes(drawn(inspected("gru", "both", M=[5, 4]), Sheet(100)))
+    assert len(lanes) == 4
+    assert len({tuple((step.left, step.right) for step in steps) for steps in lanes}) == 1
+
+
+def test_too_narrow_a_sheet_stays_empty() -> None:
+    """The drawing is left out, with its title; no line is ever cut off."""
+    result = inspected("lstm", "both")
+    assert flow.draw(layout(result), Sheet(23)) == weights.draw(result, Sheet(20)) == ()
+    stream = StringIO()
+    document = render.to_document(result, View(blocks="flow"))
+    terminal.draw(document, terminal.plain(stream, 20))
+    assert not any(is_line(character) for character in stream.getvalue())
+    assert result.formula.split("+")[0].strip() in stream.getvalue()
+
+
+HOSTILE = {
+    "controls": "\x1b[31m" + "a" * 500,
+    "markup": "[red]x[/red]\r\nb",
+    "wide": "層" * 60,
+    "marks": "é\u0301" * 50,
+    "html": "`|<b>" * 30,
+}
+
+
+def renamed(cell: str, name: str) -> Network:
+    """A network whose recurrent layer has another name."""
+    network = inspected(cell).network
+    nodes = list(network.nodes)
+    layer: Any = nodes[1].layer
+    layer = replace(layer, name=name, direction=replace(layer.direction, name=name))
+    nodes[1] = replace(nodes[1], name=name, layer=layer)
+    return replace(network, nodes=tuple(nodes))
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+@EACH_ENCODING
+def test_names_from_files_are_harmless(name: str, encoding: str) -> None:
+    """No control characters, no markup, no line too wide; what the layer is can be read."""
+    result = inspect_network(renamed("lstm", name))
+    for width in WIDTHS:
+        sheet = Sheet(width, encoding)
+        lines = drawn(result, sheet)
+        for line in lines + text_lines(weights.draw(result, sheet)):
+            assert line.isprintable()
+            assert text_width(line) <= width
+        for label in ("LSTM(M)", "Dense(K)"):
+            assert any(label in line for line in lines)
+
+
+def test_text_is_cut_where_it_has_to_be() -> None:
+    """Wide characters count twice, marks not at all; dots show what is cut."""
+    for sheet in (Sheet(), Sheet(encoding="ascii")):
+        dots = clean("…", sheet)
+        assert cut("abcdef", 6, sheet) == "abcdef"
+        assert cut("abcdefg", 6, sheet) == "abcdef"[: 6 - len(dots)] + dots
+        assert cut("abc", 0, sheet) == ""
+    assert text_width(cut("層層層層", 6, Sheet())) <= 6
+    assert cut("層層層層", 6, Sheet()).startswith("層層")
+    assert text_width("層e\u0301") == 3
+    assert clean("a\nb\x1b", Sheet()) == "a b\\x1b"
+
+
+def test_a_canvas_keeps_texts_on_it() -> None:
+    """Of a wide character there is all or nothing, and what comes later is on top."""
+    canvas = Canvas(Sheet(7))
+    canvas.text(0, 0, "層層層層")
+    canvas.text(1, 0, "abcdefghij", Ink("#FF0000"))
+    canvas.text(1, 2, "XY")
+    canvas.text(2, 9, "lost")
+    assert text_lines(canvas.lines()) == ["層層層", "abXYefg", ""]
+    assert [span.ink.colour for span in canvas.lines()[1]] == ["#FF0000", "", "#FF0000"]
+
+
+# --- Weights as rectangles ----------------------------------------------------------------------
+
+
+class Rectangle(NamedTuple):
+    """A weight as it is drawn: its characters with their inks, line by line, and its heading."""
+
+    heading: str
+    numbers: str
+    lines: list[list[tuple[str, Ink]]]
+    beside: list[str]
+
+    @property
+    def width(self) -> int:
+        """How many characters it is wide."""
+        (width,) = {len(line) for line in self.lines}
+        return width
+
+    def text(self, start: int, stop: int) -> str:
+        """What stands between two characters of each line."""
+        return "".join(character for line in self.lines for character, _ in line[start:stop])
+
+    def grounds(self, start: int, stop: int) -> set[str]:
+        """The colours between two characters of each line."""
+        return {ink.ground for line in self.lines for _, ink in line[start:stop]}
+
+
+def rectangle(result: Inspection, weight: WeightReport, sheet: Sheet) -> Rectangle:
+    """The rectangle of a weight, found below its heading by its colours."""
+    drawing = [
+        [(character, span.ink) for span in spans for character in span.text]
+        for spans in weights.draw(result, sheet)
+    ]
+    lines = ["".join(character for character, _ in cells) for cells in drawing]
+    heading = f"{weight.name.partition('/')[2]} {clean(weight.symbol, sheet)}"
+    top = next(row for row, line in enumerate(lines) if heading in line)
+    left = lines[top].index(heading)
+    first = next(
+        r for r in range(top, len(lines)) if drawing[r][left:] and is_cell(drawing[r][left])
+    )
+    inside, beside = [], []
+    for row in drawing[first:]:
+        end = next((c for c in range(left, len(row)) if not is_cell(row[c])), len(row))
+        if end <= left:
+            break
+        inside.append(row[left:end])
+        beside.append("".join(character for character, _ in row[end : end + 20]).strip())
+    return Rectangle(lines[top + 1][left:], lines[first - 1][left:], inside, beside)
+
+
+def is_cell(cell: tuple[str, Ink]) -> bool:
+    """Whether a character has a colour behind it."""
+    return bool(cell[1].ground)
+
+
+def gate_columns(weight: WeightReport) -> list[tuple[str, int, int]]:
+    """Each gate with its columns, or all of them under no name."""
+    gates = [(gate.name, *gate.columns) for gate in weight.gates]
+    return gates or [("", 0, weight.shape[-1] or 0)]
+
+
+@EACH_CELL
+@pytest.mark.parametrize("way", ["forward", "both", "stack"])
+@EACH_ENCODING
+def test_rectangles_are_as_large_as_shapes_say(cell: str, way: str, encoding: str) -> None:
+    """One line for a row, as many characters for each column; gates end where they end."""
+    result, sheet = inspected(cell, way), Sheet(100, encoding)
+    for layer in result.layers:
+        for weight in layer.weights:
+            found = rectangle(result, weight, sheet)
+            *rows, columns = weight.shape
+            assert len(found.lines) == (rows[0] if rows else 1)
+            assert found.width == 2 * columns
+            cuts = [0, *(stop for _, _, stop in gate_columns(weight))]
+            assert [int(number) for number in found.numbers.split()[: len(cuts)]] == cuts
+            for column in cuts:
+                assert found.numbers[2 * column :].startswith(str(column))
+            assert_gates(weight, found, per_column=2)
+            shape = ", ".join(map(str, weight.shape))
+            assert f"({shape}" in found.heading
+
+
+def assert_gates(weight: WeightReport, found: Rectangle, per_column: int) -> None:
+    """Each has its colour and its letter, and without colours another fill than the next."""
+    fills = []
+    for number, (name, start, stop) in enumerate(gate_columns(weight)):
+        place = per_column * start, per_column * stop
+        text = found.text(*place)
+        assert text.count(name) == 1 or not name
+        fills.append(set(text) - set(name))
+        (ground,) = found.grounds(*place)
+        assert ground == palette.category(number) or not name
+    assert all(len(fill) == 1 for fill in fills)
+    assert all(fill != after for fill, after in pairwise(fills))
+
+
+@pytest.mark.parametrize("units", [16, 40, 64, 1_000, 10**9])
+def test_large_weights_are_drawn_to_one_scale(units: int) -> None:
+    """The largest at which all fit; a billion units are no more work than five."""
+    result, sheet = inspected("lstm", M=units, K=units), Sheet(100)
+    found = {
+        weight.name: (weight, rectangle(result, weight, sheet))
+        for layer in result.layers
+        for weight in layer.weights
+    }
+    assert max(one.width for _, one in found.values()) <= 100
+    recurrent = found["lstm/recurrent_kernel"][1]
+    scale = next(
+        s
+        for n in range(12)
+        for s in (10**n, 2 * 10**n, 4 * 10**n)
+        if -(-units // s) <= len(recurrent.lines)
+    )
+    for weight, one in found.values():
+        *rows, columns = weight.shape
+        assert len(one.lines) == max(1, -(-(rows[0] if rows else 1) // scale))
+        gates = len(gate_columns(weight))
+        assert one.width == gates * max(1, 2 * (columns // gates) // scale)
+    assert len(recurrent.lines) > 4 or recurrent.width > 40
+    words = words_in(text_lines(weights.draw(result, sheet))[:3])
+    assert f"{scale:,} rows" in words
+
+
+def test_small_weights_do_not_hide_the_recurrence() -> None:
+    """A thousand outputs do not make a point of the recurrent kernel: they are cut."""
+    result = inspected("simple", K=1000)
+    kernel, recurrent = (rectangle(result, w, Sheet()) for w in result.layers[0].weights[:2])
+    assert len(recurrent.lines) == 5
+    for weight in result.layers[1].weights:
+        cut_one = rectangle(result, weight, Sheet())
+        assert cut_one.width == Sheet().width
+        assert "cut" in cut_one.heading
+    assert "cut" not in kernel.heading + recurrent.heading
+
+
+def test_weights_that_are_too_high_are_cut() -> None:
+    """Many inputs of a layer without recurrence: dots are in the last line."""
+    result = rnnshapes.inspect(M=3, D=5000)
+    kernel, recurrent = (rectangle(result, w, Sheet()) for w in result.layers[0].weights[:2])
+    assert len(recurrent.lines) == 3
+    assert "cut" in kernel.heading
+    assert len(kernel.lines) < 5000
+
+
+def test_rows_of_a_bias_have_names() -> None:
+    """Input and recurrent, beside the lines."""
+    result = inspected("gru")
+    weight = next(w for w in result.layers[0].weights if w.rows)
+    assert rectangle(result, weight, Sheet()).beside == list(weight.rows) != []
+
+
+def test_weights_that_are_not_drawn_are_counted() -> None:
+    """In the last line."""
+    result = inspected(M=[3, 4, 5, 6, 7, 8])
+    lines = text_lines(weights.draw(result, Sheet()))
+    total = sum(len(layer.weights) for layer in result.layers)
+    shown = sum(len(re.findall(r"kernel|bias", line)) for line in lines)
+    assert shown < total
+    assert f" {total - shown} more" in lines[-1]
+    assert "more" not in text_lines(weights.draw(inspected(), Sheet()))[-1]
