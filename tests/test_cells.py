@@ -17,7 +17,7 @@ from rnnshapes.network import weights
 from tests.helpers.cells import FORMS, GATED
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
-from tests.helpers.keras_runs import KerasRun, judge, keras_run, with_cell
+from tests.helpers.keras_runs import KerasRun, keras_run, numeric_checks, with_cell
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -85,7 +85,7 @@ def test_states_and_gates_equal_a_handwritten_loop(spec: dict[str, Any]) -> None
 def test_each_state_has_a_check_that_passes(run_of: KerasRun) -> None:
     """An LSTM's c is checked too, though Keras's layer does not return it."""
     layer = run_of.network.layers[0]
-    checks = judge(run_of)
+    checks = numeric_checks(run_of)
     states = layer.cell.states
     assert [check.name for check in checks] == [
         f"{layer.name}: initial state",
@@ -104,7 +104,7 @@ def test_each_state_has_a_check_that_passes(run_of: KerasRun) -> None:
 
 def fails(run: KerasRun, changed: weights.Weights) -> bool:
     """Whether other weights are told from those that Keras has."""
-    checks = judge(replace(run, weights=changed))
+    checks = numeric_checks(replace(run, weights=changed))
     first = run.network.layers[0].name
     return any(not check.passed for check in checks if check.name.startswith(first))
 
@@ -166,10 +166,10 @@ def test_wrong_activation_fails(spec: dict[str, Any], options: dict[str, Any]) -
 def test_wrong_lstm_states_fail(state: str, change: Any) -> None:
     """Each state follows from both states of the step before."""
     run = keras_run(**SIZES, cell="lstm")
-    states = {**run.answers.states["lstm"]}
+    states = {**run.keras.states["lstm"]}
     states[state] = change(states[state])
-    answers = replace(run.answers, states={"lstm": states})
-    checks = {check.name: check for check in judge(replace(run, answers=answers))}
+    outputs = replace(run.keras, states={"lstm": states})
+    checks = {check.name: check for check in numeric_checks(replace(run, keras=outputs))}
     assert not checks[f"lstm: {state} at every step"].passed
 
 
@@ -312,4 +312,4 @@ def test_revealed_h_equals_the_layers_own(run_of: KerasRun) -> None:
     model = keras.Sequential([keras.Input(x.shape[1:]), own])
     own.set_weights(list(run_of.weights[layer.name].values()))
     found = model.predict(x, verbose=0)
-    np.testing.assert_array_equal(found, run_of.answers.states[layer.name]["h"])
+    np.testing.assert_array_equal(found, run_of.keras.states[layer.name]["h"])

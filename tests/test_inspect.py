@@ -183,8 +183,8 @@ def held(built, layer: str, more: list, start: int = 0, stop: int | None = None)
     ],
 )
 def test_difference_to_keras_exits_1(mutate, difference, run, monkeypatch):
-    real = reference.built
-    monkeypatch.setattr(reference, "built", lambda *args: mutate(real(*args)))
+    real = reference.structure_of
+    monkeypatch.setattr(reference, "structure_of", lambda *args: mutate(real(*args)))
     done = run("inspect")
     assert done.status == 1
     assert "DIFFERS" in done.out

@@ -182,8 +182,8 @@ def test_dropout_may_recompute_its_input() -> None:
     run = run_model(randomized(model), N=4)
     assert failed(run) == []
     name = run.network.layers[2].name
-    values = {**run.answers.values, name: (run.answers.values[name][0] * np.float32(1.001),)}
-    wrong = replace(run, answers=replace(run.answers, values=values))
+    values = {**run.keras.values, name: (run.keras.values[name][0] * np.float32(1.001),)}
+    wrong = replace(run, keras=replace(run.keras, values=values))
     assert f"{name}: output at every step" in failed(wrong)
 
 

@@ -65,7 +65,7 @@ def test_wrong_or_missing_mask_fails(layer: Any) -> None:
     name = run.network.layers[0].name
     other = with_layer(run.network, name, value=0.25)
     assert f"{name}: mask" in failed(replace(run, network=other))
-    monkey = replace(run, answers=replace(run.answers, masks={}))
+    monkey = replace(run, keras=replace(run.keras, masks={}))
     assert f"{name}: mask" in failed(monkey)
 
 
@@ -85,7 +85,7 @@ def test_missing_initial_state_fails() -> None:
     run = run_model(model, N=3)
     assert failed(run) == []
     name = run.network.recurrent[0].name
-    lost = replace(run, answers=replace(run.answers, starts={}))
+    lost = replace(run, keras=replace(run.keras, starts={}))
     assert f"{name}: h at every step" in failed(lost)
 
 

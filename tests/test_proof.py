@@ -19,7 +19,8 @@ from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32
 from rnnshapes.verification import report, residuals
 from tests.helpers import grid
-from tests.helpers.keras_runs import KerasRun, judge, run_model
+from tests.helpers.cells import FORMS
+from tests.helpers.keras_runs import KerasRun, numeric_checks, run_model
 from tests.helpers.models import MODELS, randomized, sequential
 
 # --- Both precisions on a grid ------------------------------------------------------------------
@@ -37,13 +38,13 @@ def test_correct_networks_pass_at_any_radius(radius: float) -> None:
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e3])
 def test_zeros_denormals_and_saturated_gates_pass(scale: float) -> None:
-    for cell in grid.CELLS:
+    for cell in FORMS:
         for found in grid.right(iter([grid.Case(scale=scale, N=2, T=20, D=3, M=6, **cell)])):
             assert found.empty == 0, found
             assert found.ratio <= 1, found
 
 
-@pytest.mark.parametrize("cell", grid.CELLS, ids=str)
+@pytest.mark.parametrize("cell", FORMS, ids=str)
 @pytest.mark.parametrize("more", [{}, {"bidirectional": True}], ids=str)
 def test_every_structural_mutant_fails_in_both_precisions(cell: Any, more: Any) -> None:
     found = list(grid.wrong(grid.Case(N=3, T=7, D=5, M=5, K=5, **cell, **more)))
@@ -52,7 +53,7 @@ def test_every_structural_mutant_fails_in_both_precisions(cell: Any, more: Any) 
         assert one.ratio > 100, one
 
 
-@pytest.mark.parametrize("cell", grid.CELLS, ids=str)
+@pytest.mark.parametrize("cell", FORMS, ids=str)
 def test_a_millionth_in_one_weight_fails(cell: Any) -> None:
     """Only float64 can see it."""
     case = grid.Case(N=3, T=7, D=4, M=6, K=2, **cell)
@@ -69,13 +70,13 @@ def test_wrong_numpy_loop_fails(small_run: KerasRun) -> None:
         (lambda h: h * (1 + 1e-9), "simple_rnn: h at every step, in float64"),
     ):
         states = {"simple_rnn": {"h": change(ours.states["simple_rnn"]["h"])}}
-        for engine in (run.answers.engine, Engine("3", "torch", "2")):
+        for engine in (run.keras.engine, Engine("3", "torch", "2")):
             checks = report.float64_checks(
                 run.network, run.weights, run.xs, replace(ours, states=states), engine
             )
             assert name in names(checks)
     wrong = replace(ours, outputs=(ours.outputs[0] * (1 + 1e-9),))
-    checks = report.float64_checks(run.network, run.weights, run.xs, wrong, run.answers.engine)
+    checks = report.float64_checks(run.network, run.weights, run.xs, wrong, run.keras.engine)
     assert names(checks) == ["trace: output, in float64"]
 
 
@@ -96,8 +97,8 @@ def test_direction_other_than_keras_fails(small_run: KerasRun) -> None:
 
 def test_nonzero_initial_state_fails(small_run: KerasRun) -> None:
     starts = {"simple_rnn": {"h": np.full((4, 6), 1e-3, "float32")}}
-    run = replace(small_run, answers=replace(small_run.answers, starts=starts))
-    check = next(c for c in judge(run) if c.name == "simple_rnn: initial state")
+    run = replace(small_run, keras=replace(small_run.keras, starts=starts))
+    check = next(c for c in numeric_checks(run) if c.name == "simple_rnn: initial state")
     assert not check.passed
     assert check.compared == 4 * 6
     assert check.index.t == 0
@@ -147,7 +148,7 @@ def test_short_formats_pass(policy: str, name: str, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("cell", grid.CELLS, ids=str)
+@pytest.mark.parametrize("cell", FORMS, ids=str)
 def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
     from rnnshapes.port.hypothesis import Hypothesis
     from rnnshapes.port.mistakes import hypotheses
@@ -156,12 +157,14 @@ def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
     options = {key: value for key, value in cell.items() if key != "cell"}
     layer = kind(6, dtype=policy, **options)
     run = run_model(randomized(sequential(layer, la.Dense(3, dtype="float32"))), N=5)
-    assert not names(judge(run))
+    assert not names(numeric_checks(run))
     base = Hypothesis(run.network, run.weights, tuple(run.xs), ())
     mutants = [one for one in hypotheses(base) if one.families[0] in ("gates", "kernel")]
     assert mutants
     for one in mutants:
-        assert names(judge(replace(run, network=one.network, weights=one.weights))), one.mistakes
+        assert names(numeric_checks(replace(run, network=one.network, weights=one.weights))), (
+            one.mistakes
+        )
 
 
 def test_float16_is_verified_until_it_overflows() -> None:
@@ -229,10 +232,10 @@ def test_numbers_are_rounded_to_short_formats() -> None:
 
 def test_tensor_float_32_has_its_own_bound(small_run: KerasRun) -> None:
     """Such a GPU rounds the factors of products to 11 bits."""
-    engine = replace(small_run.answers.engine, tensor_float_32=True)
-    run = replace(small_run, answers=replace(small_run.answers, engine=engine))
-    narrow = {check.name: check.ratio for check in judge(small_run)}
-    wide = {check.name: check.ratio for check in judge(run)}
+    engine = replace(small_run.keras.engine, tensor_float_32=True)
+    run = replace(small_run, keras=replace(small_run.keras, engine=engine))
+    narrow = {check.name: check.ratio for check in numeric_checks(small_run)}
+    wide = {check.name: check.ratio for check in numeric_checks(run)}
     name = "simple_rnn: h at every step"
     assert wide[name] < narrow[name] / 50
     assert TENSOR_FLOAT_32.gamma(5) > 2 * 2**-11
@@ -256,7 +259,7 @@ def test_residuals_name_their_precision() -> None:
     case = grid.Case(N=2, T=4, D=3, M=5)
     found = list(
         residuals.layer_residuals(
-            case.network.with_dtype("float64"), case.weights, case.xs, case.answers("float64")
+            case.network.with_dtype("float64"), case.weights, case.xs, case.keras_outputs("float64")
         )
     )
     assert {f.precision for _, _, f in found} == {"float64"}
@@ -326,9 +329,9 @@ def test_directions_merged_otherwise_fail(monkeypatch) -> None:
 
 
 def test_output_of_another_shape_fails(small_run: KerasRun) -> None:
-    outputs = (small_run.answers.outputs[0][:, :1],)
-    run = replace(small_run, answers=replace(small_run.answers, outputs=outputs))
-    assert names(judge(run)) == ["predict: own output"]
+    outputs = (small_run.keras.outputs[0][:, :1],)
+    run = replace(small_run, keras=replace(small_run.keras, outputs=outputs))
+    assert names(numeric_checks(run)) == ["predict: own output"]
 
 
 def test_random_state_is_left_unchanged() -> None:

@@ -65,7 +65,7 @@ def failing() -> report.Verification:
     """Keras's numbers against a weight that is another one."""
     run = keras_run(**SIZES)
     changed = {**run.weights, "dense": {**run.weights["dense"], "b0": np.ones(6, "float32")}}
-    given = (run.network, changed, run.sources, run.built, run.weights, run.answers)
+    given = (run.network, changed, run.sources, run.built, run.weights, run.keras)
     return report.verify_network(*given)
 
 

@@ -14,7 +14,14 @@ from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.verification import bounds, residuals
 from tests.helpers import cells
-from tests.helpers.keras_runs import KerasRun, answered, changed, judge, run_model, with_number
+from tests.helpers.keras_runs import (
+    KerasRun,
+    changed,
+    numeric_checks,
+    run_model,
+    with_number,
+    with_outputs,
+)
 from tests.helpers.models import MODELS, live
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -48,7 +55,7 @@ def test_documents_leave_step_errors_out() -> None:
 
 def errors_of(run: KerasRun) -> Any:
     """Return the step errors of a run of Keras."""
-    return residuals.step_errors(run.network, run.weights, run.xs, run.answers)
+    return residuals.step_errors(run.network, run.weights, run.xs, run.keras)
 
 
 def test_right_network_stays_below_its_bounds(small_run: KerasRun) -> None:
@@ -62,7 +69,7 @@ def test_right_network_stays_below_its_bounds(small_run: KerasRun) -> None:
 
 
 def test_error_is_the_difference_from_the_equation(small_run: KerasRun) -> None:
-    h = small_run.answers.states["simple_rnn"]["h"].astype(np.float64)
+    h = small_run.keras.states["simple_rnn"]["h"].astype(np.float64)
     w = {key: value.astype(np.float64) for key, value in small_run.weights["simple_rnn"].items()}
     before = np.concatenate([np.zeros_like(h[:, :1]), h[:, :-1]], axis=1)
     x = small_run.xs[0].astype(np.float64)
@@ -80,7 +87,7 @@ def test_lost_bias_exceeds_every_bound(small_run: KerasRun) -> None:
 
 
 def test_wrong_number_shows_at_its_steps(small_run: KerasRun) -> None:
-    value = small_run.answers.states["simple_rnn"]["h"][2, 4, 1] + 1e-3
+    value = small_run.keras.states["simple_rnn"]["h"][2, 4, 1] + 1e-3
     errors = errors_of(with_number(small_run, "simple_rnn", (2, 4, 1), value))["simple_rnn.h"]
     assert list(np.flatnonzero(errors.ratio > 1)) == [4, 5]  # 5 starts from it
 
@@ -105,23 +112,23 @@ def test_chunks_of_samples_do_not_matter(
 
 def test_masked_steps_are_compared_exactly() -> None:
     run = run_model(MODELS["masked"](), N=3)
-    (mask,) = [m for name, m in run.answers.masks.items() if "masking" in name]
+    (mask,) = [m for name, m in run.keras.masks.items() if "masking" in name]
     all_masked = ~mask.any(axis=0)
     name = run.network.recurrent[0].name
     errors = errors_of(run)[f"{name}.h"]
     assert all_masked.any()
     assert (errors.ratio[all_masked] == 0).all()
     assert (errors.bound[all_masked] == 0).all()
-    states = {key: v.copy() for key, v in run.answers.states[name].items()}
+    states = {key: v.copy() for key, v in run.keras.states[name].items()}
     t = int(np.flatnonzero(all_masked)[0])
     states["h"][0, t, 0] += np.float32(1e-6)
-    wrong = errors_of(answered(run, states={name: states}))[f"{name}.h"]
+    wrong = errors_of(with_outputs(run, states={name: states}))[f"{name}.h"]
     assert wrong.ratio[t] == np.inf
 
 
 def test_nothing_is_compared_after_an_overflow() -> None:
     model, x = live("relu", scale=10.0)
-    checks = judge(run_model(model, x=x))
+    checks = numeric_checks(run_model(model, x=x))
     check = next(check for check in checks if check.name.endswith("h at every step"))
     ratio, overflow = check.residual.step_errors.ratio, check.residual.overflow
     assert overflow is not None

@@ -57,13 +57,13 @@ def test_keras_agrees_at_every_step(name: str, request) -> None:
     """The two differ by rounding only, and Keras's last row is its own predict."""
     run = request.getfixturevalue(name)
     result = tracing.trace_network(
-        run.network, run.weights, run.sources, ("y", "h"), keras=run.answers
+        run.network, run.weights, run.sources, ("y", "h"), keras=run.keras
     )
     assert result.y_hat_keras.shape == result.y_hat.shape
     assert 0 < result.difference.max_abs < 1e-5
     for layer in result.layers:
         np.testing.assert_allclose(layer.states["h"], layer.keras["h"], atol=1e-5)
-    np.testing.assert_array_equal(run.answers.outputs[0], result.y_hat_keras[:, -1])
+    np.testing.assert_array_equal(run.keras.outputs[0], result.y_hat_keras[:, -1])
     index = result.difference.index
     at = (index.sample, index.t, index.unit)
     assert abs(result.y_hat[at] - result.y_hat_keras[at]) == result.difference.max_abs

@@ -20,12 +20,12 @@ from rnnshapes.verification import bounds, report
 from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import (
     KerasRun,
-    answered,
     changed,
-    judge,
     keras_run,
+    numeric_checks,
     with_cell,
     with_number,
+    with_outputs,
 )
 from tests.helpers.models import live
 
@@ -93,7 +93,7 @@ class OtherActivation(SimpleRNNCell):
 def test_wrong_equation_fails(cell: type, name: str, request) -> None:
     run = request.getfixturevalue(name)
     network = with_cell(run.network, lambda right: cell(right.units))
-    checks = judge(replace(run, network=network))
+    checks = numeric_checks(replace(run, network=network))
     recurrent = [f"{node.name}: h at every step" for node in network.recurrent]
     assert set(recurrent) <= set(failed(checks))
     assert all(check.ratio > 1e3 for check in checks if not check.passed)
@@ -117,7 +117,7 @@ def test_wrong_equation_fails(cell: type, name: str, request) -> None:
     ],
 )
 def test_wrong_weight_fails_its_layer(layer, key, change, check, small_run: KerasRun) -> None:
-    found = failed(judge(changed(small_run, layer, key, change)))
+    found = failed(numeric_checks(changed(small_run, layer, key, change)))
     more = ["predict: own output"] if layer == "dense" else []
     assert [name for name in found if name != "simple_rnn: initial state"] == [check, *more]
 
@@ -137,19 +137,21 @@ def test_wrong_weight_fails_its_layer(layer, key, change, check, small_run: Kera
 )
 def test_wrong_states_fail(change: Callable[[Any], Any], small_run: KerasRun) -> None:
     """The state at t follows from the state at t-1 and x_t, for each sample."""
-    states = {"simple_rnn": {"h": change(small_run.answers.states["simple_rnn"]["h"])}}
-    assert "simple_rnn: h at every step" in failed(judge(answered(small_run, states=states)))
+    states = {"simple_rnn": {"h": change(small_run.keras.states["simple_rnn"]["h"])}}
+    assert "simple_rnn: h at every step" in failed(
+        numeric_checks(with_outputs(small_run, states=states))
+    )
 
 
 def test_start_from_another_state_fails() -> None:
     """A run continued from another sequence fails at its first step."""
     run = keras_run(N=2, T=6, D=3, M=5, K=2)
-    cut = run.answers.states["simple_rnn"]["h"][:, 2:]
-    answers = replace(run.answers, states={"simple_rnn": {"h": cut}})
+    cut = run.keras.states["simple_rnn"]["h"][:, 2:]
+    outputs = replace(run.keras, states={"simple_rnn": {"h": cut}})
     network = replace(
         run.network, declared_sizes=tuple({**dict(run.network.declared_sizes), "T": 4}.items())
     )
-    check = next(iter(report.residual_checks(network, run.weights, [run.xs[0][:, 2:]], answers)))
+    check = next(iter(report.residual_checks(network, run.weights, [run.xs[0][:, 2:]], outputs)))
     assert not check.passed
     assert check.index.t == 0
 
@@ -157,22 +159,22 @@ def test_start_from_another_state_fails() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda run: run.answers.each["dense"][0][:, 0],  # the first step for the last
-        lambda run: run.answers.each["dense"][0][:, -2],
-        lambda run: run.answers.outputs[0][::-1],
-        lambda run: run.answers.outputs[0] + np.float32(1e-5),
+        lambda run: run.keras.each["dense"][0][:, 0],  # the first step for the last
+        lambda run: run.keras.each["dense"][0][:, -2],
+        lambda run: run.keras.outputs[0][::-1],
+        lambda run: run.keras.outputs[0] + np.float32(1e-5),
     ],
 )
 def test_wrong_output_fails(change: Callable[[KerasRun], Any], small_run: KerasRun) -> None:
     """The output is the last state, sent through the head."""
-    run = answered(small_run, outputs=(change(small_run),))
-    assert failed(judge(run)) == ["predict: own output"]
+    run = with_outputs(small_run, outputs=(change(small_run),))
+    assert failed(numeric_checks(run)) == ["predict: own output"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
 def test_nan_and_infinity_never_pass(value: float, layer: str, small_run: KerasRun) -> None:
-    checks = judge(with_number(small_run, layer, (1, 4, 1), value))
+    checks = numeric_checks(with_number(small_run, layer, (1, 4, 1), value))
     names = {"simple_rnn": "simple_rnn: h at every step", "dense": "dense: y_hat at every step"}
     assert names[layer] in failed(checks)
 
@@ -321,7 +323,7 @@ def test_block_size_does_not_change_the_verdict(value: float, monkeypatch) -> No
 @pytest.mark.parametrize("layer", ["simple_rnn", "dense"])
 def test_nan_in_an_early_block_fails(layer, small_run: KerasRun, monkeypatch) -> None:
     monkeypatch.setattr(bounds, "CHUNK", 1)
-    checks = judge(with_number(small_run, layer, (1, 2, 1), np.nan))
+    checks = numeric_checks(with_number(small_run, layer, (1, 2, 1), np.nan))
     check = next(c for c in checks if c.name.startswith(layer) and "every step" in c.name)
     assert not check.passed
     assert np.isnan(check.ratio)
@@ -338,7 +340,7 @@ def test_empty_comparison_fails(small_run: KerasRun) -> None:
     """An overflow at t = 0 leaves nothing to compare."""
     x = np.full((4, 9, 3), 3e38, "float32")
     check = next(
-        iter(report.residual_checks(small_run.network, small_run.weights, [x], small_run.answers))
+        iter(report.residual_checks(small_run.network, small_run.weights, [x], small_run.keras))
     )
     assert check.compared == 0
     assert not check.passed
@@ -369,8 +371,8 @@ def test_command_exits_1_and_names_the_place(run, monkeypatch) -> None:
     real = reference.run
 
     def wrong(*args: Any) -> reference.ModelOutputs:
-        answers = real(*args)
-        return replace(answers, outputs=(answers.outputs[0] + np.float32(1),))
+        outputs = real(*args)
+        return replace(outputs, outputs=(outputs.outputs[0] + np.float32(1),))
 
     monkeypatch.setattr(reference, "run", wrong)
     done = run("verify")
@@ -395,8 +397,8 @@ def test_json_has_the_documented_keys(run) -> None:
 
 
 def test_wrong_count_exits_1(run, monkeypatch) -> None:
-    real = reference.built
-    monkeypatch.setattr(reference, "built", lambda *args: replace(real(*args), total=58))
+    real = reference.structure_of
+    monkeypatch.setattr(reference, "structure_of", lambda *args: replace(real(*args), total=58))
     done = run("verify")
     assert done.status == 1
     assert "FAIL  count_params()" in done.out

@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.helpers import grid
+from tests.helpers.cells import FORMS
 
 SIZES = (
     *((1, 1, 1, 1, 1), (1, 1, 5, 7, 3), (4, 2, 3, 1, 2), (3, 10, 4, 5, 2), (32, 20, 6, 16, 3)),
@@ -28,36 +29,36 @@ SIZES = (
 RADII = (0.0, 0.5, 0.9, 1.0, 1.5, 4.0)
 
 
-def right() -> Iterator[grid.Judged]:
+def right() -> Iterator[grid.CaseResult]:
     """Networks that have to pass."""
     for seed in (0, 1):
         yield from grid.right(grid.cases(SIZES, RADII, seed=seed))
     for cell, scale, name in itertools.product(
-        grid.CELLS, (0.0, 1e-30, 1e-3, 30.0, 1e3), ("tanh", "relu", "sigmoid", "softsign")
+        FORMS, (0.0, 1e-30, 1e-3, 30.0, 1e3), ("tanh", "relu", "sigmoid", "softsign")
     ):
         spec = {"N": 3, "T": 30, "D": 4, "M": 6, "K": 2, "activation": name, **cell}
         yield from grid.right(iter([grid.Case(scale=scale, **spec)]))
     for cell, name, features in itertools.product(
-        grid.CELLS, ("tanh", "relu", "linear", "hard_sigmoid"), (1, 3)
+        FORMS, ("tanh", "relu", "linear", "hard_sigmoid"), (1, 3)
     ):  # a single unit leaves the bound no room
         spec = {"N": 200, "T": 500, "D": features, "M": 1, "K": 1, "activation": name, **cell}
         yield from grid.right(iter([grid.Case(**spec)]))
 
 
-def wrong() -> Iterator[grid.Judged]:
+def wrong() -> Iterator[grid.CaseResult]:
     """Networks that have to fail."""
-    for cell, both, seed in itertools.product(grid.CELLS, (False, True), range(4)):
+    for cell, both, seed in itertools.product(FORMS, (False, True), range(4)):
         spec = {"N": 3, "T": 8, "D": 5, "M": 5, "K": 5, "bidirectional": both, "seed": seed}
         yield from grid.wrong(grid.Case(**spec, **cell))
 
 
-def nudged() -> Iterator[grid.Judged]:
+def nudged() -> Iterator[grid.CaseResult]:
     """Networks that have to fail in float64."""
-    for cell, seed in itertools.product(grid.CELLS, range(10)):
+    for cell, seed in itertools.product(FORMS, range(10)):
         yield from grid.nudged(grid.Case(N=3, T=8, D=4, M=6, K=2, seed=seed, **cell))
 
 
-def report(title: str, found: Iterable[grid.Judged]) -> list[grid.Judged]:
+def report(title: str, found: Iterable[grid.CaseResult]) -> list[grid.CaseResult]:
     """Print how many were judged, and the ratio nearest to 1, for each precision."""
     start, rows = time.perf_counter(), list(found)
     for dtype in grid.DTYPES:

@@ -1,7 +1,7 @@
-"""Networks that are right, and networks that are wrong, judged by verify's own rule.
+"""Correct and wrong networks of many sizes, compared by verify's own rule.
 
-Keras's own layers repeat each step of the loop in NumPy, in float32 and in float64. What they
-answer is held against the network itself, and against mutants of it.
+Keras's own layers repeat each step of the run in NumPy, in float32 and in float64. Their outputs
+are compared with the network itself, and with mutants of it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ DTYPES = ("float32", "float64")
 STRUCTURAL = ("kernel", "gates", "cell", "bias", "activation", "head")
 
 
-class Judged(NamedTuple):
-    """The worst ratio of a network in a precision, and how many numbers were compared.
+class CaseResult(NamedTuple):
+    """The largest ratio of a network in a precision, and how many numbers were compared.
 
-    ``empty`` counts findings that compared none.
+    ``empty`` counts residuals that compared none.
     """
 
     name: str
@@ -56,61 +56,63 @@ class Case:
             if radius is not None and "Wh" in arrays:
                 arrays["Wh"] = _with_radius(arrays["Wh"], radius)
 
-    def answers(self, dtype: str) -> Any:
-        """What Keras makes of each step."""
+    def keras_outputs(self, dtype: str) -> Any:
+        """Return what Keras computes in each step."""
         ours = replay.numpy_outputs(self.network, self.weights, self.xs)
         return replay.keras_replay(self.network, self.weights, ours, dtype)
 
-    def judged(self, answers: Any, network: Network, weights: Any, dtype: str) -> Judged:
-        """Keras's answers against a network that may be another one."""
+    def compare(self, outputs: Any, network: Network, weights: Any, dtype: str) -> CaseResult:
+        """Compare Keras's outputs with a network that may be another one."""
         exact = network.with_dtype(dtype)
-        found = [f for _, _, f in residuals.layer_residuals(exact, weights, self.xs, answers)]
-        ratios = [f.ratio for f in found if f.compared]
-        worst = np.nan if np.isnan(ratios).any() else max(ratios, default=np.nan)
-        empty = sum(f.compared == 0 for f in found)
-        return Judged(self.name, dtype, float(worst), sum(f.compared for f in found), empty)
+        layers = residuals.layer_residuals(exact, weights, self.xs, outputs)
+        found = [residual for _, _, residual in layers]
+        ratios = [residual.ratio for residual in found if residual.compared]
+        largest = np.nan if np.isnan(ratios).any() else max(ratios, default=np.nan)
+        compared = sum(residual.compared for residual in found)
+        empty = sum(residual.compared == 0 for residual in found)
+        return CaseResult(self.name, dtype, float(largest), compared, empty)
 
 
 def _with_radius(kernel: Any, radius: float) -> Any:
-    """Each gate's block of a recurrent kernel, scaled to a spectral radius."""
+    """Scale each gate's block of a recurrent kernel to a spectral radius."""
     blocks = np.split(kernel, kernel.shape[1] // kernel.shape[0], axis=1)
     scaled = [b * (radius / max(np.abs(np.linalg.eigvals(b)).max(), 1e-30)) for b in blocks]
     return np.concatenate(scaled, axis=1).astype("float32")
 
 
-def right(cases: Iterator[Case]) -> Iterator[Judged]:
-    """Each case against itself."""
+def right(cases: Iterator[Case]) -> Iterator[CaseResult]:
+    """Compare each case with itself."""
     for case in cases:
         for dtype in DTYPES:
-            yield case.judged(case.answers(dtype), case.network, case.weights, dtype)
+            yield case.compare(case.keras_outputs(dtype), case.network, case.weights, dtype)
 
 
-def wrong(case: Case) -> Iterator[Judged]:
-    """Keras's answers against every structural mutant, in both precisions."""
+def wrong(case: Case) -> Iterator[CaseResult]:
+    """Compare Keras's outputs with every structural mutant, in both precisions."""
     base = Hypothesis(case.network, case.weights, case.xs, ())
     mutants = [one for one in hypotheses(base) if one.families[0] in STRUCTURAL]
     for dtype in DTYPES:
-        answers = case.answers(dtype)
-        for one in mutants:
-            found = case.judged(answers, one.network, one.weights, dtype)
-            yield found._replace(name=f"{case.name}: {one.mistakes[0].text}")
+        outputs = case.keras_outputs(dtype)
+        for mutant in mutants:
+            result = case.compare(outputs, mutant.network, mutant.weights, dtype)
+            yield result._replace(name=f"{case.name}: {mutant.mistakes[0].text}")
 
 
-def nudged(case: Case, share: float = 1e-6, dtype: str = "float64") -> Iterator[Judged]:
-    """Keras's answers against weights of which the largest number of one array is moved."""
-    answers = case.answers(dtype)
+def nudged(case: Case, share: float = 1e-6, dtype: str = "float64") -> Iterator[CaseResult]:
+    """Compare Keras's outputs with weights in which one large number is moved."""
+    outputs = case.keras_outputs(dtype)
     for group, arrays in case.weights.items():
         for key, array in arrays.items():
             moved = array.astype("float64")
             moved.flat[int(np.argmax(np.abs(moved)))] *= 1 + share
             weights = {**case.weights, group: {**arrays, key: moved}}
-            found = case.judged(answers, case.network, weights, dtype)
-            yield found._replace(name=f"{case.name}: {group}/{key}")
+            result = case.compare(outputs, case.network, weights, dtype)
+            yield result._replace(name=f"{case.name}: {group}/{key}")
 
 
 def cases(
     sizes: tuple[tuple[int, ...], ...], radii: tuple[float | None, ...], **more: Any
 ) -> Iterator[Case]:
-    """Each cell with each (N, T, D, M, K) and each spectral radius."""
+    """Yield each cell with each (N, T, D, M, K) and each spectral radius."""
     for cell, (n, t, d, m, k), radius in itertools.product(FORMS, sizes, radii):
         yield Case(radius, N=n, T=t, D=d, M=m, K=k, **cell, **more)

@@ -24,7 +24,7 @@ class KerasRun:
     weights: weights.Weights
     sources: inputs.InputSources
     built: reference.ModelStructure
-    answers: reference.ModelOutputs
+    keras: reference.ModelOutputs
 
     @property
     def xs(self) -> list[Any]:
@@ -41,23 +41,28 @@ def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:
 
 def model_run(model: Any, network: Network, sources: inputs.InputSources) -> KerasRun:
     """Run a model that is this network."""
-    found = reference.weights_of(model, network)
-    answers = reference.run(model, network, [inputs.full_array(source) for source in sources])
-    return KerasRun(network, found, sources, reference.structure_of(model, network), answers)
+    xs = [inputs.full_array(source) for source in sources]
+    return KerasRun(
+        network=network,
+        weights=reference.weights_of(model, network),
+        sources=sources,
+        built=reference.structure_of(model, network),
+        keras=reference.run(model, network, xs),
+    )
 
 
-def judge(run: KerasRun) -> list[report.Check]:
-    """The numeric checks of a run."""
-    return list(report.residual_checks(run.network, run.weights, run.xs, run.answers))
+def numeric_checks(run: KerasRun) -> list[report.Check]:
+    """Return the numeric checks of a run."""
+    return list(report.residual_checks(run.network, run.weights, run.xs, run.keras))
 
 
 def failed(run: KerasRun) -> list[str]:
-    """The names of the checks that fail."""
-    return [check.name for check in judge(run) if not check.passed]
+    """Return the names of the checks that fail."""
+    return [check.name for check in numeric_checks(run) if not check.passed]
 
 
 def with_layer(network: Network, name: str, **changes: Any) -> Network:
-    """The same network with a layer of other options."""
+    """Return the network with other options of one layer."""
     nodes = tuple(
         replace(node, layer=replace(node.layer, **changes)) if node.layer.name == name else node
         for node in network.nodes
@@ -66,7 +71,7 @@ def with_layer(network: Network, name: str, **changes: Any) -> Network:
 
 
 def with_cell(network: Network, make: Callable[[Any], Any]) -> Network:
-    """The same network with another cell in each of its one-way recurrent layers."""
+    """Return the network with another cell in each of its one-way recurrent layers."""
     for node in network.recurrent:
         direction = node.layer.directions[0]
         changed = replace(direction, cell=make(direction.cell))
@@ -75,26 +80,26 @@ def with_cell(network: Network, make: Callable[[Any], Any]) -> Network:
 
 
 def run_model(model: Any, **options: Any) -> KerasRun:
-    """A model, read and run in Keras."""
+    """Read a model and run it in Keras."""
     with open_session(model, seed=5, **options) as session:
         return model_run(model, session.network, session.sources)
 
 
 def changed(run: KerasRun, layer: str, key: str, change: Callable[[Any], Any]) -> KerasRun:
-    """The same run with one array of weights changed."""
+    """Return the run with one array of weights changed."""
     values = {**run.weights[layer], key: change(run.weights[layer][key])}
     return replace(run, weights={**run.weights, layer: values})
 
 
-def answered(run: KerasRun, **parts: Any) -> KerasRun:
-    """The same run with other answers of Keras."""
-    return replace(run, answers=replace(run.answers, **parts))
+def with_outputs(run: KerasRun, **parts: Any) -> KerasRun:
+    """Return the run with other outputs of Keras."""
+    return replace(run, keras=replace(run.keras, **parts))
 
 
 def with_number(run: KerasRun, layer: str, at: tuple, value: float) -> KerasRun:
-    """The same run with one number of Keras's states, or of its y_hat, changed."""
-    h = np.array(run.answers.states["simple_rnn"]["h"])
-    y_hat = np.array(run.answers.each["dense"][0])
+    """Return the run with one number of Keras's states, or of its y_hat, changed."""
+    h = np.array(run.keras.states["simple_rnn"]["h"])
+    y_hat = np.array(run.keras.each["dense"][0])
     {"simple_rnn": h, "dense": y_hat}[layer][at] = value
     each = {"simple_rnn": (h,), "dense": (y_hat,)}
-    return answered(run, states={"simple_rnn": {"h": h}}, each=each)
+    return with_outputs(run, states={"simple_rnn": {"h": h}}, each=each)
