@@ -18,7 +18,7 @@ def available() -> int | None:
     """
     if sys.platform == "win32":
         return _windows()
-    amounts = [there for there in (_free(), _container()) if there is not None]
+    amounts = [there for there in (_free(), container_limit()) if there is not None]
     return min(amounts, default=None)
 
 
@@ -35,8 +35,8 @@ def _free() -> int | None:
         return None
 
 
-def _container(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The limit of a control group, version 2 or 1; ``None`` where there is none."""
+def container_limit(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the limit in bytes of a control group, version 2 or 1; ``None`` without one."""
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             return int((root / limit).read_text(encoding="ascii"))

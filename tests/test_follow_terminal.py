@@ -317,7 +317,7 @@ def test_wrong_steps_exit_2_before_the_screen() -> None:
 def player(monkeypatch: pytest.MonkeyPatch, part: View | None = None, **spec: Any) -> Player:
     """What is shown, on a terminal of 80 columns and 24 lines that nobody sees."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr("rnnshapes.cli.follow._size", lambda: (80, 24))
+    monkeypatch.setattr("rnnshapes.cli.follow.terminal_size", lambda: (80, 24))
     with open_session(**spec) as session:
         found = steps_of_sample(session.network, session.weights(), session.sources)
     return Player(found, part or View(), None)

@@ -67,7 +67,7 @@ def test_ctrl_c_survives_foreign_code(swallowed: bool) -> None:
 def test_garbage_collector_is_restored() -> None:
     for switch, state in ((gc.enable, True), (gc.disable, False)):
         switch()
-        with reference._no_garbage_collection():
+        with reference.garbage_collection_paused():
             assert not gc.isenabled()
         assert gc.isenabled() is state
     gc.enable()
@@ -123,14 +123,14 @@ def test_unknown_memory_refuses_nothing(monkeypatch) -> None:
 
 def test_container_limit_counts(tmp_path: Path) -> None:
     """Control groups exist in versions 1 and 2; "max" is no limit."""
-    assert memory._container(tmp_path) is None
+    assert memory.container_limit(tmp_path) is None
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._container(tmp_path) is None
+    assert memory.container_limit(tmp_path) is None
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("2000\n")
-    assert memory._container(tmp_path) == 2000
+    assert memory.container_limit(tmp_path) == 2000
     (tmp_path / "memory.max").write_text("1000\n")
-    assert memory._container(tmp_path) == 1000
+    assert memory.container_limit(tmp_path) == 1000
 
 
 def test_numpy_integers_are_sizes_and_seeds() -> None:

@@ -137,7 +137,7 @@ class Player:
             elif self.playing and time.monotonic() >= due:
                 self.playing = self._move(1)
                 due = time.monotonic() + (self.delay or 0)
-            elif _size() == size:
+            elif terminal_size() == size:
                 continue
             size = self._draw()
 
@@ -175,7 +175,7 @@ class Player:
         """Write the whole screen; gives the size of the terminal."""
         from rnnshapes.render.formats import terminal
 
-        size = _size()
+        size = terminal_size()
         screen = terminal.screen(sys.stdout)
         screen.width = min(screen.width, size[0])
         lines = terminal.encode_lines(
@@ -225,8 +225,8 @@ class Player:
         return [Span("  ".join(words)[: sheet.width], _DIM)]
 
 
-def _size() -> tuple[int, int]:
-    """Columns and lines of the terminal."""
+def terminal_size() -> tuple[int, int]:
+    """Return how many columns and lines the terminal has."""
     with suppress(OSError):
         columns, lines = os.get_terminal_size(sys.stdout.fileno())
         return columns or 80, lines or _LEAST

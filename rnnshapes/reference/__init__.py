@@ -272,7 +272,7 @@ def _import_keras_for(network: Network) -> Any:
 def _import_keras() -> Any:
     if "keras" in sys.modules:
         return sys.modules["keras"]
-    with interruptible(), captured_stderr() as log, _no_garbage_collection():
+    with interruptible(), captured_stderr() as log, garbage_collection_paused():
         try:
             import keras
         except (Exception, SystemExit) as error:
@@ -284,7 +284,7 @@ def _import_keras() -> Any:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def garbage_collection_paused() -> Iterator[None]:
     """Pause garbage collection: an import makes objects that stay, and 4 % of its time goes."""
     enabled = gc.isenabled()
     gc.disable()
