@@ -93,8 +93,11 @@ def test_a_bad_file_is_answered_or_refused_in_one_line(
 @pytest.mark.parametrize("name", [n for n in BAD if n != "names"])
 def test_nothing_of_it_is_traced_or_verified(name: str, good: Path, tmp_path: Path, run) -> None:
     """Nor is any code run: status 2 in one line, or 3 where memory would not do."""
-    path = BAD[name][0](good, tmp_path)
-    for command in (("trace", "--no-keras"), ("verify",)):
+    make, expected = BAD[name]
+    path = make(good, tmp_path)
+    # A file that cannot be read is refused before a command does anything of its own.
+    readable = expected in ("read", "broken")
+    for command in (("trace", "--no-keras"), ("verify",))[: 1 + readable]:
         done = run(command[0], path, *command[1:])
         if name in STILL_TRACED:
             assert done.status in (0, 2, 3), done.err
