@@ -102,7 +102,10 @@ def onnx_scan(
 # --- The table ----------------------------------------------------------------------------------
 
 
-TABLE = {row[""]: row for row in table(README, "| | Keras | PyTorch | ONNX |")}
+TABLE = {
+    name: dict(zip(("Keras", "PyTorch", "ONNX"), row, strict=True))
+    for name, *row in table(README, "layer")
+}
 OTHERS = ("PyTorch", "ONNX")
 #: What PyTorch calls the candidate.
 MEANT = {"LSTM": {"g": "c"}, "GRU": {"n": "h"}}

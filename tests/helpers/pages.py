@@ -33,13 +33,12 @@ def prose(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def table(text: str, head: str) -> list[dict[str, str]]:
-    """The rows of the one table with this line of headings, by heading."""
-    assert text.count(head + "\n") == 1, head
-    names = cells(head)
-    _, below = text.split(head + "\n")
-    lines = below.partition("\n\n")[0].splitlines()[1:]
-    return [dict(zip(names, cells(line), strict=True)) for line in lines]
+def table(text: str, first: str) -> list[list[str]]:
+    """Return the rows of the one table of which the first row begins with this cell."""
+    tables = re.findall(r"^\| -.*\n((?:\|.*(?:\n|$))+)", text, re.MULTILINE)
+    rows = [[cells(line) for line in body.splitlines()] for body in tables]
+    (found,) = [body for body in rows if body[0][0] == first]
+    return found
 
 
 def cells(line: str) -> list[str]:
