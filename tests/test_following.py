@@ -1,4 +1,4 @@
-"""``trace --follow``: each moment has the numbers of the trace, in equations of its own step."""
+"""``trace --follow``: each step has the numbers of the trace, and equations of its own."""
 
 from __future__ import annotations
 
@@ -37,26 +37,28 @@ GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
 
 
 def followed(model: Any = None, *, x: Any = None, sample: int = 0, **spec: Any) -> Any:
-    """Each recurrence of one sample."""
+    """Return each recurrence of one sample."""
     with open_session(model, x=x, seed=3, **spec) as session:
         return steps_of_sample(session.network, session.weights(), session.sources, sample)
 
 
 def timeless(text: str) -> str:
-    """``h→_{-1} Wh→`` as a golden file has it: ``h Wh``."""
+    """Return ``h Wh``, the name in a golden file, for ``h→_{-1} Wh→``."""
     return re.sub(r"_\d+|_\{-1\}|[→←]", "", text)
 
 
 def lines(picture: StyledLines) -> list[str]:
-    """The text of a picture, line by line."""
+    """Return the text of a picture, line by line."""
     return ["".join(span.text for span in line) for line in picture]
 
 
-def drawn(found: RecurrenceSteps, t: int, width: int = 80, encoding: str = "utf-8") -> list[str]:
-    """A moment on a sheet."""
-    sheet, moment = Sheet(width, encoding), found.step(t)
-    head = step.header(moment, found, 0, "layer 1 of 2", sheet)
-    return lines([*head, *step.body(moment, found, sheet)])
+def drawn(
+    recurrence: RecurrenceSteps, t: int, width: int = 80, encoding: str = "utf-8"
+) -> list[str]:
+    """Return one step as lines of text."""
+    sheet, view = Sheet(width, encoding), recurrence.step(t)
+    head = step.header(view, recurrence, 0, "layer 1 of 2", sheet)
+    return lines([*head, *step.body(view, recurrence, sheet)])
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -66,24 +68,26 @@ def test_operations_equal_the_golden_arrays(options: Any, way: Any) -> None:
     golden = rnnshapes.golden(**SIZES, **options, **way, seed=3).arrays
     recurrences = followed(**SIZES, **options, **way, sample=1)
     assert len(recurrences) == 1 + ("bidirectional" in way)
-    for found in recurrences:
-        expected = {name for name in golden if name.startswith(f"{found.name}.")}
+    for recurrence in recurrences:
+        expected = {name for name in golden if name.startswith(f"{recurrence.name}.")}
         for t in range(SIZES["T"]):
-            moment, seen = found.step(t), set()
-            for scene in moment.equations:
-                for quantity in (q for taken in scene.operations for q in taken.results):
-                    text = timeless(quantity.name)
-                    name = f"{found.name}.{GATES.get(text, text)}"
+            view, seen = recurrence.step(t), set()
+            for equation in view.equations:
+                for result in (
+                    value for operation in equation.operations for value in operation.results
+                ):
+                    text = timeless(result.name)
+                    name = f"{recurrence.name}.{GATES.get(text, text)}"
                     if name in golden:
                         seen.add(name)
                         np.testing.assert_allclose(
-                            quantity.values, golden[name][1, t], rtol=1e-11, atol=1e-14
+                            result.values, golden[name][1, t], rtol=1e-11, atol=1e-14
                         )
             assert seen == expected
-            assert moment.prediction is not None
-            y_hat = moment.prediction.equations[-1].values[0]
+            assert view.prediction is not None
+            y_hat = view.prediction.equations[-1].values[0]
             np.testing.assert_allclose(y_hat.values, golden["y_hat"][1, t], rtol=1e-11)
-            np.testing.assert_allclose(moment.prediction.y_hat.values, y_hat.values, rtol=1e-11)
+            np.testing.assert_allclose(view.prediction.y_hat.values, y_hat.values, rtol=1e-11)
 
 
 EQUATIONS = [
@@ -116,37 +120,37 @@ EQUATIONS = [
 
 @pytest.mark.parametrize(("options", "which", "t", "expected"), EQUATIONS)
 def test_equations_carry_the_steps_number(options: Any, which: int, t: int, expected: Any) -> None:
-    found = followed(**(SIZES | options))[which]
-    assert [scene.text for scene in found.step(t).equations] == expected
-    general = found.step(t).equations[-1].general
+    recurrence = followed(**(SIZES | options))[which]
+    assert [equation.text for equation in recurrence.step(t).equations] == expected
+    general = recurrence.step(t).equations[-1].general
     assert general == expected[-1].replace(f"_{t}", "_t").replace(
-        f"_{'{-1}' if t == 0 else t + (1 if found.reverse else -1)}",
-        "_{t+1}" if found.reverse else "_{t-1}",
+        f"_{'{-1}' if t == 0 else t + (1 if recurrence.reverse else -1)}",
+        "_{t+1}" if recurrence.reverse else "_{t-1}",
     )
 
 
 def test_shapes_are_shown_as_symbols_and_numbers() -> None:
-    taken = followed(**SIZES)[0].step(1).equations[0].operations[0]
-    assert taken.label == "x_1 Wx"
-    assert (taken.operands, taken.dims) == ((("N", "D"), ("D", "M")), ("N", "M"))
-    assert (taken.operand_shapes, taken.shape) == (((2, 4), (4, 5)), (2, 5))
+    operation = followed(**SIZES)[0].step(1).equations[0].operations[0]
+    assert operation.label == "x_1 Wx"
+    assert (operation.operands, operation.dims) == ((("N", "D"), ("D", "M")), ("N", "M"))
+    assert (operation.operand_shapes, operation.shape) == (((2, 4), (4, 5)), (2, 5))
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_each_step_starts_from_the_step_before(way: Any) -> None:
     """The first starts from zeros."""
-    for found in followed(**SIZES, cell="lstm", **way):
-        order = range(found.count)[:: -1 if found.reverse else 1]
-        assert [found.step(t).number for t in order] == [1, 2, 3, 4, 5, 6]
+    for recurrence in followed(**SIZES, cell="lstm", **way):
+        order = range(recurrence.count)[:: -1 if recurrence.reverse else 1]
+        assert [recurrence.step(t).number for t in order] == [1, 2, 3, 4, 5, 6]
         before = None
         for t in order:
-            x, *states = found.step(t).inputs
-            np.testing.assert_array_equal(x.values, found.x[t])
+            x, *states = recurrence.step(t).inputs
+            np.testing.assert_array_equal(x.values, recurrence.x[t])
             for place, state in enumerate(states):
                 expected = np.zeros(5) if before is None else before.states[place].values
                 np.testing.assert_array_equal(state.values, expected)
                 assert before is None or before.states[place].name == state.name
-            before = found.step(t)
+            before = recurrence.step(t)
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -155,26 +159,26 @@ def test_steps_of_every_model_equal_the_trace(name: str) -> None:
     model = randomized(MODELS[name]())
     traced = rnnshapes.trace(model, N=3, seed=3, keras=False, show="all")
     layers = {layer.name: layer for layer in traced.layers}
-    for found in followed(model, N=3, sample=2):
-        layer = layers[found.name]
-        for t in range(found.count):
-            moment = found.step(t)
-            assert moment.masked == (layer.mask is not None and not layer.mask[2, t])
-            named = {q.name: q.values for scene in moment.equations for q in scene.values}
-            for (key, values), state in zip(layer.states.items(), moment.states, strict=True):
+    for recurrence in followed(model, N=3, sample=2):
+        layer = layers[recurrence.name]
+        for t in range(recurrence.count):
+            view = recurrence.step(t)
+            assert view.masked == (layer.mask is not None and not layer.mask[2, t])
+            named = {q.name: q.values for equation in view.equations for q in equation.values}
+            for (key, values), state in zip(layer.states.items(), view.states, strict=True):
                 assert state.name.startswith(f"{key}{layer.index}_")
                 np.testing.assert_allclose(state.values, values[2, t], rtol=1e-11, atol=1e-14)
-                if not moment.masked:
+                if not view.masked:
                     np.testing.assert_allclose(named[state.name], state.values, atol=1e-13)
-            if moment.prediction is not None:
+            if view.prediction is not None:
                 assert traced.y_hat is not None
-                at = int(re.sub(r".*_", "", moment.prediction.y_hat.name))
+                at = int(re.sub(r".*_", "", view.prediction.y_hat.name))
                 expected = traced.y_hat[2, at].reshape(-1)
-                made = [scene.values[0].values for scene in moment.prediction.equations[-1:]]
-                for values in (moment.prediction.y_hat.values, *made):
+                made = [equation.values[0].values for equation in view.prediction.equations[-1:]]
+                for values in (view.prediction.y_hat.values, *made):
                     np.testing.assert_allclose(values, expected, rtol=1e-10, atol=1e-13)
         for width, encoding in ((20, "utf-8"), (40, "ascii"), (80, "utf-8"), (160, "ascii")):
-            for line in drawn(found, found.count - 1, width, encoding):
+            for line in drawn(recurrence, recurrence.count - 1, width, encoding):
                 assert cell_len(line) <= width
                 assert encoding == "utf-8" or line.isascii()
 
@@ -183,15 +187,15 @@ def test_reversed_sequence_shows_y_hat_at_its_end() -> None:
     """y_hat_2 of 9 steps is made of h_6."""
     layer = la.GRU(5, go_backwards=True, return_sequences=True)
     model = randomized(sequential(layer, la.Dense(2)))
-    (found,) = followed(model)
+    (recurrence,) = followed(model)
     y_hat = rnnshapes.trace(model, seed=3, keras=False).y_hat
-    answer = found.step(6).prediction
-    assert answer is not None
+    prediction = recurrence.step(6).prediction
+    assert prediction is not None
     assert y_hat is not None
-    assert [scene.text for scene in answer.equations] == ["y_hat_2 = h_6 W0 + b0"]
-    assert answer.equations[0].general == "y_hat_t = h_{T-1-t} W0 + b0"
-    np.testing.assert_allclose(answer.equations[0].values[0].values, y_hat[0, 2], rtol=1e-11)
-    np.testing.assert_array_equal(answer.y_hat.values, y_hat[0, 2])
+    assert [equation.text for equation in prediction.equations] == ["y_hat_2 = h_6 W0 + b0"]
+    assert prediction.equations[0].general == "y_hat_t = h_{T-1-t} W0 + b0"
+    np.testing.assert_allclose(prediction.equations[0].values[0].values, y_hat[0, 2], rtol=1e-11)
+    np.testing.assert_array_equal(prediction.y_hat.values, y_hat[0, 2])
 
 
 ANSWERED = ("backwards", "unmerged", "other features", "repeated", "at each step", "masked, both")
@@ -211,8 +215,8 @@ def test_only_causal_networks_return_the_last_y_hat() -> None:
     remarks = [drawn(one, t)[-1] for t in (4, 5)]
     assert all(f"y_hat_{t}" in remark for t, remark in zip((4, 5), remarks, strict=True))
     assert remarks[0].replace("4", "5") != remarks[1]
-    for found in followed(**SIZES, bidirectional=True):
-        assert not found.step(5).prediction.is_output
+    for recurrence in followed(**SIZES, bidirectional=True):
+        assert not recurrence.step(5).prediction.is_output
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -224,18 +228,18 @@ def test_masked_step_repeats_the_states(reverse: bool, zero: bool) -> None:
     model = randomized(sequential(la.Masking(0.0), layer, la.Dense(2)))
     x = np.random.default_rng(2).standard_normal((1, 9, 3)).astype("float32")
     x[0, 4] = 0
-    (found,) = followed(model, x=x)
-    moment, before = found.step(4), 5 if reverse else 3
-    assert moment.masked
-    assert moment.equations == ()
-    np.testing.assert_array_equal(moment.states[0].values, found.step(before).states[0].values)
-    text = "\n".join(drawn(found, 4))
+    (recurrence,) = followed(model, x=x)
+    view, before = recurrence.step(4), 5 if reverse else 3
+    assert view.masked
+    assert view.equations == ()
+    np.testing.assert_array_equal(view.states[0].values, recurrence.step(before).states[0].values)
+    text = "\n".join(drawn(recurrence, 4))
     assert "t = 4" in text
     assert f"h_4 = h_{before} " in text
     assert bool(re.search(r"\b0\b(?!\.)", text.split("t = 4")[-1].split("h_4")[0])) == zero
     assert "sigmoid(" not in text
-    assert "sigmoid(" in "\n".join(drawn(found, 3))
-    assert "·" in drawn(found, 3)[1]  # the bar shows the step that is skipped
+    assert "sigmoid(" in "\n".join(drawn(recurrence, 3))
+    assert "·" in drawn(recurrence, 3)[1]  # the bar shows the step that is skipped
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -264,12 +268,14 @@ def test_unsupported_layer_takes_x_from_keras() -> None:
         assert [node.layer.type for node in session.network.unsupported] == ["UnitNormalization"]
         weights = session.weights()
         given = (session.network, weights, session.sources, 2, None, session.keras_outputs(weights))
-        (found,) = steps_of_sample(*given)
+        (recurrence,) = steps_of_sample(*given)
     y_hat = rnnshapes.trace(model, N=3, seed=3).y_hat
-    for t in range(found.count):
-        answer = found.step(t).prediction
-        assert answer is not None
-        np.testing.assert_allclose(answer.equations[-1].values[0].values, y_hat[2, t], rtol=1e-11)
+    for t in range(recurrence.count):
+        prediction = recurrence.step(t).prediction
+        assert prediction is not None
+        np.testing.assert_allclose(
+            prediction.equations[-1].values[0].values, y_hat[2, t], rtol=1e-11
+        )
 
 
 def test_layer_is_chosen_by_name() -> None:
@@ -286,8 +292,8 @@ def test_long_follow_needs_memory_of_states_only() -> None:
     """One operation of all steps would need 4 MB more each."""
     tracemalloc.start()
     try:
-        (found,) = followed(T=20_000, D=3, M=6, K=2, cell="lstm")
-        found.step(19_999)
+        (recurrence,) = followed(T=20_000, D=3, M=6, K=2, cell="lstm")
+        recurrence.step(19_999)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -296,16 +302,16 @@ def test_long_follow_needs_memory_of_states_only() -> None:
 
 
 def test_symbols_are_shown_where_there_is_room() -> None:
-    (found,) = followed(T=6, D=3, M=5, K=2)
-    wide, usual, narrow = (drawn(found, 3, width) for width in (160, 80, 40))
+    (recurrence,) = followed(T=6, D=3, M=5, K=2)
+    wide, usual, narrow = (drawn(recurrence, 3, width) for width in (160, 80, 40))
     row = next(line for line in wide if line.startswith("  x_3 Wx"))
     assert "(N, D)·(D, M) → (N, M)" in row
     assert "(1, 3)·(3, 5) → (1, 5)" in row
     row = next(line for line in usual if line.startswith("  x_3 Wx"))
     assert "(N, D)" not in row
     numbers = [float(text) for text in row.split("(1, 5)")[1].split()]
-    taken = found.step(3).equations[0].operations[0]
-    np.testing.assert_allclose(numbers, taken.results[0].values, atol=6e-4)
+    operation = recurrence.step(3).equations[0].operations[0]
+    np.testing.assert_allclose(numbers, operation.results[0].values, atol=6e-4)
     at = narrow.index("  x_3 Wx  (1, 3)·(3, 5) → (1, 5)")
     assert [float(text) for text in narrow[at + 1].split()] == numbers
     assert "h_3 = tanh(x_3 Wx + bh + h_2 Wh)" in narrow
@@ -313,8 +319,8 @@ def test_symbols_are_shown_where_there_is_room() -> None:
 
 @pytest.mark.parametrize("width", [30, 80, 130])
 def test_long_lists_are_cut_and_counted(width: int) -> None:
-    (found,) = followed(T=4, D=3, M=64, K=2, cell="gru")
-    text = "\n".join(drawn(found, 2, width))
+    (recurrence,) = followed(T=4, D=3, M=64, K=2, cell="gru")
+    text = "\n".join(drawn(recurrence, 2, width))
     assert len(re.findall(r" \S+ … 64$", text, re.MULTILINE)) == 18
     assert len(re.findall(r" \S+ … 192$", text, re.MULTILINE)) == 4
 
@@ -326,16 +332,16 @@ def test_long_lists_are_cut_and_counted(width: int) -> None:
 def test_names_from_files_are_plain_text(name: str, width: int) -> None:
     """Wide characters take two columns, and a line stays one line."""
     with open_session(T=4, D=3, M=5, K=2) as session:
-        (found,) = steps_of_sample(session.network, session.weights(), session.sources)
-    object.__setattr__(found, "name", name)
-    shown = drawn(found, 1, width)
+        (recurrence,) = steps_of_sample(session.network, session.weights(), session.sources)
+    object.__setattr__(recurrence, "name", name)
+    shown = drawn(recurrence, 1, width)
     assert all(cell_len(line) <= width and "\n" not in line for line in shown)
     assert shown[0].startswith(name[:3])
 
 
 def test_bar_fills_in_order_of_the_steps() -> None:
     ahead, back = followed(T=7, D=3, M=5, K=2, bidirectional=True)
-    bars = [drawn(found, t)[1] for found in (ahead, back) for t in (0, 3, 6)]
+    bars = [drawn(recurrence, t)[1] for recurrence in (ahead, back) for t in (0, 3, 6)]
     marks = [re.sub(r"(.)\1+", r"\1", re.search(r"[━●─]+", bar)[0]) for bar in bars]
     assert marks == ["●─", "━●─", "━●", "●━", "─●━", "─●"]
     assert "step 1 of 7, from the end" in bars[5]
@@ -345,9 +351,9 @@ def test_bar_fills_in_order_of_the_steps() -> None:
 def test_nan_and_inf_are_shown() -> None:
     x = np.full((1, 4, 3), np.nan, dtype="float32")
     x[0, 0] = np.inf
-    (found,) = followed(x=x, M=5, K=2)
-    assert " inf" in drawn(found, 0)[2]
-    assert " nan" in "\n".join(drawn(found, 1))
+    (recurrence,) = followed(x=x, M=5, K=2)
+    assert " inf" in drawn(recurrence, 0)[2]
+    assert " nan" in "\n".join(drawn(recurrence, 1))
 
 
 @given(st.floats(), st.integers(3, 6))
@@ -361,9 +367,9 @@ def test_numbers_fit_their_column_and_round_correctly(value: float, digits: int)
 
 
 def test_summary_line_has_full_precision() -> None:
-    (found,) = followed(T=6, D=3, M=5, K=2)
-    said = step.summary(found.step(3), found, 0)
-    front, numbers = said.split(" = ", 2)[0], said.split(" = ")[-1]
+    (recurrence,) = followed(T=6, D=3, M=5, K=2)
+    summary = step.summary(recurrence.step(3), recurrence, 0)
+    front, numbers = summary.split(" = ", 2)[0], summary.split(" = ")[-1]
     assert front == "simple_rnn, sample 0, t"
     y_hat = rnnshapes.trace(T=6, D=3, M=5, K=2, seed=3, keras=False).y_hat
     np.testing.assert_allclose([float(n) for n in numbers.split()], y_hat[0, 3], rtol=1e-7)

@@ -326,7 +326,7 @@ def _weight_arrays(
                 name=row.name,
                 values=np.asarray(weights[group][weight.key]),
                 dims=weight.dims,
-                description=row.symbol or "not derived",
+                description=row.symbol or "not supported",
                 gates=row.gates,
                 rows=row.rows,
             )

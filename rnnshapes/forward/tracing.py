@@ -198,7 +198,7 @@ def trace_network(
     unsupported = [f"layer {node.name!r} ({node.layer.type})" for node in network.unsupported]
     if unsupported and keras is None:
         raise InputError(
-            f"{unsupported[0]} is not derived: without Keras nothing behind it can be computed"
+            f"{unsupported[0]} is not supported: without Keras no layer after it can be computed"
         )
     run = _TraceRun(network, weights, sources, parts, names, keras)
     y_hat, output = run.compute(on_block)

@@ -113,8 +113,8 @@ class _NodeWalk:
                 self.usable.append(self._usable_input(position, node))
                 continue
             precision = self.network.precision(node.layer)
-            for found in self._node_residuals(position, node):
-                yield found._replace(residual=replace(found.residual, precision=precision))
+            for layer, quantity, residual in self._node_residuals(position, node):
+                yield LayerResidual(layer, quantity, replace(residual, precision=precision))
         yield from self._predictions()
 
     def _node_residuals(self, position: int, node: Node) -> Iterator[LayerResidual]:

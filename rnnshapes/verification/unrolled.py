@@ -76,7 +76,7 @@ def _expected(network: Network, node: Node, x: Array, weights: Weights) -> tuple
         for name, direction in node.scans
     }
     outputs = {name: states[name][d.cell.output_state] for name, d in node.scans}
-    scans = {name: Scan(found, {}, None) for name, found in states.items()}  # type: ignore[arg-type]
+    scans = {name: Scan(after, {}, None) for name, after in states.items()}  # type: ignore[arg-type]
     values = {node.sources[0].node: NodeValue((), (), None)}
     value = join_directions(_OPS, node, outputs, values, scans)  # type: ignore[arg-type]
     return value.outputs  # type: ignore[return-value]
