@@ -17,12 +17,11 @@ import rnnshapes
 from rnnshapes import RnnshapesError
 from tests.helpers.commands import Result
 from tests.helpers.files import saved
-from tests.helpers.hostile import BAD, ESCAPES, MARKER
+from tests.helpers.hostile import BAD, ESCAPES, LAUNCHER, MARKER, MOST_MIB
 from tests.helpers.models import randomized, sequential
 
 #: More than the budget of 3 s, for a machine that has other work.
 PATIENCE = 30
-MOST_MIB = 200
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +30,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layers = (la.LSTM(5, name="lstm"), la.Dense(2, name="dense"))
     folder = tmp_path_factory.mktemp("good")
     return saved(randomized(sequential(*layers, shape=(6, 3))), folder / "good.keras")
-
-
-#: A process forked from a large one counts its memory: this one is small.
-LAUNCHER = """
-import os, subprocess, sys
-child = subprocess.Popen([sys.executable, "-m", "rnnshapes", *sys.argv[2:]])
-_, status, usage = os.wait4(child.pid, 0)
-open(sys.argv[1], "w").write(str(usage.ru_maxrss // 1024))  # kB on Linux
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 def limited(*args: object, cwd: Path) -> tuple[Result, int]:

@@ -101,6 +101,6 @@ def test_top_level_is_the_users() -> None:
 def test_test_files_do_not_import_each_other() -> None:
     """What they share is in ``tests/helpers/``."""
     tests = Path(__file__).parent
-    for path in (*tests.glob("*.py"), *tests.glob("helpers/*.py")):
+    for path in tests.rglob("*.py"):
         modules = {module for module, _ in imports(path) if module.startswith("tests")}
         assert all(module.startswith("tests.helpers") for module in modules), path

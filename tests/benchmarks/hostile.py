@@ -14,9 +14,8 @@ from pathlib import Path
 from keras import layers as la
 
 from tests.helpers.files import saved
-from tests.helpers.hostile import BAD
+from tests.helpers.hostile import BAD, LAUNCHER, MOST_MIB
 from tests.helpers.models import sequential
-from tests.test_hostile import LAUNCHER, MOST_MIB
 
 SECONDS = 3.0
 

@@ -20,7 +20,8 @@ import rnnshapes
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests import test_porting
+from tests.helpers import port_layouts
+from tests.helpers.cells import LAYERS
 
 #: The largest difference of h, which is at most 1, that float32 may make in so few steps.
 MOST = 1e-5
@@ -80,16 +81,16 @@ def differences(case: Case) -> dict[str, float]:
     PyTorch has one form of a GRU, and cannot read from the end alone.
     """
     golden = rnnshapes.golden(**case).arrays
-    base = test_porting.NAMES[case["cell"]]
+    base = LAYERS[case["cell"]]
     names = [base]
     if "bidirectional" in case:
         names = [f"bidirectional/{way}_{base}" for way in ("forward", "backward")]
     x = np.array(golden["x"].swapaxes(0, 1), "float32", order="C")
     h = np.stack([golden[f"{name}.h"].swapaxes(0, 1) for name in names], axis=1)
-    Y = in_onnx(case, x, test_porting.in_onnx(case["cell"], golden, names))
+    Y = in_onnx(case, x, port_layouts.in_onnx(case["cell"], golden, names))
     found = {"ONNX Runtime": float(np.abs(Y - h).max())}
     if case.get("reset_after", True) and "go_backwards" not in case:
-        output = in_pytorch(case, x, test_porting.in_pytorch(case["cell"], golden, names))
+        output = in_pytorch(case, x, port_layouts.in_pytorch(case["cell"], golden, names))
         side_by_side = np.concatenate(list(h.swapaxes(0, 1)), axis=-1)
         found["PyTorch"] = float(np.abs(output - side_by_side).max())
     return found
@@ -108,7 +109,7 @@ def layout_1(cell: str) -> Callable[[], object]:
     """A layer that takes (N, T, D)."""
     case = {"N": 2, "T": 4, "D": 3, "M": 5, "cell": cell}
     golden = rnnshapes.golden(**case).arrays
-    w = test_porting.in_onnx(cell, golden, [test_porting.NAMES[cell]])
+    w = port_layouts.in_onnx(cell, golden, [LAYERS[cell]])
     return lambda: in_onnx(case, golden["x"].astype("float32"), w, layout=1)
 
 

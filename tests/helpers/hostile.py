@@ -35,6 +35,16 @@ from tests.helpers.hostile_graphs import (
 Maker = Callable[[Path, Path], Path]
 #: Made by code in a file, should any of it ever run.
 MARKER = "marker-of-code-that-ran"
+#: The most memory that a file may cost, in MiB.
+MOST_MIB = 200
+#: A process forked from a large one counts its memory: this one is small.
+LAUNCHER = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "rnnshapes", *sys.argv[2:]])
+_, status, usage = os.wait4(child.pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss // 1024))  # kB on Linux
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 def _config(change: Callable[[dict[str, Any]], Any]) -> Maker:
