@@ -1,6 +1,6 @@
-"""The errors rnnshapes raises: one root, and the exit status each stands for.
+"""The errors rnnshapes raises: one root class, and the exit status each error stands for.
 
-A message is one line that says what is wrong, where, what was expected and what to do.
+A message is one line: what is wrong, where, what was expected, and what to do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 class RnnshapesError(Exception):
     """Root of every error that rnnshapes raises on purpose.
 
-    ``exit_status`` is what the command line ends with.
+    ``exit_status`` is the exit status of the command line.
     """
 
     exit_status = 2
@@ -20,9 +20,9 @@ class InputError(RnnshapesError, ValueError):
 
 
 class CannotRunError(RnnshapesError, RuntimeError):
-    """Nothing is wrong with the request, but it cannot be run here (exit status 3).
+    """A correct request that this machine cannot run (exit status 3).
 
-    ``log`` holds what Keras and its backend wrote to standard error when they were tried.
+    ``log`` holds what Keras and its backend wrote to standard error before the failure.
     """
 
     exit_status = 3
@@ -33,8 +33,8 @@ class CannotRunError(RnnshapesError, RuntimeError):
 
 
 class KerasUnavailableError(CannotRunError):
-    """Keras, or the backend it is set to, cannot be imported."""
+    """Keras, or the backend it is set to, that cannot be imported."""
 
 
 class TooLargeError(CannotRunError):
-    """The network or its data needs more memory than this machine has."""
+    """A network or data that need more memory than this machine has."""

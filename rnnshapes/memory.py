@@ -1,4 +1,4 @@
-"""How much memory this machine has to give, and whether something fits into it."""
+"""Available memory of this machine, and checks of what needs much of it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 
 def available() -> int | None:
-    """Bytes of memory that this process can have, ``None`` where the system does not tell.
+    """Return the bytes of memory that this process can use, ``None`` if the system does not tell.
 
-    On Linux what is free now, within the limit of a container; on macOS all there is.
+    On Linux this is the memory that is free now, within the limit of a container; on macOS it is
+    all the memory of the machine.
     """
     if sys.platform == "win32":
-        return _windows()
-    amounts = [there for there in (_free(), container_limit()) if there is not None]
-    return min(amounts, default=None)
+        return _available_on_windows()
+    limits = [limit for limit in (_system_memory(), container_limit()) if limit is not None]
+    return min(limits, default=None)
 
 
-def _free() -> int | None:
+def _system_memory() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
@@ -36,26 +37,35 @@ def _free() -> int | None:
 
 
 def container_limit(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return the limit in bytes of a control group, version 2 or 1; ``None`` without one."""
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+    """Return the memory limit of a control group (version 2 or 1), ``None`` without a limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
-            return int((root / limit).read_text(encoding="ascii"))
+            return int((root / name).read_text(encoding="ascii"))
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return None
 
 
 def require(needed: int, what: str) -> None:
-    """Raise TooLargeError if ``needed`` bytes for ``what`` are more than there are."""
-    there = available()
-    if there is not None and needed > there:
+    """Check that ``needed`` bytes are available.
+
+    Args:
+        needed: Bytes that will be allocated.
+        what: What needs them, as the subject of the message.
+
+    Raises:
+        TooLargeError: fewer bytes are available.
+    """
+    free = available()
+    if free is not None and needed > free:
         raise TooLargeError(
-            f"{what} needs {amount(needed)} of memory; {amount(there)} are available here"
+            f"{what} needs {format_bytes(needed)} of memory; "
+            f"{format_bytes(free)} are available here"
         )
 
 
-def amount(count: int) -> str:
-    """Bytes for people: ``228 B``, ``3.7 GiB``, ``3.5 EiB``; exact below 1 KiB."""
+def format_bytes(count: int) -> str:
+    """Return bytes as text: ``228 B``, ``3.7 GiB``, ``3.5 EiB``; exact below 1 KiB."""
     power = min(max(count.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
     if power == 0:
         return f"{count} B"
@@ -63,7 +73,7 @@ def amount(count: int) -> str:
     return f"{tenths // 10:,}.{tenths % 10} {_UNITS[power]}"
 
 
-def _windows() -> int | None:
+def _available_on_windows() -> int | None:
     import ctypes
 
     class Status(ctypes.Structure):

@@ -35,7 +35,7 @@ NEXT = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models, an input, and what two ports have computed."""
+    """Models, an input, and the outputs of two ports."""
     import keras
     from keras import layers as la
 
@@ -65,10 +65,10 @@ def test_last_line_proposes_the_next_command(typed, proposed, folder, run, monke
     """With the options that describe the network, and no others."""
     monkeypatch.chdir(folder)
     *others, last = run(*shlex.split(typed)).out.splitlines()
-    command, _, why = last.removeprefix("Next: rnnshapes ").partition("  ")
+    command, _, reason = last.removeprefix("Next: rnnshapes ").partition("  ")
     assert last.startswith("Next: ")
     assert command == proposed
-    assert why
+    assert reason
     assert not any(line.startswith("Next") for line in others)
 
 
@@ -77,7 +77,7 @@ def test_proposed_commands_run(proposed, folder, run, monkeypatch) -> None:
     """Except for the file that the port has to write first."""
     monkeypatch.chdir(folder)
     done = run(*shlex.split(proposed))
-    if "y_hat.npy" in proposed:
+    if "y_hat.npy" in proposed:  # which the port has to write first
         assert "y_hat.npy" in done.err
     else:
         assert (done.status, "error" in done.err) == (0, False)

@@ -17,8 +17,8 @@ WRONG = {
     "--plot a": ["a:", ".png, .svg, .pdf"],
     "--plot folder.png": ["folder.png", "is a folder"],
     "--plot none/a.png": ["none/a.png", "no folder none"],
-    "--plot a.svg -o a.svg": ["a.svg", "the output"],
-    "--plot a.svg -o ../here/a.svg": ["a.svg", "the output"],
+    "--plot a.svg -o a.svg": ["a.svg", "--plot", "--output"],
+    "--plot a.svg -o ../here/a.svg": ["a.svg", "--plot", "--output"],
 }
 
 

@@ -1,4 +1,4 @@
-"""How far long work is: what it tells, and the bar that a terminal shows of it."""
+"""Progress of long work: what is reported, and the bar that a terminal shows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from rnnshapes import progress
-from rnnshapes.cli.progress import busy
+from rnnshapes.cli.progress import show_progress
 from rnnshapes.session import Session, open_session
 
-#: From how many times each step is gone over, without and with Keras.
+#: How often each step is counted, without and with Keras.
 TRACE, GOLDEN = (1, 3), (2, 4)
 VERIFY = 6
 
@@ -36,14 +36,14 @@ def reports(compute: Callable[[Session], Any], spec: dict[str, Any]) -> list[tup
     return reported
 
 
-def check(told: list[tuple[int, int]], whole: int, least: int) -> None:
-    """It rises with each word, in so many words at the least, and ends at the whole."""
-    done = [at for at, _ in told]
-    assert {of for _, of in told} == {whole}
+def check(reported: list[tuple[int, int]], total: int, fewest: int) -> None:
+    """Check that progress rises with each of at least ``fewest`` reports, and ends at the total."""
+    done = [steps for steps, _ in reported]
+    assert {of for _, of in reported} == {total}
     assert done == sorted(set(done))
     assert done[0] > 0
-    assert done[-1] == whole
-    assert len(told) >= least
+    assert done[-1] == total
+    assert len(reported) >= fewest
 
 
 @pytest.mark.parametrize(("spec", "steps"), NETWORKS)
@@ -63,9 +63,9 @@ def test_progress_counts_keras_too(spec: dict[str, Any], steps: int) -> None:
 @pytest.mark.parametrize("backwards", [False, True])
 def test_single_long_sample_reports_in_parts(backwards: bool) -> None:
     spec = {"N": 1, "T": 200_000, "M": 1, "K": 1, "go_backwards": backwards}
-    told = reports(lambda s: s.trace(keras=False), spec)
-    check(told, 200_000, 4)
-    jumps = [b - a for (a, _), (b, _) in zip([(0, 0), *told], told, strict=False)]
+    reported = reports(lambda s: s.trace(keras=False), spec)
+    check(reported, 200_000, 4)
+    jumps = [b - a for (a, _), (b, _) in zip([(0, 0), *reported], reported, strict=False)]
     assert max(jumps) < 200_000 / 4
 
 
@@ -92,7 +92,7 @@ def test_bar_disappears_at_the_end(
     encoding: str, unit: str, bar: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    shown = _on_a_terminal(encoding, unit, monkeypatch)
+    shown = shown_on_terminal(encoding, unit, monkeypatch)
     assert f" 1,000/1,000 {unit}" in shown
     assert "Working [hard]" in shown
     assert bar in shown
@@ -102,7 +102,7 @@ def test_bar_disappears_at_the_end(
     assert after.endswith("\x1b[2K")
 
 
-def _on_a_terminal(
+def shown_on_terminal(
     encoding: str, unit: str, monkeypatch: pytest.MonkeyPatch, text: str = "Working [hard]"
 ) -> str:
     """What is written to standard error while it is a terminal."""
@@ -112,7 +112,7 @@ def _on_a_terminal(
         with os.fdopen(os.dup(theirs), "w", encoding=encoding) as stream:
             os.dup2(theirs, 2)
             monkeypatch.setattr(sys, "stderr", stream)
-            with busy(text, unit), progress.work(1000):
+            with show_progress(text, unit), progress.work(1000):
                 for steps in (250, 250, 500):
                     progress.advance(steps)
     finally:
@@ -136,7 +136,7 @@ def test_bar_fits_every_width(columns: int, monkeypatch: pytest.MonkeyPatch) -> 
     """Text gives way to the bar, and the count to a percentage."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(columns))
-    shown = _on_a_terminal("utf-8", "steps", monkeypatch, "Building the network in Keras")
+    shown = shown_on_terminal("utf-8", "steps", monkeypatch, "Building the network in Keras")
     rows = [re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", row) for row in re.split(r"[\r\n]", shown)]
     assert 0 < max(map(len, rows)) <= columns
     assert max(row.count("━") for row in rows) >= 10

@@ -1,66 +1,45 @@
-"""The command line: reads options, calls, renders, and gives the exit status."""
+"""Command line: options in, exit status out."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rnnshapes import __version__, api
+from rnnshapes.cli import next_command
 from rnnshapes.cli.options import (
-    Activation,
-    Against,
-    AnyFormat,
-    Bias,
-    Bidirectional,
-    CellName,
-    Delay,
-    Features,
-    Follow,
-    Format,
-    GoBackwards,
-    Golden,
-    Hidden,
-    Input,
-    LayerName,
-    MergeMode,
-    Model,
-    NoKeras,
-    Output,
-    Outputs,
-    Parts,
-    Plot,
-    PortFormat,
-    Quiet,
-    RecurrentActivation,
-    ResetAfter,
-    ReturnSequences,
-    Sample,
-    Samples,
-    SchemaName,
-    Seed,
-    Show,
-    Steps,
-    TextFormat,
-    TimeSteps,
-    TraceFormat,
+    AgainstOption,
+    DataArguments,
+    DelayOption,
+    DtypeOption,
+    FollowOption,
+    GoldenOption,
+    NetworkArguments,
+    NoKerasOption,
+    SchemaArgument,
+    SelectionArguments,
+    TextOutputArguments,
+    TraceOutputArguments,
+    ViewOption,
+    option_groups,
 )
-from rnnshapes.cli.output import Outlet, outlet
-from rnnshapes.cli.progress import busy
-from rnnshapes.cli.streams import pass_on, standard_output
+from rnnshapes.cli.output import OutputTarget, output_target
+from rnnshapes.cli.progress import show_progress
+from rnnshapes.cli.streams import guard_stdout, write_stderr
 from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import write_file
 from rnnshapes.render.document import printable
 from rnnshapes.render.view import View, parse_view
-from rnnshapes.session import NetworkOptions, Session, open_session
+from rnnshapes.session import Session, open_session
 
 if TYPE_CHECKING:
+    from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.port.report import PortVerification
     from rnnshapes.verification.report import Verification
@@ -97,34 +76,19 @@ def rnnshapes(
 
 
 @app.command()
+@option_groups
 def inspect(
-    model: Model = None,
-    N: Samples = None,
-    T: Steps = None,
-    D: Features = None,
-    M: Hidden = None,
-    K: Outputs = None,
-    cell: CellName = None,
-    activation: Activation = None,
-    recurrent_activation: RecurrentActivation = None,
-    use_bias: Bias = None,
-    reset_after: ResetAfter = None,
-    bidirectional: Bidirectional = None,
-    merge_mode: MergeMode = None,
-    go_backwards: GoBackwards = None,
-    return_sequences: ReturnSequences = None,
-    parts: Parts = "all",
-    format: Format = None,
-    output: Output = None,
-    plot: Plot = None,
-    no_keras: NoKeras = False,
-    quiet: Quiet = False,
+    *,
+    network: NetworkArguments,
+    blocks: ViewOption = "all",
+    output: TextOutputArguments,
+    no_keras: NoKerasOption = False,
 ) -> int:
-    """Show every weight's shape and parameter count, and every shape that flows.
+    """Show every weight's shape and parameter count, and the shape of every tensor.
 
-    The table comes from the formulas, at once.
+    The table follows from the equations, and is there at once.
 
-    Then the network is built in Keras, and a line says whether Keras agrees.
+    Then Keras builds the network, and a line says whether Keras agrees.
 
     Examples:
 
@@ -136,55 +100,56 @@ def inspect(
 
         rnnshapes inspect --M 1000000000 --format json
     """
-    given = locals()
-    out, shown = outlet(given, get_args(TextFormat), model), View(blocks=parts)
-    if parts != "all" and not out.for_people:
-        raise InputError(f"--view {parts}: {out.form} holds everything; leave --view out")
-    result = api.inspect(model, **_spec(given))
-    if out.on_screen:
-        result = _inspect_on_screen(result, out, shown, no_keras)
+    target = output_target(output, network.model)
+    if blocks != "all" and not target.is_for_people:
+        raise InputError(
+            f"--view {blocks} requires a format for people; {target.format} always holds everything"
+        )
+    result = api.inspect(network.model, **network.options)
+    if target.is_screen:
+        result = _inspect_on_screen(result, target, View(blocks=blocks), with_keras=not no_keras)
     else:
-        result = result if no_keras else _checked(result)
-        out.deliver(result, shown)
-    from rnnshapes.cli import next_command
-
-    out.hint(next_command.after_inspect, result, given)
+        result = result if no_keras else _compare_with_keras(result)
+        target.write(result, View(blocks=blocks))
+    target.write_hint(next_command.after_inspect(result, network))
     return int(not result.agrees)
 
 
+def _inspect_on_screen(
+    result: Inspection, target: OutputTarget, view: View, *, with_keras: bool
+) -> Inspection:
+    """Show the tables, then what Keras has, which takes longer."""
+    from rnnshapes.render.documents import inspection
+
+    has_reader = target.show(inspection.symbolic_part(result, view))
+    if has_reader and with_keras:
+        result = _compare_with_keras(result)
+        target.show(inspection.keras_part(result))
+    target.write_plot(result, view)
+    return result
+
+
+def _compare_with_keras(result: Inspection) -> Inspection:
+    with show_progress("Building the network in Keras"):
+        result = api.inspect_in_keras(result)
+    write_stderr(result.log)
+    return result
+
+
 @app.command()
+@option_groups
 def trace(
-    model: Model = None,
-    N: Samples = None,
-    T: Steps = None,
-    D: Features = None,
-    M: Hidden = None,
-    K: Outputs = None,
-    cell: CellName = None,
-    activation: Activation = None,
-    recurrent_activation: RecurrentActivation = None,
-    use_bias: Bias = None,
-    reset_after: ResetAfter = None,
-    bidirectional: Bidirectional = None,
-    merge_mode: MergeMode = None,
-    go_backwards: GoBackwards = None,
-    return_sequences: ReturnSequences = None,
-    input: Input = None,
-    sample: Sample = 0,
-    steps: TimeSteps = None,
-    show: Show = None,
-    layer: LayerName = None,
-    seed: Seed = 0,
-    golden: Golden = None,
-    follow: Follow = False,
-    delay: Delay = None,
-    format: AnyFormat = None,
-    output: Output = None,
-    plot: Plot = None,
-    no_keras: NoKeras = False,
-    quiet: Quiet = False,
+    *,
+    network: NetworkArguments,
+    data: DataArguments,
+    selection: SelectionArguments,
+    follow: FollowOption = False,
+    delay: DelayOption = None,
+    golden: GoldenOption = None,
+    output: TraceOutputArguments,
+    no_keras: NoKerasOption = False,
 ) -> int:
-    """Show y_hat at each time step, computed in NumPy, next to what Keras computes.
+    """Show y_hat at each time step, computed in NumPy and in Keras.
 
     Tables show one sample (--sample, --steps); json, csv and npz always hold all of them.
 
@@ -198,71 +163,69 @@ def trace(
 
         rnnshapes trace --cell lstm --golden golden.h
     """
-    given = locals()
     if follow or delay is not None:
-        from rnnshapes.cli import follow as player
+        from rnnshapes.cli import follow as step_by_step
 
-        return player.follow(given, _spec(given))
-    out = outlet(given, get_args(TraceFormat), input, model)
-    with open_session(model, x=input, seed=seed, **_spec(given)) as session:
-        part = parse_view(session.network.size("N"), session.network.max_steps, sample, steps)
-        result, asked, note = _traced(session, given, out)
-    out.deliver(result, replace(part, most_rows=out.most_rows, show=asked))
-    out.say(note)
-    from rnnshapes.cli import next_command
-
-    out.hint(next_command.after_trace, result, given)
+        step_by_step.check_options(selection, output, golden, follow=follow, delay=delay)
+        return step_by_step.follow(
+            network, data, selection, delay, with_keras=not no_keras, quiet=output.quiet
+        )
+    target = output_target(output, data.input, network.model, golden=golden)
+    with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
+        result, golden_data, shown = _compute_trace(
+            session, selection, target, with_golden=golden is not None, with_keras=not no_keras
+        )
+    status = ""
+    if golden is not None and golden_data is not None:
+        status = write_file.write_golden(golden_data, golden)
+    target.write(result, shown)
+    target.write_status(status)
+    target.write_hint(next_command.after_trace(result, network, data, golden))
     return 0
 
 
-def _traced(
-    session: Session, given: Mapping[str, Any], out: Outlet
-) -> tuple[Trace, tuple[str, ...], str]:
-    """The trace, what of it was asked for, and what is said of a golden file that is written."""
+def _compute_trace(
+    session: Session,
+    selection: SelectionArguments,
+    target: OutputTarget,
+    *,
+    with_golden: bool,
+    with_keras: bool,
+) -> tuple[Trace, Golden | None, View]:
+    """Return the trace, the golden data if there is to be any, and what of the trace is shown."""
     from rnnshapes.forward import tracing
 
-    keras, golden = not given["no_keras"], given["golden"]
-    asked = tracing.check_show(session.network, "y" if given["show"] is None else given["show"])
-    with busy("Running the recurrence in NumPy" + (" and in Keras" if keras else "")):
-        options: Any = {"layer": given["layer"], "keras": keras}
-        options |= {"show": out.wanted(session.network, asked), "bounds": out.draws}
-        if golden is None:
-            return session.trace(**options), asked, ""
-        result, kept = session.trace_with_golden(**options)
-        return result, asked, write_file.write_golden(kept, golden)
+    network = session.network
+    shown = parse_view(network.size("N"), network.max_steps, selection.sample, selection.steps)
+    requested = tracing.check_show(network, "y" if selection.show is None else selection.show)
+    shown = replace(shown, most_rows=target.most_rows, show=requested)
+    options: Any = {
+        "show": target.quantities(network, requested),
+        "layer": selection.layer,
+        "keras": with_keras,
+        "bounds": target.has_plots,
+    }
+    with show_progress("Running the recurrence in NumPy" + (" and in Keras" if with_keras else "")):
+        if with_golden:
+            return *session.trace_with_golden(**options), shown
+        return session.trace(**options), None, shown
 
 
 @app.command()
+@option_groups
 def verify(
-    model: Model = None,
-    N: Samples = None,
-    T: Steps = None,
-    D: Features = None,
-    M: Hidden = None,
-    K: Outputs = None,
-    cell: CellName = None,
-    activation: Activation = None,
-    recurrent_activation: RecurrentActivation = None,
-    use_bias: Bias = None,
-    reset_after: ResetAfter = None,
-    bidirectional: Bidirectional = None,
-    merge_mode: MergeMode = None,
-    go_backwards: GoBackwards = None,
-    return_sequences: ReturnSequences = None,
-    input: Input = None,
-    seed: Seed = 0,
-    against: Against = None,
-    dtype: PortFormat = None,
-    format: Format = None,
-    output: Output = None,
-    plot: Plot = None,
-    quiet: Quiet = False,
+    *,
+    network: NetworkArguments,
+    data: DataArguments,
+    against: AgainstOption = None,
+    dtype: DtypeOption = None,
+    output: TextOutputArguments,
 ) -> int:
-    """Prove that shapes, counts and every step are what Keras has and computes.
+    """Check names, shapes, counts and every step against Keras, within proven bounds.
 
     The exit status is 0 if every check passes, 1 if one fails.
 
-    With --against, your own implementation is judged instead, by the same equations.
+    With --against, your own implementation is checked instead, by the same equations.
 
     Examples:
 
@@ -276,33 +239,28 @@ def verify(
 
         rnnshapes verify model.keras --input x.npy --against y_hat.npy
     """
-    given = locals()
-    out = outlet(given, get_args(TextFormat), input, model, against)
+    target = output_target(output, data.input, network.model, against)
     if dtype is not None and against is None:
-        raise InputError("--dtype is that of a port: give --against, too")
-    result = _verified(given)
-    out.deliver(result, View())
-    if output is not None and not result.passed:
-        pass_on(f"rnnshapes: verification FAILED; {output} says where\n")
-    from rnnshapes.cli import next_command
-
-    after = next_command.after_verify if against is None else next_command.after_port
-    out.hint(after, result, given)
+        raise InputError("--dtype requires --against")
+    result: Verification | PortVerification
+    with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
+        if against is None:
+            with show_progress("Building, running and checking the network in Keras"):
+                result = session.verify()
+            hint = next_command.after_verify(result, network, data)
+        else:
+            with show_progress("Comparing the port, and trying known mistakes"):
+                result = session.compare(against, dtype)
+            hint = next_command.after_port(result, network, data)
+    target.write(result, View())
+    if target.path is not None and not result.passed:
+        write_stderr(f"rnnshapes: verification FAILED; see {printable(str(target.path))}\n")
+    target.write_hint(hint)
     return int(not result.passed)
 
 
-def _verified(given: Mapping[str, Any]) -> Verification | PortVerification:
-    x, seed, against = given["input"], given["seed"], given["against"]
-    with open_session(given["model"], x=x, seed=seed, **_spec(given)) as session:
-        if against is not None:
-            with busy("Comparing the port, under other conventions, too"):
-                return session.compare(against, given["dtype"])
-        with busy("Building, running and checking the network in Keras"):
-            return session.verify()
-
-
 @app.command()
-def schema(name: SchemaName) -> int:
+def schema(name: SchemaArgument) -> int:
     """Print the JSON Schema of what --format json writes: its fields, and what each holds.
 
     Example:
@@ -323,49 +281,27 @@ def main(args: list[str] | None = None) -> int:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till the end
     status = None
     try:
-        with standard_output():  # what is not guarded below is help, which Typer prints
+        with guard_stdout():  # for help, which Typer prints
             status = app(args, prog_name="rnnshapes", standalone_mode=False)
             sys.stdout.flush()
         return status or 0
     except typer.TyperException as error:
-        return _fail(_with_hint(error), 2)
+        return _fail(_usage_message(error), 2)
     except RnnshapesError as error:
         if isinstance(error, CannotRunError):
-            pass_on(error.log)
+            write_stderr(error.log)
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return 130
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # Typer's way, when it prints help
+    except SystemExit as exit_request:
+        # Typer raises it when it prints help to a closed pipe.
+        if isinstance(exit_request.__context__, BrokenPipeError):
             return 0
         raise
 
 
-def _spec(given: Mapping[str, Any]) -> NetworkOptions:
-    """The network's options among all that a command was given."""
-    return cast("NetworkOptions", {name: given[name] for name in NetworkOptions.__annotations__})
-
-
-def _inspect_on_screen(result: Inspection, out: Outlet, shown: View, no_keras: bool) -> Inspection:
-    """The tables first, and Keras's answer when it comes."""
-    from rnnshapes.render.documents import inspection
-
-    if out.draw(inspection.symbolic_part(result, shown)) and not no_keras:
-        result = _checked(result)
-        out.draw(inspection.keras_part(result))
-    out.draw_plot(result, shown)
-    return result
-
-
-def _checked(result: Inspection) -> Inspection:
-    with busy("Building the network in Keras"):
-        result = api.inspect_in_keras(result)
-    pass_on(result.log)
-    return result
-
-
-def _with_hint(error: typer.TyperException) -> str:
-    """The message, and where help is for a mistake that is not about a value."""
+def _usage_message(error: typer.TyperException) -> str:
+    """Return the message, with a pointer to the help unless a value is wrong."""
     context = getattr(error, "ctx", None)
     message = error.format_message()
     if context is None or isinstance(error, typer.BadParameter):
@@ -374,5 +310,5 @@ def _with_hint(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    pass_on(f"rnnshapes: error: {printable(' '.join(message.split()))}\n")
+    write_stderr(f"rnnshapes: error: {printable(' '.join(message.split()))}\n")
     return status

@@ -1,4 +1,4 @@
-"""Keys as they are typed, without Enter, on a terminal of POSIX or of Windows."""
+"""Keys of a terminal as they are typed, without Enter, on POSIX and on Windows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: Waits so many seconds for a key and gives its name, ``None`` if none was typed. A character
-#: that can be printed is its own name; what means nothing here is ``"other"``.
-Read = Callable[[float], "str | None"]
+#: Waits so many seconds for a key and returns its name, ``None`` if no key was typed. A printable
+#: character is its own name; a key without a meaning is ``"other"``.
+ReadKey = Callable[[float], "str | None"]
 
-_ENDS = {"A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end"}
+_FINAL_LETTERS = {"A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end"}
 _NUMBERS = {1: "home", 4: "end", 5: "page up", 6: "page down", 7: "home", 8: "end"}
-_PLAIN = {
+_CHARACTERS = {
     "\r": "enter",
     "\n": "enter",
     "\t": "tab",
@@ -25,8 +25,8 @@ _PLAIN = {
     "\x03": "interrupt",
     "\x04": "q",
 }
-#: What Windows says after a first character of 0 or 224.
-_WINDOWS = {
+#: What Windows sends after a first character of 0 or 224.
+_WINDOWS_CODES = {
     "H": "up",
     "P": "down",
     "M": "right",
@@ -37,18 +37,20 @@ _WINDOWS = {
     "Q": "page down",
 }
 _SEQUENCE = re.compile(r"\x1b(?:\[([0-9;?<]*)[ -/]*([@-~])|O(.))", re.DOTALL)
-_REST = 0.05  # seconds in which the rest of a sequence comes, if there is one
+_SEQUENCE_TIME = 0.05  # seconds within which a terminal sends the rest of a sequence
 
 
 @contextmanager
-def reading() -> Iterator[Read]:
-    """Keys from standard input, a terminal, which is then as it was before.
+def open_keyboard() -> Iterator[ReadKey]:
+    """Read single keys from standard input, a terminal, and restore its mode afterwards.
 
-    KeyboardInterrupt for Ctrl-C. Where nothing more can come, as when the terminal has gone,
-    the key is ``q``.
+    The key is ``q`` once nothing more can come, as when the terminal was closed.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was typed.
     """
     if sys.platform == "win32":
-        yield _windows
+        yield _read_windows_key
         return
     import termios
 
@@ -61,62 +63,61 @@ def reading() -> Iterator[Read]:
     mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
     try:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, mode)
-        yield _Typed(descriptor).read
+        yield _PosixKeyboard(descriptor).read
     finally:
-        with _gone():
+        with _ignore_closed_terminal():
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def first(typed: str) -> tuple[str, str]:
-    """The first key of what was typed, and what is left of it."""
-    if (found := _SEQUENCE.match(typed)) is not None:
-        number = re.match(r"\d+", found[1] or "")
-        name = _ENDS.get(found[2] or found[3], "other")
-        if found[2] == "~" and number:
+def split_key(typed: str) -> tuple[str, str]:
+    """Return the name of the first key in the characters ``typed``, and the other characters."""
+    if (sequence := _SEQUENCE.match(typed)) is not None:
+        number = re.match(r"\d+", sequence[1] or "")
+        name = _FINAL_LETTERS.get(sequence[2] or sequence[3], "other")
+        if sequence[2] == "~" and number:
             name = _NUMBERS.get(int(number[0]), "other")
-        return name, typed[found.end() :]
+        return name, typed[sequence.end() :]
     if typed[0] == "\x1b" and len(typed) > 1:  # with Alt, or cut off
         return "other", "" if typed[1] in "[O" else typed[2:]
-    key = typed[0] if typed[0].isprintable() else "other"
-    return _PLAIN.get(typed[0], key), typed[1:]
+    character = typed[0] if typed[0].isprintable() else "other"
+    return _CHARACTERS.get(typed[0], character), typed[1:]
 
 
-class _Typed:
-    """What was typed on a terminal of POSIX and is not yet handed out."""
+class _PosixKeyboard:
+    """Characters typed on a POSIX terminal, of which ``pending`` are not yet returned as keys."""
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.typed = descriptor, ""
+        self.descriptor, self.pending = descriptor, ""
 
     def read(self, seconds: float) -> str | None:
-        """The next key."""
-        if not self.typed and not self._more(seconds):
+        """Return the next key."""
+        if not self.pending and not self._receive(seconds):
             return None
-        while self._unfinished and self._more(_REST):
+        while self._has_part_of_sequence and self._receive(_SEQUENCE_TIME):
             pass
-        name, self.typed = first(self.typed)
+        name, self.pending = split_key(self.pending)
         if name == "interrupt":
             raise KeyboardInterrupt
         return name
 
     @property
-    def _unfinished(self) -> bool:
-        return self.typed.startswith("\x1b") and _SEQUENCE.match(self.typed) is None
+    def _has_part_of_sequence(self) -> bool:
+        return self.pending.startswith("\x1b") and _SEQUENCE.match(self.pending) is None
 
-    def _more(self, seconds: float) -> bool:
+    def _receive(self, seconds: float) -> bool:
         import select
 
         if not select.select([self.descriptor], [], [], max(0.0, seconds))[0]:
             return False
         data = b"q"
-        with _gone():
+        with _ignore_closed_terminal():
             data = os.read(self.descriptor, 4096) or data
-        self.typed += data.decode("utf-8", errors="replace")
+        self.pending += data.decode("utf-8", errors="replace")
         return True
 
 
 @contextmanager
-def _gone() -> Iterator[None]:
-    """A terminal that is no longer there is no error."""
+def _ignore_closed_terminal() -> Iterator[None]:
     try:
         yield
     except OSError:
@@ -126,18 +127,20 @@ def _gone() -> Iterator[None]:
             raise
 
 
-def _windows(seconds: float) -> str | None:  # pragma: no cover - cannot be tested elsewhere
+def _read_windows_key(
+    seconds: float,
+) -> str | None:  # pragma: no cover - cannot be tested elsewhere
     import msvcrt
 
-    until = time.monotonic() + seconds
+    end = time.monotonic() + seconds
     while not msvcrt.kbhit():  # type: ignore[attr-defined]
-        if time.monotonic() >= until:
+        if time.monotonic() >= end:
             return None
         time.sleep(0.01)
-    key = msvcrt.getwch()  # type: ignore[attr-defined]
-    if key in "\0\xe0":
-        return _WINDOWS.get(msvcrt.getwch(), "other")  # type: ignore[attr-defined]
-    name, _ = first(key)
+    character = msvcrt.getwch()  # type: ignore[attr-defined]
+    if character in "\0\xe0":
+        return _WINDOWS_CODES.get(msvcrt.getwch(), "other")  # type: ignore[attr-defined]
+    name, _ = split_key(character)
     if name == "interrupt":
         raise KeyboardInterrupt
     return name

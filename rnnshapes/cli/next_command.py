@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes import memory
+from rnnshapes.cli.options import DataArguments, NetworkArguments
 from rnnshapes.network.graph import ITEM_BYTES, Network
 from rnnshapes.render.command_line import DATA, NETWORK, command_line
 
@@ -15,86 +16,84 @@ if TYPE_CHECKING:
     from rnnshapes.port.report import PortVerification
     from rnnshapes.verification.report import Check, Verification
 
-#: Options as a command was given them.
-Given = Mapping[str, Any]
-
 _STEPS = 10  # for a time axis that the model leaves open
-_AROUND = 3  # steps to look at before and after a place
+_MARGIN = 3  # steps to show before the worst one
 
 
-def after_inspect(result: Inspection, given: Given) -> str:
-    """Propose the steps of what was inspected, if they can be computed.
+def after_inspect(result: Inspection, options: NetworkArguments) -> str:
+    """Propose the trace of an inspected network, if it can be computed.
 
     As in ``Next: rnnshapes trace --T 20  shows every time step``.
     """
     network = result.network
     if not result.agrees:
-        return _next("inspect", given, NETWORK, "--format", "json", why="lists every difference")
-    sizes = _open_sizes(network)
-    unbuilt = result.file is not None and result.file.unbuilt
-    if sizes is None or unbuilt or network.not_buildable_reason or not _fits(network):
-        return _next("inspect", given, NETWORK, "--format", "json", why="is for programs")
+        return _next("inspect", "lists every difference", options, None, "--format", "json")
+    sizes = _missing_sizes(network)
+    is_unbuilt = result.file is not None and result.file.unbuilt
+    if sizes is None or is_unbuilt or network.not_buildable_reason or not _fits_in_memory(network):
+        return _next("inspect", "is for programs", options, None, "--format", "json")
     if not network.recurrent:
-        return _next("verify", given, NETWORK, *sizes, why="proves it against Keras")
-    return _next("trace", given, NETWORK, *sizes, why="shows every time step")
+        return _next("verify", "proves it against Keras", options, None, *sizes)
+    return _next("trace", "shows every time step", options, None, *sizes)
 
 
-def after_trace(result: Trace, given: Given) -> str:
-    """Propose the proof, or the comparison with the port that a golden file is for."""
-    names = (*NETWORK, *DATA)
-    if given["golden"] is not None:
-        return _next("verify", given, names, "--against", "y_hat.npy", why="judges your port")
-    both = result.keras is not None
-    why = "proves that NumPy and Keras are the same" if both else "proves it against Keras"
-    return _next("verify", given, names, why=why)
+def after_trace(
+    result: Trace, options: NetworkArguments, data: DataArguments, golden: Path | None
+) -> str:
+    """Propose the proof, or the check of the port that a golden file is for."""
+    if golden is not None:
+        return _next("verify", "checks your port", options, data, "--against", "y_hat.npy")
+    if result.keras is not None:
+        return _next("verify", "proves that NumPy and Keras are the same", options, data)
+    return _next("verify", "proves it against Keras", options, data)
 
 
-def after_verify(result: Verification, given: Given) -> str:
-    """Propose what a port has to reproduce; or the steps where a check failed."""
-    names = (*NETWORK, *DATA)
-    network = result.network
-    if not network.recurrent:
-        return _next("inspect", given, NETWORK, why="shows every shape")
+def after_verify(result: Verification, options: NetworkArguments, data: DataArguments) -> str:
+    """Propose a golden file for a port; or the steps around a failure."""
+    if not result.network.recurrent:
+        return _next("inspect", "shows every shape", options, None)
     failed = [check for check in result.checks if not check.passed]
-    at = next((found for found in map(_where, failed) if found), None)
-    if at is not None:
-        return _next("trace", given, names, "--show", "all", *at, why="shows where it differs")
-    if failed:
-        return _next("trace", given, names, "--show", "all", why="shows every step")
-    return _next(
-        "trace", given, names, "--golden", "golden.npz", why="writes what a port has to reproduce"
-    )
+    if not failed:
+        reason = "writes what a port has to reproduce"
+        return _next("trace", reason, options, data, "--golden", "golden.npz")
+    steps = next(filter(None, map(_steps_around, failed)), [])
+    reason = "shows where it differs" if steps else "shows every step"
+    return _next("trace", reason, options, data, "--show", "all", *steps)
 
 
-def after_port(result: PortVerification, given: Given) -> str:
-    """Propose every intermediate, to find the first that differs; or tests for the port."""
-    name, why = "golden.npz", "holds every step, to find the first that differs"
+def after_port(result: PortVerification, options: NetworkArguments, data: DataArguments) -> str:
+    """Propose a golden file: to find the first difference, or for the tests of a correct port."""
     if result.passed:
-        name, why = "golden.h", "writes numbers for the tests of your port"
-    return _next("trace", given, (*NETWORK, *DATA), "--golden", name, why=why)
+        reason = "writes numbers for the tests of your port"
+        return _next("trace", reason, options, data, "--golden", "golden.h")
+    reason = "holds every step, to find the first that differs"
+    return _next("trace", reason, options, data, "--golden", "golden.npz")
 
 
-def _next(command: str, given: Given, names: tuple[str, ...], *more: str, why: str) -> str:
-    return f"Next: {command_line(command, given, names, *more)}  {why}"
+def _next(
+    command: str, reason: str, options: NetworkArguments, data: DataArguments | None, *more: str
+) -> str:
+    values: dict[str, Any] = vars(options) | ({} if data is None else vars(data))
+    return f"Next: {command_line(command, values, (*NETWORK, *DATA), *more)}  {reason}"
 
 
-def _open_sizes(network: Network) -> list[str] | None:
-    """Options for the sizes that are open; ``None`` if there are no options for them."""
+def _missing_sizes(network: Network) -> list[str] | None:
+    """Return options for the sizes that are open, ``None`` if no option can give them."""
     names = {name[0] for name, value in network.sizes.items() if value is None} - {"N"}
     if names - {"T"}:
         return None
     return ["--T", str(_STEPS)] if names else []
 
 
-def _fits(network: Network) -> bool:
-    """Whether the weights fit into memory in all forms in which a trace has them."""
+def _fits_in_memory(network: Network) -> bool:
+    """Return whether memory can hold the weights in all forms that a trace needs."""
     free = memory.available()
     return free is None or network.parameters * 4 * ITEM_BYTES["float64"] < free
 
 
-def _where(check: Check) -> list[str]:
-    """``--sample 3 --steps 4:11``, around the worst place of a check."""
+def _steps_around(check: Check) -> list[str]:
+    """Return options for the steps around the largest error, as ``--sample 3 --steps 4:11``."""
     if (index := check.index) is None or index.t is None:
         return []
-    first = max(0, index.t - _AROUND)
+    first = max(0, index.t - _MARGIN)
     return ["--sample", str(index.sample), "--steps", f"{first}:{index.t + 1}"]

@@ -1,10 +1,15 @@
-"""The options of the commands, as Typer reads them: each with its type and its help."""
+"""The options of the commands, as Typer reads them: each with its type and its help.
 
-from __future__ import annotations
+Annotations are objects here and not text, because fields of a group become parameters of a
+command: see :func:`option_groups`.
+"""
 
+import functools
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_type_hints
 
 import typer
 
@@ -13,18 +18,59 @@ from rnnshapes.errors import InputError
 from rnnshapes.network.layers.rnn import MERGE_MODES
 from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size
 from rnnshapes.ops.interface import ACTIVATIONS
+from rnnshapes.render.view import ViewBlocks
+from rnnshapes.session import NetworkOptions
 
-_PANEL, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
+#: Panels of ``--help``.
+_NETWORK, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
 
 
-def _size(name: str) -> Callable[[str], int]:
+def option_groups(command: Callable[..., int]) -> Callable[..., int]:
+    """Let a command take groups of options as one parameter each.
+
+    A parameter whose type is a dataclass of this module stands for the fields of that dataclass.
+    Typer sees one option for each field; the command gets an instance of the dataclass.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += _parameters(groups[name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[name]))
+
+    @functools.wraps(command)
+    def wrapper(**options: Any) -> int:
+        for name, group in groups.items():
+            values = {field.name: options.pop(field.name) for field in fields(group)}
+            options[name] = group(**values)
+        return command(**options)
+
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapper
+
+
+def _parameters(group: Any) -> list[inspect.Parameter]:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=field.type)
+        for field in fields(group)
+    ]
+
+
+def _size_option(name: str, more: str = "") -> object:
     def parse(text: str | int) -> int:
         try:
             return check_size(name, _integer(text))
         except InputError as error:
             raise typer.BadParameter(str(error)) from None
 
-    return parse
+    text = f"Set the number of {SIZE_MEANINGS[name]} (default: {DEFAULT_SIZES[name]}){more}."
+    return typer.Option(
+        f"--{name}", parser=parse, metavar="SIZE", help=text, rich_help_panel=_NETWORK
+    )
 
 
 def _integer(text: str | int) -> object:
@@ -34,194 +80,271 @@ def _integer(text: str | int) -> object:
         return text
 
 
-def _size_option(name: str, more: str = "") -> object:
-    return typer.Option(
-        f"--{name}",
-        parser=_size(name),
-        metavar="SIZE",
-        help=f"{SIZE_MEANINGS[name].capitalize()}{more}; {DEFAULT_SIZES[name]} if left out.",
-        rich_help_panel=_PANEL,
-    )
+def _network_option(flags: str, metavar: str | None, text: str, **more: Any) -> object:
+    return typer.Option(flags, metavar=metavar, help=text, rich_help_panel=_NETWORK, **more)
 
 
-Model = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[MODEL]",
-        readable=False,
-        show_default=False,
-        help="A saved model (.keras, .h5, .hdf5, .weights.h5): it gives the sizes, and is not run.",
-    ),
-]
-Samples = Annotated[int | None, _size_option("N")]
-Steps = Annotated[int | None, _size_option("T")]
-Features = Annotated[int | None, _size_option("D")]
-Hidden = Annotated[list[int] | None, _size_option("M", ", again for each further recurrent layer")]
-Outputs = Annotated[int | None, _size_option("K")]
+@dataclass(frozen=True)
+class NetworkArguments:
+    """The network of a command line: a saved model, or sizes and options; ``None`` if not given."""
+
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            readable=False,
+            show_default=False,
+            help="Saved model (.keras, .h5, .hdf5, .weights.h5). Read without executing any code "
+            "in it.",
+        ),
+    ] = None
+    N: Annotated[int | None, _size_option("N")] = None
+    T: Annotated[int | None, _size_option("T")] = None
+    D: Annotated[int | None, _size_option("D")] = None
+    M: Annotated[
+        list[int] | None, _size_option("M", "; repeat for each further recurrent layer")
+    ] = None
+    K: Annotated[int | None, _size_option("K")] = None
+    cell: Annotated[
+        Literal["simple", "lstm", "gru"] | None,
+        _network_option(
+            "--cell",
+            "CELL",
+            f"Choose the cell: {', '.join(BY_NAME)} (default: simple).",
+            case_sensitive=False,
+        ),
+    ] = None
+    activation: Annotated[
+        str | None,
+        _network_option(
+            "--activation",
+            "NAME",
+            f"Set the activation (default: Keras's): {', '.join(ACTIVATIONS)}.",
+        ),
+    ] = None
+    recurrent_activation: Annotated[
+        str | None,
+        _network_option(
+            "--recurrent-activation",
+            "NAME",
+            "Set the activation of the gates of lstm and gru (default: Keras's).",
+        ),
+    ] = None
+    use_bias: Annotated[
+        bool | None,
+        _network_option(
+            "--bias/--no-bias", None, "Give the recurrent layer a bias (default), or none."
+        ),
+    ] = None
+    reset_after: Annotated[
+        bool | None,
+        _network_option(
+            "--reset-after/--no-reset-after",
+            None,
+            "Reset h_{t-1} of a gru after its product with Wh (default), or before.",
+        ),
+    ] = None
+    bidirectional: Annotated[
+        bool | None,
+        _network_option(
+            "--bidirectional/--one-direction",
+            None,
+            "Process the sequence in both directions, or in one (default).",
+        ),
+    ] = None
+    merge_mode: Annotated[
+        str | None,
+        _network_option(
+            "--merge-mode",
+            "MODE",
+            f"Join both directions by {', '.join(MERGE_MODES)} (default: concat).",
+        ),
+    ] = None
+    go_backwards: Annotated[
+        bool | None,
+        _network_option(
+            "--go-backwards/--forwards",
+            None,
+            "Process the sequence in reverse, or forwards (default).",
+        ),
+    ] = None
+    return_sequences: Annotated[
+        bool | None,
+        _network_option(
+            "--return-sequences/--last-only",
+            None,
+            "Return the output at every step instead of the last (default).",
+        ),
+    ] = None
+
+    @property
+    def options(self) -> NetworkOptions:
+        """Sizes and options, without the model."""
+        names = NetworkOptions.__annotations__
+        return cast("NetworkOptions", {name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class DataArguments:
+    """The input of the network, and the seed of what is random."""
+
+    input: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="X",
+            readable=False,
+            help="Read x, (N, T, D) or (T, D), from a .npy, .npz or .csv file (default: random).",
+            rich_help_panel=_DATA,
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            metavar="SEED",
+            min=0,
+            help="Set the seed of random weights and input.",
+            rich_help_panel=_DATA,
+        ),
+    ] = 0
+
+
+@dataclass(frozen=True)
+class SelectionArguments:
+    """What of a trace is shown."""
+
+    sample: Annotated[
+        int,
+        typer.Option(
+            "--sample", metavar="SAMPLE", help="Show this sample.", rich_help_panel=_SHOWN
+        ),
+    ] = 0
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            "--steps",
+            metavar="A:B",
+            help="Show only these time steps, given as a Python slice.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None
+    show: Annotated[
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="y,h,c,gates",
+            help="Show states and gates, too: some of y,h,c,gates, or all (default: y).",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            help="Show only this recurrent layer.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None
+
+
 TextFormat = Literal["table", "json", "csv", "markdown", "html", "svg"]
 TraceFormat = Literal["table", "json", "csv", "markdown", "html", "svg", "npz"]
 
 
 def _format_option(formats: object) -> object:
     names = ", ".join(get_args(formats))
-    text = f"{names}; if left out, that of FILE's ending, or table."
-    return typer.Option("--format", metavar="FORMAT", help=text, rich_help_panel=_OUTPUT)
+    return typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"Choose the format (default: by FILE's ending, or table): {names}.",
+        rich_help_panel=_OUTPUT,
+    )
 
 
-Format = Annotated[TextFormat | None, _format_option(TextFormat)]
-AnyFormat = Annotated[TraceFormat | None, _format_option(TraceFormat)]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        readable=False,
-        help="Write to FILE, whole or not at all.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-Plot = Annotated[
-    Path | None,
-    typer.Option(
-        "--plot",
-        metavar="FILE",
-        readable=False,
-        help="Draw a picture into FILE, a .png, .svg or .pdf (needs the extra plot).",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Do not say what to try next, nor what was written.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-Parts = Annotated[
-    Literal["all", "flow", "tables"],
+@dataclass(frozen=True)
+class OutputArguments:
+    """Where a result is written, and in which format: one of ``formats``."""
+
+    formats: ClassVar[tuple[str, ...]]
+
+    format: str | None = None
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            readable=False,
+            help="Write to FILE (atomically).",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            readable=False,
+            help="Draw a picture into FILE, a .png, .svg or .pdf (needs the extra plot).",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            help="Suppress hints and status messages.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class TextOutputArguments(OutputArguments):
+    """Output of a command that writes text."""
+
+    formats = get_args(TextFormat)
+    format: Annotated[TextFormat | None, _format_option(TextFormat)] = None
+
+
+@dataclass(frozen=True)
+class TraceOutputArguments(OutputArguments):
+    """Output of ``trace``, which also writes arrays."""
+
+    formats = get_args(TraceFormat)
+    format: Annotated[TraceFormat | None, _format_option(TraceFormat)] = None
+
+
+ViewOption = Annotated[
+    ViewBlocks,
     typer.Option(
         "--view",
         metavar="VIEW",
-        help="all; flow, the network and its weights as pictures; tables, without pictures.",
+        help="Show all, pictures of the network and its weights (flow), or no pictures (tables).",
         rich_help_panel=_SHOWN,
     ),
 ]
-Input = Annotated[
-    Path | None,
+FollowOption = Annotated[
+    bool,
     typer.Option(
-        "--input",
-        metavar="X",
-        readable=False,
-        help="x, (N, T, D) or (T, D), from a .npy, .npz or .csv file; random if left out.",
-        rich_help_panel=_DATA,
+        "--follow",
+        help="Step through the trace on this terminal, by keys.",
+        rich_help_panel=_SHOWN,
     ),
 ]
-Seed = Annotated[
-    int,
+DelayOption = Annotated[
+    float | None,
     typer.Option(
-        "--seed",
-        metavar="SEED",
-        min=0,
-        help="Seed of the random weights and input.",
-        rich_help_panel=_DATA,
+        "--delay",
+        metavar="SECONDS",
+        help="With --follow: go to the next step every SECONDS.",
+        rich_help_panel=_SHOWN,
     ),
 ]
-Against = Annotated[
-    Path | None,
-    typer.Option(
-        "--against",
-        metavar="PORT",
-        readable=False,
-        help="Judge what your own implementation has computed (y_hat or h: .npy, .npz, .csv, "
-        ".json, .h), and explain what does not match.",
-        rich_help_panel=_DATA,
-    ),
-]
-PortFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--dtype",
-        metavar="DTYPE",
-        help="What the port computes in: float32, float64, float16, bfloat16; that of its "
-        "arrays if left out.",
-        rich_help_panel=_DATA,
-    ),
-]
-CellName = Annotated[
-    Literal["simple", "lstm", "gru"] | None,
-    typer.Option(
-        "--cell",
-        metavar="CELL",
-        case_sensitive=False,
-        help=f"{', '.join(BY_NAME)}; simple if left out.",
-        rich_help_panel=_PANEL,
-    ),
-]
-_ACTIVATION_HELP = f"{', '.join(ACTIVATIONS)}; Keras's default if left out."
-Activation = Annotated[
-    str | None,
-    typer.Option("--activation", metavar="NAME", help=_ACTIVATION_HELP, rich_help_panel=_PANEL),
-]
-RecurrentActivation = Annotated[
-    str | None,
-    typer.Option(
-        "--recurrent-activation",
-        metavar="NAME",
-        help="The same for the gates of lstm and gru.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Bias = Annotated[
-    bool | None,
-    typer.Option(
-        "--bias/--no-bias", help="A bias of the recurrent layer, or none.", rich_help_panel=_PANEL
-    ),
-]
-ResetAfter = Annotated[
-    bool | None,
-    typer.Option(
-        "--reset-after/--no-reset-after",
-        help="gru: reset h_{t-1} after its product with Wh, or before.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Bidirectional = Annotated[
-    bool | None,
-    typer.Option(
-        "--bidirectional/--one-direction",
-        help="Read in both directions, or in one.",
-        rich_help_panel=_PANEL,
-    ),
-]
-MergeMode = Annotated[
-    str | None,
-    typer.Option(
-        "--merge-mode",
-        metavar="MODE",
-        help=f"Join the directions by {', '.join(MERGE_MODES)}.",
-        rich_help_panel=_PANEL,
-    ),
-]
-GoBackwards = Annotated[
-    bool | None,
-    typer.Option(
-        "--go-backwards/--forwards",
-        help="Start at the last step, or at the first.",
-        rich_help_panel=_PANEL,
-    ),
-]
-ReturnSequences = Annotated[
-    bool | None,
-    typer.Option(
-        "--return-sequences/--last-only",
-        help="Answer at each step, or at the last.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Golden = Annotated[
+GoldenOption = Annotated[
     Path | None,
     typer.Option(
         "--golden",
@@ -232,55 +355,31 @@ Golden = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
-SchemaName = Annotated[
+AgainstOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--against",
+        metavar="PORT",
+        readable=False,
+        help="Compare your own implementation's y_hat or h (.npy, .npz, .csv, .json, .h), and "
+        "diagnose mismatches.",
+        rich_help_panel=_DATA,
+    ),
+]
+DtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="Set the format in which the port computes (default: that of its arrays): float32, "
+        "float64, float16, bfloat16.",
+        rich_help_panel=_DATA,
+    ),
+]
+NoKerasOption = Annotated[bool, typer.Option("--no-keras", help="Do not compare with Keras.")]
+SchemaArgument = Annotated[
     str,
-    typer.Argument(metavar="NAME", show_default=False, help="inspect, trace, verify or golden."),
-]
-NoKeras = Annotated[bool, typer.Option("--no-keras", help="Leave Keras out.")]
-Sample = Annotated[
-    int,
-    typer.Option(
-        "--sample", metavar="SAMPLE", help="Which sample to show.", rich_help_panel=_SHOWN
-    ),
-]
-TimeSteps = Annotated[
-    str | None,
-    typer.Option(
-        "--steps",
-        metavar="A:B",
-        help="Which time steps to show, as in Python.",
-        rich_help_panel=_SHOWN,
-    ),
-]
-Show = Annotated[
-    str | None,
-    typer.Option(
-        "--show",
-        metavar="y,h,c,gates",
-        help="Show states and gates, too: y,h; or all of them; y if left out.",
-        rich_help_panel=_SHOWN,
-    ),
-]
-LayerName = Annotated[
-    str | None,
-    typer.Option(
-        "--layer", metavar="NAME", help="Show those of this layer alone.", rich_help_panel=_SHOWN
-    ),
-]
-Follow = Annotated[
-    bool,
-    typer.Option(
-        "--follow",
-        help="Show one step after the other on this terminal, by keys.",
-        rich_help_panel=_SHOWN,
-    ),
-]
-Delay = Annotated[
-    float | None,
-    typer.Option(
-        "--delay",
-        metavar="SECONDS",
-        help="With --follow: go on by itself, so often.",
-        rich_help_panel=_SHOWN,
+    typer.Argument(
+        metavar="NAME", show_default=False, help="Schema: inspect, trace, verify or golden."
     ),
 ]

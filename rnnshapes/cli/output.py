@@ -1,15 +1,15 @@
-"""Where a command's result goes: to the screen, into files, and what is said after it."""
+"""Where a command writes its result: standard output or a file, a picture, and messages."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rnnshapes import render
-from rnnshapes.cli.streams import pass_on, standard_output, watched
+from rnnshapes.cli.options import OutputArguments
+from rnnshapes.cli.streams import guard_stdout, is_terminal, write_stderr
 from rnnshapes.errors import InputError
 from rnnshapes.network.graph import Network
 from rnnshapes.render import write_file
@@ -17,74 +17,67 @@ from rnnshapes.render.document import Document
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
 
-#: Makes the line that proposes what to try next, from a result and the options as given.
-Hint = Callable[[Any, Mapping[str, Any]], str]
-#: Formats that a person reads, and not a program.
+#: Formats for people; the others are for programs.
 _FOR_PEOPLE = ("table", "markdown", "html", "svg")
-#: Above so many numbers no states are computed for pictures alone.
-_MOST_DRAWN = 2_000_000
+#: States of more numbers than this are not computed for pictures alone.
+_MAX_DRAWN = 2_000_000
 
 
 @dataclass(frozen=True)
-class Outlet:
-    """A format and a file, or standard output; a file for a picture; and whether to say more."""
+class OutputTarget:
+    """Format and file of a result, ``None`` for standard output, and the file of a picture."""
 
-    form: str
+    format: str
     path: Path | None
     plot: Path | None
     quiet: bool
 
     @property
-    def on_screen(self) -> bool:
-        """Whether tables go to standard output, and so can come one after the other."""
-        return self.form == "table" and self.path is None
+    def is_screen(self) -> bool:
+        """Whether tables go to standard output, where one can follow the other."""
+        return self.format == "table" and self.path is None
 
     @property
-    def for_people(self) -> bool:
-        """Whether a person will look at the result, and not a program alone."""
-        return self.form in _FOR_PEOPLE
+    def is_for_people(self) -> bool:
+        """Whether the format is for people, and not for programs."""
+        return self.format in _FOR_PEOPLE
 
     @property
-    def draws(self) -> bool:
-        """Whether a picture is drawn, into a file of its own or into a page."""
-        return self.plot is not None or self.form == "html"
+    def has_plots(self) -> bool:
+        """Whether Matplotlib or a page draws the result."""
+        return self.plot is not None or self.format == "html"
 
     @property
     def most_rows(self) -> int | None:
-        """How many time steps are shown at most: on a terminal not all of them."""
-        return render.MOST_ROWS if self.path is None and watched(sys.stdout) else None
+        """Largest number of time steps in a table, ``None`` for all of them."""
+        return render.MOST_ROWS if self.path is None and is_terminal(sys.stdout) else None
 
-    def wanted(self, network: Network, asked: tuple[str, ...]) -> tuple[str, ...]:
-        """What of a trace is computed: for people h, too, to be drawn, if that is not much."""
+    def quantities(self, network: Network, requested: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what a trace has to compute: what was requested, and h where it is drawn."""
         from rnnshapes.forward import tracing
 
-        width = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
-        if not self.for_people or network.size("N") * network.max_steps * width > _MOST_DRAWN:
-            return asked
-        has_states = "h" in tracing.all_parts(network) and "h" not in asked
-        return (*asked, "h") if has_states else asked
+        units = sum(size or 0 for name, size in network.sizes.items() if name[0] == "M")
+        if not self.is_for_people or network.size("N") * network.max_steps * units > _MAX_DRAWN:
+            return requested
+        adds_states = "h" in tracing.all_parts(network) and "h" not in requested
+        return (*requested, "h") if adds_states else requested
 
-    def deliver(self, result: Result, view: View) -> None:
-        """Write the result, and its picture. InputError if one of them cannot be written."""
+    def write(self, result: Result, view: View) -> None:
+        """Write the result and its picture.
+
+        Raises:
+            InputError: one of them cannot be written.
+        """
         if self.path is not None:
-            write_file.write_file(result, self.form, view, self.path)
+            write_file.write_file(result, self.format, view, self.path)
         else:
-            with standard_output():
-                write_file.write_text(result, self.form, view, sys.stdout)
+            with guard_stdout():
+                write_file.write_text(result, self.format, view, sys.stdout)
                 sys.stdout.flush()
-        self.draw_plot(result, view)
+        self.write_plot(result, view)
 
-    def draw(self, document: Document) -> bool:
-        """Show a part of a result on standard output, and tell whether anybody reads it."""
-        from rnnshapes.render.formats import terminal
-
-        with standard_output() as output:
-            terminal.draw(document, terminal.screen(sys.stdout))
-            sys.stdout.flush()
-        return not output.closed
-
-    def draw_plot(self, result: Result, view: View) -> None:
-        """Write the picture, if one was asked for."""
+    def write_plot(self, result: Result, view: View) -> None:
+        """Write the picture, if there is to be one."""
         if self.plot is None:
             return
         from rnnshapes.render import plots
@@ -92,50 +85,63 @@ class Outlet:
         with write_file.writing(self.plot) as stream:
             plots.save(result, stream, self.plot.suffix[1:].lower(), view)
 
-    def say(self, text: str) -> None:
-        """A line on standard error about what was done, which ``--quiet`` removes."""
+    def show(self, document: Document) -> bool:
+        """Show a part of a result on standard output; return whether it still has a reader."""
+        from rnnshapes.render.formats import terminal
+
+        with guard_stdout() as stdout:
+            terminal.draw(document, terminal.screen(sys.stdout))
+            sys.stdout.flush()
+        return not stdout.closed
+
+    def write_status(self, text: str) -> None:
+        """Write a status message to standard error, unless ``--quiet`` suppresses it."""
         if not self.quiet:
-            pass_on(text)
+            write_stderr(text)
 
-    def hint(self, after: Hint, result: Any, given: Mapping[str, Any]) -> None:
-        """Propose what to try next: below a table, else on standard error if a person looks.
-
-        ``after`` is the function of :mod:`rnnshapes.cli.next_command` for this result.
-        """
-        if self.quiet or not (self.on_screen or watched(sys.stderr)):
+    def write_hint(self, hint: str) -> None:
+        """Write what to try next: below a table, else on standard error if it is a terminal."""
+        if self.quiet or not (self.is_screen or is_terminal(sys.stderr)):
             return
         from rnnshapes.render.formats import terminal
 
-        stream = sys.stdout if self.on_screen else sys.stderr
-        with standard_output():
-            terminal.draw_hint(after(result, given), terminal.screen(stream))
+        stream = sys.stdout if self.is_screen else sys.stderr
+        with guard_stdout():
+            terminal.draw_hint(hint, terminal.screen(stream))
             stream.flush()
 
 
-def outlet(given: Mapping[str, Any], formats: Sequence[str], *sources: Path | None) -> Outlet:
-    """What the options of a command ask for, among them ``--golden``, known to be possible.
+def output_target(
+    options: OutputArguments, *sources: Path | None, golden: Path | None = None
+) -> OutputTarget:
+    """Return where a command writes, after checking that it can.
 
-    ``sources`` are files that are read, and so are not to be overwritten. Raises InputError for
-    what cannot be written, and CannotRunError where Matplotlib is missing.
+    Args:
+        options: The output options of the command.
+        *sources: Files that the command reads, and so must not overwrite.
+        golden: The golden file that the command writes, too.
+
+    Raises:
+        InputError: one of the files cannot be written.
+        CannotRunError: there is to be a picture, and Matplotlib is missing.
     """
-    path, plot = given["output"], given["plot"]
-    form = write_file.format_for(given["format"], path, formats)
+    path, plot = options.output, options.plot
+    format_name = write_file.format_for(options.format, path, options.formats)
     for source in sources or (None,):
         write_file.check_writable(path, source)
-    write_file.check_golden(given.get("golden"), path, *sources)
+    write_file.check_golden(golden, path, *sources)
     if plot is not None:
         _check_plot(plot, path, sources)
-    return Outlet(form, path, plot, given["quiet"])
+    return OutputTarget(format_name, path, plot, options.quiet)
 
 
 def _check_plot(plot: Path, output: Path | None, sources: Sequence[Path | None]) -> None:
     from rnnshapes.render import plots
 
     if plot.suffix.lower() not in plots.FORMATS:
-        endings = ", ".join(plots.FORMATS)
-        raise InputError(f"{plot}: a picture ends in one of {endings}; give it such a name")
+        raise InputError(f"{plot}: a picture must end in {', '.join(plots.FORMATS)}")
     for source in sources or (None,):
         write_file.check_writable(plot, source)
     if output is not None and write_file.same_file(plot, output):
-        raise InputError(f"{plot}: is the output, too; give the picture another name")
+        raise InputError(f"{plot}: --plot and --output must be two different files")
     plots.require_matplotlib()

@@ -1,4 +1,4 @@
-"""How far long work is: a spinner or a bar on standard error, on a terminal only."""
+"""Spinner and progress bar on standard error, on a terminal only."""
 
 from __future__ import annotations
 
@@ -6,27 +6,33 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from rnnshapes import progress
-from rnnshapes.cli.streams import watched
+from rnnshapes.cli.streams import is_terminal
 
-#: How wide a bar is at the least and at the most, and from how many letters on a text says much.
-_LEAST_BAR, _WIDEST_BAR, _LEAST_TEXT = 10, 40, 20
+_MIN_BAR, _MAX_BAR = 10, 40  # columns
+#: A text of so many characters is long enough to be understood when the rest is cut off.
+_MIN_TEXT = 20
 
 
 @contextmanager
-def busy(what: str, unit: str = "steps") -> Iterator[None]:
+def show_progress(text: str, unit: str = "steps") -> Iterator[None]:
     """Show a spinner on standard error while the block runs, if that is a terminal.
 
-    The first report of progress turns it into a bar, which counts in ``unit``.
+    The first report of progress turns the spinner into a bar.
+
+    Args:
+        text: What the block does, shown beside the spinner or bar.
+        unit: What the bar counts.
     """
-    if not watched(sys.stderr):
+    if not is_terminal(sys.stderr):
         yield
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    # A copy of the descriptor, since TensorFlow's own messages are held back on 2 meanwhile.
+    # A copy of the descriptor, because descriptor 2 is redirected while TensorFlow works.
     stream = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace")
     unicode = sys.stderr.encoding.lower().startswith("utf")
     columns = (
@@ -35,31 +41,44 @@ def busy(what: str, unit: str = "steps") -> Iterator[None]:
     )
     console = Console(file=stream)
     with stream, Progress(*columns, console=console, transient=True) as bars:
-        work = bars.add_task(what, total=None)
+        task = bars.add_task(text, total=None)
 
-        def show(done: int, whole: int) -> None:
-            if done < whole and len(bars.columns) == len(columns):
-                said, width, told = _layout(what, f"{whole:,}/{whole:,} {unit}", console.width)
-                beside = f"{{task.completed:,}}/{{task.total:,}} {unit}"
-                beside = beside if told else "{task.percentage:>3.0f} %"
-                bar = (BarColumn(width), TextColumn(beside, markup=False))
-                bars.columns = (*columns, *bar)
-                bars.update(work, description=said if unicode else said.replace("…", "."))
-            bars.update(work, completed=done, total=whole)
+        def update(done: int, total: int) -> None:
+            if done < total and len(bars.columns) == len(columns):
+                layout = _bar_layout(text, f"{total:,}/{total:,} {unit}", console.width)
+                count = f"{{task.completed:,}}/{{task.total:,}} {unit}"
+                count = count if layout.shows_count else "{task.percentage:>3.0f} %"
+                bars.columns = (*columns, BarColumn(layout.bar), TextColumn(count, markup=False))
+                shown = layout.text if unicode else layout.text.replace("…", ".")
+                bars.update(task, description=shown)
+            bars.update(task, completed=done, total=total)
 
-        with progress.listening(show):
+        with progress.listening(update):
             yield
 
 
-def _layout(what: str, count: str, columns: int) -> tuple[str, int, bool]:
-    """What is said beside a bar, how wide that is, and whether there is room for the count.
+class _BarLayout(NamedTuple):
+    """The line of a progress bar: its text, the width of the bar, and count or percentage."""
 
-    The bar is never left out; where room is scarce there is a percentage in place of the count,
-    and what is said is cut.
+    text: str
+    bar: int
+    shows_count: bool
+
+
+def _bar_layout(text: str, count: str, width: int) -> _BarLayout:
+    """Lay out a progress bar, which always keeps at least 10 columns.
+
+    On a narrow terminal a percentage replaces the count, and the text is cut.
+
+    Args:
+        text: What is being done.
+        count: The count at its longest, as in ``100,000/100,000 steps``.
+        width: Columns of the terminal.
     """
-    room = columns - 4  # the spinner, and what stands between the columns
-    told = room - len(count) >= _LEAST_BAR + min(len(what), _LEAST_TEXT)
-    room -= len(count) if told else len("100 %")
-    width = min(_WIDEST_BAR, max(_LEAST_BAR, room - len(what)))
-    left = max(room - width, 0)
-    return (what if len(what) <= left else f"{what[: max(left - 1, 0)]}…"), width, told
+    room = width - 4  # without the spinner and the gaps between columns
+    shows_count = room - len(count) >= _MIN_BAR + min(len(text), _MIN_TEXT)
+    room -= len(count) if shows_count else len("100 %")
+    bar = min(_MAX_BAR, max(_MIN_BAR, room - len(text)))
+    room = max(room - bar, 0)
+    cut = text if len(text) <= room else f"{text[: max(room - 1, 0)]}…"
+    return _BarLayout(cut, bar, shows_count)

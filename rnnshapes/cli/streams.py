@@ -1,4 +1,4 @@
-"""Standard output and standard error, as they are: closed, full, or read by nobody any more."""
+"""Standard output and standard error, which may be closed, full, or read by nobody any more."""
 
 from __future__ import annotations
 
@@ -7,42 +7,50 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import TextIO
 
 from rnnshapes.errors import InputError
 
 
-@contextmanager
-def standard_output() -> Iterator[SimpleNamespace]:
-    """A closed pipe ends the output silently; a full device is an error of one line.
+@dataclass
+class StdoutState:
+    """Whether standard output is ``closed``: its reader has gone."""
 
-    What is handed out has ``closed`` set once nobody reads any more.
+    closed: bool = False
+
+
+@contextmanager
+def guard_stdout() -> Iterator[StdoutState]:
+    """Handle errors of standard output: end silently if its reader has gone.
+
+    Raises:
+        InputError: it cannot be written for another reason, such as a full device.
     """
-    state = SimpleNamespace(closed=False)
+    state = StdoutState()
     try:
         yield state
     except OSError as error:
         _discard_output()
-        # Windows knows no broken pipe, but calls it an invalid argument.
+        # Windows has no error for a broken pipe and reports an invalid argument.
         state.closed = error.errno == (errno.EINVAL if os.name == "nt" else errno.EPIPE)
         if not state.closed:
             raise InputError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _discard_output() -> None:
-    # What is left in the buffer would be written, and fail again, when Python ends.
+    # Python would write what is left in the buffer when it ends, and fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def pass_on(text: str) -> None:
-    """Write to standard error, if there is one and it takes what is written."""
+def write_stderr(text: str) -> None:
+    """Write to standard error, if it is open and can be written."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(text)
             sys.stderr.flush()
 
 
-def watched(stream: TextIO | None) -> bool:
-    """Whether a person looks at a stream: a terminal, and not a file or a pipe."""
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal, and not a file, a pipe or closed."""
     return stream is not None and stream.isatty()

@@ -14,7 +14,7 @@ from typing import BinaryIO, TextIO
 
 from rnnshapes import render
 from rnnshapes.errors import InputError
-from rnnshapes.memory import amount
+from rnnshapes.memory import format_bytes
 from rnnshapes.render.document import for_encoding, is_unicode, printable
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
@@ -128,7 +128,7 @@ def same_file(path: Path, other: Path) -> bool:
 def write_golden(result: Result, path: Path) -> str:
     """Write a Golden in the format of the file's ending, and return a line that says so."""
     write_file(result, GOLDEN_ENDINGS[path.suffix.lower()], View(), path)
-    count, size = len(render.to_arrays(result)), amount(path.stat().st_size)
+    count, size = len(render.to_arrays(result)), format_bytes(path.stat().st_size)
     return f"rnnshapes: {printable(str(path))} holds {count} arrays, {size}\n"
 
 

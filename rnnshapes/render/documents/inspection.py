@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rnnshapes.memory import amount
+from rnnshapes.memory import format_bytes
 from rnnshapes.network.structure import FileCheck
 from rnnshapes.network.summary import (
     Inspection,
@@ -324,7 +324,7 @@ def _total(result: Inspection) -> Line:
     size = "? B"
     if result.bytes is not None:
         size = f"{count_text(result.bytes)} B"
-        size += f" ({amount(result.bytes)})" if result.bytes >= 1024 else ""
+        size += f" ({format_bytes(result.bytes)})" if result.bytes >= 1024 else ""
     return Line(f"{count_text(result.params)} parameters = {result.formula}{numbers}; {size}")
 
 
