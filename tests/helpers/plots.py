@@ -47,7 +47,7 @@ def ported() -> Any:
     return rnnshapes.verify(cell="lstm", against=states, **SIZES)
 
 
-MADE: dict[str, Any] = {
+RESULTS: dict[str, Any] = {
     "inspect": lambda: rnnshapes.inspect(cell="lstm", **SIZES),
     "trace": traced,
     "verify": verified,
