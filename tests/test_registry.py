@@ -125,6 +125,13 @@ def test_gate_order_in_port_of_new_cell_is_diagnosed(mgu: None) -> None:
     assert [e.ids for e in result.diagnosis.explanations] == [("gates.order",)]
 
 
+@pytest.mark.parametrize("command", ["inspect", "trace"])
+def test_command_line_knows_new_cell(mgu: None, command: str, run: Any) -> None:
+    done = run(command, "--cell", "MGU", "--no-keras", "--bidirectional")
+    assert done.status == 0
+    assert "Bidirectional(MGU(M))" in done.out
+
+
 def test_keras_is_not_asked_for_new_cell(mgu: None) -> None:
     with pytest.raises(CannotRunError, match="MGU"):
         rnnshapes.trace(cell="mgu", **SIZES)

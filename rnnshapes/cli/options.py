@@ -84,6 +84,17 @@ def _network_option(flags: str, metavar: str | None, text: str, **more: Any) -> 
     return typer.Option(flags, metavar=metavar, help=text, rich_help_panel=_NETWORK, **more)
 
 
+def _cell_name(text: str) -> str:
+    if (name := text.lower()) in BY_NAME:
+        return name
+    raise typer.BadParameter(f"unknown cell {text!r}: use one of {', '.join(BY_NAME)}")
+
+
+def _cells_with(option: str) -> str:
+    """Return the names of the cells that have an option."""
+    return " and ".join(name for name, kind in BY_NAME.items() if option in kind.option_names())
+
+
 @dataclass(frozen=True)
 class NetworkArguments:
     """The network of a command line: a saved model, or sizes and options; ``None`` if not given."""
@@ -106,12 +117,12 @@ class NetworkArguments:
     ] = None
     K: Annotated[int | None, _size_option("K")] = None
     cell: Annotated[
-        Literal["simple", "lstm", "gru"] | None,
+        str | None,
         _network_option(
             "--cell",
             "CELL",
             f"Choose the cell: {', '.join(BY_NAME)} (default: simple).",
-            case_sensitive=False,
+            parser=_cell_name,
         ),
     ] = None
     activation: Annotated[
@@ -127,7 +138,8 @@ class NetworkArguments:
         _network_option(
             "--recurrent-activation",
             "NAME",
-            "Set the activation of the gates of lstm and gru (default: Keras's).",
+            f"Set the activation of the gates of {_cells_with('recurrent_activation')} "
+            "(default: Keras's).",
         ),
     ] = None
     use_bias: Annotated[
@@ -141,7 +153,8 @@ class NetworkArguments:
         _network_option(
             "--reset-after/--no-reset-after",
             None,
-            "Reset h_{t-1} of a gru after its product with Wh (default), or before.",
+            f"Reset h_{{t-1}} of {_cells_with('reset_after')} after its product with Wh (default), "
+            "or before.",
         ),
     ] = None
     bidirectional: Annotated[
