@@ -102,7 +102,7 @@ def test_names_of_layers_are_those_of_the_config(lstm: Path, run) -> None:
     assert "answer/kernel" in done.out
     assert "i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]" in done.out
     assert "written by Keras 3." in done.out
-    assert "The file agrees: 5 arrays of the shapes that are derived" in done.out
+    assert "The file holds the expected 5 arrays" in done.out
 
 
 def test_layers_are_found_by_name_where_their_order_is_another(tmp_path: Path) -> None:

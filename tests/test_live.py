@@ -211,12 +211,12 @@ def test_what_stands_behind_an_unknown_layer_is_traced_and_verified_from_keras()
     traced = rnnshapes.trace(model, N=2, show="h")
     assert [layer.states["h"].shape for layer in traced.layers] == [(2, 6, 5), (2, 8, 4)]
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
-    assert "Not derived: layer 'zero_padding1d" in repr(traced)
+    assert "Not supported: layer 'zero_padding1d" in repr(traced)
     result = rnnshapes.verify(model, N=2)
     assert result.passed
     assert result.unsupported
     assert "ZeroPadding1D is not supported" in " ".join(repr(result).split())
-    assert "Verified, but for zero_padding1d" in " ".join(repr(result).split())
+    assert "Verified, except for zero_padding1d" in " ".join(repr(result).split())
     assert not any(check.name.startswith("zero") for check in result.checks)
     with pytest.raises(InputError, match=r"layer 'zero_padding1d.*' \(ZeroPadding1D\) is not"):
         rnnshapes.trace(model, keras=False)

@@ -52,9 +52,9 @@ def test_each_quantity_has_its_drawing_between_the_network_and_the_tables() -> N
     assert titles(both) == [
         "y_hat over t",
         "h1→ of bidirectional/forward_simple_rnn over t",
-        "h1← of bidirectional/backward_simple_rnn over t, read from the last t back",
+        "h1← of bidirectional/backward_simple_rnn over t, processed in reverse",
         "h2→ of bidirectional_1/forward_simple_rnn_1 over t",
-        "h2← of bidirectional_1/backward_simple_rnn_1 over t, read from the last t back",
+        "h2← of bidirectional_1/backward_simple_rnn_1 over t, processed in reverse",
     ]
 
 

@@ -127,7 +127,7 @@ def not_finite_text(non_finite: NonFinite) -> str:
     first = f"sample {index.sample}, t {index.t}, feature {index.unit}"
     if non_finite.too_large is not None:
         return (
-            f"x does not fit into {non_finite.dtype}, in which Keras takes it: "
+            f"x does not fit into {non_finite.dtype}, the format of its input in Keras: "
             f"{non_finite.too_large:g} at {first} becomes infinite. "
             f"NaN or infinite numbers: {count}"
         )

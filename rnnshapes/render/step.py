@@ -155,7 +155,7 @@ def _time_line(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> lis
     left = f"t = {str(step.t).ljust(len(str(step.count - 1)))}  "
     right = f"  step {count_text(step.number)} of {count_text(step.count)}"
     if recurrence.reverse:
-        right += ", from the end" if sheet.width >= _WIDTH_FOR_DIRECTION else ""
+        right += ", in reverse" if sheet.width >= _WIDTH_FOR_DIRECTION else ""
     width = sheet.width - len(left) - len(right)
     if width < _LEAST_TIME_LINE:
         return [Span(cut(f"t = {step.t}{right}", sheet.width, sheet), STRONG)]
@@ -191,7 +191,7 @@ def _rows(
     yield _TextRow("")
     if step.masked:
         zero_output = getattr(recurrence.node.layer, "zero_output_for_mask", False)
-        zero = ", 0 is put out" if zero_output else ""
+        zero = ", its output is 0" if zero_output else ""
         yield _TextRow(clean_text(f"t = {step.t} is masked: skipped, the states stay{zero}"), BAD)
         for state, before in zip(step.states, step.inputs[1:], strict=True):
             yield _value_row(state, clean_text, suffix=f" = {before.name}")
@@ -209,9 +209,9 @@ def _rows(
     if not prediction.equations:
         yield _value_row(prediction.y_hat, clean_text)
     if prediction.is_output:
-        yield _TextRow(clean_text(f"{name} is the model's own answer"), GOOD)
+        yield _TextRow(clean_text(f"{name} is the model's own output"), GOOD)
     elif recurrence.network.is_causal:
-        yield _TextRow(clean_text(f"{name}: the model's answer, had x ended here"), DIM)
+        yield _TextRow(clean_text(f"{name}: the model's output if x ended here"), DIM)
 
 
 def _destinations(step: StepView, recurrence: RecurrenceSteps) -> Iterator[str]:
@@ -223,10 +223,10 @@ def _destinations(step: StepView, recurrence: RecurrenceSteps) -> Iterator[str]:
     if step.prediction is None and (is_last or not shapes.final):
         destinations += recurrence.users
     if is_last:
-        yield f"t = {step.t} is the last step that is read"
+        yield f"t = {step.t} is the last step"
     if destinations:
         names = ", ".join(state.name for state in step.states)
-        yield f"{names} → handed on to {', '.join(destinations)}"
+        yield f"{names} → passed on to {', '.join(destinations)}"
 
 
 def _equation_rows(

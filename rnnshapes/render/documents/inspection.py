@@ -415,9 +415,9 @@ def _file(result: Inspection) -> Iterator[Line]:
         differences = "; ".join(fact_text(fact, "the file") for fact in shown)
         if more := len(file.differences) - len(shown):
             differences += f"; and {more} more, which --format json shows"
-        text = f"The file is BROKEN, its arrays are not those of its config: {differences}"
+        text = f"The file is BROKEN: its arrays do not match its config: {differences}"
         yield Line(text, "bad")
     elif shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
-        yield Line(f"The file agrees: {shapes} arrays of the shapes that are derived", "good")
+        yield Line(f"The file holds the expected {shapes} arrays, in the expected shapes", "good")
     for note in file.notes:
         yield Line(f"{file.path}: {note}", "dim")

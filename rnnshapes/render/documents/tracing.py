@@ -207,7 +207,7 @@ def _strip(result: Trace, series: Series, view: View) -> strips.Strip:
         title += f" of {series.layer.name}"
     title += f" over t, sample {view.sample} of {n}" if n > 1 else " over t"
     if series.layer is not None and series.layer.reverse:
-        title += ", read from the last t back"
+        title += ", processed in reverse"
     kind: strips.ScaleKind = "line" if series.layer is None else "signed"
     if series.part == "gates" and not series.candidate:
         kind = strips.scale_kind(values)
@@ -353,10 +353,11 @@ def _notes(result: Trace, sample: int) -> Iterator[Line]:
     for name, meaning in result.network.changed_meanings.items():
         yield Line(f"{name}: {meaning}", "bad")
     if result.unsupported:
-        yield Line(f"Not derived: {', '.join(result.unsupported)}; its values are Keras's.", "bad")
+        layers = ", ".join(result.unsupported)
+        yield Line(f"Not supported: {layers}. Keras computes its values.", "bad")
     difference = result.difference
     if result.keras is None or difference is None:
-        yield Line("Keras was left out.", "dim")
+        yield Line("Not compared with Keras.", "dim")
         return
     yield Line(
         f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, every step "
@@ -365,7 +366,7 @@ def _notes(result: Trace, sample: int) -> Iterator[Line]:
     yield _own_predict(result, sample)
     quantity = "output" if result.y_hat is None else "y_hat"
     if math.isnan(difference.max_abs):
-        text = f"No difference of {quantity} can be told: it is NaN, first at {difference.index}"
+        text = f"{quantity} is NaN, first at {difference.index}: there is no difference to compute"
         yield Line(text, "bad")
         return
     size = magnitude_text(difference.max_abs)
@@ -379,37 +380,37 @@ def _meaning_of_rows(result: Trace) -> Iterator[Line]:
         first, *others = [network.nodes[tap.node].name for tap in network.outputs]
         yield Line(
             f"The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
-            f"{', '.join(others)}. verify looks at all of them.",
+            f"{', '.join(others)}. verify checks all of them.",
             "strong",
         )
     if result.y_hat is None:
         yield Line(
-            "There is no y_hat at a single step: the output joins the steps, or is a state that "
-            "the last one left.",
+            "There is no y_hat at a single step: the output combines all steps, or is a state "
+            "after the last one.",
             "strong",
         )
     elif not network.is_causal:
         backwards = [name for node in network.recurrent for name, d in node.scans if d.reverse]
-        reason = "layers in front join time steps"
+        reason = "layers before the recurrence combine time steps"
         if backwards:
-            reason = f"{', '.join(backwards)} reads from the end"
+            reason = f"{', '.join(backwards)} starts from the last step"
         elif network.unsupported:
-            reason = f"{network.unsupported[0].name} is not derived"
+            reason = f"{network.unsupported[0].name} is not supported"
         verb = "may not be" if network.unsupported and not backwards else "is not"
         yield Line(
-            f"y_hat at t {verb} what the model would answer had the sequence ended at t: {reason}.",
+            f"y_hat at t {verb} the model's output if the sequence ended at t: {reason}.",
             "strong",
         )
     reversing = _reversing_layers(network)
     if result.y_hat is not None and reversing and not network.output_shapes.final:
         yield Line(
-            f"Rows of y_hat are in the order in which {reversing[-1].name} answers: its row t "
-            f"belongs to states at {network.output_shapes.steps}-1-t."
+            f"Rows of y_hat are in the reverse order in which {reversing[-1].name} returns them: "
+            f"row t belongs to the states at {network.output_shapes.steps}-1-t."
         )
     for layer in result.layers:
         if layer.reverse:
             yield Line(
-                f"{layer.name} reads from the last step to the first: "
+                f"{layer.name} processes the sequence in reverse: "
                 f"h{layer.index} at t follows from h{layer.index} at t+1."
             )
     if any(layer.mask is not None for layer in result.layers):
@@ -429,15 +430,15 @@ def _own_predict(result: Trace, sample: int) -> Line:
         )
         more = ", …" if output.size > _MOST_OUTPUTS else ""
         return Line(
-            f"The model's own predict answers {numbers}{more}; NumPy differs by {difference}."
+            f"The model's own predict returns {numbers}{more}; NumPy differs by {difference}."
         )
     rows_of_sample = steps[sample]
     which, shown = "Every row", rows_of_sample
     if not network.returns_sequences:
         which, shown = f"Row t = {len(rows_of_sample) - 1}", rows_of_sample[-1]
     if np.isnan(output).all() and np.isnan(shown).all():
-        return Line(f"{which} is NaN, and so is what the model's own predict answers.", "bad")
+        return Line(f"{which} is NaN, like the output of the model's own predict.", "bad")
     if np.array_equal(output, shown, equal_nan=True):
-        return Line(f"{which} is what the model's own predict answers, bit for bit.", "good")
+        return Line(f"{which} is what the model's own predict returns, bit for bit.", "good")
     difference = magnitude_text(float(np.max(np.abs(output - shown))))
-    return Line(f"{which} and the model's own predict differ by {difference}; verify judges it.")
+    return Line(f"{which} and the model's own predict differ by {difference}; verify checks it.")

@@ -130,19 +130,19 @@ def _notes(result: Verification) -> Iterator[Line]:
             yield Line(f"{check.name}: there is nothing to compare", "bad")
     for reason in result.diagnosis:
         yield Line(f"Reason: {reason}", "bad")
-    step = "one step of the equation taken from the state before"
-    of = step if result.network.recurrent else "the layer's equation, from what it was fed with"
-    also = "Keras repeats each step of NumPy's trace"
+    step = "one step" if result.network.recurrent else "one layer"
+    float64 = "Keras repeats each step of NumPy's trace"
     if not result.engine.float64:
-        also = f"it is NumPy's own trace alone, since Keras has none on {result.engine.backend}"
+        backend = result.engine.backend
+        float64 = f"NumPy's trace is checked alone, since Keras on {backend} does not compute in it"
     yield Line(
-        f"ratio: how far Keras's value is from {of}, against what rounding may do in that step; at "
-        f"most 1 passes. In float64 {also}"
+        f"ratio = error of {step} / largest error that rounding can cause; up to 1 passes. "
+        f"In float64, {float64}."
     )
     if (difference := result.difference) is not None:
         yield Line(
-            "For information: the whole trajectories of y_hat, NumPy float64 and Keras, differ "
-            f"by at most {magnitude_text(difference.max_abs)} ({difference.index}).",
+            "For information: over the whole run, y_hat of NumPy in float64 and y_hat of Keras "
+            f"differ by at most {magnitude_text(difference.max_abs)} ({difference.index}).",
             "dim",
         )
     if result.unsupported:
@@ -157,7 +157,7 @@ def _verdict(result: Verification) -> Line:
     if result.overflow is not None:
         overflow = f"; from t = {result.overflow} on, samples that overflow are not compared"
     if result.passed:
-        but = f", but for {', '.join(result.unsupported)}" if result.unsupported else ""
-        return Line(f"Verified{but}: all {count} checks passed{overflow}", "good")
+        exceptions = f", except for {', '.join(result.unsupported)}" if result.unsupported else ""
+        return Line(f"Verified{exceptions}: all {count} checks passed{overflow}", "good")
     failed = sum(not check.passed for check in result.checks)
     return Line(f"FAILED: {failed} of {count} checks{overflow}", "bad")

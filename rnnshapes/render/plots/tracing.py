@@ -260,7 +260,7 @@ def _draw_one_step(axes: Axes, errors: StepErrors, start: int) -> None:
 def _notes(result: Trace, view: View) -> Iterator[str]:
     """Yield what the numbers are, and what of them is not drawn."""
     yield f"Sample {view.sample} of {len(result.output)}; x: {result.source}."
-    keras = "Keras was left out."
+    keras = "Not compared with Keras."
     if result.keras is not None:
         keras = f"{engine_text(result.keras.engine)} in {result.network.dtype}."
     yield f"NumPy in float64. {keras}"
