@@ -1,7 +1,7 @@
 """Base class of all results, which display themselves in a terminal and in a notebook.
 
-:mod:`rnnshapes.render` shows them. It stands above the results that it knows, so
-``rnnshapes/__init__.py`` hands it down here, and it is loaded when a result is first shown.
+:mod:`rnnshapes.render` shows them. It stands above the results that it knows, so this module does
+not import it: ``rnnshapes/__init__.py`` sets the function that does, when a result is first shown.
 """
 
 from __future__ import annotations

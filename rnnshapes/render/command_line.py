@@ -25,18 +25,18 @@ NETWORK = (
 DATA = ("input", "seed")
 
 
-def command_line(command: str, given: Mapping[str, Any], names: Iterable[str], *more: str) -> str:
+def command_line(command: str, options: Mapping[str, Any], names: Iterable[str], *more: str) -> str:
     """Return a command with the options ``names`` as given: ``rnnshapes trace model.keras --T 20``.
 
     Args:
         command: Name of the command.
-        given: Options of the earlier command by name; ``None`` for those left out.
+        options: Options of the earlier command by name; ``None`` for those left out.
         names: Names of the options to repeat.
         *more: Words to append.
     """
     words = ["rnnshapes", command]
     for name in names:
-        words += _words(name, given.get(name))
+        words += _words(name, options.get(name))
     return printable(shlex.join([*words, *more]))
 
 

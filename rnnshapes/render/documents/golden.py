@@ -14,7 +14,7 @@ from rnnshapes.render.phrases import gates_text, network_text, sizes_record
 from rnnshapes.render.view import View
 
 #: What readers of the arrays have to know.
-READING = (
+NOTE_ON_ARRAYS = (
     "Axis 1 is the time step of the input, t from 0. Weights are in Keras's layout; computed "
     "values are float64. x, h and Wx of a layer are its own. A masked step repeats the states of "
     "the step before, and its other values are NaN."
@@ -46,7 +46,7 @@ def document(result: Golden, view: View) -> Document:
         Line(network_text(result.network), "strong"),
         Line(f"x: {result.source}"),
         Table("Arrays", columns, tuple(rows), elsewhere="result.to_dict()"),
-        Line(READING),
+        Line(NOTE_ON_ARRAYS),
     )
 
 
@@ -70,7 +70,7 @@ def record(result: Golden) -> dict[str, Any]:
             }
             for layer in result.layers
         ],
-        "reading": READING,
+        "reading": NOTE_ON_ARRAYS,
         "arrays": {
             entry.name: {
                 "dtype": str(entry.values.dtype),
@@ -103,7 +103,7 @@ def header(result: Golden) -> CHeader:
     return CHeader(
         name="GOLDEN",
         prefix="rnn_",
-        about=(*first_lines, *about_layers(result.layers), READING),
+        about=(*first_lines, *about_layers(result.layers), NOTE_ON_ARRAYS),
         network=result.network,
         arrays=tuple((entry, _description(entry)) for entry in result.entries),
     )
