@@ -40,6 +40,16 @@ def eager() -> Iterator[None]:
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture
+def compiled(eager: None) -> Iterator[None]:
+    """Keras as users run it, where compiling may change numbers, in a module that is eager."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(True)
+
+
 @pytest.fixture(scope="session")
 def small_run() -> KerasRun:
     """All sizes different, several samples, biases not zero."""

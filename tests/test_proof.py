@@ -20,6 +20,7 @@ from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32
 from rnnshapes.verification import report, residuals
 from tests.helpers import grid
 from tests.helpers.cells import FORMS
+from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, numeric_checks, run_model
 from tests.helpers.models import MODELS, randomized, sequential
 
@@ -28,10 +29,14 @@ from tests.helpers.models import MODELS, randomized, sequential
 SIZES = ((1, 1, 1, 1, 1), (3, 10, 4, 5, 2), (2, 300, 3, 64, 1), (1, 3, 2, 512, 2))
 
 
-@pytest.mark.parametrize("radius", [0.0, 0.9, 4.0])
-def test_correct_networks_pass_at_any_radius(radius: float) -> None:
+RIGHT = covering({"cell": FORMS, "sizes": SIZES, "radius": (0.0, 0.9, 4.0)}, strength=2)
+
+
+@pytest.mark.parametrize("case", RIGHT, ids=lambda case: "-".join(map(str, case.values())))
+def test_correct_networks_pass_at_any_radius(case: dict[str, Any]) -> None:
     """Each cell runs with one unit to 512, in float32 and in float64."""
-    for found in grid.right(grid.cases(SIZES, (radius,))):
+    sizes = dict(zip("NTDMK", case["sizes"], strict=True))
+    for found in grid.right(iter([grid.Case(case["radius"], **sizes, **case["cell"])])):
         assert found.compared > 0, found
         assert found.ratio <= 1, found
 
