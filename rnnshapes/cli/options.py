@@ -92,7 +92,8 @@ def _cell_name(text: str) -> str:
 
 def _cells_with(option: str) -> str:
     """Return the names of the cells that have an option."""
-    return " and ".join(name for name, kind in BY_NAME.items() if option in kind.option_names())
+    *names, last = (name for name, kind in BY_NAME.items() if option in kind.option_names())
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 @dataclass(frozen=True)
