@@ -1,4 +1,4 @@
-"""Masks as operations of a live model's graph: those that follow from the layers, and others."""
+"""Masks in the graph of a live model: those that follow from the layers, and others."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def translating(**options: Any) -> Model:
     return Model(x, layers.Dense(2)(layers.GRU(5)(e, initial_state=state, **given)))
 
 
-def handed(make: Callable[[Any, Any], Any], *, by_name: bool = True) -> Model:
-    """An LSTM that is handed a mask, which is made of the words and of their features."""
+def masked_by(make: Callable[[Any, Any], Any], *, by_name: bool = True) -> Model:
+    """An LSTM with a mask that ``make`` computes from words and their features."""
     x = words()
     e = embedded(x)
     mask = make(x, e)
@@ -88,14 +88,14 @@ def itself(model: Model) -> Model:
         nested,
         translating,
         lambda: translating(mask=True),
-        lambda: handed(lambda x, e: ops.not_equal(x, 0)),
-        lambda: handed(lambda x, e: ops.not_equal(x, 0), by_name=False),
-        lambda: handed(lambda x, e: e._keras_mask, by_name=False),
+        lambda: masked_by(lambda x, e: ops.not_equal(x, 0)),
+        lambda: masked_by(lambda x, e: ops.not_equal(x, 0), by_name=False),
+        lambda: masked_by(lambda x, e: e._keras_mask, by_name=False),
     ],
     ids=["stacked", "joined", "nested", "states", "both", "own", "positional", "same"],
 )
-def test_a_mask_that_follows_from_the_layers_is_no_mask_of_its_own(model: Any, again: Any) -> None:
-    """However it came into the graph: every layer is derived, and every step is proven."""
+def test_mask_of_input_is_supported(model: Any, again: Any) -> None:
+    """However it came into the graph, each step is proven."""
     made = randomized(again(model()))
     assert [layer.name for layer in rnnshapes.inspect(made).layers if not layer.supported] == []
     result = rnnshapes.verify(made, N=5)
@@ -118,9 +118,9 @@ def test_a_mask_that_follows_from_the_layers_is_no_mask_of_its_own(model: Any, a
     ],
     ids=["value", "equal", "sum", "not", "features", "order", "tensor"],
 )
-def test_any_other_mask_is_not_derived(make: Any, by_name: bool, again: Any) -> None:
-    """The layer that it is handed to is named, with the reason; its neighbours are shown."""
-    result = rnnshapes.inspect(again(handed(make, by_name=by_name)))
+def test_other_mask_is_unsupported(make: Any, by_name: bool, again: Any) -> None:
+    """The report names the layer and the reason; its neighbours are supported."""
+    result = rnnshapes.inspect(again(masked_by(make, by_name=by_name)))
     unknown = [layer.type for layer in result.layers if not layer.supported]
     assert unknown[-1] == "LSTM"
     assert "called with mask" in " ".join(repr(result).split())
@@ -130,9 +130,30 @@ def test_any_other_mask_is_not_derived(make: Any, by_name: bool, again: Any) -> 
     ]
 
 
-def test_a_constant_of_many_numbers_makes_another_mask() -> None:
-    """It is not compared with any other."""
-    mask = handed(lambda x, e: ops.not_equal(x, ops.zeros((6,), "int32")))
+def test_mask_from_array_is_unsupported() -> None:
+    """Operations with arrays are not compared."""
+    mask = masked_by(lambda x, e: ops.not_equal(x, ops.zeros((6,), "int32")))
     assert [layer.type for layer in rnnshapes.inspect(mask).layers if not layer.supported][-1:] == [
         "LSTM"
     ]
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Scaled(layers.Layer):
+    """A layer of the user's own, which passes the mask on."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.supports_masking = True
+
+    def call(self, x: Any) -> Any:
+        return x * 2.0
+
+
+@pytest.mark.parametrize("again", [itself, keras.models.clone_model, loaded])
+def test_mask_passes_through_own_layer(again: Any) -> None:
+    """The own layer is unsupported, the one behind it is not."""
+    x = words()
+    model = again(Model(x, layers.Dense(2)(layers.LSTM(5)(Scaled()(embedded(x))))))
+    unsupported = [la.type for la in rnnshapes.inspect(model).layers if not la.supported]
+    assert [name.split(".")[-1] for name in unsupported] == ["Scaled"]

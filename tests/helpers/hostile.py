@@ -1,6 +1,6 @@
-"""Files made to hurt whoever reads them, each from a good one; and what should come of each.
+"""Hostile model files, each made from a good one, and what inspect has to do with them.
 
-Every maker takes a good .keras file and an empty folder and returns the path of the bad one.
+Each maker takes a good .keras file and an empty folder, and returns the path of the bad file.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from tests.helpers.hostile_graphs import (
 )
 
 Maker = Callable[[Path, Path], Path]
-#: Made by code in a file, should any of it ever run.
+#: A file that code in a model file would create if it were run.
 MARKER = "marker-of-code-that-ran"
-#: The most memory that a file may cost, in MiB.
+#: What inspect may use, child process included.
 MOST_MIB = 200
-#: A process forked from a large one counts its memory: this one is small.
+#: Runs the command from a small process, since a process counts the memory that it was forked with.
 LAUNCHER = """
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-m", "rnnshapes", *sys.argv[2:]])

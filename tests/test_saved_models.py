@@ -1,8 +1,9 @@
-"""Saved models: read without Keras, held against their config, traced and verified."""
+"""Saved models: read without Keras, compared with their config, traced and verified."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 import warnings
@@ -41,8 +42,10 @@ FORMS = (".keras", ".h5")
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_is_read_as_it_was_saved(name: str, form: str, tmp_path: Path) -> None:
-    """Shapes and counts are those of the model, and NumPy answers from the file what it answers."""
+def test_saved_model_has_shapes_and_output_of_original(
+    name: str, form: str, tmp_path: Path
+) -> None:
+    """Shapes, counts, and the output that NumPy computes from the file."""
     if (name, form) in NOT_WRITTEN:
         pytest.skip("Keras does not write it in this form")
     model = randomized(MODELS[name]())
@@ -68,16 +71,16 @@ NOT_WRITTEN: set[tuple[str, str]] = set()
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["nested", "deep", "embedded, masked", "branches", "given states"])
-def test_what_is_in_a_file_is_verified(name: str, form: str, tmp_path: Path) -> None:
-    """It is built anew from what is known of it, and Keras agrees step by step."""
+def test_saved_model_is_verified(name: str, form: str, tmp_path: Path) -> None:
+    """The network is built in Keras from what is known of it, and each step is proven."""
     path = saved(randomized(MODELS[name]()), tmp_path / f"model{form}")
     result = rnnshapes.verify(path, N=3)
     assert result.passed, result
     assert rnnshapes.inspect(path, keras=True).keras.agrees
 
 
-def test_a_weight_that_was_changed_in_the_file_changes_the_answer(lstm: Path) -> None:
-    """Numbers come from the file, each array for the weight that it is."""
+def test_changed_weight_changes_output(lstm: Path) -> None:
+    """Each array of the file is the weight that it is in Keras."""
     before = rnnshapes.trace(lstm, keras=False, N=2).output
     outputs = []
     for group in ("layers/lstm/cell", "layers/dense"):
@@ -94,19 +97,17 @@ def test_a_weight_that_was_changed_in_the_file_changes_the_answer(lstm: Path) ->
     assert not any(np.allclose(a, b) for a, b in itertools.pairwise(outputs))
 
 
-def test_names_of_layers_are_those_of_the_config(lstm: Path, run) -> None:
-    """Not those of the classes, by which the file keeps its arrays."""
+def test_layer_names_are_those_of_config(lstm: Path, run) -> None:
+    """Not those of the classes, by which the groups of the file are named."""
     done = run("inspect", lstm, "--no-keras")
     assert done.status == 0
     assert "encode/recurrent_kernel" in done.out
     assert "answer/kernel" in done.out
-    assert "i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]" in done.out
-    assert "written by Keras 3." in done.out
-    assert "The file holds the expected 5 arrays" in done.out
+    assert keras.__version__ in done.out
 
 
-def test_layers_are_found_by_name_where_their_order_is_another(tmp_path: Path) -> None:
-    """Two layers of the same class, whose groups are the other way round."""
+def test_groups_are_matched_by_layer_name(tmp_path: Path) -> None:
+    """Two layers of one class have exchanged groups."""
     model = randomized(
         sequential(la.GRU(5, name="a", return_sequences=True), la.GRU(5, name="b"), shape=(6, 5))
     )
@@ -122,8 +123,8 @@ def test_layers_are_found_by_name_where_their_order_is_another(tmp_path: Path) -
     np.testing.assert_array_equal(one, other)
 
 
-def test_reading_a_file_imports_neither_keras_nor_tensorflow(lstm: Path) -> None:
-    """Neither does a trace of it without Keras."""
+def test_reading_imports_neither_keras_nor_h5py(lstm: Path) -> None:
+    """Nor does a trace of the file without Keras."""
     code = (
         "import sys; from rnnshapes.cli import main; "
         f"s = [main([c, {str(lstm)!r}, '--no-keras']) for c in ('inspect', 'trace')]; "
@@ -134,8 +135,8 @@ def test_reading_a_file_imports_neither_keras_nor_tensorflow(lstm: Path) -> None
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_the_form_is_told_by_content(lstm: Path, tmp_path: Path) -> None:
-    """There are HDF5 files named .keras in the wild."""
+def test_file_type_is_detected_by_content(lstm: Path, tmp_path: Path) -> None:
+    """Some HDF5 files are named .keras."""
     hdf5 = saved(randomized(sequential(la.GRU(5), shape=(6, 3))), tmp_path / "other.h5")
     renamed = hdf5.rename(tmp_path / "other.keras")
     assert rnnshapes.inspect(renamed).params == 3 * 5 * (3 + 5 + 2)
@@ -144,15 +145,15 @@ def test_the_form_is_told_by_content(lstm: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_file_that_was_packed_again_is_read(lstm: Path, tmp_path: Path, method: int) -> None:
-    """Also with its weights compressed."""
+def test_repacked_archive_is_read(lstm: Path, tmp_path: Path, method: int) -> None:
+    """Also with compressed weights."""
     again = repacked(lstm, tmp_path / "again.keras", method=method)
     one, other = (rnnshapes.trace(p, keras=False).output for p in (lstm, again))
     np.testing.assert_array_equal(one, other)
 
 
-def test_a_weight_of_another_shape_is_shown_by_name(lstm: Path, tmp_path: Path, run) -> None:
-    """The file is broken: exit status 1, and neither trace nor verify goes on."""
+def test_weight_of_other_shape_exits_1(lstm: Path, tmp_path: Path, run) -> None:
+    """inspect names it; trace and verify exit with 2."""
 
     def shorten(file: h5py.File) -> None:
         del file["layers/lstm/cell/vars/2"]
@@ -161,17 +162,19 @@ def test_a_weight_of_another_shape_is_shown_by_name(lstm: Path, tmp_path: Path, 
     broken = repacked(lstm, tmp_path / "broken.keras", weights=shorten)
     done = run("inspect", broken, "--no-keras")
     assert done.status == 1
-    assert "encode/bias: (20,) expected, the file has (15,)" in done.out
+    difference = rnnshapes.inspect(broken).file.differences[0]
+    assert (difference.name, difference.expected, difference.found) == ("encode/bias", (20,), (15,))
     assert run("inspect", broken, "--no-keras", "--format", "json").status == 1
     for command in ("trace", "verify"):
         done = run(command, broken)
         assert done.status == 2
-        assert "encode/bias is (20,) by its config, (15,) in the file" in done.err
+        for fact in ("encode/bias", "(20,)", "(15,)"):
+            assert fact in done.err
 
 
 @pytest.mark.parametrize(("lost", "name"), [("0", "encode/bias"), ("2", "encode/bias")])
-def test_an_array_that_is_not_there_is_missed(lstm: Path, tmp_path: Path, lost, name) -> None:
-    """Numbers are all the names that arrays have, so the last one is said to be missing."""
+def test_missing_array_is_a_difference(lstm: Path, tmp_path: Path, lost, name) -> None:
+    """Arrays have only numbers for names, so it is always the last that is missing."""
 
     def lose(file: h5py.File) -> None:
         del file[f"layers/lstm/cell/vars/{lost}"]
@@ -181,8 +184,8 @@ def test_an_array_that_is_not_there_is_missed(lstm: Path, tmp_path: Path, lost, 
     assert name in [fact.name for fact in differences if fact.found is None]
 
 
-def test_an_array_too_many_is_shown(lstm: Path, tmp_path: Path) -> None:
-    """In a layer, and beside all layers."""
+def test_extra_array_is_a_difference(lstm: Path, tmp_path: Path) -> None:
+    """In a layer; an array outside of all layers is a note."""
 
     def add(file: h5py.File) -> None:
         file["layers/lstm/cell/vars/3"] = np.ones(4, "float32")
@@ -193,44 +196,42 @@ def test_an_array_too_many_is_shown(lstm: Path, tmp_path: Path) -> None:
     assert any("layers/more/vars/0" in note for note in file.notes)
 
 
-def test_optimizer_arrays_stand_apart(tmp_path: Path) -> None:
-    """Adding up all arrays would triple the count."""
+def test_optimizer_arrays_are_not_counted(tmp_path: Path) -> None:
+    """The sum of all arrays would be three times as large."""
     model = randomized(sequential(la.GRU(4), la.Dense(2), shape=(6, 3)))
     model.compile("adam", "mse")
     model.fit(np.ones((2, 6, 3)), np.ones((2, 2)), verbose=0)
     for form in FORMS:
         result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
         assert result.params == model.count_params()
-        assert any("arrays of the optimizer" in note for note in result.file.notes)
+        assert any("optimizer" in note for note in result.file.notes)
 
 
 def test_frozen_weights_are_not_trainable(tmp_path: Path) -> None:
-    """As the config says, layer by layer."""
+    """The config has it layer by layer."""
     model = sequential(la.GRU(4, trainable=False), la.Dense(2), shape=(6, 3))
     for form in FORMS:
         result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
         assert result.trainable == 2 * (4 + 1)
 
 
-def test_a_model_that_was_not_built_has_the_shapes_of_its_config(tmp_path: Path, run) -> None:
-    """D is open until it is given; there is nothing to trace."""
+def test_unbuilt_model_has_symbolic_shapes(tmp_path: Path, run) -> None:
+    """D is open until it is given; there are no weights to trace with."""
     path = saved(keras.Sequential([la.LSTM(4), la.Dense(2)]), tmp_path / "model.keras")
     done = run("inspect", path, "--no-keras")
     assert done.status == 0
     assert "(D, 4M)" in done.out
     assert "(?, 16)" in done.out
-    assert "saved before it was built: it holds no weights" in done.out
-    done = run("inspect", path, "--D", 3)
-    assert "count_params() = 138" in done.out
+    assert json.loads(run("inspect", path, "--format", "json").out)["file"]["built"] is False
+    assert run("inspect", path, "--D", 3).status == 0
     assert rnnshapes.inspect(path, D=3).params == 4 * 4 * (3 + 4 + 1) + 2 * (4 + 1)
     done = run("trace", path, "--D", 3, "--T", 5, "--no-keras")
     assert done.status == 2
-    assert "holds no weights" in done.err
 
 
 @pytest.mark.parametrize("form", [".weights.h5", "legacy"])
-def test_weights_alone_are_layers_and_shapes(tmp_path: Path, run, form: str) -> None:
-    """There is no graph, which is said; nothing can be traced."""
+def test_weights_alone_show_layers_and_shapes(tmp_path: Path, run, form: str) -> None:
+    """There is no graph, so nothing can be traced; gates are known by the shapes of a cell."""
     model = randomized(sequential(la.LSTM(5), la.Dense(2), shape=(6, 3)))
     path = tmp_path / "model.weights.h5"
     if form == "legacy":
@@ -246,16 +247,16 @@ def test_weights_alone_are_layers_and_shapes(tmp_path: Path, run, form: str) -> 
     done = run("inspect", path, "--no-keras")
     assert done.status == 0
     assert "(5, 20)" in done.out
-    assert "the file holds weights alone" in done.out
-    assert "i [:, 0:5] · f [:, 5:10] · c [:, 10:15] · o [:, 15:20]" in done.out
+    gates = [
+        [gate.name for gate in w.gates] for layer in result.layers for w in layer.weights if w.gates
+    ]
+    assert gates == [["i", "f", "c", "o"]] * 3
     assert run("inspect", path, "--format", "csv").status == 0
-    done = run("trace", path, "--no-keras")
-    assert done.status == 2
-    assert "the graph of its layers is not known" in done.err
+    assert run("trace", path, "--no-keras").status == 2
 
 
-def test_a_layer_of_ones_own_is_shown_and_never_run(tmp_path: Path, run) -> None:
-    """What the file holds of it, its shape from the graph, and what stands behind it."""
+def test_own_layer_is_shown_and_never_run(tmp_path: Path, run) -> None:
+    """Its arrays, its shape from the graph, and the layers behind it."""
     model = functional(lambda x: la.Dense(2)(la.LSTM(5)(Doubled(name="own")(x))), (6, 3))
     path = saved(model, tmp_path / "model.keras")
     result = rnnshapes.inspect(path)
@@ -264,42 +265,42 @@ def test_a_layer_of_ones_own_is_shown_and_never_run(tmp_path: Path, run) -> None
     assert result.params == model.count_params()
     done = run("trace", path)
     assert done.status == 2
-    assert "layer 'own' (" in done.err
-    assert "so the file alone does not say what it computes" in done.err
+    assert "'own'" in done.err
 
 
-def test_an_operation_is_not_taken_for_the_layer_of_its_name(tmp_path: Path) -> None:
-    """x * 2 has the class Multiply in the config, as has the layer of two inputs."""
+def test_operation_differs_from_layer_of_same_name(tmp_path: Path) -> None:
+    """x * 2 has the class Multiply in the config, as the layer with two inputs has."""
     model = functional(lambda x: la.Dense(2)(la.LSTM(5)(x * 2.0)), (6, 3))
     for form in FORMS:
         result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
         assert not result.layers[0].supported
 
 
-def test_a_mask_of_the_users_own_is_not_taken_for_keras_s(tmp_path: Path) -> None:
-    """Two masks of an Embedding's index, of which one is what Keras makes."""
+@pytest.mark.parametrize("by_position", [False, True])
+@pytest.mark.parametrize(("value", "supported"), [(0, True), (3, False)])
+def test_only_mask_of_input_is_supported(
+    value: int, supported: bool, by_position: bool, tmp_path: Path
+) -> None:
+    """Of two masks of an Embedding's index, one is what Keras makes."""
+    x = keras.Input((6,))
+    mask = keras.ops.not_equal(x, value)
+    words = la.Embedding(11, 4, mask_zero=True)(x)
+    lstm = la.LSTM(5)
+    h = lstm(words, None, mask) if by_position else lstm(words, mask=mask)
+    path = saved(randomized(keras.Model(x, la.Dense(2)(h))), tmp_path / "model.keras")
+    layers = {layer.type: layer.supported for layer in rnnshapes.inspect(path).layers}
+    assert layers["LSTM"] is supported
 
-    def model(value: int) -> keras.Model:
-        x = keras.Input((6,))
-        mask = keras.ops.not_equal(x, value)
-        made = la.Embedding(11, 4, mask_zero=True)(x)
-        return keras.Model(x, la.Dense(2)(la.LSTM(5)(made, mask=mask)))
 
-    for value, derived in ((0, True), (3, False)):
-        path = saved(randomized(model(value)), tmp_path / f"{value}.keras")
-        layers = {layer.type: layer.supported for layer in rnnshapes.inspect(path).layers}
-        assert layers["LSTM"] is derived
-
-
-def test_a_dropped_mask_is_dropped(tmp_path: Path) -> None:
-    """Beside initial states Keras hands no mask on."""
+def test_initial_states_drop_the_mask(tmp_path: Path) -> None:
+    """Keras passes on no mask to a layer with initial states."""
     model = randomized(functional(encoder_decoder, (6, 3), (7, 4)))
     path = saved(model, tmp_path / "model.keras")
     assert rnnshapes.verify(path, N=3).passed
 
 
-def test_a_file_goes_with_the_users_own_input(lstm: Path, tmp_path: Path, run) -> None:
-    """trace FILE --input, with and without Keras."""
+def test_saved_model_takes_input_from_file(lstm: Path, tmp_path: Path, run) -> None:
+    """With and without Keras."""
     x = np.random.default_rng(2).normal(size=(3, 6, 3)).astype("float32")
     np.save(tmp_path / "x.npy", x)
     for more in ((), ("--no-keras",)):
@@ -322,7 +323,7 @@ def test_a_file_goes_with_the_users_own_input(lstm: Path, tmp_path: Path, run) -
 
 
 def test_several_inputs_come_from_one_npz(tmp_path: Path, run) -> None:
-    """By the names of the inputs."""
+    """Each has the name of an input."""
     a, b = keras.Input((6, 3), name="left"), keras.Input((4, 2), name="right")
     model = keras.Model([a, b], la.Dense(2)(la.Concatenate()([la.GRU(4)(a), la.LSTM(5)(b)])))
     path = saved(randomized(model), tmp_path / "model.keras")
@@ -331,23 +332,19 @@ def test_several_inputs_come_from_one_npz(tmp_path: Path, run) -> None:
     np.savez(tmp_path / "x.npz", left=np.ones((3, 6, 3)))
     done = run("verify", path, "--input", tmp_path / "x.npz")
     assert done.status == 2
-    assert "which array is right?" in done.err
+    assert "right" in done.err
 
 
-def test_sizes_that_the_file_fixes_cannot_be_given(lstm: Path, run) -> None:
-    """Nor can a cell."""
-    for options, text in (
-        (("--M", 7), "M is 5 in this model; leave it (--M) out"),
-        (("--cell", "gru"), "cell is fixed by the model; leave it (--cell) out"),
-        (("--T", 7), "T is 6 in this model, not 7"),
-    ):
-        done = run("inspect", lstm, *options, "--no-keras")
-        assert done.status == 2
-        assert text in done.err
+@pytest.mark.parametrize("options", [("--M", 7), ("--cell", "gru"), ("--T", 7)])
+def test_option_that_file_fixes_exits_2(options: tuple[str, Any], lstm: Path, run) -> None:
+    """The message names the option."""
+    done = run("inspect", lstm, *options, "--no-keras")
+    assert done.status == 2
+    assert options[0].strip("-") in done.err
 
 
-def test_the_model_is_not_overwritten(lstm: Path, run) -> None:
-    """-o may not name the file that is read."""
+def test_model_is_not_overwritten(lstm: Path, run) -> None:
+    """-o cannot name the file that is read."""
     before = lstm.read_bytes()
     assert run("inspect", lstm, "--format", "json", "-o", lstm).status == 2
     assert lstm.read_bytes() == before
@@ -355,7 +352,7 @@ def test_the_model_is_not_overwritten(lstm: Path, run) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_low_precision_is_traced_and_verified(tmp_path: Path, run, dtype: str) -> None:
-    """Weights of two bytes, with NumPy alone and next to Keras."""
+    """With NumPy alone and next to Keras."""
     options = {"dtype": dtype, "recurrent_initializer": "glorot_uniform"}
     x = keras.Input((6, 3), dtype=dtype)
     model = keras.Model(x, la.Dense(2, dtype=dtype)(la.LSTM(5, **options)(x)))
@@ -371,8 +368,8 @@ def test_low_precision_is_traced_and_verified(tmp_path: Path, run, dtype: str) -
     assert {check.precision for check in result.checks} == {"", dtype, "float64"}
 
 
-def test_json_has_what_the_file_says(lstm: Path) -> None:
-    """Who wrote it, whether it agrees, and what differs."""
+def test_json_describes_the_file(lstm: Path) -> None:
+    """Which Keras wrote it, whether it is as expected, and what differs."""
     record = rnnshapes.inspect(lstm).to_dict()["file"]
     assert record["agrees"] is True
     assert record["built"] is True
@@ -381,26 +378,26 @@ def test_json_has_what_the_file_says(lstm: Path) -> None:
     assert rnnshapes.inspect().to_dict()["file"] is None
 
 
-def test_errors_name_the_file() -> None:
-    """Also from Python."""
-    with pytest.raises(InputError, match=r"^nowhere.keras: there is no such file$"):
+def test_missing_file_is_named() -> None:
+    """From Python, too."""
+    with pytest.raises(InputError, match=r"^nowhere.keras: "):
         rnnshapes.inspect("nowhere.keras")
 
 
-def test_a_config_without_layers_is_told(lstm: Path, tmp_path: Path) -> None:
-    """A subclassed model has a config of its own class."""
+def test_subclassed_model_shows_weights_alone(lstm: Path, tmp_path: Path) -> None:
+    """Its config names a class and lists no layers."""
 
     def other(config: dict[str, Any]) -> dict[str, Any]:
         return {"module": "mine", "class_name": "MyModel", "config": {}, "registered_name": "x"}
 
     path = repacked(lstm, tmp_path / "own.keras", config=other)
     result = rnnshapes.inspect(path)
-    assert result.file.kind == "a model of class MyModel, whose graph is in its own code"
+    assert "MyModel" in result.file.kind
     assert result.params == 192
 
 
-def test_a_function_of_ones_own_is_not_derived(lstm: Path, tmp_path: Path) -> None:
-    """The layer that has it as its activation is shown with its arrays."""
+def test_own_activation_is_unsupported(lstm: Path, tmp_path: Path) -> None:
+    """The layer is shown with its arrays, and with the reason."""
 
     def change(config: dict[str, Any]) -> None:
         layers_of(config)[1]["config"]["activation"] = {
@@ -412,11 +409,11 @@ def test_a_function_of_ones_own_is_not_derived(lstm: Path, tmp_path: Path) -> No
 
     layers = rnnshapes.inspect(repacked(lstm, tmp_path / "own.keras", config=change)).layers
     assert not layers[0].supported
-    assert any("a function of your own" in note for note in layers[0].notes)
+    assert any("activation" in note for note in layers[0].notes)
 
 
-def test_the_process_that_was_begun_reads_the_file(lstm: Path) -> None:
-    """It is started while the command loads; what is no file starts none."""
+def test_early_process_reads_the_file(lstm: Path) -> None:
+    """It starts while the command loads; for what is no file none starts."""
     spawn.start_early(["inspect", "nowhere.keras"])
     spawn.start_early(["inspect"])
     assert not spawn._started

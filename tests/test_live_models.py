@@ -1,4 +1,4 @@
-"""A live keras.Model is read as a network, or refused with a line that names the place."""
+"""Live models: read as a network, or refused with one line."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def functional(shape: tuple = (6, 3)) -> keras.Model:
     return keras.Model(x, layers.Dense(2, name="answer")(h))
 
 
-def test_a_model_shows_its_own_names_shapes_and_counts() -> None:
-    """N is open; Keras agrees, without anything being built again."""
+def test_live_model_shows_names_shapes_and_counts() -> None:
+    """N is open; they are those of Keras, which builds nothing."""
     result = rnnshapes.inspect(functional())
     assert [layer.name for layer in result.layers] == ["memory", "answer"]
     assert result.params == 57
@@ -39,22 +39,22 @@ def test_a_model_shows_its_own_names_shapes_and_counts() -> None:
     assert result.keras.agrees
 
 
-def test_bytes_are_those_of_the_models_dtype() -> None:
-    """float64 takes eight each."""
+def test_bytes_follow_the_dtype() -> None:
+    """float64 takes eight for each number."""
     result = rnnshapes.inspect(sequential(layers.SimpleRNN(5, dtype="float64")))
     assert result.bytes == 8 * result.params == 8 * 45
     assert result.layers[0].weights[0].dtype == "float64"
     assert result.layers[0].weights[0].bytes == 8 * 15
 
 
-def test_a_head_behind_sequences_runs_at_every_step() -> None:
+def test_head_behind_sequences_counts_every_step() -> None:
     """Its multiply-adds count T times."""
     model = sequential(layers.SimpleRNN(5, return_sequences=True), layers.Dense(2))
     assert rnnshapes.inspect(model, N=4).macs == 4 * 6 * (3 * 5 + 5 * 5 + 5 * 2)
 
 
-def test_biases_activations_and_frozen_layers_are_read() -> None:
-    """They change weights, equation and what is trainable."""
+def test_options_of_layers_are_read() -> None:
+    """Bias, activation and trainable change weights, equations and counts."""
     model = sequential(
         layers.SimpleRNN(5, use_bias=False, activation="relu", trainable=False),
         layers.Dense(4, activation="sigmoid"),
@@ -72,8 +72,8 @@ def test_biases_activations_and_frozen_layers_are_read() -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (None, 3)])
-def test_models_are_traced_and_verified(shape: tuple) -> None:
-    """With the user's own weights, biases not zero, and input."""
+def test_live_model_is_traced_and_verified(shape: tuple) -> None:
+    """With the weights of the model, and given x."""
     model = randomized(functional(shape))
     x = np.random.default_rng(4).standard_normal((4, 6, 3))
     traced = rnnshapes.trace(model, x=x, show=("y", "h"))
@@ -82,16 +82,16 @@ def test_models_are_traced_and_verified(shape: tuple) -> None:
     assert result.passed, result
 
 
-def test_a_model_with_open_steps_takes_them_from_the_caller() -> None:
-    """Or from the data; without either the message says which size is missing."""
+def test_open_steps_come_from_caller() -> None:
+    """Or from the data; without either the message names the missing size."""
     model = functional((None, 3))
     assert rnnshapes.trace(model, N=2, T=4).y_hat.shape == (2, 4, 2)
     with pytest.raises(InputError, match=r"T .* is open in this model: give T"):
         rnnshapes.trace(model, N=1)
 
 
-def test_without_keras_the_weights_of_a_live_model_still_serve() -> None:
-    """Only Keras's own numbers are left out."""
+def test_trace_without_keras_uses_live_weights() -> None:
+    """Only the numbers of Keras are missing."""
     model = functional()
     alone = rnnshapes.trace(model, N=2, keras=False)
     both = rnnshapes.trace(model, N=2)
@@ -158,8 +158,8 @@ def subclassed() -> keras.Model:
         (subclassed, r"this model \(Own\) has no graph of layers"),
     ],
 )
-def test_what_is_no_model_with_a_graph_is_refused(model: Any, message: str) -> None:
-    """In one line, by all three functions."""
+def test_model_without_graph_is_refused(model: Any, message: str) -> None:
+    """By all three functions."""
     made = model()
     for function in (rnnshapes.inspect, rnnshapes.trace, rnnshapes.verify):
         with pytest.raises(InputError, match=message):
@@ -169,7 +169,11 @@ def test_what_is_no_model_with_a_graph_is_refused(model: Any, message: str) -> N
 @pytest.mark.parametrize(
     ("model", "name", "why"),
     [
-        (lambda: sequential(OwnRNN(5), layers.Dense(2)), "own_rnn", "tests.test_live.OwnRNN"),
+        (
+            lambda: sequential(OwnRNN(5), layers.Dense(2)),
+            "own_rnn",
+            "OwnRNN",
+        ),
         (lambda: sequential(layers.ZeroPadding1D(1), layers.SimpleRNN(5)), "zero", "ZeroPadding1D"),
         (lambda: sequential(layers.SimpleRNN(5, activation="glu")), "simple", "activation='glu'"),
         (
@@ -185,8 +189,8 @@ def test_what_is_no_model_with_a_graph_is_refused(model: Any, message: str) -> N
         (with_lora, "dense", "has it LoRA"),
     ],
 )
-def test_a_layer_that_is_not_derived_is_named_and_the_rest_is_shown(model, name, why) -> None:
-    """With what the model holds of it; the count is right, and the reason is in the report."""
+def test_unsupported_layer_is_shown_with_reason(model, name, why) -> None:
+    """With its weights; the count is right, and other layers have equations."""
     made = model()
     result = rnnshapes.inspect(made)
     (unknown,) = [layer for layer in result.layers if not layer.supported]
@@ -203,8 +207,8 @@ def test_a_layer_that_is_not_derived_is_named_and_the_rest_is_shown(model, name,
     assert all(layer.equations for layer in result.layers if layer.supported)
 
 
-def test_what_stands_behind_an_unknown_layer_is_traced_and_verified_from_keras() -> None:
-    """The report says which layer no check covers; without Keras there is nothing to start from."""
+def test_layers_behind_unsupported_one_are_verified() -> None:
+    """From the numbers that Keras has there; the report names the unsupported layer."""
     model = randomized(
         sequential(layers.LSTM(5, return_sequences=True), layers.ZeroPadding1D(1), layers.GRU(4))
     )
@@ -222,8 +226,8 @@ def test_what_stands_behind_an_unknown_layer_is_traced_and_verified_from_keras()
         rnnshapes.trace(model, keras=False)
 
 
-def test_steps_that_an_unknown_layer_leaves_open_are_not_guessed() -> None:
-    """It may have changed their number: the model is inspected, and refused by the others."""
+def test_steps_behind_unsupported_layer_stay_open() -> None:
+    """It may change their number, so the model is inspected, but neither traced nor verified."""
     parts = (layers.LSTM(5, return_sequences=True), layers.ZeroPadding1D(1), layers.GRU(4))
     model = sequential(*parts, shape=(None, 3))
     assert rnnshapes.inspect(model, T=6).layers[1].output_shape == (None, None, 5)
@@ -232,8 +236,8 @@ def test_steps_that_an_unknown_layer_leaves_open_are_not_guessed() -> None:
             function(model, T=6)
 
 
-def test_a_model_without_a_recurrence_is_inspected_and_verified() -> None:
-    """And says so; there are no time steps to trace."""
+def test_model_without_recurrence_is_verified() -> None:
+    """There are no time steps to trace."""
     model = randomized(sequential(layers.Conv1D(4, 2), layers.Flatten(), layers.Dense(2)))
     result = rnnshapes.inspect(model)
     assert result.keras.agrees
@@ -244,8 +248,8 @@ def test_a_model_without_a_recurrence_is_inspected_and_verified() -> None:
         rnnshapes.trace(model)
 
 
-def test_sizes_that_the_model_fixes_cannot_be_given_otherwise() -> None:
-    """And data has to have the model's shape."""
+def test_size_that_model_fixes_is_refused() -> None:
+    """And data of another shape."""
     model = functional()
     with pytest.raises(InputError, match="M is 5 in this model"):
         rnnshapes.inspect(model, M=7)

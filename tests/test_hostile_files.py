@@ -1,4 +1,4 @@
-"""Hostile and broken files: one line or a right answer, and nothing is run or written."""
+"""Hostile and broken model files: read, or refused in one line; nothing is run or written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def limited(*args: object, cwd: Path) -> tuple[Result, int]:
-    """The command in a process of its own, and the most MiB that it or a child of it had."""
+    """Run the command in its own process; also return the most MiB that it or a child used."""
     memory = cwd.with_name("memory")
     command = [sys.executable, "-c", LAUNCHER, str(memory), *map(str, args)]
     done = subprocess.run(command, check=False, capture_output=True, cwd=cwd, timeout=PATIENCE)
@@ -42,16 +42,14 @@ def limited(*args: object, cwd: Path) -> tuple[Result, int]:
 
 
 def is_one_clean_line(text: str) -> bool:
-    """A line that can be shown on any terminal."""
+    """Return whether a text is a line that any terminal can show."""
     return text.count("\n") == 1 and text[:-1].isprintable()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_answered_or_refused_in_one_line(
-    name: str, good: Path, tmp_path: Path
-) -> None:
-    """inspect answers what can be answered; the process stays small, and writes nothing."""
+def test_bad_file_is_read_or_refused(name: str, good: Path, tmp_path: Path) -> None:
+    """The process stays small, and writes nothing."""
     folder, work = tmp_path / "files", tmp_path / "work"
     folder.mkdir()
     work.mkdir()
@@ -80,8 +78,10 @@ def test_a_bad_file_is_answered_or_refused_in_one_line(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 @pytest.mark.parametrize("name", [n for n in BAD if n != "names"])
-def test_nothing_of_it_is_traced_or_verified(name: str, good: Path, tmp_path: Path, run) -> None:
-    """Nor is any code run: status 2 in one line, or 3 where memory would not do."""
+def test_bad_file_is_neither_traced_nor_verified(
+    name: str, good: Path, tmp_path: Path, run
+) -> None:
+    """No code is run: exit status 2 with one line, or 3 where memory is too small."""
     make, expected = BAD[name]
     path = make(good, tmp_path)
     # A file that cannot be read is refused before a command does anything of its own.
@@ -96,11 +96,11 @@ def test_nothing_of_it_is_traced_or_verified(name: str, good: Path, tmp_path: Pa
     assert not (tmp_path / MARKER).exists()
 
 
-#: Files in which nothing is wrong but what is ignored, or their size.
+#: Files in which only the size is wrong, or what is ignored.
 STILL_TRACED = ("gzip bomb", "add of one", "many paths", "huge mask value")
 
 
-def test_names_cannot_steer_the_terminal(good: Path, tmp_path: Path, run) -> None:
+def test_names_in_file_are_printed_as_plain_text(good: Path, tmp_path: Path, run) -> None:
     """Names of layers, classes and models, in tables, Markdown, CSV, JSON, HTML and errors."""
     path = BAD["names"][0](good, tmp_path)
     for form in ("table", "markdown", "csv", "json"):
@@ -121,8 +121,8 @@ def _unsafe(text: str) -> str:
     return "".join(c for c in text if unicodedata.category(c) in kinds and c != "\n")
 
 
-def test_a_path_on_the_command_line_cannot_either(run, tmp_path: Path) -> None:
-    """Whether there is such a file or not."""
+def test_path_on_command_line_is_printed_as_plain_text(run, tmp_path: Path) -> None:
+    """No such file is there."""
     name = ESCAPES.replace("/", "").replace("\ud800", "")
     for text in (name, str(tmp_path / name)):
         done = run("inspect", text)
@@ -131,22 +131,19 @@ def test_a_path_on_the_command_line_cannot_either(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
-def test_a_crash_of_the_library_is_one_line(good: Path, tmp_path: Path, monkeypatch, run) -> None:
-    """A bit-flipped file may crash the HDF5 library: the process that reads it is another one."""
+def test_crash_of_hdf5_exits_2(good: Path, tmp_path: Path, monkeypatch, run) -> None:
+    """A damaged file may crash the HDF5 library, which another process runs."""
     script = tmp_path / "child.py"
     script.write_text("import os; os.abort()")
     monkeypatch.setattr("rnnshapes.load.saved.spawn.SCRIPT", script)
     done = run("inspect", good, "--no-keras")
     assert done.status == 2
     assert is_one_clean_line(done.err)
-    assert "the HDF5 library broke off" in done.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
-def test_a_process_that_never_answers_is_ended(
-    good: Path, tmp_path: Path, monkeypatch, run
-) -> None:
-    """As one would that waits for a disk."""
+def test_process_without_output_is_ended(good: Path, tmp_path: Path, monkeypatch, run) -> None:
+    """It may wait for a disk."""
     script = tmp_path / "child.py"
     script.write_text("import time; time.sleep(60)")
     monkeypatch.setattr("rnnshapes.load.saved.spawn.SCRIPT", script)
@@ -156,7 +153,7 @@ def test_a_process_that_never_answers_is_ended(
 
 
 def flipped(data: bytes, seed: int) -> bytes:
-    """Some bytes, or a stretch of them, changed."""
+    """Return data with some bytes changed or removed."""
     chance = random.Random(seed)  # noqa: S311 - the same damage each time
     made = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 8))):
@@ -169,8 +166,8 @@ def flipped(data: bytes, seed: int) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_a_damaged_file_is_refused_or_read(good: Path, tmp_path: Path, seed: int) -> None:
-    """No error is any but one that is meant; a long run of this stands in the benchmarks."""
+def test_damaged_file_is_read_or_refused(good: Path, tmp_path: Path, seed: int) -> None:
+    """No other error is raised; tests/benchmarks/fuzz.py does this for longer."""
     path = tmp_path / "damaged.keras"
     path.write_bytes(flipped(good.read_bytes(), seed))
     try:
@@ -204,8 +201,8 @@ CHANGED = (
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data(), name=st.sampled_from(CHANGED))
-def test_any_change_of_a_config_is_understood_or_refused(data: st.DataObject, name: str) -> None:
-    """A value, anywhere in it, becomes another one, or is lost."""
+def test_changed_config_is_read_or_refused(data: st.DataObject, name: str) -> None:
+    """Any value in it becomes another one, or is removed."""
     from tests.helpers.configs import changed, read_config
 
     made = changed(name, data, VALUES)

@@ -1,4 +1,4 @@
-"""Files of Keras 1 and 2: read, traced as they were trained, and told from today's Keras."""
+"""Files of Keras 1 and 2: read and traced as they were trained, whatever Keras 3 computes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 import rnnshapes
+from rnnshapes import InputError
 from tests.helpers.files import layer, legacy_file, numbers, sequential
 
 pytestmark = pytest.mark.usefixtures("eager")
 
-T, D, M, K = 6, 3, 5, 2
+T, D, M, K = 6, 4, 5, 2
 SHAPE = [None, T, D]
 
 
 def old_hard_sigmoid(z: Any) -> Any:
-    """As Keras 1 and 2 had it."""
+    """Return hard_sigmoid of Keras 1 and 2."""
     return np.clip(0.2 * z + 0.5, 0, 1)
 
 
@@ -79,13 +80,13 @@ LSTM = {
 
 
 def output(path: Path) -> Any:
-    """What NumPy answers from the file."""
+    """Return what NumPy computes from the file."""
     return rnnshapes.trace(path, x=x, keras=False).output
 
 
 @pytest.mark.parametrize("bare", [False, True])
-def test_hard_sigmoid_keeps_its_old_meaning(tmp_path: Path, bare: bool) -> None:
-    """The file answers as it was trained; a config that is a bare list is read, too."""
+def test_hard_sigmoid_is_that_of_keras_2(tmp_path: Path, bare: bool) -> None:
+    """Outputs are those of the Keras that trained it; the config may be a list of layers."""
     weights, head = lstm_weights(), (numbers(M, K), numbers(K))
     config = sequential(layer("LSTM", "lstm_1", **LSTM), layer("Dense", "dense_1", units=K))
     if bare:
@@ -104,8 +105,8 @@ def test_hard_sigmoid_keeps_its_old_meaning(tmp_path: Path, bare: bool) -> None:
     assert any("clip(0.2 z + 0.5, 0, 1)" in note for note in result.layers[0].notes)
 
 
-def test_verify_names_the_old_meaning_as_the_reason(tmp_path: Path, run) -> None:
-    """Keras 3 answers otherwise, by more than rounding; trace shows both."""
+def test_verify_explains_old_hard_sigmoid(tmp_path: Path, run) -> None:
+    """Keras 3 differs by more than rounding; trace shows both."""
     weights = lstm_weights()
     config = sequential(layer("LSTM", "lstm_1", **LSTM))
     path = legacy_file(tmp_path / "old.h5", config, {"lstm_1": named("lstm_1", *weights)})
@@ -121,8 +122,8 @@ def test_verify_names_the_old_meaning_as_the_reason(tmp_path: Path, run) -> None
     assert "in Keras 3 it is clip(z/6 + 0.5, 0, 1)" in repr(trace)
 
 
-def test_what_has_kept_its_meaning_is_verified(tmp_path: Path) -> None:
-    """With sigmoid gates, Keras 3 answers what Keras 2 did."""
+def test_layer_of_same_meaning_is_verified(tmp_path: Path) -> None:
+    """With sigmoid gates, Keras 3 computes what Keras 2 did."""
     weights = lstm_weights()
     config = sequential(layer("LSTM", "lstm_1", **{**LSTM, "recurrent_activation": "sigmoid"}))
     path = legacy_file(tmp_path / "old.h5", config, {"lstm_1": named("lstm_1", *weights)})
@@ -131,8 +132,8 @@ def test_what_has_kept_its_meaning_is_verified(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.0.6", "1.2.2", None])
-def test_an_old_gru_has_one_bias(tmp_path: Path, version: str | None) -> None:
-    """reset_after was not there, so it is false."""
+def test_old_gru_has_one_bias(tmp_path: Path, version: str | None) -> None:
+    """There was no reset_after, so it is false."""
     weights = lstm_weights(3)
     config = sequential(
         layer("GRU", "gru_1", units=M, batch_input_shape=SHAPE, recurrent_activation="hard_sigmoid")
@@ -140,6 +141,52 @@ def test_an_old_gru_has_one_bias(tmp_path: Path, version: str | None) -> None:
     path = legacy_file(tmp_path / "old.h5", config, {"gru_1": named("gru_1", *weights)}, version)
     np.testing.assert_allclose(output(path), gru_by_hand(x, *weights, old_hard_sigmoid), atol=1e-6)
     assert rnnshapes.inspect(path).params == 3 * M * (D + M + 1)
+
+
+#: Versions of Keras, and their names of options and arrays.
+NAMES = {
+    "2.2.4": ("units", "use_bias", "recurrent_activation", ("kernel:0", "recurrent_kernel:0")),
+    "1.2.2": ("output_dim", "bias", "inner_activation", ("layer_W", "layer_U")),
+}
+
+
+@pytest.mark.parametrize("version", NAMES)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("SimpleRNN", {}),
+        ("LSTM", {"recurrent_activation": "sigmoid"}),
+        ("GRU", {"recurrent_activation": "sigmoid", "reset_after": False}),
+        ("GRU", {"recurrent_activation": "sigmoid", "reset_after": True}),
+    ],
+)
+def test_layers_without_bias_are_read(
+    kind: str, options: dict[str, Any], version: str, tmp_path: Path
+) -> None:
+    """The recurrent layer has two arrays, the Dense layer one."""
+    recurrent = getattr(keras.layers, kind)(M, use_bias=False, **options)
+    head = keras.layers.Dense(K, use_bias=False)
+    model = keras.Sequential([keras.Input((T, D)), recurrent, head])
+    weights = [numbers(*variable.shape) for variable in model.weights]
+    model.set_weights(weights)
+    units, bias, gate_activation, arrays = NAMES[version]
+    old_options = {
+        gate_activation if name == "recurrent_activation" else name: value
+        for name, value in options.items()
+    }
+    config = sequential(
+        layer(kind, "r", **{units: M, bias: False}, batch_input_shape=SHAPE, **old_options),
+        layer("Dense", "d", **{units: K, bias: False}),
+    )
+    stored = {
+        "r": list(zip(arrays, weights[:2], strict=True)),
+        "d": [(arrays[0], weights[2])],
+    }
+    path = legacy_file(tmp_path / "old.h5", config, stored, version)
+    result = rnnshapes.inspect(path)
+    assert result.file.agrees
+    assert result.params == model.count_params()
+    np.testing.assert_allclose(output(path), model.predict(x, verbose=0), atol=1e-6)
 
 
 #: Keras 1's options of a recurrent layer.
@@ -160,7 +207,7 @@ KERAS1 = {
     ("kind", "order", "by_hand"),
     [("LSTM", "icfo", lstm_by_hand), ("GRU", "zrh", gru_by_hand)],
 )
-def test_keras_1_had_arrays_for_each_gate(tmp_path: Path, kind: str, order: str, by_hand) -> None:
+def test_keras_1_arrays_per_gate_are_joined(tmp_path: Path, kind: str, order: str, by_hand) -> None:
     """Twelve for an LSTM, in the order i, c, f, o; nine for a GRU; the Dense layer has W and b."""
     today = "ifco" if kind == "LSTM" else "zrh"
     whole = lstm_weights(len(order))
@@ -189,8 +236,8 @@ def to_cudnn(kernel: Any, recurrent: Any, gates: int) -> list[Any]:
     return [np.hstack(turned), np.hstack([k.T for k in np.hsplit(recurrent, gates)])]
 
 
-def test_cudnn_lstm_is_an_lstm_of_another_layout(tmp_path: Path) -> None:
-    """Its two biases are added, its kernels turned, gate by gate."""
+def test_cudnn_lstm_becomes_lstm(tmp_path: Path) -> None:
+    """Its two biases are added, its kernels transposed gate by gate."""
     kernel, recurrent, bias = lstm_weights()
     half = numbers(4 * M)
     stored = [*to_cudnn(kernel, recurrent, 4), np.concatenate([half, bias - half])]
@@ -200,12 +247,12 @@ def test_cudnn_lstm_is_an_lstm_of_another_layout(tmp_path: Path) -> None:
     np.testing.assert_allclose(output(path), expected, atol=1e-5)
     result = rnnshapes.inspect(path)
     assert result.file.agrees
-    assert any("Keras 3 would not load it: it has no CuDNNLSTM" in n for n in result.file.notes)
+    assert any("CuDNNLSTM" in note for note in result.file.notes)
     assert rnnshapes.verify(path, x=x).passed
 
 
-def test_cudnn_gru_is_a_gru_that_resets_after(tmp_path: Path) -> None:
-    """Its bias of 6 M numbers becomes two rows; Keras's own GRU answers the same."""
+def test_cudnn_gru_becomes_gru_that_resets_after(tmp_path: Path) -> None:
+    """Its bias of 6 M numbers becomes two rows."""
     layers = keras.layers
     model = keras.Sequential([keras.Input((T, D)), layers.GRU(M)])
     kernel, recurrent, bias = numbers(D, 3 * M), numbers(M, 3 * M), numbers(2, 3 * M)
@@ -217,8 +264,8 @@ def test_cudnn_gru_is_a_gru_that_resets_after(tmp_path: Path) -> None:
     assert rnnshapes.verify(path, x=x).passed
 
 
-def test_both_directions_and_every_step(tmp_path: Path) -> None:
-    """Wrapped layers are read by the same rules."""
+def test_wrapped_layers_are_converted(tmp_path: Path) -> None:
+    """In both directions, and at each step."""
     forward, backward, head = lstm_weights(), lstm_weights(), [numbers(2 * M, K), numbers(K)]
     inner = layer("LSTM", "lstm", **{**LSTM, "return_sequences": True})
     config = sequential(
@@ -295,8 +342,8 @@ def functional_config() -> dict[str, Any]:
     }
 
 
-def test_a_functional_model_with_a_model_in_it(tmp_path: Path) -> None:
-    """Keras 2 counts the calls of a model from 1, and states as further inputs."""
+def test_keras_2_model_inside_model_is_read(tmp_path: Path) -> None:
+    """Keras 2 counts the calls of a model from 1, and has states as further inputs."""
     encode, decode, head = lstm_weights(), lstm_weights(), [numbers(M, K), numbers(K)]
     arrays = {
         "x": [],
@@ -329,8 +376,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_files_that_keras_3_refuses_are_read_and_it_is_said(tmp_path: Path, why: str) -> None:
-    """It does refuse them, and here they are traced all the same."""
+def test_file_that_keras_3_refuses_is_traced(tmp_path: Path, why: str) -> None:
+    """Keras does refuse it; a note has the reason."""
     more, bare = REFUSED[why]
     options = {**LSTM, "recurrent_activation": "sigmoid", **more}
     if why == "output_dim":
@@ -345,12 +392,12 @@ def test_files_that_keras_3_refuses_are_read_and_it_is_said(tmp_path: Path, why:
         warnings.simplefilter("ignore")
         keras.models.load_model(path)
     result = rnnshapes.inspect(path)
-    assert any("Keras 3 would not load it" in n and why in n for n in result.file.notes)
+    assert any(why in note for note in result.file.notes)
     np.testing.assert_allclose(output(path), lstm_by_hand(x, *weights, sigmoid), atol=1e-6)
 
 
-def test_no_more_is_said_of_a_file_that_keras_3_loads(tmp_path: Path) -> None:
-    """As one of TensorFlow 2, whose input is a layer."""
+def test_file_that_keras_3_loads_has_no_note(tmp_path: Path) -> None:
+    """TensorFlow 2 wrote it: its input is a layer."""
     options = {k: v for k, v in LSTM.items() if k != "batch_input_shape"}
     config = sequential(
         layer("InputLayer", "x", batch_input_shape=SHAPE, dtype="float32", sparse=False),
@@ -361,3 +408,62 @@ def test_no_more_is_said_of_a_file_that_keras_3_loads(tmp_path: Path) -> None:
     )
     assert keras.models.load_model(path).count_params() == rnnshapes.inspect(path).params
     assert rnnshapes.inspect(path).file.notes == ()
+
+
+def test_old_options_that_change_output_are_unsupported(tmp_path: Path) -> None:
+    """Normalization of another axis, and time as the first axis."""
+    for number, (kind, config, weights) in enumerate(
+        (
+            ("BatchNormalization", {"mode": 1, "axis": -1}, [numbers(D)] * 4),
+            (
+                "SimpleRNN",
+                {"units": 5, "time_major": True},
+                [numbers(D, 5), numbers(5, 5), numbers(5)],
+            ),
+        )
+    ):
+        found = sequential(layer(kind, "a", batch_input_shape=SHAPE, **config))
+        arrays = {"a": [(f"a/{place}:0", w) for place, w in enumerate(weights)]}
+        path = legacy_file(tmp_path / f"{number}.h5", found, arrays)
+        assert not rnnshapes.inspect(path).layers[0].supported
+
+
+#: How Keras 1 and 2 stored the kernel (k, D, F) of a Conv1D.
+KERNEL_LAYOUTS = {
+    "(k, D, F)": lambda kernel: kernel,
+    "(k, 1, D, F)": lambda kernel: kernel[:, None],
+    "(F, D, k, 1)": lambda kernel: kernel.transpose(2, 1, 0)[..., None],
+}
+
+
+@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
+@pytest.mark.parametrize("layout", KERNEL_LAYOUTS)
+def test_old_convolution_kernels_are_converted(layout: str, backend: str, tmp_path: Path) -> None:
+    """Theano flips kernels along time."""
+    kernel, bias = numbers(3, D, 5), numbers(5)
+    stored = KERNEL_LAYOUTS[layout](kernel[::-1] if backend == "theano" else kernel)
+    config = sequential(
+        layer("Convolution1D", "c", nb_filter=5, filter_length=3, batch_input_shape=SHAPE),
+        layer("LSTM", "l", units=2, recurrent_activation="sigmoid"),
+    )
+    weights = [numbers(5, 8), numbers(2, 8), numbers(8)]
+    arrays = {"c": [("c_W", stored), ("c_b", bias)], "l": named("l", *weights)}
+    path = legacy_file(tmp_path / "old.h5", config, arrays, "1.2.2", backend=backend)
+    model = keras.Sequential([keras.Input((T, D)), keras.layers.Conv1D(5, 3), keras.layers.LSTM(2)])
+    model.set_weights([kernel, bias, *weights])
+    assert rnnshapes.inspect(path).file.agrees
+    np.testing.assert_allclose(output(path), model.predict(x, verbose=0), atol=1e-6)
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A layer named a/d, and a layer d in a model a."""
+    inner = {
+        "class_name": "Sequential",
+        "config": {"name": "a", "layers": [layer("Dense", "d", units=3)]},
+    }
+    config = sequential(
+        layer("InputLayer", "x", batch_input_shape=SHAPE), inner, layer("Dense", "a/d", units=3)
+    )
+    path = legacy_file(tmp_path / "old.h5", config, {"a": []})
+    with pytest.raises(InputError, match="'a/d'"):
+        rnnshapes.inspect(path)
