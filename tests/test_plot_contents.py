@@ -404,8 +404,7 @@ def test_failing_checks_stand_out() -> None:
 def test_a_port_is_drawn_with_its_explanation() -> None:
     """The ratio over t of each array: above the limit as it is, below as it is explained."""
     figure = plots.figure(ported())
-    titles = ("the port as it is", "the port as explanation 1 has it")
-    panels = [panel(figure, title) for title in titles]
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     given, explained = ([one for one in a.get_lines() if "  " in one.get_label()] for a in panels)
     assert len(given) == len(explained) == 2
     assert all(np.nanmin(one.get_ydata()) > 1 for one in given)

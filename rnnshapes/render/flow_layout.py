@@ -91,8 +91,9 @@ class Lane(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """``forward, reads from the start``."""
-        return f"{self.name}, reads from the {'end' if self.reverse else 'start'}"
+        """``forward_lstm, from the first step to the last``."""
+        order = "last step to the first" if self.reverse else "first step to the last"
+        return f"{self.name}, from the {order}"
 
 
 class UnrolledRecurrence(NamedTuple):
@@ -141,13 +142,13 @@ class Recurrence(NamedTuple):
 
     @property
     def each_step(self) -> str:
-        """``each step reads x_t (N, D) = (1, 3) and hands on h_t, c_t (N, M) = (1, 5)``."""
+        """``each step reads x_t (N, D) = (1, 3) and returns h_t, c_t (N, M) = (1, 5)``."""
         t = f"_{{{self.steps + -1}-t}}" if self.reversed_input else "_t"
         groups: dict[str, list[str]] = {}
         for state in (state for direction in self.directions for state in direction.states):
             groups.setdefault(state.shapes, []).append(f"{state.name}_t")
         states = "; ".join(f"{', '.join(names)} {shapes}" for shapes, names in groups.items())
-        return f"each step reads {self.input.name}{t} {self.input.shapes} and hands on {states}"
+        return f"each step reads {self.input.name}{t} {self.input.shapes} and returns {states}"
 
     def unroll(self, most: int) -> UnrolledRecurrence:
         """Return the lanes with at most ``most`` steps: the first ones and the last one."""
@@ -320,7 +321,7 @@ def _box(network: Network, index: int, names: TensorNames, report: LayerReport) 
     """Return the box of a call, without its arrows."""
     node = network.nodes[index]
     layer = node.layer
-    again = ("called again, with the same weights",) if node.primes else ()
+    again = ("called again with the same weights",) if node.primes else ()
     box = LayerBox(
         name=node.name,
         label=report.label,
@@ -435,7 +436,7 @@ def _recurrence_notes(
 ) -> Iterator[str]:
     """Yield what the lanes alone do not show."""
     if isinstance(layer, Bidirectional) and layer.merge_mode is None:
-        yield "both go on, each for itself"
+        yield "the outputs of both directions go on separately"
     if layer.return_state:
         last_states = [
             at(state.name, Dim.of(0) if direction.reverse else recurrence.steps + -1)
@@ -444,8 +445,8 @@ def _recurrence_notes(
         ]
         named = zip(outputs[-len(last_states) :], last_states, strict=True)
         equations = ", ".join(f"{output.name} = {state}" for output, state in named)
-        yield f"its last states go out, too: {equations}"
+        yield f"it also returns its last states: {equations}"
     if layer.return_sequences and any(layer.reversed_outputs):
-        yield "its sequence goes out in the order in which it was read, from the end"
+        yield "it returns its sequence in reverse, from the last step to the first"
     if masked:
-        yield "a masked step leaves the states as they are"
+        yield "a masked step leaves the states unchanged"

@@ -414,7 +414,7 @@ def _meaning_of_rows(result: Trace) -> Iterator[Line]:
                 f"h{layer.index} at t follows from h{layer.index} at t+1."
             )
     if any(layer.mask is not None for layer in result.layers):
-        yield Line("A masked step leaves the states as they are, and has no gates.")
+        yield Line("A masked step leaves the states unchanged, and has no gates.")
 
 
 def _own_predict(result: Trace, sample: int) -> Line:

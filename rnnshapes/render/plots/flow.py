@@ -23,7 +23,7 @@ MOST_BOXES = 24
 #: So many arrows into or out of one of them, and steps of a recurrence are drawn.
 _ARROWS, _STEPS = 24, 5
 #: Where the rest is.
-_ELSEWHERE = ", which the tables have"
+_ELSEWHERE = ": see the tables"
 #: Where everything flows down, how wide a frame is, how much of an initial state's name fits.
 _RAIL, _INNER, _INITIAL = MARGIN + 0.25, WIDTH - 2 * MARGIN, 10
 #: Where texts inside a frame begin.

@@ -28,11 +28,11 @@ def figure(result: PortVerification, view: View) -> Figure:
     panels = _panels("the port as it is", checks)
     if not panels and result.diagnosis and not result.diagnosis.explanations:
         checks = [_ratio_series(check, swapped=result.axes_swapped) for check in result.checks]
-        panels = _panels("the port with its axes put right", checks)
+        panels = _panels("the port with its axes exchanged back", checks)
     explanations = () if result.diagnosis is None else result.diagnosis.explanations
     if explanations:
         explained = [_ratio_series(check, swapped=False) for check in explanations[0].comparisons]
-        panels += _panels("the port as explanation 1 has it", explained)
+        panels += _panels("the port with explanation 1 applied", explained)
     panels.sort(key=lambda panel: not panel.axis)
     return stack(_title(result, view), panels, list(_notes(result, explanations)))
 

@@ -270,11 +270,11 @@ def _notes(result: Trace, view: View) -> Iterator[str]:
     if result.y_hat is not None and not result.network.is_causal:
         yield "y_hat at t depends on steps after t, too."
     if any(la.mask is not None for la in result.layers):
-        yield "A masked step leaves the states as they are, and has no gates."
+        yield "A masked step leaves the states unchanged, and has no gates."
     if len(result.layers) > _MOST_RECURRENCES:
         yield (
-            f"{_MOST_RECURRENCES} of {len(result.layers)} recurrences are drawn: "
-            "--layer chooses one."
+            f"{_MOST_RECURRENCES} of {len(result.layers)} recurrences are drawn; choose others "
+            "with --layer."
         )
     if result.keras is not None:
         yield from _difference_notes(result)
@@ -297,22 +297,22 @@ def _group_notes(result: Trace, view: View) -> Iterator[str]:
             )
         every = size * group_size(-(-(end - start) // size), MOST_MARKERS)
         if every > 1 and result.y_hat_keras is not None and steps == result.y_hat_keras.shape[1]:
-            yield f"Keras's markers stand at one of every {every:,} steps."
+            yield f"Keras is marked at one of every {every:,} steps."
 
 
 def _difference_notes(result: Trace) -> Iterator[str]:
     """Yield what the lines of the differences are."""
     yield (
-        "whole runs: the largest |NumPy - Keras| over the units of this sample. Rounding of all "
-        "steps before it adds up in it, so it has no bound. A triangle at the bottom: exactly 0."
+        "whole runs: the largest |NumPy - Keras| over the units of this sample. It has no bound, "
+        "since it contains the rounding of all steps before. A triangle at the bottom: exactly 0."
     )
     if not result.step_errors:
-        yield "One step and its proven bound were not asked for, as with trace(bounds=True)."
+        yield "trace(bounds=True) adds the error of one step and its proven bound."
         return
     samples = len(result.output)
     of = "" if samples == 1 else f" of all {samples:,} samples"
     yield (
-        "one step: how far Keras is from one step of the equation that starts from Keras's own "
-        "numbers (y_hat: from what its last layer was fed with), and the proven bound of rounding "
-        f"in that step; at each t of the unit{of} that comes nearest its bound."
+        "one step: difference between Keras and one step of the equation, computed from Keras's "
+        "own state before it (y_hat: from the input of its last layer), and the proven bound of "
+        f"rounding in that step; at each t, of the unit{of} with the largest difference / bound."
     )

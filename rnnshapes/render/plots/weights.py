@@ -54,7 +54,7 @@ def draw(result: Inspection, diagram: Diagram) -> None:
         diagram.y += _ABOVE + max(rectangle.height for rectangle in rectangles) + 0.1
     diagram.lines(_scale_text([_Rectangle(block, scale) for block in blocks]), 8, color=DIM)
     if omitted:
-        diagram.lines(f"and {count_text(omitted)} more, which the tables have", 8)
+        diagram.lines(f"and {count_text(omitted)} more: see the tables", 8)
 
 
 def _scale(blocks: Sequence[WeightBlock]) -> float:
@@ -169,8 +169,8 @@ def _scale_text(rectangles: Sequence[_Rectangle]) -> str:
     inch = f"{columns_per_inch:.0f}" if columns_per_inch >= 10 else f"{columns_per_inch:.1f}"
     text = f"To scale: an inch is {inch} rows or columns"
     if any(min(r.block.rows, r.block.columns) * r.scale < _THINNEST for r in rectangles):
-        text += "; what is thinner than can be seen is drawn as a line"
+        text += "; parts too thin to see are drawn as lines"
     if any(r.columns_cut or r.rows_cut for r in rectangles):
-        text += "; where a weight is cut, rows or columns are left out at the gap"
+        text += "; at a gap, rows or columns are left out"
     has_gates = any(r.block.weight.gates for r in rectangles)
-    return f"{text}.{' A gate has the columns from the number above it on.' * has_gates}"
+    return f"{text}.{' The number above a gate is its first column.' * has_gates}"

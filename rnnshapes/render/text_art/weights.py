@@ -46,7 +46,7 @@ def draw(result: Inspection, sheet: Sheet) -> StyledLines:
     for row in side_by_side(blocks, picture.width, sheet.width, _GAP):
         picture.draw(row)
     if omitted:
-        picture.write(f"and {count_text(omitted)} more, which the table of weights has")
+        picture.write(f"and {count_text(omitted)} more: see the table of weights")
     return picture.canvas.lines()
 
 
@@ -68,7 +68,7 @@ class _LineScale(NamedTuple):
         column = "one column" if self.rows == 2 else f"{count_text(self.rows // 2)} columns"
         text = f"To scale: one character is {column}, one line is {count_text(self.rows)} rows"
         enlarged = any(map(self._enlarges, blocks))
-        return text + ("; what is smaller is drawn as one" if enlarged else "")
+        return text + ("; smaller parts are drawn as one" if enlarged else "")
 
     def _enlarges(self, block: WeightBlock) -> bool:
         """Return whether part of a block would be thinner than a line or a character."""
