@@ -170,6 +170,7 @@ class Recurrence(NamedTuple):
         return UnrolledRecurrence(lanes, merge, self.each_step)
 
     def _lane(self, direction: ScanDirection, steps: Sequence[Dim | None], end: Dim) -> Lane:
+        """Return a direction with these steps, of which there are ``end``."""
         last = 0 if direction.reverse else len(steps) - 1
         boxes = tuple(
             None

@@ -2,7 +2,7 @@
 
 ``text_art/strips.py`` and ``plots/series.py`` draw a group of neighbours in one place. A group
 never samples: its mean is that of all its steps, or its range that of all of them. Groups are
-given by their ``edges``, (groups + 1,): 0, where each group after the first begins, and the count.
+given by their ``edges`` (groups + 1,): where each group begins, and the count of steps.
 """
 
 from __future__ import annotations
@@ -42,6 +42,6 @@ def group_means(values: Array, weights: Array, edges: Array, axis: int = -1) -> 
     with np.errstate(invalid="ignore", divide="ignore"):
         # Divided before they are added up: a sum of large numbers would overflow.
         np.divide(weights, shares, out=shares)
-        parts = np.where(weights > 0, values, 0.0) * shares
-        means = np.add.reduceat(parts, starts, axis=axis)
+        shared = np.where(weights > 0, values, 0.0) * shares
+        means = np.add.reduceat(shared, starts, axis=axis)
     return means, totals

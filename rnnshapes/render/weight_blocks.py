@@ -107,6 +107,7 @@ def side_by_side(
 
 
 def _block(weight: WeightReport, *, by_direction: bool) -> WeightBlock:
+    """Return a weight as a rectangle; one without axes has a single number."""
     group = weight.name.rpartition("/")[0] if by_direction else weight.name.partition("/")[0]
     *front, last = (size or 0 for size in weight.shape or (1,))
     return WeightBlock(weight, group, prod(front), last)

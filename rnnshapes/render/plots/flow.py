@@ -111,7 +111,7 @@ def _frame(diagram: Diagram, box: LayerBox) -> None:
 
 
 def _recurrence(diagram: Diagram, recurrence: Recurrence) -> None:
-    """Draw the lanes one below the other, and what is said of them."""
+    """Draw the lanes one below the other, and the texts below them."""
     unrolled = recurrence.unroll(_STEPS)
     for lane in unrolled.lanes:
         if len(unrolled.lanes) > 1:
@@ -148,6 +148,7 @@ class _LanePicture:
         self.diagram.y = self.top + self.height + _ABOVE
 
     def _step(self, x: float, step: StepBox) -> None:
+        """Draw the box of a step whose middle is at ``x``, its input above, its output below."""
         diagram, width = self.diagram, self.width
         diagram.text(x, diagram.y + 0.12, step.input, ha="center", color=_INPUT)
         diagram.arrow((x, diagram.y + 0.22), (x, self.top), color=_INPUT)
@@ -157,6 +158,7 @@ class _LanePicture:
             self._output(x, step.output)
 
     def _output(self, x: float, name: str) -> None:
+        """Draw the arrow to an output, and beside its name the remark of the lane."""
         below, colour = self.top + self.height, _STATES[0]
         self.diagram.arrow((x, below), (x, below + 0.22), color=colour)
         self.diagram.text(x, below + 0.32, name, ha="center", color=colour, fontweight="bold")

@@ -64,6 +64,7 @@ def _per_step(check: Comparison) -> Array | None:
 
 
 def _title(result: PortVerification, view: View) -> str:
+    """Return the network, and how many checks passed or failed."""
     compared = sum(check.compared for check in result.checks)
     verdict = f"The port agrees: all {count_text(compared)} numbers that were compared"
     if not result.passed:
@@ -74,6 +75,7 @@ def _title(result: PortVerification, view: View) -> str:
 
 
 def _notes(result: PortVerification, explanations: tuple[Explanation, ...]) -> Iterator[str]:
+    """Yield what a ratio is, and what explains the difference."""
     yield f"{result.port}, in {result.dtype}; x: {result.source}."
     what = "each step is computed from the port's own states before it"
     if not any(check.proven for check in result.checks):

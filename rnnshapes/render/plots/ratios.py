@@ -19,7 +19,7 @@ from rnnshapes.render.plots.style import BAD, DASHES, font_text
 from rnnshapes.render.time_axis import group_size
 from rnnshapes.verification.bounds import Residual
 
-#: So many checks that pass have lines of their own, so many have rows, so many are pointed at.
+#: Most passing checks with a line each, most rows, and most failing checks that are pointed at.
 _MOST_LINES, _MOST_ROWS, _MOST_POINTED = 5, 24, 3
 #: Up to the limit a check passes.
 _LIMIT = 1.0
@@ -85,6 +85,7 @@ def ratios_over_time(title: str, checks: Sequence[RatioSeries], axis: str = "t")
 
 
 def _draw_over_time(title: str, checks: Sequence[RatioSeries], axes: Axes) -> None:
+    """Draw failing checks in front, then those with the largest ratios, the others in grey."""
     axes.set_title(title)
     checks = sorted(checks, key=lambda check: -check.severity)
     failed = [check for check in checks if not check.passed]
@@ -179,6 +180,7 @@ def ratio_rows(title: str, checks: Sequence[RatioSeries]) -> Panel:
 
 
 def _draw_rows(title: str, rows: Sequence[RatioSeries], axes: Axes) -> None:
+    """Draw each ratio as a line to its marker, and its name beside the limit."""
     axes.set_title(title)
     known = [row.ratio for row in rows if row.ratio is not None and 0 < row.ratio < np.inf]
     below, above = np.log10(min([*known, _LIMIT]) / 4), np.log10(max([*known, _LIMIT]) * 4)

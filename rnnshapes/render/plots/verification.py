@@ -14,7 +14,7 @@ from rnnshapes.render.view import View
 from rnnshapes.verification.bounds import Residual
 from rnnshapes.verification.report import Check, Verification
 
-#: So many facts that differ are told.
+#: So many facts that differ are written.
 _FACTS = 6
 
 
@@ -46,6 +46,7 @@ def figure(result: Verification, view: View) -> Figure:
 
 
 def _ratio_series(check: Check, residual: Residual) -> RatioSeries:
+    """Return the ratios of a check; without steps where nothing was compared."""
     errors = residual.step_errors
     return RatioSeries(
         name=f"{check.layer}: {check.quantity}",
@@ -56,6 +57,7 @@ def _ratio_series(check: Check, residual: Residual) -> RatioSeries:
 
 
 def _title(result: Verification, view: View) -> str:
+    """Return the network, and how many checks passed or failed."""
     failed = sum(not check.passed for check in result.checks)
     count = len(result.checks)
     verdict = f"FAILED: {failed} of {count} checks" if failed else f"All {count} checks passed"
@@ -63,6 +65,7 @@ def _title(result: Verification, view: View) -> str:
 
 
 def _notes(result: Verification) -> Iterator[str]:
+    """Yield what a ratio is, what was compared exactly, and what no check covers."""
     yield (
         f"{engine_text(result.engine)}, {', '.join(result.network.precisions)}; x: {result.source}."
     )

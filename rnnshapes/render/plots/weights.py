@@ -90,10 +90,12 @@ class _Rectangle(NamedTuple):
 
     @property
     def column_width(self) -> float:
+        """Inches of a column."""
         return self.scale if self.columns_cut else self.width / max(1, self.block.columns)
 
     @property
     def row_height(self) -> float:
+        """Inches of a row."""
         return self.scale if self.rows_cut else self.height / max(1, self.block.rows)
 
     @property

@@ -1,1 +1,1 @@
-"""Pictures made of characters."""
+"""Drawings made of characters."""

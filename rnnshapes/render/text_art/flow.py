@@ -69,10 +69,11 @@ class _Detail(NamedTuple):
     initial: int = 12
 
     def step_text(self, box: StepBox) -> str:
+        """Return ``t = 0``, or ``t=0`` where there is little room."""
         return f"t={box.step}" if self.tight else f"t = {box.step}"
 
 
-#: From the widest to the narrowest; the first that fits is taken.
+#: From the widest to the narrowest; the first that fits is used.
 _DETAILS = (
     *(_Detail(most, pad) for most in range(10, 2, -1) for pad in (1, 0)),
     *(_Detail(most, pad, far_labelled=False) for most in (4, 3) for pad in (1, 0)),
@@ -244,6 +245,7 @@ class _FlowPicture:
     # --- A recurrence, from left to right -------------------------------------------------------
 
     def _recurrence(self, recurrence: Recurrence, notes: Sequence[str]) -> None:
+        """Draw the lanes one below the other, and the texts below them."""
         unrolled = recurrence.unroll(self.columns.detail.most)
         for number, lane in enumerate(unrolled.lanes):
             if len(unrolled.lanes) > 1:
@@ -325,6 +327,7 @@ class _FlowPicture:
             self._state_arrow(start, stop, label if labelled else "", lane, ink)
 
     def _state_arrow(self, start: int, stop: int, label: str, lane: Lane, ink: Ink) -> None:
+        """Draw an arrow from ``start`` to before ``stop``, or back, with its label on it."""
         self.canvas.across(self.row, start, stop, ink)
         text = self.clean(label)
         room = stop - start - 2

@@ -56,9 +56,11 @@ class _LineScale(NamedTuple):
     rows: int
 
     def lines(self, rows: int) -> int:
+        """Return how many lines so many rows take."""
         return max(1, -(-rows // self.rows))
 
     def characters(self, columns: int) -> int:
+        """Return how many characters so many columns take."""
         return max(1, 2 * columns // self.rows)
 
     def text(self, blocks: Sequence[WeightBlock]) -> str:
@@ -154,6 +156,7 @@ class _WeightPicture:
         return clean(block.title, self.sheet), clean(shapes, self.sheet)
 
     def _too_high(self, block: WeightBlock) -> bool:
+        """Return whether rows are left out, since all of them do not fit."""
         return self.scale.lines(block.rows) > _LINES
 
     def _lines(self, block: WeightBlock) -> int:
