@@ -54,7 +54,7 @@ class NetworkOptions(TypedDict, total=False):
 
 
 class Session:
-    """A network with its input, its weights and its Keras model, each built at most once.
+    """A network with its input, and its Keras model, which is built at most once.
 
     ``model`` is a live ``keras.Model``, a saved model, or ``None`` for a network by sizes.
     """

@@ -34,7 +34,7 @@ def test_heavy_modules_load_on_demand_only(code: str, allowed: set[str]) -> None
     assert loaded_by(code) == allowed
 
 
-@pytest.mark.parametrize("command", ["inspect", "verify"])
+@pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
 def test_only_the_result_is_written(command: str) -> None:
     """TensorFlow's messages reach neither standard output nor standard error."""
     done = process(command, "--format", "json")

@@ -57,6 +57,18 @@ def test_only_reference_imports_keras() -> None:
     assert found == {("reference", "keras", False)}
 
 
+def test_only_plots_import_matplotlib() -> None:
+    """Two modules name the type of a figure, for type checkers alone."""
+    users = {
+        name_of(path)
+        for path in FILES
+        for module, _ in imports(path)
+        if module.split(".")[0] == "matplotlib"
+    }
+    others = {user for user in users if not user.startswith("render.plots")}
+    assert others == {"render", "result"} < users
+
+
 KERAS_PRIVATE = "load.live.keras_private"
 
 

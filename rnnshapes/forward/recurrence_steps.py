@@ -130,8 +130,6 @@ class RecurrenceSteps:
         cell, index, previous = direction.cell, direction.index, t + 1 if self.reverse else t - 1
         before = self._states_before(t)
         names = {key: self._state_name(key, previous) for key in cell.states}
-        names = {key: self._state_name(key, previous) for key in cell.states}
-        names = {key: self._state_name(key, previous) for key in cell.states}
         x = recording.tensor(
             name_at_step(self._x_name, t, self.count),
             (SAMPLES, direction.features),
