@@ -88,17 +88,17 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
     xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed)]
     exact, single = network.with_dtype("float64"), network.with_dtype("float32")
     ours = replay.numpy_outputs(exact, drawn, xs)
-    examined: list[reference.RepeatedRun] = []
+    runs: list[reference.RepeatedRun] = []
 
-    def examine(*given: Any) -> ModelOutputs:
-        examined.append(reference.repeat_steps_and_layers(STEPS, *given))
-        return examined[0].outputs
+    def repeat(*args: Any) -> ModelOutputs:
+        runs.append(reference.repeat_steps_and_layers(STEPS, *args))
+        return runs[0].outputs
 
-    again = replay.keras_replay(exact, drawn, ours, "float64", examine)
-    yield from report.structure_checks(network, examined[0].structure)
-    called = examined[0].unrolled
+    repeated = replay.keras_replay(exact, drawn, ours, "float64", repeat)
+    yield from report.structure_checks(network, runs[0].structure)
+    called = runs[0].unrolled
     for layer, quantity, residual in unrolled.unrolled_residuals(exact, drawn, ours, called, STEPS):
         yield report.residual_check(layer, quantity, residual, "float64")
-    yield from report.replay_checks(exact, drawn, xs, again, "float64")
-    again = replay.keras_replay(single, drawn, ours, "float32")
-    yield from report.replay_checks(single, drawn, xs, again, "float32")
+    yield from report.replay_checks(exact, drawn, xs, repeated, "float64")
+    repeated = replay.keras_replay(single, drawn, ours, "float32")
+    yield from report.replay_checks(single, drawn, xs, repeated, "float32")
