@@ -171,7 +171,7 @@ def test_as_many_steps_as_fit_are_drawn(cell: str, count: int, most: int) -> Non
     assert inputs == [number if number == "..." else f"x_{number}" for number in numbers]
 
 
-def test_without_a_known_length_the_last_step_is_named() -> None:
+def test_last_step_of_unknown_length_is_named() -> None:
     """As many steps as are asked for; sizes that are open are question marks."""
     network = rnnshapes.inspect(**SIZES).network
     sizes = tuple((name, None if name in "NT" else n) for name, n in network.declared_sizes)

@@ -121,7 +121,7 @@ def _unsafe(text: str) -> str:
     return "".join(c for c in text if unicodedata.category(c) in kinds and c != "\n")
 
 
-def test_path_on_command_line_is_printed_as_plain_text(run, tmp_path: Path) -> None:
+def test_path_is_printed_as_plain_text(run, tmp_path: Path) -> None:
     """No such file is there."""
     name = ESCAPES.replace("/", "").replace("\ud800", "")
     for text in (name, str(tmp_path / name)):

@@ -74,7 +74,7 @@ def test_plot_changes_nothing_of_the_result(command, ending, start, run, here) -
     assert picture.read_bytes().startswith(start)
 
 
-def test_picture_on_a_full_disk_is_one_error_line(here) -> None:
+def test_picture_on_full_disk_is_one_line(here) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     Path("a.png").symlink_to("/dev/full")

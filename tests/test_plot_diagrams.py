@@ -265,7 +265,7 @@ def test_weights_are_drawn_to_one_scale() -> None:
 
 
 @pytest.mark.parametrize("size", [40, 400])
-def test_what_does_not_fit_is_cut_at_a_gap(size: int) -> None:
+def test_too_large_weights_are_cut_at_a_gap(size: int) -> None:
     """A Dense layer of many outputs: what is shown of it is to the scale of the recurrence."""
     figure = plots.figure(rnnshapes.inspect(M=6, K=size))
     gaps = [width for width, _ in rectangles(figure, "#FFFFFF") if width < 0.1]

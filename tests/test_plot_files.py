@@ -142,7 +142,7 @@ def test_a_golden_file_has_no_plot() -> None:
 
 
 @pytest.mark.parametrize("name", ["inspect", "trace", "verify"])
-def test_a_page_has_the_name_of_the_network_once(name: str) -> None:
+def test_page_names_the_network_once(name: str) -> None:
     """Its heading has it: there, a plot that is not titled does not."""
     untitled = plots.svg(RESULTS[name](), View(titled=False))
     assert "Input((T, D)) → " in content(name, "svg").decode()

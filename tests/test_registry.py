@@ -115,7 +115,7 @@ def test_new_cell_is_computed(mgu: None) -> None:
     assert set(trace.layers[0].gates) == {"f", "h"}
 
 
-def test_gate_order_in_port_of_new_cell_is_diagnosed(mgu: None) -> None:
+def test_gate_order_of_a_new_cell_is_diagnosed(mgu: None) -> None:
     arrays = rnnshapes.golden(cell="mgu", keras=False, seed=5, **SIZES).arrays
     assert rnnshapes.verify(cell="mgu", seed=5, against={"h": arrays["mgu.h"]}, **SIZES).passed
     exchanged = {name: np.roll(w, 4, axis=-1) for name, w in arrays.items() if "mgu/" in name}

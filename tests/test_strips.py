@@ -338,7 +338,7 @@ def test_gates_outside_0_to_1_are_signed(values: list[float], kind: ScaleKind) -
         (100_000, "about 1,333"),
     ],
 )
-def test_the_key_tells_how_many_steps_a_cell_has(steps: int, many: str) -> None:
+def test_key_tells_the_steps_of_a_cell(steps: int, many: str) -> None:
     """And the lowest and the highest cell, and beside them the lowest and the highest step."""
     values = numbers("signed", steps, 1)
     one = strip("signed", values)
@@ -408,6 +408,6 @@ def test_no_line_is_wider_than_the_sheet(kind: ScaleKind, encoding: str) -> None
 @pytest.mark.parametrize(
     ("shape", "width"), [((9, 2), strips.NARROWEST - 1), ((0, 2), 80), ((9, 0), 80), ((9, 2), 0)]
 )
-def test_where_there_is_nothing_to_draw_it_is_empty(shape, width: int) -> None:
+def test_strip_of_nothing_is_empty(shape, width: int) -> None:
     """And its title is left out with it."""
     assert drawn(strip("signed", np.ones(shape)), width) == []
