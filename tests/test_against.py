@@ -126,7 +126,7 @@ RIGHT: list[tuple[dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize(("sizes", "options"), RIGHT, ids=str)
 def test_a_right_port_passes(sizes: Any, options: Any, dtype: str) -> None:
-    """In each precision, whatever it gives; every number is compared."""
+    """Every number is compared, in each precision."""
     golden = rnnshapes.golden(**SIZES, **sizes, seed=4).arrays
     cell = sizes["cell"]
     found = Port(cell, dtype=dtype, **options).run(weights_of(golden, LAYERS[cell]), golden["x"])
@@ -185,7 +185,7 @@ def test_directions_and_stacks_pass(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", ALL)
 def test_chaotic_ports_are_compared_step_by_step(cell: str, monkeypatch) -> None:
-    """With y_hat alone, numbers that rounding may change too much are left out and counted."""
+    """Numbers of y_hat alone that rounding may change too much are left out and counted."""
     draw = rnnshapes.network.weights.draw
 
     def strong(network: Any, seed: int) -> Any:
@@ -286,7 +286,7 @@ def test_x_that_is_no_number_is_refused() -> None:
 
 @pytest.mark.parametrize("how", [{"bidirectional": True}, {"go_backwards": True}])
 def test_the_last_step_of_a_reversed_sequence_passes(how: Any) -> None:
-    """Where the model returns sequences; the first step fails."""
+    """Its first step fails."""
     sizes = {"N": 2, "T": 4, "return_sequences": True, **how}
     y_hat = rnnshapes.golden(**sizes).arrays["y_hat"]
     assert rnnshapes.verify(**sizes, against=y_hat[:, -1]).passed

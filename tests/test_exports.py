@@ -195,7 +195,7 @@ def test_ascii_stream_gets_the_same_text(form: str, no_plots: None) -> None:
 
 @pytest.mark.parametrize("kind", EXPORTED)
 def test_svg_shows_the_lines_of_a_terminal(kind: str, monkeypatch: Any) -> None:
-    """Whatever terminal it is made in; and it loads nothing."""
+    """The terminal in which the command runs does not matter, and the file loads nothing."""
     result = result_of(kind)
     text = text_of(result, "svg")
     for variable, value in (("COLUMNS", "40"), ("LINES", "7"), ("NO_COLOR", "1"), ("TERM", "dumb")):
@@ -276,7 +276,6 @@ def test_markdown_drawings_are_ascii_on_ascii_streams() -> None:
 
 
 def test_markdown_escapes_all_markup() -> None:
-    """In lines, cells, titles and drawings."""
     text = "".join(markdown.chunks(DOCUMENT))
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     kinds = [token.type for token in tokens]

@@ -56,7 +56,6 @@ def steps(one: Lane) -> list[str]:
 
 @EACH_CELL
 def test_boxes_have_the_shapes_of_the_report(cell: str) -> None:
-    """In symbols and in numbers; and the parameters of their layer."""
     result = inspected(cell)
     found = boxes(result)
     assert [box.title for box in found] == [f"{one.name}: {one.label}" for one in result.layers]
@@ -80,7 +79,7 @@ def test_a_chain_has_one_arrow_between_boxes() -> None:
 
 
 def test_arrows_name_where_they_come_from() -> None:
-    """Where that is not the box above: of two inputs, and of what goes to two boxes."""
+    """An arrow from the box above needs no name."""
     x, other = keras.Input((9, 3), name="left"), keras.Input((9, 3), name="right")
     y = la.GRU(4, name="first")(x)
     z = la.GRU(4, name="second")(other)
@@ -93,7 +92,6 @@ def test_arrows_name_where_they_come_from() -> None:
 
 
 def test_the_only_input_needs_no_name() -> None:
-    """However many boxes it enters."""
     x = keras.Input((9, 3))
     made = keras.Model(x, la.Add()([la.GRU(4)(x), la.LSTM(4)(x)]))
     first, second, _ = boxes(rnnshapes.inspect(made))
@@ -111,7 +109,6 @@ def test_omitted_boxes_are_counted() -> None:
 
 
 def test_a_single_parameter_is_no_plural() -> None:
-    """And a layer without any says nothing."""
     shapes = keras.Sequential([keras.Input((6, 1)), la.SimpleRNN(1), la.PReLU(), la.ReLU()])
     texts = [box.parameters for box in boxes(rnnshapes.inspect(shapes))]
     assert texts == ["3 parameters", "1 parameter", ""]
@@ -128,7 +125,6 @@ def test_a_box_gives_its_equation_once() -> None:
 
 
 def test_rules_have_the_index_of_a_step() -> None:
-    """Where they hold at each."""
     assert boxes(inspected(return_sequences=True))[-1].rule == "y_hat_t = h_t W0 + b0"
     assert boxes(inspected())[-1].rule == "y_hat = h W0 + b0"
 
@@ -172,7 +168,7 @@ def test_as_many_steps_as_fit_are_drawn(cell: str, count: int, most: int) -> Non
 
 
 def test_last_step_of_unknown_length_is_named() -> None:
-    """As many steps as are asked for; sizes that are open are question marks."""
+    """Sizes that are open are question marks."""
     network = rnnshapes.inspect(**SIZES).network
     sizes = tuple((name, None if name in "NT" else n) for name, n in network.declared_sizes)
     result = inspect_network(replace(network, declared_sizes=sizes))
@@ -235,7 +231,7 @@ def test_only_outputs_that_go_on_leave(cell: str, way: str) -> None:
 
 
 def test_directions_are_joined_by_the_equation() -> None:
-    """Of the last outputs, or of those of each step; a single direction needs none."""
+    """A single direction needs no equation."""
     both = recurrence(inspected("lstm", bidirectional=True))
     assert both.unroll(3).merge == "h = concatenate(h→_{T-1}, h←_0)"
     summed = inspected("gru", bidirectional=True, merge_mode="sum", return_sequences=True)
@@ -269,14 +265,13 @@ def test_a_reversed_sequence_is_read_in_reverse() -> None:
 
 @EACH_CELL
 def test_a_step_tells_what_goes_in_and_out(cell: str) -> None:
-    """With the shapes of one step."""
     text = recurrence(inspected(cell)).each_step
     assert "x_t (N, D) = (2, 3)" in text
     assert text.endswith(f"{', '.join(f'{s}_t' for s in STATES[cell])} (N, M) = (2, 5)")
 
 
 def test_given_states_are_what_lanes_start_from() -> None:
-    """Those of another recurrence have its names, those of an input that of the input."""
+    """States of another recurrence have its names."""
     x, h = keras.Input((9, 3)), keras.Input((4,))
     _, *states = la.LSTM(4, return_state=True, name="encoder")(x)
     y = la.LSTM(4, name="decoder")(x, initial_state=states)
@@ -328,7 +323,7 @@ def test_masks_and_unmerged_outputs_are_noted() -> None:
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 def test_a_network_without_a_graph_has_no_boxes(tmp_path) -> None:
-    """As one of weights alone."""
+    """A file of weights alone has no graph."""
     model = keras.Sequential([keras.Input((6, 3)), la.LSTM(4)])
     model.save_weights(path := tmp_path / "x.weights.h5")
     assert boxes(rnnshapes.inspect(path)) == ()

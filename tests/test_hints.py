@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("typed", "proposed"), NEXT, ids=[typed for typed, _ in NEXT])
 def test_last_line_proposes_the_next_command(typed, proposed, folder, run, monkeypatch) -> None:
-    """With the options that describe the network, and no others."""
+    """It repeats the options that describe the network."""
     monkeypatch.chdir(folder)
     *others, last = run(*shlex.split(typed)).out.splitlines()
     command, _, reason = last.removeprefix("Next: rnnshapes ").partition("  ")
@@ -74,7 +74,7 @@ def test_last_line_proposes_the_next_command(typed, proposed, folder, run, monke
 
 @pytest.mark.parametrize("proposed", sorted({proposed for _, proposed in NEXT}))
 def test_proposed_commands_run(proposed, folder, run, monkeypatch) -> None:
-    """Except for the file that the port has to write first."""
+    """One of them needs a file that the port has to write first."""
     monkeypatch.chdir(folder)
     done = run(*shlex.split(proposed))
     if "y_hat.npy" in proposed:  # which the port has to write first

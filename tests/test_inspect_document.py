@@ -33,7 +33,7 @@ def test_the_view_chooses_drawings_or_tables(blocks: Any) -> None:
 
 
 def test_a_single_layer_is_no_plural() -> None:
-    """Of a network that is no chain, layers are counted."""
+    """Layers are counted where the network is no chain."""
     x = keras.Input((6, 3))
     both = la.Bidirectional(la.GRU(4, return_sequences=True), merge_mode=None)
     one = rnnshapes.inspect(keras.Model(x, both(x)))
@@ -53,7 +53,7 @@ def table(result: Inspection, heading: str) -> Table:
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 def test_sizes_without_names_are_written_once(tmp_path) -> None:
-    """As of weights without a config: a column that tells nothing is left out."""
+    """A column that tells nothing is left out."""
     model = keras.Sequential([keras.Input((6, 3)), la.LSTM(4)])
     model.save_weights(path := tmp_path / "x.weights.h5")
     result = rnnshapes.inspect(path)

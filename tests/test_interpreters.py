@@ -298,7 +298,7 @@ def test_rowwise_activation_carries_errors_of_whole_row(z, off: float, name: str
 @settings(deadline=None)
 @given(matrix(2, 3), st.floats(0, 1), st.sampled_from(sorted(FORMULAS)))
 def test_formula_carries_error_of_its_argument(z: Any, off: float, name: str) -> None:
-    """Also where it is not monotone."""
+    """The formula need not be monotone."""
     z = z.astype("float64") / 100
     bounded = Bounded(z, np.full_like(z, off), FLOAT32).activated(name)
     for shifted in (z - off, z - off / 3, z, z + off / 2, z + off):

@@ -120,7 +120,7 @@ ONE = [
 def test_a_mistake_fails_and_is_named(
     cell: str, options: Any, what: str, id_: str, words: tuple[str, ...]
 ) -> None:
-    """Whatever the port gives, for weights of several seeds; nothing else explains it."""
+    """Nothing else explains the port."""
     seed = GIVEN.index(what)
     port = given(ported(Port(cell, **options), seed), what)
     result = rnnshapes.verify(**SIZES, cell=cell, seed=seed, against=port)
@@ -131,7 +131,7 @@ def test_a_mistake_fails_and_is_named(
 @pytest.mark.parametrize("cell", ALL)
 @pytest.mark.parametrize("what", GIVEN)
 def test_arithmetic_in_float16_is_named(cell: str, what: str) -> None:
-    """Where the numbers are float32; with dtype="float16" the port is right."""
+    """With dtype="float16" the port is right."""
     port = given(ported(Port(cell, dtype="float16")), what)
     assert rnnshapes.verify(**SIZES, cell=cell, against=port).passed
     port = {key: values.astype("float32") for key, values in port.items()}
@@ -204,7 +204,7 @@ TWO: list[tuple[str, dict[str, Any], tuple[str, str], tuple[str, ...]]] = [
 def test_two_mistakes_are_found_together(
     cell: str, options: Any, ids: Any, words: tuple[str, ...], what: str
 ) -> None:
-    """Where no single one explains the port."""
+    """No single one explains the port."""
     port = given(ported(Port(cell, **options), seed=1), what)
     result = rnnshapes.verify(**SIZES, cell=cell, seed=1, against=port)
     assert explained(result) == [ids]
@@ -222,7 +222,7 @@ def test_a_mistake_and_exchanged_axes_are_found_together() -> None:
 
 @pytest.mark.parametrize("n", [3, 9])
 def test_exchanged_axes_fail_by_shape_or_numbers(n: int) -> None:
-    """(T, N, K) for (N, T, K), also where N = T."""
+    """N may equal T."""
     y_hat = ported(Port("lstm"), N=n)["y_hat"].swapaxes(0, 1)
     result = rnnshapes.verify(**{**SIZES, "N": n}, cell="lstm", against=y_hat)
     assert explained(result) == [("axes.output_swapped",)]
@@ -258,7 +258,6 @@ def ids_of(spec: dict[str, Any], *, last: bool) -> set[str]:
 
 
 def test_the_readme_lists_every_id() -> None:
-    """And no other."""
     sizes = {"N": 3, "T": 3, "D": 4, "M": 5, "K": 5}
     forms = [*({"cell": cell} for cell in ALL), {"cell": "gru", "reset_after": False}]
     tried = set().union(

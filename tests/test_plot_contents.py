@@ -125,7 +125,7 @@ def test_differences_stand_beside_their_bounds() -> None:
 
 
 def test_what_is_above_its_bound_is_marked() -> None:
-    """With marks of its own, and how often it is so."""
+    """A note counts the marks."""
     errors = traced().step_errors["lstm.h"]
     error = errors.error.copy()
     error[[2, 5]] = 1.0
@@ -140,7 +140,7 @@ def test_what_is_above_its_bound_is_marked() -> None:
 
 
 def test_only_what_is_known_is_drawn() -> None:
-    """Without bounds the whole runs alone, without Keras no difference; notes say so."""
+    """Notes say what is missing."""
     figure = plots.figure(replace(traced(), step_errors={}))
     (one,) = panel(figure, "difference of h").get_lines()[:1]
     assert one.get_label() == "whole runs"
@@ -172,7 +172,7 @@ def masked() -> Trace:
 
 
 def test_masked_steps_are_shaded() -> None:
-    """In every panel over t; there are no gates at them."""
+    """Gates have no values at them."""
     result = masked()
     for sample, spans in ((0, []), (1, [(0.5, 1.5), (2.5, 5.5)])):
         figure = plots.figure(result, View(sample=sample))
@@ -185,7 +185,7 @@ def test_masked_steps_are_shaded() -> None:
 
 
 def test_output_without_steps_is_drawn_by_unit() -> None:
-    """As points, which no line joins: units are no time."""
+    """No line joins units, which are no time."""
     result = rnnshapes.trace(MODELS["flattened"](), N=2, show="h")
     axes = panel(plots.figure(result), "output of the model")
     numpy, keras = [one for one in axes.get_lines() if len(one.get_xdata())]
@@ -196,7 +196,6 @@ def test_output_without_steps_is_drawn_by_unit() -> None:
 
 
 def test_panels_of_one_time_axis_stand_together() -> None:
-    """And share it: of a sequence of T1 steps, and one of T2."""
     result = rnnshapes.trace(MODELS["encoder, decoder"](), N=2, show="h", keras=False)
     figure = plots.figure(result)
     spans = [axes.get_xlim() for axes in figure.axes if axes.get_label() != "<colorbar>"]
@@ -238,7 +237,7 @@ def test_many_steps_are_bands_of_their_extremes() -> None:
 
 
 def test_an_envelope_holds_every_number() -> None:
-    """In groups of the same size, but for the last; what is not finite does not count."""
+    """What is not finite does not count."""
     values = np.random.default_rng(0).standard_normal(series.MOST_STEPS * 3 - 1)
     values[::5], values[30:33] = np.inf, np.nan
     band = series.envelope(values, start=10)
@@ -256,7 +255,7 @@ def test_an_envelope_holds_every_number() -> None:
 
 
 def test_many_units_are_means() -> None:
-    """And many outputs are colours, not lines; a note says so."""
+    """A note says so."""
     result = rnnshapes.trace(T=4, M=1000, K=30, show="y,h", keras=False)
     figure = plots.figure(result)
     assert np.array_equal(images(figure)[0], result.y_hat[0].T)
@@ -268,7 +267,6 @@ def test_many_units_are_means() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_numbers_that_cannot_be_drawn_are_left_out(value: float) -> None:
-    """Of a sequence that has them from t = 3 on."""
     x = np.ones((1, 6, 3))
     x[0, 3] = value
     result = rnnshapes.trace(x=x, M=4, K=2, activation="relu", keras=False, show="y,h")
@@ -343,7 +341,7 @@ def drawn_ratios(ratio: float, index: Index, per_step: Any) -> Axes:
 
 @pytest.mark.parametrize("size", [1, 5])
 def test_isolated_numbers_have_a_point(size: int) -> None:
-    """Between two that are none, of many steps, too; and so has a group of steps."""
+    """A line needs two neighbours."""
     per_step = np.zeros(100 if size == 1 else size * series.MOST_STEPS)
     per_step[[10 * size, 40 * size, 40 * size + size]] = 0.5
     axes = drawn_ratios(0.5, Index(0, None, 0), per_step)
@@ -385,7 +383,7 @@ def failing() -> Any:
 
 
 def test_failing_checks_stand_out() -> None:
-    """By their colour and by a word, so that no colour is needed; facts are told."""
+    """A word marks them beside the colour."""
     figure = plots.figure(failing())
     axes = panel(figure, "Ratio in float32")
     failed, passing = line(axes, "FAIL gru: h"), line(axes, "dense")

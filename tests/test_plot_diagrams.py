@@ -132,7 +132,6 @@ def assert_lane(lane: Any, boxes: list[Box], across: list[Arrow]) -> None:
 
 @pytest.mark.parametrize("cell", NAMES)
 def test_inputs_and_outputs_meet_their_steps(cell: str) -> None:
-    """An arrow into the top of each step, and out of the bottom of those that go on."""
     for sequences in (True, False):
         result = rnnshapes.inspect(cell=cell, return_sequences=sequences, **SIZES)
         figure = plots.figure(result)
@@ -149,7 +148,6 @@ def test_inputs_and_outputs_meet_their_steps(cell: str) -> None:
 
 
 def test_the_flow_shows_every_shape() -> None:
-    """In symbols and numbers, and the title and parameters of each layer."""
     result = rnnshapes.inspect(cell="gru", bidirectional=True, **SIZES)
     found = words(plots.figure(result))
     for box in layout(result).boxes:
@@ -181,7 +179,7 @@ def drawn(boxes: FlowLayout) -> Figure:
 @pytest.mark.parametrize("count", [1, 2, 5, 30])
 @pytest.mark.parametrize("name", ["a", "n" * 200])
 def test_arrows_end_at_their_box(count: int, name: str) -> None:
-    """However many there are, none ends in empty space, and none goes on as another."""
+    """No arrow ends in empty space."""
     figure = drawn(handmade(count, name))
     (top, out), (into, end) = (
         (round(start, 6), round(stop, 6)) for start, stop in flow_frames(figure)
@@ -202,7 +200,7 @@ def test_arrows_end_at_their_box(count: int, name: str) -> None:
 @pytest.mark.parametrize("count", [1, 5, 30])
 @pytest.mark.parametrize("name", ["a", "n" * 200])
 def test_texts_stay_on_the_picture(count: int, name: str) -> None:
-    """And no arrow crosses one."""
+    """No arrow crosses a text."""
     figure = drawn(handmade(count, name))
     figure.draw_without_rendering()
     back = figure.axes[0].transData.inverted()
@@ -215,7 +213,6 @@ def test_texts_stay_on_the_picture(count: int, name: str) -> None:
 
 
 def test_boxes_that_are_not_drawn_are_counted() -> None:
-    """Of forty layers; and as many weights as are drawn are not more."""
     figure = plots.figure(rnnshapes.inspect(M=[3] * 40, cell="gru"))
     frames = len(flow_frames(figure))
     assert frames < 41
@@ -279,7 +276,7 @@ def test_too_large_weights_are_cut_at_a_gap(size: int) -> None:
 
 
 def test_weights_that_are_too_high_are_cut() -> None:
-    """As those of a Dense layer behind all steps; a gap goes across all its columns."""
+    """The gap goes across all columns."""
     figure = plots.figure(rnnshapes.inspect(MODELS["flattened"]()))
     cut = [text for text in words(figure) if text.endswith(", cut")]
     assert [text.split(" = ")[1] for text in cut] == ["(45, 2), cut"]
@@ -288,7 +285,7 @@ def test_weights_that_are_too_high_are_cut() -> None:
 
 
 def test_columns_are_numbered_where_gates_begin() -> None:
-    """As many as have room, and the end."""
+    """There are as many numbers as have room."""
     figure = plots.figure(rnnshapes.inspect(cell="lstm", D=3, M=40))
     rows = [row for row in rows_of_texts(figure) if set(row) >= {"0", "160"}]
     assert rows
@@ -299,6 +296,5 @@ def test_columns_are_numbered_where_gates_begin() -> None:
 
 
 def test_rows_of_a_bias_have_names() -> None:
-    """Beside them."""
     found = words(plots.figure(rnnshapes.inspect(cell="gru", N=2, T=3)))
     assert {"input", "recurrent"} <= set(found)

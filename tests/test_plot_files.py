@@ -60,7 +60,7 @@ def test_the_same_result_gives_the_same_bytes(name: str) -> None:
 
 
 def test_last_digits_of_a_layout_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which differ from run to run, and names in an SVG file with them."""
+    """They differ from run to run."""
     result = small()
     before = saved(result, "svg")
     real = ConstrainedLayoutEngine.execute
@@ -76,7 +76,6 @@ def test_last_digits_of_a_layout_do_not_matter(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_plots_go_to_paths_streams_and_text(tmp_path: Path) -> None:
-    """As a command, a page and a notebook want them."""
     result = small()
     assert plots.svg(result).encode() == saved(result, "svg")
     for ending in plots.FORMATS:
@@ -85,7 +84,7 @@ def test_plots_go_to_paths_streams_and_text(tmp_path: Path) -> None:
 
 
 def test_settings_of_the_user_do_not_matter() -> None:
-    """Whatever they are when it is drawn and when it is written; and they do not change."""
+    """They do not change either."""
     result = small()
     before = saved(result, "png")
     theirs = {"axes.facecolor": "red", "text.parse_math": True, "savefig.dpi": 30, "font.size": 40}
@@ -95,7 +94,7 @@ def test_settings_of_the_user_do_not_matter() -> None:
 
 
 def test_a_figure_shows_itself_in_a_notebook() -> None:
-    """Without pyplot, IPython knows no figure: this one has a picture of its own."""
+    """IPython knows no figure without pyplot."""
     result = small()
     figure = result.plot()
     assert isinstance(figure, Figure)
@@ -126,7 +125,7 @@ assert "matplotlib.pyplot" not in sys.modules
 
 
 def test_without_matplotlib_an_error_tells_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line, and before the work, if it is asked."""
+    """It comes before the work."""
     monkeypatch.delitem(sys.modules, "matplotlib.figure")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(errors.CannotRunError, match=r"^.*pip install .*\[plot\].*$"):

@@ -35,7 +35,7 @@ def last_states(found: dict[str, np.ndarray], step: int = -1) -> dict[str, np.nd
 
 @pytest.mark.parametrize("cell", ALL)
 def test_last_states_pass_and_wrong_ones_fail(cell: str) -> None:
-    """By their names, by their full names, and h without a name by its shape."""
+    """h needs no name."""
     sizes = {**SIZES, "cell": cell}
     port = last_states(ported(Port(cell)))
     full = {f"{LAYERS[cell]}.{key}": values for key, values in port.items()}
@@ -74,7 +74,6 @@ def test_an_earlier_state_is_not_the_last(cell: str) -> None:
     ],
 )
 def test_a_mistake_is_named_from_last_states(cell: str, options: Any, id_: str) -> None:
-    """From h, and c, of the last step alone."""
     port = last_states(ported(Port(cell, **options), seed=1))
     assert explained(rnnshapes.verify(**SIZES, cell=cell, seed=1, against=port)) == [(id_,)]
 
@@ -94,7 +93,7 @@ def test_a_reversed_layer_ends_at_step_0(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", ALL)
 def test_last_states_of_both_directions_pass(cell: str) -> None:
-    """That of the forward layer at the last t, that of the backward layer at t = 0."""
+    """The last state of the backward layer is that at t = 0."""
     sizes = {**SIZES, "cell": cell, "bidirectional": True}
     golden = rnnshapes.golden(**sizes).arrays
     ports = {"forward": (Port(cell), -1), "backward": (Port(cell, reverse=True), -1)}

@@ -172,7 +172,7 @@ def port(lstm: Path, in_folder: Path) -> Path:
 
 
 def test_the_command_exits_0_without_keras(port: Path) -> None:
-    """For a saved model, Keras is not even imported."""
+    """Keras is not imported for a saved model."""
     command = ["verify", str(port), "--N", "2", "--against", "port.npy"]
     code = f"from rnnshapes import cli; assert cli.main({command!r}) == 0"
     assert loaded_by(code) <= {"numpy", "h5py"}
@@ -197,7 +197,6 @@ def test_a_wrong_port_exits_1_with_its_reason(port: Path, run, monkeypatch) -> N
 
 
 def test_json_has_the_keys_that_others_rely_on(port: Path, run) -> None:
-    """Of a port that passes, of one that is explained, and of one that is not."""
     np.save("noise.npy", np.random.default_rng(0).standard_normal((2, 2)).astype("f"))
     found = {}
     for name in ("port.npy", "wrong.npz", "noise.npy"):
@@ -227,7 +226,7 @@ def test_json_has_the_keys_that_others_rely_on(port: Path, run) -> None:
 
 
 def test_csv_and_markdown_tell_the_same(port: Path, run) -> None:
-    """A row for each array, and one for the explanation."""
+    """There is a row for each array, and one for the explanation."""
     done = run("verify", port, "--N", 2, "--against", "wrong.npz", "--format", "csv")
     heads, *rows = csv.reader(done.out.splitlines())
     assert heads[:4] == ["name", "passed", "compared", "expected"]

@@ -49,7 +49,7 @@ def test_an_error_beyond_float32_is_unexplained(cell: str) -> None:
 
 
 def test_numbers_that_differ_are_shown_to_differ() -> None:
-    """In as many digits as it takes, of which eight decimals are the fewest."""
+    """They have at least eight decimals."""
     y_hat = rnnshapes.golden(**SIZES, seed=4).arrays["y_hat"].astype("float64")
     shown = " ".join(repr(rnnshapes.verify(**SIZES, seed=4, against=y_hat + 1e-11)).split())
     one, other = shown.split("unit 0: ")[1].split(" is expected")[0].split(", and ")
@@ -68,7 +68,7 @@ def test_numbers_that_differ_are_shown_to_differ() -> None:
 def test_a_float64_port_adds_to_biases_in_float64(
     cell: str, options: Any, id_: str, what: str
 ) -> None:
-    """Though the weights are float32."""
+    """The weights are float32."""
     golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
     weights = {key: a.astype("float64") for key, a in weights_of(golden, LAYERS[cell]).items()}
     port = Port(cell, dtype="float64", **options).run(weights, golden["x"].astype("float64"))[what]

@@ -67,7 +67,6 @@ WEIGHTS = {
 @pytest.mark.parametrize("row", WEIGHTS)
 @pytest.mark.parametrize("cell", CASES)
 def test_the_table_names_the_weights_of_scripts(row: str, cell: str) -> None:
-    """Each array that a page makes, and Keras's own, by the formula in the table."""
     if row == "biases" and cell == "gru":
         return  # it has a row of its own
     made = run_script(cell)
@@ -83,7 +82,7 @@ def test_the_table_names_the_weights_of_scripts(row: str, cell: str) -> None:
 
 
 def test_shapes_are_read_from_the_text() -> None:
-    """So that the test above compares something."""
+    """Other tests compare with these shapes."""
     sizes = {"D": 3, "M": 5, "G": 4, "dirs": 2}
     assert shapes("`W` (dirs, GM, D), (2, 3M): (3M,)", **sizes) == [(2, 20, 3), (2, 15), (15,)]
 
@@ -138,7 +137,7 @@ def test_the_scripts_come_back_to_what_keras_has(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("form", OTHERS)
 def test_no_other_order_of_gates_gives_the_same(cell: str, form: str) -> None:
-    """So that the programs above can tell one order from another."""
+    """The programs can tell one order from another."""
     made = run_script(cell)
     x, h = expected(made, cell)
     arrays = dict(zip(OTHERS, forms_of(made), strict=True))[form]
@@ -168,7 +167,6 @@ SIZES: dict[str, Any] = {"N": 2, "T": 4, "D": 3, "M": 5, "K": 2}
 
 @pytest.mark.parametrize("cell", CASES)
 def test_x_and_h_have_layouts_of_the_table(cell: str) -> None:
-    """As inputs and outputs of the programs above."""
     golden = rnnshapes.golden(cell=cell, **SIZES).arrays
     x, h = expected({"golden": golden}, cell)
     output = torch_scan(cell, x, in_pytorch(cell, golden, [LAYERS[cell]]))

@@ -112,7 +112,7 @@ def test_one_sample_may_be_given_without_its_axis(shape: tuple[int, ...]) -> Non
 
 
 def test_values_of_float32_are_taken_for_float32(golden) -> None:
-    """As float64 or as lists of lists, too."""
+    """They may come as float64 or as lists of lists."""
     y_hat = golden.arrays["y_hat"].astype("float32")
     for port in (y_hat, y_hat.tolist(), y_hat.astype("float64")):
         result = rnnshapes.verify(**SIZES, against=port)
@@ -132,7 +132,7 @@ def test_values_of_float32_are_taken_for_float32(golden) -> None:
     ],
 )
 def test_a_csv_of_one_sample_needs_no_headings(text: str, in_folder) -> None:
-    """One line for each step."""
+    """Each line is a step."""
     sizes = {**SIZES, "N": 1}
     y_hat = rnnshapes.golden(**sizes).arrays["y_hat"][0]
     rows = "\n".join(", ".join(map(repr, row)) for row in y_hat.tolist())
@@ -314,6 +314,5 @@ class Unreadable:
 
 @pytest.mark.parametrize("port", [[[1], [2, 3]], ["a"], [None], {}, Unreadable(), {"h": {}}])
 def test_what_is_no_array_is_an_input_error(port: Any) -> None:
-    """From Python, too."""
     with pytest.raises(InputError, match="port: "):
         rnnshapes.verify(**SIZES, against=port)

@@ -34,7 +34,7 @@ RIGHT = covering({"cell": FORMS, "sizes": SIZES, "radius": (0.0, 0.9, 4.0)}, str
 
 @pytest.mark.parametrize("case", RIGHT, ids=lambda case: "-".join(map(str, case.values())))
 def test_correct_networks_pass_at_any_radius(case: dict[str, Any]) -> None:
-    """Each cell runs with one unit to 512, in float32 and in float64."""
+    """Networks have from one unit to 512."""
     sizes = dict(zip("NTDMK", case["sizes"], strict=True))
     for found in grid.right(iter([grid.Case(case["radius"], **sizes, **case["cell"])])):
         assert found.compared > 0, found
@@ -280,7 +280,7 @@ def test_residuals_name_their_precision() -> None:
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 def test_other_orders_of_summation_pass(activation: str) -> None:
-    """With one unit the bound has no room."""
+    """The bound has no room where there is one unit."""
     result = rnnshapes.verify(N=200, T=500, D=1, M=1, K=1, activation=activation)
     assert result.passed, result
 

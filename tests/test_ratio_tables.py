@@ -59,7 +59,6 @@ def test_bars_grow_with_the_ratio() -> None:
 
 
 def test_bars_differ_in_ascii_too() -> None:
-    """Character by character."""
     for ratio in (0.0, 1e-9, 0.3, 1.0, 2.0):
         plain = for_encoding(ratio_bar(ratio), "ascii")
         assert plain.isascii()
@@ -150,7 +149,7 @@ def text(result: Any, width: int, encoding: str = "utf-8", view: View | None = N
 
 
 def test_what_fails_comes_first(result: Any) -> None:
-    """In every table all red rows stand above all others, and there are some of both."""
+    """Red rows stand above all others."""
     for table in tables(result):
         red = [row.meaning == "bad" for row in table.rows]
         assert red == sorted(red, reverse=True)
@@ -165,7 +164,6 @@ def names_in(table: Table, names: list[str]) -> list[str]:
 
 
 def test_apart_from_that_the_order_stays() -> None:
-    """Of those that fail, and of those that pass."""
     checks = failing().checks
     facts, ratios = tables(failing())
     exact = [check.name for check in checks if not check.precision]
@@ -200,7 +198,7 @@ def test_files_keep_the_order_of_checks(result: Any) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_every_index_stays_at_every_width(width: int, encoding: str, result: Any) -> None:
-    """In the table, or below it with its check; no line is too wide."""
+    """It stands in the table, or below it with its check."""
     shown = text(result, width, encoding)
     assert max(map(len, shown.splitlines())) <= width
     if encoding == "ascii":
@@ -210,7 +208,7 @@ def test_every_index_stays_at_every_width(width: int, encoding: str, result: Any
 
 
 def test_bars_stay_where_counts_have_no_room(result: Any) -> None:
-    """In 80 columns; how many numbers were compared comes back where there is room."""
+    """Counts come back where there is room."""
     *others, last = tables(result)[-1].columns
     heading = max(others, key=lambda column: column.rank).heading
     for width in (80, 160):

@@ -37,7 +37,7 @@ def test_file_holds_what_standard_output_would(command, ending, form, run, in_fo
 
 
 def test_replaced_file_keeps_its_mode(run, in_folder) -> None:
-    """And no other file is left behind."""
+    """No other file is left behind."""
     Path("a.json").write_text("old", encoding="utf-8")
     Path("a.json").chmod(0o640)
     assert run("inspect", "--no-keras", "-o", "a.json").status == 0
@@ -75,7 +75,6 @@ def test_failure_while_writing_leaves_the_old_file(error, run, in_folder, monkey
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user's rights")
 def test_missing_permission_is_an_error_before_work(run, in_folder) -> None:
-    """A folder or a file without permission to write."""
     Path("locked").mkdir()
     Path("locked").chmod(0o500)
     assert "no permission" in run("verify", "-o", "locked/a.json").err
@@ -85,7 +84,7 @@ def test_missing_permission_is_an_error_before_work(run, in_folder) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_named_pipe_is_written_and_not_replaced(run, in_folder) -> None:
-    """As in ``-o >(jq)``."""
+    """A shell makes one for ``-o >(jq)``."""
     os.mkfifo("pipe")
     reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
     assert run("inspect", "--no-keras", "--format", "csv", "-o", "pipe").status == 0
@@ -99,7 +98,7 @@ def test_named_pipe_is_written_and_not_replaced(run, in_folder) -> None:
     "args", [["inspect", "--no-keras"], ["trace", "--no-keras", "--K", 20, "--show", "y,h"]]
 )
 def test_no_line_is_wider_than_the_terminal(width, args, run, monkeypatch) -> None:
-    """Except the line that proposes a command, which the terminal wraps."""
+    """The terminal wraps the line that proposes a command."""
     monkeypatch.setenv("COLUMNS", str(width))
     out = run(*args, "--quiet").out
     assert max(map(len, out.splitlines())) <= width
@@ -155,7 +154,7 @@ def test_json_round_trips_any_value(value) -> None:
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 2, 3), (2, 9000, 1)])
 def test_arrays_of_any_rank_become_nested_lists(shape: tuple[int, ...]) -> None:
-    """Also those that are written in several pieces."""
+    """Large ones are written in several pieces."""
     array = np.random.default_rng(0).standard_normal(shape)
     assert json.loads("".join(json_csv.json_chunks({"a": array}))) == {"a": array.tolist()}
 

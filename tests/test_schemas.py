@@ -209,7 +209,7 @@ CHANGED = ["inspect", "trace, all", "verify", "port", "port, unexplained", "gold
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_record_changed_anywhere_is_invalid(name: str) -> None:
-    """Each field left out, one that is not described beside it, or of another type."""
+    """A change drops a field, adds one that is not described, or changes a type."""
     result = made(name)
     record, validator = shortened(written(result)), strict(result.schema)
     assert validator.is_valid(record)

@@ -164,7 +164,7 @@ def mutants() -> dict[str, tuple[str, Any]]:
 
 @pytest.mark.parametrize("name", mutants())
 def test_a_wrong_drawing_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the comparison with NumPy above."""
+    """The comparison with NumPy sees it."""
     monkeypatch.setattr(strips, *mutants()[name])
     with pytest.raises(AssertionError):
         check_each()
@@ -183,7 +183,7 @@ def check_each() -> None:
 @pytest.mark.parametrize("size", [1.0, 1e-3, 1e5, 1e-300])
 @pytest.mark.parametrize("steps", [8, 60])
 def test_the_character_shows_the_sign(steps: int, size: float, encoding: str) -> None:
-    """Whatever the size, down to the least number."""
+    """It does so down to the least number."""
     values = size * np.linspace(-1, 1, steps)[:, None]
     values[3] *= 1e-6
     (texts,) = cells(strip("signed", values), 80, encoding)
@@ -195,7 +195,7 @@ def test_the_character_shows_the_sign(steps: int, size: float, encoding: str) ->
 
 @pytest.mark.parametrize("kind", ["line", "fraction"])
 def test_characters_follow_the_order_of_numbers(kind: ScaleKind) -> None:
-    """From the lowest, which has the first character, to the highest, which has the last."""
+    """The lowest number has the first character."""
     values = np.sort(np.random.default_rng(1).uniform(0, 1, 60))
     values[[0, -1]] = 0, 1
     marks = HEIGHTS if kind == "line" else DIGITS
@@ -206,7 +206,7 @@ def test_characters_follow_the_order_of_numbers(kind: ScaleKind) -> None:
 
 
 def test_a_fraction_is_drawn_between_0_and_1() -> None:
-    """Whatever the other numbers are."""
+    """Other numbers do not matter."""
     values = np.linspace(0.3, 0.6, 60)[:, None]
     (alone,) = rows(strip("fraction", values))
     (beside,) = rows(strip("fraction", np.append(values[:-1], [[1.0]], axis=0)))
@@ -221,7 +221,7 @@ def test_a_fraction_is_drawn_between_0_and_1() -> None:
 )
 @pytest.mark.parametrize("width", [40, 80])
 def test_cells_have_the_colour_of_their_number(kind, colour, width) -> None:
-    """On the scale of the key; their text is black or white, and can be read."""
+    """Their text is black or white, and can be read."""
     values = numbers(kind, 11, 1)
     limit = np.abs(values).max() if kind == "signed" else 1.0
     (label, *pieces), *_ = spans(strip(kind, values), width)
@@ -302,7 +302,6 @@ def test_numbers_that_are_all_the_same_are_drawn() -> None:
 
 
 def test_masked_steps_have_no_part_in_the_scale() -> None:
-    """Neither in that of cells nor in that of their steps."""
     values, unmasked = numbers("signed", 200, 2), np.arange(200) % 3 > 0
     wanted = key(strip("signed", values, unmasked=unmasked))
     values[~unmasked] = 99
@@ -320,7 +319,7 @@ def test_masked_steps_have_no_part_in_the_scale() -> None:
     ],
 )
 def test_gates_outside_0_to_1_are_signed(values: list[float], kind: ScaleKind) -> None:
-    """As those of a linear or relu recurrent activation."""
+    """A linear or relu recurrent activation yields such gates."""
     assert strips.scale_kind(np.array(values)) == kind
 
 
@@ -339,7 +338,6 @@ def test_gates_outside_0_to_1_are_signed(values: list[float], kind: ScaleKind) -
     ],
 )
 def test_key_tells_the_steps_of_a_cell(steps: int, many: str) -> None:
-    """And the lowest and the highest cell, and beside them the lowest and the highest step."""
     values = numbers("signed", steps, 1)
     one = strip("signed", values)
     found = means(values, None, min(steps, 75))
@@ -382,7 +380,6 @@ def test_steps_stand_below_their_cells(start: int, steps: int, width: int) -> No
 
 
 def test_units_that_are_not_drawn_are_counted() -> None:
-    """Of 64, some are drawn."""
     assert len(rows(strip("signed", numbers("signed", 9, MOST_UNITS)))) == MOST_UNITS
     many = strip("signed", numbers("signed", 9, 64))
     assert len(rows(many)) == MOST_UNITS
@@ -393,7 +390,7 @@ def test_units_that_are_not_drawn_are_counted() -> None:
 @EACH_ENCODING
 @EACH_KIND
 def test_no_line_is_wider_than_the_sheet(kind: ScaleKind, encoding: str) -> None:
-    """Nor has it characters that cannot be shown."""
+    """Every character can be shown."""
     for steps in (1, 9, 39, 1_000):
         values, unmasked = numbers(kind, steps, 20), np.arange(steps) % 5 > 0
         values[steps // 2 :: 7] = np.nan
@@ -409,5 +406,5 @@ def test_no_line_is_wider_than_the_sheet(kind: ScaleKind, encoding: str) -> None
     ("shape", "width"), [((9, 2), strips.NARROWEST - 1), ((0, 2), 80), ((9, 0), 80), ((9, 2), 0)]
 )
 def test_strip_of_nothing_is_empty(shape, width: int) -> None:
-    """And its title is left out with it."""
+    """Its title is left out too."""
     assert drawn(strip("signed", np.ones(shape)), width) == []

@@ -71,7 +71,7 @@ def drawn(result: Inspection, sheet: Sheet) -> list[str]:
 @EACH_WAY
 @EACH_ENCODING
 def test_drawings_fit_on_the_sheet(cell: str, way: str, encoding: str) -> None:
-    """At every width nothing is empty, too wide, or in characters that cannot be shown."""
+    """Nothing is empty, too wide, or in characters that cannot be shown."""
     result = inspected(cell, way)
     for width in WIDTHS:
         sheet = Sheet(width, encoding)
@@ -84,7 +84,7 @@ def test_drawings_fit_on_the_sheet(cell: str, way: str, encoding: str) -> None:
 @EACH_CELL
 @EACH_WAY
 def test_every_layer_has_a_closed_frame(cell: str, way: str) -> None:
-    """With its title, its parameters and its texts in it; all frames are of one width."""
+    """All frames are of one width."""
     result = inspected(cell, way)
     for width in WIDTHS:
         lines = drawn(result, Sheet(width))
@@ -113,7 +113,6 @@ def assert_texts(box: LayerBox, words: str) -> None:
 @EACH_CELL
 @EACH_WAY
 def test_arrows_between_frames_have_their_shapes(cell: str, way: str) -> None:
-    """In symbols and in numbers, above and below the frame that they enter and leave."""
     result = inspected(cell, way)
     boxes = layout(result).boxes
     for width in WIDTHS:
@@ -137,7 +136,7 @@ def lanes_of(result: Inspection, drawn_steps: list[list[DrawnStep]]) -> list[Lan
 @EACH_WAY
 @pytest.mark.parametrize("width", WIDTHS)
 def test_steps_are_boxes_that_arrows_meet(cell: str, way: str, width: int) -> None:
-    """In their order, with inputs above and outputs below, and states from one to the next."""
+    """States go from one to the next."""
     result = inspected(cell, way)
     lines = drawn(result, Sheet(width))
     found = drawn_lanes(lines)
@@ -208,7 +207,7 @@ def assert_arrow(piece: str, label: str, *, reverse: bool) -> str:
 
 
 def test_more_steps_are_drawn_where_there_is_room() -> None:
-    """Never fewer than on a narrower sheet; all ten of ten if they fit."""
+    """A wider sheet never shows fewer."""
     for cell in CELLS:
         counts = [
             sum(map(len, drawn_lanes(drawn(inspected(cell, T=10), Sheet(width)))[:1]))
@@ -284,7 +283,7 @@ def test_text_is_cut_where_it_has_to_be() -> None:
 
 
 def test_a_canvas_keeps_texts_on_it() -> None:
-    """Of a wide character there is all or nothing, and what comes later is on top."""
+    """A wide character is there whole or not at all, and what comes later is on top."""
     canvas = Canvas(Sheet(7))
     canvas.text(0, 0, "層層層層")
     canvas.text(1, 0, "abcdefghij", Ink("#FF0000"))
@@ -445,7 +444,6 @@ def test_rows_of_a_bias_have_names() -> None:
 
 
 def test_weights_that_are_not_drawn_are_counted() -> None:
-    """In the last line."""
     result = inspected(M=[3, 4, 5, 6, 7, 8])
     lines = text_lines(weights.draw(result, Sheet()))
     total = sum(len(layer.weights) for layer in result.layers)

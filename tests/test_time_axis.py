@@ -71,7 +71,7 @@ def test_one_bad_step_spoils_only_its_group() -> None:
 
 
 def test_means_along_both_axes_are_means_of_blocks() -> None:
-    """Also where the groups differ in size, and some numbers do not count."""
+    """Groups may differ in size, and some numbers do not count."""
     rng = np.random.default_rng(5)
     values, weights = rng.standard_normal((23, 11)), (rng.random((23, 11)) < 0.7).astype(float)
     means, totals = group_means(values, weights, groups_of(5, 23), axis=0)

@@ -93,7 +93,6 @@ def test_all_drawings_stand_exactly_below_each_other() -> None:
 
 
 def test_only_chosen_steps_are_drawn() -> None:
-    """From start to end, as in the tables."""
     result = rnnshapes.trace(show="y,h", **LSTM)
     whole, part = shown(result)[1].draw(Sheet(90)), shown(result, start=2, end=5)[1].draw(Sheet(90))
     words = ["".join(span.text for span in spans).split() for spans in (*whole, *part)]
@@ -141,7 +140,7 @@ def masked() -> Any:
 
 
 def test_masked_steps_are_marked_in_every_drawing(masked: Any) -> None:
-    """In y_hat, too, whose steps they are; a part of the steps has its own part of the mask."""
+    """A part of the steps has its own part of the mask."""
     from keras import layers as la
 
     from tests.helpers.models import randomized, sequential
@@ -159,7 +158,7 @@ def test_masked_steps_are_marked_in_every_drawing(masked: Any) -> None:
 
 
 def test_y_hat_in_reverse_order_has_no_marks(masked: Any) -> None:
-    """Where the layer answers from the last step back, its rows are not those of the mask."""
+    """Its rows are not those of the mask."""
     from keras import layers as la
 
     from tests.helpers.models import randomized, sequential
@@ -180,7 +179,6 @@ def test_a_candidate_is_signed_whatever_its_numbers() -> None:
 
 
 def test_quantities_only_drawn_are_not_left_out() -> None:
-    """Where y alone was asked for, and there is none at a step."""
     from keras import layers as la
 
     from tests.helpers.models import sequential
@@ -197,7 +195,7 @@ def test_quantities_only_drawn_are_not_left_out() -> None:
 
 
 def test_without_y_hat_the_states_are_drawn() -> None:
-    """Where the head joins the steps."""
+    """The head joins the steps."""
     from keras import layers as la
 
     from tests.helpers.models import sequential
@@ -211,7 +209,7 @@ def test_without_y_hat_the_states_are_drawn() -> None:
 @pytest.mark.parametrize("columns", [40, 80, 160])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_command_draws_within_the_terminal(columns, encoding, run, monkeypatch) -> None:
-    """In blocks, and in ASCII where the stream has no others."""
+    """ASCII streams get ASCII."""
     monkeypatch.setenv("COLUMNS", str(columns))
     out = run("trace", "-q", "--no-keras", "--T", 200, "--cell", "gru", "--show", ALL[:3]).out
     assert max(map(len, out.splitlines())) <= columns
