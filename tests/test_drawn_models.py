@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 import rnnshapes
@@ -57,6 +59,14 @@ def check_text_art(result: Inspection) -> None:
         assert len(drawn_frames(lines)) == len(boxes)
         blocks = text_lines(weights.draw(result, Sheet(width)))
         assert max(map(text_width, blocks), default=0) <= width
+        for arrow in (arrow for box in boxes for arrow in box.entering):
+            origin = arrow.origin if len(arrow.origin) < width - 5 else ""
+            assert {*f"{arrow.name} {arrow.shapes} {origin}".split()} <= {*words_in(lines).split()}
+    folded = [w for layer in result.layers for w in layer.weights if len(w.shape) > 2]
+    words = words_in(text_lines(weights.draw(result, Sheet(160))))
+    assert words.count(", as ") == len(folded)
+    for weight in folded:
+        assert f"{weight.shape[-1]}), as {math.prod(weight.shape[:-1])} rows" in words
     words = words_in(text_lines(flow.draw(layout(result), Sheet(160))))
     for box in boxes:
         assert f"{box.title} {box.parameters}".rstrip() in words

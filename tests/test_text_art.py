@@ -289,7 +289,9 @@ def test_a_canvas_keeps_texts_on_it() -> None:
     canvas.text(1, 0, "abcdefghij", Ink("#FF0000"))
     canvas.text(1, 2, "XY")
     canvas.text(2, 9, "lost")
-    assert text_lines(canvas.lines()) == ["層層層", "abXYefg", ""]
+    canvas.text(3, 0, "abcdefg")
+    canvas.text(3, 1, "層e\u0301")
+    assert text_lines(canvas.lines()) == ["層層層", "abXYefg", "", "a層e\u0301efg"]
     assert [span.ink.colour for span in canvas.lines()[1]] == ["#FF0000", "", "#FF0000"]
 
 
@@ -303,6 +305,7 @@ class Rectangle(NamedTuple):
     numbers: str
     lines: list[list[tuple[str, Ink]]]
     beside: list[str]
+    below: str
 
     @property
     def width(self) -> int:
@@ -332,14 +335,15 @@ def rectangle(result: Inspection, weight: WeightReport, sheet: Sheet) -> Rectang
     first = next(
         r for r in range(top, len(lines)) if drawing[r][left:] and is_cell(drawing[r][left])
     )
-    inside, beside = [], []
+    inside, beside, below = [], [], ""
     for row in drawing[first:]:
         end = next((c for c in range(left, len(row)) if not is_cell(row[c])), len(row))
         if end <= left:
+            below = "".join(character for character, _ in row[left:])
             break
         inside.append(row[left:end])
         beside.append("".join(character for character, _ in row[end : end + 20]).strip())
-    return Rectangle(lines[top + 1][left:], lines[first - 1][left:], inside, beside)
+    return Rectangle(lines[top + 1][left:], lines[first - 1][left:], inside, beside, below)
 
 
 def is_cell(cell: tuple[str, Ink]) -> bool:
@@ -434,6 +438,9 @@ def test_weights_that_are_too_high_are_cut() -> None:
     assert len(recurrent.lines) == 3
     assert "cut" in kernel.heading
     assert len(kernel.lines) < 5000
+    assert len(set(kernel.below[: kernel.width])) == 1
+    assert not kernel.below[:1].isspace()
+    assert not recurrent.below[: recurrent.width].strip(kernel.below[0])
 
 
 def test_rows_of_a_bias_have_names() -> None:
