@@ -38,8 +38,8 @@ def inspect(
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:
-        InputError: a size is no whole number of at least 1, the cell does not have an option, or
-            ``model`` is no model.
+        InputError: a size is not a whole number of at least 1, the cell does not have an option, or
+            ``model`` is not a model.
     """
     with open_model(model) as opened:
         network = network_of(opened, **options)
@@ -57,7 +57,7 @@ def inspect(
 
 
 def inspect_in_keras(result: Inspection) -> Inspection:
-    """Return the inspection with what Keras has for the same network, or why it has nothing."""
+    """Build the network in Keras, and add the comparison or the reason why the build failed."""
     from rnnshapes.verification.structure import compare_with_keras
 
     return compare_with_keras(result)
@@ -138,7 +138,7 @@ def verify(
         against: Check the numbers of your own implementation instead: an array of y_hat or h, at
             every step or at the last, a mapping of such arrays by name, or the path of a file
             (.npy, .npz, .csv, .json, .h).
-        dtype: The format in which that implementation computes; that of its arrays if left out.
+        dtype: The dtype in which that implementation computes; that of its arrays if left out.
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:

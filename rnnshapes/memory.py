@@ -60,7 +60,7 @@ def require(needed: int, what: str) -> None:
     if free is not None and needed > free:
         raise TooLargeError(
             f"{what} needs {format_bytes(needed)} of memory; "
-            f"{format_bytes(free)} are available here"
+            f"{format_bytes(free)} are available here; choose smaller sizes or fewer samples"
         )
 
 

@@ -190,7 +190,7 @@ class Session:
         if result.keras is None:
             return result
         xs = [inputs.full_array(source) for source in self.sources]
-        step_errors = residuals.step_errors(self.network, weights, xs, result.keras)
+        step_errors = residuals.network_step_errors(self.network, weights, xs, result.keras)
         return replace(result, step_errors=step_errors)
 
 
@@ -244,11 +244,12 @@ def network_of(model: Any, **options: Any) -> Network:
 
 
 def check_batch(network: Network) -> None:
-    """Raise InputError if N is no multiple of the batch size that the model is built for."""
+    """Raise InputError if N is not a multiple of the batch size that the model is built for."""
     n = network.size("N")
     if network.batch is not None and n % network.batch:
         raise InputError(
-            f"N={n} is not a multiple of {network.batch}, the batch size of this model"
+            f"N={n} is not a multiple of {network.batch}, the batch size of this model; "
+            f"choose N as a multiple of {network.batch}"
         )
 
 
@@ -296,7 +297,11 @@ def _with_size(network: Network, name: str, value: Any) -> Network:
     """Fill in one size for each input that leaves it open: T for T1 and T2."""
     sizes = network.sizes
     if name not in NetworkOptions.__annotations__ and name not in sizes:
-        raise TypeError(f"{name!r} is no size and no option of a network")
+        import difflib
+
+        matches = difflib.get_close_matches(name, [*NetworkOptions.__annotations__, *sizes], 1)
+        hint = f" (did you mean {matches[0]!r}?)" if matches else ""
+        raise TypeError(f"unknown option {name!r}{hint}")
     of_inputs = [size for size in sizes if re.fullmatch(rf"{name}\d*", size)]
     open_sizes = [size for size in of_inputs if sizes[size] is None]
     if open_sizes or name in ("N", "T"):

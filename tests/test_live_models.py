@@ -86,7 +86,7 @@ def test_open_steps_come_from_caller() -> None:
     """Or from the data; without either the message names the missing size."""
     model = functional((None, 3))
     assert rnnshapes.trace(model, N=2, T=4).y_hat.shape == (2, 4, 2)
-    with pytest.raises(InputError, match=r"T .* is open in this model: give T"):
+    with pytest.raises(InputError, match=r"T .* is unknown in this model: give T"):
         rnnshapes.trace(model, N=1)
 
 
@@ -179,9 +179,9 @@ def test_model_without_graph_is_refused(model: Any, message: str) -> None:
         (
             lambda: sequential(layers.SimpleRNN(5, activation=lambda z: z)),
             "simple",
-            "a function of your own",
+            "a custom function",
         ),
-        (lambda: sequential(layers.SimpleRNN(5, activation=tanh)), "simple", "of your own"),
+        (lambda: sequential(layers.SimpleRNN(5, activation=tanh)), "simple", "a custom function"),
         (lambda: sequential(layers.Conv1D(6, 1, groups=3), layers.GRU(2)), "conv1d", "groups=3"),
         (lambda: sequential(layers.ReLU(max_value=3.0), layers.GRU(2)), "re_lu", "max_value=3.0"),
         (with_state, "simple_rnn", "called with initial_state"),
@@ -232,7 +232,7 @@ def test_steps_behind_unsupported_layer_stay_open() -> None:
     model = sequential(*parts, shape=(None, 3))
     assert rnnshapes.inspect(model, T=6).layers[1].output_shape == (None, None, 5)
     for function in (rnnshapes.trace, rnnshapes.verify):
-        with pytest.raises(InputError, match=r"T' is open .* build the model with a fixed T"):
+        with pytest.raises(InputError, match=r"T' is unknown .* build the model with a fixed T"):
             function(model, T=6)
 
 

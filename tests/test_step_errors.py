@@ -55,7 +55,7 @@ def test_documents_leave_step_errors_out() -> None:
 
 def errors_of(run: KerasRun) -> Any:
     """Return the step errors of a run of Keras."""
-    return residuals.step_errors(run.network, run.weights, run.xs, run.keras)
+    return residuals.network_step_errors(run.network, run.weights, run.xs, run.keras)
 
 
 def test_right_network_stays_below_its_bounds(small_run: KerasRun) -> None:

@@ -14,7 +14,7 @@ from rnnshapes.ops.interface import CellOps, Tensor
 
 #: What a cell carries from step to step, by name.
 CellState = Mapping[str, Tensor]
-#: Returns the number behind a symbolic size.
+#: Returns the number of a symbolic size.
 SizeOf = Callable[[Dim], int]
 
 
@@ -131,7 +131,7 @@ class BaseCell(ABC):
 
     @abstractmethod
     def map_cells(self, make: Callable[[Cell], Cell]) -> BaseCell:
-        """Return the same with each single cell replaced by ``make(cell)``."""
+        """Return a copy with each single cell replaced by ``make(cell)``."""
 
     @abstractmethod
     def weights(self, features: Dim) -> tuple[Weight, ...]:

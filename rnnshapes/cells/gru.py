@@ -46,8 +46,8 @@ class GRUCell(Cell):
         if not (self.use_bias and self.reset_after):
             return super().notes
         note = (
-            "two rows of bias: bx = bias[0] is added to the input's product, bh = bias[1] to the "
-            "state's, which r multiplies, so they are not one (reset_after=True)"
+            "two bias rows: bx = bias[0] is added to x_t Wx; bh = bias[1] is added to h_{t-1} Wh "
+            "before r multiplies it (reset_after=True)"
         )
         return (*super().notes, note)
 
@@ -101,7 +101,7 @@ class GRUCell(Cell):
         arrays = change if self.use_bias else dict
         variants.append(Variant(f"gru.reset_{when}", text, "cell", other, arrays))
         if self.use_bias and self.reset_after:
-            one_for_two = "there is one bias for two"
+            one_for_two = "one bias is used instead of two"
             text = f"{one_for_two}: the recurrent row is left out"
             variants.append(Variant("bias.recurrent_row_omitted", text, "bias", self, _omit_row(1)))
             text = f"{one_for_two}: the input row is left out"

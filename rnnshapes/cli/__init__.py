@@ -57,7 +57,7 @@ def rnnshapes(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
-    """Every shape, every step and a proof, for recurrent networks.
+    """Show every shape and step of a recurrent network, and verify them against Keras.
 
     The network is Input((T, D)) -> SimpleRNN(M) -> Dense(K), for N samples.
 
@@ -102,9 +102,7 @@ def inspect(
     """
     target = output_target(output, network.model)
     if blocks != "all" and not target.is_for_people:
-        raise InputError(
-            f"--view {blocks} requires a format for people; {target.format} always holds everything"
-        )
+        raise InputError(f"--view {blocks} requires --format table, markdown, html or svg")
     result = api.inspect(network.model, **network.options)
     if target.is_screen:
         result = _inspect_on_screen(result, target, View(blocks=blocks), with_keras=not no_keras)

@@ -137,7 +137,10 @@ class StepBrowser:
                 self.layers.append((recurrence, steps))
         if not self.layers:
             longest = max(recurrence.count for recurrence in recurrences)
-            raise InputError(f"--steps: this layer has {longest} steps, and none of these")
+            selected = f"{view.start or 0}:{'' if view.end is None else view.end}"
+            raise InputError(
+                f"--steps {selected} selects no step: this layer has steps 0 to {longest - 1}"
+            )
         self.sample, self.delay = view.sample, delay
         self.playing = delay is not None
         self.full = self.abridged = False

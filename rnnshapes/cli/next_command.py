@@ -33,7 +33,7 @@ def after_inspect(result: Inspection, options: NetworkArguments) -> str:
     if sizes is None or is_unbuilt or network.not_buildable_reason or not _fits_in_memory(network):
         return _next("inspect", "is for programs", options, None, "--format", "json")
     if not network.recurrent:
-        return _next("verify", "proves it against Keras", options, None, *sizes)
+        return _next("verify", "verifies it against Keras", options, None, *sizes)
     return _next("trace", "shows every time step", options, None, *sizes)
 
 
@@ -44,8 +44,8 @@ def after_trace(
     if golden is not None:
         return _next("verify", "checks your port", options, data, "--against", "y_hat.npy")
     if result.keras is not None:
-        return _next("verify", "proves that NumPy and Keras are the same", options, data)
-    return _next("verify", "proves it against Keras", options, data)
+        return _next("verify", "verifies NumPy and Keras step by step", options, data)
+    return _next("verify", "verifies it against Keras", options, data)
 
 
 def after_verify(result: Verification, options: NetworkArguments, data: DataArguments) -> str:

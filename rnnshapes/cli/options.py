@@ -146,7 +146,7 @@ class NetworkArguments:
     use_bias: Annotated[
         bool | None,
         _network_option(
-            "--bias/--no-bias", None, "Give the recurrent layer a bias (default), or none."
+            "--bias/--no-bias", None, "Use a bias in the recurrent layers (default), or none."
         ),
     ] = None
     reset_after: Annotated[
@@ -154,8 +154,8 @@ class NetworkArguments:
         _network_option(
             "--reset-after/--no-reset-after",
             None,
-            f"Reset h_{{t-1}} of {_cells_with('reset_after')} after its product with Wh (default), "
-            "or before.",
+            f"Apply the reset gate of {_cells_with('reset_after')} after the product h_{{t-1}} Wh "
+            "(default), or before.",
         ),
     ] = None
     bidirectional: Annotated[
@@ -231,7 +231,10 @@ class SelectionArguments:
     sample: Annotated[
         int,
         typer.Option(
-            "--sample", metavar="SAMPLE", help="Show this sample.", rich_help_panel=_SHOWN
+            "--sample",
+            metavar="SAMPLE",
+            help="Show sample number SAMPLE, counted from 0.",
+            rich_help_panel=_SHOWN,
         ),
     ] = 0
     steps: Annotated[
@@ -239,7 +242,7 @@ class SelectionArguments:
         typer.Option(
             "--steps",
             metavar="A:B",
-            help="Show only these time steps, given as a Python slice.",
+            help="Show only time steps A to B-1, such as 0:5 or -5:.",
             rich_help_panel=_SHOWN,
         ),
     ] = None
@@ -301,7 +304,8 @@ class OutputArguments:
             "--plot",
             metavar="FILE",
             readable=False,
-            help="Draw a picture into FILE, a .png, .svg or .pdf (needs the extra plot).",
+            help="Save a plot to FILE (.png, .svg or .pdf); requires pip install "
+            "'rnnshapes[plot]'.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None
@@ -337,7 +341,7 @@ ViewOption = Annotated[
     typer.Option(
         "--view",
         metavar="VIEW",
-        help="Show all, pictures of the network and its weights (flow), or no pictures (tables).",
+        help="Choose what to show: all, flow (only pictures), or tables (no pictures).",
         rich_help_panel=_SHOWN,
     ),
 ]
@@ -354,7 +358,7 @@ DelayOption = Annotated[
     typer.Option(
         "--delay",
         metavar="SECONDS",
-        help="With --follow: go to the next step every SECONDS.",
+        help="Go to the next step every SECONDS (with --follow).",
         rich_help_panel=_SHOWN,
     ),
 ]
@@ -364,8 +368,8 @@ GoldenOption = Annotated[
         "--golden",
         metavar="FILE",
         readable=False,
-        help="Write what a port has to reproduce to a .npz, .json or .h (C) file: weights, input, "
-        "every intermediate at every step.",
+        help="Write reference values for your own implementation (a port) to a .npz, .json or .h "
+        "(C) file: weights, input, every intermediate value.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -385,8 +389,8 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         metavar="DTYPE",
-        help="Set the format in which the port computes (default: that of its arrays): float32, "
-        "float64, float16, bfloat16.",
+        help="Set the dtype in which your implementation computes (default: that of its arrays): "
+        "float32, float64, float16, bfloat16.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -18,7 +18,7 @@ class NonFinite:
     """How many numbers of the input are NaN or infinite, and the index of the first.
 
     ``too_large`` is the number at that index in x, if it is finite there, and ``dtype`` the
-    format that cannot represent it.
+    dtype that cannot represent it.
     """
 
     count: int
@@ -51,7 +51,7 @@ class NonFiniteFinder:
 
 
 def _too_large(source: InputSource, first: Index) -> tuple[float | None, str]:
-    """Return a finite number of x that Keras's format cannot represent, and that format."""
+    """Return a finite number of x that Keras's dtype cannot represent, and that dtype."""
     if not isinstance(source, ArrayInput) or first.t is None or source.array.ndim != 3:
         return None, ""
     value = float(source.array[first.sample, first.t, first.unit])

@@ -129,7 +129,7 @@ def run(
         weights: Its weights.
         blocks: Blocks of input in time order, (N, B, D) for each input of the network. A network
             that does not run in blocks takes a single one.
-        dtype: The format of the computation.
+        dtype: The dtype of the computation.
         gates: Whether to store the gates.
         initial: The states before the first step, by recurrence, (N, M); zeros if missing.
         unsupported: The outputs of unsupported layers, by node, (N, …).
@@ -166,7 +166,7 @@ def run(
 
 
 def _input_value(layer: Input, x: Array, dtype: str) -> NodeValue:
-    """Return an input (N, B, D), time-major and in the format of the computation."""
+    """Return an input (N, B, D), time-major and in the dtype of the computation."""
     turned = np.swapaxes(x, 0, 1) if layer.timed else x
     value = np.ascontiguousarray(turned, dtype=None if layer.integers else dtype)
     return NodeValue((value,), (value if layer.timed else None,), None)
@@ -232,7 +232,7 @@ def _call_stepwise(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks:
     One product of (B·N, M) is faster than B products of (N, M).
     """
     x = inputs[0]
-    if len(inputs) > 1 or masks.after is not None or ops.rank(x) != 3:
+    if len(inputs) > 1 or masks.output is not None or ops.rank(x) != 3:
         return layer.call(ops, inputs, w, masks)
     output = layer.call(ops, [ops.rearrange(x, flat_steps)], w, masks)
     shape = ops.shape(x)[:2]

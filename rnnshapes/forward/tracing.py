@@ -134,14 +134,13 @@ def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
     """
     parts = show.split(",") if isinstance(show, str) else show
     chosen = tuple(str(part).strip() for part in parts)
-    types = " and ".join(dict.fromkeys(node.layer.type for node in network.recurrent))
     known = all_parts(network)
     if chosen == ("all",):
         return known
     for part in chosen:
         if part not in known:
             raise InputError(
-                f"show {part!r}: {types} has {', '.join(known)}; choose from these, or all"
+                f"unknown value {part!r} for show (--show): choose from {', '.join(known)} or all"
             )
     return chosen
 
@@ -167,7 +166,7 @@ def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
         return tuple(every)
     if name not in recurrences and name not in every:
         names = dict.fromkeys([*recurrences, *every])
-        raise InputError(f"layer {name!r}: the recurrent layers are {', '.join(names)}")
+        raise InputError(f"no recurrent layer {name!r}: choose one of {', '.join(names)}")
     return tuple(recurrences.get(name, [name]))
 
 

@@ -1,1 +1,1 @@
-"""What users hand in: x, saved Keras files, live models."""
+"""Read x, saved Keras files and live models."""

@@ -82,7 +82,7 @@ def real_array(values: object, name: str, kinds: str = "fiub") -> Array:
         kinds: NumPy's letters for the kinds of numbers that are allowed.
 
     Raises:
-        InputError: It is no array, or an array of something else.
+        InputError: It is not an array, or an array of something else.
     """
     try:
         array: Array = np.asarray(values)
@@ -211,7 +211,7 @@ def _headings(path: Path, lines: list[tuple[int, str]]) -> list[str]:
 def _first_mistake(
     lines: Iterable[tuple[int, str]], headings: list[str], *, gaps: bool = False
 ) -> str:
-    """Return what is wrong in the first of numbered lines that is no line of numbers."""
+    """Return what is wrong in the first of numbered lines that is not a line of numbers."""
     width = len(headings) or None
     for number, line in lines:
         if mistake := csv_mistakes.line_mistake(line, width, gaps=gaps):

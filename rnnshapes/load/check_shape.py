@@ -135,12 +135,12 @@ def _changes(shape: tuple[int, ...], layer: Input, expected: ExpectedShape) -> I
     """Yield changes of which each alone would make it fit, the most likely first."""
     yield from _transposed(shape, "", expected)
     if _fits((*shape, 1), expected):
-        yield "the axis of features is missing: x[..., None] has one"
+        yield "add the feature axis: x[..., None]"
     yield from _transposed((1, *shape), "[None]", expected)
     for axis in (axis for axis in reversed(range(len(shape))) if shape[axis] == 1):
         squeezed = (*shape[:axis], *shape[axis + 1 :])
         if _fits(squeezed, expected) or _fits((1, *squeezed), expected):
-            yield f"its {_ordinal(axis)} axis, of size 1, is not wanted: x.squeeze({axis})"
+            yield f"remove its {_ordinal(axis)} axis of size 1: x.squeeze({axis})"
     yield from _resized(shape, layer, expected)
 
 
@@ -163,14 +163,14 @@ def _resized(shape: tuple[int, ...], layer: Input, expected: ExpectedShape) -> I
             code = f"x.reshape(-1, {steps}, {features})"
             yield f"if a row is {steps} steps of {features} features: {code}"
     if len(shape) not in (rank - 1, rank):
-        yield f"it has {len(shape)} axes, and {rank} are wanted ({', '.join(names)})"
+        yield f"it has {len(shape)} axes, and {rank} are expected ({', '.join(names)})"
         return
     full = shape if len(shape) == rank else (1, *shape)
     wrong = [axis for axis in range(rank) if expected[axis] not in (None, full[axis])]
     if len(wrong) != 1:
         return
     axis, size, actual = wrong[0], expected[wrong[0]] or 0, full[wrong[0]]
-    fact = f"{names[axis]} ({_meaning(names[axis])}) is {actual}, and {size} {_be(size)} wanted"
+    fact = f"{names[axis]} ({_meaning(names[axis])}) is {actual}, and {size} {_be(size)} expected"
     cut = f"x[..., {{}}{size}]" if axis == rank - 1 else f"x[:, {{}}{size}]"
     if actual == size + 1 and axis == rank - 1:
         yield f"{fact}: if its first column is an index or a time, x[..., 1:] is without it"

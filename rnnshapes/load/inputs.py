@@ -206,7 +206,7 @@ def _read_npz(path: Path, wanted: str) -> Array:
         if name not in names:
             listed = ", ".join(map(repr, names)) or "nothing"
             raise InputError(
-                f"{path}: which array is {wanted}? It holds {listed}; name one of them {wanted!r}"
+                f"{path}: it holds {listed}, and no array {wanted!r}; rename one to {wanted!r}"
             )
         return archive[name]
 
@@ -221,5 +221,7 @@ def _read_csv(path: Path) -> Array:
         return table
     order, samples, steps = array_files.sort_rows(path, table[:, 0], table[:, 1])
     if table.shape[1] == 2:
-        raise InputError(f"{path}: there are no features behind sample and t")
+        raise InputError(
+            f"{path}: there are no features after sample and t; add a column for each feature"
+        )
     return table[order, 2:].reshape(len(samples), steps, -1)

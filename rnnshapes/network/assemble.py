@@ -27,7 +27,7 @@ class LayerCall:
     ``named``, they have the names of weights, else they are numbered. ``outputs`` are the shapes
     of its outputs. ``mask_dropped`` says that Keras does not pass the mask of the input on to it,
     ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported.
-    ``computes_in`` is its 16-bit format, if it computes in one.
+    ``computes_in`` is its 16-bit dtype, if it computes in one.
     """
 
     name: str
@@ -48,7 +48,7 @@ class LayerCall:
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """Calls of layers, each behind its sources, the inputs first."""
+    """Calls of layers, each after its sources, the inputs first."""
 
     calls: tuple[LayerCall, ...]
     outputs: tuple[Tap, ...]
@@ -106,7 +106,10 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         if call.name not in layers or not layers[call.name].weights:
             layer = layers[call.name] = _layer(graph, call, node_shapes, namer)
         elif getattr(layers[call.name], "stateful", False):
-            raise InputError(f"layer {call.name!r} is stateful and called twice: not supported")
+            raise InputError(
+                f"layer {call.name!r} is stateful and called more than once, which is not "
+                "supported; call it once, or set stateful=False"
+            )
         else:
             shapes = _input_shapes(call, node_shapes)
             layer = layers[call.name].with_inputs(shapes, namer.primed)
@@ -139,7 +142,7 @@ def _read_layer(
 ) -> Layer:
     kind = layer_class(call.class_name)
     if not call.sources and call.class_name != "InputLayer":
-        raise UnsupportedError("it is called on nothing")
+        raise UnsupportedError("it is called without inputs")
     shapes = _input_shapes(call, node_shapes)
     sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
     try:

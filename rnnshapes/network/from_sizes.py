@@ -33,7 +33,7 @@ def from_sizes(
     option that is ``None`` has Keras's.
 
     Raises:
-        InputError: a size is no whole number from 1 to 2**63 - 1, or the cell does not have an
+        InputError: a size is not a whole number from 1 to 2**63 - 1, or the cell does not have an
             option.
     """
     sizes = {

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rnnshapes.errors import InputError
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.layers.core import Input
-from rnnshapes.network.sizes import SIZE_MEANINGS, how_to_give
+from rnnshapes.network.sizes import SIZE_MEANINGS, remedy_for_unknown_size
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
@@ -22,10 +22,10 @@ OLD_HARD_SIGMOID = (
 )
 #: Bytes of one number, by dtype.
 ITEM_BYTES = MappingProxyType({"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2})
-#: Floating-point formats of 16 bits.
-SHORT_DTYPES = ("float16", "bfloat16")
-#: Floating-point formats in which a layer may compute.
-COMPUTE_DTYPES = ("float32", "float64", *SHORT_DTYPES)
+#: Floating-point dtypes of 16 bits.
+DTYPES_16BIT = ("float16", "bfloat16")
+#: Floating-point dtypes in which a layer may compute.
+COMPUTE_DTYPES = ("float32", "float64", *DTYPES_16BIT)
 
 
 class Tap(NamedTuple):
@@ -39,7 +39,7 @@ class Tap(NamedTuple):
 class Node:
     """One call of a layer: its inputs, and the states from which it starts.
 
-    ``name`` is that of the layer, with a number behind it for any call but the first. ``sources``
+    ``name`` is that of the layer, with a number after it for any call but the first. ``sources``
     are the inputs. ``initial`` is empty where the states start at zero. ``mask_dropped`` says
     that Keras does not pass the mask of the input on to it, as beside initial states.
     """
@@ -184,7 +184,7 @@ class Network:
         if self.not_in_keras:
             return f"Keras has no {self.not_in_keras[0]}"
         open_sizes = {n for layer in self.layers for n in layer.count.names if not self.sizes[n]}
-        return f"{min(open_sizes)} is open: give --{min(open_sizes)}" if open_sizes else ""
+        return f"{min(open_sizes)} is unknown: give --{min(open_sizes)}" if open_sizes else ""
 
     @cached_property
     def head(self) -> tuple[int, ...]:
@@ -253,12 +253,12 @@ class Network:
         return sum(self.count(layer.count) for layer in self.layers)
 
     def precision(self, layer: Layer) -> str:
-        """Return the floating-point format in which Keras computes a layer."""
+        """Return the floating-point dtype in which Keras computes a layer."""
         return self.dtype if self.uniform else layer.computes_in or self.dtype
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Floating-point formats in which Keras computes its layers, each once."""
+        """Floating-point dtypes in which Keras computes its layers, each once."""
         return tuple(dict.fromkeys(map(self.precision, self.layers))) or (self.dtype,)
 
     def with_dtype(self, dtype: str) -> Network:
@@ -292,7 +292,9 @@ class Network:
         value = dim.value(self._sizes)
         if value is None:
             open_size = next(name for name in sorted(dim.names) if self._sizes[name] is None)
-            raise InputError(f"{dim} is open in this model: give {how_to_give(open_size)}")
+            raise InputError(
+                f"{dim} is unknown in this model: give {remedy_for_unknown_size(open_size)}"
+            )
         return value
 
     def size(self, name: str) -> int:
@@ -300,7 +302,8 @@ class Network:
         value = self._sizes[name]
         if value is None:
             raise InputError(
-                f"{name} ({SIZE_MEANINGS[name[0]]}) is open in this model: give {how_to_give(name)}"
+                f"{name} ({SIZE_MEANINGS[name[0]]}) is unknown in this model: "
+                f"give {remedy_for_unknown_size(name)}"
             )
         return value
 
@@ -312,7 +315,9 @@ class Network:
         """Return the network with values for open sizes; raise InputError for a fixed size."""
         for name, value in sizes.items():
             if self.sizes[name] not in (None, value):
-                raise InputError(f"{name} is {self.sizes[name]} in this model, not {value}")
+                letter = name.rstrip("0123456789")
+                remedy = f"; leave {letter} (--{letter}) out" if letter in SIZE_MEANINGS else ""
+                raise InputError(f"{name} is {self.sizes[name]} in this model, not {value}{remedy}")
         declared = tuple({**dict(self.declared_sizes), **sizes}.items())
         network = replace(self, declared_sizes=declared)
         for name, size in network.sizes.items():

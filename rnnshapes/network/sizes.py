@@ -27,7 +27,7 @@ def check_size(name: str, value: object) -> int:
     """Return ``value`` as an int, if it can be the size called ``name``.
 
     Raises:
-        InputError: ``value`` is no whole number from 1 to 2**63 - 1.
+        InputError: ``value`` is not a whole number from 1 to 2**63 - 1.
     """
     expected = f"{name} ({SIZE_MEANINGS[name[0]]}) is a whole number of at least 1"
     try:
@@ -41,8 +41,8 @@ def check_size(name: str, value: object) -> int:
     return number
 
 
-def how_to_give(name: str) -> str:
-    """Return what a user can give for a size that is open: ``T (--T), or x (--input)``."""
+def remedy_for_unknown_size(name: str) -> str:
+    """Return what a user can give for an unknown size: ``T (--T), or x (--input)``."""
     if "'" in name:
         return "T (--T), or build the model with a fixed T"
     letter = name.rstrip("0123456789")

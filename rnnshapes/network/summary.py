@@ -342,14 +342,15 @@ def _notes(network: Network, positions: list[int]) -> Iterator[str]:
     if len(positions) > 1:
         yield f"called {len(positions)} times, with the same weights: they count once"
     if node.initial:
-        yield f"its states start from others: {_initial_states_text(network, node, shapes)}"
+        states = _initial_states_text(network, node, shapes)
+        yield f"its initial states come from another layer: {states}"
     for _, direction in node.scans:
         if direction.reverse:
             subject = direction.name.removeprefix(f"{node.layer.name}/")
             subject = "" if subject == node.layer.name else f"{subject} "
             yield f"{subject}processes the sequence in reverse, from t = {shapes.steps}-1 to 0"
     if node.layer.directions and network.node_shapes[node.sources[0].node].masked:
-        yield f"a masked step leaves its states as they are; {_masked_output_text(node.layer)}"
+        yield f"a masked step does not change its states; {_masked_output_text(node.layer)}"
     if shapes.final and any(direction.reverse for _, direction in node.scans):
         ends = ", ".join(
             f"{d.cell.output_state}{d.index}_0"

@@ -22,7 +22,7 @@ class NodeShapes:
 
     ``steps`` is the number of time steps of the first ``joined`` outputs, ``None`` where they
     have no time axis. For a ``final`` output (the last step alone) it is the number of steps of
-    the recurrence. The outputs behind the first ``joined`` ones are states.
+    the recurrence. The outputs after the first ``joined`` ones are states.
     """
 
     shapes: tuple[Shape, ...]

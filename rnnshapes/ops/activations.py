@@ -23,13 +23,13 @@ class Monotone(NamedTuple):
     """A monotone activation, and the largest error of its kernels.
 
     ``ulps`` counts units in the last place of the result, and is 0 where the function only
-    selects or copies; ``units`` counts units in the last place of 1, for kernels that subtract
-    1 from exp(z). Both are above the errors of 9 million numbers in each precision.
+    selects or copies; ``ulps_of_one`` counts units in the last place of 1, for kernels that
+    subtract 1 from exp(z). Both are above the errors of 9 million numbers in each precision.
     """
 
     function: Callable[[Array], Array]
     ulps: int
-    units: int = 0
+    ulps_of_one: int = 0
 
 
 def sigmoid(z: Array) -> Array:

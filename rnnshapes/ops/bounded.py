@@ -43,7 +43,7 @@ class Bounded:
     def exact(cls, value: Array, precision: Precision) -> Bounded:
         """Return numbers that are known exactly: inputs, weights, Keras's own states.
 
-        In a 16-bit format they are rounded first. Nothing is known of a number that is not
+        In a 16-bit dtype they are rounded first. Nothing is known of a number that is not
         finite: its error is NaN.
         """
         value = precision.rounded(np.asarray(value, dtype=np.float64))
@@ -112,9 +112,9 @@ class Bounded:
             return result
         if name in _ROWWISE:
             return _ROWWISE[name](self)
-        function, ulps, units = MONOTONE[name]
+        function, ulps, ulps_of_one = MONOTONE[name]
         result = self.monotone(function, ulps)
-        return result.widened(units * self.precision.unit_roundoff) if units else result
+        return result.widened(ulps_of_one * self.precision.unit_roundoff) if ulps_of_one else result
 
     def monotone(self, function: Callable[[Array], Array], ulps: int) -> Bounded:
         """Apply a monotone function.
@@ -131,17 +131,19 @@ class Bounded:
         unit = np.ldexp(p.unit_roundoff, np.frexp(value)[1])  # one unit in the last place
         unit = np.where(value == 0.0, 0.0, unit)
         error = spread + ulps * unit + 4 * p.tiny
-        over = np.isinf(self.error) | ((np.abs(value) > p.limit) & ~np.isnan(self.error))
+        over = np.isinf(self.error) | (
+            (np.abs(value) > p.overflow_threshold) & ~np.isnan(self.error)
+        )
         return Bounded(value, np.where(over, np.inf, error), p)
 
     def cast(self, precision: Precision) -> Bounded:
-        """Return the same numbers, rounded to another format."""
+        """Return the same numbers, rounded to another dtype."""
         if precision == self.precision:
             return self
-        if not precision.short:
+        if not precision.is_16bit:
             return Bounded(self.value, self.error, precision)
         rounding = precision.unit_roundoff * (np.abs(self.value) + self.error) + precision.tiny
-        over = np.abs(self.value) > precision.limit
+        over = np.abs(self.value) > precision.overflow_threshold
         return Bounded(self.value, np.where(over, np.inf, self.error + rounding), precision)
 
     def widened(self, more: float | Array) -> Bounded:
@@ -158,7 +160,7 @@ class Bounded:
         That sum is NaN where nothing is known, and infinite after an overflow. Both stay, also
         where the rule for ``error`` multiplies infinity and 0.
         """
-        over = (magnitude > self.precision.limit) | np.isinf(operands)
+        over = (magnitude > self.precision.overflow_threshold) | np.isinf(operands)
         error = np.where(over, np.inf, error)
         return Bounded(value, np.where(np.isnan(operands), np.nan, error), self.precision)
 

@@ -1,7 +1,7 @@
-"""Floating-point formats, and the largest rounding error of one operation in each.
+"""Floating-point dtypes, and the largest rounding error of one operation in each.
 
 Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. (2002), sections 2.2 and
-3.1; that matrix products of the short formats are summed in float32 was measured for TensorFlow
+3.1; that matrix products of the 16-bit dtypes are summed in float32 was measured for TensorFlow
 2.21 on a CPU, plain and compiled by XLA.
 """
 
@@ -20,37 +20,37 @@ _FLOAT32_TINY = 2.0**-126
 
 @dataclass(frozen=True)
 class Precision:
-    """A floating-point format: unit roundoff, smallest normal number, overflow threshold.
+    """A floating-point dtype: unit roundoff, smallest normal number, overflow threshold.
 
-    ``limit`` is half the largest number: beyond it a sum of magnitudes may have overflowed.
-    ``factors`` is the rounding error of each product in a sum that is computed in float32; 0 for
-    a format whose sums are computed in the format itself.
+    ``overflow_threshold`` is half the largest number: beyond it a sum of magnitudes may have
+    overflowed. ``product_roundoff`` is the rounding error of each product in a sum that is
+    computed in float32; 0 for a dtype whose sums are computed in the dtype itself.
     """
 
     name: str
     unit_roundoff: float
     tiny: float
-    limit: float
-    factors: float = 0.0
+    overflow_threshold: float
+    product_roundoff: float = 0.0
 
     def gamma(self, n: int) -> float:
         """Return γ_n = n·u / (1 - n·u), the error of a sum of n products in any order."""
-        nu = n * (_FLOAT32 if self.factors else self.unit_roundoff)
+        nu = n * (_FLOAT32 if self.product_roundoff else self.unit_roundoff)
         # With too many terms there is no bound.
-        return nu / (1.0 - nu) + self.factors if nu < 1.0 else np.inf
+        return nu / (1.0 - nu) + self.product_roundoff if nu < 1.0 else np.inf
 
     def underflow(self, n: int) -> float:
         """Return how much of a sum of n products may be lost below the smallest normal number."""
-        return n * _FLOAT32_TINY + self.tiny if self.factors else n * self.tiny
+        return n * _FLOAT32_TINY + self.tiny if self.product_roundoff else n * self.tiny
 
     @property
-    def short(self) -> bool:
+    def is_16bit(self) -> bool:
         """Whether it has 16 bits: numbers of float32 are rounded to it."""
         return self.name in ("float16", "bfloat16")
 
     def rounded(self, values: Array) -> Array:
-        """Return the values (float64), rounded to this format if it has 16 bits."""
-        if not self.short:
+        """Return the values (float64), rounded to this dtype if it has 16 bits."""
+        if not self.is_16bit:
             return values
         import ml_dtypes  # which comes with Keras
 
@@ -60,19 +60,23 @@ class Precision:
         return rounded
 
 
-def _short(name: str, unit_roundoff: float, tiny: float, limit: float) -> Precision:
+def _precision_of_16_bits(
+    name: str, unit_roundoff: float, tiny: float, overflow_threshold: float
+) -> Precision:
     u = unit_roundoff + 2.0**-53
-    return Precision(name, u, tiny, limit, factors=2 * u)
+    return Precision(name, u, tiny, overflow_threshold, product_roundoff=2 * u)
 
 
-#: The unit roundoff of the format, and that of float64, in which the reference itself rounds.
+#: The unit roundoff of the dtype, and that of float64, in which the reference itself rounds.
 PRECISIONS = MappingProxyType(
     {
         "float32": Precision("float32", _FLOAT32, _FLOAT32_TINY, 2.0**127),
         "float64": Precision("float64", 2.0**-53 + 2.0**-53, 2.0**-1022, 2.0**1023),
-        "float16": _short("float16", 2.0**-11, 2.0**-14, 2.0**15),
-        "bfloat16": _short("bfloat16", 2.0**-8, 2.0**-126, 2.0**127),
+        "float16": _precision_of_16_bits("float16", 2.0**-11, 2.0**-14, 2.0**15),
+        "bfloat16": _precision_of_16_bits("bfloat16", 2.0**-8, 2.0**-126, 2.0**127),
     }
 )
 #: float32 on a GPU that rounds the factors of matrix products to 11 bits (TensorFloat-32).
-TENSOR_FLOAT_32 = Precision("float32", _FLOAT32, _FLOAT32_TINY, 2.0**127, factors=2.1 * 2.0**-11)
+TENSOR_FLOAT_32 = Precision(
+    "float32", _FLOAT32, _FLOAT32_TINY, 2.0**127, product_roundoff=2.1 * 2.0**-11
+)

@@ -39,7 +39,7 @@ class Window:
         return -(-steps // self.stride)
 
     def padding(self, steps: int) -> tuple[int, int]:
-        """Return how many steps are added in front and behind."""
+        """Return how many steps are added before and after."""
         if self.mode == "valid":
             return 0, 0
         if self.mode == "causal":

@@ -33,7 +33,7 @@ class PortArray:
     """One array of a port.
 
     ``values`` are in float64. ``rounding`` is how far each may be from the computed number since
-    it was written in decimal, 0 for binary formats. ``dtype`` is the format it was stored in.
+    it was written in decimal, 0 for binary formats. ``dtype`` is the dtype it was stored in.
     """
 
     name: str
@@ -77,7 +77,7 @@ def read_port(port: Any) -> Port:
         arrays = [_binary(str(k), v, name) for k, v in values.items() if not _is_mask(v)]
     by_name = {array.name: array for array in arrays}
     if not by_name:
-        raise InputError(f"{name}: there is not a single array in it")
+        raise InputError(f"{name}: it contains no array; save at least one, such as y_hat")
     return Port(name, tuple(by_name.values()))
 
 
@@ -142,7 +142,10 @@ def _by_unit(path: Path, headings: list[str], columns: list[int]) -> list[int]:
     ]
     if sorted(numbers) != list(range(len(columns))):
         names = ", ".join(headings[column] for column in columns)
-        raise InputError(f"{path}: the headings {names[:80]} do not number the units from 0 on")
+        raise InputError(
+            f"{path}: the headings {names[:80]} do not number the units from 0 on; write "
+            "y_hat[0], y_hat[1], …"
+        )
     return [column for _, column in sorted(zip(numbers, columns, strict=True))]
 
 
@@ -163,7 +166,7 @@ def _by_keys(array: PortArray, keys: Array, path: Path) -> PortArray:
     samples = keys[:, 0] if both else np.zeros(len(keys))
     order, labels, count = array_files.sort_rows(path, samples, keys[:, -1])
     if not np.array_equal(labels, np.arange(len(labels))):
-        raise InputError(f"{path}: its samples are not numbered from 0 on")
+        raise InputError(f"{path}: its samples are not numbered from 0 on; number them 0, 1, 2, …")
     return array[order].reshape(len(labels), count, -1) if both else array[order]
 
 
@@ -177,7 +180,10 @@ def _read_json(path: Path) -> Iterator[PortArray]:
         yield _decimal(UNNAMED, record, path)
         return
     if not isinstance(record, dict):
-        raise InputError(f"{path}: this is neither a list of numbers nor an object with such lists")
+        raise InputError(
+            f"{path}: this is neither a list of numbers nor an object with such lists; "
+            "write nested lists of numbers, or an object with one for each array"
+        )
     for name, nested, dtype in _lists(record):
         if _holds_numbers(nested):
             yield _decimal(name, nested, path, dtype)
@@ -221,13 +227,15 @@ def _decimal(name: str, nested: Any, path: Path, dtype: str = "float32") -> Port
     try:
         texts = np.array(_with_nan(nested))
     except ValueError:
-        raise InputError(f"{path}: its lists are not all of the same length") from None
+        raise InputError(
+            f"{path}: its lists differ in length; write rows of the same length"
+        ) from None
     if not texts.size:
         return PortArray(name, np.zeros(texts.shape), np.zeros(texts.shape), dtype)
     flat = texts.reshape(-1).tolist()
     for text in flat:
         if not isinstance(text, str) or not is_number(text):
-            raise InputError(f"{path}: {str(text)[:40]!r} is not a number")
+            raise InputError(f"{path}: {str(text)[:40]!r} is not a number; write it in decimal")
     values = np.array([float(text) for text in flat])
     return PortArray(name, values, _rounding(flat, values), dtype).reshape(*texts.shape)
 

@@ -30,7 +30,7 @@ from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.reference.outputs import ModelOutputs
-from rnnshapes.verification.bounds import Residual, bounded_steps, step_errors
+from rnnshapes.verification.bounds import Residual, bounded_steps, largest_step_errors
 
 #: In how many random directions a run is perturbed, and after how many a hopeless one is left.
 DIRECTIONS, _FIRST_DIRECTIONS = 8, 3
@@ -110,7 +110,7 @@ def precision_of(dtype: str) -> Precision:
     A port that computes in float16 is taken to sum products in float16, too.
     """
     precision = PRECISIONS[dtype]
-    return replace(precision, factors=0.0) if dtype == "float16" else precision
+    return replace(precision, product_roundoff=0.0) if dtype == "float16" else precision
 
 
 def compare_quantities(
@@ -120,7 +120,7 @@ def compare_quantities(
 
     Args:
         hypothesis: The network as the port may compute it, and what the port reports.
-        dtype: The format of the port's arithmetic.
+        dtype: The dtype of the port's arithmetic.
         stop_early: Whether to stop as soon as a quantity can no longer agree.
 
     Returns:
@@ -183,7 +183,7 @@ def _comparison(
             index=_index(quantity, sample, t, unit),
             compared=compared,
             step_errors=(
-                step_errors(ratio, difference, total_bound, comparable.any(axis=2))
+                largest_step_errors(ratio, difference, total_bound, comparable.any(axis=2))
                 if has_steps
                 else None
             ),

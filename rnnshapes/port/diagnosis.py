@@ -37,19 +37,19 @@ _AS_NEAR, _LEAST_DISTANCE = 100.0, 1e-7
 _FIRST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 8, 400, 48
 #: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
-#: Formats, the finest first.
+#: Dtypes, the finest first.
 _FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
-#: The format in which a port may compute some of its float64 numbers.
+#: The dtype in which a port may compute some of its float64 numbers.
 MIXED = "float32"
-#: The coarsest format is tried last: its bound is so wide that much else would agree, too.
+#: The coarsest dtype is tried last: its bound is so wide that much else would agree, too.
 _COARSEST = "bfloat16"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Known mistakes, and the format of the arithmetic, with which all of a port agrees.
+    """Known mistakes, and the dtype of the arithmetic, with which all of a port agrees.
 
-    ``arithmetic`` is one more mistake where ``dtype`` is not the stated format of the port.
+    ``arithmetic`` is one more mistake where ``dtype`` is not the stated dtype of the port.
     ``mixed`` says that the port's numbers are not numbers of ``dtype``, so that only a part of
     the port can compute in it.
     """
@@ -112,7 +112,7 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
     Args:
         base: The network, with what the port reports. It has a mistake already if the shape of
             the port's arrays shows one.
-        dtype: The stated format of the port's arithmetic, or that of its arrays.
+        dtype: The stated dtype of the port's arithmetic, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
     """
     only_last = _reports_last_step_only(base)
@@ -146,11 +146,11 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
 
 
 def are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
-    """Return whether every reported number is a number of the format.
+    """Return whether every reported number is a number of the dtype.
 
-    The bound of a coarse format is so wide that errors of other kinds would agree as rounding.
+    The bound of a coarse dtype is so wide that errors of other kinds would agree as rounding.
     """
-    rounded = PRECISIONS[dtype].rounded if PRECISIONS[dtype].short else _as_float32
+    rounded = PRECISIONS[dtype].rounded if PRECISIONS[dtype].is_16bit else _as_float32
     return all(bool(np.all(np.abs(q.values - rounded(q.values)) <= q.rounding)) for q in quantities)
 
 
@@ -210,11 +210,11 @@ class _Search:
         return min(measured, key=lambda one: one[0] * 2 ** len(one[1].mistakes))
 
     def explanations(
-        self, screened: Iterable[Screened], formats: Iterable[str]
+        self, screened: Iterable[Screened], dtypes: Iterable[str]
     ) -> list[Explanation]:
-        """Return the nearest hypotheses with which all agrees, in the first format that has any."""
+        """Return the nearest hypotheses with which all agrees, in the first dtype that has any."""
         near = sorted((one for one in screened if one[0] <= _NEAR), key=lambda one: one[0])
-        for dtype in formats:
+        for dtype in dtypes:
             explanations: list[Explanation] = []
             farthest = np.inf
             for distance, hypothesis in near[:_COMPARED]:

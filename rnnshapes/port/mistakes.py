@@ -333,7 +333,7 @@ def _other_quantities(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothe
 
 
 def _rounded_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Round every weight to a short format."""
+    """Round every weight to float16 or bfloat16."""
     for dtype in ("float16", "bfloat16"):
         weights = {
             group: {

@@ -21,15 +21,15 @@ from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.result import Result
 
-#: The formats in which a port may compute.
-FORMATS = tuple(PRECISIONS)
+#: The dtypes in which a port may compute.
+DTYPES = tuple(PRECISIONS)
 
 
 @dataclass(frozen=True, repr=False)
 class PortVerification(Result):
     """Every array of a port, compared with the network's equations.
 
-    ``dtype`` is the format of the port's arithmetic. ``axes_swapped`` says that an array has its
+    ``dtype`` is the dtype of the port's arithmetic. ``axes_swapped`` says that an array has its
     samples and time exchanged. ``unknown_arrays`` are the names of arrays that are not compared.
     ``diagnosis`` is there where an array differs.
     """
@@ -66,7 +66,7 @@ def verify_port(
         weights: Its weights.
         sources: The inputs x.
         port: The port's arrays.
-        dtype: The format in which the port computes; the format of its arrays if left out.
+        dtype: The dtype in which the port computes; that of its arrays if left out.
 
     Raises:
         InputError: The port reports nothing that can be compared, x has numbers that are not
@@ -109,7 +109,7 @@ def verify_port(
 def _diagnosis(hypothesis: Hypothesis, dtype: str, *, stated: str | None) -> Diagnosis:
     """Return the diagnosis of a port that computes in ``dtype``.
 
-    ``stated`` is the format that the user stated, or ``None`` if the arrays decided.
+    ``stated`` is the dtype that the user stated, or ``None`` if the arrays decided.
     """
     axes_swapped = bool(hypothesis.mistakes)
     all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
@@ -118,14 +118,14 @@ def _diagnosis(hypothesis: Hypothesis, dtype: str, *, stated: str | None) -> Dia
     mixed = stated is None and dtype == "float64"
     diagnosis = diagnose(hypothesis, dtype, mixed=mixed)
     if not all_zero and stated is None and not diagnosis.explanations and not axes_swapped:
-        return replace(diagnosis, explanations=tuple(_in_format_of_model(hypothesis)))
+        return replace(diagnosis, explanations=tuple(_in_dtype_of_model(hypothesis)))
     return diagnosis
 
 
-def _in_format_of_model(hypothesis: Hypothesis) -> Iterator[Explanation]:
-    """Yield that the port computes in a short format of the model itself, if it agrees so."""
+def _in_dtype_of_model(hypothesis: Hypothesis) -> Iterator[Explanation]:
+    """Yield that the port computes in a 16-bit dtype of the model itself, if it agrees so."""
     for dtype in hypothesis.network.precisions:
-        if PRECISIONS[dtype].short:
+        if PRECISIONS[dtype].is_16bit:
             comparisons = compare_quantities(hypothesis, dtype)
             if all(comparison.agrees for comparison in comparisons):
                 text = f"it computes in {dtype}, as the model does (--dtype {dtype})"
@@ -147,7 +147,7 @@ def _most_detailed(
 
 
 def _dtype_of(quantities: tuple[ReportedQuantity, ...]) -> str:
-    """Return the coarsest format of the arrays, with float32 for integers.
+    """Return the coarsest dtype of the arrays, with float32 for integers.
 
     It is float32, too, for float64 arrays in which every number is one of float32: a list, for
     example, of what was computed in float32.
@@ -160,7 +160,7 @@ def _dtype_of(quantities: tuple[ReportedQuantity, ...]) -> str:
 
 
 def check_dtype(dtype: str | None) -> str | None:
-    """Return the format in which a port computes; raise InputError for an unknown one."""
-    if dtype is not None and dtype not in FORMATS:
-        raise InputError(f"unknown dtype {dtype!r}: a port computes in {', '.join(FORMATS)}")
+    """Return the dtype in which a port computes; raise InputError for an unknown one."""
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}: a port computes in {', '.join(DTYPES)}")
     return dtype

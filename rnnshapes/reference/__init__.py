@@ -1,4 +1,4 @@
-"""The only room that imports Keras: NumPy arrays go in, NumPy arrays come out.
+"""The only package that imports Keras: NumPy arrays go in, NumPy arrays come out.
 
 Keras is imported inside functions, when it is first needed. While Keras works, nothing that it or
 TensorFlow writes to standard error is shown, unless the work fails.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rnnshapes import memory, progress
 from rnnshapes.errors import CannotRunError, KerasUnavailableError
 from rnnshapes.load.live.keras_private import all_layers, input_structure
-from rnnshapes.network.graph import ITEM_BYTES, SHORT_DTYPES, Network
+from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network
 from rnnshapes.network.structure import Engine, ModelStructure
 from rnnshapes.reference.outputs import STATES, ModelOutputs
 from rnnshapes.reference.quiet import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
-#: A ``keras.Model``, an opaque value outside this room.
+#: A ``keras.Model``, an opaque value outside this package.
 Model = Any
 
 
@@ -142,7 +142,7 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     from rnnshapes.reference.probe import Probe, steps_per_batch  # needs NumPy
 
     keras = _import_keras()
-    if floatx() in SHORT_DTYPES:
+    if floatx() in DTYPES_16BIT:
         raise CannotRunError(
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )

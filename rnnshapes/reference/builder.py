@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnnshapes.cells.cell import KerasSpec
 from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.load.live.keras_private import get_mask
-from rnnshapes.network.graph import SHORT_DTYPES, Network, Node
+from rnnshapes.network.graph import DTYPES_16BIT, Network, Node
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
@@ -70,7 +70,7 @@ class LayerBuilder:
         network = self.network
         sizes = [network.value(dim) for dim in layer.shape[1:]]
         dtype = "int32" if layer.integers else network.dtype
-        dtype = "float32" if dtype in SHORT_DTYPES else dtype
+        dtype = "float32" if dtype in DTYPES_16BIT else dtype
         return self.keras.Input(
             batch_shape=(network.batch, *sizes), dtype=dtype, name=name_in_keras(layer.name)
         )

@@ -1,4 +1,4 @@
-"""Silence and Ctrl-C while Keras works.
+"""Run Keras without console output, and let Ctrl-C interrupt it.
 
 TensorFlow's C++ code writes to file descriptor 2 whatever TF_CPP_MIN_LOG_LEVEL says, so the
 descriptor itself is redirected.

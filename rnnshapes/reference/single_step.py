@@ -65,7 +65,7 @@ class SingleStep:
     def _keeps_numpy_values(self, node: Node) -> bool:
         """Return whether Keras does not compute the node again.
 
-        A layer that makes a mask in a 16-bit format is not called: it would round x first.
+        A layer that makes a mask in a 16-bit dtype is not called: it would round x first.
         """
         layer = node.layer
         rounds = layer.makes_mask and layer.computes_in

@@ -37,7 +37,7 @@ class Residual:
         compared: How many numbers were compared.
         overflow: The first step from which on a sample is not compared, because its numbers may
             have overflowed.
-        precision: The format in which the actual numbers were computed.
+        precision: The dtype in which the actual numbers were computed.
         step_errors: The largest ratio at each time step, for arrays with a time axis.
     """
 
@@ -71,7 +71,7 @@ class RecurrenceResiduals:
         bounds: The largest error that rounding can cause in one step, by state.
         output_state: The state that is the output of the cell.
         usable: Which steps were compared, (N, T).
-        precision: The format in which Keras computed.
+        precision: The dtype in which Keras computed.
     """
 
     residuals: dict[str, Residual]
@@ -124,7 +124,7 @@ def recurrence_residuals(
         mask: Which steps count, (N, T), or None if all do.
         usable: Which steps receive an input that has not overflowed, (N, T).
         w: The weights, as bounded numbers.
-        precision: The format in which Keras computes.
+        precision: The dtype in which Keras computes.
     """
     previous = states_before(direction, states if origins is None else origins, initial, mask)
     expected, bounds = bounded_steps(direction, x, previous, w, precision)
@@ -166,7 +166,7 @@ def bounded_steps(
         x: The input of each step, (N, T, D).
         states: The states before each step, (N, T, M).
         w: The weights, as bounded numbers.
-        precision: The format in which the step is compared.
+        precision: The dtype in which the step is compared.
         errors: The largest error of each of these states, (N, T, M); none by default.
 
     Returns:
@@ -231,7 +231,7 @@ class _LargestErrors(NamedTuple):
         return StepErrors(ratio, np.where(np.isnan(error) & ~nothing, np.inf, error), bound)
 
 
-def step_errors(ratio: Array, error: Array, bound: Array, compared: Array) -> StepErrors:
+def largest_step_errors(ratio: Array, error: Array, bound: Array, compared: Array) -> StepErrors:
     """Return the largest ratio at each step, of (N, T, units) where ``compared`` (N, T) holds."""
     return _LargestErrors.of(ratio, error, bound).over_samples(compared)
 

@@ -73,7 +73,7 @@ class Check:
 
     @property
     def precision(self) -> str:
-        """The format in which Keras computed; empty for an exact comparison."""
+        """The dtype in which Keras computed; empty for an exact comparison."""
         return "" if self.residual is None else self.residual.precision
 
     @property
@@ -257,7 +257,7 @@ def replay_checks(
 ) -> Iterator[Check]:
     """Check what Keras computes in ``dtype`` from each step and each layer of the run in NumPy.
 
-    In float64, the format of the run in NumPy, the outputs of that run are checked as well.
+    In float64, the dtype of the run in NumPy, the outputs of that run are checked as well.
     """
     recurrent = {node.name for node in network.recurrent}
     in_dtype = network.with_dtype(dtype)

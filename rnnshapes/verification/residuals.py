@@ -1,4 +1,4 @@
-"""One-step residuals of every layer: Keras's own numbers sent through the equations.
+"""One-step residuals: the equation applied to Keras's values, compared with Keras's next values.
 
 The states of a recurrence go through one step, and what a layer receives goes through that
 layer, in float64. Keras's result may differ by no more than rounding in its precision can cause.
@@ -52,7 +52,7 @@ def layer_residuals(
     return _NodeWalk(network, weights, xs, keras).residuals()
 
 
-def step_errors(
+def network_step_errors(
     network: Network, weights: Weights, xs: Sequence[Array], keras: ModelOutputs
 ) -> dict[str, StepErrors]:
     """Return the error of Keras at each step, and its proven bound.
@@ -336,20 +336,20 @@ class _NodeWalk:
         return _cast(output, self._precision(layer))
 
     def _precision(self, layer: Layer) -> Precision:
-        """Return the format in which Keras computes a layer."""
+        """Return the dtype in which Keras computes a layer."""
         name = self.network.precision(layer)
         if name == "float32" and self.keras.engine.tensor_float_32:
             return TENSOR_FLOAT_32
         return PRECISIONS[name]
 
     def _input_precision(self, layer: Layer) -> Precision:
-        """Return the format to which a layer rounds its input."""
+        """Return the dtype to which a layer rounds its input."""
         return self._precision(layer) if layer.rounds_input else self._inner_precision(layer)
 
     def _inner_precision(self, layer: Layer) -> Precision:
-        """Return float32 for a layer that rounds only its result to a shorter format."""
+        """Return float32 for a layer that rounds only its result to a dtype of 16 bits."""
         precision = self._precision(layer)
-        return PRECISIONS["float32"] if layer.upcasts and precision.short else precision
+        return PRECISIONS["float32"] if layer.upcasts and precision.is_16bit else precision
 
     def _cut(self, value: NodeValue, chunk: slice, precision: Precision | None = None) -> NodeValue:
         """Return some samples of a node; with ``precision``, Keras's numbers as exact ones."""
@@ -379,7 +379,7 @@ class _NodeWalk:
 
 
 def _cast(value: NodeValue, precision: Precision) -> NodeValue:
-    """Round the bounded numbers of a node to another format."""
+    """Round the bounded numbers of a node to another dtype."""
 
     def cast(numbers: Any) -> Any:
         return None if numbers is None else numbers.cast(precision)

@@ -1,4 +1,4 @@
-"""The calls of layers in a live Keras model, found from what its tensors record.
+"""Layer calls of a live Keras model, traced back from its output tensors.
 
 The layers of a model inside the model are called where that model is. Nothing of Keras is
 imported: only attributes of the model are read.
@@ -49,7 +49,7 @@ class KerasCall:
 
 @dataclass(frozen=True, eq=False)
 class KerasGraph:
-    """All calls that lead to the outputs, the inputs first, each behind its sources."""
+    """All calls that lead to the outputs, the inputs first, each after its sources."""
 
     calls: tuple[KerasCall, ...]
     outputs: tuple[Tap, ...]

@@ -11,7 +11,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.load.live.graph import KerasGraph, is_model, read_graph
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
-from rnnshapes.network.graph import COMPUTE_DTYPES, SHORT_DTYPES, Network
+from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
 from rnnshapes.network.layers.base import UnsupportedError
 from rnnshapes.network.layers.registry import layer_class
 
@@ -64,7 +64,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
-        computes_in=_short_format(layer),
+        computes_in=_dtype_16bit(layer),
         mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
         unsupported_reason=why,
@@ -114,7 +114,7 @@ def _own_function(layer: Any) -> str:
             function = getattr(part, option, None)
             module = getattr(function, "__module__", type(function).__module__)
             if function is not None and str(module).split(".")[0] != "keras":
-                return f"the {option} is a function of your own"
+                return f"the {option} is a custom function"
     return ""
 
 
@@ -137,10 +137,10 @@ def _class_name(layer: Any) -> str:
     return kind.__name__ if is_keras else f"{kind.__module__}.{kind.__name__}"
 
 
-def _short_format(layer: Any) -> str:
-    """Return the 16-bit format in which a layer computes, or an empty text."""
+def _dtype_16bit(layer: Any) -> str:
+    """Return the 16-bit dtype in which a layer computes, or an empty text."""
     dtype = str(getattr(layer, "compute_dtype", ""))
-    return dtype if dtype in SHORT_DTYPES else ""
+    return dtype if dtype in DTYPES_16BIT else ""
 
 
 def _common_dtype(graph: KerasGraph) -> str:

@@ -95,7 +95,7 @@ class _Shift(Protocol):
 class GraphFlattener:
     """Collects the calls of a model, and of the models in it.
 
-    ``calls`` are all calls of layers, each behind those that it needs, ``layers`` all layers by
+    ``calls`` are all calls of layers, each after those that it needs, ``layers`` all layers by
     name. ``submodel_calls`` are the calls of models that were followed.
     """
 

@@ -202,9 +202,9 @@ def _require_regular(path: Path) -> None:
             "(a SavedModel folder is not read)"
         )
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: it is no regular file")
+        raise InputError(f"{path}: it is not a regular file")
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: you may not read it")
+        raise InputError(f"{path}: no permission to read it; change its permissions")
 
 
 def _suggestion(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The inbound nodes of a functional config: each says on what a layer was called."""
+"""Inbound nodes of a functional config: the inputs of each layer call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TensorRef(NamedTuple):
 class InboundNode:
     """One call of a layer.
 
-    ``more`` are the positional arguments behind the first. ``unsupported`` are the names of
+    ``more`` are the positional arguments after the first. ``unsupported`` are the names of
     arguments that are not interpreted. ``input_names`` are the names of the sources, if they were
     given in a dictionary.
     """
@@ -56,7 +56,7 @@ def inbound_nodes(layer: Mapping[str, Any]) -> list[InboundNode]:
     """Return all calls of a layer, from its config."""
     nodes = layer.get("inbound_nodes") or []
     if not isinstance(nodes, list):
-        raise InputError(f"the inbound nodes of layer {layer.get('name')!r} are no list")
+        raise InputError(f"the inbound nodes of layer {layer.get('name')!r} are not a list")
     recurrent = is_recurrent(str(layer.get("class_name")))
     return [
         _keras3_node(node, recurrent=recurrent)
@@ -163,7 +163,7 @@ def known_shapes(
 
 
 def shape_of(value: Any) -> tuple[int | None, ...] | None:
-    """Return a shape of a config, with ``None`` for an open size; ``None`` if it is no shape."""
+    """Return a shape of a config, with ``None`` for an open size; ``None`` if it is not a shape."""
     if not isinstance(value, list) or len(value) > 16:
         return None
     if not all(n is None or (type(n) is int and 0 < n < 2**63) for n in value):

@@ -80,9 +80,8 @@ class ModelFile:
             )
         if keras and len(self.dtypes) > 1:
             raise InputError(
-                f"{self.path}: its weights are of {' and '.join(self.dtypes)}; next to Keras only "
-                "a model with one dtype for all of them can be traced and verified; "
-                "trace --no-keras computes it in NumPy"
+                f"{self.path}: its weights are of {' and '.join(self.dtypes)}; Keras can only "
+                "trace and verify models whose weights share one dtype; use trace --no-keras"
             )
 
     def _advice(self, network: Network) -> str:

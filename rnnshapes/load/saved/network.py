@@ -17,7 +17,7 @@ from rnnshapes.load.saved.hdf5_client import StoredWeight
 from rnnshapes.load.saved.inbound_nodes import shape_of
 from rnnshapes.load.saved.weight_paths import WeightsByLayer
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
-from rnnshapes.network.graph import ITEM_BYTES, SHORT_DTYPES, Network, Tap
+from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network, Tap
 from rnnshapes.network.layers.config import Config
 from rnnshapes.network.layers.registry import is_recurrent
 
@@ -142,7 +142,7 @@ def _layer_call(graph: GraphFlattener, position: int, weights: WeightsByLayer) -
         outputs=output_shapes if len(output_shapes) == len(numbers) else (),
         trainable=layer.trainable,
         trainable_count=_trainable_count(layer, stored),
-        computes_in=_short_format(layer),
+        computes_in=_dtype_16bit(layer),
         mask_dropped=bool(call.initial) and call.mask is None and not graph.legacy,
         unsupported_reason=why,
     )
@@ -220,10 +220,10 @@ def _policies(layers: Sequence[SavedLayer]) -> list[str]:
     return sorted(n for n in names if n.startswith("mixed_") or n in ITEM_BYTES) or ["float32"]
 
 
-def _short_format(layer: SavedLayer) -> str:
-    """Return the 16-bit format in which a layer computes, or an empty text."""
+def _dtype_16bit(layer: SavedLayer) -> str:
+    """Return the 16-bit dtype in which a layer computes, or an empty text."""
     name = _policy(layer).removeprefix("mixed_")
-    return name if name in SHORT_DTYPES else ""
+    return name if name in DTYPES_16BIT else ""
 
 
 def _policy(layer: SavedLayer) -> str:

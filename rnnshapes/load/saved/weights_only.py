@@ -55,7 +55,9 @@ def read_weights_only(
         if weights
     )
     if not calls:
-        raise InputError("there are no weights of Keras in it, and no config of a model")
+        raise InputError(
+            "it contains neither Keras weights nor a model config; save the model with model.save()"
+        )
     return _with_gates(assemble(LayerGraph(calls, ()))), file_weights, kind
 
 
@@ -123,7 +125,7 @@ def _name_cells(network: Network, weights: Sequence[Weight]) -> Iterator[Weight]
 
 
 def _group_of(weight: Weight) -> str:
-    """Return the group of a weight, with a slash behind it."""
+    """Return the group of a weight, with a slash after it."""
     return weight.name[: weight.name.rfind("/") + 1]
 
 

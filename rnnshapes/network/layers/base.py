@@ -23,8 +23,8 @@ class UnsupportedError(RnnshapesError):
 class Masks(NamedTuple):
     """The steps that count, of a layer's input and of its output; ``None`` for all."""
 
-    before: Any = None
-    after: Any = None
+    input: Any = None
+    output: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Layer(ABC):
         index: Tells several layers of a kind apart in symbols (``Wx1``, ``W0``).
         trainable: Whether Keras trains it.
         trainable_count: The number of trained parameters, where Keras trains only some parts.
-        computes_in: The 16-bit format in which it computes, if it does.
+        computes_in: The 16-bit dtype in which it computes, if it does.
         keras_classes: The classes in Keras that it stands for.
         output_symbol: The symbol of its output; "" where its output is its input.
         stepwise: Whether it does to the last axis at one time step what it does at any other.
@@ -128,12 +128,12 @@ class Layer(ABC):
 
     @property
     def upcasts(self) -> bool:
-        """Whether it computes in float32 even under a policy of a 16-bit format."""
+        """Whether it computes in float32 even under a policy of a 16-bit dtype."""
         return False
 
     @property
     def rounds_input(self) -> bool:
-        """Whether its input is rounded to the format in which it computes."""
+        """Whether its input is rounded to the dtype in which it computes."""
         return True
 
     @property

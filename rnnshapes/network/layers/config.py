@@ -125,9 +125,9 @@ def is_keras(part: Config) -> bool:
 
 
 def require_keras_class(part: Config) -> None:
-    """Raise UnsupportedError for a layer inside another one that is no layer of Keras."""
+    """Raise UnsupportedError for a layer inside another one that is not a layer of Keras."""
     if not is_keras(part):
-        raise UnsupportedError(f"the layer in it is a {part['class_name']} of your own")
+        raise UnsupportedError(f"the layer in it is a custom class, {part['class_name']}")
 
 
 def size_in(config: Config, option: str, default: Any = None) -> int:
@@ -155,5 +155,5 @@ def activation_in(config: Config, option: str, default: str) -> str:
     name = "linear" if name is None else name
     if isinstance(name, str) and name in (*ACTIVATIONS, KERAS2_HARD_SIGMOID):
         return name
-    value = repr(name) if isinstance(name, str) else "a function of your own"
+    value = repr(name) if isinstance(name, str) else "a custom function"
     raise UnsupportedError(f"{option}={value} is not supported")

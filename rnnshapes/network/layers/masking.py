@@ -20,7 +20,7 @@ from rnnshapes.ops.interface import LayerOps, Tensor
 class Masking(Layer):
     """Steps in which every feature is ``value`` are masked, and become 0.
 
-    Keras compares x in the format of the layer with the value in float32
+    Keras compares x in the dtype of the layer with the value in float32
     (``keras/src/ops/numpy.py``, ``not_equal``).
     """
 
@@ -52,7 +52,7 @@ class Masking(Layer):
         return (note,)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.where(masks.after, inputs[0])
+        return ops.where(masks.output, inputs[0])
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         x = inputs[0]
@@ -66,8 +66,8 @@ class Masking(Layer):
         return {"mask_value": self.value}
 
 
-def _is_exact(value: float, short: str) -> bool:
-    """Return whether a 16-bit format has this number of float32."""
-    if short == "float16":
+def _is_exact(value: float, dtype: str) -> bool:
+    """Return whether a 16-bit dtype has this number of float32."""
+    if dtype == "float16":
         return abs(value) < 2**16 and struct.unpack("e", struct.pack("e", value))[0] == value
     return struct.pack("<f", value)[:2] == bytes(2)

@@ -56,7 +56,7 @@ class GlobalPooling1D(LayerOfClass):
         return cls(keras_class=config.class_name, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        x, mask = inputs[0], masks.before
+        x, mask = inputs[0], masks.input
         if self.keras_class == "GlobalMaxPooling1D":
             return ops.max(x, 1)
         if mask is None:

@@ -89,6 +89,6 @@ def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
             rest = total.divided(divisor)
         except ValueError:
             if size is None:
-                raise UnsupportedError(f"{total} / {divisor} is open") from None
+                raise UnsupportedError(f"{total} / {divisor} is unknown") from None
             rest = Dim.of(size // divisor)
     return tuple(rest if n < 0 else Dim.of(n) for n in numbers), numbers

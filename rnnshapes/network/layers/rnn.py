@@ -296,7 +296,7 @@ def _option_notes(config: Config) -> tuple[str, ...]:
     if config.get("unroll"):
         notes.append("unroll=True: the loop is written out, the numbers are the same")
     if config.get("stateful"):
-        notes.append("stateful=True: each batch goes on from the states of the one before")
+        notes.append("stateful=True: each batch starts from the final states of the previous batch")
     return tuple(notes)
 
 
