@@ -13,7 +13,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.summary import Inspection, inspect_network
-from rnnshapes.render.flow_layout import BoxArrow, Lane, LayerBox, Recurrence, layout
+from rnnshapes.render.flow_layout import BoxArrow, Lane, LayerBox, RecurrentDiagram, layout
 from tests.helpers.cells import NAMES
 
 SIZES: dict[str, Any] = {"N": 2, "T": 12, "D": 3, "M": 5, "K": 4}
@@ -35,7 +35,7 @@ def boxes(result: Inspection) -> tuple[LayerBox, ...]:
     return layout(result).boxes
 
 
-def recurrence(result: Inspection, number: int = 0) -> Recurrence:
+def recurrence(result: Inspection, number: int = 0) -> RecurrentDiagram:
     """The recurrence of this number."""
     found = [box.recurrence for box in boxes(result) if box.recurrence]
     return found[number]

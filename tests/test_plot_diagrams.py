@@ -70,7 +70,7 @@ def rows_of_texts(figure: Figure) -> list[list[str]]:
     return [[text for *_, text in group] for _, group in groupby(texts, key=lambda one: one[0])]
 
 
-# --- The network as it flows --------------------------------------------------------------------
+# --- Data flow ----------------------------------------------------------------------------------
 
 WAYS: dict[str, dict[str, Any]] = {
     "forward": {},

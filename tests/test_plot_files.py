@@ -78,7 +78,7 @@ def test_last_digits_of_a_layout_do_not_matter(monkeypatch: pytest.MonkeyPatch) 
 def test_plots_go_to_paths_streams_and_text(tmp_path: Path) -> None:
     result = small()
     assert plots.svg(result).encode() == saved(result, "svg")
-    for ending in plots.FORMATS:
+    for ending in plots.ENDINGS:
         plots.save(result, tmp_path / f"x{ending}", ending[1:])
         assert (tmp_path / f"x{ending}").read_bytes() == saved(result, ending[1:])
 
@@ -109,13 +109,13 @@ from functools import cache
 from io import BytesIO
 import rnnshapes
 from rnnshapes.render import plots
-plots.FORMATS
+plots.ENDINGS
 assert "matplotlib" not in sys.modules and "numpy" not in sys.modules
 results = [rnnshapes.inspect(), rnnshapes.trace(T=2, keras=False, show="y,h")]
 assert "matplotlib" not in sys.modules
 for result in results:
     result.plot()
-for ending in plots.FORMATS:
+for ending in plots.ENDINGS:
     plots.save(results[0], BytesIO(), ending[1:])
 assert "matplotlib.figure" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules

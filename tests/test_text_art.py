@@ -60,11 +60,11 @@ def inspected(cell: str = "simple", way: str = "forward", **sizes: Any) -> Inspe
 
 
 def drawn(result: Inspection, sheet: Sheet) -> list[str]:
-    """The network as it flows."""
+    """The data flow."""
     return text_lines(flow.draw(layout(result), sheet))
 
 
-# --- The network as it flows --------------------------------------------------------------------
+# --- Data flow ----------------------------------------------------------------------------------
 
 
 @EACH_CELL

@@ -27,6 +27,7 @@ from rnnshapes.cli.options import (
     TraceOutputArguments,
     ViewOption,
     option_groups,
+    parse_view,
 )
 from rnnshapes.cli.output import OutputTarget, output_target
 from rnnshapes.cli.progress import show_progress
@@ -35,7 +36,7 @@ from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import write_file
 from rnnshapes.render.document import printable
-from rnnshapes.render.view import View, parse_view
+from rnnshapes.render.view import View
 from rnnshapes.session import Session, open_session
 
 if TYPE_CHECKING:

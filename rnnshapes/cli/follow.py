@@ -19,12 +19,13 @@ from rnnshapes.cli.options import (
     NetworkArguments,
     OutputArguments,
     SelectionArguments,
+    parse_view,
 )
 from rnnshapes.cli.progress import show_progress
 from rnnshapes.cli.streams import guard_stdout, is_terminal
 from rnnshapes.errors import InputError
 from rnnshapes.render.document import Ink, Sheet, Span, StyledLines, for_encoding
-from rnnshapes.render.view import View, parse_view
+from rnnshapes.render.view import View
 from rnnshapes.session import open_session
 
 if TYPE_CHECKING:

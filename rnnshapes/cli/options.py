@@ -6,6 +6,7 @@ command: see :func:`option_groups`.
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.network.layers.rnn import MERGE_MODES
 from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size
 from rnnshapes.ops.interface import ACTIVATIONS
-from rnnshapes.render.view import ViewBlocks
+from rnnshapes.render.view import View, ViewBlocks
 from rnnshapes.session import NetworkOptions
 
 #: Panels of ``--help``.
@@ -401,3 +402,39 @@ SchemaArgument = Annotated[
         metavar="NAME", show_default=False, help="Schema: inspect, trace, verify or golden."
     ),
 ]
+
+
+def parse_view(samples: int, time_steps: int, sample: int, steps: str | None) -> View:
+    """Return the view that ``--sample`` and ``--steps a:b`` ask for.
+
+    Args:
+        samples: How many samples there are.
+        time_steps: How many time steps there are.
+        sample: The number of the sample.
+        steps: The steps as a slice in Python: ``0:5``, ``-5:``; None for all.
+
+    Raises:
+        InputError: The sample or a step does not exist.
+    """
+    if not 0 <= sample < samples:
+        raise InputError(f"--sample {sample}: must be 0 to {samples - 1}, since N = {samples}")
+    if steps is None:
+        return View(sample)
+    match = re.fullmatch(r"(-?\d{1,18}|):(-?\d{1,18}|)", steps)
+    if match is None:
+        raise InputError(f"--steps {steps}: expected a:b as in Python, for example 0:5 or -5:")
+    start = _step(match[1], 0, time_steps)
+    end = _step(match[2], time_steps, time_steps)
+    if not 0 <= start < end <= time_steps:
+        raise InputError(
+            f"--steps {steps}: a must be below b, and both from 0 to T = {time_steps}, or "
+            "negative, counted from the end"
+        )
+    return View(sample, start, end)
+
+
+def _step(text: str, default: int, time_steps: int) -> int:
+    """Return the step that a part of a slice stands for."""
+    if not text:
+        return default
+    return int(text) + (time_steps if text.startswith("-") else 0)

@@ -138,8 +138,8 @@ def output_target(
 def _check_plot(plot: Path, output: Path | None, sources: Sequence[Path | None]) -> None:
     from rnnshapes.render import plots
 
-    if plot.suffix.lower() not in plots.FORMATS:
-        raise InputError(f"{plot}: a picture must end in {', '.join(plots.FORMATS)}")
+    if plot.suffix.lower() not in plots.ENDINGS:
+        raise InputError(f"{plot}: a picture must end in {', '.join(plots.ENDINGS)}")
     for source in sources or (None,):
         write_file.check_writable(plot, source)
     if output is not None and write_file.same_file(plot, output):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.inputs import InputSources, describe_inputs, full_array
+from rnnshapes.load.inputs import InputSources, RandomInput, describe_inputs, full_array
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.precision import PRECISIONS
@@ -31,7 +31,7 @@ class PortVerification(Result):
 
     ``dtype`` is the dtype of the port's arithmetic. ``axes_swapped`` says that an array has its
     samples and time exchanged. ``unknown_arrays`` are the names of arrays that are not compared.
-    ``diagnosis`` is there where an array differs.
+    ``diagnosis`` is there where an array differs. ``random_input`` says that an x is random.
     """
 
     schema = "rnnshapes.verify/1"
@@ -45,6 +45,7 @@ class PortVerification(Result):
     axes_swapped: bool
     unknown_arrays: tuple[str, ...]
     diagnosis: Diagnosis | None
+    random_input: bool
 
     @property
     def passed(self) -> bool:
@@ -103,6 +104,7 @@ def verify_port(
         axes_swapped=axes_swapped,
         unknown_arrays=unknown_names(network, port),
         diagnosis=diagnosis,
+        random_input=any(isinstance(source, RandomInput) for source in sources),
     )
 
 

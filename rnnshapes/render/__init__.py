@@ -1,4 +1,4 @@
-"""Results in the form that their readers want: text, HTML, JSON, rows, arrays, pictures.
+"""Convert results to text, HTML, JSON, CSV, arrays and plots.
 
 Each kind of result has a module in :mod:`rnnshapes.render.documents`, named by
 :attr:`rnnshapes.result.Result.renderer` and imported when a result of that kind is shown. It turns

@@ -1,4 +1,4 @@
-"""A document: tables, lines and drawings, before it is known on which medium they will stand."""
+"""Document model: tables, lines and drawings, independent of the output format."""
 
 from __future__ import annotations
 

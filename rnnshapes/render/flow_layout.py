@@ -80,7 +80,7 @@ class Lane(NamedTuple):
     """One direction of a recurrence, unrolled; ``None`` in ``steps`` stands for those left out.
 
     A lane that goes in ``reverse`` begins at its right end. ``remark`` says that only the last
-    output goes on, and is empty where all of them do.
+    output is returned, and is empty where all of them are.
     """
 
     name: str
@@ -91,9 +91,8 @@ class Lane(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """``forward_lstm, from the first step to the last``."""
-        order = "last step to the first" if self.reverse else "first step to the last"
-        return f"{self.name}, from the {order}"
+        """``forward_lstm, in order``."""
+        return f"{self.name}, in {'reverse ' * self.reverse}order"
 
 
 class UnrolledRecurrence(NamedTuple):
@@ -121,8 +120,8 @@ class ScanDirection(NamedTuple):
     output: str
 
 
-class Recurrence(NamedTuple):
-    """What happens inside the box of a recurrent layer.
+class RecurrentDiagram(NamedTuple):
+    """Recurrent layer as drawn: its directions, time axis and merge.
 
     ``steps`` is its time axis in symbols, ``number`` how many these are (``None`` where open),
     ``input`` what goes in at one step. With ``reversed_input``, step t gets what the sequence
@@ -142,13 +141,13 @@ class Recurrence(NamedTuple):
 
     @property
     def each_step(self) -> str:
-        """``each step reads x_t (N, D) = (1, 3) and returns h_t, c_t (N, M) = (1, 5)``."""
+        """``each step takes x_t (N, D) = (1, 3) and passes on h_t, c_t (N, M) = (1, 5)``."""
         t = f"_{{{self.steps + -1}-t}}" if self.reversed_input else "_t"
         groups: dict[str, list[str]] = {}
         for state in (state for direction in self.directions for state in direction.states):
             groups.setdefault(state.shapes, []).append(f"{state.name}_t")
         states = "; ".join(f"{', '.join(names)} {shapes}" for shapes, names in groups.items())
-        return f"each step reads {self.input.name}{t} {self.input.shapes} and returns {states}"
+        return f"each step takes {self.input.name}{t} {self.input.shapes} and passes on {states}"
 
     def unroll(self, most: int) -> UnrolledRecurrence:
         """Return the lanes with at most ``most`` steps: the first ones and the last one."""
@@ -192,7 +191,7 @@ class Recurrence(NamedTuple):
             )
             for state, initial in zip(direction.states, direction.initial, strict=True)
         )
-        remark = "" if self.sequences else f"only the last {direction.output} goes on"
+        remark = "" if self.sequences else f"only the last {direction.output} is returned"
         return Lane(direction.name, direction.reverse, boxes, states, remark)
 
 
@@ -214,7 +213,7 @@ class LayerBox(NamedTuple):
     initial: tuple[FlowTensor, ...] = ()
     rule: str = ""
     notes: tuple[str, ...] = ()
-    recurrence: Recurrence | None = None
+    recurrence: RecurrentDiagram | None = None
     entering: tuple[BoxArrow, ...] = ()
     leaving: tuple[BoxArrow, ...] = ()
 
@@ -370,7 +369,7 @@ def _with_recurrence(
     source = network.shapes_at(node.sources[0])
     steps = source.steps or source.shapes[0][1]
     input_name = names.of(node.sources[0])
-    recurrence = Recurrence(
+    recurrence = RecurrentDiagram(
         directions=tuple(_directions(network, node, box.initial)),
         steps=steps,
         number=network.value(steps),
@@ -430,14 +429,14 @@ def _merge(layer: RecurrentLayer) -> str:
 
 def _recurrence_notes(
     layer: RecurrentLayer,
-    recurrence: Recurrence,
+    recurrence: RecurrentDiagram,
     outputs: tuple[FlowTensor, ...],
     *,
     masked: bool,
 ) -> Iterator[str]:
     """Yield what the lanes alone do not show."""
     if isinstance(layer, Bidirectional) and layer.merge_mode is None:
-        yield "the outputs of both directions go on separately"
+        yield "both outputs are returned separately"
     if layer.return_state:
         last_states = [
             at(state.name, Dim.of(0) if direction.reverse else recurrence.steps + -1)
@@ -446,8 +445,8 @@ def _recurrence_notes(
         ]
         named = zip(outputs[-len(last_states) :], last_states, strict=True)
         equations = ", ".join(f"{output.name} = {state}" for output, state in named)
-        yield f"it also returns its last states: {equations}"
+        yield f"also returns the final states: {equations}"
     if layer.return_sequences and any(layer.reversed_outputs):
-        yield "it returns its sequence in reverse, from the last step to the first"
+        yield "returns the sequence in reverse order"
     if masked:
-        yield "a masked step leaves the states unchanged"
+        yield "a masked step does not change the states"

@@ -192,7 +192,9 @@ def _rows(
     if step.masked:
         zero_output = getattr(recurrence.node.layer, "zero_output_for_mask", False)
         zero = ", its output is 0" if zero_output else ""
-        yield _TextRow(clean_text(f"t = {step.t} is masked: skipped, the states stay{zero}"), BAD)
+        yield _TextRow(
+            clean_text(f"t = {step.t} is masked: skipped, the states do not change{zero}"), BAD
+        )
         for state, before in zip(step.states, step.inputs[1:], strict=True):
             yield _value_row(state, clean_text, suffix=f" = {before.name}")
     for equation in step.equations:

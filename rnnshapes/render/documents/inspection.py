@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rnnshapes.memory import format_bytes
+from rnnshapes.network.sizes import SIZE_MEANINGS
 from rnnshapes.network.structure import FileCheck
 from rnnshapes.network.summary import (
     Inspection,
@@ -212,7 +213,7 @@ def _flow_drawing(result: Inspection) -> Iterator[Drawing | Line]:
 
         return flow.draw(layout(result), sheet)
 
-    yield Drawing("The network as it flows", draw)
+    yield Drawing("Data flow", draw)
 
 
 def _weights_drawing(result: Inspection) -> Drawing:
@@ -298,7 +299,7 @@ def _flow(result: Inspection) -> Table:
         name = layer.tensor.removesuffix("_t")
         dims, shape = layer.output_dims or ("?",), layer.output_shape or (None,)
         table_rows.append(_tensor_row(name, dims, shape))
-    title = "What flows, at one time step t"
+    title = "Tensor shapes at one time step t"
     return _without_empty_columns(Table(title, columns, tuple(table_rows)))
 
 
@@ -402,7 +403,10 @@ def _open_sizes(result: Inspection) -> str:
     names = [name for name, value in result.network.sizes.items() if value is None]
     if not names or result.macs is not None:
         return ""
-    return f" (open: {', '.join(names)}; numbers come with {' '.join(f'--{n}' for n in names)})"
+    letters = list(dict.fromkeys(name.rstrip("0123456789") for name in names))  # --T sets T1 and T2
+    options = " and ".join(f"--{letter}" for letter in letters)
+    remedy = f": set {options} for numbers" if SIZE_MEANINGS.keys() >= set(letters) else ""
+    return f" ({', '.join(names)} {'is' if len(names) == 1 else 'are'} unknown{remedy})"
 
 
 def _file(result: Inspection) -> Iterator[Line]:
@@ -415,7 +419,7 @@ def _file(result: Inspection) -> Iterator[Line]:
         differences = "; ".join(fact_text(fact, "the file") for fact in shown)
         if more := len(file.differences) - len(shown):
             differences += f"; and {more} more, which --format json shows"
-        text = f"The file is BROKEN: its arrays do not match its config: {differences}"
+        text = f"FAIL: the arrays in the file do not match its config: {differences}"
         yield Line(text, "bad")
     elif shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
         yield Line(f"The file holds the expected {shapes} arrays, in the expected shapes", "good")

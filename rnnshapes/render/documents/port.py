@@ -178,7 +178,7 @@ def _detail(check: Comparison) -> str:
     count = f"{count_text(check.differing)} of {count_text(check.compared)} numbers differ"
     first = f"the first at {check.first}: {port}, and {expected} is expected"
     detail = f"{count}, {first}"
-    return f"{check.shape}; with its axes exchanged back, {detail}" if check.shape else detail
+    return f"{check.shape}; with its axes swapped back, {detail}" if check.shape else detail
 
 
 def _notes(result: PortVerification) -> Iterator[Line]:
@@ -186,7 +186,7 @@ def _notes(result: PortVerification) -> Iterator[Line]:
     proven = any(check.proven for check in result.checks)
     how = "each step is computed from the port's own states before it"
     if not proven:
-        how = "the bound is how far rounding of weights and x moves the run"
+        how = "bound = largest change that rounding of weights and x causes over the run"
     yield Line(f"ratio: difference / bound in {result.dtype}; {how}", "dim")
     for check in result.checks:
         if detail := _detail(check):
@@ -226,14 +226,18 @@ def _diagnosis_lines(result: PortVerification) -> Iterator[Line]:
     if diagnosis.nearest:
         nearest = "; ".join(mistake.text for mistake in diagnosis.nearest)
         yield Line(
-            f"The nearest differs by up to {magnitude_text(diagnosis.max_abs)}: {nearest}.", "bad"
+            "The closest known mistake still leaves a difference of up to "
+            f"{magnitude_text(diagnosis.max_abs)}: {nearest}.",
+            "bad",
         )
     count = count_text(diagnosis.tried)
     yield Line(f"None of {count} known mistakes explains the difference.", "bad")
     if sum(len(node.scans) for node in result.network.recurrent) > 1:
-        yield Line("Mistakes in one layer or one direction alone are not among them.")
-    if "drawn with seed" in result.source:
-        yield Line(f"x was {result.source}: did the port use the same x? --input FILE gives it.")
+        yield Line("Mistakes in only one layer or direction were not tried.")
+    if result.random_input:
+        yield Line(
+            f"x was {result.source}: did the port use the same x? Pass it with --input FILE."
+        )
 
 
 def _verdict(result: PortVerification) -> Line:

@@ -360,8 +360,8 @@ def _notes(result: Trace, sample: int) -> Iterator[Line]:
         yield Line("Not compared with Keras.", "dim")
         return
     yield Line(
-        f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, every step "
-        "by the model's own cells in a loop that shows them."
+        f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, running "
+        "the model's cells in a loop that returns every state."
     )
     yield _own_predict(result, sample)
     quantity = "output" if result.y_hat is None else "y_hat"
@@ -414,7 +414,7 @@ def _meaning_of_rows(result: Trace) -> Iterator[Line]:
                 f"h{layer.index} at t follows from h{layer.index} at t+1."
             )
     if any(layer.mask is not None for layer in result.layers):
-        yield Line("A masked step leaves the states unchanged, and has no gates.")
+        yield Line("A masked step does not change the states, and has no gates.")
 
 
 def _own_predict(result: Trace, sample: int) -> Line:

@@ -11,7 +11,7 @@ from rnnshapes.render.flow_layout import (
     FlowLayout,
     Lane,
     LayerBox,
-    Recurrence,
+    RecurrentDiagram,
     StateArrows,
     StepBox,
 )
@@ -110,7 +110,7 @@ def _frame(diagram: Diagram, box: LayerBox) -> None:
 # --- A recurrence, step by step -----------------------------------------------------------------
 
 
-def _recurrence(diagram: Diagram, recurrence: Recurrence) -> None:
+def _recurrence(diagram: Diagram, recurrence: RecurrentDiagram) -> None:
     """Draw the lanes one below the other, and the texts below them."""
     unrolled = recurrence.unroll(_STEPS)
     for lane in unrolled.lanes:

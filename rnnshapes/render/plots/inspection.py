@@ -1,4 +1,4 @@
-"""An Inspection as a picture: the network as it flows, and its weights as rectangles to scale."""
+"""An Inspection as a picture: the data flow, and the weights as rectangles to scale."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ def figure(result: PortVerification, view: View) -> Figure:
         for check in result.checks
         if not check.shape
     ]
-    panels = _panels("the port as it is", checks)
+    panels = _panels("port as given", checks)
     if not panels and result.diagnosis and not result.diagnosis.explanations:
         checks = [_ratio_series(check, swapped=result.axes_swapped) for check in result.checks]
-        panels = _panels("the port with its axes exchanged back", checks)
+        panels = _panels("port with axes swapped back", checks)
     explanations = () if result.diagnosis is None else result.diagnosis.explanations
     if explanations:
         explained = [_ratio_series(check, swapped=False) for check in explanations[0].comparisons]
-        panels += _panels("the port with explanation 1 applied", explained)
+        panels += _panels("port with explanation 1 applied", explained)
     panels.sort(key=lambda panel: not panel.axis)
     return stack(_title(result, view), panels, list(_notes(result, explanations)))
 
@@ -79,7 +79,7 @@ def _notes(result: PortVerification, explanations: tuple[Explanation, ...]) -> I
     yield f"{result.port}, in {result.dtype}; x: {result.source}."
     what = "each step is computed from the port's own states before it"
     if not any(check.proven for check in result.checks):
-        what = "the bound is how far rounding of weights and x moves the run"
+        what = "bound = largest change that rounding of weights and x causes over the run"
     yield f"ratio: difference / bound in {result.dtype}; {what}; the largest of all numbers at t."
     yield from group_note([_per_step(check) for check in result.checks])
     if result.axes_swapped:
@@ -89,5 +89,6 @@ def _notes(result: PortVerification, explanations: tuple[Explanation, ...]) -> I
     if result.diagnosis is not None and not explanations:
         yield (
             f"None of {count_text(result.diagnosis.tried)} known mistakes explains the difference; "
-            f"the nearest differs by up to {magnitude_text(result.diagnosis.max_abs)}."
+            "the closest still leaves a difference of up to "
+            f"{magnitude_text(result.diagnosis.max_abs)}."
         )

@@ -207,7 +207,7 @@ def _heat_maps(layer: LayerTrace, view: View) -> Iterator[Panel]:
 def _heading(layer: LayerTrace, units: int) -> str:
     """Return ``lstm: states and gates of 8 units``."""
     kinds = " and ".join(["states"] * bool(layer.states) + ["gates"] * bool(layer.gates))
-    order = ", read from the last t to the first" if layer.reverse else ""
+    order = ", processed in reverse" if layer.reverse else ""
     return f"{font_text(layer.name)}: {kinds} of {units:,} unit{'s' * (units > 1)}{order}"
 
 
@@ -270,7 +270,7 @@ def _notes(result: Trace, view: View) -> Iterator[str]:
     if result.y_hat is not None and not result.network.is_causal:
         yield "y_hat at t depends on steps after t, too."
     if any(la.mask is not None for la in result.layers):
-        yield "A masked step leaves the states unchanged, and has no gates."
+        yield "A masked step does not change the states, and has no gates."
     if len(result.layers) > _MOST_RECURRENCES:
         yield (
             f"{_MOST_RECURRENCES} of {len(result.layers)} recurrences are drawn; choose others "
@@ -312,7 +312,6 @@ def _difference_notes(result: Trace) -> Iterator[str]:
     samples = len(result.output)
     of = "" if samples == 1 else f" of all {samples:,} samples"
     yield (
-        "one step: difference between Keras and one step of the equation, computed from Keras's "
-        "own state before it (y_hat: from the input of its last layer), and the proven bound of "
-        f"rounding in that step; at each t, of the unit{of} with the largest difference / bound."
+        "one step: error of one step from Keras's previous state (y_hat: from the input of its "
+        f"last layer), and its proven bound, for the unit{of} nearest its bound."
     )

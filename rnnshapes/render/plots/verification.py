@@ -70,9 +70,9 @@ def _notes(result: Verification) -> Iterator[str]:
         f"{engine_text(result.engine)}, {', '.join(result.network.precisions)}; x: {result.source}."
     )
     yield (
-        "ratio: error of one step (computed from Keras's own state before it) / largest error "
-        "that rounding can cause in that step; up to 1 passes. At each t, the largest of all "
-        "samples and units. A triangle at the bottom: exactly 0; a cross on top: NaN or infinite."
+        "ratio = error of one step / largest error that rounding can cause, over all samples and "
+        "units; up to 1 passes. A triangle at the bottom: exactly 0; a cross on top: NaN or "
+        "infinite."
     )
     residuals = [check.residual for check in result.checks if check.residual is not None]
     yield from group_note([r.step_errors.ratio for r in residuals if r.step_errors is not None])

@@ -27,7 +27,7 @@ def schema(name: str) -> dict[str, Any]:
     found = re.fullmatch(_VERSIONED, str(name))
     word = found[1] if found else name
     if word not in NAMES:
-        raise InputError(f"schema {name!r}: there are schemas of {', '.join(NAMES)}")
+        raise InputError(f"unknown schema {name!r}: choose one of {', '.join(NAMES)}")
     path = Path(__file__).with_name(f"{word}.schema.json")
     made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return made

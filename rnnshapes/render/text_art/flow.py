@@ -12,7 +12,7 @@ from rnnshapes.render.flow_layout import (
     FlowLayout,
     Lane,
     LayerBox,
-    Recurrence,
+    RecurrentDiagram,
     StateArrows,
     StepBox,
     UnrolledRecurrence,
@@ -110,7 +110,7 @@ class _Columns(NamedTuple):
         return self.of(unrolled.lanes[0].steps)[-1] + self.step + self.right + 2
 
 
-def _fitting_columns(recurrences: Sequence[Recurrence], sheet: Sheet) -> _Columns | None:
+def _fitting_columns(recurrences: Sequence[RecurrentDiagram], sheet: Sheet) -> _Columns | None:
     """Return the widths with the most detail at which every recurrence fits; None if none do."""
     for detail in _DETAILS:
         unrolled = [recurrence.unroll(detail.most) for recurrence in recurrences]
@@ -244,7 +244,7 @@ class _FlowPicture:
 
     # --- A recurrence, from left to right -------------------------------------------------------
 
-    def _recurrence(self, recurrence: Recurrence, notes: Sequence[str]) -> None:
+    def _recurrence(self, recurrence: RecurrentDiagram, notes: Sequence[str]) -> None:
         """Draw the lanes one below the other, and the texts below them."""
         unrolled = recurrence.unroll(self.columns.detail.most)
         for number, lane in enumerate(unrolled.lanes):
