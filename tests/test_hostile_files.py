@@ -26,7 +26,7 @@ PATIENCE = 30
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A good file to spoil."""
+    """Return a good file to make bad ones of."""
     layers = (la.LSTM(5, name="lstm"), la.Dense(2, name="dense"))
     folder = tmp_path_factory.mktemp("good")
     return saved(randomized(sequential(*layers, shape=(6, 3))), folder / "good.keras")

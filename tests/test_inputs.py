@@ -25,13 +25,13 @@ TWO = RNG.standard_normal((5, 3))
 
 
 def csv(path: Path, text: str) -> Path:
-    """A file with this text."""
+    """Write a file with this text."""
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def npy(array: np.ndarray) -> bytes:
-    """The content of a .npy file."""
+    """Return the content of a .npy file."""
     stream = BytesIO()
     np.save(stream, array)
     return stream.getvalue()

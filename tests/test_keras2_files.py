@@ -26,12 +26,12 @@ def old_hard_sigmoid(z: Any) -> Any:
 
 
 def sigmoid(z: Any) -> Any:
-    """The logistic function."""
+    """Return the logistic function."""
     return 1 / (1 + np.exp(-z))
 
 
 def lstm_by_hand(x: Any, kernel: Any, recurrent: Any, bias: Any, gate: Any) -> Any:
-    """The last h of an LSTM, written out."""
+    """Return the last h of an LSTM, written out."""
     h = c = np.zeros((len(x), M))
     for t in range(T):
         i, f, g, o = np.split(x[:, t] @ kernel + h @ recurrent + bias, 4, axis=-1)
@@ -41,7 +41,7 @@ def lstm_by_hand(x: Any, kernel: Any, recurrent: Any, bias: Any, gate: Any) -> A
 
 
 def gru_by_hand(x: Any, kernel: Any, recurrent: Any, bias: Any, gate: Any) -> Any:
-    """The last h of a GRU that resets h before its product, written out."""
+    """Return the last h of a GRU that resets h before its product, written out."""
     h = np.zeros((len(x), M))
     (kz, kr, kh), (uz, ur, uh) = np.split(kernel, 3, axis=-1), np.split(recurrent, 3, axis=-1)
     bz, br, bh = np.split(bias, 3)
@@ -289,14 +289,14 @@ def test_wrapped_layers_are_converted(tmp_path: Path) -> None:
 
 
 def _other_halves(path: Path, head: Any, last: Any, first: Any, found: Any) -> Any:
-    """What the steps at both ends have of the direction that only begins there."""
+    """Return what the steps at both ends have of the direction that begins there."""
     left = found[:, -1] - last @ head[0][:M] - head[1]
     right = found[:, 0] - first @ head[0][M:] - head[1]
     return left + right + head[1]
 
 
 def functional_config() -> dict[str, Any]:
-    """A functional model of Keras 2, with states that are handed on, and a model inside it."""
+    """Return a functional model of Keras 2 with initial states and a model inside it."""
     node = [["x", 0, 0, {}]]
     inner = {
         "name": "head",

@@ -28,14 +28,14 @@ def embedded(x: Any) -> Any:
 
 
 def stacked() -> Model:
-    """The mask goes through one layer to the next."""
+    """Return a model whose mask passes from layer to layer."""
     x = words()
     h = layers.LSTM(5, return_sequences=True)(embedded(x))
     return Model(x, layers.Dense(2)(layers.GRU(3)(h)))
 
 
 def joined() -> Model:
-    """A mask of two, with comparisons, sums over features and an or."""
+    """Return a model whose mask joins two, by comparisons and an or."""
     x = keras.Input((6, 3))
     h = layers.Masking(0.0)(x)
     h = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(h)
@@ -44,7 +44,7 @@ def joined() -> Model:
 
 
 def nested() -> Model:
-    """The mask is made in a model inside the model."""
+    """Return a model with a mask inside the model in it."""
     inside = words()
     encoder = Model(inside, layers.LSTM(5)(embedded(inside)), name="encoder")
     x = words()
@@ -61,7 +61,7 @@ def translating(**options: Any) -> Model:
 
 
 def masked_by(make: Callable[[Any, Any], Any], *, by_name: bool = True) -> Model:
-    """An LSTM with a mask that ``make`` computes from words and their features."""
+    """Return an LSTM with a mask that ``make`` computes from words and their features."""
     x = words()
     e = embedded(x)
     mask = make(x, e)

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 
 def sequential(*parts: Any, shape: tuple = (6, 3)) -> keras.Sequential:
-    """A model with this input."""
+    """Return a model with this input."""
     return keras.Sequential([keras.Input(shape), *parts])
 
 
 def functional(shape: tuple = (6, 3)) -> keras.Model:
-    """The same graph, built as a functional model with names of its own."""
+    """Return a functional model with names of its own."""
     x = keras.Input(shape)
     h = layers.SimpleRNN(5, name="memory")(x)
     return keras.Model(x, layers.Dense(2, name="answer")(h))
@@ -104,14 +104,14 @@ class OwnRNN(layers.SimpleRNN):
 
 
 def with_state() -> keras.Model:
-    """The states start from a constant."""
+    """Return a model whose states start from a constant."""
     x = keras.Input((6, 3))
     state = keras.ops.ones((1, 5))
     return keras.Model(x, layers.Dense(2)(layers.SimpleRNN(5)(x, initial_state=state)))
 
 
 def with_mask() -> keras.Model:
-    """A mask of the user's own."""
+    """Return a model with a mask of the user's own."""
     x = keras.Input((6, 3))
     mask = keras.Input((6,), dtype="bool")
     return keras.Model([x, mask], layers.Dense(2)(layers.SimpleRNN(5)(x, mask=mask)))

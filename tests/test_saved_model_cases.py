@@ -23,7 +23,7 @@ T, D = 6, 4
 
 
 def on_x(make: Any) -> keras.Model:
-    """A model of one input."""
+    """Return a model of one input."""
     x = keras.Input((T, D))
     return keras.Model(x, make(x))
 
@@ -42,12 +42,12 @@ def frozen_cell(first: type) -> keras.Model:
 
 
 def inside(model: keras.Model) -> keras.Model:
-    """A model in a model."""
+    """Return a model with a model inside it."""
     return on_x(lambda x: la.Dense(3)(model(x)))
 
 
 def from_dictionary() -> keras.Model:
-    """Inputs by name, in another order than the inner model takes them."""
+    """Return a model that calls one inside it on a dictionary, in another order."""
     z, a = keras.Input((T, D), name="zeta"), keras.Input((T, D), name="alpha")
     inner = keras.Model([z, a], la.Concatenate()([la.LSTM(3)(z), la.GRU(2)(a)]))
     p, q = keras.Input((T, D)), keras.Input((T, D))
@@ -55,7 +55,7 @@ def from_dictionary() -> keras.Model:
 
 
 def other_backward() -> keras.Model:
-    """The backward layer is of another class than the forward one."""
+    """Return a model whose two directions are of different classes."""
     back = la.RNN([la.LSTMCell(3), la.GRUCell(5)], go_backwards=True)
     return on_x(la.Bidirectional(la.LSTM(5), backward_layer=back))
 
@@ -76,7 +76,7 @@ def odd_names() -> keras.Model:
 
 
 def masked_inside() -> keras.Model:
-    """A mask from outside passes through the inner model."""
+    """Return a model whose mask passes through a model inside it."""
     y = keras.Input((T, D))
     inner = keras.Model(y, la.LSTM(3)(y))
     return on_x(lambda x: la.Dense(2)(inner(la.Masking()(x))))
@@ -121,7 +121,7 @@ def test_counts_and_output_are_those_of_keras(name: str, form: str, tmp_path: Pa
 
 
 def masked_by_hand() -> keras.Model:
-    """An inner model is given the mask of another tensor."""
+    """Return a model that gives a model inside it the mask of another tensor."""
     y = keras.Input((T, D))
     inner = keras.Model(y, la.LSTM(3)(y), name="inner")
     x, other = keras.Input((T, D)), keras.Input((T, D))
@@ -139,7 +139,7 @@ class OwnLSTM(la.LSTM):
 
 
 def averaged() -> keras.Model:
-    """An operation with the name of a layer."""
+    """Return a model with an operation that has the name of a layer."""
     steps = la.LSTM(4, return_sequences=True)
     return on_x(lambda x: la.Dense(3)(keras.ops.average(steps(x), axis=1)))
 

@@ -24,7 +24,7 @@ def _text(name: str) -> str:
 
 
 def changed(name: str, data: st.DataObject, values: Any) -> dict[str, Any]:
-    """The config of a model in which up to three values are others."""
+    """Return the config of a model in which up to three values are others."""
     config: dict[str, Any] = copy.deepcopy(json.loads(_text(name)))
     for _ in range(data.draw(st.integers(1, 3))):
         places = list(_places(config))
@@ -48,6 +48,6 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def read_config(config: dict[str, Any]) -> Inspection:
-    """What inspect says of it, as if a file had held it and no arrays."""
+    """Return what inspect shows of a config, as if it were in a file without arrays."""
     graph, outputs = network.flatten(config, legacy=False)
     return inspect_network(network.build_network(graph, outputs, {}))

@@ -19,7 +19,7 @@ rng = np.random.default_rng(7)
 
 
 def saved(model: Any, path: Path) -> Path:
-    """The model in a file; a legacy one is written without a word."""
+    """Save a model, as HDF5 unless the file is named .keras, without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if path.suffix == ".keras":
@@ -43,7 +43,7 @@ def legacy_file(
     whole: bool = True,
     backend: str = "tensorflow",
 ) -> Path:
-    """An HDF5 file in the layout of Keras 1 and 2, by h5py alone."""
+    """Return an HDF5 file in the layout of Keras 1 and 2, by h5py alone."""
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights") if whole else file
         if whole:
@@ -61,17 +61,17 @@ def legacy_file(
 
 
 def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
-    """A layer in a config."""
+    """Return a layer in a config."""
     return {"class_name": kind, "config": {"name": name, **config}}
 
 
 def sequential(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """A Sequential config as Keras 2 writes it."""
+    """Return a Sequential config as Keras 2 writes it."""
     return {"class_name": "Sequential", "config": {"name": "model", "layers": list(layers)}}
 
 
 def members(path: Path) -> dict[str, bytes]:
-    """What is in a .keras file."""
+    """Return the members of a .keras file."""
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -85,7 +85,7 @@ def repacked(
     text: str | None = None,
     method: int = zipfile.ZIP_STORED,
 ) -> Path:
-    """A .keras file with another config, or with its weights changed in place."""
+    """Return a .keras file with another config, or with its weights changed in place."""
     found = members(source)
     if config is not None:
         made = json.loads(found[CONFIG])
@@ -105,6 +105,6 @@ def repacked(
 
 
 def layers_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The layers of a config, by reference."""
+    """Return the layers of a config, by reference."""
     found: list[dict[str, Any]] = config["config"]["layers"]
     return found

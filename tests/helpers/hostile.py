@@ -60,7 +60,7 @@ def _weights(change: Callable[[h5py.File], object]) -> Maker:
 
 
 def _lstm(**options: Any) -> Maker:
-    """The LSTM's config with other options."""
+    """Return the LSTM's config with other options."""
     return _config(lambda config: layers_of(config)[1]["config"].update(options))
 
 
@@ -147,7 +147,7 @@ def _weights_bomb(good: Path, folder: Path) -> Path:
 
 
 def _lying(add: int, *, member: str, field: int) -> Maker:
-    """A size in the central directory that is not so; field 20 is packed, 24 unpacked."""
+    """Change a size in the central directory: field 20 is compressed, 24 uncompressed."""
 
     def make(good: Path, folder: Path) -> Path:
         path = repacked(good, folder / "bad.keras", method=zipfile.ZIP_DEFLATED)

@@ -6,19 +6,19 @@ from typing import Any
 
 
 def tensor(layer: str, node: int = 0) -> dict[str, Any]:
-    """A tensor in the config of a graph."""
+    """Return a tensor in the config of a graph."""
     shape = {"shape": [None, 6, 3], "dtype": "float32", "keras_history": [layer, node, 0]}
     return {"class_name": "__keras_tensor__", "config": shape}
 
 
 def node(*layers: str) -> dict[str, Any]:
-    """A call of a layer on the outputs of others."""
+    """Return a call of a layer on the outputs of others."""
     made = [tensor(layer) for layer in layers]
     return {"args": made if len(made) == 1 else [made], "kwargs": {}}
 
 
 def call(kind: str, name: str, *nodes: Any, **config: Any) -> dict[str, Any]:
-    """A layer of a graph."""
+    """Return a layer of a graph."""
     return {
         "module": "keras.layers",
         "class_name": kind,
@@ -32,7 +32,7 @@ X = call("InputLayer", "x", batch_shape=[None, 6, 3])
 
 
 def graph(layers: list[dict[str, Any]], output: str, **more: Any) -> dict[str, Any]:
-    """A functional model."""
+    """Return a functional model."""
     ends = {"input_layers": ["x", 0, 0], "output_layers": [output, 0, 0]}
     config = {"name": "model", "layers": layers, **ends, **more}
     module = "keras.src.models.functional"
@@ -40,7 +40,7 @@ def graph(layers: list[dict[str, Any]], output: str, **more: Any) -> dict[str, A
 
 
 def paths(count: int) -> dict[str, Any]:
-    """A graph with 2**count paths from its input to its output."""
+    """Return a graph with 2**count paths from its input to its output."""
     layers = [X]
     for number in range(count):
         before = layers[-1]["name"]

@@ -306,10 +306,10 @@ def _attributes(h5py: Any, group: Any) -> dict[str, Any]:
             if isinstance(value, str):
                 attributes[name] = value
     for name in LIST_ATTRIBUTES:
-        parts = [name] if name in names else []
-        parts += [f"{name}{i}" for i in range(MOST_MEMBERS) if f"{name}{i}" in names]
-        values = [_attribute(h5py, group, part) for part in parts]
-        if parts and all(isinstance(value, list) for value in values):
+        keys = [name] if name in names else []
+        keys += [f"{name}{i}" for i in range(MOST_MEMBERS) if f"{name}{i}" in names]
+        values = [_attribute(h5py, group, key) for key in keys]
+        if keys and all(isinstance(value, list) for value in values):
             attributes[name] = [text for value in values for text in value]
     return attributes
 
