@@ -12,7 +12,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError, progress
-from rnnshapes.forward import scan
+from rnnshapes.forward import scan, tracing
 from rnnshapes.load import check_shape, inputs
 from rnnshapes.session import open_session
 from tests.helpers.files import saved
@@ -88,13 +88,13 @@ def test_samples_in_parts_change_nothing(name: str, monkeypatch: pytest.MonkeyPa
     """Progress is reported for each part."""
     with open_session(randomized(MODELS[name]()), N=100) as session:
         weights = session.weights()
-        whole = rnnshapes.forward.tracing.trace_network(
+        whole = tracing.trace_network(
             session.network, weights, session.sources, "y,h"
         )
         monkeypatch.setattr(scan, "SAMPLES_BYTES", 1)
         told: list[tuple[int, int]] = []
         with progress.listening(lambda *at: told.append(at)), progress.work(10**9):
-            parts = rnnshapes.forward.tracing.trace_network(
+            parts = tracing.trace_network(
                 session.network, weights, session.sources, "y,h"
             )
     assert told[-2][0] == session.network.scan_steps

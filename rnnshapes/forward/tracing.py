@@ -134,13 +134,15 @@ def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
     """
     parts = show.split(",") if isinstance(show, str) else show
     chosen = tuple(str(part).strip() for part in parts)
+    types = " and ".join(dict.fromkeys(node.layer.type for node in network.recurrent))
     known = all_parts(network)
     if chosen == ("all",):
         return known
     for part in chosen:
         if part not in known:
             raise InputError(
-                f"unknown value {part!r} for show (--show): choose from {', '.join(known)} or all"
+                f"unknown value {part!r} for show (--show) of {types}: choose from "
+                f"{', '.join(known)} or all"
             )
     return chosen
 
