@@ -88,15 +88,11 @@ def test_samples_in_parts_change_nothing(name: str, monkeypatch: pytest.MonkeyPa
     """Progress is reported for each part."""
     with open_session(randomized(MODELS[name]()), N=100) as session:
         weights = session.weights()
-        whole = tracing.trace_network(
-            session.network, weights, session.sources, "y,h"
-        )
+        whole = tracing.trace_network(session.network, weights, session.sources, "y,h")
         monkeypatch.setattr(scan, "SAMPLES_BYTES", 1)
         told: list[tuple[int, int]] = []
         with progress.listening(lambda *at: told.append(at)), progress.work(10**9):
-            parts = tracing.trace_network(
-                session.network, weights, session.sources, "y,h"
-            )
+            parts = tracing.trace_network(session.network, weights, session.sources, "y,h")
     assert told[-2][0] == session.network.scan_steps
     assert len(told) >= 4
     np.testing.assert_allclose(parts.output, whole.output, atol=1e-12)
