@@ -125,7 +125,8 @@ def _read_layer(
 def _full_class_name(layer: Config, class_name: str, *, has_module: bool) -> str:
     """Return the class of a layer, with its module in front unless it is a layer of Keras.
 
-    HDF5 files name no modules, but Keras 3 writes ``trainable`` for layers, not for operations.
+    HDF5 files name no modules, but Keras 3 writes ``trainable`` for layers, not for operations;
+    only SpatialDropout1D has a ``rate`` instead.
     """
     if not is_keras(layer):
         module = layer.get("module")
@@ -133,7 +134,7 @@ def _full_class_name(layer: Config, class_name: str, *, has_module: bool) -> str
         return f"{module}.{class_name}" if module else registered
     config = layer.get("config")
     may_be_operation = not has_module and class_name != "InputLayer" and isinstance(config, dict)
-    if may_be_operation and "trainable" not in config:  # type: ignore[operator]
+    if may_be_operation and not {"trainable", "rate"} & set(config or ()):
         return f"keras.ops.{class_name}"
     module = str(layer.get("module", "keras.layers"))
     is_layer = module.startswith(("keras.layers", "keras.src.layers"))
