@@ -244,7 +244,7 @@ def test_csv_and_markdown_tell_the_same(port: Path, run) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--dtype", "float16"], "--dtype is that of a port: give --against, too"),
+        (["--dtype", "float16"], "--dtype requires --against"),
         (["--against", "port.npy", "--dtype", "int8"], "float32, float64, float16, bfloat16"),
         (["--against", "port.npy", "--N", 3], "it has 2 samples, the input 3"),
         (["--against", "none.npy"], "none.npy: there is no such file"),
