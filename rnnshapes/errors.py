@@ -38,3 +38,7 @@ class KerasUnavailableError(CannotRunError):
 
 class TooLargeError(CannotRunError):
     """A network or data that need more memory than this machine has."""
+
+
+class UnsupportedError(RnnshapesError):
+    """A layer, or an option of it, that is not supported; the network shows it as such."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rnnshapes.cells.cell import Weight
-from rnnshapes.errors import InputError, RnnshapesError
+from rnnshapes.errors import InputError, RnnshapesError, UnsupportedError
 from rnnshapes.network.graph import Network, Node, Tap
-from rnnshapes.network.layers.base import Layer, UnsupportedError
+from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.config import Config, LayerConfig, Namer
 from rnnshapes.network.layers.registry import layer_class
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node

@@ -7,12 +7,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.live.graph import KerasGraph, is_model, read_graph
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
-from rnnshapes.network.layers.base import UnsupportedError
 from rnnshapes.network.layers.registry import layer_class
 
 

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from rnnshapes.cells.cell import BaseCell, KerasSpec, SizeOf, Weight
-from rnnshapes.errors import RnnshapesError
+from rnnshapes.errors import UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape, total
 from rnnshapes.ops.interface import LayerOps, Tensor
 
 if TYPE_CHECKING:
     from rnnshapes.network.layers.config import LayerConfig
-
-
-class UnsupportedError(RnnshapesError):
-    """This layer, or an option of it, is not supported; the message says which."""
 
 
 class Masks(NamedTuple):

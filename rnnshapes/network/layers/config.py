@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rnnshapes.network.layers.base import UnsupportedError
+from rnnshapes.errors import UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
-from rnnshapes.network.layers.base import Layer, Masks, UnsupportedError
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import LayerOps, Tensor

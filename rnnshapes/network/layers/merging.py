@@ -12,7 +12,8 @@ from operator import add, mul, or_
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
-from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks, UnsupportedError
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.interface import LayerOps, Tensor
 

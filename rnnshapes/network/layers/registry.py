@@ -9,9 +9,10 @@ from types import ModuleType
 
 from rnnshapes.cells.registry import BY_CLASS as CELLS_BY_CLASS
 from rnnshapes.cells.registry import by_cudnn_class
+from rnnshapes.errors import UnsupportedError
 from rnnshapes.network import layers
 from rnnshapes.network.layers import core, rnn
-from rnnshapes.network.layers.base import Layer, UnsupportedError
+from rnnshapes.network.layers.base import Layer
 
 _BY_CLASS: dict[str, type[Layer]] = {}
 

@@ -13,7 +13,8 @@ from typing import Any, Self
 from rnnshapes.cells.cell import BaseCell, Cell, KerasSpec, SizeOf, Weight
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.cells.stacked import StackedCells
-from rnnshapes.network.layers.base import Direction, Layer, UnsupportedError
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.layers.config import (
     Config,
     LayerConfig,
