@@ -16,6 +16,8 @@ from rnnshapes.network.structure import Engine
 from tests.helpers import networks
 from tests.helpers.networks import Known
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 EACH = pytest.mark.parametrize("known", networks.ALL, ids=lambda k: str({**k.cell, **k.sizes}))
 
 

@@ -24,6 +24,8 @@ from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, numeric_checks, run_model
 from tests.helpers.models import MODELS, randomized, sequential
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 # --- Both precisions on a grid ------------------------------------------------------------------
 
 SIZES = ((1, 1, 1, 1, 1), (3, 10, 4, 5, 2), (2, 300, 3, 64, 1), (1, 3, 2, 512, 2))
@@ -144,7 +146,7 @@ SHORT = {
 
 
 @pytest.mark.parametrize(("policy", "name"), [(p, name) for p in SHORT for name in SHORT[p]])
-def test_short_formats_pass(policy: str, name: str) -> None:
+def test_short_formats_pass(policy: str, name: str, compiled: None) -> None:
     """Each layer is checked with the unit roundoff of the format in which it computes."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -279,7 +281,7 @@ def test_residuals_name_their_precision() -> None:
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
-def test_other_orders_of_summation_pass(activation: str) -> None:
+def test_other_orders_of_summation_pass(activation: str, compiled: None) -> None:
     """The bound has no room where there is one unit."""
     result = rnnshapes.verify(N=200, T=500, D=1, M=1, K=1, activation=activation)
     assert result.passed, result

@@ -29,6 +29,8 @@ from tests.helpers.keras_runs import (
 )
 from tests.helpers.models import live
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def failed(checks: list[report.Check]) -> list[str]:
     """The names of the checks that fail."""
@@ -204,7 +206,7 @@ def test_nan_and_infinity_in_x_never_pass(value: float, run, in_folder) -> None:
     ],
     ids=str,
 )
-def test_correct_networks_pass(sizes: dict[str, Any]) -> None:
+def test_correct_networks_pass(compiled: None, sizes: dict[str, Any]) -> None:
     """Every number of every step is compared."""
     result = rnnshapes.verify(**sizes, seed=2)
     assert result.passed
@@ -236,14 +238,16 @@ def test_correct_networks_pass(sizes: dict[str, Any]) -> None:
         ("linear", "float64", 0.2),
     ],
 )
-def test_hard_but_correct_networks_pass(activation: str, dtype: str, scale: float) -> None:
+def test_hard_but_correct_networks_pass(
+    compiled: None, activation: str, dtype: str, scale: float
+) -> None:
     """They are chaotic, saturated, zero or tiny."""
     model, x = live(activation, dtype, scale)
     result = rnnshapes.verify(model, x=x)
     assert result.passed, result
 
 
-def test_chaotic_network_passes() -> None:
+def test_chaotic_network_passes(compiled: None) -> None:
     """NumPy and Keras end far apart, and both are correct: no fixed tolerance would do."""
     import keras
 
@@ -285,7 +289,7 @@ def test_samples_without_overflow_are_compared() -> None:
 
 
 @pytest.mark.parametrize("how", ["jit_compile", "run_eagerly"])
-def test_compiled_options_of_the_model_are_kept(how: str) -> None:
+def test_compiled_options_of_the_model_are_kept(compiled: None, how: str) -> None:
     """XLA and eager mode round otherwise, so the probe has to run the same way."""
     model, x = live("tanh", scale=4.0, steps=100)
     model.compile(loss="mse", **{how: True})
