@@ -19,13 +19,15 @@ from rnnshapes.cli.options import (
     DtypeOption,
     FollowOption,
     GoldenOption,
+    InspectViewOption,
     NetworkArguments,
     NoKerasOption,
     SchemaArgument,
     SelectionArguments,
     TextOutputArguments,
     TraceOutputArguments,
-    ViewOption,
+    TraceViewOption,
+    VerifyViewOption,
     option_groups,
     parse_view,
 )
@@ -36,7 +38,7 @@ from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import write_file
 from rnnshapes.render.document import printable
-from rnnshapes.render.view import View
+from rnnshapes.render.view import INSPECT_PARTS, TRACE_PARTS, VERIFY_PARTS, View
 from rnnshapes.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def rnnshapes(
 def inspect(
     *,
     network: NetworkArguments,
-    blocks: ViewOption = "all",
+    view: InspectViewOption = "summary",
     output: TextOutputArguments,
     no_keras: NoKerasOption = False,
 ) -> int:
@@ -102,14 +104,13 @@ def inspect(
         rnnshapes inspect --M 1000000000 --format json
     """
     target = output_target(output, network.model)
-    if blocks != "all" and not target.is_for_people:
-        raise InputError(f"--view {blocks} requires --format table, markdown, html or svg")
+    shown = target.view(view, INSPECT_PARTS)
     result = api.inspect(network.model, **network.options)
     if target.is_screen:
-        result = _inspect_on_screen(result, target, View(blocks=blocks), with_keras=not no_keras)
+        result = _inspect_on_screen(result, target, shown, with_keras=not no_keras)
     else:
         result = result if no_keras else _compare_with_keras(result)
-        target.write(result, View(blocks=blocks))
+        target.write(result, shown)
     target.write_hint(next_command.after_inspect(result, network))
     return int(not result.agrees)
 
@@ -142,6 +143,7 @@ def trace(
     network: NetworkArguments,
     data: DataArguments,
     selection: SelectionArguments,
+    view: TraceViewOption = "summary",
     follow: FollowOption = False,
     delay: DelayOption = None,
     golden: GoldenOption = None,
@@ -170,9 +172,15 @@ def trace(
             network, data, selection, delay, with_keras=not no_keras, quiet=output.quiet
         )
     target = output_target(output, data.input, network.model, golden=golden)
+    parts = target.view(view, TRACE_PARTS)
     with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
         result, golden_data, shown = _compute_trace(
-            session, selection, target, with_golden=golden is not None, with_keras=not no_keras
+            session,
+            selection,
+            target,
+            parts,
+            with_golden=golden is not None,
+            with_keras=not no_keras,
         )
     status = ""
     if golden is not None and golden_data is not None:
@@ -187,6 +195,7 @@ def _compute_trace(
     session: Session,
     selection: SelectionArguments,
     target: OutputTarget,
+    view: View,
     *,
     with_golden: bool,
     with_keras: bool,
@@ -197,7 +206,9 @@ def _compute_trace(
     network = session.network
     shown = parse_view(network.size("N"), network.max_steps, selection.sample, selection.steps)
     requested = tracing.check_show(network, "y" if selection.show is None else selection.show)
-    shown = replace(shown, most_rows=target.most_rows, show=requested)
+    shown = replace(
+        shown, most_rows=target.most_rows, show=requested, parts=view.parts, width=view.width
+    )
     options: Any = {
         "show": target.quantities(network, requested),
         "layer": selection.layer,
@@ -218,6 +229,7 @@ def verify(
     data: DataArguments,
     against: AgainstOption = None,
     dtype: DtypeOption = None,
+    view: VerifyViewOption = "summary",
     output: TextOutputArguments,
 ) -> int:
     """Check names, shapes, counts and every step against Keras, within proven bounds.
@@ -241,6 +253,7 @@ def verify(
     target = output_target(output, data.input, network.model, against)
     if dtype is not None and against is None:
         raise InputError("--dtype requires --against")
+    shown = target.view(view, VERIFY_PARTS)
     result: Verification | PortVerification
     with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
         if against is None:
@@ -251,7 +264,7 @@ def verify(
             with show_progress("Comparing the port, and trying known mistakes"):
                 result = session.compare(against, dtype)
             hint = next_command.after_port(result, network, data)
-    target.write(result, View())
+    target.write(result, shown)
     if target.path is not None and not result.passed:
         write_stderr(f"rnnshapes: verification FAILED; see {printable(str(target.path))}\n")
     target.write_hint(hint)

@@ -7,7 +7,7 @@ command: see :func:`option_groups`.
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_type_hints
@@ -19,7 +19,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.network.layers.rnn import MERGE_MODES
 from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size
 from rnnshapes.ops.interface import ACTIVATIONS
-from rnnshapes.render.view import View, ViewBlocks
+from rnnshapes.render.view import INSPECT_PARTS, TRACE_PARTS, VERIFY_PARTS, View
 from rnnshapes.session import NetworkOptions
 
 #: Panels of ``--help``.
@@ -337,15 +337,18 @@ class TraceOutputArguments(OutputArguments):
     format: Annotated[TraceFormat | None, _format_option(TraceFormat)] = None
 
 
-ViewOption = Annotated[
-    ViewBlocks,
-    typer.Option(
+def _view_option(parts: Mapping[str, str]) -> object:
+    return typer.Option(
         "--view",
         metavar="VIEW",
-        help="Choose what to show: all, flow (only pictures), or tables (no pictures).",
+        help=f"Choose what to show, joined by commas: {', '.join(parts)}.",
         rich_help_panel=_SHOWN,
-    ),
-]
+    )
+
+
+InspectViewOption = Annotated[str, _view_option(INSPECT_PARTS)]
+TraceViewOption = Annotated[str, _view_option(TRACE_PARTS)]
+VerifyViewOption = Annotated[str, _view_option(VERIFY_PARTS)]
 FollowOption = Annotated[
     bool,
     typer.Option(

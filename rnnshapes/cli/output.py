@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.network.graph import Network
 from rnnshapes.render import write_file
 from rnnshapes.render.document import Document
-from rnnshapes.render.view import View
+from rnnshapes.render.view import View, parse_parts
 from rnnshapes.result import Result
 
 #: Formats for people; the others are for programs.
@@ -51,6 +51,21 @@ class OutputTarget:
     def most_rows(self) -> int | None:
         """Largest number of time steps in a table, ``None`` for all of them."""
         return render.MOST_ROWS if self.path is None and is_terminal(sys.stdout) else None
+
+    def view(self, parts: str, known: Mapping[str, str]) -> View:
+        """Return the view of ``--view``, as wide as the output.
+
+        Raises:
+            InputError: a part is unknown, or the format holds all of them.
+        """
+        from rnnshapes.render.formats import terminal
+
+        chosen = parse_parts(parts, known)
+        if chosen != {"summary"} and not self.is_for_people:
+            raise InputError(f"--view {parts} requires --format table, markdown, html or svg")
+        if not self.is_screen:
+            return View(parts=chosen)
+        return View(parts=chosen, width=terminal.sheet(terminal.screen(sys.stdout)).width)
 
     def quantities(self, network: Network, requested: tuple[str, ...]) -> tuple[str, ...]:
         """Return what a trace has to compute: what was requested, and h where it is drawn."""

@@ -74,8 +74,9 @@ def to_text(result: Result) -> str:
     from rnnshapes.render.formats import terminal
 
     stream = StringIO()
-    screen = terminal.plain(stream, get_terminal_size().columns)
-    terminal.draw(to_document(result, View(most_rows=MOST_ROWS)), screen)
+    width = get_terminal_size().columns
+    view = View(most_rows=MOST_ROWS, width=width)
+    terminal.draw(to_document(result, view), terminal.plain(stream, width))
     return stream.getvalue().rstrip("\n")
 
 

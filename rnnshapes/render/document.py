@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 #: Role of a row, a line or a span; each format decides what it looks like.
-Meaning = Literal["plain", "strong", "dim", "good", "bad"]
+Meaning = Literal["plain", "strong", "dim", "good", "warning", "bad"]
 
-#: Width of a drawing in characters where nothing limits it: in a file, on a page.
-PAGE = 100
+#: Width of the text in characters where nothing limits it: in a file, on a page.
+PAGE = 80
 
 
 class Column(NamedTuple):
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Table with a title; ``elsewhere`` says how to see the columns that do not fit."""
+    """Table, with a title or none; ``elsewhere`` says how to see the columns that do not fit."""
 
     title: str
     columns: tuple[Column, ...]

@@ -1,38 +1,87 @@
-"""Which part of a result a person sees; files for programs hold all of it."""
+"""Which parts of a result a person sees; files for programs hold all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+
+from rnnshapes.errors import InputError
+from rnnshapes.render.document import PAGE
 
 #: What ``inspect --view`` chooses from.
-ViewBlocks = Literal["all", "flow", "tables"]
+INSPECT_PARTS = {
+    "summary": "every weight, its gates, and the equations (default)",
+    "flow": "data flow, unrolled over time",
+    "weights": "weights drawn to scale",
+    "steps": "the shape of every tensor at one time step, with multiply-adds",
+    "gates": "rows and columns of each gate in each weight",
+    "values": "range, norm and NaN count of each weight, by gate",
+    "all": "all of these",
+}
+#: What ``trace --view`` chooses from.
+TRACE_PARTS = {
+    "summary": "one step in full, and y_hat at each step (default)",
+    "flow": "y_hat, states and gates drawn over time",
+    "numbers": "every number with eight digits",
+    "all": "all of these",
+}
+#: What ``verify --view`` chooses from.
+VERIFY_PARTS = {
+    "summary": "the verdict, and the checks of each layer in one row (default)",
+    "numbers": "every check in a row of its own",
+    "all": "all of these",
+}
 
 
 @dataclass(frozen=True)
 class View:
-    """A sample and its time steps, and which blocks of the document are shown.
+    """A sample and its time steps, and which parts of the document are shown.
 
     Attributes:
         sample: The number of the sample.
         start: The first time step; None for that of the sequence.
         end: The step after the last one; None for the end of the sequence.
+        step: The time step of a trace that is shown in full; None for the default one.
         most_rows: How many time steps a table may have before its middle is left out; None for
             any number. What goes into a file is not cut, except in a picture of a terminal.
-        blocks: Whether drawings (``flow``), ``tables`` or both are shown.
+        parts: The names of the parts that are shown, as in ``--view``.
         show: The quantities of a trace that stand in tables; None for all that it has.
         titled: Whether a plot names the network; on a page, the heading does.
+        width: Width of the text in characters.
     """
 
     sample: int = 0
     start: int | None = None
     end: int | None = None
+    step: int | None = None
     most_rows: int | None = None
-    blocks: ViewBlocks = "all"
+    parts: frozenset[str] = frozenset({"summary"})
     show: tuple[str, ...] | None = None
     titled: bool = True
+    width: int = PAGE
+
+    def has(self, part: str) -> bool:
+        """Tell whether a part is shown."""
+        return part in self.parts or "all" in self.parts
 
     @property
     def has_step_range(self) -> bool:
         """Whether the user asked for particular steps."""
         return self.start is not None or self.end is not None
+
+
+def parse_parts(text: str, known: Mapping[str, str]) -> frozenset[str]:
+    """Return the parts that ``--view`` names, such as ``flow,weights``.
+
+    Args:
+        text: The names, joined by commas.
+        known: The parts of this command by name.
+
+    Raises:
+        InputError: A name is not among ``known``.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if part not in known:
+            raise InputError(f"--view {text}: unknown view {part!r}; use {', '.join(known)}")
+    return frozenset(parts)

@@ -52,9 +52,7 @@ def symbolic_part(result: Inspection, view: View) -> Document:
     """Return what needs no Keras, so that it can be shown at once."""
     heading = Line(network_text(result.network), "strong")
     total = _total(result)
-    if view.blocks == "flow":
-        return (heading, *_flow_drawing(result), _weights_drawing(result), total, *_file(result))
-    drawings = view.blocks == "all"
+    drawings = view.has("all")
     few_layers = len(result.network.layers) <= _MOST_LAYERS_DRAWN
     return (
         heading,

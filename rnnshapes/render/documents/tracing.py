@@ -63,8 +63,8 @@ def document(result: Trace, view: View) -> Document:
     return (
         Line(network_text(network), "strong"),
         Line(f"{', '.join(shapes)}: {result.source}"),
-        *(_drawings(result, view) if view.blocks != "tables" else ()),
-        *(_tables(result, view) if view.blocks != "flow" else ()),
+        *(_drawings(result, view) if view.has("flow") else ()),
+        *_tables(result, view),
         *_omitted_steps(result, view),
         *_notes(result, view.sample),
     )

@@ -63,7 +63,9 @@ def _table(table: Table, look_of: LookOf) -> Iterator[str]:
     """Yield a body for each group of rows; the first column with a heading names the row."""
     roles = ["number" if column.numeric else "text" for column in table.columns]
     naming = next((i for i, column in enumerate(table.columns) if column.heading), None)
-    yield f"<div{look_of('box')}><table><caption{look_of('title')}>{text(table.title)}</caption>\n"
+    yield f"<div{look_of('box')}><table>"
+    if table.title:
+        yield f"<caption{look_of('title')}>{text(table.title)}</caption>\n"
     yield "<thead><tr>"
     for i, column in enumerate(table.columns):
         heading = text(column.heading).replace("\n", "<br>")

@@ -18,9 +18,11 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 #: ASCII, because CSS knows no entities. In a picture lines are as high as box characters.
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1b1f24; --dim: #57606a;
-  --rule: #d5dae0; --soft: #f4f6f8; --good: #116329; --bad: #b3261e; }
+  --rule: #d5dae0; --soft: #f4f6f8; --good: #116329; --warning: #7a5200;
+  --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171c; --ink: #e6e8eb;
-  --dim: #9aa4b0; --rule: #343b45; --soft: #1d2229; --good: #7ddb92; --bad: #ff8a80; } }
+  --dim: #9aa4b0; --rule: #343b45; --soft: #1d2229; --good: #7ddb92; --warning: #eac46a;
+  --bad: #ff8a80; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.25rem clamp(.9rem, 4vw, 3rem) 3rem; max-width: 82rem;
   background: var(--ground); color: var(--ink);
@@ -34,6 +36,7 @@ p { margin: .3rem 0; overflow-wrap: anywhere; }
 .strong { font-weight: 650; }
 .dim { color: var(--dim); }
 .good { color: var(--good); }
+.warning { color: var(--warning); font-weight: 650; }
 .bad { color: var(--bad); font-weight: 650; }
 .box { overflow-x: auto; margin: 1.1rem 0; border: 1px solid var(--rule); border-radius: 8px; }
 table { border-spacing: 0; min-width: 100%; font-variant-numeric: tabular-nums; }

@@ -39,7 +39,7 @@ def _drawing(drawing: Drawing, sheet: Sheet) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f"\n### {_escaped(table.title)}\n\n"
+    yield f"\n### {_escaped(table.title)}\n\n" if table.title else "\n"
     yield _line([column.heading for column in table.columns])
     yield "|" + "|".join(" ---: " if c.numeric else " --- " for c in table.columns) + "|\n"
     for row in table.rows:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from rnnshapes.render.document import Document
 from rnnshapes.render.formats import html_elements
 
-#: CSS of each role. Green and red have the same contrast with black and with white.
+#: CSS of each role. Colours of text have about the same contrast with black and with white.
 _CSS = {
     "plain": "",
     "strong": "font-weight:bold",
     "dim": "opacity:.75",
     "good": "color:#1f8a3b",
+    "warning": "color:#9a6700;font-weight:bold",
     "bad": "color:#e0403a;font-weight:bold",
     "line": "margin:.2em 0",
     "apart": "margin-top:.8em",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from typing import IO
 
@@ -37,6 +38,7 @@ _RICH_STYLES: dict[Meaning, str] = {
     "strong": "bold",
     "dim": "dim",
     "good": "green",
+    "warning": "bold yellow",
     "bad": "bold red",
 }
 #: Characters between two columns.
@@ -47,14 +49,15 @@ _ASCII_BOX = box.Box(str(_BOX).replace("─", "-"), ascii=True)
 
 
 def screen(stream: IO[str]) -> Console:
-    """Return a console as wide as COLUMNS or the terminal, unlimited on anything else.
+    """Return a console as wide as COLUMNS or the terminal.
 
-    NO_COLOR and FORCE_COLOR are respected.
+    A pipe is as wide as the terminal of standard error or input, as ``less`` shows it there; it
+    is unlimited without one. NO_COLOR and FORCE_COLOR are respected.
     """
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() and 0 < len(columns.lstrip("0")) < 6 else None
     if width is None and not stream.isatty():
-        width = UNLIMITED
+        width = _terminal_width() or UNLIMITED
     return Console(
         file=stream,
         width=width,
@@ -63,6 +66,14 @@ def screen(stream: IO[str]) -> Console:
         markup=False,
         emoji=False,
     )
+
+
+def _terminal_width() -> int | None:
+    """Return the width of the terminal behind standard error or input, if there is one."""
+    for descriptor in (2, 0):
+        with suppress(OSError):
+            return os.get_terminal_size(descriptor).columns or None
+    return None
 
 
 def plain(stream: IO[str], width: int = UNLIMITED) -> Console:
@@ -166,7 +177,8 @@ def _draw_table(table: Table, screen: Console) -> None:
         rich_table.add_row(*(texts[i] for i in shown), style=_RICH_STYLES[row.meaning])
         if row.ends_group:
             rich_table.add_section()
-    _print(_text(table.title, screen), screen, "strong")
+    if table.title:
+        _print(_text(table.title, screen), screen, "strong")
     _print(rich_table, screen)
     hidden = [table.columns[i] for i in sorted(set(range(len(table.columns))).difference(shown))]
     if hidden:
