@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from rnnshapes.errors import InputError
+from rnnshapes.network.sizes import DEFAULT_SIZES
 from rnnshapes.network.summary import Inspection, inspect_network
 from rnnshapes.session import (
     NetworkOptions,
+    Session,
     check_batch,
     is_saved,
     network_of,
@@ -20,12 +22,18 @@ from rnnshapes.session import (
 if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
+    from rnnshapes.network.graph import Network
+    from rnnshapes.network.weight_values import WeightValues
     from rnnshapes.port.report import PortVerification
     from rnnshapes.verification.report import Verification
 
 
 def inspect(
-    model: Any = None, *, keras: bool = False, **options: Unpack[NetworkOptions]
+    model: Any = None,
+    *,
+    keras: bool = False,
+    values: bool = False,
+    **options: Unpack[NetworkOptions],
 ) -> Inspection:
     """Return every weight's shape and count, and the shape of every tensor.
 
@@ -35,18 +43,23 @@ def inspect(
             ``Input((T, D)) → SimpleRNN(M) → Dense(K)``.
         keras: Compare with Keras, which builds the network for that. A live model is always
             compared with its own names, shapes and counts.
+        values: Summarize the values of the model's weights, too: range, norm, spectral radius.
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:
         InputError: a size is not a whole number of at least 1, the cell does not have an option, or
             ``model`` is not a model.
     """
+    if values and model is None:
+        raise InputError("a network without a model has no values to show; give a saved model")
     with open_model(model) as opened:
         network = network_of(opened, **options)
-    if network.batch is not None:
-        network = network if network.sizes["N"] else network.with_sizes(N=network.batch)
+        if not network.sizes["N"]:
+            network = network.with_sizes(N=network.batch or DEFAULT_SIZES["N"])
         check_batch(network)
-    result = inspect_network(network)
+        result = inspect_network(network)
+        if values:
+            result = replace(result, values=_weight_values(network, opened))
     if opened is not None and not is_saved(opened):
         from rnnshapes.verification.structure import compare_with_model
 
@@ -54,6 +67,14 @@ def inspect(
     if opened is not None:
         result = replace(result, file=opened.check(network))
     return inspect_in_keras(result) if keras else result
+
+
+def _weight_values(network: Network, model: Any) -> tuple[WeightValues, ...]:
+    from rnnshapes.network.weight_values import summarize_weights
+
+    if is_saved(model) and (model.unbuilt or not model.check(network).agrees):
+        raise InputError(f"{model.path}: the weights that its config requires are not in the file")
+    return summarize_weights(network, Session(network, (), model, seed=0).weights())
 
 
 def inspect_in_keras(result: Inspection) -> Inspection:

@@ -111,7 +111,10 @@ def inspect(
     else:
         result = result if no_keras else _compare_with_keras(result)
         target.write(result, shown)
-    target.write_hint(next_command.after_inspect(result, network))
+    hint = next_command.after_inspect(result, network)
+    if shown.parts == {"summary"}:
+        hint += "\n" + next_command.other_views(INSPECT_PARTS)
+    target.write_hint(hint)
     return int(not result.agrees)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,12 @@ def after_inspect(result: Inspection, options: NetworkArguments) -> str:
     if not network.recurrent:
         return _next("verify", "verifies it against Keras", options, None, *sizes)
     return _next("trace", "shows every time step", options, None, *sizes)
+
+
+def other_views(parts: Iterable[str]) -> str:
+    """Return what else ``--view`` shows, as a second line below :func:`after_inspect`."""
+    names = [part for part in parts if part != "summary"]
+    return f"      --view {' · '.join(names)}"
 
 
 def after_trace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rnnshapes.network.graph import Network, Tap
+from rnnshapes.network.layers.base import Direction
 
 
 class TensorNames:
@@ -50,6 +51,26 @@ class TensorNames:
             return f"{self.bases[tap.node]}_{{{shapes.steps}-1-t}}"
         return self.bases[tap.node] + ("_t" if shapes.steps is not None else "")
 
+    def at_end(self, tap: Tap) -> str:
+        """Return the name of an output after the last time step: ``h_{T-1}``, ``y_hat``.
+
+        Both directions of a layer end at different steps: their joined output has no step.
+        """
+        shapes, node = self.network.node_shapes[tap.node], self.network.nodes[tap.node]
+        directions = node.layer.directions
+        if not shapes.final or tap.output >= max(1, shapes.joined):
+            return self.of(tap)
+        if (len(directions) > 1 and shapes.joined == 1) or not directions:
+            return self.bases[tap.node]
+        direction = directions[tap.output]
+        last = last_step(direction, shapes.steps)
+        return f"{direction.cell.output_state}{direction.index}{node.primes}_{last}"
+
+
+def last_step(direction: Direction, steps: object) -> str:
+    """Return at which time step a recurrence ends: ``{T-1}``, or 0 in reverse."""
+    return "0" if direction.reverse else f"{{{steps}-1}}"
+
 
 def state_name(network: Network, tap: Tap) -> str:
     """Return the name of a final state that another layer starts from: ``c1_{T-1}``."""
@@ -59,8 +80,7 @@ def state_name(network: Network, tap: Tap) -> str:
     if tap.output == 0 or not 0 <= position < len(states):
         return node.name
     key, direction = states[position]
-    last = "0" if direction.reverse else f"{{{shapes.steps}-1}}"
-    return f"{key}{direction.index}{node.primes}_{last}"
+    return f"{key}{direction.index}{node.primes}_{last_step(direction, shapes.steps)}"
 
 
 def _output_number(network: Network, position: int) -> str | None:

@@ -7,23 +7,35 @@ Keras, and no size is too large.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.graph import ITEM_BYTES, Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.rnn import RecurrentLayer
-from rnnshapes.network.naming import TensorNames, state_name
+from rnnshapes.network.naming import TensorNames, last_step, state_name
 from rnnshapes.network.structure import Engine, Fact, FileCheck
 from rnnshapes.network.symbolic import (
     NodeShapes,
+    SymbolicEvaluation,
     evaluate_layer,
     evaluate_step,
     with_own_features,
 )
-from rnnshapes.ops.dims import Dim, dim_texts, total
-from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
+from rnnshapes.ops.dims import Dim, Shape, dim_texts, shape_text, total
+from rnnshapes.ops.symbolic import (
+    ShapeOps,
+    Symbol,
+    SymbolicOperation,
+    SymbolicOps,
+    outside_brackets,
+)
 from rnnshapes.result import Result
+
+if TYPE_CHECKING:
+    from rnnshapes.network.weight_values import WeightValues
 
 #: A shape in numbers, ``None`` where an axis is open.
 Numbers = tuple[int | None, ...]
@@ -75,15 +87,51 @@ class OperationReport:
     macs: int | None
 
 
+class EquationReport(NamedTuple):
+    """One equation of a layer: ``name`` equals ``text``.
+
+    Attributes:
+        name: The named values, ``h_t``, or several separated by spaces.
+        text: What they equal.
+        shapes: The same in shapes, ``(1,3)·(3,5) + (5,) → (1,5)``; empty without a product of
+            matrices.
+        direction: The number of the recurrence in the layer; ``None`` for what no recurrence
+            computes.
+        pattern: The equation without the names of the layer and of its input, and as if time ran
+            forwards: layers with equal patterns compute the same.
+        once: Whether ``predict`` evaluates it once, and not at every step.
+    """
+
+    name: str
+    text: str
+    shapes: str = ""
+    direction: int | None = None
+    pattern: str = ""
+    once: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.text}"
+
+
+class Note(NamedTuple):
+    """A remark on a layer, and what it is about.
+
+    ``topic`` is ``gates`` (and biases), ``time`` (in which order the steps are processed),
+    ``warning``, or ``use`` (how and where the layer is called).
+    """
+
+    text: str
+    topic: Literal["gates", "time", "warning", "use"]
+
+
 @dataclass(frozen=True)
 class LayerReport:
     """One layer: its weights, its equations with the shape of every operation, and its totals.
 
     ``sources`` are the nodes that feed it, ``tensor`` is the name of its output (``h_t``).
-    ``equations`` hold what each named value equals, in order. ``notes`` are about options that
-    change no equation. ``supported`` is false for a layer of which only the stored weights and
-    shapes are known. ``macs_step`` counts the multiply-adds of one application to N samples,
-    ``macs`` those of a whole ``predict``, which applies the layer ``applications`` times.
+    ``supported`` is false for a layer of which only the stored weights and shapes are known.
+    ``macs_step`` counts the multiply-adds of one application to N samples, ``macs`` those of a
+    whole ``predict``, which applies the layer ``applications`` times.
     """
 
     name: str
@@ -102,9 +150,9 @@ class LayerReport:
     bytes: int | None
     trainable: bool
     tensor: str
-    equations: tuple[tuple[str, str], ...]
+    equations: tuple[EquationReport, ...]
     operations: tuple[OperationReport, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     supported: bool
     applications: str
     macs_step: int | None
@@ -136,7 +184,7 @@ class Inspection(Result):
 
     ``keras`` is ``None`` without a comparison with Keras. If Keras could not build the network,
     ``not_built`` is the reason and ``log`` what Keras wrote to standard error. ``file`` is the
-    comparison with a saved model.
+    comparison with a saved model, ``values`` a summary of its weights' values, if it was asked for.
     """
 
     schema = "rnnshapes.inspect/1"
@@ -151,6 +199,7 @@ class Inspection(Result):
     macs: int | None
     macs_formula: str
     file: FileCheck | None = None
+    values: tuple[WeightValues, ...] | None = None
     keras: KerasCheck | None = None
     not_built: str | None = None
     log: str = ""
@@ -226,7 +275,7 @@ def _report_layer(network: Network, layer: Layer, names: TensorNames) -> LayerRe
         tensor=names.of(Tap(positions[0])),
         equations=tuple(equations),
         operations=tuple(_report_operation(network, operation) for operation in operations),
-        notes=(*layer.notes, *_notes(network, positions)),
+        notes=(*_layer_notes(layer), *_notes(network, positions)),
         supported=layer.declared_shapes is None,
         applications=str(total(applications)),
         macs_step=network.value(macs_each[0]),
@@ -281,48 +330,95 @@ def _report_operation(network: Network, operation: SymbolicOperation) -> Operati
 
 def _evaluate(
     network: Network, position: int, names: TensorNames
-) -> tuple[list[SymbolicOperation], list[tuple[str, str]]]:
-    """Return the operations of a node at one time step, and what each named value equals."""
+) -> tuple[list[SymbolicOperation], list[EquationReport]]:
+    """Return the operations of a node at one time step, and its equations."""
     node, shapes = network.nodes[position], network.node_shapes[position]
     layer = node.layer
     if layer.declared_shapes is not None:
         return [], []
     if isinstance(layer, RecurrentLayer):
-        return _evaluate_recurrent(layer, names.of(node.sources[0]), names.of(Tap(position)))
+        return _evaluate_recurrent(network, position, layer, names)
     sources = [network.shapes_at(tap) for tap in node.sources]
     stepped = layer.stepwise and shapes.steps is not None
+    once = not stepped or shapes.final
     inputs = [source.at_step if stepped else source.shapes[0] for source in sources]
-    texts = [names.of(tap) if layer.stepwise else names.bases[tap.node] for tap in node.sources]
-    evaluation = evaluate_layer(
-        layer, layer.groups, with_own_features(layer, inputs), texts, names.of(Tap(position))
-    )
-    return evaluation.operations, evaluation.equations
+    inputs = list(with_own_features(layer, inputs))
+    texts = [names.at_end(tap) if layer.stepwise else names.bases[tap.node] for tap in node.sources]
+    name = names.at_end(Tap(position))
+
+    def evaluate(ops: SymbolicOps) -> SymbolicEvaluation:
+        return evaluate_layer(layer, layer.groups, inputs, texts, name, ops)
+
+    evaluation = evaluate(SymbolicOps(layer.index))
+    in_shapes = evaluate(ShapeOps(partial(_short_shape, network)))
+    equations = [
+        EquationReport(*equation, shapes=_product_shapes(*shapes), once=once)
+        for equation, shapes in zip(evaluation.equations, in_shapes.equations, strict=True)
+    ]
+    return evaluation.operations, equations
 
 
 def _evaluate_recurrent(
-    layer: RecurrentLayer, x: str, name: str
-) -> tuple[list[SymbolicOperation], list[tuple[str, str]]]:
+    network: Network, position: int, layer: RecurrentLayer, names: TensorNames
+) -> tuple[list[SymbolicOperation], list[EquationReport]]:
     """Return the operations of one step in each direction, and of joining the outputs."""
     operations: list[SymbolicOperation] = []
-    equations: list[tuple[str, str]] = []
-    for direction in layer.directions:
+    equations: list[EquationReport] = []
+    x = names.of(network.nodes[position].sources[0])
+    for number, direction in enumerate(layer.directions):
         evaluation = evaluate_step(direction, x)
+        in_shapes = evaluate_step(direction, x, ShapeOps(partial(_short_shape, network)))
+        pattern = evaluate_step(replace(direction, index="", reverse=False), "x_t")
         operations += evaluation.operations
-        equations += evaluation.equations
+        equations += [
+            EquationReport(*equation, _product_shapes(*shapes), number, " = ".join(neutral))
+            for equation, shapes, neutral in zip(
+                evaluation.equations, in_shapes.equations, pattern.equations, strict=True
+            )
+        ]
     if len(layer.directions) > 1:
+        shapes = network.node_shapes[position]
         joining: list[SymbolicOperation] = []
-        n = Dim.named("N")
+        n, steps = Dim.named("N"), shapes.steps
         symbols = [
-            Symbol(f"{d.cell.output_state}{d.index}_t", (n, d.cell.output), joining)
+            Symbol(
+                f"{d.cell.output_state}{d.index}_{last_step(d, steps) if shapes.final else 't'}",
+                (n, d.cell.output),
+                joining,
+            )
             for d in layer.directions
         ]
         outputs = layer.join(SymbolicOps(), symbols)
         if len(outputs) == 1:
             ops = SymbolicOps()
-            ops.named(name, outputs[0])
-            equations += ops.equations
+            ops.named(names.at_end(Tap(position)), outputs[0])
+            equations.append(EquationReport(*ops.equations[0], once=shapes.final))
         operations += joining
     return operations, equations
+
+
+def _short_shape(network: Network, shape: Shape) -> str:
+    """Return ``(1,5)``, or ``(N,M)`` where a size is open."""
+    numbers = network.shape_numbers(shape)
+    return shape_text(dim_texts(shape) if None in numbers else numbers).replace(", ", ",")
+
+
+def _product_shapes(result: str, text: str) -> str:
+    """Return an equation in shapes, without the activation around it.
+
+    Args:
+        result: The shape of the named value.
+        text: What it equals, with each tensor written as its shape.
+
+    Returns:
+        ``(1,3)·(3,5) + (5,) → (1,5)``; empty for an equation without a product of matrices.
+    """
+    if ") (" not in text:
+        return ""
+    function, _, argument = text.partition("(")
+    if function.isidentifier() and outside_brackets(text) == f"{function})":
+        text = argument.removesuffix(")")
+    return f"{text.replace(') (', ')·(')} → {result}"
 
 
 def _applications(network: Network, position: int) -> Dim:
@@ -334,32 +430,39 @@ def _applications(network: Network, position: int) -> Dim:
     return Dim.of(1) if once else shapes.steps or Dim.of(1)
 
 
-def _notes(network: Network, positions: list[int]) -> Iterator[str]:
+def _layer_notes(layer: Layer) -> Iterator[Note]:
+    """Yield the layer's own notes."""
+    about_gates = layer.directions[0].cell.notes if layer.directions else ()
+    for text in layer.notes:
+        yield Note(text, "gates" if text in about_gates else "use")
+
+
+def _notes(network: Network, positions: list[int]) -> Iterator[Note]:
     """Yield what a reader has to know about where and how a layer is called."""
     node, shapes = network.nodes[positions[0]], network.node_shapes[positions[0]]
     if node.layer.name in network.changed_meanings:
-        yield network.changed_meanings[node.layer.name]
+        yield Note(network.changed_meanings[node.layer.name], "warning")
     if len(positions) > 1:
-        yield f"called {len(positions)} times, with the same weights: they count once"
+        text = f"called {len(positions)} times, with the same weights: they count once"
+        yield Note(text, "use")
     if node.initial:
         states = _initial_states_text(network, node, shapes)
-        yield f"its initial states come from another layer: {states}"
+        yield Note(f"its initial states come from another layer: {states}", "use")
     for _, direction in node.scans:
         if direction.reverse:
             subject = direction.name.removeprefix(f"{node.layer.name}/")
             subject = "" if subject == node.layer.name else f"{subject} "
-            yield f"{subject}processes the sequence in reverse, from t = {shapes.steps}-1 to 0"
+            text = f"{subject}processes the sequence in reverse, from t = {shapes.steps}-1 to 0"
+            yield Note(text, "time")
     if node.layer.directions and network.node_shapes[node.sources[0].node].masked:
-        yield f"a masked step does not change its states; {_masked_output_text(node.layer)}"
+        text = f"a masked step does not change its states; {_masked_output_text(node.layer)}"
+        yield Note(text, "use")
     if shapes.final and any(direction.reverse for _, direction in node.scans):
         ends = ", ".join(
-            f"{d.cell.output_state}{d.index}_0"
-            if d.reverse
-            else f"{d.cell.output_state}{d.index}_{{{shapes.steps}-1}}"
-            for _, d in node.scans
+            f"{d.cell.output_state}{d.index}_{last_step(d, shapes.steps)}" for _, d in node.scans
         )
         both = ", where each direction ends" if len(node.scans) > 1 else ""
-        yield f"the next layer receives {ends}{both}"
+        yield Note(f"the next layer receives {ends}{both}", "time")
 
 
 def _initial_states_text(network: Network, node: Node, shapes: NodeShapes) -> str:

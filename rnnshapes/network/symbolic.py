@@ -93,6 +93,7 @@ def evaluate_layer(
     shapes: Sequence[Shape],
     texts: Sequence[str] | None = None,
     name: str | None = None,
+    ops: SymbolicOps | None = None,
 ) -> SymbolicEvaluation:
     """Evaluate a layer without recurrence on tensors of ``shapes``.
 
@@ -102,41 +103,52 @@ def evaluate_layer(
         shapes: Symbolic shapes of its inputs.
         texts: How the inputs are written; ``x`` if left out.
         name: How the output is written.
+        ops: The symbolic interpreter; a plain one if left out.
 
     Raises:
         InputError: the shapes do not fit the layer.
     """
     tape: list[SymbolicOperation] = []
-    inputs = [
-        Symbol(text, shape, tape)
-        for text, shape in zip(texts or ["x"] * len(shapes), shapes, strict=True)
-    ]
+    ops = SymbolicOps(layer.index) if ops is None else ops
+    texts = texts or ["x"] * len(shapes)
+    inputs = [ops.tensor(text, shape, tape) for text, shape in zip(texts, shapes, strict=True)]
     weights = {
-        w.key: Symbol(w.key + layer.index, w.dims, tape) for group in groups.values() for w in group
+        w.key: ops.tensor(w.key + layer.index, w.dims, tape)
+        for group in groups.values()
+        for w in group
     }
-    ops = SymbolicOps(layer.index)
     try:
         output = layer.call(ops, inputs, SimpleNamespace(**weights), Masks())
     except ShapeMismatchError as error:
         fed = ", ".join(shape_text(shape) for shape in shapes)
         raise InputError(f"layer {layer.name!r} does not fit its input {fed}: {error}") from None
-    if name is not None and name != output.text:
+    returned = [text for text, value in zip(texts, inputs, strict=True) if value is output]
+    if name is not None and name not in (output.text, *returned):
         ops.named(name, output)
     return SymbolicEvaluation(output.shape, tape, ops.equations)
 
 
-def evaluate_step(direction: Direction, x: str) -> SymbolicEvaluation:
-    """Evaluate one time step of a recurrence; ``x`` is how its input is written."""
+def evaluate_step(
+    direction: Direction, x: str, ops: SymbolicOps | None = None
+) -> SymbolicEvaluation:
+    """Evaluate one time step of a recurrence.
+
+    Args:
+        direction: The recurrence.
+        x: How its input is written.
+        ops: The symbolic interpreter; a plain one if left out.
+    """
     tape: list[SymbolicOperation] = []
     n, index = Dim.named("N"), direction.index
-    weights = {w.key: Symbol(w.key + index, w.dims, tape) for w in direction.weights}
+    ops = SymbolicOps(index) if ops is None else ops
+    weights = {w.key: ops.tensor(w.key + index, w.dims, tape) for w in direction.weights}
     before = "{t+1}" if direction.reverse else "{t-1}"
     state = {
-        key: Symbol(f"{key}{index}_{before}", (n, dim), tape)
+        key: ops.tensor(f"{key}{index}_{before}", (n, dim), tape)
         for key, dim in direction.cell.states.items()
     }
-    ops, w = SymbolicOps(index), SimpleNamespace(**weights)
-    xz = direction.cell.project(ops, Symbol(x, (n, direction.features), tape), w)
+    w = SimpleNamespace(**weights)
+    xz = direction.cell.project(ops, ops.tensor(x, (n, direction.features), tape), w)
     step = direction.cell.step(ops, xz, state, w)
     return SymbolicEvaluation(step.output.shape, tape, ops.equations)
 

@@ -8,7 +8,7 @@ that is shown and the number that is counted. Integers have no upper limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 #: A product of names, each as often as it occurs: ``("D", "M")`` is D·M.
 Monomial = tuple[str, ...]
@@ -98,16 +98,36 @@ class Dim:
 
     def __str__(self) -> str:
         """Return the formula, with common factors in front: ``M(D+M+1)``, ``D·M``, ``4M``."""
+        return self._formula(_product_text, "")
+
+    def with_numbers(self, sizes: Sizes) -> str:
+        """Return the formula with each name replaced by its number: ``5·(3+5+1)``.
+
+        Raises KeyError for a name that ``sizes`` does not have; an open size is ``?``.
+        """
+
+        def product_text(coefficient: int, monomial: Monomial) -> str:
+            values = [sizes[name] for name in monomial]
+            numbers = ["?" if value is None else str(value) for value in values]
+            if abs(coefficient) != 1 or not numbers:
+                numbers.insert(0, str(abs(coefficient)))
+            return "-" * (coefficient < 0) + "·".join(numbers)
+
+        return self._formula(product_text, "·")
+
+    def _formula(self, product_text: Callable[[int, Monomial], str], sign: str) -> str:
+        """Return the formula; ``sign`` stands between the common factors and the bracket."""
         if not self._terms:
             return "0"
         factor = math.gcd(*(c for _, c in self._terms))
         shared = _shared_names(m for m, _ in self._terms)
         rest = [(_without(m, shared), c // factor) for m, c in self._terms]
-        front = _product_text(factor, shared)
         if len(rest) == 1:
-            return _product_text(factor * rest[0][1], shared + rest[0][0]) or "1"
-        inside = "+".join(_product_text(c, m) or "1" for m, c in rest).replace("+-", "-")
-        return f"{front}({inside})" if front else inside
+            return product_text(factor * rest[0][1], shared + rest[0][0]) or "1"
+        inside = "+".join(product_text(c, m) or "1" for m, c in rest).replace("+-", "-")
+        if factor == 1 and not shared:
+            return inside
+        return f"{product_text(factor, shared)}{sign}({inside})"
 
 
 #: The shape of a tensor, one size for each axis.

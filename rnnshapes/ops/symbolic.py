@@ -6,7 +6,8 @@ symbols checks that their shapes fit, and is appended to a list of operations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
@@ -61,7 +62,7 @@ class Symbol:
     @property
     def factor(self) -> str:
         """The text as a part of a product: a sum or a product gets brackets."""
-        signs_outside = {"+", "-", "×"} & set(_outside_brackets(self.text).split(" "))
+        signs_outside = {"+", "-", "×"} & set(outside_brackets(self.text).split(" "))
         return f"({self.text})" if signs_outside else self.text
 
     def __matmul__(self, other: Symbol) -> Symbol:
@@ -152,6 +153,10 @@ class SymbolicOps:
         """Apply the activation ``name``; ``linear`` returns ``z`` itself."""
         return z if name == "linear" else z.activated(name)
 
+    def tensor(self, name: str, shape: Shape, operations: list[SymbolicOperation]) -> Symbol:
+        """Return a tensor that no operation computes: an input, a state or a weight."""
+        return Symbol(name, shape, operations)
+
     def split(self, z: Symbol, base: str, parts: tuple[str, ...]) -> list[Symbol]:
         """Split the last axis into equal parts, which get the names ``base_part``."""
         names = [f"{base}_{part}" for part in parts]
@@ -159,11 +164,11 @@ class SymbolicOps:
         operation = SymbolicOperation(" ".join(names), "split", (z.shape,), shape, Dim.of(0))
         z.operations.append(operation)
         self.equations.append((" ".join(names), z.text))
-        return [Symbol(name, shape, z.operations) for name in names]
+        return [self.tensor(name, shape, z.operations) for name in names]
 
     def rows(self, b: Symbol, names: tuple[str, ...]) -> list[Symbol]:
         """Return the rows of ``b``, by their names."""
-        return [Symbol(name + self.index, b.shape[1:], b.operations) for name in names]
+        return [self.tensor(name + self.index, b.shape[1:], b.operations) for name in names]
 
     def let(self, name: str, value: Symbol) -> Symbol:
         """Return ``value`` with the name that it has at step t."""
@@ -176,12 +181,12 @@ class SymbolicOps:
             operation = value.operations[value.index]
             label = f"{name} = {operation.label}"
             value.operations[value.index] = replace(operation, label=label)
-        return Symbol(name, value.shape, value.operations)
+        return self.tensor(name, value.shape, value.operations)
 
     def within(self, suffix: str) -> SymbolicOps:
         """Return these operations for a part of the layer, whose names end in ``suffix``."""
-        inner = SymbolicOps(suffix + self.index)
-        inner.equations = self.equations
+        inner = copy(self)
+        inner.index = suffix + self.index
         return inner
 
     def concatenate(self, values: Sequence[Symbol]) -> Symbol:
@@ -240,7 +245,35 @@ class SymbolicOps:
         return x.apply("repeat", (), (x.shape[0], times, x.shape[1]))
 
 
-def _outside_brackets(text: str) -> str:
+class ShapeOps(SymbolicOps):
+    """The symbolic interpreter with each tensor written as its shape.
+
+    An equation then reads (``(1,5)``, ``tanh((1,3) (3,5) + (5,) + (1,5) (5,5))``). ``write``
+    returns the text of a shape.
+    """
+
+    def __init__(self, write: Callable[[Shape], str], index: str = "") -> None:
+        super().__init__(index)
+        self._write = write
+
+    def tensor(self, name: str, shape: Shape, operations: list[SymbolicOperation]) -> Symbol:
+        return super().tensor(self._write(shape), shape, operations)
+
+    def split(self, z: Symbol, base: str, parts: tuple[str, ...]) -> list[Symbol]:
+        symbols = super().split(z, base, parts)
+        self._name_last_equation(f"{len(parts)} × {symbols[0].text}")
+        return symbols
+
+    def named(self, name: str, value: Symbol) -> Symbol:
+        symbol = super().named(name, value)
+        self._name_last_equation(symbol.text)
+        return symbol
+
+    def _name_last_equation(self, name: str) -> None:
+        self.equations[-1] = (name, self.equations[-1][1])
+
+
+def outside_brackets(text: str) -> str:
     """Return what of a text is not in round brackets."""
     depth, outside = 0, []
     for character in text:

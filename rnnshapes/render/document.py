@@ -12,6 +12,10 @@ Meaning = Literal["plain", "strong", "dim", "good", "warning", "bad"]
 PAGE = 80
 
 
+#: Characters between two columns.
+COLUMN_GAP = 2
+
+
 class Column(NamedTuple):
     """Column of a table; where not all columns fit, those of the lowest ``rank`` stay.
 

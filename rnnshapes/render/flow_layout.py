@@ -358,7 +358,7 @@ def _rule(report: LayerReport, flow: NodeShapes) -> str:
     """Return the layer's last equation, ``y_hat = h W0 + b0``, with ``_t`` if it is per step."""
     if not report.equations:
         return ""
-    text = " = ".join(report.equations[-1])
+    text = str(report.equations[-1])
     return re.sub(r"_t\b", "", text) if flow.final or flow.steps is None else text
 
 

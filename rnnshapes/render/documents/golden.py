@@ -64,8 +64,8 @@ def record(result: Golden) -> dict[str, Any]:
                 "label": layer.label,
                 "sources": layer.sources,
                 "activations": layer.activations,
-                "equations": layer.equations,
-                "notes": layer.notes,
+                "equations": [(each.name, each.text) for each in layer.equations],
+                "notes": [note.text for note in layer.notes],
                 "derived": layer.supported,
             }
             for layer in result.layers

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from rich.cells import cell_len
 
 from rnnshapes.memory import format_bytes
+from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.sizes import SIZE_MEANINGS
 from rnnshapes.network.structure import FileCheck
 from rnnshapes.network.summary import (
+    EquationReport,
     Inspection,
     KerasCheck,
     LayerReport,
@@ -17,6 +25,7 @@ from rnnshapes.network.summary import (
 )
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import (
+    COLUMN_GAP,
     Column,
     Document,
     Drawing,
@@ -29,7 +38,6 @@ from rnnshapes.render.document import (
 from rnnshapes.render.number_text import count_text, operation_text, shapes_text
 from rnnshapes.render.phrases import (
     engine_record,
-    engine_text,
     fact_text,
     gates_text,
     network_text,
@@ -39,32 +47,35 @@ from rnnshapes.render.view import View
 
 #: How many differences a line names.
 _MOST_DIFFERENCES = 8
-#: Networks with at most so many layers are drawn without ``--view flow``.
-_MOST_LAYERS_DRAWN = 8
+#: What stands in ``GRU(M1)`` behind the class.
+_INNERMOST_BRACKETS = re.compile(r"\([^()]*\)")
+#: The name of a class.
+_CLASS = re.compile(r"[A-Z]\w*")
+#: The longest formula of a layer that a narrow table shows.
+_LONGEST_FORMULA = 24
+#: The index of a last step, ``_{T-1}``.
+_LAST_STEP = re.compile(r"_\{(\w+)-1\}")
 
 
 def document(result: Inspection, view: View) -> Document:
-    """Return the weights, the shapes that flow, and the comparisons with the file and Keras."""
+    """Return the chosen parts, and the comparisons with the file and Keras."""
     return (*symbolic_part(result, view), *keras_part(result))
 
 
 def symbolic_part(result: Inspection, view: View) -> Document:
     """Return what needs no Keras, so that it can be shown at once."""
-    heading = Line(network_text(result.network), "strong")
-    total = _total(result)
-    drawings = view.has("all")
-    few_layers = len(result.network.layers) <= _MOST_LAYERS_DRAWN
     return (
-        heading,
-        *(_flow_drawing(result) if drawings and few_layers else ()),
-        *_graph(result),
-        _weights(result),
-        total,
-        *((_weights_drawing(result),) if drawings else ()),
-        *_gates(result),
-        *_equations(result),
-        *_notes(result),
-        *((_flow(result), _costs(result)) if result.network.inputs else ()),
+        Line(network_text(result.network), "strong"),
+        *_warnings(result),
+        Line(""),
+        Line(_total(result, view.width), "strong"),
+        *(_summary(result, view) if view.has("summary") else ()),
+        *(_flow_drawing(result) if view.has("flow") else ()),
+        *((_weights_drawing(result),) if view.has("weights") else ()),
+        *(_tensors(result) if view.has("steps") else ()),
+        *(_gates_by_weight(result) if view.has("gates") else ()),
+        *(_values(result) if view.has("values") else ()),
+        Line(""),
         *_file(result),
     )
 
@@ -75,13 +86,13 @@ def keras_part(result: Inspection) -> Document:
         return (Line(f"Not compared with Keras: {result.not_built}", "dim"),)
     if result.keras is None:
         return ()
-    engine = engine_text(result.keras.engine)
+    engine = f"Keras {result.keras.engine.version}"
     if result.keras.agrees:
         shapes = sum(isinstance(fact.expected, tuple) for fact in result.keras.facts)
-        text = f"{engine} agrees: {shapes} weights with the same names, shapes and counts"
-        return (Line(f"{text}; count_params() = {count_text(result.params)}", "good"),)
+        counts = f"{shapes} weights and {count_text(result.params)} parameters"
+        return (Line(f"ok  {engine} has the same {counts}", "good"),)
     differences = "; ".join(fact_text(fact) for fact in result.keras.differences)
-    return (Line(f"{engine} DIFFERS: {differences or 'nothing was compared'}", "bad"),)
+    return (Line(f"FAILED  {engine} differs: {differences or 'nothing was compared'}", "bad"),)
 
 
 def record(result: Inspection) -> dict[str, Any]:
@@ -103,6 +114,7 @@ def record(result: Inspection) -> dict[str, Any]:
             "macs_formula": result.macs_formula,
             "macs_unit": "multiply-adds in matrix products, one predict on all N samples",
         },
+        "values": None if result.values is None else [asdict(each) for each in result.values],
         "file": None if result.file is None else _file_record(result.file),
         "keras": None if result.keras is None else _keras_record(result.keras),
         "not_built": result.not_built,
@@ -139,8 +151,8 @@ def _layer_record(layer: LayerReport) -> dict[str, Any]:
         "formula": layer.formula,
         "bytes": layer.bytes,
         "trainable": layer.trainable,
-        "equations": [f"{name} = {text}" for name, text in layer.equations],
-        "notes": layer.notes,
+        "equations": [str(equation) for equation in layer.equations],
+        "notes": [note.text for note in layer.notes],
         "derived": layer.supported,
         "macs": layer.macs,
         "weights": [_weight_record(weight) for weight in layer.weights],
@@ -223,41 +235,122 @@ def _weights_drawing(result: Inspection) -> Drawing:
     return Drawing("Weights as rectangles", draw)
 
 
-def _weights(result: Inspection) -> Table:
+def _summary(result: Inspection, view: View) -> Iterator[Table | Line]:
+    """Yield every weight with its shape and count, the gates, and the equations."""
+    yield _weights(result, view.width)
+    for lines in (_graph(result), _gates(result), _equations(result, view.width), _notes(result)):
+        for position, line in enumerate(lines):
+            if position == 0:
+                yield Line("")
+            yield line
+
+
+class _TableRow(NamedTuple):
+    """A layer or a weight in the table of weights: its cells, and whether it is a layer."""
+
+    name: str
+    symbol: str
+    shape: str
+    formula: str
+    params: str
+    is_layer: bool = False
+
+    def without_long_formula(self) -> _TableRow:
+        """Return the row without a formula that says less than those of the weights."""
+        return self._replace(formula="") if len(self.formula) > _LONGEST_FORMULA else self
+
+
+def _weights(result: Inspection, width: int) -> Table:
+    """Return the table of layers and weights, in the widest form that fits.
+
+    Activations go first, then the classes around cells; at last, name and shape share a column.
+    """
+    forms = [
+        [row for layer in result.layers for row in _layer_rows(layer, kind)]
+        for kind in (_full_kind, _kind, _inner_kind)
+    ]
+    forms.append([row.without_long_formula() for row in forms[-1]])
+    rows = next((rows for rows in forms if _table_width(rows) <= width), forms[-1])
+    if _table_width(rows) > width:
+        return _narrow_table(rows)
+    long_heading = _table_width(rows, "parameters") <= width
     columns = (
-        Column("weight"),
-        Column("symbol", rank=2),
-        Column("dims", rank=1),
+        Column("layer / weight"),
+        Column(""),
         Column("shape"),
-        Column("formula", rank=3),
+        Column("formula"),
+        Column("parameters" if long_heading else "params", numeric=True),
+    )
+    table_rows = [Row(row[:5], "strong" if row.is_layer else "plain") for row in rows]
+    return Table("", columns, tuple(table_rows))
+
+
+def _narrow_table(rows: Sequence[_TableRow]) -> Table:
+    columns = (
+        Column("layer / weight\n  shape"),
+        Column("formula"),
         Column("params", numeric=True),
-        Column("bytes", numeric=True, rank=4),
     )
-    table_rows = []
-    for layer in result.layers:
-        if not layer.weights:
-            continue
-        table_rows += [Row(_weight_cells(weight)) for weight in layer.weights]
-        kinds = ", ".join([layer.type, *layer.activations])
-        cells = (f"{layer.name} ({kinds})", "", "", "", _formula(layer))
-        totals = (count_text(layer.params), count_text(layer.bytes))
-        table_rows.append(Row((*cells, *totals), "strong", ends_group=True))
-    totals = (count_text(result.params), count_text(result.bytes))
-    table_rows.append(Row(("total", "", "", "", "", *totals), "strong"))
-    return _without_empty_columns(Table("Weights", columns, tuple(table_rows)))
+    table_rows = [
+        Row(
+            (f"{row.name}  {row.symbol}\n    {row.shape}", row.formula, row.params),
+            "strong" if row.is_layer else "plain",
+        )
+        for row in rows
+    ]
+    return Table("", columns, tuple(table_rows))
 
 
-def _weight_cells(weight: WeightReport) -> tuple[str, ...]:
-    dims, shape = shape_text(weight.dims), shape_text(weight.shape)
-    return (
-        weight.name,
-        weight.symbol,
-        "" if dims == shape else dims,
-        shape,
-        _formula(weight),
-        count_text(weight.params),
-        count_text(weight.bytes),
-    )
+def _table_width(rows: Sequence[_TableRow], last_heading: str = "params") -> int:
+    headings = ("layer / weight", "", "shape", "formula", last_heading)
+    columns = zip(headings, *(row[:5] for row in rows), strict=True)
+    return sum(max(map(cell_len, cells)) + COLUMN_GAP for cells in columns) - COLUMN_GAP
+
+
+def _layer_rows(layer: LayerReport, kind: Callable[[LayerReport], str]) -> Iterator[_TableRow]:
+    shape = shape_text(layer.output_shape) if layer.output_shape else "?"
+    if layer.input_shape and layer.input_shape != layer.output_shape:
+        shape = f"{shape_text(layer.input_shape)} → {shape}"
+    formula = _formula(layer) if layer.supported else "not supported"
+    name = layer.name if layer.supported else f"? {layer.name}"
+    params = count_text(layer.params) if layer.weights else ""
+    yield _TableRow(name, kind(layer), shape, formula if layer.weights else "", params, True)
+    for weights in _grouped_by_direction(layer):
+        weight, count = weights[0], len(weights)
+        name = weight.name.removeprefix(f"{layer.name}/")
+        if weight.symbol:  # it says which direction or cell is meant
+            name = name.rpartition("/")[2]
+        symbols = " ".join(weight.symbol for weight in weights)
+        shape = shapes_text(weight.dims, weight.shape)
+        params = count_text(weight.params)
+        params = f"{count} × {params}" if count > 1 else params
+        yield _TableRow(f"  {name}", symbols, shape, _formula(weight), params)
+
+
+def _grouped_by_direction(layer: LayerReport) -> Iterable[list[WeightReport]]:
+    """Return the weights, with those of both directions that differ only in that together."""
+    groups: dict[tuple[str, ...], list[WeightReport]] = {}
+    for weight in layer.weights:
+        symbol = weight.symbol.rstrip("→←")
+        name = (weight.name,) if symbol == weight.symbol else ()
+        groups.setdefault((symbol, weight.formula, *weight.dims, *name), []).append(weight)
+    return groups.values()
+
+
+def _full_kind(layer: LayerReport) -> str:
+    return ", ".join([_kind(layer), *layer.activations])
+
+
+def _kind(layer: LayerReport) -> str:
+    """Return ``Bidirectional(GRU)``."""
+    return _INNERMOST_BRACKETS.sub("", layer.label)
+
+
+def _inner_kind(layer: LayerReport) -> str:
+    """Return ``GRU`` of ``Bidirectional(GRU)``."""
+    classes = _CLASS.findall(_kind(layer))
+    inner = [name for name in classes if name not in ("Bidirectional", "RNN")]
+    return ", ".join(inner or classes)
 
 
 def _formula(report: WeightReport | LayerReport) -> str:
@@ -276,6 +369,13 @@ def _without_empty_columns(table: Table) -> Table:
         columns=tuple(table.columns[i] for i in shown),
         rows=tuple(row._replace(cells=tuple(row.cells[i] for i in shown)) for row in table.rows),
     )
+
+
+def _tensors(result: Inspection) -> Iterator[Table | Line]:
+    """Yield the shape of every tensor at one time step, and the cost of a ``predict``."""
+    if result.network.inputs:
+        yield _flow(result)
+        yield _costs(result)
 
 
 def _flow(result: Inspection) -> Table:
@@ -315,16 +415,25 @@ def _operation_row(operation: OperationReport) -> Row:
 # --- Lines --------------------------------------------------------------------------------------
 
 
-def _total(result: Inspection) -> Line:
-    """Return ``57 parameters = M(D+M+1) + K(M+1) = 45 + 12; 228 B``."""
+def _total(result: Inspection, width: int) -> str:
+    """Return ``57 parameters = M(D+M+1) + K(M+1) = 5·(3+5+1) + 2·(5+1) = 45 + 12      228 B``.
+
+    What does not fit is left out: first the numbers in the formula, then the formula.
+    """
+    layers = [layer for layer in result.network.layers if layer.groups and layer.weights]
     counts = [count_text(layer.params) for layer in result.layers if layer.weights]
-    has_sizes = any(map(str.isalpha, result.formula))
-    numbers = f" = {' + '.join(counts)}" if len(counts) > 1 and has_sizes else ""
-    size = "? B"
-    if result.bytes is not None:
-        size = f"{count_text(result.bytes)} B"
-        size += f" ({format_bytes(result.bytes)})" if result.bytes >= 1024 else ""
-    return Line(f"{count_text(result.params)} parameters = {result.formula}{numbers}; {size}")
+    formula, numbers = result.formula, ""
+    if any(map(str.isalpha, formula)):
+        numbers = " + ".join(layer.count.with_numbers(result.network.sizes) for layer in layers)
+    size = "" if result.bytes is None else format_bytes(result.bytes)
+    start = f"{count_text(result.params)} parameters"
+    sums = [" + ".join(counts)] if len(counts) > 1 else []
+    candidates: list[list[str]] = [sums, []]
+    if numbers:
+        candidates[:0] = [[formula, numbers, *sums], [formula, *sums]]
+    texts = (" = ".join([start, *terms]) for terms in candidates)
+    text = next((text for text in texts if cell_len(f"{text}   {size}") <= width), start)
+    return f"{text}{size:>{min(12, max(3, width - cell_len(text)))}}".rstrip()
 
 
 def _graph(result: Inspection) -> Iterator[Line]:
@@ -337,6 +446,48 @@ def _graph(result: Inspection) -> Iterator[Line]:
 
 
 def _gates(result: Inspection) -> Iterator[Line]:
+    """Yield which columns of the weights belong to which gate, once for equal layers."""
+    names_by_text: dict[str, list[str]] = {}
+    weights: dict[str, None] = {}
+    rows: dict[str, None] = {}
+    for layer, meanings in zip(
+        result.layers, map(_gate_meanings, result.network.layers), strict=True
+    ):
+        for weight in layer.weights:
+            if not weight.gates:
+                continue
+            text = " · ".join(
+                f"{meanings.get(gate.name, gate.name)} {gate.columns[0]}:{gate.columns[1]}"
+                for gate in weight.gates
+            )
+            names = names_by_text.setdefault(text, [])
+            if layer.name not in names:
+                names.append(layer.name)
+            weights[weight.name.rpartition("/")[2]] = None
+            if weight.rows:
+                name = weight.name.rpartition("/")[2]
+                rows[f"{name}: row 0 is added to x_t Wx, row 1 to h_{{t-1}} Wh"] = None
+    if not names_by_text:
+        return
+    *names, last = weights
+    yield Line(f"Gates, side by side in the last axis of {', '.join(names)} and {last}:")
+    for text, layers in names_by_text.items():
+        yield Line(f"  {text}" if len(names_by_text) == 1 else f"  {', '.join(layers)}: {text}")
+    yield from (Line(f"  {text}") for text in rows)
+
+
+def _gate_meanings(layer: Layer) -> dict[str, str]:
+    """Return ``c~ candidate`` for the gate ``c``: its symbol in the equations, and its meaning."""
+    meanings: dict[str, str] = {}
+    for direction in layer.directions:
+        for cell in direction.cell.cells_by_suffix.values():
+            for name, meaning in zip(cell.gate_names, cell.gate_meanings, strict=True):
+                word, _, symbol = meaning.partition(" (")
+                meanings[name] = f"{symbol.rstrip(')') or name} {word}"
+    return meanings
+
+
+def _gates_by_weight(result: Inspection) -> Iterator[Line]:
     """Yield ``kernel (D, 4M) = (3, 20): i [:, 0:5] · f [:, 5:10] · …`` for each gated weight."""
     for layer in result.layers:
         gated = [weight for weight in layer.weights if weight.gates]
@@ -348,20 +499,152 @@ def _gates(result: Inspection) -> Iterator[Line]:
             name = weight.name.removeprefix(f"{layer.name}/")
             gates = gates_text(weight.gates, len(weight.shape))
             yield Line(f"{name} {shapes_text(weight.dims, weight.shape)}: {gates}{weight_rows}")
+        for note in layer.notes:
+            if note.topic == "gates":
+                yield Line(note.text, "dim")
 
 
-def _equations(result: Inspection) -> Iterator[Line]:
-    """Yield the equations, below the name of the layer where several have a recurrence."""
-    if not any(layer.equations for layer in result.layers):
+def _values(result: Inspection) -> Iterator[Table | Line]:
+    """Yield the range and norm of each weight, by gate."""
+    if result.values is None:
         return
-    yield Line("")
-    yield Line("Equations", "strong")
+    columns = (
+        Column("weight"),
+        Column("gate", rank=0),
+        Column("min", numeric=True),
+        Column("max", numeric=True),
+        Column("mean", numeric=True),
+        Column("norm", numeric=True, rank=1),
+        Column("NaN, inf", numeric=True, rank=1),
+        Column("spectral\nradius", numeric=True, rank=2),
+    )
+    rows = []
+    for each in result.values:
+        numbers = (each.minimum, each.maximum, each.mean, each.norm)
+        cells = (
+            each.name,
+            each.gate,
+            *("" if number is None else f"{number:.4g}" for number in numbers),
+            count_text(each.not_finite),
+            "" if each.spectral_radius is None else f"{each.spectral_radius:.4g}",
+        )
+        rows.append(Row(cells, "bad" if each.not_finite else "plain"))
+    yield _without_empty_columns(Table("Values", columns, tuple(rows)))
+    for each in result.values:
+        if each.gate == "f" and each.name.endswith("bias") and each.mean is not None:
+            yield Line(f"Mean forget bias of {each.name}: {each.mean:.4g}")
+
+
+# --- Equations ----------------------------------------------------------------------------------
+
+
+def _equations(result: Inspection, width: int) -> Iterator[Line]:
+    """Yield the equations of every step, and those that are evaluated once."""
+    seen: dict[tuple[str, ...], str] = {}
+    groups = groupby(
+        ((layer, equation) for layer in result.layers for equation in layer.equations),
+        lambda pair: "" if pair[1].once else pair[0].applications,
+    )
+    remark = ", with the same weights (so T is not in the count)"
+    has_recurrence = bool(result.network.recurrent)
+    after_recurrence = False
+    for steps, pairs in groups:
+        if steps:
+            count = result.network.sizes.get(steps)
+            span = "" if count is None else f" = 0 … {count - 1}" if count > 1 else " = 0"
+            yield Line(f"At every t{span}{remark if has_recurrence else ''}:")
+            remark = ""
+        elif has_recurrence:
+            yield Line("Once, at the end:" if after_recurrence else "Once, at the start:")
+        lines: list[tuple[str, str]] = []
+        for _, members in groupby(pairs, lambda pair: pair[0].name):
+            layer, equations = _unzip(members)
+            after_recurrence |= any(each.direction is not None for each in equations)
+            lines += _layer_equations(layer, equations, seen)
+        yield from _packed(lines, width, result.network)
+
+
+def _unzip(
+    members: Iterable[tuple[LayerReport, EquationReport]],
+) -> tuple[LayerReport, list[EquationReport]]:
+    pairs = list(members)
+    return pairs[0][0], [equation for _, equation in pairs]
+
+
+def _layer_equations(
+    layer: LayerReport, equations: Sequence[EquationReport], seen: dict[tuple[str, ...], str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the equations of a layer with their shapes.
+
+    A recurrence that computes what another one computes is described by its own symbols.
+    """
+    first = tuple(each.pattern for each in equations if each.direction == 0)
+    symbols = list(dict.fromkeys(w.symbol.rstrip("→←") for w in layer.weights if w.symbol))
+    is_repeated = first in seen
+    if is_repeated and first:
+        yield f"{layer.name}: as {seen[first]}, with {' '.join(symbols)}", ""
+    seen.setdefault(first, layer.name)
+    for direction, members in groupby(equations, lambda equation: equation.direction):
+        group = list(members)
+        if direction is None:
+            yield from ((str(equation), equation.shapes) for equation in group)
+        elif is_repeated:
+            continue
+        elif direction and tuple(each.pattern for each in group) == first:
+            yield f"in reverse, the same with {' '.join(f'{s}←' for s in symbols)}", ""
+        else:
+            yield from ((str(equation), equation.shapes) for equation in group)
+
+
+def _packed(lines: Iterable[tuple[str, str]], width: int, network: Network) -> Iterator[Line]:
+    """Yield equations with their shapes beside them; short ones share a line."""
+    pairs = [(_with_last_steps(text, network), shapes) for text, shapes in lines]
+    column = max((cell_len(text) for text, shapes in pairs if shapes), default=0) + 4
+    current = ""
+    for text, shapes in pairs:
+        joined = f"{current}   {text}" if current else f"  {text}"
+        if not shapes and cell_len(joined) <= width:
+            current = joined
+            continue
+        if current:
+            yield Line(current)
+        current = f"  {text}"
+        if shapes:
+            beside = f"{current.ljust(column)}{shapes}"
+            yield Line(beside if cell_len(beside) <= width else current)
+            current = ""
+    if current:
+        yield Line(current)
+
+
+def _with_last_steps(text: str, network: Network) -> str:
+    """Replace ``{T-1}`` by the number of the last step, where it is known."""
+
+    def number(match: re.Match[str]) -> str:
+        size = network.sizes.get(match[1])
+        return match[0] if size is None else f"_{size - 1}"
+
+    return _LAST_STEP.sub(number, text)
+
+
+# --- Notes --------------------------------------------------------------------------------------
+
+
+def _warnings(result: Inspection) -> Iterator[Line]:
+    """Yield what is wrong or not supported, each with a remedy."""
+    if result.file is not None and result.file.differences:
+        shown = result.file.differences[:_MOST_DIFFERENCES]
+        differences = "; ".join(fact_text(fact, "the file") for fact in shown)
+        if more := len(result.file.differences) - len(shown):
+            differences += f"; and {more} more, which --format json shows"
+        text = f"FAILED  the arrays in {result.file.path} do not match its config: {differences}"
+        yield Line(text, "bad")
     for layer in result.layers:
-        if layer.equations and len(result.network.recurrent) > 1:
-            yield Line(f"{layer.name}:")
-        for name, text in layer.equations:
-            yield Line(f"{name} = {text}")
-    yield Line("")
+        for note in layer.notes:
+            if note.topic == "warning" or not layer.supported:
+                yield Line(f"! {layer.name}: {note.text}", "warning")
+    if result.file is not None:
+        yield from (Line(f"! {result.file.path}: {text}", "warning") for text in result.file.notes)
 
 
 def _notes(result: Inspection) -> Iterator[Line]:
@@ -369,13 +652,13 @@ def _notes(result: Inspection) -> Iterator[Line]:
     if not result.network.recurrent:
         reason = result.network.no_recurrence_reason
         yield Line(f"{reason[:1].upper()}{reason[1:]}: there is no recurrence to show.")
-    unsupported = {layer.name for layer in result.layers if not layer.supported}
     layers_by_note: dict[str, list[str]] = {}
     for layer in result.layers:
         for note in layer.notes:
-            layers_by_note.setdefault(note, []).append(layer.name)
-    for note, names in layers_by_note.items():
-        yield Line(f"{', '.join(names)}: {note}", "bad" if unsupported & set(names) else "dim")
+            if note.topic == "use" and layer.supported:
+                layers_by_note.setdefault(note.text, []).append(layer.name)
+    for text, names in layers_by_note.items():
+        yield Line(f"{', '.join(names)}: {text}", "dim")
 
 
 def _costs(result: Inspection) -> Line:
@@ -409,17 +692,10 @@ def _open_sizes(result: Inspection) -> str:
 
 def _file(result: Inspection) -> Iterator[Line]:
     """Yield what the file is, and whether it holds the arrays that its config requires."""
-    if (file := result.file) is None:
+    if (file := result.file) is None or file.differences:
         return
-    yield Line(f"{file.path}: {file.kind}, written by Keras {file.keras_version}")
-    if file.differences:
-        shown = file.differences[:_MOST_DIFFERENCES]
-        differences = "; ".join(fact_text(fact, "the file") for fact in shown)
-        if more := len(file.differences) - len(shown):
-            differences += f"; and {more} more, which --format json shows"
-        text = f"FAIL: the arrays in the file do not match its config: {differences}"
-        yield Line(text, "bad")
-    elif shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
-        yield Line(f"The file holds the expected {shapes} arrays, in the expected shapes", "good")
-    for note in file.notes:
-        yield Line(f"{file.path}: {note}", "dim")
+    kind = f"{file.kind}, written by Keras {file.keras_version}"
+    if shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
+        yield Line(f"ok  {file.path} ({kind}) holds the expected {shapes} arrays", "good")
+    else:
+        yield Line(f"{file.path}: {kind}")

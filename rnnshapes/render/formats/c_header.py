@@ -60,8 +60,8 @@ def about_layers(layers: Iterable[LayerReport]) -> Iterator[str]:
     """Yield each layer with its equations, for the top of a header."""
     for layer in layers:
         yield f"{layer.name}: {', '.join((layer.label, *layer.activations))}"
-        yield from (f"  {name} = {text}" for name, text in layer.equations)
-        yield from (f"  {note}" for note in layer.notes)
+        yield from (f"  {equation}" for equation in layer.equations)
+        yield from (f"  {note.text}" for note in layer.notes)
 
 
 def _comment(*lines: str) -> str:

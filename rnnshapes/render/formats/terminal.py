@@ -15,6 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
 from rnnshapes.render.document import (
+    COLUMN_GAP,
     PAGE,
     Column,
     Document,
@@ -41,8 +42,6 @@ _RICH_STYLES: dict[Meaning, str] = {
     "warning": "bold yellow",
     "bad": "bold red",
 }
-#: Characters between two columns.
-_GAP = 2
 #: A rule below the headings, and an empty line between groups.
 _BOX = box.SIMPLE_HEAD
 _ASCII_BOX = box.Box(str(_BOX).replace("─", "-"), ascii=True)
@@ -167,7 +166,7 @@ def _draw_table(table: Table, screen: Console) -> None:
         box=_BOX if is_unicode(screen.encoding) else _ASCII_BOX,
         show_edge=False,
         pad_edge=False,
-        padding=(0, _GAP - 1, 0, 0),
+        padding=(0, COLUMN_GAP - 1, 0, 0),
         header_style="dim",
     )
     for i in shown:
@@ -201,12 +200,12 @@ def _choose_columns(table: Table, cells: list[list[str]], width: int) -> tuple[l
         for column in zip(*cells, strict=True)
     ]
     shown: list[int] = []
-    used = -_GAP
+    used = -COLUMN_GAP
     by_rank: dict[int, list[int]] = {}
     for i, column in enumerate(table.columns):
         by_rank.setdefault(column.rank, []).append(i)
     for rank, indices in sorted(by_rank.items()):
-        needed = sum(widths[i] + _GAP for i in indices)
+        needed = sum(widths[i] + COLUMN_GAP for i in indices)
         if rank == 0 or used + needed <= width:
             shown += indices
             used += needed
