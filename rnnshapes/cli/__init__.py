@@ -176,6 +176,7 @@ def trace(
         )
     target = output_target(output, data.input, network.model, golden=golden)
     parts = target.view(view, TRACE_PARTS)
+    _check_step(selection, target, view)
     with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
         result, golden_data, shown = _compute_trace(
             session,
@@ -188,10 +189,28 @@ def trace(
     status = ""
     if golden is not None and golden_data is not None:
         status = write_file.write_golden(golden_data, golden)
-    target.write(result, shown)
+    if selection.step is None:
+        target.write(result, shown)
+    else:
+        target.write(result.step(selection.step, selection.sample), shown)
     target.write_status(status)
     target.write_hint(next_command.after_trace(result, network, data, golden))
     return 0
+
+
+def _check_step(selection: SelectionArguments, target: OutputTarget, view: str) -> None:
+    """Raise InputError where ``--step`` contradicts other options."""
+    if selection.step is None:
+        return
+    if target.format == "npz" or target.plot is not None:
+        raise InputError("--step cannot be combined with --format npz or --plot")
+    for option, is_given in {
+        "--steps": selection.steps is not None,
+        "--show": selection.show is not None,
+        "--view": view != "summary",
+    }.items():
+        if is_given:
+            raise InputError(f"--step shows a step in full; leave {option} out")
 
 
 def _compute_trace(

@@ -64,6 +64,7 @@ def check_options(
         "--golden": golden,
         "--plot": output.plot,
         "--show": selection.show,
+        "--step": selection.step,
     }
     for option, value in others.items():
         if value is not None:

@@ -50,9 +50,10 @@ def after_trace(
     """Propose the proof, or the check of the port that a golden file is for."""
     if golden is not None:
         return _next("verify", "checks your port", options, data, "--against", "y_hat.npy")
+    others = "\n      --step T one step in full · --follow by keys · --view flow · numbers · all"
     if result.keras is not None:
-        return _next("verify", "verifies NumPy and Keras step by step", options, data)
-    return _next("verify", "verifies it against Keras", options, data)
+        return _next("verify", "proves that both agree", options, data) + others
+    return _next("verify", "compares it with Keras", options, data) + others
 
 
 def after_verify(result: Verification, options: NetworkArguments, data: DataArguments) -> str:

@@ -238,6 +238,15 @@ class SelectionArguments:
             rich_help_panel=_SHOWN,
         ),
     ] = 0
+    step: Annotated[
+        int | None,
+        typer.Option(
+            "--step",
+            metavar="T",
+            help="Show time step T in full: every operation with its shapes and numbers.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None
     steps: Annotated[
         str | None,
         typer.Option(

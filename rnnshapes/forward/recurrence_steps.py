@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from rnnshapes.errors import InputError
 from rnnshapes.forward import tracing
 from rnnshapes.forward.head import Head, head_inputs, uses_single_steps
 from rnnshapes.forward.scan import Block, recurrence_outputs, states_before
@@ -38,6 +39,10 @@ from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.recorder import RecorderOps, Recording
 from rnnshapes.reference.outputs import ModelOutputs
+from rnnshapes.result import Result
+
+if TYPE_CHECKING:
+    from rnnshapes.forward.tracing import Trace
 
 _Key = TypeVar("_Key")
 _ALL = slice(None)
@@ -175,6 +180,45 @@ class RecurrenceSteps:
     @cached_property
     def _general(self) -> list[GeneralEquation]:
         return evaluate_step(self.direction, self._x_name).equations
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class TracedStep(Result):
+    """One step of a trace in full, for one sample.
+
+    Attributes:
+        network: The network.
+        source: Where the input comes from, as text.
+        t: The time step of the input.
+        sample: The sample.
+        recurrences: Each recurrence that has this step.
+    """
+
+    schema = "rnnshapes.step/1"
+    renderer = "step"
+
+    network: Network
+    source: str
+    t: int
+    sample: int
+    recurrences: tuple[RecurrenceSteps, ...]
+
+
+def traced_step(trace: Trace, t: int, sample: int) -> TracedStep:
+    """Return one step of a trace in full.
+
+    Raises:
+        InputError: there is no such step or sample.
+    """
+    samples = len(trace.output)
+    if not 0 <= sample < samples:
+        raise InputError(f"sample {sample}: must be 0 to {samples - 1}, since N = {samples}")
+    recurrences = trace.recurrences(sample)
+    with_step = tuple(each for each in recurrences if 0 <= t < each.count)
+    if not with_step:
+        last = max(each.count for each in recurrences) - 1
+        raise InputError(f"--step {t}: must be 0 to {last}, since T = {last + 1}")
+    return TracedStep(trace.network, trace.source, t, sample, with_step)
 
 
 def with_needed_samples(network: Network, *, keras: bool) -> Network:

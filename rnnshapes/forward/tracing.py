@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.reference.outputs import ModelOutputs, States
 from rnnshapes.result import Result
+
+if TYPE_CHECKING:
+    from rnnshapes.forward.recurrence_steps import RecurrenceSteps, TracedStep
 
 #: Receives each block of steps, and of which samples it is.
 BlockListener = Callable[[Block, slice], None]
@@ -83,6 +87,7 @@ class Trace(Result):
         step_errors: The error of Keras at each step against one step of the equation from its
             own states, with its bound, over all samples: of ``y_hat`` and ``lstm.h``. Empty
             unless asked for. See :mod:`rnnshapes.verification.residuals`.
+        recurrences: Returns the recurrences of a sample, of which each step can be evaluated.
     """
 
     schema = "rnnshapes.trace/1"
@@ -97,6 +102,21 @@ class Trace(Result):
     keras: ModelOutputs | None
     unsupported: tuple[str, ...] = ()
     step_errors: Mapping[str, StepErrors] = field(default_factory=dict)
+    recurrences: Callable[[int], tuple[RecurrenceSteps, ...]] = lambda sample: ()
+
+    def step(self, t: int, sample: int = 0) -> TracedStep:
+        """Return one step in full: every equation with its shapes and numbers.
+
+        Args:
+            t: The time step of the input, from 0.
+            sample: The sample, from 0.
+
+        Raises:
+            InputError: there is no such step or sample.
+        """
+        from rnnshapes.forward.recurrence_steps import traced_step
+
+        return traced_step(self, t, sample)
 
     @property
     def y_hat_keras(self) -> Array | None:
@@ -195,6 +215,8 @@ def trace_network(
     Raises:
         InputError: no such part or layer, or an unsupported layer and no Keras.
     """
+    from rnnshapes.forward import recurrence_steps
+
     parts, names = check_show(network, show), check_layer(network, layer)
     unsupported = [f"layer {node.name!r} ({node.layer.type})" for node in network.unsupported]
     if unsupported and keras is None:
@@ -221,6 +243,9 @@ def trace_network(
         not_finite=run.finder.result,
         keras=keras,
         unsupported=tuple(unsupported),
+        recurrences=lambda sample: recurrence_steps.steps_of_sample(
+            network, weights, sources, sample, layer, keras
+        ),
     )
 
 

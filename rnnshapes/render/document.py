@@ -98,7 +98,10 @@ StyledLines = Sequence[Sequence[Span]]
 
 
 class Drawing(NamedTuple):
-    """Drawing made of characters. ``draw`` returns no lines if the sheet is too small."""
+    """Drawing made of characters, with a title or none.
+
+    ``draw`` returns no lines if the sheet is too small.
+    """
 
     title: str
     draw: Callable[[Sheet], StyledLines]

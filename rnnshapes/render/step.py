@@ -20,6 +20,7 @@ from rnnshapes.forward.step_view import (
     StepView,
 )
 from rnnshapes.ops.dims import shape_text
+from rnnshapes.ops.symbolic import ABOVE
 from rnnshapes.render import palette
 from rnnshapes.render.document import BAD, DIM, GOOD, PLAIN, STRONG, Ink, Sheet, Span, StyledLines
 from rnnshapes.render.number_text import count_text, operation_text
@@ -125,6 +126,52 @@ def body(
         else:
             lines += _value_lines(row, widths, sheet, full=full)
     return lines
+
+
+def compact(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> StyledLines:
+    """Return the inputs of a step and its named values, each on one line.
+
+    A cell with only one equation is shown with its products, too.
+    """
+    rows = list(_compact_rows(step, partial(clean, sheet=sheet)))
+    units = max(len(_numbers(state) or ()) for state in step.states)
+    widths = _choose_widths(rows, units, sheet)._replace(digits=_FEWEST_DIGITS)
+    return [line for row in rows for line in _value_lines(row, widths, sheet, full=False)]
+
+
+def _compact_rows(step: StepView, clean_text: Clean) -> Iterator[_ValueRow]:
+    for value in step.inputs:
+        yield _compact_row(value.name, value, clean_text)
+    if step.masked:
+        for state, before in zip(step.states, step.inputs[1:], strict=True):
+            yield _compact_row(f"{state.name} = {before.name}, masked", state, clean_text)
+    if len(step.equations) == 1:
+        yield from _compact_operations(step.equations[0], clean_text)
+        return
+    for equation in step.equations:
+        if len(equation.values) == 1:  # a split has several
+            name = equation.values[0].name
+            label = equation.text if len(equation.text) <= _LONGEST_LABEL else f"{name} = …"
+            yield _compact_row(label, equation.values[0], clean_text)
+
+
+def _compact_operations(equation: EvaluatedEquation, clean_text: Clean) -> Iterator[_ValueRow]:
+    """Yield each product with what is added to it, and the named value."""
+    rows: list[tuple[str, StepValue]] = []
+    for operation in equation.operations[:-1]:
+        added = operation.label.removeprefix(f"{ABOVE} + ")
+        if operation.symbol == "·":
+            rows.append((operation.label, operation.results[0]))
+        elif rows and added not in (operation.label, ABOVE, *(label for label, _ in rows)):
+            rows[-1] = (f"{rows[-1][0]} + {added}", operation.results[0])
+    rows += [(operation.label, operation.results[0]) for operation in equation.operations[-1:]]
+    for label, value in rows:
+        yield _compact_row(label, value, clean_text)
+
+
+def _compact_row(label: str, value: StepValue, clean_text: Clean) -> _ValueRow:
+    row = _value_row(value, clean_text)
+    return row._replace(label=f"  {clean_text(label)}", dims="")
 
 
 def summary(step: StepView, recurrence: RecurrenceSteps, sample: int) -> str:

@@ -255,6 +255,11 @@ class _TableRow(NamedTuple):
     params: str
     is_layer: bool = False
 
+    @property
+    def indent(self) -> str:
+        """Spaces before a shape that stands below the name."""
+        return "  " if self.is_layer else "    "
+
     def without_long_formula(self) -> _TableRow:
         """Return the row without a formula that says less than those of the weights."""
         return self._replace(formula="") if len(self.formula) > _LONGEST_FORMULA else self
@@ -293,7 +298,7 @@ def _narrow_table(rows: Sequence[_TableRow]) -> Table:
     )
     table_rows = [
         Row(
-            (f"{row.name}  {row.symbol}\n    {row.shape}", row.formula, row.params),
+            (f"{row.name}  {row.symbol}\n{row.indent}{row.shape}", row.formula, row.params),
             "strong" if row.is_layer else "plain",
         )
         for row in rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,17 @@ from rnnshapes.forward.tracing import LayerTrace, Trace
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
-from rnnshapes.render.document import Column, Document, Drawing, Line, Row, Table
+from rnnshapes.render import step
+from rnnshapes.render.document import (
+    COLUMN_GAP,
+    Column,
+    Document,
+    Drawing,
+    Line,
+    Meaning,
+    Row,
+    Table,
+)
 from rnnshapes.render.number_text import count_text, decimal_text, magnitude_text
 from rnnshapes.render.phrases import (
     difference_record,
@@ -26,8 +37,25 @@ from rnnshapes.render.phrases import (
 from rnnshapes.render.text_art import strips
 from rnnshapes.render.view import View
 
-#: Steps at each end of a table whose middle is left out.
-_STEPS_AT_EACH_END = 10
+#: Steps at each end of a table whose middle is left out, of all numbers and of the summary.
+_STEPS_AT_EACH_END, _SUMMARY_STEPS_AT_EACH_END = 10, 5
+#: Units of a state that stand side by side in a column; of more, a few are drawn.
+_MOST_UNITS_IN_A_COLUMN, _UNITS_DRAWN = 6, 6
+#: What marks the row that is the model's own output.
+_OUTPUT_MARK, _SHORT_OUTPUT_MARK = "← output", "←"
+#: Widths, with a gap, of the columns beside those of y_hat, and of a number of y_hat.
+_WIDTH_OF_T, _WIDTH_OF_DIFFERENCE, _WIDTH_OF_NUMBER = 6, 8, 8
+#: From this size on, a number is written with an exponent in a narrow column.
+_LONG_NUMBER = 1000
+#: Keras agrees to so many times the unit roundoff of its dtype, on the scale of y_hat. Whether
+#: rounding explains a difference is proven by ``verify`` alone.
+_NEAR = 1000
+_UNIT_ROUNDOFF = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}
 #: Numbers of the model's output that a line holds.
 _MOST_OUTPUTS = 8
 
@@ -53,20 +81,14 @@ class Series(NamedTuple):
 
 def document(result: Trace, view: View) -> Document:
     """Return the time steps of one sample, and how NumPy and Keras compare."""
-    network = result.network
-    shapes = [
-        f"{'x' if len(network.inputs) == 1 else node.name} "
-        f"{shape_text(network.shape_numbers(node_shapes.shapes[0]))}"
-        for node, node_shapes in zip(network.nodes, network.node_shapes, strict=True)
-        if not node.sources
-    ]
     return (
-        Line(network_text(network), "strong"),
-        Line(f"{', '.join(shapes)}: {result.source}"),
+        Line(network_text(result.network), "strong"),
+        *_warnings(result),
+        *_sources(result),
+        *(_summary(result, view) if view.has("summary") else ()),
         *(_drawings(result, view) if view.has("flow") else ()),
-        *_tables(result, view),
-        *_omitted_steps(result, view),
-        *_notes(result, view.sample),
+        *(_numbers(result, view) if view.has("numbers") else ()),
+        *_verdict(result),
     )
 
 
@@ -189,6 +211,163 @@ def _reversing_layers(network: Network) -> list[Node]:
     return [n for n in network.recurrent if n.layer.reversed_outputs == (True,)]  # type: ignore[attr-defined]
 
 
+# --- Summary ------------------------------------------------------------------------------------
+
+
+def _summary(result: Trace, view: View) -> Iterator[Drawing | Table | Line]:
+    """Yield one step, then every step with the states, y_hat and the output of Keras."""
+    yield from _one_step(result, view)
+    shown = _summary_series(result, view)
+    if result.y_hat is None:
+        yield _output_row(result, view)
+    drawn: list[Series] = []
+    tables = []
+    for axis in dict.fromkeys(series.axis for series in shown):
+        table, left_out = _step_table(result, view, [s for s in shown if s.axis == axis])
+        tables += [table] if table.columns[1:] else []
+        drawn += left_out
+    yield from strips.drawings([_strip(result, each, view, _UNITS_DRAWN) for each in drawn])
+    yield from tables
+    yield from _notes(result, view.sample)
+
+
+def _one_step(result: Trace, view: View) -> Iterator[Drawing]:
+    """Yield step 1 of the first recurrence, or its first step where there is no other."""
+    recurrence = next(iter(result.recurrences(view.sample)), None)
+    if recurrence is None:
+        return
+    first = view.start or 0
+    t = first if view.has_step_range else min(1, recurrence.count - 1)
+    shown = recurrence.step(min(t, recurrence.count - 1))
+    of_layer = f" of {recurrence.name}" if len(result.network.groups) > 2 else ""
+    title = f"One step{of_layer}, t = {shown.t}"
+    if len(shown.equations) == 1:
+        title = f"{title}:  {shown.equations[0].general}"
+    yield Drawing(title, partial(step.compact, shown, recurrence))
+
+
+def _summary_series(result: Trace, view: View) -> list[Series]:
+    """Return y_hat, and the states and gates to show: the state h unless others were asked for."""
+    asked = set(view.show or ()) - {"y"} or {"h"}
+    return [s for s in _all_series(result) if s.part == "y" or s.part in asked]
+
+
+def _step_table(result: Trace, view: View, shown: Sequence[Series]) -> tuple[Table, list[Series]]:
+    """Return a row for each step, and the states and gates whose numbers do not fit beside y_hat.
+
+    The columns of y_hat are the last to give way.
+    """
+    t = shown[0].numpy.shape[1]
+    start = 0 if view.start is None else view.start
+    end = t if view.end is None else min(t, view.end)
+    steps = list(_shown_steps(start, end, view, _SUMMARY_STEPS_AT_EACH_END))
+    columns: list[StepColumn] = [(Column("t", numeric=True), str)]
+    columns += _mask_columns(result, shown[0].axis, view.sample)
+    y_columns: list[StepColumn] = []
+    for series in shown:
+        if series.part == "y":
+            y_columns += _y_columns(series, view)
+    room = view.width - _width([*columns, *y_columns], steps) - len(_SHORT_OUTPUT_MARK) - COLUMN_GAP
+    left_out = []
+    for series in shown:
+        if series.part == "y":
+            continue
+        column = _units_column(series, view.sample)
+        width = _width([column], steps) + COLUMN_GAP
+        if series.numpy.shape[2] <= _MOST_UNITS_IN_A_COLUMN and width <= room:
+            columns.append(column)
+            room -= width
+        else:
+            left_out.append(series)
+    columns += y_columns
+    network = result.network
+    last_is_output = bool(y_columns) and network.is_causal and not network.returns_sequences
+    if last_is_output:
+        mark = _OUTPUT_MARK if len(_OUTPUT_MARK) + COLUMN_GAP <= room else _SHORT_OUTPUT_MARK
+        columns.append((Column(""), lambda t_shown: mark if t_shown == t - 1 else ""))
+    table_rows = []
+    for number in steps:
+        cells = tuple("…" if number is None else cell(number) for _, cell in columns)
+        is_output = last_is_output and number == t - 1
+        meaning: Meaning = "dim" if number is None else "strong" if is_output else "plain"
+        table_rows.append(Row(cells, meaning))
+    return Table("", tuple(column for column, _ in columns), tuple(table_rows)), left_out
+
+
+def _width(columns: Sequence[StepColumn], steps: Sequence[int | None]) -> int:
+    """Return the width of columns, with the gaps between them."""
+    widths = (
+        max(len(column.heading), *(len(cell(t)) for t in steps if t is not None))
+        for column, cell in columns
+    )
+    return sum(width + COLUMN_GAP for width in widths) - COLUMN_GAP
+
+
+def _units_column(series: Series, sample: int) -> StepColumn:
+    """Return a column with all units of a state or gate."""
+    values = series.numpy[sample]
+
+    def cell(t: int) -> str:
+        return " ".join(f"{_short_number(value, 2):>5}" for value in values[t].tolist())
+
+    return Column(f"{series.name.removeprefix('gate ')}_t"), cell
+
+
+def _y_columns(series: Series, view: View) -> Iterator[StepColumn]:
+    """Yield y_hat from NumPy and from Keras, as many units as fit, and their difference."""
+    sample = view.sample
+    sides = {"NumPy": series.numpy[sample]}
+    if series.keras is not None:
+        sides["Keras"] = series.keras[sample]
+    all_units = series.numpy.shape[2]
+    marks = len(_SHORT_OUTPUT_MARK) + COLUMN_GAP
+    room = (view.width - _WIDTH_OF_T - _WIDTH_OF_DIFFERENCE - marks) // len(sides) - COLUMN_GAP
+    units = min(all_units, max(1, room // _WIDTH_OF_NUMBER))
+
+    def cell_of(values: Array) -> Callable[[int], str]:
+        more = " …" if units < all_units else ""
+        return lambda t: (
+            " ".join(f"{_short_number(value, 4):>7}" for value in values[t, :units].tolist()) + more
+        )
+
+    for side, values in sides.items():
+        yield Column(f"y_hat_t {side}"), cell_of(values)
+    if series.keras is not None:
+        with np.errstate(invalid="ignore"):
+            difference = np.max(np.abs(series.numpy[sample] - sides["Keras"]), axis=-1)
+        yield Column("differ", numeric=True), lambda t: f"{float(difference[t]):.0e}"
+
+
+def _short_number(value: float, decimals: int) -> str:
+    """Return a number for a narrow column; ``-`` for a gate of a masked step."""
+    if math.isnan(value):
+        return "-"
+    if abs(value) < _LONG_NUMBER:
+        return f"{value:.{decimals}f}"
+    return step.compact_number(value, decimals)
+
+
+def _output_row(result: Trace, view: View) -> Table:
+    """Return the model's output where no single step has one, as many units as fit."""
+    numpy = result.output[view.sample].reshape(-1)
+    sides = {"output NumPy": numpy}
+    if result.output_keras is not None:
+        sides["output Keras"] = result.output_keras[view.sample].reshape(-1)
+    room = (view.width - _WIDTH_OF_DIFFERENCE) // len(sides) - COLUMN_GAP
+    units = min(numpy.size, max(1, room // _WIDTH_OF_NUMBER))
+    more = " …" if units < numpy.size else ""
+    columns = [Column(name) for name in sides]
+    cells = [
+        " ".join(f"{_short_number(value, 4):>7}" for value in values[:units].tolist()) + more
+        for values in sides.values()
+    ]
+    if result.output_keras is not None:
+        difference = float(np.max(np.abs(numpy - sides["output Keras"])))
+        columns.append(Column("differ", numeric=True))
+        cells.append(f"{difference:.0e}")
+    return Table("", tuple(columns), (Row(tuple(cells)),))
+
+
 # --- Drawings and tables ------------------------------------------------------------------------
 
 
@@ -197,7 +376,9 @@ def _drawings(result: Trace, view: View) -> Iterator[Drawing]:
     return strips.drawings([_strip(result, series, view) for series in _all_series(result)])
 
 
-def _strip(result: Trace, series: Series, view: View) -> strips.Strip:
+def _strip(
+    result: Trace, series: Series, view: View, most_units: int = strips.MOST_UNITS
+) -> strips.Strip:
     n, t, _ = series.numpy.shape
     start, end = min(t, view.start or 0), t if view.end is None else min(t, view.end)
     values = series.numpy[view.sample, start:end]
@@ -212,7 +393,15 @@ def _strip(result: Trace, series: Series, view: View) -> strips.Strip:
     if series.part == "gates" and not series.candidate:
         kind = strips.scale_kind(values)
     unmasked = None if mask is None else mask[view.sample, start:end]
-    return strips.Strip(title, series.name.removeprefix("gate "), values, kind, start, unmasked)
+    name = series.name.removeprefix("gate ")
+    return strips.Strip(title, name, values, kind, start, unmasked, most_units)
+
+
+def _numbers(result: Trace, view: View) -> Iterator[Table | Line]:
+    """Yield every number with eight digits, from both sides."""
+    yield from _tables(result, view)
+    yield from _omitted_steps(result, view)
+    yield from _arithmetic(result, view.sample)
 
 
 def _tables(result: Trace, view: View) -> Iterator[Table]:
@@ -253,12 +442,12 @@ def _table(result: Trace, view: View, axis: str, shown: list[Series]) -> Table:
     last_is_output = (
         network.is_causal and not network.returns_sequences and shown[0].name == "y_hat"
     )
-    for step in _shown_steps(start, end, view):
-        if step is None:
+    for number in _shown_steps(start, end, view):
+        if number is None:
             table_rows.append(Row(("…",) * len(columns), "dim"))
         else:
-            cells = tuple(cell(step) for _, cell in columns)
-            is_output = last_is_output and step == t - 1
+            cells = tuple(cell(number) for _, cell in columns)
+            is_output = last_is_output and number == t - 1
             table_rows.append(Row(cells, "strong" if is_output else "plain"))
     names = ", ".join(series.name for series in shown)
     steps = "each time step" if axis == "T" else f"each of {axis} time steps"
@@ -315,18 +504,22 @@ def _mask_columns(result: Trace, axis: str, sample: int) -> list[StepColumn]:
     return [(Column("mask"), lambda t: "" if masks[0][t] else "masked")] if masks else []
 
 
-def _shown_steps(start: int, end: int, view: View) -> Iterator[int | None]:
+def _shown_steps(
+    start: int, end: int, view: View, at_each_end: int = _STEPS_AT_EACH_END
+) -> Iterator[int | None]:
     """Yield the steps to show; ``None`` stands for the omitted steps in the middle."""
-    if not _omits_middle(start, end, view):
+    if not _omits_middle(start, end, view, at_each_end):
         yield from range(start, end)
         return
-    yield from range(start, start + _STEPS_AT_EACH_END)
+    yield from range(start, start + at_each_end)
     yield None
-    yield from range(end - _STEPS_AT_EACH_END, end)
+    yield from range(end - at_each_end, end)
 
 
-def _omits_middle(start: int, end: int, view: View) -> bool:
-    return not view.has_step_range and view.most_rows is not None and end - start > view.most_rows
+def _omits_middle(start: int, end: int, view: View, at_each_end: int = _STEPS_AT_EACH_END) -> bool:
+    if view.has_step_range or view.most_rows is None:
+        return False
+    return end - start > min(view.most_rows, 2 * at_each_end + 2)
 
 
 def _omitted_steps(result: Trace, view: View) -> Iterator[Line]:
@@ -341,48 +534,91 @@ def _omitted_steps(result: Trace, view: View) -> Iterator[Line]:
         )
 
 
-# --- Notes below the tables ---------------------------------------------------------------------
+# --- Lines --------------------------------------------------------------------------------------
 
 
-def _notes(result: Trace, sample: int) -> Iterator[Line]:
-    """Yield what the numbers mean, how they were computed, and how both sides compare."""
+def _warnings(result: Trace) -> Iterator[Line]:
+    """Yield what is wrong with the input, and what is not supported or has another meaning."""
+    network = result.network
     if result.not_finite is not None:
-        yield Line(not_finite_text(result.not_finite), "bad")
-    yield from _meaning_of_rows(result)
-    yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
-    for name, meaning in result.network.changed_meanings.items():
-        yield Line(f"{name}: {meaning}", "bad")
+        yield Line(f"! {not_finite_text(result.not_finite)}", "warning")
+    for name, meaning in network.changed_meanings.items():
+        yield Line(f"! {name}: {meaning}", "warning")
     if result.unsupported:
         layers = ", ".join(result.unsupported)
-        yield Line(f"Not supported: {layers}. Keras computes its values.", "bad")
+        yield Line(f"! Not supported: {layers}. Keras computes its values.", "warning")
+    if len(network.outputs) > 1:
+        first, *others = [network.nodes[tap.node].name for tap in network.outputs]
+        yield Line(
+            f"! The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
+            f"{', '.join(others)}. verify checks all of them.",
+            "warning",
+        )
+
+
+def _sources(result: Trace) -> Iterator[Line]:
+    """Yield the inputs with their shapes, and where they come from."""
+    network = result.network
+    shapes = [
+        f"{'x' if len(network.inputs) == 1 else node.name} "
+        f"{shape_text(network.shape_numbers(node_shapes.shapes[0]))}"
+        for node, node_shapes in zip(network.nodes, network.node_shapes, strict=True)
+        if not node.sources
+    ]
+    yield Line(f"{', '.join(shapes)}: {result.source}")
+
+
+def _verdict(result: Trace) -> Iterator[Line]:
+    """Yield how both sides compare, in one line."""
     difference = result.difference
     if result.keras is None or difference is None:
         yield Line("Not compared with Keras.", "dim")
+        return
+    version, dtype = f"Keras {result.keras.engine.version}", result.network.dtype
+    if math.isnan(difference.max_abs):
+        quantity = "output" if result.y_hat is None else "y_hat"
+        text = f"{quantity} is NaN, first at {difference.index}: there is no difference to compute"
+        yield Line(f"! {text}", "warning")
+        return
+    size = magnitude_text(difference.max_abs)
+    values = result.output if result.y_hat is None else result.y_hat
+    scale = max(1.0, float(np.nanmax(np.abs(values), initial=0.0)))
+    if difference.max_abs <= _NEAR * _UNIT_ROUNDOFF[dtype] * scale:
+        where = "" if result.y_hat is None else " at every step"
+        yield Line(f"ok  {version} agrees{where}, to {size} (it computes in {dtype})", "good")
+    else:
+        text = f"{version} differs by up to {size}, at {difference.index} (it computes in {dtype})"
+        yield Line(f"! {text}; rnnshapes verify says whether rounding explains it", "warning")
+
+
+def _notes(result: Trace, sample: int) -> Iterator[Line]:
+    """Yield what a row means, where that is not plain."""
+    notes = list(_meaning_of_rows(result))
+    if notes:
+        yield Line("")
+    yield from notes
+    y_hat = result.y_hat
+    if y_hat is None or result.network.returns_sequences or result.network.is_causal:
+        return
+    if result.output_keras is not None:
+        yield _own_predict(result, sample)
+
+
+def _arithmetic(result: Trace, sample: int) -> Iterator[Line]:
+    """Yield in which dtype each side computes, and how ``predict`` compares with its rows."""
+    yield Line("NumPy computes in float64, from the model's own weights and x in float32.")
+    if result.keras is None:
         return
     yield Line(
         f"{engine_text(result.keras.engine)} computes in {result.network.dtype}, running "
         "the model's cells in a loop that returns every state."
     )
     yield _own_predict(result, sample)
-    quantity = "output" if result.y_hat is None else "y_hat"
-    if math.isnan(difference.max_abs):
-        text = f"{quantity} is NaN, first at {difference.index}: there is no difference to compute"
-        yield Line(text, "bad")
-        return
-    size = magnitude_text(difference.max_abs)
-    yield Line(f"Largest difference of {quantity} in all samples: {size} at {difference.index}")
 
 
 def _meaning_of_rows(result: Trace) -> Iterator[Line]:
     """Yield what a row is not, and what a direction or a mask means for it."""
     network = result.network
-    if len(network.outputs) > 1:
-        first, *others = [network.nodes[tap.node].name for tap in network.outputs]
-        yield Line(
-            f"The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
-            f"{', '.join(others)}. verify checks all of them.",
-            "strong",
-        )
     if result.y_hat is None:
         yield Line(
             "There is no y_hat at a single step: the output combines all steps, or is a state "

@@ -39,7 +39,8 @@ def _drawing(drawing: Drawing, look_of: LookOf) -> Iterator[str]:
     if not lines:
         return
     yield f"<figure{look_of('figure')}>"
-    yield f"<figcaption{look_of('title')}>{text(drawing.title)}</figcaption>"
+    if drawing.title:
+        yield f"<figcaption{look_of('title')}>{text(drawing.title)}</figcaption>"
     yield f"<pre{look_of('picture')}>"
     for spans in lines:
         for span in spans:

@@ -32,7 +32,8 @@ def _drawing(drawing: Drawing, sheet: Sheet) -> Iterator[str]:
     lines = ["".join(span.text for span in spans) for spans in drawing.draw(sheet)]
     if not lines:
         return
-    yield f"\n### {_escaped(drawing.title)}\n\n```text\n"
+    yield f"\n### {_escaped(drawing.title)}\n" if drawing.title else ""
+    yield "\n```text\n"
     for line in lines:
         yield f"{printable(line).replace('`', chr(39)).rstrip()}\n"
     yield "```\n"

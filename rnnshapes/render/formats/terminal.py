@@ -107,7 +107,8 @@ def draw(document: Document, screen: Console) -> None:
         if isinstance(block, Table):
             _draw_table(block, screen)
         else:
-            _print(_text(block.title, screen), screen, "strong")
+            if block.title:
+                _print(_text(block.title, screen), screen, "strong")
             _draw_lines(lines, screen)
         after_block, after_empty_line = True, False
 

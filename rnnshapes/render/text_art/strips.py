@@ -35,7 +35,7 @@ ScaleKind = Literal["line", "signed", "fraction"]
 class Strip(NamedTuple):
     """``values`` (steps, units) from step ``start`` on, a line for each unit, ``name[unit]``.
 
-    Where ``unmasked`` (steps,) is False, a step is masked.
+    Where ``unmasked`` (steps,) is False, a step is masked. At most ``most_units`` are drawn.
     """
 
     title: str
@@ -44,11 +44,12 @@ class Strip(NamedTuple):
     kind: ScaleKind
     start: int = 0
     unmasked: Array | None = None
+    most_units: int = MOST_UNITS
 
     @property
     def units(self) -> range:
         """The units that are drawn."""
-        return range(min(self.values.shape[1], MOST_UNITS))
+        return range(min(self.values.shape[1], self.most_units))
 
     def labels(self, encoding: str | None) -> list[str]:
         """Return what stands in front of each line."""
