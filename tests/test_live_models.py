@@ -29,12 +29,12 @@ def functional(shape: tuple = (6, 3)) -> keras.Model:
 
 
 def test_live_model_shows_names_shapes_and_counts() -> None:
-    """N is open; they are those of Keras, which builds nothing."""
+    """N is 1; they are those of Keras, which builds nothing."""
     result = rnnshapes.inspect(functional())
     assert [layer.name for layer in result.layers] == ["memory", "answer"]
     assert result.params == 57
-    assert result.layers[0].input_shape == (None, 6, 3)
-    assert result.macs is None
+    assert result.layers[0].input_shape == (1, 6, 3)
+    assert result.macs == 6 * (3 * 5 + 5 * 5) + 5 * 2
     assert result.keras is not None
     assert result.keras.agrees
 
@@ -62,10 +62,10 @@ def test_options_of_layers_are_read() -> None:
     )
     result = rnnshapes.inspect(model)
     assert [layer.formula for layer in result.layers] == ["M(D+M)", "K1(M+1)", "K1·K2"]
-    assert [layer.equations for layer in result.layers] == [
-        (("h_t", "relu(x_t Wx + h_{t-1} Wh)"),),
-        (("y0_t", "sigmoid(h_t W0 + b0)"),),
-        (("y_hat_t", "y0_t W1"),),
+    assert [[str(equation) for equation in layer.equations] for layer in result.layers] == [
+        ["h_t = relu(x_t Wx + h_{t-1} Wh)"],
+        ["y0 = sigmoid(h_{T-1} W0 + b0)"],
+        ["y_hat = y0 W1"],
     ]
     assert result.params - result.trainable == 5 * (3 + 5)
     assert result.keras.agrees

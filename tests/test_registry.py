@@ -53,8 +53,8 @@ def operations(kind: type) -> dict[str, list[str]]:
     }
 
 
-def test_there_are_four_interpreters() -> None:
-    names = {"SymbolicOps", "NumpyOps", "BoundedOps", "RecorderOps"}
+def test_all_interpreters_are_found() -> None:
+    names = {"SymbolicOps", "ShapeOps", "NumpyOps", "BoundedOps", "RecorderOps"}
     assert {kind.__name__ for kind in interpreters()} == names
 
 

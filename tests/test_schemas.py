@@ -19,6 +19,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.forward import golden, tracing
+from rnnshapes.forward.recurrence_steps import TracedStep
 from rnnshapes.network import summary
 from rnnshapes.port.report import PortVerification
 from rnnshapes.render import schemas
@@ -33,7 +34,7 @@ from tests.helpers.models import MODELS
 pytestmark = pytest.mark.usefixtures("eager")
 
 RESULTS = (
-    *(summary.Inspection, tracing.Trace, report.Verification),
+    *(summary.Inspection, tracing.Trace, TracedStep, report.Verification),
     *(PortVerification, golden.Golden),
 )
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
@@ -104,6 +105,7 @@ MADE: dict[str, Callable[[], Result]] = {
         bidirectional=True, show="h", M=[4, 3], keras=False
     ),
     "trace, NaN": lambda: rnnshapes.trace(x=with_nan(), M=4, show="y,h"),
+    "step": lambda: rnnshapes.trace(**SIZES, cell="lstm", keras=False).step(1, sample=1),
     "verify": lambda: rnnshapes.verify(**SIZES),
     "verify, failing": failing,
     "verify, NaN": lambda: rnnshapes.verify(x=with_nan(), M=4),
@@ -163,7 +165,7 @@ def test_each_result_has_one_schema() -> None:
 
 @pytest.mark.parametrize("name", ["", "Inspect", "port", "rnnshapes.inspect/2", "../errors", None])
 def test_unknown_schema_lists_the_names(name: Any) -> None:
-    with pytest.raises(rnnshapes.InputError, match="inspect, trace, verify, golden"):
+    with pytest.raises(rnnshapes.InputError, match="inspect, trace, step, verify, golden"):
         rnnshapes.schema(name)
 
 
@@ -191,6 +193,7 @@ def test_results_of_files_are_valid(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((None, 3)), la.LSTM(5), la.Dense(2)])
     path = saved(model, tmp_path / "m.keras")
     assert check(rnnshapes.inspect(path))["file"]["agrees"] is True
+    assert check(rnnshapes.inspect(path, values=True))["values"]
     assert check(rnnshapes.inspect(saved(model, tmp_path / "m.h5")))["sizes"]["T"] is None
     lost = repacked(path, tmp_path / "lost.keras", weights=h5py.File.clear)
     assert check(rnnshapes.inspect(lost))["file"]["built"] is False
@@ -204,7 +207,7 @@ OF_DATA = {"arrays", "gates", "sizes", "options"}
 OPTIONAL = {"mask", "h", "c", "h_keras", "c_keras", "float32", "float64", "sample", "t", "unit"}
 
 
-CHANGED = ["inspect", "trace, all", "verify", "port", "port, unexplained", "golden"]
+CHANGED = ["inspect", "trace, all", "step", "verify", "port", "port, unexplained", "golden"]
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -229,7 +229,7 @@ def test_too_narrow_a_sheet_stays_empty() -> None:
     result = inspected("lstm", "both")
     assert flow.draw(layout(result), Sheet(23)) == weights.draw(result, Sheet(20)) == ()
     stream = StringIO()
-    document = render.to_document(result, View(blocks="flow"))
+    document = render.to_document(result, View(parts=frozenset({"flow"})))
     terminal.draw(document, terminal.plain(stream, 20))
     assert not any(is_line(character) for character in stream.getvalue())
     assert result.formula.split("+")[0].strip() in stream.getvalue()

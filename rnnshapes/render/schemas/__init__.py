@@ -10,7 +10,7 @@ from typing import Any
 from rnnshapes.errors import InputError
 
 #: Results by the word that their ``"schema"`` has: ``inspect`` for ``rnnshapes.inspect/1``.
-NAMES = ("inspect", "trace", "verify", "golden")
+NAMES = ("inspect", "trace", "step", "verify", "golden")
 #: What that word stands in: the package, and the version of the form.
 _VERSIONED = r"rnnshapes\.(\w+)/1"
 
