@@ -105,7 +105,8 @@ def inspect(
     """
     target = output_target(output, network.model)
     shown = target.view(view, INSPECT_PARTS)
-    result = api.inspect(network.model, **network.options)
+    with_values = "values" in shown.parts or ("all" in shown.parts and network.model is not None)
+    result = api.inspect(network.model, values=with_values, **network.options)
     if target.is_screen:
         result = _inspect_on_screen(result, target, shown, with_keras=not no_keras)
     else:

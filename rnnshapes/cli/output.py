@@ -61,7 +61,7 @@ class OutputTarget:
         from rnnshapes.render.formats import terminal
 
         chosen = parse_parts(parts, known)
-        if chosen != {"summary"} and not self.is_for_people:
+        if not self.is_for_people and chosen - {"summary", "values"}:
             raise InputError(f"--view {parts} requires --format table, markdown, html or svg")
         if not self.is_screen:
             return View(parts=chosen)

@@ -515,14 +515,15 @@ def _values(result: Inspection) -> Iterator[Table | Line]:
         return
     columns = (
         Column("weight"),
-        Column("gate", rank=0),
+        Column("gate"),
         Column("min", numeric=True),
         Column("max", numeric=True),
         Column("mean", numeric=True),
-        Column("norm", numeric=True, rank=1),
-        Column("NaN, inf", numeric=True, rank=1),
-        Column("spectral\nradius", numeric=True, rank=2),
+        Column("norm", numeric=True),
+        Column("NaN, inf", numeric=True),
+        Column("spectral\nradius", numeric=True, rank=1),
     )
+    has_not_finite = any(each.not_finite for each in result.values)
     rows = []
     for each in result.values:
         numbers = (each.minimum, each.maximum, each.mean, each.norm)
@@ -530,7 +531,7 @@ def _values(result: Inspection) -> Iterator[Table | Line]:
             each.name,
             each.gate,
             *("" if number is None else f"{number:.4g}" for number in numbers),
-            count_text(each.not_finite),
+            count_text(each.not_finite) if has_not_finite else "",
             "" if each.spectral_radius is None else f"{each.spectral_radius:.4g}",
         )
         rows.append(Row(cells, "bad" if each.not_finite else "plain"))
