@@ -89,7 +89,7 @@ def test_proposed_commands_run(proposed, folder, run, monkeypatch) -> None:
         assert (done.status, "error" in done.err) == (0, False)
 
 
-@pytest.mark.parametrize("command", ["inspect --no-keras", "trace --no-keras", "verify"])
+@pytest.mark.parametrize("command", ["inspect --no-keras", "trace --no-keras"])
 def test_quiet_removes_only_the_hint(command, run) -> None:
     loud, quiet, short = (run(*command.split(), *more) for more in ((), ("--quiet",), ("-q",)))
     (hint,) = proposals(loud.out)

@@ -113,7 +113,8 @@ def test_verify_explains_old_hard_sigmoid(tmp_path: Path, run) -> None:
     np.save(tmp_path / "x.npy", x)
     done = run("verify", path, "--input", tmp_path / "x.npy")
     assert done.status == 1
-    assert "Reason: lstm_1: hard_sigmoid is clip(0.2 z + 0.5, 0, 1)" in done.out
+    reason = done.out.splitlines()[1]
+    assert "lstm_1: hard_sigmoid is clip(0.2 z + 0.5, 0, 1)" in reason
     assert rnnshapes.verify(path, x=x).to_dict()["diagnosis"]
     trace = rnnshapes.trace(path, x=x)
     assert trace.difference.max_abs > 1e-3

@@ -113,9 +113,13 @@ def result(request: pytest.FixtureRequest) -> Any:
     return RESULTS[request.param]()
 
 
+#: Every check in a row of its own.
+NUMBERS = View(parts=frozenset({"numbers"}))
+
+
 def tables(result: Any) -> list[Table]:
-    """The tables of its document, with every configuration."""
-    return [b for b in render.to_document(result, View()) if isinstance(b, Table)]
+    """Return the tables of its document."""
+    return [b for b in render.to_document(result, NUMBERS) if isinstance(b, Table)]
 
 
 def columns(table: Table) -> list[list[str]]:
@@ -137,7 +141,7 @@ def column(table: Table, pattern: str) -> list[str]:
 INDEX = r"\d+, (\d+|-), \d+"
 
 
-def text(result: Any, width: int, encoding: str = "utf-8", view: View | None = None) -> str:
+def text(result: Any, width: int, encoding: str = "utf-8", view: View = NUMBERS) -> str:
     """The document on a screen so wide."""
     stream = TextIOWrapper(BytesIO(), encoding=encoding)
     terminal.draw(render.to_document(result, view), terminal.plain(stream, width))

@@ -361,7 +361,7 @@ def test_no_checks_at_all_fails() -> None:
 
 
 def test_command_exits_0_and_lists_the_checks(run) -> None:
-    done = run("verify", "--N", 2, "--T", 5)
+    done = run("verify", "--N", 2, "--T", 5, "--view", "numbers")
     assert done.status == 0
     rows = [line for line in done.out.splitlines() if line.startswith("ok ")]
     assert len(rows) == 5 + 3 + 2 + 5 + 6 == 21

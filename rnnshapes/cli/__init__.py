@@ -277,6 +277,8 @@ def verify(
     if dtype is not None and against is None:
         raise InputError("--dtype requires --against")
     shown = target.view(view, VERIFY_PARTS)
+    if target.quiet and target.is_screen:  # the verdict alone, and what --view names
+        shown = replace(shown, parts=shown.parts - {"summary"})
     result: Verification | PortVerification
     with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
         if against is None:

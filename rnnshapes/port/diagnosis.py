@@ -233,12 +233,11 @@ class _Search:
         if dtype == self.dtype:
             return Explanation(hypothesis.mistakes, dtype, comparisons)
         mixed = dtype == MIXED and not are_numbers_of(dtype, hypothesis.quantities)
-        text = f"some of it was computed in {dtype}" if mixed else f"the arithmetic is {dtype}"
+        text = f"a part was computed in {dtype}" if mixed else f"the arithmetic is {dtype}"
         if mixed and not hypothesis.mistakes:
             text = (
-                f"the numbers are float64, but agree only as {dtype} arithmetic would: some of it "
-                f"was computed in {dtype}, or something is off by as little; --dtype {dtype} "
-                "accepts it"
+                f"the numbers are float64, but agree only as {dtype}: a part was computed in "
+                f"{dtype}, or is off by as little; --dtype {dtype} accepts it"
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)

@@ -28,7 +28,7 @@ Arrays = dict[str, Array]
 #: Takes a cell and its weights, by key, and returns both as a port with a mistake has them, or
 #: ``None`` where the cell cannot have that mistake.
 CellChange = Callable[[Cell, Arrays], tuple[Cell, Arrays] | None]
-_FORTRAN = "read column by column (Fortran's order)"
+_FORTRAN = "read column by column (Fortran order)"
 
 
 def hypotheses(base: Hypothesis, *, after: str | None = None) -> Iterator[Hypothesis]:
@@ -119,7 +119,8 @@ def _gate_orders(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
         for order in itertools.permutations(gates):
             if order != gates:
                 whose = f" ({frameworks[order]}'s)" if order in frameworks else ""
-                text = f"the gates are read in the order {', '.join(order)}{whose}"
+                read, right = ", ".join(order), ", ".join(gates)
+                text = f"the gates are read as {read}{whose}; Keras has {right}"
                 change = _reordered(gates, order)
                 yield from _changed(hypothesis, [(Mistake("gates.order", text), change)])
 
@@ -241,7 +242,7 @@ _OTHER_ACTIVATIONS = {
 _ACTIVATION_TEXTS = {
     "hard_sigmoid": "Keras 3's hard_sigmoid, clip(z/6 + 0.5)",
     KERAS2_HARD_SIGMOID: "the older hard_sigmoid, clip(0.2 z + 0.5)",
-    "linear": "none at all",
+    "linear": "none (linear)",
 }
 
 
@@ -259,8 +260,12 @@ def _gate_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothe
 
 def _other_activations(hypothesis: Hypothesis, option: str) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Replace the activation that an option of the cell names by each other one."""
+    cells = [cell for cell in _cells(hypothesis) if option in cell.keras_options]
+    right = dict.fromkeys(str(cell.keras_options[option]) for cell in cells)
+    whose = " or ".join(_ACTIVATION_TEXTS.get(name, name) for name in right)
     for name in _OTHER_ACTIVATIONS[option]:
-        mistake = Mistake("activation.other", f"{option} is {_ACTIVATION_TEXTS.get(name, name)}")
+        text = f"{option} is {_ACTIVATION_TEXTS.get(name, name)}, not {whose}"
+        mistake = Mistake("activation.other", text)
         yield from _changed(hypothesis, [(mistake, _activated(option, name))])
 
 

@@ -130,7 +130,9 @@ def _in_dtype_of_model(hypothesis: Hypothesis) -> Iterator[Explanation]:
         if PRECISIONS[dtype].is_16bit:
             comparisons = compare_quantities(hypothesis, dtype)
             if all(comparison.agrees for comparison in comparisons):
-                text = f"it computes in {dtype}, as the model does (--dtype {dtype})"
+                text = (
+                    f"the port computes in {dtype}, as the model does; --dtype {dtype} accepts it"
+                )
                 yield Explanation((Mistake(f"numeric.{dtype}", text),), dtype, comparisons)
 
 

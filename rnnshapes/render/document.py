@@ -45,10 +45,11 @@ class Table(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Line of text between tables."""
+    """Line of text between tables; if it has to be wrapped, ``indent`` begins its other lines."""
 
     text: str
     meaning: Meaning = "plain"
+    indent: int = 0
 
 
 class Ink(NamedTuple):

@@ -13,6 +13,8 @@ BAR = 8
 _FULL, _HALF, _EMPTY = "━╸╌"
 #: Numbers of at least this size are written with an exponent.
 _LARGE = 1e4
+#: Up to this ratio, a share is written in percent.
+_LARGEST_SHARE = 10
 
 
 def count_text(value: int | None) -> str:
@@ -48,6 +50,17 @@ def distinct_texts(one: float, other: float) -> tuple[str, str]:
 def magnitude_text(value: float) -> str:
     """Return ``1.2e-08``, for a difference of which only the magnitude matters."""
     return "0" if value == 0 else f"{value:.1e}"
+
+
+def share_text(ratio: float | None) -> str:
+    """Return ``20 %``, rounded up; ``12 ×`` for a ratio above 10; ``none`` where there is none."""
+    if ratio is None:
+        return "none"
+    if not math.isfinite(ratio):
+        return "NaN" if math.isnan(ratio) else "infinite"
+    if ratio <= _LARGEST_SHARE:
+        return f"{math.ceil(100 * ratio)} %"
+    return f"{ratio:,.0f} ×" if ratio < 100 * _LARGE else f"{ratio:.0e} ×"
 
 
 def ratio_bar(ratio: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rnnshapes.network.graph import Network
 from rnnshapes.network.structure import Engine, Fact
 from rnnshapes.ops.dims import shape_text
-from rnnshapes.render.document import Column, Row
+from rnnshapes.render.document import Column, Line, Meaning, Row
 from rnnshapes.render.number_text import count_text, ratio_bar, size_text
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def gates_text(gates: Iterable[Gate], axes: int, separator: str = " · ") -> str
     return separator.join(f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in gates)
 
 
+def input_text(source: str) -> str:
+    """Return ``x: drawn with seed 0``; nothing for an array that has no name but x."""
+    return "" if source == "x" else f"x: {source}"
+
+
 def engine_text(engine: Engine) -> str:
     """Return ``Keras 3.15.1 (TensorFlow 2.21.0)``."""
     backend = _BACKEND_NAMES.get(engine.backend, engine.backend)
@@ -90,6 +95,29 @@ def fact_text(fact: Fact, who: str = "Keras") -> str:
 
 
 # --- Checks and differences ---------------------------------------------------------------------
+
+
+def verdict_lines(verdict: str, details: Iterable[str], width: int) -> list[str]:
+    """Return ``VERIFIED  all 21 checks · Keras 3.15.1``, and more lines for what does not fit."""
+    first, *others = details
+    lines = [f"{verdict}  {first}"]
+    for detail in others:
+        longer = f"{lines[-1]} · {detail}"
+        if len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(f"  {detail}")
+    return lines
+
+
+def labelled_line(label: str, text: str, meaning: Meaning = "plain") -> Line:
+    """Return ``first   t 0, unit 0: …``: a short label, and a text that starts at column 8."""
+    return Line(f"{label:<8}{text}", meaning, indent=8)
+
+
+def warning_line(text: str) -> Line:
+    """Return a warning, with the sign by which it is known without colours."""
+    return Line(f"! {text}", "warning", indent=2)
 
 
 def check_row(cells: tuple[str, ...], *, passed: bool) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,13 @@ from rnnshapes.port.hypothesis import Mistake
 from rnnshapes.port.report import PortVerification
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.number_text import count_text, distinct_texts, magnitude_text
+from rnnshapes.render.number_text import (
+    count_text,
+    distinct_texts,
+    magnitude_text,
+    ratio_bar,
+    share_text,
+)
 from rnnshapes.render.phrases import (
     CHECK_HEADINGS,
     INDEX_COLUMN,
@@ -19,9 +26,13 @@ from rnnshapes.render.phrases import (
     check_row,
     index_cell,
     index_record,
+    input_text,
+    labelled_line,
     network_text,
     ratio_cells,
     sizes_record,
+    verdict_lines,
+    warning_line,
 )
 from rnnshapes.render.view import View
 
@@ -31,15 +42,16 @@ _EXPECTED = "ratio <= 1"
 
 
 def document(result: PortVerification, view: View) -> Document:
-    """Return each array of the port, what explains a failure, and the verdict."""
-    return (
-        Line(network_text(result.network), "strong"),
-        Line(f"{result.port}, in {result.dtype}; x: {result.source}"),
-        _table(result),
-        *_notes(result),
-        *_diagnosis_lines(result),
-        _verdict(result),
-    )
+    """Return the verdict, and below it a summary, every number of each comparison, or both."""
+    verdict, *others = _verdict(result, view)
+    blocks: list[Line | Table] = [verdict]
+    if view.parts:
+        blocks += others
+    if view.has("summary"):
+        blocks += _summary(result)
+    if view.has("numbers"):
+        blocks += _numbers(result)
+    return tuple(blocks)
 
 
 def record(result: PortVerification) -> dict[str, Any]:
@@ -131,8 +143,173 @@ def _mistake_record(mistake: Mistake) -> dict[str, str]:
     return {"id": mistake.id, "text": mistake.text}
 
 
-def _table(result: PortVerification) -> Table:
-    """Return a table of the arrays, those that fail first."""
+# --- The verdict --------------------------------------------------------------------------------
+
+
+def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
+    """Yield whether the port agrees, or what explains that it does not."""
+    if result.passed:
+        yield from _agreement(result, view)
+        return
+    explanations = () if result.diagnosis is None else result.diagnosis.explanations
+    for number, one in enumerate(explanations):
+        yield labelled_line("or" if number else "FAILED", one.text, "bad")
+        yield labelled_line("", _consequence(one))
+    if not explanations:
+        yield labelled_line("FAILED", _unexplained(result), "bad")
+    for shape in dict.fromkeys(check.shape for check in result.checks if check.shape):
+        yield labelled_line("shape", shape.removeprefix("shape "))
+    if (first := _first_difference(result)) is not None:
+        yield labelled_line("first", first)
+    if not explanations and result.diagnosis is not None and result.diagnosis.tried:
+        yield from _search(result, result.diagnosis)
+
+
+def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
+    """Yield how many numbers agree, and how near the worst is to its bound."""
+    compared = sum(check.compared for check in result.checks)
+    some = result.unknown_arrays or any(check.left_out for check in result.checks)
+    worst = share_text(max(check.ratio for check in result.checks))
+    details = (
+        f"all {count_text(compared)} numbers" + " that were compared" * bool(some),
+        f"at most {worst} of what rounding may do",
+        result.dtype,
+    )
+    for line in verdict_lines("AGREES", details, view.width):
+        yield Line(line, "good")
+
+
+def _consequence(explanation: Explanation) -> str:
+    """Return what an explanation makes agree: ``once corrected, all 100 numbers agree``."""
+    count, worst = count_text(explanation.compared), share_text(explanation.ratio)
+    condition = "once corrected"
+    if all(id_.startswith("numeric.") for id_ in explanation.ids):
+        condition = f"with --dtype {explanation.dtype}"
+    return f"{condition}, all {count} numbers agree ({worst} of what rounding may do)"
+
+
+def _unexplained(result: PortVerification) -> str:
+    """Return what is wrong where no known mistake explains it."""
+    compared = sum(check.compared for check in result.checks)
+    if result.diagnosis is None:
+        total = compared + sum(check.left_out for check in result.checks)
+        return f"only {count_text(compared)} of {count_text(total)} numbers can be compared"
+    if not result.diagnosis.tried:
+        return "all numbers of the port are 0: was the result written into the array?"
+    count = count_text(sum(check.differing for check in result.checks))
+    differ = f"{count} of {count_text(compared)} numbers differ"
+    if result.axes_swapped:
+        return f"{SWAPPED_OUTPUT.text}; exchanged back, {differ}, and no known mistake explains it"
+    return f"no known mistake explains it: {differ}"
+
+
+def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
+    """Yield the nearest mistake, what was tried in vain, and what to try."""
+    if diagnosis.nearest:
+        nearest = "; ".join(mistake.text for mistake in diagnosis.nearest)
+        most = magnitude_text(diagnosis.max_abs)
+        yield labelled_line("nearest", f"{nearest}; a difference of up to {most} remains")
+    tried = f"{count_text(diagnosis.tried)} known mistakes and pairs of them"
+    if sum(len(node.scans) for node in result.network.recurrent) > 1:
+        tried += ", each in all layers and directions; none in only one of them"
+    yield labelled_line("tried", tried)
+    if result.random_input:
+        yield warning_line(
+            f"x was {result.source}: did the port use the same x? Save it with rnnshapes trace "
+            "--golden golden.npz, or pass your own with --input FILE"
+        )
+
+
+def _first_difference(result: PortVerification) -> str | None:
+    """Return the first number that differs, by t: ``t 0, unit 0: 0.146, expected 0.058``."""
+    steps = [
+        (math.inf if check.first.t is None else check.first.t, number)
+        for number, check in enumerate(result.checks)
+        if check.first is not None
+    ]
+    if not steps:
+        return None
+    check = result.checks[min(steps)[1]]
+    assert check.first is not None
+    assert check.first_values is not None
+    port, expected = distinct_texts(*check.first_values)
+    index = str(check.first)
+    if result.network.size("N") == 1:
+        index = index.removeprefix("sample 0, ")
+    name = f"{check.quantity}, " if len(result.checks) > 1 else ""
+    return f"{name}{index}: {port}, expected {expected}"
+
+
+# --- Tables -------------------------------------------------------------------------------------
+
+
+def _summary(result: PortVerification) -> Iterator[Line | Table]:
+    """Yield what is not compared, and a row for each array."""
+    yield from _warnings(result)
+    source = input_text(result.source)
+    yield Line(f"{result.port}, in {result.dtype}{source and f'; {source}'}", "dim")
+    yield Line(network_text(result.network), "dim", indent=2)
+    columns = (
+        Column(""),
+        Column("compared"),
+        Column("numbers", numeric=True, rank=1),
+        Column("differ", numeric=True, rank=2),
+        Column("by at most", numeric=True, rank=2),
+        Column("worst", numeric=True),
+        Column("", rank=3),
+    )
+    yield Table("", columns, tuple(map(_summary_row, _failed_first(result))), "--view numbers")
+    yield Line(f"worst = share of {_bound_text(result)}", "dim")
+
+
+def _summary_row(check: Comparison) -> Row:
+    """Return the row of one array in a summary."""
+    ratio = check.ratio if _has_ratio(check) else None
+    shares = (share_text(ratio), ratio_bar(ratio))
+    if check.shape:
+        shares = ("axes", "")
+    cells = (
+        check.quantity,
+        count_text(check.compared),
+        "" if check.shape else count_text(check.differing),
+        "" if check.shape else magnitude_text(check.max_abs),
+        *shares,
+    )
+    return check_row(cells, passed=check.passed)
+
+
+def _failed_first(result: PortVerification) -> list[Comparison]:
+    return sorted(result.checks, key=lambda check: check.passed)
+
+
+def _bound_text(result: PortVerification) -> str:
+    """Return what a difference is compared with."""
+    if any(check.proven for check in result.checks):
+        return "what rounding may do in one step from the port's own states"
+    return "what rounding of weights and x may do in the whole run"
+
+
+def _warnings(result: PortVerification) -> Iterator[Line]:
+    """Yield what was not compared, each with a remedy."""
+    if result.unknown_arrays:
+        shown = ", ".join(result.unknown_arrays[:_LISTED_NAMES])
+        rest = len(result.unknown_arrays) - _LISTED_NAMES
+        more = f" and {rest} more" if rest > 0 else ""
+        yield warning_line(
+            f"{shown}{more}: not compared, because no state or output has this name; rename to "
+            "compare"
+        )
+    for check in result.checks:
+        if check.left_out:
+            yield warning_line(
+                f"{check.quantity}: {count_text(check.left_out)} numbers are not compared, because "
+                "rounding alone may change them that much; with every state at every step, each "
+                "step is checked by itself"
+            )
+
+
+def _numbers(result: PortVerification) -> Iterator[Line | Table]:
+    """Yield every number of each comparison, and the first difference of each array."""
     columns = (
         Column(""),
         Column("what the port gives"),
@@ -141,8 +318,11 @@ def _table(result: PortVerification) -> Table:
         Column("compared", numeric=True, rank=3),
         INDEX_COLUMN,
     )
-    checks = sorted(result.checks, key=lambda check: check.passed)
-    return Table("Port", columns, tuple(map(_row, checks)))
+    yield Table("Port", columns, tuple(map(_row, _failed_first(result))))
+    yield Line(f"ratio = difference / bound: {_bound_text(result)}; up to 1 passes", "dim")
+    for check in result.checks:
+        if detail := _detail(check):
+            yield Line(f"{check.quantity}: {detail}", "bad", indent=2)
 
 
 def _row(check: Comparison) -> Row:
@@ -179,80 +359,3 @@ def _detail(check: Comparison) -> str:
     first = f"the first at {check.first}: {port}, and {expected} is expected"
     detail = f"{count}, {first}"
     return f"{check.shape}; with its axes swapped back, {detail}" if check.shape else detail
-
-
-def _notes(result: PortVerification) -> Iterator[Line]:
-    """Yield what a ratio is, what differs, and what was not compared."""
-    proven = any(check.proven for check in result.checks)
-    how = "each step is computed from the port's own states before it"
-    if not proven:
-        how = "bound = largest change that rounding of weights and x causes over the run"
-    yield Line(f"ratio: difference / bound in {result.dtype}; {how}", "dim")
-    for check in result.checks:
-        if detail := _detail(check):
-            yield Line(f"{check.quantity}: {detail}", "bad")
-    if result.unknown_arrays:
-        shown = ", ".join(result.unknown_arrays[:_LISTED_NAMES])
-        rest = len(result.unknown_arrays) - _LISTED_NAMES
-        more = f" and {rest} more" if rest > 0 else ""
-        yield Line(f"Not compared, because no state or output has this name: {shown}{more}")
-    for check in result.checks:
-        if check.left_out:
-            yield Line(
-                f"{check.quantity}: {count_text(check.left_out)} numbers are not compared, because "
-                "rounding alone may change them that much; with h at every step, each step is "
-                "checked by itself"
-            )
-
-
-def _diagnosis_lines(result: PortVerification) -> Iterator[Line]:
-    """Yield the explanations, or what was tried in vain."""
-    diagnosis = result.diagnosis
-    if diagnosis is None:
-        return
-    for number, one in enumerate(diagnosis.explanations):
-        yield Line(
-            f"{'Or' if number else 'Explanation'}: {one.text}. "
-            f"With this, all {count_text(one.compared)} numbers agree, ratio {one.ratio:.3g}",
-            "good",
-        )
-    if diagnosis.explanations:
-        return
-    if not diagnosis.tried:
-        yield Line("All numbers are 0: was the result written into the array?", "bad")
-        return
-    if result.axes_swapped:
-        yield Line(f"{SWAPPED_OUTPUT.text}.", "bad")
-    if diagnosis.nearest:
-        nearest = "; ".join(mistake.text for mistake in diagnosis.nearest)
-        yield Line(
-            "The closest known mistake still leaves a difference of up to "
-            f"{magnitude_text(diagnosis.max_abs)}: {nearest}.",
-            "bad",
-        )
-    count = count_text(diagnosis.tried)
-    yield Line(f"None of {count} known mistakes explains the difference.", "bad")
-    if sum(len(node.scans) for node in result.network.recurrent) > 1:
-        yield Line("Mistakes in only one layer or direction were not tried.")
-    if result.random_input:
-        yield Line(
-            f"x was {result.source}: did the port use the same x? Pass it with --input FILE."
-        )
-
-
-def _verdict(result: PortVerification) -> Line:
-    """Return the last line: whether the port agrees, or how many checks fail and why."""
-    count = len(result.checks)
-    if result.passed:
-        compared = sum(check.compared for check in result.checks)
-        return Line(
-            f"The port agrees: all {count_text(compared)} numbers that were compared", "good"
-        )
-    failed = sum(not check.passed for check in result.checks)
-    why = "too little can be compared"
-    if result.diagnosis is not None:
-        explanations = result.diagnosis.explanations
-        why = "explained" if explanations else "unexplained"
-        if explanations and explanations[0].mixed and not explanations[0].mistakes:
-            why = "explained: it agrees as float32"
-    return Line(f"FAILED: {failed} of {count} checks, {why}", "bad")

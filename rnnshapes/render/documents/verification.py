@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rnnshapes.render.document import Column, Document, Line, Row, Table
-from rnnshapes.render.number_text import count_text, magnitude_text
+from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
+from rnnshapes.render.number_text import count_text, magnitude_text, ratio_bar, share_text
 from rnnshapes.render.phrases import (
     CHECK_HEADINGS,
     INDEX_COLUMN,
@@ -17,26 +18,36 @@ from rnnshapes.render.phrases import (
     engine_text,
     index_cell,
     index_record,
+    input_text,
+    labelled_line,
     network_text,
     not_finite_record,
     not_finite_text,
     ratio_cells,
     sizes_record,
+    verdict_lines,
+    warning_line,
 )
 from rnnshapes.render.view import View
 from rnnshapes.verification.report import Check, Verification
 
+#: How many failed checks a summary lists.
+_LISTED = 12
+
 
 def document(result: Verification, view: View) -> Document:
-    """Return every check, what explains a failure, and the verdict."""
-    formats = ", ".join(result.network.precisions)
-    return (
-        Line(network_text(result.network), "strong"),
-        Line(f"{engine_text(result.engine)}, {formats}; x: {result.source}"),
-        *_tables(result),
-        *_notes(result),
-        _verdict(result),
-    )
+    """Return the verdict, and below it a summary, every check, or both."""
+    meaning: Meaning = "good" if result.passed else "bad"
+    verdict, *others = verdict_lines(*_verdict(result), view.width)
+    blocks: list[Line | Table] = [Line(verdict, meaning)]
+    if view.parts:
+        blocks += [Line(text, meaning) for text in others]
+    if view.has("summary"):
+        blocks += _summary(result) if result.passed else _failure(result)
+    if view.has("numbers"):
+        blocks += _tables(result, result.checks)
+        blocks += [Line(_ratio_text(result), "dim")]
+    return tuple(blocks)
 
 
 def record(result: Verification) -> dict[str, Any]:
@@ -83,9 +94,215 @@ def rows(result: Verification) -> Iterator[Sequence[object]]:
         yield (c.name, passed, c.compared, c.expected, c.found, ratio, c.detail)
 
 
-def _tables(result: Verification) -> Iterator[Table]:
+# --- The verdict ---------------------------------------------------------------------------------
+
+
+def _verdict(result: Verification) -> tuple[str, list[str]]:
+    """Return the word of the verdict, and what stands behind it: checks, Keras, dtypes."""
+    count = len(result.checks)
+    failed = sum(not check.passed for check in result.checks)
+    if not count:
+        checks = "nothing can be checked"
+    elif failed:
+        checks = f"{count_text(failed)} of {count_text(count)} checks"
+    else:
+        checks = f"all {count_text(count)} checks"
+        if result.unsupported:
+            checks = f"except for {_unsupported_text(result)}: {checks}"
+    details = [checks, engine_text(result.engine)]
+    if precisions := _precisions(result):
+        details.append(" and ".join(precisions))
+    return "VERIFIED" if result.passed else "FAILED", details
+
+
+def _unsupported_text(result: Verification) -> str:
+    """Return the name of the layer that no check covers, or how many there are."""
+    names = [node.name for node in result.network.unsupported]
+    return names[0] if len(names) == 1 else f"{len(names)} layers"
+
+
+def _precisions(result: Verification) -> list[str]:
+    """Return the dtypes in which Keras computed."""
+    precisions = dict.fromkeys(check.precision for check in result.checks if check.precision)
+    if not result.engine.float64:
+        precisions.pop("float64", None)
+    return list(precisions)
+
+
+# --- The summary ---------------------------------------------------------------------------------
+
+
+def _summary(result: Verification) -> Iterator[Line | Table]:
+    """Yield warnings, a row for each layer, and how far both whole runs differ."""
+    yield from _warnings(result)
+    yield Line(network_text(result.network), "dim", indent=2)
+    columns = (
+        Column(""),
+        Column("checked"),
+        Column("checks", numeric=True, rank=1),
+        Column("worst", numeric=True),
+        Column("", rank=3),
+        Column("at", rank=2),
+    )
+    yield Table("", columns, tuple(_summary_rows(result)), "--view numbers")
+    yield Line(
+        f"worst = share of what rounding may do in {_unit(result)}; every check: --view numbers",
+        "dim",
+    )
+    yield from _difference(result)
+
+
+def _summary_rows(result: Verification) -> Iterator[Row]:
+    """Yield a row for the exact checks, one for each layer, and one for the whole model.
+
+    Layers whose numbers are all equal share a row.
+    """
+    layers = {node.name: node.name for node in result.network.nodes}
+    layers |= {name: node.name for node in result.network.recurrent for name, _ in node.scans}
+    groups: dict[str, list[Check]] = {}
+    for check in result.checks:
+        if check.residual is not None:
+            groups.setdefault(layers.get(check.layer, ""), []).append(check)
+    whole = groups.pop("", [])
+    equal = [name for name, checks in groups.items() if not any(check.ratio for check in checks)]
+    exact = sum(check.residual is None for check in result.checks)
+    if exact:
+        yield Row(("ok", "names, shapes, counts", count_text(exact), "equal", "", ""))
+    for name, checks in groups.items():
+        if name not in equal:
+            yield _summary_row(result, name, checks)
+    if equal:
+        name = equal[0] if len(equal) == 1 else f"{len(equal)} other layers"
+        yield _summary_row(result, name, [check for one in equal for check in groups[one]])
+    if whole:
+        yield _summary_row(result, "whole model", whole)
+
+
+def _summary_row(result: Verification, name: str, checks: Sequence[Check]) -> Row:
+    """Return the row of one layer, with the check that comes nearest to its bound."""
+    worst = max(checks, key=lambda check: check.ratio or 0.0)
+    count = count_text(len(checks))
+    if not worst.ratio:
+        return Row(("ok", name, count, "equal", "", ""))
+    index = f"{_quantity_text(result, worst)}, {worst.index}"
+    return Row(("ok", name, count, share_text(worst.ratio), ratio_bar(worst.ratio), index))
+
+
+def _quantity_text(result: Verification, check: Check) -> str:
+    """Return ``h``, ``backward h`` of one direction of two, or ``predict`` of the whole model."""
+    if check.layer in ("predict", "trace"):
+        return check.layer
+    quantity = check.quantity.removesuffix(" at every step")
+    for node in result.network.recurrent:
+        names = [name for name, _ in node.scans]
+        if len(names) == 2 and check.layer in names:
+            return f"{('forward', 'backward')[names.index(check.layer)]} {quantity}"
+    return quantity
+
+
+def _failure(result: Verification) -> Iterator[Line | Table]:
+    """Yield the reason of a failure, warnings, and the checks that failed."""
+    yield from _reasons(result)
+    yield from _warnings(result)
+    yield Line(network_text(result.network), "dim", indent=2)
+    failed = [check for check in result.checks if not check.passed]
+    columns = (
+        Column(""),
+        Column("check"),
+        Column("found"),
+        Column("", rank=3),
+        Column("expected or where", rank=2),
+    )
+    if failed:
+        rows = tuple(map(_failed_row, failed[:_LISTED]))
+        yield Table("", columns, rows, "--view numbers")
+    more = len(failed) - _LISTED
+    rest = f"{count_text(more)} more failed; " if more > 0 else ""
+    yield Line(
+        f"{rest}% and × = share of what rounding may do in {_unit(result)}; every check: "
+        "--view numbers",
+        "dim",
+    )
+    yield from _difference(result)
+
+
+def _failed_row(check: Check) -> Row:
+    """Return the row of a failed check: what was found, and what is expected, or where."""
+    if check.residual is None:
+        found, _, names = check.found.partition(": ")
+        cells = (check.name, found, "", names or f"{check.expected} expected")
+    else:
+        where = "nothing to compare" if check.ratio is None else f"at {check.index}"
+        name = _bounded_name(check, " at every step")
+        cells = (name, share_text(check.ratio), ratio_bar(check.ratio), where)
+    return check_row(cells, passed=False)
+
+
+def _reasons(result: Verification) -> Iterator[Line]:
+    """Yield the known reasons of a failure, or else the first check that fails."""
+    if result.not_finite is not None:
+        text = f"{not_finite_text(result.not_finite)}; remove them"
+        yield labelled_line("reason", text, "bad")
+    for reason in result.diagnosis:
+        yield labelled_line("reason", reason, "bad")
+    if result.not_finite is not None or result.diagnosis:
+        return
+    first = next((check for check in result.checks if not check.passed), None)
+    if first is None:
+        return
+    what = f"{first.found}, expected {first.expected}"
+    if first.residual is not None and first.ratio is None:
+        what = "nothing to compare"
+    elif first.ratio is not None:
+        what = f"{share_text(first.ratio)} of what rounding may do, at {first.index}"
+    yield labelled_line("first", f"{first.name}: {what}", "bad")
+
+
+def _warnings(result: Verification) -> Iterator[Line]:
+    """Yield what no check covers, each with a remedy."""
+    for name, reason in result.network.unsupported_reasons.items():
+        yield warning_line(
+            f"{name} is not checked: {reason}; the layers after it are checked from its output "
+            "in Keras"
+        )
+    if result.overflow is not None:
+        yield warning_line(
+            f"samples that overflow are not compared from t = {result.overflow} on; to compare "
+            "all steps, scale x or the weights down"
+        )
+    if not result.engine.float64:
+        yield warning_line(
+            f"{engine_text(result.engine)} does not compute in float64, where only NumPy is "
+            "checked; KERAS_BACKEND=tensorflow checks both"
+        )
+
+
+def _difference(result: Verification) -> Iterator[Line]:
+    """Yield how far y_hat of both whole runs differs, and where x comes from."""
+    difference, source = result.difference, input_text(result.source)
+    if difference is not None and math.isfinite(difference.max_abs):
+        most = magnitude_text(difference.max_abs)
+        known = f" ({source})" if source else ""
+        yield Line(f"y_hat differs from Keras by at most {most}{known}")
+    elif source:
+        yield Line(source, "dim")
+
+
+def _unit(result: Verification) -> str:
+    """Return what a bound is for: one step, or one layer in a network without recurrence."""
+    return "one step" if result.network.recurrent else "one layer"
+
+
+# --- Every check --------------------------------------------------------------------------------
+
+
+def _ratio_text(result: Verification) -> str:
+    return f"ratio = error of {_unit(result)} / largest possible rounding error; up to 1 passes"
+
+
+def _tables(result: Verification, checks: Sequence[Check]) -> Iterator[Table]:
     """Yield the exact comparisons, then those with a bound; failed checks come first."""
-    checks = sorted(result.checks, key=lambda check: check.passed)
+    checks = sorted(checks, key=lambda check: check.passed)
     exact = [check for check in checks if check.residual is None]
     bounded = [check for check in checks if check.residual is not None]
     columns: tuple[Column, ...] = (
@@ -114,50 +331,11 @@ def _exact_row(check: Check) -> Row:
 
 
 def _bounded_row(check: Check) -> Row:
-    name = f"{check.layer}: {check.quantity}, {check.precision}"
+    name = _bounded_name(check)
     compared, index = count_text(check.compared), index_cell(check.index)
     return check_row((name, *ratio_cells(check.ratio), compared, index), passed=check.passed)
 
 
-def _notes(result: Verification) -> Iterator[Line]:
-    """Yield what fails and why, what a ratio is, and what no check covers."""
-    if result.not_finite is not None:
-        yield Line(not_finite_text(result.not_finite), "bad")
-    for check in result.checks:
-        if not check.passed and check.detail:
-            yield Line(f"{check.name}: {check.detail}", "bad")
-        elif not check.passed and check.compared == 0:
-            yield Line(f"{check.name}: there is nothing to compare", "bad")
-    for reason in result.diagnosis:
-        yield Line(f"Reason: {reason}", "bad")
-    step = "one step" if result.network.recurrent else "one layer"
-    float64 = "Keras repeats each step of NumPy's trace"
-    if not result.engine.float64:
-        backend = result.engine.backend
-        float64 = f"NumPy's trace is checked alone, since Keras on {backend} does not compute in it"
-    yield Line(
-        f"ratio = error of {step} / largest error that rounding can cause; up to 1 passes. "
-        f"In float64, {float64}."
-    )
-    if (difference := result.difference) is not None:
-        yield Line(
-            "For information: over the whole run, y_hat of NumPy in float64 and y_hat of Keras "
-            f"differ by at most {magnitude_text(difference.max_abs)} ({difference.index}).",
-            "dim",
-        )
-    if result.unsupported:
-        yield Line(f"Not covered by any check: {', '.join(result.unsupported)}", "bad")
-    for name, reason in result.network.unsupported_reasons.items():
-        yield Line(f"{name}: not checked: {reason}", "bad")
-
-
-def _verdict(result: Verification) -> Line:
-    """Return the last line: whether all checks pass, and what they leave out."""
-    count, overflow = len(result.checks), ""
-    if result.overflow is not None:
-        overflow = f"; from t = {result.overflow} on, samples that overflow are not compared"
-    if result.passed:
-        exceptions = f", except for {', '.join(result.unsupported)}" if result.unsupported else ""
-        return Line(f"Verified{exceptions}: all {count} checks passed{overflow}", "good")
-    failed = sum(not check.passed for check in result.checks)
-    return Line(f"FAILED: {failed} of {count} checks{overflow}", "bad")
+def _bounded_name(check: Check, suffix: str = "") -> str:
+    """Return ``lstm: h at every step, float32``, without a suffix of the quantity."""
+    return f"{check.layer}: {check.quantity.removesuffix(suffix)}, {check.precision}"

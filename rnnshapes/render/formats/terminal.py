@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from contextlib import suppress
 from functools import cache
 from typing import IO
@@ -42,6 +43,8 @@ _RICH_STYLES: dict[Meaning, str] = {
     "warning": "bold yellow",
     "bad": "bold red",
 }
+#: A screen of fewer characters has no room for deep indents.
+_NARROW = 60
 #: A rule below the headings, and an empty line between groups.
 _BOX = box.SIMPLE_HEAD
 _ASCII_BOX = box.Box(str(_BOX).replace("─", "-"), ascii=True)
@@ -96,7 +99,7 @@ def draw(document: Document, screen: Console) -> None:
         if isinstance(block, Line):
             if after_block and block.text:
                 _print("", screen)
-            _print(_text(block.text, screen), screen, block.meaning)
+            _print(_wrapped(block, screen), screen, block.meaning)
             after_block, after_empty_line = False, not block.text
             continue
         lines = block.draw(sheet(screen)) if isinstance(block, Drawing) else ()
@@ -111,6 +114,17 @@ def draw(document: Document, screen: Console) -> None:
                 _print(_text(block.title, screen), screen, "strong")
             _draw_lines(lines, screen)
         after_block, after_empty_line = True, False
+
+
+def _wrapped(line: Line, screen: Console) -> str:
+    """Return the text of a line, wrapped here if its other lines are to be indented."""
+    text = _text(line.text, screen)
+    if not line.indent or cell_len(text) <= screen.width:
+        return text
+    indent = " " * (line.indent if screen.width >= _NARROW else min(line.indent, COLUMN_GAP))
+    if text.startswith(" "):
+        text = indent + text.lstrip()
+    return textwrap.fill(text, screen.width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def draw_hint(text: str, screen: Console) -> None:
@@ -180,7 +194,7 @@ def _draw_table(table: Table, screen: Console) -> None:
     if table.title:
         _print(_text(table.title, screen), screen, "strong")
     _print(rich_table, screen)
-    hidden = [table.columns[i] for i in sorted(set(range(len(table.columns))).difference(shown))]
+    hidden = [c for i, c in enumerate(table.columns) if i not in shown and c.heading]
     if hidden:
         _print(_text(_hidden_columns(hidden, table.elsewhere), screen), screen, "dim")
 
