@@ -75,14 +75,16 @@ def check_writable(path: Path | None, source: Path | None = None) -> None:
         return
     try:
         _check_writable(path, source)
-    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL byte
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be written: {reason}") from None
 
 
 def _check_writable(path: Path, source: Path | None) -> None:
-    path.resolve()  # finds a loop of links
-    folder = path.parent
+    resolved = path.resolve()  # finds a loop of links
+    folder = resolved.parent if path.is_symlink() else path.parent
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
     exists = path.exists()

@@ -190,6 +190,8 @@ def _require_regular(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
+        if path.is_symlink():
+            raise InputError(f"{path}: it is a link to a file that does not exist") from None
         url = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))
         hint = "; give the path of a local file, nothing is fetched" if url else ""
         raise InputError(f"{path}: there is no such file{hint or _suggestion(path)}") from None

@@ -18,7 +18,8 @@ _started: dict[str, subprocess.Popen[bytes]] = {}
 
 def start_early(arguments: Sequence[str]) -> None:
     """Start a process for the model that a command line names, if there is such a file."""
-    if len(arguments) > 1 and Path(arguments[1]).is_file():
+    # Unlike Path.is_file, isfile does not fail if the path is too long.
+    if len(arguments) > 1 and os.path.isfile(arguments[1]):  # noqa: PTH113
         _started[arguments[1]] = start(arguments[1])
 
 
