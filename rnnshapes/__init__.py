@@ -15,13 +15,14 @@ from rnnshapes.errors import (
     KerasUnavailableError,
     RnnshapesError,
     TooLargeError,
+    UnsupportedError,
 )
 from rnnshapes.result import show_with
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from rnnshapes.api import golden, inspect, trace, verify
+    from rnnshapes.api import golden, inspect, inspect_files, trace, verify
     from rnnshapes.render.schemas import schema
 
 __version__ = "0.1.0"
@@ -31,8 +32,10 @@ __all__ = [
     "KerasUnavailableError",
     "RnnshapesError",
     "TooLargeError",
+    "UnsupportedError",
     "golden",
     "inspect",
+    "inspect_files",
     "schema",
     "trace",
     "verify",
@@ -41,7 +44,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The functions come with their modules when first used: importing rnnshapes is immediate.
-    if name in ("golden", "inspect", "trace", "verify"):
+    if name in ("golden", "inspect", "inspect_files", "trace", "verify"):
         from rnnshapes import api
 
         return getattr(api, name)

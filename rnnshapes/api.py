@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, RnnshapesError
 from rnnshapes.network.sizes import DEFAULT_SIZES
 from rnnshapes.network.summary import Inspection, inspect_network
 from rnnshapes.session import (
@@ -22,6 +23,7 @@ from rnnshapes.session import (
 if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
+    from rnnshapes.network.file_summary import FileSummaries, FileSummary
     from rnnshapes.network.graph import Network
     from rnnshapes.network.weight_values import WeightValues
     from rnnshapes.port.report import PortVerification
@@ -77,6 +79,24 @@ def _weight_values(network: Network, model: Any) -> tuple[WeightValues, ...]:
     return summarize_weights(network, Session(network, (), model, seed=0).weights())
 
 
+def inspect_files(paths: Iterable[Any], **options: Unpack[NetworkOptions]) -> FileSummaries:
+    """Summarize several saved models, each in one row; one that cannot be read has its error there.
+
+    Args:
+        paths: The paths of the files. They are read without Keras.
+        **options: Sizes for all of them, such as ``T=20``.
+    """
+    from rnnshapes.network.file_summary import FileSummaries, failure, summarize
+
+    def summary(path: Any) -> FileSummary:
+        try:
+            return summarize(str(path), inspect(Path(path), **options))
+        except RnnshapesError as error:
+            return failure(str(path), error)
+
+    return FileSummaries(tuple(map(summary, paths)))
+
+
 def inspect_in_keras(result: Inspection) -> Inspection:
     """Build the network in Keras, and add the comparison or the reason why the build failed."""
     from rnnshapes.verification.structure import compare_with_keras
@@ -112,6 +132,7 @@ def trace(
 
     Raises:
         InputError: bad sizes or data.
+        UnsupportedError: the model holds something that is not supported.
         CannotRunError: Keras cannot be imported, or there is not enough memory.
     """
     with open_session(model, x=x, seed=seed, **options) as session:
@@ -131,7 +152,7 @@ def golden(
     The arrays are weights, input, every intermediate of each recurrence (N, T, units) and the
     output, in NumPy float64. Parameters and errors are those of :func:`trace`. Keras computes the
     values of layers that rnnshapes does not support, and nothing else; with ``keras=False`` such
-    a layer is an InputError.
+    a layer is an UnsupportedError.
     """
     with open_session(model, x=x, seed=seed, **options) as session:
         keras = keras and bool(session.network.unsupported)
@@ -164,6 +185,7 @@ def verify(
 
     Raises:
         InputError: bad sizes or data, or ``dtype`` without ``against``.
+        UnsupportedError: the model holds something that is not supported.
         CannotRunError: Keras cannot be imported, or there is not enough memory.
     """
     with open_session(model, x=x, seed=seed, **options) as session:

@@ -41,4 +41,9 @@ class TooLargeError(CannotRunError):
 
 
 class UnsupportedError(RnnshapesError):
-    """A layer, or an option of it, that is not supported; the network shows it as such."""
+    """A question that needs what a model holds and rnnshapes does not support (exit status 4).
+
+    ``inspect`` shows such a layer with the shapes that the model states for it.
+    """
+
+    exit_status = 4

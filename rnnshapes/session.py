@@ -174,7 +174,7 @@ class Session:
         return reference.run(self.keras_model(weights), self.network, xs)
 
     def _require_computable(self, *, keras: bool) -> None:
-        """Raise InputError for a file that does not say enough to compute anything."""
+        """Raise an error for a file that does not say enough to compute anything."""
         if is_saved(self.model):
             self.model.require_computable(self.network, keras=keras)
 

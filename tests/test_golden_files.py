@@ -124,7 +124,7 @@ def test_unsupported_layers_are_recorded_from_keras(tmp_path: Path) -> None:
     result = rnnshapes.golden(model, x=x)
     assert result.arrays["x"].dtype == "int32"
     assert np.isnan(result.arrays["gru.x Wx"]).any()
-    with pytest.raises(rnnshapes.InputError, match="double"):
+    with pytest.raises(rnnshapes.UnsupportedError, match="double"):
         rnnshapes.golden(model, x=x, keras=False)
     result.save(tmp_path / "g.h")
     result.save(tmp_path / "g.json")

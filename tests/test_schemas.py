@@ -20,7 +20,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.forward import golden, tracing
 from rnnshapes.forward.recurrence_steps import TracedStep
-from rnnshapes.network import summary
+from rnnshapes.network import file_summary, summary
 from rnnshapes.port.report import PortVerification
 from rnnshapes.render import schemas
 from rnnshapes.render.formats import json_csv
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 RESULTS = (
     *(summary.Inspection, tracing.Trace, TracedStep, report.Verification),
-    *(PortVerification, golden.Golden),
+    *(PortVerification, golden.Golden, file_summary.FileSummaries),
 )
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 FULL = "y,h,gates"
@@ -199,6 +199,9 @@ def test_results_of_files_are_valid(tmp_path: Path) -> None:
     assert check(rnnshapes.inspect(lost))["file"]["built"] is False
     broken = repacked(path, tmp_path / "broken.keras", weights=without_bias)
     assert check(rnnshapes.inspect(broken))["file"]["agrees"] is False
+    several = check(rnnshapes.inspect_files([path, lost, broken, tmp_path / "missing.keras"]))
+    assert [file["agrees"] for file in several["files"]] == [True, None, False, None]
+    assert [bool(file["error"]) for file in several["files"]] == [False, False, False, True]
 
 
 #: Fields whose own fields have names from the data.

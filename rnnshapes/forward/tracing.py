@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnshapes import memory
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.forward import replay, scan
 from rnnshapes.forward.difference import Difference, StepErrors, largest_difference, y_hat_of
 from rnnshapes.forward.non_finite import NonFinite, NonFiniteFinder
@@ -179,10 +179,12 @@ def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
 
     Raises:
         InputError: the network has no such layer, or no recurrence.
+        UnsupportedError: it has no recurrence, and an unsupported layer that may be one.
     """
     recurrences = {node.name: [scan for scan, _ in node.scans] for node in network.recurrent}
     if not recurrences:
-        raise InputError(f"{network.no_recurrence_reason}: there are no time steps to trace")
+        error = UnsupportedError if network.inputs and network.unsupported else InputError
+        raise error(f"{network.no_recurrence_reason}: there are no time steps to trace")
     every = [recurrence for names in recurrences.values() for recurrence in names]
     if name is None:
         return tuple(every)
@@ -213,14 +215,15 @@ def trace_network(
         on_block: Receives each block of steps.
 
     Raises:
-        InputError: no such part or layer, or an unsupported layer and no Keras.
+        InputError: no such part or layer.
+        UnsupportedError: an unsupported layer, and no Keras.
     """
     from rnnshapes.forward import recurrence_steps
 
     parts, names = check_show(network, show), check_layer(network, layer)
     unsupported = [f"layer {node.name!r} ({node.layer.type})" for node in network.unsupported]
     if unsupported and keras is None:
-        raise InputError(
+        raise UnsupportedError(
             f"{unsupported[0]} is not supported: without Keras no layer after it can be computed"
         )
     run = _TraceRun(network, weights, sources, parts, names, keras)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.inputs import InputSources, RandomInput, describe_inputs, full_array
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
@@ -70,11 +70,12 @@ def verify_port(
         dtype: The dtype in which the port computes; that of its arrays if left out.
 
     Raises:
-        InputError: The port reports nothing that can be compared, x has numbers that are not
-            finite, or a layer of the network is not supported.
+        InputError: The port reports nothing that can be compared, or x has numbers that are not
+            finite.
+        UnsupportedError: A layer of the network is not supported.
     """
     for node in network.unsupported:
-        raise InputError(
+        raise UnsupportedError(
             f"layer {node.name!r} ({node.layer.type}) is not supported: no port of this model can "
             "be verified"
         )

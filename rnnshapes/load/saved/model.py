@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.saved import keras2, untrusted_json, weight_paths, weights_only
 from rnnshapes.load.saved import network as config_network
 from rnnshapes.load.saved.hdf5_client import Hdf5Client, StoredWeight
@@ -54,14 +54,20 @@ class ModelFile:
         return FileCheck(path, self.kind, self.keras_version, checked, self.notes, self.unbuilt)
 
     def require_computable(self, network: Network, *, keras: bool) -> None:
-        """Raise InputError where too little is known of the model to compute its outputs.
+        """Check that enough is known of the model to compute its outputs.
 
         Args:
             network: The network, with known sizes.
             keras: Whether Keras is to compute them, too.
+
+        Raises:
+            InputError: a size is unknown, or the file is incomplete or contradicts itself.
+            UnsupportedError: the file holds something that is not supported.
         """
         if why := network.not_buildable_reason:
-            raise InputError(f"{self.path}: {why}{self._advice(network)}")
+            is_complete = self.kind != weights_only.WEIGHTS
+            error = UnsupportedError if is_complete and network.unsupported else InputError
+            raise error(f"{self.path}: {why}{self._advice(network)}")
         if self.unbuilt:
             raise InputError(
                 f"{self.path}: it was saved before it was built and holds no weights; "
@@ -74,12 +80,12 @@ class ModelFile:
                 f"{_shape_text(wrong.found)} in the file; rnnshapes inspect shows all differences"
             )
         if keras and network.path_count > MOST_PATHS:
-            raise InputError(
+            raise UnsupportedError(
                 f"{self.path}: its graph has {network.path_count:.1e} paths, too many for "
                 "TensorFlow; trace --no-keras computes it in NumPy"
             )
         if keras and len(self.dtypes) > 1:
-            raise InputError(
+            raise UnsupportedError(
                 f"{self.path}: its weights are of {' and '.join(self.dtypes)}; Keras can only "
                 "trace and verify models whose weights share one dtype; use trace --no-keras"
             )

@@ -1,21 +1,20 @@
-"""JSON Schemas (draft 2020-12) of what ``--format json`` and ``to_dict()`` say of each result."""
+"""JSON Schemas (draft 2020-12) of what ``--format json`` and ``to_dict()`` return."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from rnnshapes.errors import InputError
 
-#: Results by the word that their ``"schema"`` has: ``inspect`` for ``rnnshapes.inspect/1``.
-NAMES = ("inspect", "trace", "step", "verify", "golden")
-#: What that word stands in: the package, and the version of the form.
-_VERSIONED = r"rnnshapes\.(\w+)/1"
+#: Names of the schemas: ``inspect`` for a result whose ``"schema"`` is ``rnnshapes.inspect/1``.
+NAMES = ("inspect", "trace", "step", "verify", "golden", "inspect-files")
+#: The value of ``"schema"``: package, name, version.
+_VERSIONED = r"rnnshapes\.([\w-]+)/1"
 
 
-def schema(name: str) -> dict[str, Any]:
+def schema(name: str | None) -> dict[str, Any]:
     """Return the JSON Schema of a result: ``"inspect"``, or ``"rnnshapes.inspect/1"`` as in JSON.
 
     It describes each key with its unit. Later versions may add keys, so it allows others, which
@@ -24,10 +23,16 @@ def schema(name: str) -> dict[str, Any]:
     Raises:
         InputError: No result has this name.
     """
-    found = re.fullmatch(_VERSIONED, str(name))
-    word = found[1] if found else name
+    import difflib
+    import json
+
+    versioned = re.fullmatch(_VERSIONED, str(name))
+    word = versioned[1] if versioned else name
     if word not in NAMES:
-        raise InputError(f"unknown schema {name!r}: choose one of {', '.join(NAMES)}")
+        near = difflib.get_close_matches(str(word).lower(), NAMES, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        fact = "give the name of a schema" if name is None else f"unknown schema {name!r}{hint}"
+        raise InputError(f"{fact}: {', '.join(NAMES)}")
     path = Path(__file__).with_name(f"{word}.schema.json")
-    made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return made
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
