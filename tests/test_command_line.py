@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from keras import layers as la
 
 import rnnshapes
 from rnnshapes import __version__, memory
+from rnnshapes.ops.interface import ACTIVATIONS
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
 from tests.helpers.models import sequential
@@ -84,14 +87,42 @@ def test_usage_error_names_the_commands_help(run) -> None:
     assert_refused(run("inspekt"), "rnnshapes --help")
 
 
-@pytest.mark.parametrize("command", [[], ["inspect"], ["trace"], ["verify"]])
+COMMANDS = [[], ["inspect"], ["trace"], ["verify"], ["schema"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_has_examples(command: list[str], option: str, run) -> None:
     done = run(*command, option)
     assert done.status == 0
     assert f"rnnshapes {' '.join(command)}".rstrip() in done.out
     for size in "NTDMK":
-        assert f"--{size} " in done.out or not command
+        assert f"--{size} " in done.out or command in ([], ["schema"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_60_lines(command: list[str], run, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(*command, "--help").out.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", [40, 160])
+def test_help_fits_the_terminal(command: list[str], columns: int, run, monkeypatch) -> None:
+    """Only the examples, which are to be copied, may be longer."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run(*command, "--help").out.splitlines()
+    text = [line for line in lines if not line.strip().startswith("rnnshapes ")]
+    assert max(map(len, text)) <= min(columns, 80)
+    assert sum(len(line) for line in text) / len(text) > 15
+
+
+def test_help_lists_no_activations(run) -> None:
+    """The error does."""
+    assert "softsign" not in run("inspect", "--help").out
+    assert_refused(run("inspect", "--activation", "softsing"), "softsing", *ACTIVATIONS)
 
 
 def test_examples_in_help_run(run, in_folder) -> None:
@@ -99,16 +130,60 @@ def test_examples_in_help_run(run, in_folder) -> None:
 
     np.save("x.npy", np.ones((6, 3)))
     np.savetxt("x.csv", np.ones((6, 3)), delimiter=",")
-    saved(sequential(la.GRU(4), la.Dense(2), shape=(6, 3)), in_folder / "model.keras")
+    model = sequential(la.GRU(4), la.Dense(2), shape=(6, 3))
+    saved(model, in_folder / "model.keras")
+    saved(model, in_folder / "other.h5")
     y_hat = rnnshapes.trace("model.keras", x="x.npy", keras=False).y_hat
     np.save("y_hat.npy", y_hat.astype("float32"))
     examples = set()
     for command in ([], ["inspect"], ["trace"], ["verify"], ["schema"]):
         lines = run(*command, "--help").out.splitlines()
         examples |= {line.strip() for line in lines if line.strip().startswith("rnnshapes ")}
-    assert len(examples) >= 10
+    assert len(examples) >= 8
     for example in examples:
         assert run(*example.split()[1:]).status == 0, example
+
+
+#: Paths that no file can have, by the ending of the option.
+PATHS = ["x" * 5000, "d/" * 2500 + "x", "a\0b", "folder", "broken", "loop", "x.csv/x"]
+READ = [["inspect"], ["trace"], ["verify"], ["trace", "--input"], ["verify", "--against"]]
+WRITTEN = [["trace", "--no-keras", "--golden"], ["inspect", "-o"], ["trace", "--plot"]]
+
+
+@pytest.fixture
+def awkward(in_folder: Path) -> Path:
+    """A folder, a broken link and a loop of links, with each ending."""
+    for ending in (".keras", ".npy", ".json", ".svg"):
+        (in_folder / f"folder{ending}").mkdir()
+        (in_folder / f"broken{ending}").symlink_to("nowhere/at/all")
+        (in_folder / f"loop{ending}").symlink_to(f"loop{ending}")
+    (in_folder / "x.csv").write_text("1,2\n", encoding="utf-8")
+    return in_folder
+
+
+@pytest.mark.parametrize("command", READ, ids=" ".join)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ascii(path[:9]))
+def test_unreadable_path_exits_2(command: list[str], path: str, run, awkward: Path) -> None:
+    ending = ".npy" if command[1:] else ".keras"
+    assert_refused(run(*command, path + ending))
+
+
+@pytest.mark.parametrize("command", WRITTEN, ids=" ".join)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ascii(path[:9]))
+def test_unwritable_path_exits_2(command: list[str], path: str, run, awkward: Path) -> None:
+    assert_refused(run(*command, path + (".svg" if "--plot" in command else ".json")))
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "\ud800"], ids=["long", "NUL", "surrogate"])
+def test_impossible_path_is_an_input_error(path: str) -> None:
+    for function, options in [
+        (rnnshapes.inspect, {"model": f"{path}.keras"}),
+        (rnnshapes.trace, {"model": f"{path}.keras", "keras": False}),
+        (rnnshapes.trace, {"x": f"{path}.npy", "keras": False}),
+        (rnnshapes.verify, {"against": f"{path}.npy"}),
+    ]:
+        with pytest.raises(rnnshapes.InputError):
+            function(**options)
 
 
 def test_version_is_printed(run) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 #: Commands, and the command that each proposes.
 NEXT = [
     ("inspect --no-keras", "trace"),
-    ("inspect --T 7 --D 4 --M 6 --M 5 --no-keras --view flow", "trace --T 7 --D 4 --M 6 --M 5"),
+    ("inspect --T 7 --D 4 --M 6 --M 5 --no-keras --view flow", "trace --T 7 --D 4 --M 6,5"),
     ("inspect --M 10000000 --no-keras", "inspect --M 10000000 --format json"),
     ("inspect --bidirectional --no-bias --no-keras", "trace --no-bias --bidirectional"),
     ("inspect model.keras --no-keras", "trace model.keras"),

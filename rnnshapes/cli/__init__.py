@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnnshapes import __version__, api
-from rnnshapes.cli import next_command
+from rnnshapes.cli import guesses, next_command
+from rnnshapes.cli.help import Command, Group
 from rnnshapes.cli.options import (
     AgainstOption,
     DataArguments,
@@ -20,10 +21,12 @@ from rnnshapes.cli.options import (
     FollowOption,
     GoldenOption,
     InspectViewOption,
+    ModelsArgument,
     NetworkArguments,
     NoKerasOption,
     SchemaArgument,
     SelectionArguments,
+    SizeArguments,
     TextOutputArguments,
     TraceOutputArguments,
     TraceViewOption,
@@ -48,29 +51,28 @@ if TYPE_CHECKING:
     from rnnshapes.verification.report import Verification
 
 app = typer.Typer(
-    add_completion=True,
-    rich_markup_mode="rich",
+    cls=Group,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog="""\
+rnnshapes inspect --T 10 --D 3 --M 5
+rnnshapes trace --input x.npy --show y,h
+rnnshapes verify --N 4 --T 20""",
+)
 def rnnshapes(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Show every shape and step of a recurrent network, and verify them against Keras.
 
-    The network is Input((T, D)) -> SimpleRNN(M) -> Dense(K), for N samples.
-
-    Examples:
-
-        rnnshapes inspect --T 10 --D 3 --M 5
-
-        rnnshapes trace --input x.npy --show y,h
-
-        rnnshapes verify --N 4 --T 200
+    Describe the network Input((T, D)) -> SimpleRNN(M) -> Dense(K) by its sizes, or
+    give a saved model.
     """
     if version:
         typer.echo(f"rnnshapes {__version__}")
@@ -78,31 +80,27 @@ def rnnshapes(
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog="""\
+rnnshapes inspect --T 10 --D 3 --M 5
+rnnshapes inspect --cell lstm --M 64,32 --no-keras
+rnnshapes inspect model.keras --view flow,gates
+rnnshapes inspect model.keras other.h5""",
+)
 @option_groups
 def inspect(
+    models: ModelsArgument = None,
     *,
-    network: NetworkArguments,
+    sizes: SizeArguments,
     view: InspectViewOption = "summary",
     output: TextOutputArguments,
     no_keras: NoKerasOption = False,
 ) -> int:
-    """Show every weight's shape and parameter count, and the shape of every tensor.
-
-    The table follows from the equations, and is there at once.
-
-    Then Keras builds the network, and a line says whether Keras agrees.
-
-    Examples:
-
-        rnnshapes inspect --T 10 --D 3 --M 5
-
-        rnnshapes inspect --cell lstm --M 64 --M 32 --no-keras
-
-        rnnshapes inspect model.keras --N 1
-
-        rnnshapes inspect --M 1000000000 --format json
-    """
+    """Show every weight's shape and parameter count."""
+    if models is not None and len(models) > 1:
+        return _inspect_files(models, sizes, view, output)
+    network = NetworkArguments(**vars(sizes), model=models[0] if models else None)
     target = output_target(output, network.model)
     shown = target.view(view, INSPECT_PARTS)
     with_values = "values" in shown.parts or ("all" in shown.parts and network.model is not None)
@@ -117,6 +115,20 @@ def inspect(
         hint += "\n" + next_command.other_views(INSPECT_PARTS)
     target.write_hint(hint)
     return int(not result.agrees)
+
+
+def _inspect_files(
+    models: list[Path], sizes: SizeArguments, view: str, output: TextOutputArguments
+) -> int:
+    """Show one row for each file, without Keras."""
+    if output.plot is not None or view != "summary":
+        option = "--view" if output.plot is None else "--plot"
+        raise InputError(f"{option} requires a single file, and {len(models)} are given")
+    target = output_target(output, *models)
+    result = api.inspect_files(models, **sizes.options)
+    target.write(result, target.view(view, INSPECT_PARTS))
+    target.write_hint(next_command.after_files(models))
+    return result.exit_status
 
 
 def _inspect_on_screen(
@@ -140,7 +152,14 @@ def _compare_with_keras(result: Inspection) -> Inspection:
     return result
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog="""\
+rnnshapes trace --T 10 --D 3 --M 5
+rnnshapes trace --cell gru --input x.npy --show y,h,gates --steps 0:4
+rnnshapes trace model.keras --input x.npy --no-keras
+rnnshapes trace --cell lstm --golden golden.h""",
+)
 @option_groups
 def trace(
     *,
@@ -156,17 +175,7 @@ def trace(
 ) -> int:
     """Show y_hat at each time step, computed in NumPy and in Keras.
 
-    Tables show one sample (--sample, --steps); json, csv and npz always hold all of them.
-
-    Examples:
-
-        rnnshapes trace --T 10 --D 3 --M 5
-
-        rnnshapes trace --cell gru --input x.npy --show y,h,gates --steps 0:4
-
-        rnnshapes trace model.keras --input x.npy --no-keras
-
-        rnnshapes trace --cell lstm --golden golden.h
+    Draw weights and x at random, unless MODEL and --input give them.
     """
     if follow or delay is not None:
         from rnnshapes.cli import follow as step_by_step
@@ -244,7 +253,14 @@ def _compute_trace(
         return session.trace(**options), None, shown
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog="""\
+rnnshapes verify
+rnnshapes verify --cell lstm --N 4 --T 20 --M 32 --seed 7
+rnnshapes verify model.keras --format json -o report.json
+rnnshapes verify model.keras --input x.npy --against y_hat.npy""",
+)
 @option_groups
 def verify(
     *,
@@ -255,23 +271,9 @@ def verify(
     view: VerifyViewOption = "summary",
     output: TextOutputArguments,
 ) -> int:
-    """Check names, shapes, counts and every step against Keras, within proven bounds.
+    """Check every shape and step against Keras, or your own implementation.
 
-    The exit status is 0 if every check passes, 1 if one fails.
-
-    With --against, your own implementation is checked instead, by the same equations.
-
-    Examples:
-
-        rnnshapes verify
-
-        rnnshapes verify --cell lstm --N 4 --T 200 --D 8 --M 32 --seed 7
-
-        rnnshapes verify --input x.csv --format json -o report.json
-
-        rnnshapes verify model.keras
-
-        rnnshapes verify model.keras --input x.npy --against y_hat.npy
+    Exit with status 0 if every check passes, with 1 if one fails.
     """
     target = output_target(output, data.input, network.model, against)
     if dtype is not None and against is None:
@@ -296,14 +298,9 @@ def verify(
     return int(not result.passed)
 
 
-@app.command()
-def schema(name: SchemaArgument) -> int:
-    """Print the JSON Schema of what --format json writes: its fields, and what each holds.
-
-    Example:
-
-        rnnshapes schema trace
-    """
+@app.command(cls=Command, epilog="rnnshapes schema trace")
+def schema(name: SchemaArgument = None) -> int:
+    """Print the JSON Schema of what --format json writes."""
     import json
 
     from rnnshapes.render import schemas
@@ -340,10 +337,14 @@ def main(args: list[str] | None = None) -> int:
 def _usage_message(error: typer.TyperException) -> str:
     """Return the message, with a pointer to the help unless a value is wrong."""
     context = getattr(error, "ctx", None)
+    if isinstance(error, typer.BadParameter):
+        return error.format_message()
+    if text := guesses.unknown_option(error):
+        return text
     message = error.format_message()
-    if context is None or isinstance(error, typer.BadParameter):
+    if context is None:
         return message
-    return f"{message.rstrip('.')}; see {context.command_path} --help"
+    return f"{message.rstrip('.?')}; see {context.command_path} --help"
 
 
 def _fail(message: str, status: int) -> int:

@@ -44,6 +44,11 @@ def other_views(parts: Iterable[str]) -> str:
     return f"      --view {' · '.join(names)}"
 
 
+def after_files(models: list[Path]) -> str:
+    """Propose the inspection of the first of several files."""
+    return _next("inspect", "shows every weight", NetworkArguments(model=models[0]), None)
+
+
 def after_trace(
     result: Trace, options: NetworkArguments, data: DataArguments, golden: Path | None
 ) -> str:

@@ -1,4 +1,4 @@
-"""The options of the commands, as Typer reads them: each with its type and its help.
+"""Options of the commands, as Typer reads them: each with its type, help and completion.
 
 Annotations are objects here and not text, because fields of a group become parameters of a
 command: see :func:`option_groups`.
@@ -15,15 +15,28 @@ from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_type_h
 import typer
 
 from rnnshapes.cells.registry import BY_NAME
+from rnnshapes.cli import guesses
+from rnnshapes.cli.completion import joined, one_of
 from rnnshapes.errors import InputError
 from rnnshapes.network.layers.rnn import MERGE_MODES
 from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size
 from rnnshapes.ops.interface import ACTIVATIONS
+from rnnshapes.render import schemas
 from rnnshapes.render.view import INSPECT_PARTS, TRACE_PARTS, VERIFY_PARTS, View
 from rnnshapes.session import NetworkOptions
 
-#: Panels of ``--help``.
+#: Sections of ``--help``.
 _NETWORK, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
+#: The dtypes in which a port may compute.
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+#: What ``--show`` chooses from.
+_SHOW = {
+    "y": "y_hat at each step (default)",
+    "h": "hidden states",
+    "c": "cell states of an LSTM",
+    "gates": "gates of an LSTM or a GRU",
+    "all": "all of these",
+}
 
 
 def option_groups(command: Callable[..., int]) -> Callable[..., int]:
@@ -61,17 +74,36 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
     ]
 
 
-def _size_option(name: str, more: str = "") -> object:
+def _size_option(name: str) -> object:
     def parse(text: str | int) -> int:
-        try:
-            return check_size(name, _integer(text))
-        except InputError as error:
-            raise typer.BadParameter(str(error)) from None
+        return _size(name, text)
 
-    text = f"Set the number of {SIZE_MEANINGS[name]} (default: {DEFAULT_SIZES[name]}){more}."
-    return typer.Option(
-        f"--{name}", parser=parse, metavar="SIZE", help=text, rich_help_panel=_NETWORK
+    text = f"Set the number of {SIZE_MEANINGS[name]} (default: {DEFAULT_SIZES[name]})."
+    return _network_option(f"--{name}", f"-{name}", metavar="SIZE", help=text, parser=parse)
+
+
+def _hidden_option() -> object:
+    def parse(text: str | list[int]) -> list[int]:
+        return [_size("M", part) for part in text.split(",")] if isinstance(text, str) else text
+
+    def flatten(value: Any) -> Any:
+        return [size for sizes in value for size in sizes] if value else None
+
+    return _network_option(
+        "--M",
+        "-M",
+        metavar="SIZE",
+        help=f"Set {SIZE_MEANINGS['M']} (default: {DEFAULT_SIZES['M']}; two layers: 6,4).",
+        parser=parse,
+        callback=flatten,
     )
+
+
+def _size(name: str, text: str | int) -> int:
+    try:
+        return check_size(name, _integer(text))
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _integer(text: str | int) -> object:
@@ -81,14 +113,16 @@ def _integer(text: str | int) -> object:
         return text
 
 
-def _network_option(flags: str, metavar: str | None, text: str, **more: Any) -> object:
-    return typer.Option(flags, metavar=metavar, help=text, rich_help_panel=_NETWORK, **more)
+def _network_option(*flags: str, **more: Any) -> object:
+    return typer.Option(*flags, rich_help_panel=_NETWORK, **more)
 
 
 def _cell_name(text: str) -> str:
-    if (name := text.lower()) in BY_NAME:
-        return name
-    raise typer.BadParameter(f"unknown cell {text!r}: use one of {', '.join(BY_NAME)}")
+    for name, kind in BY_NAME.items():
+        if text.lower() in (name, kind.class_name.lower()):
+            return name
+    remedy = guesses.cell(text) or f"use one of {', '.join(BY_NAME)}"
+    raise typer.BadParameter(f"unknown cell {text!r}: {remedy}")
 
 
 def _cells_with(option: str) -> str:
@@ -97,98 +131,95 @@ def _cells_with(option: str) -> str:
     return f"{', '.join(names)} and {last}" if names else last
 
 
-@dataclass(frozen=True)
-class NetworkArguments:
-    """The network of a command line: a saved model, or sizes and options; ``None`` if not given."""
+_MODEL_HELP = "Read a saved model (.keras, .h5, .hdf5, .weights.h5); no code in it is run."
 
-    model: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            readable=False,
-            show_default=False,
-            help="Saved model (.keras, .h5, .hdf5, .weights.h5). Read without executing any code "
-            "in it.",
-        ),
-    ] = None
+
+def _check_model(path: Path | None) -> Path | None:
+    if path is not None and (hint := guesses.model(str(path))):
+        raise InputError(f"{path}: there is no such file; {hint}")
+    return path
+
+
+def _check_models(paths: list[Path] | None) -> list[Path]:
+    return [path for path in paths or () if _check_model(path)]
+
+
+@dataclass(frozen=True)
+class SizeArguments:
+    """Sizes and options of a network; ``None`` if not given."""
+
     N: Annotated[int | None, _size_option("N")] = None
     T: Annotated[int | None, _size_option("T")] = None
     D: Annotated[int | None, _size_option("D")] = None
-    M: Annotated[
-        list[int] | None, _size_option("M", "; repeat for each further recurrent layer")
-    ] = None
+    M: Annotated[list[int] | None, _hidden_option()] = None
     K: Annotated[int | None, _size_option("K")] = None
     cell: Annotated[
         str | None,
         _network_option(
             "--cell",
-            "CELL",
-            f"Choose the cell: {', '.join(BY_NAME)} (default: simple).",
+            metavar="CELL",
+            help=f"Choose the cell: {', '.join(BY_NAME)}.",
             parser=_cell_name,
+            autocompletion=one_of({name: kind.class_name for name, kind in BY_NAME.items()}),
         ),
     ] = None
     activation: Annotated[
         str | None,
         _network_option(
             "--activation",
-            "NAME",
-            f"Set the activation (default: Keras's): {', '.join(ACTIVATIONS)}.",
+            metavar="NAME",
+            help="Set the activation, by its name in Keras.",
+            autocompletion=one_of(ACTIVATIONS),
         ),
     ] = None
     recurrent_activation: Annotated[
         str | None,
         _network_option(
             "--recurrent-activation",
-            "NAME",
-            f"Set the activation of the gates of {_cells_with('recurrent_activation')} "
-            "(default: Keras's).",
+            metavar="NAME",
+            help=f"Set the activation of the gates of {_cells_with('recurrent_activation')}.",
+            autocompletion=one_of(ACTIVATIONS),
         ),
     ] = None
     use_bias: Annotated[
         bool | None,
-        _network_option(
-            "--bias/--no-bias", None, "Use a bias in the recurrent layers (default), or none."
-        ),
+        _network_option("--bias/--no-bias", help="Use a recurrent bias (default), or none."),
     ] = None
     reset_after: Annotated[
         bool | None,
         _network_option(
             "--reset-after/--no-reset-after",
-            None,
-            f"Apply the reset gate of {_cells_with('reset_after')} after the product h_{{t-1}} Wh "
-            "(default), or before.",
+            help=f"Reset {_cells_with('reset_after')} after h_{{t-1}} Wh (default), or before.",
         ),
     ] = None
     bidirectional: Annotated[
         bool | None,
         _network_option(
             "--bidirectional/--one-direction",
-            None,
-            "Process the sequence in both directions, or in one (default).",
+            help="Go in both directions, or in one (default).",
         ),
     ] = None
     merge_mode: Annotated[
         str | None,
         _network_option(
             "--merge-mode",
-            "MODE",
-            f"Join both directions by {', '.join(MERGE_MODES)} (default: concat).",
+            metavar="MODE",
+            help=f"Join both directions by {', '.join(MERGE_MODES)}.",
+            autocompletion=one_of(MERGE_MODES),
         ),
     ] = None
     go_backwards: Annotated[
         bool | None,
         _network_option(
             "--go-backwards/--forwards",
-            None,
-            "Process the sequence in reverse, or forwards (default).",
+            help="Go in reverse, or forwards (default).",
         ),
     ] = None
     return_sequences: Annotated[
         bool | None,
         _network_option(
             "--return-sequences/--last-only",
-            None,
-            "Return the output at every step instead of the last (default).",
+            help="Return every output, or the last (default).",
         ),
     ] = None
 
@@ -200,16 +231,33 @@ class NetworkArguments:
 
 
 @dataclass(frozen=True)
+class NetworkArguments(SizeArguments):
+    """Network of a command line: a saved model, or sizes and options; ``None`` if not given."""
+
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            parser=Path,
+            show_default=False,
+            help=_MODEL_HELP,
+            rich_help_panel=_NETWORK,
+            callback=_check_model,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class DataArguments:
-    """The input of the network, and the seed of what is random."""
+    """Input of a network, and seed of what is random."""
 
     input: Annotated[
         Path | None,
         typer.Option(
             "--input",
             metavar="X",
-            readable=False,
-            help="Read x, (N, T, D) or (T, D), from a .npy, .npz or .csv file (default: random).",
+            parser=Path,
+            help="Read x, (N, T, D) or (T, D), from a .npy, .npz or .csv file.",
             rich_help_panel=_DATA,
         ),
     ] = None
@@ -219,7 +267,8 @@ class DataArguments:
             "--seed",
             metavar="SEED",
             min=0,
-            help="Set the seed of random weights and input.",
+            help="Set the seed of random weights and x (default: 0).",
+            show_default=False,
             rich_help_panel=_DATA,
         ),
     ] = 0
@@ -227,14 +276,15 @@ class DataArguments:
 
 @dataclass(frozen=True)
 class SelectionArguments:
-    """What of a trace is shown."""
+    """Part of a trace that is shown."""
 
     sample: Annotated[
         int,
         typer.Option(
             "--sample",
             metavar="SAMPLE",
-            help="Show sample number SAMPLE, counted from 0.",
+            help="Show this sample, counted from 0 (default: 0).",
+            show_default=False,
             rich_help_panel=_SHOWN,
         ),
     ] = 0
@@ -243,7 +293,7 @@ class SelectionArguments:
         typer.Option(
             "--step",
             metavar="T",
-            help="Show time step T in full: every operation with its shapes and numbers.",
+            help="Show time step T in full, with every operation.",
             rich_help_panel=_SHOWN,
         ),
     ] = None
@@ -252,7 +302,7 @@ class SelectionArguments:
         typer.Option(
             "--steps",
             metavar="A:B",
-            help="Show only time steps A to B-1, such as 0:5 or -5:.",
+            help="Show only steps A to B-1, such as 0:5 or -5:.",
             rich_help_panel=_SHOWN,
         ),
     ] = None
@@ -260,9 +310,10 @@ class SelectionArguments:
         str | None,
         typer.Option(
             "--show",
-            metavar="y,h,c,gates",
-            help="Show states and gates, too: some of y,h,c,gates, or all (default: y).",
+            metavar="NAMES",
+            help=f"Show these quantities: {', '.join(_SHOW)} (default: y).",
             rich_help_panel=_SHOWN,
+            autocompletion=joined(_SHOW),
         ),
     ] = None
     layer: Annotated[
@@ -285,14 +336,15 @@ def _format_option(formats: object) -> object:
     return typer.Option(
         "--format",
         metavar="FORMAT",
-        help=f"Choose the format (default: by FILE's ending, or table): {names}.",
+        help=f"Choose {names} (default: by FILE's ending, or table).",
         rich_help_panel=_OUTPUT,
+        autocompletion=one_of(get_args(formats)),
     )
 
 
 @dataclass(frozen=True)
 class OutputArguments:
-    """Where a result is written, and in which format: one of ``formats``."""
+    """Format of a result, one of ``formats``, and the files to write."""
 
     formats: ClassVar[tuple[str, ...]]
 
@@ -303,7 +355,7 @@ class OutputArguments:
             "--output",
             "-o",
             metavar="FILE",
-            readable=False,
+            parser=Path,
             help="Write to FILE (atomically).",
             rich_help_panel=_OUTPUT,
         ),
@@ -313,9 +365,8 @@ class OutputArguments:
         typer.Option(
             "--plot",
             metavar="FILE",
-            readable=False,
-            help="Save a plot to FILE (.png, .svg or .pdf); requires pip install "
-            "'rnnshapes[plot]'.",
+            parser=Path,
+            help="Save a plot to FILE (.png, .svg, .pdf).",
             rich_help_panel=_OUTPUT,
         ),
     ] = None
@@ -350,8 +401,10 @@ def _view_option(parts: Mapping[str, str]) -> object:
     return typer.Option(
         "--view",
         metavar="VIEW",
-        help=f"Choose what to show, joined by commas: {', '.join(parts)}.",
+        show_default=False,
+        help=f"Show {', '.join(parts)}, joined by commas.",
         rich_help_panel=_SHOWN,
+        autocompletion=joined(parts),
     )
 
 
@@ -380,9 +433,8 @@ GoldenOption = Annotated[
     typer.Option(
         "--golden",
         metavar="FILE",
-        readable=False,
-        help="Write reference values for your own implementation (a port) to a .npz, .json or .h "
-        "(C) file: weights, input, every intermediate value.",
+        parser=Path,
+        help="Write what a port must compute to FILE (.npz, .json, .h).",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -391,9 +443,9 @@ AgainstOption = Annotated[
     typer.Option(
         "--against",
         metavar="PORT",
-        readable=False,
-        help="Compare your own implementation's y_hat or h (.npy, .npz, .csv, .json, .h), and "
-        "diagnose mismatches.",
+        parser=Path,
+        help="Compare your own implementation's y_hat or h (.npy, .npz, .csv, .json, .h) instead, "
+        "and diagnose mismatches.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -402,16 +454,35 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         metavar="DTYPE",
-        help="Set the dtype in which your implementation computes (default: that of its arrays): "
-        "float32, float64, float16, bfloat16.",
+        help=f"Set the dtype in which your implementation computes: {', '.join(DTYPES)} "
+        "(default: that of its arrays).",
         rich_help_panel=_DATA,
+        autocompletion=one_of(DTYPES),
     ),
 ]
-NoKerasOption = Annotated[bool, typer.Option("--no-keras", help="Do not compare with Keras.")]
-SchemaArgument = Annotated[
-    str,
+NoKerasOption = Annotated[
+    bool,
+    typer.Option("--no-keras", help="Do not compare with Keras.", rich_help_panel=_SHOWN),
+]
+ModelsArgument = Annotated[
+    list[Path] | None,
     typer.Argument(
-        metavar="NAME", show_default=False, help="Schema: inspect, trace, verify or golden."
+        metavar="[MODEL]...",
+        parser=Path,
+        show_default=False,
+        help=f"{_MODEL_HELP} Several files give one row each.",
+        rich_help_panel=_NETWORK,
+        callback=_check_models,
+    ),
+]
+SchemaArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        show_default=False,
+        help=f"Choose the result: {', '.join(schemas.NAMES)}.",
+        rich_help_panel=_OUTPUT,
+        autocompletion=one_of(schemas.NAMES),
     ),
 ]
 

@@ -90,11 +90,21 @@ def _cell(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     given = {option: value for option, value in options.items() if value is not None}
     for option, value in given.items():
         if option not in known:
-            options_text = ", ".join(known)
-            raise InputError(f"{kind.class_name} has no option {option}; it has {options_text}")
+            raise InputError(f"{kind.class_name} has no option {option}; {_remedy(option, known)}")
         if option.endswith("activation") and value not in ACTIVATIONS:
             raise InputError(f"{option}: {_unknown_activation(value)}")
     return kind.class_name, given
+
+
+def _remedy(option: str, known: Sequence[str]) -> str:
+    """Return what to use instead of an option that a cell lacks."""
+    cells = [name for name, kind in BY_NAME.items() if option in kind.option_names()]
+    flag = f"--{option.replace('_', '-')}"
+    remedy = (
+        f"{flag} requires --cell {' or '.join(cells)}" if cells else f"it has {', '.join(known)}"
+    )
+    near = [other for other in known if option.endswith(other)]
+    return f"use --{near[0]} here; {remedy}" if near else remedy
 
 
 def _unknown_activation(name: Any) -> str:
@@ -102,8 +112,8 @@ def _unknown_activation(name: Any) -> str:
     import difflib
 
     near = difflib.get_close_matches(str(name).lower(), ACTIVATIONS, n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else "rnnshapes inspect --help lists all"
-    return f"unknown activation {name!r} ({remedy})"
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown activation {name!r}{hint}: use one of {', '.join(ACTIVATIONS)}"
 
 
 def keras_name(base: str, position: int) -> str:

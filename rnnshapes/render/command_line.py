@@ -47,9 +47,8 @@ def _words(name: str, value: Any) -> list[str]:
         return [_path(value)]
     if name in _SWITCHES:
         return [_SWITCHES[name][not value]]
-    option = f"--{name.replace('_', '-')}"
-    values = value if isinstance(value, list | tuple) else [value]
-    return [word for item in values for word in (option, str(item))]
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return [f"--{name.replace('_', '-')}", text]
 
 
 def _path(path: Path) -> str:

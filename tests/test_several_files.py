@@ -1,0 +1,150 @@
+"""Several saved models in one table: a row each, and the exit status of the worst."""
+
+from __future__ import annotations
+
+import csv
+import json
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import h5py
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes.render import write_file
+from rnnshapes.render.view import View
+from tests.helpers.commands import assert_refused, loaded_by
+from tests.helpers.files import layers_of, repacked, saved
+from tests.helpers.models import sequential
+
+FORMATS = ["table", "json", "csv", "markdown", "html", "svg"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four models: a stack, both directions, one with a Lambda, one without an array."""
+    folder = tmp_path_factory.mktemp("models")
+    stack = (la.LSTM(5, return_sequences=True), la.GRU(4), la.Dense(2))
+    saved(sequential(*stack, shape=(6, 3)), folder / "a.keras")
+    both = (la.Bidirectional(la.SimpleRNN(7)), la.Dense(2))
+    saved(sequential(*both, shape=(None, 3)), folder / "b.h5")
+
+    def to_lambda(config) -> None:
+        layers_of(config)[-1].update(class_name="Lambda", config={"name": "double"})
+
+    def without_bias(file: h5py.File) -> None:
+        del file["layers/dense/vars/1"]
+
+    good = saved(sequential(la.LSTM(5), la.Dense(2), shape=(6, 3)), folder / "good.keras")
+    repacked(good, folder / "lambda.keras", config=to_lambda)
+    repacked(good, folder / "lost.keras", weights=without_bias)
+    (folder / "bad.keras").write_text("nothing", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_folder_of_models(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(models)
+
+
+def test_each_file_has_its_record(run) -> None:
+    done = run("inspect", "a.keras", "b.h5", "lambda.keras", "--format", "json")
+    assert done.status == 0
+    record = json.loads(done.out)
+    assert record["schema"] == "rnnshapes.inspect-files/1"
+    first, second, third = record["files"]
+    assert (first["cells"], first["M"], first["params"]) == (["LSTM", "GRU"], [5, 4], 322)
+    assert (second["path"], second["cells"]) == ("b.h5", ["Bidirectional(SimpleRNN)"])
+    assert [first["warnings"], first["error"], first["agrees"]] == [[], None, True]
+    assert any("double" in warning for warning in third["warnings"])
+
+
+def test_csv_has_a_row_for_each_file(run) -> None:
+    lines = run("inspect", "a.keras", "bad.keras", "b.h5", "--format", "csv").out.splitlines()
+    rows = list(csv.DictReader(lines))
+    assert [row["file"] for row in rows] == ["a.keras", "bad.keras", "b.h5"]
+    assert [row["params"] for row in rows][::2] == ["322", str(2 * (3 * 7 + 7 * 7 + 7) + 30)]
+    assert bool(rows[1]["error"])
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (["a.keras", "b.h5"], 0),
+        (["a.keras", "lambda.keras"], 0),
+        (["a.keras", "lost.keras"], 1),
+        (["a.keras", "bad.keras"], 2),
+        (["missing.keras", "lost.keras", "a.keras"], 2),
+    ],
+)
+def test_exit_status_is_that_of_the_worst(names: list[str], status: int, run) -> None:
+    done = run("inspect", *names)
+    assert done.status == status
+    assert all(name in done.out for name in names)
+    assert done.err == ""
+
+
+def test_every_format_names_every_file() -> None:
+    result = rnnshapes.inspect_files(["a.keras", "b.h5", "bad.keras"])
+    for form in FORMATS:
+        stream = TextIOWrapper(BytesIO(), encoding="utf-8")
+        write_file.write_text(result, form, View(), stream)
+        stream.seek(0)
+        text = stream.read()
+        assert all(name in text for name in ("a.keras", "b.h5", "bad.keras"))
+
+
+def test_table_has_one_row_per_file(run, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("inspect", "a.keras", "b.h5", "good.keras", "-q").out.splitlines()
+    for name in ("a.keras", "b.h5", "good.keras"):
+        assert sum(name in line for line in lines) == 1
+    assert any("LSTM, GRU" in line and "322" in line for line in lines)
+    assert len(lines) <= 8
+
+
+def test_sizes_apply_to_all_files(run) -> None:
+    record = json.loads(run("inspect", "a.keras", "b.h5", "-T", 4, "--format", "json").out)
+    assert [bool(file["error"]) for file in record["files"]] == [True, False]
+
+
+@pytest.mark.parametrize("option", [["--plot", "x.png"], ["--view", "flow"], ["-o", "a.keras"]])
+def test_senseless_option_exits_2(option: list[str], run) -> None:
+    assert_refused(run("inspect", "a.keras", "b.h5", *option), option[0].strip("-o") or "a.keras")
+
+
+def test_results_are_the_same_in_python() -> None:
+    result = rnnshapes.inspect_files(["a.keras", Path("bad.keras")])
+    assert [file.params for file in result.files] == [322, None]
+    assert result.exit_status == 2
+    assert len(result.to_frame()) == 2
+
+
+def test_several_files_load_no_keras() -> None:
+    code = "from rnnshapes import cli; cli.main(['inspect', 'a.keras', 'b.h5'])"
+    assert loaded_by(code) == set()
+
+
+@pytest.mark.parametrize("command", ["trace", "verify"])
+def test_unsupported_layer_exits_4(command: str, run) -> None:
+    assert_refused(run(command, "lambda.keras"), "lambda.keras", "double", "Lambda", status=4)
+
+
+def test_unsupported_layer_exits_4_without_keras(run, tmp_path: Path) -> None:
+    for options in ((), ("--golden", tmp_path / "g.npz")):
+        assert_refused(run("trace", "lambda.keras", "--no-keras", *options), "Lambda", status=4)
+    assert not (tmp_path / "g.npz").exists()
+
+
+def test_port_of_unsupported_model_exits_4(run, tmp_path: Path) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "y.npy", np.ones((1, 2)))
+    assert_refused(run("verify", "lambda.keras", "--against", tmp_path / "y.npy"), status=4)
+
+
+def test_unsupported_layer_is_inspected(run) -> None:
+    done = run("inspect", "lambda.keras", "--no-keras")
+    assert done.status == 0
+    assert "Lambda" in done.out
