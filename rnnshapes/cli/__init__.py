@@ -127,7 +127,11 @@ def _inspect_files(
     target = output_target(output, *models)
     result = api.inspect_files(models, **sizes.options)
     target.write(result, target.view(view, INSPECT_PARTS))
-    target.write_hint(next_command.after_files(models))
+    failed = sum(bool(file.exit_status) for file in result.files)
+    if target.path is not None and failed:
+        report = printable(str(target.path))
+        write_stderr(f"rnnshapes: {failed} of {len(models)} files FAILED; see {report}\n")
+    target.write_hint(next_command.after_files(result))
     return result.exit_status
 
 
