@@ -251,7 +251,7 @@ def _summary(result: PortVerification) -> Iterator[Line | Table]:
     yield Line(network_text(result.network), "dim", indent=2)
     columns = (
         Column(""),
-        Column("compared"),
+        Column("array"),
         Column("numbers", numeric=True, rank=1),
         Column("differ", numeric=True, rank=2),
         Column("by at most", numeric=True, rank=2),

@@ -45,7 +45,7 @@ def document(result: Verification, view: View) -> Document:
     if view.has("summary"):
         blocks += _summary(result) if result.passed else _failure(result)
     if view.has("numbers"):
-        blocks += _tables(result, result.checks)
+        blocks += _tables(result)
         blocks += [Line(_ratio_text(result), "dim")]
     return tuple(blocks)
 
@@ -111,7 +111,7 @@ def _verdict(result: Verification) -> tuple[str, list[str]]:
             checks = f"except for {_unsupported_text(result)}: {checks}"
     details = [checks, engine_text(result.engine)]
     if precisions := _precisions(result):
-        details.append(" and ".join(precisions))
+        details.append(precisions)
     return "VERIFIED" if result.passed else "FAILED", details
 
 
@@ -121,12 +121,13 @@ def _unsupported_text(result: Verification) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} layers"
 
 
-def _precisions(result: Verification) -> list[str]:
-    """Return the dtypes in which Keras computed."""
+def _precisions(result: Verification) -> str:
+    """Return the dtypes in which Keras computed: ``float32 and float64``."""
     precisions = dict.fromkeys(check.precision for check in result.checks if check.precision)
     if not result.engine.float64:
         precisions.pop("float64", None)
-    return list(precisions)
+    *others, last = list(precisions) or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 # --- The summary ---------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def _summary(result: Verification) -> Iterator[Line | Table]:
         Column("checks", numeric=True, rank=1),
         Column("worst", numeric=True),
         Column("", rank=3),
-        Column("at", rank=2),
+        Column("where", rank=2),
     )
     yield Table("", columns, tuple(_summary_rows(result)), "--view numbers")
     yield Line(
@@ -216,13 +217,12 @@ def _failure(result: Verification) -> Iterator[Line | Table]:
     if failed:
         rows = tuple(map(_failed_row, failed[:_LISTED]))
         yield Table("", columns, rows, "--view numbers")
-    more = len(failed) - _LISTED
-    rest = f"{count_text(more)} more failed; " if more > 0 else ""
-    yield Line(
-        f"{rest}% and × = share of what rounding may do in {_unit(result)}; every check: "
-        "--view numbers",
-        "dim",
-    )
+    notes = ["every check: --view numbers"]
+    if any(check.residual is not None for check in failed[:_LISTED]):
+        notes.insert(0, f"% and × = share of what rounding may do in {_unit(result)}")
+    if len(failed) > _LISTED:
+        notes.insert(0, f"{count_text(len(failed) - _LISTED)} more failed")
+    yield Line("; ".join(notes), "dim")
     yield from _difference(result)
 
 
@@ -300,9 +300,9 @@ def _ratio_text(result: Verification) -> str:
     return f"ratio = error of {_unit(result)} / largest possible rounding error; up to 1 passes"
 
 
-def _tables(result: Verification, checks: Sequence[Check]) -> Iterator[Table]:
+def _tables(result: Verification) -> Iterator[Table]:
     """Yield the exact comparisons, then those with a bound; failed checks come first."""
-    checks = sorted(checks, key=lambda check: check.passed)
+    checks = sorted(result.checks, key=lambda check: check.passed)
     exact = [check for check in checks if check.residual is None]
     bounded = [check for check in checks if check.residual is not None]
     columns: tuple[Column, ...] = (
