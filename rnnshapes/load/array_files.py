@@ -1,33 +1,44 @@
 """Array files: .npy, .npz, .csv, .json and .h, read for ``--input`` and for ``--against``.
 
-Nothing in a file is executed: a pickle in it is refused (``allow_pickle=False``).
+Nothing in a file is executed: a pickle in it is refused. How much an array takes is known from
+its header, and how much a text may take from its size, before either is read.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+import math
+import os
 import re
+import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rnnshapes.errors import InputError
+from rnnshapes import memory
+from rnnshapes.errors import InputError, RnnshapesError
 from rnnshapes.load import csv_mistakes
 from rnnshapes.ops.activations import Array
 
 T = TypeVar("T")
 _LINES = "a line holds one time step: D numbers with commas between them"
-#: An array in a C header as ``trace --golden`` writes it: name, meaning and dtype before it.
-_C_ARRAY = re.compile(
-    r"/\*(?:\n \*)? (?P<name>(?:(?!\*/).)*?):\s(?:(?!\*/).)*?(?P<dtype>\w+)\s*\*/\s*"
-    r"static const \w+ [^=;]*=\s*(?P<body>\{.*?\});",
-    re.DOTALL,
-)
+#: Bytes of the header of a NumPy array.
+MOST_HEADER = 10_000
+#: How many times larger an array in a .npz may be than what it takes there, from a size on.
+MOST_RATIO, RATIO_FROM = 100, 64 * 2**20
+#: Letters of a number that is written in decimal.
+MOST_LETTERS = 400
+#: Bytes of memory for each byte of a text: of a table of numbers, and where each number stays text.
+_TABLE_MEMORY, _TEXT_MEMORY = 12, 40
+#: The declaration of an array in a C header, behind the comment that says what it is.
+_DECLARATION = re.compile(r"\s*static const \w+ [^=;{}/]{0,1000}=\s*(?=\{)")
 
 
 def read_file(path: Path, readers: Mapping[str, Callable[[Path], T]]) -> T:
@@ -50,8 +61,10 @@ def read_file(path: Path, readers: Mapping[str, Callable[[Path], T]]) -> T:
         if not path.is_file():
             fact = "this is not a file" if path.exists() else "there is no such file"
             raise InputError(f"{path}: {fact}; give a file of {endings}")
-        return reader(path)
-    except InputError:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # of numbers too large for float64
+            return reader(path)
+    except RnnshapesError:
         raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -71,6 +84,11 @@ def explain(error: Exception) -> str:
     if "mmap length" in text or "No data left" in text or "EOF" in text:
         return "the file ends before the numbers that it announces; write it again"
     return f"it cannot be read ({text or type(error).__name__}); write it again"
+
+
+def _require_memory(path: Path, factor: int) -> None:
+    """Raise TooLargeError if a text that is read whole does not fit into memory."""
+    memory.require(path.stat().st_size * factor, f"{path}: reading it")
 
 
 def real_array(values: object, name: str, kinds: str = "fiub") -> Array:
@@ -102,13 +120,30 @@ def real_array(values: object, name: str, kinds: str = "fiub") -> Array:
 # --- NumPy --------------------------------------------------------------------------------------
 
 
+class _Header(NamedTuple):
+    """The header of an array: its shape, dtype and order, and the bytes of its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    size: int
+
+    def array(self, numbers: Array) -> Array:
+        """Return the numbers (count,) in the shape of the array."""
+        return numbers.reshape(self.shape, order="F" if self.fortran_order else "C")
+
+
 def read_npy(path: Path) -> Array:
-    """Return the array of a .npy file, mapped from the file and not copied into memory."""
+    """Return the array of a .npy file."""
     with path.open("rb") as stream:
-        if stream.read(6) != b"\x93NUMPY":
-            raise InputError(f"{path}: this is not a .npy file; write it with numpy.save")
-    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+        header = _read_header(stream, f"{path}: this is not a .npy file; write it with numpy.save")
+        if stream.tell() + header.size > os.fstat(stream.fileno()).st_size:
+            raise EOFError
+        memory.require(header.size, f"{path}: reading it")
+        numbers = np.fromfile(stream, header.dtype, math.prod(header.shape))
+        if numbers.nbytes != header.size:
+            raise EOFError
+        return header.array(numbers)
 
 
 @contextmanager
@@ -116,8 +151,69 @@ def open_npz(path: Path) -> Iterator[Mapping[str, Array]]:
     """Open a .npz file as a mapping by name, which reads an array when it is asked for."""
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: this is not a .npz file; write it with numpy.savez")
-    with np.load(path, allow_pickle=False) as archive:
-        yield archive
+    with zipfile.ZipFile(path) as archive:
+        yield _NpzArrays(path, archive)
+
+
+class _NpzArrays(Mapping[str, Array]):
+    """The arrays of a .npz file by name."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self._path, self._archive = path, archive
+        self._members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, name: str) -> Array:
+        member, where = self._members[name], f"{self._path}: array {name!r}"
+        with self._archive.open(member) as stream:
+            mistake = f"{where} is not one that numpy.savez writes; write the file again"
+            header = _read_header(stream, mistake)
+            if stream.tell() + header.size != member.file_size:
+                raise InputError(f"{where} does not have the size that it announces")
+            if header.size > max(RATIO_FROM, MOST_RATIO * member.compress_size):
+                raise InputError(
+                    f"{where} would unpack to {memory.format_bytes(header.size)}, more than "
+                    f"{MOST_RATIO} times its size in the file; save it with numpy.save"
+                )
+            memory.require(header.size, f"{where}: reading it")
+            return header.array(np.frombuffer(stream.read(header.size), header.dtype))
+
+
+def _read_header(stream: IO[bytes], mistake: str) -> _Header:
+    """Read the header of an array in NumPy's format, up to the first number.
+
+    Args:
+        stream: The file, or a member of a .npz.
+        mistake: The message for what does not begin as an array does.
+
+    Raises:
+        InputError: It is no such array, or holds something else than plain numbers.
+    """
+    start = stream.read(8)
+    version = tuple(start[6:])
+    if start[:6] != b"\x93NUMPY" or version not in ((1, 0), (2, 0)):
+        raise InputError(mistake)
+    length_bytes = stream.read(2 if version == (1, 0) else 4)
+    (length,) = struct.unpack("<H" if version == (1, 0) else "<I", length_bytes)
+    if length > MOST_HEADER:
+        raise InputError(mistake)
+    text = io.BytesIO(length_bytes + stream.read(length))
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, fortran_order, dtype = read(text, max_header_size=MOST_HEADER)
+    if dtype.hasobject:
+        raise ValueError("Python objects")
+    if any(axis < 0 for axis in shape):
+        raise InputError(mistake)
+    return _Header(shape, dtype, fortran_order, math.prod(shape) * dtype.itemsize)
 
 
 # --- CSV ----------------------------------------------------------------------------------------
@@ -139,6 +235,7 @@ class TextTable(NamedTuple):
 
 def read_number_table(path: Path) -> NumberTable:
     """Read a CSV file of numbers, with or without a line of headings."""
+    _require_memory(path, _TABLE_MEMORY)
     first_lines = list(itertools.islice(_numbered_lines(path), 2))
     headings = _headings(path, first_lines)
     skipped = first_lines[0][0] if headings else 0
@@ -172,6 +269,7 @@ def read_text_table(path: Path, sparse: re.Pattern[str]) -> TextTable:
         path: The file.
         sparse: What a heading looks like in a file whose cells may be empty.
     """
+    _require_memory(path, _TEXT_MEMORY)
     lines = list(_numbered_lines(path, blank=" ,\t\r\n"))
     headings = _headings(path, lines)
     lines = lines[1:] if headings else lines
@@ -252,6 +350,7 @@ def sort_rows(path: Path, samples: Array, steps: Array) -> tuple[Array, Array, i
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds, with each number as the text that stands there."""
+    _require_memory(path, _TEXT_MEMORY)
     return _parse_json(path.read_text(encoding="utf-8-sig"))
 
 
@@ -260,10 +359,24 @@ def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
 
     The numbers are texts in nested lists, and ``null`` (``None``) where one is not finite.
     """
-    for array in _C_ARRAY.finditer(path.read_text(encoding="utf-8")):
-        body = re.sub(r"(?<=[\d.])f\b", "", array["body"]).replace("{", "[").replace("}", "]")
-        body = re.sub(r"-?(?:NAN|INFINITY)", "null", body)
-        yield re.sub(r"\n \* ?", " ", array["name"]), array["dtype"], _parse_json(body)
+    _require_memory(path, _TEXT_MEMORY)
+    text = path.read_text(encoding="utf-8")
+    start = text.find("/*")
+    while start >= 0 and (end := text.find("*/", start)) >= 0:
+        comment, after = text[start + 2 : end], end + 2
+        if declaration := _DECLARATION.match(text, after):
+            close = text.find("};", declaration.end())
+            if close < 0:
+                return
+            name, separator, meaning = comment.removeprefix("\n *").partition(": ")
+            words = re.findall(r"\w+", meaning[-MOST_LETTERS:])
+            if separator and words:
+                body = text[declaration.end() : close + 1]
+                body = re.sub(r"(?<=[\d.])f\b", "", body).replace("{", "[").replace("}", "]")
+                body = re.sub(r"-?(?:NAN|INFINITY)", "null", body)
+                yield re.sub(r"\n \* ?", " ", name.lstrip(" ")), words[-1], _parse_json(body)
+            after = close + 2
+        start = text.find("/*", after)
 
 
 def _parse_json(text: str) -> Any:

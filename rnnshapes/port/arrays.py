@@ -17,6 +17,7 @@ import numpy as np
 
 from rnnshapes.errors import InputError
 from rnnshapes.load import array_files
+from rnnshapes.load.array_files import MOST_LETTERS
 from rnnshapes.load.csv_mistakes import is_number
 from rnnshapes.ops.activations import Array
 
@@ -129,9 +130,20 @@ def _read_csv(path: Path) -> Iterator[PortArray]:
         units = _by_unit(path, headings, unordered) if is_trace else unordered
         present = [row for row in rows if all(row[column] for column in units)]
         if present:
+            _require_keys(path, [headings[key] for key in keys], present, keys)
             array = _decimal(name, [[row[column] for column in units] for row in present], path)
             row_keys = np.array([[float(row[key]) for key in keys] for row in present])
             yield _by_keys(array, row_keys, path)
+
+
+def _require_keys(path: Path, names: list[str], rows: list[list[str]], columns: list[int]) -> None:
+    """Raise InputError for a row without sample or time step."""
+    for row in rows:
+        for name, column in zip(names, columns, strict=True):
+            if not row[column]:
+                raise InputError(
+                    f"{path}: a row has numbers and no {name}: {','.join(row)[:40]}; fill it in"
+                )
 
 
 def _by_unit(path: Path, headings: list[str], columns: list[int]) -> list[int]:
@@ -224,27 +236,31 @@ def _read_c_header(path: Path) -> Iterator[PortArray]:
 
 def _decimal(name: str, nested: Any, path: Path, dtype: str = "float32") -> PortArray:
     """Return an array of numbers that are texts in nested lists, with their rounding."""
-    try:
-        texts = np.array(_with_nan(nested))
-    except ValueError:
-        raise InputError(
-            f"{path}: its lists differ in length; write rows of the same length"
-        ) from None
-    if not texts.size:
-        return PortArray(name, np.zeros(texts.shape), np.zeros(texts.shape), dtype)
-    flat = texts.reshape(-1).tolist()
-    for text in flat:
-        if not isinstance(text, str) or not is_number(text):
+    shape, flat = _flatten(nested, path)
+    if not flat:
+        return PortArray(name, np.zeros(shape), np.zeros(shape), dtype)
+    texts = ["nan" if text is None else text for text in flat]  # JSON has null in its place
+    for text in texts:
+        if not isinstance(text, str) or len(text) > MOST_LETTERS or not is_number(text):
             raise InputError(f"{path}: {str(text)[:40]!r} is not a number; write it in decimal")
-    values = np.array([float(text) for text in flat])
-    return PortArray(name, values, _rounding(flat, values), dtype).reshape(*texts.shape)
+    values = np.array([float(text) for text in texts])
+    return PortArray(name, values, _rounding(texts, values), dtype).reshape(*shape)
 
 
-def _with_nan(nested: Any) -> Any:
-    """Return nested lists with nan for null, which JSON has in its place."""
-    if isinstance(nested, list):
-        return [_with_nan(part) for part in nested]
-    return "nan" if nested is None else nested
+def _flatten(nested: Any, path: Path) -> tuple[tuple[int, ...], list[Any]]:
+    """Return the shape of nested lists, and what is in them in order.
+
+    Raises InputError if lists of one level differ in length.
+    """
+    shape: list[int] = []
+    level = [nested]
+    while any(isinstance(part, list) for part in level):
+        lengths = {len(part) if isinstance(part, list) else None for part in level}
+        if len(lengths) > 1:
+            raise InputError(f"{path}: its lists differ in length; write rows of the same length")
+        shape.append(len(level[0]))
+        level = [part for parts in level for part in parts]
+    return tuple(shape), level
 
 
 def _rounding(texts: list[str], values: Array) -> Array:

@@ -33,10 +33,6 @@ MOST_CALLS = 1500
 _CallKey = tuple[str, int]
 
 
-class OpaqueModelError(Exception):
-    """A model inside the model is called in a way that is not followed; ``args`` has its name."""
-
-
 class ModelCall:
     """One call of a functional model: ``outputs`` are those of the calls made inside it.
 
@@ -96,7 +92,8 @@ class GraphFlattener:
     """Collects the calls of a model, and of the models in it.
 
     ``calls`` are all calls of layers, each after those that it needs, ``layers`` all layers by
-    name. ``submodel_calls`` are the calls of models that were followed.
+    name. ``submodel_calls`` are the calls of models that were followed. ``more_opaque`` are names
+    of models that would have to be ``opaque``: what was collected is then of no use.
     """
 
     def __init__(self, *, legacy: bool, opaque: frozenset[str] = frozenset()) -> None:
@@ -110,6 +107,7 @@ class GraphFlattener:
         self.calls: list[SavedCall] = []
         self.layers: dict[str, SavedLayer] = {}
         self.submodel_calls: list[SubmodelCall] = []
+        self.more_opaque: set[str] = set()
 
     def add_model(
         self,
@@ -126,7 +124,6 @@ class GraphFlattener:
 
         Raises:
             InputError: The graph is not one that Keras writes, or too large.
-            OpaqueModelError: A model in it has to be ``opaque``.
         """
         config = read_model_config(model, parent, legacy=self.legacy)
         for layer in config.layers.values():
@@ -233,12 +230,13 @@ class GraphFlattener:
         """Add a call of a layer and return its position, or follow a model to its outputs."""
         sources = tuple(map(model_call.tap, node.sources))
         initial = tuple(map(model_call.tap, node.initial))
-        if layer.submodel is None or not self._is_followed(layer):
+        with_more = bool(node.unsupported or initial)
+        if layer.submodel is None or not self._is_followed(layer) or with_more:
+            if self._is_followed(layer):
+                self.more_opaque.add(layer.name)
             return self._add_call(
                 SavedCall(layer, sources, initial, node.mask, node.unsupported, shapes, model_call)
             )
-        if node.unsupported or initial:
-            raise OpaqueModelError(layer.name)
         self.submodel_calls.append(SubmodelCall(layer, sources, node.mask, model_call))
         self._require_few_calls()
         inputs = _in_input_order(layer.submodel, node.input_names, sources)

@@ -101,7 +101,7 @@ def _open(path: str) -> BinaryIO:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     stream = os.fdopen(os.open(path, flags), "rb")
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        raise RefusedError("it is no regular file")
+        raise RefusedError("it is not a regular file")
     return stream
 
 
@@ -362,7 +362,8 @@ def _describe(h5py: Any, path: list[str], dataset: Any) -> dict[str, Any]:
         "dtype": dtype,
         "readable": (dataset.dtype.kind in "fiub" or dtype == "bfloat16")
         and set(filters) <= FILTERS
-        and _size(dataset.chunks) * dataset.dtype.itemsize <= 2 * dataset.nbytes + MIB,
+        and _size(dataset.chunks) * dataset.dtype.itemsize <= 2 * dataset.nbytes + MIB
+        and dataset.nbytes <= MOST_RATIO * dataset.id.get_storage_size() + MIB,
     }
 
 

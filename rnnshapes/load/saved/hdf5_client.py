@@ -157,7 +157,10 @@ class Hdf5Client:
         assert stream is not None
         watchdog = threading.Timer(PATIENCE + most / 2**24, self._process.kill)
         watchdog.daemon = True  # Ctrl-C does not wait for it
-        watchdog.start()
+        try:
+            watchdog.start()
+        except RuntimeError as error:
+            raise CannotRunError(f"no thread can be started to read {self.path}: {error}") from None
         try:
             head = _read_bytes(stream, 8)
             size = struct.unpack("<Q", head)[0] if len(head) == 8 else -1

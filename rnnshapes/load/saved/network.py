@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import mask_ops
-from rnnshapes.load.saved.config_graph import GraphFlattener, OpaqueModelError
+from rnnshapes.load.saved.config_graph import GraphFlattener, SavedCall
 from rnnshapes.load.saved.config_layers import SavedLayer
 from rnnshapes.load.saved.hdf5_client import StoredWeight
 from rnnshapes.load.saved.inbound_nodes import shape_of
@@ -23,6 +23,8 @@ from rnnshapes.network.layers.registry import is_recurrent
 
 #: More equations than anyone reads; they take about three seconds to write.
 MOST_LINES = 1000
+#: More terms in the formula of a parameter count, and in all of them, than anyone reads.
+MOST_TERMS, MOST_TERMS_IN_ALL = 200, 5000
 #: More tensors in one formula than anyone reads.
 MOST_SOURCES = 32
 
@@ -54,14 +56,11 @@ def flatten(config: Config, *, legacy: bool) -> tuple[GraphFlattener, tuple[Tap,
     with config_errors():
         while True:
             graph = GraphFlattener(legacy=legacy, opaque=opaque)
-            try:
-                outputs = tuple(graph.add_model(config))
-                more_opaque: set[str] = set()
-                if any(call.mask is not None for call in graph.submodel_calls):
-                    network = assemble(_layer_graph(graph, outputs, {}))
-                    more_opaque = mask_ops.submodels_with_foreign_masks(network, graph)
-            except OpaqueModelError as error:
-                more_opaque = {str(error)}
+            outputs = tuple(graph.add_model(config))
+            more_opaque = graph.more_opaque
+            if not more_opaque and any(call.mask is not None for call in graph.submodel_calls):
+                network = assemble(_layer_graph(graph, outputs, {}))
+                more_opaque = mask_ops.submodels_with_foreign_masks(network, graph)
             if not more_opaque - opaque:
                 return graph, outputs
             opaque |= more_opaque
@@ -100,6 +99,9 @@ def build_network(
         lines = sum(node.layer.equation_lines for node in network.nodes)
         if lines > MOST_LINES:
             raise InputError(f"its equations would take about {lines:,} lines, more than are shown")
+        terms = [len(layer.count.terms) for layer in network.layers]
+        if max(terms) > MOST_TERMS or sum(terms) > MOST_TERMS_IN_ALL:
+            raise InputError(f"its formulas would have {sum(terms):,} terms, more than are shown")
         return network
 
 
@@ -107,18 +109,27 @@ def _layer_graph(
     graph: GraphFlattener, outputs: tuple[Tap, ...], weights: WeightsByLayer
 ) -> LayerGraph:
     layers = list(graph.layers.values())
-    calls = [_layer_call(graph, position, weights) for position in range(len(graph.calls))]
+    users: dict[Tap, list[SavedCall]] = {}
+    for call in graph.calls:
+        for tap in dict.fromkeys(call.sources):
+            users.setdefault(tap, []).append(call)
+    calls = [
+        _layer_call(call, users.get(Tap(position), []), weights, legacy=graph.legacy)
+        for position, call in enumerate(graph.calls)
+    ]
     inputs = [call for call in calls if call.class_name == "InputLayer"]
     batch = next((b for c in inputs if (b := c.config["batch_shape"][0]) is not None), None)
     return LayerGraph(tuple(calls), outputs, _common_dtype(layers), batch=batch)
 
 
-def _layer_call(graph: GraphFlattener, position: int, weights: WeightsByLayer) -> LayerCall:
-    call = graph.calls[position]
+def _layer_call(
+    call: SavedCall, users: Sequence[SavedCall], weights: WeightsByLayer, *, legacy: bool
+) -> LayerCall:
+    """Return a call; ``users`` are the calls that take its first output."""
     layer, config = call.layer, call.layer.config
     why = ""
     if layer.class_name == "InputLayer":
-        config = _input_config(graph, position)
+        config = _input_config(layer, users)
     elif call.unsupported:
         why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
     elif _is_quantized(layer):
@@ -128,7 +139,7 @@ def _layer_call(graph: GraphFlattener, position: int, weights: WeightsByLayer) -
     elif len(call.sources) > MOST_SOURCES:
         why = f"it is called on {len(call.sources)} tensors, more than {MOST_SOURCES}"
     stored = weights.get(layer.name, ())
-    shapes = call.shapes or _shape_from_kernel(graph, position, weights)
+    shapes = call.shapes or _shape_from_kernel(users, weights)
     numbers = range(max(shapes, default=-1) + 1)
     output_shapes = tuple(shapes[n] for n in numbers if n in shapes)
     return LayerCall(
@@ -143,34 +154,31 @@ def _layer_call(graph: GraphFlattener, position: int, weights: WeightsByLayer) -
         trainable=layer.trainable,
         trainable_count=_trainable_count(layer, stored),
         computes_in=_dtype_16bit(layer),
-        mask_dropped=bool(call.initial) and call.mask is None and not graph.legacy,
+        mask_dropped=bool(call.initial) and call.mask is None and not legacy,
         unsupported_reason=why,
     )
 
 
-def _input_config(graph: GraphFlattener, position: int) -> dict[str, Any]:
+def _input_config(layer: SavedLayer, users: Sequence[SavedCall]) -> dict[str, Any]:
     """Return shape and kind of an input, which is an index if an Embedding takes it."""
-    layer = graph.calls[position].layer
     shape = shape_of(layer.config.get("batch_shape"))
     shape = shape or shape_of(layer.config.get("batch_input_shape"))
     if not shape:
         raise InputError(f"input {layer.name!r} has no shape")
-    users = [call.layer for call in graph.calls if (position, 0) in call.sources]
-    integers = any(user.class_name == "Embedding" for user in users)
+    integers = any(user.layer.class_name == "Embedding" for user in users)
     return {"batch_shape": shape, "integers": integers}
 
 
 def _shape_from_kernel(
-    graph: GraphFlattener, position: int, weights: WeightsByLayer
+    users: Sequence[SavedCall], weights: WeightsByLayer
 ) -> Mapping[int, tuple[int | None, ...]]:
     """Return the output shape of a call by the kernel of the recurrent layer that takes it."""
-    for call in graph.calls:
+    for call in users:
         kernel = next(iter(weights.get(call.layer.name, ())), None)
         class_name = call.layer.class_name
         # The first array of an RNN around a user's cell may be anything.
         has_kernel = is_recurrent(class_name) and class_name != "RNN"
-        takes = call.sources == ((position, 0),) and has_kernel
-        if takes and kernel is not None and len(kernel.shape) == 2:
+        if len(call.sources) == 1 and has_kernel and kernel is not None and len(kernel.shape) == 2:
             return {0: (None, None, kernel.shape[0])}
     return {}
 

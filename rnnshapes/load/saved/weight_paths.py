@@ -8,11 +8,14 @@ from itertools import groupby
 from typing import Any
 
 from rnnshapes.cells.registry import BY_CLASS
+from rnnshapes.errors import InputError
 from rnnshapes.load.saved import keras2
 from rnnshapes.load.saved.config_layers import SavedLayer, numbered, snake_case
 from rnnshapes.load.saved.hdf5_client import Dataset, Hdf5Client, StoredWeight
 from rnnshapes.network.layers.config import Config
 
+#: How deep layers that wrap another one may be nested.
+MOST_WRAPPERS = 8
 #: The arrays of each layer, by the layer's name.
 WeightsByLayer = Mapping[str, Sequence[StoredWeight]]
 
@@ -226,7 +229,7 @@ class WeightOwner:
 
 
 def weight_owners(
-    class_name: str, config: Config, path: str = "", *, trained: bool = True
+    class_name: str, config: Config, path: str = "", *, trained: bool = True, depth: int = 0
 ) -> Iterator[WeightOwner]:
     """Yield all owners of arrays in a layer, in the order of ``layer.weights``.
 
@@ -235,7 +238,13 @@ def weight_owners(
         config: Its options.
         path: The path of the layer within the group of a layer around it.
         trained: Whether the layer around it is trained.
+        depth: The number of layers around it.
+
+    Raises:
+        InputError: Layers are nested deeper than in any model. Each Bidirectional doubles them.
     """
+    if depth > MOST_WRAPPERS:
+        raise InputError(f"a layer wraps others more than {MOST_WRAPPERS} deep: no model does")
     trained = trained and config.get("trainable", True) is not False
     if class_name in BY_CLASS:
         yield WeightOwner(class_name, f"{path}cell/", trained)
@@ -244,10 +253,10 @@ def weight_owners(
     elif class_name == "Bidirectional":
         forward = _object(config, "layer")
         backward = _object(config, "backward_layer") or forward
-        yield from _inner_owners(forward, f"{path}forward_layer/", trained=trained)
-        yield from _inner_owners(backward, f"{path}backward_layer/", trained=trained)
+        yield from _inner_owners(forward, f"{path}forward_layer/", trained, depth)
+        yield from _inner_owners(backward, f"{path}backward_layer/", trained, depth)
     elif class_name == "TimeDistributed":
-        yield from _inner_owners(_object(config, "layer"), f"{path}layer/", trained=trained)
+        yield from _inner_owners(_object(config, "layer"), f"{path}layer/", trained, depth)
     else:
         yield WeightOwner(class_name, path, trained)
 
@@ -268,9 +277,14 @@ def _cell_owners(cell: Config, path: str, *, trained: bool) -> Iterator[WeightOw
         yield WeightOwner(class_name, own_path, trained and own_trained)
 
 
-def _inner_owners(layer: Config, path: str, *, trained: bool) -> Iterator[WeightOwner]:
-    config = _object(layer, "config")
-    yield from weight_owners(str(layer.get("class_name")), config, path, trained=trained)
+def _inner_owners(
+    layer: Config,
+    path: str,
+    trained: bool,
+    depth: int,
+) -> Iterator[WeightOwner]:
+    class_name, config = str(layer.get("class_name")), _object(layer, "config")
+    yield from weight_owners(class_name, config, path, trained=trained, depth=depth + 1)
 
 
 def _object(config: Config, name: str) -> Config:
