@@ -13,6 +13,9 @@ from rnnshapes.network.layers.rnn import MERGE_MODES
 from rnnshapes.network.sizes import DEFAULT_SIZES, check_size
 from rnnshapes.ops.interface import ACTIVATIONS
 
+#: More recurrent layers than anyone reads the equations of.
+MOST_LAYERS = 100
+
 
 def from_sizes(
     N: int | None = None,
@@ -78,6 +81,8 @@ def _hidden_sizes(M: Any) -> list[int]:
         hidden = [DEFAULT_SIZES["M"] if M is None else M]
     if not hidden:
         raise InputError("M (hidden units) needs a size for at least one recurrent layer")
+    if len(hidden) > MOST_LAYERS:
+        raise InputError(f"M has {len(hidden):,} sizes: give at most {MOST_LAYERS} layers")
     return [check_size("M", value) for value in hidden]
 
 
