@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import Any
 
 _NUMBERS_AT_ONCE = 2**14
+#: Characters at the start of a cell that are looked at.
+_MOST_SPACES = 1000
 
 
 def json_chunks(record: Any) -> Iterator[str]:
@@ -32,8 +35,14 @@ def csv_chunks(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 
 def _without_formula(cell: object) -> object:
-    """Quote a name that a spreadsheet would execute as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@") else cell
+    """Quote a name that a spreadsheet would execute as a formula.
+
+    Some spreadsheets ignore spaces before the sign, and take a fullwidth sign for the plain one.
+    """
+    if not isinstance(cell, str):
+        return cell
+    start = unicodedata.normalize("NFKC", cell[:_MOST_SPACES]).lstrip()[:1]
+    return f"'{cell}" if start and start in "=+-@" else cell
 
 
 def _json(value: Any, indent: str) -> Iterator[str]:
