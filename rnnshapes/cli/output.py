@@ -147,6 +147,8 @@ def output_target(
     write_file.check_golden(golden, path, *sources)
     if plot is not None:
         _check_plot(plot, path, sources)
+        if golden is not None and write_file.same_file(plot, golden):
+            raise InputError(f"{plot}: --plot and --golden must be two different files")
     return OutputTarget(format_name, path, plot, options.quiet)
 
 

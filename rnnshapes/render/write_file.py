@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +34,10 @@ ENDINGS = {
     ".svg": "svg",
     ".npz": "npz",
 }
+#: The folder of the files that a process has open.
+_DESCRIPTORS = re.compile(r"/proc/\d+/fd|/dev/fd")
+#: Links that lead from a name to a file.
+_MOST_LINKS = 40
 #: Format of a golden file by its ending; ``c`` is a C header.
 GOLDEN_ENDINGS = {".npz": "npz", ".json": "json", ".h": "c"}
 
@@ -224,19 +230,33 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         raise InputError(f"{path}: cannot be written: {reason}") from None
 
 
+def _is_open_file(path: Path) -> bool:
+    """Tell whether a path leads to a file that this process has open, as /dev/stdout does."""
+    for _ in range(_MOST_LINKS):
+        if _DESCRIPTORS.fullmatch(str(path.parent.resolve())):
+            return True
+        if not path.is_symlink():
+            return False
+        path = path.parent / path.readlink()
+    return False
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a stream that replaces the file when all is written, so that no half file remains.
 
     A device or a pipe is written directly; what is behind /dev/stdout is appended to.
     """
-    if path.exists() and (not path.is_file() or path.is_relative_to("/dev")):
+    if path.exists() and (not path.is_file() or _is_open_file(path)):
         with path.open("ab") as stream:
             yield stream
         return
     target = path.resolve()
     unfinished = target.with_name(f".rnnshapes-{os.urandom(8).hex()}.tmp")
-    stream = unfinished.open("xb")
+    # Nobody may read the new file who may not read the one that it replaces.
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    stream = os.fdopen(os.open(unfinished, flags, mode), "wb")
     try:
         with stream:
             yield stream
