@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import sys
+from contextlib import suppress
+from types import FrameType
 
 
 def main() -> int:
-    """Run the command line and return its exit status, 130 for Ctrl-C at any time."""
+    """Run the command line and return its exit status.
+
+    The status is 130 for Ctrl-C at any time, 128 + n for SIGTERM and SIGHUP.
+    """
     try:
+        _end_by_exception()
+        _ignore_absurd_width()
         if sys.argv[2:3] and not sys.argv[2].startswith("-"):  # a saved model
             from rnnshapes.load.saved import spawn
 
             # The process that reads the file starts while this one still imports its modules.
-            spawn.start_early(sys.argv[1:])
+            with suppress(OSError, RuntimeError):  # the reader of the file tells why
+                spawn.start_early(sys.argv[1:])
         from rnnshapes import cli
 
         gc.freeze()  # imported modules stay: no collection, also none at exit, visits them (12 %)
-        return cli.main()
+        status = cli.main()
+        with suppress(ValueError):  # main() runs in a thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
+        return status
     except KeyboardInterrupt:
         return 130
+    except (ImportError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or "not enough memory"
+        sys.stderr.write(f"rnnshapes: error: this machine cannot run the command: {reason}\n")
+        return 3
+
+
+def _end_by_exception() -> None:
+    """Let SIGTERM and SIGHUP raise SystemExit, so that temporary files are removed."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            with suppress(ValueError):  # main() runs in a thread
+                signal.signal(number, end)
+
+
+def _ignore_absurd_width() -> None:
+    """Remove a COLUMNS that no terminal has from the environment: Rich cannot compute with it."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns and not (columns.isascii() and columns.isdigit() and len(columns) < 6):
+        del os.environ["COLUMNS"]
 
 
 if __name__ == "__main__":
