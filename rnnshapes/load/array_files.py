@@ -29,6 +29,7 @@ from rnnshapes.ops.activations import Array
 
 T = TypeVar("T")
 _LINES = "a line holds one time step: D numbers with commas between them"
+_ENDS_EARLY = "the file ends before the numbers that it announces; write it again"
 #: Bytes of the header of a NumPy array.
 MOST_HEADER = 10_000
 #: How many times larger an array in a .npz may be than what it takes there, from a size on.
@@ -82,7 +83,7 @@ def explain(error: Exception) -> str:
     if "pickle" in text or "Python objects" in text:
         return "it holds Python objects (a pickle), which are never loaded; save plain numbers"
     if "mmap length" in text or "No data left" in text or "EOF" in text:
-        return "the file ends before the numbers that it announces; write it again"
+        return _ENDS_EARLY
     return f"it cannot be read ({text or type(error).__name__}); write it again"
 
 
@@ -138,11 +139,11 @@ def read_npy(path: Path) -> Array:
     with path.open("rb") as stream:
         header = _read_header(stream, f"{path}: this is not a .npy file; write it with numpy.save")
         if stream.tell() + header.size > os.fstat(stream.fileno()).st_size:
-            raise EOFError
+            raise InputError(f"{path}: {_ENDS_EARLY}")
         memory.require(header.size, f"{path}: reading it")
         numbers = np.fromfile(stream, header.dtype, math.prod(header.shape))
         if numbers.nbytes != header.size:
-            raise EOFError
+            raise InputError(f"{path}: {_ENDS_EARLY}")
         return header.array(numbers)
 
 
