@@ -17,11 +17,11 @@ HERE = Path(__file__).parent
 #: A file, and the command that makes it.
 PICTURES = {
     "inspect.svg": "inspect --T 10 --D 3 --M 5 --view flow --no-keras --output",
-    "trace.png": "trace --cell lstm --T 60 --D 3 --M 8 --show all --quiet --plot",
-    "verify.png": "verify --cell gru --T 200 --M 16 --quiet --plot",
-    "cells/simple_rnn.svg": "inspect --T 10 --D 3 --M 5 --view flow --no-keras --output",
-    "cells/lstm.svg": "inspect --cell lstm --T 10 --D 3 --M 5 --view flow --no-keras --output",
-    "cells/gru.svg": "inspect --cell gru --T 10 --D 3 --M 5 --view flow --no-keras --output",
+    "docs/trace.png": "trace --cell lstm --T 60 --D 3 --M 8 --show all --quiet --plot",
+    "docs/verify.png": "verify --cell gru --T 200 --M 16 --quiet --plot",
+    "docs/cells/simple_rnn.svg": "inspect --T 10 --D 3 --M 5 --view flow --no-keras --output",
+    "docs/cells/lstm.svg": "inspect --cell lstm --T 10 --D 3 --M 5 --view flow --no-keras --output",
+    "docs/cells/gru.svg": "inspect --cell gru --T 10 --D 3 --M 5 --view flow --no-keras --output",
 }
 
 

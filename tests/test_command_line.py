@@ -9,7 +9,6 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import __version__, memory
-from rnnshapes.load.saved import spawn
 from rnnshapes.ops.interface import ACTIVATIONS
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
@@ -185,11 +184,6 @@ def test_impossible_path_is_an_input_error(path: str) -> None:
     ]:
         with pytest.raises(rnnshapes.InputError):
             function(**options)
-
-
-def test_early_start_ignores_impossible_paths() -> None:
-    for path in PATHS:
-        spawn.start_early(["trace", path])
 
 
 def test_version_is_printed(run) -> None:

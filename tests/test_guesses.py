@@ -30,7 +30,6 @@ ANSWERED = [
     ("verify --no-keras", ["Keras", "--against", "trace --no-keras"]),
     ("inspect m.keras --input x.npy", ["inspect", "--input", "trace", "verify"]),
     ("inspect --follow", ["--follow", "trace"]),
-    ("verify --steps 0:3", ["--steps", "trace"]),
     ("trace --model m.keras", ["--model"]),
     ("inspect --json", ["--format json"]),
     ("verify --port y.npy", ["--against"]),

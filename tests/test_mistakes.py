@@ -30,7 +30,7 @@ from tests.helpers.handmade import (
     mentions,
     ported,
 )
-from tests.helpers.pages import README, table
+from tests.helpers.pages import table
 
 #: A mistake, the cells that can have it, its id, what the text names, and another id if the port
 #: gives the last step alone; ``None`` if nothing is left of the mistake then.
@@ -257,12 +257,12 @@ def ids_of(spec: dict[str, Any], *, last: bool) -> set[str]:
     return {mistake.id for hypothesis in tried for mistake in hypothesis.mistakes}
 
 
-def test_the_readme_lists_every_id() -> None:
+def test_the_documentation_lists_every_id() -> None:
     sizes = {"N": 3, "T": 3, "D": 4, "M": 5, "K": 5}
     forms = [*({"cell": cell} for cell in ALL), {"cell": "gru", "reset_after": False}]
     tried = set().union(
         *(ids_of({**sizes, **form}, last=last) for form in forms for last in (False, True))
     )
-    listed = [re.findall("`(.+?)`", row[0]) for row in table(README, "`gates.order`")]
+    listed = [re.findall("`(.+?)`", row[0]) for row in table("docs/porting", "`gates.order`")]
     assert sorted(itertools.chain(*listed)) == sorted(tried | OF_MODELS | OF_SEARCH)
     assert all(re.fullmatch(r"[a-z]+\.[a-z0-9_]+", id_) for id_ in tried)

@@ -1,4 +1,4 @@
-"""The README's table of PyTorch and ONNX, held against programs in the layout of each.
+"""The table of layouts in ``docs/porting.md``, checked with programs in each layout.
 
 The programs are written out here as the documentation of ``torch.nn.RNN``, ``LSTM`` and ``GRU``
 and of ONNX's operators of these names have them. That they are what these libraries run,
@@ -19,7 +19,7 @@ import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.network.from_sizes import from_sizes
 from tests.helpers.cells import LAYERS
-from tests.helpers.pages import CELLS, page, scripts
+from tests.helpers.pages import CELLS, OUTPUTS, PAGES, PATHS
 from tests.helpers.port_layouts import (
     CASES,
     OTHERS,
@@ -93,7 +93,7 @@ def test_shapes_are_read_from_the_text() -> None:
 def run_script(cell: str) -> dict[str, Any]:
     """What the script of a cell's page makes."""
     made: dict[str, Any] = {}
-    (script,) = scripts(page(cell))
+    (script,) = OUTPUTS.scripts(PAGES[CELLS[cell]])
     exec(script, made)  # noqa: S102 - the page's own
     return made
 
@@ -249,6 +249,5 @@ def test_hard_sigmoids_have_formulas_of_the_table() -> None:
 
 def test_every_cell_has_a_page_and_a_case() -> None:
     assert list(CELLS) == CASES == list(BY_NAME)
-    for cell, path in CELLS.items():
-        assert path.exists()
-        assert from_sizes(cell=cell).layers[0].name == path.stem
+    for cell, page in CELLS.items():
+        assert from_sizes(cell=cell).layers[0].name == PATHS[page].stem

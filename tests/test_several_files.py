@@ -109,13 +109,6 @@ def test_sizes_apply_to_all_files(run) -> None:
     assert [bool(file["error"]) for file in record["files"]] == [True, False]
 
 
-def test_failure_is_reported_beside_a_file(run, tmp_path: Path) -> None:
-    done = run("inspect", "bad.keras", "a.keras", "-o", tmp_path / "report.md")
-    assert (done.status, done.out) == (2, "")
-    assert "report.md" in done.err
-    assert "bad.keras" in (tmp_path / "report.md").read_text("utf-8")
-
-
 @pytest.mark.parametrize("option", [["--plot", "x.png"], ["--view", "flow"], ["-o", "a.keras"]])
 def test_senseless_option_exits_2(option: list[str], run) -> None:
     assert_refused(run("inspect", "a.keras", "b.h5", *option), option[0].strip("-o") or "a.keras")

@@ -127,11 +127,7 @@ def _inspect_files(
     target = output_target(output, *models)
     result = api.inspect_files(models, **sizes.options)
     target.write(result, target.view(view, INSPECT_PARTS))
-    failed = sum(bool(file.exit_status) for file in result.files)
-    if target.path is not None and failed:
-        report = printable(str(target.path))
-        write_stderr(f"rnnshapes: {failed} of {len(models)} files FAILED; see {report}\n")
-    target.write_hint(next_command.after_files(result))
+    target.write_hint(next_command.after_files(models))
     return result.exit_status
 
 

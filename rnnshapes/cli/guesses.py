@@ -48,10 +48,9 @@ def option(name: str, command: str, options: Mapping[str, Iterable[str]]) -> str
             "it needs Keras, except with --against PORT, which compares your own numbers; "
             "rnnshapes trace --no-keras computes without Keras"
         )
-    if others:
-        return f"{' and '.join(others)} {'have' if others[1:] else 'has'} one"
-    meant = _meant(name.lstrip("-").lower().replace("_", "-"), options.get(command, ()))
-    return f"use {meant}" if meant else ""
+    if meant := _meant(name.lstrip("-").lower().replace("_", "-"), options.get(command, ())):
+        return f"use {meant}"
+    return f"{' and '.join(others)} {'have' if others[1:] else 'has'} one" if others else ""
 
 
 def _meant(word: str, known: Iterable[str]) -> str:

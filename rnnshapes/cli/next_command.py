@@ -13,7 +13,6 @@ from rnnshapes.render.command_line import DATA, NETWORK, command_line
 
 if TYPE_CHECKING:
     from rnnshapes.forward.tracing import Trace
-    from rnnshapes.network.file_summary import FileSummaries
     from rnnshapes.network.summary import Inspection
     from rnnshapes.port.report import PortVerification
     from rnnshapes.verification.report import Check, Verification
@@ -45,12 +44,9 @@ def other_views(parts: Iterable[str]) -> str:
     return f"      --view {' · '.join(names)}"
 
 
-def after_files(result: FileSummaries) -> str:
-    """Propose the inspection of the first of several files that can be read, if there is one."""
-    path = next((Path(file.path) for file in result.files if not file.error), None)
-    if path is None:
-        return _next("inspect", "explains the options", NetworkArguments(), None, "--help")
-    return _next("inspect", "shows every weight", NetworkArguments(model=path), None)
+def after_files(models: list[Path]) -> str:
+    """Propose the inspection of the first of several files."""
+    return _next("inspect", "shows every weight", NetworkArguments(model=models[0]), None)
 
 
 def after_trace(

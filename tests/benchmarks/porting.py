@@ -1,4 +1,4 @@
-"""Weights carried to PyTorch and ONNX Runtime by the README's table, and what these compute.
+"""Weights carried to PyTorch and ONNX Runtime by the table of layouts, and what these compute.
 
 Networks of random sizes, each cell, forwards, from the end and both; every h at every step is
 held against Keras's equations in float64. Run: ``python tests/benchmarks/porting.py [NETWORKS]``.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.cells.registry import BY_NAME
-from tests.helpers.pages import README, table
+from tests.helpers.pages import table
 
 Array = np.ndarray
 
@@ -97,7 +97,7 @@ def onnx_scan(
 
 TABLE = {
     name: dict(zip(("Keras", "PyTorch", "ONNX"), row, strict=True))
-    for name, *row in table(README, "layer")
+    for name, *row in table("docs/porting", "layer")
 }
 OTHERS = ("PyTorch", "ONNX")
 #: What PyTorch calls the candidate.
