@@ -72,7 +72,7 @@ class LSTMCell(Cell):
         plain = Variant("lstm.c_not_activated", text, "cell", _StateNotActivated(**options))
         if not self.use_bias:
             return (plain,)
-        text = "1 is added to the forget bias, which Keras's weights have in them already"
+        text = "1 is added to the forget bias, although Keras's weights include it"
         again = Variant("bias.forget_again", text, "bias", self, self._add_forget_bias)
         text = "the forget bias is doubled"
         twice = Variant("bias.forget_twice", text, "bias", self, self._double_forget_bias)
