@@ -46,6 +46,28 @@ def container_limit(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     return None
 
 
+def require_address_space(needed: int, what: str) -> None:
+    """Check that ``ulimit -v`` leaves room for a library that ends the process without it.
+
+    Args:
+        needed: Bytes of address space.
+        what: What needs them, as the subject of the message.
+
+    Raises:
+        TooLargeError: the limit is lower.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise TooLargeError(
+            f"{what} needs {format_bytes(needed)} of address space; the limit is "
+            f"{format_bytes(limit)}; raise it with ulimit -v"
+        )
+
+
 def require(needed: int, what: str) -> None:
     """Check that ``needed`` bytes are available.
 

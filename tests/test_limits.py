@@ -300,3 +300,17 @@ def test_help_works_in_any_width(columns: str) -> None:
     done = process("trace", "--help", env={"COLUMNS": columns, "TERM": "", "HOME": "/nowhere"})
     assert (done.status, done.err) == (0, "")
     assert "--no-keras" in done.out
+
+
+@POSIX
+def test_keras_is_not_imported_into_too_little_memory(monkeypatch) -> None:
+    import resource
+
+    needed = 2**31
+    for limit, fits in ((needed, True), (needed - 1, False), (resource.RLIM_INFINITY, True)):
+        monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, limit))
+        if fits:
+            memory.require_address_space(needed, "it")
+        else:
+            with pytest.raises(TooLargeError):
+                memory.require_address_space(needed, "it")

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
+#: Bytes of address space without which TensorFlow ends the process and not its import.
+_ADDRESS_SPACE = 2300 * 2**20
 #: A ``keras.Model``, an opaque value outside this package.
 Model = Any
 
@@ -272,6 +274,7 @@ def _import_keras_for(network: Network) -> Any:
 def _import_keras() -> Any:
     if "keras" in sys.modules:
         return sys.modules["keras"]
+    memory.require_address_space(_ADDRESS_SPACE, "Keras with its backend")
     with interruptible(), captured_stderr() as log, garbage_collection_paused():
         try:
             import keras
