@@ -37,6 +37,9 @@ def main() -> int:
         reason = " ".join(str(error).split())[:200] or "not enough memory"
         sys.stderr.write(f"rnnshapes: error: this machine cannot run the command: {reason}\n")
         return 3
+    finally:
+        if (spawn_module := sys.modules.get("rnnshapes.load.saved.spawn")) is not None:
+            spawn_module.end_unused()
 
 
 def _end_by_exception() -> None:

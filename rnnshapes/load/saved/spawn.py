@@ -23,6 +23,13 @@ def start_early(arguments: Sequence[str]) -> None:
         _started[arguments[1]] = start(arguments[1])
 
 
+def end_unused() -> None:
+    """End the processes that were started early and that nobody has asked for."""
+    for process in _started.values():
+        process.kill()
+        process.wait()
+
+
 def get_process(path: str) -> subprocess.Popen[bytes]:
     """Return the process that reads ``path``: the one that was started early, or a new one."""
     return _started.pop(path, None) or start(path)
