@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from io import StringIO
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
 
 from rnnshapes.render import palette, time_axis
 from rnnshapes.render.document import Sheet, Span
+from rnnshapes.render.formats import terminal
 from rnnshapes.render.text_art import strips
 from rnnshapes.render.text_art.strips import (
     ASCII_MINUS,
@@ -232,6 +237,56 @@ def test_cells_have_the_colour_of_their_number(kind, colour, width) -> None:
             assert span.ink.ground == colour(round(100 * value / limit) / 100)
             assert span.ink.colour == palette.text_on(span.ink.ground)
     assert not label.ink.ground
+
+
+#: The colours of xterm, by their number.
+XTERM = ["000000", "CD0000", "00CD00", "CDCD00", "0000EE", "CD00CD", "00CDCD", "E5E5E5"]
+XTERM += ["7F7F7F", "FF0000", "00FF00", "FFFF00", "5C5CFF", "FF00FF", "00FFFF", "FFFFFF"]
+
+
+def sixteen_grounds(kind: ScaleKind, lowest: float) -> list[int]:
+    """The grounds of rising numbers on a terminal of 16 colours, each once."""
+    rising = strip(kind, np.linspace(lowest, 1, 150)[:, None])
+    screen = Console(
+        file=StringIO(), width=160, force_terminal=True, color_system="standard", highlight=False
+    )
+    encoded = terminal.encode_lines(spans(rising, 160), screen)[0]
+    found = [style.bgcolor.number for style in ansi_styles(encoded) if style.bgcolor]
+    return [number for number, _ in groupby(found)]
+
+
+def ansi_styles(encoded: str) -> list[Style]:
+    """The styles of a line of a terminal, from left to right."""
+    return [span.style for span in Text.from_ansi(encoded).spans]
+
+
+def brightness(number: int) -> float:
+    """How bright a colour of xterm is, about."""
+    red, green, blue = bytes.fromhex(XTERM[number])
+    return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+
+
+def test_sixteen_colours_keep_the_order_of_numbers() -> None:
+    """Each stands for one part of the scale, and is darker than the next one to the middle."""
+    signed, fraction = sixteen_grounds("signed", -1), sixteen_grounds("fraction", 0)
+    assert len(signed) == len(set(signed)) == 7
+    assert len(fraction) == len(set(fraction)) == 4
+    light = [brightness(number) for number in signed]
+    assert light[:4] == sorted(light[:4])
+    assert light[3:] == sorted(light[3:], reverse=True)
+    dark = [brightness(number) for number in fraction]
+    assert dark == sorted(dark, reverse=True)
+    for lights in (light, dark):
+        assert all(abs(a - b) > 0.05 * max(lights) for a, b in pairwise(lights))
+
+
+def test_categories_differ_in_sixteen_colours() -> None:
+    """Gates, states and units, as texts and as grounds."""
+    for grounds in (True, False):
+        names = {
+            palette.sixteen(colour, colour if grounds else "") for colour in palette.CATEGORIES
+        }
+        assert len(names) == len(palette.CATEGORIES)
 
 
 def test_lines_share_a_scale_and_differ_in_colour() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import dist
 
 #: Okabe and Ito's set (https://jfly.uni-koeln.de/color/), in the order in which it is used here.
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -14,6 +15,21 @@ _SIGNED = ("#08519C", "#6BAED6", "#F7F7F7", "#FDAE61", "#B35806")
 _FRACTION = ("#F7F7F7", "#9ECAE1", "#3182BD", "#08306B")
 
 _DARK, _LIGHT = "#000000", "#FFFFFF"
+
+#: Colour of a terminal that has only 16, chosen by hand: from the middle of a map to its ends
+#: each next one is darker, in the palettes of xterm, VGA and others.
+_SIXTEEN = {
+    **dict(zip(CATEGORIES, ("blue", "yellow", "green", "magenta", "cyan", "red"), strict=True)),
+    _DARK: "black",
+    _LIGHT: "bright_white",
+    "#F7F7F7": "bright_white",
+    "#C6DBEF": "bright_cyan",
+    "#6BAED6": "cyan",
+    "#08519C": "blue",
+    "#FDD8B0": "bright_yellow",
+    "#FDAE61": "yellow",
+    "#B35806": "red",
+}
 
 
 def category(number: int) -> str:
@@ -34,6 +50,28 @@ def fraction(value: float) -> str:
 def text_on(background: str) -> str:
     """Return black or white: what can be read on this colour."""
     return _DARK if _brightness(background) > 0.18 else _LIGHT
+
+
+def sixteen(colour: str, ground: str) -> tuple[str, str]:
+    """Return Rich's names of a text's colour and its ground on a terminal of 16 colours.
+
+    Args:
+        colour: ``#rrggbb``, or empty for the terminal's own.
+        ground: The same for the colour behind the text.
+    """
+    if not ground:
+        # Blue itself is too dark for texts on black.
+        return _nearest_of_sixteen(colour).replace("blue", "bright_blue") if colour else "", ""
+    name = _nearest_of_sixteen(ground)
+    if colour in (_DARK, _LIGHT):
+        return "bright_white" if name in ("blue", "red") else "black", name
+    return _nearest_of_sixteen(colour) if colour else "", name
+
+
+def _nearest_of_sixteen(colour: str) -> str:
+    """Return the name that stands for the known colour nearest to this one."""
+    nearest = min(_SIXTEEN, key=lambda known: dist(_rgb(known), _rgb(colour)))
+    return _SIXTEEN[nearest]
 
 
 def _between(stops: tuple[str, ...], value: float) -> str:

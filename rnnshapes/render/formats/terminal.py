@@ -15,6 +15,7 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
+from rnnshapes.render import palette
 from rnnshapes.render.document import (
     COLUMN_GAP,
     PAGE,
@@ -160,15 +161,18 @@ def _rich_text(lines: StyledLines, screen: Console) -> RichText:
     for position, spans in enumerate(lines):
         text.append("\n" if position else "")
         for span in spans:
-            text.append(_text(span.text, screen), style=_rich_style(span.ink))
+            text.append(_text(span.text, screen), style=_rich_style(span.ink, screen.color_system))
     return text
 
 
 @cache
-def _rich_style(ink: Ink) -> Style:
+def _rich_style(ink: Ink, color_system: str | None) -> Style:
+    colour, ground = ink.colour, ink.ground
+    if color_system in ("standard", "windows"):  # Rich's own choice has no order
+        colour, ground = palette.sixteen(colour, ground)
     definition = _RICH_STYLES[ink.meaning]
     base = Style.parse(definition) if definition else Style.null()
-    return base + Style(color=ink.colour or None, bgcolor=ink.ground or None)
+    return base + Style(color=colour or None, bgcolor=ground or None)
 
 
 def _draw_table(table: Table, screen: Console) -> None:
