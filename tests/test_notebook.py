@@ -11,6 +11,8 @@ import nbformat
 import pytest
 
 import rnnshapes
+from rnnshapes.render.document import Drawing, Span
+from rnnshapes.render.formats import notebook
 
 NOTEBOOK = Path(__file__).with_name("example.ipynb")
 #: Last lines of the cells that display a result.
@@ -34,9 +36,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_stored_notebook_is_valid_and_without_outputs() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    for cell in notebook.cells:
+    stored = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(stored)
+    for cell in stored.cells:
         assert cell.get("outputs", []) == []
         assert cell.get("execution_count") is None
 
@@ -46,10 +48,10 @@ def test_notebook_runs_and_displays_its_results(kernel: str, tmp_path: Path) -> 
     """No cell fails or warns; results come as HTML and as text."""
     from nbclient import NotebookClient
 
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    stored = nbformat.read(NOTEBOOK, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, kernel_name=kernel, resources=resources).execute()
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    NotebookClient(stored, timeout=300, kernel_name=kernel, resources=resources).execute()
+    code = [cell for cell in stored.cells if cell.cell_type == "code"]
     outputs = [out for cell in code for out in cell.outputs]
     assert [out.text for out in outputs if out.get("name") == "stderr"] == []
     for end in DISPLAYED:
@@ -61,3 +63,13 @@ def test_notebook_runs_and_displays_its_results(kernel: str, tmp_path: Path) -> 
     assert "agrees" in code[1].outputs[0].data["text/plain"]
     assert "transposed" in code[-2].outputs[0].data["text/plain"]
     assert code[-1].outputs[0].data["text/html"].count("<tr") >= 3
+
+
+def test_drawings_look_alike_on_any_page() -> None:
+    """The page around an output may have its own fonts and wrap lines."""
+    drawing = Drawing("Data flow", lambda sheet: [[Span("┌───┐  x")], [Span("└───┘")]])
+    html = "".join(notebook.chunks((drawing,)))
+    style = html.partition("<pre style=")[2].partition(">")[0]
+    for rule in ("white-space:pre;", "overflow-x:auto", "monospace", "line-height"):
+        assert rule in style
+    assert "┌───┐  x\n└───┘" in html

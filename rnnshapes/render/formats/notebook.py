@@ -24,7 +24,12 @@ _CSS = {
     "heading": "",
     "name": "font-weight:inherit",
     "figure": "margin:.6em 0",
-    "picture": "overflow-x:auto;line-height:1.15;margin:0",
+    "picture": (
+        "white-space:pre;overflow-x:auto;max-width:100%;margin:0;padding:0;border:0;"
+        "background:none;color:inherit;font-size:14px;line-height:16px;"
+        "font-family:'DejaVu Sans Mono',Menlo,'Cascadia Mono','Liberation Mono',Consolas,"
+        "ui-monospace,monospace"
+    ),
 }
 
 
