@@ -10,7 +10,6 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 import rnnshapes
@@ -19,9 +18,20 @@ from rnnshapes.forward.tracing import Trace
 from rnnshapes.render import palette, plots
 from rnnshapes.render.plots import ratios, series, style
 from rnnshapes.render.view import View
+from rnnshapes.session import open_session
 from rnnshapes.verification.bounds import Residual
 from tests.helpers.models import MODELS
-from tests.helpers.plots import SIZES, ported, saved, traced, verified, words
+from tests.helpers.plots import (
+    RESULTS,
+    SIZES,
+    drawn_texts,
+    overlapping_texts,
+    ported,
+    saved,
+    traced,
+    verified,
+    words,
+)
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -42,9 +52,15 @@ def numbers(axes: Axes, label: str) -> Any:
     return np.asarray(line(axes, label).get_ydata(), float)
 
 
+def maps(figure: Figure) -> dict[str, Axes]:
+    """The panels in colours by the name of their quantity, from top to bottom."""
+    return {a.get_ylabel(): a for a in figure.axes if a.get_images()}
+
+
 def images(figure: Figure) -> list[Any]:
-    """The numbers of what is shown in colours, from top to bottom."""
-    return [a.get_images()[0].get_array().data for a in figure.axes if a.get_images()]
+    """The numbers of what is shown in colours, from top to bottom; without x."""
+    panels = {name: axes for name, axes in maps(figure).items() if name != "x"}
+    return [axes.get_images()[0].get_array().data for axes in panels.values()]
 
 
 def has_markers(one: Line2D) -> bool:
@@ -82,16 +98,26 @@ def test_states_and_gates_are_drawn_in_colours() -> None:
     assert len(images(figure)) == len(wanted) == 6
     for found, values in zip(images(figure), wanted, strict=True):
         assert np.array_equal(found, values[1].T)
-    maps = {a.get_ylabel(): a for a in figure.axes if a.get_images() and a.get_ylabel()}
-    assert list(maps) == ["h", "c", "i", "f", "c~", "o"]
-    limits = {name: axes.get_images()[0].get_clim() for name, axes in maps.items()}
+    assert list(maps(figure)) == ["x", "h", "c", "i", "f", "c~", "o"]
+    limits = {name: axes.get_images()[0].get_clim() for name, axes in maps(figure).items()}
     assert limits["i"] == limits["f"] == limits["o"] == (0, 1)
     for name, (low, high) in limits.items():
         assert low == -high or name in "ifo"
-    for axes in maps.values():
+    for name, axes in maps(figure).items():
         bottom, top = axes.get_ylim()
         assert top < 0
-        assert bottom > 3
+        assert bottom > (2 if name == "x" else 3)
+
+
+def test_x_of_the_sample_is_drawn() -> None:
+    """Its shape stands above it, in letters and in numbers."""
+    with open_session(cell="lstm", **SIZES) as session:
+        (source,) = session.sources
+        x = next(source.blocks(99))
+    axes = maps(plots.figure(traced(), View(sample=1, start=2)))["x"]
+    assert np.array_equal(axes.get_images()[0].get_array().data, x[1, 2:].T)
+    for text in ("(N, T, D)", "(2, 7, 3)"):
+        assert text in axes.get_title(loc="left")
 
 
 def test_colours_follow_the_numbers() -> None:
@@ -108,20 +134,19 @@ def test_colours_follow_the_numbers() -> None:
         assert np.abs(shown - [int(wanted[i : i + 2], 16) for i in (1, 3, 5)]).max() <= 2
 
 
-def test_differences_stand_beside_their_bounds() -> None:
-    """One step below its bound at each t, of all samples; the whole runs of the one shown."""
+def test_one_panel_shows_rounding_of_one_step() -> None:
+    """The error of one step as a share of its bound: nothing else, for each quantity."""
     figure = plots.figure(traced())
-    for name, key in (("y_hat", "y_hat"), ("h of lstm", "lstm.h"), ("c of lstm", "lstm.c")):
-        axes = panel(figure, f"difference of {name}")
-        errors = traced().step_errors[key]
-        (one_step,) = [one for one in axes.get_lines() if one.get_label() == "one step"]
-        assert np.array_equal(one_step.get_ydata(), errors.error)
-        assert np.array_equal(numbers(axes, "bound"), errors.bound)
-        assert (errors.error <= errors.bound).all()
-        assert axes.get_yscale() == "log"
+    axes = panel(figure, "rounding")
+    for key, errors in traced().step_errors.items():
+        assert np.array_equal(numbers(axes, key), errors.ratio)
+    assert {"y_hat", "lstm.h", "lstm.c"} == set(traced().step_errors)
+    assert axes.get_yscale() == "log"
+    assert [a for a in figure.axes if a.get_yscale() == "log"] == [axes]
+    height = axes.get_position().height
+    assert height < 0.15
+    assert height < panel(figure, "y_hat").get_position().height
     assert not any("above" in text for text in words(figure))
-    whole = np.abs(traced().y_hat - traced().y_hat_keras)[0].max(axis=1)
-    assert np.array_equal(numbers(panel(figure, "difference of y_hat"), "whole runs"), whole)
 
 
 def test_what_is_above_its_bound_is_marked() -> None:
@@ -131,23 +156,21 @@ def test_what_is_above_its_bound_is_marked() -> None:
     error[[2, 5]] = 1.0
     wrong = StepErrors(error / errors.bound, error, errors.bound)
     figure = plots.figure(replace(traced(), step_errors={**traced().step_errors, "lstm.h": wrong}))
-    marks = line(panel(figure, "difference of h"), "above")
+    marks = line(panel(figure, "rounding"), "above")
     assert " 2 steps" in str(marks.get_label())
     assert has_markers(marks)
     assert not joins(marks)
     assert list(marks.get_xdata()) == [2, 5]
-    assert list(marks.get_ydata()) == [1.0, 1.0]
+    assert list(marks.get_ydata()) == list(wrong.ratio[[2, 5]])
 
 
 def test_only_what_is_known_is_drawn() -> None:
     """Notes say what is missing."""
     figure = plots.figure(replace(traced(), step_errors={}))
-    (one,) = panel(figure, "difference of h").get_lines()[:1]
-    assert one.get_label() == "whole runs"
-    assert not any(text == "proven bound of one step" for text in words(figure))
+    assert not any("rounding" in axes.get_title(loc="left") for axes in figure.axes)
     assert any("bounds=True" in text for text in words(figure))
     alone = plots.figure(rnnshapes.trace(keras=False, show="y,h", **SIZES))
-    assert not any("difference of" in text for text in words(alone))
+    assert not any("bound" in text for text in words(alone))
 
 
 def test_only_steps_that_are_asked_for_are_drawn() -> None:
@@ -176,11 +199,9 @@ def test_masked_steps_are_shaded() -> None:
     result = masked()
     for sample, spans in ((0, []), (1, [(0.5, 1.5), (2.5, 5.5)])):
         figure = plots.figure(result, View(sample=sample))
-        for axes in figure.axes:
-            if axes.get_xlabel() or axes.get_images():
-                found = [p for p in axes.patches if isinstance(p, Rectangle) and p.get_hatch()]
-                shown = [(p.get_x(), p.get_x() + p.get_width()) for p in found]
-                assert shown in (spans, []) if axes.get_ylabel() == "" else shown == spans
+        for name in ("h", "z", "r", "h~"):
+            hatched = [p for p in maps(figure)[name].patches if p.get_hatch()]
+            assert [(p.get_x(), p.get_x() + p.get_width()) for p in hatched] == spans
     assert np.isnan(images(plots.figure(result, View(sample=1)))[1][:, 3:]).all()
 
 
@@ -198,21 +219,31 @@ def test_output_without_steps_is_drawn_by_unit() -> None:
 def test_panels_of_one_time_axis_stand_together() -> None:
     result = rnnshapes.trace(MODELS["encoder, decoder"](), N=2, show="h", keras=False)
     figure = plots.figure(result)
-    spans = [axes.get_xlim() for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    assert spans == [(-0.5, 5.5), (-0.5, 5.5), (-0.5, 8.5)]
+    spans = [axes.get_xlim() for axes in figure.axes]
+    assert spans == [(-0.5, 8.5)] * 2 + [(-0.5, 5.5)] * 3
     labels = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
-    assert [label.split()[-2] for label in labels] == ["T2", "T1"]
+    assert [label.split()[-2] for label in labels] == ["T1", "T2"]
 
 
 # --- Sizes, numbers and names that are hard -----------------------------------------------------
 
 
-def test_a_single_step_has_a_point() -> None:
-    """Since a line needs two."""
-    result = rnnshapes.trace(T=1, M=1, K=1, N=1, show="y,h", keras=False)
-    (one,) = panel(plots.figure(result), "y_hat").get_lines()
-    assert has_markers(one)
-    assert saved(result, "png")
+def test_a_single_step_has_a_bar_per_unit() -> None:
+    """No cell fills a panel, and Keras is marked on the bars."""
+    result = rnnshapes.trace(T=1, M=4, K=2, cell="lstm", show="y,h,c,gates")
+    figure = plots.figure(result)
+    assert not maps(figure)
+    assert any("(1, 1, 3)" in text for text in words(figure))
+    (layer,) = result.layers
+    values = {"y_hat": result.y_hat, **layer.states, **layer.gates}
+    for axes in figure.axes[1:]:
+        name = axes.get_ylabel().removesuffix("_0").rstrip("~")
+        wanted = layer.gates["c"] if "~" in axes.get_ylabel() else {**values, **layer.states}[name]
+        (bars,) = axes.collections
+        assert [segment[1][1] for segment in bars.get_segments()] == list(wanted[0, 0])
+    markers = [one for one in panel(figure, "y_hat").get_lines() if has_markers(one)]
+    assert list(markers[0].get_ydata()) == list(result.y_hat_keras[0, 0])
+    assert saved(rnnshapes.trace(T=1, M=1, K=1, show="y,h", keras=False), "png")
 
 
 def test_many_steps_are_bands_of_their_extremes() -> None:
@@ -254,15 +285,17 @@ def test_an_envelope_holds_every_number() -> None:
     assert (few.size, list(few.t)) == (1, list(range(4, 13)))
 
 
-def test_many_units_are_means() -> None:
-    """A note says so."""
+def test_every_unit_has_its_row() -> None:
+    """Neighbours among units have nothing in common: none is the mean of several."""
     result = rnnshapes.trace(T=4, M=1000, K=30, show="y,h", keras=False)
     figure = plots.figure(result)
     assert np.array_equal(images(figure)[0], result.y_hat[0].T)
-    assert images(figure)[1].shape == (125, 4)
-    h = result.layers[0].states["h"][0]
-    assert np.allclose(images(figure)[1], h.reshape(4, 125, 8).mean(axis=2).T)
-    assert any("Of 1,000 units" in text and "mean of 8" in text for text in words(figure))
+    assert np.array_equal(images(figure)[1], result.layers[0].states["h"][0].T)
+    assert not any("1,000 units, one" in text for text in words(figure))
+    many = rnnshapes.trace(T=2, M=series.MOST_UNITS + 1, show="h", keras=False)
+    shown = plots.figure(many)
+    assert np.array_equal(images(shown)[0], many.layers[0].states["h"][0, :, ::2].T)
+    assert any("every 2" in text for text in words(shown))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
@@ -323,10 +356,10 @@ def test_ratios_are_drawn_over_t_below_their_limit() -> None:
         assert place == (worst.index.t, worst.ratio)
         limits = [one for one in axes.get_lines() if set(one.get_ydata()) == {1.0}]
         assert len(limits) == 1
-    rest = panel(figure, "Checks without a time axis").texts
+    rest = panel(figure, "Checks without a time axis")
     alone = [c for c in verified().checks if c.precision and c.residual.step_errors is None]
     wanted = sorted(f"{c.layer}: {c.quantity}, {c.precision}  {c.ratio:.3g}" for c in alone)
-    assert sorted(text.get_text() for text in rest) == wanted
+    assert sorted(text.get_text() for text in rest.get_yticklabels()) == wanted
     assert not any("FAIL" in text for text in words(figure))
 
 
@@ -393,10 +426,32 @@ def test_failing_checks_stand_out() -> None:
     text = " ".join(words(figure))
     assert f"3 of {len(failing().checks)}" in text
     assert "FAIL gru/kernel: (D, 3M) = (3, 12)" in text
-    first = panel(figure, "Checks without a time axis").texts[0].get_text()
+    first = panel(figure, "Checks without a time axis").get_yticklabels()[0].get_text()
     assert first.startswith("FAIL predict: own output, float32")
     assert first.endswith("NaN")
     assert saved(failing(), "png")
+
+
+def test_passing_names_stay_below_the_limit() -> None:
+    """What lies beyond it is empty but for the limit's own name."""
+    figure = plots.figure(verified())
+    texts = [(text, box) for text, box in drawn_texts(figure) if ": " in text or "unit" in text]
+    for axes in figure.axes:
+        inside, (x, y) = axes.get_window_extent(), axes.transData.transform((1.0, 1.0))
+        for text, box in texts:
+            if inside.y0 <= (box.y0 + box.y1) / 2 <= inside.y1:
+                assert (box.y1 <= y) if axes.get_yscale() == "log" else (box.x1 <= x), text
+    assert len(texts) > 7
+
+
+@pytest.mark.parametrize("name", ["trace", "verify"])
+def test_figures_fit_a_slide(name: str) -> None:
+    """Of 16:9 or 4:3, and no text lies on another."""
+    figure = plots.figure(RESULTS[name]())
+    width, height = figure.get_size_inches()
+    assert round(width / height, 3) in (1.333, 1.778)
+    assert width * 150 <= 1600
+    assert overlapping_texts(figure) == []
 
 
 def test_a_port_is_drawn_with_its_explanation() -> None:

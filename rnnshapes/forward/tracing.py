@@ -88,6 +88,7 @@ class Trace(Result):
             own states, with its bound, over all samples: of ``y_hat`` and ``lstm.h``. Empty
             unless asked for. See :mod:`rnnshapes.verification.residuals`.
         recurrences: Returns the recurrences of a sample, of which each step can be evaluated.
+        sources: The inputs, of which a plot draws x.
     """
 
     schema = "rnnshapes.trace/1"
@@ -103,6 +104,7 @@ class Trace(Result):
     unsupported: tuple[str, ...] = ()
     step_errors: Mapping[str, StepErrors] = field(default_factory=dict)
     recurrences: Callable[[int], tuple[RecurrenceSteps, ...]] = lambda sample: ()
+    sources: InputSources = ()
 
     def step(self, t: int, sample: int = 0) -> TracedStep:
         """Return one step in full: every equation with its shapes and numbers.
@@ -249,6 +251,7 @@ def trace_network(
         recurrences=lambda sample: recurrence_steps.steps_of_sample(
             network, weights, sources, sample, layer, keras
         ),
+        sources=sources,
     )
 
 

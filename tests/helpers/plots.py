@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from io import BytesIO
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 import rnnshapes
 from rnnshapes.forward import tracing
@@ -73,3 +76,33 @@ def flow_frames(figure: Figure) -> list[tuple[float, float]]:
     widest = max((box.get_width() for box in boxes), default=0.0)
     frames = [(box.get_y(), box.get_height()) for box in boxes if box.get_width() == widest]
     return sorted((top, top + height) for top, height in frames)
+
+
+class _TextRecorder(RendererAgg):
+    """A renderer that records the texts that are drawn: labels of ticks out of view are not."""
+
+    def __init__(self, figure: Figure) -> None:
+        width, self.height_in_pixels = figure.get_size_inches() * figure.dpi
+        super().__init__(width, self.height_in_pixels, figure.dpi)
+        self.drawn: list[tuple[str, Bbox]] = []
+
+    def draw_text(self, gc: Any, x: float, y: float, s: str, prop: Any, *_: Any, **__: Any) -> None:
+        """Record a line of text, of which (x, y) is the start of its base line, from above."""
+        width, height, descent = self.get_text_width_height_descent(s, prop, ismath=False)
+        bottom = self.height_in_pixels - y - descent
+        self.drawn.append((s, Bbox.from_bounds(x, bottom, width, height)))
+
+
+def drawn_texts(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Every line of text that is drawn, with the box that it takes in pixels."""
+    figure.draw(recorder := _TextRecorder(figure))
+    return recorder.drawn
+
+
+def overlapping_texts(figure: Figure) -> list[tuple[str, str]]:
+    """The pairs of texts of which one lies on the other."""
+    return [
+        (first, second)
+        for (first, a), (second, b) in combinations(drawn_texts(figure), 2)
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 2
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -14,44 +15,75 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from rnnshapes.render.plots.style import ABSENT, DIM, WIDTH, NotebookFigure, font_text
 
+#: Inches above a panel with a title and without, below one for the numbers of its axis and for
+#: its label, left of it for numbers, right of it for the scale of colours.
+_TITLE, _APART, _TICKS, _LABEL, _NUMBERS, _RIGHT = 0.29, 0.07, 0.2, 0.17, 0.52, 0.66
 #: About so many characters fit on a line of the title, on one of a note, and above a panel.
 _TITLE_WIDTH, _NOTE_WIDTH, _LEGEND_WIDTH = 104, 150, 156
 
 
 class Panel(NamedTuple):
-    """A part of a figure, ``height`` inches high; panels of the same ``axis`` share their x."""
+    """A part of a figure; panels of the same ``axis`` share their x, one below the other.
+
+    ``height`` and ``margin``, for what stands left of it beside numbers, are inches.
+    """
 
     height: float
     draw: Callable[[Axes], None]
     axis: str = ""
     label: str = ""
+    title: str = ""
+    margin: float = 0.0
 
 
 def stack(title: str, panels: Sequence[Panel], notes: Sequence[str]) -> Figure:
     """Return a figure of panels one below the other, under a title and above notes."""
-    title_lines = [row for line in title.split("\n") for row in wrap(font_text(line), _TITLE_WIDTH)]
-    note_lines = [line for note in notes for line in wrap(font_text(note), _NOTE_WIDTH)]
-    heading, below = "\n".join(title_lines), "\n".join(note_lines)
-    height = sum(p.height for p in panels) + 0.22 * (heading.count("\n") + 2)
-    height += 0.16 * len(note_lines)
-    figure = NotebookFigure(figsize=(WIDTH, height), layout="constrained")
-    figure.set_constrained_layout_pads(hspace=0.0, h_pad=0.03, w_pad=0.06)  # type: ignore[attr-defined]
-    figure.suptitle(heading, x=0.008, ha="left", fontsize=11, fontweight="bold")
-    figure.supxlabel(below, x=0.008, ha="left", fontsize=8, color=DIM)
-    grid = figure.add_gridspec(len(panels), 1, height_ratios=[p.height for p in panels])
+    heading = [line for part in title.split("\n") for line in wrap(font_text(part), _TITLE_WIDTH)]
+    below = [line for note in notes for line in wrap(font_text(note), _NOTE_WIDTH)]
+    goes_on = [bool(a.axis) and a.axis == b.axis for a, b in pairwise(panels)] + [False]
+    tops = [_TITLE if panel.title else _APART for panel in panels]
+    feet = [
+        _APART if more else _TICKS + _LABEL * bool(panel.label)
+        for panel, more in zip(panels, goes_on, strict=True)
+    ]
+    fixed = 0.12 + 0.2 * len(heading) + 0.12 + 0.155 * len(below) + sum(tops) + sum(feet)
+    height = slide_height(fixed + sum(panel.height for panel in panels))
+    stretch = (height - fixed) / sum(panel.height for panel in panels)
+    figure = NotebookFigure(figsize=(WIDTH, height))
+    looks: Any = {"ha": "left", "linespacing": 1.25}
+    figure.text(
+        *(0.08 / WIDTH, 1 - 0.08 / height, "\n".join(heading)),
+        **{**looks, "va": "top", "fontsize": 11, "fontweight": "bold"},
+    )
+    figure.text(
+        *(0.08 / WIDTH, 0.08 / height, "\n".join(below)),
+        **{**looks, "va": "bottom", "fontsize": 8, "color": DIM},
+    )
     first: dict[str, Axes] = {}
-    for number, panel in enumerate(panels):
-        shared = first.get(panel.axis) if panel.axis else None
-        axes = figure.add_subplot(grid[number], sharex=shared)
+    y = height - 0.12 - 0.2 * len(heading)
+    for panel, more, top, foot in zip(panels, goes_on, tops, feet, strict=True):
+        left, size = _NUMBERS + panel.margin, panel.height * stretch
+        y -= top + size
+        bounds = (left, y, WIDTH - left - _RIGHT, size)
+        inches = (WIDTH, height, WIDTH, height)
+        rectangle = tuple(round(a / b, 6) for a, b in zip(bounds, inches, strict=True))
+        axes = figure.add_axes(rectangle, sharex=first.get(panel.axis))  # type: ignore[arg-type]
         if panel.axis:
             first.setdefault(panel.axis, axes)
+        axes.set_title(font_text(panel.title))
         panel.draw(axes)
-        next_axis = panels[number + 1].axis if number + 1 < len(panels) else ""
-        if panel.axis and next_axis == panel.axis:
+        if more:
             axes.tick_params(labelbottom=False)
         elif panel.label:
             axes.set_xlabel(panel.label)
+        y -= foot
     return figure
+
+
+def slide_height(needed: float, width: float = WIDTH) -> float:
+    """Return the height at which a figure fits a slide: 16:9 or 4:3, unless it needs far more."""
+    fits = (height for height in (width * 9 / 16, width * 3 / 4) if needed <= 1.12 * height)
+    return next(fits, needed)
 
 
 def step_axis(axes: Axes, start: int, end: int) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
+from rnnshapes.render.plots.diagram import text_width
 from rnnshapes.render.plots.panels import Panel, legend, log_axis, step_axis
 from rnnshapes.render.plots.series import MOST_STEPS, draw_log_line, set_log_scale
 from rnnshapes.render.plots.style import BAD, DASHES, font_text
@@ -21,6 +21,8 @@ from rnnshapes.verification.bounds import Residual
 
 #: Most passing checks with a line each, most rows, and most failing checks that are pointed at.
 _MOST_LINES, _MOST_ROWS, _MOST_POINTED = 5, 24, 3
+#: So many characters of a name stand beside its row.
+_LONGEST = 60
 #: Up to the limit a check passes.
 _LIMIT = 1.0
 
@@ -81,12 +83,11 @@ def group_note(series: Sequence[Array | None]) -> list[str]:
 
 def ratios_over_time(title: str, checks: Sequence[RatioSeries], axis: str = "t") -> Panel:
     """Return a panel with a line for each check; all have ratios, of as many steps."""
-    return Panel(2.6, partial(_draw_over_time, title, checks), axis, "t")
+    return Panel(1.7, partial(_draw_over_time, checks), axis, "t", title)
 
 
-def _draw_over_time(title: str, checks: Sequence[RatioSeries], axes: Axes) -> None:
+def _draw_over_time(checks: Sequence[RatioSeries], axes: Axes) -> None:
     """Draw failing checks in front, then those with the largest ratios, the others in grey."""
-    axes.set_title(title)
     checks = sorted(checks, key=lambda check: -check.severity)
     failed = [check for check in checks if not check.passed]
     passing = [check for check in checks if check.passed]
@@ -154,11 +155,14 @@ def _point_at(axes: Axes, check: RatioSeries, start: int, end: int) -> None:
     ring: Any = {"ls": "", "marker": "o", "mfc": "none", "mec": colour, "ms": 11, "mew": 1.4}
     axes.plot([t], [height], transform=transform, zorder=5, **ring)
     left = t - start > (end - start) / 2
+    on_top = not on_axis and check.ratio != 0
+    near_limit = on_axis and check.passed and check.ratio > _LIMIT / 4
+    below = on_top or near_limit  # the name of a passing check stays below the limit, too
     axes.annotate(
         f"{check.ratio_text} at {check.residual.index}",
         xy=(t, height),
         xycoords=transform,
-        xytext=(-12 if left else 12, 12 if on_axis or check.ratio == 0 else -16),
+        xytext=(-12 if left else 12, -16 if below else 12),
         textcoords="offset points",
         ha="right" if left else "left",
         fontsize=8,
@@ -176,15 +180,21 @@ def ratio_rows(title: str, checks: Sequence[RatioSeries]) -> Panel:
     checks = sorted(checks, key=lambda check: -check.severity)
     rows, rest = checks[:_MOST_ROWS], checks[_MOST_ROWS:]
     more = f"; {len(rest)} more are not larger than these" if rest else ""
-    return Panel(0.62 + 0.2 * len(rows), partial(_draw_rows, title + more, rows), "", "ratio")
+    names = [_row_name(row.label) for row in rows]
+    return Panel(
+        height=0.1 + 0.17 * len(rows),
+        draw=partial(_draw_rows, rows, names),
+        label="ratio",
+        title=title + more,
+        margin=max(text_width(name, 8) for name in names) - 0.3,
+    )
 
 
-def _draw_rows(title: str, rows: Sequence[RatioSeries], axes: Axes) -> None:
-    """Draw each ratio as a line to its marker, and its name beside the limit."""
-    axes.set_title(title)
+def _draw_rows(rows: Sequence[RatioSeries], names: Sequence[str], axes: Axes) -> None:
+    """Draw each ratio as a line to its marker, and its name beside the axis."""
     known = [row.ratio for row in rows if row.ratio is not None and 0 < row.ratio < np.inf]
     below, above = np.log10(min([*known, _LIMIT]) / 4), np.log10(max([*known, _LIMIT]) * 4)
-    left, right = 10.0**below, 10.0 ** max(above, -1.2 * below)  # there is room for the names
+    left, right = 10.0**below, 10.0**above
     axes.set_xscale("log")
     log_axis(axes.xaxis)
     axes.set_xlim(left, right)
@@ -196,11 +206,14 @@ def _draw_rows(title: str, rows: Sequence[RatioSeries], axes: Axes) -> None:
         end = min(max(ratio, left * 1.15), right / 1.5)
         axes.plot([left, end], [number, number], "-", color=colour, lw=1.2, alpha=0.5)
         axes.plot([end], [number], ls="", marker=mark if ratio else "v", color=colour, ms=6)
-        beyond = end > _LIMIT  # names stand on the other side of the limit
-        looks: Any = {"ha": "right" if beyond else "left", "va": "center", "fontsize": 8}
-        looks |= {"color": "black" if row.passed else BAD, "textcoords": "offset points"}
-        looks |= {"bbox": {"fc": "white", "ec": "none", "pad": 0.6}} if beyond else {}
-        axes.annotate(row.label, (_LIMIT, number), (-8 if beyond else 8, 0), **looks)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.yaxis.set_major_locator(NullLocator())
-    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_yticks(range(len(rows)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for name, row in zip(axes.get_yticklabels(), rows, strict=True):
+        name.set_color("black" if row.passed else BAD)
+
+
+def _row_name(text: str) -> str:
+    """Return a name without its middle where it would take the room of the ratios."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"

@@ -1,6 +1,7 @@
 """Numbers over time in a plot: lines, bands, markers and heat maps.
 
-Steps for which there is no room are drawn as groups, units of a heat map, too.
+Steps for which there is no room are drawn as groups; units never, since neighbours among them
+have nothing in common.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from rnnshapes.render import palette
 from rnnshapes.render.plots.panels import colour_map, log_axis
 from rnnshapes.render.time_axis import group_means, group_size, groups_of
 
-#: How many groups of steps are drawn side by side, and of units one below the other.
-MOST_STEPS, MOST_UNITS = 1000, 128
+#: How many groups of steps are drawn side by side, and units one below the other.
+MOST_STEPS, MOST_UNITS = 1000, 1024
 #: So many markers stand on a line at the most.
 MOST_MARKERS = 40
 #: So many groups of steps are shaded or not.
@@ -131,9 +132,11 @@ def draw_heat_map(
     """Draw ``values`` (T, units) as colours, unit 0 on top, the first step at ``start``.
 
     Signed numbers go from blue to orange; those that are a ``fraction``, from 0 to 1, from light
-    to dark. A group is drawn as the mean of its finite numbers.
+    to dark. A group of steps is drawn as the mean of its finite numbers. Of more than
+    ``MOST_UNITS`` units, every second, third … is drawn.
     """
-    means, steps, units = _grouped(values)
+    units = group_size(values.shape[1], MOST_UNITS)
+    means, steps = _step_means(values[:, ::units])
     largest = float(np.max(np.abs(means), initial=0.0, where=np.isfinite(means))) or 1.0
     fraction = fraction and largest <= 1.0 and not bool(np.any(means < 0))
     low, high = (0.0, 1.0) if fraction else (-largest, largest)
@@ -154,26 +157,35 @@ def draw_heat_map(
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
     figure = axes.get_figure()
     assert figure is not None
-    bar = figure.colorbar(image, ax=axes, fraction=0.02, pad=0.01, aspect=6)
+    bar = figure.colorbar(image, cax=axes.inset_axes((1.008, 0.0, 0.011, 1.0)))
     ticks = [low, (low + high) / 2, high]
     bar.set_ticks(ticks, labels=[f"{value:.2g}" for value in ticks])
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
 
 
-def _grouped(values: Array) -> tuple[Array, int, int]:
-    """Return (T, units) as (groups of steps, groups of units) of means, and both sizes.
+def _step_means(values: Array) -> tuple[Array, int]:
+    """Return (T, units) as the means of groups of steps, (groups, units), and their size.
 
     What is not finite does not count; a group in which nothing is finite has NaN.
     """
-    steps, units = (
-        group_size(count, most)
-        for count, most in zip(values.shape, (MOST_STEPS, MOST_UNITS), strict=True)
-    )
     finite = np.isfinite(values)
-    if steps == units == 1:
-        return np.where(finite, values, np.nan), 1, 1
-    means, weights = values, finite.astype(float)
-    for axis, size in ((0, steps), (1, units)):
-        means, weights = group_means(means, weights, groups_of(size, means.shape[axis]), axis)
-    return means, steps, units
+    size = group_size(len(values), MOST_STEPS)
+    if size == 1:
+        return np.where(finite, values, np.nan), 1
+    edges = groups_of(size, len(values))
+    return group_means(values, finite.astype(float), edges, axis=0)[0], size
+
+
+def draw_bars(axes: Axes, values: Array, keras: Array | None, colour: str) -> None:
+    """Draw ``values`` (units,) of one step as bars from 0, and Keras's as open markers."""
+    units = np.arange(len(values))
+    finite = np.where(np.isfinite(values), values, 0.0)
+    axes.axhline(0, color="#888888", lw=0.8)
+    axes.vlines(units, 0, finite, color=colour, lw=max(0.6, min(14.0, 300 / len(units))))
+    if keras is not None:
+        looks: Any = {"ls": "", "marker": "o", "mfc": "none", "mec": "black", "ms": 6}
+        axes.plot(units, keras.astype(np.float64), **looks)
+    axes.set_xlim(-0.5, len(units) - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(3))

@@ -50,13 +50,17 @@ _SETTINGS: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "savefig.dpi": 150,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "rnnshapes",
     "text.parse_math": False,
     "text.usetex": False,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
+#: In an SVG file text is text: fonts about as wide as the one with which it was laid out, and
+#: spaces that do not collapse.
+_SVG_FONTS = b"'DejaVu Sans', Verdana, 'Bitstream Vera Sans', Geneva, sans-serif"
+_SVG_STYLE = b'<style type="text/css">text{white-space: pre}'
 #: What would differ from one day or one version to the next.
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -86,29 +90,17 @@ def fixed_settings() -> Iterator[None]:
 
 def write(figure: Figure, target: BinaryIO | Path, kind: str) -> None:
     """Write a figure as ``png``, ``svg`` or ``pdf``; the same one gives the same bytes."""
-    with fixed_settings(), _rounded_positions(figure):
-        figure.savefig(target, format=kind, metadata=_METADATA[kind])
-
-
-@contextmanager
-def _rounded_positions(figure: Figure) -> Iterator[None]:
-    """Put axes where the layout has them, to a millionth of the figure.
-
-    The last digits that its solver finds depend on addresses in memory, and names in an SVG file
-    on all digits.
-    """
-    engine = figure.get_layout_engine()
-    if engine is None:
-        yield
-        return
-    engine.execute(figure)
-    figure.set_layout_engine("none")
-    for axes in figure.axes:
-        axes.set_position(np.round(axes.get_position(original=True).bounds, 6).tolist())
-    try:
-        yield
-    finally:
-        figure.set_layout_engine(engine)
+    stream = BytesIO()
+    with fixed_settings():
+        figure.savefig(stream, format=kind, metadata=_METADATA[kind])
+    content = stream.getvalue()
+    if kind == "svg":
+        content = content.replace(b"'DejaVu Sans'", _SVG_FONTS)
+        content = content.replace(b'<style type="text/css">', _SVG_STYLE, 1)
+    if isinstance(target, Path):
+        target.write_bytes(content)
+    else:
+        target.write(content)
 
 
 def font_text(text: str) -> str:
