@@ -155,14 +155,12 @@ def lane_labels(box: LayerBox) -> list[str]:
 @pytest.mark.parametrize("most", [2, 3, 5, 10])
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 12])
 def test_as_many_steps_as_fit_are_drawn(cell: str, count: int, most: int) -> None:
-    """All of them, or the first ones and the last, whose number is T-1."""
+    """All of them, or the first ones and the last, by their numbers."""
     one = lane(inspected(cell, T=count), most)
-    if count <= most:
-        assert steps(one) == [str(step) for step in range(count)]
-        numbers = steps(one)
-    else:
-        numbers = [*map(str, range(most - 1)), "...", "{T-1}"]
-        assert steps(one) == [*numbers[:-1], "T-1"]
+    numbers = [str(step) for step in range(count)]
+    if count > most:
+        numbers = [*numbers[: most - 1], "...", str(count - 1)]
+    assert steps(one) == numbers
     inputs = [step.input if step else "..." for step in one.steps]
     assert inputs == [number if number == "..." else f"x_{number}" for number in numbers]
 
@@ -182,8 +180,8 @@ def test_last_step_of_unknown_length_is_named() -> None:
 @pytest.mark.parametrize("count", [3, 12])
 def test_states_go_from_step_to_step(cell: str, count: int) -> None:
     """Forwards from the step before, in reverse from the step behind; all start from 0."""
-    behind = {3: ["0", "1"], 12: ["0", "1", "{T-2}"]}[count]
-    ahead = {3: ["1", "2"], 12: ["1", "2", "{T-1}"]}[count]
+    behind = {3: ["0", "1"], 12: ["0", "1", "10"]}[count]
+    ahead = {3: ["1", "2"], 12: ["1", "2", "11"]}[count]
     for backwards, indices in ((False, behind), (True, ahead)):
         one = lane(inspected(cell, T=count, go_backwards=backwards), 3)
         assert one.reverse == backwards
@@ -233,7 +231,7 @@ def test_only_outputs_that_go_on_leave(cell: str, way: str) -> None:
 def test_directions_are_joined_by_the_equation() -> None:
     """A single direction needs no equation."""
     both = recurrence(inspected("lstm", bidirectional=True))
-    assert both.unroll(3).merge == "h = concatenate(h→_{T-1}, h←_0)"
+    assert both.unroll(3).merge == "h = concatenate(h→_11, h←_0)"
     summed = inspected("gru", bidirectional=True, merge_mode="sum", return_sequences=True)
     assert recurrence(summed).unroll(3).merge == "h_t = h→_t + h←_t"
     assert recurrence(inspected()).unroll(3).merge == ""
@@ -257,7 +255,7 @@ def test_a_reversed_sequence_is_read_in_reverse() -> None:
         "h1_1",
         "h1_0",
     ]
-    assert "h1_{T-1-t} (N, M1) = (2, 5)" in recurrence(result, 1).each_step
+    assert "h1_{2-t} (N, M1) = (2, 5)" in recurrence(result, 1).each_step
     first, second = (box.notes for box in boxes(result)[:2])
     assert first
     assert second
@@ -268,6 +266,29 @@ def test_a_step_tells_what_goes_in_and_out(cell: str) -> None:
     text = recurrence(inspected(cell)).each_step
     assert "x_t (N, D) = (2, 3)" in text
     assert text.endswith(f"{', '.join(f'{s}_t' for s in STATES[cell])} (N, M) = (2, 5)")
+
+
+@EACH_CELL
+def test_weights_and_equations_belong_to_a_step(cell: str) -> None:
+    """The equation of a step names the weights on its arrows, in each direction."""
+    found = recurrence(inspected(cell, bidirectional=True)).unroll(3)
+    text = "; ".join(found.equations)
+    for one in found.lanes:
+        arrow = "←" if one.reverse else "→"
+        assert (one.kernel, one.recurrent_kernel) == (f"Wx{arrow}", f"Wh{arrow}")
+        assert f"x_t {one.kernel}" in text
+        assert one.recurrent_kernel in text
+    assert found.merge.replace("_11", "_t").replace("_0", "_t") not in text
+    assert not boxes(inspected(cell))[1].recurrence
+
+
+def test_states_of_an_encoder_have_numbers() -> None:
+    x = keras.Input((9, 3))
+    _, *states = la.LSTM(4, return_state=True)(x)
+    (decoder,) = recurrence(
+        rnnshapes.inspect(keras.Model(x, la.LSTM(4)(x, initial_state=states))), 1
+    ).directions
+    assert decoder.initial == ("h1_8", "c1_8")
 
 
 def test_given_states_are_what_lanes_start_from() -> None:
@@ -306,7 +327,7 @@ def test_states_beside_the_output_have_their_own_names() -> None:
     joined, *states = layer(x := keras.Input((9, 3)))
     (box,) = boxes(rnnshapes.inspect(keras.Model(x, [joined, *states])))
     assert [tensor.name for tensor in box.outputs] == ["h", "h[1]", "h[2]", "h[3]", "h[4]"]
-    equations = "h[1] = h→_{T-1}, h[2] = c→_{T-1}, h[3] = h←_0, h[4] = c←_0"
+    equations = "h[1] = h→_8, h[2] = c→_8, h[3] = h←_0, h[4] = c←_0"
     assert any(note.endswith(equations) for note in box.notes)
 
 

@@ -105,6 +105,7 @@ def assert_texts(box: LayerBox, words: str) -> None:
         remarks = [lane.remark for lane in unrolled.lanes]
         texts = [*remarks, unrolled.each_step]
         assert unrolled.merge.partition("=")[0] in words
+        assert all(equation in words for equation in unrolled.equations)
     for text in texts:
         assert text in words
         words = words[words.index(text) + len(text) :]
@@ -146,7 +147,10 @@ def test_steps_are_boxes_that_arrows_meet(cell: str, way: str, width: int) -> No
         for drawn_step, step in zip(steps, named, strict=True):
             inside = lines[drawn_step.top + 1][drawn_step.left + 1 : drawn_step.right]
             assert inside.split("t", 1)[1].replace(" ", "") == f"={step.step}"
-            assert_near(lines[drawn_step.top - 1], step.input, drawn_step)
+            assert_near(lines[drawn_step.top - 2], step.input, drawn_step)
+            beside = lines[drawn_step.top - 1][drawn_step.middle :].split()
+            assert beside[0] == "│"
+            assert beside[1].removesuffix("│") == lane.kernel
             assert any(
                 points(c, "DOWN") for c in lines[drawn_step.top][drawn_step.left : drawn_step.right]
             )
@@ -159,6 +163,10 @@ def test_steps_are_boxes_that_arrows_meet(cell: str, way: str, width: int) -> No
         below = lines[steps[0].bottom + 1].replace(lane.remark, "")
         assert re.findall(r"[ch]\d?[→←]?_\S+", below) == names.split()
         assert_states(lines, steps, lane, width)
+        for left, right in pairwise(steps):
+            between = lines[left.top][left.right + 1 : right.left].split()
+            assert set(between) <= {lane.recurrent_kernel}
+            assert between or width < 80
 
 
 def assert_near(line: str, name: str, step: DrawnStep) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
+from textwrap import wrap
 from typing import NamedTuple
 
 from rnnshapes.network.graph import Network, Node, Tap
@@ -80,7 +81,9 @@ class Lane(NamedTuple):
     """One direction of a recurrence, unrolled; ``None`` in ``steps`` stands for those left out.
 
     A lane that goes in ``reverse`` begins at its right end. ``remark`` says that only the last
-    output is returned, and is empty where all of them are.
+    output is returned, and is empty where all of them are. ``kernel`` and ``recurrent_kernel``
+    are the weights that the input and the first state are multiplied with, empty for a cell
+    that has other ones.
     """
 
     name: str
@@ -88,6 +91,8 @@ class Lane(NamedTuple):
     steps: tuple[StepBox | None, ...]
     states: tuple[StateArrows, ...]
     remark: str
+    kernel: str = ""
+    recurrent_kernel: str = ""
 
     @property
     def heading(self) -> str:
@@ -99,18 +104,21 @@ class UnrolledRecurrence(NamedTuple):
     """The lanes of a recurrence, one below the other, and the lines of text below them.
 
     ``merge`` is the equation that joins the lanes' outputs, empty for a single lane.
+    ``equations`` are those of one step.
     """
 
     lanes: tuple[Lane, ...]
     merge: str
     each_step: str
+    equations: tuple[str, ...] = ()
 
 
 class ScanDirection(NamedTuple):
     """One direction of a recurrence, before it is unrolled.
 
     ``states`` (``h``, or ``h`` and ``c``) have the shapes of one step, ``initial`` has what each
-    starts from. ``output`` names the state that goes out.
+    starts from. ``output`` names the state that goes out, ``kernel`` and ``recurrent_kernel``
+    the weights.
     """
 
     name: str
@@ -118,6 +126,8 @@ class ScanDirection(NamedTuple):
     states: tuple[FlowTensor, ...]
     initial: tuple[str, ...]
     output: str
+    kernel: str = ""
+    recurrent_kernel: str = ""
 
 
 class RecurrentDiagram(NamedTuple):
@@ -128,6 +138,7 @@ class RecurrentDiagram(NamedTuple):
     holds at T-1-t. With ``sequences`` the output of every step goes out, otherwise that of the
     last one. ``merge`` is how the outputs of all directions become the one called ``output``,
     with places for their names: ``concatenate({0}, {1})``; empty where they do not.
+    ``equations`` are those of one step, of all directions.
     """
 
     directions: tuple[ScanDirection, ...]
@@ -138,11 +149,17 @@ class RecurrentDiagram(NamedTuple):
     sequences: bool
     output: str
     merge: str
+    equations: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> Dim:
+        """How many steps there are: a number, or the time axis where it is open."""
+        return self.steps if self.number is None else Dim.of(self.number)
 
     @property
     def each_step(self) -> str:
         """``each step takes x_t (N, D) = (1, 3) and passes on h_t, c_t (N, M) = (1, 5)``."""
-        t = f"_{{{self.steps + -1}-t}}" if self.reversed_input else "_t"
+        t = f"_{{{self.end + -1}-t}}" if self.reversed_input else "_t"
         groups: dict[str, list[str]] = {}
         for state in (state for direction in self.directions for state in direction.states):
             groups.setdefault(state.shapes, []).append(f"{state.name}_t")
@@ -151,11 +168,10 @@ class RecurrentDiagram(NamedTuple):
 
     def unroll(self, most: int) -> UnrolledRecurrence:
         """Return the lanes with at most ``most`` steps: the first ones and the last one."""
+        end = self.end
         if self.number is not None and self.number <= most:
-            end = Dim.of(self.number)
             steps: list[Dim | None] = [Dim.of(step) for step in range(self.number)]
         else:
-            end = self.steps
             steps = [*(Dim.of(step) for step in range(most - 1)), None, end + -1]
         lanes = tuple(self._lane(direction, steps, end) for direction in self.directions)
         outputs = [
@@ -166,7 +182,7 @@ class RecurrentDiagram(NamedTuple):
         ]
         merged = f"{self.output}_t" if self.sequences else self.output
         merge = f"{merged} = {self.merge.format(*outputs)}" if self.merge else ""
-        return UnrolledRecurrence(lanes, merge, self.each_step)
+        return UnrolledRecurrence(lanes, merge, self.each_step, self.equations)
 
     def _lane(self, direction: ScanDirection, steps: Sequence[Dim | None], end: Dim) -> Lane:
         """Return a direction with these steps, of which there are ``end``."""
@@ -192,7 +208,8 @@ class RecurrentDiagram(NamedTuple):
             for state, initial in zip(direction.states, direction.initial, strict=True)
         )
         remark = "" if self.sequences else f"only the last {direction.output} is returned"
-        return Lane(direction.name, direction.reverse, boxes, states, remark)
+        kernels = direction.kernel, direction.recurrent_kernel
+        return Lane(direction.name, direction.reverse, boxes, states, remark, *kernels)
 
 
 class LayerBox(NamedTuple):
@@ -236,10 +253,14 @@ class LayerBox(NamedTuple):
 
 
 class FlowLayout(NamedTuple):
-    """The boxes from top to bottom, and how many more there are that are not drawn."""
+    """The boxes from top to bottom, and how many more there are that are not drawn.
+
+    ``outputs`` are the tensors that the network returns.
+    """
 
     boxes: tuple[LayerBox, ...]
     omitted: int = 0
+    outputs: tuple[FlowTensor, ...] = ()
 
 
 def layout(result: Inspection, most: int | None = None) -> FlowLayout:
@@ -261,13 +282,25 @@ def layout(result: Inspection, most: int | None = None) -> FlowLayout:
         if node.layer.name in reports
     ]
     shown = tuple(_connected(boxes, most))
-    return FlowLayout(shown, len(boxes) - len(shown))
+    outputs = tuple(_tensor(network, tap, names) for tap in network.outputs)
+    return FlowLayout(shown, len(boxes) - len(shown), outputs)
 
 
 def at(name: str, step: Dim) -> str:
     """Return the name of a value at a step as equations write it: ``h_0``, ``h_{T-1}``."""
     index = str(step)
     return f"{name}_{index}" if index.isdigit() else f"{name}_{{{index}}}"
+
+
+def packed(texts: Sequence[str], room: int) -> Iterator[str]:
+    """Yield lines of at most ``room`` characters, with as many texts on each as fit."""
+    line = ""
+    for text in texts:
+        if line and len(line) + 3 + len(text) > room:
+            yield from wrap(line, room) if len(line) > room else [line]
+            line = ""
+        line += f"   {text}" if line else text
+    yield from wrap(line, room) if len(line) > room else [line] * bool(line)
 
 
 def _producing_step(left: Dim | None, right: Dim | None, *, reverse: bool) -> Dim:
@@ -335,7 +368,8 @@ def _box(network: Network, index: int, names: TensorNames, report: LayerReport) 
         notes=again,
     )
     if isinstance(layer, RecurrentLayer):
-        return _with_recurrence(network, node, layer, names, box)
+        equations = () if node.primes else _step_equations(report, layer, box.outputs[0].name)
+        return _with_recurrence(network, node, layer, names, box, equations)
     rule = "" if node.primes else _rule(report, network.node_shapes[index])
     return box._replace(rule=rule, notes=(*layer.notes, *again))
 
@@ -362,8 +396,28 @@ def _rule(report: LayerReport, flow: NodeShapes) -> str:
     return re.sub(r"_t\b", "", text) if flow.final or flow.steps is None else text
 
 
+def _step_equations(report: LayerReport, layer: RecurrentLayer, output: str) -> tuple[str, ...]:
+    """Return the equations of one step; those of a direction that is like the first are named."""
+    equations = [f"{name} = {value}" for name, value in report.equations]
+    directions = layer.directions
+    if len(directions) == 1:
+        return tuple(equations)
+    equations = [text for text in equations if not text.startswith(f"{output}_t = ")]
+    first, second = equations[: len(equations) // 2], equations[len(equations) // 2 :]
+    mirrored = [text.replace("→", "←").replace("{t-1}", "{t+1}") for text in first]
+    if second != mirrored:
+        return tuple(equations)
+    name = directions[1].name.rpartition("/")[2]
+    return (*first, f"{name}: the same with ← for →, and t+1 for t-1")
+
+
 def _with_recurrence(
-    network: Network, node: Node, layer: RecurrentLayer, names: TensorNames, box: LayerBox
+    network: Network,
+    node: Node,
+    layer: RecurrentLayer,
+    names: TensorNames,
+    box: LayerBox,
+    equations: tuple[str, ...],
 ) -> LayerBox:
     """Return the box with the recurrence of its layer, and the notes on it."""
     source = network.shapes_at(node.sources[0])
@@ -382,6 +436,7 @@ def _with_recurrence(
         sequences=layer.return_sequences,
         output=box.outputs[0].name,
         merge=_merge(layer),
+        equations=equations,
     )
     notes = _recurrence_notes(layer, recurrence, box.outputs, masked=source.masked)
     return box._replace(recurrence=recurrence, notes=(*box.notes, *notes))
@@ -392,7 +447,7 @@ def _directions(
 ) -> Iterator[ScanDirection]:
     """Yield the directions of a recurrent layer; ``initial`` are the states of all of them."""
     names = [
-        state_name(network, tap) if network.nodes[tap.node].layer.directions else tensor.name
+        _final_state(network, tap) if network.nodes[tap.node].layer.directions else tensor.name
         for tap, tensor in zip(node.initial, initial, strict=True)
     ]
     for name, direction in node.scans:
@@ -401,18 +456,28 @@ def _directions(
         yield _direction(network, name, node, direction, of_direction)
 
 
+def _final_state(network: Network, tap: Tap) -> str:
+    """Return the name of a final state, ``c1_8``; ``c1_{T-1}`` where T is open."""
+    name, steps = state_name(network, tap), network.node_shapes[tap.node].steps
+    number = None if steps is None else network.value(steps)
+    return name if number is None else name.replace(f"_{{{steps}-1}}", f"_{number - 1}")
+
+
 def _direction(
     network: Network, name: str, node: Node, direction: Direction, initial: Sequence[str]
 ) -> ScanDirection:
     """Return one direction; its states start from 0 where ``initial`` is empty."""
     suffix, n = direction.index + node.primes, Dim.named("N")
     states = direction.cell.states
+    keys = {weight.name: f"{weight.key}{direction.index}" for weight in direction.weights}
     return ScanDirection(
         name=name.rpartition("/")[2],
         reverse=direction.reverse,
         states=tuple(_shaped(network, key + suffix, (n, dim)) for key, dim in states.items()),
         initial=tuple(initial or ["0"] * len(states)),
         output=direction.cell.output_state + suffix,
+        kernel=keys.get("kernel", ""),
+        recurrent_kernel=keys.get("recurrent_kernel", ""),
     )
 
 
@@ -439,7 +504,7 @@ def _recurrence_notes(
         yield "both outputs are returned separately"
     if layer.return_state:
         last_states = [
-            at(state.name, Dim.of(0) if direction.reverse else recurrence.steps + -1)
+            at(state.name, Dim.of(0) if direction.reverse else recurrence.end + -1)
             for direction in recurrence.directions
             for state in direction.states
         ]

@@ -16,6 +16,7 @@ from rnnshapes.render.flow_layout import (
     StateArrows,
     StepBox,
     UnrolledRecurrence,
+    packed,
 )
 from rnnshapes.render.palette import category
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, text_width
@@ -139,15 +140,16 @@ def _measured(detail: _Detail, unrolled: Sequence[UnrolledRecurrence], sheet: Sh
         initial = [s.initial for lane in lanes if lane.reverse == reverse for s in lane.states]
         return min(widest(initial), detail.initial) + bare if initial else 0
 
+    step = widest(detail.step_text(step) for lane in lanes for step in lane.steps if step)
+    step += 2 + 2 * detail.pad
+    beyond = widest(lane.kernel for lane in lanes) + 2 - (step + 1) // 2  # beside the last step
     return _Columns(
         detail,
-        step=widest(detail.step_text(step) for lane in lanes for step in lane.steps if step)
-        + 2
-        + 2 * detail.pad,
+        step=step,
         arrow=widest(label for label, far in labels if not far) + 3 if detail.labelled else bare,
         far_arrow=widest(label for label, _ in labels) + 3 if detail.far_labelled else bare,
         left=margin(reverse=False),
-        right=margin(reverse=True),
+        right=max(margin(reverse=True), beyond),
     )
 
 
@@ -252,13 +254,19 @@ class _FlowPicture:
                 self.canvas.down(_RAIL, self.row, self.row + 1)
                 self._lines(lane.name, _FRAME)
             self._inputs(lane, from_rail=number == 0)
-            if number:  # the rail goes on beside the lane
-                self.canvas.down(_RAIL, self.row - 1, self.row + len(lane.states) + 2)
+            above = self.row - 1
+            self._kernels(lane)
             self._steps(lane)
+            if number:  # the rail goes on beside the lane
+                self.canvas.down(_RAIL, above, self.row)
             self._outputs(lane, "├" if number else "┌", all_steps=recurrence.sequences)
         top = self.row
         if unrolled.merge:
             self._lines(unrolled.merge)
+        equations = [self.clean(text) for text in unrolled.equations]
+        for line in packed(equations, self.width - _FIRST - 2):
+            self.canvas.text(self.row, _FIRST, line)
+            self.row += 1
         for text in (unrolled.each_step, *notes):
             self._lines(text, _FRAME)
         self.canvas.down(_RAIL, top, self.row)
@@ -267,6 +275,28 @@ class _FlowPicture:
         """Write what enters each step, on a line from the rail to the last one."""
         names = [step and step.input for step in lane.steps]
         self._names(names, lane.steps, "└" if from_rail else "", _INPUT)
+
+    def _kernels(self, lane: Lane) -> None:
+        """Write the kernel beside the lines from the inputs to the steps."""
+        if not lane.kernel:
+            return
+        for step, column in zip(lane.steps, self.columns.of(lane.steps), strict=True):
+            if step is not None:
+                middle = column + self.columns.step // 2
+                self.canvas.text(self.row, middle, "│", _INPUT)
+                self.canvas.text(self.row, middle + 2, self.clean(lane.kernel), _INPUT)
+        self.row += 1
+
+    def _recurrent_kernels(self, lane: Lane, columns: Sequence[int]) -> None:
+        """Write the recurrent kernel above the arrows from step to step, where it fits."""
+        text, widths = self.clean(lane.recurrent_kernel), self.columns
+        for step, column in list(zip(lane.steps, columns, strict=True))[:-1]:
+            start, room = column + widths.step, widths.arrow
+            if step is None:
+                start, room = column + _DOTS, widths.far_arrow
+            if text_width(text) <= room:
+                start += (room - text_width(text)) // 2
+                self.canvas.text(self.row, start, text, _STATES[0])
 
     def _names(
         self,
@@ -306,6 +336,7 @@ class _FlowPicture:
             self.canvas.text(top + 1, start, text, _TITLE)
             if step.output:
                 self.canvas.text(top + height - 1, middle, "┬", _STATES[0])
+        self._recurrent_kernels(lane, columns)
         for number, state in enumerate(lane.states):
             self.row = top + 1 + number
             ink = _STATES[number % len(_STATES)]
