@@ -5,20 +5,20 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
-from matplotlib.text import Text
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.text import Annotation, Text
 
 import rnnshapes
 from rnnshapes.render import palette, plots
-from rnnshapes.render.flow_layout import BoxArrow, FlowLayout, LayerBox, layout
-from rnnshapes.render.plots import flow, style
-from rnnshapes.render.plots.diagram import Diagram
+from rnnshapes.render.flow_layout import FlowLayout, layout
+from rnnshapes.render.plots import diagram
 from tests.helpers.cells import NAMES
 from tests.helpers.models import MODELS
-from tests.helpers.plots import flow_frames, saved, words
+from tests.helpers.plots import drawn_texts, flow_frames, overlapping_texts, saved, words
 
 SIZES: dict[str, Any] = {"N": 2, "T": 30, "D": 3, "M": 4, "K": 5}
 
@@ -43,16 +43,15 @@ class Box(NamedTuple):
 
 def arrows(figure: Figure) -> list[Arrow]:
     """All arrows."""
-    found = [p for p in figure.axes[0].patches if isinstance(p, FancyArrowPatch)]
-    ends = [(*start, *head) for start, head in (patch._posA_posB for patch in found)]
+    found = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+    ends = [(*one.xyann, *one.xy) for one in found if one.arrow_patch is not None]
     return [Arrow(*(round(place, 6) for place in places)) for places in ends]
 
 
 def steps(figure: Figure) -> list[Box]:
-    """The boxes of time steps: those inside a frame."""
+    """The boxes of time steps: those on a frame."""
     patches = [p for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch)]
-    widest = max(p.get_width() for p in patches)
-    inner = [p for p in patches if p.get_width() < widest]
+    inner = [p for p in patches if p.get_zorder() > min(p.get_zorder() for p in patches)]
     sides = [(p.get_x(), p.get_x() + p.get_width()) for p in inner]
     ends = [(p.get_y(), p.get_y() + p.get_height()) for p in inner]
     return [
@@ -61,11 +60,12 @@ def steps(figure: Figure) -> list[Box]:
     ]
 
 
-def rows_of_texts(figure: Figure) -> list[list[str]]:
-    """The texts at the same height, from left to right, from top to bottom."""
+def rows_of_texts(figure: Figure, right: float = np.inf) -> list[list[str]]:
+    """The texts at the same height up to ``right``, from left to right, from top to bottom."""
     texts = sorted(
         (round(text.get_position()[1], 4), text.get_position()[0], text.get_text())
         for text in figure.axes[0].texts
+        if text.get_text() and text.get_position()[0] < right
     )
     return [[text for *_, text in group] for _, group in groupby(texts, key=lambda one: one[0])]
 
@@ -87,7 +87,7 @@ def test_steps_are_boxes_that_arrows_meet(cell: str, way: str) -> None:
     """What goes in and out, and states from one step to the next, in the order of the lane."""
     result = rnnshapes.inspect(cell=cell, **{**SIZES, **WAYS[way]})
     figure = plots.figure(result)
-    boxes, rows = steps(figure), rows_of_texts(figure)
+    boxes, rows = steps(figure), rows_of_texts(figure, flow_frames(figure)[0].x1)
     edges = {side for box in boxes for side in (box.left, box.right)}
     dots = [t.get_position()[0] for t in figure.axes[0].texts if t.get_text() == "…"]
     across = [arrow for arrow in arrows(figure) if arrow.y == arrow.head_y]
@@ -102,10 +102,13 @@ def test_steps_are_boxes_that_arrows_meet(cell: str, way: str) -> None:
         unrolled = box.recurrence.unroll(5)
         written = " ".join(words(figure))
         assert unrolled.merge in written
+        assert all(equation in written for equation in unrolled.equations)
         assert unrolled.each_step in written
         for lane in unrolled.lanes:
             named = [step for step in lane.steps if step]
             assert [step.input for step in named] in rows
+            assert [lane.kernel] * len(named) in rows
+            assert [lane.recurrent_kernel] * (len(lane.steps) - 1) in rows
             assert [f"t = {step.step}" for step in named] in [
                 [text for text in row if text.startswith("t = ")] for row in rows
             ]
@@ -156,60 +159,113 @@ def test_the_flow_shows_every_shape() -> None:
             assert {arrow.name, arrow.shapes} <= set(found)
 
 
-def handmade(count: int, name: str) -> FlowLayout:
-    """Two boxes; so many states go from the first to the second, beside what comes and goes."""
-    states = tuple(BoxArrow(f"h[{n}]", "(N, M) = (2, 3)") for n in range(count))
-    given = tuple(arrow._replace(origin=f"from {name}") for arrow in states)
-    one = BoxArrow("x", "(N, T, D) = (2, 9, 3)")
-    boxes = (
-        LayerBox(name, "RNN", (), (), 7, rule="y = x", entering=(one,), leaving=(one, *states)),
-        LayerBox("b", "RNN", (), (), 0, rule="z = y", entering=(one, *given), leaving=(one,)),
-    )
-    return FlowLayout(boxes)
+def inspected_model(name: str) -> Figure:
+    """The figure of a model with branches, or of states that go on."""
+    return plots.figure(rnnshapes.inspect(GRAPHS[name](), N=2))
 
 
-def drawn(boxes: FlowLayout) -> Figure:
-    """A figure of some boxes."""
-    with style.fixed_settings():
-        diagram = Diagram()
-        flow.draw(boxes, diagram)
-        return diagram.figure()
+def many_states() -> Any:
+    """Nine states go from one layer to the next, and all outputs have long names."""
+    import keras
+
+    la = keras.layers
+    cells = [la.GRUCell(3) for _ in range(9)]
+    again = [la.GRUCell(3) for _ in range(9)]
+    x = keras.Input((5, 3), name="n" * 90)
+    _, *states = la.RNN(cells, return_state=True, name="a" * 90)(x)
+    return keras.Model(x, la.RNN(again)(x, initial_state=states))
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 30])
-@pytest.mark.parametrize("name", ["a", "n" * 200])
-def test_arrows_end_at_their_box(count: int, name: str) -> None:
-    """No arrow ends in empty space."""
-    figure = drawn(handmade(count, name))
-    (top, out), (into, end) = (
-        (round(start, 6), round(stop, 6)) for start, stop in flow_frames(figure)
-    )
-    found = arrows(figure)
-    leaving = [arrow for arrow in found if arrow.y == out]
-    entering = [arrow for arrow in found if arrow.head_y == into]
-    assert len(leaving) == len(entering) == min(1 + count, len(leaving))
-    assert len({arrow.x for arrow in leaving}) == len({a.x for a in entering}) == len(leaving)
-    assert all(arrow.y in (out, end) or arrow.head_y in (top, into) for arrow in found)
-    assert len(found) == 2 * len(leaving) + 2
-    assert max(a.head_y for a in leaving) + 0.1 < min(a.y for a in entering)
-    rest = 1 + count - len(leaving)
-    notes = [text for text in words(figure) if text.startswith(f"and {rest} more")]
-    assert len(notes) == (2 if rest else 0)
+#: Networks that are no chain.
+GRAPHS: dict[str, Any] = {
+    "states": MODELS["encoder, decoder"],
+    "branches": MODELS["branches"],
+    "past a layer": MODELS["residual"],
+    "outputs": MODELS["two outputs"],
+    "many states": many_states,
+}
 
 
-@pytest.mark.parametrize("count", [1, 5, 30])
-@pytest.mark.parametrize("name", ["a", "n" * 200])
-def test_texts_stay_on_the_picture(count: int, name: str) -> None:
-    """No arrow crosses a text."""
-    figure = drawn(handmade(count, name))
-    figure.draw_without_rendering()
+@pytest.fixture(scope="module", params=GRAPHS)
+def graph(request: pytest.FixtureRequest) -> tuple[FlowLayout, Figure]:
+    """A network that is no chain, and its figure."""
+    result = rnnshapes.inspect(GRAPHS[request.param](), N=2)
+    return layout(result), plots.figure(result)
+
+
+def test_arrows_of_a_graph_end_at_their_boxes(graph: tuple[FlowLayout, Figure]) -> None:
+    """One for each tensor that a layer takes; lines come from what returns it."""
+    boxes, figure = graph
+    frames = [box.extents for box in flow_frames(figure)]
+    heads = [(arrow.head_x, arrow.head_y) for arrow in arrows(figure)]
+    into = [sum(x0 < x < x1 and abs(y - y0) < 1e-5 for x, y in heads) for x0, y0, x1, _ in frames]
+    assert sorted(into) == sorted(len(box.inputs) for box in boxes.boxes)
+    for line in figure.axes[0].get_lines():
+        xs, ys = line.get_data()
+        for x0, y0, x1, y1 in frames:  # no line crosses a box
+            for x, y in zip(
+                np.linspace(xs[:-1], xs[1:]), np.linspace(ys[:-1], ys[1:]), strict=True
+            ):
+                inside = (x > x0 + 1e-6) & (x < x1 - 1e-6) & (y > y0 + 1e-6) & (y < y1 - 1e-6)
+                assert not inside.any() or line.get_color() == "white"
+
+
+def test_a_layer_stands_below_what_it_needs(graph: tuple[FlowLayout, Figure]) -> None:
+    """Layers that do not need each other stand side by side."""
+    boxes, figure = graph
+    titles = {t.get_text(): t.get_position()[1] for t in figure.axes[0].texts}
+    heights = {
+        box.name: next(y for t, y in titles.items() if t[:9] == box.title[:9])
+        for box in boxes.boxes
+    }
+    for box in boxes.boxes:
+        for tensor in box.inputs:
+            if tensor.producer in heights and tensor.producer[:9] != box.name[:9]:
+                assert heights[tensor.producer] < heights[box.name]
+    if any(box.name.startswith("concatenate") for box in boxes.boxes):
+        assert len(set(heights.values())) < len(heights)
+
+
+def test_texts_of_a_graph_stand_apart(graph: tuple[FlowLayout, Figure]) -> None:
+    """No text lies on another, over the edge, or under an arrow."""
+    _, figure = graph
+    assert overlapping_texts(figure) == []
     back = figure.axes[0].transData.inverted()
-    for text in figure.axes[0].texts:
-        (left, low), (right, high) = back.transform(text.get_window_extent())
-        assert 0 < left <= right < style.WIDTH, text
+    for text, box in drawn_texts(figure):
+        (left, low), (right, high) = back.transform(box)
+        assert 0 < left <= right < diagram.WIDTH, text
         for arrow in arrows(figure):
             if left < arrow.x < right and arrow.x == arrow.head_x:
                 assert not (arrow.y < low and high < arrow.head_y), text
+
+
+def test_only_outputs_of_the_network_leave() -> None:
+    """A state that nothing uses has no arrow into empty space."""
+    figure = inspected_model("states")
+    frames = flow_frames(figure)
+    heads = [arrow.head_y for arrow in arrows(figure)]
+    assert sum(y > max(frame.y1 for frame in frames) for y in heads) == 1
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"cell": "lstm", "T": 1000},
+        {"cell": "gru", "M": 64},
+        {"cell": "gru", "M": 512},
+        {"cell": "lstm", "M": [64, 32], "T": 1},
+        {"cell": "gru", "M": [16, 8], "bidirectional": True},
+    ],
+)
+def test_usual_networks_fit_a_slide(sizes: dict[str, Any]) -> None:
+    """Of 16:9 or 4:3, or hardly higher; no text lies on another."""
+    figure = plots.figure(rnnshapes.inspect(**sizes))
+    width, height = figure.get_size_inches()
+    assert height / width <= 0.82
+    if not sizes.get("bidirectional"):
+        assert round(width / height, 3) in (1.333, 1.778)
+    assert overlapping_texts(figure) == []
 
 
 def test_boxes_that_are_not_drawn_are_counted() -> None:
@@ -261,7 +317,7 @@ def test_weights_are_drawn_to_one_scale() -> None:
         assert text in words(figure)
 
 
-@pytest.mark.parametrize("size", [40, 400])
+@pytest.mark.parametrize("size", [25, 400])
 def test_too_large_weights_are_cut_at_a_gap(size: int) -> None:
     """A Dense layer of many outputs: what is shown of it is to the scale of the recurrence."""
     figure = plots.figure(rnnshapes.inspect(M=6, K=size))

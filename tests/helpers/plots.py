@@ -70,12 +70,16 @@ def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def flow_frames(figure: Figure) -> list[tuple[float, float]]:
-    """Where the frames of layers begin and end, from top to bottom: the widest boxes."""
+def flow_frames(figure: Figure) -> list[Bbox]:
+    """The frames of layers, from top to bottom: the boxes behind everything else."""
     boxes = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
-    widest = max((box.get_width() for box in boxes), default=0.0)
-    frames = [(box.get_y(), box.get_height()) for box in boxes if box.get_width() == widest]
-    return sorted((top, top + height) for top, height in frames)
+    behind = min((box.get_zorder() for box in boxes), default=0.0)
+    frames = [
+        Bbox.from_bounds(box.get_x(), box.get_y(), box.get_width(), box.get_height())
+        for box in boxes
+        if box.get_zorder() == behind
+    ]
+    return sorted(frames, key=lambda frame: (frame.y0, frame.x0))
 
 
 class _TextRecorder(RendererAgg):

@@ -13,7 +13,14 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from rnnshapes.render.plots.style import ABSENT, DIM, WIDTH, NotebookFigure, font_text
+from rnnshapes.render.plots.style import (
+    ABSENT,
+    DIM,
+    WIDTH,
+    NotebookFigure,
+    font_text,
+    slide_height,
+)
 
 #: Inches above a panel with a title and without, below one for the numbers of its axis and for
 #: its label, left of it for numbers, right of it for the scale of colours.
@@ -47,7 +54,8 @@ def stack(title: str, panels: Sequence[Panel], notes: Sequence[str]) -> Figure:
         for panel, more in zip(panels, goes_on, strict=True)
     ]
     fixed = 0.12 + 0.2 * len(heading) + 0.12 + 0.155 * len(below) + sum(tops) + sum(feet)
-    height = slide_height(fixed + sum(panel.height for panel in panels))
+    needed = fixed + sum(panel.height for panel in panels)
+    height = slide_height(needed / 1.12, WIDTH)  # panels may be a little lower
     stretch = (height - fixed) / sum(panel.height for panel in panels)
     figure = NotebookFigure(figsize=(WIDTH, height))
     looks: Any = {"ha": "left", "linespacing": 1.25}
@@ -78,12 +86,6 @@ def stack(title: str, panels: Sequence[Panel], notes: Sequence[str]) -> Figure:
             axes.set_xlabel(panel.label)
         y -= foot
     return figure
-
-
-def slide_height(needed: float, width: float = WIDTH) -> float:
-    """Return the height at which a figure fits a slide: 16:9 or 4:3, unless it needs far more."""
-    fits = (height for height in (width * 9 / 16, width * 3 / 4) if needed <= 1.12 * height)
-    return next(fits, needed)
 
 
 def step_axis(axes: Axes, start: int, end: int) -> None:

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from rnnshapes.render import palette
 from rnnshapes.render.document import printable
 
-#: How wide every plot is, in inches.
-WIDTH = 10.0
+#: How wide a plot of panels is, in inches, and every plot in pixels.
+WIDTH, _PIXELS = 10.0, 1500
 #: The colour of texts beside the data, and of numbers that are missing.
 DIM, ABSENT = "#555555", "#BDBDBD"
 #: The colour of what fails: vermilion, which differs from the others in brightness, too.
@@ -49,7 +49,6 @@ _SETTINGS: Any = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
-    "savefig.dpi": 150,
     "svg.fonttype": "none",
     "svg.hashsalt": "rnnshapes",
     "text.parse_math": False,
@@ -88,11 +87,17 @@ def fixed_settings() -> Iterator[None]:
         yield
 
 
+def slide_height(needed: float, width: float) -> float:
+    """Return the height at which a figure fits a slide: 16:9 or 4:3, unless it needs more."""
+    return next((h for h in (width * 9 / 16, width * 3 / 4) if needed <= h), needed)
+
+
 def write(figure: Figure, target: BinaryIO | Path, kind: str) -> None:
     """Write a figure as ``png``, ``svg`` or ``pdf``; the same one gives the same bytes."""
     stream = BytesIO()
     with fixed_settings():
-        figure.savefig(stream, format=kind, metadata=_METADATA[kind])
+        dpi = _PIXELS / figure.get_size_inches()[0]
+        figure.savefig(stream, format=kind, dpi=dpi, metadata=_METADATA[kind])
     content = stream.getvalue()
     if kind == "svg":
         content = content.replace(b"'DejaVu Sans'", _SVG_FONTS)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import palette
 from rnnshapes.render.number_text import count_text
-from rnnshapes.render.plots.diagram import LINE, MARGIN, Diagram, text_width
-from rnnshapes.render.plots.style import DIM, WIDTH
+from rnnshapes.render.plots.diagram import LINE, Diagram, text_width
+from rnnshapes.render.plots.style import DIM
 from rnnshapes.render.weight_blocks import (
     WeightBlock,
     side_by_side,
@@ -21,9 +21,12 @@ from rnnshapes.render.weight_blocks import (
 _MOST, _HIGHEST, _THINNEST = 32, 2.0, 0.05
 #: In one that is lower, a letter has no room and stands above it.
 _READABLE = 0.12
-#: Inches between two, and what stands above one.
-_GAP, _ABOVE = 0.4, 0.62
-_ROOM = WIDTH - 2 * MARGIN - 0.3
+#: A row is named beside it where it is not lower than that.
+_LOWEST_NAME = 0.12
+#: Inches between two, above and below one, and for the name of a group.
+_GAP, _ABOVE, _BELOW, _HEADING = 0.3, 0.54, 0.1, 0.21
+#: Scales that are tried, from the largest on, and how much smaller each is.
+_SCALES, _NEXT_SCALE = 5, 0.7
 #: The gap where something is left out.
 _BREAK = 0.07
 #: An inch is at least so many columns: small weights need not be huge.
@@ -34,45 +37,80 @@ _GRID = 0.07
 _PLAIN = palette.category(4)
 
 
-def draw(result: Inspection, diagram: Diagram) -> None:
-    """Draw the weights group by group, beside each other where there is room."""
+def draw(result: Inspection, diagram: Diagram, room: float) -> None:
+    """Draw the weights group by group, beside each other where there is room.
+
+    Args:
+        result: The report on the weights.
+        diagram: The diagram, in whose column they are drawn.
+        room: How high they may be: drawn on the largest scale that fits. A smaller one that
+            saves little is not used.
+    """
     blocks, omitted = weight_blocks(result, _MOST, by_direction=True)
     if not blocks:
         return
-    scale = _scale(blocks)
+    width = diagram.right - diagram.left - 0.3
+    scales = [_scale(blocks, width) * _NEXT_SCALE**power for power in range(_SCALES)]
+    drawings = [list(_rows(blocks, scale, width)) for scale in scales]
+    highest = max(room - 0.5, 1.2 * min(map(_height, drawings)))
+    rows = next(rows for rows in drawings if _height(rows) <= highest)
     group = ""
-    for row in side_by_side(blocks, lambda block: _Rectangle(block, scale).room, _ROOM, _GAP):
-        if row[0].group != group:
-            group = row[0].group
-            diagram.y += 0.08
-            diagram.lines(group, 10, fontweight="bold")
-        x = MARGIN + 0.1
-        rectangles = [_Rectangle(block, scale) for block in row]
+    for rectangles, height in zip(rows, _heights(rows), strict=True):
+        if rectangles[0].block.group != group:
+            group = rectangles[0].block.group
+            diagram.lines(group, size=10, fontweight="bold")
+        x = diagram.left + 0.1
         for rectangle in rectangles:
             _draw(diagram, rectangle, x)
             x += rectangle.room + _GAP
-        diagram.y += _ABOVE + max(rectangle.height for rectangle in rectangles) + 0.1
-    diagram.lines(_scale_text([_Rectangle(block, scale) for block in blocks]), 8, color=DIM)
+        diagram.y += height
+    diagram.lines(_scale_text([rectangle for row in rows for rectangle in row]), size=8, color=DIM)
     if omitted:
-        diagram.lines(f"and {count_text(omitted)} more: see the tables", 8)
+        diagram.lines(f"and {count_text(omitted)} more: see the tables", size=8)
 
 
-def _scale(blocks: Sequence[WeightBlock]) -> float:
+def _rows(blocks: Sequence[WeightBlock], scale: float, width: float) -> Iterator[list[_Rectangle]]:
+    """Yield the rectangles that stand side by side."""
+
+    def room(block: WeightBlock) -> float:
+        return _Rectangle(block, scale, width).room
+
+    for row in side_by_side(blocks, room, width, _GAP):
+        yield [_Rectangle(block, scale, width) for block in row]
+
+
+def _heights(rows: Sequence[Sequence[_Rectangle]]) -> Iterator[float]:
+    """Yield how high each row is, without the name of its group."""
+    for row in rows:
+        yield _ABOVE + max(rectangle.height for rectangle in row) + _BELOW
+
+
+def _height(rows: Sequence[Sequence[_Rectangle]]) -> float:
+    """Return how high all rows are together."""
+    return sum(_heights(rows)) + _HEADING * len({row[0].block.group for row in rows})
+
+
+def _scale(blocks: Sequence[WeightBlock], width: float) -> float:
     """Return inches for a row or a column: the largest at which those of recurrences fit."""
     to_fit = with_recurrence(blocks) or blocks
-    fits = [min(_ROOM / max(1, b.columns), _HIGHEST / max(1, b.rows)) for b in to_fit]
+    widths = [width - _Rectangle(b, 1.0, width).beside for b in to_fit]
+    fits = [
+        min(room / max(1, b.columns), _HIGHEST / max(1, b.rows))
+        for b, room in zip(to_fit, widths, strict=True)
+    ]
     return min(_LARGEST, *fits)
 
 
 class _Rectangle(NamedTuple):
-    """A block to a scale, which is inches for a row or a column."""
+    """A block to a scale, which is inches for a row or a column, at most ``most`` inches wide."""
 
     block: WeightBlock
     scale: float
+    most: float
 
     @property
     def width(self) -> float:
-        return min(max(self.block.columns * self.scale, _THINNEST), _ROOM)
+        return min(max(self.block.columns * self.scale, _THINNEST), self.most - self.beside)
 
     @property
     def height(self) -> float:
@@ -101,14 +139,26 @@ class _Rectangle(NamedTuple):
     @property
     def shapes(self) -> str:
         """``(D, 4M) = (3, 20)``, and whether that is cut."""
-        return f"{self.block.shapes}{', cut' * (self.columns_cut or self.rows_cut)}"
+        rows = () if self.row_names else self.block.weight.rows
+        named = f"; rows: {', '.join(rows)}" if rows else ""
+        return f"{self.block.shapes}{named}{', cut' * (self.columns_cut or self.rows_cut)}"
 
     @property
     def room(self) -> float:
         """How wide it is with all that belongs to it."""
-        beside = max((text_width(row, 8) + 0.1 for row in self.block.weight.rows), default=0.0)
-        drawn = self.width + beside + text_width(count_text(self.block.columns), 7)
-        return max(drawn, text_width(self.block.title, 9.5), text_width(self.block.shapes, 8))
+        drawn = self.width + self.beside
+        return max(drawn, text_width(self.block.title, 10.5), text_width(self.shapes, 8))
+
+    @property
+    def beside(self) -> float:
+        """How wide what stands right of it is: names of rows, or the number of columns."""
+        names = max((text_width(name, 7.5) + 0.1 for name in self.row_names), default=0.0)
+        return max(names, text_width(count_text(self.block.columns), 7))
+
+    @property
+    def row_names(self) -> tuple[str, ...]:
+        """The names of the rows, where these are high enough for them."""
+        return self.block.weight.rows if self.scale >= _LOWEST_NAME else ()
 
 
 def _draw(diagram: Diagram, rectangle: _Rectangle, x: float) -> None:
@@ -131,14 +181,16 @@ def _draw(diagram: Diagram, rectangle: _Rectangle, x: float) -> None:
             middle = left + gate_width / 2, top + height / 2
             diagram.text(*middle, name, size, ha="center", **looks)
         above = count_text(start) if inside or not name else f"{count_text(start)} {name}"
-        if left > free and left + text_width(above, 7) < x + width:
+        is_first = left == x
+        if is_first or (left > free and left + text_width(above, 7) < x + width):
             diagram.text(left, top - 0.08, above, 7, color=DIM)
             free = left + text_width(above, 7) + 0.05
-    diagram.text(x + width, top - 0.08, count_text(block.columns), 7, color=DIM)
+    end = max(x + width, free) if free > x else x + width
+    diagram.text(end, top - 0.08, count_text(block.columns), 7, color=DIM)
     _grid(diagram, rectangle, x, top)
     _breaks(diagram, rectangle, x, top)
-    for row, text in enumerate(block.weight.rows):
-        y = top + height * (row + 0.5) / len(block.weight.rows)
+    for row, text in enumerate(rectangle.row_names):
+        y = top + height * (row + 0.5) / len(rectangle.row_names)
         diagram.text(x + width + 0.06, y, text, 7.5, color=DIM)
 
 
