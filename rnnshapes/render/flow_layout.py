@@ -26,6 +26,9 @@ from rnnshapes.render.number_text import count_text, shapes_text
 #: How the name of a time step's value ends; in a reversed sequence the index is a sum.
 _STEP_INDEX = re.compile(r"_(t|\{.*-t\})$")
 
+#: The index of the last step.
+_LAST_STEP = re.compile(r"_\{(T\d*)-1\}")
+
 
 class FlowTensor(NamedTuple):
     """A tensor between layers, with its shape in symbols and in numbers.
@@ -368,9 +371,10 @@ def _box(network: Network, index: int, names: TensorNames, report: LayerReport) 
         notes=again,
     )
     if isinstance(layer, RecurrentLayer):
-        equations = () if node.primes else _step_equations(report, layer, box.outputs[0].name)
+        equations = () if node.primes else _step_equations(report, layer)
         return _with_recurrence(network, node, layer, names, box, equations)
     rule = "" if node.primes else _rule(report, network.node_shapes[index])
+    rule = _numbered(network, rule)
     return box._replace(rule=rule, notes=(*layer.notes, *again))
 
 
@@ -396,19 +400,21 @@ def _rule(report: LayerReport, flow: NodeShapes) -> str:
     return re.sub(r"_t\b", "", text) if flow.final or flow.steps is None else text
 
 
-def _step_equations(report: LayerReport, layer: RecurrentLayer, output: str) -> tuple[str, ...]:
-    """Return the equations of one step; those of a direction that is like the first are named."""
-    equations = [f"{name} = {value}" for name, value in report.equations]
-    directions = layer.directions
-    if len(directions) == 1:
-        return tuple(equations)
-    equations = [text for text in equations if not text.startswith(f"{output}_t = ")]
-    first, second = equations[: len(equations) // 2], equations[len(equations) // 2 :]
-    mirrored = [text.replace("→", "←").replace("{t-1}", "{t+1}") for text in first]
-    if second != mirrored:
-        return tuple(equations)
-    name = directions[1].name.rpartition("/")[2]
-    return (*first, f"{name}: the same with ← for →, and t+1 for t-1")
+def _step_equations(report: LayerReport, layer: RecurrentLayer) -> tuple[str, ...]:
+    """Return the equations of one step; a direction that is like the first is only named."""
+    first, *others = (
+        [equation for equation in report.equations if equation.direction == number]
+        for number in range(len(layer.directions))
+    )
+    texts = [str(equation) for equation in first]
+    for direction, equations in zip(layer.directions[1:], others, strict=True):
+        if [e.pattern for e in equations] == [e.pattern for e in first]:
+            name = direction.name.rpartition("/")[2]
+            order = "t+1 for t-1" if direction.reverse else "t-1 for t+1"
+            texts.append(f"{name}: the same with {direction.index[-1:]}, and {order}")
+        else:
+            texts += [str(equation) for equation in equations]
+    return tuple(texts)
 
 
 def _with_recurrence(
@@ -447,7 +453,9 @@ def _directions(
 ) -> Iterator[ScanDirection]:
     """Yield the directions of a recurrent layer; ``initial`` are the states of all of them."""
     names = [
-        _final_state(network, tap) if network.nodes[tap.node].layer.directions else tensor.name
+        _numbered(network, state_name(network, tap))
+        if network.nodes[tap.node].layer.directions
+        else tensor.name
         for tap, tensor in zip(node.initial, initial, strict=True)
     ]
     for name, direction in node.scans:
@@ -456,11 +464,14 @@ def _directions(
         yield _direction(network, name, node, direction, of_direction)
 
 
-def _final_state(network: Network, tap: Tap) -> str:
-    """Return the name of a final state, ``c1_8``; ``c1_{T-1}`` where T is open."""
-    name, steps = state_name(network, tap), network.node_shapes[tap.node].steps
-    number = None if steps is None else network.value(steps)
-    return name if number is None else name.replace(f"_{{{steps}-1}}", f"_{number - 1}")
+def _numbered(network: Network, text: str) -> str:
+    """Return a text with ``h_9`` for ``h_{T-1}`` where T is known."""
+
+    def number(match: re.Match[str]) -> str:
+        steps = network.value(Dim.named(match[1]))
+        return match[0] if steps is None else f"_{steps - 1}"
+
+    return _LAST_STEP.sub(number, text)
 
 
 def _direction(
