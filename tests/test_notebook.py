@@ -16,7 +16,7 @@ from rnnshapes.render.formats import notebook
 
 NOTEBOOK = Path(__file__).with_name("example.ipynb")
 #: Last lines of the cells that display a result.
-DISPLAYED = ("rnnshapes.inspect(model)", "traced", "verified", "judged")
+DISPLAYED = ("rnnshapes.inspect(model)", "traced", "verified", "compared")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_notebook_runs_and_displays_its_results(kernel: str, tmp_path: Path) -> 
         assert set(data) == {"text/html", "text/plain"}
         assert "<table>" in data["text/html"]
         assert "SimpleRNN" in data["text/plain"]
-    assert "agrees" in code[1].outputs[0].data["text/plain"]
+    assert "57 parameters" in code[1].outputs[0].data["text/plain"]
     assert "transposed" in code[-2].outputs[0].data["text/plain"]
     assert code[-1].outputs[0].data["text/html"].count("<tr") >= 3
 
