@@ -123,7 +123,10 @@ def name_at_step(name: str, t: int, count: int) -> str:
 
 def step_value(network: Network, name: str, shape: Shape, values: Array) -> StepValue:
     """Return a value with its shape in symbols and in numbers; ``values`` has one sample."""
-    numbers = values.reshape(-1) if shape[:1] == (SAMPLES,) else None
+    numbers = None
+    if shape[:1] == (SAMPLES,):
+        numbers = values.reshape(-1)
+        numbers.setflags(write=False)
     return StepValue(name, dim_texts(shape), network.shape_numbers(shape), numbers)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,11 +84,11 @@ class Trace(Result):
         layers: States and gates of each recurrence.
         not_finite: NaN and infinite numbers of the input.
         keras: What Keras computed; None without Keras.
+        recurrences: Returns the recurrences of a sample, of which each step can be evaluated.
         unsupported: Unsupported layers, whose values come from Keras.
         step_errors: The error of Keras at each step against one step of the equation from its
             own states, with its bound, over all samples: of ``y_hat`` and ``lstm.h``. Empty
             unless asked for. See :mod:`rnnshapes.verification.residuals`.
-        recurrences: Returns the recurrences of a sample, of which each step can be evaluated.
         sources: The inputs, of which a plot draws x.
     """
 
@@ -101,9 +102,9 @@ class Trace(Result):
     layers: tuple[LayerTrace, ...]
     not_finite: NonFinite | None
     keras: ModelOutputs | None
+    recurrences: partial[tuple[RecurrenceSteps, ...]]
     unsupported: tuple[str, ...] = ()
     step_errors: Mapping[str, StepErrors] = field(default_factory=dict)
-    recurrences: Callable[[int], tuple[RecurrenceSteps, ...]] = lambda sample: ()
     sources: InputSources = ()
 
     def step(self, t: int, sample: int = 0) -> TracedStep:
@@ -145,7 +146,11 @@ class Trace(Result):
         """Return what :func:`trace_network` returns for ``show`` and ``layer``."""
         parts, names = check_show(self.network, show), check_layer(self.network, layer)
         layers = [trace.select(parts) for trace in self.layers if trace.name in names]
-        return replace(self, layers=tuple(trace for trace in layers if not trace.is_empty))
+        return replace(
+            self,
+            layers=tuple(trace for trace in layers if not trace.is_empty),
+            recurrences=partial(self.recurrences, layer=layer),
+        )
 
 
 def check_show(network: Network, show: str | Iterable[str]) -> tuple[str, ...]:
@@ -248,8 +253,13 @@ def trace_network(
         not_finite=run.finder.result,
         keras=keras,
         unsupported=tuple(unsupported),
-        recurrences=lambda sample: recurrence_steps.steps_of_sample(
-            network, weights, sources, sample, layer, keras
+        recurrences=partial(
+            recurrence_steps.steps_of_sample,
+            network,
+            weights,
+            sources,
+            layer=layer,
+            keras=keras,
         ),
         sources=sources,
     )
