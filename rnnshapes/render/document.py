@@ -101,11 +101,13 @@ StyledLines = Sequence[Sequence[Span]]
 class Drawing(NamedTuple):
     """Drawing made of characters, with a title or none.
 
-    ``draw`` returns no lines if the sheet is too small.
+    ``draw`` returns no lines if the sheet is too small. On a page with a plot, the plot replaces
+    a drawing that ``is_plotted``.
     """
 
     title: str
     draw: Callable[[Sheet], StyledLines]
+    is_plotted: bool = True
 
 
 #: A result as people see it, from top to bottom.

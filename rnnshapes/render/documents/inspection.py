@@ -54,7 +54,7 @@ _CLASS = re.compile(r"[A-Z]\w*")
 #: The longest formula of a layer that a narrow table shows.
 _LONGEST_FORMULA = 24
 #: The index of a last step, ``_{T-1}``.
-_LAST_STEP = re.compile(r"_\{(\w+)-1\}")
+_LAST_STEP = re.compile(r"_\{([\w']+)-1\}")
 
 
 def document(result: Inspection, view: View) -> Document:
@@ -65,7 +65,7 @@ def document(result: Inspection, view: View) -> Document:
 def symbolic_part(result: Inspection, view: View) -> Document:
     """Return what needs no Keras, so that it can be shown at once."""
     return (
-        Line(network_text(result.network), "strong"),
+        Line(network_text(result.network), "strong", indent=2),
         *_warnings(result),
         Line(""),
         Line(_total(result, view.width), "strong"),
@@ -83,7 +83,7 @@ def symbolic_part(result: Inspection, view: View) -> Document:
 def keras_part(result: Inspection) -> Document:
     """Return the line about the comparison with Keras; nothing if there was none."""
     if result.not_built is not None:
-        return (Line(f"Not compared with Keras: {result.not_built}", "dim"),)
+        return (Line(f"Not compared with Keras: {result.not_built}", "dim", indent=2),)
     if result.keras is None:
         return ()
     engine = f"Keras {result.keras.engine.version}"
@@ -92,7 +92,8 @@ def keras_part(result: Inspection) -> Document:
         counts = f"{shapes} weights and {count_text(result.params)} parameters"
         return (Line(f"ok  {engine} has the same {counts}", "good"),)
     differences = "; ".join(fact_text(fact) for fact in result.keras.differences)
-    return (Line(f"FAILED  {engine} differs: {differences or 'nothing was compared'}", "bad"),)
+    text = f"FAILED  {engine} differs: {differences or 'nothing was compared'}"
+    return (Line(text, "bad", indent=2),)
 
 
 def record(result: Inspection) -> dict[str, Any]:
@@ -447,7 +448,7 @@ def _graph(result: Inspection) -> Iterator[Line]:
         return
     for layer in result.layers:
         if layer.sources:
-            yield Line(f"{', '.join(layer.sources)} → {layer.name}: {layer.label}")
+            yield Line(f"{', '.join(layer.sources)} → {layer.name}: {layer.label}", indent=2)
 
 
 def _gates(result: Inspection) -> Iterator[Line]:
@@ -477,8 +478,9 @@ def _gates(result: Inspection) -> Iterator[Line]:
     *names, last = weights
     yield Line(f"Gates, side by side in the last axis of {', '.join(names)} and {last}:")
     for text, layers in names_by_text.items():
-        yield Line(f"  {text}" if len(names_by_text) == 1 else f"  {', '.join(layers)}: {text}")
-    yield from (Line(f"  {text}") for text in rows)
+        of_layers = "" if len(names_by_text) == 1 else f"{', '.join(layers)}: "
+        yield Line(f"  {of_layers}{text}", indent=4)
+    yield from (Line(f"  {text}", indent=4) for text in rows)
 
 
 def _gate_meanings(layer: Layer) -> dict[str, str]:
@@ -503,7 +505,8 @@ def _gates_by_weight(result: Inspection) -> Iterator[Line]:
             weight_rows = f"; rows: {', '.join(weight.rows)}" if weight.rows else ""
             name = weight.name.removeprefix(f"{layer.name}/")
             gates = gates_text(weight.gates, len(weight.shape))
-            yield Line(f"{name} {shapes_text(weight.dims, weight.shape)}: {gates}{weight_rows}")
+            text = f"{name} {shapes_text(weight.dims, weight.shape)}: {gates}{weight_rows}"
+            yield Line(text, indent=2)
         for note in layer.notes:
             if note.topic == "gates":
                 yield Line(note.text, "dim")
@@ -551,15 +554,16 @@ def _equations(result: Inspection, width: int) -> Iterator[Line]:
         ((layer, equation) for layer in result.layers for equation in layer.equations),
         lambda pair: "" if pair[1].once else pair[0].applications,
     )
-    remark = ", with the same weights (so T is not in the count)"
     has_recurrence = bool(result.network.recurrent)
+    is_first = has_recurrence
     after_recurrence = False
     for steps, pairs in groups:
         if steps:
             count = result.network.sizes.get(steps)
             span = "" if count is None else f" = 0 … {count - 1}" if count > 1 else " = 0"
-            yield Line(f"At every t{span}{remark if has_recurrence else ''}:")
-            remark = ""
+            remark = f", with the same weights (so {steps} is not in the count)"
+            yield Line(f"At every t{span}{remark if is_first else ''}:")
+            is_first = False
         elif has_recurrence:
             yield Line("Once, at the end:" if after_recurrence else "Once, at the start:")
         lines: list[tuple[str, str]] = []
@@ -644,13 +648,14 @@ def _warnings(result: Inspection) -> Iterator[Line]:
         if more := len(result.file.differences) - len(shown):
             differences += f"; and {more} more, which --format json shows"
         text = f"FAILED  the arrays in {result.file.path} do not match its config: {differences}"
-        yield Line(text, "bad")
+        yield Line(text, "bad", indent=2)
     for layer in result.layers:
         for note in layer.notes:
             if note.topic == "warning" or not layer.supported:
-                yield Line(f"! {layer.name}: {note.text}", "warning")
+                yield Line(f"! {layer.name}: {note.text}", "warning", indent=2)
     if result.file is not None:
-        yield from (Line(f"! {result.file.path}: {text}", "warning") for text in result.file.notes)
+        for text in result.file.notes:
+            yield Line(f"! {result.file.path}: {text}", "warning", indent=2)
 
 
 def _notes(result: Inspection) -> Iterator[Line]:
@@ -664,7 +669,7 @@ def _notes(result: Inspection) -> Iterator[Line]:
             if note.topic == "use" and layer.supported:
                 layers_by_note.setdefault(note.text, []).append(layer.name)
     for text, names in layers_by_note.items():
-        yield Line(f"{', '.join(names)}: {text}", "dim")
+        yield Line(f"{', '.join(names)}: {text}", "dim", indent=2)
 
 
 def _costs(result: Inspection) -> Line:
@@ -702,6 +707,7 @@ def _file(result: Inspection) -> Iterator[Line]:
         return
     kind = f"{file.kind}, written by Keras {file.keras_version}"
     if shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
-        yield Line(f"ok  {file.path} ({kind}) holds the expected {shapes} arrays", "good")
+        text = f"ok  {file.path} ({kind}) holds the expected {shapes} arrays"
+        yield Line(text, "good", indent=4)
     else:
         yield Line(f"{file.path}: {kind}")

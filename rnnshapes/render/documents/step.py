@@ -18,10 +18,14 @@ def document(result: TracedStep, view: View) -> Document:
     """Return each recurrence at this step, with every operation."""
     count = len(result.recurrences)
     return (
-        Line(network_text(result.network), "strong"),
-        Line(f"x: {result.source}"),
+        Line(network_text(result.network), "strong", indent=2),
+        Line(f"x: {result.source}", indent=2),
         *(
-            Drawing("", partial(_draw, result, recurrence, f"layer {number} of {count}"))
+            Drawing(
+                "",
+                partial(_draw, result, recurrence, f"layer {number} of {count}"),
+                is_plotted=False,
+            )
             for number, recurrence in enumerate(result.recurrences, 1)
         ),
     )

@@ -82,7 +82,7 @@ class Series(NamedTuple):
 def document(result: Trace, view: View) -> Document:
     """Return the time steps of one sample, and how NumPy and Keras compare."""
     return (
-        Line(network_text(result.network), "strong"),
+        Line(network_text(result.network), "strong", indent=2),
         *_warnings(result),
         *_sources(result),
         *(_summary(result, view) if view.has("summary") else ()),
@@ -228,6 +228,7 @@ def _summary(result: Trace, view: View) -> Iterator[Drawing | Table | Line]:
         drawn += left_out
     yield from strips.drawings([_strip(result, each, view, _UNITS_DRAWN) for each in drawn])
     yield from tables
+    yield from _omitted_steps(result, view, _SUMMARY_STEPS_AT_EACH_END)
     yield from _notes(result, view.sample)
 
 
@@ -243,7 +244,7 @@ def _one_step(result: Trace, view: View) -> Iterator[Drawing]:
     title = f"One step{of_layer}, t = {shown.t}"
     if len(shown.equations) == 1:
         title = f"{title}:  {shown.equations[0].general}"
-    yield Drawing(title, partial(step.compact, shown, recurrence))
+    yield Drawing(title, partial(step.compact, shown, recurrence), is_plotted=False)
 
 
 def _summary_series(result: Trace, view: View) -> list[Series]:
@@ -253,7 +254,7 @@ def _summary_series(result: Trace, view: View) -> list[Series]:
 
 
 def _step_table(result: Trace, view: View, shown: Sequence[Series]) -> tuple[Table, list[Series]]:
-    """Return a row for each step, and the states and gates whose numbers do not fit beside y_hat.
+    """Return a row for each step, and the states and gates if not all fit beside y_hat.
 
     The columns of y_hat are the last to give way.
     """
@@ -268,17 +269,14 @@ def _step_table(result: Trace, view: View, shown: Sequence[Series]) -> tuple[Tab
         if series.part == "y":
             y_columns += _y_columns(series, view)
     room = view.width - _width([*columns, *y_columns], steps) - len(_SHORT_OUTPUT_MARK) - COLUMN_GAP
-    left_out = []
-    for series in shown:
-        if series.part == "y":
-            continue
-        column = _units_column(series, view.sample)
-        width = _width([column], steps) + COLUMN_GAP
-        if series.numpy.shape[2] <= _MOST_UNITS_IN_A_COLUMN and width <= room:
-            columns.append(column)
+    left_out = [series for series in shown if series.part != "y"]
+    if all(series.numpy.shape[2] <= _MOST_UNITS_IN_A_COLUMN for series in left_out):
+        state_columns = [_units_column(series, view.sample) for series in left_out]
+        width = sum(_width([column], steps) + COLUMN_GAP for column in state_columns)
+        if width <= room:
+            columns += state_columns
             room -= width
-        else:
-            left_out.append(series)
+            left_out = []
     columns += y_columns
     network = result.network
     last_is_output = bool(y_columns) and network.is_causal and not network.returns_sequences
@@ -305,9 +303,11 @@ def _width(columns: Sequence[StepColumn], steps: Sequence[int | None]) -> int:
 
 def _units_column(series: Series, sample: int) -> StepColumn:
     """Return a column with all units of a state or gate."""
-    values = series.numpy[sample]
+    values, is_gate = series.numpy[sample], series.part == "gates"
 
     def cell(t: int) -> str:
+        if is_gate and np.isnan(values[t]).all():  # of a masked step
+            return "-"
         return " ".join(f"{_short_number(value, 2):>5}" for value in values[t].tolist())
 
     return Column(f"{series.name.removeprefix('gate ')}_t"), cell
@@ -339,9 +339,7 @@ def _y_columns(series: Series, view: View) -> Iterator[StepColumn]:
 
 
 def _short_number(value: float, decimals: int) -> str:
-    """Return a number for a narrow column; ``-`` for a gate of a masked step."""
-    if math.isnan(value):
-        return "-"
+    """Return a number for a narrow column."""
     if abs(value) < _LONG_NUMBER:
         return f"{value:.{decimals}f}"
     return step.compact_number(value, decimals)
@@ -522,11 +520,13 @@ def _omits_middle(start: int, end: int, view: View, at_each_end: int = _STEPS_AT
     return end - start > min(view.most_rows, 2 * at_each_end + 2)
 
 
-def _omitted_steps(result: Trace, view: View) -> Iterator[Line]:
+def _omitted_steps(
+    result: Trace, view: View, at_each_end: int = _STEPS_AT_EACH_END
+) -> Iterator[Line]:
     """Yield how to see the steps that tables omit."""
     t = max((series.numpy.shape[1] for series in _shown_series(result, view)), default=0)
-    if _omits_middle(view.start or 0, t if view.end is None else view.end, view):
-        omitted = count_text(t - 2 * _STEPS_AT_EACH_END)
+    if _omits_middle(view.start or 0, t if view.end is None else view.end, view, at_each_end):
+        omitted = count_text(t - 2 * at_each_end)
         yield Line(
             f"{omitted} steps in the middle are not shown: --steps a:b shows some, "
             "--format json or csv holds all",
@@ -541,18 +541,20 @@ def _warnings(result: Trace) -> Iterator[Line]:
     """Yield what is wrong with the input, and what is not supported or has another meaning."""
     network = result.network
     if result.not_finite is not None:
-        yield Line(f"! {not_finite_text(result.not_finite)}", "warning")
+        yield Line(f"! {not_finite_text(result.not_finite)}", "warning", indent=2)
     for name, meaning in network.changed_meanings.items():
-        yield Line(f"! {name}: {meaning}", "warning")
+        yield Line(f"! {name}: {meaning}", "warning", indent=2)
     if result.unsupported:
         layers = ", ".join(result.unsupported)
-        yield Line(f"! Not supported: {layers}. Keras computes its values.", "warning")
+        text = f"! Not supported: {layers}. Keras computes its values."
+        yield Line(text, "warning", indent=2)
     if len(network.outputs) > 1:
         first, *others = [network.nodes[tap.node].name for tap in network.outputs]
         yield Line(
             f"! The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
             f"{', '.join(others)}. verify checks all of them.",
             "warning",
+            indent=2,
         )
 
 
@@ -565,7 +567,7 @@ def _sources(result: Trace) -> Iterator[Line]:
         for node, node_shapes in zip(network.nodes, network.node_shapes, strict=True)
         if not node.sources
     ]
-    yield Line(f"{', '.join(shapes)}: {result.source}")
+    yield Line(f"{', '.join(shapes)}: {result.source}", indent=2)
 
 
 def _verdict(result: Trace) -> Iterator[Line]:
@@ -578,7 +580,7 @@ def _verdict(result: Trace) -> Iterator[Line]:
     if math.isnan(difference.max_abs):
         quantity = "output" if result.y_hat is None else "y_hat"
         text = f"{quantity} is NaN, first at {difference.index}: there is no difference to compute"
-        yield Line(f"! {text}", "warning")
+        yield Line(f"! {text}", "warning", indent=2)
         return
     size = magnitude_text(difference.max_abs)
     values = result.output if result.y_hat is None else result.y_hat
@@ -588,7 +590,8 @@ def _verdict(result: Trace) -> Iterator[Line]:
         yield Line(f"ok  {version} agrees{where}, to {size} (it computes in {dtype})", "good")
     else:
         text = f"{version} differs by up to {size}, at {difference.index} (it computes in {dtype})"
-        yield Line(f"! {text}; rnnshapes verify says whether rounding explains it", "warning")
+        remedy = "rnnshapes verify says whether rounding explains it"
+        yield Line(f"! {text}; {remedy}", "warning", indent=2)
 
 
 def _notes(result: Trace, sample: int) -> Iterator[Line]:
@@ -629,7 +632,8 @@ def _meaning_of_rows(result: Trace) -> Iterator[Line]:
         backwards = [name for node in network.recurrent for name, d in node.scans if d.reverse]
         reason = "layers before the recurrence combine time steps"
         if backwards:
-            reason = f"{', '.join(backwards)} starts from the last step"
+            verb = "starts" if len(backwards) == 1 else "start"
+            reason = f"{', '.join(backwards)} {verb} from the last step"
         elif network.unsupported:
             reason = f"{network.unsupported[0].name} is not supported"
         verb = "may not be" if network.unsupported and not backwards else "is not"

@@ -30,7 +30,7 @@ body { margin: 0 auto; padding: 1.25rem clamp(.9rem, 4vw, 3rem) 3rem; max-width:
 header { border-bottom: 1px solid var(--rule); margin-bottom: 1rem; padding-bottom: .6rem; }
 h1 { margin: 0; font-size: 1.3rem; line-height: 1.35; white-space: pre-wrap;
   overflow-wrap: anywhere; }
-p { margin: .3rem 0; overflow-wrap: anywhere; }
+p { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .apart { margin-top: 1.1rem; }
 .kind { color: var(--dim); font-size: .85rem; }
 .strong { font-weight: 650; }
@@ -66,7 +66,7 @@ img { display: block; width: 100%; min-width: 38rem; max-width: 64rem; height: a
 
 
 def chunks(result: Result, document: Document, view: View) -> Iterator[str]:
-    """Yield the page, piece by piece; a plot, if there can be one, replaces the drawings."""
+    """Yield the page, piece by piece; a plot, if there can be one, replaces drawings."""
     first, rest = document[0], document[1:]
     assert isinstance(first, Line)
     kind = f"rnnshapes {result.schema.split('.')[1].split('/')[0]}"
@@ -81,7 +81,7 @@ def chunks(result: Result, document: Document, view: View) -> Iterator[str]:
         source = f"data:image/svg+xml;base64,{b64encode(plot.encode()).decode()}"
         alt = f"{kind} as a picture: {heading}"
         yield f'<div{_look_of("box")}><img alt="{alt}" src="{source}"></div>\n'
-        rest = tuple(block for block in rest if not isinstance(block, Drawing))
+        rest = tuple(b for b in rest if not (isinstance(b, Drawing) and b.is_plotted))
     yield from html_elements.elements(rest, _look_of)
     yield "</main>\n</body>\n</html>\n"
 

@@ -18,7 +18,9 @@ def chunks(document: Document, encoding: str | None = "utf-8") -> Iterator[str]:
     sheet = Sheet(encoding=encoding)
     for position, block in enumerate(document):
         if isinstance(block, Line):
-            mark = "**" if block.meaning == "strong" and block.text else ""
+            if not block.text:
+                continue  # paragraphs are apart anyway
+            mark = "**" if block.meaning == "strong" else ""
             text = _BLOCK_START.sub(r"\1\\\2", _escaped(block.text).strip())
             yield ("\n" if position else "") + f"{mark}{text}{mark}\n"
         elif isinstance(block, Table):

@@ -15,7 +15,7 @@ _CSS = {
     "good": "color:#1f8a3b",
     "warning": "color:#9a6700;font-weight:bold",
     "bad": "color:#e0403a;font-weight:bold",
-    "line": "margin:.2em 0",
+    "line": "margin:.2em 0;white-space:pre-wrap",
     "apart": "margin-top:.8em",
     "box": "overflow-x:auto;margin:.6em 0",
     "title": "text-align:left;font-weight:bold;color:inherit;padding:0 0 .3em;caption-side:top",
