@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 import rnnshapes
 from rnnshapes import render
 from rnnshapes.render import write_file
-from rnnshapes.render.document import Column, Drawing, Ink, Line, Row, Sheet, Span, Table
+from rnnshapes.render.document import PAGE, Column, Drawing, Ink, Line, Row, Sheet, Span, Table
 from rnnshapes.render.formats import html_page, markdown, svg
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
@@ -218,7 +218,7 @@ def test_svg_shows_the_lines_of_a_terminal(kind: str, monkeypatch: Any) -> None:
 class Size:
     """A terminal as wide as the picture."""
 
-    columns = 100
+    columns = PAGE
 
 
 def test_svg_is_xml_whatever_it_shows() -> None:
@@ -238,7 +238,7 @@ def test_svg_is_xml_whatever_it_shows() -> None:
 def test_svg_omits_the_middle_and_html_does_not(no_plots: None) -> None:
     result = rnnshapes.trace(T=200, keras=False)
     lines = "".join(xml(text_of(result, "svg")).itertext()).replace("\xa0", " ")
-    assert "180 steps" in lines
+    assert "190 steps" in lines
     found = Page(text_of(result, "html"))
     assert len(found.all("tr")) == 201
 
@@ -266,9 +266,10 @@ def test_markdown_parses_to_titles_and_cells(kind: str) -> None:
 
 def test_markdown_drawings_are_ascii_on_ascii_streams() -> None:
     result = rnnshapes.trace(cell="lstm", keras=False, show="y,h", **SIZES)
+    parts = frozenset({"flow", "weights"})
     for shown in (result, rnnshapes.inspect(cell="lstm", **SIZES)):
         stream = TextIOWrapper(BytesIO(), encoding="ascii", newline="\n")
-        write_file.write_text(shown, "markdown", View(), stream)
+        write_file.write_text(shown, "markdown", View(parts=parts), stream)
         stream.seek(0)
         code = stream.read().split("```")[1::2]
         assert len(code) == 2
@@ -302,6 +303,45 @@ def plain(token: Any) -> str:
 def one_line(text: str) -> str:
     """As Markdown has it, which knows no lines in a cell."""
     return " ".join(text.replace("-\n", "-").split("\n")).strip()
+
+
+# --- All formats --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["inspect", "trace", "step"])
+def test_all_formats_contain_the_same_parts(kind: str, no_plots: None) -> None:
+    """Each line, each title, and the first cell of each row."""
+    result: Any = result_of("trace" if kind == "step" else kind)
+    result = result.step(2) if kind == "step" else result
+    parts = frozenset({"all"})
+    wanted: list[str] = []
+    for block in render.to_document(result, View(parts=parts)):
+        if isinstance(block, Table):
+            wanted += [row.cells[0] for row in block.rows]
+        elif isinstance(block, Drawing):
+            wanted += ["".join(span.text for span in block.draw(Sheet())[0])]
+        wanted += [block.text if isinstance(block, Line) else block.title]
+    page = text_of(result, "html", parts=parts)
+    picture = text_of(result, "svg", parts=parts)
+    for text in (
+        text_of(result, "markdown", parts=parts),
+        "".join(words for _, words in Page(page).words),
+        "".join(xml(picture).itertext()),
+    ):
+        squeezed = squeeze(text)
+        assert [words for words in wanted if squeeze(words) not in squeezed] == []
+
+
+def squeeze(text: str) -> str:
+    """Return a text without spaces, marks of Markdown, and rules."""
+    return re.sub(r"[\s\\*]", "", text)
+
+
+@pytest.mark.parametrize("kind", ["trace", "step"])
+def test_plot_on_a_page_does_not_replace_a_step(kind: str) -> None:
+    result: Any = result_of("trace")
+    found = Page(text_of(result if kind == "trace" else result.step(1), "html"))
+    assert "x_1" in "".join(found.texts("pre"))
 
 
 # --- The command --------------------------------------------------------------------------------

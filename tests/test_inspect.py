@@ -11,8 +11,10 @@ import pytest
 
 import rnnshapes
 from rnnshapes import reference
+from rnnshapes.memory import format_bytes
 from rnnshapes.network import from_sizes, structure, summary
 from rnnshapes.network.structure import Engine
+from rnnshapes.ops.dims import shape_text
 from tests.helpers import networks
 from tests.helpers.networks import Known
 
@@ -65,21 +67,25 @@ def test_csv_has_a_row_for_each_weight(known: Known, run) -> None:
 
 @EACH
 def test_table_has_rows_for_weights_and_layers(known: Known, run) -> None:
+    """The count of all parameters is on line 3."""
     out = run("inspect", *networks.options(known), "--no-keras").out
-    lines = [line.split() for line in out.splitlines()]
-    for name, symbol, *_, formula, params in known.weights:
-        row = next(line for line in lines if line[:2] == [name, symbol])
-        assert formula in row
-        assert f"{params:,}" in row
+    lines = out.splitlines()
+    assert lines[2].startswith(f"{known.params:,} parameters")
+    assert format_bytes(known.bytes) in lines[2]
+    for name, symbol, dims, shape, formula, params in known.weights:
+        row = next(line for line in lines if {name.rpartition("/")[2], symbol} <= {*line.split()})
+        assert f"{shape_text(dims)} = {shape_text(shape)}" in out
+        assert formula in row.split() or formula == str(params)
+        assert row.endswith(f" {params:,}")
     for name, formula, params in known.layers:
-        row = next(line for line in lines if line[:1] == [name] and "(" in line[1])
-        assert row[-3:-1] == [formula, f"{params:,}"]
-    assert ["total", f"{known.params:,}", f"{known.bytes:,}"] in lines
+        row = next(line for line in lines if line.startswith(f"{name} "))
+        assert row.split()[-2:] == [formula, f"{params:,}"]
 
 
 def test_flow_table_shows_shapes_and_multiply_adds(run) -> None:
     """The head runs once, the recurrence T times."""
-    out = run("inspect", "--N", 4, "--T", 7, "--D", 2, "--M", 6, "--K", 3, "--no-keras").out
+    sizes = ("--N", 4, "--T", 7, "--D", 2, "--M", 6, "--K", 3)
+    out = run("inspect", *sizes, "--no-keras", "--view", "summary,steps").out
     rows = {line.split("  ")[0]: line for line in out.splitlines() if line}
     assert "(N, T, D)" in rows["x"]
     assert "(4, 7, 2)" in rows["x"]
@@ -90,10 +96,10 @@ def test_flow_table_shows_shapes_and_multiply_adds(run) -> None:
     assert "(N, M) + (M,) → (N, M)" in rows["… + bh"]
     assert "(N, M) + (N, M) → (N, M)" in rows["… + h_{t-1} Wh"]
     assert "(4, 6)" in rows["h_t = tanh(…)"]
-    assert rows["h_t W0"].split()[-1] == "72"
+    assert rows["h_{T-1} W0"].split()[-1] == "72"
     assert "(4, 3)" in rows["y_hat"]
     assert "h_t = tanh(x_t Wx + bh + h_{t-1} Wh)" in out
-    assert "y_hat_t = h_t W0 + b0" in out
+    assert "y_hat = h_6 W0 + b0" in out
     assert "simple_rnn 192 a step × 7 steps, dense 72 once" in out
     assert "N·T·M(D+M) + N·M·K = 1,416" in out
 
@@ -114,7 +120,7 @@ def test_operation_that_computes_a_value_names_it(cell, activation, gates, named
     found = {made.label for made in layer.operations if " = " in made.label}
     assert found == {label for label in found if label.count(" = ") == 1}
     assert named <= found
-    of = {name for name, text in layer.equations if " " in text or "(" in text}
+    of = {e.name for e in layer.equations if " " in e.text or "(" in e.text}
     assert {label.partition(" = ")[0] for label in found} == {n for n in of if " " not in n}
 
 
@@ -124,9 +130,7 @@ def test_keras_line_names_versions_and_counts(run) -> None:
     last = done.out.splitlines()[-1]
     assert done.status == 0
     assert f"Keras {engine.version}" in last
-    assert engine.backend_version in last
-    assert "agrees: 5 weights" in last
-    assert "count_params() = 93" in last
+    assert {"ok", "5", "93"} <= {*last.split()}
 
 
 def test_json_holds_the_verdict_of_keras(run) -> None:
@@ -189,8 +193,8 @@ def test_difference_to_keras_exits_1(mutate, difference, run, monkeypatch):
     monkeypatch.setattr(reference, "structure_of", lambda *args: mutate(real(*args)))
     done = run("inspect")
     assert done.status == 1
-    assert "DIFFERS" in done.out
-    assert difference in done.out
+    (failure,) = [line for line in done.out.splitlines() if line.startswith("FAILED")]
+    assert difference in failure
     record = run("inspect", "--format", "json")
     assert record.status == 1
     assert json.loads(record.out)["keras"]["differences"] == [difference]

@@ -102,7 +102,7 @@ def test_hard_sigmoid_is_that_of_keras_2(tmp_path: Path, bare: bool) -> None:
     assert result.file.agrees
     assert result.params == 4 * M * (D + M + 1) + K * (M + 1)
     assert result.file.keras_version == "2.2.4"
-    assert any("clip(0.2 z + 0.5, 0, 1)" in note for note in result.layers[0].notes)
+    assert any("clip(0.2 z + 0.5, 0, 1)" in note.text for note in result.layers[0].notes)
 
 
 def test_verify_explains_old_hard_sigmoid(tmp_path: Path, run) -> None:

@@ -173,7 +173,7 @@ def test_look_alikes_of_keras_layers_are_unsupported(make: Any, why: str) -> Non
     model = functional(lambda x: la.Dense(2)(make(x)))
     result = rnnshapes.inspect(model)
     (unknown,) = [layer for layer in result.layers if not layer.supported]
-    assert why in " ".join(unknown.notes) or why in unknown.type
+    assert why in " ".join(note.text for note in unknown.notes) or why in unknown.type
     assert rnnshapes.verify(randomized(model), N=2).passed
 
 

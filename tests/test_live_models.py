@@ -233,7 +233,7 @@ def test_steps_behind_unsupported_layer_stay_open() -> None:
     """It may change their number, so the model is inspected, but neither traced nor verified."""
     parts = (layers.LSTM(5, return_sequences=True), layers.ZeroPadding1D(1), layers.GRU(4))
     model = sequential(*parts, shape=(None, 3))
-    assert rnnshapes.inspect(model, T=6).layers[1].output_shape == (None, None, 5)
+    assert rnnshapes.inspect(model, T=6).layers[1].output_shape == (1, None, 5)
     for function in (rnnshapes.trace, rnnshapes.verify):
         with pytest.raises(InputError, match=r"T' is unknown .* build the model with a fixed T"):
             function(model, T=6)

@@ -216,7 +216,7 @@ def test_masking_in_short_formats_compares_as_keras(dtype: str, value: float, ma
     assert result.passed, result
     traced = rnnshapes.trace(model, x=x, keras=False)
     assert (~traced.layers[0].mask[0]).sum() == masked
-    notes = rnnshapes.inspect(model).layers[0].notes
+    notes = [note.text for note in rnnshapes.inspect(model).layers[0].notes]
     assert any(f"{dtype} has no {value:g}" in note for note in notes) == (masked == 0)
 
 

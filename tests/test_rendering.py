@@ -94,16 +94,25 @@ def test_named_pipe_is_written_and_not_replaced(run, in_folder) -> None:
     assert Path("pipe").is_fifo()
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
-@pytest.mark.parametrize(
-    "args", [["inspect", "--no-keras"], ["trace", "--no-keras", "--K", 20, "--show", "y,h"]]
-)
-def test_no_line_is_wider_than_the_terminal(width, args, run, monkeypatch) -> None:
-    """The terminal wraps the line that proposes a command."""
-    monkeypatch.setenv("COLUMNS", str(width))
-    out = run(*args, "--quiet").out
-    assert max(map(len, out.splitlines())) <= width
-    assert ("Left out for width" in out) == (args[0] == "trace" or width < 80)
+SCREENS = [
+    (["inspect"], 0),
+    (["inspect", "--cell", "gru", "--bidirectional", "--M", 5, "--M", 4], 0),
+    (["inspect", "--view", "all"], 80),
+    (["trace", "--K", 20, "--show", "y,h"], 0),
+    (["trace", "--cell", "lstm", "--M", 4, "--show", "all"], 0),
+    (["trace", "--K", 20, "--show", "y,h", "--view", "numbers"], 999),
+    (["trace", "--cell", "lstm", "--T", 12, "--step", 11], 0),
+]
+
+
+@pytest.mark.parametrize(("args", "complete"), SCREENS, ids=lambda v: str(v)[:40])
+def test_no_line_is_wider_than_the_terminal(args, complete, run, monkeypatch) -> None:
+    """The terminal wraps the line that proposes a command. A table names columns it lacks."""
+    for width in (40, 60, 80, 120, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        out = run(*args, "--no-keras", "--quiet").out
+        assert max(map(len, out.splitlines())) <= width
+        assert ("Left out for width" in out) == (width < complete)
 
 
 def test_narrow_terminal_shows_names_shapes_and_counts(run, monkeypatch) -> None:
@@ -166,7 +175,7 @@ def test_results_display_as_text_html_and_dict() -> None:
         html = result._repr_html_()
         assert html.count("<table>") == html.count("</table>") >= 1
         assert result.to_dict()["schema"] == result.schema
-    assert "30 steps" in repr(rnnshapes.trace(T=50, keras=False))
+    assert "40 steps" in repr(rnnshapes.trace(T=50, keras=False))
 
 
 def test_html_escapes_names() -> None:

@@ -151,7 +151,7 @@ def test_csv_and_npz_equal_json(run, in_folder) -> None:
 
 def test_table_shows_the_steps_of_one_sample(run) -> None:
     record = json.loads(run("trace", *SIZES, "--format", "json").out)
-    out = run("trace", *SIZES, "--sample", 1, "--show", "y,h").out
+    out = run("trace", *SIZES, "--sample", 1, "--show", "y,h", "--view", "numbers").out
     rows = [line.split() for line in out.splitlines() if line[:1].isdigit()]
     assert [int(row[0]) for row in rows] == [0, 1, 2, 3, 4, 5]
     for t, row in enumerate(rows):
@@ -173,9 +173,10 @@ def test_steps_are_python_slices(steps: str, shown: list[int], run) -> None:
 
 def test_files_and_pipes_hold_every_step(run, in_folder) -> None:
     sizes = ("--T", 500, "--K", 30, "--no-keras")
-    piped = run("trace", *sizes).out
-    assert sum(bool(re.match(r" *\d+  ", line)) for line in piped.splitlines()) == 500
-    run("trace", *sizes, "-o", "t.md")
+    for view in ("summary", "numbers"):
+        piped = run("trace", *sizes, "--view", view).out
+        assert sum(bool(re.match(r" *\d+  ", line)) for line in piped.splitlines()) == 500
+    run("trace", *sizes, "--view", "numbers", "-o", "t.md")
     rows = [row for row in (in_folder / "t.md").read_text("utf-8").splitlines() if "| " in row]
     assert len(rows) == 500 + 2
     assert rows[-1].count("|") == 1 + 1 + 30
@@ -194,7 +195,7 @@ def test_nan_output_is_not_compared(run, in_folder) -> None:
     np.save("xn.npy", np.full((5, 3), np.nan))
     record = json.loads(run("trace", "--input", "xn.npy", "--format", "json").out)
     assert record["difference"] == {"max_abs": None, "sample": 0, "t": 0, "unit": 0}
-    out = " ".join(run("trace", "--input", "xn.npy").out.split())
+    out = " ".join(run("trace", "--input", "xn.npy", "--view", "summary,numbers").out.split())
     assert re.search(mentioning("NaN", "t = 4", "sample 0, t 0"), out)
 
 
@@ -226,7 +227,7 @@ def test_nan_in_x_is_traced_and_located(run, in_folder) -> None:
 
 def test_narrow_terminal_shows_each_quantity(run, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    out = run("trace", "--show", "h", "--K", 3).out
+    out = run("trace", "--show", "h", "--K", 3, "--view", "numbers").out
     heading = next(line for line in out.splitlines() if line.count("y_hat[0]") > 1)
     assert heading.split() == ["y_hat[0]", "y_hat[0]", "y_hat", "h[0]", "h[0]", "h"]
     assert re.search(mentioning("y_hat[1]", "h[4]"), out)

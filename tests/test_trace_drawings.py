@@ -24,7 +24,8 @@ ALL = "y,h,c,gates"
 
 
 def shown(result: rnnshapes.Trace, **view: Any) -> list[Drawing]:
-    """The drawings of its document."""
+    """The drawings over time."""
+    view = {"parts": frozenset({"flow"}), **view}
     return [
         block for block in render.to_document(result, View(**view)) if isinstance(block, Drawing)
     ]
@@ -37,7 +38,8 @@ def titles(result: rnnshapes.Trace, **view: Any) -> list[str]:
 
 def test_each_quantity_has_its_drawing() -> None:
     """y_hat, states and gates, between the lines on the network and the tables."""
-    blocks = render.to_document(rnnshapes.trace(show=ALL, **LSTM), View(sample=1))
+    view = View(sample=1, parts=frozenset({"flow", "numbers"}))
+    blocks = render.to_document(rnnshapes.trace(show=ALL, **LSTM), view)
     kinds = [type(block) for block in blocks]
     first, table = kinds.index(Drawing), kinds.index(Table)
     assert set(kinds[:first]) == {Line}
@@ -104,15 +106,18 @@ def test_only_chosen_steps_are_drawn() -> None:
         )
 
 
+BOTH = {"flow", "numbers"}
+
+
 @pytest.mark.parametrize(
     ("view", "kinds", "columns"),
     [
-        ({}, {Line, Drawing, Table}, {"y_hat", "h", "c", "gate"}),
-        ({"blocks": "tables"}, {Line, Table}, {"y_hat", "h", "c", "gate"}),
-        ({"blocks": "flow"}, {Line, Drawing}, set()),
-        ({"show": ("y",)}, {Line, Drawing, Table}, {"y_hat"}),
-        ({"show": ("h", "gates")}, {Line, Drawing, Table}, {"y_hat", "h", "gate"}),
-        ({"show": ("c",), "blocks": "tables"}, {Line, Table}, {"y_hat", "c"}),
+        ({"parts": BOTH}, {Line, Drawing, Table}, {"y_hat", "h", "c", "gate"}),
+        ({"parts": {"numbers"}}, {Line, Table}, {"y_hat", "h", "c", "gate"}),
+        ({"parts": {"flow"}}, {Line, Drawing}, set()),
+        ({"parts": BOTH, "show": ("y",)}, {Line, Drawing, Table}, {"y_hat"}),
+        ({"parts": BOTH, "show": ("h", "gates")}, {Line, Drawing, Table}, {"y_hat", "h", "gate"}),
+        ({"parts": {"numbers"}, "show": ("c",)}, {Line, Table}, {"y_hat", "c"}),
     ],
 )
 def test_drawings_and_tables_are_chosen_apart(view, kinds, columns) -> None:
@@ -188,7 +193,7 @@ def test_quantities_only_drawn_are_not_left_out() -> None:
     for show, said in ((("y",), False), (None, True)):
         lines = [
             b.text
-            for b in render.to_document(result, View(most_rows=30, show=show))
+            for b in render.to_document(result, View(most_rows=30, show=show, parts=BOTH))
             if isinstance(b, Line)
         ]
         assert any("not shown" in line for line in lines) == said
@@ -211,11 +216,13 @@ def test_without_y_hat_the_states_are_drawn() -> None:
 def test_the_command_draws_within_the_terminal(columns, encoding, run, monkeypatch) -> None:
     """ASCII streams get ASCII."""
     monkeypatch.setenv("COLUMNS", str(columns))
-    out = run("trace", "-q", "--no-keras", "--T", 200, "--cell", "gru", "--show", ALL[:3]).out
+    options = ("--T", 200, "--cell", "gru", "--show", ALL[:3], "--view", "flow")
+    out = run("trace", "-q", "--no-keras", *options).out
     assert max(map(len, out.splitlines())) <= columns
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     result = rnnshapes.trace(T=200, cell="gru", show="y,h", keras=False)
-    terminal.draw(render.to_document(result), terminal.plain(stream, columns))
+    view = View(parts=frozenset({"flow"}))
+    terminal.draw(render.to_document(result, view), terminal.plain(stream, columns))
     stream.flush()
     text = stream.buffer.getvalue().decode(encoding)
     assert "h of gru over t" in text

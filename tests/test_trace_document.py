@@ -1,0 +1,307 @@
+"""What ``trace`` shows: one step in full, y_hat of NumPy beside Keras, and ``--step``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import render
+from rnnshapes.forward.recurrence_steps import TracedStep
+from rnnshapes.forward.tracing import Trace
+from rnnshapes.render.document import Drawing, Line, Sheet, Table
+from rnnshapes.render.view import TRACE_PARTS, View
+from tests.helpers.commands import assert_refused
+from tests.helpers.models import randomized, sequential
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+@cache
+def traced(keras: bool = False, **options: Any) -> Trace:
+    """Return a trace with all states and gates."""
+    return rnnshapes.trace(keras=keras, show="all", **options)
+
+
+def tables(result: Trace, **view: Any) -> list[Table]:
+    """Return the tables of its document."""
+    return [b for b in render.to_document(result, View(**view)) if isinstance(b, Table)]
+
+
+def titles(result: Trace, **view: Any) -> list[str]:
+    """Return the titles of its drawings."""
+    return [b.title for b in render.to_document(result, View(**view)) if isinstance(b, Drawing)]
+
+
+def texts(result: Any, **view: Any) -> list[str]:
+    """Return its lines of text."""
+    return [b.text for b in render.to_document(result, View(**view)) if isinstance(b, Line)]
+
+
+def step_text(result: TracedStep, width: int = 80) -> str:
+    """Return the drawing of a step as text."""
+    drawings = [b for b in render.to_document(result, View(width=width)) if isinstance(b, Drawing)]
+    lines = [line for drawing in drawings for line in drawing.draw(Sheet(width))]
+    return "\n".join("".join(span.text for span in spans) for spans in lines)
+
+
+# --- One screen ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"T": 1000}, {"N": 3}, {"T": 2}])
+def test_default_screen_has_at_most_32_lines(options: Any, monkeypatch) -> None:
+    """Two hints come on top of these."""
+    monkeypatch.setenv("COLUMNS", "80")
+    result = rnnshapes.trace(keras=False, show="y,h", **options)
+    assert len(repr(result).splitlines()) + 2 <= 32
+    assert "t = 1" in repr(result)
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_y_hat_of_both_sides_stands_at_each_step(width: int) -> None:
+    """These columns are the last to give way; the last step is the output."""
+    result = traced(keras=True)
+    (table,) = tables(result, width=width)
+    headings = [column.heading for column in table.columns]
+    at = [headings.index(f"y_hat_t {side}") for side in ("NumPy", "Keras")]
+    for t, row in enumerate(table.rows):
+        assert row.cells[0] == str(t)
+        for column, values in zip(at, (result.y_hat, result.y_hat_keras), strict=True):
+            shown = [float(word) for word in row.cells[column].split() if word != "…"]
+            np.testing.assert_allclose(shown, values[0, t][: len(shown)], atol=5.1e-5)
+            assert len(shown) == (2 if width > 40 else 1)
+        difference = np.abs(result.y_hat - result.y_hat_keras)[0, t].max()
+        assert float(row.cells[headings.index("differ")]) == pytest.approx(difference, rel=0.5)
+    assert ["←" in row.cells[-1] for row in table.rows] == [False] * 9 + [True]
+    (verdict,) = [text for text in texts(result) if text.startswith("ok")]
+    assert re.search(r"Keras \d", verdict)
+
+
+def test_states_stand_in_the_table_or_are_drawn() -> None:
+    """Up to six units are numbers; of more, or beside too little room, a drawing."""
+    few, many = traced(M=6), traced(M=7)
+    (table,) = tables(few)
+    at = [column.heading for column in table.columns].index("h_t")
+    for t, row in enumerate(table.rows):
+        shown = [float(word) for word in row.cells[at].split()]
+        np.testing.assert_allclose(shown, few.layers[0].states["h"][0, t], atol=0.0051)
+    assert len(titles(few)) == 1
+    assert [title.split(" over t")[0] for title in titles(many)[1:]] == ["h of simple_rnn"]
+    assert [title.split(" over t")[0] for title in titles(few, width=40)[1:]] == ["h of simple_rnn"]
+    for result, view in ((many, {}), (few, {"width": 40})):
+        (table,) = tables(result, **view)
+        assert "h_t" not in [column.heading for column in table.columns]
+
+
+def test_both_directions_are_shown_alike() -> None:
+    """Not one in the table and the other drawn."""
+    _, *drawn = titles(traced(bidirectional=True))
+    assert [title.split()[0] for title in drawn] == ["h→", "h←"]
+
+
+def test_one_step_shows_the_inputs_and_each_value() -> None:
+    """Of several steps it is step 1, whose h is not zero before."""
+    for cell, names in (
+        ("simple", ["x_1", "h_0", "x_1 Wx + bh", "h_0 Wh", "h_1 = "]),
+        ("lstm", ["x_1", "h_0", "c_0", "i_1 = ", "f_1 = ", "c~_1 = ", "c_1 = ", "o_1 = ", "h_1 ="]),
+        ("gru", ["x_1", "h_0", "z_1 = ", "r_1 = ", "h~_1 = ", "h_1 = "]),
+    ):
+        result = traced(cell=cell)
+        drawing = next(b for b in render.to_document(result) if isinstance(b, Drawing))
+        assert "t = 1" in drawing.title
+        for width in (40, 80, 160):
+            lines = ["".join(s.text for s in spans) for spans in drawing.draw(Sheet(width))]
+            labels = [line.strip() for line in lines if not re.match(r" +-?\d", line)]
+            assert all(a.startswith(b) for a, b in zip(labels, names, strict=True))
+        last = [float(word) for word in lines[-1].rpartition(")")[2].split()]
+        np.testing.assert_allclose(last, result.layers[0].states["h"][0, 1], atol=6e-4)
+
+
+@pytest.mark.parametrize(("view", "t"), [({"start": 4}, 4), ({"end": 1}, 0), ({}, 1)])
+def test_chosen_steps_begin_with_the_one_shown(view: Any, t: int) -> None:
+    assert f"t = {t}" in titles(traced(), **view)[0]
+    (table,) = tables(traced(), **view)
+    assert table.rows[0].cells[0] == str(view.get("start", 0))
+
+
+def test_omitted_steps_are_counted() -> None:
+    """On a screen five steps at each end are shown."""
+    result = traced(T=300)
+    (table,) = tables(result, most_rows=30)
+    shown = [row.cells[0] for row in table.rows]
+    assert shown == ["0", "1", "2", "3", "4", "…", "295", "296", "297", "298", "299"]
+    assert any("290" in text for text in texts(result, most_rows=30))
+    (table,) = tables(result)
+    assert len(table.rows) == 300
+
+
+def test_masked_steps_are_marked() -> None:
+    model = randomized(sequential(la.Masking(), la.GRU(5), la.Dense(2), shape=(6, 3)))
+    x = np.random.default_rng(0).standard_normal((1, 6, 3))
+    x[0, 3] = 0
+    result = rnnshapes.trace(model, x=x, show="y,h,gates", keras=False)
+    (table,) = tables(result, width=200, show=("y", "h", "gates"))
+    at = [column.heading for column in table.columns].index("z_t")
+    assert [row.cells[1] for row in table.rows] == ["", "", "", "masked", "", ""]
+    assert [row.cells[at] == "-" for row in table.rows] == [t == 3 for t in range(6)]
+
+
+def test_warnings_stand_below_the_first_line() -> None:
+    x = np.ones((1, 4, 3))
+    x[0, 2, 1] = np.nan
+    result = rnnshapes.trace(x=x, keras=False)
+    assert "t 2, feature 1" in texts(result)[1]
+    (table,) = tables(result)
+    assert ["nan" in " ".join(row.cells) for row in table.rows] == [False, False, True, True]
+
+
+def test_output_without_steps_is_compared() -> None:
+    """The head joins all steps."""
+    parts = (la.LSTM(5, return_sequences=True), la.Flatten(), la.Dense(2))
+    result = rnnshapes.trace(randomized(sequential(*parts, shape=(6, 3))), show="y,h")
+    table = tables(result)[0]
+    outputs = (result.output, result.output_keras)
+    for cell, values in zip(table.rows[0].cells, outputs, strict=False):
+        np.testing.assert_allclose([float(w) for w in cell.split()], values[0], atol=5.1e-5)
+
+
+# --- Views --------------------------------------------------------------------------------------
+
+
+def test_each_view_shows_its_part() -> None:
+    result = traced(cell="lstm", T=6)
+    counts = {
+        part: (len(titles(result, parts={part})), len(tables(result, parts={part})))
+        for part in TRACE_PARTS
+    }
+    assert counts["summary"][1] == counts["numbers"][1] == 1
+    assert (counts["flow"], counts["numbers"]) == ((7, 0), (0, 1))
+    assert counts["all"] == tuple(map(sum, zip(*list(counts.values())[:-1], strict=True)))
+    assert len(tables(result, parts={"numbers"})[0].columns) == 1 + 2 + 5 * 6
+
+
+def test_unknown_view_exits_2(run) -> None:
+    assert_refused(run("trace", "--no-keras", "--view", "foo"), "foo", *TRACE_PARTS)
+
+
+# --- One step in full ---------------------------------------------------------------------------
+
+CELLS = [
+    {"cell": "simple"},
+    {"cell": "lstm"},
+    {"cell": "gru"},
+    {"cell": "lstm", "bidirectional": True},
+    {"cell": "gru", "go_backwards": True},
+]
+
+
+@pytest.mark.parametrize("options", CELLS, ids=str)
+@pytest.mark.parametrize("t", [0, 3, 9])
+def test_step_has_the_numbers_of_the_trace(options: Any, t: int) -> None:
+    result = traced(N=2, **options)
+    record = result.step(t, sample=1).to_dict()
+    assert (record["schema"], record["t"], record["sample"]) == ("rnnshapes.step/1", t, 1)
+    assert [layer["name"] for layer in record["layers"]] == [la_.name for la_ in result.layers]
+    for found, layer in zip(record["layers"], result.layers, strict=True):
+        states = list(layer.states.values())
+        for state, values in zip(found["states"], states, strict=True):
+            np.testing.assert_allclose(state["data"], values[1, t], rtol=1e-11, atol=1e-14)
+        before = t + 1 if layer.reverse else t - 1
+        for state, values in zip(found["inputs"][1:], states, strict=True):
+            expected = values[1, before] if 0 <= before < 10 else np.zeros(5)
+            np.testing.assert_allclose(state["data"], expected, rtol=1e-11, atol=1e-14)
+        if found["y_hat"] is not None:
+            np.testing.assert_allclose(found["y_hat"]["data"], result.y_hat[1, t], rtol=1e-10)
+        text = step_text(result.step(t, sample=1))
+        assert f"t = {t} " in text
+        assert all(state["name"] in text for state in found["states"])
+    assert record["layers"][-1]["y_hat"] is not None or "bidirectional" in options
+
+
+def test_masked_step_repeats_the_states() -> None:
+    model = randomized(sequential(la.Masking(), la.LSTM(5), la.Dense(2), shape=(6, 3)))
+    x = np.random.default_rng(0).standard_normal((1, 6, 3))
+    x[0, 3] = 0
+    result = rnnshapes.trace(model, x=x, keras=False)
+    (layer,) = result.step(3).to_dict()["layers"]
+    assert layer["masked"] is True
+    assert layer["equations"] == []
+    for state, before in zip(layer["states"], layer["inputs"][1:], strict=True):
+        np.testing.assert_array_equal(state["data"], before["data"])
+
+
+def test_arrays_of_a_step_are_read_only() -> None:
+    (recurrence,) = traced(cell="lstm").step(2).recurrences
+    view = recurrence.step(2)
+    values = [*view.inputs, *view.states, *(v for e in view.equations for v in e.values)]
+    for value in values:
+        with pytest.raises(ValueError, match="read-only"):
+            value.values[0] = 0
+
+
+@pytest.mark.parametrize("args", [("--T", 4, "--step", 4), ("--step", -1), ("--step", 10)])
+def test_missing_step_exits_2(args: Any, run) -> None:
+    done = run("trace", "--no-keras", *args)
+    assert done.status == 2
+    assert done.out == ""
+    assert "--step" in done.err
+
+
+def test_missing_step_or_sample_is_an_error() -> None:
+    for t, sample in ((10, 0), (-1, 0), (0, 1), (0, -1)):
+        with pytest.raises(rnnshapes.InputError, match="must be 0 to"):
+            traced().step(t, sample)
+
+
+CONFLICTS = [
+    ("--steps", "2:4"),
+    ("--show", "h"),
+    ("--view", "flow"),
+    ("--plot", "a.png"),
+    ("-o", "a.npz"),
+]
+
+
+@pytest.mark.parametrize("more", CONFLICTS, ids=" ".join)
+def test_options_that_contradict_step_exit_2(more: Any, run, in_folder) -> None:
+    assert_refused(run("trace", "--no-keras", "--step", 3, *more), "--step")
+    assert list(in_folder.iterdir()) == []
+
+
+def test_step_is_written_in_every_format(run, in_folder) -> None:
+    args = ("trace", "--no-keras", "-q", "--cell", "lstm", "--step", 3)
+    shown = run(*args)
+    assert shown.status == 0
+    names = ["x_3", "h_2", "c_2", "i_3", "f_3", "c~_3", "c_3", "o_3", "h_3"]
+    for ending in ("txt", "md", "html", "svg", "json", "csv"):
+        assert run(*args, "-o", f"a.{ending}").status == 0
+        text = Path(f"a.{ending}").read_text("utf-8")
+        assert [name for name in names if name not in text] == []
+    (layer,) = json.loads(Path("a.json").read_text("utf-8"))["layers"]
+    rows = list(csv.DictReader(StringIO(Path("a.csv").read_text("utf-8"))))
+    result = rnnshapes.trace(cell="lstm", keras=False)
+    for key in "hc":
+        values = [float(row["number"]) for row in rows if row["value"] == f"{key}_3"]
+        (state,) = [state for state in layer["states"] if state["name"] == f"{key}_3"]
+        assert values == state["data"]
+        assert len(values) == 5
+    html = result.step(3)._repr_html_()
+    assert [name for name in names if name not in html] == []
+    assert "x_3" in repr(result.step(3))
+
+
+def test_step_of_one_layer_is_chosen_by_name(run) -> None:
+    args = ("--M", 5, "--M", 4, "--step", 2, "--format", "json")
+    names = [layer["name"] for layer in json.loads(run("trace", *args, "--no-keras").out)["layers"]]
+    assert names == ["simple_rnn", "simple_rnn_1"]
+    done = run("trace", *args, "--no-keras", "--layer", names[1])
+    assert [layer["name"] for layer in json.loads(done.out)["layers"]] == names[1:]
