@@ -314,3 +314,11 @@ def test_keras_is_not_imported_into_too_little_memory(monkeypatch) -> None:
         else:
             with pytest.raises(TooLargeError):
                 memory.require_address_space(needed, "it")
+
+
+@pytest.mark.parametrize(("name", "value"), [("SOURCE_DATE_EPOCH", "abc"), ("MPLBACKEND", "evil")])
+def test_plots_ignore_a_broken_environment(name: str, value: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.svg"
+    done = process("trace", "--no-keras", "-q", "--plot", path, env={name: value})
+    assert (done.status, done.err) == (0, "")
+    assert path.stat().st_size > 0

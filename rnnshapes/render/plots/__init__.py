@@ -6,6 +6,10 @@ Neither Matplotlib nor NumPy is loaded before something is drawn.
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
@@ -29,6 +33,8 @@ def require_matplotlib() -> None:
     level = log.level
     log.setLevel(logging.ERROR)  # the first time, it reports on the fonts that it looks through
     try:
+        if "matplotlib" not in sys.modules:
+            _import_matplotlib()
         import_module("matplotlib.figure")
     except Exception as error:
         name = error.name if isinstance(error, ModuleNotFoundError) else ""
@@ -42,6 +48,27 @@ def require_matplotlib() -> None:
         ) from error
     finally:
         log.setLevel(level)
+
+
+def _import_matplotlib() -> None:
+    """Import Matplotlib, also where MPLBACKEND is unknown: nothing here uses a backend."""
+    backend = os.environ.get("MPLBACKEND")
+    with without_variable("MPLBACKEND"):
+        matplotlib = import_module("matplotlib")
+    if backend:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
+
+
+@contextmanager
+def without_variable(name: str) -> Iterator[None]:
+    """Run a block without a variable of the environment, and restore it."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
 
 
 def figure(result: Result, view: View | None = None) -> Figure:

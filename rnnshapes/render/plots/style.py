@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from rnnshapes.render import palette
 from rnnshapes.render.document import printable
+from rnnshapes.render.plots import without_variable
 
 #: How wide a plot of panels is, in inches, and every plot in pixels.
 WIDTH, _PIXELS = 10.0, 1500
@@ -95,7 +96,8 @@ def slide_height(needed: float, width: float) -> float:
 def write(figure: Figure, target: BinaryIO | Path, kind: str) -> None:
     """Write a figure as ``png``, ``svg`` or ``pdf``; the same one gives the same bytes."""
     stream = BytesIO()
-    with fixed_settings():
+    # Files have no date, so a date from outside, which may be no number, is not read.
+    with fixed_settings(), without_variable("SOURCE_DATE_EPOCH"):
         dpi = _PIXELS / figure.get_size_inches()[0]
         figure.savefig(stream, format=kind, dpi=dpi, metadata=_METADATA[kind])
     content = stream.getvalue()
