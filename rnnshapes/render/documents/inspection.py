@@ -278,7 +278,7 @@ def _weights(result: Inspection, width: int) -> Table:
     forms.append([row.without_long_formula() for row in forms[-1]])
     rows = next((rows for rows in forms if _table_width(rows) <= width), forms[-1])
     if _table_width(rows) > width:
-        return _narrow_table(rows)
+        return _narrow_table(rows, width)
     long_heading = _table_width(rows, "parameters") <= width
     columns = (
         Column("layer / weight"),
@@ -291,19 +291,18 @@ def _weights(result: Inspection, width: int) -> Table:
     return Table("", columns, tuple(table_rows))
 
 
-def _narrow_table(rows: Sequence[_TableRow]) -> Table:
-    columns = (
-        Column("layer / weight\n  shape"),
-        Column("formula"),
-        Column("params", numeric=True),
-    )
-    table_rows = [
-        Row(
-            (f"{row.name}  {row.symbol}\n{row.indent}{row.shape}", row.formula, row.params),
-            "strong" if row.is_layer else "plain",
-        )
-        for row in rows
-    ]
+def _narrow_table(rows: Sequence[_TableRow], width: int) -> Table:
+    """Return a table with shapes and formulas below the names."""
+    heading = "params"
+    room = width - COLUMN_GAP - max(len(heading), *(len(row.params) for row in rows))
+    table_rows = []
+    for row in rows:
+        lines = [f"{row.name}  {row.symbol}", f"{row.indent}{row.shape}   {row.formula}".rstrip()]
+        if cell_len(lines[1]) > room:
+            lines[1:] = [f"{row.indent}{row.shape}", f"{row.indent}{row.formula}"]
+        cells = ("\n".join(lines), row.params)
+        table_rows.append(Row(cells, "strong" if row.is_layer else "plain"))
+    columns = (Column("layer / weight\n  shape, formula"), Column(heading, numeric=True))
     return Table("", columns, tuple(table_rows))
 
 
@@ -617,14 +616,14 @@ def _packed(lines: Iterable[tuple[str, str]], width: int, network: Network) -> I
             current = joined
             continue
         if current:
-            yield Line(current)
+            yield Line(current, indent=4)
         current = f"  {text}"
         if shapes:
             beside = f"{current.ljust(column)}{shapes}"
-            yield Line(beside if cell_len(beside) <= width else current)
+            yield Line(beside if cell_len(beside) <= width else current, indent=4)
             current = ""
     if current:
-        yield Line(current)
+        yield Line(current, indent=4)
 
 
 def _with_last_steps(text: str, network: Network) -> str:
