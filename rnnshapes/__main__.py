@@ -9,6 +9,8 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
+from rnnshapes.errors import SignalExit
+
 
 def main() -> int:
     """Run the command line and return its exit status.
@@ -43,10 +45,10 @@ def main() -> int:
 
 
 def _end_by_exception() -> None:
-    """Let SIGTERM and SIGHUP raise SystemExit, so that temporary files are removed."""
+    """Let SIGTERM and SIGHUP raise an exception, so that temporary files are removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        raise SignalExit(128 + number)
 
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)

@@ -40,6 +40,10 @@ class TooLargeError(CannotRunError):
     """A network or data that need more memory than this machine has."""
 
 
+class SignalExit(SystemExit):
+    """The end of the command by a signal; its code is 128 + the number of the signal."""
+
+
 class UnsupportedError(RnnshapesError):
     """A question that needs what a model holds and rnnshapes does not support (exit status 4).
 

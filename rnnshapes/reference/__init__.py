@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnshapes import memory, progress
-from rnnshapes.errors import CannotRunError, KerasUnavailableError
+from rnnshapes.errors import CannotRunError, KerasUnavailableError, SignalExit
 from rnnshapes.load.live.keras_private import all_layers, input_structure
 from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network
 from rnnshapes.network.structure import Engine, ModelStructure
@@ -278,6 +278,8 @@ def _import_keras() -> Any:
     with interruptible(), captured_stderr() as log, garbage_collection_paused():
         try:
             import keras
+        except SignalExit:
+            raise
         except (Exception, SystemExit) as error:
             raise KerasUnavailableError(
                 f"Keras cannot be imported ({one_line(error)}); {_remedy()}",
