@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rnnshapes.cli import keyboard
@@ -278,24 +276,11 @@ def terminal_size() -> tuple[int, int]:
 
 @contextmanager
 def _alternate_screen() -> Iterator[None]:
-    """Use the terminal's alternate screen without a cursor, and restore the terminal after it.
-
-    SIGTERM and SIGHUP restore it, too.
-    """
-    handlers = {}
+    """Use the terminal's alternate screen without a cursor, and restore the terminal after it."""
     try:
-        for name in ("SIGTERM", "SIGHUP"):
-            if (number := getattr(signal, name, None)) is not None:
-                handlers[number] = signal.signal(number, _exit_by_signal)
         sys.stdout.write(_ENTER)
         yield
     finally:
         with suppress(OSError):
             sys.stdout.write(_LEAVE)
             sys.stdout.flush()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _exit_by_signal(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
