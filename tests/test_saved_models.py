@@ -199,7 +199,7 @@ def test_optimizer_arrays_are_not_counted(tmp_path: Path) -> None:
     for form in FORMS:
         result = rnnshapes.inspect(saved(model, tmp_path / f"model{form}"))
         assert result.params == model.count_params()
-        assert any("optimizer" in note for note in result.file.notes)
+        assert any("optimizer" in text for text in result.file.extras)
 
 
 def test_frozen_weights_are_not_trainable(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class FileCheck:
     """Comparison of a saved model's arrays with its config.
 
     ``facts`` are empty for a file without weights (``unbuilt``) or without a config. ``notes``
-    are further remarks on the file.
+    are warnings about the file, ``extras`` says what it holds besides the model.
     """
 
     path: str
@@ -73,6 +73,7 @@ class FileCheck:
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
     unbuilt: bool
+    extras: tuple[str, ...] = ()
 
     @property
     def differences(self) -> tuple[Fact, ...]:

@@ -32,8 +32,9 @@ class ModelFile:
     """A saved model.
 
     ``structure`` is what the file holds of each layer; ``None`` if it has no graph or no weights.
-    ``keras_version`` is that of the Keras that wrote it, ``notes`` are remarks for the user.
-    ``unbuilt`` says that it holds no weights, ``dtypes`` are those of the weights.
+    ``keras_version`` is that of the Keras that wrote it, ``notes`` are warnings for the user,
+    ``extras`` says what it holds besides the model. ``unbuilt`` says that it holds no weights,
+    ``dtypes`` are those of the weights.
     """
 
     path: Path
@@ -46,12 +47,15 @@ class ModelFile:
     dtypes: tuple[str, ...]
     client: Hdf5Client
     stored_weights: WeightsByLayer
+    extras: tuple[str, ...]
 
     def check(self, network: Network) -> FileCheck:
         """Compare the file with the shapes expected for ``network``, whose sizes are known."""
         checked = () if self.structure is None else facts(network, self.structure)
         path = untrusted_json.printable(str(self.path))
-        return FileCheck(path, self.kind, self.keras_version, checked, self.notes, self.unbuilt)
+        return FileCheck(
+            path, self.kind, self.keras_version, checked, self.notes, self.unbuilt, self.extras
+        )
 
     def require_computable(self, network: Network, *, keras: bool) -> None:
         """Check that enough is known of the model to compute its outputs.
@@ -160,7 +164,17 @@ def _read(path: Path, client: Hdf5Client) -> ModelFile:
         network, weights, kind = weights_only.read_weights_only(client, config)
         notes = tuple(_weight_notes(client, weights))
         return ModelFile(
-            path, network, kind, version, None, notes, False, (), client, weights.by_layer
+            path,
+            network,
+            kind,
+            version,
+            None,
+            notes,
+            False,
+            (),
+            client,
+            weights.by_layer,
+            _extras(weights),
         )
     legacy = client.kind == "hdf5" and _major(version) < 3
     graph, outputs = config_network.flatten(config, legacy=legacy)
@@ -186,6 +200,7 @@ def _read(path: Path, client: Hdf5Client) -> ModelFile:
         config_network.weight_dtypes(layers),
         client,
         weights.by_layer,
+        _extras(weights),
     )
 
 
@@ -243,16 +258,19 @@ def _structure(network: Network, file_weights: FileWeights) -> ModelStructure:
     return ModelStructure(weights, counts, sum(counts.values()))
 
 
+def _extras(weights: FileWeights) -> tuple[str, ...]:
+    """Return what the file holds besides the model."""
+    if not weights.optimizer:
+        return ()
+    count = sum(math.prod(dataset.shape) for dataset in weights.optimizer)
+    arrays = len(weights.optimizer)
+    return (f"besides the weights, {arrays} arrays of the optimizer with {count:,} numbers",)
+
+
 def _weight_notes(client: Hdf5Client, weights: FileWeights) -> Iterator[str]:
-    """Yield remarks on the arrays in the file."""
+    """Yield warnings about the arrays in the file."""
     if not client.holds_weights:
         yield "it has no member model.weights.h5, in which its weights should be"
-    if weights.optimizer:
-        count = sum(math.prod(dataset.shape) for dataset in weights.optimizer)
-        yield (
-            f"besides the weights it holds {len(weights.optimizer)} arrays of the optimizer, "
-            f"{count:,} numbers, which are not the model's"
-        )
     if weights.unassigned:
         names = ", ".join("/".join(dataset.path) for dataset in weights.unassigned[:3])
         more = len(weights.unassigned) - 3

@@ -205,7 +205,7 @@ def _file_record(file: FileCheck) -> dict[str, Any]:
         "agrees": file.agrees if file.facts else None,
         "built": not file.unbuilt,
         "differences": [fact_text(fact, "the file") for fact in file.differences],
-        "notes": file.notes,
+        "notes": [*file.notes, *file.extras],
     }
 
 
@@ -706,7 +706,8 @@ def _file(result: Inspection) -> Iterator[Line]:
         return
     kind = f"{file.kind}, written by Keras {file.keras_version}"
     if shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
-        text = f"ok  {file.path} ({kind}) holds the expected {shapes} arrays"
+        extras = "".join(f"; {text}" for text in file.extras)
+        text = f"ok  {file.path} ({kind}) holds the expected {shapes} arrays{extras}"
         yield Line(text, "good", indent=4)
     else:
         yield Line(f"{file.path}: {kind}")

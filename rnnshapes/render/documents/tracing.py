@@ -37,6 +37,8 @@ from rnnshapes.render.phrases import (
 from rnnshapes.render.text_art import strips
 from rnnshapes.render.view import View
 
+#: Steps of a run that is repeated to show one step.
+_MOST_STEPS_REPEATED = 20_000
 #: Steps at each end of a table whose middle is left out, of all numbers and of the summary.
 _STEPS_AT_EACH_END, _SUMMARY_STEPS_AT_EACH_END = 10, 5
 #: Units of a state that stand side by side in a column; of more, a few are drawn.
@@ -233,7 +235,12 @@ def _summary(result: Trace, view: View) -> Iterator[Drawing | Table | Line]:
 
 
 def _one_step(result: Trace, view: View) -> Iterator[Drawing]:
-    """Yield step 1 of the first recurrence, or its first step where there is no other."""
+    """Yield step 1 of the first recurrence, or its first step where there is no other.
+
+    The run is repeated for it, which is not worth the time where it is long.
+    """
+    if result.network.max_steps > _MOST_STEPS_REPEATED and not view.has_step_range:
+        return
     recurrence = next(iter(result.recurrences(view.sample)), None)
     if recurrence is None:
         return
