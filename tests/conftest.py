@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rnnshapes import cli
+from rnnshapes.load.saved import spawn
 from tests.helpers.commands import Result
+from tests.helpers.fork_server import ForkServer
 from tests.helpers.keras_runs import KerasRun, keras_run
 
 
@@ -16,6 +20,30 @@ from tests.helpers.keras_runs import KerasRun, keras_run
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM_PROGRAM"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_readers() -> Iterator[None]:
+    """Fork the processes that read saved models, instead of importing h5py in each of them.
+
+    A command in a process of its own starts them as for a user.
+    """
+    if not hasattr(os, "fork"):
+        yield
+        return
+    real, script = spawn.start, spawn.SCRIPT
+    options = {"OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
+    server = ForkServer("h5py", script.stem, folder=str(script.parent), **options)
+
+    def start(path: str) -> Any:
+        if script != spawn.SCRIPT:
+            return real(path)
+        return server.pipe(script.stem, "main", arguments=[path])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spawn, "start", start)
+        yield
+    server.close()
 
 
 @pytest.fixture

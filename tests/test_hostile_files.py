@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
-import subprocess
 import sys
+import threading
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ import rnnshapes
 from rnnshapes import RnnshapesError
 from tests.helpers.commands import Result
 from tests.helpers.files import saved
-from tests.helpers.hostile import BAD, ESCAPES, LAUNCHER, MARKER, MOST_MIB
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.hostile import BAD, ESCAPES, MARKER, MOST_MIB
 from tests.helpers.models import randomized, sequential
 
 #: More than the budget of 3 s, for a machine that has other work.
@@ -32,13 +35,27 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(randomized(sequential(*layers, shape=(6, 3))), folder / "good.keras")
 
 
-def limited(*args: object, cwd: Path) -> tuple[Result, int]:
+@pytest.fixture(scope="module")
+def commands() -> Iterator[ForkServer]:
+    """Return a server of small processes that have imported the command, and nothing heavy."""
+    server = ForkServer("rnnshapes.cli", "rnnshapes.api", "rnnshapes.load.saved.model")
+    yield server
+    server.close()
+
+
+def limited(server: ForkServer, *args: object, cwd: Path) -> tuple[Result, int]:
     """Run the command in its own process; also return the most MiB that it or a child used."""
-    memory = cwd.with_name("memory")
-    command = [sys.executable, "-c", LAUNCHER, str(memory), *map(str, args)]
-    done = subprocess.run(command, check=False, capture_output=True, cwd=cwd, timeout=PATIENCE)
-    result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
-    return result, int(memory.read_text("ascii"))
+    out, err = cwd.with_name("out"), cwd.with_name("err")
+    argv = ["rnnshapes", *map(str, args)]
+    with out.open("wb") as stdout, err.open("wb") as stderr, Path(os.devnull).open() as stdin:
+        streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+        process = server.fork("rnnshapes.__main__", "main", streams, argv=argv, folder=str(cwd))
+        timer = threading.Timer(PATIENCE, process.kill)
+        timer.start()
+        status = process.wait()
+        timer.cancel()
+    result = Result(status, out.read_text("utf-8"), err.read_text("utf-8"))
+    return result, process.memory // 1024
 
 
 def is_one_clean_line(text: str) -> bool:
@@ -48,7 +65,9 @@ def is_one_clean_line(text: str) -> bool:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 @pytest.mark.parametrize("name", BAD)
-def test_bad_file_is_read_or_refused(name: str, good: Path, tmp_path: Path, run) -> None:
+def test_bad_file_is_read_or_refused(
+    name: str, good: Path, tmp_path: Path, commands: ForkServer, run
+) -> None:
     """The process stays small, writes nothing, and neither traces nor verifies the file."""
     folder, work = tmp_path / "files", tmp_path / "work"
     folder.mkdir()
@@ -56,7 +75,7 @@ def test_bad_file_is_read_or_refused(name: str, good: Path, tmp_path: Path, run)
     make, expected = BAD[name]
     path = make(good, folder)
     before = sorted(folder.rglob("*"))
-    result, memory = limited("inspect", path, "--no-keras", cwd=work)
+    result, memory = limited(commands, "inspect", path, "--no-keras", cwd=work)
     if sys.platform == "linux":  # elsewhere there is no limit of memory to set
         assert memory < MOST_MIB
     assert "Traceback" not in result.err

@@ -37,14 +37,6 @@ Maker = Callable[[Path, Path], Path]
 MARKER = "marker-of-code-that-ran"
 #: What inspect may use, child process included.
 MOST_MIB = 200
-#: Runs the command from a small process, since a process counts the memory that it was forked with.
-LAUNCHER = """
-import os, subprocess, sys
-child = subprocess.Popen([sys.executable, "-m", "rnnshapes", *sys.argv[2:]])
-_, status, usage = os.wait4(child.pid, 0)
-open(sys.argv[1], "w").write(str(usage.ru_maxrss // 1024))  # kB on Linux
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 def _config(change: Callable[[dict[str, Any]], Any]) -> Maker:
