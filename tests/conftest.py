@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ from rnnshapes.load.saved import spawn
 from tests.helpers.commands import Result
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.keras_runs import KerasRun, keras_run
+
+# There is a worker for each core: threads of their own would only wait for each other.
+for variable in ("OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 
 @pytest.fixture(autouse=True)
@@ -58,19 +64,18 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     return command
 
 
-@pytest.fixture(scope="module")
-def eager() -> Iterator[None]:
-    """Keras without compiling: for modules in which each model runs once, on little data."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+@pytest.fixture(autouse=True)
+def eager() -> None:
+    """Keras without compiling: most models of the tests run once, on little data."""
+    if "tensorflow" in sys.modules and not gc.get_freeze_count():
+        gc.freeze()  # TensorFlow has a million objects, which each collection would visit
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].config.run_functions_eagerly(True)
 
 
 @pytest.fixture
 def compiled(eager: None) -> Iterator[None]:
-    """Keras as users run it, where compiling may change numbers, in a module that is eager."""
+    """Keras as users run it, where compiling may change numbers."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(False)

@@ -19,8 +19,6 @@ from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, keras_run, numeric_checks, with_cell
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}
 
 

@@ -14,8 +14,6 @@ from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
 from tests.helpers.models import sequential
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 #: What is typed, and what the line of error mentions.
 BAD = [
     (["inspect", "--T", "0"], ["T", "time steps", "0"]),

@@ -23,8 +23,6 @@ from rnnshapes.render.view import View
 from rnnshapes.result import Result
 from tests.helpers.results import KINDS, SIZES, result_of
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 #: Results that commands export; a golden file has formats of its own.
 EXPORTED = [kind for kind in KINDS if kind != "golden"]
 EVIL = "<script>a</script>&amp;\"'\x1b[31m\x00|b`_*[x](y) {0} -->]]>"

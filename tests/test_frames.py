@@ -17,8 +17,6 @@ from rnnshapes.result import Result
 from tests.helpers.commands import process
 from tests.helpers.results import KINDS, SIZES, result_of
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 #: Dtypes of some columns of the result of each kind.
 DTYPES: dict[str, dict[str, str]] = {
     "inspect": {"params": "int64"},

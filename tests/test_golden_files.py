@@ -21,8 +21,6 @@ from rnnshapes.session import open_session
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 @pytest.mark.parametrize("options", [{"cell": "gru"}, {"M": [5, 6], "bidirectional": True}])
 def test_npz_json_and_header_hold_the_same_numbers(options: Any, tmp_path: Path) -> None:

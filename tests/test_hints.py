@@ -10,8 +10,6 @@ import pytest
 
 from tests.helpers.commands import process
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 #: Commands, and the command that each proposes.
 NEXT = [
     ("inspect --no-keras", "trace"),

@@ -18,8 +18,6 @@ from rnnshapes.session import open_session
 from tests.helpers.files import saved
 from tests.helpers.models import MODELS, randomized, sequential
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 MODEL = sequential(la.LSTM(5), la.Dense(2), shape=(10, 3))
 OPEN = sequential(la.LSTM(5), la.Dense(2), shape=(None, 3))
 ONE = sequential(la.LSTM(5), la.Dense(2), shape=(10, 1))

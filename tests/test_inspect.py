@@ -18,8 +18,6 @@ from rnnshapes.ops.dims import shape_text
 from tests.helpers import networks
 from tests.helpers.networks import Known
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 EACH = pytest.mark.parametrize("known", networks.ALL, ids=lambda k: str({**k.cell, **k.sizes}))
 
 

@@ -14,8 +14,6 @@ import rnnshapes
 from rnnshapes import InputError
 from tests.helpers.files import layer, legacy_file, numbers, sequential
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 T, D, M, K = 6, 4, 5, 2
 SHAPE = [None, T, D]
 

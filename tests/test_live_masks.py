@@ -12,14 +12,12 @@ from keras import layers, ops
 import rnnshapes
 from tests.helpers.models import randomized
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 Model = keras.Model
 
 
 def words() -> Any:
-    """Six word numbers."""
-    return keras.Input((6,), dtype="int32")
+    """Four word numbers."""
+    return keras.Input((4,), dtype="int32")
 
 
 def embedded(x: Any) -> Any:
@@ -36,7 +34,7 @@ def stacked() -> Model:
 
 def joined() -> Model:
     """Return a model whose mask joins two, by comparisons and an or."""
-    x = keras.Input((6, 3))
+    x = keras.Input((4, 3))
     h = layers.Masking(0.0)(x)
     h = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(h)
     h = layers.Concatenate()([h, layers.Masking(0.0)(x)])
@@ -132,7 +130,7 @@ def test_other_mask_is_unsupported(make: Any, by_name: bool, again: Any) -> None
 
 def test_mask_from_array_is_unsupported() -> None:
     """Operations with arrays are not compared."""
-    mask = masked_by(lambda x, e: ops.not_equal(x, ops.zeros((6,), "int32")))
+    mask = masked_by(lambda x, e: ops.not_equal(x, ops.zeros((4,), "int32")))
     assert [layer.type for layer in rnnshapes.inspect(mask).layers if not layer.supported][-1:] == [
         "LSTM"
     ]

@@ -13,8 +13,6 @@ import rnnshapes
 from rnnshapes import InputError, UnsupportedError
 from tests.helpers.models import randomized
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def sequential(*parts: Any, shape: tuple = (6, 3)) -> keras.Sequential:
     """Return a model with this input."""

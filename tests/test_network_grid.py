@@ -19,8 +19,6 @@ from rnnshapes.reference.builder import LayerBuilder
 from rnnshapes.verification import unrolled
 from tests.helpers import cells, network_grid
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 SEQUENCES = {**SIZES, "return_sequences": True}
 

@@ -33,8 +33,6 @@ from tests.helpers.plots import (
     words,
 )
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def panel(figure: Figure, title: str) -> Axes:
     """The panel whose title begins so."""

@@ -21,8 +21,6 @@ from rnnshapes.render.view import View
 from rnnshapes.result import Result
 from tests.helpers.plots import RESULTS, SIZES, saved
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def small() -> Result:
     """A trace whose plot is drawn fast."""

@@ -17,8 +17,6 @@ from tests.helpers.files import saved
 from tests.helpers.handmade import Port, explained, mentions, weights_of
 from tests.helpers.models import MODELS, functional, randomized, sequential, stateful
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def with_masked_steps(value: float) -> np.ndarray:
     """x (3, 9, 4), of which each sample ends in other steps of that value, and one begins so."""

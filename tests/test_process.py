@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import rnnshapes
 from rnnshapes import __version__
 from tests.helpers.commands import Result, interruptible, loaded_by, mentioning, process
 
@@ -216,11 +217,16 @@ def test_terminal_shows_colours_and_a_spinner() -> None:
 
 
 @POSIX
-def test_ascii_and_no_color_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ascii_and_no_color_are_respected(in_folder: Path, monkeypatch) -> None:
     """Bold and dim may stay."""
+    rnnshapes.golden().save("port.npz")
+    command = ("verify", "--against", "port.npz")
+    status, shown = on_terminal(*command)
+    assert (status, shown.isascii()) == (0, False)
+    assert "\x1b[32m" in shown
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     monkeypatch.setenv("NO_COLOR", "1")
-    status, shown = on_terminal("verify")
+    status, shown = on_terminal(*command)
     assert status == 0
     assert shown.isascii()
     assert "\x1b[32m" not in shown

@@ -14,8 +14,6 @@ from rnnshapes import progress
 from rnnshapes.cli.progress import show_progress
 from rnnshapes.session import Session, open_session
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 #: How often each step is counted, without and with Keras.
 TRACE, GOLDEN = (1, 3), (2, 4)
 VERIFY = 6

@@ -22,8 +22,6 @@ from rnnshapes.reference import quiet
 from tests.helpers.commands import interruptible
 from tests.helpers.keras_runs import KerasRun
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def test_engine_names_keras_and_backend() -> None:
     import keras

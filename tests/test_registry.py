@@ -25,8 +25,6 @@ from rnnshapes.ops.interface import CellOps, LayerOps, Tensor
 from tests.helpers import golden, models
 from tests.helpers.mgu import MGUCell
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 README = Path(__file__).parent.parent / "README.md"
 SIZES = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 2}
 

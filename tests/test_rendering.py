@@ -19,8 +19,6 @@ import rnnshapes
 from rnnshapes.render.document import Column, Line, Row, Table, printable
 from rnnshapes.render.formats import json_csv, markdown, notebook, terminal
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 COMMANDS = [["inspect", "--no-keras", "-q"], ["trace", "--no-keras", "-q"], ["verify"]]
 FORMATS = {"json": "json", "csv": "csv", "md": "markdown", "txt": "table"}
 

@@ -15,9 +15,8 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError
 from tests.helpers.files import saved
+from tests.helpers.keras_runs import one_run
 from tests.helpers.models import Doubled, randomized, sequential
-
-pytestmark = pytest.mark.usefixtures("eager")
 
 T, D = 6, 4
 
@@ -116,8 +115,9 @@ def test_counts_and_output_are_those_of_keras(name: str, form: str, tmp_path: Pa
     xs[0][:, 4:] = 0
     x = xs if len(xs) > 1 else xs[0]
     expected = model.predict(x, verbose=0)
-    np.testing.assert_allclose(rnnshapes.trace(given, x=x).output, expected, atol=1e-5)
-    assert rnnshapes.verify(given, x=x).passed
+    with one_run(given, x=x) as session:
+        np.testing.assert_allclose(session.trace().output, expected, atol=1e-5)
+        assert session.verify().passed
 
 
 def masked_by_hand() -> keras.Model:

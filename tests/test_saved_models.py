@@ -34,8 +34,6 @@ from tests.helpers.models import (
     sequential,
 )
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 #: Written by Keras 3 in each form, from models of every kind.
 FORMS = (".keras", ".h5")
 

@@ -31,8 +31,6 @@ from tests.helpers.files import repacked, saved
 from tests.helpers.keras_runs import keras_run
 from tests.helpers.models import MODELS
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 RESULTS = (
     *(summary.Inspection, tracing.Trace, TracedStep, report.Verification),
     *(PortVerification, golden.Golden, file_summary.FileSummaries),

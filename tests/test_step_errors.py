@@ -24,8 +24,6 @@ from tests.helpers.keras_runs import (
 )
 from tests.helpers.models import MODELS, live
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 2, "M": 4, "K": 5}
 
 

@@ -28,8 +28,6 @@ from tests.helpers.commands import mentioning
 from tests.helpers.golden import CELLS, SIZES, WAYS
 from tests.helpers.models import MODELS, randomized, sequential, stateful
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 #: What a port's arrays call what the equations write otherwise.
 GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
     key: f"gate_{key[0]}" for key in ("i", "f", "c~", "o")
@@ -186,7 +184,7 @@ def test_steps_of_every_model_equal_the_trace(name: str) -> None:
 def test_reversed_sequence_shows_y_hat_at_its_end() -> None:
     """y_hat_2 of 9 steps is made of h_6."""
     layer = la.GRU(5, go_backwards=True, return_sequences=True)
-    model = randomized(sequential(layer, la.Dense(2)))
+    model = randomized(sequential(layer, la.Dense(2), shape=(9, 3)))
     (recurrence,) = followed(model)
     y_hat = rnnshapes.trace(model, seed=3, keras=False).y_hat
     prediction = recurrence.step(6).prediction
@@ -226,7 +224,7 @@ def test_masked_step_repeats_the_states(reverse: bool, zero: bool) -> None:
         5, go_backwards=reverse, return_sequences=True, zero_output_for_mask=zero, name="gru"
     )
     model = randomized(sequential(la.Masking(0.0), layer, la.Dense(2)))
-    x = np.random.default_rng(2).standard_normal((1, 9, 3)).astype("float32")
+    x = np.random.default_rng(2).standard_normal((1, 6, 3)).astype("float32")
     x[0, 4] = 0
     (recurrence,) = followed(model, x=x)
     view, before = recurrence.step(4), 5 if reverse else 3

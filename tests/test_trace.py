@@ -23,8 +23,6 @@ from rnnshapes.network import weights
 from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import KerasRun
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 SIZES = ["--N", 2, "--T", 6, "--D", 4, "--M", 5, "--K", 3]
 
 

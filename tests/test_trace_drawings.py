@@ -17,8 +17,6 @@ from rnnshapes.render.formats import terminal
 from rnnshapes.render.text_art.strips import HEIGHTS, MASKED, NOT_FINITE
 from rnnshapes.render.view import View
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 LSTM: dict[str, Any] = {"N": 3, "T": 9, "D": 4, "M": 5, "K": 2, "cell": "lstm", "keras": False}
 ALL = "y,h,c,gates"
 

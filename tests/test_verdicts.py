@@ -22,8 +22,6 @@ from rnnshapes.render.number_text import share_text
 from rnnshapes.render.view import View
 from tests.helpers.handmade import LAYERS, Port, weights_of
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 SIZES = {"N": 2, "T": 6}
 
 

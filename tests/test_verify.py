@@ -23,13 +23,12 @@ from tests.helpers.keras_runs import (
     changed,
     keras_run,
     numeric_checks,
+    one_run,
     with_cell,
     with_number,
     with_outputs,
 )
 from tests.helpers.models import live
-
-pytestmark = pytest.mark.usefixtures("eager")
 
 
 def failed(checks: list[report.Check]) -> list[str]:
@@ -312,9 +311,10 @@ def test_block_size_does_not_change_the_verdict(value: float, monkeypatch) -> No
     model, x = live("relu", scale=10.0)
     x[2, 3, 1] = value
     results = []
-    for size in (1, 2**11, 2**30):
-        monkeypatch.setattr(bounds, "CHUNK", size)
-        results.append(rnnshapes.verify(model, x=x))
+    with one_run(model, x=x) as session:
+        for size in (1, 2**11, 2**30):
+            monkeypatch.setattr(bounds, "CHUNK", size)
+            results.append(session.verify())
     first, *others = ([known(check) for check in result.checks] for result in results)
     assert all(checks == first for checks in others)
     for other in results[1:]:

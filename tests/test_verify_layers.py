@@ -14,8 +14,6 @@ from rnnshapes.network.layers.base import Direction
 from tests.helpers.keras_runs import failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def reversed_direction(direction: Direction) -> Direction:
     """The same recurrence, said to read the other way."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def covering(axes: Mapping[str, Sequence[Any]], strength: int) -> list[dict[str, Any]]:
+def covering(axes: Mapping[Any, Sequence[Any]], strength: int) -> list[dict[Any, Any]]:
     """Return rows with a choice of each axis, so that any ``strength`` axes take all combinations.
 
     A fault that shows only where two (three) choices come together is found by one of the rows,

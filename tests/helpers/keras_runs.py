@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from rnnshapes import reference
 from rnnshapes.load import inputs
 from rnnshapes.network import weights
 from rnnshapes.network.graph import Network
-from rnnshapes.session import open_session
+from rnnshapes.session import Session, open_session
 from rnnshapes.verification import report
 
 
@@ -30,6 +31,15 @@ class KerasRun:
     def xs(self) -> list[Any]:
         """The input as arrays."""
         return [inputs.full_array(source) for source in self.sources]
+
+
+@contextmanager
+def one_run(model: Any, **options: Any) -> Iterator[Session]:
+    """Open a session in which Keras runs the model once, for all that is computed."""
+    with open_session(model, **options) as session:
+        outputs = session.keras_outputs(session.weights())
+        session.keras_outputs = lambda weights: outputs
+        yield session
 
 
 def keras_run(seed: int = 5, **sizes: Any) -> KerasRun:

@@ -10,14 +10,14 @@ import numpy as np
 from keras import layers as la
 
 
-def sequential(*parts: Any, shape: tuple = (9, 3), **options: Any) -> keras.Model:
+def sequential(*parts: Any, shape: tuple = (6, 3), **options: Any) -> keras.Model:
     """Layers one after the other."""
     return keras.Sequential([keras.Input(shape, **options), *parts])
 
 
 def functional(make: Callable[..., Any], *shapes: tuple, **options: Any) -> keras.Model:
     """A graph over inputs of these shapes."""
-    inputs = [keras.Input(shape, **options) for shape in shapes or ((9, 3),)]
+    inputs = [keras.Input(shape, **options) for shape in shapes or ((6, 3),)]
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], make(*inputs))
 
 
