@@ -17,10 +17,6 @@ from tests.helpers.commands import Result
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.keras_runs import KerasRun, keras_run
 
-# There is a worker for each core: threads of their own would only wait for each other.
-for variable in ("OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    os.environ.setdefault(variable, "1")
-
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:

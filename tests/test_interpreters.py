@@ -263,7 +263,7 @@ def test_every_interpreter_knows_the_same_activations() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_keras_activations_stay_within_bound(name: str, dtype: str) -> None:
+def test_keras_activations_stay_within_bound(name: str, dtype: str, compiled: None) -> None:
     """Alone and fused with a Dense layer, for numbers of every size, near zero and saturated."""
     import keras
 

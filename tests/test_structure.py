@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -26,8 +27,13 @@ def name_of(path: Path) -> str:
     return ".".join(parts)
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@functools.cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every module that a file imports anywhere, and whether it does so when it is loaded."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(path.read_text("utf-8"))
     guarded = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.If)]
     inside = {id(inner) for node in guarded for inner in ast.walk(node)}
