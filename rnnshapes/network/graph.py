@@ -266,6 +266,12 @@ class Network:
         same = self.uniform and self.dtype == dtype
         return self if same else replace(self, dtype=dtype, uniform=True)
 
+    def with_nodes(self, nodes: tuple[Node, ...]) -> Network:
+        """Return the network with other options of its layers, which change no shape."""
+        network = replace(self, nodes=nodes)
+        vars(network).update(node_shapes=self.node_shapes, _sizes=self._sizes)
+        return network
+
     @property
     def max_steps(self) -> int:
         """Largest number of time steps of any tensor."""

@@ -66,7 +66,7 @@ def _with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | Non
     same_weights = not any(_differ(weights[n], hypothesis.weights[n]) for n in cells)
     if cells == before and same_weights:
         return None
-    network = replace(hypothesis.network, nodes=tuple(nodes))
+    network = hypothesis.network.with_nodes(tuple(nodes))
     return replace(hypothesis, network=network, weights=weights)
 
 
@@ -320,7 +320,7 @@ def _heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             linear: dict[str, Any] = {"activation": "linear"}
             changed_layer: Any = replace(layer, **linear)
             nodes[position] = replace(nodes[position], layer=changed_layer)
-            network = replace(hypothesis.network, nodes=tuple(nodes))
+            network = hypothesis.network.with_nodes(tuple(nodes))
             text = f"the activation of {layer.name} ({layer.activations[0]}) is left out"
             yield Mistake("head.activation", text), replace(hypothesis, network=network)
 
