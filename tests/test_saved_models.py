@@ -257,7 +257,7 @@ def test_own_layer_is_shown_and_never_run(tmp_path: Path, run) -> None:
     assert result.layers[1].type == "LSTM"
     assert result.params == model.count_params()
     done = run("trace", path)
-    assert done.status == 2
+    assert done.status == 4
     assert "'own'" in done.err
 
 
