@@ -162,8 +162,8 @@ def test_mask_passes_through_an_unsupported_layer() -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda x: la.LSTM(3)(x * 2.0), "keras.src.ops"),
-        (lambda x: la.LSTM(3)(keras.ops.reshape(x, (-1, 3, 6))), "keras.src.ops"),
+        (lambda x: la.LSTM(3)(x * 2.0), "keras.ops"),
+        (lambda x: la.LSTM(3)(keras.ops.reshape(x, (-1, 3, 6))), "keras.ops"),
         (lambda x: la.TimeDistributed(Dense(2))(la.LSTM(3, return_sequences=True)(x)), "Dense"),
         (
             lambda x: la.Multiply()(

@@ -20,7 +20,7 @@ from rnnshapes.cells import registry as cells
 from rnnshapes.errors import CannotRunError
 from rnnshapes.network.layers import registry as layers
 from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.network.layers.config import OPERATION, LayerConfig
 from rnnshapes.ops.interface import CellOps, LayerOps, Tensor
 from tests.helpers import golden, models
 from tests.helpers.mgu import MGUCell
@@ -65,13 +65,16 @@ def test_interpreter_has_every_operation(kind: type) -> None:
 
 def test_every_supported_layer_is_in_test_models() -> None:
     used = set(re.findall(r"\bla\.(\w+)", inspect.getsource(models)))
+    for make in models.OPERATIONS.values():
+        used |= {f"{OPERATION}{type(each).__name__}" for each in make().operations}
     assert set(layers.supported_classes()) - used == {"InputLayer"}
 
 
 def test_every_supported_layer_is_in_readme() -> None:
     rows = "\n".join(re.findall(r"^\|.*\|$", README.read_text("utf-8"), re.MULTILINE))
     named = set(re.findall(r"\w+", rows))
-    assert set(layers.supported_classes()) - named == {"InputLayer"}
+    classes = {name.removeprefix(OPERATION) for name in layers.supported_classes()}
+    assert classes - named == {"InputLayer"}
 
 
 def test_every_cell_has_golden_arrays_by_hand() -> None:

@@ -166,7 +166,9 @@ def uses_single_steps(network: Network) -> bool:
         return False
     sources = [network.shapes_at(tap) for tap in head_inputs(network)]
     timed = [source for source in sources if source.steps is not None]
-    return all((source.steps, source.final) == (shapes.steps, shapes.final) for source in timed)
+    # A sequence becomes a last step within the head only where some layer takes its last step.
+    finals = {shapes.final, not any(layer.last_step for layer in layers) and shapes.final}
+    return all(source.steps == shapes.steps and source.final in finals for source in timed)
 
 
 def _head_layers(network: Network) -> tuple[int, ...]:

@@ -215,6 +215,9 @@ def apply_layer(
         output = layer.call(ops, samples_first, w, Masks(before, mask))
         output = ops.swap_time(output) if ops.rank(output) > 2 else output
         return NodeValue((output,), (None if shapes.steps is None else output,), mask)
+    if layer.last_step:
+        x = inputs[0]
+        return NodeValue((ops.rearrange(x, lambda part: part[-1]),), (x,), mask)
     masks = Masks(first.mask, mask)
     output = _call_stepwise(ops, layer, inputs, w, masks)
     if shapes.steps is None or not shapes.final:

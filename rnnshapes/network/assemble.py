@@ -8,12 +8,13 @@ meets them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError, RnnshapesError, UnsupportedError
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
-from rnnshapes.network.layers.config import Config, LayerConfig, Namer
+from rnnshapes.network.layers.config import OPERATION, Config, LayerConfig, Namer
 from rnnshapes.network.layers.registry import layer_class
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node
 from rnnshapes.ops.dims import Dim, Shape
@@ -27,7 +28,8 @@ class LayerCall:
     ``named``, they have the names of weights, else they are numbered. ``outputs`` are the shapes
     of its outputs. ``mask_dropped`` says that Keras does not pass the mask of the input on to it,
     ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported.
-    ``computes_in`` is its 16-bit dtype, if it computes in one.
+    ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
+    operation, in which a Source stands for a tensor.
     """
 
     name: str
@@ -44,6 +46,7 @@ class LayerCall:
     masked: bool = False
     unsupported_reason: str = ""
     computes_in: str = ""
+    arguments: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,11 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
     node_shapes: list[NodeShapes] = []
     layers: dict[str, Layer] = {}
     calls: dict[str, int] = {}
-    for call in graph.calls:
+    for each in graph.calls:
+        call = each
+        if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
+            dtypes = {nodes[tap.node].layer.computes_in for tap in call.sources}
+            call = replace(call, computes_in=dtypes.pop() if len(dtypes) == 1 else "")
         if call.name not in layers or not layers[call.name].weights:
             layer = layers[call.name] = _layer(graph, call, node_shapes, namer)
         elif getattr(layers[call.name], "stateful", False):
@@ -157,6 +164,8 @@ def _read_layer(
                 dtype=graph.dtype,
                 names=namer,
                 masked=any(node_shapes[tap.node].masked for tap in call.sources),
+                arguments=call.arguments,
+                causal=bool(sources) and _is_causal_sequence(sources[0]),
             )
         )
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
@@ -164,6 +173,10 @@ def _read_layer(
         if isinstance(error, RnnshapesError):
             raise
         raise UnsupportedError(f"its config is damaged ({type(error).__name__})") from None
+
+
+def _is_causal_sequence(source: NodeShapes) -> bool:
+    return source.steps is not None and not source.final and source.causal
 
 
 def _input_shapes(call: LayerCall, node_shapes: list[NodeShapes]) -> list[Shape]:

@@ -16,7 +16,7 @@ class TensorNames:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        plain = [node for node in network.nodes if not node.layer.directions]
+        plain = [n for n in network.nodes if not (n.layer.directions or n.layer.last_step)]
         totals = Counter(node.layer.output_symbol for node in plain)
         used: Counter[str] = Counter()
         self.bases: list[str] = []
@@ -27,7 +27,7 @@ class TensorNames:
                 base = f"{cell.output_state}{layer.index}"
             elif (number := _output_number(network, position)) is not None and node.sources:
                 base = f"y_hat{number}"
-            elif layer.output_symbol == "":
+            elif layer.output_symbol == "" or layer.last_step:
                 base = self.bases[node.sources[0].node]
             elif layer.output_symbol == "y":
                 base = f"y{layer.index}"
@@ -60,6 +60,8 @@ class TensorNames:
         directions = node.layer.directions
         if not shapes.final or tap.output >= max(1, shapes.joined):
             return self.of(tap)
+        if node.layer.last_step and self.bases[tap.node] == self.bases[node.sources[0].node]:
+            return f"{self.bases[tap.node]}_{{{shapes.steps}-1}}"
         if (len(directions) > 1 and shapes.joined == 1) or not directions:
             return self.bases[tap.node]
         direction = directions[tap.output]

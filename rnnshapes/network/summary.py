@@ -345,6 +345,8 @@ def _evaluate(
     inputs = list(with_own_features(layer, inputs))
     texts = [names.at_end(tap) if layer.stepwise else names.bases[tap.node] for tap in node.sources]
     name = names.at_end(Tap(position))
+    if layer.last_step:
+        texts = [f"{names.bases[tap.node]}_{{{shapes.steps}-1}}" for tap in node.sources]
 
     def evaluate(ops: SymbolicOps) -> SymbolicEvaluation:
         return evaluate_layer(layer, layer.groups, inputs, texts, name, ops)

@@ -22,7 +22,8 @@ class NodeShapes:
 
     ``steps`` is the number of time steps of the first ``joined`` outputs, ``None`` where they
     have no time axis. For a ``final`` output (the last step alone) it is the number of steps of
-    the recurrence. The outputs after the first ``joined`` ones are states.
+    the recurrence. The outputs after the first ``joined`` ones are states. In a ``causal``
+    sequence no step depends on one after it, as far as the layers since the last recurrence go.
     """
 
     shapes: tuple[Shape, ...]
@@ -30,6 +31,7 @@ class NodeShapes:
     final: bool = False
     masked: bool = False
     joined: int = 1
+    causal: bool = True
 
     def output(self, number: int) -> NodeShapes:
         """Return one of the outputs by itself; a state has no time axis."""
@@ -69,7 +71,7 @@ def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
         return NodeShapes((layer.shape,), layer.shape[1] if layer.timed else None)
     if (declared := layer.declared_shapes) is not None:
         steps = declared[0][1] if declared and len(declared[0]) > 2 else None
-        return NodeShapes(declared, steps, masked=layer.makes_mask)
+        return NodeShapes(declared, steps, masked=layer.makes_mask, causal=False)
     shapes = [source.shapes[0] for source in sources]
     masked = _has_mask(layer, [source.masked for source in sources])
     if isinstance(layer, RecurrentLayer):
@@ -77,12 +79,26 @@ def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
             layer, shapes[0], sources[0].steps or shapes[0][1], masked=masked
         )
     shape = evaluate_layer(layer, layer.groups, with_own_features(layer, shapes)).shape
+    if layer.stepwise:
+        return _evaluate_stepwise(layer, shape, sources, masked=masked)
+    steps = shape[1] if len(shape) > 2 else None
+    return NodeShapes((shape,), steps, masked=masked, causal=False)
+
+
+def _evaluate_stepwise(
+    layer: Layer, shape: Shape, sources: Sequence[NodeShapes], *, masked: bool
+) -> NodeShapes:
+    """Return the output shape of a layer that computes each step from the same step of others."""
     timed = [source for source in sources if source.steps is not None]
     sequences = [source for source in timed if not source.final]
-    if not layer.stepwise or not timed:
-        return NodeShapes((shape,), shape[1] if len(shape) > 2 else None, masked=masked)
+    if layer.last_step:
+        return NodeShapes(((shape[0], *shape[2:]),), timed[0].steps, final=True)
+    if not timed:
+        steps = shape[1] if len(shape) > 2 else None
+        return NodeShapes((shape,), steps, masked=masked, causal=False)
     if sequences:
-        return NodeShapes((shape,), sequences[0].steps, masked=masked)
+        causal = all(source.causal and not source.final for source in timed)
+        return NodeShapes((shape,), sequences[0].steps, masked=masked, causal=causal)
     same = all(source.steps == timed[0].steps for source in timed)
     return NodeShapes((shape,), timed[0].steps if same else None, same, masked)
 
@@ -174,7 +190,8 @@ def _evaluate_recurrent(
     joined = len(shapes)
     if layer.return_state:
         shapes += [(n, dim) for d in layer.directions for dim in d.cell.states.values()]
-    return NodeShapes(tuple(shapes), steps, not layer.return_sequences, masked, joined)
+    causal = not any(direction.reverse for direction in layer.directions)
+    return NodeShapes(tuple(shapes), steps, not layer.return_sequences, masked, joined, causal)
 
 
 def _has_mask(layer: Layer, sources: Sequence[bool]) -> bool:

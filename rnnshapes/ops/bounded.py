@@ -16,6 +16,7 @@ import numpy as np
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
+from rnnshapes.ops.selection import Selection
 from rnnshapes.ops.windows import Window
 
 
@@ -265,6 +266,10 @@ class BoundedOps:
     def take(self, table: Bounded, indices: Bounded) -> Bounded:
         """Return the rows of ``table`` with these integer indices."""
         return table.rearranged(lambda array: _NUMPY.take(array, indices.value))
+
+    def select(self, x: Bounded, selection: Selection) -> Bounded:
+        """Return what integers and slices select from ``x``: no number changes."""
+        return x.rearranged(lambda array: _NUMPY.select(array, selection))
 
     def windows(self, x: Bounded, window: Window) -> Bounded:
         """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""

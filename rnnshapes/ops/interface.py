@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.selection import Selection
 from rnnshapes.ops.windows import Window
 
 #: A value of any interpreter: a symbolic tensor, an array, a bounded array, a recorded value.
@@ -57,6 +58,9 @@ class LayerOps(CellOps, Protocol):
 
     def take(self, table: Tensor, indices: Tensor) -> Tensor:
         """Return the rows of ``table`` with these integer indices."""
+
+    def select(self, x: Tensor, selection: Selection) -> Tensor:
+        """Return what integers and slices select from ``x``."""
 
     def windows(self, x: Tensor, window: Window) -> Tensor:
         """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rnnshapes.errors import InputError
 from rnnshapes.ops.activations import MONOTONE, Array, activate
+from rnnshapes.ops.selection import Selection
 from rnnshapes.ops.windows import Window
 
 
@@ -71,6 +73,14 @@ class NumpyOps:
         """Return the rows of ``table`` with these integer indices."""
         rows: Array = table[np.asarray(indices).astype(np.int64)]
         return rows
+
+    def select(self, x: Array, selection: Selection) -> Array:
+        """Return ``x[key]``; raise InputError where x is too short for an index."""
+        try:
+            selected: Array = x[selection.key]
+        except IndexError:
+            raise InputError(f"{selection} does not fit an array {x.shape}: give more") from None
+        return selected
 
     def windows(self, x: Array, window: Window) -> Array:
         """Cut windows of time steps: (N, T, F) → (N, T', size, F).

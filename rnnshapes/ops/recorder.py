@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.numpy_ops import NumpyOps
+from rnnshapes.ops.selection import Selection
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
 from rnnshapes.ops.windows import Window
 
@@ -174,6 +175,10 @@ class RecorderOps:
     def take(self, table: RecordedTensor, indices: RecordedTensor) -> RecordedTensor:
         """Return the rows of ``table`` with these integer indices."""
         return self._apply("take", table, indices)
+
+    def select(self, x: RecordedTensor, selection: Selection) -> RecordedTensor:
+        """Return what integers and slices select from ``x``."""
+        return self._apply("select", x, selection)
 
     def windows(self, x: RecordedTensor, window: Window) -> RecordedTensor:
         """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""

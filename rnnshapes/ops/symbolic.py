@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
+from rnnshapes.ops.selection import Selection
 from rnnshapes.ops.windows import Window
 
 #: Stands for an operand that the lines before have written out.
@@ -104,6 +105,11 @@ class Symbol:
         """Return ``this[indices]``."""
         text = f"{self.text}[{indices.text}]"
         return self._result(text, text, "[ ]", (indices,), (*indices.shape, self.shape[-1]))
+
+    def select(self, selection: Selection) -> Symbol:
+        """Return ``this[:, 0]``."""
+        text, label = f"{self.factor}{selection}", f"{self.short}{selection}"
+        return self._result(text, label, "[ ]", (), selection.shape(self.shape))
 
     def contract(self, kernel: Symbol) -> Symbol:
         """Return the product with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
@@ -206,6 +212,10 @@ class SymbolicOps:
     def take(self, table: Symbol, indices: Symbol) -> Symbol:
         """Return the rows of ``table`` with these integer indices."""
         return table.index_rows(indices)
+
+    def select(self, x: Symbol, selection: Selection) -> Symbol:
+        """Return what integers and slices select from ``x``."""
+        return x.select(selection)
 
     def windows(self, x: Symbol, window: Window) -> Symbol:
         """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""

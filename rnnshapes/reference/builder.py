@@ -15,6 +15,7 @@ from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.graph import DTYPES_16BIT, Network, Node
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.operations import Operation
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 
 if TYPE_CHECKING:
@@ -101,8 +102,25 @@ class LayerBuilder:
 
     def build_layer(self, layer: Layer) -> Any:
         """Return a new Keras layer; its weights are not initialized at random."""
+        if isinstance(layer, Operation):
+            return self._operation(layer)
         spec = layer.keras_spec(self.network.count)
         return self._build(replace(spec, name=name_in_keras(layer.name)), self._policy(layer))
+
+    def _operation(self, operation: Operation) -> Any:
+        """Return a Keras layer that calls an operation, and passes no mask on, as in a graph."""
+        keras = self.keras
+
+        class OperationLayer(keras.layers.Layer):  # type: ignore[misc,name-defined]
+            def call(self, inputs: Any) -> Any:
+                return operation.call_keras(keras.ops, inputs)
+
+            def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+                return None
+
+        layer = OperationLayer(name=name_in_keras(operation.name), dtype=self._policy(operation))
+        layer.supports_masking = True
+        return layer
 
     def _policy(self, layer: Layer) -> str:
         """Return Keras's dtype policy of a layer: one dtype, or a mixed policy."""

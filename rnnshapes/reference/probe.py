@@ -17,6 +17,7 @@ from rnnshapes.load.live.graph import KerasCall, name_layer_options, read_graph,
 from rnnshapes.load.live.keras_private import get_mask, takes_training
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.operations import Operation
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 
@@ -202,6 +203,8 @@ class ProbedTensors:
                 continue
             if node.layer.directions:
                 outputs[node.name] = self._recurrent_outputs(node)
+            elif node.layer.last_step:
+                outputs[node.name] = (self._tap(node.sources[0]),)
             elif position in self.network.head:
                 outputs[node.name] = (self._head_output(node, outputs),)
         return outputs
@@ -239,8 +242,10 @@ class ProbedTensors:
             else ops.repeat(self._tap(tap), t, axis=0)
             for name, tap in taps
         ]
-        several = node.layer.takes_list
-        output = self.layers[node.name](flat if several else flat[0])
+        if isinstance(node.layer, Operation):
+            output = node.layer.call_keras(ops, flat)
+        else:
+            output = self.layers[node.name](flat if node.layer.takes_list else flat[0])
         return ops.reshape(output, (n, t, *output.shape[1:]))
 
 

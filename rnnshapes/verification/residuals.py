@@ -250,7 +250,7 @@ class _NodeWalk:
         """Compare the output of a layer without recurrence with that of what Keras fed it with."""
         usable, flow = self._usable_input(position, node), self.network.node_shapes[position]
         actual, rows = self.keras.values[node.name][0], usable.samples
-        at_steps = flow.final and node.name in self.keras.each
+        at_steps = flow.final and node.name in self.keras.each and not node.layer.last_step
         if at_steps:
             actual = self.keras.each[node.name][0]
         if usable.steps is not None and (at_steps or not flow.final):

@@ -111,6 +111,20 @@ def two_ranks(x: Any) -> Any:
     return la.Add()([la.LSTM(4, return_sequences=True)(x), la.GRU(4)(x)])
 
 
+def last_steps(x: Any) -> Any:
+    """The head adds the last step of x to what it makes of the last h, and cuts both."""
+    h = la.GRU(5, return_sequences=True)(la.Masking()(x))
+    return la.Add()([la.Dense(2)(h[:, -1]), x[:, -1, 1:]])
+
+
+def sliced(x: Any) -> Any:
+    """Steps, features and single numbers of sequences."""
+    h = la.LSTM(5, return_sequences=True)(x[:, 1:])
+    features = la.GRU(4)(h[..., 1:4:2])
+    numbers = [h[:, ::-2, 0], h[:, 0], h[:, :, None][:, 1, 0, :-1], h[:, ::-1, 3], features[:, 1:]]
+    return la.Dense(2)(la.Concatenate()([*numbers, la.GRU(3)(h[:, 1:6:3])]))
+
+
 def masked_from(x: Any, h: Any) -> Any:
     """Beside initial states, Keras does not look for a mask."""
     made = la.GRU(5, return_sequences=True)(la.Masking()(x), initial_state=h)
@@ -141,6 +155,21 @@ def deep() -> keras.Model:
     x = keras.Input((7,))
     return keras.Model(x, la.Dense(2)(keras.Model(inner, words(inner), name="middle")(x)))
 
+
+#: Models with operations, which are no layers in Keras.
+OPERATIONS: dict[str, Callable[[], keras.Model]] = {
+    "last step": lambda: functional(
+        lambda x: la.Dense(2)(la.LSTM(5, return_sequences=True)(x)[:, -1])
+    ),
+    "last step, masked, added": lambda: functional(last_steps),
+    "last step of both directions": lambda: functional(
+        lambda x: la.Dense(2)(la.Bidirectional(la.GRU(4, return_sequences=True))(x)[:, -1, :])
+    ),
+    "sliced": lambda: functional(sliced),
+    "last step, decoded": lambda: functional(
+        lambda x: la.GRU(4)(la.RepeatVector(6)(la.LSTM(5, return_sequences=True)(x)[:, -1]))
+    ),
+}
 
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "backwards": lambda: sequential(la.GRU(5, go_backwards=True), la.Dense(2)),
@@ -273,6 +302,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "states alone": lambda: functional(states_alone),
     "two ranks": lambda: functional(two_ranks),
     "masked, given states": lambda: functional(masked_from, (9, 3), (5,)),
+    **OPERATIONS,
     "nested": nested,
     "deep": deep,
     "regularized": lambda: sequential(

@@ -22,7 +22,7 @@ from rnnshapes.load.live.keras_private import (
     output_index_of,
 )
 from rnnshapes.network.graph import Tap
-from rnnshapes.network.layers.config import MODEL_CLASSES
+from rnnshapes.network.layers.config import MODEL_CLASSES, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +170,18 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     return CallArguments(
         tuple(inputs), arguments.initial, arguments.mask, arguments.options, unsupported
     )
+
+
+def positional_arguments(call: KerasCall) -> tuple[Any, ...]:
+    """Return the positional arguments of an operation, with a Source for each tensor."""
+    numbers = iter(range(len(call.sources)))
+
+    def replace_tensors(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(map(replace_tensors, value))
+        return Source(next(numbers)) if is_symbolic(value) else value
+
+    return tuple(map(replace_tensors, call.arguments.args))
 
 
 def name_layer_options(

@@ -8,10 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnnshapes.errors import InputError, UnsupportedError
-from rnnshapes.load.live.graph import KerasGraph, is_model, read_graph
+from rnnshapes.load.live.graph import (
+    KerasCall,
+    KerasGraph,
+    is_model,
+    positional_arguments,
+    read_graph,
+)
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
+from rnnshapes.network.layers.config import OPERATION
 from rnnshapes.network.layers.registry import layer_class
 
 
@@ -53,6 +60,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
     else:
         why = _unknown_class(class_name) or _own_function(layer)
         config = {} if why else _config(layer)
+    is_operation = class_name.startswith(OPERATION)
     return LayerCall(
         name=call.name,
         class_name=class_name,
@@ -63,10 +71,11 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
-        computes_in=_dtype_16bit(layer),
+        computes_in=_dtype_16bit(call),
         mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
         unsupported_reason=why,
+        arguments=positional_arguments(call) if is_operation else (),
     )
 
 
@@ -133,12 +142,18 @@ def _class_name(layer: Any) -> str:
     kind = type(layer)
     is_keras = kind.__module__.startswith(("keras.src.layers.", "keras.layers."))
     is_keras = is_keras or is_model(layer)
+    if kind.__module__.startswith("keras.src.ops."):
+        return f"{OPERATION}{kind.__name__}"
     return kind.__name__ if is_keras else f"{kind.__module__}.{kind.__name__}"
 
 
-def _dtype_16bit(layer: Any) -> str:
-    """Return the 16-bit dtype in which a layer computes, or an empty text."""
-    dtype = str(getattr(layer, "compute_dtype", ""))
+def _dtype_16bit(call: KerasCall) -> str:
+    """Return the 16-bit dtype in which a layer computes, or an empty text.
+
+    An input has the dtype of its tensor, whatever the policy is.
+    """
+    is_input = _class_name(call.layer) == "InputLayer"
+    dtype = str(call.outputs[0].dtype if is_input else getattr(call.layer, "compute_dtype", ""))
     return dtype if dtype in DTYPES_16BIT else ""
 
 

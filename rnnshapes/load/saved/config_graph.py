@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved.config_layers import (
@@ -59,7 +59,7 @@ class SavedCall:
 
     ``mask`` is the tensor given as its mask, in the model of ``model_call``. ``unsupported`` are
     the names of arguments that are not interpreted. ``shapes`` are those of outputs, by number,
-    if the file has them.
+    if the file has them. ``arguments`` are the positional ones, with a Source for each tensor.
     """
 
     layer: SavedLayer
@@ -69,6 +69,7 @@ class SavedCall:
     unsupported: tuple[str, ...] = ()
     shapes: Mapping[int, tuple[int | None, ...]] = field(default_factory=dict)
     model_call: ModelCall | None = None
+    arguments: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,16 @@ class GraphFlattener:
             if self._is_followed(layer):
                 self.more_opaque.add(layer.name)
             return self._add_call(
-                SavedCall(layer, sources, initial, node.mask, node.unsupported, shapes, model_call)
+                SavedCall(
+                    layer,
+                    sources,
+                    initial,
+                    node.mask,
+                    node.unsupported,
+                    shapes,
+                    model_call,
+                    node.arguments,
+                )
             )
         self.submodel_calls.append(SubmodelCall(layer, sources, node.mask, model_call))
         self._require_few_calls()

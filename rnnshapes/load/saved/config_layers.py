@@ -10,7 +10,13 @@ from typing import Any
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import keras2
 from rnnshapes.load.saved.inbound_nodes import shape_of
-from rnnshapes.network.layers.config import MODEL_CLASSES, Config, is_keras
+from rnnshapes.network.layers.config import (
+    MODEL_CLASSES,
+    OPERATION,
+    Config,
+    is_keras,
+    is_operation,
+)
 from rnnshapes.network.layers.registry import is_recurrent, takes_sequence
 
 
@@ -108,7 +114,7 @@ def _read_layer(
     if not is_model and legacy:
         class_name, config = keras2.modernize_layer(class_name, config)
     elif not is_model:
-        class_name = _full_class_name(layer, class_name, has_module="module" in layer)
+        class_name = _full_class_name(layer, class_name)
     return SavedLayer(
         name=own_name if parent is None else f"{parent.name}/{own_name}",
         own_name=own_name,
@@ -122,20 +128,14 @@ def _read_layer(
     )
 
 
-def _full_class_name(layer: Config, class_name: str, *, has_module: bool) -> str:
-    """Return the class of a layer, with its module in front unless it is a layer of Keras.
-
-    HDF5 files name no modules, but Keras 3 writes ``trainable`` for layers, not for operations;
-    only SpatialDropout1D has a ``rate`` instead.
-    """
+def _full_class_name(layer: Config, class_name: str) -> str:
+    """Return the class of a layer, with its module in front unless it is a layer of Keras."""
     if not is_keras(layer):
         module = layer.get("module")
         registered = str(layer.get("registered_name") or f"own.{class_name}")
         return f"{module}.{class_name}" if module else registered
-    config = layer.get("config")
-    may_be_operation = not has_module and class_name != "InputLayer" and isinstance(config, dict)
-    if may_be_operation and not {"trainable", "rate"} & set(config or ()):
-        return f"keras.ops.{class_name}"
+    if is_operation(layer):
+        return f"{OPERATION}{class_name}"
     module = str(layer.get("module", "keras.layers"))
     is_layer = module.startswith(("keras.layers", "keras.src.layers"))
     return class_name if is_layer else f"{module}.{class_name}"

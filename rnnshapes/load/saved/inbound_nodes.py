@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import OPTIONS, is_given, name_options, sort_arguments
+from rnnshapes.network.layers.config import Source, is_operation
 from rnnshapes.network.layers.registry import is_recurrent
 
 #: More calls of a layer, or outputs of a call, than there are in any model.
@@ -26,9 +27,9 @@ class TensorRef(NamedTuple):
 class InboundNode:
     """One call of a layer.
 
-    ``more`` are the positional arguments after the first. ``unsupported`` are the names of
-    arguments that are not interpreted. ``input_names`` are the names of the sources, if they were
-    given in a dictionary.
+    ``more`` are the positional arguments after the first, ``arguments`` those of an operation,
+    with a Source for each tensor. ``unsupported`` are the names of arguments that are not
+    interpreted. ``input_names`` are the names of the sources, if they were given in a dictionary.
     """
 
     sources: tuple[TensorRef, ...]
@@ -37,6 +38,7 @@ class InboundNode:
     unsupported: tuple[str, ...] = ()
     more: tuple[Any, ...] = ()
     input_names: tuple[str, ...] = ()
+    arguments: tuple[Any, ...] = ()
 
     @property
     def required_calls(self) -> list[tuple[str, int]]:
@@ -59,14 +61,14 @@ def inbound_nodes(layer: Mapping[str, Any]) -> list[InboundNode]:
         raise InputError(f"the inbound nodes of layer {layer.get('name')!r} are not a list")
     recurrent = is_recurrent(str(layer.get("class_name")))
     return [
-        _keras3_node(node, recurrent=recurrent)
+        _keras3_node(node, recurrent=recurrent, operation=is_operation(layer))
         if isinstance(node, dict)
         else _keras2_node(node, recurrent=recurrent)
         for node in nodes
     ]
 
 
-def _keras3_node(node: Mapping[str, Any], *, recurrent: bool) -> InboundNode:
+def _keras3_node(node: Mapping[str, Any], *, recurrent: bool, operation: bool) -> InboundNode:
     """Return a call as Keras 3 writes it: ``{"args": [...], "kwargs": {...}}``."""
     args, kwargs = node.get("args") or [], dict(node.get("kwargs") or {})
     if recurrent:
@@ -76,7 +78,7 @@ def _keras3_node(node: Mapping[str, Any], *, recurrent: bool) -> InboundNode:
     unsupported = call.unsupported
     if len(masks) > 1 or (not masks and is_given(call.mask)):
         unsupported = (*unsupported, "mask")
-    if len(call.inputs) > 1:  # an operation may have the name of a layer, which takes one
+    if len(call.inputs) > 1 and not operation:
         unsupported = (*unsupported, "more than one argument")
     first = call.inputs[0] if call.inputs and isinstance(call.inputs[0], dict) else {}
     is_tensor = first.get("class_name") == "__keras_tensor__"
@@ -87,7 +89,29 @@ def _keras3_node(node: Mapping[str, Any], *, recurrent: bool) -> InboundNode:
         unsupported=unsupported,
         more=call.inputs[1:],
         input_names=() if is_tensor else tuple(sorted(first)),
+        arguments=_positional_arguments(args) if operation else (),
     )
+
+
+def _positional_arguments(args: Any) -> tuple[Any, ...]:
+    """Return positional arguments as Python values, with a Source for each tensor."""
+    numbers = iter(range(MOST_TENSORS))
+
+    def value_of(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(value_of, value))
+        if not isinstance(value, dict):
+            return value
+        kind, config = value.get("class_name"), value.get("config")
+        if kind == "__keras_tensor__":
+            return Source(next(numbers))
+        if kind == "__ellipsis__":
+            return Ellipsis
+        if kind == "__slice__" and isinstance(config, dict):
+            return slice(*(config.get(name) for name in ("start", "stop", "step")))
+        return value
+
+    return tuple(map(value_of, args))
 
 
 def _keras2_node(node: Any, *, recurrent: bool) -> InboundNode:

@@ -58,7 +58,6 @@ class Layer(ABC):
         computes_in: The 16-bit dtype in which it computes, if it does.
         keras_classes: The classes in Keras that it stands for.
         output_symbol: The symbol of its output; "" where its output is its input.
-        stepwise: Whether it does to the last axis at one time step what it does at any other.
         passes_mask: Whether its output has the mask of its input.
         takes_list: Whether Keras calls it on a list of inputs.
         takes_sequence: Whether its input is a sequence (N, T, features) without exception.
@@ -72,7 +71,6 @@ class Layer(ABC):
 
     keras_classes: ClassVar[tuple[str, ...]] = ()
     output_symbol: ClassVar[str] = "y"
-    stepwise: ClassVar[bool] = True
     passes_mask: ClassVar[bool] = True
     takes_list: ClassVar[bool] = False
     takes_sequence: ClassVar[bool] = False
@@ -125,6 +123,16 @@ class Layer(ABC):
     @property
     def upcasts(self) -> bool:
         """Whether it computes in float32 even under a policy of a 16-bit dtype."""
+        return False
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether it does to the last axis at one time step what it does at any other."""
+        return True
+
+    @property
+    def last_step(self) -> bool:
+        """Whether its output is the last step of its input."""
         return False
 
     @property

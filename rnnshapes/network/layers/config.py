@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape
@@ -15,6 +15,14 @@ from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 Config = Mapping[str, Any]
 #: Keras's own classes of models.
 MODEL_CLASSES = ("Sequential", "Functional", "Model")
+#: What the names of classes of operations, which are no layers, begin with.
+OPERATION = "keras.ops."
+
+
+class Source(NamedTuple):
+    """One of the tensors that an operation is called on, by its number, among its arguments."""
+
+    number: int
 
 
 @dataclass
@@ -59,6 +67,8 @@ class LayerConfig:
         dtype: The dtype of its weights.
         names: Gives its sizes their symbols.
         masked: Whether one of its inputs has a mask.
+        arguments: The positional arguments of an operation; a Source stands for a tensor.
+        causal: Whether its first input is a sequence whose steps depend on none after them.
     """
 
     name: str
@@ -70,6 +80,8 @@ class LayerConfig:
     dtype: str
     names: Namer
     masked: bool = False
+    arguments: tuple[Any, ...] = ()
+    causal: bool = False
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -122,6 +134,21 @@ def is_keras(part: Config) -> bool:
     module, registered = part.get("module", "keras"), part.get("registered_name")
     from_keras = isinstance(module, str) and module.split(".", maxsplit=1)[0] == "keras"
     return from_keras and registered in (None, part.get("class_name"))
+
+
+def is_operation(part: Config) -> bool:
+    """Return whether a layer in the config of a model is an operation of Keras, and no layer.
+
+    HDF5 files name no modules, but Keras 3 writes ``trainable`` for layers, not for operations;
+    only SpatialDropout1D has a ``rate`` instead.
+    """
+    if not is_keras(part):
+        return False
+    if "module" in part:
+        return str(part["module"]).startswith(("keras.ops", "keras.src.ops"))
+    config = part.get("config")
+    is_input = part.get("class_name") == "InputLayer"
+    return not is_input and isinstance(config, dict) and not {"trainable", "rate"} & set(config)
 
 
 def require_keras_class(part: Config) -> None:

@@ -1,0 +1,170 @@
+"""Operations of functional models, which are no layers in Keras: indexing.
+
+Source: ``keras/src/ops/numpy.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.network.layers.base import Layer, Masks
+from rnnshapes.network.layers.config import OPERATION, LayerConfig, Source
+from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.selection import WHOLE, Selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Layer):
+    """An operation of Keras, called with ``arguments``; it has no weights, and passes no mask on.
+
+    Attributes:
+        arguments: The positional arguments; a :class:`Source` stands for a tensor.
+        functions: The function in ``keras.ops`` of each class in Keras.
+    """
+
+    arguments: tuple[Any, ...]
+
+    functions: ClassVar[Mapping[str, str]] = {}
+    passes_mask = False
+    takes_list = True
+
+    @property
+    def type(self) -> str:
+        return self.keras_classes[0].removeprefix(OPERATION)
+
+    def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
+        """Call the operation in ``ops``, which is ``keras.ops``, on these tensors."""
+        return getattr(ops, self.functions[self.type])(*fill_in(self.arguments, inputs))
+
+
+def fill_in(arguments: Any, tensors: Sequence[Any]) -> Any:
+    """Return arguments with the tensors in their places."""
+    if isinstance(arguments, Source):
+        return tensors[arguments.number]
+    if isinstance(arguments, list | tuple):
+        return type(arguments)(fill_in(part, tensors) for part in arguments)
+    return arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetItem(Operation):
+    """``x[key]``, by integers, slices, ``...`` and None.
+
+    ``last_step`` says that it is the last step of a sequence whose steps depend on none after
+    them; ``stepwise``, that it cuts the last axis alone. ``cut_time`` is the number of time
+    steps before, where it cuts some of them.
+    """
+
+    selection: Selection
+    last_step: bool = False
+    stepwise: bool = False
+    cut_time: Dim | None = None
+
+    keras_classes = (f"{OPERATION}GetItem",)
+    functions: ClassVar = {"GetItem": "get_item"}
+    output_symbol = "g"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        source, key = config.arguments
+        if source != Source(0) or len(config.shapes) != 1:
+            raise UnsupportedError("it is indexed by a tensor, which is not supported")
+        key = tuple(key) if isinstance(key, list | tuple) else (key,)
+        _require_key(key)
+        parts = _part_of_each_axis(key, len(config.shapes[0]))
+        if parts[0] != WHOLE:
+            raise UnsupportedError("it selects or moves samples, which is not supported")
+        options: dict[str, Any] = {"arguments": (Source(0), key), **config.shared}
+        axes = len(parts)
+        if config.causal and parts == [WHOLE, -1, *[WHOLE] * (axes - 2)]:
+            selection = Selection(key, (None,) * len(key))
+            return cls(selection=selection, last_step=True, stepwise=True, **options)
+        cut = _CutAxes(config)
+        if (
+            isinstance(parts[-1], slice)
+            and parts[:-1] == [WHOLE] * (axes - 1)
+            and not cut.is_time(axes - 1)
+        ):
+            last = Selection((Ellipsis, parts[-1]), (None, cut.length(axes - 1, parts[-1])))
+            return cls(selection=last, stepwise=True, **options)
+        lengths, axis = [], 0
+        for part in parts:
+            lengths.append(None if part is None else cut.length(axis, part))
+            axis += part is not None
+        return cls(
+            selection=Selection(tuple(parts), tuple(lengths)), cut_time=cut.cut_time, **options
+        )
+
+    @property
+    def label(self) -> str:
+        return f"GetItem{Selection(self.arguments[1], (None,) * len(self.arguments[1]))}"
+
+    @property
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+        if self.cut_time is None:
+            return {}
+        steps, part = self.selection.lengths[1], self.selection.key[1]
+        return {str(steps): (self.cut_time, lambda size: len(range(*part.indices(size))))}
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return inputs[0] if self.last_step else ops.select(inputs[0], self.selection)
+
+
+def _require_key(key: tuple[Any, ...]) -> None:
+    """Raise UnsupportedError for a key that holds anything but integers, slices, … and None."""
+    for part in key:
+        values = (part.start, part.stop, part.step) if isinstance(part, slice) else (part,)
+        is_plain = all(n is None or (type(n) is int and abs(n) < 2**31) for n in values)
+        is_cut = isinstance(part, slice) and part.step == 0
+        if not (part is Ellipsis or is_plain) or is_cut:
+            raise UnsupportedError(f"it is indexed by {part!r:.40}, which is not supported")
+    if sum(part is Ellipsis for part in key) > 1:
+        raise UnsupportedError("it is indexed by more than one ellipsis")
+
+
+def _part_of_each_axis(key: tuple[Any, ...], axes: int) -> list[Any]:
+    """Return the key with a part for each axis: ``...`` written out, and None for a new axis."""
+    parts = list(key)
+    missing = axes - sum(part is not None and part is not Ellipsis for part in parts)
+    if missing < 0:
+        raise UnsupportedError(f"it has {axes} axes, and is indexed by more")
+    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    parts[at : at + 1] = [WHOLE] * missing
+    return parts
+
+
+class _CutAxes:
+    """The lengths of the axes of an input that is indexed."""
+
+    def __init__(self, config: LayerConfig) -> None:
+        self.config, self.shape = config, config.shapes[0]
+        self.cut_time: Dim | None = None
+
+    def is_time(self, axis: int) -> bool:
+        """Return whether an axis is that of time."""
+        return axis == 1 and len(self.shape) > 2
+
+    def length(self, axis: int, part: Any) -> Dim | None:
+        """Return the new length of an axis; ``None`` where it stays as it is, or goes away."""
+        dim = self.shape[axis]
+        sizes = self.config.names.sizes
+        size = dim.value(sizes) if dim.names <= set(sizes) else None
+        if isinstance(part, int):
+            if size is not None and not -size <= part < size:
+                raise UnsupportedError(f"index {part} is out of range for {size}")
+            return None
+        if part.start is None and part.stop is None and part.step in (None, 1, -1):
+            return None
+        count = None if size is None else len(range(*part.indices(size)))
+        if count == 0:
+            raise UnsupportedError("it selects nothing")
+        if self.is_time(axis):
+            self.cut_time = dim
+            return self.config.names.primed()
+        if count is None:
+            raise UnsupportedError(f"{dim}, of which it selects a part, is unknown")
+        return dim if count == size else Dim.of(count)

@@ -1,0 +1,137 @@
+"""Operations of functional models: indexing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes.errors import InputError
+from rnnshapes.ops.selection import WHOLE, Selection
+from tests.helpers.files import repacked, saved
+from tests.helpers.hostile_graphs import X, call, graph, tensor
+from tests.helpers.keras_runs import failed, run_model, with_layer
+from tests.helpers.models import MODELS, functional, randomized, sequential
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+def last_step_model(*, causal: bool = True, steps: int | None = 9) -> keras.Model:
+    """A head on the last step of a sequence."""
+    layer = la.LSTM(5, return_sequences=True)
+    layer = layer if causal else la.Bidirectional(layer)
+    return randomized(functional(lambda x: la.Dense(2)(layer(x)[:, -1]), (steps, 3)))
+
+
+def test_last_step_equals_return_sequences_false() -> None:
+    model = last_step_model()
+    twin = sequential(la.LSTM(5), la.Dense(2), shape=(9, 3))
+    twin.set_weights(model.get_weights())
+    one, other = (rnnshapes.trace(m, N=3, seed=2) for m in (model, twin))
+    np.testing.assert_array_equal(one.y_hat, other.y_hat)
+    np.testing.assert_array_equal(one.output, other.output)
+    assert one.y_hat.shape == (3, 9, 2)
+    results = [rnnshapes.inspect(m).to_dict()["layers"] for m in (model, twin)]
+    equations = [[e for la in layers for e in la["equations"]] for layers in results]
+    assert equations[0] == equations[1]
+
+
+def test_last_step_of_both_directions_has_one_output() -> None:
+    """The backward direction has only begun there: y_hat before the last step has no meaning."""
+    traced = rnnshapes.trace(last_step_model(causal=False), N=3)
+    assert traced.y_hat is None
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+
+
+def test_names_of_sizes_survive_indexing() -> None:
+    result = rnnshapes.inspect(last_step_model())
+    assert [layer.output_dims for layer in result.layers] == [
+        ("N", "T", "M"),
+        ("N", "M"),
+        ("N", "K"),
+    ]
+    assert result.layers[2].formula == "K(M+1)"
+
+
+def test_cut_time_axis_has_its_own_name() -> None:
+    model = functional(lambda x: la.LSTM(4)(x[:, 2::2]), (None, 3))
+    shapes = rnnshapes.inspect(model, N=1, T=9).layers[0]
+    assert (shapes.output_dims, shapes.output_shape) == (("N", "T'", "D"), (1, 4, 3))
+    with pytest.raises(InputError, match="T'"):
+        rnnshapes.inspect(model, T=2)
+
+
+def test_index_beyond_open_time_axis_is_refused() -> None:
+    model = functional(lambda x: la.Dense(2)(la.LSTM(4, return_sequences=True)(x)[:, 5]), (None, 3))
+    assert rnnshapes.verify(randomized(model), N=2, T=6).passed
+    with pytest.raises(InputError, match=r"\[:, 5"):
+        rnnshapes.trace(model, N=2, T=4, keras=False)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_indexing_keeps_the_dtype(dtype: str, tmp_path: Path) -> None:
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model = randomized(MODELS["sliced"]())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for source in (model, saved(model, tmp_path / "model.keras")):
+        result = rnnshapes.verify(source, N=2)
+        assert result.passed, result
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x[1:, 0],
+        lambda x: x[None, :, 0],
+        lambda x: x[::-1, 0],
+    ],
+)
+def test_selected_samples_are_unsupported(make: Any) -> None:
+    model = functional(lambda x: make(la.LSTM(4, return_sequences=True)(x)))
+    assert [layer.supported for layer in rnnshapes.inspect(model).layers] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("x", None, True, 1.5, {}, [[0]], 2**80, [0] * 9, [{"class_name": "__slice__"}, 99]),
+        (
+            {"class_name": "__slice__", "config": {"start": "a", "stop": [], "step": None}},
+            {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": 0}},
+            {"class_name": "__slice__", "config": 3},
+            [{"class_name": "__ellipsis__"}, {"class_name": "__ellipsis__"}],
+            [{"class_name": "__slice__", "config": {}}, ["x", 0, 0]],
+        ),
+    ],
+    ids=["values", "slices"],
+)
+def test_impossible_key_in_file_is_unsupported(key: tuple[Any, ...], tmp_path: Path) -> None:
+    good = saved(sequential(la.LSTM(5), shape=(6, 3)), tmp_path / "good.keras")
+    for number, value in enumerate(key):
+        node = {"args": [tensor("x"), value], "kwargs": {}}
+        part = {**call("GetItem", "g", node), "module": "keras.src.ops.numpy"}
+        lstm = call("LSTM", "lstm", {"args": [tensor("x")], "kwargs": {}}, units=5)
+        join = call("Flatten", "f", {"args": [[tensor("g"), tensor("lstm")]], "kwargs": {}})
+        config = graph([X, part, lstm, join], "f")
+        path = repacked(good, tmp_path / f"{number}.keras", config=lambda _, new=config: new)
+        layers = {layer.name: layer.supported for layer in rnnshapes.inspect(path).layers}
+        assert layers["lstm"]
+        assert not layers["g"], value
+
+
+@pytest.mark.parametrize("name", ["last step", "last step, decoded", "sliced"])
+def test_another_index_fails(name: str) -> None:
+    run = run_model(randomized(MODELS[name]()), N=4)
+    names = [la.name for la in run.network.layers if la.name.startswith("get_item")]
+    found = names[2 if name == "sliced" else 0]
+    other = {"selection": Selection((WHOLE, 1), (None, None)), "last_step": False}
+    changed = with_layer(run.network, found, **other, stepwise=False)
+    assert failed(replace(run, network=changed))
