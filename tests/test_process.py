@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -35,13 +36,21 @@ def test_heavy_modules_load_on_demand_only(code: str, allowed: set[str]) -> None
     assert loaded_by(code) == allowed
 
 
-@pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
-def test_only_the_result_is_written(command: str) -> None:
+def test_only_results_are_written() -> None:
     """TensorFlow's messages reach neither standard output nor standard error."""
-    done = process(command, "--format", "json")
-    assert done.status == 0
-    assert done.out.startswith("{")
-    assert done.err == ""
+    code = (
+        "from rnnshapes.cli import main\n"
+        "for command in ('inspect', 'trace', 'verify'):\n"
+        "    assert main([command, '--format', 'json']) == 0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    decoder, rest, schemas = json.JSONDecoder(), done.stdout, []
+    while rest.strip():
+        record, end = decoder.raw_decode(rest)
+        schemas.append(record["schema"].partition("/")[0])
+        rest = rest[end:].lstrip()
+    assert schemas == ["rnnshapes.inspect", "rnnshapes.trace", "rnnshapes.verify"]
+    assert done.stderr == ""
 
 
 def broken_tensorflow(folder: Path, statement: str) -> dict[str, str]:
@@ -164,7 +173,7 @@ def test_ascii_locale_gets_ascii(tmp_path: Path) -> None:
     done = process("inspect", "--no-keras", env={"PYTHONIOENCODING": "ascii"})
     assert done.status == 0
     assert done.out.isascii()
-    assert "(N, D)*(D, M) -> (N, M)" in done.out
+    assert "(1,3)*(3,5) + (5,) + (1,5)*(5,5) -> (1,5)" in done.out
     assert "\\u" not in done.out
     for form in ("csv", "markdown"):
         done = process("inspect", "--no-keras", "--format", form, env={"PYTHONIOENCODING": "ascii"})
@@ -201,10 +210,10 @@ def on_terminal(*args: str, width: int = 80) -> tuple[int, str]:
 def test_terminal_shows_a_short_table() -> None:
     status, shown = on_terminal("trace", "--T", "500", "--K", "9", "--no-keras")
     assert status == 0
-    assert "480 steps" in shown
-    assert "y_hat[8]" in shown
-    steps = [line for line in shown.splitlines() if line.strip()[:1].isdigit()]
-    assert len(steps) >= 19  # the last one is bold
+    assert len(shown.splitlines()) < 60
+    steps = [line.split()[0] for line in shown.splitlines() if line.strip()[:1].isdigit()]
+    assert {"0", "498"} <= set(steps)
+    assert "250" not in steps
 
 
 @POSIX
