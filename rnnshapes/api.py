@@ -85,8 +85,14 @@ def inspect_files(paths: Iterable[Any], **options: Unpack[NetworkOptions]) -> Fi
     Args:
         paths: The paths of the files. They are read without Keras.
         **options: Sizes for all of them, such as ``T=20``.
+
+    Raises:
+        InputError: ``paths`` is a single path.
     """
     from rnnshapes.network.file_summary import FileSummaries, failure, summarize
+
+    if isinstance(paths, str | Path):
+        raise InputError(f"{paths}: inspect_files takes a list of paths; use inspect for one")
 
     def summary(path: Any) -> FileSummary:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,8 +104,7 @@ def inspect(
     network = NetworkArguments(**vars(sizes), model=models[0] if models else None)
     target = output_target(output, network.model)
     shown = target.view(view, INSPECT_PARTS)
-    with_values = "values" in shown.parts or ("all" in shown.parts and network.model is not None)
-    result = api.inspect(network.model, values=with_values, **network.options)
+    result = _inspect(network, shown)
     if target.is_screen:
         result = _inspect_on_screen(result, target, shown, with_keras=not no_keras)
     else:
@@ -129,6 +129,17 @@ def _inspect_files(
     target.write(result, target.view(view, INSPECT_PARTS))
     target.write_hint(next_command.after_files(models))
     return result.exit_status
+
+
+def _inspect(network: NetworkArguments, view: View) -> Inspection:
+    """Return the inspection, with the values of weights if they are to be shown.
+
+    ``--view all`` shows them where there are any.
+    """
+    if "all" in view.parts and network.model is not None:
+        with suppress(InputError):
+            return api.inspect(network.model, values=True, **network.options)
+    return api.inspect(network.model, values="values" in view.parts, **network.options)
 
 
 def _inspect_on_screen(
@@ -244,7 +255,8 @@ def _compute_trace(
     options: Any = {
         "show": target.quantities(network, requested),
         "layer": selection.layer,
-        "keras": with_keras,
+        # A step in full shows NumPy alone; Keras computes the values of unsupported layers.
+        "keras": with_keras and (selection.step is None or bool(network.unsupported)),
         "bounds": target.has_plots,
     }
     with show_progress("Running the recurrence in NumPy" + (" and in Keras" if with_keras else "")):

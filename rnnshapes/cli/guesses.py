@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def cell(name: str) -> str:
 
 def model(path: str) -> str:
     """Return what was meant instead of a file that does not exist: a cell, or a further size."""
-    if Path(path).suffix or not (path.isdecimal() or cell(path)) or Path(path).exists():
+    if Path(path).suffix or not (path.isdecimal() or cell(path)) or os.path.exists(path):  # noqa: PTH110
         return ""
     return cell(path) or "a size needs its option, as in --T 10, or --M 6,4 for two layers"
 

@@ -61,7 +61,8 @@ class OutputTarget:
         from rnnshapes.render.formats import terminal
 
         chosen = parse_parts(parts, known)
-        if not self.is_for_people and chosen - {"summary", "values"}:
+        has_parts = {"summary", "values"} if self.format == "json" else {"summary"}
+        if not self.is_for_people and chosen - has_parts:
             raise InputError(f"--view {parts} requires --format table, markdown, html or svg")
         if not self.is_screen:
             return View(parts=chosen)

@@ -7,6 +7,7 @@ memory than its states.
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -210,6 +211,10 @@ def traced_step(trace: Trace, t: int, sample: int) -> TracedStep:
     Raises:
         InputError: there is no such step or sample.
     """
+    try:
+        t, sample = operator.index(t), operator.index(sample)
+    except TypeError:
+        raise InputError(f"a step and a sample are whole numbers, got {t!r}, {sample!r}") from None
     samples = len(trace.output)
     if not 0 <= sample < samples:
         raise InputError(f"sample {sample}: must be 0 to {samples - 1}, since N = {samples}")

@@ -259,7 +259,7 @@ def trace_network(
             weights,
             sources,
             layer=layer,
-            keras=keras,
+            keras=keras if unsupported else None,
         ),
         sources=sources,
     )

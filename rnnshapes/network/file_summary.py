@@ -85,14 +85,15 @@ def _cell_text(node: Node) -> str:
 
 
 def _warnings(result: Inspection) -> tuple[str, ...]:
-    """Return what is wrong, changed or not supported in a file, each once."""
+    """Return what is wrong, changed or not supported in a file, each once, the worst first."""
     network, file = result.network, result.file
     assert file is not None
-    texts = [f"{name}: {text}" for name, text in network.changed_meanings.items()]
+    texts = []
+    if count := len(file.differences):
+        texts.append(f"{count} difference{'s' * (count > 1)} between its arrays and its config")
+    texts += [f"{name}: {text}" for name, text in network.changed_meanings.items()]
     names_by_reason: dict[str, list[str]] = {}
     for name, reason in network.unsupported_reasons.items():
         names_by_reason.setdefault(reason, []).append(name)
     texts += [f"{', '.join(names)}: {reason}" for reason, names in names_by_reason.items()]
-    if count := len(file.differences):
-        texts.append(f"{count} difference{'s' * (count > 1)} between its arrays and its config")
     return tuple(dict.fromkeys([*texts, *file.notes]))

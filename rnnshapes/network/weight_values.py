@@ -75,10 +75,16 @@ def _summarize(weight: Weight, group: str, index: str, array: Array) -> Iterator
             minimum=float(finite.min()) if finite.size else None,
             maximum=float(finite.max()) if finite.size else None,
             mean=float(finite.mean()) if finite.size else None,
-            norm=float(np.linalg.norm(finite)) if finite.size else None,
+            norm=_norm(finite) if finite.size else None,
             not_finite=len(values) - len(finite),
             spectral_radius=_spectral_radius(part) if has_radius else None,
         )
+
+
+def _norm(values: Array) -> float:
+    """Return the Euclidean norm, also of values whose squares overflow."""
+    largest = float(np.abs(values).max())
+    return largest * float(np.linalg.norm(values / largest)) if largest else 0.0
 
 
 def _spectral_radius(matrix: Array) -> float:

@@ -41,7 +41,6 @@ class View:
         sample: The number of the sample.
         start: The first time step; None for that of the sequence.
         end: The step after the last one; None for the end of the sequence.
-        step: The time step of a trace that is shown in full; None for the default one.
         most_rows: How many time steps a table may have before its middle is left out; None for
             any number. What goes into a file is not cut, except in a picture of a terminal.
         parts: The names of the parts that are shown, as in ``--view``.
@@ -53,7 +52,6 @@ class View:
     sample: int = 0
     start: int | None = None
     end: int | None = None
-    step: int | None = None
     most_rows: int | None = None
     parts: frozenset[str] = frozenset({"summary"})
     show: tuple[str, ...] | None = None

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from rnnshapes.memory import format_bytes
 from rnnshapes.network.graph import Network
-from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.sizes import SIZE_MEANINGS
 from rnnshapes.network.structure import FileCheck
 from rnnshapes.network.summary import (
@@ -548,14 +548,15 @@ def _values(result: Inspection) -> Iterator[Table | Line]:
 
 def _equations(result: Inspection, width: int) -> Iterator[Line]:
     """Yield the equations of every step, and those that are evaluated once."""
-    seen: dict[tuple[str, ...], str] = {}
+    seen: dict[Patterns, str] = {}
     groups = groupby(
         ((layer, equation) for layer in result.layers for equation in layer.equations),
         lambda pair: "" if pair[1].once else pair[0].applications,
     )
     has_recurrence = bool(result.network.recurrent)
     is_first = has_recurrence
-    after_recurrence = False
+    recurrent = [layer.name for layer in result.network.layers if layer.directions]
+    remaining = set(recurrent)
     for steps, pairs in groups:
         if steps:
             count = result.network.sizes.get(steps)
@@ -564,11 +565,13 @@ def _equations(result: Inspection, width: int) -> Iterator[Line]:
             yield Line(f"At every t{span}{remark if is_first else ''}:")
             is_first = False
         elif has_recurrence:
-            yield Line("Once, at the end:" if after_recurrence else "Once, at the start:")
+            is_start = len(remaining) == len(set(recurrent))
+            when = "at the start" if is_start else "over all steps" if remaining else "at the end"
+            yield Line(f"Once, {when}:")
         lines: list[tuple[str, str]] = []
         for _, members in groupby(pairs, lambda pair: pair[0].name):
             layer, equations = _unzip(members)
-            after_recurrence |= any(each.direction is not None for each in equations)
+            remaining.discard(layer.name)
             lines += _layer_equations(layer, equations, seen)
         yield from _packed(lines, width, result.network)
 
@@ -580,19 +583,24 @@ def _unzip(
     return pairs[0][0], [equation for _, equation in pairs]
 
 
+#: What the recurrences of a layer compute: the number of each, with the patterns of its equations.
+Patterns = tuple[tuple[int | None, str], ...]
+
+
 def _layer_equations(
-    layer: LayerReport, equations: Sequence[EquationReport], seen: dict[tuple[str, ...], str]
+    layer: LayerReport, equations: Sequence[EquationReport], seen: dict[Patterns, str]
 ) -> Iterator[tuple[str, str]]:
     """Yield the equations of a layer with their shapes.
 
     A recurrence that computes what another one computes is described by its own symbols.
     """
-    first = tuple(each.pattern for each in equations if each.direction == 0)
+    patterns = tuple((each.direction, each.pattern) for each in equations if each.pattern)
+    first = tuple(pattern for direction, pattern in patterns if direction == 0)
     symbols = list(dict.fromkeys(w.symbol.rstrip("→←") for w in layer.weights if w.symbol))
-    is_repeated = first in seen
-    if is_repeated and first:
-        yield f"{layer.name}: as {seen[first]}, with {' '.join(symbols)}", ""
-    seen.setdefault(first, layer.name)
+    is_repeated = bool(patterns) and patterns in seen
+    if is_repeated:
+        yield f"{layer.name}: as {seen[patterns]}, with {' '.join(symbols)}", ""
+    seen.setdefault(patterns, layer.name)
     for direction, members in groupby(equations, lambda equation: equation.direction):
         group = list(members)
         if direction is None:
@@ -657,6 +665,10 @@ def _warnings(result: Inspection) -> Iterator[Line]:
             yield Line(f"! {result.file.path}: {text}", "warning", indent=2)
 
 
+def _directions(result: Inspection, layer: LayerReport) -> tuple[Direction, ...]:
+    return next(each.directions for each in result.network.layers if each.name == layer.name)
+
+
 def _notes(result: Inspection) -> Iterator[Line]:
     """Yield the notes of all layers; those of several layers once, with all names."""
     if not result.network.recurrent:
@@ -665,7 +677,9 @@ def _notes(result: Inspection) -> Iterator[Line]:
     layers_by_note: dict[str, list[str]] = {}
     for layer in result.layers:
         for note in layer.notes:
-            if note.topic == "use" and layer.supported:
+            # Equations in reverse, and of the end, say what happens in both directions.
+            is_said = note.topic == "time" and len(_directions(result, layer)) > 1
+            if note.topic in ("use", "time") and layer.supported and not is_said:
                 layers_by_note.setdefault(note.text, []).append(layer.name)
     for text, names in layers_by_note.items():
         yield Line(f"{', '.join(names)}: {text}", "dim", indent=2)

@@ -81,10 +81,10 @@ def _units_text(file: FileSummary) -> str:
 
 
 def _remarks(result: FileSummaries) -> Iterator[Line]:
-    """Yield the error of a file, or its shortest warning."""
+    """Yield the error of a file, or its first warning."""
     for file in result.files:
         mark, meaning = _verdict(file)
-        text = file.error or min(file.warnings, key=len, default="")
+        text = file.error or next(iter(file.warnings), "")
         more = len(file.warnings) - 1
         if text:
             rest = f" (and {more} more: rnnshapes inspect {file.path})" if more > 0 else ""

@@ -54,7 +54,10 @@ def rows(result: TracedStep) -> Iterator[Sequence[object]]:
     """Yield the headings, then one row for each number of each named value."""
     yield ("layer", "t", "value", "unit", "number")
     for layer in record(result)["layers"]:
-        for value in (*layer["inputs"], *(v for e in layer["equations"] for v in e["values"])):
+        values = [value for equation in layer["equations"] for value in equation["values"]]
+        values = [*layer["inputs"], *(values or layer["states"])]
+        values += [layer["y_hat"]] if layer["y_hat"] is not None else []
+        for value in values:
             for unit, number in enumerate(value["data"] if value["data"] is not None else ()):
                 yield (layer["name"], result.t, value["name"], unit, float(number))
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnshapes.errors import TooLargeError
 from rnnshapes.forward.tracing import LayerTrace, Trace
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.ops.activations import Array
@@ -37,6 +38,8 @@ from rnnshapes.render.phrases import (
 from rnnshapes.render.text_art import strips
 from rnnshapes.render.view import View
 
+#: Rows at each end of a table that decide which columns fit.
+_ROWS_MEASURED = 30
 #: Steps of a run that is repeated to show one step.
 _MOST_STEPS_REPEATED = 20_000
 #: Steps at each end of a table whose middle is left out, of all numbers and of the summary.
@@ -241,7 +244,10 @@ def _one_step(result: Trace, view: View) -> Iterator[Drawing]:
     """
     if result.network.max_steps > _MOST_STEPS_REPEATED and not view.has_step_range:
         return
-    recurrence = next(iter(result.recurrences(view.sample)), None)
+    try:
+        recurrence = next(iter(result.recurrences(view.sample)), None)
+    except TooLargeError:  # beside the result, which is shown without it
+        return
     if recurrence is None:
         return
     first = view.start or 0
@@ -300,12 +306,12 @@ def _step_table(result: Trace, view: View, shown: Sequence[Series]) -> tuple[Tab
 
 
 def _width(columns: Sequence[StepColumn], steps: Sequence[int | None]) -> int:
-    """Return the width of columns, with the gaps between them."""
-    widths = (
-        max(len(column.heading), *(len(cell(t)) for t in steps if t is not None))
-        for column, cell in columns
-    )
-    return sum(width + COLUMN_GAP for width in widths) - COLUMN_GAP
+    """Return the width of columns, with the gaps between them, by the first and last rows."""
+    measured = [t for t in (*steps[:_ROWS_MEASURED], *steps[-_ROWS_MEASURED:]) if t is not None]
+    widths = [
+        max(len(column.heading), *(len(cell(t)) for t in measured)) for column, cell in columns
+    ]
+    return sum(widths) + COLUMN_GAP * (len(widths) - 1)
 
 
 def _units_column(series: Series, sample: int) -> StepColumn:
@@ -584,15 +590,18 @@ def _verdict(result: Trace) -> Iterator[Line]:
         yield Line("Not compared with Keras.", "dim")
         return
     version, dtype = f"Keras {result.keras.engine.version}", result.network.dtype
-    if math.isnan(difference.max_abs):
+    values, keras = result.y_hat, result.y_hat_keras
+    if values is None or keras is None:
+        values, keras = result.output, result.keras.outputs[0]
+    if np.isnan(values).any() or np.isnan(keras).any():
         quantity = "output" if result.y_hat is None else "y_hat"
         text = f"{quantity} is NaN, first at {difference.index}: there is no difference to compute"
         yield Line(f"! {text}", "warning", indent=2)
         return
-    size = magnitude_text(difference.max_abs)
-    values = result.output if result.y_hat is None else result.y_hat
-    scale = max(1.0, float(np.nanmax(np.abs(values), initial=0.0)))
-    if difference.max_abs <= _NEAR * _UNIT_ROUNDOFF[dtype] * scale:
+    finite = np.isfinite(values) & np.isfinite(keras)
+    size = magnitude_text(float(np.max(np.abs(values - keras), where=finite, initial=0.0)))
+    near = _NEAR * _UNIT_ROUNDOFF[dtype]
+    if np.allclose(keras, values, rtol=near, atol=near):
         where = "" if result.y_hat is None else " at every step"
         yield Line(f"ok  {version} agrees{where}, to {size} (it computes in {dtype})", "good")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import textwrap
 from contextlib import suppress
 from functools import cache
@@ -55,12 +56,12 @@ def screen(stream: IO[str]) -> Console:
     """Return a console as wide as COLUMNS or the terminal.
 
     A pipe is as wide as the terminal of standard error or input, as ``less`` shows it there; it
-    is unlimited without one. NO_COLOR and FORCE_COLOR are respected.
+    is unlimited without one, as a file is. NO_COLOR and FORCE_COLOR are respected.
     """
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() and 0 < len(columns.lstrip("0")) < 6 else None
     if width is None and not stream.isatty():
-        width = _terminal_width() or UNLIMITED
+        width = (_is_pipe(stream) and _terminal_width()) or UNLIMITED
     return Console(
         file=stream,
         width=width,
@@ -69,6 +70,13 @@ def screen(stream: IO[str]) -> Console:
         markup=False,
         emoji=False,
     )
+
+
+def _is_pipe(stream: IO[str]) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # not a file of the system
+        return False
 
 
 def _terminal_width() -> int | None:
