@@ -110,6 +110,8 @@ def inspect(
     else:
         result = result if no_keras else _compare_with_keras(result)
         target.write(result, shown)
+        if target.path is not None and not result.agrees:
+            write_stderr(f"rnnshapes: inspect FAILED; see {printable(str(target.path))}\n")
     hint = next_command.after_inspect(result, network)
     if shown.parts == {"summary"}:
         hint += "\n" + next_command.other_views(INSPECT_PARTS)
@@ -127,6 +129,10 @@ def _inspect_files(
     target = output_target(output, *models)
     result = api.inspect_files(models, **sizes.options)
     target.write(result, target.view(view, INSPECT_PARTS))
+    if failed := [file for file in result.files if file.exit_status]:
+        reason = failed[0].error or next(iter(failed[0].warnings), "")
+        text = f"{len(failed)} of {len(models)} files failed; {failed[0].path}: {reason}"
+        write_stderr(f"rnnshapes: {printable(text)}\n")
     target.write_hint(next_command.after_files(models))
     return result.exit_status
 
@@ -306,6 +312,8 @@ def verify(
     target.write(result, shown)
     if target.path is not None and not result.passed:
         write_stderr(f"rnnshapes: verification FAILED; see {printable(str(target.path))}\n")
+    if target.quiet and (unknown := getattr(result, "unknown_arrays", ())):
+        write_stderr(f"rnnshapes: not compared: {printable(', '.join(unknown))}\n")
     target.write_hint(hint)
     return int(not result.passed)
 

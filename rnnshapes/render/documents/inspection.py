@@ -90,6 +90,8 @@ def keras_part(result: Inspection) -> Document:
     if result.keras.agrees:
         shapes = sum(isinstance(fact.expected, tuple) for fact in result.keras.facts)
         counts = f"{shapes} weights and {count_text(result.params)} parameters"
+        if not result.agrees:  # the file contradicts its config: nothing is fine
+            return (Line(f"{engine} builds {counts} from the config", "dim"),)
         return (Line(f"ok  {engine} has the same {counts}", "good"),)
     differences = "; ".join(fact_text(fact) for fact in result.keras.differences)
     text = f"FAILED  {engine} differs: {differences or 'nothing was compared'}"
@@ -716,7 +718,10 @@ def _open_sizes(result: Inspection) -> str:
 
 def _file(result: Inspection) -> Iterator[Line]:
     """Yield what the file is, and whether it holds the arrays that its config requires."""
-    if (file := result.file) is None or file.differences:
+    if (file := result.file) is None:
+        return
+    if file.differences:
+        yield Line(f"FAILED  {file.path} contradicts its config, as line 2 says", "bad", indent=8)
         return
     kind = f"{file.kind}, written by Keras {file.keras_version}"
     if shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):

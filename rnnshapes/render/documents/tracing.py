@@ -49,7 +49,7 @@ _MOST_UNITS_IN_A_COLUMN, _UNITS_DRAWN = 6, 6
 #: What marks the row that is the model's own output.
 _OUTPUT_MARK, _SHORT_OUTPUT_MARK = "← output", "←"
 #: Widths, with a gap, of the columns beside those of y_hat, and of a number of y_hat.
-_WIDTH_OF_T, _WIDTH_OF_DIFFERENCE, _WIDTH_OF_NUMBER = 6, 8, 8
+_WIDTH_OF_DIFFERENCE, _WIDTH_OF_NUMBER = 8, 8
 #: From this size on, a number is written with an exponent in a narrow column.
 _LONG_NUMBER = 1000
 #: Keras agrees to so many times the unit roundoff of its dtype, on the scale of y_hat. Whether
@@ -233,6 +233,7 @@ def _summary(result: Trace, view: View) -> Iterator[Drawing | Table | Line]:
         drawn += left_out
     yield from strips.drawings([_strip(result, each, view, _UNITS_DRAWN) for each in drawn])
     yield from tables
+    yield from _omitted_units(result, view)
     yield from _omitted_steps(result, view, _SUMMARY_STEPS_AT_EACH_END)
     yield from _notes(result, view.sample)
 
@@ -333,9 +334,7 @@ def _y_columns(series: Series, view: View) -> Iterator[StepColumn]:
     if series.keras is not None:
         sides["Keras"] = series.keras[sample]
     all_units = series.numpy.shape[2]
-    marks = len(_SHORT_OUTPUT_MARK) + COLUMN_GAP
-    room = (view.width - _WIDTH_OF_T - _WIDTH_OF_DIFFERENCE - marks) // len(sides) - COLUMN_GAP
-    units = min(all_units, max(1, room // _WIDTH_OF_NUMBER))
+    units = _units_that_fit(series, view, len(sides))
 
     def cell_of(values: Array) -> Callable[[int], str]:
         more = " …" if units < all_units else ""
@@ -349,6 +348,30 @@ def _y_columns(series: Series, view: View) -> Iterator[StepColumn]:
         with np.errstate(invalid="ignore"):
             difference = np.max(np.abs(series.numpy[sample] - sides["Keras"]), axis=-1)
         yield Column("differ", numeric=True), lambda t: f"{float(difference[t]):.0e}"
+
+
+def _units_that_fit(series: Series, view: View, sides: int) -> int:
+    """Return how many units of y_hat fit beside t, the difference and the mark of the output."""
+    _, steps, units = series.numpy.shape
+    beside = [len(str(steps - 1)), len(_SHORT_OUTPUT_MARK), *([len("differ")] if sides > 1 else [])]
+    room = view.width - sum(beside) - COLUMN_GAP * len(beside)
+    # Numbers of a side have a space between them, and a gap behind them.
+    fitting = (room // sides - COLUMN_GAP + 1) // _WIDTH_OF_NUMBER
+    more = len(" …") if fitting < units else 0
+    fitting = (room // sides - COLUMN_GAP + 1 - more) // _WIDTH_OF_NUMBER
+    return int(min(units, max(1, fitting)))
+
+
+def _omitted_units(result: Trace, view: View) -> Iterator[Line]:
+    """Yield how many units of y_hat are left out for width."""
+    series = next((each for each in _all_series(result) if each.part == "y"), None)
+    if series is None:
+        return
+    units = series.numpy.shape[2]
+    fitting = _units_that_fit(series, view, 1 if series.keras is None else 2)
+    if fitting < units:
+        text = f"{units - fitting} of {units} units of y_hat are left out: --view numbers"
+        yield Line(text, "dim")
 
 
 def _short_number(value: float, decimals: int) -> str:

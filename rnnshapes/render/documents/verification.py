@@ -38,7 +38,13 @@ _LISTED = 12
 def document(result: Verification, view: View) -> Document:
     """Return the verdict, and below it a summary, every check, or both."""
     meaning: Meaning = "good" if result.passed else "bad"
-    verdict, *others = verdict_lines(*_verdict(result), view.width)
+    word, details = _verdict(result)
+    if not view.parts and not result.passed:  # the verdict alone
+        non_finite = result.not_finite
+        reason = "" if non_finite is None else not_finite_text(non_finite)
+        reason = reason or next(iter(result.diagnosis), "")
+        details[0] += f": {reason}" if reason else ""
+    verdict, *others = verdict_lines(word, details, view.width)
     blocks: list[Line | Table] = [Line(verdict, meaning)]
     if view.parts:
         blocks += [Line(text, meaning) for text in others]
