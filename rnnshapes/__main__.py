@@ -37,6 +37,8 @@ def main() -> int:
         return 130
     except (ImportError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200] or "not enough memory"
+        if isinstance(error, ImportError):
+            reason += "; install rnnshapes with its dependencies: python -m pip install ."
         sys.stderr.write(f"rnnshapes: error: this machine cannot run the command: {reason}\n")
         return 3
     finally:

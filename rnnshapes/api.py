@@ -53,7 +53,7 @@ def inspect(
             ``model`` is not a model.
     """
     if values and model is None:
-        raise InputError("a network without a model has no values to show; give a saved model")
+        raise InputError("the values of weights can be shown only for a model; give a saved model")
     with open_model(model) as opened:
         network = network_of(opened, **options)
         if not network.sizes["N"]:
@@ -126,8 +126,8 @@ def trace(
     Args:
         model: A model or ``None``, as for :func:`inspect`.
         x: An array (N, T, D), or (T, D) for one sample, of real numbers; or the path of a .npy,
-            .npz or .csv file; or a list of these for several inputs. Drawn from ``seed`` if left
-            out.
+            .npz or .csv file; or a list of these for several inputs. Random, from ``seed``, if
+            omitted.
         seed: Seed of x, and of the weights of a network given by sizes.
         show: What to compute: "y", "h", "c", "gates", joined by commas or as a list, or "all".
         layer: The recurrent layer to show; all of them if left out.

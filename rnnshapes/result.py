@@ -66,9 +66,9 @@ class Result:
 
 
 def save_golden(result: Result, path: Path) -> None:
-    """Write the arrays of a Golden to a .npz, .json or .h file, by the ending of ``path``.
+    """Write the arrays of a Golden to a .npz, .json or .h file, by the extension of ``path``.
 
     Raises:
-        InputError: the file has another ending, or cannot be written.
+        InputError: the file has another extension, or cannot be written.
     """
     _load_render().save_golden(result, path)

@@ -261,7 +261,7 @@ def test_many_steps_are_bands_of_their_extremes() -> None:
     assert images(figure)[0].shape == (3, series.MOST_STEPS)
     assert np.allclose(images(figure)[0][:, 0], h[:size].mean(axis=0))
     assert np.allclose(images(figure)[0][:, -1], h[-size:].mean(axis=0))
-    assert any(f"every {size}," in text for text in words(figure))
+    assert any(f" {size:,} " in text for text in words(figure))
     assert len(saved(result, "svg")) < 1_000_000
 
 

@@ -80,7 +80,7 @@ def test_y_hat_of_both_sides_stands_at_each_step(width: int) -> None:
             np.testing.assert_allclose(shown, values[0, t][: len(shown)], atol=5.1e-5)
             assert len(shown) == (2 if width > 40 else 1)
         difference = np.abs(result.y_hat - result.y_hat_keras)[0, t].max()
-        assert float(row.cells[headings.index("differ")]) == pytest.approx(difference, rel=0.5)
+        assert float(row.cells[at[1] + 1]) == pytest.approx(difference, rel=0.5)
     assert ["←" in row.cells[-1] for row in table.rows] == [False] * 9 + [True]
     (verdict,) = [text for text in texts(result) if text.startswith("ok")]
     assert re.search(r"Keras \d", verdict)
@@ -253,12 +253,12 @@ def test_missing_step_exits_2(args: Any, run) -> None:
     done = run("trace", "--no-keras", *args)
     assert done.status == 2
     assert done.out == ""
-    assert "--step" in done.err
+    assert f"step {args[-1]}" in done.err
 
 
 def test_missing_step_or_sample_is_an_error() -> None:
     for t, sample in ((10, 0), (-1, 0), (0, 1), (0, -1)):
-        with pytest.raises(rnnshapes.InputError, match="must be 0 to"):
+        with pytest.raises(rnnshapes.InputError, match="must be 0"):
             traced().step(t, sample)
 
 

@@ -114,7 +114,7 @@ def inspect(
             write_stderr(f"rnnshapes: inspect FAILED; see {printable(str(target.path))}\n")
     hint = next_command.after_inspect(result, network)
     if shown.parts == {"summary"}:
-        hint += "\n" + next_command.other_views(INSPECT_PARTS)
+        hint += "\n" + next_command.other_views(INSPECT_PARTS, has_model=network.model is not None)
     target.write_hint(hint)
     return int(not result.agrees)
 
@@ -237,7 +237,7 @@ def _check_step(selection: SelectionArguments, target: OutputTarget, view: str) 
         "--view": view != "summary",
     }.items():
         if is_given:
-            raise InputError(f"--step shows a step in full; leave {option} out")
+            raise InputError(f"--step cannot be combined with {option}")
 
 
 def _compute_trace(
@@ -364,7 +364,7 @@ def _usage_message(error: typer.TyperException) -> str:
     message = error.format_message()
     if context is None:
         return message
-    return f"{message.rstrip('.?')}; see {context.command_path} --help"
+    return f"{message.rstrip('.')} (see {context.command_path} --help)"
 
 
 def _fail(message: str, status: int) -> int:

@@ -43,15 +43,15 @@ def option(name: str, command: str, options: Mapping[str, Iterable[str]]) -> str
     """
     others = [other for other, names in options.items() if name in names]
     if others and not command:
-        return f"write the command first: rnnshapes {others[0]} {name}"
+        return f"put the command first, as in rnnshapes {others[0]} {name} …"
     if command == "verify" and name == "--no-keras":
         return (
-            "it needs Keras, except with --against PORT, which compares your own numbers; "
-            "rnnshapes trace --no-keras computes without Keras"
+            "verify needs Keras, except with --against PORT; to compute without Keras, use "
+            "rnnshapes trace --no-keras"
         )
     if meant := _meant(name.lstrip("-").lower().replace("_", "-"), options.get(command, ())):
         return f"use {meant}"
-    return f"{' and '.join(others)} {'have' if others[1:] else 'has'} one" if others else ""
+    return f"{' and '.join(others)} {'have' if others[1:] else 'has'} this option" if others else ""
 
 
 def _meant(word: str, known: Iterable[str]) -> str:

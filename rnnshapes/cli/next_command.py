@@ -32,16 +32,19 @@ def after_inspect(result: Inspection, options: NetworkArguments) -> str:
     sizes = _missing_sizes(network)
     is_unbuilt = result.file is not None and result.file.unbuilt
     if sizes is None or is_unbuilt or network.not_buildable_reason or not _fits_in_memory(network):
-        return _next("inspect", "is for programs", options, None, "--format", "json")
+        return _next("inspect", "writes JSON, for programs", options, None, "--format", "json")
     if not network.recurrent:
         return _next("verify", "verifies it against Keras", options, None, *sizes)
     return _next("trace", "shows every time step", options, None, *sizes)
 
 
-def other_views(parts: Iterable[str]) -> str:
-    """Return what else ``--view`` shows, as a second line below :func:`after_inspect`."""
-    names = [part for part in parts if part != "summary"]
-    return f"      --view {' · '.join(names)}"
+def other_views(parts: Iterable[str], *, has_model: bool) -> str:
+    """Return what else ``--view`` shows, as a second line below :func:`after_inspect`.
+
+    The values of weights can be shown only for a model.
+    """
+    names = [part for part in parts if part != "summary" and (part != "values" or has_model)]
+    return f"Or:   --view {', '.join(names)}  shows other parts"
 
 
 def after_files(models: list[Path]) -> str:
@@ -55,10 +58,10 @@ def after_trace(
     """Propose the proof, or the check of the port that a golden file is for."""
     if golden is not None:
         return _next("verify", "checks your port", options, data, "--against", "y_hat.npy")
-    others = "\n      --step T one step in full · --follow by keys · --view flow · numbers · all"
+    others = "\nOr:   --step t  one step in full; --follow  with keys; --view flow, numbers, all"
     if result.keras is not None:
-        return _next("verify", "proves that both agree", options, data) + others
-    return _next("verify", "compares it with Keras", options, data) + others
+        return _next("verify", "proves that NumPy and Keras agree", options, data) + others
+    return _next("verify", "compares NumPy with Keras", options, data) + others
 
 
 def after_verify(result: Verification, options: NetworkArguments, data: DataArguments) -> str:
@@ -67,7 +70,7 @@ def after_verify(result: Verification, options: NetworkArguments, data: DataArgu
         return _next("inspect", "shows every shape", options, None)
     failed = [check for check in result.checks if not check.passed]
     if not failed:
-        reason = "writes what a port has to reproduce"
+        reason = "writes reference values for your port"
         return _next("trace", reason, options, data, "--golden", "golden.npz")
     steps = next(filter(None, map(_steps_around, failed)), [])
     reason = "shows where it differs" if steps else "shows every step"
@@ -77,9 +80,9 @@ def after_verify(result: Verification, options: NetworkArguments, data: DataArgu
 def after_port(result: PortVerification, options: NetworkArguments, data: DataArguments) -> str:
     """Propose a golden file: to find the first difference, or for the tests of a correct port."""
     if result.passed:
-        reason = "writes numbers for the tests of your port"
+        reason = "writes reference values for your port"
         return _next("trace", reason, options, data, "--golden", "golden.h")
-    reason = "holds every step, to find the first that differs"
+    reason = "writes every step, to find the first that differs"
     return _next("trace", reason, options, data, "--golden", "golden.npz")
 
 

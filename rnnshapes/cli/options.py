@@ -19,7 +19,7 @@ from rnnshapes.cli import guesses
 from rnnshapes.cli.completion import joined, one_of
 from rnnshapes.errors import InputError
 from rnnshapes.network.layers.rnn import MERGE_MODES
-from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size
+from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size, index_range_text
 from rnnshapes.ops.interface import ACTIVATIONS
 from rnnshapes.render import schemas
 from rnnshapes.render.view import INSPECT_PARTS, TRACE_PARTS, VERIFY_PARTS, View
@@ -500,7 +500,7 @@ def parse_view(samples: int, time_steps: int, sample: int, steps: str | None) ->
         InputError: The sample or a step does not exist.
     """
     if not 0 <= sample < samples:
-        raise InputError(f"--sample {sample}: must be 0 to {samples - 1}, since N = {samples}")
+        raise InputError(f"--sample {sample}: must be {index_range_text('N', samples)}")
     if steps is None:
         return View(sample)
     match = re.fullmatch(r"(-?\d{1,18}|):(-?\d{1,18}|)", steps)

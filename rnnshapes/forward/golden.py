@@ -86,7 +86,7 @@ class Golden(Result):
         """Write a .npz, .json or .h file, atomically.
 
         Raises:
-            InputError: the file has another ending, or cannot be written.
+            InputError: the file has another extension, or cannot be written.
         """
         save_golden(self, Path(path))
 

@@ -35,6 +35,7 @@ from rnnshapes.load.inputs import InputSource, InputSources
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.naming import TensorNames
+from rnnshapes.network.sizes import index_range_text
 from rnnshapes.network.symbolic import evaluate_step
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
@@ -217,12 +218,12 @@ def traced_step(trace: Trace, t: int, sample: int) -> TracedStep:
         raise InputError(f"a step and a sample are whole numbers, got {t!r}, {sample!r}") from None
     samples = len(trace.output)
     if not 0 <= sample < samples:
-        raise InputError(f"sample {sample}: must be 0 to {samples - 1}, since N = {samples}")
+        raise InputError(f"sample {sample}: must be {index_range_text('N', samples)}")
     recurrences = trace.recurrences(sample)
     with_step = tuple(each for each in recurrences if 0 <= t < each.count)
     if not with_step:
-        last = max(each.count for each in recurrences) - 1
-        raise InputError(f"--step {t}: must be 0 to {last}, since T = {last + 1}")
+        steps = max(each.count for each in recurrences)
+        raise InputError(f"step {t}: must be {index_range_text('T', steps)}")
     return TracedStep(trace.network, trace.source, t, sample, with_step)
 
 

@@ -29,7 +29,7 @@ from rnnshapes.ops.activations import Array
 
 T = TypeVar("T")
 _LINES = "a line holds one time step: D numbers with commas between them"
-_ENDS_EARLY = "the file ends before the numbers that it announces; write it again"
+_ENDS_EARLY = "the file ends before all numbers that its header states; write it again"
 #: Bytes of the header of a NumPy array.
 MOST_HEADER = 10_000
 #: How many times larger an array in a .npz may be than what it takes there, from a size on.
@@ -43,25 +43,25 @@ _DECLARATION = re.compile(r"\s*static const \w+ [^=;{}/]{0,1000}=\s*(?=\{)")
 
 
 def read_file(path: Path, readers: Mapping[str, Callable[[Path], T]]) -> T:
-    """Read a file with the reader for its ending.
+    """Read a file with the reader for its extension.
 
     Args:
         path: The file.
-        readers: A reader for each ending, ``{".npy": read_npy}``.
+        readers: A reader for each extension, ``{".npy": read_npy}``.
 
     Raises:
-        InputError: No reader is for this ending, or the file cannot be read. The message begins
+        InputError: No reader is for this extension, or the file cannot be read. The message begins
             with the path.
     """
     *others, last = readers
-    endings = f"type {', '.join(others)} or {last}"
+    extensions = f"type {', '.join(others)} or {last}"
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: give a file of {endings}; convert this one")
+        raise InputError(f"{path}: give a file of {extensions}; convert this one")
     try:
         if not path.is_file():
             fact = "this is not a file" if path.exists() else "there is no such file"
-            raise InputError(f"{path}: {fact}; give a file of {endings}")
+            raise InputError(f"{path}: {fact}; give a file of {extensions}")
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # of numbers too large for float64
             return reader(path)
@@ -172,10 +172,12 @@ class _NpzArrays(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         member, where = self._members[name], f"{self._path}: array {name!r}"
         with self._archive.open(member) as stream:
-            mistake = f"{where} is not one that numpy.savez writes; write the file again"
+            mistake = f"{where} is not in NumPy's format; write the file with numpy.savez"
             header = _read_header(stream, mistake)
             if stream.tell() + header.size != member.file_size:
-                raise InputError(f"{where} does not have the size that it announces")
+                raise InputError(
+                    f"{where} does not have the size that its header states; write the file again"
+                )
             if header.size > max(RATIO_FROM, MOST_RATIO * member.compress_size):
                 raise InputError(
                     f"{where} would unpack to {memory.format_bytes(header.size)}, more than "

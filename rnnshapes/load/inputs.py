@@ -61,7 +61,7 @@ class RandomInput:
     @property
     def description(self) -> str:
         padded = "" if self.padding is None else ", with masked steps at the end of each sample"
-        return f"drawn with seed {self.seed}{padded}"
+        return f"random, seed {self.seed}{padded}"
 
     def blocks(self, steps: int, samples: slice = _ALL, /) -> Iterator[Array]:
         rng = np.random.default_rng(streams(self.seed, self.index)[1])

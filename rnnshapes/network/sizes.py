@@ -41,6 +41,11 @@ def check_size(name: str, value: object) -> int:
     return number
 
 
+def index_range_text(size: str, count: int) -> str:
+    """Return ``0 to 3, since T = 4``: the indices along an axis of this size."""
+    return f"{'0' if count == 1 else f'0 to {count - 1}'}, since {size} = {count}"
+
+
 def remedy_for_unknown_size(name: str) -> str:
     """Return what a user can give for an unknown size: ``T (--T), or x (--input)``."""
     if "'" in name:

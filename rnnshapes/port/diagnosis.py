@@ -237,7 +237,7 @@ class _Search:
         if mixed and not hypothesis.mistakes:
             text = (
                 f"the numbers are float64, but agree only as {dtype}: a part was computed in "
-                f"{dtype}, or is off by as little; --dtype {dtype} accepts it"
+                f"{dtype}, or has an error of that size; --dtype {dtype} accepts it"
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)

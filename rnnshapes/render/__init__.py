@@ -100,10 +100,10 @@ def to_figure(result: Result) -> Figure:
 
 
 def save_golden(result: Result, path: Path) -> None:
-    """Write a Golden in the format of the ending of ``path``.
+    """Write a Golden in the format of the extension of ``path``.
 
     Raises:
-        InputError: the ending is not .npz, .json or .h, or the file cannot be written.
+        InputError: the extension is not .npz, .json or .h, or the file cannot be written.
     """
     from rnnshapes.render import write_file
 

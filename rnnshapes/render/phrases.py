@@ -68,7 +68,7 @@ def gates_text(gates: Iterable[Gate], axes: int, separator: str = " · ") -> str
 
 
 def input_text(source: str) -> str:
-    """Return ``x: drawn with seed 0``; nothing for an array that has no name but x."""
+    """Return ``x: random, seed 0``; nothing for an array that has no name but x."""
     return "" if source == "x" else f"x: {source}"
 
 

@@ -21,7 +21,7 @@ from rnnshapes.render.document import for_encoding, is_unicode, printable
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
 
-#: Format of a file by its ending, where ``--format`` is not given.
+#: Format of a file by its extension, where ``--format`` is not given.
 ENDINGS = {
     "": "table",
     ".txt": "table",
@@ -38,12 +38,12 @@ ENDINGS = {
 _DESCRIPTORS = re.compile(r"/proc/\d+/fd|/dev/fd")
 #: Links that lead from a name to a file.
 _MOST_LINKS = 40
-#: Format of a golden file by its ending; ``c`` is a C header.
+#: Format of a golden file by its extension; ``c`` is a C header.
 GOLDEN_ENDINGS = {".npz": "npz", ".json": "json", ".h": "c"}
 
 
 def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) -> str:
-    """Return the format of ``--format``, or of the file's ending, or ``table``.
+    """Return the format of ``--format``, or of the file's extension, or ``table``.
 
     Args:
         chosen: Value of ``--format``.
@@ -51,7 +51,7 @@ def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) ->
         allowed: Formats that the command can write.
 
     Raises:
-        InputError: the ending stands for no allowed format, or a binary format has no file.
+        InputError: the extension stands for no allowed format, or a binary format has no file.
     """
     if path is None:
         if chosen == "npz":
@@ -61,8 +61,8 @@ def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) ->
     if name is None or name not in allowed:
         formats = ", ".join(allowed)
         raise InputError(
-            f"{path}: the ending {path.suffix} stands for no format here; choose one with "
-            f"--format: {formats}"
+            f"{path}: the extension {path.suffix} is not a known format here; choose one "
+            f"with --format: {formats}"
         )
     return name
 
@@ -112,7 +112,7 @@ def check_golden(path: Path | None, output: Path | None = None, *sources: Path |
         *sources: Files that are read, and so must not be overwritten.
 
     Raises:
-        InputError: the file has another ending, cannot be written, or is one of the others.
+        InputError: the file has another extension, cannot be written, or is one of the others.
     """
     if path is None:
         return
@@ -134,7 +134,7 @@ def same_file(path: Path, other: Path) -> bool:
 
 
 def write_golden(result: Result, path: Path) -> str:
-    """Write a Golden in the format of the file's ending, and return a line that says so."""
+    """Write a Golden in the format of the file's extension, and return a line that says so."""
     write_file(result, GOLDEN_ENDINGS[path.suffix.lower()], View(), path)
     count, size = len(render.to_arrays(result)), format_bytes(path.stat().st_size)
     return f"rnnshapes: {printable(str(path))} holds {count} arrays, {size}\n"

@@ -264,7 +264,7 @@ def _extras(weights: FileWeights) -> tuple[str, ...]:
         return ()
     count = sum(math.prod(dataset.shape) for dataset in weights.optimizer)
     arrays = len(weights.optimizer)
-    return (f"besides the weights, {arrays} arrays of the optimizer with {count:,} numbers",)
+    return (f"also {arrays} optimizer array{'s' * (arrays != 1)} ({count:,} numbers)",)
 
 
 def _weight_notes(client: Hdf5Client, weights: FileWeights) -> Iterator[str]:

@@ -563,7 +563,7 @@ def _equations(result: Inspection, width: int) -> Iterator[Line]:
         if steps:
             count = result.network.sizes.get(steps)
             span = "" if count is None else f" = 0 … {count - 1}" if count > 1 else " = 0"
-            remark = f", with the same weights (so {steps} is not in the count)"
+            remark = f", with the same weights (so the count does not depend on {steps})"
             yield Line(f"At every t{span}{remark if is_first else ''}:")
             is_first = False
         elif has_recurrence:

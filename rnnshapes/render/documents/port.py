@@ -172,7 +172,7 @@ def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
     worst = share_text(max(check.ratio for check in result.checks))
     details = (
         f"all {count_text(compared)} numbers" + " that were compared" * bool(some),
-        f"at most {worst} of what rounding may do",
+        f"at most {worst} of the rounding bound",
         result.dtype,
     )
     for line in verdict_lines("AGREES", details, view.width):
@@ -185,7 +185,7 @@ def _consequence(explanation: Explanation) -> str:
     condition = "once corrected"
     if all(id_.startswith("numeric.") for id_ in explanation.ids):
         condition = f"with --dtype {explanation.dtype}"
-    return f"{condition}, all {count} numbers agree ({worst} of what rounding may do)"
+    return f"{condition}, all {count} numbers agree ({worst} of the rounding bound)"
 
 
 def _unexplained(result: PortVerification) -> str:
@@ -259,7 +259,7 @@ def _summary(result: PortVerification) -> Iterator[Line | Table]:
         Column("", rank=3),
     )
     yield Table("", columns, tuple(map(_summary_row, _failed_first(result))), "--view numbers")
-    yield Line(f"worst = share of {_bound_text(result)}", "dim")
+    yield Line(f"worst = difference / {_bound_text(result)}", "dim")
 
 
 def _summary_row(check: Comparison) -> Row:
@@ -285,8 +285,8 @@ def _failed_first(result: PortVerification) -> list[Comparison]:
 def _bound_text(result: PortVerification) -> str:
     """Return what a difference is compared with."""
     if any(check.proven for check in result.checks):
-        return "what rounding may do in one step from the port's own states"
-    return "what rounding of weights and x may do in the whole run"
+        return "the rounding bound of one step from the port's own states"
+    return "the rounding bound of the whole run"
 
 
 def _warnings(result: PortVerification) -> Iterator[Line]:
@@ -296,15 +296,15 @@ def _warnings(result: PortVerification) -> Iterator[Line]:
         rest = len(result.unknown_arrays) - _LISTED_NAMES
         more = f" and {rest} more" if rest > 0 else ""
         yield warning_line(
-            f"{shown}{more}: not compared, because no state or output has this name; rename to "
-            "compare"
+            f"{shown}{more}: not compared: unknown name; name it y_hat, h, c or output to "
+            "compare it"
         )
     for check in result.checks:
         if check.left_out:
             yield warning_line(
                 f"{check.quantity}: {count_text(check.left_out)} numbers are not compared, because "
-                "rounding alone may change them that much; with every state at every step, each "
-                "step is checked by itself"
+                "rounding alone may change them by more than 1/16 of the largest number; give "
+                "every state at every step, to check each step by itself"
             )
 
 
@@ -312,14 +312,14 @@ def _numbers(result: PortVerification) -> Iterator[Line | Table]:
     """Yield every number of each comparison, and the first difference of each array."""
     columns = (
         Column(""),
-        Column("what the port gives"),
+        Column("array"),
         *RATIO_COLUMNS,
         Column("differs by\nat most", numeric=True, rank=2),
         Column("compared", numeric=True, rank=3),
         INDEX_COLUMN,
     )
     yield Table("Port", columns, tuple(map(_row, _failed_first(result))))
-    yield Line(f"ratio = difference / bound: {_bound_text(result)}; up to 1 passes", "dim")
+    yield Line(f"ratio = difference / {_bound_text(result)}; up to 1 passes", "dim")
     for check in result.checks:
         if detail := _detail(check):
             yield Line(f"{check.quantity}: {detail}", "bad", indent=2)

@@ -10,16 +10,17 @@ from rnnshapes.forward.recurrence_steps import RecurrenceSteps, TracedStep
 from rnnshapes.forward.step_view import EvaluatedEquation, StepValue
 from rnnshapes.render import step
 from rnnshapes.render.document import Document, Drawing, Line, Sheet, StyledLines
-from rnnshapes.render.phrases import network_text, sizes_record
+from rnnshapes.render.phrases import input_text, network_text, sizes_record
 from rnnshapes.render.view import View
 
 
 def document(result: TracedStep, view: View) -> Document:
     """Return each recurrence at this step, with every operation."""
     count = len(result.recurrences)
+    source = input_text(result.source)
     return (
         Line(network_text(result.network), "strong", indent=2),
-        Line(f"x: {result.source}", indent=2),
+        *([Line(source, indent=2)] if source else []),
         *(
             Drawing(
                 "",

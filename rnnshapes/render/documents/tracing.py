@@ -233,6 +233,8 @@ def _summary(result: Trace, view: View) -> Iterator[Drawing | Table | Line]:
         drawn += left_out
     yield from strips.drawings([_strip(result, each, view, _UNITS_DRAWN) for each in drawn])
     yield from tables
+    if any(row.cells[-1] == _SHORT_OUTPUT_MARK for table in tables for row in table.rows):
+        yield Line(f"{_SHORT_OUTPUT_MARK} = the model's output", "dim")
     yield from _omitted_units(result, view)
     yield from _omitted_steps(result, view, _SUMMARY_STEPS_AT_EACH_END)
     yield from _notes(result, view.sample)
@@ -347,13 +349,13 @@ def _y_columns(series: Series, view: View) -> Iterator[StepColumn]:
     if series.keras is not None:
         with np.errstate(invalid="ignore"):
             difference = np.max(np.abs(series.numpy[sample] - sides["Keras"]), axis=-1)
-        yield Column("differ", numeric=True), lambda t: f"{float(difference[t]):.0e}"
+        yield Column("diff", numeric=True), lambda t: f"{float(difference[t]):.0e}"
 
 
 def _units_that_fit(series: Series, view: View, sides: int) -> int:
     """Return how many units of y_hat fit beside t, the difference and the mark of the output."""
     _, steps, units = series.numpy.shape
-    beside = [len(str(steps - 1)), len(_SHORT_OUTPUT_MARK), *([len("differ")] if sides > 1 else [])]
+    beside = [len(str(steps - 1)), len(_SHORT_OUTPUT_MARK), *([len("2e-07")] if sides > 1 else [])]
     room = view.width - sum(beside) - COLUMN_GAP * len(beside)
     # Numbers of a side have a space between them, and a gap behind them.
     fitting = (room // sides - COLUMN_GAP + 1) // _WIDTH_OF_NUMBER
@@ -397,7 +399,7 @@ def _output_row(result: Trace, view: View) -> Table:
     ]
     if result.output_keras is not None:
         difference = float(np.max(np.abs(numpy - sides["output Keras"])))
-        columns.append(Column("differ", numeric=True))
+        columns.append(Column("diff", numeric=True))
         cells.append(f"{difference:.0e}")
     return Table("", tuple(columns), (Row(tuple(cells)),))
 
@@ -582,13 +584,14 @@ def _warnings(result: Trace) -> Iterator[Line]:
         yield Line(f"! {name}: {meaning}", "warning", indent=2)
     if result.unsupported:
         layers = ", ".join(result.unsupported)
-        text = f"! Not supported: {layers}. Keras computes its values."
+        values = "Its values come" if len(result.unsupported) == 1 else "Their values come"
+        text = f"! Not supported: {layers}. {values} from Keras."
         yield Line(text, "warning", indent=2)
     if len(network.outputs) > 1:
         first, *others = [network.nodes[tap.node].name for tap in network.outputs]
         yield Line(
-            f"! The model has {len(network.outputs)} outputs; shown is the first, {first}, and not "
-            f"{', '.join(others)}. verify checks all of them.",
+            f"! The model has {len(network.outputs)} outputs; only the first, {first}, is shown, "
+            f"not {', '.join(others)}. rnnshapes verify checks all.",
             "warning",
             indent=2,
         )
@@ -603,7 +606,8 @@ def _sources(result: Trace) -> Iterator[Line]:
         for node, node_shapes in zip(network.nodes, network.node_shapes, strict=True)
         if not node.sources
     ]
-    yield Line(f"{', '.join(shapes)}: {result.source}", indent=2)
+    source = "" if result.source == "x" else f": {result.source}"  # an array has no name but x
+    yield Line(f"{', '.join(shapes)}{source}", indent=2)
 
 
 def _verdict(result: Trace) -> Iterator[Line]:
@@ -629,7 +633,7 @@ def _verdict(result: Trace) -> Iterator[Line]:
         yield Line(f"ok  {version} agrees{where}, to {size} (it computes in {dtype})", "good")
     else:
         text = f"{version} differs by up to {size}, at {difference.index} (it computes in {dtype})"
-        remedy = "rnnshapes verify says whether rounding explains it"
+        remedy = "run rnnshapes verify to see whether rounding explains it"
         yield Line(f"! {text}; {remedy}", "warning", indent=2)
 
 

@@ -145,7 +145,7 @@ def _summary(result: Verification) -> Iterator[Line | Table]:
     yield Line(network_text(result.network), "dim", indent=2)
     columns = (
         Column(""),
-        Column("checked"),
+        Column("part of the model"),
         Column("checks", numeric=True, rank=1),
         Column("worst", numeric=True),
         Column("", rank=3),
@@ -153,7 +153,7 @@ def _summary(result: Verification) -> Iterator[Line | Table]:
     )
     yield Table("", columns, tuple(_summary_rows(result)), "--view numbers")
     yield Line(
-        f"worst = share of what rounding may do in {_unit(result)}; every check: --view numbers",
+        f"worst = error of {_unit(result)} / its rounding bound; every check: --view numbers",
         "dim",
     )
     yield from _difference(result)
@@ -197,7 +197,7 @@ def _summary_row(result: Verification, name: str, checks: Sequence[Check]) -> Ro
 
 def _quantity_text(result: Verification, check: Check) -> str:
     """Return ``h``, ``backward h`` of one direction of two, or ``predict`` of the whole model."""
-    if check.layer in ("predict", "trace"):
+    if check.layer == "predict":
         return check.layer
     quantity = check.quantity.removesuffix(" at every step")
     for node in result.network.recurrent:
@@ -225,7 +225,7 @@ def _failure(result: Verification) -> Iterator[Line | Table]:
         yield Table("", columns, rows, "--view numbers")
     notes = ["every check: --view numbers"]
     if any(check.residual is not None for check in failed[:_LISTED]):
-        notes.insert(0, f"% and × = share of what rounding may do in {_unit(result)}")
+        notes.insert(0, f"% and × = error of {_unit(result)} / its rounding bound")
     if len(failed) > _LISTED:
         notes.insert(0, f"{count_text(len(failed) - _LISTED)} more failed")
     yield Line("; ".join(notes), "dim")
@@ -260,7 +260,7 @@ def _reasons(result: Verification) -> Iterator[Line]:
     if first.residual is not None and first.ratio is None:
         what = "nothing to compare"
     elif first.ratio is not None:
-        what = f"{share_text(first.ratio)} of what rounding may do, at {first.index}"
+        what = f"{share_text(first.ratio)} of the rounding bound, at {first.index}"
     yield labelled_line("first", f"{first.name}: {what}", "bad")
 
 
@@ -278,8 +278,8 @@ def _warnings(result: Verification) -> Iterator[Line]:
         )
     if not result.engine.float64:
         yield warning_line(
-            f"{engine_text(result.engine)} does not compute in float64, where only NumPy is "
-            "checked; KERAS_BACKEND=tensorflow checks both"
+            f"{engine_text(result.engine)} does not compute in float64: the float64 checks "
+            "cover NumPy only; set KERAS_BACKEND=tensorflow to check both"
         )
 
 

@@ -23,7 +23,7 @@ from rnnshapes.result import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The endings of the files that can be drawn.
+#: The extensions of the files that can be drawn.
 ENDINGS = (".png", ".svg", ".pdf")
 
 

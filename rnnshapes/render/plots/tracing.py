@@ -17,7 +17,7 @@ from rnnshapes.forward.tracing import LayerTrace, Trace
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render import palette
-from rnnshapes.render.phrases import engine_text, network_text, not_finite_text
+from rnnshapes.render.phrases import engine_text, input_text, network_text, not_finite_text
 from rnnshapes.render.plots.diagram import text_width
 from rnnshapes.render.plots.panels import Panel, legend, stack, step_axis
 from rnnshapes.render.plots.series import (
@@ -301,7 +301,8 @@ def _notes(result: Trace, view: View) -> Iterator[str]:
     keras = "not compared with Keras"
     if result.keras is not None:
         keras = f"{engine_text(result.keras.engine)} in {result.network.dtype}"
-    yield f"Sample {view.sample}; x: {result.source}. NumPy in float64; {keras}."
+    source = input_text(result.source)
+    yield f"Sample {view.sample}{source and f'; {source}'}. NumPy in float64; {keras}."
     if result.not_finite is not None:
         yield not_finite_text(result.not_finite)
     yield from _group_notes(result, view)
@@ -311,8 +312,8 @@ def _notes(result: Trace, view: View) -> Iterator[str]:
         yield "A masked step does not change the states, and has no gates."
     if len(result.layers) > _MOST_RECURRENCES:
         yield (
-            f"{_MOST_RECURRENCES} of {len(result.layers)} recurrences are drawn; choose others "
-            "with --layer."
+            f"Only {_MOST_RECURRENCES} of {len(result.layers)} recurrent layers and directions are "
+            "drawn; choose another with --layer."
         )
     if result.keras is not None:
         yield _rounding_note(result)
@@ -330,8 +331,8 @@ def _group_notes(result: Trace, view: View) -> Iterator[str]:
         size = group_size(end - start, MOST_STEPS)
         if size > 1:
             yield (
-                f"Of {end - start:,} steps, a line or a band shows the smallest and the largest of "
-                f"every {size:,}, a colour their mean."
+                f"Each point stands for {size:,} of {end - start:,} steps: lines and bands show "
+                "their smallest and largest value, colours their mean."
             )
         every = size * group_size(-(-(end - start) // size), MOST_MARKERS)
         if every > 1 and result.y_hat_keras is not None and steps == result.y_hat_keras.shape[1]:
@@ -345,6 +346,7 @@ def _rounding_note(result: Trace) -> str:
     samples = len(result.output)
     of = "" if samples == 1 else f" of all {samples:,} samples"
     return (
-        "One step starts from Keras's previous state (y_hat: from the input of its last layer); "
-        f"at each t, the unit{of} nearest its bound. Up to 1, rounding explains it; a triangle: 0."
+        "Each step starts from Keras's previous state (y_hat: from the input of its last layer). "
+        f"At each t, the unit{of} nearest its bound is drawn. Up to 1, rounding explains the "
+        "error; a triangle marks 0."
     )

@@ -31,8 +31,8 @@ def schema(name: str | None) -> dict[str, Any]:
     if word not in NAMES:
         near = difflib.get_close_matches(str(word).lower(), NAMES, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        fact = "give the name of a schema" if name is None else f"unknown schema {name!r}{hint}"
-        raise InputError(f"{fact}: {', '.join(NAMES)}")
+        fact = "a schema name is required" if name is None else f"unknown schema {name!r}{hint}"
+        raise InputError(f"{fact}: use one of {', '.join(NAMES)}")
     path = Path(__file__).with_name(f"{word}.schema.json")
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
