@@ -41,11 +41,11 @@ class TooLargeError(CannotRunError):
 
 
 class SignalExit(SystemExit):
-    """The end of the command by a signal; its code is 128 + the number of the signal."""
+    """Exit caused by a signal; its code is 128 + the signal number."""
 
 
 class UnsupportedError(RnnshapesError):
-    """A question that needs what a model holds and rnnshapes does not support (exit status 4).
+    """Error for a model that contains something unsupported (exit status 4).
 
     ``inspect`` shows such a layer with the shapes that the model states for it.
     """

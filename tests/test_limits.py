@@ -144,7 +144,7 @@ def test_compressed_arrays_have_a_ratio(read: Any, tmp_path: Path, monkeypatch) 
 
 
 def test_header_of_an_array_has_a_length(tmp_path: Path) -> None:
-    most = array_files.MOST_HEADER
+    most = array_files.MAX_HEADER_BYTES
     for length, is_read in ((most, True), (most + 1, False)):
         text = "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2, 1)}".ljust(length - 1)
         start = b"\x93NUMPY\x02\x00" + length.to_bytes(4, "little") + text.encode() + b"\n"
@@ -158,7 +158,7 @@ def test_header_of_an_array_has_a_length(tmp_path: Path) -> None:
 
 
 def test_numbers_in_decimal_have_a_length(tmp_path: Path) -> None:
-    most = array_files.MOST_LETTERS
+    most = array_files.MAX_NUMBER_CHARACTERS
     path = tmp_path / "y.json"
     path.write_text(f"[[1.{'1' * (most - 2)}]]", encoding="utf-8")
     assert read_port(path).arrays[0].values.tolist() == [[pytest.approx(10 / 9)]]

@@ -192,7 +192,7 @@ def trace(
 ) -> int:
     """Show y_hat at each time step, computed in NumPy and in Keras.
 
-    Draw weights and x at random, unless MODEL and --input give them.
+    Use random weights unless MODEL is given, and random x unless --input is.
     """
     if follow or delay is not None:
         from rnnshapes.cli import follow as step_by_step
@@ -289,7 +289,7 @@ def verify(
     view: VerifyViewOption = "summary",
     output: TextOutputArguments,
 ) -> int:
-    """Check every shape and step against Keras, or your own implementation.
+    """Check every shape and step against Keras, or check your own implementation (--against).
 
     Exit with status 0 if every check passes, with 1 if one fails.
     """

@@ -1,4 +1,4 @@
-"""Answers to first guesses at a command line: each names the option that was meant."""
+"""Remedies for unknown options, cells, files and commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIZES = {
     "K": "outputs output output-dim output-size output-units classes num-classes n-outputs",
 }
 #: Other options, by what to write instead.
-_OTHERS = {
+_OTHER_OPTIONS = {
     "--input X": "x data",
     "--cell CELL": "rnn type layer-type",
     "--bidirectional": "bi both",
@@ -33,7 +33,7 @@ _OTHERS = {
 }
 
 
-def option(name: str, command: str, options: Mapping[str, Iterable[str]]) -> str:
+def option_remedy(name: str, command: str, options: Mapping[str, Iterable[str]]) -> str:
     """Return what to use instead of an option that a command lacks, or an empty text.
 
     Args:
@@ -49,26 +49,27 @@ def option(name: str, command: str, options: Mapping[str, Iterable[str]]) -> str
             "verify needs Keras, except with --against PORT; to compute without Keras, use "
             "rnnshapes trace --no-keras"
         )
-    if meant := _meant(name.lstrip("-").lower().replace("_", "-"), options.get(command, ())):
+    word = name.lstrip("-").lower().replace("_", "-")
+    if meant := _intended_option(word, options.get(command, ())):
         return f"use {meant}"
     return f"{' and '.join(others)} {'have' if others[1:] else 'has'} this option" if others else ""
 
 
-def _meant(word: str, known: Iterable[str]) -> str:
+def _intended_option(word: str, known: Iterable[str]) -> str:
     """Return the option that a word means, if it is among the known ones."""
     flags = set(known)
     for size, words in _SIZES.items():
         if word == size.lower() or word in words.split():
             return f"--{size} ({SIZE_MEANINGS[size]})"
-    if text := cell(word):
+    if text := cell_remedy(word):
         return text.removeprefix("use ")
-    for flag, words in _OTHERS.items():
+    for flag, words in _OTHER_OPTIONS.items():
         if word in words.split() and (not flag.startswith("--") or flag.split()[0] in flags):
             return flag
     return ""
 
 
-def cell(name: str) -> str:
+def cell_remedy(name: str) -> str:
     """Return which options choose a cell, for ``lstm``, ``bilstm`` or ``bi-gru``."""
     word = name.lower()
     for known, kind in BY_NAME.items():
@@ -79,17 +80,17 @@ def cell(name: str) -> str:
     return ""
 
 
-def model(path: str) -> str:
+def model_remedy(path: str) -> str:
     """Return what was meant instead of a file that does not exist: a cell, or a further size."""
-    if Path(path).suffix or not (path.isdecimal() or cell(path)) or os.path.exists(path):  # noqa: PTH110
+    if Path(path).suffix or not (path.isdecimal() or cell_remedy(path)) or os.path.exists(path):  # noqa: PTH110
         return ""
-    return cell(path) or "a size needs its option, as in --T 10, or --M 6,4 for two layers"
+    return cell_remedy(path) or "a size needs its option, as in --T 10, or --M 6,4 for two layers"
 
 
-def command(name: str, commands: Iterable[str]) -> str:
+def command_remedy(name: str, commands: Iterable[str]) -> str:
     """Return what to write instead of a command that does not exist, or an empty text."""
     first = next(iter(commands))
-    if text := cell(name):
+    if text := cell_remedy(name):
         return f"write rnnshapes {first} {text.removeprefix('use ')}"
     if name == "help":
         return "write rnnshapes --help"
@@ -112,6 +113,6 @@ def unknown_option(error: Any) -> str:
         for name, known in program.commands.items()
     }
     command = context.info_name if context.parent else ""
-    remedy = option(error.option_name, command, options)
+    remedy = option_remedy(error.option_name, command, options)
     text = f"{command or 'rnnshapes'} has no option {error.option_name}; {remedy}"
     return text if remedy else ""

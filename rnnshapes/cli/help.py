@@ -15,7 +15,7 @@ _WIDEST = 80
 #: Narrower help writes each explanation below its option, indented by so many characters.
 _NARROW, _INDENT = 70, 2
 #: Most characters of an option whose explanation begins on the same line.
-_OPTION = 27
+_OPTION = 18
 #: Heading of the options without a panel.
 _OTHER = "Other"
 
@@ -66,7 +66,7 @@ class Group(_Layout, TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command, or fail with what to write instead of an unknown one."""
         is_known = args[0] in self.commands or ctx.resilient_parsing
-        if not is_known and (remedy := guesses.command(args[0], self.commands)):
+        if not is_known and (remedy := guesses.command_remedy(args[0], self.commands)):
             raise InputError(f"no such command {args[0]!r}: {remedy}")
         return super().resolve_command(ctx, args)
 

@@ -23,7 +23,7 @@ from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size, in
 from rnnshapes.ops.interface import ACTIVATIONS
 from rnnshapes.render import schemas
 from rnnshapes.render.view import INSPECT_PARTS, TRACE_PARTS, VERIFY_PARTS, View
-from rnnshapes.session import NetworkOptions
+from rnnshapes.session import NetworkOptions, check_seed
 
 #: Sections of ``--help``.
 _NETWORK, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
@@ -93,7 +93,8 @@ def _hidden_option() -> object:
         "--M",
         "-M",
         metavar="SIZE",
-        help=f"Set {SIZE_MEANINGS['M']} (default: {DEFAULT_SIZES['M']}; two layers: 6,4).",
+        help=f"Set the number of {SIZE_MEANINGS['M']} "
+        f"(default: {DEFAULT_SIZES['M']}; stacked: 6,4).",
         parser=parse,
         callback=flatten,
     )
@@ -113,6 +114,13 @@ def _integer(text: str | int) -> object:
         return text
 
 
+def _seed(text: str | int) -> int:
+    try:
+        return check_seed(_integer(text))
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def _network_option(*flags: str, **more: Any) -> object:
     return typer.Option(*flags, rich_help_panel=_NETWORK, **more)
 
@@ -121,7 +129,7 @@ def _cell_name(text: str) -> str:
     for name, kind in BY_NAME.items():
         if text.lower() in (name, kind.class_name.lower()):
             return name
-    remedy = guesses.cell(text) or f"use one of {', '.join(BY_NAME)}"
+    remedy = guesses.cell_remedy(text) or f"use one of {', '.join(BY_NAME)}"
     raise typer.BadParameter(f"unknown cell {text!r}: {remedy}")
 
 
@@ -135,7 +143,7 @@ _MODEL_HELP = "Read a saved model (.keras, .h5, .hdf5, .weights.h5); no code in 
 
 
 def _check_model(path: Path | None) -> Path | None:
-    if path is not None and (hint := guesses.model(str(path))):
+    if path is not None and (hint := guesses.model_remedy(str(path))):
         raise InputError(f"{path}: there is no such file; {hint}")
     return path
 
@@ -168,7 +176,7 @@ class SizeArguments:
         _network_option(
             "--activation",
             metavar="NAME",
-            help="Set the activation, by its name in Keras.",
+            help="Set the activation of the state, by its name in Keras.",
             autocompletion=one_of(ACTIVATIONS),
         ),
     ] = None
@@ -183,20 +191,23 @@ class SizeArguments:
     ] = None
     use_bias: Annotated[
         bool | None,
-        _network_option("--bias/--no-bias", help="Use a recurrent bias (default), or none."),
+        _network_option(
+            "--bias/--no-bias", help="Give the recurrent layers a bias (default), or none."
+        ),
     ] = None
     reset_after: Annotated[
         bool | None,
         _network_option(
             "--reset-after/--no-reset-after",
-            help=f"Reset {_cells_with('reset_after')} after h_{{t-1}} Wh (default), or before.",
+            help=f"Apply the reset gate of {_cells_with('reset_after')} after Wh (default), "
+            "or before.",
         ),
     ] = None
     bidirectional: Annotated[
         bool | None,
         _network_option(
             "--bidirectional/--one-direction",
-            help="Go in both directions, or in one (default).",
+            help="Process the sequence in both directions, or one (default).",
         ),
     ] = None
     merge_mode: Annotated[
@@ -212,14 +223,14 @@ class SizeArguments:
         bool | None,
         _network_option(
             "--go-backwards/--forwards",
-            help="Go in reverse, or forwards (default).",
+            help="Process the sequence in reverse, or forwards (default).",
         ),
     ] = None
     return_sequences: Annotated[
         bool | None,
         _network_option(
             "--return-sequences/--last-only",
-            help="Return every output, or the last (default).",
+            help="Return the output at every step, or at the last (default).",
         ),
     ] = None
 
@@ -266,8 +277,8 @@ class DataArguments:
         typer.Option(
             "--seed",
             metavar="SEED",
-            min=0,
-            help="Set the seed of random weights and x (default: 0).",
+            parser=_seed,
+            help="Set the seed of random weights and x (integer, default: 0).",
             show_default=False,
             rich_help_panel=_DATA,
         ),
@@ -292,8 +303,8 @@ class SelectionArguments:
         int | None,
         typer.Option(
             "--step",
-            metavar="T",
-            help="Show time step T in full, with every operation.",
+            metavar="t",
+            help="Show step t (counted from 0) in full, with every operation.",
             rich_help_panel=_SHOWN,
         ),
     ] = None
@@ -336,7 +347,7 @@ def _format_option(formats: object) -> object:
     return typer.Option(
         "--format",
         metavar="FORMAT",
-        help=f"Choose {names} (default: by FILE's ending, or table).",
+        help=f"Choose {names} (default: the extension of FILE, else table).",
         rich_help_panel=_OUTPUT,
         autocompletion=one_of(get_args(formats)),
     )
@@ -415,7 +426,7 @@ FollowOption = Annotated[
     bool,
     typer.Option(
         "--follow",
-        help="Step through the trace on this terminal, by keys.",
+        help="Step through the trace on this terminal, with the keyboard.",
         rich_help_panel=_SHOWN,
     ),
 ]
@@ -434,7 +445,7 @@ GoldenOption = Annotated[
         "--golden",
         metavar="FILE",
         parser=Path,
-        help="Write what a port must compute to FILE (.npz, .json, .h).",
+        help="Write reference values for your port (.npz, .json, .h).",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -444,8 +455,8 @@ AgainstOption = Annotated[
         "--against",
         metavar="PORT",
         parser=Path,
-        help="Compare your own implementation's y_hat or h (.npy, .npz, .csv, .json, .h) instead, "
-        "and diagnose mismatches.",
+        help="Check your own implementation's y_hat or h (.npy, .npz, .csv, .json, .h) instead "
+        "of Keras, and diagnose mismatches.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -31,11 +31,11 @@ T = TypeVar("T")
 _LINES = "a line holds one time step: D numbers with commas between them"
 _ENDS_EARLY = "the file ends before all numbers that its header states; write it again"
 #: Bytes of the header of a NumPy array.
-MOST_HEADER = 10_000
+MAX_HEADER_BYTES = 10_000
 #: How many times larger an array in a .npz may be than what it takes there, from a size on.
-MOST_RATIO, RATIO_FROM = 100, 64 * 2**20
-#: Letters of a number that is written in decimal.
-MOST_LETTERS = 400
+MAX_RATIO, RATIO_FROM = 100, 64 * 2**20
+#: Characters of a number that is written in decimal.
+MAX_NUMBER_CHARACTERS = 400
 #: Bytes of memory for each byte of a text: of a table of numbers, and where each number stays text.
 _TABLE_MEMORY, _TEXT_MEMORY = 12, 40
 #: The declaration of an array in a C header, behind the comment that says what it is.
@@ -178,10 +178,10 @@ class _NpzArrays(Mapping[str, Array]):
                 raise InputError(
                     f"{where} does not have the size that its header states; write the file again"
                 )
-            if header.size > max(RATIO_FROM, MOST_RATIO * member.compress_size):
+            if header.size > max(RATIO_FROM, MAX_RATIO * member.compress_size):
                 raise InputError(
                     f"{where} would unpack to {memory.format_bytes(header.size)}, more than "
-                    f"{MOST_RATIO} times its size in the file; save it with numpy.save"
+                    f"{MAX_RATIO} times its size in the file; save it with numpy.save"
                 )
             memory.require(header.size, f"{where}: reading it")
             return header.array(np.frombuffer(stream.read(header.size), header.dtype))
@@ -203,7 +203,7 @@ def _read_header(stream: IO[bytes], mistake: str) -> _Header:
         raise InputError(mistake)
     length_bytes = stream.read(2 if version == (1, 0) else 4)
     (length,) = struct.unpack("<H" if version == (1, 0) else "<I", length_bytes)
-    if length > MOST_HEADER:
+    if length > MAX_HEADER_BYTES:
         raise InputError(mistake)
     text = io.BytesIO(length_bytes + stream.read(length))
     read = (
@@ -211,7 +211,7 @@ def _read_header(stream: IO[bytes], mistake: str) -> _Header:
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, fortran_order, dtype = read(text, max_header_size=MOST_HEADER)
+    shape, fortran_order, dtype = read(text, max_header_size=MAX_HEADER_BYTES)
     if dtype.hasobject:
         raise ValueError("Python objects")
     if any(axis < 0 for axis in shape):
@@ -372,7 +372,7 @@ def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
             if close < 0:
                 return
             name, separator, meaning = comment.removeprefix("\n *").partition(": ")
-            words = re.findall(r"\w+", meaning[-MOST_LETTERS:])
+            words = re.findall(r"\w+", meaning[-MAX_NUMBER_CHARACTERS:])
             if separator and words:
                 body = text[declaration.end() : close + 1]
                 body = re.sub(r"(?<=[\d.])f\b", "", body).replace("{", "[").replace("}", "]")

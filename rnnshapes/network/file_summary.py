@@ -50,7 +50,7 @@ class FileSummaries(Result):
 
     @property
     def exit_status(self) -> int:
-        """Exit status of all of them: that of the worst."""
+        """Return the worst exit status."""
         return max((file.exit_status for file in self.files), default=0)
 
 

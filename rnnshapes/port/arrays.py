@@ -17,7 +17,7 @@ import numpy as np
 
 from rnnshapes.errors import InputError
 from rnnshapes.load import array_files
-from rnnshapes.load.array_files import MOST_LETTERS
+from rnnshapes.load.array_files import MAX_NUMBER_CHARACTERS
 from rnnshapes.load.csv_mistakes import is_number
 from rnnshapes.ops.activations import Array
 
@@ -241,7 +241,7 @@ def _decimal(name: str, nested: Any, path: Path, dtype: str = "float32") -> Port
         return PortArray(name, np.zeros(shape), np.zeros(shape), dtype)
     texts = ["nan" if text is None else text for text in flat]  # JSON has null in its place
     for text in texts:
-        if not isinstance(text, str) or len(text) > MOST_LETTERS or not is_number(text):
+        if not isinstance(text, str) or len(text) > MAX_NUMBER_CHARACTERS or not is_number(text):
             raise InputError(f"{path}: {str(text)[:40]!r} is not a number; write it in decimal")
     values = np.array([float(text) for text in texts])
     return PortArray(name, values, _rounding(texts, values), dtype).reshape(*shape)

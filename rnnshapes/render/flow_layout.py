@@ -156,7 +156,7 @@ class RecurrentDiagram(NamedTuple):
 
     @property
     def end(self) -> Dim:
-        """How many steps there are: a number, or the time axis where it is open."""
+        """Return the number of steps, or the time axis where it is open."""
         return self.steps if self.number is None else Dim.of(self.number)
 
     @property

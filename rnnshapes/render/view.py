@@ -1,4 +1,4 @@
-"""Which parts of a result a person sees; files for programs hold all of it."""
+"""Selection of the parts of a result that a person sees; files for programs hold all of it."""
 
 from __future__ import annotations
 

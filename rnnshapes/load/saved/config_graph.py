@@ -90,7 +90,7 @@ class _Shift(Protocol):
 
 
 class GraphFlattener:
-    """Collects the calls of a model, and of the models in it.
+    """Collector of the calls of a model, and of the models in it.
 
     ``calls`` are all calls of layers, each after those that it needs, ``layers`` all layers by
     name. ``submodel_calls`` are the calls of models that were followed. ``more_opaque`` are names

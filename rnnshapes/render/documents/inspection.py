@@ -260,7 +260,7 @@ class _TableRow(NamedTuple):
 
     @property
     def indent(self) -> str:
-        """Spaces before a shape that stands below the name."""
+        """Return the spaces before a shape that stands below the name."""
         return "  " if self.is_layer else "    "
 
     def without_long_formula(self) -> _TableRow:

@@ -1,7 +1,7 @@
 """The flow picture drawn by Matplotlib: a box for each layer, recurrences unrolled over time.
 
 A chain of layers is a column of boxes. Any other graph stands in rows by depth, in which a tensor
-that passes a row has a place of its own: no arrow crosses a box.
+that passes a row has a slot of its own: no arrow crosses a box.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DOWN, _STEP_HEIGHT, _STATE_HEIGHT = 0.36, 0.34, 0.32
 #: Inches: beside the steps of a lane, above and below them.
 _SIDE, _ABOVE = 0.82, 0.4
 #: Inches between two rows of a graph, of these for an arrow with its label; what a passing
-#: tensor takes, and what lies between two places.
+#: tensor takes, and what lies between two slots.
 _BETWEEN, _LABEL, _PASSING, _GAP = 0.72, 0.38, 0.3, 0.25
 
 
@@ -107,8 +107,8 @@ def _frame(diagram: Diagram, box: LayerBox, *, unrolled: bool) -> None:
 # --- A graph, in rows by depth ------------------------------------------------------------------
 
 
-class _Place(NamedTuple):
-    """A place in a row: a box, an input of the network, or a tensor that passes."""
+class _Slot(NamedTuple):
+    """A slot in a row: a box, an input of the network, or a tensor that passes."""
 
     name: str
     box: LayerBox | None = None
@@ -116,7 +116,7 @@ class _Place(NamedTuple):
 
     @property
     def width(self) -> float:
-        """How wide it is, in inches; 0 for a box, which takes what is left."""
+        """Return the width in inches; 0 for a box, which takes what is left."""
         if self.box is not None:
             return 0.0
         return _PASSING if self.tensor is not None else text_width(self.name, 9) + 0.3
@@ -152,14 +152,14 @@ class _GraphPicture:
                     self.depths[tensor.producer] = min(uses) - 1
         self.rows = self._rows()
         #: Where tensors leave the row above: x and y by producer and name.
-        self.ports: dict[tuple[str, str], tuple[float, float]] = {}
+        self.starts: dict[tuple[str, str], tuple[float, float]] = {}
 
-    def _rows(self) -> list[list[_Place]]:
-        """Return the places of each row, ordered like what they are connected to."""
+    def _rows(self) -> list[list[_Slot]]:
+        """Return the slots of each row, ordered like what they are connected to."""
         of_name = {box.name: box for box in self.boxes}
-        rows: list[list[_Place]] = [[] for _ in range(max(self.depths.values()) + 1)]
+        rows: list[list[_Slot]] = [[] for _ in range(max(self.depths.values()) + 1)]
         for name, depth in self.depths.items():
-            rows[depth].append(_Place(name, of_name.get(name)))
+            rows[depth].append(_Slot(name, of_name.get(name)))
         passing: dict[tuple[int, str, str], None] = {}
         for box in self.boxes:
             for tensor in box.inputs:
@@ -167,7 +167,7 @@ class _GraphPicture:
                     key = depth, tensor.producer, tensor.name
                     if key not in passing:
                         passing[key] = None
-                        rows[depth].append(_Place(tensor.name, tensor=tensor))
+                        rows[depth].append(_Slot(tensor.name, tensor=tensor))
         for above, row in pairwise(rows):
             _sort_below(row, above)
         for below, row in pairwise(reversed(rows)):
@@ -179,46 +179,46 @@ class _GraphPicture:
         for depth, row in enumerate(self.rows):
             if not row:
                 continue
-            places = list(self._placed(row))
-            if depth and self.ports:
+            slots = list(self._slots_with_sides(row))
+            if depth and self.starts:
                 self.diagram.y += _BETWEEN
             top = self.diagram.y
-            arrivals = [self._arrivals(*place) for place in places]
+            arrivals = [self._arrivals(*slot) for slot in slots]
             for heads in arrivals:
                 for (x, tensor), end in heads:
                     self._arrow(tensor, x, top, end)
-            bottoms = [self._draw_place(*place, top) for place in places]
+            bottoms = [self._draw_slot(*slot, top) for slot in slots]
             self.diagram.y = max(bottoms)
-            self._leave(places, bottoms)
+            self._leave(slots, bottoms)
 
-    def _placed(self, row: Sequence[_Place]) -> Iterator[tuple[_Place, float, float]]:
-        """Yield each place with its sides."""
+    def _slots_with_sides(self, row: Sequence[_Slot]) -> Iterator[tuple[_Slot, float, float]]:
+        """Yield each slot with its sides."""
         left, right = self.diagram.left, self.diagram.right
-        boxes = sum(place.box is not None for place in row)
-        free = right - left - sum(place.width for place in row) - _GAP * (len(row) - 1)
+        boxes = sum(slot.box is not None for slot in row)
+        free = right - left - sum(slot.width for slot in row) - _GAP * (len(row) - 1)
         x, each = left, max(free, 0.5) / max(1, boxes)
-        for place in row:
-            width = place.width or each
-            yield place, x, x + width
+        for slot in row:
+            width = slot.width or each
+            yield slot, x, x + width
             x += width + (_GAP if boxes else _GAP + max(0.0, free) / len(row))
 
     def _arrivals(
-        self, place: _Place, left: float, right: float
+        self, slot: _Slot, left: float, right: float
     ) -> list[tuple[tuple[float, FlowTensor], float]]:
-        """Return where the tensors of a place arrive, in the order in which they leave."""
-        if place.tensor is not None:
-            return [(((left + right) / 2, place.tensor), left)]
-        tensors = sorted(place.box.inputs if place.box else (), key=self._port)
+        """Return where the tensors of a slot arrive, in the order in which they leave."""
+        if slot.tensor is not None:
+            return [(((left + right) / 2, slot.tensor), left)]
+        tensors = sorted(slot.box.inputs if slot.box else (), key=self._start)
         each = (right - left - _RAIL) / max(1, len(tensors))
         xs = [left + _RAIL + each * number for number in range(len(tensors))]
         return [((x, t), x + each - 0.1) for x, t in zip(xs, tensors, strict=True)]
 
-    def _port(self, tensor: FlowTensor) -> tuple[float, float]:
-        return self.ports.get((tensor.producer, tensor.name), (0.0, 0.0))
+    def _start(self, tensor: FlowTensor) -> tuple[float, float]:
+        return self.starts.get((tensor.producer, tensor.name), (0.0, 0.0))
 
     def _arrow(self, tensor: FlowTensor, x: float, top: float, end: float) -> None:
         """Draw the way of a tensor from where it leaves to the row below, and its label."""
-        start, bend = self._port(tensor), top - _LABEL
+        start, bend = self._start(tensor), top - _LABEL
         if end < x:  # it passes this row
             self.diagram.line(start, (start[0], top - _BETWEEN), (x, bend), (x, top))
             return
@@ -226,13 +226,13 @@ class _GraphPicture:
         self.diagram.arrow((x, bend), (x, top))
         self.diagram.named(x + 0.1, top - 0.2, tensor.name, tensor.shapes, end)
 
-    def _draw_place(self, place: _Place, left: float, right: float, top: float) -> float:
-        """Draw what is in a place; returns where it ends."""
+    def _draw_slot(self, slot: _Slot, left: float, right: float, top: float) -> float:
+        """Draw what is in a slot, and return where it ends."""
         diagram = self.diagram
-        if place.box is None:
-            if place.tensor is not None:
+        if slot.box is None:
+            if slot.tensor is not None:
                 return top
-            name = shortened(place.name, 9, right - left)
+            name = shortened(slot.name, 9, right - left)
             diagram.box(left, top, right - left, 0.3, fc=_STEP_FILL)
             diagram.text((left + right) / 2, top + 0.15, name, ha="center")
             return top + 0.3
@@ -240,27 +240,25 @@ class _GraphPicture:
             (diagram.left, diagram.right),
             *(left, right, top),
         )
-        _frame(diagram, place.box, unrolled=place.name in self.unrolled)
+        _frame(diagram, slot.box, unrolled=slot.name in self.unrolled)
         diagram.left, diagram.right = sides
         return diagram.y
 
-    def _leave(
-        self, places: Sequence[tuple[_Place, float, float]], bottoms: Sequence[float]
-    ) -> None:
+    def _leave(self, slots: Sequence[tuple[_Slot, float, float]], bottoms: Sequence[float]) -> None:
         """Note where tensors leave this row, and draw those that leave the network."""
         leaves = False
-        for (place, left, right), bottom in zip(places, bottoms, strict=True):
-            if place.tensor is not None:
+        for (slot, left, right), bottom in zip(slots, bottoms, strict=True):
+            if slot.tensor is not None:
                 middle = (left + right) / 2
                 self.diagram.line((middle, bottom), (middle, self.diagram.y))
-                self.ports[place.tensor.producer, place.tensor.name] = middle, self.diagram.y
+                self.starts[slot.tensor.producer, slot.tensor.name] = middle, self.diagram.y
                 continue
-            outputs = place.box.outputs if place.box else self._tensors_of(place.name)
+            outputs = slot.box.outputs if slot.box else self._tensors_of(slot.name)
             each = (right - left - _RAIL) / max(1, len(outputs))
             for number, tensor in enumerate(outputs):
                 x = left + _RAIL + each * number
-                x = (left + right) / 2 if place.box is None else x
-                self.ports[tensor.producer, tensor.name] = x, bottom
+                x = (left + right) / 2 if slot.box is None else x
+                self.starts[tensor.producer, tensor.name] = x, bottom
                 if tensor in self.outputs:
                     leaves = True
                     self.diagram.arrow((x, bottom), (x, bottom + _DOWN))
@@ -275,42 +273,42 @@ class _GraphPicture:
         return tuple(dict.fromkeys(tensor for tensor in tensors if tensor.producer == name))[:1]
 
 
-def _sort_below(row: list[_Place], above: Sequence[_Place]) -> None:
+def _sort_below(row: list[_Slot], above: Sequence[_Slot]) -> None:
     """Order a row like what enters it."""
-    index = {key: n for n, place in enumerate(above) for key in _keys(place)}
-    _sort(row, lambda place: [index[k] for k in _sources(place) if k in index])
+    index = {key: n for n, slot in enumerate(above) for key in _keys(slot)}
+    _sort(row, lambda slot: [index[k] for k in _sources(slot) if k in index])
 
 
-def _sort_above(row: list[_Place], below: Sequence[_Place]) -> None:
+def _sort_above(row: list[_Slot], below: Sequence[_Slot]) -> None:
     """Order a row like what it enters."""
     targets: dict[str, list[int]] = {}
-    for number, place in enumerate(below):
-        for key in _sources(place):
+    for number, slot in enumerate(below):
+        for key in _sources(slot):
             targets.setdefault(key, []).append(number)
-    _sort(row, lambda place: [n for key in _keys(place) for n in targets.get(key, [])])
+    _sort(row, lambda slot: [n for key in _keys(slot) for n in targets.get(key, [])])
 
 
-def _sort(row: list[_Place], neighbours: Callable[[_Place], Sequence[int]]) -> None:
-    """Order a row by the mean index of its neighbours; without any, a place stays."""
-    places = {}
-    for number, place in enumerate(row):
-        indices = neighbours(place)
-        places[place] = sum(indices) / len(indices) if indices else number
-    row.sort(key=lambda place: places[place])
+def _sort(row: list[_Slot], neighbours: Callable[[_Slot], Sequence[int]]) -> None:
+    """Order a row by the mean index of its neighbours; without any, a slot stays."""
+    slots = {}
+    for number, slot in enumerate(row):
+        indices = neighbours(slot)
+        slots[slot] = sum(indices) / len(indices) if indices else number
+    row.sort(key=lambda slot: slots[slot])
 
 
-def _keys(place: _Place) -> tuple[str, ...]:
-    """Return what a place hands down: all of a box, or the tensor that passes."""
-    if place.tensor is not None:
-        return (f"{place.tensor.producer}\0{place.tensor.name}", place.tensor.producer)
-    return (place.name,)
+def _keys(slot: _Slot) -> tuple[str, ...]:
+    """Return what a slot passes down: all of a box, or the tensor that passes."""
+    if slot.tensor is not None:
+        return (f"{slot.tensor.producer}\0{slot.tensor.name}", slot.tensor.producer)
+    return (slot.name,)
 
 
-def _sources(place: _Place) -> tuple[str, ...]:
-    """Return the producers of what enters a place."""
-    if place.tensor is not None:
-        return (place.tensor.producer,)
-    return tuple(tensor.producer for tensor in place.box.inputs) if place.box else ()
+def _sources(slot: _Slot) -> tuple[str, ...]:
+    """Return the producers of what enters a slot."""
+    if slot.tensor is not None:
+        return (slot.tensor.producer,)
+    return tuple(tensor.producer for tensor in slot.box.inputs) if slot.box else ()
 
 
 # --- A recurrence, step by step -----------------------------------------------------------------

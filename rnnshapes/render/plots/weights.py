@@ -145,13 +145,13 @@ class _Rectangle(NamedTuple):
 
     @property
     def room(self) -> float:
-        """How wide it is with all that belongs to it."""
+        """Return its width with all that belongs to it."""
         drawn = self.width + self.beside
         return max(drawn, text_width(self.block.title, 10.5), text_width(self.shapes, 8))
 
     @property
     def beside(self) -> float:
-        """How wide what stands right of it is: names of rows, or the number of columns."""
+        """Return the width of what stands right of it: names of rows, or the number of columns."""
         names = max((text_width(name, 7.5) + 0.1 for name in self.row_names), default=0.0)
         return max(names, text_width(count_text(self.block.columns), 7))
 
