@@ -1,4 +1,4 @@
-"""Operations of functional models: indexing."""
+"""Operations of functional models: indexing, arithmetic, activations, reductions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.errors import InputError
+from rnnshapes.network.layers.config import Source
 from rnnshapes.ops.selection import WHOLE, Selection
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
@@ -74,11 +75,12 @@ def test_index_beyond_open_time_axis_is_refused() -> None:
         rnnshapes.trace(model, N=2, T=4, keras=False)
 
 
+@pytest.mark.parametrize("name", ["sliced", "activated"])
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_indexing_keeps_the_dtype(dtype: str, tmp_path: Path) -> None:
+def test_operation_keeps_the_dtype(name: str, dtype: str, tmp_path: Path) -> None:
     keras.config.set_dtype_policy(dtype)
     try:
-        model = randomized(MODELS["sliced"]())
+        model = randomized(MODELS[name]())
     finally:
         keras.config.set_dtype_policy("float32")
     for source in (model, saved(model, tmp_path / "model.keras")):
@@ -135,3 +137,69 @@ def test_another_index_fails(name: str) -> None:
     other = {"selection": Selection((WHOLE, 1), (None, None)), "last_step": False}
     changed = with_layer(run.network, found, **other, stepwise=False)
     assert failed(replace(run, network=changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "changes"),
+    [
+        ("calculated", "multiply", {"arguments": (Source(0), 0.70001)}),
+        ("calculated", "subtract", {"arguments": (0.30001, Source(0))}),
+        ("calculated", "subtract", {"arguments": (Source(0), 0.3)}),
+        ("calculated", "multiply_1", {"keras_class": "Add"}),
+        ("calculated", "add", {"keras_class": "Subtract"}),
+        ("activated", "relu", {"keras_class": "Softplus"}),
+        ("activated", "silu", {"keras_class": "Gelu"}),
+        ("activated", "mean", {"keras_class": "Max"}),
+        ("activated", "max", {"keras_class": "Mean"}),
+    ],
+)
+def test_another_operation_fails(name: str, kind: str, changes: dict[str, Any]) -> None:
+    keras.backend.clear_session()
+    run = run_model(randomized(MODELS[name]()), N=4)
+    changed = with_layer(run.network, kind, **changes)
+    assert any(check.startswith(f"{kind}:") for check in failed(replace(run, network=changed)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda h, last: h * np.ones(5, "float32"),
+        lambda h, last: h / 2.0,
+        lambda h, last: h * la.Dense(1)(h),
+        lambda h, last: keras.ops.mean(h, axis=-1),
+        lambda h, last: keras.ops.max(h, axis=1, keepdims=True),
+        lambda h, last: keras.ops.gelu(h),
+        lambda h, last: keras.ops.elu(h, alpha=0.5),
+        lambda h, last: keras.ops.softmax(h, axis=1),
+        lambda h, last: keras.ops.add(last, keras.ops.sum(h, axis=1)),
+    ],
+)
+def test_other_arguments_are_unsupported(make: Any) -> None:
+    def graph(x: Any) -> Any:
+        h = la.LSTM(5, return_sequences=True)(x)
+        return la.Dense(2)(la.Flatten()(make(h, h[:, -1])))
+
+    model = functional(graph)
+    assert not all(layer.supported for layer in rnnshapes.inspect(model).layers)
+    assert rnnshapes.verify(randomized(model), N=2).passed
+
+
+def test_operation_with_impossible_operands_is_unsupported(tmp_path: Path) -> None:
+    good = saved(sequential(la.LSTM(5), shape=(6, 3)), tmp_path / "good.keras")
+    for number, operands in enumerate(([], [1, 2], [tensor("x"), 1e40], [tensor("x"), "1"])):
+        parts = [
+            {
+                **call(kind, kind, {"args": operands, "kwargs": {}}),
+                "module": "keras.src.ops.numpy",
+            }
+            for kind in ("Add", "Mean", "Tanh", "GetItem")
+        ]
+        lstm = call("LSTM", "lstm", {"args": [tensor("x")], "kwargs": {}}, units=5)
+        ends = [tensor(part["name"]) for part in (*parts, lstm)]
+        join = call("Flatten", "f", {"args": [ends], "kwargs": {}})
+        config = graph([X, *parts, lstm, join], "f")
+        path = repacked(good, tmp_path / f"{number}.keras", config=lambda _, new=config: new)
+        layers = {layer.name: layer.supported for layer in rnnshapes.inspect(path).layers}
+        assert layers["lstm"]
+        assert not layers["Add"]
+        assert not layers["GetItem"]

@@ -52,10 +52,14 @@ class Bounded:
 
     @classmethod
     def rounded(cls, constant: float, precision: Precision) -> Bounded:
-        """Return a constant of a formula, which may have been rounded to the precision."""
-        value = np.asarray(constant, dtype=np.float64)
-        exact = float(constant).is_integer() or np.log2(abs(constant)).is_integer()
-        error = 0.0 if exact else precision.unit_roundoff * np.abs(value)
+        """Return a constant of a formula, which may have been rounded to the precision.
+
+        Every precision has 8 bits or more: integers up to 256 and powers of two are exact.
+        """
+        value, size = np.asarray(constant, dtype=np.float64), abs(constant)
+        exact = float(constant).is_integer() and size <= 256
+        exact = exact or (size >= precision.tiny and bool(np.log2(size).is_integer()))
+        error = 0.0 if exact else precision.unit_roundoff * size + precision.tiny
         return cls(value, np.asarray(error), precision)
 
     def __matmul__(self, other: Bounded) -> Bounded:
@@ -88,7 +92,9 @@ class Bounded:
 
     __radd__ = __add__
 
-    def __sub__(self, other: Bounded) -> Bounded:
+    def __sub__(self, other: Bounded | float) -> Bounded:
+        if not isinstance(other, Bounded):
+            return self + -other
         return self + Bounded(-other.value, other.error, other.precision, other.sum)
 
     def __mul__(self, other: Bounded | float) -> Bounded:
@@ -101,7 +107,9 @@ class Bounded:
         error = carried + p.unit_roundoff * (magnitude + carried) + p.tiny
         return self._result(self.value * other.value, error, magnitude, self.error + other.error)
 
-    def __rsub__(self, other: int) -> Bounded:
+    def __rsub__(self, other: float) -> Bounded:
+        if other != 1:  # another number may be rounded, too
+            return Bounded.rounded(other, self.precision) - self
         p, value = self.precision, other - self.value
         error = self.error + p.unit_roundoff * (np.abs(value) + self.error) + p.tiny
         return Bounded(value, error, p)

@@ -107,13 +107,13 @@ class RecordedTensor:
     def __add__(self, other: RecordedTensor | float) -> RecordedTensor:
         return self._combine(operator.add, other)
 
-    def __sub__(self, other: RecordedTensor) -> RecordedTensor:
+    def __sub__(self, other: RecordedTensor | float) -> RecordedTensor:
         return self._combine(operator.sub, other)
 
     def __mul__(self, other: RecordedTensor | float) -> RecordedTensor:
         return self._combine(operator.mul, other)
 
-    def __rsub__(self, other: int) -> RecordedTensor:
+    def __rsub__(self, other: float) -> RecordedTensor:
         return self._combine(lambda value, constant: constant - value, other)
 
     def _combine(

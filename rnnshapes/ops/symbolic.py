@@ -79,7 +79,9 @@ class Symbol:
             return self._result(f"{self.text} + {other:g}", f"{self.short} + {other:g}", "+")
         return self._elementwise(f"{self.text} + {other.text}", "+", other)
 
-    def __sub__(self, other: Symbol) -> Symbol:
+    def __sub__(self, other: Symbol | float) -> Symbol:
+        if not isinstance(other, Symbol):
+            return self._result(f"{self.text} - {other:g}", f"{self.short} - {other:g}", "-")
         return self._elementwise(f"{self.text} - {other.factor}", "-", other)
 
     def __mul__(self, other: Symbol | float) -> Symbol:
@@ -87,8 +89,8 @@ class Symbol:
             return self._result(f"{self.factor} × {other:g}", f"{self.short} × {other:g}", "×")
         return self._elementwise(f"{self.factor} × {other.factor}", "×", other)
 
-    def __rsub__(self, other: int) -> Symbol:
-        return self._result(f"{other} - {self.text}", f"{other} - {self.short}", "-")
+    def __rsub__(self, other: float) -> Symbol:
+        return self._result(f"{other:g} - {self.factor}", f"{other:g} - {self.short}", "-")
 
     def activated(self, name: str) -> Symbol:
         """Return ``name(this)``, of the same shape."""

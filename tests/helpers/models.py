@@ -125,6 +125,30 @@ def sliced(x: Any) -> Any:
     return la.Dense(2)(la.Concatenate()([*numbers, la.GRU(3)(h[:, 1:6:3])]))
 
 
+def calculated(x: Any) -> Any:
+    """Tensors and numbers, at each step and at the last one; a mask ends at an operation."""
+    h = la.LSTM(4, return_sequences=True)(la.Masking()(x))
+    g = la.GRU(4, return_sequences=True)(0.3 - h * 0.7)
+    last = (g + h * g - 1.7)[:, -1]
+    return 2 * la.Dense(2)(keras.ops.tanh(last)) - la.Dense(2)(last) + 1
+
+
+def activated(x: Any) -> Any:
+    """Activations as functions, at each step and at the last one, and all steps in one."""
+    h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
+    g = la.GRU(4)(ops.silu(ops.elu(h)))
+    parts = [ops.relu(g), ops.sigmoid(g), ops.softmax(g), ops.gelu(g, approximate=False)]
+    parts += [ops.softplus(g), ops.mean(h, axis=1), ops.max(h, axis=-2)]
+    return la.Dense(2)(la.Concatenate()(parts))
+
+
+def repeated_axes(x: Any) -> Any:
+    """Weights of each step, and one row for all of them."""
+    h = la.LSTM(5, return_sequences=True)(x)
+    weighted = keras.ops.softmax(h) * h[..., 1:2]
+    return la.Dense(2)(la.GRU(3)(weighted + h[:, -1:] - h))
+
+
 def masked_from(x: Any, h: Any) -> Any:
     """Beside initial states, Keras does not look for a mask."""
     made = la.GRU(5, return_sequences=True)(la.Masking()(x), initial_state=h)
@@ -166,6 +190,9 @@ OPERATIONS: dict[str, Callable[[], keras.Model]] = {
         lambda x: la.Dense(2)(la.Bidirectional(la.GRU(4, return_sequences=True))(x)[:, -1, :])
     ),
     "sliced": lambda: functional(sliced),
+    "calculated": lambda: functional(calculated),
+    "activated": lambda: functional(activated),
+    "repeated axes": lambda: functional(repeated_axes),
     "last step, decoded": lambda: functional(
         lambda x: la.GRU(4)(la.RepeatVector(6)(la.LSTM(5, return_sequences=True)(x)[:, -1]))
     ),

@@ -1,6 +1,6 @@
-"""Operations of functional models, which are no layers in Keras: indexing.
+"""Operations of functional models, which are no layers in Keras.
 
-Source: ``keras/src/ops/numpy.py``.
+Sources: ``keras/src/ops/numpy.py`` and ``keras/src/ops/nn.py``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.selection import WHOLE, Selection
 
+#: The largest number in a product or sum; it has no infinite neighbour in float32.
+_LARGEST = 2.0**126
+
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(Layer):
     """An operation of Keras, called with ``arguments``; it has no weights, and passes no mask on.
 
     Attributes:
+        keras_class: The class in Keras, without its module.
         arguments: The positional arguments; a :class:`Source` stands for a tensor.
+        options: The arguments by name.
         functions: The function in ``keras.ops`` of each class in Keras.
     """
 
+    keras_class: str
     arguments: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...] = ()
 
     functions: ClassVar[Mapping[str, str]] = {}
     passes_mask = False
@@ -34,11 +41,24 @@ class Operation(Layer):
 
     @property
     def type(self) -> str:
-        return self.keras_classes[0].removeprefix(OPERATION)
+        return self.keras_class
 
     def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
         """Call the operation in ``ops``, which is ``keras.ops``, on these tensors."""
-        return getattr(ops, self.functions[self.type])(*fill_in(self.arguments, inputs))
+        function = getattr(ops, self.functions[self.type])
+        return function(*fill_in(self.arguments, inputs), **dict(self.options))
+
+
+def described(config: LayerConfig) -> dict[str, Any]:
+    """Return the fields of an operation that its description in Keras decides."""
+    keras_class = config.class_name.removeprefix(OPERATION)
+    return {"keras_class": keras_class, "arguments": config.arguments, **config.shared}
+
+
+def require_one_tensor(config: LayerConfig) -> None:
+    """Raise UnsupportedError for an operation that is called on anything but one tensor."""
+    if config.arguments != (Source(0),) or len(config.shapes) != 1:
+        raise UnsupportedError("it is called with more than one tensor, which is not supported")
 
 
 def fill_in(arguments: Any, tensors: Sequence[Any]) -> Any:
@@ -78,7 +98,7 @@ class GetItem(Operation):
         parts = _part_of_each_axis(key, len(config.shapes[0]))
         if parts[0] != WHOLE:
             raise UnsupportedError("it selects or moves samples, which is not supported")
-        options: dict[str, Any] = {"arguments": (Source(0), key), **config.shared}
+        options: dict[str, Any] = {**described(config), "arguments": (Source(0), key)}
         axes = len(parts)
         if config.causal and parts == [WHOLE, -1, *[WHOLE] * (axes - 2)]:
             selection = Selection(key, (None,) * len(key))
@@ -159,6 +179,8 @@ class _CutAxes:
             return None
         if part.start is None and part.stop is None and part.step in (None, 1, -1):
             return None
+        if (part.start, part.stop) == (-1, None) and part.step in (None, 1):
+            return Dim.of(1)
         count = None if size is None else len(range(*part.indices(size)))
         if count == 0:
             raise UnsupportedError("it selects nothing")
@@ -168,3 +190,125 @@ class _CutAxes:
         if count is None:
             raise UnsupportedError(f"{dim}, of which it selects a part, is unknown")
         return dim if count == size else Dim.of(count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic(Operation):
+    """The sum, the difference or the product of two tensors, or of a tensor and a number.
+
+    With ``aligned`` the shapes are equal; otherwise axes of length 1 are repeated.
+    """
+
+    aligned: bool
+    stepwise: bool = True
+
+    keras_classes = tuple(f"{OPERATION}{name}" for name in ("Add", "Subtract", "Multiply"))
+    functions: ClassVar = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply"}
+    output_symbol = "m"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        _require_operands(config)
+        shapes = config.shapes
+        same = all(map(_same_size(config), *shapes)) if len(shapes) > 1 else True
+        repeated = all(1 in dims or dims[0] == dims[-1] for dims in zip(*shapes, strict=True))
+        if not (same or repeated):
+            raise UnsupportedError("its tensors may have different sizes, which is not supported")
+        timed = len(shapes[0]) > 2
+        stepwise = same or not timed or shapes[0][1] == shapes[-1][1]
+        return cls(aligned=same, stepwise=stepwise, **described(config))
+
+    @property
+    def label(self) -> str:
+        numbers = [part for part in self.arguments if not isinstance(part, Source)]
+        return f"{self.type}({numbers[0]:g})" if numbers else self.type
+
+    @property
+    def fused(self) -> bool:
+        return self.type != "Multiply"  # a fused multiply-add does not round the product
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        tensors = ops.aligned(inputs) if self.aligned and len(inputs) > 1 else inputs
+        left, right = fill_in(self.arguments, tensors)
+        if self.type == "Subtract":
+            return left - right
+        if not isinstance(self.arguments[0], Source):  # a number is written behind the tensor
+            left, right = right, left
+        return left + right if self.type == "Add" else left * right
+
+
+def _require_operands(config: LayerConfig) -> None:
+    """Raise UnsupportedError unless operands are two tensors of one rank, or one and a number."""
+    operands = config.arguments
+    sources = [part for part in operands if isinstance(part, Source)]
+    numbers = [part for part in operands if type(part) in (int, float)]
+    if len(operands) != 2 or len(sources) + len(numbers) != 2 or len(sources) != len(config.shapes):
+        raise UnsupportedError("its operands are not tensors or numbers, which is not supported")
+    if any(not abs(number) < _LARGEST for number in numbers):
+        raise UnsupportedError(f"its operand {numbers[0]!r:.40} is not a number of float32")
+    if len({len(shape) for shape in config.shapes}) > 1:
+        raise UnsupportedError("its tensors have different numbers of axes, which is not supported")
+
+
+def _same_size(config: LayerConfig) -> Callable[[Dim, Dim], bool]:
+    """Return a function that tells whether two sizes are certainly equal."""
+    sizes = config.names.sizes
+
+    def is_same(one: Dim, other: Dim) -> bool:
+        if one == other:
+            return True
+        if not one.names | other.names <= set(sizes):
+            return False
+        values = one.value(sizes), other.value(sizes)
+        return values[0] is not None and values[0] == values[1]
+
+    return is_same
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationOperation(Operation):
+    """An activation, called as a function."""
+
+    functions: ClassVar = {
+        name: name.lower()
+        for name in ("Elu", "Gelu", "Relu", "Sigmoid", "Silu", "Softmax", "Softplus", "Tanh")
+    }
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+    output_symbol = "a"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        config.require(alpha=1.0, approximate=False, axis=-1)
+        options = tuple((k, config.options[k]) for k in ("approximate",) if k in config.options)
+        return cls(options=options, **described(config))
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        return (self.functions[self.type],)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.activate(self.activations[0], inputs[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduction(Operation):
+    """The mean, or the largest value, over all time steps."""
+
+    functions: ClassVar = {"Mean": "mean", "Max": "max"}
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+    output_symbol = "p"
+    stepwise = False
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        config.require_sequence()
+        config.require(keepdims=False, initial=None)
+        axis = config.options.get("axis")
+        if axis not in (1, -2, [1], [-2]):
+            raise UnsupportedError(f"axis={axis!r:.40} is not supported, only that of time")
+        return cls(options=(("axis", 1),), **described(config))
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.mean(inputs[0], 1) if self.type == "Mean" else ops.max(inputs[0], 1)
