@@ -11,8 +11,13 @@ import pytest
 from keras import layers as la
 
 from rnnshapes.network.layers.base import Direction
+from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.selection import WHOLE, Selection
 from tests.helpers.keras_runs import failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential
+
+#: As many steps as Cropping1D keeps, but others.
+OTHER_STEPS = Selection((WHOLE, slice(0, -3)), (None, Dim.named("T'")))
 
 
 def reversed_direction(direction: Direction) -> Direction:
@@ -121,6 +126,12 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
         ("masked average", "global_average_pooling1d", {"keras_class": "GlobalMaxPooling1D"}),
         ("added", "add", {"keras_class": "Multiply"}),
         ("averaged", "average", {"keras_class": "Add"}),
+        ("subtracted", "subtract", {"keras_class": "Add"}),
+        (
+            "cropped",
+            "cropping1d",
+            {"selection": OTHER_STEPS},
+        ),
         ("normalized", "activation", {"activation": "silu"}),
         ("normalized", "batch_normalization", {"epsilon": 0.1}),
         ("normalized", "layer_normalization", {"epsilon": 0.1}),

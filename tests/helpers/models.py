@@ -302,6 +302,16 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "shared": lambda: functional(shared),
     "residual": lambda: functional(residual),
     "added": lambda: functional(together(la.Add())),
+    "subtracted": lambda: functional(
+        lambda x: la.Dense(2)(la.Subtract()([la.LSTM(5)(x), la.GRU(5)(x)]))
+    ),
+    "cropped": lambda: sequential(
+        la.Cropping1D((1, 2)),
+        la.LSTM(5, return_sequences=True),
+        la.Cropping1D((0, 1)),
+        la.GRU(4),
+        la.Dense(2),
+    ),
     "multiplied": lambda: functional(together(la.Multiply())),
     "averaged": lambda: functional(together(la.Average())),
     "unmerged": lambda: functional(lambda x: unmerged(x, sequences=False)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import add, mul, or_
+from operator import add, mul, or_, sub
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
@@ -20,9 +20,9 @@ from rnnshapes.ops.interface import LayerOps, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(LayerOfClass):
-    """The sum, the product or the mean, element by element."""
+    """The sum, the difference, the product or the mean, element by element."""
 
-    keras_classes = ("Add", "Multiply", "Average")
+    keras_classes = ("Add", "Subtract", "Multiply", "Average")
     output_symbol = "m"
     takes_list = True
 
@@ -36,6 +36,8 @@ class Merge(LayerOfClass):
         aligned = ops.aligned(inputs)
         if self.keras_class == "Multiply":
             return reduce(mul, aligned)
+        if self.keras_class == "Subtract":
+            return reduce(sub, aligned)
         total = reduce(add, aligned)
         return total * (1 / len(aligned)) if self.keras_class == "Average" else total
 

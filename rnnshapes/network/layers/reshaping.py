@@ -5,7 +5,7 @@ Source: ``keras/src/layers/reshaping``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.selection import WHOLE, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,52 @@ class RepeatVector(Layer):
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"n": self.number}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cropping1D(Layer):
+    """The sequence without its first and its last steps."""
+
+    cropping: tuple[int, int]
+    time: Dim
+    selection: Selection
+
+    keras_classes = ("Cropping1D",)
+    output_symbol = "r"
+    stepwise = False
+    passes_mask = False
+    takes_sequence = True
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require_sequence()
+        before, after = config.options.get("cropping", (1, 1))
+        if not (
+            type(before) is type(after) is int
+            and min(before, after) >= 0
+            and max(before, after) < 2**31
+        ):
+            raise UnsupportedError(f"cropping={(before, after)!r:.40} is not supported")
+        time, sizes = config.shapes[0][1], config.names.sizes
+        size = time.value(sizes) if time.names <= set(sizes) else None
+        if size is not None and before + after >= size:
+            raise UnsupportedError(f"cropping={(before, after)!r:.40} leaves none of {size} steps")
+        steps = config.names.primed() if before or after else time
+        kept = slice(before, -after if after else None)
+        selection = Selection((WHOLE, kept), (None, steps))
+        cropping = (before, after)
+        return cls(cropping=cropping, time=time, selection=selection, **config.shared)
+
+    @property
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+        cut = sum(self.cropping)
+        return {str(self.selection.lengths[1]): (self.time, lambda n: n - cut)} if cut else {}
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.select(inputs[0], self.selection)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"cropping": self.cropping}
 
 
 def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
