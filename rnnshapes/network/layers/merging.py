@@ -30,6 +30,8 @@ class Merge(LayerOfClass):
     def from_config(cls, config: LayerConfig) -> Self:
         if config.masked and config.class_name == "Multiply":
             raise UnsupportedError("Multiply with a mask is not supported")
+        if config.class_name == "Subtract" and len(config.shapes) != 2:
+            raise UnsupportedError(f"it subtracts {len(config.shapes)} tensors, not two")
         return cls(keras_class=config.class_name, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
