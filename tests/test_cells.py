@@ -207,9 +207,10 @@ def test_options_of_live_models_are_read(kind: str, dtype: str) -> None:
 
 
 def test_columns_of_gates_are_shown(run) -> None:
-    out = run("inspect", "--cell", "lstm", "--no-keras").out
+    out = run("inspect", "--cell", "lstm", "--no-keras", "--view", "summary,gates").out
     for start, gate in enumerate("ifco"):
         columns = f"{5 * start}:{5 * start + 5}"
+        assert out.count(columns) == 4  # once for all weights, and in each of three
         assert f"{gate} [:, {columns}]" in out
         assert f"{gate} [{columns}]" in out
     record = json.loads(run("inspect", "--cell", "gru", "--no-keras", "--format", "json").out)
@@ -249,9 +250,12 @@ def test_columns_of_gates_are_shown(run) -> None:
     ],
 )
 def test_equations_are_shown_in_textbook_letters(options, equations, run) -> None:
-    lines = run("inspect", "--no-keras", *options).out.splitlines()
+    layers = json.loads(run("inspect", "--no-keras", *options, "--format", "json").out)["layers"]
+    recorded = [equation for layer in layers for equation in layer["equations"]]
+    out = run("inspect", "--no-keras", *options).out
     for equation in equations:
-        assert equation in lines
+        assert equation in recorded
+        assert equation in out or "as lstm, with Wx2 Wh2" in out  # a layer like one before
 
 
 def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
@@ -268,7 +272,7 @@ def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
         np.testing.assert_array_equal(arrays["lstm.gate_o"], layer["gates"]["o"])
         np.testing.assert_array_equal(arrays["lstm.c_keras"], layer["c_keras"])
     assert "lstm.gate_i[2]" in run("trace", *sizes, "--format", "csv").out.splitlines()[0]
-    out = run("trace", *sizes).out
+    out = run("trace", *sizes, "--view", "numbers").out
     for heading in ("h[0]", "c[2]", "gate i[0]", "gate o[2]"):
         assert heading in out
 
@@ -277,10 +281,10 @@ def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
     ("args", "names"),
     [
         (["--cell", "rnn"], ["rnn", "simple", "lstm", "gru"]),
-        (["--cell", "lstm", "--reset-after"], ["LSTM", "reset_after", "unit_forget_bias"]),
-        (["--recurrent-activation", "tanh"], ["SimpleRNN", "recurrent_activation", "use_bias"]),
+        (["--cell", "lstm", "--reset-after"], ["LSTM", "reset_after", "--cell gru"]),
+        (["--recurrent-activation", "tanh"], ["SimpleRNN", "recurrent_activation", "--activation"]),
         (["--activation", "glu"], ["activation", "glu", "gelu"]),
-        (["--activation", "foo"], ["activation", "foo", "rnnshapes inspect --help"]),
+        (["--activation", "foo"], ["activation", "foo", "tanh", "log_softmax"]),
     ],
 )
 def test_options_of_other_cells_exit_2(args, names, run) -> None:

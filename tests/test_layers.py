@@ -222,10 +222,7 @@ def test_partly_frozen_layer_is_counted() -> None:
 def test_layer_shared_by_lengths_counts_each_call() -> None:
     result = rnnshapes.inspect(MODELS["shared by lengths"](), N=1)
     assert result.macs == 4 * (3 * 4 + 4 * 4) * (9 + 6) + 8 * 2
-    assert ("m_t", "concatenate(h_t, h'_t)") in result.layers[1].equations or (
-        "m",
-        "concatenate(h_t, h'_t)",
-    ) in result.layers[1].equations
+    assert list(map(str, result.layers[1].equations)) == ["m = concatenate(h_{T1-1}, h'_{T2-1})"]
 
 
 def test_convolved_lengths_have_their_own_names() -> None:
@@ -293,7 +290,7 @@ def test_names_of_sizes_flow_through(name: str, sizes: dict, formulas: Any) -> N
         ("backwards", ["t = T-1", "h_t = z_t × h_{t+1}"]),
         ("encoder, decoder", ["h2_{-1} = h1_{T1-1}, c2_{-1} = c1_{T1-1}"]),
         ("shared", ["2 times"]),
-        ("masked, both", ["h1_t = concatenate(h1→_t, h1←_t)", "h2→_{T-1}, h2←_0"]),
+        ("masked, both", ["h1_t = concatenate(h1→_t, h1←_t)", "h2←_0)"]),
     ],
 )
 def test_options_are_explained(name: str, mentioned: list[str]) -> None:

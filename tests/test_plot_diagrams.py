@@ -335,7 +335,7 @@ def test_weights_that_are_too_high_are_cut() -> None:
     """The gap goes across all columns."""
     figure = plots.figure(rnnshapes.inspect(MODELS["flattened"]()))
     cut = [text for text in words(figure) if text.endswith(", cut")]
-    assert [text.split(" = ")[1] for text in cut] == ["(45, 2), cut"]
+    assert [text.split(" = ")[1] for text in cut] == ["(30, 2), cut"]
     ((width, height),) = [one for one in rectangles(figure, "#FFFFFF") if one[1] < 0.1]
     assert width > height
 

@@ -148,7 +148,7 @@ def test_masked_steps_are_marked_in_every_drawing(masked: Any) -> None:
 
     from tests.helpers.models import randomized, sequential
 
-    model = randomized(sequential(la.Masking(), la.GRU(5), la.Dense(2)))
+    model = randomized(sequential(la.Masking(), la.GRU(5), la.Dense(2), shape=(9, 3)))
     result = rnnshapes.trace(model, x=masked, show="y,h,gates", keras=False)
     for start in (0, 3):
         for sample, marks in ((0, []), (1, [4 - start, 5 - start])):
@@ -167,7 +167,7 @@ def test_y_hat_in_reverse_order_has_no_marks(masked: Any) -> None:
     from tests.helpers.models import randomized, sequential
 
     back = la.SimpleRNN(5, go_backwards=True, return_sequences=True)
-    model = randomized(sequential(la.Masking(), back, la.Dense(2)))
+    model = randomized(sequential(la.Masking(), back, la.Dense(2), shape=(9, 3)))
     result = rnnshapes.trace(model, x=masked, show="y,h", keras=False)
     assert [MASKED in line for line in masked_lines(result, sample=1)] == [False, True]
 

@@ -103,7 +103,8 @@ class ForkedProcess:
     def kill(self) -> None:
         """End the process if it runs."""
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(self.pid, signal.SIGKILL)
 
 
 class ForkServer:
