@@ -39,9 +39,8 @@ _BLOCK = re.compile(
 _KERAS = re.compile(r"Keras \d[\w.]*( \(\w+ [\w.]+\))?")
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?")
 #: A share of a bound or a ratio, with its bar and the index of the largest one. They depend on the
-#: order in which a processor adds up.
-_BAR = re.compile("[━╸╌]+")  # left out where the index beside it is long
-_SHARE = re.compile(r"[\d,.e+-]+ +([%×]( +[━╸╌>]+.*)?|[━╸╌>]+.*)")
+#: order in which a processor adds up. A bar is left out where the index is long.
+_SHARE = re.compile(r"[\d,.e+-]+ +([%×]( +([━╸╌>]|[\w ]+, sample).*)?|[━╸╌>]+.*)")
 
 
 def scripts(text: str) -> list[str]:
@@ -135,13 +134,12 @@ def difference(printed: str, shown: str) -> str | None:
 
 def same_line(shown: str, printed: str) -> bool:
     """Return whether two lines have the same words, and numbers that differ only by rounding."""
-    if set(shown) == set(printed) == {"─"}:  # a rule is as long as the numbers above it are wide
+    if (
+        set(shown) == set(printed) == {"─"} and shown
+    ):  # a rule is as long as the numbers above it are wide
         return True
     before, after = (
-        [
-            word.strip("():,")
-            for word in _SHARE.sub("share", _KERAS.sub("Keras", _BAR.sub("", line))).split()
-        ]
+        [word.strip("():,") for word in _SHARE.sub("share", _KERAS.sub("Keras", line)).split()]
         for line in (shown, printed)
     )
     return len(before) == len(after) and all(map(_same_word, before, after))
