@@ -133,7 +133,7 @@ def _inspect_files(
         reason = failed[0].error or next(iter(failed[0].warnings), "")
         text = f"{len(failed)} of {len(models)} files failed; {failed[0].path}: {reason}"
         write_stderr(f"rnnshapes: {printable(text)}\n")
-    target.write_hint(next_command.after_files(models))
+    target.write_hint(next_command.after_files(result))
     return result.exit_status
 
 

@@ -13,6 +13,7 @@ from rnnshapes.render.command_line import DATA, NETWORK, command_line
 
 if TYPE_CHECKING:
     from rnnshapes.forward.tracing import Trace
+    from rnnshapes.network.file_summary import FileSummaries
     from rnnshapes.network.summary import Inspection
     from rnnshapes.port.report import PortVerification
     from rnnshapes.verification.report import Check, Verification
@@ -47,9 +48,14 @@ def other_views(parts: Iterable[str], *, has_model: bool) -> str:
     return f"Or:   --view {', '.join(names)}  shows other parts"
 
 
-def after_files(models: list[Path]) -> str:
-    """Propose the inspection of the first of several files."""
-    return _next("inspect", "shows every weight", NetworkArguments(model=models[0]), None)
+def after_files(result: FileSummaries) -> str:
+    """Propose the inspection of the first file with a difference or a warning, or of the first."""
+    readable = [file for file in result.files if not file.error]
+    conspicuous = [file for file in readable if file.exit_status or file.warnings]
+    if not readable:
+        return ""
+    path = Path((conspicuous or readable)[0].path)
+    return _next("inspect", "shows every weight", NetworkArguments(model=path), None)
 
 
 def after_trace(

@@ -117,7 +117,7 @@ class OutputTarget:
 
     def write_hint(self, hint: str) -> None:
         """Write what to try next: below a table, else on standard error if it is a terminal."""
-        if self.quiet or not (self.is_screen or is_terminal(sys.stderr)):
+        if self.quiet or not hint or not (self.is_screen or is_terminal(sys.stderr)):
             return
         from rnnshapes.render.formats import terminal
 
