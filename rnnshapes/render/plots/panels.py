@@ -113,7 +113,9 @@ def _power(value: float) -> str:
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """Draw the legend above the panel, to the right of its title, in columns that fit there.
+    """Draw the legend above the panel, in one row to the right of its title.
+
+    The first entries are shown, as many as fit there: a second row would cover the panel above.
 
     Args:
         axes: The panel.
@@ -124,11 +126,12 @@ def legend(axes: Axes, **options: Any) -> None:
     handles, labels = options.pop("handles", handles), options.pop("labels", labels)
     longest = max(map(len, labels), default=0)
     columns = int((_LEGEND_WIDTH - 1.3 * len(axes.get_title(loc="left"))) / (longest + 7))
+    columns = max(1, min(columns, len(labels)))
     axes.legend(
-        *(handles, labels),
+        *(handles[:columns], labels[:columns]),
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
-        ncols=max(1, min(columns, len(labels))),
+        ncols=columns,
         borderaxespad=0.1,
         columnspacing=1.4,
         handlelength=2.2,
