@@ -311,13 +311,13 @@ class _NodeWalk:
     def _layer_input(self, node: Node, source: int, chunk: slice) -> NodeValue:
         """Return what Keras fed a layer with: its own numbers, taken as exact.
 
-        A dropout rounds nothing, and Keras fuses it with the layer before it, as it fuses a sum
-        with a product: the numbers may have been computed again, within the bound of that layer.
+        A dropout rounds nothing, and Keras fuses it with the layer before it: the numbers that
+        it passes on may have been computed again, within the bound of that layer.
         """
         previous = self.network.nodes[source]
         supported = previous.sources and previous.layer.declared_shapes is None
         computed = supported and source not in self.bounded
-        if not (getattr(node.layer, "inner", node.layer).fused and computed):
+        if getattr(node.layer, "inner", node.layer).output_symbol or not computed:
             return self._cut(self.keras_values[source], chunk, self._input_precision(node.layer))
         inputs = [self._layer_input(previous, tap.node, chunk) for tap in previous.sources]
         return self._apply(source, previous, inputs, chunk)

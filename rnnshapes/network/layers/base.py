@@ -136,11 +136,6 @@ class Layer(ABC):
         return False
 
     @property
-    def fused(self) -> bool:
-        """Whether Keras may compute it together with the layer before it, without rounding."""
-        return self.output_symbol == ""
-
-    @property
     def rounds_input(self) -> bool:
         """Whether its input is rounded to the dtype in which it computes."""
         return True

@@ -223,10 +223,6 @@ class Arithmetic(Operation):
         numbers = [part for part in self.arguments if not isinstance(part, Source)]
         return f"{self.type}({numbers[0]:g})" if numbers else self.type
 
-    @property
-    def fused(self) -> bool:
-        return self.type != "Multiply"  # a fused multiply-add does not round the product
-
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         tensors = ops.aligned(inputs) if self.aligned and len(inputs) > 1 else inputs
         left, right = fill_in(self.arguments, tensors)
