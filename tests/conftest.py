@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from rnnshapes import cli
 from rnnshapes.load.saved import spawn
 from tests.helpers.commands import Result
 from tests.helpers.fork_server import ForkServer
-from tests.helpers.keras_runs import KerasRun, keras_run
+from tests.helpers.keras_runs import KerasRun, keras_run, run_compiled, run_eagerly
 
 
 @pytest.fixture(autouse=True)
@@ -60,23 +58,18 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     return command
 
 
-@pytest.fixture(autouse=True)
-def eager() -> None:
-    """Keras without compiling: most models of the tests run once, on little data."""
-    if "tensorflow" in sys.modules and not gc.get_freeze_count():
-        gc.freeze()  # TensorFlow has a million objects, which each collection would visit
-    if "tensorflow" in sys.modules:
-        sys.modules["tensorflow"].config.run_functions_eagerly(True)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Run Keras without compiling: most models of the tests run once, on little data."""
+    run_eagerly()
 
 
 @pytest.fixture
-def compiled(eager: None) -> Iterator[None]:
+def compiled() -> Iterator[None]:
     """Keras as users run it, where compiling may change numbers."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(False)
+    run_compiled()
     yield
-    tf.config.run_functions_eagerly(True)
+    run_eagerly()
 
 
 @pytest.fixture(scope="session")

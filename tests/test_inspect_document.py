@@ -21,8 +21,6 @@ from tests.helpers.files import layer, legacy_file, numbers, saved
 from tests.helpers.files import sequential as legacy_sequential
 from tests.helpers.models import Doubled, randomized, sequential
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 LSTM: dict[str, Any] = {"cell": "lstm", "T": 6}
 
 

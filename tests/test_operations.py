@@ -20,8 +20,6 @@ from tests.helpers.hostile_graphs import X, call, graph, tensor
 from tests.helpers.keras_runs import failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 def last_step_model(*, causal: bool = True, steps: int | None = 9) -> keras.Model:
     """A head on the last step of a sequence."""

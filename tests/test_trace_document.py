@@ -23,8 +23,6 @@ from rnnshapes.render.view import TRACE_PARTS, View
 from tests.helpers.commands import assert_refused
 from tests.helpers.models import randomized, sequential
 
-pytestmark = pytest.mark.usefixtures("eager")
-
 
 @cache
 def traced(keras: bool = False, **options: Any) -> Trace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +33,46 @@ class KerasRun:
     def xs(self) -> list[Any]:
         """The input as arrays."""
         return [inputs.full_array(source) for source in self.sources]
+
+
+def run_eagerly() -> None:
+    """Let Keras run without compiling and without a pipeline of data, where it is imported."""
+    if "keras" not in sys.modules or "tensorflow" not in sys.modules:
+        return
+    if not gc.get_freeze_count():
+        gc.freeze()  # TensorFlow has a million objects, which each collection would visit
+    sys.modules["tensorflow"].config.run_functions_eagerly(True)
+    sys.modules["keras"].Model.predict = predict_by_batches
+
+
+def run_compiled() -> None:
+    """Let Keras run as it does for users."""
+    import keras
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(False)
+    if "predict" in vars(keras.Model):
+        del keras.Model.predict  # the method of its base class remains
+
+
+def predict_by_batches(
+    model: Any, x: Any, batch_size: int | None = None, callbacks: Any = (), **options: Any
+) -> Any:
+    """Return what ``keras.Model.predict`` returns; its pipeline costs more than small networks."""
+    import keras
+
+    def rounded(array: Any) -> Any:
+        array = np.asarray(array)
+        return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
+
+    x, size = keras.tree.map_structure(rounded, x), batch_size or 32
+    outputs = []
+    for number, start in enumerate(range(0, len(keras.tree.flatten(x)[0]), size)):
+        batch = keras.tree.map_structure(lambda array, at=start: array[at : at + size], x)
+        outputs.append(model.predict_on_batch(batch))
+        for callback in callbacks or ():
+            callback.on_predict_batch_end(number, {})
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
 @contextmanager
