@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from io import StringIO
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -49,8 +49,9 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 SIZES = {"N": 2, "T": 12, "D": 3, "M": 5, "K": 4}
 
-EACH_CELL = pytest.mark.parametrize("cell", CELLS)
-EACH_WAY = pytest.mark.parametrize("way", WAYS)
+#: Each way with one of the cells, and the cell with two states in reverse.
+NETWORKS = [*zip(cycle(CELLS), WAYS, strict=False), ("lstm", "backward")]
+EACH_NETWORK = pytest.mark.parametrize(("cell", "way"), NETWORKS)
 EACH_ENCODING = pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 
 
@@ -67,8 +68,7 @@ def drawn(result: Inspection, sheet: Sheet) -> list[str]:
 # --- Data flow ----------------------------------------------------------------------------------
 
 
-@EACH_CELL
-@EACH_WAY
+@EACH_NETWORK
 @EACH_ENCODING
 def test_drawings_fit_on_the_sheet(cell: str, way: str, encoding: str) -> None:
     """Nothing is empty, too wide, or in characters that cannot be shown."""
@@ -81,8 +81,7 @@ def test_drawings_fit_on_the_sheet(cell: str, way: str, encoding: str) -> None:
             assert all(line.isascii() for line in drawing) == (encoding == "ascii")
 
 
-@EACH_CELL
-@EACH_WAY
+@EACH_NETWORK
 def test_every_layer_has_a_closed_frame(cell: str, way: str) -> None:
     """All frames are of one width."""
     result = inspected(cell, way)
@@ -111,8 +110,7 @@ def assert_texts(box: LayerBox, words: str) -> None:
         words = words[words.index(text) + len(text) :]
 
 
-@EACH_CELL
-@EACH_WAY
+@EACH_NETWORK
 def test_arrows_between_frames_have_their_shapes(cell: str, way: str) -> None:
     result = inspected(cell, way)
     boxes = layout(result).boxes
@@ -133,8 +131,7 @@ def lanes_of(result: Inspection, drawn_steps: list[list[DrawnStep]]) -> list[Lan
     return [lane for recurrence in recurrences for lane in recurrence.unroll(max(most, 2)).lanes]
 
 
-@EACH_CELL
-@EACH_WAY
+@EACH_NETWORK
 @pytest.mark.parametrize("width", WIDTHS)
 def test_steps_are_boxes_that_arrows_meet(cell: str, way: str, width: int) -> None:
     """States go from one to the next."""
@@ -365,9 +362,10 @@ def gate_columns(weight: WeightReport) -> list[tuple[str, int, int]]:
     return gates or [("", 0, weight.shape[-1] or 0)]
 
 
-@EACH_CELL
-@pytest.mark.parametrize("way", ["forward", "both", "stack"])
-@EACH_ENCODING
+@pytest.mark.parametrize(
+    ("cell", "way", "encoding"),
+    [*((cell, "both", "utf-8") for cell in CELLS), ("lstm", "stack", "ascii")],
+)
 def test_rectangles_are_as_large_as_shapes_say(cell: str, way: str, encoding: str) -> None:
     """One line for a row, as many characters for each column; gates end where they end."""
     result, sheet = inspected(cell, way), Sheet(100, encoding)

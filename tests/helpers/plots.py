@@ -58,6 +58,12 @@ RESULTS: dict[str, Any] = {
 }
 
 
+@cache
+def figure_of(name: str, **view: Any) -> Figure:
+    """The figure of one of the results, for tests that only look at it."""
+    return plots.figure(RESULTS[name](), View(**view))
+
+
 def saved(result: Result, kind: str, view: View | None = None) -> bytes:
     """The bytes of the file."""
     stream = BytesIO()
@@ -103,10 +109,10 @@ def drawn_texts(figure: Figure) -> list[tuple[str, Bbox]]:
     return recorder.drawn
 
 
-def overlapping_texts(figure: Figure) -> list[tuple[str, str]]:
+def overlapping_texts(drawn: list[tuple[str, Bbox]]) -> list[tuple[str, str]]:
     """The pairs of texts of which one lies on the other."""
     return [
         (first, second)
-        for (first, a), (second, b) in combinations(drawn_texts(figure), 2)
+        for (first, a), (second, b) in combinations(drawn, 2)
         if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 2
     ]
