@@ -1,112 +1,153 @@
-"""Good files, changed at random, many times: each is answered or refused in one line.
+"""Good inputs of every reader, changed at random: each is read, or refused in one line.
 
-The process that reads a file is forked from one that has loaded h5py, so that a look takes some
-milliseconds; all else is what the command does. Run:
-``python tests/benchmarks/fuzz.py [COUNT] [FIRST_SEED]``; status 1 if anything else happened.
+Run: ``python -m tests.benchmarks.fuzz KIND [COUNT] [FIRST_SEED]``; status 1 if anything else
+happened. The kinds are:
+
+- ``files``: model files, ``.keras`` and HDF5, of which configs or bytes change;
+- ``configs``: configs of models alone, without a file around them, which is faster;
+- ``arrays``: array files of every type, for ``--input`` and for ``--against``.
+
+A change is a failure, too, if it takes more than ``SECONDS`` of this process, or adds more than
+``MEBIBYTES`` to the most memory that it has used, or if nothing has come after a minute.
 """
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
 import random
-import subprocess
+import resource
+import signal
 import sys
 import tempfile
 import time
 import warnings
 import zipfile
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py
+import numpy as np
 
 import rnnshapes
+from rnnshapes import cli
 from rnnshapes.errors import RnnshapesError
-from rnnshapes.load.saved import hdf5_child, hdf5_client
+from rnnshapes.load.inputs import read_input
+from rnnshapes.load.saved import spawn
+from rnnshapes.port.arrays import read_port
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.models import MODELS, OPERATIONS
 
-SECONDS = 3.0
+SECONDS, MEBIBYTES = 3.0, 300
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 5, 1.5, -0.0, 2**31, 2**63, 2**70, 10**30, "", "a", "/"),
     *("linear", "LSTM", "\x1b[0m", [], {}, [1], [None, 2], [[]], {"a": 1}, ["x", 0, 0]),
 )
+#: What may stand in a text of numbers.
+TOKENS = (
+    *(
+        "",
+        ",",
+        ",,",
+        "\n",
+        "\n\n",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ";",
+        "=",
+        '"',
+        "/*",
+        "*/",
+        "nan",
+        "inf",
+    ),
+    *("1e999", "-", "1e", "0x1", "1_0", "٣", "\x00", "\x1b[0m", "sample", "y_hat", "=1+1"),
+)
+#: Models whose files are changed, among them a graph with operations and one in another one.
+NAMES = ("masked, both", "stacked cells, both, masked", "convolved, same", "nested", "sliced")
 
 
-class Forked:
-    """What the store needs of a process, forked from this one."""
-
-    def __init__(self, path: Path) -> None:
-        asked, self.stdin_end = os.pipe()
-        self.stdout_end, told = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.dup2(asked, 0)
-            os.dup2(told, 1)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
-            try:
-                hdf5_child.main(str(path))
-            finally:
-                os._exit(0)
-        os.close(asked)
-        os.close(told)
-        self.stdin = os.fdopen(self.stdin_end, "wb")
-        self.stdout = os.fdopen(self.stdout_end, "rb")
-        self.status = 0
-
-    def kill(self) -> None:
-        """End it."""
-        os.kill(self.pid, 9)
-
-    def wait(self) -> None:
-        """Until it has ended."""
-        self.status = os.waitpid(self.pid, 0)[1]
-        CRASHES[os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else 0] += 1
+# --- Changes ------------------------------------------------------------------------------------
 
 
-CRASHES: Counter[int] = Counter()
+def flipped(data: bytes, rng: random.Random) -> bytes:
+    """Return data with some bytes changed, mostly at its beginning, where HDF5 has its tables."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
+        if not changed:
+            break
+        most = len(changed) if rng.random() < 0.5 else min(len(changed), 4096)
+        place = rng.randrange(most)
+        kind = rng.random()
+        if kind < 0.1:
+            del changed[place : place + rng.randrange(1, 64)]
+        elif kind < 0.5:
+            changed[place] ^= 1 << rng.randrange(8)
+        else:
+            changed[place] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+    return bytes(changed)
 
 
-def models() -> list[Any]:
-    """Of several kinds."""
-    import keras
-    from keras import layers as la
-
-    x = keras.Input((6, 3))
-    inner = keras.Sequential([keras.Input((6, 3)), la.GRU(3, return_sequences=True)])
-    states = la.LSTM(4, return_state=True)(inner(inner(x)))
-    y = la.LSTM(4)(la.Masking()(x), initial_state=states[1:])
-    both = la.Bidirectional(la.RNN([la.GRUCell(3), la.LSTMCell(4)]))(la.Conv1D(4, 2)(x))
-    compiled = keras.Sequential([keras.Input((6, 3)), la.LSTM(5), la.BatchNormalization()])
-    compiled.compile("adam", "mse")
-    return [compiled, keras.Model(x, [la.Dense(2)(la.Concatenate()([y, both])), y])]
+def edited(text: str, rng: random.Random) -> str:
+    """Return text in which tokens come in, parts are lost, repeated, or moved."""
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        start, end = sorted(rng.randrange(len(text) + 1) for _ in range(2))
+        end = min(end, start + rng.choice((0, 1, 8, 200)))
+        part = rng.choice((rng.choice(TOKENS), text[start:end] * rng.choice((0, 2, 3))))
+        text = text[:start] + part + text[end:]
+    return text
 
 
-def write_goods(folder: Path) -> None:
-    """Good files, .keras and HDF5."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for number, model in enumerate(models()):
-            for ending in (".keras", ".h5", ".weights.h5"):
-                path = folder / f"{number}{ending}"
-                (model.save_weights if "weights" in ending else model.save)(path)
+def replace_value(value: Any, rng: random.Random) -> None:
+    """Let a value in nested lists and dicts become another, move elsewhere, or be lost."""
+    places, stack = [], [value]
+    while stack:
+        holder = stack.pop()
+        for key, part in holder.items() if isinstance(holder, dict) else enumerate(holder):
+            places.append((holder, key))
+            if isinstance(part, dict | list) and part:
+                stack.append(part)
+    if not places:
+        return
+    holder, key = rng.choice(places)
+    kind = rng.random()
+    if kind < 0.2:
+        del holder[key]
+    elif kind < 0.4:
+        other, place = rng.choice(places)
+        holder[key] = copy.deepcopy(other[place])
+    elif kind < 0.5 and isinstance(holder, list):
+        holder[key:key] = [copy.deepcopy(holder[key])] * rng.choice((1, 3, 50))
+    else:
+        holder[key] = copy.deepcopy(rng.choice(VALUES))
 
 
-def changed(data: bytes, chance: random.Random) -> bytes:
-    """A file that is damaged in one of several ways."""
-    if data[:2] != b"PK" or chance.random() < 0.1:
-        return flipped(data, chance)
+def changed_config(text: str, rng: random.Random) -> Any:
+    """Return a config, given as JSON, in which one to three values are others."""
+    config = json.loads(text)
+    for _ in range(rng.randrange(1, 4)):
+        replace_value(config, rng)
+    return config
+
+
+def changed_file(data: bytes, rng: random.Random) -> bytes:
+    """Return a model file whose config or bytes are changed."""
+    if data[:2] != b"PK" or rng.random() < 0.1:
+        return flipped(data, rng)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    if chance.random() < 0.6:
-        config = json.loads(members["config.json"])
-        for _ in range(chance.randrange(1, 4)):
-            replaced(config, chance)
+    if rng.random() < 0.6:
+        config = changed_config(members["config.json"].decode(), rng)
         members["config.json"] = json.dumps(config).encode()
     else:
-        members["model.weights.h5"] = flipped(members["model.weights.h5"], chance)
+        members["model.weights.h5"] = flipped(members["model.weights.h5"], rng)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, part in members.items():
@@ -114,87 +155,136 @@ def changed(data: bytes, chance: random.Random) -> bytes:
     return out.getvalue()
 
 
-def flipped(data: bytes, chance: random.Random) -> bytes:
-    """Some bytes, or a stretch of them, changed, mostly where HDF5 keeps its tables."""
-    made = bytearray(data)
-    for _ in range(chance.choice((1, 1, 1, 2, 4, 16))):
-        most = len(made) if chance.random() < 0.5 else min(len(made), 4096)
-        place = chance.randrange(most)
-        kind = chance.random()
-        if kind < 0.1:
-            del made[place : place + chance.randrange(1, 64)]
-        elif kind < 0.5:
-            made[place] ^= 1 << chance.randrange(8)
+# --- Kinds of inputs ----------------------------------------------------------------------------
+
+#: Reads the input that a seed makes; returns a word for what happened.
+Attempt = Callable[[random.Random], str]
+
+
+def inspected(result: Any) -> str:
+    """Return what an inspection says; raise ValueError if its text cannot be printed."""
+    text = repr(result)
+    if not all(character.isprintable() or character == "\n" for character in text):
+        raise ValueError("it prints a character that is not printable")
+    return "read" if result.file is None or result.file.agrees else "contradicts itself"
+
+
+@contextmanager
+def files(folder: Path) -> Iterator[Attempt]:
+    """Yield a reader of model files; the process that reads HDF5 is forked, not started anew."""
+    good, path, script = [], folder / "changed", spawn.SCRIPT
+    for name in NAMES:
+        for ending in (".keras", ".h5", ".weights.h5"):
+            target, model = folder / f"good{ending}", MODELS[name]()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                (model.save_weights if "weights" in ending else model.save)(target)
+            good.append(target.read_bytes())
+    server = ForkServer("h5py", script.stem, folder=str(script.parent))
+    spawn.start = lambda name: server.pipe(script.stem, "main", arguments=[name])
+
+    def attempt(rng: random.Random) -> str:
+        path.write_bytes(changed_file(rng.choice(good), rng))
+        return inspected(rnnshapes.inspect(path))
+
+    yield attempt
+    server.close()
+
+
+@contextmanager
+def configs(folder: Path) -> Iterator[Attempt]:
+    """Yield a reader of configs, of all models of the tests."""
+    from keras.src.saving import serialization_lib
+
+    from tests.helpers.configs import read_config
+
+    models = [make() for make in {**MODELS, **OPERATIONS}.values()]
+    good = [json.dumps(serialization_lib.serialize_keras_object(model)) for model in models]
+
+    def attempt(rng: random.Random) -> str:
+        result = read_config(changed_config(rng.choice(good), rng))
+        return inspected(result) if rng.random() < 0.1 else "read"
+
+    yield attempt
+
+
+@contextmanager
+def arrays(folder: Path) -> Iterator[Attempt]:
+    """Yield a reader of array files: .npy, .npz, .csv, .json and .h."""
+    sizes = ("--T", "4", "--D", "2", "--M", "3", "--K", "2", "--no-keras")
+    for ending in (".npz", ".csv", ".json"):
+        cli.main(["trace", *sizes, "-o", str(folder / f"good{ending}")])
+    for ending in (".npz", ".json", ".h"):
+        cli.main(["trace", *sizes, "--golden", str(folder / f"golden{ending}")])
+    x = np.random.default_rng(0).standard_normal((2, 4, 3))
+    np.save(folder / "good.npy", x)
+    np.savez_compressed(folder / "packed.npz", x=x, h=x)
+    np.savetxt(folder / "x.csv", x[0], delimiter=",")
+    good = [(path.suffix, path.read_bytes()) for path in sorted(folder.iterdir())]
+
+    def attempt(rng: random.Random) -> str:
+        ending, data = rng.choice(good)
+        path = folder / f"changed{ending}"
+        if ending == ".json" and rng.random() < 0.5:
+            path.write_text(json.dumps(changed_config(data.decode(), rng)), "utf-8")
+        elif ending in (".json", ".csv", ".h") and rng.random() < 0.8:
+            path.write_text(edited(data.decode(), rng), "utf-8", errors="replace")
         else:
-            made[place] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
-    return bytes(made)
+            path.write_bytes(flipped(data, rng))
+        if rng.random() < 0.5:
+            read_input(path)
+        else:
+            read_port(path)
+        return "read"
+
+    yield attempt
 
 
-def replaced(config: Any, chance: random.Random) -> None:
-    """A value in a config becomes another, moves elsewhere, or is lost."""
-    places = []
-    stack = [config]
-    while stack:
-        value = stack.pop()
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in pairs:
-            places.append((value, key))
-            if isinstance(part, dict | list) and part:
-                stack.append(part)
-    holder, key = chance.choice(places)
-    kind = chance.random()
-    if kind < 0.2:
-        del holder[key]
-    elif kind < 0.4:
-        other, place = chance.choice(places)
-        holder[key] = json.loads(json.dumps(other[place]))
-    else:
-        holder[key] = chance.choice(VALUES)
+KINDS = {kind.__name__: kind for kind in (files, configs, arrays)}
 
 
 def main() -> int:
     """Run, and print what happened."""
-    if sys.argv[1:2] == ["--goods"]:
-        write_goods(Path(sys.argv[2]))
-        return 0
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    hdf5_client._start = Forked  # type: ignore[assignment]
-    assert h5py
+    if sys.argv[1:2] == [] or sys.argv[1] not in KINDS:
+        sys.exit(f"give one of {', '.join(KINDS)}")
+    numbers = [int(number) for number in sys.argv[2:]]
+    count, first = numbers[0] if numbers else 1000, numbers[1] if numbers[1:] else 0
     counts: Counter[str] = Counter()
     bad, slowest = 0, 0.0
-    with tempfile.TemporaryDirectory() as name:
-        # In a process of its own: one that has loaded Keras is slow to fork.
-        subprocess.run([sys.executable, __file__, "--goods", name], check=True, capture_output=True)
-        files = [path.read_bytes() for path in sorted(Path(name).iterdir())]
-        path = Path(name) / "changed"
+    signal.signal(signal.SIGALRM, _interrupt)
+    with tempfile.TemporaryDirectory() as name, KINDS[sys.argv[1]](Path(name)) as attempt:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for seed in range(first, first + count):
-            chance = random.Random(seed)  # noqa: S311 - the same damage for the same seed
-            path.write_bytes(changed(chance.choice(files), chance))
-            start = time.perf_counter()
+            rng = random.Random(seed)  # noqa: S311 - the same change for the same seed
+            start, problem = time.process_time(), ""
+            signal.setitimer(signal.ITIMER_REAL, 20 * SECONDS)
             try:
-                result = rnnshapes.inspect(path)
-                text = repr(result)
-                counts["answered" if result.file and result.file.agrees else "broken"] += 1
-                fine = all(c.isprintable() or c == "\n" for c in text)
+                counts[attempt(rng)] += 1
             except RnnshapesError as error:
                 counts["refused"] += 1
-                fine = "\n" not in str(error)
+                problem = "two lines" if "\n" in str(error) else ""
             except Exception as error:
-                fine = False
-                print(f"seed {seed}: {type(error).__name__}: {error}")
-            took = time.perf_counter() - start
-            slowest = max(slowest, took)
-            if not fine or took > SECONDS:
-                bad += 1
-                print(f"seed {seed}: BAD after {took:.2f} s")
-            if (seed + 1) % 5000 == 0:
+                problem = f"{type(error).__name__}: {error}"
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            took = time.process_time() - start
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            if most - used > MEBIBYTES * 1024:
+                problem, used = problem or f"{(most - used) / 1024:.0f} MiB", most
+            if took > SECONDS:
+                problem = problem or f"{took:.1f} s"
+            slowest, bad = max(slowest, took), bad + bool(problem)
+            if problem:
+                print(f"seed {seed}: {problem}", flush=True)
+            if (seed + 1) % 10_000 == 0:
                 print(seed + 1, dict(counts), f"slowest {slowest:.2f} s", flush=True)
-    signals = {number: n for number, n in CRASHES.items() if number not in (0, 9)}
-    print(f"{count} changes: {dict(counts)}, {bad} bad, slowest {slowest:.2f} s")
-    print(f"the process that reads ended by signals: {signals}")
+    print(f"{count} {sys.argv[1]}: {dict(counts)}, {bad} bad, slowest {slowest:.2f} s")
     return int(bad > 0)
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise TimeoutError("it does not end")
+
+
 if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(main())
