@@ -14,7 +14,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.errors import InputError
 from rnnshapes.network.layers.config import Source
-from rnnshapes.ops.selection import WHOLE, Selection
+from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
 from tests.helpers.keras_runs import failed, run_model, with_layer

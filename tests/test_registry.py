@@ -59,7 +59,7 @@ def test_all_interpreters_are_found() -> None:
 @pytest.mark.parametrize("kind", interpreters(), ids=lambda kind: kind.__name__)
 def test_interpreter_has_every_operation(kind: type) -> None:
     expected = operations(LayerOps)
-    assert {"activate", "let", "windows", "reshape"} < set(expected)
+    assert {"activate", "let", "windows", "rearrange"} < set(expected)
     assert {name: operations(kind).get(name) for name in expected} == expected
 
 

@@ -12,7 +12,7 @@ from keras import layers as la
 
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.dims import Dim
-from rnnshapes.ops.selection import WHOLE, Selection
+from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.keras_runs import failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
+from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
-from rnnshapes.ops.selection import Selection
 from rnnshapes.ops.windows import Window
 
 
@@ -63,17 +63,30 @@ class Bounded:
         return cls(value, np.asarray(error), precision)
 
     def __matmul__(self, other: Bounded) -> Bounded:
-        """Return a @ W: the errors carried through |a| and |W|, and γ_n of the magnitudes."""
-        p, n = self.precision, other.value.shape[0]
+        return self.product(other, np.matmul, len(other.value))
+
+    def product(
+        self, other: Bounded, multiply: Callable[[Array, Array], Array], terms: int
+    ) -> Bounded:
+        """Return sums of products: errors carried through |a| and |W|, and γ_n of the magnitudes.
+
+        Args:
+            other: The other factor.
+            multiply: Multiplies two arrays; each number of its result is a sum.
+            terms: The number of terms of each sum.
+        """
+        p, (a, b) = self.precision, (self.error, other.error)
         left, right = np.abs(self.value), np.abs(other.value)
-        magnitude = left @ right
-        carried = self.error @ right if self.error.any() else 0.0
-        if other.error.any():
-            carried = carried + (left + self.error) @ other.error
-        error = carried + p.gamma(n) * (magnitude + carried) + p.underflow(n)
-        total_error = self.error.sum(axis=-1, keepdims=True) + other.error.sum()
-        product = self._result(self.value @ other.value, error, magnitude, total_error)
-        return replace(product, sum=Sum(n, magnitude, carried))
+        magnitude = multiply(left, right)
+        carried: Array | float = multiply(a, right) if a.any() else 0.0
+        if b.any():
+            carried = carried + multiply(left + a, b)
+        error = carried + p.gamma(terms) * (magnitude + carried) + p.underflow(terms)
+        unknown = np.zeros(())
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            unknown = multiply(a, np.ones_like(right)) + multiply(np.ones_like(left), b)
+        product = self._result(multiply(self.value, other.value), error, magnitude, unknown)
+        return replace(product, sum=Sum(terms, magnitude, carried))
 
     def __add__(self, other: Bounded | float) -> Bounded:
         p = self.precision
@@ -275,24 +288,20 @@ class BoundedOps:
         """Return the rows of ``table`` with these integer indices."""
         return table.rearranged(lambda array: _NUMPY.take(array, indices.value))
 
-    def select(self, x: Bounded, selection: Selection) -> Bounded:
-        """Return what integers and slices select from ``x``: no number changes."""
-        return x.rearranged(lambda array: _NUMPY.select(array, selection))
-
-    def windows(self, x: Bounded, window: Window) -> Bounded:
-        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
-        value = _NUMPY.windows(x.value, window)
-        error = _NUMPY.windows(x.error, replace(window, fill=0.0))
+    def windows(self, x: Bounded, window: Window, axis: int = 1) -> Bounded:
+        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
+        value = _NUMPY.windows(x.value, window, axis)
+        error = _NUMPY.windows(x.error, replace(window, fill=0.0), axis)
         return Bounded(value, error, x.precision)
 
-    def contract(self, windows: Bounded, kernel: Bounded) -> Bounded:
-        """Compute (N, T', k, D)·(k, D, F) → (N, T', F), as one product of matrices."""
-        rows = windows.rearranged(lambda array: array.reshape(*array.shape[:2], -1))
-        return rows @ kernel.rearranged(lambda array: array.reshape(-1, array.shape[-1]))
+    def contract(self, contraction: Contraction, left: Bounded, right: Bounded) -> Bounded:
+        """Multiply, and sum over axes."""
+        return left.product(right, contraction, contraction.terms(left.value))
 
-    def averages(self, x: Bounded, window: Window) -> Bounded:
-        """Return the mean of each window: (N, T, F) → (N, T', F)."""
-        return self.mean(self.windows(x, window), 2, _NUMPY.window_counts(x.value, window))
+    def averages(self, x: Bounded, window: Window, axis: int = 1) -> Bounded:
+        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
+        counts = _NUMPY.window_counts(x.value, window, axis)
+        return self.mean(self.windows(x, window, axis), axis + 1, counts)
 
     def mean(self, x: Bounded, axis: int, count: Array | None = None) -> Bounded:
         """Return the mean over ``axis``, or the sum divided by ``count``: γ_n, and one division."""
@@ -314,11 +323,3 @@ class BoundedOps:
     def where(self, mask: Array, x: Bounded) -> Bounded:
         """Return ``x`` where the mask is true, and 0 elsewhere."""
         return x.rearranged(lambda array: _NUMPY.where(mask, array))
-
-    def reshape(self, x: Bounded, shape: Sequence[object], numbers: tuple[int, ...]) -> Bounded:
-        """Give each sample the shape ``numbers``."""
-        return x.rearranged(lambda array: _NUMPY.reshape(array, shape, numbers))
-
-    def repeat(self, x: Bounded, times: object, number: int) -> Bounded:
-        """Repeat each sample over time: (N, F) → (N, number, F)."""
-        return x.rearranged(lambda array: _NUMPY.repeat(array, times, number))

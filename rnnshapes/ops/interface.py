@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.selection import Selection
+from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.windows import Window
 
 #: A value of any interpreter: a symbolic tensor, an array, a bounded array, a recorded value.
@@ -59,17 +59,17 @@ class LayerOps(CellOps, Protocol):
     def take(self, table: Tensor, indices: Tensor) -> Tensor:
         """Return the rows of ``table`` with these integer indices."""
 
-    def select(self, x: Tensor, selection: Selection) -> Tensor:
-        """Return what integers and slices select from ``x``."""
+    def rearrange(self, x: Tensor, function: Rearrangement) -> Tensor:
+        """Move, select, repeat or pad numbers."""
 
-    def windows(self, x: Tensor, window: Window) -> Tensor:
-        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
+    def windows(self, x: Tensor, window: Window, axis: int = 1) -> Tensor:
+        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
 
-    def contract(self, windows: Tensor, kernel: Tensor) -> Tensor:
-        """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
+    def contract(self, contraction: Contraction, left: Tensor, right: Tensor) -> Tensor:
+        """Multiply, and sum over axes: (N, T', k, D)·(k, D, F) → (N, T', F)."""
 
-    def averages(self, x: Tensor, window: Window) -> Tensor:
-        """Return the mean of each window: (N, T, F) → (N, T', F)."""
+    def averages(self, x: Tensor, window: Window, axis: int = 1) -> Tensor:
+        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
 
     def mean(self, x: Tensor, axis: int, count: Any = None) -> Tensor:
         """Return the mean over ``axis``, or the sum divided by ``count``.
@@ -85,9 +85,3 @@ class LayerOps(CellOps, Protocol):
 
     def where(self, mask: Any, x: Tensor) -> Tensor:
         """Return ``x`` where the mask is true, and 0 elsewhere."""
-
-    def reshape(self, x: Tensor, shape: Shape, numbers: tuple[int, ...]) -> Tensor:
-        """Give each sample the shape ``shape``; in ``numbers`` -1 stands for what is left."""
-
-    def repeat(self, x: Tensor, times: Dim, number: int) -> Tensor:
-        """Repeat each sample over time: (N, F) → (N, R, F)."""

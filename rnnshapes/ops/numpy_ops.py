@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rnnshapes.errors import InputError
 from rnnshapes.ops.activations import MONOTONE, Array, activate
-from rnnshapes.ops.selection import Selection
+from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.windows import Window
 
 
@@ -74,38 +73,31 @@ class NumpyOps:
         rows: Array = table[np.asarray(indices).astype(np.int64)]
         return rows
 
-    def select(self, x: Array, selection: Selection) -> Array:
-        """Return ``x[key]``; raise InputError where x is too short for an index."""
-        try:
-            selected: Array = x[selection.key]
-        except IndexError:
-            raise InputError(f"{selection} does not fit an array {x.shape}: give more") from None
-        return selected
-
-    def windows(self, x: Array, window: Window) -> Array:
-        """Cut windows of time steps: (N, T, F) → (N, T', size, F).
+    def windows(self, x: Array, window: Window, axis: int = 1) -> Array:
+        """Cut windows along an axis: (N, T, F) → (N, T', size, F).
 
         Beyond the ends stand zeros, or ``window.fill``.
         """
-        before, after = window.padding(x.shape[1])
-        x = np.pad(x, ((0, 0), (before, after), (0, 0)), constant_values=window.fill)
-        windows: Array = x[:, window.positions(x.shape[1])]
+        padding = [(0, 0)] * x.ndim
+        padding[axis] = window.padding(x.shape[axis])
+        x = np.pad(x, padding, constant_values=window.fill)
+        windows: Array = x[(slice(None),) * axis + (window.positions(x.shape[axis]),)]
         return windows
 
-    def contract(self, windows: Array, kernel: Array) -> Array:
-        """Compute (N, T', k, D)·(k, D, F) → (N, T', F), as one product of matrices."""
-        matrix = kernel.reshape(-1, kernel.shape[-1])
-        result: Array = windows.reshape(*windows.shape[:2], len(matrix)) @ matrix
-        return result
+    def contract(self, contraction: Contraction, left: Array, right: Array) -> Array:
+        """Multiply, and sum over axes."""
+        return contraction(left, right)
 
-    def averages(self, x: Array, window: Window) -> Array:
-        """Return the mean of each window: (N, T, F) → (N, T', F)."""
-        return self.mean(self.windows(x, window), 2, self.window_counts(x, window))
+    def averages(self, x: Array, window: Window, axis: int = 1) -> Array:
+        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
+        counts = self.window_counts(x, window, axis)
+        return self.mean(self.windows(x, window, axis), axis + 1, counts)
 
-    def window_counts(self, x: Array, window: Window) -> Array:
-        """Return how many steps of x each window holds, (1, T', 1)."""
-        ones = np.ones((1, x.shape[1], 1))
-        counts: Array = self.windows(ones, window).sum(axis=2)
+    def window_counts(self, x: Array, window: Window, axis: int = 1) -> Array:
+        """Return how many numbers of x each window holds along an axis: (1, T', 1)."""
+        shape = [1] * x.ndim
+        shape[axis] = x.shape[axis]
+        counts: Array = self.windows(np.ones(shape), window, axis).sum(axis=axis + 1)
         return counts
 
     def mean(self, x: Array, axis: int, count: Array | None = None) -> Array:
@@ -128,11 +120,3 @@ class NumpyOps:
     def where(self, mask: Array, x: Array) -> Array:
         """Return ``x`` where the mask is true, and 0 elsewhere."""
         return np.where(mask[..., None], x, x.dtype.type(0))
-
-    def reshape(self, x: Array, shape: Sequence[object], numbers: tuple[int, ...]) -> Array:
-        """Give each sample the shape ``numbers``."""
-        return x.reshape(len(x), *numbers)
-
-    def repeat(self, x: Array, times: object, number: int) -> Array:
-        """Repeat each sample over time: (N, F) → (N, number, F)."""
-        return np.repeat(x[:, None], number, axis=1)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.numpy_ops import NumpyOps
-from rnnshapes.ops.selection import Selection
+from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
 from rnnshapes.ops.windows import Window
 
@@ -176,21 +177,23 @@ class RecorderOps:
         """Return the rows of ``table`` with these integer indices."""
         return self._apply("take", table, indices)
 
-    def select(self, x: RecordedTensor, selection: Selection) -> RecordedTensor:
-        """Return what integers and slices select from ``x``."""
-        return self._apply("select", x, selection)
+    def rearrange(self, x: RecordedTensor, function: Rearrangement) -> RecordedTensor:
+        """Move, select, repeat or pad numbers."""
+        return self._apply("rearrange", x, function)
 
-    def windows(self, x: RecordedTensor, window: Window) -> RecordedTensor:
-        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
-        return self._apply("windows", x, window)
+    def windows(self, x: RecordedTensor, window: Window, axis: int = 1) -> RecordedTensor:
+        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
+        return self._apply("windows", x, window, axis)
 
-    def contract(self, windows: RecordedTensor, kernel: RecordedTensor) -> RecordedTensor:
-        """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
-        return self._apply("contract", windows, kernel)
+    def contract(
+        self, contraction: Contraction, left: RecordedTensor, right: RecordedTensor
+    ) -> RecordedTensor:
+        """Multiply, and sum over axes."""
+        return self._apply("contract", contraction, left, right)
 
-    def averages(self, x: RecordedTensor, window: Window) -> RecordedTensor:
-        """Return the mean of each window: (N, T, F) → (N, T', F)."""
-        return self._apply("averages", x, window)
+    def averages(self, x: RecordedTensor, window: Window, axis: int = 1) -> RecordedTensor:
+        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
+        return self._apply("averages", x, window, axis)
 
     def mean(self, x: RecordedTensor, axis: int, count: Array | None = None) -> RecordedTensor:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
@@ -207,14 +210,6 @@ class RecorderOps:
     def where(self, mask: Array, x: RecordedTensor) -> RecordedTensor:
         """Return ``x`` where the mask is true, and 0 elsewhere."""
         return self._apply("where", mask, x)
-
-    def reshape(self, x: RecordedTensor, shape: Shape, numbers: tuple[int, ...]) -> RecordedTensor:
-        """Give each sample another shape."""
-        return self._apply("reshape", x, shape, numbers)
-
-    def repeat(self, x: RecordedTensor, times: Dim, number: int) -> RecordedTensor:
-        """Repeat each sample over time: (N, F) → (N, R, F)."""
-        return self._apply("repeat", x, times, number)
 
     def _apply(self, operation: str, *arguments: Any) -> RecordedTensor:
         """Return the result of one operation, in symbols and as an array."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
+from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
-from rnnshapes.ops.selection import Selection
+from rnnshapes.ops.rearrangements import Rearrangement, Selection
 from rnnshapes.ops.windows import Window
 
 #: Stands for an operand that the lines before have written out.
@@ -108,18 +109,25 @@ class Symbol:
         text = f"{self.text}[{indices.text}]"
         return self._result(text, text, "[ ]", (indices,), (*indices.shape, self.shape[-1]))
 
-    def select(self, selection: Selection) -> Symbol:
-        """Return ``this[:, 0]``."""
-        text, label = f"{self.factor}{selection}", f"{self.short}{selection}"
-        return self._result(text, label, "[ ]", (), selection.shape(self.shape))
+    def rearrange(self, function: Rearrangement) -> Symbol:
+        """Return ``function(this)``: ``this[:, 0]``, ``reshape(this)``."""
+        whole = self.factor if isinstance(function, Selection) else self.text
+        text, label = function.text(whole), function.text(self.short)
+        return self._result(text, label, function.name, (), function.shape(self.shape))
 
-    def contract(self, kernel: Symbol) -> Symbol:
-        """Return the product with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
-        if self.shape[2:] != kernel.shape[:2]:
-            raise ShapeMismatchError(_mismatch(self, "·", kernel))
-        shape, macs = (*self.shape[:2], kernel.shape[2]), product(self.shape) * kernel.shape[2]
-        text, label = f"{self.text} {kernel.text}", f"{self.short} {kernel.text}"
-        return self._result(text, label, "·", (kernel,), shape, macs)
+    def contract(self, contraction: Contraction, other: Symbol) -> Symbol:
+        """Return the product with ``other``, summed over axes."""
+        left, right, result = contraction.parts
+        dims: dict[str, Dim] = {}
+        for letter, dim in (
+            *zip(left, self.shape, strict=True),
+            *zip(right, other.shape, strict=True),
+        ):
+            if dims.setdefault(letter, dim) != dim:
+                raise ShapeMismatchError(_mismatch(self, "·", other))
+        shape, macs = tuple(dims[letter] for letter in result), product(dims.values())
+        text, label = f"{self.factor} {other.factor}", f"{self.short} {other.short}"
+        return self._result(text, label, "·", (other,), shape, macs)
 
     def _elementwise(self, text: str, sign: str, other: Symbol) -> Symbol:
         shape = _broadcast(self.shape, other.shape)
@@ -215,22 +223,22 @@ class SymbolicOps:
         """Return the rows of ``table`` with these integer indices."""
         return table.index_rows(indices)
 
-    def select(self, x: Symbol, selection: Selection) -> Symbol:
-        """Return what integers and slices select from ``x``."""
-        return x.select(selection)
+    def rearrange(self, x: Symbol, function: Rearrangement) -> Symbol:
+        """Move, select, repeat or pad numbers."""
+        return x.rearrange(function)
 
-    def windows(self, x: Symbol, window: Window) -> Symbol:
-        """Cut windows of time steps: (N, T, F) → (N, T', size, F)."""
-        n, _, features = x.shape
-        return x.apply("windows", (), (n, window.steps, Dim.of(window.size), features))
+    def windows(self, x: Symbol, window: Window, axis: int = 1) -> Symbol:
+        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
+        cut = (window.steps, Dim.of(window.size))
+        return x.apply("windows", (), (*x.shape[:axis], *cut, *x.shape[axis + 1 :]))
 
-    def contract(self, windows: Symbol, kernel: Symbol) -> Symbol:
-        """Multiply windows with a kernel: (N, T', k, D)·(k, D, F) → (N, T', F)."""
-        return windows.contract(kernel)
+    def contract(self, contraction: Contraction, left: Symbol, right: Symbol) -> Symbol:
+        """Multiply, and sum over axes."""
+        return left.contract(contraction, right)
 
-    def averages(self, x: Symbol, window: Window) -> Symbol:
-        """Return the mean of each window: (N, T, F) → (N, T', F)."""
-        return self.mean(self.windows(x, window), 2)
+    def averages(self, x: Symbol, window: Window, axis: int = 1) -> Symbol:
+        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
+        return self.mean(self.windows(x, window, axis), axis + 1)
 
     def mean(self, x: Symbol, axis: int, count: object = None) -> Symbol:
         """Return the mean over ``axis``; the last axis stays, with length 1."""
@@ -247,14 +255,6 @@ class SymbolicOps:
     def where(self, mask: object, x: Symbol) -> Symbol:
         """Return ``x`` where the mask is true, and 0 elsewhere."""
         return x.activated("unmasked")
-
-    def reshape(self, x: Symbol, shape: Shape, numbers: object) -> Symbol:
-        """Give each sample another shape."""
-        return x.apply("reshape", (), (x.shape[0], *shape))
-
-    def repeat(self, x: Symbol, times: Dim, number: object) -> Symbol:
-        """Repeat each sample over time: (N, F) → (N, R, F)."""
-        return x.apply("repeat", (), (x.shape[0], times, x.shape[1]))
 
 
 class ShapeOps(SymbolicOps):

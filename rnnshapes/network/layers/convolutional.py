@@ -13,9 +13,12 @@ from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.windows import Window
+
+_CONVOLUTION = Contraction("ntkd,kdf->ntf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +99,7 @@ class Conv1D(Windowed):
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         windows = ops.windows(inputs[0], self.window)  # (N, T, D) → (N, T', k, D)
-        z = ops.contract(windows, w.Wc)  # (N, T', k, D)·(k, D, F) → (N, T', F)
+        z = ops.contract(_CONVOLUTION, windows, w.Wc)  # (N, T', k, D)·(k, D, F) → (N, T', F)
         z = z + w.bc if self.use_bias else z  # (N, T', F) + (F,) → (N, T', F)
         return ops.activate(self.activation, z)
 

@@ -14,7 +14,7 @@ from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import OPERATION, LayerConfig, Source
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.selection import WHOLE, Selection
+from rnnshapes.ops.rearrangements import WHOLE, Selection
 
 #: The largest number in a product or sum; it has no infinite neighbour in float32.
 _LARGEST = 2.0**126
@@ -131,7 +131,7 @@ class GetItem(Operation):
         return {str(steps): (self.cut_time, lambda size: len(range(*part.indices(size))))}
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return inputs[0] if self.last_step else ops.select(inputs[0], self.selection)
+        return inputs[0] if self.last_step else ops.rearrange(inputs[0], self.selection)
 
 
 def _require_key(key: tuple[Any, ...]) -> None:

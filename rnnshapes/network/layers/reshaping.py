@@ -15,7 +15,7 @@ from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.selection import WHOLE, Selection
+from rnnshapes.ops.rearrangements import WHOLE, Repeated, Reshaped, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Reshape(LayerOfClass):
         return cls(keras_class=config.class_name, shape=shape, numbers=numbers, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.reshape(inputs[0], self.shape, self.numbers)
+        return ops.rearrange(inputs[0], Reshaped(self.shape, self.numbers))
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"target_shape": self.numbers} if self.keras_class == "Reshape" else {}
@@ -72,7 +72,7 @@ class RepeatVector(Layer):
         return f"RepeatVector({self.times})"
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.repeat(inputs[0], self.times, self.number)
+        return ops.rearrange(inputs[0], Repeated(self.times, self.number))
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"n": self.number}
@@ -118,7 +118,7 @@ class Cropping1D(Layer):
         return {str(self.selection.lengths[1]): (self.time, lambda n: n - cut)} if cut else {}
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.select(inputs[0], self.selection)
+        return ops.rearrange(inputs[0], self.selection)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"cropping": self.cropping}

@@ -1,0 +1,62 @@
+"""Sums of products over named axes, as ``einsum`` writes them: ``ntkd,kdf->ntf``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rnnshapes.ops.activations import Array
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A sum of products of two tensors over the axes that the result has not.
+
+    Args:
+        subscripts: One letter for each axis of both tensors and of the result. No letter stands
+            twice in one tensor, and each is in two of the three, or in the result.
+    """
+
+    subscripts: str
+
+    @cached_property
+    def parts(self) -> tuple[str, str, str]:
+        """The letters of both tensors, and of the result."""
+        operands, result = self.subscripts.split("->")
+        left, right = operands.split(",")
+        return left, right, result
+
+    @property
+    def summed(self) -> str:
+        """The letters over which the sum goes."""
+        left, right, result = self.parts
+        return "".join(letter for letter in left if letter in right and letter not in result)
+
+    def terms(self, left: Array) -> int:
+        """Return how many products each sum has, for the first tensor as an array."""
+        sizes = dict(zip(self.parts[0], left.shape, strict=True))
+        return math.prod(sizes[letter] for letter in self.summed)
+
+    def __call__(self, left: Array, right: Array) -> Array:
+        """Return the result for two arrays, as one product of matrices for each shared axis."""
+        one, other, result = self.parts
+        both = "".join(letter for letter in one if letter in other and letter in result)
+        rows = "".join(letter for letter in one if letter not in other)
+        columns = "".join(letter for letter in other if letter not in one)
+        sizes = dict(zip(one + other, left.shape + right.shape, strict=True))
+
+        def matrices(array: Array, letters: str, *groups: str) -> Array:
+            order = [letters.index(letter) for letter in "".join(groups)]
+            shape = [math.prod(sizes[letter] for letter in group) for group in groups[1:]]
+            lead = [sizes[letter] for letter in groups[0]]
+            return array.transpose(order).reshape(*lead, *shape)
+
+        product: Array = matrices(left, one, both, rows, self.summed) @ matrices(
+            right, other, both, self.summed, columns
+        )
+        letters = both + rows + columns
+        full = product.reshape([sizes[letter] for letter in letters])
+        return full.transpose([letters.index(letter) for letter in result])
