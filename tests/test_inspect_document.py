@@ -104,6 +104,21 @@ def test_a_single_layer_is_no_plural() -> None:
     assert " 2 layers " in text_of(two).splitlines()[0]
 
 
+def test_long_layer_names_keep_one_row_per_weight() -> None:
+    model = sequential(la.LSTM(4, name="recurrence_" * 4), la.Dense(2), shape=(6, 3))
+    result = rnnshapes.inspect(model)
+    table = next(b for b in render.to_document(result, View(width=80)) if isinstance(b, Table))
+    assert all("\n" not in cell for row in table.rows for cell in row.cells)
+    assert result.layers[0].name in text_of(result, "gates")
+
+
+def test_frozen_weights_are_counted_apart() -> None:
+    frozen = sequential(la.LSTM(4), la.BatchNormalization(), shape=(6, 3))
+    result = rnnshapes.inspect(frozen)
+    assert result.params - result.trainable == 8
+    assert f"{result.trainable:,}" in text_of(result)
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_no_width_loses_a_weight(width: int) -> None:
     """A narrow table puts shapes on lines of their own."""

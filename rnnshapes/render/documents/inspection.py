@@ -51,6 +51,8 @@ _MOST_DIFFERENCES = 8
 _INNERMOST_BRACKETS = re.compile(r"\([^()]*\)")
 #: The name of a class.
 _CLASS = re.compile(r"[A-Z]\w*")
+#: Characters that are left of a long name in a table, at least.
+_SHORTEST_NAME = 18
 #: The longest formula of a layer that a narrow table shows.
 _LONGEST_FORMULA = 24
 #: The index of a last step, ``_{T-1}``.
@@ -271,16 +273,18 @@ class _TableRow(NamedTuple):
 def _weights(result: Inspection, width: int) -> Table:
     """Return the table of layers and weights, in the widest form that fits.
 
-    Activations go first, then the classes around cells; at last, name and shape share a column.
+    Activations go first, then the classes around cells, long formulas, and the middles of long
+    names; at last, name and shape share a column.
     """
     forms = [
         [row for layer in result.layers for row in _layer_rows(layer, kind)]
         for kind in (_full_kind, _kind, _inner_kind)
     ]
     forms.append([row.without_long_formula() for row in forms[-1]])
-    rows = next((rows for rows in forms if _table_width(rows) <= width), forms[-1])
-    if _table_width(rows) > width:
-        return _narrow_table(rows, width)
+    forms += [_with_shorter_names(rows, width) for rows in forms]
+    rows = next((rows for rows in forms if _table_width(rows) <= width), [])
+    if not rows:
+        return _narrow_table(forms[3], width)
     long_heading = _table_width(rows, "parameters") <= width
     columns = (
         Column("layer / weight"),
@@ -291,6 +295,17 @@ def _weights(result: Inspection, width: int) -> Table:
     )
     table_rows = [Row(row[:5], "strong" if row.is_layer else "plain") for row in rows]
     return Table("", columns, tuple(table_rows))
+
+
+def _with_shorter_names(rows: Sequence[_TableRow], width: int) -> list[_TableRow]:
+    """Return the rows with the middles of names left out, as far as the table is too wide."""
+    longest = max(cell_len(row.name) for row in rows)
+    room = max(_SHORTEST_NAME, longest - max(0, _table_width(rows) - width))
+    head, tail = (room - 1) - (room - 1) // 2, (room - 1) // 2
+    return [
+        row._replace(name=f"{row.name[:head]}…{row.name[-tail:]}") if len(row.name) > room else row
+        for row in rows
+    ]
 
 
 def _narrow_table(rows: Sequence[_TableRow], width: int) -> Table:
@@ -434,6 +449,8 @@ def _total(result: Inspection, width: int) -> str:
         numbers = " + ".join(layer.count.with_numbers(result.network.sizes) for layer in layers)
     size = "" if result.bytes is None else format_bytes(result.bytes)
     start = f"{count_text(result.params)} parameters"
+    if result.params is not None and result.trainable not in (None, result.params):
+        start += f" ({result.trainable:,} trainable)"
     sums = [" + ".join(counts)] if len(counts) > 1 else []
     candidates: list[list[str]] = [sums, []]
     if numbers:
@@ -473,7 +490,7 @@ def _gates(result: Inspection) -> Iterator[Line]:
             weights[weight.name.rpartition("/")[2]] = None
             if weight.rows:
                 name = weight.name.rpartition("/")[2]
-                rows[f"{name}: row 0 is added to x_t Wx, row 1 to h_{{t-1}} Wh"] = None
+                rows[f"{name}: row 0 is bx, added to x_t Wx; row 1 is bh, added to h_{{t-1}} Wh"] = None
     if not names_by_text:
         return
     *names, last = weights
