@@ -490,7 +490,8 @@ def _gates(result: Inspection) -> Iterator[Line]:
             weights[weight.name.rpartition("/")[2]] = None
             if weight.rows:
                 name = weight.name.rpartition("/")[2]
-                rows[f"{name}: row 0 is bx, added to x_t Wx; row 1 is bh, added to h_{{t-1}} Wh"] = None
+                halves = "row 0 is bx, added to x_t Wx; row 1 is bh, added to h_{t-1} Wh"
+                rows[f"{name}: {halves}"] = None
     if not names_by_text:
         return
     *names, last = weights
