@@ -10,7 +10,6 @@ from rnnshapes import reference
 from rnnshapes.forward import replay
 from rnnshapes.load import inputs
 from rnnshapes.network import weights
-from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.graph import Network
 from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification import report, unrolled
@@ -36,19 +35,32 @@ def _axis(*names: str) -> Any:
 
 
 CELLS = cells.FORMS
-BIAS = _axis("use_bias")([True], [False])
-ONE_WAY = _axis("bidirectional", "go_backwards")([False, False], [False, True])
-BOTH_WAYS = _axis("bidirectional", "go_backwards", "merge_mode")(
-    *([True, False, mode] for mode in ("concat", "sum", "mul", "ave"))
-)
-SEQUENCES = _axis("return_sequences")([False], [True])
+#: Axes of which all pairs of choices occur, with each cell.
+PAIRED: dict[str, Axis] = {
+    "bias": _axis("use_bias")([True], [False]),
+    "ways": _axis("bidirectional", "go_backwards", "merge_mode")(
+        *([False, False, None], [False, True, None]),
+        *([True, False, mode] for mode in ("concat", "sum", "mul", "ave")),
+    ),
+    "sequences": _axis("return_sequences")([False], [True]),
+}
+#: Axes of which each choice occurs, with each cell. The functions are applied number by number.
 ACTIVATION = _axis("activation")(
-    *(["relu"], ["linear"], ["sigmoid"], ["hard_sigmoid"], ["softsign"], ["elu"], ["gelu"])
+    *(
+        ["tanh"],
+        ["relu"],
+        ["linear"],
+        ["sigmoid"],
+        ["hard_sigmoid"],
+        ["softsign"],
+        ["elu"],
+        ["gelu"],
+    )
 )
-GATE_ACTIVATION = _axis("recurrent_activation")(["hard_sigmoid"], ["tanh"], ["relu"])
-_SIZES = _axis("N", "T", "D", "M", "K")
-USUAL = _SIZES([2, 6, 3, 5, 4])
-SIZES = _SIZES(
+GATE_ACTIVATION = _axis("recurrent_activation")(["sigmoid"], ["hard_sigmoid"], ["tanh"], ["relu"])
+SIZES = _axis("N", "T", "D", "M", "K")(
+    [2, 6, 3, (5, 7), 4],
+    [2, 6, 3, 5, 4],
     [1, 6, 3, 5, 4],
     [2, 1, 3, 5, 4],
     [2, 6, 1, 5, 4],
@@ -56,30 +68,28 @@ SIZES = _SIZES(
     [2, 6, 3, 5, 1],
     [1, 1, 1, 1, 1],
     [40, 6, 3, 5, 4],
-    [4, 50, 16, 64, 8],
-)
-STACK = _SIZES([2, 6, 3, (5, 7), 4])
-
-#: Axes of which all pairs of choices occur, with each cell. Where sizes stand for many others,
-#: they are all different.
-GRID: tuple[tuple[Axis, ...], ...] = (
-    (BIAS, (*ONE_WAY, *BOTH_WAYS), SEQUENCES, USUAL),
-    ((*ONE_WAY, *BOTH_WAYS[:1]), SEQUENCES, STACK),
-    (ACTIVATION, USUAL),
-    (GATE_ACTIVATION, USUAL),
-    ((ONE_WAY[0], BOTH_WAYS[0]), SIZES),
+    [4, 30, 16, 64, 8],
+    [2, 7, 4, (6, 5), 3],
 )
 
 
-def networks(cell: dict[str, Any]) -> Iterator[Network]:
-    """Yield each network of the grid with this cell once; SimpleRNN has no gates to vary."""
-    rows = {}
-    for axes in GRID:
-        if axes[0] is not GATE_ACTIVATION or cell["cell"] in cells.GATED:
-            for choices in covering(dict(enumerate(axes)), strength=2):
-                row = dict(ChainMap(*map(dict, choices.values()), cell))
-                rows[tuple(sorted(row.items()))] = row
-    return (from_sizes(**row) for row in rows.values())
+def networks(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the options of each network of the grid; SimpleRNN has no gates to vary."""
+    singles = [ACTIVATION, SIZES]
+    if cell["cell"] in cells.GATED:
+        singles.append(GATE_ACTIVATION)
+    rows = covering(PAIRED, strength=2)
+    assert len(rows) >= max(map(len, singles))
+    first = 3 * CELLS.index(cell)  # other options come together with each cell
+    return [
+        dict(ChainMap(*map(dict, (cell, *row.values(), *(at(place, axis) for axis in singles)))))
+        for place, row in enumerate(rows, first)
+    ]
+
+
+def at(place: int, axis: Axis) -> Options:
+    """Return one choice of an axis after the other, from the first again after the last."""
+    return axis[place % len(axis)]
 
 
 def checks(network: Network, seed: int = 0) -> Iterator[Check]:
