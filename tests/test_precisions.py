@@ -23,10 +23,11 @@ from tests.helpers.cells import FORMS
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, numeric_checks, run_model
 from tests.helpers.models import MODELS, randomized, sequential
+from tests.helpers.results import result_of
 
 # --- Both precisions on a grid ------------------------------------------------------------------
 
-SIZES = ((1, 1, 1, 1, 1), (3, 10, 4, 5, 2), (2, 100, 3, 64, 1), (1, 3, 2, 512, 2))
+SIZES = ((1, 1, 1, 1, 1), (3, 10, 4, 5, 2), (2, 50, 3, 32, 1), (1, 3, 2, 256, 2))
 
 
 RIGHT = covering({"cell": FORMS, "sizes": SIZES, "radius": (0.0, 0.9, 4.0)}, strength=2)
@@ -34,7 +35,7 @@ RIGHT = covering({"cell": FORMS, "sizes": SIZES, "radius": (0.0, 0.9, 4.0)}, str
 
 @pytest.mark.parametrize("case", RIGHT, ids=lambda case: "-".join(map(str, case.values())))
 def test_correct_networks_pass_at_any_radius(case: dict[str, Any]) -> None:
-    """Networks have from one unit to 512."""
+    """Networks have from one unit to 256."""
     sizes = dict(zip("NTDMK", case["sizes"], strict=True))
     for found in grid.right(iter([grid.Case(case["radius"], **sizes, **case["cell"])])):
         assert found.compared > 0, found
@@ -44,15 +45,18 @@ def test_correct_networks_pass_at_any_radius(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e3])
 def test_zeros_denormals_and_saturated_gates_pass(scale: float) -> None:
     for cell in FORMS:
-        for found in grid.right(iter([grid.Case(scale=scale, N=2, T=20, D=3, M=6, **cell)])):
+        for found in grid.right(iter([grid.Case(scale=scale, N=2, T=7, D=3, M=6, **cell)])):
             assert found.empty == 0, found
             assert found.ratio <= 1, found
 
 
-@pytest.mark.parametrize("cell", FORMS, ids=str)
-@pytest.mark.parametrize("more", [{}, {"bidirectional": True}], ids=str)
-def test_every_structural_mutant_fails_in_both_precisions(cell: Any, more: Any) -> None:
-    found = list(grid.wrong(grid.Case(N=3, T=7, D=5, M=5, K=5, **cell, **more)))
+@pytest.mark.parametrize(
+    ("cell", "bidirectional"), [*((cell, False) for cell in FORMS), (FORMS[-1], True)], ids=str
+)
+def test_every_structural_mutant_fails_in_both_precisions(cell: Any, bidirectional: bool) -> None:
+    found = list(
+        grid.wrong(grid.Case(N=3, T=4, D=5, M=5, K=5, bidirectional=bidirectional, **cell))
+    )
     assert len(found) >= 24
     for one in found:
         assert one.ratio > 100, one
@@ -121,7 +125,7 @@ def test_weight_off_by_one_ulp_fails(small_run: KerasRun) -> None:
 
 
 def test_checks_count_numbers_and_locate_the_worst() -> None:
-    result = rnnshapes.verify(N=2, T=5, M=[4, 3], seed=1)
+    result = rnnshapes.verify(N=2, T=3, M=[4, 5], seed=1)
     for check in result.checks:
         assert check.compared > 0
         if check.ratio is not None:
@@ -135,27 +139,26 @@ def test_checks_count_numbers_and_locate_the_worst() -> None:
 
 SHORT = {
     "mixed_float16": (
-        "masked zeros", "stacked cells, both, masked", "normalized", "convolved, same", "residual",
-        "encoder, decoder", "embedded", "partly masked", "nested",
+        "stacked cells, both, masked", "normalized", "embedded", "encoder, decoder", "nested",
     ),
-    "mixed_bfloat16": ("stacked cells, both, masked", "convolved, same", "encoder, decoder"),
-    "float16": ("masked zeros", "normalized", "nested"),
+    "mixed_bfloat16": ("encoder, decoder", "convolved, same"),
+    "float16": ("masked zeros", "normalized"),
 }  # fmt: skip
 
 
 #: Models that Keras compiles; others run eagerly.
-COMPILED = ("stacked cells, both, masked", "convolved, same", "normalized")
+COMPILED = (("mixed_float16", "normalized"), ("mixed_bfloat16", "convolved, same"))
 
 
 @pytest.mark.parametrize(("policy", "name"), [(p, name) for p in SHORT for name in SHORT[p]])
 def test_short_formats_pass(policy: str, name: str, request) -> None:
     """Each layer is checked with the unit roundoff of the format in which it computes."""
-    if name in COMPILED:
+    if (policy, name) in COMPILED:
         request.getfixturevalue("compiled")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        result = rnnshapes.verify(randomized(MODELS[name]()), N=3)
+        result = rnnshapes.verify(randomized(MODELS[name]()), N=2)
     finally:
         keras.config.set_dtype_policy(before)
     assert result.passed, result
@@ -163,8 +166,11 @@ def test_short_formats_pass(policy: str, name: str, request) -> None:
     assert {c.precision for c in result.checks} == {"", short, "float64"}
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("cell", FORMS, ids=str)
+@pytest.mark.parametrize(
+    ("policy", "cell"),
+    [*(("mixed_float16", cell) for cell in FORMS), ("mixed_bfloat16", FORMS[-1])],
+    ids=str,
+)
 def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
     from rnnshapes.port.hypothesis import Hypothesis
     from rnnshapes.port.mistakes import hypotheses
@@ -189,11 +195,11 @@ def test_float16_is_verified_until_it_overflows() -> None:
         la.GRU(4, dtype="mixed_float16"),
         la.Dense(2, dtype="float32"),
     )
-    model = randomized(sequential(*layers, shape=(40, 3)))
+    model = randomized(sequential(*layers, shape=(20, 3)))
     model.set_weights([8 * np.abs(w) for w in model.get_weights()])
     result = rnnshapes.verify(model, N=3)
     assert result.passed, result
-    assert 0 < result.overflow < 40
+    assert 0 < result.overflow < 20
     gru = [c for c in result.checks if c.layer == "gru" and c.precision == "float16"]
     assert all(check.compared > 0 for check in gru)
 
@@ -255,7 +261,7 @@ def test_tensor_float_32_has_its_own_bound(small_run: KerasRun) -> None:
     name = "simple_rnn: h at every step"
     assert wide[name] < narrow[name] / 50
     assert TENSOR_FLOAT_32.gamma(5) > 2 * 2**-11
-    result = replace(rnnshapes.verify(), engine=engine)
+    result = replace(result_of("verify"), engine=engine)
     assert "matrix products in TensorFloat-32" in repr(result)
 
 
@@ -284,10 +290,9 @@ def test_residuals_name_their_precision() -> None:
 # --- What a review has found --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu"])
-def test_other_orders_of_summation_pass(activation: str, compiled: None) -> None:
+def test_other_orders_of_summation_pass(compiled: None) -> None:
     """The bound has no room where there is one unit."""
-    result = rnnshapes.verify(N=200, T=500, D=1, M=1, K=1, activation=activation)
+    result = rnnshapes.verify(N=200, T=300, D=1, M=1, K=1, activation="linear")
     assert result.passed, result
 
 
@@ -326,9 +331,8 @@ def test_cell_output_other_than_state_fails(monkeypatch) -> None:
         output, states = real(self, *args, **options)
         return output * (1 + 1e-6), states
 
-    assert rnnshapes.verify(cell="lstm").passed
     monkeypatch.setattr(la.LSTMCell, "call", wrong)
-    failed = names(rnnshapes.verify(cell="lstm").checks)
+    failed = names(rnnshapes.verify(cell="lstm", N=2, T=3).checks)
     assert {"lstm: unrolled, in float64", "lstm: h at every step, in float64"} <= set(failed)
 
 
@@ -340,7 +344,7 @@ def test_directions_merged_otherwise_fail(monkeypatch) -> None:
         return real(self, *args, **options) * (1 + 1e-6)
 
     monkeypatch.setattr(la.Bidirectional, "call", wrong)
-    failed = names(rnnshapes.verify(cell="gru", bidirectional=True).checks)
+    failed = names(rnnshapes.verify(cell="gru", bidirectional=True, N=2, T=3).checks)
     assert "bidirectional: unrolled, in float64" in failed
 
 
@@ -356,6 +360,6 @@ def test_random_state_is_left_unchanged() -> None:
     model = randomized(sequential(la.GRU(4), la.Dropout(0.5), la.Dense(2)))
     random.seed(7)
     state = random.getstate()
-    rnnshapes.verify(model)
-    rnnshapes.verify(bidirectional=True)
+    rnnshapes.verify(model)  # it has a seed of its own
+    rnnshapes.verify(T=3)
     assert random.getstate() == state
