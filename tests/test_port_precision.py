@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.helpers.handmade import ALL, LAYERS, SIZES, Port, explained, mentions, weights_of
+from tests.helpers.handmade import LAYERS, SIZES, Port, explained, mentions, weights_of
 
 
 def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray:
@@ -24,10 +24,9 @@ def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray
     return made + size * np.random.default_rng(0).uniform(0.3, 1, made.shape) + error
 
 
-@pytest.mark.parametrize("cell", ALL)
 @pytest.mark.parametrize(
-    ("options", "ids"),
-    [({}, ()), ({"bias": 0}, ("bias.omitted",))],
+    ("cell", "options", "ids"),
+    [("simple", {}, ()), ("gru", {}, ()), ("simple", {"bias": 0}, ("bias.omitted",))],
 )
 def test_a_partly_float32_port_is_named(cell: str, options: Any, ids: tuple[str, ...]) -> None:
     """It fails as float64, its other mistake is named, and with dtype float32 it passes."""
@@ -43,10 +42,9 @@ def test_a_partly_float32_port_is_named(cell: str, options: Any, ids: tuple[str,
     assert explained(rnnshapes.verify(**SIZES, cell=cell, against=port, dtype="float64")) == []
 
 
-@pytest.mark.parametrize("cell", ALL)
-def test_an_error_beyond_float32_is_unexplained(cell: str) -> None:
+def test_an_error_beyond_float32_is_unexplained() -> None:
     """A ten-thousandth is more than rounding does."""
-    assert explained(rnnshapes.verify(**SIZES, cell=cell, against=partly(cell, {}, 1e-4))) == []
+    assert explained(rnnshapes.verify(**SIZES, against=partly("simple", {}, 1e-4))) == []
 
 
 def test_numbers_that_differ_are_shown_to_differ() -> None:
