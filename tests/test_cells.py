@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,21 @@ from rnnshapes.forward import tracing
 from rnnshapes.network import weights
 from tests.helpers.cells import FORMS, GATED
 from tests.helpers.commands import assert_refused, mentioning
-from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, keras_run, numeric_checks, with_cell
 
 SIZES = {"N": 3, "T": 8, "D": 4, "M": 5, "K": 2}
 
 
+@cache
+def run_with(**form: Any) -> KerasRun:
+    """Run a network with this cell in Keras: all sizes different, biases not zero."""
+    return keras_run(**SIZES, **form)
+
+
 @pytest.fixture(scope="module", params=FORMS, ids=str)
 def run_of(request) -> KerasRun:
-    """A network of each cell, run in Keras: all sizes different, biases not zero."""
-    return keras_run(**SIZES, **request.param)
+    """A network of each cell, run in Keras."""
+    return run_with(**request.param)
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -65,7 +71,7 @@ def gru_by_hand(x: np.ndarray, w: Any, m: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("spec", [form for form in FORMS if form["cell"] in GATED], ids=str)
 def test_states_and_gates_equal_a_handwritten_loop(spec: dict[str, Any]) -> None:
-    run = keras_run(**SIZES, **spec)
+    run = run_with(**spec)
     name = run.network.layers[0].name
     show = "y,h,c,gates" if spec["cell"] == "lstm" else "y,h,gates"
     result = tracing.trace_network(run.network, run.weights, run.sources, show)
@@ -149,12 +155,12 @@ def test_any_changed_weight_fails(run_of: KerasRun) -> None:
     [
         ({"cell": "lstm"}, {"activation": "sigmoid"}),
         ({"cell": "lstm"}, {"recurrent_activation": "tanh"}),
-        ({"cell": "gru"}, {"activation": "relu"}),
-        ({"cell": "gru"}, {"recurrent_activation": "linear"}),
+        ({"cell": "gru", "reset_after": True}, {"activation": "relu"}),
+        ({"cell": "gru", "reset_after": False}, {"recurrent_activation": "linear"}),
     ],
 )
 def test_wrong_activation_fails(spec: dict[str, Any], options: dict[str, Any]) -> None:
-    run = keras_run(**SIZES, **spec)
+    run = run_with(**spec)
     network = with_cell(run.network, lambda cell: replace(cell, **options))
     assert fails(replace(run, network=network), run.weights)
 
@@ -163,7 +169,7 @@ def test_wrong_activation_fails(spec: dict[str, Any], options: dict[str, Any]) -
 @pytest.mark.parametrize("change", [lambda s: np.roll(s, 1, axis=1), lambda s: s * 1.001])
 def test_wrong_lstm_states_fail(state: str, change: Any) -> None:
     """Each state follows from both states of the step before."""
-    run = keras_run(**SIZES, cell="lstm")
+    run = run_with(cell="lstm")
     states = {**run.keras.states["lstm"]}
     states[state] = change(states[state])
     outputs = replace(run.keras, states={"lstm": states})
@@ -171,27 +177,27 @@ def test_wrong_lstm_states_fail(state: str, change: Any) -> None:
     assert not checks[f"lstm: {state} at every step"].passed
 
 
-OPTIONS = covering(
-    {
-        "cell": FORMS,
-        "M": (5, [6, 4]),
-        "use_bias": (True, False),
-        "activation": ("tanh", "relu"),
-    },
-    strength=2,
-)
+#: Each cell with some options; all of them are in ``tests/test_network_grid.py``.
+OPTIONS = [
+    {**form, "M": m, "use_bias": use_bias, "activation": activation}
+    for form, m, use_bias, activation in zip(
+        FORMS,
+        (5, [6, 4], 5, [6, 4]),
+        (False, True, True, False),
+        ("relu", "tanh", "relu", "tanh"),
+        strict=True,
+    )
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_correct_networks_pass(options: dict[str, Any]) -> None:
-    cell = options["cell"]
-    result = rnnshapes.verify(N=2, T=7, D=3, K=4, **{**options, **cell})
+    result = rnnshapes.verify(N=2, T=3, D=7, K=8, **options)
     assert result.passed, result
     assert result.difference.max_abs < 1e-3
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize(("kind", "dtype"), [("LSTM", "float64"), ("GRU", "float32")])
 def test_options_of_live_models_are_read(kind: str, dtype: str) -> None:
     import keras
 
@@ -271,8 +277,11 @@ def test_states_and_gates_are_in_every_format(run, in_folder) -> None:
     with np.load(in_folder / "t.npz") as arrays:
         np.testing.assert_array_equal(arrays["lstm.gate_o"], layer["gates"]["o"])
         np.testing.assert_array_equal(arrays["lstm.c_keras"], layer["c_keras"])
-    assert "lstm.gate_i[2]" in run("trace", *sizes, "--format", "csv").out.splitlines()[0]
-    out = run("trace", *sizes, "--view", "numbers").out
+    assert (
+        "lstm.gate_i[2]"
+        in run("trace", *sizes, "--no-keras", "--format", "csv").out.splitlines()[0]
+    )
+    out = run("trace", *sizes, "--no-keras", "--view", "numbers").out
     for heading in ("h[0]", "c[2]", "gate i[0]", "gate o[2]"):
         assert heading in out
 
