@@ -20,7 +20,6 @@ from rnnshapes.render.text_art import strips
 from rnnshapes.render.text_art.strips import (
     ASCII_MINUS,
     DIGITS,
-    HEIGHTS,
     MASKED,
     MINUS,
     MOST_UNITS,
@@ -31,7 +30,7 @@ from rnnshapes.render.text_art.strips import (
     Strip,
 )
 
-KINDS: list[ScaleKind] = ["line", "signed", "fraction"]
+KINDS: list[ScaleKind] = ["signed", "fraction"]
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 EACH_ENCODING = pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 
@@ -103,11 +102,8 @@ def glyph(kind: ScaleKind, value: float, low: float, high: float, encoding: str)
     if kind == "signed":
         minus = ASCII_MINUS if encoding == "ascii" else MINUS
         marks, part = (PLUS if value > 0 else minus), abs(value) / max(abs(low), abs(high))
-    elif kind == "fraction":
-        marks, part = DIGITS, value
     else:
-        marks = DIGITS if encoding == "ascii" else HEIGHTS
-        part = (value - low) / (high - low)
+        marks, part = DIGITS, value
     return marks[min(int(part * len(marks)), len(marks) - 1)]
 
 
@@ -162,7 +158,6 @@ def mutants() -> dict[str, tuple[str, Any]]:
         "groups in another order": ("balanced_groups", lambda n, c: c - grouped(n, c)[::-1]),
         "a sign lost": ("MINUS", PLUS),
         "a sign turned": ("PLUS", MINUS),
-        "heights turned": ("HEIGHTS", HEIGHTS[::-1]),
         "digits turned": ("DIGITS", DIGITS[::-1]),
     }
 
@@ -198,16 +193,14 @@ def test_the_character_shows_the_sign(steps: int, size: float, encoding: str) ->
         assert not set(text) & (minus if value > 0 else set(PLUS))
 
 
-@pytest.mark.parametrize("kind", ["line", "fraction"])
-def test_characters_follow_the_order_of_numbers(kind: ScaleKind) -> None:
+def test_characters_follow_the_order_of_numbers() -> None:
     """The lowest number has the first character."""
     values = np.sort(np.random.default_rng(1).uniform(0, 1, 60))
     values[[0, -1]] = 0, 1
-    marks = HEIGHTS if kind == "line" else DIGITS
-    (texts,) = cells(strip(kind, values[:, None]))
-    places = [marks.index(text[0]) for text in texts]
+    (texts,) = cells(strip("fraction", values[:, None]))
+    places = [DIGITS.index(text[0]) for text in texts]
     assert places == sorted(places)
-    assert (places[0], places[-1]) == (0, len(marks) - 1)
+    assert (places[0], places[-1]) == (0, len(DIGITS) - 1)
 
 
 def test_a_fraction_is_drawn_between_0_and_1() -> None:
@@ -289,19 +282,15 @@ def test_categories_differ_in_sixteen_colours() -> None:
         assert len(names) == len(palette.CATEGORIES)
 
 
-def test_lines_share_a_scale_and_differ_in_colour() -> None:
-    """The highest of all units is full, the lowest of all the least."""
-    one = strip("line", [[0.0, 5.0], [1.0, 10.0], [2.0, 0.5]])
-    first, second = spans(one)[:2]
-    assert [first[1].ink.colour, second[1].ink.colour] == [
-        palette.category(0),
-        palette.category(1),
-    ]
-    heights = [[HEIGHTS.index(text[0]) for text in texts] for texts in cells(one)]
-    assert heights[0][0] == 0
-    assert heights[1][1] == len(HEIGHTS) - 1
-    assert heights[0] == sorted(heights[0])
-    assert f"lowest 0 {HEIGHTS} 10 highest" in key(one)
+@pytest.mark.parametrize("steps", [8, 60])
+def test_each_line_may_have_its_own_scale(steps: int) -> None:
+    values = numbers("signed", steps, 2) * [1.0, 100.0]
+    both = rows(strip("signed", values, own_scales=True))
+    alone = [rows(strip("signed", values[:, [unit]]))[0] for unit in (0, 1)]
+    assert [row.split() for row in both] == [row.split() for row in alone]
+    assert rows(strip("signed", values))[0] != both[0]
+    for end in (*values.min(axis=0), *values.max(axis=0)):
+        assert f"{end:.3g}" in key(strip("signed", values, own_scales=True))
 
 
 # --- Marks --------------------------------------------------------------------------------------
@@ -342,16 +331,16 @@ def test_masked_steps_are_marked(steps: int, kind: ScaleKind) -> None:
 def test_without_finite_numbers_there_is_no_scale() -> None:
     """All masked, or all NaN."""
     assert "lowest" not in key(strip("signed", np.full((5, 2), np.nan)))
-    masked = strip("line", np.ones((50, 2)), unmasked=np.zeros(50, bool))
+    masked = strip("signed", np.ones((50, 2)), unmasked=np.zeros(50, bool))
     assert "lowest" not in key(masked)
     assert rows(masked) == [MASKED * 50] * 2
 
 
 def test_numbers_that_are_all_the_same_are_drawn() -> None:
-    """Zeros, too: there is no sign, and the line is in the middle."""
+    """Zeros, too: there is no sign."""
     assert set(rows(strip("signed", np.zeros((60, 1))))[0]) == {ZERO}
-    level = strip("line", np.full((60, 1), 3.25))
-    assert set(rows(level)[0]) <= set(HEIGHTS[len(HEIGHTS) // 2 - 1 : len(HEIGHTS) // 2 + 1])
+    level = strip("signed", np.full((60, 1), 3.25))
+    assert set(rows(level)[0]) == {PLUS[-1]}
     assert "3.25" in key(level)
     assert "lowest" not in key(level)
 

@@ -14,7 +14,7 @@ from rnnshapes import render
 from rnnshapes.render import palette
 from rnnshapes.render.document import Drawing, Line, Sheet, Table
 from rnnshapes.render.formats import terminal
-from rnnshapes.render.text_art.strips import HEIGHTS, MASKED, NOT_FINITE
+from rnnshapes.render.text_art.strips import MASKED, MINUS, NOT_FINITE
 from rnnshapes.render.view import View
 
 LSTM: dict[str, Any] = {"N": 3, "T": 9, "D": 4, "M": 5, "K": 2, "cell": "lstm", "keras": False}
@@ -224,4 +224,4 @@ def test_the_command_draws_within_the_terminal(columns, encoding, run, monkeypat
     stream.flush()
     text = stream.buffer.getvalue().decode(encoding)
     assert "h of gru over t" in text
-    assert ("\\u" in text, HEIGHTS in text) == (False, encoding == "utf-8")
+    assert ("\\u" in text, MINUS[-1] in text) == (False, encoding == "utf-8")

@@ -408,7 +408,7 @@ def _output_row(result: Trace, view: View) -> Table:
 
 
 def _drawings(result: Trace, view: View) -> Iterator[Drawing]:
-    """Yield a sparkline of y_hat, and a strip of each state and gate."""
+    """Yield a strip of y_hat, and of each state and gate."""
     return strips.drawings([_strip(result, series, view) for series in _all_series(result)])
 
 
@@ -425,12 +425,13 @@ def _strip(
     title += f" over t, sample {view.sample} of {n}" if n > 1 else " over t"
     if series.layer is not None and series.layer.reverse:
         title += ", processed in reverse"
-    kind: strips.ScaleKind = "line" if series.layer is None else "signed"
+    kind: strips.ScaleKind = "signed"
     if series.part == "gates" and not series.candidate:
         kind = strips.scale_kind(values)
     unmasked = None if mask is None else mask[view.sample, start:end]
     name = series.name.removeprefix("gate ")
-    return strips.Strip(title, name, values, kind, start, unmasked, most_units)
+    own = series.layer is None  # the outputs of a network may be of different sizes
+    return strips.Strip(title, name, values, kind, start, unmasked, most_units, own)
 
 
 def _numbers(result: Trace, view: View) -> Iterator[Table | Line]:

@@ -1,4 +1,4 @@
-"""Numbers over time as lines of characters: sparklines, and strips of coloured cells."""
+"""Numbers over time as strips of coloured cells, a line for each unit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rnnshapes.render.time_axis import balanced_groups, group_means
 
 #: How many units are drawn, and the least width of a sheet on which there is a drawing.
 MOST_UNITS, NARROWEST = 16, 20
-#: From the lowest number to the highest, and what stands for these where there are no blocks.
-HEIGHTS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
+#: From 0 to 1.
+DIGITS = "0123456789"
 #: By sign, and by the third of the scale: the last ones stand for the largest numbers.
 PLUS, MINUS, ASCII_MINUS, ZERO = "+*#", "-=≡", "-=%", "."
 NOT_FINITE, MASKED = "?", "/"
@@ -27,15 +27,16 @@ _WIDEST = 12
 #: Characters of the bar that shows a scale from its lowest to its highest number.
 _BAR = 12
 
-#: A ``line`` goes from its lowest number to its highest; cells that are ``signed`` from minus the
-#: largest size to plus that; cells of a ``fraction`` from 0 to 1.
-ScaleKind = Literal["line", "signed", "fraction"]
+#: Cells that are ``signed`` go from minus the largest size to plus that; cells of a ``fraction``
+#: from 0 to 1.
+ScaleKind = Literal["signed", "fraction"]
 
 
 class Strip(NamedTuple):
     """``values`` (steps, units) from step ``start`` on, a line for each unit, ``name[unit]``.
 
-    Where ``unmasked`` (steps,) is False, a step is masked. At most ``most_units`` are drawn.
+    Where ``unmasked`` (steps,) is False, a step is masked. At most ``most_units`` are drawn. With
+    ``own_scales`` each line has a scale of its own.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Strip(NamedTuple):
     start: int = 0
     unmasked: Array | None = None
     most_units: int = MOST_UNITS
+    own_scales: bool = False
 
     @property
     def units(self) -> range:
@@ -80,20 +82,23 @@ def _picture(strip: Strip, all_strips: Sequence[Strip], sheet: Sheet) -> StyledL
     values = np.ascontiguousarray(strip.values[:, : len(strip.units)].T)
     columns = _fitting_columns(strip.start, steps, room)
     means, masked = _column_means(values, strip.unmasked, columns)
-    scale = _ValueScale(strip.kind, *_ends(means), sheet.ascii_only)
-    decimals = scale.decimals(columns.width)
+    scaled = means if strip.own_scales else [means] * len(means)
+    scales = [_ValueScale(strip.kind, *_ends(part), sheet.ascii_only) for part in scaled]
+    decimals = [scale.decimals(columns.width) for scale in scales]
+    labels = strip.labels(sheet.encoding)
     lines: list[Sequence[Span]] = []
-    for label, numbers in zip(strip.labels(sheet.encoding), means.tolist(), strict=True):
-        unit = len(lines)
+    for label, numbers, scale, places in zip(labels, means.tolist(), scales, decimals, strict=True):
         cells = (
             Span(MASKED * columns.width, DIM)
             if is_masked
-            else _cell(value, unit, scale, columns.width, decimals)
+            else _cell(value, scale, columns.width, places)
             for value, is_masked in zip(numbers, masked.tolist(), strict=True)
         )
         lines.append([Span(label.ljust(margin), DIM), *_joined(cells)])
     lines.append([Span("t".ljust(margin) + columns.axis_text(), DIM)])
-    words = _key(scale, means, decimals)
+    words = _key(scales[0], means, decimals[0])
+    if strip.own_scales and len(scales) > 1:
+        words = _keys(labels, scales, means, decimals)
     for remark in _remarks(strip, values, columns, means, masked):
         words = [*words[:-1], [*words[-1], Span(";", DIM)], *_words(remark)]
     return [*lines, *_wrapped(words, sheet.width)]
@@ -193,18 +198,12 @@ class _ValueScale(NamedTuple):
             minus = ASCII_MINUS if self.ascii_only else MINUS
             marks = PLUS if value > 0 else minus if value < 0 else ZERO
             height = abs(value) / self.limit
-        elif self.kind == "fraction":
-            marks, height = DIGITS, value
         else:
-            marks = DIGITS if self.ascii_only else HEIGHTS
-            span = self.high / 2 - self.low / 2  # halves: the difference may be too large
-            height = (value / 2 - self.low / 2) / span if span else 0.5
+            marks, height = DIGITS, value
         return marks[min(int(height * len(marks)), len(marks) - 1)]
 
-    def ink(self, value: float, unit: int) -> Ink:
-        """Return a colour for each unit of a line, or one for each number."""
-        if self.kind == "line":
-            return Ink(palette.category(unit))
+    def ink(self, value: float) -> Ink:
+        """Return the colours of a number."""
         return _cell_ink(self.kind, round(100 * value / self.limit))
 
     def decimals(self, width: int) -> int | None:
@@ -212,8 +211,6 @@ class _ValueScale(NamedTuple):
 
         There are three or two digits of the largest.
         """
-        if self.kind == "line":
-            return None
         for digits, gap in ((3, 2), (2, 1)):
             decimals = max(0, digits - 1 - math.floor(math.log10(self.limit)))
             if len(f"{-self.limit:.{decimals}f}") <= width - gap:
@@ -235,11 +232,11 @@ def _ends(values: Array) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
-def _cell(value: float, unit: int, scale: _ValueScale, width: int, decimals: int | None) -> Span:
+def _cell(value: float, scale: _ValueScale, width: int, decimals: int | None) -> Span:
     """Return a number as text with so many decimals, or as a row of its character."""
     if not math.isfinite(value):
         return Span(NOT_FINITE * width, BAD)
-    ink = scale.ink(value, unit)
+    ink = scale.ink(value)
     if decimals is None:
         return Span(scale.glyph(value) * width, ink)
     return Span(f"{value: .{decimals}f}".center(width), ink)
@@ -267,12 +264,35 @@ def _key(scale: _ValueScale, means: Array, decimals: int | None) -> Words:
         return _words(f"all numbers are {low:.3g}")
     if decimals is not None:
         return _words(f"lowest {low:.3g}, highest {high:.3g}")
-    bar = [Span(DIGITS if scale.ascii_only else HEIGHTS, DIM)]
-    if scale.kind != "line":
-        shares = [number / (_BAR - 1) for number in range(_BAR)]
-        between = [low * (1 - share) + high * share for share in shares]
-        bar = [Span(scale.glyph(value), scale.ink(value, 0)) for value in between]
+    bar = _bar(scale, low, high)
     return [*_words(f"lowest {low:.3g}"), bar, *_words(f"{high:.3g} highest")]
+
+
+def _keys(
+    labels: Sequence[str],
+    scales: Sequence[_ValueScale],
+    means: Array,
+    decimals: Sequence[int | None],
+) -> Words:
+    """Return the lowest and the highest number of each line, and what stands for those between."""
+    if not np.isfinite(means).any():
+        return _words("no number is finite")
+    ends = ", ".join(
+        f"{label} {scale.low:.3g} to {scale.high:.3g}"
+        for label, scale in zip(labels, scales, strict=True)
+    )
+    if None not in decimals:
+        return _words(f"each line on its own scale: {ends}")
+    bar = _bar(scales[0]._replace(low=-1.0, high=1.0), -1.0, 1.0)
+    start = _words("each line on its own scale, minus its largest")
+    return [*start, bar, *_words(f"plus its largest: {ends}")]
+
+
+def _bar(scale: _ValueScale, low: float, high: float) -> Word:
+    """Return what stands for the numbers from the lowest to the highest."""
+    shares = [number / (_BAR - 1) for number in range(_BAR)]
+    between = [low * (1 - share) + high * share for share in shares]
+    return [Span(scale.glyph(value), scale.ink(value)) for value in between]
 
 
 def _remarks(
