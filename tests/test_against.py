@@ -21,6 +21,7 @@ from tests.helpers.handmade import (
     given,
     mentions,
     ported,
+    scale_weights,
     weights_of,
 )
 
@@ -192,14 +193,7 @@ def test_directions_and_stacks_pass(cell: str) -> None:
 @pytest.mark.parametrize("cell", ALL)
 def test_chaotic_ports_are_compared_step_by_step(cell: str, monkeypatch) -> None:
     """Numbers of y_hat alone that rounding may change too much are left out and counted."""
-    draw = rnnshapes.network.weights.draw
-
-    def strong(network: Any, seed: int) -> Any:
-        found = {name: dict(arrays) for name, arrays in draw(network, seed).items()}
-        found[LAYERS[cell]]["Wh"] = found[LAYERS[cell]]["Wh"] * np.float32(6)
-        return found
-
-    monkeypatch.setattr("rnnshapes.network.weights.draw", strong)
+    scale_weights(monkeypatch, LAYERS[cell], "Wh", 6)
     sizes = {"N": 2, "T": 100, "D": 4, "M": 16, "K": 3}
     golden = rnnshapes.golden(**sizes, cell=cell, seed=3).arrays
     found = Port(cell).run(weights_of(golden, LAYERS[cell]), golden["x"])
@@ -220,6 +214,19 @@ def test_chaotic_ports_are_compared_step_by_step(cell: str, monkeypatch) -> None
     found["h"][1, 75, 3] += np.float32(1e-4)
     result = rnnshapes.verify(**sizes, seed=3, against=given(found, "states"))
     assert result.checks[0].first == rnnshapes.forward.difference.Index(1, 75, 3)
+
+
+def test_numbers_left_out_fail_if_far_off(monkeypatch) -> None:
+    """Rounding may change them, but not by a million."""
+    scale_weights(monkeypatch, "simple_rnn", "Wh", 6)
+    sizes = {"N": 2, "T": 40, "D": 4, "M": 16, "K": 3}
+    golden = rnnshapes.golden(**sizes, seed=3).arrays
+    y_hat = Port("simple").run(weights_of(golden, "simple_rnn"), golden["x"])["y_hat"]
+    result = rnnshapes.verify(**sizes, seed=3, against=y_hat)
+    assert result.passed
+    assert result.checks[0].left_out > 0
+    y_hat[1, 39, 2] = 1e6
+    assert not rnnshapes.verify(**sizes, seed=3, against=y_hat).passed
 
 
 @pytest.mark.parametrize("bias", [6, 14])

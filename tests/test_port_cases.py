@@ -20,6 +20,7 @@ from tests.helpers.handmade import (
     explained,
     mentions,
     ported,
+    scale_weights,
     weights_of,
 )
 
@@ -158,19 +159,6 @@ def test_every_form_of_gru_is_diagnosed(form: str, what: str) -> None:
 
 
 # --- Numbers far from 1 -------------------------------------------------------------------------
-
-
-def scale_weights(monkeypatch: Any, layer: str, keys: str, factor: float) -> None:
-    """Multiply drawn weights of a layer."""
-    draw = rnnshapes.network.weights.draw
-
-    def scaled(network: Any, seed: int) -> Any:
-        weights = {name: dict(arrays) for name, arrays in draw(network, seed).items()}
-        for key in keys.split():
-            weights[layer][key] = weights[layer][key] * np.float32(factor)
-        return weights
-
-    monkeypatch.setattr("rnnshapes.network.weights.draw", scaled)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,15 @@ def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray
 
 @pytest.mark.parametrize(
     ("cell", "options", "ids"),
-    [("simple", {}, ()), ("gru", {}, ()), ("simple", {"bias": 0}, ("bias.omitted",))],
+    [
+        ("simple", {}, ()),
+        ("gru", {}, ()),
+        ("simple", {"bias": 0}, ("bias.omitted",)),
+        ("simple", {"bias": 0, "reverse": True}, ("bias.omitted", "time.reversed")),
+    ],
 )
 def test_a_partly_float32_port_is_named(cell: str, options: Any, ids: tuple[str, ...]) -> None:
-    """It fails as float64, its other mistake is named, and with dtype float32 it passes."""
+    """It fails as float64, its other mistakes are named, and with dtype float32 it passes."""
     port = partly(cell, options)
     result = rnnshapes.verify(**SIZES, cell=cell, against=port)
     assert result.dtype == "float64"

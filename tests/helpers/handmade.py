@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 import rnnshapes
+from rnnshapes.network import weights
 from tests.helpers import cells
 
 Arrays = dict[str, np.ndarray]
@@ -223,3 +225,16 @@ def mentions(result: Any, *words: str) -> bool:
     """Whether the first explanation names each of these; ``; `` begins each mistake."""
     text = f"; {result.diagnosis.explanations[0].text}"
     return all(word in text for word in words)
+
+
+def scale_weights(monkeypatch: pytest.MonkeyPatch, layer: str, keys: str, factor: float) -> None:
+    """Multiply drawn weights of a layer."""
+    draw = weights.draw
+
+    def scaled(network: Any, seed: int) -> Any:
+        drawn = {name: dict(arrays) for name, arrays in draw(network, seed).items()}
+        for key in keys.split():
+            drawn[layer][key] = drawn[layer][key] * np.float32(factor)
+        return drawn
+
+    monkeypatch.setattr(weights, "draw", scaled)
