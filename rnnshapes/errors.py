@@ -19,6 +19,13 @@ class InputError(RnnshapesError, ValueError):
     """A size, an option, a file or a model that cannot be used as given (exit status 2)."""
 
 
+class ContradictionError(InputError):
+    """A layer whose config Keras itself would refuse: the file contradicts itself.
+
+    ``inspect`` shows the rest of the file, and ends with exit status 1.
+    """
+
+
 class CannotRunError(RnnshapesError, RuntimeError):
     """A correct request that this machine cannot run (exit status 3).
 

@@ -9,6 +9,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +17,9 @@ from hypothesis import strategies as st
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import RnnshapesError
+from rnnshapes import InputError, RnnshapesError, UnsupportedError
 from tests.helpers.commands import Result
-from tests.helpers.files import saved
+from tests.helpers.files import layers_of, repacked, saved
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.hostile import BAD, ESCAPES, MARKER, MOST_MIB
 from tests.helpers.models import randomized, sequential
@@ -106,6 +107,44 @@ def test_bad_file_is_read_or_refused(
 
 #: Files in which only the size is wrong, or what is ignored.
 STILL_TRACED = ("gzip bomb", "add of one", "many paths", "huge mask value")
+
+
+#: Options of a layer that Keras itself refuses.
+REFUSED: tuple[dict[str, Any], ...] = (
+    *({"units": size} for size in (-4, 0, "64", 2.5, None, [64], 2**70)),
+    *({"activation": name} for name in ("swoosh", 5, [])),
+    *({"class_name": name} for name in (None, 5, "")),
+    {"dropout": "x"},
+)
+
+
+@pytest.mark.parametrize("options", REFUSED, ids=str)
+def test_refused_config_contradicts_the_file(
+    options: dict[str, Any], good: Path, tmp_path: Path
+) -> None:
+    def change(config: dict[str, Any]) -> None:
+        layer = layers_of(config)[1]
+        (layer if "class_name" in options else layer["config"]).update(options)
+
+    path = repacked(good, tmp_path / "bad.keras", config=change)
+    result = rnnshapes.inspect(path)
+    assert not result.agrees
+    file = result.to_dict()["file"]
+    assert file["agrees"] is False
+    assert any("lstm" in text for text in file["differences"])
+    for compute in (lambda: rnnshapes.trace(path, keras=False), lambda: rnnshapes.verify(path)):
+        with pytest.raises(InputError, match="lstm"):
+            compute()
+
+
+def test_unsupported_activation_is_no_contradiction(good: Path, tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        layers_of(config)[1]["config"]["activation"] = "sparsemax"
+
+    path = repacked(good, tmp_path / "other.keras", config=change)
+    assert rnnshapes.inspect(path).agrees
+    with pytest.raises(UnsupportedError):
+        rnnshapes.verify(path)
 
 
 def test_names_in_file_are_printed_as_plain_text(good: Path, tmp_path: Path, run) -> None:

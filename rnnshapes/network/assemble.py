@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnshapes.cells.cell import Weight
-from rnnshapes.errors import InputError, RnnshapesError, UnsupportedError
+from rnnshapes.errors import ContradictionError, InputError, RnnshapesError, UnsupportedError
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.config import OPERATION, Config, LayerConfig, Namer
@@ -27,7 +27,8 @@ class LayerCall:
     ``stored`` holds the names and shapes of its arrays, where a model or file tells them; if
     ``named``, they have the names of weights, else they are numbered. ``outputs`` are the shapes
     of its outputs. ``mask_dropped`` says that Keras does not pass the mask of the input on to it,
-    ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported.
+    ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported,
+    ``contradiction`` why Keras itself would refuse it.
     ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
     operation, in which a Source stands for a tensor.
     """
@@ -45,6 +46,7 @@ class LayerCall:
     mask_dropped: bool = False
     masked: bool = False
     unsupported_reason: str = ""
+    contradiction: str = ""
     computes_in: str = ""
     arguments: tuple[Any, ...] = ()
 
@@ -134,13 +136,15 @@ def _layer(
 ) -> Layer:
     before = dict(namer.sizes), dict(namer.used)
     try:
+        if call.contradiction:
+            raise ContradictionError(call.contradiction)
         if call.unsupported_reason:
             raise UnsupportedError(call.unsupported_reason)
         layer = _read_layer(graph, call, node_shapes, namer)
         _check_stored(layer, call)
-    except UnsupportedError as error:
+    except (UnsupportedError, ContradictionError) as error:
         namer.sizes, namer.used = before
-        return _unsupported_layer(call, str(error), namer)
+        return _unsupported_layer(call, error, namer)
     return replace(layer, trainable_count=call.trainable_count, computes_in=call.computes_in)
 
 
@@ -172,7 +176,8 @@ def _read_layer(
         # A config that Keras did not write; errors raised on purpose pass through.
         if isinstance(error, RnnshapesError):
             raise
-        raise UnsupportedError(f"its config is damaged ({type(error).__name__})") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:80]
+        raise ContradictionError(f"its config is not one that Keras writes ({reason})") from None
 
 
 def _is_causal_sequence(source: NodeShapes) -> bool:
@@ -202,7 +207,7 @@ def _check_stored(layer: Layer, call: LayerCall) -> None:
         )
 
 
-def _unsupported_layer(call: LayerCall, reason: str, namer: Namer) -> Layer:
+def _unsupported_layer(call: LayerCall, error: RnnshapesError, namer: Namer) -> Layer:
     # Loaded here, since most networks need none.
     from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
@@ -215,8 +220,9 @@ def _unsupported_layer(call: LayerCall, reason: str, namer: Namer) -> Layer:
     return UnsupportedLayer(
         name=call.name,
         trainable=call.trainable,
-        keras_class=call.class_name,
-        reason=reason,
+        keras_class=call.class_name or "?",
+        reason=str(error),
+        contradicts=isinstance(error, ContradictionError),
         stored_weights=tuple(stored),
         output_shapes=tuple(_declared_shape(shape, namer) for shape in call.outputs),
         trainable_count=call.trainable_count,

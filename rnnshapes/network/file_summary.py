@@ -65,7 +65,7 @@ def summarize(path: str, result: Inspection) -> FileSummary:
         cells=tuple(map(_cell_text, network.recurrent)),
         units=tuple(size for name, size in network.sizes.items() if name.startswith("M")),
         params=result.params,
-        agrees=file.agrees if file.facts else None,
+        agrees=file.agrees if file.facts or file.contradictions else None,
         warnings=_warnings(result),
         exit_status=int(not file.agrees),
     )
@@ -88,12 +88,13 @@ def _warnings(result: Inspection) -> tuple[str, ...]:
     """Return what is wrong, changed or not supported in a file, each once, the worst first."""
     network, file = result.network, result.file
     assert file is not None
-    texts = []
+    texts = list(file.contradictions)
     if count := len(file.differences):
         texts.append(f"{count} difference{'s' * (count > 1)} between its arrays and its config")
     texts += [f"{name}: {text}" for name, text in network.changed_meanings.items()]
     names_by_reason: dict[str, list[str]] = {}
     for name, reason in network.unsupported_reasons.items():
-        names_by_reason.setdefault(reason, []).append(name)
+        if name not in network.contradictions:
+            names_by_reason.setdefault(reason, []).append(name)
     texts += [f"{', '.join(names)}: {reason}" for reason, names in names_by_reason.items()]
     return tuple(dict.fromkeys([*texts, *file.notes]))

@@ -140,6 +140,17 @@ class Network:
         return tuple(node for node in self.nodes if node.layer.declared_shapes is not None)
 
     @property
+    def contradictions(self) -> dict[str, str]:
+        """Reason why Keras itself would refuse the config of a layer, by its name."""
+        return {
+            node.name: reason
+            for node, reason in zip(
+                self.unsupported, self.unsupported_reasons.values(), strict=True
+            )
+            if getattr(node.layer, "contradicts", False)
+        }
+
+    @property
     def no_recurrence_reason(self) -> str:
         """Reason why there is nothing to trace in a network without a known recurrence."""
         if not self.inputs:

@@ -63,8 +63,9 @@ class Fact:
 class FileCheck:
     """Comparison of a saved model's arrays with its config.
 
-    ``facts`` are empty for a file without weights (``unbuilt``) or without a config. ``notes``
-    are warnings about the file, ``extras`` says what it holds besides the model.
+    ``facts`` are empty for a file without weights (``unbuilt``) or without a config.
+    ``contradictions`` say what Keras itself would refuse. ``notes`` are warnings about the file,
+    ``extras`` says what it holds besides the model.
     """
 
     path: str
@@ -74,6 +75,7 @@ class FileCheck:
     notes: tuple[str, ...]
     unbuilt: bool
     extras: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
     @property
     def differences(self) -> tuple[Fact, ...]:
@@ -82,8 +84,8 @@ class FileCheck:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs."""
-        return not self.differences
+        """Whether nothing differs or contradicts itself."""
+        return not (self.differences or self.contradictions)
 
 
 def facts(network: Network, model: ModelStructure) -> tuple[Fact, ...]:

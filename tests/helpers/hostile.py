@@ -294,6 +294,10 @@ def _objects(file: h5py.File, place: str) -> None:
     file.create_dataset(place, data=["a"] * 60, dtype=h5py.string_dtype())
 
 
+def _complex(file: h5py.File, place: str) -> None:
+    file.create_dataset(place, (3, 20), "complex64")
+
+
 def _gzip_bomb(good: Path, folder: Path) -> Path:
     units = 20_000
 
@@ -375,12 +379,12 @@ BAD: dict[str, tuple[Maker, str]] = {
     "no JSON": (_text("{,}"), "JSON"),
     "surrogate": (_text('{"class_name": "\\ud800", "config": {"layers": [1]}}'), "int"),
     "no layers": (_text('{"class_name": "Sequential", "config": {"layers": []}}'), "no layers"),
-    "float units": (_lstm(units=5.5), "read"),
-    "true units": (_lstm(units=True), "read"),
-    "negative units": (_lstm(units=-5), "read"),
-    "huge units": (_lstm(units=2**70), "read"),
-    "units of a string": (_lstm(units="5"), "read"),
-    "odd options": (_lstm(use_bias=[], go_backwards={}, unroll=3, dropout="x"), "read"),
+    "float units": (_lstm(units=5.5), "broken"),
+    "true units": (_lstm(units=True), "broken"),
+    "negative units": (_lstm(units=-5), "broken"),
+    "huge units": (_lstm(units=2**70), "broken"),
+    "units of a string": (_lstm(units="5"), "broken"),
+    "odd options": (_lstm(use_bias=[], go_backwards={}, unroll=3, dropout="x"), "broken"),
     "loop": (_graph(cyclic(), "b"), "loop"),
     "loop of one": (_graph([X, call("LSTM", "b", node("b"), units=3)], "b"), "loop"),
     "missing layer": (_graph([X, call("LSTM", "b", node("c"), units=3)], "b"), "not there"),
@@ -410,6 +414,9 @@ BAD: dict[str, tuple[Maker, str]] = {
     "huge claim": (_instead(_huge), "broken"),
     "plugin": (_instead(_plugin), "read"),
     "objects": (_instead(_objects), "broken"),
+    "complex numbers": (_instead(_complex), "broken"),
+    "layers no list": (_config(lambda config: config["config"].update(layers=3)), "broken"),
+    "no class": (_config(lambda config: layers_of(config)[1].pop("class_name") and None), "broken"),
     "gzip bomb": (_gzip_bomb, "read"),
     "names": (_config(_named), "read"),
     "FIFO": (_fifo, "regular file"),

@@ -19,6 +19,9 @@ from rnnshapes.network.layers.config import (
 )
 from rnnshapes.network.layers.registry import is_recurrent, takes_sequence
 
+#: What contradicts itself in a model of Keras's own that does not list its layers.
+NO_LAYERS = "its config has no list of layers"
+
 
 @dataclass(frozen=True)
 class SavedLayer:
@@ -27,7 +30,8 @@ class SavedLayer:
     ``name`` begins with the names of the models around it (``encoder/lstm``), ``own_name`` does
     not. ``group`` is the HDF5 group of its arrays in a .keras file, ``top_layer`` the layer of
     the whole model that it is, or is in. ``submodel`` is the config of a model, ``input_shape``
-    the shape that the layer was built for, if the config has it.
+    the shape that the layer was built for, if the config has it. ``contradiction`` says why Keras
+    itself would refuse it.
     """
 
     name: str
@@ -39,6 +43,7 @@ class SavedLayer:
     top_layer: str
     submodel: Config | None = None
     input_shape: tuple[int | None, ...] | None = None
+    contradiction: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,13 @@ def _read_layer(
     legacy: bool,
 ) -> SavedLayer:
     """Return a layer of a model; ``group_counts`` counts the model's groups of each class."""
-    class_name, config = str(layer.get("class_name")), layer.get("config")
+    class_name, config = layer.get("class_name"), layer.get("config")
+    contradiction = ""
+    if not isinstance(class_name, str) or not class_name:
+        class_name, contradiction = "", "it has no class_name"
     is_model = class_name in MODEL_CLASSES and is_keras(layer)
+    if is_model and not has_graph(layer):
+        is_model, contradiction = False, NO_LAYERS
     submodel = layer if is_model else None
     if isinstance(config, list) and is_model:
         config = {}
@@ -125,7 +135,15 @@ def _read_layer(
         top_layer=own_name if parent is None else parent.top_layer,
         submodel=submodel,
         input_shape=_built_shape(layer),
+        contradiction=contradiction,
     )
+
+
+def has_graph(model: Config) -> bool:
+    """Return whether a model lists its layers; Keras 1 and 2.0 wrote a Sequential as a list."""
+    config = model.get("config")
+    layers = config.get("layers") if isinstance(config, dict) else config
+    return isinstance(layers, list)
 
 
 def _full_class_name(layer: Config, class_name: str) -> str:

@@ -360,6 +360,7 @@ def _describe(h5py: Any, path: list[str], dataset: Any) -> dict[str, Any]:
         "path": path,
         "shape": None if shape is None else [int(n) for n in shape],
         "dtype": dtype,
+        "real": dataset.dtype.kind in "fiub" or dtype == "bfloat16",
         "readable": (dataset.dtype.kind in "fiub" or dtype == "bfloat16")
         and set(filters) <= FILTERS
         and _size(dataset.chunks) * dataset.dtype.itemsize <= 2 * dataset.nbytes + MIB

@@ -31,13 +31,15 @@ class Dataset:
     """An array in the file.
 
     ``number`` is by what the client requests its values, ``path`` the groups around it and its
-    name. ``readable`` says that it holds numbers, and that no plugin is needed to decompress them.
+    name. ``is_real`` says that it holds real numbers; ``readable``, that no plugin is needed to
+    decompress them.
     """
 
     number: int
     path: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
+    is_real: bool
     readable: bool
 
 
@@ -101,7 +103,8 @@ class Hdf5Client:
                 number,
                 tuple(map(untrusted_json.printable, d["path"])),
                 tuple(d["shape"] or ()),
-                d["dtype"],
+                untrusted_json.printable(d["dtype"]),
+                d["real"],
                 d["readable"] and d["shape"] is not None,
             )
             for number, d in enumerate(contents["datasets"])

@@ -16,7 +16,7 @@ from rnnshapes.cells.registry import BY_CLASS, by_cudnn_class
 from rnnshapes.load.saved.hdf5_client import StoredWeight
 from rnnshapes.network.layers.config import Config
 from rnnshapes.ops.dims import Dim
-from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
@@ -64,7 +64,10 @@ def modernize_layer(class_name: str, config: Config) -> tuple[str, Config]:
     for name in ("activation", "recurrent_activation"):
         activation = options.get(name)
         if isinstance(activation, str):
-            options[name] = _RENAMED_ACTIVATIONS.get(activation, activation)
+            activation = _RENAMED_ACTIVATIONS.get(activation, activation)
+            is_known = activation in (*ACTIVATIONS, KERAS2_HARD_SIGMOID)
+            # Of a user's function, Keras 1 and 2 wrote the name alone.
+            options[name] = activation if is_known else {"config": activation}
     for name in ("layer", "backward_layer", "cell"):
         if isinstance(inner := options.get(name), dict):
             options[name] = _modernize_inner(inner)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.saved import keras2, untrusted_json, weight_paths, weights_only
 from rnnshapes.load.saved import network as config_network
+from rnnshapes.load.saved.config_layers import NO_LAYERS, has_graph
 from rnnshapes.load.saved.hdf5_client import Hdf5Client, StoredWeight
 from rnnshapes.load.saved.weight_paths import FileWeights, WeightsByLayer
 from rnnshapes.network.graph import ITEM_BYTES, Network
 from rnnshapes.network.layers.base import Layer
-from rnnshapes.network.layers.config import Config
+from rnnshapes.network.layers.config import MODEL_CLASSES, Config, is_keras
 from rnnshapes.network.structure import FileCheck, ModelStructure, facts
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class ModelFile:
     ``structure`` is what the file holds of each layer; ``None`` if it has no graph or no weights.
     ``keras_version`` is that of the Keras that wrote it, ``notes`` are warnings for the user,
     ``extras`` says what it holds besides the model. ``unbuilt`` says that it holds no weights,
-    ``dtypes`` are those of the weights.
+    ``dtypes`` are those of the weights. ``contradictions`` say what Keras itself would refuse, but
+    for layers of the network.
     """
 
     path: Path
@@ -48,14 +50,37 @@ class ModelFile:
     client: Hdf5Client
     stored_weights: WeightsByLayer
     extras: tuple[str, ...]
+    contradictions: tuple[str, ...] = ()
 
     def check(self, network: Network) -> FileCheck:
         """Compare the file with the shapes expected for ``network``, whose sizes are known."""
         checked = () if self.structure is None else facts(network, self.structure)
         path = untrusted_json.printable(str(self.path))
         return FileCheck(
-            path, self.kind, self.keras_version, checked, self.notes, self.unbuilt, self.extras
+            path,
+            self.kind,
+            self.keras_version,
+            checked,
+            self.notes,
+            self.unbuilt,
+            self.extras,
+            self._contradictions(network),
         )
+
+    def _contradictions(self, network: Network) -> tuple[str, ...]:
+        """Return what Keras itself would refuse, by layer."""
+        texts = [*self.contradictions]
+        texts += [f"layer {name!r}: {reason}" for name, reason in network.contradictions.items()]
+        for layer in network.layers:
+            if layer.declared_shapes is None:
+                texts += [
+                    f"the weight {'/'.join(dataset.path)} of layer {layer.name!r} is of dtype "
+                    f"{dataset.dtype:.40}, which holds no real numbers"
+                    for weight in self.stored_weights.get(layer.name, ())
+                    for dataset in weight.datasets
+                    if not dataset.is_real
+                ]
+        return tuple(texts)
 
     def require_computable(self, network: Network, *, keras: bool) -> None:
         """Check that enough is known of the model to compute its outputs.
@@ -68,6 +93,10 @@ class ModelFile:
             InputError: a size is unknown, or the file is incomplete or contradicts itself.
             UnsupportedError: the file holds something that is not supported.
         """
+        for contradiction in self._contradictions(network):
+            raise InputError(
+                f"{self.path}: it contradicts itself: {contradiction}; save the model again"
+            )
         if why := network.not_buildable_reason:
             is_complete = self.kind != weights_only.WEIGHTS
             error = UnsupportedError if is_complete and network.unsupported else InputError
@@ -160,7 +189,7 @@ def open_model_file(path: Path) -> Iterator[ModelFile]:
 def _read(path: Path, client: Hdf5Client) -> ModelFile:
     version = _keras_version(client)
     config = _config(client)
-    if config is None or not _has_graph(config):
+    if config is None or not has_graph(config):
         network, weights, kind = weights_only.read_weights_only(client, config)
         notes = tuple(_weight_notes(client, weights))
         return ModelFile(
@@ -175,6 +204,7 @@ def _read(path: Path, client: Hdf5Client) -> ModelFile:
             client,
             weights.by_layer,
             _extras(weights),
+            () if config is None else _model_contradictions(config),
         )
     legacy = client.kind == "hdf5" and _major(version) < 3
     graph, outputs = config_network.flatten(config, legacy=legacy)
@@ -235,11 +265,13 @@ def _config(client: Hdf5Client) -> dict[str, Any] | None:
     return config
 
 
-def _has_graph(model: Config) -> bool:
-    """Return whether a model lists its layers; Keras 1 and 2.0 wrote a Sequential as a list."""
-    config = model.get("config")
-    layers = config.get("layers") if isinstance(config, dict) else config
-    return isinstance(layers, list)
+def _model_contradictions(model: Config) -> tuple[str, ...]:
+    """Return why Keras would refuse a model that does not list its layers: it is no class of it."""
+    class_name = model.get("class_name")
+    if not isinstance(class_name, str) or not class_name:
+        return ("the model has no class_name",)
+    is_own = class_name in MODEL_CLASSES and is_keras(model)
+    return (f"the model is a {class_name}, but {NO_LAYERS}",) if is_own else ()
 
 
 def _structure(network: Network, file_weights: FileWeights) -> ModelStructure:

@@ -156,6 +156,7 @@ def _layer_call(
         computes_in=_dtype_16bit(layer),
         mask_dropped=bool(call.initial) and call.mask is None and not legacy,
         unsupported_reason=why,
+        contradiction=layer.contradiction,
         arguments=call.arguments,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from rnnshapes.errors import UnsupportedError
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 
@@ -17,6 +17,11 @@ Config = Mapping[str, Any]
 MODEL_CLASSES = ("Sequential", "Functional", "Model")
 #: What the names of classes of operations, which are no layers, begin with.
 OPERATION = "keras.ops."
+#: Other names of activations in Keras, and activations that are not supported.
+_ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
+_OTHER_ACTIVATIONS = ("glu", "sparsemax", "threshold")
+#: Sizes that Keras also takes as a list of one.
+_LISTED_SIZES = ("kernel_size", "strides", "pool_size", "dilation_rate")
 
 
 class Source(NamedTuple):
@@ -160,27 +165,34 @@ def require_keras_class(part: Config) -> None:
 def size_in(config: Config, option: str, default: Any = None) -> int:
     """Return a size in a config, where Keras may write it as a list of one.
 
-    Raises UnsupportedError for anything but an integer from 1 to 2**63 - 1.
+    Raises ContradictionError for anything but an integer from 1 to 2**63 - 1.
     """
+    if option not in config and default is None:
+        raise ContradictionError(f"its config has no {option}")
     value = config.get(option, default)
-    value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+    is_listed = option in _LISTED_SIZES and isinstance(value, list | tuple) and len(value) == 1
     try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
+        number = operator.index(value[0] if is_listed else value)
     except TypeError:
         number = 0
     if not 0 < number < 2**63:
-        raise UnsupportedError(f"{option}={value!r:.40} is not a size")
+        raise ContradictionError(f"{option}={value!r:.40} is not a size")
     return number
 
 
 def activation_in(config: Config, option: str, default: str) -> str:
     """Return the name of one of Keras's own activations in a config.
 
-    Raises UnsupportedError for any other activation.
+    Raises UnsupportedError for any other function, ContradictionError for what is none.
     """
     name = config.get(option, default)
     name = "linear" if name is None else name
-    if isinstance(name, str) and name in (*ACTIVATIONS, KERAS2_HARD_SIGMOID):
-        return name
+    if isinstance(name, str):
+        if name in (*ACTIVATIONS, *_ALIASES, KERAS2_HARD_SIGMOID):
+            return _ALIASES.get(name, name)
+        if name not in _OTHER_ACTIVATIONS:
+            raise ContradictionError(f"{option}={name!r:.40} is no activation of Keras")
+    elif not isinstance(name, dict):
+        raise ContradictionError(f"{option}={name!r:.40} is no activation")
     value = repr(name) if isinstance(name, str) else "a custom function"
     raise UnsupportedError(f"{option}={value} is not supported")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
-from rnnshapes.errors import UnsupportedError
+from rnnshapes.errors import ContradictionError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.contraction import Contraction
@@ -39,7 +39,7 @@ class Windowed(Layer):
         config.require_sequence()
         mode = str(config.options.get("padding", "valid"))
         if mode not in ("valid", "same", "causal"):
-            raise UnsupportedError(f"padding={mode!r:.40} is not supported")
+            raise ContradictionError(f"padding={mode!r:.40} is no padding of Keras")
         time = config.shapes[0][1]
         same_length = stride == 1 and (mode != "valid" or size == 1)
         steps = time if same_length else config.names.primed()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
-from rnnshapes.errors import UnsupportedError
+from rnnshapes.errors import ContradictionError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -35,7 +35,7 @@ class Masking(Layer):
     def from_config(cls, config: LayerConfig) -> Self:
         value = config.options.get("mask_value", 0.0)
         if not isinstance(value, int | float):
-            raise UnsupportedError(f"mask_value={value!r} is not a number")
+            raise ContradictionError(f"mask_value={value!r} is not a number")
         value = float(value)
         if config.dtype != "float64":  # what Keras compares with
             value = struct.unpack("f", struct.pack("f", value))[0]

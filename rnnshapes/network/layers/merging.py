@@ -12,7 +12,7 @@ from operator import add, mul, or_, sub
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
-from rnnshapes.errors import UnsupportedError
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -31,7 +31,7 @@ class Merge(LayerOfClass):
         if config.masked and config.class_name == "Multiply":
             raise UnsupportedError("Multiply with a mask is not supported")
         if config.class_name == "Subtract" and len(config.shapes) != 2:
-            raise UnsupportedError(f"it subtracts {len(config.shapes)} tensors, not two")
+            raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
         return cls(keras_class=config.class_name, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:

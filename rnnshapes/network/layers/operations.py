@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from rnnshapes.errors import UnsupportedError
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import OPERATION, LayerConfig, Source
 from rnnshapes.ops.dims import Dim
@@ -175,7 +175,7 @@ class _CutAxes:
         size = dim.value(sizes) if dim.names <= set(sizes) else None
         if isinstance(part, int):
             if size is not None and not -size <= part < size:
-                raise UnsupportedError(f"index {part} is out of range for {size}")
+                raise ContradictionError(f"index {part} is out of range for {size}")
             return None
         if part.start is None and part.stop is None and part.step in (None, 1, -1):
             return None

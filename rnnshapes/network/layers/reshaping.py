@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
-from rnnshapes.errors import UnsupportedError
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.dims import Dim, Shape, product
@@ -101,11 +101,13 @@ class Cropping1D(Layer):
             and min(before, after) >= 0
             and max(before, after) < 2**31
         ):
-            raise UnsupportedError(f"cropping={(before, after)!r:.40} is not supported")
+            raise ContradictionError(f"cropping={(before, after)!r:.40} is not two sizes")
         time, sizes = config.shapes[0][1], config.names.sizes
         size = time.value(sizes) if time.names <= set(sizes) else None
         if size is not None and before + after >= size:
-            raise UnsupportedError(f"cropping={(before, after)!r:.40} leaves none of {size} steps")
+            raise ContradictionError(
+                f"cropping={(before, after)!r:.40} leaves none of {size} steps"
+            )
         steps = config.names.primed() if before or after else time
         kept = slice(before, -after if after else None)
         selection = Selection((WHOLE, kept), (None, steps))
@@ -128,7 +130,7 @@ def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
     """Return the shape of each sample in symbols, and in numbers with -1 for what is left."""
     numbers = tuple(int(-1 if n is None else n) for n in config.options["target_shape"])
     if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
-        raise UnsupportedError(f"target_shape={numbers!r:.40} is not a shape")
+        raise ContradictionError(f"target_shape={numbers!r:.40} is not a shape")
     known, total = product(Dim.of(n) for n in numbers if n > 0), product(config.shapes[0][1:])
     rest = Dim.of(1)
     if -1 in numbers:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from rnnshapes.cells.cell import BaseCell, Cell, KerasSpec, SizeOf, Weight
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.cells.stacked import StackedCells
-from rnnshapes.errors import UnsupportedError
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.layers.config import (
     Config,
@@ -183,7 +183,7 @@ class Bidirectional(RecurrentLayer):
         options["zero_output_for_mask"] = options["return_sequences"]  # as Bidirectional forces it
         mode = config.options.get("merge_mode", "concat")
         if mode not in (None, *MERGE_MODES):
-            raise UnsupportedError(f"merge_mode={mode!r:.40} is not supported")
+            raise ContradictionError(f"merge_mode={mode!r:.40} is no merge mode of Keras")
         forward, backward = directions
         ends = {"forward": forward, "backward": backward, "merge_mode": mode}
         return cls(index=index, **ends, **config.shared, **options)

@@ -13,12 +13,14 @@ from rnnshapes.ops.dims import Shape
 class UnsupportedLayer(LayerOfClass):
     """A layer of which only weights and output shapes are known, as the model states them.
 
-    ``reason`` says why it is not supported, ``masked`` whether its output has a mask.
+    ``reason`` says why it is not supported, ``contradicts`` whether Keras itself would refuse its
+    config, ``masked`` whether its output has a mask.
     """
 
     reason: str
     stored_weights: tuple[Weight, ...]
     output_shapes: tuple[Shape, ...]
+    contradicts: bool = False
     masked: bool = False
 
     output_symbol = "v"

@@ -206,9 +206,12 @@ def _file_record(file: FileCheck) -> dict[str, Any]:
         "path": file.path,
         "kind": file.kind,
         "keras_version": file.keras_version,
-        "agrees": file.agrees if file.facts else None,
+        "agrees": file.agrees if file.facts or file.contradictions else None,
         "built": not file.unbuilt,
-        "differences": [fact_text(fact, "the file") for fact in file.differences],
+        "differences": [
+            *file.contradictions,
+            *(fact_text(fact, "the file") for fact in file.differences),
+        ],
         "notes": [*file.notes, *file.extras],
     }
 
@@ -669,20 +672,31 @@ def _with_last_steps(text: str, network: Network) -> str:
 
 def _warnings(result: Inspection) -> Iterator[Line]:
     """Yield what is wrong or not supported, each with a remedy."""
-    if result.file is not None and result.file.differences:
-        shown = result.file.differences[:_MOST_DIFFERENCES]
-        differences = "; ".join(fact_text(fact, "the file") for fact in shown)
-        if more := len(result.file.differences) - len(shown):
-            differences += f"; and {more} more, which --format json shows"
-        text = f"FAILED  the arrays in {result.file.path} do not match its config: {differences}"
-        yield Line(text, "bad", indent=2)
+    if result.file is not None:
+        yield from _failures(result.file)
     for layer in result.layers:
         for note in layer.notes:
+            if layer.name in result.network.contradictions and result.file is not None:
+                continue  # said above
             if note.topic == "warning" or not layer.supported:
                 yield Line(f"! {layer.name}: {note.text}", "warning", indent=2)
     if result.file is not None:
         for text in result.file.notes:
             yield Line(f"! {result.file.path}: {text}", "warning", indent=2)
+
+
+def _failures(file: FileCheck) -> Iterator[Line]:
+    """Yield what a file contradicts: itself, or its config."""
+    differences = [fact_text(fact, "the file") for fact in file.differences]
+    for text, reasons in (
+        (f"{file.path} contradicts itself", file.contradictions),
+        (f"the arrays in {file.path} do not match its config", differences),
+    ):
+        if reasons:
+            shown = "; ".join(reasons[:_MOST_DIFFERENCES])
+            if (more := len(reasons) - _MOST_DIFFERENCES) > 0:
+                shown += f"; and {more} more, which --format json shows"
+            yield Line(f"FAILED  {text}: {shown}", "bad", indent=2)
 
 
 def _directions(result: Inspection, layer: LayerReport) -> tuple[Direction, ...]:
@@ -738,8 +752,9 @@ def _file(result: Inspection) -> Iterator[Line]:
     """Yield what the file is, and whether it holds the arrays that its config requires."""
     if (file := result.file) is None:
         return
-    if file.differences:
-        yield Line(f"FAILED  {file.path} contradicts its config, as line 2 says", "bad", indent=8)
+    if not file.agrees:
+        what = "its config" if file.differences else "itself"
+        yield Line(f"FAILED  {file.path} contradicts {what}, as line 2 says", "bad", indent=8)
         return
     kind = f"{file.kind}, written by Keras {file.keras_version}"
     if shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
