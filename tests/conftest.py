@@ -58,6 +58,22 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     return command
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``every_model`` for each of them."""
+    if "every_model" in metafunc.fixturenames:
+        from tests.helpers.models import MODELS
+
+        metafunc.parametrize("every_model", MODELS, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def every_model(request: pytest.FixtureRequest) -> Any:
+    """A model of each kind with random weights, built once for the tests of all its aspects."""
+    from tests.helpers.models import MODELS, randomized
+
+    return randomized(MODELS[request.param]())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Run Keras without compiling: most models of the tests run once, on little data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import keras
 import pytest
 
 import rnnshapes
@@ -20,23 +21,39 @@ from tests.helpers.plots import flow_frames, words
 from tests.helpers.text_art import drawn_frames, text_lines, words_in
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_is_drawn(name: str) -> None:
+def test_every_model_is_drawn_with_characters(every_model: keras.Model) -> None:
     """Graphs, masks, stacks, what is called again: every call, whatever its graph."""
-    model = MODELS[name]()
-    result = rnnshapes.inspect(model, N=2)
+    result = rnnshapes.inspect(every_model, N=2)
     check_layout(result)
     check_text_art(result)
+
+
+#: Models of each form of graph; chains of layers are all plotted in one way.
+PLOTTED = (
+    *("normalized", "masked, both", "stacked cells, both, masked", "shared", "merged", "unmerged"),
+    *("encoder, decoder, both", "given states", "other features", "called again", "sliced"),
+    *("shared by lengths", "partly masked", "states alone", "two ranks", "nested", "deep"),
+)
+
+
+@pytest.mark.parametrize("name", PLOTTED)
+def test_each_form_of_graph_is_plotted(name: str) -> None:
+    result = rnnshapes.inspect(MODELS[name](), N=2)
     figure = plots.figure(result)
     assert len(flow_frames(figure)) == len(layout(result).boxes)
     written = words(figure)
     for box in layout(result).boxes:  # a long title is shown without its middle
         assert any(text.startswith(box.title[:8]) for text in written)
-    with open_session(model, N=2) as session:
-        if session.network.recurrent and not session.network.unsupported:
-            show = tracing.all_parts(session.network) if "cell" in name else "h"
-            trace = session.trace(show=show, keras=False)
-            assert len(plots.figure(trace).axes) > len(trace.layers)
+
+
+@pytest.mark.parametrize(
+    "name", ["masked, backwards", "stacked cells, both, masked", "unmerged", "two ranks", "nested"]
+)
+def test_trace_of_each_kind_of_recurrence_is_plotted(name: str) -> None:
+    with open_session(MODELS[name](), N=2) as session:
+        show = tracing.all_parts(session.network) if "stacked" in name else "h"
+        trace = session.trace(show=show, keras=False)
+    assert len(plots.figure(trace).axes) > len(trace.layers)
 
 
 def check_layout(result: Inspection) -> None:
@@ -61,9 +78,10 @@ def check_text_art(result: Inspection) -> None:
         assert len(drawn_frames(lines)) == len(boxes)
         blocks = text_lines(weights.draw(result, Sheet(width)))
         assert max(map(text_width, blocks), default=0) <= width
+        written = {*words_in(lines).split()}
         for arrow in (arrow for box in boxes for arrow in box.entering):
             origin = arrow.origin if len(arrow.origin) < width - 5 else ""
-            assert {*f"{arrow.name} {arrow.shapes} {origin}".split()} <= {*words_in(lines).split()}
+            assert {*f"{arrow.name} {arrow.shapes} {origin}".split()} <= written
     folded = [w for layer in result.layers for w in layer.weights if len(w.shape) > 2]
     words = words_in(text_lines(weights.draw(result, Sheet(160))))
     assert words.count(", as ") == len(folded)

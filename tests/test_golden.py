@@ -61,7 +61,7 @@ def test_second_layer_reads_the_first() -> None:
     "name",
     [
         *("masked, both", "masked, backwards", "stacked cells, both, masked", "embedded, masked"),
-        *("masked zeros", "encoder, decoder, both", "shared", "masked, given states", "flattened"),
+        *("masked zeros", "encoder, decoder, both", "shared", "given states", "flattened"),
     ],
 )
 def test_states_gates_and_masks_equal_the_trace(name: str) -> None:

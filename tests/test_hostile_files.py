@@ -237,7 +237,7 @@ VALUES = st.one_of(
 )
 
 CHANGED = (
-    *("deep", "nested", "convolved, same", "masked, given states"),
+    *("deep", "nested", "convolved, same", "given states"),
     "stacked cells, both, masked",
 )
 

@@ -81,7 +81,7 @@ def test_input_of_other_shape_exits_2(tmp_path: Path, run) -> None:
     assert done.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["masked, both", "flattened", "backwards", "embedded, masked"])
+@pytest.mark.parametrize("name", ["masked, both", "flattened", "embedded, masked"])
 def test_samples_in_parts_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is reported for each part."""
     with open_session(randomized(MODELS[name]()), N=100) as session:

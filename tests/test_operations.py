@@ -25,7 +25,8 @@ def last_step_model(*, causal: bool = True, steps: int | None = 9) -> keras.Mode
     """A head on the last step of a sequence."""
     layer = la.LSTM(5, return_sequences=True)
     layer = layer if causal else la.Bidirectional(layer)
-    return randomized(functional(lambda x: la.Dense(2)(layer(x)[:, -1]), (steps, 3)))
+    key = np.s_[:, -1] if causal else np.s_[:, -1, :]
+    return randomized(functional(lambda x: la.Dense(2)(layer(x)[key]), (steps, 3)))
 
 
 def test_last_step_equals_return_sequences_false() -> None:
@@ -43,9 +44,11 @@ def test_last_step_equals_return_sequences_false() -> None:
 
 def test_last_step_of_both_directions_has_one_output() -> None:
     """The backward direction has only begun there: y_hat before the last step has no meaning."""
-    traced = rnnshapes.trace(last_step_model(causal=False), N=3)
+    model = last_step_model(causal=False)
+    traced = rnnshapes.trace(model, N=3)
     assert traced.y_hat is None
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+    assert rnnshapes.verify(model, N=3).passed
 
 
 def test_names_of_sizes_survive_indexing() -> None:
@@ -127,11 +130,11 @@ def test_impossible_key_in_file_is_unsupported(key: tuple[Any, ...], tmp_path: P
         assert not layers["g"], value
 
 
-@pytest.mark.parametrize("name", ["last step", "last step, decoded", "sliced"])
+@pytest.mark.parametrize("name", ["last step, masked, added", "repeated axes", "sliced"])
 def test_another_index_fails(name: str) -> None:
     run = run_model(randomized(MODELS[name]()), N=4)
     names = [la.name for la in run.network.layers if la.name.startswith("get_item")]
-    found = names[2 if name == "sliced" else 0]
+    found = names[0 if name == "last step, masked, added" else 2]
     other = {"selection": Selection((WHOLE, 1), (None, None)), "last_step": False}
     changed = with_layer(run.network, found, **other, stepwise=False)
     assert failed(replace(run, network=changed))

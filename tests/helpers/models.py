@@ -46,10 +46,10 @@ def residual(x: Any) -> Any:
     return la.Dense(2)(la.LSTM(4)(la.Add()([h, la.GRU(5, return_sequences=True)(h)])))
 
 
-def convolved_by_lengths(a: Any, b: Any) -> Any:
-    """One convolution of two sequences."""
-    conv = la.Conv1D(4, 3)
-    return la.Dense(2)(la.Concatenate()([la.LSTM(5)(conv(a)), la.LSTM(6)(conv(b))]))
+def shared_by_lengths(a: Any, b: Any) -> Any:
+    """One convolution and one recurrence of two sequences."""
+    conv, lstm = la.Conv1D(4, 3), la.LSTM(5)
+    return la.Dense(2)(la.Concatenate()([lstm(conv(a)), lstm(conv(b))]))
 
 
 def shared(x: Any) -> Any:
@@ -59,33 +59,29 @@ def shared(x: Any) -> Any:
 
 
 def two_outputs(x: Any) -> Any:
-    """Two heads on one state."""
+    """Two heads on one state, in a dictionary."""
     h = la.LSTM(5)(x)
-    return [la.Dense(2)(h), la.Dense(3, activation="softmax")(h)]
+    return {"b": la.Dense(2)(h), "a": la.Dense(3, activation="softmax")(h)}
 
 
-def unmerged(x: Any, *, sequences: bool) -> Any:
-    """Both directions, each for itself."""
-    parts = la.Bidirectional(la.LSTM(5, return_sequences=sequences), merge_mode=None)(x)
-    return la.Dense(2)(la.Concatenate()(list(parts)) if sequences else la.Add()(list(parts)))
+def unmerged(x: Any) -> Any:
+    """Both directions, each for itself: sequences, and the last states."""
+    h = la.Concatenate()(la.Bidirectional(la.LSTM(5, return_sequences=True), merge_mode=None)(x))
+    return la.Dense(2)(la.Add()(la.Bidirectional(la.GRU(4), merge_mode=None)(h)))
 
 
-def together(merge: Any) -> Any:
-    """Three recurrences joined element by element."""
-    return lambda x: la.Dense(2)(merge([la.LSTM(5)(x), la.GRU(5)(x), la.SimpleRNN(5)(x)]))
+def merged(x: Any) -> Any:
+    """Recurrences joined element by element, in each way."""
+    parts = [la.LSTM(5)(x), la.GRU(5)(x), la.SimpleRNN(5)(x)]
+    joined = [merge(parts) for merge in (la.Add(), la.Multiply(), la.Average())]
+    return la.Dense(2)(la.Concatenate()([*joined, la.Subtract()(parts[:2])]))
 
 
-def called_again(x: Any) -> Any:
-    """A layer on its own output."""
-    dense = la.Dense(3)
-    return la.LSTM(2)(dense(dense(x)))
-
-
-def flattened_twice(a: Any, b: Any) -> Any:
-    """A layer without weights on two lengths."""
-    flatten = la.Flatten()
-    parts = [la.Dense(4)(flatten(la.GRU(2, return_sequences=True)(x))) for x in (a, b)]
-    return la.Dense(2)(la.Add()(parts))
+def called_again(a: Any, b: Any) -> Any:
+    """A layer on its own output, and one without weights on two lengths."""
+    dense, flatten = la.Dense(3), la.Flatten()
+    parts = [la.GRU(2, return_sequences=True)(x) for x in (dense(dense(a)), b)]
+    return la.Dense(2)(la.Add()([la.Dense(4)(flatten(h)) for h in parts]))
 
 
 def partly_masked(x: Any) -> Any:
@@ -94,16 +90,10 @@ def partly_masked(x: Any) -> Any:
     return la.LSTM(2)(la.Concatenate()(parts))
 
 
-def from_states(x: Any) -> Any:
-    """The head looks at the states that a layer hands out."""
-    _, h, c = la.LSTM(4, return_state=True)(x)
-    return la.Dense(2)(la.Concatenate()([h, c]))
-
-
 def states_alone(x: Any) -> Any:
-    """States as outputs of the model, and a sequence."""
+    """States as outputs of the model, a sequence, and a head that looks at both states."""
     sequence, h, c = la.LSTM(4, return_state=True, return_sequences=True)(x)
-    return [c, sequence, h]
+    return [c, sequence, h, la.Dense(2)(la.Concatenate()([h, c]))]
 
 
 def two_ranks(x: Any) -> Any:
@@ -143,16 +133,23 @@ def activated(x: Any) -> Any:
 
 
 def repeated_axes(x: Any) -> Any:
-    """Weights of each step, and one row for all of them."""
+    """Weights of each step, one row for all of them, and the last step repeated."""
     h = la.LSTM(5, return_sequences=True)(x)
     weighted = keras.ops.softmax(h) * h[..., 1:2]
-    return la.Dense(2)(la.GRU(3)(weighted + h[:, -1:] - h))
+    decoded = la.GRU(4)(la.RepeatVector(3)(h[:, -1]))
+    return la.Dense(2)(la.Concatenate()([la.GRU(3)(weighted + h[:, -1:] - h), decoded]))
 
 
-def masked_from(x: Any, h: Any) -> Any:
-    """Beside initial states, Keras does not look for a mask."""
-    made = la.GRU(5, return_sequences=True)(la.Masking()(x), initial_state=h)
-    return la.Dense(2)(la.GRU(4)(made))
+def given_states(x: Any, h: Any) -> Any:
+    """States from an input; beside them, Keras does not look for a mask."""
+    masked = la.GRU(5, return_sequences=True)(la.Masking()(x), initial_state=h)
+    parts = [la.SimpleRNN(5)(x, initial_state=h), la.GRU(4)(masked)]
+    return la.Dense(2)(la.Concatenate()(parts))
+
+
+def other_features(a: Any, b: Any, s: Any) -> Any:
+    """Two sequences joined, and features that have no steps."""
+    return la.Dense(2)(la.Concatenate()([la.GRU(5)(la.Concatenate()([a, b])), la.Dense(3)(s)]))
 
 
 def stacked() -> Any:
@@ -160,7 +157,6 @@ def stacked() -> Any:
     return la.RNN(la.StackedRNNCells([la.LSTMCell(5), la.GRUCell(4), la.SimpleRNNCell(6)]))
 
 
-#: What a model is, and how it is made.
 def nested() -> keras.Model:
     """A model in a model, called twice, and one with a branch in it."""
     encoder = sequential(la.LSTM(4, return_sequences=True), la.Dropout(0.3), shape=(6, 3))
@@ -182,39 +178,20 @@ def deep() -> keras.Model:
 
 #: Models with operations, which are no layers in Keras.
 OPERATIONS: dict[str, Callable[[], keras.Model]] = {
-    "last step": lambda: functional(
-        lambda x: la.Dense(2)(la.LSTM(5, return_sequences=True)(x)[:, -1])
-    ),
     "last step, masked, added": lambda: functional(last_steps),
-    "last step of both directions": lambda: functional(
-        lambda x: la.Dense(2)(la.Bidirectional(la.GRU(4, return_sequences=True))(x)[:, -1, :])
-    ),
     "sliced": lambda: functional(sliced),
     "calculated": lambda: functional(calculated),
     "activated": lambda: functional(activated),
     "repeated axes": lambda: functional(repeated_axes),
-    "last step, decoded": lambda: functional(
-        lambda x: la.GRU(4)(la.RepeatVector(6)(la.LSTM(5, return_sequences=True)(x)[:, -1]))
-    ),
 }
 
+#: What a model is, and how it is made.
 MODELS: dict[str, Callable[[], keras.Model]] = {
-    "backwards": lambda: sequential(la.GRU(5, go_backwards=True), la.Dense(2)),
-    "backwards, sequences": lambda: sequential(
-        la.GRU(5, go_backwards=True, return_sequences=True), la.LSTM(4), la.Dense(2)
-    ),
-    "unrolled, dropout": lambda: sequential(
-        la.LSTM(5, unroll=True, dropout=0.2, recurrent_dropout=0.3), la.Dense(2)
-    ),
-    "masked": lambda: sequential(la.Masking(-1.1), la.LSTM(5), la.Dense(2)),
-    "masked stack": lambda: sequential(
-        la.Masking(0.1), la.LSTM(5, return_sequences=True), la.SimpleRNN(4), la.Dense(2)
+    "masked": lambda: sequential(
+        la.Masking(-1.1), la.LSTM(5, return_sequences=True), la.SimpleRNN(4), la.Dense(2)
     ),
     "masked zeros": lambda: sequential(
         la.Masking(), la.GRU(5, return_sequences=True, zero_output_for_mask=True), la.Dense(2)
-    ),
-    "masked zero at the end": lambda: sequential(
-        la.Masking(), la.GRU(5, zero_output_for_mask=True), la.Dense(2)
     ),
     "masked, both": lambda: sequential(
         la.Masking(),
@@ -225,30 +202,29 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "masked, backwards": lambda: sequential(
         la.Masking(),
         la.GRU(5, go_backwards=True, return_sequences=True),
+        la.SimpleRNN(3, return_sequences=True),
         la.LSTM(4, go_backwards=True),
         la.Dense(2),
     ),
-    "masked, unrolled": lambda: sequential(la.Masking(), la.GRU(5, unroll=True), la.Dense(2)),
-    "masked average": lambda: sequential(
-        la.Masking(), la.GRU(5, return_sequences=True), la.GlobalAveragePooling1D(), la.Dense(2)
-    ),
     "embedded, masked": lambda: sequential(
         la.Embedding(11, 4, mask_zero=True),
-        la.LSTM(5),
+        la.LSTM(5, zero_output_for_mask=True),
         la.Dense(1, activation="sigmoid"),
         shape=(9,),
         dtype="int32",
     ),
     "embedded": lambda: sequential(
-        la.Embedding(11, 4), la.Bidirectional(la.LSTM(5), merge_mode="mul"), shape=(9,)
+        la.Embedding(11, 4), la.Bidirectional(la.LSTM(5), merge_mode="mul"), shape=(6,)
     ),
-    "stacked cells": lambda: sequential(stacked(), la.Dense(2)),
     "stacked cells, both, masked": lambda: sequential(
-        la.Masking(), la.Bidirectional(stacked(), merge_mode="sum"), la.Dense(2)
+        la.Masking(), la.Bidirectional(stacked(), merge_mode="sum"), la.Dense(2), shape=(4, 3)
     ),
-    "one stacked cell": lambda: sequential(la.RNN(la.StackedRNNCells([la.LSTMCell(5)]))),
-    "a cell": lambda: sequential(
-        la.RNN(la.GRUCell(5), return_sequences=True), la.TimeDistributed(la.Dense(2))
+    "cells": lambda: sequential(
+        la.RNN(la.GRUCell(5), return_sequences=True),
+        la.TimeDistributed(la.Dense(2)),
+        la.RNN(la.StackedRNNCells([la.SimpleRNNCell(4), la.GRUCell(3)]), return_sequences=True),
+        la.RNN(la.StackedRNNCells([la.LSTMCell(6)])),
+        shape=(4, 3),
     ),
     "at each step": lambda: sequential(
         la.LSTM(5, return_sequences=True),
@@ -281,82 +257,61 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "convolved, causal": lambda: sequential(
         la.Conv1D(6, 2, padding="causal", dilation_rate=2),
         la.MaxPooling1D(3, strides=1, padding="same"),
+        la.Cropping1D((1, 2)),
         la.GRU(5, return_sequences=True),
+        la.Cropping1D((0, 1)),
         la.GlobalMaxPooling1D(),
         la.Dense(2),
     ),
     "repeated": lambda: sequential(
-        la.LSTM(5), la.RepeatVector(4), la.LSTM(3, return_sequences=True), la.Dense(2)
+        la.Masking(),
+        la.SimpleRNN(5, unroll=True),
+        la.RepeatVector(4),
+        la.LSTM(3, return_sequences=True, unroll=True, dropout=0.2, recurrent_dropout=0.3),
+        la.Dense(2),
     ),
     "flattened": lambda: sequential(la.LSTM(5, return_sequences=True), la.Flatten(), la.Dense(2)),
-    "reshaped": lambda: sequential(
-        la.Reshape((3, -1)), la.LSTM(5), la.Dense(6), la.Reshape((2, 3))
-    ),
     "other directions": lambda: sequential(
+        la.Masking(),
         la.Bidirectional(
-            la.LSTM(5), backward_layer=la.GRU(5, go_backwards=True, activation="relu")
+            la.LSTM(5, return_sequences=True),
+            backward_layer=la.GRU(5, go_backwards=True, return_sequences=True, activation="relu"),
+            merge_mode="ave",
         ),
+        la.GlobalAveragePooling1D(),
         la.Dense(2),
     ),
     "branches": lambda: functional(branches),
     "shared": lambda: functional(shared),
     "residual": lambda: functional(residual),
-    "added": lambda: functional(together(la.Add())),
-    "subtracted": lambda: functional(
-        lambda x: la.Dense(2)(la.Subtract()([la.LSTM(5)(x), la.GRU(5)(x)]))
-    ),
-    "cropped": lambda: sequential(
-        la.Cropping1D((1, 2)),
-        la.LSTM(5, return_sequences=True),
-        la.Cropping1D((0, 1)),
-        la.GRU(4),
-        la.Dense(2),
-    ),
-    "multiplied": lambda: functional(together(la.Multiply())),
-    "averaged": lambda: functional(together(la.Average())),
-    "unmerged": lambda: functional(lambda x: unmerged(x, sequences=False)),
-    "unmerged sequences": lambda: functional(lambda x: unmerged(x, sequences=True)),
+    "merged": lambda: functional(merged),
+    "unmerged": lambda: functional(unmerged),
     "two outputs": lambda: functional(two_outputs),
     "encoder, decoder": lambda: functional(encoder_decoder, (9, 3), (6, 4)),
-    "encoder, decoder, both": lambda: functional(both_ways, (9, 3), (6, 4)),
-    "given states": lambda: functional(
-        lambda x, h: la.Dense(2)(la.SimpleRNN(5)(x, initial_state=h)), (9, 3), (5,)
-    ),
-    "other features": lambda: functional(
-        lambda x, s: la.Dense(2)(la.Concatenate()([la.GRU(5)(x), la.Dense(3)(s)])), (9, 3), (4,)
-    ),
-    "joined inputs": lambda: functional(
-        lambda a, b: la.LSTM(3)(la.Concatenate()([a, b])), (9, 3), (9, 2)
-    ),
-    "called again": lambda: functional(called_again),
-    "flattened twice": lambda: functional(flattened_twice, (9, 3), (6, 3)),
-    "shared by lengths": lambda: functional(
-        lambda a, b: la.Dense(2)(la.Concatenate()(list(map(la.LSTM(4), (a, b))))), (9, 3), (6, 3)
-    ),
-    "convolved by lengths": lambda: functional(convolved_by_lengths, (9, 3), (6, 3)),
-    "partly masked": lambda: functional(partly_masked),
-    "from states": lambda: functional(from_states),
+    "encoder, decoder, both": lambda: functional(both_ways, (5, 3), (4, 4)),
+    "given states": lambda: functional(given_states, (6, 3), (5,)),
+    "other features": lambda: functional(other_features, (6, 3), (6, 2), (4,)),
+    "called again": lambda: functional(called_again, (5, 3), (4, 3)),
+    "shared by lengths": lambda: functional(shared_by_lengths, (9, 3), (6, 3)),
+    "partly masked": lambda: functional(partly_masked, (5, 3)),
     "states alone": lambda: functional(states_alone),
     "two ranks": lambda: functional(two_ranks),
-    "masked, given states": lambda: functional(masked_from, (9, 3), (5,)),
     **OPERATIONS,
     "nested": nested,
     "deep": deep,
     "regularized": lambda: sequential(
+        la.LayerNormalization(),  # of one feature: its variance is zero
         la.GaussianNoise(0.1),
+        la.Reshape((3, -1)),
         la.SpatialDropout1D(0.2),
         la.LSTM(5),
         la.GaussianDropout(0.3),
         la.AlphaDropout(0.4),
         la.ActivityRegularization(0.5),
         la.Identity(),
-        la.Dense(2),
-    ),
-    "named outputs": lambda: functional(
-        lambda x: {"b": la.Dense(2)(la.LSTM(4)(x)), "a": la.GRU(3)(x)}
-    ),
-    "one feature, normalized": lambda: sequential(
-        la.LayerNormalization(), la.LSTM(3), shape=(9, 1)
+        la.Dense(6),
+        la.Reshape((2, 3)),
+        shape=(6, 1),
     ),
     "float64": lambda: sequential(
         la.Masking(dtype="float64"),

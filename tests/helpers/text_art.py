@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 from unicodedata import name
@@ -15,16 +16,19 @@ def text_lines(drawing: StyledLines) -> list[str]:
     return ["".join(span.text for span in spans) for spans in drawing]
 
 
+@cache
 def is_line(character: str) -> bool:
     """Whether it is a piece of a line, a corner or a crossing."""
     return name(character, "").startswith("BOX DRAWINGS")
 
 
+@cache
 def points(character: str, direction: str) -> bool:
     """Whether it is the head of an arrow to the ``LEFT``, to the ``RIGHT`` or ``DOWN``."""
     return f"{direction}-POINTING" in name(character, "")
 
 
+@cache
 def is_head(character: str) -> bool:
     """Whether it is the head of an arrow."""
     return "-POINTING" in name(character, "")
