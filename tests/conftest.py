@@ -46,6 +46,14 @@ def _fork_readers() -> Iterator[None]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[ForkServer]:
+    """Small processes that have imported the command, and nothing heavy."""
+    server = ForkServer("rnnshapes.cli", "rnnshapes.api", "rnnshapes.load.saved.model")
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """The command line in this process: ``run("inspect", "--T", 7)``."""

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rnnshapes.cli.follow import StepBrowser
 from rnnshapes.forward.recurrence_steps import steps_of_sample
 from rnnshapes.render.view import View
 from rnnshapes.session import open_session
-from tests.helpers.commands import interruptible, process
+from tests.helpers.fork_server import ForkServer
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 ENTER, LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
@@ -31,7 +32,9 @@ ENTER, LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 class Terminal:
     """A command on a terminal, what it shows, and a way to type."""
 
-    def __init__(self, columns: int, lines: int, *args: str, **env: str) -> None:
+    def __init__(
+        self, commands: ForkServer, columns: int, lines: int, *args: str, **env: str
+    ) -> None:
         import pty
         import termios
 
@@ -42,13 +45,13 @@ class Terminal:
         self.resize(columns, lines)
         self.before = termios.tcgetattr(self.slave)
         self.received = b""
-        with interruptible():
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "rnnshapes", *args],
-                **dict.fromkeys(("stdin", "stdout", "stderr"), self.slave),
-                env={**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **env},
-                start_new_session=True,
-            )
+        self.process = commands.fork(
+            "rnnshapes.__main__",
+            "main",
+            [self.slave] * 3,
+            argv=["rnnshapes", *args],
+            environment={"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **env},
+        )
 
     def resize(self, columns: int, lines: int) -> None:
         """Give the terminal another size."""
@@ -68,8 +71,8 @@ class Terminal:
         """Read what it is sent, until what is waited for holds."""
         end = time.monotonic() + 240
         while not until():
-            assert time.monotonic() < end, self.shown
-            self.read(0.05)
+            runs = self.process.poll() is None and time.monotonic() < end
+            assert self.read(0.05) or runs or until(), self.shown
 
     def read(self, seconds: float) -> bool:
         """Take what it is sent within some time, and tell whether there was anything."""
@@ -107,9 +110,11 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*args: str, columns: int = 80, lines: int = 24, **env: str) -> Iterator[Terminal]:
+def opened(
+    commands: ForkServer, *args: str, columns: int = 80, lines: int = 24, **env: str
+) -> Iterator[Terminal]:
     """``trace --follow`` with these options, without Keras."""
-    found = Terminal(columns, lines, "trace", "--follow", *args, **env)
+    found = Terminal(commands, columns, lines, "trace", "--follow", *args, **env)
     try:
         yield found
     finally:
@@ -119,8 +124,14 @@ def terminal(*args: str, columns: int = 80, lines: int = 24, **env: str) -> Iter
         os.close(found.slave)
 
 
+@pytest.fixture
+def terminal(commands: ForkServer) -> Callable[..., AbstractContextManager[Terminal]]:
+    """Terminals with a command, which runs in a process of its own."""
+    return partial(opened, commands)
+
+
 @POSIX
-def test_keys_step_through_a_trace() -> None:
+def test_keys_step_through_a_trace(terminal) -> None:
     with terminal("--T", "12") as it:
         shown = it.see("step 1 of 12")
         assert "h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)" in shown
@@ -147,7 +158,7 @@ def test_keys_step_through_a_trace() -> None:
 @pytest.mark.parametrize(
     ("typed", "status"), [(b"q", 0), (b"\x1b", 0), (b"\x03", 130), (b"\x04", 0)]
 )
-def test_every_exit_key_restores_the_terminal(typed: bytes, status: int) -> None:
+def test_every_exit_key_restores_the_terminal(terminal, typed: bytes, status: int) -> None:
     """Only Ctrl-C is no success, and prints nothing more."""
     import termios
 
@@ -163,21 +174,21 @@ def test_every_exit_key_restores_the_terminal(typed: bytes, status: int) -> None
 
 @POSIX
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_signal_restores_the_terminal(name: str) -> None:
+def test_signal_restores_the_terminal(terminal, name: str) -> None:
     """The exit status says which signal it was."""
     import signal
 
     number = getattr(signal, name)
     with terminal() as it:
         it.see("step 1 of 10")
-        it.process.send_signal(number)
+        os.kill(it.process.pid, number)
         assert it.ends() == 128 + number
         assert it.restored()
         assert b"Traceback" not in it.received
 
 
 @POSIX
-def test_playing_pauses_and_stops_at_the_end() -> None:
+def test_playing_pauses_and_stops_at_the_end(terminal) -> None:
     """Space pauses and goes on; at the last step it waits for a key."""
     with terminal("--T", "400", "--delay", "0.02") as it:
         it.wait(lambda: re.search(r"step ([3-9]|\d\d+) of 400", it.shown) is not None)
@@ -195,7 +206,7 @@ def test_playing_pauses_and_stops_at_the_end() -> None:
 
 
 @POSIX
-def test_resized_terminal_is_redrawn() -> None:
+def test_resized_terminal_is_redrawn(terminal) -> None:
     with terminal("--cell", "lstm") as it:
         it.see("step 1 of 10")
         it.resize(40, 12)
@@ -214,7 +225,7 @@ def numbers(shown: str) -> int:
 
 
 @POSIX
-def test_w_shows_all_numbers_of_a_step() -> None:
+def test_w_shows_all_numbers_of_a_step(terminal) -> None:
     with terminal("--cell", "lstm", "--M", "18", "--bidirectional", columns=80, lines=50) as it:
         it.see("step 1 of 10")
         few = numbers(it.shown)
@@ -228,7 +239,7 @@ def test_w_shows_all_numbers_of_a_step() -> None:
 
 @POSIX
 @pytest.mark.parametrize(("columns", "lines"), [(1, 1), (3, 2), (9, 4), (20, 5), (300, 90)])
-def test_any_terminal_size_is_drawn(columns: int, lines: int) -> None:
+def test_any_terminal_size_is_drawn(terminal, columns: int, lines: int) -> None:
     with terminal("--bidirectional", columns=columns, lines=lines) as it:
         it.wait(lambda: "s" in it.shown)
         it.type(b"n\tpG")
@@ -238,7 +249,7 @@ def test_any_terminal_size_is_drawn(columns: int, lines: int) -> None:
 
 
 @POSIX
-def test_ascii_and_no_color_are_respected() -> None:
+def test_ascii_and_no_color_are_respected(terminal) -> None:
     with terminal("--bidirectional", PYTHONIOENCODING="ascii", NO_COLOR="1") as it:
         assert "h->_0 = tanh(x_0 Wx->" in it.see("step 1 of 10")
         it.type(b"\tq")
@@ -249,7 +260,7 @@ def test_ascii_and_no_color_are_respected() -> None:
 
 
 @POSIX
-def test_numbers_are_coloured_by_value() -> None:
+def test_numbers_are_coloured_by_value(terminal) -> None:
     with terminal("--cell", "gru", COLORTERM="truecolor") as it:
         it.see("step 1 of 10")
         assert b";48;2;" in it.received
@@ -302,7 +313,7 @@ def test_options_that_contradict_follow_exit_2(args, named, run, in_folder) -> N
 
 
 @POSIX
-def test_dumb_terminal_exits_2() -> None:
+def test_dumb_terminal_exits_2(terminal) -> None:
     with terminal(TERM="dumb") as it:
         assert it.ends() == 2
         assert b"--follow" in it.received
@@ -310,7 +321,7 @@ def test_dumb_terminal_exits_2() -> None:
 
 
 @POSIX
-def test_wrong_steps_exit_2_before_the_screen() -> None:
+def test_wrong_steps_exit_2_before_the_screen(terminal) -> None:
     with terminal("--steps", "3:99") as it:
         assert it.ends() == 2
         assert b"--steps 3:99: " in it.received
@@ -421,9 +432,9 @@ def test_exception_restores_the_terminal(monkeypatch) -> None:
     os.close(master)
 
 
-def test_tables_do_not_load_follow() -> None:
+def test_tables_do_not_load_follow(run) -> None:
     code = "from rnnshapes import cli; import sys; cli.main(['trace', '--no-keras', '--T', '3']); "
     code += "sys.exit('rnnshapes.cli.follow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL)
     assert done.returncode == 0
-    assert "--follow" in process("trace", "--help").out
+    assert "--follow" in run("trace", "--help").out

@@ -7,7 +7,6 @@ import random
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layers = (la.LSTM(5, name="lstm"), la.Dense(2, name="dense"))
     folder = tmp_path_factory.mktemp("good")
     return saved(randomized(sequential(*layers, shape=(6, 3))), folder / "good.keras")
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[ForkServer]:
-    """Return a server of small processes that have imported the command, and nothing heavy."""
-    server = ForkServer("rnnshapes.cli", "rnnshapes.api", "rnnshapes.load.saved.model")
-    yield server
-    server.close()
 
 
 def limited(server: ForkServer, *args: object, cwd: Path) -> tuple[Result, int]:

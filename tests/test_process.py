@@ -5,52 +5,77 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 import rnnshapes
-from rnnshapes import __version__
+from rnnshapes import __version__, cli
 from tests.helpers.commands import Result, interruptible, loaded_by, mentioning, process
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+SILENT = Result(0, "", "")
+#: Stands between the outputs of commands in one process.
+END = "--- end ---\n"
 SCRIPT = "import sys; from rnnshapes.__main__ import main; sys.exit(main())"
 
 
+#: Runs commands as a program would, each with its options.
+COMMANDS = (
+    "from rnnshapes.cli import main\nfor args in {commands}:\n    status = main(args.split())\n"
+)
+
+
 @pytest.mark.parametrize(
-    ("code", "allowed"),
+    ("commands", "allowed"),
     [
-        ("import rnnshapes", set()),
-        ("import rnnshapes; print(rnnshapes.inspect(M=10**9))", set()),
-        ("from rnnshapes import cli; cli.main(['inspect', '--no-keras'])", set()),
-        ("from rnnshapes import cli; cli.main(['inspect', '--no-keras', '--format=json'])", set()),
-        ("from rnnshapes import cli; cli.main(['--help'])", set()),
-        ("from rnnshapes import cli; cli.main(['trace', '--T', '0'])", set()),
-        ("from rnnshapes import cli; cli.main(['trace', '--no-keras'])", {"numpy"}),
+        (
+            ["--help", "inspect --no-keras", "inspect --no-keras --format=json", "trace --T 0"],
+            set(),
+        ),
+        (["trace --no-keras"], {"numpy"}),
     ],
 )
-def test_heavy_modules_load_on_demand_only(code: str, allowed: set[str]) -> None:
+def test_heavy_modules_load_on_demand_only(commands: list[str], allowed: set[str]) -> None:
     """Tables need no NumPy, and the NumPy side needs no Keras."""
-    assert loaded_by(code) == allowed
+    code = "import rnnshapes\nprint(rnnshapes.inspect(M=10**9))\n"
+    assert loaded_by(code + COMMANDS.format(commands=commands)) == allowed
 
 
-def test_only_results_are_written() -> None:
-    """TensorFlow's messages reach neither standard output nor standard error."""
-    code = (
-        "from rnnshapes.cli import main\n"
-        "for command in ('inspect', 'trace', 'verify'):\n"
-        "    assert main([command, '--format', 'json']) == 0\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    decoder, rest, schemas = json.JSONDecoder(), done.stdout, []
+@POSIX
+def test_only_results_are_written(tmp_path: Path) -> None:
+    """TensorFlow's messages reach no stream; a terminal shows a spinner, and then nothing."""
+    pyte = pytest.importorskip("pyte")
+    commands = [f"{name} --quiet --format json" for name in ("inspect", "verify")]
+    code, out = COMMANDS.format(commands=commands) + "raise SystemExit(status)", tmp_path / "out"
+    with out.open("w") as stdout:
+        status, shown = on_terminal("-c", code, stdout=stdout)
+    assert (status, "\x1b[?25l" in shown) == (0, True)  # the spinner hides the cursor
+    screen = pyte.Screen(80, 24)
+    pyte.Stream(screen).feed(shown)
+    assert "".join(screen.display).strip() == ""
+    decoder, rest, schemas = json.JSONDecoder(), out.read_text("utf-8"), []
     while rest.strip():
         record, end = decoder.raw_decode(rest)
         schemas.append(record["schema"].partition("/")[0])
         rest = rest[end:].lstrip()
-    assert schemas == ["rnnshapes.inspect", "rnnshapes.trace", "rnnshapes.verify"]
-    assert done.stderr == ""
+    assert schemas == ["rnnshapes.inspect", "rnnshapes.verify"]
+
+
+@contextmanager
+def closed_pipe() -> Iterator[int]:
+    """A pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
 
 
 def broken_tensorflow(folder: Path, statement: str) -> dict[str, str]:
@@ -64,13 +89,11 @@ def broken_tensorflow(folder: Path, statement: str) -> dict[str, str]:
 
 def test_failed_import_exits_3_with_its_messages(tmp_path: Path) -> None:
     env = broken_tensorflow(tmp_path, "raise ImportError('DLL load failed')")
-    for command in ("trace", "verify"):
-        done = process(command, env=env)
-        assert done.status == 3
-        assert done.out == ""
-        first, last = done.err.splitlines()
-        assert first == "libfoo.so.1 is missing"
-        assert re.search(mentioning("Keras", "DLL load failed", "pip install"), last)
+    done = process("trace", env=env)
+    assert (done.status, done.out) == (3, "")
+    first, last = done.err.splitlines()
+    assert first == "libfoo.so.1 is missing"
+    assert re.search(mentioning("Keras", "DLL load failed", "pip install"), last)
 
 
 def test_inspect_succeeds_without_keras(tmp_path: Path) -> None:
@@ -99,32 +122,50 @@ def test_module_runs_and_imports(how: list[str]) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("form", ["table", "json"])
-def test_closed_pipe_exits_0_silently(form: str) -> None:
+def test_closed_pipe_exits_0_silently() -> None:
     """``rnnshapes ... > /dev/null | head -1`` is no error."""
-    read, write = os.pipe()
-    os.close(read)
-    done = process("inspect", "--no-keras", "--format", form, stdout=write)
-    os.close(write)
-    assert done == Result(0, "", "")
+    with closed_pipe() as pipe:
+        assert process("inspect", "--no-keras", "--format", "json", stdout=pipe) == SILENT
 
 
 @POSIX
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("args", [["inspect"], ["trace", "--format", "csv"]])
+def test_closed_pipe_ends_inspect_before_keras() -> None:
+    code = "import sys; from rnnshapes import cli; status = cli.main(['inspect']); "
+    code += "sys.stderr.write(str('keras' in sys.modules)); sys.exit(status)"
+    with closed_pipe() as pipe:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=False, stdout=pipe, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"False")
+
+
+@POSIX
+@FULL
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["inspect", "--no-keras"],
+        ["trace", "--no-keras", "--format", "csv"],
+        ["inspect", "--no-keras", "-o", "/dev/full"],
+        ["verify", "--help"],
+    ],
+)
 def test_full_device_exits_2_in_one_line(args: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        done = process(*args, "--no-keras", stdout=full)
-    assert done.status == 2
+        done = process(*args, stdout=subprocess.DEVNULL if "-o" in args else full)
+    assert (done.status, done.err.count("\n")) == (2, 1)
     assert done.err.startswith("rnnshapes: error: ")
-    assert done.err.count("\n") == 1
-    done = process(*args, "--no-keras", "-o", "/dev/full")
-    assert done.status == 2
-    assert "No space left on device" in done.err
+    assert "No space left on device" in done.err or "-o" not in args
     assert Path("/dev/full").is_char_device()
 
 
-#: Sends SIGINT to itself when a module begins to load, or when Keras begins to run a model.
+@POSIX
+@pytest.mark.parametrize("args", [["--version"], ["verify", "--help"]])
+def test_help_to_closed_pipe_exits_0(args: list[str]) -> None:
+    with closed_pipe() as pipe:
+        assert process(*args, stdout=pipe) == SILENT
+
+
+#: Sends SIGINT to itself when a module begins to load.
 INTERRUPTED = """
 import os, signal, sys
 
@@ -133,20 +174,14 @@ class Finder:
         if name == {name!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
-def interrupt(*args):
-    os.kill(os.getpid(), signal.SIGINT)
-
 sys.meta_path.insert(0, Finder())
-if {name!r} == "":
-    from rnnshapes import reference
-    reference.run = interrupt
 from rnnshapes.__main__ import main
 sys.exit(main())
 """
 
 
 @POSIX
-@pytest.mark.parametrize("name", ["rnnshapes.api", "tensorflow", ""])
+@pytest.mark.parametrize("name", ["rnnshapes.api", "tensorflow"])
 def test_ctrl_c_exits_130_and_prints_nothing(name: str) -> None:
     with interruptible():
         done = subprocess.run(
@@ -156,6 +191,17 @@ def test_ctrl_c_exits_130_and_prints_nothing(name: str) -> None:
         )
     assert (done.returncode, done.stdout) == (130, b"")
     assert b"rnnshapes" not in done.stderr
+
+
+@POSIX
+def test_ctrl_c_while_keras_runs_exits_130(monkeypatch, capfd) -> None:
+    def interrupt(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("rnnshapes.reference.run", interrupt)
+    with interruptible():
+        assert cli.main(["verify"]) == 130
+    assert capfd.readouterr() == ("", "")
 
 
 @POSIX
@@ -169,21 +215,29 @@ def test_ctrl_c_inside_exec_exits_130(how: list[str], tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
-def test_ascii_locale_gets_ascii(tmp_path: Path) -> None:
-    done = process("inspect", "--no-keras", env={"PYTHONIOENCODING": "ascii"})
-    assert done.status == 0
-    assert done.out.isascii()
-    assert "(1,3)*(3,5) + (5,) + (1,5)*(5,5) -> (1,5)" in done.out
-    assert "\\u" not in done.out
-    for form in ("csv", "markdown"):
-        done = process("inspect", "--no-keras", "--format", form, env={"PYTHONIOENCODING": "ascii"})
-        assert done.status == 0
-        assert "D*M" in done.out.replace("\\", "")
-        assert done.out.isascii()
+def test_ascii_locale_gets_ascii() -> None:
+    commands = [f"inspect --no-keras --format {form}" for form in ("table", "csv", "markdown")]
+    table, *others = outputs(*commands, PYTHONIOENCODING="ascii")
+    assert "(1,3)*(3,5) + (5,) + (1,5)*(5,5) -> (1,5)" in table
+    assert "\\u" not in table
+    for text in (table, *others):
+        assert "D*M" in text.replace("\\", "")
+        assert text.isascii()
+        assert "\x1b" not in text
 
 
-def on_terminal(*args: str, width: int = 80) -> tuple[int, str]:
-    """The status, and all that a terminal of this width is sent."""
+def outputs(*commands: str, **env: str) -> list[str]:
+    """What each of some commands writes, one after the other in one process."""
+    code = COMMANDS.format(commands=commands) + f"    print({END!r}, end='')\n"
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **env}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert done.stderr == b""
+    return done.stdout.decode().split(END)[:-1]
+
+
+def on_terminal(*args: str, stdout: IO[str] | None = None) -> tuple[int, str]:
+    """The status of Python, and all that a terminal of 80 columns is sent."""
     import fcntl
     import pty
     import struct
@@ -191,8 +245,10 @@ def on_terminal(*args: str, width: int = 80) -> tuple[int, str]:
 
     child, terminal = pty.fork()
     if child == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "rnnshapes", *args])  # noqa: S606
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        if stdout is not None:
+            os.dup2(stdout.fileno(), 1)
+        os.execv(sys.executable, [sys.executable, *args])  # noqa: S606
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     received = b""
     while True:
         try:
@@ -208,7 +264,7 @@ def on_terminal(*args: str, width: int = 80) -> tuple[int, str]:
 
 @POSIX
 def test_terminal_shows_a_short_table() -> None:
-    status, shown = on_terminal("trace", "--T", "500", "--K", "9", "--no-keras")
+    status, shown = on_terminal("-m", "rnnshapes", "trace", "--T", "500", "--K", "9", "--no-keras")
     assert status == 0
     assert len(shown.splitlines()) < 60
     steps = [line.split()[0] for line in shown.splitlines() if line.strip()[:1].isdigit()]
@@ -217,19 +273,10 @@ def test_terminal_shows_a_short_table() -> None:
 
 
 @POSIX
-def test_terminal_shows_colours_and_a_spinner() -> None:
-    status, shown = on_terminal("verify")
-    assert status == 0
-    assert "21 checks" in shown
-    assert "\x1b[32m" in shown
-    assert "\x1b[?25l" in shown  # the spinner hides the cursor
-
-
-@POSIX
 def test_ascii_and_no_color_are_respected(in_folder: Path, monkeypatch) -> None:
     """Bold and dim may stay."""
     rnnshapes.golden().save("port.npz")
-    command = ("verify", "--against", "port.npz")
+    command = ("-m", "rnnshapes", "verify", "--against", "port.npz")
     status, shown = on_terminal(*command)
     assert (status, shown.isascii()) == (0, False)
     assert "\x1b[32m" in shown
@@ -239,33 +286,6 @@ def test_ascii_and_no_color_are_respected(in_folder: Path, monkeypatch) -> None:
     assert status == 0
     assert shown.isascii()
     assert "\x1b[32m" not in shown
-
-
-@POSIX
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["verify", "--help"]])
-def test_help_to_closed_pipe_or_full_device(args: list[str]) -> None:
-    read, write = os.pipe()
-    os.close(read)
-    assert process(*args, stdout=write) == Result(0, "", "")
-    os.close(write)
-    if Path("/dev/full").exists():
-        with Path("/dev/full").open("w") as full:
-            done = process(*args, stdout=full)
-        assert done.status == 2
-        assert done.err.count("\n") == 1
-
-
-@POSIX
-def test_closed_pipe_ends_inspect_before_keras() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    code = "import sys; from rnnshapes import cli; cli.main(['inspect']); "
-    code += "sys.stderr.write(str('keras' in sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, stdout=write, stderr=subprocess.PIPE
-    )
-    os.close(write)
-    assert done.stderr == b"False"
 
 
 @POSIX
@@ -280,17 +300,18 @@ def test_dev_stdout_is_appended_to(tmp_path: Path) -> None:
 
 @POSIX
 def test_terminal_shows_all_requested_steps() -> None:
-    _, shown = on_terminal("trace", "--T", "500", "--steps", "100:200", "--no-keras")
+    _, shown = on_terminal(
+        "-m", "rnnshapes", "trace", "--T", "500", "--steps", "100:200", "--no-keras"
+    )
     assert sum(line.strip()[:1].isdigit() for line in shown.splitlines()) == 100
 
 
 def test_force_color_colours_a_pipe() -> None:
     """JSON never has colour."""
-    coloured = process("inspect", "--no-keras", env={"FORCE_COLOR": "1"})
-    assert "\x1b[1m" in coloured.out
-    assert "\x1b" not in process("inspect", "--no-keras").out
-    record = process("inspect", "--no-keras", "--format", "json", env={"FORCE_COLOR": "1"})
-    assert "\x1b" not in record.out
+    commands = ("inspect --no-keras", "inspect --no-keras --format json")
+    table, record = outputs(*commands, FORCE_COLOR="1")
+    assert "\x1b[1m" in table
+    assert "\x1b" not in record
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -54,15 +54,19 @@ def process(*args: object, env: Mapping[str, str] | None = None, **options: Any)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let this process, and those it starts inside the block, react to SIGINT.
+    """Let this process, and those it starts inside the block, react to SIGINT and SIGHUP.
 
-    A job in the background (``pytest &`` in a script) ignores it, and so would its children.
+    A job in the background (``pytest &`` in a script) ignores the one, and a job of ``nohup`` the
+    other, and so would its children.
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handlers = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    numbers = {getattr(signal, name): to for name, to in handlers.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, to) for number, to in numbers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def loaded_by(code: str) -> set[str]:

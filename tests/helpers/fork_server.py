@@ -59,9 +59,16 @@ def _run(request: dict[str, Any], streams: Sequence[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    # A job in the background ignores these, and so does the server.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     status = 1
     try:
         os.chdir(request["folder"])
+        os.environ.update(request["environment"])
+        encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+        sys.stdout = os.fdopen(1, "w", encoding=encoding)
+        sys.stderr = os.fdopen(2, "w", 1, encoding=encoding, errors="backslashreplace")
         sys.argv = request["argv"]
         function = getattr(importlib.import_module(request["module"]), request["function"])
         status = function(*request["arguments"]) or 0
@@ -124,11 +131,13 @@ class ForkServer:
             module: The module of the function.
             function: Its name.
             streams: Descriptors for standard input, output and error.
-            **more: ``arguments`` of the function, ``argv``, and the ``folder`` to work in.
+            **more: ``arguments`` of the function, ``argv``, the ``folder`` to work in, and
+                variables of the ``environment`` to add.
         """
         if self._server is None:
             self._start()
         request = {"module": module, "function": function, "arguments": [], "argv": [], **more}
+        request.setdefault("environment", {})
         request["folder"] = str(Path(more.get("folder", ".")).resolve())
         ours, theirs = socket.socketpair()
         with theirs:
