@@ -157,7 +157,7 @@ def test_two_cells_cannot_share_a_name() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ELU(Layer):
-    """z for z > 0, exp(z) - 1 elsewhere: a layer of Keras that is not supported."""
+    """z for z > 0, exp(z) - 1 elsewhere, as if it were new."""
 
     keras_classes = ("ELU",)
 
@@ -174,7 +174,10 @@ class ELU(Layer):
 
 
 @pytest.fixture
-def elu() -> Iterator[None]:
+def elu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    known = dict(layers._BY_CLASS)
+    known.pop("ELU", None)
+    monkeypatch.setattr(layers, "_BY_CLASS", known)
     layers.register(ELU)
     yield
     layers.unregister(ELU)

@@ -13,6 +13,7 @@ from keras import layers as la
 
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.elementwise import ELU, ClippedReLU, LeakyReLU
 from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential, stacked
@@ -117,7 +118,9 @@ def test_swapped_gates_of_stacked_cells_fail() -> None:
             assert failed(replace(run, weights={**run.weights, name: swapped}))
 
 
-@pytest.mark.parametrize("name", ["normalized", "convolved, same", "embedded", "at each step"])
+@pytest.mark.parametrize(
+    "name", ["normalized", "rectified", "convolved, same", "embedded", "at each step"]
+)
 def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
     """A thousandth more in one array fails a check of the layer that owns it."""
     run = run_of(name)
@@ -137,6 +140,12 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
         ("merged", "add", {"keras_class": "Multiply"}),
         ("merged", "average", {"keras_class": "Add"}),
         ("merged", "subtract", {"keras_class": "Add"}),
+        ("merged masks", "maximum", {"keras_class": "Minimum"}),
+        ("merged", "dot", {"normalize": False}),
+        ("merged masks", "multiply", {"keras_class": "Maximum"}),
+        ("rectified", "leaky_re_lu", {"function": LeakyReLU(0.2)}),
+        ("rectified", "re_lu", {"function": ClippedReLU(0.2, 0.3, 0.12)}),
+        ("rectified", "elu", {"function": ELU(0.6)}),
         ("convolved, causal", "cropping1d", {"selection": OTHER_STEPS}),
         ("normalized", "activation", {"activation": "silu"}),
         ("normalized", "batch_normalization", {"epsilon": 0.1}),

@@ -22,7 +22,6 @@ from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.base import Direction, Masks
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.naming import TensorNames
-from rnnshapes.network.symbolic import with_own_features
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.recorder import RecordedTensor, RecorderOps, Recording
@@ -133,7 +132,7 @@ class Head:
         node = self.network.nodes[position]
         layer, group = node.layer, node.group
         inputs = [values[tap] for tap in node.sources]
-        shapes = with_own_features(layer, [value.symbol.shape for value in inputs])
+        shapes = layer.own_shapes([value.symbol.shape for value in inputs])
         inputs = [
             recording.tensor(value.symbol.text, shape, value.array)
             for value, shape in zip(inputs, shapes, strict=True)
@@ -145,7 +144,7 @@ class Head:
         }
         mask = layer.mask([value.array for value in inputs], [None] * len(inputs))
         ops: Any = RecorderOps(recording, layer.index)
-        output: RecordedTensor = layer.call(ops, inputs, SimpleNamespace(**w), Masks(None, mask))
+        output: RecordedTensor = layer.call(ops, inputs, SimpleNamespace(**w), Masks((), mask))
         return output if output.symbol.text == name else ops.named(name, output)
 
 

@@ -207,18 +207,19 @@ def apply_layer(
         shapes: The symbolic shapes of its output.
     """
     layer = node.layer
-    first = values[node.sources[0].node]
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
+    before = [values[tap.node].mask for tap in node.sources]
     if not layer.stepwise:
         samples_first = [ops.swap_time(x) if ops.rank(x) > 2 else x for x in inputs]
-        before = None if first.mask is None else first.mask.T
-        output = layer.call(ops, samples_first, w, Masks(before, mask))
+        before = [None if m is None else m.T for m in before]
+        masks = Masks(before, None if mask is None else mask.T)
+        output = layer.call(ops, samples_first, w, masks)
         output = ops.swap_time(output) if ops.rank(output) > 2 else output
         return NodeValue((output,), (None if shapes.steps is None else output,), mask)
     if layer.last_step:
         x = inputs[0]
         return NodeValue((ops.rearrange(x, lambda part: part[-1]),), (x,), mask)
-    masks = Masks(first.mask, mask)
+    masks = Masks(before, mask)
     output = _call_stepwise(ops, layer, inputs, w, masks)
     if shapes.steps is None or not shapes.final:
         return NodeValue((output,), (None if shapes.steps is None else output,), mask)
@@ -235,7 +236,7 @@ def _call_stepwise(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks:
     One product of (B·N, M) is faster than B products of (N, M).
     """
     x = inputs[0]
-    if len(inputs) > 1 or masks.output is not None or ops.rank(x) != 3:
+    if len(inputs) > 1 or masks.any or ops.rank(x) != 3:
         return layer.call(ops, inputs, w, masks)
     output = layer.call(ops, [ops.rearrange(x, flat_steps)], w, masks)
     shape = ops.shape(x)[:2]

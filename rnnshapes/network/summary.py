@@ -22,7 +22,6 @@ from rnnshapes.network.symbolic import (
     SymbolicEvaluation,
     evaluate_layer,
     evaluate_step,
-    with_own_features,
 )
 from rnnshapes.ops.dims import Dim, Shape, dim_texts, shape_text, total
 from rnnshapes.ops.symbolic import (
@@ -342,7 +341,7 @@ def _evaluate(
     stepped = layer.stepwise and shapes.steps is not None
     once = not stepped or shapes.final
     inputs = [source.at_step if stepped else source.shapes[0] for source in sources]
-    inputs = list(with_own_features(layer, inputs))
+    inputs = list(layer.own_shapes(inputs))
     texts = [names.at_end(tap) if layer.stepwise else names.bases[tap.node] for tap in node.sources]
     name = names.at_end(Tap(position))
     if layer.last_step:

@@ -78,7 +78,7 @@ def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
         return _evaluate_recurrent(
             layer, shapes[0], sources[0].steps or shapes[0][1], masked=masked
         )
-    shape = evaluate_layer(layer, layer.groups, with_own_features(layer, shapes)).shape
+    shape = evaluate_layer(layer, layer.groups, layer.own_shapes(shapes)).shape
     if layer.stepwise:
         return _evaluate_stepwise(layer, shape, sources, masked=masked)
     steps = shape[1] if len(shape) > 2 else None
@@ -167,17 +167,6 @@ def evaluate_step(
     xz = direction.cell.project(ops, ops.tensor(x, (n, direction.features), tape), w)
     step = direction.cell.step(ops, xz, state, w)
     return SymbolicEvaluation(step.output.shape, tape, ops.equations)
-
-
-def with_own_features(layer: Layer, shapes: Sequence[Shape]) -> Sequence[Shape]:
-    """Return the input shapes with the layer's own name for the features.
-
-    A layer that is called again has its names from the first call.
-    """
-    features = getattr(layer, "features", None)
-    if features is None or layer.output_symbol == "e":
-        return shapes
-    return [(*shape[:-1], features) for shape in shapes]
 
 
 def _evaluate_recurrent(

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
 from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
 from rnnshapes.ops.windows import Window
@@ -320,6 +321,27 @@ class BoundedOps:
         """Return 1 / sqrt(x), which falls for x above 0."""
         return x.monotone(lambda v: _NUMPY.rsqrt(np.maximum(v, x.precision.tiny)), 4)
 
-    def where(self, mask: Array, x: Bounded) -> Bounded:
-        """Return ``x`` where the mask is true, and 0 elsewhere."""
-        return x.rearranged(lambda array: _NUMPY.where(mask, array))
+    def elementwise(self, x: Bounded, function: Elementwise) -> Bounded:
+        """Apply a monotone function to each number."""
+        u = x.precision.unit_roundoff
+        if function.threshold:
+            x = x.widened(u * abs(function.threshold))
+        result = x.monotone(function, function.ulps)
+        return result.widened(function.ulps_of_one * u) if function.ulps_of_one else result
+
+    def maximum(self, x: Bounded, y: Bounded) -> Bounded:
+        """Return the larger one of each two numbers, with the larger error."""
+        value = np.maximum(x.value, y.value)
+        return Bounded(value, np.maximum(x.error, y.error), x.precision)
+
+    def minimum(self, x: Bounded, y: Bounded) -> Bounded:
+        """Return the smaller one of each two numbers, with the larger error."""
+        value = np.minimum(x.value, y.value)
+        return Bounded(value, np.maximum(x.error, y.error), x.precision)
+
+    def where(self, mask: Array, x: Bounded, other: Any = 0.0) -> Bounded:
+        """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
+        if not isinstance(other, Bounded):
+            other = Bounded.rounded(other, x.precision)
+        value = _NUMPY.where(mask, x.value, other.value)
+        return Bounded(value, _NUMPY.where(mask, x.error, other.error), x.precision)

@@ -29,6 +29,15 @@ class Contraction:
         left, right = operands.split(",")
         return left, right, result
 
+    def texts(self, left: str, right: str) -> tuple[str, str]:
+        """Return how both tensors are written in the product of matrices: ``q``, ``kᵀ``."""
+        one, other, _ = self.parts
+        columns = [letter for letter in other if letter not in one]
+        rows = [letter for letter in one if letter not in other]
+        is_left_turned = rows and len(self.summed) == 1 and one[-1] not in self.summed
+        is_right_turned = columns and len(self.summed) == 1 and other[-1] in self.summed
+        return left + "ᵀ" * bool(is_left_turned), right + "ᵀ" * bool(is_right_turned)
+
     @property
     def summed(self) -> str:
         """The letters over which the sum goes."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.windows import Window
 
@@ -83,5 +84,14 @@ class LayerOps(CellOps, Protocol):
     def rsqrt(self, x: Tensor) -> Tensor:
         """Return 1 / sqrt(x)."""
 
-    def where(self, mask: Any, x: Tensor) -> Tensor:
-        """Return ``x`` where the mask is true, and 0 elsewhere."""
+    def elementwise(self, x: Tensor, function: Elementwise) -> Tensor:
+        """Apply a monotone function to each number."""
+
+    def maximum(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the larger one of each two numbers."""
+
+    def minimum(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the smaller one of each two numbers."""
+
+    def where(self, mask: Any, x: Tensor, other: Any = 0.0) -> Tensor:
+        """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from rnnshapes.ops.activations import MONOTONE, Array, activate
 from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.windows import Window
 
 
@@ -117,6 +119,21 @@ class NumpyOps:
         """Return 1 / sqrt(x)."""
         return 1.0 / np.sqrt(x)
 
-    def where(self, mask: Array, x: Array) -> Array:
-        """Return ``x`` where the mask is true, and 0 elsewhere."""
-        return np.where(mask[..., None], x, x.dtype.type(0))
+    def elementwise(self, x: Array, function: Elementwise) -> Array:
+        """Apply a monotone function to each number."""
+        return function(x)
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        """Return the larger one of each two numbers."""
+        larger: Array = np.maximum(x, y)
+        return larger
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        """Return the smaller one of each two numbers."""
+        smaller: Array = np.minimum(x, y)
+        return smaller
+
+    def where(self, mask: Array, x: Array, other: Any = 0.0) -> Array:
+        """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
+        other = other if isinstance(other, np.ndarray) else x.dtype.type(other)
+        return np.where(mask[..., None], x, other)

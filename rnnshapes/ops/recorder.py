@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
@@ -207,9 +208,21 @@ class RecorderOps:
         """Return 1 / sqrt(x)."""
         return self._apply("rsqrt", x)
 
-    def where(self, mask: Array, x: RecordedTensor) -> RecordedTensor:
-        """Return ``x`` where the mask is true, and 0 elsewhere."""
-        return self._apply("where", mask, x)
+    def elementwise(self, x: RecordedTensor, function: Elementwise) -> RecordedTensor:
+        """Apply a monotone function to each number."""
+        return self._apply("elementwise", x, function)
+
+    def maximum(self, x: RecordedTensor, y: RecordedTensor) -> RecordedTensor:
+        """Return the larger one of each two numbers."""
+        return self._apply("maximum", x, y)
+
+    def minimum(self, x: RecordedTensor, y: RecordedTensor) -> RecordedTensor:
+        """Return the smaller one of each two numbers."""
+        return self._apply("minimum", x, y)
+
+    def where(self, mask: Array, x: RecordedTensor, other: Any = 0.0) -> RecordedTensor:
+        """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
+        return self._apply("where", mask, x, other)
 
     def _apply(self, operation: str, *arguments: Any) -> RecordedTensor:
         """Return the result of one operation, in symbols and as an array."""

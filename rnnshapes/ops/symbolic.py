@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
+from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement, Selection
 from rnnshapes.ops.windows import Window
 
@@ -115,6 +116,10 @@ class Symbol:
         text, label = function.text(whole), function.text(self.short)
         return self._result(text, label, function.name, (), function.shape(self.shape))
 
+    def elementwise(self, function: Elementwise) -> Symbol:
+        """Return ``function(this)``, of the same shape."""
+        return self._result(function.text(self.text), function.text(self.short), function.name)
+
     def contract(self, contraction: Contraction, other: Symbol) -> Symbol:
         """Return the product with ``other``, summed over axes."""
         left, right, result = contraction.parts
@@ -126,13 +131,12 @@ class Symbol:
             if dims.setdefault(letter, dim) != dim:
                 raise ShapeMismatchError(_mismatch(self, "·", other))
         shape, macs = tuple(dims[letter] for letter in result), product(dims.values())
-        text, label = f"{self.factor} {other.factor}", f"{self.short} {other.short}"
+        text = " ".join(contraction.texts(self.factor, other.factor))
+        label = " ".join(contraction.texts(self.short, other.short))
         return self._result(text, label, "·", (other,), shape, macs)
 
     def _elementwise(self, text: str, sign: str, other: Symbol) -> Symbol:
-        shape = _broadcast(self.shape, other.shape)
-        if shape is None:
-            raise ShapeMismatchError(_mismatch(self, sign, other))
+        shape = _broadcast_shape(self, sign, other)
         left = ABOVE if " " in self.text else self.text
         label = f"{left} {sign} {other.short}"
         return self._result(text, label, sign, (other,), shape)
@@ -252,8 +256,20 @@ class SymbolicOps:
         """Return 1 / sqrt(x)."""
         return x.activated("rsqrt")
 
-    def where(self, mask: object, x: Symbol) -> Symbol:
-        """Return ``x`` where the mask is true, and 0 elsewhere."""
+    def elementwise(self, x: Symbol, function: Elementwise) -> Symbol:
+        """Apply a monotone function to each number."""
+        return x.elementwise(function)
+
+    def maximum(self, x: Symbol, y: Symbol) -> Symbol:
+        """Return the larger one of each two numbers."""
+        return x.apply("max", (y,), _broadcast_shape(x, "max", y))
+
+    def minimum(self, x: Symbol, y: Symbol) -> Symbol:
+        """Return the smaller one of each two numbers."""
+        return x.apply("min", (y,), _broadcast_shape(x, "min", y))
+
+    def where(self, mask: object, x: Symbol, other: object = 0.0) -> Symbol:
+        """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
         return x.activated("unmasked")
 
 
@@ -304,6 +320,13 @@ def _broadcast(left: Shape, right: Shape) -> Shape | None:
         elif dim not in (1, shape[axis]):
             return None
     return tuple(shape)
+
+
+def _broadcast_shape(left: Symbol, sign: str, right: Symbol) -> Shape:
+    shape = _broadcast(left.shape, right.shape)
+    if shape is None:
+        raise ShapeMismatchError(_mismatch(left, sign, right))
+    return shape
 
 
 def _without_axis(shape: Shape, axis: int) -> Shape:

@@ -74,7 +74,17 @@ def merged(x: Any) -> Any:
     """Recurrences joined element by element, in each way."""
     parts = [la.LSTM(5)(x), la.GRU(5)(x), la.SimpleRNN(5)(x)]
     joined = [merge(parts) for merge in (la.Add(), la.Multiply(), la.Average())]
-    return la.Dense(2)(la.Concatenate()([*joined, la.Subtract()(parts[:2])]))
+    joined += [la.Subtract()(parts[:2]), la.Dot(axes=-1, normalize=True)(parts[1:])]
+    return la.Dense(2)(la.Concatenate()(joined))
+
+
+def merged_masks(x: Any) -> Any:
+    """Sequences with a mask, with another one, and without any, joined element by element."""
+    a, b = (la.GRU(3, return_sequences=True)(la.Masking(value)(x)) for value in (0.0, 0.5))
+    inputs = [a, b, la.LSTM(3, return_sequences=True)(x)]
+    parts = [la.Multiply()(inputs), la.Maximum()(inputs), la.Minimum()(inputs[:2])]
+    sums = [la.GRU(2)(part) for part in (*parts, la.Multiply()(inputs[:2]))]
+    return la.Dense(2)(la.Concatenate()([*sums, la.Flatten()(la.Dot(axes=(1, 1))(inputs[1:]))]))
 
 
 def called_again(a: Any, b: Any) -> Any:
@@ -244,6 +254,16 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.Dense(3),
         la.Softmax(),
     ),
+    "rectified": lambda: sequential(
+        la.LSTM(5, return_sequences=True),
+        la.PReLU(shared_axes=[1]),
+        la.LeakyReLU(negative_slope=0.1),
+        la.PReLU(),
+        la.GRU(4),
+        la.ReLU(max_value=0.2, negative_slope=0.3, threshold=0.1),
+        la.Dense(3),
+        la.ELU(alpha=0.5),
+    ),
     "convolved, pooled": lambda: sequential(
         la.Conv1D(6, 3, activation="relu"), la.MaxPooling1D(2), la.LSTM(5), la.Dense(2)
     ),
@@ -293,6 +313,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "other features": lambda: functional(other_features, (6, 3), (6, 2), (4,)),
     "called again": lambda: functional(called_again, (5, 3), (4, 3)),
     "shared by lengths": lambda: functional(shared_by_lengths, (9, 3), (6, 3)),
+    "merged masks": lambda: functional(merged_masks),
     "partly masked": lambda: functional(partly_masked, (5, 3)),
     "states alone": lambda: functional(states_alone),
     "two ranks": lambda: functional(two_ranks),

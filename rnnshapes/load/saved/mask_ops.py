@@ -16,6 +16,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.load.saved.config_graph import GraphFlattener, ModelCall
 from rnnshapes.load.saved.inbound_nodes import InboundNode, TensorRef, inbound_nodes
 from rnnshapes.network.graph import Network, Node, Tap
+from rnnshapes.network.layers.config import is_operation
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class _Tensor:
 
 _CONSTANTS = {"ZerosLike": UnequalMask(frozenset()), "OnesLike": UnequalMask(None)}
 #: Operations whose result holds at the steps at which one of their inputs does.
-_UNIONS = ("Any", "ExpandDims", "LogicalOr", "Concatenate")
+_UNIONS = ("Any", "ExpandDims", "LogicalOr", "Concatenate", "ConvertToTensor")
 
 
 def foreign_masks(network: Network, graph: GraphFlattener) -> set[int]:
@@ -132,14 +133,24 @@ def _interpret_operation(
     if axis not in (-1, [-1]):
         return None
     if class_name == "NotEqual" and len(node.sources) == 1 and len(node.more) == 1:
-        value = node.more[0]
-        return _Tensor(model_call.tap(node.sources[0])) != value if _is_number(value) else None
+        value, ref = node.more[0], _before_cast(model_call, node.sources[0])
+        return _Tensor(model_call.tap(ref)) != value if _is_number(value) else None
     if class_name in _CONSTANTS:
         return _CONSTANTS[class_name]
     masks = [_interpret(model_call, source, known) for source in node.sources]
     if class_name not in _UNIONS or not masks or None in masks:
         return None
     return functools.reduce(operator.or_, masks)
+
+
+def _before_cast(model_call: ModelCall, ref: TensorRef) -> TensorRef:
+    """Return what a layer of a 16-bit dtype has rounded before it compares, or ``ref`` itself."""
+    layer = model_call.model.layer_configs.get(ref.layer, {})
+    if layer.get("class_name") != "Cast" or not is_operation(layer):
+        return ref
+    nodes = inbound_nodes(layer)
+    sources = nodes[ref.node].sources if 0 <= ref.node < len(nodes) else ()
+    return sources[0] if len(sources) == 1 else ref
 
 
 def _is_number(value: object) -> bool:

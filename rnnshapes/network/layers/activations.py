@@ -5,47 +5,135 @@ Source: ``keras/src/layers/activations``.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from rnnshapes.cells.cell import SizeOf
+from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import UnsupportedError
-from rnnshapes.network.layers.base import LayerOfClass, Masks
+from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.elementwise import ELU, ClippedReLU, Elementwise, LeakyReLU, Negative
 from rnnshapes.ops.interface import LayerOps, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(LayerOfClass):
-    """An activation as a layer."""
+    """An activation as a layer; ``function`` is one with constants of its own, its ``options``."""
 
     activation: str
+    function: Elementwise | None = None
+    options: tuple[tuple[str, Any], ...] = ()
 
-    keras_classes = ("Activation", "ReLU", "Softmax")
+    keras_classes = ("Activation", "ReLU", "Softmax", "LeakyReLU", "ELU")
     output_symbol = "a"
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
+        function, names = _function(config)
+        options = tuple((n, config.options[n]) for n in names if n in config.options)
         if config.class_name == "Activation":
             activation = config.activation()
         else:
-            config.require(max_value=None, negative_slope=0.0, threshold=0.0, axis=-1)
+            config.require(axis=-1)
             if config.masked and config.class_name == "Softmax":
                 raise UnsupportedError("Softmax with a mask is not supported")
-            activation = config.class_name.lower()
-        return cls(activation=activation, keras_class=config.class_name, **config.shared)
+            activation = config.class_name.lower() if function is None else function.name
+        return cls(
+            activation=activation,
+            function=function,
+            options=options,
+            keras_class=config.class_name,
+            **config.shared,
+        )
 
     @property
     def label(self) -> str:
-        return f"Activation({self.activation})"
+        named = self.type if self.function is not None else "Activation"
+        return f"{named}({self.activation if self.function is None else self._constants})"
+
+    @property
+    def _constants(self) -> str:
+        return ", ".join(f"{name}={value:g}" for name, value in self.options if value)
 
     @property
     def activations(self) -> tuple[str, ...]:
         return (self.activation,)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        if self.function is not None:
+            return ops.elementwise(inputs[0], self.function)
         return ops.activate(self.activation, inputs[0])
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {"activation": self.activation} if self.keras_class == "Activation" else {}
+        if self.keras_class == "Activation":
+            return {"activation": self.activation}
+        return dict(self.options)
+
+
+def _function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]:
+    """Return the function of a layer that has constants, and the names of their options."""
+    if config.class_name == "LeakyReLU":
+        return LeakyReLU(_as_float32(config.number("negative_slope", 0.3))), ("negative_slope",)
+    if config.class_name == "ELU":
+        return ELU(config.number("alpha", 1.0)), ("alpha",)
+    if config.class_name != "ReLU":
+        return None, ()
+    names = ("max_value", "negative_slope", "threshold")
+    unlimited = config.options.get("max_value") is None
+    highest = None if unlimited else config.number("max_value", 0.0)
+    slope, threshold = config.number("negative_slope", 0.0), config.number("threshold", 0.0)
+    if unlimited and threshold == 0.0:
+        return (LeakyReLU(_as_float32(slope)), names) if slope else (None, names)
+    return ClippedReLU(highest, slope, threshold), names
+
+
+def _as_float32(slope: float) -> float:
+    """Return the number that TensorFlow keeps as the slope of leaky_relu, in any dtype."""
+    return float(struct.unpack("f", struct.pack("f", slope))[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PReLU(Layer):
+    """x above 0, alpha · x below it, with an alpha for each number but along shared axes."""
+
+    features: Dim
+    shape: Shape
+    shared_axes: tuple[int, ...]
+
+    keras_classes = ("PReLU",)
+    output_symbol = "a"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        shape = list(config.shapes[0][1:])
+        axes = config.options.get("shared_axes")
+        axes = () if axes is None else axes if isinstance(axes, list | tuple) else (axes,)
+        if any(type(axis) is not int or not 0 < axis <= len(shape) for axis in axes):
+            raise UnsupportedError(f"shared_axes={axes!r:.40} is not supported")
+        for axis in axes:
+            shape[axis - 1] = Dim.of(1)
+        return cls(
+            index=config.names.index("prelu"),
+            features=config.features,
+            shape=tuple(shape),
+            shared_axes=tuple(axes),
+            **config.shared,
+        )
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        return (Weight("alpha", "alpha", self.shape),)
+
+    @property
+    def stepwise(self) -> bool:
+        return len(self.shape) == 1 or (len(self.shape) == 2 and self.shape[0] == 1)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        below = ops.elementwise(inputs[0], Negative())
+        return ops.activate("relu", inputs[0]) - w.alpha * below
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"shared_axes": list(self.shared_axes) or None}

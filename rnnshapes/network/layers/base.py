@@ -17,10 +17,24 @@ if TYPE_CHECKING:
 
 
 class Masks(NamedTuple):
-    """The steps that count, of a layer's input and of its output; ``None`` for all."""
+    """The steps that count, of each input of a layer and of its output; ``None`` for all."""
 
-    input: Any = None
+    inputs: Sequence[Any] = ()
     output: Any = None
+
+    @property
+    def input(self) -> Any:
+        """The mask of the first input."""
+        return self.of(0)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return any(mask is not None for mask in (*self.inputs, self.output))
+
+    def of(self, number: int) -> Any:
+        """Return the mask of an input; ``None`` where it has none."""
+        return self.inputs[number] if number < len(self.inputs) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +187,17 @@ class Layer(ABC):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         """Compute the output from the inputs, in any interpreter."""
         raise NotImplementedError(f"{self.type} has no equation of this kind")
+
+    def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        """Return the shapes of its inputs with its own names for sizes.
+
+        A layer that is called again has its names from the first call; where two axes are
+        equal, the layer has one name for both.
+        """
+        features = getattr(self, "features", None)
+        if features is None or self.output_symbol == "e":
+            return shapes
+        return [(*shape[:-1], features) for shape in shapes]
 
     def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
         """Return the same layer with the same weights, called again on tensors of other shapes."""

@@ -15,6 +15,8 @@ from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 Config = Mapping[str, Any]
 #: Keras's own classes of models.
 MODEL_CLASSES = ("Sequential", "Functional", "Model")
+#: The largest number in an option; it has no infinite neighbour in float32.
+LARGEST = 2.0**126
 #: What the names of classes of operations, which are no layers, begin with.
 OPERATION = "keras.ops."
 #: Other names of activations in Keras, and activations that are not supported.
@@ -122,9 +124,36 @@ class LayerConfig:
         if self.steps is None or len(self.shapes[0]) != 3:
             raise UnsupportedError("its input is not a sequence (N, T, features)")
 
+    def is_same_size(self, one: Dim, other: Dim) -> bool:
+        """Return whether two sizes are certainly equal."""
+        if one == other:
+            return True
+        sizes = self.names.sizes
+        if not one.names | other.names <= set(sizes):
+            return False
+        value = one.value(sizes)
+        return value is not None and value == other.value(sizes)
+
+    def require_same_size(self, one: Dim, other: Dim) -> None:
+        """Raise UnsupportedError for axes that have to be equal and may have different sizes."""
+        if not self.is_same_size(one, other):
+            raise UnsupportedError(f"{one} and {other} may be different sizes")
+
     def activation(self, default: str = "linear") -> str:
         """Return the name of the activation."""
         return activation_in(self.options, "activation", default)
+
+    def number(self, option: str, default: float) -> float:
+        """Return an option that is a number of float32, 0 or above.
+
+        Raises ContradictionError for anything but a number, UnsupportedError for another one.
+        """
+        value = self.options.get(option, default)
+        if type(value) not in (int, float):
+            raise ContradictionError(f"{option}={value!r:.40} is not a number")
+        if not 0 <= value < LARGEST:
+            raise UnsupportedError(f"{option}={value!r:.40} is not supported")
+        return float(value)
 
     def size(self, option: str, default: Any = None) -> int:
         """Return an option that is a size."""

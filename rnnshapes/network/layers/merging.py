@@ -15,21 +15,26 @@ from rnnshapes.cells.cell import SizeOf
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.elementwise import InverseRoot
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.rearrangements import WHOLE, Reshaped, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(LayerOfClass):
-    """The sum, the difference, the product or the mean, element by element."""
+    """The sum, the difference, the product, the mean, or the largest or smallest number.
 
-    keras_classes = ("Add", "Subtract", "Multiply", "Average")
+    Multiply, Maximum and Minimum leave out the inputs that are masked at a step.
+    """
+
+    keras_classes = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
     output_symbol = "m"
     takes_list = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        if config.masked and config.class_name == "Multiply":
-            raise UnsupportedError("Multiply with a mask is not supported")
         if config.class_name == "Subtract" and len(config.shapes) != 2:
             raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
         return cls(keras_class=config.class_name, **config.shared)
@@ -37,17 +42,104 @@ class Merge(LayerOfClass):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         aligned = ops.aligned(inputs)
         if self.keras_class == "Multiply":
-            return reduce(mul, aligned)
+            product = reduce(mul, [_unmasked(ops, x, masks.of(i)) for i, x in enumerate(aligned)])
+            return product if masks.output is None else ops.where(masks.output, product)
+        if self.keras_class in ("Maximum", "Minimum"):
+            return self._extreme(ops, aligned, masks)
         if self.keras_class == "Subtract":
             return reduce(sub, aligned)
         total = reduce(add, aligned)
         return total * (1 / len(aligned)) if self.keras_class == "Average" else total
+
+    def _extreme(self, ops: LayerOps, inputs: Sequence[Tensor], masks: Masks) -> Tensor:
+        """Return the largest or smallest numbers, where a masked input gives way to the others."""
+        choose = ops.maximum if self.keras_class == "Maximum" else ops.minimum
+        output, counted = inputs[0], masks.of(0)
+        for number, x in enumerate(inputs[1:], 1):
+            mask, other = masks.of(number), x
+            if mask is not None:
+                other = ops.where(mask, other, output)
+            if counted is not None:
+                output = ops.where(counted, output, other)
+            both = counted is not None and mask is not None
+            counted = counted | mask if both else None
+            output = choose(output, other)
+        return output
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return None if any(mask is None for mask in masks) else reduce(or_, masks)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {}
+
+
+def _unmasked(ops: LayerOps, x: Tensor, mask: Any) -> Tensor:
+    """Return a factor, which is 1 at masked steps."""
+    return x if mask is None else ops.where(mask, x, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot(Layer):
+    """Sums of products of two tensors along one axis of each."""
+
+    axes: tuple[int, int]
+    ranks: tuple[int, int]
+    normalize: bool
+
+    keras_classes = ("Dot",)
+    output_symbol = "m"
+    takes_list = True
+    passes_mask = False
+    stepwise = False
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        axes, shapes = config.options["axes"], config.shapes
+        if len(shapes) != 2 or not all(1 < len(shape) <= 4 for shape in shapes):
+            raise UnsupportedError("it is not called on two tensors of 2 to 4 axes")
+        axes = (axes, axes) if type(axes) is int else tuple(axes)
+        ranks = len(shapes[0]), len(shapes[1])
+        in_range = all(type(a) is int and -r <= a < r for a, r in zip(axes, ranks, strict=True))
+        if not in_range or 0 in (axes := (axes[0] % ranks[0], axes[1] % ranks[1])):
+            raise UnsupportedError(f"axes={axes!r:.40} is not supported")
+        config.require_same_size(shapes[0][axes[0]], shapes[1][axes[1]])
+        normalize = bool(config.options.get("normalize", False))
+        return cls(axes=axes, ranks=ranks, normalize=normalize, **config.shared)
+
+    def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        first, second = shapes[0], list(shapes[1])
+        second[self.axes[1]] = first[self.axes[0]]
+        return [first, tuple(second)]
+
+    @property
+    def _contraction(self) -> Contraction:
+        left, right = list("nabc"[: self.ranks[0]]), list("nxyz"[: self.ranks[1]])
+        left[self.axes[0]] = right[self.axes[1]] = "s"
+        result = "".join(letter for letter in (*left, *right[1:]) if letter != "s")
+        return Contraction(f"{''.join(left)},{''.join(right)}->{result}")
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        left, right = inputs
+        if self.normalize:
+            left, right = (
+                _unit(ops, *each) for each in zip(inputs, self.ranks, self.axes, strict=True)
+            )
+        product = ops.contract(self._contraction, left, right)
+        if self.ranks == (2, 2):  # one number for each sample
+            return ops.rearrange(product, Reshaped((Dim.of(1),), (1,)))
+        return product
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"axes": self.axes, "normalize": self.normalize}
+
+
+def _unit(ops: LayerOps, x: Tensor, rank: int, axis: int) -> Tensor:
+    """Divide by the length of the vectors along an axis, which is at least epsilon."""
+    letters = "nabc"[:rank]
+    squares = Contraction(f"{letters},{letters}->{letters.replace(letters[axis], '')}")
+    inverse = ops.elementwise(ops.contract(squares, x, x), InverseRoot(1e7))
+    key = tuple(None if number == axis else WHOLE for number in range(rank))
+    return x * ops.rearrange(inverse, Selection(key, (None,) * rank))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,10 @@ from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import OPERATION, LayerConfig, Source
+from rnnshapes.network.layers.config import LARGEST, OPERATION, LayerConfig, Source
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.rearrangements import WHOLE, Selection
-
-#: The largest number in a product or sum; it has no infinite neighbour in float32.
-_LARGEST = 2.0**126
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +207,7 @@ class Arithmetic(Operation):
     def from_config(cls, config: LayerConfig) -> Self:
         _require_operands(config)
         shapes = config.shapes
-        same = all(map(_same_size(config), *shapes)) if len(shapes) > 1 else True
+        same = all(map(config.is_same_size, *shapes)) if len(shapes) > 1 else True
         repeated = all(1 in dims or dims[0] == dims[-1] for dims in zip(*shapes, strict=True))
         if not (same or repeated):
             raise UnsupportedError("its tensors may have different sizes, which is not supported")
@@ -240,25 +237,10 @@ def _require_operands(config: LayerConfig) -> None:
     numbers = [part for part in operands if type(part) in (int, float)]
     if len(operands) != 2 or len(sources) + len(numbers) != 2 or len(sources) != len(config.shapes):
         raise UnsupportedError("its operands are not tensors or numbers, which is not supported")
-    if any(not abs(number) < _LARGEST for number in numbers):
+    if any(not abs(number) < LARGEST for number in numbers):
         raise UnsupportedError(f"its operand {numbers[0]!r:.40} is not a number of float32")
     if len({len(shape) for shape in config.shapes}) > 1:
         raise UnsupportedError("its tensors have different numbers of axes, which is not supported")
-
-
-def _same_size(config: LayerConfig) -> Callable[[Dim, Dim], bool]:
-    """Return a function that tells whether two sizes are certainly equal."""
-    sizes = config.names.sizes
-
-    def is_same(one: Dim, other: Dim) -> bool:
-        if one == other:
-            return True
-        if not one.names | other.names <= set(sizes):
-            return False
-        values = one.value(sizes), other.value(sizes)
-        return values[0] is not None and values[0] == values[1]
-
-    return is_same
 
 
 @dataclass(frozen=True, kw_only=True)

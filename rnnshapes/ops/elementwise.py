@@ -1,0 +1,145 @@
+"""Monotone functions of each number that have constants of their own, such as a slope.
+
+An :class:`Elementwise` says how the result is written, does the same to an array, and bounds the
+error of Keras's kernels. Source: ``keras/src/activations/activations.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rnnshapes.ops.activations import Array
+
+
+class Elementwise(ABC):
+    """A monotone function of each number.
+
+    Attributes:
+        ulps: The largest error, in units in the last place of the result.
+        ulps_of_one: The same in units in the last place of 1, for kernels that subtract 1.
+        threshold: A constant with which the number is compared, and which may be rounded.
+    """
+
+    ulps: int = 0
+    ulps_of_one: float = 0.0
+    threshold: float = 0.0
+
+    @abstractmethod
+    def __call__(self, x: Array) -> Array:
+        """Return the result for an array."""
+
+    @abstractmethod
+    def text(self, operand: str) -> str:
+        """Return how the result is written, for a tensor that is written ``operand``."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """How the operation is called where operations are listed."""
+
+
+@dataclass(frozen=True)
+class Negative(Elementwise):
+    """The part below zero, without its sign: relu(-x)."""
+
+    name = "relu"
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        return np.maximum(-x, 0)
+
+    def text(self, operand: str) -> str:
+        return f"relu(-{operand})" if " " not in operand else f"relu(-({operand}))"
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Elementwise):
+    """x above 0, slope · x below."""
+
+    slope: float
+
+    name = "leaky_relu"
+    ulps = 4
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        return np.where(x > 0, x, x.dtype.type(self.slope) * x)
+
+    def text(self, operand: str) -> str:
+        return f"leaky_relu({operand}, {self.slope:g})"
+
+
+@dataclass(frozen=True)
+class ELU(Elementwise):
+    """x above 0, alpha · (exp(x) - 1) below."""
+
+    alpha: float
+
+    name = "elu"
+    ulps = 10
+
+    @property
+    def ulps_of_one(self) -> float:  # type: ignore[override]
+        return 4 * max(1.0, self.alpha)
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        return np.where(x > 0, x, x.dtype.type(self.alpha) * np.expm1(np.minimum(x, 0)))
+
+    def text(self, operand: str) -> str:
+        return f"elu({operand}, {self.alpha:g})"
+
+
+@dataclass(frozen=True)
+class ClippedReLU(Elementwise):
+    """x above the threshold, at most ``highest``; slope · (x - threshold) below it.
+
+    In any dtype, Keras has ``highest`` as a float32, and compares x with a threshold in float32.
+    """
+
+    highest: float | None
+    slope: float
+    threshold: float = 0.0
+
+    name = "relu"
+    ulps = 6
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        single, number = np.float32, x.dtype.type
+        above = x if self.highest is None else np.minimum(x, number(single(self.highest)))
+        below = number(self.slope) * (x - number(self.threshold))
+        return np.where(x > number(single(self.threshold)), above, below)
+
+    def text(self, operand: str) -> str:
+        options = {"max": self.highest, "slope": self.slope, "threshold": self.threshold}
+        named = "".join(f", {name} {value:g}" for name, value in options.items() if value)
+        return f"relu({operand}{named})"
+
+
+@dataclass(frozen=True)
+class InverseRoot(Elementwise):
+    """1 / sqrt(x), at most ``highest``."""
+
+    highest: float
+
+    name = "rsqrt"
+    ulps = 4
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        with np.errstate(divide="ignore"):
+            inverse: Array = 1 / np.sqrt(np.maximum(x, 0))
+        limited: Array = np.minimum(inverse, x.dtype.type(self.highest))
+        return limited
+
+    def text(self, operand: str) -> str:
+        return f"rsqrt({operand})"
