@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_every_model_is_traced_and_verified(every_model: keras.Model, request) -
 OPTIONS = covering(
     {
         "cell": ("simple", "lstm", "gru", "gru, reset before"),
-        "direction": ("forwards", "backwards", "concat", "sum", "mul", "ave"),
+        "direction": ("forwards", "backwards", "both"),
         "use_bias": (True, False),
         "return_sequences": (True, False),
         "masked": (True, False),
@@ -68,6 +69,12 @@ OPTIONS = covering(
     },
     strength=3,
 )
+for row, mode in zip(
+    (row for row in OPTIONS if row["direction"] == "both"),
+    itertools.cycle(("concat", "sum", "mul", "ave")),
+    strict=False,
+):
+    row["direction"] = mode
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda row: "-".join(map(str, row.values())))
@@ -85,23 +92,24 @@ def test_every_triple_of_options_is_verified(options: dict[str, Any]) -> None:
         layer = la.Bidirectional(kind(5, **own), merge_mode=direction, dtype=dtype)
     parts = [la.Masking(dtype=dtype)] if masked else []
     head = la.Dense(2, dtype=dtype)
-    model = randomized(sequential(*parts, layer, head, shape=(4, 3), dtype=dtype))
+    model = randomized(sequential(*parts, layer, head, shape=(3, 3), dtype=dtype))
     result = rnnshapes.verify(model, N=4)
     assert result.passed, result
     compared = {check.name: check.compared for check in result.checks}
     states = [name for name in compared if name.endswith(" at every step") and ": h" in name]
     assert len(states) == (1 if direction in ("forwards", "backwards") else 2)
-    assert all(compared[name] == 4 * 4 * 5 for name in states)
+    assert all(compared[name] == 4 * 3 * 5 for name in states)
     assert any(name.endswith("mask") for name in compared) == masked
 
 
 # --- States that stay ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [la.SimpleRNN, la.LSTM, la.GRU])
-@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "both"), [(la.SimpleRNN, False), (la.LSTM, True), (la.GRU, False), (la.GRU, True)]
+)
 def test_stateful_model_continues_and_is_left_unchanged(kind: Any, both: bool, request) -> None:
-    if both == (kind is la.LSTM):
+    if kind is la.LSTM:
         request.getfixturevalue("compiled")
     layer = kind(5, stateful=True)
     model = randomized(stateful(la.Bidirectional(layer) if both else layer))
