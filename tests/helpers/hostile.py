@@ -122,7 +122,7 @@ def _injected(good: Path, folder: Path) -> Path:
 def _bomb(good: Path, folder: Path) -> Path:
     path = folder / "bad.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(CONFIG, b" " * (64 * 2**20))
+        archive.writestr(CONFIG, b" " * (20 * 2**20))
         archive.writestr(WEIGHTS, members(good)[WEIGHTS])
     return path
 
@@ -133,7 +133,7 @@ def _weights_bomb(good: Path, folder: Path) -> Path:
         archive.writestr(CONFIG, members(good)[CONFIG])
         with archive.open(WEIGHTS, "w") as stream:
             stream.write(members(good)[WEIGHTS])
-            for _ in range(256):
+            for _ in range(80):
                 stream.write(bytes(2**20))
     return path
 
@@ -273,9 +273,9 @@ def _deep(file: h5py.File) -> None:
 
 
 def _wide(file: h5py.File) -> None:
-    group = file["layers"]
+    group = file["layers"].id
     for number in range(120_000):
-        group.create_group(str(number))
+        h5py.h5g.create(group, b"%d" % number)
 
 
 def _huge(file: h5py.File, place: str) -> None:
