@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ import pytest
 from keras import layers, ops
 
 import rnnshapes
-from tests.helpers.models import randomized
+from tests.helpers.files import saved
+from tests.helpers.models import randomized, sequential
 
 Model = keras.Model
 
@@ -157,3 +159,14 @@ def test_mask_passes_through_own_layer(again: Any) -> None:
     model = again(Model(x, layers.Dense(2)(layers.LSTM(5)(Scaled()(embedded(x))))))
     unsupported = [la.type for la in rnnshapes.inspect(model).layers if not la.supported]
     assert [name.split(".")[-1] for name in unsupported] == ["Scaled"]
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+def test_unrolled_mask_in_reverse_names_its_reason(unroll: bool, tmp_path: Path) -> None:
+    """Keras zeroes the wrong steps. Once it does not, this fails: then drop the warning."""
+    both = layers.Bidirectional(layers.GRU(5, return_sequences=True, unroll=unroll))
+    model = randomized(sequential(layers.Masking(), both))
+    for source in (model, saved(model, tmp_path / "model.keras")):
+        result = rnnshapes.verify(source, N=3)
+        assert result.passed is not unroll
+        assert any("unroll=False" in reason for reason in result.diagnosis) is unroll

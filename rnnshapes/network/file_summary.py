@@ -91,7 +91,7 @@ def _warnings(result: Inspection) -> tuple[str, ...]:
     texts = list(file.contradictions)
     if count := len(file.differences):
         texts.append(f"{count} difference{'s' * (count > 1)} between its arrays and its config")
-    texts += [f"{name}: {text}" for name, text in network.changed_meanings.items()]
+    texts += [f"{name}: {text}" for name, text in network.known_differences.items()]
     names_by_reason: dict[str, list[str]] = {}
     for name, reason in network.unsupported_reasons.items():
         if name not in network.contradictions:

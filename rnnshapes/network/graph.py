@@ -20,6 +20,12 @@ OLD_HARD_SIGMOID = (
     "hard_sigmoid is clip(0.2 z + 0.5, 0, 1), as in the Keras 1 or 2 that trained it; in Keras 3 "
     "it is clip(z/6 + 0.5, 0, 1), which differs by up to 0.083, and so does the output"
 )
+#: Warning for an unrolled layer in reverse: Keras does not reverse its mask with its outputs
+#: (``keras/src/backend/tensorflow/rnn.py``).
+UNROLLED_MASK = (
+    "with unroll=True and a mask, Keras (3.15.1) sets the outputs of the direction in reverse to "
+    "zero at the wrong steps; set unroll=False, which gives the right ones"
+)
 #: Bytes of one number, by dtype.
 ITEM_BYTES = MappingProxyType({"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2})
 #: Floating-point dtypes of 16 bits.
@@ -169,13 +175,18 @@ class Network:
         return max(counts, default=0)
 
     @cached_property
-    def changed_meanings(self) -> dict[str, str]:
-        """Warnings, by layer: an option means something else in today's Keras."""
-        return {
+    def known_differences(self) -> dict[str, str]:
+        """Warnings, by layer: why Keras gives other numbers than it once did, or than it should."""
+        warnings = {
             layer.name: OLD_HARD_SIGMOID
             for layer in self.layers
             if KERAS2_HARD_SIGMOID in layer.activations
         }
+        for node in self.recurrent:
+            masked = self.node_shapes[node.sources[0].node].masked and not node.mask_dropped
+            if masked and getattr(node.layer, "zeroes_wrong_steps", False):
+                warnings[node.layer.name] = UNROLLED_MASK
+        return warnings
 
     @cached_property
     def not_in_keras(self) -> tuple[str, ...]:

@@ -441,8 +441,8 @@ def _layer_notes(layer: Layer) -> Iterator[Note]:
 def _notes(network: Network, positions: list[int]) -> Iterator[Note]:
     """Yield what a reader has to know about where and how a layer is called."""
     node, shapes = network.nodes[positions[0]], network.node_shapes[positions[0]]
-    if node.layer.name in network.changed_meanings:
-        yield Note(network.changed_meanings[node.layer.name], "warning")
+    if node.layer.name in network.known_differences:
+        yield Note(network.known_differences[node.layer.name], "warning")
     if len(positions) > 1:
         text = f"called {len(positions)} times, with the same weights: they count once"
         yield Note(text, "use")

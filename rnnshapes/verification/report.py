@@ -115,7 +115,7 @@ class Verification(Result):
     @property
     def diagnosis(self) -> tuple[str, ...]:
         """Possible reasons of a failure."""
-        reasons = {} if self.passed else self.network.changed_meanings
+        reasons = {} if self.passed else self.network.known_differences
         return tuple(f"{name}: {reason}" for name, reason in reasons.items())
 
     @property

@@ -46,6 +46,7 @@ class RecurrentLayer(Layer):
     return_state: bool = False
     stateful: bool = False
     zero_output_for_mask: bool = False
+    unroll: bool = False
     option_notes: tuple[str, ...] = ()
 
     output_symbol = "h"
@@ -67,6 +68,12 @@ class RecurrentLayer(Layer):
     @property
     def notes(self) -> tuple[str, ...]:
         return (*self.directions[0].cell.notes, *self.option_notes)
+
+    @property
+    def zeroes_wrong_steps(self) -> bool:
+        """Whether Keras, with a mask, sets outputs at the wrong steps to zero."""
+        zeroes = self.unroll and self.zero_output_for_mask and self.return_sequences
+        return zeroes and any(direction.reverse for direction in self.directions)
 
     @property
     def equation_lines(self) -> int:
@@ -97,6 +104,7 @@ class RecurrentLayer(Layer):
             stateful=self.stateful,
             go_backwards=direction.reverse,
             zero_output_for_mask=self.zero_output_for_mask,
+            unroll=self.unroll,
         )
 
 
@@ -281,7 +289,7 @@ def _make_cell(kind: type[Cell], config: Config, units: Dim) -> Cell:
 
 def _layer_options(config: LayerConfig) -> dict[str, Any]:
     """Return the options of a layer with a recurrence, apart from those of its cell."""
-    names = ("return_sequences", "return_state", "stateful", "zero_output_for_mask")
+    names = ("return_sequences", "return_state", "stateful", "zero_output_for_mask", "unroll")
     options = {name: bool(config.options.get(name, False)) for name in names}
     inner = config.options.get("cell", {}).get("config", config.options)
     return options | {"option_notes": _option_notes({**inner, **config.options})}
@@ -295,7 +303,7 @@ def _option_notes(config: Config) -> tuple[str, ...]:
         if config.get(name)
     ]
     if config.get("unroll"):
-        notes.append("unroll=True: the loop is written out, the numbers are the same")
+        notes.append("unroll=True: Keras writes the loop out, which changes no equation")
     if config.get("stateful"):
         notes.append("stateful=True: each batch starts from the final states of the previous batch")
     return tuple(notes)

@@ -581,7 +581,7 @@ def _warnings(result: Trace) -> Iterator[Line]:
     network = result.network
     if result.not_finite is not None:
         yield Line(f"! {not_finite_text(result.not_finite)}", "warning", indent=2)
-    for name, meaning in network.changed_meanings.items():
+    for name, meaning in network.known_differences.items():
         yield Line(f"! {name}: {meaning}", "warning", indent=2)
     if result.unsupported:
         layers = ", ".join(result.unsupported)
