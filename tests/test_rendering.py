@@ -31,7 +31,8 @@ def test_file_holds_what_standard_output_would(
     command, ending, form, run, in_folder, monkeypatch
 ) -> None:
     """The ending decides the format, unless --format does."""
-    monkeypatch.setattr(Session, "verify", lambda session: result_of("verify"))
+    verified = result_of("verify")
+    monkeypatch.setattr(Session, "verify", lambda session: verified)
     shown = re.sub(r"Next: .*\n", "", run(*command, "--format", form).out)
     assert run(*command, "-o", f"a.{ending}").out == ""
     assert run(*command, "--format", form, "-o", "b.other").out == ""
