@@ -279,7 +279,7 @@ def _network_and_input(
         data = (
             inputs.read_input(Path(x)) if isinstance(x, str | Path) else inputs.array_input(x, "x")
         )
-        check_shape.check_stated_sizes(data, {name: options.get(name) for name in "NTD"})
+        check_shape.check_stated_sizes(data, [(name, options.get(name)) for name in "NTD"])
         n, t, d = data.array.shape
         return network_of(None, **{**options, "N": n, "T": t, "D": d}), (data,)
     fixed = {name: value for name, value in options.items() if name not in ("N", "T", "D")}

@@ -208,7 +208,7 @@ def test_images_over_time_are_traced_from_keras() -> None:
     parts = (la.TimeDistributed(la.Conv2D(2, 3)), la.TimeDistributed(la.Flatten()))
     model = randomized(sequential(*parts, la.LSTM(3), la.Dense(1), shape=(4, 8, 8, 1)))
     result = rnnshapes.inspect(model)
-    assert [layer.supported for layer in result.layers] == [False, False, True, True]
+    assert [layer.supported for layer in result.layers] == [True, True, True, True]
     assert result.params == model.count_params()
     assert rnnshapes.verify(model, N=2).passed
     traced = rnnshapes.trace(model, x=np.ones((2, 4, 8, 8, 1)), show="h")

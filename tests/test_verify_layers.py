@@ -12,14 +12,9 @@ import pytest
 from keras import layers as la
 
 from rnnshapes.network.layers.base import Direction
-from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import ELU, ClippedReLU, LeakyReLU
-from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential, stacked
-
-#: As many steps as Cropping1D keeps, but others.
-OTHER_STEPS = Selection((WHOLE, slice(0, -3)), (None, Dim.named("T'")))
 
 
 @cache
@@ -146,7 +141,15 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
         ("rectified", "leaky_re_lu", {"function": LeakyReLU(0.2)}),
         ("rectified", "re_lu", {"function": ClippedReLU(0.2, 0.3, 0.12)}),
         ("rectified", "elu", {"function": ELU(0.6)}),
-        ("convolved, causal", "cropping1d", {"selection": OTHER_STEPS}),
+        ("convolved, causal", "cropping1d", {"amounts": ((2, 1),)}),
+        ("padded", "zero_padding1d", {"amounts": ((2, 1),)}),
+        ("read from images", "zero_padding2d", {"amounts": ((1, 2), (1, 0))}),
+        ("read from images", "cropping2d", {"amounts": ((1, 0), (0, 1))}),
+        ("read from images", "rescaling", {"offset": -0.4}),
+        ("read from images", "conv2d", {"use_bias": False}),
+        ("read from images", "max_pooling2d", {"keras_class": "AveragePooling2D"}),
+        ("images beside a sequence", "average_pooling2d", {"keras_class": "MaxPooling2D"}),
+        ("images beside a sequence", "global_max", {"keras_class": "GlobalAveragePooling2D"}),
         ("normalized", "activation", {"activation": "silu"}),
         ("normalized", "batch_normalization", {"epsilon": 0.1}),
         ("normalized", "layer_normalization", {"epsilon": 0.1}),

@@ -240,7 +240,7 @@ def _call_stepwise(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks:
         return layer.call(ops, inputs, w, masks)
     output = layer.call(ops, [ops.rearrange(x, flat_steps)], w, masks)
     shape = ops.shape(x)[:2]
-    return ops.rearrange(output, lambda part: part.reshape(*shape, -1))
+    return ops.rearrange(output, lambda part: part.reshape(*shape, *part.shape[1:]))
 
 
 def _scan_node(

@@ -44,7 +44,7 @@ def match_input(
         assert isinstance(layer, Input)
         data = _with_sample_axis(raw, node, network)
         names = [str(dim) for dim in layer.shape]  # T states it for T1 and T2
-        sizes = {name: stated.get(name, stated.get(name.rstrip("0123456789"))) for name in names}
+        sizes = [(name, stated.get(name, stated.get(name.rstrip("0123456789")))) for name in names]
         check_stated_sizes(data, sizes)
         if layer.integers:
             _check_indices(network, node, data)
@@ -80,18 +80,18 @@ def _load(x: Any, name: str) -> ArrayInput:
     return read_input(Path(x), None) if isinstance(x, str | Path) else array_input(x, name, None)
 
 
-def check_stated_sizes(data: ArrayInput, stated: Mapping[str, object]) -> None:
+def check_stated_sizes(data: ArrayInput, stated: Sequence[tuple[str, object]]) -> None:
     """Raise InputError if a size that the user gave contradicts the data.
 
     Args:
         data: The data.
         stated: The name of each axis of the data, and the size that was given for it or ``None``.
     """
-    shape = data.array.shape
-    for (name, size), actual in zip(stated.items(), shape, strict=True):
+    names, shape = [name for name, _ in stated], data.array.shape
+    for (name, size), actual in zip(stated, shape, strict=True):
         if size is not None and size != actual:
             raise InputError(
-                f"{data.description}: its shape {shape_text(stated)} is {shape_text(shape)}, "
+                f"{data.description}: its shape {shape_text(names)} is {shape_text(shape)}, "
                 f"so {name} ({_meaning(name)}) is {actual}, but {name} was given as {size} "
                 f"(--{name} {size}); leave {name} out or give other data"
             )

@@ -122,6 +122,7 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         else:
             shapes = _input_shapes(call, node_shapes)
             layer = layers[call.name].with_inputs(shapes, namer.primed)
+        namer.compute(layer.computed_sizes)
         calls[call.name] = calls.get(call.name, 0) + 1
         name = call.name if calls[call.name] == 1 else f"{call.name}:{calls[call.name]}"
         nodes.append(Node(name, layer, call.sources, call.initial, call.mask_dropped))

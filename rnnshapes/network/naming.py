@@ -17,7 +17,7 @@ class TensorNames:
     def __init__(self, network: Network) -> None:
         self.network = network
         plain = [n for n in network.nodes if not (n.layer.directions or n.layer.last_step)]
-        totals = Counter(node.layer.output_symbol for node in plain)
+        totals = Counter(node.layer.symbol for node in plain)
         used: Counter[str] = Counter()
         self.bases: list[str] = []
         for position, node in enumerate(network.nodes):
@@ -27,14 +27,14 @@ class TensorNames:
                 base = f"{cell.output_state}{layer.index}"
             elif (number := _output_number(network, position)) is not None and node.sources:
                 base = f"y_hat{number}"
-            elif layer.output_symbol == "" or layer.last_step:
+            elif layer.symbol == "" or layer.last_step:
                 base = self.bases[node.sources[0].node]
-            elif layer.output_symbol == "y":
+            elif layer.symbol == "y":
                 base = f"y{layer.index}"
             else:
-                used[layer.output_symbol] += 1
-                count = used[layer.output_symbol] if totals[layer.output_symbol] > 1 else ""
-                base = f"{layer.output_symbol}{count}"
+                used[layer.symbol] += 1
+                count = used[layer.symbol] if totals[layer.symbol] > 1 else ""
+                base = f"{layer.symbol}{count}"
             self.bases.append(base + node.primes)
 
     def of(self, tap: Tap) -> str:

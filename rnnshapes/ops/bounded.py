@@ -6,6 +6,7 @@ computation in a given :class:`Precision`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
-from rnnshapes.ops.windows import Window
+from rnnshapes.ops.windows import Axes, Window, window_axes
 
 
 class Sum(NamedTuple):
@@ -289,31 +290,40 @@ class BoundedOps:
         """Return the rows of ``table`` with these integer indices."""
         return table.rearranged(lambda array: _NUMPY.take(array, indices.value))
 
-    def windows(self, x: Bounded, window: Window, axis: int = 1) -> Bounded:
-        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
-        value = _NUMPY.windows(x.value, window, axis)
-        error = _NUMPY.windows(x.error, replace(window, fill=0.0), axis)
+    def windows(self, x: Bounded, windows: Sequence[Window]) -> Bounded:
+        """Cut windows along the axes from 1 on: (N, T, F) → (N, T', size, F)."""
+        value = _NUMPY.windows(x.value, windows)
+        error = _NUMPY.windows(x.error, [replace(window, fill=0.0) for window in windows])
         return Bounded(value, error, x.precision)
+
+    def each_step(self, function: Callable[[Bounded], Bounded], x: Bounded, rank: int) -> Bounded:
+        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
+        if x.value.ndim == rank:
+            return function(x)
+        lead = x.value.shape[:2]
+        result = function(x.rearranged(lambda array: array.reshape(-1, *array.shape[2:])))
+        return result.rearranged(lambda array: array.reshape(*lead, *array.shape[1:]))
 
     def contract(self, contraction: Contraction, left: Bounded, right: Bounded) -> Bounded:
         """Multiply, and sum over axes."""
         return left.product(right, contraction, contraction.terms(left.value))
 
-    def averages(self, x: Bounded, window: Window, axis: int = 1) -> Bounded:
-        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
-        counts = _NUMPY.window_counts(x.value, window, axis)
-        return self.mean(self.windows(x, window, axis), axis + 1, counts)
+    def averages(self, x: Bounded, windows: Sequence[Window]) -> Bounded:
+        """Return the mean of each window along the axes from 1 on: (N, T, F) → (N, T', F)."""
+        counts = _NUMPY.window_counts(x.value, windows)
+        return self.mean(self.windows(x, windows), window_axes(windows), counts)
 
-    def mean(self, x: Bounded, axis: int, count: Array | None = None) -> Bounded:
+    def mean(self, x: Bounded, axis: Axes, count: Array | None = None) -> Bounded:
         """Return the mean over ``axis``, or the sum divided by ``count``: γ_n, and one division."""
-        p, n = x.precision, x.value.shape[axis]
+        axes = (axis,) if isinstance(axis, int) else axis
+        p, n = x.precision, math.prod(x.value.shape[each] for each in axes)
         value, carried, magnitude = (
             _NUMPY.mean(array, axis, count) for array in (x.value, x.error, np.abs(x.value))
         )
         error = carried + p.gamma(n + 2) * (magnitude + carried) + p.underflow(n)
         return x._result(value, error, magnitude * n, carried)
 
-    def max(self, x: Bounded, axis: int) -> Bounded:
+    def max(self, x: Bounded, axis: Axes) -> Bounded:
         """Return the largest value over ``axis``, with the largest error."""
         return x.rearranged(lambda array: _NUMPY.max(array, axis))
 

@@ -6,13 +6,13 @@ asks of the ``ops`` object that it is given. Nothing here needs NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement
-from rnnshapes.ops.windows import Window
+from rnnshapes.ops.windows import Axes, Window
 
 #: A value of any interpreter: a symbolic tensor, an array, a bounded array, a recorded value.
 Tensor = Any
@@ -63,22 +63,25 @@ class LayerOps(CellOps, Protocol):
     def rearrange(self, x: Tensor, function: Rearrangement) -> Tensor:
         """Move, select, repeat or pad numbers."""
 
-    def windows(self, x: Tensor, window: Window, axis: int = 1) -> Tensor:
-        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
+    def windows(self, x: Tensor, windows: Sequence[Window]) -> Tensor:
+        """Cut windows along the axes from 1 on: (N, T, F) → (N, T', size, F)."""
+
+    def each_step(self, function: Callable[[Tensor], Tensor], x: Tensor, rank: int) -> Tensor:
+        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
 
     def contract(self, contraction: Contraction, left: Tensor, right: Tensor) -> Tensor:
         """Multiply, and sum over axes: (N, T', k, D)·(k, D, F) → (N, T', F)."""
 
-    def averages(self, x: Tensor, window: Window, axis: int = 1) -> Tensor:
-        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
+    def averages(self, x: Tensor, windows: Sequence[Window]) -> Tensor:
+        """Return the mean of each window along the axes from 1 on: (N, T, F) → (N, T', F)."""
 
-    def mean(self, x: Tensor, axis: int, count: Any = None) -> Tensor:
+    def mean(self, x: Tensor, axis: Axes, count: Any = None) -> Tensor:
         """Return the mean over ``axis``, or the sum divided by ``count``.
 
         The last axis stays, with length 1.
         """
 
-    def max(self, x: Tensor, axis: int) -> Tensor:
+    def max(self, x: Tensor, axis: Axes) -> Tensor:
         """Return the largest value over ``axis``."""
 
     def rsqrt(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from rnnshapes.ops.activations import MONOTONE, Array, activate
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.elementwise import Elementwise
-from rnnshapes.ops.windows import Window
+from rnnshapes.ops.windows import Axes, Window, window_axes
 
 
 class NumpyOps:
@@ -75,34 +75,44 @@ class NumpyOps:
         rows: Array = table[np.asarray(indices).astype(np.int64)]
         return rows
 
-    def windows(self, x: Array, window: Window, axis: int = 1) -> Array:
-        """Cut windows along an axis: (N, T, F) → (N, T', size, F).
+    def windows(self, x: Array, windows: Sequence[Window]) -> Array:
+        """Cut windows along the axes from 1 on: (N, T, F) → (N, T', size, F).
 
         Beyond the ends stand zeros, or ``window.fill``.
         """
-        padding = [(0, 0)] * x.ndim
-        padding[axis] = window.padding(x.shape[axis])
-        x = np.pad(x, padding, constant_values=window.fill)
-        windows: Array = x[(slice(None),) * axis + (window.positions(x.shape[axis]),)]
-        return windows
+        for number, window in enumerate(windows):
+            axis = 1 + 2 * number  # each axis before has become two
+            padding = [(0, 0)] * x.ndim
+            padding[axis] = window.padding(x.shape[axis])
+            if any(padding[axis]):
+                x = np.pad(x, padding, constant_values=window.fill)
+            x = x[(slice(None),) * axis + (window.positions(x.shape[axis]),)]
+        return x
+
+    def each_step(self, function: Callable[[Array], Array], x: Array, rank: int) -> Array:
+        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
+        if x.ndim == rank:
+            return function(x)
+        result = function(x.reshape(-1, *x.shape[2:]))
+        return result.reshape(*x.shape[:2], *result.shape[1:])
 
     def contract(self, contraction: Contraction, left: Array, right: Array) -> Array:
         """Multiply, and sum over axes."""
         return contraction(left, right)
 
-    def averages(self, x: Array, window: Window, axis: int = 1) -> Array:
-        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
-        counts = self.window_counts(x, window, axis)
-        return self.mean(self.windows(x, window, axis), axis + 1, counts)
+    def averages(self, x: Array, windows: Sequence[Window]) -> Array:
+        """Return the mean of each window along the axes from 1 on: (N, T, F) → (N, T', F)."""
+        counts = self.window_counts(x, windows)
+        return self.mean(self.windows(x, windows), window_axes(windows), counts)
 
-    def window_counts(self, x: Array, window: Window, axis: int = 1) -> Array:
-        """Return how many numbers of x each window holds along an axis: (1, T', 1)."""
-        shape = [1] * x.ndim
-        shape[axis] = x.shape[axis]
-        counts: Array = self.windows(np.ones(shape), window, axis).sum(axis=axis + 1)
+    def window_counts(self, x: Array, windows: Sequence[Window]) -> Array:
+        """Return how many numbers of x each window holds: (1, T', 1)."""
+        axes = range(1, len(windows) + 1)
+        ones = np.ones([n if axis in axes else 1 for axis, n in enumerate(x.shape)])
+        counts: Array = self.windows(ones, windows).sum(axis=window_axes(windows))
         return counts
 
-    def mean(self, x: Array, axis: int, count: Array | None = None) -> Array:
+    def mean(self, x: Array, axis: Axes, count: Array | None = None) -> Array:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
         if count is None:
             mean: Array = x.mean(axis=axis, keepdims=axis == -1)
@@ -110,7 +120,7 @@ class NumpyOps:
         quotient: Array = x.sum(axis=axis) / count
         return quotient
 
-    def max(self, x: Array, axis: int) -> Array:
+    def max(self, x: Array, axis: Axes) -> Array:
         """Return the largest value over ``axis``."""
         largest: Array = x.max(axis=axis)
         return largest

@@ -146,6 +146,19 @@ class Transposed(Rearrangement):
 
 
 @dataclass(frozen=True)
+class Joined(Rearrangement):
+    """The last two axes as one: (N, T, D, m) → (N, T, m·D)."""
+
+    name = "reshape"
+
+    def shape(self, shape: Shape) -> Shape:
+        return (*shape[:-2], shape[-2] * shape[-1])
+
+    def __call__(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-2], -1)
+
+
+@dataclass(frozen=True)
 class Padded(Rearrangement):
     """Zeros before and after the axes from 1 on, which then have the lengths ``dims``."""
 

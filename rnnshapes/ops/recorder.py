@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from rnnshapes.ops.activations import Array
@@ -19,7 +19,7 @@ from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
-from rnnshapes.ops.windows import Window
+from rnnshapes.ops.windows import Axes, Window
 
 _SAMPLES = Dim.named("N")
 
@@ -182,9 +182,26 @@ class RecorderOps:
         """Move, select, repeat or pad numbers."""
         return self._apply("rearrange", x, function)
 
-    def windows(self, x: RecordedTensor, window: Window, axis: int = 1) -> RecordedTensor:
-        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
-        return self._apply("windows", x, window, axis)
+    def windows(self, x: RecordedTensor, windows: Sequence[Window]) -> RecordedTensor:
+        """Cut windows along the axes from 1 on: (N, T, F) → (N, T', size, F)."""
+        return self._apply("windows", x, windows)
+
+    def each_step(
+        self, function: Callable[[RecordedTensor], RecordedTensor], x: RecordedTensor, rank: int
+    ) -> RecordedTensor:
+        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
+        shape, data = x.symbol.shape, x.data
+        if len(shape) == rank:
+            return function(x)
+        step = None if data is None else data.reshape(-1, *data.shape[2:])
+        symbol = replace(x.symbol, shape=(shape[0], *shape[2:]))
+        result = function(replace(x, symbol=symbol, data=step))
+        each = result.symbol.shape
+        symbol = replace(result.symbol, shape=(each[0], shape[1], *each[1:]))
+        if data is None:
+            return replace(result, symbol=symbol)
+        array = result.array.reshape(*data.shape[:2], *result.array.shape[1:])
+        return replace(result, symbol=symbol, data=array)
 
     def contract(
         self, contraction: Contraction, left: RecordedTensor, right: RecordedTensor
@@ -192,15 +209,15 @@ class RecorderOps:
         """Multiply, and sum over axes."""
         return self._apply("contract", contraction, left, right)
 
-    def averages(self, x: RecordedTensor, window: Window, axis: int = 1) -> RecordedTensor:
-        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
-        return self._apply("averages", x, window, axis)
+    def averages(self, x: RecordedTensor, windows: Sequence[Window]) -> RecordedTensor:
+        """Return the mean of each window along the axes from 1 on: (N, T, F) → (N, T', F)."""
+        return self._apply("averages", x, windows)
 
-    def mean(self, x: RecordedTensor, axis: int, count: Array | None = None) -> RecordedTensor:
+    def mean(self, x: RecordedTensor, axis: Axes, count: Array | None = None) -> RecordedTensor:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
         return self._apply("mean", x, axis, count)
 
-    def max(self, x: RecordedTensor, axis: int) -> RecordedTensor:
+    def max(self, x: RecordedTensor, axis: Axes) -> RecordedTensor:
         """Return the largest value over ``axis``."""
         return self._apply("max", x, axis)
 

@@ -14,7 +14,7 @@ from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement, Selection
-from rnnshapes.ops.windows import Window
+from rnnshapes.ops.windows import Axes, Window, window_axes
 
 #: Stands for an operand that the lines before have written out.
 ABOVE = "…"
@@ -231,24 +231,31 @@ class SymbolicOps:
         """Move, select, repeat or pad numbers."""
         return x.rearrange(function)
 
-    def windows(self, x: Symbol, window: Window, axis: int = 1) -> Symbol:
-        """Cut windows along an axis: (N, T, F) → (N, T', size, F)."""
-        cut = (window.steps, Dim.of(window.size))
-        return x.apply("windows", (), (*x.shape[:axis], *cut, *x.shape[axis + 1 :]))
+    def windows(self, x: Symbol, windows: Sequence[Window]) -> Symbol:
+        """Cut windows along the axes from 1 on: (N, T, F) → (N, T', size, F)."""
+        cut = [dim for window in windows for dim in (window.steps, Dim.of(window.size))]
+        return x.apply("windows", (), (x.shape[0], *cut, *x.shape[len(windows) + 1 :]))
+
+    def each_step(self, function: Callable[[Symbol], Symbol], x: Symbol, rank: int) -> Symbol:
+        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
+        if len(x.shape) == rank:
+            return function(x)
+        result = function(replace(x, shape=(x.shape[0], *x.shape[2:])))
+        return replace(result, shape=(result.shape[0], x.shape[1], *result.shape[1:]))
 
     def contract(self, contraction: Contraction, left: Symbol, right: Symbol) -> Symbol:
         """Multiply, and sum over axes."""
         return left.contract(contraction, right)
 
-    def averages(self, x: Symbol, window: Window, axis: int = 1) -> Symbol:
-        """Return the mean of each window along an axis: (N, T, F) → (N, T', F)."""
-        return self.mean(self.windows(x, window, axis), axis + 1)
+    def averages(self, x: Symbol, windows: Sequence[Window]) -> Symbol:
+        """Return the mean of each window along the axes from 1 on: (N, T, F) → (N, T', F)."""
+        return self.mean(self.windows(x, windows), window_axes(windows))
 
-    def mean(self, x: Symbol, axis: int, count: object = None) -> Symbol:
+    def mean(self, x: Symbol, axis: Axes, count: object = None) -> Symbol:
         """Return the mean over ``axis``; the last axis stays, with length 1."""
         return x.apply("mean", (), _without_axis(x.shape, axis))
 
-    def max(self, x: Symbol, axis: int) -> Symbol:
+    def max(self, x: Symbol, axis: Axes) -> Symbol:
         """Return the largest value over ``axis``."""
         return x.apply("max", (), _without_axis(x.shape, axis))
 
@@ -329,8 +336,11 @@ def _broadcast_shape(left: Symbol, sign: str, right: Symbol) -> Shape:
     return shape
 
 
-def _without_axis(shape: Shape, axis: int) -> Shape:
-    return (*shape[:-1], Dim.of(1)) if axis == -1 else (*shape[:axis], *shape[axis + 1 :])
+def _without_axis(shape: Shape, axis: Axes) -> Shape:
+    if axis == -1:
+        return (*shape[:-1], Dim.of(1))
+    axes = (axis,) if isinstance(axis, int) else axis
+    return tuple(dim for number, dim in enumerate(shape) if number not in axes)
 
 
 def _mismatch(left: Symbol, sign: str, right: Symbol) -> str:

@@ -1,7 +1,8 @@
-"""Windows that slide over the time axis: how many there are, and which steps each holds."""
+"""Windows that slide over an axis: how many there are, and which steps each holds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,16 @@ from rnnshapes.ops.dims import Dim
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
 
+#: One axis, or several.
+Axes = int | tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Window:
     """``size`` steps, ``dilation`` apart; the next window begins ``stride`` steps later.
 
-    ``mode`` is ``valid``, ``same`` or ``causal``; ``steps`` is the symbol of the number of
-    windows, ``fill`` the value beyond the ends.
+    ``mode`` is ``valid``, ``same`` or ``causal``; ``steps`` is the number of windows, as a symbol
+    where it depends on one, ``fill`` the value beyond the ends.
     Source: ``keras/src/ops/operation_utils.py``, ``compute_conv_output_shape``.
     """
 
@@ -54,3 +58,8 @@ class Window:
         count = (padded - self.span) // self.stride + 1
         first = np.arange(count)[:, None] * self.stride
         return first + np.arange(self.size) * self.dilation
+
+
+def window_axes(windows: Sequence[Window]) -> tuple[int, ...]:
+    """Return the axes inside windows that were cut along the axes from 1 on: 2, or 2 and 4."""
+    return tuple(range(2, 2 * len(windows) + 1, 2))

@@ -317,7 +317,7 @@ class _NodeWalk:
         previous = self.network.nodes[source]
         supported = previous.sources and previous.layer.declared_shapes is None
         computed = supported and source not in self.bounded
-        if getattr(node.layer, "inner", node.layer).output_symbol or not computed:
+        if node.layer.symbol or not computed:
             return self._cut(self.keras_values[source], chunk, self._input_precision(node.layer))
         inputs = [self._layer_input(previous, tap.node, chunk) for tap in previous.sources]
         return self._apply(source, previous, inputs, chunk)

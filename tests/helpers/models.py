@@ -186,6 +186,17 @@ def deep() -> keras.Model:
     return keras.Model(x, la.Dense(2)(keras.Model(inner, words(inner), name="middle")(x)))
 
 
+def images_beside_a_sequence(x: Any) -> Any:
+    """Features of whole images, and a recurrence over their rows."""
+    parts = [
+        la.GlobalMaxPooling2D()(la.SeparableConv2D(3, (2, 1), activation="relu")(x)),
+        la.GlobalAveragePooling2D()(la.UpSampling2D((2, 3))(la.AveragePooling2D((3, 2))(x))),
+        la.Flatten()(la.DepthwiseConv2D((2, 3), strides=2, padding="same")(x)),
+        la.GRU(3)(la.Reshape((-1, 4))(x)),
+    ]
+    return la.Dense(2)(la.Concatenate()(parts))
+
+
 #: Models with operations, which are no layers in Keras.
 OPERATIONS: dict[str, Callable[[], keras.Model]] = {
     "last step, masked, added": lambda: functional(last_steps),
@@ -282,6 +293,40 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.Cropping1D((0, 1)),
         la.GlobalMaxPooling1D(),
         la.Dense(2),
+    ),
+    "padded": lambda: sequential(
+        la.ZeroPadding1D((1, 2)),
+        la.GRU(4, return_sequences=True),
+        la.UpSampling1D(2),
+        la.DepthwiseConv1D(3, strides=2, padding="same", depth_multiplier=2),
+        la.SeparableConv1D(5, 3, dilation_rate=2, activation="tanh"),
+        la.Permute((2, 1)),
+        la.LSTM(3),
+    ),
+    "read from images": lambda: sequential(
+        la.Rescaling(1 / 3, -0.5),
+        la.Conv2D(4, 3, padding="same", activation="relu"),
+        la.MaxPooling2D((2, 3)),
+        la.Conv2D(5, (2, 3), use_bias=False, dilation_rate=(2, 1)),
+        la.ZeroPadding2D(((2, 1), (0, 1))),
+        la.Cropping2D(((0, 1), (1, 0))),
+        la.Permute((1, 3, 2)),
+        la.Reshape((5, -1)),
+        la.Bidirectional(la.LSTM(3, return_sequences=True)),
+        la.Dense(2),
+        shape=(10, 12, 1),
+    ),
+    "images beside a sequence": lambda: functional(images_beside_a_sequence, (7, 5, 4)),
+    "images at each step": lambda: sequential(
+        la.TimeDistributed(la.Conv2D(4, 3, activation="relu")),
+        la.TimeDistributed(la.MaxPooling2D()),
+        la.TimeDistributed(la.Reshape((3, 8))),
+        la.TimeDistributed(la.Conv1D(5, 2)),
+        la.TimeDistributed(la.Flatten()),
+        la.LSTM(3, return_sequences=True),
+        la.TimeDistributed(la.RepeatVector(2)),
+        la.TimeDistributed(la.TimeDistributed(la.Dense(2))),
+        shape=(4, 8, 6, 1),
     ),
     "repeated": lambda: sequential(
         la.Masking(),

@@ -71,10 +71,11 @@ class Layer(ABC):
         trainable_count: The number of trained parameters, where Keras trains only some parts.
         computes_in: The 16-bit dtype in which it computes, if it does.
         keras_classes: The classes in Keras that it stands for.
-        output_symbol: The symbol of its output; "" where its output is its input.
+        output_symbol: The symbol of the output of such layers.
         passes_mask: Whether its output has the mask of its input.
+        uses_mask: Whether its numbers depend on a mask.
         takes_list: Whether Keras calls it on a list of inputs.
-        takes_sequence: Whether its input is a sequence (N, T, features) without exception.
+        sequence_classes: Those of the classes that take sequences (N, T, features) alone.
     """
 
     name: str
@@ -86,8 +87,9 @@ class Layer(ABC):
     keras_classes: ClassVar[tuple[str, ...]] = ()
     output_symbol: ClassVar[str] = "y"
     passes_mask: ClassVar[bool] = True
+    uses_mask: ClassVar[bool] = False
     takes_list: ClassVar[bool] = False
-    takes_sequence: ClassVar[bool] = False
+    sequence_classes: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -103,6 +105,11 @@ class Layer(ABC):
     def type(self) -> str:
         """The class of the layer in Keras."""
         return self.keras_classes[0]
+
+    @property
+    def symbol(self) -> str:
+        """The symbol of its output; "" where its output is its input."""
+        return self.output_symbol
 
     @property
     def label(self) -> str:
@@ -195,7 +202,7 @@ class Layer(ABC):
         equal, the layer has one name for both.
         """
         features = getattr(self, "features", None)
-        if features is None or self.output_symbol == "e":
+        if features is None or self.symbol == "e":
             return shapes
         return [(*shape[:-1], features) for shape in shapes]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -37,11 +37,13 @@ class Namer:
     """Gives sizes and layers their symbols: M for the only one of its kind, else M1, M2 and so on.
 
     ``totals`` is how many there are of each kind; a kind that is not in it has several.
+    ``computed`` are sizes that follow from others, such as T'.
     """
 
     totals: Mapping[str, int]
     sizes: dict[str, int | None] = field(default_factory=dict)
     used: dict[str, int] = field(default_factory=dict)
+    computed: dict[str, int | None] = field(default_factory=dict)
 
     def size(self, letter: str, value: int | None) -> Dim:
         """Return a new symbol of this letter for a size of ``value``."""
@@ -58,6 +60,17 @@ class Namer:
         """Return the next of T', T'' and so on."""
         self.used["'"] = self.used.get("'", 0) + 1
         return Dim.named("T" + "'" * self.used["'"])
+
+    def compute(self, sizes: Mapping[str, tuple[Dim, Callable[[int], int]]]) -> None:
+        """Compute sizes that follow from others: each from a size, by a function."""
+        for name, (dim, function) in sizes.items():
+            size = self.value(dim)
+            self.computed[name] = None if size is None else function(size)
+
+    def value(self, dim: Dim) -> int | None:
+        """Return a size as a number, ``None`` where it is open or unknown."""
+        known = {**self.sizes, **self.computed}
+        return dim.value(known) if dim.names <= set(known) else None
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class LayerConfig:
         masked: Whether one of its inputs has a mask.
         arguments: The positional arguments of an operation; a Source stands for a tensor.
         causal: Whether its first input is a sequence whose steps depend on none after them.
+        at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
     """
 
     name: str
@@ -89,6 +103,7 @@ class LayerConfig:
     masked: bool = False
     arguments: tuple[Any, ...] = ()
     causal: bool = False
+    at_step: bool = False
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -128,16 +143,32 @@ class LayerConfig:
         """Return whether two sizes are certainly equal."""
         if one == other:
             return True
-        sizes = self.names.sizes
-        if not one.names | other.names <= set(sizes):
-            return False
-        value = one.value(sizes)
-        return value is not None and value == other.value(sizes)
+        value = self.names.value(one)
+        return value is not None and value == self.names.value(other)
 
     def require_same_size(self, one: Dim, other: Dim) -> None:
         """Raise UnsupportedError for axes that have to be equal and may have different sizes."""
         if not self.is_same_size(one, other):
             raise UnsupportedError(f"{one} and {other} may be different sizes")
+
+    def require_rank(self, spatial: int) -> None:
+        """Raise UnsupportedError if the input has not so many axes between samples and features."""
+        if spatial == 1 and not self.at_step:
+            self.require_sequence()
+        if len(self.shapes[0]) != spatial + 2:
+            raise UnsupportedError(f"its input has {len(self.shapes[0])} axes, not {spatial + 2}")
+
+    def new_length(self, axis: int, length: Callable[[int], int]) -> Dim:
+        """Return a new length of an axis that follows from its length.
+
+        It is T' or T'' for the time axis and where it is open, else a number.
+        """
+        size = self.names.value(self.shapes[0][axis])
+        if size is None or (axis == 1 and not self.at_step):
+            return self.names.primed()
+        if length(size) < 1:
+            raise UnsupportedError(f"it leaves nothing of an axis of {size}")
+        return Dim.of(length(size))
 
     def activation(self, default: str = "linear") -> str:
         """Return the name of the activation."""
@@ -158,6 +189,13 @@ class LayerConfig:
     def size(self, option: str, default: Any = None) -> int:
         """Return an option that is a size."""
         return size_in(self.options, option, default)
+
+    def sizes(self, option: str, axes: int, default: Any = None) -> tuple[int, ...]:
+        """Return an option that is a size for each of several axes, or one size for all."""
+        value = self.options.get(option, default)
+        each = list(value) if isinstance(value, list | tuple) and len(value) == axes else [value]
+        sizes = [size_in({option: part}, option) for part in each]
+        return tuple(sizes * axes if len(sizes) == 1 else sizes)
 
 
 def is_keras(part: Config) -> bool:

@@ -1,117 +1,278 @@
-"""Convolution over time, and what it shares with pooling.
+"""Convolution over time or over images, and what it shares with pooling.
 
-Source: ``keras/src/layers/convolutional/base_conv.py``.
+Sources: ``base_conv.py``, ``base_depthwise_conv.py`` and ``base_separable_conv.py`` in
+``keras/src/layers/convolutional``.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import ContradictionError
-from rnnshapes.network.layers.base import Layer, Masks
+from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.rearrangements import Joined, Selection
 from rnnshapes.ops.windows import Window
 
-_CONVOLUTION = Contraction("ntkd,kdf->ntf")
+#: Windows times a kernel, by the number of axes along which the windows slide.
+_CONVOLUTIONS = MappingProxyType(
+    {1: Contraction("ntkd,kdf->ntf"), 2: Contraction("nhkwld,kldf->nhwf")}
+)
+#: The same for each feature by itself.
+_DEPTHWISE = MappingProxyType(
+    {1: Contraction("ntkd,kdm->ntdm"), 2: Contraction("nhkwld,kldm->nhwdm")}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windowed(Layer):
-    """A layer over windows of time steps, of which there are T'."""
+class Windowed(LayerOfClass):
+    """A layer over windows along the axes from 1 on, which had the lengths ``before``."""
 
-    window: Window
-    time: Dim
+    windows: tuple[Window, ...]
+    before: Shape
 
     stepwise = False
     passes_mask = False
-    takes_sequence = True
 
     @staticmethod
-    def window_in(config: LayerConfig, size: int, stride: int, fill: float = 0.0) -> dict[str, Any]:
-        """Return the window and the time axis of a layer with such windows."""
+    def windows_in(config: LayerConfig, size: str, fill: float = 0.0) -> dict[str, Any]:
+        """Return the windows and the axes of a layer whose option ``size`` is their size."""
+        axes = int(config.class_name[-2])  # of Conv1D
         config.require(data_format="channels_last")
-        config.require_sequence()
+        config.require_rank(axes)
+        sizes = config.sizes(size, axes, 2 if size == "pool_size" else None)
+        strides = sizes if size == "pool_size" else (1,) * axes
+        if config.options.get("strides") is not None:
+            strides = config.sizes("strides", axes)
+        dilations = config.sizes("dilation_rate", axes, 1)
         mode = str(config.options.get("padding", "valid"))
-        if mode not in ("valid", "same", "causal"):
-            raise ContradictionError(f"padding={mode!r:.40} is no padding of Keras")
-        time = config.shapes[0][1]
-        same_length = stride == 1 and (mode != "valid" or size == 1)
-        steps = time if same_length else config.names.primed()
-        dilation = config.size("dilation_rate", 1)
-        return {"window": Window(size, stride, mode, steps, dilation, fill), "time": time}
+        if mode not in ("valid", "same") and (mode, config.class_name) != ("causal", "Conv1D"):
+            raise ContradictionError(f"padding={mode!r:.40} is no padding of {config.class_name}")
+        before, windows = config.shapes[0][1 : axes + 1], []
+        for axis, dim in enumerate(before, 1):
+            number, stride = sizes[axis - 1], strides[axis - 1]
+            window = Window(number, stride, mode, dim, dilations[axis - 1], fill)
+            if stride > 1 or (mode == "valid" and number > 1):
+                window = replace(window, steps=config.new_length(axis, window.length))
+            windows.append(window)
+        return {"windows": tuple(windows), "before": before}
+
+    @property
+    def axes(self) -> int:
+        """The number of axes along which the windows slide."""
+        return len(self.windows)
 
     @property
     def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
-        return {str(self.window.steps): (self.time, self.window.length)}
+        return {
+            str(window.steps): (dim, window.length)
+            for dim, window in zip(self.before, self.windows, strict=True)
+            if window.steps.names and window.steps != dim
+        }
 
     def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
-        time = shapes[0][1]
-        if time == self.time:
-            return self
-        steps = time if self.window.steps == self.time else new_steps()
-        return replace(self, time=time, window=replace(self.window, steps=steps))
+        before = shapes[0][1 : self.axes + 1]
+        windows = [
+            replace(window, steps=_length_again(window, old, new, new_steps))
+            for window, old, new in zip(self.windows, self.before, before, strict=True)
+        ]
+        return replace(self, before=before, windows=tuple(windows))
+
+    def window_arguments(self, size: str) -> dict[str, Any]:
+        """Return the arguments of the class in Keras that say what the windows are."""
+        return {
+            size: tuple(window.size for window in self.windows),
+            "strides": tuple(window.stride for window in self.windows),
+            "padding": self.windows[0].mode,
+        }
+
+
+def _length_again(window: Window, old: Dim, new: Dim, new_steps: Callable[[], Dim]) -> Dim:
+    """Return the number of windows along an axis of another length."""
+    if new == old:
+        return window.steps
+    if window.steps == old:
+        return new
+    size = new.value({}) if not new.names else None
+    return new_steps() if size is None else Dim.of(window.length(size))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv1D(Windowed):
-    """Each window of k steps and D features, multiplied with a kernel (k, D, F)."""
+class Convolution(Windowed):
+    """What convolutions share: each window is multiplied with a kernel."""
 
     features: Dim
-    filters: Dim
     activation: str = "linear"
     use_bias: bool = True
 
-    keras_classes = ("Conv1D",)
     output_symbol = "u"
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         config.require(groups=1)
         return cls(
+            keras_class=config.class_name,
             index=config.names.index("conv"),
             features=config.features,
-            filters=config.names.size("F", config.size("filters")),
             activation=config.activation(),
             use_bias=bool(config.options.get("use_bias", True)),
-            **cls.window_in(config, config.size("kernel_size"), config.size("strides", 1)),
+            **cls._sizes(config),
+            **cls.windows_in(config, "kernel_size"),
             **config.shared,
         )
 
+    @classmethod
+    @abstractmethod
+    def _sizes(cls, config: LayerConfig) -> dict[str, Any]:
+        """Return the sizes of the output by the names of their fields."""
+
+    @property
+    @abstractmethod
+    def output_features(self) -> Dim:
+        """The last axis of the output."""
+
+    @property
+    @abstractmethod
+    def kernels(self) -> tuple[Weight, ...]:
+        """The weights before the bias."""
+
+    @abstractmethod
+    def _convolve(self, ops: LayerOps, windows: Tensor, w: Any) -> Tensor:
+        """Multiply windows (N, T', k, D) with the kernels: (N, T', F)."""
+
     @property
     def label(self) -> str:
-        return f"Conv1D({self.filters})"
+        return f"{self.type}({self.output_features})"
 
     @property
     def weights(self) -> tuple[Weight, ...]:
-        shape = (Dim.of(self.window.size), self.features, self.filters)
-        kernel = Weight("Wc", "kernel", shape)
-        return (kernel, Weight("bc", "bias", (self.filters,))) if self.use_bias else (kernel,)
+        bias = Weight("bc", "bias", (self.output_features,))
+        return (*self.kernels, bias) if self.use_bias else self.kernels
 
     @property
     def activations(self) -> tuple[str, ...]:
         return (self.activation,)
 
+    @property
+    def window_shape(self) -> Shape:
+        """The sizes of a window."""
+        return tuple(Dim.of(window.size) for window in self.windows)
+
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        windows = ops.windows(inputs[0], self.window)  # (N, T, D) → (N, T', k, D)
-        z = ops.contract(_CONVOLUTION, windows, w.Wc)  # (N, T', k, D)·(k, D, F) → (N, T', F)
+        windows = ops.windows(inputs[0], self.windows)  # (N, T, D) → (N, T', k, D)
+        z = self._convolve(ops, windows, w)
         z = z + w.bc if self.use_bias else z  # (N, T', F) + (F,) → (N, T', F)
         return ops.activate(self.activation, z)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        window = self.window
         return {
-            "filters": size_of(self.filters),
-            "kernel_size": window.size,
-            "strides": window.stride,
-            "padding": window.mode,
-            "dilation_rate": window.dilation,
+            **self.window_arguments("kernel_size"),
+            "dilation_rate": tuple(window.dilation for window in self.windows),
             "activation": self.activation,
             "use_bias": self.use_bias,
-            "kernel_initializer": "zeros",
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Convolution):
+    """Each window of k steps and D features, multiplied with a kernel (k, D, F)."""
+
+    filters: Dim
+
+    keras_classes = ("Conv1D", "Conv2D")
+    sequence_classes = ("Conv1D",)
+
+    @classmethod
+    def _sizes(cls, config: LayerConfig) -> dict[str, Any]:
+        return {"filters": config.names.size("F", config.size("filters"))}
+
+    @property
+    def output_features(self) -> Dim:
+        return self.filters
+
+    @property
+    def kernels(self) -> tuple[Weight, ...]:
+        return (Weight("Wc", "kernel", (*self.window_shape, self.features, self.filters)),)
+
+    def _convolve(self, ops: LayerOps, windows: Tensor, w: Any) -> Tensor:
+        contraction = _CONVOLUTIONS[self.axes]
+        return ops.contract(contraction, windows, w.Wc)  # (N, T', k, D)·(k, D, F) → (N, T', F)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        options = {"filters": size_of(self.filters), "kernel_initializer": "zeros"}
+        return {**super().keras_arguments(size_of), **options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseConv(Convolution):
+    """Each feature by itself, multiplied with m kernels of its own: (k, D, m)."""
+
+    multiplier: int
+
+    keras_classes = ("DepthwiseConv1D", "DepthwiseConv2D")
+    sequence_classes = ("DepthwiseConv1D",)
+
+    @classmethod
+    def _sizes(cls, config: LayerConfig) -> dict[str, Any]:
+        return {"multiplier": config.size("depth_multiplier", 1)}
+
+    @property
+    def output_features(self) -> Dim:
+        return self.features * self.multiplier
+
+    @property
+    def kernels(self) -> tuple[Weight, ...]:
+        dims = (*self.window_shape, self.features, Dim.of(self.multiplier))
+        return (Weight("Wc", "kernel", dims),)
+
+    def _convolve(self, ops: LayerOps, windows: Tensor, w: Any) -> Tensor:
+        # (N, T', k, D)·(k, D, m) → (N, T', D, m) → (N, T', m·D)
+        return ops.rearrange(ops.contract(_DEPTHWISE[self.axes], windows, w.Wc), Joined())
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        options = {"depth_multiplier": self.multiplier, "depthwise_initializer": "zeros"}
+        return {**super().keras_arguments(size_of), **options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparableConv(DepthwiseConv):
+    """The same, and then a product of all of them with a matrix (m·D, F) at each step."""
+
+    filters: Dim
+
+    keras_classes = ("SeparableConv1D", "SeparableConv2D")
+    sequence_classes = ("SeparableConv1D",)
+
+    @classmethod
+    def _sizes(cls, config: LayerConfig) -> dict[str, Any]:
+        filters = config.names.size("F", config.size("filters"))
+        return {"filters": filters, **super()._sizes(config)}
+
+    @property
+    def output_features(self) -> Dim:
+        return self.filters
+
+    @property
+    def kernels(self) -> tuple[Weight, ...]:
+        depthwise = replace(super().kernels[0], key="Wd", name="depthwise_kernel")
+        ones = (Dim.of(1),) * self.axes
+        dims = (*ones, self.features * self.multiplier, self.filters)
+        return (depthwise, Weight("Wp", "pointwise_kernel", dims))
+
+    def _convolve(self, ops: LayerOps, windows: Tensor, w: Any) -> Tensor:
+        each = ops.rearrange(ops.contract(_DEPTHWISE[self.axes], windows, w.Wd), Joined())
+        key = (0,) * self.axes
+        matrix = ops.rearrange(w.Wp, Selection(key, (None,) * self.axes))
+        return each @ matrix  # (N, T', m·D)·(m·D, F) → (N, T', F)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        options = {"filters": size_of(self.filters), "pointwise_initializer": "zeros"}
+        return {**super().keras_arguments(size_of), **options}

@@ -31,9 +31,13 @@ class Input(Layer):
         shape = config.options.get("batch_shape") or config.options.get("batch_input_shape")
         sizes = list(shape or ())[1:]
         integers = bool(config.options.get("integers"))
-        letters = ["T" if integers else "D"] if len(sizes) == 1 else ["T", "D"]
-        dims = [config.names.size(letter, n) for letter, n in zip(letters, sizes, strict=False)]
-        dims += [Dim.of(n) if n else config.names.size("A", None) for n in sizes[2:]]
+        letters = ["T", *[""] * (len(sizes) - 2), "D"]
+        if len(sizes) == 1:
+            letters = ["T" if integers else "D"]
+        dims = [
+            config.names.size(letter or "A", n) if letter or n is None else Dim.of(n)
+            for letter, n in zip(letters, sizes, strict=False)
+        ]
         return cls(shape=(Dim.named("N"), *dims), integers=integers, **config.shared)
 
     @property

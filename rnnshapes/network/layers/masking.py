@@ -29,7 +29,8 @@ class Masking(Layer):
 
     keras_classes = ("Masking",)
     output_symbol = "m"
-    takes_sequence = True
+    uses_mask = True
+    sequence_classes = keras_classes
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:

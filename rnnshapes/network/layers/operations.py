@@ -168,8 +168,7 @@ class _CutAxes:
     def length(self, axis: int, part: Any) -> Dim | None:
         """Return the new length of an axis; ``None`` where it stays as it is, or goes away."""
         dim = self.shape[axis]
-        sizes = self.config.names.sizes
-        size = dim.value(sizes) if dim.names <= set(sizes) else None
+        size = self.config.names.value(dim)
         if isinstance(part, int):
             if size is not None and not -size <= part < size:
                 raise ContradictionError(f"index {part} is out of range for {size}")

@@ -1,4 +1,4 @@
-"""Pooling over windows of time steps, or over all of them.
+"""Pooling over windows of time steps or of images, or over all of them.
 
 Source: ``keras/src/layers/pooling``.
 """
@@ -14,54 +14,63 @@ from rnnshapes.network.layers.base import LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.network.layers.convolutional import Windowed
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.windows import window_axes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pooling1D(LayerOfClass, Windowed):
-    """The largest value, or the mean, of each window; steps beyond the ends do not count."""
+class Pooling(Windowed):
+    """The largest value, or the mean, of each window; what is beyond the ends does not count."""
 
-    keras_classes = ("MaxPooling1D", "AveragePooling1D")
+    keras_classes = ("MaxPooling1D", "AveragePooling1D", "MaxPooling2D", "AveragePooling2D")
+    sequence_classes = ("MaxPooling1D", "AveragePooling1D")
     output_symbol = "p"
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        size = config.size("pool_size", 2)
-        stride = size if config.options.get("strides") is None else config.size("strides")
-        fill = float("-inf") if config.class_name == "MaxPooling1D" else 0.0
-        window = cls.window_in(config, size, stride, fill)
-        return cls(keras_class=config.class_name, **window, **config.shared)
+        fill = float("-inf") if config.class_name.startswith("Max") else 0.0
+        windows = cls.windows_in(config, "pool_size", fill)
+        return cls(keras_class=config.class_name, **windows, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        if self.keras_class == "MaxPooling1D":
-            return ops.max(ops.windows(inputs[0], self.window), 2)  # (N, T', k, F) → (N, T', F)
-        return ops.averages(inputs[0], self.window)
+        if self.keras_class.startswith("Max"):
+            windows = ops.windows(inputs[0], self.windows)  # (N, T, F) → (N, T', k, F)
+            return ops.max(windows, window_axes(self.windows))  # (N, T', k, F) → (N, T', F)
+        return ops.averages(inputs[0], self.windows)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        window = self.window
-        return {"pool_size": window.size, "strides": window.stride, "padding": window.mode}
+        return self.window_arguments("pool_size")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlobalPooling1D(LayerOfClass):
+class GlobalPooling(LayerOfClass):
     """The largest value, or the mean, over all steps; a mean leaves out masked steps."""
 
-    keras_classes = ("GlobalMaxPooling1D", "GlobalAveragePooling1D")
+    axes: tuple[int, ...]
+
+    keras_classes = (
+        *("GlobalMaxPooling1D", "GlobalAveragePooling1D"),
+        *("GlobalMaxPooling2D", "GlobalAveragePooling2D"),
+    )
     output_symbol = "p"
     stepwise = False
     passes_mask = False
+    uses_mask = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         config.require(data_format="channels_last", keepdims=False)
-        return cls(keras_class=config.class_name, **config.shared)
+        count = int(config.class_name[-2])  # of GlobalMaxPooling2D
+        config.require_rank(count)
+        axes = tuple(range(1, count + 1))
+        return cls(keras_class=config.class_name, axes=axes, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         x, mask = inputs[0], masks.input
-        if self.keras_class == "GlobalMaxPooling1D":
-            return ops.max(x, 1)
-        if mask is None:
-            return ops.mean(x, 1)
-        return ops.mean(ops.where(mask, x), 1, mask.sum(axis=1)[:, None])
+        if self.keras_class.startswith("GlobalMax"):
+            return ops.max(x, self.axes)
+        if mask is None or len(self.axes) > 1:
+            return ops.mean(x, self.axes)
+        return ops.mean(ops.where(mask, x), self.axes, mask.sum(axis=1)[:, None])
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {}

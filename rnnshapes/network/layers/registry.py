@@ -61,7 +61,7 @@ def is_recurrent(class_name: str) -> bool:
 def takes_sequence(class_name: str) -> bool:
     """Return whether layers of this class take sequences (N, T, features) and nothing else."""
     try:
-        return is_recurrent(class_name) or layer_class(class_name).takes_sequence
+        return is_recurrent(class_name) or class_name in layer_class(class_name).sequence_classes
     except UnsupportedError:
         return False
 

@@ -5,17 +5,29 @@ Source: ``keras/src/layers/reshaping``.
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
-from rnnshapes.errors import ContradictionError, UnsupportedError
+from rnnshapes.errors import ContradictionError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.rearrangements import WHOLE, Repeated, Reshaped, Selection
+from rnnshapes.ops.rearrangements import (
+    WHOLE,
+    Padded,
+    Rearrangement,
+    Repeated,
+    Reshaped,
+    Selection,
+    Transposed,
+    Upsampled,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +41,7 @@ class Reshape(LayerOfClass):
     numbers: tuple[int, ...]
 
     keras_classes = ("Flatten", "Reshape")
-    output_symbol = "r"
+    output_symbol = "s"
     stepwise = False
     passes_mask = False
 
@@ -58,7 +70,7 @@ class RepeatVector(Layer):
     number: int
 
     keras_classes = ("RepeatVector",)
-    output_symbol = "r"
+    output_symbol = "s"
     stepwise = False
     passes_mask = False
 
@@ -79,66 +91,222 @@ class RepeatVector(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cropping1D(Layer):
-    """The sequence without its first and its last steps."""
+class Permute(Layer):
+    """The axes after the samples in another order; ``dims`` count from 1."""
 
-    cropping: tuple[int, int]
-    time: Dim
-    selection: Selection
+    dims: tuple[int, ...]
 
-    keras_classes = ("Cropping1D",)
-    output_symbol = "r"
+    keras_classes = ("Permute",)
+    output_symbol = "s"
     stepwise = False
     passes_mask = False
-    takes_sequence = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        config.require_sequence()
-        before, after = config.options.get("cropping", (1, 1))
-        if not (
-            type(before) is type(after) is int
-            and min(before, after) >= 0
-            and max(before, after) < 2**31
-        ):
-            raise ContradictionError(f"cropping={(before, after)!r:.40} is not two sizes")
-        time, sizes = config.shapes[0][1], config.names.sizes
-        size = time.value(sizes) if time.names <= set(sizes) else None
-        if size is not None and before + after >= size:
-            raise ContradictionError(
-                f"cropping={(before, after)!r:.40} leaves none of {size} steps"
-            )
-        steps = config.names.primed() if before or after else time
-        kept = slice(before, -after if after else None)
-        selection = Selection((WHOLE, kept), (None, steps))
-        cropping = (before, after)
-        return cls(cropping=cropping, time=time, selection=selection, **config.shared)
+        dims = tuple(config.options["dims"])
+        if any(type(n) is not int for n in dims) or sorted(dims) != [*range(1, len(dims) + 1)]:
+            raise ContradictionError(f"dims={dims!r:.40} is no order of axes")
+        config.require_rank(len(dims) - 1)
+        return cls(dims=dims, **config.shared)
+
+    @property
+    def label(self) -> str:
+        return f"Permute({', '.join(map(str, self.dims))})"
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.rearrange(inputs[0], Transposed((0, *self.dims)))
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"dims": self.dims}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resized(LayerOfClass):
+    """What padding, cropping and upsampling share: new lengths of the axes from 1 on.
+
+    ``amounts`` are those of each axis, ``before`` and ``after`` its lengths.
+    """
+
+    amounts: tuple[Any, ...]
+    before: Shape
+    after: Shape
+
+    output_symbol = "s"
+    stepwise = False
+    passes_mask = False
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        axes = int(config.class_name[-2])  # of Cropping2D
+        config.require(data_format="channels_last")
+        config.require_rank(axes)
+        amounts = cls._amounts(config, axes)
+        before, after = config.shapes[0][1 : axes + 1], []
+        for axis, (dim, amount) in enumerate(zip(before, amounts, strict=True), 1):
+            same = cls._length(amount, 1) == 1
+            after.append(dim if same else config.new_length(axis, partial(cls._length, amount)))
+        return cls(
+            keras_class=config.class_name,
+            amounts=amounts,
+            before=before,
+            after=tuple(after),
+            **config.shared,
+        )
+
+    @classmethod
+    @abstractmethod
+    def _amounts(cls, config: LayerConfig, axes: int) -> tuple[Any, ...]:
+        """Return the amounts of each axis from the config."""
+
+    @staticmethod
+    @abstractmethod
+    def _length(amount: Any, size: int) -> int:
+        """Return the new length of an axis of this size."""
+
+    @abstractmethod
+    def _rearrangement(self) -> Rearrangement:
+        """Return what it does."""
 
     @property
     def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
-        cut = sum(self.cropping)
-        return {str(self.selection.lengths[1]): (self.time, lambda n: n - cut)} if cut else {}
+        return {
+            str(after): (before, partial(self._length, amount))
+            for before, after, amount in zip(self.before, self.after, self.amounts, strict=True)
+            if after.names and after != before
+        }
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.rearrange(inputs[0], self.selection)
+        return ops.rearrange(inputs[0], self._rearrangement())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroPadding(Resized):
+    """Zeros before and after each axis."""
+
+    keras_classes = ("ZeroPadding1D", "ZeroPadding2D")
+    sequence_classes = ("ZeroPadding1D",)
+
+    @classmethod
+    def _amounts(cls, config: LayerConfig, axes: int) -> tuple[Any, ...]:
+        return _pairs(config, "padding", axes)
+
+    @staticmethod
+    def _length(amount: Any, size: int) -> int:
+        return size + int(sum(amount))
+
+    def _rearrangement(self) -> Rearrangement:
+        return Padded(self.amounts, self.after)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {"cropping": self.cropping}
+        return {"padding": _for_keras(self.amounts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cropping(Resized):
+    """Each axis without its first and its last numbers."""
+
+    keras_classes = ("Cropping1D", "Cropping2D")
+    sequence_classes = ("Cropping1D",)
+
+    @classmethod
+    def _amounts(cls, config: LayerConfig, axes: int) -> tuple[Any, ...]:
+        amounts = _pairs(config, "cropping", axes)
+        for dim, amount in zip(config.shapes[0][1:], amounts, strict=False):
+            size = config.names.value(dim)
+            if size is not None and sum(amount) >= size:
+                raise ContradictionError(f"cropping={amount!r:.40} leaves none of {size} steps")
+        return amounts
+
+    @staticmethod
+    def _length(amount: Any, size: int) -> int:
+        return size - int(sum(amount))
+
+    def _rearrangement(self) -> Rearrangement:
+        kept = (slice(before, -after if after else None) for before, after in self.amounts)
+        return Selection((WHOLE, *kept), (None, *self.after))
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"cropping": _for_keras(self.amounts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpSampling(Resized):
+    """Each number several times along each axis."""
+
+    keras_classes = ("UpSampling1D", "UpSampling2D")
+    sequence_classes = ("UpSampling1D",)
+
+    @classmethod
+    def _amounts(cls, config: LayerConfig, axes: int) -> tuple[Any, ...]:
+        config.require(interpolation="nearest")
+        return config.sizes("size", axes, 2)
+
+    @staticmethod
+    def _length(amount: Any, size: int) -> int:
+        length: int = size * amount
+        return length
+
+    def _rearrangement(self) -> Rearrangement:
+        return Upsampled(self.amounts, self.after)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"size": _for_keras(self.amounts)}
+
+
+def _pairs(config: LayerConfig, option: str, axes: int) -> tuple[tuple[int, int], ...]:
+    """Return an option that says how many numbers before and after each axis."""
+    value = config.options.get(option, 1 if axes == 1 or option == "padding" else 0)
+    each = [value] * axes if isinstance(value, int) else [value] if axes == 1 else list(value)
+    pairs = [[pair, pair] if isinstance(pair, int) else list(pair) for pair in each]
+    numbers = [number for pair in pairs for number in pair]
+    is_valid = len(pairs) == axes and all(len(pair) == 2 for pair in pairs)
+    if not is_valid or not all(type(n) is int and 0 <= n < 2**31 for n in numbers):
+        raise ContradictionError(f"{option}={value!r:.40} is not two sizes for each axis")
+    return tuple((before, after) for before, after in pairs)
+
+
+def _for_keras(amounts: tuple[Any, ...]) -> Any:
+    """Return amounts as Keras takes them: those of a single axis alone."""
+    return amounts[0] if len(amounts) == 1 else amounts
 
 
 def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
-    """Return the shape of each sample in symbols, and in numbers with -1 for what is left."""
+    """Return the shape of each sample in symbols, and in numbers with -1 for what is left.
+
+    An axis that is one axis of the input, or the product of several, gets their symbols.
+    """
     numbers = tuple(int(-1 if n is None else n) for n in config.options["target_shape"])
     if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
         raise ContradictionError(f"target_shape={numbers!r:.40} is not a shape")
-    known, total = product(Dim.of(n) for n in numbers if n > 0), product(config.shapes[0][1:])
-    rest = Dim.of(1)
-    if -1 in numbers:
-        size, divisor = total.value(config.names.sizes), known.value({}) or 1
-        try:
-            rest = total.divided(divisor)
-        except ValueError:
-            if size is None:
-                raise UnsupportedError(f"{total} / {divisor} is unknown") from None
-            rest = Dim.of(size // divisor)
-    return tuple(rest if n < 0 else Dim.of(n) for n in numbers), numbers
+    rest = _rest(config, math.prod(n for n in numbers if n > 0)) if -1 in numbers else Dim.of(1)
+    dims = tuple(rest if n < 0 else Dim.of(n) for n in numbers)
+    return _in_symbols(config, dims), numbers
+
+
+def _rest(config: LayerConfig, divisor: int) -> Dim:
+    """Return how many numbers of a sample there are, divided by an integer."""
+    axes = config.shapes[0][1:]
+    try:
+        return product(axes).divided(divisor)
+    except ValueError:
+        values = [config.names.value(dim) for dim in axes]
+    count = math.prod(value for value in values if value is not None)
+    rest = product(dim for dim, value in zip(axes, values, strict=True) if value is None)
+    if count % divisor:
+        raise ContradictionError(f"{product(axes)} / {divisor} is no whole number")
+    return rest * (count // divisor)
+
+
+def _in_symbols(config: LayerConfig, dims: Shape) -> Shape:
+    """Return a target shape with the symbols of the axes that it joins, or leaves as they are."""
+    value, axes, named = config.names.value, list(config.shapes[0][1:]), []
+    for dim in dims:
+        size, joined = value(dim), Dim.of(1)
+        if axes and dim == axes[0]:
+            joined = axes.pop(0)
+        while axes and size is not None and (value(joined) or size) < size:
+            joined = joined * axes.pop(0)
+        if joined != dim and (size is None or value(joined) != size):
+            return dims
+        named.append(joined)
+    return tuple(named) if all(value(dim) == 1 for dim in axes) else dims

@@ -50,8 +50,8 @@ class RecurrentLayer(Layer):
     option_notes: tuple[str, ...] = ()
 
     output_symbol = "h"
+    uses_mask = True
     stepwise = False
-    takes_sequence = True
 
     @property
     def groups(self) -> Mapping[str, tuple[Weight, ...]]:
