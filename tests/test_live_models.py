@@ -181,7 +181,6 @@ def test_model_without_graph_is_refused(model: Any, message: str) -> None:
         ),
         (lambda: sequential(layers.SimpleRNN(5, activation=tanh)), "simple", "a custom function"),
         (lambda: sequential(layers.Conv1D(6, 1, groups=3), layers.GRU(2)), "conv1d", "groups=3"),
-        (lambda: sequential(layers.ReLU(max_value=3.0), layers.GRU(2)), "re_lu", "max_value=3.0"),
         (with_state, "simple_rnn", "called with initial_state"),
         (with_mask, "simple_rnn", "called with mask"),
         (with_lora, "dense", "has it LoRA"),
