@@ -323,7 +323,7 @@ def test_keras_is_not_imported_into_too_little_memory(monkeypatch) -> None:
 
 
 def test_plots_ignore_a_broken_environment(tmp_path: Path) -> None:
-    path, env = tmp_path / "p.svg", {"SOURCE_DATE_EPOCH": "abc", "MPLBACKEND": "evil"}
+    path, env = tmp_path / "p.pdf", {"SOURCE_DATE_EPOCH": "abc", "MPLBACKEND": "evil"}
     small = ("--T", 2, "--M", 2)
     done = process("trace", *small, "--no-keras", "-q", "--plot", path, env=env)
     assert (done.status, done.err) == (0, "")
