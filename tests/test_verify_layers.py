@@ -13,7 +13,7 @@ from keras import layers as la
 
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.elementwise import ELU, ClippedReLU, LeakyReLU
-from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
+from tests.helpers.keras_runs import KerasRun, failed, numeric_checks, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential, stacked
 
 
@@ -44,6 +44,14 @@ def test_wrong_direction_fails() -> None:
     for end in ("forward", "backward"):
         turned = reversed_direction(getattr(layer, end))
         assert failed(replace(run, network=with_layer(run.network, layer.name, **{end: turned})))
+
+
+def test_reversed_layer_starts_at_the_last_step() -> None:
+    layer = la.SimpleRNN(5, go_backwards=True)
+    run = run_model(randomized(sequential(layer, la.Dense(2), shape=(4, 3))), N=2)
+    check = numeric_checks(run)[0]
+    assert check.quantity == "initial state"
+    assert check.index.t == 3
 
 
 def test_output_in_wrong_order_fails(monkeypatch) -> None:
