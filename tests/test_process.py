@@ -53,7 +53,7 @@ def test_heavy_modules_load_on_demand_only(commands: list[str], allowed: set[str
 def test_only_results_are_written(tmp_path: Path) -> None:
     """TensorFlow's messages reach no stream; a terminal shows a spinner, and then nothing."""
     pyte = pytest.importorskip("pyte")
-    commands = [f"{name} --quiet --format json" for name in ("inspect", "verify")]
+    commands = [f"{name} --quiet --format json" for name in ("inspect", "trace", "verify")]
     code, out = COMMANDS.format(commands=commands) + "raise SystemExit(status)", tmp_path / "out"
     with out.open("w") as stdout:
         status, shown = on_terminal("-c", code, stdout=stdout)
@@ -66,7 +66,7 @@ def test_only_results_are_written(tmp_path: Path) -> None:
         record, end = decoder.raw_decode(rest)
         schemas.append(record["schema"].partition("/")[0])
         rest = rest[end:].lstrip()
-    assert schemas == ["rnnshapes.inspect", "rnnshapes.verify"]
+    assert schemas == ["rnnshapes.inspect", "rnnshapes.trace", "rnnshapes.verify"]
 
 
 @contextmanager
@@ -89,11 +89,12 @@ def broken_tensorflow(folder: Path, statement: str) -> dict[str, str]:
 
 def test_failed_import_exits_3_with_its_messages(tmp_path: Path) -> None:
     env = broken_tensorflow(tmp_path, "raise ImportError('DLL load failed')")
-    done = process("trace", env=env)
-    assert (done.status, done.out) == (3, "")
-    first, last = done.err.splitlines()
-    assert first == "libfoo.so.1 is missing"
-    assert re.search(mentioning("Keras", "DLL load failed", "pip install"), last)
+    for command in ("trace", "verify"):
+        done = process(command, env=env)
+        assert (done.status, done.out) == (3, "")
+        first, last = done.err.splitlines()
+        assert first == "libfoo.so.1 is missing"
+        assert re.search(mentioning("Keras", "DLL load failed", "pip install"), last)
 
 
 def test_inspect_succeeds_without_keras(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_full_device_exits_2_in_one_line(args: list[str]) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("args", [["--version"], ["verify", "--help"]])
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["verify", "--help"]])
 def test_help_to_closed_pipe_exits_0(args: list[str]) -> None:
     with closed_pipe() as pipe:
         assert process(*args, stdout=pipe) == SILENT
