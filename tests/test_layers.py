@@ -199,17 +199,6 @@ def test_dropout_may_recompute_its_input(compiled: None) -> None:
     assert f"{name}: output at every step" in failed(wrong)
 
 
-def test_images_over_time_are_traced_from_keras() -> None:
-    parts = (la.TimeDistributed(la.Conv2D(2, 3)), la.TimeDistributed(la.Flatten()))
-    model = randomized(sequential(*parts, la.LSTM(3), la.Dense(1), shape=(4, 8, 8, 1)))
-    result = rnnshapes.inspect(model)
-    assert [layer.supported for layer in result.layers] == [True, True, True, True]
-    assert result.params == model.count_params()
-    assert rnnshapes.verify(model, N=2).passed
-    traced = rnnshapes.trace(model, x=np.ones((2, 4, 8, 8, 1)), show="h")
-    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
-
-
 def test_partly_frozen_layer_is_counted() -> None:
     model = sequential(la.Bidirectional(la.LSTM(5)), la.Dense(2))
     model.layers[0].forward_layer.trainable = False

@@ -7,7 +7,7 @@ the only module that imports Keras, passes it in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ class Probe:
 
 def _probe_model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any:
     """Build the second model; each run of it sets ``labels``."""
-    calls = read_graph(model).calls
+    calls = [_at_each_step(keras, call) for call in read_graph(model).calls]
     nodes = list(zip(network.nodes, calls, strict=True))
     layers = {node.name: call.layer for node, call in nodes}
     loops = {
@@ -123,6 +123,15 @@ def _probe_model(keras: Any, model: Any, network: Network, labels: list[Label]) 
             return [tensor for _, tensor in labelled]
 
     return ProbeModel()
+
+
+def _at_each_step(keras: Any, call: KerasCall) -> KerasCall:
+    """Return the call of a layer with the TimeDistributed around it; the layer stays the same."""
+    layer = call.layer
+    for number in range(call.steps):
+        name = f"{call.layer.name}-at-each-step-{number}"
+        layer = keras.layers.TimeDistributed(layer, name=name, dtype=call.layer.dtype_policy)
+    return replace(call, layer=layer)
 
 
 def _repeat_calls(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[list[Any]]:

@@ -197,6 +197,19 @@ def images_beside_a_sequence(x: Any) -> Any:
     return la.Dense(2)(la.Concatenate()(parts))
 
 
+def models_at_each_step(x: Any) -> Any:
+    """Two models of images, one with a model in it, at each step; one is called again."""
+    frames = sequential(
+        la.Conv2D(3, 3), la.BatchNormalization(), la.Flatten(), la.Dense(4), shape=(5, 4, 2)
+    )
+    inner = keras.Input((5, 4, 2))
+    pooled = sequential(la.AveragePooling2D(2), la.Dropout(0.2), shape=(5, 4, 2))(inner)
+    pooling = keras.Model(inner, la.GlobalMaxPooling2D()(pooled))
+    each = la.TimeDistributed(frames)
+    parts = [each(x), la.TimeDistributed(pooling)(x), each(x[:, ::-1])]
+    return la.Dense(2)(la.LSTM(3)(la.Concatenate()(parts)))
+
+
 #: Models with operations, which are no layers in Keras.
 OPERATIONS: dict[str, Callable[[], keras.Model]] = {
     "last step, masked, added": lambda: functional(last_steps),
@@ -317,6 +330,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         shape=(10, 12, 1),
     ),
     "images beside a sequence": lambda: functional(images_beside_a_sequence, (7, 5, 4)),
+    "models at each step": lambda: functional(models_at_each_step, (3, 5, 4, 2)),
     "images at each step": lambda: sequential(
         la.TimeDistributed(la.Conv2D(4, 3, activation="relu")),
         la.TimeDistributed(la.MaxPooling2D()),

@@ -33,7 +33,8 @@ class KerasCall:
     tensors, ``sources`` where the tensors come from that it is called on, ``initial`` the same
     for its initial states. ``unsupported`` are the names of arguments that are not interpreted.
     ``has_mask`` says that it is given a mask, ``arguments`` are all arguments as Keras records
-    them, ``taps`` where each tensor among them comes from, by its ``id``.
+    them, ``taps`` where each tensor among them comes from, by its ``id``. It is made at each step
+    of as many TimeDistributed as ``steps`` says: they apply a model of which the layer is a part.
     """
 
     name: str
@@ -45,6 +46,7 @@ class KerasCall:
     has_mask: bool
     arguments: Any
     taps: dict[int, Tap]
+    steps: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +73,40 @@ def is_model(layer: Any) -> bool:
     return is_keras and bool(getattr(layer, "inputs", None) and getattr(layer, "outputs", None))
 
 
+def model_at_each_step(layer: Any) -> Any:
+    """Return the model that a TimeDistributed applies, if its layers can be called one by one.
+
+    They cannot where a layer makes a mask for others, or is called on several tensors.
+    """
+    kind, model = type(layer), getattr(layer, "layer", None)
+    is_keras = kind.__module__.startswith("keras.src.layers.")
+    if kind.__name__ != "TimeDistributed" or not is_keras or not is_model(model):
+        return None
+    graph = read_graph(model)
+    calls = [call for call in graph.calls if call.sources]
+    is_chain = len(calls) == len(graph.calls) - 1 and len(graph.outputs) == 1
+    plain = all(
+        len(call.sources) == 1
+        and not (call.initial or call.unsupported or call.has_mask)
+        and hasattr(call.layer, "get_weights")
+        and get_mask(call.outputs[0]) is None
+        for call in calls
+    )
+    return model if is_chain and plain else None
+
+
 @dataclass
 class _Walk:
     """A walk through one model, from its outputs to its inputs.
 
     ``calls`` are those of all models so far. ``prefix`` are the names of the models around this
-    one, ``names`` the first name of each layer by its ``id``, ``outputs`` the taps of each call
-    of this model that was found.
+    one, ``steps`` how many TimeDistributed are around it, ``names`` the first name of each layer
+    by its ``id``, ``outputs`` the taps of each call of this model that was found.
     """
 
     calls: list[KerasCall]
     prefix: str = ""
+    steps: int = 0
     names: dict[int, str] = field(default_factory=dict)
     outputs: dict[tuple[int, int], list[Tap]] = field(default_factory=dict)
 
@@ -113,7 +138,12 @@ class _Walk:
         arguments = read_arguments(call)
         if is_model(layer) and not arguments.unsupported:
             inputs = self._model_inputs(layer, call, arguments.inputs)
-            self.outputs[self._key(tensor)] = self._follow(layer, inputs)
+            self.outputs[self._key(tensor)] = self._follow(layer, layer.name, inputs)
+            return
+        model = None if arguments.unsupported else model_at_each_step(layer)
+        if model is not None:
+            inputs = list(map(self._known_tap, arguments.inputs))
+            self.outputs[self._key(tensor)] = self._follow(model, layer.name, inputs, steps=1)
             return
         position = len(self.calls)
         self.outputs[self._key(tensor)] = [Tap(position, i) for i in range(len(call.outputs))]
@@ -129,6 +159,7 @@ class _Walk:
                 arguments.mask is not None,
                 call.arguments,
                 {id(t): self._known_tap(t) for t in known},
+                self.steps,
             )
         )
 
@@ -142,9 +173,9 @@ class _Walk:
             tensors = [first[name] for name in names]
         return list(map(self._known_tap, tensors))
 
-    def _follow(self, model: Any, inputs: Sequence[Tap]) -> list[Tap]:
+    def _follow(self, model: Any, name: str, inputs: Sequence[Tap], *, steps: int = 0) -> list[Tap]:
         """Add the calls of a model inside the model, and return its outputs."""
-        inner = _Walk(self.calls, f"{self.prefix}{model.name}/", self.names)
+        inner = _Walk(self.calls, f"{self.prefix}{name}/", self.steps + steps, self.names)
         for tensor, tap in zip(model.inputs, inputs, strict=True):
             inner.outputs[inner._key(tensor)] = [tap]
         return [inner.tap(tensor) for tensor in model.outputs]
@@ -262,7 +293,8 @@ def layers_by_name(model: Any, prefix: str = "") -> dict[str, Any]:
     """Return the layers of a model and of the models in it, by the names that their calls have."""
     layers: dict[str, Any] = {}
     for layer in model.layers:
-        if is_model(layer):
-            layers |= layers_by_name(layer, f"{prefix}{layer.name}/")
+        model = layer if is_model(layer) else model_at_each_step(layer)
+        if model is not None:
+            layers |= layers_by_name(model, f"{prefix}{layer.name}/")
         layers[f"{prefix}{layer.name}"] = layer
     return layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rnnshapes.errors import InputError, UnsupportedError
@@ -18,7 +18,7 @@ from rnnshapes.load.live.graph import (
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
-from rnnshapes.network.layers.config import OPERATION
+from rnnshapes.network.layers.config import OPERATION, at_each_step
 from rnnshapes.network.layers.registry import layer_class
 
 
@@ -52,7 +52,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
     call = graph.calls[position]
     layer, class_name = call.layer, _class_name(call.layer)
     why = ""
-    config: dict[str, Any] = {}
+    config: Mapping[str, Any] = {}
     if class_name == "InputLayer":
         config = _input_config(graph, position)
     elif call.unsupported:
@@ -61,6 +61,10 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         why = _unknown_class(class_name) or _own_function(layer)
         config = {} if why else _config(layer)
     is_operation = class_name.startswith(OPERATION)
+    outputs = tuple(tuple(tensor.shape) for tensor in call.outputs)
+    if call.steps:
+        class_name, config = at_each_step(class_name, config, call.steps)
+        outputs = tuple((s[0], *(None,) * call.steps, *s[1:]) for s in outputs)
     return LayerCall(
         name=call.name,
         class_name=class_name,
@@ -68,7 +72,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         sources=call.sources,
         initial=call.initial,
         stored=tuple(_stored_shapes(layer)),
-        outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
+        outputs=outputs,
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
         computes_in=_dtype_16bit(call),

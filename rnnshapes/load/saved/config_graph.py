@@ -294,7 +294,7 @@ def _call_number_shift(
     A model inside a model has a call 0 of its own, which the file does not hold. Keras 2 counts
     it everywhere, Keras 3 for the outputs of the model alone.
     """
-    submodels = {name for name, layer in model.layers.items() if layer.submodel is not None}
+    submodels = {name for name, layer in model.layers.items() if layer.is_model}
     lowest: dict[str, int] = {}
     for ref in (*_all_references(nodes), *(outputs if legacy else ())):
         lowest[ref.layer] = min(ref.node, lowest.get(ref.layer, ref.node))

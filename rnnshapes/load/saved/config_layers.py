@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import keras2
-from rnnshapes.load.saved.inbound_nodes import shape_of
+from rnnshapes.load.saved.inbound_nodes import inbound_nodes, references, shape_of
 from rnnshapes.network.layers.config import (
     MODEL_CLASSES,
     OPERATION,
@@ -29,9 +29,10 @@ class SavedLayer:
 
     ``name`` begins with the names of the models around it (``encoder/lstm``), ``own_name`` does
     not. ``group`` is the HDF5 group of its arrays in a .keras file, ``top_layer`` the layer of
-    the whole model that it is, or is in. ``submodel`` is the config of a model, ``input_shape``
-    the shape that the layer was built for, if the config has it. ``contradiction`` says why Keras
-    itself would refuse it.
+    the whole model that it is, or is in. ``submodel`` is the config of a model, applied at each
+    step if the class is TimeDistributed; ``steps`` is how many of these are around the layer.
+    ``input_shape`` is the shape that the layer was built for, if the config has it.
+    ``contradiction`` says why Keras itself would refuse it.
     """
 
     name: str
@@ -44,6 +45,12 @@ class SavedLayer:
     submodel: Config | None = None
     input_shape: tuple[int | None, ...] | None = None
     contradiction: str = ""
+    steps: int = 0
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a model itself."""
+        return self.submodel is not None and self.class_name in MODEL_CLASSES
 
 
 @dataclass(frozen=True)
@@ -116,10 +123,12 @@ def _read_layer(
     if isinstance(config, list) and is_model:
         config = {}
     config = config if isinstance(config, dict) else {}
+    model_at_steps = _model_at_each_step(layer, legacy=legacy)
     own_name = str(layer.get("name") or config.get("name") or snake_case(class_name))
     if len(own_name) > 500:
         raise InputError(f"a layer has a name of {len(own_name):,} characters: {own_name[:40]}…")
     group = numbered(snake_case(class_name), group_counts)
+    group += "/layer" if model_at_steps else ""
     trainable = config.get("trainable", True) is not False and model.get("trainable") is not False
     if not is_model and legacy:
         class_name, config = keras2.modernize_layer(class_name, config)
@@ -133,10 +142,47 @@ def _read_layer(
         trainable=trainable and (parent is None or parent.trainable),
         group=f"layers/{group}" if parent is None else f"{parent.group}/layers/{group}",
         top_layer=own_name if parent is None else parent.top_layer,
-        submodel=submodel,
+        submodel=submodel or model_at_steps,
         input_shape=_built_shape(layer),
         contradiction=contradiction,
+        steps=0 if parent is None else parent.steps + (not parent.is_model),
     )
+
+
+def _model_at_each_step(layer: Config, *, legacy: bool) -> Config | None:
+    """Return the model that a TimeDistributed applies, if its layers can be called one by one.
+
+    They cannot where a layer makes a mask for others, or is called on several tensors.
+    """
+    config = layer.get("config")
+    inner = config.get("layer") if isinstance(config, dict) else None
+    if layer.get("class_name") != "TimeDistributed" or not is_keras(layer) or legacy:
+        return None
+    return inner if isinstance(inner, dict) and _is_chain(inner) else None
+
+
+def _is_chain(model: Config) -> bool:
+    """Return whether a model calls one layer after the other, and makes no mask."""
+    config = model.get("config")
+    if model.get("class_name") not in MODEL_CLASSES or not is_keras(model) or not has_graph(model):
+        return False
+    assert isinstance(config, dict)
+    ends = [len(list(references(config.get(f"{end}_layers")))) for end in ("input", "output")]
+    is_single = model["class_name"] == "Sequential" or ends == [1, 1]
+    return is_single and all(map(_is_link, config["layers"]))
+
+
+def _is_link(layer: Any) -> bool:
+    """Return whether a layer takes one tensor, and makes no mask, nor do the layers in it."""
+    if not isinstance(layer, dict) or is_operation(layer):
+        return False
+    options = layer.get("config")
+    mask_zero = isinstance(options, dict) and options.get("mask_zero")
+    if layer.get("class_name") == "Masking" or mask_zero:
+        return False
+    if any(len(n.sources) > 1 or n.initial or n.unsupported for n in inbound_nodes(layer)):
+        return False
+    return layer.get("class_name") not in MODEL_CLASSES or _is_chain(layer)
 
 
 def has_graph(model: Config) -> bool:
@@ -171,7 +217,7 @@ def sequential_input(model: ModelConfig) -> SavedLayer:
     if first.class_name == "InputLayer":
         return first
     shape: Any = _stated_shape(first) or model.input_shape or first.input_shape
-    if shape is None and first.submodel is not None:
+    if shape is None and first.submodel is not None and first.is_model:
         return sequential_input(read_model_config(first.submodel, None, legacy=False))
     if shape is None:
         timed = any(takes_sequence(layer.class_name) for layer in layers)

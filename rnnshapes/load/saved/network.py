@@ -18,7 +18,7 @@ from rnnshapes.load.saved.inbound_nodes import shape_of
 from rnnshapes.load.saved.weight_paths import WeightsByLayer
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network, Tap
-from rnnshapes.network.layers.config import Config
+from rnnshapes.network.layers.config import Config, at_each_step
 from rnnshapes.network.layers.registry import is_recurrent
 
 #: More equations than anyone reads; they take about three seconds to write.
@@ -142,9 +142,11 @@ def _layer_call(
     shapes = call.shapes or _shape_from_kernel(users, weights)
     numbers = range(max(shapes, default=-1) + 1)
     output_shapes = tuple(shapes[n] for n in numbers if n in shapes)
+    class_name, config = at_each_step(layer.class_name, config, layer.steps)
+    output_shapes = tuple((s[0], *(None,) * layer.steps, *s[1:]) for s in output_shapes)
     return LayerCall(
         name=layer.name,
-        class_name=layer.class_name,
+        class_name=class_name,
         config=config,
         sources=call.sources,
         initial=call.initial,

@@ -223,6 +223,14 @@ def is_operation(part: Config) -> bool:
     return not is_input and isinstance(config, dict) and not {"trainable", "rate"} & set(config)
 
 
+def at_each_step(class_name: str, config: Config, times: int) -> tuple[str, Config]:
+    """Return class and config of a layer inside as many TimeDistributed."""
+    for _ in range(times):
+        config = {"layer": {"class_name": class_name, "config": config}}
+        class_name = "TimeDistributed"
+    return class_name, config
+
+
 def require_keras_class(part: Config) -> None:
     """Raise UnsupportedError for a layer inside another one that is not a layer of Keras."""
     if not is_keras(part):

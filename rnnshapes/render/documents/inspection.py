@@ -48,7 +48,7 @@ from rnnshapes.render.view import View
 #: How many differences a line names.
 _MOST_DIFFERENCES = 8
 #: What stands in ``GRU(M1)`` behind the class.
-_INNERMOST_BRACKETS = re.compile(r"\([^()]*\)")
+_INNERMOST_BRACKETS = re.compile(r"\((?![A-Z][A-Za-z])[^()]*\)")
 #: The name of a class.
 _CLASS = re.compile(r"[A-Z]\w*")
 #: Characters that are left of a long name in a table, at least.
