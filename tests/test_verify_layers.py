@@ -122,7 +122,8 @@ def test_swapped_gates_of_stacked_cells_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["normalized", "rectified", "convolved, same", "embedded", "at each step"]
+    "name",
+    ["normalized", "rectified", "attending decoder", "convolved, same", "embedded", "at each step"],
 )
 def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
     """A thousandth more in one array fails a check of the layer that owns it."""
@@ -146,6 +147,9 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
         ("merged masks", "maximum", {"keras_class": "Minimum"}),
         ("merged", "dot", {"normalize": False}),
         ("merged masks", "multiply", {"keras_class": "Maximum"}),
+        ("attention", "attention", {"use_scale": False}),
+        ("attending decoder", "attention", {"causal": False}),
+        ("attending decoder", "additive_attention", {"causal": True}),
         ("rectified", "leaky_re_lu", {"function": LeakyReLU(0.2)}),
         ("rectified", "re_lu", {"function": ClippedReLU(0.2, 0.3, 0.12)}),
         ("rectified", "elu", {"function": ELU(0.6)}),

@@ -154,8 +154,9 @@ def _cast_array(values: Array, dtype: str) -> Array:
 
 def _input_mask(network: Network, node: Node, ours: ModelOutputs) -> Array | None:
     """Return which steps of the input of a recurrent layer count, (N, T)."""
-    source = network.nodes[node.sources[0].node]
-    return None if node.mask_dropped else ours.masks.get(source.name)
+    tap = node.sources[0]
+    has_none = node.mask_dropped or tap.output >= network.node_shapes[tap.node].joined
+    return None if has_none else ours.masks.get(network.nodes[tap.node].name)
 
 
 def _run_batch(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes import progress
-from rnnshapes.network.graph import Network, Node
+from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
@@ -43,11 +43,13 @@ class NodeValue(NamedTuple):
         outputs: The outputs of the layer, sequences as (B, N, F).
         at_steps: The same outputs at each step, (B, N, F); None where a step has none.
         mask: Which steps count, (B, N); None if all do.
+        joined: How many outputs have the mask; others have none.
     """
 
     outputs: tuple[Array, ...]
     at_steps: tuple[Array | None, ...]
     mask: Array | None
+    joined: int = 1
 
 
 class Scan(NamedTuple):
@@ -177,13 +179,19 @@ def _unsupported_value(outputs: Sequence[Array], dtype: str, mask: Array | None)
     arrays = [np.asarray(output, dtype=dtype) for output in outputs]
     arrays = [np.swapaxes(array, 0, 1) if array.ndim > 2 else array for array in arrays]
     at_steps = tuple(array if array.ndim > 2 else None for array in arrays)
-    return NodeValue(tuple(arrays), at_steps, None if mask is None else mask.T)
+    return NodeValue(tuple(arrays), at_steps, None if mask is None else mask.T, len(arrays))
+
+
+def source_mask(values: Sequence[NodeValue], tap: Tap) -> Array | None:
+    """Return which steps of an output count, (B, N); None if all do."""
+    value = values[tap.node]
+    return value.mask if tap.output < value.joined else None
 
 
 def output_mask(node: Node, values: Sequence[NodeValue]) -> Array | None:
     """Return which steps of a node's output count, (B, N)."""
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
-    masks = [values[tap.node].mask for tap in node.sources]
+    masks = [source_mask(values, tap) for tap in node.sources]
     mask: Array | None = node.layer.mask(inputs, masks)
     return mask
 
@@ -208,14 +216,15 @@ def apply_layer(
     """
     layer = node.layer
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
-    before = [values[tap.node].mask for tap in node.sources]
+    before = [source_mask(values, tap) for tap in node.sources]
     if not layer.stepwise:
         samples_first = [ops.swap_time(x) if ops.rank(x) > 2 else x for x in inputs]
         before = [None if m is None else m.T for m in before]
         masks = Masks(before, None if mask is None else mask.T)
-        output = layer.call(ops, samples_first, w, masks)
-        output = ops.swap_time(output) if ops.rank(output) > 2 else output
-        return NodeValue((output,), (None if shapes.steps is None else output,), mask)
+        result = layer.call(ops, samples_first, w, masks)
+        results = result if isinstance(result, tuple) else (result,)
+        outputs = tuple(ops.swap_time(x) if ops.rank(x) > 2 else x for x in results)
+        return NodeValue(outputs, tuple(x if ops.rank(x) > 2 else None for x in outputs), mask)
     if layer.last_step:
         x = inputs[0]
         return NodeValue((ops.rearrange(x, lambda part: part[-1]),), (x,), mask)
@@ -268,7 +277,7 @@ def _scan_node(
             }
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
-        mask = None if node.mask_dropped else source.mask
+        mask = None if node.mask_dropped else source_mask(values, tap)
         scans[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops)
     return scans
 
@@ -460,13 +469,14 @@ def join_directions(
     else:
         last = [ops.rearrange(e, lambda p, t=t: p[t]) for e, t in zip(each, ends, strict=True)]
         outputs, joined = layer.join(ops, last), layer.join(ops, each)
+    masked = len(outputs)
     if layer.return_state:
         for (name, _), t in zip(node.scans, ends, strict=True):
             states = scans[name].states.values()
             outputs = (*outputs, *(ops.rearrange(v, lambda p, t=t: p[t]) for v in states))
             joined = (*joined, *(None for _ in states))
-    mask = values[node.sources[0].node].mask if layer.return_sequences else None
-    return NodeValue(tuple(outputs), joined, mask)
+    mask = source_mask(values, node.sources[0]) if layer.return_sequences else None
+    return NodeValue(tuple(outputs), joined, mask, masked)
 
 
 def _final_states(network: Network, scans: Mapping[str, Scan]) -> States:

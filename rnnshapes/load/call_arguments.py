@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from rnnshapes.network.layers.registry import call_options
+
 T = TypeVar("T")
 #: Parameters of ``call`` that are not its inputs, in the order in which Keras's RNN has them.
 OPTIONS = ("initial_state", "mask", "training")
-#: Names that Keras's layers give their first parameter.
-_INPUTS = ("sequences", "inputs")
+#: Names that Keras's layers give their inputs, in their order.
+_INPUTS = ("sequences", "inputs", "query", "value", "key")
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class CallArguments(Generic[T]):
     """What a layer is called with.
 
     ``inputs`` are the arguments that it is called on, ``initial`` the tensors of its initial
-    states, ``mask`` is the value given as a mask. ``options`` are other options that were given,
-    ``unsupported`` the names of what rnnshapes cannot interpret.
+    states, ``mask`` is the value given as a mask. ``settings`` are options that the layer
+    supports, ``options`` others that were given, ``unsupported`` the names of what rnnshapes
+    cannot interpret.
     """
 
     inputs: tuple[Any, ...]
@@ -31,10 +34,14 @@ class CallArguments(Generic[T]):
     mask: Any
     options: Mapping[str, Any]
     unsupported: tuple[str, ...]
+    settings: Mapping[str, Any]
 
 
 def sort_arguments(
-    args: Sequence[Any], kwargs: Mapping[str, Any], tensors_in: Callable[[Any], Iterator[T]]
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    tensors_in: Callable[[Any], Iterator[T]],
+    class_name: str = "",
 ) -> CallArguments[T]:
     """Sort the arguments of a call.
 
@@ -42,16 +49,18 @@ def sort_arguments(
         args: Positional arguments, without options (see :func:`name_options`).
         kwargs: Arguments by name.
         tensors_in: Yields the tensors in a value, however they are nested.
+        class_name: The class of the layer.
     """
     options = {name: value for name, value in kwargs.items() if name not in _INPUTS}
     inputs = (*args, *(kwargs[name] for name in _INPUTS if name in kwargs))
     states, mask = options.pop("initial_state", None), options.pop("mask", None)
     options = {name: v for name, v in options.items() if v is not None and v is not False}
     initial = tuple(tensors_in(states))
+    settings = {n: options.pop(n) for n in call_options(class_name) if n in options}
     unsupported = list(options)
     if not initial and is_given(states):
         unsupported.append("initial_state")
-    return CallArguments(inputs, initial, mask, options, tuple(unsupported))
+    return CallArguments(inputs, initial, mask, options, tuple(unsupported), settings)
 
 
 def name_options(

@@ -30,7 +30,8 @@ class LayerCall:
     ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported,
     ``contradiction`` why Keras itself would refuse it.
     ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
-    operation, in which a Source stands for a tensor.
+    operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
+    of a layer beside its inputs.
     """
 
     name: str
@@ -49,6 +50,7 @@ class LayerCall:
     contradiction: str = ""
     computes_in: str = ""
     arguments: tuple[Any, ...] = ()
+    call_options: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,11 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
                 f"layer {call.name!r} is stateful and called more than once, which is not "
                 "supported; call it once, or set stateful=False"
             )
+        elif _is_called_otherwise(layers[call.name], call):
+            raise InputError(
+                f"layer {call.name!r} is called with different options, which is not supported; "
+                "make two layers of it"
+            )
         else:
             shapes = _input_shapes(call, node_shapes)
             layer = layers[call.name].with_inputs(shapes, namer.primed)
@@ -130,6 +137,11 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         node_shapes.append(evaluate_node(layer, sources))
     sizes = {"N": graph.samples, **namer.sizes}
     return Network(tuple(sizes.items()), tuple(nodes), graph.outputs, graph.dtype, graph.batch)
+
+
+def _is_called_otherwise(layer: Layer, call: LayerCall) -> bool:
+    """Return whether a call has other options than the first one of the layer."""
+    return layer.declared_shapes is None and dict(call.call_options) != layer.call_arguments
 
 
 def _layer(
@@ -170,6 +182,7 @@ def _read_layer(
                 names=namer,
                 masked=any(node_shapes[tap.node].masked for tap in call.sources),
                 arguments=call.arguments,
+                call_options=dict(call.call_options),
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
             )
         )

@@ -51,6 +51,12 @@ class TensorNames:
             return f"{self.bases[tap.node]}_{{{shapes.steps}-1-t}}"
         return self.bases[tap.node] + ("_t" if shapes.steps is not None else "")
 
+    def whole(self, tap: Tap) -> str:
+        """Return the name of an output with all of its time steps: ``h``."""
+        if tap.output < self.network.node_shapes[tap.node].joined:
+            return self.bases[tap.node]
+        return f"{self.bases[tap.node]}[{tap.output}]"
+
     def at_end(self, tap: Tap) -> str:
         """Return the name of an output after the last time step: ``h_{T-1}``, ``y_hat``.
 

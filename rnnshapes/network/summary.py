@@ -342,8 +342,8 @@ def _evaluate(
     once = not stepped or shapes.final
     inputs = [source.at_step if stepped else source.shapes[0] for source in sources]
     inputs = list(layer.own_shapes(inputs))
-    texts = [names.at_end(tap) if layer.stepwise else names.bases[tap.node] for tap in node.sources]
-    name = names.at_end(Tap(position))
+    name_of = names.at_end if layer.stepwise else names.whole
+    texts, name = list(map(name_of, node.sources)), name_of(Tap(position))
     if layer.last_step:
         texts = [f"{names.bases[tap.node]}_{{{shapes.steps}-1}}" for tap in node.sources]
 

@@ -53,12 +53,13 @@ class SymbolicEvaluation(NamedTuple):
     """An equation evaluated on symbolic shapes.
 
     ``shape`` is that of the result, ``operations`` are in the order of evaluation, and
-    ``equations`` hold what each named value equals.
+    ``equations`` hold what each named value equals. ``more`` are the shapes of further outputs.
     """
 
     shape: Shape
     operations: list[SymbolicOperation]
     equations: list[tuple[str, str]]
+    more: tuple[Shape, ...] = ()
 
 
 def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
@@ -78,11 +79,12 @@ def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
         return _evaluate_recurrent(
             layer, shapes[0], sources[0].steps or shapes[0][1], masked=masked
         )
-    shape = evaluate_layer(layer, layer.groups, layer.own_shapes(shapes)).shape
+    evaluation = evaluate_layer(layer, layer.groups, layer.own_shapes(shapes))
+    shape = evaluation.shape
     if layer.stepwise:
         return _evaluate_stepwise(layer, shape, sources, masked=masked)
     steps = shape[1] if len(shape) > 2 else None
-    return NodeShapes((shape,), steps, masked=masked, causal=False)
+    return NodeShapes((shape, *evaluation.more), steps, masked=masked, causal=False)
 
 
 def _evaluate_stepwise(
@@ -134,14 +136,16 @@ def evaluate_layer(
         for w in group
     }
     try:
-        output = layer.call(ops, inputs, SimpleNamespace(**weights), Masks())
+        result = layer.call(ops, inputs, SimpleNamespace(**weights), Masks())
     except ShapeMismatchError as error:
         fed = ", ".join(shape_text(shape) for shape in shapes)
         raise InputError(f"layer {layer.name!r} does not fit its input {fed}: {error}") from None
+    output, *more = result if isinstance(result, tuple) else (result,)
     returned = [text for text, value in zip(texts, inputs, strict=True) if value is output]
     if name is not None and name not in (output.text, *returned):
         ops.named(name, output)
-    return SymbolicEvaluation(output.shape, tape, ops.equations)
+    shapes_of_more = tuple(value.shape for value in more)
+    return SymbolicEvaluation(output.shape, tape, ops.equations, shapes_of_more)
 
 
 def evaluate_step(

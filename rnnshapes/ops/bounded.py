@@ -19,6 +19,7 @@ from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
+from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
 
 
@@ -197,6 +198,35 @@ class _SoftmaxErrors(NamedTuple):
     total: Array
 
 
+def _shares(z: Bounded, visible: Array, visibility: Visibility) -> Bounded:
+    """Bound a softmax over some of the keys.
+
+    A hidden key has a share of 0 where its score is certainly 200 below the largest one. Shares
+    of a query that sees no key are equal where the difference to ``huge`` is the same number for
+    all, and else are anything from 0 to 1.
+    """
+    p, blind = z.precision, ~visible.any(axis=-1, keepdims=True)
+    huge = 65504.0 if p.name == "float16" else 1e9
+    known = np.where(visible | blind, z.error, 0.0)
+    lowest = np.where(visible, z.value - z.error, -np.inf).max(axis=-1, keepdims=True)
+    # Keras's smallest number in place of a score is -3e4.
+    hidden = -3e4 if visibility.replaced else z.value + z.error - huge
+    unsure = ~(lowest - hidden > 200) & ~visible & ~blind
+    value = np.where(visible | blind, z.value, -np.inf)
+    if p.name == "float64" and not visibility.replaced:
+        known = known + np.where(blind, p.unit_roundoff * huge, 0.0)
+    else:
+        value, known = np.where(blind, 0.0, value), np.where(blind, 0.0, known)
+        # 32 is half a unit in the last place of 1e9 in float32.
+        small = (np.abs(z.value) + z.error < 32).all(axis=-1, keepdims=True)
+        if not visibility.replaced:
+            unsure = unsure | (blind & (p.is_16bit | ~small))
+    shares = _softmax(Bounded(value, known, p))
+    nan = np.isnan(z.error).any(axis=-1, keepdims=True)
+    error = np.where(unsure.any(axis=-1, keepdims=True), 1.0, shares.error)
+    return Bounded(shares.value, np.where(nan, np.nan, error), p)
+
+
 def _softmax_errors(z: Bounded) -> _SoftmaxErrors:
     """Bound what shifting by the row's maximum, exp and summing do.
 
@@ -205,6 +235,7 @@ def _softmax_errors(z: Bounded) -> _SoftmaxErrors:
     """
     p, n = z.precision, z.value.shape[-1]
     below = z.value.max(axis=-1, keepdims=True) - z.value
+    below = np.where(np.isneginf(z.value), 0.0, below)  # a key that does not count
     logarithm = z.error + z.error.max(axis=-1, keepdims=True)
     term = p.unit_roundoff * (below + 16)
     total = (softmax(z.value) * term).sum(axis=-1, keepdims=True) + p.gamma(n)
@@ -322,6 +353,24 @@ class BoundedOps:
         )
         error = carried + p.gamma(n + 2) * (magnitude + carried) + p.underflow(n)
         return x._result(value, error, magnitude * n, carried)
+
+    def sum(self, x: Bounded, axis: int) -> Bounded:
+        """Return the sum over ``axis``, with γ_n of the magnitudes."""
+        p, n = x.precision, x.value.shape[axis]
+        value, carried, magnitude = (a.sum(axis=axis) for a in (x.value, x.error, np.abs(x.value)))
+        error = carried + p.gamma(n) * (magnitude + carried) + p.underflow(n)
+        return x._result(value, error, magnitude, carried)
+
+    def shares(self, scores: Bounded, visibility: Visibility) -> Bounded:
+        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+        visible = visibility.visible(scores.value.shape)
+        return (
+            scores.activated("softmax") if visible is None else _shares(scores, visible, visibility)
+        )
+
+    def define(self, name: str, value: Bounded) -> Bounded:
+        """Return ``value`` itself."""
+        return value
 
     def max(self, x: Bounded, axis: Axes) -> Bounded:
         """Return the largest value over ``axis``, with the largest error."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement
+from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window
 
 #: A value of any interpreter: a symbolic tensor, an array, a bounded array, a recorded value.
@@ -81,8 +82,17 @@ class LayerOps(CellOps, Protocol):
         The last axis stays, with length 1.
         """
 
+    def sum(self, x: Tensor, axis: int) -> Tensor:
+        """Return the sum over ``axis``."""
+
     def max(self, x: Tensor, axis: Axes) -> Tensor:
         """Return the largest value over ``axis``."""
+
+    def shares(self, scores: Tensor, visibility: Visibility) -> Tensor:
+        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+
+    def define(self, name: str, value: Tensor) -> Tensor:
+        """Return the same value, written ``name`` from here on, for a value of all steps."""
 
     def rsqrt(self, x: Tensor) -> Tensor:
         """Return 1 / sqrt(x)."""

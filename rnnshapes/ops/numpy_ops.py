@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.ops.activations import MONOTONE, Array, activate
+from rnnshapes.ops.activations import MONOTONE, Array, activate, softmax
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.elementwise import Elementwise
+from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
 
 
@@ -119,6 +120,27 @@ class NumpyOps:
             return mean
         quotient: Array = x.sum(axis=axis) / count
         return quotient
+
+    def sum(self, x: Array, axis: int) -> Array:
+        """Return the sum over ``axis``."""
+        total: Array = x.sum(axis=axis)
+        return total
+
+    def shares(self, scores: Array, visibility: Visibility) -> Array:
+        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+        visible = visibility.visible(scores.shape)
+        if visible is None:
+            return softmax(scores)
+        blind = ~visible.any(axis=-1, keepdims=True)
+        if visibility.replaced:
+            scores = np.where(blind, scores.dtype.type(0), scores)
+        else:  # rounded as in Keras
+            scores = np.where(blind, scores - scores.dtype.type(1e9), scores)
+        return softmax(np.where(visible | blind, scores, scores.dtype.type(-np.inf)))
+
+    def define(self, name: str, value: Array) -> Array:
+        """Return ``value`` itself."""
+        return value
 
     def max(self, x: Array, axis: Axes) -> Array:
         """Return the largest value over ``axis``."""

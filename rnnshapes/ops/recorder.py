@@ -19,6 +19,7 @@ from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
+from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window
 
 _SAMPLES = Dim.named("N")
@@ -216,6 +217,18 @@ class RecorderOps:
     def mean(self, x: RecordedTensor, axis: Axes, count: Array | None = None) -> RecordedTensor:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
         return self._apply("mean", x, axis, count)
+
+    def sum(self, x: RecordedTensor, axis: int) -> RecordedTensor:
+        """Return the sum over ``axis``."""
+        return self._apply("sum", x, axis)
+
+    def shares(self, scores: RecordedTensor, visibility: Visibility) -> RecordedTensor:
+        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+        return self._apply("shares", scores, visibility)
+
+    def define(self, name: str, value: RecordedTensor) -> RecordedTensor:
+        """Return ``value``, written ``name`` from here on."""
+        return self.named(f"{name}{self.index}", value)
 
     def max(self, x: RecordedTensor, axis: Axes) -> RecordedTensor:
         """Return the largest value over ``axis``."""

@@ -14,6 +14,7 @@ from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement, Selection
+from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
 
 #: Stands for an operand that the lines before have written out.
@@ -254,6 +255,19 @@ class SymbolicOps:
     def mean(self, x: Symbol, axis: Axes, count: object = None) -> Symbol:
         """Return the mean over ``axis``; the last axis stays, with length 1."""
         return x.apply("mean", (), _without_axis(x.shape, axis))
+
+    def sum(self, x: Symbol, axis: int) -> Symbol:
+        """Return the sum over ``axis``."""
+        axis %= len(x.shape)
+        return x.apply("sum", (), (*x.shape[:axis], *x.shape[axis + 1 :]))
+
+    def shares(self, scores: Symbol, visibility: Visibility) -> Symbol:
+        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+        return scores.activated(visibility.name)
+
+    def define(self, name: str, value: Symbol) -> Symbol:
+        """Return ``value``, written ``name`` from here on."""
+        return self.named(f"{name}{self.index}", value)
 
     def max(self, x: Symbol, axis: Axes) -> Symbol:
         """Return the largest value over ``axis``."""

@@ -44,6 +44,12 @@ def name_in_keras(name: str) -> str:
     return f"layer-{escaped}"
 
 
+def call_layer(layer: Layer, built: Any, tensors: list[Any]) -> Any:
+    """Call a Keras layer as the network does: on a list, or on one or several tensors."""
+    inputs = [tensors] if layer.takes_list else tensors
+    return built(*inputs, **layer.call_arguments)
+
+
 def _single(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else values
 
@@ -82,8 +88,7 @@ class LayerBuilder:
             layer = self.layers[node.layer.name] = self.build_layer(node.layer)
         inputs = [tensors[tap.node][tap.output] for tap in node.sources]
         if not node.initial:
-            several = node.layer.takes_list
-            return layer(inputs if several else inputs[0])
+            return call_layer(node.layer, layer, inputs)
         mask = get_mask(inputs[0])
         options = {} if node.mask_dropped or mask is None else {"mask": mask}
         return layer(inputs[0], initial_state=self._states(node, tensors), **options)

@@ -20,6 +20,7 @@ from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.operations import Operation
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
+from rnnshapes.reference.builder import call_layer
 
 #: Kind of a probed array (value, mask, states, start, each), its node or recurrence, its part.
 Label = tuple[str, str, str]
@@ -254,7 +255,7 @@ class ProbedTensors:
         if isinstance(node.layer, Operation):
             output = node.layer.call_keras(ops, flat)
         else:
-            output = self.layers[node.name](flat if node.layer.takes_list else flat[0])
+            output = call_layer(node.layer, self.layers[node.name], flat)
         return ops.reshape(output, (n, t, *output.shape[1:]))
 
 

@@ -19,7 +19,7 @@ from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.ops.activations import Array
-from rnnshapes.reference.builder import LayerBuilder
+from rnnshapes.reference.builder import LayerBuilder, call_layer
 from rnnshapes.reference.probe import ProbedTensors
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class SingleStep:
                     self.states[name] = self._step(node, name, direction, cell)
             else:
                 layer = self.layers[node.name] = self._layer(node)
-                self.values[node.name] = self.keras.tree.flatten(layer(self._inputs(node)))
+                outputs = call_layer(node.layer, layer, self._inputs(node))
+                self.values[node.name] = self.keras.tree.flatten(outputs)
         return self._outputs()
 
     def _keeps_numpy_values(self, node: Node) -> bool:
@@ -119,11 +120,9 @@ class SingleStep:
         return layer
 
     def _build(self, node: Node) -> Any:
-        inputs = self._inputs(node)
-        several = isinstance(inputs, list)
-        shapes = [tuple(x.shape) for x in inputs] if several else tuple(inputs.shape)
+        shapes = [tuple(x.shape) for x in self._inputs(node)]
         layer = self.builder.build_layer(node.layer)
-        layer.build(shapes)
+        layer.build(*([shapes] if node.layer.takes_list else shapes))
         return layer
 
     def _set_weights(self, layer: Any, groups: Mapping[str, tuple[Weight, ...]]) -> None:
@@ -131,9 +130,8 @@ class SingleStep:
         if arrays:
             layer.set_weights(arrays)
 
-    def _inputs(self, node: Node) -> Any:
-        inputs = [self._tap(tap) for tap in node.sources]
-        return inputs if node.layer.takes_list else inputs[0]
+    def _inputs(self, node: Node) -> list[Any]:
+        return [self._tap(tap) for tap in node.sources]
 
     def _tap(self, tap: Tap) -> Any:
         return self.values[self.network.nodes[tap.node].name][tap.output]
@@ -143,7 +141,8 @@ class SingleStep:
         tensors = [self._tensor(array) for array in self.computed.values[node.name]]
         mask = self.computed.masks.get(node.name)
         if mask is not None:
-            for tensor in tensors:
+            shapes = self.network.node_shapes[self.network.nodes.index(node)]
+            for tensor in tensors[: shapes.joined]:
                 set_mask(tensor, self.keras.ops.convert_to_tensor(mask))
         return tensors
 

@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes.forward.difference import Index, StepErrors
-from rnnshapes.forward.scan import NodeValue, Scan, apply_layer, join_directions, output_mask
+from rnnshapes.forward.scan import (
+    NodeValue,
+    Scan,
+    apply_layer,
+    join_directions,
+    output_mask,
+    source_mask,
+)
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
@@ -138,7 +145,7 @@ class _NodeWalk:
         mask = output_mask(node, self.keras_values)
         if node.layer.declared_shapes is not None and node.name in self.keras.masks:
             mask = self.keras.masks[node.name].T
-        return NodeValue(turned, each, mask)
+        return NodeValue(turned, each, mask, self.network.node_shapes[position].joined)
 
     def _usable_input(self, position: int, node: Node) -> _Usable:
         """Return which samples and steps of a node's input are usable."""
@@ -186,7 +193,7 @@ class _NodeWalk:
         layer, source = node.layer, node.sources[0]
         assert isinstance(layer, RecurrentLayer)
         x = np.swapaxes(self.keras_values[source.node].outputs[source.output], 0, 1)
-        time_major_mask = None if node.mask_dropped else self.keras_values[source.node].mask
+        time_major_mask = None if node.mask_dropped else source_mask(self.keras_values, source)
         mask = None if time_major_mask is None else time_major_mask.T
         usable = self._usable_input(position, node)
         assert usable.steps is not None
@@ -258,11 +265,17 @@ class _NodeWalk:
         elif actual.ndim > 2:
             rows = np.broadcast_to(usable.samples[:, None], actual.shape[:2])
         chunks = []
+        more: list[list[tuple[Residual, Array]]] = [[] for _ in self.keras.values[node.name][1:]]
         for chunk in sample_chunks(actual):
             inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
             value = self._apply(position, node, inputs, chunk)
             expected = samples_first(value.at_steps[0] if at_steps else value.outputs[0])
             chunks.append(compare(actual[chunk], expected, rows[chunk], chunk.start))
+            for number, residuals in enumerate(more, 1):
+                other = self.keras.values[node.name][number][chunk]
+                bounded = samples_first(value.outputs[number])
+                compared_samples = usable.samples[chunk]
+                residuals.append(compare(other, bounded, compared_samples, chunk.start))
         residual, compared = combine(chunks)
         samples = compared if compared.ndim == 1 else compared.all(axis=1)
         samples = usable.samples if at_steps else samples & usable.samples
@@ -272,6 +285,8 @@ class _NodeWalk:
             quantity = "y_hat" if is_output else "output"
             quantity += " at every step" if rows.ndim > 1 else ""
             yield LayerResidual(node.name, quantity, residual)
+        for number, residuals in enumerate(more, 1):
+            yield LayerResidual(node.name, f"output {number}", combine(residuals)[0])
 
     def _predictions(self) -> Iterator[LayerResidual]:
         """Compare the model's own outputs: one step of the last recurrences, and the head."""
@@ -289,7 +304,7 @@ class _NodeWalk:
                     p = self._input_precision(node.layer)
                     sources = [self._source(t.node, values, chunk, p) for t in node.sources]
                     values[position] = self._apply(position, node, sources, chunk)
-                value = self._source(tap.node, values, chunk, self._precision(layer))
+                value = self._output(tap.node, values, chunk)
                 expected = samples_first(value.outputs[tap.output])
                 chunks.append(compare(actual[chunk], expected, rows[chunk], chunk.start))
             residual, _ = combine(chunks)
@@ -297,6 +312,15 @@ class _NodeWalk:
                 quantity = "own output" if len(outputs) == 1 else f"own output {number}"
                 residual = replace(residual, precision=network.precision(layer))
                 yield LayerResidual("predict", quantity, residual)
+
+    def _output(self, position: int, values: Mapping[int, NodeValue], chunk: slice) -> NodeValue:
+        """Return the bounded value of a node that is an output of the model."""
+        node = self.network.nodes[position]
+        supported = node.sources and node.layer.declared_shapes is None
+        if position in values or position in self.bounded or not supported:
+            return self._source(position, values, chunk, self._precision(node.layer))
+        inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
+        return self._apply(position, node, inputs, chunk)
 
     def _source(
         self, position: int, values: Mapping[int, NodeValue], chunk: slice, precision: Precision
@@ -371,7 +395,7 @@ class _NodeWalk:
             for i, output in enumerate(value.outputs)
         ]
         mask = None if value.mask is None else value.mask[:, chunk]
-        return NodeValue(tuple(outputs), tuple(each), mask)  # type: ignore[arg-type]
+        return NodeValue(tuple(outputs), tuple(each), mask, value.joined)  # type: ignore[arg-type]
 
     def _exact_weights(self, layer: Layer, weights: SimpleNamespace) -> SimpleNamespace:
         p = self._inner_precision(layer)
@@ -389,4 +413,4 @@ def _cast(value: NodeValue, precision: Precision) -> NodeValue:
         outputs[i] if i < len(outputs) and e is value.outputs[i] else cast(e)
         for i, e in enumerate(value.at_steps)
     )
-    return NodeValue(outputs, tuple(each), value.mask)
+    return NodeValue(outputs, tuple(each), value.mask, value.joined)

@@ -87,6 +87,25 @@ def merged_masks(x: Any) -> Any:
     return la.Dense(2)(la.Concatenate()([*sums, la.Flatten()(la.Dot(axes=(1, 1))(inputs[1:]))]))
 
 
+def attention(x: Any) -> Any:
+    """Attention of each step to all, and shares of the steps made by hand."""
+    h = la.Bidirectional(la.LSTM(3, return_sequences=True))(la.Masking()(x))
+    energies = la.Dense(1, activation="tanh")(la.GRU(4, return_sequences=True)(x))
+    shares = la.Softmax()(la.Flatten()(energies))
+    weighted = la.Multiply()([h, la.Permute((2, 1))(la.RepeatVector(6)(shares))])
+    parts = [la.Attention(use_scale=True)([h, h]), weighted]
+    return la.Dense(2)(la.Concatenate()([la.GlobalAveragePooling1D()(part) for part in parts]))
+
+
+def attending_decoder(a: Any, b: Any) -> Any:
+    """A decoder that attends to the masked encoder, and to its own earlier steps."""
+    encoded, *states = la.GRU(4, return_sequences=True, return_state=True)(la.Masking()(a))
+    h = la.GRU(4, return_sequences=True)(b, initial_state=states)
+    own = la.Attention(use_scale=True, score_mode="concat")([h, h], use_causal_mask=True)
+    context, shares = la.AdditiveAttention()([own, encoded], return_attention_scores=True)
+    return [la.Dense(2)(la.Concatenate()([context, h])), shares]
+
+
 def called_again(a: Any, b: Any) -> Any:
     """A layer on its own output, and one without weights on two lengths."""
     dense, flatten = la.Dense(3), la.Flatten()
@@ -373,6 +392,8 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "called again": lambda: functional(called_again, (5, 3), (4, 3)),
     "shared by lengths": lambda: functional(shared_by_lengths, (9, 3), (6, 3)),
     "merged masks": lambda: functional(merged_masks),
+    "attention": lambda: functional(attention, (5, 3)),
+    "attending decoder": lambda: functional(attending_decoder, (5, 3), (4, 2)),
     "partly masked": lambda: functional(partly_masked, (5, 3)),
     "states alone": lambda: functional(states_alone),
     "two ranks": lambda: functional(two_ranks),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rnnshapes.load.call_arguments import CallArguments, name_options, sort_arguments
@@ -33,7 +33,8 @@ class KerasCall:
     tensors, ``sources`` where the tensors come from that it is called on, ``initial`` the same
     for its initial states. ``unsupported`` are the names of arguments that are not interpreted.
     ``has_mask`` says that it is given a mask, ``arguments`` are all arguments as Keras records
-    them, ``taps`` where each tensor among them comes from, by its ``id``. It is made at each step
+    them, ``taps`` where each tensor among them comes from, by its ``id``. ``settings`` are
+    arguments beside the tensors that the layer supports. It is made at each step
     of as many TimeDistributed as ``steps`` says: they apply a model of which the layer is a part.
     """
 
@@ -46,6 +47,7 @@ class KerasCall:
     has_mask: bool
     arguments: Any
     taps: dict[int, Tap]
+    settings: Mapping[str, Any]
     steps: int = 0
 
 
@@ -159,6 +161,7 @@ class _Walk:
                 arguments.mask is not None,
                 call.arguments,
                 {id(t): self._known_tap(t) for t in known},
+                arguments.settings,
                 self.steps,
             )
         )
@@ -190,17 +193,21 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     """
     layer = call.operation
     args, kwargs = name_layer_options(layer, call.arguments.args, call.arguments.kwargs)
-    arguments = sort_arguments(args, kwargs, _tensors_in)
+    is_keras = type(layer).__module__.startswith("keras.src.layers.")
+    class_name = type(layer).__name__ if is_keras else ""
+    arguments = sort_arguments(args, kwargs, _tensors_in, class_name)
     inputs, unsupported = list(_tensors_in(arguments.inputs)), arguments.unsupported
     own_masks = [get_mask(tensor) for tensor in inputs]
     inputs += _tensors_in(arguments.options)
     masks = list(_leaves(arguments.mask))
-    if not all(any(_is_same(mask, own) for own in own_masks) for mask in masks):
+    each = arguments.mask if isinstance(arguments.mask, list | tuple) else masks
+    in_order = len(each) == len(own_masks) and all(map(_is_same, each, own_masks))
+    is_list = isinstance(arguments.mask, list | tuple) and bool(masks)
+    of_any = all(any(_is_same(mask, own) for own in own_masks) for mask in masks)
+    if not (in_order if is_list else of_any):
         unsupported = (*unsupported, "mask")
         inputs += _tensors_in(masks)
-    return CallArguments(
-        tuple(inputs), arguments.initial, arguments.mask, arguments.options, unsupported
-    )
+    return replace(arguments, inputs=tuple(inputs), unsupported=unsupported)
 
 
 def positional_arguments(call: KerasCall) -> tuple[Any, ...]:

@@ -79,6 +79,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
         unsupported_reason=why,
+        call_options=tuple(call.settings.items()),
         arguments=positional_arguments(call) if is_operation else (),
     )
 

@@ -59,7 +59,8 @@ class SavedCall:
 
     ``mask`` is the tensor given as its mask, in the model of ``model_call``. ``unsupported`` are
     the names of arguments that are not interpreted. ``shapes`` are those of outputs, by number,
-    if the file has them. ``arguments`` are the positional ones, with a Source for each tensor.
+    if the file has them. ``arguments`` are the positional ones, with a Source for each tensor,
+    ``settings`` those by name that the layer supports.
     """
 
     layer: SavedLayer
@@ -70,6 +71,7 @@ class SavedCall:
     shapes: Mapping[int, tuple[int | None, ...]] = field(default_factory=dict)
     model_call: ModelCall | None = None
     arguments: tuple[Any, ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ class GraphFlattener:
                     shapes,
                     model_call,
                     node.arguments,
+                    node.settings,
                 )
             )
         self.submodel_calls.append(SubmodelCall(layer, sources, node.mask, model_call))

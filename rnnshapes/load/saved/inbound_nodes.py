@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import OPTIONS, is_given, name_options, sort_arguments
-from rnnshapes.network.layers.config import Source, is_operation
-from rnnshapes.network.layers.registry import is_recurrent
+from rnnshapes.network.layers.config import Source, is_keras, is_operation
+from rnnshapes.network.layers.registry import call_inputs, is_recurrent
 
 #: More calls of a layer, or outputs of a call, than there are in any model.
 MOST_TENSORS = 2**16
@@ -29,7 +29,8 @@ class InboundNode:
 
     ``more`` are the positional arguments after the first, ``arguments`` those of an operation,
     with a Source for each tensor. ``unsupported`` are the names of arguments that are not
-    interpreted. ``input_names`` are the names of the sources, if they were given in a dictionary.
+    interpreted, ``settings`` those that the layer supports. ``input_names`` are the names of the
+    sources, if they were given in a dictionary.
     """
 
     sources: tuple[TensorRef, ...]
@@ -39,6 +40,7 @@ class InboundNode:
     more: tuple[Any, ...] = ()
     input_names: tuple[str, ...] = ()
     arguments: tuple[Any, ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def required_calls(self) -> list[tuple[str, int]]:
@@ -59,26 +61,30 @@ def inbound_nodes(layer: Mapping[str, Any]) -> list[InboundNode]:
     nodes = layer.get("inbound_nodes") or []
     if not isinstance(nodes, list):
         raise InputError(f"the inbound nodes of layer {layer.get('name')!r} are not a list")
+    class_name = str(layer.get("class_name")) if is_keras(layer) else ""
     recurrent = is_recurrent(str(layer.get("class_name")))
     return [
-        _keras3_node(node, recurrent=recurrent, operation=is_operation(layer))
+        _keras3_node(node, class_name, recurrent=recurrent, operation=is_operation(layer))
         if isinstance(node, dict)
         else _keras2_node(node, recurrent=recurrent)
         for node in nodes
     ]
 
 
-def _keras3_node(node: Mapping[str, Any], *, recurrent: bool, operation: bool) -> InboundNode:
+def _keras3_node(
+    node: Mapping[str, Any], class_name: str, *, recurrent: bool, operation: bool
+) -> InboundNode:
     """Return a call as Keras 3 writes it: ``{"args": [...], "kwargs": {...}}``."""
     args, kwargs = node.get("args") or [], dict(node.get("kwargs") or {})
     if recurrent:
         args, kwargs = name_options(args, kwargs, ("sequences", *OPTIONS))
-    call = sort_arguments(args, kwargs, references)
+    call = sort_arguments(args, kwargs, references, class_name)
     masks = list(references(call.mask))
     unsupported = call.unsupported
-    if len(masks) > 1 or (not masks and is_given(call.mask)):
+    is_list = isinstance(call.mask, list)  # with a mask for each of several inputs
+    if (is_list and masks) or len(masks) > 1 or (not masks and is_given(call.mask)):
         unsupported = (*unsupported, "mask")
-    if len(call.inputs) > 1 and not operation:
+    if len(call.inputs) > max(1, len(call_inputs(class_name))) and not operation:
         unsupported = (*unsupported, "more than one argument")
     first = call.inputs[0] if call.inputs and isinstance(call.inputs[0], dict) else {}
     is_tensor = first.get("class_name") == "__keras_tensor__"
@@ -90,6 +96,7 @@ def _keras3_node(node: Mapping[str, Any], *, recurrent: bool, operation: bool) -
         more=call.inputs[1:],
         input_names=() if is_tensor else tuple(sorted(first)),
         arguments=_positional_arguments(args) if operation else (),
+        settings=tuple(call.settings.items()),
     )
 
 

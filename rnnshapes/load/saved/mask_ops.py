@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def foreign_masks(network: Network, graph: GraphFlattener) -> set[int]:
     masks: list[UnequalMask | None] = []
     positions: set[int] = set()
     for position, (node, call) in enumerate(zip(network.nodes, graph.calls, strict=True)):
-        source_masks = [masks[tap.node] for tap in node.sources]
+        source_masks = _source_masks(network, node, masks)
         if call.mask is not None:
             assert call.model_call is not None
             expected = source_masks[0] if source_masks else None
@@ -80,13 +80,23 @@ def submodels_with_foreign_masks(network: Network, graph: GraphFlattener) -> set
     """Return the names of models inside the model that are given another mask than their input."""
     masks: list[UnequalMask | None] = []
     for node in network.nodes:
-        masks.append(_computed_mask(node, [masks[tap.node] for tap in node.sources]))
+        masks.append(_computed_mask(node, _source_masks(network, node, masks)))
     return {
         call.layer.name
         for call in graph.submodel_calls
         if call.mask is not None
         and _written_mask(call.model_call, call.mask) != masks[call.sources[0].node]
     }
+
+
+def _source_masks(
+    network: Network, node: Node, masks: Sequence[UnequalMask | None]
+) -> list[UnequalMask | None]:
+    """Return the mask of each tensor that a call takes."""
+    return [
+        masks[tap.node] if tap.output < network.node_shapes[tap.node].joined else None
+        for tap in node.sources
+    ]
 
 
 def _computed_mask(node: Node, source_masks: list[UnequalMask | None]) -> UnequalMask | None:

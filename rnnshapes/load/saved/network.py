@@ -160,6 +160,7 @@ def _layer_call(
         unsupported_reason=why,
         contradiction=layer.contradiction,
         arguments=call.arguments,
+        call_options=call.settings,
     )
 
 

@@ -257,6 +257,9 @@ def weight_owners(
         yield from _inner_owners(backward, f"{path}backward_layer/", trained, depth)
     elif class_name == "TimeDistributed":
         yield from _inner_owners(_object(config, "layer"), f"{path}layer/", trained, depth)
+    elif class_name == "MultiHeadAttention":
+        for part in ("query", "key", "value", "output"):
+            yield WeightOwner("EinsumDense", f"{path}{part}_dense/", trained)
     else:
         yield WeightOwner(class_name, path, trained)
 

@@ -75,6 +75,8 @@ class Layer(ABC):
         passes_mask: Whether its output has the mask of its input.
         uses_mask: Whether its numbers depend on a mask.
         takes_list: Whether Keras calls it on a list of inputs.
+        call_inputs: The names of its inputs, where Keras calls it on several tensors.
+        call_options: The names of further arguments of a call that are supported.
         sequence_classes: Those of the classes that take sequences (N, T, features) alone.
     """
 
@@ -89,6 +91,8 @@ class Layer(ABC):
     passes_mask: ClassVar[bool] = True
     uses_mask: ClassVar[bool] = False
     takes_list: ClassVar[bool] = False
+    call_inputs: ClassVar[tuple[str, ...]] = ()
+    call_options: ClassVar[tuple[str, ...]] = ()
     sequence_classes: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -135,6 +139,11 @@ class Layer(ABC):
     def activations(self) -> tuple[str, ...]:
         """The names of its activations."""
         return ()
+
+    @property
+    def call_arguments(self) -> Mapping[str, Any]:
+        """The arguments beside its inputs with which Keras calls it."""
+        return {}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -192,7 +201,7 @@ class Layer(ABC):
         return indices[0] if indices else self.index
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        """Compute the output from the inputs, in any interpreter."""
+        """Compute the output from the inputs, in any interpreter; a tuple of several outputs."""
         raise NotImplementedError(f"{self.type} has no equation of this kind")
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:

@@ -88,6 +88,7 @@ class LayerConfig:
         names: Gives its sizes their symbols.
         masked: Whether one of its inputs has a mask.
         arguments: The positional arguments of an operation; a Source stands for a tensor.
+        call_options: The arguments of the call beside its inputs.
         causal: Whether its first input is a sequence whose steps depend on none after them.
         at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
     """
@@ -102,6 +103,7 @@ class LayerConfig:
     names: Namer
     masked: bool = False
     arguments: tuple[Any, ...] = ()
+    call_options: Config = field(default_factory=dict)
     causal: bool = False
     at_step: bool = False
 

@@ -66,6 +66,22 @@ def takes_sequence(class_name: str) -> bool:
         return False
 
 
+def call_inputs(class_name: str) -> tuple[str, ...]:
+    """Return the names of the inputs of a class, where Keras calls it on several tensors."""
+    try:
+        return layer_class(class_name).call_inputs
+    except UnsupportedError:
+        return ()
+
+
+def call_options(class_name: str) -> tuple[str, ...]:
+    """Return the names of further arguments of a call of a class that are supported."""
+    try:
+        return layer_class(class_name).call_options
+    except UnsupportedError:
+        return ()
+
+
 @cache
 def _register_all() -> None:
     """Register the layers of every module; a network by sizes does without most of them."""
