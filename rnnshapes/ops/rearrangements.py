@@ -178,6 +178,29 @@ class Padded(Rearrangement):
 
 
 @dataclass(frozen=True)
+class Stretched(Rearrangement):
+    """The steps ``stride`` apart, with zeros between, before and after them."""
+
+    stride: int
+    before: int
+    after: int
+    steps: Dim
+
+    name = "stretch"
+
+    def shape(self, shape: Shape) -> Shape:
+        return (shape[0], self.steps, *shape[2:])
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        last = self.before + (x.shape[1] - 1) * self.stride
+        stretched = np.zeros((len(x), last + 1 + self.after, *x.shape[2:]), x.dtype)
+        stretched[:, self.before : last + 1 : self.stride] = x
+        return stretched
+
+
+@dataclass(frozen=True)
 class Upsampled(Rearrangement):
     """Each number ``factors`` times along the axes from 1 on, which get the lengths ``dims``."""
 

@@ -332,6 +332,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.UpSampling1D(2),
         la.DepthwiseConv1D(3, strides=2, padding="same", depth_multiplier=2),
         la.SeparableConv1D(5, 3, dilation_rate=2, activation="tanh"),
+        la.Conv1DTranspose(3, 4, strides=2, padding="same"),
         la.Permute((2, 1)),
         la.LSTM(3),
     ),

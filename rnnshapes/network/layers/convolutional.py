@@ -1,7 +1,7 @@
 """Convolution over time or over images, and what it shares with pooling.
 
-Sources: ``base_conv.py``, ``base_depthwise_conv.py`` and ``base_separable_conv.py`` in
-``keras/src/layers/convolutional``.
+Sources: ``base_conv.py``, ``base_conv_transpose.py``, ``base_depthwise_conv.py`` and
+``base_separable_conv.py`` in ``keras/src/layers/convolutional``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -19,13 +20,14 @@ from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.rearrangements import Joined, Selection
+from rnnshapes.ops.rearrangements import Joined, Selection, Stretched
 from rnnshapes.ops.windows import Window
 
 #: Windows times a kernel, by the number of axes along which the windows slide.
 _CONVOLUTIONS = MappingProxyType(
     {1: Contraction("ntkd,kdf->ntf"), 2: Contraction("nhkwld,kldf->nhwf")}
 )
+_TRANSPOSED = Contraction("ntkd,kfd->ntf")
 #: The same for each feature by itself.
 _DEPTHWISE = MappingProxyType(
     {1: Contraction("ntkd,kdm->ntdm"), 2: Contraction("nhkwld,kldm->nhwdm")}
@@ -276,3 +278,77 @@ class SeparableConv(DepthwiseConv):
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         options = {"filters": size_of(self.filters), "pointwise_initializer": "zeros"}
         return {**super().keras_arguments(size_of), **options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvTranspose(Convolution):
+    """Each step, multiplied with a kernel (k, F, D), is spread over k steps, which are added.
+
+    ``stride`` steps later the next one begins. This is a convolution of the sequence stretched
+    by zeros with the kernel in reverse; the windows are those of that convolution. Source of the
+    lengths: ``keras/src/backend/common/backend_utils.py``, ``_get_output_shape_given_tf_padding``.
+    """
+
+    filters: Dim
+    stride: int
+    mode: str
+
+    keras_classes = ("Conv1DTranspose",)
+    sequence_classes = keras_classes
+
+    @classmethod
+    def _sizes(cls, config: LayerConfig) -> dict[str, Any]:
+        return {"filters": config.names.size("F", config.size("filters"))}
+
+    @staticmethod
+    def windows_in(config: LayerConfig, size: str, fill: float = 0.0) -> dict[str, Any]:
+        config.require(data_format="channels_last", output_padding=None, dilation_rate=1)
+        config.require_rank(1)
+        k, stride = config.size(size), config.size("strides", 1)
+        mode, time = str(config.options.get("padding", "valid")), config.shapes[0][1]
+        if mode not in ("valid", "same"):
+            raise ContradictionError(f"padding={mode!r:.40} is no padding of {config.class_name}")
+        same = stride == 1 and (mode == "same" or k == 1)
+        steps = time if same else config.new_length(1, partial(_spread_length, k, stride, mode))
+        window = Window(k, 1, "valid", steps)
+        return {"windows": (window,), "before": (time,), "stride": stride, "mode": mode}
+
+    @property
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+        (window,), (time,) = self.windows, self.before
+        if window.steps == time or not window.steps.names:
+            return {}
+        length = partial(_spread_length, window.size, self.stride, self.mode)
+        return {str(window.steps): (time, length)}
+
+    @property
+    def output_features(self) -> Dim:
+        return self.filters
+
+    @property
+    def kernels(self) -> tuple[Weight, ...]:
+        return (Weight("Wc", "kernel", (*self.window_shape, self.filters, self.features)),)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        (window,) = self.windows
+        k, stride = window.size, self.stride
+        cut = max(0, k - stride) // 2 if self.mode == "same" else 0
+        after = stride - 1 + cut if self.mode == "same" else max(k, stride) - 1
+        steps = window.steps + (k - 1)
+        stretched = ops.rearrange(inputs[0], Stretched(stride, k - 1 - cut, after, steps))
+        return super().call(ops, [stretched], w, masks)
+
+    def _convolve(self, ops: LayerOps, windows: Tensor, w: Any) -> Tensor:
+        reverse = Selection((slice(None, None, -1),), (None,))
+        kernel = ops.rearrange(w.Wc, reverse)
+        return ops.contract(_TRANSPOSED, windows, kernel)  # (N, T', k, D)·(k, F, D) → (N, T', F)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        options = {"filters": size_of(self.filters), "kernel_initializer": "zeros"}
+        options |= {"strides": self.stride, "padding": self.mode}
+        return {**super().keras_arguments(size_of), **options}
+
+
+def _spread_length(size: int, stride: int, mode: str, steps: int) -> int:
+    """Return how many steps a transposed convolution makes of ``steps``."""
+    return steps * stride if mode == "same" else (steps - 1) * stride + max(size, stride)
