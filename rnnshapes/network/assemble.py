@@ -112,8 +112,11 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
     for each in graph.calls:
         call = each
         if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
-            dtypes = {nodes[tap.node].layer.computes_in for tap in call.sources}
+            sources = [nodes[tap.node].layer for tap in call.sources]
+            dtypes = {source.computes_in for source in sources}
             call = replace(call, computes_in=dtypes.pop() if len(dtypes) == 1 else "")
+            if any(getattr(source, "integers", False) for source in sources):
+                call = replace(call, unsupported_reason="it computes with integers")
         if call.name not in layers or not layers[call.name].weights:
             layer = layers[call.name] = _layer(graph, call, node_shapes, namer)
         elif getattr(layers[call.name], "stateful", False):
@@ -184,6 +187,7 @@ def _read_layer(
                 arguments=call.arguments,
                 call_options=dict(call.call_options),
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
+                computes_in=call.computes_in or graph.dtype,
             )
         )
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:

@@ -68,6 +68,8 @@ def _erf(z: Array) -> Array:
 _SLOPE = float(np.float32(0.2))
 #: TensorFlow has the square root of 1/2 for gelu as a float32, also for numbers in float64.
 _SQRT_HALF = float(np.float32(math.sqrt(0.5)))
+#: The constants of gelu's approximation with tanh.
+_CUBIC, _ROOT = float(np.float32(0.044715)), math.sqrt(2 / math.pi)
 #: The constants of Klambauer et al., "Self-normalizing neural networks" (2017).
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -111,6 +113,8 @@ FORMULAS: MappingProxyType[str, Callable[[Activate, Any], Any]] = MappingProxyTy
         "hard_silu": lambda phi, z: z * phi("hard_sigmoid", z),
         "mish": lambda phi, z: z * phi("tanh_softplus", z),
         "gelu": lambda phi, z: (z * 0.5) * (1 + phi("erf", z * _SQRT_HALF)),
+        # TensorFlow has the cubic factor as a float32, also for numbers in float64.
+        "gelu_tanh": lambda phi, z: (z * 0.5) * (1 + phi("tanh", (z + z * z * z * _CUBIC) * _ROOT)),
         "tanh_shrink": lambda phi, z: z + phi("tanh", z) * -1.0,
         "squareplus": lambda phi, z: (z + phi("sqrt", z * z + 4.0)) * 0.5,
     }

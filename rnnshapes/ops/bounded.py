@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
+from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
@@ -123,6 +125,27 @@ class Bounded:
         error = carried + p.unit_roundoff * (magnitude + carried) + p.tiny
         return self._result(self.value * other.value, error, magnitude, self.error + other.error)
 
+    def __neg__(self) -> Bounded:
+        return Bounded(-self.value, self.error, self.precision)
+
+    def __truediv__(self, other: Bounded | float) -> Bounded:
+        """Divide: one rounding, or those of a product with 1 / other."""
+        p = self.precision
+        if not isinstance(other, Bounded):
+            other = Bounded.rounded(other, p)
+        with np.errstate(all="ignore"):
+            value = self.value / other.value
+            magnitude = np.abs(value)
+            smallest = np.abs(other.value) - other.error
+            carried = (self.error + magnitude * other.error) / smallest
+            error = carried + 4 * p.unit_roundoff * (magnitude + carried)
+            error = error + p.tiny * (1 + np.abs(self.value) + self.error)
+        unknown = np.where(smallest > 0, 0.0, np.inf)  # the divisor may be 0
+        return self._result(value, error, magnitude, self.error + other.error + unknown)
+
+    def __rtruediv__(self, other: float) -> Bounded:
+        return Bounded.rounded(other, self.precision) / self
+
     def __rsub__(self, other: float) -> Bounded:
         if other != 1:  # another number may be rounded, too
             return Bounded.rounded(other, self.precision) - self
@@ -141,17 +164,20 @@ class Bounded:
         result = self.monotone(function, ulps)
         return result.widened(ulps_of_one * self.precision.unit_roundoff) if ulps_of_one else result
 
-    def monotone(self, function: Callable[[Array], Array], ulps: int) -> Bounded:
+    def monotone(
+        self, function: Callable[[Array], Array], ulps: int, lowest: float = -np.inf
+    ) -> Bounded:
         """Apply a monotone function.
 
         Its error is the larger distance to the function's value at an end of the interval, and
-        ``ulps`` units in the last place for the function's own rounding.
+        ``ulps`` units in the last place for the function's own rounding. Below ``lowest`` it is
+        not defined.
         """
         p = self.precision
         value = function(self.value)
         spread = np.maximum(
             np.abs(function(self.value + self.error) - value),
-            np.abs(value - function(self.value - self.error)),
+            np.abs(value - function(np.maximum(self.value - self.error, lowest))),
         )
         unit = np.ldexp(p.unit_roundoff, np.frexp(value)[1])  # one unit in the last place
         unit = np.where(value == 0.0, 0.0, unit)
@@ -307,11 +333,20 @@ class BoundedOps:
         """Return these operations."""
         return self
 
-    def concatenate(self, values: Sequence[Bounded]) -> Bounded:
-        """Join the values along the last axis."""
-        value = _NUMPY.concatenate([v.value for v in values])
-        error = _NUMPY.concatenate([v.error for v in values])
+    def concatenate(
+        self, values: Sequence[Bounded], axis: int = -1, length: Dim | None = None
+    ) -> Bounded:
+        """Join the values along an axis."""
+        value = _NUMPY.concatenate([v.value for v in values], axis)
+        error = _NUMPY.concatenate([v.error for v in values], axis)
         return Bounded(value, error, values[0].precision)
+
+    def constant(self, values: Constant, like: Bounded) -> Bounded:
+        """Return the numbers of a constant, rounded to the precision of ``like``."""
+        p, numbers = like.precision, values.array().astype(np.float64)
+        rounded = p.rounded(numbers) if p.is_16bit else numbers.astype(p.name)
+        error = np.where(rounded == numbers, 0.0, p.unit_roundoff * np.abs(numbers) + p.tiny)
+        return Bounded(numbers, error, p)
 
     def aligned(self, values: Sequence[Bounded]) -> Sequence[Bounded]:
         """Return the values as they are: NumPy broadcasts."""
@@ -376,6 +411,23 @@ class BoundedOps:
         """Return the largest value over ``axis``, with the largest error."""
         return x.rearranged(lambda array: _NUMPY.max(array, axis))
 
+    def reduce(self, name: str, x: Bounded, axes: tuple[int, ...], keepdims: bool) -> Bounded:
+        """Return the sum or mean with γ_n and one division, or an extreme with its error."""
+        p = x.precision
+        value = _NUMPY.reduce(name, x.value, axes, keepdims)
+        if name in ("max", "min"):
+            return Bounded(value, _NUMPY.reduce("max", x.error, axes, keepdims), p)
+        n = math.prod(x.value.shape[axis] for axis in axes)
+        magnitude = _NUMPY.reduce("sum", np.abs(x.value), axes, keepdims)
+        carried = _NUMPY.reduce("sum", x.error, axes, keepdims)
+        divisor = n if name == "mean" else 1
+        gamma = p.gamma(n + 2)
+        if p.is_16bit and name == "sum":  # TensorFlow may add in the dtype itself
+            nu = n * p.unit_roundoff
+            gamma = nu / (1.0 - nu) if nu < 1.0 else np.inf
+        error = carried + gamma * (magnitude + carried) + n * p.tiny
+        return x._result(value, error / divisor, magnitude, carried)
+
     def rsqrt(self, x: Bounded) -> Bounded:
         """Return 1 / sqrt(x), which falls for x above 0."""
         return x.monotone(lambda v: _NUMPY.rsqrt(np.maximum(v, x.precision.tiny)), 4)
@@ -385,7 +437,10 @@ class BoundedOps:
         u = x.precision.unit_roundoff
         if function.threshold:
             x = x.widened(u * abs(function.threshold))
-        result = x.monotone(function, function.ulps)
+        lowest = function.lowest
+        if function.is_even:
+            x, lowest = Bounded(np.abs(x.value), x.error, x.precision), 0.0
+        result = x.monotone(function, function.ulps, lowest)
         return result.widened(function.ulps_of_one * u) if function.ulps_of_one else result
 
     def maximum(self, x: Bounded, y: Bounded) -> Bounded:

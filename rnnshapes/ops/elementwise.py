@@ -6,6 +6,7 @@ error of Keras's kernels. Source: ``keras/src/activations/activations.py``.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,11 +22,15 @@ class Elementwise(ABC):
         ulps: The largest error, in units in the last place of the result.
         ulps_of_one: The same in units in the last place of 1, for kernels that subtract 1.
         threshold: A constant with which the number is compared, and which may be rounded.
+        lowest: The lowest number for which it is defined.
+        is_even: Whether it is the same for -x, and monotone for x above 0 alone.
     """
 
     ulps: int = 0
     ulps_of_one: float = 0.0
     threshold: float = 0.0
+    lowest: float = -math.inf
+    is_even: bool = False
 
     @abstractmethod
     def __call__(self, x: Array) -> Array:
@@ -143,3 +148,54 @@ class InverseRoot(Elementwise):
 
     def text(self, operand: str) -> str:
         return f"rsqrt({operand})"
+
+
+@dataclass(frozen=True)
+class Function(Elementwise):
+    """A function of NumPy by its name: ``sqrt``, ``log``, ``exp``."""
+
+    name: str  # type: ignore[misc]
+    ulps: int = 8
+    lowest: float = -math.inf
+    is_even: bool = False
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        result: Array = getattr(np, self.name)(x)
+        return result
+
+    def text(self, operand: str) -> str:
+        return f"{self.name}({operand})"
+
+
+SQRT = Function("sqrt", 2, lowest=0.0)
+LOG = Function("log", lowest=0.0)
+EXP = Function("exp")
+ABS = Function("abs", 0, is_even=True)
+SQUARE = Function("square", 2, is_even=True)
+
+
+@dataclass(frozen=True)
+class Power(Elementwise):
+    """x to the power of a number above 0; NaN below zero unless that is an integer."""
+
+    exponent: float
+
+    name = "power"
+    ulps = 8
+
+    @property
+    def is_even(self) -> bool:  # type: ignore[override]
+        return self.exponent % 2 == 0
+
+    @property
+    def lowest(self) -> float:  # type: ignore[override]
+        return -math.inf if float(self.exponent).is_integer() else 0.0
+
+    def __call__(self, x: Array) -> Array:
+        power: Array = x ** x.dtype.type(self.exponent)
+        return power
+
+    def text(self, operand: str) -> str:
+        return f"power({operand}, {self.exponent:g})"

@@ -1,6 +1,6 @@
 """The operations that an equation may use, and that every interpreter has.
 
-An equation combines its tensors with ``@``, ``+``, ``-``, ``*`` and ``1 - a``; anything else it
+An equation combines its tensors with ``@``, ``+``, ``-``, ``*``, ``/`` and ``1 - a``; anything else it
 asks of the ``ops`` object that it is given. Nothing here needs NumPy.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.visibility import Visibility
@@ -52,8 +54,13 @@ class CellOps(Protocol):
 class LayerOps(CellOps, Protocol):
     """The operations that the equation of a layer may use."""
 
-    def concatenate(self, values: Sequence[Tensor]) -> Tensor:
-        """Join the values along the last axis."""
+    def concatenate(
+        self, values: Sequence[Tensor], axis: int = -1, length: Dim | None = None
+    ) -> Tensor:
+        """Join the values along an axis, which then has the length of all, or ``length``."""
+
+    def constant(self, values: Constant, like: Tensor) -> Tensor:
+        """Return the numbers of a constant as a tensor of the kind of ``like``."""
 
     def aligned(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the values with shapes that can be combined element by element."""
@@ -93,6 +100,9 @@ class LayerOps(CellOps, Protocol):
 
     def define(self, name: str, value: Tensor) -> Tensor:
         """Return the same value, written ``name`` from here on, for a value of all steps."""
+
+    def reduce(self, name: str, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+        """Return the ``sum``, ``mean``, ``max`` or ``min`` over axes."""
 
     def rsqrt(self, x: Tensor) -> Tensor:
         """Return 1 / sqrt(x)."""

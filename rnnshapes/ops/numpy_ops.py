@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.ops.activations import MONOTONE, Array, activate, softmax
+from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
@@ -55,8 +57,12 @@ class NumpyOps:
         """Return these operations."""
         return self
 
-    def concatenate(self, values: Sequence[Array]) -> Array:
-        """Join the values along the last axis; a value without time is repeated."""
+    def concatenate(
+        self, values: Sequence[Array], axis: int = -1, length: Dim | None = None
+    ) -> Array:
+        """Join the values along an axis; on the last one, a value without time is repeated."""
+        if axis != -1:
+            return np.concatenate(list(values), axis=axis)
         longest = max(values, key=np.ndim)
         lead = longest.shape[:-1]
         return np.concatenate(
@@ -66,6 +72,10 @@ class NumpyOps:
             ],
             axis=-1,
         )
+
+    def constant(self, values: Constant, like: Array) -> Array:
+        """Return the numbers of a constant, in the dtype of ``like``."""
+        return values.array().astype(like.dtype)
 
     def aligned(self, values: Sequence[Array]) -> Sequence[Array]:
         """Return the values as they are: NumPy broadcasts."""
@@ -146,6 +156,11 @@ class NumpyOps:
         """Return the largest value over ``axis``."""
         largest: Array = x.max(axis=axis)
         return largest
+
+    def reduce(self, name: str, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+        """Return the ``sum``, ``mean``, ``max`` or ``min`` over axes."""
+        reduced: Array = getattr(x, name)(axis=axes, keepdims=keepdims)
+        return reduced
 
     def rsqrt(self, x: Array) -> Array:
         """Return 1 / sqrt(x)."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
@@ -116,6 +117,15 @@ class RecordedTensor:
     def __mul__(self, other: RecordedTensor | float) -> RecordedTensor:
         return self._combine(operator.mul, other)
 
+    def __truediv__(self, other: RecordedTensor | float) -> RecordedTensor:
+        return self._combine(operator.truediv, other)
+
+    def __rtruediv__(self, other: float) -> RecordedTensor:
+        return self._combine(lambda value, constant: constant / value, other)
+
+    def __neg__(self) -> RecordedTensor:
+        return self._combine(lambda value, _: -value, 0.0)
+
     def __rsub__(self, other: float) -> RecordedTensor:
         return self._combine(lambda value, constant: constant - value, other)
 
@@ -167,9 +177,16 @@ class RecorderOps:
         """Return these operations for a part of the layer, whose names end in ``suffix``."""
         return type(self)(self.recording, suffix + self.index, self.step)
 
-    def concatenate(self, values: Sequence[RecordedTensor]) -> RecordedTensor:
-        """Join the values along the last axis."""
-        return self._apply("concatenate", values)
+    def concatenate(
+        self, values: Sequence[RecordedTensor], axis: int = -1, length: Dim | None = None
+    ) -> RecordedTensor:
+        """Join the values along an axis."""
+        return self._apply("concatenate", values, axis, length)
+
+    def constant(self, values: Constant, like: RecordedTensor) -> RecordedTensor:
+        """Return the numbers of a constant."""
+        data = None if like.data is None else self._numpy.constant(values, like.data)
+        return self.recording.tensor(str(values), values.shape, data)
 
     def aligned(self, values: Sequence[RecordedTensor]) -> Sequence[RecordedTensor]:
         """Return the values with shapes that can be combined element by element."""
@@ -233,6 +250,12 @@ class RecorderOps:
     def max(self, x: RecordedTensor, axis: Axes) -> RecordedTensor:
         """Return the largest value over ``axis``."""
         return self._apply("max", x, axis)
+
+    def reduce(
+        self, name: str, x: RecordedTensor, axes: tuple[int, ...], keepdims: bool
+    ) -> RecordedTensor:
+        """Return the ``sum``, ``mean``, ``max`` or ``min`` over axes."""
+        return self._apply("reduce", name, x, axes, keepdims)
 
     def rsqrt(self, x: RecordedTensor) -> RecordedTensor:
         """Return 1 / sqrt(x)."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
+from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
 from rnnshapes.ops.elementwise import Elementwise
@@ -66,7 +67,7 @@ class Symbol:
     @property
     def factor(self) -> str:
         """The text as a part of a product: a sum or a product gets brackets."""
-        signs_outside = {"+", "-", "×"} & set(outside_brackets(self.text).split(" "))
+        signs_outside = {"+", "-", "×", "/"} & set(outside_brackets(self.text).split(" "))
         return f"({self.text})" if signs_outside else self.text
 
     def __matmul__(self, other: Symbol) -> Symbol:
@@ -91,6 +92,17 @@ class Symbol:
         if not isinstance(other, Symbol):
             return self._result(f"{self.factor} × {other:g}", f"{self.short} × {other:g}", "×")
         return self._elementwise(f"{self.factor} × {other.factor}", "×", other)
+
+    def __truediv__(self, other: Symbol | float) -> Symbol:
+        if not isinstance(other, Symbol):
+            return self._result(f"{self.factor} / {other:g}", f"{self.short} / {other:g}", "/")
+        return self._elementwise(f"{self.factor} / {other.factor}", "/", other)
+
+    def __rtruediv__(self, other: float) -> Symbol:
+        return self._result(f"{other:g} / {self.factor}", f"{other:g} / {self.short}", "/")
+
+    def __neg__(self) -> Symbol:
+        return self._result(f"-{self.factor}", f"-{self.short}", "-")
 
     def __rsub__(self, other: float) -> Symbol:
         return self._result(f"{other:g} - {self.factor}", f"{other:g} - {self.short}", "-")
@@ -210,19 +222,27 @@ class SymbolicOps:
         inner.index = suffix + self.index
         return inner
 
-    def concatenate(self, values: Sequence[Symbol]) -> Symbol:
-        """Join the values along the last axis."""
-        lead = max((v.shape[:-1] for v in values), key=len)
-        shape = (*lead, total(v.shape[-1] for v in values))
-        return values[0].apply("concatenate", values[1:], shape)
+    def concatenate(
+        self, values: Sequence[Symbol], axis: int = -1, length: Dim | None = None
+    ) -> Symbol:
+        """Join the values along an axis."""
+        shape = list(max((v.shape for v in values), key=len))
+        shape[axis] = total(v.shape[axis] for v in values) if length is None else length
+        return values[0].apply("concatenate", values[1:], tuple(shape))
+
+    def constant(self, values: Constant, like: Symbol) -> Symbol:
+        """Return a constant, written as its first numbers."""
+        return self.tensor(str(values), values.shape, like.operations)
 
     def aligned(self, values: Sequence[Symbol]) -> Sequence[Symbol]:
         """Return the values with the axes' names of the first, or of the longest of them."""
-        shape = max((v.shape for v in values), key=len)
-        return [
-            v if _broadcast(shape, v.shape) == shape else replace(v, shape=shape[-len(v.shape) :])
-            for v in values
-        ]
+        names = max((v.shape for v in values), key=len)
+
+        def renamed(shape: Shape) -> Shape:
+            pairs = zip(names[len(names) - len(shape) :], shape, strict=True)
+            return tuple(dim if 1 in (dim, name) else name for name, dim in pairs)
+
+        return [replace(v, shape=renamed(v.shape)) for v in values]
 
     def take(self, table: Symbol, indices: Symbol) -> Symbol:
         """Return the rows of ``table`` with these integer indices."""
@@ -272,6 +292,13 @@ class SymbolicOps:
     def max(self, x: Symbol, axis: Axes) -> Symbol:
         """Return the largest value over ``axis``."""
         return x.apply("max", (), _without_axis(x.shape, axis))
+
+    def reduce(self, name: str, x: Symbol, axes: tuple[int, ...], keepdims: bool) -> Symbol:
+        """Return the ``sum``, ``mean``, ``max`` or ``min`` over axes."""
+        reduced = {axis % len(x.shape) for axis in axes}
+        shape = [Dim.of(1) if i in reduced else dim for i, dim in enumerate(x.shape)]
+        kept = tuple(dim for i, dim in enumerate(shape) if keepdims or i not in reduced)
+        return x.apply(name, (), kept)
 
     def rsqrt(self, x: Symbol) -> Symbol:
         """Return 1 / sqrt(x)."""

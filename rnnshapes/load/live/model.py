@@ -18,7 +18,7 @@ from rnnshapes.load.live.graph import (
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
-from rnnshapes.network.layers.config import OPERATION, at_each_step
+from rnnshapes.network.layers.config import OPERATION, OPERATION_MODULES, at_each_step
 from rnnshapes.network.layers.registry import layer_class
 
 
@@ -147,7 +147,7 @@ def _class_name(layer: Any) -> str:
     kind = type(layer)
     is_keras = kind.__module__.startswith(("keras.src.layers.", "keras.layers."))
     is_keras = is_keras or is_model(layer)
-    if kind.__module__.startswith("keras.src.ops."):
+    if kind.__module__.startswith(OPERATION_MODULES):
         return f"{OPERATION}{kind.__name__}"
     return kind.__name__ if is_keras else f"{kind.__module__}.{kind.__name__}"
 

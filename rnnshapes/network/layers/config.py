@@ -19,6 +19,8 @@ MODEL_CLASSES = ("Sequential", "Functional", "Model")
 LARGEST = 2.0**126
 #: What the names of classes of operations, which are no layers, begin with.
 OPERATION = "keras.ops."
+#: What the names of their modules begin with.
+OPERATION_MODULES = ("keras.ops", "keras.src.ops", "keras.src.activations")
 #: Other names of activations in Keras, and activations that are not supported.
 _ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 _OTHER_ACTIVATIONS = ("glu", "sparsemax", "threshold")
@@ -91,6 +93,7 @@ class LayerConfig:
         call_options: The arguments of the call beside its inputs.
         causal: Whether its first input is a sequence whose steps depend on none after them.
         at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
+        computes_in: The dtype in which it computes.
     """
 
     name: str
@@ -106,6 +109,7 @@ class LayerConfig:
     call_options: Config = field(default_factory=dict)
     causal: bool = False
     at_step: bool = False
+    computes_in: str = ""
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -219,7 +223,7 @@ def is_operation(part: Config) -> bool:
     if not is_keras(part):
         return False
     if "module" in part:
-        return str(part["module"]).startswith(("keras.ops", "keras.src.ops"))
+        return str(part["module"]).startswith(OPERATION_MODULES)
     config = part.get("config")
     is_input = part.get("class_name") == "InputLayer"
     return not is_input and isinstance(config, dict) and not {"trainable", "rate"} & set(config)
