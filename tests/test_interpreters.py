@@ -275,7 +275,7 @@ def test_zero_is_exact_to_the_smallest_number() -> None:
 
 def test_every_interpreter_knows_the_same_activations() -> None:
     """Names stand where no NumPy is needed, functions where it is."""
-    parts = {"tanh_softplus", "erf", "sqrt", KERAS2_HARD_SIGMOID}
+    parts = {"tanh_softplus", "erf", "sqrt", "gelu_tanh", KERAS2_HARD_SIGMOID}
     assert {*MONOTONE, *FORMULAS, *ROWWISE} == {*NAMES, *parts}
 
 

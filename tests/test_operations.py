@@ -13,13 +13,18 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.network.layers.config import Source
+from rnnshapes.ops.constant import Constant
+from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
 from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential
+
+#: Another array than the model has.
+OTHER_SCALE = Constant((0.5, -1.5, 2.0, 0.71), (4,), "float32")
 
 
 def last_step_model(*, causal: bool = True, steps: int | None = 9) -> keras.Model:
@@ -158,10 +163,25 @@ def test_another_index_fails(name: str) -> None:
         ("calculated", "subtract", {"arguments": (Source(0), 0.3)}),
         ("calculated", "multiply_1", {"keras_class": "Add"}),
         ("calculated", "add", {"keras_class": "Subtract"}),
-        ("activated", "relu", {"keras_class": "Softplus"}),
-        ("activated", "silu", {"keras_class": "Gelu"}),
+        ("activated", "relu", {"activation": "softplus"}),
+        ("activated", "silu", {"activation": "gelu"}),
         ("activated", "mean", {"keras_class": "Max"}),
         ("activated", "max", {"keras_class": "Mean"}),
+        ("functions", "sqrt", {"keras_class": "Exp"}),
+        ("functions", "square", {"keras_class": "Absolute"}),
+        ("functions", "power", {"exponent": 2.001}),
+        ("functions", "true_divide", {"arguments": (Source(0), 2.5001)}),
+        ("functions", "divide", {"keras_class": "Multiply"}),
+        ("functions", "maximum", {"keras_class": "Minimum"}),
+        ("functions", "multiply", {"arguments": (Source(0), OTHER_SCALE)}),
+        ("functions", "sum", {"keras_class": "Mean"}),
+        ("functions", "min", {"keras_class": "Max"}),
+        ("functions", "max", {"keras_class": "Min"}),
+        ("more activations", "softmax", {"axis": -1}),
+        ("more activations", "leaky_relu", {"slope": 0.31}),
+        ("more activations", "gelu", {"activation": "gelu"}),
+        ("moved", "flip", {"rearrangement": Selection((WHOLE,), (None,))}),
+        ("moved", "matmul", {"contraction": Contraction("nba,nbc->nac")}),
     ],
 )
 def test_another_operation_fails(name: str, kind: str, changes: dict[str, Any]) -> None:
@@ -173,15 +193,11 @@ def test_another_operation_fails(name: str, kind: str, changes: dict[str, Any]) 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda h, last: h * np.ones(5, "float32"),
-        lambda h, last: h / 2.0,
-        lambda h, last: h * la.Dense(1)(h),
-        lambda h, last: keras.ops.mean(h, axis=-1),
-        lambda h, last: keras.ops.max(h, axis=1, keepdims=True),
-        lambda h, last: keras.ops.gelu(h),
+        lambda h, last: h * np.ones(5),  # of float64
+        lambda h, last: 2.0**h,
         lambda h, last: keras.ops.elu(h, alpha=0.5),
-        lambda h, last: keras.ops.softmax(h, axis=1),
-        lambda h, last: keras.ops.add(last, keras.ops.sum(h, axis=1)),
+        lambda h, last: keras.ops.cast(h, "float64"),
+        lambda h, last: keras.ops.einsum("btd,csd->bts", h, h),
     ],
 )
 def test_other_arguments_are_unsupported(make: Any) -> None:
@@ -192,6 +208,21 @@ def test_other_arguments_are_unsupported(make: Any) -> None:
     model = functional(graph)
     assert not all(layer.supported for layer in rnnshapes.inspect(model).layers)
     assert rnnshapes.verify(randomized(model), N=2).passed
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda h: keras.ops.sum(h, axis=0, keepdims=True),
+        lambda h: keras.ops.reshape(h, (-1, 5)),
+        lambda h: keras.ops.concatenate([h, h], axis=0),
+    ],
+)
+def test_mixed_samples_are_refused(make: Any) -> None:
+    model = functional(lambda x: la.Dense(2)(make(la.LSTM(5, return_sequences=True)(x))))
+    assert [layer.supported for layer in rnnshapes.inspect(model).layers] == [True, False, True]
+    with pytest.raises(UnsupportedError, match="samples"):
+        rnnshapes.verify(model, N=2)
 
 
 def test_operation_with_impossible_operands_is_unsupported(tmp_path: Path) -> None:

@@ -112,10 +112,10 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
     for each in graph.calls:
         call = each
         if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
-            sources = [nodes[tap.node].layer for tap in call.sources]
-            dtypes = {source.computes_in for source in sources}
+            feeding = [nodes[tap.node].layer for tap in call.sources]
+            dtypes = {layer.computes_in for layer in feeding}
             call = replace(call, computes_in=dtypes.pop() if len(dtypes) == 1 else "")
-            if any(getattr(source, "integers", False) for source in sources):
+            if any(getattr(layer, "integers", False) for layer in feeding):
                 call = replace(call, unsupported_reason="it computes with integers")
         if call.name not in layers or not layers[call.name].weights:
             layer = layers[call.name] = _layer(graph, call, node_shapes, namer)

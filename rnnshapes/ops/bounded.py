@@ -17,7 +17,7 @@ import numpy as np
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
-from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import Precision
@@ -341,7 +341,7 @@ class BoundedOps:
         error = _NUMPY.concatenate([v.error for v in values], axis)
         return Bounded(value, error, values[0].precision)
 
-    def constant(self, values: Constant, like: Bounded) -> Bounded:
+    def constant(self, values: Constant, like: Bounded, shape: Shape | None = None) -> Bounded:
         """Return the numbers of a constant, rounded to the precision of ``like``."""
         p, numbers = like.precision, values.array().astype(np.float64)
         rounded = p.rounded(numbers) if p.is_16bit else numbers.astype(p.name)

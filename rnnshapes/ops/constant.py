@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,11 @@ from rnnshapes.ops.dims import Dim, Shape
 
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
+
+#: More numbers than an array has that someone writes into a model.
+MOST_NUMBERS = 10_000
+#: The dtypes of arrays.
+NUMBER_DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,6 @@ class Constant:
         import numpy as np
 
         return np.asarray(self.numbers, dtype=self.dtype).reshape(self.sizes)
-
-    def reshaped(self, sizes: tuple[int, ...]) -> Constant:
-        """Return the same numbers in another shape."""
-        assert math.prod(sizes) == len(self.numbers)
-        return Constant(self.numbers, sizes, self.dtype)
 
     def __str__(self) -> str:
         """Return up to three numbers: ``[1 2 3]``, ``[1 2 …]``."""

@@ -154,7 +154,7 @@ class InverseRoot(Elementwise):
 class Function(Elementwise):
     """A function of NumPy by its name: ``sqrt``, ``log``, ``exp``."""
 
-    name: str  # type: ignore[misc]
+    function: str
     ulps: int = 8
     lowest: float = -math.inf
     is_even: bool = False
@@ -162,11 +162,15 @@ class Function(Elementwise):
     def __call__(self, x: Array) -> Array:
         import numpy as np
 
-        result: Array = getattr(np, self.name)(x)
+        result: Array = getattr(np, self.function)(x)
         return result
 
     def text(self, operand: str) -> str:
-        return f"{self.name}({operand})"
+        return f"{self.function}({operand})"
+
+    @property
+    def name(self) -> str:
+        return self.function
 
 
 SQRT = Function("sqrt", 2, lowest=0.0)

@@ -1,7 +1,7 @@
 """The operations that an equation may use, and that every interpreter has.
 
-An equation combines its tensors with ``@``, ``+``, ``-``, ``*``, ``/`` and ``1 - a``; anything else it
-asks of the ``ops`` object that it is given. Nothing here needs NumPy.
+An equation combines its tensors with ``@``, ``+``, ``-``, ``*``, ``/`` and ``1 - a``; anything
+else it asks of the ``ops`` object that it is given. Nothing here needs NumPy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
-from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.visibility import Visibility
@@ -59,8 +59,11 @@ class LayerOps(CellOps, Protocol):
     ) -> Tensor:
         """Join the values along an axis, which then has the length of all, or ``length``."""
 
-    def constant(self, values: Constant, like: Tensor) -> Tensor:
-        """Return the numbers of a constant as a tensor of the kind of ``like``."""
+    def constant(self, values: Constant, like: Tensor, shape: Shape | None = None) -> Tensor:
+        """Return the numbers of a constant, as a tensor of the kind of ``like``.
+
+        ``shape`` has the names of its axes.
+        """
 
     def aligned(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the values with shapes that can be combined element by element."""

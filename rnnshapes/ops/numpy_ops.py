@@ -10,7 +10,7 @@ import numpy as np
 from rnnshapes.ops.activations import MONOTONE, Array, activate, softmax
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
-from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
@@ -73,7 +73,7 @@ class NumpyOps:
             axis=-1,
         )
 
-    def constant(self, values: Constant, like: Array) -> Array:
+    def constant(self, values: Constant, like: Array, shape: Shape | None = None) -> Array:
         """Return the numbers of a constant, in the dtype of ``like``."""
         return values.array().astype(like.dtype)
 

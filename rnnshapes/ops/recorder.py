@@ -183,10 +183,12 @@ class RecorderOps:
         """Join the values along an axis."""
         return self._apply("concatenate", values, axis, length)
 
-    def constant(self, values: Constant, like: RecordedTensor) -> RecordedTensor:
+    def constant(
+        self, values: Constant, like: RecordedTensor, shape: Shape | None = None
+    ) -> RecordedTensor:
         """Return the numbers of a constant."""
         data = None if like.data is None else self._numpy.constant(values, like.data)
-        return self.recording.tensor(str(values), values.shape, data)
+        return self.recording.tensor(str(values), shape or values.shape, data)
 
     def aligned(self, values: Sequence[RecordedTensor]) -> Sequence[RecordedTensor]:
         """Return the values with shapes that can be combined element by element."""

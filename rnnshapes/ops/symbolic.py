@@ -226,17 +226,18 @@ class SymbolicOps:
         self, values: Sequence[Symbol], axis: int = -1, length: Dim | None = None
     ) -> Symbol:
         """Join the values along an axis."""
-        shape = list(max((v.shape for v in values), key=len))
+        longest: Shape = max((v.shape for v in values), key=len)
+        shape = list(longest)
         shape[axis] = total(v.shape[axis] for v in values) if length is None else length
         return values[0].apply("concatenate", values[1:], tuple(shape))
 
-    def constant(self, values: Constant, like: Symbol) -> Symbol:
+    def constant(self, values: Constant, like: Symbol, shape: Shape | None = None) -> Symbol:
         """Return a constant, written as its first numbers."""
-        return self.tensor(str(values), values.shape, like.operations)
+        return self.tensor(str(values), shape or values.shape, like.operations)
 
     def aligned(self, values: Sequence[Symbol]) -> Sequence[Symbol]:
         """Return the values with the axes' names of the first, or of the longest of them."""
-        names = max((v.shape for v in values), key=len)
+        names: Shape = max((v.shape for v in values), key=len)
 
         def renamed(shape: Shape) -> Shape:
             pairs = zip(names[len(names) - len(shape) :], shape, strict=True)

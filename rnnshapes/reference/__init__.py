@@ -15,7 +15,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnshapes import memory, progress
-from rnnshapes.errors import CannotRunError, KerasUnavailableError, SignalExit
+from rnnshapes.errors import (
+    CannotRunError,
+    KerasUnavailableError,
+    SignalExit,
+    UnsupportedError,
+)
 from rnnshapes.load.live.keras_private import all_layers, input_structure
 from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network
 from rnnshapes.network.structure import Engine, ModelStructure
@@ -166,9 +171,23 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
             _restore(variables, before)
     outputs = tuple(keras.tree.flatten(outputs))
     fields = probe.fields(arrays)
+    _require_samples(network, fields["values"], len(xs[0]))
     for array in (*outputs, *arrays):
         array.setflags(write=False)
     return ModelOutputs(engine=engine(), outputs=outputs, **fields)
+
+
+def _require_samples(
+    network: Network, values: Mapping[str, tuple[Array, ...]], samples: int
+) -> None:
+    """Raise UnsupportedError for a layer of unknown equation that joins or adds samples."""
+    for node in network.unsupported:
+        for output in values[node.name]:
+            if output.ndim == 0 or len(output) != samples:
+                raise UnsupportedError(
+                    f"layer {node.name!r} ({node.layer.type}) returns {output.shape} for {samples} "
+                    "samples: an output that mixes samples is not supported"
+                )
 
 
 def _progress_callbacks(keras: Any, steps: Sequence[int]) -> list[Any]:

@@ -161,6 +161,42 @@ def activated(x: Any) -> Any:
     return la.Dense(2)(la.Concatenate()(parts))
 
 
+def functions(x: Any) -> Any:
+    """Functions of each number, constants, and sums over axes."""
+    h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
+    scale = np.asarray([0.5, -1.5, 2.0, 0.7], "float32")
+    roots = ops.sqrt(ops.square(h) + 0.1) + ops.log(ops.exp(h) + 1.0) / 2.5
+    part = ops.maximum(h * scale, ops.minimum(h, 0.2)) - ops.reciprocal(abs(h) + 1.0)
+    g = la.GRU(3, return_sequences=True)(ops.divide(roots, 2.0 + h**2) + -part)
+    sums = [ops.sum(g, axis=1), ops.min(g, axis=1), ops.amax(g, axis=2), ops.amin(g, axis=[1])]
+    last = g[:, -1] / (1.5 + ops.max(g[:, -1], axis=-1, keepdims=True))
+    return la.Dense(2)(la.Concatenate()([*sums, ops.copy(last), ops.stop_gradient(g[:, 0])]))
+
+
+def more_activations(x: Any) -> Any:
+    """The other activations as functions, also along another axis, and a cast."""
+    h, ops = la.LSTM(8, return_sequences=True)(x), keras.ops
+    g = ops.cast(ops.softmax(h, axis=1), h.dtype) + ops.log_softmax(h)
+    g = g + ops.leaky_relu(h, negative_slope=0.3) + ops.gelu(h) + keras.activations.relu(h)
+    g = la.GRU(8)(g)
+    names = ("celu", "selu", "relu6", "softsign", "squareplus", "hard_sigmoid", "hard_silu")
+    names += ("hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink")
+    names += ("sparse_plus", "sparse_sigmoid", "log_sigmoid")
+    return la.Dense(2)(sum(getattr(ops, name)(g) for name in names[1:]) + ops.celu(g))
+
+
+def moved(x: Any) -> Any:
+    """Other shapes and orders, tensors joined, and attention written out."""
+    h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
+    scores = ops.softmax(ops.einsum("btd,bsd->bts", h, h))
+    turned = ops.swapaxes(ops.moveaxis(ops.transpose(h, (0, 2, 1)), 2, 1), 1, 2)
+    context = ops.matmul(scores, ops.swapaxes(turned, 1, 2))
+    pairs = ops.squeeze(ops.stack([h, ops.flip(context, axis=1)], axis=3)[..., 1:], axis=-1)
+    longer = la.GRU(3)(ops.concatenate([pairs, h], axis=1))
+    single = ops.expand_dims(longer, axis=1) * ops.reshape(h, (-1, 8, 3))
+    return la.Dense(2)(ops.concatenate([ops.reshape(single, (-1, 24)), longer], axis=-1))
+
+
 def repeated_axes(x: Any) -> Any:
     """Weights of each step, one row for all of them, and the last step repeated."""
     h = la.LSTM(5, return_sequences=True)(x)
@@ -235,6 +271,9 @@ OPERATIONS: dict[str, Callable[[], keras.Model]] = {
     "sliced": lambda: functional(sliced),
     "calculated": lambda: functional(calculated),
     "activated": lambda: functional(activated),
+    "functions": lambda: functional(functions),
+    "more activations": lambda: functional(more_activations),
+    "moved": lambda: functional(moved),
     "repeated axes": lambda: functional(repeated_axes),
 }
 

@@ -23,6 +23,7 @@ from rnnshapes.load.live.keras_private import (
 )
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.config import MODEL_CLASSES, Source
+from rnnshapes.ops.constant import MOST_NUMBERS, NUMBER_DTYPES, Constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,9 +218,22 @@ def positional_arguments(call: KerasCall) -> tuple[Any, ...]:
     def replace_tensors(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return tuple(map(replace_tensors, value))
-        return Source(next(numbers)) if is_symbolic(value) else value
+        return Source(next(numbers)) if is_symbolic(value) else _constant(value)
 
     return tuple(map(replace_tensors, call.arguments.args))
+
+
+def _constant(value: Any) -> Any:
+    """Return an array of NumPy or of Keras's backend as a constant; anything else stays."""
+    is_array = hasattr(value, "dtype") and hasattr(value, "shape")
+    if not is_array or hasattr(value, "trainable"):  # a variable is no constant
+        return value
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.dtype.name not in NUMBER_DTYPES or not 0 < array.size <= MOST_NUMBERS:
+        return value
+    return Constant(tuple(array.ravel().tolist()), array.shape, array.dtype.name)
 
 
 def name_layer_options(

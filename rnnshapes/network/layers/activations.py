@@ -76,7 +76,7 @@ class Activation(LayerOfClass):
 def _function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]:
     """Return the function of a layer that has constants, and the names of their options."""
     if config.class_name == "LeakyReLU":
-        return LeakyReLU(_as_float32(config.number("negative_slope", 0.3))), ("negative_slope",)
+        return LeakyReLU(as_float32(config.number("negative_slope", 0.3))), ("negative_slope",)
     if config.class_name == "ELU":
         return ELU(config.number("alpha", 1.0)), ("alpha",)
     if config.class_name != "ReLU":
@@ -86,11 +86,11 @@ def _function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]
     highest = None if unlimited else config.number("max_value", 0.0)
     slope, threshold = config.number("negative_slope", 0.0), config.number("threshold", 0.0)
     if unlimited and threshold == 0.0:
-        return (LeakyReLU(_as_float32(slope)), names) if slope else (None, names)
+        return (LeakyReLU(as_float32(slope)), names) if slope else (None, names)
     return ClippedReLU(highest, slope, threshold), names
 
 
-def _as_float32(slope: float) -> float:
+def as_float32(slope: float) -> float:
     """Return the number that TensorFlow keeps as the slope of leaky_relu, in any dtype."""
     return float(struct.unpack("f", struct.pack("f", slope))[0])
 

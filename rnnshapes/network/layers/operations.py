@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
+from rnnshapes.network.layers.activations import as_float32
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LARGEST, OPERATION, LayerConfig, Source
-from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.constant import Constant
+from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.dims import Dim, Shape, product, total
+from rnnshapes.ops.elementwise import ABS, EXP, LOG, SQRT, SQUARE, LeakyReLU, Power
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.rearrangements import WHOLE, Selection
+from rnnshapes.ops.rearrangements import WHOLE, Rearrangement, Reshaped, Selection, Transposed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,8 @@ def fill_in(arguments: Any, tensors: Sequence[Any]) -> Any:
     """Return arguments with the tensors in their places."""
     if isinstance(arguments, Source):
         return tensors[arguments.number]
+    if isinstance(arguments, Constant):
+        return arguments.array()
     if isinstance(arguments, list | tuple):
         return type(arguments)(fill_in(part, tensors) for part in arguments)
     return arguments
@@ -190,65 +197,207 @@ class _CutAxes:
 
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic(Operation):
-    """The sum, the difference or the product of two tensors, or of a tensor and a number.
+    """Two tensors, or a tensor and a number or an array, combined element by element.
 
-    With ``aligned`` the shapes are equal; otherwise axes of length 1 are repeated.
+    Axes of length 1 are repeated. Without ``stepwise``, an operand has another time axis.
     """
 
-    aligned: bool
     stepwise: bool = True
 
-    keras_classes = tuple(f"{OPERATION}{name}" for name in ("Add", "Subtract", "Multiply"))
-    functions: ClassVar = {"Add": "add", "Subtract": "subtract", "Multiply": "multiply"}
+    functions: ClassVar = {
+        "Add": "add",
+        "Subtract": "subtract",
+        "Multiply": "multiply",
+        "Divide": "divide",
+        "TrueDivide": "true_divide",
+        "Maximum": "maximum",
+        "Minimum": "minimum",
+    }
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "m"
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         _require_operands(config)
         shapes = config.shapes
-        same = all(map(config.is_same_size, *shapes)) if len(shapes) > 1 else True
-        repeated = all(1 in dims or dims[0] == dims[-1] for dims in zip(*shapes, strict=True))
-        if not (same or repeated):
-            raise UnsupportedError("its tensors may have different sizes, which is not supported")
-        timed = len(shapes[0]) > 2
-        stepwise = same or not timed or shapes[0][1] == shapes[-1][1]
-        return cls(aligned=same, stepwise=stepwise, **described(config))
+        rank = len(shapes[0])
+        if any(len(shape) != rank for shape in shapes):
+            raise UnsupportedError("its tensors have different numbers of axes")
+        constants = [part for part in config.arguments if isinstance(part, Constant)]
+        for constant in constants:
+            if len(constant.sizes) >= rank:
+                raise UnsupportedError("its array has an axis of samples, or more axes than x")
+        _require_broadcast(config, [*shapes, *(constant.shape for constant in constants)])
+        same_time = rank < 3 or config.is_same_size(shapes[0][1], shapes[-1][1])
+        by_step = all(len(constant.sizes) <= max(1, rank - 2) for constant in constants)
+        return cls(stepwise=same_time and by_step, **described(config))
 
     @property
     def label(self) -> str:
-        numbers = [part for part in self.arguments if not isinstance(part, Source)]
-        return f"{self.type}({numbers[0]:g})" if numbers else self.type
+        constants = [part for part in self.arguments if not isinstance(part, Source)]
+        return f"{self.type}({_operand_text(constants[0])})" if constants else self.type
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        tensors = ops.aligned(inputs) if self.aligned and len(inputs) > 1 else inputs
-        left, right = fill_in(self.arguments, tensors)
-        if self.type == "Subtract":
-            return left - right
-        if not isinstance(self.arguments[0], Source):  # a number is written behind the tensor
-            left, right = right, left
-        return left + right if self.type == "Add" else left * right
+        needs_tensors = self.type in ("Maximum", "Minimum")
+        operands = [
+            _tensor_of(part, ops, inputs, needs_tensors=needs_tensors) for part in self.arguments
+        ]
+        if all(type(part) not in (int, float) for part in operands):
+            operands = list(ops.aligned(operands))
+        left, right = operands
+        if self.type in ("Add", "Multiply") and type(left) in (int, float):
+            left, right = right, left  # a number is written behind the tensor
+        return _ARITHMETIC[self.type](ops, left, right)
+
+
+_ARITHMETIC: Mapping[str, Callable[[LayerOps, Tensor, Tensor], Tensor]] = {
+    "Add": lambda ops, left, right: left + right,
+    "Subtract": lambda ops, left, right: left - right,
+    "Multiply": lambda ops, left, right: left * right,
+    "Divide": lambda ops, left, right: left / right,
+    "TrueDivide": lambda ops, left, right: left / right,
+    "Maximum": lambda ops, left, right: ops.maximum(left, right),
+    "Minimum": lambda ops, left, right: ops.minimum(left, right),
+}
+
+
+def _tensor_of(
+    part: Any, ops: LayerOps, inputs: Sequence[Tensor], *, needs_tensors: bool
+) -> Tensor:
+    """Return an operand: a tensor, or a number where that will do."""
+    if isinstance(part, Source):
+        return inputs[part.number]
+    if isinstance(part, Constant):
+        return ops.constant(part, inputs[0])
+    return ops.constant(Constant((part,), (1,), "float64"), inputs[0]) if needs_tensors else part
+
+
+def _operand_text(part: Any) -> str:
+    return str(part) if isinstance(part, Constant) else f"{part:g}"
 
 
 def _require_operands(config: LayerConfig) -> None:
-    """Raise UnsupportedError unless operands are two tensors of one rank, or one and a number."""
+    """Raise UnsupportedError unless operands are one or two tensors, and a number or an array."""
     operands = config.arguments
     sources = [part for part in operands if isinstance(part, Source)]
     numbers = [part for part in operands if type(part) in (int, float)]
-    if len(operands) != 2 or len(sources) + len(numbers) != 2 or len(sources) != len(config.shapes):
+    constants = [part for part in operands if isinstance(part, Constant)]
+    known = len(sources) + len(numbers) + len(constants)
+    if len(operands) != 2 or known != 2 or not 0 < len(sources) == len(config.shapes):
         raise UnsupportedError("its operands are not tensors or numbers, which is not supported")
     if any(not abs(number) < LARGEST for number in numbers):
         raise UnsupportedError(f"its operand {numbers[0]!r:.40} is not a number of float32")
-    if len({len(shape) for shape in config.shapes}) > 1:
-        raise UnsupportedError("its tensors have different numbers of axes, which is not supported")
+    for constant in constants:
+        _require_dtype(config, constant)
+
+
+def _require_dtype(config: LayerConfig, constant: Constant) -> None:
+    """Raise UnsupportedError for an array in whose dtype Keras would compute."""
+    wider = {"float64": (), "float32": ("float64",)}.get(config.computes_in, ("float32", "float64"))
+    if constant.dtype in wider or not constant.dtype.startswith(("float", "int", "uint")):
+        raise UnsupportedError(f"its array is of dtype {constant.dtype}, in which Keras computes")
+
+
+def _require_broadcast(config: LayerConfig, shapes: Sequence[Shape]) -> None:
+    """Raise UnsupportedError for axes that may have different sizes, and are not of length 1."""
+    for dims in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=Dim.of(1)):
+        first, *others = [dim for dim in dims if dim != 1] or [Dim.of(1)]
+        if not all(config.is_same_size(first, dim) for dim in others):
+            raise UnsupportedError("its tensors may have different sizes, which is not supported")
+
+
+# --- Functions of each number --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointwise(Operation):
+    """A function of each number."""
+
+    functions: ClassVar = {
+        "Absolute": "absolute",
+        "Negative": "negative",
+        "Square": "square",
+        "Sqrt": "sqrt",
+        "Exp": "exp",
+        "Log": "log",
+        "Reciprocal": "reciprocal",
+    }
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+    output_symbol = "m"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        return cls(**described(config))
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return _POINTWISE[self.type](ops, inputs[0])
+
+
+_POINTWISE: Mapping[str, Callable[[LayerOps, Tensor], Tensor]] = {
+    "Absolute": lambda ops, x: ops.elementwise(x, ABS),
+    "Negative": lambda ops, x: -x,
+    "Square": lambda ops, x: ops.elementwise(x, SQUARE),
+    "Sqrt": lambda ops, x: ops.elementwise(x, SQRT),
+    "Exp": lambda ops, x: ops.elementwise(x, EXP),
+    "Log": lambda ops, x: ops.elementwise(x, LOG),
+    "Reciprocal": lambda ops, x: 1.0 / x,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerOperation(Operation):
+    """A tensor to the power of a number above 0."""
+
+    exponent: float
+
+    functions: ClassVar = {"Power": "power"}
+    keras_classes = (f"{OPERATION}Power",)
+    output_symbol = "m"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        base, exponent = config.arguments
+        if base != Source(0) or type(exponent) not in (int, float) or not 0 < exponent <= 16:
+            raise UnsupportedError("it is no power of a tensor with an exponent from 0 to 16")
+        return cls(exponent=float(exponent), **described(config))
+
+    @property
+    def label(self) -> str:
+        return f"Power({self.exponent:g})"
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.elementwise(inputs[0], Power(self.exponent))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationOperation(Operation):
-    """An activation, called as a function."""
+    """An activation, called as a function; ``axis`` is that of a softmax, from the last one."""
+
+    activation: str
+    slope: float | None = None
+    axis: int = -1
+    rank: int = 0
 
     functions: ClassVar = {
-        name: name.lower()
-        for name in ("Elu", "Gelu", "Relu", "Sigmoid", "Silu", "Softmax", "Softplus", "Tanh")
+        **{
+            name: name.lower()
+            for name in ("Elu", "Celu", "Selu", "Gelu", "Relu", "Relu6", "Sigmoid", "Silu")
+        },
+        **{name: name.lower() for name in ("Softmax", "Softplus", "Softsign", "Tanh")},
+        "Squareplus": "squareplus",
+        "HardSigmoid": "hard_sigmoid",
+        "HardSilu": "hard_silu",
+        "HardTanh": "hard_tanh",
+        "HardShrink": "hard_shrink",
+        "SoftShrink": "soft_shrink",
+        "TanhShrink": "tanh_shrink",
+        "SparsePlus": "sparse_plus",
+        "SparseSigmoid": "sparse_sigmoid",
+        "LogSigmoid": "log_sigmoid",
+        "LogSoftmax": "log_softmax",
+        "LeakyRelu": "leaky_relu",
+        "ReLU": "relu",  # keras.activations.relu
     }
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "a"
@@ -256,36 +405,386 @@ class ActivationOperation(Operation):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        config.require(alpha=1.0, approximate=False, axis=-1)
-        options = tuple((k, config.options[k]) for k in ("approximate",) if k in config.options)
-        return cls(options=options, **described(config))
+        activation = cls.functions[config.class_name.removeprefix(OPERATION)]
+        options: dict[str, Any] = {}
+        if activation == "gelu":
+            approximate = bool(config.options.get("approximate", True))
+            options["options"] = (("approximate", approximate),)
+            activation = "gelu_tanh" if approximate else activation
+        elif activation == "leaky_relu":
+            slope = config.number("negative_slope", 0.2)
+            options |= {"slope": as_float32(slope), "options": (("negative_slope", slope),)}
+        elif activation in ("softmax", "log_softmax"):
+            rank = len(config.shapes[0])
+            (axis,) = _axes(config, config.options.get("axis", -1))
+            options |= {"axis": axis, "rank": rank, "options": (("axis", axis),)}
+        elif activation in ("soft_shrink", "hard_shrink"):
+            config.require(threshold=0.5)
+        else:
+            config.require(alpha=1.0, b=4, negative_slope=0.0, max_value=None, threshold=0.0)
+        return cls(activation=activation, **options, **described(config))
+
+    @property
+    def label(self) -> str:
+        return f"{self.type}({self.slope:g})" if self.slope is not None else self.type
+
+    @property
+    def stepwise(self) -> bool:
+        return self.axis == -1
 
     @property
     def activations(self) -> tuple[str, ...]:
-        return (self.functions[self.type],)
+        return (self.activation,)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.activate(self.activations[0], inputs[0])
+        x = inputs[0]
+        if self.slope is not None:
+            return ops.elementwise(x, LeakyReLU(self.slope))
+        if self.stepwise:
+            return ops.activate(self.activation, x)
+        order = [*range(self.rank)]
+        order[self.axis], order[-1] = order[-1], order[self.axis]
+        turned = Transposed(tuple(order))
+        return ops.rearrange(ops.activate(self.activation, ops.rearrange(x, turned)), turned)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unchanged(Operation):
+    """The tensor itself: a copy, or a cast to the dtype that it has."""
+
+    functions: ClassVar = {"Copy": "copy", "StopGradient": "stop_gradient", "Cast": "cast"}
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+    output_symbol = ""
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        if not config.class_name.endswith("Cast"):
+            return cls(**described(config))
+        dtype = config.options.get("dtype")
+        if dtype != config.computes_in:
+            raise UnsupportedError(f"it casts {config.computes_in} to {dtype!r:.40}")
+        return cls(**described(config))
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return inputs[0]
+
+    def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
+        return ops.copy(inputs[0])  # a cast would leave the dtype of a check in float64
+
+
+# --- Sums and extremes ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reduction(Operation):
-    """The mean, or the largest value, over all time steps."""
+    """The sum, the mean, the largest or the smallest value over ``axes``, from the last one."""
 
-    functions: ClassVar = {"Mean": "mean", "Max": "max"}
+    axes: tuple[int, ...]
+    keepdims: bool
+
+    functions: ClassVar = {"Sum": "sum", "Mean": "mean", "Max": "max", "Min": "min"} | {
+        "Amax": "amax",
+        "Amin": "amin",
+    }
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "p"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        config.require(initial=None)
+        axes = _axes(config, config.options.get("axis"))
+        keepdims = bool(config.options.get("keepdims", False))
+        if not keepdims and len(axes) == len(config.shapes[0]) - 1:
+            raise UnsupportedError("it leaves one number for each sample, which is not supported")
+        options = (("axis", axes), ("keepdims", keepdims))
+        return cls(axes=axes, keepdims=keepdims, options=options, **described(config))
+
+    @property
+    def stepwise(self) -> bool:
+        return self.axes == (-1,) and self.keepdims
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        name = self.functions[self.type].removeprefix("a")
+        return ops.reduce(name, inputs[0], self.axes, self.keepdims)
+
+
+def _axes(config: LayerConfig, axes: Any, rank: int = 0) -> tuple[int, ...]:
+    """Return axes counted from the last one, -1, in order.
+
+    Raises UnsupportedError for all axes, and for that of the samples.
+    """
+    rank = rank or len(config.shapes[0])
+    listed = axes if isinstance(axes, list | tuple) else (axes,)
+    if not listed or any(type(axis) is not int or not -rank <= axis < rank for axis in listed):
+        raise UnsupportedError(f"axis={axes!r:.40} is not supported")
+    numbers = sorted({axis % rank - rank for axis in listed})
+    if -rank in numbers:
+        raise UnsupportedError("it moves or joins samples, which is not supported")
+    return tuple(numbers)
+
+
+# --- Numbers that move ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved(Operation):
+    """The numbers of each sample in another order or shape."""
+
+    rearrangement: Rearrangement
+
+    functions: ClassVar = {
+        "Reshape": "reshape",
+        "Transpose": "transpose",
+        "Swapaxes": "swapaxes",
+        "Moveaxis": "moveaxis",
+        "ExpandDims": "expand_dims",
+        "Squeeze": "squeeze",
+        "Flip": "flip",
+    }
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+    output_symbol = "s"
     stepwise = False
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        config.require_sequence()
-        config.require(keepdims=False, initial=None)
-        axis = config.options.get("axis")
-        if axis not in (1, -2, [1], [-2]):
-            raise UnsupportedError(f"axis={axis!r:.40} is not supported, only that of time")
-        return cls(options=(("axis", 1),), **described(config))
+        name = config.class_name.removeprefix(OPERATION)
+        rearrangement, options = _MOVES[name](config)
+        return cls(rearrangement=rearrangement, options=tuple(options.items()), **described(config))
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.mean(inputs[0], 1) if self.type == "Mean" else ops.max(inputs[0], 1)
+        return ops.rearrange(inputs[0], self.rearrangement)
+
+
+_Move = tuple[Rearrangement, dict[str, Any]]
+
+
+def _reshaped(config: LayerConfig) -> _Move:
+    shape = config.shapes[0]
+    first, *numbers = tuple(config.options["newshape"])
+    if first != -1 or not numbers or any(type(n) is not int or n < 1 for n in numbers):
+        raise UnsupportedError("its shape is not (-1, sizes …), which is not supported")
+    dims = [Dim.of(n) for n in numbers]
+    config.require_same_size(product(dims), product(shape[1:]))
+    # An axis that stays keeps its name.
+    for number, (dim, own) in enumerate(zip(dims, shape[1:], strict=False)):
+        if not config.is_same_size(dim, own):
+            break
+        dims[number] = own
+    if config.is_same_size(dims[-1], shape[-1]):
+        dims[-1] = shape[-1]
+    return Reshaped(tuple(dims), tuple(numbers)), {"newshape": (-1, *numbers)}
+
+
+def _transposed(config: LayerConfig) -> _Move:
+    axes = config.options.get("axes") or range(len(config.shapes[0]))[::-1]
+    return _in_order(config, [axis % len(config.shapes[0]) for axis in axes]), {"axes": tuple(axes)}
+
+
+def _swapped(config: LayerConfig) -> _Move:
+    first, second = config.options["axis1"], config.options["axis2"]
+    order = [*range(len(config.shapes[0]))]
+    order[first], order[second] = order[second], order[first]
+    return _in_order(config, order), {"axis1": first, "axis2": second}
+
+
+def _moved(config: LayerConfig) -> _Move:
+    source, target = config.options["source"], config.options["destination"]
+    if type(source) is not int or type(target) is not int:
+        raise UnsupportedError("it moves several axes, which is not supported")
+    order = [*range(len(config.shapes[0]))]
+    order.insert(target % len(order), order.pop(source))
+    return _in_order(config, order), {"source": source, "destination": target}
+
+
+def _in_order(config: LayerConfig, order: Sequence[int]) -> Transposed:
+    if sorted(order) != [*range(len(config.shapes[0]))]:
+        raise ContradictionError(f"{order!r:.40} is no order of axes")
+    if order[0] != 0:
+        raise UnsupportedError("it moves samples, which is not supported")
+    return Transposed(tuple(order))
+
+
+def _expanded(config: LayerConfig) -> _Move:
+    rank = len(config.shapes[0])
+    (axis,) = _axes(config, config.options["axis"], rank + 1)
+    position = axis + rank + 1
+    return Selection((*(WHOLE,) * position, None), (None,) * (position + 1)), {"axis": axis}
+
+
+def _squeezed(config: LayerConfig) -> _Move:
+    shape = config.shapes[0]
+    axes = _axes(config, config.options.get("axis"))
+    if any(shape[axis] != 1 for axis in axes) or len(axes) == len(shape) - 1:
+        raise UnsupportedError("it squeezes an axis that may be longer than 1, or all axes")
+    key = tuple(0 if axis - len(shape) in axes else WHOLE for axis in range(len(shape)))
+    return Selection(key, (None,) * len(key)), {"axis": axes}
+
+
+def _flipped(config: LayerConfig) -> _Move:
+    axes, rank = _axes(config, config.options.get("axis")), len(config.shapes[0])
+    key = tuple(slice(None, None, -1) if axis - rank in axes else WHOLE for axis in range(rank))
+    return Selection(key, (None,) * rank), {"axis": axes}
+
+
+_MOVES: Mapping[str, Callable[[LayerConfig], _Move]] = {
+    "Reshape": _reshaped,
+    "Transpose": _transposed,
+    "Swapaxes": _swapped,
+    "Moveaxis": _moved,
+    "ExpandDims": _expanded,
+    "Squeeze": _squeezed,
+    "Flip": _flipped,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinOperation(Operation):
+    """Tensors joined along an axis, counted from the last one; Stack gives each a new axis first.
+
+    ``joined_time`` is the number of steps together, where time is the axis, and ``steps`` its name.
+    """
+
+    axis: int
+    rank: int
+    joined_time: Dim | None = None
+    steps: Dim | None = None
+
+    functions: ClassVar = {"Concatenate": "concatenate", "Stack": "stack"}
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+    output_symbol = "m"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        (parts,) = config.arguments
+        shapes = config.shapes
+        if tuple(parts) != tuple(map(Source, range(len(shapes)))):
+            raise UnsupportedError("it is called on anything but tensors, which is not supported")
+        rank, is_stack = len(shapes[0]), config.class_name.endswith("Stack")
+        if any(len(shape) != rank for shape in shapes):
+            raise UnsupportedError("its tensors have different numbers of axes")
+        (axis,) = _axes(config, config.options.get("axis"), rank + is_stack)
+        for dims in list(zip(*shapes, strict=True))[1:]:
+            if is_stack or (dims is not None and dims != tuple(s[axis] for s in shapes)):
+                for dim in dims[1:]:
+                    config.require_same_size(dims[0], dim)
+        options: dict[str, Any] = {"axis": axis, "rank": rank + is_stack}
+        if axis == 1 - rank and rank > 2 and not is_stack and len(shapes) > 1:
+            total_steps = total(shape[axis] for shape in shapes)
+            options |= {"joined_time": total_steps, "steps": config.names.primed()}
+        return cls(options=(("axis", axis),), **options, **described(config))
+
+    @property
+    def stepwise(self) -> bool:
+        return self.type == "Concatenate" and self.axis == -1
+
+    @property
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+        if self.joined_time is None:
+            return {}
+        return {str(self.steps): (self.joined_time, lambda size: size)}
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        if self.type == "Stack":
+            key = (*(WHOLE,) * (self.rank + self.axis), None)
+            new_axis = Selection(key, (None,) * len(key))
+            inputs = [ops.rearrange(x, new_axis) for x in inputs]
+        return ops.concatenate(inputs, self.axis, self.steps)
+
+
+# --- Sums of products ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product(Operation):
+    """Sums of products of two tensors, or of a tensor and an array."""
+
+    contraction: Contraction
+    constant_shape: Shape = ()
+
+    functions: ClassVar = {"Matmul": "matmul", "Einsum": "einsum"}
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+    output_symbol = "m"
+    stepwise = False
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        parts = config.arguments
+        if len(parts) != 2 or parts[0] != Source(0):
+            raise UnsupportedError("it is not called on two tensors, or on a tensor and an array")
+        shapes = list(config.shapes)
+        if isinstance(parts[1], Constant):
+            _require_dtype(config, parts[1])
+            shapes.append(parts[1].shape)
+        elif not isinstance(parts[1], Source):
+            raise UnsupportedError("it is called on anything but tensors, which is not supported")
+        if config.class_name.endswith("Einsum"):
+            subscripts = str(config.options["subscripts"]).replace(" ", "")
+        else:
+            subscripts = _matmul_subscripts(len(shapes[0]), len(shapes[1]), parts[1])
+        contraction = _contraction(subscripts, shapes, is_constant=len(config.shapes) == 1)
+        dims: dict[str, Dim] = {}
+        for letters, shape in zip(contraction.parts[:2], shapes, strict=True):
+            for letter, dim in zip(letters, shape, strict=True):
+                config.require_same_size(dims.setdefault(letter, dim), dim)
+        named = tuple(dims[letter] for letter in contraction.parts[1])
+        constant_shape = named if isinstance(parts[1], Constant) else ()
+        return cls(contraction=contraction, constant_shape=constant_shape, **described(config))
+
+    @property
+    def label(self) -> str:
+        is_einsum = self.type == "Einsum"
+        return f"Einsum({self.contraction.subscripts})" if is_einsum else self.type
+
+    def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        dims: dict[str, Dim] = {}
+        return [
+            tuple(dims.setdefault(letter, dim) for letter, dim in zip(letters, shape, strict=True))
+            for letters, shape in zip(self.contraction.parts[: len(shapes)], shapes, strict=True)
+        ]
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        left, right = inputs[0], self.arguments[1]
+        if isinstance(right, Constant):
+            right = ops.constant(right, left, self.constant_shape)
+        else:
+            right = inputs[right.number]
+        return ops.contract(self.contraction, left, right)
+
+    def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
+        operands = fill_in(self.arguments, inputs)
+        if self.type == "Einsum":
+            return ops.einsum(self.contraction.subscripts, *operands)
+        return ops.matmul(*operands)
+
+
+def _matmul_subscripts(left: int, right: int, second: Any) -> str:
+    """Return the letters of a product of matrices, for each sample or with a constant one."""
+    if isinstance(second, Constant) and right == 2 and 1 < left < 5:
+        lead = "nbc"[: left - 1]
+        return f"{lead}x,xy->{lead}y"
+    if left != right or not 2 < left < 6:
+        raise UnsupportedError("its tensors are not one or more matrices for each sample")
+    lead = "nbc"[: left - 2]
+    return f"{lead}xy,{lead}yz->{lead}xz"
+
+
+def _contraction(subscripts: str, shapes: Sequence[Shape], *, is_constant: bool) -> Contraction:
+    """Return sums of products, if the samples stay apart and in front."""
+    unsupported = UnsupportedError(f"einsum {subscripts!r:.40} is not supported")
+    operands, arrow, result = subscripts.partition("->")
+    letters = [*operands.split(","), result]
+    if not arrow or len(letters) != 3 or not all(part.isalpha() for part in letters):
+        raise unsupported
+    left, right, _ = letters
+    if [len(left), len(right)] != [len(shape) for shape in shapes]:
+        raise ContradictionError(f"einsum {subscripts!r:.40} does not fit the axes of its tensors")
+    single = all(len(set(part)) == len(part) for part in letters)
+    kept = all(letter in result or (letter in left and letter in right) for letter in left + right)
+    sample = left[0]
+    in_front = result[0] == sample and (sample not in right if is_constant else right[0] == sample)
+    if not (single and kept and in_front and set(result) <= set(left + right)) or len(result) < 2:
+        raise unsupported
+    return Contraction(subscripts)
