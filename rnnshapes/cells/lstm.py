@@ -50,7 +50,7 @@ class LSTMCell(Cell):
 
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """Compute h_t and c_t from x_t Wx, h_{t-1} and c_{t-1}."""
-        z = xz + state["h"] @ w.Wh  # (N, 4M) + (N, M)·(M, 4M) → (N, 4M)
+        z = xz + self.recur(ops, state["h"], w)  # (N, 4M) + (N, 4M) → (N, 4M)
         z = z + w.bh if self.use_bias else z  # (N, 4M) + (4M,) → (N, 4M)
         z_i, z_f, z_c, z_o = ops.split(z, "z", self.gate_names)  # four times (N, M)
         i = ops.let("i", ops.activate(self.recurrent_activation, z_i))
@@ -60,6 +60,10 @@ class LSTMCell(Cell):
         o = ops.let("o", ops.activate(self.recurrent_activation, z_o))
         h = ops.let("h", o * self.activate_state(ops, c))
         return StepResult(h, {"h": h, "c": c}, {"i": i, "f": f, "c": candidate, "o": o})
+
+    def recur(self, ops: CellOps, h: Tensor, w: Any) -> Tensor:
+        """Compute h_{t-1} Wh."""
+        return h @ w.Wh  # (N, M)·(M, 4M) → (N, 4M)
 
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         """Return what the output gate multiplies: the activation of c_t."""
@@ -96,6 +100,10 @@ class LSTMCell(Cell):
 
 class _StateNotActivated(LSTMCell):
     """A port in which h is o * c."""
+
+    def recur(self, ops: CellOps, h: Tensor, w: Any) -> Tensor:
+        """Compute h_{t-1} Wh."""
+        return h @ w.Wh  # (N, M)·(M, 4M) → (N, 4M)
 
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         return c

@@ -15,7 +15,7 @@ from rnnshapes.errors import ContradictionError, InputError, RnnshapesError, Uns
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.config import OPERATION, Config, LayerConfig, Namer
-from rnnshapes.network.layers.registry import layer_class
+from rnnshapes.network.layers.registry import is_recurrent, layer_class
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node
 from rnnshapes.ops.dims import Dim, Shape
 
@@ -170,6 +170,8 @@ def _read_layer(
     kind = layer_class(call.class_name)
     if not call.sources and call.class_name != "InputLayer":
         raise UnsupportedError("it is called without inputs")
+    if call.initial and not is_recurrent(call.class_name):
+        raise UnsupportedError("it is called with initial_state, which is not supported")
     shapes = _input_shapes(call, node_shapes)
     sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
     try:

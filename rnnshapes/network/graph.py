@@ -163,7 +163,7 @@ class Network:
             return "the graph of its layers is not known"
         names = [f"{node.layer.name} ({node.layer.type})" for node in self.unsupported]
         if not names:
-            return "this model has no recurrent layer"
+            return "this model has no recurrent layer whose steps are traced"
         return f"this model has no supported recurrent layer; not supported: {', '.join(names)}"
 
     @property

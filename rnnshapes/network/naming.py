@@ -29,8 +29,8 @@ class TensorNames:
                 base = f"y_hat{number}"
             elif layer.symbol == "" or layer.last_step:
                 base = self.bases[node.sources[0].node]
-            elif layer.symbol == "y":
-                base = f"y{layer.index}"
+            elif layer.symbol in ("y", "h"):
+                base = f"{layer.symbol}{layer.index}"
             else:
                 used[layer.symbol] += 1
                 count = used[layer.symbol] if totals[layer.symbol] > 1 else ""

@@ -370,6 +370,28 @@ class BoundedOps:
         result = function(x.rearranged(lambda array: array.reshape(-1, *array.shape[2:])))
         return result.rearranged(lambda array: array.reshape(*lead, *array.shape[1:]))
 
+    def scan(
+        self,
+        step: Callable[[Bounded, Sequence[Bounded]], Sequence[Bounded]],
+        z: Bounded,
+        parts: int,
+        names: tuple[str, ...],
+        *,
+        reverse: bool,
+    ) -> Bounded:
+        """Take one step after the other, and return the first state after each, (N, T, …, M).
+
+        The bound grows from step to step.
+        """
+        shape = z.value.shape
+        zeros = np.zeros((shape[0], *shape[2:-1], shape[-1] // parts))
+        states: Sequence[Bounded] = [Bounded.exact(zeros, z.precision) for _ in names]
+        value, error = (np.empty((*shape[:-1], zeros.shape[-1])) for _ in range(2))
+        for t in range(shape[1])[:: -1 if reverse else 1]:
+            states = step(Bounded(z.value[:, t], z.error[:, t], z.precision), states)
+            value[:, t], error[:, t] = states[0].value, states[0].error
+        return Bounded(value, error, z.precision)
+
     def contract(self, contraction: Contraction, left: Bounded, right: Bounded) -> Bounded:
         """Multiply, and sum over axes."""
         return left.product(right, contraction, contraction.terms(left.value))

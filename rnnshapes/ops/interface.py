@@ -80,6 +80,25 @@ class LayerOps(CellOps, Protocol):
     def each_step(self, function: Callable[[Tensor], Tensor], x: Tensor, rank: int) -> Tensor:
         """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
 
+    def scan(
+        self,
+        step: Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]],
+        z: Tensor,
+        parts: int,
+        names: tuple[str, ...],
+        *,
+        reverse: bool,
+    ) -> Tensor:
+        """Take one step after the other, and return the first state after each, (N, T, …, M).
+
+        Args:
+            step: Returns the states after a step, from z_t and the states before.
+            z: What the steps need of the input, (N, T, …, parts·M).
+            parts: How many times as long as a state the last axis of z is.
+            names: The names of the states, which are zeros before the first step.
+            reverse: Whether the last step comes first.
+        """
+
     def contract(self, contraction: Contraction, left: Tensor, right: Tensor) -> Tensor:
         """Multiply, and sum over axes: (N, T', k, D)·(k, D, F) → (N, T', F)."""
 

@@ -107,6 +107,24 @@ class NumpyOps:
         result = function(x.reshape(-1, *x.shape[2:]))
         return result.reshape(*x.shape[:2], *result.shape[1:])
 
+    def scan(
+        self,
+        step: Callable[[Array, Sequence[Array]], Sequence[Array]],
+        z: Array,
+        parts: int,
+        names: tuple[str, ...],
+        *,
+        reverse: bool,
+    ) -> Array:
+        """Take one step after the other, and return the first state after each, (N, T, …, M)."""
+        zeros = np.zeros((len(z), *z.shape[2:-1], z.shape[-1] // parts), z.dtype)
+        states: Sequence[Array] = [zeros for _ in names]
+        after = np.empty((*z.shape[:-1], zeros.shape[-1]), z.dtype)
+        for t in range(z.shape[1])[:: -1 if reverse else 1]:
+            states = step(z[:, t], states)
+            after[:, t] = states[0]
+        return after
+
     def contract(self, contraction: Contraction, left: Array, right: Array) -> Array:
         """Multiply, and sum over axes."""
         return contraction(left, right)

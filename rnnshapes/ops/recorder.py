@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
@@ -222,6 +224,38 @@ class RecorderOps:
             return replace(result, symbol=symbol)
         array = result.array.reshape(*data.shape[:2], *result.array.shape[1:])
         return replace(result, symbol=symbol, data=array)
+
+    def scan(
+        self,
+        step: Callable[[RecordedTensor, Sequence[RecordedTensor]], Sequence[RecordedTensor]],
+        z: RecordedTensor,
+        parts: int,
+        names: tuple[str, ...],
+        *,
+        reverse: bool,
+    ) -> RecordedTensor:
+        """Take one step after the other, and return the first state after each, (N, T, …, M)."""
+        recording, (n, steps, *rest) = self.recording, z.symbol.shape
+        shape = (n, *rest[:-1], rest[-1].divided(parts))
+        data: list[Array | None] = [None]
+        zeros, joined = None, None
+        if z.data is not None:
+            data = list(np.moveaxis(z.data, 1, 0))
+            zeros = np.zeros_like(z.data[:, 0, ..., ::parts])
+        before = "{t+1}" if reverse else "{t-1}"
+        states: Sequence[RecordedTensor] = [
+            recording.tensor(f"{name}{self.index}_{before}", shape, zeros) for name in names
+        ]
+        after = []
+        for array in data[:: -1 if reverse else 1]:
+            symbol = replace(z.symbol, shape=(n, *rest))
+            states = step(RecordedTensor(symbol, array, recording), states)
+            after.append(states[0])
+        if z.data is not None:
+            arrays = [state.array for state in after[:: -1 if reverse else 1]]
+            joined = np.stack(arrays, axis=1)
+        symbol = replace(states[0].symbol, shape=(n, steps, *shape[1:]))
+        return RecordedTensor(symbol, joined, recording)
 
     def contract(
         self, contraction: Contraction, left: RecordedTensor, right: RecordedTensor

@@ -265,6 +265,24 @@ class SymbolicOps:
         result = function(replace(x, shape=(x.shape[0], *x.shape[2:])))
         return replace(result, shape=(result.shape[0], x.shape[1], *result.shape[1:]))
 
+    def scan(
+        self,
+        step: Callable[[Symbol, Sequence[Symbol]], Sequence[Symbol]],
+        z: Symbol,
+        parts: int,
+        names: tuple[str, ...],
+        *,
+        reverse: bool,
+    ) -> Symbol:
+        """Take one step for all, and return the first state after each, (N, T, …, M)."""
+        before = "{t+1}" if reverse else "{t-1}"
+        shape = (z.shape[0], *z.shape[2:-1], z.shape[-1].divided(parts))
+        states = [
+            self.tensor(f"{name}{self.index}_{before}", shape, z.operations) for name in names
+        ]
+        after = step(replace(z, shape=(z.shape[0], *z.shape[2:])), states)[0]
+        return replace(after, shape=(after.shape[0], z.shape[1], *after.shape[1:]))
+
     def contract(self, contraction: Contraction, left: Symbol, right: Symbol) -> Symbol:
         """Multiply, and sum over axes."""
         return left.contract(contraction, right)

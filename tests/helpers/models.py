@@ -389,6 +389,14 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         shape=(10, 12, 1),
     ),
     "images beside a sequence": lambda: functional(images_beside_a_sequence, (7, 5, 4)),
+    "recurrent images": lambda: sequential(
+        la.ConvLSTM2D(3, (2, 3), padding="same", return_sequences=True, go_backwards=True),
+        la.TimeDistributed(la.Reshape((5, 12))),
+        la.ConvLSTM1D(2, 2, strides=2, use_bias=False, recurrent_activation="hard_sigmoid"),
+        la.LSTM(4),
+        la.Dense(2),
+        shape=(4, 5, 4, 1),
+    ),
     "models at each step": lambda: functional(models_at_each_step, (3, 5, 4, 2)),
     "images at each step": lambda: sequential(
         la.TimeDistributed(la.Conv2D(4, 3, activation="relu")),

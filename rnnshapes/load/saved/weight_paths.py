@@ -246,7 +246,7 @@ def weight_owners(
     if depth > MOST_WRAPPERS:
         raise InputError(f"a layer wraps others more than {MOST_WRAPPERS} deep: no model does")
     trained = trained and config.get("trainable", True) is not False
-    if class_name in BY_CLASS:
+    if class_name in (*BY_CLASS, "ConvLSTM1D", "ConvLSTM2D"):
         yield WeightOwner(class_name, f"{path}cell/", trained)
     elif class_name == "RNN":
         yield from _cell_owners(_object(config, "cell"), f"{path}cell/", trained=trained)

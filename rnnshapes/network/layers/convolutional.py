@@ -14,13 +14,14 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
-from rnnshapes.errors import ContradictionError
+from rnnshapes.cells.lstm import LSTMCell
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
-from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.network.layers.config import LayerConfig, activation_in
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.rearrangements import Joined, Selection, Stretched
+from rnnshapes.ops.rearrangements import WHOLE, Joined, Selection, Stretched
 from rnnshapes.ops.windows import Window
 
 #: Windows times a kernel, by the number of axes along which the windows slide.
@@ -352,3 +353,110 @@ class ConvTranspose(Convolution):
 def _spread_length(size: int, stride: int, mode: str, steps: int) -> int:
     """Return how many steps a transposed convolution makes of ``steps``."""
     return steps * stride if mode == "same" else (steps - 1) * stride + max(size, stride)
+
+
+@dataclass(frozen=True)
+class ConvLSTMCell(LSTMCell):
+    """The cell of an LSTM whose states are images, or rows of them, of ``units`` filters."""
+
+    windows: tuple[Window, ...] = ()
+
+    def recur(self, ops: Any, h: Tensor, w: Any) -> Tensor:
+        """Compute the convolution of h_{t-1} with Wh."""
+        return ops.contract(_CONVOLUTIONS[len(self.windows)], ops.windows(h, self.windows), w.Wh)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvLSTM(Windowed):
+    """An LSTM over images: both of its products are convolutions, that of h pads with zeros.
+
+    It is computed as a whole, so its states are not traced. Source:
+    ``keras/src/layers/rnn/conv_lstm.py``.
+    """
+
+    features: Dim
+    cell: ConvLSTMCell
+    return_sequences: bool = False
+    reverse: bool = False
+
+    keras_classes = ("ConvLSTM1D", "ConvLSTM2D")
+    output_symbol = "h"
+    uses_mask = True
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require(return_state=False, stateful=False)
+        if config.masked:
+            raise UnsupportedError(f"{config.class_name} with a mask is not supported")
+        n, _, *rest = config.shapes[0]
+        windows = cls.windows_in(replace(config, shapes=[(n, *rest)], at_step=True), "kernel_size")
+        cell = ConvLSTMCell(
+            config.names.size("F", config.size("filters")),
+            activation=config.activation("tanh"),
+            use_bias=bool(config.options.get("use_bias", True)),
+            recurrent_activation=activation_in(config.options, "recurrent_activation", "sigmoid"),
+        )
+        return cls(
+            keras_class=config.class_name,
+            index=config.names.index("recurrent"),
+            features=config.features,
+            cell=cell,
+            return_sequences=bool(config.options.get("return_sequences", False)),
+            reverse=bool(config.options.get("go_backwards", False)),
+            **windows,
+            **config.shared,
+        )
+
+    @property
+    def label(self) -> str:
+        return f"{self.type}({self.cell.units})"
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        sizes = tuple(Dim.of(window.size) for window in self.windows)
+        filters, gates = self.cell.units, self.cell.gate_names
+        kernel = Weight("Wx", "kernel", (*sizes, self.features, filters * 4), gates)
+        recurrent = Weight("Wh", "recurrent_kernel", (*sizes, filters, filters * 4), gates)
+        bias = Weight("bh", "bias", (filters * 4,), gates)
+        return (kernel, recurrent, bias) if self.cell.use_bias else (kernel, recurrent)
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        return self.cell.activations
+
+    @property
+    def equation_lines(self) -> int:
+        return 8
+
+    def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
+        return super().with_inputs([(shape[0], *shape[2:]) for shape in shapes], new_steps)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        recurrent = (Window(window.size, 1, "same", window.steps) for window in self.windows)
+        cell = replace(self.cell, windows=tuple(recurrent))
+
+        def project(x: Tensor) -> Tensor:
+            return ops.contract(_CONVOLUTIONS[self.axes], ops.windows(x, self.windows), w.Wx)
+
+        def step(z: Tensor, states: Sequence[Tensor]) -> Sequence[Tensor]:
+            before = dict(zip(cell.state_names, states, strict=True))
+            return tuple(cell.step(ops, z, before, w).states.values())
+
+        z = ops.each_step(project, inputs[0], self.axes + 2)  # (N, T, R, D) → (N, T, R', 4F)
+        h = ops.scan(step, z, 4, cell.state_names, reverse=self.reverse)  # (N, T, R', F)
+        if not self.return_sequences:
+            return ops.rearrange(h, Selection((WHOLE, 0 if self.reverse else -1), (None, None)))
+        backwards = Selection((WHOLE, slice(None, None, -1)), (None, None))
+        return ops.rearrange(h, backwards) if self.reverse else h
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {
+            **self.window_arguments("kernel_size"),
+            "filters": size_of(self.cell.units),
+            "dilation_rate": tuple(window.dilation for window in self.windows),
+            "activation": self.cell.activation,
+            "recurrent_activation": self.cell.recurrent_activation,
+            "use_bias": self.cell.use_bias,
+            "return_sequences": self.return_sequences,
+            "go_backwards": self.reverse,
+        }
