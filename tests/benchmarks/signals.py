@@ -21,6 +21,7 @@ from pathlib import Path
 
 from keras import layers as la
 
+from tests.helpers.commands import interruptible
 from tests.helpers.files import saved
 from tests.helpers.models import sequential
 
@@ -53,14 +54,15 @@ def main() -> int:
 
 
 def _start(folder: Path, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rnnshapes", *command],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with interruptible():  # a process in the background, or of nohup, would ignore some signals
+        return subprocess.Popen(
+            [sys.executable, "-m", "rnnshapes", *command],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def _duration(folder: Path, command: tuple[str, ...]) -> float:
