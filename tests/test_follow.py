@@ -216,7 +216,7 @@ def test_resized_terminal_is_redrawn(terminal) -> None:
             it.type(b"\x1b[6~")
         assert "step 1 of 10" in it.see("y_hat_0")
         it.resize(160, 40)
-        assert "(N, D)·(D, 4M) → (N, 4M)" in it.see("f_0 = sigmoid(z_f)")
+        assert "f_0 = sigmoid(z_f)" in it.see("(N, D)·(D, 4M) → (N, 4M)")
 
 
 def numbers(shown: str) -> int:
