@@ -85,9 +85,9 @@ class Terminal:
         self.stream.feed(part)
         return True
 
-    def see(self, text: str) -> str:
-        """Wait for a text, and give all that is shown then."""
-        self.wait(lambda: text in self.shown)
+    def see(self, *texts: str) -> str:
+        """Wait until texts are shown together, and give all that is shown then."""
+        self.wait(lambda: all(text in self.shown for text in texts))
         return self.shown
 
     def type(self, typed: bytes) -> None:
@@ -133,12 +133,11 @@ def terminal(commands: ForkServer) -> Callable[..., AbstractContextManager[Termi
 @POSIX
 def test_keys_step_through_a_trace(terminal) -> None:
     with terminal("--T", "12") as it:
-        shown = it.see("step 1 of 12")
-        assert "h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)" in shown
-        assert "(1, 3)·(3, 5) → (1, 5)" in shown
+        equation = "h_0 = tanh(x_0 Wx + bh + h_{-1} Wh)"
+        shown = it.see("step 1 of 12", equation, "(1, 3)·(3, 5) → (1, 5)", "last")
         assert {"q", "p", "g", "G"} <= set(shown.splitlines()[-1].split())
         it.type(b" ")
-        assert "h_1 = tanh(x_1 Wx + bh + h_0 Wh)" in it.see("step 2 of 12")
+        it.see("step 2 of 12", "h_1 = tanh(x_1 Wx + bh + h_0 Wh)")
         it.type(b"\x1b[C")
         it.see("step 3 of 12")
         it.type(b"G")
@@ -214,9 +213,9 @@ def test_resized_terminal_is_redrawn(terminal) -> None:
         assert "y_hat_0" not in it.shown
         for _ in range(9):
             it.type(b"\x1b[6~")
-        assert "step 1 of 10" in it.see("y_hat_0")
+        it.see("step 1 of 10", "y_hat_0")
         it.resize(160, 40)
-        assert "f_0 = sigmoid(z_f)" in it.see("(N, D)·(D, 4M) → (N, 4M)")
+        it.see("f_0 = sigmoid(z_f)", "(N, D)·(D, 4M) → (N, 4M)")
 
 
 def numbers(shown: str) -> int:
@@ -227,7 +226,7 @@ def numbers(shown: str) -> int:
 @POSIX
 def test_w_shows_all_numbers_of_a_step(terminal) -> None:
     with terminal("--cell", "lstm", "--M", "18", "--bidirectional", columns=80, lines=50) as it:
-        it.see("step 1 of 10")
+        it.see("step 1 of 10", "quit")
         few = numbers(it.shown)
         it.type(b"w")
         it.wait(lambda: numbers(it.shown) > few)
@@ -251,7 +250,7 @@ def test_any_terminal_size_is_drawn(terminal, columns: int, lines: int) -> None:
 @POSIX
 def test_ascii_and_no_color_are_respected(terminal) -> None:
     with terminal("--bidirectional", PYTHONIOENCODING="ascii", NO_COLOR="1") as it:
-        assert "h->_0 = tanh(x_0 Wx->" in it.see("step 1 of 10")
+        it.see("step 1 of 10", "h->_0 = tanh(x_0 Wx->")
         it.type(b"\tq")
         assert it.ends() == 0
         assert it.received.isascii()
