@@ -163,7 +163,7 @@ class _RecordedRecurrence:
     @property
     def steps(self) -> Dim:
         """The time axis of the input."""
-        steps = self.network.node_shapes[self.node.sources[0].node].steps
+        steps = self.network.shapes_at(self.node.sources[0]).steps
         assert steps is not None
         return steps
 

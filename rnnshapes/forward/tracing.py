@@ -344,7 +344,7 @@ class _TraceRun:
     def _empty_trace(
         self, node: Node, name: str, direction: Direction, parts: Sequence[str]
     ) -> LayerTrace:
-        shapes, cell = self.network.node_shapes[node.sources[0].node], direction.cell
+        shapes, cell = self.network.shapes_at(node.sources[0]), direction.cell
         assert shapes.steps is not None
         n, t = self.samples, self.network.count(shapes.steps)
         states = {

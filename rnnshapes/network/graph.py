@@ -183,7 +183,7 @@ class Network:
             if KERAS2_HARD_SIGMOID in layer.activations
         }
         for node in self.recurrent:
-            masked = self.node_shapes[node.sources[0].node].masked and not node.mask_dropped
+            masked = self.shapes_at(node.sources[0]).masked and not node.mask_dropped
             if masked and getattr(node.layer, "zeroes_wrong_steps", False):
                 warnings[node.layer.name] = UNROLLED_MASK
         return warnings
@@ -303,9 +303,7 @@ class Network:
     def scan_steps(self) -> int:
         """Number of steps of all recurrences for all samples; N where there is no recurrence."""
         sources = [node.sources[0] for node in self.recurrent for _ in node.scans]
-        return self.size("N") * max(
-            1, sum(self.step_count(self.node_shapes[tap.node]) for tap in sources)
-        )
+        return self.size("N") * max(1, sum(self.step_count(self.shapes_at(tap)) for tap in sources))
 
     def step_count(self, shapes: NodeShapes) -> int:
         """Return the number of time steps of an output; 1 where it has no time axis."""

@@ -455,7 +455,7 @@ def _notes(network: Network, positions: list[int]) -> Iterator[Note]:
             subject = "" if subject == node.layer.name else f"{subject} "
             text = f"{subject}processes the sequence in reverse, from t = {shapes.steps}-1 to 0"
             yield Note(text, "time")
-    if node.layer.directions and network.node_shapes[node.sources[0].node].masked:
+    if node.layer.directions and network.shapes_at(node.sources[0]).masked:
         text = f"a masked step does not change its states; {_masked_output_text(node.layer)}"
         yield Note(text, "use")
     if shapes.final and any(direction.reverse for _, direction in node.scans):

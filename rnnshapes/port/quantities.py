@@ -141,7 +141,7 @@ def _states(network: Network) -> Iterator[tuple[str, _Candidate]]:
     A later recurrence replaces an earlier one under the short name.
     """
     for node in network.recurrent:
-        flow = network.node_shapes[node.sources[0].node]
+        flow = network.shapes_at(node.sources[0])
         t = network.step_count(flow)
         for name, direction in node.scans:
             last = 0 if direction.reverse else t - 1

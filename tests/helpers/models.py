@@ -192,7 +192,9 @@ def moved(x: Any) -> Any:
     turned = ops.swapaxes(ops.moveaxis(ops.transpose(h, (0, 2, 1)), 2, 1), 1, 2)
     context = ops.matmul(scores, ops.swapaxes(turned, 1, 2))
     pairs = ops.squeeze(ops.stack([h, ops.flip(context, axis=1)], axis=3)[..., 1:], axis=-1)
-    longer = la.GRU(3)(ops.concatenate([pairs, h], axis=1))
+    first, second, _ = ops.split(ops.concatenate([pairs, h], axis=1), [3, 10], axis=1)
+    left, right = ops.split(la.GRU(6)(second), 2, axis=-1)
+    longer = la.GRU(3)(first, initial_state=left) + right
     single = ops.expand_dims(longer, axis=1) * ops.reshape(h, (-1, 8, 3))
     return la.Dense(2)(ops.concatenate([ops.reshape(single, (-1, 24)), longer], axis=-1))
 

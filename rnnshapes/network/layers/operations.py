@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
@@ -20,6 +20,9 @@ from rnnshapes.ops.dims import Dim, Shape, product, total
 from rnnshapes.ops.elementwise import ABS, EXP, LOG, SQRT, SQUARE, LeakyReLU, Power
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.rearrangements import WHOLE, Rearrangement, Reshaped, Selection, Transposed
+
+#: More parts than anyone reads the equations of.
+MOST_PARTS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -692,6 +695,83 @@ class JoinOperation(Operation):
             new_axis = Selection(key, (None,) * len(key))
             inputs = [ops.rearrange(x, new_axis) for x in inputs]
         return ops.concatenate(inputs, self.axis, self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOperation(Operation):
+    """One tensor cut into several along an axis, each an output.
+
+    ``selections`` cut them out; ``counts`` are the numbers of steps of each, where it is time.
+    """
+
+    selections: tuple[Selection, ...]
+    time: Dim | None = None
+    counts: tuple[tuple[Dim, int], ...] = ()
+
+    functions: ClassVar = {"Split": "split"}
+    keras_classes = (f"{OPERATION}Split",)
+    output_symbol = "s"
+    stepwise = False
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        shape, sections = config.shapes[0], config.options["indices_or_sections"]
+        (axis,) = _axes(config, config.options.get("axis", 0))
+        dim = shape[axis]
+        if (size := config.names.value(dim)) is None:
+            raise UnsupportedError(f"{dim}, which it splits, is unknown")
+        ends = _ends(sections, size)
+        is_time = axis == 1 - len(shape) and len(shape) > 2
+        names: dict[int, Dim] = {}
+        selections = []
+        for start, end in pairwise((0, *ends)):
+            count = end - start
+            if count not in names:
+                names[count] = config.names.primed() if is_time else Dim.of(count)
+            lead = len(shape) + axis
+            key = (*(WHOLE,) * lead, slice(start, end))
+            selections.append(Selection(key, (*(None,) * lead, names[count])))
+        options: dict[str, Any] = {}
+        if is_time:
+            counts = tuple((name, count) for count, name in names.items())
+            options = {"time": dim, "counts": counts}
+        frozen = tuple(sections) if isinstance(sections, list | tuple) else sections
+        options["options"] = (("indices_or_sections", frozen), ("axis", axis))
+        return cls(selections=tuple(selections), **options, **described(config))
+
+    @property
+    def label(self) -> str:
+        return f"Split({len(self.selections)})"
+
+    @property
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+        if self.time is None:
+            return {}
+        return {str(name): (self.time, _constant_size(count)) for name, count in self.counts}
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return tuple(ops.rearrange(inputs[0], selection) for selection in self.selections)
+
+
+def _constant_size(count: int) -> Callable[[int], int]:
+    return lambda _: count
+
+
+def _ends(sections: Any, size: int) -> list[int]:
+    """Return where each part ends, from a number of equal parts or from their ends."""
+    if type(sections) is int:
+        if not 0 < sections <= MOST_PARTS:
+            raise UnsupportedError(f"it splits into {sections} parts")
+        if size % sections:
+            raise ContradictionError(f"{size} cannot be split into {sections} equal parts")
+        return [size // sections * number for number in range(1, sections + 1)]
+    ends = [*sections, size]
+    if len(ends) > MOST_PARTS or any(type(end) is not int for end in ends):
+        raise UnsupportedError(f"it splits at {sections!r:.40}")
+    if not all(start < end for start, end in pairwise((0, *ends))):
+        raise UnsupportedError(f"it splits {size} at {sections!r:.40}: a part would be empty")
+    return ends
 
 
 # --- Sums of products ----------------------------------------------------------------------------

@@ -1,0 +1,439 @@
+"""Random functional models over all layers and operations that are supported.
+
+Run: ``python -m tests.benchmarks.random_models [COUNT] [FIRST_SEED]``; status 1 if a model fails.
+For each model, ``verify`` passes, the trace of its saved file equals ``predict``, and counts equal
+``count_params()``; models have masks, and one of Keras's dtype policies. The end lists layers
+that are not supported as they were called, and supported classes that no model had.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers as la
+from keras import ops
+
+import rnnshapes
+from rnnshapes.network.layers.config import OPERATION
+from rnnshapes.network.layers.registry import supported_classes
+from tests.helpers.models import randomized
+
+POLICIES = (*["float32"] * 6, "float64", "mixed_float16", "mixed_bfloat16")
+#: The largest difference of NumPy in float64 from Keras, relative to the largest number.
+TOLERANCES = {"float32": 2e-4, "float64": 1e-6, "mixed_float16": 0.1, "mixed_bfloat16": 0.5}
+#: The most numbers of a sample in one tensor, and axes.
+MOST_NUMBERS, MOST_AXES = 1200, 4
+_ACTIVATIONS = ("tanh", "relu", "sigmoid", "elu", "selu", "softplus", "gelu", "silu", "softmax")
+_FUNCTIONS = ("relu", "relu6", "sigmoid", "silu", "celu", "elu", "selu", "softplus", "softsign")
+_FUNCTIONS += ("squareplus", "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "tanh")
+_FUNCTIONS += ("soft_shrink", "tanh_shrink", "sparse_plus", "sparse_sigmoid", "log_sigmoid")
+_FUNCTIONS += ("log_softmax", "leaky_relu", "gelu", "negative", "absolute", "copy")
+
+Maker = Callable[["Draw", Any], Any]
+
+
+@dataclass
+class Draw:
+    """Random choices for one model, and the tensors that it has."""
+
+    random: random.Random
+    policy: str
+    tensors: list[Any] = field(default_factory=list)
+
+    def size(self, most: int = 5) -> int:
+        """Return a size from 1 on."""
+        return self.random.randint(1, most)
+
+    def flag(self) -> bool:
+        """Return true or false."""
+        return self.random.random() < 0.5
+
+    def one(self, *values: Any) -> Any:
+        """Return one of the values."""
+        return self.random.choice(values)
+
+    def axis(self, x: Any) -> int:
+        """Return an axis after that of the samples, counted from either end."""
+        axis = self.random.randrange(1, len(x.shape))
+        return self.one(axis, axis - len(x.shape))
+
+    def like(self, x: Any) -> Any:
+        """Return a tensor of the same shape."""
+        return self.one(*(t for t in self.tensors if t.shape == x.shape and t.dtype == x.dtype))
+
+    def array(self, *sizes: int, like: Any) -> Any:
+        """Return an array of numbers that Keras does not compute in another dtype."""
+        numbers = [round(self.random.uniform(-2, 2), 2) for _ in range(int(np.prod(sizes)))]
+        return np.asarray(numbers, like.dtype).reshape(sizes)
+
+
+# --- Layers --------------------------------------------------------------------------------------
+
+
+def _recurrent(draw: Draw, *, sequences: bool | None = None) -> Any:
+    kind = draw.one(la.LSTM, la.GRU, la.SimpleRNN)
+    options = {
+        "return_sequences": draw.flag() if sequences is None else sequences,
+        "go_backwards": draw.random.random() < 0.2,
+        "use_bias": draw.random.random() < 0.8,
+        "activation": draw.one("tanh", "tanh", "sigmoid", "softsign"),
+    }
+    if kind is la.GRU:
+        options["reset_after"] = draw.flag()
+    return kind(draw.size(), **options)
+
+
+def _bidirectional(draw: Draw, x: Any) -> Any:
+    layer = _recurrent(draw)
+    layer.go_backwards = False
+    return la.Bidirectional(layer, merge_mode=draw.one("concat", "sum", "mul", "ave"))(x)
+
+
+def _stacked(draw: Draw, x: Any) -> Any:
+    cells = [draw.one(la.LSTMCell, la.GRUCell, la.SimpleRNNCell)(draw.size()) for _ in range(2)]
+    return la.RNN(cells, return_sequences=draw.flag())(x)
+
+
+def _window(draw: Draw) -> dict[str, Any]:
+    return {"padding": draw.one("valid", "same"), "strides": draw.size(2)}
+
+
+def _convolution(draw: Draw, x: Any) -> Any:
+    if draw.flag():
+        padding = draw.one("valid", "same", "causal")
+        return la.Conv1D(draw.size(), draw.size(3), padding=padding, dilation_rate=draw.size(2))(x)
+    if draw.flag():
+        return la.SeparableConv1D(draw.size(), draw.size(3), padding=draw.one("valid", "same"))(x)
+    return la.DepthwiseConv1D(draw.size(3), padding=draw.one("valid", "same"))(x)
+
+
+def _images(draw: Draw, x: Any) -> Any:
+    size = (draw.size(2), draw.size(2))
+    kinds = (
+        lambda: la.Conv2D(draw.size(), size, **_window(draw)),
+        lambda: la.SeparableConv2D(draw.size(), size),
+        lambda: la.DepthwiseConv2D(size, padding=draw.one("valid", "same")),
+        lambda: draw.one(la.MaxPooling2D, la.AveragePooling2D)(size, padding="same"),
+        lambda: la.ZeroPadding2D(size),
+        lambda: la.Cropping2D(((0, 1), (1, 0))),
+        lambda: la.UpSampling2D(size),
+        draw.one(la.GlobalMaxPooling2D, la.GlobalAveragePooling2D),
+        lambda: la.TimeDistributed(_recurrent(draw)),
+        lambda: la.TimeDistributed(la.Conv1D(draw.size(), 2, padding="same")),
+    )
+    return draw.one(*kinds)()(x)
+
+
+def _normalization(draw: Draw, x: Any) -> Any:
+    kind = draw.one(la.LayerNormalization, la.BatchNormalization)
+    return kind(center=draw.flag(), scale=draw.flag())(x)
+
+
+def _activation(draw: Draw, x: Any) -> Any:
+    kinds = (
+        lambda: la.Activation(draw.one(*_ACTIVATIONS)),
+        lambda: la.ReLU(max_value=draw.one(None, 1.5), negative_slope=draw.one(0.0, 0.2)),
+        lambda: la.LeakyReLU(0.25),
+        lambda: la.ELU(draw.one(1.0, 0.7)),
+        la.PReLU,
+        la.Softmax,
+    )
+    return draw.one(*kinds)()(x)
+
+
+def _inactive(draw: Draw, x: Any) -> Any:
+    kinds = [la.Dropout, la.GaussianDropout, la.AlphaDropout, la.GaussianNoise]
+    kinds += [la.SpatialDropout1D] if len(x.shape) == 3 else []
+    layer = draw.one(*(kind(0.2) for kind in kinds), la.Identity(), la.ActivityRegularization(0.1))
+    return layer(x)
+
+
+def _merged(draw: Draw, x: Any) -> Any:
+    names = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+    return getattr(la, draw.one(*names))()([x, draw.like(x)])
+
+
+def _attention(draw: Draw, x: Any) -> Any:
+    if draw.flag():
+        return la.AdditiveAttention()([x, draw.like(x)], use_causal_mask=draw.flag())
+    inputs = [x, draw.like(x)]
+    return la.Attention(score_mode=draw.one("dot", "concat"))(inputs, use_causal_mask=draw.flag())
+
+
+SEQUENCE_LAYERS: tuple[Maker, ...] = (
+    *[lambda draw, x: _recurrent(draw)(x)] * 4,
+    *[lambda draw, x: _recurrent(draw, sequences=True)(la.Masking()(x))] * 2,
+    _bidirectional,
+    _stacked,
+    _convolution,
+    _attention,
+    lambda draw, x: la.TimeDistributed(la.Dense(draw.size()))(x),
+    lambda draw, x: draw.one(la.MaxPooling1D, la.AveragePooling1D)(2, **_window(draw))(x),
+    lambda draw, x: draw.one(la.GlobalMaxPooling1D, la.GlobalAveragePooling1D)()(x),
+    lambda draw, x: draw.one(la.ZeroPadding1D(2), la.Cropping1D((1, 0)), la.UpSampling1D(2))(x),
+    lambda draw, x: la.Dot(axes=draw.one(1, 2))([x, draw.like(x)]),
+)
+LAYERS: tuple[Maker, ...] = (
+    lambda draw, x: la.Dense(draw.size(), activation=draw.one(None, *_ACTIVATIONS))(x),
+    _normalization,
+    _activation,
+    _inactive,
+    *[_merged] * 2,
+    lambda draw, x: la.Flatten()(x),
+    lambda draw, x: la.Rescaling(0.5, 0.25)(x),
+    lambda draw, x: la.Reshape((-1, x.shape[-1]))(x),
+    lambda draw, x: la.Permute((2, 1))(x),
+    lambda draw, x: la.RepeatVector(draw.size())(x),
+)
+
+# --- Operations ----------------------------------------------------------------------------------
+
+
+def _arithmetic(draw: Draw, x: Any) -> Any:
+    choices = (draw.like(x), round(draw.random.uniform(-3, 3), 2), draw.size())
+    arrays = (draw.array(x.shape[-1], like=x), draw.array(*x.shape[1:], like=x))
+    other = draw.one(*choices, *arrays)
+    function = draw.one(ops.add, ops.subtract, ops.multiply, ops.maximum, ops.minimum)
+    return function(*draw.one((x, other), (other, x)))
+
+
+def _divided(draw: Draw, x: Any) -> Any:
+    above = ops.absolute(draw.like(x)) + draw.one(0.5, 1.5)
+    function = draw.one(ops.divide, ops.true_divide)
+    return draw.one(function(x, above), function(2.0, above), ops.reciprocal(above), x / 2.5)
+
+
+def _function(draw: Draw, x: Any) -> Any:
+    kinds = (
+        lambda: getattr(ops, draw.one(*_FUNCTIONS))(x),
+        lambda: getattr(ops, draw.one(*_FUNCTIONS))(x),
+        lambda: ops.softmax(x, axis=draw.axis(x)),
+        lambda: ops.gelu(x, approximate=draw.flag()),
+        lambda: keras.activations.relu(x),
+        lambda: ops.leaky_relu(x, negative_slope=0.3),
+        lambda: ops.sqrt(ops.square(x) + 0.1),
+        lambda: ops.log(ops.exp(ops.tanh(x)) + 0.3),
+        lambda: ops.tanh(x) ** draw.one(2, 3, 5),
+        lambda: ops.stop_gradient(ops.cast(x, x.dtype)),
+    )
+    return draw.one(*kinds)()
+
+
+def _reduction(draw: Draw, x: Any) -> Any:
+    function = draw.one(ops.sum, ops.mean, ops.max, ops.min, ops.amax, ops.amin)
+    axes = draw.one(draw.axis(x), tuple({draw.axis(x) % len(x.shape), draw.axis(x) % len(x.shape)}))
+    return function(x, axis=axes, keepdims=draw.flag())
+
+
+def _repeated(draw: Draw, x: Any) -> Any:
+    function = draw.one(ops.sum, ops.mean, ops.max)
+    return draw.one(ops.multiply, ops.add)(x, function(x, axis=draw.axis(x), keepdims=True))
+
+
+def _moved(draw: Draw, x: Any) -> Any:
+    axes = [*range(1, len(x.shape))]
+    draw.random.shuffle(axes)
+    kinds = (
+        lambda: ops.transpose(x, (0, *axes)),
+        lambda: ops.swapaxes(x, draw.axis(x), draw.axis(x)),
+        lambda: ops.moveaxis(x, draw.axis(x), draw.axis(x)),
+        lambda: ops.flip(x, axis=draw.axis(x)),
+        lambda: ops.expand_dims(x, draw.axis(x)),
+        lambda: ops.squeeze(ops.expand_dims(x, 1), 1),
+        lambda: ops.reshape(x, (-1, *draw.one(x.shape[:0:-1], (int(np.prod(x.shape[1:])),)))),
+        lambda: ops.reshape(x, (-1, 1, *x.shape[1:])),
+    )
+    return draw.one(*kinds)()
+
+
+def _joined(draw: Draw, x: Any) -> Any:
+    tensors = [x, *(draw.like(x) for _ in range(draw.size(2)))]
+    return draw.one(ops.concatenate, ops.stack)(tensors, axis=draw.axis(x))
+
+
+def _split(draw: Draw, x: Any) -> Any:
+    axis = draw.axis(x)
+    size = x.shape[axis]
+    parts = draw.one(size, [1], [1, size - 1]) if size > 2 else size
+    return draw.one(*ops.split(x, parts, axis=axis))
+
+
+def _indexed(draw: Draw, x: Any) -> Any:
+    keys = (-1, 0, slice(1, None), slice(None, None, -1), slice(None, None, 2), slice(-1, None))
+    axis = draw.random.randrange(1, len(x.shape))
+    if draw.flag():
+        return x[(slice(None),) * axis + (draw.one(*keys),)]
+    return x[..., draw.one(slice(0, 2), slice(None), None)]
+
+
+def _product(draw: Draw, x: Any) -> Any:
+    y, width = draw.like(x), x.shape[-1]
+    kinds = [lambda: ops.matmul(x, draw.array(width, draw.size(), like=x))]
+    if len(x.shape) == 3:
+        kinds += [
+            lambda: x @ ops.transpose(y, (0, 2, 1)),
+            lambda: ops.einsum("btd,bsd->bts", x, y),
+            lambda: ops.einsum("btd,btd->bd", x, y),
+            lambda: ops.einsum("btd,df->bft", x, draw.array(width, draw.size(), like=x)),
+        ]
+    return draw.one(*kinds)()
+
+
+OPERATIONS: tuple[Maker, ...] = (
+    *[_arithmetic] * 2,
+    _divided,
+    *[_function] * 3,
+    _reduction,
+    _repeated,
+    *[_moved] * 2,
+    _joined,
+    _split,
+    _indexed,
+    _product,
+)
+
+# --- Models --------------------------------------------------------------------------------------
+
+
+def _input(draw: Draw) -> tuple[Any, Any]:
+    """Return an input, and a tensor of numbers that follows from it."""
+    steps, features = draw.random.randint(3, 6), draw.size()
+    if draw.random.random() < 0.2:
+        x = keras.Input((steps,), dtype="int32")
+        return x, la.Embedding(7, features, mask_zero=draw.flag())(x)
+    x = keras.Input((steps, features), dtype="float64" if draw.policy == "float64" else None)
+    return x, la.Masking()(x) if draw.random.random() < 0.4 else x
+
+
+def _is_usable(x: Any) -> bool:
+    """Return whether a tensor has few numbers, and no open axis."""
+    sizes = tuple(x.shape[1:])
+    is_small = 0 < len(sizes) < MOST_AXES and None not in sizes
+    return is_small and 0 < int(np.prod(sizes)) <= MOST_NUMBERS and "float" in str(x.dtype)
+
+
+def draw_model(seed: int) -> tuple[keras.Model, str]:
+    """Return a random model with random weights, and its dtype policy."""
+    choices = random.Random(seed)  # noqa: S311 - not for secrets
+    draw = Draw(choices, choices.choice(POLICIES))
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy(draw.policy)
+    try:
+        inputs, first = _input(draw)
+        draw.tensors = [_recurrent(draw, sequences=True)(first)]
+        wanted = 2 + draw.size(8)
+        for _ in range(40):
+            if len(draw.tensors) >= wanted:
+                break
+            x = choices.choice(draw.tensors[-4:])
+            makers = OPERATIONS if draw.flag() else LAYERS
+            if len(x.shape) == 3 and choices.random() < 0.5:
+                makers = SEQUENCE_LAYERS
+            if len(x.shape) == 4 and choices.random() < 0.5:
+                makers = (_images,)
+            try:
+                result = choices.choice(makers)(draw, x)
+            except (ValueError, TypeError, IndexError):  # it does not fit, says Keras
+                continue
+            if _is_usable(result):
+                draw.tensors.append(result)
+        outputs = draw.tensors[-1:] + ([draw.tensors[-2]] if choices.random() < 0.2 else [])
+        if draw.flag():
+            outputs[0] = la.Dense(draw.size())(outputs[0])
+        model = keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    return randomized(model, seed), draw.policy
+
+
+def draw_input(model: keras.Model, seed: int) -> Any:
+    """Return three samples, of which some steps are masked."""
+    rng = np.random.default_rng(seed)
+    shape = (3, *model.inputs[0].shape[1:])
+    if str(model.inputs[0].dtype).startswith("int"):
+        return rng.integers(0, 7, shape)
+    x = rng.standard_normal(shape).astype("float32")
+    for sample in range(1, 3):
+        x[sample, rng.integers(1, shape[1]) :] = 0.0
+    return x
+
+
+def check_model(seed: int, folder: Path, reasons: Counter[str]) -> list[str]:
+    """Return what is wrong with the model of a seed."""
+    model, policy = draw_model(seed)
+    x = draw_input(model, seed)
+    wrong = []
+    result = rnnshapes.inspect(model)
+    for layer in result.layers:
+        if not layer.supported:
+            reasons[f"{layer.type}: {layer.notes[0].text}"] += 1
+    if result.params != model.count_params():
+        wrong.append(f"{result.params} parameters, not {model.count_params()}")
+    verified = rnnshapes.verify(model, x=x)
+    if not verified.passed:
+        failed = [f"{check.name} ({check.found})" for check in verified.checks if not check.passed]
+        wrong.append(f"verify: {'; '.join(failed[:4])}")
+    if all(layer.supported for layer in result.layers):
+        path = folder / f"model.{'h5' if seed % 3 == 0 else 'keras'}"
+        model.save(path)
+        wrong += _file_mistakes(model, path, x, TOLERANCES[policy])
+    return wrong
+
+
+def _file_mistakes(model: keras.Model, path: Path, x: Any, tolerance: float) -> list[str]:
+    """Return what is wrong with the trace of a saved model."""
+    predicted = model.predict(x, verbose=0)
+    predicted = np.asarray(predicted[0] if isinstance(predicted, list) else predicted, "float64")
+    computed = np.asarray(rnnshapes.trace(path, x=x, keras=False).output)
+    if computed.shape != predicted.shape:
+        return [f"trace of the file: {computed.shape}, not {predicted.shape}"]
+    with np.errstate(invalid="ignore"):
+        error = np.abs(computed - predicted).max() / max(1.0, np.abs(predicted).max())
+    return [] if error <= tolerance else [f"trace of the file: off by {error:.2g}"]
+
+
+def _classes(model: keras.Model) -> set[str]:
+    names = set()
+    for operation in model.operations:
+        kind = type(operation)
+        is_layer = kind.__module__.startswith("keras.src.layers")
+        names.add(kind.__name__ if is_layer else f"{OPERATION}{kind.__name__}")
+    return names
+
+
+def main() -> int:
+    """Check as many models as the command line asks for."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    reasons: Counter[str] = Counter()
+    unused, failures, started = set(supported_classes()), 0, time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(first, first + count):
+            unused -= _classes(draw_model(seed)[0])
+            try:
+                wrong = check_model(seed, Path(folder), reasons)
+            except Exception as error:
+                wrong = [f"{type(error).__name__}: {error}"]
+            failures += bool(wrong)
+            for text in wrong:
+                print(f"seed {seed}: {text}", flush=True)
+    seconds = time.monotonic() - started
+    print(f"{count} models, {failures} failed, in {seconds:.0f} s")
+    for reason, number in reasons.most_common():
+        print(f"not supported, {number} times: {reason}")
+    print(f"in no model: {', '.join(sorted(unused)) or 'nothing'}")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
