@@ -123,7 +123,10 @@ def test_swapped_gates_of_stacked_cells_fail() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["normalized", "rectified", "attending decoder", "convolved, same", "embedded", "at each step"],
+    [
+        *("normalized", "rectified", "attending decoder"),
+        *("convolved, same", "embedded", "at each step"),
+    ],
 )
 def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
     """A thousandth more in one array fails a check of the layer that owns it."""
@@ -150,6 +153,8 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
         ("attention", "attention", {"use_scale": False}),
         ("attending decoder", "attention", {"causal": False}),
         ("attending decoder", "additive_attention", {"causal": True}),
+        ("heads", "multi_head_attention", {"causal": True}),
+        ("heads", "causal_heads", {"causal": False}),
         ("rectified", "leaky_re_lu", {"function": LeakyReLU(0.2)}),
         ("rectified", "re_lu", {"function": ClippedReLU(0.2, 0.3, 0.12)}),
         ("rectified", "elu", {"function": ELU(0.6)}),

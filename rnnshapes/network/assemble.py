@@ -16,6 +16,7 @@ from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.config import OPERATION, Config, LayerConfig, Namer
 from rnnshapes.network.layers.registry import is_recurrent, layer_class
+from rnnshapes.network.lost_masks import LostMasks
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node
 from rnnshapes.ops.dims import Dim, Shape
 
@@ -31,7 +32,7 @@ class LayerCall:
     ``contradiction`` why Keras itself would refuse it.
     ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
-    of a layer beside its inputs.
+    of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LayerCall:
     computes_in: str = ""
     arguments: tuple[Any, ...] = ()
     call_options: tuple[tuple[str, Any], ...] = ()
+    lost_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,9 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
     node_shapes: list[NodeShapes] = []
     layers: dict[str, Layer] = {}
     calls: dict[str, int] = {}
+    lost_masks = LostMasks(graph.calls)
     for each in graph.calls:
-        call = each
+        call = replace(each, lost_mask=lost_masks.before(each, node_shapes))
         if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
             feeding = [nodes[tap.node].layer for tap in call.sources]
             dtypes = {layer.computes_in for layer in feeding}
@@ -138,6 +141,7 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         nodes.append(Node(name, layer, call.sources, call.initial, call.mask_dropped))
         sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
         node_shapes.append(evaluate_node(layer, sources))
+        lost_masks.add(layer, lost=call.lost_mask)
     sizes = {"N": graph.samples, **namer.sizes}
     return Network(tuple(sizes.items()), tuple(nodes), graph.outputs, graph.dtype, graph.batch)
 
@@ -188,6 +192,7 @@ def _read_layer(
                 masked=any(node_shapes[tap.node].masked for tap in call.sources),
                 arguments=call.arguments,
                 call_options=dict(call.call_options),
+                lost_mask=call.lost_mask,
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
                 computes_in=call.computes_in or graph.dtype,
             )

@@ -20,7 +20,7 @@ from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
-from rnnshapes.ops.precision import Precision
+from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
 
@@ -250,6 +250,9 @@ def _shares(z: Bounded, visible: Array, visibility: Visibility) -> Bounded:
     shares = _softmax(Bounded(value, known, p))
     nan = np.isnan(z.error).any(axis=-1, keepdims=True)
     error = np.where(unsure.any(axis=-1, keepdims=True), 1.0, shares.error)
+    if visibility.nothing:
+        empty = np.where(blind, 0.0, shares.value)
+        return Bounded(empty, np.where(nan, np.nan, np.where(blind, 0.0, error)), p)
     return Bounded(shares.value, np.where(nan, np.nan, error), p)
 
 
@@ -424,6 +427,14 @@ class BoundedOps:
         return (
             scores.activated("softmax") if visible is None else _shares(scores, visible, visibility)
         )
+
+    def widen(self, x: Bounded) -> Bounded:
+        """Return the same numbers in float32, if their dtype has 16 bits."""
+        return x.cast(PRECISIONS["float32"]) if x.precision.is_16bit else x
+
+    def narrow(self, x: Bounded, other: Bounded) -> Bounded:
+        """Return the same numbers, rounded to the dtype of another tensor."""
+        return x.cast(other.precision)
 
     def define(self, name: str, value: Bounded) -> Bounded:
         """Return ``value`` itself."""

@@ -120,6 +120,12 @@ class LayerOps(CellOps, Protocol):
     def shares(self, scores: Tensor, visibility: Visibility) -> Tensor:
         """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
 
+    def widen(self, x: Tensor) -> Tensor:
+        """Return the same numbers in float32, if their dtype has 16 bits."""
+
+    def narrow(self, x: Tensor, other: Tensor) -> Tensor:
+        """Return the same numbers, rounded to the dtype of another tensor."""
+
     def define(self, name: str, value: Tensor) -> Tensor:
         """Return the same value, written ``name`` from here on, for a value of all steps."""
 

@@ -164,7 +164,16 @@ class NumpyOps:
             scores = np.where(blind, scores.dtype.type(0), scores)
         else:  # rounded as in Keras
             scores = np.where(blind, scores - scores.dtype.type(1e9), scores)
-        return softmax(np.where(visible | blind, scores, scores.dtype.type(-np.inf)))
+        shares = softmax(np.where(visible | blind, scores, scores.dtype.type(-np.inf)))
+        return np.where(blind, scores.dtype.type(0), shares) if visibility.nothing else shares
+
+    def widen(self, x: Array) -> Array:
+        """Return the same numbers in float32, if their dtype has 16 bits."""
+        return x
+
+    def narrow(self, x: Array, other: Array) -> Array:
+        """Return the same numbers, rounded to the dtype of another tensor."""
+        return x
 
     def define(self, name: str, value: Array) -> Array:
         """Return ``value`` itself."""

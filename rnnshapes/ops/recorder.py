@@ -279,6 +279,14 @@ class RecorderOps:
         """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
         return self._apply("shares", scores, visibility)
 
+    def widen(self, x: RecordedTensor) -> RecordedTensor:
+        """Return the same numbers in float32, if their dtype has 16 bits."""
+        return x
+
+    def narrow(self, x: RecordedTensor, other: RecordedTensor) -> RecordedTensor:
+        """Return the same numbers, rounded to the dtype of another tensor."""
+        return x
+
     def define(self, name: str, value: RecordedTensor) -> RecordedTensor:
         """Return ``value``, written ``name`` from here on."""
         return self.named(f"{name}{self.index}", value)

@@ -304,6 +304,14 @@ class SymbolicOps:
         """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
         return scores.activated(visibility.name)
 
+    def widen(self, x: Symbol) -> Symbol:
+        """Return the same numbers in float32, if their dtype has 16 bits."""
+        return x
+
+    def narrow(self, x: Symbol, other: Symbol) -> Symbol:
+        """Return the same numbers, rounded to the dtype of another tensor."""
+        return x
+
     def define(self, name: str, value: Symbol) -> Symbol:
         """Return ``value``, written ``name`` from here on."""
         return self.named(f"{name}{self.index}", value)

@@ -19,13 +19,15 @@ class Visibility:
 
     Keras takes a huge number from the scores of the others, or puts one in their place if
     ``replaced``: their shares are exactly 0. A query that sees no key then has equal shares of
-    all; but in float64, a difference to a huge number is nearly as good as the score itself.
+    all, or with ``nothing`` a share of 0 in each; but in float64, a difference to a huge
+    number is nearly as good as the score itself.
     """
 
     queries: Any = None
     keys: Any = None
     causal: bool = False
     replaced: bool = False
+    nothing: bool = False
 
     @property
     def name(self) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rnnshapes import progress
 from rnnshapes.load.live.graph import KerasCall, name_layer_options, read_graph, recurrent_layers
-from rnnshapes.load.live.keras_private import get_mask, takes_training
+from rnnshapes.load.live.keras_private import get_mask, keep_masks, takes_training
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.operations import Operation
@@ -150,7 +151,8 @@ def _repeat_calls(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> 
             kwargs["mask"] = get_mask(outputs[place][output])
         if takes_training(call.layer):
             kwargs["training"] = False
-        outputs.append(keras.tree.flatten(call.layer(*args, **kwargs)))
+        made = keep_masks(partial(call.layer, *args, **kwargs), values.values())
+        outputs.append(keras.tree.flatten(made))
     return outputs
 
 

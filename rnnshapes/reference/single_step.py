@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.load.live.graph import recurrent_layers
-from rnnshapes.load.live.keras_private import set_mask
+from rnnshapes.load.live.keras_private import keep_masks, set_mask
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
@@ -59,7 +60,8 @@ class SingleStep:
                     self.states[name] = self._step(node, name, direction, cell)
             else:
                 layer = self.layers[node.name] = self._layer(node)
-                outputs = call_layer(node.layer, layer, self._inputs(node))
+                inputs = self._inputs(node)
+                outputs = keep_masks(partial(call_layer, node.layer, layer, inputs), inputs)
                 self.values[node.name] = self.keras.tree.flatten(outputs)
         return self._outputs()
 

@@ -294,7 +294,10 @@ class _NodeWalk:
         for number, (tap, actual) in enumerate(zip(network.outputs, outputs, strict=True)):
             chunks = []
             usable, layer = self.usable[tap.node], network.nodes[tap.node].layer
-            rows = usable.samples if actual.ndim < 3 or usable.steps is None else usable.steps
+            rows = usable.samples
+            joined = network.node_shapes[tap.node].joined
+            if actual.ndim > 2 and usable.steps is not None and tap.output < joined:
+                rows = usable.steps
             if actual.ndim > 2 and rows.ndim < 2:
                 rows = np.broadcast_to(rows[:, None], actual.shape[:2])
             for chunk in sample_chunks(actual):

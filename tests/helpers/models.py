@@ -106,6 +106,17 @@ def attending_decoder(a: Any, b: Any) -> Any:
     return [la.Dense(2)(la.Concatenate()([context, h])), shares]
 
 
+def heads(a: Any, b: Any) -> Any:
+    """Heads that attend to a masked sequence, with shares in float32 and as an output."""
+    h = la.LSTM(3, return_sequences=True)(b)
+    cross = la.MultiHeadAttention(2, 3, value_dim=4, output_shape=3)
+    h = la.Add()([h, cross(query=h, value=la.Masking()(a))])
+    own, shares = la.MultiHeadAttention(3, 2, use_bias=False, name="causal_heads")(
+        h, h, use_causal_mask=True, return_attention_scores=True
+    )
+    return [la.Dense(2, use_bias=False)(own), shares]
+
+
 def called_again(a: Any, b: Any) -> Any:
     """A layer on its own output, and one without weights on two lengths."""
     dense, flatten = la.Dense(3), la.Flatten()
@@ -444,6 +455,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "merged masks": lambda: functional(merged_masks),
     "attention": lambda: functional(attention, (5, 3)),
     "attending decoder": lambda: functional(attending_decoder, (5, 3), (4, 2)),
+    "heads": lambda: functional(heads, (5, 3), (4, 2)),
     "partly masked": lambda: functional(partly_masked, (5, 3)),
     "states alone": lambda: functional(states_alone),
     "two ranks": lambda: functional(two_ranks),

@@ -8,6 +8,7 @@ structure of a model's inputs. Nothing of Keras is imported here. Sources, in Ke
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -19,6 +20,19 @@ def get_mask(tensor: Any) -> Any:
 def set_mask(tensor: Any, mask: Any) -> None:
     """Attach a mask (N, T) to a tensor, for the layer that is called on it next."""
     tensor._keras_mask = mask
+
+
+def keep_masks(call: Callable[[], Any], tensors: Iterable[Any]) -> Any:
+    """Return the result of a call, after which the tensors have the masks that they had before.
+
+    MultiHeadAttention takes them off its inputs.
+    """
+    masks = [(tensor, get_mask(tensor)) for tensor in tensors]
+    result = call()
+    for tensor, mask in masks:
+        if mask is not None and get_mask(tensor) is None:
+            set_mask(tensor, mask)
+    return result
 
 
 def is_symbolic(value: Any) -> bool:

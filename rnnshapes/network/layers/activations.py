@@ -5,7 +5,6 @@ Source: ``keras/src/layers/activations``.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,7 +12,7 @@ from typing import Any, Self
 from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
-from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.network.layers.config import LayerConfig, as_float32
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import ELU, ClippedReLU, Elementwise, LeakyReLU, Negative
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -88,11 +87,6 @@ def _function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]
     if unlimited and threshold == 0.0:
         return (LeakyReLU(as_float32(slope)), names) if slope else (None, names)
     return ClippedReLU(highest, slope, threshold), names
-
-
-def as_float32(slope: float) -> float:
-    """Return the number that TensorFlow keeps as the slope of leaky_relu, in any dtype."""
-    return float(struct.unpack("f", struct.pack("f", slope))[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,17 @@ Source: ``keras/src/layers/attention``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any, ClassVar, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.network.layers.config import LayerConfig, as_float32, size_in
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -23,6 +26,16 @@ _SCORES, _CONTEXT = Contraction("nqd,nkd->nqk"), Contraction("nqk,nkd->nqd")
 _WEIGHTED_SUM = Contraction("nqkd,d->nqk")
 _EACH_KEY = Selection((WHOLE, WHOLE, None), (None,) * 3)
 _EACH_QUERY = Selection((WHOLE, None), (None,) * 2)
+
+
+#: Why a layer whose mask Keras loses is not supported.
+LOST_MASK = "MultiHeadAttention before it takes the mask off a tensor that it needs"
+
+
+def causal_note(causal: bool) -> tuple[str, ...]:
+    """Return the note of a layer that is called with ``use_causal_mask``."""
+    note = "use_causal_mask: a step has shares of itself and of steps before it alone"
+    return (note,) * causal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +96,8 @@ class Attention(Attending):
         mode = config.options.get("score_mode", "dot")
         if mode not in ("dot", "concat"):
             raise ContradictionError(f"score_mode={mode!r:.40} is neither dot nor concat")
+        if config.lost_mask:
+            raise UnsupportedError(LOST_MASK)
         called = cls.called_with(config)
         shapes = config.shapes
         config.require_same_size(shapes[0][-1], shapes[-1][-1])
@@ -107,12 +122,11 @@ class Attention(Attending):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        causal = ("use_causal_mask: a step has shares of itself and of steps before it alone",)
         masked = (
             "a masked step of the values has a share of 0; at a masked step of the query the "
             "output is 0",
         )
-        return causal * self.causal + masked * self.masked
+        return causal_note(self.causal) + masked * self.masked
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
         query, value, *key = shapes
@@ -173,3 +187,150 @@ class AdditiveAttention(Attention):
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"use_scale": self.use_scale}
+
+
+def _require_right_bias(config: LayerConfig, heads: int) -> None:
+    """Raise UnsupportedError where Keras adds a bias (H, 1) to the steps and not to the heads.
+
+    It does so where there are as many steps as heads: ``keras/src/backend/tensorflow/numpy.py``,
+    ``add``, takes the bias for one of images with the channels first.
+    """
+    for shape in config.shapes:
+        if heads > 1 and (config.is_same_size(shape[1], Dim.of(heads)) or config.is_open(shape[1])):
+            raise UnsupportedError("Keras adds a bias of shape (H, 1) along T where T = H")
+
+
+_PROJECTION = Contraction("ntf,fhd->nthd")
+_HEAD_SCORES, _HEAD_CONTEXT = Contraction("nqhd,nkhd->nhqk"), Contraction("nhqk,nkhd->nqhd")
+_OUTPUT = Contraction("nqhd,hdf->nqf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiHeadAttention(Attending):
+    """H times attention of projected queries, keys and values, and a projection of all results.
+
+    Without dropout and returned shares, Keras computes the shares in float32
+    (``keras/src/backend/tensorflow/nn.py``, ``dot_product_attention``); ``dropout`` is its rate.
+    """
+
+    features: tuple[Dim, ...]
+    heads: Dim
+    key_dim: Dim
+    value_dim: Dim
+    output: Dim
+    scale: float
+    use_bias: bool
+    dropout: float
+    given_output: bool
+
+    keras_classes = ("MultiHeadAttention",)
+    call_inputs = ("query", "value", "key")
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require(use_gate=False, sliding_window=None)
+        if config.options.get("attention_axes") not in (None, [1], (1,)):
+            raise UnsupportedError("attention_axes is not supported")
+        if config.lost_mask:
+            raise UnsupportedError(LOST_MASK)
+        called, names = cls.called_with(config), config.names
+        key_dim, value_dim = config.size("key_dim"), config.options.get("value_dim")
+        value_dim = key_dim if value_dim is None else config.size("value_dim")
+        use_bias, heads = bool(config.options.get("use_bias", True)), config.size("num_heads")
+        if use_bias and 1 in (key_dim, value_dim):
+            _require_right_bias(config, heads)
+        per_head = names.size("P", key_dim)
+        output = config.options.get("output_shape")
+        if isinstance(output, list | tuple) and len(output) != 1:
+            raise UnsupportedError(f"output_shape={output!r:.40} is not supported")
+        output = {"output_shape": output[0] if isinstance(output, list | tuple) else output}
+        given_output = output["output_shape"] is not None
+        query, value, key = (config.shapes[i][-1] for i in (0, 1, -1))
+        return cls(
+            index=names.index("multi_head_attention"),
+            features=(query, value, key),
+            heads=names.size("H", heads),
+            key_dim=per_head,
+            value_dim=per_head if value_dim == key_dim else names.size("P", value_dim),
+            output=names.size("F", size_in(output, "output_shape")) if given_output else query,
+            scale=as_float32(1 / math.sqrt(key_dim)),
+            use_bias=use_bias,
+            dropout=config.number("dropout", 0.0),
+            given_output=given_output,
+            **called,
+            **config.shared,
+        )
+
+    @property
+    def label(self) -> str:
+        return f"MultiHeadAttention({self.heads})"
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        query, value, key = self.features
+        h, p, u = self.heads, self.key_dim, self.value_dim
+        shapes = {
+            "q": ("query", (query, h, p)),
+            "k": ("key", (key, h, p)),
+            "v": ("value", (value, h, u)),
+            "o": ("attention_output", (h, u, self.output)),
+        }
+        weights = []
+        for letter, (part, dims) in shapes.items():
+            weights.append(Weight(f"W{letter}", f"{part}/kernel", dims))
+            if self.use_bias:
+                bias = dims[-1:] if letter == "o" else dims[1:]
+                weights.append(Weight(f"b{letter}", f"{part}/bias", bias))
+        return tuple(weights)
+
+    @property
+    def equation_lines(self) -> int:
+        return 6
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        masked = ("a masked step of the values has a share of 0, unless the query is masked, too",)
+        return causal_note(self.causal) + masked * self.masked
+
+    def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        query, value, *keys = shapes
+        query, value = ((*s[:-1], f) for s, f in zip((query, value), self.features, strict=False))
+        return [query, value, *((*key[:1], value[1], self.features[2]) for key in keys)]
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        projected = []
+        for letter, x in zip("qkv", (inputs[0], inputs[-1], inputs[1]), strict=True):
+            # (N, T, F)·(F, H, P) → (N, T, H, P)
+            z = ops.contract(_PROJECTION, x, getattr(w, f"W{letter}"))
+            z = z + getattr(w, f"b{letter}") if self.use_bias else z
+            projected.append(ops.define(letter, z))
+        q, k, v = projected
+        shares = ops.define("shares", self._shares(ops, q, k, masks))
+        context = ops.contract(_HEAD_CONTEXT, shares, v)  # (N, H, T, T')·(N, T', H, P)
+        output = ops.contract(_OUTPUT, context, w.Wo)  # (N, T, H, P)·(H, P, F) → (N, T, F)
+        output = output + w.bo if self.use_bias else output
+        return (output, shares) if self.returns_shares else output
+
+    def _shares(self, ops: LayerOps, q: Tensor, k: Tensor, masks: Masks) -> Tensor:
+        """Return softmax(q kᵀ / √P), (N, H, T, T')."""
+        fused = not (self.dropout or self.returns_shares)
+        keys = [mask for mask in masks.inputs[1:] if mask is not None]
+        visibility = Visibility(
+            masks.of(0), reduce(and_, keys) if keys else None, self.causal, True, not fused
+        )
+        if not fused:
+            scores = ops.contract(_HEAD_SCORES, q * self.scale, k)
+            return ops.shares(ops.define("scores", scores), visibility)
+        scores = ops.widen(ops.contract(_HEAD_SCORES, q, k)) * self.scale
+        return ops.narrow(ops.shares(ops.define("scores", scores), visibility), q)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {
+            "num_heads": size_of(self.heads),
+            "key_dim": size_of(self.key_dim),
+            "value_dim": size_of(self.value_dim),
+            "dropout": self.dropout,
+            "use_bias": self.use_bias,
+            "output_shape": size_of(self.output) if self.given_output else None,
+            "kernel_initializer": "zeros",
+        }

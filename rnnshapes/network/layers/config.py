@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -91,6 +92,7 @@ class LayerConfig:
         masked: Whether one of its inputs has a mask.
         arguments: The positional arguments of an operation; a Source stands for a tensor.
         call_options: The arguments of the call beside its inputs.
+        lost_mask: Whether Keras takes the mask off one of its inputs before.
         causal: Whether its first input is a sequence whose steps depend on none after them.
         at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
         computes_in: The dtype in which it computes.
@@ -107,6 +109,7 @@ class LayerConfig:
     masked: bool = False
     arguments: tuple[Any, ...] = ()
     call_options: Config = field(default_factory=dict)
+    lost_mask: bool = False
     causal: bool = False
     at_step: bool = False
     computes_in: str = ""
@@ -151,6 +154,11 @@ class LayerConfig:
             return True
         value = self.names.value(one)
         return value is not None and value == self.names.value(other)
+
+    def is_open(self, size: Dim) -> bool:
+        """Return whether the value of a size is unknown."""
+        sizes = self.names.sizes
+        return not size.names <= set(sizes) or size.value(sizes) is None
 
     def require_same_size(self, one: Dim, other: Dim) -> None:
         """Raise UnsupportedError for axes that have to be equal and may have different sizes."""
@@ -202,6 +210,11 @@ class LayerConfig:
         each = list(value) if isinstance(value, list | tuple) and len(value) == axes else [value]
         sizes = [size_in({option: part}, option) for part in each]
         return tuple(sizes * axes if len(sizes) == 1 else sizes)
+
+
+def as_float32(number: float) -> float:
+    """Return the float32 that TensorFlow makes of a constant, in any dtype."""
+    return float(struct.unpack("f", struct.pack("f", number))[0])
 
 
 def is_keras(part: Config) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
 from rnnshapes.errors import ContradictionError, UnsupportedError
+from rnnshapes.network.layers.attention import LOST_MASK
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.contraction import Contraction
@@ -35,6 +36,8 @@ class Merge(LayerOfClass):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
+        if config.lost_mask and config.class_name in ("Multiply", "Maximum", "Minimum"):
+            raise UnsupportedError(LOST_MASK)
         if config.class_name == "Subtract" and len(config.shapes) != 2:
             raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
         return cls(keras_class=config.class_name, **config.shared)

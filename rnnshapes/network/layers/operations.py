@@ -11,9 +11,8 @@ from itertools import pairwise, zip_longest
 from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
-from rnnshapes.network.layers.activations import as_float32
 from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import LARGEST, OPERATION, LayerConfig, Source
+from rnnshapes.network.layers.config import LARGEST, OPERATION, LayerConfig, Source, as_float32
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, total
