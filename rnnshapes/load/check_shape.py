@@ -191,11 +191,9 @@ def _ordinal(axis: int) -> str:
 def _check_indices(network: Network, node: Node, data: ArrayInput) -> None:
     """Raise InputError for an index that an Embedding fed by this input does not have."""
     position = network.nodes.index(node)
-    tables = [
-        network.count(n.layer.words)
-        for n in network.nodes
-        if isinstance(n.layer, Embedding) and n.sources[0].node == position
-    ]
+    users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]
+    users = [getattr(layer, "inner", layer) for layer in users]
+    tables = [network.count(user.words) for user in users if isinstance(user, Embedding)]
     if not tables:  # the layer that takes the indices is unsupported
         return
     words = min(tables)

@@ -351,7 +351,7 @@ def _evaluate(
         return evaluate_layer(layer, layer.groups, inputs, texts, name, ops)
 
     evaluation = evaluate(SymbolicOps(layer.index))
-    in_shapes = evaluate(ShapeOps(partial(_short_shape, network)))
+    in_shapes = evaluate(ShapeOps(partial(_short_shape, network), layer.index))
     equations = [
         EquationReport(*equation, shapes=_product_shapes(*shapes), once=once)
         for equation, shapes in zip(evaluation.equations, in_shapes.equations, strict=True)

@@ -142,7 +142,7 @@ def evaluate_layer(
         raise InputError(f"layer {layer.name!r} does not fit its input {fed}: {error}") from None
     output, *more = result if isinstance(result, tuple) else (result,)
     returned = [text for text, value in zip(texts, inputs, strict=True) if value is output]
-    if name is not None and name not in (output.text, *returned):
+    if name is not None and name not in (output.text, *returned, *ops.names[-1:]):
         ops.named(name, output)
     shapes_of_more = tuple(value.shape for value in more)
     return SymbolicEvaluation(output.shape, tape, ops.equations, shapes_of_more)

@@ -175,12 +175,13 @@ class SymbolicOps:
     """The operations of the symbolic interpreter that are not operators.
 
     ``index`` tells the values of several layers apart; ``equations`` collects what gets a name:
-    (``h_t``, ``tanh(x_t Wx + bh + h_{t-1} Wh)``).
+    (``h_t``, ``tanh(x_t Wx + bh + h_{t-1} Wh)``). ``names`` are all names given.
     """
 
     def __init__(self, index: str = "") -> None:
         self.index = index
         self.equations: list[tuple[str, str]] = []
+        self.names: list[str] = []
 
     def activate(self, name: str, z: Symbol) -> Symbol:
         """Apply the activation ``name``; ``linear`` returns ``z`` itself."""
@@ -209,6 +210,7 @@ class SymbolicOps:
 
     def named(self, name: str, value: Symbol) -> Symbol:
         """Return ``value`` with exactly this name."""
+        self.names.append(name)
         self.equations.append((name, value.text))
         if value.index is not None:
             operation = value.operations[value.index]

@@ -410,6 +410,21 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.Dense(2),
         shape=(4, 5, 4, 1),
     ),
+    "sentences": lambda: sequential(
+        la.TimeDistributed(
+            sequential(
+                la.Embedding(11, 4),
+                la.Bidirectional(la.GRU(3, return_sequences=True)),
+                la.LSTM(2, go_backwards=True, return_sequences=True),
+                la.SimpleRNN(5),
+                shape=(6,),
+            )
+        ),
+        la.Bidirectional(la.GRU(4)),
+        la.Dense(2),
+        shape=(3, 6),
+        dtype="int32",
+    ),
     "models at each step": lambda: functional(models_at_each_step, (3, 5, 4, 2)),
     "images at each step": lambda: sequential(
         la.TimeDistributed(la.Conv2D(4, 3, activation="relu")),

@@ -88,6 +88,7 @@ def _input_config(graph: KerasGraph, position: int) -> dict[str, Any]:
     """Return shape and kind of an input, which is an index if an Embedding takes it."""
     call = graph.calls[position]
     users = [other.layer for other in graph.calls if (position, 0) in other.sources]
+    users += [user.layer for user in users if _class_name(user) == "TimeDistributed"]
     integers = any(_class_name(user) == "Embedding" for user in users)
     dtype = str(call.outputs[0].dtype)
     if not integers and dtype not in (*COMPUTE_DTYPES, "bool"):

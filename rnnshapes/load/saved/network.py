@@ -170,8 +170,15 @@ def _input_config(layer: SavedLayer, users: Sequence[SavedCall]) -> dict[str, An
     shape = shape or shape_of(layer.config.get("batch_input_shape"))
     if not shape:
         raise InputError(f"input {layer.name!r} has no shape")
-    integers = any(user.layer.class_name == "Embedding" for user in users)
+    integers = any(_looks_up(user.layer) for user in users)
     return {"batch_shape": shape, "integers": integers}
+
+
+def _looks_up(layer: SavedLayer) -> bool:
+    """Return whether a layer takes indices: an Embedding, also one at each step."""
+    inner = layer.config.get("layer") if layer.class_name == "TimeDistributed" else None
+    name = inner.get("class_name") if isinstance(inner, dict) else layer.class_name
+    return bool(name == "Embedding")
 
 
 def _shape_from_kernel(

@@ -8,13 +8,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, Self
 
 from rnnshapes.cells.cell import BaseCell, Cell, KerasSpec, SizeOf, Weight
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.errors import ContradictionError, UnsupportedError
-from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.config import (
     Config,
     LayerConfig,
@@ -24,8 +25,9 @@ from rnnshapes.network.layers.config import (
     require_keras_class,
     size_in,
 )
-from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.rearrangements import WHOLE, Selection
 
 #: How the outputs of both directions are joined.
 MERGE_MODES = ("concat", "sum", "mul", "ave")
@@ -229,6 +231,94 @@ class Bidirectional(RecurrentLayer):
             for direction in self.directions
         )
         return {"layer": forward, "backward_layer": backward, "merge_mode": self.merge_mode}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeRecurrence(Layer):
+    """A recurrent layer that is computed as a whole, inside another layer."""
+
+    layer: RecurrentLayer
+
+    output_symbol = "h"
+    stepwise = False
+    uses_mask = True
+
+    @classmethod
+    def around(cls, layer: RecurrentLayer) -> WholeRecurrence:
+        """Return a layer as a whole; UnsupportedError if it returns or keeps states."""
+        if layer.return_state or layer.stateful or getattr(layer, "merge_mode", "") is None:
+            raise UnsupportedError(f"{layer.type} with several outputs is not supported there")
+        if any(isinstance(direction.cell, StackedCells) for direction in layer.directions):
+            raise UnsupportedError("StackedRNNCells are not supported there")
+        return cls(name=layer.name, index=layer.index, trainable=layer.trainable, layer=layer)
+
+    @property
+    def type(self) -> str:
+        return self.layer.type
+
+    @property
+    def label(self) -> str:
+        return self.layer.label
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        return tuple(
+            replace(weight, key=weight.key + arrow)
+            for arrow, direction in self._directions
+            for weight in direction.weights
+        )
+
+    @property
+    def _directions(self) -> list[tuple[str, Direction]]:
+        """The directions, with the arrow that tells them apart."""
+        directions = self.layer.directions
+        return list(zip(("→", "←") if len(directions) > 1 else ("",), directions, strict=True))
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        return self.layer.activations
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        own = "it has steps of its own at each step, and is computed as a whole"
+        return (*self.layer.notes, own)
+
+    @property
+    def equation_lines(self) -> int:
+        return self.layer.equation_lines
+
+    def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        return [(*shape[:-1], self.layer.directions[0].features) for shape in shapes]
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        outputs = []
+        for number, (arrow, direction) in enumerate(self._directions):
+            output = self._scan(ops.within(arrow) if arrow else ops, inputs[0], w, arrow, direction)
+            key: Any = 0 if direction.reverse else -1
+            if self.layer.return_sequences:
+                step = -1 if self.layer.reversed_outputs[number] else 1
+                key = slice(None, None, step)
+            if key != slice(None, None, 1):
+                output = ops.rearrange(output, Selection((WHOLE, key), (None, None)))
+            outputs.append(output)
+        (joined,) = self.layer.join(ops, outputs)
+        return joined
+
+    def _scan(self, ops: Any, x: Tensor, w: Any, arrow: str, direction: Direction) -> Tensor:
+        """Compute the output of a direction at each step, (N, T, M)."""
+        own = {weight.key: getattr(w, weight.key + arrow) for weight in direction.weights}
+        weights, cell = SimpleNamespace(**own), direction.cell
+        names = tuple(cell.states)
+
+        def step(z: Tensor, states: Sequence[Tensor]) -> Sequence[Tensor]:
+            after = cell.step(ops, z, dict(zip(names, states, strict=True)), weights).states
+            return [after[name] for name in names]
+
+        z = cell.project(ops, x, weights)
+        return ops.scan(step, z, max(1, len(cell.gates)), names, reverse=direction.reverse)
+
+    def keras_spec(self, size_of: SizeOf) -> KerasSpec:
+        return self.layer.keras_spec(size_of)
 
 
 def is_cell_layer(class_name: str) -> bool:

@@ -14,6 +14,7 @@ from rnnshapes.errors import UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig, require_keras_class
 from rnnshapes.network.layers.registry import layer_class
+from rnnshapes.network.layers.rnn import RecurrentLayer, WholeRecurrence
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
 
@@ -43,7 +44,9 @@ class TimeDistributed(Layer):
         steps = rest[0] if len(rest) > 1 else None
         inner_config = config.inner(part, name, shapes=[(n, *rest)], steps=steps, at_step=True)
         inner = layer_class(inner_config.class_name).from_config(inner_config)
-        if inner.directions or inner.takes_list or inner.symbol == "x":
+        if isinstance(inner, RecurrentLayer):
+            inner = WholeRecurrence.around(inner)
+        if inner.takes_list or inner.symbol == "x":
             raise UnsupportedError(f"{inner.type} inside it is not supported")
         if inner.uses_mask and (config.masked or inner.makes_mask):
             raise UnsupportedError(f"{inner.type} inside it, with a mask, is not supported")

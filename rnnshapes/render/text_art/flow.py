@@ -189,7 +189,7 @@ class _FlowPicture:
             self.row += 1
 
     def _arrow(self, sign: str, arrow: BoxArrow) -> None:
-        """Draw a tensor beside the rail, on a second line where its origin has no room."""
+        """Draw a tensor beside the rail, on a second line what has no room on one."""
         name, shapes = self.clean(arrow.name), self.clean(f" {arrow.shapes}")
         origin = self.clean(f" {arrow.origin}") if arrow.origin else ""
         room = self.sheet.width - _FIRST
@@ -197,6 +197,13 @@ class _FlowPicture:
             self.canvas.text(self.row, _RAIL, "│")
             self.canvas.text(self.row, _FIRST, self.cut(origin[1:], room))
             self.row, origin = self.row + 1, ""
+        if text_width(name + shapes) > room and " = " in shapes:  # the numbers below the symbols
+            symbols, _, numbers = shapes.rpartition(" = ")
+            self.canvas.text(self.row, _RAIL, "│")
+            self.canvas.text(self.row, _FIRST, name, _TITLE)
+            rest = self.cut(symbols, room - text_width(name))
+            self.canvas.text(self.row, _FIRST + text_width(name), rest)
+            self.row, name, shapes = self.row + 1, "", f"= {numbers}"
         self.canvas.text(self.row, _RAIL, sign)
         self.canvas.text(self.row, _FIRST, name, _TITLE)
         rest = self.cut(shapes + origin, room - text_width(name))
