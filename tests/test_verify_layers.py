@@ -124,7 +124,7 @@ def test_swapped_gates_of_stacked_cells_fail() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("normalized", "rectified", "attending decoder"),
+        *("normalized", "rectified", "attending decoder", "normalized otherwise"),
         *("convolved, same", "embedded", "at each step"),
     ],
 )
@@ -155,6 +155,8 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
         ("attending decoder", "additive_attention", {"causal": True}),
         ("heads", "multi_head_attention", {"causal": True}),
         ("heads", "causal_heads", {"causal": False}),
+        ("normalized otherwise", "group_normalization", {"epsilon": 0.1}),
+        ("normalized otherwise", "rms_normalization", {"epsilon": 0.1}),
         ("rectified", "leaky_re_lu", {"function": LeakyReLU(0.2)}),
         ("rectified", "re_lu", {"function": ClippedReLU(0.2, 0.3, 0.12)}),
         ("rectified", "elu", {"function": ELU(0.6)}),

@@ -414,13 +414,6 @@ class BoundedOps:
         error = carried + p.gamma(n + 2) * (magnitude + carried) + p.underflow(n)
         return x._result(value, error, magnitude * n, carried)
 
-    def sum(self, x: Bounded, axis: int) -> Bounded:
-        """Return the sum over ``axis``, with γ_n of the magnitudes."""
-        p, n = x.precision, x.value.shape[axis]
-        value, carried, magnitude = (a.sum(axis=axis) for a in (x.value, x.error, np.abs(x.value)))
-        error = carried + p.gamma(n) * (magnitude + carried) + p.underflow(n)
-        return x._result(value, error, magnitude, carried)
-
     def shares(self, scores: Bounded, visibility: Visibility) -> Bounded:
         """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
         visible = visibility.visible(scores.value.shape)

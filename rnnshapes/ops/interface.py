@@ -111,9 +111,6 @@ class LayerOps(CellOps, Protocol):
         The last axis stays, with length 1.
         """
 
-    def sum(self, x: Tensor, axis: int) -> Tensor:
-        """Return the sum over ``axis``."""
-
     def max(self, x: Tensor, axis: Axes) -> Tensor:
         """Return the largest value over ``axis``."""
 

@@ -149,11 +149,6 @@ class NumpyOps:
         quotient: Array = x.sum(axis=axis) / count
         return quotient
 
-    def sum(self, x: Array, axis: int) -> Array:
-        """Return the sum over ``axis``."""
-        total: Array = x.sum(axis=axis)
-        return total
-
     def shares(self, scores: Array, visibility: Visibility) -> Array:
         """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
         visible = visibility.visible(scores.shape)

@@ -218,3 +218,38 @@ class Upsampled(Rearrangement):
         for axis, factor in enumerate(self.factors, 1):
             x = np.repeat(x, factor, axis=axis)
         return x
+
+
+@dataclass(frozen=True)
+class Parted(Rearrangement):
+    """The last axis in groups of equal size: (N, T, F) → (N, T, G, F/G)."""
+
+    groups: Dim
+    number: int
+    size: Dim
+
+    name = "groups"
+
+    def shape(self, shape: Shape) -> Shape:
+        return (*shape[:-1], self.groups, self.size)
+
+    def __call__(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], self.number, -1)
+
+
+@dataclass(frozen=True)
+class OfGroups(Rearrangement):
+    """A number of each group, at each of its ``size`` features: (N, G, 1) → (N, F)."""
+
+    features: Dim
+    size: int
+
+    name = "repeat"
+
+    def shape(self, shape: Shape) -> Shape:
+        return (*shape[:-2], self.features)
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        return np.repeat(x[..., 0], self.size, axis=-1)

@@ -271,10 +271,6 @@ class RecorderOps:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
         return self._apply("mean", x, axis, count)
 
-    def sum(self, x: RecordedTensor, axis: int) -> RecordedTensor:
-        """Return the sum over ``axis``."""
-        return self._apply("sum", x, axis)
-
     def shares(self, scores: RecordedTensor, visibility: Visibility) -> RecordedTensor:
         """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
         return self._apply("shares", scores, visibility)
@@ -341,12 +337,12 @@ class RecorderOps:
 def _symbols(value: Any) -> Any:
     """Return the symbols of recorded values; anything else stays as it is."""
     if isinstance(value, list | tuple):
-        return [_symbols(each) for each in value]
+        return type(value)(_symbols(each) for each in value)
     return value.symbol if isinstance(value, RecordedTensor) else value
 
 
 def _arrays(value: Any) -> Any:
     """Return the arrays of recorded values; anything else stays as it is."""
     if isinstance(value, list | tuple):
-        return [_arrays(each) for each in value]
+        return type(value)(_arrays(each) for each in value)
     return value.array if isinstance(value, RecordedTensor) else value

@@ -297,11 +297,6 @@ class SymbolicOps:
         """Return the mean over ``axis``; the last axis stays, with length 1."""
         return x.apply("mean", (), _without_axis(x.shape, axis))
 
-    def sum(self, x: Symbol, axis: int) -> Symbol:
-        """Return the sum over ``axis``."""
-        axis %= len(x.shape)
-        return x.apply("sum", (), (*x.shape[:axis], *x.shape[axis + 1 :]))
-
     def shares(self, scores: Symbol, visibility: Visibility) -> Symbol:
         """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
         return scores.activated(visibility.name)

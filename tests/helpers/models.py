@@ -349,6 +349,15 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.Dense(3),
         la.Softmax(),
     ),
+    "normalized otherwise": lambda: sequential(
+        la.LSTM(6, return_sequences=True),
+        la.GroupNormalization(3),
+        la.UnitNormalization(),
+        la.GRU(4),
+        la.RMSNormalization(),
+        la.GroupNormalization(2, center=False),
+        la.Dense(2),
+    ),
     "rectified": lambda: sequential(
         la.LSTM(5, return_sequences=True),
         la.PReLU(shared_axes=[1]),

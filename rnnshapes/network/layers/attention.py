@@ -23,7 +23,6 @@ from rnnshapes.ops.rearrangements import WHOLE, Selection
 from rnnshapes.ops.visibility import Visibility
 
 _SCORES, _CONTEXT = Contraction("nqd,nkd->nqk"), Contraction("nqk,nkd->nqd")
-_WEIGHTED_SUM = Contraction("nqkd,d->nqk")
 _EACH_KEY = Selection((WHOLE, WHOLE, None), (None,) * 3)
 _EACH_QUERY = Selection((WHOLE, None), (None,) * 2)
 
@@ -149,7 +148,7 @@ class Attention(Attending):
             return scores * w.scale if self.use_scale else scores
         pairs = _pairs(ops, q, k)
         pairs = pairs * w.scale if self.use_scale else pairs
-        return ops.sum(ops.activate("tanh", pairs), 3) * w.w
+        return ops.reduce("sum", ops.activate("tanh", pairs), (3,), False) * w.w
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"use_scale": self.use_scale, "score_mode": self.score_mode}
@@ -183,7 +182,7 @@ class AdditiveAttention(Attention):
 
     def _scores(self, ops: LayerOps, q: Tensor, k: Tensor, w: Any) -> Tensor:
         bent = ops.activate("tanh", _pairs(ops, q, k))  # (N, T, T', D)
-        return ops.contract(_WEIGHTED_SUM, bent, w.scale) if self.use_scale else ops.sum(bent, 3)
+        return ops.reduce("sum", bent * w.scale if self.use_scale else bent, (3,), False)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"use_scale": self.use_scale}

@@ -20,7 +20,7 @@ from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import InverseRoot
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.rearrangements import WHOLE, Reshaped, Selection
+from rnnshapes.ops.rearrangements import Reshaped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +124,7 @@ class Dot(Layer):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         left, right = inputs
         if self.normalize:
-            left, right = (
-                _unit(ops, *each) for each in zip(inputs, self.ranks, self.axes, strict=True)
-            )
+            left, right = (_unit(ops, *each) for each in zip(inputs, self.axes, strict=True))
         product = ops.contract(self._contraction, left, right)
         if self.ranks == (2, 2):  # one number for each sample
             return ops.rearrange(product, Reshaped((Dim.of(1),), (1,)))
@@ -136,13 +134,10 @@ class Dot(Layer):
         return {"axes": self.axes, "normalize": self.normalize}
 
 
-def _unit(ops: LayerOps, x: Tensor, rank: int, axis: int) -> Tensor:
+def _unit(ops: LayerOps, x: Tensor, axis: int) -> Tensor:
     """Divide by the length of the vectors along an axis, which is at least epsilon."""
-    letters = "nabc"[:rank]
-    squares = Contraction(f"{letters},{letters}->{letters.replace(letters[axis], '')}")
-    inverse = ops.elementwise(ops.contract(squares, x, x), InverseRoot(1e7))
-    key = tuple(None if number == axis else WHOLE for number in range(rank))
-    return x * ops.rearrange(inverse, Selection(key, (None,) * rank))
+    squares = ops.reduce("sum", x * x, (axis,), True)
+    return x * ops.elementwise(squares, InverseRoot(1e7))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Batch and layer normalization.
+"""Normalization: of batches, layers and groups, to unit vectors, and by the root mean square.
 
 Source: ``keras/src/layers/normalization``.
 """
@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.elementwise import InverseRoot
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.rearrangements import OfGroups, Parted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Normalization(Layer):
-    """What both normalizations share: they shift and scale each feature."""
+class Normalizing(Layer):
+    """What normalizations by mean and variance share: they shift and scale each feature."""
 
     features: Dim
     epsilon: float
@@ -64,7 +67,7 @@ class Normalization(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchNormalization(Normalization):
+class BatchNormalization(Normalizing):
     """Normalizes with the mean and the variance that were stored in training."""
 
     keras_classes = ("BatchNormalization",)
@@ -82,7 +85,7 @@ class BatchNormalization(Normalization):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerNormalization(Normalization):
+class LayerNormalization(Normalizing):
     """Normalizes with the mean and the variance of the features themselves."""
 
     keras_classes = ("LayerNormalization",)
@@ -97,3 +100,121 @@ class LayerNormalization(Normalization):
         deviation = ops.let("d", x - mean)
         variance = ops.let("var", ops.mean(deviation * deviation, -1))
         return self._normalize(x, mean, ops.rsqrt(variance + self.epsilon), w)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupNormalization(Normalizing):
+    """Normalizes with the mean and the variance of each of G groups of features, over all steps."""
+
+    parts: Dim
+    number: int
+    size: int
+    rank: int
+
+    keras_classes = ("GroupNormalization",)
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require_last_axis()
+        size = config.features.value(config.names.sizes)
+        if size is None or len(config.shapes[0]) not in (2, 3):
+            raise UnsupportedError("its input is neither (N, features) nor (N, T, features)")
+        groups = config.options.get("groups", 32)
+        groups = size if groups == -1 else config.size("groups", 32)
+        if size % groups:
+            raise ContradictionError(f"{size} features are not {groups} groups of equal size")
+        return cls(
+            index=config.names.index("normalization"),
+            features=config.features,
+            epsilon=float(config.options.get("epsilon", 1e-3)),
+            center=bool(config.options.get("center", True)),
+            scale=bool(config.options.get("scale", True)),
+            parts=config.names.size("G", groups),
+            number=groups,
+            size=size // groups,
+            rank=len(config.shapes[0]),
+            **config.shared,
+        )
+
+    @property
+    def label(self) -> str:
+        return f"GroupNormalization({self.parts})"
+
+    @property
+    def stepwise(self) -> bool:
+        return self.rank == 2
+
+    @property
+    def rounds_input(self) -> bool:
+        return False
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        x = inputs[0]
+        # (N, T, F) → (N, T, G, F/G)
+        parted = ops.rearrange(x, Parted(self.parts, self.number, Dim.of(self.size)))
+        axes = (1, 3) if self.rank == 3 else (2,)
+        mean = ops.define("mean", ops.reduce("mean", parted, axes, True))
+        deviation = ops.define("d", parted - mean)
+        variance = ops.define("var", ops.reduce("mean", deviation * deviation, axes, True))
+        inverse = ops.rsqrt(variance + self.epsilon)
+        whole = OfGroups(self.features, self.size)  # (N, 1, G, 1) → (N, 1, F)
+        return self._normalize(x, ops.rearrange(mean, whole), ops.rearrange(inverse, whole), w)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"groups": self.number, **super().keras_arguments(size_of)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitNormalization(Layer):
+    """Divides by the length of the features, so that their squares add up to 1."""
+
+    keras_classes = ("UnitNormalization",)
+    output_symbol = "n"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require_last_axis()
+        return cls(**config.shared)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        x = inputs[0]
+        squares = ops.reduce("sum", x * x, (-1,), True)
+        return x * ops.elementwise(squares, InverseRoot(1e12))
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSNormalization(Layer):
+    """Divides by the root mean square of the features, in float32 at least."""
+
+    features: Dim
+    epsilon: float
+
+    keras_classes = ("RMSNormalization",)
+    output_symbol = "n"
+    passes_mask = False
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.require_last_axis()
+        return cls(
+            index=config.names.index("normalization"),
+            features=config.features,
+            epsilon=config.number("epsilon", 1e-6),
+            **config.shared,
+        )
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        return (Weight("scale", "scale", (self.features,)),)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        x = ops.widen(inputs[0])  # Keras rounds x and scale to 16 bits before
+        square = ops.let("ms", ops.mean(x * x, -1))
+        scaled = x * ops.rsqrt(square + self.epsilon) * ops.widen(w.scale)
+        return ops.narrow(scaled, inputs[0])
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"epsilon": self.epsilon}
