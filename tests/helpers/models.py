@@ -353,10 +353,12 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.LSTM(6, return_sequences=True),
         la.GroupNormalization(3),
         la.UnitNormalization(),
+        la.EinsumDense("abc,bdc->ad", output_shape=4),
+        la.RepeatVector(2),
         la.GRU(4),
         la.RMSNormalization(),
         la.GroupNormalization(2, center=False),
-        la.Dense(2),
+        la.EinsumDense("ab,bc->ac", output_shape=2, bias_axes="c", activation="tanh"),
     ),
     "rectified": lambda: sequential(
         la.LSTM(5, return_sequences=True),
