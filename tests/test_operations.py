@@ -17,13 +17,15 @@ from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.network.layers.config import Source
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
 from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential
 
-#: Another array than the model has.
+#: Another half, and another array, than the model has.
+SECOND_HALF = Selection((WHOLE, slice(3, 6)), (None, Dim.of(3)))
 OTHER_SCALE = Constant((0.5, -1.5, 2.0, 0.71), (4,), "float32")
 
 
@@ -181,6 +183,11 @@ def test_another_index_fails(name: str) -> None:
         ("more activations", "leaky_relu", {"slope": 0.31}),
         ("more activations", "gelu", {"activation": "gelu"}),
         ("moved", "flip", {"rearrangement": Selection((WHOLE,), (None,))}),
+        (
+            "moved",
+            "split_1",
+            {"selections": (Selection((WHOLE, slice(3, 6)), (None, Dim.of(3))),) * 2},
+        ),
         ("moved", "matmul", {"contraction": Contraction("nba,nbc->nac")}),
     ],
 )

@@ -20,6 +20,9 @@ from rnnshapes.network.lost_masks import LostMasks
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node
 from rnnshapes.ops.dims import Dim, Shape
 
+#: More axes than a tensor of any model has; NumPy has at most 64.
+MOST_AXES = 8
+
 
 @dataclass(frozen=True)
 class LayerCall:
@@ -177,6 +180,8 @@ def _read_layer(
     if call.initial and not is_recurrent(call.class_name):
         raise UnsupportedError("it is called with initial_state, which is not supported")
     shapes = _input_shapes(call, node_shapes)
+    if any(len(shape) > MOST_AXES for shape in shapes):
+        raise UnsupportedError(f"its input has more than {MOST_AXES} axes")
     sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
     try:
         return kind.from_config(

@@ -32,6 +32,7 @@ class ModelOutputs:
         masks: Which steps of a node's output are not masked, (N, T).
         outputs: Outputs of ``model.predict(x)``.
         origins: States from which each step was taken, where these are not ``states`` itself.
+        origin_values: Outputs of each node in the run that had these states.
     """
 
     engine: Engine
@@ -42,3 +43,4 @@ class ModelOutputs:
     masks: Mapping[str, Array]
     outputs: tuple[Array, ...]
     origins: States = field(default_factory=dict)
+    origin_values: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)

@@ -96,6 +96,7 @@ class SingleStep:
             masks={name: arrays[0] for name, arrays in kinds["mask"].items()},
             states=self.states,
             origins=self.computed.states,
+            origin_values=self.computed.values,
         )
 
     def unrolled(self, steps: int) -> dict[str, tuple[Array, ...]]:

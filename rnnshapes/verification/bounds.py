@@ -111,6 +111,7 @@ def recurrence_residuals(
     usable: Array,
     w: SimpleNamespace,
     precision: Precision,
+    x_error: Array | None = None,
 ) -> RecurrenceResiduals:
     """Compare the states of a recurrence with one step of the equation from each state before.
 
@@ -125,9 +126,10 @@ def recurrence_residuals(
         usable: Which steps receive an input that has not overflowed, (N, T).
         w: The weights, as bounded numbers.
         precision: The dtype in which Keras computes.
+        x_error: The largest error of the input, (N, T, D); none by default.
     """
     previous = states_before(direction, states if origins is None else origins, initial, mask)
-    expected, bounds = bounded_steps(direction, x, previous, w, precision)
+    expected, bounds = bounded_steps(direction, x, previous, w, precision, x_error=x_error)
     compare_origins = origins is not None and precision.name == "float64"
     actual = [states, origins] if origins is not None and compare_origins else [states]
     largest = _largest_errors(actual, expected, bounds)
@@ -158,6 +160,7 @@ def bounded_steps(
     w: SimpleNamespace,
     precision: Precision,
     errors: Mapping[str, Array] | None = None,
+    x_error: Array | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Compute one step from each of many states, and bound the error of its rounding.
 
@@ -168,6 +171,7 @@ def bounded_steps(
         w: The weights, as bounded numbers.
         precision: The dtype in which the step is compared.
         errors: The largest error of each of these states, (N, T, M); none by default.
+        x_error: The largest error of the input, (N, T, D); none by default.
 
     Returns:
         The states after each step, and the bounds of their errors, (N, T, M).
@@ -183,7 +187,10 @@ def bounded_steps(
         state = {key: Bounded.exact(values[chunk], precision) for key, values in flat.items()}
         for key, values in (errors or {}).items():
             state[key] = state[key].widened(values.reshape(n * t, -1)[chunk])
-        xz = direction.cell.project(_OPS, Bounded.exact(rows[chunk], precision), w)
+        exact = Bounded.exact(rows[chunk], precision)
+        if x_error is not None:
+            exact = exact.widened(x_error.reshape(n * t, -1)[chunk])
+        xz = direction.cell.project(_OPS, exact, w)
         for key, bounded in direction.cell.step(_OPS, xz, state, w).states.items():
             after[key].reshape(n * t, -1)[chunk] = bounded.value
             bounds[key].reshape(n * t, -1)[chunk] = bounded.error

@@ -22,7 +22,7 @@ from rnnshapes.forward.scan import (
     output_mask,
     source_mask,
 )
-from rnnshapes.network.graph import Network, Node
+from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
@@ -205,6 +205,7 @@ class _NodeWalk:
             recurrence = recurrence_residuals(
                 direction,
                 x,
+                x_error=self._input_error(source, x),
                 states=self.keras.states[name],
                 origins=self.keras.origins.get(name),
                 initial=self.keras.starts.get(name, {}),
@@ -233,6 +234,16 @@ class _NodeWalk:
                 np.logical_and(output.samples, compared, out=output.samples)
             if residual.compared:  # otherwise every sample has overflowed before
                 yield LayerResidual(node.name, f"output{suffix}", residual)
+
+    def _input_error(self, tap: Tap, x: Array) -> Array | None:
+        """Return how far x of the run whose states are compared, too, is from Keras's own."""
+        values = self.keras.origin_values.get(self.network.nodes[tap.node].name)
+        if values is None or values[tap.output].shape != x.shape:
+            return None
+        ours = values[tap.output]
+        with np.errstate(invalid="ignore", over="ignore"):
+            error: Array = np.where(ours == x, 0.0, np.abs(ours - x))
+        return error if error.any() else None
 
     def _usable_output(self, node: Node, value: NodeValue, compared: Sequence[Array]) -> _Usable:
         """Return what is usable of a recurrent layer's output, from its directions."""

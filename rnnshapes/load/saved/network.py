@@ -18,7 +18,7 @@ from rnnshapes.load.saved.inbound_nodes import shape_of
 from rnnshapes.load.saved.weight_paths import WeightsByLayer
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network, Tap
-from rnnshapes.network.layers.config import Config, at_each_step
+from rnnshapes.network.layers.config import OPERATION, Config, at_each_step
 from rnnshapes.network.layers.registry import is_recurrent
 
 #: More equations than anyone reads; they take about three seconds to write.
@@ -235,8 +235,12 @@ def _common_dtype(layers: Sequence[SavedLayer]) -> str:
 
 
 def _policies(layers: Sequence[SavedLayer]) -> list[str]:
-    """Return the dtype policies of all layers, but for operations that make masks."""
-    names = {_policy(layer) for layer in layers if layer.class_name != "InputLayer"}
+    """Return the dtype policies of all layers, but for operations, which have none."""
+    names = {
+        _policy(layer)
+        for layer in layers
+        if layer.class_name != "InputLayer" and not layer.class_name.startswith(OPERATION)
+    }
     return sorted(n for n in names if n.startswith("mixed_") or n in ITEM_BYTES) or ["float32"]
 
 
