@@ -334,7 +334,20 @@ class _NodeWalk:
         if position in values or position in self.bounded or not supported:
             return self._source(position, values, chunk, self._precision(node.layer))
         inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
+        if self.keras.origin_values:  # the outputs are those of the first run
+            p = self._input_precision(node.layer)
+            inputs = [self._cut(self._first_run(tap.node), chunk, p) for tap in node.sources]
         return self._apply(position, node, inputs, chunk)
+
+    def _first_run(self, position: int) -> NodeValue:
+        """Return the numbers of a node in the run whose steps Keras repeats, or Keras's own."""
+        value = self.keras_values[position]
+        ours = self.keras.origin_values.get(self.network.nodes[position].name)
+        if ours is None:
+            return value
+        turned = tuple(np.swapaxes(v, 0, 1) if v.ndim > 2 else v for v in ours)
+        at_steps = tuple(v if v.ndim > 2 else None for v in turned)
+        return value._replace(outputs=turned, at_steps=at_steps)
 
     def _source(
         self, position: int, values: Mapping[int, NodeValue], chunk: slice, precision: Precision
@@ -353,6 +366,9 @@ class _NodeWalk:
         it passes on may have been computed again, within the bound of that layer.
         """
         previous = self.network.nodes[source]
+        if node.layer.makes_mask and node.layer.computes_in:
+            # Keras does not repeat it in another dtype: its numbers are those of the first run.
+            return self._cut(self._first_run(source), chunk, self._input_precision(node.layer))
         supported = previous.sources and previous.layer.declared_shapes is None
         computed = supported and source not in self.bounded
         if node.layer.symbol or not computed:
