@@ -169,12 +169,12 @@ def test_directions_and_stacks_pass(cell: str) -> None:
         for port, name in zip((Port(cell), backwards), names, strict=True)
     ]
     y_hat = np.concatenate([end["h"] for end in ends], axis=-1) @ golden["dense/kernel"]
-    answer = (
+    output = (
         np.concatenate([ends[0]["h"][:, -1], ends[1]["h"][:, 0]], axis=-1) @ golden["dense/kernel"]
     )
     port = {f"{name}.{key}": end[key] for name, end in zip(names, ends, strict=True) for key in end}
     port |= {"y_hat": y_hat + golden["dense/bias"]}
-    for part in (port, {"output": answer + golden["dense/bias"]}):
+    for part in (port, {"output": output + golden["dense/bias"]}):
         assert rnnshapes.verify(**sizes, bidirectional=True, against=part).passed
 
     sizes["M"] = [5, 6]
@@ -317,9 +317,9 @@ def test_a_short_format_of_the_model_explains() -> None:
     layers = (keras.layers.SimpleRNN(6, dtype="mixed_float16"), keras.layers.Dense(2))
     model = randomized(sequential(*layers, shape=(7, 3)))
     x = np.random.default_rng(0).standard_normal((3, 7, 3)).astype("float32")
-    answer = np.asarray(model(x))
-    result = rnnshapes.verify(model, x=x, against=answer)
+    output = np.asarray(model(x))
+    result = rnnshapes.verify(model, x=x, against=output)
     assert not result.passed
     assert explained(result) == [("numeric.float16",)]
     assert mentions(result, "--dtype float16")
-    assert rnnshapes.verify(model, x=x, against=answer, dtype="float16").passed
+    assert rnnshapes.verify(model, x=x, against=output, dtype="float16").passed

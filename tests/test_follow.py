@@ -86,7 +86,7 @@ class Terminal:
         return True
 
     def see(self, *texts: str) -> str:
-        """Wait until texts are shown together, and give all that is shown then."""
+        """Wait until texts are shown together, and return all that is shown then."""
         self.wait(lambda: all(text in self.shown for text in texts))
         return self.shown
 

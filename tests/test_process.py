@@ -228,7 +228,7 @@ def test_ascii_locale_gets_ascii() -> None:
 
 
 def outputs(*commands: str, **env: str) -> list[str]:
-    """What each of some commands writes, one after the other in one process."""
+    """Return the output of each command; one process runs them one after the other."""
     code = COMMANDS.format(commands=commands) + f"    print({END!r}, end='')\n"
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **env}
     command = [sys.executable, "-c", code]
@@ -238,7 +238,7 @@ def outputs(*commands: str, **env: str) -> list[str]:
 
 
 def on_terminal(*args: str, stdout: IO[str] | None = None) -> tuple[int, str]:
-    """The status of Python, and all that a terminal of 80 columns is sent."""
+    """Return the exit status of Python, and all that it writes to a terminal of 80 columns."""
     import fcntl
     import pty
     import struct

@@ -297,7 +297,7 @@ def test_long_follow_needs_memory_of_states_only() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    kept = 6000 * (3 + 3 * 6 + 2) * 8  # x, h, what is put out, c, y_hat
+    kept = 6000 * (3 + 3 * 6 + 2) * 8  # x, h, the output, c, y_hat
     assert peak < 3 * kept
 
 

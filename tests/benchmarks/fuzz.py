@@ -171,7 +171,7 @@ def inspected(result: Any) -> str:
 
 @contextmanager
 def files(folder: Path) -> Iterator[Attempt]:
-    """Yield a reader of model files; the process that reads HDF5 is forked, not started anew."""
+    """Yield a reader of model files; the process that reads HDF5 is forked, not started again."""
     good, path, script = [], folder / "changed", spawn.SCRIPT
     for name in NAMES:
         for ending in (".keras", ".h5", ".weights.h5"):

@@ -56,7 +56,7 @@ class Draw:
         return self.random.randint(1, most)
 
     def flag(self) -> bool:
-        """Return true or false."""
+        """Return True or False."""
         return self.random.random() < 0.5
 
     def one(self, *values: Any) -> Any:

@@ -58,7 +58,7 @@ def run_compiled() -> None:
 def predict_by_batches(
     model: Any, x: Any, batch_size: int | None = None, callbacks: Any = (), **options: Any
 ) -> Any:
-    """Return what ``keras.Model.predict`` returns; its pipeline costs more than small networks."""
+    """Return the output of ``keras.Model.predict`` without its pipeline, which is slow."""
     import keras
 
     def rounded(array: Any) -> Any:

@@ -88,11 +88,11 @@ def merged_masks(x: Any) -> Any:
 
 
 def attention(x: Any) -> Any:
-    """Attention of each step to all, and shares of the steps made by hand."""
+    """Attention written out with Softmax and Permute, and attention of each step to all."""
     h = la.Bidirectional(la.LSTM(3, return_sequences=True))(la.Masking()(x))
     energies = la.Dense(1, activation="tanh")(la.GRU(4, return_sequences=True)(x))
-    shares = la.Softmax()(la.Flatten()(energies))
-    weighted = la.Multiply()([h, la.Permute((2, 1))(la.RepeatVector(6)(shares))])
+    weights = la.Softmax()(la.Flatten()(energies))
+    weighted = la.Multiply()([h, la.Permute((2, 1))(la.RepeatVector(6)(weights))])
     parts = [la.Attention(use_scale=True)([h, h]), weighted]
     return la.Dense(2)(la.Concatenate()([la.GlobalAveragePooling1D()(part) for part in parts]))
 
@@ -102,19 +102,19 @@ def attending_decoder(a: Any, b: Any) -> Any:
     encoded, *states = la.GRU(4, return_sequences=True, return_state=True)(la.Masking()(a))
     h = la.GRU(4, return_sequences=True)(b, initial_state=states)
     own = la.Attention(use_scale=True, score_mode="concat")([h, h], use_causal_mask=True)
-    context, shares = la.AdditiveAttention()([own, encoded], return_attention_scores=True)
-    return [la.Dense(2)(la.Concatenate()([context, h])), shares]
+    context, weights = la.AdditiveAttention()([own, encoded], return_attention_scores=True)
+    return [la.Dense(2)(la.Concatenate()([context, h])), weights]
 
 
 def heads(a: Any, b: Any) -> Any:
-    """Heads that attend to a masked sequence, with shares in float32 and as an output."""
+    """Heads over a masked sequence, with attention weights in float32 and as an output."""
     h = la.LSTM(3, return_sequences=True)(b)
     cross = la.MultiHeadAttention(2, 3, value_dim=4, output_shape=3)
     h = la.Add()([h, cross(query=h, value=la.Masking()(a))])
-    own, shares = la.MultiHeadAttention(3, 2, use_bias=False, name="causal_heads")(
+    own, weights = la.MultiHeadAttention(3, 2, use_bias=False, name="causal_heads")(
         h, h, use_causal_mask=True, return_attention_scores=True
     )
-    return [la.Dense(2, use_bias=False)(own), shares]
+    return [la.Dense(2, use_bias=False)(own), weights]
 
 
 def called_again(a: Any, b: Any) -> Any:
@@ -290,7 +290,7 @@ OPERATIONS: dict[str, Callable[[], keras.Model]] = {
     "repeated axes": lambda: functional(repeated_axes),
 }
 
-#: What a model is, and how it is made.
+#: Functions that build the models, by name.
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "masked": lambda: sequential(
         la.Masking(-1.1), la.LSTM(5, return_sequences=True), la.SimpleRNN(4), la.Dense(2)
