@@ -133,7 +133,7 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         elif _is_called_otherwise(layers[call.name], call):
             raise InputError(
                 f"layer {call.name!r} is called with different options, which is not supported; "
-                "make two layers of it"
+                "use a layer for each call"
             )
         else:
             shapes = _input_shapes(call, node_shapes)

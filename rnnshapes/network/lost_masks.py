@@ -1,7 +1,7 @@
-"""Masks that Keras's MultiHeadAttention takes off its inputs while the model runs.
+"""Masks that Keras's MultiHeadAttention removes from its inputs while the model runs.
 
 It removes the mask of each tensor that it is called on, so that another layer with the same input
-may see none. Recurrent and pooling layers keep theirs: Keras hands it to them when the model is
+may see none. Recurrent and pooling layers keep theirs: Keras passes it to them when the model is
 built. Source: ``keras/src/layers/attention/multi_head_attention.py``, ``call``.
 """
 
@@ -15,7 +15,7 @@ from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.symbolic import NodeShapes
 
-_TAKES_MASKS = "MultiHeadAttention"
+_REMOVES_MASKS = "MultiHeadAttention"
 
 
 class _Call(Protocol):
@@ -26,20 +26,20 @@ class _Call(Protocol):
 
 
 class LostMasks:
-    """Follows, call by call, which outputs may be without their mask."""
+    """Record, call by call, of which outputs may be without their mask."""
 
     def __init__(self, calls: Sequence[_Call]) -> None:
         """Prepare for these calls."""
-        taken = [set(c.sources) for c in calls if c.class_name == _TAKES_MASKS]
-        self._takers = Counter(tap for taps in taken for tap in taps)
+        removed = [set(c.sources) for c in calls if c.class_name == _REMOVES_MASKS]
+        self._removers = Counter(tap for taps in removed for tap in taps)
         self._lost: list[bool] = []
 
     def before(self, call: _Call, node_shapes: Sequence[NodeShapes]) -> bool:
         """Return whether an input of a call may have lost its mask to another call."""
-        own = int(call.class_name == _TAKES_MASKS)
+        own = int(call.class_name == _REMOVES_MASKS)
         return any(
             node_shapes[tap.node].output(tap.output).masked
-            and (self._lost[tap.node] or self._takers[tap] > own)
+            and (self._lost[tap.node] or self._removers[tap] > own)
             for tap in call.sources
         )
 

@@ -124,8 +124,8 @@ FORMULAS: MappingProxyType[str, Callable[[Activate, Any], Any]] = MappingProxyTy
 def softmax(z: Array) -> Array:
     """Return exp(z) / Σ exp(z) over the last axis."""
     e = np.exp(z - z.max(axis=-1, keepdims=True))
-    shares: Array = e / e.sum(axis=-1, keepdims=True)
-    return shares
+    softmaxed: Array = e / e.sum(axis=-1, keepdims=True)
+    return softmaxed
 
 
 def log_softmax(z: Array) -> Array:

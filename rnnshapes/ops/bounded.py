@@ -224,12 +224,12 @@ class _SoftmaxErrors(NamedTuple):
     total: Array
 
 
-def _shares(z: Bounded, visible: Array, visibility: Visibility) -> Bounded:
+def _attention_weights(z: Bounded, visible: Array, visibility: Visibility) -> Bounded:
     """Bound a softmax over some of the keys.
 
-    A hidden key has a share of 0 where its score is certainly 200 below the largest one. Shares
-    of a query that sees no key are equal where the difference to ``huge`` is the same number for
-    all, and else are anything from 0 to 1.
+    The weight of a hidden key is 0 where its score is certainly 200 below the largest one. The
+    weights of a query that sees no key are equal where the difference to ``huge`` is the same
+    number for all; else they may be anything from 0 to 1.
     """
     p, blind = z.precision, ~visible.any(axis=-1, keepdims=True)
     huge = 65504.0 if p.name == "float16" else 1e9
@@ -247,13 +247,13 @@ def _shares(z: Bounded, visible: Array, visibility: Visibility) -> Bounded:
         small = (np.abs(z.value) + z.error < 32).all(axis=-1, keepdims=True)
         if not visibility.replaced:
             unsure = unsure | (blind & (p.is_16bit | ~small))
-    shares = _softmax(Bounded(value, known, p))
+    weights = _softmax(Bounded(value, known, p))
     nan = np.isnan(z.error).any(axis=-1, keepdims=True)
-    error = np.where(unsure.any(axis=-1, keepdims=True), 1.0, shares.error)
+    error = np.where(unsure.any(axis=-1, keepdims=True), 1.0, weights.error)
     if visibility.nothing:
-        empty = np.where(blind, 0.0, shares.value)
+        empty = np.where(blind, 0.0, weights.value)
         return Bounded(empty, np.where(nan, np.nan, np.where(blind, 0.0, error)), p)
-    return Bounded(shares.value, np.where(nan, np.nan, error), p)
+    return Bounded(weights.value, np.where(nan, np.nan, error), p)
 
 
 def _softmax_errors(z: Bounded) -> _SoftmaxErrors:
@@ -264,7 +264,7 @@ def _softmax_errors(z: Bounded) -> _SoftmaxErrors:
     """
     p, n = z.precision, z.value.shape[-1]
     below = z.value.max(axis=-1, keepdims=True) - z.value
-    below = np.where(np.isneginf(z.value), 0.0, below)  # a key that does not count
+    below = np.where(np.isneginf(z.value), 0.0, below)  # a hidden key
     logarithm = z.error + z.error.max(axis=-1, keepdims=True)
     term = p.unit_roundoff * (below + 16)
     total = (softmax(z.value) * term).sum(axis=-1, keepdims=True) + p.gamma(n)
@@ -377,7 +377,7 @@ class BoundedOps:
         self,
         step: Callable[[Bounded, Sequence[Bounded]], Sequence[Bounded]],
         z: Bounded,
-        parts: int,
+        multiple: int,
         names: tuple[str, ...],
         *,
         reverse: bool,
@@ -387,7 +387,7 @@ class BoundedOps:
         The bound grows from step to step.
         """
         shape = z.value.shape
-        zeros = np.zeros((shape[0], *shape[2:-1], shape[-1] // parts))
+        zeros = np.zeros((shape[0], *shape[2:-1], shape[-1] // multiple))
         states: Sequence[Bounded] = [Bounded.exact(zeros, z.precision) for _ in names]
         value, error = (np.empty((*shape[:-1], zeros.shape[-1])) for _ in range(2))
         for t in range(shape[1])[:: -1 if reverse else 1]:
@@ -414,11 +414,13 @@ class BoundedOps:
         error = carried + p.gamma(n + 2) * (magnitude + carried) + p.underflow(n)
         return x._result(value, error, magnitude * n, carried)
 
-    def shares(self, scores: Bounded, visibility: Visibility) -> Bounded:
-        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+    def attention_weights(self, scores: Bounded, visibility: Visibility) -> Bounded:
+        """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
         visible = visibility.visible(scores.value.shape)
         return (
-            scores.activated("softmax") if visible is None else _shares(scores, visible, visibility)
+            scores.activated("softmax")
+            if visible is None
+            else _attention_weights(scores, visible, visibility)
         )
 
     def widen(self, x: Bounded) -> Bounded:

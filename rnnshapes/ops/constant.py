@@ -1,4 +1,4 @@
-"""Numbers that stand in a model, and are no weights."""
+"""Constant arrays in a model, which are not weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rnnshapes.ops.dims import Dim, Shape
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
 
-#: More numbers than an array has that someone writes into a model.
+#: The most numbers in a constant; larger arrays are not read.
 MOST_NUMBERS = 10_000
 #: The dtypes of arrays.
 NUMBER_DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contraction:
-    """A sum of products of two tensors over the axes that the result has not.
+    """A sum of products of two tensors over the axes that the result does not have.
 
     Args:
-        subscripts: One letter for each axis of both tensors and of the result. No letter stands
-            twice in one tensor, and each is in two of the three, or in the result.
+        subscripts: One letter for each axis of both tensors and of the result. No letter occurs
+            twice in one tensor; each occurs in two of the three, or in the result.
     """
 
     subscripts: str
 
     @cached_property
-    def parts(self) -> tuple[str, str, str]:
+    def letters(self) -> tuple[str, str, str]:
         """The letters of both tensors, and of the result."""
         operands, result = self.subscripts.split("->")
         left, right = operands.split(",")
@@ -31,7 +31,7 @@ class Contraction:
 
     def texts(self, left: str, right: str) -> tuple[str, str]:
         """Return how both tensors are written in the product of matrices: ``q``, ``kᵀ``."""
-        one, other, _ = self.parts
+        one, other, _ = self.letters
         columns = [letter for letter in other if letter not in one]
         rows = [letter for letter in one if letter not in other]
         is_left_turned = rows and len(self.summed) == 1 and one[-1] not in self.summed
@@ -41,17 +41,17 @@ class Contraction:
     @property
     def summed(self) -> str:
         """The letters over which the sum goes."""
-        left, right, result = self.parts
+        left, right, result = self.letters
         return "".join(letter for letter in left if letter in right and letter not in result)
 
     def terms(self, left: Array) -> int:
         """Return how many products each sum has, for the first tensor as an array."""
-        sizes = dict(zip(self.parts[0], left.shape, strict=True))
+        sizes = dict(zip(self.letters[0], left.shape, strict=True))
         return math.prod(sizes[letter] for letter in self.summed)
 
     def __call__(self, left: Array, right: Array) -> Array:
         """Return the result for two arrays, as one product of matrices for each shared axis."""
-        one, other, result = self.parts
+        one, other, result = self.letters
         both = "".join(letter for letter in one if letter in other and letter in result)
         rows = "".join(letter for letter in one if letter not in other)
         columns = "".join(letter for letter in other if letter not in one)

@@ -1,7 +1,7 @@
-"""Monotone functions of each number that have constants of their own, such as a slope.
+"""Monotone functions of each number with constants of their own, such as a slope.
 
-An :class:`Elementwise` says how the result is written, does the same to an array, and bounds the
-error of Keras's kernels. Source: ``keras/src/activations/activations.py``.
+An :class:`Elementwise` returns the text and the array of its result, and bounds the error of
+Keras's kernels. Source: ``keras/src/activations/activations.py``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Elementwise(ABC):
 
 
 @dataclass(frozen=True)
-class Negative(Elementwise):
+class NegativePart(Elementwise):
     """The part below zero, without its sign: relu(-x)."""
 
     name = "relu"
@@ -152,7 +152,7 @@ class InverseRoot(Elementwise):
 
 @dataclass(frozen=True)
 class Function(Elementwise):
-    """A function of NumPy by its name: ``sqrt``, ``log``, ``exp``."""
+    """A NumPy function, by name: ``sqrt``, ``log``, ``exp``."""
 
     function: str
     ulps: int = 8

@@ -1,7 +1,7 @@
 """The operations that an equation may use, and that every interpreter has.
 
-An equation combines its tensors with ``@``, ``+``, ``-``, ``*``, ``/`` and ``1 - a``; anything
-else it asks of the ``ops`` object that it is given. Nothing here needs NumPy.
+An equation combines its tensors with ``@``, ``+``, ``-``, ``*``, ``/`` and ``1 - a``; for
+anything else it calls the ``ops`` object. Nothing here needs NumPy.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class LayerOps(CellOps, Protocol):
         self,
         step: Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]],
         z: Tensor,
-        parts: int,
+        multiple: int,
         names: tuple[str, ...],
         *,
         reverse: bool,
@@ -93,8 +93,8 @@ class LayerOps(CellOps, Protocol):
 
         Args:
             step: Returns the states after a step, from z_t and the states before.
-            z: What the steps need of the input, (N, T, …, parts·M).
-            parts: How many times as long as a state the last axis of z is.
+            z: What the steps need of the input, (N, T, …, multiple·M).
+            multiple: The length of the last axis of z, in multiples of a state's.
             names: The names of the states, which are zeros before the first step.
             reverse: Whether the last step comes first.
         """
@@ -114,8 +114,8 @@ class LayerOps(CellOps, Protocol):
     def max(self, x: Tensor, axis: Axes) -> Tensor:
         """Return the largest value over ``axis``."""
 
-    def shares(self, scores: Tensor, visibility: Visibility) -> Tensor:
-        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+    def attention_weights(self, scores: Tensor, visibility: Visibility) -> Tensor:
+        """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
 
     def widen(self, x: Tensor) -> Tensor:
         """Return the same numbers in float32, if their dtype has 16 bits."""

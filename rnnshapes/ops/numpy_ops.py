@@ -111,13 +111,13 @@ class NumpyOps:
         self,
         step: Callable[[Array, Sequence[Array]], Sequence[Array]],
         z: Array,
-        parts: int,
+        multiple: int,
         names: tuple[str, ...],
         *,
         reverse: bool,
     ) -> Array:
         """Take one step after the other, and return the first state after each, (N, T, …, M)."""
-        zeros = np.zeros((len(z), *z.shape[2:-1], z.shape[-1] // parts), z.dtype)
+        zeros = np.zeros((len(z), *z.shape[2:-1], z.shape[-1] // multiple), z.dtype)
         states: Sequence[Array] = [zeros for _ in names]
         after = np.empty((*z.shape[:-1], zeros.shape[-1]), z.dtype)
         for t in range(z.shape[1])[:: -1 if reverse else 1]:
@@ -149,8 +149,8 @@ class NumpyOps:
         quotient: Array = x.sum(axis=axis) / count
         return quotient
 
-    def shares(self, scores: Array, visibility: Visibility) -> Array:
-        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+    def attention_weights(self, scores: Array, visibility: Visibility) -> Array:
+        """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
         visible = visibility.visible(scores.shape)
         if visible is None:
             return softmax(scores)
@@ -159,8 +159,8 @@ class NumpyOps:
             scores = np.where(blind, scores.dtype.type(0), scores)
         else:  # rounded as in Keras
             scores = np.where(blind, scores - scores.dtype.type(1e9), scores)
-        shares = softmax(np.where(visible | blind, scores, scores.dtype.type(-np.inf)))
-        return np.where(blind, scores.dtype.type(0), shares) if visibility.nothing else shares
+        weights = softmax(np.where(visible | blind, scores, scores.dtype.type(-np.inf)))
+        return np.where(blind, scores.dtype.type(0), weights) if visibility.nothing else weights
 
     def widen(self, x: Array) -> Array:
         """Return the same numbers in float32, if their dtype has 16 bits."""

@@ -1,7 +1,7 @@
-"""Functions that move, select, repeat or pad numbers, and change none: one for all interpreters.
+"""Functions that move, select, repeat or pad numbers without changing them.
 
-A :class:`Rearrangement` says how the result is written, which shape it has, and does the same to
-an array. Errors move like the numbers that they belong to.
+All interpreters use them: a :class:`Rearrangement` returns the text, the shape and the array of its
+result. Errors move like the numbers that they belong to.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Selection(Rearrangement):
         try:
             selected: Array = x[self.key]
         except IndexError:
-            raise InputError(f"{self} does not fit an array {x.shape}: give more") from None
+            raise InputError(
+                f"{self} is out of range for an array of shape {x.shape}; give longer input"
+            ) from None
         return selected
 
     def text(self, operand: str) -> str:
@@ -202,7 +204,7 @@ class Stretched(Rearrangement):
 
 @dataclass(frozen=True)
 class Upsampled(Rearrangement):
-    """Each number ``factors`` times along the axes from 1 on, which get the lengths ``dims``."""
+    """Each number repeated along the axes from 1 on, which then have the lengths ``dims``."""
 
     factors: tuple[int, ...]
     dims: Sequence[Dim]
@@ -221,7 +223,7 @@ class Upsampled(Rearrangement):
 
 
 @dataclass(frozen=True)
-class Parted(Rearrangement):
+class Grouped(Rearrangement):
     """The last axis in groups of equal size: (N, T, F) → (N, T, G, F/G)."""
 
     groups: Dim
@@ -238,8 +240,8 @@ class Parted(Rearrangement):
 
 
 @dataclass(frozen=True)
-class OfGroups(Rearrangement):
-    """A number of each group, at each of its ``size`` features: (N, G, 1) → (N, F)."""
+class RepeatedPerGroup(Rearrangement):
+    """The number of each group, repeated for each of its ``size`` features: (N, G, 1) → (N, F)."""
 
     features: Dim
     size: int

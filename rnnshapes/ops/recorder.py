@@ -229,19 +229,19 @@ class RecorderOps:
         self,
         step: Callable[[RecordedTensor, Sequence[RecordedTensor]], Sequence[RecordedTensor]],
         z: RecordedTensor,
-        parts: int,
+        multiple: int,
         names: tuple[str, ...],
         *,
         reverse: bool,
     ) -> RecordedTensor:
         """Take one step after the other, and return the first state after each, (N, T, …, M)."""
         recording, (n, steps, *rest) = self.recording, z.symbol.shape
-        shape = (n, *rest[:-1], rest[-1].divided(parts))
+        shape = (n, *rest[:-1], rest[-1].divided(multiple))
         data: list[Array | None] = [None]
         zeros, joined = None, None
         if z.data is not None:
             data = list(np.moveaxis(z.data, 1, 0))
-            zeros = np.zeros_like(z.data[:, 0, ..., ::parts])
+            zeros = np.zeros_like(z.data[:, 0, ..., ::multiple])
         before = "{t+1}" if reverse else "{t-1}"
         states: Sequence[RecordedTensor] = [
             recording.tensor(f"{name}{self.index}_{before}", shape, zeros) for name in names
@@ -271,9 +271,9 @@ class RecorderOps:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
         return self._apply("mean", x, axis, count)
 
-    def shares(self, scores: RecordedTensor, visibility: Visibility) -> RecordedTensor:
-        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
-        return self._apply("shares", scores, visibility)
+    def attention_weights(self, scores: RecordedTensor, visibility: Visibility) -> RecordedTensor:
+        """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
+        return self._apply("attention_weights", scores, visibility)
 
     def widen(self, x: RecordedTensor) -> RecordedTensor:
         """Return the same numbers in float32, if their dtype has 16 bits."""

@@ -135,7 +135,7 @@ class Symbol:
 
     def contract(self, contraction: Contraction, other: Symbol) -> Symbol:
         """Return the product with ``other``, summed over axes."""
-        left, right, result = contraction.parts
+        left, right, result = contraction.letters
         dims: dict[str, Dim] = {}
         for letter, dim in (
             *zip(left, self.shape, strict=True),
@@ -271,14 +271,14 @@ class SymbolicOps:
         self,
         step: Callable[[Symbol, Sequence[Symbol]], Sequence[Symbol]],
         z: Symbol,
-        parts: int,
+        multiple: int,
         names: tuple[str, ...],
         *,
         reverse: bool,
     ) -> Symbol:
         """Take one step for all, and return the first state after each, (N, T, …, M)."""
         before = "{t+1}" if reverse else "{t-1}"
-        shape = (z.shape[0], *z.shape[2:-1], z.shape[-1].divided(parts))
+        shape = (z.shape[0], *z.shape[2:-1], z.shape[-1].divided(multiple))
         states = [
             self.tensor(f"{name}{self.index}_{before}", shape, z.operations) for name in names
         ]
@@ -297,8 +297,8 @@ class SymbolicOps:
         """Return the mean over ``axis``; the last axis stays, with length 1."""
         return x.apply("mean", (), _without_axis(x.shape, axis))
 
-    def shares(self, scores: Symbol, visibility: Visibility) -> Symbol:
-        """Return the softmax of scores (N, …, queries, keys) over the keys that count."""
+    def attention_weights(self, scores: Symbol, visibility: Visibility) -> Symbol:
+        """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
         return scores.activated(visibility.name)
 
     def widen(self, x: Symbol) -> Symbol:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Visibility:
-    """The keys that count for each query: the masks of both, and none after it if ``causal``.
+    """The keys that each query sees: by the masks of both, and no key after it if ``causal``.
 
-    Keras takes a huge number from the scores of the others, or puts one in their place if
-    ``replaced``: their shares are exactly 0. A query that sees no key then has equal shares of
-    all, or with ``nothing`` a share of 0 in each; but in float64, a difference to a huge
-    number is nearly as good as the score itself.
+    Keras subtracts a huge number from the scores of hidden keys, or if ``replaced`` sets them to a
+    huge negative one, so that their attention weights are exactly 0. A query that sees no key then
+    has equal weights for all keys, or with ``nothing`` weights of 0. In float64, a score minus a
+    huge number still tells keys apart.
     """
 
     queries: Any = None
@@ -35,7 +35,7 @@ class Visibility:
         return "causal_softmax" if self.causal else "softmax"
 
     def visible(self, shape: tuple[int, ...]) -> Array | None:
-        """Return which keys count for scores (N, …, queries, keys); ``None`` if all do."""
+        """Return which keys are visible for scores (N, …, queries, keys); ``None`` if all are."""
         import numpy as np
 
         masks = []

@@ -151,8 +151,8 @@ def _repeat_calls(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> 
             kwargs["mask"] = get_mask(outputs[place][output])
         if takes_training(call.layer):
             kwargs["training"] = False
-        made = keep_masks(partial(call.layer, *args, **kwargs), values.values())
-        outputs.append(keras.tree.flatten(made))
+        result = keep_masks(partial(call.layer, *args, **kwargs), values.values())
+        outputs.append(keras.tree.flatten(result))
     return outputs
 
 

@@ -23,9 +23,9 @@ def set_mask(tensor: Any, mask: Any) -> None:
 
 
 def keep_masks(call: Callable[[], Any], tensors: Iterable[Any]) -> Any:
-    """Return the result of a call, after which the tensors have the masks that they had before.
+    """Return the result of a call, and restore the masks that the tensors had before it.
 
-    MultiHeadAttention takes them off its inputs.
+    MultiHeadAttention removes them from its inputs.
     """
     masks = [(tensor, get_mask(tensor)) for tensor in tensors]
     result = call()

@@ -14,13 +14,16 @@ from rnnshapes.errors import UnsupportedError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig, as_float32
 from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.elementwise import ELU, ClippedReLU, Elementwise, LeakyReLU, Negative
+from rnnshapes.ops.elementwise import ELU, ClippedReLU, Elementwise, LeakyReLU, NegativePart
 from rnnshapes.ops.interface import LayerOps, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(LayerOfClass):
-    """An activation as a layer; ``function`` is one with constants of its own, its ``options``."""
+    """An activation as a layer.
+
+    ``function`` is set for an activation with constants, which come from its ``options``.
+    """
 
     activation: str
     function: Elementwise | None = None
@@ -91,7 +94,7 @@ def _function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class PReLU(Layer):
-    """x above 0, alpha · x below it, with an alpha for each number but along shared axes."""
+    """x above 0, alpha · x below it; each number has its own alpha, except along shared axes."""
 
     features: Dim
     shape: Shape
@@ -126,7 +129,7 @@ class PReLU(Layer):
         return len(self.shape) == 1 or (len(self.shape) == 2 and self.shape[0] == 1)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        below = ops.elementwise(inputs[0], Negative())
+        below = ops.elementwise(inputs[0], NegativePart())
         return ops.activate("relu", inputs[0]) - w.alpha * below
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Attention: each step of a query takes a share of every step of the values.
+"""Attention: each step of a query takes a weighted mean of all steps of the values.
 
 Source: ``keras/src/layers/attention``.
 """
@@ -27,27 +27,26 @@ _EACH_KEY = Selection((WHOLE, WHOLE, None), (None,) * 3)
 _EACH_QUERY = Selection((WHOLE, None), (None,) * 2)
 
 
-#: Why a layer whose mask Keras loses is not supported.
-LOST_MASK = "MultiHeadAttention before it takes the mask off a tensor that it needs"
+#: Why a layer whose mask Keras removes is not supported.
+LOST_MASK = "a MultiHeadAttention with the same input removes the mask that it needs"
 
 
 def causal_note(causal: bool) -> tuple[str, ...]:
     """Return the note of a layer that is called with ``use_causal_mask``."""
-    note = "use_causal_mask: a step has shares of itself and of steps before it alone"
+    note = "use_causal_mask: a step attends to itself and to earlier steps only"
     return (note,) * causal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attending(Layer):
-    """A layer called on a query, values, and keys, which are the values where they are left out.
+    """A layer called on a query, values and keys; without keys, the values are the keys.
 
-    ``causal`` says that no step attends to one after it, ``returns_shares`` that the shares are
-    its second output, ``masked`` that an input has a mask.
+    ``causal`` says that no step attends to a later one, ``returns_attention`` that the attention
+    weights are the second output, ``masked`` that an input has a mask.
     """
 
     causal: bool = False
-    returns_shares: bool = False
-
+    returns_attention: bool = False
     masked: bool = False
 
     output_symbol = "ctx"
@@ -67,12 +66,12 @@ class Attending(Layer):
         if any(len(shape) != 3 for shape in shapes):
             raise UnsupportedError("its inputs are not all sequences (N, T, features)")
         config.require_same_size(shapes[1][1], shapes[-1][1])
-        causal, returns_shares = options.values()
-        return {"causal": causal, "returns_shares": returns_shares, "masked": config.masked}
+        causal, returns_attention = options.values()
+        return {"causal": causal, "returns_attention": returns_attention, "masked": config.masked}
 
     @property
     def call_arguments(self) -> Mapping[str, Any]:
-        values = zip(self.call_options, (self.causal, self.returns_shares), strict=True)
+        values = zip(self.call_options, (self.causal, self.returns_attention), strict=True)
         return {name: value for name, value in values if value}
 
     @property
@@ -122,8 +121,8 @@ class Attention(Attending):
     @property
     def notes(self) -> tuple[str, ...]:
         masked = (
-            "a masked step of the values has a share of 0; at a masked step of the query the "
-            "output is 0",
+            "the attention weight of a masked step of the values is 0; at a masked step of the "
+            "query, the output is 0",
         )
         return causal_note(self.causal) + masked * self.masked
 
@@ -136,11 +135,11 @@ class Attention(Attending):
         q, v, k = inputs[0], inputs[1], inputs[-1]
         scores = ops.define("scores", self._scores(ops, q, k, w))  # (N, T, T')
         visibility = Visibility(None, masks.of(1), self.causal)
-        shares = ops.define("shares", ops.shares(scores, visibility))
-        context = ops.contract(_CONTEXT, shares, v)  # (N, T, T')·(N, T', D) → (N, T, D)
+        attention = ops.define("attention", ops.attention_weights(scores, visibility))
+        context = ops.contract(_CONTEXT, attention, v)  # (N, T, T')·(N, T', D) → (N, T, D)
         if masks.of(0) is not None:
             context = ops.where(masks.of(0), context)
-        return (context, shares) if self.returns_shares else context
+        return (context, attention) if self.returns_attention else context
 
     def _scores(self, ops: LayerOps, q: Tensor, k: Tensor, w: Any) -> Tensor:
         if self.score_mode == "dot":
@@ -196,7 +195,9 @@ def _require_right_bias(config: LayerConfig, heads: int) -> None:
     """
     for shape in config.shapes:
         if heads > 1 and (config.is_same_size(shape[1], Dim.of(heads)) or config.is_open(shape[1])):
-            raise UnsupportedError("Keras adds a bias of shape (H, 1) along T where T = H")
+            raise UnsupportedError(
+                "Keras adds a bias of shape (H, 1) along the wrong axis where T = H"
+            )
 
 
 _PROJECTION = Contraction("ntf,fhd->nthd")
@@ -206,9 +207,9 @@ _OUTPUT = Contraction("nqhd,hdf->nqf")
 
 @dataclass(frozen=True, kw_only=True)
 class MultiHeadAttention(Attending):
-    """H times attention of projected queries, keys and values, and a projection of all results.
+    """H heads of attention over projected queries, keys and values, and an output projection.
 
-    Without dropout and returned shares, Keras computes the shares in float32
+    Without dropout and returned attention weights, Keras computes them in float32
     (``keras/src/backend/tensorflow/nn.py``, ``dot_product_attention``); ``dropout`` is its rate.
     """
 
@@ -288,7 +289,10 @@ class MultiHeadAttention(Attending):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        masked = ("a masked step of the values has a share of 0, unless the query is masked, too",)
+        masked = (
+            "the attention weight of a masked step of the values is 0, unless the query is masked, "
+            "too",
+        )
         return causal_note(self.causal) + masked * self.masked
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
@@ -304,24 +308,24 @@ class MultiHeadAttention(Attending):
             z = z + getattr(w, f"b{letter}") if self.use_bias else z
             projected.append(ops.define(letter, z))
         q, k, v = projected
-        shares = ops.define("shares", self._shares(ops, q, k, masks))
-        context = ops.contract(_HEAD_CONTEXT, shares, v)  # (N, H, T, T')·(N, T', H, P)
+        attention = ops.define("attention", self._attention_weights(ops, q, k, masks))
+        context = ops.contract(_HEAD_CONTEXT, attention, v)  # (N, H, T, T')·(N, T', H, P)
         output = ops.contract(_OUTPUT, context, w.Wo)  # (N, T, H, P)·(H, P, F) → (N, T, F)
         output = output + w.bo if self.use_bias else output
-        return (output, shares) if self.returns_shares else output
+        return (output, attention) if self.returns_attention else output
 
-    def _shares(self, ops: LayerOps, q: Tensor, k: Tensor, masks: Masks) -> Tensor:
+    def _attention_weights(self, ops: LayerOps, q: Tensor, k: Tensor, masks: Masks) -> Tensor:
         """Return softmax(q kᵀ / √P), (N, H, T, T')."""
-        fused = not (self.dropout or self.returns_shares)
+        fused = not (self.dropout or self.returns_attention)
         keys = [mask for mask in masks.inputs[1:] if mask is not None]
         visibility = Visibility(
             masks.of(0), reduce(and_, keys) if keys else None, self.causal, True, not fused
         )
         if not fused:
             scores = ops.contract(_HEAD_SCORES, q * self.scale, k)
-            return ops.shares(ops.define("scores", scores), visibility)
+            return ops.attention_weights(ops.define("scores", scores), visibility)
         scores = ops.widen(ops.contract(_HEAD_SCORES, q, k)) * self.scale
-        return ops.narrow(ops.shares(ops.define("scores", scores), visibility), q)
+        return ops.narrow(ops.attention_weights(ops.define("scores", scores), visibility), q)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {

@@ -29,7 +29,7 @@ class Masks(NamedTuple):
 
     @property
     def any(self) -> bool:
-        """Whether there is one."""
+        """Whether any input or the output has a mask."""
         return any(mask is not None for mask in (*self.inputs, self.output))
 
     def of(self, number: int) -> Any:

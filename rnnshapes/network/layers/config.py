@@ -163,10 +163,10 @@ class LayerConfig:
     def require_same_size(self, one: Dim, other: Dim) -> None:
         """Raise UnsupportedError for axes that have to be equal and may have different sizes."""
         if not self.is_same_size(one, other):
-            raise UnsupportedError(f"{one} and {other} may be different sizes")
+            raise UnsupportedError(f"{one} and {other} must be equal, which is not certain")
 
     def require_rank(self, spatial: int) -> None:
-        """Raise UnsupportedError if the input has not so many axes between samples and features."""
+        """Raise UnsupportedError unless ``spatial`` axes are between samples and features."""
         if spatial == 1 and not self.at_step:
             self.require_sequence()
         if len(self.shapes[0]) != spatial + 2:
@@ -181,7 +181,7 @@ class LayerConfig:
         if size is None or (axis == 1 and not self.at_step):
             return self.names.primed()
         if length(size) < 1:
-            raise UnsupportedError(f"it leaves nothing of an axis of {size}")
+            raise UnsupportedError(f"it leaves nothing of an axis of length {size}")
         return Dim.of(length(size))
 
     def activation(self, default: str = "linear") -> str:
@@ -243,7 +243,7 @@ def is_operation(part: Config) -> bool:
 
 
 def at_each_step(class_name: str, config: Config, times: int) -> tuple[str, Config]:
-    """Return class and config of a layer inside as many TimeDistributed."""
+    """Return class and config of a layer inside ``times`` nested TimeDistributed."""
     for _ in range(times):
         config = {"layer": {"class_name": class_name, "config": config}}
         class_name = "TimeDistributed"
@@ -270,14 +270,14 @@ def size_in(config: Config, option: str, default: Any = None) -> int:
     except TypeError:
         number = 0
     if not 0 < number < 2**63:
-        raise ContradictionError(f"{option}={value!r:.40} is not a size")
+        raise ContradictionError(f"{option}={value!r:.40} is not a positive integer")
     return number
 
 
 def activation_in(config: Config, option: str, default: str) -> str:
     """Return the name of one of Keras's own activations in a config.
 
-    Raises UnsupportedError for any other function, ContradictionError for what is none.
+    Raises UnsupportedError for any other function, ContradictionError for an unknown name.
     """
     name = config.get(option, default)
     name = "linear" if name is None else name
@@ -285,8 +285,8 @@ def activation_in(config: Config, option: str, default: str) -> str:
         if name in (*ACTIVATIONS, *_ALIASES, KERAS2_HARD_SIGMOID):
             return _ALIASES.get(name, name)
         if name not in _OTHER_ACTIVATIONS:
-            raise ContradictionError(f"{option}={name!r:.40} is no activation of Keras")
+            raise ContradictionError(f"{option}={name!r:.40} is not an activation of Keras")
     elif not isinstance(name, dict):
-        raise ContradictionError(f"{option}={name!r:.40} is no activation")
+        raise ContradictionError(f"{option}={name!r:.40} is not the name of an activation")
     value = repr(name) if isinstance(name, str) else "a custom function"
     raise UnsupportedError(f"{option}={value} is not supported")

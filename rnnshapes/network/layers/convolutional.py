@@ -1,4 +1,4 @@
-"""Convolution over time or over images, and what it shares with pooling.
+"""Convolution over time or over images, and the windows of pooling.
 
 Sources: ``base_conv.py``, ``base_conv_transpose.py``, ``base_depthwise_conv.py`` and
 ``base_separable_conv.py`` in ``keras/src/layers/convolutional``.
@@ -58,7 +58,9 @@ class Windowed(LayerOfClass):
         dilations = config.sizes("dilation_rate", axes, 1)
         mode = str(config.options.get("padding", "valid"))
         if mode not in ("valid", "same") and (mode, config.class_name) != ("causal", "Conv1D"):
-            raise ContradictionError(f"padding={mode!r:.40} is no padding of {config.class_name}")
+            raise ContradictionError(
+                f"padding={mode!r:.40} is not a padding of {config.class_name}"
+            )
         before, windows = config.shapes[0][1 : axes + 1], []
         for axis, dim in enumerate(before, 1):
             number, stride = sizes[axis - 1], strides[axis - 1]
@@ -110,7 +112,7 @@ def _length_again(window: Window, old: Dim, new: Dim, new_steps: Callable[[], Di
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution(Windowed):
-    """What convolutions share: each window is multiplied with a kernel."""
+    """Base class of convolutions: each window is multiplied with a kernel."""
 
     features: Dim
     activation: str = "linear"
@@ -247,7 +249,7 @@ class DepthwiseConv(Convolution):
 
 @dataclass(frozen=True, kw_only=True)
 class SeparableConv(DepthwiseConv):
-    """The same, and then a product of all of them with a matrix (m·D, F) at each step."""
+    """A depthwise convolution, then a product with a matrix (m·D, F) at each step."""
 
     filters: Dim
 
@@ -308,7 +310,9 @@ class ConvTranspose(Convolution):
         k, stride = config.size(size), config.size("strides", 1)
         mode, time = str(config.options.get("padding", "valid")), config.shapes[0][1]
         if mode not in ("valid", "same"):
-            raise ContradictionError(f"padding={mode!r:.40} is no padding of {config.class_name}")
+            raise ContradictionError(
+                f"padding={mode!r:.40} is not a padding of {config.class_name}"
+            )
         same = stride == 1 and (mode == "same" or k == 1)
         steps = time if same else config.new_length(1, partial(_spread_length, k, stride, mode))
         window = Window(k, 1, "valid", steps)

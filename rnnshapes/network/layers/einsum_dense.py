@@ -1,4 +1,4 @@
-"""A dense layer whose sum of products is written as ``einsum`` writes it.
+"""A dense layer whose product is given in the notation of ``einsum``.
 
 Source: ``keras/src/layers/core/einsum_dense.py``.
 """
@@ -40,11 +40,13 @@ class EinsumDense(Layer):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         equation = str(config.options["equation"]).replace(" ", "")
-        x, kernel, result = _parts(equation, len(config.shapes[0]))
+        x, kernel, result = _letters(equation, len(config.shapes[0]))
         output = config.options["output_shape"]
         output = tuple(output) if isinstance(output, list | tuple) else (output,)
         if len(output) != len(result) - 1:
-            raise ContradictionError(f"output_shape={output!r:.40} does not fit {equation}")
+            raise ContradictionError(
+                f"output_shape={output!r:.40} does not fit the result of {equation}"
+            )
         dims = dict(zip(x, config.shapes[0], strict=True))
         for letter, size in zip(result[1:], output, strict=True):
             if letter not in dims:
@@ -76,7 +78,7 @@ class EinsumDense(Layer):
         return (self.activation,)
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
-        x, kernel, _ = Contraction(self.equation).parts
+        x, kernel, _ = Contraction(self.equation).letters
         own = dict(zip(kernel, self.kernel, strict=True))
         return [tuple(own.get(a, dim) for a, dim in zip(x, shapes[0], strict=True))]
 
@@ -95,11 +97,11 @@ class EinsumDense(Layer):
         }
 
 
-def _parts(equation: str, rank: int) -> tuple[str, str, str]:
+def _letters(equation: str, rank: int) -> tuple[str, str, str]:
     """Return the letters of x, of the kernel, and of the result.
 
-    Raises UnsupportedError where the axes of the samples are not the first ones, a letter stands
-    twice in one of them, or is summed over one tensor alone.
+    Raises UnsupportedError if the axis of the samples is not the first one, or a letter occurs
+    twice in one tensor, or in one tensor alone.
     """
     match = _EQUATION.fullmatch(equation)
     if match is None or len(match[1]) != rank:

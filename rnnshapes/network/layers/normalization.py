@@ -16,12 +16,12 @@ from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import InverseRoot
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.rearrangements import OfGroups, Parted
+from rnnshapes.ops.rearrangements import Grouped, RepeatedPerGroup
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalizing(Layer):
-    """What normalizations by mean and variance share: they shift and scale each feature."""
+    """Base class of normalizations by mean and variance, which shift and scale each feature."""
 
     features: Dim
     epsilon: float
@@ -68,7 +68,7 @@ class Normalizing(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNormalization(Normalizing):
-    """Normalizes with the mean and the variance that were stored in training."""
+    """Normalization with the mean and the variance that were stored in training."""
 
     keras_classes = ("BatchNormalization",)
 
@@ -86,7 +86,7 @@ class BatchNormalization(Normalizing):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNormalization(Normalizing):
-    """Normalizes with the mean and the variance of the features themselves."""
+    """Normalization with the mean and the variance of the features themselves."""
 
     keras_classes = ("LayerNormalization",)
 
@@ -104,10 +104,10 @@ class LayerNormalization(Normalizing):
 
 @dataclass(frozen=True, kw_only=True)
 class GroupNormalization(Normalizing):
-    """Normalizes with the mean and the variance of each of G groups of features, over all steps."""
+    """Normalization with the mean and the variance of G groups of features, over all steps."""
 
-    parts: Dim
-    number: int
+    group_dim: Dim
+    group_count: int
     size: int
     rank: int
 
@@ -122,15 +122,17 @@ class GroupNormalization(Normalizing):
         groups = config.options.get("groups", 32)
         groups = size if groups == -1 else config.size("groups", 32)
         if size % groups:
-            raise ContradictionError(f"{size} features are not {groups} groups of equal size")
+            raise ContradictionError(
+                f"{size} features cannot be divided into {groups} equal groups"
+            )
         return cls(
             index=config.names.index("normalization"),
             features=config.features,
             epsilon=float(config.options.get("epsilon", 1e-3)),
             center=bool(config.options.get("center", True)),
             scale=bool(config.options.get("scale", True)),
-            parts=config.names.size("G", groups),
-            number=groups,
+            group_dim=config.names.size("G", groups),
+            group_count=groups,
             size=size // groups,
             rank=len(config.shapes[0]),
             **config.shared,
@@ -138,7 +140,7 @@ class GroupNormalization(Normalizing):
 
     @property
     def label(self) -> str:
-        return f"GroupNormalization({self.parts})"
+        return f"GroupNormalization({self.group_dim})"
 
     @property
     def stepwise(self) -> bool:
@@ -151,22 +153,22 @@ class GroupNormalization(Normalizing):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         x = inputs[0]
         # (N, T, F) → (N, T, G, F/G)
-        parted = ops.rearrange(x, Parted(self.parts, self.number, Dim.of(self.size)))
+        parted = ops.rearrange(x, Grouped(self.group_dim, self.group_count, Dim.of(self.size)))
         axes = (1, 3) if self.rank == 3 else (2,)
         mean = ops.define("mean", ops.reduce("mean", parted, axes, True))
         deviation = ops.define("d", parted - mean)
         variance = ops.define("var", ops.reduce("mean", deviation * deviation, axes, True))
         inverse = ops.rsqrt(variance + self.epsilon)
-        whole = OfGroups(self.features, self.size)  # (N, 1, G, 1) → (N, 1, F)
+        whole = RepeatedPerGroup(self.features, self.size)  # (N, 1, G, 1) → (N, 1, F)
         return self._normalize(x, ops.rearrange(mean, whole), ops.rearrange(inverse, whole), w)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {"groups": self.number, **super().keras_arguments(size_of)}
+        return {"groups": self.group_count, **super().keras_arguments(size_of)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitNormalization(Layer):
-    """Divides by the length of the features, so that their squares add up to 1."""
+    """Division by the Euclidean norm of the features, so that their squares add up to 1."""
 
     keras_classes = ("UnitNormalization",)
     output_symbol = "n"
@@ -187,7 +189,7 @@ class UnitNormalization(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class RMSNormalization(Layer):
-    """Divides by the root mean square of the features, in float32 at least."""
+    """Division by the root mean square of the features, in float32 at least."""
 
     features: Dim
     epsilon: float
@@ -211,7 +213,7 @@ class RMSNormalization(Layer):
         return (Weight("scale", "scale", (self.features,)),)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        x = ops.widen(inputs[0])  # Keras rounds x and scale to 16 bits before
+        x = ops.widen(inputs[0])  # before this, Keras rounds x and scale to 16 bits
         square = ops.let("ms", ops.mean(x * x, -1))
         scaled = x * ops.rsqrt(square + self.epsilon) * ops.widen(w.scale)
         return ops.narrow(scaled, inputs[0])

@@ -20,7 +20,7 @@ from rnnshapes.ops.elementwise import ABS, EXP, LOG, SQRT, SQUARE, LeakyReLU, Po
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.rearrangements import WHOLE, Rearrangement, Reshaped, Selection, Transposed
 
-#: More parts than anyone reads the equations of.
+#: The equations of more parts would be unreadable.
 MOST_PARTS = 32
 
 
@@ -201,7 +201,7 @@ class _CutAxes:
 class Arithmetic(Operation):
     """Two tensors, or a tensor and a number or an array, combined element by element.
 
-    Axes of length 1 are repeated. Without ``stepwise``, an operand has another time axis.
+    Axes of length 1 are repeated. ``stepwise`` is False if an operand has a different time axis.
     """
 
     stepwise: bool = True
@@ -228,7 +228,9 @@ class Arithmetic(Operation):
         constants = [part for part in config.arguments if isinstance(part, Constant)]
         for constant in constants:
             if len(constant.sizes) >= rank:
-                raise UnsupportedError("its array has an axis of samples, or more axes than x")
+                raise UnsupportedError(
+                    "its array has an axis for samples: it needs fewer axes than x"
+                )
         _require_broadcast(config, [*shapes, *(constant.shape for constant in constants)])
         same_time = rank < 3 or config.is_same_size(shapes[0][1], shapes[-1][1])
         by_step = all(len(constant.sizes) <= max(1, rank - 2) for constant in constants)
@@ -248,7 +250,7 @@ class Arithmetic(Operation):
             operands = list(ops.aligned(operands))
         left, right = operands
         if self.type in ("Add", "Multiply") and type(left) in (int, float):
-            left, right = right, left  # a number is written behind the tensor
+            left, right = right, left  # in the equation, a number stands after the tensor
         return _ARITHMETIC[self.type](ops, left, right)
 
 
@@ -266,7 +268,7 @@ _ARITHMETIC: Mapping[str, Callable[[LayerOps, Tensor, Tensor], Tensor]] = {
 def _tensor_of(
     part: Any, ops: LayerOps, inputs: Sequence[Tensor], *, needs_tensors: bool
 ) -> Tensor:
-    """Return an operand: a tensor, or a number where that will do."""
+    """Return an operand: a tensor, or a number unless ``needs_tensors``."""
     if isinstance(part, Source):
         return inputs[part.number]
     if isinstance(part, Constant):
@@ -288,7 +290,7 @@ def _require_operands(config: LayerConfig) -> None:
     if len(operands) != 2 or known != 2 or not 0 < len(sources) == len(config.shapes):
         raise UnsupportedError("its operands are not tensors or numbers, which is not supported")
     if any(not abs(number) < LARGEST for number in numbers):
-        raise UnsupportedError(f"its operand {numbers[0]!r:.40} is not a number of float32")
+        raise UnsupportedError(f"its operand {numbers[0]!r:.40} does not fit into float32")
     for constant in constants:
         _require_dtype(config, constant)
 
@@ -297,7 +299,10 @@ def _require_dtype(config: LayerConfig, constant: Constant) -> None:
     """Raise UnsupportedError for an array in whose dtype Keras would compute."""
     wider = {"float64": (), "float32": ("float64",)}.get(config.computes_in, ("float32", "float64"))
     if constant.dtype in wider or not constant.dtype.startswith(("float", "int", "uint")):
-        raise UnsupportedError(f"its array is of dtype {constant.dtype}, in which Keras computes")
+        raise UnsupportedError(
+            f"its array is of dtype {constant.dtype}, in which Keras then computes; "
+            "cast it to that of the tensors"
+        )
 
 
 def _require_broadcast(config: LayerConfig, shapes: Sequence[Shape]) -> None:
@@ -361,7 +366,9 @@ class PowerOperation(Operation):
     def from_config(cls, config: LayerConfig) -> Self:
         base, exponent = config.arguments
         if base != Source(0) or type(exponent) not in (int, float) or not 0 < exponent <= 16:
-            raise UnsupportedError("it is no power of a tensor with an exponent from 0 to 16")
+            raise UnsupportedError(
+                "it is not a power of a tensor with an exponent above 0 and up to 16"
+            )
         return cls(exponent=float(exponent), **described(config))
 
     @property
@@ -603,7 +610,7 @@ def _moved(config: LayerConfig) -> _Move:
 
 def _in_order(config: LayerConfig, order: Sequence[int]) -> Transposed:
     if sorted(order) != [*range(len(config.shapes[0]))]:
-        raise ContradictionError(f"{order!r:.40} is no order of axes")
+        raise ContradictionError(f"{order!r:.40} is not an order of the axes")
     if order[0] != 0:
         raise UnsupportedError("it moves samples, which is not supported")
     return Transposed(tuple(order))
@@ -620,7 +627,9 @@ def _squeezed(config: LayerConfig) -> _Move:
     shape = config.shapes[0]
     axes = _axes(config, config.options.get("axis"))
     if any(shape[axis] != 1 for axis in axes) or len(axes) == len(shape) - 1:
-        raise UnsupportedError("it squeezes an axis that may be longer than 1, or all axes")
+        raise UnsupportedError(
+            "it squeezes an axis that may be longer than 1, or every axis after the samples"
+        )
     key = tuple(0 if axis - len(shape) in axes else WHOLE for axis in range(len(shape)))
     return Selection(key, (None,) * len(key)), {"axis": axes}
 
@@ -663,7 +672,9 @@ class JoinOperation(Operation):
         (parts,) = config.arguments
         shapes = config.shapes
         if tuple(parts) != tuple(map(Source, range(len(shapes)))):
-            raise UnsupportedError("it is called on anything but tensors, which is not supported")
+            raise UnsupportedError(
+                "it is called on a value that is not a tensor, which is not supported"
+            )
         rank, is_stack = len(shapes[0]), config.class_name.endswith("Stack")
         if any(len(shape) != rank for shape in shapes):
             raise UnsupportedError("its tensors have different numbers of axes")
@@ -719,7 +730,7 @@ class SplitOperation(Operation):
         (axis,) = _axes(config, config.options.get("axis", 0))
         dim = shape[axis]
         if (size := config.names.value(dim)) is None:
-            raise UnsupportedError(f"{dim}, which it splits, is unknown")
+            raise UnsupportedError(f"it splits an axis of unknown length {dim}")
         ends = _ends(sections, size)
         is_time = axis == 1 - len(shape) and len(shape) > 2
         names: dict[int, Dim] = {}
@@ -761,13 +772,17 @@ def _ends(sections: Any, size: int) -> list[int]:
     """Return where each part ends, from a number of equal parts or from their ends."""
     if type(sections) is int:
         if not 0 < sections <= MOST_PARTS:
-            raise UnsupportedError(f"it splits into {sections} parts")
+            raise UnsupportedError(
+                f"it splits into {sections} parts; 1 to {MOST_PARTS} are supported"
+            )
         if size % sections:
             raise ContradictionError(f"{size} cannot be split into {sections} equal parts")
         return [size // sections * number for number in range(1, sections + 1)]
     ends = [*sections, size]
     if len(ends) > MOST_PARTS or any(type(end) is not int for end in ends):
-        raise UnsupportedError(f"it splits at {sections!r:.40}")
+        raise UnsupportedError(
+            f"it splits at {sections!r:.40}; up to {MOST_PARTS - 1} integers are supported"
+        )
     if not all(start < end for start, end in pairwise((0, *ends))):
         raise UnsupportedError(f"it splits {size} at {sections!r:.40}: a part would be empty")
     return ends
@@ -798,17 +813,19 @@ class Product(Operation):
             _require_dtype(config, parts[1])
             shapes.append(parts[1].shape)
         elif not isinstance(parts[1], Source):
-            raise UnsupportedError("it is called on anything but tensors, which is not supported")
+            raise UnsupportedError(
+                "it is called on a value that is not a tensor, which is not supported"
+            )
         if config.class_name.endswith("Einsum"):
             subscripts = str(config.options["subscripts"]).replace(" ", "")
         else:
             subscripts = _matmul_subscripts(len(shapes[0]), len(shapes[1]), parts[1])
         contraction = _contraction(subscripts, shapes, is_constant=len(config.shapes) == 1)
         dims: dict[str, Dim] = {}
-        for letters, shape in zip(contraction.parts[:2], shapes, strict=True):
+        for letters, shape in zip(contraction.letters[:2], shapes, strict=True):
             for letter, dim in zip(letters, shape, strict=True):
                 config.require_same_size(dims.setdefault(letter, dim), dim)
-        named = tuple(dims[letter] for letter in contraction.parts[1])
+        named = tuple(dims[letter] for letter in contraction.letters[1])
         constant_shape = named if isinstance(parts[1], Constant) else ()
         return cls(contraction=contraction, constant_shape=constant_shape, **described(config))
 
@@ -821,7 +838,7 @@ class Product(Operation):
         dims: dict[str, Dim] = {}
         return [
             tuple(dims.setdefault(letter, dim) for letter, dim in zip(letters, shape, strict=True))
-            for letters, shape in zip(self.contraction.parts[: len(shapes)], shapes, strict=True)
+            for letters, shape in zip(self.contraction.letters[: len(shapes)], shapes, strict=True)
         ]
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
@@ -845,13 +862,15 @@ def _matmul_subscripts(left: int, right: int, second: Any) -> str:
         lead = "nbc"[: left - 1]
         return f"{lead}x,xy->{lead}y"
     if left != right or not 2 < left < 6:
-        raise UnsupportedError("its tensors are not one or more matrices for each sample")
+        raise UnsupportedError(
+            "its tensors are not matrices, or stacks of matrices, for each sample"
+        )
     lead = "nbc"[: left - 2]
     return f"{lead}xy,{lead}yz->{lead}xz"
 
 
 def _contraction(subscripts: str, shapes: Sequence[Shape], *, is_constant: bool) -> Contraction:
-    """Return sums of products, if the samples stay apart and in front."""
+    """Return the contraction; UnsupportedError unless samples stay apart, in the first axis."""
     unsupported = UnsupportedError(f"einsum {subscripts!r:.40} is not supported")
     operands, arrow, result = subscripts.partition("->")
     letters = [*operands.split(","), result]
@@ -861,9 +880,14 @@ def _contraction(subscripts: str, shapes: Sequence[Shape], *, is_constant: bool)
     if [len(left), len(right)] != [len(shape) for shape in shapes]:
         raise ContradictionError(f"einsum {subscripts!r:.40} does not fit the axes of its tensors")
     single = all(len(set(part)) == len(part) for part in letters)
-    kept = all(letter in result or (letter in left and letter in right) for letter in left + right)
+    used_twice = all(
+        letter in result or (letter in left and letter in right) for letter in left + right
+    )
     sample = left[0]
     in_front = result[0] == sample and (sample not in right if is_constant else right[0] == sample)
-    if not (single and kept and in_front and set(result) <= set(left + right)) or len(result) < 2:
+    if (
+        not (single and used_twice and in_front and set(result) <= set(left + right))
+        or len(result) < 2
+    ):
         raise unsupported
     return Contraction(subscripts)

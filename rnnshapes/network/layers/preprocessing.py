@@ -1,11 +1,10 @@
-"""Preprocessing that is part of a model.
+"""Preprocessing layers that are part of a model.
 
 Source: ``keras/src/layers/preprocessing``.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,11 +12,8 @@ from typing import Any, Self
 from rnnshapes.cells.cell import SizeOf
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.network.layers.config import LARGEST, LayerConfig, as_float32
 from rnnshapes.ops.interface import LayerOps, Tensor
-
-#: The largest scale or offset; it has no infinite neighbour in float32.
-_LARGEST = 2.0**126
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +34,9 @@ class Rescaling(Layer):
     def from_config(cls, config: LayerConfig) -> Self:
         scale, offset = config.options["scale"], config.options.get("offset", 0.0)
         for name, value in (("scale", scale), ("offset", offset)):
-            if type(value) not in (int, float) or not abs(value) < _LARGEST:
+            if type(value) not in (int, float) or not abs(value) < LARGEST:
                 raise UnsupportedError(f"{name}={value!r:.40} is not supported, only a number")
-        scale, offset = (struct.unpack("f", struct.pack("f", n))[0] for n in (scale, offset))
+        scale, offset = map(as_float32, (scale, offset))
         return cls(scale=scale, offset=offset, **config.shared)
 
     @property

@@ -105,7 +105,7 @@ class Permute(Layer):
     def from_config(cls, config: LayerConfig) -> Self:
         dims = tuple(config.options["dims"])
         if any(type(n) is not int for n in dims) or sorted(dims) != [*range(1, len(dims) + 1)]:
-            raise ContradictionError(f"dims={dims!r:.40} is no order of axes")
+            raise ContradictionError(f"dims={dims!r:.40} is not an order of the axes")
         config.require_rank(len(dims) - 1)
         return cls(dims=dims, **config.shared)
 
@@ -122,7 +122,7 @@ class Permute(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class Resized(LayerOfClass):
-    """What padding, cropping and upsampling share: new lengths of the axes from 1 on.
+    """Base class of padding, cropping and upsampling: new lengths of the axes from 1 on.
 
     ``amounts`` are those of each axis, ``before`` and ``after`` its lengths.
     """
@@ -165,7 +165,7 @@ class Resized(LayerOfClass):
 
     @abstractmethod
     def _rearrangement(self) -> Rearrangement:
-        """Return what it does."""
+        """Return the padding, selection or repetition that computes the output."""
 
     @property
     def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
@@ -214,7 +214,9 @@ class Cropping(Resized):
         for dim, amount in zip(config.shapes[0][1:], amounts, strict=False):
             size = config.names.value(dim)
             if size is not None and sum(amount) >= size:
-                raise ContradictionError(f"cropping={amount!r:.40} leaves none of {size} steps")
+                raise ContradictionError(
+                    f"cropping={amount!r:.40} leaves nothing of an axis of length {size}"
+                )
         return amounts
 
     @staticmethod
@@ -222,8 +224,8 @@ class Cropping(Resized):
         return size - int(sum(amount))
 
     def _rearrangement(self) -> Rearrangement:
-        kept = (slice(before, -after if after else None) for before, after in self.amounts)
-        return Selection((WHOLE, *kept), (None, *self.after))
+        slices = (slice(before, -after if after else None) for before, after in self.amounts)
+        return Selection((WHOLE, *slices), (None, *self.after))
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"cropping": _for_keras(self.amounts)}
@@ -293,7 +295,7 @@ def _rest(config: LayerConfig, divisor: int) -> Dim:
     count = math.prod(value for value in values if value is not None)
     rest = product(dim for dim, value in zip(axes, values, strict=True) if value is None)
     if count % divisor:
-        raise ContradictionError(f"{product(axes)} / {divisor} is no whole number")
+        raise ContradictionError(f"{product(axes)} / {divisor} is not a whole number")
     return rest * (count // divisor)
 
 

@@ -193,7 +193,7 @@ class Bidirectional(RecurrentLayer):
         options["zero_output_for_mask"] = options["return_sequences"]  # as Bidirectional forces it
         mode = config.options.get("merge_mode", "concat")
         if mode not in (None, *MERGE_MODES):
-            raise ContradictionError(f"merge_mode={mode!r:.40} is no merge mode of Keras")
+            raise ContradictionError(f"merge_mode={mode!r:.40} is not a merge mode of Keras")
         forward, backward = directions
         ends = {"forward": forward, "backward": backward, "merge_mode": mode}
         return cls(index=index, **ends, **config.shared, **options)
@@ -247,9 +247,11 @@ class WholeRecurrence(Layer):
     def around(cls, layer: RecurrentLayer) -> WholeRecurrence:
         """Return a layer as a whole; UnsupportedError if it returns or keeps states."""
         if layer.return_state or layer.stateful or getattr(layer, "merge_mode", "") is None:
-            raise UnsupportedError(f"{layer.type} with several outputs is not supported there")
+            raise UnsupportedError(
+                f"{layer.type} with several outputs or stateful=True inside it is not supported"
+            )
         if any(isinstance(direction.cell, StackedCells) for direction in layer.directions):
-            raise UnsupportedError("StackedRNNCells are not supported there")
+            raise UnsupportedError("StackedRNNCells inside it is not supported")
         return cls(name=layer.name, index=layer.index, trainable=layer.trainable, layer=layer)
 
     @property
@@ -280,7 +282,7 @@ class WholeRecurrence(Layer):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        own = "it has steps of its own at each step, and is computed as a whole"
+        own = "it runs over steps of its own at each step: its states are not traced"
         return (*self.layer.notes, own)
 
     @property

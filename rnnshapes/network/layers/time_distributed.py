@@ -23,7 +23,7 @@ from rnnshapes.ops.interface import LayerOps, Tensor
 class TimeDistributed(Layer):
     """A layer applied at each time step, to an input of ``rank`` axes there.
 
-    A mask is passed on, and not used.
+    It passes a mask on, and does not use it.
     """
 
     inner: Layer

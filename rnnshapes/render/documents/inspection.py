@@ -677,7 +677,7 @@ def _warnings(result: Inspection) -> Iterator[Line]:
     for layer in result.layers:
         for note in layer.notes:
             if layer.name in result.network.contradictions and result.file is not None:
-                continue  # said above
+                continue  # named by the failures of the file
             if note.topic == "warning" or not layer.supported:
                 yield Line(f"! {layer.name}: {note.text}", "warning", indent=2)
     if result.file is not None:
