@@ -251,3 +251,15 @@ def test_operation_with_impossible_operands_is_unsupported(tmp_path: Path) -> No
         assert layers["lstm"]
         assert not layers["Add"]
         assert not layers["GetItem"]
+
+
+@pytest.mark.parametrize("name", ["cast", "copy"])
+def test_only_a_cast_keeps_the_mask(name: str) -> None:
+    unchanged = {"cast": lambda x: keras.ops.cast(x, "float32"), "copy": keras.ops.copy}[name]
+    model = randomized(functional(lambda x: la.LSTM(4)(unchanged(la.Masking()(x)))))
+    x = np.random.default_rng(1).standard_normal((3, 6, 3))
+    x[1:, 3:] = 0
+    result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+    masked = [check.name for check in result.checks if check.name.endswith("mask")]
+    assert len(masked) == (2 if name == "cast" else 1)

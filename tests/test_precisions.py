@@ -230,6 +230,14 @@ def test_masking_in_short_formats_compares_as_keras(dtype: str, value: float, ma
     assert any(f"{dtype} has no {value:g}" in note for note in notes) == (masked == 0)
 
 
+def test_masked_embedding_in_short_format_passes() -> None:
+    words = la.Embedding(7, 5, mask_zero=True, dtype="mixed_float16")
+    model = sequential(words, la.LSTM(4, dtype="mixed_float16"), shape=(6,), dtype="int32")
+    x = np.random.default_rng(2).integers(0, 7, (3, 6))
+    result = rnnshapes.verify(randomized(model), x=x)
+    assert result.passed, result
+
+
 def test_short_products_are_summed_in_float32() -> None:
     """Their bound hardly grows with the number of terms."""
     for name in ("float16", "bfloat16"):

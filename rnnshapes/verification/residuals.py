@@ -341,9 +341,9 @@ class _NodeWalk:
 
     def _first_run(self, position: int) -> NodeValue:
         """Return the numbers of a node in the run whose steps Keras repeats, or Keras's own."""
-        value = self.keras_values[position]
-        ours = self.keras.origin_values.get(self.network.nodes[position].name)
-        if ours is None:
+        value, node = self.keras_values[position], self.network.nodes[position]
+        ours = self.keras.origin_values.get(node.name)
+        if ours is None or isinstance(node.layer, Input):
             return value
         turned = tuple(np.swapaxes(v, 0, 1) if v.ndim > 2 else v for v in ours)
         at_steps = tuple(v if v.ndim > 2 else None for v in turned)

@@ -459,7 +459,7 @@ class ActivationOperation(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged(Operation):
-    """The tensor itself: a copy, or a cast to the dtype that it has."""
+    """The tensor itself: a copy, or a cast to the dtype that it has, which keeps the mask."""
 
     functions: ClassVar = {"Copy": "copy", "StopGradient": "stop_gradient", "Cast": "cast"}
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
@@ -478,8 +478,13 @@ class Unchanged(Operation):
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return inputs[0]
 
+    def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        # TensorFlow returns a tensor that it need not cast, and the mask is on the tensor.
+        return masks[0] if self.type == "Cast" and masks else None
+
     def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
-        return ops.copy(inputs[0])  # a cast would leave the dtype of a check in float64
+        # A cast would leave the dtype of a check in float64.
+        return inputs[0] if self.type == "Cast" else ops.copy(inputs[0])
 
 
 # --- Sums and extremes ---------------------------------------------------------------------------
