@@ -77,6 +77,11 @@ def test_cut_time_axis_has_its_own_name() -> None:
         rnnshapes.inspect(model, T=2)
 
 
+def test_time_is_cut_behind_a_new_axis() -> None:
+    model = functional(lambda x: la.Dense(2)(x[:, None, 2:]), (10, 4))
+    assert rnnshapes.inspect(model, N=3).layers[0].output_shape == (3, 1, 8, 4)
+
+
 def test_index_beyond_open_time_axis_is_refused() -> None:
     model = functional(lambda x: la.Dense(2)(la.LSTM(4, return_sequences=True)(x)[:, 5]), (None, 3))
     assert rnnshapes.verify(randomized(model), N=2, T=6).passed

@@ -81,14 +81,14 @@ class GetItem(Operation):
     """``x[key]``, by integers, slices, ``...`` and None.
 
     ``last_step`` says that it is the last step of a sequence whose steps depend on none after
-    them; ``stepwise``, that it cuts the last axis alone. ``cut_time`` is the number of time
-    steps before, where it cuts some of them.
+    them; ``stepwise``, that it cuts the last axis alone. ``cut_time`` holds the number of time
+    steps before, the slice of them, and their number after, where it cuts some of them.
     """
 
     selection: Selection
     last_step: bool = False
     stepwise: bool = False
-    cut_time: Dim | None = None
+    cut_time: tuple[Dim, slice, Dim] | None = None
 
     keras_classes = (f"{OPERATION}GetItem",)
     functions: ClassVar = {"GetItem": "get_item"}
@@ -133,8 +133,8 @@ class GetItem(Operation):
     def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
         if self.cut_time is None:
             return {}
-        steps, part = self.selection.lengths[1], self.selection.key[1]
-        return {str(steps): (self.cut_time, lambda size: len(range(*part.indices(size))))}
+        before, part, after = self.cut_time
+        return {str(after): (before, lambda size: len(range(*part.indices(size))))}
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return inputs[0] if self.last_step else ops.rearrange(inputs[0], self.selection)
@@ -168,7 +168,7 @@ class _CutAxes:
 
     def __init__(self, config: LayerConfig) -> None:
         self.config, self.shape = config, config.shapes[0]
-        self.cut_time: Dim | None = None
+        self.cut_time: tuple[Dim, slice, Dim] | None = None
 
     def is_time(self, axis: int) -> bool:
         """Return whether an axis is that of time."""
@@ -190,8 +190,9 @@ class _CutAxes:
         if count == 0:
             raise UnsupportedError("it selects nothing")
         if self.is_time(axis):
-            self.cut_time = dim
-            return self.config.names.primed()
+            after = self.config.names.primed()
+            self.cut_time = dim, part, after
+            return after
         if count is None:
             raise UnsupportedError(f"{dim}, of which it selects a part, is unknown")
         return dim if count == size else Dim.of(count)
