@@ -15,6 +15,7 @@ from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.summary import Inspection, inspect_network
 from rnnshapes.render.flow_layout import BoxArrow, Lane, LayerBox, RecurrentDiagram, layout
 from tests.helpers.cells import NAMES
+from tests.helpers.models import Doubled
 
 SIZES: dict[str, Any] = {"N": 2, "T": 12, "D": 3, "M": 5, "K": 4}
 #: The states of each cell.
@@ -116,7 +117,7 @@ def test_a_single_parameter_is_no_plural() -> None:
 
 def test_a_box_gives_its_equation_once() -> None:
     """A linear activation, of which there is no operation, only gives a name."""
-    unknown = la.UnitNormalization()
+    unknown = Doubled()
     parts = [keras.Input((6, 3)), la.SimpleRNN(4, return_sequences=True)]
     made = keras.Sequential([*parts, la.Activation("linear"), unknown])
     _, linear, other = boxes(rnnshapes.inspect(made))

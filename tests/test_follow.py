@@ -215,6 +215,7 @@ def test_resized_terminal_is_redrawn(terminal) -> None:
             it.type(b"\x1b[6~")
         it.see("step 1 of 10", "y_hat_0")
         it.resize(160, 40)
+        it.type(b"\x1b[5~" * 9)  # pages down may still have been on their way
         it.see("f_0 = sigmoid(z_f)", "(N, D)·(D, 4M) → (N, 4M)")
 
 

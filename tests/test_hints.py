@@ -37,14 +37,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from rnnshapes import api
     from tests.helpers.files import saved
-    from tests.helpers.models import randomized, sequential
+    from tests.helpers.models import Doubled, randomized, sequential
 
     made = tmp_path_factory.mktemp("hints")
     models = {
         "model": ([la.LSTM(5), la.Dense(2)], (6, 3)),
         "open": ([la.LSTM(5), la.Dense(2)], (None, 3)),
         "plain": ([la.Flatten(), la.Dense(4)], (6, 3)),
-        "unknown": ([la.LSTM(5), la.UnitNormalization()], (6, 3)),
+        "unknown": ([la.LSTM(5), Doubled()], (6, 3)),
     }
     for name, (layers, shape) in models.items():
         saved(randomized(sequential(*layers, shape=shape)), made / f"{name}.keras")
