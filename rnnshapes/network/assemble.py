@@ -136,6 +136,7 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
                 "use a layer for each call"
             )
         else:
+            _require_supported_again(graph, call, layers[call.name], node_shapes, namer)
             shapes = _input_shapes(call, node_shapes)
             layer = layers[call.name].with_inputs(shapes, namer.primed)
         namer.compute(layer.computed_sizes)
@@ -154,15 +155,26 @@ def _is_called_otherwise(layer: Layer, call: LayerCall) -> bool:
     return layer.declared_shapes is None and dict(call.call_options) != layer.call_arguments
 
 
+def _require_supported_again(
+    graph: LayerGraph, call: LayerCall, layer: Layer, node_shapes: list[NodeShapes], namer: Namer
+) -> None:
+    """Raise InputError for a further call that would not be supported as the first one."""
+    if layer.declared_shapes is not None:
+        return
+    try:
+        _read_layer(graph, call, node_shapes, namer.copy())
+    except (UnsupportedError, ContradictionError) as error:
+        raise InputError(
+            f"layer {call.name!r} is called again in a way that is not supported: {error}; "
+            "use a layer for each call"
+        ) from None
+
+
 def _layer(
     graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes], namer: Namer
 ) -> Layer:
     before = dict(namer.sizes), dict(namer.used)
     try:
-        if call.contradiction:
-            raise ContradictionError(call.contradiction)
-        if call.unsupported_reason:
-            raise UnsupportedError(call.unsupported_reason)
         layer = _read_layer(graph, call, node_shapes, namer)
         _check_stored(layer, call)
     except (UnsupportedError, ContradictionError) as error:
@@ -174,6 +186,10 @@ def _layer(
 def _read_layer(
     graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes], namer: Namer
 ) -> Layer:
+    if call.contradiction:
+        raise ContradictionError(call.contradiction)
+    if call.unsupported_reason:
+        raise UnsupportedError(call.unsupported_reason)
     kind = layer_class(call.class_name)
     if not call.sources and call.class_name != "InputLayer":
         raise UnsupportedError("it is called without inputs")

@@ -48,6 +48,10 @@ class Namer:
     used: dict[str, int] = field(default_factory=dict)
     computed: dict[str, int | None] = field(default_factory=dict)
 
+    def copy(self) -> Namer:
+        """Return another one that goes on from here."""
+        return Namer(self.totals, dict(self.sizes), dict(self.used), dict(self.computed))
+
     def size(self, letter: str, value: int | None) -> Dim:
         """Return a new symbol of this letter for a size of ``value``."""
         name = f"{letter}{self.index(letter)}"

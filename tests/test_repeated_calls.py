@@ -1,0 +1,73 @@
+"""A layer that is called again: each call is checked like the first one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rnnshapes.errors import InputError
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.graph import Network, Tap
+
+#: Options of a layer that is called on inputs of these shapes, the first and the second time.
+TWO_LENGTHS = (7, 4), (10, 4)
+HEADS: dict[str, Any] = {"num_heads": 2, "key_dim": 3}
+INNER = {"class_name": "LSTM", "config": {"name": "lstm", "units": 3}}
+
+
+def twice(
+    kind: str, config: Any, *shapes: Any, first: Any, second: Any, masked: bool = False
+) -> Network:
+    """Assemble a layer that is called on inputs by their numbers, last on one that is masked."""
+    calls = [
+        LayerCall(f"x{number}", "InputLayer", {"batch_shape": (None, *shape)})
+        for number, shape in enumerate(shapes)
+    ]
+    if masked:
+        calls.append(LayerCall("masking", "Masking", {}, (Tap(len(calls) - 1),)))
+    calls += [
+        LayerCall("shared", kind, config, tuple(map(Tap, inputs))) for inputs in (first, second)
+    ]
+    return assemble(LayerGraph(tuple(calls), (Tap(len(calls) - 1),)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "shapes", "first", "second"),
+    [
+        ("MultiHeadAttention", HEADS, TWO_LENGTHS, (0, 1, 1), (0, 1, 0)),
+        ("MultiHeadAttention", HEADS, TWO_LENGTHS, (0, 1), (0,)),
+        ("MultiHeadAttention", HEADS, ((7, 4), (5, 7, 4)), (0, 0), (1, 1)),
+        (
+            "EinsumDense",
+            {"equation": "abc,cd->abd", "output_shape": (None, 3)},
+            ((7, 4), (5, 7, 4)),
+            (0,),
+            (1,),
+        ),
+        ("LSTM", {"units": 3}, ((7, 4), (4,)), (0,), (1,)),
+    ],
+)
+def test_repeated_call_with_other_axes_is_refused(
+    kind: str, config: Any, shapes: Any, first: Any, second: Any
+) -> None:
+    with pytest.raises(InputError, match="shared"):
+        twice(kind, config, *shapes, first=first, second=second)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "shape"),
+    [
+        ("ConvLSTM1D", {"filters": 2, "kernel_size": 3}, (5, 7, 4)),
+        ("TimeDistributed", {"layer": INNER}, (5, 7, 4)),
+    ],
+)
+def test_repeated_call_with_mask_is_refused(kind: str, config: Any, shape: Any) -> None:
+    assert not twice(kind, config, shape, first=(0,), second=(0,), masked=True).unsupported
+    with pytest.raises(InputError, match="shared"):
+        twice(kind, config, shape, first=(0,), second=(1,), masked=True)
+
+
+def test_repeated_call_with_other_length_is_supported() -> None:
+    network = twice("LSTM", {"units": 3}, *TWO_LENGTHS, first=(0,), second=(1,))
+    assert not network.unsupported
