@@ -685,8 +685,8 @@ class JoinOperation(Operation):
         if any(len(shape) != rank for shape in shapes):
             raise UnsupportedError("its tensors have different numbers of axes")
         (axis,) = _axes(config, config.options.get("axis"), rank + is_stack)
-        for dims in list(zip(*shapes, strict=True))[1:]:
-            if is_stack or (dims is not None and dims != tuple(s[axis] for s in shapes)):
+        for number, dims in enumerate(zip(*shapes, strict=True)):
+            if number > 0 and (is_stack or number != axis % rank):
                 for dim in dims[1:]:
                     config.require_same_size(dims[0], dim)
         options: dict[str, Any] = {"axis": axis, "rank": rank + is_stack}

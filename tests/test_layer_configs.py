@@ -1,0 +1,43 @@
+"""Layers by their config alone: which inputs and options are supported, and which Keras refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.config import Source
+
+
+def called_on(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = ()) -> Layer:
+    """Return a layer that is called on inputs of these shapes, without their samples."""
+    inputs = [
+        LayerCall(f"x{number}", "InputLayer", {"batch_shape": (None, *shape)})
+        for number, shape in enumerate(shapes)
+    ]
+    taps = tuple(Tap(number) for number in range(len(shapes)))
+    call = LayerCall("layer", kind, config, taps, arguments=arguments)
+    return assemble(LayerGraph((*inputs, call), (Tap(len(shapes)),))).nodes[-1].layer
+
+
+def is_supported(layer: Layer) -> bool:
+    """Return whether a layer is supported."""
+    return layer.declared_shapes is None
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axis", "supported"),
+    [
+        (((3, 3), (4, 4)), -1, False),
+        (((3, 3), (4, 4)), 1, False),
+        (((3, 3), (3, 4)), -1, True),
+        (((3, 3), (4, 3)), 1, True),
+    ],
+)
+def test_joined_tensors_differ_along_one_axis(shapes: Any, axis: int, supported: bool) -> None:
+    arguments = (tuple(map(Source, range(len(shapes)))),)
+    layer = called_on("keras.ops.Concatenate", {"axis": axis}, *shapes, arguments=arguments)
+    assert is_supported(layer) == supported
