@@ -31,8 +31,8 @@ def is_supported(layer: Layer) -> bool:
 @pytest.mark.parametrize(
     ("shapes", "axis", "supported"),
     [
-        (((3, 3), (4, 4)), -1, False),
-        (((3, 3), (4, 4)), 1, False),
+        (((6, 3, 3, 2), (6, 4, 4, 2)), 2, False),
+        (((6, 3, 3, 2), (6, 4, 3, 2)), 2, True),
         (((3, 3), (3, 4)), -1, True),
         (((3, 3), (4, 3)), 1, True),
     ],
