@@ -20,7 +20,12 @@ def called_on(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = 
     ]
     taps = tuple(Tap(number) for number in range(len(shapes)))
     call = LayerCall("layer", kind, config, taps, arguments=arguments)
-    return assemble(LayerGraph((*inputs, call), (Tap(len(shapes)),))).nodes[-1].layer
+    return last_layer(*inputs, call)
+
+
+def last_layer(*calls: LayerCall) -> Layer:
+    """Return the layer of the last of some calls."""
+    return assemble(LayerGraph(calls, (Tap(len(calls) - 1),))).nodes[-1].layer
 
 
 def is_supported(layer: Layer) -> bool:
@@ -41,3 +46,17 @@ def test_joined_tensors_differ_along_one_axis(shapes: Any, axis: int, supported:
     arguments = (tuple(map(Source, range(len(shapes)))),)
     layer = called_on("keras.ops.Concatenate", {"axis": axis}, *shapes, arguments=arguments)
     assert is_supported(layer) == supported
+
+
+@pytest.mark.parametrize("kind", ["Add", "Multiply", "Maximum", "Minimum"])
+def test_products_of_masked_images_are_unsupported(kind: str) -> None:
+    repeated = {"class_name": "RepeatVector", "config": {"name": "repeated", "n": 5}}
+    calls = [
+        LayerCall("x", "InputLayer", {"batch_shape": (None, 6, 4)}),
+        LayerCall("masking", "Masking", {}, (Tap(0),)),
+    ]
+    for source, masked in ((0, False), (1, True)):
+        images = LayerCall("images", "TimeDistributed", {"layer": repeated}, (Tap(source),))
+        merged = LayerCall("merged", kind, {}, (Tap(2), Tap(2)))
+        supported = is_supported(last_layer(*calls, images, merged))
+        assert supported == (kind == "Add" or not masked)

@@ -36,8 +36,11 @@ class Merge(LayerOfClass):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        if config.lost_mask and config.class_name in ("Multiply", "Maximum", "Minimum"):
-            raise UnsupportedError(LOST_MASK)
+        if config.class_name in ("Multiply", "Maximum", "Minimum"):
+            if config.lost_mask:
+                raise UnsupportedError(LOST_MASK)
+            if config.masked and any(len(shape) > 3 for shape in config.shapes):
+                raise UnsupportedError("it is called on masked tensors of more than 3 axes")
         if config.class_name == "Subtract" and len(config.shapes) != 2:
             raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
         return cls(keras_class=config.class_name, **config.shared)
