@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +16,10 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.errors import InputError, UnsupportedError
-from rnnshapes.network.layers.config import Source
+from rnnshapes.network.layers.attention import MultiHeadAttention
+from rnnshapes.network.layers.config import LayerConfig, Namer, Source
+from rnnshapes.network.layers.einsum_dense import EinsumDense
+from rnnshapes.network.layers.operations import Arithmetic
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim
@@ -256,6 +261,56 @@ def test_operation_with_impossible_operands_is_unsupported(tmp_path: Path) -> No
         assert layers["lstm"]
         assert not layers["Add"]
         assert not layers["GetItem"]
+
+
+def layer_config(kind: str, shape: tuple[int, ...], *arguments: Any, **options: Any) -> LayerConfig:
+    """Return the config of a layer on (N, *shape), where the last size has a symbol."""
+    names = Namer({}, {"D": shape[-1]})
+    dims = (Dim.named("N"), *map(Dim.of, shape[:-1]), Dim.named("D"))
+    known: Any = {"steps": dims[1], "trainable": True, "dtype": "float32", "names": names}
+    return LayerConfig(
+        kind, kind, options, [dims], arguments=arguments, computes_in="float32", **known
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "plain"),
+    [
+        ((3, 3), (3, 1), False),
+        ((3, 3, 4), (3, 1), False),
+        ((5, 3, 4), (3, 1), True),
+        ((3, 4), (3, 1), True),
+        ((3, 3), (3,), True),
+        ((3, 3), (1, 1), True),
+    ],
+)
+def test_array_added_along_wrong_axis_is_unsupported(shape, sizes, *, plain: bool) -> None:
+    array = Constant((1.0,) * math.prod(sizes), sizes, "float32")
+    for kind in ("Subtract", "Add"):
+        fails = kind == "Add" and not plain
+        with pytest.raises(UnsupportedError) if fails else nullcontext():
+            Arithmetic.from_config(layer_config(f"keras.ops.{kind}", shape, Source(0), array))
+
+
+@pytest.mark.parametrize(
+    ("shape", "output", "axes", "plain"),
+    [
+        ((3, 2), (3, 3, 1), "de", False),
+        ((5, 2), (5, 3, 1), "de", True),
+        ((3, 2), (3, 3, 4), "d", False),
+    ],
+)
+def test_bias_added_along_wrong_axis_is_unsupported(shape, output, axes, *, plain: bool) -> None:
+    options = {"equation": "abc,cde->abde", "output_shape": output, "bias_axes": axes}
+    with nullcontext() if plain else pytest.raises(UnsupportedError):
+        EinsumDense.from_config(layer_config("EinsumDense", shape, **options))
+
+
+@pytest.mark.parametrize(("steps", "heads", "plain"), [(3, 3, False), (3, 2, True), (3, 1, True)])
+def test_as_many_heads_as_steps_are_unsupported(steps, heads, *, plain: bool) -> None:
+    config = layer_config("MultiHeadAttention", (steps, 4), num_heads=heads, key_dim=1)
+    with nullcontext() if plain else pytest.raises(UnsupportedError):
+        MultiHeadAttention.from_config(replace(config, shapes=config.shapes * 2))
 
 
 @pytest.mark.parametrize("name", ["cast", "copy"])

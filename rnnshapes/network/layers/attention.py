@@ -187,19 +187,6 @@ class AdditiveAttention(Attention):
         return {"use_scale": self.use_scale}
 
 
-def _require_right_bias(config: LayerConfig, heads: int) -> None:
-    """Raise UnsupportedError where Keras adds a bias (H, 1) to the steps and not to the heads.
-
-    It does so where there are as many steps as heads: ``keras/src/backend/tensorflow/numpy.py``,
-    ``add``, takes the bias for one of images with the channels first.
-    """
-    for shape in config.shapes:
-        if heads > 1 and (config.is_same_size(shape[1], Dim.of(heads)) or config.is_open(shape[1])):
-            raise UnsupportedError(
-                "Keras adds a bias of shape (H, 1) along the wrong axis where T = H"
-            )
-
-
 _PROJECTION = Contraction("ntf,fhd->nthd")
 _HEAD_SCORES, _HEAD_CONTEXT = Contraction("nqhd,nkhd->nhqk"), Contraction("nhqk,nkhd->nqhd")
 _OUTPUT = Contraction("nqhd,hdf->nqf")
@@ -237,8 +224,9 @@ class MultiHeadAttention(Attending):
         key_dim, value_dim = config.size("key_dim"), config.options.get("value_dim")
         value_dim = key_dim if value_dim is None else config.size("value_dim")
         use_bias, heads = bool(config.options.get("use_bias", True)), config.size("num_heads")
-        if use_bias and 1 in (key_dim, value_dim):
-            _require_right_bias(config, heads)
+        for i, size in ((0, key_dim), (1, value_dim), (-1, key_dim)):
+            bias = (Dim.of(heads), Dim.of(size)) if use_bias else ()
+            config.require_plain_add((*config.shapes[i][:2], *bias), bias)
         per_head = names.size("P", key_dim)
         output = config.options.get("output_shape")
         if isinstance(output, list | tuple) and len(output) != 1:

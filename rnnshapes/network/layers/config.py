@@ -169,6 +169,25 @@ class LayerConfig:
         if not self.is_same_size(one, other):
             raise UnsupportedError(f"{one} and {other} must be equal, which is not certain")
 
+    def require_plain_add(self, x: Shape, other: Shape) -> None:
+        """Raise UnsupportedError where Keras may add ``other`` to x along the wrong axis.
+
+        Where a single axis of ``other`` is longer than 1, and as long as the last axis of x or
+        else its axis 1, Keras adds it along that one, as a bias:
+        ``keras/src/backend/tensorflow/numpy.py``, ``add``.
+        """
+        sizes = {axis: self.names.value(dim) for axis, dim in enumerate(other, len(x) - len(other))}
+        long = [axis for axis, size in sizes.items() if size != 1]
+        if len(long) != 1:
+            return
+        for axis in (len(x) - 1, 1):
+            size = self.names.value(x[axis])
+            if size is None or sizes[long[0]] in (None, size):
+                if axis == long[0]:
+                    return
+                shape = f"({', '.join(map(str, other))}{',' * (len(other) == 1)})"
+                raise UnsupportedError(f"Keras may add {shape} along the wrong axis")
+
     def require_rank(self, spatial: int) -> None:
         """Raise UnsupportedError unless ``spatial`` axes are between samples and features."""
         if spatial == 1 and not self.at_step:

@@ -53,11 +53,14 @@ class EinsumDense(Layer):
                 number = size_in({"output_shape": size}, "output_shape")
                 dims[letter] = config.names.size("K", number)
         axes = config.options.get("bias_axes") or None
+        bias = None if axes is None else _bias(str(axes), result, dims)
+        if bias is not None:
+            config.require_plain_add(tuple(dims[letter] for letter in result), bias)
         return cls(
             index=config.names.index("einsum"),
             equation=equation,
             kernel=tuple(dims[letter] for letter in kernel),
-            bias=None if axes is None else _bias(str(axes), result, dims),
+            bias=bias,
             bias_axes=axes,
             output=output,
             activation=config.activation(),
@@ -119,9 +122,4 @@ def _bias(axes: str, result: str, dims: dict[str, Dim]) -> Shape:
     if not axes or not set(axes) <= set(result[1:]):
         raise UnsupportedError(f"bias_axes={axes!r:.40} is not supported")
     own = result[min(map(result.index, axes)) :]
-    shape = tuple(dims[letter] if letter in axes else Dim.of(1) for letter in own)
-    if len(own) > 1 and shape[-1] == 1:
-        # Keras adds such a bias along the first axis after the samples, if that is as long:
-        # keras/src/backend/tensorflow/numpy.py, add.
-        raise UnsupportedError(f"bias_axes={axes!r:.40} without the last axis is not supported")
-    return shape
+    return tuple(dims[letter] if letter in axes else Dim.of(1) for letter in own)

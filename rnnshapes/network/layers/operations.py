@@ -233,6 +233,8 @@ class Arithmetic(Operation):
                     "its array has an axis for samples: it needs fewer axes than x"
                 )
         _require_broadcast(config, [*shapes, *(constant.shape for constant in constants)])
+        if config.class_name == f"{OPERATION}Add" and isinstance(config.arguments[1], Constant):
+            config.require_plain_add(shapes[0], config.arguments[1].shape)
         same_time = rank < 3 or config.is_same_size(shapes[0][1], shapes[-1][1])
         by_step = all(len(constant.sizes) <= max(1, rank - 2) for constant in constants)
         return cls(stepwise=same_time and by_step, **described(config))
