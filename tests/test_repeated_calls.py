@@ -71,3 +71,24 @@ def test_repeated_call_with_mask_is_refused(kind: str, config: Any, shape: Any) 
 def test_repeated_call_with_other_length_is_supported() -> None:
     network = twice("LSTM", {"units": 3}, *TWO_LENGTHS, first=(0,), second=(1,))
     assert not network.unsupported
+
+
+@pytest.mark.parametrize(
+    ("config", "steps"),
+    [
+        ({"strides": 2}, 13),
+        ({"strides": 2, "padding": "same"}, 12),
+        ({}, 8),
+        ({"padding": "same"}, 6),
+    ],
+)
+def test_transposed_convolution_has_its_length_again(config: Any, steps: int) -> None:
+    shared = "Conv1DTranspose", {"filters": 4, "kernel_size": 3, **config}
+    calls = (
+        LayerCall("x0", "InputLayer", {"batch_shape": (None, 10, 2)}),
+        LayerCall("x1", "InputLayer", {"batch_shape": (None, 12)}),
+        LayerCall("reshape", "Reshape", {"target_shape": (6, 2)}, (Tap(1),)),
+        *(LayerCall("shared", *shared, (Tap(source),)) for source in (0, 2)),
+    )
+    network = assemble(LayerGraph(calls, (Tap(4),), samples=1))
+    assert tuple(map(network.value, network.node_shapes[-1].shapes[0])) == (1, steps, 4)

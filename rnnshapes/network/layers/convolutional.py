@@ -78,7 +78,7 @@ class Windowed(LayerOfClass):
     @property
     def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
         return {
-            str(window.steps): (dim, window.length)
+            str(window.steps): (dim, partial(self.length, window))
             for dim, window in zip(self.before, self.windows, strict=True)
             if window.steps.names and window.steps != dim
         }
@@ -86,10 +86,22 @@ class Windowed(LayerOfClass):
     def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
         before = shapes[0][1 : self.axes + 1]
         windows = [
-            replace(window, steps=_length_again(window, old, new, new_steps))
+            replace(window, steps=self._steps_again(window, old, new, new_steps))
             for window, old, new in zip(self.windows, self.before, before, strict=True)
         ]
         return replace(self, before=before, windows=tuple(windows))
+
+    def length(self, window: Window, steps: int) -> int:
+        """Return the new length of an axis of ``steps``, along which a window slides."""
+        return window.length(steps)
+
+    def _steps_again(self, window: Window, old: Dim, new: Dim, new_steps: Callable[[], Dim]) -> Dim:
+        """Return the number of windows along an axis that is ``new`` instead of ``old``."""
+        if new == old:
+            return window.steps
+        if not new.names and (size := new.value({})) is not None:
+            return Dim.of(self.length(window, size))
+        return new if window.steps == old else new_steps()
 
     def window_arguments(self, size: str) -> dict[str, Any]:
         """Return the arguments of the class in Keras that say what the windows are."""
@@ -98,16 +110,6 @@ class Windowed(LayerOfClass):
             "strides": tuple(window.stride for window in self.windows),
             "padding": self.windows[0].mode,
         }
-
-
-def _length_again(window: Window, old: Dim, new: Dim, new_steps: Callable[[], Dim]) -> Dim:
-    """Return the number of windows along an axis of another length."""
-    if new == old:
-        return window.steps
-    if window.steps == old:
-        return new
-    size = new.value({}) if not new.names else None
-    return new_steps() if size is None else Dim.of(window.length(size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,13 +320,8 @@ class ConvTranspose(Convolution):
         window = Window(k, 1, "valid", steps)
         return {"windows": (window,), "before": (time,), "stride": stride, "mode": mode}
 
-    @property
-    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
-        (window,), (time,) = self.windows, self.before
-        if window.steps == time or not window.steps.names:
-            return {}
-        length = partial(_spread_length, window.size, self.stride, self.mode)
-        return {str(window.steps): (time, length)}
+    def length(self, window: Window, steps: int) -> int:
+        return _spread_length(window.size, self.stride, self.mode, steps)
 
     @property
     def output_features(self) -> Dim:
