@@ -60,3 +60,13 @@ def test_products_of_masked_images_are_unsupported(kind: str) -> None:
         merged = LayerCall("merged", kind, {}, (Tap(2), Tap(2)))
         supported = is_supported(last_layer(*calls, images, merged))
         assert supported == (kind == "Add" or not masked)
+
+
+@pytest.mark.parametrize("kind", ["Conv1D", "DepthwiseConv1D", "ConvLSTM1D"])
+def test_convolution_has_strides_or_dilation(kind: str) -> None:
+    shape = (6, 9, 4) if kind == "ConvLSTM1D" else (9, 4)
+    sizes = {"kernel_size": 3, **({} if kind.startswith("Depthwise") else {"filters": 2})}
+    for options in ({"strides": 2}, {"dilation_rate": 2}):
+        assert is_supported(called_on(kind, {**sizes, **options}, shape))
+    both = called_on(kind, {**sizes, "strides": 2, "dilation_rate": 2}, shape)
+    assert is_supported(both) == kind.startswith("Depthwise")

@@ -56,6 +56,10 @@ class Windowed(LayerOfClass):
         if config.options.get("strides") is not None:
             strides = config.sizes("strides", axes)
         dilations = config.sizes("dilation_rate", axes, 1)
+        if config.class_name.startswith("Conv") and max(strides) > 1 and max(dilations) > 1:
+            raise ContradictionError(
+                f"{config.class_name} with both strides and dilation_rate above 1 is not possible"
+            )
         mode = str(config.options.get("padding", "valid"))
         if mode not in ("valid", "same") and (mode, config.class_name) != ("causal", "Conv1D"):
             raise ContradictionError(
