@@ -10,6 +10,7 @@ from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.config import Source
+from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
 
 def called_on(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = ()) -> Layer:
@@ -31,6 +32,11 @@ def last_layer(*calls: LayerCall) -> Layer:
 def is_supported(layer: Layer) -> bool:
     """Return whether a layer is supported."""
     return layer.declared_shapes is None
+
+
+def is_refused(layer: Layer) -> bool:
+    """Return whether Keras refuses a layer."""
+    return isinstance(layer, UnsupportedLayer) and layer.contradicts
 
 
 @pytest.mark.parametrize(
@@ -69,4 +75,15 @@ def test_convolution_has_strides_or_dilation(kind: str) -> None:
     for options in ({"strides": 2}, {"dilation_rate": 2}):
         assert is_supported(called_on(kind, {**sizes, **options}, shape))
     both = called_on(kind, {**sizes, "strides": 2, "dilation_rate": 2}, shape)
-    assert is_supported(both) == kind.startswith("Depthwise")
+    assert is_refused(both) != kind.startswith("Depthwise")
+
+
+@pytest.mark.parametrize(
+    ("steps", "output", "supported"),
+    [(10, 10, True), (10, None, True), (None, None, True), (10, 7, False), (None, 7, False)],
+)
+def test_output_shape_must_fit_the_input(steps: Any, output: Any, *, supported: bool) -> None:
+    options = {"equation": "abc,cd->abd", "output_shape": [output, 3]}
+    layer = called_on("EinsumDense", options, (steps, 4))
+    assert is_supported(layer) == supported
+    assert is_refused(layer) == (not supported and steps is not None)

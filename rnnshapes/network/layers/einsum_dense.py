@@ -49,9 +49,17 @@ class EinsumDense(Layer):
             )
         dims = dict(zip(x, config.shapes[0], strict=True))
         for letter, size in zip(result[1:], output, strict=True):
+            if letter in dims and size is None:
+                continue
+            number = size_in({"output_shape": size}, "output_shape")
             if letter not in dims:
-                number = size_in({"output_shape": size}, "output_shape")
                 dims[letter] = config.names.size("K", number)
+            elif config.names.value(dims[letter]) not in (None, number):
+                raise ContradictionError(
+                    f"output_shape={output!r:.40} does not fit the input of {equation}"
+                )
+            else:
+                config.require_same_size(dims[letter], Dim.of(number))
         axes = config.options.get("bias_axes") or None
         bias = None if axes is None else _bias(str(axes), result, dims)
         if bias is not None:
