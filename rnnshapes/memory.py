@@ -76,10 +76,11 @@ def require(needed: int, what: str) -> None:
         what: What needs them, as the subject of the message.
 
     Raises:
-        TooLargeError: fewer bytes are available.
+        TooLargeError: fewer bytes are available, or no array can have as many.
     """
     free = available()
-    if free is not None and needed > free:
+    free = sys.maxsize if free is None else free
+    if needed > free:
         raise TooLargeError(
             f"{what} needs {format_bytes(needed)} of memory; "
             f"{format_bytes(free)} are available here; choose smaller sizes or fewer samples"

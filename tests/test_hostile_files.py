@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import unicodedata
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ from hypothesis import strategies as st
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError, RnnshapesError, UnsupportedError
+from rnnshapes import (
+    InputError,
+    RnnshapesError,
+    TooLargeError,
+    UnsupportedError,
+    memory,
+    reference,
+)
+from rnnshapes.forward import tracing
 from tests.helpers.commands import Result
 from tests.helpers.files import layers_of, repacked, saved
 from tests.helpers.fork_server import ForkServer
@@ -98,6 +107,22 @@ def test_bad_file_is_read_or_refused(
 
 #: Files in which only the size is wrong, or what is ignored.
 STILL_TRACED = ("gzip bomb", "add of one", "many paths", "huge mask value")
+
+
+BEYOND = [(name, 2**35) for name in BAD if "beyond" in name]
+
+
+@pytest.mark.parametrize(("name", "free"), [*BEYOND, ("steps beyond any array", None)])
+def test_oversized_layer_is_refused_before_allocation(
+    name: str, free: int | None, good: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: free)
+    monkeypatch.setattr(tracing, "trace_network", None)
+    monkeypatch.setattr(reference, "build", None)
+    path = BAD[name][0](good, tmp_path)
+    for compute in (rnnshapes.verify, rnnshapes.trace, partial(rnnshapes.trace, keras=False)):
+        with pytest.raises(TooLargeError):
+            compute(path)
 
 
 #: Options of a layer that Keras itself refuses.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import stat
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 import rnnshapes
 from rnnshapes import InputError, memory
 from rnnshapes.errors import TooLargeError
+from rnnshapes.forward import tracing
 from rnnshapes.load import array_files
 from rnnshapes.load.inputs import read_input
 from rnnshapes.load.saved import network as saved_network
@@ -30,6 +32,8 @@ from rnnshapes.network import from_sizes
 from rnnshapes.port.arrays import read_port
 from rnnshapes.render.formats import json_csv
 from tests.helpers.commands import assert_refused, interruptible, process
+from tests.helpers.configs import read_config
+from tests.helpers.hostile_graphs import call, graph, node
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
@@ -97,6 +101,32 @@ def test_formulas_have_a_number_of_terms(tmp_path: Path, monkeypatch) -> None:
             patch.setattr(saved_network, name, terms - 1)
             with pytest.raises(InputError, match="terms"):
                 rnnshapes.inspect(path)
+
+
+#: Layers after an input (N, 60, 3), and the largest shape that they compute for one sample.
+LARGEST = (
+    (call("AdditiveAttention", "ctx", node("x", "x")), (60, 60, 3)),
+    (call("MultiHeadAttention", "mha", node("x", "x"), num_heads=7, key_dim=1), (7, 60, 60)),
+    (call("MaxPooling1D", "pool", node("x"), pool_size=20, strides=1), (41, 20, 3)),
+    (
+        call("TimeDistributed", "td", node("x"), layer=layer("RepeatVector", "repeated", n=50)),
+        (60, 50, 3),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "largest"), LARGEST, ids=[config["class_name"] for config, _ in LARGEST]
+)
+def test_largest_intermediate_counts_as_memory(
+    config: dict[str, Any], largest: tuple[int, ...], monkeypatch
+) -> None:
+    x = call("InputLayer", "x", batch_shape=[None, 60, 3])
+    network = read_config(graph([x, config], config["name"])).network.with_sizes(N=5)
+    needed: list[int] = []
+    monkeypatch.setattr(memory, "require", lambda size, what: needed.append(size))
+    tracing.require_memory(network)
+    assert 1 < needed[0] / (8 * 5 * math.prod(largest)) < 4
 
 
 def test_weights_that_were_never_stored_are_refused(tmp_path: Path) -> None:

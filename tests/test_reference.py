@@ -15,7 +15,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import CannotRunError, TooLargeError, memory, reference
-from rnnshapes.forward import tracing
+from rnnshapes.forward import scan, tracing
 from rnnshapes.network import from_sizes
 from rnnshapes.network.structure import Engine
 from rnnshapes.reference import quiet
@@ -109,16 +109,19 @@ def test_required_memory_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     params = 50 * (30 + 50 + 1) + 20 * 51
     assert least(lambda: reference.require_memory(net), monkeypatch) == 4 * params
     alone = least(lambda: tracing.require_memory(net), monkeypatch)
-    assert alone == 8 * (2 * params + 7 * 1000 * 20)
+    block = 7 * scan.block_steps(net, "float64") * (30 + 50 + 20 + 20)
+    assert alone == 8 * (2 * params + 7 * 1000 * 20 + 7 * 20 + block)
     with_h = least(lambda: tracing.require_memory(net, "y,h"), monkeypatch)
     assert with_h - alone == 8 * 7 * 1000 * 50
     keras = least(lambda: tracing.require_memory(net, with_keras=True), monkeypatch)
     assert keras - alone == 8 * (2 * params + 7 * 1000 * (30 + 50 + 50 + 20))
 
 
-def test_unknown_memory_refuses_nothing(monkeypatch) -> None:
+def test_unknown_memory_refuses_impossible_sizes(monkeypatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: None)
-    assert memory.require(2**80, "it") is None
+    memory.require(sys.maxsize, "it")
+    with pytest.raises(TooLargeError):
+        memory.require(sys.maxsize + 1, "it")
 
 
 def test_container_limit_counts(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.dims import Shape
 from rnnshapes.reference.outputs import ModelOutputs, States
 from rnnshapes.result import Result
 
@@ -272,7 +273,7 @@ def require_memory(
     with_keras: bool = False,
     more_numbers: int = 0,
 ) -> None:
-    """Raise TooLargeError if weights, input and result do not fit into memory.
+    """Raise TooLargeError if weights, one block of each layer and result do not fit into memory.
 
     Args:
         network: The network.
@@ -281,31 +282,61 @@ def require_memory(
         more_numbers: How many more numbers are in memory.
     """
     parts = check_show(network, show)
-    n, t = network.size("N"), network.size("T") if "T" in network.sizes else 1
-    directions = [d for node in network.recurrent for _, d in node.scans]
-    per_step = _numbers_per_step(network, network.output_shapes)
-    for direction in directions:
-        cell = direction.cell
-        dims = [dim for key, dim in cell.states.items() if _part_of(key) in parts]
-        dims += cell.gates.values() if "gates" in parts else ()
-        per_step += sum(network.count(dim) for dim in dims)
+    n, t = network.size("N"), 1
     # The weights as they are drawn and in float64; with Keras also its own, and as bounds.
-    numbers = network.parameters * (4 if with_keras else 2) + n * t * per_step + more_numbers
+    numbers = network.parameters * (4 if with_keras else 2) + more_numbers
+    numbers += n * _result_numbers(network)
+    for node in network.recurrent:
+        steps = network.step_count(network.shapes_at(node.sources[0]))
+        t = max(t, steps)
+        for _, direction in node.scans:
+            cell = direction.cell
+            dims = [dim for key, dim in cell.states.items() if _part_of(key) in parts]
+            dims += cell.gates.values() if "gates" in parts else ()
+            dims += cell.states.values() if with_keras else ()
+            numbers += n * steps * sum(map(network.count, dims))
     if with_keras:
-        states = [network.count(dim) for d in directions for dim in d.cell.states.values()]
-        outputs = [
-            _numbers_per_step(network, shapes)
-            for shapes in network.node_shapes
-            if shapes.steps is not None
-        ]
-        numbers += n * t * (sum(states) + sum(outputs))
+        numbers += n * sum(map(partial(_output_numbers, network), network.node_shapes))
+    if with_keras or not network.unsupported:
+        numbers += _block_numbers(network)
     what = f"a trace of N={n:,} samples over T={t:,} steps with {network.parameters:,} parameters"
     memory.require(numbers * ITEM_BYTES["float64"], what)
 
 
-def _numbers_per_step(network: Network, shapes: NodeShapes) -> int:
-    """Return how many numbers one sample has at one step."""
-    return math.prod(network.count(dim) for dim in shapes.at_step[1:])
+def _result_numbers(network: Network) -> int:
+    """Return how many numbers y_hat and the output have for one sample."""
+    shapes = network.output_shapes
+    y_hat = _output_numbers(network, shapes)
+    return y_hat + (_numbers(network, shapes.shapes[0]) if shapes.final else 0)
+
+
+def _block_numbers(network: Network) -> int:
+    """Return how many numbers the layers hold at once, for one block of steps and samples."""
+    samples = min(network.size("N"), network.batch or scan.samples_at_once(network, "float64"))
+    block = scan.block_steps(network, "float64")
+    outputs = intermediates = 0
+    for shapes in network.node_shapes:
+        steps = network.step_count(shapes)
+        repeated = min(steps, block)
+        outputs += _output_numbers(network, shapes) * repeated // steps
+        largest = max((_numbers(network, shape) for shape in shapes.intermediates), default=0)
+        largest *= steps if shapes.final else 1
+        intermediates = max(intermediates, largest * repeated // steps)
+    return samples * (outputs + intermediates)
+
+
+def _output_numbers(network: Network, shapes: NodeShapes) -> int:
+    """Return how many numbers the outputs have for one sample, at all of their steps."""
+    steps = network.step_count(shapes) if shapes.final else 1
+    return sum(
+        _numbers(network, shape) * (steps if number < shapes.joined else 1)
+        for number, shape in enumerate(shapes.shapes)
+    )
+
+
+def _numbers(network: Network, shape: Shape) -> int:
+    """Return how many numbers a tensor (N, …) has for one sample, as an int without a limit."""
+    return math.prod(map(network.count, shape[1:]))
 
 
 def _part_of(state: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ class NodeShapes:
     have no time axis. For a ``final`` output (the last step alone) it is the number of steps of
     the recurrence. The outputs after the first ``joined`` ones are states. In a ``causal``
     sequence no step depends on one after it, as far as the layers since the last recurrence go.
+    ``intermediates`` are the shapes of what a layer without recurrence computes on the way.
     """
 
     shapes: tuple[Shape, ...]
@@ -32,6 +33,7 @@ class NodeShapes:
     masked: bool = False
     joined: int = 1
     causal: bool = True
+    intermediates: tuple[Shape, ...] = field(default=(), repr=False, compare=False)
 
     def output(self, number: int) -> NodeShapes:
         """Return one of the outputs by itself; a state has no time axis."""
@@ -62,6 +64,19 @@ class SymbolicEvaluation(NamedTuple):
     more: tuple[Shape, ...] = ()
 
 
+class _AllStepsOps(SymbolicOps):
+    """Symbolic interpreter that gives each operation on one step the shape of all steps."""
+
+    def each_step(self, function: Callable[[Symbol], Symbol], x: Symbol, rank: int) -> Symbol:
+        start, steps = len(x.operations), x.shape[1:2] if len(x.shape) != rank else ()
+        result = super().each_step(function, x, rank)
+        x.operations[start:] = [
+            replace(operation, shape=(*operation.shape[:1], *steps, *operation.shape[1:]))
+            for operation in x.operations[start:]
+        ]
+        return result
+
+
 def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
     """Return the output shapes of a layer that is called on ``sources``.
 
@@ -79,12 +94,16 @@ def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
         return _evaluate_recurrent(
             layer, shapes[0], sources[0].steps or shapes[0][1], masked=masked
         )
-    evaluation = evaluate_layer(layer, layer.groups, layer.own_shapes(shapes))
+    ops = _AllStepsOps(layer.index)
+    evaluation = evaluate_layer(layer, layer.groups, layer.own_shapes(shapes), ops=ops)
     shape = evaluation.shape
+    intermediates = tuple(operation.shape for operation in evaluation.operations)
     if layer.stepwise:
-        return _evaluate_stepwise(layer, shape, sources, masked=masked)
+        shapes_at_steps = _evaluate_stepwise(layer, shape, sources, masked=masked)
+        return replace(shapes_at_steps, intermediates=intermediates)
     steps = shape[1] if len(shape) > 2 else None
-    return NodeShapes((shape, *evaluation.more), steps, masked=masked, causal=False)
+    outputs = (shape, *evaluation.more)
+    return NodeShapes(outputs, steps, masked=masked, causal=False, intermediates=intermediates)
 
 
 def _evaluate_stepwise(

@@ -56,6 +56,14 @@ def _lstm(**options: Any) -> Maker:
     return _config(lambda config: layers_of(config)[1]["config"].update(options))
 
 
+def _appended(*layers: dict[str, Any]) -> Maker:
+    """More layers after those of the good file, which return (N, 2)."""
+    return _config(lambda config: layers_of(config).extend(layers))
+
+
+_REPEATED = call("RepeatVector", "repeated", n=2**17)
+_POOLED = call("GlobalMaxPooling1D", "pooled")
+
 # --- Code ---------------------------------------------------------------------------------------
 
 
@@ -404,6 +412,18 @@ BAD: dict[str, tuple[Maker, str]] = {
     "many cells": (_text(json.dumps(cells(20_000))), "read"),
     "long name": (_text(json.dumps({"class_name": "\x80" * 2_000_000})), "read"),
     "huge mask value": (_text(json.dumps(MASKED)), "read"),
+    "steps beyond any array": (
+        _appended(call("RepeatVector", "repeated", n=2**62), _POOLED),
+        "read",
+    ),
+    "steps beyond memory": (
+        _appended(_REPEATED, call("UpSampling1D", "more", size=2**31), _POOLED),
+        "read",
+    ),
+    "windows beyond memory": (
+        _appended(_REPEATED, call("MaxPooling1D", "windows", pool_size=2**16, strides=1), _POOLED),
+        "read",
+    ),
     "numbers elsewhere": (_external_numbers, KERNEL),
     "external link": (_external_link, KERNEL),
     "soft link": (_instead(_soft), KERNEL),
