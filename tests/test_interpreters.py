@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -257,6 +258,39 @@ def test_too_many_terms_have_no_bound() -> None:
     """From 2**24 terms on, sums in float32 have no bound."""
     assert np.isinf(FLOAT32.gamma(2**24))
     assert 0 < FLOAT32.gamma(2**23) < np.inf
+
+
+def test_too_many_terms_have_no_bound_in_any_sum() -> None:
+    """Also zeros have none: the error is infinite, not NaN."""
+    coarse = replace(FLOAT32, unit_roundoff=2.0**-2)
+    zeros = Bounded.exact(np.zeros((1, 4)), coarse)
+    total = zeros @ Bounded.exact(np.zeros((4, 1)), coarse)
+    means = [BoundedOps().mean(zeros, -1), BoundedOps().reduce("sum", zeros, (1,), False)]
+    for bounded in (total, total + 1.0, *means):
+        assert np.isinf(bounded.error).all()
+
+
+@pytest.mark.parametrize(("dtype", "widest"), [("float16", 2.1), ("bfloat16", 0.02)])
+def test_keras_sums_of_16_bits_stay_within_bound(dtype: str, widest: float) -> None:
+    """TensorFlow sums 16-bit numbers one after the other, or in float32."""
+    import keras
+    import tensorflow as tf
+
+    rng, p, ops = np.random.default_rng(3), PRECISIONS[dtype], BoundedOps()
+    compiled = tf.function(keras.ops.sum, jit_compile=True)
+    for n, axis in itertools.product((7, 255, 4096), (1, 2)):
+        x = np.ones((3, n, 5) if axis == 1 else (3, 5, n))
+        x[1:] = p.rounded(rng.normal(0.3, 1.0, x[1:].shape))
+        exact, tensor = Bounded.exact(x, p), tf.constant(x, dtype)
+        total = ops.reduce("sum", exact, (axis,), False)
+        pairs = [(total, function(tensor, axis=axis)) for function in (keras.ops.sum, compiled)]
+        if axis == 1:
+            means = keras.ops.average_pool(tensor, n, 1)[:, 0]
+            pairs.append((ops.mean(exact, axis, np.full((3, 1), n)), means))
+        for bounded, found in pairs:
+            error = np.abs(np.asarray(found, "float64") - bounded.value)
+            assert np.all(error <= bounded.error), (n, axis)
+    assert total.error[0].max() <= widest * n
 
 
 def test_numbers_that_are_not_finite_have_no_bound() -> None:

@@ -86,7 +86,7 @@ class Bounded:
         carried: Array | float = multiply(a, right) if a.any() else 0.0
         if b.any():
             carried = carried + multiply(left + a, b)
-        error = carried + p.gamma(terms) * (magnitude + carried) + p.underflow(terms)
+        error = carried + _scaled(p.gamma(terms), magnitude + carried) + p.underflow(terms)
         unknown = np.zeros(())
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             unknown = multiply(a, np.ones_like(right)) + multiply(np.ones_like(left), b)
@@ -100,7 +100,7 @@ class Bounded:
         value, left, right = self.value + other.value, self._as_sum(), other._as_sum()
         terms, magnitude = left.terms + right.terms, left.magnitude + right.magnitude
         carried = left.carried + right.carried
-        error = carried + p.gamma(terms) * (magnitude + carried) + p.underflow(terms)
+        error = carried + _scaled(p.gamma(terms), magnitude + carried) + p.underflow(terms)
         total = self._result(value, error, magnitude, self.error + other.error)
         return replace(total, sum=Sum(terms, magnitude, carried))
 
@@ -214,6 +214,11 @@ class Bounded:
         over = (magnitude > self.precision.overflow_threshold) | np.isinf(operands)
         error = np.where(over, np.inf, error)
         return Bounded(value, np.where(np.isnan(operands), np.nan, error), self.precision)
+
+
+def _scaled(roundoff: float, magnitude: Array) -> Array:
+    """Return the rounding errors of sums; without a bound, also a sum of zeros has none."""
+    return roundoff * magnitude if roundoff < np.inf else np.full_like(magnitude, np.inf)
 
 
 class _SoftmaxErrors(NamedTuple):
@@ -405,13 +410,19 @@ class BoundedOps:
         return self.mean(self.windows(x, windows), window_axes(windows), counts)
 
     def mean(self, x: Bounded, axis: Axes, count: Array | None = None) -> Bounded:
-        """Return the mean over ``axis``, or the sum divided by ``count``: γ_n, and one division."""
+        """Return the mean over ``axis``, or the sum divided by ``count``: γ_n, and one division.
+
+        Keras computes a mean of 16-bit numbers in float32, but a sum to be divided as any other.
+        """
         axes = (axis,) if isinstance(axis, int) else axis
         p, n = x.precision, math.prod(x.value.shape[each] for each in axes)
         value, carried, magnitude = (
             _NUMPY.mean(array, axis, count) for array in (x.value, x.error, np.abs(x.value))
         )
-        error = carried + p.gamma(n + 2) * (magnitude + carried) + p.underflow(n)
+        roundoff = p.gamma(n + 2)
+        if count is not None:
+            roundoff = max(roundoff, p.sum_roundoff(n) * (1 + p.unit_roundoff) + p.unit_roundoff)
+        error = carried + _scaled(roundoff, magnitude + carried) + p.underflow(n)
         return x._result(value, error, magnitude * n, carried)
 
     def attention_weights(self, scores: Bounded, visibility: Visibility) -> Bounded:
@@ -449,11 +460,9 @@ class BoundedOps:
         magnitude = _NUMPY.reduce("sum", np.abs(x.value), axes, keepdims)
         carried = _NUMPY.reduce("sum", x.error, axes, keepdims)
         divisor = n if name == "mean" else 1
-        gamma = p.gamma(n + 2)
-        if p.is_16bit and name == "sum":  # TensorFlow may add in the dtype itself
-            nu = n * p.unit_roundoff
-            gamma = nu / (1.0 - nu) if nu < 1.0 else np.inf
-        error = carried + gamma * (magnitude + carried) + n * p.tiny
+        # Keras computes a mean of 16-bit numbers in float32.
+        roundoff = p.sum_roundoff(n) if name == "sum" else p.gamma(n + 2)
+        error = carried + _scaled(roundoff, magnitude + carried) + n * p.tiny
         return x._result(value, error / divisor, magnitude, carried)
 
     def rsqrt(self, x: Bounded) -> Bounded:
