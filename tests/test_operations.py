@@ -16,6 +16,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.load.saved.inbound_nodes import inbound_nodes
 from rnnshapes.network.layers.attention import MultiHeadAttention
 from rnnshapes.network.layers.config import LayerConfig, Namer, Source
 from rnnshapes.network.layers.einsum_dense import EinsumDense
@@ -24,6 +25,7 @@ from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.rearrangements import WHOLE, Selection
+from tests.helpers.configs import read_config
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
 from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
@@ -323,3 +325,34 @@ def test_only_a_cast_keeps_the_mask(name: str) -> None:
     assert result.passed, result
     masked = [check.name for check in result.checks if check.name.endswith("mask")]
     assert len(masked) == (2 if name == "cast" else 1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "last", "beyond"),
+    [
+        ("int8", -128, -129),
+        ("uint8", 255, -1),
+        ("int32", 2**31 - 1, 1e400),
+        ("int64", 2**63 - 1, int(1e39)),
+        ("int16", 2, 2.5),
+        ("float16", 65504.0, 65505),
+        ("float32", float(np.finfo("float32").max), 1e39),
+        ("float64", float(np.finfo("float64").max), 10**400),
+    ],
+)
+def test_constants_fit_into_their_dtype(dtype: str, last: float, beyond: float) -> None:
+    for number, fits in ((last, True), (beyond, False)):
+        value = {"class_name": "__numpy__", "config": {"value": [number], "dtype": dtype}}
+        node = {"args": [tensor("x"), value], "kwargs": {}}
+        (inbound,) = inbound_nodes(call("Add", "g", node) | {"module": "keras.src.ops.numpy"})
+        constant = inbound.arguments[1]
+        assert isinstance(constant, Constant) == fits
+        assert not fits or constant.array().tolist() == [number]
+
+
+def test_impossible_constant_in_file_is_unsupported() -> None:
+    value = {"class_name": "__numpy__", "config": {"value": [300], "dtype": "int8"}}
+    node = {"args": [tensor("x"), value], "kwargs": {}}
+    part = call("Add", "g", node) | {"module": "keras.src.ops.numpy"}
+    (layer,) = read_config(graph([X, part], "g")).layers
+    assert not layer.supported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 10_000
 #: The dtypes of arrays.
 NUMBER_DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+#: The largest finite number of each floating-point dtype.
+_LARGEST = {"float16": 65504.0, "float32": (2 - 2**-23) * 2.0**127, "float64": sys.float_info.max}
+
+
+def has_number(dtype: str, number: float) -> bool:
+    """Return whether an array of ``dtype``, one of NUMBER_DTYPES, can hold a finite number.
+
+    An int is compared exactly, however large it is.
+    """
+    if dtype in _LARGEST:
+        return abs(number) <= _LARGEST[dtype]
+    bits = int(dtype.lstrip("uint"))
+    lowest, above = (0, 2**bits) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return isinstance(number, int) and lowest <= number < above
 
 
 @dataclass(frozen=True)

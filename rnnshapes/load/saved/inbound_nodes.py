@@ -10,7 +10,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import OPTIONS, is_given, name_options, sort_arguments
 from rnnshapes.network.layers.config import Source, is_keras, is_operation
 from rnnshapes.network.layers.registry import call_inputs, is_recurrent
-from rnnshapes.ops.constant import MOST_NUMBERS, NUMBER_DTYPES, Constant
+from rnnshapes.ops.constant import MOST_NUMBERS, NUMBER_DTYPES, Constant, has_number
 
 #: More calls of a layer, or outputs of a call, than there are in any model.
 MOST_TENSORS = 2**16
@@ -144,9 +144,12 @@ def _constant(config: Mapping[str, Any]) -> Any:
         return len(value) == sizes[axis] > 0 and all(add(part, axis + 1) for part in value)
 
     is_array = add(config.get("value"), 0) and len(numbers) <= MOST_NUMBERS
-    if not is_array or config.get("dtype") not in NUMBER_DTYPES:
+    dtype = config.get("dtype")
+    if not is_array or dtype not in NUMBER_DTYPES:
         return None
-    return Constant(tuple(numbers), tuple(sizes), str(config["dtype"]))
+    if not all(has_number(dtype, number) for number in numbers):
+        return None
+    return Constant(tuple(numbers), tuple(sizes), dtype)
 
 
 def _keras2_node(node: Any, *, recurrent: bool) -> InboundNode:
