@@ -427,6 +427,8 @@ def test_old_options_that_change_output_are_unsupported(tmp_path: Path) -> None:
         assert not rnnshapes.inspect(path).layers[0].supported
 
 
+#: Samples, and the sizes of an image.
+IMAGE = [None, 5, 5, 1]
 #: How Keras 1 and 2 stored the kernel (k, D, F) of a Conv1D.
 KERNEL_LAYOUTS = {
     "(k, D, F)": lambda kernel: kernel,
@@ -452,6 +454,38 @@ def test_old_convolution_kernels_are_converted(layout: str, backend: str, tmp_pa
     model.set_weights([kernel, bias, *weights])
     assert rnnshapes.inspect(path).file.agrees
     np.testing.assert_allclose(output(path), model.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
+def test_old_image_kernels_are_converted(backend: str, tmp_path: Path) -> None:
+    """Theano flips kernels; the kernel of a DepthwiseConv2D had another name."""
+    kernel, depthwise = numbers(2, 3, 1, 4), numbers(2, 1, 4, 1)
+    options = {"padding": "valid", "use_bias": False, "data_format": "channels_last"}
+    config = sequential(
+        layer("Conv2D", "c", filters=4, kernel_size=[2, 3], **options, batch_input_shape=IMAGE),
+        layer("DepthwiseConv2D", "d", kernel_size=[2, 1], **options),
+        layer("Reshape", "r", target_shape=[3, 12]),
+        layer("LSTM", "l", units=2, recurrent_activation="sigmoid"),
+    )
+    weights = [numbers(12, 8), numbers(2, 8), numbers(8)]
+    stored = kernel[::-1, ::-1] if backend == "theano" else kernel
+    arrays = {"c": [("kernel", stored)], "d": [("depthwise_kernel", depthwise)], "r": []}
+    arrays["l"] = named("l", *weights)
+    path = legacy_file(tmp_path / "old.h5", config, arrays, "2.2.4", backend=backend)
+    model = keras.Sequential(
+        [
+            keras.Input(IMAGE[1:]),
+            keras.layers.Conv2D(4, (2, 3), use_bias=False),
+            keras.layers.DepthwiseConv2D((2, 1), use_bias=False),
+            keras.layers.Reshape((3, 12)),
+            keras.layers.LSTM(2),
+        ]
+    )
+    model.set_weights([kernel, depthwise, *weights])
+    images = np.random.default_rng(6).standard_normal((3, *IMAGE[1:]))
+    assert rnnshapes.inspect(path).file.agrees
+    traced = rnnshapes.trace(path, x=images, keras=False)
+    np.testing.assert_allclose(traced.output, model.predict(images, verbose=0), atol=1e-6)
 
 
 def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:

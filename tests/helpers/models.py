@@ -403,6 +403,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.Rescaling(1 / 3, -0.5),
         la.Conv2D(4, 3, padding="same", activation="relu"),
         la.MaxPooling2D((2, 3)),
+        la.SpatialDropout2D(0.2),
         la.Conv2D(5, (2, 3), use_bias=False, dilation_rate=(2, 1)),
         la.ZeroPadding2D(((2, 1), (0, 1))),
         la.Cropping2D(((0, 1), (1, 0))),

@@ -112,7 +112,12 @@ def modernize_weights(
 def _modernize_weight(class_name: str, weight: StoredWeight, backend: str) -> StoredWeight:
     names = {"W": "embeddings" if class_name == "Embedding" else "kernel"}
     names |= {"b": "bias", "U": "recurrent_kernel"}
+    if class_name.startswith("DepthwiseConv"):
+        names["kernel"] = "kernel"  # it was depthwise_kernel
     weight = replace(weight, name=names.get(weight.name.rsplit("_", 1)[-1], weight.name))
+    is_image_kernel = class_name in ("Conv2D", "ConvLSTM2D") and weight.name.endswith("kernel")
+    if is_image_kernel and backend == "theano":
+        return replace(weight, convert=lambda arrays: arrays[0][::-1, ::-1])
     if class_name != "Conv1D" or weight.name != "kernel":
         return weight
     flip = slice(None, None, -1 if backend == "theano" else 1)

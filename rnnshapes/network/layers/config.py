@@ -254,7 +254,7 @@ def is_operation(part: Config) -> bool:
     """Return whether a layer in the config of a model is an operation of Keras, and no layer.
 
     HDF5 files name no modules, but Keras 3 writes ``trainable`` for layers, not for operations;
-    only SpatialDropout1D has a ``rate`` instead.
+    only the SpatialDropout layers have a ``rate`` instead.
     """
     if not is_keras(part):
         return False

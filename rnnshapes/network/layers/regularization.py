@@ -25,7 +25,7 @@ class Inactive(LayerOfClass):
     rate: float | None = None
 
     keras_classes = (
-        *("Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise"),
+        *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianDropout", "GaussianNoise"),
         *("AlphaDropout", "ActivityRegularization", "Identity"),
     )
     output_symbol = ""
