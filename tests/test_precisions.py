@@ -22,7 +22,7 @@ from tests.helpers import grid
 from tests.helpers.cells import FORMS
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, numeric_checks, run_model
-from tests.helpers.models import MODELS, randomized, sequential
+from tests.helpers.models import MODELS, functional, randomized, sequential
 from tests.helpers.results import result_of
 
 # --- Both precisions on a grid ------------------------------------------------------------------
@@ -202,6 +202,18 @@ def test_float16_is_verified_until_it_overflows() -> None:
     assert 0 < result.overflow < 20
     gru = [c for c in result.checks if c.layer == "gru" and c.precision == "float16"]
     assert all(check.compared > 0 for check in gru)
+
+
+def test_later_outputs_are_left_out_after_an_overflow() -> None:
+    def attend(x: Any) -> Any:
+        h = la.SimpleRNN(3, activation="relu", return_sequences=True, dtype="mixed_float16")(x)
+        attention = la.Attention(dtype="mixed_float16")
+        return la.Flatten()(attention([h, h], return_attention_scores=True)[1])
+
+    model = randomized(functional(attend, (4, 3)))
+    model.set_weights([1e4 * np.abs(w) for w in model.get_weights()])
+    result = rnnshapes.verify(model, x=np.ones((2, 4, 3)))
+    assert all(check.passed for check in result.checks if check.layer == "attention")
 
 
 @pytest.mark.parametrize(

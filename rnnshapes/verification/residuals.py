@@ -161,11 +161,12 @@ class _NodeWalk:
             return _Usable(samples, None)
         t = self.network.count(time_axis)
         steps = np.ones((n, t), dtype=bool)
+        by_step = node.layer.stepwise or isinstance(node.layer, RecurrentLayer)
         for tap in node.sources:
             source = self.usable[tap.node]
-            if source.steps is not None and source.steps.shape[1] == t:
+            if by_step and source.steps is not None and source.steps.shape[1] == t:
                 steps &= source.steps
-            else:
+            else:  # each step may depend on all steps of the source
                 steps &= source.samples[:, None]
         return _Usable(samples, steps)
 
@@ -296,8 +297,9 @@ class _NodeWalk:
             quantity = "y_hat" if is_output else "output"
             quantity += " at every step" if rows.ndim > 1 else ""
             yield LayerResidual(node.name, quantity, residual)
-        for number, residuals in enumerate(more, 1):
-            yield LayerResidual(node.name, f"output {number}", combine(residuals)[0])
+        if usable.samples.any():
+            for number, residuals in enumerate(more, 1):
+                yield LayerResidual(node.name, f"output {number}", combine(residuals)[0])
 
     def _predictions(self) -> Iterator[LayerResidual]:
         """Compare the model's own outputs: one step of the last recurrences, and the head."""
