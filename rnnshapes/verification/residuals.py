@@ -335,10 +335,11 @@ class _NodeWalk:
         supported = node.sources and node.layer.declared_shapes is None
         if position in values or position in self.bounded or not supported:
             return self._source(position, values, chunk, self._precision(node.layer))
-        inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
         if self.keras.origin_values:  # the outputs are those of the first run
             p = self._input_precision(node.layer)
             inputs = [self._cut(self._first_run(tap.node), chunk, p) for tap in node.sources]
+        else:
+            inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
         return self._apply(position, node, inputs, chunk)
 
     def _first_run(self, position: int) -> NodeValue:
