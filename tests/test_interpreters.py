@@ -201,6 +201,23 @@ def test_overflow_makes_bound_infinite_for_good() -> None:
     assert np.isinf(z.activated("tanh").error).tolist() == [[True, False]]
 
 
+def test_constant_beyond_the_precision_has_no_bound() -> None:
+    x = Bounded.exact(np.ones(2), PRECISIONS["float16"])
+    with np.errstate(invalid="ignore"):
+        for result in (x * 1e5, x + 1e5, x / 1e5, 1e5 / x):
+            assert np.isinf(result.error).all()
+    assert np.isfinite((Bounded.exact(np.ones(2), FLOAT32) * 1e5).error).all()
+
+
+def test_quotient_of_large_numbers_has_a_small_bound() -> None:
+    for name, large in (("float16", 2.0**14), ("bfloat16", 2.0**100), ("float32", 2.0**100)):
+        p = PRECISIONS[name]
+        a, b = Bounded.exact(np.full(2, 2 * large), p), Bounded.exact(np.full(2, large), p)
+        assert np.all((a / b).error <= 12 * p.unit_roundoff + 2 * p.tiny)
+    huge = Bounded.exact(np.full(2, 2.0**126), FLOAT32)
+    assert np.all((huge / huge).error >= 1)  # the inverse may be flushed to zero
+
+
 def test_bound_includes_rounding_of_reference() -> None:
     """A sum in float32 is off by half a unit, and ours by half a unit of float64."""
     half = np.finfo("float64").eps / 2

@@ -65,6 +65,7 @@ class Bounded:
         exact = float(constant).is_integer() and size <= 256
         exact = exact or (size >= precision.tiny and bool(np.log2(size).is_integer()))
         error = 0.0 if exact else precision.unit_roundoff * size + precision.tiny
+        error = np.inf if size > precision.overflow_threshold else error
         return cls(value, np.asarray(error), precision)
 
     def __matmul__(self, other: Bounded) -> Bounded:
@@ -139,7 +140,11 @@ class Bounded:
             smallest = np.abs(other.value) - other.error
             carried = (self.error + magnitude * other.error) / smallest
             error = carried + 4 * p.unit_roundoff * (magnitude + carried)
-            error = error + p.tiny * (1 + np.abs(self.value) + self.error)
+            # 16-bit numbers are divided in float32; 1 / other may be flushed to zero there.
+            tiny = min(p.tiny, PRECISIONS["float32"].tiny)
+            flushed = np.abs(other.value) + other.error > 0.5 / tiny
+            lost = np.where(flushed, tiny * (np.abs(self.value) + self.error), 0.0)
+            error = error + p.tiny + lost
         unknown = np.where(smallest > 0, 0.0, np.inf)  # the divisor may be 0
         return self._result(value, error, magnitude, self.error + other.error + unknown)
 
