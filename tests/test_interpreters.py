@@ -27,6 +27,7 @@ from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.ops.recorder import RecorderOps, Recording
 from rnnshapes.ops.symbolic import ShapeMismatchError, Symbol, SymbolicOps
+from rnnshapes.ops.visibility import Visibility
 
 SIZES = {"N": 4, "D": 3, "M": 5, "K": 2}
 N, D, M, K = (Dim.named(name) for name in SIZES)
@@ -199,6 +200,16 @@ def test_overflow_makes_bound_infinite_for_good() -> None:
     z = big @ w
     assert np.isinf(z.error).tolist() == [[True, False]]
     assert np.isinf(z.activated("tanh").error).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize(("hidden", "replaced"), [(True, True), (True, False), (False, True)])
+def test_overflown_score_leaves_attention_without_bound(*, hidden: bool, replaced: bool) -> None:
+    error = np.array([[[0.0, 0.0, np.inf]]])
+    keys = np.array([[True, False, not hidden]])
+    visibility = Visibility(keys=keys, replaced=replaced)
+    scores = Bounded(np.array([[[0.0, 1e5, 0.0]]]), error, FLOAT32)
+    weights = BoundedOps().attention_weights(scores, visibility)
+    assert np.isinf(weights.error).all() == (not (hidden and replaced))
 
 
 def test_constant_beyond_the_precision_has_no_bound() -> None:
