@@ -33,9 +33,11 @@ def main() -> int:
         with suppress(ValueError):  # main() runs in a thread
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
         return status
-    except KeyboardInterrupt:
-        return 130
-    except (ImportError, MemoryError) as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if (interrupted := _interruption_status(error)) is not None:
+            return interrupted
+        if not isinstance(error, ImportError | MemoryError):
+            raise
         reason = " ".join(str(error).split())[:200] or "not enough memory"
         if isinstance(error, ImportError):
             reason += "; install rnnshapes with its dependencies: python -m pip install ."
@@ -44,6 +46,21 @@ def main() -> int:
     finally:
         if (spawn_module := sys.modules.get("rnnshapes.load.saved.spawn")) is not None:
             spawn_module.end_unused()
+
+
+def _interruption_status(error: BaseException | None) -> int | None:
+    """Return the exit status for a signal that ended as another exception; else ``None``.
+
+    What is raised while Python makes a class, or C code imports a module, may arrive as the cause
+    of a RuntimeError or an ImportError.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return 130
+        if isinstance(error, SignalExit):
+            return error.code
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _end_by_exception() -> None:

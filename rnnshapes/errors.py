@@ -50,6 +50,8 @@ class TooLargeError(CannotRunError):
 class SignalExit(SystemExit):
     """Exit caused by a signal; its code is 128 + the signal number."""
 
+    code: int
+
 
 class UnsupportedError(RnnshapesError):
     """Error for a model that contains something unsupported (exit status 4).

@@ -207,9 +207,17 @@ def test_ctrl_c_while_keras_runs_exits_130(monkeypatch, capfd) -> None:
 
 @POSIX
 @pytest.mark.parametrize("how", [["-m", "rnnshapes"], ["-c", SCRIPT]])
-def test_ctrl_c_inside_exec_exits_130(how: list[str], tmp_path: Path) -> None:
-    """Python would end itself by SIGINT there, as when a dataclass is made."""
-    (tmp_path / "typer.py").write_text('exec("raise KeyboardInterrupt")\n')
+@pytest.mark.parametrize(
+    "code",
+    [
+        'exec("raise KeyboardInterrupt")',
+        "class A:\n    def __set_name__(self, *_): raise KeyboardInterrupt\nclass B:\n    a = A()",
+        "try:\n    raise KeyboardInterrupt\nexcept BaseException:\n    raise ImportError",
+    ],
+)
+def test_ctrl_c_while_classes_are_made_exits_130(how, code: str, tmp_path: Path) -> None:
+    """Python would end itself by SIGINT there, or raise another exception."""
+    (tmp_path / "typer.py").write_text(code, encoding="utf-8")
     command = [sys.executable, *how, "inspect"]
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=env, capture_output=True, check=False)

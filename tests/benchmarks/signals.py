@@ -95,8 +95,8 @@ def _interrupt(folder: Path, command: tuple[str, ...], number: signal.Signals, d
 
 
 def _has_processes(group: int) -> bool:
-    """Return whether a process of the group still runs after a second."""
-    for _ in range(100):
+    """Return whether a process of the group still runs after five seconds."""
+    for _ in range(500):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
