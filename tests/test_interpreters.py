@@ -21,6 +21,7 @@ from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.activations import FORMULAS, MONOTONE, ROWWISE, activate
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.elementwise import Power
 from rnnshapes.ops.interface import ACTIVATIONS as NAMES
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.numpy_ops import NumpyOps
@@ -227,6 +228,15 @@ def test_quotient_of_large_numbers_has_a_small_bound() -> None:
         assert np.all((a / b).error <= 12 * p.unit_roundoff + 2 * p.tiny)
     huge = Bounded.exact(np.full(2, 2.0**126), FLOAT32)
     assert np.all((huge / huge).error >= 1)  # the inverse may be flushed to zero
+
+
+@pytest.mark.parametrize(("base", "exponent"), [(100.0, 15.9), (0.01, 5.3)])
+def test_bound_of_power_includes_rounding_of_exponent(base: float, exponent: float) -> None:
+    x = np.array([0.0, 1.0, base])
+    bounded = BoundedOps().elementwise(Bounded.exact(x, FLOAT32), Power(exponent))
+    rounded = x ** np.float64(np.float32(exponent))
+    assert np.all(np.abs(rounded - bounded.value) + 4e-7 * rounded <= bounded.error)
+    assert bounded.error[0] < 1e-30
 
 
 def test_bound_includes_rounding_of_reference() -> None:

@@ -486,6 +486,12 @@ class BoundedOps:
         if function.is_even:
             x, lowest = Bounded(np.abs(x.value), x.error, x.precision), 0.0
         result = x.monotone(function, function.ulps, lowest)
+        rounding = Bounded.rounded(function.exponent, x.precision).error
+        if rounding > 0:  # x to the power of y + d is x to the power of y, times exp(d · ln x)
+            ends = np.abs(x.value) + x.error, np.abs(x.value) - x.error
+            logs = [np.abs(np.log(np.maximum(end, x.precision.tiny))) for end in ends]
+            relative = np.expm1(rounding * np.maximum(*logs))
+            result = result.widened(relative * (np.abs(result.value) + result.error))
         return result.widened(function.ulps_of_one * u) if function.ulps_of_one else result
 
     def maximum(self, x: Bounded, y: Bounded) -> Bounded:

@@ -24,6 +24,7 @@ class Elementwise(ABC):
         threshold: A constant with which the number is compared, and which may be rounded.
         lowest: The lowest number for which it is defined.
         is_even: Whether it is the same for -x, and monotone for x above 0 alone.
+        exponent: The power to which it raises a number, which may be rounded.
     """
 
     ulps: int = 0
@@ -31,6 +32,7 @@ class Elementwise(ABC):
     threshold: float = 0.0
     lowest: float = -math.inf
     is_even: bool = False
+    exponent: float = 1.0
 
     @abstractmethod
     def __call__(self, x: Array) -> Array:
