@@ -15,10 +15,13 @@ from tests.helpers.commands import Result
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.keras_runs import KerasRun, keras_run, run_compiled, run_eagerly
 
+#: Variables that change what a terminal shows; workers of pytest-xdist have COLUMNS.
+_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM_PROGRAM")
+
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM_PROGRAM"):
+    for name in _TERMINAL:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -49,7 +52,10 @@ def _fork_readers() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def commands() -> Iterator[ForkServer]:
     """Small processes that have imported the command, and nothing heavy."""
-    server = ForkServer("rnnshapes.cli", "rnnshapes.api", "rnnshapes.load.saved.model")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _TERMINAL:
+            patch.delenv(name, raising=False)
+        server = ForkServer("rnnshapes.cli", "rnnshapes.api", "rnnshapes.load.saved.model")
     yield server
     server.close()
 
