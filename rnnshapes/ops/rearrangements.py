@@ -161,16 +161,22 @@ class Joined(Rearrangement):
 
 
 @dataclass(frozen=True)
-class Padded(Rearrangement):
-    """Zeros before and after the axes from 1 on, which then have the lengths ``dims``."""
+class Lengthened(Rearrangement):
+    """Base class of what gives the axes from 1 on the lengths ``dims``."""
 
-    padding: tuple[tuple[int, int], ...]
     dims: Sequence[Dim]
-
-    name = "pad"
 
     def shape(self, shape: Shape) -> Shape:
         return (shape[0], *self.dims, *shape[1 + len(self.dims) :])
+
+
+@dataclass(frozen=True)
+class Padded(Lengthened):
+    """Zeros before and after the axes from 1 on."""
+
+    padding: tuple[tuple[int, int], ...]
+
+    name = "pad"
 
     def __call__(self, x: Array) -> Array:
         import numpy as np
@@ -203,16 +209,12 @@ class Stretched(Rearrangement):
 
 
 @dataclass(frozen=True)
-class Upsampled(Rearrangement):
-    """Each number repeated along the axes from 1 on, which then have the lengths ``dims``."""
+class Upsampled(Lengthened):
+    """Each number repeated along the axes from 1 on."""
 
     factors: tuple[int, ...]
-    dims: Sequence[Dim]
 
     name = "repeat"
-
-    def shape(self, shape: Shape) -> Shape:
-        return (shape[0], *self.dims, *shape[1 + len(self.dims) :])
 
     def __call__(self, x: Array) -> Array:
         import numpy as np

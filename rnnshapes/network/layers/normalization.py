@@ -34,14 +34,19 @@ class Normalizing(Layer):
     def from_config(cls, config: LayerConfig) -> Self:
         config.require(renorm=False, rms_scaling=False, mode=0)
         config.require_last_axis()
-        return cls(
-            index=config.names.index("normalization"),
-            features=config.features,
-            epsilon=float(config.options.get("epsilon", 1e-3)),
-            center=bool(config.options.get("center", True)),
-            scale=bool(config.options.get("scale", True)),
+        return cls(**cls.options_in(config))
+
+    @staticmethod
+    def options_in(config: LayerConfig) -> dict[str, Any]:
+        """Return the fields that all normalizations by mean and variance have."""
+        return {
+            "index": config.names.index("normalization"),
+            "features": config.features,
+            "epsilon": float(config.options.get("epsilon", 1e-3)),
+            "center": bool(config.options.get("center", True)),
+            "scale": bool(config.options.get("scale", True)),
             **config.shared,
-        )
+        }
 
     @property
     def upcasts(self) -> bool:
@@ -126,16 +131,11 @@ class GroupNormalization(Normalizing):
                 f"{size} features cannot be divided into {groups} equal groups"
             )
         return cls(
-            index=config.names.index("normalization"),
-            features=config.features,
-            epsilon=float(config.options.get("epsilon", 1e-3)),
-            center=bool(config.options.get("center", True)),
-            scale=bool(config.options.get("scale", True)),
             group_dim=config.names.size("G", groups),
             group_count=groups,
             size=size // groups,
             rank=len(config.shapes[0]),
-            **config.shared,
+            **cls.options_in(config),
         )
 
     @property

@@ -195,7 +195,7 @@ class ZeroPadding(Resized):
         return size + int(sum(amount))
 
     def _rearrangement(self) -> Rearrangement:
-        return Padded(self.amounts, self.after)
+        return Padded(self.after, self.amounts)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"padding": _for_keras(self.amounts)}
@@ -249,7 +249,7 @@ class UpSampling(Resized):
         return length
 
     def _rearrangement(self) -> Rearrangement:
-        return Upsampled(self.amounts, self.after)
+        return Upsampled(self.after, self.amounts)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"size": _for_keras(self.amounts)}
