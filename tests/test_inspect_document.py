@@ -104,8 +104,10 @@ def test_a_single_layer_is_no_plural() -> None:
     assert " 2 layers " in text_of(two).splitlines()[0]
 
 
-def test_long_layer_names_keep_one_row_per_weight() -> None:
-    model = sequential(la.LSTM(4, name="recurrence_" * 4), la.Dense(2), shape=(6, 3))
+@pytest.mark.parametrize("pool", [la.GlobalAveragePooling1D, la.Flatten])
+def test_long_names_keep_one_row_per_weight(pool: Any) -> None:
+    lstm = la.LSTM(16, return_sequences=True, name="recurrence_" * 4)
+    model = sequential(lstm, pool(), la.Dense(3), shape=(20, 8))
     result = rnnshapes.inspect(model)
     table = next(b for b in render.to_document(result, View(width=80)) if isinstance(b, Table))
     assert all("\n" not in cell for row in table.rows for cell in row.cells)

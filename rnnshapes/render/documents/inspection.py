@@ -51,8 +51,8 @@ _MOST_DIFFERENCES = 8
 _INNERMOST_BRACKETS = re.compile(r"\((?![A-Z][A-Za-z])[^()]*\)")
 #: The name of a class.
 _CLASS = re.compile(r"[A-Z]\w*")
-#: Characters that are left of a long name in a table, at least.
-_SHORTEST_NAME = 18
+#: Characters that are left of a long name, and of a long class, in a table, at least.
+_SHORTEST_NAME, _SHORTEST_CLASS = 18, 12
 #: The longest formula of a layer that a narrow table shows.
 _LONGEST_FORMULA = 24
 #: The index of a last step, ``_{T-1}``.
@@ -277,14 +277,15 @@ def _weights(result: Inspection, width: int) -> Table:
     """Return the table of layers and weights, in the widest form that fits.
 
     Activations go first, then the classes around cells, long formulas, and the middles of long
-    names; at last, name and shape share a column.
+    names and classes; at last, name and shape share a column.
     """
     forms = [
         [row for layer in result.layers for row in _layer_rows(layer, kind)]
         for kind in (_full_kind, _kind, _inner_kind)
     ]
     forms.append([row.without_long_formula() for row in forms[-1]])
-    forms += [_with_shorter_names(rows, width) for rows in forms]
+    forms += [_shortened(rows, width, "name", _SHORTEST_NAME) for rows in forms]
+    forms.append(_shortened(forms[-1], width, "symbol", _SHORTEST_CLASS))
     rows = next((rows for rows in forms if _table_width(rows) <= width), [])
     if not rows:
         return _narrow_table(forms[3], width)
@@ -300,15 +301,20 @@ def _weights(result: Inspection, width: int) -> Table:
     return Table("", columns, tuple(table_rows))
 
 
-def _with_shorter_names(rows: Sequence[_TableRow], width: int) -> list[_TableRow]:
-    """Return the rows with the middles of names left out, as far as the table is too wide."""
-    longest = max(cell_len(row.name) for row in rows)
-    room = max(_SHORTEST_NAME, longest - max(0, _table_width(rows) - width))
+def _shortened(rows: Sequence[_TableRow], width: int, field: str, least: int) -> list[_TableRow]:
+    """Return the rows with the middles of long cells left out, as far as the table is too wide.
+
+    Each cell of the column ``field`` keeps ``least`` characters or more.
+    """
+    longest = max(cell_len(getattr(row, field)) for row in rows)
+    room = max(least, longest - max(0, _table_width(rows) - width))
     head, tail = (room - 1) - (room - 1) // 2, (room - 1) // 2
-    return [
-        row._replace(name=f"{row.name[:head]}…{row.name[-tail:]}") if len(row.name) > room else row
-        for row in rows
-    ]
+
+    def short(row: _TableRow) -> dict[str, Any]:
+        text = getattr(row, field)
+        return {field: f"{text[:head]}…{text[-tail:]}" if len(text) > room else text}
+
+    return [row._replace(**short(row)) for row in rows]
 
 
 def _narrow_table(rows: Sequence[_TableRow], width: int) -> Table:
