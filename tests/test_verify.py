@@ -29,7 +29,7 @@ from tests.helpers.keras_runs import (
     with_number,
     with_outputs,
 )
-from tests.helpers.models import live
+from tests.helpers.models import functional, live, randomized
 from tests.helpers.results import result_of
 
 
@@ -242,6 +242,18 @@ def test_hard_but_correct_networks_pass(activation: str, dtype: str, scale: floa
     """They are saturated, zero or tiny."""
     model, x = live(activation, dtype, scale, steps=12)
     result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+
+
+def test_moved_output_before_a_recurrence_passes() -> None:
+    """Its numbers are those of NumPy's run, from which Keras's own differ by rounding."""
+    from keras import layers as la
+
+    def make(x: Any) -> Any:
+        h = la.Dense(6, activation="softmax")(la.GRU(5, return_sequences=True)(x))
+        return [la.Flatten()(h), la.LSTM(4)(h)]
+
+    result = rnnshapes.verify(randomized(functional(make, (7, 3))), N=3)
     assert result.passed, result
 
 

@@ -6,7 +6,7 @@ layer, in float64. Keras's result may differ by no more than rounding in its pre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -318,9 +318,9 @@ class _NodeWalk:
                 for position in network.head:
                     node = network.nodes[position]
                     p = self._input_precision(node.layer)
-                    sources = [self._source(t.node, values, chunk, p) for t in node.sources]
+                    sources = [self._computed(t.node, values, chunk, p) for t in node.sources]
                     values[position] = self._apply(position, node, sources, chunk)
-                value = self._output(tap.node, values, chunk)
+                value = self._computed(tap.node, values, chunk, self._precision(layer))
                 expected = samples_first(value.outputs[tap.output])
                 chunks.append(compare(actual[chunk], expected, rows[chunk], chunk.start))
             residual, _ = combine(chunks)
@@ -329,18 +329,34 @@ class _NodeWalk:
                 residual = replace(residual, precision=network.precision(layer))
                 yield LayerResidual("predict", quantity, residual)
 
-    def _output(self, position: int, values: Mapping[int, NodeValue], chunk: slice) -> NodeValue:
-        """Return the bounded value of a node that is an output of the model."""
+    def _computed(
+        self, position: int, values: dict[int, NodeValue], chunk: slice, precision: Precision
+    ) -> NodeValue:
+        """Return the bounded output of a node from Keras's inputs of it.
+
+        The outputs of the model come from another run than those of the layers, and may differ
+        from them by rounding.
+
+        Args:
+            position: The node.
+            values: The bounded outputs of nodes so far, to which this one is added.
+            chunk: The samples.
+            precision: The dtype of numbers that no layer computes.
+        """
         node = self.network.nodes[position]
-        supported = node.sources and node.layer.declared_shapes is None
-        if position in values or position in self.bounded or not supported:
-            return self._source(position, values, chunk, self._precision(node.layer))
+        if position in values:
+            return values[position]
+        if position in self.bounded:
+            return self._cut(self.bounded[position], chunk)
+        if not node.sources or node.layer.declared_shapes is not None:
+            return self._cut(self.keras_values[position], chunk, precision)
         if self.keras.origin_values:  # the outputs are those of the first run
             p = self._input_precision(node.layer)
             inputs = [self._cut(self._first_run(tap.node), chunk, p) for tap in node.sources]
         else:
             inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
-        return self._apply(position, node, inputs, chunk)
+        values[position] = self._apply(position, node, inputs, chunk)
+        return values[position]
 
     def _first_run(self, position: int) -> NodeValue:
         """Return the numbers of a node in the run whose steps Keras repeats, or Keras's own."""
@@ -351,16 +367,6 @@ class _NodeWalk:
         turned = tuple(np.swapaxes(v, 0, 1) if v.ndim > 2 else v for v in ours)
         at_steps = tuple(v if v.ndim > 2 else None for v in turned)
         return value._replace(outputs=turned, at_steps=at_steps)
-
-    def _source(
-        self, position: int, values: Mapping[int, NodeValue], chunk: slice, precision: Precision
-    ) -> NodeValue:
-        """Return the bounded output of a node for some samples, in the head or before it."""
-        if position in values:
-            return values[position]
-        if position in self.bounded:
-            return self._cut(self.bounded[position], chunk)
-        return self._cut(self.keras_values[position], chunk, precision)
 
     def _layer_input(self, node: Node, source: int, chunk: slice) -> NodeValue:
         """Return what Keras fed a layer with: its own numbers, taken as exact.
