@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -35,12 +36,17 @@ class KerasRun:
         return [inputs.full_array(source) for source in self.sources]
 
 
+@functools.cache
+def _spare_from_collections() -> None:
+    """Leave the objects of TensorFlow, about a million, out of each collection from now on."""
+    gc.freeze()
+
+
 def run_eagerly() -> None:
     """Let Keras run without compiling and without a pipeline of data, where it is imported."""
     if "keras" not in sys.modules or "tensorflow" not in sys.modules:
         return
-    if not gc.get_freeze_count():
-        gc.freeze()  # TensorFlow has a million objects, which each collection would visit
+    _spare_from_collections()
     sys.modules["tensorflow"].config.run_functions_eagerly(True)
     sys.modules["keras"].Model.predict = predict_by_batches
 
