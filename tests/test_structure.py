@@ -34,11 +34,7 @@ def imports(path: Path) -> tuple[tuple[str, bool], ...]:
 
 
 def _imports(path: Path) -> Iterator[tuple[str, bool]]:
-    tree = ast.parse(path.read_text("utf-8"))
-    guarded = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.If)]
-    inside = {id(inner) for node in guarded for inner in ast.walk(node)}
-    for node in ast.walk(tree):
-        at_load = id(node) not in inside
+    for node, at_load in _statements(ast.parse(path.read_text("utf-8")).body):
         if isinstance(node, ast.Import):
             yield from ((alias.name, at_load) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -49,6 +45,17 @@ def _imports(path: Path) -> Iterator[tuple[str, bool]]:
                 is_module = (ROOT / Path(*inner.split("."))).with_suffix(".py").exists()
                 is_module = is_module or (ROOT / Path(*inner.split(".")) / "__init__.py").exists()
                 yield inner if module.startswith("rnnshapes") and is_module else module, at_load
+
+
+def _statements(body: list[ast.stmt], at_load: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
+    """Every statement, and whether it runs whenever the file is loaded."""
+    for node in body:
+        yield node, at_load
+        runs = at_load and not isinstance(node, ast.FunctionDef | ast.If)
+        for part in ("body", "orelse", "finalbody"):
+            yield from _statements(getattr(node, part, []), runs)
+        for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+            yield from _statements(inner.body, runs)
 
 
 def test_only_reference_imports_keras() -> None:
