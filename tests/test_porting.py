@@ -17,9 +17,10 @@ import pytest
 
 import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
+from rnnshapes.layouts.frameworks import LAYOUTS, layout_of
 from rnnshapes.network.from_sizes import from_sizes
 from tests.helpers.cells import LAYERS
-from tests.helpers.pages import CELLS, OUTPUTS, PAGES, PATHS
+from tests.helpers.pages import CELLS, OUTPUTS, PAGES, PATHS, table
 from tests.helpers.port_layouts import (
     CASES,
     OTHERS,
@@ -35,11 +36,35 @@ from tests.helpers.port_layouts import (
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_gate_orders_of_the_table_are_known(kind: str) -> None:
-    """Keras's own, and those that ``verify --against`` calls PyTorch's and ONNX's."""
-    cell = BY_NAME[kind.lower()]
-    assert order(kind, "Keras") == cell.gate_names
-    for other in OTHERS:
-        assert order(kind, other) == cell.gate_orders.get(other, cell.gate_names)
+    """They are those of the layouts, with each framework's own letters."""
+    assert order(kind, "Keras") == BY_NAME[kind.lower()].gate_names
+    for framework in ("Keras", *OTHERS):
+        layout = layout_of(framework, kind.lower())
+        assert order(kind, framework) == layout.gates
+        assert TABLE[f"{kind}, order of gates"][framework] == layout.order_text
+
+
+@pytest.mark.parametrize("row", ["kernel", "recurrent kernel", "biases", "GRU, biases"])
+def test_table_has_names_and_shapes_of_layouts(row: str) -> None:
+    cell = "gru" if row.startswith("GRU") else "lstm"
+    position = {"kernel": 0, "recurrent kernel": 1}.get(row, 2)
+    for framework in ("Keras", *OTHERS):
+        array = layout_of(framework, cell).arrays[position]
+        dims = ", ".join(array.dims).replace("G", "3" if cell == "gru" else "G").replace("23", "6")
+        text = TABLE[row][framework]
+        assert f"`{array.name}" in text
+        assert f"({dims}{',' * (len(array.dims) == 1)})" in text
+
+
+def test_other_frameworks_are_those_of_layouts() -> None:
+    rows = {row[0]: row[1:] for row in table("docs/porting", "Flax linen `LSTMCell`")}
+    others = [each for each in LAYOUTS if each.framework not in ("Keras", *OTHERS)]
+    assert list(rows) == [f"{each.framework} `{each.class_name}`" for each in others]
+    for each, (gates, arrays, remarks) in zip(others, rows.values(), strict=True):
+        assert (gates, remarks) == (each.order_text, each.remarks)
+        for array in each.arrays:
+            dims = ", ".join(array.dims) + "," * (len(array.dims) == 1)
+            assert f"`{array.name}` ({dims})" in arrays
 
 
 def shapes(text: str, **sizes: int) -> list[tuple[int, ...]]:

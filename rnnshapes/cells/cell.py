@@ -6,7 +6,6 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
 from rnnshapes.ops.dims import Dim, Shape, product
@@ -168,7 +167,6 @@ class Cell(BaseCell):
         state_names: The values carried from step to step, the output first.
         gate_names: The gates, which divide the last axis of the kernels in this order.
         gate_meanings: What each gate is called.
-        gate_orders: The order of the gates in other frameworks, where it differs.
         keras1_gate_order: The order in which Keras 1 wrote one kernel, recurrent kernel and
             bias for each gate; empty if it wrote them as Keras 3 does.
         cudnn_class: The class of its layer for CuDNN in Keras 2, if there was one.
@@ -184,7 +182,6 @@ class Cell(BaseCell):
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     gate_names: ClassVar[tuple[str, ...]] = ()
     gate_meanings: ClassVar[tuple[str, ...]] = ()
-    gate_orders: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     keras1_gate_order: ClassVar[tuple[str, ...]] = ()
     cudnn_class: ClassVar[str] = ""
 

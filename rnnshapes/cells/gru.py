@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
 from typing import Any
 
 from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant, Weight
@@ -36,8 +35,6 @@ class GRUCell(Cell):
     default_name = "gru"
     gate_names = ("z", "r", "h")
     gate_meanings = ("update", "reset", "candidate (h~)")
-    # ONNX's order z, r, h is that of Keras.
-    gate_orders = MappingProxyType({"PyTorch": ("r", "z", "h")})
     keras1_gate_order = ("z", "r", "h")
     cudnn_class = "CuDNNGRU"
 

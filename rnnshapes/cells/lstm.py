@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any
 
 from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
@@ -32,8 +31,6 @@ class LSTMCell(Cell):
     state_names = ("h", "c")
     gate_names = ("i", "f", "c", "o")
     gate_meanings = ("input", "forget", "candidate (c~)", "output")
-    # PyTorch's order i, f, g, o is that of Keras.
-    gate_orders = MappingProxyType({"ONNX": ("i", "o", "f", "c")})
     keras1_gate_order = ("i", "c", "f", "o")
     cudnn_class = "CuDNNLSTM"
 

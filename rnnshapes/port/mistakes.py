@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.cells.cell import BaseCell, Cell
+from rnnshapes.layouts.frameworks import frameworks_by_order
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
@@ -113,12 +114,13 @@ def _changed(
 
 def _gate_orders(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Take the gates in every other order."""
-    gated = {cell.gate_names: cell.gate_orders for cell in _cells(hypothesis) if cell.gate_names}
-    for gates, orders in gated.items():
-        frameworks = {order: name for name, order in orders.items()}
+    gated = {cell.gate_names: cell.name for cell in _cells(hypothesis) if cell.gate_names}
+    for gates, name in gated.items():
+        frameworks = frameworks_by_order(name)
         for order in itertools.permutations(gates):
             if order != gates:
-                whose = f" ({frameworks[order]}'s)" if order in frameworks else ""
+                owners = ", ".join(f"{owner}'s" for owner in frameworks.get(order, ()))
+                whose = f" ({owners})" if owners else ""
                 read, right = ", ".join(order), ", ".join(gates)
                 text = f"the gates are read as {read}{whose}; Keras has {right}"
                 change = _reordered(gates, order)

@@ -1,0 +1,1 @@
+"""Layouts of weights: how each framework names, orders, transposes and splits a cell's arrays."""

@@ -1,0 +1,95 @@
+"""The form in which a layout is described: data, from which readers and tables are made.
+
+The parts of a cell are those of its equation, in Keras's orientation and order of gates: ``Wx``
+(D, GM), ``Wh`` (M, GM), the bias ``bx`` of the input and ``bh`` of the state (GM,), the projection
+``Wp`` (M, P), and an LSTM's peepholes ``P``. G is the number of gates, 1 for a cell without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+#: Symbolic shape of each part.
+PARTS = MappingProxyType(
+    {
+        "Wx": ("D", "GM"),
+        "Wh": ("M", "GM"),
+        "bx": ("GM",),
+        "bh": ("GM",),
+        "Wp": ("M", "P"),
+        "P": ("3M",),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """One array of a framework.
+
+    Attributes:
+        name: Its name; ``{gate}`` stands for a gate where each gate has an array of its own.
+        parts: The parts that it holds, one after the other: in rows of one kernel, or in the last
+            axis of a bias.
+        transposed: Whether a matrix has the gates in its rows.
+        by_direction: Whether its first axis counts directions.
+        gates: The order of its gates, where it is not that of the cell.
+        stacked: Whether its parts are rows of a new first axis.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    transposed: bool = False
+    by_direction: bool = False
+    gates: tuple[str, ...] = ()
+    stacked: bool = False
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Symbolic shape: ``("dirs", "GM", "D")``."""
+        shapes = [PARTS[part] for part in self.parts]
+        (first, *rest), count = shapes[0], len(shapes)
+        if count > 1 and not self.stacked:
+            first = f"{count}{first}" if not rest else "+".join(shape[0] for shape in shapes)
+        dims = [first, *rest]
+        if "{gate}" in self.name or len(self.gates) == 1:
+            dims[-1] = "M"
+        dims = dims[::-1] if self.transposed else dims
+        lead = ["dirs"] if self.by_direction else [str(count)] if self.stacked else []
+        return (*lead, *dims)
+
+
+@dataclass(frozen=True)
+class CellLayout:
+    """A cell of a framework: its class, its order of gates, and its arrays.
+
+    Attributes:
+        framework: The framework, as its makers write it.
+        cell: The cell, by its name on the command line.
+        class_name: The framework's class or operator.
+        gates: The order of its gates, by Keras's letters.
+        arrays: Its arrays.
+        candidate: Its letter for the candidate, where it is not Keras's.
+        remarks: What its code adds to the weights, or computes otherwise.
+    """
+
+    framework: str
+    cell: str
+    class_name: str
+    gates: tuple[str, ...]
+    arrays: tuple[ArrayLayout, ...]
+    candidate: str = ""
+    remarks: str = ""
+
+    def array(self, name: str) -> ArrayLayout:
+        """Return the array of this name. Raises KeyError if there is none."""
+        return {array.name: array for array in self.arrays}[name]
+
+    @property
+    def order_text(self) -> str:
+        """The gates in their order: ``i f g o (g is c)``."""
+        if not self.candidate:
+            return " ".join(self.gates)
+        (gate,) = {"c", "h"} & set(self.gates)
+        letters = " ".join(self.candidate if name == gate else name for name in self.gates)
+        return f"{letters} ({self.candidate} is {gate})"
