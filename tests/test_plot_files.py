@@ -124,7 +124,7 @@ def test_a_golden_file_has_no_plot() -> None:
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_page_names_the_network_once(name: str) -> None:
-    """Its heading has it: there, a plot that is not titled does not."""
-    titled, untitled = figure_of(name), figure_of(name, titled=False)
-    assert any("Input((T, D)) → " in text for text in words(titled))
-    assert not any("Input((T, D)) → " in text for text in words(untitled))
+    """Its heading has it: there, a plot has no title."""
+    alone, embedded = figure_of(name), figure_of(name, embedded=True)
+    assert any("Input((T, D)) → " in text for text in words(alone))
+    assert not any("Input((T, D)) → " in text for text in words(embedded))

@@ -45,7 +45,8 @@ class View:
             any number. What goes into a file is not cut, except in a picture of a terminal.
         parts: The names of the parts that are shown, as in ``--view``.
         show: The quantities of a trace that stand in tables; None for all that it has.
-        titled: Whether a plot names the network; on a page, the heading does.
+        embedded: Whether a plot stands on a page, whose heading names the network, and not alone
+            as a slide.
         width: Width of the text in characters.
     """
 
@@ -55,7 +56,7 @@ class View:
     most_rows: int | None = None
     parts: frozenset[str] = frozenset({"summary"})
     show: tuple[str, ...] | None = None
-    titled: bool = True
+    embedded: bool = False
     width: int = PAGE
 
     def has(self, part: str) -> bool:

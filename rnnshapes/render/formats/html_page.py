@@ -54,7 +54,7 @@ tbody tr:hover { background: var(--soft); }
 th.name { font-weight: inherit; }
 figure { margin: 1.1rem 0; }
 figcaption { margin-bottom: .4rem; }
-pre { margin: 0; overflow-x: auto; font-size: .875rem; line-height: 1rem; }
+pre { margin: 0; padding-bottom: .2rem; overflow-x: auto; font-size: .875rem; line-height: 1rem; }
 img { display: block; width: 100%; min-width: 38rem; max-width: 64rem; height: auto;
   margin: 0 auto; padding: .7rem; background: #fff; }
 .box:has(> img) { background: #fff; }
@@ -98,6 +98,6 @@ def _plot(result: Result, view: View) -> str | None:
     from rnnshapes.render import plots
 
     try:
-        return plots.svg(result, replace(view, titled=False))
+        return plots.svg(result, replace(view, embedded=True))
     except RnnshapesError:
         return None

@@ -25,7 +25,7 @@ _CSS = {
     "name": "font-weight:inherit",
     "figure": "margin:.6em 0",
     "picture": (
-        "white-space:pre;overflow-x:auto;max-width:100%;margin:0;padding:0;border:0;"
+        "white-space:pre;overflow-x:auto;max-width:100%;margin:0;padding:0 0 3px;border:0;"
         "background:none;color:inherit;font-size:14px;line-height:16px;"
         "font-family:'DejaVu Sans Mono',Menlo,'Cascadia Mono','Liberation Mono',Consolas,"
         "ui-monospace,monospace"

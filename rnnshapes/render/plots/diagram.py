@@ -26,10 +26,11 @@ class Diagram:
     """A figure on which things are drawn from top to bottom; ``y`` is where the next one goes.
 
     ``left`` and ``right`` are the sides of the column in which they are drawn. ``looks`` of
-    every method are options of Matplotlib.
+    every method are options of Matplotlib. One that is a slide has the shape of one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_slide: bool = True) -> None:
+        self._is_slide = is_slide
         self._figure: Figure = NotebookFigure(figsize=(WIDTH, 1.0))
         self._axes: Axes = self._figure.add_axes((0, 0, 1, 1))
         self._axes.set_axis_off()
@@ -37,7 +38,8 @@ class Diagram:
 
     def figure(self) -> Figure:
         """Return the figure, high enough for what is above ``y``."""
-        height = slide_height(self.y + 0.12, WIDTH)
+        needed = self.y + 0.12
+        height = slide_height(needed, WIDTH) if self._is_slide else needed
         self._figure.set_size_inches(WIDTH, height)
         self._axes.set(xlim=(0, WIDTH), ylim=(height, 0))
         return self._figure

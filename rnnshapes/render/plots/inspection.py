@@ -21,8 +21,8 @@ _HIGHEST = WIDTH * 3 / 4
 
 def figure(result: Inspection, view: View) -> Figure:
     """Draw the title and the count, then the flow, and the weights beside it or below it."""
-    diagram = Diagram()
-    if view.titled:
+    diagram = Diagram(is_slide=not view.embedded)
+    if not view.embedded:
         diagram.lines(network_text(result.network), size=11, fontweight="bold")
     count = f"{count_text(result.params)} parameters = {result.formula}"
     diagram.lines(count, fontweight="bold")

@@ -71,7 +71,7 @@ def _title(result: PortVerification, view: View) -> str:
         count = len(result.checks)
         failed = count if result.axes_swapped else sum(not check.agrees for check in result.checks)
         verdict = f"FAILED: {failed} of {count} checks of the port"
-    return f"{network_text(result.network)}\n{verdict}" if view.titled else verdict
+    return verdict if view.embedded else f"{network_text(result.network)}\n{verdict}"
 
 
 def _notes(result: PortVerification, explanations: tuple[Explanation, ...]) -> Iterator[str]:

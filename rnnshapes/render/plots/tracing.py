@@ -86,7 +86,7 @@ def figure(result: Trace, view: View) -> Figure:
         panels.append(Panel(_ROUNDING_HEIGHT, draw, axis, "t", title))
     margin = max(panel.margin for panel in panels)
     panels = [panel._replace(margin=margin) for panel in panels]
-    title = network_text(result.network) if view.titled else ""
+    title = "" if view.embedded else network_text(result.network)
     return stack(title, panels, list(_notes(result, view)))
 
 

@@ -61,7 +61,7 @@ def _title(result: Verification, view: View) -> str:
     failed = sum(not check.passed for check in result.checks)
     count = len(result.checks)
     verdict = f"FAILED: {failed} of {count} checks" if failed else f"All {count} checks passed"
-    return f"{network_text(result.network)}\n{verdict}" if view.titled else verdict
+    return verdict if view.embedded else f"{network_text(result.network)}\n{verdict}"
 
 
 def _notes(result: Verification) -> Iterator[str]:
