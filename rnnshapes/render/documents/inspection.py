@@ -588,9 +588,10 @@ def _equations(result: Inspection, width: int) -> Iterator[Line]:
     remaining = set(recurrent)
     for steps, pairs in groups:
         if steps:
-            count = result.network.sizes.get(steps)
+            count = int(steps) if steps.isdecimal() else result.network.sizes.get(steps)
             span = "" if count is None else f" = 0 … {count - 1}" if count > 1 else " = 0"
-            remark = f", with the same weights (so the count does not depend on {steps})"
+            independent = f" (so the count does not depend on {steps})"
+            remark = f", with the same weights{independent if steps.isidentifier() else ''}"
             yield Line(f"At every t{span}{remark if is_first else ''}:")
             is_first = False
         elif has_recurrence:
