@@ -226,6 +226,14 @@ def test_layers_behind_unsupported_one_are_verified() -> None:
         rnnshapes.trace(model, keras=False)
 
 
+def test_sizes_keep_names_behind_unsupported_layer() -> None:
+    double = layers.Lambda(lambda v: v[:, ::2] * 2.0, output_shape=(3, 5))
+    parts = (layers.LSTM(5, return_sequences=True), double, layers.GRU(4), layers.Dense(2))
+    result = rnnshapes.inspect(sequential(*parts))
+    assert result.layers[1].output_dims == ("N", "3", "M1")
+    assert result.formula == "4M1(D+M1+1) + 3M2(M1+M2+2) + K(M2+1)"
+
+
 def test_steps_behind_unsupported_layer_stay_open() -> None:
     """It may change their number, so the model is inspected, but neither traced nor verified."""
     parts = (layers.LSTM(5, return_sequences=True), Padded(1), layers.GRU(4))

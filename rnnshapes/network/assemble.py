@@ -179,7 +179,7 @@ def _layer(
         _check_stored(layer, call)
     except (UnsupportedError, ContradictionError) as error:
         namer.sizes, namer.used = before
-        return _unsupported_layer(call, error, namer)
+        return _unsupported_layer(call, error, node_shapes, namer)
     return replace(layer, trainable_count=call.trainable_count, computes_in=call.computes_in)
 
 
@@ -253,10 +253,14 @@ def _check_stored(layer: Layer, call: LayerCall) -> None:
         )
 
 
-def _unsupported_layer(call: LayerCall, error: RnnshapesError, namer: Namer) -> Layer:
+def _unsupported_layer(
+    call: LayerCall, error: RnnshapesError, node_shapes: list[NodeShapes], namer: Namer
+) -> Layer:
     # Loaded here, since most networks need none.
     from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
+    taps = [node_shapes[tap.node].output(tap.output) for tap in call.sources[:1]]
+    source = next((tap.shapes[0] for tap in taps if tap.shapes), ())
     names = [name for name, _ in call.stored or ()]
     stored = [
         Weight(f"{name}[{i}]", name if names.count(name) == 1 else f"{name}[{i}]", dims)
@@ -270,23 +274,27 @@ def _unsupported_layer(call: LayerCall, error: RnnshapesError, namer: Namer) -> 
         reason=str(error),
         contradicts=isinstance(error, ContradictionError),
         stored_weights=tuple(stored),
-        output_shapes=tuple(_declared_shape(shape, namer) for shape in call.outputs),
+        output_shapes=tuple(_declared_shape(shape, source, namer) for shape in call.outputs),
         trainable_count=call.trainable_count,
         masked=call.masked,
     )
 
 
-def _declared_shape(shape: tuple[int | None, ...], namer: Namer) -> Shape:
-    """Return a shape that the model states, with N first and a new name for each open axis."""
-    steps = namer.sizes.get("T", namer.sizes.get("T1"))
+def _declared_shape(shape: tuple[int | None, ...], source: Shape, namer: Namer) -> Shape:
+    """Return a shape that the model states, with N first and a new name for each open axis.
+
+    A size that is equal to the one on the same axis of the ``source``, or on its last axis for the
+    last one, has its name.
+    """
+    same_rank = len(shape) == len(source)
     dims = [Dim.named("N")]
     for axis, size in enumerate(shape[1:], 1):
+        is_last = axis == len(shape) - 1 and not same_rank
+        axes = source[-1:] if is_last else source[axis : axis + 1]
         if size is None:
             open_size = namer.primed()
             namer.sizes[str(open_size)] = None
             dims.append(open_size)
-        elif axis == 1 and len(shape) > 2 and size == steps:
-            dims.append(Dim.named("T" if "T" in namer.sizes else "T1"))
         else:
-            dims.append(Dim.of(size))
+            dims += [dim for dim in axes if namer.value(dim) == size] or [Dim.of(size)]
     return tuple(dims)
