@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from rnnshapes.errors import InputError, RnnshapesError
-from rnnshapes.network.sizes import DEFAULT_SIZES
 from rnnshapes.network.summary import Inspection, inspect_network
 from rnnshapes.session import (
     NetworkOptions,
     Session,
-    check_batch,
     is_saved,
     network_of,
     open_model,
     open_session,
+    with_default_sizes,
 )
 
 if TYPE_CHECKING:
@@ -55,17 +54,14 @@ def inspect(
     if values and model is None:
         raise InputError("the values of weights can be shown only for a model; give a saved model")
     with open_model(model) as opened:
-        network = network_of(opened, **options)
-        if not network.sizes["N"]:
-            network = network.with_sizes(N=network.batch or DEFAULT_SIZES["N"])
-        check_batch(network)
+        network = with_default_sizes(network_of(opened, **options), opened)
         result = inspect_network(network)
         if values:
             result = replace(result, values=_weight_values(network, opened))
-    if opened is not None and not is_saved(opened):
-        from rnnshapes.verification.structure import compare_with_model
+        if opened is not None and not is_saved(opened):
+            from rnnshapes.verification.structure import compare_with_model
 
-        return compare_with_model(result, opened)
+            return compare_with_model(result, opened)
     if opened is not None:
         result = replace(result, file=opened.check(network))
     return inspect_in_keras(result) if keras else result

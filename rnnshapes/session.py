@@ -211,14 +211,23 @@ def open_session(
 
 @contextmanager
 def open_model(model: Any) -> Iterator[Any]:
-    """Open the saved model at a path; yield anything else unchanged."""
-    if not isinstance(model, str | os.PathLike):
+    """Open the saved model at a path, or record the calls in a subclassed model."""
+    if model is None:
+        yield None
+        return
+    if isinstance(model, str | os.PathLike):
+        from rnnshapes.load.saved.model import open_model_file
+
+        with open_model_file(Path(model)) as saved:
+            yield saved
+        return
+    from rnnshapes.load.live.model import has_graph
+
+    if has_graph(model):
         yield model
         return
-    from rnnshapes.load.saved.model import open_model_file
-
-    with open_model_file(Path(model)) as saved:
-        yield saved
+    with reference.recorded(model) as recorded:
+        yield recorded
 
 
 def is_saved(model: Any) -> bool:
@@ -241,6 +250,29 @@ def network_of(model: Any, **options: Any) -> Network:
         if value is not None:
             network = _with_size(network, name, value)
     return network
+
+
+def with_default_sizes(network: Network, model: Any) -> Network:
+    """Return the network with a value for N, and for the sizes that a subclassed model leaves open.
+
+    These are the ones of the x on which the model was built.
+    """
+    if not network.sizes["N"]:
+        network = network.with_sizes(N=network.batch or DEFAULT_SIZES["N"])
+    check_batch(network)
+    shapes = getattr(model, "shapes", ()) if is_recorded(model) else ()
+    for node, shape in zip(network.inputs, shapes, strict=False):
+        for dim, size in zip(node.layer.shape, shape, strict=True):  # type: ignore[attr-defined]
+            if size is not None and network.value(dim) is None:
+                network = network.with_sizes(**{str(dim): size})
+    return network
+
+
+def is_recorded(model: Any) -> bool:
+    """Return whether ``model`` is a subclassed model whose calls are recorded."""
+    from rnnshapes.load.live.recorded import RecordedModel
+
+    return isinstance(model, RecordedModel)
 
 
 def check_batch(network: Network) -> None:
@@ -270,10 +302,7 @@ def _network_and_input(
     from rnnshapes.load import check_shape, inputs
 
     if x is None:
-        network = network_of(model, **options)
-        default = network.batch or DEFAULT_SIZES["N"]
-        network = network if network.sizes["N"] else network.with_sizes(N=default)
-        check_batch(network)
+        network = with_default_sizes(network_of(model, **options), model)
         return network, inputs.random_inputs(network, seed)
     if model is None:
         data = (

@@ -127,22 +127,6 @@ def tanh(z: Any) -> Any:
     return keras.ops.relu(z)
 
 
-def subclassed() -> keras.Model:
-    """ModelStructure, but Keras knows no order of its layers."""
-
-    class Own(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = layers.SimpleRNN(5)
-
-        def call(self, x: Any) -> Any:
-            return self.rnn(x)
-
-    model = Own()
-    model(np.zeros((1, 6, 3), "float32"))
-    return model
-
-
 class Padded(layers.ZeroPadding1D):
     """A layer of the user's own, which changes the number of steps."""
 
@@ -157,7 +141,6 @@ class Padded(layers.ZeroPadding1D):
         ),
         (lambda: 5, "a keras.Model was expected, got int"),
         (lambda: keras.Sequential, "got the class Sequential"),
-        (subclassed, r"this model \(Own\) has no graph of layers"),
     ],
 )
 def test_model_without_graph_is_refused(model: Any, message: str) -> None:

@@ -7,6 +7,7 @@ meets them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -261,22 +262,26 @@ def _unsupported_layer(
 
     taps = [node_shapes[tap.node].output(tap.output) for tap in call.sources[:1]]
     source = next((tap.shapes[0] for tap in taps if tap.shapes), ())
-    names = [name for name, _ in call.stored or ()]
-    stored = [
-        Weight(f"{name}[{i}]", name if names.count(name) == 1 else f"{name}[{i}]", dims)
-        for i, (name, shape) in enumerate(call.stored or ())
-        for dims in [tuple(map(Dim.of, shape))]
-    ]
     return UnsupportedLayer(
         name=call.name,
         trainable=call.trainable,
         keras_class=call.class_name or "?",
         reason=str(error),
         contradicts=isinstance(error, ContradictionError),
-        stored_weights=tuple(stored),
+        stored_weights=stored_weights(call.stored or ()),
         output_shapes=tuple(_declared_shape(shape, source, namer) for shape in call.outputs),
         trainable_count=call.trainable_count,
         masked=call.masked,
+    )
+
+
+def stored_weights(arrays: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[Weight, ...]:
+    """Return arrays, by name and shape, as weights without symbols."""
+    names = [name for name, _ in arrays]
+    return tuple(
+        Weight(f"{name}[{i}]", name if names.count(name) == 1 else f"{name}[{i}]", dims)
+        for i, (name, shape) in enumerate(arrays)
+        for dims in [tuple(map(Dim.of, shape))]
     )
 
 

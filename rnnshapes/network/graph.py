@@ -81,7 +81,8 @@ class Network:
     ``declared_sizes`` holds N, T, D, each M and K with their values (``None`` where open).
     ``dtype`` is that of weights and computation in Keras. ``batch`` is the number of samples of a
     model that keeps its states from one batch to the next. With ``uniform`` all layers compute in
-    ``dtype``, whatever their own setting says.
+    ``dtype``, whatever their own setting says. ``uncalled`` are layers that have weights, and no
+    node.
     """
 
     declared_sizes: tuple[tuple[str, int | None], ...]
@@ -90,6 +91,7 @@ class Network:
     dtype: str = "float32"
     batch: int | None = None
     uniform: bool = False
+    uncalled: tuple[Layer, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int | None]:
@@ -114,7 +116,8 @@ class Network:
     def layers(self) -> tuple[Layer, ...]:
         """Each layer once, without inputs, in the order in which data meets them."""
         by_name = {node.layer.name: node.layer for node in self.nodes}
-        return tuple(layer for layer in by_name.values() if not isinstance(layer, Input))
+        called = (layer for layer in by_name.values() if not isinstance(layer, Input))
+        return (*called, *self.uncalled)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:

@@ -127,7 +127,8 @@ class Note(NamedTuple):
 class LayerReport:
     """One layer: its weights, its equations with the shape of every operation, and its totals.
 
-    ``sources`` are the nodes that feed it, ``tensor`` is the name of its output (``h_t``).
+    ``sources`` are the nodes that feed it, ``tensor`` is the name of its output (``h_t``); a layer
+    that is not called has neither.
     ``supported`` is false for a layer of which only the stored weights and shapes are known.
     ``macs_step`` counts the multiply-adds of one application to N samples, ``macs`` those of a
     whole ``predict``, which applies the layer ``applications`` times.
@@ -240,11 +241,12 @@ def _bytes(network: Network, count: int | None) -> int | None:
 
 def _report_layer(network: Network, layer: Layer, names: TensorNames) -> LayerReport:
     positions = [i for i, node in enumerate(network.nodes) if node.layer.name == layer.name]
-    node, shapes = network.nodes[positions[0]], network.node_shapes[positions[0]]
-    source = network.shapes_at(node.sources[0]).shapes if node.sources else ()
-    output = shapes.shapes[0] if shapes.shapes else ()
+    first = [(network.nodes[i], network.node_shapes[i].shapes) for i in positions[:1]]
+    taps = [tap for node, _ in first for tap in (*node.sources, *node.initial)]
+    source = network.shapes_at(taps[0]).shapes if taps else ()
+    output = next((shapes[0] for _, shapes in first if shapes), ())
     evaluated = [_evaluate(network, position, names) for position in positions]
-    operations, equations = evaluated[0]
+    operations, equations = evaluated[0] if evaluated else ([], [])
     params = network.value(layer.count)
     applications = [_applications(network, position) for position in positions]
     macs_each = [total(operation.macs for operation in tape) for tape, _ in evaluated]
@@ -253,9 +255,7 @@ def _report_layer(network: Network, layer: Layer, names: TensorNames) -> LayerRe
         name=layer.name,
         type=layer.type,
         label=layer.label,
-        sources=tuple(
-            dict.fromkeys(network.nodes[tap.node].name for tap in (*node.sources, *node.initial))
-        ),
+        sources=tuple(dict.fromkeys(network.nodes[tap.node].name for tap in taps)),
         activations=layer.activations,
         input_dims=dim_texts(source[0]) if source else (),
         input_shape=network.shape_numbers(source[0]) if source else (),
@@ -271,13 +271,13 @@ def _report_layer(network: Network, layer: Layer, names: TensorNames) -> LayerRe
         trainable_params=_trainable_params(network, layer),
         bytes=_bytes(network, params),
         trainable=layer.trainable,
-        tensor=names.of(Tap(positions[0])),
+        tensor=names.of(Tap(positions[0])) if positions else "",
         equations=tuple(equations),
         operations=tuple(_report_operation(network, operation) for operation in operations),
         notes=(*_layer_notes(layer), *_notes(network, positions)),
         supported=layer.declared_shapes is None,
         applications=str(total(applications)),
-        macs_step=network.value(macs_each[0]),
+        macs_step=network.value(total(operation.macs for operation in operations)),
         macs_formula=str(macs),
         macs=network.value(macs),
     )
@@ -440,6 +440,8 @@ def _layer_notes(layer: Layer) -> Iterator[Note]:
 
 def _notes(network: Network, positions: list[int]) -> Iterator[Note]:
     """Yield what a reader has to know about where and how a layer is called."""
+    if not positions:
+        return
     node, shapes = network.nodes[positions[0]], network.node_shapes[positions[0]]
     if node.layer.name in network.known_differences:
         yield Note(network.known_differences[node.layer.name], "warning")

@@ -21,7 +21,8 @@ from rnnshapes.errors import (
     SignalExit,
     UnsupportedError,
 )
-from rnnshapes.load.live.keras_private import all_layers, input_structure
+from rnnshapes.load.live.keras_private import all_layers, calls_forgotten, input_structure
+from rnnshapes.load.live.recorded import RecordedModel, own_model
 from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network
 from rnnshapes.network.structure import Engine, ModelStructure
 from rnnshapes.reference.outputs import STATES, ModelOutputs
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 BATCH = 32
 #: Bytes of address space without which TensorFlow ends the process and not its import.
 _ADDRESS_SPACE = 2300 * 2**20
-#: A ``keras.Model``, an opaque value outside this package.
+#: A ``keras.Model``, an opaque value outside this package; or a RecordedModel of one.
 Model = Any
 
 
@@ -95,7 +96,7 @@ def require_memory(network: Network) -> None:
 
 def structure_of(model: Model, network: Network) -> ModelStructure:
     """Return names, shapes and counts as Keras has them."""
-    return _structure(_layers(model, network), network, int(model.count_params()))
+    return _structure(_layers(model, network), network, int(own_model(model).count_params()))
 
 
 def _structure(
@@ -154,16 +155,18 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )
     size = network.batch or BATCH
-    variables = _changing_variables(model)
+    own = own_model(model)
+    variables = _changing_variables(own)
     before = [_numpy(variable) for variable in variables]
     x = xs[0] if len(xs) == 1 else list(xs)
-    structure = input_structure(model)
+    is_recorded = isinstance(model, RecordedModel)
+    structure = model.structure if is_recorded else input_structure(model)
     if isinstance(structure, dict):
         x = keras.tree.pack_sequence_as(structure, list(xs))
     with keras_at_work("run the model"):
         try:
             callbacks = _progress_callbacks(keras, steps_per_batch(network, size, len(xs[0])))
-            outputs = model.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
+            outputs = own.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
             _restore(variables, before)
             probe = Probe.of(keras, model, network)
             arrays = probe.run(xs, size)
@@ -188,6 +191,21 @@ def _require_samples(
                     f"layer {node.name!r} ({node.layer.type}) returns {output.shape} for {samples} "
                     "samples: an output that mixes samples is not supported"
                 )
+
+
+@contextmanager
+def recorded(model: Model) -> Iterator[RecordedModel]:
+    """Record the calls of layers in a subclassed model by one symbolic call of it.
+
+    The records are removed afterwards: the model stays as it was.
+
+    Raises:
+        UnsupportedError: its code needs numbers, or more than one argument.
+    """
+    from rnnshapes.reference import recording
+
+    with calls_forgotten(all_layers(model)):
+        yield recording.record(_import_keras(), model)
 
 
 def _progress_callbacks(keras: Any, steps: Sequence[int]) -> list[Any]:

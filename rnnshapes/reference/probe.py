@@ -16,6 +16,7 @@ import numpy as np
 from rnnshapes import progress
 from rnnshapes.load.live.graph import KerasCall, name_layer_options, read_graph, recurrent_layers
 from rnnshapes.load.live.keras_private import get_mask, keep_masks, takes_training
+from rnnshapes.load.live.recorded import own_model
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.operations import Operation
@@ -46,7 +47,8 @@ class Probe:
         """Build the probe of ``model``, compiled in the same way."""
         labels: list[Label] = []
         probe = _probe_model(keras, model, network, labels)
-        compiled = {"jit_compile": model.jit_compile, "run_eagerly": model.run_eagerly}
+        own = own_model(model)
+        compiled = {"jit_compile": own.jit_compile, "run_eagerly": own.run_eagerly}
         if compiled != {"jit_compile": probe.jit_compile, "run_eagerly": probe.run_eagerly}:
             probe.compile(**compiled)
         return cls(network, probe, labels)

@@ -40,7 +40,8 @@ def network_text(network: Network) -> str:
     )
     inputs = [f"Input({shape_text(node.layer.shape[1:])})" for node in network.inputs]  # type: ignore[attr-defined]
     if network.is_chain:
-        chain = " → ".join([*inputs, *(layer.label for layer in network.layers)])
+        called = network.layers[: len(network.layers) - len(network.uncalled)]
+        chain = " → ".join([*inputs, *(layer.label for layer in called)])
         return f"{chain}   {sizes}"
     count = f"{len(network.layers)} layer{'s' * (len(network.layers) > 1)}"
     if not inputs:

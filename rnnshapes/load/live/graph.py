@@ -7,6 +7,7 @@ imported: only attributes of the model are read.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,12 @@ from rnnshapes.load.live.keras_private import (
     is_symbolic,
     operation_of,
     output_index_of,
+)
+from rnnshapes.load.live.recorded import (
+    RecordedModel,
+    UncalledWeights,
+    unused_name,
+    weights_outside,
 )
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.config import MODEL_CLASSES, Source
@@ -61,12 +68,22 @@ class KerasGraph:
 
 
 def read_graph(model: Any) -> KerasGraph:
-    """Return the graph of a built Sequential or functional model."""
-    walk = _Walk([])
+    """Return the graph of a built Sequential or functional model, or of a recorded one."""
+    if isinstance(model, RecordedModel):
+        walk = _Walk([], names=model.names, recorded=True)
+    else:
+        walk = _Walk([])
     for tensor in model.inputs:
         walk.tap(tensor)
     outputs = tuple(walk.tap(tensor) for tensor in model.outputs)
     return KerasGraph(tuple(walk.calls), outputs)
+
+
+def uncalled_weights(model: Any, graph: KerasGraph) -> tuple[UncalledWeights, ...]:
+    """Return the weights of a recorded model that no called layer has; none of any other model."""
+    if not isinstance(model, RecordedModel):
+        return ()
+    return tuple(weights_outside(model, [call.layer for call in graph.calls]))
 
 
 def is_model(layer: Any) -> bool:
@@ -104,13 +121,15 @@ class _Walk:
 
     ``calls`` are those of all models so far. ``prefix`` are the names of the models around this
     one, ``steps`` how many TimeDistributed are around it, ``names`` the first name of each layer
-    by its ``id``, ``outputs`` the taps of each call of this model that was found.
+    by its ``id``, ``outputs`` the taps of each call of this model that was found. With ``recorded``
+    it is the one in a RecordedModel.
     """
 
     calls: list[KerasCall]
     prefix: str = ""
     steps: int = 0
     names: dict[int, str] = field(default_factory=dict)
+    recorded: bool = False
     outputs: dict[tuple[int, int], list[Tap]] = field(default_factory=dict)
 
     def tap(self, tensor: Any) -> Tap:
@@ -141,19 +160,20 @@ class _Walk:
         arguments = read_arguments(call)
         if is_model(layer) and not arguments.unsupported:
             inputs = self._model_inputs(layer, call, arguments.inputs)
-            self.outputs[self._key(tensor)] = self._follow(layer, layer.name, inputs)
+            self.outputs[self._key(tensor)] = self._follow(layer, self._name(layer), inputs)
             return
         model = None if arguments.unsupported else model_at_each_step(layer)
         if model is not None:
             inputs = list(map(self._known_tap, arguments.inputs))
-            self.outputs[self._key(tensor)] = self._follow(model, layer.name, inputs, steps=1)
+            name = self._name(layer)
+            self.outputs[self._key(tensor)] = self._follow(model, name, inputs, steps=1)
             return
         position = len(self.calls)
         self.outputs[self._key(tensor)] = [Tap(position, i) for i in range(len(call.outputs))]
         known = [t for t in call.arguments.keras_tensors if self._key(t) in self.outputs]
         self.calls.append(
             KerasCall(
-                self.names.setdefault(id(layer), f"{self.prefix}{layer.name}"),
+                self.names.setdefault(id(layer), self._name(layer)),
                 layer,
                 tuple(call.outputs),
                 tuple(map(self._known_tap, arguments.inputs)),
@@ -167,6 +187,15 @@ class _Walk:
             )
         )
 
+    def _name(self, layer: Any) -> str:
+        """Return the name of a layer, behind those of the models around it.
+
+        An operation that is recorded gets a new name in Keras each time.
+        """
+        if id(layer) in self.names or not self.recorded:
+            return self.names.get(id(layer), f"{self.prefix}{layer.name}")
+        return unused_name(re.sub(r"_\d+$", "", layer.name), self.names.values())
+
     def _model_inputs(self, model: Any, call: Any, tensors: Sequence[Any]) -> list[Tap]:
         """Return what a model is called on, in the order in which it takes it."""
         first = (*call.arguments.args, call.arguments.kwargs.get("inputs"))[0]
@@ -179,7 +208,7 @@ class _Walk:
 
     def _follow(self, model: Any, name: str, inputs: Sequence[Tap], *, steps: int = 0) -> list[Tap]:
         """Add the calls of a model inside the model, and return its outputs."""
-        inner = _Walk(self.calls, f"{self.prefix}{name}/", self.steps + steps, self.names)
+        inner = _Walk(self.calls, f"{name}/", self.steps + steps, self.names)
         for tensor, tap in zip(model.inputs, inputs, strict=True):
             inner.outputs[inner._key(tensor)] = [tap]
         return [inner.tap(tensor) for tensor in model.outputs]
@@ -223,11 +252,19 @@ def positional_arguments(call: KerasCall) -> tuple[Any, ...]:
     return tuple(map(replace_tensors, call.arguments.args))
 
 
+@dataclass(frozen=True)
+class _Variable:
+    """A weight of the model among the arguments of an operation, which changes in training."""
+
+    name: str
+
+
 def _constant(value: Any) -> Any:
     """Return an array of NumPy or of Keras's backend as a constant; anything else stays."""
-    is_array = hasattr(value, "dtype") and hasattr(value, "shape")
-    if not is_array or hasattr(value, "trainable"):  # a variable is no constant
+    if not (hasattr(value, "dtype") and hasattr(value, "shape")):
         return value
+    if hasattr(value, "trainable"):
+        return _Variable(value.name)
     import numpy as np
 
     array = np.asarray(value)
@@ -313,9 +350,12 @@ def recurrent_layers(layer: Any) -> list[Any]:
 def layers_by_name(model: Any, prefix: str = "") -> dict[str, Any]:
     """Return the layers of a model and of the models in it, by the names that their calls have."""
     layers: dict[str, Any] = {}
-    for layer in model.layers:
-        model = layer if is_model(layer) else model_at_each_step(layer)
-        if model is not None:
-            layers |= layers_by_name(model, f"{prefix}{layer.name}/")
-        layers[f"{prefix}{layer.name}"] = layer
+    is_recorded = isinstance(model, RecordedModel)
+    named = dict(model.layers) if is_recorded else {layer.name: layer for layer in model.layers}
+    named |= {part.name: part for part in uncalled_weights(model, read_graph(model))}
+    for name, layer in named.items():
+        inner = layer if is_model(layer) else model_at_each_step(layer)
+        if inner is not None:
+            layers |= layers_by_name(inner, f"{prefix}{name}/")
+        layers[f"{prefix}{name}"] = layer
     return layers

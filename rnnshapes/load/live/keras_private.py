@@ -8,7 +8,8 @@ structure of a model's inputs. Nothing of Keras is imported here. Sources, in Ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -74,6 +75,56 @@ def all_layers(model: Any) -> list[Any]:
     if hasattr(model, "_flatten_layers"):
         return list(model._flatten_layers())
     return list(model.layers)
+
+
+def sublayers(layer: Any) -> list[Any]:
+    """Return the layers that a layer or model holds itself, not those in them."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+@contextmanager
+def calls_recorded_inside(
+    layers: Sequence[Any], tensors_in: Callable[[Any], Iterable[Any]]
+) -> Iterator[None]:
+    """Let each symbolic call of these layers run their code, whose calls are then recorded.
+
+    Keras would record one call of the layer itself instead, and take it for what made the outputs.
+
+    Args:
+        layers: The layers.
+        tensors_in: Yields the symbolic tensors in a value.
+    """
+    histories: list[tuple[Any, Any]] = []
+
+    def call_inside(layer: Any) -> Callable[..., Any]:
+        def symbolic_call(*args: Any, **kwargs: Any) -> Any:
+            outputs = layer.call(*args, **kwargs)
+            histories.extend((tensor, tensor._keras_history) for tensor in tensors_in(outputs))
+            return outputs
+
+        return symbolic_call
+
+    for layer in layers:
+        vars(layer)["symbolic_call"] = call_inside(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["symbolic_call"]
+        for tensor, history in reversed(histories):  # the innermost layer made it
+            tensor._keras_history = history
+
+
+@contextmanager
+def calls_forgotten(layers: Sequence[Any]) -> Iterator[None]:
+    """Remove the symbolic calls that were recorded meanwhile from these layers."""
+    records = [nodes for layer in layers for nodes in (layer._inbound_nodes, layer._outbound_nodes)]
+    counts = list(map(len, records))
+    try:
+        yield
+    finally:
+        for nodes, count in zip(records, counts, strict=True):
+            del nodes[count:]
 
 
 def takes_training(layer: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rnnshapes.errors import InputError, UnsupportedError
@@ -14,38 +15,62 @@ from rnnshapes.load.live.graph import (
     is_model,
     positional_arguments,
     read_graph,
+    uncalled_weights,
 )
 from rnnshapes.load.live.keras_private import get_mask
-from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.load.live.recorded import UncalledWeights
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble, stored_weights
 from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
 from rnnshapes.network.layers.config import OPERATION, OPERATION_MODULES, at_each_step
 from rnnshapes.network.layers.registry import layer_class
+from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
 
 def read_model(model: Any) -> Network:
-    """Return the network of a built model.
+    """Return the network of a built model, or of a recorded one.
 
     N is open, and T where the model leaves it open. A layer that is not supported is part of the
     network, without equations.
 
     Raises:
-        InputError: It is not a model, not built, or has no graph of layers.
+        InputError: An input or the weights are of a dtype that is not supported.
+    """
+    graph = read_graph(model)
+    calls = tuple(_layer_call(graph, position) for position in range(len(graph.calls)))
+    inputs = [call for call in graph.calls if _class_name(call.layer) == "InputLayer"]
+    batch = next((n for call in inputs if (n := call.outputs[0].shape[0]) is not None), None)
+    network = assemble(LayerGraph(calls, graph.outputs, _common_dtype(graph), batch=batch))
+    return replace(network, uncalled=tuple(map(_uncalled_layer, uncalled_weights(model, graph))))
+
+
+def has_graph(model: Any) -> bool:
+    """Return whether a model was built as Sequential or functional, and not as a class.
+
+    Raises:
+        InputError: It is not a model, or not built.
     """
     if isinstance(model, type) or not hasattr(model, "get_weights"):
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise InputError(f"a keras.Model was expected, got {got}")
     if not model.built:
-        raise InputError("this model has no weights yet: build it with an Input((T, D))")
-    if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise InputError(
-            f"this model ({type(model).__name__}) has no graph of layers: "
-            "build it with keras.Sequential or keras.Model(inputs, outputs)"
+            "this model has no weights yet: build it with an Input((T, D)), or call it on an x"
         )
-    graph = read_graph(model)
-    calls = tuple(_layer_call(graph, position) for position in range(len(graph.calls)))
-    inputs = [call for call in graph.calls if _class_name(call.layer) == "InputLayer"]
-    batch = next((n for call in inputs if (n := call.outputs[0].shape[0]) is not None), None)
-    return assemble(LayerGraph(calls, graph.outputs, _common_dtype(graph), batch=batch))
+    return bool(getattr(model, "inputs", None) and getattr(model, "outputs", None))
+
+
+def _uncalled_layer(uncalled: UncalledWeights) -> UnsupportedLayer:
+    """Return weights that no called layer has as a layer that is not supported."""
+    why = "its own weights, beside its layers" if uncalled.own else "it is not called"
+    return UnsupportedLayer(
+        name=uncalled.name,
+        trainable=bool(uncalled.layer.trainable),
+        keras_class=_class_name(uncalled.layer),
+        reason=why,
+        stored_weights=stored_weights(tuple(_stored_shapes(uncalled))),
+        output_shapes=(),
+        trainable_count=_trainable_count(uncalled),
+    )
 
 
 def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
@@ -74,7 +99,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         stored=tuple(_stored_shapes(layer)),
         outputs=outputs,
         trainable=bool(getattr(layer, "trainable", True)),
-        trainable_count=sum(math.prod(v.shape) for v in getattr(layer, "trainable_weights", ())),
+        trainable_count=_trainable_count(layer),
         computes_in=_dtype_16bit(call),
         mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
@@ -87,19 +112,28 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
 def _input_config(graph: KerasGraph, position: int) -> dict[str, Any]:
     """Return shape and kind of an input, which is an index if an Embedding takes it."""
     call = graph.calls[position]
-    users = [other.layer for other in graph.calls if (position, 0) in other.sources]
-    users += [user.layer for user in users if _class_name(user) == "TimeDistributed"]
-    integers = any(_class_name(user) == "Embedding" for user in users)
+    integers = takes_indices(graph, position)
     dtype = str(call.outputs[0].dtype)
     if not integers and dtype not in (*COMPUTE_DTYPES, "bool"):
         raise InputError(f"input {call.layer.name!r} is of dtype {dtype}: not supported")
     return {"batch_shape": tuple(call.outputs[0].shape), "integers": integers}
 
 
+def takes_indices(graph: KerasGraph, position: int) -> bool:
+    """Return whether an Embedding takes the output of a call."""
+    users = [other.layer for other in graph.calls if (position, 0) in other.sources]
+    users += [user.layer for user in users if _class_name(user) == "TimeDistributed"]
+    return any(_class_name(user) == "Embedding" for user in users)
+
+
 def _stored_shapes(layer: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield name and shape of each weight of a layer."""
     for variable in getattr(layer, "weights", ()):
         yield variable.name, tuple(int(size) for size in variable.shape)
+
+
+def _trainable_count(layer: Any) -> int:
+    return sum(math.prod(weight.shape) for weight in getattr(layer, "trainable_weights", ()))
 
 
 def _unknown_class(class_name: str) -> str:

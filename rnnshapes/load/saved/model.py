@@ -125,14 +125,15 @@ class ModelFile:
 
     def _advice(self, network: Network) -> str:
         """Return what to do about a model that cannot be built from its file."""
-        if network.unsupported and network.inputs:
-            return (
-                ", so the file alone does not say what it computes; load the model in Keras, and "
-                "give it to rnnshapes.trace or rnnshapes.verify in Python"
-            )
         if self.kind == weights_only.WEIGHTS:
             return f" ({self.kind}); save the whole model, with model.save"
-        return "" if network.inputs else f" ({self.kind}); build it with keras.Model or Sequential"
+        if not network.unsupported:
+            return ""
+        why = "" if network.inputs else f" ({self.kind})"
+        return (
+            f"{why}, so the file alone does not say what it computes; load the model in Keras, and "
+            "give it to rnnshapes.trace or rnnshapes.verify in Python"
+        )
 
     def weights(self) -> Weights:
         """Return the numbers of all layers, as Keras 3 has them.
