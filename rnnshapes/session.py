@@ -265,7 +265,13 @@ def with_default_sizes(network: Network, model: Any) -> Network:
         for dim, size in zip(node.layer.shape, shape, strict=True):  # type: ignore[attr-defined]
             if size is not None and network.value(dim) is None:
                 network = network.with_sizes(**{str(dim): size})
-    return network
+    return _with_computed_sizes(network, model)
+
+
+def _with_computed_sizes(network: Network, model: Any) -> Network:
+    """Return the network of a live model with the sizes that only Keras knows."""
+    is_live = model is not None and not is_saved(model)
+    return reference.with_computed_sizes(model, network) if is_live else network
 
 
 def is_recorded(model: Any) -> bool:
@@ -319,7 +325,7 @@ def _network_and_input(
         for array, node in zip(arrays, network.inputs, strict=True)
     ]
     check_batch(network)
-    return network, tuple(sources)
+    return _with_computed_sizes(network, model), tuple(sources)
 
 
 def _with_size(network: Network, name: str, value: Any) -> Network:

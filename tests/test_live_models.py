@@ -217,14 +217,15 @@ def test_sizes_keep_names_behind_unsupported_layer() -> None:
     assert result.formula == "4M1(D+M1+1) + 3M2(M1+M2+2) + K(M2+1)"
 
 
-def test_steps_behind_unsupported_layer_stay_open() -> None:
-    """It may change their number, so the model is inspected, but neither traced nor verified."""
+def test_steps_behind_unsupported_layer_come_from_keras() -> None:
+    """It may change their number, which is open until T is given."""
     parts = (layers.LSTM(5, return_sequences=True), Padded(1), layers.GRU(4))
-    model = sequential(*parts, shape=(None, 3))
-    assert rnnshapes.inspect(model, T=6).layers[1].output_shape == (1, None, 5)
-    for function in (rnnshapes.trace, rnnshapes.verify):
-        with pytest.raises(InputError, match=r"T' is unknown .* build the model with a fixed T"):
-            function(model, T=6)
+    model = randomized(sequential(*parts, shape=(None, 3)))
+    assert rnnshapes.inspect(model).layers[1].output_shape == (1, None, 5)
+    assert rnnshapes.inspect(model, T=6).layers[1].output_shape == (1, 8, 5)
+    x = np.random.default_rng(4).standard_normal((2, 7, 3))
+    assert rnnshapes.trace(model, x=x, show="h").layers[1].states["h"].shape == (2, 9, 4)
+    assert rnnshapes.verify(model, T=6).passed
 
 
 def test_model_without_recurrence_is_verified() -> None:

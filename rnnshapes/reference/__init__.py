@@ -23,7 +23,7 @@ from rnnshapes.errors import (
 )
 from rnnshapes.load.live.keras_private import all_layers, calls_forgotten, input_structure
 from rnnshapes.load.live.recorded import RecordedModel, own_model
-from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network
+from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network, Tap
 from rnnshapes.network.structure import Engine, ModelStructure
 from rnnshapes.reference.outputs import STATES, ModelOutputs
 from rnnshapes.reference.quiet import (
@@ -37,6 +37,7 @@ from rnnshapes.reference.quiet import (
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
     from rnnshapes.ops.activations import Array
+    from rnnshapes.ops.dims import Shape
     from rnnshapes.reference.outputs import States
 
 #: How many samples ``predict`` takes at once, Keras's default.
@@ -191,6 +192,36 @@ def _require_samples(
                     f"layer {node.name!r} ({node.layer.type}) returns {output.shape} for {samples} "
                     "samples: an output that mixes samples is not supported"
                 )
+
+
+def with_computed_sizes(model: Model, network: Network) -> Network:
+    """Return the network with the sizes that unsupported layers leave open, as Keras has them.
+
+    They stay open where those of the inputs are.
+    """
+    from rnnshapes.reference.probe import output_shapes
+
+    shapes = [network.shape_numbers(node.layer.shape) for node in network.inputs]  # type: ignore[attr-defined]
+    is_open = any(None in map(network.value, dims) for _, dims in _declared_shapes(network))
+    known = [tuple(n for n in shape if n is not None) for shape in shapes]
+    if not is_open or known != shapes:
+        return network
+    with keras_at_work("compute the shapes behind layers that are not supported"):
+        computed = output_shapes(_import_keras(), model, known)
+    sizes = {
+        str(dim): size
+        for (position, number), dims in _declared_shapes(network)
+        for dim, size in zip(dims, computed[position][number], strict=True)
+        if network.value(dim) is None and size is not None
+    }
+    return network.with_sizes(**sizes)
+
+
+def _declared_shapes(network: Network) -> Iterator[tuple[Tap, Shape]]:
+    """Yield the shape of each output of the layers that are not supported."""
+    for position, node in enumerate(network.nodes):
+        for number, shape in enumerate(node.layer.declared_shapes or ()):
+            yield Tap(position, number), shape
 
 
 @contextmanager

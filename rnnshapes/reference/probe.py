@@ -129,6 +129,22 @@ def _probe_model(keras: Any, model: Any, network: Network, labels: list[Label]) 
     return ProbeModel()
 
 
+def output_shapes(
+    keras: Any, model: Any, shapes: Sequence[tuple[int, ...]]
+) -> list[list[tuple[int | None, ...]]]:
+    """Return the shapes of all outputs of each call in a model, for inputs of these shapes."""
+    calls = [_at_each_step(keras, call) for call in read_graph(model).calls]
+
+    class CallsLayer(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            return _repeat_calls(keras, calls, inputs)
+
+    dtypes = [call.outputs[0].dtype for call in calls]
+    inputs = list(map(keras.KerasTensor, shapes, dtypes[: len(shapes)]))
+    outputs = CallsLayer().compute_output_spec(inputs)
+    return [[tuple(tensor.shape) for tensor in tensors] for tensors in outputs]
+
+
 def _at_each_step(keras: Any, call: KerasCall) -> KerasCall:
     """Return the call of a layer with the TimeDistributed around it; the layer stays the same."""
     layer = call.layer
