@@ -15,14 +15,17 @@ from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import ContradictionError, InputError, RnnshapesError, UnsupportedError
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
-from rnnshapes.network.layers.config import OPERATION, Config, LayerConfig, Namer
+from rnnshapes.network.layers.config import (
+    OPERATION,
+    Config,
+    LayerConfig,
+    Namer,
+    require_axes,
+)
 from rnnshapes.network.layers.registry import is_recurrent, layer_class
 from rnnshapes.network.lost_masks import LostMasks
 from rnnshapes.network.symbolic import NodeShapes, evaluate_node
 from rnnshapes.ops.dims import Dim, Shape
-
-#: More axes than a tensor of any model has; NumPy has at most 64.
-MOST_AXES = 8
 
 
 @dataclass(frozen=True)
@@ -197,8 +200,8 @@ def _read_layer(
     if call.initial and not is_recurrent(call.class_name):
         raise UnsupportedError("it is called with initial_state, which is not supported")
     shapes = _input_shapes(call, node_shapes)
-    if any(len(shape) > MOST_AXES for shape in shapes):
-        raise UnsupportedError(f"its input has more than {MOST_AXES} axes")
+    for shape in shapes:
+        require_axes(shape, "its input")
     sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
     try:
         return kind.from_config(

@@ -413,6 +413,10 @@ BAD: dict[str, tuple[Maker, str]] = {
     "many cells": (_text(json.dumps(cells(20_000))), "read"),
     "long name": (_text(json.dumps({"class_name": "\x80" * 2_000_000})), "read"),
     "huge mask value": (_text(json.dumps(MASKED)), "read"),
+    "many axes": (
+        _appended(call("Reshape", "flat", target_shape=[1] * 100_000), _POOLED),
+        "read",
+    ),
     "steps beyond any array": (
         _appended(call("RepeatVector", "repeated", n=2**62), _POOLED),
         "read",

@@ -16,6 +16,8 @@ from rnnshapes.ops.interface import ACTIVATIONS, KERAS2_HARD_SIGMOID
 Config = Mapping[str, Any]
 #: Keras's own classes of models.
 MODEL_CLASSES = ("Sequential", "Functional", "Model")
+#: More axes than a tensor of any model has; NumPy has at most 64.
+MOST_AXES = 8
 #: The largest number in an option; it has no infinite neighbour in float32.
 LARGEST = 2.0**126
 #: What the names of classes of operations, which are no layers, begin with.
@@ -233,6 +235,12 @@ class LayerConfig:
         each = list(value) if isinstance(value, list | tuple) and len(value) == axes else [value]
         sizes = [size_in({option: part}, option) for part in each]
         return tuple(sizes * axes if len(sizes) == 1 else sizes)
+
+
+def require_axes(shape: Sequence[Any], what: str) -> None:
+    """Raise UnsupportedError for a shape of more than ``MOST_AXES`` axes; ``what`` has it."""
+    if len(shape) > MOST_AXES:
+        raise UnsupportedError(f"{what} has more than {MOST_AXES} axes")
 
 
 def as_float32(number: float) -> float:

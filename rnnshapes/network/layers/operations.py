@@ -12,7 +12,14 @@ from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import LARGEST, OPERATION, LayerConfig, Source, as_float32
+from rnnshapes.network.layers.config import (
+    LARGEST,
+    OPERATION,
+    LayerConfig,
+    Source,
+    as_float32,
+    require_axes,
+)
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, total
@@ -580,6 +587,7 @@ _Move = tuple[Rearrangement, dict[str, Any]]
 
 def _reshaped(config: LayerConfig) -> _Move:
     shape = config.shapes[0]
+    require_axes(config.options["newshape"], "its shape")
     first, *numbers = tuple(config.options["newshape"])
     if first != -1 or not numbers or any(type(n) is not int or n < 1 for n in numbers):
         raise UnsupportedError("its shape is not (-1, sizes …), which is not supported")

@@ -15,7 +15,7 @@ from typing import Any, Self
 from rnnshapes.cells.cell import SizeOf
 from rnnshapes.errors import ContradictionError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
-from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.network.layers.config import LayerConfig, require_axes
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.rearrangements import (
@@ -277,6 +277,7 @@ def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
 
     An axis that is one axis of the input, or the product of several, gets their symbols.
     """
+    require_axes(config.options["target_shape"], "its target_shape")
     numbers = tuple(int(-1 if n is None else n) for n in config.options["target_shape"])
     if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
         raise ContradictionError(f"target_shape={numbers!r:.40} is not a shape")
