@@ -18,12 +18,15 @@ import rnnshapes
 from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.saved.inbound_nodes import inbound_nodes
 from rnnshapes.network.layers.attention import MultiHeadAttention
+from rnnshapes.network.layers.base import Masks
 from rnnshapes.network.layers.config import LayerConfig, Namer, Source
 from rnnshapes.network.layers.einsum_dense import EinsumDense
-from rnnshapes.network.layers.operations import Arithmetic
+from rnnshapes.network.layers.operations import Combination
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.elementwise import ELU, LeakyReLU
+from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.configs import read_config
 from tests.helpers.files import repacked, saved
@@ -190,9 +193,24 @@ def test_another_index_fails(name: str) -> None:
         ("functions", "multiply", {"arguments": (Source(0), OTHER_SCALE)}),
         ("functions", "sum", {"keras_class": "Mean"}),
         ("functions", "min", {"keras_class": "Max"}),
+        ("compared", "greater", {"arguments": (Source(0), -0.2)}),
+        ("compared", "less_equal", {"keras_class": "Greater"}),
+        ("compared", "less", {"arguments": (Source(1), Source(0))}),
+        ("compared", "logical_or", {"keras_class": "LogicalAnd"}),
+        ("compared", "logical_xor", {"keras_class": "LogicalOr"}),
+        ("compared", "logical_not", {"keras_class": "Sqrt"}),
+        ("compared", "where", {"arguments": (Source(0), Source(2), Source(1))}),
+        ("compared", "clip", {"highest": 0.11}),
+        (
+            "compared",
+            "matmul",
+            {"arguments": (Constant((0.5,) * 36, (6, 6), "float32"), Source(0))},
+        ),
+        ("compared", "elu", {"function": ELU(0.51)}),
+        ("compared", "cast_1", {"casts_to": "", "computes_in": ""}),
         ("functions", "max", {"keras_class": "Min"}),
         ("more activations", "softmax", {"axis": -1}),
-        ("more activations", "leaky_relu", {"slope": 0.31}),
+        ("more activations", "leaky_relu", {"function": LeakyReLU(0.31)}),
         ("more activations", "gelu", {"activation": "gelu"}),
         ("moved", "flip", {"rearrangement": Selection((WHOLE,), (None,))}),
         (
@@ -214,7 +232,9 @@ def test_another_operation_fails(name: str, kind: str, changes: dict[str, Any]) 
     [
         lambda h, last: h * np.ones(5),  # of float64
         lambda h, last: 2.0**h,
-        lambda h, last: keras.ops.elu(h, alpha=0.5),
+        lambda h, last: keras.ops.celu(h, alpha=0.5),
+        lambda h, last: keras.ops.mean(h > 0, axis=1, keepdims=True),
+        lambda h, last: keras.ops.where(h > 0, 1, 0),
         lambda h, last: keras.ops.cast(h, "float64"),
         lambda h, last: keras.ops.einsum("btd,csd->bts", h, h),
     ],
@@ -286,12 +306,24 @@ def layer_config(kind: str, shape: tuple[int, ...], *arguments: Any, **options: 
         ((3, 3), (1, 1), True),
     ],
 )
-def test_array_added_along_wrong_axis_is_unsupported(shape, sizes, *, plain: bool) -> None:
-    array = Constant((1.0,) * math.prod(sizes), sizes, "float32")
-    for kind in ("Subtract", "Add"):
-        fails = kind == "Add" and not plain
-        with pytest.raises(UnsupportedError) if fails else nullcontext():
-            Arithmetic.from_config(layer_config(f"keras.ops.{kind}", shape, Source(0), array))
+def test_array_is_added_along_the_axis_of_keras(shape, sizes, *, plain: bool) -> None:
+    """Keras adds some arrays as a bias, along another axis than NumPy does."""
+    array = Constant(tuple(map(float, range(math.prod(sizes)))), sizes, "float32")
+    x = np.random.default_rng(3).standard_normal((2, *shape)).astype("float32")
+    for kind in ("subtract", "add"):
+        config = layer_config(f"keras.ops.{kind.title()}", shape, Source(0), array)
+        layer = Combination.from_config(config)
+        expected = getattr(keras.ops, kind)(x, array.array())
+        np.testing.assert_array_equal(layer.call(NumpyOps(), [x], None, Masks()), expected)
+        assert bool(layer.notes) == (kind == "add" and not plain)
+
+
+def test_array_added_along_an_unknown_axis_is_unsupported() -> None:
+    array = Constant((1.0, 2.0), (2, 1), "float32")
+    config = layer_config("keras.ops.Add", (2, None, 4), Source(0), array)
+    open_size = (*config.shapes[0][:2], Dim.named("T"), config.shapes[0][3])
+    with pytest.raises(UnsupportedError):
+        Combination.from_config(replace(config, shapes=[open_size]))
 
 
 @pytest.mark.parametrize(

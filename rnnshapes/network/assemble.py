@@ -14,7 +14,7 @@ from typing import Any
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import ContradictionError, InputError, RnnshapesError, UnsupportedError
 from rnnshapes.network.graph import Network, Node, Tap
-from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.base import CALLED_ON_TRUTH_VALUES, Layer
 from rnnshapes.network.layers.config import (
     OPERATION,
     Config,
@@ -40,6 +40,7 @@ class LayerCall:
     ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
     of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
+    ``truth_values`` says which inputs are those.
     """
 
     name: str
@@ -60,6 +61,7 @@ class LayerCall:
     arguments: tuple[Any, ...] = ()
     call_options: tuple[tuple[str, Any], ...] = ()
     lost_mask: bool = False
+    truth_values: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,12 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
     calls: dict[str, int] = {}
     lost_masks = LostMasks(graph.calls)
     for each in graph.calls:
-        call = replace(each, lost_mask=lost_masks.before(each, node_shapes))
+        feeding = [nodes[tap.node].layer for tap in each.sources]
+        truth_values = tuple(layer.truth_values for layer in feeding)
+        lost_mask = lost_masks.before(each, node_shapes)
+        call = replace(each, lost_mask=lost_mask, truth_values=truth_values)
         if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
-            feeding = [nodes[tap.node].layer for tap in call.sources]
-            dtypes = {layer.computes_in for layer in feeding}
+            dtypes = {layer.computes_in for layer in feeding if not layer.truth_values}
             call = replace(call, computes_in=dtypes.pop() if len(dtypes) == 1 else "")
             if any(getattr(layer, "integers", False) for layer in feeding):
                 call = replace(call, unsupported_reason="it computes with integers")
@@ -184,7 +188,8 @@ def _layer(
     except (UnsupportedError, ContradictionError) as error:
         namer.sizes, namer.used = before
         return _unsupported_layer(call, error, node_shapes, namer)
-    return replace(layer, trainable_count=call.trainable_count, computes_in=call.computes_in)
+    computes_in = call.computes_in if layer.casts_to is None else layer.casts_to
+    return replace(layer, trainable_count=call.trainable_count, computes_in=computes_in)
 
 
 def _read_layer(
@@ -199,6 +204,8 @@ def _read_layer(
         raise UnsupportedError("it is called without inputs")
     if call.initial and not is_recurrent(call.class_name):
         raise UnsupportedError("it is called with initial_state, which is not supported")
+    if any(call.truth_values) and not kind.takes_truth_values:
+        raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
     shapes = _input_shapes(call, node_shapes)
     for shape in shapes:
         require_axes(shape, "its input")
@@ -220,6 +227,7 @@ def _read_layer(
                 lost_mask=call.lost_mask,
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
                 computes_in=call.computes_in or graph.dtype,
+                truth_values=call.truth_values,
             )
         )
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:

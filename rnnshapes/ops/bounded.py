@@ -504,6 +504,30 @@ class BoundedOps:
         value = np.minimum(x.value, y.value)
         return Bounded(value, np.maximum(x.error, y.error), x.precision)
 
+    def compare(self, relation: str, x: Bounded, y: Bounded) -> Bounded:
+        """Return 1 where a relation holds between two numbers, and 0 elsewhere.
+
+        The error is 1 where either may be true. A number below the smallest normal one may be 0;
+        one of 16 bits may be compared before it is rounded.
+        """
+        p, value = x.precision, _NUMPY.compare(relation, x.value, y.value)
+        error, distance = x.error + y.error, np.abs(x.value - y.value)
+        if p.is_16bit:
+            error = error + p.unit_roundoff * (np.abs(x.value) + np.abs(y.value))
+        unsure = ((distance <= error) & (error > 0)) | ((distance > 0) & (distance < p.tiny))
+        unknown = np.isnan(error) | np.isinf(error)
+        return Bounded(value, np.where(unknown, error, np.where(unsure, 1.0, 0.0)), p)
+
+    def choose(self, condition: Bounded, x: Bounded, y: Bounded) -> Bounded:
+        """Return ``x`` where the condition is not 0, and ``y`` elsewhere; either where unsure."""
+        zero = Bounded.exact(np.zeros(()), condition.precision)
+        truth = self.compare("!=", condition, zero)
+        value = _NUMPY.choose(truth.value, x.value, y.value)
+        error = _NUMPY.choose(truth.value, x.error, y.error)
+        either = np.abs(x.value - y.value) + np.maximum(x.error, y.error)
+        unsure = np.where(truth.error == 1.0, either, truth.error)
+        return Bounded(value, np.where(truth.error == 0.0, error, unsure), x.precision)
+
     def where(self, mask: Array, x: Bounded, other: Any = 0.0) -> Bounded:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
         if not isinstance(other, Bounded):

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 #: The most numbers in a constant; larger arrays are not read.
 MOST_NUMBERS = 10_000
 #: The dtypes of arrays.
-NUMBER_DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+NUMBER_DTYPES = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "bool",
+)
 #: The largest finite number of each floating-point dtype.
 _LARGEST = {"float16": 65504.0, "float32": (2 - 2**-23) * 2.0**127, "float64": sys.float_info.max}
 
@@ -24,6 +34,10 @@ def has_number(dtype: str, number: float) -> bool:
 
     An int is compared exactly, however large it is.
     """
+    if (dtype == "bool") != isinstance(number, bool):
+        return False
+    if dtype == "bool":
+        return True
     if dtype in _LARGEST:
         return abs(number) <= _LARGEST[dtype]
     bits = int(dtype.lstrip("uint"))
@@ -51,6 +65,8 @@ class Constant:
         return np.asarray(self.numbers, dtype=self.dtype).reshape(self.sizes)
 
     def __str__(self) -> str:
-        """Return up to three numbers: ``[1 2 3]``, ``[1 2 …]``."""
+        """Return up to three numbers, ``[1 2 3]``, ``[1 2 …]``, and a number without axes alone."""
         shown = [f"{number:.4g}" for number in self.numbers]
+        if not self.sizes:
+            return shown[0]
         return f"[{' '.join(shown if len(shown) <= 3 else [*shown[:2], '…'])}]"

@@ -132,6 +132,27 @@ class ClippedReLU(Elementwise):
 
 
 @dataclass(frozen=True)
+class Clip(Elementwise):
+    """x, at least ``least`` and at most ``most``, which may be rounded."""
+
+    least: float
+    most: float
+
+    name = "clip"
+    ulps = 2
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        number = x.dtype.type
+        clipped: Array = np.minimum(np.maximum(x, number(self.least)), number(self.most))
+        return clipped
+
+    def text(self, operand: str) -> str:
+        return f"clip({operand}, {self.least:g}, {self.most:g})"
+
+
+@dataclass(frozen=True)
 class InverseRoot(Elementwise):
     """1 / sqrt(x), at most ``highest``."""
 
@@ -160,6 +181,7 @@ class Function(Elementwise):
     ulps: int = 8
     lowest: float = -math.inf
     is_even: bool = False
+    ulps_of_one: float = 0.0
 
     def __call__(self, x: Array) -> Array:
         import numpy as np
@@ -176,8 +198,11 @@ class Function(Elementwise):
 
 
 SQRT = Function("sqrt", 2, lowest=0.0)
-LOG = Function("log", lowest=0.0)
+#: TensorFlow may compute log(1 + x) without rounding 1 + x.
+LOG = Function("log", lowest=0.0, ulps_of_one=2.0)
+LOG1P = Function("log1p", lowest=-1.0)
 EXP = Function("exp")
+EXPM1 = Function("expm1", ulps_of_one=4.0)
 ABS = Function("abs", 0, is_even=True)
 SQUARE = Function("square", 2, is_even=True)
 

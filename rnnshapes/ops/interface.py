@@ -28,6 +28,8 @@ ACTIVATIONS = (
     *("silu", "hard_silu", "mish", "gelu", "tanh_shrink", "squareplus"),
     *("softmax", "log_softmax"),
 )
+#: Relations of two numbers.
+RELATIONS = (">", ">=", "<", "<=", "==", "!=")
 #: The hard_sigmoid of Keras 1 and 2, in models that they saved.
 KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
 
@@ -140,6 +142,12 @@ class LayerOps(CellOps, Protocol):
 
     def minimum(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the smaller one of each two numbers."""
+
+    def compare(self, relation: str, x: Tensor, y: Tensor) -> Tensor:
+        """Return 1 where one of RELATIONS holds between two numbers, and 0 elsewhere."""
+
+    def choose(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return ``x`` where the condition is not 0, and ``y`` elsewhere."""
 
     def where(self, mask: Any, x: Tensor, other: Any = 0.0) -> Tensor:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,17 @@ from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
+
+_RELATIONS = MappingProxyType(
+    {
+        ">": np.greater,
+        ">=": np.greater_equal,
+        "<": np.less,
+        "<=": np.less_equal,
+        "==": np.equal,
+        "!=": np.not_equal,
+    }
+)
 
 
 class NumpyOps:
@@ -201,6 +213,15 @@ class NumpyOps:
         """Return the smaller one of each two numbers."""
         smaller: Array = np.minimum(x, y)
         return smaller
+
+    def compare(self, relation: str, x: Array, y: Array) -> Array:
+        """Return 1 where a relation holds between two numbers, and 0 elsewhere."""
+        holds: Array = _RELATIONS[relation](x, y)
+        return holds.astype(x.dtype)
+
+    def choose(self, condition: Array, x: Array, y: Array) -> Array:
+        """Return ``x`` where the condition is not 0, and ``y`` elsewhere."""
+        return np.where(condition != 0, x, y)
 
     def where(self, mask: Array, x: Array, other: Any = 0.0) -> Array:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""

@@ -313,6 +313,16 @@ class RecorderOps:
         """Return the smaller one of each two numbers."""
         return self._apply("minimum", x, y)
 
+    def compare(self, relation: str, x: RecordedTensor, y: RecordedTensor) -> RecordedTensor:
+        """Return 1 where a relation holds between two numbers, and 0 elsewhere."""
+        return self._apply("compare", relation, x, y)
+
+    def choose(
+        self, condition: RecordedTensor, x: RecordedTensor, y: RecordedTensor
+    ) -> RecordedTensor:
+        """Return ``x`` where the condition is not 0, and ``y`` elsewhere."""
+        return self._apply("choose", condition, x, y)
+
     def where(self, mask: Array, x: RecordedTensor, other: Any = 0.0) -> RecordedTensor:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
         return self._apply("where", mask, x, other)

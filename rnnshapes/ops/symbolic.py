@@ -14,6 +14,7 @@ from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
 from rnnshapes.ops.elementwise import Elementwise
+from rnnshapes.ops.interface import RELATIONS
 from rnnshapes.ops.rearrangements import Rearrangement, Selection
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
@@ -67,7 +68,9 @@ class Symbol:
     @property
     def factor(self) -> str:
         """The text as a part of a product: a sum or a product gets brackets."""
-        signs_outside = {"+", "-", "×", "/"} & set(outside_brackets(self.text).split(" "))
+        signs_outside = {"+", "-", "×", "/", *RELATIONS} & set(
+            outside_brackets(self.text).split(" ")
+        )
         return f"({self.text})" if signs_outside else self.text
 
     def __matmul__(self, other: Symbol) -> Symbol:
@@ -106,6 +109,10 @@ class Symbol:
 
     def __rsub__(self, other: float) -> Symbol:
         return self._result(f"{other:g} - {self.factor}", f"{other:g} - {self.short}", "-")
+
+    def compare(self, relation: str, other: Symbol) -> Symbol:
+        """Return ``this > other``, or another relation of the two."""
+        return self._elementwise(f"{self.text} {relation} {other.text}", relation, other)
 
     def activated(self, name: str) -> Symbol:
         """Return ``name(this)``, of the same shape."""
@@ -339,6 +346,15 @@ class SymbolicOps:
     def minimum(self, x: Symbol, y: Symbol) -> Symbol:
         """Return the smaller one of each two numbers."""
         return x.apply("min", (y,), _broadcast_shape(x, "min", y))
+
+    def compare(self, relation: str, x: Symbol, y: Symbol) -> Symbol:
+        """Return 1 where a relation holds between two numbers, and 0 elsewhere."""
+        return x.compare(relation, y)
+
+    def choose(self, condition: Symbol, x: Symbol, y: Symbol) -> Symbol:
+        """Return ``x`` where the condition is not 0, and ``y`` elsewhere."""
+        chosen = replace(x, shape=_broadcast_shape(x, "where", y))
+        return condition.apply("where", (x, y), _broadcast_shape(condition, "where", chosen))
 
     def where(self, mask: object, x: Symbol, other: object = 0.0) -> Symbol:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""

@@ -118,7 +118,7 @@ class LayerBuilder:
 
         class OperationLayer(keras.layers.Layer):  # type: ignore[misc,name-defined]
             def call(self, inputs: Any) -> Any:
-                return operation.call_keras(keras.ops, inputs)
+                return operation.call_keras(keras, inputs)
 
             def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
                 return None

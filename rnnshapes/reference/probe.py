@@ -273,7 +273,7 @@ class ProbedTensors:
             for name, tap in taps
         ]
         if isinstance(node.layer, Operation):
-            output = node.layer.call_keras(ops, flat)
+            output = node.layer.call_keras(self.keras, flat)
         else:
             output = call_layer(node.layer, self.layers[node.name], flat)
         return ops.reshape(output, (n, t, *output.shape[1:]))

@@ -184,6 +184,23 @@ def functions(x: Any) -> Any:
     return la.Dense(2)(la.Concatenate()([*sums, ops.copy(last), ops.stop_gradient(g[:, 0])]))
 
 
+def compared(x: Any) -> Any:
+    """Numbers chosen by comparisons, truth values as numbers, and a cast to 16 bits and back."""
+    h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
+    middle = ops.logical_and(h > -0.1, ops.less_equal(h, 0.1))
+    outer = ops.logical_or(ops.less(h, x[..., :1]), ops.logical_xor(h >= 0.0, middle))
+    g = ops.where(outer, h, ops.clip(h, -0.05, 0.1)) + np.ones((1, 6, 4), "float32")
+    rising = ops.logical_not(ops.equal(h, ops.maximum(h, 0.0)))[:, :, :3]
+    g = la.GRU(3, return_sequences=True)(g) * ops.cast(rising, "float32")
+    half = ops.cast(ops.cast(g, "float16"), "float32") * ops.not_equal(g, 0.0)
+    mixed = ops.matmul(np.tri(6, dtype="float32"), ops.expm1(g) * ops.rsqrt(ops.square(g) + 0.5))
+    sums = ops.einsum("...td,td->...t", mixed, np.tri(6, 3, dtype="float32"))
+    parts = [sums, ops.relu(half[:, 1]), keras.activations.relu(g[:, 2], 0.2, 0.3, 0.1)]
+    wide = ops.moveaxis(ops.expand_dims(half, (1, -1)), [1, 2], [2, 1])
+    number = ops.log1p(ops.sum(ops.square(wide), axis=(1, 2, 3, 4)))
+    return la.Dense(2)(la.Concatenate()([*parts, ops.expand_dims(ops.elu(-number, 0.5), 1)]))
+
+
 def more_activations(x: Any) -> Any:
     """The other activations as functions, also along another axis, and a cast."""
     h, ops = la.LSTM(8, return_sequences=True)(x), keras.ops
@@ -285,6 +302,7 @@ OPERATIONS: dict[str, Callable[[], keras.Model]] = {
     "calculated": lambda: functional(calculated),
     "activated": lambda: functional(activated),
     "functions": lambda: functional(functions),
+    "compared": lambda: functional(compared),
     "more activations": lambda: functional(more_activations),
     "moved": lambda: functional(moved),
     "repeated axes": lambda: functional(repeated_axes),

@@ -136,7 +136,7 @@ def _constant(config: Mapping[str, Any]) -> Any:
     def add(value: Any, axis: int) -> bool:
         if not isinstance(value, list):
             numbers.append(value)
-            return axis == len(sizes) and type(value) in (int, float)
+            return axis == len(sizes) and type(value) in (int, float, bool)
         if axis == len(sizes):
             if numbers:
                 return False

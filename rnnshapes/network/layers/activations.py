@@ -81,8 +81,11 @@ def _function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]
         return LeakyReLU(as_float32(config.number("negative_slope", 0.3))), ("negative_slope",)
     if config.class_name == "ELU":
         return ELU(config.number("alpha", 1.0)), ("alpha",)
-    if config.class_name != "ReLU":
-        return None, ()
+    return relu_function(config) if config.class_name == "ReLU" else (None, ())
+
+
+def relu_function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]:
+    """Return the function of a ReLU, None without constants, and the names of its options."""
     names = ("max_value", "negative_slope", "threshold")
     unlimited = config.options.get("max_value") is None
     highest = None if unlimited else config.number("max_value", 0.0)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rnnshapes.network.layers.config import LayerConfig
 
 
+#: Why a layer is not supported after a comparison.
+CALLED_ON_TRUTH_VALUES = "it is called on truth values; cast them to numbers first"
+
+
 class Masks(NamedTuple):
     """The steps that count, of each input of a layer and of its output; ``None`` for all."""
 
@@ -78,6 +82,7 @@ class Layer(ABC):
         call_inputs: The names of its inputs, where Keras calls it on several tensors.
         call_options: The names of further arguments of a call that are supported.
         sequence_classes: Those of the classes that take sequences (N, T, features) alone.
+        takes_truth_values: Whether it may be called on the result of a comparison.
     """
 
     name: str
@@ -94,6 +99,7 @@ class Layer(ABC):
     call_inputs: ClassVar[tuple[str, ...]] = ()
     call_options: ClassVar[tuple[str, ...]] = ()
     sequence_classes: ClassVar[tuple[str, ...]] = ()
+    takes_truth_values: ClassVar[bool] = False
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -149,6 +155,16 @@ class Layer(ABC):
     def notes(self) -> tuple[str, ...]:
         """Remarks on options that change no equation."""
         return ()
+
+    @property
+    def truth_values(self) -> bool:
+        """Whether its output are truth values, 1 and 0."""
+        return False
+
+    @property
+    def casts_to(self) -> str | None:
+        """The 16-bit dtype of its output, or an empty text; None for that in which it computes."""
+        return None
 
     @property
     def upcasts(self) -> bool:

@@ -102,6 +102,7 @@ class LayerConfig:
         causal: Whether its first input is a sequence whose steps depend on none after them.
         at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
         computes_in: The dtype in which it computes.
+        truth_values: Which of its inputs are truth values.
     """
 
     name: str
@@ -119,6 +120,7 @@ class LayerConfig:
     causal: bool = False
     at_step: bool = False
     computes_in: str = ""
+    truth_values: Sequence[bool] = ()
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -178,17 +180,26 @@ class LayerConfig:
         else its axis 1, Keras adds it along that one, as a bias:
         ``keras/src/backend/tensorflow/numpy.py``, ``add``.
         """
+        axes = self.bias_axes(x, other)
+        if axes is not None and axes[0] != axes[1]:
+            shape = f"({', '.join(map(str, other))}{',' * (len(other) == 1)})"
+            raise UnsupportedError(f"Keras may add {shape} along the wrong axis")
+
+    def bias_axes(self, x: Shape, other: Shape) -> tuple[int, int | None] | None:
+        """Return the axis of x that ``other`` belongs to, and that along which Keras adds it.
+
+        The second one is None where open sizes decide. None for a tensor that is no bias.
+        """
         sizes = {axis: self.names.value(dim) for axis, dim in enumerate(other, len(x) - len(other))}
         long = [axis for axis, size in sizes.items() if size != 1]
         if len(long) != 1:
-            return
+            return None
         for axis in (len(x) - 1, 1):
             size = self.names.value(x[axis])
             if size is None or sizes[long[0]] in (None, size):
-                if axis == long[0]:
-                    return
-                shape = f"({', '.join(map(str, other))}{',' * (len(other) == 1)})"
-                raise UnsupportedError(f"Keras may add {shape} along the wrong axis")
+                is_certain = axis == long[0] or None not in (size, sizes[long[0]])
+                return long[0], axis if is_certain else None
+        return None
 
     def require_rank(self, spatial: int) -> None:
         """Raise UnsupportedError unless ``spatial`` axes are between samples and features."""

@@ -6,12 +6,13 @@ Sources: ``keras/src/ops/numpy.py`` and ``keras/src/ops/nn.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise, zip_longest
+from dataclasses import dataclass, replace
+from itertools import pairwise, repeat, zip_longest
 from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
-from rnnshapes.network.layers.base import Layer, Masks
+from rnnshapes.network.layers.activations import relu_function
+from rnnshapes.network.layers.base import CALLED_ON_TRUTH_VALUES, Layer, Masks
 from rnnshapes.network.layers.config import (
     LARGEST,
     OPERATION,
@@ -23,7 +24,20 @@ from rnnshapes.network.layers.config import (
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, total
-from rnnshapes.ops.elementwise import ABS, EXP, LOG, SQRT, SQUARE, LeakyReLU, Power
+from rnnshapes.ops.elementwise import (
+    ABS,
+    ELU,
+    EXP,
+    EXPM1,
+    LOG,
+    LOG1P,
+    SQRT,
+    SQUARE,
+    Clip,
+    Elementwise,
+    LeakyReLU,
+    Power,
+)
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.rearrangements import WHOLE, Rearrangement, Reshaped, Selection, Transposed
 
@@ -54,9 +68,9 @@ class Operation(Layer):
     def type(self) -> str:
         return self.keras_class
 
-    def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
-        """Call the operation in ``ops``, which is ``keras.ops``, on these tensors."""
-        function = getattr(ops, self.functions[self.type])
+    def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
+        """Call the operation of ``keras`` on these tensors."""
+        function = getattr(keras.ops, self.functions[self.type])
         return function(*fill_in(self.arguments, inputs), **dict(self.options))
 
 
@@ -96,10 +110,12 @@ class GetItem(Operation):
     last_step: bool = False
     stepwise: bool = False
     cut_time: tuple[Dim, slice, Dim] | None = None
+    truth_values: bool = False
 
     keras_classes = (f"{OPERATION}GetItem",)
     functions: ClassVar = {"GetItem": "get_item"}
     output_symbol = "g"
+    takes_truth_values = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -112,6 +128,7 @@ class GetItem(Operation):
         if parts[0] != WHOLE:
             raise UnsupportedError("it selects or moves samples, which is not supported")
         options: dict[str, Any] = {**described(config), "arguments": (Source(0), key)}
+        options["truth_values"] = any(config.truth_values)
         axes = len(parts)
         if config.causal and parts == [WHOLE, -1, *[WHOLE] * (axes - 2)]:
             selection = Selection(key, (None,) * len(key))
@@ -206,13 +223,16 @@ class _CutAxes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arithmetic(Operation):
-    """Two tensors, or a tensor and a number or an array, combined element by element.
+class Combination(Operation):
+    """Tensors, numbers and arrays combined element by element.
 
-    Axes of length 1 are repeated. ``stepwise`` is False if an operand has a different time axis.
+    Axes of length 1 are repeated. ``stepwise`` is False if an operand has a different time axis,
+    ``added_along`` is the axis along which Keras adds an array where NumPy takes another.
     """
 
     stepwise: bool = True
+    truth_values: bool = False
+    added_along: int | None = None
 
     functions: ClassVar = {
         "Add": "add",
@@ -222,87 +242,180 @@ class Arithmetic(Operation):
         "TrueDivide": "true_divide",
         "Maximum": "maximum",
         "Minimum": "minimum",
+        "Greater": "greater",
+        "GreaterEqual": "greater_equal",
+        "Less": "less",
+        "LessEqual": "less_equal",
+        "Equal": "equal",
+        "NotEqual": "not_equal",
+        "LogicalAnd": "logical_and",
+        "LogicalOr": "logical_or",
+        "LogicalXor": "logical_xor",
+        "Where": "where",
     }
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "m"
+    takes_truth_values = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        _require_operands(config)
+        name = config.class_name.removeprefix(OPERATION)
+        operands = tuple(map(_without_samples, config.arguments, repeat(len(config.shapes[0]))))
+        _require_operands(config, name, operands)
         shapes = config.shapes
         rank = len(shapes[0])
         if any(len(shape) != rank for shape in shapes):
-            raise UnsupportedError("its tensors have different numbers of axes")
-        constants = [part for part in config.arguments if isinstance(part, Constant)]
-        for constant in constants:
-            if len(constant.sizes) >= rank:
-                raise UnsupportedError(
-                    "its array has an axis for samples: it needs fewer axes than x"
-                )
+            raise UnsupportedError(
+                "its tensors have different numbers of axes: the samples of one would meet the "
+                "steps of the other"
+            )
+        constants = [part for part in operands if isinstance(part, Constant)]
+        if any(len(constant.sizes) >= rank for constant in constants):
+            raise UnsupportedError("its array has an axis for samples: it needs fewer axes than x")
         _require_broadcast(config, [*shapes, *(constant.shape for constant in constants)])
-        if config.class_name == f"{OPERATION}Add" and isinstance(config.arguments[1], Constant):
-            config.require_plain_add(shapes[0], config.arguments[1].shape)
-        same_time = rank < 3 or config.is_same_size(shapes[0][1], shapes[-1][1])
+        added_along = None
+        if name == "Add" and isinstance(operands[1], Constant):
+            added_along = _bias_axis(config, operands[1])
+        if added_along is not None:
+            sizes = (max(operands[1].sizes), *(1,) * (rank - 1 - added_along))
+            operands = (operands[0], replace(operands[1], sizes=sizes))
+        same_time = rank < 3 or all(config.is_same_size(shapes[0][1], s[1]) for s in shapes[1:])
+        constants = [part for part in operands if isinstance(part, Constant)]
         by_step = all(len(constant.sizes) <= max(1, rank - 2) for constant in constants)
-        return cls(stepwise=same_time and by_step, **described(config))
+        fields = {**described(config), "arguments": operands}
+        is_truth = name in _RELATIONS or name in _LOGIC
+        return cls(
+            stepwise=same_time and by_step,
+            truth_values=is_truth,
+            added_along=added_along,
+            **fields,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self.added_along is None:
+            return ()
+        return (f"Keras adds the array as a bias, along axis {self.added_along}",)
 
     @property
     def label(self) -> str:
         constants = [part for part in self.arguments if not isinstance(part, Source)]
-        return f"{self.type}({_operand_text(constants[0])})" if constants else self.type
+        texts = ", ".join(map(_operand_text, constants))
+        return f"{self.type}({texts})" if constants else self.type
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        needs_tensors = self.type in ("Maximum", "Minimum")
-        operands = [
-            _tensor_of(part, ops, inputs, needs_tensors=needs_tensors) for part in self.arguments
-        ]
-        if all(type(part) not in (int, float) for part in operands):
+        numbers = (int, float) if self.type in _ARITHMETIC else ()
+        rounded = self.type in _RELATIONS  # Keras makes a float32 of a number to compare with
+        operands = [_tensor_of(part, ops, inputs, numbers, rounded) for part in self.arguments]
+        if all(type(part) not in numbers for part in operands):
             operands = list(ops.aligned(operands))
-        left, right = operands
-        if self.type in ("Add", "Multiply") and type(left) in (int, float):
-            left, right = right, left  # in the equation, a number stands after the tensor
-        return _ARITHMETIC[self.type](ops, left, right)
+        if self.type in _RELATIONS:
+            return ops.compare(_RELATIONS[self.type], *operands)
+        if self.type in ("Add", "Multiply") and type(operands[0]) in numbers:
+            operands.reverse()  # in the equation, a number stands after the tensor
+        return {**_ARITHMETIC, **_LOGIC, **_CHOICE}[self.type](ops, *operands)
 
 
-_ARITHMETIC: Mapping[str, Callable[[LayerOps, Tensor, Tensor], Tensor]] = {
+def _is_true(ops: LayerOps, x: Tensor) -> Tensor:
+    """Return 1 where a number is not 0."""
+    return ops.compare("!=", x, ops.constant(_ZERO, x))
+
+
+_ZERO = Constant((0.0,), (), "float64")
+_Function = Mapping[str, Callable[..., Tensor]]
+_ARITHMETIC: _Function = {
     "Add": lambda ops, left, right: left + right,
     "Subtract": lambda ops, left, right: left - right,
     "Multiply": lambda ops, left, right: left * right,
     "Divide": lambda ops, left, right: left / right,
     "TrueDivide": lambda ops, left, right: left / right,
+}
+_RELATIONS: Mapping[str, str] = {
+    "Greater": ">",
+    "GreaterEqual": ">=",
+    "Less": "<",
+    "LessEqual": "<=",
+    "Equal": "==",
+    "NotEqual": "!=",
+}
+_LOGIC: _Function = {
+    "LogicalAnd": lambda ops, left, right: ops.minimum(_is_true(ops, left), _is_true(ops, right)),
+    "LogicalOr": lambda ops, left, right: ops.maximum(_is_true(ops, left), _is_true(ops, right)),
+    "LogicalXor": lambda ops, left, right: ops.compare(
+        "!=", _is_true(ops, left), _is_true(ops, right)
+    ),
+}
+_CHOICE: _Function = {
     "Maximum": lambda ops, left, right: ops.maximum(left, right),
     "Minimum": lambda ops, left, right: ops.minimum(left, right),
+    "Where": lambda ops, condition, left, right: ops.choose(condition, left, right),
 }
 
 
+def _bias_axis(config: LayerConfig, array: Constant) -> int | None:
+    """Return the axis of x along which Keras adds an array, if NumPy would take another."""
+    x = config.shapes[0]
+    axes = config.bias_axes(x, array.shape)
+    if axes is None or axes[0] == axes[1]:
+        return None
+    if axes[1] is None or not config.is_same_size(x[axes[0]], Dim.of(max(array.sizes))):
+        config.require_plain_add(x, array.shape)
+    return axes[1]
+
+
+def _without_samples(part: Any, rank: int) -> Any:
+    """Return an array without an axis of length 1 in the place of the samples."""
+    is_full = isinstance(part, Constant) and len(part.sizes) == rank and part.sizes[0] == 1
+    return replace(part, sizes=part.sizes[1:]) if is_full else part
+
+
 def _tensor_of(
-    part: Any, ops: LayerOps, inputs: Sequence[Tensor], *, needs_tensors: bool
+    part: Any, ops: LayerOps, inputs: Sequence[Tensor], numbers: tuple[type, ...], rounded: bool
 ) -> Tensor:
-    """Return an operand: a tensor, or a number unless ``needs_tensors``."""
+    """Return an operand: a tensor, or a number of one of the types ``numbers``."""
     if isinstance(part, Source):
         return inputs[part.number]
     if isinstance(part, Constant):
         return ops.constant(part, inputs[0])
-    return ops.constant(Constant((part,), (1,), "float64"), inputs[0]) if needs_tensors else part
+    if type(part) in numbers:
+        return part
+    return ops.constant(
+        Constant((as_float32(part) if rounded else part,), (), "float64"), inputs[0]
+    )
 
 
 def _operand_text(part: Any) -> str:
     return str(part) if isinstance(part, Constant) else f"{part:g}"
 
 
-def _require_operands(config: LayerConfig) -> None:
-    """Raise UnsupportedError unless operands are one or two tensors, and a number or an array."""
-    operands = config.arguments
+def _require_operands(config: LayerConfig, name: str, operands: Sequence[Any]) -> None:
+    """Raise UnsupportedError unless operands are tensors, numbers and arrays that fit."""
     sources = [part for part in operands if isinstance(part, Source)]
     numbers = [part for part in operands if type(part) in (int, float)]
     constants = [part for part in operands if isinstance(part, Constant)]
-    known = len(sources) + len(numbers) + len(constants)
-    if len(operands) != 2 or known != 2 or not 0 < len(sources) == len(config.shapes):
+    known, count = len(sources) + len(numbers) + len(constants), 3 if name == "Where" else 2
+    if not len(operands) == known == count or not 0 < len(sources) == len(config.shapes):
         raise UnsupportedError("its operands are not tensors or numbers, which is not supported")
     if any(not abs(number) < LARGEST for number in numbers):
         raise UnsupportedError(f"its operand {numbers[0]!r:.40} does not fit into float32")
-    for constant in constants:
-        _require_dtype(config, constant)
+    chosen = operands[1:] if name == "Where" else operands
+    if name not in _LOGIC:
+        for part in chosen:
+            if isinstance(part, Constant):
+                _require_dtype(config, part)
+        if not any(_is_float(config, part) for part in chosen):
+            raise UnsupportedError("it computes with truth values or integers alone")
+    if name in (*_RELATIONS, *_CHOICE) and any(
+        isinstance(part, Source) and not _is_float(config, part) for part in chosen
+    ):
+        raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
+
+
+def _is_float(config: LayerConfig, part: Any) -> bool:
+    """Return whether an operand makes the result one of floating-point numbers."""
+    if isinstance(part, Source):
+        return not any(config.truth_values[part.number : part.number + 1])
+    return (part.dtype if isinstance(part, Constant) else type(part).__name__).startswith("float")
 
 
 def _require_dtype(config: LayerConfig, constant: Constant) -> None:
@@ -330,6 +443,8 @@ def _require_broadcast(config: LayerConfig, shapes: Sequence[Shape]) -> None:
 class Pointwise(Operation):
     """A function of each number."""
 
+    truth_values: bool = False
+
     functions: ClassVar = {
         "Absolute": "absolute",
         "Negative": "negative",
@@ -338,14 +453,22 @@ class Pointwise(Operation):
         "Exp": "exp",
         "Log": "log",
         "Reciprocal": "reciprocal",
+        "Log1p": "log1p",
+        "Expm1": "expm1",
+        "Rsqrt": "rsqrt",
+        "LogicalNot": "logical_not",
     }
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "m"
+    takes_truth_values = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        return cls(**described(config))
+        is_truth = config.class_name.endswith("LogicalNot")
+        if any(config.truth_values) and not is_truth:
+            raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
+        return cls(truth_values=is_truth, **described(config))
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return _POINTWISE[self.type](ops, inputs[0])
@@ -359,7 +482,41 @@ _POINTWISE: Mapping[str, Callable[[LayerOps, Tensor], Tensor]] = {
     "Exp": lambda ops, x: ops.elementwise(x, EXP),
     "Log": lambda ops, x: ops.elementwise(x, LOG),
     "Reciprocal": lambda ops, x: 1.0 / x,
+    "Log1p": lambda ops, x: ops.elementwise(x, LOG1P),
+    "Expm1": lambda ops, x: ops.elementwise(x, EXPM1),
+    "Rsqrt": lambda ops, x: ops.rsqrt(x),
+    "LogicalNot": lambda ops, x: ops.compare("==", x, ops.constant(_ZERO, x)),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOperation(Operation):
+    """Each number, but no less than ``lowest`` and no more than ``highest``."""
+
+    lowest: float
+    highest: float
+
+    functions: ClassVar = {"Clip": "clip"}
+    keras_classes = (f"{OPERATION}Clip",)
+    output_symbol = "m"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        lowest, highest = config.options["x_min"], config.options["x_max"]
+        if any(type(n) not in (int, float) or not abs(n) < LARGEST for n in (lowest, highest)):
+            raise UnsupportedError(f"it clips to {lowest!r:.20} and {highest!r:.20}")
+        options = (("x_min", lowest), ("x_max", highest))
+        return cls(
+            lowest=float(lowest), highest=float(highest), options=options, **described(config)
+        )
+
+    @property
+    def label(self) -> str:
+        return f"Clip({self.lowest:g}, {self.highest:g})"
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.elementwise(inputs[0], Clip(self.lowest, self.highest))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,7 +551,7 @@ class ActivationOperation(Operation):
     """An activation, called as a function; ``axis`` is that of a softmax, from the last one."""
 
     activation: str
-    slope: float | None = None
+    function: Elementwise | None = None
     axis: int = -1
     rank: int = 0
 
@@ -432,7 +589,15 @@ class ActivationOperation(Operation):
             activation = "gelu_tanh" if approximate else activation
         elif activation == "leaky_relu":
             slope = config.number("negative_slope", 0.2)
-            options |= {"slope": as_float32(slope), "options": (("negative_slope", slope),)}
+            options["function"] = LeakyReLU(as_float32(slope))
+            options["options"] = (("negative_slope", slope),)
+        elif activation == "elu":
+            alpha = config.number("alpha", 1.0)
+            options["function"] = None if alpha == 1.0 else ELU(alpha)
+            options["options"] = (("alpha", alpha),)
+        elif config.class_name == f"{OPERATION}ReLU":
+            options["function"], names = relu_function(config)
+            options["options"] = tuple((name, config.options.get(name)) for name in names)
         elif activation in ("softmax", "log_softmax"):
             rank = len(config.shapes[0])
             (axis,) = _axes(config, config.options.get("axis", -1))
@@ -445,7 +610,8 @@ class ActivationOperation(Operation):
 
     @property
     def label(self) -> str:
-        return f"{self.type}({self.slope:g})" if self.slope is not None else self.type
+        constants = [f"{n:g}" for _, n in self.options if n] if self.function is not None else []
+        return f"{self.type}({', '.join(constants)})" if constants else self.type
 
     @property
     def stepwise(self) -> bool:
@@ -457,8 +623,8 @@ class ActivationOperation(Operation):
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         x = inputs[0]
-        if self.slope is not None:
-            return ops.elementwise(x, LeakyReLU(self.slope))
+        if self.function is not None:
+            return ops.elementwise(x, self.function)
         if self.stepwise:
             return ops.activate(self.activation, x)
         order = [*range(self.rank)]
@@ -466,35 +632,71 @@ class ActivationOperation(Operation):
         turned = Transposed(tuple(order))
         return ops.rearrange(ops.activate(self.activation, ops.rearrange(x, turned)), turned)
 
+    def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
+        if self.type == "ReLU":  # keras.ops.relu has no constants
+            return keras.activations.relu(*inputs, **dict(self.options))
+        return super().call_keras(keras, inputs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged(Operation):
-    """The tensor itself: a copy, or a cast to the dtype that it has, which keeps the mask."""
+    """The tensor itself: a copy."""
 
-    functions: ClassVar = {"Copy": "copy", "StopGradient": "stop_gradient", "Cast": "cast"}
+    truth_values: bool = False
+
+    functions: ClassVar = {"Copy": "copy", "StopGradient": "stop_gradient"}
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = ""
+    takes_truth_values = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        if not config.class_name.endswith("Cast"):
-            return cls(**described(config))
-        dtype = config.options.get("dtype")
-        if dtype != config.computes_in:
-            raise UnsupportedError(f"it casts {config.computes_in} to {dtype!r:.40}")
-        return cls(**described(config))
+        return cls(truth_values=any(config.truth_values), **described(config))
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return inputs[0]
+
+    def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
+        return keras.ops.copy(inputs[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cast(Operation):
+    """The tensor in another dtype, or in the one that it has, which keeps the mask."""
+
+    casts_to: str | None = ""
+    from_truth: bool = False
+    keeps_mask: bool = False
+
+    functions: ClassVar = {"Cast": "cast"}
+    keras_classes = (f"{OPERATION}Cast",)
+    output_symbol = ""
+    takes_truth_values = True
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        require_one_tensor(config)
+        dtype, is_truth = config.options.get("dtype"), any(config.truth_values)
+        if dtype not in (config.dtype, "float16", "bfloat16"):
+            raise UnsupportedError(f"it casts to {dtype!r:.40}, not to {config.dtype} or 16 bits")
+        return cls(
+            casts_to="" if dtype == config.dtype else dtype,
+            from_truth=is_truth,
+            keeps_mask=dtype == config.computes_in and not is_truth,
+            **described(config),
+        )
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return inputs[0]
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         # TensorFlow returns a tensor that it need not cast, and the mask is on the tensor.
-        return masks[0] if self.type == "Cast" and masks else None
+        return masks[0] if self.keeps_mask and masks else None
 
-    def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
-        # A cast would leave the dtype of a check in float64.
-        return inputs[0] if self.type == "Cast" else ops.copy(inputs[0])
+    def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
+        # The layer in which it is called has cast numbers, to float64 in a check of float64.
+        return keras.ops.where(inputs[0], 1.0, 0.0) if self.from_truth else inputs[0]
 
 
 # --- Sums and extremes ---------------------------------------------------------------------------
@@ -520,8 +722,6 @@ class Reduction(Operation):
         config.require(initial=None)
         axes = _axes(config, config.options.get("axis"))
         keepdims = bool(config.options.get("keepdims", False))
-        if not keepdims and len(axes) == len(config.shapes[0]) - 1:
-            raise UnsupportedError("it leaves one number for each sample, which is not supported")
         options = (("axis", axes), ("keepdims", keepdims))
         return cls(axes=axes, keepdims=keepdims, options=options, **described(config))
 
@@ -557,6 +757,7 @@ class Moved(Operation):
     """The numbers of each sample in another order or shape."""
 
     rearrangement: Rearrangement
+    truth_values: bool = False
 
     functions: ClassVar = {
         "Reshape": "reshape",
@@ -570,13 +771,19 @@ class Moved(Operation):
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "s"
     stepwise = False
+    takes_truth_values = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
         name = config.class_name.removeprefix(OPERATION)
         rearrangement, options = _MOVES[name](config)
-        return cls(rearrangement=rearrangement, options=tuple(options.items()), **described(config))
+        return cls(
+            rearrangement=rearrangement,
+            truth_values=any(config.truth_values),
+            options=tuple(options.items()),
+            **described(config),
+        )
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.rearrange(inputs[0], self.rearrangement)
@@ -616,12 +823,15 @@ def _swapped(config: LayerConfig) -> _Move:
 
 
 def _moved(config: LayerConfig) -> _Move:
-    source, target = config.options["source"], config.options["destination"]
-    if type(source) is not int or type(target) is not int:
-        raise UnsupportedError("it moves several axes, which is not supported")
-    order = [*range(len(config.shapes[0]))]
-    order.insert(target % len(order), order.pop(source))
-    return _in_order(config, order), {"source": source, "destination": target}
+    rank = len(config.shapes[0])
+    sources, targets = (
+        [axis % rank for axis in (axes if isinstance(axes, list | tuple) else [axes])]
+        for axes in (config.options["source"], config.options["destination"])
+    )
+    order = [axis for axis in range(rank) if axis not in sources]
+    for target, source in sorted(zip(targets, sources, strict=True)):
+        order.insert(target, source)
+    return _in_order(config, order), {"source": sources, "destination": targets}
 
 
 def _in_order(config: LayerConfig, order: Sequence[int]) -> Transposed:
@@ -633,10 +843,11 @@ def _in_order(config: LayerConfig, order: Sequence[int]) -> Transposed:
 
 
 def _expanded(config: LayerConfig) -> _Move:
-    rank = len(config.shapes[0])
-    (axis,) = _axes(config, config.options["axis"], rank + 1)
-    position = axis + rank + 1
-    return Selection((*(WHOLE,) * position, None), (None,) * (position + 1)), {"axis": axis}
+    axes = config.options["axis"]
+    rank = len(config.shapes[0]) + (len(axes) if isinstance(axes, list | tuple) else 1)
+    new = _axes(config, axes, rank)
+    key = tuple(None if axis in new else WHOLE for axis in range(-rank, 0))
+    return Selection(key, (None,) * rank), {"axis": new}
 
 
 def _squeezed(config: LayerConfig) -> _Move:
@@ -809,7 +1020,7 @@ def _ends(sections: Any, size: int) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Product(Operation):
-    """Sums of products of two tensors, or of a tensor and an array."""
+    """Sums of products of two tensors, or of a tensor and an array on either side."""
 
     contraction: Contraction
     constant_shape: Shape = ()
@@ -822,27 +1033,27 @@ class Product(Operation):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         parts = config.arguments
-        if len(parts) != 2 or parts[0] != Source(0):
+        sources = [part for part in parts if isinstance(part, Source)]
+        constants = [part for part in parts if isinstance(part, Constant)]
+        if not len(parts) == len(sources) + len(constants) == 2 or not sources:
             raise UnsupportedError("it is not called on two tensors, or on a tensor and an array")
-        shapes = list(config.shapes)
-        if isinstance(parts[1], Constant):
-            _require_dtype(config, parts[1])
-            shapes.append(parts[1].shape)
-        elif not isinstance(parts[1], Source):
-            raise UnsupportedError(
-                "it is called on a value that is not a tensor, which is not supported"
-            )
+        for constant in constants:
+            _require_dtype(config, constant)
+        shapes = [
+            config.shapes[part.number] if isinstance(part, Source) else part.shape for part in parts
+        ]
+        is_constant = [isinstance(part, Constant) for part in parts]
         if config.class_name.endswith("Einsum"):
-            subscripts = str(config.options["subscripts"]).replace(" ", "")
+            subscripts = _written_out(str(config.options["subscripts"]), shapes)
         else:
-            subscripts = _matmul_subscripts(len(shapes[0]), len(shapes[1]), parts[1])
-        contraction = _contraction(subscripts, shapes, is_constant=len(config.shapes) == 1)
+            subscripts = _matmul_subscripts(len(shapes[0]), len(shapes[1]), is_constant)
+        contraction = _contraction(subscripts, shapes, is_constant)
         dims: dict[str, Dim] = {}
-        for letters, shape in zip(contraction.letters[:2], shapes, strict=True):
-            for letter, dim in zip(letters, shape, strict=True):
+        for number in (0, 1) if isinstance(parts[0], Source) else (1, 0):
+            for letter, dim in zip(contraction.letters[number], shapes[number], strict=True):
                 config.require_same_size(dims.setdefault(letter, dim), dim)
-        named = tuple(dims[letter] for letter in contraction.letters[1])
-        constant_shape = named if isinstance(parts[1], Constant) else ()
+        named = [tuple(dims[letter] for letter in contraction.letters[n]) for n in (0, 1)]
+        constant_shape = named[is_constant.index(True)] if constants else ()
         return cls(contraction=contraction, constant_shape=constant_shape, **described(config))
 
     @property
@@ -851,59 +1062,78 @@ class Product(Operation):
         return f"Einsum({self.contraction.subscripts})" if is_einsum else self.type
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        pairs = zip(self.arguments, self.contraction.letters, strict=False)
+        letters = [letters for part, letters in pairs if isinstance(part, Source)]
         dims: dict[str, Dim] = {}
         return [
-            tuple(dims.setdefault(letter, dim) for letter, dim in zip(letters, shape, strict=True))
-            for letters, shape in zip(self.contraction.letters[: len(shapes)], shapes, strict=True)
+            tuple(dims.setdefault(letter, dim) for letter, dim in zip(names, shape, strict=True))
+            for names, shape in zip(letters, shapes, strict=True)
         ]
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        left, right = inputs[0], self.arguments[1]
-        if isinstance(right, Constant):
-            right = ops.constant(right, left, self.constant_shape)
-        else:
-            right = inputs[right.number]
+        left, right = (
+            ops.constant(part, inputs[0], self.constant_shape)
+            if isinstance(part, Constant)
+            else inputs[part.number]
+            for part in self.arguments
+        )
         return ops.contract(self.contraction, left, right)
 
-    def call_keras(self, ops: Any, inputs: Sequence[Any]) -> Any:
+    def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
         operands = fill_in(self.arguments, inputs)
         if self.type == "Einsum":
-            return ops.einsum(self.contraction.subscripts, *operands)
-        return ops.matmul(*operands)
+            return keras.ops.einsum(self.contraction.subscripts, *operands)
+        return keras.ops.matmul(*operands)
 
 
-def _matmul_subscripts(left: int, right: int, second: Any) -> str:
+def _matmul_subscripts(left: int, right: int, is_constant: Sequence[bool]) -> str:
     """Return the letters of a product of matrices, for each sample or with a constant one."""
-    if isinstance(second, Constant) and right == 2 and 1 < left < 5:
-        lead = "nbc"[: left - 1]
-        return f"{lead}x,xy->{lead}y"
+    lead = "nbcde"
+    if is_constant[0] and left == 2 and 2 < right < 6:
+        return f"xy,{lead[: right - 2]}yz->{lead[: right - 2]}xz"
+    if is_constant[1] and right < 3 and right < left < 6:
+        return f"{lead[: left - 1]}x,xy->{lead[: left - 1]}y".replace("y", "y" * (right - 1))
     if left != right or not 2 < left < 6:
         raise UnsupportedError(
             "its tensors are not matrices, or stacks of matrices, for each sample"
         )
-    lead = "nbc"[: left - 2]
-    return f"{lead}xy,{lead}yz->{lead}xz"
+    return f"{lead[: left - 2]}xy,{lead[: left - 2]}yz->{lead[: left - 2]}xz"
 
 
-def _contraction(subscripts: str, shapes: Sequence[Shape], *, is_constant: bool) -> Contraction:
+def _written_out(subscripts: str, shapes: Sequence[Shape]) -> str:
+    """Return the subscripts of einsum with the letters that ``...`` stands for."""
+    operands, arrow, result = subscripts.replace(" ", "").partition("->")
+    pairs = list(zip(operands.split(","), shapes, strict=False))
+    counts = [max(0, len(shape) - len(part) + 3) for part, shape in pairs if "..." in part]
+    unused = [letter for letter in "ABCDEFGH" if letter not in subscripts]
+    shared = "".join(unused)[: max(counts, default=0)]
+    parts = [
+        part.replace("...", shared[len(shared) - max(0, len(shape) - len(part) + 3) :])
+        for part, shape in pairs
+    ]
+    return f"{','.join(parts)}{arrow}{result.replace('...', shared)}"
+
+
+def _contraction(
+    subscripts: str, shapes: Sequence[Shape], is_constant: Sequence[bool]
+) -> Contraction:
     """Return the contraction; UnsupportedError unless samples stay apart, in the first axis."""
     unsupported = UnsupportedError(f"einsum {subscripts!r:.40} is not supported")
-    operands, arrow, result = subscripts.partition("->")
-    letters = [*operands.split(","), result]
-    if not arrow or len(letters) != 3 or not all(part.isalpha() for part in letters):
+    operands, _, result = subscripts.partition("->")
+    parts = operands.split(",")
+    if len(parts) != 2 or not result or not all(part.isalpha() for part in (*parts, result)):
         raise unsupported
-    left, right, _ = letters
+    left, right = parts
     if [len(left), len(right)] != [len(shape) for shape in shapes]:
         raise ContradictionError(f"einsum {subscripts!r:.40} does not fit the axes of its tensors")
-    single = all(len(set(part)) == len(part) for part in letters)
+    single = all(len(set(part)) == len(part) for part in (left, right, result))
     used_twice = all(
         letter in result or (letter in left and letter in right) for letter in left + right
     )
-    sample = left[0]
-    in_front = result[0] == sample and (sample not in right if is_constant else right[0] == sample)
-    if (
-        not (single and used_twice and in_front and set(result) <= set(left + right))
-        or len(result) < 2
-    ):
+    in_front = all(
+        result[0] not in part if constant else result[0] == part[0]
+        for part, constant in zip(parts, is_constant, strict=True)
+    )
+    if not (single and used_twice and in_front and set(result) <= set(left + right)):
         raise unsupported
     return Contraction(subscripts)
