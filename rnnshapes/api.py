@@ -55,7 +55,8 @@ def inspect(
         raise InputError("the values of weights can be shown only for a model; give a saved model")
     with open_model(model) as opened:
         network = with_default_sizes(network_of(opened, **options), opened)
-        result = inspect_network(network)
+        stored = opened.framework_weights if is_saved(opened) else {}
+        result = inspect_network(network, stored)
         if values:
             result = replace(result, values=_weight_values(network, opened))
         if opened is not None and not is_saved(opened):
@@ -137,7 +138,7 @@ def trace(
         UnsupportedError: the model holds something that is not supported.
         CannotRunError: Keras cannot be imported, or there is not enough memory.
     """
-    with open_session(model, x=x, seed=seed, **options) as session:
+    with open_session(model, x=x, seed=seed, layer=layer, **options) as session:
         return session.trace(show=show, layer=layer, keras=keras, bounds=bounds)
 
 

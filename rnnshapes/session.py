@@ -5,15 +5,15 @@ from __future__ import annotations
 import operator
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard, Unpack
 
 from rnnshapes import progress, reference
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.load.opened_file import OpenedFile
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.graph import Network
 from rnnshapes.network.sizes import DEFAULT_SIZES, check_size
@@ -61,6 +61,7 @@ class Session:
 
     def __init__(self, network: Network, sources: InputSources, model: Any, seed: int) -> None:
         self.network, self.sources, self.model, self.seed = network, sources, model, seed
+        self._is_keras = not is_saved(model) or model.framework == "Keras"
         self._keras_model = None if model is None or is_saved(model) else model
 
     def trace(
@@ -74,6 +75,7 @@ class Session:
         """Compute :func:`rnnshapes.trace` for this session."""
         from rnnshapes.forward import tracing
 
+        keras = keras and self._is_keras
         self._require_computable(keras=keras)
         tracing.check_layer(self.network, layer)
         show = tracing.check_show(self.network, show)
@@ -97,6 +99,7 @@ class Session:
         """Compute :func:`rnnshapes.trace` and :func:`rnnshapes.golden` in one run."""
         from rnnshapes.forward import golden, tracing
 
+        keras = keras and self._is_keras
         self._require_computable(keras=keras)
         tracing.check_layer(self.network, layer)
         show = tracing.check_show(self.network, show)
@@ -112,6 +115,7 @@ class Session:
         """Return the recurrences of one sample, of which each step can be shown in full."""
         from rnnshapes.forward import recurrence_steps, tracing
 
+        keras = keras and self._is_keras
         self._require_computable(keras=keras)
         tracing.check_layer(self.network, layer)
         computed = recurrence_steps.with_needed_samples(self.network, keras=keras)
@@ -143,6 +147,11 @@ class Session:
         from rnnshapes.port import arrays
         from rnnshapes.port.report import check_dtype, verify_port
 
+        if not self._is_keras:
+            raise UnsupportedError(
+                f"{self.model.path}: ports are compared with a Keras model, not with a file of "
+                f"{self.model.framework}"
+            )
         dtype = check_dtype(dtype)
         port = arrays.read_port(against)
         self._require_computable(keras=False)
@@ -156,8 +165,7 @@ class Session:
 
             return weights.draw(self.network, self.seed)
         if is_saved(self.model):
-            saved: Weights = self.model.weights()
-            return saved
+            return self.model.weights()
         return reference.weights_of(self.model, self.network)
 
     def keras_model(self, weights: Weights) -> reference.Model:
@@ -196,17 +204,26 @@ class Session:
 
 @contextmanager
 def open_session(
-    model: Any = None, *, x: Any = None, seed: int = 0, **options: Unpack[NetworkOptions]
+    model: Any = None,
+    *,
+    x: Any = None,
+    seed: int = 0,
+    layer: str | None = None,
+    **options: Unpack[NetworkOptions],
 ) -> Iterator[Session]:
     """Open a session; where x is given, N, T and D are those of the data.
+
+    Of a file of PyTorch or ONNX only recurrent modules can be computed, each from its own input:
+    all of them, or that of ``layer``.
 
     Raises:
         InputError: sizes, data and model contradict each other.
     """
     seed = check_seed(seed)
     with open_model(model) as opened:
-        network, sources = _network_and_input(opened, x, seed, options)
-        yield Session(network, sources, opened, seed)
+        computed = opened.recurrent(layer) if is_saved(opened) else opened
+        network, sources = _network_and_input(computed, x, seed, options)
+        yield Session(network, sources, computed, seed)
 
 
 @contextmanager
@@ -216,10 +233,10 @@ def open_model(model: Any) -> Iterator[Any]:
         yield None
         return
     if isinstance(model, str | os.PathLike):
-        from rnnshapes.load.saved.model import open_model_file
+        from rnnshapes.load.open_file import open_file
 
-        with open_model_file(Path(model)) as saved:
-            yield saved
+        with open_file(Path(model)) as opened:
+            yield opened
         return
     from rnnshapes.load.live.model import has_graph
 
@@ -230,10 +247,9 @@ def open_model(model: Any) -> Iterator[Any]:
         yield recorded
 
 
-def is_saved(model: Any) -> bool:
-    """Return whether ``model`` is a saved model, without loading the module that reads one."""
-    module = sys.modules.get("rnnshapes.load.saved.model")
-    return module is not None and isinstance(model, module.ModelFile)
+def is_saved(model: Any) -> TypeGuard[OpenedFile]:
+    """Return whether ``model`` is an opened file."""
+    return isinstance(model, OpenedFile)
 
 
 def network_of(model: Any, **options: Any) -> Network:
@@ -241,7 +257,7 @@ def network_of(model: Any, **options: Any) -> Network:
     if model is None:
         return from_sizes(**options)
     if is_saved(model):
-        network: Network = model.network
+        network = model.network
     else:
         from rnnshapes.load.live.model import read_model
 
@@ -319,7 +335,7 @@ def _network_and_input(
         return network_of(None, **{**options, "N": n, "T": t, "D": d}), (data,)
     fixed = {name: value for name, value in options.items() if name not in ("N", "T", "D")}
     network, arrays = check_shape.match_input(network_of(model, **fixed), x, options)
-    floatx = "float32" if is_saved(model) else reference.floatx()
+    floatx = model.input_dtype if is_saved(model) else reference.floatx()
     sources = [
         array if getattr(node.layer, "integers", False) else replace(array, dtype=floatx)
         for array, node in zip(arrays, network.inputs, strict=True)

@@ -222,9 +222,8 @@ def test_columns_of_gates_are_shown(run) -> None:
     record = json.loads(run("inspect", "--cell", "gru", "--no-keras", "--format", "json").out)
     kernel, _, bias = record["layers"][0]["weights"]
     assert kernel["gates"] == [
-        {"name": "z", "columns": [0, 5]},
-        {"name": "r", "columns": [5, 10]},
-        {"name": "h", "columns": [10, 15]},
+        {"name": name, "axis": 1, "range": columns, "columns": columns}
+        for name, columns in (("z", [0, 5]), ("r", [5, 10]), ("h", [10, 15]))
     ]
     assert bias["rows"] == ["input", "recurrent"]
     assert bias["gates"] == kernel["gates"]

@@ -315,11 +315,11 @@ def test_weights_of_each_page_are_correct(cell: str, run) -> None:
 def test_columns_of_gates_are_correct(cell: str, run) -> None:
     layer = record(run, "--cell", cell)["layers"][0]
     rows = table(CELLS[cell], layer["weights"][0]["gates"][0]["name"])
-    found = [{"name": row[0], "columns": [*map(int, row[-1].split(":"))]} for row in rows]
+    found = [(row[0], [*map(int, row[-1].split(":"))]) for row in rows]
     for weight in layer["weights"]:
-        assert weight["gates"] == found
-    for (_, _, columns, _), gate in zip(rows, found, strict=True):
-        assert [number(part) for part in columns.split(" : ")] == gate["columns"]
+        assert [(gate["name"], gate["columns"]) for gate in weight["gates"]] == found
+    for (_, _, columns, _), (_, gate_columns) in zip(rows, found, strict=True):
+        assert [number(part) for part in columns.split(" : ")] == gate_columns
 
 
 def number(term: str) -> int:

@@ -38,8 +38,9 @@ class Weight:
         key: Its name in the equation: ``Wx``.
         name: Its name in Keras: ``kernel``.
         dims: Its symbolic shape.
-        gates: The gates, which divide its last axis into equal parts in this order.
+        gates: The gates, which divide an axis into equal parts in this order.
         rows: The names of what its first axis holds.
+        gate_axis: The axis that the gates divide; the last one in Keras.
         learned: Whether training changes it; false for statistics.
     """
 
@@ -49,6 +50,7 @@ class Weight:
     gates: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     learned: bool = True
+    gate_axis: int = -1
 
     @property
     def count(self) -> Dim:
@@ -256,6 +258,14 @@ class Cell(BaseCell):
     def bias(self, width: Dim) -> Weight:
         """Return the bias of a cell that has one."""
         return Weight("bh", "bias", (width,), self.gate_names)
+
+    def add_bias(self, z: Tensor, w: Any) -> Tensor:
+        """Return z with the bias of the input and of the state, if the cell has one."""
+        return z + w.bh if self.use_bias else z
+
+    def activate(self, ops: CellOps, name: str, z: Tensor) -> Tensor:
+        """Apply the activation ``name``."""
+        return ops.activate(name, z)
 
     def keras_cell(self, size_of: SizeOf) -> KerasSpec:
         return KerasSpec(f"{self.class_name}Cell", self._keras_arguments(size_of))

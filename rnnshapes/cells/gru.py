@@ -57,9 +57,9 @@ class GRUCell(Cell):
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """Compute x_t Wx, and add the bias of the input."""
         z = x @ w.Wx  # (N, D)·(D, 3M) → (N, 3M)
-        if not self.use_bias:
-            return z
-        return z + (self._bias_rows(ops, w)[0] if self.reset_after else w.bh)
+        if not (self.use_bias and self.reset_after):
+            return self.add_bias(z, w)
+        return z + self.bias_rows(ops, w)[0]
 
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """Compute h_t from the projected x_t and h_{t-1}."""
@@ -67,15 +67,15 @@ class GRUCell(Cell):
         x_z, x_r, x_h = ops.split(xz, "x", self.gate_names)  # three times (N, M)
         if self.reset_after:
             hz = h_before @ w.Wh  # (N, M)·(M, 3M) → (N, 3M)
-            hz = hz + self._bias_rows(ops, w)[1] if self.use_bias else hz
+            hz = hz + self.bias_rows(ops, w)[1] if self.use_bias else hz
             h_z, h_r, h_h = ops.split(hz, "h", self.gate_names)  # three times (N, M)
         else:
             W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.gate_names)  # three times (M, M)
             h_z, h_r = h_before @ W_z, h_before @ W_r  # (N, M)·(M, M) → (N, M)
-        z = ops.let("z", ops.activate(self.recurrent_activation, x_z + h_z))
-        r = ops.let("r", ops.activate(self.recurrent_activation, x_r + h_r))
+        z = ops.let("z", self.activate(ops, self.recurrent_activation, x_z + h_z))
+        r = ops.let("r", self.activate(ops, self.recurrent_activation, x_r + h_r))
         h_h = r * h_h if self.reset_after else (r * h_before) @ W_h  # (N, M)
-        candidate = ops.let("h~", ops.activate(self.activation, x_h + h_h))
+        candidate = ops.let("h~", self.activate(ops, self.activation, x_h + h_h))
         h = ops.let("h", self.interpolate(z, h_before, candidate))
         return StepResult(h, {"h": h}, {"z": z, "r": r, "h": candidate})
 
@@ -83,7 +83,8 @@ class GRUCell(Cell):
         """Return h_t: the share z of the state before, and the rest of the candidate."""
         return z * h_before + (1 - z) * candidate
 
-    def _bias_rows(self, ops: CellOps, w: Any) -> list[Tensor]:
+    def bias_rows(self, ops: CellOps, w: Any) -> list[Tensor]:
+        """Return the bias of the input, and that of the state."""
         return ops.rows(w.bh, ("bx", "bh"))  # (2, 3M) → twice (3M,)
 
     @property

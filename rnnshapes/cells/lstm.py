@@ -16,6 +16,9 @@ from typing import Any
 from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
 from rnnshapes.ops.interface import CellOps, Tensor
 
+#: Returns z of a gate, with its name and the cell state, as the gate's activation takes it.
+Peepholes = Callable[[str, Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class LSTMCell(Cell):
@@ -48,14 +51,15 @@ class LSTMCell(Cell):
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """Compute h_t and c_t from x_t Wx, h_{t-1} and c_{t-1}."""
         z = xz + self.recur(ops, state["h"], w)  # (N, 4M) + (N, 4M) → (N, 4M)
-        z = z + w.bh if self.use_bias else z  # (N, 4M) + (4M,) → (N, 4M)
+        z = self.add_bias(z, w)  # (N, 4M) + (4M,) → (N, 4M)
         z_i, z_f, z_c, z_o = ops.split(z, "z", self.gate_names)  # four times (N, M)
-        i = ops.let("i", ops.activate(self.recurrent_activation, z_i))
-        f = ops.let("f", ops.activate(self.recurrent_activation, z_f))
-        candidate = ops.let("c~", ops.activate(self.activation, z_c))
+        peep = self.peepholes_of(ops, w)
+        i = ops.let("i", self.activate(ops, self.recurrent_activation, peep("i", z_i, state["c"])))
+        f = ops.let("f", self.forget(ops, peep("f", z_f, state["c"]), i))
+        candidate = ops.let("c~", self.activate(ops, self.activation, z_c))
         c = ops.let("c", f * state["c"] + i * candidate)
-        o = ops.let("o", ops.activate(self.recurrent_activation, z_o))
-        h = ops.let("h", o * self.activate_state(ops, c))
+        o = ops.let("o", self.activate(ops, self.recurrent_activation, peep("o", z_o, c)))
+        h = ops.let("h", self.project_output(o * self.activate_state(ops, c), w))
         return StepResult(h, {"h": h, "c": c}, {"i": i, "f": f, "c": candidate, "o": o})
 
     def recur(self, ops: CellOps, h: Tensor, w: Any) -> Tensor:
@@ -64,7 +68,19 @@ class LSTMCell(Cell):
 
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         """Return what the output gate multiplies: the activation of c_t."""
-        return ops.activate(self.activation, c)
+        return self.activate(ops, self.activation, c)
+
+    def forget(self, ops: CellOps, z_f: Tensor, i: Tensor) -> Tensor:
+        """Return the forget gate."""
+        return self.activate(ops, self.recurrent_activation, z_f)
+
+    def peepholes_of(self, ops: CellOps, w: Any) -> Peepholes:
+        """Return what adds the view that a gate has of the cell state; Keras's gates have none."""
+        return lambda gate, z, c: z
+
+    def project_output(self, h: Tensor, w: Any) -> Tensor:
+        """Return h_t from the product with the output gate."""
+        return h
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -25,11 +25,10 @@ class SimpleRNNCell(Cell):
 
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """Compute x_t Wx + bh."""
-        z = x @ w.Wx  # (N, D)·(D, M) → (N, M)
-        return z + w.bh if self.use_bias else z  # (N, M) + (M,) → (N, M)
+        return self.add_bias(x @ w.Wx, w)  # (N, D)·(D, M) + (M,) → (N, M)
 
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """Compute h_t from x_t Wx + bh and h_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, M) + (N, M)·(M, M) → (N, M)
-        h = ops.let("h", ops.activate(self.activation, z))  # (N, M)
+        h = ops.let("h", self.activate(ops, self.activation, z))  # (N, M)
         return StepResult(h, {"h": h}, {})

@@ -204,7 +204,9 @@ def trace(
     target = output_target(output, data.input, network.model, golden=golden)
     parts = target.view(view, TRACE_PARTS)
     _check_step(selection, target, view)
-    with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
+    with open_session(
+        network.model, x=data.input, seed=data.seed, layer=selection.layer, **network.options
+    ) as session:
         result, golden_data, shown = _compute_trace(
             session,
             selection,

@@ -92,7 +92,9 @@ def follow(
         InputError: there is no such step, or what :func:`rnnshapes.api.trace` raises.
         KeyboardInterrupt: Ctrl-C was typed.
     """
-    with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
+    with open_session(
+        network.model, x=data.input, seed=data.seed, layer=selection.layer, **network.options
+    ) as session:
         graph, sample = session.network, selection.sample
         steps = parse_view(graph.size("N"), graph.max_steps, sample, selection.steps)
         with show_progress("Running the recurrence in NumPy"):

@@ -31,6 +31,8 @@ def after_inspect(result: Inspection, options: NetworkArguments) -> str:
     if not result.agrees:
         return _next("inspect", "lists every difference", options, None, "--format", "json")
     sizes = _missing_sizes(network)
+    if network.recurrent and result.file is not None and result.file.framework != "Keras":
+        return _next("trace", "shows every time step", options, None, *(sizes or []))
     is_unbuilt = result.file is not None and result.file.unbuilt
     if sizes is None or is_unbuilt or network.not_buildable_reason or not _fits_in_memory(network):
         return _next("inspect", "writes JSON, for programs", options, None, "--format", "json")
@@ -64,6 +66,9 @@ def after_trace(
     """Propose the proof, or the check of the port that a golden file is for."""
     if golden is not None:
         return _next("verify", "checks your port", options, data, "--against", "y_hat.npy")
+    if result.network.not_in_keras:
+        reason = "writes every intermediate value"
+        return _next("trace", reason, options, data, "--golden", "golden.npz")
     others = "\nOr:   --step t  one step in full; --follow  with keys; --view flow, numbers, all"
     if result.keras is not None:
         return _next("verify", "proves that NumPy and Keras agree", options, data) + others

@@ -183,7 +183,7 @@ def all_parts(network: Network) -> tuple[str, ...]:
 
 
 def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
-    """Return the recurrences of the layer ``name``, or all of the network.
+    """Return the recurrences of the layer or stack ``name``, or all of the network.
 
     Raises:
         InputError: the network has no such layer, or no recurrence.
@@ -196,10 +196,20 @@ def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
     every = [recurrence for names in recurrences.values() for recurrence in names]
     if name is None:
         return tuple(every)
+    if stack := [
+        scan for node in recurrences if is_in_stack(node, name) for scan in recurrences[node]
+    ]:
+        return tuple(stack)
     if name not in recurrences and name not in every:
         names = dict.fromkeys([*recurrences, *every])
         raise InputError(f"no recurrent layer {name!r}: choose one of {', '.join(names)}")
     return tuple(recurrences.get(name, [name]))
+
+
+def is_in_stack(layer: str, stack: str) -> bool:
+    """Return whether a layer, ``encoder.l1``, belongs to the stack ``encoder``."""
+    name, _, number = layer.rpartition(".l")
+    return name == stack and number.isdecimal()
 
 
 def trace_network(

@@ -7,8 +7,12 @@ The parts of a cell are those of its equation, in Keras's orientation and order 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from rnnshapes.ops.dims import Dim, Shape, total
 
 #: Symbolic shape of each part.
 PARTS = MappingProxyType(
@@ -90,6 +94,38 @@ class CellLayout:
         """The gates in their order: ``i f g o (g is c)``."""
         if not self.candidate:
             return " ".join(self.gates)
-        (gate,) = {"c", "h"} & set(self.gates)
+        gate = self._candidate_gate
         letters = " ".join(self.candidate if name == gate else name for name in self.gates)
         return f"{letters} ({self.candidate} is {gate})"
+
+    @property
+    def candidate_text(self) -> str:
+        """What the candidate is called: ``c~ is PyTorch's g``; empty if it is as in Keras."""
+        if not self.candidate:
+            return ""
+        return f"{self._candidate_gate}~ is {self.framework}'s {self.candidate}"
+
+    @property
+    def _candidate_gate(self) -> str:
+        return next(gate for gate in self.gates if gate in ("c", "h"))
+
+
+def shape_in(array: ArrayLayout, gates: int, sizes: Mapping[str, Dim]) -> Shape:
+    """Return the symbolic shape of an array.
+
+    Args:
+        array: The array.
+        gates: The number of gates of the cell, 1 for a cell without.
+        sizes: The sizes D, M, P and dirs of the cell; P is that of a projected state.
+    """
+    dims = tuple(total(_term(t, gates, sizes) for t in text.split("+")) for text in array.dims)
+    if "P" in sizes and array.parts == ("Wh",):  # the state is the projected one
+        return tuple(sizes["P"] if dim == sizes["M"] else dim for dim in dims)
+    return dims
+
+
+def _term(text: str, gates: int, sizes: Mapping[str, Dim]) -> Dim:
+    """Return the size that ``2GM`` stands for."""
+    count, many, name = re.fullmatch(r"(\d*)(G?)([A-Za-z]*)", text).groups()  # type: ignore[union-attr]
+    size = sizes[name] if name else Dim.of(1)
+    return size * (int(count or 1) * (gates if many else 1))

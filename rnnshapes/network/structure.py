@@ -61,11 +61,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """Comparison of a saved model's arrays with its config.
+    """Comparison of a saved model's arrays with its config, or of arrays with their modules.
 
     ``facts`` are empty for a file without weights (``unbuilt``) or without a config.
     ``contradictions`` say what Keras itself would refuse. ``notes`` are warnings about the file,
-    ``extras`` says what it holds besides the model.
+    ``extras`` says what it holds besides the model. ``framework`` is the one that wrote it.
     """
 
     path: str
@@ -76,6 +76,7 @@ class FileCheck:
     unbuilt: bool
     extras: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
+    framework: str = "Keras"
 
     @property
     def differences(self) -> tuple[Fact, ...]:

@@ -6,9 +6,10 @@ Keras, and no size is too large.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rnnshapes.cells.cell import Weight
@@ -42,18 +43,23 @@ Numbers = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Gate:
-    """Columns of a weight that belong to one gate: from ``columns[0]`` to before ``columns[1]``."""
+    """Part of a weight that belongs to one gate.
+
+    Along ``axis``, it is from ``columns[0]`` to before ``columns[1]``; in Keras that is the last
+    axis.
+    """
 
     name: str
     columns: tuple[int, int]
+    axis: int
 
 
 @dataclass(frozen=True)
 class WeightReport:
     """One weight: its Keras name, symbol, shape in symbols and numbers, and parameter count.
 
-    A number that depends on an open size is ``None``. ``gates`` are the blocks of its last axis,
-    in order; ``rows`` name what its first axis holds.
+    A number that depends on an open size is ``None``. ``gates`` are the blocks of an axis, in
+    order; ``rows`` name what the first axis holds.
     """
 
     name: str
@@ -211,10 +217,18 @@ class Inspection(Result):
         return all(check is None or check.agrees for check in checks)
 
 
-def inspect_network(network: Network) -> Inspection:
-    """Compute every shape and count of a network from its equations."""
+def inspect_network(
+    network: Network, stored: Mapping[str, Sequence[Weight]] = MappingProxyType({})
+) -> Inspection:
+    """Compute every shape and count of a network from its equations.
+
+    Args:
+        network: The network.
+        stored: The arrays of layers in the layout of another framework than Keras, by layer.
+    """
     names = TensorNames(network)
     layers = [_report_layer(network, layer, names) for layer in network.layers]
+    layers = [_with_stored(network, layer, stored.get(layer.name)) for layer in layers]
     params = _sum(layer.params for layer in layers)
     formulas = [layer.formula for layer in layers if layer.weights]
     return Inspection(
@@ -262,7 +276,7 @@ def _report_layer(network: Network, layer: Layer, names: TensorNames) -> LayerRe
         output_dims=dim_texts(output),
         output_shape=network.shape_numbers(output),
         weights=tuple(
-            _report_weight(network, layer, group, weight)
+            _report_weight(network, group, weight, _symbol(layer, group, weight))
             for group, weights in layer.groups.items()
             for weight in weights
         ),
@@ -283,6 +297,10 @@ def _report_layer(network: Network, layer: Layer, names: TensorNames) -> LayerRe
     )
 
 
+def _symbol(layer: Layer, group: str, weight: Weight) -> str:
+    return "" if layer.declared_shapes is not None else weight.key + layer.index_of(group)
+
+
 def _trainable_params(network: Network, layer: Layer) -> int | None:
     """Count the trainable parameters; ``None`` where a file does not tell."""
     if layer.trainable_count is not None:
@@ -295,14 +313,25 @@ def _trainable_params(network: Network, layer: Layer) -> int | None:
     return _sum(network.value(weight.count) for weight in learned)
 
 
-def _report_weight(network: Network, layer: Layer, group: str, weight: Weight) -> WeightReport:
+def _with_stored(
+    network: Network, report: LayerReport, stored: Sequence[Weight] | None
+) -> LayerReport:
+    """Return a report on a layer with the arrays that a file holds in place of Keras's."""
+    if stored is None:
+        return report
+    weights = (_report_weight(network, report.name, w, w.key) for w in stored)
+    return replace(report, weights=tuple(weights))
+
+
+def _report_weight(network: Network, group: str, weight: Weight, symbol: str) -> WeightReport:
     params = network.value(weight.count)
     shape = network.shape_numbers(weight.dims)
-    width = (shape[-1] or 0) // max(1, len(weight.gates)) if shape else 0
-    gates = [Gate(name, (i * width, (i + 1) * width)) for i, name in enumerate(weight.gates)]
+    axis = len(shape) + weight.gate_axis
+    width = (shape[axis] or 0) // max(1, len(weight.gates)) if shape else 0
+    gates = [Gate(name, (i * width, (i + 1) * width), axis) for i, name in enumerate(weight.gates)]
     return WeightReport(
         name=f"{group}/{weight.name}",
-        symbol="" if layer.declared_shapes is not None else weight.key + layer.index_of(group),
+        symbol=symbol,
         dims=dim_texts(weight.dims),
         shape=shape,
         formula=str(weight.count),

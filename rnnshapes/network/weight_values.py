@@ -66,7 +66,8 @@ def _summarize(weight: Weight, group: str, index: str, array: Array) -> Iterator
     for gate, part in parts:
         values = part.astype(np.float64).reshape(-1)
         finite = values[np.isfinite(values)]
-        is_recurrent = weight.name.endswith("recurrent_kernel") and part.ndim == 2
+        is_square = part.ndim == 2 and part.shape[0] == part.shape[1]
+        is_recurrent = weight.name.endswith("recurrent_kernel") and is_square
         has_radius = is_recurrent and len(finite) == part.size and len(part) <= _MOST_UNITS
         yield WeightValues(
             name=f"{group}/{weight.name}",

@@ -153,6 +153,60 @@ class Clip(Elementwise):
 
 
 @dataclass(frozen=True)
+class Affine(Elementwise):
+    """scale · x + shift."""
+
+    scale: float
+    shift: float
+
+    name = "affine"
+    ulps = 4
+    ulps_of_one = 4
+
+    def __call__(self, x: Array) -> Array:
+        result: Array = x.dtype.type(self.scale) * x + x.dtype.type(self.shift)
+        return result
+
+    def text(self, operand: str) -> str:
+        return f"affine({operand}, {self.scale:g}, {self.shift:g})"
+
+
+@dataclass(frozen=True)
+class HardSigmoid(Affine):
+    """scale · x + shift, between 0 and 1."""
+
+    name = "hard_sigmoid"
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        return np.clip(super().__call__(x), 0, 1)
+
+    def text(self, operand: str) -> str:
+        return f"hard_sigmoid({operand}, {self.scale:g}, {self.shift:g})"
+
+
+@dataclass(frozen=True)
+class ScaledTanh(Elementwise):
+    """height · tanh(slope · x)."""
+
+    height: float
+    slope: float
+
+    name = "scaled_tanh"
+    ulps = 10
+
+    def __call__(self, x: Array) -> Array:
+        import numpy as np
+
+        result: Array = x.dtype.type(self.height) * np.tanh(x.dtype.type(self.slope) * x)
+        return result
+
+    def text(self, operand: str) -> str:
+        return f"scaled_tanh({operand}, {self.height:g}, {self.slope:g})"
+
+
+@dataclass(frozen=True)
 class InverseRoot(Elementwise):
     """1 / sqrt(x), at most ``highest``."""
 

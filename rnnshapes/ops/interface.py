@@ -46,6 +46,9 @@ class CellOps(Protocol):
     def rows(self, b: Tensor, names: tuple[str, ...]) -> list[Tensor]:
         """Return what the first axis holds, one after the other, by their names."""
 
+    def elementwise(self, x: Tensor, function: Elementwise) -> Tensor:
+        """Apply a monotone function to each number."""
+
     def let(self, name: str, value: Tensor) -> Tensor:
         """Return the same value, written ``name_t`` from here on."""
 
@@ -133,9 +136,6 @@ class LayerOps(CellOps, Protocol):
 
     def rsqrt(self, x: Tensor) -> Tensor:
         """Return 1 / sqrt(x)."""
-
-    def elementwise(self, x: Tensor, function: Elementwise) -> Tensor:
-        """Apply a monotone function to each number."""
 
     def maximum(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the larger one of each two numbers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes.network.graph import Network
@@ -63,9 +63,20 @@ def sizes_record(network: Network) -> dict[str, Any]:
 
 
 def gates_text(gates: Iterable[Gate], axes: int, separator: str = " · ") -> str:
-    """Return the columns of each gate in the last of ``axes``: ``i [:, 0:5] · f [:, 5:10]``."""
-    front = ":, " * (axes - 1)
-    return separator.join(f"{g.name} [{front}{g.columns[0]}:{g.columns[1]}]" for g in gates)
+    """Return the part of each gate in a weight of ``axes``: ``i [:, 0:5] · f [:, 5:10]``."""
+
+    def part(gate: Gate) -> str:
+        indices = [":"] * axes
+        indices[gate.axis] = f"{gate.columns[0]}:{gate.columns[1]}"
+        return f"{gate.name} [{', '.join(indices)}]"
+
+    return separator.join(map(part, gates))
+
+
+def listed_text(names: Sequence[str]) -> str:
+    """Return ``kernel, recurrent_kernel and bias``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def input_text(source: str) -> str:

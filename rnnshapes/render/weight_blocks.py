@@ -41,7 +41,10 @@ class WeightBlock(NamedTuple):
     @property
     def gates(self) -> tuple[GateColumns, ...]:
         """Each gate with its columns, or all columns under no name."""
-        gates = tuple(GateColumns(gate.name, *gate.columns) for gate in self.weight.gates)
+        last = len(self.weight.shape) - 1
+        gates = tuple(
+            GateColumns(gate.name, *gate.columns) for gate in self.weight.gates if gate.axis == last
+        )
         return gates or (GateColumns("", 0, self.columns),)
 
     @property

@@ -19,6 +19,8 @@ def compare_with_model(inspection: Inspection, model: reference.Model) -> Inspec
 def compare_with_keras(inspection: Inspection) -> Inspection:
     """Build the network in Keras and compare; where that fails, return the reason instead."""
     network = inspection.network
+    if inspection.file is not None and inspection.file.framework != "Keras":
+        return inspection  # Keras has no such layers
     if inspection.file is not None and network.not_buildable_reason:
         return replace(inspection, not_built=network.not_buildable_reason)
     try:

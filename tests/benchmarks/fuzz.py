@@ -5,6 +5,7 @@ happened. The kinds are:
 
 - ``files``: model files, ``.keras`` and HDF5, of which configs or bytes change;
 - ``configs``: configs of models alone, without a file around them, which is faster;
+- ``pytorch``: weight files of PyTorch, ``.safetensors`` and ``.pt``, inspected and traced;
 - ``arrays``: array files of every type, for ``--input`` and for ``--against``.
 
 A change is a failure, too, if it takes more than ``SECONDS`` of this process, or adds more than
@@ -27,7 +28,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from rnnshapes.errors import RnnshapesError
 from rnnshapes.load.inputs import read_input
 from rnnshapes.load.saved import spawn
 from rnnshapes.port.arrays import read_port
+from tests.helpers import foreign
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.models import MODELS, OPERATIONS
 
@@ -240,7 +242,54 @@ def arrays(folder: Path) -> Iterator[Attempt]:
     yield attempt
 
 
-KINDS = {kind.__name__: kind for kind in (files, configs, arrays)}
+@contextmanager
+def pytorch(folder: Path) -> Iterator[Attempt]:
+    """Yield a reader of weight files of PyTorch: headers, pickles and bytes change."""
+    good = []
+    for cell in foreign.GATES:
+        weights = foreign.state_dict(cell, layers=2, both=True, prefix="encoder.")
+        weights["fc.weight"] = np.ones((2, 10), "float32")
+        good += [foreign.safetensors(weights), foreign.torch_file(weights, nested="model")]
+
+    def attempt(rng: random.Random) -> str:
+        path = folder / "changed"
+        path.write_bytes(changed_weights(rng.choice(good), rng))
+        return traced(path)
+
+    yield attempt
+
+
+def changed_weights(data: bytes, rng: random.Random) -> bytes:
+    """Return a weight file whose header, pickle or bytes are changed."""
+    if rng.random() < 0.2:
+        return flipped(data, rng)
+    if data[:2] != b"PK":
+        length = int.from_bytes(data[:8], "little")
+        text, rest = data[8 : 8 + length].decode(), data[8 + length :]
+        is_json = rng.random() < 0.7
+        text = json.dumps(changed_config(text, rng)) if is_json else edited(text, rng)
+        raw = text.encode("utf-8", "replace")
+        return len(raw).to_bytes(8, "little") + raw + rest
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice([*members, *["archive/data.pkl"] * 40])
+    members[name] = flipped(members[name], rng)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, part in members.items():
+            archive.writestr(name, part)
+    return out.getvalue()
+
+
+def traced(path: Path) -> str:
+    """Inspect a weight file, and trace it sometimes, if it can be."""
+    said = inspected(rnnshapes.inspect(path))
+    with suppress(RnnshapesError):
+        rnnshapes.trace(path, T=2, keras=False)
+    return said
+
+
+KINDS = {kind.__name__: kind for kind in (files, configs, arrays, pytorch)}
 
 
 def main() -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import re
-import stat
 import struct
 import subprocess
 import threading
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rnnshapes.errors import CannotRunError, InputError
+from rnnshapes.load.regular_file import require_regular
 from rnnshapes.load.saved import spawn, untrusted_json
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ class Hdf5Client:
         Raises InputError for what is not the file of a model.
         """
         self.path = path
-        _require_regular(path)
+        require_regular(path)
         self._process = _start(path)
         try:
             frame = self._read_frame(MOST_BYTES)
@@ -189,42 +187,6 @@ def _read_bytes(stream: IO[bytes], size: int) -> bytes:
         chunks.append(chunk)
         size -= len(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _require_regular(path: Path) -> None:
-    """Raise InputError unless ``path`` is a regular file that may be read."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise InputError(f"{path}: it is a link to a file that does not exist") from None
-        url = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))
-        hint = "; give the path of a local file, nothing is fetched" if url else ""
-        raise InputError(f"{path}: there is no such file{hint or _suggestion(path)}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: it cannot be opened: {reason}") from None
-    if stat.S_ISDIR(mode):
-        raise InputError(
-            f"{path}: it is a folder; give a .keras, .h5, .hdf5 or .weights.h5 file "
-            "(a SavedModel folder is not read)"
-        )
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: it is not a regular file")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: no permission to read it; change its permissions")
-
-
-def _suggestion(path: Path) -> str:
-    """Return a hint at a file of a similar name, or an empty text."""
-    import difflib
-
-    try:
-        names = [sibling.name for sibling in path.parent.iterdir()]
-    except OSError:
-        return ""
-    matches = difflib.get_close_matches(path.name, names, 1)
-    return f"; did you mean {path.with_name(matches[0])}?" if matches else ""
 
 
 def _start(path: Path) -> subprocess.Popen[bytes]:

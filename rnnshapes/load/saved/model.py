@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.load.opened_file import OpenedFile
 from rnnshapes.load.saved import keras2, untrusted_json, weight_paths, weights_only
 from rnnshapes.load.saved import network as config_network
 from rnnshapes.load.saved.config_layers import NO_LAYERS, has_graph
@@ -29,7 +30,7 @@ MOST_PATHS = 10**6
 
 
 @dataclass(frozen=True, eq=False)
-class ModelFile:
+class ModelFile(OpenedFile):
     """A saved model.
 
     ``structure`` is what the file holds of each layer; ``None`` if it has no graph or no weights.
@@ -53,7 +54,6 @@ class ModelFile:
     contradictions: tuple[str, ...] = ()
 
     def check(self, network: Network) -> FileCheck:
-        """Compare the file with the shapes expected for ``network``, whose sizes are known."""
         checked = () if self.structure is None else facts(network, self.structure)
         path = untrusted_json.printable(str(self.path))
         return FileCheck(
@@ -83,16 +83,6 @@ class ModelFile:
         return tuple(texts)
 
     def require_computable(self, network: Network, *, keras: bool) -> None:
-        """Check that enough is known of the model to compute its outputs.
-
-        Args:
-            network: The network, with known sizes.
-            keras: Whether Keras is to compute them, too.
-
-        Raises:
-            InputError: a size is unknown, or the file is incomplete or contradicts itself.
-            UnsupportedError: the file holds something that is not supported.
-        """
         for contradiction in self._contradictions(network):
             raise InputError(
                 f"{self.path}: it contradicts itself: {contradiction}; save the model again"
@@ -136,10 +126,6 @@ class ModelFile:
         )
 
     def weights(self) -> Weights:
-        """Return the numbers of all layers, as Keras 3 has them.
-
-        Raises TooLargeError where they do not fit into memory.
-        """
         from rnnshapes import memory
 
         count = sum(math.prod(w.shape) for stored in self.stored_weights.values() for w in stored)

@@ -19,7 +19,8 @@ _started: dict[str, subprocess.Popen[bytes]] = {}
 def start_early(arguments: Sequence[str]) -> None:
     """Start a process for the model that a command line names, if there is such a file."""
     # Unlike Path.is_file, isfile does not fail if the path is too long.
-    if len(arguments) > 1 and os.path.isfile(arguments[1]):  # noqa: PTH113
+    other = (".safetensors", ".pt", ".pth", ".onnx")
+    if len(arguments) > 1 and os.path.isfile(arguments[1]) and not arguments[1].endswith(other):  # noqa: PTH113
         _started[arguments[1]] = start(arguments[1])
 
 

@@ -14,12 +14,13 @@ MOST_NESTING = 64
 MOST_LETTERS, MOST_DIGITS = 1000, 40
 
 
-def parse(text: str | bytes, what: str) -> dict[str, Any]:
+def parse(text: str | bytes, what: str, *, unique_keys: bool = False) -> dict[str, Any]:
     """Return the JSON object that a text holds.
 
     Args:
         text: The text.
         what: What it is, for messages.
+        unique_keys: Whether a key that comes twice is an error.
 
     Raises:
         InputError: It is too large or nested too deep, no JSON, or no object.
@@ -27,7 +28,12 @@ def parse(text: str | bytes, what: str) -> dict[str, Any]:
     if _count_nodes(text) > MOST_NODES:
         raise InputError(f"{what} has more than {MOST_NODES:,} parts: no model has")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_parse_int)
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_int=_parse_int,
+            object_pairs_hook=_unique if unique_keys else None,
+        )
         _require_depth(value, MOST_NESTING)
     except RecursionError:
         raise InputError(f"{what} is nested more than {MOST_NESTING} deep: no model is") from None
@@ -71,6 +77,13 @@ def _parse_int(text: str) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError(f"a number of {len(text):,} digits")
     return int(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key comes twice")
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -41,7 +41,8 @@ class RecurrentLayer(Layer):
 
     A masked step leaves the states as they are; its output is that of the step before (zeros
     at the start), or zeros where ``zero_output_for_mask``. ``option_notes`` are the remarks on
-    options that change no number.
+    options that change no number. In ``input_order`` the output at t belongs to x_t also in
+    reverse, as in other frameworks than Keras.
     """
 
     return_sequences: bool = False
@@ -50,6 +51,7 @@ class RecurrentLayer(Layer):
     zero_output_for_mask: bool = False
     unroll: bool = False
     option_notes: tuple[str, ...] = ()
+    input_order: bool = False
 
     output_symbol = "h"
     uses_mask = True
@@ -147,7 +149,7 @@ class Recurrent(RecurrentLayer):
 
     @property
     def reversed_outputs(self) -> tuple[bool, ...]:
-        return (self.direction.reverse,)
+        return (self.direction.reverse and not self.input_order,)
 
     def map_directions(self, make: Callable[[Direction], Direction]) -> Recurrent:
         return replace(self, direction=make(self.direction))
@@ -209,6 +211,8 @@ class Bidirectional(RecurrentLayer):
 
     @property
     def reversed_outputs(self) -> tuple[bool, ...]:
+        if self.input_order:
+            return (False, False)
         return (self.forward.reverse, not self.backward.reverse)
 
     def map_directions(self, make: Callable[[Direction], Direction]) -> Bidirectional:

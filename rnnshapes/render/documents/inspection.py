@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
+from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.memory import format_bytes
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Direction, Layer
@@ -17,6 +18,7 @@ from rnnshapes.network.sizes import SIZE_MEANINGS
 from rnnshapes.network.structure import FileCheck
 from rnnshapes.network.summary import (
     EquationReport,
+    Gate,
     Inspection,
     KerasCheck,
     LayerReport,
@@ -40,6 +42,7 @@ from rnnshapes.render.phrases import (
     engine_record,
     fact_text,
     gates_text,
+    listed_text,
     network_text,
     sizes_record,
 )
@@ -47,6 +50,8 @@ from rnnshapes.render.view import View
 
 #: How many differences a line names.
 _MOST_DIFFERENCES = 8
+#: How many layers a warning names.
+_MOST_NAMES = 8
 #: What stands in ``GRU(M1)`` behind the class.
 _INNERMOST_BRACKETS = re.compile(r"\((?![A-Z][A-Za-z])[^()]*\)")
 #: The name of a class.
@@ -55,6 +60,8 @@ _CLASS = re.compile(r"[A-Z]\w*")
 _SHORTEST_NAME, _SHORTEST_CLASS = 18, 12
 #: The longest formula of a layer that a narrow table shows.
 _LONGEST_FORMULA = 24
+#: What the names of PyTorch's arrays end in.
+_LAYER_NUMBER = re.compile(r"_l\d+(_reverse)?$")
 #: The index of a last step, ``_{T-1}``.
 _LAST_STEP = re.compile(r"_\{([\w']+)-1\}")
 
@@ -175,9 +182,15 @@ def _weight_record(weight: WeightReport) -> dict[str, Any]:
         "params": weight.params,
         "dtype": weight.dtype,
         "bytes": weight.bytes,
-        "gates": [{"name": gate.name, "columns": gate.columns} for gate in weight.gates],
+        "gates": [_gate_record(gate, len(weight.shape)) for gate in weight.gates],
         "rows": weight.rows,
     }
+
+
+def _gate_record(gate: Gate, axes: int) -> dict[str, Any]:
+    """Return the part of an axis, as columns, too, where it is the last one."""
+    part = {"name": gate.name, "axis": gate.axis, "range": gate.columns}
+    return {**part, "columns": gate.columns} if gate.axis == axes - 1 else part
 
 
 def _operation_record(operation: OperationReport) -> dict[str, Any]:
@@ -205,7 +218,8 @@ def _file_record(file: FileCheck) -> dict[str, Any]:
     return {
         "path": file.path,
         "kind": file.kind,
-        "keras_version": file.keras_version,
+        "framework": file.framework,
+        "keras_version": file.keras_version or None,
         "agrees": file.agrees if file.facts or file.contradictions else None,
         "built": not file.unbuilt,
         "differences": [
@@ -480,8 +494,8 @@ def _graph(result: Inspection) -> Iterator[Line]:
 
 def _gates(result: Inspection) -> Iterator[Line]:
     """Yield which columns of the weights belong to which gate, once for equal layers."""
-    names_by_text: dict[str, list[str]] = {}
-    weights: dict[str, None] = {}
+    names_by_text: dict[tuple[str, str], dict[str, None]] = {}
+    weights: dict[str, dict[str, None]] = {}
     rows: dict[str, None] = {}
     for layer, meanings in zip(
         result.layers, map(_gate_meanings, result.network.layers), strict=True
@@ -493,22 +507,41 @@ def _gates(result: Inspection) -> Iterator[Line]:
                 f"{meanings.get(gate.name, gate.name)} {gate.columns[0]}:{gate.columns[1]}"
                 for gate in weight.gates
             )
-            names = names_by_text.setdefault(text, [])
-            if layer.name not in names:
-                names.append(layer.name)
-            weights[weight.name.rpartition("/")[2]] = None
+            # A vector of PyTorch is one column beside the rows of its matrices.
+            where = _gate_axis_text(weight if len(weight.shape) > 1 else layer.weights[0])
+            name = _LAYER_NUMBER.sub("", weight.name.rpartition("/")[2])
+            names_by_text.setdefault((where, text), {})[layer.name] = None
+            weights.setdefault(where, {})[name] = None
             if weight.rows:
-                name = weight.name.rpartition("/")[2]
                 halves = "row 0 is bx, added to x_t Wx; row 1 is bh, added to h_{t-1} Wh"
                 rows[f"{name}: {halves}"] = None
-    if not names_by_text:
-        return
-    *names, last = weights
-    yield Line(f"Gates, side by side in the last axis of {', '.join(names)} and {last}:")
-    for text, layers in names_by_text.items():
-        of_layers = "" if len(names_by_text) == 1 else f"{', '.join(layers)}: "
-        yield Line(f"  {of_layers}{text}", indent=4)
+    own_letter = _own_letter(result)
+    for where, array_names in weights.items():
+        yield Line(f"Gates, {where} of {listed_text(list(array_names))}{own_letter}:")
+        texts = {text: names for (of, text), names in names_by_text.items() if of == where}
+        for text, layers in texts.items():
+            of_layers = "" if len(texts) == 1 else f"{', '.join(layers)}: "
+            yield Line(f"  {of_layers}{text}", indent=4)
     yield from (Line(f"  {text}", indent=4) for text in rows)
+
+
+def _own_letter(result: Inspection) -> str:
+    """Return how another framework than Keras calls the candidate: `` (c~ is PyTorch's g)``."""
+    if result.file is None or result.file.framework == "Keras":
+        return ""
+    directions = [d for layer in result.network.layers for d in layer.directions]
+    cells = [cell for d in directions for cell in d.cell.cells_by_suffix.values()]
+    texts = [layout_of(result.file.framework, cell.name).candidate_text for cell in cells]
+    own = ", ".join(dict.fromkeys(filter(None, texts)))
+    return f" ({own})" if own else ""
+
+
+def _gate_axis_text(weight: WeightReport) -> str:
+    """Return along which axis the gates of a weight lie."""
+    axis = weight.gates[0].axis
+    if axis == len(weight.shape) - 1 and axis < 2:
+        return "side by side in the last axis"
+    return "in the rows" if len(weight.shape) == 2 else f"along axis {axis}"
 
 
 def _gate_meanings(layer: Layer) -> dict[str, str]:
@@ -681,12 +714,17 @@ def _warnings(result: Inspection) -> Iterator[Line]:
     """Yield what is wrong or not supported, each with a remedy."""
     if result.file is not None:
         yield from _failures(result.file)
+    names_by_text: dict[str, list[str]] = {}
     for layer in result.layers:
         for note in layer.notes:
             if layer.name in result.network.contradictions and result.file is not None:
                 continue  # named by the failures of the file
             if note.topic == "warning" or not layer.supported:
-                yield Line(f"! {layer.name}: {note.text}", "warning", indent=2)
+                names_by_text.setdefault(note.text, []).append(layer.name)
+    for text, names in names_by_text.items():
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        listed = ", ".join(names[:_MOST_NAMES]) + more
+        yield Line(f"! {listed}: {text}", "warning", indent=2)
     if result.file is not None:
         for text in result.file.notes:
             yield Line(f"! {result.file.path}: {text}", "warning", indent=2)
@@ -763,7 +801,9 @@ def _file(result: Inspection) -> Iterator[Line]:
         what = "its config" if file.differences else "itself"
         yield Line(f"FAILED  {file.path} contradicts {what}, as line 2 says", "bad", indent=8)
         return
-    kind = f"{file.kind}, written by Keras {file.keras_version}"
+    kind = f"{file.kind} of {file.framework}"
+    if file.framework == "Keras":
+        kind = f"{file.kind}, written by Keras {file.keras_version}"
     if shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):
         extras = "".join(f"; {text}" for text in file.extras)
         text = f"ok  {file.path} ({kind}) holds the expected {shapes} arrays{extras}"

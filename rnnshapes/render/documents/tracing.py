@@ -590,9 +590,10 @@ def _warnings(result: Trace) -> Iterator[Line]:
         yield Line(text, "warning", indent=2)
     if len(network.outputs) > 1:
         first, *others = [network.nodes[tap.node].name for tap in network.outputs]
+        remedy = "--layer shows another" if network.not_in_keras else "rnnshapes verify checks all"
         yield Line(
             f"! The model has {len(network.outputs)} outputs; only the first, {first}, is shown, "
-            f"not {', '.join(others)}. rnnshapes verify checks all.",
+            f"not {', '.join(others)}. {remedy}.",
             "warning",
             indent=2,
         )

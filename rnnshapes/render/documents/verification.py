@@ -20,6 +20,7 @@ from rnnshapes.render.phrases import (
     index_record,
     input_text,
     labelled_line,
+    listed_text,
     network_text,
     not_finite_record,
     not_finite_text,
@@ -132,8 +133,7 @@ def _precisions(result: Verification) -> str:
     precisions = dict.fromkeys(check.precision for check in result.checks if check.precision)
     if not result.engine.float64:
         precisions.pop("float64", None)
-    *others, last = list(precisions) or [""]
-    return f"{', '.join(others)} and {last}" if others else last
+    return listed_text(list(precisions) or [""])
 
 
 # --- The summary ---------------------------------------------------------------------------------

@@ -1,0 +1,175 @@
+"""An opened weight file of PyTorch or ONNX: its network, what it holds, and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnshapes.cells.cell import Weight
+from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.load.foreign import safetensors, torch_file
+from rnnshapes.load.foreign.byte_source import ByteSource
+from rnnshapes.load.foreign.modules import Contents, Module
+from rnnshapes.load.foreign.network import FileNetwork, build_network
+from rnnshapes.load.foreign.state_dict import read_state_dict
+from rnnshapes.load.foreign.tensors import ITEM_BYTES
+from rnnshapes.load.opened_file import OpenedFile
+from rnnshapes.load.regular_file import require_regular
+from rnnshapes.load.saved.untrusted_json import printable
+from rnnshapes.network.graph import Network
+from rnnshapes.network.structure import Fact, FileCheck
+from rnnshapes.ops.dims import shape_text
+
+if TYPE_CHECKING:
+    from rnnshapes.network.weights import Weights
+    from rnnshapes.ops.activations import Array
+
+
+@dataclass(frozen=True, eq=False)
+class ForeignFile(OpenedFile):
+    """A weight file of PyTorch or ONNX."""
+
+    path: Path
+    contents: Contents
+    file_network: FileNetwork
+    unbuilt: bool = False
+
+    @property
+    def network(self) -> Network:  # type: ignore[override]
+        """The network of its modules."""
+        return self.file_network.network
+
+    @property
+    def framework(self) -> str:  # type: ignore[override]
+        """The framework that wrote it."""
+        return self.contents.framework
+
+    @property
+    def framework_weights(self) -> dict[str, tuple[Weight, ...]]:  # type: ignore[override]
+        """The arrays of recurrent layers, as the framework lays them out."""
+        return dict(self.file_network.weights)
+
+    @property
+    def input_dtype(self) -> str:
+        return "float64" if self.network.dtype == "float64" else "float32"
+
+    def check(self, network: Network) -> FileCheck:
+        return FileCheck(
+            path=printable(str(self.path)),
+            kind=self.contents.kind,
+            keras_version="",
+            facts=tuple(self._facts(network)),
+            notes=self.contents.warnings,
+            unbuilt=False,
+            contradictions=self.contents.contradictions,
+            framework=self.framework,
+        )
+
+    def _facts(self, network: Network) -> Iterator[Fact]:
+        """Yield the shape of each array, and that which its module requires."""
+        for layer, arrays in self.file_network.stored.items():
+            for weight, array in zip(self.file_network.weights[layer], arrays, strict=True):
+                expected = tuple(network.count(dim) for dim in weight.dims)
+                name = f"{layer}/{array.name}"
+                yield Fact(name, shape_text(weight.dims), expected, array.tensor.shape)
+
+    def recurrent(self, layer: str | None = None) -> ForeignFile:
+        """Return the file with its recurrent modules alone, or the one module of a layer.
+
+        Raises:
+            InputError: it has none, or no such layer.
+        """
+        if not self.contents.modules:
+            raise InputError(f"{self.path}: it holds no recurrent layer")
+        names: dict[str, Module] = {}
+        for module in self.contents.modules:
+            both = [module.layer_name(number) for number in range(len(module.layers))]
+            names |= dict.fromkeys([module.name, *both], module)
+        if layer is not None and layer.partition("/")[0] not in names:
+            raise InputError(f"no recurrent layer {layer!r}: choose one of {', '.join(names)}")
+        chosen = self.contents.modules
+        if layer is not None:
+            chosen = (names[layer.partition("/")[0]],)
+        contents = replace(self.contents, modules=chosen, others=())
+        return replace(self, contents=contents, file_network=build_network(contents))
+
+    def require_computable(self, network: Network, *, keras: bool) -> None:
+        if keras:
+            raise UnsupportedError(
+                f"{self.path}: Keras has no layers like those of {self.framework}; trace computes "
+                "them in NumPy"
+            )
+        for contradiction in self.contents.contradictions:
+            raise InputError(f"{self.path}: {contradiction}")
+        for fact in self._facts(network):
+            if not fact.agrees:
+                raise InputError(
+                    f"{self.path}: {fact.name} is {fact.found}, and its module requires "
+                    f"{fact.expected}"
+                )
+
+    def weights(self) -> Weights:
+        from rnnshapes import memory
+        from rnnshapes.layouts.carry import to_parts
+
+        arrays = [array for group in self.file_network.stored.values() for array in group]
+        count = sum(array.tensor.count for array in arrays)
+        memory.require(4 * count * ITEM_BYTES["float32"], f"reading {count:,} parameters")
+        weights: dict[str, dict[str, Array]] = {}
+        for layer in self.network.layers:
+            for number, direction in enumerate(layer.directions):
+                group = weights.setdefault(direction.name, {})
+                order = self.file_network.orders[layer.name]
+                for array in self.file_network.stored[layer.name]:
+                    if array.direction in (None, number):
+                        values = array.tensor.read().reshape(array.tensor.shape)
+                        gates = tuple(direction.cell.gates)
+                        group |= to_parts(array.layout, values, number, order, gates)
+        return weights
+
+
+@contextmanager
+def open_foreign_file(path: Path) -> Iterator[ForeignFile | None]:
+    """Open a weight file of PyTorch or ONNX; yield ``None`` for any other file.
+
+    Raises InputError, naming the file, for one that is broken.
+    """
+    require_regular(path)
+    source = ByteSource(path)
+    try:
+        try:
+            contents = _read(source)
+            network = None if contents is None else build_network(contents)
+        except InputError as error:
+            text = str(error)
+            raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        if contents is None or network is None:
+            yield None
+        else:
+            yield ForeignFile(path, contents, network)
+    finally:
+        source.close()
+
+
+def _read(source: ByteSource) -> Contents | None:
+    """Return what a file holds; ``None`` for the file of another framework."""
+    if safetensors.is_safetensors(source):
+        return read_state_dict(safetensors.read_tensors(source), ".safetensors")
+    if reason := torch_file.older_format(source):
+        raise InputError(reason)
+    is_named_so = source.path.suffix.lower() in (".pt", ".pth")
+    if source.head(2) == b"PK":
+        try:
+            members = torch_file.torch_members(source)
+        except InputError:  # the reader of .keras files says what is wrong with other archives
+            if is_named_so:
+                raise
+            return None
+        if members is None:
+            return None
+        tensors, where = torch_file.read_tensors(source, members)
+        return read_state_dict(tensors, f"state_dict {where!r}" if where else "state_dict")
+    return None

@@ -1,0 +1,76 @@
+"""Recurrent modules of a file, with the arrays that they consist of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnshapes.cells.frameworks import FrameworkCell
+from rnnshapes.layouts.layout import ArrayLayout, CellLayout
+from rnnshapes.load.foreign.tensors import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class StoredArray:
+    """An array of a recurrent layer, and how the framework lays it out.
+
+    ``name`` is its name within the module. ``direction`` is the one that it belongs to; ``None``
+    if it holds all of them.
+    """
+
+    name: str
+    layout: ArrayLayout
+    tensor: Tensor
+    direction: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleLayer:
+    """One layer of a stack: the same cell in one direction or in both.
+
+    ``cell`` has numbers for its sizes. ``reverse`` tells for each direction whether it processes
+    the sequence in reverse. ``notes`` are remarks on what the file does not say.
+    """
+
+    cell: FrameworkCell
+    features: int
+    reverse: tuple[bool, ...]
+    arrays: tuple[StoredArray, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """A recurrent module: its layers, each of which feeds the next one."""
+
+    name: str
+    layout: CellLayout
+    layers: tuple[ModuleLayer, ...]
+
+    def layer_name(self, number: int) -> str:
+        """Return the name of a layer: that of the module, with a number in a stack."""
+        return self.name if len(self.layers) == 1 else f"{self.name}.l{number}"
+
+
+@dataclass(frozen=True, eq=False)
+class OtherModule:
+    """Arrays that belong to no recurrence, with what their names and shapes suggest."""
+
+    name: str
+    class_name: str
+    tensors: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a file holds.
+
+    ``warnings`` are for the user, such as traps of a format; ``contradictions`` say in what the
+    arrays do not fit together.
+    """
+
+    framework: str
+    kind: str
+    modules: tuple[Module, ...]
+    others: tuple[OtherModule, ...]
+    warnings: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()

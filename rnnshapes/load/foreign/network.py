@@ -1,0 +1,198 @@
+"""The recurrent modules of a file as a network: each stack has an input of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from rnnshapes.cells.cell import Weight
+from rnnshapes.cells.frameworks import FrameworkCell, FrameworkLSTM, with_units
+from rnnshapes.errors import InputError
+from rnnshapes.layouts.layout import CellLayout, shape_in
+from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
+from rnnshapes.network.graph import Network, Node, Tap
+from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.network.layers.config import Namer
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
+from rnnshapes.network.layers.unsupported import UnsupportedLayer
+from rnnshapes.ops.dims import Dim
+
+#: More recurrent layers than anyone would read the equations of.
+MOST_LAYERS = 200
+_NO_PLACE = "the file does not say where in the network it stands"
+
+
+@dataclass(frozen=True, eq=False)
+class FileNetwork:
+    """The network of a file, and the arrays of each layer as the file lays them out.
+
+    ``weights`` are by layer, with symbols for their shapes; ``stored`` are the arrays that they
+    describe. ``orders`` are the orders of gates in them.
+    """
+
+    network: Network
+    weights: Mapping[str, tuple[Weight, ...]]
+    stored: Mapping[str, tuple[StoredArray, ...]]
+    orders: Mapping[str, tuple[str, ...]]
+
+
+def build_network(contents: Contents) -> FileNetwork:
+    """Return all modules of a file as a network.
+
+    Raises:
+        InputError: It has more recurrent layers than anyone would read.
+    """
+    count = sum(len(module.layers) for module in contents.modules)
+    if count > MOST_LAYERS:
+        raise InputError(f"it has {count} recurrent layers, more than {MOST_LAYERS}")
+    return _Builder(contents.modules, contents.others).build()
+
+
+class _Builder:
+    def __init__(self, modules: Sequence[Module], others: Sequence[OtherModule]) -> None:
+        self.modules, self.others = modules, others
+        layers = [layer for module in modules for layer in module.layers]
+        features = {module.layers[0].features for module in modules}
+        projected = [1 for layer in layers if _projection(layer.cell)]
+        self.namer = Namer(
+            {"D": len(features), "M": len(layers), "P": len(projected), "recurrent": len(layers)}
+        )
+        self.nodes: list[Node] = []
+        self.inputs: dict[int, Dim] = {}
+        self.weights: dict[str, tuple[Weight, ...]] = {}
+        self.stored: dict[str, tuple[StoredArray, ...]] = {}
+        self.orders: dict[str, tuple[str, ...]] = {}
+        self.names = {"x", "y_hat", "output", *(f"x{number}" for number in range(1, 100))}
+
+    def build(self) -> FileNetwork:
+        self.namer.sizes |= {"N": None, "T": None}
+        for features in dict.fromkeys(module.layers[0].features for module in self.modules):
+            self._add_input(features)
+        positions = {features: position for position, features in enumerate(self.inputs)}
+        outputs = []
+        for module in self.modules:
+            tap = Tap(positions[module.layers[0].features])
+            dim = self.inputs[module.layers[0].features]
+            for number, layer in enumerate(module.layers):
+                name = self._unique(module.layer_name(number))
+                dim = self._add_layer(name, module, layer, tap, dim)
+                tap = Tap(len(self.nodes) - 1)
+            outputs.append(tap)
+        for other in self.others:
+            self._add_other(other)
+        # With other modules, the outputs of recurrent ones are not those of the network.
+        taps = tuple(outputs) if not self.others else ()
+        sizes = tuple(self.namer.sizes.items())
+        network = Network(sizes, tuple(self.nodes), taps, self._dtype())
+        return FileNetwork(network, self.weights, self.stored, self.orders)
+
+    def _add_input(self, features: int) -> None:
+        dim = self.namer.size("D", features)
+        self.inputs[features] = dim
+        name = f"x{str(dim)[1:]}"
+        layer = Input(name=name, shape=(Dim.named("N"), Dim.named("T"), dim))
+        self.nodes.append(Node(name, layer))
+
+    def _add_layer(
+        self, name: str, module: Module, layer: ModuleLayer, tap: Tap, features: Dim
+    ) -> Dim:
+        """Add a recurrent layer, and return the size of its output."""
+        units = self.namer.size("M", layer.cell.units.value({}))
+        projection = _projection(layer.cell)
+        if projection is not None:
+            projection = self.namer.size("P", projection.value({}))
+        cell, index = with_units(layer.cell, units, projection), self.namer.index("recurrent")
+        both = len(layer.reverse) > 1
+        directions = [
+            Direction(
+                name=f"{name}/{'backward' if reverse else 'forward'}" if both else name,
+                index=index + (("←" if reverse else "→") if both else ""),
+                features=features,
+                cell=cell,
+                reverse=reverse,
+            )
+            for reverse in layer.reverse
+        ]
+        options: dict[str, Any] = {
+            "name": name,
+            "index": index,
+            "return_sequences": True,
+            "option_notes": layer.notes,
+            "input_order": True,
+        }
+        added: Layer
+        if both:
+            added = Bidirectional(forward=directions[0], backward=directions[1], **options)
+        else:
+            added = Recurrent(direction=directions[0], **options)
+        self.nodes.append(Node(name, added, (tap,)))
+        sizes = {"D": features, "M": units, "dirs": Dim.of(len(directions))}
+        sizes |= {} if projection is None else {"P": projection}
+        self.weights[name] = tuple(
+            _weight(array, module.layout, cell, sizes, [d.index for d in directions])
+            for array in layer.arrays
+        )
+        self.stored[name] = layer.arrays
+        self.orders[name] = module.layout.gates
+        return cell.output * len(directions)
+
+    def _add_other(self, other: OtherModule) -> None:
+        name = self._unique(other.name)
+        weights = []
+        for tensor in other.tensors:
+            own = tensor.name.removeprefix(f"{other.name}.")
+            learned = not own.startswith(("running_", "num_batches_"))
+            shape = tuple(map(Dim.of, tensor.shape))
+            weights.append(Weight(tensor.name, own, shape, learned=learned))
+        layer = UnsupportedLayer(
+            name=name,
+            keras_class=other.class_name,
+            reason=_NO_PLACE,
+            stored_weights=tuple(weights),
+            output_shapes=(),
+        )
+        self.nodes.append(Node(name, layer))
+
+    def _unique(self, name: str) -> str:
+        """Return a name that no node has."""
+        for number in count(2):
+            if name not in self.names:
+                break
+            name = f"{name.partition(':')[0]}:{number}"
+        self.names.add(name)
+        return name
+
+    def _dtype(self) -> str:
+        """Return the dtype of the arrays, the first of several."""
+        arrays = (a.tensor.dtype for group in self.stored.values() for a in group)
+        known = ("float32", "float64", "float16", "bfloat16")
+        return next((dtype for dtype in arrays if dtype in known), "float32")
+
+
+def _projection(cell: FrameworkCell) -> Dim | None:
+    return cell.projection if isinstance(cell, FrameworkLSTM) else None
+
+
+def _weight(
+    array: StoredArray,
+    layout: CellLayout,
+    cell: FrameworkCell,
+    sizes: Mapping[str, Dim],
+    indices: Sequence[str],
+) -> Weight:
+    """Return an array with its symbolic shape, its symbol, and the gates along their axis."""
+    own = array.layout
+    dims = shape_in(own, max(1, len(cell.gate_names)), sizes)
+    index = indices[0 if array.direction is None else array.direction]
+    base = index.rstrip("→←")
+    arrow = index.removeprefix(base) if array.direction is not None else ""
+    symbols = " ".join(f"{part}{base}{'ᵀ' * own.transposed}{arrow}" for part in own.parts)
+    gates = own.gates or (layout.gates if own.parts[0] != "Wp" else ())
+    if len(own.parts) > 1:  # ONNX's own names for both halves of B
+        gates = tuple(f"{half}_{gate}" for half in ("Wb", "Rb") for gate in gates)
+        gates = gates or ("Wb", "Rb")
+    axis = -2 if own.transposed else -1
+    return Weight(symbols, array.name, dims, gates, gate_axis=axis)

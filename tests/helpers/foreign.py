@@ -1,0 +1,166 @@
+"""Weight files of PyTorch made by hand, and what PyTorch computes from them.
+
+A state_dict is a dict of arrays by name. No framework is needed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.helpers.port_layouts import torch_step
+
+Arrays = dict[str, np.ndarray]
+#: Number of blocks of rows by the name of the cell.
+GATES = {"simple": 1, "lstm": 4, "gru": 3}
+_DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64"}
+_STORAGES = {
+    "float64": "DoubleStorage",
+    "float32": "FloatStorage",
+    "float16": "HalfStorage",
+    "int64": "LongStorage",
+}
+
+
+def state_dict(
+    cell: str,
+    D: int = 3,
+    M: int = 5,
+    *,
+    layers: int = 1,
+    both: bool = False,
+    bias: bool = True,
+    proj_size: int = 0,
+    prefix: str = "",
+    seed: int = 0,
+    dtype: str = "float32",
+) -> Arrays:
+    """Return random weights as ``torch.nn.RNN``, ``LSTM`` or ``GRU`` names and shapes them."""
+    rng, width = np.random.default_rng(seed), GATES[cell] * M
+    state = proj_size or M
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(layers):
+        features = D if k == 0 else state * (1 + both)
+        for end in ("", "_reverse")[: 1 + both]:
+            shapes[f"weight_ih_l{k}{end}"] = (width, features)
+            shapes[f"weight_hh_l{k}{end}"] = (width, state)
+            if bias:
+                shapes[f"bias_ih_l{k}{end}"] = shapes[f"bias_hh_l{k}{end}"] = (width,)
+            if proj_size:
+                shapes[f"weight_hr_l{k}{end}"] = (proj_size, M)
+    return {
+        prefix + name: rng.uniform(-0.7, 0.7, shape).astype(dtype) for name, shape in shapes.items()
+    }
+
+
+def torch_output(cell: str, x: np.ndarray, w: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return ``output`` (N, T, dirs·M) of the last layer, as ``torch.nn`` documents it."""
+    x = x.astype("float64")
+    for k in range(sum(name.startswith("weight_ih") and "reverse" not in name for name in w)):
+        ends = [end for end in ("", "_reverse") if f"weight_ih_l{k}{end}" in w]
+        x = np.concatenate([_torch_layer(cell, x, w, k, end) for end in ends], axis=-1)
+    return x
+
+
+def _torch_layer(
+    cell: str, x: np.ndarray, w: Mapping[str, np.ndarray], k: int, end: str
+) -> np.ndarray:
+    own = {f"{name}_l0{end}": w.get(f"{name}_l{k}{end}") for name in ("weight_ih", "weight_hh")}
+    rows = len(own[f"weight_ih_l0{end}"])  # type: ignore[arg-type]
+    for name in ("bias_ih", "bias_hh"):
+        own[f"{name}_l0{end}"] = w.get(f"{name}_l{k}{end}", np.zeros(rows))
+    projection = w.get(f"weight_hr_l{k}{end}")
+    n, steps = x.shape[:2]
+    h: Any = np.zeros((n, own[f"weight_hh_l0{end}"].shape[1]))  # type: ignore[union-attr]
+    c: Any = np.zeros((n, rows // GATES[cell]))
+    states: dict[int, np.ndarray] = {}
+    for t in range(steps)[:: -1 if end else 1]:
+        h, c = torch_step(cell, x[:, t], h, c, own, end)  # type: ignore[arg-type]
+        h = h if projection is None else h @ projection.T
+        states[t] = h
+    return np.stack([states[t] for t in range(steps)], axis=1)
+
+
+def safetensors(arrays: Mapping[str, np.ndarray], padding: int = 0) -> bytes:
+    """Return a .safetensors file."""
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, array in arrays.items():
+        raw = array.tobytes()
+        header[name] = {  # type: ignore[assignment]
+            "dtype": _DTYPES[str(array.dtype)],
+            "shape": list(array.shape),
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
+        data += raw
+    text = json.dumps(header).encode() + b" " * padding
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    return b"X" + struct.pack("<I", len(raw)) + raw
+
+
+def _number(number: int) -> bytes:
+    return b"J" + struct.pack("<i", number)
+
+
+def _numbers(numbers: tuple[int, ...]) -> bytes:
+    return b"(" + b"".join(map(_number, numbers)) + b"t"
+
+
+def pickled_tensor(key: str, array: np.ndarray, **changes: Any) -> bytes:
+    """Return the opcodes of a tensor; ``changes`` are other offset, shape, strides, length."""
+    strides = tuple(step // array.itemsize for step in array.strides)
+    given = {"offset": 0, "shape": array.shape, "strides": strides, "length": array.size, **changes}
+    storage = f"ctorch\n{_STORAGES[str(array.dtype)]}\n".encode()
+    identity = b"(" + _text("storage") + storage + _text(key) + _text("cpu")
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + (identity + _number(given["length"]) + b"tQ")
+        + (_number(given["offset"]) + _numbers(given["shape"]) + _numbers(given["strides"]))
+        + b"\x89ccollections\nOrderedDict\n)RtR"
+    )
+
+
+def pickled_dict(items: Mapping[str, bytes]) -> bytes:
+    """Return the opcodes of an OrderedDict, with opcodes for its values."""
+    pairs = b"".join(_text(name) + value for name, value in items.items())
+    return b"ccollections\nOrderedDict\n)R(" + pairs + b"u"
+
+
+def torch_zip(pickle: bytes, storages: Mapping[str, bytes], **more: bytes) -> bytes:
+    """Return a .pt file with a pickle, of which this adds begin and end, and storages."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + pickle + b".")
+        archive.writestr("archive/byteorder", "little")
+        for key, data in storages.items():
+            archive.writestr(f"archive/data/{key}", data)
+        archive.writestr("archive/version", "3\n")
+        for name, data in more.items():
+            archive.writestr(f"archive/{name}", data)
+    return content.getvalue()
+
+
+def torch_file(arrays: Mapping[str, np.ndarray], nested: str = "") -> bytes:
+    """Return a .pt file of a state_dict, or of a checkpoint that has it under a name."""
+    numbered = list(enumerate(arrays.items()))
+    pickle = pickled_dict({name: pickled_tensor(str(i), a) for i, (name, a) in numbered})
+    if nested:
+        optimizer = pickled_dict({"state": pickled_dict({}), "lr": b"G" + struct.pack(">d", 0.1)})
+        pickle = pickled_dict({nested: pickle, "optimizer": optimizer, "epoch": _number(3)})
+    return torch_zip(pickle, {str(i): a.tobytes() for i, (_, a) in numbered})
+
+
+def written(path: Path, data: bytes) -> Path:
+    """Write a file, and return its path."""
+    path.write_bytes(data)
+    return path

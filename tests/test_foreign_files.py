@@ -1,0 +1,318 @@
+"""Weight files of PyTorch: inspected and computed without PyTorch, refused if hostile."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import pickletools
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes import InputError, UnsupportedError
+from rnnshapes.load.foreign import (
+    network,
+    safetensors,
+    tensors,
+    torch_file,
+    torch_pickle,
+    zip_directory,
+)
+from rnnshapes.render import schemas
+from tests.helpers import foreign
+from tests.helpers.foreign import pickled_dict, pickled_tensor, state_dict, written
+
+WRITERS = {".safetensors": foreign.safetensors, ".pt": foreign.torch_file}
+ORDERS = {"simple": [], "lstm": ["i", "f", "c", "o"], "gru": ["r", "z", "h"]}
+
+
+def record(path: Path) -> dict[str, Any]:
+    """Return what ``inspect`` writes as JSON, which its schema describes."""
+    result = json.loads(json.dumps(rnnshapes.inspect(path).to_dict()))
+    jsonschema.validate(result, schemas.schema("inspect"))
+    return result
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+@pytest.mark.parametrize("cell", ORDERS)
+def test_cell_is_shown_in_its_own_layout(cell: str, ending: str, tmp_path: Path) -> None:
+    path = written(tmp_path / f"m{ending}", WRITERS[ending](state_dict(cell, prefix="enc.")))
+    found = record(path)
+    (layer,) = found["layers"]
+    count = foreign.GATES[cell]
+    assert (layer["name"], layer["params"]) == ("enc", count * 5 * (3 + 5 + 2))
+    assert layer["formula"] == f"{count if count > 1 else ''}M(D+M+2)"
+    assert found["file"]["framework"] == "PyTorch"
+    assert found["file"]["agrees"]
+    kernel, recurrent, *biases = layer["weights"]
+    assert [w["name"] for w in layer["weights"]] == [
+        f"enc/{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
+    assert kernel["shape"] == [5 * count, 3]
+    assert kernel["dims"][-1] == "D"
+    assert recurrent["dims"] == [kernel["dims"][0], "M"]
+    for weight in (kernel, recurrent, *biases):
+        assert [gate["name"] for gate in weight["gates"]] == ORDERS[cell]
+        ranges = [gate["range"] for gate in weight["gates"]]
+        assert ranges == [[5 * i, 5 * i + 5] for i in range(len(ORDERS[cell]))]
+        assert {gate["axis"] for gate in weight["gates"]} <= {0}
+
+
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"layers": 2, "both": True},
+    {"layers": 3, "bias": False},
+    {"proj_size": 2, "layers": 2, "both": True},
+    {"dtype": "float16", "both": True},
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("cell", ORDERS)
+def test_trace_is_what_pytorch_documents(
+    cell: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    if "proj_size" in options and cell != "lstm":
+        pytest.skip("only an LSTM has a projection")
+    arrays = state_dict(cell, 4, 6, seed=7, **options)
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    x = np.random.default_rng(1).standard_normal((2, 5, 4)).astype("float32")
+    trace = rnnshapes.trace(path, x=x, show="all")
+    assert trace.keras is None
+    assert trace.y_hat is not None
+    expected = foreign.torch_output(cell, x, arrays)
+    np.testing.assert_allclose(trace.y_hat, expected, rtol=1e-10, atol=1e-12)
+    assert rnnshapes.inspect(path).params == sum(a.size for a in arrays.values())
+
+
+def test_both_containers_hold_the_same(tmp_path: Path) -> None:
+    arrays = state_dict("lstm", layers=2, both=True, prefix="a.b.")
+    arrays["head.weight"] = np.ones((2, 10), "float32")
+    found = []
+    for ending, write in WRITERS.items():
+        result = record(written(tmp_path / f"m{ending}", write(arrays)))
+        del result["file"]
+        found.append(result)
+    assert found[0] == found[1]
+    assert [layer["name"] for layer in found[0]["layers"]] == ["a.b.l0", "a.b.l1", "head"]
+
+
+def test_state_dict_is_found_in_a_checkpoint(tmp_path: Path) -> None:
+    arrays = state_dict("gru")
+    path = written(tmp_path / "m.pth", foreign.torch_file(arrays, nested="model"))
+    assert rnnshapes.inspect(path).params == sum(a.size for a in arrays.values())
+
+
+def test_several_state_dicts_are_refused(tmp_path: Path) -> None:
+    array = np.ones((2, 3), "float32")
+    part = pickled_dict({"fc.weight": pickled_tensor("0", array)})
+    data = foreign.torch_zip(pickled_dict({"a": part, "ema": part}), {"0": array.tobytes()})
+    with pytest.raises(InputError, match="a, ema"):
+        rnnshapes.inspect(written(tmp_path / "m.pt", data))
+
+
+def test_layer_chooses_one_of_several_modules(tmp_path: Path, run) -> None:
+    encoder = state_dict("lstm", 3, 5, layers=2, prefix="enc.")
+    decoder = state_dict("gru", 7, 4, prefix="dec.")
+    path = written(tmp_path / "m.safetensors", foreign.safetensors({**encoder, **decoder}))
+    x = np.random.default_rng(3).standard_normal((1, 4, 7)).astype("float32")
+    trace = rnnshapes.trace(path, x=x, layer="dec")
+    own = {name.removeprefix("dec."): a for name, a in decoder.items()}
+    np.testing.assert_allclose(trace.y_hat, foreign.torch_output("gru", x, own), rtol=1e-10)
+    whole = rnnshapes.trace(path, T=3, show="h", layer="enc")
+    assert [layer.name for layer in whole.layers] == ["enc.l0", "enc.l1"]
+    assert run("trace", path, "--T", "3", "--layer", "other").status == 2
+
+
+def test_transposed_view_is_read_by_its_strides(tmp_path: Path) -> None:
+    """A tensor that was saved as a view is not contiguous."""
+    arrays = state_dict("simple", 3, 4)
+    turned = {name: np.asfortranarray(a) for name, a in arrays.items()}
+    items = {name: pickled_tensor(str(i), a) for i, (name, a) in enumerate(turned.items())}
+    storages = {str(i): a.tobytes("A") for i, a in enumerate(turned.values())}
+    path = written(tmp_path / "m.pt", foreign.torch_zip(pickled_dict(items), storages))
+    x = np.ones((1, 3, 3), "float32")
+    expected = foreign.torch_output("simple", x, arrays)
+    np.testing.assert_allclose(rnnshapes.trace(path, x=x).y_hat, expected, rtol=1e-10)
+
+
+def test_arrays_that_do_not_fit_contradict(tmp_path: Path, run) -> None:
+    for name, shape in (
+        ("bias_ih_l0", (19,)),
+        ("weight_hh_l0", (21, 5)),
+        ("weight_ih_l1", (20, 6)),
+    ):
+        arrays = state_dict("lstm", layers=2)
+        arrays[name] = np.ones(shape, "float32")
+        path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
+        assert run("inspect", path).status == 1
+        assert run("trace", path, "--T", "2").status == 2
+
+
+def test_keras_has_no_such_layers(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.pt", foreign.torch_file(state_dict("lstm")))
+    with pytest.raises(UnsupportedError):
+        rnnshapes.verify(path, T=3)
+    with pytest.raises(UnsupportedError):
+        rnnshapes.verify(path, T=3, against=np.zeros((1, 3, 5)))
+
+
+# --- Hostile files ------------------------------------------------------------------------------
+
+
+class _Evil:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return (open, (str(self.marker), "w"))
+
+
+def bad_pickles(marker: Path) -> dict[str, bytes]:
+    """Return opcodes that no state_dict has."""
+    array = np.ones((2, 3), "float32")
+    tensor = {"fc.weight": pickled_tensor("0", array)}
+    bad: dict[str, bytes] = {
+        f"code, protocol {protocol}": pickle.dumps(_Evil(marker), protocol)[2:-1]
+        for protocol in (0, 2, 4)
+    }
+    bad |= {
+        "code in a dict": pickled_dict({**tensor, "x": bad["code, protocol 2"]}),
+        "getattr": pickled_dict({"x": b"cbuiltins\ngetattr\n(ctorch\nSize\nX\1\0\0\0atR"}),
+        "call of a result": pickled_dict({"x": b"ccollections\nOrderedDict\n)R)R"}),
+        "state of a class": pickled_dict({"x": b"ctorch\nSize\n}b"}),
+        "call without arguments": b"ctorch._utils\n_rebuild_tensor_v2\n)R",
+        "size of a number": b"ctorch\nSize\nK\1\x85R",
+        "pairs of numbers": b"ccollections\nOrderedDict\nK\1\x85R",
+        "missing memo": b"h\7",
+        "empty stack": b"u",
+        "a mark": b"(",
+        "recursive dict": b"}q\0X\1\0\0\0ah\0s",
+        "recursive tuple": b"]q\0(h\0h\0ta",
+        "beyond its storage": pickled_dict({"w": pickled_tensor("0", array, length=5)}),
+        "offset beyond it": pickled_dict({"w": pickled_tensor("0", array, offset=1)}),
+        "negative stride": pickled_dict({"w": pickled_tensor("0", array, strides=(3, -1))}),
+        "repeated numbers": pickled_dict(
+            {"w": pickled_tensor("0", array, shape=(9, 9), strides=(0, 0))}
+        ),
+        "more than stored": pickled_dict({"w": pickled_tensor("0", array, length=7)}),
+        "no such storage": pickled_dict({"w": pickled_tensor("1", array)}),
+        "negative size": pickled_dict({"w": pickled_tensor("0", array, shape=(-2, -3))}),
+        "huge size": pickled_dict({"w": pickled_tensor("0", array, shape=(2**31 - 1,) * 2)}),
+        "axes": pickled_dict({"w": pickled_tensor("0", array, shape=(2, 3, 1))}),
+        "long number": b"\x8b\xff\xff\xff\x7f",
+        "text without end": b"X\xff\xff\xff\x7f",
+    }
+    return bad
+
+
+def assert_refused_in_one_line(path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        rnnshapes.inspect(path)
+    assert str(caught.value).isprintable()
+
+
+def test_pickles_are_never_run(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    storages = {"0": np.ones((2, 3), "float32").tobytes()}
+    for name, opcodes in bad_pickles(marker).items():
+        for data in (foreign.torch_zip(opcodes, storages), b"\x80\2" + opcodes + b"."):
+            assert_refused_in_one_line(written(tmp_path / "bad.pt", data))
+            assert not marker.exists(), name
+
+
+def test_programs_and_old_files_are_refused(tmp_path: Path) -> None:
+    good = pickled_dict({})
+    files = {
+        "TorchScript": foreign.torch_zip(good, {}, **{"constants.pkl": b"", "code/a.py": b""}),
+        "pt2": foreign.torch_zip(good, {}, archive_format=b"pt2"),
+        "1.6": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+        "0.4": bytes(257) + b"ustar" + bytes(300),
+        "state_dict": foreign.torch_zip(good, {}),
+    }
+    for word, data in files.items():
+        with pytest.raises(InputError, match=word):
+            rnnshapes.inspect(written(tmp_path / "m.pt", data))
+
+
+def test_broken_safetensors_are_refused(tmp_path: Path) -> None:
+    array = np.ones((2, 3), "float32")
+    good = foreign.safetensors({"fc.weight": array})
+    entry = '"dtype":"F32","shape":[2,3],"data_offsets":[0,24]'
+    headers = (
+        f'{{"a":{{{entry}}},"a":{{{entry}}}}}',
+        '{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,20]}}',
+        '{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[24,48]}}',
+        '{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0]}}',
+        '{"a":{"dtype":"F32","shape":[-2,-3],"data_offsets":[0,24]}}',
+        '{"a":{"dtype":"F32","shape":[2,true],"data_offsets":[0,24]}}',
+        '{"a":{"dtype":"F8","shape":[24],"data_offsets":[0,24]}}',
+        '{"a":{"dtype":["F32"],"shape":[2,3],"data_offsets":[0,24]}}',
+        '{"a":[1]}',
+        '{"a":' + "[" * 5000 + "]" * 5000 + "}",
+        f'{{"\\u001b[31m.weight":{{{entry}}},"__metadata__":1}}',
+        "{",
+    )
+    broken = [struct.pack("<Q", len(text)) + text.encode() + bytes(24) for text in headers]
+    broken += [
+        good[:-1],
+        good + b"0",
+        good[:20],
+        struct.pack("<Q", 2**24 + 8) + b"{" + bytes(2**24),
+    ]
+    for data in broken:
+        assert_refused_in_one_line(written(tmp_path / "m.safetensors", data))
+
+
+# --- Limits -------------------------------------------------------------------------------------
+
+
+def test_sizes_are_limited(tmp_path: Path, monkeypatch) -> None:
+    """Each limit is tested from both sides."""
+    arrays = state_dict("gru", layers=2)
+    safe = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
+    zipped = written(tmp_path / "m.pt", foreign.torch_file(arrays, nested="model"))
+    header = int.from_bytes(safe.read_bytes()[:8], "little")
+    with zipfile.ZipFile(zipped) as archive:
+        members, data = archive.infolist(), archive.read("archive/data.pkl")
+    start = archive.start_dir
+    opcodes = sum(1 for _ in pickletools.genops(data))
+    for module, name, most, path in (
+        (safetensors, "MOST_HEADER", header, safe),
+        (zip_directory, "MOST_ENTRIES", len(members), zipped),
+        (zip_directory, "MOST_LIST", zipped.stat().st_size - 22 - start, zipped),
+        (torch_pickle, "MOST_OPCODES", opcodes - 1, zipped),
+        (torch_file, "MOST_PICKLE", len(data), zipped),
+        (torch_file, "MOST_DEPTH", 2, zipped),
+        (tensors, "MOST_AXES", 2, zipped),
+        (network, "MOST_LAYERS", 2, safe),
+    ):
+        monkeypatch.setattr(module, name, most)
+        assert rnnshapes.inspect(path).layers, name
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, most - 1)
+            with pytest.raises(InputError):
+                rnnshapes.inspect(path)
+
+
+def test_inspect_loads_neither_numpy_nor_keras(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.pt", foreign.torch_file(state_dict("lstm")))
+    script = (
+        "import sys, rnnshapes\n"
+        f"print(rnnshapes.inspect({str(path)!r}).params)\n"
+        "print(sorted({'numpy', 'keras', 'h5py', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split("\n")[:2] == ["200", "[]"]
