@@ -29,6 +29,7 @@ from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.ops.recorder import RecorderOps, Recording
 from rnnshapes.ops.symbolic import ShapeMismatchError, Symbol, SymbolicOps
 from rnnshapes.ops.visibility import Visibility
+from rnnshapes.ops.windows import Window
 
 SIZES = {"N": 4, "D": 3, "M": 5, "K": 2}
 N, D, M, K = (Dim.named(name) for name in SIZES)
@@ -394,3 +395,12 @@ def test_formula_carries_error_of_its_argument(z: Any, off: float, name: str) ->
     bounded = Bounded(z, np.full_like(z, off), FLOAT32).activated(name)
     for shifted in (z - off, z - off / 3, z, z + off / 2, z + off):
         assert np.all(np.abs(activate(name, shifted) - bounded.value) <= bounded.error)
+
+
+def test_places_far_beyond_an_axis_are_filled() -> None:
+    """No memory is taken for the steps between them and the axis."""
+    x = np.random.default_rng(5).standard_normal((2, 4, 3))
+    window = Window(3, 1, "causal", Dim.of(4), dilation=10**15, fill=-0.5)
+    found = NumpyOps().windows(x, [window])
+    np.testing.assert_array_equal(found[:, :, 2], x)
+    assert (found[:, :, :2] == -0.5).all()

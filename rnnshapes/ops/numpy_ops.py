@@ -105,11 +105,11 @@ class NumpyOps:
         """
         for number, window in enumerate(windows):
             axis = 1 + 2 * number  # each axis before has become two
-            padding = [(0, 0)] * x.ndim
-            padding[axis] = window.padding(x.shape[axis])
-            if any(padding[axis]):
-                x = np.pad(x, padding, constant_values=window.fill)
-            x = x[(slice(None),) * axis + (window.positions(x.shape[axis]),)]
+            positions = window.positions(x.shape[axis])
+            if (positions == x.shape[axis]).any():
+                beyond = [(0, int(number == axis)) for number in range(x.ndim)]
+                x = np.pad(x, beyond, constant_values=window.fill)
+            x = x[(slice(None),) * axis + (positions,)]
         return x
 
     def each_step(self, function: Callable[[Array], Array], x: Array, rank: int) -> Array:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: One axis, or several.
 Axes = int | tuple[int, ...]
+#: Beyond the ends of any axis; twice as many still fit into int64.
+_FAR = 2**62
 
 
 @dataclass(frozen=True)
@@ -42,22 +44,22 @@ class Window:
             return (steps - self.span) // self.stride + 1
         return -(-steps // self.stride)
 
-    def padding(self, steps: int) -> tuple[int, int]:
-        """Return how many steps are added before and after."""
-        if self.mode == "valid":
-            return 0, 0
-        if self.mode == "causal":
-            return self.span - 1, 0
-        missing = max(0, (self.length(steps) - 1) * self.stride + self.span - steps)
-        return missing // 2, missing - missing // 2
-
-    def positions(self, padded: int) -> Array:
-        """Return the steps of each window, (T', size), among the ``padded`` steps."""
+    def positions(self, steps: int) -> Array:
+        """Return the steps of each window, (T', size); ``steps`` stands for all beyond the ends."""
         import numpy as np
 
-        count = (padded - self.span) // self.stride + 1
-        first = np.arange(count)[:, None] * self.stride
-        return first + np.arange(self.size) * self.dilation
+        first = np.arange(self.length(steps))[:, None] * self.stride
+        places = (n * self.dilation - self._before(steps) for n in range(self.size))
+        found = first + np.array([min(max(place, -_FAR), _FAR) for place in places])
+        return np.where((found >= 0) & (found < steps), found, steps)
+
+    def _before(self, steps: int) -> int:
+        """Return how many steps the first window begins before the first step."""
+        if self.mode == "valid":
+            return 0
+        if self.mode == "causal":
+            return self.span - 1
+        return max(0, (self.length(steps) - 1) * self.stride + self.span - steps) // 2
 
 
 def window_axes(windows: Sequence[Window]) -> tuple[int, ...]:
