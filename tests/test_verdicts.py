@@ -228,6 +228,7 @@ def test_explanation_is_the_verdict(run, ports) -> None:
         assert word in lines[0]
     assert "144 numbers" in lines[1]
     assert re.search(r"lstm: [hc] at every step, .*t 0, unit 0: \S+, expected \S+", lines[2])
+    assert lines.pop(3).startswith("cure")
     assert (lines[3][:2], "spare" in lines[3]) == ("! ", True)
     assert len(rows_of("\n".join(lines))) == 3
 

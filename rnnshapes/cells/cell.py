@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -267,6 +268,10 @@ class Cell(BaseCell):
         """Apply the activation ``name``."""
         return ops.activate(name, z)
 
+    def with_methods_of(self, kind: type) -> Any:
+        """Return the cell with the methods of a class that is derived from that of the cell."""
+        return _derived(kind, type(self))(**{f.name: getattr(self, f.name) for f in fields(self)})
+
     def keras_cell(self, size_of: SizeOf) -> KerasSpec:
         return KerasSpec(f"{self.class_name}Cell", self._keras_arguments(size_of))
 
@@ -281,3 +286,9 @@ class Cell(BaseCell):
         """
         initializers = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0}
         return {**self.keras_options, "units": size_of(self.units), **initializers}
+
+
+@functools.cache
+def _derived(kind: type, cell: type[Cell]) -> type[Cell]:
+    """Return a class with the methods of ``kind``, and all else of ``cell``."""
+    return type(kind.__name__, (kind, cell), {})

@@ -10,8 +10,8 @@ Source: Cho et al., EMNLP 2014 (without ``reset_after``); the variant of cuDNN w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant, Weight
 from rnnshapes.ops.dims import Dim
@@ -74,10 +74,15 @@ class GRUCell(Cell):
             h_z, h_r = h_before @ W_z, h_before @ W_r  # (N, M)·(M, M) → (N, M)
         z = ops.let("z", self.activate(ops, self.recurrent_activation, x_z + h_z))
         r = ops.let("r", self.activate(ops, self.recurrent_activation, x_r + h_r))
+        r = self.reset(r)
         h_h = r * h_h if self.reset_after else (r * h_before) @ W_h  # (N, M)
         candidate = ops.let("h~", self.activate(ops, self.activation, x_h + h_h))
         h = ops.let("h", self.interpolate(z, h_before, candidate))
         return StepResult(h, {"h": h}, {"z": z, "r": r, "h": candidate})
+
+    def reset(self, r: Tensor) -> Tensor:
+        """Return what multiplies the state for the candidate."""
+        return r
 
     def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
         """Return h_t: the share z of the state before, and the rest of the candidate."""
@@ -89,9 +94,14 @@ class GRUCell(Cell):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        options = {f.name: getattr(self, f.name) for f in fields(self)}
         text = "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~"
-        variants = [Variant("gru.z_complement", text, "cell", _ShareExchanged(**options))]
+        variants = [
+            Variant("gru.z_complement", text, "cell", self.with_methods_of(_ShareExchanged))
+        ]
+        variants += [
+            Variant(kind.id, kind.text, "equation", self.with_methods_of(kind))
+            for kind in _WRONG_EQUATIONS
+        ]
         other = replace(self, reset_after=not self.reset_after)
         when = "before" if self.reset_after else "after"
         text = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
@@ -106,6 +116,10 @@ class GRUCell(Cell):
             variants.append(Variant("bias.input_row_omitted", text, "bias", self, _omit_row(0)))
             text = "both rows of the bias are added to the input's product"
             variants.append(Variant("bias.rows_summed", text, "bias", self, _add_rows_to_input))
+            text = "both rows of the bias are added to the state's product"
+            variants.append(Variant("bias.rows_summed", text, "rows", self, _add_rows_to_state))
+            text = "the two rows of the bias are exchanged"
+            variants.append(Variant("bias.rows_exchanged", text, "rows", self, _exchange_rows))
         return tuple(variants)
 
 
@@ -115,6 +129,36 @@ class _ShareExchanged(GRUCell):
     def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
         return (1 - z) * h_before + z * candidate
 
+
+class _WrongEquation(GRUCell):
+    """A GRU as ports compute it that make the mistake ``id``, ``text`` in words."""
+
+    id: ClassVar[str]
+    text: ClassVar[str]
+
+
+class _NoReset(_WrongEquation):
+    id, text = "gru.gate_omitted", "the reset gate is left out"
+
+    def reset(self, r: Tensor) -> Tensor:
+        return r * 0.0 + 1.0
+
+
+class _ResetComplement(_WrongEquation):
+    id, text = "gru.r_complement", "1 - r is taken for r"
+
+    def reset(self, r: Tensor) -> Tensor:
+        return 1 - r
+
+
+class _NotComplemented(_WrongEquation):
+    id, text = "gru.share_omitted", "h is z h_{t-1} + h~, without (1 - z)"
+
+    def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
+        return z * h_before + candidate
+
+
+_WRONG_EQUATIONS: tuple[type[_WrongEquation], ...] = (_NoReset, _ResetComplement, _NotComplemented)
 
 #: A change to the weights of a cell, by key.
 ArraysChange = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -146,3 +190,14 @@ def _add_rows_to_input(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
     bias[0] += bias[1]
     bias[1] = 0
     return {**arrays, "bh": bias}
+
+
+def _add_rows_to_state(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    bias = arrays["bh"].copy()
+    bias[1] += bias[0]
+    bias[0] = 0
+    return {**arrays, "bh": bias}
+
+
+def _exchange_rows(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**arrays, "bh": arrays["bh"][::-1].copy()}

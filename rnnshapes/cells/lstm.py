@@ -9,9 +9,9 @@ Schmidhuber and Cummins, Neural Computation 12 (2000); in Keras
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
 from rnnshapes.ops.interface import CellOps, Tensor
@@ -56,19 +56,31 @@ class LSTMCell(Cell):
         peep = self.peepholes_of(ops, w)
         i = ops.let("i", self.activate(ops, self.recurrent_activation, peep("i", z_i, state["c"])))
         f = ops.let("f", self.forget(ops, peep("f", z_f, state["c"]), i))
-        candidate = ops.let("c~", self.activate(ops, self.activation, z_c))
-        c = ops.let("c", f * state["c"] + i * candidate)
+        candidate = ops.let("c~", self.activate_candidate(ops, z_c))
+        c = ops.let("c", self.next_state(i, f, state["c"], candidate))
         o = ops.let("o", self.activate(ops, self.recurrent_activation, peep("o", z_o, c)))
-        h = ops.let("h", self.project_output(o * self.activate_state(ops, c), w))
+        h = ops.let("h", self.project_output(self.output_of(ops, o, c, state["c"]), w))
         return StepResult(h, {"h": h, "c": c}, {"i": i, "f": f, "c": candidate, "o": o})
 
     def recur(self, ops: CellOps, h: Tensor, w: Any) -> Tensor:
         """Compute h_{t-1} Wh."""
         return h @ w.Wh  # (N, M)·(M, 4M) → (N, 4M)
 
+    def activate_candidate(self, ops: CellOps, z: Tensor) -> Tensor:
+        """Return the candidate for c_t from its part of z."""
+        return self.activate(ops, self.activation, z)
+
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         """Return what the output gate multiplies: the activation of c_t."""
         return self.activate(ops, self.activation, c)
+
+    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
+        """Return c_t from the gates, c_{t-1} and the candidate."""
+        return f * c + i * candidate
+
+    def output_of(self, ops: CellOps, o: Tensor, c: Tensor, c_before: Tensor) -> Tensor:
+        """Return the product with the output gate from c_t and c_{t-1}."""
+        return o * self.activate_state(ops, c)
 
     def forget(self, ops: CellOps, z_f: Tensor, i: Tensor) -> Tensor:
         """Return the forget gate."""
@@ -84,16 +96,18 @@ class LSTMCell(Cell):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        options = {f.name: getattr(self, f.name) for f in fields(self)}
-        text = "h is o * c, without the activation of c"
-        plain = Variant("lstm.c_not_activated", text, "cell", _StateNotActivated(**options))
-        if not self.use_bias:
-            return (plain,)
-        text = "1 is added to the forget bias, although Keras's weights include it"
-        again = Variant("bias.forget_again", text, "bias", self, self._add_forget_bias)
-        text = "the forget bias is doubled"
-        twice = Variant("bias.forget_twice", text, "bias", self, self._double_forget_bias)
-        return (plain, again, twice)
+        variants = [
+            Variant(kind.id, kind.text, family, self.with_methods_of(kind))
+            for family, kinds in _WRONG_EQUATIONS.items()
+            for kind in kinds
+        ]
+        if self.use_bias:
+            text = "1 is added to the forget bias, although Keras's weights include it"
+            again = Variant("bias.forget_again", text, "bias", self, self._add_forget_bias)
+            text = "the forget bias is doubled"
+            twice = Variant("bias.forget_twice", text, "bias", self, self._double_forget_bias)
+            variants += [again, twice]
+        return tuple(variants)
 
     def _add_forget_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
         return self._change_forget_bias(arrays, lambda bias: bias + 1)
@@ -111,12 +125,95 @@ class LSTMCell(Cell):
         return {**arrays, "bh": bias}
 
 
-class _StateNotActivated(LSTMCell):
-    """A port in which h is o * c."""
+class _WrongEquation(LSTMCell):
+    """An LSTM as ports compute it that make the mistake ``id``, ``text`` in words."""
 
-    def recur(self, ops: CellOps, h: Tensor, w: Any) -> Tensor:
-        """Compute h_{t-1} Wh."""
-        return h @ w.Wh  # (N, M)·(M, 4M) → (N, 4M)
+    id: ClassVar[str]
+    text: ClassVar[str]
+
+
+class _StateNotActivated(_WrongEquation):
+    id, text = "lstm.c_not_activated", "h is o * c, without the activation of c"
 
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         return c
+
+
+class _CandidateNotActivated(_WrongEquation):
+    id, text = "activation.candidate", "the candidate c~ is not activated"
+
+    def activate_candidate(self, ops: CellOps, z: Tensor) -> Tensor:
+        return z
+
+
+class _CandidateAsGate(_WrongEquation):
+    id, text = "activation.candidate", "the candidate c~ has the activation of the gates"
+
+    def activate_candidate(self, ops: CellOps, z: Tensor) -> Tensor:
+        return self.activate(ops, self.recurrent_activation, z)
+
+
+class _StateAsGate(_WrongEquation):
+    id, text = "activation.state", "c has the activation of the gates in h = o * tanh(c)"
+
+    def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
+        return self.activate(ops, self.recurrent_activation, c)
+
+
+class _StateBefore(_WrongEquation):
+    id, text = "lstm.c_before", "h is o * tanh(c_{t-1}), with the state before the step"
+
+    def output_of(self, ops: CellOps, o: Tensor, c: Tensor, c_before: Tensor) -> Tensor:
+        return super().output_of(ops, o, c_before, c_before)
+
+
+class _NoOutputGate(_WrongEquation):
+    id, text = "lstm.gate_omitted", "the output gate is left out: h is tanh(c)"
+
+    def output_of(self, ops: CellOps, o: Tensor, c: Tensor, c_before: Tensor) -> Tensor:
+        return self.activate_state(ops, c)
+
+
+class _NoInputGate(_WrongEquation):
+    id, text = "lstm.gate_omitted", "the input gate is left out: c is f c_{t-1} + c~"
+
+    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
+        return f * c + candidate
+
+
+class _NoForgetGate(_WrongEquation):
+    id, text = "lstm.gate_omitted", "the forget gate is left out: c is c_{t-1} + i c~"
+
+    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
+        return c + i * candidate
+
+
+class _Coupled(_WrongEquation):
+    id, text = "lstm.gates_coupled", "f is 1 - i, as with ONNX's input_forget=1"
+
+    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
+        return (1 - i) * c + i * candidate
+
+
+class _CoupledByForget(_WrongEquation):
+    id, text = "lstm.gates_coupled", "i is 1 - f"
+
+    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
+        return f * c + (1 - f) * candidate
+
+
+class _ForgetComplement(_WrongEquation):
+    id, text = "lstm.forget_complement", "1 - f is taken for f: c is (1 - f) c_{t-1} + i c~"
+
+    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
+        return (1 - f) * c + i * candidate
+
+
+#: By the family of the mistakes.
+_WRONG_EQUATIONS: Mapping[str, tuple[type[_WrongEquation], ...]] = {
+    "cell": (_StateNotActivated,),
+    "equation": (
+        *(_CandidateNotActivated, _CandidateAsGate, _StateAsGate, _StateBefore, _NoOutputGate),
+        *(_NoInputGate, _NoForgetGate, _Coupled, _CoupledByForget, _ForgetComplement),
+    ),
+}

@@ -7,6 +7,7 @@ compared in full, by the same rule as the port itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -32,9 +33,11 @@ _NEAREST = 3
 #: After one hypothesis that agrees, another is compared only if it is about as near: at most so
 #: many times its distance, where a distance counts as at least the second number.
 _AS_NEAR, _LEAST_DISTANCE = 100.0, 1e-7
-#: How many steps the first look computes; and, where a port reports the last step alone, how
-#: many before it, at most, for one mistake and for two.
-_FIRST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 8, 400, 48
+#: How many steps the first look computes, for one mistake and for two.
+_FIRST_STEPS, _FIRST_STEPS_OF_PAIRS = 8, 4
+#: Where a port reports the last step alone, how many steps before it: at least; at most, for one
+#: mistake; at most, for two.
+_LEAST_LAST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 16, 400, 48
 #: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
 #: Dtypes, the finest first.
@@ -90,6 +93,15 @@ class Explanation:
         """The mistakes, and that of the arithmetic if it is one."""
         return (*self.mistakes, *([] if self.arithmetic is None else [self.arithmetic]))
 
+    @property
+    def by_layer(self) -> tuple[tuple[Mistake, ...], ...]:
+        """The mistakes of each layer together; those of no layer belong to the first."""
+        groups: dict[str | None, list[Mistake]] = {}
+        first = next((m.where.layer for m in self.all_mistakes if m.where.layer), None)
+        for mistake in self.all_mistakes:
+            groups.setdefault(mistake.where.layer or first, []).append(mistake)
+        return tuple(map(tuple, groups.values()))
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -116,7 +128,7 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
         mixed: Whether a part of a float64 port may compute in float32.
     """
     only_last = _reports_last_step_only(base)
-    search = _Search(dtype, memory_length(base, _LAST_STEPS) if only_last else 0)
+    search = _Search(dtype, _last_steps(base) if only_last else 0)
     alone = search.screened([base])
     singles = search.screened(hypotheses(base))
     # A mistake that the shape shows may be the only one.
@@ -145,6 +157,11 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
     return Diagnosis((), search.tried, nearest.mistakes, difference)
 
 
+def _last_steps(base: Hypothesis) -> int:
+    """Return how many of the last steps decide the last output, and a few more."""
+    return max(memory_length(base, _LAST_STEPS), _LEAST_LAST_STEPS)
+
+
 def are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
     """Return whether every reported number is a number of the dtype.
 
@@ -166,8 +183,8 @@ def _pairs(one: Hypothesis, known: int) -> Iterator[Hypothesis]:
     ``known`` is how many mistakes were known before the search: a hypothesis with no more than
     these has no first mistake.
     """
-    if len(one.families) > known:
-        yield from hypotheses(one, after=one.families[-1])
+    if len(one.families) > known and not one.alone:
+        yield from hypotheses(one, after=one.families[-1], combined=True)
 
 
 #: A hypothesis after its relative distance in the first look.
@@ -189,10 +206,11 @@ class _Search:
         """Take a first look at the hypotheses, and return them with the nearest first."""
         screened = []
         for hypothesis in candidates:
-            steps, samples = _FIRST_STEPS, 2
-            if _reports_last_step_only(hypothesis):
+            single, samples = len(hypothesis.mistakes) <= 1, 2
+            steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
+            if self.last_steps:
                 steps = self.last_steps
-                if len(hypothesis.mistakes) > 1:
+                if not single:
                     steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
             screened.append((relative_distance(hypothesis, steps, samples), hypothesis))
         screened.sort(key=lambda one: one[0])
@@ -223,7 +241,7 @@ class _Search:
                     explanations.append(self._explanation(hypothesis, dtype, comparisons))
                     farthest = min(farthest, _AS_NEAR * max(distance, _LEAST_DISTANCE))
             if explanations:
-                return [one for one in explanations if not _has_fewer(explanations, one)]
+                return [one for one in explanations if not _is_needless(explanations, one)]
         return []
 
     def _explanation(
@@ -243,12 +261,15 @@ class _Search:
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
 
 
-def _has_fewer(explanations: Iterable[Explanation], one: Explanation) -> bool:
+def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:
     """Return whether another explanation needs only some of the mistakes of this one.
 
-    A mistake more may change nothing that is compared.
+    A mistake more may change nothing that is compared. Of explanations with the same ids and the
+    same numbers, one is enough.
     """
-    return any(set(other.mistakes) < set(one.mistakes) for other in explanations)
+    earlier = list(itertools.takewhile(lambda other: other is not one, explanations))
+    same = any(other.ids == one.ids and other.comparisons == one.comparisons for other in earlier)
+    return same or any(set(other.mistakes) < set(one.mistakes) for other in explanations)
 
 
 def _agreeing(hypothesis: Hypothesis, dtype: str) -> tuple[Comparison, ...] | None:

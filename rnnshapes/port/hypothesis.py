@@ -8,14 +8,41 @@ from typing import NamedTuple
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
+from rnnshapes.port.cures import CURES
 from rnnshapes.port.quantities import ReportedQuantity
 
 
+class Where(NamedTuple):
+    """Where in a port something is wrong; None for what it does not depend on, or is not known.
+
+    ``layer`` is the name of a layer, ``direction`` is ``forward`` or ``backward``, ``array`` the
+    name of a weight in Keras or of a quantity, ``gate`` one of the cell's gates. ``unit`` and
+    ``step`` count from 0.
+    """
+
+    layer: str | None = None
+    direction: str | None = None
+    array: str | None = None
+    gate: str | None = None
+    unit: int | None = None
+    step: int | None = None
+
+
 class Mistake(NamedTuple):
-    """A known mistake of ports: ``id`` for programs (``gates.order``), ``text`` for people."""
+    """A known mistake of ports: ``id`` for programs (``gates.order``), ``text`` for people.
+
+    ``remedy`` is a line of code or a sentence, where the mistake has another than all of its id.
+    """
 
     id: str
     text: str
+    where: Where = Where()
+    remedy: str = ""
+
+    @property
+    def cure(self) -> str:
+        """What to change in the port, in one line."""
+        return self.remedy or CURES.get(self.id, "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +51,9 @@ class Hypothesis:
 
     ``xs`` are the inputs (N, T, D). ``mistakes`` are those by which the hypothesis differs from
     the network of the user; ``families`` names for each of them what it is about, such as
-    ``gates``. Of each family a hypothesis has at most one mistake.
+    ``gates``. Of each family a hypothesis has at most one mistake. ``scope`` are the groups of
+    weights that the next mistake concerns, and None for all. ``alone`` says that no other mistake
+    is combined with these, and ``unwindowed`` that no few steps of it can be computed alone.
     """
 
     network: Network
@@ -33,7 +62,14 @@ class Hypothesis:
     quantities: tuple[ReportedQuantity, ...]
     mistakes: tuple[Mistake, ...] = ()
     families: tuple[str, ...] = ()
+    scope: frozenset[str] | None = None
+    alone: bool = False
+    unwindowed: bool = False
 
     def with_mistake(self, family: str, mistake: Mistake) -> Hypothesis:
         """Return the same hypothesis, labelled with one more mistake."""
         return replace(self, mistakes=(*self.mistakes, mistake), families=(*self.families, family))
+
+    def concerns(self, group: str) -> bool:
+        """Return whether the next mistake concerns a group of weights."""
+        return self.scope is None or group in self.scope

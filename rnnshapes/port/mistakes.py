@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,26 +22,73 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port import time_mistakes
-from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port import time_mistakes, wiring_mistakes
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 
 Arrays = dict[str, Array]
 #: Takes a cell and its weights, by key, and returns both as a port with a mistake has them, or
 #: ``None`` where the cell cannot have that mistake.
 CellChange = Callable[[Cell, Arrays], tuple[Cell, Arrays] | None]
 _FORTRAN = "read column by column (Fortran order)"
+_FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
+#: The arrays of a cell by their keys.
+_ARRAYS = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
 
 
-def hypotheses(base: Hypothesis, *, after: str | None = None) -> Iterator[Hypothesis]:
+def hypotheses(
+    base: Hypothesis, *, after: str | None = None, combined: bool = False
+) -> Iterator[Hypothesis]:
     """Yield the hypothesis with one more mistake, of every family that it has no mistake of.
 
-    ``after`` names a family: then only mistakes of later families are added.
+    A mistake of cells is made by all of them, and by each direction of each layer alone.
+
+    Args:
+        base: The hypothesis.
+        after: Names a family: then only mistakes of later families are added.
+        combined: Whether to yield only what is combined with other mistakes.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
-    for family, variations in _FAMILIES[first:]:
-        if family not in base.families:
-            for mistake, changed in variations(base):
-                yield changed.with_mistake(family, mistake)
+    groups = sorted(filter(base.concerns, {d.name for d in _directions(base)}))
+    for family in _FAMILIES[first:]:
+        if family.name in base.families or (combined and not family.combined):
+            continue
+        scopes = [base]
+        if family.of_cells and len(groups) > 1 and not combined:
+            scopes += [replace(base, scope=frozenset([group])) for group in groups]
+        for scoped in scopes:
+            alone = scoped is not base or not family.combined
+            for mistake, changed in family.variations(scoped):
+                labelled = changed.with_mistake(family.name, _located(mistake, scoped, family))
+                yield replace(labelled, scope=base.scope, alone=changed.alone or alone)
+
+
+def _directions(hypothesis: Hypothesis) -> list[Direction]:
+    return [d for node in hypothesis.network.recurrent for _, d in node.scans]
+
+
+def _located(mistake: Mistake, hypothesis: Hypothesis, family: Family) -> Mistake:
+    """Return a mistake of cells with the layer and the direction that make it, if one does."""
+    if not family.of_cells:
+        return mistake
+    nodes = [
+        (node.layer, direction)
+        for node in hypothesis.network.recurrent
+        for direction in node.layer.directions
+        if hypothesis.concerns(direction.name)
+    ]
+    layers = {layer.name for layer, _ in nodes}
+    if len(layers) > 1:
+        return mistake
+    layer, direction = nodes[0]
+    where = mistake.where._replace(layer=layer.name)
+    text = mistake.text
+    others = len(_directions(hypothesis)) > len({id(d) for _, d in nodes})
+    if len(layer.directions) > 1 and len({d.name for _, d in nodes}) == 1:
+        way = "backward" if direction is layer.directions[1] else "forward"
+        where = where._replace(direction=way)
+    if others:
+        text = f"{mistake.text}, in {direction.name if where.direction else layer.name} alone"
+    return mistake._replace(where=where, text=text)
 
 
 # --- Cells and their weights --------------------------------------------------------------------
@@ -53,6 +100,8 @@ def _with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | Non
     cells: dict[str, BaseCell] = {}  # a layer that is called again has the same cell each time
 
     def direction_of(direction: Direction) -> Direction:
+        if not hypothesis.concerns(direction.name):
+            return direction
         if direction.name not in cells:
             cells[direction.name] = _changed_cell(direction, weights[direction.name], change)
         return replace(direction, cell=cells[direction.name])
@@ -63,7 +112,7 @@ def _with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | Non
         else node
         for node in hypothesis.network.nodes
     ]
-    before = {d.name: d.cell for node in hypothesis.network.recurrent for _, d in node.scans}
+    before = {d.name: d.cell for d in _directions(hypothesis) if d.name in cells}
     same_weights = not any(_differ(weights[n], hypothesis.weights[n]) for n in cells)
     if cells == before and same_weights:
         return None
@@ -96,6 +145,8 @@ def _cells(hypothesis: Hypothesis) -> Iterator[Cell]:
     seen = set()
     for node in hypothesis.network.recurrent:
         for _, direction in node.scans:
+            if not hypothesis.concerns(direction.name):
+                continue
             for cell in direction.cell.cells_by_suffix.values():
                 if (key := (type(cell), *cell.keras_options.values())) not in seen:
                     seen.add(key)
@@ -123,12 +174,35 @@ def _gate_orders(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
                 whose = f" ({owners})" if owners else ""
                 read, right = ", ".join(order), ", ".join(gates)
                 text = f"the gates are read as {read}{whose}; Keras has {right}"
-                change = _reordered(gates, order)
-                yield from _changed(hypothesis, [(Mistake("gates.order", text), change)])
+                mistake = Mistake("gates.order", text, Where(), _reordering(gates, order, "W"))
+                yield from _changed(hypothesis, [(mistake, _reordered(gates, order))])
 
 
-def _reordered(gates: tuple[str, ...], order: tuple[str, ...]) -> CellChange:
-    """Return a change that takes for each gate the block where ``order`` has it."""
+def _gate_orders_of_arrays(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the gates of one array in every other order."""
+    for gates in {cell.gate_names for cell in _cells(hypothesis) if cell.gate_names}:
+        for order in itertools.permutations(gates):
+            for key, name in _ARRAYS.items() if order != gates else ():
+                read, right = ", ".join(order), ", ".join(gates)
+                text = f"the gates of {name} are read as {read}; Keras has {right}"
+                remedy = _reordering(gates, order, name)
+                mistake = Mistake(f"gates.order.{name}", text, Where(array=name), remedy)
+                yield from _changed(hypothesis, [(mistake, _reordered(gates, order, key))])
+
+
+def _reordering(gates: tuple[str, ...], order: tuple[str, ...], name: str) -> str:
+    """Return the code that puts blocks which are read in an order into Keras's."""
+    positions = tuple(gates.index(gate) for gate in order)
+    array = "each array W" if name == "W" else name
+    blocks = f"np.split({name}, {len(gates)}, -1)"
+    return f"of {array}: np.concatenate([{blocks}[k] for k in {positions}], -1)"
+
+
+def _reordered(gates: tuple[str, ...], order: tuple[str, ...], only: str = "") -> CellChange:
+    """Return a change that takes for each gate the block where ``order`` has it.
+
+    ``only`` is the key of the one array that is read so; by default all are.
+    """
     positions = [order.index(gate) for gate in gates]
 
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
@@ -137,6 +211,8 @@ def _reordered(gates: tuple[str, ...], order: tuple[str, ...]) -> CellChange:
         blocks = {key: np.split(a, len(gates), axis=-1) for key, a in arrays.items()}
         return cell, {
             key: np.concatenate([of_array[position] for position in positions], axis=-1)
+            if only in ("", key)
+            else arrays[key]
             for key, of_array in blocks.items()
         }
 
@@ -144,23 +220,45 @@ def _reordered(gates: tuple[str, ...], order: tuple[str, ...]) -> CellChange:
 
 
 def _layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Read the kernels transposed, or column by column."""
+    """Read the kernels transposed, column by column, or as flat buffers of their transposes."""
     names = {"Wx": "kernel", "Wh": "recurrent_kernel"}
+    gated = any(cell.gate_names for cell in _cells(hypothesis))
     for key, name in names.items():
-        transposed = Mistake("layout.transposed", f"{name} is transposed")
+        where = Where(array=name)
+        transposed = Mistake("layout.transposed", f"{name} is transposed", where)
         yield from _changed(hypothesis, [(transposed, _transposed(key))])
         # One square block that is read column by column is a transposed one.
-        if any(cell.gate_names for cell in _cells(hypothesis)) or key == "Wx":
-            fortran = Mistake("layout.fortran", f"{name} is {_FORTRAN}")
-            yield from _changed(hypothesis, [(fortran, _column_by_column(key))])
-    every = hypothesis
-    for key in names:
-        every = _with_change(every, _column_by_column(key)) or every
-    weights = {name: dict(arrays) for name, arrays in every.weights.items()}
-    for name in _dense_names(hypothesis):
-        weights[name] |= {"W": _by_columns(weights[name]["W"])}
-    mistake = Mistake("layout.fortran", f"every kernel is {_FORTRAN}")
-    yield mistake, replace(every, weights=weights)
+        if gated or key == "Wx":
+            fortran = Mistake("layout.fortran", f"{name} is {_FORTRAN}", where)
+            yield from _changed(hypothesis, [(fortran, _each_array(_by_columns, key))])
+            flat = Mistake("layout.flat_buffer", f"{name} is {_FLAT}", where)
+            yield from _changed(hypothesis, [(flat, _each_array(_as_flat, key))])
+    for id_, how, read in (
+        ("layout.fortran", _FORTRAN, _by_columns),
+        ("layout.flat_buffer", _FLAT, _as_flat),
+    ):
+        kernels = _with_change(hypothesis, _each_array(read, *names)) or hypothesis
+        if gated:
+            yield Mistake(id_, f"kernel and recurrent_kernel are {how}"), kernels
+        if hypothesis.scope is None and (dense := _dense_names(hypothesis)):
+            weights = {name: dict(arrays) for name, arrays in kernels.weights.items()}
+            for name in dense:
+                weights[name] |= {"W": read(weights[name]["W"])}
+            yield Mistake(id_, f"every kernel is {how}"), replace(kernels, weights=weights)
+
+
+def _interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the gates of each unit side by side, where Keras has blocks, or the reverse."""
+    for read, text in (
+        (_unit_by_unit, "the gates of each unit are taken from side by side, where blocks are"),
+        (_gate_by_gate, "the gates are taken from blocks, where those of each unit are together"),
+    ):
+        for keys in (tuple(_ARRAYS), ("Wx", "Wh"), ("Wx",), ("Wh",), ("bh",)):
+            names = " and ".join(_ARRAYS[key] for key in keys)
+            where = Where(array=names if len(keys) == 1 else None)
+            what = "" if len(keys) == len(_ARRAYS) else f" in {names}"
+            mistake = Mistake("layout.interleaved", f"{text}{what}", where)
+            yield from _changed(hypothesis, [(mistake, _each_block(read, *keys))])
 
 
 def _dense_names(hypothesis: Hypothesis) -> list[str]:
@@ -176,6 +274,36 @@ def _by_columns(values: Array) -> Array:
     return values.reshape(values.shape[::-1]).T
 
 
+def _as_flat(values: Array) -> Array:
+    """Return a matrix whose columns were written and are read as its rows."""
+    return np.ascontiguousarray(values.T).reshape(values.shape)
+
+
+def _unit_by_unit(values: Array, gates: int) -> Array:
+    """Return blocks of gates, as they are taken from gates of each unit side by side."""
+    parts = values.reshape(*values.shape[:-1], -1, gates)
+    return np.swapaxes(parts, -1, -2).reshape(values.shape)
+
+
+def _gate_by_gate(values: Array, gates: int) -> Array:
+    """Return gates of each unit side by side, as they are taken from blocks."""
+    parts = values.reshape(*values.shape[:-1], gates, -1)
+    return np.swapaxes(parts, -1, -2).reshape(values.shape)
+
+
+def _each_block(read: Callable[[Array, int], Array], *keys: str) -> CellChange:
+    """Return a change that reads some arrays of a gated cell in another order."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
+        if not cell.gate_names:
+            return None
+        count = len(cell.gate_names)
+        changed = {key: read(arrays[key], count) for key in keys if key in arrays}
+        return cell, {**arrays, **changed}
+
+    return change
+
+
 def _transposed(key: str) -> CellChange:
     """Return a change that transposes each gate's block of one kernel."""
 
@@ -189,11 +317,11 @@ def _transposed(key: str) -> CellChange:
     return change
 
 
-def _column_by_column(key: str) -> CellChange:
-    """Return a change that reads one kernel column by column."""
+def _each_array(read: Callable[[Array], Array], *keys: str) -> CellChange:
+    """Return a change that reads some kernels in another order."""
 
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
-        return cell, {**arrays, key: _by_columns(arrays[key])}
+        return cell, {**arrays, **{key: read(arrays[key]) for key in keys}}
 
     return change
 
@@ -296,14 +424,20 @@ def _exchanged(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
 # --- Layers after the last recurrence -----------------------------------------------------------
 
 
+#: Activations that ports have after the last layer.
+_HEAD_ACTIVATIONS = ("linear", "softmax", "sigmoid", "tanh", "relu")
+
+
 def _heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Leave out the bias or the activation of a layer of the head, or misread its kernel."""
     for position in hypothesis.network.head:
         layer = hypothesis.network.nodes[position].layer
-        arrays = dict(hypothesis.weights.get(layer.name, {}))
+        name, where = layer.name, Where(layer=layer.name)
+        arrays = dict(hypothesis.weights.get(name, {}))
         changes: list[tuple[Mistake, Arrays]] = []
         if "b" in arrays:
-            mistake = Mistake("head.bias", f"the bias of {layer.name} is left out")
+            at = where._replace(array="bias")
+            mistake = Mistake("head.bias", f"the bias of {name} is left out", at)
             changes.append((mistake, {"b": arrays["b"] * 0}))
         kernel = arrays.get("W")
         if kernel is not None and kernel.ndim == 2:
@@ -311,20 +445,133 @@ def _heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             id_, how = (
                 ("layout.transposed", "transposed") if square else ("layout.fortran", _FORTRAN)
             )
-            mistake = Mistake(id_, f"the kernel of {layer.name} is {how}")
+            at = where._replace(array="kernel")
+            mistake = Mistake(id_, f"the kernel of {name} is {how}", at)
             changes.append((mistake, {"W": _by_columns(kernel)}))
         for mistake, changed in changes:
             if _differ(changed, {key: arrays[key] for key in changed}):
-                weights = {**hypothesis.weights, layer.name: {**arrays, **changed}}
+                weights = {**hypothesis.weights, name: {**arrays, **changed}}
                 yield mistake, replace(hypothesis, weights=weights)
         if layer.activations not in ((), ("linear",)) and hasattr(layer, "activation"):
-            nodes = list(hypothesis.network.nodes)
+            text = f"the activation of {name} ({layer.activations[0]}) is left out"
             linear: dict[str, Any] = {"activation": "linear"}
             changed_layer: Any = replace(layer, **linear)
-            nodes[position] = replace(nodes[position], layer=changed_layer)
-            network = hypothesis.network.with_nodes(tuple(nodes))
-            text = f"the activation of {layer.name} ({layer.activations[0]}) is left out"
-            yield Mistake("head.activation", text), replace(hypothesis, network=network)
+            mistake = Mistake("head.activation", text, where)
+            yield mistake, _with_layer(hypothesis, position, changed_layer)
+
+
+def _with_layer(hypothesis: Hypothesis, position: int, layer: Any) -> Hypothesis:
+    """Return the hypothesis with another layer at a position of its graph."""
+    nodes = list(hypothesis.network.nodes)
+    nodes[position] = replace(nodes[position], layer=layer)
+    return replace(hypothesis, network=hypothesis.network.with_nodes(tuple(nodes)))
+
+
+def _other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Use another activation after the head, use it twice, or read its arrays otherwise."""
+    for position in hypothesis.network.head:
+        layer: Any = hypothesis.network.nodes[position].layer
+        name, where = layer.name, Where(layer=layer.name)
+        arrays = dict(hypothesis.weights.get(name, {}))
+        if len(layer.activations) == 1 and hasattr(layer, "activation"):
+            right = layer.activation
+            for other in _HEAD_ACTIVATIONS:
+                if other not in (right, "linear"):
+                    text = f"the activation of {name} is {other}, not {right}"
+                    mistake = Mistake("head.activation", text, where)
+                    changed = replace(layer, activation=other)
+                    yield mistake, _with_layer(hypothesis, position, changed)
+            if right != "linear":
+                text = f"the activation of {name} ({right}) is used twice"
+                twice = _recast(layer, call=_activated_again(type(layer)))
+                mistake = Mistake("head.activation", text, where)
+                yield mistake, _with_layer(hypothesis, position, twice)
+        changes: list[tuple[Mistake, Arrays]] = []
+        if "b" in arrays:
+            at = where._replace(array="bias")
+            mistake = Mistake("head.bias", f"the bias of {name} is added twice", at)
+            changes.append((mistake, {"b": arrays["b"] * 2}))
+        kernel = arrays.get("W")
+        if kernel is not None and kernel.ndim == 2 and kernel.shape[0] != kernel.shape[1]:
+            at = where._replace(array="kernel")
+            mistake = Mistake("layout.flat_buffer", f"the kernel of {name} is {_FLAT}", at)
+            changes.append((mistake, {"W": _as_flat(kernel)}))
+        for mistake, changed_arrays in changes:
+            weights = {**hypothesis.weights, name: {**arrays, **changed_arrays}}
+            yield mistake, replace(hypothesis, weights=weights)
+        if layer.type == "BatchNormalization":
+            yield from _other_normalizations(hypothesis, position)
+
+
+def _other_normalizations(
+    hypothesis: Hypothesis, position: int
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Leave a BatchNormalization out, or give it another epsilon, or the batch's own mean."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    where = Where(layer=layer.name)
+    mistake = Mistake("head.batchnorm", f"{layer.name} is left out", where)
+    yield mistake, _without_normalization(hypothesis, layer.name)
+    for epsilon in (1e-5, 1e-3, 0.0):
+        if epsilon != layer.epsilon:
+            text = f"epsilon of {layer.name} is {epsilon:g}, not {layer.epsilon:g}"
+            changed = _with_layer(hypothesis, position, replace(layer, epsilon=epsilon))
+            yield Mistake("head.batchnorm", text, where), changed
+
+
+def _without_normalization(hypothesis: Hypothesis, name: str) -> Hypothesis:
+    """Return the hypothesis with a BatchNormalization that changes nothing."""
+    layer: Any = next(la for la in hypothesis.network.layers if la.name == name)
+    neutral = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "var": 1.0 - layer.epsilon}
+    arrays = {
+        key: np.full_like(a, neutral[key]) if key in neutral else a
+        for key, a in hypothesis.weights[name].items()
+    }
+    return replace(hypothesis, weights={**hypothesis.weights, name: arrays})
+
+
+def _activated_again(kind: type[Any]) -> Callable[..., Any]:
+    """Return the call of a layer, followed by its activation once more."""
+
+    def call(self: Any, ops: Any, *arguments: Any) -> Any:
+        return ops.activate(self.activation, kind.call(self, ops, *arguments))
+
+    return call
+
+
+def _recast(value: Any, **methods: Any) -> Any:
+    """Return a layer or cell with the same fields, and other methods."""
+    kind = type(value)
+    values = {f.name: getattr(value, f.name) for f in fields(value)}
+    return type(kind.__name__, (kind,), methods)(**values)
+
+
+# --- States --------------------------------------------------------------------------------------
+
+
+def _states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take zeros for the states before each step, or for one of them."""
+    keys = dict.fromkeys(key for cell in _cells(hypothesis) for key in cell.state_names)
+    choices = [tuple(keys)] + ([(key,) for key in keys] if len(keys) > 1 else [])
+    for zeroed in choices:
+        what = "the states are" if zeroed == tuple(keys) else f"{zeroed[0]} is"
+        text = f"{what} set to 0 at every step: nothing is carried from t-1"
+        mistake = Mistake("state.zeroed_each_step", text)
+        yield from _changed(hypothesis, [(mistake, _zeroed(zeroed))])
+
+
+def _zeroed(keys: tuple[str, ...]) -> CellChange:
+    """Return a change to a cell that takes zeros for some of its states."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
+        kind = type(cell)
+
+        def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+            before = {k: v * 0.0 if k in keys else v for k, v in state.items()}
+            return kind.step(self, ops, xz, before, w)
+
+        return _recast(cell, step=step), arrays
+
+    return change
 
 
 # --- All families -------------------------------------------------------------------------------
@@ -342,32 +589,106 @@ def _other_quantities(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothe
 def _rounded_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Round every weight to float16 or bfloat16."""
     for dtype in ("float16", "bfloat16"):
-        weights = {
-            group: {
-                key: PRECISIONS[dtype].rounded(np.asarray(a, np.float64))
-                for key, a in arrays.items()
-            }
-            for group, arrays in hypothesis.weights.items()
+        mistake = Mistake(f"weights.{dtype}", f"the weights are rounded to {dtype}")
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded)
+
+
+def _quantized_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round the weights of the recurrences to 16-bit numbers, or all to a grid of integers."""
+    for dtype in ("float16", "bfloat16"):
+        text = f"the weights of the recurrence are rounded to {dtype}"
+        mistake = Mistake(f"weights.{dtype}", text)
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, cells=True)
+    for bits, per_column, biases, cells in itertools.product(
+        (8, 16), (False, True), (True, False), (True, False)
+    ):
+        what = "the weights of the recurrence" if cells else "all weights"
+        scale = "one scale for each column" if per_column else "one scale for each array"
+        kept = "" if biases else ", the biases are not"
+        text = f"{what} are rounded to int{bits} ({scale}){kept}"
+        mistake = Mistake("weights.quantized", text)
+        grid = _grid(bits, per_column=per_column)
+        yield from _rounded(hypothesis, mistake, grid, cells=cells, biases=biases)
+
+
+def _grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:
+    """Return a function that rounds an array to integers of so many bits times a scale."""
+
+    def rounded(values: Array) -> Array:
+        axis = 0 if per_column and values.ndim > 1 else None
+        largest = np.max(np.abs(values), axis=axis, keepdims=True, initial=1e-30)
+        scale = largest / (2 ** (bits - 1) - 1)
+        return np.asarray(np.rint(values / scale) * scale)
+
+    return rounded
+
+
+def _rounded(
+    hypothesis: Hypothesis,
+    mistake: Mistake,
+    rounded: Callable[[Array], Array],
+    *,
+    cells: bool = False,
+    biases: bool = True,
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round the weights, or those of cells alone, with or without the biases."""
+    groups = {direction.name for direction in _directions(hypothesis)}
+    weights = {
+        group: {
+            key: rounded(np.asarray(a, np.float64))
+            if (group in groups or not cells) and (biases or key not in ("b", "bh"))
+            else a
+            for key, a in arrays.items()
         }
-        if any(_differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
-            mistake = Mistake(f"weights.{dtype}", f"the weights are rounded to {dtype}")
-            yield mistake, replace(hypothesis, weights=weights)
+        for group, arrays in hypothesis.weights.items()
+    }
+    if any(_differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
+        yield mistake, replace(hypothesis, weights=weights)
 
 
-_FAMILIES: tuple[tuple[str, Callable[[Hypothesis], Iterator[tuple[Mistake, Hypothesis]]]], ...] = (
-    ("quantity", _other_quantities),
-    ("kernel", _layouts),  # a port reads a kernel before it splits it into gates
-    ("gates", _gate_orders),
-    ("bias", _biases),  # before "cell", which may turn a bias of two rows into one row
-    ("cell", lambda hypothesis: _variants(hypothesis, "cell")),
-    ("activation", _activations),
-    ("recurrent_activation", _gate_activations),
-    ("head", _heads),
-    ("mask", time_mistakes.ignored_masks),
-    ("time", time_mistakes.misplaced_time),
-    ("carried", time_mistakes.carried_states),
-    ("axes", time_mistakes.swapped_axes),
-    ("weights", _rounded_weights),
+#: Yields the mistakes of one kind that a network allows, each with the changed hypothesis.
+Variations = Callable[[Hypothesis], Iterator[tuple[Mistake, Hypothesis]]]
+
+
+class Family(NamedTuple):
+    """What mistakes are about: ``name``, and ``variations``, which yields them.
+
+    ``of_cells`` says that a cell makes them, alone or with all others; ``combined`` that they are
+    tried together with mistakes of other families, too.
+    """
+
+    name: str
+    variations: Variations
+    of_cells: bool = False
+    combined: bool = True
+
+
+_FAMILIES: tuple[Family, ...] = (
+    Family("quantity", _other_quantities),
+    # A port reads a kernel before it splits it into gates.
+    Family("kernel", _layouts, of_cells=True),
+    Family("interleaved", _interleaved, of_cells=True, combined=False),
+    Family("gates", _gate_orders, of_cells=True),
+    Family("gates of arrays", _gate_orders_of_arrays, of_cells=True, combined=False),
+    # Before "cell", which may turn a bias of two rows into one row.
+    Family("bias", _biases, of_cells=True),
+    Family("rows", lambda one: _variants(one, "rows"), of_cells=True, combined=False),
+    Family("cell", lambda one: _variants(one, "cell"), of_cells=True),
+    Family("equation", lambda one: _variants(one, "equation"), of_cells=True, combined=False),
+    Family("activation", _activations, of_cells=True),
+    Family("recurrent_activation", _gate_activations, of_cells=True),
+    Family("states", _states, of_cells=True, combined=False),
+    Family("wiring", wiring_mistakes.misjoined, combined=False),
+    Family("head", _heads),
+    Family("other heads", _other_heads, combined=False),
+    Family("mask", time_mistakes.ignored_masks),
+    Family("input", wiring_mistakes.changed_inputs, combined=False),
+    Family("time", time_mistakes.misplaced_time),
+    Family("carried", time_mistakes.carried_states),
+    Family("axes", time_mistakes.swapped_axes),
+    Family("order", wiring_mistakes.permuted_axes, combined=False),
+    Family("weights", _rounded_weights),
+    Family("quantized", _quantized_weights, combined=False),
 )
 #: What mistakes are about, in the order in which a port makes them, and in which they are tried.
-FAMILIES = tuple(family for family, _ in _FAMILIES)
+FAMILIES = tuple(family.name for family in _FAMILIES)

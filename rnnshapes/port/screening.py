@@ -97,7 +97,8 @@ def window(hypothesis: Hypothesis, steps: int, samples: int = 2) -> tuple[Hypoth
     """
     network = hypothesis.network
     timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
-    if not network.runs_in_blocks or len(timed) < len(hypothesis.quantities):
+    whole = hypothesis.unwindowed or not network.runs_in_blocks
+    if whole or len(timed) < len(hypothesis.quantities):
         return (hypothesis if network.batch else _some_samples(hypothesis, samples)), False
     start = max(0, int(min(map(np.min, timed))) + 1 - steps)
     quantities = []

@@ -68,7 +68,11 @@ def record(result: PortVerification) -> dict[str, Any]:
         "dtype": result.dtype,
         "checks": [_check_record(check) for check in result.checks],
         "unjudged": result.unknown_arrays,
-        "diagnosis": [_explanation_record(one) for one in explanations],
+        "diagnosis": [
+            _explanation_record(one, mistakes, number)
+            for number, one in enumerate(explanations)
+            for mistakes in one.by_layer
+        ],
         "tried": 0 if diagnosis is None else diagnosis.tried,
         "nearest": None if diagnosis is None or explanations else _nearest_record(diagnosis),
     }
@@ -113,16 +117,22 @@ def _check_record(check: Comparison) -> dict[str, Any]:
     }
 
 
-def _explanation_record(explanation: Explanation) -> dict[str, Any]:
-    """Return an explanation in JSON.
+def _explanation_record(
+    explanation: Explanation, mistakes: tuple[Mistake, ...], alternative: int
+) -> dict[str, Any]:
+    """Return the mistakes of an explanation in one layer in JSON.
 
     ``conventions`` has the texts of the mistakes without that of the arithmetic.
     """
+    conventions = [mistake.text for mistake in mistakes if mistake != explanation.arithmetic]
     return {
-        "id": explanation.id,
-        "text": explanation.text,
-        "mistakes": [_mistake_record(mistake) for mistake in explanation.all_mistakes],
-        "conventions": [mistake.text for mistake in explanation.mistakes],
+        "id": " + ".join(mistake.id for mistake in mistakes),
+        "where": mistakes[0].where._asdict(),
+        "text": "; ".join(mistake.text for mistake in mistakes),
+        "cure": "; ".join(mistake.cure for mistake in mistakes),
+        "alternative": alternative,
+        "mistakes": [_mistake_record(mistake) for mistake in mistakes],
+        "conventions": conventions,
         "dtype": explanation.dtype,
         "ratio": explanation.ratio,
         "compared": explanation.compared,
@@ -138,9 +148,10 @@ def _nearest_record(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _mistake_record(mistake: Mistake) -> dict[str, str]:
+def _mistake_record(mistake: Mistake) -> dict[str, Any]:
     """Return a known mistake in JSON."""
-    return {"id": mistake.id, "text": mistake.text}
+    where = mistake.where._asdict()
+    return {"id": mistake.id, "where": where, "text": mistake.text, "cure": mistake.cure}
 
 
 # --- The verdict --------------------------------------------------------------------------------
@@ -153,7 +164,9 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
         return
     explanations = () if result.diagnosis is None else result.diagnosis.explanations
     for number, one in enumerate(explanations):
-        yield labelled_line("or" if number else "FAILED", one.text, "bad")
+        for group, mistakes in enumerate(one.by_layer):
+            label = "and" if group else "or" if number else "FAILED"
+            yield labelled_line(label, "; ".join(m.text for m in mistakes), "bad")
         yield labelled_line("", _consequence(one))
     if not explanations:
         yield labelled_line("FAILED", _unexplained(result), "bad")
@@ -161,6 +174,9 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
         yield labelled_line("shape", shape.removeprefix("shape "))
     if (first := _first_difference(result)) is not None:
         yield labelled_line("first", first)
+    cures = [mistake.cure for one in explanations for mistake in one.all_mistakes]
+    for cure in filter(None, dict.fromkeys(cures)):
+        yield labelled_line("cure", cure)
     if not explanations and result.diagnosis is not None and result.diagnosis.tried:
         yield from _search(result, result.diagnosis)
 

@@ -1,0 +1,281 @@
+"""Known mistakes of ports about how layers are joined, and about the order of axes.
+
+Each function yields the mistakes of one kind that the network allows, each with the hypothesis
+that the port makes it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from rnnshapes.forward import replay
+from rnnshapes.network.graph import Node, Tap
+from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
+
+#: Of so many features of x, every exchange of two is tried.
+_MOST_EXCHANGED = 12
+
+
+def misjoined(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Join directions or layers otherwise."""
+    for position, node in enumerate(hypothesis.network.nodes):
+        if isinstance(node.layer, Bidirectional):
+            yield from _directions(hypothesis, position, node)
+        elif isinstance(node.layer, Recurrent):
+            direction = node.layer.direction
+            turned: Any = replace(direction, reverse=not direction.reverse)
+            if len(hypothesis.network.recurrent) > 1 or direction.reverse:
+                text = f"{node.name} processes the sequence in the other direction"
+                where = Where(layer=node.name)
+                changed = _with_layer(hypothesis, position, replace(node.layer, direction=turned))
+                yield Mistake("direction.forwards", text, where), changed
+    yield from _stack(hypothesis)
+
+
+def _with_layer(hypothesis: Hypothesis, position: int, layer: Any) -> Hypothesis:
+    """Return the hypothesis with another layer at a position, computed over all its steps."""
+    nodes = list(hypothesis.network.nodes)
+    nodes[position] = replace(nodes[position], layer=layer)
+    network = hypothesis.network.with_nodes(tuple(nodes))
+    return replace(hypothesis, network=network, unwindowed=True)
+
+
+def _recast(layer: Any, join: Callable[..., Any]) -> Any:
+    """Return a layer with the same fields that joins the outputs of its directions otherwise."""
+    kind = type(layer)
+    values = {f.name: getattr(layer, f.name) for f in fields(layer)}
+    return type(kind.__name__, (kind,), {"join": join})(**values)
+
+
+# --- Directions ---------------------------------------------------------------------------------
+
+
+def _directions(
+    hypothesis: Hypothesis, position: int, node: Node
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Exchange, repeat or misjoin the two directions of a layer."""
+    layer: Any = node.layer
+    where = Where(layer=node.name)
+    backward = where._replace(direction="backward")
+    forward_name, backward_name = layer.forward.name, layer.backward.name
+
+    def halves(self: Any, ops: Any, outputs: Any) -> Any:
+        return type(layer).join(self, ops, outputs[::-1])
+
+    text = f"the two directions of {node.name} are exchanged: backward is joined first"
+    changed = _with_layer(hypothesis, position, _recast(layer, halves))
+    if layer.merge_mode == "concat":
+        yield Mistake("direction.halves_swapped", text, where), changed
+
+    for mode in MERGE_MODES:
+        if "concat" not in (mode, layer.merge_mode) and mode != layer.merge_mode:
+            text = f"the directions of {node.name} are joined by {mode}, not {layer.merge_mode}"
+            changed = _with_layer(hypothesis, position, replace(layer, merge_mode=mode))
+            yield Mistake("merge.mode", text, where), changed
+
+    def not_turned(self: Any, ops: Any, outputs: Any) -> Any:
+        first, second = outputs
+        if np.ndim(second) > 2:
+            second = ops.rearrange(second, lambda part: part[::-1])
+        return type(layer).join(self, ops, [first, second])
+
+    name = node.scans[1][0]
+    text = f"{backward_name}: its outputs are not turned back, so that T-1 stands at t = 0"
+    changed = _with_layer(hypothesis, position, _recast(layer, not_turned))
+    quantities = tuple(_turned(q) if q.name == name else q for q in hypothesis.quantities)
+    mistake = Mistake("direction.not_reversed_back", text, backward)
+    yield mistake, replace(changed, quantities=quantities)
+
+    for one, other, way in (
+        (layer.backward, "forwards", "backward"),
+        (layer.forward, "backwards", "forward"),
+    ):
+        turned: Any = {way: replace(one, reverse=not one.reverse)}
+        text = f"{one.name} processes the sequence {other}, too"
+        changed = _with_layer(hypothesis, position, replace(layer, **turned))
+        yield Mistake("direction.forwards", text, where._replace(direction=way)), changed
+
+    groups = hypothesis.weights
+    first, second = groups[forward_name], groups[backward_name]
+    if {k: a.shape for k, a in first.items()} == {k: a.shape for k, a in second.items()}:
+        for mistake, weights in (
+            (
+                Mistake(
+                    "direction.weights_exchanged",
+                    f"the weights of both directions of {node.name} are exchanged",
+                    where,
+                ),
+                {forward_name: second, backward_name: first},
+            ),
+            (
+                Mistake(
+                    "direction.shared_weights",
+                    f"both directions of {node.name} have the weights of forward",
+                    backward,
+                ),
+                {backward_name: first},
+            ),
+            (
+                Mistake(
+                    "direction.shared_weights",
+                    f"both directions of {node.name} have the weights of backward",
+                    where._replace(direction="forward"),
+                ),
+                {forward_name: second},
+            ),
+        ):
+            yield mistake, replace(hypothesis, weights={**groups, **weights})
+    yield from _last_step(hypothesis, node, where)
+
+
+def _turned(quantity: ReportedQuantity) -> ReportedQuantity:
+    """Return a quantity at every step as one whose steps are in reverse."""
+    if quantity.network_steps is None or len(quantity.network_steps) == 1:
+        return quantity
+    return replace(quantity, network_steps=quantity.network_steps[::-1])
+
+
+def _last_step(
+    hypothesis: Hypothesis, node: Node, where: Where
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take both directions at the last step of x, where the output has the end of each."""
+    network = hypothesis.network
+    steps = network.output_shapes.steps
+    if steps is None or network.returns_sequences:
+        return
+    last = np.array([network.count(steps) - 1])
+    for text, at in (
+        (f"both directions of {node.name} are joined at t = T-1: output[:, -1]", last),
+        (f"both directions of {node.name} are joined at t = 0", last * 0),
+    ):
+        quantities = tuple(
+            replace(q, name=Y_HAT, network_steps=at)
+            if q.name in (Y_HAT, OUTPUT) and q.network_steps is None
+            else q
+            for q in hypothesis.quantities
+        )
+        changed = replace(hypothesis, quantities=quantities, unwindowed=True)
+        yield Mistake("direction.last_step", text, where), changed
+
+
+# --- Stacks -------------------------------------------------------------------------------------
+
+
+def _stack(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Exchange the weights of layers, leave one out, or pass the last step on."""
+    network, weights = hypothesis.network, hypothesis.weights
+    layers = [(p, n) for p, n in enumerate(network.nodes) if isinstance(n.layer, Recurrent)]
+    for (_, first), (_, second) in itertools.combinations(layers, 2):
+        one, other = weights[first.layer.name], weights[second.layer.name]
+        same = {k for k in one if k in other and one[k].shape == other[k].shape}
+        if same and {"Wh"} <= same:
+            exchanged = {
+                first.layer.name: {**one, **{k: other[k] for k in same}},
+                second.layer.name: {**other, **{k: one[k] for k in same}},
+            }
+            text = f"the weights of {first.name} and {second.name} are exchanged"
+            changed = replace(hypothesis, weights={**weights, **exchanged})
+            yield Mistake("stack.layers_swapped", text), changed
+    for (position, node), (_, after) in itertools.pairwise(layers):
+        layer: Any = node.layer
+        if not layer.return_sequences:
+            continue
+        text = f"the last h of {node.name} is passed to {after.name} at every step"
+        changed = _with_layer(hypothesis, position, _recast(layer, _last_repeated(layer)))
+        yield Mistake("stack.last_repeated", text, Where(layer=after.name)), changed
+        text = f"the final states of {node.name} are the initial states of {after.name}"
+        started = _states_passed_up(hypothesis, position, after)
+        if started is not None:
+            yield Mistake("state.passed_up", text, Where(layer=after.name)), started
+
+
+def _last_repeated(layer: Any) -> Callable[..., Any]:
+    """Return a join after which every step of the output is the last one."""
+    last = 0 if layer.direction.reverse else -1
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        def repeated(part: Array) -> Array:
+            return np.broadcast_to(part[last][None], part.shape)
+
+        return tuple(ops.rearrange(output, repeated) for output in outputs)
+
+    return join
+
+
+def _states_passed_up(hypothesis: Hypothesis, position: int, after: Node) -> Hypothesis | None:
+    """Return the hypothesis in which a layer starts from the final states of the one before."""
+    network = hypothesis.network
+    node = network.nodes[position]
+    widths = [list(network.widths[n.scans[0][0]].values()) for n in (node, after)]
+    if widths[0] != widths[1] or after.initial or node.layer.return_state:  # type: ignore[attr-defined]
+        return None
+    nodes = list(network.nodes)
+    layer: Any = replace(node.layer, return_state=True)  # type: ignore[call-arg]
+    nodes[position] = replace(node, layer=layer)
+    initial = tuple(Tap(position, 1 + number) for number in range(len(widths[0])))
+    nodes[nodes.index(after)] = replace(after, initial=initial)
+    changed = network.with_nodes(tuple(nodes))
+    return replace(hypothesis, network=changed, unwindowed=True)
+
+
+# --- x and the order of axes --------------------------------------------------------------------
+
+
+def changed_inputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Reverse the features of x, or exchange two of them."""
+    x = hypothesis.xs[0]
+    if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or x.shape[2] == 1:
+        return
+    features = np.arange(x.shape[2])
+    orders = {"reversed": features[::-1]}
+    if len(features) <= _MOST_EXCHANGED:
+        for one, other in itertools.combinations(features, 2):
+            order = features.copy()
+            order[[one, other]] = other, one
+            orders.setdefault(f"exchanged: {one} and {other}", order)
+    for shift in (1, -1):
+        orders.setdefault(f"shifted by {shift}", np.roll(features, shift))
+    for how, order in orders.items():
+        mistake = Mistake("input.permuted", f"the features of x are {how}", Where(array="x"))
+        yield mistake, replace(hypothesis, xs=(x[..., order],))
+
+
+def permuted_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Put the units or the samples of each quantity into the order of the nearest numbers."""
+    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    names = {0: ("axes.samples_permuted", "samples"), 2: ("axes.units_permuted", "units")}
+    for axis, (id_, what) in names.items():
+        quantities, orders = [], []
+        for quantity in hypothesis.quantities:
+            expected = quantity.expected(hypothesis.network, ours)
+            order = _nearest(quantity.values, expected, axis)
+            orders.append(order)
+            quantities.append(
+                replace(
+                    quantity,
+                    values=np.take(quantity.values, order, axis),
+                    rounding=np.take(quantity.rounding, order, axis),
+                )
+            )
+        permuted = [order for order in orders if not np.array_equal(order, np.arange(len(order)))]
+        if permuted and all(len(set(order.tolist())) == len(order) for order in orders):
+            shown = ", ".join(map(str, permuted[0][:8]))
+            text = f"the {what} are in another order: Keras's {what} are the port's {shown}"
+            where = Where(array=hypothesis.quantities[0].key or hypothesis.quantities[0].name)
+            yield Mistake(id_, text, where), replace(hypothesis, quantities=tuple(quantities))
+
+
+def _nearest(values: Array, expected: Array, axis: int) -> Array:
+    """Return for each slice of ``expected`` along an axis the nearest one of ``values``."""
+    some, others = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (values, expected))
+    squares = (some**2).sum(axis=1)[None] + (others**2).sum(axis=1)[:, None]
+    nearest: Array = np.argmin(squares - 2 * others @ some.T, axis=1)
+    return nearest
