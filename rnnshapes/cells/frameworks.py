@@ -4,7 +4,7 @@ Each has two biases, bx of the input and bh of the state. ONNX may clip what an 
 and has activations with constants of their own; its LSTM may have peepholes and one gate for i and
 f. PyTorch's LSTM may project its output.
 Sources: the documentation of ``torch.nn.RNN``, ``LSTM`` and ``GRU``; ONNX's operators RNN, LSTM
-and GRU (``docs/Operators.md``).
+and GRU (``docs/Operators.md``), where they leave it open as ONNX Runtime computes them.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class FrameworkLSTM(FrameworkCell, LSTMCell):
         return (*super().weights(features), *more)
 
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
-        return self.activate(ops, self.state_activation, c)
+        # ONNX Runtime does not clip c_t.
+        return replace(self, clip=None).activate(ops, self.state_activation, c)
 
     def forget(self, ops: CellOps, z_f: Tensor, i: Tensor) -> Tensor:
         return 1 - i if self.coupled else super().forget(ops, z_f, i)

@@ -139,7 +139,7 @@ def _cells_with(option: str) -> str:
     return f"{', '.join(names)} and {last}" if names else last
 
 
-_MODEL_HELP = "Read a saved model (.keras, .h5, .safetensors, .pt, …); no code in it is run."
+_MODEL_HELP = "Read a saved model (.keras, .h5, .pt, .safetensors, .onnx); no code in it is run."
 
 
 def _check_model(path: Path | None) -> Path | None:

@@ -6,6 +6,7 @@ happened. The kinds are:
 - ``files``: model files, ``.keras`` and HDF5, of which configs or bytes change;
 - ``configs``: configs of models alone, without a file around them, which is faster;
 - ``pytorch``: weight files of PyTorch, ``.safetensors`` and ``.pt``, inspected and traced;
+- ``onnx``: ONNX files, inspected and traced;
 - ``arrays``: array files of every type, for ``--input`` and for ``--against``.
 
 A change is a failure, too, if it takes more than ``SECONDS`` of this process, or adds more than
@@ -259,6 +260,44 @@ def pytorch(folder: Path) -> Iterator[Attempt]:
     yield attempt
 
 
+@contextmanager
+def onnx(folder: Path) -> Iterator[Attempt]:
+    """Yield a reader of ONNX files: bytes change, and parts of messages move."""
+    good = []
+    for cell, kind in (("simple", "RNN"), ("lstm", "LSTM"), ("gru", "GRU")):
+        weights = foreign.onnx_weights(cell, dirs=2)
+        weights |= {"axes": np.array([0]), "W0": weights["W"][0], "W1": weights["W"][1]}
+        nodes = [
+            foreign.onnx_node("Unsqueeze", ["W0", "axes"], ["a"]),
+            foreign.onnx_node("Slice", ["W1"], ["s"], starts=[0], ends=[99], axes=[0]),
+            foreign.onnx_node("Unsqueeze", ["s"], ["b"], axes=[0]),
+            foreign.onnx_node("Concat", ["a", "b"], ["V"], axis=0),
+            foreign.onnx_node(
+                kind,
+                ["X", "V", "R", "B"],
+                ["Y"],
+                direction="bidirectional",
+                hidden_size=5,
+                clip=0.5,
+                activations=["HardSigmoid", "Tanh", "Tanh"] * 2,
+                activation_alpha=[0.25],
+            ),
+        ]
+        good.append(foreign.onnx_file(nodes, weights))
+
+    def attempt(rng: random.Random) -> str:
+        data = bytearray(rng.choice(good))
+        if rng.random() < 0.3:  # a part comes again somewhere else
+            start, end = sorted(rng.randrange(len(data)) for _ in range(2))
+            place = rng.randrange(len(data))
+            data[place:place] = data[start : min(end, start + 200)]
+        path = folder / "changed.onnx"
+        path.write_bytes(flipped(bytes(data), rng))
+        return traced(path)
+
+    yield attempt
+
+
 def changed_weights(data: bytes, rng: random.Random) -> bytes:
     """Return a weight file whose header, pickle or bytes are changed."""
     if rng.random() < 0.2:
@@ -289,7 +328,7 @@ def traced(path: Path) -> str:
     return said
 
 
-KINDS = {kind.__name__: kind for kind in (files, configs, arrays, pytorch)}
+KINDS = {kind.__name__: kind for kind in (files, configs, arrays, pytorch, onnx)}
 
 
 def main() -> int:

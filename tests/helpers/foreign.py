@@ -1,4 +1,4 @@
-"""Weight files of PyTorch made by hand, and what PyTorch computes from them.
+"""Weight files of PyTorch and ONNX made by hand, and what PyTorch computes from them.
 
 A state_dict is a dict of arrays by name. No framework is needed.
 """
@@ -164,3 +164,64 @@ def written(path: Path, data: bytes) -> Path:
     """Write a file, and return its path."""
     path.write_bytes(data)
     return path
+
+
+# --- ONNX ---------------------------------------------------------------------------------------
+
+
+def _varint(number: int) -> bytes:
+    number, raw = number % 2**64, b""
+    while number > 0x7F:
+        raw += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return raw + bytes([number])
+
+
+def message(*fields: tuple[int, Any]) -> bytes:
+    """Return a protobuf message of fields: integers, floats, texts or messages."""
+    raw = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            raw += _varint(number << 3) + _varint(value)
+        elif isinstance(value, float):
+            raw += _varint(number << 3 | 5) + struct.pack("<f", value)
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            raw += _varint(number << 3 | 2) + _varint(len(data)) + data
+    return raw
+
+
+def onnx_tensor(name: str, array: np.ndarray) -> bytes:
+    """Return a TensorProto."""
+    kinds = {"float32": 1, "int64": 7, "float16": 10, "float64": 11}
+    dims = [(1, size) for size in array.shape]
+    return message(*dims, (2, kinds[str(array.dtype)]), (8, name), (9, array.tobytes()))
+
+
+def onnx_node(op_type: str, inputs: list[str], outputs: list[str], **attributes: Any) -> bytes:
+    """Return a NodeProto, with attributes of integers, numbers, texts, lists and arrays."""
+    fields: list[tuple[int, Any]] = [(1, name) for name in inputs]
+    fields += [(2, name) for name in outputs] + [(4, op_type)]
+    for name, value in attributes.items():
+        each = value if isinstance(value, list) else [value]
+        kinds = {int: (3, 8), float: (2, 7), str: (4, 9), np.ndarray: (5, 10)}
+        number = kinds[type(each[0])][isinstance(value, list)]
+        parts = [(number, onnx_tensor("", v) if isinstance(v, np.ndarray) else v) for v in each]
+        fields.append((5, message((1, name), *parts)))
+    return message(*fields)
+
+
+def onnx_file(
+    nodes: list[bytes], arrays: Mapping[str, np.ndarray] | None = None, producer: str = "hand"
+) -> bytes:
+    """Return an ONNX file with nodes and initializers."""
+    tensors = [(5, onnx_tensor(name, array)) for name, array in (arrays or {}).items()]
+    graph = message(*((1, node) for node in nodes), (2, "graph"), *tensors)
+    return message((1, 9), (2, producer), (7, graph), (8, message((1, ""), (2, 17))))
+
+
+def onnx_weights(cell: str, D: int = 3, M: int = 5, dirs: int = 1, seed: int = 0) -> Arrays:
+    """Return W, R and B of an operator."""
+    rng, rows = np.random.default_rng(seed), GATES[cell] * M
+    shapes = {"W": (dirs, rows, D), "R": (dirs, rows, M), "B": (dirs, 2 * rows)}
+    return {k: rng.uniform(-0.7, 0.7, shape).astype("float32") for k, shape in shapes.items()}

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError, UnsupportedError
-from rnnshapes.load.foreign import safetensors, torch_file
+from rnnshapes.load.foreign import onnx_graph, safetensors, torch_file
 from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.modules import Contents, Module
 from rnnshapes.load.foreign.network import FileNetwork, build_network
+from rnnshapes.load.foreign.onnx_file import read_onnx
 from rnnshapes.load.foreign.state_dict import read_state_dict
 from rnnshapes.load.foreign.tensors import ITEM_BYTES
 from rnnshapes.load.opened_file import OpenedFile
@@ -172,4 +173,6 @@ def _read(source: ByteSource) -> Contents | None:
             return None
         tensors, where = torch_file.read_tensors(source, members)
         return read_state_dict(tensors, f"state_dict {where!r}" if where else "state_dict")
+    if onnx_graph.is_onnx(source) or source.path.suffix.lower() == ".onnx":
+        return read_onnx(source)
     return None

@@ -25,17 +25,23 @@ class StoredArray:
 
 @dataclass(frozen=True, eq=False)
 class ModuleLayer:
-    """One layer of a stack: the same cell in one direction or in both.
+    """One layer of a stack: a cell in one direction or in both.
 
-    ``cell`` has numbers for its sizes. ``reverse`` tells for each direction whether it processes
-    the sequence in reverse. ``notes`` are remarks on what the file does not say.
+    ``cells``, one for each direction, have numbers for their sizes. ``reverse`` tells for each
+    direction whether it processes the sequence in reverse. ``notes`` are remarks on what the file
+    does not say.
     """
 
-    cell: FrameworkCell
+    cells: tuple[FrameworkCell, ...]
     features: int
     reverse: tuple[bool, ...]
     arrays: tuple[StoredArray, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def cell(self) -> FrameworkCell:
+        """The cell of the first direction, whose sizes are those of both."""
+        return self.cells[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,17 +104,18 @@ class _Builder:
         projection = _projection(layer.cell)
         if projection is not None:
             projection = self.namer.size("P", projection.value({}))
-        cell, index = with_units(layer.cell, units, projection), self.namer.index("recurrent")
+        cells = [with_units(cell, units, projection) for cell in layer.cells]
+        cell, index = cells[0], self.namer.index("recurrent")
         both = len(layer.reverse) > 1
         directions = [
             Direction(
                 name=f"{name}/{'backward' if reverse else 'forward'}" if both else name,
                 index=index + (("←" if reverse else "→") if both else ""),
                 features=features,
-                cell=cell,
+                cell=own_cell,
                 reverse=reverse,
             )
-            for reverse in layer.reverse
+            for own_cell, reverse in zip(cells, layer.reverse, strict=True)
         ]
         options: dict[str, Any] = {
             "name": name,

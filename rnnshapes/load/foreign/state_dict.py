@@ -106,7 +106,8 @@ def _layer(number: int | None, group: Sequence[_Arrays]) -> tuple[str, ModuleLay
         for name, t in sorted(stored.items(), key=lambda item: _position(layout.arrays, item[0]))
     )
     notes = (_UNKNOWN_ACTIVATION,) if cell_name == "simple" else ()
-    return cell_name, ModuleLayer(cell, features, (False, True)[: len(group)], arrays, notes)
+    reverse = (False, True)[: len(group)]
+    return cell_name, ModuleLayer((cell,) * len(group), features, reverse, arrays, notes)
 
 
 def _position(arrays: Sequence[object], name: str) -> int:

@@ -118,7 +118,7 @@ def _list_contents(h5py: Any, stream: BinaryIO) -> tuple[dict[str, Any], list[An
     elif not head:
         raise RefusedError("it is empty")
     else:
-        raise RefusedError("it is neither a .keras file, HDF5, .safetensors nor a .pt file")
+        raise RefusedError("it is no file of Keras (.keras, HDF5), PyTorch or ONNX")
     tree: dict[str, Any] = {"groups": {}, "datasets": []}
     datasets: list[Any] = []
     if weights is not None:

@@ -259,7 +259,8 @@ def _weights_drawing(result: Inspection) -> Drawing:
 
 def _summary(result: Inspection, view: View) -> Iterator[Table | Line]:
     """Yield every weight with its shape and count, the gates, and the equations."""
-    yield _weights(result, view.width)
+    if result.layers:
+        yield _weights(result, view.width)
     for lines in (_graph(result), _gates(result), _equations(result, view.width), _notes(result)):
         for position, line in enumerate(lines):
             if position == 0:
@@ -659,7 +660,8 @@ def _layer_equations(
     """
     patterns = tuple((each.direction, each.pattern) for each in equations if each.pattern)
     first = tuple(pattern for direction, pattern in patterns if direction == 0)
-    symbols = list(dict.fromkeys(w.symbol.rstrip("→←") for w in layer.weights if w.symbol))
+    each = (symbol for weight in layer.weights for symbol in weight.symbol.split())
+    symbols = list(dict.fromkeys(symbol.rstrip("→←") for symbol in each))
     is_repeated = bool(patterns) and patterns in seen
     if is_repeated:
         yield f"{layer.name}: as {seen[patterns]}, with {' '.join(symbols)}", ""

@@ -1,0 +1,206 @@
+"""Arrays that an ONNX graph computes from constants before a recurrent operator takes them.
+
+PyTorch's exporters stack and join the weights of both directions with such operators.
+Source: ``docs/Operators.md`` of ONNX.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from rnnshapes.errors import InputError
+from rnnshapes.load.foreign.onnx_graph import OnnxModel, OnnxNode
+from rnnshapes.load.foreign.protobuf import MOST_NUMBERS
+from rnnshapes.load.foreign.tensors import ITEM_BYTES, MOST_AXES, Tensor
+
+if TYPE_CHECKING:
+    from rnnshapes.ops.activations import Array
+
+#: How many operators may follow each other, and how often the bytes of the file may be moved.
+MOST_DEPTH, MOST_MOVED = 64, 16
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Rearrangement:
+    """What an operator does to shapes, and to arrays."""
+
+    shape: Shape
+    function: Callable[[Sequence[Array]], Array]
+
+
+def add_constants(model: OnnxModel, size: int) -> dict[str, tuple[str, ...]]:
+    """Add the arrays that nodes compute from constants, and return what each comes from.
+
+    That of a Constant node comes from nothing.
+
+    Args:
+        model: The model, to whose arrays they are added.
+        size: The size of its file in bytes, which limits the bytes that are moved for an array.
+    """
+    sources: dict[str, tuple[str, ...]] = {}
+    costs = {name: (0, _bytes(tensor)) for name, tensor in model.arrays.items()}
+    for node in model.nodes:
+        if len(node.outputs) != 1 or node.domain not in ("", "ai.onnx"):
+            continue
+        (name,) = node.outputs
+        if name in model.arrays:
+            continue
+        if node.op_type == "Constant":
+            tensor = _constant(name, node.attributes)
+        else:
+            tensor = _computed(model, name, node, costs)
+        if tensor is None:
+            continue
+        depth, cost = 0, _bytes(tensor)
+        sources[name] = ()
+        if node.op_type != "Constant":
+            sources[name] = tuple(filter(None, node.inputs))
+            before = [costs[each] for each in sources[name]]
+            depth = 1 + max(each[0] for each in before)
+            cost += sum(each[1] for each in before)
+        if depth <= MOST_DEPTH and cost <= MOST_MOVED * (size + 1024):
+            model.arrays[name], costs[name] = tensor, (depth, cost)
+    return sources
+
+
+def _constant(name: str, attributes: dict[str, Any]) -> Tensor | None:
+    """Return the array of a Constant node."""
+    value = attributes.get("value")
+    if isinstance(value, Tensor):
+        return Tensor(name, value.dtype, value.shape, value.read)
+    for key, dtype in (("value_int", "int64"), ("value_float", "float32")):
+        for number in (attributes.get(key), attributes.get(f"{key}s")):
+            if number is not None:
+                return _of_numbers(name, number, dtype)
+    return None
+
+
+def _of_numbers(name: str, number: Any, dtype: str) -> Tensor:
+    def read() -> Array:
+        import numpy as np
+
+        return np.array(number, dtype)
+
+    return Tensor(name, dtype, (len(number),) if isinstance(number, list) else (), read)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.count * ITEM_BYTES.get(tensor.dtype, 8)
+
+
+def _computed(
+    model: OnnxModel, name: str, node: OnnxNode, costs: Mapping[str, tuple[int, int]]
+) -> Tensor | None:
+    """Return what a node computes from constants; ``None`` if it is not one of these nodes."""
+    make = _OPERATORS.get(node.op_type)
+    inputs = [model.arrays.get(each) for each in node.inputs if each]
+    if make is None or not inputs or any(each is None for each in inputs):
+        return None
+    arrays = [each for each in inputs if each is not None]
+    data = arrays if node.op_type == "Concat" else arrays[:1]
+    if any(costs[each.name][0] for each in arrays[len(data) :]):
+        return None  # only constants of the file itself are indices
+    try:
+        made = make(arrays, node.attributes)
+    except (LookupError, ValueError, TypeError, OverflowError):
+        return None  # not a valid node: its output is no constant
+    if len(made.shape) > MOST_AXES:
+        return None
+
+    def read() -> Array:
+        return made.function([array.read() for array in data])
+
+    return Tensor(name, arrays[0].dtype, made.shape, read)
+
+
+def _numbers(arrays: Sequence[Tensor], position: int, attribute: Any) -> list[int] | None:
+    """Return whole numbers from an input, or from an attribute in older versions."""
+    if len(arrays) > position:
+        tensor = arrays[position]
+        if tensor.dtype not in ("int64", "int32") or tensor.count > MOST_NUMBERS:
+            raise ValueError("these are no indices")
+        try:
+            return [int(number) for number in tensor.read().reshape(-1)]
+        except InputError as error:
+            raise ValueError(str(error)) from None
+    return None if attribute is None else list(attribute)
+
+
+def _identity(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
+    return _Rearrangement(arrays[0].shape, lambda values: values[0])
+
+
+def _unsqueeze(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
+    axes = _numbers(arrays, 1, attributes.get("axes")) or []
+    rank = len(arrays[0].shape) + len(axes)
+    new, rest = {axis % rank for axis in axes}, iter(arrays[0].shape)
+    shape = tuple(1 if axis in new else next(rest) for axis in range(rank))
+    return _Rearrangement(shape, lambda values: values[0].reshape(shape))
+
+
+def _squeeze(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
+    old = arrays[0].shape
+    axes = _numbers(arrays, 1, attributes.get("axes"))
+    gone = {i for i, n in enumerate(old) if n == 1} if axes is None else set()
+    gone |= {axis % len(old) for axis in axes or ()}
+    shape = tuple(size for axis, size in enumerate(old) if axis not in gone)
+    if math.prod(shape) != math.prod(old):
+        raise ValueError("an axis is longer than 1")
+    return _Rearrangement(shape, lambda values: values[0].reshape(shape))
+
+
+def _transpose(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
+    old = arrays[0].shape
+    order = attributes.get("perm") or list(range(len(old)))[::-1]
+    if sorted(order) != list(range(len(old))):
+        raise ValueError("no permutation")
+    return _Rearrangement(tuple(old[axis] for axis in order), lambda v: v[0].transpose(order))
+
+
+def _concat(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
+    shapes = [array.shape for array in arrays]
+    axis = int(attributes["axis"]) % len(shapes[0])
+    rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
+    if len(rest) != 1 or len({len(shape) for shape in shapes}) != 1:
+        raise ValueError("shapes that do not fit")
+    length = sum(shape[axis] for shape in shapes)
+    shape = (*shapes[0][:axis], length, *shapes[0][axis + 1 :])
+
+    def join(values: Sequence[Array]) -> Array:
+        import numpy as np
+
+        return np.concatenate(list(values), axis=axis)
+
+    return _Rearrangement(shape, join)
+
+
+def _slice(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
+    starts = _numbers(arrays, 1, attributes.get("starts")) or []
+    ends = _numbers(arrays, 2, attributes.get("ends")) or []
+    axes = _numbers(arrays, 3, attributes.get("axes")) or list(range(len(starts)))
+    steps = _numbers(arrays, 4, None) or [1] * len(starts)
+    slices = [slice(None)] * len(arrays[0].shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        stop = None if step < 0 and end < -arrays[0].shape[axis] else end
+        slices[axis] = slice(start, stop, step)
+    old = arrays[0].shape
+    shape = tuple(len(range(*part.indices(n))) for part, n in zip(slices, old, strict=True))
+    return _Rearrangement(shape, lambda values: values[0][tuple(slices)])
+
+
+_OPERATORS = MappingProxyType(
+    {
+        "Identity": _identity,
+        "Unsqueeze": _unsqueeze,
+        "Squeeze": _squeeze,
+        "Transpose": _transpose,
+        "Concat": _concat,
+        "Slice": _slice,
+    }
+)

@@ -1,0 +1,312 @@
+"""Recurrent operators of an ONNX file, with their weights and their attributes.
+
+Source: the operators RNN, LSTM and GRU in ``docs/Operators.md`` of ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from rnnshapes.cells.frameworks import BY_CELL, FrameworkCell
+from rnnshapes.errors import InputError
+from rnnshapes.layouts.frameworks import layout_of
+from rnnshapes.load.foreign.byte_source import ByteSource
+from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
+from rnnshapes.load.foreign.onnx_constants import add_constants
+from rnnshapes.load.foreign.onnx_graph import OnnxModel, OnnxNode, read_model
+from rnnshapes.load.foreign.tensors import Tensor
+from rnnshapes.ops.dims import Dim
+from rnnshapes.ops.elementwise import (
+    ELU,
+    Affine,
+    Clip,
+    ClippedReLU,
+    Elementwise,
+    HardSigmoid,
+    LeakyReLU,
+    ScaledTanh,
+)
+
+_CELLS = MappingProxyType({"RNN": "simple", "LSTM": "lstm", "GRU": "gru"})
+#: Positions of inputs, by the names of arrays in the layout.
+_INPUTS = MappingProxyType({"W": 1, "R": 2, "B": 3, "P": 7})
+_REVERSE = MappingProxyType(
+    {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+)
+#: Activations that have no constants, by ONNX's names in small letters.
+_PLAIN = ("relu", "tanh", "sigmoid", "softsign", "softplus")
+#: Activations with alpha and beta: what these are if they are left out; ``None`` where ONNX does
+#: not say, and runtimes differ.
+_DEFAULTS: Mapping[str, tuple[float | None, ...]] = MappingProxyType(
+    {
+        "affine": (None, None),
+        "leakyrelu": (0.01,),
+        "thresholdedrelu": (None,),
+        "scaledtanh": (None, None),
+        "hardsigmoid": (0.2, 0.5),
+        "elu": (1.0,),
+    }
+)
+#: The activations f, g and h of a cell, by the options of its class.
+_ACTIVATION_OPTIONS = MappingProxyType(
+    {
+        "simple": (("activation", "Tanh"),),
+        "lstm": (
+            ("recurrent_activation", "Sigmoid"),
+            ("activation", "Tanh"),
+            ("state_activation", "Tanh"),
+        ),
+        "gru": (("recurrent_activation", "Sigmoid"), ("activation", "Tanh")),
+    }
+)
+#: Operators whose Constant nodes are weights; those of others are numbers of the graph.
+_WITH_WEIGHTS = ("MatMul", "Gemm", "Conv", "Gather", "Add")
+_FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+
+def read_onnx(source: ByteSource) -> Contents:
+    """Return the recurrent operators of a file, and all other weights by operator.
+
+    Raises:
+        InputError: It is damaged, or no ONNX.
+    """
+    model = read_model(source)
+    sources = add_constants(model, source.size)
+    modules, contradictions, warnings = [], [], list(_file_warnings(model))
+    used: set[str] = set()
+    for number, node in enumerate(_recurrent(model)):
+        name = _name(node, number)
+        try:
+            module = _module(model, node, name)
+        except InputError as error:
+            contradictions.append(f"{name}: {error}")
+            continue
+        modules.append(module)
+        warnings += [f"{name}: {text}" for text in _traps(node, model.producer)]
+        used |= _origins(node.inputs, sources)
+    return Contents(
+        "ONNX",
+        ".onnx",
+        tuple(modules),
+        tuple(_others(model, used, sources)),
+        tuple(warnings),
+        tuple(contradictions),
+    )
+
+
+def _recurrent(model: OnnxModel) -> list[OnnxNode]:
+    return [
+        node for node in model.nodes if node.op_type in _CELLS and node.domain in ("", "ai.onnx")
+    ]
+
+
+def _name(node: OnnxNode, number: int) -> str:
+    """Return the name of a node as that of a layer, in which a slash has another meaning."""
+    name = node.name.strip("/").replace("/", ".")
+    return name or f"{node.op_type.lower()}{number or ''}"
+
+
+def _origins(names: Sequence[str], sources: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Return arrays, and those from which they are computed."""
+    found: set[str] = set()
+    stack = list(names)
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            stack += sources.get(name, ())
+    return found
+
+
+def _module(model: OnnxModel, node: OnnxNode, name: str) -> Module:
+    """Return a recurrent node as a module. Raises InputError for what no such node has."""
+    cell_name = _CELLS[node.op_type]
+    layout = layout_of("ONNX", cell_name)
+    tensors = {
+        array: _input(model, node, position)
+        for array, position in _INPUTS.items()
+        if array in {each.name for each in layout.arrays}
+    }
+    found = {array: tensor for array, tensor in tensors.items() if tensor is not None}
+    if "W" not in found or "R" not in found:
+        raise InputError("its weights W and R are no constants of the graph")
+    kernel, recurrent = found["W"].shape, found["R"].shape
+    direction = node.attributes.get("direction", "forward")
+    reverse = _REVERSE.get(direction) if isinstance(direction, str) else None
+    if reverse is None:
+        raise InputError(f"its direction is {direction!r:.40}")
+    units = node.attributes.get("hidden_size", recurrent[-1] if recurrent else 0)
+    gates = max(1, len(layout.gates))
+    if not isinstance(units, int) or not 0 < units < 2**40:
+        raise InputError(f"its hidden_size is {units!r:.40}")
+    if len(kernel) != 3 or kernel[:2] != (len(reverse), gates * units) or not kernel[2]:
+        raise InputError(
+            f"W is {kernel}, and hidden_size {units} requires ({len(reverse)}, {gates * units}, D)"
+        )
+    cells = _cells(node, cell_name, units, len(reverse), set(found))
+    arrays = tuple(
+        StoredArray(array.name, array, found[array.name])
+        for array in layout.arrays
+        if array.name in found
+    )
+    notes = tuple(_notes(node))
+    return Module(name, layout, (ModuleLayer(cells, kernel[2], reverse, arrays, notes),))
+
+
+def _input(model: OnnxModel, node: OnnxNode, position: int) -> Tensor | None:
+    """Return a constant input; ``None`` if it is left out. Raises InputError for any other."""
+    name = node.inputs[position] if position < len(node.inputs) else ""
+    if not name:
+        return None
+    if name not in model.arrays:
+        raise InputError(f"its input {name:.60} is no constant of the graph")
+    return model.arrays[name]
+
+
+def _cells(
+    node: OnnxNode, cell_name: str, units: int, directions: int, found: set[str]
+) -> tuple[FrameworkCell, ...]:
+    """Return the cell of each direction, with the options that the attributes set."""
+    options: dict[str, Any] = {"use_bias": "B" in found}
+    attributes = node.attributes
+    clip = attributes.get("clip")
+    if clip is not None:
+        if not isinstance(clip, float) or not 0 < clip < float("inf"):
+            raise InputError(f"its clip is {clip!r:.40}")
+        options["clip"] = Clip(-clip, clip)
+    if cell_name == "gru":
+        options["reset_after"] = bool(attributes.get("linear_before_reset", 0))
+    if cell_name == "lstm":
+        options |= {"peepholes": "P" in found, "coupled": bool(attributes.get("input_forget", 0))}
+    activations = _Activations.of(attributes)
+    return tuple(
+        BY_CELL[cell_name](Dim.of(units), **options, **activations.options(cell_name))
+        for _ in range(directions)
+    )
+
+
+@dataclass
+class _Activations:
+    """The activations of a node, whose constants are taken one after the other."""
+
+    names: list[str]
+    alphas: list[float]
+    betas: list[float]
+    functions: dict[str, Elementwise] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> _Activations:
+        """Return those of a node. Raises InputError if the attributes are not lists."""
+        lists = [
+            attributes.get(name, [])
+            for name in ("activations", "activation_alpha", "activation_beta")
+        ]
+        kinds = (str, float, float)
+        for values, kind in zip(lists, kinds, strict=True):
+            if not isinstance(values, list) or not all(isinstance(v, kind) for v in values):
+                raise InputError("its activations are no list of names with constants")
+        names, alphas, betas = lists
+        return cls(list(names), list(alphas), list(betas))
+
+    def options(self, cell_name: str) -> dict[str, Any]:
+        """Return the activations of the next direction, as options of its cell."""
+        self.functions = {}
+        options: dict[str, Any] = {}
+        for option, default in _ACTIVATION_OPTIONS[cell_name]:
+            name = self.names.pop(0) if self.names else default
+            options[option] = self._next(name)
+        return {**options, "functions": tuple(self.functions.items())}
+
+    def _next(self, name: str) -> str:
+        """Return the name of an activation here; one with constants is kept under it."""
+        word = name.lower()
+        if word in _PLAIN:
+            return word
+        if word not in _DEFAULTS:
+            raise InputError(f"its activation {name:.40} is none of ONNX's")
+        defaults = _DEFAULTS[word]
+        constants = [self.alphas.pop(0) if self.alphas else defaults[0]]
+        if len(defaults) > 1:
+            constants.append(self.betas.pop(0) if self.betas else defaults[1])
+        given = [constant for constant in constants if constant is not None]
+        if len(given) < len(constants):
+            raise InputError(f"its activation {name:.40} lacks activation_alpha or activation_beta")
+        function = _function(word, given)
+        own = function.name if word != "thresholdedrelu" else "thresholded_relu"
+        while self.functions.get(own, function) != function:
+            own += "'"
+        self.functions[own] = function
+        return own
+
+
+def _function(word: str, constants: Sequence[float]) -> Elementwise:
+    alpha = constants[0]
+    if word in ("affine", "hardsigmoid", "scaledtanh"):
+        kinds = {"affine": Affine, "hardsigmoid": HardSigmoid, "scaledtanh": ScaledTanh}
+        return kinds[word](alpha, constants[1])
+    if word == "thresholdedrelu":
+        return ClippedReLU(None, 0.0, alpha)
+    return LeakyReLU(alpha) if word == "leakyrelu" else ELU(alpha)
+
+
+def _notes(node: OnnxNode) -> Iterator[str]:
+    """Yield remarks on inputs and attributes that no array shows."""
+    inputs = {position: name for position, name in enumerate(node.inputs) if name}
+    if 4 in inputs:
+        yield "its input sequence_lens says how many steps of each sample count; trace takes all"
+    if 5 in inputs or (node.op_type == "LSTM" and 6 in inputs):
+        yield "its initial states are inputs of the node; trace starts from zeros"
+    if node.attributes.get("input_forget"):
+        yield "input_forget=1: the forget gate is 1 - i"
+    if node.op_type == "GRU" and not node.attributes.get("linear_before_reset"):
+        yield "linear_before_reset=0: r acts before the product, as with reset_after=False"
+
+
+def _traps(node: OnnxNode, producer: str) -> Iterator[str]:
+    """Yield what is known to go wrong with such a node."""
+    if node.attributes.get("layout"):
+        yield (
+            "layout=1: X is (N, T, D). ONNX Runtime's CPU refuses it, and some runtimes ignore it "
+            "(openvino#37820)"
+        )
+    before_reset = node.op_type == "GRU" and not node.attributes.get("linear_before_reset")
+    if before_reset and "pytorch" in producer.lower():
+        yield (
+            "linear_before_reset=0 in an export of PyTorch, whose GRU computes with 1: the "
+            "exported model gives other numbers (onnxscript#2852)"
+        )
+    if "tf2onnx" in producer.lower() and not node.attributes.get("activations"):
+        yield "it has ONNX's own activations; tf2onnx drops others (tensorflow-onnx#2211)"
+
+
+def _file_warnings(model: OnnxModel) -> Iterator[str]:
+    if model.external:
+        count = len(model.external)
+        yield (
+            f"the numbers of {count} array{'s' * (count > 1)} are in other files, which are not "
+            "read; save the model as one file to trace it"
+        )
+
+
+def _others(
+    model: OnnxModel, used: set[str], sources: Mapping[str, tuple[str, ...]]
+) -> Iterator[OtherModule]:
+    """Yield the weights that other nodes take, by node."""
+    claimed = set(used)
+    for number, node in enumerate(model.nodes):
+        if node.op_type in _CELLS or (node.outputs[:1] and node.outputs[0] in model.arrays):
+            continue
+        names = _origins([name for name in node.inputs if name in model.arrays], sources)
+        tensors = [
+            model.arrays[name]
+            for name in sorted(names - claimed)
+            if (name not in sources or (not sources[name] and node.op_type in _WITH_WEIGHTS))
+            and model.arrays[name].dtype in _FLOATS
+        ]
+        claimed |= names
+        if tensors:
+            name = node.name.strip("/").replace("/", ".") or f"{node.op_type.lower()}{number}"
+            yield OtherModule(name, node.op_type, tuple(tensors))

@@ -1,0 +1,195 @@
+"""The graph of an ONNX file: nodes with their attributes, and arrays.
+
+Source: ``onnx/onnx.proto``. Numbers in other files are never looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from rnnshapes.errors import InputError
+from rnnshapes.load.foreign.byte_source import ByteSource
+from rnnshapes.load.foreign.protobuf import Field, Messages, Span
+from rnnshapes.load.foreign.tensors import ITEM_BYTES, Tensor, check_shape, decode
+
+if TYPE_CHECKING:
+    from rnnshapes.ops.activations import Array
+
+#: Dtypes by their numbers in TensorProto.
+_DTYPES = MappingProxyType(
+    {
+        1: "float32",
+        2: "uint8",
+        3: "int8",
+        5: "int16",
+        6: "int32",
+        7: "int64",
+        9: "bool",
+        10: "float16",
+        11: "float64",
+        16: "bfloat16",
+    }
+)
+#: Lists of numbers in TensorProto that stand for ``raw_data``, by their field: item and dtype.
+_LISTS = MappingProxyType({4: "float32", 10: "float64"})
+
+
+@dataclass
+class OnnxNode:
+    """One node of a graph: an operator with its inputs, outputs and attributes."""
+
+    op_type: str = ""
+    name: str = ""
+    domain: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class OnnxModel:
+    """What is read of a model: who wrote it, its nodes in order, and its arrays by name.
+
+    ``external`` are the names of arrays whose numbers are in other files.
+    """
+
+    producer: str = ""
+    nodes: list[OnnxNode] = field(default_factory=list)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+    external: list[str] = field(default_factory=list)
+
+
+def is_onnx(source: ByteSource) -> bool:
+    """Return whether a file begins as ONNX does: with a version, then a producer or a graph."""
+    head = source.head(3)
+    is_version = len(head) == 3 and head[0] == 0x08 and 0 < head[1] < 0x80
+    return is_version and head[2] in (0x12, 0x1A, 0x22, 0x2A, 0x30, 0x3A, 0x42)
+
+
+def read_model(source: ByteSource) -> OnnxModel:
+    """Return the graph of a file. Raises InputError if it is damaged, or no ONNX."""
+    reader = _Reader(source)
+    model, graphs = OnnxModel(), []
+    for each in reader.messages.fields(Span(0, source.size)):
+        if each.number == 2:
+            model.producer = reader.messages.text(each)
+        elif each.number == 7:
+            graphs.append(each.span)
+    if len(graphs) != 1:
+        raise InputError("it is no ONNX model: it has no graph")
+    for each in reader.messages.fields(graphs[0]):
+        if each.number == 1:
+            model.nodes.append(reader.node(each.span))
+        elif each.number == 5:
+            tensor = reader.tensor(each.span)
+            if tensor.name in model.arrays:
+                raise InputError(f"two of its arrays are called {tensor.name:.60}")
+            model.arrays[tensor.name] = tensor
+    model.external = reader.external
+    return model
+
+
+class _Reader:
+    def __init__(self, source: ByteSource) -> None:
+        self.messages = Messages(source)
+        self.external: list[str] = []
+
+    def node(self, span: Span) -> OnnxNode:
+        """Return a node."""
+        node = OnnxNode()
+        for each in self.messages.fields(span):
+            if each.number == 1:
+                node.inputs.append(self.messages.text(each))
+            elif each.number == 2:
+                node.outputs.append(self.messages.text(each))
+            elif each.number == 3:
+                node.name = self.messages.text(each)
+            elif each.number == 4:
+                node.op_type = self.messages.text(each)
+            elif each.number == 5:
+                name, value = self.attribute(each.span)
+                node.attributes[name] = value
+            elif each.number == 7:
+                node.domain = self.messages.text(each)
+        return node
+
+    def attribute(self, span: Span) -> tuple[str, Any]:
+        """Return name and value of an attribute; ``None`` for graphs, which are not read."""
+        name, value = "", cast("Any", None)
+        floats: list[float] = []
+        ints: list[int] = []
+        strings: list[str] = []
+        for each in self.messages.fields(span):
+            if each.number == 1:
+                name = self.messages.text(each)
+            elif each.number == 2:
+                value = each.real
+            elif each.number == 3:
+                value = each.integer
+            elif each.number == 4:
+                value = self.messages.text(each) if each.span.size < 200 else ""
+            elif each.number == 5:
+                value = self.tensor(each.span)
+            elif each.number == 7:
+                floats += self.messages.reals(each)
+            elif each.number == 8:
+                ints += self.messages.integers(each)
+            elif each.number == 9:
+                strings.append(self.messages.text(each))
+        return name, next((part for part in (floats, ints, strings) if part), value)
+
+    def tensor(self, span: Span) -> Tensor:
+        """Return an array, of which the numbers stay in the file."""
+        shape: list[int] = []
+        last: dict[int, Field] = {}
+        for each in self.messages.fields(span):
+            if each.number == 1:
+                shape += self.messages.integers(each)
+            last[each.number] = each
+        name = self.messages.text(last[8]) if 8 in last else ""
+        kind = last[2].integer if 2 in last else 0
+        dtype, dims = _DTYPES.get(kind, f"type {kind}"), check_shape(shape, name)
+        is_external = 13 in last or (14 in last and last[14].integer != 0)
+        if is_external:
+            self.external.append(name)
+        read = self._external(name) if is_external else self._reader(name, dtype, dims, last)
+        return Tensor(name, dtype, dims, read)
+
+    def _external(self, name: str) -> Callable[[], Array]:
+        reason = "are in another file, which is not read; save the model as one file"
+        return partial(_refuse, name, reason)
+
+    def _reader(
+        self, name: str, dtype: str, shape: tuple[int, ...], fields: dict[int, Field]
+    ) -> Callable[[], Array]:
+        """Return what reads the numbers of an array, from its fields by number."""
+        if 9 not in fields and dtype == "int64" and 7 in fields:
+            return partial(self._integers, name, fields[7], shape)
+        lists = [fields[n] for n, kind in _LISTS.items() if n in fields and kind == dtype]
+        data = fields.get(9, lists[0] if lists else None)
+        if data is None or not isinstance(data.value, Span):
+            return partial(_refuse, name, "are stored in a form that is not read")
+        if data.value.size != math.prod(shape) * ITEM_BYTES.get(dtype, -1):
+            raise InputError(f"{name:.60} has {data.value.size:,} bytes: its shape needs others")
+        return partial(self._values, data.value, dtype, shape)
+
+    def _values(self, data: Span, dtype: str, shape: tuple[int, ...]) -> Array:
+        raw = self.messages.source.read(data.start, data.size)
+        return decode(raw, dtype).reshape(shape)
+
+    def _integers(self, name: str, numbers: Field, shape: tuple[int, ...]) -> Array:
+        import numpy as np
+
+        values = np.array(self.messages.integers(numbers), np.int64)
+        if values.size != math.prod(shape):
+            raise InputError(f"{name:.60} has {values.size} numbers, which do not fit its shape")
+        return values.reshape(shape)
+
+
+def _refuse(name: str, reason: str) -> NoReturn:
+    raise InputError(f"the numbers of {name:.60} {reason}")

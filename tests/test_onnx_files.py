@@ -1,0 +1,275 @@
+"""ONNX files: recurrent operators are inspected and computed without ONNX, or refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes import InputError
+from rnnshapes.load.foreign import network, onnx_constants, protobuf
+from tests.helpers import foreign
+from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights, written
+from tests.helpers.port_layouts import onnx_scan, sigmoid
+
+KINDS = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
+ORDERS = {"simple": [], "lstm": ["i", "o", "f", "c"], "gru": ["z", "r", "h"]}
+X = np.random.default_rng(5).standard_normal((2, 4, 3)).astype("float32")
+
+
+def operator(cell: str, arrays: Any = None, *, inputs: Any = None, **attributes: Any) -> bytes:
+    """Return a file of one operator."""
+    arrays = onnx_weights(cell) if arrays is None else arrays
+    names = ["X", *(name if name in arrays else "" for name in "WRB")]
+    names += ["", "", "", "P"] if "P" in arrays else []
+    node = onnx_node(KINDS[cell], inputs or names, ["Y"], **attributes)
+    return onnx_file([node], arrays)
+
+
+def states(path: Path, x: np.ndarray = X) -> np.ndarray:
+    """Return h of each direction, (dirs, N, T, M)."""
+    trace = rnnshapes.trace(path, x=x, show="all")
+    return np.stack([layer.states["h"] for layer in trace.layers])
+
+
+@pytest.mark.parametrize("cell", KINDS)
+def test_operator_is_shown_in_its_own_layout(cell: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "m.onnx", operator(cell, hidden_size=5))
+    found = json.loads(json.dumps(rnnshapes.inspect(path).to_dict()))
+    (layer,) = found["layers"]
+    assert layer["params"] == foreign.GATES[cell] * 5 * (3 + 5 + 2)
+    assert found["file"]["framework"] == "ONNX"
+    kernel, recurrent, bias = layer["weights"]
+    assert [weight["name"].split("/")[1] for weight in layer["weights"]] == ["W", "R", "B"]
+    assert kernel["shape"] == [1, 5 * foreign.GATES[cell], 3]
+    assert bias["shape"] == [1, 10 * foreign.GATES[cell]]
+    for weight in (kernel, recurrent):
+        assert [gate["name"] for gate in weight["gates"]] == ORDERS[cell]
+        assert {gate["axis"] for gate in weight["gates"]} <= {1}
+    halves = [f"{half}_{gate}" for half in ("Wb", "Rb") for gate in ORDERS[cell]]
+    assert [gate["name"] for gate in bias["gates"]] == (halves or ["Wb", "Rb"])
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("cell", KINDS)
+def test_trace_is_what_onnx_documents(cell: str, direction: str, tmp_path: Path) -> None:
+    for before in (0, 1)[: 1 + (cell == "gru")]:
+        arrays = onnx_weights(cell, dirs=1 + (direction == "bidirectional"), seed=2)
+        more = {"linear_before_reset": before} if cell == "gru" else {}
+        data = operator(cell, arrays, direction=direction, hidden_size=5, **more)
+        found = states(written(tmp_path / "m.onnx", data))
+        expected = onnx_scan(cell, X.swapaxes(0, 1).astype("f8"), arrays, direction, before)
+        np.testing.assert_allclose(found, expected.transpose(1, 2, 0, 3), rtol=1e-9, atol=1e-12)
+
+
+def test_options_of_an_lstm_change_its_equation(tmp_path: Path) -> None:
+    """Peepholes, one gate for i and f, clip, and activations with constants."""
+    arrays = onnx_weights("lstm", seed=3)
+    arrays["P"] = np.random.default_rng(4).uniform(-1, 1, (1, 15)).astype("float32")
+    options = {
+        "clip": 0.75,
+        "input_forget": 1,
+        "activations": ["HardSigmoid", "Elu", "ScaledTanh"],
+        "activation_alpha": [0.25, 0.5, 0.75],
+        "activation_beta": [0.5, 1.5],
+    }
+    path = written(tmp_path / "m.onnx", operator("lstm", arrays, hidden_size=5, **options))
+    W, R, (Wb, Rb) = arrays["W"][0].T, arrays["R"][0].T, np.split(arrays["B"][0], 2)
+    p_i, p_o, _ = np.split(arrays["P"][0], 3)
+    h = c = np.zeros((2, 5))
+    expected = []
+    for t in range(4):
+        z = X[:, t].astype("f8") @ W + h @ R + Wb + Rb
+        z_i, z_o, _, z_c = np.split(z, 4, axis=1)
+        i = np.clip(0.25 * np.clip(z_i + p_i * c, -0.75, 0.75) + 0.5, 0, 1)
+        g = np.clip(z_c, -0.75, 0.75)
+        c = (1 - i) * c + i * np.where(g > 0, g, 0.5 * np.expm1(g))
+        o = np.clip(0.25 * np.clip(z_o + p_o * c, -0.75, 0.75) + 0.5, 0, 1)
+        h = o * 0.75 * np.tanh(1.5 * c)
+        expected.append(h)
+    np.testing.assert_allclose(states(path)[0], np.stack(expected, axis=1), rtol=1e-9)
+    assert rnnshapes.inspect(path).params == sum(a.size for a in arrays.values())
+
+
+ACTIVATIONS = {
+    "Relu": lambda z: np.maximum(z, 0),
+    "Softsign": lambda z: z / (1 + abs(z)),
+    "Sigmoid": sigmoid,
+    "HardSigmoid": lambda z: np.clip(0.2 * z + 0.5, 0, 1),
+    "LeakyRelu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "Affine": lambda z: 0.25 * z + 0.5,
+    "ThresholdedRelu": lambda z: np.where(z > 0.25, z, 0),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_has_onnx_constants(name: str, tmp_path: Path) -> None:
+    arrays = {name: a for name, a in onnx_weights("simple").items() if name != "B"}
+    constants = {"Affine": ([0.25], [0.5]), "ThresholdedRelu": ([0.25], [])}.get(name, ([], []))
+    names = ("activation_alpha", "activation_beta")
+    options = {key: list(v) for key, v in zip(names, constants, strict=True) if v}
+    path = written(tmp_path / "m", operator("simple", arrays, activations=[name], **options))
+    found = states(path, X[:, :1])[0, :, 0]
+    expected = ACTIVATIONS[name](X[:, 0].astype("f8") @ arrays["W"][0].T)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_weights_computed_from_constants_are_found(tmp_path: Path) -> None:
+    """As exporters write both directions: slices, unsqueezed and joined."""
+    arrays = onnx_weights("gru", dirs=2)
+    stored = {"R": arrays["R"], "axes": np.array([0])}
+    stored |= {"W0": arrays["W"][0], "W1": arrays["W"][1].T.copy(), "all": arrays["B"].reshape(-1)}
+    nodes = [
+        onnx_node("Unsqueeze", ["W0", "axes"], ["a"]),
+        onnx_node("Transpose", ["W1"], ["w1"], perm=[1, 0]),
+        onnx_node("Unsqueeze", ["w1"], ["b"], axes=[0]),
+        onnx_node("Concat", ["a", "b"], ["W"], axis=0),
+        onnx_node("Slice", ["all"], ["B0"], starts=[0], ends=[30], axes=[0]),
+        onnx_node("Slice", ["all"], ["B1"], starts=[30], ends=[2**40], axes=[0]),
+        onnx_node("Unsqueeze", ["B0"], ["c"], axes=[0]),
+        onnx_node("Unsqueeze", ["B1"], ["d"], axes=[0]),
+        onnx_node("Concat", ["c", "d"], ["B"], axis=0),
+    ]
+    node = onnx_node("GRU", ["X", "W", "R", "B"], ["Y"], direction="bidirectional", hidden_size=5)
+    path = written(tmp_path / "m.onnx", onnx_file([*nodes, node], stored))
+    assert rnnshapes.inspect(path).params == sum(a.size for a in arrays.values())
+    expected = onnx_scan("gru", X.swapaxes(0, 1).astype("f8"), arrays, "bidirectional")
+    np.testing.assert_allclose(states(path), expected.transpose(1, 2, 0, 3), rtol=1e-9)
+
+
+def test_traps_are_named(tmp_path: Path) -> None:
+    gru = operator("gru", hidden_size=5).replace(b"hand", b"pytorch"[:4])
+    files = {
+        "layout=1": operator("lstm", hidden_size=5, layout=1),
+        "linear_before_reset=0": gru.replace(b"pyto", b"hand"),
+    }
+    for word, data in files.items():
+        notes = rnnshapes.inspect(written(tmp_path / "m.onnx", data)).to_dict()
+        texts = [*notes["file"]["notes"], *notes["layers"][0]["notes"]]
+        assert any(word in text for text in texts), word
+    node = onnx_node("GRU", ["X", "W", "R", "B"], ["Y"], hidden_size=5)
+    data = onnx_file([node], onnx_weights("gru"), producer="pytorch")
+    (warning,) = rnnshapes.inspect(written(tmp_path / "m.onnx", data)).file.notes
+    assert "onnxscript#2852" in warning
+
+
+def test_other_weights_are_counted(tmp_path: Path) -> None:
+    arrays = onnx_weights("lstm") | {"fc.weight": np.ones((5, 2), "float32")}
+    arrays |= {"shape": np.array([1, 2])}
+    nodes = [
+        onnx_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=5),
+        onnx_node("Reshape", ["Y", "shape"], ["h"]),
+        onnx_node("MatMul", ["h", "fc.weight"], ["y"]),
+    ]
+    result = rnnshapes.inspect(written(tmp_path / "m.onnx", onnx_file(nodes, arrays)))
+    assert [layer.type for layer in result.layers] == ["LSTM", "MatMul"]
+    assert result.params == 20 * (3 + 5 + 2) + 10
+
+
+# --- Broken and hostile files -------------------------------------------------------------------
+
+
+def test_wrong_operators_contradict(tmp_path: Path, run) -> None:
+    wrong = {
+        "W": {"arrays": onnx_weights("lstm", M=4), "hidden_size": 5},
+        "hidden_size": {"hidden_size": -1},
+        "direction": {"direction": "up"},
+        "clip": {"clip": -1.0},
+        "activation": {"activations": ["Swish"]},
+        "ScaledTanh": {"activations": ["ScaledTanh"]},
+        "constants": {"inputs": ["X", "a", "b"]},
+    }
+    for options in wrong.values():
+        path = written(tmp_path / "m.onnx", operator("lstm", **options))
+        assert run("inspect", path).status == 1, options
+        assert run("trace", path, "--T", "2").status == 2
+
+
+def test_external_numbers_are_not_read(tmp_path: Path) -> None:
+    secret = written(tmp_path / "secret", b"\0" * 240)
+    outside = message((1, 1), (1, 20), (1, 3), (2, 1), (8, "W"))
+    outside += message((13, message((1, "location"), (2, str(secret)))), (14, 1))
+    arrays = {name: a for name, a in onnx_weights("lstm").items() if name != "W"}
+    node = onnx_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=5)
+    tensors = [(5, foreign.onnx_tensor(name, array)) for name, array in arrays.items()]
+    graph = message((1, node), (5, outside), *tensors)
+    path = written(tmp_path / "m.onnx", message((1, 9), (7, graph)))
+    assert rnnshapes.inspect(path).file.notes
+    with pytest.raises(InputError, match="another file"):
+        rnnshapes.trace(path, T=2)
+
+
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    good = operator("lstm", hidden_size=5)
+    tensor = message((1, 2**62), (1, 2**62), (2, 1), (8, "a"), (9, b"1234"))
+    bad = {
+        "cut": good[: len(good) // 2],
+        "no graph": message((1, 9), (2, "me")),
+        "groups": b"\x08\x09\x0b",
+        "long varint": b"\x08" + b"\xff" * 11,
+        "two graphs": message((1, 9), (7, b""), (7, b"")),
+        "huge array": message((1, 9), (7, message((5, tensor)))),
+        "negative size": message((1, 9), (7, message((5, message((1, -1), (2, 1)))))),
+        "an integer for a name": message((1, 9), (7, message((1, message((4, 7)))))),
+        "a long name": message((1, 9), (7, message((1, message((3, "a" * 20_000)))))),
+        "text": b"hello",
+    }
+    for name, data in bad.items():
+        with pytest.raises(InputError) as caught:
+            rnnshapes.inspect(written(tmp_path / "m.onnx", data))
+        assert str(caught.value).isprintable(), name
+
+
+def test_growing_constants_are_not_computed(tmp_path: Path, run) -> None:
+    """Each joins what is before it with itself: 2**60 numbers."""
+    names = ["R", *(f"a{number}" for number in range(60))]
+    nodes = [
+        onnx_node("Concat", [before, before], [after], axis=1)
+        for before, after in itertools.pairwise(names)
+    ]
+    nodes.append(onnx_node("Slice", ["a59"], ["r"], starts=[0], ends=[20], axes=[1]))
+    nodes.append(onnx_node("LSTM", ["X", "W", "r"], ["Y"], hidden_size=5))
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, onnx_weights("lstm")))
+    assert run("inspect", path).status == 1
+
+
+def test_limits_have_two_sides(tmp_path: Path, monkeypatch) -> None:
+    arrays = onnx_weights("lstm")
+    nodes = [
+        onnx_node("Identity", ["R"], ["r"]),
+        onnx_node("Slice", ["r"], ["s"], starts=[0], ends=[20], axes=[1]),
+        onnx_node("LSTM", ["X", "W", "s", "B"], ["Y"], hidden_size=5),
+        onnx_node("LSTM", ["X", "W", "R", "B"], ["Z"], hidden_size=5),
+    ]
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
+    fields: list[int] = []
+    each = protobuf.Messages.fields
+
+    def counted(self: protobuf.Messages, span: protobuf.Span) -> Any:
+        for field in each(self, span):
+            fields.append(field.number)
+            yield field
+
+    with monkeypatch.context() as patch:
+        patch.setattr(protobuf.Messages, "fields", counted)
+        assert rnnshapes.inspect(path).agrees
+    for module, name, most in (
+        (protobuf, "MOST_FIELDS", len(fields)),
+        (protobuf, "MOST_TEXT", len("graph") + 2),
+        (network, "MOST_LAYERS", 2),
+        (onnx_constants, "MOST_DEPTH", 2),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, most if name != "MOST_TEXT" else 11)
+            assert rnnshapes.inspect(path).agrees, name
+            patch.setattr(module, name, most - 1 if name != "MOST_TEXT" else 10)
+            if name == "MOST_DEPTH":
+                assert not rnnshapes.inspect(path).agrees
+            else:
+                with pytest.raises(InputError):
+                    rnnshapes.inspect(path)
