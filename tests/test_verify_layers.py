@@ -12,7 +12,10 @@ import pytest
 from keras import layers as la
 
 from rnnshapes.network.layers.base import Direction
+from rnnshapes.network.layers.normalization import UnitNormalization
+from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.elementwise import ELU, ClippedReLU, LeakyReLU
+from rnnshapes.ops.visibility import Visibility
 from tests.helpers.keras_runs import KerasRun, failed, numeric_checks, run_model, with_layer
 from tests.helpers.models import MODELS, functional, randomized, sequential, stacked
 
@@ -134,9 +137,14 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
     assert failed(run) == []
     for group, arrays in run.weights.items():
         for key, values in arrays.items():
+            if key == "count":  # no number depends on how often a Normalization was adapted
+                continue
             changed = {**arrays, key: values * np.float32(1.001)}
             found = failed(replace(run, weights={**run.weights, group: changed}))
             assert any(check.startswith(group.split("/")[0]) for check in found), (group, key)
+
+
+OTHER_MEAN = Constant((0.1001,) * 36, (6, 6), "float32")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +163,8 @@ def test_any_changed_weight_of_any_layer_fails(name: str) -> None:
         ("attending decoder", "additive_attention", {"causal": True}),
         ("heads", "multi_head_attention", {"causal": True}),
         ("heads", "causal_heads", {"causal": False}),
+        ("normalized otherwise", "normalization", {"invert": True}),
+        ("normalized otherwise", "inverted", {"given": (OTHER_MEAN, OTHER_MEAN)}),
         ("normalized otherwise", "group_normalization", {"epsilon": 0.1}),
         ("normalized otherwise", "rms_normalization", {"epsilon": 0.1}),
         ("rectified", "leaky_re_lu", {"function": LeakyReLU(0.2)}),
@@ -183,3 +193,31 @@ def test_layer_of_another_kind_fails(name: str, layer: str, changes: Any) -> Non
     (found,) = [la.name for la in run.network.layers if la.name.startswith(layer)][:1]
     changed = with_layer(run.network, found, **changes)
     assert any(c.startswith(f"{found}:") for c in failed(replace(run, network=changed)))
+
+
+def mean_instead(self: UnitNormalization, ops: Any, inputs: Any, w: Any, masks: Any) -> Any:
+    """The features divided by their root mean square."""
+    return inputs[0] * ops.rsqrt(ops.mean(inputs[0] * inputs[0], -1))
+
+
+def test_wrong_norm_fails(monkeypatch) -> None:
+    run = run_of("normalized otherwise")
+    monkeypatch.setattr(UnitNormalization, "call", mean_instead)
+    assert [check for check in failed(run) if check.startswith("unit_normalization")]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "part"),
+    [
+        ("attention", "attention", "keys"),
+        ("attending decoder", "additive_attention", "keys"),
+        ("heads", "multi_head_attention", "keys"),
+    ],
+)
+def test_forgotten_attention_mask_fails(name: str, layer: str, part: str, monkeypatch) -> None:
+    run = run_of(name)
+    visible = Visibility.visible
+    monkeypatch.setattr(
+        Visibility, "visible", lambda own, shape: visible(replace(own, **{part: None}), shape)
+    )
+    assert [check for check in failed(run) if check.startswith(layer)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnshapes.ops.dims import Dim, Shape
 
@@ -70,3 +70,29 @@ class Constant:
         if not self.sizes:
             return shown[0]
         return f"[{' '.join(shown if len(shown) <= 3 else [*shown[:2], '…'])}]"
+
+
+def constant_of(value: Any, dtype: Any) -> Constant | None:
+    """Return numbers in nested lists as a constant.
+
+    None if they are no array of ``dtype``, one of NUMBER_DTYPES, or too many.
+    """
+    numbers: list[float] = []
+    sizes: list[int] = []
+
+    def add(part: Any, axis: int) -> bool:
+        if not isinstance(part, list):
+            numbers.append(part)
+            return axis == len(sizes) and type(part) in (int, float, bool)
+        if axis == len(sizes):
+            if numbers:
+                return False
+            sizes.append(len(part))
+        return len(part) == sizes[axis] > 0 and all(add(inner, axis + 1) for inner in part)
+
+    is_array = add(value, 0) and len(numbers) <= MOST_NUMBERS
+    if not is_array or dtype not in NUMBER_DTYPES:
+        return None
+    if not all(has_number(dtype, number) for number in numbers):
+        return None
+    return Constant(tuple(numbers), tuple(sizes), dtype)

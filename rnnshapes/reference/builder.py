@@ -33,7 +33,7 @@ def build(keras: Any, network: Network, weights: Weights | None = None) -> Any:
         for layer in network.layers:
             arrays = [weights[name][w.key] for name, group in layer.groups.items() for w in group]
             if arrays:
-                builder.layers[layer.name].set_weights(arrays)
+                set_weights(builder.layers[layer.name], arrays)
     return model
 
 
@@ -42,6 +42,13 @@ def name_in_keras(name: str) -> str:
     # PyTorch accepts no dot in a name.
     escaped = re.sub(r"[^A-Za-z0-9_-]", lambda match: f"-{ord(match[0]):x}-", name)
     return f"layer-{escaped}"
+
+
+def set_weights(built: Any, arrays: list[Any]) -> None:
+    """Set the weights of a Keras layer, and what Normalization computes of them."""
+    built.set_weights(arrays)
+    if hasattr(built, "finalize_state"):
+        built.finalize_state()
 
 
 def call_layer(layer: Layer, built: Any, tensors: list[Any]) -> Any:

@@ -20,7 +20,7 @@ from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.ops.activations import Array
-from rnnshapes.reference.builder import LayerBuilder, call_layer
+from rnnshapes.reference.builder import LayerBuilder, call_layer, set_weights
 from rnnshapes.reference.probe import ProbedTensors
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class SingleStep:
     def _set_weights(self, layer: Any, groups: Mapping[str, tuple[Weight, ...]]) -> None:
         arrays = [self.weights[name][w.key] for name, group in groups.items() for w in group]
         if arrays:
-            layer.set_weights(arrays)
+            set_weights(layer, arrays)
 
     def _inputs(self, node: Node) -> list[Any]:
         return [self._tap(tap) for tap in node.sources]

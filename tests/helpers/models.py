@@ -368,7 +368,10 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         la.Softmax(),
     ),
     "normalized otherwise": lambda: sequential(
+        la.Normalization(mean=[0.3, -0.2, 1.1], variance=[0.5, 0.4, 2.0]),
+        la.Normalization(axis=1),
         la.LSTM(6, return_sequences=True),
+        la.Normalization(axis=(1, 2), mean=0.1, variance=0.7, invert=True, name="inverted"),
         la.GroupNormalization(3),
         la.UnitNormalization(),
         la.EinsumDense("abc,bdc->ad", output_shape=4),
@@ -543,11 +546,14 @@ def randomized(model: keras.Model, seed: int = 4) -> keras.Model:
     model.set_weights(
         [
             rng.uniform(0.5, 1.5, v.shape)
-            if v.name in ("gamma", "moving_variance")
+            if v.name in ("gamma", "moving_variance", "variance")
             else 0.7 * rng.standard_normal(v.shape)
             for v in model.weights
         ]
     )
+    for layer in model.layers:
+        if isinstance(layer, la.Normalization):
+            layer.finalize_state()  # it computes with the mean from before
     return model
 
 

@@ -10,7 +10,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import OPTIONS, is_given, name_options, sort_arguments
 from rnnshapes.network.layers.config import Source, is_keras, is_operation
 from rnnshapes.network.layers.registry import call_inputs, is_recurrent
-from rnnshapes.ops.constant import MOST_NUMBERS, NUMBER_DTYPES, Constant, has_number
+from rnnshapes.ops.constant import constant_of
 
 #: More calls of a layer, or outputs of a call, than there are in any model.
 MOST_TENSORS = 2**16
@@ -125,31 +125,9 @@ def _special_value(kind: Any, config: Mapping[str, Any]) -> Any:
     """Return a slice or an array of a config; ``None`` for anything else."""
     if kind == "__slice__":
         return slice(*(config.get(name) for name in ("start", "stop", "step")))
-    return _constant(config) if kind in ("__numpy__", "__tensor__") else None
-
-
-def _constant(config: Mapping[str, Any]) -> Any:
-    """Return an array in a config; ``None`` for what is none."""
-    numbers: list[float] = []
-    sizes: list[int] = []
-
-    def add(value: Any, axis: int) -> bool:
-        if not isinstance(value, list):
-            numbers.append(value)
-            return axis == len(sizes) and type(value) in (int, float, bool)
-        if axis == len(sizes):
-            if numbers:
-                return False
-            sizes.append(len(value))
-        return len(value) == sizes[axis] > 0 and all(add(part, axis + 1) for part in value)
-
-    is_array = add(config.get("value"), 0) and len(numbers) <= MOST_NUMBERS
-    dtype = config.get("dtype")
-    if not is_array or dtype not in NUMBER_DTYPES:
+    if kind not in ("__numpy__", "__tensor__"):
         return None
-    if not all(has_number(dtype, number) for number in numbers):
-        return None
-    return Constant(tuple(numbers), tuple(sizes), dtype)
+    return constant_of(config.get("value"), config.get("dtype"))
 
 
 def _keras2_node(node: Any, *, recurrent: bool) -> InboundNode:
