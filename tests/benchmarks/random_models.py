@@ -20,12 +20,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers as la
 from keras import ops
 
 import rnnshapes
 from rnnshapes.network.layers.config import OPERATION
 from rnnshapes.network.layers.registry import supported_classes
+from tests.helpers.keras_runs import run_compiled, run_eagerly
 from tests.helpers.models import randomized
 
 POLICIES = (*["float32"] * 6, "float64", "mixed_float16", "mixed_bfloat16")
@@ -38,7 +40,8 @@ _ACTIVATIONS = ("tanh", "relu", "sigmoid", "elu", "selu", "softplus", "gelu", "s
 _FUNCTIONS = ("relu", "relu6", "sigmoid", "silu", "celu", "elu", "selu", "softplus", "softsign")
 _FUNCTIONS += ("squareplus", "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "tanh")
 _FUNCTIONS += ("soft_shrink", "tanh_shrink", "sparse_plus", "sparse_sigmoid", "log_sigmoid")
-_FUNCTIONS += ("log_softmax", "leaky_relu", "gelu", "negative", "absolute", "copy")
+_FUNCTIONS += ("log_softmax", "leaky_relu", "gelu", "negative", "absolute", "copy", "expm1")
+_COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 
 Maker = Callable[["Draw", Any], Any]
 
@@ -133,13 +136,52 @@ def _images(draw: Draw, x: Any) -> Any:
         draw.one(la.GlobalMaxPooling2D, la.GlobalAveragePooling2D),
         lambda: la.TimeDistributed(_recurrent(draw)),
         lambda: la.TimeDistributed(la.Conv1D(draw.size(), 2, padding="same")),
+        *[lambda: la.ConvLSTM1D(draw.size(3), draw.size(2), **_recurrent_convolution(draw))] * 2,
     )
     return draw.one(*kinds)()(x)
 
 
+def _recurrent_convolution(draw: Draw) -> dict[str, Any]:
+    return {
+        "return_sequences": draw.flag(),
+        "go_backwards": draw.random.random() < 0.2,
+        "use_bias": draw.random.random() < 0.8,
+        "padding": draw.one("valid", "same"),
+    }
+
+
+def _recurrent_images(draw: Draw, x: Any) -> Any:
+    images = la.Reshape((-1, x.shape[-1], 1, 1))(x)
+    return la.ConvLSTM2D(2, (draw.size(2), 1), **_recurrent_convolution(draw))(images)
+
+
 def _normalization(draw: Draw, x: Any) -> Any:
-    kind = draw.one(la.LayerNormalization, la.BatchNormalization)
-    return kind(center=draw.flag(), scale=draw.flag())(x)
+    options = {"center": draw.flag(), "scale": draw.flag()}
+    groups = draw.one(*(g for g in (1, 2, 3, -1) if g < 0 or x.shape[-1] % g == 0))
+    kinds = (
+        *[lambda: draw.one(la.LayerNormalization, la.BatchNormalization)(**options)] * 3,
+        lambda: la.GroupNormalization(groups, **options),
+        la.UnitNormalization,
+        la.RMSNormalization,
+        lambda: la.Normalization(draw.one(None, -1), invert=draw.flag()),
+        lambda: la.Normalization(-1, mean=0.3, variance=draw.one(0.5, 2.0)),
+    )
+    return draw.one(*kinds)()(x)
+
+
+def _einsum_dense(draw: Draw, x: Any) -> Any:
+    units, bias = draw.size(), draw.flag()
+    if len(x.shape) == 2:
+        return la.EinsumDense("ab,bc->ac", units, bias_axes=draw.one(None, "c"))(x)
+    equations = {
+        "abc,cd->abd": ((None, units), "d" if bias else None),
+        "abc,bd->adc": ((units, None), None),
+        "abc,cde->abde": ((None, 2, units), "de" if bias else None),
+        "abc,bcd->ad": (units, "d" if bias else None),
+    }
+    equation = draw.one(*equations)
+    output, axes = equations[equation]
+    return la.EinsumDense(equation, output, bias_axes=axes)(x)
 
 
 def _activation(draw: Draw, x: Any) -> Any:
@@ -170,6 +212,13 @@ def _attention(draw: Draw, x: Any) -> Any:
     if draw.flag():
         return la.AdditiveAttention()([x, draw.like(x)], use_causal_mask=draw.flag())
     inputs = [x, draw.like(x)]
+    if draw.flag():
+        options = {"value_dim": draw.one(None, draw.size()), "dropout": draw.one(0.0, 0.2)}
+        options |= {"use_bias": draw.flag(), "output_shape": draw.one(None, draw.size())}
+        layer = la.MultiHeadAttention(draw.size(3), draw.size(), **options)
+        scores = draw.random.random() < 0.2
+        called = layer(*inputs, use_causal_mask=draw.flag(), return_attention_scores=scores)
+        return draw.one(*called) if scores else called
     return la.Attention(score_mode=draw.one("dot", "concat"))(inputs, use_causal_mask=draw.flag())
 
 
@@ -185,6 +234,8 @@ SEQUENCE_LAYERS: tuple[Maker, ...] = (
     lambda draw, x: draw.one(la.GlobalMaxPooling1D, la.GlobalAveragePooling1D)()(x),
     lambda draw, x: draw.one(la.ZeroPadding1D(2), la.Cropping1D((1, 0)), la.UpSampling1D(2))(x),
     lambda draw, x: la.Dot(axes=draw.one(1, 2))([x, draw.like(x)]),
+    _recurrent_images,
+    _einsum_dense,
 )
 LAYERS: tuple[Maker, ...] = (
     lambda draw, x: la.Dense(draw.size(), activation=draw.one(None, *_ACTIVATIONS))(x),
@@ -197,6 +248,7 @@ LAYERS: tuple[Maker, ...] = (
     lambda draw, x: la.Reshape((-1, x.shape[-1]))(x),
     lambda draw, x: la.Permute((2, 1))(x),
     lambda draw, x: la.RepeatVector(draw.size())(x),
+    _einsum_dense,
 )
 
 # --- Operations ----------------------------------------------------------------------------------
@@ -228,8 +280,26 @@ def _function(draw: Draw, x: Any) -> Any:
         lambda: ops.log(ops.exp(ops.tanh(x)) + 0.3),
         lambda: ops.tanh(x) ** draw.one(2, 3, 5),
         lambda: ops.stop_gradient(ops.cast(x, x.dtype)),
+        lambda: ops.cast(
+            ops.cast(x, draw.one("float16", "bfloat16")), draw.one(x.dtype, "float16")
+        ),
+        lambda: ops.clip(x, -0.3, draw.one(0.2, 1)),
+        lambda: ops.rsqrt(ops.square(x) + 0.3) * ops.log1p(ops.absolute(x)),
+        lambda: keras.activations.relu(x, 0.1, draw.one(None, 0.4), draw.one(0, 0.1)),
+        lambda: ops.elu(x, 0.7),
     )
     return draw.one(*kinds)()
+
+
+def _chosen(draw: Draw, x: Any) -> Any:
+    def compared(t: Any) -> Any:
+        return getattr(ops, draw.one(*_COMPARISONS))(t, draw.one(0, 0.1, draw.like(t)))
+
+    joined = draw.one(ops.logical_and, ops.logical_or, ops.logical_xor)(compared(x), compared(x))
+    condition = draw.one(compared(x), joined, ops.logical_not(joined))
+    if draw.flag():
+        return draw.one(ops.where(condition, x, draw.one(0.0, -1.5, draw.like(x))), x * condition)
+    return ops.cast(condition, x.dtype)
 
 
 def _reduction(draw: Draw, x: Any) -> Any:
@@ -281,10 +351,14 @@ def _indexed(draw: Draw, x: Any) -> Any:
 
 def _product(draw: Draw, x: Any) -> Any:
     y, width = draw.like(x), x.shape[-1]
-    kinds = [lambda: ops.matmul(x, draw.array(width, draw.size(), like=x))]
+    kinds = [
+        lambda: ops.matmul(x, draw.array(width, draw.size(), like=x)),
+        lambda: ops.einsum("...d,df->...f", x, draw.array(width, draw.size(), like=x)),
+    ]
     if len(x.shape) == 3:
         kinds += [
             lambda: x @ ops.transpose(y, (0, 2, 1)),
+            lambda: ops.matmul(draw.array(draw.size(), x.shape[1], like=x), x),
             lambda: ops.einsum("btd,bsd->bts", x, y),
             lambda: ops.einsum("btd,btd->bd", x, y),
             lambda: ops.einsum("btd,df->bft", x, draw.array(width, draw.size(), like=x)),
@@ -297,6 +371,7 @@ OPERATIONS: tuple[Maker, ...] = (
     _divided,
     *[_function] * 3,
     _reduction,
+    _chosen,
     _repeated,
     *[_moved] * 2,
     _joined,
@@ -378,8 +453,8 @@ def draw_input(model: keras.Model, seed: int) -> Any:
 def check_model(
     model: keras.Model, policy: str, seed: int, folder: Path, reasons: Counter[str]
 ) -> list[str]:
-    """Return what is wrong with the model of a seed; one of three is compiled, as usual."""
-    model.compile(run_eagerly=seed % 3 > 0)
+    """Return what is wrong with the model of a seed; one of ten is compiled, as usual."""
+    (run_eagerly if seed % 10 else run_compiled)()
     x = draw_input(model, seed)
     wrong = []
     result = rnnshapes.inspect(model)
@@ -411,6 +486,15 @@ def _file_mistakes(model: keras.Model, path: Path, x: Any, tolerance: float) -> 
     return [] if error <= tolerance else [f"trace of the file: off by {error:.2g}"]
 
 
+def _runs(model: keras.Model, seed: int) -> bool:
+    """Return whether Keras can run a model that it has built."""
+    try:
+        model(draw_input(model, seed))
+    except (ValueError, tf.errors.InvalidArgumentError):
+        return False
+    return True
+
+
 def _classes(model: keras.Model) -> set[str]:
     names = set()
     for operation in model.operations:
@@ -425,11 +509,15 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     reasons: Counter[str] = Counter()
-    unused, failures, started = set(supported_classes()), 0, time.monotonic()
+    unused, failures, not_run = set(supported_classes()), 0, 0
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(first, first + count):
             try:
                 model, policy = draw_model(seed)
+                if not _runs(model, seed):
+                    not_run += 1
+                    continue
                 unused -= _classes(model)
                 wrong = check_model(model, policy, seed, Path(folder), reasons)
             except Exception as error:
@@ -438,7 +526,8 @@ def main() -> int:
             for text in wrong:
                 print(f"seed {seed}: {text}", flush=True)
     seconds = time.monotonic() - started
-    print(f"{count} models, {failures} failed, in {seconds:.0f} s")
+    ran = f"{count - not_run} models, {failures} failed, in {seconds:.0f} s"
+    print(f"{ran}; {not_run} more that Keras itself cannot run")
     for reason, number in reasons.most_common():
         print(f"not supported, {number} times: {reason}")
     print(f"in no model: {', '.join(sorted(unused)) or 'nothing'}")
