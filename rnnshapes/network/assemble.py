@@ -303,10 +303,11 @@ def _declared_shape(shape: tuple[int | None, ...], source: Shape, namer: Namer) 
     last one, has its name.
     """
     same_rank = len(shape) == len(source)
+    features = source[1:][-1:]
     dims = [Dim.named("N")]
     for axis, size in enumerate(shape[1:], 1):
         is_last = axis == len(shape) - 1 and not same_rank
-        axes = source[-1:] if is_last else source[axis : axis + 1]
+        axes = features if is_last else source[axis : axis + 1]
         if size is None:
             open_size = namer.primed()
             namer.sizes[str(open_size)] = None

@@ -464,7 +464,8 @@ def _layer_notes(layer: Layer) -> Iterator[Note]:
     """Yield the layer's own notes."""
     about_gates = layer.directions[0].cell.notes if layer.directions else ()
     for text in layer.notes:
-        yield Note(text, "gates" if text in about_gates else "use")
+        other: Literal["warning", "use"] = "use" if layer.declared_shapes is None else "warning"
+        yield Note(text, "gates" if text in about_gates else other)
 
 
 def _notes(network: Network, positions: list[int]) -> Iterator[Note]:

@@ -15,6 +15,7 @@ from rnnshapes.load.live.graph import read_graph
 from rnnshapes.load.live.keras_private import calls_recorded_inside, is_symbolic, takes_training
 from rnnshapes.load.live.model import takes_indices
 from rnnshapes.load.live.recorded import RecordedModel, calls_layers, layers_inside
+from rnnshapes.reference import own_code
 from rnnshapes.reference.quiet import one_line
 
 
@@ -33,16 +34,20 @@ def record(keras: Any, model: Any) -> RecordedModel:
             "on x alone, an array or a list of arrays"
         )
     call = _SymbolicCall(keras, model, shapes)
-    try:
-        return call.record(open_steps=True)
-    except Exception:
+    errors = []
+    # Only TensorFlow tells which sizes of tensors follow from open ones.
+    attempts = [(False, True), (False, False), (True, True), (True, False)]
+    if keras.backend.backend() != "tensorflow":
+        attempts.remove((True, True))
+    for on_tensors, open_steps in attempts:
         try:
-            return call.record(open_steps=False)
+            return call.record(on_tensors=on_tensors, open_steps=open_steps)
         except Exception as error:  # whatever the user's code raises
-            raise UnsupportedError(
-                f"the calls of layers in this model ({type(model).__name__}) cannot be recorded "
-                f"({one_line(error)[:200]}); use keras.ops and layers in its call"
-            ) from error
+            errors.append(error)
+    raise UnsupportedError(
+        f"the calls of layers in this model ({type(model).__name__}) cannot be recorded "
+        f"({one_line(errors[-1])[:200]})"
+    ) from errors[-1]
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,23 @@ class _SymbolicCall:
     model: Any
     shapes: Any
 
-    def record(self, *, open_steps: bool) -> RecordedModel:
-        """Call the model, and once more if inputs turn out to be indices."""
-        recorded = self._call((), open_steps=open_steps)
+    def record(self, *, on_tensors: bool, open_steps: bool) -> RecordedModel:
+        """Call the model, and once more if inputs turn out to be indices.
+
+        Args:
+            on_tensors: Whether its code takes only tensors of the backend.
+            open_steps: Whether the number of time steps stays open.
+        """
+        recorded = self._call((), on_tensors=on_tensors, open_steps=open_steps)
         graph = read_graph(recorded)
         indices = [i for i in range(len(recorded.inputs)) if takes_indices(graph, i)]
-        return self._call(indices, open_steps=open_steps) if indices else recorded
+        if not indices:
+            return recorded
+        return self._call(indices, on_tensors=on_tensors, open_steps=open_steps)
 
-    def _call(self, indices: Collection[int], *, open_steps: bool) -> RecordedModel:
+    def _call(
+        self, indices: Collection[int], *, on_tensors: bool, open_steps: bool
+    ) -> RecordedModel:
         """Call the model; the inputs of these numbers are ``indices`` of an Embedding."""
         tree, model = self.keras.tree, self.model
         structure = tree.map_shape_structure(lambda sizes: _Shape(tuple(sizes)), self.shapes)
@@ -90,9 +104,15 @@ class _SymbolicCall:
         layers = layers_inside(model)
         inside = [layer for layer in layers.values() if layer is model or calls_layers(layer)]
         options = {"training": False} if takes_training(model) else {}
-        with warnings.catch_warnings(), calls_recorded_inside(inside, self._tensors_in):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of lost masks, as in any call
-            result = model(tree.pack_sequence_as(structure, inputs), **options)
+            if on_tensors:
+                others = [layer for layer in layers.values() if layer not in inside]
+                code = own_code.OwnCode(self.keras, model, others, structure, options)
+                result = own_code.record(code, inputs)
+            else:
+                with calls_recorded_inside(inside, self._tensors_in):
+                    result = model(tree.pack_sequence_as(structure, inputs), **options)
         outputs = tuple(tree.flatten(result))
         if not outputs or not all(map(is_symbolic, outputs)):
             raise TypeError("it does not return tensors that follow from x")

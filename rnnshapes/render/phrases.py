@@ -23,6 +23,8 @@ _BACKEND_NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 CHECK_HEADINGS = ("name", "passed", "compared", "expected", "found", "ratio", "detail")
 #: Columns of the cells that :func:`ratio_cells` returns.
 RATIO_COLUMNS = (Column("ratio", numeric=True), Column("of 1", rank=1))
+#: How many layers a warning names.
+_MOST_NAMES = 8
 #: Column of the cell that :func:`index_cell` returns.
 INDEX_COLUMN = Column("worst at\nsample, t, unit")
 
@@ -125,6 +127,12 @@ def verdict_lines(verdict: str, details: Iterable[str], width: int) -> list[str]
 def labelled_line(label: str, text: str, meaning: Meaning = "plain") -> Line:
     """Return ``first   t 0, unit 0: …``: a short label, and a text that starts at column 8."""
     return Line(f"{label:<8}{text}", meaning, indent=8)
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Return ``lstm, dense``, or the first of many names with the number of the others."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def warning_line(text: str) -> Line:

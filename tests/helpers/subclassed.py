@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers as la
 
 from tests.helpers.models import randomized
@@ -28,11 +30,11 @@ class Encoder(la.Layer):
     def __init__(self, units: int, **options: Any) -> None:
         super().__init__(**options)
         self.supports_masking = True
-        self.recurrence = la.Bidirectional(la.GRU(units, return_sequences=True), name="both")
+        self.gru = la.GRU(units, return_sequences=True, name="gru")
         self.dense = la.Dense(units, activation="tanh", name="dense")
 
     def call(self, x: Any) -> Any:
-        return self.dense(self.recurrence(x))
+        return self.dense(self.gru(x))
 
 
 class Tagger(keras.Model):
@@ -111,12 +113,68 @@ class ByStep(keras.Model):
         return self.lstm(keras.ops.stack(steps, axis=1))
 
 
+class Attentive(keras.Model):
+    """Attention by functions of TensorFlow, in a layer of the user's own that keeps the mask."""
+
+    def __init__(self) -> None:
+        super().__init__(name="own")
+        self.mask, self.encoder = la.Masking(name="mask"), Shifted(name="shifted")
+        self.gru = la.GRU(5, return_sequences=True, name="gru")
+        self.score, self.out = la.Dense(1, name="score"), la.Dense(2, name="out")
+
+    def call(self, x: Any) -> Any:
+        h = self.gru(self.encoder(self.mask(x)))
+        weights = tf.nn.softmax(self.score(h), axis=1)
+        return self.out(tf.reduce_sum(weights * h, axis=1))
+
+
+class Shifted(la.Layer):
+    """The output of a layer beside its own input, one step later."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.supports_masking = True
+        self.dense = la.Dense(4, name="dense")
+
+    def call(self, x: Any) -> Any:
+        return tf.concat([self.dense(x), tf.roll(x, 1, axis=1)], axis=-1)
+
+
 class Deceiver(LastStep):
     """It computes something else than it did when its calls were recorded."""
 
     def call(self, x: Any) -> Any:
         h = self.lstm(x)
         return self.out(h[:, -1] if isinstance(x, keras.KerasTensor) else h[:, 0])
+
+
+class Masked(la.Layer):
+    """It gives its mask to the last state of a recurrence, which has none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.supports_masking, self.gru = True, la.GRU(4)
+
+    def call(self, x: Any) -> Any:
+        return self.gru(x)
+
+
+class OtherMask(keras.Model):
+    """A mask that comes from the layer around another one."""
+
+    def __init__(self) -> None:
+        super().__init__(name="own")
+        self.mask, self.masked, self.out = la.Masking(), Masked(), la.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.masked(self.mask(x)))
+
+
+class ByNumbers(LastStep):
+    """Code that needs the numbers of a tensor."""
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.lstm(x)[:, int(keras.ops.convert_to_numpy(x).max())])
 
 
 #: Classes with the shapes of the arrays on which they are built.
@@ -126,12 +184,16 @@ SHAPES: dict[type[keras.Model], tuple[tuple[int, ...], ...]] = {
     LastStep: ((1, 6, 3),),
     Translator: ((1, 6, 3), (1, 4, 2)),
     ByStep: ((1, 6, 3),),
+    Attentive: ((1, 6, 3),),
+    ByNumbers: ((1, 6, 3),),
+    OtherMask: ((1, 6, 3),),
     Deceiver: ((1, 6, 3),),
 }
 
 
+@functools.cache
 def subclassed(kind: type[keras.Model]) -> keras.Model:
-    """Return a built model of a class, with random weights."""
+    """Return a built model of a class, with random weights: one for all tests."""
     model = kind()
     dtype = "int32" if kind is Tagger else "float32"
     arrays = [np.ones(shape, dtype) for shape in SHAPES[kind]]

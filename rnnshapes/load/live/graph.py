@@ -223,6 +223,8 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     """
     layer = call.operation
     args, kwargs = name_layer_options(layer, call.arguments.args, call.arguments.kwargs)
+    if getattr(layer, "reruns_model", False):  # from all inputs, whatever it is made from
+        kwargs.pop("model_inputs")
     is_keras = type(layer).__module__.startswith("keras.src.layers.")
     class_name = type(layer).__name__ if is_keras else ""
     arguments = sort_arguments(args, kwargs, _tensors_in, class_name)

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+#: Why a call cannot be recorded: the layer inside would not give its output that mask.
+OTHER_MASK = "a layer gives the output of a layer inside it another mask"
+
 
 def get_mask(tensor: Any) -> Any:
     """Return the mask (N, T) that Keras attached to a tensor, or ``None``."""
@@ -93,13 +96,16 @@ def calls_recorded_inside(
     Args:
         layers: The layers.
         tensors_in: Yields the symbolic tensors in a value.
+
+    Raises:
+        ValueError: one of the layers has given a mask to the output of a layer inside it.
     """
-    histories: list[tuple[Any, Any]] = []
+    made: list[tuple[Any, Any, Any]] = []
 
     def call_inside(layer: Any) -> Callable[..., Any]:
         def symbolic_call(*args: Any, **kwargs: Any) -> Any:
             outputs = layer.call(*args, **kwargs)
-            histories.extend((tensor, tensor._keras_history) for tensor in tensors_in(outputs))
+            made.extend((t, t._keras_history, get_mask(t)) for t in tensors_in(outputs))
             return outputs
 
         return symbolic_call
@@ -111,8 +117,10 @@ def calls_recorded_inside(
     finally:
         for layer in layers:
             del vars(layer)["symbolic_call"]
-        for tensor, history in reversed(histories):  # the innermost layer made it
+        for tensor, history, _ in reversed(made):  # the innermost layer made it
             tensor._keras_history = history
+    if any(get_mask(tensor) is not mask for tensor, _, mask in made):
+        raise ValueError(OTHER_MASK)
 
 
 @contextmanager

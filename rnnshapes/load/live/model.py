@@ -61,7 +61,7 @@ def has_graph(model: Any) -> bool:
 
 def _uncalled_layer(uncalled: UncalledWeights) -> UnsupportedLayer:
     """Return weights that no called layer has as a layer that is not supported."""
-    why = "its own weights, beside its layers" if uncalled.own else "it is not called"
+    why = "its own weights, beside its layers" if uncalled.own else "no call of it was recorded"
     return UnsupportedLayer(
         name=uncalled.name,
         trainable=bool(uncalled.layer.trainable),
@@ -80,6 +80,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
     config: Mapping[str, Any] = {}
     if class_name == "InputLayer":
         config = _input_config(graph, position)
+    elif getattr(layer, "reruns_model", False):
+        class_name, why = "Operations", "computed by functions that are not of keras.ops"
     elif call.unsupported:
         why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
     else:

@@ -43,15 +43,15 @@ from rnnshapes.render.phrases import (
     fact_text,
     gates_text,
     listed_text,
+    names_text,
     network_text,
     sizes_record,
+    warning_line,
 )
 from rnnshapes.render.view import View
 
 #: How many differences a line names.
 _MOST_DIFFERENCES = 8
-#: How many layers a warning names.
-_MOST_NAMES = 8
 #: What stands in ``GRU(M1)`` behind the class.
 _INNERMOST_BRACKETS = re.compile(r"\((?![A-Z][A-Za-z])[^()]*\)")
 #: The name of a class.
@@ -721,12 +721,10 @@ def _warnings(result: Inspection) -> Iterator[Line]:
         for note in layer.notes:
             if layer.name in result.network.contradictions and result.file is not None:
                 continue  # named by the failures of the file
-            if note.topic == "warning" or not layer.supported:
+            if note.topic == "warning":
                 names_by_text.setdefault(note.text, []).append(layer.name)
     for text, names in names_by_text.items():
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        listed = ", ".join(names[:_MOST_NAMES]) + more
-        yield Line(f"! {listed}: {text}", "warning", indent=2)
+        yield warning_line(f"{names_text(names)}: {text}")
     if result.file is not None:
         for text in result.file.notes:
             yield Line(f"! {result.file.path}: {text}", "warning", indent=2)
@@ -760,7 +758,7 @@ def _notes(result: Inspection) -> Iterator[Line]:
         for note in layer.notes:
             # Equations in reverse, and of the end, say what happens in both directions.
             is_said = note.topic == "time" and len(_directions(result, layer)) > 1
-            if note.topic in ("use", "time") and layer.supported and not is_said:
+            if note.topic in ("use", "time") and not is_said:
                 layers_by_note.setdefault(note.text, []).append(layer.name)
     for text, names in layers_by_note.items():
         yield Line(f"{', '.join(names)}: {text}", "dim", indent=2)

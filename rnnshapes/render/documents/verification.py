@@ -21,6 +21,7 @@ from rnnshapes.render.phrases import (
     input_text,
     labelled_line,
     listed_text,
+    names_text,
     network_text,
     not_finite_record,
     not_finite_text,
@@ -266,10 +267,14 @@ def _reasons(result: Verification) -> Iterator[Line]:
 
 def _warnings(result: Verification) -> Iterator[Line]:
     """Yield what no check covers, each with a remedy."""
+    names_by_reason: dict[str, list[str]] = {}
     for name, reason in result.network.unsupported_reasons.items():
+        names_by_reason.setdefault(reason, []).append(name)
+    for reason, names in names_by_reason.items():
+        verb, whose = ("is", "its output") if len(names) == 1 else ("are", "their outputs")
         yield warning_line(
-            f"{name} is not checked: {reason}; the layers after it are checked from its output "
-            "in Keras"
+            f"{names_text(names)} {verb} not checked: {reason}; the layers that follow are checked "
+            f"from {whose} in Keras"
         )
     if result.overflow is not None:
         yield warning_line(
