@@ -462,7 +462,8 @@ def _applications(network: Network, position: int) -> Dim:
 
 def _layer_notes(layer: Layer) -> Iterator[Note]:
     """Yield the layer's own notes."""
-    about_gates = layer.directions[0].cell.notes if layer.directions else ()
+    about_gates = [note for cell in layer.cells for note in cell.notes]
+    about_gates += layer.directions[0].cell.notes if layer.directions else ()
     for text in layer.notes:
         other: Literal["warning", "use"] = "use" if layer.declared_shapes is None else "warning"
         yield Note(text, "gates" if text in about_gates else other)

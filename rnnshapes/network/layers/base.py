@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from rnnshapes.cells.cell import BaseCell, KerasSpec, SizeOf, Weight
+from rnnshapes.cells.cell import BaseCell, Cell, KerasSpec, SizeOf, Weight
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape, total
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -140,6 +140,11 @@ class Layer(ABC):
     def directions(self) -> tuple[Direction, ...]:
         """The recurrences in it."""
         return ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells in it, also those of a stack."""
+        return tuple(c for d in self.directions for c in d.cell.cells_by_suffix.values())
 
     @property
     def activations(self) -> tuple[str, ...]:

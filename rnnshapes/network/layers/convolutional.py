@@ -13,7 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
-from rnnshapes.cells.cell import SizeOf, Weight
+from rnnshapes.cells.cell import Cell, SizeOf, Weight
 from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
@@ -400,6 +400,7 @@ class ConvLSTM(Windowed):
             activation=config.activation("tanh"),
             use_bias=bool(config.options.get("use_bias", True)),
             recurrent_activation=activation_in(config.options, "recurrent_activation", "sigmoid"),
+            unit_forget_bias=bool(config.options.get("unit_forget_bias", True)),
         )
         return cls(
             keras_class=config.class_name,
@@ -424,6 +425,14 @@ class ConvLSTM(Windowed):
         recurrent = Weight("Wh", "recurrent_kernel", (*sizes, filters, filters * 4), gates)
         bias = Weight("bh", "bias", (filters * 4,), gates)
         return (kernel, recurrent, bias) if self.cell.use_bias else (kernel, recurrent)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return (self.cell,)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.cell.notes
 
     @property
     def activations(self) -> tuple[str, ...]:

@@ -290,6 +290,10 @@ class WholeRecurrence(Layer):
         return (*self.layer.notes, own)
 
     @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self.layer.cells
+
+    @property
     def equation_lines(self) -> int:
         return self.layer.equation_lines
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from rnnshapes.cells.cell import SizeOf, Weight
+from rnnshapes.cells.cell import Cell, SizeOf, Weight
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig, require_keras_class
@@ -71,6 +71,10 @@ class TimeDistributed(Layer):
     @property
     def upcasts(self) -> bool:
         return self.inner.upcasts
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self.inner.cells
 
     @property
     def activations(self) -> tuple[str, ...]:

@@ -548,11 +548,10 @@ def _gate_axis_text(weight: WeightReport) -> str:
 def _gate_meanings(layer: Layer) -> dict[str, str]:
     """Return ``c~ candidate`` for the gate ``c``: its symbol in the equations, and its meaning."""
     meanings: dict[str, str] = {}
-    for direction in layer.directions:
-        for cell in direction.cell.cells_by_suffix.values():
-            for name, meaning in zip(cell.gate_names, cell.gate_meanings, strict=True):
-                word, _, symbol = meaning.partition(" (")
-                meanings[name] = f"{symbol.rstrip(')') or name} {word}"
+    for cell in layer.cells:
+        for name, meaning in zip(cell.gate_names, cell.gate_meanings, strict=True):
+            word, _, symbol = meaning.partition(" (")
+            meanings[name] = f"{symbol.rstrip(')') or name} {word}"
     return meanings
 
 
