@@ -388,3 +388,16 @@ def test_impossible_constant_in_file_is_unsupported() -> None:
     part = call("Add", "g", node) | {"module": "keras.src.ops.numpy"}
     (layer,) = read_config(graph([X, part], "g")).layers
     assert not layer.supported
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "texts"),
+    [
+        ("ntkd,kdm->ntdm", ("a", "b")),
+        ("nqd,nkd->nqk", ("a", "bᵀ")),
+        ("nqhd,nkhd->nhqk", ("a", "bᵀ")),
+        ("btd,btf->bdf", ("aᵀ", "b")),
+    ],
+)
+def test_only_turned_matrices_have_a_sign(subscripts: str, texts: tuple[str, str]) -> None:
+    assert Contraction(subscripts).texts("a", "b") == texts

@@ -31,11 +31,13 @@ class Contraction:
 
     def texts(self, left: str, right: str) -> tuple[str, str]:
         """Return how both tensors are written in the product of matrices: ``q``, ``kᵀ``."""
-        one, other, _ = self.letters
-        columns = [letter for letter in other if letter not in one]
-        rows = [letter for letter in one if letter not in other]
-        is_left_turned = rows and len(self.summed) == 1 and one[-1] not in self.summed
-        is_right_turned = columns and len(self.summed) == 1 and other[-1] in self.summed
+        one, other, result = self.letters
+        shared = set(one) & set(other) & set(result)  # one product of matrices for each of them
+        left_axes, right_axes = ([a for a in part if a not in shared] for part in (one, other))
+        rows = len(left_axes) > 1 and len(self.summed) == 1
+        columns = len(right_axes) > 1 and len(self.summed) == 1
+        is_left_turned = rows and left_axes[-1] not in self.summed
+        is_right_turned = columns and right_axes[-1] in self.summed
         return left + "ᵀ" * bool(is_left_turned), right + "ᵀ" * bool(is_right_turned)
 
     @property
