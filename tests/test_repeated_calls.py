@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -92,3 +93,16 @@ def test_transposed_convolution_has_its_length_again(config: Any, steps: int) ->
     )
     network = assemble(LayerGraph(calls, (Tap(4),), samples=1))
     assert tuple(map(network.value, network.node_shapes[-1].shapes[0])) == (1, steps, 4)
+
+
+@pytest.mark.parametrize(("steps", "fits"), [(3, True), (2, False)])
+def test_convolution_needs_a_window_of_steps_again(steps: int, *, fits: bool) -> None:
+    shared = "Conv1D", {"filters": 4, "kernel_size": 3}
+    calls = (
+        LayerCall("x0", "InputLayer", {"batch_shape": (None, 10, 2)}),
+        LayerCall("x1", "InputLayer", {"batch_shape": (None, 2 * steps)}),
+        LayerCall("reshape", "Reshape", {"target_shape": (steps, 2)}, (Tap(1),)),
+        *(LayerCall("shared", *shared, (Tap(source),)) for source in (0, 2)),
+    )
+    with nullcontext() if fits else pytest.raises(InputError, match="shared"):
+        assemble(LayerGraph(calls, (Tap(4),), samples=1))

@@ -214,10 +214,10 @@ class LayerConfig:
         It is T' or T'' for the time axis and where it is open, else a number.
         """
         size = self.names.value(self.shapes[0][axis])
+        if size is not None and length(size) < 1:
+            raise UnsupportedError(f"it leaves nothing of an axis of length {size}")
         if size is None or (axis == 1 and not self.at_step):
             return self.names.primed()
-        if length(size) < 1:
-            raise UnsupportedError(f"it leaves nothing of an axis of length {size}")
         return Dim.of(length(size))
 
     def activation(self, default: str = "linear") -> str:
