@@ -117,7 +117,7 @@ class Session:
 
         keras = keras and self._is_keras
         self._require_computable(keras=keras)
-        tracing.check_layer(self.network, layer)
+        tracing.check_traced_steps(self.network, layer)
         computed = recurrence_steps.with_needed_samples(self.network, keras=keras)
         with progress.work(computed.scan_steps * (3 if keras else 1)):
             weights = self.weights()

@@ -16,12 +16,14 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.errors import InputError
 from rnnshapes.forward import scan, tracing
 from rnnshapes.load import inputs
 from rnnshapes.network import from_sizes as sizes
 from rnnshapes.network import weights
 from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import KerasRun
+from tests.helpers.models import randomized, sequential
 
 SIZES = ["--N", 2, "--T", 6, "--D", 4, "--M", 5, "--K", 3]
 
@@ -262,3 +264,15 @@ def test_return_sequences_gives_every_step() -> None:
     result = rnnshapes.trace(model, N=2)
     assert result.output.shape == (2, 6, 2)
     np.testing.assert_array_equal(result.output_keras, result.y_hat_keras)
+
+
+def test_recurrent_convolution_alone_is_traced() -> None:
+    """Its output is compared; it has no steps that could be shown."""
+    layer = la.ConvLSTM1D(3, 2, return_sequences=True, unit_forget_bias=False)
+    model = randomized(sequential(layer, la.Flatten(), la.Dense(2), shape=(4, 5, 2)))
+    trace = rnnshapes.trace(model, N=2)
+    np.testing.assert_allclose(trace.output, trace.output_keras, atol=1e-5)
+    with pytest.raises(InputError):
+        trace.step(1)
+    notes = rnnshapes.inspect(model).layers[0].notes
+    assert [note.topic for note in notes] == ["gates"]

@@ -69,7 +69,8 @@ def after_trace(
     if result.network.not_in_keras:
         reason = "writes every intermediate value"
         return _next("trace", reason, options, data, "--golden", "golden.npz")
-    others = "\nOr:   --step t  one step in full; --follow  with keys; --view flow, numbers, all"
+    steps = "--step t  one step in full; --follow  with keys; " * bool(result.network.recurrent)
+    others = f"\nOr:   {steps}--view flow, numbers, all"
     if result.keras is not None:
         return _next("verify", "proves that NumPy and Keras agree", options, data) + others
     return _next("verify", "compares NumPy with Keras", options, data) + others

@@ -260,7 +260,7 @@ def steps_of_sample(
         InputError: no such layer, or an unsupported layer and no Keras.
         TooLargeError: the states do not fit into memory.
     """
-    names = tracing.check_layer(network, layer)
+    names = tracing.check_traced_steps(network, layer)
     computed = with_needed_samples(network, keras=keras is not None)
     if computed is not network:
         sources, sample = tuple(_OneSample(source, sample) for source in sources), 0

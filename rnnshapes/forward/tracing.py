@@ -182,14 +182,29 @@ def all_parts(network: Network) -> tuple[str, ...]:
     return ("y", *states, *(("gates",) if any(cell.gates for cell in cells) else ()))
 
 
+def check_traced_steps(network: Network, name: str | None) -> tuple[str, ...]:
+    """Return what :func:`check_layer` returns, or raise InputError if that is nothing."""
+    names = check_layer(network, name)
+    if not names:
+        raise InputError(
+            "the recurrent layers of this model are computed as a whole: there are no steps to "
+            "show; leave --step and --follow out"
+        )
+    return names
+
+
 def check_layer(network: Network, name: str | None) -> tuple[str, ...]:
     """Return the recurrences of the layer or stack ``name``, or all of the network.
+
+    There are none if all of its recurrent layers are computed as a whole.
 
     Raises:
         InputError: the network has no such layer, or no recurrence.
         UnsupportedError: it has no recurrence, and an unsupported layer that may be one.
     """
     recurrences = {node.name: [scan for scan, _ in node.scans] for node in network.recurrent}
+    if not recurrences and name is None and any(layer.cells for layer in network.layers):
+        return ()  # all of them are computed as a whole
     if not recurrences:
         error = UnsupportedError if network.inputs and network.unsupported else InputError
         raise error(f"{network.no_recurrence_reason}: there are no time steps to trace")

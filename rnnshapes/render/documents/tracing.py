@@ -673,7 +673,7 @@ def _meaning_of_rows(result: Trace) -> Iterator[Line]:
             "after the last one.",
             "strong",
         )
-    elif not network.is_causal:
+    elif not network.is_causal and network.recurrent:
         backwards = [name for node in network.recurrent for name, d in node.scans if d.reverse]
         reason = "layers before the recurrence combine time steps"
         if backwards:
