@@ -12,7 +12,9 @@ from rnnshapes.network.summary import Inspection, inspect_network
 from rnnshapes.session import (
     NetworkOptions,
     Session,
+    compare_weight_file,
     is_saved,
+    is_weight_file,
     network_of,
     open_model,
     open_session,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rnnshapes.network.graph import Network
     from rnnshapes.network.weight_values import WeightValues
     from rnnshapes.port.report import PortVerification
+    from rnnshapes.port.weight_files import WeightVerification
     from rnnshapes.verification.report import Verification
 
 
@@ -170,7 +173,7 @@ def verify(
     against: Any = None,
     dtype: str | None = None,
     **options: Unpack[NetworkOptions],
-) -> Verification | PortVerification:
+) -> Verification | PortVerification | WeightVerification:
     """Check names, shapes, counts and every step against Keras; ``result.passed`` is the verdict.
 
     ``result.unsupported`` names layers that no check covers; ``passed`` says nothing about them.
@@ -182,7 +185,8 @@ def verify(
         seed: Seed, as for :func:`trace`.
         against: Check the numbers of your own implementation instead: an array of y_hat or h, at
             every step or at the last, a mapping of such arrays by name, or the path of a file
-            (.npy, .npz, .csv, .json, .h).
+            (.npy, .npz, .csv, .json, .h). Or compare every weight with a file of PyTorch or ONNX
+            (.safetensors, .pt, .pth, .onnx), without running either model.
         dtype: The dtype in which that implementation computes; that of its arrays if left out.
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
@@ -191,6 +195,10 @@ def verify(
         UnsupportedError: the model holds something that is not supported.
         CannotRunError: Keras cannot be imported, or there is not enough memory.
     """
+    if is_weight_file(against):
+        if x is not None or dtype is not None:
+            raise InputError("x (--input) and dtype (--dtype) have no use beside a weight file")
+        return compare_weight_file(model, against, seed, **options)
     with open_session(model, x=x, seed=seed, **options) as session:
         if against is not None:
             return session.compare(against, dtype)

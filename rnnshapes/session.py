@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from rnnshapes.load.inputs import InputSources
     from rnnshapes.network.weights import Weights
     from rnnshapes.port.report import PortVerification
+    from rnnshapes.port.weight_files import WeightVerification
     from rnnshapes.reference.outputs import ModelOutputs
     from rnnshapes.verification.report import Verification
+
+
+#: Steps of an open time axis, where weights alone are compared.
+_ENOUGH_STEPS = 10_000
 
 
 class NetworkOptions(TypedDict, total=False):
@@ -61,7 +66,7 @@ class Session:
 
     def __init__(self, network: Network, sources: InputSources, model: Any, seed: int) -> None:
         self.network, self.sources, self.model, self.seed = network, sources, model, seed
-        self._is_keras = not is_saved(model) or model.framework == "Keras"
+        self.is_keras = not is_saved(model) or model.framework == "Keras"
         self._keras_model = None if model is None or is_saved(model) else model
 
     def trace(
@@ -75,7 +80,7 @@ class Session:
         """Compute :func:`rnnshapes.trace` for this session."""
         from rnnshapes.forward import tracing
 
-        keras = keras and self._is_keras
+        keras = keras and self.is_keras
         self._require_computable(keras=keras)
         tracing.check_layer(self.network, layer)
         show = tracing.check_show(self.network, show)
@@ -99,7 +104,7 @@ class Session:
         """Compute :func:`rnnshapes.trace` and :func:`rnnshapes.golden` in one run."""
         from rnnshapes.forward import golden, tracing
 
-        keras = keras and self._is_keras
+        keras = keras and self.is_keras
         self._require_computable(keras=keras)
         tracing.check_layer(self.network, layer)
         show = tracing.check_show(self.network, show)
@@ -115,7 +120,7 @@ class Session:
         """Return the recurrences of one sample, of which each step can be shown in full."""
         from rnnshapes.forward import recurrence_steps, tracing
 
-        keras = keras and self._is_keras
+        keras = keras and self.is_keras
         self._require_computable(keras=keras)
         tracing.check_traced_steps(self.network, layer)
         computed = recurrence_steps.with_needed_samples(self.network, keras=keras)
@@ -147,7 +152,7 @@ class Session:
         from rnnshapes.port import arrays
         from rnnshapes.port.report import check_dtype, verify_port
 
-        if not self._is_keras:
+        if not self.is_keras:
             raise UnsupportedError(
                 f"{self.model.path}: ports are compared with a Keras model, not with a file of "
                 f"{self.model.framework}"
@@ -180,6 +185,13 @@ class Session:
 
         xs = [inputs.full_array(source) for source in self.sources]
         return reference.run(self.keras_model(weights), self.network, xs)
+
+    def require_weights(self) -> None:
+        """Raise an error for a file whose weights are not all there."""
+        if is_saved(self.model):
+            declared = dict(self.network.declared_sizes)
+            steps = {name: _ENOUGH_STEPS for name, size in declared.items() if size is None}
+            self.model.require_computable(self.network.with_sizes(**steps), keras=False)
 
     def _require_computable(self, *, keras: bool) -> None:
         """Raise an error for a file that does not say enough to compute anything."""
@@ -224,6 +236,38 @@ def open_session(
         computed = opened.recurrent(layer) if is_saved(opened) else opened
         network, sources = _network_and_input(computed, x, seed, options)
         yield Session(network, sources, computed, seed)
+
+
+def is_weight_file(against: Any) -> bool:
+    """Return whether something is the path of a file of PyTorch or ONNX."""
+    from rnnshapes.load.saved.spawn import FOREIGN_ENDINGS
+
+    is_path = isinstance(against, str | os.PathLike)
+    return is_path and os.fspath(against).lower().endswith(FOREIGN_ENDINGS)
+
+
+def compare_weight_file(
+    model: Any, against: Any, seed: int = 0, **options: Unpack[NetworkOptions]
+) -> WeightVerification:
+    """Compare every weight of a model with a file of PyTorch or ONNX; neither runs.
+
+    Raises:
+        InputError: the file cannot be read, or the model is not one of Keras.
+        UnsupportedError: the model holds something that is not supported.
+    """
+    from rnnshapes.load.foreign.model import open_foreign_file
+    from rnnshapes.port.weight_files import verify_weights
+
+    path = Path(against)
+    with open_foreign_file(path) as file, open_model(model) as opened:
+        if file is None:
+            raise InputError(f"{path}: it is no file of PyTorch or ONNX")
+        network = with_default_sizes(network_of(opened, **options), opened)
+        session = Session(network, (), opened, check_seed(seed))
+        if not session.is_keras:
+            raise InputError("a model of Keras is compared with a weight file; give it first")
+        session.require_weights()
+        return verify_weights(network, session.weights(), file)
 
 
 @contextmanager

@@ -43,12 +43,13 @@ from rnnshapes.network.summary import Inspection
 from rnnshapes.render import write_file
 from rnnshapes.render.document import printable
 from rnnshapes.render.view import INSPECT_PARTS, TRACE_PARTS, VERIFY_PARTS, View
-from rnnshapes.session import Session, open_session
+from rnnshapes.session import Session, is_weight_file, open_session
 
 if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.port.report import PortVerification
+    from rnnshapes.port.weight_files import WeightVerification
     from rnnshapes.verification.report import Verification
 
 app = typer.Typer(
@@ -301,6 +302,17 @@ def verify(
     shown = target.view(view, VERIFY_PARTS)
     if target.quiet and target.is_screen:  # the verdict alone, and what --view names
         shown = replace(shown, parts=shown.parts - {"summary"})
+    if is_weight_file(against):
+        weights = api.verify(
+            network.model,
+            x=data.input,
+            seed=data.seed,
+            against=against,
+            dtype=dtype,
+            **network.options,
+        )
+        hint = next_command.after_weight_file(against) if weights.passed else ""
+        return _write_verdict(weights, target, shown, hint)
     result: Verification | PortVerification
     with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
         if against is None:
@@ -311,6 +323,16 @@ def verify(
             with show_progress("Comparing the port, and trying known mistakes"):
                 result = session.compare(against, dtype)
             hint = next_command.after_port(result, network, data)
+    return _write_verdict(result, target, shown, hint)
+
+
+def _write_verdict(
+    result: Verification | PortVerification | WeightVerification,
+    target: OutputTarget,
+    shown: View,
+    hint: str,
+) -> int:
+    """Write a verification, and return the exit status."""
     target.write(result, shown)
     if target.path is not None and not result.passed:
         write_stderr(f"rnnshapes: verification FAILED; see {printable(str(target.path))}\n")

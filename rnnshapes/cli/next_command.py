@@ -98,6 +98,11 @@ def after_port(result: PortVerification, options: NetworkArguments, data: DataAr
     return _next("trace", reason, options, data, "--golden", "golden.npz")
 
 
+def after_weight_file(path: Path | None) -> str:
+    """Propose the inspection of a weight file."""
+    return _next("inspect", "shows its own layout", NetworkArguments(model=path), None)
+
+
 def _next(
     command: str, reason: str, options: NetworkArguments, data: DataArguments | None, *more: str
 ) -> str:

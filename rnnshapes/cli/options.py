@@ -455,8 +455,8 @@ AgainstOption = Annotated[
         "--against",
         metavar="PORT",
         parser=Path,
-        help="Check your own implementation's y_hat or h (.npy, .npz, .csv, .json, .h) instead "
-        "of Keras, and diagnose mismatches.",
+        help="Check your own implementation's y_hat or h (.npy, .npz, .csv, .json, .h), or the "
+        "weights in a .pt, .safetensors or .onnx file, and diagnose mismatches.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnshapes.cells.cell import Weight
+from rnnshapes.cells.frameworks import FrameworkCell
 from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.foreign import onnx_graph, safetensors, torch_file
 from rnnshapes.load.foreign.byte_source import ByteSource
-from rnnshapes.load.foreign.modules import Contents, Module
+from rnnshapes.load.foreign.modules import Contents, Module, StoredArray
 from rnnshapes.load.foreign.network import FileNetwork, build_network
 from rnnshapes.load.foreign.onnx_file import read_onnx
 from rnnshapes.load.foreign.state_dict import read_state_dict
@@ -27,6 +28,36 @@ from rnnshapes.ops.dims import shape_text
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
     from rnnshapes.ops.activations import Array
+
+
+@dataclass(frozen=True, eq=False)
+class FileRecurrence:
+    """A recurrent layer of a file: its cell, its sizes and its numbers.
+
+    ``parts`` are those of the equation, in each direction; ``raw`` the same matrices as they are
+    stored. ``order`` is the order of the gates in these, ``state`` the size of h.
+    ``says_activation`` tells whether the file names the activation of a cell without gates.
+    """
+
+    name: str
+    cell: FrameworkCell
+    features: int
+    units: int
+    state: int
+    order: tuple[str, ...]
+    dtype: str
+    arrays: tuple[StoredArray, ...]
+    parts: tuple[Mapping[str, Array], ...]
+    raw: tuple[Mapping[str, Array], ...]
+    says_activation: bool
+
+    def names(self, *parts: str, direction: int) -> tuple[str, ...]:
+        """Return the names of the arrays that hold these parts in a direction."""
+        return tuple(
+            array.tensor.name
+            for array in self.arrays
+            if array.direction in (None, direction) and set(parts) & set(array.layout.parts)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +142,40 @@ class ForeignFile(OpenedFile):
                     f"{self.path}: {fact.name} is {fact.found}, and its module requires "
                     f"{fact.expected}"
                 )
+
+    def recurrences(self) -> Iterator[FileRecurrence]:
+        """Yield the recurrent layers of the file with their numbers, in its order.
+
+        Raises InputError where its arrays do not fit together.
+        """
+        self.require_computable(self.network, keras=False)
+        weights = self.weights()
+        for layer in self.network.layers:
+            if not layer.directions:
+                continue
+            arrays = self.file_network.stored[layer.name]
+            raw: list[dict[str, Array]] = [{} for _ in layer.directions]
+            for number in range(len(layer.directions)):
+                for array in arrays:
+                    if array.direction in (None, number) and len(array.layout.parts) == 1:
+                        values = array.tensor.read().reshape(array.tensor.shape)
+                        values = values[number] if array.layout.by_direction else values
+                        raw[number][array.layout.parts[0]] = values
+            cell = layer.directions[0].cell
+            assert isinstance(cell, FrameworkCell)
+            yield FileRecurrence(
+                layer.name,
+                cell,
+                self.network.count(layer.directions[0].features),
+                self.network.count(cell.units),
+                self.network.count(cell.output),
+                self.file_network.orders[layer.name] or tuple(cell.gates),
+                arrays[0].tensor.dtype,
+                arrays,
+                tuple(weights[direction.name] for direction in layer.directions),
+                tuple(raw),
+                self.framework == "ONNX",
+            )
 
     def weights(self) -> Weights:
         from rnnshapes import memory

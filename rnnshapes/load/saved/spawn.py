@@ -13,14 +13,16 @@ from pathlib import Path
 
 #: The script that the process runs.
 SCRIPT = Path(__file__).with_name("hdf5_child.py")
+#: What the names of files of PyTorch and ONNX end in, which this process does not read.
+FOREIGN_ENDINGS = (".safetensors", ".pt", ".pth", ".onnx")
 _started: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def start_early(arguments: Sequence[str]) -> None:
     """Start a process for the model that a command line names, if there is such a file."""
     # Unlike Path.is_file, isfile does not fail if the path is too long.
-    other = (".safetensors", ".pt", ".pth", ".onnx")
-    if len(arguments) > 1 and os.path.isfile(arguments[1]) and not arguments[1].endswith(other):  # noqa: PTH113
+    is_other = len(arguments) > 1 and arguments[1].lower().endswith(FOREIGN_ENDINGS)
+    if len(arguments) > 1 and not is_other and os.path.isfile(arguments[1]):  # noqa: PTH113
         _started[arguments[1]] = start(arguments[1])
 
 

@@ -1,0 +1,257 @@
+"""Keras's weights against files of PyTorch and ONNX: carried, or the place where they are not."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes import InputError
+from rnnshapes.render import schemas
+from tests.helpers import foreign
+from tests.helpers.cells import LAYERS
+from tests.helpers.foreign import onnx_file, onnx_node, written
+from tests.helpers.port_layouts import in_onnx, in_pytorch
+
+SIZES: dict[str, Any] = {"N": 1, "T": 2, "D": 3, "M": 5, "K": 2}
+KINDS = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
+Arrays = dict[str, np.ndarray]
+
+
+def pytorch_arrays(cell: str, **options: Any) -> Arrays:
+    """Return the state_dict of the network by sizes, with its random weights."""
+    return dict(_pytorch_arrays(cell, tuple(options.items())))
+
+
+@functools.cache
+def _pytorch_arrays(cell: str, more: tuple[tuple[str, Any], ...]) -> Arrays:
+    options = dict(more)
+    golden = rnnshapes.golden(cell=cell, **{**SIZES, **options}).arrays
+    name = LAYERS[cell]
+    names = [name]
+    if options.get("bidirectional"):
+        names = [f"bidirectional/{way}_{name}" for way in ("forward", "backward")]
+    arrays = {f"rnn.{key}": array for key, array in in_pytorch(cell, golden, names).items()}
+    arrays["fc.weight"] = golden["dense/kernel"].T.copy()
+    arrays["fc.bias"] = golden["dense/bias"]
+    return {key: np.ascontiguousarray(a, dtype="float32") for key, a in arrays.items()}
+
+
+def compared(tmp_path: Path, arrays: Arrays, cell: str, **options: Any) -> dict[str, Any]:
+    """Return the JSON of the comparison with a .pt file of these arrays."""
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    result = rnnshapes.verify(cell=cell, against=path, **{**SIZES, **options})
+    record = json.loads(json.dumps(result.to_dict()))
+    jsonschema.validate(record, schemas.schema("verify"))
+    assert record["passed"] is not bool(record["diagnosis"])
+    return record
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}], ids=str)
+@pytest.mark.parametrize("cell", KINDS)
+def test_right_weights_pass(cell: str, options: dict[str, Any], tmp_path: Path) -> None:
+    arrays = pytorch_arrays(cell, **options)
+    record = compared(tmp_path, arrays, cell, **options)
+    assert record["passed"]
+    assert record["unjudged"] == []
+    assert len(record["checks"]) == 3 * (1 + bool(options)) + 2
+    assert sum(check["compared"] for check in record["checks"]) > 0
+    half = {name: a.astype("float16") for name, a in arrays.items()}
+    record = compared(tmp_path, half, cell, **options)
+    assert record["passed"]
+    assert "float16" in record["checks"][0]["rule"]
+
+
+def test_biases_may_be_added(tmp_path: Path) -> None:
+    arrays = pytorch_arrays("lstm")
+    part = np.float32(0.25) * arrays["rnn.bias_ih_l0"]
+    arrays["rnn.bias_hh_l0"] = part
+    arrays["rnn.bias_ih_l0"] = arrays["rnn.bias_ih_l0"] - part
+    assert compared(tmp_path, arrays, "lstm")["passed"]
+
+
+@pytest.mark.parametrize("cell", KINDS)
+def test_onnx_weights_pass(cell: str, tmp_path: Path) -> None:
+    golden = rnnshapes.golden(cell=cell, **SIZES).arrays
+    arrays = {
+        name: a.astype("float32") for name, a in in_onnx(cell, golden, [LAYERS[cell]]).items()
+    }
+    arrays |= {"w": golden["dense/kernel"], "b": golden["dense/bias"]}
+    before: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
+    tail = [onnx_node("MatMul", ["Y", "w"], ["z"]), onnx_node("Add", ["z", "b"], ["y"])]
+
+    def verify(**attributes: Any) -> Any:
+        node = onnx_node(KINDS[cell], ["X", "W", "R", "B"], ["Y"], hidden_size=5, **attributes)
+        path = written(tmp_path / "m.onnx", onnx_file([node, *tail], arrays))
+        return rnnshapes.verify(cell=cell, against=path, **SIZES)
+
+    assert verify(**before).passed
+    wrong = verify(activations=["Relu", "Relu", "Relu"][: {"simple": 1, "gru": 2}.get(cell, 3)])
+    assert "activation.other" in [mistake.id for mistake in wrong.mistakes]
+    if cell == "gru":
+        assert [mistake.id for mistake in verify().mistakes] == ["gru.reset_before"]
+
+
+def swapped(name: str, order: tuple[int, ...]) -> Callable[[Arrays], Arrays]:
+    """Return a change that takes the blocks of rows in another order."""
+
+    def change(arrays: Arrays) -> Arrays:
+        blocks = np.split(arrays[name], len(order))
+        return {**arrays, name: np.concatenate([blocks[place] for place in order])}
+
+    return change
+
+
+def changed(name: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arrays], Arrays]:
+    """Return a change of one array."""
+
+    def change(arrays: Arrays) -> Arrays:
+        array = np.ascontiguousarray(function(arrays[name].copy()), dtype="float32")
+        return {**arrays, name: array}
+
+    return change
+
+
+def plus_one(bias: np.ndarray) -> np.ndarray:
+    bias[5:10] += 1
+    return bias
+
+
+def one_wrong(kernel: np.ndarray) -> np.ndarray:
+    kernel[7, 2] += 0.01
+    return kernel
+
+
+def exchanged(arrays: Arrays, name: str, other: str) -> Arrays:
+    return {**arrays, name: arrays[other], other: arrays[name]}
+
+
+W, R, B, H = (f"rnn.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+#: Mistakes in one array: cell, options, change, id, array in Keras.
+MISTAKES: dict[str, tuple[str, dict[str, Any], Callable[[Arrays], Arrays], str, str]] = {
+    "kernel's gates": ("lstm", {}, swapped(W, (0, 3, 1, 2)), "gates.order", "kernel"),
+    "gates of R": ("gru", {}, swapped(R, (1, 0, 2)), "gates.order", "recurrent_kernel"),
+    "gates of b": ("lstm", {}, swapped(B, (0, 2, 1, 3)), "gates.order", "bias"),
+    "gates of row 1": ("gru", {}, swapped(H, (1, 0, 2)), "gates.order", "bias"),
+    "flat": (
+        "lstm",
+        {},
+        changed(W, lambda a: a.T.reshape(a.shape)),
+        "layout.flat_buffer",
+        "kernel",
+    ),
+    "square blocks": (
+        "lstm",
+        {},
+        changed(R, lambda a: np.concatenate([block.T for block in np.split(a, 4)])),
+        "layout.transposed",
+        "recurrent_kernel",
+    ),
+    "no bias": ("simple", {}, changed(B, np.zeros_like), "bias.omitted", "bias"),
+    "bias twice": ("lstm", {}, lambda a: {**a, H: a[B]}, "bias.twice", "bias"),
+    "forget bias": ("lstm", {}, changed(B, plus_one), "bias.forget_again", "bias"),
+    "rows": ("gru", {}, lambda a: exchanged(a, B, H), "bias.rows_exchanged", "bias"),
+    "row 1": ("gru", {}, changed(H, np.zeros_like), "bias.recurrent_row_omitted", "bias"),
+    "rows added": (
+        "gru",
+        {},
+        lambda a: {**a, B: a[B] + a[H], H: 0 * a[H]},
+        "bias.rows_summed",
+        "bias",
+    ),
+    "directions": (
+        "gru",
+        {"bidirectional": True},
+        lambda a: exchanged(a, R, f"{R}_reverse"),
+        "direction.halves_swapped",
+        "recurrent_kernel",
+    ),
+    "one number": ("lstm", {}, changed(W, one_wrong), "weights.one_wrong", "kernel"),
+    "rounded": ("lstm", {}, changed(W, lambda a: a.round(3)), "weights.quantized", "kernel"),
+    "other": ("lstm", {}, changed(R, lambda a: a[::-1, ::-1]), "weights.other", "recurrent_kernel"),
+    "head": ("lstm", {}, changed("fc.bias", lambda a: a + 1), "weights.other", "bias"),
+    "flat head": (
+        "lstm",
+        {},
+        changed("fc.weight", lambda a: a.T.reshape(a.shape)),
+        "layout.flat_buffer",
+        "kernel",
+    ),
+    "missing head": (
+        "lstm",
+        {},
+        lambda a: {k: v for k, v in a.items() if k != "fc.bias"},
+        "weights.missing",
+        "bias",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_named_with_its_array(name: str, tmp_path: Path) -> None:
+    cell, options, change, id_, array = MISTAKES[name]
+    record = compared(tmp_path, change(pytorch_arrays(cell, **options)), cell, **options)
+    assert {found["id"] for found in record["diagnosis"]} == {id_}
+    assert {found["where"]["array"] for found in record["diagnosis"]} == {array}
+
+
+def test_wrong_number_is_located(tmp_path: Path) -> None:
+    record = compared(tmp_path, changed(W, one_wrong)(pytorch_arrays("lstm")), "lstm")
+    (found,) = record["diagnosis"]
+    assert (found["where"]["gate"], found["where"]["unit"]) == ("f", 2)
+
+
+def test_square_head_has_to_be_transposed(tmp_path: Path) -> None:
+    arrays = pytorch_arrays("gru", K=5)
+    assert compared(tmp_path, arrays, "gru", K=5)["passed"]
+    record = compared(tmp_path, changed("fc.weight", np.transpose)(arrays), "gru", K=5)
+    assert [found["id"] for found in record["diagnosis"]] == ["layout.transposed"]
+
+
+def test_layers_of_a_stack_keep_their_order(tmp_path: Path) -> None:
+    sizes = {**SIZES, "D": 4, "M": [4, 4, 4]}
+    golden = rnnshapes.golden(cell="lstm", **sizes).arrays
+    arrays = {"fc.weight": golden["dense/kernel"].T.copy(), "fc.bias": golden["dense/bias"]}
+    for order, ids in (((0, 1, 2), set()), ((1, 0, 2), {"stack.layers_swapped"})):
+        for place, number in enumerate(order):
+            layer = "lstm" if number == 0 else f"lstm_{number}"
+            for name, array in in_pytorch("lstm", golden, [layer]).items():
+                stored = np.ascontiguousarray(array, dtype="float32")
+                arrays[f"rnn.{name.replace('_l0', f'_l{place}')}"] = stored
+        record = compared(tmp_path, arrays, "lstm", D=4, M=[4, 4, 4])
+        assert {found["id"] for found in record["diagnosis"]} == ids
+
+
+def test_pytorch_has_no_reset_before(tmp_path: Path) -> None:
+    golden = rnnshapes.golden(cell="gru", reset_after=False, **SIZES).arrays
+    arrays = {
+        name: np.ascontiguousarray(a, dtype="float32")
+        for name, a in in_pytorch("gru", golden, ["gru"]).items()
+    }
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    result = rnnshapes.verify(cell="gru", reset_after=False, against=path, **SIZES)
+    assert {"gru.reset_after"} <= {mistake.id for mistake in result.mistakes}
+
+
+def test_command_tells_the_verdict(tmp_path: Path, run) -> None:
+    path = written(tmp_path / "m.pt", foreign.torch_file(pytorch_arrays("lstm")))
+    sizes = ("--cell", "lstm", "--D", "3", "--M", "5", "--K", "2")
+    done = run("verify", *sizes, "--against", path)
+    assert (done.status, done.out.split()[0]) == (0, "AGREES")
+    assert run("verify", *sizes, "--against", path, "--seed", "1").status == 1
+    assert run("verify", *sizes, "--against", path, "--dtype", "float32").status == 2
+    assert run("verify", path, "--against", path).status == 2
+    assert run("verify", *sizes, "--against", tmp_path / "none.onnx").status == 2
+
+
+def test_file_without_weights_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.pt", b"no weights")
+    with pytest.raises(InputError):
+        rnnshapes.verify(against=path)
