@@ -149,6 +149,22 @@ def averaged() -> keras.Model:
     return on_x(lambda x: la.Dense(3)(keras.ops.average(steps(x), axis=1)))
 
 
+class Parted(la.Layer):
+    """A layer with a weight of its own, beside those of the layers in it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.parts = [la.LSTM(4, return_sequences=True), la.Dense(3)]
+
+    def build(self, shape: Any) -> None:
+        for part, features in zip(self.parts, (shape[-1], 4), strict=True):
+            part.build((None, None, features))
+        self.scale = self.add_weight(shape=(3,), name="scale")
+
+    def call(self, x: Any) -> Any:
+        return self.parts[1](self.parts[0](x)) * self.scale
+
+
 UNSUPPORTED = {
     "masked by hand": (masked_by_hand, "inner"),
     "own in both directions": (
@@ -160,6 +176,7 @@ UNSUPPORTED = {
         "each",
     ),
     "average": (averaged, "average"),
+    "parts": (lambda: on_x(lambda x: la.GRU(2)(Parted(name="parted")(x))), "parted"),
 }
 
 

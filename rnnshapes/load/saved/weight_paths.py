@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import Any
 
 from rnnshapes.cells.registry import BY_CLASS
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.saved import keras2
 from rnnshapes.load.saved.config_layers import SavedLayer, numbered, snake_case
 from rnnshapes.load.saved.hdf5_client import Dataset, Hdf5Client, StoredWeight
 from rnnshapes.network.layers.config import Config
+from rnnshapes.network.layers.registry import layer_class
 
 #: How deep layers that wrap another one may be nested.
 MOST_WRAPPERS = 8
@@ -68,7 +69,7 @@ def assign_by_group(client: Hdf5Client, layers: Sequence[SavedLayer]) -> FileWei
         weights = [
             StoredWeight("/".join(d.path[depth:]), d.shape, (d,), trained=owner.trained)
             for owner in weight_owners(layer.class_name, layer.config)
-            for d in sorted(by_group.get(f"{group}/{owner.path}vars", []), key=array_order)
+            for d in _arrays_of(by_group, f"{group}/{owner.path}", owner)
         ]
         if not weights:
             datasets = _all_in_group(by_group, group)
@@ -126,6 +127,15 @@ def array_order(dataset: Dataset) -> tuple[int, str]:
     """Return what sorts the arrays of a group by their number: 10 comes after 9."""
     name = dataset.path[-1]
     return (int(name), "") if name.isdecimal() and len(name) < 9 else (10**9, name)
+
+
+def _arrays_of(
+    by_group: Mapping[str, list[Dataset]], path: str, owner: WeightOwner
+) -> list[Dataset]:
+    """Return the arrays of an owner; a class of the user's may have some in parts of it."""
+    if owner.is_known:
+        return sorted(by_group.get(f"{path}vars", []), key=array_order)
+    return _all_in_group(by_group, path.removesuffix("/"))
 
 
 def _all_in_group(by_group: Mapping[str, list[Dataset]], group: str) -> list[Dataset]:
@@ -226,6 +236,15 @@ class WeightOwner:
     class_name: str
     path: str
     trained: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is of a class that is supported."""
+        try:
+            layer_class(self.class_name)
+        except UnsupportedError:
+            return False
+        return True
 
 
 def weight_owners(
