@@ -8,6 +8,9 @@ import pytest
 
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError
+from rnnshapes.render.document import Table
+from rnnshapes.render.documents import inspection
+from rnnshapes.render.view import View
 from tests.helpers.subclassed import (
     Attentive,
     ByNumbers,
@@ -48,6 +51,14 @@ def test_calls_of_layers_are_verified(kind: type[keras.Model], unsupported: list
     result = rnnshapes.verify(subclassed(kind), N=3)
     assert result.passed, result
     assert [text.split()[0] for text in result.unsupported] == unsupported
+
+
+def test_weights_without_call_have_no_tensor() -> None:
+    result = rnnshapes.inspect(subclassed(Classifier))
+    tables = inspection.document(result, View(parts=frozenset({"steps"})))
+    rows = [row for table in tables if isinstance(table, Table) for row in table.rows]
+    assert rows
+    assert all(row.cells[0] for row in rows)
 
 
 def test_trace_of_class_equals_predict() -> None:

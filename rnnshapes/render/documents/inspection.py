@@ -437,8 +437,9 @@ def _flow(result: Inspection) -> Table:
         dims = node.layer.shape  # type: ignore[attr-defined]
         table_rows.append(_tensor_row(name, dims, result.network.shape_numbers(dims)))
     for layer in result.layers:
-        if not (layer.operations or layer.weights or not layer.supported):
-            continue  # nothing happens in it
+        is_empty = layer.supported and not (layer.operations or layer.weights)
+        if is_empty or not layer.tensor:
+            continue  # nothing happens in it, or it is not called
         table_rows += [_operation_row(operation) for operation in layer.operations]
         name = layer.tensor.removesuffix("_t")
         dims, shape = layer.output_dims or ("?",), layer.output_shape or (None,)
