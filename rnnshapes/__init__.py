@@ -22,7 +22,7 @@ from rnnshapes.result import show_with
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from rnnshapes.api import golden, inspect, inspect_files, trace, verify
+    from rnnshapes.api import convert, golden, inspect, inspect_files, trace, verify
     from rnnshapes.render.schemas import schema
 
 __version__ = "0.1.0"
@@ -33,6 +33,7 @@ __all__ = [
     "RnnshapesError",
     "TooLargeError",
     "UnsupportedError",
+    "convert",
     "golden",
     "inspect",
     "inspect_files",
@@ -44,7 +45,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The functions come with their modules when first used: importing rnnshapes is immediate.
-    if name in ("golden", "inspect", "inspect_files", "trace", "verify"):
+    if name in ("convert", "golden", "inspect", "inspect_files", "trace", "verify"):
         from rnnshapes import api
 
         return getattr(api, name)

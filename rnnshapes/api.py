@@ -13,6 +13,7 @@ from rnnshapes.session import (
     NetworkOptions,
     Session,
     compare_weight_file,
+    convert_weights,
     is_saved,
     is_weight_file,
     network_of,
@@ -163,6 +164,32 @@ def golden(
     with open_session(model, x=x, seed=seed, **options) as session:
         keras = keras and bool(session.network.unsupported)
         return session.trace_with_golden(keras=keras)[1]
+
+
+def convert(model: Any, path: str | Path, *, to: str = "torch") -> WeightVerification:
+    """Write the weights of a Keras model for another framework; neither framework runs.
+
+    The file is read back, and each weight compared, before it is put in place.
+
+    Args:
+        model: A live ``keras.Model`` or the path of a saved model.
+        path: The .safetensors file to write. Arrays are named ``LAYER.weight_ih_l0``, as in a
+            state_dict; where Keras has one bias, the second one is zeros.
+        to: The framework: ``"torch"``.
+
+    Raises:
+        InputError: ``path`` cannot be written, or the model's weights are not known.
+        UnsupportedError: a layer has no counterpart, such as a GRU without ``reset_after``.
+    """
+    from rnnshapes.render.write_file import check_writable
+
+    path = Path(path)
+    if to != "torch":
+        raise InputError(f"unknown framework {to!r} (--to): weights are converted to torch")
+    if path.suffix.lower() != ".safetensors":
+        raise InputError(f"{path}: give the file of weights a name that ends in .safetensors")
+    check_writable(path, Path(model) if isinstance(model, str | Path) else None)
+    return convert_weights(model, path)
 
 
 def verify(

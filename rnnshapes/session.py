@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard, Unpack
 
 from rnnshapes import progress, reference
-from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.errors import CannotRunError, InputError, UnsupportedError
 from rnnshapes.load.opened_file import OpenedFile
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.graph import Network
@@ -268,6 +268,43 @@ def compare_weight_file(
             raise InputError("a model of Keras is compared with a weight file; give it first")
         session.require_weights()
         return verify_weights(network, session.weights(), file)
+
+
+def convert_weights(model: Any, path: Path) -> WeightVerification:
+    """Write a model's weights as a state_dict of PyTorch, and prove that they are there.
+
+    The file is read back and compared before it replaces ``path``.
+
+    Raises:
+        InputError: the model is not one of Keras, or its weights are not known.
+        UnsupportedError: a layer has no counterpart in PyTorch.
+    """
+    import tempfile
+
+    from rnnshapes.load.foreign.model import open_foreign_file
+    from rnnshapes.load.foreign.safetensors import write_tensors
+    from rnnshapes.port.convert import to_pytorch
+    from rnnshapes.port.weight_files import verify_weights
+
+    with open_model(model) as opened:
+        network = with_default_sizes(network_of(opened), opened)
+        session = Session(network, (), opened, 0)
+        if opened is None or not session.is_keras:
+            raise InputError("give a model of Keras to convert")
+        session.require_weights()
+        weights = session.weights()
+        arrays = to_pytorch(network, weights)
+    with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=path.parent) as folder:
+        unfinished = Path(folder) / "weights.safetensors"
+        with unfinished.open("wb") as stream:
+            write_tensors(stream, arrays)
+        with open_foreign_file(unfinished) as file:
+            assert file is not None
+            result = verify_weights(network, weights, file)
+        if not result.passed or result.unknown_arrays:
+            raise CannotRunError(f"{path}: the converted weights are not those of the model")
+        unfinished.replace(path)
+    return replace(result, path=str(path))
 
 
 @contextmanager

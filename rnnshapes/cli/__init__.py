@@ -16,15 +16,18 @@ from rnnshapes.cli import guesses, next_command
 from rnnshapes.cli.help import Command, Group
 from rnnshapes.cli.options import (
     AgainstOption,
+    ConvertedArgument,
     DataArguments,
     DelayOption,
     DtypeOption,
     FollowOption,
+    FrameworkOption,
     GoldenOption,
     InspectViewOption,
     ModelsArgument,
     NetworkArguments,
     NoKerasOption,
+    QuietOption,
     SchemaArgument,
     SelectionArguments,
     SizeArguments,
@@ -32,6 +35,7 @@ from rnnshapes.cli.options import (
     TraceOutputArguments,
     TraceViewOption,
     VerifyViewOption,
+    WeightsOption,
     option_groups,
     parse_view,
 )
@@ -340,6 +344,23 @@ def _write_verdict(
         write_stderr(f"rnnshapes: not compared: {printable(', '.join(unknown))}\n")
     target.write_hint(hint)
     return int(not result.passed)
+
+
+@app.command(cls=Command, epilog="rnnshapes convert model.keras --to torch -o weights.safetensors")
+def convert(
+    model: ConvertedArgument,
+    *,
+    to: FrameworkOption = "torch",
+    output: WeightsOption,
+    quiet: QuietOption = False,
+) -> int:
+    """Write a model's weights for PyTorch, read them back, and prove them equal."""
+    result = api.convert(model, output, to=to)
+    if not quiet:
+        target = OutputTarget("table", None, None, quiet=False)
+        target.write(result, target.view("summary", VERIFY_PARTS))
+        target.write_hint(next_command.after_weight_file(output))
+    return 0
 
 
 @app.command(cls=Command, epilog="rnnshapes schema trace")

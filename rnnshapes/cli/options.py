@@ -353,6 +353,17 @@ def _format_option(formats: object) -> object:
     )
 
 
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Suppress hints and status messages.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+
+
 @dataclass(frozen=True)
 class OutputArguments:
     """Format of a result, one of ``formats``, and the files to write."""
@@ -381,15 +392,7 @@ class OutputArguments:
             rich_help_panel=_OUTPUT,
         ),
     ] = None
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet",
-            "-q",
-            help="Suppress hints and status messages.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = False
+    quiet: QuietOption = False
 
 
 @dataclass(frozen=True)
@@ -484,6 +487,39 @@ ModelsArgument = Annotated[
         help=f"{_MODEL_HELP} Several files give one row each.",
         rich_help_panel=_NETWORK,
         callback=_check_models,
+    ),
+]
+ConvertedArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        parser=Path,
+        show_default=False,
+        help="Read a saved model of Keras; no code in it is run.",
+        rich_help_panel=_NETWORK,
+        callback=_check_model,
+    ),
+]
+FrameworkOption = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="FRAMEWORK",
+        help="Choose the framework: torch.",
+        rich_help_panel=_OUTPUT,
+        autocompletion=one_of({"torch": "state_dict of PyTorch"}),
+    ),
+]
+WeightsOption = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        parser=Path,
+        show_default=False,
+        help="Write to FILE (.safetensors, atomically).",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 SchemaArgument = Annotated[

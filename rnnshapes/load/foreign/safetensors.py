@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.byte_source import ByteSource
@@ -71,6 +72,24 @@ def read_tensors(source: ByteSource) -> list[Tensor]:
         Tensor(name, dtype, shape, partial(_values, source, start + first, last - first, dtype))
         for name, (first, last), dtype, shape in found
     ]
+
+
+def write_tensors(stream: BinaryIO, arrays: Mapping[str, Array]) -> None:
+    """Write arrays to a file, in their order."""
+    import json
+
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        dtype, shape = names[str(array.dtype)], list(array.shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # numbers begin at a multiple of eight bytes
+    stream.write(struct.pack("<Q", len(text)) + text)
+    for array in arrays.values():
+        stream.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 def _entry(name: str, entry: Any) -> tuple[str, tuple[int, int], str, tuple[int, ...]]:

@@ -1,0 +1,103 @@
+"""Conversion of a Keras network's weights to a state_dict of PyTorch.
+
+A recurrent layer becomes the arrays of ``torch.nn.RNN``, ``LSTM`` or ``GRU`` under its name
+(``encoder.weight_ih_l0``), a Dense layer those of ``Linear``, and so on. What PyTorch cannot
+compute is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from rnnshapes.cells.cell import Cell
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.layouts.carry import from_parts
+from rnnshapes.layouts.frameworks import layout_of
+from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.weights import Weights
+from rnnshapes.ops.activations import Array
+
+#: Names of arrays of other layers in PyTorch, by the class in Keras and the name there. Matrices
+#: and kernels of convolutions have their axes in reverse, but tables.
+_OTHERS: Mapping[str, Mapping[str, str]] = {
+    "Dense": {"kernel": "weight", "bias": "bias"},
+    "Embedding": {"embeddings": "weight"},
+    "Conv1D": {"kernel": "weight", "bias": "bias"},
+    "LayerNormalization": {"gamma": "weight", "beta": "bias"},
+    "BatchNormalization": {
+        "gamma": "weight",
+        "beta": "bias",
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+    },
+}
+
+
+def to_pytorch(network: Network, weights: Weights) -> dict[str, Array]:
+    """Return the state_dict of a network.
+
+    Raises:
+        UnsupportedError: A layer has no counterpart in PyTorch.
+    """
+    arrays: dict[str, Array] = {}
+    for layer in network.layers:
+        if layer.directions:
+            arrays |= _recurrent(layer, weights)
+        else:
+            arrays |= _other(layer, weights)
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays of a recurrent layer, with zeros for a second bias that Keras lacks."""
+    for direction, end in zip(layer.directions, ("", "_reverse"), strict=False):
+        cells = list(direction.cell.cells_by_suffix.values())
+        if len(cells) > 1:
+            raise _refused(layer, "PyTorch has no cells of a stack in one layer; use a layer each")
+        (cell,) = cells
+        _require_pytorch(layer, cell)
+        own = weights[direction.name]
+        parts = {"Wx": np.asarray(own["Wx"]), "Wh": np.asarray(own["Wh"])}
+        if cell.use_bias:
+            bias = np.asarray(own["bh"])
+            parts["bx"], parts["bh"] = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
+        layout = layout_of("PyTorch", cell.name)
+        for array in layout.arrays:
+            if set(array.parts) <= set(parts):
+                values = from_parts(array, [parts], layout.gates, cell.gate_names)
+                yield f"{layer.name}.{array.name}_l0{end}", values
+
+
+def _require_pytorch(layer: Layer, cell: Cell) -> None:
+    """Raise UnsupportedError for a cell that PyTorch's layers do not compute."""
+    if getattr(cell, "reset_after", True) is False:
+        raise _refused(layer, "a PyTorch GRU applies r after the product with Wh (reset_after)")
+    allowed: dict[str, tuple[str, ...]] = {
+        "activation": ("tanh",),
+        "recurrent_activation": ("sigmoid",),
+    }
+    if cell.name == "simple":
+        allowed["activation"] = ("tanh", "relu")
+    for option, names in allowed.items():
+        name = getattr(cell, option, names[0])
+        if name not in names:
+            raise _refused(layer, f"PyTorch has {option} {' or '.join(names)}, not {name}")
+
+
+def _other(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays of a layer without recurrence."""
+    for group, members in layer.groups.items():
+        for weight in members:
+            name = _OTHERS.get(layer.type, {}).get(weight.name)
+            if name is None:
+                raise _refused(layer, f"the weights of a {layer.type} are not converted")
+            values = np.asarray(weights[group][weight.key])
+            is_table = layer.type == "Embedding"
+            yield f"{layer.name}.{name}", values if is_table else values.T
+
+
+def _refused(layer: Layer, reason: str) -> UnsupportedError:
+    return UnsupportedError(f"layer {layer.name!r} cannot be converted: {reason}")

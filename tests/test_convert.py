@@ -1,0 +1,108 @@
+"""Weights of Keras models written for PyTorch, and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import InputError, UnsupportedError
+from tests.helpers import foreign
+from tests.helpers.files import saved as save
+from tests.helpers.models import randomized, sequential
+
+RECURRENT = {
+    "simple": lambda **options: la.SimpleRNN(5, name="rnn", return_sequences=True, **options),
+    "lstm": lambda **options: la.LSTM(5, name="rnn", return_sequences=True, **options),
+    "gru": lambda **options: la.GRU(5, name="rnn", return_sequences=True, **options),
+}
+
+
+def stored(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a .safetensors file."""
+    from rnnshapes.load.foreign.byte_source import ByteSource
+    from rnnshapes.load.foreign.safetensors import read_tensors
+
+    source = ByteSource(path)
+    arrays = {t.name: t.read().reshape(t.shape) for t in read_tensors(source)}
+    source.close()
+    return arrays
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_converted_layer_computes_the_same(cell: str, both: bool, tmp_path: Path) -> None:
+    layer = RECURRENT[cell]()
+    layer = la.Bidirectional(layer, name="rnn") if both else layer
+    model = randomized(sequential(layer, la.Dense(2, name="head"), shape=(4, 3)))
+    path = tmp_path / "w.safetensors"
+    assert rnnshapes.convert(model, path).passed
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    arrays = stored(path)
+    kernel, bias = model.get_layer("head").get_weights()
+    np.testing.assert_array_equal(arrays["head.weight"], kernel.T)
+    np.testing.assert_array_equal(arrays["head.bias"], bias)
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
+    own = {name.removeprefix("rnn."): array for name, array in arrays.items()}
+    expected = rnnshapes.trace(model, x=x, show="h", keras=False)
+    h = np.concatenate([trace.states["h"] for trace in expected.layers], axis=-1)
+    np.testing.assert_allclose(foreign.torch_output(cell, x, own), h, rtol=1e-9, atol=1e-12)
+    if cell != "gru":
+        assert not arrays["rnn.bias_hh_l0"].any()
+
+
+def test_layers_around_are_converted(tmp_path: Path) -> None:
+    layers = (
+        la.Embedding(7, 3, name="words"),
+        la.Conv1D(4, 2, name="conv"),
+        la.BatchNormalization(name="batch"),
+        la.LSTM(5, name="rnn", use_bias=False),
+        la.LayerNormalization(name="norm"),
+    )
+    model = randomized(keras.Sequential([keras.Input((6,)), *layers]))
+    path = tmp_path / "w.safetensors"
+    result = rnnshapes.convert(model, path)
+    assert result.passed
+    arrays = stored(path)
+    assert sum(a.size for a in arrays.values()) == model.count_params()
+    assert arrays["conv.weight"].shape == (4, 3, 2)
+    np.testing.assert_array_equal(arrays["words.weight"], layers[0].get_weights()[0])
+    np.testing.assert_array_equal(arrays["batch.running_var"], layers[2].get_weights()[3])
+
+
+REFUSED: dict[str, Any] = {
+    "reset_after": lambda: RECURRENT["gru"](reset_after=False),
+    "hard_sigmoid": lambda: RECURRENT["lstm"](recurrent_activation="hard_sigmoid"),
+    "relu": lambda: RECURRENT["lstm"](activation="relu"),
+    "PReLU": la.PReLU,
+    "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
+}
+
+
+@pytest.mark.parametrize("word", REFUSED)
+def test_what_pytorch_lacks_is_refused(word: str, tmp_path: Path) -> None:
+    model = randomized(sequential(REFUSED[word](), la.Dense(2), shape=(4, 3)))
+    with pytest.raises(UnsupportedError, match=word):
+        rnnshapes.convert(model, tmp_path / "w.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_converts_a_saved_model(tmp_path: Path, run) -> None:
+    saved, path = tmp_path / "m.keras", tmp_path / "w.safetensors"
+    save(randomized(sequential(RECURRENT["lstm"](), shape=(None, 3))), saved)
+    done = run("convert", saved, "-o", path)
+    assert (done.status, done.out.split()[0]) == (0, "AGREES")
+    assert run("verify", saved, "--against", path).status == 0
+    for wrong in (("--to", "flax", "-o", path), ("-o", tmp_path / "w.pt"), ("-o", saved)):
+        assert run("convert", saved, *wrong).status == 2
+    assert run("convert", path, "-o", tmp_path / "other.safetensors").status == 2
+
+
+def test_unknown_framework_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        rnnshapes.convert(None, tmp_path / "w.safetensors")
