@@ -79,6 +79,7 @@ REFUSED: dict[str, Any] = {
     "reset_after": lambda: RECURRENT["gru"](reset_after=False),
     "hard_sigmoid": lambda: RECURRENT["lstm"](recurrent_activation="hard_sigmoid"),
     "relu": lambda: RECURRENT["lstm"](activation="relu"),
+    "reverse": lambda: RECURRENT["gru"](go_backwards=True),
     "PReLU": la.PReLU,
     "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
 }

@@ -77,26 +77,63 @@ def test_biases_may_be_added(tmp_path: Path) -> None:
     assert compared(tmp_path, arrays, "lstm")["passed"]
 
 
+def compared_with_onnx(tmp_path: Path, cell: str, attributes: Any, **options: Any) -> list[str]:
+    """Return the ids of mistakes in an ONNX file with the right weights and these attributes."""
+    golden = rnnshapes.golden(cell=cell, **SIZES, **options).arrays
+    name = LAYERS[cell]
+    names = [name]
+    if options.get("bidirectional"):
+        names = [f"bidirectional/{way}_{name}" for way in ("forward", "backward")]
+    arrays = {key: a.astype("float32") for key, a in in_onnx(cell, golden, names).items()}
+    arrays |= {"w": golden["dense/kernel"], "b": golden["dense/bias"]}
+    nodes = [
+        onnx_node(KINDS[cell], ["X", "W", "R", "B"], ["Y"], hidden_size=5, **attributes),
+        onnx_node("MatMul", ["Y", "w"], ["z"]),
+        onnx_node("Add", ["z", "b"], ["y"]),
+    ]
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
+    result = rnnshapes.verify(cell=cell, against=path, **SIZES, **options)
+    assert result.passed is not bool(result.mistakes)
+    return [mistake.id for mistake in result.mistakes]
+
+
 @pytest.mark.parametrize("cell", KINDS)
 def test_onnx_weights_pass(cell: str, tmp_path: Path) -> None:
-    golden = rnnshapes.golden(cell=cell, **SIZES).arrays
-    arrays = {
-        name: a.astype("float32") for name, a in in_onnx(cell, golden, [LAYERS[cell]]).items()
-    }
-    arrays |= {"w": golden["dense/kernel"], "b": golden["dense/bias"]}
     before: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
-    tail = [onnx_node("MatMul", ["Y", "w"], ["z"]), onnx_node("Add", ["z", "b"], ["y"])]
-
-    def verify(**attributes: Any) -> Any:
-        node = onnx_node(KINDS[cell], ["X", "W", "R", "B"], ["Y"], hidden_size=5, **attributes)
-        path = written(tmp_path / "m.onnx", onnx_file([node, *tail], arrays))
-        return rnnshapes.verify(cell=cell, against=path, **SIZES)
-
-    assert verify(**before).passed
-    wrong = verify(activations=["Relu", "Relu", "Relu"][: {"simple": 1, "gru": 2}.get(cell, 3)])
-    assert "activation.other" in [mistake.id for mistake in wrong.mistakes]
+    assert compared_with_onnx(tmp_path, cell, before) == []
     if cell == "gru":
-        assert [mistake.id for mistake in verify().mistakes] == ["gru.reset_before"]
+        assert compared_with_onnx(tmp_path, cell, {}) == ["gru.reset_before"]
+
+
+TANH = {"simple": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}
+
+
+@pytest.mark.parametrize("cell", KINDS)
+def test_every_activation_is_compared(cell: str, tmp_path: Path) -> None:
+    before: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
+    before["direction"] = "bidirectional"
+    right = TANH[cell] * 2
+    for number in range(len(right)):
+        names = [*right[:number], "Relu", *right[number + 1 :]]
+        attributes = {**before, "activations": names}
+        ids = compared_with_onnx(tmp_path, cell, attributes, bidirectional=True)
+        assert ids == ["activation.other"]
+    attributes = {**before, "activations": right}
+    assert compared_with_onnx(tmp_path, cell, attributes, bidirectional=True) == []
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_direction_is_compared(backwards: bool, tmp_path: Path) -> None:
+    for direction in ("forward", "reverse"):
+        ids = compared_with_onnx(tmp_path, "lstm", {"direction": direction}, go_backwards=backwards)
+        right = backwards is (direction == "reverse")
+        assert ids == ([] if right else ["direction.forwards"])
+
+
+def test_pytorch_has_no_reverse_alone(tmp_path: Path) -> None:
+    arrays = pytorch_arrays("gru", go_backwards=True)
+    record = compared(tmp_path, arrays, "gru", go_backwards=True)
+    assert [found["id"] for found in record["diagnosis"]] == ["direction.forwards"]
 
 
 def swapped(name: str, order: tuple[int, ...]) -> Callable[[Arrays], Arrays]:

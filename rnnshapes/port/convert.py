@@ -53,6 +53,9 @@ def to_pytorch(network: Network, weights: Weights) -> dict[str, Array]:
 
 def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
     """Yield the arrays of a recurrent layer, with zeros for a second bias that Keras lacks."""
+    ways = tuple(direction.reverse for direction in layer.directions)
+    if ways != (False, True)[: len(ways)]:
+        raise _refused(layer, "PyTorch has no layer that only processes the sequence in reverse")
     for direction, end in zip(layer.directions, ("", "_reverse"), strict=False):
         cells = list(direction.cell.cells_by_suffix.values())
         if len(cells) > 1:

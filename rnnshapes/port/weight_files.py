@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.cells.cell import Cell
+from rnnshapes.cells.frameworks import FrameworkCell
 from rnnshapes.layouts.carry import in_order
 from rnnshapes.load.foreign.model import FileRecurrence, ForeignFile
 from rnnshapes.load.foreign.tensors import Tensor
@@ -113,7 +114,7 @@ class _Recurrence(NamedTuple):
     names: tuple[str, ...]
     reverse: tuple[bool, ...]
 
-    def where(self, direction: int, array: str, gate: str | None = None) -> Where:
+    def where(self, direction: int, array: str | None = None, gate: str | None = None) -> Where:
         """Return a place in it."""
         both = ("forward", "backward")[direction] if len(self.arrays) > 1 else None
         return Where(self.layer, both, array, gate)
@@ -316,30 +317,46 @@ def _kernel(
 
 
 def _options(recurrence: _Recurrence, other: FileRecurrence) -> Iterator[Mistake]:
-    """Yield the options of a cell that the file has otherwise."""
-    where, cell = Where(recurrence.layer), recurrence.cell
+    """Yield the directions and the options of cells that the file has otherwise."""
+    for number, cell in enumerate(other.cells):
+        where = recurrence.where(number)
+        if other.reverse[number] != recurrence.reverse[number]:
+            ways = ("in reverse", "forward")[:: 1 if other.reverse[number] else -1]
+            text = f"the file processes the sequence {ways[0]}; Keras processes it {ways[1]}"
+            remedy = f"process the sequence {ways[1]}"
+            yield Mistake("direction.forwards", text, where, remedy)
+        yield from _cell_options(recurrence.cell, cell, where, other.says_activation)
+
+
+def _cell_options(
+    cell: Cell, other: FrameworkCell, where: Where, says_activation: bool
+) -> Iterator[Mistake]:
+    """Yield the options of a cell of Keras that a cell of the file has otherwise."""
     after = getattr(cell, "reset_after", None)
-    if after is not None and getattr(other.cell, "reset_after", None) != after:
+    if after is not None and getattr(other, "reset_after", None) != after:
         when = "before" if after else "after"
         text = f"the file applies the reset gate {when} the product with Wh, which Keras does not"
         yield Mistake(f"gru.reset_{when}", text, where)
-    for option in ("activation", "recurrent_activation"):
-        name = getattr(cell, option, None)
-        found = _activation(other, getattr(other.cell, option, "")) if name else name
-        is_open = cell.name == "simple" and not other.says_activation
+    for option in ("activation", "recurrent_activation", "state_activation"):
+        if not hasattr(other, option):
+            continue
+        # Keras activates the candidate and c alike.
+        name = getattr(cell, option.replace("state_", ""))
+        found = _activation(other, getattr(other, option))
+        is_open = cell.name == "simple" and not says_activation
         if name != found and not (is_open and name in ("tanh", "relu")):
             text = f"{option} is {found} in the file, and {name} in Keras"
             yield Mistake("activation.other", text, where)
     for option, id_ in (("coupled", "lstm.gates_coupled"), ("peepholes", "lstm.peepholes")):
-        if getattr(other.cell, option, False):
+        if getattr(other, option, False):
             yield Mistake(id_, f"the file has {option}, which no layer of Keras has", where)
-    if other.cell.clip is not None:
+    if other.clip is not None:
         yield Mistake("activation.clipped", "the file clips what activations take", where)
 
 
-def _activation(other: FileRecurrence, name: str) -> str:
+def _activation(other: FrameworkCell, name: str) -> str:
     """Return Keras's name of an activation of the file."""
-    function = dict(other.cell.functions).get(name)
+    function = dict(other.functions).get(name)
     if isinstance(function, HardSigmoid) and function.shift == 0.5:
         for scale, known in ((1 / 6, "hard_sigmoid"), (0.2, KERAS2_HARD_SIGMOID)):
             if abs(function.scale - scale) < 1e-6:

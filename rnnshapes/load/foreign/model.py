@@ -32,15 +32,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FileRecurrence:
-    """A recurrent layer of a file: its cell, its sizes and its numbers.
+    """A recurrent layer of a file: its cells, its sizes and its numbers.
 
-    ``parts`` are those of the equation, in each direction; ``raw`` the same matrices as they are
-    stored. ``order`` is the order of the gates in these, ``state`` the size of h.
-    ``says_activation`` tells whether the file names the activation of a cell without gates.
+    Attributes:
+        name: The name of the layer: ``rnn.l1``.
+        cells: The cell of each direction.
+        reverse: Whether each direction processes the sequence in reverse.
+        features: The size D of its input.
+        units: Its number M of units.
+        state: The size of h.
+        order: The order of its G gates in the file.
+        dtype: The dtype of its arrays.
+        arrays: Its arrays in the file.
+        parts: Of each direction the parts of the equation: Wx (D, G·M), Wh (M, G·M) and, if it
+            has biases, bx and bh (G·M,), with the gates in the order of the equation.
+        raw: The same matrices as they are stored: (G·M, D) and (G·M, M).
+        says_activation: Whether the file names the activation of a cell without gates.
     """
 
     name: str
-    cell: FrameworkCell
+    cells: tuple[FrameworkCell, ...]
+    reverse: tuple[bool, ...]
     features: int
     units: int
     state: int
@@ -50,6 +62,11 @@ class FileRecurrence:
     parts: tuple[Mapping[str, Array], ...]
     raw: tuple[Mapping[str, Array], ...]
     says_activation: bool
+
+    @property
+    def cell(self) -> FrameworkCell:
+        """The cell of the first direction, whose sizes are those of both."""
+        return self.cells[0]
 
     def names(self, *parts: str, direction: int) -> tuple[str, ...]:
         """Return the names of the arrays that hold these parts in a direction."""
@@ -161,11 +178,12 @@ class ForeignFile(OpenedFile):
                         values = array.tensor.read().reshape(array.tensor.shape)
                         values = values[number] if array.layout.by_direction else values
                         raw[number][array.layout.parts[0]] = values
-            cell = layer.directions[0].cell
-            assert isinstance(cell, FrameworkCell)
+            cells = tuple(cell for cell in layer.cells if isinstance(cell, FrameworkCell))
+            cell = cells[0]
             yield FileRecurrence(
                 layer.name,
-                cell,
+                cells,
+                tuple(direction.reverse for direction in layer.directions),
                 self.network.count(layer.directions[0].features),
                 self.network.count(cell.units),
                 self.network.count(cell.output),
