@@ -178,6 +178,17 @@ class _Evil:
         return (open, (str(self.marker), "w"))
 
 
+def _nested(levels: int) -> bytes:
+    """Return the opcodes of a tuple that holds itself twice on each level."""
+    return b")" + b"q\1h\1\x86" * levels
+
+
+def _tensor_of(shape: bytes, strides: bytes = b"K\1\x85") -> bytes:
+    """Return the opcodes of a tensor, with opcodes for its shape and its strides."""
+    storage = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0" + b"0X\0\0\0\0K\6tQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0" + shape + strides + b"tR"
+
+
 def bad_pickles(marker: Path) -> dict[str, bytes]:
     """Return opcodes that no state_dict has."""
     array = np.ones((2, 3), "float32")
@@ -199,6 +210,12 @@ def bad_pickles(marker: Path) -> dict[str, bytes]:
         "a mark": b"(",
         "recursive dict": b"}q\0X\1\0\0\0ah\0s",
         "recursive tuple": b"]q\0(h\0h\0ta",
+        "shape of doubling tuples": pickled_dict({"w": _tensor_of(_nested(60) + b"K\1\x86")}),
+        "strides of doubling tuples": pickled_dict({"w": _tensor_of(b"K\1\x85", _nested(60))}),
+        "size of doubling tuples": b"ctorch\nSize\n" + _nested(60) + b"\x85R",
+        "deep tuple": pickled_dict({"w": _tensor_of(b")" + b"\x85" * 50_000)}),
+        "dict of pairs": pickled_dict({"x": b"ccollections\nOrderedDict\n]\x85R"}),
+        "many sizes": b"ctorch\nSize\n(" + b"K\1" * 33 + b"t\x85R",
         "beyond its storage": pickled_dict({"w": pickled_tensor("0", array, length=5)}),
         "offset beyond it": pickled_dict({"w": pickled_tensor("0", array, offset=1)}),
         "negative stride": pickled_dict({"w": pickled_tensor("0", array, strides=(3, -1))}),
@@ -229,6 +246,12 @@ def test_pickles_are_never_run(tmp_path: Path) -> None:
         for data in (foreign.torch_zip(opcodes, storages), b"\x80\2" + opcodes + b"."):
             assert_refused_in_one_line(written(tmp_path / "bad.pt", data))
             assert not marker.exists(), name
+
+
+def test_keys_of_equal_hashes_are_left_out() -> None:
+    keys = [k * (2**61 - 1) for k in range(1, 4)] + [7]
+    longs = [b"\x8a\x0a" + key.to_bytes(10, "little") + b"N" for key in keys]
+    assert torch_pickle.read_pickle(b"}(" + b"".join(longs) + b"u.") == {7: None}
 
 
 def test_programs_and_old_files_are_refused(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def check_shape(shape: object, name: str) -> tuple[int, ...]:
         raise InputError(f"the shape of {name:.60} is not a list of at most {MOST_AXES} sizes")
     for size in shape:
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= LARGEST_AXIS:
-            raise InputError(f"the shape of {name:.60} holds {size!r:.40}, which is no size")
+            is_short = isinstance(size, int | float | str)  # the repr of others may have no end
+            text = repr(size) if is_short else type(size).__name__
+            raise InputError(f"the shape of {name:.60} holds {text:.40}, which is no size")
     return tuple(shape)
 
 

@@ -14,9 +14,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from rnnshapes.errors import InputError
+from rnnshapes.load.foreign.tensors import MOST_AXES
 from rnnshapes.load.saved.untrusted_json import printable
 
 MOST_OPCODES = 500_000
+#: Keys of dicts are smaller: larger integers can be chosen to have one hash.
+LARGEST_KEY = 2**32
 ADVICE = "it holds objects, not only weights; save model.state_dict() in PyTorch"
 #: Dtypes by the classes of storages.
 _STORAGES = MappingProxyType(
@@ -54,8 +57,8 @@ class StoredTensor(NamedTuple):
 
     storage: Storage
     offset: int
-    shape: tuple[Any, ...]
-    strides: tuple[Any, ...]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 class _Name(NamedTuple):
@@ -181,7 +184,8 @@ class _Machine:
         if not isinstance(target, dict):
             _refuse("items of an object")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if isinstance(key, str | int):  # torch's own state dicts have no other
+            # torch's own state dicts have no other keys
+            if isinstance(key, str) or (isinstance(key, int) and abs(key) < LARGEST_KEY):
                 target[key] = value
 
     def _append(self, values: list[Any]) -> None:
@@ -200,20 +204,17 @@ class _Machine:
         name = self.pop()
         if not isinstance(name, _Name) or not isinstance(arguments, tuple):
             _refuse("a call")
-        if name.text == _ORDERED:
-            pairs = arguments[0] if arguments else []
-            self.stack.append({key: value for key, value in pairs if isinstance(key, str)})
+        if name.text == _ORDERED and not arguments:
+            self.stack.append({})
         elif name.text == _SIZE:
-            self.stack.append(tuple(arguments[0]))
+            self.stack.append(_sizes(*arguments))
         elif name.text == _PARAMETER and isinstance(arguments[0], StoredTensor):
             self.stack.append(arguments[0])
         elif name.text == _TENSOR:
             storage, offset, shape, strides = arguments[:4]
-            if not isinstance(storage, Storage) or not isinstance(shape, tuple):
+            if not isinstance(storage, Storage) or not isinstance(offset, int):
                 raise TypeError("a tensor without a storage")
-            if not isinstance(strides, tuple):
-                raise TypeError("a tensor without strides")
-            self.stack.append(StoredTensor(storage, offset, shape, strides))
+            self.stack.append(StoredTensor(storage, offset, _sizes(shape), _sizes(strides)))
         else:
             _refuse(f"a call of {name.text.replace(' ', '.')}")
 
@@ -230,3 +231,12 @@ class _Machine:
         if dtype is None or not isinstance(key, str) or not isinstance(count, int):
             _refuse("a storage of another kind")
         self.stack.append(Storage(dtype, key, count))
+
+
+def _sizes(sizes: Any) -> tuple[int, ...]:
+    """Return a shape or strides; raise TypeError for anything but a few integers."""
+    if not isinstance(sizes, tuple | list) or len(sizes) > MOST_AXES:
+        raise TypeError(f"a shape that is no list of at most {MOST_AXES} integers")
+    if not all(isinstance(size, int) for size in sizes):
+        raise TypeError("a shape of other values than integers")
+    return tuple(sizes)
