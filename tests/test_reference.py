@@ -33,7 +33,7 @@ def test_engine_names_keras_and_backend() -> None:
 
 def test_failure_inside_keras_is_one_line(small_run: KerasRun) -> None:
     class Broken:
-        layers = ()
+        layers = variables = ()
 
         def predict(self, *args: object, **options: object) -> None:
             os.write(2, b"a log line\n")

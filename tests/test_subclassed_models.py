@@ -16,6 +16,7 @@ from tests.helpers.subclassed import (
     ByNumbers,
     ByStep,
     Classifier,
+    Counting,
     Deceiver,
     LastStep,
     OtherMask,
@@ -95,6 +96,16 @@ def test_recording_leaves_model_unchanged(kind: type[keras.Model]) -> None:
     after = [(set(vars(la)), len(la._inbound_nodes), len(la._outbound_nodes)) for la in layers]
     assert after == before
     assert keras.layers.Layer.__call__ is call
+
+
+def test_weights_that_code_assigns_are_kept() -> None:
+    """By the recording, and by each run in Keras."""
+    model = subclassed(Counting)
+    before = [weight.tolist() for weight in model.get_weights()]
+    rnnshapes.inspect(model)
+    assert [weight.tolist() for weight in model.get_weights()] == before
+    assert rnnshapes.trace(model, N=2).keras is not None
+    assert [weight.tolist() for weight in model.get_weights()] == before
 
 
 def test_code_that_deceives_the_recording_fails() -> None:

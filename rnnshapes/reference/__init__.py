@@ -144,9 +144,9 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     """Run the model; return its outputs, and the outputs and states of its layers at every t.
 
     A second model (:mod:`.probe`) returns what the model's own layers compute, and runs each of
-    its cells once more in a loop that returns all states at each step. The model itself, and the
-    states that it holds, stay as they were. Each step is reported as progress twice, once for
-    each model.
+    its cells once more in a loop that returns all states at each step. The model itself, with its
+    weights and the states that it holds, stays as it was. Each step is reported as progress twice,
+    once for each model.
     """
     from rnnshapes.reference.probe import Probe, steps_per_batch  # needs NumPy
 
@@ -157,7 +157,7 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
         )
     size = network.batch or BATCH
     own = own_model(model)
-    variables = _changing_variables(own)
+    variables = _variables(own)
     before = [_numpy(variable) for variable in variables]
     x = xs[0] if len(xs) == 1 else list(xs)
     is_recorded = isinstance(model, RecordedModel)
@@ -294,14 +294,13 @@ def repeat_steps_and_layers(
         return RepeatedRun(outputs, structure, single_step.unrolled(steps))
 
 
-def _changing_variables(model: Model) -> list[Any]:
-    """Return the variables that a run changes: states that layers hold, and seeds of dropout."""
+def _variables(model: Model) -> list[Any]:
+    """Return all variables of a model, each of which its code may assign, and its states."""
     from rnnshapes.load.live.graph import recurrent_layers
 
     rnns = [rnn for layer in all_layers(model) for rnn in recurrent_layers(layer)]
     variables = [variable for rnn in rnns for variable in _flatten(rnn.states or [])]
-    variables += [v for v in getattr(model, "non_trainable_variables", ()) if "seed" in v.name]
-    return list({id(variable): variable for variable in variables}.values())
+    return [*model.variables, *variables]
 
 
 def _restore(variables: list[Any], values: list[Array]) -> None:

@@ -111,7 +111,8 @@ class _SymbolicCall:
                 code = own_code.OwnCode(self.keras, model, others, structure, options)
                 result = own_code.record(code, inputs)
             else:
-                with calls_recorded_inside(inside, self._tensors_in):
+                # Weights that the code assigns keep their values, as in any symbolic call.
+                with self.keras.StatelessScope(), calls_recorded_inside(inside, self._tensors_in):
                     result = model(tree.pack_sequence_as(structure, inputs), **options)
         outputs = tuple(tree.flatten(result))
         if not outputs or not all(map(is_symbolic, outputs)):

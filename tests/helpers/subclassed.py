@@ -140,6 +140,30 @@ class Shifted(la.Layer):
         return tf.concat([self.dense(x), tf.roll(x, 1, axis=1)], axis=-1)
 
 
+class Counted(la.Layer):
+    """It counts its calls, in a weight."""
+
+    def build(self, shape: tuple) -> None:
+        self.count = self.add_weight(shape=(), name="count")
+
+    def call(self, x: Any) -> Any:
+        self.count.assign_add(1.0)
+        return x
+
+
+class Counting(LastStep):
+    """It counts its calls, as a layer in it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted = Counted()
+        self.calls = self.add_weight(shape=(), name="calls", trainable=False)
+
+    def call(self, x: Any) -> Any:
+        self.calls.assign_add(1.0)
+        return super().call(self.counted(x))
+
+
 class Deceiver(LastStep):
     """It computes something else than it did when its calls were recorded."""
 
@@ -185,6 +209,7 @@ SHAPES: dict[type[keras.Model], tuple[tuple[int, ...], ...]] = {
     Translator: ((1, 6, 3), (1, 4, 2)),
     ByStep: ((1, 6, 3),),
     Attentive: ((1, 6, 3),),
+    Counting: ((1, 6, 3),),
     ByNumbers: ((1, 6, 3),),
     OtherMask: ((1, 6, 3),),
     Deceiver: ((1, 6, 3),),
