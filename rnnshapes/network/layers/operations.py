@@ -678,10 +678,11 @@ class Cast(Operation):
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
         dtype, is_truth = config.options.get("dtype"), any(config.truth_values)
-        if dtype not in (config.dtype, "float16", "bfloat16"):
+        floats = ("float32", "float64") if is_truth else (config.dtype,)
+        if dtype not in (*floats, "float16", "bfloat16"):
             raise UnsupportedError(f"it casts to {dtype!r:.40}, not to {config.dtype} or 16 bits")
         return cls(
-            casts_to="" if dtype == config.dtype else dtype,
+            casts_to="" if dtype in floats else dtype,
             from_truth=is_truth,
             keeps_mask=dtype == config.computes_in and not is_truth,
             **described(config),
@@ -787,6 +788,12 @@ class Moved(Operation):
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return ops.rearrange(inputs[0], self.rearrangement)
+
+    def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        # Where no axis moves, Keras returns the tensor, and the mask is on it.
+        order = getattr(self.rearrangement, "axes", ())
+        returned = self.type in ("Swapaxes", "Moveaxis") and order == tuple(range(len(order)))
+        return masks[0] if returned and masks else None
 
 
 _Move = tuple[Rearrangement, dict[str, Any]]
