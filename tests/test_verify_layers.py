@@ -162,6 +162,7 @@ OTHER_MEAN = Constant((0.1001,) * 36, (6, 6), "float32")
         ("attending decoder", "attention", {"causal": False}),
         ("attending decoder", "additive_attention", {"causal": True}),
         ("heads", "multi_head_attention", {"causal": True}),
+        ("heads", "multi_head_attention", {"use_gate": False}),
         ("heads", "causal_heads", {"causal": False}),
         ("normalized otherwise", "normalization", {"invert": True}),
         ("normalized otherwise", "inverted", {"given": (OTHER_MEAN, OTHER_MEAN)}),
@@ -212,12 +213,16 @@ def test_wrong_norm_fails(monkeypatch) -> None:
         ("attention", "attention", "keys"),
         ("attending decoder", "additive_attention", "keys"),
         ("heads", "multi_head_attention", "keys"),
+        ("heads", "multi_head_attention", "mask"),
     ],
 )
 def test_forgotten_attention_mask_fails(name: str, layer: str, part: str, monkeypatch) -> None:
     run = run_of(name)
     visible = Visibility.visible
-    monkeypatch.setattr(
-        Visibility, "visible", lambda own, shape: visible(replace(own, **{part: None}), shape)
-    )
+
+    def forgetful(own: Visibility, shape: tuple[int, ...], mask: Any = None) -> Any:
+        mask = None if part == "mask" else mask
+        return visible(own if part == "mask" else replace(own, **{part: None}), shape, mask)
+
+    monkeypatch.setattr(Visibility, "visible", forgetful)
     assert [check for check in failed(run) if check.startswith(layer)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from rnnshapes.network.layers.config import LAST_INPUT
 from rnnshapes.network.layers.registry import call_options
 
 T = TypeVar("T")
@@ -57,6 +58,9 @@ def sort_arguments(
     options = {name: v for name, v in options.items() if v is not None and v is not False}
     initial = tuple(tensors_in(states))
     settings = {n: options.pop(n) for n in call_options(class_name) if n in options}
+    for name, value in settings.items():
+        if list(tensors_in(value)):
+            inputs, settings[name] = (*inputs, value), LAST_INPUT
     unsupported = list(options)
     if not initial and is_given(states):
         unsupported.append("initial_state")

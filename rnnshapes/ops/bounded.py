@@ -433,14 +433,24 @@ class BoundedOps:
         error = carried + _scaled(roundoff, magnitude + carried) + p.underflow(n)
         return x._result(value, error, magnitude * n, carried)
 
-    def attention_weights(self, scores: Bounded, visibility: Visibility) -> Bounded:
-        """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
-        visible = visibility.visible(scores.value.shape)
-        return (
-            scores.activated("softmax")
-            if visible is None
-            else _attention_weights(scores, visible, visibility)
-        )
+    def attention_weights(
+        self, scores: Bounded, visibility: Visibility, mask: Bounded | None = None
+    ) -> Bounded:
+        """Return the softmax of scores (N, …, queries, keys) over the visible keys.
+
+        The weights of a query are not known where the mask is not certain for one of its keys.
+        """
+        visible = visibility.visible(scores.value.shape, None if mask is None else mask.value)
+        if visible is None:
+            return scores.activated("softmax")
+        weights = _attention_weights(scores, visible, visibility)
+        if mask is None:
+            return weights
+        unsure = np.where(np.abs(mask.value) > mask.error, 0.0, mask.error).max(-1, keepdims=True)
+        unsure = np.minimum(unsure, 1.0) + np.where(np.isinf(unsure), np.inf, 0.0)
+        more = unsure.reshape(len(unsure), *(1,) * (scores.value.ndim - 3), *unsure.shape[1:])
+        error = np.where(more == 0.0, weights.error, np.maximum(np.ceil(more), weights.error))
+        return Bounded(weights.value, error, weights.precision)
 
     def widen(self, x: Bounded) -> Bounded:
         """Return the same numbers in float32, if their dtype has 16 bits."""

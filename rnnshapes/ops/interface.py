@@ -119,8 +119,13 @@ class LayerOps(CellOps, Protocol):
     def max(self, x: Tensor, axis: Axes) -> Tensor:
         """Return the largest value over ``axis``."""
 
-    def attention_weights(self, scores: Tensor, visibility: Visibility) -> Tensor:
-        """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
+    def attention_weights(
+        self, scores: Tensor, visibility: Visibility, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the softmax of scores (N, …, queries, keys) over the visible keys.
+
+        A ``mask`` (N, queries, keys) is 0 for keys that are hidden beside those.
+        """
 
     def widen(self, x: Tensor) -> Tensor:
         """Return the same numbers in float32, if their dtype has 16 bits."""

@@ -161,9 +161,11 @@ class NumpyOps:
         quotient: Array = x.sum(axis=axis) / count
         return quotient
 
-    def attention_weights(self, scores: Array, visibility: Visibility) -> Array:
+    def attention_weights(
+        self, scores: Array, visibility: Visibility, mask: Array | None = None
+    ) -> Array:
         """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
-        visible = visibility.visible(scores.shape)
+        visible = visibility.visible(scores.shape, mask)
         if visible is None:
             return softmax(scores)
         blind = ~visible.any(axis=-1, keepdims=True)

@@ -271,9 +271,11 @@ class RecorderOps:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
         return self._apply("mean", x, axis, count)
 
-    def attention_weights(self, scores: RecordedTensor, visibility: Visibility) -> RecordedTensor:
+    def attention_weights(
+        self, scores: RecordedTensor, visibility: Visibility, mask: RecordedTensor | None = None
+    ) -> RecordedTensor:
         """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
-        return self._apply("attention_weights", scores, visibility)
+        return self._apply("attention_weights", scores, visibility, mask)
 
     def widen(self, x: RecordedTensor) -> RecordedTensor:
         """Return the same numbers in float32, if their dtype has 16 bits."""

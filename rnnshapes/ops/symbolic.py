@@ -304,7 +304,9 @@ class SymbolicOps:
         """Return the mean over ``axis``; the last axis stays, with length 1."""
         return x.apply("mean", (), _without_axis(x.shape, axis))
 
-    def attention_weights(self, scores: Symbol, visibility: Visibility) -> Symbol:
+    def attention_weights(
+        self, scores: Symbol, visibility: Visibility, mask: Symbol | None = None
+    ) -> Symbol:
         """Return the softmax of scores (N, …, queries, keys) over the visible keys."""
         return scores.activated(visibility.name)
 

@@ -34,8 +34,11 @@ class Visibility:
         """How the operation is called where operations are listed."""
         return "causal_softmax" if self.causal else "softmax"
 
-    def visible(self, shape: tuple[int, ...]) -> Array | None:
-        """Return which keys are visible for scores (N, …, queries, keys); ``None`` if all are."""
+    def visible(self, shape: tuple[int, ...], mask: Array | None = None) -> Array | None:
+        """Return which keys are visible for scores (N, …, queries, keys); ``None`` if all are.
+
+        A ``mask`` (N, queries, keys) is 0 for more hidden keys.
+        """
         import numpy as np
 
         masks = []
@@ -46,6 +49,8 @@ class Visibility:
             masks.append(self.keys.reshape(len(self.keys), *between, 1, -1))
         if self.causal:
             masks.append(np.tri(*shape[-2:], dtype=bool))
+        if mask is not None:
+            masks.append(mask.reshape(len(mask), *between, *mask.shape[1:]) != 0)
         if not masks:
             return None
         visible: Array = np.broadcast_to(reduce(np.logical_and, masks), shape)

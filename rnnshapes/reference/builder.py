@@ -14,6 +14,7 @@ from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.network.graph import DTYPES_16BIT, Network, Node
 from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.config import LAST_INPUT
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.operations import Operation
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
@@ -53,8 +54,17 @@ def set_weights(built: Any, arrays: list[Any]) -> None:
 
 def call_layer(layer: Layer, built: Any, tensors: list[Any]) -> Any:
     """Call a Keras layer as the network does: on a list, or on one or several tensors."""
-    inputs = [tensors] if layer.takes_list else tensors
-    return built(*inputs, **layer.call_arguments)
+    inputs, options = sort_inputs(layer, tensors)
+    return built(*([inputs] if layer.takes_list else inputs), **options)
+
+
+def sort_inputs(layer: Layer, tensors: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the inputs of a layer that have no names, and all arguments that have."""
+    options = dict(layer.call_arguments)
+    named = [name for name, value in options.items() if value == LAST_INPUT]
+    if not named:
+        return tensors, options
+    return tensors[:-1], options | {named[0]: tensors[-1]}
 
 
 def _single(values: list[Any]) -> Any:

@@ -20,7 +20,7 @@ from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.ops.activations import Array
-from rnnshapes.reference.builder import LayerBuilder, call_layer, set_weights
+from rnnshapes.reference.builder import LayerBuilder, call_layer, set_weights, sort_inputs
 from rnnshapes.reference.probe import ProbedTensors
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class SingleStep:
         return layer
 
     def _build(self, node: Node) -> Any:
-        shapes = [tuple(x.shape) for x in self._inputs(node)]
+        inputs, _ = sort_inputs(node.layer, self._inputs(node))
+        shapes = [tuple(x.shape) for x in inputs]
         layer = self.builder.build_layer(node.layer)
         layer.build(*([shapes] if node.layer.takes_list else shapes))
         return layer

@@ -107,10 +107,11 @@ def attending_decoder(a: Any, b: Any) -> Any:
 
 
 def heads(a: Any, b: Any) -> Any:
-    """Heads over a masked sequence, with attention weights in float32 and as an output."""
+    """Heads over a masked sequence, with a gate, an attention mask, and weights as an output."""
     h = la.LSTM(3, return_sequences=True)(b)
-    cross = la.MultiHeadAttention(2, 3, value_dim=4, output_shape=3)
-    h = la.Add()([h, cross(query=h, value=la.Masking()(a))])
+    cross = la.MultiHeadAttention(2, 3, value_dim=4, output_shape=3, use_gate=True)
+    near = keras.ops.einsum("btd,bsd->bts", h, a) > -0.2
+    h = la.Add()([h, cross(query=h, value=la.Masking()(a), attention_mask=near)])
     own, weights = la.MultiHeadAttention(3, 2, use_bias=False, name="causal_heads")(
         h, h, use_causal_mask=True, return_attention_scores=True
     )

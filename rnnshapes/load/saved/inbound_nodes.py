@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import OPTIONS, is_given, name_options, sort_arguments
-from rnnshapes.network.layers.config import Source, is_keras, is_operation
+from rnnshapes.network.layers.config import LAST_INPUT, Source, is_keras, is_operation
 from rnnshapes.network.layers.registry import call_inputs, is_recurrent
 from rnnshapes.ops.constant import constant_of
 
@@ -85,7 +85,8 @@ def _keras3_node(
     is_list = isinstance(call.mask, list)  # with a mask for each of several inputs
     if (is_list and masks) or len(masks) > 1 or (not masks and is_given(call.mask)):
         unsupported = (*unsupported, "mask")
-    if len(call.inputs) > max(1, len(call_inputs(class_name))) and not operation:
+    tensors = len(call.inputs) - list(call.settings.values()).count(LAST_INPUT)
+    if tensors > max(1, len(call_inputs(class_name))) and not operation:
         unsupported = (*unsupported, "more than one argument")
     first = call.inputs[0] if call.inputs and isinstance(call.inputs[0], dict) else {}
     is_tensor = first.get("class_name") == "__keras_tensor__"

@@ -277,7 +277,8 @@ def weight_owners(
     elif class_name == "TimeDistributed":
         yield from _inner_owners(_object(config, "layer"), f"{path}layer/", trained, depth)
     elif class_name == "MultiHeadAttention":
-        for part in ("query", "key", "value", "output"):
+        gate = ("_gate",) if config.get("use_gate") else ()
+        for part in ("query", "key", *gate, "value", "output"):
             yield WeightOwner("EinsumDense", f"{path}{part}_dense/", trained)
     else:
         yield WeightOwner(class_name, path, trained)

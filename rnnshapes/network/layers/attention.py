@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from typing import Any, ClassVar, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import ContradictionError, UnsupportedError
-from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import LayerConfig, as_float32, size_in
+from rnnshapes.network.layers.base import CALLED_ON_TRUTH_VALUES, Layer, Masks
+from rnnshapes.network.layers.config import LAST_INPUT, LayerConfig, Source, as_float32, size_in
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -51,7 +51,7 @@ class Attending(Layer):
 
     output_symbol = "ctx"
     stepwise = False
-    call_options: ClassVar = ("use_causal_mask", "return_attention_scores")
+    call_options: ClassVar[tuple[str, ...]] = ("use_causal_mask", "return_attention_scores")
 
     @staticmethod
     def called_with(config: LayerConfig) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Attending(Layer):
 
     @property
     def call_arguments(self) -> Mapping[str, Any]:
-        values = zip(self.call_options, (self.causal, self.returns_attention), strict=True)
+        values = zip(Attending.call_options, (self.causal, self.returns_attention), strict=True)
         return {name: value for name, value in values if value}
 
     @property
@@ -196,6 +196,9 @@ _OUTPUT = Contraction("nqhd,hdf->nqf")
 class MultiHeadAttention(Attending):
     """H heads of attention over projected queries, keys and values, and an output projection.
 
+    With ``use_gate`` the output of each head is multiplied with sigmoid(query Wg + bg);
+    ``takes_mask`` says that the last input is an attention mask (N, T, T').
+
     Without dropout and returned attention weights, Keras computes them in float32
     (``keras/src/backend/tensorflow/nn.py``, ``dot_product_attention``); ``dropout`` is its rate.
     """
@@ -209,13 +212,18 @@ class MultiHeadAttention(Attending):
     use_bias: bool
     dropout: float
     given_output: bool
+    use_gate: bool = False
+    takes_mask: bool = False
 
     keras_classes = ("MultiHeadAttention",)
     call_inputs = ("query", "value", "key")
+    call_options: ClassVar[tuple[str, ...]] = (*Attending.call_options, "attention_mask")
+    takes_truth_values = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        config.require(use_gate=False, sliding_window=None)
+        config, takes_mask = _without_mask(config)
+        config.require(sliding_window=None)
         if config.options.get("attention_axes") not in (None, [1], (1,)):
             raise UnsupportedError("attention_axes is not supported")
         if config.lost_mask:
@@ -245,6 +253,8 @@ class MultiHeadAttention(Attending):
             use_bias=use_bias,
             dropout=config.number("dropout", 0.0),
             given_output=given_output,
+            use_gate=bool(config.options.get("use_gate", False)),
+            takes_mask=takes_mask,
             **called,
             **config.shared,
         )
@@ -260,6 +270,7 @@ class MultiHeadAttention(Attending):
         shapes = {
             "q": ("query", (query, h, p)),
             "k": ("key", (key, h, p)),
+            **({"g": ("gate", (query, h, u))} if self.use_gate else {}),
             "v": ("value", (value, h, u)),
             "o": ("attention_output", (h, u, self.output)),
         }
@@ -273,7 +284,12 @@ class MultiHeadAttention(Attending):
 
     @property
     def equation_lines(self) -> int:
-        return 6
+        return 6 + self.use_gate
+
+    @property
+    def call_arguments(self) -> Mapping[str, Any]:
+        named = super().call_arguments
+        return {**named, "attention_mask": LAST_INPUT} if self.takes_mask else named
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -281,39 +297,60 @@ class MultiHeadAttention(Attending):
             "the attention weight of a masked step of the values is 0, unless the query is masked, "
             "too",
         )
-        return causal_note(self.causal) + masked * self.masked
+        given = ("attention_mask: the attention weight of a key is 0 where the mask is 0",)
+        return causal_note(self.causal) + masked * self.masked + given * self.takes_mask
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        if self.takes_mask:
+            *inputs, mask = shapes
+            return [*replace(self, takes_mask=False).own_shapes(inputs), mask]
         query, value, *keys = shapes
         query, value = ((*s[:-1], f) for s, f in zip((query, value), self.features, strict=False))
         return [query, value, *((*key[:1], value[1], self.features[2]) for key in keys)]
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        mask = inputs[-1] if self.takes_mask else None
+        inputs = inputs[:-1] if self.takes_mask else inputs
         projected = []
         for letter, x in zip("qkv", (inputs[0], inputs[-1], inputs[1]), strict=True):
             # (N, T, F)·(F, H, P) → (N, T, H, P)
-            z = ops.contract(_PROJECTION, x, getattr(w, f"W{letter}"))
-            z = z + getattr(w, f"b{letter}") if self.use_bias else z
-            projected.append(ops.define(letter, z))
+            projected.append(ops.define(letter, self._project(ops, x, letter, w)))
         q, k, v = projected
-        attention = ops.define("attention", self._attention_weights(ops, q, k, masks))
+        visibility = self._visibility(masks, len(inputs))
+        attention = ops.define("attention", self._attention_weights(ops, q, k, visibility, mask))
         context = ops.contract(_HEAD_CONTEXT, attention, v)  # (N, H, T, T')·(N, T', H, P)
+        if self.use_gate:
+            gate = ops.activate("sigmoid", self._project(ops, inputs[0], "g", w))
+            context = context * ops.define("g", gate)  # (N, T, H, P)
         output = ops.contract(_OUTPUT, context, w.Wo)  # (N, T, H, P)·(H, P, F) → (N, T, F)
         output = output + w.bo if self.use_bias else output
         return (output, attention) if self.returns_attention else output
 
-    def _attention_weights(self, ops: LayerOps, q: Tensor, k: Tensor, masks: Masks) -> Tensor:
+    def _project(self, ops: LayerOps, x: Tensor, letter: str, w: Any) -> Tensor:
+        """Return x times a kernel, (N, T, F)·(F, H, P) → (N, T, H, P), and plus its bias."""
+        z = ops.contract(_PROJECTION, x, getattr(w, f"W{letter}"))
+        return z + getattr(w, f"b{letter}") if self.use_bias else z
+
+    @property
+    def _is_fused(self) -> bool:
+        return not (self.dropout or self.returns_attention)
+
+    def _visibility(self, masks: Masks, inputs: int) -> Visibility:
+        """Return which keys the masks of the first inputs show."""
+        keys = [mask for mask in masks.inputs[1:inputs] if mask is not None]
+        shown = reduce(and_, keys) if keys else None
+        return Visibility(masks.of(0), shown, self.causal, True, not self._is_fused)
+
+    def _attention_weights(
+        self, ops: LayerOps, q: Tensor, k: Tensor, visibility: Visibility, mask: Tensor | None
+    ) -> Tensor:
         """Return softmax(q kᵀ / √P), (N, H, T, T')."""
-        fused = not (self.dropout or self.returns_attention)
-        keys = [mask for mask in masks.inputs[1:] if mask is not None]
-        visibility = Visibility(
-            masks.of(0), reduce(and_, keys) if keys else None, self.causal, True, not fused
-        )
-        if not fused:
+        if not self._is_fused:
             scores = ops.contract(_HEAD_SCORES, q * self.scale, k)
-            return ops.attention_weights(ops.define("scores", scores), visibility)
+            return ops.attention_weights(ops.define("scores", scores), visibility, mask)
         scores = ops.widen(ops.contract(_HEAD_SCORES, q, k)) * self.scale
-        return ops.narrow(ops.attention_weights(ops.define("scores", scores), visibility), q)
+        weights = ops.attention_weights(ops.define("scores", scores), visibility, mask)
+        return ops.narrow(weights, q)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {
@@ -322,6 +359,27 @@ class MultiHeadAttention(Attending):
             "value_dim": size_of(self.value_dim),
             "dropout": self.dropout,
             "use_bias": self.use_bias,
+            "use_gate": self.use_gate,
             "output_shape": size_of(self.output) if self.given_output else None,
             "kernel_initializer": "zeros",
         }
+
+
+def _without_mask(config: LayerConfig) -> tuple[LayerConfig, bool]:
+    """Return the config of a call without its attention mask, and whether it has one."""
+    options = dict(config.call_options)
+    given = options.pop("attention_mask", None)
+    shapes = config.shapes if given is None else config.shapes[:-1]
+    if given is not None and not isinstance(given, Source):
+        raise UnsupportedError("its attention_mask is not a tensor, which is not supported")
+    if any(config.truth_values[: len(shapes)]):
+        raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
+    if given is None:
+        return config, False
+    mask = config.shapes[-1]
+    if len(mask) != 3 or len(shapes) < 2:
+        raise UnsupportedError("its attention_mask has not the axes (N, queries, keys)")
+    for dim, steps in zip(mask[1:], (shapes[0][1], shapes[1][1]), strict=True):
+        if dim != 1:
+            config.require_same_size(dim, steps)
+    return replace(config, shapes=shapes, call_options=options), True

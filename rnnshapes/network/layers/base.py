@@ -153,7 +153,10 @@ class Layer(ABC):
 
     @property
     def call_arguments(self) -> Mapping[str, Any]:
-        """The arguments beside its inputs with which Keras calls it."""
+        """The arguments beside its inputs with which Keras calls it.
+
+        LAST_INPUT stands for the last one of the inputs.
+        """
         return {}
 
     @property

@@ -37,6 +37,10 @@ class Source(NamedTuple):
     number: int
 
 
+#: Stands for the last input, among the arguments of a call that have names.
+LAST_INPUT = Source(-1)
+
+
 @dataclass
 class Namer:
     """Gives sizes and layers their symbols: M for the only one of its kind, else M1, M2 and so on.
