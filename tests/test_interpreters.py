@@ -23,7 +23,7 @@ from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import Power
 from rnnshapes.ops.interface import ACTIVATIONS as NAMES
-from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID, RELATIONS
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.ops.recorder import RecorderOps, Recording
@@ -404,3 +404,42 @@ def test_places_far_beyond_an_axis_are_filled() -> None:
     found = NumpyOps().windows(x, [window])
     np.testing.assert_array_equal(found[:, :, 2], x)
     assert (found[:, :, :2] == -0.5).all()
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_comparison_of_uncertain_numbers_is_bounded(relation: str) -> None:
+    """Any numbers within the errors give a result within its bound."""
+    rng, ops = np.random.default_rng(2), BoundedOps()
+    value = rng.integers(-3, 4, (2, 400)) / 2
+    error = rng.choice([0.0, 0.5, 1.0], value.shape)
+    x, y = (Bounded(v, e, FLOAT32) for v, e in zip(value, error, strict=True))
+    holds = ops.compare(relation, x, y)
+    chosen = ops.choose(holds, x, y)
+    assert set(holds.error) == {0.0, 1.0}
+    for share in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        other = np.array([[share], [-share]])
+        left, right = value + other * error
+        actual = NumpyOps().compare(relation, left, right)
+        assert (np.abs(actual - holds.value) <= holds.error).all()
+        picked = NumpyOps().choose(actual, left, right)
+        assert (np.abs(picked - chosen.value) <= chosen.error).all()
+
+
+@pytest.mark.parametrize("error", [np.nan, np.inf])
+def test_comparison_of_unknown_numbers_is_unknown(error: float) -> None:
+    ops, zero = BoundedOps(), Bounded.exact(np.zeros(1), FLOAT32)
+    unknown = Bounded(np.ones(1), np.full(1, error), FLOAT32)
+    condition = ops.compare(">", unknown, zero)
+    for result in (condition, ops.choose(condition, zero, zero)):
+        np.testing.assert_array_equal(result.error, [error])
+
+
+def test_attention_weights_of_an_uncertain_mask_are_unknown() -> None:
+    scores = Bounded.exact(np.random.default_rng(4).standard_normal((2, 3, 2, 4)), FLOAT32)
+    error = np.zeros((2, 2, 4))
+    error[1, 0, 2] = 1.0
+    mask = Bounded(np.ones((2, 2, 4)), error, FLOAT32)
+    weights = BoundedOps().attention_weights(scores, Visibility(replaced=True), mask)
+    uncertain = np.zeros((2, 3, 2, 4), dtype=bool)
+    uncertain[1, :, 0] = True
+    np.testing.assert_array_equal(weights.error >= 1.0, uncertain)
