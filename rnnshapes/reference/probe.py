@@ -273,6 +273,8 @@ class ProbedTensors:
             for name, tap in taps
         ]
         if isinstance(node.layer, Operation):
+            dtype = self.network.precision(node.layer)  # a cast is no more than this
+            flat = [ops.cast(x, dtype) if "float" in str(x.dtype) else x for x in flat]
             output = node.layer.call_keras(self.keras, flat)
         else:
             output = call_layer(node.layer, self.layers[node.name], flat)

@@ -208,10 +208,11 @@ def more_activations(x: Any) -> Any:
     g = ops.cast(ops.softmax(h, axis=1), h.dtype) + ops.log_softmax(h)
     g = g + ops.leaky_relu(h, negative_slope=0.3) + ops.gelu(h) + keras.activations.relu(h)
     g = la.GRU(8)(g)
+    half = ops.cast(ops.cast(g, "bfloat16"), "float32")
     names = ("celu", "selu", "relu6", "softsign", "squareplus", "hard_sigmoid", "hard_silu")
     names += ("hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink")
     names += ("sparse_plus", "sparse_sigmoid", "log_sigmoid")
-    return la.Dense(2)(sum(getattr(ops, name)(g) for name in names[1:]) + ops.celu(g))
+    return la.Dense(2)(sum(getattr(ops, name)(g) for name in names[1:]) + ops.celu(half))
 
 
 def moved(x: Any) -> Any:
