@@ -343,6 +343,8 @@ def network_of(model: Any, **options: Any) -> Network:
         from rnnshapes.load.live.model import read_model
 
         network = read_model(model)
+        if kept := reference.keeping_steps(model, network):
+            network = read_model(model, kept)
     for name, value in options.items():
         if value is not None:
             network = _with_size(network, name, value)
@@ -357,7 +359,7 @@ def with_default_sizes(network: Network, model: Any) -> Network:
     if not network.sizes["N"]:
         network = network.with_sizes(N=network.batch or DEFAULT_SIZES["N"])
     check_batch(network)
-    shapes = getattr(model, "shapes", ()) if is_recorded(model) else ()
+    shapes = model.shapes if model is not None and is_recorded(model) else ()
     for node, shape in zip(network.inputs, shapes, strict=False):
         for dim, size in zip(node.layer.shape, shape, strict=True):  # type: ignore[attr-defined]
             if size is not None and network.value(dim) is None:

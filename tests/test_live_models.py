@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 import rnnshapes
-from rnnshapes import InputError, UnsupportedError
+from rnnshapes import InputError, UnsupportedError, reference
 from tests.helpers.models import randomized
 
 
@@ -215,6 +215,18 @@ def test_sizes_keep_names_behind_unsupported_layer() -> None:
     result = rnnshapes.inspect(sequential(*parts))
     assert result.layers[1].output_dims == ("N", "3", "M1")
     assert result.formula == "4M1(D+M1+1) + 3M2(M1+M2+2) + K(M2+1)"
+
+
+def test_open_steps_keep_their_name_behind_unsupported_layer(monkeypatch) -> None:
+    """Where they are as many for two numbers of steps; a third may show that they are not."""
+    first_four = layers.Lambda(lambda v: v[:, :4])
+    model = randomized(sequential(first_four, layers.SimpleRNN(5), shape=(None, 3)))
+    assert rnnshapes.inspect(model).layers[0].output_dims == ("N", "T'", "D")
+    assert rnnshapes.trace(model, T=6, show="h").layers[0].states["h"].shape == (1, 4, 5)
+    monkeypatch.setattr(reference, "_STEPS", (2, 3))
+    assert rnnshapes.inspect(model).layers[0].output_dims == ("N", "T", "D")
+    with pytest.raises(UnsupportedError, match=r"returns \(4, 3\) .* and not \(6, 3\)"):
+        rnnshapes.trace(model, T=6)
 
 
 def test_steps_behind_unsupported_layer_come_from_keras() -> None:

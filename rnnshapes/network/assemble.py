@@ -40,7 +40,8 @@ class LayerCall:
     ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
     of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
-    ``truth_values`` says which inputs are those.
+    ``truth_values`` says which inputs are those. With ``keeps_steps`` its output has as many time
+    steps as its first input.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LayerCall:
     call_options: tuple[tuple[str, Any], ...] = ()
     lost_mask: bool = False
     truth_values: tuple[bool, ...] = ()
+    keeps_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,10 @@ def _unsupported_layer(
         reason=str(error),
         contradicts=isinstance(error, ContradictionError),
         stored_weights=stored_weights(call.stored or ()),
-        output_shapes=tuple(_declared_shape(shape, source, namer) for shape in call.outputs),
+        output_shapes=tuple(
+            _declared_shape(shape, source, namer, keeps_steps=call.keeps_steps)
+            for shape in call.outputs
+        ),
         trainable_count=call.trainable_count,
         masked=call.masked,
     )
@@ -296,7 +301,9 @@ def stored_weights(arrays: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[Weigh
     )
 
 
-def _declared_shape(shape: tuple[int | None, ...], source: Shape, namer: Namer) -> Shape:
+def _declared_shape(
+    shape: tuple[int | None, ...], source: Shape, namer: Namer, *, keeps_steps: bool
+) -> Shape:
     """Return a shape that the model states, with N first and a new name for each open axis.
 
     A size that is equal to the one on the same axis of the ``source``, or on its last axis for the
@@ -308,7 +315,9 @@ def _declared_shape(shape: tuple[int | None, ...], source: Shape, namer: Namer) 
     for axis, size in enumerate(shape[1:], 1):
         is_last = axis == len(shape) - 1 and not same_rank
         axes = features if is_last else source[axis : axis + 1]
-        if size is None:
+        if size is None and axis == 1 and keeps_steps and len(source) > 1:
+            dims.append(source[1])
+        elif size is None:
             open_size = namer.primed()
             namer.sizes[str(open_size)] = None
             dims.append(open_size)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: How many samples ``predict`` takes at once, Keras's default.
 BATCH = 32
+#: Numbers of time steps for which the shapes behind unsupported layers are compared.
+_STEPS = (13, 1009)
 #: Bytes of address space without which TensorFlow ends the process and not its import.
 _ADDRESS_SPACE = 2300 * 2**20
 #: A ``keras.Model``, an opaque value outside this package; or a RecordedModel of one.
@@ -184,8 +186,18 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
 def _require_samples(
     network: Network, values: Mapping[str, tuple[Array, ...]], samples: int
 ) -> None:
-    """Raise UnsupportedError for a layer of unknown equation that joins or adds samples."""
+    """Raise UnsupportedError for a layer of unknown equation that joins or adds samples.
+
+    Also for one whose output has another shape than for other numbers of steps.
+    """
     for node in network.unsupported:
+        for output, dims in zip(values[node.name], node.layer.declared_shapes or (), strict=False):
+            expected = network.shape_numbers(dims)[1:]
+            if output.ndim and output.shape[1:] != expected and None not in expected:
+                raise UnsupportedError(
+                    f"layer {node.name!r} ({node.layer.type}) returns {output.shape[1:]} for each "
+                    f"sample, and not {expected} as for other numbers of time steps"
+                )
         for output in values[node.name]:
             if output.ndim == 0 or len(output) != samples:
                 raise UnsupportedError(
@@ -215,6 +227,38 @@ def with_computed_sizes(model: Model, network: Network) -> Network:
         if network.value(dim) is None and size is not None
     }
     return network.with_sizes(**sizes)
+
+
+def keeping_steps(model: Model, network: Network) -> frozenset[int]:
+    """Return the unsupported layers whose output has as many steps as their first input.
+
+    These are positions of nodes that leave the number of steps open; it is compared for two numbers
+    of steps of the model's inputs.
+    """
+    from rnnshapes.reference.probe import output_shapes
+
+    is_open = {
+        tap.node
+        for tap, dims in _declared_shapes(network)
+        if len(dims) > 1 and network.value(dims[1]) is None and network.nodes[tap.node].sources
+    }
+    for steps in _STEPS if is_open else ():
+        shapes = []
+        for number, node in enumerate(network.inputs):
+            sizes = network.shape_numbers(node.layer.shape)[1:]  # type: ignore[attr-defined]
+            first = [steps + number if size is None else size for size in sizes[:1]]
+            shapes.append((network.batch or 1, *first, *(size for size in sizes[1:] if size)))
+        try:
+            with keras_at_work("compute shapes"):
+                computed = output_shapes(_import_keras(), model, shapes)
+        except CannotRunError:  # its code takes only some numbers of steps
+            return frozenset()
+        for position in tuple(is_open):
+            source = network.nodes[position].sources[0]
+            before, after = computed[source.node][source.output], computed[position][0]
+            if len(before) < 2 or len(after) < 2 or before[1] != after[1]:
+                is_open.remove(position)
+    return frozenset(is_open)
 
 
 def _declared_shapes(network: Network) -> Iterator[tuple[Tap, Shape]]:

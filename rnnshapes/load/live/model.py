@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,17 +26,25 @@ from rnnshapes.network.layers.registry import layer_class
 from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
 
-def read_model(model: Any) -> Network:
+def read_model(model: Any, keeps_steps: Collection[int] = ()) -> Network:
     """Return the network of a built model, or of a recorded one.
 
     N is open, and T where the model leaves it open. A layer that is not supported is part of the
     network, without equations.
 
+    Args:
+        model: The model.
+        keeps_steps: The positions of unsupported layers whose output has as many steps as their
+            input.
+
     Raises:
         InputError: An input or the weights are of a dtype that is not supported.
     """
     graph = read_graph(model)
-    calls = tuple(_layer_call(graph, position) for position in range(len(graph.calls)))
+    calls = tuple(
+        replace(_layer_call(graph, position), keeps_steps=position in keeps_steps)
+        for position in range(len(graph.calls))
+    )
     inputs = [call for call in graph.calls if _class_name(call.layer) == "InputLayer"]
     batch = next((n for call in inputs if (n := call.outputs[0].shape[0]) is not None), None)
     network = assemble(LayerGraph(calls, graph.outputs, _common_dtype(graph), batch=batch))
