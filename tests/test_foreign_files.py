@@ -30,6 +30,7 @@ from rnnshapes.render import schemas
 from tests.helpers import foreign
 from tests.helpers.foreign import pickled_dict, pickled_tensor, state_dict, written
 
+VALIDATOR = jsonschema.Draft202012Validator(schemas.schema("inspect"))
 WRITERS = {".safetensors": foreign.safetensors, ".pt": foreign.torch_file}
 ORDERS = {"simple": [], "lstm": ["i", "f", "c", "o"], "gru": ["r", "z", "h"]}
 
@@ -37,7 +38,7 @@ ORDERS = {"simple": [], "lstm": ["i", "f", "c", "o"], "gru": ["r", "z", "h"]}
 def record(path: Path) -> dict[str, Any]:
     """Return what ``inspect`` writes as JSON, which its schema describes."""
     result = json.loads(json.dumps(rnnshapes.inspect(path).to_dict()))
-    jsonschema.validate(result, schemas.schema("inspect"))
+    VALIDATOR.validate(result)
     return result
 
 
@@ -326,6 +327,21 @@ def test_sizes_are_limited(tmp_path: Path, monkeypatch) -> None:
             patch.setattr(module, name, most - 1)
             with pytest.raises(InputError):
                 rnnshapes.inspect(path)
+
+
+def test_many_other_arrays_are_counted(tmp_path: Path) -> None:
+    """A file of many modules is shown at once, with all of its parameters."""
+    arrays = state_dict("lstm", prefix="rnn.")
+    more = {
+        f"a.block{n}.{name}": np.ones((2, n % 3 + 1), "f4") for n in range(700) for name in "vw"
+    }
+    path = written(tmp_path / "m.safetensors", foreign.safetensors({**arrays, **more}))
+    result = rnnshapes.inspect(path)
+    assert [layer.name for layer in result.layers] == ["rnn", "a"]
+    assert result.params == sum(array.size for array in (*arrays.values(), *more.values()))
+    few = {name: more[name] for name in list(more)[:300]}
+    path = written(tmp_path / "m.safetensors", foreign.safetensors({**arrays, **few}))
+    assert len(rnnshapes.inspect(path).layers) == 151
 
 
 def test_inspect_loads_neither_numpy_nor_keras(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnnshapes.cells.frameworks import FrameworkCell
 from rnnshapes.layouts.layout import ArrayLayout, CellLayout
 from rnnshapes.load.foreign.tensors import Tensor
+
+#: Modules without recurrence that are shown one by one.
+MOST_OTHERS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,25 @@ class OtherModule:
     name: str
     class_name: str
     tensors: tuple[Tensor, ...]
+
+
+def joined(others: Sequence[OtherModule]) -> tuple[OtherModule, ...]:
+    """Return at most ``MOST_OTHERS`` modules: those inside the same one are joined, if need be."""
+    parts = [other.name.split(".") for other in others]
+    for depth in range(max(map(len, parts), default=0), -1, -1):
+        groups: dict[str, list[OtherModule]] = {}
+        for path, other in zip(parts, others, strict=True):
+            groups.setdefault(".".join(path[:depth]) or "(others)", []).append(other)
+        if len(groups) <= MOST_OTHERS:
+            break
+    return tuple(_as_one(name, group) for name, group in groups.items()) if others else ()
+
+
+def _as_one(name: str, group: Sequence[OtherModule]) -> OtherModule:
+    if len(group) == 1 and group[0].name == name:
+        return group[0]
+    kind = f"{len(group)} modules" if len(group) > 1 else group[0].class_name
+    return OtherModule(name, kind, tuple(tensor for other in group for tensor in other.tensors))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,14 @@ from rnnshapes.cells.cell import Weight
 from rnnshapes.cells.frameworks import FrameworkCell, FrameworkLSTM, with_units
 from rnnshapes.errors import InputError
 from rnnshapes.layouts.layout import CellLayout, shape_in
-from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
+from rnnshapes.load.foreign.modules import (
+    Contents,
+    Module,
+    ModuleLayer,
+    OtherModule,
+    StoredArray,
+    joined,
+)
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.layers.config import Namer
@@ -21,7 +28,9 @@ from rnnshapes.network.layers.unsupported import UnsupportedLayer
 from rnnshapes.ops.dims import Dim
 
 #: More recurrent layers than anyone would read the equations of.
-MOST_LAYERS = 200
+MOST_LAYERS = 100
+#: Arrays without recurrence that are shown one by one; of more, each module shows their number.
+MOST_ARRAYS = 1000
 _NO_PLACE = "the file does not say where in the network it stands"
 
 
@@ -48,12 +57,13 @@ def build_network(contents: Contents) -> FileNetwork:
     count = sum(len(module.layers) for module in contents.modules)
     if count > MOST_LAYERS:
         raise InputError(f"it has {count} recurrent layers, more than {MOST_LAYERS}")
-    return _Builder(contents.modules, contents.others).build()
+    return _Builder(contents.modules, joined(contents.others)).build()
 
 
 class _Builder:
     def __init__(self, modules: Sequence[Module], others: Sequence[OtherModule]) -> None:
         self.modules, self.others = modules, others
+        self.is_summed = sum(len(other.tensors) for other in others) > MOST_ARRAYS
         layers = [layer for module in modules for layer in module.layers]
         features = {module.layers[0].features for module in modules}
         projected = [1 for layer in layers if _projection(layer.cell)]
@@ -143,7 +153,11 @@ class _Builder:
     def _add_other(self, other: OtherModule) -> None:
         name = self._unique(other.name)
         weights = []
-        for tensor in other.tensors:
+        if self.is_summed:
+            count = sum(tensor.count for tensor in other.tensors)
+            text = f"{len(other.tensors)} arrays"
+            weights.append(Weight(text, text, (Dim.of(count),)))
+        for tensor in () if self.is_summed else other.tensors:
             own = tensor.name.removeprefix(f"{other.name}.")
             learned = not own.startswith(("running_", "num_batches_"))
             shape = tuple(map(Dim.of, tensor.shape))
