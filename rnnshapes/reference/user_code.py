@@ -1,7 +1,7 @@
 """Calls of layers in a model that computes between them by functions that Keras does not see.
 
 The model runs on tensors of the backend, by whose identity a tensor is known as the output of a
-layer. Any other tensor that a layer takes, or the model returns, is made by the model's own code.
+layer. Any other tensor that a layer takes, or the model returns, is made by the user's code.
 The graph of layers has an ``operations`` layer for each of these, which runs the whole model again
 for its value. :mod:`rnnshapes.reference`, the only module that imports Keras, passes it in.
 """
@@ -32,7 +32,7 @@ class ModelRun(NamedTuple):
     result: Any
 
 
-class OwnCode:
+class UserCode:
     """The code of ``model`` between ``layers``; ``structure`` is how it takes its inputs."""
 
     def __init__(
@@ -110,7 +110,7 @@ class OwnCode:
             kind.__call__ = call_layer
 
 
-def record(code: OwnCode, inputs: Sequence[Any]) -> Any:
+def record(code: UserCode, inputs: Sequence[Any]) -> Any:
     """Run the model on symbolic inputs, repeat the calls of its layers, and return its result."""
     keras = code.keras
     runs: list[ModelRun] = []
@@ -138,7 +138,7 @@ class _SymbolicRun:
     latter, without masks.
     """
 
-    def __init__(self, code: OwnCode, run: ModelRun, inputs: list[Any]) -> None:
+    def __init__(self, code: UserCode, run: ModelRun, inputs: list[Any]) -> None:
         self.code, self.run, self.inputs = code, run, inputs
         self.own_tensors = code.own_tensors(run)
         self.symbols = dict(zip(map(id, run.inputs), inputs, strict=True))
@@ -189,7 +189,7 @@ class _SymbolicRun:
         return self.symbols[id(tensor)]
 
     def _sources(self, tensor: Any) -> list[Any]:
-        """Return the tensors from which the model's own code made a tensor.
+        """Return the tensors from which the user's code made a tensor.
 
         Only graphs of TensorFlow tell; elsewhere it may be made from all that are known before.
         """
@@ -207,7 +207,7 @@ class _SymbolicRun:
         return [self.symbols[key] for key in self.known if key in found] or self.inputs[:1]
 
 
-def _operations_class(code: OwnCode) -> Any:
+def _operations_class(code: UserCode) -> Any:
     """Return a class of layers, each of which computes one of the tensors that the code makes."""
     keras = code.keras
 
@@ -220,7 +220,7 @@ def _operations_class(code: OwnCode) -> Any:
             self.supports_masking = True
 
         def compute_mask(self, tensors: Any, previous_mask: Any) -> None:
-            """Make no mask; the tensor has one if the model's own code gives it one."""
+            """Make no mask; the tensor has one if the user's code gives it one."""
 
         def compute_output_spec(self, tensors: Any, model_inputs: Any) -> Any:
             return self.spec
