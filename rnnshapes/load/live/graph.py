@@ -352,9 +352,11 @@ def recurrent_layers(layer: Any) -> list[Any]:
 def layers_by_name(model: Any, prefix: str = "") -> dict[str, Any]:
     """Return the layers of a model and of the models in it, by the names that their calls have."""
     layers: dict[str, Any] = {}
-    is_recorded = isinstance(model, RecordedModel)
-    named = dict(model.layers) if is_recorded else {layer.name: layer for layer in model.layers}
-    named |= {part.name: part for part in uncalled_weights(model, read_graph(model))}
+    if isinstance(model, RecordedModel):
+        named = dict(model.layers)
+        named |= {part.name: part for part in uncalled_weights(model, read_graph(model))}
+    else:
+        named = {layer.name: layer for layer in model.layers}
     for name, layer in named.items():
         inner = layer if is_model(layer) else model_at_each_step(layer)
         if inner is not None:
