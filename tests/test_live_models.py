@@ -230,7 +230,7 @@ def test_open_steps_keep_their_name_behind_unsupported_layer(monkeypatch) -> Non
 
 
 def test_steps_behind_unsupported_layer_come_from_keras() -> None:
-    """It may change their number, which is open until T is given."""
+    """An unsupported layer may change T, which is open until it is given."""
     parts = (layers.LSTM(5, return_sequences=True), Padded(1), layers.GRU(4))
     model = randomized(sequential(*parts, shape=(None, 3)))
     assert rnnshapes.inspect(model).layers[1].output_shape == (1, None, 5)

@@ -124,7 +124,7 @@ def test_a_golden_file_has_no_plot() -> None:
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_page_names_the_network_once(name: str) -> None:
-    """Its heading has it: there, a plot has no title."""
+    """A page's heading names the network, so its plots have no title."""
     alone, embedded = figure_of(name), figure_of(name, embedded=True)
     assert any("Input((T, D)) → " in text for text in words(alone))
     assert not any("Input((T, D)) → " in text for text in words(embedded))

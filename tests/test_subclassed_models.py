@@ -73,7 +73,7 @@ def test_trace_of_class_equals_predict() -> None:
 
 
 def test_operations_outside_keras_come_from_keras() -> None:
-    """They know what they are made from, and have the mask that a layer around them gives."""
+    """Such a row names its sources, and has the mask that a layer around it gives."""
     model = subclassed(Attentive)
     x = np.random.default_rng(3).standard_normal((3, 8, 3))
     x[1, 5:] = 0.0
@@ -124,7 +124,7 @@ def test_code_that_needs_numbers_is_refused() -> None:
 
 
 def test_mask_that_a_layer_adds_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="another mask"):
+    with pytest.raises(UnsupportedError, match="mask"):
         rnnshapes.inspect(subclassed(OtherMask))
 
 

@@ -267,7 +267,7 @@ def test_return_sequences_gives_every_step() -> None:
 
 
 def test_recurrent_convolution_alone_is_traced() -> None:
-    """Its output is compared; it has no steps that could be shown."""
+    """The output of ConvLSTM is compared; no step of it is shown."""
     layer = la.ConvLSTM1D(3, 2, return_sequences=True, unit_forget_bias=False)
     model = randomized(sequential(layer, la.Flatten(), la.Dense(2), shape=(4, 5, 2)))
     trace = rnnshapes.trace(model, N=2)

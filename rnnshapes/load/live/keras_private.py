@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 #: Why a call cannot be recorded: the layer inside would not give its output that mask.
-OTHER_MASK = "a layer gives the output of a layer inside it another mask"
+OTHER_MASK = "a layer changes the mask of an inner layer's output, which is not supported"
 
 
 def get_mask(tensor: Any) -> Any:

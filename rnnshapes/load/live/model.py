@@ -69,7 +69,11 @@ def has_graph(model: Any) -> bool:
 
 def _uncalled_layer(uncalled: UncalledWeights) -> UnsupportedLayer:
     """Return weights that no called layer has as a layer that is not supported."""
-    why = "its own weights, beside its layers" if uncalled.own else "no call of it was recorded"
+    why = (
+        "weights of its own, outside its layers"
+        if uncalled.own
+        else "it was not called, or only inside tf.while_loop"
+    )
     return UnsupportedLayer(
         name=uncalled.name,
         trainable=bool(uncalled.layer.trainable),
@@ -89,7 +93,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
     if class_name == "InputLayer":
         config = _input_config(graph, position)
     elif getattr(layer, "reruns_model", False):
-        class_name, why = "Operations", "computed by functions that are not of keras.ops"
+        class_name = "Operations"
+        why = "computed by functions outside keras.ops; use keras.ops to have them checked"
     elif call.unsupported:
         why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
     else:
