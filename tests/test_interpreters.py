@@ -397,7 +397,7 @@ def test_formula_carries_error_of_its_argument(z: Any, off: float, name: str) ->
         assert np.all(np.abs(activate(name, shifted) - bounded.value) <= bounded.error)
 
 
-def test_places_far_beyond_an_axis_are_filled() -> None:
+def test_indices_far_beyond_axis_are_filled() -> None:
     """No memory is taken for the steps between them and the axis."""
     x = np.random.default_rng(5).standard_normal((2, 4, 3))
     window = Window(3, 1, "causal", Dim.of(4), dilation=10**15, fill=-0.5)
