@@ -150,9 +150,10 @@ def test_arrays_that_do_not_fit_contradict(tmp_path: Path, run) -> None:
         ("bias_ih_l0", (19,)),
         ("weight_hh_l0", (21, 5)),
         ("weight_ih_l1", (20, 6)),
+        ("weight_hh_l0", (20, 5)),  # of integers
     ):
         arrays = state_dict("lstm", layers=2)
-        arrays[name] = np.ones(shape, "float32")
+        arrays[name] = np.ones(shape, "int64" if shape == (20, 5) else "float32")
         path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
         assert run("inspect", path).status == 1
         assert run("trace", path, "--T", "2").status == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,17 +226,88 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
         assert str(caught.value).isprintable(), name
 
 
-def test_growing_constants_are_not_computed(tmp_path: Path, run) -> None:
-    """Each joins what is before it with itself: 2**60 numbers."""
-    names = ["R", *(f"a{number}" for number in range(60))]
+@pytest.mark.parametrize("first", ["R", "none"])
+def test_growing_constants_are_not_computed(first: str, tmp_path: Path, run) -> None:
+    """Each joins what is before it with itself: 2**60 numbers, or as many times none."""
+    names = [first, *(f"a{number}" for number in range(60))]
     nodes = [
         onnx_node("Concat", [before, before], [after], axis=1)
         for before, after in itertools.pairwise(names)
     ]
-    nodes.append(onnx_node("Slice", ["a59"], ["r"], starts=[0], ends=[20], axes=[1]))
+    nodes.append(onnx_node("Concat", ["a59", "R"], ["more"], axis=1))
+    nodes.append(onnx_node("Slice", ["more"], ["r"], starts=[0], ends=[20], axes=[1]))
     nodes.append(onnx_node("LSTM", ["X", "W", "r"], ["Y"], hidden_size=5))
-    path = written(tmp_path / "m.onnx", onnx_file(nodes, onnx_weights("lstm")))
+    arrays = onnx_weights("lstm") | {"none": np.zeros((1, 0, 5), "float32")}
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
     assert run("inspect", path).status == 1
+
+
+def test_bad_axes_make_no_constant(tmp_path: Path, run) -> None:
+    bad = [
+        onnx_node("Squeeze", ["number"], ["B"], axes=[0]),
+        onnx_node("Concat", ["number", "number"], ["B"], axis=0),
+        onnx_node("Unsqueeze", ["row"], ["B"], axes=[0, 0]),
+        onnx_node("Unsqueeze", ["row"], ["B"], axes=[2]),
+        onnx_node("Squeeze", ["row"], ["B"], axes=[0]),
+        onnx_node("Slice", ["both"], ["B"], starts=[0, 0], ends=[40, 40], axes=[1, -1]),
+    ]
+    arrays = onnx_weights("lstm")
+    arrays |= {"both": arrays.pop("B"), "number": np.ones((), "float32")}
+    arrays["row"] = arrays["both"][0]
+    node = onnx_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=5)
+    for each in bad:
+        path = written(tmp_path / "m.onnx", onnx_file([each, node], arrays))
+        assert run("inspect", path).status == 1
+
+
+def test_shared_sources_are_visited_once(tmp_path: Path) -> None:
+    parts = [f"a{number}" for number in range(3000)]
+    nodes = [onnx_node("Identity", ["one"], [part]) for part in parts]
+    nodes.append(onnx_node("Concat", parts, ["all"], axis=0))
+    nodes += [onnx_node("Add", ["all"], ["y"])] * 10_000
+    data = onnx_file(nodes, {"one": np.ones(1, "float32")})
+    path, start = written(tmp_path / "m.onnx", data), time.process_time()
+    assert rnnshapes.inspect(path).params == 1
+    assert time.process_time() - start < 4
+
+
+@pytest.mark.parametrize(("field", "part"), [(1, b"\1" * 1000), (7, b"\0" * 4000)])
+def test_numbers_in_lists_are_counted(field: int, part: bytes, tmp_path: Path, monkeypatch) -> None:
+    """Of dims of an array, and of numbers of an attribute."""
+    monkeypatch.setattr(protobuf, "MOST_FIELDS", 9_000)
+    content = message(*[(field, part)] * 9)
+    graph = message((5, content)) if field == 1 else message((1, message((5, content))))
+    with pytest.raises(InputError, match="9,000"):
+        rnnshapes.inspect(written(tmp_path / "m.onnx", message((1, 9), (7, graph))))
+
+
+def test_arrays_of_other_dtypes_are_allowed(tmp_path: Path) -> None:
+    node = onnx_node("LSTM", ["X", "W", "R"], ["Y"], hidden_size=5)
+    arrays = onnx_weights("lstm")
+    tensors = [(5, foreign.onnx_tensor(name, arrays[name])) for name in "WR"]
+    other = message((1, 2), (2, 13), (8, "seed"), (9, bytes(16)))  # uint64
+    data = message((1, 9), (7, message((1, node), *tensors, (5, other))))
+    assert rnnshapes.inspect(written(tmp_path / "m.onnx", data)).agrees
+
+
+def test_integer_weights_contradict(tmp_path: Path, run) -> None:
+    arrays = onnx_weights("lstm")
+    texts = {"value_floats": ["a"] * 40}
+    files = [
+        operator("lstm", {**arrays, "W": arrays["W"].astype("int64")}, hidden_size=5),
+        onnx_file(
+            [
+                onnx_node("Constant", [], ["b"], **texts),
+                onnx_node("Unsqueeze", ["b"], ["B"], axes=[0]),
+                onnx_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=5),
+            ],
+            {"W": arrays["W"], "R": arrays["R"]},
+        ),
+    ]
+    for data in files:
+        path = written(tmp_path / "m.onnx", data)
+        assert run("inspect", path).status == 1
+        assert run("trace", path, "--T", "2").status == 2
 
 
 def test_limits_have_two_sides(tmp_path: Path, monkeypatch) -> None:

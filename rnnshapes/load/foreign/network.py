@@ -183,8 +183,7 @@ class _Builder:
     def _dtype(self) -> str:
         """Return the dtype of the arrays, the first of several."""
         arrays = (a.tensor.dtype for group in self.stored.values() for a in group)
-        known = ("float32", "float64", "float16", "bfloat16")
-        return next((dtype for dtype in arrays if dtype in known), "float32")
+        return next(arrays, "float32")
 
 
 def _projection(cell: FrameworkCell) -> Dim | None:

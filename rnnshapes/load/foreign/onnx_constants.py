@@ -6,7 +6,6 @@ Source: ``docs/Operators.md`` of ONNX.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.onnx_graph import OnnxModel, OnnxNode
-from rnnshapes.load.foreign.protobuf import MOST_NUMBERS
 from rnnshapes.load.foreign.tensors import ITEM_BYTES, MOST_AXES, Tensor
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def add_constants(model: OnnxModel, size: int) -> dict[str, tuple[str, ...]]:
         size: The size of its file in bytes, which limits the bytes that are moved for an array.
     """
     sources: dict[str, tuple[str, ...]] = {}
-    costs = {name: (0, _bytes(tensor)) for name, tensor in model.arrays.items()}
+    costs = {name: (0, _cost(tensor)) for name, tensor in model.arrays.items()}
     for node in model.nodes:
         if len(node.outputs) != 1 or node.domain not in ("", "ai.onnx"):
             continue
@@ -57,11 +55,12 @@ def add_constants(model: OnnxModel, size: int) -> dict[str, tuple[str, ...]]:
             tensor = _computed(model, name, node, costs)
         if tensor is None:
             continue
-        depth, cost = 0, _bytes(tensor)
+        depth, cost = 0, _cost(tensor)
         sources[name] = ()
         if node.op_type != "Constant":
-            sources[name] = tuple(filter(None, node.inputs))
-            before = [costs[each] for each in sources[name]]
+            inputs = list(filter(None, node.inputs))
+            sources[name] = tuple(dict.fromkeys(inputs))
+            before = [costs[each] for each in inputs]
             depth = 1 + max(each[0] for each in before)
             cost += sum(each[1] for each in before)
         if depth <= MOST_DEPTH and cost <= MOST_MOVED * (size + 1024):
@@ -74,10 +73,11 @@ def _constant(name: str, attributes: dict[str, Any]) -> Tensor | None:
     value = attributes.get("value")
     if isinstance(value, Tensor):
         return Tensor(name, value.dtype, value.shape, value.read)
-    for key, dtype in (("value_int", "int64"), ("value_float", "float32")):
-        for number in (attributes.get(key), attributes.get(f"{key}s")):
-            if number is not None:
-                return _of_numbers(name, number, dtype)
+    for key, kind, dtype in (("value_int", int, "int64"), ("value_float", float, "float32")):
+        for value in (attributes.get(key), attributes.get(f"{key}s")):
+            numbers = value if isinstance(value, list) else [value]
+            if all(isinstance(number, kind) for number in numbers):
+                return _of_numbers(name, value, dtype)
     return None
 
 
@@ -90,8 +90,9 @@ def _of_numbers(name: str, number: Any, dtype: str) -> Tensor:
     return Tensor(name, dtype, (len(number),) if isinstance(number, list) else (), read)
 
 
-def _bytes(tensor: Tensor) -> int:
-    return tensor.count * ITEM_BYTES.get(tensor.dtype, 8)
+def _cost(tensor: Tensor) -> int:
+    """Return the bytes of an array, and some for each time that it is read, also if it is empty."""
+    return 64 + tensor.count * ITEM_BYTES.get(tensor.dtype, 8)
 
 
 def _computed(
@@ -123,13 +124,23 @@ def _numbers(arrays: Sequence[Tensor], position: int, attribute: Any) -> list[in
     """Return whole numbers from an input, or from an attribute in older versions."""
     if len(arrays) > position:
         tensor = arrays[position]
-        if tensor.dtype not in ("int64", "int32") or tensor.count > MOST_NUMBERS:
+        if tensor.dtype not in ("int64", "int32") or tensor.count > MOST_AXES:
             raise ValueError("these are no indices")
         try:
             return [int(number) for number in tensor.read().reshape(-1)]
         except InputError as error:
             raise ValueError(str(error)) from None
     return None if attribute is None else list(attribute)
+
+
+def _axes(axes: Sequence[Any], rank: int) -> list[int]:
+    """Return axes counted from the front. Raises ValueError for a bad or a repeated one."""
+    if not all(isinstance(axis, int) and -rank <= axis < rank for axis in axes):
+        raise ValueError("no such axis")
+    positive = [axis % rank for axis in axes]
+    if len(set(positive)) < len(positive):
+        raise ValueError("an axis twice")
+    return positive
 
 
 def _identity(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
@@ -139,7 +150,7 @@ def _identity(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrang
 def _unsqueeze(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
     axes = _numbers(arrays, 1, attributes.get("axes")) or []
     rank = len(arrays[0].shape) + len(axes)
-    new, rest = {axis % rank for axis in axes}, iter(arrays[0].shape)
+    new, rest = set(_axes(axes, rank)), iter(arrays[0].shape)
     shape = tuple(1 if axis in new else next(rest) for axis in range(rank))
     return _Rearrangement(shape, lambda values: values[0].reshape(shape))
 
@@ -147,11 +158,11 @@ def _unsqueeze(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearran
 def _squeeze(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
     old = arrays[0].shape
     axes = _numbers(arrays, 1, attributes.get("axes"))
-    gone = {i for i, n in enumerate(old) if n == 1} if axes is None else set()
-    gone |= {axis % len(old) for axis in axes or ()}
+    ones = {axis for axis, size in enumerate(old) if size == 1}
+    gone = ones if axes is None else set(_axes(axes, len(old)))
+    if not gone <= ones:
+        raise ValueError("an axis is not of size 1")
     shape = tuple(size for axis, size in enumerate(old) if axis not in gone)
-    if math.prod(shape) != math.prod(old):
-        raise ValueError("an axis is longer than 1")
     return _Rearrangement(shape, lambda values: values[0].reshape(shape))
 
 
@@ -165,7 +176,7 @@ def _transpose(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearran
 
 def _concat(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
     shapes = [array.shape for array in arrays]
-    axis = int(attributes["axis"]) % len(shapes[0])
+    (axis,) = _axes([attributes["axis"]], len(shapes[0]))
     rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
     if len(rest) != 1 or len({len(shape) for shape in shapes}) != 1:
         raise ValueError("shapes that do not fit")
@@ -183,13 +194,13 @@ def _concat(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangem
 def _slice(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangement:
     starts = _numbers(arrays, 1, attributes.get("starts")) or []
     ends = _numbers(arrays, 2, attributes.get("ends")) or []
-    axes = _numbers(arrays, 3, attributes.get("axes")) or list(range(len(starts)))
-    steps = _numbers(arrays, 4, None) or [1] * len(starts)
-    slices = [slice(None)] * len(arrays[0].shape)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        stop = None if step < 0 and end < -arrays[0].shape[axis] else end
-        slices[axis] = slice(start, stop, step)
     old = arrays[0].shape
+    axes = _axes(_numbers(arrays, 3, attributes.get("axes")) or range(len(starts)), len(old))
+    steps = _numbers(arrays, 4, None) or [1] * len(starts)
+    slices = [slice(None)] * len(old)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        stop = None if step < 0 and end < -old[axis] else end
+        slices[axis] = slice(start, stop, step)
     shape = tuple(len(range(*part.indices(n))) for part, n in zip(slices, old, strict=True))
     return _Rearrangement(shape, lambda values: values[0][tuple(slices)])
 

@@ -17,7 +17,7 @@ from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
 from rnnshapes.load.foreign.onnx_constants import add_constants
 from rnnshapes.load.foreign.onnx_graph import OnnxModel, OnnxNode, read_model
-from rnnshapes.load.foreign.tensors import Tensor
+from rnnshapes.load.foreign.tensors import FLOATS, Tensor, require_floats
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import (
     ELU,
@@ -64,7 +64,6 @@ _ACTIVATION_OPTIONS = MappingProxyType(
 )
 #: Operators whose Constant nodes are weights; those of others are numbers of the graph.
 _WITH_WEIGHTS = ("MatMul", "Gemm", "Conv", "Gather", "Add")
-_FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def read_onnx(source: ByteSource) -> Contents:
@@ -86,7 +85,7 @@ def read_onnx(source: ByteSource) -> Contents:
             continue
         modules.append(module)
         warnings += [f"{name}: {text}" for text in _traps(node, model.producer)]
-        used |= _origins(node.inputs, sources)
+        _visit(node.inputs, sources, used)
     return Contents(
         "ONNX",
         ".onnx",
@@ -109,16 +108,19 @@ def _name(node: OnnxNode, number: int) -> str:
     return name or f"{node.op_type.lower()}{number or ''}"
 
 
-def _origins(names: Sequence[str], sources: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Return arrays, and those from which they are computed."""
-    found: set[str] = set()
+def _visit(
+    names: Sequence[str], sources: Mapping[str, tuple[str, ...]], visited: set[str]
+) -> list[str]:
+    """Add arrays, and those from which they are computed; return those that are new."""
+    new: list[str] = []
     stack = list(names)
     while stack:
         name = stack.pop()
-        if name not in found:
-            found.add(name)
+        if name not in visited:
+            visited.add(name)
+            new.append(name)
             stack += sources.get(name, ())
-    return found
+    return new
 
 
 def _module(model: OnnxModel, node: OnnxNode, name: str) -> Module:
@@ -133,6 +135,7 @@ def _module(model: OnnxModel, node: OnnxNode, name: str) -> Module:
     found = {array: tensor for array, tensor in tensors.items() if tensor is not None}
     if "W" not in found or "R" not in found:
         raise InputError("its weights W and R are no constants of the graph")
+    require_floats(found)
     kernel, recurrent = found["W"].shape, found["R"].shape
     direction = node.attributes.get("direction", "forward")
     reverse = _REVERSE.get(direction) if isinstance(direction, str) else None
@@ -201,7 +204,7 @@ class _Activations:
     def of(cls, attributes: Mapping[str, Any]) -> _Activations:
         """Return those of a node. Raises InputError if the attributes are not lists."""
         lists = [
-            attributes.get(name, [])
+            attributes.get(name) or []
             for name in ("activations", "activation_alpha", "activation_beta")
         ]
         kinds = (str, float, float)
@@ -295,18 +298,17 @@ def _others(
     model: OnnxModel, used: set[str], sources: Mapping[str, tuple[str, ...]]
 ) -> Iterator[OtherModule]:
     """Yield the weights that other nodes take, by node."""
-    claimed = set(used)
+    visited = set(used)
     for number, node in enumerate(model.nodes):
         if node.op_type in _CELLS or (node.outputs[:1] and node.outputs[0] in model.arrays):
             continue
-        names = _origins([name for name in node.inputs if name in model.arrays], sources)
+        names = _visit([name for name in node.inputs if name in model.arrays], sources, visited)
         tensors = [
             model.arrays[name]
-            for name in sorted(names - claimed)
+            for name in sorted(names)
             if (name not in sources or (not sources[name] and node.op_type in _WITH_WEIGHTS))
-            and model.arrays[name].dtype in _FLOATS
+            and model.arrays[name].dtype in FLOATS
         ]
-        claimed |= names
         if tensors:
             name = node.name.strip("/").replace("/", ".") or f"{node.op_type.lower()}{number}"
             yield OtherModule(name, node.op_type, tuple(tensors))

@@ -174,7 +174,9 @@ class _Reader:
         data = fields.get(9, lists[0] if lists else None)
         if data is None or not isinstance(data.value, Span):
             return partial(_refuse, name, "are stored in a form that is not read")
-        if data.value.size != math.prod(shape) * ITEM_BYTES.get(dtype, -1):
+        if dtype not in ITEM_BYTES:
+            return partial(_refuse, name, f"are of {dtype}, which is not read")
+        if data.value.size != math.prod(shape) * ITEM_BYTES[dtype]:
             raise InputError(f"{name:.60} has {data.value.size:,} bytes: its shape needs others")
         return partial(self._values, data.value, dtype, shape)
 

@@ -62,7 +62,7 @@ class Field(NamedTuple):
 
 
 class Messages:
-    """Reads the fields of messages in a file, at most ``MOST_FIELDS`` of them."""
+    """Reads the fields of messages in a file, at most ``MOST_FIELDS`` with the numbers in lists."""
 
     def __init__(self, source: ByteSource) -> None:
         self.source = source
@@ -73,9 +73,7 @@ class Messages:
         """Yield the fields of a message. Raises InputError if it is damaged."""
         position, end = span
         while position < end:
-            self._left -= 1
-            if self._left < 0:
-                raise InputError(f"it has more than {MOST_FIELDS:,} fields")
+            self._count(1)
             tag, position = self._varint(position, end)
             kind = tag & 7
             value: Span | int | bytes
@@ -109,6 +107,7 @@ class Messages:
         position, end = field.value
         numbers: list[int] = []
         while position < end:
+            self._count(1)
             number, position = self._varint(position, end)
             numbers.append(Field(0, number).integer)
             if len(numbers) > MOST_NUMBERS:
@@ -121,8 +120,14 @@ class Messages:
             return [field.real]
         if field.value.size > 4 * MOST_NUMBERS or field.value.size % 4:
             raise _damaged()
+        self._count(field.value.size // 4)
         data = self.source.read(field.value.start, field.value.size)
         return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+    def _count(self, number: int) -> None:
+        self._left -= number
+        if self._left < 0:
+            raise InputError(f"it has more than {MOST_FIELDS:,} fields and numbers in lists")
 
     def _varint(self, position: int, end: int) -> tuple[int, int]:
         data = self._bytes(position, min(10, end - position))

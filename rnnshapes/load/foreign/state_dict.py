@@ -13,7 +13,7 @@ from rnnshapes.cells.frameworks import BY_CELL, FrameworkCell
 from rnnshapes.errors import InputError
 from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
-from rnnshapes.load.foreign.tensors import Tensor
+from rnnshapes.load.foreign.tensors import Tensor, require_floats
 from rnnshapes.ops.dims import Dim
 
 #: ``encoder.weight_ih_l0_reverse``: the module, the array, its layer, its direction.
@@ -122,6 +122,7 @@ def _cell(arrays: _Arrays) -> tuple[str, int, FrameworkCell]:
     missing = [name for name in ("weight_ih", "weight_hh") if name not in arrays]
     if missing:
         raise InputError(f"it has no {missing[0]}")
+    require_floats(arrays)
     kernel, recurrent = arrays["weight_ih"].shape, arrays["weight_hh"].shape
     projection = arrays["weight_hr"].shape if "weight_hr" in arrays else None
     matrices = (kernel, recurrent, *(() if projection is None else (projection,)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +32,8 @@ ITEM_BYTES = MappingProxyType(
         "bool": 1,
     }
 )
+#: Dtypes of weights that layers compute with.
+FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,13 @@ def check_shape(shape: object, name: str) -> tuple[int, ...]:
             text = repr(size) if is_short else type(size).__name__
             raise InputError(f"the shape of {name:.60} holds {text:.40}, which is no size")
     return tuple(shape)
+
+
+def require_floats(tensors: Mapping[str, Tensor]) -> None:
+    """Raise InputError for weights by name that are of integers: quantized, or not of weights."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in FLOATS:
+            raise InputError(f"its {name} is of {tensor.dtype}, and weights are floating-point")
 
 
 def decode(data: bytes, dtype: str, *, big_endian: bool = False) -> Array:
