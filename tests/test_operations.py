@@ -32,7 +32,7 @@ from tests.helpers.configs import read_config
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
 from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
-from tests.helpers.models import MODELS, functional, randomized, sequential
+from tests.helpers.models import MODELS, cast_to_16_bits, functional, randomized, sequential
 
 #: Another half, and another array, than the model has.
 SECOND_HALF = Selection((WHOLE, slice(3, 6)), (None, Dim.of(3)))
@@ -207,7 +207,6 @@ def test_another_index_fails(name: str) -> None:
             {"arguments": (Constant((0.5,) * 36, (6, 6), "float32"), Source(0))},
         ),
         ("compared", "elu", {"function": ELU(0.51)}),
-        ("compared", "cast_1", {"casts_to": "", "computes_in": ""}),
         ("functions", "max", {"keras_class": "Min"}),
         ("more activations", "softmax", {"axis": -1}),
         ("more activations", "leaky_relu", {"function": LeakyReLU(0.31)}),
@@ -225,6 +224,16 @@ def test_another_operation_fails(name: str, kind: str, changes: dict[str, Any]) 
     run = run_of(name)
     changed = with_layer(run.network, kind, **changes)
     assert any(check.startswith(f"{kind}:") for check in failed(replace(run, network=changed)))
+
+
+def test_casts_round_to_16_bits() -> None:
+    model = randomized(functional(cast_to_16_bits))
+    assert rnnshapes.verify(model, N=3).passed
+    run = run_model(model, N=3)
+    names = [la.name for la in run.network.layers if la.name.startswith("cast")]
+    for name in (names[0], names[2]):
+        changed = with_layer(run.network, name, casts_to="", computes_in="")
+        assert any(check.startswith(name) for check in failed(replace(run, network=changed)))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from keras import layers as la
 
+import rnnshapes
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.normalization import UnitNormalization
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.elementwise import ELU, ClippedReLU, LeakyReLU
 from rnnshapes.ops.visibility import Visibility
 from tests.helpers.keras_runs import KerasRun, failed, numeric_checks, run_model, with_layer
-from tests.helpers.models import MODELS, functional, randomized, sequential, stacked
+from tests.helpers.models import MODELS, functional, gated, randomized, sequential, stacked
 
 
 @cache
@@ -162,7 +163,6 @@ OTHER_MEAN = Constant((0.1001,) * 36, (6, 6), "float32")
         ("attending decoder", "attention", {"causal": False}),
         ("attending decoder", "additive_attention", {"causal": True}),
         ("heads", "multi_head_attention", {"causal": True}),
-        ("heads", "multi_head_attention", {"use_gate": False}),
         ("heads", "causal_heads", {"causal": False}),
         ("normalized otherwise", "normalization", {"invert": True}),
         ("normalized otherwise", "inverted", {"given": (OTHER_MEAN, OTHER_MEAN)}),
@@ -194,6 +194,19 @@ def test_layer_of_another_kind_fails(name: str, layer: str, changes: Any) -> Non
     (found,) = [la.name for la in run.network.layers if la.name.startswith(layer)][:1]
     changed = with_layer(run.network, found, **changes)
     assert any(c.startswith(f"{found}:") for c in failed(replace(run, network=changed)))
+
+
+def test_missing_or_changed_gate_fails() -> None:
+    model = randomized(functional(gated))
+    assert rnnshapes.verify(model, N=3).passed
+    run = run_model(model, N=3)
+    name = next(la.name for la in run.network.layers if la.name.startswith("multi_head"))
+    changed = with_layer(run.network, name, use_gate=False)
+    assert [check for check in failed(replace(run, network=changed)) if check.startswith(name)]
+    for key in ("Wg", "bg"):
+        weights = {**run.weights[name], key: run.weights[name][key] * np.float32(1.001)}
+        found = failed(replace(run, weights={**run.weights, name: weights}))
+        assert [check for check in found if check.startswith(name)]
 
 
 def mean_instead(self: UnitNormalization, ops: Any, inputs: Any, w: Any, masks: Any) -> Any:

@@ -107,9 +107,9 @@ def attending_decoder(a: Any, b: Any) -> Any:
 
 
 def heads(a: Any, b: Any) -> Any:
-    """Heads over a masked sequence, with a gate, an attention mask, and weights as an output."""
+    """Heads over a masked sequence, with an attention mask, and weights as an output."""
     h = la.LSTM(3, return_sequences=True)(b)
-    cross = la.MultiHeadAttention(2, 3, value_dim=4, output_shape=3, use_gate=True)
+    cross = la.MultiHeadAttention(2, 3, value_dim=4, output_shape=3)
     near = keras.ops.einsum("btd,bsd->bts", h, a) > -0.2
     h = la.Add()([h, cross(query=h, value=la.Masking()(a), attention_mask=near)])
     own, weights = la.MultiHeadAttention(3, 2, use_bias=False, name="causal_heads")(
@@ -186,14 +186,14 @@ def functions(x: Any) -> Any:
 
 
 def compared(x: Any) -> Any:
-    """Numbers chosen by comparisons, truth values as numbers, and a cast to 16 bits and back."""
+    """Numbers chosen by comparisons, and truth values as numbers."""
     h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
     middle = ops.logical_and(h > -0.1, ops.less_equal(h, 0.1))
     outer = ops.logical_or(ops.less(h, x[..., :1]), ops.logical_xor(h >= 0.0, middle))
     g = ops.where(outer, h, ops.clip(h, -0.05, 0.1)) + np.ones((1, 6, 4), "float32")
     rising = ops.logical_not(ops.equal(h, ops.maximum(h, 0.0)))[:, :, :3]
     g = la.GRU(3, return_sequences=True)(g) * ops.cast(rising, "float32")
-    half = ops.cast(ops.cast(g, "float16"), "float32") * ops.not_equal(g, 0.0)
+    half = g * ops.not_equal(g, 0.0)
     mixed = ops.matmul(np.tri(6, dtype="float32"), ops.expm1(g) * ops.rsqrt(ops.square(g) + 0.5))
     sums = ops.einsum("...td,td->...t", mixed, np.tri(6, 3, dtype="float32"))
     parts = [sums, ops.relu(half[:, 1]), keras.activations.relu(g[:, 2], 0.2, 0.3, 0.1)]
@@ -208,11 +208,10 @@ def more_activations(x: Any) -> Any:
     g = ops.cast(ops.softmax(h, axis=1), h.dtype) + ops.log_softmax(h)
     g = g + ops.leaky_relu(h, negative_slope=0.3) + ops.gelu(h) + keras.activations.relu(h)
     g = la.GRU(8)(g)
-    half = ops.cast(ops.cast(g, "bfloat16"), "float32")
     names = ("celu", "selu", "relu6", "softsign", "squareplus", "hard_sigmoid", "hard_silu")
     names += ("hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink")
     names += ("sparse_plus", "sparse_sigmoid", "log_sigmoid")
-    return la.Dense(2)(sum(getattr(ops, name)(g) for name in names[1:]) + ops.celu(half))
+    return la.Dense(2)(sum(getattr(ops, name)(g) for name in names[1:]) + ops.celu(g))
 
 
 def moved(x: Any) -> Any:
@@ -295,6 +294,19 @@ def models_at_each_step(x: Any) -> Any:
     each = la.TimeDistributed(frames)
     parts = [each(x), la.TimeDistributed(pooling)(x), each(x[:, ::-1])]
     return la.Dense(2)(la.LSTM(3)(la.Concatenate()(parts)))
+
+
+def cast_to_16_bits(x: Any) -> Any:
+    """Sequences and last states in 16 bits and back; the trace in float64 does not round them."""
+    h, ops = la.GRU(4, return_sequences=True)(x), keras.ops
+    g = la.LSTM(3)(ops.cast(ops.cast(h, "float16"), "float32"))
+    return la.Dense(2)(ops.cast(ops.cast(g, "bfloat16"), "float32"))
+
+
+def gated(x: Any) -> Any:
+    """Heads of attention with a gate."""
+    h = la.LSTM(3, return_sequences=True)(x)
+    return la.Dense(2)(la.MultiHeadAttention(2, 3, value_dim=4, use_gate=True)(h, h))
 
 
 #: Models with operations, which are no layers in Keras.
