@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import pickletools
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import InputError, UnsupportedError
+from rnnshapes import InputError, UnsupportedError, memory
 from rnnshapes.load.foreign import (
+    byte_source,
     network,
     safetensors,
     tensors,
@@ -120,6 +122,18 @@ def test_several_state_dicts_are_refused(tmp_path: Path) -> None:
         rnnshapes.inspect(written(tmp_path / "m.pt", data))
 
 
+def test_joined_keys_do_not_hide_state_dicts(tmp_path: Path) -> None:
+    array = np.ones((2, 3), "float32")
+    first, second = (pickled_dict({name: pickled_tensor("0", array)}) for name in "vw")
+    for nested in (
+        {"a": pickled_dict({"b": first}), "a.b": second},
+        {"a": first, "": pickled_dict({"a": second})},
+    ):
+        data = foreign.torch_zip(pickled_dict(nested), {"0": array.tobytes()})
+        with pytest.raises(InputError, match="a"):
+            rnnshapes.inspect(written(tmp_path / "m.pt", data))
+
+
 def test_layer_chooses_one_of_several_modules(tmp_path: Path, run) -> None:
     encoder = state_dict("lstm", 3, 5, layers=2, prefix="enc.")
     decoder = state_dict("gru", 7, 4, prefix="dec.")
@@ -143,6 +157,47 @@ def test_transposed_view_is_read_by_its_strides(tmp_path: Path) -> None:
     x = np.ones((1, 3, 3), "float32")
     expected = foreign.torch_output("simple", x, arrays)
     np.testing.assert_allclose(rnnshapes.trace(path, x=x).y_hat, expected, rtol=1e-10)
+
+
+def test_only_the_numbers_of_a_tensor_are_read(tmp_path: Path, monkeypatch) -> None:
+    """All arrays are parts of one storage, with columns of which every second one is read."""
+    arrays = state_dict("lstm", 3, 4)
+    wide = {name: np.repeat(a, 2, axis=-1) for name, a in arrays.items()}
+    parts = [np.zeros(10**5, "float32"), *(a.reshape(-1) for a in wide.values())]
+    items, length = {}, sum(map(len, parts))
+    for (name, array), start in zip(
+        arrays.items(), itertools.accumulate(map(len, parts[:-1])), strict=True
+    ):
+        steps = (2 * array.shape[-1], 2)[-array.ndim :]
+        items[name] = pickled_tensor("0", array, offset=start, strides=steps, length=length)
+    data = foreign.torch_zip(pickled_dict(items), {"0": np.concatenate(parts).tobytes()})
+    path, x = written(tmp_path / "m.pt", data), np.ones((1, 3, 3), "float32")
+    sizes, read = [], byte_source.ByteSource.read
+
+    def counted(self: byte_source.ByteSource, start: int, count: int) -> bytes:
+        sizes.append(count)
+        return read(self, start, count)
+
+    monkeypatch.setattr(byte_source.ByteSource, "read", counted)
+    expected = foreign.torch_output("lstm", x, arrays)
+    np.testing.assert_allclose(rnnshapes.trace(path, x=x).y_hat, expected, rtol=1e-10)
+    assert sum(sizes) < 10**5
+
+
+def test_span_beyond_memory_is_refused(tmp_path: Path, monkeypatch, run) -> None:
+    arrays = state_dict("simple", 2, 3)
+    items = {
+        name: pickled_tensor("0", a, strides=(1,) * a.ndim, length=10**6)
+        for name, a in arrays.items()
+    }
+    items["weight_ih_l0"] = pickled_tensor(
+        "0", arrays["weight_ih_l0"], strides=(400_000, 1), length=10**6
+    )
+    data = foreign.torch_zip(pickled_dict(items), {"0": bytes(4 * 10**6)})
+    path = written(tmp_path / "m.pt", data)
+    assert run("trace", path, "--T", "2").status == 0
+    monkeypatch.setattr(memory, "available", lambda: 5 * 10**6)
+    assert run("trace", path, "--T", "2").status == 3
 
 
 def test_arrays_that_do_not_fit_contradict(tmp_path: Path, run) -> None:
@@ -300,6 +355,12 @@ def test_broken_safetensors_are_refused(tmp_path: Path) -> None:
 
 
 # --- Limits -------------------------------------------------------------------------------------
+
+
+def test_cut_safetensors_say_so(tmp_path: Path) -> None:
+    data = foreign.safetensors({"fc.weight": np.ones((2, 3), "float32")})[:20]
+    with pytest.raises(InputError, match="cut off"):
+        rnnshapes.inspect(written(tmp_path / "m.safetensors", data))
 
 
 def test_sizes_are_limited(tmp_path: Path, monkeypatch) -> None:

@@ -166,7 +166,8 @@ class ForeignFile(OpenedFile):
         Raises InputError where its arrays do not fit together.
         """
         self.require_computable(self.network, keras=False)
-        weights = self.weights()
+        stored = self._read()
+        weights = self._parts(stored)
         for layer in self.network.layers:
             if not layer.directions:
                 continue
@@ -175,7 +176,7 @@ class ForeignFile(OpenedFile):
             for number in range(len(layer.directions)):
                 for array in arrays:
                     if array.direction in (None, number) and len(array.layout.parts) == 1:
-                        values = array.tensor.read().reshape(array.tensor.shape)
+                        values = stored[array.tensor.name]
                         values = values[number] if array.layout.by_direction else values
                         raw[number][array.layout.parts[0]] = values
             cells = tuple(cell for cell in layer.cells if isinstance(cell, FrameworkCell))
@@ -196,12 +197,29 @@ class ForeignFile(OpenedFile):
             )
 
     def weights(self) -> Weights:
+        return self._parts(self._read())
+
+    def _read(self) -> dict[str, Array]:
+        """Return the arrays of recurrent layers by name, each read once.
+
+        Raises InputError, naming the file, for one that cannot be read.
+        """
         from rnnshapes import memory
+
+        groups = self.file_network.stored.values()
+        tensors = {array.tensor.name: array.tensor for group in groups for array in group}
+        count = sum(tensor.count for tensor in tensors.values())
+        needed = sum(t.count * max(4, ITEM_BYTES[t.dtype]) for t in tensors.values())
+        memory.require(4 * needed, f"reading {count:,} parameters")
+        try:
+            return {name: t.read().reshape(t.shape) for name, t in tensors.items()}
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
+
+    def _parts(self, stored: Mapping[str, Array]) -> Weights:
+        """Return the parts of each equation, from arrays by name."""
         from rnnshapes.layouts.carry import to_parts
 
-        arrays = [array for group in self.file_network.stored.values() for array in group]
-        count = sum(array.tensor.count for array in arrays)
-        memory.require(4 * count * ITEM_BYTES["float32"], f"reading {count:,} parameters")
         weights: dict[str, dict[str, Array]] = {}
         for layer in self.network.layers:
             for number, direction in enumerate(layer.directions):
@@ -209,7 +227,7 @@ class ForeignFile(OpenedFile):
                 order = self.file_network.orders[layer.name]
                 for array in self.file_network.stored[layer.name]:
                     if array.direction in (None, number):
-                        values = array.tensor.read().reshape(array.tensor.shape)
+                        values = stored[array.tensor.name]
                         gates = tuple(direction.cell.gates)
                         group |= to_parts(array.layout, values, number, order, gates)
         return weights

@@ -42,7 +42,8 @@ def is_safetensors(source: ByteSource) -> bool:
     head = source.head(9)
     if len(head) < 9 or head[8:] != b"{":
         return False
-    return 2 <= int.from_bytes(head[:8], "little") <= source.size - 8
+    is_whole = 2 <= int.from_bytes(head[:8], "little") <= source.size - 8
+    return is_whole or source.path.suffix.lower() == ".safetensors"
 
 
 def read_tensors(source: ByteSource) -> list[Tensor]:
@@ -54,6 +55,8 @@ def read_tensors(source: ByteSource) -> list[Tensor]:
     (length,) = struct.unpack("<Q", source.read(0, 8))
     if length > MOST_HEADER:
         raise InputError(f"its header of {length:,} bytes is larger than {MOST_HEADER:,}")
+    if length > source.size - 8:
+        raise InputError(f"it is cut off: {length:,} bytes of header are not in it; copy it again")
     header = untrusted_json.parse(source.read(8, length), "its header", unique_keys=True)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict):

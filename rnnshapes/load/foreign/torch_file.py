@@ -23,6 +23,8 @@ MOST_PICKLE = 16 * 2**20
 #: How deep dicts in a checkpoint are searched for a state_dict, and how many values.
 MOST_DEPTH, MOST_VALUES = 4, 200_000
 _PICKLE = "data.pkl"
+#: The keys that lead to a dict.
+_Path = tuple[str | int, ...]
 _SAVE_AGAIN = "load it in PyTorch, and save model.state_dict()"
 #: The first bytes of files that PyTorch wrote before 1.6, and of other pickles.
 _OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -98,11 +100,12 @@ def _state_dict(content: Any) -> tuple[dict[Any, StoredTensor], str]:
         raise InputError("it holds a single tensor; save model.state_dict()")
     if not isinstance(content, dict):
         raise InputError(ADVICE)
-    found: dict[str, dict[Any, StoredTensor]] = {}
+    found: list[tuple[_Path, dict[Any, StoredTensor]]] = []
     seen: set[int] = set()
-    level, values = [("", content)], 0
+    level: list[tuple[_Path, dict[Any, Any]]] = [((), content)]
+    values = 0
     for _ in range(MOST_DEPTH):
-        below: list[tuple[str, dict[Any, Any]]] = []
+        below: list[tuple[_Path, dict[Any, Any]]] = []
         for path, part in level:
             if id(part) in seen:
                 continue
@@ -110,31 +113,38 @@ def _state_dict(content: Any) -> tuple[dict[Any, StoredTensor], str]:
             values += len(part)
             if values > MOST_VALUES:
                 raise InputError(f"it has more than {MOST_VALUES:,} values; save the state_dict")
-            found[path] = {key: v for key, v in part.items() if isinstance(v, StoredTensor)}
-            below += [
-                (f"{path}.{key}".lstrip("."), v) for key, v in part.items() if isinstance(v, dict)
-            ]
+            tensors = {key: v for key, v in part.items() if isinstance(v, StoredTensor)}
+            if _is_state_dict(path, tensors):
+                found.append((path, tensors))
+            below += [((*path, key), v) for key, v in part.items() if isinstance(v, dict)]
         level = below
-    return _chosen({path: part for path, part in found.items() if _is_state_dict(path, part)})
+    return _chosen(found)
 
 
-def _is_state_dict(path: str, part: dict[Any, StoredTensor]) -> bool:
+def _is_state_dict(path: _Path, part: dict[Any, StoredTensor]) -> bool:
     """Return whether these are the weights of a model, with a matrix among them.
 
     An optimizer keeps the tensors of each parameter under its number.
     """
-    is_optimizer = path.rpartition(".")[2].isdecimal()
-    return not is_optimizer and any(len(tensor.shape) > 1 for tensor in part.values())
+    key = path[-1] if path else ""
+    is_number = isinstance(key, int) or (len(key) < 20 and key.isdecimal())
+    return not is_number and any(len(tensor.shape) > 1 for tensor in part.values())
 
 
-def _chosen(models: dict[str, dict[Any, StoredTensor]]) -> tuple[dict[Any, StoredTensor], str]:
+def _chosen(
+    models: list[tuple[_Path, dict[Any, StoredTensor]]],
+) -> tuple[dict[Any, StoredTensor], str]:
     if not models:
         raise InputError(f"it holds no state_dict, whose values are tensors; {_SAVE_AGAIN}")
     if len(models) > 1:
-        names = ", ".join(printable(path)[:40] or "the top" for path in list(models)[:4])
+        names = ", ".join(_text(path)[:40] or "the top" for path, _ in models[:4])
         raise InputError(f"it holds several state_dicts ({names}); save the one that you mean")
-    ((path, part),) = models.items()
-    return part, printable(path)
+    ((path, part),) = models
+    return part, _text(path)
+
+
+def _text(path: _Path) -> str:
+    return printable(".".join(map(str, path)))
 
 
 def _checked(name: str, stored: StoredTensor) -> tuple[int, ...]:
@@ -144,12 +154,17 @@ def _checked(name: str, stored: StoredTensor) -> tuple[int, ...]:
     if len(shape) != len(strides):
         raise InputError(f"{name:.60} has {len(shape)} axes and {len(strides)} strides")
     if 0 not in shape:
-        steps = zip(shape, strides, strict=True)
-        if offset + sum((size - 1) * stride for size, stride in steps) >= count:
+        if offset + _span(stored) > count:
             raise InputError(f"{name:.60} reaches beyond its storage")
         if math.prod(shape) > count:
             raise InputError(f"{name:.60} repeats its numbers; save a contiguous copy of it")
     return shape
+
+
+def _span(stored: StoredTensor) -> int:
+    """Return how many numbers of its storage lie from the first of a tensor to its last."""
+    steps = zip(stored.shape, stored.strides, strict=True)
+    return 1 + sum((size - 1) * stride for size, stride in steps)
 
 
 def _values(
@@ -163,12 +178,13 @@ def _values(
     """Return the numbers of a tensor, in its shape."""
     import numpy as np
 
-    item = ITEM_BYTES[stored.storage.dtype]
-    start = member.start(source)
-    data = source.read(start, stored.storage.length * item)
+    from rnnshapes import memory
+
+    item, span = ITEM_BYTES[stored.storage.dtype], 0 if 0 in shape else _span(stored)
+    memory.require(2 * span * max(4, item), f"reading {span:,} numbers")
+    data = source.read(member.start(source) + stored.offset * item, span * item)
     numbers = decode(data, stored.storage.dtype, big_endian=big_endian)
     if 0 in shape:
         return np.zeros(shape, numbers.dtype)
     strides = tuple(stride * numbers.itemsize for stride in stored.strides)
-    view = np.lib.stride_tricks.as_strided(numbers[stored.offset :], shape, strides)
-    return view.copy()
+    return np.lib.stride_tricks.as_strided(numbers, shape, strides).copy()
