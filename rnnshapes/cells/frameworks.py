@@ -17,7 +17,7 @@ from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.lstm import LSTMCell, Peepholes
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.ops.dims import Dim
-from rnnshapes.ops.elementwise import Elementwise
+from rnnshapes.ops.elementwise import Clip, Elementwise
 from rnnshapes.ops.interface import CellOps, Tensor
 
 
@@ -30,7 +30,7 @@ class FrameworkCell(Cell):
         functions: The activations that have constants of their own, by their names here.
     """
 
-    clip: Elementwise | None = None
+    clip: Clip | None = None
     functions: tuple[tuple[str, Elementwise], ...] = ()
 
     in_keras: ClassVar[bool] = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rnnshapes.cells.frameworks import FrameworkCell
 from rnnshapes.layouts.layout import ArrayLayout, CellLayout
@@ -63,11 +63,17 @@ class Module:
 
 @dataclass(frozen=True, eq=False)
 class OtherModule:
-    """Arrays that belong to no recurrence, with what their names and shapes suggest."""
+    """Arrays that belong to no recurrence, with what their names and shapes suggest.
+
+    ``roles`` are what arrays are for, by their names: ``weight`` (a matrix as in PyTorch, or a
+    scale), ``kernel`` (a matrix as in Keras), ``table``, ``bias``, ``running_mean`` and
+    ``running_var``. Those of which the file does not say it are left out.
+    """
 
     name: str
     class_name: str
     tensors: tuple[Tensor, ...]
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def joined(others: Sequence[OtherModule]) -> tuple[OtherModule, ...]:

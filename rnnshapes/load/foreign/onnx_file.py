@@ -6,7 +6,7 @@ Source: the operators RNN, LSTM and GRU in ``docs/Operators.md`` of ONNX.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -64,6 +64,17 @@ _ACTIVATION_OPTIONS = MappingProxyType(
 )
 #: Operators whose Constant nodes are weights; those of others are numbers of the graph.
 _WITH_WEIGHTS = ("MatMul", "Gemm", "Conv", "Gather", "Add")
+#: What inputs of operators are for, by position: see OtherModule.
+_ROLES: Mapping[str, Mapping[int, str]] = MappingProxyType(
+    {
+        "MatMul": {0: "weight", 1: "kernel"},
+        "Gemm": {1: "kernel", 2: "bias"},
+        "Conv": {1: "weight", 2: "bias"},
+        "Gather": {0: "table"},
+        "LayerNormalization": {1: "weight", 2: "bias"},
+        "BatchNormalization": {1: "weight", 2: "bias", 3: "running_mean", 4: "running_var"},
+    }
+)
 
 
 def read_onnx(source: ByteSource) -> Contents:
@@ -297,8 +308,9 @@ def _file_warnings(model: OnnxModel) -> Iterator[str]:
 def _others(
     model: OnnxModel, used: set[str], sources: Mapping[str, tuple[str, ...]]
 ) -> Iterator[OtherModule]:
-    """Yield the weights that other nodes take, by node."""
+    """Yield the weights that other nodes take, by node; a bias with the product before it."""
     visited = set(used)
+    modules: dict[str, OtherModule] = {}
     for number, node in enumerate(model.nodes):
         if node.op_type in _CELLS or (node.outputs[:1] and node.outputs[0] in model.arrays):
             continue
@@ -309,6 +321,27 @@ def _others(
             if (name not in sources or (not sources[name] and node.op_type in _WITH_WEIGHTS))
             and model.arrays[name].dtype in FLOATS
         ]
-        if tensors:
-            name = node.name.strip("/").replace("/", ".") or f"{node.op_type.lower()}{number}"
-            yield OtherModule(name, node.op_type, tuple(tensors))
+        if not tensors:
+            continue
+        products = [name for name in node.inputs if name in modules]
+        is_bias = node.op_type == "Add" and len(tensors) == 1 and len(tensors[0].shape) == 1
+        if is_bias and len(products) == 1:
+            product, (bias,) = modules[products[0]], tensors
+            roles = {**product.roles, bias.name: "bias"}
+            both = replace(product, tensors=(*product.tensors, bias), roles=roles)
+            modules[products[0]] = both
+            continue
+        name = node.name.strip("/").replace("/", ".") or f"{node.op_type.lower()}{number}"
+        key = node.outputs[0] if node.op_type == "MatMul" and node.outputs else f" {number}"
+        modules[key] = OtherModule(name, node.op_type, tuple(tensors), dict(_roles(node)))
+    yield from modules.values()
+
+
+def _roles(node: OnnxNode) -> Iterator[tuple[str, str]]:
+    """Yield what the inputs of a node are for, by name."""
+    roles = _ROLES.get(node.op_type, {})
+    if node.op_type == "Gemm" and node.attributes.get("transB"):
+        roles = {**roles, 1: "weight"}
+    for position, name in enumerate(node.inputs):
+        if position in roles:
+            yield name, roles[position]

@@ -22,6 +22,7 @@ _RECURRENT = re.compile(r"(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))(?:_l(\d{1,4}
 _CELLS = {1: "simple", 3: "gru", 4: "lstm"}
 _UNKNOWN_ACTIVATION = "the file does not say whether its activation is tanh or relu: tanh is shown"
 
+_ROLES = ("weight", "bias", "running_mean", "running_var")
 #: Arrays of a direction by their names in the layout.
 _Arrays = Mapping[str, Tensor]
 
@@ -153,7 +154,9 @@ def _value(dim: Dim) -> int:
 def _other(path: str, tensors: Sequence[Tensor]) -> OtherModule:
     """Return arrays that belong to no recurrence, with the class that they suggest."""
     own = {tensor.name.rpartition(".")[2]: tensor.shape for tensor in tensors}
-    return OtherModule(path or "(top)", next(_classes(path, own), "?"), tuple(tensors))
+    roles = {tensor.name: tensor.name.rpartition(".")[2] for tensor in tensors}
+    roles = {name: role for name, role in roles.items() if role in _ROLES}
+    return OtherModule(path or "(top)", next(_classes(path, own), "?"), tuple(tensors), roles)
 
 
 def _classes(path: str, own: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
