@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import keras
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError
+from rnnshapes.load.foreign.model import open_foreign_file
 from rnnshapes.render import schemas
 from tests.helpers import foreign
 from tests.helpers.cells import LAYERS
 from tests.helpers.foreign import onnx_file, onnx_node, written
+from tests.helpers.models import randomized
 from tests.helpers.port_layouts import in_onnx, in_pytorch
 
 SIZES: dict[str, Any] = {"N": 1, "T": 2, "D": 3, "M": 5, "K": 2}
@@ -167,6 +172,16 @@ def one_wrong(kernel: np.ndarray) -> np.ndarray:
     return kernel
 
 
+def small(kernel: np.ndarray) -> np.ndarray:
+    kernel[1, 3] += 0.005
+    return kernel
+
+
+def int8(kernel: np.ndarray) -> np.ndarray:
+    scale = np.abs(kernel).max() / 127
+    return np.rint(kernel / scale) * scale
+
+
 def exchanged(arrays: Arrays, name: str, other: str) -> Arrays:
     return {**arrays, name: arrays[other], other: arrays[name]}
 
@@ -208,11 +223,14 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], Callable[[Arrays], Arrays], str, 
         "gru",
         {"bidirectional": True},
         lambda a: exchanged(a, R, f"{R}_reverse"),
-        "direction.halves_swapped",
+        "direction.weights_exchanged",
         "recurrent_kernel",
     ),
     "one number": ("lstm", {}, changed(W, one_wrong), "weights.one_wrong", "kernel"),
-    "rounded": ("lstm", {}, changed(W, lambda a: a.round(3)), "weights.quantized", "kernel"),
+    "one of few": ("simple", {}, changed("fc.weight", small), "weights.one_wrong", "kernel"),
+    "int8": ("lstm", {}, changed(W, int8), "weights.quantized", "kernel"),
+    "float16": ("lstm", {}, changed(W, lambda a: a.astype("e")), "weights.float16", "kernel"),
+    "near": ("lstm", {}, changed(W, lambda a: a * 1.001), "weights.other", "kernel"),
     "other": ("lstm", {}, changed(R, lambda a: a[::-1, ::-1]), "weights.other", "recurrent_kernel"),
     "head": ("lstm", {}, changed("fc.bias", lambda a: a + 1), "weights.other", "bias"),
     "flat head": (
@@ -293,3 +311,151 @@ def test_file_without_weights_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "m.pt", b"no weights")
     with pytest.raises(InputError):
         rnnshapes.verify(against=path)
+
+
+def model_of(*layers: Any, shape: tuple[int | None, ...] = (4, 5)) -> keras.Model:
+    """Return a sequential model with random weights."""
+    return randomized(keras.Sequential([keras.Input(shape), *layers]))
+
+
+def state_of(model: keras.Model, names: dict[str, str] | None = None) -> Arrays:
+    """Return the state_dict of a model, with other names of its layers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.safetensors"
+        rnnshapes.convert(model, path)
+        with open_foreign_file(path) as file:
+            assert file is not None
+            tensors = [a.tensor for m in file.contents.modules for n in m.layers for a in n.arrays]
+            tensors += [tensor for other in file.contents.others for tensor in other.tensors]
+            arrays = {t.name: t.read().reshape(t.shape).copy() for t in tensors}
+    split = {name: name.partition(".") for name in arrays}
+    return {(names or {}).get(a, a) + "." + b: arrays[n] for n, (a, _, b) in split.items()}
+
+
+def against_model(tmp_path: Path, model: keras.Model, arrays: Arrays) -> Any:
+    return rnnshapes.verify(model, against=written(tmp_path / "m.pt", foreign.torch_file(arrays)))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "dense"])
+def test_layers_are_matched_by_name(kind: str, tmp_path: Path) -> None:
+    make = {"lstm": lambda name: la.LSTM(5, return_sequences=True, name=name)}
+    make["dense"] = lambda name: la.Dense(5, name=name)
+    model = model_of(make[kind]("a"), make[kind]("b"))
+    right = against_model(tmp_path, model, state_of(model))
+    assert (right.passed, right.assumptions) == (True, ())
+    wrong = against_model(tmp_path, model, state_of(model, {"a": "b", "b": "a"}))
+    assert {"stack.layers_swapped"} <= {mistake.id for mistake in wrong.mistakes}
+    assert not wrong.passed
+    other = against_model(tmp_path, model, state_of(model, {"a": "p", "b": "q"}))
+    assert other.passed
+    (assumed,) = other.assumptions
+    assert "p, q" in assumed
+
+
+def onnx_stack(tmp_path: Path, model: keras.Model, kernel: Arrays, order: str) -> Any:
+    """Return the comparison with two LSTMs and two products in an order."""
+    nodes, arrays, x = [], {}, "X"
+    for name in order:
+        layer = model.get_layer(name)
+        weights = dict(
+            zip(("kernel", "recurrent_kernel", "bias"), layer.get_weights(), strict=False)
+        )
+        if isinstance(layer, la.LSTM):
+            golden = {f"{name}/{key}": array for key, array in weights.items()}
+            own = in_onnx("lstm", golden, [name])
+            inputs = [f"{key}{name}" for key in own]
+            nodes.append(onnx_node("LSTM", [x, *inputs], [f"Y{name}"], hidden_size=5))
+            arrays |= {f"{key}{name}": array for key, array in own.items()}
+        else:
+            arrays[f"w{name}"], arrays[f"b{name}"] = weights["kernel"], weights["recurrent_kernel"]
+            nodes.append(onnx_node("MatMul", [x, f"w{name}"], [f"z{name}"]))
+            nodes.append(onnx_node("Add", [f"z{name}", f"b{name}"], [f"Y{name}"]))
+        x = f"Y{name}"
+    arrays = {name: np.ascontiguousarray(a, "float32") for name, a in {**arrays, **kernel}.items()}
+    return rnnshapes.verify(model, against=written(tmp_path / "m.onnx", onnx_file(nodes, arrays)))
+
+
+@pytest.fixture(scope="module")
+def stack() -> keras.Model:
+    lstms = [la.LSTM(5, return_sequences=True, name=name) for name in "ab"]
+    return model_of(*lstms, la.Dense(5, name="c"), la.Dense(5, name="d"))
+
+
+def test_onnx_has_an_order(stack: keras.Model, tmp_path: Path) -> None:
+    assert onnx_stack(tmp_path, stack, {}, "abcd").passed
+    assert onnx_stack(tmp_path, stack, {}, "abcd").assumptions == ()
+    for order, layer in (("bacd", "b"), ("abdc", "d")):
+        (mistake,) = onnx_stack(tmp_path, stack, {}, order).mistakes
+        assert (mistake.id, mistake.where.layer) == ("stack.layers_swapped", layer)
+
+
+def test_square_kernel_of_onnx_has_one_orientation(stack: keras.Model, tmp_path: Path) -> None:
+    kernel = stack.get_layer("c").get_weights()[0]
+    wrong = onnx_stack(tmp_path, stack, {"wc": kernel.T}, "abcd")
+    assert [mistake.id for mistake in wrong.mistakes] == ["layout.transposed"]
+
+
+@pytest.mark.parametrize("op_type", ["Gemm", "Transpose"])
+def test_orientation_follows_from_the_operator(op_type: str, tmp_path: Path) -> None:
+    model = model_of(la.Dense(5, name="c"), shape=(5,))
+    kernel, bias = model.get_weights()
+    nodes = [onnx_node("Gemm", ["X", "w", "b"], ["y"], transB=1)]
+    if op_type == "Transpose":
+        nodes = [
+            onnx_node("Transpose", ["w"], ["t"]),
+            onnx_node("MatMul", ["X", "t"], ["z"]),
+            onnx_node("Add", ["z", "b"], ["y"]),
+        ]
+    for array, is_right in ((kernel.T, True), (kernel, False)):
+        arrays = {"w": np.ascontiguousarray(array), "b": bias}
+        path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
+        result = rnnshapes.verify(model, against=path)
+        if op_type == "Gemm":
+            assert (result.passed, result.assumptions) == (is_right, ())
+        else:
+            (assumed,) = result.assumptions
+            assert "w" in assumed
+
+
+def test_roles_of_a_normalization_are_compared(tmp_path: Path) -> None:
+    model = model_of(la.Dense(3, name="fc"), la.BatchNormalization(name="bn"))
+    arrays = state_of(model)
+    assert against_model(tmp_path, model, arrays).passed
+    for names in (("weight", "running_var"), ("bias", "running_mean")):
+        wrong = exchanged(arrays, *(f"bn.{name}" for name in names))
+        result = against_model(tmp_path, model, wrong)
+        assert len(result.mistakes) == 2
+        assert all("bn." in mistake.text for mistake in result.mistakes)
+
+
+def test_arrays_of_the_file_alone_may_fail(tmp_path: Path) -> None:
+    arrays = pytorch_arrays("lstm")
+    more = {name.replace("rnn.", "rnn2."): a for name, a in arrays.items() if "rnn." in name}
+    record = compared(tmp_path, {**arrays, **more}, "lstm")
+    assert [found["id"] for found in record["diagnosis"]] == ["weights.extra"]
+    layers = la.Dense(3, use_bias=False, name="fc"), la.BatchNormalization(scale=False, name="bn")
+    model = model_of(*layers)
+    arrays = state_of(model)
+    for bias, scale in ((0, 1), (1, 1), (0, 2)):
+        more = {"fc.bias": np.full(3, bias, "float32"), "bn.weight": np.full(3, scale, "float32")}
+        result = against_model(tmp_path, model, {**arrays, **more})
+        assert result.passed is ((bias, scale) == (0, 1))
+
+
+def test_wrong_array_takes_no_right_one(tmp_path: Path) -> None:
+    model = model_of(
+        *(la.LSTM(5, return_sequences=True) for _ in range(2)), la.Dense(5), la.Dense(5)
+    )
+    names = {layer.name: f"m{number}" for number, layer in enumerate(model.layers)}
+    arrays = state_of(model, names)
+    for name in ("m0.weight_ih_l0", "m2.weight"):
+        wrong = {**arrays, name: arrays[name] + np.float32(0.5)}
+        (mistake,) = against_model(tmp_path, model, wrong).mistakes
+        assert mistake.id == "weights.other"
+
+
+def test_kernels_of_images_are_transposed(tmp_path: Path) -> None:
+    model = model_of(la.Conv2D(3, (2, 4), name="conv"), shape=(6, 7, 5))
+    kernel, bias = model.get_weights()
+    arrays = {"conv.weight": np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)), "conv.bias": bias}
+    assert against_model(tmp_path, model, arrays).passed

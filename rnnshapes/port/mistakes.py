@@ -607,11 +607,11 @@ def _quantized_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
         kept = "" if biases else ", the biases are not"
         text = f"{what} are rounded to int{bits} ({scale}){kept}"
         mistake = Mistake("weights.quantized", text)
-        grid = _grid(bits, per_column=per_column)
+        grid = on_grid(bits, per_column=per_column)
         yield from _rounded(hypothesis, mistake, grid, cells=cells, biases=biases)
 
 
-def _grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:
+def on_grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:
     """Return a function that rounds an array to integers of so many bits times a scale."""
 
     def rounded(values: Array) -> Array:

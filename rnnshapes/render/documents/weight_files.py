@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rnnshapes.port.weight_files import CarriedWeight, WeightVerification
+from rnnshapes.port.weight_files import WeightCheck, WeightVerification
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.number_text import count_text
 from rnnshapes.render.phrases import (
@@ -38,6 +38,7 @@ def record(result: WeightVerification) -> dict[str, Any]:
         "framework": result.framework,
         "checks": [_check_record(check) for check in result.checks],
         "unjudged": result.unknown_arrays,
+        "assumptions": result.assumptions,
         "diagnosis": [
             {"id": m.id, "where": m.where._asdict(), "text": m.text, "cure": m.cure}
             for m in result.mistakes
@@ -56,7 +57,7 @@ def rows(result: WeightVerification) -> Iterator[Sequence[object]]:
         yield (check.name, passed, check.compared, arrays, check.rule, id_, text)
 
 
-def _check_record(check: CarriedWeight) -> dict[str, Any]:
+def _check_record(check: WeightCheck) -> dict[str, Any]:
     return {
         "name": check.name,
         "passed": check.mistake is None,
@@ -67,7 +68,7 @@ def _check_record(check: CarriedWeight) -> dict[str, Any]:
 
 
 def _verdict(result: WeightVerification, view: View) -> Iterator[Line]:
-    """Yield whether all weights are carried, or what is wrong where."""
+    """Yield whether the file has all weights, or what is wrong where."""
     numbers = count_text(sum(check.compared for check in result.checks))
     if result.passed:
         details = (f"all {len(result.checks)} arrays of Keras", f"{numbers} numbers")
@@ -82,24 +83,33 @@ def _verdict(result: WeightVerification, view: View) -> Iterator[Line]:
         yield labelled_line(label, f"{check.name}: {check.mistake.text}", "bad")
     if len(failed) > _MOST_MISTAKES:
         more = len(failed) - _MOST_MISTAKES
-        yield labelled_line("and", f"{more} more, which the table names", "bad")
+        yield labelled_line("and", f"{more} more; see the table", "bad")
     for cure in dict.fromkeys(mistake.cure for mistake in result.mistakes if mistake.cure):
         yield labelled_line("cure", cure)
     if result.unknown_arrays:
         names = ", ".join(result.unknown_arrays[:_MOST_NAMES])
         rest = len(result.unknown_arrays) - _MOST_NAMES
         shown = f"{names} and {rest} more" if rest > 0 else names
-        yield warning_line(f"in {result.path} alone, and not compared: {shown}")
+        yield warning_line(
+            f"not compared, because the model has no such weights: {shown} ({result.path})"
+        )
+    for assumption in result.assumptions:
+        yield warning_line(assumption)
     yield Line(f"{result.path} ({result.kind} of {result.framework})", "dim")
     yield Line(network_text(result.network), "dim", indent=2)
 
 
 def _table(result: WeightVerification) -> Iterator[Table]:
-    columns = (Column(""), Column("Keras"), Column(result.framework), Column("carried by"))
+    columns = (
+        Column(""),
+        Column("Keras"),
+        Column(result.framework),
+        Column("conversion or mistake"),
+    )
     yield Table("", columns, tuple(map(_row, result.checks)))
 
 
-def _row(check: CarriedWeight) -> Row:
-    carried = check.rule if check.mistake is None else check.mistake.id
-    cells = (check.name, "\n".join(check.arrays), carried)
+def _row(check: WeightCheck) -> Row:
+    conversion = check.rule if check.mistake is None else check.mistake.id
+    cells = (check.name, "\n".join(check.arrays), conversion)
     return check_row(cells, passed=check.mistake is None)
