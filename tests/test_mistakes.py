@@ -264,7 +264,8 @@ def test_an_array_without_a_name_may_be_another() -> None:
 OF_MODELS = {"mask.ignored", "head.batchnorm"}
 OF_SEARCH = {
     *("numeric.float16", "numeric.bfloat16", "numeric.float32"),
-    *("axes.samples_permuted", "axes.units_permuted"),
+    *("axes.samples_permuted", "axes.units_permuted", "state.starts_nonzero"),
+    *("input.scaled", "input.shifted", "weights.one_wrong"),
 }
 
 

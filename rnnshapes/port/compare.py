@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,19 @@ _OTHER_UNITS = 10
 _NAMED_UNITS = 2
 
 
+class Pattern(NamedTuple):
+    """The units, samples and time steps of the port that differ, and the shape (N, L, units).
+
+    ``first_units`` are those that differ at the first step that does, in the port's order.
+    """
+
+    units: tuple[int, ...]
+    samples: tuple[int, ...]
+    steps: tuple[int, ...]
+    shape: tuple[int, ...]
+    first_units: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One reported quantity, compared with the network.
@@ -62,6 +76,7 @@ class Comparison:
             too much; none where the bound is ``proven``.
         max_abs: The largest difference of all numbers.
         proven: Whether the bound is that of one step, from the port's own states.
+        pattern: Which units, samples and steps differ.
         steps: The port's time steps (L,), to which the residual's step errors belong.
         shape: An error text for an array with samples and time exchanged. The other fields then
             describe the array with its axes exchanged back.
@@ -75,6 +90,7 @@ class Comparison:
     left_out: int
     max_abs: float
     proven: bool
+    pattern: Pattern
     steps: Array | None = field(default=None, compare=False, repr=False)
     shape: str = ""
 
@@ -194,8 +210,27 @@ def _comparison(
         left_out=comparable.size - compared,
         max_abs=float(np.max(difference)),
         proven=proven,
+        pattern=_pattern(quantity, ratio > 1.0),
         steps=quantity.steps if has_steps else None,
         shape=_shape_error(quantity),
+    )
+
+
+def _pattern(quantity: ReportedQuantity, differs: Array) -> Pattern:
+    """Return which units, samples and steps of an array (N, L, units) differ."""
+    by_step: Array = np.any(differs, axis=0)
+    steps = np.flatnonzero(by_step.any(axis=1))
+    first = np.flatnonzero(by_step[steps[0]]) if len(steps) else steps
+
+    def listed(indices: Array) -> tuple[int, ...]:
+        return tuple(int(i) for i in indices)
+
+    return Pattern(
+        units=listed(np.flatnonzero(by_step.any(axis=0))),
+        samples=listed(np.flatnonzero(differs.any(axis=(1, 2)))),
+        steps=listed(quantity.steps[steps]),
+        shape=differs.shape,
+        first_units=listed(first),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import Comparison, compare_quantities
+from rnnshapes.port.fits import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import ReportedQuantity
@@ -118,7 +119,9 @@ class Diagnosis:
     max_abs: float
 
 
-def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
+def diagnose(
+    base: Hypothesis, dtype: str, *, mixed: bool = False, unit: tuple[str, int] | None = None
+) -> Diagnosis:
     """Search for what explains a port that does not agree.
 
     Args:
@@ -126,6 +129,7 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
             the port's arrays shows one.
         dtype: The stated dtype of the port's arithmetic, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
+        unit: The quantity and the only unit of it that differ at the first step that does.
     """
     only_last = _reports_last_step_only(base)
     search = _Search(dtype, _last_steps(base) if only_last else 0)
@@ -143,6 +147,7 @@ def diagnose(base: Hypothesis, dtype: str, *, mixed: bool = False) -> Diagnosis:
         alone, [name for name in coarser if name != _COARSEST]
     )
     explanations = explanations or search.explanations(singles, partly)
+    explanations = explanations or search.fits(base, unit)
     if not explanations:
         known = len(base.mistakes)
         pairs = search.screened(pair for _, one in singles for pair in _pairs(one, known))
@@ -217,6 +222,14 @@ class _Search:
         self.tried += len(screened)
         self.nearest_of_lists += [hypothesis for _, hypothesis in screened[:_NEAREST]]
         return screened
+
+    def fits(self, base: Hypothesis, unit: tuple[str, int] | None) -> list[Explanation]:
+        """Return the mistakes with fitted numbers with which all agrees."""
+        for nearest in fitted(base, unit):
+            explanations = self.explanations(nearest, [self.dtype])
+            if explanations:
+                return explanations if len(explanations) <= MOST_ALIKE else []
+        return []
 
     def nearest(self) -> Screened:
         """Return the hypothesis of the smallest largest difference, after that difference.

@@ -16,6 +16,7 @@ from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.location import Location, first_unit, locate, other_start
 from rnnshapes.port.quantities import OUTPUT, ReportedQuantity, match_arrays, unknown_names
 from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
@@ -31,7 +32,8 @@ class PortVerification(Result):
 
     ``dtype`` is the dtype of the port's arithmetic. ``axes_swapped`` says that an array has its
     samples and time exchanged. ``unknown_arrays`` are the names of arrays that are not compared.
-    ``diagnosis`` is there where an array differs. ``random_input`` says that an x is random.
+    ``diagnosis`` is there where an array differs, ``locations`` say where. ``random_input`` says
+    that an x is random.
     """
 
     schema = "rnnshapes.verify/1"
@@ -46,6 +48,7 @@ class PortVerification(Result):
     unknown_arrays: tuple[str, ...]
     diagnosis: Diagnosis | None
     random_input: bool
+    locations: tuple[Location, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -95,7 +98,13 @@ def verify_port(
         hypothesis = replace(hypothesis, quantities=_most_detailed(quantities, checks))
         if axes_swapped:
             hypothesis = hypothesis.with_mistake("axes", SWAPPED_OUTPUT)
-        diagnosis = _diagnosis(hypothesis, dtype, stated=stated)
+        unit = first_unit(network, quantities, checks)
+        started = other_start(network, quantities, checks)
+        diagnosis = (
+            Diagnosis((Explanation((started[0],), dtype, started[1]),), 0, (), 0.0)
+            if started is not None
+            else _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
+        )
     return PortVerification(
         network=network,
         source=describe_inputs(sources, network),
@@ -106,20 +115,24 @@ def verify_port(
         unknown_arrays=unknown_names(network, port),
         diagnosis=diagnosis,
         random_input=any(isinstance(source, RandomInput) for source in sources),
+        locations=locate(network, quantities, checks),
     )
 
 
-def _diagnosis(hypothesis: Hypothesis, dtype: str, *, stated: str | None) -> Diagnosis:
+def _diagnosis(
+    hypothesis: Hypothesis, dtype: str, *, stated: str | None, unit: tuple[str, int] | None
+) -> Diagnosis:
     """Return the diagnosis of a port that computes in ``dtype``.
 
-    ``stated`` is the dtype that the user stated, or ``None`` if the arrays decided.
+    ``stated`` is the dtype that the user stated, or ``None`` if the arrays decided; ``unit``
+    is the quantity and the only unit that differs at the first step, if it is known.
     """
     axes_swapped = bool(hypothesis.mistakes)
     all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
     if all_zero and not axes_swapped:  # nothing was computed, and no mistake explains that
         return Diagnosis((), 0, (), max_abs_difference(hypothesis))
     mixed = stated is None and dtype == "float64"
-    diagnosis = diagnose(hypothesis, dtype, mixed=mixed)
+    diagnosis = diagnose(hypothesis, dtype, mixed=mixed, unit=unit)
     if not all_zero and stated is None and not diagnosis.explanations and not axes_swapped:
         return replace(diagnosis, explanations=tuple(_in_dtype_of_model(hypothesis)))
     return diagnosis

@@ -37,7 +37,7 @@ def relative_distance(hypothesis: Hypothesis, steps: int, samples: int = 2) -> f
     """
     part, _ = window(hypothesis, steps, samples)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        distances = [_share(quantity, expected) for quantity, expected in _expected(part)]
+        distances = [_share(quantity, expected) for quantity, expected in expected_quantities(part)]
     return max(distances, default=np.inf)
 
 
@@ -61,7 +61,9 @@ def _at_last_step(hypothesis: Hypothesis, steps: int) -> list[Array]:
     return [quantity.expected(part.network, ours) for quantity in part.quantities]
 
 
-def _expected(hypothesis: Hypothesis) -> Iterator[tuple[ReportedQuantity, Array]]:
+def expected_quantities(
+    hypothesis: Hypothesis,
+) -> Iterator[tuple[ReportedQuantity, Array]]:
     """Yield each quantity with its expected values, from the port's own states if possible."""
     stepped = set()
     for node, _, direction, numbers in fully_reported(hypothesis):

@@ -1138,8 +1138,9 @@ def located(result: Any) -> bool:
     """Whether the report says where the difference lies."""
     record = result.to_dict()
     places = [one.get("where") for one in record["diagnosis"]]
-    places += [one.get("where") for one in record.get("locations") or ()]
-    return any(place and any(v is not None for v in place.values()) for place in places)
+    places += record["where"]
+    keys = ("layer", "direction", "gate", "unit", "step")
+    return any(place and any(place[key] is not None for key in keys) for place in places)
 
 
 class Tally:

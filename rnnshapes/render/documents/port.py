@@ -67,6 +67,7 @@ def record(result: PortVerification) -> dict[str, Any]:
         "port": result.port,
         "dtype": result.dtype,
         "checks": [_check_record(check) for check in result.checks],
+        "where": [{**one.where._asdict(), "text": one.text} for one in result.locations],
         "unjudged": result.unknown_arrays,
         "diagnosis": [
             _explanation_record(one, mistakes, number)
@@ -174,6 +175,8 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
         yield labelled_line("shape", shape.removeprefix("shape "))
     if (first := _first_difference(result)) is not None:
         yield labelled_line("first", first)
+    for location in result.locations if not explanations else ():
+        yield labelled_line("where", location.text)
     cures = [mistake.cure for one in explanations for mistake in one.all_mistakes]
     for cure in filter(None, dict.fromkeys(cures)):
         yield labelled_line("cure", cure)

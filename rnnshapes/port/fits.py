@@ -1,0 +1,291 @@
+"""Mistakes with numbers that are not known: a wrong weight, or x scaled and shifted.
+
+Each is a function of a few numbers, which Gauss and Newton's method fits to the port's numbers.
+What is fitted explains a port only if all of it then agrees within the bounds of rounding, as for
+any other mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnshapes.network.layers.base import Direction
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.screening import expected_quantities, relative_distance, window
+
+#: How many steps and samples the fit looks at.
+_STEPS, _SAMPLES = 12, 8
+#: How many of the nearest are fitted, in how many iterations.
+_FITTED, _ITERATIONS = 6, 12
+#: At most so many weights are tried, and so many numbers of x and states computed for them.
+_MOST_WEIGHTS, _MOST_NUMBERS = 1200, 4e6
+#: A fit needs so many numbers that differ for each number that it fits.
+_NUMBERS_EACH = 3
+#: What is left of the differences after the first step is at most this share of them all.
+_LARGEST_REST = 0.7
+#: A step of the fit that leaves more than this share is the last one.
+_STALLED = 0.9
+#: The size of a change from which a derivative is taken.
+_STEP = 1e-4
+#: Fewer fits that agree than this are named; more say that the numbers decide nothing.
+MOST_ALIKE = 3
+
+
+class Fit(NamedTuple):
+    """A mistake with numbers that are not known.
+
+    Attributes:
+        start: The numbers from which the fit starts. Unless it is ``far``, these are the right
+            ones.
+        apply: Returns the hypothesis with the mistake, for some numbers.
+        mistake: Returns the mistake in words, for some numbers.
+    """
+
+    start: Array
+    apply: Callable[[Hypothesis, Array], Hypothesis]
+    mistake: Callable[[Array], Mistake]
+    far: bool = False
+
+
+def fitted(
+    base: Hypothesis, unit: tuple[str, int] | None
+) -> Iterator[list[tuple[float, Hypothesis]]]:
+    """Yield fitted hypotheses that come near the port, after their relative distances.
+
+    Those with one number come first, and those with more in lists of their own.
+
+    Args:
+        base: The hypothesis without these mistakes.
+        unit: The quantity and the only unit of it that differ at the first step that does.
+    """
+    system = _System(base)
+    if system.differing < _NUMBERS_EACH:
+        return
+    fits = [*_inputs(base), *_weights(base, unit)]
+    for count in sorted({len(fit.start) for fit in fits}):
+        if system.differing >= _NUMBERS_EACH * count:
+            with np.errstate(all="ignore"):
+                yield _nearest(system, [fit for fit in fits if len(fit.start) == count])
+
+
+def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]:
+    """Return the fits after which the least is left, each mistake once."""
+    predicted = [(system.remainder(fit), number) for number, fit in enumerate(fits)]
+    predicted = sorted(one for one in predicted if one[0] < _LARGEST_REST * system.size)
+    nearest: dict[str, tuple[float, Hypothesis]] = {}
+    for _, number in predicted[:_FITTED]:
+        numbers = system.solve(fits[number])
+        changed = fits[number].apply(system.base, numbers)
+        distance = relative_distance(changed, _STEPS, _SAMPLES)
+        mistake = fits[number].mistake(numbers)
+        labelled = replace(changed.with_mistake("fit", mistake), alone=True)
+        nearest.setdefault(mistake.text, (distance, labelled))
+    return list(nearest.values())
+
+
+class _System:
+    """The differences of a port to hypotheses, as a system of equations for a few numbers."""
+
+    def __init__(self, base: Hypothesis) -> None:
+        self.base = base
+        self.unchanged = self.residual(base)
+        self.size = float(np.linalg.norm(self.unchanged))
+        scale = float(np.max(np.abs(self.unchanged), initial=0.0))
+        self.differing = int((np.abs(self.unchanged) > 1e-3 * scale).sum())
+
+    def residual(self, hypothesis: Hypothesis) -> Array:
+        """Return what the port reports minus what the hypothesis computes, as one vector."""
+        part, _ = window(hypothesis, _STEPS, _SAMPLES)
+        parts = [(q.values - e).reshape(-1) for q, e in expected_quantities(part)]
+        return np.concatenate(parts)
+
+    def linear(self, fit: Fit, numbers: Array) -> tuple[Array, Array]:
+        """Return the residual at some numbers, and its derivative, (equations, numbers)."""
+        known = numbers is fit.start and not fit.far
+        residual = self.unchanged if known else self.residual(fit.apply(self.base, numbers))
+        columns = []
+        for position in range(len(numbers)):
+            moved = numbers.copy()
+            moved[position] += _STEP
+            columns.append((residual - self.residual(fit.apply(self.base, moved))) / _STEP)
+        return residual, np.stack(columns, axis=1)
+
+    def remainder(self, fit: Fit) -> float:
+        """Return about how large the residual is after the best step from the start."""
+        residual, derivative = self.linear(fit, fit.start)
+        if derivative.shape[1] == 1:  # without the library's calls for each weight
+            column = derivative[:, 0]
+            square = column @ column
+            left = residual @ residual - (column @ residual) ** 2 / square if square else np.inf
+            return float(np.sqrt(max(left, 0.0)))
+        change = np.linalg.lstsq(derivative, residual, rcond=1e-9)[0]
+        return float(np.linalg.norm(residual - derivative @ change))
+
+    def solve(self, fit: Fit) -> Array:
+        """Return the numbers with which the hypothesis is nearest to the port."""
+        numbers = fit.start
+        for _ in range(_ITERATIONS):
+            residual, derivative = self.linear(fit, numbers)
+            if not np.isfinite(derivative).all():
+                break
+            change = np.linalg.lstsq(derivative, residual, rcond=1e-9)[0]
+            before = size = float(np.linalg.norm(residual))
+            best = numbers
+            for share in (1.0, 0.5, 0.1):
+                moved = numbers + share * change
+                left = float(np.linalg.norm(self.residual(fit.apply(self.base, moved))))
+                if left < size:
+                    best, size = moved, left
+                    break
+            if best is numbers or np.max(np.abs(best - numbers)) < 1e-9:
+                break
+            numbers = best
+            if size > _STALLED * before:
+                break
+        return numbers
+
+
+# --- x ------------------------------------------------------------------------------------------
+
+
+def _inputs(base: Hypothesis) -> Iterator[Fit]:
+    """Yield that x is scaled or shifted: all features alike, one of them, or each by itself."""
+    x = base.xs[0]
+    if len(base.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3:
+        return
+    for start in (1.0, 0.0, 2.0, 100.0):
+        yield Fit(np.array([start]), _scaled, _scaled_by, far=start != 1.0)
+    yield Fit(np.array([0.0]), _shifted, _shifted_by)
+    features = x.shape[2]
+    for feature in range(features) if features > 1 else ():
+        yield _one_feature(feature, features)
+    yield Fit(np.repeat([1.0, 0.0], features), _affine, _each_feature)
+
+
+def _scaled(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+    return replace(hypothesis, xs=(hypothesis.xs[0] * numbers[0],))
+
+
+def _scaled_by(numbers: Array) -> Mistake:
+    factor = float(numbers[0])
+    how = f"{factor:.6g}" if abs(factor) >= 1e-2 or not factor else f"1/{1 / factor:.6g}"
+    return Mistake("input.scaled", f"x is multiplied by {how}", Where(array="x"))
+
+
+def _shifted(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+    return replace(hypothesis, xs=(hypothesis.xs[0] + numbers[0],))
+
+
+def _shifted_by(numbers: Array) -> Mistake:
+    return Mistake("input.shifted", f"{float(numbers[0]):.6g} is added to x", Where(array="x"))
+
+
+def _affine(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+    scale, shift = np.split(numbers, 2)
+    return replace(hypothesis, xs=(hypothesis.xs[0] * scale + shift,))
+
+
+def _each_feature(numbers: Array) -> Mistake:
+    pairs = list(zip(*np.split(numbers, 2), strict=True))
+    shown = ", ".join(f"{scale:.4g} x + {shift:.4g}" for scale, shift in pairs[:3])
+    more = ", …" if len(pairs) > len(pairs[:3]) else ""
+    text = f"each feature of x is scaled and shifted: {shown}{more}"
+    return Mistake("input.scaled", text, Where(array="x"))
+
+
+def _one_feature(feature: int, features: int) -> Fit:
+    """Return that one feature of x is multiplied by a number."""
+    only = np.arange(features) == feature
+
+    def scaled(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+        factors = np.where(only, numbers[0], 1.0)
+        return replace(hypothesis, xs=(hypothesis.xs[0] * factors,))
+
+    def mistake(numbers: Array) -> Mistake:
+        factor = float(numbers[0])
+        how = "0" if abs(factor) < 1e-5 else f"multiplied by {factor:.6g}"
+        text = f"feature {feature} of x is {how}"
+        return Mistake("input.scaled", text, Where(array="x", unit=feature))
+
+    return Fit(np.array([1.0]), scaled, mistake)
+
+
+# --- Weights ------------------------------------------------------------------------------------
+
+
+def _weights(base: Hypothesis, unit: tuple[str, int] | None) -> Iterator[Fit]:
+    """Yield that one weight is wrong, for every weight that can change what differs."""
+    directions = {d.name: d for node in base.network.recurrent for _, d in node.scans}
+    found = []
+    for group, arrays in base.weights.items():
+        for key, array in arrays.items():
+            direction = directions.get(group)
+            if array.dtype.kind != "f" or group not in base.network.groups:
+                continue
+            found += [
+                (group, key, at)
+                for at in np.ndindex(*array.shape)
+                if unit is None or _reaches(unit, direction, group, array, at)
+            ]
+            if len(found) > _MOST_WEIGHTS:
+                return
+    numbers = sum(x.size for x in base.xs) + sum(q.values.size for q in base.quantities)
+    if len(found) * numbers > _MOST_NUMBERS:
+        return
+    for group, key, at in found:
+        yield _one_weight(base, directions.get(group), group, key, at)
+
+
+def _reaches(
+    unit: tuple[str, int],
+    direction: Direction | None,
+    group: str,
+    array: Array,
+    at: tuple[int, ...],
+) -> bool:
+    """Return whether a weight may change one unit of a quantity alone, at its first step."""
+    if direction is not None and unit[0] == group:
+        blocks = max(1, len(direction.cell.gates))
+        return bool(at[-1] % (array.shape[-1] // blocks) == unit[1])
+    return direction is not None or at[-1] == unit[1]
+
+
+def _one_weight(
+    base: Hypothesis, direction: Direction | None, group: str, key: str, at: tuple[int, ...]
+) -> Fit:
+    """Return that one number of an array is another one."""
+    expected = float(base.weights[group][key][at])
+    layer = next(la for la in base.network.layers if group in la.groups)
+    weight = next(w for w in layer.groups[group] if w.key == key)
+    gate, unit = None, int(at[-1])
+    if weight.gates and direction is not None:
+        width = base.weights[group][key].shape[-1] // len(weight.gates)
+        gate, unit = weight.gates[unit // width], unit % width
+    ways = {d.name: w for d, w in zip(layer.directions, ("forward", "backward"), strict=False)}
+    way = ways.get(group) if len(layer.directions) > 1 else None
+    where = Where(layer.name, way, weight.name, gate, unit)
+
+    def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+        arrays = dict(hypothesis.weights[group])
+        arrays[key] = np.array(arrays[key], np.float64)
+        arrays[key][at] = numbers[0]
+        return replace(hypothesis, weights={**hypothesis.weights, group: arrays})
+
+    def mistake(numbers: Array) -> Mistake:
+        place = f"{weight.name}[{', '.join(map(str, at))}]"
+        found = float(numbers[0])
+        sign = abs(found + expected) < 1e-3 * abs(expected)
+        other = "has the other sign: " if sign else ""
+        shown = "0" if abs(found) < 1e-5 else f"{found:.6g}"
+        text = (
+            f"one weight of {group} {other or 'is wrong: '}{place} is {shown}, not {expected:.6g}"
+        )
+        remedy = f"compare {place} of {group} with the golden file"
+        return Mistake("weights.one_wrong", text, where, remedy)
+
+    return Fit(np.array([expected]), apply, mistake)

@@ -1,0 +1,193 @@
+"""Where a port differs: layer, direction, quantity, gate, units, samples and steps.
+
+All of it follows from the comparison of the port's own numbers, without any hypothesis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnshapes.network.graph import Network
+from rnnshapes.port.compare import Comparison
+from rnnshapes.port.hypothesis import Mistake, Where
+from rnnshapes.port.quantities import ReportedQuantity
+
+#: So many units or samples are listed.
+_LISTED = 4
+
+
+class Location(NamedTuple):
+    """One place where a port differs, and what can be seen there, in words."""
+
+    where: Where
+    text: str
+
+
+def locate(
+    network: Network,
+    quantities: Sequence[ReportedQuantity],
+    checks: Sequence[Comparison],
+) -> tuple[Location, ...]:
+    """Return where the quantities that fail differ, in the order of the layers.
+
+    Where a layer differs, those after it follow, unless each step starts from the port's own
+    states; only the first is returned then.
+    """
+    pairs = _in_order(network, quantities, checks)
+    failed = [pair for pair in pairs if pair[2].differing]
+    located: list[Location] = []
+    for number, (position, quantity, check) in enumerate(failed):
+        if number and not check.proven:
+            break
+        same = [p for p in failed[:number] if p[1].name == quantity.name]
+        if same:  # the other state of the same recurrence
+            continue
+        agreeing = {q.key for _, q, c in pairs if q.name == quantity.name and c.agrees}
+        before = {q.name for at, q, c in pairs if at < position and c.agrees}
+        before -= {q.name for _, q, _ in failed}
+        where = _where(
+            network, quantity, check, agreeing, heads_alone=_covers_last(network, before)
+        )
+        words = [*_words(network, quantity, check, where)]
+        if before:
+            words.append(f"{', '.join(sorted(before))} agrees" if len(before) == 1 else "")
+        located.append(Location(where, "; ".join(filter(None, words))))
+    return tuple(located)
+
+
+def first_unit(
+    network: Network, quantities: Sequence[ReportedQuantity], checks: Sequence[Comparison]
+) -> tuple[str, int] | None:
+    """Return the quantity that fails first, and its only unit that does at the first step."""
+    failed = [pair for pair in _in_order(network, quantities, checks) if pair[2].differing]
+    if not failed:
+        return None
+    name = failed[0][1].name
+    units = {u for _, q, check in failed if q.name == name for u in check.pattern.first_units}
+    return (name, units.pop()) if len(units) == 1 else None
+
+
+def other_start(
+    network: Network, quantities: Sequence[ReportedQuantity], checks: Sequence[Comparison]
+) -> tuple[Mistake, tuple[Comparison, ...]] | None:
+    """Return that the states before the first step are not the expected ones, if that is all.
+
+    It is, where each step is computed from the port's own states, and the first alone differs.
+
+    Returns:
+        The mistake, and the comparisons without the first step.
+    """
+    reverse = {name: d.reverse for node in network.recurrent for name, d in node.scans}
+    names, others = [], []
+    for quantity, check in zip(quantities, checks, strict=True):
+        if check.agrees:
+            others.append(check)
+            continue
+        errors, steps, pattern = check.residual.step_errors, check.steps, check.pattern
+        if errors is None or steps is None or len(steps) == 1 or not check.proven:
+            return None
+        first = -1 if reverse.get(quantity.name) else 0
+        if pattern.steps != (int(steps[first]),) or 2 * len(pattern.units) < pattern.shape[2]:
+            return None  # another step, or some wrong numbers at the first one
+        ratio = float(np.nanmax(np.delete(errors.ratio, first)))
+        size = pattern.shape[0] * pattern.shape[2]
+        residual = replace(check.residual, ratio=ratio, compared=check.compared - size)
+        others.append(replace(check, residual=residual, differing=0))
+        names.append(quantity.name)
+    if not names:
+        return None
+    layers = {
+        name: node.name for node in network.recurrent for name, _ in node.scans if name in names
+    }
+    only = next(iter(layers.values())) if len(set(layers.values())) == 1 else None
+    where = Where(layer=only, step=int(checks[0].pattern.steps[0]) if only else None)
+    text = f"{' and '.join(layers)}: the states before the first step are not 0"
+    return Mistake("state.starts_nonzero", text, where), tuple(others)
+
+
+def _in_order(
+    network: Network, quantities: Sequence[ReportedQuantity], checks: Sequence[Comparison]
+) -> list[tuple[int, ReportedQuantity, Comparison]]:
+    """Return quantities and checks after the position of their recurrence, in this order."""
+    names = [name for node in network.recurrent for name, _ in node.scans]
+    pairs = [
+        (names.index(q.name) if q.name in names else len(names), q, check)
+        for q, check in zip(quantities, checks, strict=True)
+    ]
+    return sorted(pairs, key=lambda pair: pair[0])
+
+
+def _covers_last(network: Network, names: set[str]) -> bool:
+    """Return whether the names are those of all recurrences of the last layer with any."""
+    last = network.recurrent[-1:] if network.recurrent else ()
+    return bool(last) and {name for name, _ in last[0].scans} <= names
+
+
+def _where(
+    network: Network,
+    quantity: ReportedQuantity,
+    check: Comparison,
+    agreeing: set[str],
+    *,
+    heads_alone: bool,
+) -> Where:
+    """Return where a quantity differs, as far as it is in one place."""
+    assert check.first is not None
+    pattern = check.pattern
+    where = Where(array=quantity.key or quantity.name, step=check.first.t)
+    if len(pattern.units) == 1:
+        where = where._replace(unit=pattern.units[0])
+    for node in network.recurrent:
+        for number, (name, direction) in enumerate(node.scans):
+            if name == quantity.name:
+                ways = ("forward", "backward") if len(node.scans) > 1 else (None,)
+                gate = "o" if "o" in direction.cell.gates and "c" in agreeing else None
+                return where._replace(layer=node.name, direction=ways[number], gate=gate)
+    heads = [network.nodes[position] for position in network.head]
+    weighted = [node.layer.name for node in heads if node.layer.weights]
+    if heads_alone and len(weighted) == 1:
+        where = where._replace(layer=weighted[0])
+    return where
+
+
+def _words(
+    network: Network, quantity: ReportedQuantity, check: Comparison, where: Where
+) -> Iterator[str]:
+    """Yield what can be seen: which steps, units and samples differ."""
+    pattern, name = check.pattern, where.layer or "the port"
+    name = f"{name}, {where.direction}" if where.direction else name
+    reverse = {n: d.reverse for node in network.recurrent for n, d in node.scans}
+    units, samples = len(pattern.units), len(pattern.samples)
+    parts = [f"{name}: {where.array}"]
+    if units < pattern.shape[2]:
+        parts.append(f"only {_listed('unit', pattern.units)}")
+    if samples < pattern.shape[0]:
+        parts.append(f"only {_listed('sample', pattern.samples)}")
+    at_first = 0 in pattern.steps
+    if reverse.get(quantity.name):
+        at_first = quantity.values.shape[1] - 1 in pattern.steps
+    count, every = len(pattern.steps), pattern.shape[1]
+    if every > 1 and count == 1:
+        parts.append(f"only t {pattern.steps[0]}")
+    elif every > 1 and count < every:
+        parts.append(f"{count} of {every} steps, t {pattern.steps[0]} to {pattern.steps[-1]}")
+    yield ", ".join(parts)
+    causal = quantity.key or network.is_causal
+    if where.gate == "o":
+        yield "c agrees: it is the output gate, or the activation of c"
+    if pattern.samples and 0 not in pattern.samples and samples == pattern.shape[0] - 1:
+        yield "sample 0 agrees: something is carried from sample to sample"
+    elif every > 1 and not at_first and causal and count > 1:
+        yield "the first step agrees: the error comes with h_{t-1}, or with later steps of x"
+    elif every > 1 and at_first and count == 1 and check.proven:
+        yield "all later steps agree: the states before the first step are not the expected ones"
+
+
+def _listed(what: str, numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:_LISTED]))
+    more = f" and {len(numbers) - _LISTED} more" if len(numbers) > _LISTED else ""
+    return f"{what}{'s' if len(numbers) > 1 else ''} {shown}{more}"

@@ -1,0 +1,139 @@
+"""``verify --against``: mistakes of one array, layer, direction or weight, and where they are.
+
+The ports of :mod:`tests.helpers.handmade` share no code with the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.helpers.handmade import LAYERS, SIZES, Port, explained, weights_of
+
+Array = np.ndarray
+
+
+def flat(a: Array) -> Array:
+    """A buffer of the transposed array, read row by row."""
+    return np.ascontiguousarray(a.T).reshape(a.shape)
+
+
+def interleaved(a: Array) -> Array:
+    """The gates of each unit side by side, read as blocks."""
+    return a.reshape(*a.shape[:-1], 4, -1).swapaxes(-1, -2).reshape(a.shape)
+
+
+def reordered(a: Array) -> Array:
+    """The blocks in ONNX's order."""
+    return np.concatenate([np.split(a, 4, -1)[i] for i in (0, 3, 1, 2)], -1)
+
+
+@pytest.mark.parametrize(
+    ("change", "keys", "id_", "array"),
+    [
+        (flat, ("kernel",), "layout.flat_buffer", "kernel"),
+        (flat, ("kernel", "recurrent_kernel"), "layout.flat_buffer", None),
+        (interleaved, ("kernel", "recurrent_kernel", "bias"), "layout.interleaved", None),
+        (reordered, ("bias",), "gates.order.bias", "bias"),
+        (reordered, ("recurrent_kernel",), "gates.order.recurrent_kernel", "recurrent_kernel"),
+    ],
+)
+def test_order_within_arrays_is_named(
+    change: Callable[[Array], Array], keys: Any, id_: str, array: str | None
+) -> None:
+    golden = rnnshapes.golden(**SIZES, cell="lstm").arrays
+    weights = weights_of(golden, "lstm")
+    weights |= {key: change(weights[key]) for key in keys}
+    y_hat = Port("lstm").run(weights, golden["x"])["y_hat"]
+    result = rnnshapes.verify(**SIZES, cell="lstm", against=y_hat)
+    assert explained(result) == [(id_,)]
+    (one,) = result.to_dict()["diagnosis"]
+    assert (one["where"]["layer"], one["where"]["array"]) == ("lstm", array)
+    assert one["cure"]
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_mistake_of_one_layer_names_it(wrong: int) -> None:
+    """And of one direction the direction."""
+    sizes = {**SIZES, "cell": "lstm"}
+    golden = rnnshapes.golden(**{**sizes, "M": [5, 6]}).arrays
+    h = golden["x"]
+    for number, name in enumerate(("lstm", "lstm_1")):
+        port = Port("lstm", bias=0.0 if number == wrong else 1.0)
+        found = port.run(weights_of(golden, name, "dense" if number else ""), h)
+        h = found["h"]
+    result = rnnshapes.verify(**{**sizes, "M": [5, 6]}, against=found["y_hat"])
+    assert explained(result) == [("bias.omitted",)]
+    where = result.to_dict()["diagnosis"][0]["where"]
+    assert (where["layer"], where["direction"]) == (("lstm", "lstm_1")[wrong], None)
+
+    golden = rnnshapes.golden(**sizes, bidirectional=True).arrays
+    ways = ("forward", "backward")
+    names = [f"bidirectional/{way}_lstm" for way in ways]
+    ports = [
+        Port("lstm", reverse=bool(n), turned_back=bool(n), bias=0.0 if n == wrong else 1.0)
+        for n in (0, 1)
+    ]
+    h = {
+        f"{name}.h": port.run(weights_of(golden, name, ""), golden["x"])["h"]
+        for name, port in zip(names, ports, strict=True)
+    }
+    result = rnnshapes.verify(**sizes, bidirectional=True, against=h)
+    assert explained(result) == [("bias.omitted",)]
+    where = result.to_dict()["diagnosis"][0]["where"]
+    assert (where["layer"], where["direction"]) == ("bidirectional", ways[wrong])
+
+
+@pytest.mark.parametrize(("cell", "what"), [("lstm", "h"), ("gru", "y_hat"), ("simple", "h")])
+def test_one_wrong_weight_is_named_with_its_place(cell: str, what: str) -> None:
+    golden = rnnshapes.golden(**SIZES, cell=cell).arrays
+    weights = weights_of(golden, LAYERS[cell])
+    weights["recurrent_kernel"] = weights["recurrent_kernel"].copy()
+    weights["recurrent_kernel"][3, 2] += np.float32(0.07)
+    port = Port(cell).run(weights, golden["x"])[what]
+    result = rnnshapes.verify(**SIZES, cell=cell, against={what: port})
+    assert explained(result) == [("weights.one_wrong",)]
+    (one,) = result.to_dict()["diagnosis"]
+    gate = {"lstm": "i", "gru": "z", "simple": None}[cell]
+    found = [one["where"][key] for key in ("layer", "array", "gate", "unit")]
+    assert found == [LAYERS[cell], "recurrent_kernel", gate, 2]
+    assert "recurrent_kernel[3, 2]" in one["text"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "id_"), [(1 / 255, 0, "input.scaled"), (1, 0.4, "input.shifted")]
+)
+def test_scaled_or_shifted_input_is_named(factor: float, shift: float, id_: str) -> None:
+    golden = rnnshapes.golden(**SIZES, cell="gru").arrays
+    x = (golden["x"] * factor + shift).astype("float32")
+    y_hat = Port("gru").run(weights_of(golden, "gru"), x)["y_hat"]
+    result = rnnshapes.verify(**SIZES, cell="gru", against=y_hat)
+    assert explained(result) == [(id_,)]
+    assert f"{shift or '1/255'}" in result.diagnosis.explanations[0].text
+
+
+def test_other_initial_state_is_named() -> None:
+    golden = rnnshapes.golden(**SIZES).arrays
+    start = np.random.default_rng(0).standard_normal((3, 5)).astype("float32")
+    h = Port("simple").run(weights_of(golden, "simple_rnn"), golden["x"], start=start)["h"]
+    result = rnnshapes.verify(**SIZES, against={"h": h})
+    assert explained(result) == [("state.starts_nonzero",)]
+    assert result.to_dict()["diagnosis"][0]["where"]["layer"] == "simple_rnn"
+
+
+def test_unexplained_port_is_located() -> None:
+    """In layer, unit and step; what agrees has no place."""
+    sizes = {**SIZES, "cell": "gru"}
+    golden = rnnshapes.golden(**sizes).arrays
+    found = Port("gru").run(weights_of(golden, "gru"), golden["x"])
+    assert rnnshapes.verify(**sizes, against=found["h"]).to_dict()["where"] == []
+    found["h"][:, 4:, 3] += np.random.default_rng(0).standard_normal((3, 5)).astype("f")
+    result = rnnshapes.verify(**sizes, against={"h": found["h"], "y_hat": found["y_hat"]})
+    assert explained(result) == []
+    place = result.to_dict()["where"][0]
+    assert [place[key] for key in ("layer", "array", "step")] == ["gru", "h", 4]
+    assert "where" in repr(result)
