@@ -199,6 +199,7 @@ def verify(
     seed: int = 0,
     against: Any = None,
     dtype: str | None = None,
+    ignore: Iterable[str] = (),
     **options: Unpack[NetworkOptions],
 ) -> Verification | PortVerification | WeightVerification:
     """Check names, shapes, counts and every step against Keras; ``result.passed`` is the verdict.
@@ -215,6 +216,8 @@ def verify(
             (.npy, .npz, .csv, .json, .h). Or compare every weight with a file of PyTorch or ONNX
             (.safetensors, .pt, .pth, .onnx), without running either model.
         dtype: The dtype in which that implementation computes; that of its arrays if left out.
+        ignore: The names of its arrays that are not to be compared. Any other unknown name is an
+            InputError.
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:
@@ -228,7 +231,7 @@ def verify(
         return compare_weight_file(model, against, seed, **options)
     with open_session(model, x=x, seed=seed, **options) as session:
         if against is not None:
-            return session.compare(against, dtype)
+            return session.compare(against, dtype, tuple(ignore))
         if dtype is not None:
             raise InputError("dtype (--dtype) requires against (--against)")
         return session.verify()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -146,7 +146,9 @@ class Session:
             held = reference.weights_of(model, self.network)
             return verify_network(self.network, weights, self.sources, structure, held, outputs)
 
-    def compare(self, against: Any, dtype: str | None = None) -> PortVerification:
+    def compare(
+        self, against: Any, dtype: str | None = None, ignore: Collection[str] = ()
+    ) -> PortVerification:
         """Compute :func:`rnnshapes.verify` for this session, against the numbers of a port."""
         from rnnshapes.forward import tracing
         from rnnshapes.port import arrays
@@ -161,7 +163,7 @@ class Session:
         port = arrays.read_port(against)
         self._require_computable(keras=False)
         tracing.require_memory(self.network, tracing.all_parts(self.network))
-        return verify_port(self.network, self.weights(), self.sources, port, dtype)
+        return verify_port(self.network, self.weights(), self.sources, port, dtype, ignore)
 
     def weights(self) -> Weights:
         """Return the weights by group and key, read from the model or drawn from the seed."""

@@ -277,14 +277,20 @@ def test_pytorch_agrees_by_its_documented_order_and_biases() -> None:
 
 
 def test_every_array_of_a_known_name_is_compared() -> None:
-    """The output, too, beside y_hat or h; names of others are reported."""
+    """The output, too, beside y_hat or h; an unknown name is an error, unless it is ignored."""
     sizes = {"N": 2, "T": 5}
     golden = rnnshapes.golden(**sizes).arrays
     good = {"simple_rnn.h": golden["simple_rnn.h"]}
     for wrong in ("y_hat", "output"):
         result = rnnshapes.verify(**sizes, against={**good, wrong: golden[wrong] + 100})
         assert not result.passed
-    result = rnnshapes.verify(**sizes, against={**good, "y_hatt": golden["y_hat"]})
+    misspelt = {**good, "y_hatt": golden["y_hat"]}
+    with pytest.raises(
+        rnnshapes.InputError, match=r"'y_hatt' \(did you mean 'y_hat'\?\).*--ignore"
+    ):
+        rnnshapes.verify(**sizes, against=misspelt)
+    assert rnnshapes.verify(**sizes, against=golden).passed
+    result = rnnshapes.verify(**sizes, against=misspelt, ignore=["y_hatt"])
     assert result.passed
     assert result.unknown_arrays == ("y_hatt",)
     assert "y_hatt" in repr(result)

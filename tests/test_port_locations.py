@@ -137,3 +137,38 @@ def test_unexplained_port_is_located() -> None:
     place = result.to_dict()["where"][0]
     assert [place[key] for key in ("layer", "array", "step")] == ["gru", "h", 4]
     assert "where" in repr(result)
+
+
+def test_states_of_frameworks_are_accepted() -> None:
+    """Both directions side by side, ONNX's Y and Y_h, PyTorch's h_n; and none is y_hat."""
+    sizes = {**SIZES, "cell": "lstm", "bidirectional": True, "K": 10}
+    golden = rnnshapes.golden(**sizes).arrays
+    h, c = (
+        [golden[f"bidirectional/{way}_lstm.{key}"] for way in ("forward", "backward")]
+        for key in "hc"
+    )
+    sides = np.concatenate(h, -1).astype("f")
+    last = np.stack([h[0][:, -1], h[1][:, 0]]).astype("f")
+    Y = np.stack(h).transpose(2, 0, 1, 3).astype("f")
+    for port in (
+        {"h": sides},
+        {"h": np.concatenate([*last], -1)},
+        {"Y": Y},
+        {"Y": np.stack(h, 2).astype("f")},
+        {"Y_h": last, "Y_c": np.stack([c[0][:, -1], c[1][:, 0]]).astype("f")},
+        {"h_n": last},
+    ):
+        result = rnnshapes.verify(**sizes, against=port)
+        assert result.passed, result
+        assert {check.quantity.partition(":")[0] for check in result.checks} == {
+            f"bidirectional/{way}_lstm" for way in ("forward", "backward")
+        }
+    assert rnnshapes.verify(**{**sizes, "K": 2}, against=sides).passed
+    assert not rnnshapes.verify(**sizes, against={"h": sides[..., ::-1]}).passed
+
+    sizes = {**SIZES, "cell": "gru", "M": [5, 5]}
+    golden = rnnshapes.golden(**sizes).arrays
+    h_n = np.stack([golden[f"{name}.h"][:, -1] for name in ("gru", "gru_1")]).astype("f")
+    result = rnnshapes.verify(**sizes, against={"h_n": h_n})
+    assert result.passed
+    assert len(result.checks) == 2

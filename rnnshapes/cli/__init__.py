@@ -23,6 +23,7 @@ from rnnshapes.cli.options import (
     FollowOption,
     FrameworkOption,
     GoldenOption,
+    IgnoreOption,
     InspectViewOption,
     ModelsArgument,
     NetworkArguments,
@@ -293,6 +294,7 @@ def verify(
     data: DataArguments,
     against: AgainstOption = None,
     dtype: DtypeOption = None,
+    ignore: IgnoreOption = None,
     view: VerifyViewOption = "summary",
     output: TextOutputArguments,
 ) -> int:
@@ -303,6 +305,8 @@ def verify(
     target = output_target(output, data.input, network.model, against)
     if dtype is not None and against is None:
         raise InputError("--dtype requires --against")
+    if ignore and against is None:
+        raise InputError("--ignore requires --against")
     shown = target.view(view, VERIFY_PARTS)
     if target.quiet and target.is_screen:  # the verdict alone, and what --view names
         shown = replace(shown, parts=shown.parts - {"summary"})
@@ -325,7 +329,7 @@ def verify(
             hint = next_command.after_verify(result, network, data)
         else:
             with show_progress("Comparing the port, and trying known mistakes"):
-                result = session.compare(against, dtype)
+                result = session.compare(against, dtype, ignore or ())
             hint = next_command.after_port(result, network, data)
     return _write_verdict(result, target, shown, hint)
 

@@ -474,6 +474,15 @@ DtypeOption = Annotated[
         autocompletion=one_of(DTYPES),
     ),
 ]
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="NAME",
+        help="Leave an array of your implementation out; repeat it for others.",
+        rich_help_panel=_DATA,
+    ),
+]
 NoKerasOption = Annotated[
     bool,
     typer.Option("--no-keras", help="Do not compare with Keras.", rich_help_panel=_SHOWN),

@@ -101,6 +101,23 @@ def require_memory(network: Network, *, with_keras: bool = False) -> None:
     tracing.require_memory(network, parts, with_keras=with_keras, more_numbers=numbers)
 
 
+def array_names(network: Network) -> frozenset[str]:
+    """Return the names of all arrays that a golden file or a trace of the network may have."""
+    names = {"x", "y_hat", "output", *(node.name for node in network.inputs)}
+    names |= {f"input {name}" for name in _RESERVED}
+    names |= {
+        f"{group}/{weight.name}"
+        for layer in network.layers
+        for group, weights in layer.groups.items()
+        for weight in weights
+    }
+    for recurrence in _recorded_recurrences(network):
+        values = [name for name, _, _ in recurrence.equations()]
+        values += ["mask", *(f"{key}_initial" for key in recurrence.direction.cell.states)]
+        names |= {f"{recurrence.name}.{value}" for value in values}
+    return frozenset(names)
+
+
 def record_network(
     network: Network,
     weights: Weights,

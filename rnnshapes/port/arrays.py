@@ -210,12 +210,12 @@ def _lists(record: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
     layers = record.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         for key, value in layer.items() if isinstance(layer, dict) and "name" in layer else ():
-            if isinstance(value, list) and "_keras" not in key:
+            if isinstance(value, list) and value and "_keras" not in key:
                 yield f"{layer['name']}.{key}", value, "float64"
     for name, value in record.items():
         if isinstance(value, dict) and isinstance(value.get("numpy"), list):
             yield name, value["numpy"], "float64"
-        elif isinstance(value, list) and name != "layers":
+        elif isinstance(value, list) and name not in ("layers", "not_derived"):
             yield name, value, "float32"
 
 

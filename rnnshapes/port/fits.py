@@ -173,7 +173,7 @@ def _scaled(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
 
 def _scaled_by(numbers: Array) -> Mistake:
     factor = float(numbers[0])
-    how = f"{factor:.6g}" if abs(factor) >= 1e-2 or not factor else f"1/{1 / factor:.6g}"
+    how = f"{factor:.5g}" if abs(factor) >= 1e-2 or not factor else f"1/{1 / factor:.5g}"
     return Mistake("input.scaled", f"x is multiplied by {how}", Where(array="x"))
 
 
@@ -182,7 +182,7 @@ def _shifted(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
 
 
 def _shifted_by(numbers: Array) -> Mistake:
-    return Mistake("input.shifted", f"{float(numbers[0]):.6g} is added to x", Where(array="x"))
+    return Mistake("input.shifted", f"{float(numbers[0]):.5g} is added to x", Where(array="x"))
 
 
 def _affine(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:

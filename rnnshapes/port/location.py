@@ -93,6 +93,8 @@ def other_start(
         first = -1 if reverse.get(quantity.name) else 0
         if pattern.steps != (int(steps[first]),) or 2 * len(pattern.units) < pattern.shape[2]:
             return None  # another step, or some wrong numbers at the first one
+        if pattern.samples[0] > 0:
+            return None  # what the first sample leaves is carried over
         ratio = float(np.nanmax(np.delete(errors.ratio, first)))
         size = pattern.shape[0] * pattern.shape[2]
         residual = replace(check.residual, ratio=ratio, compared=check.compared - size)
@@ -175,16 +177,24 @@ def _words(
         parts.append(f"only t {pattern.steps[0]}")
     elif every > 1 and count < every:
         parts.append(f"{count} of {every} steps, t {pattern.steps[0]} to {pattern.steps[-1]}")
-    yield ", ".join(parts)
-    causal = quantity.key or network.is_causal
+    if where.layer or len(parts) > 1:
+        yield ", ".join(parts)
     if where.gate == "o":
         yield "c agrees: it is the output gate, or the activation of c"
     if pattern.samples and 0 not in pattern.samples and samples == pattern.shape[0] - 1:
         yield "sample 0 agrees: something is carried from sample to sample"
-    elif every > 1 and not at_first and causal and count > 1:
-        yield "the first step agrees: the error comes with h_{t-1}, or with later steps of x"
-    elif every > 1 and at_first and count == 1 and check.proven:
-        yield "all later steps agree: the states before the first step are not the expected ones"
+    elif every > 1 and (quantity.key or network.is_causal):
+        yield _about_first_step(check, at_first=at_first)
+
+
+def _about_first_step(check: Comparison, *, at_first: bool) -> str:
+    """Return what it says that the first step agrees, or alone does not."""
+    count = len(check.pattern.steps)
+    if not at_first and count > 1:
+        return "the first step agrees: the error comes with h_{t-1}, or with later steps of x"
+    if at_first and count == 1 and check.proven:
+        return "all later steps agree: the states before the first step are not the expected ones"
+    return ""
 
 
 def _listed(what: str, numbers: Sequence[int]) -> str:

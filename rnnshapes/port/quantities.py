@@ -5,17 +5,20 @@ An array is matched by its name, or, where it is the only one, by its shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnshapes.errors import InputError
 from rnnshapes.forward.difference import y_hat_of
+from rnnshapes.forward.golden import array_names
 from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.port.arrays import UNNAMED, Port, PortArray
+from rnnshapes.port.framework_arrays import STATE_NAMES, split_states, split_unnamed
 from rnnshapes.reference.outputs import ModelOutputs
 
 Y_HAT, OUTPUT = "y_hat", "output"
@@ -96,8 +99,13 @@ def match_arrays(network: Network, port: Port) -> tuple[ReportedQuantity, ...]:
     shape than the quantity of its name.
     """
     candidates = _candidates(network)
+    port = split_states(network, port)
     single = port.arrays[0] if len(port.arrays) == 1 else None
-    if single is not None and single.name not in candidates and "." not in single.name:
+    if single is not None and single.name == UNNAMED and not _fits(network, single, candidates):
+        port = replace(port, arrays=split_unnamed(network, single))
+        single = port.arrays[0] if len(port.arrays) == 1 else None
+    named = single is not None and ("." in single.name or single.name in STATE_NAMES)
+    if single is not None and single.name not in candidates and not named:
         return (_by_shape(network, port, single, candidates),)
     known = [array for array in port.arrays if array.name in candidates]
     if not known:
@@ -109,10 +117,28 @@ def match_arrays(network: Network, port: Port) -> tuple[ReportedQuantity, ...]:
     return tuple(_by_name(network, port, array, candidates[array.name]) for array in known)
 
 
+def check_names(network: Network, port: Port, ignored: Collection[str]) -> None:
+    """Raise InputError for an array whose name is neither known nor ``ignored``.
+
+    A misspelt name would otherwise hide numbers that are wrong.
+    """
+    port = split_states(network, port)
+    known = {*_candidates(network), *array_names(network), *ignored}
+    unknown = [array.name for array in port.arrays if array.name not in known]
+    if len(port.arrays) > 1 and unknown:
+        compared = [name for name in _candidates(network) if name != UNNAMED]
+        close = difflib.get_close_matches(unknown[0], compared, 1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(
+            f"{port.name}: it has arrays of unknown names: {_listed(unknown)}{meant}; rename what "
+            f"is to be compared, and leave out the rest with --ignore {unknown[0]}"
+        )
+
+
 def unknown_names(network: Network, port: Port) -> tuple[str, ...]:
     """Return the names of arrays that match no quantity, where the port has several arrays."""
     candidates = _candidates(network)
-    names = [array.name for array in port.arrays]
+    names = [array.name for array in split_states(network, port).arrays]
     return tuple(name for name in names if name not in candidates) if len(names) > 1 else ()
 
 
@@ -151,6 +177,15 @@ def _states(network: Network) -> Iterator[tuple[str, _Candidate]]:
                 yield f"{name}.{key}", candidate
                 if len(node.scans) == 1:
                     yield key, candidate
+
+
+def _fits(network: Network, array: PortArray, candidates: Mapping[str, _Candidate]) -> bool:
+    """Return whether an array has the shape of any quantity."""
+    return any(
+        _matched(network, array, candidate, axes_swapped=swapped) is not None
+        for candidate in candidates.values()
+        for swapped in (False, True)
+    )
 
 
 def _by_shape(

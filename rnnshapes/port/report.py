@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,13 @@ from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Location, first_unit, locate, other_start
-from rnnshapes.port.quantities import OUTPUT, ReportedQuantity, match_arrays, unknown_names
+from rnnshapes.port.quantities import (
+    OUTPUT,
+    ReportedQuantity,
+    check_names,
+    match_arrays,
+    unknown_names,
+)
 from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.result import Result
@@ -62,6 +68,7 @@ def verify_port(
     sources: InputSources,
     port: Port,
     dtype: str | None = None,
+    ignore: Collection[str] = (),
 ) -> PortVerification:
     """Compare what a port reports for x, and search for an explanation where it does not agree.
 
@@ -71,10 +78,11 @@ def verify_port(
         sources: The inputs x.
         port: The port's arrays.
         dtype: The dtype in which the port computes; that of its arrays if left out.
+        ignore: The names of arrays that are not to be compared.
 
     Raises:
-        InputError: The port reports nothing that can be compared, or x has numbers that are not
-            finite.
+        InputError: An array has an unknown name, the port reports nothing that can be compared,
+            or x has numbers that are not finite.
         UnsupportedError: A layer of the network is not supported.
     """
     for node in network.unsupported:
@@ -83,6 +91,7 @@ def verify_port(
             "be verified"
         )
     quantities = match_arrays(network, port)
+    check_names(network, port, ignore)
     xs = tuple(map(full_array, sources))
     if not all(x.dtype.kind in "iu" or np.isfinite(x).all() for x in xs):
         raise InputError(

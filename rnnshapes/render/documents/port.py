@@ -175,13 +175,20 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
         yield labelled_line("shape", shape.removeprefix("shape "))
     if (first := _first_difference(result)) is not None:
         yield labelled_line("first", first)
-    for location in result.locations if not explanations else ():
-        yield labelled_line("where", location.text)
+    if not explanations:
+        yield from _places(result)
     cures = [mistake.cure for one in explanations for mistake in one.all_mistakes]
     for cure in filter(None, dict.fromkeys(cures)):
         yield labelled_line("cure", cure)
     if not explanations and result.diagnosis is not None and result.diagnosis.tried:
         yield from _search(result, result.diagnosis)
+
+
+def _places(result: PortVerification) -> Iterator[Line]:
+    """Yield where the port differs, as far as it is in one place."""
+    for location in result.locations:
+        if location.text:
+            yield labelled_line("where", location.text)
 
 
 def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
@@ -315,8 +322,7 @@ def _warnings(result: PortVerification) -> Iterator[Line]:
         rest = len(result.unknown_arrays) - _LISTED_NAMES
         more = f" and {rest} more" if rest > 0 else ""
         yield warning_line(
-            f"{shown}{more}: not compared: unknown name; name it y_hat, h, c or output to "
-            "compare it"
+            f"{shown}{more}: not compared; y_hat, output and the states of recurrences are"
         )
     for check in result.checks:
         if check.left_out:

@@ -1,0 +1,94 @@
+"""States as frameworks return them, as arrays of each recurrence.
+
+A bidirectional layer of Keras and PyTorch returns h of both directions side by side, (N, T, 2M);
+ONNX's Y is (T, dirs, N, M), or (N, T, dirs, M) with ``layout=1``; its Y_h and Y_c, and PyTorch's
+h_n and c_n are (dirs, N, M), PyTorch's for all layers together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from rnnshapes.network.graph import Network, Node
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.arrays import Port, PortArray
+
+#: The state that an array has, by the names that frameworks give it.
+STATE_NAMES = MappingProxyType(
+    {"h": "h", "c": "c", "Y": "h", "Y_h": "h", "Y_c": "c", "h_n": "h", "c_n": "c"}
+)
+#: Those of the last states alone.
+_LAST = ("Y_h", "Y_c", "h_n", "c_n")
+
+
+def split_states(network: Network, port: Port) -> Port:
+    """Return the port with arrays of several recurrences as one array for each of them."""
+    arrays = [part for array in port.arrays for part in _parts(network, array)]
+    return replace(port, arrays=tuple(arrays))
+
+
+def split_unnamed(network: Network, array: PortArray) -> tuple[PortArray, ...]:
+    """Return an array without a name as h of each direction, or itself where it is not."""
+    parts = tuple(_parts(network, replace(array, name="h")))
+    return parts if len(parts) > 1 else (array,)
+
+
+def _parts(network: Network, array: PortArray) -> Iterator[PortArray]:
+    """Yield the states in an array, or the array itself."""
+    layer, _, name = array.name.rpartition(".")
+    key = STATE_NAMES.get(name)
+    nodes = [node for node in network.recurrent if layer in ("", node.name)]
+    if key is None or not nodes:
+        yield array
+        return
+    found = list(_of_all_layers(network, key, array)) if name in _LAST and not layer else []
+    yield from found or list(_of_node(network, nodes[-1], key, name, array)) or [array]
+
+
+def _of_node(
+    network: Network, node: Node, key: str, name: str, array: PortArray
+) -> Iterator[PortArray]:
+    """Yield the states of each direction of a layer, if the array has the shape of them all."""
+    n, t = network.size("N"), network.step_count(network.shapes_at(node.sources[0]))
+    dirs, shape = len(node.scans), array.values.shape
+    widths = {network.widths[scan].get(key) for scan, _ in node.scans}
+    m = widths.pop()
+    if widths or m is None:
+        return
+    choose: Callable[[int, Array], Array]
+    if dirs > 1 and shape in ((n, t, dirs * m), (n, dirs * m)):
+        choose = lambda d, values: values[..., d * m : (d + 1) * m]  # noqa: E731
+    elif shape == (t, dirs, n, m):
+        choose = lambda d, values: np.swapaxes(values[:, d], 0, 1)  # noqa: E731
+    elif shape == (n, t, dirs, m):
+        choose = lambda d, values: values[:, :, d]  # noqa: E731
+    elif shape == (dirs, n, m) and (dirs > 1 or name in _LAST):
+        choose = lambda d, values: values[d]  # noqa: E731
+    elif name in STATE_NAMES.values():
+        return
+    else:
+        choose = lambda d, values: values  # noqa: E731
+        if dirs > 1:
+            return
+    for number, (scan, _) in enumerate(node.scans):
+        yield _chosen(array, f"{scan}.{key}", number, choose)
+
+
+def _of_all_layers(network: Network, key: str, array: PortArray) -> Iterator[PortArray]:
+    """Yield the last states of all layers, (layers·dirs, N, M), as PyTorch returns them."""
+    scans = [scan for node in network.recurrent for scan, _ in node.scans]
+    widths = {network.widths[scan].get(key) for scan in scans}
+    if array.values.shape == (len(scans), network.size("N"), *widths):
+        for number, scan in enumerate(scans):
+            yield _chosen(array, f"{scan}.{key}", number, lambda d, values: values[d])
+
+
+def _chosen(
+    array: PortArray, name: str, number: int, choose: Callable[[int, Array], Array]
+) -> PortArray:
+    values, rounding = choose(number, array.values), choose(number, array.rounding)
+    return replace(array, name=name, values=values, rounding=rounding)
