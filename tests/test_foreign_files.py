@@ -9,6 +9,7 @@ import pickletools
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,19 @@ def test_layer_chooses_one_of_several_modules(tmp_path: Path, run) -> None:
     whole = rnnshapes.trace(path, T=3, show="h", layer="enc")
     assert [layer.name for layer in whole.layers] == ["enc.l0", "enc.l1"]
     assert run("trace", path, "--T", "3", "--layer", "other").status == 2
+
+
+def test_layer_is_chosen_by_its_shown_name(tmp_path: Path) -> None:
+    """A module of which the name has another meaning, and two of which layers have one name."""
+    first, second = state_dict("lstm", 3, 5, layers=2), state_dict("gru", 7, 4)
+    arrays = {f"a.{name}": array for name, array in first.items()}
+    arrays |= {f"{path}.{name}": a for path in ("a.l0", "output") for name, a in second.items()}
+    path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
+    names = [layer.name for layer in rnnshapes.inspect(path).layers]
+    assert names == ["a.l0", "a.l1", "a.l0:2", "output:2"]
+    for name in names:
+        (*_, layer) = rnnshapes.trace(path, T=2, layer=name, show="h").layers
+        assert layer.states["h"].shape[-1] == (4 if name.endswith(":2") else 5)
 
 
 def test_transposed_view_is_read_by_its_strides(tmp_path: Path) -> None:
@@ -404,6 +418,14 @@ def test_many_other_arrays_are_counted(tmp_path: Path) -> None:
     few = {name: more[name] for name in list(more)[:300]}
     path = written(tmp_path / "m.safetensors", foreign.safetensors({**arrays, **few}))
     assert len(rnnshapes.inspect(path).layers) == 151
+
+
+def test_long_names_of_many_modules_are_split_once(tmp_path: Path) -> None:
+    array, start = np.ones((2, 1), "f4"), time.process_time()
+    arrays = {f"a{number}.v": array for number in range(201)} | {"a." * 200_000 + "v": array}
+    result = rnnshapes.inspect(written(tmp_path / "m.safetensors", foreign.safetensors(arrays)))
+    assert result.params == 404
+    assert time.process_time() - start < 5
 
 
 def test_inspect_loads_neither_numpy_nor_keras(tmp_path: Path) -> None:

@@ -131,17 +131,18 @@ class ForeignFile(OpenedFile):
         Raises:
             InputError: it has none, or no such layer.
         """
-        if not self.contents.modules:
+        chosen = self.file_network.modules
+        if not chosen:
             raise InputError(f"{self.path}: it holds no recurrent layer")
         names: dict[str, Module] = {}
-        for module in self.contents.modules:
+        for module in chosen:
             both = [module.layer_name(number) for number in range(len(module.layers))]
             names |= dict.fromkeys([module.name, *both], module)
-        if layer is not None and layer.partition("/")[0] not in names:
-            raise InputError(f"no recurrent layer {layer!r}: choose one of {', '.join(names)}")
-        chosen = self.contents.modules
         if layer is not None:
-            chosen = (names[layer.partition("/")[0]],)
+            module_of_layer = names.get(layer) or names.get(layer.rpartition("/")[0])
+            if module_of_layer is None:
+                raise InputError(f"no recurrent layer {layer!r}: choose one of {', '.join(names)}")
+            chosen = (module_of_layer,)
         contents = replace(self.contents, modules=chosen, others=())
         return replace(self, contents=contents, file_network=build_network(contents))
 

@@ -11,6 +11,8 @@ from rnnshapes.load.foreign.tensors import Tensor
 
 #: Modules without recurrence that are shown one by one.
 MOST_OTHERS = 200
+#: No model has modules deeper in each other.
+MOST_DEPTH = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +80,16 @@ class OtherModule:
 
 def joined(others: Sequence[OtherModule]) -> tuple[OtherModule, ...]:
     """Return at most ``MOST_OTHERS`` modules: those inside the same one are joined, if need be."""
-    parts = [other.name.split(".") for other in others]
-    for depth in range(max(map(len, parts), default=0), -1, -1):
+    if len(others) <= MOST_OTHERS:
+        return tuple(others)
+    parts = [other.name.split(".", MOST_DEPTH) for other in others]
+    for depth in range(MOST_DEPTH, -1, -1):
         groups: dict[str, list[OtherModule]] = {}
         for path, other in zip(parts, others, strict=True):
             groups.setdefault(".".join(path[:depth]) or "(others)", []).append(other)
         if len(groups) <= MOST_OTHERS:
             break
-    return tuple(_as_one(name, group) for name, group in groups.items()) if others else ()
+    return tuple(_as_one(name, group) for name, group in groups.items())
 
 
 def _as_one(name: str, group: Sequence[OtherModule]) -> OtherModule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -31,6 +31,8 @@ from rnnshapes.ops.dims import Dim
 MOST_LAYERS = 100
 #: Arrays without recurrence that are shown one by one; of more, each module shows their number.
 MOST_ARRAYS = 1000
+#: Names of inputs and outputs.
+_RESERVED = frozenset({"x", "y_hat", "output", *(f"x{number}" for number in range(1, 100))})
 _NO_PLACE = "the file does not say where in the network it stands"
 
 
@@ -39,13 +41,15 @@ class FileNetwork:
     """The network of a file, and the arrays of each layer as the file lays them out.
 
     ``weights`` are by layer, with symbols for their shapes; ``stored`` are the arrays that they
-    describe. ``orders`` are the orders of gates in them.
+    describe. ``orders`` are the orders of gates in them. ``modules`` are the recurrent ones, each
+    with a name of its own.
     """
 
     network: Network
     weights: Mapping[str, tuple[Weight, ...]]
     stored: Mapping[str, tuple[StoredArray, ...]]
     orders: Mapping[str, tuple[str, ...]]
+    modules: tuple[Module, ...]
 
 
 def build_network(contents: Contents) -> FileNetwork:
@@ -54,14 +58,29 @@ def build_network(contents: Contents) -> FileNetwork:
     Raises:
         InputError: It has more recurrent layers than anyone would read.
     """
-    count = sum(len(module.layers) for module in contents.modules)
-    if count > MOST_LAYERS:
-        raise InputError(f"it has {count} recurrent layers, more than {MOST_LAYERS}")
-    return _Builder(contents.modules, joined(contents.others)).build()
+    layers = sum(len(module.layers) for module in contents.modules)
+    if layers > MOST_LAYERS:
+        raise InputError(f"it has {layers} recurrent layers, more than {MOST_LAYERS}")
+    return _Builder(_named_apart(contents.modules), joined(contents.others)).build()
+
+
+def _named_apart(modules: Sequence[Module]) -> tuple[Module, ...]:
+    """Return modules of which no two, nor their layers, have the same name."""
+    taken, named = set(_RESERVED), []
+    for module in modules:
+        renamed = module
+        for number in count(2):
+            names = {renamed.name, *map(renamed.layer_name, range(len(module.layers)))}
+            if not names & taken:
+                break
+            renamed = replace(module, name=f"{module.name}:{number}")
+        taken |= names
+        named.append(renamed)
+    return tuple(named)
 
 
 class _Builder:
-    def __init__(self, modules: Sequence[Module], others: Sequence[OtherModule]) -> None:
+    def __init__(self, modules: tuple[Module, ...], others: Sequence[OtherModule]) -> None:
         self.modules, self.others = modules, others
         self.is_summed = sum(len(other.tensors) for other in others) > MOST_ARRAYS
         layers = [layer for module in modules for layer in module.layers]
@@ -75,7 +94,7 @@ class _Builder:
         self.weights: dict[str, tuple[Weight, ...]] = {}
         self.stored: dict[str, tuple[StoredArray, ...]] = {}
         self.orders: dict[str, tuple[str, ...]] = {}
-        self.names = {"x", "y_hat", "output", *(f"x{number}" for number in range(1, 100))}
+        self.names = set(_RESERVED)
 
     def build(self) -> FileNetwork:
         self.namer.sizes |= {"N": None, "T": None}
@@ -87,7 +106,8 @@ class _Builder:
             tap = Tap(positions[module.layers[0].features])
             dim = self.inputs[module.layers[0].features]
             for number, layer in enumerate(module.layers):
-                name = self._unique(module.layer_name(number))
+                name = module.layer_name(number)
+                self.names.add(name)
                 dim = self._add_layer(name, module, layer, tap, dim)
                 tap = Tap(len(self.nodes) - 1)
             outputs.append(tap)
@@ -97,7 +117,7 @@ class _Builder:
         taps = tuple(outputs) if not self.others else ()
         sizes = tuple(self.namer.sizes.items())
         network = Network(sizes, tuple(self.nodes), taps, self._dtype())
-        return FileNetwork(network, self.weights, self.stored, self.orders)
+        return FileNetwork(network, self.weights, self.stored, self.orders, self.modules)
 
     def _add_input(self, features: int) -> None:
         dim = self.namer.size("D", features)
