@@ -779,7 +779,7 @@ def directions_and_stacks() -> Iterator[Mistake]:
         ("state.passed_up",),
         "states passed up",
         flags_of_port("states passed up"),
-        nets=TWO,
+        nets=("two gru",),
     )
 
 
