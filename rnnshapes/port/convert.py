@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.errors import UnsupportedError
-from rnnshapes.layouts.carry import from_parts
+from rnnshapes.layouts.conversion import from_parts
 from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Layer

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.cells.frameworks import FrameworkCell
-from rnnshapes.layouts.carry import in_order
+from rnnshapes.layouts.conversion import in_order
 from rnnshapes.load.foreign.model import FileRecurrence
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.elementwise import HardSigmoid

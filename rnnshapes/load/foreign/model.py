@@ -219,7 +219,7 @@ class ForeignFile(OpenedFile):
 
     def _parts(self, stored: Mapping[str, Array]) -> Weights:
         """Return the parts of each equation, from arrays by name."""
-        from rnnshapes.layouts.carry import to_parts
+        from rnnshapes.layouts.conversion import to_parts
 
         weights: dict[str, dict[str, Array]] = {}
         for layer in self.network.layers:

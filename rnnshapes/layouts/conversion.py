@@ -1,4 +1,4 @@
-"""Carry arrays from the layout of a framework to the parts of an equation, and back."""
+"""Conversion of arrays between the layout of a framework and the parts of an equation."""
 
 from __future__ import annotations
 
