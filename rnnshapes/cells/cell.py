@@ -233,8 +233,15 @@ class Cell(BaseCell):
 
     @property
     def notes(self) -> tuple[str, ...]:
+        if not self.gate_names:
+            return self.option_notes
         named = zip(self.gate_names, self.gate_meanings, strict=True)
-        return (f"gates: {', '.join(' '.join(pair) for pair in named)}",) if self.gate_names else ()
+        return (f"gates: {', '.join(' '.join(pair) for pair in named)}", *self.option_notes)
+
+    @property
+    def option_notes(self) -> tuple[str, ...]:
+        """Remarks on options of Keras that change no equation."""
+        return ()
 
     @property
     def cells_by_suffix(self) -> Mapping[str, Cell]:

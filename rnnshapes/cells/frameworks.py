@@ -36,8 +36,8 @@ class FrameworkCell(Cell):
     in_keras: ClassVar[bool] = False
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        return Cell.notes.fget(self)  # type: ignore[attr-defined, no-any-return]
+    def option_notes(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def variants(self) -> tuple[Variant, ...]:

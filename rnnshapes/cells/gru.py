@@ -39,14 +39,14 @@ class GRUCell(Cell):
     cudnn_class = "CuDNNGRU"
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def option_notes(self) -> tuple[str, ...]:
         if not (self.use_bias and self.reset_after):
-            return super().notes
+            return ()
         note = (
             "two bias rows: bx = bias[0] is added to x_t Wx; bh = bias[1] is added to h_{t-1} Wh "
             "before r multiplies it (reset_after=True)"
         )
-        return (*super().notes, note)
+        return (note,)
 
     def bias(self, width: Dim) -> Weight:
         """Return bh (3M,), or an input row and a recurrent row (2, 3M)."""

@@ -38,11 +38,11 @@ class LSTMCell(Cell):
     cudnn_class = "CuDNNLSTM"
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def option_notes(self) -> tuple[str, ...]:
         if not (self.use_bias and self.unit_forget_bias):
-            return super().notes
+            return ()
         note = "unit_forget_bias=True: before training, Keras has 1 for f in bias, 0 elsewhere"
-        return (*super().notes, note)
+        return (note,)
 
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """Compute x_t Wx."""
