@@ -358,7 +358,7 @@ def is_cell(cell: tuple[str, Ink]) -> bool:
 
 def gate_columns(weight: WeightReport) -> list[tuple[str, int, int]]:
     """Each gate with its columns, or all of them under no name."""
-    gates = [(gate.name, *gate.columns) for gate in weight.gates]
+    gates = [(gate.name, *gate.range) for gate in weight.gates]
     return gates or [("", 0, weight.shape[-1] or 0)]
 
 

@@ -45,12 +45,12 @@ Numbers = tuple[int | None, ...]
 class Gate:
     """Part of a weight that belongs to one gate.
 
-    Along ``axis``, it is from ``columns[0]`` to before ``columns[1]``; in Keras that is the last
+    ``range`` is its part along ``axis``, [start, stop), stop excluded. In Keras that is the last
     axis.
     """
 
     name: str
-    columns: tuple[int, int]
+    range: tuple[int, int]
     axis: int
 
 

@@ -69,7 +69,7 @@ def gates_text(gates: Iterable[Gate], axes: int, separator: str = " · ") -> str
 
     def part(gate: Gate) -> str:
         indices = [":"] * axes
-        indices[gate.axis] = f"{gate.columns[0]}:{gate.columns[1]}"
+        indices[gate.axis] = f"{gate.range[0]}:{gate.range[1]}"
         return f"{gate.name} [{', '.join(indices)}]"
 
     return separator.join(map(part, gates))

@@ -43,7 +43,7 @@ class WeightBlock(NamedTuple):
         """Each gate with its columns, or all columns under no name."""
         last = len(self.weight.shape) - 1
         gates = tuple(
-            GateColumns(gate.name, *gate.columns) for gate in self.weight.gates if gate.axis == last
+            GateColumns(gate.name, *gate.range) for gate in self.weight.gates if gate.axis == last
         )
         return gates or (GateColumns("", 0, self.columns),)
 

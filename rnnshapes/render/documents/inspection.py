@@ -189,8 +189,8 @@ def _weight_record(weight: WeightReport) -> dict[str, Any]:
 
 def _gate_record(gate: Gate, axes: int) -> dict[str, Any]:
     """Return the part of an axis, as columns, too, where it is the last one."""
-    part = {"name": gate.name, "axis": gate.axis, "range": gate.columns}
-    return {**part, "columns": gate.columns} if gate.axis == axes - 1 else part
+    part = {"name": gate.name, "axis": gate.axis, "range": gate.range}
+    return {**part, "columns": gate.range} if gate.axis == axes - 1 else part
 
 
 def _operation_record(operation: OperationReport) -> dict[str, Any]:
@@ -506,7 +506,7 @@ def _gates(result: Inspection) -> Iterator[Line]:
             if not weight.gates:
                 continue
             text = " · ".join(
-                f"{meanings.get(gate.name, gate.name)} {gate.columns[0]}:{gate.columns[1]}"
+                f"{meanings.get(gate.name, gate.name)} {gate.range[0]}:{gate.range[1]}"
                 for gate in weight.gates
             )
             # A vector of PyTorch is one column beside the rows of its matrices.
