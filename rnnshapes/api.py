@@ -227,7 +227,9 @@ def verify(
     """
     if is_weight_file(against):
         if x is not None or dtype is not None:
-            raise InputError("x (--input) and dtype (--dtype) have no use beside a weight file")
+            raise InputError(
+                "--input and --dtype cannot be combined with a weight file in --against"
+            )
         return compare_weight_file(model, against, seed, **options)
     with open_session(model, x=x, seed=seed, **options) as session:
         if against is not None:

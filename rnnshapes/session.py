@@ -156,7 +156,7 @@ class Session:
 
         if not self.is_keras:
             raise UnsupportedError(
-                f"{self.model.path}: ports are compared with a Keras model, not with a file of "
+                f"{self.model.path}: --against requires a Keras model; this file is from "
                 f"{self.model.framework}"
             )
         dtype = check_dtype(dtype)
@@ -263,11 +263,14 @@ def compare_weight_file(
     path = Path(against)
     with open_foreign_file(path) as file, open_model(model) as opened:
         if file is None:
-            raise InputError(f"{path}: it is no file of PyTorch or ONNX")
+            raise InputError(f"{path}: not a PyTorch or ONNX file")
         network = with_default_sizes(network_of(opened, **options), opened)
         session = Session(network, (), opened, check_seed(seed))
         if not session.is_keras:
-            raise InputError("a model of Keras is compared with a weight file; give it first")
+            raise InputError(
+                "--against FILE requires a Keras model; give MODEL as a .keras or .h5 file, "
+                "or as sizes"
+            )
         session.require_weights()
         return verify_weights(network, session.weights(), file)
 

@@ -228,7 +228,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", ["R", "none"])
 def test_growing_constants_are_not_computed(first: str, tmp_path: Path, run) -> None:
-    """Each joins what is before it with itself: 2**60 numbers, or as many times none."""
+    """Each Concat joins its input with itself: 2**60 numbers, or as many times none."""
     names = [first, *(f"a{number}" for number in range(60))]
     nodes = [
         onnx_node("Concat", [before, before], [after], axis=1)

@@ -36,7 +36,7 @@ from tests.helpers.port_layouts import (
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_gate_orders_of_the_table_are_known(kind: str) -> None:
-    """They are those of the layouts, with each framework's own letters."""
+    """The table and ``layouts/`` agree, with each framework's own letters."""
     assert order(kind, "Keras") == BY_NAME[kind.lower()].gate_names
     for framework in ("Keras", *OTHERS):
         layout = layout_of(framework, kind.lower())

@@ -1,4 +1,4 @@
-"""Keras's weights against files of PyTorch and ONNX: carried, or the place where they are not."""
+"""Keras's weights against files of PyTorch and ONNX: the conversion, or the mistake."""
 
 from __future__ import annotations
 

@@ -145,17 +145,17 @@ def _module(model: OnnxModel, node: OnnxNode, name: str) -> Module:
     }
     found = {array: tensor for array, tensor in tensors.items() if tensor is not None}
     if "W" not in found or "R" not in found:
-        raise InputError("its weights W and R are no constants of the graph")
+        raise InputError("W and R must be constants in the file")
     require_floats(found)
     kernel, recurrent = found["W"].shape, found["R"].shape
     direction = node.attributes.get("direction", "forward")
     reverse = _REVERSE.get(direction) if isinstance(direction, str) else None
     if reverse is None:
-        raise InputError(f"its direction is {direction!r:.40}")
+        raise InputError(f"unknown direction {direction!r:.40} (forward, reverse or bidirectional)")
     units = node.attributes.get("hidden_size", recurrent[-1] if recurrent else 0)
     gates = max(1, len(layout.gates))
     if not isinstance(units, int) or not 0 < units < 2**40:
-        raise InputError(f"its hidden_size is {units!r:.40}")
+        raise InputError(f"hidden_size must be a positive integer, not {units!r:.40}")
     if len(kernel) != 3 or kernel[:2] != (len(reverse), gates * units) or not kernel[2]:
         raise InputError(
             f"W is {kernel}, and hidden_size {units} requires ({len(reverse)}, {gates * units}, D)"
@@ -176,7 +176,7 @@ def _input(model: OnnxModel, node: OnnxNode, position: int) -> Tensor | None:
     if not name:
         return None
     if name not in model.arrays:
-        raise InputError(f"its input {name:.60} is no constant of the graph")
+        raise InputError(f"its input {name:.60} must be a constant in the file")
     return model.arrays[name]
 
 
@@ -189,7 +189,7 @@ def _cells(
     clip = attributes.get("clip")
     if clip is not None:
         if not isinstance(clip, float) or not 0 < clip < float("inf"):
-            raise InputError(f"its clip is {clip!r:.40}")
+            raise InputError(f"clip must be a positive number, not {clip!r:.40}")
         options["clip"] = Clip(-clip, clip)
     if cell_name == "gru":
         options["reset_after"] = bool(attributes.get("linear_before_reset", 0))
@@ -221,7 +221,10 @@ class _Activations:
         kinds = (str, float, float)
         for values, kind in zip(lists, kinds, strict=True):
             if not isinstance(values, list) or not all(isinstance(v, kind) for v in values):
-                raise InputError("its activations are no list of names with constants")
+                raise InputError(
+                    "activations must be a list of names, activation_alpha and activation_beta "
+                    "lists of numbers"
+                )
         names, alphas, betas = lists
         return cls(list(names), list(alphas), list(betas))
 
@@ -240,14 +243,14 @@ class _Activations:
         if word in _PLAIN:
             return word
         if word not in _DEFAULTS:
-            raise InputError(f"its activation {name:.40} is none of ONNX's")
+            raise InputError(f"unknown activation {name!r:.40}")
         defaults = _DEFAULTS[word]
         constants = [self.alphas.pop(0) if self.alphas else defaults[0]]
         if len(defaults) > 1:
             constants.append(self.betas.pop(0) if self.betas else defaults[1])
         given = [constant for constant in constants if constant is not None]
         if len(given) < len(constants):
-            raise InputError(f"its activation {name:.40} lacks activation_alpha or activation_beta")
+            raise InputError(f"activation {name:.40} lacks activation_alpha or activation_beta")
         function = _function(word, given)
         own = function.name if word != "thresholdedrelu" else "thresholded_relu"
         while self.functions.get(own, function) != function:
@@ -270,7 +273,7 @@ def _notes(node: OnnxNode) -> Iterator[str]:
     """Yield remarks on inputs and attributes that no array shows."""
     inputs = {position: name for position, name in enumerate(node.inputs) if name}
     if 4 in inputs:
-        yield "its input sequence_lens says how many steps of each sample count; trace takes all"
+        yield "sequence_lens is set: trace ignores it and processes all steps"
     if 5 in inputs or (node.op_type == "LSTM" and 6 in inputs):
         yield "its initial states are inputs of the node; trace starts from zeros"
     if node.attributes.get("input_forget"):
@@ -289,11 +292,14 @@ def _traps(node: OnnxNode, producer: str) -> Iterator[str]:
     before_reset = node.op_type == "GRU" and not node.attributes.get("linear_before_reset")
     if before_reset and "pytorch" in producer.lower():
         yield (
-            "linear_before_reset=0 in an export of PyTorch, whose GRU computes with 1: the "
-            "exported model gives other numbers (onnxscript#2852)"
+            "PyTorch's GRU needs linear_before_reset=1, but this export has 0: its outputs differ "
+            "from PyTorch's. Export it again with another version (onnxscript#2852)"
         )
     if "tf2onnx" in producer.lower() and not node.attributes.get("activations"):
-        yield "it has ONNX's own activations; tf2onnx drops others (tensorflow-onnx#2211)"
+        yield (
+            "it has ONNX's default activations; tf2onnx may have dropped the original ones "
+            "(tensorflow-onnx#2211)"
+        )
 
 
 def _file_warnings(model: OnnxModel) -> Iterator[str]:
