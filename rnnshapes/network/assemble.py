@@ -14,7 +14,7 @@ from typing import Any
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import ContradictionError, InputError, RnnshapesError, UnsupportedError
 from rnnshapes.network.graph import Network, Node, Tap
-from rnnshapes.network.layers.base import CALLED_ON_TRUTH_VALUES, Layer
+from rnnshapes.network.layers.base import CALLED_ON_BOOLEANS, Layer
 from rnnshapes.network.layers.config import (
     OPERATION,
     Config,
@@ -40,8 +40,8 @@ class LayerCall:
     ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
     of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
-    ``truth_values`` says which inputs are those. With ``keeps_steps`` its output has as many time
-    steps as its first input.
+    ``boolean_inputs`` says which inputs are Boolean. With ``keeps_steps`` its output has as many
+    time steps as its first input.
     """
 
     name: str
@@ -62,7 +62,7 @@ class LayerCall:
     arguments: tuple[Any, ...] = ()
     call_options: tuple[tuple[str, Any], ...] = ()
     lost_mask: bool = False
-    truth_values: tuple[bool, ...] = ()
+    boolean_inputs: tuple[bool, ...] = ()
     keeps_steps: bool = False
 
 
@@ -125,11 +125,11 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
     lost_masks = LostMasks(graph.calls)
     for each in graph.calls:
         feeding = [nodes[tap.node].layer for tap in each.sources]
-        truth_values = tuple(layer.truth_values for layer in feeding)
+        boolean_inputs = tuple(layer.is_boolean for layer in feeding)
         lost_mask = lost_masks.before(each, node_shapes)
-        call = replace(each, lost_mask=lost_mask, truth_values=truth_values)
+        call = replace(each, lost_mask=lost_mask, boolean_inputs=boolean_inputs)
         if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
-            dtypes = {layer.computes_in for layer in feeding if not layer.truth_values}
+            dtypes = {layer.computes_in for layer in feeding if not layer.is_boolean}
             call = replace(call, computes_in=dtypes.pop() if len(dtypes) == 1 else "")
             if any(getattr(layer, "integers", False) for layer in feeding):
                 call = replace(call, unsupported_reason="it computes with integers")
@@ -206,8 +206,8 @@ def _read_layer(
         raise UnsupportedError("it is called without inputs")
     if call.initial and not is_recurrent(call.class_name):
         raise UnsupportedError("it is called with initial_state, which is not supported")
-    if any(call.truth_values) and not kind.takes_truth_values:
-        raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
+    if any(call.boolean_inputs) and not kind.takes_booleans:
+        raise UnsupportedError(CALLED_ON_BOOLEANS)
     shapes = _input_shapes(call, node_shapes)
     for shape in shapes:
         require_axes(shape, "its input")
@@ -229,7 +229,7 @@ def _read_layer(
                 lost_mask=call.lost_mask,
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
                 computes_in=call.computes_in or graph.dtype,
-                truth_values=call.truth_values,
+                boolean_inputs=call.boolean_inputs,
             )
         )
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:

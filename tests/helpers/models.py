@@ -186,7 +186,7 @@ def functions(x: Any) -> Any:
 
 
 def compared(x: Any) -> Any:
-    """Numbers chosen by comparisons, and truth values as numbers."""
+    """Numbers chosen by comparisons, and Booleans as numbers."""
     h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
     middle = ops.logical_and(h > -0.1, ops.less_equal(h, 0.1))
     outer = ops.logical_or(ops.less(h, x[..., :1]), ops.logical_xor(h >= 0.0, middle))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import ContradictionError, UnsupportedError
-from rnnshapes.network.layers.base import CALLED_ON_TRUTH_VALUES, Layer, Masks
+from rnnshapes.network.layers.base import CALLED_ON_BOOLEANS, Layer, Masks
 from rnnshapes.network.layers.config import LAST_INPUT, LayerConfig, Source, as_float32, size_in
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
@@ -218,7 +218,7 @@ class MultiHeadAttention(Attending):
     keras_classes = ("MultiHeadAttention",)
     call_inputs = ("query", "value", "key")
     call_options: ClassVar[tuple[str, ...]] = (*Attending.call_options, "attention_mask")
-    takes_truth_values = True
+    takes_booleans = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -372,8 +372,8 @@ def _without_mask(config: LayerConfig) -> tuple[LayerConfig, bool]:
     shapes = config.shapes if given is None else config.shapes[:-1]
     if given is not None and not isinstance(given, Source):
         raise UnsupportedError("its attention_mask is not a tensor, which is not supported")
-    if any(config.truth_values[: len(shapes)]):
-        raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
+    if any(config.boolean_inputs[: len(shapes)]):
+        raise UnsupportedError(CALLED_ON_BOOLEANS)
     if given is None:
         return config, False
     mask = config.shapes[-1]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 #: Why a layer is not supported after a comparison.
-CALLED_ON_TRUTH_VALUES = "it is called on truth values; cast them to numbers first"
+CALLED_ON_BOOLEANS = "its input is Boolean; cast it to numbers first"
 
 
 class Masks(NamedTuple):
@@ -82,7 +82,7 @@ class Layer(ABC):
         call_inputs: The names of its inputs, where Keras calls it on several tensors.
         call_options: The names of further arguments of a call that are supported.
         sequence_classes: Those of the classes that take sequences (N, T, features) alone.
-        takes_truth_values: Whether it may be called on the result of a comparison.
+        takes_booleans: Whether it may be called on Booleans, such as the result of a comparison.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Layer(ABC):
     call_inputs: ClassVar[tuple[str, ...]] = ()
     call_options: ClassVar[tuple[str, ...]] = ()
     sequence_classes: ClassVar[tuple[str, ...]] = ()
-    takes_truth_values: ClassVar[bool] = False
+    takes_booleans: ClassVar[bool] = False
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -165,8 +165,8 @@ class Layer(ABC):
         return ()
 
     @property
-    def truth_values(self) -> bool:
-        """Whether its output are truth values, 1 and 0."""
+    def is_boolean(self) -> bool:
+        """Whether its output is Boolean, 1 or 0."""
         return False
 
     @property

@@ -106,7 +106,7 @@ class LayerConfig:
         causal: Whether its first input is a sequence whose steps depend on none after them.
         at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
         computes_in: The dtype in which it computes.
-        truth_values: Which of its inputs are truth values.
+        boolean_inputs: Which of its inputs are Boolean.
     """
 
     name: str
@@ -124,7 +124,7 @@ class LayerConfig:
     causal: bool = False
     at_step: bool = False
     computes_in: str = ""
-    truth_values: Sequence[bool] = ()
+    boolean_inputs: Sequence[bool] = ()
 
     @property
     def shared(self) -> dict[str, Any]:

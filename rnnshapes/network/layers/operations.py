@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.activations import relu_function
-from rnnshapes.network.layers.base import CALLED_ON_TRUTH_VALUES, Layer, Masks
+from rnnshapes.network.layers.base import CALLED_ON_BOOLEANS, Layer, Masks
 from rnnshapes.network.layers.config import (
     LARGEST,
     OPERATION,
@@ -110,12 +110,12 @@ class GetItem(Operation):
     last_step: bool = False
     stepwise: bool = False
     cut_time: tuple[Dim, slice, Dim] | None = None
-    truth_values: bool = False
+    is_boolean: bool = False
 
     keras_classes = (f"{OPERATION}GetItem",)
     functions: ClassVar = {"GetItem": "get_item"}
     output_symbol = "g"
-    takes_truth_values = True
+    takes_booleans = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -128,7 +128,7 @@ class GetItem(Operation):
         if parts[0] != WHOLE:
             raise UnsupportedError("it selects or moves samples, which is not supported")
         options: dict[str, Any] = {**described(config), "arguments": (Source(0), key)}
-        options["truth_values"] = any(config.truth_values)
+        options["is_boolean"] = any(config.boolean_inputs)
         axes = len(parts)
         if config.causal and parts == [WHOLE, -1, *[WHOLE] * (axes - 2)]:
             selection = Selection(key, (None,) * len(key))
@@ -231,7 +231,7 @@ class Combination(Operation):
     """
 
     stepwise: bool = True
-    truth_values: bool = False
+    is_boolean: bool = False
     added_along: int | None = None
 
     functions: ClassVar = {
@@ -255,7 +255,7 @@ class Combination(Operation):
     }
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "m"
-    takes_truth_values = True
+    takes_booleans = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -283,10 +283,10 @@ class Combination(Operation):
         constants = [part for part in operands if isinstance(part, Constant)]
         by_step = all(len(constant.sizes) <= max(1, rank - 2) for constant in constants)
         fields = {**described(config), "arguments": operands}
-        is_truth = name in _RELATIONS or name in _LOGIC
+        is_boolean = name in _RELATIONS or name in _LOGIC
         return cls(
             stepwise=same_time and by_step,
-            truth_values=is_truth,
+            is_boolean=is_boolean,
             added_along=added_along,
             **fields,
         )
@@ -404,17 +404,17 @@ def _require_operands(config: LayerConfig, name: str, operands: Sequence[Any]) -
             if isinstance(part, Constant):
                 _require_dtype(config, part)
         if not any(_is_float(config, part) for part in chosen):
-            raise UnsupportedError("it computes with truth values or integers alone")
+            raise UnsupportedError("it computes with Booleans or integers only")
     if name in (*_RELATIONS, *_CHOICE) and any(
         isinstance(part, Source) and not _is_float(config, part) for part in chosen
     ):
-        raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
+        raise UnsupportedError(CALLED_ON_BOOLEANS)
 
 
 def _is_float(config: LayerConfig, part: Any) -> bool:
     """Return whether an operand makes the result one of floating-point numbers."""
     if isinstance(part, Source):
-        return not any(config.truth_values[part.number : part.number + 1])
+        return not any(config.boolean_inputs[part.number : part.number + 1])
     return (part.dtype if isinstance(part, Constant) else type(part).__name__).startswith("float")
 
 
@@ -443,7 +443,7 @@ def _require_broadcast(config: LayerConfig, shapes: Sequence[Shape]) -> None:
 class Pointwise(Operation):
     """A function of each number."""
 
-    truth_values: bool = False
+    is_boolean: bool = False
 
     functions: ClassVar = {
         "Absolute": "absolute",
@@ -460,15 +460,15 @@ class Pointwise(Operation):
     }
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "m"
-    takes_truth_values = True
+    takes_booleans = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        is_truth = config.class_name.endswith("LogicalNot")
-        if any(config.truth_values) and not is_truth:
-            raise UnsupportedError(CALLED_ON_TRUTH_VALUES)
-        return cls(truth_values=is_truth, **described(config))
+        is_boolean = config.class_name.endswith("LogicalNot")
+        if any(config.boolean_inputs) and not is_boolean:
+            raise UnsupportedError(CALLED_ON_BOOLEANS)
+        return cls(is_boolean=is_boolean, **described(config))
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return _POINTWISE[self.type](ops, inputs[0])
@@ -642,17 +642,17 @@ class ActivationOperation(Operation):
 class Unchanged(Operation):
     """The tensor itself: a copy."""
 
-    truth_values: bool = False
+    is_boolean: bool = False
 
     functions: ClassVar = {"Copy": "copy", "StopGradient": "stop_gradient"}
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = ""
-    takes_truth_values = True
+    takes_booleans = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        return cls(truth_values=any(config.truth_values), **described(config))
+        return cls(is_boolean=any(config.boolean_inputs), **described(config))
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         return inputs[0]
@@ -666,25 +666,25 @@ class Cast(Operation):
     """The tensor in another dtype, or in the one that it has, which keeps the mask."""
 
     casts_to: str | None = ""
-    from_truth: bool = False
+    from_boolean: bool = False
     keeps_mask: bool = False
 
     functions: ClassVar = {"Cast": "cast"}
     keras_classes = (f"{OPERATION}Cast",)
     output_symbol = ""
-    takes_truth_values = True
+    takes_booleans = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        dtype, is_truth = config.options.get("dtype"), any(config.truth_values)
-        floats = ("float32", "float64") if is_truth else (config.dtype,)
+        dtype, from_boolean = config.options.get("dtype"), any(config.boolean_inputs)
+        floats = ("float32", "float64") if from_boolean else (config.dtype,)
         if dtype not in (*floats, "float16", "bfloat16"):
             raise UnsupportedError(f"it casts to {dtype!r:.40}, not to {config.dtype} or 16 bits")
         return cls(
             casts_to="" if dtype in floats else dtype,
-            from_truth=is_truth,
-            keeps_mask=dtype == config.computes_in and not is_truth,
+            from_boolean=from_boolean,
+            keeps_mask=dtype == config.computes_in and not from_boolean,
             **described(config),
         )
 
@@ -697,7 +697,7 @@ class Cast(Operation):
 
     def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
         # The layer in which it is called has cast numbers, to float64 in a check of float64.
-        return keras.ops.where(inputs[0], 1.0, 0.0) if self.from_truth else inputs[0]
+        return keras.ops.where(inputs[0], 1.0, 0.0) if self.from_boolean else inputs[0]
 
 
 # --- Sums and extremes ---------------------------------------------------------------------------
@@ -758,7 +758,7 @@ class Moved(Operation):
     """The numbers of each sample in another order or shape."""
 
     rearrangement: Rearrangement
-    truth_values: bool = False
+    is_boolean: bool = False
 
     functions: ClassVar = {
         "Reshape": "reshape",
@@ -772,7 +772,7 @@ class Moved(Operation):
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
     output_symbol = "s"
     stepwise = False
-    takes_truth_values = True
+    takes_booleans = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -781,7 +781,7 @@ class Moved(Operation):
         rearrangement, options = _MOVES[name](config)
         return cls(
             rearrangement=rearrangement,
-            truth_values=any(config.truth_values),
+            is_boolean=any(config.boolean_inputs),
             options=tuple(options.items()),
             **described(config),
         )
