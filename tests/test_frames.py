@@ -63,7 +63,7 @@ def written(value: object) -> str:
 
 
 def test_cells_without_value_are_missing() -> None:
-    """An open size among integers, a ratio among floats, an option among truth values."""
+    """An open size among integers, a ratio among floats, an option among Booleans."""
     import keras
 
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])

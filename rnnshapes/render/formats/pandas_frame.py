@@ -7,13 +7,13 @@ from typing import Any
 
 from rnnshapes.errors import CannotRunError
 
-_TRUTH_VALUES = {"true": True, "false": False}
+_BOOLEANS = {"true": True, "false": False}
 
 
 def frame(rows: Iterable[Sequence[object]]) -> Any:
     """Return a ``pandas.DataFrame`` of rows, of which the first holds the headings.
 
-    Cells without a value are NaN among floats, and ``pd.NA`` among integers and truth values.
+    Cells without a value are NaN among floats, and ``pd.NA`` among integers and Booleans.
 
     Raises:
         CannotRunError: pandas is not installed.
@@ -39,8 +39,8 @@ def _typed(values: Sequence[Any]) -> tuple[list[Any], str]:
     present = [value for value in values if value is not None and value != ""]
     complete = len(present) == len(values)
     types = set(map(type, present))
-    if types == {str} and set(present) <= set(_TRUTH_VALUES):
-        return [_TRUTH_VALUES.get(value) for value in values], "bool" if complete else "boolean"
+    if types == {str} and set(present) <= set(_BOOLEANS):
+        return [_BOOLEANS.get(value) for value in values], "bool" if complete else "boolean"
     if types and types <= {bool, int, float}:
         cells = [None if value == "" else value for value in values]
         if types == {bool}:
