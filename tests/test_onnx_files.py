@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes import InputError
+from rnnshapes import InputError, memory
 from rnnshapes.load.foreign import network, onnx_constants, protobuf
 from tests.helpers import foreign
 from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights, written
@@ -224,6 +224,19 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             rnnshapes.inspect(written(tmp_path / "m.onnx", data))
         assert str(caught.value).isprintable(), name
+
+
+def test_constants_beyond_memory_are_refused(tmp_path: Path, monkeypatch, run) -> None:
+    nodes = [
+        onnx_node("Concat", ["big"] * 6, ["joined"], axis=2),
+        onnx_node("Slice", ["joined"], ["r"], starts=[0], ends=[5], axes=[2]),
+        onnx_node("LSTM", ["X", "W", "r"], ["Y"], hidden_size=5),
+    ]
+    arrays = onnx_weights("lstm") | {"big": np.zeros((1, 20, 5000), "float32")}
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
+    for available, status in ((5 * 10**6, 0), (4 * 10**6, 3)):
+        monkeypatch.setattr(memory, "available", lambda limit=available: limit)
+        assert run("trace", path, "--T", "2").status == status
 
 
 @pytest.mark.parametrize("first", ["R", "none"])

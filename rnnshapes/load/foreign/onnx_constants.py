@@ -115,9 +115,13 @@ def _computed(
         return None
 
     def read() -> Array:
+        from rnnshapes import memory
+
+        memory.require(2 * _cost(tensor), f"computing {name:.60}")
         return made.function([array.read() for array in data])
 
-    return Tensor(name, arrays[0].dtype, made.shape, read)
+    tensor = Tensor(name, arrays[0].dtype, made.shape, read)
+    return tensor
 
 
 def _numbers(arrays: Sequence[Tensor], position: int, attribute: Any) -> list[int] | None:
