@@ -258,6 +258,41 @@ def test_an_array_without_a_name_may_be_another() -> None:
     assert rnnshapes.verify(**sizes, cell="gru", against={"h": h}).passed
 
 
+# --- Several layers and directions ----------------------------------------------------------------
+
+TWO_LAYERS: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": [6, 4], "K": 2}
+
+
+def test_a_mistake_of_one_whole_layer_is_tried() -> None:
+    """Of two bidirectional layers each can be wrong as a whole, and each direction alone."""
+    spec = {**TWO_LAYERS, "cell": "lstm", "bidirectional": True}
+    found = [m for m in tried_for(spec) if m.id == "gates.order" and "i, o, f, c" in m.text]
+    layers = {(m.where.layer, m.where.direction) for m in found}
+    names = ("bidirectional", "bidirectional_1")
+    ways = (None, "forward", "backward")
+    assert layers == {(None, None), *itertools.product(names, ways)}
+    assert len(found) == len(layers)
+
+
+def test_a_long_bidirectional_port_is_diagnosed_in_steps() -> None:
+    """What is tried does not grow with T; the mistake is found all the same."""
+    sizes = {"N": 1, "D": 3, "M": 4, "K": 2, "cell": "gru", "bidirectional": True}
+    for what in ("y_hat", "output"):
+        golden = rnnshapes.golden(**sizes, T=70).arrays
+        x = golden["x"]
+        port = 0.0
+        for way, step in (("forward", 1), ("backward", -1)):
+            name = f"bidirectional/{way}_gru"
+            weights = {k: golden[f"{name}/{k}"] for k in ("kernel", "recurrent_kernel", "bias")}
+            h = Port("gru", bias=2).run(weights, x[:, ::step])["h"]
+            rows = slice(0, 4) if way == "forward" else slice(4, 8)
+            part = (h[:, ::step] if what == "y_hat" else h[:, -1]) @ golden["dense/kernel"][rows]
+            port = port + part
+        port = port + golden["dense/bias"]
+        result = rnnshapes.verify(**sizes, T=70, against={what: port.astype("float32")})
+        assert explained(result) == [("bias.twice",)]
+
+
 # --- Ids ----------------------------------------------------------------------------------------
 
 #: Ids that need a model with such layers, or that the search itself adds.
@@ -276,7 +311,8 @@ def tried_for(spec: dict[str, Any], *, last: bool = False) -> list[Mistake]:
         xs = tuple(full_array(source) for source in session.sources)
     y_hat = rnnshapes.golden(**spec).arrays["y_hat"]
     quantities = match_arrays(network, read_port(y_hat[:, -1] if last else y_hat))
-    tried = hypotheses(Hypothesis(network, weights, xs, quantities))
+    base = Hypothesis(network, weights, xs, quantities)
+    tried = [*hypotheses(base), *hypotheses(base, rare=True)]
     return [mistake for hypothesis in tried for mistake in hypothesis.mistakes]
 
 

@@ -252,9 +252,14 @@ class Network:
     @property
     def is_causal(self) -> bool:
         """Whether no value at t depends on a step after t."""
-        return all(
-            not direction.reverse for node in self.recurrent for _, direction in node.scans
-        ) and all(node.layer.stepwise or node.layer.directions for node in self.nodes)
+        return self.only_recurrences_mix_steps and not any(
+            direction.reverse for node in self.recurrent for _, direction in node.scans
+        )
+
+    @property
+    def only_recurrences_mix_steps(self) -> bool:
+        """Whether a value at t depends on other steps through recurrences alone."""
+        return all(node.layer.stepwise or node.layer.directions for node in self.nodes)
 
     @property
     def runs_in_blocks(self) -> bool:
@@ -294,7 +299,7 @@ class Network:
     def with_nodes(self, nodes: tuple[Node, ...]) -> Network:
         """Return the network with other options of its layers, which change no shape."""
         network = replace(self, nodes=nodes)
-        vars(network).update(node_shapes=self.node_shapes, _sizes=self._sizes)
+        vars(network).update(node_shapes=self.node_shapes, _sizes=self._sizes, groups=self.groups)
         return network
 
     @property

@@ -1,18 +1,21 @@
 """Diagnosis: search for known mistakes that explain why a port does not agree.
 
-The search tries every mistake alone, then coarser arithmetic, then every two mistakes of
-different families. A first look at a few steps sorts the hypotheses. Only the nearest are
-compared in full, by the same rule as the port itself.
+The search tries the common mistakes alone, then rare ones and those of one layer or direction,
+then coarser arithmetic, then every two common mistakes of different families. A first look at a
+few steps sorts the hypotheses. Only the nearest are compared in full, by the same rule as the port
+itself.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import Comparison, compare_quantities
@@ -22,6 +25,7 @@ from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.screening import (
     max_abs_difference,
+    measured_reach,
     memory_length,
     relative_distance,
     window,
@@ -39,6 +43,9 @@ _FIRST_STEPS, _FIRST_STEPS_OF_PAIRS = 8, 4
 #: Where a port reports the last step alone, how many steps before it: at least; at most, for one
 #: mistake; at most, for two.
 _LEAST_LAST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 16, 400, 48
+#: How many steps a search computes in about two seconds, and how many products take as long as
+#: one step of a small cell.
+_MOST_WORK, _PRODUCTS_OF_A_STEP = 8e4, 1e5
 #: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
 #: Dtypes, the finest first.
@@ -111,12 +118,14 @@ class Diagnosis:
     ``explanations`` is empty where no known mistake explains it. ``tried`` counts the hypotheses
     of the first look. ``nearest`` are then the mistakes of the nearest hypothesis, if it is much
     nearer than the network itself, and ``max_abs`` is the largest difference that is left.
+    ``complete`` is false if more could be tried, but would have taken too long.
     """
 
     explanations: tuple[Explanation, ...]
     tried: int
     nearest: tuple[Mistake, ...]
     max_abs: float
+    complete: bool = True
 
 
 def diagnose(
@@ -131,12 +140,17 @@ def diagnose(
         mixed: Whether a part of a float64 port may compute in float32.
         unit: The quantity and the only unit of it that differ at the first step that does.
     """
-    only_last = _reports_last_step_only(base)
-    search = _Search(dtype, _last_steps(base) if only_last else 0)
+    base = replace(base, weights=_in_float64(base.weights))
+    search = _Search(base, dtype)
     alone = search.screened([base])
-    singles = search.screened(hypotheses(base))
     # A mistake that the shape shows may be the only one.
-    explanations = search.explanations([*(alone if base.mistakes else ()), *singles], [dtype])
+    expected = alone if base.mistakes else []
+    singles = search.screened(hypotheses(base))
+    explanations = search.explanations([*expected, *singles], [dtype])
+    if not explanations:
+        rare = search.screened(hypotheses(base, rare=True))
+        explanations = search.explanations(rare, [dtype])
+        singles += rare
     partly = (MIXED,) if mixed else ()
     coarser = [
         name
@@ -149,8 +163,7 @@ def diagnose(
     explanations = explanations or search.explanations(singles, partly)
     explanations = explanations or search.fits(base, unit)
     if not explanations:
-        known = len(base.mistakes)
-        pairs = search.screened(pair for _, one in singles for pair in _pairs(one, known))
+        pairs = search.screened(pair for one in hypotheses(base) for pair in _pairs(one))
         explanations = search.explanations(pairs, [dtype, *partly])
         explanations = explanations or search.explanations([*alone, *singles], coarser)
     if explanations:
@@ -159,7 +172,20 @@ def diagnose(
     unchanged = max_abs_difference(base)
     if not _MUCH_NEARER * difference <= unchanged:
         difference, nearest = unchanged, base
-    return Diagnosis((), search.tried, nearest.mistakes, difference)
+    return Diagnosis(
+        (), search.tried, nearest.mistakes, difference, complete=search.work < _MOST_WORK
+    )
+
+
+def _in_float64(weights: Weights) -> Weights:
+    """Return the weights with every number in float64, so that no search converts them again."""
+    return {
+        group: {
+            key: a if a.dtype.kind in "iub" else np.asarray(a, np.float64)
+            for key, a in arrays.items()
+        }
+        for group, arrays in weights.items()
+    }
 
 
 def _last_steps(base: Hypothesis) -> int:
@@ -182,14 +208,9 @@ def _as_float32(values: Array) -> Array:
         return values.astype(np.float32).astype(np.float64)
 
 
-def _pairs(one: Hypothesis, known: int) -> Iterator[Hypothesis]:
-    """Yield the hypothesis with a second mistake of a later family, so each pair once.
-
-    ``known`` is how many mistakes were known before the search: a hypothesis with no more than
-    these has no first mistake.
-    """
-    if len(one.families) > known and not one.alone:
-        yield from hypotheses(one, after=one.families[-1], combined=True)
+def _pairs(one: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypothesis with a second mistake of a later family, so each pair once."""
+    yield from hypotheses(one, after=one.families[-1])
 
 
 #: A hypothesis after its relative distance in the first look.
@@ -199,29 +220,44 @@ Screened = tuple[float, Hypothesis]
 class _Search:
     """A search that counts the hypotheses and remembers the nearest.
 
-    ``last_steps`` is how many steps the first look computes before the last one.
+    ``work`` is how many steps were computed so far; a step with many weights counts more.
     """
 
-    def __init__(self, dtype: str, last_steps: int) -> None:
-        self.dtype, self.last_steps = dtype, last_steps
-        self.tried = 0
+    def __init__(self, base: Hypothesis, dtype: str) -> None:
+        self.dtype = dtype
+        #: How many steps the first look computes before the last one, if that is all there is.
+        self.last_steps = _last_steps(base) if _reports_last_step_only(base) else 0
+        self.reach = measured_reach(base, self.last_steps or _FIRST_STEPS)
+        self.scans = sum(len(node.scans) for node in base.network.recurrent)
+        self.products = base.network.parameters / _PRODUCTS_OF_A_STEP
+        self.tried, self.work = 0, 0.0
         self.nearest_of_lists: list[Hypothesis] = []
 
     def screened(self, candidates: Iterable[Hypothesis]) -> list[Screened]:
-        """Take a first look at the hypotheses, and return them with the nearest first."""
-        screened = []
+        """Take a first look at the hypotheses, and return the nearest, the first of them first.
+
+        No more is tried when the search has become too much work.
+        """
+        looks = heapq.nsmallest(_COMPARED, self._looks(candidates), key=lambda one: one[0])
+        self.nearest_of_lists += [hypothesis for _, hypothesis in looks[:_NEAREST]]
+        return looks
+
+    def _looks(self, candidates: Iterable[Hypothesis]) -> Iterator[Screened]:
+        """Yield each hypothesis after its relative distance."""
         for hypothesis in candidates:
+            if self.work >= _MOST_WORK:
+                return
             single, samples = len(hypothesis.mistakes) <= 1, 2
             steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
             if self.last_steps:
                 steps = self.last_steps
                 if not single:
                     steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
-            screened.append((relative_distance(hypothesis, steps, samples), hypothesis))
-        screened.sort(key=lambda one: one[0])
-        self.tried += len(screened)
-        self.nearest_of_lists += [hypothesis for _, hypothesis in screened[:_NEAREST]]
-        return screened
+            part, _ = window(hypothesis, steps, samples, self.reach)
+            self.tried += 1
+            steps = max(x.shape[1] if x.ndim > 1 else 1 for x in part.xs)
+            self.work += steps * (self.scans + len(part.xs[0]) * self.products)
+            yield relative_distance(part), hypothesis
 
     def fits(self, base: Hypothesis, unit: tuple[str, int] | None) -> list[Explanation]:
         """Return the mistakes with fitted numbers with which all agrees."""

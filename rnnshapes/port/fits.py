@@ -81,9 +81,9 @@ def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]
     for _, number in predicted[:_FITTED]:
         numbers = system.solve(fits[number])
         changed = fits[number].apply(system.base, numbers)
-        distance = relative_distance(changed, _STEPS, _SAMPLES)
+        distance = relative_distance(window(changed, _STEPS, _SAMPLES)[0])
         mistake = fits[number].mistake(numbers)
-        labelled = replace(changed.with_mistake("fit", mistake), alone=True)
+        labelled = changed.with_mistake("fit", mistake)
         nearest.setdefault(mistake.text, (distance, labelled))
     return list(nearest.values())
 

@@ -52,8 +52,8 @@ class Hypothesis:
     ``xs`` are the inputs (N, T, D). ``mistakes`` are those by which the hypothesis differs from
     the network of the user; ``families`` names for each of them what it is about, such as
     ``gates``. Of each family a hypothesis has at most one mistake. ``scope`` are the groups of
-    weights that the next mistake concerns, and None for all. ``alone`` says that no other mistake
-    is combined with these, and ``unwindowed`` that no few steps of it can be computed alone.
+    weights that the next mistake concerns, and None for all; ``touched`` are those that the last
+    mistake about cells changed. ``unwindowed``: it must be computed over all steps.
     """
 
     network: Network
@@ -63,7 +63,7 @@ class Hypothesis:
     mistakes: tuple[Mistake, ...] = ()
     families: tuple[str, ...] = ()
     scope: frozenset[str] | None = None
-    alone: bool = False
+    touched: frozenset[str] = frozenset()
     unwindowed: bool = False
 
     def with_mistake(self, family: str, mistake: Mistake) -> Hypothesis:

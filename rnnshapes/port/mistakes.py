@@ -36,58 +36,70 @@ _ARRAYS = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
 
 
 def hypotheses(
-    base: Hypothesis, *, after: str | None = None, combined: bool = False
+    base: Hypothesis, *, after: str | None = None, rare: bool = False
 ) -> Iterator[Hypothesis]:
     """Yield the hypothesis with one more mistake, of every family that it has no mistake of.
-
-    A mistake of cells is made by all of them, and by each direction of each layer alone.
 
     Args:
         base: The hypothesis.
         after: Names a family: then only mistakes of later families are added.
-        combined: Whether to yield only what is combined with other mistakes.
+        rare: Whether to yield what is not combined with other mistakes: rare mistakes, and those
+            of cells that one layer or direction makes alone. By default all others are.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
-    groups = sorted(filter(base.concerns, {d.name for d in _directions(base)}))
     for family in _FAMILIES[first:]:
-        if family.name in base.families or (combined and not family.combined):
+        if family.name in base.families:
             continue
-        scopes = [base]
-        if family.of_cells and len(groups) > 1 and not combined:
-            scopes += [replace(base, scope=frozenset([group])) for group in groups]
-        for scoped in scopes:
-            alone = scoped is not base or not family.combined
-            for mistake, changed in family.variations(scoped):
-                labelled = changed.with_mistake(family.name, _located(mistake, scoped, family))
-                yield replace(labelled, scope=base.scope, alone=changed.alone or alone)
+        scopes: list[frozenset[str] | None] = [None] if rare != family.combined else []
+        if rare and family.of_cells:
+            scopes += _scopes(base)
+        seen: set[tuple[str, frozenset[str]]] = set()
+        if rare and scopes and family.combined:  # those of all cells were yielded as not rare
+            seen |= {(m.text, changed.touched) for m, changed in family.variations(base)}
+        for scope in scopes:
+            for mistake, changed in family.variations(replace(base, scope=scope)):
+                if family.of_cells:
+                    if (mistake.text, changed.touched) in seen:
+                        continue
+                    seen.add((mistake.text, changed.touched))
+                    located = _located(mistake, changed)
+                else:
+                    located = mistake
+                yield replace(changed.with_mistake(family.name, located), scope=None)
 
 
 def _directions(hypothesis: Hypothesis) -> list[Direction]:
     return [d for node in hypothesis.network.recurrent for _, d in node.scans]
 
 
-def _located(mistake: Mistake, hypothesis: Hypothesis, family: Family) -> Mistake:
+def _scopes(hypothesis: Hypothesis) -> list[frozenset[str]]:
+    """Return the groups of weights of each layer, and of each direction, but not all of them."""
+    layers = {node.layer.name: node.layer.directions for node in hypothesis.network.recurrent}
+    scopes = [frozenset(d.name for d in directions) for directions in layers.values()]
+    every: frozenset[str] = frozenset().union(*scopes)
+    scopes += [frozenset([name]) for name in sorted(every)]
+    return [scope for scope in dict.fromkeys(scopes) if scope != every]
+
+
+def _located(mistake: Mistake, changed: Hypothesis) -> Mistake:
     """Return a mistake of cells with the layer and the direction that make it, if one does."""
-    if not family.of_cells:
+    layers = {node.layer.name: node.layer for node in changed.network.recurrent}
+    touched = {
+        name: [d for d in layer.directions if d.name in changed.touched]
+        for name, layer in layers.items()
+    }
+    concerned = [name for name, directions in touched.items() if directions]
+    if len(concerned) != 1:
         return mistake
-    nodes = [
-        (node.layer, direction)
-        for node in hypothesis.network.recurrent
-        for direction in node.layer.directions
-        if hypothesis.concerns(direction.name)
-    ]
-    layers = {layer.name for layer, _ in nodes}
-    if len(layers) > 1:
-        return mistake
-    layer, direction = nodes[0]
-    where = mistake.where._replace(layer=layer.name)
-    text = mistake.text
-    others = len(_directions(hypothesis)) > len({id(d) for _, d in nodes})
-    if len(layer.directions) > 1 and len({d.name for _, d in nodes}) == 1:
-        way = "backward" if direction is layer.directions[1] else "forward"
-        where = where._replace(direction=way)
-    if others:
-        text = f"{mistake.text}, in {direction.name if where.direction else layer.name} alone"
+    (name,) = concerned
+    where, text = mistake.where._replace(layer=name), mistake.text
+    directions, label = layers[name].directions, name
+    if len(touched[name]) < len(directions):
+        (direction,) = touched[name]
+        way = "backward" if direction is directions[1] else "forward"
+        where, label = where._replace(direction=way), direction.name
+    if where.direction or len(layers) > 1:
+        text = f"{text}, in {label} alone"
     return mistake._replace(where=where, text=text)
 
 
@@ -96,15 +108,22 @@ def _located(mistake: Mistake, hypothesis: Hypothesis, family: Family) -> Mistak
 
 def _with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | None:
     """Return the hypothesis with every cell changed, or ``None`` where nothing changes."""
-    weights = {name: dict(arrays) for name, arrays in hypothesis.weights.items()}
+    weights = dict(hypothesis.weights)
     cells: dict[str, BaseCell] = {}  # a layer that is called again has the same cell each time
+    touched = set()
 
     def direction_of(direction: Direction) -> Direction:
-        if not hypothesis.concerns(direction.name):
+        name = direction.name
+        if not hypothesis.concerns(name):
             return direction
-        if direction.name not in cells:
-            cells[direction.name] = _changed_cell(direction, weights[direction.name], change)
-        return replace(direction, cell=cells[direction.name])
+        if name not in cells:
+            cells[name], changed = _changed_cell(direction, hypothesis.weights[name], change)
+            if _differ(changed, hypothesis.weights[name]):
+                weights[name] = {**weights[name], **changed}
+                touched.add(name)
+            if cells[name] != direction.cell:
+                touched.add(name)
+        return replace(direction, cell=cells[name])
 
     nodes = [
         replace(node, layer=node.layer.map_directions(direction_of))
@@ -112,32 +131,39 @@ def _with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | Non
         else node
         for node in hypothesis.network.nodes
     ]
-    before = {d.name: d.cell for d in _directions(hypothesis) if d.name in cells}
-    same_weights = not any(_differ(weights[n], hypothesis.weights[n]) for n in cells)
-    if cells == before and same_weights:
+    if not touched:
         return None
     network = hypothesis.network.with_nodes(tuple(nodes))
-    return replace(hypothesis, network=network, weights=weights)
+    return replace(hypothesis, network=network, weights=weights, touched=frozenset(touched))
 
 
-def _changed_cell(direction: Direction, weights: Arrays, change: CellChange) -> BaseCell:
-    """Return the changed cell of a direction; its weights are changed in place."""
-    cells = {}
+def _changed_cell(
+    direction: Direction, weights: Mapping[str, Array], change: CellChange
+) -> tuple[BaseCell, Arrays]:
+    """Return the changed cell of a direction, and the weights that are changed."""
+    cells: dict[str, Cell] = {}
+    changed_weights: Arrays = {}
     for suffix, cell in direction.cell.cells_by_suffix.items():
         keys = [w.key.removesuffix(suffix) for w in direction.weights if w.key.endswith(suffix)]
         # A port adds to a bias in its own arithmetic, which may be float64.
-        arrays = {key: np.array(weights[key + suffix], np.float64) for key in keys}
-        changed = change(cell, arrays)
+        arrays = {key: np.asarray(weights[key + suffix], np.float64) for key in keys}
+        changed = change(cell, dict(arrays))
         cells[suffix] = cell if changed is None else changed[0]
         if changed is not None:
-            weights |= {key + suffix: array for key, array in changed[1].items()}
+            changed_weights |= {
+                key + suffix: array
+                for key, array in changed[1].items()
+                if array is not arrays.get(key)
+            }
     remaining = iter(cells.values())
-    return direction.cell.map_cells(lambda _: next(remaining))
+    return direction.cell.map_cells(lambda _: next(remaining)), changed_weights
 
 
 def _differ(some: Mapping[str, Array], others: Mapping[str, Array]) -> bool:
-    """Return whether arrays of the same keys differ anywhere."""
-    return any(some[key] is not a and not np.array_equal(some[key], a) for key, a in others.items())
+    """Return whether any array differs from that of the same key among the others."""
+    return any(
+        others[key] is not a and not np.array_equal(others[key], a) for key, a in some.items()
+    )
 
 
 def _cells(hypothesis: Hypothesis) -> Iterator[Cell]:
@@ -237,14 +263,16 @@ def _layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
         ("layout.fortran", _FORTRAN, _by_columns),
         ("layout.flat_buffer", _FLAT, _as_flat),
     ):
-        kernels = _with_change(hypothesis, _each_array(read, *names)) or hypothesis
-        if gated:
+        kernels = _with_change(hypothesis, _each_array(read, *names))
+        if gated and kernels is not None:
             yield Mistake(id_, f"kernel and recurrent_kernel are {how}"), kernels
         if hypothesis.scope is None and (dense := _dense_names(hypothesis)):
-            weights = {name: dict(arrays) for name, arrays in kernels.weights.items()}
+            kernels = kernels or hypothesis
+            weights = dict(kernels.weights)
             for name in dense:
-                weights[name] |= {"W": read(weights[name]["W"])}
-            yield Mistake(id_, f"every kernel is {how}"), replace(kernels, weights=weights)
+                weights[name] = {**weights[name], "W": read(weights[name]["W"])}
+            every = replace(kernels, weights=weights, touched=frozenset())
+            yield Mistake(id_, f"every kernel is {how}"), every
 
 
 def _interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -346,20 +374,22 @@ def _biases(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
 def _variants(hypothesis: Hypothesis, family: str) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Yield the mistakes of one family that the cells themselves list."""
     for kind in _cells(hypothesis):
-        for position, variant in enumerate(kind.variants):
+        for variant in kind.variants:
             if variant.family == family:
                 mistake = Mistake(variant.id, variant.text)
-                yield from _changed(hypothesis, [(mistake, _variant(kind, position))])
+                yield from _changed(hypothesis, [(mistake, _varied(kind, mistake))])
 
 
-def _variant(kind: Cell, position: int) -> CellChange:
-    """Return a change to the variant at this position, for cells of the same class as ``kind``."""
+def _varied(kind: Cell, mistake: Mistake) -> CellChange:
+    """Return a change to the variant with this mistake, for cells of the same class as ``kind``."""
 
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
-        if type(cell) is not type(kind) or len(cell.variants) <= position:
+        if type(cell) is not type(kind):
             return None
-        variant = cell.variants[position]
-        return variant.cell, variant.arrays(arrays)
+        for variant in cell.variants:
+            if (variant.id, variant.text) == (mistake.id, mistake.text):
+                return variant.cell, variant.arrays(arrays)
+        return None
 
     return change
 
@@ -633,10 +663,11 @@ def _rounded(
 ) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Round the weights, or those of cells alone, with or without the biases."""
     groups = {direction.name for direction in _directions(hypothesis)}
+    kept = set() if biases else set(_biases_of(hypothesis))
     weights = {
         group: {
             key: rounded(np.asarray(a, np.float64))
-            if (group in groups or not cells) and (biases or key not in ("b", "bh"))
+            if (group in groups or not cells) and (group, key) not in kept
             else a
             for key, a in arrays.items()
         }
@@ -644,6 +675,15 @@ def _rounded(
     }
     if any(_differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
         yield mistake, replace(hypothesis, weights=weights)
+
+
+def _biases_of(hypothesis: Hypothesis) -> Iterator[tuple[str, str]]:
+    """Yield the group and the key of every bias; of stacked cells its name has the cell's first."""
+    for layer in hypothesis.network.layers:
+        for group, weights in layer.groups.items():
+            for weight in weights:
+                if weight.name.rpartition("/")[2] == "bias":
+                    yield group, weight.key
 
 
 #: Yields the mistakes of one kind that a network allows, each with the changed hypothesis.

@@ -19,23 +19,16 @@ from rnnshapes.port.quantities import ReportedQuantity
 
 #: A change of the last step by less than this share is negligible.
 _NEGLIGIBLE = 0.01
-#: The fewest steps that :func:`memory_length` looks at.
-_LEAST_STEPS = 8
+#: The fewest steps that :func:`memory_length` looks at, and :func:`measured_reach`.
+_LEAST_STEPS, _LEAST_REACH = 8, 8
 
 
-def relative_distance(hypothesis: Hypothesis, steps: int, samples: int = 2) -> float:
+def relative_distance(part: Hypothesis) -> float:
     """Return about how far a hypothesis is from the port, as a share of the port's numbers.
-
-    Args:
-        hypothesis: The network as the port may compute it, and what the port reports.
-        steps: How many steps to compute. They end at the first step that the port reports, or
-            a little later; if they do not begin at t = 0, their initial states are zero.
-        samples: How many samples to compute.
 
     Returns:
         The largest relative distance of all quantities; infinity if none can be computed.
     """
-    part, _ = window(hypothesis, steps, samples)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         distances = [_share(quantity, expected) for quantity, expected in expected_quantities(part)]
     return max(distances, default=np.inf)
@@ -51,6 +44,37 @@ def memory_length(hypothesis: Hypothesis, most: int) -> int:
         if max(changes) <= _NEGLIGIBLE * max(np.max(np.abs(values)) for values in at_end):
             break
     return min(steps, most)
+
+
+def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
+    """Return from how many steps away x changes what a part with ``steps`` steps computes.
+
+    Returns:
+        The number of steps, with a margin; 0 for a causal network, and where the whole run has
+        to be computed.
+    """
+    longest = max(x.shape[1] for x in hypothesis.xs if x.ndim > 1)
+    if hypothesis.network.is_causal or not _reaches(hypothesis):
+        return 0
+    some = _some_samples(hypothesis, 2)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ours = replay.numpy_outputs(some.network, some.weights, some.xs)
+    exact = [replace(q, values=q.expected(some.network, ours)) for q in some.quantities]
+    some = replace(some, quantities=tuple(exact))
+    distance = _LEAST_REACH
+    while 2 * distance < longest:
+        if relative_distance(window(some, steps, reach=distance)[0]) <= _NEGLIGIBLE:
+            return 2 * distance
+        distance *= 2
+    return 0
+
+
+def _reaches(hypothesis: Hypothesis) -> bool:
+    """Return whether x far away from a step hardly changes it, as recurrences forget."""
+    network = hypothesis.network
+    alone = not any(node.initial for node in network.nodes) and network.batch is None
+    timed = all(getattr(node.layer, "timed", False) for node in network.inputs)
+    return alone and timed and network.only_recurrences_mix_steps and bool(network.recurrent)
 
 
 def _at_last_step(hypothesis: Hypothesis, steps: int) -> list[Array]:
@@ -90,18 +114,35 @@ def _share(quantity: ReportedQuantity, expected: Array) -> float:
     return share if np.isfinite(share) else np.inf
 
 
-def window(hypothesis: Hypothesis, steps: int, samples: int = 2) -> tuple[Hypothesis, bool]:
+def window(
+    hypothesis: Hypothesis, steps: int, samples: int = 2, reach: int = 0
+) -> tuple[Hypothesis, bool]:
     """Return the hypothesis for a few steps and samples, if a part can be computed alone.
 
+    Args:
+        hypothesis: The network as the port may compute it, and what the port reports.
+        steps: How many steps to compare. They end at the first step that the port reports, or
+            a little later; if they do not begin at t = 0, their initial states are zero.
+        samples: How many samples to compute.
+        reach: Where the network is not causal, how many more steps to compute: see
+            :func:`measured_reach`.
+
     Returns:
-        The part, and whether it begins at t = 0, so that what differs in it differs in the
-        whole run, too.
+        The part, and whether it begins at t = 0 and is exact, so that what differs in it differs
+        in the whole run, too.
     """
     network = hypothesis.network
     timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
-    whole = hypothesis.unwindowed or not network.runs_in_blocks
-    if whole or len(timed) < len(hypothesis.quantities):
-        return (hypothesis if network.batch else _some_samples(hypothesis, samples)), False
+    whole = hypothesis if network.batch else _some_samples(hypothesis, samples)
+    at_steps = all(shapes.steps is not None for shapes in network.node_shapes)
+    if hypothesis.unwindowed or not (network.runs_in_blocks or reach):
+        return whole, False
+    if reach and not timed:
+        # The last output of both directions depends on both ends of x.
+        xs = tuple(_ends(x, steps + reach) for x in whole.xs)
+        return replace(whole, xs=xs), False
+    if not at_steps or len(timed) < len(hypothesis.quantities):
+        return whole, False
     start = max(0, int(min(map(np.min, timed))) + 1 - steps)
     quantities = []
     for quantity, network_steps in zip(hypothesis.quantities, timed, strict=True):
@@ -116,8 +157,16 @@ def window(hypothesis: Hypothesis, steps: int, samples: int = 2) -> tuple[Hypoth
                     network_steps=network_steps[inside] - start,
                 )
             )
-    xs = tuple(x[:samples, start : start + steps] for x in hypothesis.xs)
-    return replace(hypothesis, xs=xs, quantities=tuple(quantities)), start == 0
+    xs = tuple(x[:samples, start : start + steps + reach] for x in hypothesis.xs)
+    part = replace(hypothesis, xs=xs, quantities=tuple(quantities))
+    return part, start == 0 and not reach
+
+
+def _ends(x: Array, steps: int) -> Array:
+    """Return the first and the last steps of x (N, T, D), without those between them."""
+    if x.shape[1] <= 2 * steps:
+        return x
+    return np.concatenate([x[:, :steps], x[:, -steps:]], axis=1)
 
 
 def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:

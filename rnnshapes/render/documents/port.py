@@ -236,8 +236,8 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
         most = magnitude_text(diagnosis.max_abs)
         yield labelled_line("nearest", f"{nearest}; a difference of up to {most} remains")
     tried = f"{count_text(diagnosis.tried)} known mistakes and pairs of them"
-    if sum(len(node.scans) for node in result.network.recurrent) > 1:
-        tried += ", each in all layers and directions; none in only one of them"
+    if not diagnosis.complete:
+        tried += "; there are more, but they would take long: try a shorter x, or fewer layers"
     yield labelled_line("tried", tried)
     if result.random_input:
         yield warning_line(
