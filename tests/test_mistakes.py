@@ -330,13 +330,15 @@ def test_the_documentation_lists_every_id() -> None:
     forms: list[dict[str, Any]] = [*({"cell": cell} for cell in ALL)]
     forms += [{"cell": "gru", "reset_after": False}, {"M": [5, 5]}, {"bidirectional": True}]
     forms.append({"bidirectional": True, "merge_mode": "sum"})
-    tried = {
-        mistake.id
+    mistakes = {
+        mistake
         for form in forms
         for last in (False, True)
         for mistake in tried_for({**sizes, **form}, last=last)
     }
+    assert all(mistake.cure for mistake in mistakes)
+    tried = {mistake.id for mistake in mistakes}
     listed = [re.findall("`(.+?)`", row[0]) for row in table("docs/porting", "`gates.order`")]
     assert sorted(itertools.chain(*listed)) == sorted(tried | OF_MODELS | OF_SEARCH)
+    assert set(CURES) <= set(itertools.chain(*listed))
     assert all(re.fullmatch(r"[a-z]+(\.[a-z0-9_]+)+", id_) for id_ in tried)
-    assert tried <= set(CURES)

@@ -259,3 +259,15 @@ def test_wrong_usage_is_one_line(args: list[Any], message: str, port: Path, run)
     assert done.out == ""
     assert done.err.count("\n") == 1
     assert message in done.err
+
+
+def test_outputs_that_are_not_joined_are_diagnosed() -> None:
+    """merge_mode=None gives one output for each direction, which the model adds."""
+
+    def added(x: Any) -> Any:
+        layer = la.Bidirectional(la.GRU(5, return_sequences=True), merge_mode=None)
+        return la.Dense(2)(la.Add()(layer(x)))
+
+    model = randomized(functional(added, (9, 4)))
+    y_hat = rnnshapes.golden(model, keras=False).arrays["y_hat"]
+    assert not rnnshapes.verify(model, against={"y_hat": y_hat + 1}).passed

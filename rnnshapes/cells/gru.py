@@ -114,9 +114,9 @@ class GRUCell(Cell):
             variants.append(Variant("bias.recurrent_row_omitted", text, "bias", self, _omit_row(1)))
             text = f"{one_for_two}: the input row is left out"
             variants.append(Variant("bias.input_row_omitted", text, "bias", self, _omit_row(0)))
-            text = "both rows of the bias are added to the input's product"
+            text = "both rows of the bias are added to x_t Wx"
             variants.append(Variant("bias.rows_summed", text, "bias", self, _add_rows_to_input))
-            text = "both rows of the bias are added to the state's product"
+            text = "both rows of the bias are added to h_{t-1} Wh"
             variants.append(Variant("bias.rows_summed", text, "rows", self, _add_rows_to_state))
             text = "the two rows of the bias are exchanged"
             variants.append(Variant("bias.rows_exchanged", text, "rows", self, _exchange_rows))
@@ -145,14 +145,14 @@ class _NoReset(_WrongEquation):
 
 
 class _ResetComplement(_WrongEquation):
-    id, text = "gru.r_complement", "1 - r is taken for r"
+    id, text = "gru.r_complement", "1 - r is used instead of r"
 
     def reset(self, r: Tensor) -> Tensor:
         return 1 - r
 
 
 class _NotComplemented(_WrongEquation):
-    id, text = "gru.share_omitted", "h is z h_{t-1} + h~, without (1 - z)"
+    id, text = "gru.complement_omitted", "h is z h_{t-1} + h~, without (1 - z)"
 
     def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
         return z * h_before + candidate

@@ -154,7 +154,7 @@ class _CandidateAsGate(_WrongEquation):
 
 
 class _StateAsGate(_WrongEquation):
-    id, text = "activation.state", "c has the activation of the gates in h = o * tanh(c)"
+    id, text = "activation.state", "h is o * sigmoid(c): c has the activation of the gates"
 
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         return self.activate(ops, self.recurrent_activation, c)
@@ -203,7 +203,7 @@ class _CoupledByForget(_WrongEquation):
 
 
 class _ForgetComplement(_WrongEquation):
-    id, text = "lstm.forget_complement", "1 - f is taken for f: c is (1 - f) c_{t-1} + i c~"
+    id, text = "lstm.forget_complement", "1 - f is used instead of f: c is (1 - f) c_{t-1} + i c~"
 
     def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
         return (1 - f) * c + i * candidate

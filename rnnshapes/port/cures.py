@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-_ORDER = "np.split(W, G, axis=-1) in Keras's order: i f c o of an LSTM, z r h of a GRU"
-_READ = "read it in the order of the golden file"
-
 #: One line by id.
 CURES = MappingProxyType(
     {
-        "gates.order": f"take the blocks of every array as {_ORDER}",
-        "gates.order.kernel": f"take the blocks of the kernel as {_ORDER}",
-        "gates.order.recurrent_kernel": f"take the blocks of the recurrent kernel as {_ORDER}",
-        "gates.order.bias": f"take the blocks of the bias as {_ORDER}",
-        "layout.transposed": "W = W.T, or multiply h @ W instead of W @ h",
-        "layout.fortran": f"W = W.reshape(-1).reshape(W.shape, order='F'): {_READ}, row by row",
+        "layout.transposed": "transpose each gate's block, or compute h @ W instead of W @ h",
+        "layout.fortran": "read row by row: W = W.reshape(-1, order='F').reshape(W.shape)",
         "layout.flat_buffer": "W = buffer.reshape(columns, rows).T: the buffer is transposed",
-        "layout.interleaved": "W = W.reshape(-1, M, G).swapaxes(1, 2).reshape(-1, G * M), or back",
         "bias.omitted": "add the bias to x @ W + h @ U",
         "bias.twice": "add the bias once",
         "bias.forget_again": "do not add 1 to the forget bias: the file has it",
@@ -29,7 +21,7 @@ CURES = MappingProxyType(
         "gru.reset_before": "h~ = tanh(x_h + r * (h @ U_h + bias[1]_h)): reset_after=True",
         "gru.reset_after": "h~ = tanh(x_h + (r * h) @ U_h): reset_after=False",
         "gru.z_complement": "h = z * h + (1 - z) * h~",
-        "gru.share_omitted": "h = z * h + (1 - z) * h~",
+        "gru.complement_omitted": "h = z * h + (1 - z) * h~",
         "gru.gate_omitted": "multiply h @ U_h by r",
         "gru.r_complement": "multiply by r, not by 1 - r",
         "lstm.c_not_activated": "h = o * tanh(c)",
@@ -43,7 +35,6 @@ CURES = MappingProxyType(
         "activation.state": "activate c as the layer's activation says",
         "head.bias": "add the bias once",
         "head.activation": "use the activation of the layer, once",
-        "head.batchnorm": "use the stored mean and variance: (x - mean) / sqrt(var + eps)",
         "mask.ignored": "leave the states of masked steps as they are",
         "time.reversed": "start at t = 0; x = x[:, ::-1] undoes it",
         "time.reversed_and_back": "start at t = 0",
@@ -53,7 +44,6 @@ CURES = MappingProxyType(
         "state.carried": "set the states to 0 before each sample",
         "state.zeroed_each_step": "set the states to 0 once, before the loop over t",
         "state.starts_nonzero": "set the states to 0 before the first step",
-        "state.h_c_swapped": "exchange h and c",
         "state.passed_up": "start every layer from zeros",
         "axes.input_swapped": "x = x.reshape(N, T, D): samples first",
         "axes.output_swapped": "output = output.swapaxes(0, 1)",
@@ -62,14 +52,12 @@ CURES = MappingProxyType(
         "axes.samples_permuted": "put the samples into the order of x",
         "quantity.other": "name the array",
         "direction.halves_swapped": "concatenate forward first, then backward",
-        "direction.not_reversed_back": "turn the outputs of the backward direction: h[:, ::-1]",
-        "direction.forwards": "process x[:, ::-1] in this direction, and x in the other",
+        "direction.not_reversed_back": "reverse the outputs of the backward direction: h[:, ::-1]",
         "direction.shared_weights": "give each direction its own weights",
         "direction.weights_exchanged": "exchange the weights of forward and backward",
         "direction.last_step": "join forward at T-1 with backward at 0: h_n, not output[:, -1]",
         "merge.mode": "join both directions as merge_mode says",
         "stack.layers_swapped": "exchange the weights of the layers",
-        "stack.layer_omitted": "take the output of the last layer",
         "stack.last_repeated": "pass every step of h to the next layer, not the last one",
         "input.scaled": "use x as the golden file has it",
         "input.shifted": "use x as the golden file has it",

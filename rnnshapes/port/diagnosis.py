@@ -103,11 +103,10 @@ class Explanation:
 
     @property
     def by_layer(self) -> tuple[tuple[Mistake, ...], ...]:
-        """The mistakes of each layer together; those of no layer belong to the first."""
+        """The mistakes of each layer together, and those of no layer."""
         groups: dict[str | None, list[Mistake]] = {}
-        first = next((m.where.layer for m in self.all_mistakes if m.where.layer), None)
         for mistake in self.all_mistakes:
-            groups.setdefault(mistake.where.layer or first, []).append(mistake)
+            groups.setdefault(mistake.where.layer, []).append(mistake)
         return tuple(map(tuple, groups.values()))
 
 

@@ -217,7 +217,7 @@ def _gate_orders_of_arrays(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hy
 
 
 def _reordering(gates: tuple[str, ...], order: tuple[str, ...], name: str) -> str:
-    """Return the code that puts blocks which are read in an order into Keras's."""
+    """Return code that reorders Keras's blocks into the order that the port reads."""
     positions = tuple(gates.index(gate) for gate in order)
     array = "each array W" if name == "W" else name
     blocks = f"np.split({name}, {len(gates)}, -1)"
@@ -277,15 +277,24 @@ def _layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
 
 def _interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Take the gates of each unit side by side, where Keras has blocks, or the reverse."""
-    for read, text in (
-        (_unit_by_unit, "the gates of each unit are taken from side by side, where blocks are"),
-        (_gate_by_gate, "the gates are taken from blocks, where those of each unit are together"),
+    for read, sizes, text in (
+        (
+            _unit_by_unit,
+            "G, M",
+            "the gates are read interleaved by unit, but stored as one block per gate",
+        ),
+        (
+            _gate_by_gate,
+            "M, G",
+            "the gates are read as one block per gate, but stored interleaved by unit",
+        ),
     ):
+        remedy = f"W = W.reshape(*W.shape[:-1], {sizes}).swapaxes(-1, -2).reshape(W.shape)"
         for keys in (tuple(_ARRAYS), ("Wx", "Wh"), ("Wx",), ("Wh",), ("bh",)):
             names = " and ".join(_ARRAYS[key] for key in keys)
             where = Where(array=names if len(keys) == 1 else None)
-            what = "" if len(keys) == len(_ARRAYS) else f" in {names}"
-            mistake = Mistake("layout.interleaved", f"{text}{what}", where)
+            what = "" if len(keys) == len(_ARRAYS) else f", in {names}"
+            mistake = Mistake("layout.interleaved", f"{text}{what}", where, remedy)
             yield from _changed(hypothesis, [(mistake, _each_block(read, *keys))])
 
 
@@ -308,13 +317,13 @@ def _as_flat(values: Array) -> Array:
 
 
 def _unit_by_unit(values: Array, gates: int) -> Array:
-    """Return blocks of gates, as they are taken from gates of each unit side by side."""
+    """Return what a port takes for blocks (…, G M) that reads blocks as gates unit by unit."""
     parts = values.reshape(*values.shape[:-1], -1, gates)
     return np.swapaxes(parts, -1, -2).reshape(values.shape)
 
 
 def _gate_by_gate(values: Array, gates: int) -> Array:
-    """Return gates of each unit side by side, as they are taken from blocks."""
+    """Return what a port takes for blocks (…, G M) that reads gates unit by unit as blocks."""
     parts = values.reshape(*values.shape[:-1], gates, -1)
     return np.swapaxes(parts, -1, -2).reshape(values.shape)
 
@@ -472,11 +481,13 @@ def _heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
         kernel = arrays.get("W")
         if kernel is not None and kernel.ndim == 2:
             square = kernel.shape[0] == kernel.shape[1]
-            id_, how = (
-                ("layout.transposed", "transposed") if square else ("layout.fortran", _FORTRAN)
+            id_, how, remedy = (
+                ("layout.transposed", "transposed", "W = W.T")
+                if square
+                else ("layout.fortran", _FORTRAN, "")
             )
             at = where._replace(array="kernel")
-            mistake = Mistake(id_, f"the kernel of {name} is {how}", at)
+            mistake = Mistake(id_, f"the kernel of {name} is {how}", at, remedy)
             changes.append((mistake, {"W": _by_columns(kernel)}))
         for mistake, changed in changes:
             if _differ(changed, {key: arrays[key] for key in changed}):
@@ -536,16 +547,18 @@ def _other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
 def _other_normalizations(
     hypothesis: Hypothesis, position: int
 ) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Leave a BatchNormalization out, or give it another epsilon, or the batch's own mean."""
+    """Leave a BatchNormalization out, or give it another epsilon."""
     layer: Any = hypothesis.network.nodes[position].layer
     where = Where(layer=layer.name)
-    mistake = Mistake("head.batchnorm", f"{layer.name} is left out", where)
+    with_epsilon = f"sqrt(var + {layer.epsilon:g})"
+    remedy = f"y = gamma * (x - mean) / {with_epsilon} + beta, with the stored mean and var"
+    mistake = Mistake("head.batchnorm", f"{layer.name} is left out", where, remedy)
     yield mistake, _without_normalization(hypothesis, layer.name)
     for epsilon in (1e-5, 1e-3, 0.0):
         if epsilon != layer.epsilon:
             text = f"epsilon of {layer.name} is {epsilon:g}, not {layer.epsilon:g}"
             changed = _with_layer(hypothesis, position, replace(layer, epsilon=epsilon))
-            yield Mistake("head.batchnorm", text, where), changed
+            yield Mistake("head.batchnorm", text, where, remedy), changed
 
 
 def _without_normalization(hypothesis: Hypothesis, name: str) -> Hypothesis:

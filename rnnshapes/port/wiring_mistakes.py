@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.forward import replay
-from rnnshapes.network.graph import Node, Tap
+from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
@@ -22,6 +22,8 @@ from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 
 #: Of so many features of x, every exchange of two is tried.
 _MOST_EXCHANGED = 12
+#: Of so many samples or units, every one is compared with every other.
+_MOST_SLICES = 2048
 
 
 def misjoined(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -34,9 +36,11 @@ def misjoined(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             turned: Any = replace(direction, reverse=not direction.reverse)
             if len(hypothesis.network.recurrent) > 1 or direction.reverse:
                 text = f"{node.name} processes the sequence in the other direction"
-                where = Where(layer=node.name)
+                fix = "process x[:, ::-1]" if direction.reverse else "process x from t = 0 to T-1"
+                mistake = Mistake("direction.reversed", text, Where(layer=node.name), fix)
                 changed = _with_layer(hypothesis, position, replace(node.layer, direction=turned))
-                yield Mistake("direction.forwards", text, where), changed
+                yield mistake, changed
+    yield from _last_step(hypothesis)
     yield from _stack(hypothesis)
 
 
@@ -75,8 +79,9 @@ def _directions(
     if layer.merge_mode == "concat":
         yield Mistake("direction.halves_swapped", text, where), changed
 
-    for mode in MERGE_MODES:
-        if "concat" not in (mode, layer.merge_mode) and mode != layer.merge_mode:
+    # Concatenation, and outputs that are not joined, have other shapes than the rest.
+    for mode in MERGE_MODES if layer.merge_mode not in ("concat", None) else ():
+        if mode not in ("concat", layer.merge_mode):
             text = f"the directions of {node.name} are joined by {mode}, not {layer.merge_mode}"
             changed = _with_layer(hypothesis, position, replace(layer, merge_mode=mode))
             yield Mistake("merge.mode", text, where), changed
@@ -88,7 +93,7 @@ def _directions(
         return type(layer).join(self, ops, [first, second])
 
     name = node.scans[1][0]
-    text = f"{backward_name}: its outputs are not turned back, so that T-1 stands at t = 0"
+    text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
     changed = _with_layer(hypothesis, position, _recast(layer, not_turned))
     quantities = tuple(_turned(q) if q.name == name else q for q in hypothesis.quantities)
     mistake = Mistake("direction.not_reversed_back", text, backward)
@@ -100,8 +105,10 @@ def _directions(
     ):
         turned: Any = {way: replace(one, reverse=not one.reverse)}
         text = f"{one.name} processes the sequence {other}, too"
-        changed = _with_layer(hypothesis, position, replace(layer, **turned))
-        yield Mistake("direction.forwards", text, where._replace(direction=way)), changed
+        right, reverse = (layer.forward, layer.backward)[:: -1 if layer.forward.reverse else 1]
+        fix = f"process x in {right.name}, and x[:, ::-1] in {reverse.name}"
+        mistake = Mistake("direction.reversed", text, where._replace(direction=way), fix)
+        yield mistake, _with_layer(hypothesis, position, replace(layer, **turned))
 
     groups = hypothesis.weights
     first, second = groups[forward_name], groups[backward_name]
@@ -133,7 +140,6 @@ def _directions(
             ),
         ):
             yield mistake, replace(hypothesis, weights={**groups, **weights})
-    yield from _last_step(hypothesis, node, where)
 
 
 def _turned(quantity: ReportedQuantity) -> ReportedQuantity:
@@ -143,27 +149,32 @@ def _turned(quantity: ReportedQuantity) -> ReportedQuantity:
     return replace(quantity, network_steps=quantity.network_steps[::-1])
 
 
-def _last_step(
-    hypothesis: Hypothesis, node: Node, where: Where
-) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Take both directions at the last step of x, where the output has the end of each."""
+def _last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take both directions at the same step, where the output has the end of each."""
     network = hypothesis.network
-    steps = network.output_shapes.steps
+    steps, nodes = network.output_shapes.steps, network.recurrent[-1:]
     if steps is None or network.returns_sequences:
+        return
+    if not nodes or not isinstance(nodes[0].layer, Bidirectional):
+        return
+    if not any(_is_output(quantity) for quantity in hypothesis.quantities):
         return
     last = np.array([network.count(steps) - 1])
     for text, at in (
-        (f"both directions of {node.name} are joined at t = T-1: output[:, -1]", last),
-        (f"both directions of {node.name} are joined at t = 0", last * 0),
+        (f"both directions of {nodes[0].name} are joined at t = T-1: output[:, -1]", last),
+        (f"both directions of {nodes[0].name} are joined at t = 0", last * 0),
     ):
         quantities = tuple(
-            replace(q, name=Y_HAT, network_steps=at)
-            if q.name in (Y_HAT, OUTPUT) and q.network_steps is None
-            else q
+            replace(q, name=Y_HAT, network_steps=at) if _is_output(q) else q
             for q in hypothesis.quantities
         )
         changed = replace(hypothesis, quantities=quantities, unwindowed=True)
-        yield Mistake("direction.last_step", text, where), changed
+        yield Mistake("direction.last_step", text, Where(layer=nodes[0].name)), changed
+
+
+def _is_output(quantity: ReportedQuantity) -> bool:
+    """Return whether the quantity is the output of the network, without time."""
+    return quantity.name in (Y_HAT, OUTPUT) and quantity.network_steps is None
 
 
 # --- Stacks -------------------------------------------------------------------------------------
@@ -184,17 +195,29 @@ def _stack(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             text = f"the weights of {first.name} and {second.name} are exchanged"
             changed = replace(hypothesis, weights={**weights, **exchanged})
             yield Mistake("stack.layers_swapped", text), changed
-    for (position, node), (_, after) in itertools.pairwise(layers):
+    for after_position, after in layers:
+        position = _position_before(network, after)
+        node = network.nodes[position]
         layer: Any = node.layer
-        if not layer.return_sequences:
+        if not isinstance(layer, Recurrent) or not layer.return_sequences:
             continue
         text = f"the last h of {node.name} is passed to {after.name} at every step"
         changed = _with_layer(hypothesis, position, _recast(layer, _last_repeated(layer)))
         yield Mistake("stack.last_repeated", text, Where(layer=after.name)), changed
         text = f"the final states of {node.name} are the initial states of {after.name}"
-        started = _states_passed_up(hypothesis, position, after)
+        started = _states_passed_up(hypothesis, position, after_position)
         if started is not None:
             yield Mistake("state.passed_up", text, Where(layer=after.name)), started
+
+
+def _position_before(network: Network, node: Node) -> int:
+    """Return the position of the recurrence or input whose steps alone a node receives."""
+    position = node.sources[0].node
+    while (
+        len(network.nodes[position].sources) == 1 and not network.nodes[position].layer.directions
+    ):
+        position = network.nodes[position].sources[0].node
+    return position
 
 
 def _last_repeated(layer: Any) -> Callable[..., Any]:
@@ -210,10 +233,12 @@ def _last_repeated(layer: Any) -> Callable[..., Any]:
     return join
 
 
-def _states_passed_up(hypothesis: Hypothesis, position: int, after: Node) -> Hypothesis | None:
+def _states_passed_up(
+    hypothesis: Hypothesis, position: int, after_position: int
+) -> Hypothesis | None:
     """Return the hypothesis in which a layer starts from the final states of the one before."""
     network = hypothesis.network
-    node = network.nodes[position]
+    node, after = network.nodes[position], network.nodes[after_position]
     widths = [list(network.widths[n.scans[0][0]].values()) for n in (node, after)]
     if widths[0] != widths[1] or after.initial or node.layer.return_state:  # type: ignore[attr-defined]
         return None
@@ -221,7 +246,7 @@ def _states_passed_up(hypothesis: Hypothesis, position: int, after: Node) -> Hyp
     layer: Any = replace(node.layer, return_state=True)  # type: ignore[call-arg]
     nodes[position] = replace(node, layer=layer)
     initial = tuple(Tap(position, 1 + number) for number in range(len(widths[0])))
-    nodes[nodes.index(after)] = replace(after, initial=initial)
+    nodes[after_position] = replace(after, initial=initial)
     changed = network.with_nodes(tuple(nodes))
     return replace(hypothesis, network=changed, unwindowed=True)
 
@@ -257,6 +282,8 @@ def permuted_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
         for quantity in hypothesis.quantities:
             expected = quantity.expected(hypothesis.network, ours)
             order = _nearest(quantity.values, expected, axis)
+            if order is None:
+                break
             orders.append(order)
             quantities.append(
                 replace(
@@ -265,6 +292,8 @@ def permuted_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
                     rounding=np.take(quantity.rounding, order, axis),
                 )
             )
+        if len(orders) < len(hypothesis.quantities):
+            continue
         permuted = [order for order in orders if not np.array_equal(order, np.arange(len(order)))]
         if permuted and all(len(set(order.tolist())) == len(order) for order in orders):
             shown = ", ".join(map(str, permuted[0][:8]))
@@ -273,9 +302,21 @@ def permuted_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
             yield Mistake(id_, text, where), replace(hypothesis, quantities=tuple(quantities))
 
 
-def _nearest(values: Array, expected: Array, axis: int) -> Array:
-    """Return for each slice of ``expected`` along an axis the nearest one of ``values``."""
+def _nearest(values: Array, expected: Array, axis: int) -> Array | None:
+    """Return the order in which the slices of ``values`` are nearest to those of ``expected``.
+
+    Args:
+        values: What the port gives, (N, L, units).
+        expected: What the network gives, (N, L, units).
+        axis: The axis along which the slices are compared.
+
+    Returns:
+        For each slice of ``expected`` the index of the nearest one; None if there are too many to
+        compare each with each.
+    """
     some, others = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (values, expected))
+    if len(some) > _MOST_SLICES:
+        return None
     squares = (some**2).sum(axis=1)[None] + (others**2).sum(axis=1)[:, None]
     nearest: Array = np.argmin(squares - 2 * others @ some.T, axis=1)
     return nearest

@@ -213,7 +213,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class InjectedMistake:
     """A mistake: ``ids`` that name it, and what it changes in a port."""
 
     family: str
@@ -423,7 +423,7 @@ GATED, LSTM, GRU = ("lstm", "gru"), ("lstm",), ("gru",)
 TWO_ROWS = tuple(net for net in NETS if "gru" in net and net != "gru before")
 
 
-def gates_and_layouts() -> Iterator[Mistake]:
+def gates_and_layouts() -> Iterator[InjectedMistake]:
     """Yield mistakes about the order of gates and of kernels."""
     orders = {
         "lstm": [
@@ -439,7 +439,9 @@ def gates_and_layouts() -> Iterator[Mistake]:
     for cell, all_of_cell in orders.items():
         for order in all_of_cell:
             change = reordered(order)
-            yield Mistake("gates", ("gates.order",), f"{order}", each(arrays(change)), (cell,))
+            yield InjectedMistake(
+                "gates", ("gates.order",), f"{order}", each(arrays(change)), (cell,)
+            )
         for key, name in (
             ("kernel", "kernel"),
             ("recurrent", "recurrent_kernel"),
@@ -449,27 +451,27 @@ def gates_and_layouts() -> Iterator[Mistake]:
                 text = f"{order} in {name}"
                 change = reordered(order)
                 ids = (f"gates.order.{name}",)
-                yield Mistake("gates", ids, text, each(arrays(change, key)), (cell,))
+                yield InjectedMistake("gates", ids, text, each(arrays(change, key)), (cell,))
         change = reordered(all_of_cell[0])
-        yield Mistake(
+        yield InjectedMistake(
             "gates", ("gates.order",), "in one", one(arrays(change)), (cell,), (*BOTH, *TWO)
         )
     for key in ("kernel", "recurrent"):
-        yield Mistake(
+        yield InjectedMistake(
             "layout",
             ("layout.flat_buffer",),
             f"flat transposed {key}",
             each(arrays(flat_transposed, key)),
             GATED if key == "recurrent" else ("simple", "lstm", "gru"),
         )
-        yield Mistake(
+        yield InjectedMistake(
             "layout",
             ("layout.fortran",),
             f"fortran {key}",
             each(arrays(fortran, key)),
             GATED if key == "recurrent" else ("simple", "lstm", "gru"),
         )
-        yield Mistake(
+        yield InjectedMistake(
             "layout",
             ("layout.interleaved",),
             f"interleaved {key}",
@@ -477,36 +479,36 @@ def gates_and_layouts() -> Iterator[Mistake]:
             GATED,
         )
     both_keys = ("kernel", "recurrent")
-    yield Mistake(
+    yield InjectedMistake(
         "layout",
         ("layout.flat_buffer",),
         "flat transposed both",
         each(arrays(flat_transposed, *both_keys)),
         GATED,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "layout", ("layout.fortran",), "fortran both", each(arrays(fortran, *both_keys)), GATED
     )
-    yield Mistake(
+    yield InjectedMistake(
         "layout", ("layout.interleaved",), "interleaved", each(arrays(interleaved)), GATED
     )
-    yield Mistake(
+    yield InjectedMistake(
         "layout", ("layout.interleaved",), "from interleaved", each(arrays(from_interleaved)), GATED
     )
-    yield Mistake(
+    yield InjectedMistake(
         "layout",
         ("layout.transposed",),
         "transposed recurrent",
         each(arrays(transposed, "recurrent")),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "layout",
         ("layout.transposed",),
         "transposed in one",
         one(arrays(transposed, "recurrent")),
         nets=(*BOTH, *TWO),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "layout",
         ("layout.flat_buffer",),
         "flat in one",
@@ -515,26 +517,26 @@ def gates_and_layouts() -> Iterator[Mistake]:
     )
 
 
-def biases() -> Iterator[Mistake]:
+def biases() -> Iterator[InjectedMistake]:
     """Yield mistakes about biases."""
     for number, text in ((0.0, "omitted"), (2.0, "twice")):
         change = lambda a, r, number=number: a * np.float32(number)  # noqa: E731
-        yield Mistake("bias", (f"bias.{text}",), text, each(arrays(change, "bias")))
-        yield Mistake(
+        yield InjectedMistake("bias", (f"bias.{text}",), text, each(arrays(change, "bias")))
+        yield InjectedMistake(
             "bias",
             (f"bias.{text}",),
             f"{text} in one",
             one(arrays(change, "bias")),
             nets=(*BOTH, *TWO),
         )
-    yield Mistake(
+    yield InjectedMistake(
         "bias",
         ("bias.forget_again",),
         "forget + 1",
         each(arrays(block("f", lambda a: a + 1), "bias")),
         LSTM,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "bias",
         ("bias.forget_again",),
         "forget + 1 in one",
@@ -544,13 +546,15 @@ def biases() -> Iterator[Mistake]:
     )
     for row, text in ((1, "recurrent_row_omitted"), (0, "input_row_omitted")):
         change = lambda a, r, row=row: np.where(np.arange(2)[:, None] == row, 0, a).astype("f")  # noqa: E731
-        yield Mistake("bias", (f"bias.{text}",), text, each(arrays(change, "bias")), GRU, TWO_ROWS)
+        yield InjectedMistake(
+            "bias", (f"bias.{text}",), text, each(arrays(change, "bias")), GRU, TWO_ROWS
+        )
     summed = lambda a, r: np.stack([a.sum(0), a[0] * 0])  # noqa: E731
-    yield Mistake(
+    yield InjectedMistake(
         "bias", ("bias.rows_summed",), "rows summed", each(arrays(summed, "bias")), GRU, TWO_ROWS
     )
     exchanged = lambda a, r: a[::-1].copy()  # noqa: E731
-    yield Mistake(
+    yield InjectedMistake(
         "bias",
         ("bias.rows_exchanged",),
         "rows exchanged",
@@ -560,7 +564,7 @@ def biases() -> Iterator[Mistake]:
     )
 
 
-def equations() -> Iterator[Mistake]:
+def equations() -> Iterator[InjectedMistake]:
     """Yield mistakes about the equation."""
     for flag, id_, cells in (
         ("coupled", "lstm.gates_coupled", LSTM),
@@ -570,17 +574,17 @@ def equations() -> Iterator[Mistake]:
         ("no output gate", "lstm.gate_omitted", LSTM),
         ("no input gate", "lstm.gate_omitted", LSTM),
         ("z complement", "gru.z_complement", GRU),
-        ("no complement", "gru.share_omitted", GRU),
+        ("no complement", "gru.complement_omitted", GRU),
         ("no reset", "gru.gate_omitted", GRU),
         ("candidate not activated", "activation.candidate", GATED),
     ):
-        yield Mistake("equation", (id_,), flag, each(flagged(flag)), cells)
-        yield Mistake(
+        yield InjectedMistake("equation", (id_,), flag, each(flagged(flag)), cells)
+        yield InjectedMistake(
             "equation", (id_,), f"{flag} in one", one(flagged(flag)), cells, (*BOTH, *TWO)
         )
     swapped = ("gates.order", "lstm.c_exchanged")
-    yield Mistake("equation", swapped, "i and f at c", each(flagged("c swapped")), LSTM)
-    yield Mistake(
+    yield InjectedMistake("equation", swapped, "i and f at c", each(flagged("c swapped")), LSTM)
+    yield InjectedMistake(
         "equation",
         ("gru.reset_before",),
         "reset before",
@@ -588,7 +592,7 @@ def equations() -> Iterator[Mistake]:
         GRU,
         TWO_ROWS,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "equation",
         ("gru.reset_after",),
         "reset after",
@@ -598,7 +602,7 @@ def equations() -> Iterator[Mistake]:
     )
 
 
-def activations() -> Iterator[Mistake]:
+def activations() -> Iterator[InjectedMistake]:
     """Yield mistakes about activations."""
     for text, option in (
         ("relu", {"act": relu}),
@@ -609,8 +613,10 @@ def activations() -> Iterator[Mistake]:
         ("tanh gates", {"gate": np.tanh}),
     ):
         cells = GATED if "gate" in option else ("simple", "lstm", "gru")
-        yield Mistake("activation", ("activation.other",), text, each(setting(**option)), cells)
-        yield Mistake(
+        yield InjectedMistake(
+            "activation", ("activation.other",), text, each(setting(**option)), cells
+        )
+        yield InjectedMistake(
             "activation",
             ("activation.other",),
             f"{text} in one",
@@ -618,7 +624,7 @@ def activations() -> Iterator[Mistake]:
             cells,
             (*BOTH, *TWO),
         )
-    yield Mistake(
+    yield InjectedMistake(
         "activation",
         ("activation.exchanged",),
         "exchanged",
@@ -631,7 +637,7 @@ def activations() -> Iterator[Mistake]:
         ("table of sigmoid", {"gate": table_of(sigmoid, 256)}),
     ):
         cells = GATED if "gate" in option else ("simple", "lstm", "gru")
-        yield Mistake(
+        yield InjectedMistake(
             "approximation",
             ("activation.approximated",),
             text,
@@ -641,32 +647,34 @@ def activations() -> Iterator[Mistake]:
         )
 
 
-def sequences() -> Iterator[Mistake]:
+def sequences() -> Iterator[InjectedMistake]:
     """Yield mistakes about states and time."""
-    yield Mistake("state", ("state.carried",), "carried", each(flagged("carried")), nets=SINGLE)
-    yield Mistake("state", ("state.zeroed_each_step",), "zeroed", each(flagged("zeroed")))
-    yield Mistake(
+    yield InjectedMistake(
+        "state", ("state.carried",), "carried", each(flagged("carried")), nets=SINGLE
+    )
+    yield InjectedMistake("state", ("state.zeroed_each_step",), "zeroed", each(flagged("zeroed")))
+    yield InjectedMistake(
         "state",
         ("state.zeroed_each_step",),
         "zeroed in one",
         one(flagged("zeroed")),
         nets=(*BOTH, *TWO),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "state",
         ("state.c_not_kept", "state.zeroed_each_step"),
         "c not kept",
         each(flagged("not kept")),
         LSTM,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "state",
         ("state.starts_nonzero",),
         "starts at 1",
         each(setting(start=1.0)),
         given=GIVEN[:3] + GIVEN[4:],
     )
-    yield Mistake(
+    yield InjectedMistake(
         "state",
         ("state.starts_nonzero",),
         "starts at -0.3",
@@ -674,7 +682,7 @@ def sequences() -> Iterator[Mistake]:
         given=("h", "states", "all"),
     )
 
-    yield Mistake(
+    yield InjectedMistake(
         "state",
         ("state.h_c_swapped",),
         "h and c exchanged",
@@ -682,18 +690,18 @@ def sequences() -> Iterator[Mistake]:
         LSTM,
         given=("states", "all"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "time", ("time.reversed",), "reversed", x_changed(lambda x: x[:, ::-1]), nets=SINGLE
     )
-    yield Mistake("time", ("time.shifted",), "late", x_changed(late), nets=SINGLE)
-    yield Mistake(
+    yield InjectedMistake("time", ("time.shifted",), "late", x_changed(late), nets=SINGLE)
+    yield InjectedMistake(
         "time",
         ("time.shifted",),
         "early",
         x_changed(lambda x: late(x[:, ::-1])[:, ::-1]),
         nets=SINGLE,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "time",
         ("time.shifted",),
         "given late",
@@ -701,7 +709,7 @@ def sequences() -> Iterator[Mistake]:
         nets=SINGLE,
         given=("h", "states", "y_hat"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "time",
         ("time.reversed_and_back",),
         "both reversed",
@@ -712,7 +720,7 @@ def sequences() -> Iterator[Mistake]:
         nets=SINGLE,
         given=("h", "states", "y_hat"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "time",
         ("axes.input_swapped",),
         "axes",
@@ -721,9 +729,9 @@ def sequences() -> Iterator[Mistake]:
     )
 
 
-def directions_and_stacks() -> Iterator[Mistake]:
+def directions_and_stacks() -> Iterator[InjectedMistake]:
     """Yield mistakes about how layers are joined."""
-    yield Mistake(
+    yield InjectedMistake(
         "direction",
         ("direction.halves_swapped",),
         "halves",
@@ -731,7 +739,7 @@ def directions_and_stacks() -> Iterator[Mistake]:
         nets=BOTH,
         given=("y_hat", "last"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "direction",
         ("direction.not_reversed_back",),
         "not turned back",
@@ -739,28 +747,28 @@ def directions_and_stacks() -> Iterator[Mistake]:
         nets=BOTH,
         given=("h", "all", "y_hat"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "direction",
-        ("direction.forwards",),
+        ("direction.reversed",),
         "backward reads forwards",
         lambda p: flagged("other way")(p.all[1]),
         nets=BOTH,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "direction",
         ("direction.shared_weights",),
         "one set of weights",
         flags_of_port("one set of weights"),
         nets=BOTH,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "direction",
         ("direction.weights_exchanged",),
         "weights exchanged",
         exchange_weights,
         nets=BOTH,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "direction",
         ("direction.last_step",),
         "output[-1]",
@@ -768,13 +776,13 @@ def directions_and_stacks() -> Iterator[Mistake]:
         nets=BOTH,
         given=("last",),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "stack", ("stack.layers_swapped",), "layers swapped", swap_layers, nets=("two gru",)
     )
-    yield Mistake(
+    yield InjectedMistake(
         "stack", ("stack.last_repeated",), "last repeated", flags_of_port("last repeated"), nets=TWO
     )
-    yield Mistake(
+    yield InjectedMistake(
         "stack",
         ("state.passed_up",),
         "states passed up",
@@ -783,23 +791,23 @@ def directions_and_stacks() -> Iterator[Mistake]:
     )
 
 
-def heads_and_inputs() -> Iterator[Mistake]:
+def heads_and_inputs() -> Iterator[InjectedMistake]:
     """Yield mistakes about the head and x."""
-    yield Mistake(
+    yield InjectedMistake(
         "head",
         ("head.bias",),
         "no bias",
         lambda p: setattr(p, "b", p.b * 0),
         given=("y_hat", "last"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "head",
         ("layout.fortran", "layout.flat_buffer", "layout.transposed"),
         "fortran",
         lambda p: setattr(p, "W", fortran(p.W, p.all[0])),
         given=("y_hat", "last"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "head",
         ("layout.flat_buffer", "layout.fortran"),
         "flat",
@@ -812,17 +820,17 @@ def heads_and_inputs() -> Iterator[Mistake]:
         ("relu", lambda y: np.maximum(y, 0)),
         ("tanh", np.tanh),
     ):
-        yield Mistake(
+        yield InjectedMistake(
             "head", ("head.activation",), text, of_port(head=function), given=("y_hat", "last")
         )
-    yield Mistake(
+    yield InjectedMistake(
         "head",
         ("head.bias",),
         "bias twice",
         lambda p: setattr(p, "b", p.b * 2),
         given=("y_hat", "last"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "head",
         ("axes.units_permuted",),
         "outputs permuted",
@@ -830,22 +838,28 @@ def heads_and_inputs() -> Iterator[Mistake]:
         nets=SINGLE,
         given=("y_hat", "last"),
     )
-    yield Mistake("input", ("input.scaled",), "scaled", x_changed(lambda x: x / np.float32(255)))
-    yield Mistake("input", ("input.scaled",), "scaled by 2", x_changed(lambda x: x * np.float32(2)))
-    yield Mistake(
+    yield InjectedMistake(
+        "input", ("input.scaled",), "scaled", x_changed(lambda x: x / np.float32(255))
+    )
+    yield InjectedMistake(
+        "input", ("input.scaled",), "scaled by 2", x_changed(lambda x: x * np.float32(2))
+    )
+    yield InjectedMistake(
         "input",
         ("input.scaled", "input.shifted"),
         "standardized",
         x_changed(lambda x: ((x - x.mean((0, 1))) / x.std((0, 1))).astype("f")),
     )
-    yield Mistake("input", ("input.shifted",), "shifted", x_changed(lambda x: x + np.float32(0.5)))
-    yield Mistake(
+    yield InjectedMistake(
+        "input", ("input.shifted",), "shifted", x_changed(lambda x: x + np.float32(0.5))
+    )
+    yield InjectedMistake(
         "input", ("input.permuted",), "permuted", x_changed(lambda x: x[..., [0, 2, 1, 3, 4]])
     )
-    yield Mistake(
+    yield InjectedMistake(
         "input", ("input.permuted",), "reversed features", x_changed(lambda x: x[..., ::-1])
     )
-    yield Mistake(
+    yield InjectedMistake(
         "input",
         ("input.feature_zero", "input.scaled"),
         "one feature 0",
@@ -853,40 +867,44 @@ def heads_and_inputs() -> Iterator[Mistake]:
     )
 
 
-def numbers() -> Iterator[Mistake]:
+def numbers() -> Iterator[InjectedMistake]:
     """Yield mistakes about the numbers, and two at once."""
-    yield Mistake("numeric", ("weights.float16",), "weights in float16", rounded_weights("float16"))
-    yield Mistake(
+    yield InjectedMistake(
+        "numeric", ("weights.float16",), "weights in float16", rounded_weights("float16")
+    )
+    yield InjectedMistake(
         "numeric",
         ("weights.float16",),
         "weights of the cells in float16",
         each(arrays(lambda a, r: a.astype("float16").astype("f"))),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "numeric", ("weights.bfloat16",), "weights in bfloat16", rounded_weights("bfloat16")
     )
-    yield Mistake("numeric", ("weights.quantized",), "int8 per tensor", each(arrays(quantized(8))))
-    yield Mistake(
+    yield InjectedMistake(
+        "numeric", ("weights.quantized",), "int8 per tensor", each(arrays(quantized(8)))
+    )
+    yield InjectedMistake(
         "numeric",
         ("weights.quantized",),
         "int8 per column",
         each(arrays(quantized(8, per_column=True), "kernel", "recurrent")),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "numeric",
         ("numeric.rounded",),
         "rounded to 3 decimals",
         out_changed(lambda v: np.round(v, 3)),
         nets=SINGLE,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "numeric",
         ("numeric.rounded",),
         "rounded to 4 decimals",
         out_changed(lambda v: np.round(v, 4)),
         nets=SINGLE,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "numeric",
         ("numeric.noise", "numeric.inexact"),
         "noise of 1e-4",
@@ -894,7 +912,7 @@ def numbers() -> Iterator[Mistake]:
         nets=SINGLE,
         given=("h", "states", "all"),
     )
-    yield Mistake(
+    yield InjectedMistake(
         "numeric",
         ("numeric.float16",),
         "states in float16",
@@ -903,24 +921,24 @@ def numbers() -> Iterator[Mistake]:
     )
     for key in ("kernel", "recurrent", "bias", "W"):
         given = ("y_hat", "last") if key == "W" else GIVEN
-        yield Mistake(
+        yield InjectedMistake(
             "single",
             ("weights.one_wrong",),
             f"{key} + 0.05",
             one_weight(key, lambda w: w + 0.05),
             given=given,
         )
-        yield Mistake(
+        yield InjectedMistake(
             "single", ("weights.one_wrong",), f"-{key}", one_weight(key, lambda w: -w), given=given
         )
-        yield Mistake(
+        yield InjectedMistake(
             "single",
             ("weights.one_wrong",),
             f"{key} of 0",
             one_weight(key, lambda w: 0),
             given=given,
         )
-    yield Mistake(
+    yield InjectedMistake(
         "weights",
         ("weights.other",),
         "all by 2 %",
@@ -933,7 +951,7 @@ def numbers() -> Iterator[Mistake]:
         ),
         nets=SINGLE,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "weights",
         ("weights.other",),
         "other kernel",
@@ -947,7 +965,7 @@ def numbers() -> Iterator[Mistake]:
         ),
         nets=SINGLE,
     )
-    yield Mistake(
+    yield InjectedMistake(
         "weights",
         ("weights.permuted",),
         "rows of Wx",
@@ -957,7 +975,7 @@ def numbers() -> Iterator[Mistake]:
     for position, (first, second) in enumerate(
         (("order", "no bias"), ("flat", "no bias"), ("hard", "head"))
     ):
-        yield Mistake(
+        yield InjectedMistake(
             "two",
             ("gates.order", "layout.flat_buffer", "activation.other", "bias.omitted", "head.bias"),
             f"{first} and {second}",
@@ -965,7 +983,7 @@ def numbers() -> Iterator[Mistake]:
             GATED,
             SINGLE,
         )
-    yield Mistake(
+    yield InjectedMistake(
         "two layers", ("gates.order",), "order and bias in two layers", two_layers, GATED, TWO
     )
 
@@ -1104,7 +1122,7 @@ def given(port: Port, found: Mapping[str, Array], what: str) -> dict[str, Array]
     return {n: found[k] for n, k in names.items()}
 
 
-def cases(count: int, seed: int, family: str) -> list[tuple[Mistake, str, str]]:
+def cases(count: int, seed: int, family: str) -> list[tuple[InjectedMistake, str, str]]:
     """Mistakes with networks and what is given, ``count`` of them at random."""
     every = [
         (mistake, net, what)
@@ -1151,7 +1169,7 @@ class Tally:
         self.unnamed: Counter[str] = Counter()
         self.slowest, self.failures = 0.0, 0
 
-    def judge(self, mistake: Mistake, net: str, what: str, seed: int) -> None:
+    def judge(self, mistake: InjectedMistake, net: str, what: str, seed: int) -> None:
         """Verify one wrong port, unless its mistake changes nothing."""
         port, options = right_port(net, seed)
         right = given(port, port.run(), what)

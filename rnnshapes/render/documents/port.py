@@ -8,7 +8,7 @@ from typing import Any
 
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Diagnosis, Explanation
-from rnnshapes.port.hypothesis import Mistake
+from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.report import PortVerification
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.document import Column, Document, Line, Row, Table
@@ -128,7 +128,7 @@ def _explanation_record(
     conventions = [mistake.text for mistake in mistakes if mistake != explanation.arithmetic]
     return {
         "id": " + ".join(mistake.id for mistake in mistakes),
-        "where": mistakes[0].where._asdict(),
+        "where": _common([mistake.where for mistake in mistakes])._asdict(),
         "text": "; ".join(mistake.text for mistake in mistakes),
         "cure": "; ".join(mistake.cure for mistake in mistakes),
         "alternative": alternative,
@@ -138,6 +138,12 @@ def _explanation_record(
         "ratio": explanation.ratio,
         "compared": explanation.compared,
     }
+
+
+def _common(places: Sequence[Where]) -> Where:
+    """Return what all of the places have in common."""
+    fields = zip(*places, strict=True)
+    return Where(*(values[0] if len(set(values)) == 1 else None for values in fields))
 
 
 def _nearest_record(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -169,6 +175,8 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
             label = "and" if group else "or" if number else "FAILED"
             yield labelled_line(label, "; ".join(m.text for m in mistakes), "bad")
         yield labelled_line("", _consequence(one))
+        for cure in filter(None, dict.fromkeys(mistake.cure for mistake in one.all_mistakes)):
+            yield labelled_line("cure", cure)
     if not explanations:
         yield labelled_line("FAILED", _unexplained(result), "bad")
     for shape in dict.fromkeys(check.shape for check in result.checks if check.shape):
@@ -177,9 +185,6 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
         yield labelled_line("first", first)
     if not explanations:
         yield from _places(result)
-    cures = [mistake.cure for one in explanations for mistake in one.all_mistakes]
-    for cure in filter(None, dict.fromkeys(cures)):
-        yield labelled_line("cure", cure)
     if not explanations and result.diagnosis is not None and result.diagnosis.tried:
         yield from _search(result, result.diagnosis)
 
