@@ -15,7 +15,7 @@ import pytest
 import rnnshapes
 from rnnshapes.load.inputs import full_array
 from rnnshapes.port.arrays import read_port
-from rnnshapes.port.cures import CURES
+from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import match_arrays
@@ -336,9 +336,9 @@ def test_the_documentation_lists_every_id() -> None:
         for last in (False, True)
         for mistake in tried_for({**sizes, **form}, last=last)
     }
-    assert all(mistake.cure for mistake in mistakes)
+    assert all(mistake.fix for mistake in mistakes)
     tried = {mistake.id for mistake in mistakes}
     listed = [re.findall("`(.+?)`", row[0]) for row in table("docs/porting", "`gates.order`")]
     assert sorted(itertools.chain(*listed)) == sorted(tried | OF_MODELS | OF_SEARCH)
-    assert set(CURES) <= set(itertools.chain(*listed))
+    assert set(FIXES) <= set(itertools.chain(*listed))
     assert all(re.fullmatch(r"[a-z]+(\.[a-z0-9_]+)+", id_) for id_ in tried)

@@ -285,7 +285,7 @@ def _one_weight(
         text = (
             f"one weight of {group} {other or 'is wrong: '}{place} is {shown}, not {expected:.6g}"
         )
-        remedy = f"compare {place} of {group} with the golden file"
-        return Mistake("weights.one_wrong", text, where, remedy)
+        fix = f"compare {place} of {group} with the golden file"
+        return Mistake("weights.one_wrong", text, where, fix)
 
     return Fit(np.array([expected]), apply, mistake)

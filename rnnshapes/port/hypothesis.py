@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.cures import CURES
+from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.quantities import ReportedQuantity
 
 
@@ -31,18 +31,18 @@ class Where(NamedTuple):
 class Mistake(NamedTuple):
     """A known mistake of ports: ``id`` for programs (``gates.order``), ``text`` for people.
 
-    ``remedy`` is a line of code or a sentence, where the mistake has another than all of its id.
+    ``own_fix`` is a line of code or a sentence, where the mistake has another than all of its id.
     """
 
     id: str
     text: str
     where: Where = Where()
-    remedy: str = ""
+    own_fix: str = ""
 
     @property
-    def cure(self) -> str:
+    def fix(self) -> str:
         """What to change in the port, in one line."""
-        return self.remedy or CURES.get(self.id, "")
+        return self.own_fix or FIXES.get(self.id, "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,19 @@ class Hypothesis:
         """Return the same hypothesis, labelled with one more mistake."""
         return replace(self, mistakes=(*self.mistakes, mistake), families=(*self.families, family))
 
+    def with_layer(self, position: int, layer: Any) -> Hypothesis:
+        """Return the same hypothesis with another layer at a position of its graph."""
+        nodes = list(self.network.nodes)
+        nodes[position] = replace(nodes[position], layer=layer)
+        return replace(self, network=self.network.with_nodes(tuple(nodes)))
+
     def concerns(self, group: str) -> bool:
         """Return whether the next mistake concerns a group of weights."""
         return self.scope is None or group in self.scope
+
+
+def recast(value: Any, **methods: Any) -> Any:
+    """Return a layer or cell with the same fields, and other methods."""
+    kind = type(value)
+    values = {f.name: getattr(value, f.name) for f in fields(value)}
+    return type(kind.__name__, (kind,), methods)(**values)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port import time_mistakes, wiring_mistakes
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port import time_mistakes, topology_mistakes
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 
 Arrays = dict[str, Array]
 #: Takes a cell and its weights, by key, and returns both as a port with a mistake has them, or
@@ -211,8 +211,8 @@ def _gate_orders_of_arrays(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hy
             for key, name in _ARRAYS.items() if order != gates else ():
                 read, right = ", ".join(order), ", ".join(gates)
                 text = f"the gates of {name} are read as {read}; Keras has {right}"
-                remedy = _reordering(gates, order, name)
-                mistake = Mistake(f"gates.order.{name}", text, Where(array=name), remedy)
+                fix = _reordering(gates, order, name)
+                mistake = Mistake(f"gates.order.{name}", text, Where(array=name), fix)
                 yield from _changed(hypothesis, [(mistake, _reordered(gates, order, key))])
 
 
@@ -221,7 +221,7 @@ def _reordering(gates: tuple[str, ...], order: tuple[str, ...], name: str) -> st
     positions = tuple(gates.index(gate) for gate in order)
     array = "each array W" if name == "W" else name
     blocks = f"np.split({name}, {len(gates)}, -1)"
-    return f"of {array}: np.concatenate([{blocks}[k] for k in {positions}], -1)"
+    return f"replace {array} by np.concatenate([{blocks}[k] for k in {positions}], -1)"
 
 
 def _reordered(gates: tuple[str, ...], order: tuple[str, ...], only: str = "") -> CellChange:
@@ -289,12 +289,12 @@ def _interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
             "the gates are read as one block per gate, but stored interleaved by unit",
         ),
     ):
-        remedy = f"W = W.reshape(*W.shape[:-1], {sizes}).swapaxes(-1, -2).reshape(W.shape)"
+        fix = f"W = W.reshape(*W.shape[:-1], {sizes}).swapaxes(-1, -2).reshape(W.shape)"
         for keys in (tuple(_ARRAYS), ("Wx", "Wh"), ("Wx",), ("Wh",), ("bh",)):
             names = " and ".join(_ARRAYS[key] for key in keys)
             where = Where(array=names if len(keys) == 1 else None)
             what = "" if len(keys) == len(_ARRAYS) else f", in {names}"
-            mistake = Mistake("layout.interleaved", f"{text}{what}", where, remedy)
+            mistake = Mistake("layout.interleaved", f"{text}{what}", where, fix)
             yield from _changed(hypothesis, [(mistake, _each_block(read, *keys))])
 
 
@@ -481,13 +481,13 @@ def _heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
         kernel = arrays.get("W")
         if kernel is not None and kernel.ndim == 2:
             square = kernel.shape[0] == kernel.shape[1]
-            id_, how, remedy = (
+            id_, how, fix = (
                 ("layout.transposed", "transposed", "W = W.T")
                 if square
                 else ("layout.fortran", _FORTRAN, "")
             )
             at = where._replace(array="kernel")
-            mistake = Mistake(id_, f"the kernel of {name} is {how}", at, remedy)
+            mistake = Mistake(id_, f"the kernel of {name} is {how}", at, fix)
             changes.append((mistake, {"W": _by_columns(kernel)}))
         for mistake, changed in changes:
             if _differ(changed, {key: arrays[key] for key in changed}):
@@ -498,14 +498,7 @@ def _heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             linear: dict[str, Any] = {"activation": "linear"}
             changed_layer: Any = replace(layer, **linear)
             mistake = Mistake("head.activation", text, where)
-            yield mistake, _with_layer(hypothesis, position, changed_layer)
-
-
-def _with_layer(hypothesis: Hypothesis, position: int, layer: Any) -> Hypothesis:
-    """Return the hypothesis with another layer at a position of its graph."""
-    nodes = list(hypothesis.network.nodes)
-    nodes[position] = replace(nodes[position], layer=layer)
-    return replace(hypothesis, network=hypothesis.network.with_nodes(tuple(nodes)))
+            yield mistake, hypothesis.with_layer(position, changed_layer)
 
 
 def _other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -521,12 +514,12 @@ def _other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
                     text = f"the activation of {name} is {other}, not {right}"
                     mistake = Mistake("head.activation", text, where)
                     changed = replace(layer, activation=other)
-                    yield mistake, _with_layer(hypothesis, position, changed)
+                    yield mistake, hypothesis.with_layer(position, changed)
             if right != "linear":
                 text = f"the activation of {name} ({right}) is used twice"
-                twice = _recast(layer, call=_activated_again(type(layer)))
+                twice = recast(layer, call=_activated_again(type(layer)))
                 mistake = Mistake("head.activation", text, where)
-                yield mistake, _with_layer(hypothesis, position, twice)
+                yield mistake, hypothesis.with_layer(position, twice)
         changes: list[tuple[Mistake, Arrays]] = []
         if "b" in arrays:
             at = where._replace(array="bias")
@@ -551,14 +544,14 @@ def _other_normalizations(
     layer: Any = hypothesis.network.nodes[position].layer
     where = Where(layer=layer.name)
     with_epsilon = f"sqrt(var + {layer.epsilon:g})"
-    remedy = f"y = gamma * (x - mean) / {with_epsilon} + beta, with the stored mean and var"
-    mistake = Mistake("head.batchnorm", f"{layer.name} is left out", where, remedy)
+    fix = f"y = gamma * (x - mean) / {with_epsilon} + beta, with the stored mean and var"
+    mistake = Mistake("head.batchnorm", f"{layer.name} is left out", where, fix)
     yield mistake, _without_normalization(hypothesis, layer.name)
     for epsilon in (1e-5, 1e-3, 0.0):
         if epsilon != layer.epsilon:
             text = f"epsilon of {layer.name} is {epsilon:g}, not {layer.epsilon:g}"
-            changed = _with_layer(hypothesis, position, replace(layer, epsilon=epsilon))
-            yield Mistake("head.batchnorm", text, where, remedy), changed
+            changed = hypothesis.with_layer(position, replace(layer, epsilon=epsilon))
+            yield Mistake("head.batchnorm", text, where, fix), changed
 
 
 def _without_normalization(hypothesis: Hypothesis, name: str) -> Hypothesis:
@@ -579,13 +572,6 @@ def _activated_again(kind: type[Any]) -> Callable[..., Any]:
         return ops.activate(self.activation, kind.call(self, ops, *arguments))
 
     return call
-
-
-def _recast(value: Any, **methods: Any) -> Any:
-    """Return a layer or cell with the same fields, and other methods."""
-    kind = type(value)
-    values = {f.name: getattr(value, f.name) for f in fields(value)}
-    return type(kind.__name__, (kind,), methods)(**values)
 
 
 # --- States --------------------------------------------------------------------------------------
@@ -612,7 +598,7 @@ def _zeroed(keys: tuple[str, ...]) -> CellChange:
             before = {k: v * 0.0 if k in keys else v for k, v in state.items()}
             return kind.step(self, ops, xz, before, w)
 
-        return _recast(cell, step=step), arrays
+        return recast(cell, step=step), arrays
 
     return change
 
@@ -731,15 +717,15 @@ _FAMILIES: tuple[Family, ...] = (
     Family("activation", _activations, of_cells=True),
     Family("recurrent_activation", _gate_activations, of_cells=True),
     Family("states", _states, of_cells=True, combined=False),
-    Family("wiring", wiring_mistakes.misjoined, combined=False),
+    Family("topology", topology_mistakes.misjoined, combined=False),
     Family("head", _heads),
     Family("other heads", _other_heads, combined=False),
     Family("mask", time_mistakes.ignored_masks),
-    Family("input", wiring_mistakes.changed_inputs, combined=False),
+    Family("input", topology_mistakes.changed_inputs, combined=False),
     Family("time", time_mistakes.misplaced_time),
     Family("carried", time_mistakes.carried_states),
     Family("axes", time_mistakes.swapped_axes),
-    Family("order", wiring_mistakes.permuted_axes, combined=False),
+    Family("order", topology_mistakes.permuted_axes, combined=False),
     Family("weights", _rounded_weights),
     Family("quantized", _quantized_weights, combined=False),
 )

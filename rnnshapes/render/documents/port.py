@@ -130,7 +130,7 @@ def _explanation_record(
         "id": " + ".join(mistake.id for mistake in mistakes),
         "where": _common([mistake.where for mistake in mistakes])._asdict(),
         "text": "; ".join(mistake.text for mistake in mistakes),
-        "cure": "; ".join(mistake.cure for mistake in mistakes),
+        "cure": "; ".join(mistake.fix for mistake in mistakes),
         "alternative": alternative,
         "mistakes": [_mistake_record(mistake) for mistake in mistakes],
         "conventions": conventions,
@@ -158,7 +158,7 @@ def _nearest_record(diagnosis: Diagnosis) -> dict[str, Any]:
 def _mistake_record(mistake: Mistake) -> dict[str, Any]:
     """Return a known mistake in JSON."""
     where = mistake.where._asdict()
-    return {"id": mistake.id, "where": where, "text": mistake.text, "cure": mistake.cure}
+    return {"id": mistake.id, "where": where, "text": mistake.text, "cure": mistake.fix}
 
 
 # --- The verdict --------------------------------------------------------------------------------
@@ -175,8 +175,8 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
             label = "and" if group else "or" if number else "FAILED"
             yield labelled_line(label, "; ".join(m.text for m in mistakes), "bad")
         yield labelled_line("", _consequence(one))
-        for cure in filter(None, dict.fromkeys(mistake.cure for mistake in one.all_mistakes)):
-            yield labelled_line("cure", cure)
+        for fix in filter(None, dict.fromkeys(mistake.fix for mistake in one.all_mistakes)):
+            yield labelled_line("fix", fix)
     if not explanations:
         yield labelled_line("FAILED", _unexplained(result), "bad")
     for shape in dict.fromkeys(check.shape for check in result.checks if check.shape):

@@ -40,7 +40,7 @@ def record(result: WeightVerification) -> dict[str, Any]:
         "unjudged": result.unknown_arrays,
         "assumptions": result.assumptions,
         "diagnosis": [
-            {"id": m.id, "where": m.where._asdict(), "text": m.text, "cure": m.cure}
+            {"id": m.id, "where": m.where._asdict(), "text": m.text, "cure": m.fix}
             for m in result.mistakes
         ],
     }
@@ -84,8 +84,8 @@ def _verdict(result: WeightVerification, view: View) -> Iterator[Line]:
     if len(failed) > _MOST_MISTAKES:
         more = len(failed) - _MOST_MISTAKES
         yield labelled_line("and", f"{more} more; see the table", "bad")
-    for cure in dict.fromkeys(mistake.cure for mistake in result.mistakes if mistake.cure):
-        yield labelled_line("cure", cure)
+    for fix in dict.fromkeys(mistake.fix for mistake in result.mistakes if mistake.fix):
+        yield labelled_line("fix", fix)
     if result.unknown_arrays:
         names = ", ".join(result.unknown_arrays[:_MOST_NAMES])
         rest = len(result.unknown_arrays) - _MOST_NAMES

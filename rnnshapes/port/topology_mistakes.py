@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from rnnshapes.forward import replay
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 
 #: Of so many features of x, every exchange of two is tried.
@@ -46,17 +46,7 @@ def misjoined(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
 
 def _with_layer(hypothesis: Hypothesis, position: int, layer: Any) -> Hypothesis:
     """Return the hypothesis with another layer at a position, computed over all its steps."""
-    nodes = list(hypothesis.network.nodes)
-    nodes[position] = replace(nodes[position], layer=layer)
-    network = hypothesis.network.with_nodes(tuple(nodes))
-    return replace(hypothesis, network=network, unwindowed=True)
-
-
-def _recast(layer: Any, join: Callable[..., Any]) -> Any:
-    """Return a layer with the same fields that joins the outputs of its directions otherwise."""
-    kind = type(layer)
-    values = {f.name: getattr(layer, f.name) for f in fields(layer)}
-    return type(kind.__name__, (kind,), {"join": join})(**values)
+    return replace(hypothesis.with_layer(position, layer), unwindowed=True)
 
 
 # --- Directions ---------------------------------------------------------------------------------
@@ -75,7 +65,7 @@ def _directions(
         return type(layer).join(self, ops, outputs[::-1])
 
     text = f"the two directions of {node.name} are exchanged: backward is joined first"
-    changed = _with_layer(hypothesis, position, _recast(layer, halves))
+    changed = _with_layer(hypothesis, position, recast(layer, join=halves))
     if layer.merge_mode == "concat":
         yield Mistake("direction.halves_swapped", text, where), changed
 
@@ -94,7 +84,7 @@ def _directions(
 
     name = node.scans[1][0]
     text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
-    changed = _with_layer(hypothesis, position, _recast(layer, not_turned))
+    changed = _with_layer(hypothesis, position, recast(layer, join=not_turned))
     quantities = tuple(_turned(q) if q.name == name else q for q in hypothesis.quantities)
     mistake = Mistake("direction.not_reversed_back", text, backward)
     yield mistake, replace(changed, quantities=quantities)
@@ -202,7 +192,7 @@ def _stack(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
         if not isinstance(layer, Recurrent) or not layer.return_sequences:
             continue
         text = f"the last h of {node.name} is passed to {after.name} at every step"
-        changed = _with_layer(hypothesis, position, _recast(layer, _last_repeated(layer)))
+        changed = _with_layer(hypothesis, position, recast(layer, join=_last_repeated(layer)))
         yield Mistake("stack.last_repeated", text, Where(layer=after.name)), changed
         text = f"the final states of {node.name} are the initial states of {after.name}"
         started = _states_passed_up(hypothesis, position, after_position)

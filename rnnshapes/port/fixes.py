@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 #: One line by id.
-CURES = MappingProxyType(
+FIXES = MappingProxyType(
     {
         "layout.transposed": "transpose each gate's block, or compute h @ W instead of W @ h",
         "layout.fortran": "read row by row: W = W.reshape(-1, order='F').reshape(W.shape)",
