@@ -571,6 +571,8 @@ def _options(recurrence: _Recurrence, other: FileRecurrence) -> Iterator[Mistake
             ways = ("in reverse", "forward")[:: 1 if other.reverse[number] else -1]
             text = f"the file processes the sequence {ways[0]}; Keras processes it {ways[1]}"
             remedy = f"process the sequence {ways[1]}"
+            if recurrence.reverse[number] and not other.says_activation:
+                remedy = "reverse x and the output yourself, which no file of PyTorch shows"
             yield Mistake("direction.reversed", text, where, remedy)
         says_activation = other.says_activation
         yield from option_mistakes(recurrence.cell, cell, where, says_activation=says_activation)
