@@ -97,8 +97,8 @@ FRAMEWORKS = {("lstm", *"iofc"): "ONNX", ("gru", *"rzh"): "PyTorch"}
 #: Orders of the gates that a port may have: of an LSTM those of frameworks, exchanges of two
 #: gates, and cycles.
 ORDERS = {
-    "lstm": ("iofc", "fico", "icfo", "ofci", "fcio", "ocif"),
-    "gru": ("rzh", "hrz", "zhr", "rhz"),
+    "lstm": ("iofc", "fico", "icfo", "fcio"),
+    "gru": ("rzh", "hrz", "rhz"),
 }
 MISTAKES += [
     (
@@ -187,10 +187,6 @@ TWO: list[tuple[str, dict[str, Any], tuple[str, str], tuple[str, ...]]] = [
     (
         *("gru", {"order": ("r", "z", "h"), "rows": "input"}),
         *(("gates.order", "bias.recurrent_row_omitted"), ("r, z, h", "PyTorch")),
-    ),
-    (
-        *("gru", {"reset_after": False, "rows": "input"}),
-        *(("bias.recurrent_row_omitted", "gru.reset_before"), ()),
     ),
     (
         *("gru", {"activation": "relu", "recurrent_activation": "hard_sigmoid"}),
