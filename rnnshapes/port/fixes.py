@@ -64,7 +64,7 @@ FIXES = MappingProxyType(
         "input.permuted": "put the features of x into the order of the golden file",
         "weights.float16": "keep the weights in float32",
         "weights.bfloat16": "keep the weights in float32",
-        "weights.quantized": "keep the weights in float32, or accept it with --tolerance",
+        "weights.quantized": "keep the weights in float32",
         "numeric.float16": "compute in float32, or accept it with --dtype float16",
         "numeric.bfloat16": "compute in float32, or accept it with --dtype bfloat16",
         "numeric.float32": "compute in float64, or accept it with --dtype float32",
