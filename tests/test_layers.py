@@ -27,10 +27,7 @@ from tests.helpers.models import (
 )
 
 #: Models that Keras compiles, among them one of every cell; others run eagerly.
-COMPILED = (
-    *("masked, backwards", "other directions", "embedded, masked", "normalized"),
-    *("convolved, same", "nested", "given states"),
-)
+COMPILED = (*("masked, backwards", "embedded, masked", "normalized", "convolved, same"),)
 
 
 def test_every_model_is_traced_and_verified(every_model: keras.Model, request) -> None:
@@ -41,12 +38,10 @@ def test_every_model_is_traced_and_verified(every_model: keras.Model, request) -
     result = rnnshapes.inspect(model)
     assert result.keras.agrees
     assert result.to_dict()["total"]["params"] == model.count_params()
-    assert repr(result)
     with one_run(model, N=4) as session:
         verified, traced = session.verify(), session.trace(show="y,h")
     assert verified.passed, verified
     assert not verified.unsupported
-    assert repr(verified)
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-4)
     if traced.y_hat is not None:
         assert traced.difference.max_abs < 1e-4
@@ -105,9 +100,7 @@ def test_every_triple_of_options_is_verified(options: dict[str, Any]) -> None:
 # --- States that stay ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kind", "both"), [(la.SimpleRNN, False), (la.LSTM, True), (la.GRU, False), (la.GRU, True)]
-)
+@pytest.mark.parametrize(("kind", "both"), [(la.SimpleRNN, False), (la.LSTM, True), (la.GRU, True)])
 def test_stateful_model_continues_and_is_left_unchanged(kind: Any, both: bool, request) -> None:
     if kind is la.LSTM:
         request.getfixturevalue("compiled")

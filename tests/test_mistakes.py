@@ -201,10 +201,6 @@ TWO: list[tuple[str, dict[str, Any], tuple[str, str], tuple[str, ...]]] = [
         *(("bias.omitted", "axes.loop_over_samples"), ()),
     ),
     (
-        *("simple", {"activation": "relu", "reverse": True}),
-        *(("activation.other", "time.reversed"), ("; activation is relu",)),
-    ),
-    (
         *("simple", {"column_by_column": ("kernel",), "rounded": "float16"}),
         *(("layout.fortran", "weights.float16"), ("; kernel is",)),
     ),

@@ -29,6 +29,7 @@ from rnnshapes.result import Result
 from rnnshapes.verification import report
 from tests.helpers.files import repacked, saved
 from tests.helpers.keras_runs import keras_run
+from tests.helpers.models import MODELS
 
 RESULTS = (
     *(summary.Inspection, tracing.Trace, TracedStep, report.Verification),
@@ -172,9 +173,19 @@ def test_results_are_valid(name: str) -> None:
     check(made(name))
 
 
-def test_results_of_every_model_are_valid(every_model: keras.Model) -> None:
-    check(rnnshapes.inspect(every_model))
-    check(rnnshapes.trace(every_model, N=2, show="y,h", keras=False))
+#: Models whose results have all parts: masks, directions, stacks, several inputs and outputs.
+MODELLED = (
+    *("masked, both", "stacked cells, both, masked", "at each step", "normalized", "unmerged"),
+    *("two outputs", "encoder, decoder, both", "given states", "called again", "heads"),
+    *("states alone", "nested", "recurrent images", "functions", "embedded, masked", "float64"),
+)
+
+
+@pytest.mark.parametrize("name", MODELLED)
+def test_results_of_models_are_valid(name: str) -> None:
+    model = MODELS[name]()
+    check(rnnshapes.inspect(model))
+    check(rnnshapes.trace(model, N=2, show="y,h", keras=False))
 
 
 def without_bias(file: h5py.File) -> None:
