@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.byte_source import ByteSource
-from rnnshapes.load.foreign.protobuf import Field, Messages, Span
+from rnnshapes.load.foreign.protobuf import ByteSpan, Field, Messages
 from rnnshapes.load.foreign.tensors import ITEM_BYTES, Tensor, check_shape, decode
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_model(source: ByteSource) -> OnnxModel:
     """Return the graph of a file. Raises InputError if it is damaged, or no ONNX."""
     reader = _Reader(source)
     model, graphs = OnnxModel(), []
-    for each in reader.messages.fields(Span(0, source.size)):
+    for each in reader.messages.fields(ByteSpan(0, source.size)):
         if each.number == 2:
             model.producer = reader.messages.text(each)
         elif each.number == 7:
@@ -99,7 +99,7 @@ class _Reader:
         self.messages = Messages(source)
         self.external: list[str] = []
 
-    def node(self, span: Span) -> OnnxNode:
+    def node(self, span: ByteSpan) -> OnnxNode:
         """Return a node."""
         node = OnnxNode()
         for each in self.messages.fields(span):
@@ -118,7 +118,7 @@ class _Reader:
                 node.domain = self.messages.text(each)
         return node
 
-    def attribute(self, span: Span) -> tuple[str, Any]:
+    def attribute(self, span: ByteSpan) -> tuple[str, Any]:
         """Return name and value of an attribute; ``None`` for graphs, which are not read."""
         name, value = "", cast("Any", None)
         floats: list[float] = []
@@ -143,7 +143,7 @@ class _Reader:
                 strings.append(self.messages.text(each))
         return name, next((part for part in (floats, ints, strings) if part), value)
 
-    def tensor(self, span: Span) -> Tensor:
+    def tensor(self, span: ByteSpan) -> Tensor:
         """Return an array, of which the numbers stay in the file."""
         shape: list[int] = []
         last: dict[int, Field] = {}
@@ -172,7 +172,7 @@ class _Reader:
             return partial(self._integers, name, fields[7], shape)
         lists = [fields[n] for n, kind in _LISTS.items() if n in fields and kind == dtype]
         data = fields.get(9, lists[0] if lists else None)
-        if data is None or not isinstance(data.value, Span):
+        if data is None or not isinstance(data.value, ByteSpan):
             return partial(_refuse, name, "are stored in a form that is not read")
         if dtype not in ITEM_BYTES:
             return partial(_refuse, name, f"are of {dtype}, which is not read")
@@ -180,7 +180,7 @@ class _Reader:
             raise InputError(f"{name:.60} has {data.value.size:,} bytes: its shape needs others")
         return partial(self._values, data.value, dtype, shape)
 
-    def _values(self, data: Span, dtype: str, shape: tuple[int, ...]) -> Array:
+    def _values(self, data: ByteSpan, dtype: str, shape: tuple[int, ...]) -> Array:
         raw = self.messages.source.read(data.start, data.size)
         return decode(raw, dtype).reshape(shape)
 

@@ -20,7 +20,7 @@ _WINDOW = 1024
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-class Span(NamedTuple):
+class ByteSpan(NamedTuple):
     """A message, text or list of numbers: where it begins in the file, and where it ends."""
 
     start: int
@@ -36,12 +36,12 @@ class Field(NamedTuple):
     """A field: its number, and its value as a span, an integer, or the bytes of a number."""
 
     number: int
-    value: Span | int | bytes
+    value: ByteSpan | int | bytes
 
     @property
-    def span(self) -> Span:
+    def span(self) -> ByteSpan:
         """The span of a message or a text. Raises InputError for another kind of field."""
-        if not isinstance(self.value, Span):
+        if not isinstance(self.value, ByteSpan):
             raise _damaged()
         return self.value
 
@@ -69,19 +69,19 @@ class Messages:
         self._left = MOST_FIELDS
         self._window, self._window_start = b"", 0
 
-    def fields(self, span: Span) -> Iterator[Field]:
+    def fields(self, span: ByteSpan) -> Iterator[Field]:
         """Yield the fields of a message. Raises InputError if it is damaged."""
         position, end = span
         while position < end:
             self._count(1)
             tag, position = self._varint(position, end)
             kind = tag & 7
-            value: Span | int | bytes
+            value: ByteSpan | int | bytes
             if kind == _VARINT:
                 value, position = self._varint(position, end)
             elif kind == _BYTES:
                 length, position = self._varint(position, end)
-                value = Span(position, position + length)
+                value = ByteSpan(position, position + length)
                 position += length
             elif kind in (_FIXED64, _FIXED32):
                 size = 8 if kind == _FIXED64 else 4
@@ -102,7 +102,7 @@ class Messages:
 
     def integers(self, field: Field) -> list[int]:
         """Return the integers of a list, packed or one alone."""
-        if not isinstance(field.value, Span):
+        if not isinstance(field.value, ByteSpan):
             return [field.integer]
         position, end = field.value
         numbers: list[int] = []
@@ -116,7 +116,7 @@ class Messages:
 
     def reals(self, field: Field) -> list[float]:
         """Return the numbers of 32 bits of a list, packed or one alone."""
-        if not isinstance(field.value, Span):
+        if not isinstance(field.value, ByteSpan):
             return [field.real]
         if field.value.size > 4 * MOST_NUMBERS or field.value.size % 4:
             raise _damaged()
