@@ -104,10 +104,15 @@ class FrameworkLSTM(FrameworkCell, LSTMCell):
     def weights(self, features: Dim) -> tuple[Weight, ...]:
         more = []
         if self.peepholes:
-            more.append(Weight("P", "peepholes", (3 * self.units,), ("i", "o", "f")))
+            more.append(Weight("P", "peepholes", (3 * self.units,), self._peephole_gates))
         if self.projection is not None:
             more.append(Weight("Wp", "projection", (self.units, self.projection)))
         return (*super().weights(features), *more)
+
+    @property
+    def _peephole_gates(self) -> tuple[str, ...]:
+        """The gates that see c, in the order of all gates."""
+        return tuple(gate for gate in self.gate_names if gate != "c")
 
     def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
         # ONNX Runtime does not clip c_t.
@@ -119,7 +124,7 @@ class FrameworkLSTM(FrameworkCell, LSTMCell):
     def peepholes_of(self, ops: CellOps, w: Any) -> Peepholes:
         if not self.peepholes:
             return super().peepholes_of(ops, w)
-        gates = ("i", "o", "f")
+        gates = self._peephole_gates
         parts = dict(zip(gates, ops.split(w.P, "P", gates), strict=True))  # three times (M,)
         return lambda gate, z, c: z + c * parts[gate]
 

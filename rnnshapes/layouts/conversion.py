@@ -27,7 +27,7 @@ def to_parts(
     parts = list(values) if array.stacked else np.split(values, len(array.parts), axis=-1)
     own = array.gates or tuple(order)
     return {
-        part: in_order(part_values, own, own if array.gates else gates)
+        part: in_order(part_values, own, [gate for gate in gates if gate in own])
         for part, part_values in zip(array.parts, parts, strict=True)
     }
 
@@ -48,7 +48,9 @@ def from_parts(
     """
     arrays = []
     for of_direction in parts:
-        each = [in_order(of_direction[part], gates, array.gates or order) for part in array.parts]
+        own = array.gates or tuple(order)
+        inner = [gate for gate in gates if gate in own]
+        each = [in_order(of_direction[part], inner, own) for part in array.parts]
         joined = np.stack(each) if array.stacked else np.concatenate(each, axis=-1)
         arrays.append(joined.T if array.transposed else joined)
     return np.stack(arrays) if array.by_direction else arrays[0]
