@@ -75,6 +75,19 @@ def test_layers_around_are_converted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(arrays["batch.running_var"], layers[2].get_weights()[3])
 
 
+def test_options_that_no_file_holds_are_said(tmp_path: Path) -> None:
+    """With PyTorch's defaults, the same weights would compute other numbers."""
+    layers = (
+        la.Bidirectional(la.SimpleRNN(4, activation="relu"), merge_mode="sum", name="rnn"),
+        la.LayerNormalization(epsilon=0.02, name="norm"),
+    )
+    model = randomized(sequential(*layers, shape=(5, 3)))
+    said = rnnshapes.convert(model, tmp_path / "w.safetensors").assumptions
+    assert len(said) == len({*said}) == 3
+    for words in (("0.02", "norm"), ("relu", "rnn"), ("sum", "rnn")):
+        assert any(all(word in one for word in words) for one in said)
+
+
 REFUSED: dict[str, Any] = {
     "reset_after": lambda: RECURRENT["gru"](reset_after=False),
     "hard_sigmoid": lambda: RECURRENT["lstm"](recurrent_activation="hard_sigmoid"),

@@ -31,8 +31,8 @@ Arrays = dict[str, Array]
 CellChange = Callable[[Cell, Arrays], tuple[Cell, Arrays] | None]
 _FORTRAN = "read column by column (Fortran order)"
 _FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
-#: The arrays of a cell by their keys.
-_ARRAYS = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
+#: The arrays of a cell in Keras, by their keys.
+ARRAY_NAMES = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
 
 
 def hypotheses(
@@ -208,7 +208,7 @@ def _gate_orders_of_arrays(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hy
     """Take the gates of one array in every other order."""
     for gates in {cell.gate_names for cell in _cells(hypothesis) if cell.gate_names}:
         for order in itertools.permutations(gates):
-            for key, name in _ARRAYS.items() if order != gates else ():
+            for key, name in ARRAY_NAMES.items() if order != gates else ():
                 read, right = ", ".join(order), ", ".join(gates)
                 text = f"the gates of {name} are read as {read}; Keras has {right}"
                 fix = _reordering(gates, order, name)
@@ -247,7 +247,7 @@ def _reordered(gates: tuple[str, ...], order: tuple[str, ...], only: str = "") -
 
 def _layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Read the kernels transposed, column by column, or as flat buffers of their transposes."""
-    names = {"Wx": "kernel", "Wh": "recurrent_kernel"}
+    names = {key: name for key, name in ARRAY_NAMES.items() if key != "bh"}
     gated = any(cell.gate_names for cell in _cells(hypothesis))
     for key, name in names.items():
         where = Where(array=name)
@@ -290,10 +290,10 @@ def _interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
         ),
     ):
         fix = f"W = W.reshape(*W.shape[:-1], {sizes}).swapaxes(-1, -2).reshape(W.shape)"
-        for keys in (tuple(_ARRAYS), ("Wx", "Wh"), ("Wx",), ("Wh",), ("bh",)):
-            names = " and ".join(_ARRAYS[key] for key in keys)
+        for keys in (tuple(ARRAY_NAMES), ("Wx", "Wh"), ("Wx",), ("Wh",), ("bh",)):
+            names = " and ".join(ARRAY_NAMES[key] for key in keys)
             where = Where(array=names if len(keys) == 1 else None)
-            what = "" if len(keys) == len(_ARRAYS) else f", in {names}"
+            what = "" if len(keys) == len(ARRAY_NAMES) else f", in {names}"
             mistake = Mistake("layout.interleaved", f"{text}{what}", where, fix)
             yield from _changed(hypothesis, [(mistake, _each_block(read, *keys))])
 

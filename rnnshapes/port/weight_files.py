@@ -23,6 +23,7 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Mistake, Where
+from rnnshapes.port.mistakes import ARRAY_NAMES
 from rnnshapes.port.weight_mistakes import (
     bias_mistake,
     kernel_mistake,
@@ -31,8 +32,6 @@ from rnnshapes.port.weight_mistakes import (
 )
 from rnnshapes.result import Result
 
-#: Names of weights in Keras, by key.
-_KERAS_NAMES = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
 #: Roles of other weights in a module, by their names in Keras.
 _ROLES = {
     "kernel": "weight",
@@ -187,7 +186,7 @@ class _Comparison:
     """A comparison of the weights of a network with the arrays of a file."""
 
     def __init__(self, network: Network, weights: Weights, file: ForeignFile) -> None:
-        self.is_onnx = file.framework == "ONNX"
+        self.network, self.is_onnx = network, file.framework == "ONNX"
         self.file_recurrences, self.modules = list(file.recurrences()), file.contents.others
         self.tensors = {tensor.name: tensor for each in self.modules for tensor in each.tensors}
         self.roles = {name: role for each in self.modules for name, role in each.roles.items()}
@@ -336,6 +335,7 @@ class _Comparison:
 
     def assumptions(self) -> Iterator[str]:
         """Yield what the file does not say."""
+        yield from self._options()
         yield from self._unordered(self.recurrences, self.layers)
         yield from self._unordered(self.groups, self.others)
         for number, members in self.members.items():
@@ -345,6 +345,18 @@ class _Comparison:
                 if len(forms) > 1 and (rule := self._conversion(group, group.arrays[name], tensor)):
                     way = rule.partition(",")[0]
                     yield f"the file does not say how {tensor.name} is multiplied: taken {way}"
+
+    def _options(self) -> Iterator[str]:
+        """Yield the options of layers that decide the numbers and are not in the file."""
+        for layer in self.network.layers:
+            epsilon, mode = (getattr(layer, name, None) for name in ("epsilon", "merge_mode"))
+            if epsilon is not None:
+                yield f"epsilon is not compared: use {epsilon:g} in {layer.name}"
+            if mode not in ("concat", None) and not self.is_onnx:
+                yield f"PyTorch joins both directions by concat: {layer.name} joins them by {mode}"
+        for each in () if self.is_onnx else self.recurrences:
+            if each.cell.name == "simple" and getattr(each.cell, "activation", "") == "relu":
+                yield f"the file does not hold activations: use nonlinearity='relu' in {each.layer}"
 
     def _unordered(self, own: Sequence[_Own], pairs: Mapping[int, _Other]) -> Iterator[str]:
         """Yield which layers of one size were told apart by their numbers alone."""
@@ -500,7 +512,7 @@ def _recurrences(network: Network, weights: Weights, layer_name: str) -> Iterato
         arrays = tuple(
             {
                 key: np.asarray(weights[direction.name][key + suffix])
-                for key in _KERAS_NAMES
+                for key in ARRAY_NAMES
                 if key + suffix in weights[direction.name]
             }
             for direction in layer.directions
@@ -519,7 +531,7 @@ def _missing(recurrence: _Recurrence) -> Iterator[WeightCheck]:
     ways = "in both directions" if len(recurrence.arrays) > 1 else "in one direction"
     text = f"the file has no other {recurrence.cell.class_name} of {sizes} {ways}"
     for direction, arrays in enumerate(recurrence.arrays):
-        for array in (name for key, name in _KERAS_NAMES.items() if key in arrays):
+        for array in (name for key, name in ARRAY_NAMES.items() if key in arrays):
             mistake = Mistake("weights.missing", text, recurrence.where(direction, array))
             yield WeightCheck(f"{recurrence.names[direction]}/{array}", (), "", 0, mistake)
 
@@ -551,7 +563,7 @@ def _kernel(
     others: Sequence[FileRecurrence],
 ) -> WeightCheck:
     """Return the check of a kernel or a recurrent kernel."""
-    gates, name = recurrence.cell.gate_names, _KERAS_NAMES[key]
+    gates, name = recurrence.cell.gate_names, ARRAY_NAMES[key]
     values, rounding = _as_stored(recurrence.arrays[direction][key], other.dtype)
     order = "" if other.order == gates else f", gates {' '.join(other.order)}"
     rule, mistake = f"transposed{order}{rounding}", None
