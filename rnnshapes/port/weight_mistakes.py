@@ -87,7 +87,7 @@ def kernel_mistake(
         gates: The G gates in Keras's order.
     """
     stored = other.parts[direction][key].astype(np.float64)
-    if (mistake := _reordered(values, stored, gates, other.order, where)) is not None:
+    if (mistake := _order_mistake(values, stored, gates, other.order, where)) is not None:
         return mistake
     raw = other.raw[direction][key]
     for candidate in (in_order(values, gates, other.order), values):
@@ -125,7 +125,7 @@ def _elsewhere(
     return None
 
 
-def _reordered(
+def _order_mistake(
     values: Array, stored: Array, gates: tuple[str, ...], own: tuple[str, ...], where: Where
 ) -> Mistake | None:
     """Return that the gates are in another order than ``own``, if that explains the numbers.
@@ -182,7 +182,7 @@ def bias_mistake(
             text = "1 is added to the forget bias, which Keras's bias includes"
             remedy = "do not add 1 to the forget bias: Keras's bias includes it"
             return Mistake("bias.forget_again", text, where._replace(gate="f"), remedy)
-    reordered = _reordered(values, total, gates, own, where)
+    reordered = _order_mistake(values, total, gates, own, where)
     return reordered or number_mistake(values, total, where, gates)
 
 
@@ -209,7 +209,7 @@ def _two_rows(
             return Mistake(id_, text, where, remedy)
     row = int(np.array_equal(values[0], bx))
     expected, found = values[row], (bx, bh)[row]
-    reordered = _reordered(expected, found, gates, own, where)
+    reordered = _order_mistake(expected, found, gates, own, where)
     return reordered or number_mistake(expected, found, where, gates, f"row {row}, ")
 
 

@@ -33,7 +33,7 @@ MOST_LAYERS = 100
 MOST_ARRAYS = 1000
 #: Names of inputs and outputs.
 _RESERVED = frozenset({"x", "y_hat", "output", *(f"x{number}" for number in range(1, 100))})
-_NO_PLACE = "the file does not say where in the network it stands"
+_NO_PLACE = "the file does not say where it is called"
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,4 +45,4 @@ class UnsupportedLayer(LayerOfClass):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (f"{self.reason}: shapes are read from the model, values are not checked",)
+        return (f"{self.reason}: shapes are shown, values are not checked",)
