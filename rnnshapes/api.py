@@ -231,7 +231,7 @@ def verify(
                 "--input and --dtype cannot be combined with a weight file in --against"
             )
         return compare_weight_file(model, against, seed, **options)
-    with open_session(model, x=x, seed=seed, **options) as session:
+    with open_session(model, x=x, seed=seed, keras_only=True, **options) as session:
         if against is not None:
             return session.compare(against, dtype, tuple(ignore))
         if dtype is not None:

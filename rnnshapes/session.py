@@ -154,11 +154,6 @@ class Session:
         from rnnshapes.port import arrays
         from rnnshapes.port.report import check_dtype, verify_port
 
-        if not self.is_keras:
-            raise UnsupportedError(
-                f"{self.model.path}: --against requires a Keras model; this file is from "
-                f"{self.model.framework}"
-            )
         dtype = check_dtype(dtype)
         port = arrays.read_port(against)
         self._require_computable(keras=False)
@@ -223,6 +218,7 @@ def open_session(
     x: Any = None,
     seed: int = 0,
     layer: str | None = None,
+    keras_only: bool = False,
     **options: Unpack[NetworkOptions],
 ) -> Iterator[Session]:
     """Open a session; where x is given, N, T and D are those of the data.
@@ -232,9 +228,16 @@ def open_session(
 
     Raises:
         InputError: sizes, data and model contradict each other.
+        UnsupportedError: the file is not one of Keras, and ``keras_only`` is set.
     """
     seed = check_seed(seed)
     with open_model(model) as opened:
+        if keras_only and is_saved(opened) and opened.framework != "Keras":
+            raise UnsupportedError(
+                f"{opened.path}: verify requires a Keras model, and this file is from "
+                f"{opened.framework}; trace computes it in NumPy, and verify MODEL --against FILE "
+                "compares its weights with those of a Keras model"
+            )
         computed = opened.recurrent(layer) if is_saved(opened) else opened
         network, sources = _network_and_input(computed, x, seed, options)
         yield Session(network, sources, computed, seed)

@@ -322,7 +322,9 @@ def verify(
         hint = next_command.after_weight_file(against) if weights.passed else ""
         return _write_verdict(weights, target, shown, hint)
     result: Verification | PortVerification
-    with open_session(network.model, x=data.input, seed=data.seed, **network.options) as session:
+    with open_session(
+        network.model, x=data.input, seed=data.seed, keras_only=True, **network.options
+    ) as session:
         if against is None:
             with show_progress("Building, running and checking the network in Keras"):
                 result = session.verify()
