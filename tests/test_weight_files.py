@@ -296,6 +296,13 @@ def test_pytorch_has_no_reset_before(tmp_path: Path) -> None:
     assert {"gru.reset_after"} <= {mistake.id for mistake in result.mistakes}
 
 
+def test_projection_to_the_same_size_fails(tmp_path: Path) -> None:
+    arrays = pytorch_arrays("lstm")
+    arrays["rnn.weight_hr_l0"] = np.eye(5, dtype="float32")
+    (found,) = compared(tmp_path, arrays, "lstm")["diagnosis"]
+    assert found["id"] == "lstm.projected"
+
+
 def test_command_tells_the_verdict(tmp_path: Path, run) -> None:
     path = written(tmp_path / "m.pt", foreign.torch_file(pytorch_arrays("lstm")))
     sizes = ("--cell", "lstm", "--D", "3", "--M", "5", "--K", "2")

@@ -50,6 +50,9 @@ def option_mistakes(
     if getattr(other, "peepholes", False):
         text = "the LSTM in the file has peepholes; Keras has none"
         yield Mistake("lstm.peepholes", text, where)
+    if getattr(other, "projection", None) is not None:
+        text = "the LSTM in the file projects h (proj_size); Keras's does not"
+        yield Mistake("lstm.projected", text, where)
     if other.clip is not None:
         limit = f"clip={other.clip.most:g}"
         text = f"the file clips the inputs of activations ({limit}); Keras does not"
