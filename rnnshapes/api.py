@@ -13,6 +13,7 @@ from rnnshapes.session import (
     NetworkOptions,
     Session,
     compare_weight_file,
+    convert_to_keras,
     convert_weights,
     is_saved,
     is_weight_file,
@@ -166,30 +167,46 @@ def golden(
         return session.trace_with_golden(keras=keras)[1]
 
 
-def convert(model: Any, path: str | Path, *, to: str = "torch") -> WeightVerification:
-    """Write the weights of a Keras model for another framework; neither framework runs.
+def convert(
+    model: Any, path: str | Path, *, to: str | None = None, like: Any = None
+) -> WeightVerification:
+    """Write the weights of a Keras model for another framework, or those of a file for Keras.
 
-    The file is read back, and each weight compared, before it is put in place.
+    Neither framework runs. The file is read back, and each weight compared, before it is put in
+    place.
 
     Args:
-        model: A live ``keras.Model`` or the path of a saved model.
-        path: The .safetensors file to write. Arrays are named ``LAYER.weight_ih_l0``, as in a
-            state_dict; where Keras has one bias, the second one is zeros.
-        to: The framework: ``"torch"``.
+        model: A live ``keras.Model`` or the path of a saved model. With ``like``, the path of a
+            .safetensors, .pt, .pth or .onnx file.
+        path: The file to write: .safetensors, whose arrays are named ``LAYER.weight_ih_l0`` as in
+            a state_dict; where Keras has one bias, the second one is zeros. With ``like``, a
+            .weights.h5 file for ``like.load_weights(path)``.
+        to: The framework: ``"torch"``, the default.
+        like: The Keras model that takes the weights: live, or the path of a .keras file. Its own
+            numbers play no part.
 
     Raises:
-        InputError: ``path`` cannot be written, or the model's weights are not known.
+        InputError: ``path`` cannot be written, the model's weights are not known, or those of the
+            file do not fit ``like``.
         UnsupportedError: a layer has no counterpart, such as a GRU without ``reset_after``.
     """
     from rnnshapes.render.write_file import check_writable
 
     path = Path(path)
-    if to != "torch":
+    if like is not None and to is not None:
+        raise InputError("--like MODEL (to Keras) cannot be combined with --to")
+    if to not in (None, "torch"):
         raise InputError(f"unknown framework {to!r} (--to): weights are converted to torch")
-    if path.suffix.lower() != ".safetensors":
-        raise InputError(f"{path}: give the file of weights a name that ends in .safetensors")
-    check_writable(path, Path(model) if isinstance(model, str | Path) else None)
-    return convert_weights(model, path)
+    ending = ".safetensors" if like is None else ".weights.h5"
+    if not path.name.lower().endswith(ending):
+        raise InputError(f"{path}: give the file of weights a name that ends in {ending}")
+    for source in (model, like):
+        check_writable(path, Path(source) if isinstance(source, str | Path) else None)
+    if like is None:
+        return convert_weights(model, path)
+    if not isinstance(model, str | Path):
+        raise InputError("with --like MODEL, convert requires the path of a weight file")
+    return convert_to_keras(Path(model), like, path)
 
 
 def verify(

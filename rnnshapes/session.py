@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.load.inputs import InputSources
+    from rnnshapes.load.saved.model import ModelFile
     from rnnshapes.network.weights import Weights
     from rnnshapes.port.report import PortVerification
     from rnnshapes.port.weight_files import WeightVerification
@@ -287,8 +288,6 @@ def convert_weights(model: Any, path: Path) -> WeightVerification:
         InputError: the model is not one of Keras, or its weights are not known.
         UnsupportedError: a layer has no counterpart in PyTorch.
     """
-    import tempfile
-
     from rnnshapes.load.foreign.model import open_foreign_file
     from rnnshapes.load.foreign.safetensors import write_tensors
     from rnnshapes.port.convert import to_pytorch
@@ -298,12 +297,14 @@ def convert_weights(model: Any, path: Path) -> WeightVerification:
         network = with_default_sizes(network_of(opened), opened)
         session = Session(network, (), opened, 0)
         if opened is None or not session.is_keras:
-            raise InputError("give a model of Keras to convert")
+            raise InputError(
+                "convert requires a model of Keras; to put the weights of another framework into "
+                "one, give it with --like MODEL"
+            )
         session.require_weights()
         weights = session.weights()
         arrays = to_pytorch(network, weights)
-    with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=path.parent) as folder:
-        unfinished = Path(folder) / "weights.safetensors"
+    with _proven(path) as unfinished:
         with unfinished.open("wb") as stream:
             write_tensors(stream, arrays)
         with open_foreign_file(unfinished) as file:
@@ -311,8 +312,70 @@ def convert_weights(model: Any, path: Path) -> WeightVerification:
             result = verify_weights(network, weights, file)
         if not result.passed or result.unknown_arrays:
             raise CannotRunError(f"{path}: the converted weights are not those of the model")
-        unfinished.replace(path)
     return replace(result, path=str(path))
+
+
+def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
+    """Write the weights of a file of PyTorch or ONNX as those of a Keras model, and prove them.
+
+    The .weights.h5 file is read back and compared with ``source`` before it replaces ``path``.
+
+    Raises:
+        InputError: ``like`` is no saved model of Keras 3, or does not take these weights.
+        UnsupportedError: the model holds something that is not supported.
+    """
+    from rnnshapes.load.foreign.model import open_foreign_file
+    from rnnshapes.load.saved import weights_h5
+    from rnnshapes.port.weight_files import verify_weights
+    from rnnshapes.port.weights_from_file import added_biases, take_weights
+
+    with open_foreign_file(source) as file, _saved_keras_model(like) as model:
+        if file is None:
+            raise InputError(f"{source}: not a PyTorch or ONNX file, which --like requires")
+        network = with_default_sizes(network_of(model), model)
+        session = Session(network, (), model, 0)
+        weights_h5.require_keras3(model)
+        session.require_weights()
+        weights = take_weights(network, session.weights(), file)
+        with _proven(path) as unfinished:
+            weights_h5.write_weights(unfinished, model, weights)
+            result = verify_weights(network, weights_h5.read_weights(unfinished, model), file)
+            for check in result.checks:
+                if check.mistake is not None:
+                    raise InputError(
+                        f"{source}: the model's dtype cannot hold the numbers of {check.name}; "
+                        "give a model of the file's dtype with --like"
+                    )
+        return replace(result, assumptions=(*result.assumptions, *added_biases(result)))
+
+
+@contextmanager
+def _saved_keras_model(like: Any) -> Iterator[ModelFile]:
+    """Open the saved model of Keras at a path, or save a live one for the time being."""
+    import tempfile
+
+    from rnnshapes.load.saved.model import open_model_file
+
+    if isinstance(like, str | os.PathLike):
+        with open_model_file(Path(like)) as model:
+            yield model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        reference.save(like, path)
+        with open_model_file(path) as model:
+            yield model
+
+
+@contextmanager
+def _proven(path: Path) -> Iterator[Path]:
+    """Yield the path of a file that replaces ``path`` if no error is raised."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        yield unfinished
+        unfinished.replace(path)
 
 
 @contextmanager

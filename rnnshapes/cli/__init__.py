@@ -25,6 +25,7 @@ from rnnshapes.cli.options import (
     GoldenOption,
     IgnoreOption,
     InspectViewOption,
+    LikeOption,
     ModelsArgument,
     NetworkArguments,
     NoKerasOption,
@@ -352,20 +353,26 @@ def _write_verdict(
     return int(not result.passed)
 
 
-@app.command(cls=Command, epilog="rnnshapes convert model.keras --to torch -o weights.safetensors")
+@app.command(
+    cls=Command,
+    epilog="""\
+rnnshapes convert model.keras --to torch -o weights.safetensors
+rnnshapes convert weights.safetensors --like model.keras -o new.weights.h5""",
+)
 def convert(
     model: ConvertedArgument,
     *,
-    to: FrameworkOption = "torch",
+    to: FrameworkOption = None,
+    like: LikeOption = None,
     output: WeightsOption,
     quiet: QuietOption = False,
 ) -> int:
-    """Write a model's weights for PyTorch, read them back, and prove them equal."""
-    result = api.convert(model, output, to=to)
+    """Write a model's weights for another framework, or for Keras, and prove them equal."""
+    result = api.convert(model, output, to=to, like=like)
     if not quiet:
         target = OutputTarget("table", None, None, quiet=False)
         target.write(result, target.view("summary", VERIFY_PARTS))
-        target.write_hint(next_command.after_weight_file(output))
+        target.write_hint(next_command.after_conversion(output, to_keras=like is not None))
     return 0
 
 

@@ -103,6 +103,13 @@ def after_weight_file(path: Path | None) -> str:
     return _next("inspect", "shows its own layout", NetworkArguments(model=path), None)
 
 
+def after_conversion(path: Path, *, to_keras: bool) -> str:
+    """Propose what to do with converted weights."""
+    if to_keras:
+        return f"Next: model.load_weights({str(path)!r})  in Keras puts them into the model"
+    return after_weight_file(path)
+
+
 def _next(
     command: str, reason: str, options: NetworkArguments, data: DataArguments | None, *more: str
 ) -> str:

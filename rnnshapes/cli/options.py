@@ -504,19 +504,29 @@ ConvertedArgument = Annotated[
         metavar="MODEL",
         parser=Path,
         show_default=False,
-        help="Read a saved model of Keras; no code in it is run.",
+        help="Read a saved model of Keras, or with --like a weight file; no code in it is run.",
         rich_help_panel=_NETWORK,
         callback=_check_model,
     ),
 ]
 FrameworkOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--to",
         metavar="FRAMEWORK",
-        help="Choose the framework: torch.",
+        help="Choose the framework: torch (default).",
         rich_help_panel=_OUTPUT,
         autocompletion=one_of({"torch": "state_dict of PyTorch"}),
+    ),
+]
+LikeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--like",
+        metavar="MODEL",
+        parser=Path,
+        help="Write the weights of a .pt, .safetensors or .onnx file for this .keras model.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 WeightsOption = Annotated[
@@ -527,7 +537,7 @@ WeightsOption = Annotated[
         metavar="FILE",
         parser=Path,
         show_default=False,
-        help="Write to FILE (.safetensors, atomically).",
+        help="Write to FILE (.safetensors; .weights.h5 with --like), atomically.",
         rich_help_panel=_OUTPUT,
     ),
 ]

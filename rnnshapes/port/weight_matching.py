@@ -43,7 +43,8 @@ _LEVEL = re.compile(r"(?:(.*)\.)?l?([0-9]{1,4})")
 class Recurrence(NamedTuple):
     """One cell of a Keras layer with its weights, in each direction.
 
-    ``arrays`` are Wx (D, G·M), Wh (M, G·M) and the bias bh, (G·M,) or (2, G·M), by direction.
+    ``arrays`` are Wx (D, G·M), Wh (M, G·M) and the bias bh, (G·M,) or (2, G·M), by direction. The
+    network has them under the name of the direction, by the key with the ``suffix`` of the cell.
     """
 
     layer: str
@@ -51,8 +52,14 @@ class Recurrence(NamedTuple):
     features: int
     units: int
     arrays: tuple[Mapping[str, Array], ...]
-    names: tuple[str, ...]
+    directions: tuple[str, ...]
+    suffix: str
     reverse: tuple[bool, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each direction, with that of the cell in a stack of cells."""
+        return tuple(f"{name}/{self.suffix}" if self.suffix else name for name in self.directions)
 
     @property
     def sizes(self) -> object:
@@ -84,11 +91,12 @@ class Recurrence(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The weights of a Keras layer without recurrence, by name."""
+    """The weights of a Keras layer without recurrence, by name, and the keys of these names."""
 
     layer: str
     name: str
     arrays: Mapping[str, Array]
+    keys: Mapping[str, str]
     is_table: bool
 
     @property
@@ -130,10 +138,12 @@ class Matching:
                 continue
             for name, members in layer.groups.items():
                 arrays = {each.name: np.asarray(weights[name][each.key]) for each in members}
-                self.groups.append(Group(layer.name, name, arrays, layer.type == "Embedding"))
+                keys = {each.name: each.key for each in members}
+                is_table = layer.type == "Embedding"
+                self.groups.append(Group(layer.name, name, arrays, keys, is_table))
         self.layers = _pairs(
             self.recurrences,
-            self.file_recurrences,
+            self._in_order(self.file_recurrences),
             (
                 lambda own, other: self.is_named(own.layer, other.name) and own.fits(other),
                 lambda own, other: by_numbers and own.fits(other) and own.equals(other),
@@ -143,7 +153,7 @@ class Matching:
         self.used |= {a.tensor.name for each in self.layers.values() for a in each.arrays}
         self.others = _pairs(
             self.groups,
-            self.modules,
+            self._in_order(self.modules),
             (
                 lambda own, other: self.is_named(own.layer, other.name) and self.has(own, other),
                 lambda own, other: by_numbers and self.equals(own, other),
@@ -176,7 +186,12 @@ class Matching:
         found: dict[str, Tensor] = {}
         left = list(tensors)
         for name, values in group.arrays.items():
-            fitting = [tensor for tensor in left if self.fits(name, values, tensor)]
+            fitting = [
+                tensor
+                for tensor in left
+                if self.fits(name, values, tensor)
+                and (self.by_numbers or self.ways(tensor, values.shape, group.is_table))
+            ]
             equal = (
                 each for each in fitting if self.by_numbers and self.conversion(group, values, each)
             )
@@ -226,6 +241,18 @@ class Matching:
         match = _LEVEL.fullmatch(other.name)
         return (match[1] or "", int(match[2])) if match else (other.name, 0)
 
+    def _in_order(self, others: Sequence[Other]) -> list[Other]:
+        """Return layers of the file in the order of each stack: ``net.2`` before ``net.10``."""
+        stacks: dict[str, int] = {}
+        for other in others:
+            stacks.setdefault(self.position(other)[0], len(stacks))
+
+        def key(other: Other) -> tuple[int, int]:
+            stack, position = self.position(other)
+            return stacks[stack], position
+
+        return sorted(others, key=key)
+
     def unordered(
         self, own: Sequence[Own], pairs: Mapping[int, Other]
     ) -> Iterator[tuple[Other, ...]]:
@@ -262,16 +289,23 @@ class Matching:
                 return rule + rounding
         return ""
 
+    def ways(self, tensor: Tensor, shape: tuple[int, ...], is_table: bool) -> list[str]:
+        """Return the right ways in which an array of this shape may be stored."""
+        rank, role = len(shape), self.roles.get(tensor.name, "")
+        as_it_is = rank < 2 or is_table or role == "kernel" or (self.is_onnx and not role)
+        is_turned = rank > 1 and not is_table and role != "kernel"
+        ways = ["as it is"] if as_it_is and tensor.shape == shape else []
+        return ways + (["transposed"] if is_turned and tensor.shape == turned(shape) else [])
+
     def forms(
         self, tensor: Tensor, shape: tuple[int, ...], is_table: bool
     ) -> Iterator[tuple[str, Array]]:
         """Yield the right ways in which an array may be stored, with the array of this shape."""
-        rank, role = len(shape), self.roles.get(tensor.name, "")
-        as_it_is = rank < 2 or is_table or role == "kernel" or (self.is_onnx and not role)
-        if as_it_is and tensor.shape == shape:
-            yield "as it is", self.read(tensor)
-        if rank > 1 and not is_table and role != "kernel" and tensor.shape == turned(shape):
-            yield "transposed", np.transpose(self.read(tensor), (*range(2, rank), 1, 0))
+        for way in self.ways(tensor, shape, is_table):
+            values = self.read(tensor)
+            if way == "transposed":
+                values = np.transpose(values, (*range(2, len(shape)), 1, 0))
+            yield way, values
 
     def read(self, tensor: Tensor) -> Array:
         """Return the numbers of an array of the file, in float64."""
@@ -334,11 +368,9 @@ def _recurrences(network: Network, weights: Weights, layer_name: str) -> Iterato
             }
             for direction in layer.directions
         )
-        names = tuple(
-            direction.name + (f"/{suffix}" if suffix else "") for direction in layer.directions
-        )
+        names = tuple(direction.name for direction in layer.directions)
         reverse = tuple(direction.reverse for direction in layer.directions)
-        yield Recurrence(layer.name, cell, features, units, arrays, names, reverse)
+        yield Recurrence(layer.name, cell, features, units, arrays, names, suffix, reverse)
         features = units
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnshapes import memory, progress
@@ -89,6 +90,12 @@ def build(network: Network, weights: Weights | None = None) -> Model:
 
     with keras_at_work("build the network"):
         return builder.build(keras, network, weights)
+
+
+def save(model: Model, path: Path) -> None:
+    """Save a model as a .keras file. Raises CannotRunError if Keras cannot."""
+    with keras_at_work("save the model"):
+        model.save(path)
 
 
 def require_memory(network: Network) -> None:

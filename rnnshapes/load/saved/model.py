@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,10 +132,27 @@ class ModelFile(OpenedFile):
         memory.require(4 * count * ITEM_BYTES["float32"], f"reading {count:,} parameters")
         arrays = {}
         for layer in self.network.layers:
-            stored = iter(_in_weight_order(layer, self.stored_weights.get(layer.name, ())))
+            stored = iter(self.in_weight_order(layer))
             for name, group in layer.groups.items():
                 arrays[name] = {weight.key: next(stored).values(self.client) for weight in group}
         return arrays
+
+    def in_weight_order(self, layer: Layer) -> list[StoredWeight]:
+        """Return a layer's arrays in the order of its weights, by their names if they have these.
+
+        A .keras file has numbers instead of names.
+        """
+        stored = self.stored_weights.get(layer.name, ())
+        names = _weight_names(layer)
+        if sorted(names) != sorted(weight.name for weight in stored):
+            return list(stored)
+        remaining = list(stored)
+        ordered = []
+        for name in names:
+            weight = next(weight for weight in remaining if weight.name == name)
+            remaining.remove(weight)
+            ordered.append(weight)
+        return ordered
 
 
 def _shape_text(value: Any) -> str:
@@ -145,20 +162,6 @@ def _shape_text(value: Any) -> str:
 def _weight_names(layer: Layer) -> list[str]:
     """Return Keras's names of a layer's weights, in the order of ``layer.weights``."""
     return [w.name.split("/")[-1] for group in layer.groups.values() for w in group]
-
-
-def _in_weight_order(layer: Layer, stored: Sequence[StoredWeight]) -> list[StoredWeight]:
-    """Return arrays in the order of the layer's weights, by their names if they have these."""
-    names = _weight_names(layer)
-    if sorted(names) != sorted(weight.name for weight in stored):
-        return list(stored)
-    remaining = list(stored)
-    ordered = []
-    for name in names:
-        weight = next(weight for weight in remaining if weight.name == name)
-        remaining.remove(weight)
-        ordered.append(weight)
-    return ordered
 
 
 @contextmanager

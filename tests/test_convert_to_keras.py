@@ -1,0 +1,214 @@
+"""Weights of PyTorch and ONNX files in the places of a Keras model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import InputError
+from tests.helpers import foreign
+from tests.helpers.files import saved
+from tests.helpers.foreign import onnx_file, onnx_node, written
+from tests.helpers.models import randomized, sequential
+from tests.helpers.port_layouts import in_onnx
+
+CELLS = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}
+Arrays = dict[str, np.ndarray]
+
+
+def of_layers(*layers: Any, shape: tuple[int | None, ...] = (4, 3), seed: int = 0) -> keras.Model:
+    """Return a sequential model with random weights."""
+    return randomized(sequential(*layers, shape=shape), seed)
+
+
+def taken(tmp_path: Path, source: Path, model: keras.Model) -> keras.Model:
+    """Return the model with the weights of a file, which it reads itself."""
+    like = tmp_path / "like.keras"
+    saved(model, like)
+    assert rnnshapes.convert(source, tmp_path / "new.weights.h5", like=like).passed
+    model.load_weights(tmp_path / "new.weights.h5")
+    return model
+
+
+def several(cell: str) -> tuple[Any, ...]:
+    return (
+        la.Bidirectional(CELLS[cell](5, return_sequences=True), name="both"),
+        la.BatchNormalization(name="norm"),
+        la.Dropout(0.5, seed=3),
+        la.Conv1D(4, 2, name="conv"),
+        CELLS[cell](6, name="rnn"),
+        la.Dense(2, name="head"),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_come_back_bit_equal(cell: str, tmp_path: Path) -> None:
+    model, other = (of_layers(*several(cell), seed=seed) for seed in (0, 1))
+    other.compile("adam", "mse")
+    file, again = tmp_path / "w.safetensors", tmp_path / "again.safetensors"
+    rnnshapes.convert(model, file)
+    other = taken(tmp_path, file, other)
+    for expected, array in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, expected)
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
+    np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
+    rnnshapes.convert(other, again)
+    assert again.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_live_model_takes_weights(tmp_path: Path) -> None:
+    model, other = (of_layers(la.LSTM(5, name="rnn"), seed=seed) for seed in (0, 1))
+    before = other.get_weights()
+    rnnshapes.convert(model, tmp_path / "w.safetensors")
+    rnnshapes.convert(tmp_path / "w.safetensors", tmp_path / "b.weights.h5", like=other)
+    np.testing.assert_array_equal(other.get_weights()[0], before[0])
+    other.load_weights(tmp_path / "b.weights.h5")
+    np.testing.assert_array_equal(other.get_weights()[0], model.get_weights()[0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
+def test_dtype_of_the_model_is_kept(dtype: str, tmp_path: Path) -> None:
+    arrays = foreign.state_dict("gru", 3, 5, prefix="rnn.", dtype="float16")
+    if dtype == "bfloat16":  # numbers of few digits, which it holds
+        arrays = {name: np.round(array * 8) / 8 for name, array in arrays.items()}
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    model = taken(
+        tmp_path, path, of_layers(la.GRU(5, recurrent_initializer="zeros", name="rnn", dtype=dtype))
+    )
+    kernel, _, bias = map(np.asarray, model.get_layer("rnn").get_weights())
+    assert str(kernel.dtype) == dtype
+    r, z, h = np.split(arrays["rnn.weight_ih_l0"].T, 3, axis=1)
+    np.testing.assert_array_equal(kernel.astype("float64"), np.concatenate([z, r, h], axis=1))
+    assert bias.shape == (2, 15)
+
+
+def test_onnx_weights_are_taken(tmp_path: Path) -> None:
+    model = of_layers(la.LSTM(5, name="lstm"), la.Dense(2, name="dense"), seed=3)
+    kernel, recurrent, bias, head, head_bias = model.get_weights()
+    golden = {"lstm/kernel": kernel, "lstm/recurrent_kernel": recurrent, "lstm/bias": bias}
+    arrays = in_onnx("lstm", golden, ["lstm"]) | {"w": head, "b": head_bias}
+    nodes = [
+        onnx_node("LSTM", ["X", "W", "R", "B"], ["Y", "h"], hidden_size=5),
+        onnx_node("Gemm", ["h", "w", "b"], ["y"]),
+    ]
+    file = onnx_file(nodes, {name: np.float32(array) for name, array in arrays.items()})
+    path = written(tmp_path / "m.onnx", file)
+    other = taken(tmp_path, path, of_layers(la.LSTM(5), la.Dense(2), seed=4))
+    for expected, array in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_two_biases_are_added(tmp_path: Path) -> None:
+    arrays = foreign.state_dict("lstm", 3, 5, prefix="rnn.")
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    like = tmp_path / "like.keras"
+    model = of_layers(la.LSTM(5, name="rnn"))
+    saved(model, like)
+    (said,) = rnnshapes.convert(path, tmp_path / "a.weights.h5", like=like).assumptions
+    assert "bias_ih_l0" in said
+    assert "bias_hh_l0" in said
+    model.load_weights(tmp_path / "a.weights.h5")
+    total = arrays["rnn.bias_ih_l0"] + arrays["rnn.bias_hh_l0"]
+    np.testing.assert_array_equal(model.get_weights()[2], total)
+
+
+def test_layers_keep_their_order(tmp_path: Path) -> None:
+    """Ten layers of one size: a file may list net.10 before net.2."""
+    layers = [la.Dense(3) for _ in range(11)]
+    model = of_layers(*layers, shape=(3,))
+    arrays = {}
+    for number in sorted(range(11), key=str):
+        kernel, bias = layers[number].get_weights()
+        arrays |= {f"net.{number}.weight": kernel.T.copy(), f"net.{number}.bias": bias}
+    path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
+    other = taken(tmp_path, path, of_layers(*(la.Dense(3) for _ in range(11)), shape=(3,), seed=2))
+    for expected, array in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def pytorch(cell: str, *names: str, dtype: str = "float32", **options: Any) -> Arrays:
+    """Return a state_dict of modules of the same sizes."""
+    arrays: Arrays = {}
+    for seed, name in enumerate(names):
+        arrays |= foreign.state_dict(cell, 5, 5, prefix=f"{name}.", seed=seed, **options)
+    return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+def linear(*names: str) -> Arrays:
+    rng = np.random.default_rng(0)
+    arrays = {f"{name}.weight": rng.standard_normal((5, 5)) for name in names}
+    arrays |= {f"{name}.bias": rng.standard_normal(5) for name in names}
+    return {name: array.astype("float32") for name, array in arrays.items()}
+
+
+def stack(cell: str, **options: Any) -> tuple[Any, ...]:
+    return tuple(CELLS[cell](5, return_sequences=True, name=n, **options) for n in ("a", "b"))
+
+
+#: A file and layers that it does not fit, and a word of the reason.
+REFUSED: dict[str, tuple[Arrays, tuple[Any, ...], str]] = {
+    "order": (pytorch("lstm", "p", "q"), stack("lstm"), "p, q"),
+    "rivals": (pytorch("lstm", "p", "q"), stack("lstm")[:1], "p, q"),
+    "heads": (linear("p", "q"), (la.Dense(5, name="fc"),), "p, q"),
+    "missing": (pytorch("gru", "a"), stack("gru"), "units"),
+    "extra": (pytorch("gru", "a", "b", "c"), stack("gru"), "no such"),
+    "units": (pytorch("gru", "a"), (la.GRU(4, name="a"),), "units"),
+    "reset": (pytorch("gru", "a"), (la.GRU(5, reset_after=False, name="a"),), "reset_after"),
+    "activation": (pytorch("lstm", "a"), (la.LSTM(5, activation="relu", name="a"),), "relu"),
+    "bias": (pytorch("lstm", "a"), (la.LSTM(5, use_bias=False, name="a"),), "bias"),
+    "projection": (pytorch("lstm", "a", proj_size=5), (la.LSTM(5, name="a"),), "proj"),
+    "dtype": (pytorch("gru", "a"), (la.GRU(5, name="a", dtype="float16"),), "dtype"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_keras_cannot_take_is_refused(name: str, tmp_path: Path) -> None:
+    arrays, layers, word = REFUSED[name]
+    (tmp_path / "in").mkdir()
+    path = written(tmp_path / "in" / "m.pt", foreign.torch_file(arrays))
+    like = tmp_path / "in" / "like.keras"
+    saved(of_layers(*layers, shape=(4, 5)), like)
+    with pytest.raises(InputError, match=word):
+        rnnshapes.convert(path, tmp_path / "new.weights.h5", like=like)
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_equal_numbers_decide_nothing(tmp_path: Path) -> None:
+    """The same file gives the same weights, whatever the numbers in the model are."""
+    model = of_layers(*stack("lstm"), shape=(4, 5))
+    rnnshapes.convert(model, tmp_path / "w.safetensors")
+    text = (tmp_path / "w.safetensors").read_bytes()
+    for old, new in ((b'"a.', b'"p.'), (b'"b.', b'"q.')):
+        text = text.replace(old, new)
+    with pytest.raises(InputError, match="p, q"):
+        taken(tmp_path, written(tmp_path / "w.safetensors", text), model)
+
+
+def test_command_converts_for_keras(tmp_path: Path, run) -> None:
+    model = of_layers(la.LSTM(5, name="rnn"), la.Dense(2, name="fc"), shape=(None, 3))
+    like, file, new = (tmp_path / name for name in ("m.keras", "w.safetensors", "n.weights.h5"))
+    saved(model, like)
+    assert run("convert", like, "-o", file).status == 0
+    done = run("convert", file, "--like", like, "-o", new)
+    assert (done.status, done.out.split()[0]) == (0, "AGREES")
+    assert str(new) in done.out
+    old = tmp_path / "old.h5"
+    saved(model, old)
+    for wrong in (
+        (file, "--like", like, "-o", tmp_path / "n.h5"),
+        (file, "--like", like, "--to", "torch", "-o", new),
+        (file, "--like", file, "-o", new),
+        (file, "--like", old, "-o", new),
+        (like, "--like", like, "-o", new),
+        (file, "-o", tmp_path / "n.safetensors"),
+    ):
+        failed = run("convert", *wrong)
+        assert (failed.status, failed.err.count("\n")) == (2, 1)
