@@ -44,7 +44,7 @@ def test_npz_json_and_header_hold_the_same_numbers(options: Any, tmp_path: Path)
             np.testing.assert_array_equal(arrays[name], in_c)
             assert "\n" not in said["meaning"]
     assert text.isascii()
-    assert max(len(line) for line in text.splitlines() if "rnn_" not in line) <= 100
+    assert max(len(line) for line in text.splitlines() if " g_" not in line) <= 100
 
 
 def test_meanings_give_equation_shape_and_columns() -> None:
@@ -66,10 +66,11 @@ COMPILERS = [
 ]
 
 
-def compiled(compiler: str, folder: Path, lines: str) -> list[str]:
-    """What a program prints that includes the header."""
+def compiled(compiler: str, folder: Path, lines: str, *headers: str) -> list[str]:
+    """What a program prints that includes the headers."""
     source = folder / ("p.cpp" if "+" in compiler else "p.c")
-    program = f'#include "g.h"\n#include <stdio.h>\nint main(void)\n{{\n{lines}\nreturn 0;\n}}\n'
+    includes = "".join(f'#include "{header}"\n' for header in headers or ("g.h",))
+    program = f"{includes}#include <stdio.h>\nint main(void)\n{{\n{lines}\nreturn 0;\n}}\n"
     source.write_text(program, encoding="utf-8")
     standard = "-std=c++11" if "+" in compiler else "-std=c99"
     unused = () if compiler == "cc" else ("-Wunused-const-variable=2",)
@@ -85,16 +86,27 @@ def test_c_program_reads_the_same_numbers(compiler: str, tmp_path: Path) -> None
     """It compiles without a warning, though most arrays are unused."""
     result = rnnshapes.golden(**SIZES, cell="lstm")
     result.save(tmp_path / "g.h")
-    lines = """int width = (int)(sizeof rnn_lstm_kernel[0] / sizeof(float));
-        printf("%d %d %d\\n", RNN_T, RNN_M, width);
-        printf("%.17g %.17g\\n", rnn_lstm_h_Wh[1][5][19], rnn_y_hat[RNN_N - 1][0][2]);
-        printf("%.9g\\n", (double)rnn_lstm_kernel[3][7]);"""
+    lines = """int width = (int)(sizeof g_lstm_kernel[0] / sizeof(float));
+        printf("%d %d %d\\n", G_T, G_M, width);
+        printf("%.17g %.17g\\n", g_lstm_h_Wh[1][5][19], g_y_hat[G_N - 1][0][2]);
+        printf("%.9g\\n", (double)g_lstm_kernel[3][7]);"""
     t, m, width, h_wh, y_hat, weight = compiled(compiler, tmp_path, lines)
     found = result.arrays
     assert (int(t), int(m), int(width)) == (6, 5, 20)
     assert float(h_wh) == found["lstm.h Wh"][1, 5, 19]
     assert float(y_hat) == found["y_hat"][1, 0, 2]
     assert np.float32(weight) == found["lstm/kernel"][3, 7]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
+def test_two_headers_fit_into_one_program(tmp_path: Path) -> None:
+    headers = ("first.h", "2nd-one.h")
+    for units, header in zip((4, 5), headers, strict=True):
+        rnnshapes.golden(M=units).save(tmp_path / header)
+    rows = ("first_simple_rnn_kernel", "rnn_2nd_one_simple_rnn_kernel")
+    lines = f"""printf("%d %d ", FIRST_M, RNN_2ND_ONE_M);
+        printf("%d %d\\n", {", ".join(f"(int)(sizeof {r}[0] / sizeof(float))" for r in rows)});"""
+    assert compiled("gcc", tmp_path, lines, *headers) == ["4", "5", "4", "5"]
 
 
 class Scaled(keras.layers.Layer):
@@ -132,7 +144,7 @@ def test_unsupported_layers_are_recorded_from_keras(tmp_path: Path) -> None:
     assert record["arrays"]["gru.x Wx"]["data"][0][-1] == [None] * 9
     assert record["arrays"]["double/count"]["data"] == 1
     if shutil.which("gcc"):
-        lines = 'printf("%d %g\\n", rnn_gru_mask[0][6], rnn_gru_x_Wx[0][6][8]);'
+        lines = 'printf("%d %g\\n", g_gru_mask[0][6], g_gru_x_Wx[0][6][8]);'
         assert compiled("gcc", tmp_path, lines) == ["0", "nan"]
 
 
@@ -153,7 +165,7 @@ def test_no_name_or_number_breaks_a_header(tmp_path: Path) -> None:
     replace(result, entries=tuple(entries)).save(tmp_path / "g.h")
     text = (tmp_path / "g.h").read_text("utf-8")
     found = re.findall(r"^static const (?:unsigned |long )*\w+ (\w+)", text, re.MULTILINE)
-    assert found[5:9] == ["rnn_use_all_2", *(f"rnn_a_b_{i}" for i in (2, 3, 4))]
+    assert found[5:9] == ["g_use_all_2", *(f"g_a_b_{i}" for i in (2, 3, 4))]
     assert len(set(found)) == len(names)
     prints = "\n".join(
         f'for (int i = 0; i < 8; i++) printf("%.17g\\n", (double){name}[i]);' for name in found[:2]

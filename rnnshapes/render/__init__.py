@@ -63,9 +63,9 @@ def to_arrays(result: Result) -> dict[str, Any]:
     return arrays
 
 
-def to_c_header(result: Result) -> CHeader:
-    """Return what the C header of a Golden holds."""
-    header: CHeader = _renderer(result).header(result)
+def to_c_header(result: Result, name: str) -> CHeader:
+    """Return what the C header of a Golden holds, in which all names begin with ``name``."""
+    header: CHeader = _renderer(result).header(result, name)
     return header
 
 

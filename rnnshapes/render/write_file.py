@@ -151,7 +151,10 @@ def write_file(result: Result, form: str, view: View, path: Path) -> None:
             _write_npz(result, stream)
         else:
             text = TextIOWrapper(stream, encoding="utf-8", newline="\n")
-            write_text(result, form, view, text)
+            if form == "c":
+                _write_c_header(result, path, text)
+            else:
+                write_text(result, form, view, text)
             text.flush()
             text.detach()
 
@@ -192,15 +195,18 @@ def _chunks(result: Result, form: str, view: View, encoding: str) -> Iterable[st
             from rnnshapes.render.formats import html_page
 
             return html_page.chunks(result, render.to_document(result, view), view)
-        case "svg":  # what a terminal shows, which leaves out the middle of what is long
+        case _:  # svg: what a terminal shows, which leaves out the middle of what is long
             from rnnshapes.render.formats import svg
 
             terminal_view = replace(view, most_rows=render.MOST_ROWS)
             return (svg.picture(render.to_document(result, terminal_view)),)
-        case _:
-            from rnnshapes.render.formats import c_header
 
-            return c_header.chunks(render.to_c_header(result))
+
+def _write_c_header(result: Result, path: Path, stream: TextIO) -> None:
+    from rnnshapes.render.formats import c_header
+
+    header = render.to_c_header(result, c_header.name_from(path))
+    stream.writelines(c_header.chunks(header))
 
 
 def _write_npz(result: Result, stream: BinaryIO) -> None:

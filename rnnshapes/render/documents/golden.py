@@ -97,12 +97,11 @@ def arrays(result: Golden) -> dict[str, Array]:
     return result.arrays
 
 
-def header(result: Golden) -> CHeader:
-    """Return what a C header holds: each array with its equation."""
+def header(result: Golden, name: str) -> CHeader:
+    """Return what a C header holds: each array with its equation; ``name`` begins all names."""
     first_lines = (f"{result.schema}: {network_text(result.network)}", f"x: {result.source}")
     return CHeader(
-        name="GOLDEN",
-        prefix="rnn_",
+        name=name,
         about=(*first_lines, *about_layers(result.layers), NOTE_ON_ARRAYS),
         network=result.network,
         arrays=tuple((entry, _description(entry)) for entry in result.entries),

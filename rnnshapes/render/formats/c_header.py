@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnnshapes.forward.golden import GoldenArray
@@ -27,12 +28,11 @@ _SIGN_WORDS = {"+": " plus ", "×": " times ", " - ": " minus "}
 class CHeader(NamedTuple):
     """Content of a header.
 
-    ``name`` is part of the include guard, ``prefix`` begins the name of each array, ``about`` are
-    the lines at the top; each of ``arrays`` comes with its description.
+    ``name`` begins all names, so that several headers fit into one program; ``about`` are the
+    lines at the top; each of ``arrays`` comes with its description.
     """
 
     name: str
-    prefix: str
     about: tuple[str, ...]
     network: Network
     arrays: tuple[tuple[GoldenArray, str], ...]
@@ -40,16 +40,17 @@ class CHeader(NamedTuple):
 
 def chunks(header: CHeader) -> Iterator[str]:
     """Yield the text of the header, piece by piece."""
-    guard, use_all = f"RNNSHAPES_{header.name}_H", f"{header.prefix}use_all"
-    names = _identifiers((entry.name for entry, _ in header.arrays), header.prefix, use_all)
+    prefix = f"{header.name}_"
+    guard, use_all = f"RNNSHAPES_{header.name.upper()}_H", f"{prefix}use_all"
+    names = _identifiers((entry.name for entry, _ in header.arrays), prefix, use_all)
     yield _comment(*header.about)
     yield f"#ifndef {guard}\n#define {guard}\n\n"
     yield "#include <math.h> /* NAN, INFINITY */\n\n"
     for name, value in header.network.sizes.items():
-        yield f"#define {_macro(name)} {value}\n"
+        yield f"#define {_macro(prefix, name)} {value}\n"
     for (entry, description), name in zip(header.arrays, names, strict=True):
         yield "\n" + _comment(f"{entry.name}: {description}; {entry.values.dtype}")
-        yield from _array(header.network, entry, name)
+        yield from _array(header.network, entry, prefix, name)
     yield "\n" + _comment("Names every array, so that none is called unused.")
     yield f"static inline void {use_all}(void)\n{{\n"
     yield "".join(f"    (void){name};\n" for name in names)
@@ -77,11 +78,17 @@ def _comment(*lines: str) -> str:
     return "/*\n" + "".join(f" * {line}".rstrip() + "\n" for line in wrapped) + " */\n"
 
 
-def _array(network: Network, entry: GoldenArray, name: str) -> Iterator[str]:
+def name_from(path: Path) -> str:
+    """Return the name of a header in C: ``golden_2`` for ``golden-2.h``."""
+    words = re.sub(r"[^0-9A-Za-z]+", "_", path.stem).strip("_")
+    return words if words[:1].isalpha() else f"rnn_{words}".rstrip("_")
+
+
+def _array(network: Network, entry: GoldenArray, prefix: str, name: str) -> Iterator[str]:
     values = entry.values
     c_type, literal = _type_and_literal(values)
     lengths = [
-        _length(dim) if network.value(dim) == length else str(length)
+        _length(dim, prefix) if network.value(dim) == length else str(length)
         for dim, length in zip(entry.dims, values.shape, strict=True)
     ]
     yield f"static const {c_type} {name}{''.join(f'[{n}]' for n in lengths)} = "
@@ -141,7 +148,7 @@ def _braced(values: Array, literal: Callable[[Any], str], indent: str) -> Iterat
 
 
 def _identifiers(names: Iterable[str], prefix: str, reserved: str) -> list[str]:
-    """Return a unique name in C for each array: ``rnn_lstm_h_Wh`` for ``lstm.h Wh``."""
+    """Return a unique name in C for each array: ``golden_lstm_h_Wh`` for ``lstm.h Wh``."""
     used = {reserved}
     identifiers = []
     for name in names:
@@ -157,15 +164,16 @@ def _identifiers(names: Iterable[str], prefix: str, reserved: str) -> list[str]:
     return identifiers
 
 
-def _macro(size: str) -> str:
-    """Return the macro of a size, ``RNN_T``; that of a convolution's T' is ``RNN_Tp``."""
-    return f"RNN_{size.replace(chr(39), 'p')}"
+def _macro(prefix: str, size: str) -> str:
+    """Return the macro of a size, ``GOLDEN_T``; that of a convolution's T' is ``GOLDEN_Tp``."""
+    return f"{prefix.upper()}{size.replace(chr(39), 'p')}"
 
 
-def _length(dim: Dim) -> str:
-    """Return a length in macros: ``4 * RNN_M``."""
+def _length(dim: Dim, prefix: str) -> str:
+    """Return a length in macros: ``4 * GOLDEN_M``."""
     terms = []
     for names, count in dim.terms:
-        factors = [str(count)] * (count != 1 or not names) + [_macro(name) for name in names]
+        factors = [str(count)] * (count != 1 or not names)
+        factors += [_macro(prefix, name) for name in names]
         terms.append(" * ".join(factors))
     return " + ".join(terms)
