@@ -153,18 +153,38 @@ def golden(
     x: Any = None,
     seed: int = 0,
     keras: bool = True,
+    only: str | Iterable[str] | None = None,
+    layout: str = "keras",
+    dtype: str | None = None,
     **options: Unpack[NetworkOptions],
 ) -> Golden:
     """Compute what a port of the network has to reproduce: ``result.arrays`` by name.
 
     The arrays are weights, input, every intermediate of each recurrence (N, T, units) and the
-    output, in NumPy float64. Parameters and errors are those of :func:`trace`. Keras computes the
-    values of layers that rnnshapes does not support, and nothing else; with ``keras=False`` such
-    a layer is an UnsupportedError.
+    output, in NumPy float64.
+
+    Args:
+        model: A model or ``None``, as for :func:`inspect`.
+        x: Input, as for :func:`trace`.
+        seed: Seed, as for :func:`trace`.
+        keras: Let Keras compute the values of layers that rnnshapes does not support.
+        only: The names of some arrays: ``"weights"``, ``"h"`` of each layer, ``"lstm.h"``,
+            joined by commas or as a list.
+        layout: The layout of the weights of recurrent layers: "keras", "pytorch" or "onnx".
+        dtype: The dtype of all numbers, "float32" or "float64". If left out, weights have their
+            own, and the rest is float64.
+        **options: See :class:`rnnshapes.session.NetworkOptions`.
+
+    Raises:
+        InputError: bad sizes or data, or an unknown name.
+        UnsupportedError: the model holds something that is not supported, or a cell that the
+            layout cannot hold.
+        CannotRunError: there is not enough memory.
     """
+    names = [name.strip() for name in only.split(",")] if isinstance(only, str) else only
     with open_session(model, x=x, seed=seed, **options) as session:
         keras = keras and bool(session.network.unsupported)
-        return session.trace_with_golden(keras=keras)[1]
+        return session.trace_with_golden(keras=keras, only=names, layout=layout, dtype=dtype)[1]
 
 
 def convert(

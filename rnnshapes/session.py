@@ -101,10 +101,14 @@ class Session:
         layer: str | None = None,
         keras: bool = True,
         bounds: bool = False,
+        only: Iterable[str] | None = None,
+        layout: str = "keras",
+        dtype: str | None = None,
     ) -> tuple[Trace, Golden]:
         """Compute :func:`rnnshapes.trace` and :func:`rnnshapes.golden` in one run."""
         from rnnshapes.forward import golden, tracing
 
+        framework = golden.check_layout(layout)
         keras = keras and self.is_keras
         self._require_computable(keras=keras)
         tracing.check_layer(self.network, layer)
@@ -113,9 +117,11 @@ class Session:
         with self._work((4 if keras else 2) + (keras and bounds)):
             weights = self.weights()
             outputs = self.keras_outputs(weights) if keras else None
-            result, arrays = golden.record_network(self.network, weights, self.sources, outputs)
+            result, arrays = golden.record_network(
+                self.network, weights, self.sources, outputs, framework
+            )
             result = self._with_bounds(result, weights) if bounds else result
-            return result.select(show, layer), arrays
+            return result.select(show, layer), arrays.select(only).in_dtype(dtype)
 
     def steps(self, sample: int = 0, layer: str | None = None, *, keras: bool = False) -> Any:
         """Return the recurrences of one sample, of which each step can be shown in full."""

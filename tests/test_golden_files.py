@@ -17,9 +17,11 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.ops.dims import Dim
+from rnnshapes.port.arrays import read_port
 from rnnshapes.session import open_session
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
+from tests.helpers.port_layouts import CASES, onnx_scan, torch_scan
 
 
 @pytest.mark.parametrize("options", [{"cell": "gru"}, {"M": [5, 6], "bidirectional": True}])
@@ -204,6 +206,60 @@ def test_golden_does_not_change_the_output(form: str, run, in_folder) -> None:
     assert {"lstm.c", "lstm_1.gate_f", "y_hat"} <= set(written)
 
 
+# --- Parts, layouts and dtypes ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}], ids=str)
+@pytest.mark.parametrize("cell", CASES)
+def test_weights_have_the_layout_of_the_framework(cell: str, options: Any) -> None:
+    sizes: Any = {**SIZES, "cell": cell, **options}
+    golden = rnnshapes.golden(**sizes).arrays
+    x = golden["x"].swapaxes(0, 1).astype("float64")
+    scans = [name.removesuffix(".h") for name in golden if name.endswith(".h")]
+    h = np.stack([golden[f"{scan}.h"].swapaxes(0, 1) for scan in scans], axis=1)
+    found = {}
+    for layout in ("pytorch", "onnx"):
+        written = rnnshapes.golden(**sizes, layout=layout, only="weights")
+        arrays = {n.rpartition("/")[2]: v for n, v in written.arrays.items() if "dense" not in n}
+        found[layout] = {name: values.astype("float64") for name, values in arrays.items()}
+        for entry in written.entries:
+            assert entry.values.shape == written.network.shape_numbers(entry.dims)
+    ends = ("", "_reverse")[: len(scans)]
+    for d, end in enumerate(ends):
+        np.testing.assert_allclose(torch_scan(cell, x, found["pytorch"], end), h[:, d], atol=1e-12)
+    way = "bidirectional" if options else "forward"
+    np.testing.assert_allclose(onnx_scan(cell, x, found["onnx"], way, before=1), h, atol=1e-12)
+
+
+def test_layout_without_the_cell_exits_4(run, in_folder) -> None:
+    args = ("trace", "--no-keras", "--cell", "gru", "--no-reset-after", "--golden", "g.h")
+    assert run(*args, "--layout", "onnx").status == 0
+    Path("g.h").unlink()
+    assert_refused(run(*args, "--layout", "pytorch"), "gru", "PyTorch", status=4)
+    assert list(in_folder.iterdir()) == []
+
+
+def test_only_selects_arrays_by_name(run, in_folder) -> None:
+    args = ("trace", "--no-keras", "--M", "5,4", "--cell", "lstm", "--golden")
+    assert run(*args, "g.npz", "--only", "h,y_hat,lstm_1.c").status == 0
+    assert np.load("g.npz").files == ["lstm.h", "lstm_1.c", "lstm_1.h", "y_hat"]
+    assert run(*args, "g.h", "--only", "weights").status == 0
+    weights = {name for name in rnnshapes.golden(cell="lstm", M=[5, 4]).arrays if "/" in name}
+    assert {array.name for array in read_port("g.h").arrays} == weights
+    assert rnnshapes.verify(cell="lstm", M=[5, 4], against="g.npz").passed
+
+
+@pytest.mark.parametrize("ending", ["npz", "json", "h"])
+def test_dtype_holds_for_every_number(ending: str, tmp_path: Path) -> None:
+    golden = rnnshapes.golden(cell="gru", dtype="float32", layout="onnx")
+    golden.save(tmp_path / f"g.{ending}")
+    assert {values.dtype.name for values in golden.arrays.values()} == {"float32"}
+    port = rnnshapes.verify(cell="gru", against=tmp_path / f"g.{ending}")
+    assert (port.passed, port.dtype) == (True, "float32")
+    exact = rnnshapes.golden(cell="gru").arrays["gru.h"]
+    np.testing.assert_array_equal(golden.arrays["gru.h"], exact.astype("float32"))
+
+
 #: What is typed, and what the line of error mentions.
 REFUSED = [
     (["--golden", "g.csv"], ["g.csv", ".npz", ".json", ".h"]),
@@ -217,6 +273,13 @@ REFUSED = [
     (["--golden", "g.h", "--show", "c"], ["c", "SimpleRNN", "y, h"]),
     (["--golden", "g.h", "--layer", "gru"], ["gru", "simple_rnn"]),
     (["--golden", "full.json"], ["full.json"]),
+    (["--golden", "g.h", "--only", "y_hut"], ["y_hut", "y_hat"]),
+    (["--golden", "g.h", "--only", ""], ["weights"]),
+    (["--golden", "g.h", "--layout", "flax"], ["flax", "keras, pytorch, onnx"]),
+    (["--golden", "g.h", "--dtype", "float16"], ["float16", "float32"]),
+    (["--only", "weights"], ["--only", "--golden"]),
+    (["--layout", "onnx"], ["--layout", "--golden"]),
+    (["--dtype", "float32"], ["--dtype", "--golden"]),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from rnnshapes.cli.options import (
     DtypeOption,
     FollowOption,
     FrameworkOption,
-    GoldenOption,
+    GoldenArguments,
     IgnoreOption,
     InspectViewOption,
     LikeOption,
@@ -193,7 +194,7 @@ def trace(
     view: TraceViewOption = "summary",
     follow: FollowOption = False,
     delay: DelayOption = None,
-    golden: GoldenOption = None,
+    golden: GoldenArguments,
     output: TraceOutputArguments,
     no_keras: NoKerasOption = False,
 ) -> int:
@@ -204,33 +205,29 @@ def trace(
     if follow or delay is not None:
         from rnnshapes.cli import follow as step_by_step
 
-        step_by_step.check_options(selection, output, golden, follow=follow, delay=delay)
+        step_by_step.check_options(selection, output, golden.golden, follow=follow, delay=delay)
         return step_by_step.follow(
             network, data, selection, delay, with_keras=not no_keras, quiet=output.quiet
         )
-    target = output_target(output, data.input, network.model, golden=golden)
+    path, form = golden.golden, golden.form
+    target = output_target(output, data.input, network.model, golden=path)
     parts = target.view(view, TRACE_PARTS)
     _check_step(selection, target, view)
     with open_session(
         network.model, x=data.input, seed=data.seed, layer=selection.layer, **network.options
     ) as session:
         result, golden_data, shown = _compute_trace(
-            session,
-            selection,
-            target,
-            parts,
-            with_golden=golden is not None,
-            with_keras=not no_keras,
+            session, selection, target, parts, form, with_keras=not no_keras
         )
     status = ""
-    if golden is not None and golden_data is not None:
-        status = write_file.write_golden(golden_data, golden)
+    if path is not None and golden_data is not None:
+        status = write_file.write_golden(golden_data, path)
     if selection.step is None:
         target.write(result, shown)
     else:
         target.write(result.step(selection.step, selection.sample), shown)
     target.write_status(status)
-    target.write_hint(next_command.after_trace(result, network, data, golden))
+    target.write_hint(next_command.after_trace(result, network, data, path))
     return 0
 
 
@@ -254,11 +251,11 @@ def _compute_trace(
     selection: SelectionArguments,
     target: OutputTarget,
     view: View,
+    form: Mapping[str, Any],
     *,
-    with_golden: bool,
     with_keras: bool,
 ) -> tuple[Trace, Golden | None, View]:
-    """Return the trace, the golden data if there is to be any, and what of the trace is shown."""
+    """Return the trace, the golden data if it has a form, and what of the trace is shown."""
     from rnnshapes.forward import tracing
 
     network = session.network
@@ -275,8 +272,8 @@ def _compute_trace(
         "bounds": target.has_plots,
     }
     with show_progress("Running the recurrence in NumPy" + (" and in Keras" if with_keras else "")):
-        if with_golden:
-            return *session.trace_with_golden(**options), shown
+        if form:
+            return *session.trace_with_golden(**options, **form), shown
         return session.trace(**options), None, shown
 
 

@@ -27,6 +27,9 @@ from rnnshapes.session import NetworkOptions, check_seed
 
 #: Sections of ``--help``.
 _NETWORK, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
+_GOLDEN = "Golden file"
+#: The layouts of weights in a golden file.
+LAYOUTS = ("keras", "pytorch", "onnx")
 #: The dtypes in which a port may compute.
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 #: What ``--show`` chooses from.
@@ -338,6 +341,67 @@ class SelectionArguments:
     ] = None
 
 
+@dataclass(frozen=True)
+class GoldenArguments:
+    """Golden file, and the form of its arrays."""
+
+    golden: Annotated[
+        Path | None,
+        typer.Option(
+            "--golden",
+            metavar="FILE",
+            parser=Path,
+            help="Write reference values for your port (.npz, .json, .h).",
+            rich_help_panel=_GOLDEN,
+        ),
+    ] = None
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="NAMES",
+            help="Write only these arrays, joined by commas: weights, x, h, y_hat, lstm.h, …",
+            rich_help_panel=_GOLDEN,
+            autocompletion=joined({"weights": "all weights", "h": "hidden states", "y_hat": ""}),
+        ),
+    ] = None
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            metavar="LAYOUT",
+            help="Lay recurrent weights out as in keras (default), pytorch or onnx.",
+            rich_help_panel=_GOLDEN,
+            autocompletion=one_of(LAYOUTS),
+        ),
+    ] = None
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            metavar="DTYPE",
+            help="Write numbers in float32 or float64 (default: weights in their own dtype, "
+            "the rest in float64).",
+            rich_help_panel=_GOLDEN,
+            autocompletion=one_of(("float32", "float64")),
+        ),
+    ] = None
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """Which arrays are written, their layout and dtype.
+
+        Raises InputError where they are given without a golden file.
+        """
+        if self.golden is None:
+            for name in ("only", "layout", "dtype"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"--{name} requires --golden")
+            return {}
+        only = None if self.only is None else [name.strip() for name in self.only.split(",")]
+        return {"only": only, "layout": self.layout or LAYOUTS[0], "dtype": self.dtype}
+
+
 TextFormat = Literal["table", "json", "csv", "markdown", "html", "svg"]
 TraceFormat = Literal["table", "json", "csv", "markdown", "html", "svg", "npz"]
 
@@ -440,16 +504,6 @@ DelayOption = Annotated[
         metavar="SECONDS",
         help="Go to the next step every SECONDS (with --follow).",
         rich_help_panel=_SHOWN,
-    ),
-]
-GoldenOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--golden",
-        metavar="FILE",
-        parser=Path,
-        help="Write reference values for your port (.npz, .json, .h).",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 AgainstOption = Annotated[

@@ -6,7 +6,8 @@ The intermediates come from each cell's own equation, evaluated by the recording
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,12 @@ from types import MappingProxyType, SimpleNamespace
 import numpy as np
 
 from rnnshapes import progress
-from rnnshapes.cells.cell import StepResult
+from rnnshapes.cells.cell import StepResult, Weight
+from rnnshapes.errors import InputError
 from rnnshapes.forward import tracing
 from rnnshapes.forward.scan import Block, flat_steps, states_before
 from rnnshapes.forward.tracing import LayerTrace, Trace
+from rnnshapes.layouts.recurrent import lay_out, stored_names
 from rnnshapes.load.inputs import InputSources, full_array
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
@@ -34,6 +37,13 @@ from rnnshapes.result import Result, save_golden
 #: About how many numbers an array of the recording interpreter has at once.
 CHUNK = 2**18
 
+#: The frameworks in whose layout weights can be written, by the names of options.
+LAYOUT_NAMES = MappingProxyType({"keras": "Keras", "pytorch": "PyTorch", "onnx": "ONNX"})
+#: The dtypes in which all numbers can be written.
+DTYPES = ("float32", "float64")
+#: The name that stands for all weights.
+WEIGHTS = "weights"
+
 _SAMPLES = Dim.named("N")
 #: Names of arrays of the whole network, which an input may also have.
 _RESERVED = ("y_hat", "output")
@@ -48,8 +58,9 @@ class GoldenArray:
         values: Its numbers.
         dims: Its symbolic shape.
         description: The equation of an intermediate, the symbol of a weight, or what it is.
-        gates: The parts of the last axis of a weight.
+        gates: The parts of an axis of a weight.
         rows: What the rows of a weight are.
+        is_weight: Whether it is a weight.
     """
 
     name: str
@@ -58,15 +69,17 @@ class GoldenArray:
     description: str
     gates: tuple[Gate, ...] = ()
     rows: tuple[str, ...] = ()
+    is_weight: bool = False
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Golden(Result):
     """Weights, input, every intermediate at every step, and the output.
 
-    Weights have their own dtype, computed arrays are float64. Those of a recurrence are
-    (N, T, units), indexed by input time step, and NaN where a step is masked; the states of a
-    masked step are those of the step before.
+    Weights have their own dtype, computed arrays are float64, unless ``dtype`` says otherwise.
+    Those of a recurrence are (N, T, units), indexed by input time step, and NaN where a step is
+    masked; the states of a masked step are those of the step before. ``layout`` is the framework
+    in whose layout the weights of recurrent layers are.
     """
 
     schema = "rnnshapes.golden/1"
@@ -76,6 +89,42 @@ class Golden(Result):
     source: str
     layers: tuple[LayerReport, ...]
     entries: tuple[GoldenArray, ...]
+    layout: str = LAYOUT_NAMES["keras"]
+    dtype: str | None = None
+
+    def select(self, names: Iterable[str] | None) -> Golden:
+        """Return some of the arrays; all of them for ``None``.
+
+        Args:
+            names: ``weights`` for all weights, names of arrays (``lstm.h``), or what a name ends
+                in behind the last dot (``h`` of each layer).
+
+        Raises:
+            InputError: there is no such array.
+        """
+        if names is None:
+            return self
+        wanted = list(names)
+        groups = {entry.name: _groups(entry) for entry in self.entries}
+        known = dict.fromkeys(name for entry in self.entries for name in groups[entry.name])
+        for name in wanted or [""]:
+            if name not in known:
+                raise InputError(_unknown_array(name, known))
+        chosen = (entry for entry in self.entries if groups[entry.name] & set(wanted))
+        return replace(self, entries=tuple(chosen))
+
+    def in_dtype(self, dtype: str | None) -> Golden:
+        """Return the arrays with all floating-point numbers in ``dtype``.
+
+        Raises:
+            InputError: it is neither float32 nor float64.
+        """
+        if dtype is None:
+            return self
+        if dtype not in DTYPES:
+            raise InputError(f"the dtype of a golden file is {' or '.join(DTYPES)}, not {dtype}")
+        entries = tuple(_in_dtype(entry, dtype) for entry in self.entries)
+        return replace(self, entries=entries, dtype=dtype)
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -89,6 +138,13 @@ class Golden(Result):
             InputError: the file has another extension, or cannot be written.
         """
         save_golden(self, Path(path))
+
+
+def check_layout(layout: str) -> str:
+    """Return the framework of an option's name; raise InputError for an unknown one."""
+    if layout not in LAYOUT_NAMES:
+        raise InputError(f"unknown layout {layout!r}: use one of {', '.join(LAYOUT_NAMES)}")
+    return LAYOUT_NAMES[layout]
 
 
 def require_memory(network: Network, *, with_keras: bool = False) -> None:
@@ -111,6 +167,8 @@ def array_names(network: Network) -> frozenset[str]:
         for group, weights in layer.groups.items()
         for weight in weights
     }
+    for node in network.recurrent:
+        names |= {f"{node.layer.name}/{name}" for name in stored_names(node.layer)}
     for recurrence in _recorded_recurrences(network):
         values = [name for name, _, _ in recurrence.equations()]
         values += ["mask", *(f"{key}_initial" for key in recurrence.direction.cell.states)]
@@ -123,11 +181,17 @@ def record_network(
     weights: Weights,
     sources: InputSources,
     keras: ModelOutputs | None = None,
+    layout: str = LAYOUT_NAMES["keras"],
 ) -> tuple[Trace, Golden]:
     """Return a full trace, and its arrays together with all intermediates.
 
-    It takes and raises what :func:`rnnshapes.forward.tracing.trace_network` does.
+    It takes and raises what :func:`rnnshapes.forward.tracing.trace_network` does. ``layout`` is a
+    framework; UnsupportedError is raised where it has no layout for a cell.
     """
+    stored = {}
+    if layout != LAYOUT_NAMES["keras"]:
+        recurrent = {node.layer.name: node.layer for node in network.recurrent}
+        stored = {n: lay_out(layer, weights, layout) for n, layer in recurrent.items()}
     recorders = {
         recurrence.name: _Recorder(recurrence, weights)
         for recurrence in _recorded_recurrences(network)
@@ -140,12 +204,14 @@ def record_network(
     trace = tracing.trace_network(
         network, weights, sources, tracing.all_parts(network), keras, on_block=record
     )
-    layers = inspect_network(network).layers
-    entries = [*_input_arrays(network, sources), *_weight_arrays(network, layers, weights)]
+    kinds = {name: [weight for weight, _ in arrays] for name, arrays in stored.items()}
+    layers = inspect_network(network, kinds).layers
+    entries = [*_input_arrays(network, sources), *_weight_arrays(network, layers, weights, stored)]
     for layer in trace.layers:
         entries += recorders[layer.name].arrays(layer)
     entries += _output_arrays(trace)
-    return trace, Golden(network, trace.source, layers, tuple(map(_read_only, entries)))
+    read_only = tuple(map(_read_only, entries))
+    return trace, Golden(network, trace.source, layers, read_only, layout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,19 +399,27 @@ def _input_arrays(network: Network, sources: InputSources) -> Iterator[GoldenArr
 
 
 def _weight_arrays(
-    network: Network, layers: tuple[LayerReport, ...], weights: Weights
+    network: Network,
+    layers: tuple[LayerReport, ...],
+    weights: Weights,
+    stored: Mapping[str, Sequence[tuple[Weight, Array]]],
 ) -> Iterator[GoldenArray]:
-    """Yield the weights as the equations use them, by their Keras names."""
+    """Yield the weights by name: as the equations use them, or as ``stored`` has a layer's."""
     for layer, report in zip(network.layers, layers, strict=True):
-        each = ((name, weight) for name, group in layer.groups.items() for weight in group)
-        for (group, weight), row in zip(each, report.weights, strict=True):
+        each = stored.get(layer.name) or [
+            (weight, np.asarray(weights[name][weight.key]))
+            for name, group in layer.groups.items()
+            for weight in group
+        ]
+        for (weight, values), row in zip(each, report.weights, strict=True):
             yield GoldenArray(
                 name=row.name,
-                values=np.asarray(weights[group][weight.key]),
+                values=values,
                 dims=weight.dims,
                 description=row.symbol or "not supported",
                 gates=row.gates,
                 rows=row.rows,
+                is_weight=True,
             )
 
 
@@ -357,6 +431,27 @@ def _output_arrays(trace: Trace) -> Iterator[GoldenArray]:
         dims = (_SAMPLES, shapes.steps, *shapes.at_step[1:])
         yield GoldenArray("y_hat", trace.y_hat, dims, "y_hat_t, the head at step t")
     yield GoldenArray("output", trace.output, shapes.shapes[0], "what the model returns")
+
+
+def _groups(entry: GoldenArray) -> set[str]:
+    """Return the names by which an array can be selected."""
+    return {entry.name, WEIGHTS if entry.is_weight else entry.name.rpartition(".")[2]}
+
+
+def _unknown_array(name: str, known: Iterable[str]) -> str:
+    """Return the text of an error, with the name that may be meant."""
+    close = difflib.get_close_matches(name, known, 1)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    shown = [each for each in known if not set(" ./") & set(each)]
+    return f"there is no array {name!r}{meant}; choose from {', '.join(shown)}"
+
+
+def _in_dtype(entry: GoldenArray, dtype: str) -> GoldenArray:
+    """Return an array in ``dtype``, unless it holds integers or Booleans."""
+    if entry.values.dtype.kind in "iub":
+        return entry
+    with np.errstate(over="ignore"):  # too large for float32: it is written as infinite
+        return _read_only(replace(entry, values=entry.values.astype(dtype)))
 
 
 def _read_only(array: GoldenArray) -> GoldenArray:

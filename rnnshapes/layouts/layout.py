@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from rnnshapes.cells.cell import Weight
 from rnnshapes.ops.dims import Dim, Shape, total
 
 #: Symbolic shape of each part.
@@ -122,6 +123,29 @@ def shape_in(array: ArrayLayout, gates: int, sizes: Mapping[str, Dim]) -> Shape:
     if "P" in sizes and array.parts == ("Wh",):  # the state is the projected one
         return tuple(sizes["P"] if dim == sizes["M"] else dim for dim in dims)
     return dims
+
+
+def stored_weight(
+    array: ArrayLayout, layout: CellLayout, sizes: Mapping[str, Dim], name: str, index: str
+) -> Weight:
+    """Return an array with its symbolic shape, its symbols, and the gates along their axis.
+
+    Args:
+        array: The array.
+        layout: The layout of its cell.
+        sizes: The sizes D, M, P and dirs of the cell; P is that of a projected state.
+        name: The name of the array.
+        index: What its symbols end in.
+    """
+    base = index.rstrip("→←")
+    arrow = index.removeprefix(base)
+    symbols = " ".join(f"{part}{base}{'ᵀ' * array.transposed}{arrow}" for part in array.parts)
+    gates = array.gates or (layout.gates if array.parts[0] != "Wp" else ())
+    if len(array.parts) > 1:  # ONNX's own names for both halves of B
+        gates = tuple(f"{half}_{gate}" for half in ("Wb", "Rb") for gate in gates)
+        gates = gates or ("Wb", "Rb")
+    dims = shape_in(array, max(1, len(layout.gates)), sizes)
+    return Weight(symbols, name, dims, gates, gate_axis=-2 if array.transposed else -1)
 
 
 def _term(text: str, gates: int, sizes: Mapping[str, Dim]) -> Dim:

@@ -377,7 +377,8 @@ def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
                 body = text[declaration.end() : close + 1]
                 body = re.sub(r"(?<=[\d.])f\b", "", body).replace("{", "[").replace("}", "]")
                 body = re.sub(r"-?(?:NAN|INFINITY)", "null", body)
-                yield re.sub(r"\n \* ?", " ", name.lstrip(" ")), words[-1], _parse_json(body)
+                name = re.sub(r"\n \* ?", " ", name.lstrip(" ")).replace(" * ", " × ")
+                yield name, words[-1], _parse_json(body)
             after = close + 2
         start = text.find("/*", after)
 

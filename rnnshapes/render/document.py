@@ -114,7 +114,17 @@ class Drawing(NamedTuple):
 Document = tuple[Table | Line | Drawing, ...]
 
 #: Characters of texts and bars, and what replaces them where only ASCII can be shown.
-_ASCII = {"·": "*", "→": "->", "←": "<-", "…": "...", "×": "x", "━": "=", "╸": "-", "╌": "."}
+_ASCII = {
+    "·": "*",
+    "→": "->",
+    "←": "<-",
+    "…": "...",
+    "×": "x",
+    "━": "=",
+    "╸": "-",
+    "╌": ".",
+    "ᵀ": "^T",
+}
 
 
 def is_unicode(encoding: str | None) -> bool:

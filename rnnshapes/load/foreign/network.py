@@ -10,7 +10,7 @@ from typing import Any
 from rnnshapes.cells.cell import Weight
 from rnnshapes.cells.frameworks import FrameworkCell, FrameworkLSTM, with_units
 from rnnshapes.errors import InputError
-from rnnshapes.layouts.layout import CellLayout, shape_in
+from rnnshapes.layouts.layout import stored_weight
 from rnnshapes.load.foreign.modules import (
     Contents,
     Module,
@@ -163,7 +163,7 @@ class _Builder:
         sizes = {"D": features, "M": units, "dirs": Dim.of(len(directions))}
         sizes |= {} if projection is None else {"P": projection}
         self.weights[name] = tuple(
-            _weight(array, module.layout, cell, sizes, [d.index for d in directions])
+            stored_weight(array.layout, module.layout, sizes, array.name, _index(array, directions))
             for array in layer.arrays
         )
         self.stored[name] = layer.arrays
@@ -206,27 +206,12 @@ class _Builder:
         return next(arrays, "float32")
 
 
+def _index(array: StoredArray, directions: Sequence[Direction]) -> str:
+    """Return what the symbols of an array end in, without an arrow if it holds all directions."""
+    if array.direction is None:
+        return directions[0].index.rstrip("→←")
+    return directions[array.direction].index
+
+
 def _projection(cell: FrameworkCell) -> Dim | None:
     return cell.projection if isinstance(cell, FrameworkLSTM) else None
-
-
-def _weight(
-    array: StoredArray,
-    layout: CellLayout,
-    cell: FrameworkCell,
-    sizes: Mapping[str, Dim],
-    indices: Sequence[str],
-) -> Weight:
-    """Return an array with its symbolic shape, its symbol, and the gates along their axis."""
-    own = array.layout
-    dims = shape_in(own, max(1, len(cell.gate_names)), sizes)
-    index = indices[0 if array.direction is None else array.direction]
-    base = index.rstrip("→←")
-    arrow = index.removeprefix(base) if array.direction is not None else ""
-    symbols = " ".join(f"{part}{base}{'ᵀ' * own.transposed}{arrow}" for part in own.parts)
-    gates = own.gates or (layout.gates if own.parts[0] != "Wp" else ())
-    if len(own.parts) > 1:  # ONNX's own names for both halves of B
-        gates = tuple(f"{half}_{gate}" for half in ("Wb", "Rb") for gate in gates)
-        gates = gates or ("Wb", "Rb")
-    axis = -2 if own.transposed else -1
-    return Weight(symbols, array.name, dims, gates, gate_axis=axis)

@@ -13,12 +13,22 @@ from rnnshapes.render.formats.c_header import CHeader, about_layers
 from rnnshapes.render.phrases import gates_text, network_text, sizes_record
 from rnnshapes.render.view import View
 
-#: What readers of the arrays have to know.
-NOTE_ON_ARRAYS = (
-    "Axis 1 is the time step of the input, t from 0. Weights are in Keras's layout; computed "
-    "values are float64. x, h and Wx of a layer are its own. A masked step repeats the states of "
-    "the step before, and its other values are NaN."
-)
+
+def note_on_arrays(result: Golden) -> str:
+    """Return what readers of the arrays have to know."""
+    layout = f"Weights are in {result.layout}'s layout"
+    if result.layout != "Keras":
+        layout = (
+            f"Weights of recurrent layers are in {result.layout}'s layout; all others, and the "
+            "order of gates in computed values, are Keras's"
+        )
+    if all(entry.is_weight for entry in result.entries):
+        return f"{layout}."
+    return (
+        f"Axis 1 is the time step of the input, t from 0. {layout}; computed values are "
+        f"{result.dtype or 'float64'}. x, h and Wx of a layer are its own. A masked step repeats "
+        "the states of the step before, and its other values are NaN."
+    )
 
 
 def document(result: Golden, view: View) -> Document:
@@ -46,7 +56,7 @@ def document(result: Golden, view: View) -> Document:
         Line(network_text(result.network), "strong"),
         Line(f"x: {result.source}"),
         Table("Arrays", columns, tuple(rows), elsewhere="result.to_dict()"),
-        Line(NOTE_ON_ARRAYS),
+        Line(note_on_arrays(result)),
     )
 
 
@@ -70,7 +80,8 @@ def record(result: Golden) -> dict[str, Any]:
             }
             for layer in result.layers
         ],
-        "reading": NOTE_ON_ARRAYS,
+        "layout": result.layout,
+        "reading": note_on_arrays(result),
         "arrays": {
             entry.name: {
                 "dtype": str(entry.values.dtype),
@@ -102,7 +113,7 @@ def header(result: Golden, name: str) -> CHeader:
     first_lines = (f"{result.schema}: {network_text(result.network)}", f"x: {result.source}")
     return CHeader(
         name=name,
-        about=(*first_lines, *about_layers(result.layers), NOTE_ON_ARRAYS),
+        about=(*first_lines, *about_layers(result.layers), note_on_arrays(result)),
         network=result.network,
         arrays=tuple((entry, _description(entry)) for entry in result.entries),
     )
