@@ -237,6 +237,7 @@ def verify(
     against: Any = None,
     dtype: str | None = None,
     ignore: Iterable[str] = (),
+    tolerance: float | None = None,
     **options: Unpack[NetworkOptions],
 ) -> Verification | PortVerification | WeightVerification:
     """Check names, shapes, counts and every step against Keras; ``result.passed`` is the verdict.
@@ -255,22 +256,26 @@ def verify(
         dtype: The dtype in which that implementation computes; that of its arrays if left out.
         ignore: The names of its arrays that are not to be compared. Any other unknown name is an
             InputError.
+        tolerance: The largest error of that implementation to accept, as a share (0 to 1) of the
+            range of each array: ``result.verdict`` is then "inexact", and it passes.
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:
-        InputError: bad sizes or data, or ``dtype`` without ``against``.
+        InputError: bad sizes or data, or ``dtype`` or ``tolerance`` without ``against``.
         UnsupportedError: the model holds something that is not supported.
         CannotRunError: Keras cannot be imported, or there is not enough memory.
     """
     if is_weight_file(against):
-        if x is not None or dtype is not None:
+        if x is not None or dtype is not None or tolerance is not None:
             raise InputError(
-                "--input and --dtype cannot be combined with a weight file in --against"
+                "--input, --dtype and --tolerance cannot be combined with a weight file in "
+                "--against"
             )
         return compare_weight_file(model, against, seed, **options)
     with open_session(model, x=x, seed=seed, keras_only=True, **options) as session:
         if against is not None:
-            return session.compare(against, dtype, tuple(ignore))
-        if dtype is not None:
-            raise InputError("dtype (--dtype) requires against (--against)")
+            return session.compare(against, dtype, tuple(ignore), tolerance)
+        for name, value in {"dtype": dtype, "tolerance": tolerance}.items():
+            if value is not None:
+                raise InputError(f"{name} (--{name}) requires against (--against)")
         return session.verify()

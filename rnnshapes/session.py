@@ -154,18 +154,24 @@ class Session:
             return verify_network(self.network, weights, self.sources, structure, held, outputs)
 
     def compare(
-        self, against: Any, dtype: str | None = None, ignore: Collection[str] = ()
+        self,
+        against: Any,
+        dtype: str | None = None,
+        ignore: Collection[str] = (),
+        tolerance: float | None = None,
     ) -> PortVerification:
         """Compute :func:`rnnshapes.verify` for this session, against the numbers of a port."""
         from rnnshapes.forward import tracing
         from rnnshapes.port import arrays
+        from rnnshapes.port.inexact import check_tolerance
         from rnnshapes.port.report import check_dtype, verify_port
 
-        dtype = check_dtype(dtype)
+        dtype, tolerance = check_dtype(dtype), check_tolerance(tolerance)
         port = arrays.read_port(against)
         self._require_computable(keras=False)
         tracing.require_memory(self.network, tracing.all_parts(self.network))
-        return verify_port(self.network, self.weights(), self.sources, port, dtype, ignore)
+        weights = self.weights()
+        return verify_port(self.network, weights, self.sources, port, dtype, ignore, tolerance)
 
     def weights(self) -> Weights:
         """Return the weights by group and key, read from the model or drawn from the seed."""

@@ -30,6 +30,7 @@ BAD = [
     (["inspekt"], ["inspekt"]),
     (["inspect", "--cell", "rnn"], ["--cell", "rnn", "simple", "lstm", "gru"]),
     (["verify", "--dtype", "float16"], ["--dtype", "--against"]),
+    (["verify", "--tolerance", "0.01"], ["--tolerance", "--against"]),
     (["inspect", "--format", "xml"], ["xml", "table", "json", "csv", "markdown"]),
     (["verify", "--format", "npz"], ["npz"]),
     (["trace", "--format", "npz"], ["npz"]),

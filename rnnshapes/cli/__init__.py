@@ -35,6 +35,7 @@ from rnnshapes.cli.options import (
     SelectionArguments,
     SizeArguments,
     TextOutputArguments,
+    ToleranceOption,
     TraceOutputArguments,
     TraceViewOption,
     VerifyViewOption,
@@ -293,6 +294,7 @@ def verify(
     against: AgainstOption = None,
     dtype: DtypeOption = None,
     ignore: IgnoreOption = None,
+    tolerance: ToleranceOption = None,
     view: VerifyViewOption = "summary",
     output: TextOutputArguments,
 ) -> int:
@@ -301,10 +303,13 @@ def verify(
     Exit with status 0 if every check passes, with 1 if one fails.
     """
     target = output_target(output, data.input, network.model, against)
-    if dtype is not None and against is None:
-        raise InputError("--dtype requires --against")
-    if ignore and against is None:
-        raise InputError("--ignore requires --against")
+    for option, is_given in {
+        "--dtype": dtype is not None,
+        "--ignore": bool(ignore),
+        "--tolerance": tolerance is not None,
+    }.items():
+        if is_given and against is None:
+            raise InputError(f"{option} requires --against")
     shown = target.view(view, VERIFY_PARTS)
     if target.quiet and target.is_screen:  # the verdict alone, and what --view names
         shown = replace(shown, parts=shown.parts - {"summary"})
@@ -315,6 +320,7 @@ def verify(
             seed=data.seed,
             against=against,
             dtype=dtype,
+            tolerance=tolerance,
             **network.options,
         )
         hint = next_command.after_weight_file(against) if weights.passed else ""
@@ -329,7 +335,7 @@ def verify(
             hint = next_command.after_verify(result, network, data)
         else:
             with show_progress("Comparing the port, and trying known mistakes"):
-                result = session.compare(against, dtype, ignore or ())
+                result = session.compare(against, dtype, ignore or (), tolerance)
             hint = next_command.after_port(result, network, data)
     return _write_verdict(result, target, shown, hint)
 
@@ -343,7 +349,8 @@ def _write_verdict(
     """Write a verification, and return the exit status."""
     target.write(result, shown)
     if target.path is not None and not result.passed:
-        write_stderr(f"rnnshapes: verification FAILED; see {printable(str(target.path))}\n")
+        verdict = "INEXACT" if getattr(result, "verdict", "") == "inexact" else "FAILED"
+        write_stderr(f"rnnshapes: verification {verdict}; see {printable(str(target.path))}\n")
     if target.quiet and (unknown := getattr(result, "unknown_arrays", ())):
         write_stderr(f"rnnshapes: not compared: {printable(', '.join(unknown))}\n")
     target.write_hint(hint)

@@ -124,6 +124,15 @@ def _seed(text: str | int) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
+def _tolerance(text: str | float) -> float | None:
+    from rnnshapes.port.inexact import check_tolerance
+
+    try:
+        return check_tolerance(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def _network_option(*flags: str, **more: Any) -> object:
     return typer.Option(*flags, rich_help_panel=_NETWORK, **more)
 
@@ -533,7 +542,17 @@ IgnoreOption = Annotated[
     typer.Option(
         "--ignore",
         metavar="NAME",
-        help="Leave an array of your implementation out; repeat it for others.",
+        help="Leave out an array of your implementation (repeatable).",
+        rich_help_panel=_DATA,
+    ),
+]
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        metavar="R",
+        parser=_tolerance,
+        help="Accept errors up to this share of the range of each array.",
         rich_help_panel=_DATA,
     ),
 ]

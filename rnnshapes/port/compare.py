@@ -30,6 +30,7 @@ from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.run_errors import RunError
 from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification.bounds import Residual, bounded_steps, largest_step_errors
 
@@ -80,6 +81,7 @@ class Comparison:
         steps: The port's time steps (L,), to which the residual's step errors belong.
         shape: An error text for an array with samples and time exchanged. The other fields then
             describe the array with its axes exchanged back.
+        error: The error over the whole run, where it is known.
     """
 
     quantity: str
@@ -93,6 +95,7 @@ class Comparison:
     pattern: Pattern
     steps: Array | None = field(default=None, compare=False, repr=False)
     shape: str = ""
+    error: RunError | None = None
 
     @property
     def ratio(self) -> float:

@@ -16,6 +16,7 @@ from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.inexact import is_inexact, largest_share
 from rnnshapes.port.location import Location, first_unit, locate, other_start
 from rnnshapes.port.quantities import (
     OUTPUT,
@@ -24,6 +25,7 @@ from rnnshapes.port.quantities import (
     match_arrays,
     unknown_names,
 )
+from rnnshapes.port.run_errors import run_errors
 from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.result import Result
@@ -39,7 +41,8 @@ class PortVerification(Result):
     ``dtype`` is the dtype of the port's arithmetic. ``axes_swapped`` says that an array has its
     samples and time exchanged. ``unknown_arrays`` are the names of arrays that are not compared.
     ``diagnosis`` is there where an array differs, ``locations`` say where. ``random_input`` says
-    that an x is random.
+    that an x is random. ``tolerance`` is the largest error that the user accepts, as a share of
+    the range of each array over the whole run; ``None`` if the bounds of rounding decide alone.
     """
 
     schema = "rnnshapes.verify/1"
@@ -55,11 +58,33 @@ class PortVerification(Result):
     diagnosis: Diagnosis | None
     random_input: bool
     locations: tuple[Location, ...] = ()
+    tolerance: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """``agrees``, ``inexact`` or ``failed``."""
+        if self.axes_swapped:
+            return "failed"
+        if all(check.agrees for check in self.checks):
+            return "agrees"
+        inexact = is_inexact(self.checks, self.diagnosis, self.tolerance)
+        return "inexact" if inexact else "failed"
 
     @property
     def passed(self) -> bool:
-        """Whether all arrays agree, in the order of axes that the network has."""
-        return not self.axes_swapped and all(check.agrees for check in self.checks)
+        """Whether all arrays agree, or are inexact and within the tolerance of the user."""
+        verdict = self.verdict
+        return verdict == "agrees" or (verdict == "inexact" and self.within_tolerance)
+
+    @property
+    def within_tolerance(self) -> bool:
+        """Whether the user gave a tolerance, and every error is at most that."""
+        return self.tolerance is not None and self.largest_error <= self.tolerance
+
+    @property
+    def largest_error(self) -> float:
+        """The largest error over the whole run, as a share of the range; infinite if unknown."""
+        return largest_share(self.checks)
 
 
 def verify_port(
@@ -69,6 +94,7 @@ def verify_port(
     port: Port,
     dtype: str | None = None,
     ignore: Collection[str] = (),
+    tolerance: float | None = None,
 ) -> PortVerification:
     """Compare what a port reports for x, and search for an explanation where it does not agree.
 
@@ -79,6 +105,7 @@ def verify_port(
         port: The port's arrays.
         dtype: The dtype in which the port computes; that of its arrays if left out.
         ignore: The names of arrays that are not to be compared.
+        tolerance: The largest error to accept, as a share of the range of each array.
 
     Raises:
         InputError: An array has an unknown name, the port reports nothing that can be compared,
@@ -101,6 +128,9 @@ def verify_port(
     stated, dtype = dtype, dtype or _dtype_of(quantities)
     hypothesis = Hypothesis(network, weights, xs, quantities)
     checks = compare_quantities(hypothesis, dtype)
+    if not all(check.agrees for check in checks):
+        errors = run_errors(hypothesis)
+        checks = tuple(replace(c, error=e) for c, e in zip(checks, errors, strict=True))
     axes_swapped = any(quantity.axes_swapped for quantity in quantities)
     diagnosis = None
     if axes_swapped or any(check.differing for check in checks):
@@ -125,6 +155,7 @@ def verify_port(
         diagnosis=diagnosis,
         random_input=any(isinstance(source, RandomInput) for source in sources),
         locations=locate(network, quantities, checks),
+        tolerance=tolerance,
     )
 
 

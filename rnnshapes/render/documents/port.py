@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Diagnosis, Explanation
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.report import PortVerification
+from rnnshapes.port.run_errors import RunError
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
-from rnnshapes.render.document import Column, Document, Line, Row, Table
+from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.number_text import (
     count_text,
     distinct_texts,
@@ -39,6 +41,15 @@ from rnnshapes.render.view import View
 #: How many names of unknown arrays are shown.
 _LISTED_NAMES = 4
 _EXPECTED = "ratio <= 1"
+#: An error that grows or shrinks over t by less than this factor is steady.
+_STEADY = 1.5
+#: A smaller number of percent is written as a power of ten.
+_SMALLEST_PERCENT = 1e-3
+#: The word of each verdict and its meaning.
+_WORDS: dict[str, tuple[str, Meaning]] = {
+    "inexact": ("INEXACT", "warning"),
+    "failed": ("FAILED", "bad"),
+}
 
 
 def document(result: PortVerification, view: View) -> Document:
@@ -61,6 +72,8 @@ def record(result: PortVerification) -> dict[str, Any]:
     return {
         "schema": result.schema,
         "passed": result.passed,
+        "verdict": result.verdict,
+        "tolerance": result.tolerance,
         "sizes": sizes_record(result.network),
         "source": result.source,
         "engine": None,
@@ -96,6 +109,13 @@ def rows(result: PortVerification) -> Iterator[Sequence[object]]:
     for one in () if result.diagnosis is None else result.diagnosis.explanations:
         found = f"ratio {one.ratio:.3g}"
         yield ("explanation", "true", one.compared, _EXPECTED, found, one.ratio, one.text)
+    if result.verdict == "inexact":
+        numbers = sum(check.compared + check.left_out for check in result.checks)
+        allowed = 0 if result.tolerance is None else result.tolerance
+        share = result.largest_error
+        expected, found = f"error / range <= {allowed:g}", f"error / range {share:.3g}"
+        passed = str(result.passed).lower()
+        yield ("verdict", passed, numbers, expected, found, "", "; ".join(_errors(result)))
 
 
 def _check_record(check: Comparison) -> dict[str, Any]:
@@ -114,8 +134,15 @@ def _check_record(check: Comparison) -> dict[str, Any]:
         "first": index_record(check.first),
         "max_abs": None if check.shape else check.max_abs,
         "proven": check.proven,
+        "error": None if check.error is None or check.shape else _error_record(check.error),
         "detail": _detail(check),
     }
+
+
+def _error_record(error: RunError) -> dict[str, Any]:
+    """Return the error of one array over the whole run in JSON."""
+    shares = {"relative": error.relative, "relative_rms": error.relative_rms}
+    return {**asdict(error), **shares}
 
 
 def _explanation_record(
@@ -166,27 +193,96 @@ def _mistake_record(mistake: Mistake) -> dict[str, Any]:
 
 def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
     """Yield whether the port agrees, or what explains that it does not."""
-    if result.passed:
+    if result.verdict == "agrees":
         yield from _agreement(result, view)
         return
-    explanations = () if result.diagnosis is None else result.diagnosis.explanations
-    for number, one in enumerate(explanations):
-        for group, mistakes in enumerate(one.by_layer):
-            label = "and" if group else "or" if number else "FAILED"
-            yield labelled_line(label, "; ".join(m.text for m in mistakes), "bad")
-        yield labelled_line("", _consequence(one))
-        for fix in filter(None, dict.fromkeys(mistake.fix for mistake in one.all_mistakes)):
-            yield labelled_line("fix", fix)
-    if not explanations:
-        yield labelled_line("FAILED", _unexplained(result), "bad")
+    word, meaning = _WORDS[result.verdict]
+    if result.passed:
+        yield labelled_line(word, _accepted(result), meaning)
+        word, meaning = "", "plain"
+    diagnosis = result.diagnosis
+    if diagnosis is not None and diagnosis.explanations:
+        yield from _explanations(diagnosis, word, meaning)
+    else:
+        yield labelled_line(word, _unexplained(result), meaning)
+    yield from _exactness(result)
     for shape in dict.fromkeys(check.shape for check in result.checks if check.shape):
         yield labelled_line("shape", shape.removeprefix("shape "))
     if (first := _first_difference(result)) is not None:
         yield labelled_line("first", first)
-    if not explanations:
+    if diagnosis is None or not diagnosis.explanations:
         yield from _places(result)
-    if not explanations and result.diagnosis is not None and result.diagnosis.tried:
-        yield from _search(result, result.diagnosis)
+        if diagnosis is not None and diagnosis.tried:
+            yield from _search(result, diagnosis)
+
+
+def _explanations(diagnosis: Diagnosis, word: str, meaning: Meaning) -> Iterator[Line]:
+    """Yield the mistakes of each explanation, what they make agree, and how to fix them."""
+    for number, one in enumerate(diagnosis.explanations):
+        for group, mistakes in enumerate(one.by_layer):
+            label = "and" if group else "or" if number else word
+            yield labelled_line(label, "; ".join(m.text for m in mistakes), meaning)
+        yield labelled_line("", _consequence(one))
+        for fix in filter(None, dict.fromkeys(mistake.fix for mistake in one.all_mistakes)):
+            yield labelled_line("fix", fix)
+
+
+def _exactness(result: PortVerification) -> Iterator[Line]:
+    """Yield the errors over the whole run, and the tolerance that would accept them."""
+    if result.verdict == "inexact" or result.tolerance is not None:
+        for line in _errors(result):
+            yield labelled_line("error", line)
+    if result.verdict == "failed" and result.within_tolerance:
+        yield labelled_line("", "the tolerance is for inexact numbers, and not for mistakes")
+    if result.verdict == "inexact" and not result.passed:
+        yield labelled_line("accept", f"with --tolerance {_tolerance_above(result.largest_error)}")
+
+
+def _accepted(result: PortVerification) -> str:
+    """Return what the tolerance of the user accepts."""
+    largest = _percent(result.largest_error)
+    tolerance = _percent(result.tolerance or 0.0)
+    return f"within the tolerance: up to {largest} of the range, and {tolerance} is accepted"
+
+
+def _errors(result: PortVerification) -> Iterator[str]:
+    """Yield the largest error of each array that does not agree, its rms and growth over t."""
+    shown = [check for check in result.checks if check.error is not None and not check.agrees]
+    for check in shown:
+        assert check.error is not None
+        text = f"{_percent(check.error.relative)} of the range"
+        if check.proven:
+            text += f" ({_percent(check.error.share(check.max_abs))} in one step)"
+        name = (
+            f"{check.quantity.removesuffix(' at every step')}, " if len(result.checks) > 1 else ""
+        )
+        rms = f", rms {_percent(check.error.relative_rms)}"
+        yield f"{name}{text}{rms}{_growth_text(check.error.growth)}"
+
+
+def _growth_text(growth: float | None) -> str:
+    """Return how an error changes over t; empty where that is not known."""
+    if growth is None:
+        return ""
+    if 1 / _STEADY <= growth <= _STEADY:
+        return ", steady over t"
+    return f", {growth:.2g} times as large at the end as at the start"
+
+
+def _percent(share: float) -> str:
+    """Return ``1.3 %``, with two digits that count, or a power of ten where it is tiny."""
+    if not math.isfinite(share):
+        return "infinitely much"
+    percent = 100 * share
+    if 0 < percent < _SMALLEST_PERCENT:
+        return f"{percent:.0e} %"
+    return f"{percent:.2g} %" if percent < 100 else f"{percent:,.0f} %"
+
+
+def _tolerance_above(share: float) -> str:
+    """Return a tolerance of two digits that is at least the share."""
+    unit = 10.0 ** (math.floor(math.log10(share)) - 1)
+    return f"{min(1.0, (math.floor(share / unit) + 1) * unit):.2g}"
 
 
 def _places(result: PortVerification) -> Iterator[Line]:
@@ -231,7 +327,8 @@ def _unexplained(result: PortVerification) -> str:
     differ = f"{count} of {count_text(compared)} numbers differ"
     if result.axes_swapped:
         return f"{SWAPPED_OUTPUT.text}; exchanged back, {differ}, and no known mistake explains it"
-    return f"no known mistake explains it: {differ}"
+    small = ", all by little" if result.verdict == "inexact" else ""
+    return f"no known mistake explains it: {differ}{small}"
 
 
 def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
@@ -289,11 +386,16 @@ def _summary(result: PortVerification) -> Iterator[Line | Table]:
         Column("worst", numeric=True),
         Column("", rank=3),
     )
-    yield Table("", columns, tuple(map(_summary_row, _failed_first(result))), "--view numbers")
+    yield Table(
+        "",
+        columns,
+        tuple(_summary_row(result, check) for check in _failed_first(result)),
+        "--view numbers",
+    )
     yield Line(f"worst = difference / {_bound_text(result)}", "dim")
 
 
-def _summary_row(check: Comparison) -> Row:
+def _summary_row(result: PortVerification, check: Comparison) -> Row:
     """Return the row of one array in a summary."""
     ratio = check.ratio if _has_ratio(check) else None
     shares = (share_text(ratio), ratio_bar(ratio))
@@ -306,6 +408,13 @@ def _summary_row(check: Comparison) -> Row:
         "" if check.shape else magnitude_text(check.max_abs),
         *shares,
     )
+    return _status_row(result, check, cells)
+
+
+def _status_row(result: PortVerification, check: Comparison, cells: tuple[str, ...]) -> Row:
+    """Return a row with ``ok``, ``FAIL``, or ``near`` where the port is inexact."""
+    if result.verdict == "inexact" and not check.passed:
+        return Row(("near", *cells), "warning")
     return check_row(cells, passed=check.passed)
 
 
@@ -348,14 +457,14 @@ def _numbers(result: PortVerification) -> Iterator[Line | Table]:
         Column("compared", numeric=True, rank=3),
         INDEX_COLUMN,
     )
-    yield Table("Port", columns, tuple(map(_row, _failed_first(result))))
+    yield Table("Port", columns, tuple(_row(result, check) for check in _failed_first(result)))
     yield Line(f"ratio = difference / {_bound_text(result)}; up to 1 passes", "dim")
     for check in result.checks:
         if detail := _detail(check):
             yield Line(f"{check.quantity}: {detail}", "bad", indent=2)
 
 
-def _row(check: Comparison) -> Row:
+def _row(result: PortVerification, check: Comparison) -> Row:
     """Return the row of one array."""
     ratio, index = (check.ratio, check.index) if _has_ratio(check) else (None, None)
     cells = (
@@ -365,7 +474,7 @@ def _row(check: Comparison) -> Row:
         count_text(check.compared),
         index_cell(index),
     )
-    return check_row(cells, passed=check.passed)
+    return _status_row(result, check, cells)
 
 
 def _has_ratio(check: Comparison) -> bool:

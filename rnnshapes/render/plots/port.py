@@ -67,10 +67,11 @@ def _title(result: PortVerification, view: View) -> str:
     """Return the network, and how many checks passed or failed."""
     compared = sum(check.compared for check in result.checks)
     verdict = f"The port agrees: all {count_text(compared)} numbers that were compared"
-    if not result.passed:
+    if result.verdict != "agrees":
         count = len(result.checks)
         failed = count if result.axes_swapped else sum(not check.agrees for check in result.checks)
-        verdict = f"FAILED: {failed} of {count} checks of the port"
+        word = result.verdict.upper()
+        verdict = f"{word}: {failed} of {count} checks of the port are beyond the bound"
     return verdict if view.embedded else f"{network_text(result.network)}\n{verdict}"
 
 

@@ -1,0 +1,75 @@
+"""Verdict on a port that does not agree: inexact, or wrong.
+
+An inexact port computes the right equation with numbers that are not exact enough: rounded
+weights, short formats, approximated activations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+
+from rnnshapes.errors import InputError
+from rnnshapes.port.compare import Comparison
+from rnnshapes.port.diagnosis import Diagnosis
+
+#: Beginnings of the ids of mistakes after which the equation is right, and its numbers inexact.
+_INEXACT = (
+    *("numeric.", "activation.approximated"),
+    *("weights.float16", "weights.bfloat16", "weights.quantized"),
+)
+#: The largest error of an inexact port, as a share of the range: where such a mistake explains it,
+#: and where nothing does.
+_LARGEST_EXPLAINED, _LARGEST_UNEXPLAINED = 0.1, 0.01
+
+
+def largest_share(checks: Iterable[Comparison]) -> float:
+    """Return the largest error of all quantities, as a share of their ranges."""
+    return max(math.inf if c.error is None else c.error.relative for c in checks)
+
+
+def is_inexact(
+    checks: Collection[Comparison], diagnosis: Diagnosis | None, tolerance: float | None
+) -> bool:
+    """Return whether a port that does not agree is inexact, and not wrong.
+
+    It is wrong where a mistake that is not about exactness explains the difference, or makes it
+    much smaller. Otherwise it is inexact up to a share of the range: that of the user's
+    tolerance, or a small one, if the differences are spread over units and samples.
+    """
+    if diagnosis is not None:
+        found = [one.ids for one in diagnosis.explanations]
+        found.append(tuple(mistake.id for mistake in diagnosis.nearest))
+        if not all(id_.startswith(_INEXACT) for ids in found for id_ in ids):
+            return False
+        if not diagnosis.tried and not diagnosis.explanations:  # all numbers are 0
+            return False
+    share = largest_share(checks)
+    if tolerance is not None and share <= tolerance:
+        return True
+    if diagnosis is None:
+        return False
+    if diagnosis.explanations:
+        return share <= _LARGEST_EXPLAINED
+    return share <= _LARGEST_UNEXPLAINED and all(map(_is_spread, checks))
+
+
+def _is_spread(check: Comparison) -> bool:
+    """Return whether a quantity agrees, or differs in most of its units and samples."""
+    samples, _, units = check.pattern.shape
+    most = 2 * len(check.pattern.units) >= units and 2 * len(check.pattern.samples) >= samples
+    return check.agrees or (most and 2 * check.differing >= check.compared)
+
+
+def check_tolerance(tolerance: float | str | None) -> float | None:
+    """Return a tolerance; raise InputError unless it is a share between 0 and 1."""
+    try:
+        number = None if tolerance is None else float(tolerance)
+    except (TypeError, ValueError):
+        number = math.nan  # not a number at all
+    if number is not None and not 0 <= number <= 1:
+        raise InputError(
+            f"a tolerance (--tolerance) is a share of the range, from 0 to 1, such as 0.005; got "
+            f"{tolerance!s:.40}"
+        )
+    return number
