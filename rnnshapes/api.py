@@ -13,8 +13,6 @@ from rnnshapes.session import (
     NetworkOptions,
     Session,
     compare_weight_file,
-    convert_to_keras,
-    convert_weights,
     is_saved,
     is_weight_file,
     network_of,
@@ -198,10 +196,11 @@ def convert(
     Args:
         model: A live ``keras.Model`` or the path of a saved model. With ``like``, the path of a
             .safetensors, .pt, .pth or .onnx file.
-        path: The file to write: .safetensors, whose arrays are named ``LAYER.weight_ih_l0`` as in
-            a state_dict; where Keras has one bias, the second one is zeros. With ``like``, a
-            .weights.h5 file for ``like.load_weights(path)``.
-        to: The framework: ``"torch"``, the default.
+        path: The file to write. A .safetensors file has the arrays of a state_dict, named
+            ``LAYER.weight_ih_l0``; where Keras has one bias, the second one is zeros. A .npz file
+            has the parameters of Flax linen by their paths, ``LAYER/ii/kernel``. With ``like``,
+            a .weights.h5 file for ``like.load_weights(path)``.
+        to: The framework, ``"torch"`` or ``"flax"``; the one of the file's ending if left out.
         like: The Keras model that takes the weights: live, or the path of a .keras file. Its own
             numbers play no part.
 
@@ -210,23 +209,23 @@ def convert(
             file do not fit ``like``.
         UnsupportedError: a layer has no counterpart, such as a GRU without ``reset_after``.
     """
+    from rnnshapes import conversion
     from rnnshapes.render.write_file import check_writable
 
     path = Path(path)
-    if like is not None and to is not None:
+    if like is None:
+        to = conversion.target_of(path, to)
+    elif to is not None:
         raise InputError("--like MODEL (to Keras) cannot be combined with --to")
-    if to not in (None, "torch"):
-        raise InputError(f"unknown framework {to!r} (--to): weights are converted to torch")
-    ending = ".safetensors" if like is None else ".weights.h5"
-    if not path.name.lower().endswith(ending):
-        raise InputError(f"{path}: give the file of weights a name that ends in {ending}")
+    elif not path.name.lower().endswith(conversion.KERAS_ENDING):
+        raise InputError(f"{path}: give the file a name that ends in {conversion.KERAS_ENDING}")
     for source in (model, like):
         check_writable(path, Path(source) if isinstance(source, str | Path) else None)
-    if like is None:
-        return convert_weights(model, path)
+    if to is not None:
+        return conversion.convert_weights(model, path, to)
     if not isinstance(model, str | Path):
         raise InputError("with --like MODEL, convert requires the path of a weight file")
-    return convert_to_keras(Path(model), like, path)
+    return conversion.convert_to_keras(Path(model), like, path)
 
 
 def verify(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard, Unpack
 
 from rnnshapes import progress, reference
-from rnnshapes.errors import CannotRunError, InputError, UnsupportedError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.opened_file import OpenedFile
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.graph import Network
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.load.inputs import InputSources
-    from rnnshapes.load.saved.model import ModelFile
     from rnnshapes.network.weights import Weights
     from rnnshapes.port.report import PortVerification
     from rnnshapes.port.weight_files import WeightVerification
@@ -289,105 +288,6 @@ def compare_weight_file(
             )
         session.require_weights()
         return verify_weights(network, session.weights(), file)
-
-
-def convert_weights(model: Any, path: Path) -> WeightVerification:
-    """Write a model's weights as a state_dict of PyTorch, and prove that they are there.
-
-    The file is read back and compared before it replaces ``path``.
-
-    Raises:
-        InputError: the model is not one of Keras, or its weights are not known.
-        UnsupportedError: a layer has no counterpart in PyTorch.
-    """
-    from rnnshapes.load.foreign.model import open_foreign_file
-    from rnnshapes.load.foreign.safetensors import write_tensors
-    from rnnshapes.port.convert import to_pytorch
-    from rnnshapes.port.weight_files import verify_weights
-
-    with open_model(model) as opened:
-        network = with_default_sizes(network_of(opened), opened)
-        session = Session(network, (), opened, 0)
-        if opened is None or not session.is_keras:
-            raise InputError(
-                "convert requires a model of Keras; to put the weights of another framework into "
-                "one, give it with --like MODEL"
-            )
-        session.require_weights()
-        weights = session.weights()
-        arrays = to_pytorch(network, weights)
-    with _proven(path) as unfinished:
-        with unfinished.open("wb") as stream:
-            write_tensors(stream, arrays)
-        with open_foreign_file(unfinished) as file:
-            assert file is not None
-            result = verify_weights(network, weights, file)
-        if not result.passed or result.unknown_arrays:
-            raise CannotRunError(f"{path}: the converted weights are not those of the model")
-    return replace(result, path=str(path))
-
-
-def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
-    """Write the weights of a file of PyTorch or ONNX as those of a Keras model, and prove them.
-
-    The .weights.h5 file is read back and compared with ``source`` before it replaces ``path``.
-
-    Raises:
-        InputError: ``like`` is no saved model of Keras 3, or does not take these weights.
-        UnsupportedError: the model holds something that is not supported.
-    """
-    from rnnshapes.load.foreign.model import open_foreign_file
-    from rnnshapes.load.saved import weights_h5
-    from rnnshapes.port.weight_files import verify_weights
-    from rnnshapes.port.weights_from_file import added_biases, take_weights
-
-    with open_foreign_file(source) as file, _saved_keras_model(like) as model:
-        if file is None:
-            raise InputError(f"{source}: not a PyTorch or ONNX file, which --like requires")
-        network = with_default_sizes(network_of(model), model)
-        session = Session(network, (), model, 0)
-        weights_h5.require_keras3(model)
-        session.require_weights()
-        weights = take_weights(network, session.weights(), file)
-        with _proven(path) as unfinished:
-            weights_h5.write_weights(unfinished, model, weights)
-            result = verify_weights(network, weights_h5.read_weights(unfinished, model), file)
-            for check in result.checks:
-                if check.mistake is not None:
-                    raise InputError(
-                        f"{source}: the model's dtype cannot hold the numbers of {check.name}; "
-                        "give a model of the file's dtype with --like"
-                    )
-        return replace(result, assumptions=(*result.assumptions, *added_biases(result)))
-
-
-@contextmanager
-def _saved_keras_model(like: Any) -> Iterator[ModelFile]:
-    """Open the saved model of Keras at a path, or save a live one for the time being."""
-    import tempfile
-
-    from rnnshapes.load.saved.model import open_model_file
-
-    if isinstance(like, str | os.PathLike):
-        with open_model_file(Path(like)) as model:
-            yield model
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        reference.save(like, path)
-        with open_model_file(path) as model:
-            yield model
-
-
-@contextmanager
-def _proven(path: Path) -> Iterator[Path]:
-    """Yield the path of a file that replaces ``path`` if no error is raised."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        yield unfinished
-        unfinished.replace(path)
 
 
 @contextmanager

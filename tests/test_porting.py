@@ -57,7 +57,7 @@ def test_table_has_names_and_shapes_of_layouts(row: str) -> None:
 
 
 def test_other_frameworks_are_those_of_layouts() -> None:
-    rows = {row[0]: row[1:] for row in table("docs/porting", "Flax linen `LSTMCell`")}
+    rows = {row[0]: row[1:] for row in table("docs/porting", "Flax linen `SimpleCell`")}
     others = [each for each in LAYOUTS if each.framework not in ("Keras", *OTHERS)]
     assert list(rows) == [f"{each.framework} `{each.class_name}`" for each in others]
     for each, (gates, arrays, remarks) in zip(others, rows.values(), strict=True):

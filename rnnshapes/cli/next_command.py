@@ -10,6 +10,7 @@ from rnnshapes import memory
 from rnnshapes.cli.options import DataArguments, NetworkArguments
 from rnnshapes.network.graph import ITEM_BYTES, Network
 from rnnshapes.render.command_line import DATA, NETWORK, command_line
+from rnnshapes.session import is_weight_file
 
 if TYPE_CHECKING:
     from rnnshapes.forward.tracing import Trace
@@ -104,10 +105,10 @@ def after_weight_file(path: Path | None) -> str:
 
 
 def after_conversion(path: Path, *, to_keras: bool) -> str:
-    """Propose what to do with converted weights."""
+    """Propose what to do with converted weights; nothing for a file that no command reads."""
     if to_keras:
         return f"Next: model.load_weights({str(path)!r})  in Keras puts them into the model"
-    return after_weight_file(path)
+    return after_weight_file(path) if is_weight_file(path) else ""
 
 
 def _next(

@@ -17,6 +17,7 @@ import typer
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.cli import guesses
 from rnnshapes.cli.completion import joined, one_of
+from rnnshapes.conversion import KERAS_ENDING, TARGETS
 from rnnshapes.errors import InputError
 from rnnshapes.network.layers.rnn import MERGE_MODES
 from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size, index_range_text
@@ -587,11 +588,12 @@ FrameworkOption = Annotated[
     typer.Option(
         "--to",
         metavar="FRAMEWORK",
-        help="Choose the framework: torch (default).",
+        help=f"Choose the framework: {', '.join(TARGETS)} (default: by the extension of FILE).",
         rich_help_panel=_OUTPUT,
-        autocompletion=one_of({"torch": "state_dict of PyTorch"}),
+        autocompletion=one_of({name: target.meaning for name, target in TARGETS.items()}),
     ),
 ]
+_ENDINGS = f"{', '.join(each.ending for each in TARGETS.values())}; with --like {KERAS_ENDING}"
 LikeOption = Annotated[
     Path | None,
     typer.Option(
@@ -610,7 +612,7 @@ WeightsOption = Annotated[
         metavar="FILE",
         parser=Path,
         show_default=False,
-        help="Write to FILE (.safetensors; .weights.h5 with --like), atomically.",
+        help=f"Write to FILE ({_ENDINGS}), atomically.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -58,6 +58,17 @@ LAYOUTS = (
     CellLayout("ONNX", "gru", "GRU", ("z", "r", "h"), _ONNX),
     CellLayout(
         "Flax linen",
+        "simple",
+        "SimpleCell",
+        (),
+        (
+            ArrayLayout("i.kernel", ("Wx",)),
+            ArrayLayout("h.kernel", ("Wh",)),
+            ArrayLayout("i.bias", ("bx",)),
+        ),
+    ),
+    CellLayout(
+        "Flax linen",
         "lstm",
         "LSTMCell",
         ("i", "f", "c", "o"),

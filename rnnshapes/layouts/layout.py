@@ -95,9 +95,12 @@ class CellLayout:
         """The gates in their order: ``i f g o (g is c)``."""
         if not self.candidate:
             return " ".join(self.gates)
-        gate = self._candidate_gate
-        letters = " ".join(self.candidate if name == gate else name for name in self.gates)
-        return f"{letters} ({self.candidate} is {gate})"
+        letters = " ".join(map(self.letter, self.gates))
+        return f"{letters} ({self.candidate} is {self._candidate_gate})"
+
+    def letter(self, gate: str) -> str:
+        """Return the framework's letter for a gate, by Keras's."""
+        return self.candidate if self.candidate and gate == self._candidate_gate else gate
 
     @property
     def candidate_text(self) -> str:

@@ -7,12 +7,12 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from rnnshapes import render
 from rnnshapes.errors import InputError
@@ -20,6 +20,9 @@ from rnnshapes.memory import format_bytes
 from rnnshapes.render.document import for_encoding, is_unicode, printable
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
+
+if TYPE_CHECKING:
+    from rnnshapes.ops.activations import Array
 
 #: Format of a file by its extension, where ``--format`` is not given.
 ENDINGS = {
@@ -148,7 +151,7 @@ def write_file(result: Result, form: str, view: View, path: Path) -> None:
     """
     with writing(path) as stream:
         if form == "npz":
-            _write_npz(result, stream)
+            write_npz(render.to_arrays(result), stream)
         else:
             text = TextIOWrapper(stream, encoding="utf-8", newline="\n")
             if form == "c":
@@ -209,14 +212,15 @@ def _write_c_header(result: Result, path: Path, stream: TextIO) -> None:
     stream.writelines(c_header.chunks(header))
 
 
-def _write_npz(result: Result, stream: BinaryIO) -> None:
+def write_npz(arrays: Mapping[str, Array], stream: BinaryIO) -> None:
+    """Write arrays by name, as ``numpy.load`` reads them."""
     import zipfile
 
     import numpy as np
 
     # As numpy.savez does, which takes an array called "file" for another argument.
     with zipfile.ZipFile(stream, "w") as archive:
-        for name, values in render.to_arrays(result).items():
+        for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, values, allow_pickle=False)
 

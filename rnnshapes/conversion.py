@@ -1,0 +1,183 @@
+"""Conversion of weights between Keras and other frameworks.
+
+No framework runs. Each file is read back and compared before it is put in place.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rnnshapes import reference
+from rnnshapes.errors import CannotRunError, InputError
+from rnnshapes.session import Session, network_of, open_model, with_default_sizes
+
+if TYPE_CHECKING:
+    from rnnshapes.load.saved.model import ModelFile
+    from rnnshapes.network.graph import Network
+    from rnnshapes.network.weights import Weights
+    from rnnshapes.port.weight_files import WeightVerification
+
+#: What the name of a file of weights for Keras ends in.
+KERAS_ENDING = ".weights.h5"
+
+
+class Target(NamedTuple):
+    """A form in which weights are written.
+
+    ``write`` writes them, reads them back, and returns the comparison.
+    """
+
+    name: str
+    ending: str
+    meaning: str
+    write: Callable[[Network, Weights, Path], WeightVerification]
+
+
+def convert_weights(model: Any, path: Path, to: str) -> WeightVerification:
+    """Write a model's weights for a framework, and prove that they are there.
+
+    Args:
+        model: The model.
+        path: The file, whose ending is that of the framework.
+        to: The name of the framework, one of ``TARGETS``.
+
+    Raises:
+        InputError: the model is not one of Keras, or its weights are not known.
+        UnsupportedError: a layer has no counterpart in the framework.
+    """
+    with open_model(model) as opened:
+        network = with_default_sizes(network_of(opened), opened)
+        session = Session(network, (), opened, 0)
+        if opened is None or not session.is_keras:
+            raise InputError(
+                "convert requires a model of Keras; to put the weights of another framework into "
+                "one, give it with --like MODEL"
+            )
+        session.require_weights()
+        with _proven(path) as unfinished:
+            result = TARGETS[to].write(network, session.weights(), unfinished)
+    return replace(result, path=str(path))
+
+
+def _write_pytorch(network: Network, weights: Weights, path: Path) -> WeightVerification:
+    """Write a state_dict of PyTorch."""
+    from rnnshapes.load.foreign.model import open_foreign_file
+    from rnnshapes.load.foreign.safetensors import write_tensors
+    from rnnshapes.port.convert import to_pytorch
+    from rnnshapes.port.weight_files import verify_weights
+
+    arrays = to_pytorch(network, weights)
+    with path.open("wb") as stream:
+        write_tensors(stream, arrays)
+    with open_foreign_file(path) as file:
+        assert file is not None
+        result = verify_weights(network, weights, file)
+    if not result.passed or result.unknown_arrays:
+        raise CannotRunError(f"{path.name}: the converted weights are not those of the model")
+    return result
+
+
+def _write_flax(network: Network, weights: Weights, path: Path) -> WeightVerification:
+    """Write parameters of Flax linen."""
+    from rnnshapes.load.array_files import open_npz
+    from rnnshapes.port.flax_weights import to_flax, verify_flax
+    from rnnshapes.render.write_file import write_npz
+
+    with path.open("wb") as stream:
+        write_npz(to_flax(network, weights), stream)
+    with open_npz(path) as arrays:
+        return verify_flax(network, weights, dict(arrays), str(path))
+
+
+#: The frameworks for which weights are written.
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        target.name: target
+        for target in (
+            Target("torch", ".safetensors", "state_dict of PyTorch", _write_pytorch),
+            Target("flax", ".npz", "parameters of Flax linen", _write_flax),
+        )
+    }
+)
+
+
+def target_of(path: Path, to: str | None) -> str:
+    """Return the framework that a file is for: ``to``, or that of its ending.
+
+    Raises:
+        InputError: there is no such framework, or the file has another ending.
+    """
+    if to is not None and to not in TARGETS:
+        raise InputError(f"unknown framework {to!r} (--to): use one of {', '.join(TARGETS)}")
+    allowed = [target for target in TARGETS.values() if to in (None, target.name)]
+    for target in allowed:
+        if path.name.lower().endswith(target.ending):
+            return target.name
+    endings = " or ".join(target.ending for target in allowed)
+    raise InputError(f"{path}: give the file of weights a name that ends in {endings}")
+
+
+def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
+    """Write the weights of a file of PyTorch or ONNX as those of a Keras model, and prove them.
+
+    The .weights.h5 file is read back and compared with ``source`` before it replaces ``path``.
+
+    Raises:
+        InputError: ``like`` is no saved model of Keras 3, or does not take these weights.
+        UnsupportedError: the model holds something that is not supported.
+    """
+    from rnnshapes.load.foreign.model import open_foreign_file
+    from rnnshapes.load.saved import weights_h5
+    from rnnshapes.port.weight_files import verify_weights
+    from rnnshapes.port.weights_from_file import added_biases, take_weights
+
+    with open_foreign_file(source) as file, _saved_keras_model(like) as model:
+        if file is None:
+            raise InputError(f"{source}: not a PyTorch or ONNX file, which --like requires")
+        network = with_default_sizes(network_of(model), model)
+        session = Session(network, (), model, 0)
+        weights_h5.require_keras3(model)
+        session.require_weights()
+        weights = take_weights(network, session.weights(), file)
+        with _proven(path) as unfinished:
+            weights_h5.write_weights(unfinished, model, weights)
+            result = verify_weights(network, weights_h5.read_weights(unfinished, model), file)
+            for check in result.checks:
+                if check.mistake is not None:
+                    raise InputError(
+                        f"{source}: the model's dtype cannot hold the numbers of {check.name}; "
+                        "give a model of the file's dtype with --like"
+                    )
+        return replace(result, assumptions=(*result.assumptions, *added_biases(result)))
+
+
+@contextmanager
+def _saved_keras_model(like: Any) -> Iterator[ModelFile]:
+    """Open the saved model of Keras at a path, or save a live one for the time being."""
+    from rnnshapes.load.saved.model import open_model_file
+
+    if isinstance(like, str | os.PathLike):
+        with open_model_file(Path(like)) as model:
+            yield model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        reference.save(like, path)
+        with open_model_file(path) as model:
+            yield model
+
+
+@contextmanager
+def _proven(path: Path) -> Iterator[Path]:
+    """Yield the path of a file that replaces ``path`` if no error is raised."""
+    with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        yield unfinished
+        unfinished.replace(path)

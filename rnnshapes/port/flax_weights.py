@@ -1,0 +1,245 @@
+"""Weights of a Keras network as parameters of Flax linen, and the proof that they are its weights.
+
+A recurrent layer becomes the arrays of ``LSTMCell``, ``GRUCell`` or ``SimpleCell``, one for each
+gate, under its name: ``encoder/ii/kernel``. Kernels are not transposed.
+Source: ``flax/linen/recurrent.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnshapes.cells.cell import Cell
+from rnnshapes.errors import CannotRunError, UnsupportedError
+from rnnshapes.layouts.frameworks import layout_of
+from rnnshapes.layouts.layout import CellLayout
+from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.network.weights import Weights
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.port.weight_files import WeightCheck, WeightVerification
+
+FLAX = "Flax linen"
+#: Names of arrays of other layers in Flax, by the class in Keras and the name there.
+_OTHERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "Dense": {"kernel": "kernel", "bias": "bias"},
+        "Embedding": {"embeddings": "embedding"},
+        "Conv1D": {"kernel": "kernel", "bias": "bias"},
+        "LayerNormalization": {"gamma": "scale", "beta": "bias"},
+        "BatchNormalization": {
+            "gamma": "scale",
+            "beta": "bias",
+            "moving_mean": "mean",
+            "moving_variance": "var",
+        },
+    }
+)
+#: The activations of a cell in Flax, by the options of Keras: argument and default.
+_FUNCTIONS = MappingProxyType(
+    {"activation": ("activation_fn", "tanh"), "recurrent_activation": ("gate_fn", "sigmoid")}
+)
+_KEYS = MappingProxyType({"Wx": "kernel", "Wh": "recurrent_kernel"})
+#: Blocks of columns by gate; the gate of a cell without gates is empty.
+_Blocks = dict[str, Array]
+
+
+class _FlaxArray(NamedTuple):
+    """An array of a cell in Flax: its name, and the part and the gates that it holds."""
+
+    name: str
+    part: str
+    gates: tuple[str, ...]
+
+
+def to_flax(network: Network, weights: Weights) -> dict[str, Array]:
+    """Return the parameters of a network by their paths.
+
+    Raises:
+        UnsupportedError: A layer has no counterpart in Flax.
+    """
+    arrays: dict[str, Array] = {}
+    for layer in network.layers:
+        for direction, prefix, cell in _recurrences(layer):
+            blocks = _blocks(cell, weights[direction.name])
+            for name, part, gates in _arrays(cell):
+                arrays[prefix + name] = np.concatenate([blocks[part][g] for g in gates], axis=-1)
+        for _, key, group, name in () if layer.directions else _others(layer):
+            arrays[name] = np.asarray(weights[group][key])
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def verify_flax(
+    network: Network, weights: Weights, arrays: Mapping[str, Array], path: str
+) -> WeightVerification:
+    """Compare the arrays of a file that was converted from a network with its weights.
+
+    Raises:
+        CannotRunError: One of them differs.
+    """
+    checks: list[WeightCheck] = []
+    for layer in network.layers:
+        for direction, prefix, cell in _recurrences(layer):
+            checks += _cell_checks(direction.name, prefix, cell, weights[direction.name], arrays)
+        for name, key, group, stored in () if layer.directions else _others(layer):
+            values = np.asarray(weights[group][key])
+            is_same = np.array_equal(values, arrays[stored])
+            rule = "as it is" if is_same else ""
+            checks.append(WeightCheck(f"{group}/{name}", (stored,), rule, values.size))
+    if not all(check.rule for check in checks) or len(arrays) != len(
+        {name for check in checks for name in check.arrays}
+    ):
+        raise CannotRunError(f"{path}: the converted weights are not those of the model")
+    assumptions = tuple(_assumptions(network, checks))
+    return WeightVerification(network, path, "Flax", ".npz", tuple(checks), (), assumptions)
+
+
+def _recurrences(layer: Layer) -> Iterator[tuple[Direction, str, Cell]]:
+    """Yield each direction of a layer, what the names of its arrays begin with, and its cell."""
+    for number, direction in enumerate(layer.directions):
+        cells = list(direction.cell.cells_by_suffix.values())
+        if len(cells) > 1:
+            raise _refused(layer, "Flax has no cells of a stack in one layer; use a layer each")
+        if getattr(cells[0], "reset_after", True) is False:
+            raise _refused(layer, "Flax applies r after the product with Wh (reset_after)")
+        way = ("forward/", "backward/")[number] if len(layer.directions) > 1 else ""
+        yield direction, f"{layer.name}/{way}", cells[0]
+
+
+def _layout(cell: Cell) -> CellLayout:
+    return layout_of(FLAX, cell.name)
+
+
+def _arrays(cell: Cell) -> Iterator[_FlaxArray]:
+    """Yield the arrays of a cell in Flax."""
+    layout = _layout(cell)
+    for array in layout.arrays:
+        name, gates = array.name.replace(".", "/"), array.gates or layout.gates or ("",)
+        if "{gate}" not in name:
+            yield _FlaxArray(name, array.parts[0], gates)
+            continue
+        for gate in gates:
+            yield _FlaxArray(name.format(gate=layout.letter(gate)), array.parts[0], (gate,))
+
+
+def _split(values: Array, cell: Cell) -> _Blocks:
+    """Return the block of each gate of an array (…, G·M)."""
+    gates = cell.gate_names or ("",)
+    return dict(zip(gates, np.split(values, len(gates), axis=-1), strict=True))
+
+
+def _blocks(cell: Cell, weights: Mapping[str, Array]) -> dict[str, _Blocks]:
+    """Return the parts of a cell's equation by gate, with the biases that Flax has.
+
+    Where it has one bias for a gate, both of Keras are added.
+    """
+    parts = {key: _split(np.asarray(weights[key]), cell) for key in _KEYS}
+    held = {(array.part, gate) for array in _arrays(cell) for gate in array.gates}
+    kernel = np.asarray(weights["Wx"])
+    bias = np.asarray(weights.get("bh", np.zeros(kernel.shape[-1], kernel.dtype)))
+    rows = [_split(row, cell) for row in (bias if bias.ndim == 2 else [bias])]
+    parts |= {"bx": {}, "bh": {}}
+    for gate in cell.gate_names or ("",):
+        own = [row[gate] for row in rows]
+        names = [part for part in ("bx", "bh") if (part, gate) in held]
+        if len(names) == 1:
+            own = [sum(own[1:], own[0])]
+        own += [np.zeros_like(own[0])] * (len(names) - len(own))
+        for part, values in zip(names, own, strict=True):
+            parts[part][gate] = values
+    return parts
+
+
+def _cell_checks(
+    owner: str, prefix: str, cell: Cell, weights: Mapping[str, Array], arrays: Mapping[str, Array]
+) -> Iterator[WeightCheck]:
+    """Yield the checks of a cell: each array of Keras against those of the file."""
+    stored: dict[str, _Blocks] = {}
+    names: dict[str, list[str]] = {}
+    for name, part, held in _arrays(cell):
+        blocks = np.split(arrays[prefix + name], len(held), axis=-1)
+        stored.setdefault(part, {}).update(zip(held, blocks, strict=True))
+        names.setdefault(part, []).append(prefix + name)
+    gates = cell.gate_names or ("",)
+    for key, name in _KEYS.items():
+        values = np.asarray(weights[key])
+        is_same = np.array_equal(values, np.concatenate([stored[key][g] for g in gates], axis=-1))
+        rule = "by gate" if cell.gate_names else "as it is"
+        yield WeightCheck(f"{owner}/{name}", tuple(names[key]), rule * is_same, values.size)
+    bias_names = (*names.get("bx", ()), *names.get("bh", ()))
+    bias = np.asarray(weights["bh"]) if "bh" in weights else None
+    rule = _bias_rule(cell, bias, stored)
+    yield WeightCheck(f"{owner}/bias", bias_names, rule, 0 if bias is None else bias.size)
+
+
+def _bias_rule(cell: Cell, bias: Array | None, stored: Mapping[str, _Blocks]) -> str:
+    """Return how the biases of the file make that of Keras; empty if they do not."""
+    held = [stored.get(part, {}) for part in ("bx", "bh")]
+    if bias is None:
+        is_zero = not any(block.any() for blocks in held for block in blocks.values())
+        return "zeros" if is_zero else ""
+    rows = [_split(row, cell) for row in (bias if bias.ndim == 2 else [bias])]
+    added = []
+    for gate in cell.gate_names or ("",):
+        own = [row[gate] for row in rows]
+        blocks = [blocks[gate] for blocks in held if gate in blocks]
+        if len(own) > len(blocks):
+            added.append(gate)
+            unit = PRECISIONS[str(bias.dtype)].unit_roundoff
+            exact = [each.astype(np.float64) for each in own]
+            bound = 2 * unit * sum(map(np.abs, exact))
+            is_same = bool(np.all(np.abs(sum(exact) - blocks[0]) <= bound))
+        else:
+            own += [np.zeros_like(own[0])] * (len(blocks) - len(own))
+            is_same = all(map(np.array_equal, own, blocks))
+        if not is_same:
+            return ""
+    rule = "by gate" if cell.gate_names else "as it is"
+    return f"{rule}; rows of {' '.join(added)} added" if added else rule
+
+
+def _others(layer: Layer) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the arrays of a layer without recurrence: name, key, group, and name in Flax."""
+    for group, members in layer.groups.items():
+        for weight in members:
+            name = _OTHERS.get(layer.type, {}).get(weight.name)
+            if name is None:
+                raise _refused(layer, f"the weights of a {layer.type} are not converted")
+            yield weight.name, weight.key, group, f"{layer.name}/{name}"
+
+
+def _assumptions(network: Network, checks: Sequence[WeightCheck]) -> Iterator[str]:
+    """Yield the options of layers that decide the numbers and are not in the file."""
+    for layer in network.layers:
+        epsilon, mode = (getattr(layer, name, None) for name in ("epsilon", "merge_mode"))
+        if epsilon is not None:
+            yield f"the file does not hold epsilon: use epsilon={epsilon:g} in {layer.name}"
+        if layer.type == "BatchNormalization":
+            yield f"mean and var of {layer.name} belong into the collection batch_stats"
+        if mode not in ("concat", None):
+            yield f"Flax joins both directions by concat: {layer.name} joins them by {mode}"
+        if len(layer.directions) == 1 and layer.directions[0].reverse:
+            yield f"the file does not hold directions: {layer.name} takes the sequence in reverse"
+        for argument, name in _functions(layer):
+            yield f"the file does not hold activations: use {argument}={name} in {layer.name}"
+    for check in checks:
+        if "added" in check.rule:
+            yield f"{check.name}: Flax has one bias for these gates, so two rows were added"
+
+
+def _functions(layer: Layer) -> Iterator[tuple[str, str]]:
+    """Yield the activations of a cell that are not Flax's defaults, with their arguments."""
+    for cell in layer.cells[:1]:
+        for option, (argument, default) in _FUNCTIONS.items():
+            name = getattr(cell, option, default)
+            if name != default:
+                yield argument, name
+
+
+def _refused(layer: Layer, reason: str) -> UnsupportedError:
+    return UnsupportedError(f"layer {layer.name!r} cannot be converted: {reason}")

@@ -1,0 +1,123 @@
+"""Weights of Keras models as parameters of Flax linen, whose equations stand here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import InputError, UnsupportedError
+from tests.helpers.models import randomized, sequential
+
+CELLS = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}
+Arrays = Mapping[str, np.ndarray]
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def flax_step(cell: str, x: np.ndarray, h: Any, c: Any, p: Arrays) -> tuple[Any, Any]:
+    """Return h and c as ``SimpleCell``, ``LSTMCell`` and ``GRUCell`` document them."""
+
+    def dense(name: str, of: np.ndarray) -> np.ndarray:
+        return of @ p[f"{name}/kernel"] + p.get(f"{name}/bias", 0)
+
+    if cell == "simple":
+        return np.tanh(dense("i", x) + dense("h", h)), c
+    if cell == "gru":
+        r, z = (sigmoid(dense(f"i{g}", x) + dense(f"h{g}", h)) for g in "rz")
+        n = np.tanh(dense("in", x) + r * dense("hn", h))
+        return (1 - z) * n + z * h, c
+    i, f, g, o = (dense(f"i{gate}", x) + dense(f"h{gate}", h) for gate in "ifgo")
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def flax_states(cell: str, x: np.ndarray, p: Arrays) -> np.ndarray:
+    h = c = np.zeros((len(x), p[next(k for k in p if k.startswith("h"))].shape[-1]))
+    states = []
+    for t in range(x.shape[1]):
+        h, c = flax_step(cell, x[:, t], h, c, p)
+        states.append(h)
+    return np.stack(states, axis=1)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("cell", CELLS)
+def test_flax_computes_the_same(cell: str, bias: bool, tmp_path: Path) -> None:
+    layer = CELLS[cell](5, return_sequences=True, use_bias=bias)
+    layers = la.Bidirectional(layer, name="rnn"), la.Dense(2, name="head")
+    model = randomized(sequential(*layers, shape=(4, 3)))
+    path = tmp_path / "w.npz"
+    assert rnnshapes.convert(model, path).passed
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    arrays = {name: array.astype("float64") for name, array in np.load(path).items()}
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
+    expected = rnnshapes.trace(model, x=x, show="h", keras=False)
+    for trace, way in zip(expected.layers, ("forward", "backward"), strict=True):
+        prefix = f"rnn/{way}/"
+        own = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+        step = 1 if way == "forward" else -1
+        h = flax_states(cell, x[:, ::step], own)[:, ::step]
+        np.testing.assert_allclose(h, trace.states["h"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(arrays["head/kernel"], model.get_layer("head").get_weights()[0])
+
+
+def test_names_and_shapes_are_those_of_flax(tmp_path: Path) -> None:
+    model = randomized(sequential(la.GRU(5, name="rnn"), shape=(4, 3)))
+    rnnshapes.convert(model, tmp_path / "w.npz", to="flax")
+    shapes = {name: array.shape for name, array in np.load(tmp_path / "w.npz").items()}
+    expected = {f"rnn/i{gate}/kernel": (3, 5) for gate in "rzn"}
+    expected |= {f"rnn/h{gate}/kernel": (5, 5) for gate in "rzn"}
+    expected |= {f"rnn/{name}/bias": (5,) for name in ("ir", "iz", "in", "hn")}
+    assert shapes == expected
+
+
+def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
+    layers = (
+        la.GRU(5, recurrent_activation="hard_sigmoid", return_sequences=True, name="gru"),
+        la.LSTM(4, activation="relu", go_backwards=True, name="lstm"),
+        la.LayerNormalization(epsilon=0.02, name="norm"),
+    )
+    model = randomized(sequential(*layers, shape=(6, 3)))
+    said = rnnshapes.convert(model, tmp_path / "w.npz").assumptions
+    for words in (
+        ("gate_fn=hard_sigmoid", "gru"),
+        ("gru/bias", "added"),
+        ("activation_fn=relu", "lstm"),
+        ("reverse", "lstm"),
+        ("0.02", "norm"),
+    ):
+        assert any(all(word in one for word in words) for one in said)
+    assert len(said) == 5
+
+
+@pytest.mark.parametrize("word", ["reset_after", "stack", "PReLU"])
+def test_what_flax_lacks_is_refused(word: str, tmp_path: Path) -> None:
+    layer = {
+        "reset_after": lambda: la.GRU(4, reset_after=False),
+        "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
+        "PReLU": la.PReLU,
+    }[word]()
+    model = randomized(sequential(layer, la.Dense(2), shape=(4, 3)))
+    with pytest.raises(UnsupportedError, match=word):
+        rnnshapes.convert(model, tmp_path / "w.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_ending_has_to_be_that_of_the_framework(tmp_path: Path) -> None:
+    model = randomized(sequential(la.GRU(5), shape=(4, 3)))
+    for to, name in (
+        ("flax", "w.safetensors"),
+        ("torch", "w.npz"),
+        (None, "w.bin"),
+        ("x", "w.npz"),
+    ):
+        with pytest.raises(InputError):
+            rnnshapes.convert(model, tmp_path / name, to=to)
