@@ -22,7 +22,7 @@ from rnnshapes.result import show_with
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from rnnshapes.api import convert, golden, inspect, inspect_files, trace, verify
+    from rnnshapes.api import convert, golden, inspect, inspect_files, quantize, trace, verify
     from rnnshapes.render.schemas import schema
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ __all__ = [
     "golden",
     "inspect",
     "inspect_files",
+    "quantize",
     "schema",
     "trace",
     "verify",
@@ -45,7 +46,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The functions come with their modules when first used: importing rnnshapes is immediate.
-    if name in ("convert", "golden", "inspect", "inspect_files", "trace", "verify"):
+    if name in __all__ and name[0].islower() and name != "schema":
         from rnnshapes import api
 
         return getattr(api, name)

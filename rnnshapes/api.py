@@ -23,6 +23,7 @@ from rnnshapes.session import (
 
 if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
+    from rnnshapes.forward.quantized import Quantization
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.network.file_summary import FileSummaries, FileSummary
     from rnnshapes.network.graph import Network
@@ -183,6 +184,34 @@ def golden(
     with open_session(model, x=x, seed=seed, **options) as session:
         keras = keras and bool(session.network.unsupported)
         return session.trace_with_golden(keras=keras, only=names, layout=layout, dtype=dtype)[1]
+
+
+def quantize(
+    model: Any = None,
+    *,
+    to: str = "int8",
+    x: Any = None,
+    seed: int = 0,
+    **options: Unpack[NetworkOptions],
+) -> Quantization:
+    """Compute the network in fixed point: range, saturation and error of each value.
+
+    Args:
+        model: A model or ``None``, as for :func:`inspect`.
+        to: "int8" (kernels, x and h in 8 bits, gates and cell states in 16), "int16" (x and h in
+            16 bits, too), each value with a scale by its largest magnitude for this x; or Qm.n
+            such as "q3.12" for all numbers.
+        x: Input, as for :func:`trace`.
+        seed: Seed, as for :func:`trace`.
+        **options: See :class:`rnnshapes.session.NetworkOptions`.
+
+    Raises:
+        InputError: bad sizes or data, or an unknown format.
+        UnsupportedError: the model holds something that is not supported.
+        CannotRunError: there is not enough memory.
+    """
+    with open_session(model, x=x, seed=seed, **options) as session:
+        return session.quantize(to)
 
 
 def convert(

@@ -20,6 +20,7 @@ from rnnshapes.network.sizes import DEFAULT_SIZES, check_size
 
 if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
+    from rnnshapes.forward.quantized import Quantization
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.load.inputs import InputSources
     from rnnshapes.network.weights import Weights
@@ -121,6 +122,19 @@ class Session:
             )
             result = self._with_bounds(result, weights) if bounds else result
             return result.select(show, layer), arrays.select(only).in_dtype(dtype)
+
+    def quantize(self, to: str) -> Quantization:
+        """Compute :func:`rnnshapes.quantize` for this session."""
+        from rnnshapes.forward import golden, tracing
+        from rnnshapes.forward.quantized import quantize_network
+        from rnnshapes.ops.fixed_point import Scheme
+
+        scheme = Scheme.from_name(to)
+        self._require_computable(keras=False)
+        tracing.check_layer(self.network, None)
+        golden.require_memory(self.network)
+        with self._work(1 if scheme.fraction is not None else 2):
+            return quantize_network(self.network, self.weights(), self.sources, scheme)
 
     def steps(self, sample: int = 0, layer: str | None = None, *, keras: bool = False) -> Any:
         """Return the recurrences of one sample, of which each step can be shown in full."""

@@ -52,7 +52,7 @@ def operations(kind: type) -> dict[str, list[str]]:
 
 
 def test_all_interpreters_are_found() -> None:
-    names = {"SymbolicOps", "ShapeOps", "NumpyOps", "BoundedOps", "RecorderOps"}
+    names = {"SymbolicOps", "ShapeOps", "NumpyOps", "BoundedOps", "RecorderOps", "FixedPointOps"}
     assert {kind.__name__ for kind in interpreters()} == names
 
 

@@ -18,7 +18,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes.forward import golden, tracing
+from rnnshapes.forward import golden, quantized, tracing
 from rnnshapes.forward.recurrence_steps import TracedStep
 from rnnshapes.network import file_summary, summary
 from rnnshapes.port.report import PortVerification
@@ -33,7 +33,7 @@ from tests.helpers.models import MODELS
 
 RESULTS = (
     *(summary.Inspection, tracing.Trace, TracedStep, report.Verification),
-    *(PortVerification, golden.Golden, file_summary.FileSummaries),
+    *(PortVerification, golden.Golden, quantized.Quantization, file_summary.FileSummaries),
 )
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 FULL = "y,h,gates"
@@ -112,6 +112,8 @@ MADE: dict[str, Callable[[], Result]] = {
     "port, swapped": lambda: port(swapped=True),
     "port, unexplained": unexplained,
     "golden": lambda: rnnshapes.golden(**SIZES, cell="gru"),
+    "quantize": lambda: rnnshapes.quantize(**SIZES, cell="lstm", to="int8"),
+    "quantize, q": lambda: rnnshapes.quantize(**SIZES, bidirectional=True, to="q1.6"),
     "golden, both": lambda: rnnshapes.golden(**SIZES, bidirectional=True, cell="lstm"),
 }
 
@@ -215,6 +217,7 @@ OPTIONAL = {"mask", "h", "c", "h_keras", "c_keras", "float32", "float64", "sampl
 
 
 CHANGED = ["inspect", "trace, all", "step", "verify", "port", "port, unexplained", "golden"]
+CHANGED += ["quantize"]
 
 
 @pytest.mark.parametrize("name", CHANGED)

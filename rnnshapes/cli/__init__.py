@@ -30,6 +30,7 @@ from rnnshapes.cli.options import (
     ModelsArgument,
     NetworkArguments,
     NoKerasOption,
+    QuantizeOption,
     QuietOption,
     SchemaArgument,
     SelectionArguments,
@@ -184,7 +185,8 @@ def _compare_with_keras(result: Inspection) -> Inspection:
 rnnshapes trace --T 10 --D 3 --M 5
 rnnshapes trace --cell gru --input x.npy --show y,h,gates --steps 0:4
 rnnshapes trace model.keras --input x.npy --no-keras
-rnnshapes trace --cell lstm --golden golden.h""",
+rnnshapes trace --cell lstm --golden golden.h
+rnnshapes trace --cell lstm --quantize int8""",
 )
 @option_groups
 def trace(
@@ -195,6 +197,7 @@ def trace(
     view: TraceViewOption = "summary",
     follow: FollowOption = False,
     delay: DelayOption = None,
+    quantize: QuantizeOption = None,
     golden: GoldenArguments,
     output: TraceOutputArguments,
     no_keras: NoKerasOption = False,
@@ -206,13 +209,25 @@ def trace(
     if follow or delay is not None:
         from rnnshapes.cli import follow as step_by_step
 
-        step_by_step.check_options(selection, output, golden.golden, follow=follow, delay=delay)
+        step_by_step.check_options(
+            selection, output, golden.golden, quantize, follow=follow, delay=delay
+        )
         return step_by_step.follow(
             network, data, selection, delay, with_keras=not no_keras, quiet=output.quiet
         )
     path, form = golden.golden, golden.form
     target = output_target(output, data.input, network.model, golden=path)
     parts = target.view(view, TRACE_PARTS)
+    if quantize is not None:
+        _check_quantize(selection, target, parts, path)
+        with (
+            open_session(network.model, x=data.input, seed=data.seed, **network.options) as session,
+            show_progress("Running the recurrence in fixed point"),
+        ):
+            quantization = session.quantize(quantize)
+        target.write(quantization, parts)
+        target.write_hint(next_command.after_quantize(network, data))
+        return 0
     _check_step(selection, target, view)
     with open_session(
         network.model, x=data.input, seed=data.seed, layer=selection.layer, **network.options
@@ -230,6 +245,24 @@ def trace(
     target.write_status(status)
     target.write_hint(next_command.after_trace(result, network, data, path))
     return 0
+
+
+def _check_quantize(
+    selection: SelectionArguments, target: OutputTarget, view: View, golden: Path | None
+) -> None:
+    """Raise InputError where ``--quantize`` contradicts other options."""
+    for option, is_given in {
+        "--golden": golden is not None,
+        "--plot": target.plot is not None,
+        "--format npz": target.format == "npz",
+        "--view flow": "flow" in view.parts,
+        "--step": selection.step is not None,
+        "--steps": selection.steps is not None,
+        "--show": selection.show is not None,
+        "--layer": selection.layer is not None,
+    }.items():
+        if is_given:
+            raise InputError(f"--quantize cannot be combined with {option}")
 
 
 def _check_step(selection: SelectionArguments, target: OutputTarget, view: str) -> None:

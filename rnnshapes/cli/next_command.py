@@ -77,6 +77,12 @@ def after_trace(
     return _next("verify", "compares NumPy with Keras", options, data) + others
 
 
+def after_quantize(options: NetworkArguments, data: DataArguments) -> str:
+    """Propose the weights for a port."""
+    more = ("--golden", "weights.h", "--only", "weights")
+    return _next("trace", "writes the weights for a port in C", options, data, *more)
+
+
 def after_verify(result: Verification, options: NetworkArguments, data: DataArguments) -> str:
     """Propose a golden file for a port; or the steps around a failure."""
     if not result.network.recurrent:

@@ -516,6 +516,22 @@ DelayOption = Annotated[
         rich_help_panel=_SHOWN,
     ),
 ]
+QuantizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        metavar="FORMAT",
+        help="Compute in fixed point, int8, int16 or q3.12, and show ranges and errors.",
+        rich_help_panel=_SHOWN,
+        autocompletion=one_of(
+            {
+                "int8": "kernels, x and h in 8 bits",
+                "int16": "kernels in 8 bits, x and h in 16",
+                "q3.12": "every number in 16 bits",
+            }
+        ),
+    ),
+]
 AgainstOption = Annotated[
     Path | None,
     typer.Option(

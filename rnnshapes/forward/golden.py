@@ -149,7 +149,7 @@ def check_layout(layout: str) -> str:
 
 def require_memory(network: Network, *, with_keras: bool = False) -> None:
     """Raise TooLargeError if a full trace and the golden arrays do not fit into memory."""
-    numbers = sum(recorded.numbers for recorded in _recorded_recurrences(network))
+    numbers = sum(recorded.numbers for recorded in recorded_recurrences(network))
     for node in network.inputs:
         assert isinstance(node.layer, Input)
         numbers += network.count(product(node.layer.shape))
@@ -169,7 +169,7 @@ def array_names(network: Network) -> frozenset[str]:
     }
     for node in network.recurrent:
         names |= {f"{node.layer.name}/{name}" for name in stored_names(node.layer)}
-    for recurrence in _recorded_recurrences(network):
+    for recurrence in recorded_recurrences(network):
         values = [name for name, _, _ in recurrence.equations()]
         values += ["mask", *(f"{key}_initial" for key in recurrence.direction.cell.states)]
         names |= {f"{recurrence.name}.{value}" for value in values}
@@ -194,7 +194,7 @@ def record_network(
         stored = {n: lay_out(layer, weights, layout) for n, layer in recurrent.items()}
     recorders = {
         recurrence.name: _Recorder(recurrence, weights)
-        for recurrence in _recorded_recurrences(network)
+        for recurrence in recorded_recurrences(network)
     }
 
     def record(block: Block, batch: slice) -> None:
@@ -215,11 +215,13 @@ def record_network(
 
 
 @dataclass(frozen=True, eq=False)
-class _RecordedRecurrence:
+class RecordedRecurrence:
     """Names, equations and widths of what is recorded of one recurrence.
 
     ``traced`` are the values that a trace has, too, by their name here: ``h``, ``gate_i``.
-    ``intermediates`` are all named values of a step, by name.
+    ``intermediates`` are all named values of a step, by name. ``noted`` are their names in the
+    order in which a step computes them; a value that is part of a split and the argument of an
+    activation is there twice.
     """
 
     network: Network
@@ -228,11 +230,12 @@ class _RecordedRecurrence:
     direction: Direction
     traced: Mapping[str, RecordedTensor]
     intermediates: Mapping[str, Intermediate]
+    noted: tuple[str, ...]
 
     @classmethod
     def of(
         cls, network: Network, node: Node, name: str, direction: Direction
-    ) -> _RecordedRecurrence:
+    ) -> RecordedRecurrence:
         """Return it for a recurrence, from the texts of a single step."""
         step, recording = _evaluate_step(direction)
         _, dated = _evaluate_step(direction, dated=True)
@@ -241,7 +244,10 @@ class _RecordedRecurrence:
         for (_, value), (equation, _) in both:
             intermediates.setdefault(value.symbol.text, Intermediate(equation, value))
         gates = {f"gate_{key}": value for key, value in step.gates.items()}
-        return cls(network, node, name, direction, {**step.states, **gates}, intermediates)
+        traced = {**step.states, **gates}
+        names = {id(value): key for key, value in traced.items()}
+        noted = [names.get(id(v), v.symbol.text) for _, v in recording.intermediates]
+        return cls(network, node, name, direction, traced, intermediates, tuple(noted))
 
     @property
     def steps(self) -> Dim:
@@ -276,9 +282,10 @@ class _RecordedRecurrence:
             yield name, name, self.traced[name].symbol.shape[-1]
 
 
-def _recorded_recurrences(network: Network) -> list[_RecordedRecurrence]:
+def recorded_recurrences(network: Network) -> list[RecordedRecurrence]:
+    """Return what can be recorded of each recurrence of a network."""
     return [
-        _RecordedRecurrence.of(network, node, name, direction)
+        RecordedRecurrence.of(network, node, name, direction)
         for node in network.recurrent
         for name, direction in node.scans
     ]
@@ -287,7 +294,7 @@ def _recorded_recurrences(network: Network) -> list[_RecordedRecurrence]:
 class _Recorder:
     """The arrays of one recurrence, filled block by block."""
 
-    def __init__(self, recurrence: _RecordedRecurrence, weights: Weights) -> None:
+    def __init__(self, recurrence: RecordedRecurrence, weights: Weights) -> None:
         self.recurrence, self.direction = recurrence, recurrence.direction
         network, cell = recurrence.network, recurrence.direction.cell
         n, t = network.size("N"), network.count(recurrence.steps)

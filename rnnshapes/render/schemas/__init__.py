@@ -9,7 +9,7 @@ from typing import Any
 from rnnshapes.errors import InputError
 
 #: Names of the schemas: ``inspect`` for a result whose ``"schema"`` is ``rnnshapes.inspect/1``.
-NAMES = ("inspect", "trace", "step", "verify", "golden", "inspect-files")
+NAMES = ("inspect", "trace", "step", "verify", "golden", "quantize", "inspect-files")
 #: The value of ``"schema"``: package, name, version.
 _VERSIONED = r"rnnshapes\.([\w-]+)/1"
 

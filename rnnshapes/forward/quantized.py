@@ -1,0 +1,381 @@
+"""Fixed-point pass: what a network computes from integers of few bits, beside float64.
+
+Each equation is evaluated by the fixed-point interpreter (:mod:`rnnshapes.ops.fixed_point`), step
+by step from the states that fixed point has reached. Where each value has a scale of its own, a
+first pass in float64 measures its largest magnitude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from rnnshapes import progress
+from rnnshapes.cells.cell import Weight
+from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.forward.golden import RecordedRecurrence, recorded_recurrences
+from rnnshapes.forward.scan import (
+    NodeValue,
+    Scan,
+    apply_layer,
+    join_directions,
+    recurrence_outputs,
+)
+from rnnshapes.load.inputs import InputSources, describe_inputs, full_array
+from rnnshapes.network.graph import Network, Node
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.network.weights import Weights
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.fixed_point import FixedPoint, FixedPointOps, Format, Scheme, Stores, stacked
+from rnnshapes.result import Result
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedValue:
+    """One value of the network in fixed point, and how far it is from float64.
+
+    Attributes:
+        name: Its name, as in a golden file: ``lstm.z_i``, ``lstm/kernel``, ``y_hat``.
+        kind: ``input``, ``weight``, ``state`` (of a recurrence, with all its intermediates) or
+            ``output`` (of a layer).
+        format: The name of its format, ``int8`` or ``Q3.12``; ``exact`` for a sum of products
+            that is not stored.
+        step: The value of its last bit; None if it is exact.
+        low: Its smallest number in float64.
+        high: Its largest number in float64.
+        saturated: The share of its numbers that were beyond the ends of the format.
+        errors: The largest error at each step, (T,), indexed by input time step; (1,) without
+            time. NaN where every sample is masked.
+        rms: The root mean square of the errors at each step, (T,).
+        timed: Whether it has a value at every step.
+        count: How many numbers are compared at each step, (T,).
+    """
+
+    name: str
+    kind: str
+    format: str
+    step: float | None
+    low: float
+    high: float
+    saturated: float
+    errors: Array
+    rms: Array
+    timed: bool
+    count: Array
+
+    @property
+    def largest(self) -> float:
+        """The largest error of all steps."""
+        return float(np.nanmax(self.errors, initial=0.0))
+
+    @property
+    def worst_step(self) -> int | None:
+        """The step of the largest error; None without time."""
+        return int(np.nanargmax(self.errors)) if self.timed and self.count.any() else None
+
+    @property
+    def total_rms(self) -> float:
+        """The root mean square of all errors."""
+        squares = np.where(self.count > 0, self.rms**2, 0.0) * self.count
+        return float(np.sqrt(squares.sum() / max(1, self.count.sum())))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Quantization(Result):
+    """Every value of a network in fixed point: range, saturation, and error over time.
+
+    ``source`` is where the input comes from. ``values`` are in the order of computation.
+    """
+
+    schema = "rnnshapes.quantize/1"
+    renderer = "quantized"
+
+    network: Network
+    source: str
+    scheme: Scheme
+    values: tuple[QuantizedValue, ...]
+
+
+def quantize_network(
+    network: Network, weights: Weights, sources: InputSources, scheme: Scheme
+) -> Quantization:
+    """Run a network in fixed point.
+
+    Raises:
+        UnsupportedError: a layer is not supported, or keeps its states between batches.
+        InputError: a number of the input, or of the run in float64, is not finite.
+    """
+    for node in network.unsupported:
+        raise UnsupportedError(
+            f"layer {node.name!r} ({node.layer.type}) is not supported in fixed point"
+        )
+    for node in network.recurrent:
+        if getattr(node.layer, "stateful", False):
+            raise UnsupportedError(
+                f"layer {node.name!r} ({node.layer.type}) is stateful, which is not supported in "
+                "fixed point"
+            )
+    run = _Run(network, weights, sources, scheme)
+    with np.errstate(all="ignore"):  # what is not finite is reported
+        if scheme.fraction is None:
+            run.stores.measuring = True
+            run.compute()
+            run.stores.measuring = False
+        values = run.compute()
+    return Quantization(network, describe_inputs(sources, network), scheme, values)
+
+
+class _Statistics:
+    """Range, saturation and errors of one value, collected step by step."""
+
+    def __init__(self, steps: int) -> None:
+        self.low, self.high, self.beyond = np.inf, -np.inf, 0
+        self.errors = np.full(steps, np.nan)
+        self.squares, self.count = np.zeros(steps), np.zeros(steps, dtype=np.int64)
+        self.format: Format | None = None
+
+    def add(self, t: int, x: FixedPoint, mask: Array | None = None) -> None:
+        """Add the numbers of step t, of the samples (N,) that count."""
+        chosen = slice(None) if mask is None else mask
+        ideal, error = x.ideal[chosen], np.abs(x.value[chosen] - x.ideal[chosen])
+        if not ideal.size:
+            return
+        self.format = x.format
+        self.low, self.high = min(self.low, ideal.min()), max(self.high, ideal.max())
+        self.beyond += 0 if x.beyond is None else int(x.beyond[chosen].sum())
+        self.errors[t] = np.fmax(self.errors[t], error.max())
+        self.squares[t] += np.square(error).sum()
+        self.count[t] += error.size
+
+    def value(self, name: str, kind: str, *, timed: bool) -> QuantizedValue:
+        """Return what was collected; raise InputError for a number that is not finite."""
+        empty = not self.count.any()
+        if not empty and not np.isfinite([self.low, self.high]).all():
+            raise InputError(
+                f"{name} has numbers that are not finite in float64, so that no format holds "
+                "them; give another x or other weights"
+            )
+        count = np.maximum(1, self.count)
+        return QuantizedValue(
+            name=name,
+            kind=kind,
+            format="exact" if self.format is None else self.format.name,
+            step=None if self.format is None else self.format.step,
+            low=0.0 if empty else float(self.low),
+            high=0.0 if empty else float(self.high),
+            saturated=self.beyond / max(1, int(self.count.sum())),
+            errors=self.errors,
+            rms=np.where(self.count > 0, np.sqrt(self.squares / count), np.nan),
+            timed=timed,
+            count=self.count,
+        )
+
+
+class _Run:
+    """A network in fixed point; each pass computes all of it."""
+
+    def __init__(
+        self, network: Network, weights: Weights, sources: InputSources, scheme: Scheme
+    ) -> None:
+        self.network, self.sources, self.scheme = network, sources, scheme
+        self.stores = Stores(scheme)
+        self.ops = FixedPointOps(self.stores)
+        self.recurrences = {each.name: each for each in recorded_recurrences(network)}
+        self.bound = {
+            name: {w.key: _bind(scheme, w, weights[name][w.key]) for w in group}
+            for layer in network.layers
+            for name, group in layer.groups.items()
+        }
+
+    def compute(self) -> tuple[QuantizedValue, ...]:
+        """Compute the whole network, and return all values."""
+        values: list[NodeValue] = []
+        found: list[QuantizedValue] = []
+        inputs = iter(self.sources)
+        for position, node in enumerate(self.network.nodes):
+            self.stores.begin(node.name)
+            found += self._weights(node, found)
+            if isinstance(node.layer, Input):
+                value = self._input(node.layer, full_array(next(inputs)))
+                name = "x" if len(self.sources) == 1 else node.name
+                kind = "input"
+            elif isinstance(node.layer, RecurrentLayer):
+                value, intermediates = self._scan(node, values)
+                found += intermediates
+                values.append(value)
+                continue
+            else:
+                value = self._apply(position, node, values)
+                is_y_hat = position == self.network.outputs[0].node
+                name, kind = "y_hat" if is_y_hat else node.name, "output"
+            values.append(value)
+            if not getattr(node.layer, "integers", False):
+                found += _of_outputs(name, kind, value)
+        return tuple(found)
+
+    def _weights(self, node: Node, found: Sequence[QuantizedValue]) -> Iterator[QuantizedValue]:
+        """Yield the weights of a layer, at its first call."""
+        known = {value.name for value in found}
+        for group, members in node.layer.groups.items():
+            for weight in members:
+                name, statistics = f"{group}/{weight.name}", _Statistics(1)
+                if name not in known:
+                    statistics.add(0, self.bound[group][weight.key])
+                    yield statistics.value(name, "weight", timed=False)
+
+    def _input(self, layer: Input, x: Array) -> NodeValue:
+        """Return an input (N, T, …), time-major and stored as an operand."""
+        turned = np.swapaxes(x, 0, 1) if layer.timed else x
+        if layer.integers:
+            value = FixedPoint.exact(turned, self.stores)
+        else:
+            exact = FixedPoint.exact(np.asarray(turned, dtype=np.float64), self.stores)
+            value = self.stores.store(exact, self.scheme.operands)
+        return _value((value,), (value if layer.timed else None,), None)
+
+    def _apply(self, position: int, node: Node, values: Sequence[NodeValue]) -> NodeValue:
+        """Return the output of a layer without recurrence, which is stored."""
+        inputs = [_output(values, tap).ideal for tap in node.sources]
+        masks = [_mask(values, tap) for tap in node.sources]
+        mask = node.layer.mask(inputs, masks)
+        weights = SimpleNamespace(**self.bound[node.group])
+        shapes = self.network.node_shapes[position]
+        value: Any = apply_layer(self.ops, node, values, weights, mask, shapes)
+        stored = [self._store(x) for x in value.outputs]
+        same = zip(value.at_steps, value.outputs, stored, strict=True)
+        at_steps = [s if x is output else self._store(x) for x, output, s in same]
+        return _value(stored, at_steps, value.mask, value.joined)
+
+    def _store(self, x: FixedPoint | None) -> FixedPoint | None:
+        return None if x is None else self.stores.store(x, self.scheme.values)
+
+    def _scan(
+        self, node: Node, values: Sequence[NodeValue]
+    ) -> tuple[NodeValue, list[QuantizedValue]]:
+        """Return the outputs of a recurrent layer, and the values of each of its recurrences."""
+        tap = node.sources[0]
+        x = _output(values, tap)
+        mask = None if node.mask_dropped else _mask(values, tap)
+        initial = iter([_output(values, each) for each in node.initial])
+        scans: dict[str, dict[str, FixedPoint]] = {}
+        intermediates: list[QuantizedValue] = []
+        for name, _ in node.scans:
+            none = self.scheme.format(self.scheme.operands, 0.0)
+            state = {
+                key: FixedPoint.exact(np.zeros((x.ideal.shape[1], width)), self.stores, none)
+                for key, width in self.network.widths[name].items()
+            }
+            state = {key: next(initial, zeros) for key, zeros in state.items()}
+            scans[name], statistics = self._steps(self.recurrences[name], x, state, mask)
+            intermediates += [
+                each.value(f"{name}.{key}", "state", timed=True) for key, each in statistics.items()
+            ]
+        return self._joined(node, values, scans, mask), intermediates
+
+    def _steps(
+        self,
+        recurrence: RecordedRecurrence,
+        x: FixedPoint,
+        state: Mapping[str, FixedPoint],
+        mask: Array | None,
+    ) -> tuple[dict[str, FixedPoint], dict[str, _Statistics]]:
+        """Take all steps of a recurrence; return its states (T, N, M), and what was noted."""
+        direction = recurrence.direction
+        weights = SimpleNamespace(**self.bound[direction.name])
+        steps = len(x.ideal)
+        statistics = {name: _Statistics(steps) for name in recurrence.noted}
+        after: dict[int, Mapping[str, FixedPoint]] = {}
+        for t in range(steps)[:: -1 if direction.reverse else 1]:
+            self.stores.begin(recurrence.name)
+            x_t = x.on_both(lambda array, t=t: array[t])  # type: ignore[misc]
+            xz = direction.cell.project(self.ops, x_t, weights)
+            new = direction.cell.step(self.ops, xz, state, weights).states
+            counted = None if mask is None else mask[t]
+            state = new if counted is None else _where(counted, new, state)
+            after[t] = state
+            noted = dict(zip(reversed(recurrence.noted), self.stores.noted[::-1], strict=True))
+            for name, value in noted.items():  # of a value noted twice the first
+                statistics[name].add(t, value, counted)
+            progress.advance(x.ideal.shape[1])
+        states = {key: stacked([after[t][key] for t in range(steps)]) for key in state}
+        return states, statistics
+
+    def _joined(
+        self,
+        node: Node,
+        values: Sequence[NodeValue],
+        states: Mapping[str, Mapping[str, FixedPoint]],
+        mask: Array | None,
+    ) -> NodeValue:
+        """Return the outputs of a recurrent layer, joined from those of its directions."""
+        both = []
+        for part in ("value", "ideal"):
+            arrays = {
+                name: Scan({key: getattr(v, part) for key, v in each.items()}, {}, mask)
+                for name, each in states.items()
+            }
+            both.append(recurrence_outputs(node, arrays, {}))
+        outputs = {}
+        for name, direction in node.scans:
+            h = states[name][direction.cell.output_state]
+            outputs[name] = replace(h, value=both[0][name], ideal=both[1][name])
+        scans: Any = {name: Scan(dict(each), {}, mask) for name, each in states.items()}  # type: ignore[arg-type]
+        return join_directions(self.ops, node, outputs, values, scans)
+
+
+def _bind(scheme: Scheme, weight: Weight, values: Array) -> FixedPoint:
+    """Return a weight in fixed point; all but kernels are added, and have more bits."""
+    is_kernel = len(weight.dims) > 1 and "bias" not in weight.name
+    return scheme.weight(values, is_kernel=is_kernel)
+
+
+def _where(
+    mask: Array, new: Mapping[str, FixedPoint], old: Mapping[str, FixedPoint]
+) -> dict[str, FixedPoint]:
+    """Return the states after a step for samples where it counts, those before it elsewhere."""
+    rows = mask[:, None]
+    return {
+        key: replace(
+            new[key],
+            value=np.where(rows, new[key].value, old[key].value),
+            ideal=np.where(rows, new[key].ideal, old[key].ideal),
+        )
+        for key in new
+    }
+
+
+def _value(
+    outputs: Sequence[Any], at_steps: Sequence[Any], mask: Array | None, joined: int = 1
+) -> NodeValue:
+    """Return the value of a node that holds fixed-point numbers."""
+    return NodeValue(tuple(outputs), tuple(at_steps), mask, joined)
+
+
+def _output(values: Sequence[NodeValue], tap: Any) -> FixedPoint:
+    """Return one output of a node."""
+    output: Any = values[tap.node].outputs[tap.output]
+    return output  # type: ignore[no-any-return]
+
+
+def _mask(values: Sequence[NodeValue], tap: Any) -> Array | None:
+    """Return which steps of an output count, (T, N); None if all do."""
+    value = values[tap.node]
+    return value.mask if tap.output < value.joined else None
+
+
+def _of_outputs(name: str, kind: str, value: NodeValue) -> Iterator[QuantizedValue]:
+    """Yield each output of a node: at every step, where it has one there."""
+    for number, (output, at_steps) in enumerate(zip(value.outputs, value.at_steps, strict=True)):
+        x: Any = output if at_steps is None else at_steps
+        timed = at_steps is not None
+        steps = len(x.ideal) if timed else 1
+        statistics = _Statistics(steps)
+        for t in range(steps):
+            step = x.on_both(lambda array, t=t: array[t]) if timed else x
+            statistics.add(t, step, value.mask[t] if timed and value.mask is not None else None)
+        yield statistics.value(f"{name}[{number}]" if number else name, kind, timed=timed)

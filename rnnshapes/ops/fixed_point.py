@@ -1,0 +1,424 @@
+"""The fixed-point interpreter: arrays as integers of few bits hold them, beside exact ones.
+
+A :class:`FixedPoint` holds numbers twice: as they are in fixed point, and in float64. What an
+equation stores is rounded to a :class:`Format`: the operands of matrix products, the arguments and
+results of activations, the parts of a split, and values with a name. Sums and products in between
+are exact, as in accumulators of 32 or 64 bits.
+Source of the widths of ``int8`` and ``int16``: LSTM of TensorFlow Lite and CMSIS-NN
+(``tensorflow/lite/kernels/lstm_eval.cc``, ``arm_lstm_unidirectional_s8``).
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnshapes.errors import InputError
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.numpy_ops import NumpyOps
+
+#: The name of the state that is the output of a cell, and an operand of the next product.
+OUTPUT = "h"
+#: Bits of a bias where weights have their own scales.
+_BIAS_BITS = 32
+#: Bits of a number in the format Qm.n, at most.
+_MOST_BITS = 32
+_NUMPY = NumpyOps()
+
+
+class Format(NamedTuple):
+    """Integers from ``lowest`` to ``highest``, in units of ``step``."""
+
+    name: str
+    bits: int
+    step: float
+    lowest: int
+    highest: int
+
+    def rounded(self, values: Array) -> tuple[Array, Array]:
+        """Return the nearest numbers of the format, and which of the values are beyond its ends.
+
+        Halves are rounded up, as ``(a + (1 << (n - 1))) >> n`` does.
+        """
+        numbers = np.floor(values / self.step + 0.5)
+        beyond = (numbers < self.lowest) | (numbers > self.highest)
+        return np.clip(numbers, self.lowest, self.highest) * self.step, beyond
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Bits of weights, of operands of matrix products (x and h), and of all other values.
+
+    With ``fraction`` bits behind the point all have one format, Qm.n. Otherwise each array of
+    weights, and each value, has a scale of its own, by its largest magnitude.
+    """
+
+    name: str
+    weights: int
+    operands: int
+    values: int
+    fraction: int | None = None
+
+    @classmethod
+    def from_name(cls, name: str) -> Scheme:
+        """Return ``int8``, ``int16`` or ``q3.12``; raise InputError for any other name."""
+        if name in _SCHEMES:
+            return _SCHEMES[name]
+        match = re.fullmatch(r"[qQ](\d{1,2})\.(\d{1,2})", name)
+        bits = 1 + sum(map(int, match.groups())) if match else 0
+        if match is None or not 2 <= bits <= _MOST_BITS:
+            raise InputError(
+                f"unknown format {name!r} (--quantize): use int8, int16, or Qm.n with at most "
+                f"{_MOST_BITS} bits and a sign among them, such as q3.12"
+            )
+        return cls(f"Q{int(match[1])}.{int(match[2])}", bits, bits, bits, int(match[2]))
+
+    def format(self, bits: int, magnitude: float) -> Format:
+        """Return the format of ``bits`` that holds numbers up to ``magnitude``."""
+        if self.fraction is not None:
+            half = 2 ** (bits - 1)
+            return Format(self.name, bits, 2.0**-self.fraction, -half, half - 1)
+        highest = 2 ** (bits - 1) - 1
+        return Format(f"int{bits}", bits, magnitude / highest or 1.0, -highest, highest)
+
+    def weight(self, values: Array, *, is_kernel: bool) -> FixedPoint:
+        """Return a weight; only kernels have few bits where each array has its own scale."""
+        bits = self.weights if is_kernel or self.fraction is not None else _BIAS_BITS
+        ideal = np.asarray(values, dtype=np.float64)
+        chosen = self.format(bits, _magnitude(ideal))
+        value, beyond = chosen.rounded(ideal)
+        return FixedPoint(value, ideal, None, chosen, beyond)
+
+
+_SCHEMES = {"int8": Scheme("int8", 8, 8, 16), "int16": Scheme("int16", 8, 16, 16)}
+
+
+@dataclass(eq=False)
+class Stores:
+    """What each equation stores, in the order in which it does so.
+
+    Attributes:
+        scheme: The bits of each value.
+        measuring: Whether the largest magnitudes are collected; nothing is rounded then.
+        position: The number of the next value.
+        magnitudes: The largest magnitude of each stored value of the equation, in float64.
+        noted: The values worth comparing of this evaluation: products of matrices, and what is
+            stored of parts of a split, arguments of activations and values with a name.
+        by_equation: The magnitudes of all equations, by name.
+    """
+
+    scheme: Scheme
+    measuring: bool = False
+    position: int = 0
+    magnitudes: list[float] = field(default_factory=list)
+    noted: list[FixedPoint] = field(default_factory=list)
+    by_equation: dict[str, list[float]] = field(default_factory=dict)
+
+    def begin(self, equation: str) -> None:
+        """Begin an evaluation of the equation of this name."""
+        self.position, self.noted = 0, []
+        self.magnitudes = self.by_equation.setdefault(equation, [])
+
+    def store(self, x: FixedPoint, bits: int) -> FixedPoint:
+        """Return a value as ``bits`` hold it; weights, and what is stored so already, stay."""
+        if x.stores is None or (x.format is not None and x.format.bits <= bits):
+            return x
+        if self.measuring:
+            magnitude = _magnitude(x.ideal)
+            if self.position == len(self.magnitudes):
+                self.magnitudes.append(magnitude)
+            else:
+                self.magnitudes[self.position] = max(self.magnitudes[self.position], magnitude)
+        measured = 0.0 if self.scheme.fraction is not None else self.magnitudes[self.position]
+        chosen = self.scheme.format(bits, measured)
+        self.position += 1
+        if self.measuring:
+            return replace(x, format=chosen)
+        value, beyond = chosen.rounded(x.value)
+        return FixedPoint(value, x.ideal, self, chosen, beyond)
+
+    def note(self, x: FixedPoint) -> FixedPoint:
+        """Record a value; weights are not recorded."""
+        if x.stores is not None:
+            self.noted.append(x)
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPoint:
+    """Numbers in fixed point and in float64.
+
+    Attributes:
+        value: The numbers that the integers stand for.
+        ideal: The same numbers without any rounding to a format.
+        stores: What the equation stores; None for weights, and what is made of them alone.
+        format: The format in which they are stored; None for exact sums and products.
+        beyond: Which of them were beyond the ends of the format.
+    """
+
+    value: Array
+    ideal: Array
+    stores: Stores | None
+    format: Format | None = None
+    beyond: Array | None = None
+
+    @classmethod
+    def exact(cls, values: Array, stores: Stores, form: Format | None = None) -> FixedPoint:
+        """Return numbers that fixed point and float64 share."""
+        return cls(values, values, stores, form)
+
+    def __matmul__(self, other: FixedPoint) -> FixedPoint:
+        stores = self.stores or other.stores
+        if stores is None:
+            return self._combine(np.matmul, other)
+        left, right = (stores.store(each, stores.scheme.operands) for each in (self, other))
+        return stores.note(left._combine(np.matmul, right))
+
+    def __add__(self, other: FixedPoint | float) -> FixedPoint:
+        return self._combine(np.add, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: FixedPoint | float) -> FixedPoint:
+        return self._combine(np.subtract, other)
+
+    def __rsub__(self, other: float) -> FixedPoint:
+        return self._combine(lambda x, constant: constant - x, other)
+
+    def __mul__(self, other: FixedPoint | float) -> FixedPoint:
+        return self._combine(np.multiply, other)
+
+    def __neg__(self) -> FixedPoint:
+        return self * -1.0
+
+    def __truediv__(self, other: FixedPoint | float) -> FixedPoint:
+        return self._combine(np.divide, other)
+
+    def __rtruediv__(self, other: float) -> FixedPoint:
+        return self._combine(lambda x, constant: constant / x, other)
+
+    def on_both(self, function: Callable[[Array], Array]) -> FixedPoint:
+        """Apply a function that only moves or selects numbers."""
+        beyond = None if self.beyond is None else function(self.beyond)
+        return replace(self, value=function(self.value), ideal=function(self.ideal), beyond=beyond)
+
+    def _combine(
+        self, function: Callable[[Any, Any], Any], other: FixedPoint | float
+    ) -> FixedPoint:
+        with np.errstate(all="ignore"):
+            if not isinstance(other, FixedPoint):
+                value, ideal = function(self.value, other), function(self.ideal, other)
+                return FixedPoint(value, ideal, self.stores)
+            value, ideal = function(self.value, other.value), function(self.ideal, other.ideal)
+        return FixedPoint(value, ideal, self.stores or other.stores)
+
+
+def _magnitude(values: Array) -> float:
+    return float(np.abs(values).max(initial=0.0))
+
+
+def _part(value: Any, name: str) -> Any:
+    """Return an attribute of fixed-point numbers, also of several; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(_part(each, name) for each in value)
+    return getattr(value, name) if isinstance(value, FixedPoint) else value
+
+
+def _tensors(arguments: Sequence[Any]) -> list[FixedPoint]:
+    """Return the fixed-point numbers among arguments, also in lists."""
+    found = []
+    for argument in arguments:
+        if isinstance(argument, list | tuple):
+            found += _tensors(argument)
+        elif isinstance(argument, FixedPoint):
+            found.append(argument)
+    return found
+
+
+def _exact(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
+    """Return an operation of the NumPy interpreter on both numbers, without rounding."""
+
+    @functools.wraps(operation)
+    def apply(self: FixedPointOps, *arguments: Any, **options: Any) -> FixedPoint:
+        with np.errstate(all="ignore"):
+            value, ideal = (
+                operation(_NUMPY, *_part(arguments, name), **_options(options, name))
+                for name in ("value", "ideal")
+            )
+        return FixedPoint(value, ideal, self.stores)
+
+    return apply
+
+
+def _moved(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
+    """Return an operation that only moves or selects numbers, which stay as they are stored."""
+
+    @functools.wraps(operation)
+    def apply(self: FixedPointOps, *arguments: Any, **options: Any) -> FixedPoint:
+        result = _exact(operation)(self, *arguments, **options)
+        formats = [x.format for x in _tensors([*arguments, *options.values()])]
+        stored = [each for each in formats if each is not None]
+        if len(stored) < len(formats) or not stored:
+            return result
+        return replace(result, format=max(stored, key=lambda each: each.bits))
+
+    return apply
+
+
+def _options(options: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: _part(value, name) for key, value in options.items()}
+
+
+class FixedPointOps:
+    """The operations of the fixed-point interpreter that are not operators.
+
+    All but matrix products and activations are computed exactly from stored operands.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+
+    concatenate = _moved(NumpyOps.concatenate)
+    windows = _moved(NumpyOps.windows)
+    max = _moved(NumpyOps.max)
+    maximum = _moved(NumpyOps.maximum)
+    minimum = _moved(NumpyOps.minimum)
+    choose = _moved(NumpyOps.choose)
+    where = _moved(NumpyOps.where)
+
+    constant = _exact(NumpyOps.constant)
+    averages = _exact(NumpyOps.averages)
+    mean = _exact(NumpyOps.mean)
+    reduce = _exact(NumpyOps.reduce)
+    rsqrt = _exact(NumpyOps.rsqrt)
+    elementwise = _exact(NumpyOps.elementwise)
+    compare = _exact(NumpyOps.compare)
+    attention_weights = _exact(NumpyOps.attention_weights)
+
+    def activate(self, name: str, z: FixedPoint) -> FixedPoint:
+        """Apply the activation ``name`` to a stored value, and store the result."""
+        bits = self.stores.scheme.values
+        z = self.stores.note(self.stores.store(z, bits))
+        return self.stores.store(_exact(NumpyOps.activate)(self, name, z), bits)
+
+    def split(self, z: FixedPoint, base: str, parts: tuple[str, ...]) -> list[FixedPoint]:
+        """Split the last axis into equal parts, which are stored."""
+        slices = range(len(parts))
+        values = [z.on_both(functools.partial(_split_part, len(parts), i)) for i in slices]
+        bits = self.stores.scheme.values
+        return [self.stores.note(self.stores.store(value, bits)) for value in values]
+
+    def rows(self, b: FixedPoint, names: tuple[str, ...]) -> list[FixedPoint]:
+        """Return the rows of ``b``."""
+        return [b.on_both(operator.itemgetter(i)) for i in range(len(names))]
+
+    def let(self, name: str, value: FixedPoint) -> FixedPoint:
+        """Store ``value``: the output of a cell as an operand of the next product."""
+        scheme = self.stores.scheme
+        bits = scheme.operands if name == OUTPUT else scheme.values
+        return self.stores.note(self.stores.store(value, bits))
+
+    def take(self, table: FixedPoint, indices: FixedPoint) -> FixedPoint:
+        """Return the rows of ``table`` with these integer indices."""
+        rows = table.on_both(lambda array: _NUMPY.take(array, indices.ideal))
+        return replace(rows, stores=self.stores)
+
+    def rearrange(self, x: FixedPoint, function: Callable[[Array], Array]) -> FixedPoint:
+        """Return ``function(x)`` for a function that only moves or selects numbers."""
+        return x.on_both(function)
+
+    def swap_time(self, x: FixedPoint) -> FixedPoint:
+        """Exchange samples and time: (N, T, …) → (T, N, …), and back."""
+        return x.on_both(_NUMPY.swap_time)
+
+    def shape(self, x: FixedPoint) -> tuple[int, ...]:
+        """Return the shape of ``x``."""
+        return x.ideal.shape
+
+    def rank(self, x: FixedPoint) -> int:
+        """Return the number of axes of ``x``."""
+        return x.ideal.ndim
+
+    def within(self, suffix: str) -> FixedPointOps:
+        """Return these operations."""
+        return self
+
+    def aligned(self, values: Sequence[FixedPoint]) -> Sequence[FixedPoint]:
+        """Return the values as they are: NumPy broadcasts."""
+        return values
+
+    def each_step(
+        self, function: Callable[[FixedPoint], FixedPoint], x: FixedPoint, rank: int
+    ) -> FixedPoint:
+        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
+        if self.rank(x) == rank:
+            return function(x)
+        lead = self.shape(x)[:2]
+        result = function(x.on_both(lambda array: array.reshape(-1, *array.shape[2:])))
+        return result.on_both(lambda array: array.reshape(*lead, *array.shape[1:]))
+
+    def scan(
+        self,
+        step: Callable[[FixedPoint, Sequence[FixedPoint]], Sequence[FixedPoint]],
+        z: FixedPoint,
+        multiple: int,
+        names: tuple[str, ...],
+        *,
+        reverse: bool,
+    ) -> FixedPoint:
+        """Take one step after the other, and return the first state after each, (N, T, …, M).
+
+        Each step stores its values in the same formats.
+        """
+        stores, shape = self.stores, self.shape(z)
+        zeros = np.zeros((shape[0], *shape[2:-1], shape[-1] // multiple))
+        none = stores.scheme.format(stores.scheme.operands, 0.0)
+        states: Sequence[FixedPoint] = [FixedPoint.exact(zeros, stores, none) for _ in names]
+        first, after = stores.position, {}
+        for t in range(shape[1])[:: -1 if reverse else 1]:
+            stores.position = first
+            states = step(z.on_both(functools.partial(_step_of, t)), states)
+            after[t] = states[0]
+        return stacked([after[t] for t in range(shape[1])], axis=1)
+
+    def contract(self, contraction: Any, left: FixedPoint, right: FixedPoint) -> FixedPoint:
+        """Multiply stored operands, and sum over axes."""
+        bits = self.stores.scheme.operands
+        operands = (self.stores.store(each, bits) for each in (left, right))
+        return _exact(NumpyOps.contract)(self, contraction, *operands)
+
+    def widen(self, x: FixedPoint) -> FixedPoint:
+        """Return the same numbers."""
+        return x
+
+    def narrow(self, x: FixedPoint, other: FixedPoint) -> FixedPoint:
+        """Return the same numbers."""
+        return x
+
+    def define(self, name: str, value: FixedPoint) -> FixedPoint:
+        """Return ``value`` itself."""
+        return value
+
+
+def _split_part(count: int, number: int, values: Array) -> Array:
+    """Return one of ``count`` equal parts of the last axis."""
+    width = values.shape[-1] // count
+    return values[..., number * width : (number + 1) * width]
+
+
+def _step_of(t: int, values: Array) -> Array:
+    """Return step t of (N, T, …)."""
+    return values[:, t]
+
+
+def stacked(steps: Sequence[FixedPoint], axis: int = 0) -> FixedPoint:
+    """Return values of several steps as one, with time as an axis."""
+    value = np.stack([step.value for step in steps], axis)
+    ideal = np.stack([step.ideal for step in steps], axis)
+    return replace(steps[0], value=value, ideal=ideal, beyond=None)

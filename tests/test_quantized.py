@@ -1,0 +1,211 @@
+"""``trace --quantize``: the fixed-point interpreter, against loops over integers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes.ops.fixed_point import Scheme
+from tests.helpers.commands import assert_refused
+from tests.helpers.files import saved
+from tests.helpers.golden import sigmoid
+from tests.helpers.models import randomized, sequential
+
+SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 4, "M": 5, "K": 2}
+Array = np.ndarray
+
+
+class Integers:
+    """Numbers as a C program has them: integers in units of ``step``, which saturate."""
+
+    def __init__(self, bits: int, step: float, lowest: int) -> None:
+        self.step, self.ends = step, (lowest, 2 ** (bits - 1) - 1)
+
+    @classmethod
+    def scaled(cls, bits: int, values: Array) -> Integers:
+        """Those that hold the largest of the values, with one scale."""
+        highest = 2 ** (bits - 1) - 1
+        return cls(bits, float(np.abs(values).max()) / highest, -highest)
+
+    def store(self, values: Array) -> Array:
+        """The numbers that are stored."""
+        return np.clip(np.floor(values / self.step + 0.5), *self.ends) * self.step
+
+
+def lstm_int8(golden: dict[str, Array]) -> dict[str, Array]:
+    """An LSTM with kernels, x and h of 8 bits and all else of 16, as numbers (N, T, …)."""
+
+    def form(name: str, bits: int) -> Integers:
+        return Integers.scaled(bits, golden[name])
+
+    def weight(name: str, bits: int) -> Array:
+        return form(name, bits).store(golden[name].astype("float64"))
+
+    Wx, Wh = weight("lstm/kernel", 8), weight("lstm/recurrent_kernel", 8)
+    b, x = weight("lstm/bias", 32), weight("x", 8)
+    tanh_c = Integers.scaled(16, np.tanh(golden["lstm.c"]))
+    h = c = np.zeros((x.shape[0], len(Wh)))
+    made: dict[str, list[Array]] = {}
+    for t in range(x.shape[1]):
+        step = {"x Wx": x[:, t] @ Wx, "h Wh": h @ Wh}
+        z = dict(zip("ifco", np.split(step["x Wx"] + step["h Wh"] + b, 4, axis=-1), strict=True))
+        for gate, numbers in z.items():
+            step[f"z_{gate}"] = form(f"lstm.z_{gate}", 16).store(numbers)
+            activated = (np.tanh if gate == "c" else sigmoid)(step[f"z_{gate}"])
+            step[f"gate_{gate}"] = form(f"lstm.gate_{gate}", 16).store(activated)
+        c = form("lstm.c", 16).store(step["gate_f"] * c + step["gate_i"] * step["gate_c"])
+        h = form("lstm.h", 8).store(step["gate_o"] * tanh_c.store(np.tanh(c)))
+        for key, numbers in {**step, "c": c, "h": h}.items():
+            made.setdefault(f"lstm.{key}", []).append(numbers)
+    return {name: np.stack(steps, axis=1) for name, steps in made.items()}
+
+
+def gru_q(golden: dict[str, Array], whole: int, fraction: int) -> dict[str, Array]:
+    """A GRU without reset_after, with all numbers in one format."""
+    store = Integers(1 + whole + fraction, 2.0**-fraction, -(2 ** (whole + fraction))).store
+    Wx, Wh, b = (store(golden[f"gru/{n}"]) for n in ("kernel", "recurrent_kernel", "bias"))
+    W_z, W_r, W_h = np.split(Wh, 3, axis=-1)
+    x, h, states = store(golden["x"]), np.zeros((len(golden["x"]), len(Wh))), []
+    for t in range(x.shape[1]):
+        x_z, x_r, x_h = map(store, np.split(x[:, t] @ Wx + b, 3, axis=-1))
+        z, r = store(sigmoid(store(x_z + h @ W_z))), store(sigmoid(store(x_r + h @ W_r)))
+        candidate = store(np.tanh(store(x_h + store(r * h) @ W_h)))
+        h = store(z * h + (1 - z) * candidate)
+        states.append(h)
+    return {"gru.h": np.stack(states, axis=1)}
+
+
+def check_errors(result: Any, golden: dict[str, Array], expected: dict[str, Array]) -> None:
+    """Compare the errors at each step with those of numbers computed by hand."""
+    values = {value.name: value for value in result.values}
+    for name, numbers in expected.items():
+        error = np.abs(numbers - golden[name])
+        assert error.max() > 0
+        np.testing.assert_allclose(values[name].errors, error.max(axis=(0, 2)), rtol=1e-6)
+        rms = np.sqrt(np.square(error).mean(axis=(0, 2)))
+        np.testing.assert_allclose(values[name].rms, rms, rtol=1e-6)
+        ends = (values[name].low, values[name].high)
+        np.testing.assert_allclose(ends, (golden[name].min(), golden[name].max()), rtol=1e-12)
+
+
+def test_int8_lstm_equals_a_loop_over_integers() -> None:
+    golden = rnnshapes.golden(cell="lstm", **SIZES, seed=4).arrays
+    result = rnnshapes.quantize(cell="lstm", **SIZES, seed=4, to="int8")
+    check_errors(result, golden, lstm_int8(golden))
+    formats = {value.name: value.format for value in result.values}
+    assert (formats["lstm/kernel"], formats["lstm/bias"]) == ("int8", "int32")
+    assert (formats["lstm.h"], formats["lstm.c"], formats["y_hat"]) == ("int8", "int16", "int16")
+
+
+@pytest.mark.parametrize(("whole", "fraction"), [(3, 12), (0, 7)])
+def test_q_gru_equals_a_loop_over_integers(whole: int, fraction: int) -> None:
+    options: Any = {"cell": "gru", "reset_after": False, **SIZES, "seed": 5}
+    golden = rnnshapes.golden(**options).arrays
+    result = rnnshapes.quantize(**options, to=f"q{whole}.{fraction}")
+    check_errors(result, golden, gru_q(golden, whole, fraction))
+    x = next(value for value in result.values if value.name == "x")
+    beyond = (golden["x"] < -(2**whole)) | (golden["x"] > 2**whole - 2.0 ** -(fraction + 1))
+    assert x.saturated == beyond.mean()
+    assert (x.saturated > 0) == (whole == 0)
+
+
+def test_more_bits_leave_smaller_errors() -> None:
+    options: Any = {"cell": "gru", "bidirectional": True, "M": [4, 6], "T": 7}
+    schemes = ("int8", "int16", "q3.12", "q3.24")
+    y_hats = [rnnshapes.quantize(**options, to=name).values[-1] for name in schemes]
+    errors = [value.largest for value in y_hats]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-6
+    trace = rnnshapes.trace(**options, keras=False).y_hat
+    assert trace is not None
+    assert (y_hats[0].low, y_hats[0].high) == pytest.approx((trace.min(), trace.max()))
+
+
+def test_masked_steps_have_no_error() -> None:
+    model = randomized(
+        sequential(la.Masking(0.0), la.LSTM(5, name="rnn"), la.Dense(2), shape=(9, 3))
+    )
+    x = np.random.default_rng(2).standard_normal((2, 9, 3)).astype("float32")
+    x[:, 6:] = x[0, 2] = 0
+    values = {value.name: value for value in rnnshapes.quantize(model, x=x, to="q3.12").values}
+    state = values["rnn.z_i"]
+    assert np.isnan(state.errors[6:]).all()
+    assert np.isfinite(state.errors[:6]).all()
+    assert list(state.count[:3]) == [10, 10, 5]
+    golden = rnnshapes.golden(model, x=x).arrays
+    assert values["rnn.h"].high == pytest.approx(golden["rnn.h"].max())
+
+
+def test_layers_of_every_kind_are_computed() -> None:
+    """Embedding, normalization, attention and a layer at each step of another."""
+    scores = la.TimeDistributed(la.Dense(3, activation="softmax"))
+    stack = (la.Embedding(9, 4, mask_zero=True), la.GRU(5, return_sequences=True))
+    model = sequential(*stack, la.LayerNormalization(), scores, shape=(7,), dtype="int32")
+    result = rnnshapes.quantize(randomized(model), N=2, to="q5.20")
+    assert max(value.largest for value in result.values) < 1e-3
+
+
+def test_unsupported_layer_exits_4(run, in_folder) -> None:
+    import keras
+
+    @keras.saving.register_keras_serializable("quantized")
+    class Odd(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            """Itself."""
+            return x * 1.0
+
+    saved(sequential(la.LSTM(4), Odd(name="odd"), la.Dense(2)), in_folder / "m.keras")
+    done = run("trace", "m.keras", "--quantize", "int8")
+    assert_refused(done, "odd", status=4)
+
+
+@pytest.mark.parametrize("name", ["int4", "q40.3", "q0.0", "3.12", "q3", ""])
+def test_unknown_format_exits_2(name: str, run) -> None:
+    assert_refused(run("trace", "--quantize", name), "int8", "q3.12")
+
+
+COMBINED = [
+    *(["--golden", "g.h"], ["--plot", "p.png"], ["--step", "1"], ["--show", "h"]),
+    *(["--view", "flow"], ["--format", "npz", "-o", "t.npz"]),
+]
+
+
+@pytest.mark.parametrize("args", COMBINED, ids=" ".join)
+def test_other_outputs_cannot_be_combined(args: list[str], run, in_folder) -> None:
+    assert_refused(run("trace", "--quantize", "int8", *args), "--quantize")
+    assert list(in_folder.iterdir()) == []
+
+
+def test_formats_hold_the_same_values(run) -> None:
+    args = ("trace", "--cell", "lstm", "--T", 3, "--quantize", "q1.6")
+    record = json.loads(run(*args, "--format", "json").out)
+    rows = list(csv.DictReader(io.StringIO(run(*args, "--format", "csv").out)))
+    assert record["schema"] == "rnnshapes.quantize/1"
+    for value in record["values"]:
+        own = [row for row in rows if row["value"] == value["name"]]
+        assert len(own) == (3 if value["errors"] else 1)
+        assert max(float(row["largest_error"]) for row in own) == value["largest"]
+    table = run(*args).out
+    for name in ("lstm", "kernel", "z_i", "gate_f", "y_hat", "Error over time"):
+        assert name in table
+
+
+def test_numbers_are_rounded_to_the_nearest() -> None:
+    form = Scheme.from_name("Q1.2").format(4, 0.0)
+    values, beyond = form.rounded(np.array([0.125, -0.125, 0.374, 5.0, -2.1, -2.2]))
+    np.testing.assert_array_equal(values, [0.25, 0.0, 0.25, 1.75, -2.0, -2.0])
+    np.testing.assert_array_equal(beyond, [False, False, False, True, False, True])
+
+
+def test_infinite_numbers_are_refused() -> None:
+    x = np.ones((1, 4, 3))
+    x[0, 2, 1] = np.inf
+    with pytest.raises(rnnshapes.InputError, match="finite"):
+        rnnshapes.quantize(x=x)
