@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rnnshapes
@@ -19,6 +20,7 @@ from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import match_arrays
+from rnnshapes.port.screening import relative_distance, relative_distances
 from rnnshapes.session import open_session
 from tests.helpers.handmade import (
     ALL,
@@ -296,16 +298,38 @@ OF_SEARCH = {
 }
 
 
-def tried_for(spec: dict[str, Any], *, last: bool = False) -> list[Mistake]:
-    """Return all mistakes that are tried for y_hat of this network."""
+def hypothesis_of(spec: dict[str, Any], *, last: bool = False) -> Hypothesis:
+    """Return a right port of this network that gives y_hat."""
     with open_session(**spec) as session:
         network, weights = session.network, session.weights()
         xs = tuple(full_array(source) for source in session.sources)
     y_hat = rnnshapes.golden(**spec).arrays["y_hat"]
     quantities = match_arrays(network, read_port(y_hat[:, -1] if last else y_hat))
-    base = Hypothesis(network, weights, xs, quantities)
+    return Hypothesis(network, weights, xs, quantities)
+
+
+def tried_for(spec: dict[str, Any], *, last: bool = False) -> list[Mistake]:
+    """Return all mistakes that are tried for y_hat of this network."""
+    base = hypothesis_of(spec, last=last)
     tried = [*hypotheses(base), *hypotheses(base, rare=True)]
     return [mistake for hypothesis in tried for mistake in hypothesis.mistakes]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cell": "lstm", "M": [4, 6]},
+        {"cell": "gru", "bidirectional": True},
+        {"cell": "gru", "reset_after": False},
+        {"cell": "simple"},
+    ],
+)
+def test_hypotheses_computed_together_differ_as_alone(options: dict[str, Any]) -> None:
+    base = hypothesis_of({**SIZES, **options})
+    tried = [*hypotheses(base), *hypotheses(base, rare=True)]
+    tried += list(hypotheses(tried[1], after=tried[1].families[-1]))
+    alone = [relative_distance(hypothesis) for hypothesis in tried]
+    np.testing.assert_allclose(relative_distances(tried), alone, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", GATED)

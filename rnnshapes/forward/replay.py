@@ -15,7 +15,13 @@ import numpy as np
 
 from rnnshapes import reference
 from rnnshapes.forward import scan
-from rnnshapes.forward.scan import Block, processing_order, repeat_masked, states_before
+from rnnshapes.forward.scan import (
+    Block,
+    flat_steps,
+    processing_order,
+    repeat_masked,
+    states_before,
+)
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
@@ -111,10 +117,11 @@ def single_steps(
     """
     n, t = x.shape[:2]
     before = states_before(direction, states, {})
-    flat = {key: values.reshape(n * t, -1) for key, values in before.items()}
-    xz = direction.cell.project(_OPS, np.asarray(x.reshape(n * t, -1), np.float64), w)
+    flat = {key: flat_steps(np.swapaxes(values, 0, 1)) for key, values in before.items()}
+    flat_x = flat_steps(np.swapaxes(x, 0, 1))
+    xz = direction.cell.project(_OPS, np.asarray(flat_x, np.float64), w)
     after = direction.cell.step(_OPS, xz, flat, w).states
-    return {key: values.reshape(n, t, -1) for key, values in after.items()}
+    return {key: np.swapaxes(values.reshape(t, n, -1), 0, 1) for key, values in after.items()}
 
 
 def stored_states(weights: Weights) -> States:

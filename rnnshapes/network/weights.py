@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.batched import BatchedWeight
 
 #: Arrays by the group that owns them and by key in the equation: ``weights["lstm"]["Wx"]``.
 Weights = Mapping[str, Mapping[str, Array]]
@@ -37,8 +39,12 @@ def streams(seed: int, more: int = 0) -> list[np.random.SeedSequence]:
 
 def bind(group: str, weights: Weights, dtype: str) -> SimpleNamespace:
     """Return a group of weights as the attributes that its equation uses, in ``dtype``."""
+    arrays: Mapping[str, Any] = weights.get(group, {})
     return SimpleNamespace(
-        **{key: np.asarray(array, dtype=dtype) for key, array in weights.get(group, {}).items()}
+        **{
+            key: array if isinstance(array, BatchedWeight) else np.asarray(array, dtype=dtype)
+            for key, array in arrays.items()
+        }
     )
 
 

@@ -27,7 +27,7 @@ from rnnshapes.port.screening import (
     max_abs_difference,
     measured_reach,
     memory_length,
-    relative_distance,
+    relative_distances,
     window,
 )
 
@@ -46,6 +46,9 @@ _LEAST_LAST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 16, 400, 48
 #: How many steps a search computes in about two seconds, and how many products take as long as
 #: one step of a small cell.
 _MOST_WORK, _PRODUCTS_OF_A_STEP = 8e4, 1e5
+#: How many hypotheses are screened in one go, how many numbers they may hold, and how many of
+#: one structure there are about.
+_AT_ONCE, _MOST_NUMBERS, _TOGETHER = 1024, 2**23, 8
 #: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
 #: Dtypes, the finest first.
@@ -233,34 +236,69 @@ class _Search:
         self.nearest_of_lists: list[Hypothesis] = []
 
     def screened(self, candidates: Iterable[Hypothesis]) -> list[Screened]:
-        """Take a first look at the hypotheses, and return the nearest, the first of them first.
-
-        No more is tried when the search has become too much work.
-        """
+        """Take a first look at the hypotheses, and return the nearest, the first of them first."""
         looks = heapq.nsmallest(_COMPARED, self._looks(candidates), key=lambda one: one[0])
         self.nearest_of_lists += [hypothesis for _, hypothesis in looks[:_NEAREST]]
         return looks
 
     def _looks(self, candidates: Iterable[Hypothesis]) -> Iterator[Screened]:
-        """Yield each hypothesis after its relative distance."""
-        for hypothesis in candidates:
-            if self.work >= _MOST_WORK:
-                return
-            single, samples = len(hypothesis.mistakes) <= 1, 2
-            steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
-            if self.last_steps:
-                steps = self.last_steps
-                if not single:
-                    steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
-            part, _ = window(hypothesis, steps, samples, self.reach)
-            self.tried += 1
-            steps = max(x.shape[1] if x.ndim > 1 else 1 for x in part.xs)
-            self.work += steps * (self.scans + len(part.xs[0]) * self.products)
-            yield relative_distance(part), hypothesis
+        """Yield each hypothesis after its relative distance, in order."""
+        remaining = iter(candidates)
+        while parts := self._parts(remaining):
+            distances = relative_distances([part for part, _ in parts])
+            yield from zip(distances, (hypothesis for _, hypothesis in parts), strict=True)
+
+    def _parts(self, candidates: Iterator[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
+        """Return the next hypotheses after the steps of each that the first look computes.
+
+        They are as many as fit into memory with the arrays that they change. There are none when
+        the search has become too much work.
+        """
+        parts: list[tuple[Hypothesis, Hypothesis]] = []
+        windows: dict[tuple[object, ...], Hypothesis] = {}
+        counted: set[int] = set()
+        numbers = 0
+        while self.work < _MOST_WORK and len(parts) < _AT_ONCE and numbers < _MOST_NUMBERS:
+            hypothesis = next(candidates, None)
+            if hypothesis is None:
+                break
+            network, xs, quantities = hypothesis.network, hypothesis.xs, hypothesis.quantities
+            key = (
+                *(id(xs), id(quantities), len(hypothesis.mistakes)),
+                *(hypothesis.unwindowed, network.runs_in_blocks),
+            )
+            part = windows.get(key) or self._part(hypothesis)
+            windows[key] = part
+            parts.append((replace(hypothesis, xs=part.xs, quantities=part.quantities), hypothesis))
+            for array in (
+                *xs,
+                *(a for group in hypothesis.weights.values() for a in group.values()),
+            ):
+                numbers += 0 if id(array) in counted else array.size
+                counted.add(id(array))
+            self._count(part)
+        return parts
+
+    def _count(self, part: Hypothesis) -> None:
+        """Count a hypothesis, and the work of its part; most parts are computed with others."""
+        steps = max(x.shape[1] if x.ndim > 1 else 1 for x in part.xs)
+        scans = self.scans if part.unwindowed else self.scans / _TOGETHER
+        self.tried += 1
+        self.work += steps * (scans + len(part.xs[0]) * self.products)
+
+    def _part(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return the few steps of a hypothesis that the first look computes."""
+        single, samples = len(hypothesis.mistakes) <= 1, 2
+        steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
+        if self.last_steps:
+            steps = self.last_steps
+            if not single:
+                steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
+        return window(hypothesis, steps, samples, self.reach)[0]
 
     def fits(self, base: Hypothesis, unit: tuple[str, int] | None) -> list[Explanation]:
         """Return the mistakes with fitted numbers with which all agrees."""
-        for nearest in fitted(base, unit):
+        for nearest in fitted(base, unit, self.reach):
             explanations = self.explanations(nearest, [self.dtype])
             if explanations:
                 return explanations if len(explanations) <= MOST_ALIKE else []

@@ -7,7 +7,7 @@ any other mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,12 +16,16 @@ import numpy as np
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
-from rnnshapes.port.screening import expected_quantities, relative_distance, window
+from rnnshapes.port.screening import relative_distance, residuals_of, window
 
 #: How many steps and samples the fit looks at.
 _STEPS, _SAMPLES = 12, 8
 #: How many of the nearest are fitted, in how many iterations.
 _FITTED, _ITERATIONS = 6, 12
+#: The shares of a step that are tried, and how many hypotheses are computed at once.
+_SHARES, _AT_ONCE = (1.0, 0.5, 0.1), 64
+#: Fits that are farther from the port than this are not computed with all steps.
+_NEAR = 0.1
 #: At most so many weights are tried, and so many numbers of x and states computed for them.
 _MOST_WEIGHTS, _MOST_NUMBERS = 1200, 4e6
 #: A fit needs so many numbers that differ for each number that it fits.
@@ -53,7 +57,7 @@ class Fit(NamedTuple):
 
 
 def fitted(
-    base: Hypothesis, unit: tuple[str, int] | None
+    base: Hypothesis, unit: tuple[str, int] | None, reach: int = 0
 ) -> Iterator[list[tuple[float, Hypothesis]]]:
     """Yield fitted hypotheses that come near the port, after their relative distances.
 
@@ -62,8 +66,9 @@ def fitted(
     Args:
         base: The hypothesis without these mistakes.
         unit: The quantity and the only unit of it that differ at the first step that does.
+        reach: How many more steps to compute where the network is not causal, for a first fit.
     """
-    system = _System(base)
+    system = _System(base, reach)
     if system.differing < _NUMBERS_EACH:
         return
     fits = [*_inputs(base), *_weights(base, unit)]
@@ -75,15 +80,19 @@ def fitted(
 
 def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]:
     """Return the fits after which the least is left, each mistake once."""
-    predicted = [(system.remainder(fit), number) for number, fit in enumerate(fits)]
+    predicted = [(left, number) for number, left in enumerate(system.remainders(fits))]
     predicted = sorted(one for one in predicted if one[0] < _LARGEST_REST * system.size)
     nearest: dict[str, tuple[float, Hypothesis]] = {}
     for _, number in predicted[:_FITTED]:
-        numbers = system.solve(fits[number])
-        changed = fits[number].apply(system.base, numbers)
-        distance = relative_distance(window(changed, _STEPS, _SAMPLES)[0])
-        mistake = fits[number].mistake(numbers)
-        labelled = changed.with_mistake("fit", mistake)
+        fit = fits[number]
+        numbers = system.solve(fit, fit.start)
+        distance = system.distance(fit, numbers)
+        if system.reach and distance <= _NEAR:  # computed without the steps far away
+            whole = _System(system.base)
+            numbers = whole.solve(fit, numbers)
+            distance = whole.distance(fit, numbers)
+        mistake = fit.mistake(numbers)
+        labelled = fit.apply(system.base, numbers).with_mistake("fit", mistake)
         nearest.setdefault(mistake.text, (distance, labelled))
     return list(nearest.values())
 
@@ -91,56 +100,64 @@ def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]
 class _System:
     """The differences of a port to hypotheses, as a system of equations for a few numbers."""
 
-    def __init__(self, base: Hypothesis) -> None:
-        self.base = base
-        self.unchanged = self.residual(base)
+    def __init__(self, base: Hypothesis, reach: int = 0) -> None:
+        self.base, self.reach = base, reach
+        (self.unchanged,) = self.residuals([base])
         self.size = float(np.linalg.norm(self.unchanged))
         scale = float(np.max(np.abs(self.unchanged), initial=0.0))
         self.differing = int((np.abs(self.unchanged) > 1e-3 * scale).sum())
 
-    def residual(self, hypothesis: Hypothesis) -> Array:
-        """Return what the port reports minus what the hypothesis computes, as one vector."""
-        part, _ = window(hypothesis, _STEPS, _SAMPLES)
-        parts = [(q.values - e).reshape(-1) for q, e in expected_quantities(part)]
-        return np.concatenate(parts)
+    def part(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return the steps of a hypothesis that the fit looks at."""
+        return window(hypothesis, _STEPS, _SAMPLES, self.reach)[0]
 
-    def linear(self, fit: Fit, numbers: Array) -> tuple[Array, Array]:
-        """Return the residual at some numbers, and its derivative, (equations, numbers)."""
-        known = numbers is fit.start and not fit.far
-        residual = self.unchanged if known else self.residual(fit.apply(self.base, numbers))
-        columns = []
-        for position in range(len(numbers)):
-            moved = numbers.copy()
-            moved[position] += _STEP
-            columns.append((residual - self.residual(fit.apply(self.base, moved))) / _STEP)
-        return residual, np.stack(columns, axis=1)
+    def residuals(self, hypotheses: Iterable[Hypothesis]) -> list[Array]:
+        """Return what the port reports minus what each hypothesis computes, as one vector."""
+        parts = [self.part(hypothesis) for hypothesis in hypotheses]
+        return [
+            np.concatenate([residual.reshape(-1) for residual in of_part])
+            for of_part in residuals_of(parts)
+        ]
 
-    def remainder(self, fit: Fit) -> float:
-        """Return about how large the residual is after the best step from the start."""
-        residual, derivative = self.linear(fit, fit.start)
-        if derivative.shape[1] == 1:  # without the library's calls for each weight
-            column = derivative[:, 0]
-            square = column @ column
-            left = residual @ residual - (column @ residual) ** 2 / square if square else np.inf
-            return float(np.sqrt(max(left, 0.0)))
-        change = np.linalg.lstsq(derivative, residual, rcond=1e-9)[0]
-        return float(np.linalg.norm(residual - derivative @ change))
+    def distance(self, fit: Fit, numbers: Array) -> float:
+        """Return the relative distance of the hypothesis with these numbers."""
+        return relative_distance(self.part(fit.apply(self.base, numbers)))
 
-    def solve(self, fit: Fit) -> Array:
+    def linear(self, fits: Sequence[Fit], starts: Sequence[Array]) -> list[tuple[Array, Array]]:
+        """Return each residual at some numbers, and its derivative, (equations, numbers)."""
+        hypotheses = []
+        for fit, numbers in zip(fits, starts, strict=True):
+            steps = _STEP * np.eye(len(numbers))
+            hypotheses += [fit.apply(self.base, numbers + step) for step in (0 * numbers, *steps)]
+        residuals = iter(self.residuals(hypotheses))
+        systems = []
+        for numbers in starts:
+            residual = next(residuals)
+            columns = [(residual - next(residuals)) / _STEP for _ in numbers]
+            systems.append((residual, np.stack(columns, axis=1)))
+        return systems
+
+    def remainders(self, fits: Sequence[Fit]) -> Iterator[float]:
+        """Yield about how large the residual is after the best step from the start of each fit."""
+        for start in range(0, len(fits), _AT_ONCE):
+            some = fits[start : start + _AT_ONCE]
+            for residual, derivative in self.linear(some, [fit.start for fit in some]):
+                yield _remainder(residual, derivative)
+
+    def solve(self, fit: Fit, numbers: Array) -> Array:
         """Return the numbers with which the hypothesis is nearest to the port."""
-        numbers = fit.start
         for _ in range(_ITERATIONS):
-            residual, derivative = self.linear(fit, numbers)
+            ((residual, derivative),) = self.linear([fit], [numbers])
             if not np.isfinite(derivative).all():
                 break
             change = np.linalg.lstsq(derivative, residual, rcond=1e-9)[0]
             before = size = float(np.linalg.norm(residual))
             best = numbers
-            for share in (1.0, 0.5, 0.1):
-                moved = numbers + share * change
-                left = float(np.linalg.norm(self.residual(fit.apply(self.base, moved))))
+            moved = [numbers + share * change for share in _SHARES]
+            residuals = self.residuals([fit.apply(self.base, one) for one in moved])
+            for nearer, left in zip(moved, map(np.linalg.norm, residuals), strict=True):
                 if left < size:
-                    best, size = moved, left
+                    best, size = nearer, float(left)
                     break
             if best is numbers or np.max(np.abs(best - numbers)) < 1e-9:
                 break
@@ -148,6 +165,17 @@ class _System:
             if size > _STALLED * before:
                 break
         return numbers
+
+
+def _remainder(residual: Array, derivative: Array) -> float:
+    """Return about how large a residual is after the best step."""
+    if derivative.shape[1] == 1:  # without the library's calls for each weight
+        column = derivative[:, 0]
+        square = column @ column
+        left = residual @ residual - (column @ residual) ** 2 / square if square else np.inf
+        return float(np.sqrt(max(left, 0.0)))
+    change = np.linalg.lstsq(derivative, residual, rcond=1e-9)[0]
+    return float(np.linalg.norm(residual - derivative @ change))
 
 
 # --- x ------------------------------------------------------------------------------------------

@@ -5,14 +5,17 @@ It is cheap and has no bounds: only the nearest hypotheses are compared in full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from rnnshapes.forward import replay
-from rnnshapes.network.weights import bind
+from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.core import Dense
+from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.batched import BatchedWeight
 from rnnshapes.port.compare import fully_reported
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
@@ -21,6 +24,8 @@ from rnnshapes.port.quantities import ReportedQuantity
 _NEGLIGIBLE = 0.01
 #: The fewest steps that :func:`memory_length` looks at, and :func:`measured_reach`.
 _LEAST_STEPS, _LEAST_REACH = 8, 8
+#: So many numbers are computed at once.
+_MOST_NUMBERS = 2**21
 
 
 def relative_distance(part: Hypothesis) -> float:
@@ -29,9 +34,131 @@ def relative_distance(part: Hypothesis) -> float:
     Returns:
         The largest relative distance of all quantities; infinity if none can be computed.
     """
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        distances = [_share(quantity, expected) for quantity, expected in expected_quantities(part)]
-    return max(distances, default=np.inf)
+    return relative_distances([part])[0]
+
+
+def relative_distances(parts: Sequence[Hypothesis]) -> list[float]:
+    """Return the relative distance of each part: the root of the mean square, as a share."""
+    distances = []
+    for part, residuals in zip(parts, residuals_of(parts), strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):
+            pairs = [
+                (_size(residual), _size(quantity.values))
+                for quantity, residual in zip(part.quantities, residuals, strict=True)
+            ]
+        shares = [residual / size if size else residual for residual, size in pairs]
+        farthest = max(shares, default=np.inf)
+        distances.append(farthest if np.isfinite(sum(shares)) else np.inf)
+    return distances
+
+
+def _size(values: Array) -> float:
+    """Return the root of the mean square."""
+    flat = values.reshape(-1)
+    return float(np.sqrt(flat @ flat / len(flat)))
+
+
+def residuals_of(parts: Sequence[Hypothesis]) -> list[list[Array]]:
+    """Return what the port reports minus what each part computes, for each of its quantities.
+
+    Parts of the same structure differ in weights of cells and Dense layers, in x, and in what
+    the port reports. They are computed at once: their samples stand one behind the other.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for number, part in enumerate(parts):
+        groups.setdefault(_structure(part) or number, []).append(number)
+    residuals: list[list[Array]] = [[] for _ in parts]
+    for numbers in groups.values():
+        for some in _batches(parts, numbers):
+            computed = _residuals([parts[number] for number in some])
+            for number, of_part in zip(some, computed, strict=True):
+                residuals[number] = of_part
+    return residuals
+
+
+def _structure(part: Hypothesis) -> Hashable:
+    """Return what parts have in common that can be computed at once; ``None`` for one alone."""
+    network = part.network
+    if network.batch:
+        return None
+    batched = _batched_groups(network)
+    try:
+        hash(network.nodes)
+        return (
+            network.nodes,
+            network.outputs,
+            tuple(x.shape for x in part.xs),
+            tuple(
+                (q.name, q.key, q.values.shape, _listed(q.network_steps)) for q in part.quantities
+            ),
+            tuple(
+                (group, key, array.shape if group in batched else id(array))
+                for group, arrays in part.weights.items()
+                for key, array in arrays.items()
+            ),
+        )
+    except TypeError:  # a layer with an option that has no hash
+        return None
+
+
+def _listed(steps: Array | None) -> bytes | None:
+    return None if steps is None else steps.tobytes()
+
+
+def _batched_groups(network: Network) -> set[str]:
+    """Return the groups whose weights may differ in what is computed at once."""
+    nodes = zip(network.nodes, network.node_shapes, strict=True)
+    groups = {d.name for node in network.recurrent for _, d in node.scans}
+    for node, shapes in nodes:
+        if isinstance(node.layer, Dense) and len(shapes.at_step) == 2:
+            groups.add(node.group)
+    return groups
+
+
+def _batches(parts: Sequence[Hypothesis], numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield the numbers of parts of one structure, as many at once as fit into the cache."""
+    part = parts[numbers[0]]
+    batched = _batched_groups(part.network)
+    size = sum(a.size for group in batched for a in part.weights.get(group, {}).values())
+    widths = [width for states in part.network.widths.values() for width in states.values()]
+    rows = max((x.shape[0] * x.shape[1] for x in part.xs if x.ndim > 1), default=1)
+    size += rows * sum(widths) + sum(x.size for x in part.xs)
+    count = max(1, int(_MOST_NUMBERS / size))
+    for start in range(0, len(numbers), count):
+        yield numbers[start : start + count]
+
+
+def _residuals(parts: Sequence[Hypothesis]) -> list[list[Array]]:
+    """Return the residuals of parts of one structure."""
+    xs = tuple(np.concatenate(several) for several in zip(*(p.xs for p in parts), strict=True))
+    quantities = tuple(
+        replace(several[0], values=np.concatenate([q.values for q in several]))
+        for several in zip(*(p.quantities for p in parts), strict=True)
+    )
+    weights = _batched_weights(parts)
+    every = replace(parts[0], xs=xs, quantities=quantities, weights=weights)
+    residuals = {}
+    with np.errstate(over="ignore", invalid="ignore"):
+        for quantity, expected in expected_quantities(every):
+            residuals[id(quantity)] = np.split(quantity.values - expected, len(parts))
+    in_order = [residuals[id(quantity)] for quantity in quantities]
+    return [list(of_part) for of_part in zip(*in_order, strict=True)] or [[] for _ in parts]
+
+
+def _batched_weights(parts: Sequence[Hypothesis]) -> Weights:
+    """Return the weights of all parts, batched where they differ."""
+    first, rows = parts[0].weights, len(parts[0].xs[0])
+    batched: dict[str, Mapping[str, Array]] = dict(first)
+    for group in _batched_groups(parts[0].network) & set(first):
+        arrays: dict[str, Array] = {}
+        for key, array in first[group].items():
+            every = [np.asarray(part.weights[group][key], np.float64) for part in parts]
+            if all(other is array for other in every):
+                arrays[key] = array
+            else:
+                arrays[key] = BatchedWeight(np.stack(every), rows)  # type: ignore[assignment]
+        batched[group] = arrays
+    return batched
 
 
 def memory_length(hypothesis: Hypothesis, most: int) -> int:
@@ -104,14 +231,6 @@ def expected_quantities(
         ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
         for quantity in others:
             yield quantity, quantity.expected(hypothesis.network, ours)
-
-
-def _share(quantity: ReportedQuantity, expected: Array) -> float:
-    """Return the root mean square of the difference, as a share of that of the values."""
-    size = np.sqrt(np.mean(np.square(quantity.values)))
-    difference = np.sqrt(np.mean(np.square(quantity.values - expected)))
-    share = float(difference / size) if size else float(difference)
-    return share if np.isfinite(share) else np.inf
 
 
 def window(
