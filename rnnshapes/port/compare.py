@@ -28,6 +28,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
+from rnnshapes.port.batches import batched_groups, batched_weights, networks_at_once
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.run_errors import RunError
@@ -157,9 +158,11 @@ def compare_quantities(
         if number not in comparisons
     }
     runs = _perturbed_runs(hypothesis, precision) if spreads else ()
-    for count, perturbed in enumerate(runs, 1):
+    count = 0
+    for directions, perturbed in runs:
         for spread in spreads.values():
             spread.include(spread.quantity.expected(hypothesis.network, perturbed))
+        count += directions
         if stop_early and count == _FIRST_DIRECTIONS:
             ratios = [spread.comparison().ratio for spread in spreads.values()]
             if any(ratio > _HOPELESS_RATIO for ratio in ratios):
@@ -310,19 +313,44 @@ def _one_step_bounds(
 # --- The whole run, perturbed -------------------------------------------------------------------
 
 
-def _perturbed_runs(hypothesis: Hypothesis, precision: Precision) -> Iterator[ModelOutputs]:
-    """Yield the run with weights, x and states perturbed by rounding, once per direction."""
+def _perturbed_runs(
+    hypothesis: Hypothesis, precision: Precision
+) -> Iterator[tuple[int, ModelOutputs]]:
+    """Yield the run with weights, x and states perturbed by rounding.
+
+    Yields:
+        A number of random directions, and the outputs in all of them, one behind the other.
+    """
     rng = np.random.default_rng(0)
-    layers = [node.layer for node in hypothesis.network.nodes]
+    network, xs = hypothesis.network, hypothesis.xs
+    layers = [node.layer for node in network.nodes]
     mask_values = [layer.value for layer in layers if isinstance(layer, Masking)]
-    for _ in range(DIRECTIONS):
-        weights = {
-            group: {key: _perturbed_weight(rng, a, precision) for key, a in arrays.items()}
-            for group, arrays in hypothesis.weights.items()
-        }
-        xs = tuple(_perturbed_input(rng, x, mask_values, precision) for x in hypothesis.xs)
+    for count in _directions_at_once(hypothesis):
+        every = [
+            {
+                group: {key: _perturbed_weight(rng, a, precision) for key, a in arrays.items()}
+                for group, arrays in hypothesis.weights.items()
+            }
+            for _ in range(count)
+        ]
+        several = [
+            [_perturbed_input(rng, x, mask_values, precision) for _ in range(count)] for x in xs
+        ]
+        weights = every[0] if count == 1 else batched_weights(network, every, len(xs[0]))
         ops = _PerturbedOps(rng, precision)
-        yield replay.numpy_outputs(hypothesis.network, weights, xs, ops=ops)
+        together = tuple(map(np.concatenate, several))
+        yield count, replay.numpy_outputs(network, weights, together, ops=ops)
+
+
+def _directions_at_once(hypothesis: Hypothesis) -> Iterator[int]:
+    """Yield how many random directions are computed at once, until all are."""
+    network, weights = hypothesis.network, hypothesis.weights
+    most = networks_at_once(network, weights, hypothesis.xs)
+    if not set(weights) <= batched_groups(network):
+        most = 1
+    for count in (_FIRST_DIRECTIONS, DIRECTIONS - _FIRST_DIRECTIONS):
+        for start in range(0, count, most):
+            yield min(most, count - start)
 
 
 class _PerturbedOps(NumpyOps):
@@ -380,9 +408,11 @@ class _Spread:
         self.spread = np.zeros_like(expected)
 
     def include(self, perturbed: Array) -> None:
-        """Widen the spread by one more run (N, L, units)."""
+        """Widen the spread by more runs, one behind the other (runs * N, L, units)."""
+        runs = perturbed.reshape(-1, *self.expected.shape)
         with np.errstate(invalid="ignore"):
-            self.spread = np.maximum(self.spread, np.abs(perturbed - self.expected))
+            distances = np.abs(runs - self.expected).max(axis=0)
+            self.spread = np.maximum(self.spread, distances)
 
     def comparison(self) -> Comparison:
         """Compare the quantity with the run, against the spread so far."""

@@ -290,11 +290,12 @@ class _Search:
         """Return the few steps of a hypothesis that the first look computes."""
         single, samples = len(hypothesis.mistakes) <= 1, 2
         steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
+        reach = self.reach if single else self.reach // 2  # without the margin
         if self.last_steps:
             steps = self.last_steps
             if not single:
                 steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
-        return window(hypothesis, steps, samples, self.reach)[0]
+        return window(hypothesis, steps, samples, reach)[0]
 
     def fits(self, base: Hypothesis, unit: tuple[str, int] | None) -> list[Explanation]:
         """Return the mistakes with fitted numbers with which all agrees."""

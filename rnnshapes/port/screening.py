@@ -5,17 +5,15 @@ It is cheap and has no bounds: only the nearest hypotheses are compared in full.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from rnnshapes.forward import replay
-from rnnshapes.network.graph import Network
-from rnnshapes.network.layers.core import Dense
-from rnnshapes.network.weights import Weights, bind
+from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.batched import BatchedWeight
+from rnnshapes.port.batches import batched_groups, batched_weights, networks_at_once
 from rnnshapes.port.compare import fully_reported
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
@@ -24,8 +22,6 @@ from rnnshapes.port.quantities import ReportedQuantity
 _NEGLIGIBLE = 0.01
 #: The fewest steps that :func:`memory_length` looks at, and :func:`measured_reach`.
 _LEAST_STEPS, _LEAST_REACH = 8, 8
-#: So many numbers are computed at once.
-_MOST_NUMBERS = 2**21
 
 
 def relative_distance(part: Hypothesis) -> float:
@@ -69,7 +65,10 @@ def residuals_of(parts: Sequence[Hypothesis]) -> list[list[Array]]:
         groups.setdefault(_structure(part) or number, []).append(number)
     residuals: list[list[Array]] = [[] for _ in parts]
     for numbers in groups.values():
-        for some in _batches(parts, numbers):
+        part = parts[numbers[0]]
+        count = networks_at_once(part.network, part.weights, part.xs)
+        for start in range(0, len(numbers), count):
+            some = numbers[start : start + count]
             computed = _residuals([parts[number] for number in some])
             for number, of_part in zip(some, computed, strict=True):
                 residuals[number] = of_part
@@ -81,7 +80,7 @@ def _structure(part: Hypothesis) -> Hashable:
     network = part.network
     if network.batch:
         return None
-    batched = _batched_groups(network)
+    batched = batched_groups(network)
     try:
         hash(network.nodes)
         return (
@@ -105,29 +104,6 @@ def _listed(steps: Array | None) -> bytes | None:
     return None if steps is None else steps.tobytes()
 
 
-def _batched_groups(network: Network) -> set[str]:
-    """Return the groups whose weights may differ in what is computed at once."""
-    nodes = zip(network.nodes, network.node_shapes, strict=True)
-    groups = {d.name for node in network.recurrent for _, d in node.scans}
-    for node, shapes in nodes:
-        if isinstance(node.layer, Dense) and len(shapes.at_step) == 2:
-            groups.add(node.group)
-    return groups
-
-
-def _batches(parts: Sequence[Hypothesis], numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield the numbers of parts of one structure, as many at once as fit into the cache."""
-    part = parts[numbers[0]]
-    batched = _batched_groups(part.network)
-    size = sum(a.size for group in batched for a in part.weights.get(group, {}).values())
-    widths = [width for states in part.network.widths.values() for width in states.values()]
-    rows = max((x.shape[0] * x.shape[1] for x in part.xs if x.ndim > 1), default=1)
-    size += rows * sum(widths) + sum(x.size for x in part.xs)
-    count = max(1, int(_MOST_NUMBERS / size))
-    for start in range(0, len(numbers), count):
-        yield numbers[start : start + count]
-
-
 def _residuals(parts: Sequence[Hypothesis]) -> list[list[Array]]:
     """Return the residuals of parts of one structure."""
     xs = tuple(np.concatenate(several) for several in zip(*(p.xs for p in parts), strict=True))
@@ -135,7 +111,8 @@ def _residuals(parts: Sequence[Hypothesis]) -> list[list[Array]]:
         replace(several[0], values=np.concatenate([q.values for q in several]))
         for several in zip(*(p.quantities for p in parts), strict=True)
     )
-    weights = _batched_weights(parts)
+    several = [part.weights for part in parts]
+    weights = batched_weights(parts[0].network, several, len(parts[0].xs[0]))
     every = replace(parts[0], xs=xs, quantities=quantities, weights=weights)
     residuals = {}
     with np.errstate(over="ignore", invalid="ignore"):
@@ -143,22 +120,6 @@ def _residuals(parts: Sequence[Hypothesis]) -> list[list[Array]]:
             residuals[id(quantity)] = np.split(quantity.values - expected, len(parts))
     in_order = [residuals[id(quantity)] for quantity in quantities]
     return [list(of_part) for of_part in zip(*in_order, strict=True)] or [[] for _ in parts]
-
-
-def _batched_weights(parts: Sequence[Hypothesis]) -> Weights:
-    """Return the weights of all parts, batched where they differ."""
-    first, rows = parts[0].weights, len(parts[0].xs[0])
-    batched: dict[str, Mapping[str, Array]] = dict(first)
-    for group in _batched_groups(parts[0].network) & set(first):
-        arrays: dict[str, Array] = {}
-        for key, array in first[group].items():
-            every = [np.asarray(part.weights[group][key], np.float64) for part in parts]
-            if all(other is array for other in every):
-                arrays[key] = array
-            else:
-                arrays[key] = BatchedWeight(np.stack(every), rows)  # type: ignore[assignment]
-        batched[group] = arrays
-    return batched
 
 
 def memory_length(hypothesis: Hypothesis, most: int) -> int:
