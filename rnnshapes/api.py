@@ -227,9 +227,10 @@ def convert(
             .safetensors, .pt, .pth or .onnx file.
         path: The file to write. A .safetensors file has the arrays of a state_dict, named
             ``LAYER.weight_ih_l0``; where Keras has one bias, the second one is zeros. A .npz file
-            has the parameters of Flax linen by their paths, ``LAYER/ii/kernel``. With ``like``,
-            a .weights.h5 file for ``like.load_weights(path)``.
-        to: The framework, ``"torch"`` or ``"flax"``; the one of the file's ending if left out.
+            has the parameters of Flax linen by their paths, ``LAYER/ii/kernel``; a .h file is a
+            C header. With ``like``, a .weights.h5 file for ``like.load_weights(path)``.
+        to: The framework, ``"torch"``, ``"flax"`` or ``"c"``; that of the file's ending if left
+            out.
         like: The Keras model that takes the weights: live, or the path of a .keras file. Its own
             numbers play no part.
 

@@ -80,7 +80,7 @@ def _write_pytorch(network: Network, weights: Weights, path: Path) -> WeightVeri
         assert file is not None
         result = verify_weights(network, weights, file)
     if not result.passed or result.unknown_arrays:
-        raise CannotRunError(f"{path.name}: the converted weights are not those of the model")
+        raise _different(path)
     return result
 
 
@@ -96,6 +96,28 @@ def _write_flax(network: Network, weights: Weights, path: Path) -> WeightVerific
         return verify_flax(network, weights, dict(arrays), str(path))
 
 
+def _write_c(network: Network, weights: Weights, path: Path) -> WeightVerification:
+    """Write a C header of the weights, with the columns of each gate in a comment."""
+    import numpy as np
+
+    from rnnshapes.forward.golden import weights_alone
+    from rnnshapes.load.array_files import read_c_header
+    from rnnshapes.port.weight_files import WeightCheck, WeightVerification
+    from rnnshapes.render.view import View
+    from rnnshapes.render.write_file import write_file
+
+    golden = weights_alone(network, weights)
+    write_file(golden, "c", View(), path)
+    stored = {name: (dtype, numbers) for name, dtype, numbers in read_c_header(path)}
+    checks = []
+    for name, values in golden.arrays.items():
+        dtype, numbers = stored.pop(name, ("float32", ()))
+        if dtype != str(values.dtype) or not np.array_equal(np.array(numbers, dtype), values):
+            raise _different(path)
+        checks.append(WeightCheck(name, (name,), "as it is", values.size))
+    return WeightVerification(network, str(path), "C", "header", tuple(checks), (), ())
+
+
 #: The frameworks for which weights are written.
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
@@ -103,9 +125,14 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         for target in (
             Target("torch", ".safetensors", "state_dict of PyTorch", _write_pytorch),
             Target("flax", ".npz", "parameters of Flax linen", _write_flax),
+            Target("c", ".h", "header of the weights in C", _write_c),
         )
     }
 )
+
+
+def _different(path: Path) -> CannotRunError:
+    return CannotRunError(f"{path.name}: what was written differs from the weights of the model")
 
 
 def target_of(path: Path, to: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Weights of Keras models written for PyTorch, and read back."""
+"""Weights of Keras models written for PyTorch and C, and read back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError
+from rnnshapes.load.array_files import read_c_header
 from tests.helpers import foreign
 from tests.helpers.files import saved as save
 from tests.helpers.models import randomized, sequential
@@ -112,9 +113,35 @@ def test_command_converts_a_saved_model(tmp_path: Path, run) -> None:
     done = run("convert", saved, "-o", path)
     assert (done.status, done.out.split()[0]) == (0, "AGREES")
     assert run("verify", saved, "--against", path).status == 0
-    for wrong in (("--to", "flax", "-o", path), ("-o", tmp_path / "w.pt"), ("-o", saved)):
+    for wrong in (
+        ("--to", "flax", "-o", path),
+        ("--to", "x", "-o", path),
+        ("-o", tmp_path / "w.pt"),
+        ("-o", saved),
+    ):
         assert run("convert", saved, *wrong).status == 2
     assert run("convert", path, "-o", tmp_path / "other.safetensors").status == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_c_header_has_every_weight(dtype: str, tmp_path: Path) -> None:
+    layers = (
+        la.Bidirectional(la.GRU(5, dtype=dtype), dtype=dtype, name="rnn"),
+        la.Dense(2, dtype=dtype),
+    )
+    model = randomized(sequential(*layers, shape=(None, 3)))
+    path = tmp_path / "weights.h"
+    assert rnnshapes.convert(model, path).passed
+    arrays = {name: (kind, numbers) for name, kind, numbers in read_c_header(path)}
+    assert len(arrays) == len(model.weights)
+    for kind, numbers in arrays.values():
+        values = np.array(numbers, kind)
+        assert kind == dtype
+        assert any(np.array_equal(values, array) for array in model.get_weights())
+    text = path.read_text()
+    assert "z [:, 0:5]" in text
+    assert "None" not in text
+    assert text.count("static const float " if dtype == "float32" else "static const double ") == 8
 
 
 def test_unknown_framework_is_an_input_error(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ class Golden(Result):
     Weights have their own dtype, computed arrays are float64, unless ``dtype`` says otherwise.
     Those of a recurrence are (N, T, units), indexed by input time step, and NaN where a step is
     masked; the states of a masked step are those of the step before. ``layout`` is the framework
-    in whose layout the weights of recurrent layers are.
+    in whose layout the weights of recurrent layers are. ``source`` says where x comes from; it is
+    empty where there are weights alone.
     """
 
     schema = "rnnshapes.golden/1"
@@ -212,6 +213,13 @@ def record_network(
     entries += _output_arrays(trace)
     read_only = tuple(map(_read_only, entries))
     return trace, Golden(network, trace.source, layers, read_only, layout)
+
+
+def weights_alone(network: Network, weights: Weights) -> Golden:
+    """Return the weights of a network, in Keras's layout and in their own dtype."""
+    layers = inspect_network(network).layers
+    entries = _weight_arrays(network, layers, weights, {})
+    return Golden(network, "", layers, tuple(map(_read_only, entries)))
 
 
 @dataclass(frozen=True, eq=False)

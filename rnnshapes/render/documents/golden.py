@@ -110,10 +110,11 @@ def arrays(result: Golden) -> dict[str, Array]:
 
 def header(result: Golden, name: str) -> CHeader:
     """Return what a C header holds: each array with its equation; ``name`` begins all names."""
-    first_lines = (f"{result.schema}: {network_text(result.network)}", f"x: {result.source}")
+    source = (f"x: {result.source}",) if result.source else ()
+    first_line = f"{result.schema}: {network_text(result.network)}"
     return CHeader(
         name=name,
-        about=(*first_lines, *about_layers(result.layers), note_on_arrays(result)),
+        about=(first_line, *source, *about_layers(result.layers), note_on_arrays(result)),
         network=result.network,
         arrays=tuple((entry, _description(entry)) for entry in result.entries),
     )

@@ -47,7 +47,8 @@ def chunks(header: CHeader) -> Iterator[str]:
     yield f"#ifndef {guard}\n#define {guard}\n\n"
     yield "#include <math.h> /* NAN, INFINITY */\n\n"
     for name, value in header.network.sizes.items():
-        yield f"#define {_macro(prefix, name)} {value}\n"
+        if value is not None:
+            yield f"#define {_macro(prefix, name)} {value}\n"
     for (entry, description), name in zip(header.arrays, names, strict=True):
         yield "\n" + _comment(f"{entry.name}: {description}; {entry.values.dtype}")
         yield from _array(header.network, entry, prefix, name)
