@@ -228,9 +228,10 @@ def convert(
         path: The file to write. A .safetensors file has the arrays of a state_dict, named
             ``LAYER.weight_ih_l0``; where Keras has one bias, the second one is zeros. A .npz file
             has the parameters of Flax linen by their paths, ``LAYER/ii/kernel``; a .h file is a
-            C header. With ``like``, a .weights.h5 file for ``like.load_weights(path)``.
-        to: The framework, ``"torch"``, ``"flax"`` or ``"c"``; that of the file's ending if left
-            out.
+            C header; a .onnx file is the whole model. With ``like``, a .weights.h5 file for
+            ``like.load_weights(path)``.
+        to: The framework, ``"torch"``, ``"flax"``, ``"onnx"`` or ``"c"``; that of the file's
+            ending if left out.
         like: The Keras model that takes the weights: live, or the path of a .keras file. Its own
             numbers play no part.
 

@@ -118,6 +118,25 @@ def _write_c(network: Network, weights: Weights, path: Path) -> WeightVerificati
     return WeightVerification(network, str(path), "C", "header", tuple(checks), (), ())
 
 
+def _write_onnx(network: Network, weights: Weights, path: Path) -> WeightVerification:
+    """Write a whole ONNX model."""
+    from rnnshapes.load.foreign.model import open_foreign_file
+    from rnnshapes.load.foreign.onnx_writer import is_written, write_model
+    from rnnshapes.port.onnx_model import to_onnx, verify_onnx
+
+    export = to_onnx(network, weights)
+    with path.open("wb") as stream:
+        write_model(stream, export.graph, export.inputs, export.outputs)
+    if not is_written(path, export.graph):
+        raise _different(path)
+    with open_foreign_file(path) as file:
+        assert file is not None
+        result = verify_onnx(network, weights, file)
+    if not result.passed:
+        raise _different(path)
+    return result
+
+
 #: The frameworks for which weights are written.
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
@@ -125,6 +144,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         for target in (
             Target("torch", ".safetensors", "state_dict of PyTorch", _write_pytorch),
             Target("flax", ".npz", "parameters of Flax linen", _write_flax),
+            Target("onnx", ".onnx", "whole model for ONNX Runtime", _write_onnx),
             Target("c", ".h", "header of the weights in C", _write_c),
         )
     }

@@ -36,29 +36,27 @@ def taken(tmp_path: Path, source: Path, model: keras.Model) -> keras.Model:
     return model
 
 
-def several(cell: str) -> tuple[Any, ...]:
+def several() -> tuple[Any, ...]:
     return (
-        la.Bidirectional(CELLS[cell](5, return_sequences=True), name="both"),
+        la.Bidirectional(la.LSTM(5, return_sequences=True), name="both"),
         la.BatchNormalization(name="norm"),
         la.Dropout(0.5, seed=3),
         la.Conv1D(4, 2, name="conv"),
-        CELLS[cell](6, name="rnn"),
+        la.SimpleRNN(7, return_sequences=True, name="simple"),
+        la.GRU(6, name="rnn"),
         la.Dense(2, name="head"),
     )
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
-@pytest.mark.parametrize("cell", CELLS)
-def test_weights_come_back_bit_equal(cell: str, tmp_path: Path) -> None:
-    model, other = (of_layers(*several(cell), seed=seed) for seed in (0, 1))
+def test_weights_come_back_bit_equal(tmp_path: Path) -> None:
+    model, other = (of_layers(*several(), seed=seed) for seed in (0, 1))
     other.compile("adam", "mse")
     file, again = tmp_path / "w.safetensors", tmp_path / "again.safetensors"
     rnnshapes.convert(model, file)
     other = taken(tmp_path, file, other)
     for expected, array in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(array, expected)
-    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
-    np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
     rnnshapes.convert(other, again)
     assert again.read_bytes() == file.read_bytes()
 
@@ -121,17 +119,18 @@ def test_two_biases_are_added(tmp_path: Path) -> None:
 
 
 def test_layers_keep_their_order(tmp_path: Path) -> None:
-    """Ten layers of one size: a file may list net.10 before net.2."""
-    layers = [la.Dense(3) for _ in range(11)]
-    model = of_layers(*layers, shape=(3,))
+    """A file may list net.10 before net.2."""
+    layers = la.Dense(3), la.Dense(3)
+    of_layers(*layers, shape=(3,))
     arrays = {}
-    for number in sorted(range(11), key=str):
-        kernel, bias = layers[number].get_weights()
+    for layer, number in zip(layers[::-1], (10, 2), strict=True):
+        kernel, bias = layer.get_weights()
         arrays |= {f"net.{number}.weight": kernel.T.copy(), f"net.{number}.bias": bias}
     path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
-    other = taken(tmp_path, path, of_layers(*(la.Dense(3) for _ in range(11)), shape=(3,), seed=2))
-    for expected, array in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(array, expected)
+    other = taken(tmp_path, path, of_layers(la.Dense(3), la.Dense(3), shape=(3,), seed=2))
+    expected = [array for layer in layers for array in layer.get_weights()]
+    for array, own in zip(expected, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, array)
 
 
 def pytorch(cell: str, *names: str, dtype: str = "float32", **options: Any) -> Arrays:

@@ -53,6 +53,7 @@ def operations(kind: type) -> dict[str, list[str]]:
 
 def test_all_interpreters_are_found() -> None:
     names = {"SymbolicOps", "ShapeOps", "NumpyOps", "BoundedOps", "RecorderOps", "FixedPointOps"}
+    names |= {"OnnxOps"}
     assert {kind.__name__ for kind in interpreters()} == names
 
 

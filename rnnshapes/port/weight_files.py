@@ -120,7 +120,7 @@ class _Comparison(Matching):
             if match is None:
                 yield from _missing(recurrence)
             else:
-                yield from _compare(recurrence, match, self.file_recurrences)
+                yield from compare_recurrence(recurrence, match, self.file_recurrences)
                 yield from self._order(number, self.recurrences, self.layers, self.equal_layers)
         for number, group in enumerate(self.groups):
             for name, values in group.arrays.items():
@@ -246,7 +246,7 @@ def _missing(recurrence: Recurrence) -> Iterator[WeightCheck]:
             yield WeightCheck(f"{recurrence.names[direction]}/{array}", (), "", 0, mistake)
 
 
-def _compare(
+def compare_recurrence(
     recurrence: Recurrence, other: FileRecurrence, others: Sequence[FileRecurrence]
 ) -> Iterator[WeightCheck]:
     """Yield a check for each array of a recurrence, and for each option that differs.

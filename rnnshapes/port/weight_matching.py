@@ -134,7 +134,7 @@ class Matching:
         self.groups: list[Group] = []
         for layer in network.layers:
             if layer.directions:
-                self.recurrences += _recurrences(network, weights, layer.name)
+                self.recurrences += recurrences_of(network, weights, layer.name)
                 continue
             for name, members in layer.groups.items():
                 arrays = {each.name: np.asarray(weights[name][each.key]) for each in members}
@@ -353,7 +353,7 @@ def _layers_before(network: Network) -> dict[str, set[str]]:
     return before
 
 
-def _recurrences(network: Network, weights: Weights, layer_name: str) -> Iterator[Recurrence]:
+def recurrences_of(network: Network, weights: Weights, layer_name: str) -> Iterator[Recurrence]:
     """Yield the cells of a layer, those of a stack one after the other."""
     layer = next(each for each in network.layers if each.name == layer_name)
     first = layer.directions[0]

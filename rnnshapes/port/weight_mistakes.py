@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from rnnshapes.cells.frameworks import FrameworkCell
 from rnnshapes.layouts.conversion import in_order
 from rnnshapes.load.foreign.model import FileRecurrence
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.elementwise import HardSigmoid
+from rnnshapes.ops.elementwise import ELU, Affine, HardSigmoid, LeakyReLU
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Mistake, Where
@@ -19,6 +20,18 @@ from rnnshapes.port.mistakes import on_grid
 
 #: The largest share of wrong numbers in an array whose others are right.
 _FEW = 0.02
+#: Activations with constants of their own, by their names in Keras.
+_WITH_CONSTANTS = MappingProxyType(
+    {
+        "hard_sigmoid": HardSigmoid(1 / 6, 0.5),
+        KERAS2_HARD_SIGMOID: HardSigmoid(0.2, 0.5),
+        "linear": Affine(1.0, 0.0),
+        "elu": ELU(1.0),
+        "leaky_relu": LeakyReLU(0.2),
+    }
+)
+#: The largest difference of a constant that is stored in float32.
+_CLOSE = 1e-6
 _RESHAPED = "it was reshaped to the transposed shape, but not transposed"
 
 
@@ -62,9 +75,10 @@ def option_mistakes(
 def _activation(other: FrameworkCell, name: str) -> str:
     """Return Keras's name of an activation of the file."""
     function = dict(other.functions).get(name)
-    if isinstance(function, HardSigmoid) and function.shift == 0.5:
-        for scale, known in ((1 / 6, "hard_sigmoid"), (0.2, KERAS2_HARD_SIGMOID)):
-            if abs(function.scale - scale) < 1e-6:
+    for known, expected in _WITH_CONSTANTS.items():
+        if type(function) is type(expected):
+            constants = zip(vars(function).values(), vars(expected).values(), strict=True)
+            if all(abs(a - b) < _CLOSE for a, b in constants):
                 return known
     return name if function is None else function.text("z")
 

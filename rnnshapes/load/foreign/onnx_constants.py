@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.foreign.onnx_graph import OnnxModel, OnnxNode
+from rnnshapes.load.foreign.onnx_graph import OnnxModel
 from rnnshapes.load.foreign.tensors import ITEM_BYTES, MOST_AXES, Tensor
+from rnnshapes.ops.onnx_ops import OnnxNode
 
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array

@@ -16,7 +16,7 @@ from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
 from rnnshapes.load.foreign.onnx_constants import add_constants
-from rnnshapes.load.foreign.onnx_graph import OnnxModel, OnnxNode, read_model
+from rnnshapes.load.foreign.onnx_graph import OnnxModel, read_model
 from rnnshapes.load.foreign.tensors import FLOATS, Tensor, require_floats
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import (
@@ -29,6 +29,7 @@ from rnnshapes.ops.elementwise import (
     LeakyReLU,
     ScaledTanh,
 )
+from rnnshapes.ops.onnx_ops import OnnxNode
 
 _CELLS = MappingProxyType({"RNN": "simple", "LSTM": "lstm", "GRU": "gru"})
 #: Positions of inputs, by the names of arrays in the layout.

@@ -14,41 +14,23 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.byte_source import ByteSource
+from rnnshapes.load.foreign.onnx_schema import (
+    DTYPES,
+    AttributeField,
+    GraphField,
+    ModelField,
+    NodeField,
+    TensorField,
+)
 from rnnshapes.load.foreign.protobuf import ByteSpan, Field, Messages
 from rnnshapes.load.foreign.tensors import ITEM_BYTES, Tensor, check_shape, decode
+from rnnshapes.ops.onnx_ops import OnnxNode
 
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
 
-#: Dtypes by their numbers in TensorProto.
-_DTYPES = MappingProxyType(
-    {
-        1: "float32",
-        2: "uint8",
-        3: "int8",
-        5: "int16",
-        6: "int32",
-        7: "int64",
-        9: "bool",
-        10: "float16",
-        11: "float64",
-        16: "bfloat16",
-    }
-)
 #: Lists of numbers in TensorProto that stand for ``raw_data``, by their field: item and dtype.
-_LISTS = MappingProxyType({4: "float32", 10: "float64"})
-
-
-@dataclass
-class OnnxNode:
-    """One node of a graph: an operator with its inputs, outputs and attributes."""
-
-    op_type: str = ""
-    name: str = ""
-    domain: str = ""
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    attributes: dict[str, Any] = field(default_factory=dict)
+_LISTS = MappingProxyType({TensorField.FLOATS: "float32", TensorField.DOUBLES: "float64"})
 
 
 @dataclass
@@ -76,16 +58,16 @@ def read_model(source: ByteSource) -> OnnxModel:
     reader = _Reader(source)
     model, graphs = OnnxModel(), []
     for each in reader.messages.fields(ByteSpan(0, source.size)):
-        if each.number == 2:
+        if each.number == ModelField.PRODUCER:
             model.producer = reader.messages.text(each)
-        elif each.number == 7:
+        elif each.number == ModelField.GRAPH:
             graphs.append(each.span)
     if len(graphs) != 1:
         raise InputError("it is no ONNX model: it has no graph")
     for each in reader.messages.fields(graphs[0]):
-        if each.number == 1:
+        if each.number == GraphField.NODE:
             model.nodes.append(reader.node(each.span))
-        elif each.number == 5:
+        elif each.number == GraphField.INITIALIZER:
             tensor = reader.tensor(each.span)
             if tensor.name in model.arrays:
                 raise InputError(f"two of its arrays are called {tensor.name:.60}")
@@ -103,18 +85,18 @@ class _Reader:
         """Return a node."""
         node = OnnxNode()
         for each in self.messages.fields(span):
-            if each.number == 1:
+            if each.number == NodeField.INPUT:
                 node.inputs.append(self.messages.text(each))
-            elif each.number == 2:
+            elif each.number == NodeField.OUTPUT:
                 node.outputs.append(self.messages.text(each))
-            elif each.number == 3:
+            elif each.number == NodeField.NAME:
                 node.name = self.messages.text(each)
-            elif each.number == 4:
+            elif each.number == NodeField.OP_TYPE:
                 node.op_type = self.messages.text(each)
-            elif each.number == 5:
+            elif each.number == NodeField.ATTRIBUTE:
                 name, value = self.attribute(each.span)
                 node.attributes[name] = value
-            elif each.number == 7:
+            elif each.number == NodeField.DOMAIN:
                 node.domain = self.messages.text(each)
         return node
 
@@ -125,21 +107,21 @@ class _Reader:
         ints: list[int] = []
         strings: list[str] = []
         for each in self.messages.fields(span):
-            if each.number == 1:
+            if each.number == AttributeField.NAME:
                 name = self.messages.text(each)
-            elif each.number == 2:
+            elif each.number == AttributeField.FLOAT:
                 value = each.real
-            elif each.number == 3:
+            elif each.number == AttributeField.INT:
                 value = each.integer
-            elif each.number == 4:
+            elif each.number == AttributeField.STRING:
                 value = self.messages.text(each) if each.span.size < 200 else ""
-            elif each.number == 5:
+            elif each.number == AttributeField.TENSOR:
                 value = self.tensor(each.span)
-            elif each.number == 7:
+            elif each.number == AttributeField.FLOATS:
                 floats += self.messages.reals(each)
-            elif each.number == 8:
+            elif each.number == AttributeField.INTS:
                 ints += self.messages.integers(each)
-            elif each.number == 9:
+            elif each.number == AttributeField.STRINGS:
                 strings.append(self.messages.text(each))
         return name, next((part for part in (floats, ints, strings) if part), value)
 
@@ -148,13 +130,15 @@ class _Reader:
         shape: list[int] = []
         last: dict[int, Field] = {}
         for each in self.messages.fields(span):
-            if each.number == 1:
+            if each.number == TensorField.DIMS:
                 shape += self.messages.integers(each)
             last[each.number] = each
-        name = self.messages.text(last[8]) if 8 in last else ""
-        kind = last[2].integer if 2 in last else 0
-        dtype, dims = _DTYPES.get(kind, f"type {kind}"), check_shape(shape, name)
-        is_external = 13 in last or (14 in last and last[14].integer != 0)
+        name = self.messages.text(last[TensorField.NAME]) if TensorField.NAME in last else ""
+        kind = last[TensorField.DATA_TYPE].integer if TensorField.DATA_TYPE in last else 0
+        dtype, dims = DTYPES.get(kind, f"type {kind}"), check_shape(shape, name)
+        is_external = TensorField.EXTERNAL_DATA in last or (
+            TensorField.DATA_LOCATION in last and last[TensorField.DATA_LOCATION].integer != 0
+        )
         if is_external:
             self.external.append(name)
         read = self._external(name) if is_external else self._reader(name, dtype, dims, last)
@@ -168,10 +152,10 @@ class _Reader:
         self, name: str, dtype: str, shape: tuple[int, ...], fields: dict[int, Field]
     ) -> Callable[[], Array]:
         """Return what reads the numbers of an array, from its fields by number."""
-        if 9 not in fields and dtype == "int64" and 7 in fields:
-            return partial(self._integers, name, fields[7], shape)
+        if TensorField.RAW_DATA not in fields and dtype == "int64" and TensorField.INT64S in fields:
+            return partial(self._integers, name, fields[TensorField.INT64S], shape)
         lists = [fields[n] for n, kind in _LISTS.items() if n in fields and kind == dtype]
-        data = fields.get(9, lists[0] if lists else None)
+        data = fields.get(TensorField.RAW_DATA, lists[0] if lists else None)
         if data is None or not isinstance(data.value, ByteSpan):
             return partial(_refuse, name, "are stored in a form that is not read")
         if dtype not in ITEM_BYTES:

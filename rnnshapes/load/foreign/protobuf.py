@@ -1,4 +1,4 @@
-"""Fields of protobuf messages, read from a file within limits.
+"""Fields of protobuf messages, read from a file within limits, and written.
 
 Source: https://protobuf.dev/programming-guides/encoding/.
 """
@@ -18,6 +18,8 @@ MOST_NUMBERS = 1000  # in a list of an attribute
 MOST_TEXT = 10_000
 _WINDOW = 1024
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+#: A value of a field that is written: a number, a text, or a message.
+Encodable = int | float | str | bytes
 
 
 class ByteSpan(NamedTuple):
@@ -149,3 +151,30 @@ class Messages:
 
 def _damaged() -> InputError:
     return InputError("it is damaged: a message in it is no protobuf; export it again")
+
+
+def encode(*fields: tuple[int, Encodable]) -> bytes:
+    """Return a message of fields: number and value. Numbers with a point have 32 bits."""
+    parts = []
+    for number, value in fields:
+        if isinstance(value, int):
+            parts += [_encode_varint(number << 3 | _VARINT), _encode_varint(value)]
+        elif isinstance(value, float):
+            parts += [_encode_varint(number << 3 | _FIXED32), struct.pack("<f", value)]
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            parts += [encode_head(number, len(data)), data]
+    return b"".join(parts)
+
+
+def encode_head(number: int, size: int) -> bytes:
+    """Return the bytes before a message, text or list of ``size`` bytes."""
+    return _encode_varint(number << 3 | _BYTES) + _encode_varint(size)
+
+
+def _encode_varint(number: int) -> bytes:
+    number, data = number % 2**64, bytearray()
+    while number > 0x7F:
+        data.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*data, number))

@@ -1,0 +1,492 @@
+"""ONNX interpreter: each operation of an equation adds nodes to an ONNX graph.
+
+Source: ``docs/Operators.md`` of ONNX, in version 17 of its operators. What has no counterpart
+here is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.ops import elementwise as functions
+from rnnshapes.ops import rearrangements as moves
+from rnnshapes.ops.constant import Constant
+from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.symbolic import Symbol, SymbolicOps
+from rnnshapes.ops.visibility import Visibility
+from rnnshapes.ops.windows import Axes, Window
+
+if TYPE_CHECKING:
+    from rnnshapes.ops.activations import Array
+
+#: The version of the operators.
+OPSET = 17
+#: Operators of activations, by the names in Keras, with their attributes.
+_ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "tanh": ("Tanh", {}),
+        "sigmoid": ("Sigmoid", {}),
+        "relu": ("Relu", {}),
+        "softplus": ("Softplus", {}),
+        "softsign": ("Softsign", {}),
+        "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+        KERAS2_HARD_SIGMOID: ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
+        "elu": ("Elu", {"alpha": 1.0}),
+        "selu": ("Selu", {}),
+        "celu": ("Celu", {"alpha": 1.0}),
+        "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
+        "exponential": ("Exp", {}),
+        "erf": ("Erf", {}),
+        "sqrt": ("Sqrt", {}),
+        "softmax": ("Softmax", {"axis": -1}),
+        "log_softmax": ("LogSoftmax", {"axis": -1}),
+    }
+)
+#: Operators of NumPy's functions.
+_FUNCTIONS = MappingProxyType({"sqrt": "Sqrt", "log": "Log", "exp": "Exp", "abs": "Abs"})
+_SAMPLES = Dim.named("N")
+#: The end of an axis, as the operator Slice has it.
+_END = 2**63 - 1
+
+
+@dataclass
+class OnnxNode:
+    """One node of a graph: an operator with its inputs, outputs and attributes."""
+
+    op_type: str = ""
+    name: str = ""
+    domain: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class OnnxValue(NamedTuple):
+    """An input or an output of a graph; an open size of its shape has a name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class OnnxGraph:
+    """Nodes in their order, and constant arrays by name.
+
+    ``layer`` begins the names of the nodes that are added.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[OnnxNode] = []
+        self.arrays: dict[str, Array] = {}
+        self.layer = ""
+        self._names: dict[str, int] = {}
+
+    def add(
+        self, op_type: str, *inputs: str, outputs: int = 1, name: str = "", **attributes: Any
+    ) -> list[str]:
+        """Add a node, and return the names of its outputs: that of the node comes first."""
+        name = self.unique(name or f"{self.layer}/{op_type}")
+        results = [self.unique(f"{name}:{number}") if number else name for number in range(outputs)]
+        self.nodes.append(OnnxNode(op_type, name, "", list(inputs), results, attributes))
+        return results
+
+    def unique(self, name: str) -> str:
+        """Return a name that nothing else has: itself, or with a number behind it."""
+        number = self._names[name] = self._names.get(name, -1) + 1
+        return self.unique(f"{name}_{number}") if number else name
+
+    def numbers(self, values: Any, dtype: str = "int64") -> str:
+        """Return the name of a constant array; equal ones are one."""
+        import numpy as np
+
+        array = np.array(values, dtype)
+        text = "_".join(str(value) for value in array.reshape(-1).tolist()).replace("-", "m")
+        name = f"constant/{dtype}{'x'.join(map(str, array.shape))}/{text}"
+        self.arrays[name] = array
+        return name
+
+    def array(self, name: str, values: Array) -> str:
+        """Add an array, and return its name."""
+        self.arrays[name] = values
+        return name
+
+    def gather(self, x: str, index: int, axis: int) -> str:
+        """Return the numbers at an index along an axis, which goes away."""
+        return self.add("Gather", x, self.numbers(index), axis=axis)[0]
+
+    def transpose(self, x: str, *axes: int) -> str:
+        """Return the axes in another order."""
+        return self.add("Transpose", x, perm=list(axes))[0]
+
+    def cut(self, x: str, parts: dict[int, slice]) -> str:
+        """Return slices along axes."""
+        slices = [
+            (
+                (0 if part.step is None or part.step > 0 else _END)
+                if part.start is None
+                else part.start,
+                (_END if part.step is None or part.step > 0 else -_END)
+                if part.stop is None
+                else part.stop,
+                axis,
+                part.step or 1,
+            )
+            for axis, part in parts.items()
+        ]
+        return self.add("Slice", x, *map(self.numbers, zip(*slices, strict=True)))[0]
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxTensor:
+    """A value of a graph: its symbol, which has its shape, and its name."""
+
+    symbol: Symbol
+    name: str
+    graph: OnnxGraph
+
+    def __matmul__(self, other: OnnxTensor) -> OnnxTensor:
+        return self._with(self.symbol @ other.symbol, "MatMul", self, other)
+
+    def __add__(self, other: OnnxTensor | float) -> OnnxTensor:
+        return self._with(self.symbol + _symbols(other), "Add", self, other)
+
+    def __radd__(self, other: float) -> OnnxTensor:
+        return self + other
+
+    def __sub__(self, other: OnnxTensor | float) -> OnnxTensor:
+        return self._with(self.symbol - _symbols(other), "Sub", self, other)
+
+    def __mul__(self, other: OnnxTensor | float) -> OnnxTensor:
+        return self._with(self.symbol * _symbols(other), "Mul", self, other)
+
+    def __truediv__(self, other: OnnxTensor | float) -> OnnxTensor:
+        return self._with(self.symbol / _symbols(other), "Div", self, other)
+
+    def __rtruediv__(self, other: float) -> OnnxTensor:
+        return self._with(other / self.symbol, "Div", other, self)
+
+    def __neg__(self) -> OnnxTensor:
+        return self._with(-self.symbol, "Neg", self)
+
+    def __rsub__(self, other: float) -> OnnxTensor:
+        return self._with(other - self.symbol, "Sub", other, self)
+
+    def _with(self, symbol: Symbol, op_type: str, *operands: OnnxTensor | float) -> OnnxTensor:
+        """Return the result of an operator, with this symbol."""
+        names = [
+            each.name if isinstance(each, OnnxTensor) else self.graph.numbers(each, "float32")
+            for each in operands
+        ]
+        return OnnxTensor(symbol, self.graph.add(op_type, *names)[0], self.graph)
+
+
+class OnnxOps:
+    """The operations of the ONNX interpreter that are not operators."""
+
+    def __init__(self, graph: OnnxGraph, index: str = "") -> None:
+        self.graph, self.index, self._symbolic = graph, index, SymbolicOps(index)
+
+    def activate(self, name: str, z: OnnxTensor) -> OnnxTensor:
+        """Apply the activation ``name``."""
+        from rnnshapes.ops.activations import FORMULAS
+
+        if name in _ACTIVATIONS:
+            op_type, attributes = _ACTIVATIONS[name]
+            return self.like(z, op_type, z.name, **attributes)
+        function = FORMULAS.get(name)
+        if function is not None:
+            result: OnnxTensor = function(self.activate, z)
+            return result
+        if name not in _COMPOSED:
+            raise refused(f"the activation {name}")
+        return _COMPOSED[name](self, z)
+
+    def split(self, z: OnnxTensor, base: str, parts: tuple[str, ...]) -> list[OnnxTensor]:
+        """Split the last axis into equal parts."""
+        symbols = self._symbolic.split(z.symbol, base, parts)
+        names = self.graph.add("Split", z.name, outputs=len(parts), axis=-1)
+        return [self._tensor(s, name) for s, name in zip(symbols, names, strict=True)]
+
+    def rows(self, b: OnnxTensor, names: tuple[str, ...]) -> list[OnnxTensor]:
+        """Return the rows of ``b``."""
+        symbols = self._symbolic.rows(b.symbol, names)
+        return [
+            self._tensor(symbol, self.graph.gather(b.name, number, 0))
+            for number, symbol in enumerate(symbols)
+        ]
+
+    def let(self, name: str, value: OnnxTensor) -> OnnxTensor:
+        """Return ``value`` itself."""
+        return value
+
+    def within(self, suffix: str) -> OnnxOps:
+        """Return these operations for a part of the layer, whose names end in ``suffix``."""
+        return OnnxOps(self.graph, suffix + self.index)
+
+    def concatenate(
+        self, values: Sequence[OnnxTensor], axis: int = -1, length: Dim | None = None
+    ) -> OnnxTensor:
+        """Join the values along an axis."""
+        if len({len(value.symbol.shape) for value in values}) > 1:
+            raise refused("joining a value without time to a sequence")
+        symbol = self._symbolic.concatenate(_symbols(list(values)), axis, length)
+        return self._made(symbol, "Concat", *(value.name for value in values), axis=axis)
+
+    def constant(
+        self, values: Constant, like: OnnxTensor, shape: Shape | None = None
+    ) -> OnnxTensor:
+        """Return the numbers of a constant."""
+        symbol = self._symbolic.constant(values, like.symbol, shape)
+        return self._tensor(symbol, self.graph.numbers(values.array(), "float32"))
+
+    def aligned(self, values: Sequence[OnnxTensor]) -> Sequence[OnnxTensor]:
+        """Return the values with shapes that can be combined element by element."""
+        shapes = [value.symbol.shape for value in values]
+        samples = {len(shape) for shape in shapes if shape[:1] == (_SAMPLES,)}
+        if len(samples) > 1:
+            raise refused("combining a sequence with a value without time")
+        symbols = self._symbolic.aligned(_symbols(list(values)))
+        return [replace(v, symbol=s) for v, s in zip(values, symbols, strict=True)]
+
+    def take(self, table: OnnxTensor, indices: OnnxTensor) -> OnnxTensor:
+        """Return the rows of ``table`` with these integer indices."""
+        symbol = self._symbolic.take(table.symbol, indices.symbol)
+        return self._made(symbol, "Gather", table.name, indices.name, axis=0)
+
+    def rearrange(self, x: OnnxTensor, function: moves.Rearrangement) -> OnnxTensor:
+        """Move, select, repeat or pad numbers."""
+        symbol = self._symbolic.rearrange(x.symbol, function)
+        match function:
+            case moves.Transposed(axes):
+                return self._made(symbol, "Transpose", x.name, perm=list(axes))
+            case moves.Reshaped(numbers=numbers):
+                return self._made(symbol, "Reshape", x.name, self.graph.numbers([0, *numbers]))
+            case moves.Repeated(number=number):
+                (row,) = self.graph.add("Unsqueeze", x.name, self.graph.numbers([1]))
+                times = [1, number, *[1] * (len(x.symbol.shape) - 1)]
+                return self._made(symbol, "Tile", row, self.graph.numbers(times))
+            case moves.Selection(key):
+                return self._tensor(symbol, self._selected(x, key))
+        raise refused(f"the operation {function.name}")
+
+    def _selected(self, x: OnnxTensor, key: tuple[Any, ...]) -> str:
+        """Return the name of ``x[key]``."""
+        rank = len(x.symbol.shape)
+        if Ellipsis in key:
+            position = key.index(Ellipsis)
+            count = rank - sum(part is not None for part in key) + 1
+            key = (*key[:position], *[moves.WHOLE] * count, *key[position + 1 :])
+        axes = list(enumerate(part for part in key if part is not None))
+        parts = {a: p for a, p in axes if isinstance(p, slice) and p != moves.WHOLE}
+        name = self.graph.cut(x.name, parts) if parts else x.name
+        for axis, part in reversed(axes):
+            if not isinstance(part, slice):
+                name = self.graph.gather(name, part, axis)
+        kept = [part for part in key if part is None or isinstance(part, slice)]
+        new = [position for position, part in enumerate(kept) if part is None]
+        if new:
+            (name,) = self.graph.add("Unsqueeze", name, self.graph.numbers(new))
+        return name
+
+    def windows(self, x: OnnxTensor, windows: Sequence[Window]) -> OnnxTensor:
+        """Refuse windows."""
+        raise refused("windows of convolutions and pooling")
+
+    def each_step(
+        self, function: Callable[[OnnxTensor], OnnxTensor], x: OnnxTensor, rank: int
+    ) -> OnnxTensor:
+        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
+        shape, graph = x.symbol.shape, self.graph
+        if len(shape) == rank:
+            return function(x)
+        sizes = graph.add("Shape", x.name)[0]
+        rest = graph.cut(sizes, {0: slice(2, None)})
+        folded = graph.add("Concat", graph.numbers([-1]), rest, axis=0)[0]
+        symbol = replace(x.symbol, shape=(shape[0], *shape[2:]))
+        result = function(self._made(symbol, "Reshape", x.name, folded))
+        own = graph.cut(graph.add("Shape", result.name)[0], {0: slice(1, None)})
+        lead = graph.cut(sizes, {0: slice(0, 2)})
+        unfolded = graph.add("Concat", lead, own, axis=0)[0]
+        each = result.symbol.shape
+        symbol = replace(result.symbol, shape=(each[0], shape[1], *each[1:]))
+        return self._made(symbol, "Reshape", result.name, unfolded)
+
+    def scan(
+        self,
+        step: Callable[[OnnxTensor, Sequence[OnnxTensor]], Sequence[OnnxTensor]],
+        z: OnnxTensor,
+        multiple: int,
+        names: tuple[str, ...],
+        *,
+        reverse: bool,
+    ) -> OnnxTensor:
+        """Refuse a recurrence inside another layer."""
+        raise refused("a recurrence inside another layer")
+
+    def contract(self, contraction: Contraction, left: OnnxTensor, right: OnnxTensor) -> OnnxTensor:
+        """Multiply, and sum over axes."""
+        symbol = self._symbolic.contract(contraction, left.symbol, right.symbol)
+        equation = contraction.subscripts
+        return self._made(symbol, "Einsum", left.name, right.name, equation=equation)
+
+    def averages(self, x: OnnxTensor, windows: Sequence[Window]) -> OnnxTensor:
+        """Refuse windows."""
+        raise refused("windows of pooling")
+
+    def mean(self, x: OnnxTensor, axis: Axes, count: Any = None) -> OnnxTensor:
+        """Return the mean over ``axis``."""
+        if count is not None:
+            raise refused("the mean of the steps that a mask leaves")
+        return self._reduced("ReduceMean", self._symbolic.mean(x.symbol, axis), x, axis, axis == -1)
+
+    def max(self, x: OnnxTensor, axis: Axes) -> OnnxTensor:
+        """Return the largest value over ``axis``."""
+        return self._reduced("ReduceMax", self._symbolic.max(x.symbol, axis), x, axis, False)
+
+    def attention_weights(
+        self, scores: OnnxTensor, visibility: Visibility, mask: OnnxTensor | None = None
+    ) -> OnnxTensor:
+        """Return the softmax of scores (N, …, queries, keys), of which all are visible."""
+        masks = (visibility.queries, visibility.keys, mask)
+        if visibility.causal or any(each is not None for each in masks):
+            raise refused("attention with a mask")
+        symbol = self._symbolic.attention_weights(scores.symbol, visibility)
+        return self._made(symbol, "Softmax", scores.name, axis=-1)
+
+    def widen(self, x: OnnxTensor) -> OnnxTensor:
+        """Return ``x`` itself: all numbers are of float32."""
+        return x
+
+    def narrow(self, x: OnnxTensor, other: OnnxTensor) -> OnnxTensor:
+        """Return ``x`` itself: all numbers are of float32."""
+        return x
+
+    def define(self, name: str, value: OnnxTensor) -> OnnxTensor:
+        """Return ``value`` itself."""
+        return value
+
+    def reduce(self, name: str, x: OnnxTensor, axes: tuple[int, ...], keepdims: bool) -> OnnxTensor:
+        """Return the ``sum``, ``mean``, ``max`` or ``min`` over axes."""
+        symbol = self._symbolic.reduce(name, x.symbol, axes, keepdims)
+        return self._reduced(f"Reduce{name.capitalize()}", symbol, x, axes, keepdims)
+
+    def rsqrt(self, x: OnnxTensor) -> OnnxTensor:
+        """Return 1 / sqrt(x)."""
+        (root,) = self.graph.add("Sqrt", x.name)
+        return self._made(self._symbolic.rsqrt(x.symbol), "Reciprocal", root)
+
+    def elementwise(self, x: OnnxTensor, function: functions.Elementwise) -> OnnxTensor:
+        """Apply a monotone function to each number."""
+        make = _ELEMENTWISE.get(type(function))
+        result = None if make is None else make(self, x, function)
+        if result is None:
+            raise refused(f"the function {function.name}")
+        return result
+
+    def maximum(self, x: OnnxTensor, y: OnnxTensor) -> OnnxTensor:
+        """Return the larger one of each two numbers."""
+        return self._made(self._symbolic.maximum(x.symbol, y.symbol), "Max", x.name, y.name)
+
+    def minimum(self, x: OnnxTensor, y: OnnxTensor) -> OnnxTensor:
+        """Return the smaller one of each two numbers."""
+        return self._made(self._symbolic.minimum(x.symbol, y.symbol), "Min", x.name, y.name)
+
+    def compare(self, relation: str, x: OnnxTensor, y: OnnxTensor) -> OnnxTensor:
+        """Refuse comparisons."""
+        raise refused("a comparison")
+
+    def choose(self, condition: OnnxTensor, x: OnnxTensor, y: OnnxTensor) -> OnnxTensor:
+        """Refuse a choice."""
+        raise refused("a choice by a condition")
+
+    def where(self, mask: Any, x: OnnxTensor, other: Any = 0.0) -> OnnxTensor:
+        """Refuse masks."""
+        raise refused("a mask")
+
+    def tensor(self, text: str, shape: Shape, name: str) -> OnnxTensor:
+        """Return a value of the graph, by its name."""
+        return self._tensor(Symbol(text, shape, []), name)
+
+    def _tensor(self, symbol: Symbol, name: str) -> OnnxTensor:
+        return OnnxTensor(symbol, name, self.graph)
+
+    def _made(self, symbol: Symbol, op_type: str, *inputs: str, **attributes: Any) -> OnnxTensor:
+        """Return the result of an operator, with this symbol."""
+        return self._tensor(symbol, self.graph.add(op_type, *inputs, **attributes)[0])
+
+    def like(self, x: OnnxTensor, op_type: str, *inputs: str, **attributes: Any) -> OnnxTensor:
+        """Return the result of an operator that changes no shape."""
+        return self._made(x.symbol, op_type, *inputs, **attributes)
+
+    def clipped(self, x: OnnxTensor, least: float, most: float) -> OnnxTensor:
+        """Return the numbers, at least ``least`` and at most ``most``."""
+        ends = (self.graph.numbers(end, "float32") for end in (least, most))
+        return self.like(x, "Clip", x.name, *ends)
+
+    def _reduced(
+        self, op_type: str, symbol: Symbol, x: OnnxTensor, axes: Axes, keepdims: bool
+    ) -> OnnxTensor:
+        numbers = [axes] if isinstance(axes, int) else list(axes)
+        if op_type == "ReduceSum":  # the others take their axes from an attribute until version 18
+            indices = self.graph.numbers(numbers)
+            return self._made(symbol, op_type, x.name, indices, keepdims=int(keepdims))
+        return self._made(symbol, op_type, x.name, axes=numbers, keepdims=int(keepdims))
+
+
+def refused(what: str) -> UnsupportedError:
+    """Return the error for an operation without a counterpart here."""
+    return UnsupportedError(f"{what} has no counterpart in ONNX here")
+
+
+def _function(ops: OnnxOps, x: OnnxTensor, function: functions.Function) -> OnnxTensor | None:
+    op_type = _FUNCTIONS.get(function.function)
+    if op_type is not None:
+        return ops.like(x, op_type, x.name)
+    return x * x if function == functions.SQUARE else None
+
+
+def _relu(ops: OnnxOps, x: OnnxTensor, function: functions.ClippedReLU) -> OnnxTensor | None:
+    if function.slope or function.threshold:
+        return None
+    if function.highest is None:
+        return ops.activate("relu", x)
+    return ops.clipped(x, 0.0, function.highest)
+
+
+#: Activations that are several operators.
+_COMPOSED: Mapping[str, Callable[[OnnxOps, OnnxTensor], OnnxTensor]] = MappingProxyType(
+    {
+        "linear": lambda ops, z: z,
+        "tanh_softplus": lambda ops, z: ops.activate("tanh", ops.activate("softplus", z)),
+        "log_sigmoid": lambda ops, z: -ops.activate("softplus", -z),
+        "relu6": lambda ops, z: ops.clipped(z, 0.0, 6.0),
+        "hard_tanh": lambda ops, z: ops.clipped(z, -1.0, 1.0),
+    }
+)
+#: The result of a monotone function, by its class; ``None`` where it has no counterpart.
+_ELEMENTWISE: Mapping[type, Callable[[OnnxOps, OnnxTensor, Any], OnnxTensor | None]] = (
+    MappingProxyType(
+        {
+            functions.NegativePart: lambda ops, x, _: ops.activate("relu", -x),
+            functions.LeakyReLU: lambda ops, x, f: ops.like(x, "LeakyRelu", x.name, alpha=f.slope),
+            functions.ELU: lambda ops, x, f: ops.like(x, "Elu", x.name, alpha=f.alpha),
+            functions.Clip: lambda ops, x, f: ops.clipped(x, f.least, f.most),
+            functions.Affine: lambda ops, x, f: x * f.scale + f.shift,
+            functions.ClippedReLU: _relu,
+            functions.Function: _function,
+        }
+    )
+)
+
+
+def _symbols(value: Any) -> Any:
+    """Return the symbols of values of a graph; anything else stays as it is."""
+    if isinstance(value, list):
+        return [_symbols(each) for each in value]
+    return value.symbol if isinstance(value, OnnxTensor) else value

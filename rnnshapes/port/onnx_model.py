@@ -1,0 +1,262 @@
+"""Conversion of a Keras network to an ONNX graph.
+
+A recurrent layer becomes the operator RNN, LSTM or GRU, with the weights in ONNX's layout; the
+equation of any other layer is evaluated by the ONNX interpreter (:mod:`rnnshapes.ops.onnx_ops`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnshapes.cells.cell import Cell
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.layouts.recurrent import lay_out
+from rnnshapes.load.foreign.model import ForeignFile
+from rnnshapes.network.graph import Network, Node, Tap
+from rnnshapes.network.layers.base import Layer, Masks
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.network.weights import Weights
+from rnnshapes.ops.dims import Shape
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.onnx_ops import OnnxGraph, OnnxOps, OnnxTensor, OnnxValue
+from rnnshapes.port.hypothesis import Mistake
+from rnnshapes.port.weight_files import WeightCheck, WeightVerification, compare_recurrence
+from rnnshapes.port.weight_matching import recurrences_of
+
+_OPERATORS = MappingProxyType({"simple": "RNN", "lstm": "LSTM", "gru": "GRU"})
+#: Activations of recurrent operators, with alpha and beta, by the names in Keras.
+_ACTIVATIONS: Mapping[str, tuple[str, tuple[float, ...]]] = MappingProxyType(
+    {
+        "tanh": ("Tanh", ()),
+        "sigmoid": ("Sigmoid", ()),
+        "relu": ("Relu", ()),
+        "softsign": ("Softsign", ()),
+        "softplus": ("Softplus", ()),
+        "elu": ("Elu", (1.0,)),
+        "leaky_relu": ("LeakyRelu", (0.2,)),
+        "linear": ("Affine", (1.0, 0.0)),
+        "hard_sigmoid": ("HardSigmoid", (1 / 6, 0.5)),
+        KERAS2_HARD_SIGMOID: ("HardSigmoid", (0.2, 0.5)),
+    }
+)
+
+
+class OnnxExport(NamedTuple):
+    """A graph with its inputs and outputs."""
+
+    graph: OnnxGraph
+    inputs: tuple[OnnxValue, ...]
+    outputs: tuple[OnnxValue, ...]
+
+
+def to_onnx(network: Network, weights: Weights) -> OnnxExport:
+    """Return a network as an ONNX graph, all in float32.
+
+    Raises:
+        UnsupportedError: A layer has no counterpart in ONNX, or computes in another dtype.
+    """
+    if network.precisions != ("float32",) or network.dtype != "float32":
+        dtypes = ", ".join(dict.fromkeys((network.dtype, *network.precisions)))
+        raise UnsupportedError(
+            f"an ONNX model is written in float32, and this model is of {dtypes}"
+        )
+    return _Exporter(network, weights).export()
+
+
+class _Exporter:
+    def __init__(self, network: Network, weights: Weights) -> None:
+        self.network, self.weights, self.graph = network, weights, OnnxGraph()
+        self.values: dict[Tap, OnnxTensor] = {}
+
+    def export(self) -> OnnxExport:
+        """Return the whole graph."""
+        inputs = []
+        for position, node in enumerate(self.network.nodes):
+            if isinstance(node.layer, Input):
+                dtype = "int64" if node.layer.integers else "float32"
+                name = self.graph.unique(node.name)
+                inputs.append(OnnxValue(name, dtype, self._sizes(node.layer.shape)))
+                self.values[Tap(position)] = self._tensor(name, node.layer.shape)
+                continue
+            self.graph.layer = node.name
+            try:
+                results = list(self._node(node))
+            except UnsupportedError as error:
+                if str(error).startswith("layer "):
+                    raise
+                label = f"layer {node.layer.name!r} ({node.layer.type})"
+                raise UnsupportedError(f"{label} cannot be converted: {error}") from None
+            self.values |= {Tap(position, number): each for number, each in enumerate(results)}
+        outputs = []
+        for tap in self.network.outputs:
+            shape = self.network.shapes_at(tap).shapes[0]
+            last = self.network.nodes[tap.node].name
+            (name,) = self.graph.add("Identity", self.values[tap].name, name=last)
+            outputs.append(OnnxValue(name, "float32", self._sizes(shape)))
+        return OnnxExport(self.graph, tuple(inputs), tuple(outputs))
+
+    def _sizes(self, shape: Shape) -> tuple[int | str, ...]:
+        """Return a shape in numbers; N and open sizes by name."""
+        sizes = [self.network.value(dim) for dim in shape]
+        named = [str(dim) if size is None else size for dim, size in zip(shape, sizes, strict=True)]
+        return ("N", *named[1:])
+
+    def _tensor(self, name: str, shape: Shape) -> OnnxTensor:
+        return OnnxOps(self.graph).tensor("x", shape, name)
+
+    def _node(self, node: Node) -> Iterator[OnnxTensor]:
+        """Yield the outputs of a call of a layer."""
+        shapes = [self.network.shapes_at(tap) for tap in node.sources]
+        is_masked = any(each.masked for each in shapes) and not node.mask_dropped
+        if is_masked and node.layer.uses_mask:
+            raise UnsupportedError("its input has a mask")
+        inputs = [self.values[tap] for tap in node.sources]
+        if isinstance(node.layer, RecurrentLayer):
+            yield from self._recurrence(node, node.layer, inputs[0])
+            return
+        layer = node.layer
+        if layer.last_step:
+            n, _, *rest = inputs[0].symbol.shape
+            yield self._tensor(self.graph.gather(inputs[0].name, -1, 1), (n, *rest))
+            return
+        named = layer.own_shapes([each.shapes[0] for each in shapes])
+        inputs = [self._tensor(x.name, shape) for x, shape in zip(inputs, named, strict=True)]
+        ops = OnnxOps(self.graph, layer.index)
+        w = SimpleNamespace(**dict(self._arrays(layer, ops)))
+        result = layer.call(ops, inputs, w, Masks())
+        yield from result if isinstance(result, tuple) else (result,)
+
+    def _arrays(self, layer: Layer, ops: OnnxOps) -> Iterator[tuple[str, OnnxTensor]]:
+        """Yield the weights of a layer without recurrence, by key."""
+        for group, members in layer.groups.items():
+            for weight in members:
+                values = np.asarray(self.weights[group][weight.key], np.float32)
+                name = self.graph.array(f"{group}/{weight.name}", values)
+                yield weight.key, ops.tensor(weight.key, weight.dims, name)
+
+    def _recurrence(self, node: Node, layer: RecurrentLayer, x: OnnxTensor) -> Iterator[OnnxTensor]:
+        """Yield the outputs of a recurrent layer, and its last states if it returns them."""
+        if layer.stateful:
+            raise UnsupportedError("it keeps its states from batch to batch (stateful)")
+        graph, ways = self.graph, [direction.reverse for direction in layer.directions]
+        if len(ways) > 1 and ways not in ([False, True], [True, False]):
+            raise UnsupportedError("both directions process the sequence in the same order")
+        names = {}
+        for weight, values in lay_out(layer, self.weights, "ONNX"):
+            names[weight.name] = graph.array(f"{layer.name}/{weight.name}", values)
+        order = sorted(range(len(ways)), key=lambda number: ways[number])
+        cells = [layer.cells[number] for number in order]
+        states = tuple(cells[0].states)
+        initial = self._initial(node, order, states)
+        has_states = any(initial)
+        outputs = graph.add(
+            _OPERATORS[cells[0].name],
+            graph.transpose(x.name, 1, 0, 2),
+            names["W"],
+            names["R"],
+            *([names.get("B", "")] if "B" in names or has_states else []),
+            *(["", *initial] if has_states else []),
+            outputs=1 + len(states),
+            name=node.name,
+            direction="bidirectional" if len(ways) > 1 else "reverse" if ways[0] else "forward",
+            hidden_size=self.network.count(cells[0].units),
+            **_attributes(cells),
+        )
+        whole = self.network.shapes_at(Tap(self.network.nodes.index(node)))
+        results = []
+        for number, direction in enumerate(layer.directions):
+            place, units = order.index(number), direction.cell.output
+            shape: Shape = (whole.shapes[0][0], units)
+            if layer.return_sequences:
+                name = graph.gather(outputs[0], place, 1)
+                if layer.reversed_outputs[number]:
+                    name = graph.cut(name, {0: slice(None, None, -1)})
+                name = graph.transpose(name, 1, 0, 2)
+                shape = (shape[0], x.symbol.shape[1], units)
+            else:
+                name = graph.gather(outputs[1], place, 0)
+            results.append(self._tensor(name, shape))
+        yield from layer.join(OnnxOps(graph, layer.index), results)
+        if layer.return_state:
+            for number, direction in enumerate(layer.directions):
+                for last, dim in zip(outputs[1:], direction.cell.states.values(), strict=True):
+                    name = graph.gather(last, order.index(number), 0)
+                    yield self._tensor(name, (whole.shapes[0][0], dim))
+
+    def _initial(self, node: Node, order: Sequence[int], states: Sequence[str]) -> list[str]:
+        """Return the names of initial states (dirs, N, M); empty where they are zeros."""
+        if not node.initial:
+            return []
+        taps = [self.values[tap].name for tap in node.initial]
+        joined = []
+        for state in range(len(states)):
+            own = [taps[number * len(states) + state] for number in order]
+            axis = self.graph.numbers([0])
+            rows = [self.graph.add("Unsqueeze", name, axis)[0] for name in own]
+            joined.append(self.graph.add("Concat", *rows, axis=0)[0])
+        return joined
+
+
+def _attributes(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Return the attributes that options of cells set, one cell for each direction."""
+    names: list[str] = []
+    alphas: list[float] = []
+    betas: list[float] = []
+    for cell in cells:
+        options = ["recurrent_activation", "activation", "activation"]
+        options = {"simple": options[1:2], "gru": options[:2], "lstm": options}[cell.name]
+        for option in options:
+            function = getattr(cell, option)
+            if function not in _ACTIVATIONS:
+                raise UnsupportedError(f"ONNX's {_OPERATORS[cell.name]} has no {option} {function}")
+            name, constants = _ACTIVATIONS[function]
+            names.append(name)
+            alphas += constants[:1]
+            betas += constants[1:]
+    attributes: dict[str, Any] = {"activations": names}
+    attributes |= {"activation_alpha": alphas} if alphas else {}
+    attributes |= {"activation_beta": betas} if betas else {}
+    ways = {getattr(cell, "reset_after", None) for cell in cells}
+    if len(ways) > 1:
+        raise UnsupportedError("its directions differ in reset_after")
+    (after,) = ways
+    return attributes if after is None else {**attributes, "linear_before_reset": int(after)}
+
+
+def verify_onnx(network: Network, weights: Weights, file: ForeignFile) -> WeightVerification:
+    """Compare the weights in a file that was converted from a network with those of the network.
+
+    Recurrent operators are read in ONNX's layout; all other arrays have the names of weights.
+    """
+    checks: list[WeightCheck] = []
+    missing = Mistake("weights.missing", "it is not in the file")
+    stored = list(file.recurrences())
+    tensors = {tensor.name: tensor for each in file.contents.others for tensor in each.tensors}
+    for layer in network.layers:
+        if layer.directions:
+            (recurrence,) = recurrences_of(network, weights, layer.name)
+            calls = [each for each in stored if each.arrays[0].tensor.name == f"{layer.name}/W"]
+            if not calls:
+                checks.append(WeightCheck(layer.name, (), "", 0, missing))
+            for call in calls:
+                checks += compare_recurrence(recurrence, call, stored)
+            continue
+        for group, members in layer.groups.items():
+            for weight in members:
+                name = f"{group}/{weight.name}"
+                values = np.asarray(weights[group][weight.key])
+                found = tensors[name].read() if name in tensors else None
+                is_same = found is not None and np.array_equal(found, values)
+                rule = "as it is" if is_same else ""
+                checks.append(WeightCheck(name, (name,), rule, values.size))
+                if not is_same:
+                    checks[-1] = checks[-1]._replace(mistake=missing)
+    path = file.check(file.network).path
+    failed = [check for check in checks if check.mistake is not None]
+    by_name = {check.name: check for check in (*checks, *failed)}  # a layer may be called twice
+    return WeightVerification(network, path, "ONNX", ".onnx", tuple(by_name.values()), (), ())

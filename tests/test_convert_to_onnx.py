@@ -1,0 +1,138 @@
+"""Keras models as ONNX files, which ONNX Runtime runs where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes import CannotRunError, UnsupportedError
+from rnnshapes.load.foreign import onnx_writer
+from rnnshapes.ops.onnx_ops import OnnxGraph
+from rnnshapes.port import onnx_model
+from tests.helpers.models import functional, randomized, sequential
+
+
+def cells(x: Any) -> Any:
+    """Each cell in each direction, with other activations, and all ways to join directions."""
+    a = la.Bidirectional(la.LSTM(4, return_sequences=True))(x)
+    b = la.Bidirectional(la.GRU(5, return_sequences=True), merge_mode="ave")(a)
+    c = la.SimpleRNN(3, "relu", go_backwards=True, return_sequences=True)(b)
+    d = la.GRU(4, reset_after=False, recurrent_activation="hard_sigmoid", use_bias=False)(c)
+    e = la.Bidirectional(la.SimpleRNN(4, "linear"), merge_mode="mul")(b)
+    f = la.LSTM(4, "elu", recurrent_activation="hard_sigmoid", go_backwards=True)(a)
+    return la.Dense(2, "softmax")(la.Concatenate()([d, e, f]))
+
+
+def translated(words: Any, x: Any) -> Any:
+    """Indices of words, an encoder whose states start a decoder, and layers around them."""
+    _, h, c = la.LSTM(4, return_state=True)(la.Embedding(7, 3)(words))
+    y = la.LSTM(4, return_sequences=True)(x, initial_state=[h, c])
+    y = la.LayerNormalization()(la.BatchNormalization()(la.Dropout(0.3)(y)))
+    y = la.Bidirectional(la.GRU(3, return_sequences=True), merge_mode=None)(y)
+    return la.Dense(2)(la.Add()(y)), la.GRU(5)(la.RepeatVector(2)(y[0][:, -1]))
+
+
+MODELS: dict[str, tuple[Callable[..., Any], tuple[tuple[int | None, ...], ...]]] = {
+    "cells": (cells, ((None, 3),)),
+    "translated": (translated, ((6,), (4, 2))),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_runtime_computes_the_same(name: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    make, shapes = MODELS[name]
+    model = randomized(functional(make, *shapes))
+    path = tmp_path / "m.onnx"
+    assert rnnshapes.convert(model, path).passed
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng, xs = np.random.default_rng(0), {}
+    for each, shape in zip(session.get_inputs(), shapes, strict=True):
+        sizes = (3, *(size or 5 for size in shape))
+        is_index = "int64" in each.type
+        xs[each.name] = rng.integers(0, 7, sizes) if is_index else rng.normal(size=sizes)
+    xs = {k: a if a.dtype == np.int64 else a.astype("float32") for k, a in xs.items()}
+    arrays = list(xs.values())
+    expected = keras.tree.flatten(model(arrays if len(arrays) > 1 else arrays[0]))
+    for array, own in zip(session.run(None, xs), expected, strict=True):
+        np.testing.assert_allclose(array, np.asarray(own), rtol=1e-5, atol=2e-6)
+
+
+def test_layers_are_found_in_the_file(tmp_path: Path) -> None:
+    model = randomized(sequential(la.GRU(5, name="rnn"), la.Dense(2, name="head"), shape=(4, 3)))
+    result = rnnshapes.convert(model, tmp_path / "m.onnx")
+    assert [check.name for check in result.checks][:2] == ["rnn/kernel", "rnn/recurrent_kernel"]
+    assert sum(check.compared for check in result.checks) == model.count_params()
+    summary = rnnshapes.inspect(tmp_path / "m.onnx")
+    assert summary.agrees
+    assert rnnshapes.verify(model, against=tmp_path / "m.onnx").passed
+
+
+REFUSED: dict[str, Callable[[], Any]] = {
+    "mask": la.Masking,
+    "windows": lambda: la.Conv1D(4, 2),
+    "stateful": lambda: la.LSTM(4, stateful=True),
+    "mish": lambda: la.LSTM(4, "mish"),
+    "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
+    "float64": lambda: la.LSTM(4, dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("word", REFUSED)
+def test_what_onnx_lacks_is_refused(word: str, tmp_path: Path) -> None:
+    options = {"batch_size": 2} if word == "stateful" else {}
+    inputs = keras.Input((4, 3), **options)
+    model = keras.Model(inputs, REFUSED[word]()(inputs))
+    with pytest.raises(UnsupportedError, match=word):
+        rnnshapes.convert(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def changed_array(graph: OnnxGraph) -> None:
+    name = next(name for name in graph.arrays if name.endswith("/R"))
+    graph.arrays[name] = graph.arrays[name] + np.float32(0.01)
+
+
+def changed_activation(graph: OnnxGraph) -> None:
+    node = next(node for node in graph.nodes if node.op_type == "LSTM")
+    node.attributes["activations"] = ["Sigmoid", "Tanh", "Relu"]
+
+
+def changed_head(graph: OnnxGraph) -> None:
+    graph.arrays["head/kernel"] = graph.arrays["head/kernel"][::-1].copy()
+
+
+@pytest.mark.parametrize("change", [changed_array, changed_activation, changed_head])
+def test_wrong_file_is_not_put_in_place(change: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    right = onnx_model.to_onnx
+
+    def wrong(*arguments: Any) -> Any:
+        export = right(*arguments)
+        change(export.graph)
+        return export
+
+    monkeypatch.setattr(onnx_model, "to_onnx", wrong)
+    model = randomized(sequential(la.LSTM(5), la.Dense(2, name="head"), shape=(4, 3)))
+    with pytest.raises(CannotRunError):
+        rnnshapes.convert(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_that_was_written_otherwise_is_found(tmp_path: Path) -> None:
+    graph = OnnxGraph()
+    graph.add("Transpose", "x", perm=[1, 0])
+    graph.numbers([1, 2])
+    path = tmp_path / "m.onnx"
+    with path.open("wb") as stream:
+        onnx_writer.write_model(stream, graph, (), ())
+    assert onnx_writer.is_written(path, graph)
+    graph.nodes[0].attributes["perm"] = [0, 1]
+    assert not onnx_writer.is_written(path, graph)
