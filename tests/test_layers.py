@@ -221,11 +221,14 @@ def test_open_lengths_are_given_by_name() -> None:
         rnnshapes.verify(model, T2=4)
 
 
-def test_input_dtype_other_than_weights_is_refused() -> None:
-    """predict would round x to it."""
-    model = sequential(la.LSTM(3), shape=(6, 3), dtype="int32")
-    with pytest.raises(InputError, match="int32"):
-        rnnshapes.inspect(model)
+def test_layer_that_takes_integers_is_unsupported(run) -> None:
+    indices = keras.Input((6,), dtype="int32")
+    x = keras.ops.one_hot(indices, 4)
+    model = randomized(keras.Model(indices, la.Dense(2)(la.LSTM(3)(x))))
+    summary = rnnshapes.inspect(model)
+    assert [layer.name for layer in summary.layers if not layer.supported] == ["one_hot"]
+    assert summary.params == model.count_params()
+    assert rnnshapes.verify(model, N=2).passed
 
 
 def test_bidirectional_and_go_backwards_exit_2(run) -> None:

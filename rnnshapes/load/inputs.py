@@ -189,7 +189,7 @@ def _random_input(network: Network, node: Node, index: int, seed: int) -> Random
     position = network.nodes.index(node)
     users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]
     users = [getattr(layer, "inner", layer) for layer in users]
-    words: int | None = None
+    words = 2 if layer.integers else None  # indices that any table has
     padding: float | None = None
     for user in users:
         if isinstance(user, Embedding):

@@ -88,6 +88,7 @@ def _uncalled_layer(uncalled: UncalledWeights) -> UnsupportedLayer:
 def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
     call = graph.calls[position]
     layer, class_name = call.layer, _class_name(call.layer)
+    sources = [graph.calls[tap.node].outputs[tap.output] for tap in call.sources]
     why = ""
     config: Mapping[str, Any] = {}
     if class_name == "InputLayer":
@@ -97,6 +98,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         why = "computed by functions outside keras.ops; use keras.ops to have them checked"
     elif call.unsupported:
         why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
+    elif any(map(_is_integer, sources)) and not _takes_integers(layer):
+        why = "it computes with integers"
     else:
         why = _unknown_class(class_name) or _own_function(layer)
         config = {} if why else _config(layer)
@@ -127,18 +130,27 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
 def _input_config(graph: KerasGraph, position: int) -> dict[str, Any]:
     """Return shape and kind of an input, which is an index if an Embedding takes it."""
     call = graph.calls[position]
-    integers = takes_indices(graph, position)
     dtype = str(call.outputs[0].dtype)
+    integers = takes_indices(graph, position) or _is_integer(call.outputs[0])
     if not integers and dtype not in (*COMPUTE_DTYPES, "bool"):
         raise InputError(f"input {call.layer.name!r} is of dtype {dtype}: not supported")
     return {"batch_shape": tuple(call.outputs[0].shape), "integers": integers}
 
 
+def _is_integer(tensor: Any) -> bool:
+    return "int" in str(tensor.dtype)
+
+
 def takes_indices(graph: KerasGraph, position: int) -> bool:
     """Return whether an Embedding takes the output of a call."""
     users = [other.layer for other in graph.calls if (position, 0) in other.sources]
-    users += [user.layer for user in users if _class_name(user) == "TimeDistributed"]
-    return any(_class_name(user) == "Embedding" for user in users)
+    return any(map(_takes_integers, users))
+
+
+def _takes_integers(layer: Any) -> bool:
+    """Return whether a layer is an Embedding, also one at each step."""
+    inner = layer.layer if _class_name(layer) == "TimeDistributed" else layer
+    return _class_name(inner) == "Embedding"
 
 
 def _stored_shapes(layer: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
