@@ -193,6 +193,7 @@ def _activation(draw: Draw, x: Any) -> Any:
         lambda: la.ELU(draw.one(1.0, 0.7)),
         la.PReLU,
         la.Softmax,
+        lambda: la.Softmax(draw.axis(x)),
     )
     return draw.one(*kinds)()(x)
 
@@ -207,6 +208,18 @@ def _inactive(draw: Draw, x: Any) -> Any:
 def _merged(draw: Draw, x: Any) -> Any:
     names = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
     return getattr(la, draw.one(*names))()([x, draw.like(x)])
+
+
+def _weighted(draw: Draw, x: Any) -> Any:
+    weights = la.Softmax(axis=1)(la.Dense(1)(x))
+    pooled = draw.one(la.GlobalMaxPooling1D, la.GlobalAveragePooling1D)(keepdims=True)(x)
+    other = draw.one(weights, pooled)
+    joined = draw.one(la.Multiply(), la.Add(), la.Maximum(), ops.multiply, ops.subtract)
+    return (
+        joined(draw.one([x, other], [other, x]))
+        if isinstance(joined, la.Layer)
+        else joined(x, other)
+    )
 
 
 def _attention(draw: Draw, x: Any) -> Any:
@@ -235,6 +248,8 @@ SEQUENCE_LAYERS: tuple[Maker, ...] = (
     _stacked,
     _convolution,
     _attention,
+    _weighted,
+    lambda draw, x: la.Concatenate(axis=1)([x, draw.like(x)[:, 1:]]),
     lambda draw, x: la.TimeDistributed(la.Dense(draw.size()))(x),
     lambda draw, x: draw.one(la.MaxPooling1D, la.AveragePooling1D)(2, **_window(draw))(x),
     lambda draw, x: draw.one(la.GlobalMaxPooling1D, la.GlobalAveragePooling1D)()(x),
@@ -309,7 +324,7 @@ def _chosen(draw: Draw, x: Any) -> Any:
 
 
 def _reduction(draw: Draw, x: Any) -> Any:
-    function = draw.one(ops.sum, ops.mean, ops.max, ops.min, ops.amax, ops.amin)
+    function = draw.one(ops.sum, ops.mean, ops.max, ops.min, ops.amax, ops.amin, ops.var, ops.std)
     axes = draw.one(draw.axis(x), tuple({draw.axis(x) % len(x.shape), draw.axis(x) % len(x.shape)}))
     return function(x, axis=axes, keepdims=draw.flag())
 

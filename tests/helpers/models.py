@@ -91,9 +91,11 @@ def attention(x: Any) -> Any:
     """Attention written out with Softmax and Permute, and attention of each step to all."""
     h = la.Bidirectional(la.LSTM(3, return_sequences=True))(la.Masking()(x))
     energies = la.Dense(1, activation="tanh")(la.GRU(4, return_sequences=True)(x))
-    weights = la.Softmax()(la.Flatten()(energies))
-    weighted = la.Multiply()([h, la.Permute((2, 1))(la.RepeatVector(6)(weights))])
-    parts = [la.Attention(use_scale=True)([h, h]), weighted]
+    weights = la.Softmax(axis=1)(energies)  # (N, T, K) with K = 1
+    repeated = la.Permute((2, 1))(la.RepeatVector(6)(keras.ops.squeeze(weights, -1)))
+    parts = [la.Attention(use_scale=True)([h, h]), la.Multiply()([h, repeated])]
+    excited = la.Multiply()([h, la.GlobalAveragePooling1D(keepdims=True)(h)])
+    parts += [excited, la.Multiply()([weights, h]), weights * la.LSTM(6, return_sequences=True)(h)]
     return la.Dense(2)(la.Concatenate()([la.GlobalAveragePooling1D()(part) for part in parts]))
 
 
@@ -180,7 +182,15 @@ def functions(x: Any) -> Any:
     roots = ops.sqrt(ops.square(h) + 0.1) + ops.log(ops.exp(h) + 1.0) / 2.5
     part = ops.maximum(h * scale, ops.minimum(h, 0.2)) - ops.reciprocal(abs(h) + 1.0)
     g = la.GRU(3, return_sequences=True)(ops.divide(roots, 2.0 + h**2) + -part)
-    sums = [ops.sum(g, axis=1), ops.min(g, axis=1), ops.amax(g, axis=2), ops.amin(g, axis=[1])]
+    normal = (g - ops.mean(g, axis=1, keepdims=True)) / (ops.std(g, axis=1, keepdims=True) + 0.1)
+    sums = [
+        ops.var(h, axis=1),
+        ops.max(normal, axis=1),
+        ops.sum(g, axis=1),
+        ops.min(g, axis=1),
+        ops.amax(g, axis=2),
+        ops.amin(g, axis=[1]),
+    ]
     last = g[:, -1] / (1.5 + ops.max(g[:, -1], axis=-1, keepdims=True))
     return la.Dense(2)(la.Concatenate()([*sums, ops.copy(last), ops.stop_gradient(g[:, 0])]))
 
@@ -196,6 +206,9 @@ def compared(x: Any) -> Any:
     half = g * ops.not_equal(g, 0.0)
     mixed = ops.matmul(np.tri(6, dtype="float32"), ops.expm1(g) * ops.rsqrt(ops.square(g) + 0.5))
     sums = ops.einsum("...td,td->...t", mixed, np.tri(6, 3, dtype="float32"))
+    sums = ops.matmul(sums, np.tri(6, 3, dtype="float32")) + ops.einsum(
+        "b...t,tk", mixed[:, 1], np.tri(3, dtype="float32")
+    )
     parts = [sums, ops.relu(half[:, 1]), keras.activations.relu(g[:, 2], 0.2, 0.3, 0.1)]
     wide = ops.moveaxis(ops.expand_dims(half, (1, -1)), [1, 2], [2, 1])
     number = ops.log1p(ops.sum(ops.square(wide), axis=(1, 2, 3, 4)))
@@ -232,7 +245,7 @@ def repeated_axes(x: Any) -> Any:
     """Weights of each step, one row for all of them, and the last step repeated."""
     h = la.LSTM(5, return_sequences=True)(x)
     weighted = keras.ops.softmax(h) * h[..., 1:2]
-    decoded = la.GRU(4)(la.RepeatVector(3)(h[:, -1]))
+    decoded = la.GRU(4)(la.Concatenate(axis=1)([la.RepeatVector(3)(h[:, -1]), h]))
     return la.Dense(2)(la.Concatenate()([la.GRU(3)(weighted + h[:, -1:] - h), decoded]))
 
 
@@ -274,8 +287,9 @@ def deep() -> keras.Model:
 
 def images_beside_a_sequence(x: Any) -> Any:
     """Features of whole images, and a recurrence over their rows."""
+    largest = la.GlobalMaxPooling2D(keepdims=True)
     parts = [
-        la.GlobalMaxPooling2D()(la.SeparableConv2D(3, (2, 1), activation="relu")(x)),
+        la.Flatten()(largest(la.SeparableConv2D(3, (2, 1), activation="relu")(x))),
         la.GlobalAveragePooling2D()(la.UpSampling2D((2, 3))(la.AveragePooling2D((3, 2))(x))),
         la.Flatten()(la.DepthwiseConv2D((2, 3), strides=2, padding="same")(x)),
         la.GRU(3)(la.Reshape((-1, 4))(x)),

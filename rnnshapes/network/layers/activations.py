@@ -16,6 +16,7 @@ from rnnshapes.network.layers.config import LayerConfig, as_float32
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import ELU, ClippedReLU, Elementwise, LeakyReLU, NegativePart
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.rearrangements import Transposed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Activation(LayerOfClass):
     function: Elementwise | None = None
     options: tuple[tuple[str, Any], ...] = ()
 
-    keras_classes = ("Activation", "ReLU", "Softmax", "LeakyReLU", "ELU")
+    keras_classes = ("Activation", "ReLU", "LeakyReLU", "ELU")
     output_symbol = "a"
 
     @classmethod
@@ -39,9 +40,6 @@ class Activation(LayerOfClass):
         if config.class_name == "Activation":
             activation = config.activation()
         else:
-            config.require(axis=-1)
-            if config.masked and config.class_name == "Softmax":
-                raise UnsupportedError("Softmax with a mask is not supported")
             activation = config.class_name.lower() if function is None else function.name
         return cls(
             activation=activation,
@@ -73,6 +71,52 @@ class Activation(LayerOfClass):
         if self.keras_class == "Activation":
             return {"activation": self.activation}
         return dict(self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax(Layer):
+    """The softmax along one axis, counted from the last one; ``rank`` is the number of axes."""
+
+    axis: int
+    rank: int
+
+    keras_classes = ("Softmax",)
+    output_symbol = "a"
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        if config.masked:
+            raise UnsupportedError("Softmax with a mask is not supported")
+        axis = config.axis(config.options.get("axis", -1))
+        return cls(axis=axis, rank=len(config.shapes[0]), **config.shared)
+
+    @property
+    def label(self) -> str:
+        return "Softmax" if self.stepwise else f"Softmax(axis={self.axis})"
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        return ("softmax",)
+
+    @property
+    def stepwise(self) -> bool:
+        return self.axis == -1
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return activate_along(ops, "softmax", inputs[0], self.axis, self.rank)
+
+    def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
+        return {"axis": self.axis}
+
+
+def activate_along(ops: LayerOps, activation: str, x: Tensor, axis: int, rank: int) -> Tensor:
+    """Apply softmax or log_softmax along an axis of x, counted from the last of ``rank`` axes."""
+    if axis == -1:
+        return ops.activate(activation, x)
+    order = [*range(rank)]
+    order[axis], order[-1] = order[-1], order[axis]
+    turned = Transposed(tuple(order))
+    return ops.rearrange(ops.activate(activation, ops.rearrange(x, turned)), turned)
 
 
 def _function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, ...]]:

@@ -265,3 +265,25 @@ class LayerOfClass(Layer):
     @property
     def type(self) -> str:
         return self.keras_class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broadcast(Layer):
+    """Base class of layers that repeat axes of length 1 of their inputs.
+
+    ``unit_axes`` are those whose length has a name, as K of ``Dense(1)``: (input, axis from the
+    last).
+    """
+
+    unit_axes: tuple[tuple[int, int], ...] = ()
+
+    def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        return with_unit_axes(shapes, self.unit_axes)
+
+
+def with_unit_axes(shapes: Sequence[Shape], axes: Sequence[tuple[int, int]]) -> list[Shape]:
+    """Return shapes with the length 1, without a name, at ``axes``: (shape, axis)."""
+    changed = [list(shape) for shape in shapes]
+    for number, axis in axes:
+        changed[number][axis] = Dim.of(1)
+    return [tuple(shape) for shape in changed]

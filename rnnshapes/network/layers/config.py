@@ -155,6 +155,27 @@ class LayerConfig:
         if axis not in (-1, len(self.shapes[0]) - 1):
             raise UnsupportedError(f"axis={axis} is not supported, only the last one")
 
+    def axes(self, axes: Any, rank: int = 0) -> tuple[int, ...]:
+        """Return axes of the input, or of ``rank`` axes, counted from the last one, in order.
+
+        Raises UnsupportedError for all axes, and for that of the samples.
+        """
+        rank = rank or len(self.shapes[0])
+        listed = axes if isinstance(axes, list | tuple) else (axes,)
+        if not listed or any(type(axis) is not int or not -rank <= axis < rank for axis in listed):
+            raise UnsupportedError(f"axis={axes!r:.40} is not supported")
+        numbers = sorted({axis % rank - rank for axis in listed})
+        if -rank in numbers:
+            raise UnsupportedError("it moves or joins samples, which is not supported")
+        return tuple(numbers)
+
+    def axis(self, axis: Any, rank: int = 0) -> int:
+        """Return one axis as :meth:`axes` does; UnsupportedError for several ones."""
+        axes = self.axes(axis, rank)
+        if len(axes) > 1:
+            raise UnsupportedError(f"axis={axis!r:.40} is not supported, only one axis")
+        return axes[0]
+
     def require_sequence(self) -> None:
         """Raise UnsupportedError if the input is not a sequence."""
         if self.steps is None or len(self.shapes[0]) != 3:
@@ -176,6 +197,24 @@ class LayerConfig:
         """Raise UnsupportedError for axes that have to be equal and may have different sizes."""
         if not self.is_same_size(one, other):
             raise UnsupportedError(f"{one} and {other} must be equal, which is not certain")
+
+    def unit_axes(self, others: Sequence[Shape] = ()) -> tuple[tuple[int, int], ...]:
+        """Return the axes of length 1 that meet longer ones: (input, axis from the last).
+
+        ``others`` are shapes of arrays that meet the inputs.
+        """
+        units = []
+        shapes = [*self.shapes, *others]
+        for axis in range(1, max(map(len, shapes))):  # not that of the samples
+            met = [shape[-axis] for shape in shapes if axis <= len(shape)]
+            lengths = [self.names.value(dim) for dim in met]
+            if set(lengths) > {1}:
+                units += [
+                    (number, -axis)
+                    for number, shape in enumerate(self.shapes)
+                    if axis < len(shape) and self.names.value(shape[-axis]) == 1
+                ]
+        return tuple(units)
 
     def require_plain_add(self, x: Shape, other: Shape) -> None:
         """Raise UnsupportedError where Keras may add ``other`` to x along the wrong axis.

@@ -5,7 +5,7 @@ Source: ``keras/src/layers/merging``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add, mul, or_, sub
@@ -14,17 +14,17 @@ from typing import Any, Self
 from rnnshapes.cells.cell import SizeOf
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.attention import LOST_MASK
-from rnnshapes.network.layers.base import Layer, LayerOfClass, Masks
+from rnnshapes.network.layers.base import Broadcast, Layer, LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.contraction import Contraction
-from rnnshapes.ops.dims import Dim, Shape
+from rnnshapes.ops.dims import Dim, Shape, total
 from rnnshapes.ops.elementwise import InverseRoot
 from rnnshapes.ops.interface import LayerOps, Tensor
 from rnnshapes.ops.rearrangements import Reshaped
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merge(LayerOfClass):
+class Merge(Broadcast, LayerOfClass):
     """The sum, the difference, the product, the mean, or the largest or smallest number.
 
     Multiply, Maximum and Minimum leave out the inputs that are masked at a step.
@@ -43,7 +43,8 @@ class Merge(LayerOfClass):
                 raise UnsupportedError("it is called on masked tensors of more than 3 axes")
         if config.class_name == "Subtract" and len(config.shapes) != 2:
             raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
-        return cls(keras_class=config.class_name, **config.shared)
+        units = config.unit_axes()
+        return cls(keras_class=config.class_name, unit_axes=units, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         aligned = ops.aligned(inputs)
@@ -144,20 +145,66 @@ def _unit(ops: LayerOps, x: Tensor, axis: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concatenate(Layer):
-    """The inputs joined along the last axis."""
+class Join(Layer):
+    """Base class of tensors joined along an axis, counted from the last one.
+
+    ``joined_time`` is the number of steps together, where time is the axis, and ``steps`` its name.
+    """
+
+    axis: int = -1
+    joined_time: Dim | None = None
+    steps: Dim | None = None
+
+    output_symbol = "m"
+
+    @staticmethod
+    def along(config: LayerConfig, axis: int) -> dict[str, Any]:
+        """Return the fields for an axis, along which alone the inputs have different sizes."""
+        shapes, rank = config.shapes, len(config.shapes[0])
+        if any(len(shape) != rank for shape in shapes):
+            raise UnsupportedError("its tensors have different numbers of axes")
+        for number, dims in enumerate(zip(*shapes, strict=True)):
+            if number not in (0, axis % rank):
+                for dim in dims[1:]:
+                    config.require_same_size(dims[0], dim)
+        if axis != 1 - rank or rank < 3 or len(shapes) == 1:
+            return {"axis": axis}
+        total_steps = total(shape[axis] for shape in shapes)
+        return {"axis": axis, "joined_time": total_steps, "steps": config.names.primed()}
+
+    @property
+    def stepwise(self) -> bool:
+        return self.axis == -1
+
+    @property
+    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
+        if self.joined_time is None:
+            return {}
+        return {str(self.steps): (self.joined_time, lambda size: size)}
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        return ops.concatenate(inputs, self.axis, self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concatenate(Join):
+    """The inputs joined along an axis."""
 
     keras_classes = ("Concatenate",)
-    output_symbol = "m"
     takes_list = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        config.require_last_axis()
-        return cls(**config.shared)
+        axis = config.axis(config.options.get("axis", -1))
+        if axis == -1:
+            return cls(**config.shared)
+        if config.masked:
+            raise UnsupportedError(f"axis={axis}, with a mask, is not supported")
+        return cls(**cls.along(config, axis), **config.shared)
 
-    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.concatenate(inputs)
+    @property
+    def label(self) -> str:
+        return self.type if self.axis == -1 else f"{self.type}(axis={self.axis})"
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         # An input without a mask counts at each step, and the masks are joined by "or".
@@ -167,4 +214,4 @@ class Concatenate(Layer):
         return reduce(or_, present) if len(present) == len(masks) else present[0] | True
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {}
+        return {"axis": self.axis}

@@ -11,8 +11,14 @@ from itertools import pairwise, repeat, zip_longest
 from typing import Any, ClassVar, Self
 
 from rnnshapes.errors import ContradictionError, UnsupportedError
-from rnnshapes.network.layers.activations import relu_function
-from rnnshapes.network.layers.base import CALLED_ON_BOOLEANS, Layer, Masks
+from rnnshapes.network.layers.activations import activate_along, relu_function
+from rnnshapes.network.layers.base import (
+    CALLED_ON_BOOLEANS,
+    Broadcast,
+    Layer,
+    Masks,
+    with_unit_axes,
+)
 from rnnshapes.network.layers.config import (
     LARGEST,
     OPERATION,
@@ -21,9 +27,10 @@ from rnnshapes.network.layers.config import (
     as_float32,
     require_axes,
 )
+from rnnshapes.network.layers.merging import Join
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
-from rnnshapes.ops.dims import Dim, Shape, product, total
+from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.elementwise import (
     ABS,
     ELU,
@@ -223,10 +230,10 @@ class _CutAxes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Combination(Operation):
+class Combination(Broadcast, Operation):
     """Tensors, numbers and arrays combined element by element.
 
-    Axes of length 1 are repeated. ``stepwise`` is False if an operand has a different time axis,
+    ``stepwise`` is False if an operand has a different time axis,
     ``added_along`` is the axis along which Keras adds an array where NumPy takes another.
     """
 
@@ -272,7 +279,9 @@ class Combination(Operation):
         constants = [part for part in operands if isinstance(part, Constant)]
         if any(len(constant.sizes) >= rank for constant in constants):
             raise UnsupportedError("its array has an axis for samples: it needs fewer axes than x")
-        _require_broadcast(config, [*shapes, *(constant.shape for constant in constants)])
+        arrays = [constant.shape for constant in constants]
+        unit_axes = config.unit_axes(arrays)
+        _require_broadcast(config, [*with_unit_axes(shapes, unit_axes), *arrays])
         added_along = None
         if name == "Add" and isinstance(operands[1], Constant):
             added_along = _bias_axis(config, operands[1])
@@ -288,6 +297,7 @@ class Combination(Operation):
             stepwise=same_time and by_step,
             is_boolean=is_boolean,
             added_along=added_along,
+            unit_axes=unit_axes,
             **fields,
         )
 
@@ -600,7 +610,7 @@ class ActivationOperation(Operation):
             options["options"] = tuple((name, config.options.get(name)) for name in names)
         elif activation in ("softmax", "log_softmax"):
             rank = len(config.shapes[0])
-            (axis,) = _axes(config, config.options.get("axis", -1))
+            axis = config.axis(config.options.get("axis", -1))
             options |= {"axis": axis, "rank": rank, "options": (("axis", axis),)}
         elif activation in ("soft_shrink", "hard_shrink"):
             config.require(threshold=0.5)
@@ -625,12 +635,7 @@ class ActivationOperation(Operation):
         x = inputs[0]
         if self.function is not None:
             return ops.elementwise(x, self.function)
-        if self.stepwise:
-            return ops.activate(self.activation, x)
-        order = [*range(self.rank)]
-        order[self.axis], order[-1] = order[-1], order[self.axis]
-        turned = Transposed(tuple(order))
-        return ops.rearrange(ops.activate(self.activation, ops.rearrange(x, turned)), turned)
+        return activate_along(ops, self.activation, x, self.axis, self.rank)
 
     def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
         if self.type == "ReLU":  # keras.ops.relu has no constants
@@ -721,7 +726,7 @@ class Reduction(Operation):
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
         config.require(initial=None)
-        axes = _axes(config, config.options.get("axis"))
+        axes = config.axes(config.options.get("axis"))
         keepdims = bool(config.options.get("keepdims", False))
         options = (("axis", axes), ("keepdims", keepdims))
         return cls(axes=axes, keepdims=keepdims, options=options, **described(config))
@@ -735,19 +740,27 @@ class Reduction(Operation):
         return ops.reduce(name, inputs[0], self.axes, self.keepdims)
 
 
-def _axes(config: LayerConfig, axes: Any, rank: int = 0) -> tuple[int, ...]:
-    """Return axes counted from the last one, -1, in order.
+@dataclass(frozen=True, kw_only=True)
+class Deviation(Reduction):
+    """The mean square of the distances from the mean over ``axes``, or its square root."""
 
-    Raises UnsupportedError for all axes, and for that of the samples.
-    """
-    rank = rank or len(config.shapes[0])
-    listed = axes if isinstance(axes, list | tuple) else (axes,)
-    if not listed or any(type(axis) is not int or not -rank <= axis < rank for axis in listed):
-        raise UnsupportedError(f"axis={axes!r:.40} is not supported")
-    numbers = sorted({axis % rank - rank for axis in listed})
-    if -rank in numbers:
-        raise UnsupportedError("it moves or joins samples, which is not supported")
-    return tuple(numbers)
+    functions: ClassVar = {"Var": "var", "Std": "std"}
+    keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        if config.class_name.endswith("Std") and config.computes_in.endswith("float16"):
+            raise UnsupportedError(f"it is computed in {config.computes_in}")
+        return super().from_config(config)
+
+    def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
+        x = ops.widen(inputs[0])
+        distances = x - ops.reduce("mean", x, self.axes, True)
+        squares = ops.elementwise(distances, SQUARE)
+        variance = ops.reduce("mean", squares, self.axes, self.keepdims)
+        if self.type == "Std":
+            return ops.elementwise(variance, SQRT)
+        return ops.narrow(variance, inputs[0])
 
 
 # --- Numbers that move ---------------------------------------------------------------------------
@@ -852,15 +865,15 @@ def _in_order(config: LayerConfig, order: Sequence[int]) -> Transposed:
 def _expanded(config: LayerConfig) -> _Move:
     axes = config.options["axis"]
     rank = len(config.shapes[0]) + (len(axes) if isinstance(axes, list | tuple) else 1)
-    new = _axes(config, axes, rank)
+    new = config.axes(axes, rank)
     key = tuple(None if axis in new else WHOLE for axis in range(-rank, 0))
     return Selection(key, (None,) * rank), {"axis": new}
 
 
 def _squeezed(config: LayerConfig) -> _Move:
     shape = config.shapes[0]
-    axes = _axes(config, config.options.get("axis"))
-    if any(shape[axis] != 1 for axis in axes) or len(axes) == len(shape) - 1:
+    axes = config.axes(config.options.get("axis"))
+    if any(config.names.value(shape[axis]) != 1 for axis in axes) or len(axes) == len(shape) - 1:
         raise UnsupportedError(
             "it squeezes an axis that may be longer than 1, or every axis after the samples"
         )
@@ -869,7 +882,7 @@ def _squeezed(config: LayerConfig) -> _Move:
 
 
 def _flipped(config: LayerConfig) -> _Move:
-    axes, rank = _axes(config, config.options.get("axis")), len(config.shapes[0])
+    axes, rank = config.axes(config.options.get("axis")), len(config.shapes[0])
     key = tuple(slice(None, None, -1) if axis - rank in axes else WHOLE for axis in range(rank))
     return Selection(key, (None,) * rank), {"axis": axes}
 
@@ -886,59 +899,40 @@ _MOVES: Mapping[str, Callable[[LayerConfig], _Move]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class JoinOperation(Operation):
-    """Tensors joined along an axis, counted from the last one; Stack gives each a new axis first.
+class JoinOperation(Join, Operation):
+    """Tensors joined along an axis; Stack gives each a new axis of length 1 first."""
 
-    ``joined_time`` is the number of steps together, where time is the axis, and ``steps`` its name.
-    """
-
-    axis: int
     rank: int
-    joined_time: Dim | None = None
-    steps: Dim | None = None
 
     functions: ClassVar = {"Concatenate": "concatenate", "Stack": "stack"}
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
-    output_symbol = "m"
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         (parts,) = config.arguments
-        shapes = config.shapes
-        if tuple(parts) != tuple(map(Source, range(len(shapes)))):
+        if tuple(parts) != tuple(map(Source, range(len(config.shapes)))):
             raise UnsupportedError(
                 "it is called on a value that is not a tensor, which is not supported"
             )
-        rank, is_stack = len(shapes[0]), config.class_name.endswith("Stack")
-        if any(len(shape) != rank for shape in shapes):
-            raise UnsupportedError("its tensors have different numbers of axes")
-        (axis,) = _axes(config, config.options.get("axis"), rank + is_stack)
-        for number, dims in enumerate(zip(*shapes, strict=True)):
-            if number > 0 and (is_stack or number != axis % rank):
-                for dim in dims[1:]:
-                    config.require_same_size(dims[0], dim)
-        options: dict[str, Any] = {"axis": axis, "rank": rank + is_stack}
-        if axis == 1 - rank and rank > 2 and not is_stack and len(shapes) > 1:
-            total_steps = total(shape[axis] for shape in shapes)
-            options |= {"joined_time": total_steps, "steps": config.names.primed()}
-        return cls(options=(("axis", axis),), **options, **described(config))
+        rank = len(config.shapes[0]) + config.class_name.endswith("Stack")
+        axis = config.axis(config.options.get("axis"), rank)
+        if config.class_name.endswith("Stack"):
+            new = tuple((*shape, Dim.of(1)) for shape in config.shapes)
+            fields = {**cls.along(replace(config, shapes=new), -1), "axis": axis}
+        else:
+            fields = cls.along(config, axis)
+        return cls(rank=rank, options=(("axis", axis),), **fields, **described(config))
 
     @property
     def stepwise(self) -> bool:
-        return self.type == "Concatenate" and self.axis == -1
-
-    @property
-    def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
-        if self.joined_time is None:
-            return {}
-        return {str(self.steps): (self.joined_time, lambda size: size)}
+        return self.type == "Concatenate" and super().stepwise
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         if self.type == "Stack":
             key = (*(WHOLE,) * (self.rank + self.axis), None)
             new_axis = Selection(key, (None,) * len(key))
             inputs = [ops.rearrange(x, new_axis) for x in inputs]
-        return ops.concatenate(inputs, self.axis, self.steps)
+        return super().call(ops, inputs, w, masks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -961,7 +955,7 @@ class SplitOperation(Operation):
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
         shape, sections = config.shapes[0], config.options["indices_or_sections"]
-        (axis,) = _axes(config, config.options.get("axis", 0))
+        axis = config.axis(config.options.get("axis", 0))
         dim = shape[axis]
         if (size := config.names.value(dim)) is None:
             raise UnsupportedError(f"it splits an axis of unknown length {dim}")
@@ -1098,7 +1092,7 @@ def _matmul_subscripts(left: int, right: int, is_constant: Sequence[bool]) -> st
     lead = "nbcde"
     if is_constant[0] and left == 2 and 2 < right < 6:
         return f"xy,{lead[: right - 2]}yz->{lead[: right - 2]}xz"
-    if is_constant[1] and right < 3 and right < left < 6:
+    if is_constant[1] and right < 3 and left < 6:
         return f"{lead[: left - 1]}x,xy->{lead[: left - 1]}y".replace("y", "y" * (right - 1))
     if left != right or not 2 < left < 6:
         raise UnsupportedError(
@@ -1110,6 +1104,9 @@ def _matmul_subscripts(left: int, right: int, is_constant: Sequence[bool]) -> st
 def _written_out(subscripts: str, shapes: Sequence[Shape]) -> str:
     """Return the subscripts of einsum with the letters that ``...`` stands for."""
     operands, arrow, result = subscripts.replace(" ", "").partition("->")
+    if not arrow:  # the letters that occur once, in the order of the alphabet
+        letters = sorted(filter(str.isalpha, operands))
+        result = "..." * ("..." in operands) + "".join(c for c in letters if letters.count(c) == 1)
     pairs = list(zip(operands.split(","), shapes, strict=False))
     counts = [max(0, len(shape) - len(part) + 3) for part, shape in pairs if "..." in part]
     unused = [letter for letter in "ABCDEFGH" if letter not in subscripts]
@@ -1118,7 +1115,7 @@ def _written_out(subscripts: str, shapes: Sequence[Shape]) -> str:
         part.replace("...", shared[len(shared) - max(0, len(shape) - len(part) + 3) :])
         for part, shape in pairs
     ]
-    return f"{','.join(parts)}{arrow}{result.replace('...', shared)}"
+    return f"{','.join(parts)}->{result.replace('...', shared)}"
 
 
 def _contraction(

@@ -14,6 +14,7 @@ from rnnshapes.network.layers.base import LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.network.layers.convolutional import Windowed
 from rnnshapes.ops.interface import LayerOps, Tensor
+from rnnshapes.ops.rearrangements import WHOLE, Selection
 from rnnshapes.ops.windows import window_axes
 
 
@@ -46,6 +47,7 @@ class GlobalPooling(LayerOfClass):
     """The largest value, or the mean, over all steps; a mean leaves out masked steps."""
 
     axes: tuple[int, ...]
+    keepdims: bool = False
 
     keras_classes = (
         *("GlobalMaxPooling1D", "GlobalAveragePooling1D"),
@@ -58,14 +60,21 @@ class GlobalPooling(LayerOfClass):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        config.require(data_format="channels_last", keepdims=False)
+        config.require(data_format="channels_last")
         count = int(config.class_name[-2])  # of GlobalMaxPooling2D
         config.require_rank(count)
         axes = tuple(range(1, count + 1))
-        return cls(keras_class=config.class_name, axes=axes, **config.shared)
+        keepdims = bool(config.options.get("keepdims", False))
+        return cls(keras_class=config.class_name, axes=axes, keepdims=keepdims, **config.shared)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        x, mask = inputs[0], masks.input
+        pooled = self._pooled(ops, inputs[0], masks.input)
+        if not self.keepdims:
+            return pooled
+        key = (WHOLE, *(None,) * len(self.axes))
+        return ops.rearrange(pooled, Selection(key, (None,) * len(key)))
+
+    def _pooled(self, ops: LayerOps, x: Tensor, mask: Any) -> Tensor:
         if self.keras_class.startswith("GlobalMax"):
             return ops.max(x, self.axes)
         if mask is None or len(self.axes) > 1:
@@ -73,4 +82,4 @@ class GlobalPooling(LayerOfClass):
         return ops.mean(ops.where(mask, x), self.axes, mask.sum(axis=1)[:, None])
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {}
+        return {"keepdims": self.keepdims}
