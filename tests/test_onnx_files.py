@@ -125,13 +125,14 @@ def test_weights_computed_from_constants_are_found(tmp_path: Path) -> None:
     arrays = onnx_weights("gru", dirs=2)
     stored = {"R": arrays["R"], "axes": np.array([0])}
     stored |= {"W0": arrays["W"][0], "W1": arrays["W"][1].T.copy(), "all": arrays["B"].reshape(-1)}
+    stored |= {"start": np.array([30]), "end": np.array([2**40]), "step": np.array([1])}
     nodes = [
         onnx_node("Unsqueeze", ["W0", "axes"], ["a"]),
         onnx_node("Transpose", ["W1"], ["w1"], perm=[1, 0]),
         onnx_node("Unsqueeze", ["w1"], ["b"], axes=[0]),
         onnx_node("Concat", ["a", "b"], ["W"], axis=0),
         onnx_node("Slice", ["all"], ["B0"], starts=[0], ends=[30], axes=[0]),
-        onnx_node("Slice", ["all"], ["B1"], starts=[30], ends=[2**40], axes=[0]),
+        onnx_node("Slice", ["all", "start", "end", "axes", "step"], ["B1"]),  # since opset 10
         onnx_node("Unsqueeze", ["B0"], ["c"], axes=[0]),
         onnx_node("Unsqueeze", ["B1"], ["d"], axes=[0]),
         onnx_node("Concat", ["c", "d"], ["B"], axis=0),
