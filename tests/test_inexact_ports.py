@@ -6,11 +6,22 @@ import csv
 import json
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import rnnshapes
-from tests.helpers.handmade import LAYERS, SIZES, Arrays, Port, given, ported, weights_of
+from tests.helpers.handmade import (
+    LAYERS,
+    SIZES,
+    Arrays,
+    Port,
+    explained,
+    given,
+    mentions,
+    ported,
+    weights_of,
+)
 
 LONG = {**SIZES, "T": 16}
 
@@ -107,3 +118,54 @@ def test_senseless_tolerance_exits_2(tolerance: str, run, in_folder) -> None:
     done = run("verify", "--against", "port.npy", f"--tolerance={tolerance}")
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
     assert "--tolerance" in done.err
+
+
+@pytest.mark.parametrize(
+    ("cell", "what", "options", "words"),
+    [
+        ("simple", "h", {"activation": "rational_tanh"}, ["Padé", "2.4e-02", "|z| = 1.6"]),
+        ("gru", "y_hat", {"activation": "rational_tanh"}, ["tanh", "Padé"]),
+        ("lstm", "last", {"recurrent_activation": "tabled_sigmoid"}, ["sigmoid", "256 entries"]),
+    ],
+)
+def test_approximated_activation_is_named(
+    cell: str, what: str, options: dict[str, str], words: list[str]
+) -> None:
+    port = given(ported(Port(cell, **options)), what)
+    result = rnnshapes.verify(**SIZES, cell=cell, against=port)
+    assert explained(result) == [("activation.approximated",)]
+    assert mentions(result, *words)
+    assert result.verdict == "inexact"
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1 / 512])
+def test_rounded_numbers_are_named(unit: float) -> None:
+    """Together with a mistake of the port, too."""
+    for order, ids in (((), ()), (("i", "o", "f", "c"), ("gates.order",))):
+        found = given(ported(Port("lstm", order=order)), "states")
+        port = {key: (np.rint(values / unit) * unit).astype("f") for key, values in found.items()}
+        result = rnnshapes.verify(**SIZES, cell="lstm", against=port)
+        assert explained(result) == [("numeric.rounded", *ids)]
+        assert result.verdict == ("failed" if order else "inexact")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_arithmetic_of_16_bits_is_named(dtype: str) -> None:
+    """Of the states alone, whose head is not rounded, and of everything."""
+    golden = rnnshapes.golden(**SIZES).arrays
+    weights = weights_of(golden, "simple_rnn")
+    kind = np.float16 if dtype == "float16" else ml_dtypes.bfloat16
+
+    def rounded(values: np.ndarray) -> np.ndarray:
+        return values.astype(kind).astype("f")
+
+    for short in (lambda values: values, rounded):
+        w = {key: short(values) for key, values in weights.items()}
+        h, steps = np.zeros((3, 5), "f"), []
+        for t in range(9):
+            z = short(short(golden["x"][:, t].astype("f")) @ w["kernel"])
+            z = short(z + short(h @ w["recurrent_kernel"]) + w["bias"])
+            h = rounded(np.tanh(z))
+            steps.append(short(h @ w["W"] + w["b"]))
+        result = rnnshapes.verify(**SIZES, against=np.stack(steps, 1))
+        assert explained(result) == [(f"numeric.{dtype}",)]

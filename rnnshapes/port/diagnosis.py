@@ -55,8 +55,11 @@ _MUCH_NEARER = 10.0
 _FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
 #: The dtype in which a port may compute some of its float64 numbers.
 MIXED = "float32"
-#: The coarsest dtype is tried last: its bound is so wide that much else would agree, too.
+#: The coarsest dtype. Finer ones have its numbers, too.
 _COARSEST = "bfloat16"
+#: A mistake is tried before a coarser dtype alone if it makes the port so much nearer: the bounds
+#: of such a dtype are so wide that much would agree without it.
+_CLEARLY_NEARER = 0.3
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,11 @@ def diagnose(
         for name in _FORMATS[_FORMATS.index(dtype) + 1 :]
         if name in partly or are_numbers_of(name, base.quantities)
     ]
-    explanations = explanations or search.explanations(
-        alone, [name for name in coarser if name != _COARSEST]
-    )
+    if _COARSEST in coarser:
+        coarser = coarser[::-1]
+    nearer = [one for one in singles if alone and one[0] < _CLEARLY_NEARER * alone[0][0]]
+    explanations = explanations or search.explanations(nearer, coarser)
+    explanations = explanations or search.explanations(alone, coarser)
     explanations = explanations or search.explanations(singles, partly)
     explanations = explanations or search.fits(base, unit)
     if not explanations:
@@ -339,6 +344,11 @@ class _Search:
             return Explanation(hypothesis.mistakes, dtype, comparisons)
         mixed = dtype == MIXED and not are_numbers_of(dtype, hypothesis.quantities)
         text = f"a part was computed in {dtype}" if mixed else f"the arithmetic is {dtype}"
+        if dtype != _COARSEST and not mixed and are_numbers_of(_COARSEST, hypothesis.quantities):
+            text = f"the arithmetic is {_COARSEST}, which agrees within the bounds of {dtype}"
+            fix = f"compute in float32, or accept it with --dtype {dtype}"
+            arithmetic = Mistake(f"numeric.{_COARSEST}", text, own_fix=fix)
+            return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic)
         if mixed and not hypothesis.mistakes:
             text = (
                 f"the numbers are float64, but agree only as {dtype}: a part was computed in "

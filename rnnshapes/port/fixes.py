@@ -31,6 +31,7 @@ FIXES = MappingProxyType(
         "lstm.forget_complement": "c = f * c + i * c~",
         "activation.other": "use the activation of the layer",
         "activation.exchanged": "exchange the two activations",
+        "activation.approximated": "use exact functions, or accept the error with --tolerance",
         "activation.candidate": "activate the candidate as the layer's activation says",
         "activation.state": "activate c as the layer's activation says",
         "head.bias": "add the bias once",

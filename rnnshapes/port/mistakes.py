@@ -22,7 +22,7 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port import time_mistakes, topology_mistakes
+from rnnshapes.port import exactness_mistakes, time_mistakes, topology_mistakes
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 
 Arrays = dict[str, Array]
@@ -716,7 +716,17 @@ _FAMILIES: tuple[Family, ...] = (
     Family("equation", lambda one: _variants(one, "equation"), of_cells=True, combined=False),
     Family("activation", _activations, of_cells=True),
     Family("recurrent_activation", _gate_activations, of_cells=True),
+    Family(
+        "approximation",
+        lambda one: _changed(one, exactness_mistakes.approximated_activations(one)),
+        combined=False,
+    ),
     Family("states", _states, of_cells=True, combined=False),
+    Family(
+        "rounded states",
+        lambda one: _changed(one, exactness_mistakes.rounded_states(one)),
+        combined=False,
+    ),
     Family("topology", topology_mistakes.misjoined, combined=False),
     Family("head", _heads),
     Family("other heads", _other_heads, combined=False),

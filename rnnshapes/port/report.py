@@ -15,6 +15,7 @@ from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
+from rnnshapes.port.exactness_mistakes import with_digits
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
 from rnnshapes.port.location import Location, first_unit, locate, other_start
@@ -137,6 +138,7 @@ def verify_port(
         hypothesis = replace(hypothesis, quantities=_most_detailed(quantities, checks))
         if axes_swapped:
             hypothesis = hypothesis.with_mistake("axes", SWAPPED_OUTPUT)
+        hypothesis = with_digits(hypothesis)
         unit = first_unit(network, quantities, checks)
         started = other_start(network, quantities, checks)
         diagnosis = (
@@ -167,7 +169,7 @@ def _diagnosis(
     ``stated`` is the dtype that the user stated, or ``None`` if the arrays decided; ``unit``
     is the quantity and the only unit that differs at the first step, if it is known.
     """
-    axes_swapped = bool(hypothesis.mistakes)
+    axes_swapped = SWAPPED_OUTPUT in hypothesis.mistakes
     all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
     if all_zero and not axes_swapped:  # nothing was computed, and no mistake explains that
         return Diagnosis((), 0, (), max_abs_difference(hypothesis))

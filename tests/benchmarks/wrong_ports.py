@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import rnnshapes
@@ -31,10 +32,27 @@ def sigmoid(z: Array) -> Array:
     return 1 / (1 + np.exp(-z))
 
 
-def erf_free_tanh(z: Array) -> Array:
+def rational_tanh(z: Array) -> Array:
     """A Padé approximation of tanh, as audio code has it."""
     z = np.clip(z, -3, 3)
     return z * (27 + z * z) / (27 + 9 * z * z)
+
+
+def rational_sigmoid(z: Array) -> Array:
+    """The same for sigmoid."""
+    return (1 + rational_tanh(z / 2)) / 2
+
+
+def quadratic_tanh(z: Array) -> Array:
+    """A tanh of two parabolas, which end at 2.57."""
+    size = np.minimum(np.abs(z), z.dtype.type(2.57))
+    return np.sign(z) * (size - size * size * z.dtype.type(0.19469)) * z.dtype.type(0.778)
+
+
+def sigmoid_by_lines(z: Array) -> Array:
+    """A sigmoid interpolated between whole numbers."""
+    nodes = np.arange(-6.0, 7.0)
+    return np.interp(z, nodes, sigmoid(nodes)).astype(z.dtype)
 
 
 def relu(z: Array) -> Array:
@@ -632,9 +650,14 @@ def activations() -> Iterator[InjectedMistake]:
         GATED,
     )
     for text, option in (
-        ("Padé tanh", {"act": erf_free_tanh}),
+        ("Padé tanh", {"act": rational_tanh}),
         ("table of tanh", {"act": table_of(np.tanh, 256)}),
         ("table of sigmoid", {"gate": table_of(sigmoid, 256)}),
+        ("table of 200 entries", {"act": table_of(np.tanh, 200)}),
+        ("quadratic tanh", {"act": quadratic_tanh}),
+        ("Padé sigmoid", {"gate": rational_sigmoid}),
+        ("Padé tanh and sigmoid", {"act": rational_tanh, "gate": rational_sigmoid}),
+        ("sigmoid by lines", {"gate": sigmoid_by_lines}),
     ):
         cells = GATED if "gate" in option else ("simple", "lstm", "gru")
         yield InjectedMistake(
@@ -912,12 +935,31 @@ def numbers() -> Iterator[InjectedMistake]:
         nets=SINGLE,
         given=("h", "states", "all"),
     )
+    for name, kind in (("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16)):
+        yield InjectedMistake(
+            "numeric",
+            (f"numeric.{name}",),
+            f"states in {name}",
+            each(setting(noise=lambda h, kind=kind: h.astype(kind))),
+            nets=SINGLE,
+        )
     yield InjectedMistake(
         "numeric",
-        ("numeric.float16",),
-        "states in float16",
-        each(setting(noise=lambda h: h.astype("float16"))),
+        ("numeric.rounded",),
+        "rounded to 1/256",
+        out_changed(lambda v: np.round(v * 256) / 256),
         nets=SINGLE,
+    )
+    yield InjectedMistake(
+        "numeric",
+        ("numeric.rounded", "gates.order"),
+        "rounded, and the order",
+        lambda p: (
+            each(arrays(reordered({"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}[p.all[0].cell])))(p),
+            out_changed(lambda v: np.round(v, 4))(p),
+        )[0],
+        GATED,
+        SINGLE,
     )
     for key in ("kernel", "recurrent", "bias", "W"):
         given = ("y_hat", "last") if key == "W" else GIVEN
@@ -1038,8 +1080,6 @@ def noisy(size: float) -> Callable[[Port], None]:
 
 def rounded_weights(dtype: str) -> Callable[[Port], None]:
     """Round every weight."""
-    import ml_dtypes
-
     kind = np.float16 if dtype == "float16" else ml_dtypes.bfloat16
 
     def apply(port: Port) -> None:

@@ -28,6 +28,13 @@ def _clipped(slope: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda z: np.clip(z * z.dtype.type(slope) + z.dtype.type(0.5), 0, 1)
 
 
+def _rational(z: np.ndarray) -> np.ndarray:
+    return z * (27 + z * z) / (27 + 9 * z * z)
+
+
+#: 256 values of sigmoid, from -8 to 8.
+_TABLE = _sigmoid(np.linspace(-8, 8, 256)).astype("float32")
+
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
@@ -35,6 +42,8 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda z: z,
     "hard_sigmoid": _clipped(1 / 6),
     "old_hard_sigmoid": _clipped(0.2),
+    "rational_tanh": lambda z: _rational(np.clip(z, -3, 3)),
+    "tabled_sigmoid": lambda z: _TABLE[np.rint((np.clip(z, -8, 8) + 8) * 15.9375).astype(int)],
 }
 GATES = {"simple": ("h",), "lstm": ("i", "f", "c", "o"), "gru": ("z", "r", "h")}
 

@@ -310,7 +310,7 @@ def _consequence(explanation: Explanation) -> str:
     """Return what an explanation makes agree: ``once corrected, all 100 numbers agree``."""
     count, worst = count_text(explanation.compared), share_text(explanation.ratio)
     condition = "once corrected"
-    if all(id_.startswith("numeric.") for id_ in explanation.ids):
+    if explanation.arithmetic is not None and not explanation.mistakes:
         condition = f"with --dtype {explanation.dtype}"
     return f"{condition}, all {count} numbers agree ({worst} of the rounding bound)"
 
