@@ -16,7 +16,7 @@ from rnnshapes.ops.fixed_point import Scheme
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
 from tests.helpers.golden import sigmoid
-from tests.helpers.models import randomized, sequential
+from tests.helpers.models import MODELS, randomized, sequential
 
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 4, "M": 5, "K": 2}
 Array = np.ndarray
@@ -150,6 +150,16 @@ def test_layers_of_every_kind_are_computed() -> None:
     model = sequential(*stack, la.LayerNormalization(), scores, shape=(7,), dtype="int32")
     result = rnnshapes.quantize(randomized(model), N=2, to="q5.20")
     assert max(value.largest for value in result.values) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["normalized otherwise", "attending decoder"])
+def test_output_of_models_is_near(name: str) -> None:
+    model = randomized(MODELS[name]())
+    y_hat = next(v for v in rnnshapes.quantize(model, N=2, to="q8.23").values if v.name == "y_hat")
+    trace = rnnshapes.trace(model, N=2, keras=False)
+    numbers = trace.output if trace.y_hat is None else trace.y_hat
+    assert (y_hat.low, y_hat.high) == pytest.approx((numbers.min(), numbers.max()))
+    assert 0 < y_hat.largest < 1e-4
 
 
 def test_unsupported_layer_exits_4(run, in_folder) -> None:

@@ -141,7 +141,7 @@ class _Statistics:
 
     def add(self, t: int, x: FixedPoint, mask: Array | None = None) -> None:
         """Add the numbers of step t, of the samples (N,) that count."""
-        chosen = slice(None) if mask is None else mask
+        chosen = ... if mask is None else mask
         ideal, error = x.ideal[chosen], np.abs(x.value[chosen] - x.ideal[chosen])
         if not ideal.size:
             return

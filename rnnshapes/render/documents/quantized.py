@@ -212,8 +212,8 @@ def _shown_steps(steps: int, most: int | None) -> Iterator[int | None]:
 
 
 def _verdict(result: Quantization) -> Iterator[Line]:
-    """Yield how far the last value is from float64."""
-    value = result.values[-1]
+    """Yield how far y_hat is from float64, or the last value where there is no y_hat."""
+    value = next((each for each in result.values if each.name == "y_hat"), result.values[-1])
     spread = max(-value.low, value.high)
     share = f", {_share(value.largest / spread)} of its largest number" if spread else ""
     yield Line(
