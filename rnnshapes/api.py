@@ -116,6 +116,7 @@ def trace(
     *,
     x: Any = None,
     seed: int = 0,
+    probe: bool = False,
     show: str | Iterable[str] = "y",
     layer: str | None = None,
     keras: bool = True,
@@ -130,6 +131,7 @@ def trace(
             .npz or .csv file; or a list of these for several inputs. Random, from ``seed``, if
             omitted.
         seed: Seed of x, and of the weights of a network given by sizes.
+        probe: Use an x that identifies every weight of a port; it chooses N.
         show: What to compute: "y", "h", "c", "gates", joined by commas or as a list, or "all".
         layer: The recurrent layer to show; all of them if left out.
         keras: Run Keras, too.
@@ -142,7 +144,7 @@ def trace(
         UnsupportedError: the model holds something that is not supported.
         CannotRunError: Keras cannot be imported, or there is not enough memory.
     """
-    with open_session(model, x=x, seed=seed, layer=layer, **options) as session:
+    with open_session(model, x=x, seed=seed, layer=layer, probe=probe, **options) as session:
         return session.trace(show=show, layer=layer, keras=keras, bounds=bounds)
 
 
@@ -151,6 +153,7 @@ def golden(
     *,
     x: Any = None,
     seed: int = 0,
+    probe: bool = False,
     keras: bool = True,
     only: str | Iterable[str] | None = None,
     layout: str = "keras",
@@ -166,6 +169,7 @@ def golden(
         model: A model or ``None``, as for :func:`inspect`.
         x: Input, as for :func:`trace`.
         seed: Seed, as for :func:`trace`.
+        probe: Use the x of a probe, as for :func:`trace`.
         keras: Let Keras compute the values of layers that rnnshapes does not support.
         only: The names of some arrays: ``"weights"``, ``"h"`` of each layer, ``"lstm.h"``,
             joined by commas or as a list.
@@ -181,7 +185,7 @@ def golden(
         CannotRunError: there is not enough memory.
     """
     names = [name.strip() for name in only.split(",")] if isinstance(only, str) else only
-    with open_session(model, x=x, seed=seed, **options) as session:
+    with open_session(model, x=x, seed=seed, probe=probe, **options) as session:
         keras = keras and bool(session.network.unsupported)
         return session.trace_with_golden(keras=keras, only=names, layout=layout, dtype=dtype)[1]
 
@@ -264,6 +268,7 @@ def verify(
     *,
     x: Any = None,
     seed: int = 0,
+    probe: bool = False,
     against: Any = None,
     dtype: str | None = None,
     ignore: Iterable[str] = (),
@@ -279,6 +284,7 @@ def verify(
         model: A model or ``None``, as for :func:`inspect`.
         x: Input, as for :func:`trace`.
         seed: Seed, as for :func:`trace`.
+        probe: Use the x of a probe, as for :func:`trace`.
         against: Check the numbers of your own implementation instead: an array of y_hat or h, at
             every step or at the last, a mapping of such arrays by name, or the path of a file
             (.npy, .npz, .csv, .json, .h). Or compare every weight with a file of PyTorch or ONNX
@@ -296,13 +302,13 @@ def verify(
         CannotRunError: Keras cannot be imported, or there is not enough memory.
     """
     if is_weight_file(against):
-        if x is not None or dtype is not None or tolerance is not None:
+        if x is not None or probe or dtype is not None or tolerance is not None:
             raise InputError(
-                "--input, --dtype and --tolerance cannot be combined with a weight file in "
-                "--against"
+                "--input, --probe, --dtype and --tolerance cannot be combined with a weight file "
+                "in --against"
             )
         return compare_weight_file(model, against, seed, **options)
-    with open_session(model, x=x, seed=seed, keras_only=True, **options) as session:
+    with open_session(model, x=x, seed=seed, keras_only=True, probe=probe, **options) as session:
         if against is not None:
             return session.compare(against, dtype, tuple(ignore), tolerance)
         for name, value in {"dtype": dtype, "tolerance": tolerance}.items():

@@ -245,9 +245,12 @@ def open_session(
     seed: int = 0,
     layer: str | None = None,
     keras_only: bool = False,
+    probe: bool = False,
     **options: Unpack[NetworkOptions],
 ) -> Iterator[Session]:
     """Open a session; where x is given, N, T and D are those of the data.
+
+    With ``probe``, x is that of :mod:`rnnshapes.load.probe`, which chooses N.
 
     Of a file of PyTorch or ONNX only recurrent modules can be computed, each from its own input:
     all of them, or that of ``layer``.
@@ -265,7 +268,10 @@ def open_session(
                 "compares its weights with those of a Keras model"
             )
         computed = opened.recurrent(layer) if is_saved(opened) else opened
-        network, sources = _network_and_input(computed, x, seed, options)
+        if probe:
+            network, sources = _network_and_probe(computed, x, seed, options)
+        else:
+            network, sources = _network_and_input(computed, x, seed, options)
         yield Session(network, sources, computed, seed)
 
 
@@ -396,6 +402,25 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or number < 0:
         raise InputError(f"a seed is a whole number of at least 0, got {seed!r}")
     return number
+
+
+def _network_and_probe(
+    model: Any, x: Any, seed: int, options: NetworkOptions
+) -> tuple[Network, InputSources]:
+    """Return a network with its probe; N is chosen unless the model fixes it, T is 10 if open."""
+    from rnnshapes.load import probe
+
+    if x is not None:
+        raise InputError("--probe chooses x; leave --input out")
+    if options.get("N") is not None:
+        raise InputError("--probe chooses the number of samples; leave --N out")
+    network = network_of(model, **options)
+    fixed = None if model is None or network.batch else network.sizes["N"]
+    open_steps = [n for n, size in network.sizes.items() if n[0] == "T" and size is None]
+    steps = {name: probe.STEPS for name in open_steps if name in dict(network.declared_sizes)}
+    network = with_default_sizes(network.with_sizes(**steps), model)
+    network = probe.with_probe_samples(network, fixed)
+    return network, probe.probe_inputs(network, seed)
 
 
 def _network_and_input(

@@ -221,7 +221,7 @@ def trace(
     if quantize is not None:
         _check_quantize(selection, target, parts, path)
         with (
-            open_session(network.model, x=data.input, seed=data.seed, **network.options) as session,
+            open_session(network.model, **data.options, **network.options) as session,
             show_progress("Running the recurrence in fixed point"),
         ):
             quantization = session.quantize(quantize)
@@ -230,7 +230,7 @@ def trace(
         return 0
     _check_step(selection, target, view)
     with open_session(
-        network.model, x=data.input, seed=data.seed, layer=selection.layer, **network.options
+        network.model, **data.options, layer=selection.layer, **network.options
     ) as session:
         result, golden_data, shown = _compute_trace(
             session, selection, target, parts, form, with_keras=not no_keras
@@ -349,8 +349,7 @@ def verify(
     if is_weight_file(against):
         weights = api.verify(
             network.model,
-            x=data.input,
-            seed=data.seed,
+            **data.options,
             against=against,
             dtype=dtype,
             tolerance=tolerance,
@@ -359,9 +358,7 @@ def verify(
         hint = next_command.after_weight_file(against) if weights.passed else ""
         return _write_verdict(weights, target, shown, hint)
     result: Verification | PortVerification
-    with open_session(
-        network.model, x=data.input, seed=data.seed, keras_only=True, **network.options
-    ) as session:
+    with open_session(network.model, **data.options, keras_only=True, **network.options) as session:
         if against is None:
             with show_progress("Building, running and checking the network in Keras"):
                 result = session.verify()

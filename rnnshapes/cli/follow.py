@@ -95,7 +95,7 @@ def follow(
         KeyboardInterrupt: Ctrl-C was typed.
     """
     with open_session(
-        network.model, x=data.input, seed=data.seed, layer=selection.layer, **network.options
+        network.model, **data.options, layer=selection.layer, **network.options
     ) as session:
         graph, sample = session.network, selection.sample
         steps = parse_view(graph.size("N"), graph.max_steps, sample, selection.steps)

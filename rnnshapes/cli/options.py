@@ -285,6 +285,14 @@ class DataArguments:
             rich_help_panel=_DATA,
         ),
     ] = None
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="Use a short x that identifies every weight of a port.",
+            rich_help_panel=_DATA,
+        ),
+    ] = False
     seed: Annotated[
         int,
         typer.Option(
@@ -296,6 +304,11 @@ class DataArguments:
             rich_help_panel=_DATA,
         ),
     ] = 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a session."""
+        return {"x": self.input, "seed": self.seed, "probe": self.probe}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ NETWORK = (
     *("model", "cell", "N", "T", "D", "M", "K", "activation", "recurrent_activation"),
     *(*_SWITCHES, "merge_mode"),
 )
-DATA = ("input", "seed")
+DATA = ("input", "probe", "seed")
 
 
 def command_line(command: str, options: Mapping[str, Any], names: Iterable[str], *more: str) -> str:
@@ -41,8 +41,10 @@ def command_line(command: str, options: Mapping[str, Any], names: Iterable[str],
 
 
 def _words(name: str, value: Any) -> list[str]:
-    if value is None or (name == "seed" and value == 0):
+    if value is None or (name in ("seed", "probe") and not value):
         return []
+    if name == "probe":
+        return ["--probe"]
     if name == "model":
         return [_path(value)]
     if name in _SWITCHES:
