@@ -182,11 +182,9 @@ def _compare_with_keras(result: Inspection) -> Inspection:
 @app.command(
     cls=Command,
     epilog="""\
-rnnshapes trace --T 10 --D 3 --M 5
 rnnshapes trace --cell gru --input x.npy --show y,h,gates --steps 0:4
 rnnshapes trace model.keras --input x.npy --no-keras
-rnnshapes trace --cell lstm --golden golden.h
-rnnshapes trace --cell lstm --quantize int8""",
+rnnshapes trace --cell lstm --golden golden.h""",
 )
 @option_groups
 def trace(

@@ -16,8 +16,8 @@ _WIDEST = 80
 _NARROW, _INDENT = 70, 2
 #: Most characters of an option whose explanation begins on the same line.
 _OPTION = 18
-#: Heading of the options without a panel.
-_OTHER = "Other"
+#: Heading of options where none has a panel.
+_OTHER = "Options"
 
 
 class _Layout:
@@ -37,13 +37,16 @@ class _Layout:
                 for line in self.epilog.splitlines():
                     formatter.write(f"  {line}\n")
         panels: dict[str, list[tuple[str, str]]] = {}
+        others: list[tuple[str, str]] = []
         params = self.get_params(ctx)  # type: ignore[attr-defined]
         for param in sorted(params, key=lambda param: param.param_type_name):  # arguments first
             if record := param.get_help_record(ctx):
-                panel = getattr(param, "rich_help_panel", None) or _OTHER
-                panels.setdefault(panel, []).append(record)
-        for panel in sorted(panels, key=_OTHER.__eq__):
-            _write_rows(panel, panels[panel], formatter)
+                panel = getattr(param, "rich_help_panel", None)
+                (panels.setdefault(panel, []) if panel else others).append(record)
+        last = next(reversed(panels), _OTHER)
+        panels[last] = [*panels.get(last, ()), *others]
+        for panel, rows in panels.items():
+            _write_rows(panel, rows, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write nothing: the examples stand above the options."""

@@ -28,7 +28,6 @@ from rnnshapes.session import NetworkOptions, check_seed
 
 #: Sections of ``--help``.
 _NETWORK, _DATA, _SHOWN, _OUTPUT = "Network", "Data", "What to show", "Output"
-_GOLDEN = "Golden file"
 #: The layouts of weights in a golden file.
 LAYOUTS = ("keras", "pytorch", "onnx")
 #: The dtypes in which a port may compute.
@@ -152,7 +151,7 @@ def _cells_with(option: str) -> str:
     return f"{', '.join(names)} and {last}" if names else last
 
 
-_MODEL_HELP = "Read a saved model (.keras, .h5, .pt, .safetensors, .onnx); no code in it is run."
+_MODEL_HELP = "Read .keras, .h5, .pt, .safetensors or .onnx; run no code."
 
 
 def _check_model(path: Path | None) -> Path | None:
@@ -375,7 +374,7 @@ class GoldenArguments:
             metavar="FILE",
             parser=Path,
             help="Write reference values for your port (.npz, .json, .h).",
-            rich_help_panel=_GOLDEN,
+            rich_help_panel=_OUTPUT,
         ),
     ] = None
     only: Annotated[
@@ -383,8 +382,8 @@ class GoldenArguments:
         typer.Option(
             "--only",
             metavar="NAMES",
-            help="Write only these arrays, joined by commas: weights, x, h, y_hat, lstm.h, …",
-            rich_help_panel=_GOLDEN,
+            help="Write only these arrays: weights, x, h, y_hat, lstm.h, …",
+            rich_help_panel=_OUTPUT,
             autocompletion=joined({"weights": "all weights", "h": "hidden states", "y_hat": ""}),
         ),
     ] = None
@@ -393,8 +392,8 @@ class GoldenArguments:
         typer.Option(
             "--layout",
             metavar="LAYOUT",
-            help="Lay recurrent weights out as in keras (default), pytorch or onnx.",
-            rich_help_panel=_GOLDEN,
+            help="Lay recurrent weights out as keras, pytorch or onnx.",
+            rich_help_panel=_OUTPUT,
             autocompletion=one_of(LAYOUTS),
         ),
     ] = None
@@ -403,9 +402,8 @@ class GoldenArguments:
         typer.Option(
             "--dtype",
             metavar="DTYPE",
-            help="Write numbers in float32 or float64 (default: weights in their own dtype, "
-            "the rest in float64).",
-            rich_help_panel=_GOLDEN,
+            help="Write all numbers of it in float32 or float64.",
+            rich_help_panel=_OUTPUT,
             autocompletion=one_of(("float32", "float64")),
         ),
     ] = None
@@ -434,7 +432,7 @@ def _format_option(formats: object) -> object:
     return typer.Option(
         "--format",
         metavar="FORMAT",
-        help=f"Choose {names} (default: the extension of FILE, else table).",
+        help=f"Choose {names}.",
         rich_help_panel=_OUTPUT,
         autocompletion=one_of(get_args(formats)),
     )
@@ -465,7 +463,7 @@ class OutputArguments:
             "-o",
             metavar="FILE",
             parser=Path,
-            help="Write to FILE (atomically).",
+            help="Write to FILE (atomically); its extension sets the format.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None
@@ -534,7 +532,7 @@ QuantizeOption = Annotated[
     typer.Option(
         "--quantize",
         metavar="FORMAT",
-        help="Compute in fixed point, int8, int16 or q3.12, and show ranges and errors.",
+        help="Show errors of fixed point: int8, int16 or q3.12.",
         rich_help_panel=_SHOWN,
         autocompletion=one_of(
             {
