@@ -1,0 +1,36 @@
+"""Layers made from their config alone, without Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.unsupported import UnsupportedLayer
+
+
+def called_on(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = ()) -> Layer:
+    """Return a layer that is called on inputs of these shapes, without their samples."""
+    inputs = [
+        LayerCall(f"x{number}", "InputLayer", {"batch_shape": (None, *shape)})
+        for number, shape in enumerate(shapes)
+    ]
+    taps = tuple(Tap(number) for number in range(len(shapes)))
+    call = LayerCall("layer", kind, config, taps, arguments=arguments)
+    return last_layer(*inputs, call)
+
+
+def last_layer(*calls: LayerCall) -> Layer:
+    """Return the layer of the last of some calls."""
+    return assemble(LayerGraph(calls, (Tap(len(calls) - 1),))).nodes[-1].layer
+
+
+def is_supported(layer: Layer) -> bool:
+    """Return whether a layer is supported."""
+    return layer.declared_shapes is None
+
+
+def is_refused(layer: Layer) -> bool:
+    """Return whether Keras refuses a layer."""
+    return isinstance(layer, UnsupportedLayer) and layer.contradicts

@@ -1,0 +1,260 @@
+"""Which options of layers and operations are supported, which are not, and which Keras refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnshapes.network.layers.config import Source
+from rnnshapes.ops.constant import constant_of
+from tests.helpers.layer_calls import called_on, is_refused, is_supported
+
+SEQUENCE, IMAGES, FEATURES = (6, 4), (6, 8, 4), (4,)
+OPEN = (None, 4)
+X, Y = Source(0), Source(1)
+LSTM = {"class_name": "LSTM", "config": {"name": "inner", "units": 3}}
+LSTM_CELL = {"class_name": "LSTMCell", "config": {"name": "cell", "units": 3}}
+STACK = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL, LSTM_CELL]}}
+OPERATION = "keras.ops."
+
+
+def inner(part: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {"layer": {**part, "config": {**part["config"], **changes}}}
+
+
+def array(*shape: int, dtype: str = "float32") -> Any:
+    constant = constant_of(np.ones(shape).tolist(), dtype)
+    assert constant is not None
+    return constant
+
+
+#: Class, options, shapes of the inputs.
+SUPPORTED_LAYERS = [
+    ("Permute", {"dims": (2, 1)}, [SEQUENCE]),
+    ("Permute", {"dims": (3, 1, 2)}, [IMAGES]),
+    ("Cropping1D", {"cropping": (2, 3)}, [SEQUENCE]),
+    ("ZeroPadding2D", {"padding": ((0, 1), (2, 0))}, [IMAGES]),
+    ("Reshape", {"target_shape": (3, -1)}, [SEQUENCE]),
+    ("Reshape", {"target_shape": (8, 3)}, [SEQUENCE]),
+    ("Flatten", {}, [SEQUENCE]),
+    ("Dot", {"axes": 2}, [SEQUENCE, (5, 4)]),
+    ("Dot", {"axes": (-1, 1)}, [FEATURES, FEATURES]),
+    ("Subtract", {}, [FEATURES, FEATURES]),
+    ("Concatenate", {"axis": 1}, [SEQUENCE, (5, 4)]),
+    ("Softmax", {"axis": 1}, [SEQUENCE]),
+    ("Softmax", {"axis": [-1]}, [FEATURES]),
+    ("PReLU", {"shared_axes": [1, 2]}, [SEQUENCE]),
+    ("LeakyReLU", {"negative_slope": 0}, [FEATURES]),
+    ("Rescaling", {"scale": 2, "offset": -0.5}, [FEATURES]),
+    ("Normalization", {"axis": -2}, [SEQUENCE]),
+    ("Normalization", {"axis": None, "mean": 0.5, "variance": 2.0}, [FEATURES]),
+    ("Normalization", {"mean": [0.5] * 4, "variance": [1.0] * 4}, [SEQUENCE]),
+    ("GroupNormalization", {"groups": 2}, [SEQUENCE]),
+    ("GroupNormalization", {"groups": -1}, [FEATURES]),
+    ("BatchNormalization", {"axis": [1]}, [FEATURES]),
+    ("LayerNormalization", {"axis": 2}, [SEQUENCE]),
+    ("Attention", {"score_mode": "concat"}, [SEQUENCE, (5, 4)]),
+    ("AdditiveAttention", {}, [SEQUENCE, (5, 4), (5, 4)]),
+    ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": (None, 3)}, [SEQUENCE]),
+    (
+        "EinsumDense",
+        {"equation": "ab,bc->ac", "output_shape": 3, "bias_axes": "c"},
+        [FEATURES],
+    ),
+    ("Conv1D", {"filters": 3, "kernel_size": [2], "padding": "causal"}, [SEQUENCE]),
+    ("Conv1DTranspose", {"filters": 3, "kernel_size": 2, "padding": "same"}, [SEQUENCE]),
+    ("GlobalMaxPooling2D", {"keepdims": True}, [IMAGES]),
+    ("Bidirectional", {**inner(LSTM), "merge_mode": "ave"}, [SEQUENCE]),
+    ("RNN", {"cell": STACK}, [SEQUENCE]),
+    ("TimeDistributed", inner(LSTM), [IMAGES]),
+]
+UNSUPPORTED_LAYERS = [
+    ("Permute", {"dims": (2, 1)}, [FEATURES]),
+    ("Dot", {"axes": 1}, [SEQUENCE, SEQUENCE, SEQUENCE]),
+    ("Dot", {"axes": (0, 0)}, [SEQUENCE, SEQUENCE]),
+    ("Dot", {"axes": (1, 3)}, [SEQUENCE, SEQUENCE]),
+    ("Dot", {"axes": 1}, [SEQUENCE, (5, 4)]),
+    ("Concatenate", {"axis": 1}, [SEQUENCE, (5, 3)]),
+    ("Concatenate", {"axis": 0}, [SEQUENCE, SEQUENCE]),
+    ("Concatenate", {"axis": 1}, [SEQUENCE, FEATURES]),
+    ("Softmax", {"axis": [1, 2]}, [SEQUENCE]),
+    ("Softmax", {"axis": 3}, [SEQUENCE]),
+    ("PReLU", {"shared_axes": [3]}, [SEQUENCE]),
+    ("PReLU", {"shared_axes": [0]}, [SEQUENCE]),
+    ("LeakyReLU", {"negative_slope": -0.1}, [FEATURES]),
+    ("LeakyReLU", {"negative_slope": 1e300}, [FEATURES]),
+    ("Rescaling", {"scale": [2.0, 3.0]}, [FEATURES]),
+    ("Rescaling", {"scale": 2.0, "offset": 1e39}, [FEATURES]),
+    ("Normalization", {"axis": 0}, [SEQUENCE]),
+    ("Normalization", {"axis": 1, "mean": [[0.5]], "variance": [[1.0]]}, [SEQUENCE]),
+    ("Normalization", {"axis": 1, "mean": 0.5, "variance": 1.0}, [OPEN]),
+    ("GroupNormalization", {"groups": 2}, [IMAGES]),
+    ("BatchNormalization", {"axis": 1}, [SEQUENCE]),
+    ("LayerNormalization", {"axis": [1, 2]}, [SEQUENCE]),
+    ("Attention", {}, [SEQUENCE]),
+    ("Attention", {}, [SEQUENCE, FEATURES]),
+    ("Attention", {}, [SEQUENCE, (5, 3)]),
+    ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3}, [IMAGES, IMAGES]),
+    (
+        "MultiHeadAttention",
+        {"num_heads": 2, "key_dim": 3, "attention_axes": [2]},
+        [SEQUENCE, SEQUENCE],
+    ),
+    (
+        "MultiHeadAttention",
+        {"num_heads": 2, "key_dim": 3, "output_shape": [3, 2]},
+        [SEQUENCE, SEQUENCE],
+    ),
+    ("EinsumDense", {"equation": "abb,bd->ad", "output_shape": 3}, [SEQUENCE]),
+    ("EinsumDense", {"equation": "abc,acd->abd", "output_shape": (None, 3)}, [SEQUENCE]),
+    ("EinsumDense", {"equation": "abc,cd->bad", "output_shape": (None, 3)}, [SEQUENCE]),
+    (
+        "EinsumDense",
+        {"equation": "ab,bc->ac", "output_shape": 3, "bias_axes": "a"},
+        [FEATURES],
+    ),
+    ("Conv1D", {"filters": 3, "kernel_size": 2}, [FEATURES]),
+    ("Conv2D", {"filters": 3, "kernel_size": 2}, [SEQUENCE]),
+    ("GlobalMaxPooling1D", {"data_format": "channels_first"}, [SEQUENCE]),
+    ("Bidirectional", inner(LSTM, time_major=True), [SEQUENCE]),
+    ("Bidirectional", inner({"class_name": "ConvLSTM1D", "config": {"filters": 2}}), [IMAGES]),
+    ("RNN", {"cell": {"class_name": "Own", "module": "own", "config": {}}}, [SEQUENCE]),
+    ("TimeDistributed", inner(LSTM, return_state=True), [IMAGES]),
+    ("TimeDistributed", inner(LSTM, stateful=True), [IMAGES]),
+    ("TimeDistributed", inner({"class_name": "RNN", "config": {"cell": STACK}}), [IMAGES]),
+    ("TimeDistributed", inner(LSTM), [FEATURES]),
+    ("LSTM", {"units": 3}, [FEATURES]),
+]
+REFUSED_LAYERS = [
+    ("Permute", {"dims": (2, 2)}, [SEQUENCE]),
+    ("Permute", {"dims": (0, 1)}, [SEQUENCE]),
+    ("Cropping1D", {"cropping": (3, 3)}, [SEQUENCE]),
+    ("ZeroPadding2D", {"padding": ((0, 1), (2, -1))}, [IMAGES]),
+    ("ZeroPadding2D", {"padding": ((0, 1), (2,))}, [IMAGES]),
+    ("Reshape", {"target_shape": (5, -1)}, [SEQUENCE]),
+    ("Reshape", {"target_shape": (-1, -1)}, [SEQUENCE]),
+    ("Reshape", {"target_shape": (0, 24)}, [SEQUENCE]),
+    ("Subtract", {}, [FEATURES, FEATURES, FEATURES]),
+    ("LeakyReLU", {"negative_slope": "0.3"}, [FEATURES]),
+    ("Normalization", {"axis": 3}, [SEQUENCE]),
+    ("Normalization", {"axis": -1, "mean": [0.5], "variance": [1.0, 2.0]}, [SEQUENCE]),
+    ("Normalization", {"axis": -1, "mean": [0.5] * 3, "variance": [1.0] * 3}, [SEQUENCE]),
+    ("GroupNormalization", {"groups": 3}, [SEQUENCE]),
+    ("Attention", {"score_mode": "sum"}, [SEQUENCE, SEQUENCE]),
+    ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": 3}, [SEQUENCE]),
+    ("Conv1D", {"filters": 3, "kernel_size": 2, "padding": "full"}, [SEQUENCE]),
+    ("Conv2D", {"filters": 3, "kernel_size": 2, "padding": "causal"}, [IMAGES]),
+    ("Conv1DTranspose", {"filters": 3, "kernel_size": 2, "padding": "causal"}, [SEQUENCE]),
+    ("Bidirectional", {**inner(LSTM), "merge_mode": "max"}, [SEQUENCE]),
+]
+#: Operation, options, shapes of the inputs, arguments.
+SUPPORTED_OPERATIONS = [
+    ("GetItem", {}, [SEQUENCE], (X, (slice(None), -6))),
+    ("GetItem", {}, [OPEN], (X, (slice(None), slice(2, None)))),
+    ("Clip", {"x_min": -1, "x_max": 0.5}, [FEATURES], (X,)),
+    ("Sum", {"axis": (-1, 1)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1, 8, 3)}, [SEQUENCE], (X,)),
+    ("Transpose", {"axes": (0, 2, 1)}, [SEQUENCE], (X,)),
+    ("Squeeze", {"axis": 1}, [(1, 4)], (X,)),
+    ("Squeeze", {"axis": -1}, [(6, 1)], (X,)),
+    ("Split", {"indices_or_sections": 3, "axis": 1}, [SEQUENCE], (X,)),
+    ("Split", {"indices_or_sections": [1, 4], "axis": 1}, [SEQUENCE], (X,)),
+    ("Concatenate", {"axis": -1}, [SEQUENCE, (6, 3)], ((X, Y),)),
+    ("Stack", {"axis": 1}, [FEATURES, FEATURES], ((X, Y),)),
+    ("Matmul", {}, [SEQUENCE, (4, 5)], (X, Y)),
+    ("Matmul", {}, [FEATURES], (X, array(4, 3))),
+    ("Matmul", {}, [SEQUENCE], (array(5, 6), X)),
+    ("Einsum", {"subscripts": "btd,btd->bt"}, [SEQUENCE, SEQUENCE], (X, Y)),
+    ("Einsum", {"subscripts": "btd,dk"}, [SEQUENCE], (X, array(4, 3))),
+    ("Add", {}, [SEQUENCE], (X, array(4))),
+    ("Add", {}, [SEQUENCE, (6, 1)], (X, Y)),
+    ("Multiply", {}, [SEQUENCE, (1, 4)], (X, Y)),
+    ("Cast", {"dtype": "float16"}, [FEATURES], (X,)),
+    ("Softmax", {"axis": 1}, [SEQUENCE], (X,)),
+    ("Std", {"axis": 1}, [SEQUENCE], (X,)),
+]
+UNSUPPORTED_OPERATIONS = [
+    ("GetItem", {}, [SEQUENCE], (X, (0,))),
+    ("GetItem", {}, [SEQUENCE], (X, (slice(None), slice(4, 4)))),
+    ("GetItem", {}, [(3, None, 4)], (X, (slice(None), slice(None), slice(2, None)))),
+    ("GetItem", {}, [FEATURES], (X, (slice(None), 0, 0))),
+    ("GetItem", {}, [SEQUENCE], (X, (Ellipsis, Ellipsis))),
+    ("Clip", {"x_min": -1, "x_max": None}, [FEATURES], (X,)),
+    ("Clip", {"x_min": -1e39, "x_max": 1}, [FEATURES], (X,)),
+    ("Sum", {"axis": None}, [SEQUENCE], (X,)),
+    ("Sum", {"axis": 0}, [SEQUENCE], (X,)),
+    ("Sum", {"axis": 3}, [SEQUENCE], (X,)),
+    ("Sum", {"axis": ()}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (2, 12)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1,)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1, 7)}, [SEQUENCE], (X,)),
+    ("Transpose", {"axes": (1, 0, 2)}, [SEQUENCE], (X,)),
+    ("Squeeze", {"axis": 1}, [SEQUENCE], (X,)),
+    ("Squeeze", {"axis": 1}, [(1,)], (X,)),
+    ("Split", {"indices_or_sections": 40, "axis": 1}, [(40, 4)], (X,)),
+    ("Split", {"indices_or_sections": [2, 2], "axis": 1}, [SEQUENCE], (X,)),
+    ("Split", {"indices_or_sections": [4, 6], "axis": 1}, [SEQUENCE], (X,)),
+    ("Split", {"indices_or_sections": 2, "axis": 1}, [OPEN], (X,)),
+    ("Concatenate", {"axis": -1}, [SEQUENCE, FEATURES], ((X, Y),)),
+    ("Concatenate", {"axis": -1}, [SEQUENCE], ((X, 1.0),)),
+    ("Stack", {"axis": 1}, [FEATURES, (5,)], ((X, Y),)),
+    ("Matmul", {}, [FEATURES, FEATURES], (X, Y)),
+    ("Matmul", {}, [SEQUENCE], (X, 2.0)),
+    ("Einsum", {"subscripts": "btd,bsd->tbs"}, [SEQUENCE, SEQUENCE], (X, Y)),
+    ("Einsum", {"subscripts": "btd,bsd"}, [SEQUENCE, SEQUENCE], (X, Y)),
+    ("Einsum", {"subscripts": "btd,btd->bd"}, [SEQUENCE, (5, 4)], (X, Y)),
+    ("Add", {}, [SEQUENCE], (X, array(6, 4, dtype="float64"))),
+    ("Add", {}, [SEQUENCE], (X, array(2, 6, 4))),
+    ("Add", {}, [SEQUENCE, FEATURES], (X, Y)),
+    ("Add", {}, [SEQUENCE, (5, 4)], (X, Y)),
+    ("Multiply", {}, [FEATURES], (X, 1e39)),
+    ("Power", {}, [FEATURES], (X, -1.0)),
+    ("Cast", {"dtype": "int32"}, [FEATURES], (X,)),
+    ("Softmax", {"axis": (1, 2)}, [SEQUENCE], (X,)),
+    ("Tanh", {}, [FEATURES, FEATURES], (X, Y)),
+    ("HardShrink", {"threshold": 0.7}, [FEATURES], (X,)),
+]
+REFUSED_OPERATIONS = [
+    ("GetItem", {}, [SEQUENCE], (X, (slice(None), 6))),
+    ("GetItem", {}, [SEQUENCE], (X, (slice(None), -7))),
+    ("Transpose", {"axes": (0, 1, 1)}, [SEQUENCE], (X,)),
+    ("Transpose", {"axes": (0, 1)}, [SEQUENCE], (X,)),
+    ("Split", {"indices_or_sections": 4, "axis": 1}, [SEQUENCE], (X,)),
+    ("Einsum", {"subscripts": "bt,bt->b"}, [SEQUENCE, SEQUENCE], (X, Y)),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes"), SUPPORTED_LAYERS)
+def test_layer_is_supported(kind: str, options: Any, shapes: Any) -> None:
+    assert is_supported(called_on(kind, options, *shapes))
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes"), UNSUPPORTED_LAYERS)
+def test_layer_is_unsupported(kind: str, options: Any, shapes: Any) -> None:
+    layer = called_on(kind, options, *shapes)
+    assert not is_supported(layer)
+    assert not is_refused(layer)
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes"), REFUSED_LAYERS)
+def test_layer_contradicts_itself(kind: str, options: Any, shapes: Any) -> None:
+    assert is_refused(called_on(kind, options, *shapes))
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes", "arguments"), SUPPORTED_OPERATIONS)
+def test_operation_is_supported(kind: str, options: Any, shapes: Any, arguments: Any) -> None:
+    assert is_supported(called_on(OPERATION + kind, options, *shapes, arguments=arguments))
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes", "arguments"), UNSUPPORTED_OPERATIONS)
+def test_operation_is_unsupported(kind: str, options: Any, shapes: Any, arguments: Any) -> None:
+    layer = called_on(OPERATION + kind, options, *shapes, arguments=arguments)
+    assert not is_supported(layer)
+    assert not is_refused(layer)
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes", "arguments"), REFUSED_OPERATIONS)
+def test_operation_contradicts_itself(kind: str, options: Any, shapes: Any, arguments: Any) -> None:
+    assert is_refused(called_on(OPERATION + kind, options, *shapes, arguments=arguments))
