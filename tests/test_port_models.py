@@ -143,6 +143,59 @@ def test_a_missing_activation_of_the_head_is_named() -> None:
         assert mentions(result, "dense", "tanh")
 
 
+#: What a port of a normalized head gets wrong, with the id of the mistake and its layer.
+HEAD_MISTAKES: list[tuple[str, str, str]] = [
+    ("left out", "head.batchnorm", "normal"),
+    ("epsilon", "head.batchnorm", "normal"),
+    ("activated twice", "head.activation", "dense"),
+    ("not activated", "head.activation", "dense"),
+    ("bias twice", "head.bias", "dense"),
+    ("flat kernel", "layout.flat_buffer", "dense"),
+]
+
+
+@pytest.fixture(scope="module")
+def normalized() -> Any:
+    layers = [la.GRU(5, return_sequences=True, name="gru")]
+    layers += [
+        la.Dense(4, "tanh", name="dense"),
+        la.BatchNormalization(epsilon=0.02, name="normal"),
+    ]
+    model = randomized(sequential(*layers, shape=(9, 3)))
+    return model, rnnshapes.golden(model, N=3, keras=False).arrays
+
+
+def normalized_head(golden: Any, wrong: str) -> np.ndarray:
+    """y_hat (N, T, K) of a port with a mistake in the head."""
+    kernel, bias = golden["dense/kernel"], golden["dense/bias"]
+    if wrong == "flat kernel":
+        kernel = kernel.T.reshape(kernel.shape)
+    z = golden["gru.h"] @ kernel + bias * (2 if wrong == "bias twice" else 1)
+    times = {"activated twice": 2, "not activated": 0}.get(wrong, 1)
+    for _ in range(times):
+        z = np.tanh(z)
+    if wrong == "left out":
+        return z.astype("float32")
+    mean, variance, gamma, beta = (
+        golden[f"normal/{name}"] for name in ("moving_mean", "moving_variance", "gamma", "beta")
+    )
+    epsilon = 1e-5 if wrong == "epsilon" else 0.02
+    return ((z - mean) / np.sqrt(variance + epsilon) * gamma + beta).astype("float32")
+
+
+def test_port_of_a_normalized_head_agrees(normalized: Any) -> None:
+    model, golden = normalized
+    assert rnnshapes.verify(model, N=3, against=normalized_head(golden, "")).passed
+
+
+@pytest.mark.parametrize(("wrong", "id_", "layer"), HEAD_MISTAKES)
+def test_mistake_in_the_head_is_named(normalized: Any, wrong: str, id_: str, layer: str) -> None:
+    model, golden = normalized
+    result = rnnshapes.verify(model, N=3, against=normalized_head(golden, wrong))
+    assert explained(result) == [(id_,)]
+    assert result.to_dict()["diagnosis"][0]["where"]["layer"] == layer
+
+
 def test_a_shared_layer_has_a_mistake_once() -> None:
     """Each call has the same weights: a bias that is added twice is not added four times."""
 

@@ -39,11 +39,13 @@ def pytorch_arrays(cell: str, **options: Any) -> Arrays:
 @functools.cache
 def _pytorch_arrays(cell: str, more: tuple[tuple[str, Any], ...]) -> Arrays:
     options = dict(more)
-    golden = rnnshapes.golden(cell=cell, **{**SIZES, **options}).arrays
+    golden = dict(rnnshapes.golden(cell=cell, **{**SIZES, **options}).arrays)
     name = LAYERS[cell]
     names = [name]
     if options.get("bidirectional"):
         names = [f"bidirectional/{way}_{name}" for way in ("forward", "backward")]
+    if options.get("use_bias") is False:  # zeros in a GRU of PyTorch
+        golden[f"{name}/bias"] = np.zeros((2, 15))
     arrays = {f"rnn.{key}": array for key, array in in_pytorch(cell, golden, names).items()}
     arrays["fc.weight"] = golden["dense/kernel"].T.copy()
     arrays["fc.bias"] = golden["dense/bias"]
@@ -126,6 +128,45 @@ def test_every_activation_is_compared(cell: str, tmp_path: Path) -> None:
         assert ids == ["activation.other"]
     attributes = {**before, "activations": right}
     assert compared_with_onnx(tmp_path, cell, attributes, bidirectional=True) == []
+
+
+SIXTH = {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [1 / 6]}
+FIFTH = {**SIXTH, "activation_alpha": [0.2]}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "recurrent_activation", "ids"),
+    [
+        ({"clip": 2.5}, "sigmoid", ["activation.clipped"]),
+        ({"input_forget": 1}, "sigmoid", ["lstm.gates_coupled"]),
+        ({"input_forget": 1, "clip": 2.5}, "sigmoid", ["lstm.gates_coupled", "activation.clipped"]),
+        (SIXTH, "hard_sigmoid", []),
+        (FIFTH, "hard_sigmoid", ["activation.other"]),
+        (SIXTH, "sigmoid", ["activation.other"]),
+    ],
+)
+def test_options_of_the_operator_are_compared(
+    attributes: Any, recurrent_activation: str, ids: list[str], tmp_path: Path
+) -> None:
+    options = {"recurrent_activation": recurrent_activation}
+    assert compared_with_onnx(tmp_path, "lstm", attributes, **options) == ids
+
+
+def test_bias_that_keras_lacks_must_be_zero(tmp_path: Path) -> None:
+    arrays = pytorch_arrays("gru", use_bias=False)
+    assert compared(tmp_path, arrays, "gru", use_bias=False)["passed"]
+    arrays["rnn.bias_hh_l0"][7] = 0.5
+    (mistake,) = compared(tmp_path, arrays, "gru", use_bias=False)["diagnosis"]
+    assert mistake["id"] == "bias.other"
+    assert mistake["where"]["layer"] == "gru"
+
+
+def test_recurrence_that_the_file_lacks_is_missing(tmp_path: Path) -> None:
+    record = compared(tmp_path, pytorch_arrays("lstm"), "lstm", bidirectional=True)
+    missing = [
+        one["where"]["array"] for one in record["diagnosis"] if one["id"] == "weights.missing"
+    ]
+    assert missing.count("recurrent_kernel") == 2
 
 
 @pytest.mark.parametrize("backwards", [False, True])
