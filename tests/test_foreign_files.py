@@ -109,6 +109,20 @@ def test_both_containers_hold_the_same(tmp_path: Path) -> None:
     assert [layer["name"] for layer in found[0]["layers"]] == ["a.b.l0", "a.b.l1", "head"]
 
 
+def test_list_of_large_archives_is_read(tmp_path: Path, monkeypatch) -> None:
+    """Archives of more than 4 GiB have sizes and positions of 64 bits."""
+    plain = written(tmp_path / "m.pt", foreign.torch_file(state_dict("gru")))
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 16)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(tmp_path / "large.pt", "w") as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member))
+    large = bytearray((tmp_path / "large.pt").read_bytes())
+    large[-12:-2] = b"\xff" * 10  # how many members, and the size and the start of their list
+    written(tmp_path / "large.pt", bytes(large))
+    found = [rnnshapes.trace(path, T=4, show="h") for path in (plain, tmp_path / "large.pt")]
+    np.testing.assert_array_equal(*(trace.layers[0].states["h"] for trace in found))
+
+
 def test_state_dict_is_found_in_a_checkpoint(tmp_path: Path) -> None:
     arrays = state_dict("gru")
     path = written(tmp_path / "m.pth", foreign.torch_file(arrays, nested="model"))

@@ -6,6 +6,7 @@ import re
 import tracemalloc
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ from rnnshapes.render.document import Sheet, StyledLines
 from rnnshapes.session import open_session
 from tests.helpers.commands import mentioning
 from tests.helpers.golden import CELLS, SIZES, WAYS
-from tests.helpers.models import MODELS, Doubled, randomized, sequential, stateful
+from tests.helpers.models import MODELS, Doubled, functional, randomized, sequential, stateful
 
 #: What a port's arrays call what the equations write otherwise.
 GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
@@ -189,6 +190,24 @@ def test_steps_of_each_kind_equal_the_trace(name: str) -> None:
             for line in drawn(recurrence, recurrence.count - 1, width, encoding):
                 assert cell_len(line) <= width
                 assert encoding == "utf-8" or line.isascii()
+
+
+def test_head_of_operations_is_computed_at_each_step() -> None:
+    def head(x: Any) -> Any:
+        h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
+        g = ops.sqrt(ops.square(h) + 0.1) * ops.max(h, axis=-1, keepdims=True)
+        g = ops.where(h > 0.1, ops.maximum(g, 0.05), ops.minimum(h, g - 0.2))
+        g = la.RMSNormalization()(g) - ops.mean(g, axis=-1, keepdims=True)
+        return la.Dense(2)(la.UnitNormalization()(g))
+
+    model = randomized(functional(head, (6, 3)))
+    y_hat = rnnshapes.trace(model, N=2, seed=3, keras=False).y_hat
+    (recurrence,) = followed(model, N=2, sample=1)
+    for t in range(6):
+        prediction = recurrence.step(t).prediction
+        assert prediction is not None
+        computed = prediction.equations[-1].values[0].values
+        np.testing.assert_allclose(computed, y_hat[1, t], rtol=1e-10, atol=1e-13)
 
 
 def test_reversed_sequence_shows_y_hat_at_its_end() -> None:

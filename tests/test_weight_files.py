@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
 import tempfile
@@ -353,6 +354,22 @@ def test_command_tells_the_verdict(tmp_path: Path, run) -> None:
     assert run("verify", *sizes, "--against", path, "--dtype", "float32").status == 2
     assert run("verify", path, "--against", path).status == 2
     assert run("verify", *sizes, "--against", tmp_path / "none.onnx").status == 2
+
+
+def test_csv_has_the_checks_of_json(tmp_path: Path, run) -> None:
+    arrays = pytorch_arrays("gru")
+    arrays["rnn.weight_hh_l0"] = arrays["rnn.weight_hh_l0"][::-1].copy()
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    sizes = [part for name, size in SIZES.items() for part in (f"--{name}", size)]
+    command = ["verify", *sizes, "--cell", "gru", "--against", path, "--format"]
+    found = {kind: run(*command, kind) for kind in ("json", "csv")}
+    assert {result.status for result in found.values()} == {1}
+    checks = json.loads(found["json"].out)["checks"]
+    rows = list(csv.DictReader(found["csv"].out.splitlines()))
+    for check, row in zip(checks, rows, strict=True):
+        assert [row["name"], row["passed"]] == [check["name"], str(check["passed"]).lower()]
+        assert row["arrays"].split(", ") == check["arrays"]
+        assert bool(row["id"]) is not check["passed"]
 
 
 def test_file_without_weights_is_refused(tmp_path: Path) -> None:
