@@ -70,7 +70,7 @@ def _write_pytorch(network: Network, weights: Weights, path: Path) -> WeightVeri
     """Write a state_dict of PyTorch."""
     from rnnshapes.load.foreign.model import open_foreign_file
     from rnnshapes.load.foreign.safetensors import write_tensors
-    from rnnshapes.port.convert import to_pytorch
+    from rnnshapes.port.pytorch_weights import to_pytorch
     from rnnshapes.port.weight_files import verify_weights
 
     arrays = to_pytorch(network, weights)

@@ -1,4 +1,4 @@
-"""Conversion of a Keras network's weights to a state_dict of PyTorch.
+"""Weights of a Keras network as a state_dict of PyTorch.
 
 A recurrent layer becomes the arrays of ``torch.nn.RNN``, ``LSTM`` or ``GRU`` under its name
 (``encoder.weight_ih_l0``), a Dense layer those of ``Linear``, and so on. What PyTorch cannot
@@ -13,8 +13,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.errors import UnsupportedError
-from rnnshapes.layouts.conversion import from_parts
-from rnnshapes.layouts.frameworks import layout_of
+from rnnshapes.layouts.recurrent import lay_out
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.weights import Weights
@@ -56,22 +55,13 @@ def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
     ways = tuple(direction.reverse for direction in layer.directions)
     if ways != (False, True)[: len(ways)]:
         raise _refused(layer, "PyTorch has no layer that only processes the sequence in reverse")
-    for direction, end in zip(layer.directions, ("", "_reverse"), strict=False):
+    for direction in layer.directions:
         cells = list(direction.cell.cells_by_suffix.values())
         if len(cells) > 1:
             raise _refused(layer, "PyTorch has no cells of a stack in one layer; use a layer each")
-        (cell,) = cells
-        _require_pytorch(layer, cell)
-        own = weights[direction.name]
-        parts = {"Wx": np.asarray(own["Wx"]), "Wh": np.asarray(own["Wh"])}
-        if cell.use_bias:
-            bias = np.asarray(own["bh"])
-            parts["bx"], parts["bh"] = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
-        layout = layout_of("PyTorch", cell.name)
-        for array in layout.arrays:
-            if set(array.parts) <= set(parts):
-                values = from_parts(array, [parts], layout.gates, cell.gate_names)
-                yield f"{layer.name}.{array.name}_l0{end}", values
+        _require_pytorch(layer, cells[0])
+    for array, values in lay_out(layer, weights, "PyTorch"):
+        yield f"{layer.name}.{array.name}", values
 
 
 def _require_pytorch(layer: Layer, cell: Cell) -> None:
