@@ -6,6 +6,7 @@ No framework runs. Each file is read back and compared before it is put in place
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -223,8 +224,17 @@ def _saved_keras_model(like: Any) -> Iterator[ModelFile]:
 
 @contextmanager
 def _proven(path: Path) -> Iterator[Path]:
-    """Yield the path of a file that replaces ``path`` if no error is raised."""
-    with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        yield unfinished
-        unfinished.replace(path)
+    """Yield the path of a file that replaces ``path`` if no error is raised.
+
+    Raises InputError if it cannot be written.
+    """
+    target = path.resolve()
+    try:
+        with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=target.parent) as folder:
+            unfinished = Path(folder) / path.name
+            yield unfinished
+            if target.exists():
+                shutil.copymode(target, unfinished)
+            unfinished.replace(target)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

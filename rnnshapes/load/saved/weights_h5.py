@@ -6,6 +6,7 @@ it has there. Source: ``keras/src/saving/saving_lib.py``.
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -33,25 +34,33 @@ def write_weights(path: Path, model: ModelFile, weights: Weights) -> None:
     """Write weights in the places of a model, each in its dtype there.
 
     The seeds of dropouts are those of the model; the state of its optimizer is left out.
+
+    Raises InputError where the model has two arrays in one place, as no Keras writes it.
     """
     import h5py
 
-    arrays = {}
+    from rnnshapes import memory
+
+    arrays: dict[int, Array] = {}
     for layer in model.network.layers:
         values = (weights[name][w.key] for name, group in layer.groups.items() for w in group)
         for stored in model.in_weight_order(layer):
             (dataset,) = stored.datasets
             arrays[dataset.number] = next(values)
-    with h5py.File(path, "w") as file:
-        for group, attributes in model.client.groups.items():
-            if "name" in attributes and not group.startswith("optimizer"):
-                file.require_group(group).attrs["name"] = attributes["name"]
-        for dataset in model.client.datasets:
-            if dataset.path[0].startswith("optimizer"):
-                continue
-            if dataset.number not in arrays:
-                (arrays[dataset.number],) = model.client.values([dataset])
-            _write(file, dataset, arrays.pop(dataset.number))
+    datasets = [each for each in model.client.datasets if not each.path[0].startswith("optimizer")]
+    others = [dataset for dataset in datasets if dataset.number not in arrays]
+    count = sum(math.prod(dataset.shape) for dataset in others)
+    memory.require(8 * count, f"copying {count:,} numbers")
+    arrays |= {each.number: model.client.values([each])[0] for each in others}
+    try:
+        with h5py.File(path, "w") as file:
+            for group, attributes in model.client.groups.items():
+                if "name" in attributes and not group.startswith("optimizer"):
+                    file.require_group(group).attrs["name"] = attributes["name"]
+            for dataset in datasets:
+                _write(file, dataset, arrays.pop(dataset.number))
+    except (TypeError, ValueError) as error:  # as h5py raises them
+        raise InputError(f"{model.path}: its arrays cannot be copied: {error}") from None
 
 
 def read_weights(path: Path, model: ModelFile) -> Weights:
