@@ -260,6 +260,24 @@ def pytorch(folder: Path) -> Iterator[Attempt]:
     yield attempt
 
 
+def whole_graph(cell: str, kind: str) -> bytes:
+    """Return a graph as exporters write it, from x to y."""
+    arrays = foreign.onnx_weights(cell) | {"K": np.ones((2, 5), "float32"), "b": np.ones(2, "f4")}
+    arrays |= {"axes": np.array([1]), "last": np.asarray(-1), "size": np.array([1, 1, 5])}
+    node = foreign.onnx_node
+    nodes = [
+        node("ConstantOfShape", ["size"], ["zeros"]),
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node(kind, ["xt", "W", "R", "B", "", "zeros"], ["Y", "h"], hidden_size=5),
+        node("Squeeze", ["Y", "axes"], ["s"]),
+        node("Transpose", ["s"], ["t"], perm=[1, 0, 2]),
+        node("Gather", ["t", "last"], ["g"], axis=1),
+        node("Gemm", ["g", "K", "b"], ["z"], transB=1),
+        node("Softmax", ["z"], ["y"], axis=-1),
+    ]
+    return foreign.onnx_file(nodes, arrays, inputs=("x",), outputs=("y",))
+
+
 @contextmanager
 def onnx(folder: Path) -> Iterator[Attempt]:
     """Yield a reader of ONNX files: bytes change, and parts of messages move."""
@@ -284,6 +302,7 @@ def onnx(folder: Path) -> Iterator[Attempt]:
             ),
         ]
         good.append(foreign.onnx_file(nodes, weights))
+        good.append(whole_graph(cell, kind))
 
     def attempt(rng: random.Random) -> str:
         data = bytearray(rng.choice(good))

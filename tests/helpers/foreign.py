@@ -212,11 +212,17 @@ def onnx_node(op_type: str, inputs: list[str], outputs: list[str], **attributes:
 
 
 def onnx_file(
-    nodes: list[bytes], arrays: Mapping[str, np.ndarray] | None = None, producer: str = "hand"
+    nodes: list[bytes],
+    arrays: Mapping[str, np.ndarray] | None = None,
+    producer: str = "hand",
+    inputs: tuple[str, ...] = (),
+    outputs: tuple[str, ...] = (),
 ) -> bytes:
-    """Return an ONNX file with nodes and initializers."""
+    """Return an ONNX file with nodes and initializers, and named inputs and outputs."""
     tensors = [(5, onnx_tensor(name, array)) for name, array in (arrays or {}).items()]
-    graph = message(*((1, node) for node in nodes), (2, "graph"), *tensors)
+    ends = [(11, message((1, name))) for name in inputs]
+    ends += [(12, message((1, name))) for name in outputs]
+    graph = message(*((1, node) for node in nodes), (2, "graph"), *tensors, *ends)
     return message((1, 9), (2, producer), (7, graph), (8, message((1, ""), (2, 17))))
 
 

@@ -128,9 +128,13 @@ class ForeignFile(OpenedFile):
     def recurrent(self, layer: str | None = None) -> ForeignFile:
         """Return the file with its recurrent modules alone, or the one module of a layer.
 
+        The file itself is returned if its whole graph is known, and no layer is chosen.
+
         Raises:
             InputError: it has none, or no such layer.
         """
+        if layer is None and self.file_network.is_whole:
+            return self
         chosen = self.file_network.modules
         if not chosen:
             raise InputError(f"{self.path}: it holds no recurrent layer")
@@ -143,7 +147,7 @@ class ForeignFile(OpenedFile):
             if module_of_layer is None:
                 raise InputError(f"no recurrent layer {layer!r}: choose one of {', '.join(names)}")
             chosen = (module_of_layer,)
-        contents = replace(self.contents, modules=chosen, others=())
+        contents = replace(self.contents, modules=chosen, others=(), chain=())
         return replace(self, contents=contents, file_network=build_network(contents))
 
     def require_computable(self, network: Network, *, keras: bool) -> None:
@@ -231,6 +235,12 @@ class ForeignFile(OpenedFile):
                         values = stored[array.tensor.name]
                         gates = tuple(direction.cell.gates)
                         group |= to_parts(array.layout, values, number, order, gates)
+            if self.file_network.is_whole and not layer.directions:
+                weights[layer.name] = {
+                    array.layout.parts[0]: values.T if array.layout.transposed else values
+                    for array in self.file_network.stored[layer.name]
+                    for values in (stored[array.tensor.name],)
+                }
         return weights
 
 

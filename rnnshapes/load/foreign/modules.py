@@ -100,11 +100,35 @@ def _as_one(name: str, group: Sequence[OtherModule]) -> OtherModule:
 
 
 @dataclass(frozen=True, eq=False)
+class ChainRecurrence:
+    """A recurrent module in the graph of a file, by its number, and what it passes on."""
+
+    module: int
+    return_sequences: bool = True
+    merge_mode: str = "concat"
+
+
+@dataclass(frozen=True, eq=False)
+class ChainDense:
+    """A dense layer in the graph of a file: its arrays, and the activation behind it."""
+
+    name: str
+    kernel: Tensor
+    is_transposed: bool
+    bias: Tensor | None
+    activation: str = "linear"
+
+
+ChainLayer = ChainRecurrence | ChainDense
+
+
+@dataclass(frozen=True, eq=False)
 class Contents:
     """What a file holds.
 
     ``warnings`` are for the user, such as traps of a format; ``contradictions`` say in what the
-    arrays do not fit together.
+    arrays do not fit together. ``chain`` are the layers of its graph, one after the other; it is
+    empty where the graph is not known, or has other layers.
     """
 
     framework: str
@@ -113,3 +137,4 @@ class Contents:
     others: tuple[OtherModule, ...]
     warnings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
+    chain: tuple[ChainLayer, ...] = ()

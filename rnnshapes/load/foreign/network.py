@@ -10,8 +10,11 @@ from typing import Any
 from rnnshapes.cells.cell import Weight
 from rnnshapes.cells.frameworks import FrameworkCell, FrameworkLSTM, with_units
 from rnnshapes.errors import InputError
-from rnnshapes.layouts.layout import stored_weight
+from rnnshapes.layouts.layout import ArrayLayout, stored_weight
 from rnnshapes.load.foreign.modules import (
+    ChainDense,
+    ChainLayer,
+    ChainRecurrence,
     Contents,
     Module,
     ModuleLayer,
@@ -22,7 +25,7 @@ from rnnshapes.load.foreign.modules import (
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.network.layers.config import Namer
-from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.core import Dense, Input
 from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
 from rnnshapes.network.layers.unsupported import UnsupportedLayer
 from rnnshapes.ops.dims import Dim
@@ -42,7 +45,8 @@ class FileNetwork:
 
     ``weights`` are by layer, with symbols for their shapes; ``stored`` are the arrays that they
     describe. ``orders`` are the orders of gates in them. ``modules`` are the recurrent ones, each
-    with a name of its own.
+    with a name of its own. ``is_whole`` says that it is the graph of the file, and not only its
+    modules.
     """
 
     network: Network
@@ -50,6 +54,7 @@ class FileNetwork:
     stored: Mapping[str, tuple[StoredArray, ...]]
     orders: Mapping[str, tuple[str, ...]]
     modules: tuple[Module, ...]
+    is_whole: bool = False
 
 
 def build_network(contents: Contents) -> FileNetwork:
@@ -61,7 +66,10 @@ def build_network(contents: Contents) -> FileNetwork:
     layers = sum(len(module.layers) for module in contents.modules)
     if layers > MOST_LAYERS:
         raise InputError(f"it has {layers} recurrent layers, more than {MOST_LAYERS}")
-    return _Builder(_named_apart(contents.modules), joined(contents.others)).build()
+    modules = _named_apart(contents.modules)
+    if contents.chain and (whole := _Builder(modules, contents.others).build_chain(contents.chain)):
+        return whole
+    return _Builder(modules, joined(contents.others)).build()
 
 
 def _named_apart(modules: Sequence[Module]) -> tuple[Module, ...]:
@@ -119,6 +127,63 @@ class _Builder:
         network = Network(sizes, tuple(self.nodes), taps, self._dtype())
         return FileNetwork(network, self.weights, self.stored, self.orders, self.modules)
 
+    def build_chain(self, chain: Sequence[ChainLayer]) -> FileNetwork | None:
+        """Return the graph of the file; ``None`` if sizes do not fit, or it has other weights."""
+        self.namer.sizes |= {"N": None, "T": None}
+        dense = [link for link in chain if isinstance(link, ChainDense)]
+        self.namer.totals = {**self.namer.totals, "K": len(dense)}
+        used = {t.name for link in dense for t in (link.kernel, link.bias) if t is not None}
+        if {tensor.name for other in self.others for tensor in other.tensors} - used:
+            return None
+        first = next(link for link in chain if isinstance(link, ChainRecurrence))
+        width = self.modules[first.module].layers[0].features
+        self._add_input(width)
+        dim = self.inputs[width]
+        for link in chain:
+            tap = Tap(len(self.nodes) - 1)
+            if isinstance(link, ChainDense):
+                if link.kernel.shape[link.is_transposed] != dim.value(self.namer.sizes):
+                    return None
+                dim = self._add_dense(link, tap, dim)
+                continue
+            module = self.modules[link.module]
+            if module.layers[0].features != dim.value(self.namer.sizes):
+                return None
+            self.names.add(module.name)
+            dim = self._add_layer(module.name, module, module.layers[0], tap, dim, link)
+        outputs = (Tap(len(self.nodes) - 1),)
+        sizes = tuple(self.namer.sizes.items())
+        network = Network(sizes, tuple(self.nodes), outputs, self._dtype())
+        both = self.weights, self.stored
+        return FileNetwork(network, *both, self.orders, self.modules, is_whole=True)
+
+    def _add_dense(self, link: ChainDense, tap: Tap, features: Dim) -> Dim:
+        """Add a dense layer, and return the size of its output."""
+        name = self._unique(link.name)
+        units = self.namer.size("K", link.kernel.shape[not link.is_transposed])
+        index = str(int(str(units)[1:] or 1) - 1)
+        layer = Dense(
+            name=name,
+            index=index,
+            features=features,
+            units=units,
+            activation=link.activation,
+            use_bias=link.bias is not None,
+        )
+        self.nodes.append(Node(name, layer, (tap,)))
+        tensors = [tensor for tensor in (link.kernel, link.bias) if tensor is not None]
+        self.stored[name] = tuple(
+            StoredArray(t.name, ArrayLayout(t.name, (key,), transposed), t)
+            for t, key, transposed in zip(tensors, "Wb", (link.is_transposed, False), strict=False)
+        )
+        dims = (units, features) if link.is_transposed else (features, units)
+        symbols = f"W{index}{'ᵀ' * link.is_transposed}", f"b{index}"
+        self.weights[name] = tuple(
+            Weight(symbol, t.name, own)
+            for t, symbol, own in zip(tensors, symbols, (dims, (units,)), strict=False)
+        )
+        return units
+
     def _add_input(self, features: int) -> None:
         dim = self.namer.size("D", features)
         self.inputs[features] = dim
@@ -127,7 +192,13 @@ class _Builder:
         self.nodes.append(Node(name, layer))
 
     def _add_layer(
-        self, name: str, module: Module, layer: ModuleLayer, tap: Tap, features: Dim
+        self,
+        name: str,
+        module: Module,
+        layer: ModuleLayer,
+        tap: Tap,
+        features: Dim,
+        link: ChainRecurrence | None = None,
     ) -> Dim:
         """Add a recurrent layer, and return the size of its output."""
         units = self.namer.size("M", layer.cell.units.value({}))
@@ -150,12 +221,13 @@ class _Builder:
         options: dict[str, Any] = {
             "name": name,
             "index": index,
-            "return_sequences": True,
+            "return_sequences": link is None or link.return_sequences,
             "option_notes": layer.notes,
             "input_order": True,
         }
         added: Layer
         if both:
+            options["merge_mode"] = "concat" if link is None else link.merge_mode
             added = Bidirectional(forward=directions[0], backward=directions[1], **options)
         else:
             added = Recurrent(direction=directions[0], **options)
@@ -168,7 +240,8 @@ class _Builder:
         )
         self.stored[name] = layer.arrays
         self.orders[name] = module.layout.gates
-        return cell.output * len(directions)
+        is_merged = both and link is not None and link.merge_mode != "concat"
+        return cell.output * (1 if is_merged else len(directions))
 
     def _add_other(self, other: OtherModule) -> None:
         name = self._unique(other.name)

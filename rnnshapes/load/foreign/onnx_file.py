@@ -15,6 +15,7 @@ from rnnshapes.errors import InputError
 from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
+from rnnshapes.load.foreign.onnx_chain import Zeros, read_chain
 from rnnshapes.load.foreign.onnx_constants import add_constants
 from rnnshapes.load.foreign.onnx_graph import OnnxModel, read_model
 from rnnshapes.load.foreign.tensors import FLOATS, Tensor, require_floats
@@ -86,25 +87,28 @@ def read_onnx(source: ByteSource) -> Contents:
     """
     model = read_model(source)
     sources = add_constants(model, source.size)
-    modules, contradictions, warnings = [], [], list(_file_warnings(model))
+    modules: list[tuple[OnnxNode, Module]] = []
+    contradictions, warnings = [], list(_file_warnings(model))
     used: set[str] = set()
+    zeros = Zeros(model)
     for number, node in enumerate(_recurrent(model)):
         name = _name(node, number)
         try:
-            module = _module(model, node, name)
+            module = _module(model, node, name, zeros)
         except InputError as error:
             contradictions.append(f"{name}: {error}")
             continue
-        modules.append(module)
+        modules.append((node, module))
         warnings += [f"{name}: {text}" for text in _traps(node, model.producer)]
         _visit(node.inputs, sources, used)
     return Contents(
         "ONNX",
         ".onnx",
-        tuple(modules),
+        tuple(module for _, module in modules),
         tuple(_others(model, used, sources)),
         tuple(warnings),
         tuple(contradictions),
+        () if contradictions else read_chain(model, modules, zeros),
     )
 
 
@@ -135,7 +139,7 @@ def _visit(
     return new
 
 
-def _module(model: OnnxModel, node: OnnxNode, name: str) -> Module:
+def _module(model: OnnxModel, node: OnnxNode, name: str, zeros: Zeros) -> Module:
     """Return a recurrent node as a module. Raises InputError for what no such node has."""
     cell_name = _CELLS[node.op_type]
     layout = layout_of("ONNX", cell_name)
@@ -167,7 +171,7 @@ def _module(model: OnnxModel, node: OnnxNode, name: str) -> Module:
         for array in layout.arrays
         if array.name in found
     )
-    notes = tuple(_notes(node))
+    notes = tuple(_notes(node, zeros))
     return Module(name, layout, (ModuleLayer(cells, kernel[2], reverse, arrays, notes),))
 
 
@@ -270,12 +274,13 @@ def _function(word: str, constants: Sequence[float]) -> Elementwise:
     return LeakyReLU(alpha) if word == "leakyrelu" else ELU(alpha)
 
 
-def _notes(node: OnnxNode) -> Iterator[str]:
+def _notes(node: OnnxNode, zeros: Zeros) -> Iterator[str]:
     """Yield remarks on inputs and attributes that no array shows."""
     inputs = {position: name for position, name in enumerate(node.inputs) if name}
     if 4 in inputs:
         yield "sequence_lens is set: trace ignores it and processes all steps"
-    if 5 in inputs or (node.op_type == "LSTM" and 6 in inputs):
+    states = [inputs[n] for n in (5, 6)[: 1 + (node.op_type == "LSTM")] if n in inputs]
+    if not all(map(zeros.holds, states)):
         yield "its initial states are inputs of the node; trace starts from zeros"
     if node.attributes.get("input_forget"):
         yield "input_forget=1: the forget gate is 1 - i"

@@ -21,6 +21,7 @@ from rnnshapes.load.foreign.onnx_schema import (
     ModelField,
     NodeField,
     TensorField,
+    ValueField,
 )
 from rnnshapes.load.foreign.protobuf import ByteSpan, Field, Messages
 from rnnshapes.load.foreign.tensors import ITEM_BYTES, Tensor, check_shape, decode
@@ -37,13 +38,16 @@ _LISTS = MappingProxyType({TensorField.FLOATS: "float32", TensorField.DOUBLES: "
 class OnnxModel:
     """What is read of a model: who wrote it, its nodes in order, and its arrays by name.
 
-    ``external`` are the names of arrays whose numbers are in other files.
+    ``external`` are the names of arrays whose numbers are in other files. ``inputs`` and
+    ``outputs`` are the names of those of the graph.
     """
 
     producer: str = ""
     nodes: list[OnnxNode] = field(default_factory=list)
     arrays: dict[str, Tensor] = field(default_factory=dict)
     external: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
 
 def is_onnx(source: ByteSource) -> bool:
@@ -72,6 +76,9 @@ def read_model(source: ByteSource) -> OnnxModel:
             if tensor.name in model.arrays:
                 raise InputError(f"two of its arrays are called {tensor.name:.60}")
             model.arrays[tensor.name] = tensor
+        elif each.number in (GraphField.INPUT, GraphField.OUTPUT):
+            names = model.inputs if each.number == GraphField.INPUT else model.outputs
+            names += reader.names(each.span)
     model.external = reader.external
     return model
 
@@ -80,6 +87,11 @@ class _Reader:
     def __init__(self, source: ByteSource) -> None:
         self.messages = Messages(source)
         self.external: list[str] = []
+
+    def names(self, span: ByteSpan) -> list[str]:
+        """Return the name in the description of an input or an output."""
+        fields = self.messages.fields(span)
+        return [self.messages.text(each) for each in fields if each.number == ValueField.NAME]
 
     def node(self, span: ByteSpan) -> OnnxNode:
         """Return a node."""

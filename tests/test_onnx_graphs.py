@@ -1,0 +1,191 @@
+"""Whole graphs of ONNX files: what exporters write around recurrent operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes.load.foreign.model import open_foreign_file
+from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights, written
+from tests.helpers.models import randomized, sequential
+
+X = np.random.default_rng(3).standard_normal((2, 5, 3)).astype("float32")
+
+
+MODELS: dict[str, Callable[[], tuple[Any, ...]]] = {
+    "last": lambda: (la.LSTM(4), la.Dense(2, "softmax")),
+    "each step": lambda: (la.GRU(4, return_sequences=True), la.Dense(2, "hard_sigmoid")),
+    "both": lambda: (
+        la.Bidirectional(la.SimpleRNN(4, "relu", return_sequences=True)),
+        la.GRU(5, reset_after=False, go_backwards=True),
+        la.Dense(4, "tanh"),
+        la.Dense(2),
+    ),
+    "merged": lambda: (
+        la.Bidirectional(la.LSTM(4, return_sequences=True), merge_mode="sum"),
+        la.Dropout(0.2),
+        la.Bidirectional(la.GRU(5), merge_mode="mul"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_converted_model_is_traced_as_a_whole(name: str, tmp_path: Path) -> None:
+    model = randomized(sequential(*MODELS[name](), shape=(None, 3)))
+    path = tmp_path / "m.onnx"
+    rnnshapes.convert(model, path)
+    expected = rnnshapes.trace(model, x=X, show="all", keras=False)
+    traced = rnnshapes.trace(path, x=X, show="all")
+    np.testing.assert_allclose(traced.output, expected.output, rtol=1e-5, atol=1e-6)
+    assert (traced.y_hat is None) is (expected.y_hat is None)
+    if expected.y_hat is not None:
+        np.testing.assert_allclose(traced.y_hat, expected.y_hat, rtol=1e-5, atol=1e-6)
+    summary = rnnshapes.inspect(path)
+    assert summary.agrees
+    assert len(summary.layers) == len([w for w in model.layers if w.weights])
+    assert rnnshapes.verify(model, against=path).passed
+
+
+Nodes = list[bytes]
+NUMBERS = {
+    "zero": 0,
+    "one": [1],
+    "last": -1,
+    "first": 0,
+    "rows": [0, 0, -1],
+    "wrong": [-1, 0, 8],
+}
+
+
+def of_pytorch(both: bool = False) -> list[list[Any]]:
+    """Return the nodes that PyTorch's exporter writes, as arguments of ``onnx_node``."""
+    way: dict[str, Any] = {"direction": "bidirectional"} if both else {}
+    nodes: list[list[Any]] = [
+        ["Shape", ["x"], ["shape"], {}],
+        ["ConstantOfShape", ["shape"], ["h0"], {}],
+        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
+        ["GRU", ["xt", "W", "R", "B", "", "h0"], ["Y", "Yh"], {"hidden_size": 4, **way}],
+    ]
+    if both:
+        return [
+            *nodes,
+            ["Transpose", ["Y"], ["Yt"], {"perm": [0, 2, 1, 3]}],
+            ["Reshape", ["Yt", "rows"], ["s"], {}],
+            ["MatMul", ["s", "K2"], ["z"], {}],
+            ["Add", ["b", "z"], ["y"], {}],
+        ]
+    return [
+        *nodes,
+        ["Squeeze", ["Y", "one"], ["s"], {}],
+        ["Transpose", ["s"], ["st"], {"perm": [1, 0, 2]}],
+        ["Gather", ["st", "last"], ["g"], {"axis": 1}],
+        ["Gemm", ["g", "K", "b"], ["z"], {"transB": 1}],
+        ["Sigmoid", ["z"], ["y"], {}],
+    ]
+
+
+def graph(nodes: list[list[Any]], tmp_path: Path, outputs: tuple[str, ...] = ("y",)) -> Path:
+    """Write a file with these nodes, from x to y."""
+    dirs = 2 if any("bidirectional" in node[3].values() for node in nodes) else 1
+    rng = np.random.default_rng(0)
+    arrays = onnx_weights("gru", 3, 4, dirs)
+    shapes = {"K": (2, 4), "K2": (8, 2), "b": (2,), "h1": (1, 1, 4)}
+    arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
+    arrays |= {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}
+    made = [
+        onnx_node(kind, ins, outs, **more) + message((7, domain[0] if domain else ""))
+        for kind, ins, outs, more, *domain in nodes
+    ]
+    return written(tmp_path / "m.onnx", onnx_file(made, arrays, "pytorch", ("x",), outputs))
+
+
+def is_whole(path: Path) -> bool:
+    with open_foreign_file(path) as file:
+        assert file is not None
+        return file.file_network.is_whole
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_export_of_pytorch_is_traced_as_a_whole(both: bool, tmp_path: Path) -> None:
+    path = graph(of_pytorch(both), tmp_path)
+    assert is_whole(path)
+    traced = rnnshapes.trace(path, x=X, show="all")
+    h = np.concatenate([layer.states["h"] for layer in traced.layers], axis=-1)
+    with open_foreign_file(path) as file:
+        assert file is not None
+        (dense,) = [own for own in file.weights().values() if "W" in own]
+    z = h @ dense["W"] + dense["b"]
+    y = z if both else 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose(traced.y_hat, y, rtol=1e-6)
+    np.testing.assert_allclose(traced.output, y if both else y[:, -1], rtol=1e-6)
+    alone = rnnshapes.trace(path, x=X, show="h", layer="gru")
+    np.testing.assert_array_equal(alone.output, h)
+
+
+def other(number: int, position: int, value: Any) -> Callable[[list[list[Any]]], None]:
+    """Return a change of one argument of a node, counted from the recurrent operator."""
+
+    def change(nodes: list[list[Any]]) -> None:
+        nodes[3 + number][position] = value
+
+    return change
+
+
+#: Graphs that are no such chain: each would give other numbers.
+CHANGES: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
+    "another step": (False, other(3, 1, ["st", "first"])),
+    "another axis": (False, other(3, 3, {"axis": 0})),
+    "samples for time": (False, other(1, 1, ["Yh", "one"])),
+    "initial state": (False, other(0, 1, ["xt", "W", "R", "B", "", "h1"])),
+    "lengths": (False, other(0, 1, ["xt", "W", "R", "B", "zero", "h0"])),
+    "integers": (False, other(5, 0, "Cast")),
+    "scaled": (False, other(4, 3, {"transB": 1, "alpha": 0.5})),
+    "unknown operator": (False, other(5, 0, "Erf")),
+    "other domain": (False, lambda nodes: nodes[-1].append("own")),
+    "bias twice": (True, other(4, 1, ["z", "z"])),
+    "directions not side by side": (True, other(1, 3, {"perm": [0, 2, 3, 1]})),
+    "samples first": (True, other(2, 1, ["Yt", "wrong"])),
+    "softmax over steps": (True, other(4, 0, "Softmax")),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_other_graph_is_not_taken_for_a_chain(name: str, tmp_path: Path) -> None:
+    both, change = CHANGES[name]
+    nodes = of_pytorch(both)
+    change(nodes)
+    assert not is_whole(graph(nodes, tmp_path))
+
+
+def test_two_uses_of_a_tensor_are_no_chain(tmp_path: Path) -> None:
+    assert not is_whole(graph(of_pytorch(), tmp_path, outputs=("y", "z")))
+    nodes = of_pytorch()
+    nodes[-1] = ["Mul", ["z", "g"], ["y"], {}]
+    assert not is_whole(graph(nodes, tmp_path))
+
+
+def test_initial_zeros_need_no_note(tmp_path: Path) -> None:
+    counts = []
+    for name in ("h0", "h1"):
+        nodes = of_pytorch()
+        nodes[3][1] = ["xt", "W", "R", "B", "", name]
+        nodes[3][3]["linear_before_reset"] = 1
+        (layer, *_) = rnnshapes.inspect(graph(nodes, tmp_path)).layers
+        counts.append(len(layer.notes))
+    assert counts[1] == counts[0] + 1
+
+
+@pytest.mark.parametrize("kind", ["Concat", "Slice"])
+def test_deep_zeros_are_found_in_time(kind: str, tmp_path: Path) -> None:
+    """Each tensor is the input of the next one twice: 2^60 ways lead to the first."""
+    nodes = of_pytorch()
+    deep = [[kind, [f"z{n}"] * 2, [f"z{n + 1}"], {"axis": 0}] for n in range(60)]
+    nodes[3][1] = ["xt", "W", "R", "B", "", "z60"]
+    made = [*nodes[:2], ["Identity", ["h0"], ["z0"], {}], *deep, *nodes[2:]]
+    assert is_whole(graph(made, tmp_path))
