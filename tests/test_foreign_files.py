@@ -34,6 +34,7 @@ from tests.helpers import foreign
 from tests.helpers.foreign import pickled_dict, pickled_tensor, state_dict, written
 
 VALIDATOR = jsonschema.Draft202012Validator(schemas.schema("inspect"))
+WAYS = ("", "_reverse")
 WRITERS = {".safetensors": foreign.safetensors, ".pt": foreign.torch_file}
 ORDERS = {"simple": [], "lstm": ["i", "f", "c", "o"], "gru": ["r", "z", "h"]}
 
@@ -228,18 +229,50 @@ def test_span_beyond_memory_is_refused(tmp_path: Path, monkeypatch, run) -> None
     assert run("trace", path, "--T", "2").status == 3
 
 
-def test_arrays_that_do_not_fit_contradict(tmp_path: Path, run) -> None:
-    for name, shape in (
-        ("bias_ih_l0", (19,)),
-        ("weight_hh_l0", (21, 5)),
-        ("weight_ih_l1", (20, 6)),
-        ("weight_hh_l0", (20, 5)),  # of integers
-    ):
-        arrays = state_dict("lstm", layers=2)
-        arrays[name] = np.ones(shape, "int64" if shape == (20, 5) else "float32")
-        path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
-        assert run("inspect", path).status == 1
-        assert run("trace", path, "--T", "2").status == 2
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bias_ih_l0": (19,)},
+        {"bias_hh_l0": None},
+        {"weight_hh_l0": (21, 5)},
+        {"weight_hh_l0": (20,)},
+        {"weight_hh_l0": (20, 0)},
+        {"weight_hh_l0": None},
+        {"weight_ih_l1": (20, 6)},
+        {"weight_hh_l0_reverse": None},
+        {"weight_ih_l0_reverse": (20, 4)},
+        {"weight_hr_l1": (4, 5)},
+        {
+            **{f"{kind}_l1{way}": None for kind in ("weight_ih", "weight_hh") for way in WAYS},
+            **{f"{kind}_l1{way}": None for kind in ("bias_ih", "bias_hh") for way in WAYS},
+            "weight_ih_l2": (20, 10),
+            "weight_hh_l2": (20, 5),
+        },
+        {
+            **{f"weight_ih_l1{way}": (15, 10) for way in WAYS},
+            **{f"weight_hh_l1{way}": (15, 5) for way in WAYS},
+            **{f"{kind}_l1{way}": (15,) for kind in ("bias_ih", "bias_hh") for way in WAYS},
+        },
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_arrays_that_do_not_fit_contradict(changes: Any, tmp_path: Path, run) -> None:
+    arrays = state_dict("lstm", layers=2, both=True)
+    for name, shape in changes.items():
+        arrays.pop(name, None)
+        if shape is not None:
+            arrays[name] = np.ones(shape, "float32")
+    path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
+    assert run("inspect", path).status == 1
+    assert run("trace", path, "--T", "2").status == 2
+
+
+def test_weights_of_integers_contradict(tmp_path: Path, run) -> None:
+    arrays = state_dict("lstm")
+    arrays["weight_hh_l0"] = np.ones((20, 5), "int64")
+    path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
+    assert run("inspect", path).status == 1
+    assert run("trace", path, "--T", "2").status == 2
 
 
 def test_keras_has_no_such_layers(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rnnshapes.network.assemble import LayerCall
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.config import Source
-from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer
+from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer, shape_after
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,20 @@ def test_output_shape_must_fit_the_input(steps: Any, output: Any, *, supported: 
     layer = called_on("EinsumDense", options, (steps, 4))
     assert is_supported(layer) == supported
     assert is_refused(layer) == (not supported and steps is not None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target", "symbols"),
+    [
+        ((6, 4), (24,), "N, T·D"),
+        ((6, 4), (-1, 4), "N, T, D"),
+        ((6, 4), (6, 1, 4), "N, T, 1, D"),
+        ((6, 4), (6, 4, 1), "N, T, D, 1"),
+        ((6, 8, 4), (6, -1), "N, T, 8D"),
+        ((6, 8, 4), (48, 4), "N, 8T, D"),
+        ((6, 4), (12, 2), "N, 12, 2"),
+        ((6, 4), (2, 12), "N, 2, 12"),
+    ],
+)
+def test_reshaped_axes_keep_their_names(shape: Any, target: Any, symbols: str) -> None:
+    assert shape_after("Reshape", {"target_shape": target}, shape) == symbols

@@ -185,11 +185,40 @@ def test_wrong_operators_contradict(tmp_path: Path, run) -> None:
         "activation": {"activations": ["Swish"]},
         "ScaledTanh": {"activations": ["ScaledTanh"]},
         "constants": {"inputs": ["X", "a", "b"]},
+        "no weights": {"inputs": ["X", "W"]},
+        "names": {"activations": [1, 2, 3]},
+        "alpha": {"activation_alpha": ["x"]},
+        "list": {"activations": "Tanh"},
+        "gates": {"arrays": onnx_weights("gru")},
     }
     for options in wrong.values():
         path = written(tmp_path / "m.onnx", operator("lstm", **options))
         assert run("inspect", path).status == 1, options
         assert run("trace", path, "--T", "2").status == 2
+
+
+def test_axes_may_come_from_constant_nodes(tmp_path: Path) -> None:
+    arrays = onnx_weights("gru")
+    stored = {"W": arrays["W"], "r": arrays["R"][0], "b": arrays["B"].T.copy()}
+    nodes = [
+        onnx_node("Constant", [], ["zero"], value_ints=[0]),
+        onnx_node("Constant", [], ["one"], value=np.array([1])),
+        onnx_node("Unsqueeze", ["r", "zero"], ["R"]),
+        onnx_node("Squeeze", ["b", "one"], ["flat"]),
+        onnx_node("Unsqueeze", ["flat", "zero"], ["B"]),
+        onnx_node("GRU", ["X", "W", "R", "B"], ["Y"], hidden_size=5),
+    ]
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, stored))
+    expected = onnx_scan("gru", X.swapaxes(0, 1).astype("f8"), arrays, "forward")
+    np.testing.assert_allclose(states(path), expected.transpose(1, 2, 0, 3), rtol=1e-9)
+
+
+def test_inputs_that_are_left_out_are_named(tmp_path: Path) -> None:
+    plain = rnnshapes.inspect(written(tmp_path / "m.onnx", operator("lstm"))).layers[0].notes
+    for more in (["lengths"], ["", "h"], ["", "", "c"]):
+        content = operator("lstm", inputs=["X", "W", "R", "B", *more])
+        notes = rnnshapes.inspect(written(tmp_path / "m.onnx", content)).layers[0].notes
+        assert len(notes) == len(plain) + 1
 
 
 def test_external_numbers_are_not_read(tmp_path: Path) -> None:

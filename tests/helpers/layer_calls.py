@@ -10,6 +10,16 @@ from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
 
+def shape_after(kind: str, config: dict[str, Any], shape: tuple[int | None, ...]) -> str:
+    """Return the symbolic shape of a layer's output, for an input of this shape."""
+    calls = (
+        LayerCall("x", "InputLayer", {"batch_shape": (None, *shape)}),
+        LayerCall("layer", kind, config, (Tap(0),)),
+    )
+    network = assemble(LayerGraph(calls, (Tap(1),)))
+    return ", ".join(map(str, network.output_shapes.shapes[0]))
+
+
 def called_on(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = ()) -> Layer:
     """Return a layer that is called on inputs of these shapes, without their samples."""
     inputs = [
