@@ -48,7 +48,8 @@ def lay_out(layer: Layer, weights: Weights, framework: str) -> list[tuple[Weight
     layout = _layout(layer, cells[0], framework)
     parts = [_parts(d, cell, weights) for d, cell in zip(directions, cells, strict=True)]
     held = {part for array in layout.arrays for part in array.parts}
-    if unheld := sorted(set(parts[0]) - held):
+    names = {weight.key: weight.name for weight in directions[0].weights}
+    if unheld := sorted(names[part] for part in set(parts[0]) - held):
         raise _refused(layer, framework, f"{layout.class_name} has no {', '.join(unheld)}")
     return list(_arrays(layout, directions, cells[0], parts))
 
