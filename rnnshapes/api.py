@@ -158,6 +158,7 @@ def golden(
     only: str | Iterable[str] | None = None,
     layout: str = "keras",
     dtype: str | None = None,
+    quantize: str | None = None,
     **options: Unpack[NetworkOptions],
 ) -> Golden:
     """Compute what a port of the network has to reproduce: ``result.arrays`` by name.
@@ -176,6 +177,7 @@ def golden(
         layout: The layout of the weights of recurrent layers: "keras", "pytorch" or "onnx".
         dtype: The dtype of all numbers, "float32" or "float64". If left out, weights have their
             own, and the rest is float64.
+        quantize: Return integers in this fixed-point format, as for :func:`quantize`.
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:
@@ -187,6 +189,10 @@ def golden(
     names = [name.strip() for name in only.split(",")] if isinstance(only, str) else only
     with open_session(model, x=x, seed=seed, probe=probe, **options) as session:
         keras = keras and bool(session.network.unsupported)
+        if quantize is not None:
+            if layout != "keras" or dtype is not None:
+                raise InputError("quantize cannot be combined with layout or dtype")
+            return session.quantize_with_golden(quantize, names)[1]
         return session.trace_with_golden(keras=keras, only=names, layout=layout, dtype=dtype)[1]
 
 

@@ -125,6 +125,20 @@ class Session:
 
     def quantize(self, to: str) -> Quantization:
         """Compute :func:`rnnshapes.quantize` for this session."""
+        return self._quantize(to, with_numbers=False)
+
+    def quantize_with_golden(
+        self, to: str, only: Iterable[str] | None = None
+    ) -> tuple[Quantization, Golden]:
+        """Compute :func:`rnnshapes.quantize`, and a golden file of its integers."""
+        from rnnshapes.forward import golden
+        from rnnshapes.forward.quantized import golden_integers
+
+        result = self._quantize(to, with_numbers=True)
+        _, arrays = golden.record_network(self.network, self.weights(), self.sources)
+        return result, golden_integers(arrays, result).select(only)
+
+    def _quantize(self, to: str, *, with_numbers: bool) -> Quantization:
         from rnnshapes.forward import golden, tracing
         from rnnshapes.forward.quantized import quantize_network
         from rnnshapes.ops.fixed_point import Scheme
@@ -134,7 +148,13 @@ class Session:
         tracing.check_layer(self.network, None)
         golden.require_memory(self.network)
         with self._work(1 if scheme.fraction is not None else 2):
-            return quantize_network(self.network, self.weights(), self.sources, scheme)
+            return quantize_network(
+                self.network,
+                self.weights(),
+                self.sources,
+                scheme,
+                with_numbers=with_numbers,
+            )
 
     def steps(self, sample: int = 0, layer: str | None = None, *, keras: bool = False) -> Any:
         """Return the recurrences of one sample, of which each step can be shown in full."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ import rnnshapes
 from rnnshapes.ops.fixed_point import Scheme
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
-from tests.helpers.golden import sigmoid
+from tests.helpers.golden import WARNINGS, sigmoid
 from tests.helpers.models import MODELS, randomized, sequential
 
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 4, "M": 5, "K": 2}
@@ -50,7 +53,7 @@ def lstm_int8(golden: dict[str, Array]) -> dict[str, Array]:
 
     Wx, Wh = weight("lstm/kernel", 8), weight("lstm/recurrent_kernel", 8)
     b, x = weight("lstm/bias", 32), weight("x", 8)
-    tanh_c = Integers.scaled(16, np.tanh(golden["lstm.c"]))
+    table = Integers(16, 1 / 32767, -32767)
     h = c = np.zeros((x.shape[0], len(Wh)))
     made: dict[str, list[Array]] = {}
     for t in range(x.shape[1]):
@@ -59,9 +62,9 @@ def lstm_int8(golden: dict[str, Array]) -> dict[str, Array]:
         for gate, numbers in z.items():
             step[f"z_{gate}"] = form(f"lstm.z_{gate}", 16).store(numbers)
             activated = (np.tanh if gate == "c" else sigmoid)(step[f"z_{gate}"])
-            step[f"gate_{gate}"] = form(f"lstm.gate_{gate}", 16).store(activated)
+            step[f"gate_{gate}"] = table.store(activated)
         c = form("lstm.c", 16).store(step["gate_f"] * c + step["gate_i"] * step["gate_c"])
-        h = form("lstm.h", 8).store(step["gate_o"] * tanh_c.store(np.tanh(c)))
+        h = form("lstm.h", 8).store(step["gate_o"] * table.store(np.tanh(c)))
         for key, numbers in {**step, "c": c, "h": h}.items():
             made.setdefault(f"lstm.{key}", []).append(numbers)
     return {name: np.stack(steps, axis=1) for name, steps in made.items()}
@@ -102,6 +105,104 @@ def test_int8_lstm_equals_a_loop_over_integers() -> None:
     formats = {value.name: value.format for value in result.values}
     assert (formats["lstm/kernel"], formats["lstm/bias"]) == ("int8", "int32")
     assert (formats["lstm.h"], formats["lstm.c"], formats["y_hat"]) == ("int8", "int16", "int16")
+
+
+def test_golden_file_has_the_integers_of_a_loop(run, in_folder) -> None:
+    golden = rnnshapes.golden(cell="lstm", **SIZES, seed=4).arrays
+    args = [f"--{name}={size}" for name, size in SIZES.items()]
+    done = run("trace", "--cell", "lstm", *args, "--seed", 4, "--quantize=int8", "--golden=g.npz")
+    assert done.status == 0
+    written = dict(np.load("g.npz"))
+    for name, numbers in lstm_int8(golden).items():
+        if "W" in name:  # an exact sum
+            assert name not in written
+            continue
+        integers = np.rint(numbers / written[f"{name} step"])
+        np.testing.assert_array_equal(written[name], integers, err_msg=name)
+        assert written[name].dtype == ("int8" if name == "lstm.h" else "int16")
+    for name, dtype in {"x": "int8", "lstm/kernel": "int8", "lstm/bias": "int32"}.items():
+        assert written[name].dtype == dtype
+        error = written[name] * written[f"{name} step"] - golden[name]
+        assert np.abs(error).max() <= written[f"{name} step"] / 2 * 1.0001
+
+
+#: An LSTM over the integers of a golden file; it counts those that it does not reproduce.
+PROGRAM = """
+#include "g.h"
+#include <stdio.h>
+
+enum { N = G_N, T = G_T, D = G_D, M = G_M };
+
+static long store(double value, double step, long highest)
+{
+    double number = floor(value / step + 0.5);
+    return number > highest ? highest : number < -highest ? -highest : (long)number;
+}
+
+static double sigmoid(double z) { return 1 / (1 + exp(-z)); }
+
+int main(void)
+{
+    const double one = 1.0 / 32767;
+    const double steps[4] = {
+        g_lstm_z_i_step, g_lstm_z_f_step, g_lstm_z_c_step, g_lstm_z_o_step
+    };
+    int wrong = 0;
+    g_use_all();
+    for (int n = 0; n < N; n++) {
+        long h[M] = {0}, c[M] = {0}, next[M];
+        for (int t = 0; t < T; t++) {
+            for (int m = 0; m < M; m++) {
+                double gate[4];
+                for (int k = 0; k < 4; k++) {
+                    int j = k * M + m;
+                    long x_sum = 0, h_sum = 0;
+                    for (int d = 0; d < D; d++) x_sum += (long)g_x[n][t][d] * g_lstm_kernel[d][j];
+                    for (int i = 0; i < M; i++) h_sum += h[i] * g_lstm_recurrent_kernel[i][j];
+                    double z = x_sum * g_x_step * g_lstm_kernel_step
+                        + h_sum * g_lstm_h_step * g_lstm_recurrent_kernel_step
+                        + g_lstm_bias[j] * g_lstm_bias_step;
+                    z = store(z, steps[k], 32767) * steps[k];
+                    gate[k] = store(k == 2 ? tanh(z) : sigmoid(z), one, 32767) * one;
+                }
+                c[m] = store(gate[1] * c[m] * g_lstm_c_step + gate[0] * gate[2],
+                    g_lstm_c_step, 32767);
+                double tanh_c = store(tanh(c[m] * g_lstm_c_step), one, 32767) * one;
+                next[m] = store(gate[3] * tanh_c, g_lstm_h_step, 127);
+                wrong += next[m] != g_lstm_h[n][t][m] || c[m] != g_lstm_c[n][t][m];
+            }
+            for (int m = 0; m < M; m++) h[m] = next[m];
+        }
+    }
+    printf("%d", wrong);
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
+def test_c_program_reproduces_every_integer(tmp_path: Path) -> None:
+    rnnshapes.golden(cell="lstm", **SIZES, seed=4, quantize="int8").save(tmp_path / "g.h")
+    (tmp_path / "p.c").write_text(PROGRAM, encoding="utf-8")
+    command = ["gcc", "-std=c99", *WARNINGS, "p.c", "-o", "p", "-lm"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    done = subprocess.run([tmp_path / "p"], check=True, capture_output=True, text=True)
+    assert done.stdout == "0"
+
+
+def test_golden_integers_of_masked_steps() -> None:
+    x = np.random.default_rng(2).standard_normal((2, 6, 3)).astype("float32")
+    x[0, 2:4] = x[1, :2] = 0
+    stack = (la.Masking(0.0), la.GRU(4, reset_after=False, name="rnn"), la.Dense(2))
+    model = randomized(sequential(*stack, shape=(6, 3)))
+    arrays = rnnshapes.golden(model, x=x, quantize="q3.12").arrays
+    h, mask = arrays["rnn.h"], arrays["rnn.mask"]
+    np.testing.assert_array_equal(h[0, 2:4], h[0, [1, 1]])
+    assert not arrays["rnn.gate_z"][~mask].any()
+    assert h.dtype == "int16"
+    exact = rnnshapes.golden(model, x=x).arrays["rnn.h"]
+    np.testing.assert_allclose(h / 2**12, exact, atol=1e-2)
+    assert not any(name.endswith(" step") for name in arrays)
 
 
 @pytest.mark.parametrize(("whole", "fraction"), [(3, 12), (0, 7)])
@@ -182,7 +283,8 @@ def test_unknown_format_exits_2(name: str, run) -> None:
 
 
 COMBINED = [
-    *(["--golden", "g.h"], ["--plot", "p.png"], ["--step", "1"], ["--show", "h"]),
+    *(["--plot", "p.png"], ["--step", "1"], ["--show", "h"], ["--layer", "simple_rnn"]),
+    *(["--golden", "g.h", "--layout", "onnx"], ["--golden", "g.h", "--dtype", "float32"]),
     *(["--view", "flow"], ["--format", "npz", "-o", "t.npz"]),
 ]
 

@@ -217,14 +217,20 @@ def trace(
     target = output_target(output, data.input, network.model, golden=path)
     parts = target.view(view, TRACE_PARTS)
     if quantize is not None:
-        _check_quantize(selection, target, parts, path)
+        _check_quantize(selection, target, parts, golden)
+        integers = None
         with (
             open_session(network.model, **data.options, **network.options) as session,
             show_progress("Running the recurrence in fixed point"),
         ):
-            quantization = session.quantize(quantize)
+            if path is None:
+                quantization = session.quantize(quantize)
+            else:
+                quantization, integers = session.quantize_with_golden(quantize, form["only"])
+        status = write_file.write_golden(integers, path) if path and integers else ""
         target.write(quantization, parts)
-        target.write_hint(next_command.after_quantize(network, data))
+        target.write_status(status)
+        target.write_hint(next_command.after_quantize(network, data, quantize))
         return 0
     _check_step(selection, target, view)
     with open_session(
@@ -246,11 +252,12 @@ def trace(
 
 
 def _check_quantize(
-    selection: SelectionArguments, target: OutputTarget, view: View, golden: Path | None
+    selection: SelectionArguments, target: OutputTarget, view: View, golden: GoldenArguments
 ) -> None:
     """Raise InputError where ``--quantize`` contradicts other options."""
     for option, is_given in {
-        "--golden": golden is not None,
+        "--layout": golden.layout is not None,
+        "--dtype": golden.dtype is not None,
         "--plot": target.plot is not None,
         "--format npz": target.format == "npz",
         "--view flow": "flow" in view.parts,

@@ -77,10 +77,10 @@ def after_trace(
     return _next("verify", "compares NumPy with Keras", options, data) + others
 
 
-def after_quantize(options: NetworkArguments, data: DataArguments) -> str:
-    """Propose the weights for a port."""
-    more = ("--golden", "weights.h", "--only", "weights")
-    return _next("trace", "writes the weights for a port in C", options, data, *more)
+def after_quantize(options: NetworkArguments, data: DataArguments, quantize: str) -> str:
+    """Propose a golden file of integers."""
+    more = ("--quantize", quantize, "--golden", "golden.h")
+    return _next("trace", "writes the integers for a port in C", options, data, *more)
 
 
 def after_verify(result: Verification, options: NetworkArguments, data: DataArguments) -> str:

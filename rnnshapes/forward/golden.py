@@ -80,7 +80,7 @@ class Golden(Result):
     Those of a recurrence are (N, T, units), indexed by input time step, and NaN where a step is
     masked; the states of a masked step are those of the step before. ``layout`` is the framework
     in whose layout the weights of recurrent layers are. ``source`` says where x comes from; it is
-    empty where there are weights alone.
+    empty where there are weights alone. ``scheme`` is the fixed-point format of integers.
     """
 
     schema = "rnnshapes.golden/1"
@@ -92,6 +92,7 @@ class Golden(Result):
     entries: tuple[GoldenArray, ...]
     layout: str = LAYOUT_NAMES["keras"]
     dtype: str | None = None
+    scheme: str | None = None
 
     def select(self, names: Iterable[str] | None) -> Golden:
         """Return some of the arrays; all of them for ``None``.

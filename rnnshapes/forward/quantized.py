@@ -17,7 +17,12 @@ import numpy as np
 from rnnshapes import progress
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError, UnsupportedError
-from rnnshapes.forward.golden import RecordedRecurrence, recorded_recurrences
+from rnnshapes.forward.golden import (
+    Golden,
+    GoldenArray,
+    RecordedRecurrence,
+    recorded_recurrences,
+)
 from rnnshapes.forward.scan import (
     NodeValue,
     Scan,
@@ -33,6 +38,9 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.fixed_point import FixedPoint, FixedPointOps, Format, Scheme, Stores, stacked
 from rnnshapes.result import Result
+
+#: The dtype that holds integers of so many bits.
+_INTEGERS = {8: "int8", 16: "int16", 32: "int32"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +62,9 @@ class QuantizedValue:
         rms: The root mean square of the errors at each step, (T,).
         timed: Whether it has a value at every step.
         count: How many numbers are compared at each step, (T,).
+        bits: The bits of its format; None if it is exact.
+        numbers: Its numbers in fixed point as a golden file has them, (N, T, units); None unless
+            asked for. At a masked step, states are those of the step before, and all else is 0.
     """
 
     name: str
@@ -67,6 +78,17 @@ class QuantizedValue:
     rms: Array
     timed: bool
     count: Array
+    bits: int | None = None
+    numbers: Array | None = None
+
+    @property
+    def integers(self) -> Array:
+        """The integers that stand for its numbers, in units of its step."""
+        assert self.numbers is not None
+        assert self.step is not None
+        assert self.bits is not None
+        dtype = next(dtype for bits, dtype in _INTEGERS.items() if self.bits <= bits)
+        return np.rint(self.numbers / self.step).astype(dtype)
 
     @property
     def largest(self) -> float:
@@ -102,9 +124,21 @@ class Quantization(Result):
 
 
 def quantize_network(
-    network: Network, weights: Weights, sources: InputSources, scheme: Scheme
+    network: Network,
+    weights: Weights,
+    sources: InputSources,
+    scheme: Scheme,
+    *,
+    with_numbers: bool = False,
 ) -> Quantization:
     """Run a network in fixed point.
+
+    Args:
+        network: The network.
+        weights: Its weights.
+        sources: Its inputs.
+        scheme: The bits of each value.
+        with_numbers: Whether to store all numbers, for a golden file.
 
     Raises:
         UnsupportedError: a layer is not supported, or keeps its states between batches.
@@ -126,14 +160,51 @@ def quantize_network(
             run.stores.measuring = True
             run.compute()
             run.stores.measuring = False
+        run.with_numbers = with_numbers
         values = run.compute()
     return Quantization(network, describe_inputs(sources, network), scheme, values)
+
+
+def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
+    """Return a golden file with the integers of a run in fixed point, and the value of one.
+
+    Masks stay, exact sums are left out, and so is what no value of the run has the name of.
+
+    Args:
+        golden: The arrays in float64, in Keras's layout.
+        quantization: The same network in fixed point, with its numbers.
+    """
+    values = {value.name: value for value in quantization.values if value.step is not None}
+    entries: list[GoldenArray] = []
+    for entry in golden.entries:
+        value = values.get(entry.name)
+        if value is None:
+            entries += [entry] if entry.values.dtype.kind in "bi" else []
+            continue
+        unit = f"{entry.description}, in units of {value.step:.9g}"
+        entries.append(replace(entry, values=value.integers, description=unit))
+        if quantization.scheme.fraction is None:
+            step = np.float64(value.step)
+            text = f"the value of one in {entry.name}"
+            entries.append(
+                replace(
+                    entry,
+                    name=f"{entry.name} step",
+                    values=np.array(step),
+                    dims=(),
+                    description=text,
+                    gates=(),
+                    rows=(),
+                )
+            )
+    return replace(golden, entries=tuple(entries), scheme=quantization.scheme.name)
 
 
 class _Statistics:
     """Range, saturation and errors of one value, collected step by step."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, *, with_numbers: bool = False) -> None:
+        self.numbers: dict[int, Array] | None = {} if with_numbers else None
         self.low, self.high, self.beyond = np.inf, -np.inf, 0
         self.errors = np.full(steps, np.nan)
         self.squares, self.count = np.zeros(steps), np.zeros(steps, dtype=np.int64)
@@ -142,6 +213,8 @@ class _Statistics:
     def add(self, t: int, x: FixedPoint, mask: Array | None = None) -> None:
         """Add the numbers of step t, of the samples (N,) that count."""
         chosen = ... if mask is None else mask
+        if self.numbers is not None:
+            self.numbers[t] = x.value if mask is None else np.where(mask[:, None], x.value, 0.0)
         ideal, error = x.ideal[chosen], np.abs(x.value[chosen] - x.ideal[chosen])
         if not ideal.size:
             return
@@ -161,6 +234,7 @@ class _Statistics:
                 "them; give another x or other weights"
             )
         count = np.maximum(1, self.count)
+        numbers = self.numbers or {}
         return QuantizedValue(
             name=name,
             kind=kind,
@@ -173,6 +247,8 @@ class _Statistics:
             rms=np.where(self.count > 0, np.sqrt(self.squares / count), np.nan),
             timed=timed,
             count=self.count,
+            bits=None if self.format is None else self.format.bits,
+            numbers=np.stack([*numbers.values()], axis=1) if timed and numbers else numbers.get(0),
         )
 
 
@@ -184,7 +260,9 @@ class _Run:
     ) -> None:
         self.network, self.sources, self.scheme = network, sources, scheme
         self.stores = Stores(scheme)
-        self.ops = FixedPointOps(self.stores)
+        self.with_numbers = False
+        self.ops = FixedPointOps(self.stores, in_cells=False)
+        self.cell_ops = FixedPointOps(self.stores, in_cells=True)
         self.recurrences = {each.name: each for each in recorded_recurrences(network)}
         self.bound = {
             name: {w.key: _bind(scheme, w, weights[name][w.key]) for w in group}
@@ -215,15 +293,18 @@ class _Run:
                 name, kind = "y_hat" if is_y_hat else node.name, "output"
             values.append(value)
             if not getattr(node.layer, "integers", False):
-                found += _of_outputs(name, kind, value)
+                found += self._outputs(name, kind, value)
         return tuple(found)
+
+    def _statistics(self, steps: int) -> _Statistics:
+        return _Statistics(steps, with_numbers=self.with_numbers)
 
     def _weights(self, node: Node, found: Sequence[QuantizedValue]) -> Iterator[QuantizedValue]:
         """Yield the weights of a layer, at its first call."""
         known = {value.name for value in found}
         for group, members in node.layer.groups.items():
             for weight in members:
-                name, statistics = f"{group}/{weight.name}", _Statistics(1)
+                name, statistics = f"{group}/{weight.name}", self._statistics(1)
                 if name not in known:
                     statistics.add(0, self.bound[group][weight.key])
                     yield statistics.value(name, "weight", timed=False)
@@ -253,6 +334,20 @@ class _Run:
 
     def _store(self, x: FixedPoint | None) -> FixedPoint | None:
         return None if x is None else self.stores.store(x, self.scheme.values)
+
+    def _outputs(self, name: str, kind: str, value: NodeValue) -> Iterator[QuantizedValue]:
+        """Yield each output of a node: at every step, where it has one there."""
+        for number, (output, at_steps) in enumerate(
+            zip(value.outputs, value.at_steps, strict=True)
+        ):
+            x: Any = output if at_steps is None else at_steps
+            timed = at_steps is not None
+            statistics = self._statistics(len(x.ideal) if timed else 1)
+            for t in range(len(statistics.errors)):
+                step = x.on_both(lambda array, t=t: array[t]) if timed else x
+                mask = value.mask[t] if timed and value.mask is not None else None
+                statistics.add(t, step, mask)
+            yield statistics.value(f"{name}[{number}]" if number else name, kind, timed=timed)
 
     def _scan(
         self, node: Node, values: Sequence[NodeValue]
@@ -288,13 +383,13 @@ class _Run:
         direction = recurrence.direction
         weights = SimpleNamespace(**self.bound[direction.name])
         steps = len(x.ideal)
-        statistics = {name: _Statistics(steps) for name in recurrence.noted}
+        statistics = {name: self._statistics(steps) for name in recurrence.noted}
         after: dict[int, Mapping[str, FixedPoint]] = {}
         for t in range(steps)[:: -1 if direction.reverse else 1]:
             self.stores.begin(recurrence.name)
             x_t = x.on_both(lambda array, t=t: array[t])  # type: ignore[misc]
-            xz = direction.cell.project(self.ops, x_t, weights)
-            new = direction.cell.step(self.ops, xz, state, weights).states
+            xz = direction.cell.project(self.cell_ops, x_t, weights)
+            new = direction.cell.step(self.cell_ops, xz, state, weights).states
             counted = None if mask is None else mask[t]
             state = new if counted is None else _where(counted, new, state)
             after[t] = state
@@ -303,6 +398,11 @@ class _Run:
                 statistics[name].add(t, value, counted)
             progress.advance(x.ideal.shape[1])
         states = {key: stacked([after[t][key] for t in range(steps)]) for key in state}
+        for each in statistics.values():
+            each.numbers = dict(sorted((each.numbers or {}).items()))
+        for key in statistics.keys() & states.keys():
+            if self.with_numbers:  # a masked step repeats the states of the step before
+                statistics[key].numbers = dict(enumerate(states[key].value))
         return states, statistics
 
     def _joined(
@@ -366,16 +466,3 @@ def _mask(values: Sequence[NodeValue], tap: Any) -> Array | None:
     """Return which steps of an output count, (T, N); None if all do."""
     value = values[tap.node]
     return value.mask if tap.output < value.joined else None
-
-
-def _of_outputs(name: str, kind: str, value: NodeValue) -> Iterator[QuantizedValue]:
-    """Yield each output of a node: at every step, where it has one there."""
-    for number, (output, at_steps) in enumerate(zip(value.outputs, value.at_steps, strict=True)):
-        x: Any = output if at_steps is None else at_steps
-        timed = at_steps is not None
-        steps = len(x.ideal) if timed else 1
-        statistics = _Statistics(steps)
-        for t in range(steps):
-            step = x.on_both(lambda array, t=t: array[t]) if timed else x
-            statistics.add(t, step, value.mask[t] if timed and value.mask is not None else None)
-        yield statistics.value(f"{name}[{number}]" if number else name, kind, timed=timed)

@@ -1,9 +1,9 @@
 """The fixed-point interpreter: arrays as integers of few bits hold them, beside exact ones.
 
 A :class:`FixedPoint` holds numbers twice: as they are in fixed point, and in float64. What an
-equation stores is rounded to a :class:`Format`: the operands of matrix products, the arguments and
-results of activations, the parts of a split, and values with a name. Sums and products in between
-are exact, as in accumulators of 32 or 64 bits.
+equation stores is rounded to a :class:`Format`: the operands of matrix products, the parts of a
+split, values with a name, and in cells the arguments of activations, and their results from -1 to
+1. Sums and products in between are exact, as in accumulators of 32 or 64 bits.
 Source of the widths of ``int8`` and ``int16``: LSTM of TensorFlow Lite and CMSIS-NN
 (``tensorflow/lite/kernels/lstm_eval.cc``, ``arm_lstm_unidirectional_s8``).
 """
@@ -21,12 +21,18 @@ import numpy as np
 
 from rnnshapes.errors import InputError
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.numpy_ops import NumpyOps
 
 #: The name of the state that is the output of a cell, and an operand of the next product.
 OUTPUT = "h"
 #: Bits of a bias where weights have their own scales.
 _BIAS_BITS = 32
+#: Activations with results from -1 to 1.
+_BOUNDED = frozenset(
+    {"tanh", "sigmoid", "hard_sigmoid", KERAS2_HARD_SIGMOID, "hard_tanh", "softsign"}
+    | {"sparse_sigmoid", "softmax"}
+)
 #: Bits of a number in the format Qm.n, at most.
 _MOST_BITS = 32
 _NUMPY = NumpyOps()
@@ -125,8 +131,11 @@ class Stores:
         self.position, self.noted = 0, []
         self.magnitudes = self.by_equation.setdefault(equation, [])
 
-    def store(self, x: FixedPoint, bits: int) -> FixedPoint:
-        """Return a value as ``bits`` hold it; weights, and what is stored so already, stay."""
+    def store(self, x: FixedPoint, bits: int, largest: float | None = None) -> FixedPoint:
+        """Return a value as ``bits`` hold it; weights, and what is stored so already, stay.
+
+        Its scale is that of ``largest``, or of its own largest magnitude.
+        """
         if x.stores is None or (x.format is not None and x.format.bits <= bits):
             return x
         if self.measuring:
@@ -135,8 +144,10 @@ class Stores:
                 self.magnitudes.append(magnitude)
             else:
                 self.magnitudes[self.position] = max(self.magnitudes[self.position], magnitude)
-        measured = 0.0 if self.scheme.fraction is not None else self.magnitudes[self.position]
-        chosen = self.scheme.format(bits, measured)
+        if largest is None:
+            fixed = self.scheme.fraction is not None
+            largest = 0.0 if fixed else self.magnitudes[self.position]
+        chosen = self.scheme.format(bits, largest)
         self.position += 1
         if self.measuring:
             return replace(x, format=chosen)
@@ -178,6 +189,8 @@ class FixedPoint:
         if stores is None:
             return self._combine(np.matmul, other)
         left, right = (stores.store(each, stores.scheme.operands) for each in (self, other))
+        if self.format is None:  # a value without a name
+            stores.note(left)
         return stores.note(left._combine(np.matmul, right))
 
     def __add__(self, other: FixedPoint | float) -> FixedPoint:
@@ -278,11 +291,11 @@ def _options(options: dict[str, Any], name: str) -> dict[str, Any]:
 class FixedPointOps:
     """The operations of the fixed-point interpreter that are not operators.
 
-    All but matrix products and activations are computed exactly from stored operands.
+    All but matrix products, and activations ``in_cells``, are exact for stored operands.
     """
 
-    def __init__(self, stores: Stores) -> None:
-        self.stores = stores
+    def __init__(self, stores: Stores, *, in_cells: bool) -> None:
+        self.stores, self.in_cells = stores, in_cells
 
     concatenate = _moved(NumpyOps.concatenate)
     windows = _moved(NumpyOps.windows)
@@ -302,10 +315,13 @@ class FixedPointOps:
     attention_weights = _exact(NumpyOps.attention_weights)
 
     def activate(self, name: str, z: FixedPoint) -> FixedPoint:
-        """Apply the activation ``name`` to a stored value, and store the result."""
+        """Apply the activation ``name``: in cells to a stored value, as a table does."""
         bits = self.stores.scheme.values
-        z = self.stores.note(self.stores.store(z, bits))
-        return self.stores.store(_exact(NumpyOps.activate)(self, name, z), bits)
+        if self.in_cells:
+            z = self.stores.note(self.stores.store(z, bits))
+        result = _exact(NumpyOps.activate)(self, name, z)
+        is_stored = self.in_cells and name in _BOUNDED
+        return self.stores.store(result, bits, 1.0) if is_stored else result
 
     def split(self, z: FixedPoint, base: str, parts: tuple[str, ...]) -> list[FixedPoint]:
         """Split the last axis into equal parts, which are stored."""

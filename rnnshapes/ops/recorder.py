@@ -55,9 +55,9 @@ class Recording:
     """All that was computed, in order.
 
     ``results`` holds for each of the ``operations`` its results, as text and array. The
-    ``intermediates`` are products of matrices, parts of a split, arguments of activations and
-    values with a name, as far as they have samples. Without ``with_arrays`` only shapes and
-    texts are recorded.
+    ``intermediates`` are products of matrices, their operands without a name, parts of a split,
+    arguments of activations and values with a name, as far as they have samples. Without
+    ``with_arrays`` only shapes and texts are recorded.
     """
 
     with_arrays: bool = True
@@ -108,6 +108,8 @@ class RecordedTensor:
         return self.data
 
     def __matmul__(self, other: RecordedTensor) -> RecordedTensor:
+        if self.symbol.index is not None:  # a value without a name
+            self.recording.note(self)
         return self.recording.note(self._combine(operator.matmul, other))
 
     def __add__(self, other: RecordedTensor | float) -> RecordedTensor:

@@ -66,7 +66,7 @@ def gru_step(w: Any, x: np.ndarray, s: Arrays, options: Any) -> Arrays:
         h_z, h_r = made[names[0]], made[names[1]] = s["h"] @ W_z, s["h"] @ W_r
     z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
     inner = r * h_h if after else (r * s["h"]) @ W_h
-    made |= {} if after else {names[2]: inner}
+    made |= {} if after else {"r × h": r * s["h"], names[2]: inner}
     sums = (x_z + h_z, x_r + h_r, x_h + inner)
     made |= {f"x_{g} + {n}": v for g, n, v in zip("zrh", names, sums, strict=True)}
     g = np.tanh(sums[2])

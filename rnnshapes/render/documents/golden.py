@@ -16,6 +16,8 @@ from rnnshapes.render.view import View
 
 def note_on_arrays(result: Golden) -> str:
     """Return what readers of the arrays have to know."""
+    if result.scheme is not None:
+        return _note_on_integers(result)
     layout = f"Weights are in {result.layout}'s layout"
     if result.layout != "Keras":
         layout = (
@@ -28,6 +30,18 @@ def note_on_arrays(result: Golden) -> str:
         f"Axis 1 is the time step of the input, t from 0. {layout}; computed values are "
         f"{result.dtype or 'float64'}. x, h and Wx of a layer are its own. A masked step repeats "
         "the states of the step before, and its other values are NaN."
+    )
+
+
+def _note_on_integers(result: Golden) -> str:
+    """Return what readers of arrays in fixed point have to know."""
+    units = "each in units of the number in the array of the same name and step"
+    if not any(entry.name.endswith(" step") for entry in result.entries):
+        units = "all in units of the same number"
+    return (
+        f"Integers in fixed point, {result.scheme}, {units}. Axis 1 is the time step of the input, "
+        "t from 0. Weights are in Keras's layout. A masked step repeats the states of the step "
+        "before, and its other values are 0."
     )
 
 
@@ -81,6 +95,7 @@ def record(result: Golden) -> dict[str, Any]:
             for layer in result.layers
         ],
         "layout": result.layout,
+        "scheme": result.scheme,
         "reading": note_on_arrays(result),
         "arrays": {
             entry.name: {
