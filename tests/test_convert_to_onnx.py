@@ -31,12 +31,13 @@ def cells(x: Any) -> Any:
 
 
 def translated(words: Any, x: Any) -> Any:
-    """Indices of words, an encoder whose states start a decoder, and layers around them."""
+    """Indices, also as numbers; an encoder whose states start a decoder, and layers around."""
     _, h, c = la.LSTM(4, return_state=True)(la.Embedding(7, 3)(words))
     y = la.LSTM(4, return_sequences=True)(x, initial_state=[h, c])
     y = la.LayerNormalization()(la.BatchNormalization()(la.Dropout(0.3)(y)))
     y = la.Bidirectional(la.GRU(3, return_sequences=True), merge_mode=None)(y)
-    return la.Dense(2)(la.Add()(y)), la.GRU(5)(la.RepeatVector(2)(y[0][:, -1]))
+    last = la.GRU(5, name="last")(la.RepeatVector(2)(y[0][:, -1]))
+    return la.Dense(2)(la.Add()(y)), la.Dense(3)(words), words, last
 
 
 MODELS: dict[str, tuple[Callable[..., Any], tuple[tuple[int | None, ...], ...]]] = {
@@ -62,6 +63,8 @@ def test_onnx_runtime_computes_the_same(name: str, tmp_path: Path) -> None:
     xs = {k: a if a.dtype == np.int64 else a.astype("float32") for k, a in xs.items()}
     arrays = list(xs.values())
     expected = keras.tree.flatten(model(arrays if len(arrays) > 1 else arrays[0]))
+    if name == "translated":
+        assert session.get_outputs()[-1].name == "last"
     for array, own in zip(session.run(None, xs), expected, strict=True):
         np.testing.assert_allclose(array, np.asarray(own), rtol=1e-5, atol=2e-6)
 
@@ -83,6 +86,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "mish": lambda: la.LSTM(4, "mish"),
     "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
     "float64": lambda: la.LSTM(4, dtype="float64"),
+    "Lambda": lambda: la.Lambda(lambda x: x * 2),
 }
 
 
@@ -94,6 +98,15 @@ def test_what_onnx_lacks_is_refused(word: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=word):
         rnnshapes.convert(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("attention", [la.Attention, la.AdditiveAttention, None])
+def test_masked_attention_is_refused(attention: Any, tmp_path: Path) -> None:
+    x = keras.Input((6,))
+    e = la.Embedding(7, 3, mask_zero=True)(x)
+    y = la.MultiHeadAttention(2, 3)(e, e) if attention is None else attention()([e, e])
+    with pytest.raises(UnsupportedError, match="its input has a mask"):
+        rnnshapes.convert(keras.Model(x, y), tmp_path / "m.onnx")
 
 
 def changed_array(graph: OnnxGraph) -> None:
@@ -136,3 +149,24 @@ def test_file_that_was_written_otherwise_is_found(tmp_path: Path) -> None:
     assert onnx_writer.is_written(path, graph)
     graph.nodes[0].attributes["perm"] = [0, 1]
     assert not onnx_writer.is_written(path, graph)
+
+
+def test_constants_have_short_names() -> None:
+    graph = OnnxGraph()
+    name = graph.numbers(range(1200))
+    assert len(name) < 50
+    assert graph.numbers(range(1200)) == name
+    assert graph.numbers(range(1201)) != name
+    assert graph.numbers([0, 1]) != graph.numbers([[0, 1]]) != graph.numbers([[0, 1]], "float32")
+
+
+@pytest.mark.parametrize("op_type", ["Add", "Gather"])
+def test_wrong_dtypes_are_refused(op_type: str) -> None:
+    graph = OnnxGraph()
+    graph.add(op_type, "x", "i", result="y", name=op_type)
+    right = {"x": "float32", "i": "float32" if op_type == "Add" else "int64", "y": "float32"}
+    graph.require_dtypes(right)
+    for name, dtype in right.items():
+        wrong = "int64" if dtype == "float32" else "float32"
+        with pytest.raises(UnsupportedError, match=op_type):
+            graph.require_dtypes(right | {name: wrong})

@@ -53,6 +53,24 @@ _FUNCTIONS = MappingProxyType({"sqrt": "Sqrt", "log": "Log", "exp": "Exp", "abs"
 _SAMPLES = Dim.named("N")
 #: The end of an axis, as the operator Slice has it.
 _END = 2**63 - 1
+#: The numbers of dtypes, as the operator Cast has them.
+_DTYPES = MappingProxyType({"float32": 1, "int64": 7})
+#: Positions of inputs that are axes, sizes or indices, by the operator.
+_INDICES: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "Gather": (1,),
+        "ReduceSum": (1,),
+        "Reshape": (1,),
+        "Slice": (1, 2, 3, 4),
+        "Tile": (1,),
+        "Unsqueeze": (1,),
+    }
+)
+#: Operators whose other inputs may be integers, too: they compute nothing.
+_MOVES = (
+    *("Cast", "Concat", "Gather", "Identity", "Reshape", "Shape"),
+    *("Slice", "Split", "Tile", "Transpose", "Unsqueeze"),
+)
 
 
 @dataclass
@@ -86,15 +104,32 @@ class OnnxGraph:
         self.arrays: dict[str, Array] = {}
         self.layer = ""
         self._names: dict[str, int] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def add(
-        self, op_type: str, *inputs: str, outputs: int = 1, name: str = "", **attributes: Any
+        self,
+        op_type: str,
+        *inputs: str,
+        outputs: int = 1,
+        name: str = "",
+        result: str = "",
+        **attributes: Any,
     ) -> list[str]:
-        """Add a node, and return the names of its outputs: that of the node comes first."""
-        name = self.unique(name or f"{self.layer}/{op_type}")
-        results = [self.unique(f"{name}:{number}") if number else name for number in range(outputs)]
-        self.nodes.append(OnnxNode(op_type, name, "", list(inputs), results, attributes))
-        return results
+        """Add a node, and return the names of its outputs.
+
+        Args:
+            op_type: The operator.
+            *inputs: The names of its inputs; an empty one is left out.
+            outputs: The number of its outputs.
+            name: The name of the node; that of its first output if left out.
+            result: The name of its first output, already reserved; else made from the operator.
+            **attributes: Its attributes.
+        """
+        result = result or self.unique(f"{self.layer}/{op_type}")
+        more = [self.unique(f"{result}:{number}") for number in range(1, outputs)]
+        node = OnnxNode(op_type, name or result, "", list(inputs), [result, *more], attributes)
+        self.nodes.append(node)
+        return node.outputs
 
     def unique(self, name: str) -> str:
         """Return a name that nothing else has: itself, or with a number behind it."""
@@ -106,15 +141,44 @@ class OnnxGraph:
         import numpy as np
 
         array = np.array(values, dtype)
-        text = "_".join(str(value) for value in array.reshape(-1).tolist()).replace("-", "m")
-        name = f"constant/{dtype}{'x'.join(map(str, array.shape))}/{text}"
-        self.arrays[name] = array
-        return name
+        key = dtype, array.shape, array.tobytes()
+        if key not in self._constants:
+            self._constants[key] = self.array(self.unique("constant"), array)
+        return self._constants[key]
 
     def array(self, name: str, values: Array) -> str:
         """Add an array, and return its name."""
         self.arrays[name] = values
         return name
+
+    def cast(self, x: str, dtype: str) -> str:
+        """Return the numbers in another dtype."""
+        return self.add("Cast", x, to=_DTYPES[dtype])[0]
+
+    def require_dtypes(self, dtypes: Mapping[str, str]) -> None:
+        """Check that each operator gets the dtypes that it takes, and each output has its own.
+
+        Args:
+            dtypes: The dtypes of the inputs and outputs of the graph, by name.
+
+        Raises:
+            UnsupportedError: One of them does not, so that no runtime would load the graph.
+        """
+        known = {**dtypes, **{name: str(array.dtype) for name, array in self.arrays.items()}}
+        for node in self.nodes:
+            indices = _INDICES.get(node.op_type, ())
+            found = [(number in indices, known[x]) for number, x in enumerate(node.inputs) if x]
+            values = {dtype for is_index, dtype in found if not is_index}
+            dtype = "int64" if node.op_type == "Shape" else min(values)
+            if node.op_type == "Cast":
+                dtype = next(name for name, to in _DTYPES.items() if to == node.attributes["to"])
+            is_right = len(values) == 1 and (node.op_type in _MOVES or values == {"float32"})
+            is_right &= all(dtype == "int64" for is_index, dtype in found if is_index)
+            for output in node.outputs:
+                is_right &= known.setdefault(output, dtype) == dtype
+            if not is_right:
+                kinds = ", ".join(dtype for _, dtype in found)
+                raise UnsupportedError(f"the ONNX operator {node.name} would get {kinds}")
 
     def gather(self, x: str, index: int, axis: int) -> str:
         """Return the numbers at an index along an axis, which goes away."""
@@ -144,11 +208,18 @@ class OnnxGraph:
 
 @dataclass(frozen=True, eq=False)
 class OnnxTensor:
-    """A value of a graph: its symbol, which has its shape, and its name."""
+    """A value of a graph: its symbol, which has its shape, its name, and its dtype."""
 
     symbol: Symbol
     name: str
     graph: OnnxGraph
+    dtype: str = "float32"
+
+    def cast(self, dtype: str) -> OnnxTensor:
+        """Return the numbers in this dtype."""
+        if dtype == self.dtype:
+            return self
+        return replace(self, name=self.graph.cast(self.name, dtype), dtype=dtype)
 
     def __matmul__(self, other: OnnxTensor) -> OnnxTensor:
         return self._with(self.symbol @ other.symbol, "MatMul", self, other)
@@ -257,7 +328,7 @@ class OnnxOps:
     def take(self, table: OnnxTensor, indices: OnnxTensor) -> OnnxTensor:
         """Return the rows of ``table`` with these integer indices."""
         symbol = self._symbolic.take(table.symbol, indices.symbol)
-        return self._made(symbol, "Gather", table.name, indices.name, axis=0)
+        return self._made(symbol, "Gather", table.name, indices.cast("int64").name, axis=0)
 
     def rearrange(self, x: OnnxTensor, function: moves.Rearrangement) -> OnnxTensor:
         """Move, select, repeat or pad numbers."""
@@ -309,7 +380,7 @@ class OnnxOps:
         rest = graph.cut(sizes, {0: slice(2, None)})
         folded = graph.add("Concat", graph.numbers([-1]), rest, axis=0)[0]
         symbol = replace(x.symbol, shape=(shape[0], *shape[2:]))
-        result = function(self._made(symbol, "Reshape", x.name, folded))
+        result = function(replace(self._made(symbol, "Reshape", x.name, folded), dtype=x.dtype))
         own = graph.cut(graph.add("Shape", result.name)[0], {0: slice(1, None)})
         lead = graph.cut(sizes, {0: slice(0, 2)})
         unfolded = graph.add("Concat", lead, own, axis=0)[0]

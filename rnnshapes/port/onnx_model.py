@@ -7,8 +7,9 @@ equation of any other layer is evaluated by the ONNX interpreter (:mod:`rnnshape
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from rnnshapes.load.foreign.model import ForeignFile
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.network.layers.unsupported import require_supported
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.dims import Shape
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
@@ -44,6 +47,7 @@ _ACTIVATIONS: Mapping[str, tuple[str, tuple[float, ...]]] = MappingProxyType(
         KERAS2_HARD_SIGMOID: ("HardSigmoid", (0.2, 0.5)),
     }
 )
+_MASKED = "its input has a mask"
 
 
 class OnnxExport(NamedTuple):
@@ -60,6 +64,7 @@ def to_onnx(network: Network, weights: Weights) -> OnnxExport:
     Raises:
         UnsupportedError: A layer has no counterpart in ONNX, or computes in another dtype.
     """
+    require_supported(node.layer for node in network.unsupported)
     if network.precisions != ("float32",) or network.dtype != "float32":
         dtypes = ", ".join(dict.fromkeys((network.dtype, *network.precisions)))
         raise UnsupportedError(
@@ -68,20 +73,45 @@ def to_onnx(network: Network, weights: Weights) -> OnnxExport:
     return _Exporter(network, weights).export()
 
 
+class _SourceMasks(Sequence[None]):
+    """The masks of the inputs of a layer, which may be read only where there is none."""
+
+    def __init__(self, masked: list[bool]) -> None:
+        self.masked = masked
+
+    def __len__(self) -> int:
+        return len(self.masked)
+
+    @overload
+    def __getitem__(self, index: int) -> None: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[None]: ...
+    def __getitem__(self, index: int | slice) -> Sequence[None] | None:
+        chosen = self.masked[index]
+        if True in (chosen if isinstance(chosen, list) else [chosen]):
+            raise UnsupportedError(_MASKED)
+        return [None] * len(chosen) if isinstance(chosen, list) else None
+
+
 class _Exporter:
     def __init__(self, network: Network, weights: Weights) -> None:
         self.network, self.weights, self.graph = network, weights, OnnxGraph()
         self.values: dict[Tap, OnnxTensor] = {}
+        self.floats: dict[Tap, OnnxTensor] = {}
 
     def export(self) -> OnnxExport:
         """Return the whole graph."""
-        inputs = []
-        for position, node in enumerate(self.network.nodes):
+        nodes, inputs = self.network.nodes, []
+        for position, node in enumerate(nodes):
             if isinstance(node.layer, Input):
                 dtype = "int64" if node.layer.integers else "float32"
                 name = self.graph.unique(node.name)
                 inputs.append(OnnxValue(name, dtype, self._sizes(node.layer.shape)))
-                self.values[Tap(position)] = self._tensor(name, node.layer.shape)
+                tensor = self._tensor(name, node.layer.shape)
+                self.values[Tap(position)] = replace(tensor, dtype=dtype)
+        names = [self.graph.unique(nodes[tap.node].name) for tap in self.network.outputs]
+        for position, node in enumerate(nodes):
+            if isinstance(node.layer, Input):
                 continue
             self.graph.layer = node.name
             try:
@@ -93,12 +123,18 @@ class _Exporter:
                 raise UnsupportedError(f"{label} cannot be converted: {error}") from None
             self.values |= {Tap(position, number): each for number, each in enumerate(results)}
         outputs = []
-        for tap in self.network.outputs:
-            shape = self.network.shapes_at(tap).shapes[0]
-            last = self.network.nodes[tap.node].name
-            (name,) = self.graph.add("Identity", self.values[tap].name, name=last)
-            outputs.append(OnnxValue(name, "float32", self._sizes(shape)))
+        for name, tap in zip(names, self.network.outputs, strict=True):
+            shape, value = self.network.shapes_at(tap).shapes[0], self.values[tap]
+            self.graph.add("Identity", value.name, name=f"{name}/Identity", result=name)
+            outputs.append(OnnxValue(name, value.dtype, self._sizes(shape)))
+        self.graph.require_dtypes({value.name: value.dtype for value in (*inputs, *outputs)})
         return OnnxExport(self.graph, tuple(inputs), tuple(outputs))
+
+    def _value(self, tap: Tap) -> OnnxTensor:
+        """Return a value in float32."""
+        if tap not in self.floats:
+            self.floats[tap] = self.values[tap].cast("float32")
+        return self.floats[tap]
 
     def _sizes(self, shape: Shape) -> tuple[int | str, ...]:
         """Return a shape in numbers; N and open sizes by name."""
@@ -112,23 +148,27 @@ class _Exporter:
     def _node(self, node: Node) -> Iterator[OnnxTensor]:
         """Yield the outputs of a call of a layer."""
         shapes = [self.network.shapes_at(tap) for tap in node.sources]
-        is_masked = any(each.masked for each in shapes) and not node.mask_dropped
-        if is_masked and node.layer.uses_mask:
-            raise UnsupportedError("its input has a mask")
-        inputs = [self.values[tap] for tap in node.sources]
-        if isinstance(node.layer, RecurrentLayer):
-            yield from self._recurrence(node, node.layer, inputs[0])
-            return
+        masked = [each.masked and not node.mask_dropped for each in shapes]
         layer = node.layer
+        if layer.uses_mask and True in masked:
+            raise UnsupportedError(_MASKED)
+        takes_indices = isinstance(getattr(layer, "inner", layer), Embedding)
+        inputs = [self.values[tap] if takes_indices else self._value(tap) for tap in node.sources]
+        if isinstance(layer, RecurrentLayer):
+            yield from self._recurrence(node, layer, inputs[0])
+            return
         if layer.last_step:
             n, _, *rest = inputs[0].symbol.shape
             yield self._tensor(self.graph.gather(inputs[0].name, -1, 1), (n, *rest))
             return
         named = layer.own_shapes([each.shapes[0] for each in shapes])
-        inputs = [self._tensor(x.name, shape) for x, shape in zip(inputs, named, strict=True)]
+        inputs = [
+            replace(self._tensor(x.name, shape), dtype=x.dtype)
+            for x, shape in zip(inputs, named, strict=True)
+        ]
         ops = OnnxOps(self.graph, layer.index)
         w = SimpleNamespace(**dict(self._arrays(layer, ops)))
-        result = layer.call(ops, inputs, w, Masks())
+        result = layer.call(ops, inputs, w, Masks(_SourceMasks(masked)))
         yield from result if isinstance(result, tuple) else (result,)
 
     def _arrays(self, layer: Layer, ops: OnnxOps) -> Iterator[tuple[str, OnnxTensor]]:
@@ -192,7 +232,7 @@ class _Exporter:
         """Return the names of initial states (dirs, N, M); empty where they are zeros."""
         if not node.initial:
             return []
-        taps = [self.values[tap].name for tap in node.initial]
+        taps = [self._value(tap).name for tap in node.initial]
         joined = []
         for state in range(len(states)):
             own = [taps[number * len(states) + state] for number in order]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnnshapes.cells.cell import Weight
-from rnnshapes.network.layers.base import LayerOfClass
+from rnnshapes.errors import UnsupportedError
+from rnnshapes.network.layers.base import Layer, LayerOfClass
 from rnnshapes.ops.dims import Shape
 
 
@@ -46,3 +48,14 @@ class UnsupportedLayer(LayerOfClass):
     @property
     def notes(self) -> tuple[str, ...]:
         return (f"{self.reason}: shapes are shown, values are not checked",)
+
+
+def require_supported(layers: Iterable[Layer]) -> None:
+    """Raise UnsupportedError, with the reasons, for layers of which one is not supported."""
+    reasons = [
+        f"layer {layer.name!r} ({layer.type}) cannot be converted: {layer.reason}"
+        for layer in {layer.name: layer for layer in layers}.values()
+        if isinstance(layer, UnsupportedLayer)
+    ]
+    if reasons:
+        raise UnsupportedError("; ".join(reasons))
