@@ -295,6 +295,7 @@ OF_SEARCH = {
     *("numeric.float16", "numeric.bfloat16", "numeric.float32", "numeric.rounded"),
     *("axes.samples_permuted", "axes.units_permuted", "state.starts_nonzero"),
     *("input.scaled", "input.shifted", "weights.one_wrong"),
+    *("weights.other", "weights.permuted", "weights.scaled"),
 }
 
 

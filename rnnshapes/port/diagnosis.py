@@ -23,6 +23,8 @@ from rnnshapes.port.fits import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.recovered_mistakes import explained_by_weights
+from rnnshapes.port.recovery import TooFewSteps
 from rnnshapes.port.screening import (
     max_abs_difference,
     measured_reach,
@@ -123,7 +125,8 @@ class Diagnosis:
     ``explanations`` is empty where no known mistake explains it. ``tried`` counts the hypotheses
     of the first look. ``nearest`` are then the mistakes of the nearest hypothesis, if it is much
     nearer than the network itself, and ``max_abs`` is the largest difference that is left.
-    ``complete`` is false if more could be tried, but would have taken too long.
+    ``complete`` is false if more could be tried, but would have taken too long. ``too_few_steps``
+    says how many steps would tell the weights that the port must have, if they are too few.
     """
 
     explanations: tuple[Explanation, ...]
@@ -131,6 +134,7 @@ class Diagnosis:
     nearest: tuple[Mistake, ...]
     max_abs: float
     complete: bool = True
+    too_few_steps: TooFewSteps | None = None
 
 
 def diagnose(
@@ -173,6 +177,9 @@ def diagnose(
         pairs = search.screened(pair for one in hypotheses(base) for pair in _pairs(one))
         explanations = search.explanations(pairs, [dtype, *partly])
         explanations = explanations or search.explanations([*alone, *singles], coarser)
+    too_few_steps = None
+    if not explanations and not base.mistakes:
+        explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)
     difference, nearest = search.nearest()
@@ -180,7 +187,7 @@ def diagnose(
     if not _MUCH_NEARER * difference <= unchanged:
         difference, nearest = unchanged, base
     return Diagnosis(
-        (), search.tried, nearest.mistakes, difference, complete=search.work < _MOST_WORK
+        (), search.tried, nearest.mistakes, difference, search.work < _MOST_WORK, too_few_steps
     )
 
 
@@ -309,6 +316,12 @@ class _Search:
             if explanations:
                 return explanations if len(explanations) <= MOST_ALIKE else []
         return []
+
+    def recovered(self, base: Hypothesis) -> tuple[list[Explanation], TooFewSteps | None]:
+        """Return the weights that a port must have, if they explain it, or how to find them."""
+        hypothesis, too_few = explained_by_weights(base, PRECISIONS[self.dtype].unit_roundoff)
+        candidates = [] if hypothesis is None else [(0.0, hypothesis)]
+        return self.explanations(candidates, [self.dtype]), too_few
 
     def nearest(self) -> Screened:
         """Return the hypothesis of the smallest largest difference, after that difference.

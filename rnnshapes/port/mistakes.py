@@ -68,6 +68,18 @@ def hypotheses(
                 yield replace(changed.with_mistake(family.name, located), scope=None)
 
 
+def array_mistakes(base: Hypothesis, group: str) -> Iterator[tuple[Mistake, Arrays]]:
+    """Yield each mistake about the arrays of one cell, and the arrays that it makes of them."""
+    alone = replace(base, scope=frozenset([group]))
+    expected = base.weights[group]
+    for family in _FAMILIES:
+        if family.of_arrays:
+            for mistake, changed in family.variations(alone):
+                made = changed.weights[group]
+                arrays = {k: a for k, a in made.items() if not np.array_equal(a, expected[k])}
+                yield _located(mistake, changed), arrays
+
+
 def _directions(hypothesis: Hypothesis) -> list[Direction]:
     return [d for node in hypothesis.network.recurrent for _, d in node.scans]
 
@@ -693,25 +705,31 @@ class Family(NamedTuple):
     """What mistakes are about: ``name``, and ``variations``, which yields them.
 
     ``of_cells`` says that a cell makes them, alone or with all others; ``combined`` that they are
-    tried together with mistakes of other families, too.
+    tried together with mistakes of other families, too; ``of_arrays`` that they change nothing but
+    the weights of cells.
     """
 
     name: str
     variations: Variations
     of_cells: bool = False
     combined: bool = True
+    of_arrays: bool = False
 
 
 _FAMILIES: tuple[Family, ...] = (
     Family("quantity", _other_quantities),
     # A port reads a kernel before it splits it into gates.
-    Family("kernel", _layouts, of_cells=True),
-    Family("interleaved", _interleaved, of_cells=True, combined=False),
-    Family("gates", _gate_orders, of_cells=True),
-    Family("gates of arrays", _gate_orders_of_arrays, of_cells=True, combined=False),
+    Family("kernel", _layouts, of_cells=True, of_arrays=True),
+    Family("interleaved", _interleaved, of_cells=True, combined=False, of_arrays=True),
+    Family("gates", _gate_orders, of_cells=True, of_arrays=True),
+    Family(
+        "gates of arrays", _gate_orders_of_arrays, of_cells=True, combined=False, of_arrays=True
+    ),
     # Before "cell", which may turn a bias of two rows into one row.
-    Family("bias", _biases, of_cells=True),
-    Family("rows", lambda one: _variants(one, "rows"), of_cells=True, combined=False),
+    Family("bias", _biases, of_cells=True, of_arrays=True),
+    Family(
+        "rows", lambda one: _variants(one, "rows"), of_cells=True, combined=False, of_arrays=True
+    ),
     Family("cell", lambda one: _variants(one, "cell"), of_cells=True),
     Family("equation", lambda one: _variants(one, "equation"), of_cells=True, combined=False),
     Family("activation", _activations, of_cells=True),

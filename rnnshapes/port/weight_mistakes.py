@@ -231,7 +231,12 @@ def _two_rows(
 
 
 def number_mistake(
-    values: Array, stored: Array, where: Where, gates: tuple[str, ...] = (), part: str = ""
+    values: Array,
+    stored: Array,
+    where: Where,
+    gates: tuple[str, ...] = (),
+    part: str = "",
+    error: Array | float = 0.0,
 ) -> Mistake:
     """Return how numbers differ: one, a few, all by rounding, or all.
 
@@ -241,8 +246,9 @@ def number_mistake(
         where: The array.
         gates: The G gates, whose blocks are along the last axis; empty for an array without.
         part: The beginning of an index: ``row 1, `` where ``values`` is a row of the array.
+        error: How far each number of ``stored`` may be off.
     """
-    differs = ~np.isclose(values, stored, rtol=1e-6, atol=0)
+    differs = ~np.isclose(values, stored, rtol=1e-6, atol=error)
     if not differs.any():  # the last digits
         differs = values != stored
     count, largest = int(differs.sum()), np.abs(values - stored).max()
@@ -255,7 +261,7 @@ def number_mistake(
         where = where._replace(unit=first[-1] % (values.shape[-1] // max(1, len(gates))))
     if count > max(1, _FEW * differs.size):
         for id_, name, rounded in _roundings(values):
-            if np.allclose(rounded, stored, rtol=1e-6, atol=0):
+            if np.allclose(rounded, stored, rtol=1e-6, atol=error):
                 text = f"all numbers are rounded to {name}; largest error {largest:.2g}"
                 return Mistake(id_, text, where, "store the weights in float32")
     only = f", all of gate {wrong[0]}" if len(wrong) == 1 < min(len(gates), count) else ""

@@ -89,6 +89,7 @@ def record(result: PortVerification) -> dict[str, Any]:
         ],
         "tried": 0 if diagnosis is None else diagnosis.tried,
         "nearest": None if diagnosis is None or explanations else _nearest_record(diagnosis),
+        "steps_needed": _steps_needed(diagnosis),
     }
 
 
@@ -171,6 +172,12 @@ def _common(places: Sequence[Where]) -> Where:
     """Return what all of the places have in common."""
     fields = zip(*places, strict=True)
     return Where(*(values[0] if len(set(values)) == 1 else None for values in fields))
+
+
+def _steps_needed(diagnosis: Diagnosis | None) -> int | None:
+    """Return how many steps of all samples would tell the weights of the port, if more do."""
+    too_few = None if diagnosis is None else diagnosis.too_few_steps
+    return None if too_few is None else too_few.needed
 
 
 def _nearest_record(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -341,6 +348,10 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
     if not diagnosis.complete:
         tried += "; there are more, but they would take long: try a shorter x, or fewer layers"
     yield labelled_line("tried", tried)
+    if diagnosis.too_few_steps is not None:
+        name, reported, needed = diagnosis.too_few_steps
+        steps = f"give {count_text(needed)} steps of {name} or more, not {count_text(reported)}"
+        yield labelled_line("try", f"{steps} (all samples together): they tell the port's weights")
     if result.random_input:
         yield warning_line(
             f"x was {result.source}: did the port use the same x? Save it with rnnshapes trace "

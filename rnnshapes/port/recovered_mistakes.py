@@ -1,0 +1,296 @@
+"""What is wrong with weights that were recovered from a port's own states.
+
+Each array that differs is compared with what a known mistake would make of the expected one, and,
+where none does, with other orders of its numbers, multiples of it, and grids.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnshapes.cells.cell import Weight
+from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.mistakes import array_mistakes, on_grid
+from rnnshapes.port.recovery import (
+    RecoveredWeights,
+    TooFewSteps,
+    UnitEquations,
+    wrong_recurrences,
+)
+from rnnshapes.port.weight_mistakes import number_mistake
+
+#: Recovered weights are plausible if they are at most so many times as large as the expected ones.
+_LARGEST = 10.0
+#: A grid is finer than this many errors of the weights cannot be told.
+_FINEST = 8.0
+#: The axes of a kernel, as they are stored in Keras.
+_AXES = ("rows", "gates", "units")
+#: The id of numbers that no known mistake makes.
+_OTHER = "weights.other"
+
+
+def explained_by_weights(
+    base: Hypothesis, roundoff: float
+) -> tuple[Hypothesis | None, TooFewSteps | None]:
+    """Return the hypothesis with the weights that a port must have, and what is wrong with them.
+
+    Args:
+        base: The network, and what the port reports.
+        roundoff: The unit roundoff of the port's arithmetic.
+
+    Returns:
+        The hypothesis, or None if no weights explain the port, or none that can be told; and, if
+        more steps would tell them, how many.
+    """
+    hypothesis = base
+    for equations in wrong_recurrences(base, roundoff):
+        group = equations.direction.name
+        explained = _two_layouts(base, equations)
+        if explained is None:
+            recovered = equations.recovered()
+            if isinstance(recovered, TooFewSteps):
+                return None, recovered
+            explained = None if recovered is None else _explained(base, recovered)
+        if explained is None:
+            return None, None
+        weights = {**hypothesis.weights, group: {**base.weights[group], **explained.arrays}}
+        hypothesis = replace(hypothesis, weights=weights)
+        for mistake in explained.mistakes:
+            hypothesis = hypothesis.with_mistake("recovered", mistake)
+    return (hypothesis if hypothesis is not base else None), None
+
+
+def _two_layouts(base: Hypothesis, equations: UnitEquations) -> _Explained | None:
+    """Return two known mistakes about two arrays that explain a recurrence, or ``None``.
+
+    They need no more steps than any other mistake.
+    """
+    by_key: dict[str, list[tuple[Mistake, Array]]] = {}
+    for mistake, arrays in array_mistakes(base, equations.direction.name):
+        for key in arrays if len(arrays) == 1 else ():
+            by_key.setdefault(key, []).append((mistake, arrays[key]))
+    for some, others in itertools.combinations(by_key.items(), 2):
+        candidates = [(key, [array for _, array in known]) for key, known in (some, others)]
+        for numbers in equations.explaining_pairs(*candidates):
+            pair = [known[n] for n, (_, known) in zip(numbers, (some, others), strict=True)]
+            arrays = dict(zip((some[0], others[0]), (array for _, array in pair), strict=True))
+            return _Explained([mistake for mistake, _ in pair], arrays)
+    return None
+
+
+class _Explained(NamedTuple):
+    """Mistakes, and the arrays that they make, by key."""
+
+    mistakes: list[Mistake]
+    arrays: dict[str, Array]
+
+
+def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | None:
+    """Return the mistakes that explain all arrays of a recurrence, or ``None``."""
+    group = recovered.direction.name
+    expected = base.weights[group]
+    if not all(_is_plausible(a, expected[key]) for key, a in recovered.arrays.items()):
+        return None
+    differing = {key for key in recovered.arrays if not _matches(recovered, key, expected[key])}
+    found = _Explained([], {})
+    known = sorted(array_mistakes(base, group), key=lambda one: -len(one[1]))
+    for mistake, arrays in known:
+        remaining = differing - set(found.arrays)
+        fits = (_matches(recovered, key, array) for key, array in arrays.items())
+        if arrays and set(arrays) <= remaining and all(fits):
+            found.mistakes.append(mistake)
+            found.arrays.update(arrays)
+    layer = next(la for la in base.network.layers if group in la.groups)
+    others: list[tuple[Mistake, str]] = []
+    for weight in recovered.direction.weights:
+        if weight.key in differing - set(found.arrays):
+            where = _where(layer, recovered.direction, weight)
+            values = expected[weight.key]
+            one = next(_mistakes_of_array(recovered, values, weight, where), None)
+            if one is None:
+                return None
+            mistake, found.arrays[weight.key] = one
+            if mistake.id == _OTHER:
+                difference = np.linalg.norm(found.arrays[weight.key] - values)
+                share = float(difference / max(float(np.linalg.norm(values)), 1e-30))
+                others.append((mistake, f"{_percent(share)} ({weight.name})"))
+            else:
+                found.mistakes.append(mistake)
+    if others:
+        where = others[0][0].where if len(others) == 1 else others[0][0].where._replace(array=None)
+        shares = ", ".join(text for _, text in others)
+        text = f"the weights of {group} are other numbers, off by {shares}, root mean square"
+        found.mistakes.append(Mistake(_OTHER, text, where))
+    return found if found.mistakes else None
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, with two digits, or as a whole number."""
+    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:,.0f} %"
+
+
+def _where(layer: Layer, direction: Direction, weight: Weight) -> Where:
+    """Return the place of an array."""
+    way = None
+    if len(layer.directions) > 1:
+        way = "backward" if direction.name == layer.directions[1].name else "forward"
+    return Where(layer.name, way, weight.name)
+
+
+def _is_plausible(recovered: Array, expected: Array) -> bool:
+    """Return whether numbers are not so large that they stand for a gate that is always open."""
+    sizes = [float(np.sqrt(np.mean(np.square(a)))) for a in (recovered, expected)]
+    return sizes[0] <= _LARGEST * max(sizes[1], 0.1)
+
+
+def _matches(recovered: RecoveredWeights, key: str, candidate: Array) -> bool:
+    """Return whether an array may be the recovered one."""
+    found, error = recovered.arrays[key], recovered.errors[key]
+    if found.ndim == 2 and key == "bh":  # of some gates, the states decide the sum of both rows
+        found, candidate = (_summed(a, recovered.direction) for a in (found, candidate))
+    if found.shape != candidate.shape:
+        return False
+    return bool(np.all(np.abs(found - candidate) <= error + 1e-6 * np.abs(candidate)))
+
+
+def _summed(bias: Array, direction: Direction) -> Array:
+    """Return a bias (2, G·M) whose first row is the sum of both, except for the last gate."""
+    start = bias.shape[1] // len(direction.cell.gates) * (len(direction.cell.gates) - 1)
+    summed = np.array(bias, np.float64)
+    summed[0, :start] = bias[:, :start].sum(axis=0)
+    summed[1, :start] = 0.0
+    return summed
+
+
+def _mistakes_of_array(
+    recovered: RecoveredWeights, expected: Array, weight: Weight, where: Where
+) -> Iterator[tuple[Mistake, Array]]:
+    """Yield what may be wrong with one array, with the array that it makes."""
+    key = weight.key
+    candidates: list[Iterator[tuple[Mistake, Array]]] = []
+    if key != "bh":
+        candidates.append(_other_orders(recovered, expected, weight, where))
+        candidates.append(_other_rows(recovered, key, expected, where))
+    candidates.append(_multiples(recovered, key, expected, where))
+    candidates.append(_grids(recovered, key, expected, where))
+    for mistake, array in itertools.chain(*candidates):
+        if _matches(recovered, key, array) and not np.array_equal(array, expected):
+            yield mistake, array
+    if recovered.complete:
+        found, error = recovered.arrays[key], recovered.errors[key]
+        mistake = number_mistake(expected, found, where, weight.gates, error=error)
+        yield mistake._replace(text=f"{_name(where)}: {mistake.text}"), found
+
+
+def _name(where: Where) -> str:
+    """Return an array in words: ``kernel of lstm``."""
+    way = f", {where.direction}" if where.direction else ""
+    return f"{where.array} of {where.layer}{way}"
+
+
+def _other_orders(
+    recovered: RecoveredWeights, expected: Array, weight: Weight, where: Where
+) -> Iterator[tuple[Mistake, Array]]:
+    """Yield that a kernel is a buffer whose axes are read in another order."""
+    gates = weight.gates or ("",)
+    sizes = (len(expected), len(gates), expected.shape[1] // len(gates))
+    blocks = np.asarray(expected, np.float64).reshape(sizes)
+    found = recovered.arrays[weight.key].reshape(sizes)
+    error = recovered.errors[weight.key].reshape(sizes) + 1e-6 * np.abs(found)
+    for stored, read in itertools.product(itertools.permutations(range(3)), repeat=2):
+        buffer = blocks.transpose(stored).reshape([sizes[axis] for axis in read])
+        array = buffer.transpose(np.argsort(read))
+        fits = [
+            [
+                bool(np.all(np.abs(array[:, b] - found[:, g]) <= error[:, g]))
+                for b in range(len(gates))
+            ]
+            for g in range(len(gates))
+        ]
+        if not all(map(any, fits)):
+            continue
+        order = [row.index(True) for row in fits]
+        axes = [", ".join(_AXES[axis] for axis in axes) for axes in (stored, read)]
+        text = f"{_name(where)} is a buffer of ({axes[0]}), read as ({axes[1]})"
+        if order != list(range(len(gates))):
+            names = ", ".join(gates[gates.index(gate)] for gate in _inverse(gates, order))
+            text += f", with the gates in the order {names}"
+        fix = f"{where.array} is (rows, gates, units), row by row; its gates are {', '.join(gates)}"
+        mistake = Mistake("layout.flat_buffer", text, where, fix if weight.gates else "")
+        yield mistake, array[:, order].reshape(expected.shape)
+
+
+def _inverse(gates: tuple[str, ...], order: list[int]) -> list[str]:
+    """Return which gate the port takes each block for."""
+    return [gates[order.index(block)] if block in order else "?" for block in range(len(gates))]
+
+
+def _other_rows(
+    recovered: RecoveredWeights, key: str, expected: Array, where: Where
+) -> Iterator[tuple[Mistake, Array]]:
+    """Yield that the rows of a kernel are in another order."""
+    known = np.isfinite(recovered.errors[key]).all(axis=0)
+    found, right = recovered.arrays[key][:, known], np.asarray(expected, np.float64)[:, known]
+    squares = (right**2).sum(axis=1)[None] - 2 * found @ right.T
+    order = np.argmin(squares, axis=1)
+    if len(set(order.tolist())) == len(order):
+        shown = ", ".join(map(str, order[:8])) + (", …" if len(order) > 8 else "")
+        what = "the features of x" if key == "Wx" else "its units"
+        text = f"the rows of {_name(where)}, or {what}, are in the order {shown}"
+        id_ = "input.permuted" if key == "Wx" else "weights.permuted"
+        yield Mistake(id_, text, where), expected[order]
+
+
+def _multiples(
+    recovered: RecoveredWeights, key: str, expected: Array, where: Where
+) -> Iterator[tuple[Mistake, Array]]:
+    """Yield that an array, or each row of a kernel, is multiplied by a number."""
+    right, found, error = (
+        np.asarray(expected, np.float64),
+        recovered.arrays[key],
+        recovered.errors[key],
+    )
+    if key == "bh" and right.ndim == 2:
+        right, found = (_summed(a, recovered.direction) for a in (right, found))
+    weight = np.where(np.isfinite(error), 1.0 / np.maximum(error, 1e-9) ** 2, 0.0)
+    products, squares = weight * right * found, weight * right * right
+    factor = float(products.sum() / max(squares.sum(), 1e-30))
+    id_ = "input.scaled" if key == "Wx" else "weights.scaled"
+    text = f"{_name(where)} is multiplied by {factor:.6g}"
+    yield Mistake(id_, text, where), expected * factor
+    if key == "Wx":
+        factors = products.sum(axis=1) / np.maximum(squares.sum(axis=1), 1e-30)
+        factors = np.where(np.abs(factors - 1) < 1e-4, 1.0, factors)
+        shown = ", ".join(f"{one:.4g}" for one in factors[:6]) + (", …" if len(factors) > 6 else "")
+        text = f"the rows of {_name(where)}, or the features of x, are multiplied by {shown}"
+        yield Mistake(id_, text, where), expected * factors[:, None]
+
+
+def _grids(
+    recovered: RecoveredWeights, key: str, expected: Array, where: Where
+) -> Iterator[tuple[Mistake, Array]]:
+    """Yield that an array is rounded to integers with a scale, or to multiples of a number."""
+    values = np.asarray(expected, np.float64)
+    error = recovered.errors[key]
+    finest = _FINEST * float(np.median(error[np.isfinite(error)]))
+    for bits, per_column in itertools.product((4, 6, 8, 10, 12, 16), (False, True)):
+        scale = np.abs(values).max() / (2 ** (bits - 1) - 1)
+        how = "one scale for each column" if per_column else f"scale {scale:.4g}"
+        text = f"{_name(where)} is rounded to integers of {bits} bits ({how})"
+        if scale > finest:
+            mistake = Mistake("weights.quantized", text, where)
+            yield mistake, on_grid(bits, per_column=per_column)(values)
+    for base, powers in ((2.0, range(1, 16)), (10.0, range(1, 6))):
+        for power in powers:
+            scale = base**-power
+            text = f"{_name(where)} is rounded to multiples of {scale:g} ({base:g}^-{power})"
+            if scale > finest:
+                mistake = Mistake("weights.quantized", text, where)
+                yield mistake, np.rint(values / scale) * scale

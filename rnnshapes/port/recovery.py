@@ -1,0 +1,474 @@
+"""Weights of a port, recovered from its own states.
+
+Where a port reports all states of a recurrence at every step, each step starts from the port's
+own states, and the arguments of a unit's activations are linear in the columns of that unit.
+Levenberg and Marquardt's method fits these columns, from the expected ones, to what the port
+computed. Source: Marquardt, "An algorithm for least-squares estimation of nonlinear parameters",
+SIAM J. Appl. Math. 11 (1963).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnshapes.cells.cell import Cell
+from rnnshapes.cells.gru import GRUCell
+from rnnshapes.cells.lstm import LSTMCell
+from rnnshapes.cells.simple_rnn import SimpleRNNCell
+from rnnshapes.forward.scan import flat_steps, states_before
+from rnnshapes.network.layers.base import Direction
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.numpy_ops import NumpyOps
+from rnnshapes.port.compare import fully_reported
+from rnnshapes.port.hypothesis import Hypothesis
+
+#: The arrays that may differ from the expected ones, the fewest numbers first.
+_SUBSETS = (
+    *(("bh",), ("Wx",), ("Wh",), ("Wx", "bh"), ("Wh", "bh")),
+    *(("Wx", "Wh"), ("Wx", "Wh", "bh")),
+)
+#: So many equations for each number that is fitted, at least, and at most.
+_LEAST_EQUATIONS, _MOST_EQUATIONS = 1.25, 2.0
+#: How many units are fitted at first, and how many products are many, and too many, for them.
+_FIRST_UNITS, _MANY_PRODUCTS, _MOST_PRODUCTS = 2, 1e8, 2e9
+#: How many steps two arrays have to explain at first.
+_STEPS_OF_PAIRS = 12
+#: How many iterations, and the largest residual of a fit, in units of rounding.
+_ITERATIONS, _LARGEST_RESIDUAL = 40, 64.0
+#: A step that leaves more than this share is the last one, and one with more damping, too.
+_STALLED, _MOST_DAMPING = 0.9, 1e5
+#: How large random changes are from which a fit starts, and up to how many products it takes.
+_STARTS, _MANY_STARTS = (0.3, 0.3, 1.0), 2e6
+#: A weight is another one if it differs by more than so many standard errors.
+_STANDARD_ERRORS = 12.0
+_OPS = NumpyOps()
+#: Cells whose units are independent once the products with the weights are given.
+_CELLS = (SimpleRNNCell, LSTMCell, GRUCell)
+
+
+@dataclass(frozen=True, eq=False)
+class RecoveredWeights:
+    """The weights of one recurrence that a port must have.
+
+    Attributes:
+        direction: The recurrence.
+        arrays: The arrays that differ, by key, in the shape of the expected ones; a number that
+            the port's states do not decide is the expected one.
+        errors: How far each number may be off, in the same shapes; infinite in columns of units
+            that were not fitted.
+        units: The units that were fitted.
+    """
+
+    direction: Direction
+    arrays: Mapping[str, Array]
+    errors: Mapping[str, Array]
+    units: Array
+
+    @property
+    def complete(self) -> bool:
+        """Whether every unit was fitted."""
+        return all(bool(np.isfinite(error).all()) for error in self.errors.values())
+
+
+class TooFewSteps(NamedTuple):
+    """A port that reports too few steps for its weights to be recovered.
+
+    ``name`` is the recurrence, ``reported`` counts its steps of all samples, and ``needed`` says
+    how many are enough.
+    """
+
+    name: str
+    reported: int
+    needed: int
+
+
+def wrong_recurrences(hypothesis: Hypothesis, roundoff: float) -> Iterator[UnitEquations]:
+    """Yield the equations of each fully reported recurrence that the expected ones do not explain.
+
+    Args:
+        hypothesis: The network, and what the port reports.
+        roundoff: The unit roundoff of the port's arithmetic.
+    """
+    network = hypothesis.network
+    for node, _, direction, numbers in fully_reported(hypothesis):
+        cell = direction.cell
+        if not isinstance(cell, _CELLS) or not getattr(cell, "reset_after", True):
+            continue  # r of each unit acts on the states of all others
+        x = hypothesis.xs[network.inputs.index(network.nodes[node.sources[0].node])]
+        states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
+        weights = hypothesis.weights[direction.name]
+        equations = UnitEquations(cell, direction, x, states, weights, roundoff)
+        if not equations.agree:
+            yield equations
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One argument of a unit's equation, linear in some rows of its weights.
+
+    ``block`` is the gate's number, ``rows`` the regressors that it has: ``x``, ``h``, and ``1``;
+    ``bias_row`` is the row of a bias of two rows, and ``None`` for the sum of both.
+    """
+
+    block: int
+    keys: tuple[str, ...]
+    bias_row: int | None = None
+
+
+class UnitEquations:
+    """The equations of one recurrence, one step from the port's own states."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        direction: Direction,
+        x: Array,
+        states: Mapping[str, Array],
+        weights: Mapping[str, Array],
+        roundoff: float,
+    ) -> None:
+        self.cell, self.direction, self.weights = cell, direction, weights
+        before = states_before(direction, states, {})
+        self.before, self.after = (
+            {key: flat_steps(values) for key, values in of_step.items()}
+            for of_step in (before, states)
+        )
+        flat_x = flat_steps(np.asarray(x, np.float64))
+        self.inputs = {
+            "Wx": flat_x,
+            "Wh": self.before[cell.output_state],
+            "bh": np.ones((len(flat_x), 1)),
+        }
+        self.units = self.after[cell.output_state].shape[1]
+        self.columns = _columns(cell)
+        size = max(float(np.sqrt(np.mean(np.square(a)))) for a in self.after.values())
+        self.noise = roundoff * max(size, 1e-30)
+
+    @property
+    def agree(self) -> bool:
+        """Whether the expected weights explain the port already."""
+        residuals = self._residuals(self._arguments(self.weights), slice(None))
+        largest = max(float(np.max(np.abs(r), initial=0.0)) for r in residuals.values())
+        return largest <= _LARGEST_RESIDUAL * self.noise
+
+    def explaining_pairs(
+        self, some: tuple[str, Sequence[Array]], others: tuple[str, Sequence[Array]]
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the numbers of two arrays that explain the first look at some steps and units.
+
+        Args:
+            some: The key of an array, and what it may be.
+            others: The same of another array.
+        """
+        rows = np.linspace(0, len(self.inputs["bh"]) - 1, _STEPS_OF_PAIRS).astype(int)
+        units = self._worst_units()
+        index = (slice(None), rows[:, None], units)
+        rest = self._arguments(
+            {k: a for k, a in self.weights.items() if k not in dict([some, others])}
+        )
+        first, second = (
+            np.stack([self._arguments({key: a})[index] for a in arrays], axis=1)
+            for key, arrays in (some, others)
+        )
+        before = {key: a[rows][:, units] for key, a in self.before.items()}
+        for number in range(first.shape[1]):
+            arguments = rest[index][:, None] + first[:, number : number + 1] + second
+            with np.errstate(all="ignore"):
+                states = _evaluated(self.cell, arguments, before)
+                residuals = [np.abs(self.after[k][rows][:, units] - a) for k, a in states.items()]
+                largest = np.max([r.max(axis=(1, 2)) for r in residuals], axis=0)
+            for other in np.flatnonzero(largest <= _LARGEST_RESIDUAL * self.noise):
+                yield number, int(other)
+
+    @np.errstate(all="ignore")  # a step of a fit may lead anywhere
+    def recovered(self) -> RecoveredWeights | TooFewSteps | None:
+        """Return the weights that the port must have.
+
+        Returns:
+            The fewest arrays that explain the port, how many steps are needed to find them, or
+            ``None`` if no weights explain it.
+        """
+        reported, some = len(self.inputs["bh"]), self._worst_units()
+        subsets = [keys for keys in _SUBSETS if set(keys) <= set(self.weights)]
+        needed = self._needed(subsets[-1])
+        for keys in subsets:
+            products = self._products(keys, len(some))
+            if self._needed(keys) > reported or products > _MOST_PRODUCTS:
+                continue
+            if keys != subsets[-1] and needed <= reported and products > _MANY_PRODUCTS:
+                continue  # all arrays together take as long
+            fit = self._fit(keys, some)
+            if fit is not None and self._products(keys, self.units) <= 8 * _MOST_PRODUCTS:
+                fit = self._fit(keys, np.arange(self.units))
+            if fit is not None:
+                return fit
+        too_few = TooFewSteps(self.direction.name, reported, needed)
+        return too_few if needed > reported else None
+
+    def _needed(self, keys: Sequence[str]) -> int:
+        """Return how many steps decide these arrays.
+
+        A state of an LSTM tells one gate; the others are decided by c.
+        """
+        numbers = sum(self._width(column, keys) for column in self.columns)
+        if len(self.cell.states) > 1:
+            numbers -= self._width(self.columns[-1], keys)
+        return int(np.ceil(_LEAST_EQUATIONS * numbers))
+
+    def _width(self, column: _Column, keys: Sequence[str]) -> int:
+        return sum(self.inputs[key].shape[1] for key in column.keys if key in keys)
+
+    def _products(self, keys: Sequence[str], units: int) -> float:
+        """Return about how many products a fit takes."""
+        numbers = sum(self._width(column, keys) for column in self.columns)
+        rows = min(len(self.inputs["bh"]), _MOST_EQUATIONS * numbers) * len(self.after)
+        return 10.0 * units * rows * numbers**2
+
+    def _worst_units(self) -> Array:
+        """Return the units that differ most from the expected ones."""
+        residuals = self._residuals(self._arguments(self.weights), slice(None))
+        worst = np.max([np.abs(r).max(axis=0) for r in residuals.values()], axis=0)
+        return np.argsort(-worst)[:_FIRST_UNITS]
+
+    def _arguments(self, weights: Mapping[str, Array]) -> Array:
+        """Return the arguments of all equations, (columns, steps, M)."""
+        arguments = np.zeros((len(self.columns), len(self.inputs["bh"]), self.units))
+        for number, column in enumerate(self.columns):
+            for key in column.keys:
+                if key in weights:
+                    arguments[number] += self.inputs[key] @ self._part(weights, column, key)
+        return arguments
+
+    def _part(self, weights: Mapping[str, Array], column: _Column, key: str) -> Array:
+        """Return the columns of one gate in an array, (rows, M)."""
+        array = np.asarray(weights[key], np.float64)
+        if key == "bh":
+            rows = np.atleast_2d(array)
+            array = (rows.sum(axis=0) if column.bias_row is None else rows[column.bias_row])[None]
+        width = self.units
+        return array[:, column.block * width : (column.block + 1) * width]
+
+    def _states(self, arguments: Array, units: Any, rows: Any) -> dict[str, Array]:
+        """Return the states of some units after each step, from the arguments (columns, …)."""
+        return _evaluated(
+            self.cell, arguments, {key: a[rows][:, units] for key, a in self.before.items()}
+        )
+
+    def _residuals(self, arguments: Array, units: Any, rows: Any = slice(None)) -> dict[str, Array]:
+        """Return what the port reports minus what the arguments give, (steps, units)."""
+        with np.errstate(all="ignore"):
+            states = self._states(arguments, units, rows)
+        return {key: self.after[key][rows][:, units] - a for key, a in states.items()}
+
+    def _fit(self, keys: Sequence[str], units: Array) -> RecoveredWeights | None:
+        """Return the arrays with which some units agree, or ``None`` if there are none."""
+        count = len(self.inputs["bh"])
+        numbers = sum(self._width(column, keys) for column in self.columns)
+        most = int(_MOST_EQUATIONS * numbers) + 1
+        rows: Any = slice(None) if count <= most else np.linspace(0, count - 1, most).astype(int)
+        expected = self._arguments(self.weights)[:, rows][..., units]
+        regressors = [
+            np.concatenate([self.inputs[k][rows] for k in column.keys if k in keys], axis=1)
+            if self._width(column, keys)
+            else np.zeros((expected.shape[1], 0))
+            for column in self.columns
+        ]
+        fit = _Fit(self, units, rows, expected, regressors)
+        changes = fit.solve()
+        if changes is None:
+            return None
+        errors = _STANDARD_ERRORS * fit.standard_errors(changes, self.noise)
+        return self._in_arrays(keys, units, changes, errors)
+
+    def _in_arrays(
+        self, keys: Sequence[str], units: Array, changes: Array, errors: Array
+    ) -> RecoveredWeights:
+        """Return changes of the weights of each unit, (units, numbers), as arrays."""
+        arrays = {key: np.array(self.weights[key], np.float64) for key in keys}
+        tolerances = {key: np.full(array.shape, np.inf) for key, array in arrays.items()}
+        start = 0
+        for column in self.columns:
+            at = column.block * self.units + units
+            for key in (key for key in column.keys if key in keys):
+                stop = start + self.inputs[key].shape[1]
+                change, error = changes[:, start:stop].T, errors[:, start:stop].T
+                decided = error < np.maximum(np.abs(change), 1.0)
+                index: Any = (slice(None), at)
+                if key == "bh" and arrays[key].ndim == 1:
+                    index, change, error, decided = at, change[0], error[0], decided[0]
+                elif key == "bh":  # of a sum of two rows, the first is taken to be wrong
+                    row = column.bias_row or 0
+                    index, change, error, decided = (row, at), change[0], error[0], decided[0]
+                    if column.bias_row is None:
+                        tolerances[key][1, at] = 0.0
+                arrays[key][index] += np.where(decided, change, 0.0)
+                tolerances[key][index] = error
+                start = stop
+        return RecoveredWeights(self.direction, arrays, tolerances, units)
+
+
+class _Fit:
+    """Changes of the weights of some units, fitted to the states of the port."""
+
+    def __init__(
+        self,
+        system: UnitEquations,
+        units: Array,
+        rows: Any,
+        expected: Array,
+        regressors: list[Array],
+    ) -> None:
+        self.system, self.units, self.rows = system, units, rows
+        self.expected, self.regressors = expected, regressors
+        self.sizes = [part.shape[1] for part in regressors]
+
+    def solve(self) -> Array | None:
+        """Return the changes (units, numbers) with which all agrees, or ``None``."""
+        changes = np.zeros((len(self.units), sum(self.sizes)))
+        remaining = np.arange(len(changes))
+        for start in self.starts(*changes.shape):
+            some = _Fit(
+                self.system,
+                self.units[remaining],
+                self.rows,
+                self.expected[..., remaining],
+                self.regressors,
+            )
+            changes[remaining] = some.nearest(np.broadcast_to(start, (len(remaining), len(start))))
+            explained = some.explained(some.residual(changes[remaining]))
+            remaining = remaining[~explained]
+            if not len(remaining):
+                return changes
+        return None
+
+    def starts(self, units: int, numbers: int) -> Iterator[Array]:
+        """Yield changes from which a fit may start, only the first if each takes long."""
+        rng = np.random.default_rng(0)
+        yield np.zeros(numbers)
+        sizes = _STARTS if units * len(self.expected[0]) * numbers**2 <= _MANY_STARTS else ()
+        for size in sizes:
+            yield size * rng.standard_normal(numbers)
+
+    def nearest(self, changes: Array) -> Array:
+        """Return the changes that are nearest to the port, near a start (units, numbers)."""
+        damping = np.full(len(changes), 1e-3)
+        residual = self.residual(changes)
+        size = np.sum(np.square(residual), axis=1)
+        for _ in range(_ITERATIONS):
+            derivative = self.derivative(changes)
+            normal = np.swapaxes(derivative, 1, 2) @ derivative
+            diagonal = np.einsum("uii->ui", normal)
+            scale = diagonal + 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-30
+            gradient = np.einsum("uep,ue->up", derivative, residual)
+            damped = normal + (damping[:, None] * scale)[:, :, None] * np.eye(scale.shape[1])
+            moved = changes + np.linalg.solve(damped, gradient[..., None])[..., 0]
+            left = self.residual(moved)
+            size_left = np.sum(np.square(left), axis=1)
+            better = size_left < size
+            stalled = (size_left > _STALLED * size) & (better | (damping >= _MOST_DAMPING))
+            changes = np.where(better[:, None], moved, changes)
+            residual = np.where(better[:, None], left, residual)
+            size = np.where(better, size_left, size)
+            damping = np.clip(np.where(better, damping * 0.1, damping * 10), 1e-13, _MOST_DAMPING)
+            if stalled.all():
+                break
+        return changes
+
+    def explained(self, residual: Array) -> Array:
+        """Return for which units the residual is nothing but rounding."""
+        largest: Array = np.max(np.abs(residual), axis=1)
+        return largest <= _LARGEST_RESIDUAL * self.system.noise
+
+    def standard_errors(self, changes: Array, noise: float) -> Array:
+        """Return the standard error of each change, at least that of the port's rounding."""
+        derivative = self.derivative(changes)
+        normal = np.swapaxes(derivative, 1, 2) @ derivative
+        diagonal = np.einsum("uii->ui", normal)
+        normal = normal + 1e-14 * diagonal.max() * np.eye(normal.shape[-1])
+        variance = np.einsum("uii->ui", np.linalg.inv(normal))
+        residual = np.sqrt(np.mean(np.square(self.residual(changes)), axis=1, keepdims=True))
+        errors: Array = np.sqrt(np.maximum(variance, 0.0)) * np.maximum(residual, noise)
+        return errors
+
+    def arguments(self, changes: Array) -> Array:
+        """Return the arguments of the equations with changed weights, (columns, steps, units)."""
+        parts = np.split(changes.T, np.cumsum(self.sizes)[:-1])
+        return np.stack(
+            [
+                e + part @ change
+                for e, part, change in zip(self.expected, self.regressors, parts, strict=True)
+            ]
+        )
+
+    def residual(self, changes: Array) -> Array:
+        """Return the residual of every equation of each unit, (units, equations)."""
+        residuals = self.system._residuals(self.arguments(changes), self.units, self.rows)
+        joined = np.concatenate(list(residuals.values())).T
+        finite: Array = np.where(np.isfinite(joined), joined, 1e30)
+        return finite
+
+    def derivative(self, changes: Array) -> Array:
+        """Return how the states follow the changes, (units, equations, numbers)."""
+        arguments = self.arguments(changes)
+        columns = []
+        for number, part in enumerate(self.regressors):
+            moved = np.zeros((len(arguments), 1, 1))
+            moved[number] = _STEP
+            above, below = (
+                self.system._states(a, self.units, self.rows)
+                for a in (arguments + moved, arguments - moved)
+            )
+            slopes = [(above[key] - below[key]) / (2 * _STEP) for key in above]
+            columns.append(
+                np.concatenate([slope.T[:, :, None] * part[None] for slope in slopes], axis=1)
+            )
+        finite: Array = np.nan_to_num(np.concatenate(columns, axis=2))
+        return finite
+
+
+#: The change of an argument from which a derivative is taken.
+_STEP = 1e-5
+
+
+def _columns(cell: Cell) -> list[_Column]:
+    """Return the arguments of the equation of one unit."""
+    every = ("Wx", "Wh", "bh")
+    blocks = range(max(1, len(cell.gate_names)))
+    if not hasattr(cell, "reset_after"):
+        return [_Column(block, every) for block in blocks]
+    *gates, candidate = blocks
+    return [
+        *(_Column(block, every) for block in gates),
+        _Column(candidate, ("Wx", "bh"), 0),
+        _Column(candidate, ("Wh", "bh"), 1),
+    ]
+
+
+def _evaluated(cell: Cell, arguments: Array, before: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the states after a step whose products with the weights are given."""
+    without_bias = replace(cell, use_bias=False)
+    of_state: Array = np.zeros(1)
+    if hasattr(cell, "reset_after"):
+        of_state = np.concatenate([*(0 * a for a in arguments[:-2]), arguments[-1]], axis=-1)
+        arguments = arguments[:-1]
+    xz = np.concatenate(list(arguments), axis=-1)
+    w = SimpleNamespace(Wh=_Product(of_state))
+    states: dict[str, Array] = without_bias.step(_OPS, xz, before, w).states
+    return states
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A kernel whose product with any state is given."""
+
+    value: Array
+
+    __array_ufunc__ = None
+
+    def __rmatmul__(self, state: Array) -> Array:
+        return self.value

@@ -1,0 +1,125 @@
+"""``verify --against``: the weights of a port, recovered from its own states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.helpers.handmade import LAYERS, Port, explained, weights_of
+
+#: Sizes that all differ, with more steps than numbers for each unit.
+SIZES: dict[str, Any] = {"N": 5, "T": 9, "D": 2, "M": 3, "K": 1}
+Arrays = dict[str, np.ndarray]
+
+
+def ported(cell: str, change: Callable[[Arrays], Arrays], **options: Any) -> Any:
+    """Return the result of a port with changed weights that gives all of its states."""
+    sizes = {**SIZES, "cell": cell, **options.pop("sizes", {})}
+    golden = rnnshapes.golden(**sizes).arrays
+    weights = weights_of(golden, LAYERS[cell])
+    found = Port(cell, **options).run({**weights, **change(weights)}, golden["x"])
+    states = {key: found[key] for key in ("h", "c") if key in found}
+    return rnnshapes.verify(**sizes, against=states)
+
+
+def flat(kernel: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(kernel.T).reshape(kernel.shape)
+
+
+def transposed(kernel: np.ndarray) -> np.ndarray:
+    parts = np.split(kernel, kernel.shape[1] // len(kernel), axis=1)
+    return np.concatenate([part.T for part in parts], axis=1)
+
+
+def units_first(kernel: np.ndarray) -> np.ndarray:
+    """A buffer (rows, gates, units), read as (units, rows, gates)."""
+    m = SIZES["M"]
+    parts = kernel.reshape(m, len(kernel), -1)
+    return parts.transpose(1, 2, 0).reshape(kernel.shape)
+
+
+def changed(key: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arrays], Arrays]:
+    return lambda weights: {key: function(weights[key]).astype("f")}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_layout_for_each_kernel_is_named(cell: str) -> None:
+    result = ported(
+        cell,
+        lambda w: {
+            "kernel": flat(w["kernel"]),
+            "recurrent_kernel": transposed(w["recurrent_kernel"]),
+        },
+    )
+    assert explained(result) == [("layout.flat_buffer", "layout.transposed")]
+    (explanation,) = result.diagnosis.explanations
+    arrays = [mistake.where.array for mistake in explanation.mistakes]
+    assert arrays == ["kernel", "recurrent_kernel"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "key", "function", "id_", "words"),
+    [
+        ("lstm", "kernel", units_first, "layout.flat_buffer", ("(units, rows, gates)",)),
+        ("lstm", "recurrent_kernel", lambda a: a[[2, 0, 1]], "weights.permuted", ("2, 0, 1",)),
+        ("gru", "bias", lambda a: 0.3 * a, "weights.scaled", ("bias", "0.3")),
+        ("simple", "kernel", lambda a: np.rint(50 * a) / 50 + 1, "weights.other", ("kernel",)),
+        (
+            "simple",
+            "recurrent_kernel",
+            lambda a: np.rint(64 * a) / 64,
+            "weights.quantized",
+            ("2^-6",),
+        ),
+    ],
+)
+def test_what_one_array_has_is_said(
+    cell: str, key: str, function: Any, id_: str, words: tuple[str, ...]
+) -> None:
+    result = ported(cell, changed(key, function))
+    assert explained(result) == [(id_,)]
+    (mistake,) = result.diagnosis.explanations[0].mistakes
+    assert mistake.where.layer == LAYERS[cell]
+    assert mistake.where.array == key
+    assert [word for word in words if word not in mistake.text] == []
+    assert result.verdict == ("inexact" if id_ == "weights.quantized" else "failed")
+
+
+@pytest.mark.parametrize("cell", ["simple", "gru"])
+def test_other_weights_are_measured(cell: str) -> None:
+    rng = np.random.default_rng(1)
+    result = ported(
+        cell,
+        lambda w: {k: (a * rng.uniform(0.97, 1.03, a.shape)).astype("f") for k, a in w.items()},
+    )
+    (mistake,) = result.diagnosis.explanations[0].mistakes
+    assert mistake.id == "weights.other"
+    assert {"(kernel)", "(recurrent_kernel)"} <= set(mistake.text.replace(",", "").split())
+    percent = float(mistake.text.partition("off by ")[2].partition(" %")[0])
+    assert 0.5 < percent < 3
+
+
+def test_no_weights_stand_for_another_equation() -> None:
+    """The bias beside it is changed, too, so that no known mistake explains the port."""
+    result = ported("gru", changed("bias", lambda a: a + 0.37), activation="relu")
+    assert explained(result) == []
+    assert result.diagnosis.too_few_steps is None
+
+
+def test_the_report_says_how_many_steps_are_needed() -> None:
+    def other(w: Arrays) -> Arrays:
+        rng = np.random.default_rng(2)
+        return {k: (a * rng.uniform(0.97, 1.03, a.shape)).astype("f") for k, a in w.items()}
+
+    result = ported("lstm", other, sizes={"N": 1})
+    assert explained(result) == []
+    needed = result.to_dict()["steps_needed"]
+    assert 9 < needed < 45
+    assert f"{needed} steps" in str(result)
+    enough = ported("lstm", other, sizes={"N": 1, "T": needed})
+    assert explained(enough) == [("weights.other",)]
+    assert enough.to_dict()["steps_needed"] is None
