@@ -14,10 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_type_h
 
 import typer
 
+from rnnshapes.api.conversion import KERAS_ENDING, TARGETS
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.cli import guesses
 from rnnshapes.cli.completion import joined, one_of
-from rnnshapes.conversion import KERAS_ENDING, TARGETS
 from rnnshapes.errors import InputError
 from rnnshapes.network.layers.rnn import MERGE_MODES
 from rnnshapes.network.sizes import DEFAULT_SIZES, SIZE_MEANINGS, check_size, index_range_text

@@ -250,7 +250,7 @@ def convert(
             file do not fit ``like``.
         UnsupportedError: a layer has no counterpart, such as a GRU without ``reset_after``.
     """
-    from rnnshapes import conversion
+    from rnnshapes.api import conversion
     from rnnshapes.render.write_file import check_writable
 
     path = Path(path)
