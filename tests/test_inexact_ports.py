@@ -169,3 +169,40 @@ def test_arithmetic_of_16_bits_is_named(dtype: str) -> None:
             steps.append(short(h @ w["W"] + w["b"]))
         result = rnnshapes.verify(**SIZES, against=np.stack(steps, 1))
         assert explained(result) == [(f"numeric.{dtype}",)]
+
+
+def looks_of(cell: str, port: Arrays) -> list[tuple[str, str]]:
+    """The id and the text of what an unexplained difference looks like."""
+    result = rnnshapes.verify(**LONG, cell=cell, against=port)
+    assert explained(result) == []
+    records = result.to_dict()["diagnosis"]
+    assert all(one["ratio"] is None and one["compared"] == 0 for one in records)
+    assert "looks" in repr(result) or not records
+    return [(one["id"], one["text"]) for one in records]
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "name", "words"),
+    [
+        ("gru", {"activation": "parabolas"}, "tanh", ["smooth"]),
+        ("simple", {"activation": "tabled"}, "tanh", ["table", "every 0.080"]),
+    ],
+)
+def test_unknown_approximation_looks_like_one(
+    cell: str, options: dict[str, str], name: str, words: list[str]
+) -> None:
+    port = given(ported(Port(cell, **options), **LONG), "states")
+    ((id_, text),) = looks_of(cell, port)
+    assert id_ == "activation.approximated"
+    assert all(word in text for word in [name, *words])
+
+
+def test_noise_looks_like_noise() -> None:
+    """Rounding of x does not."""
+    golden = rnnshapes.golden(**LONG, cell="gru").arrays
+    noise = 1e-4 * np.random.default_rng(1).standard_normal(golden["gru.h"].shape)
+    ((id_, text),) = looks_of("gru", {"h": golden["gru.h"] + noise})
+    assert (id_, "1.1e-04" in text) == ("numeric.noise", True)
+    x = (np.rint(golden["x"] * 32) / 32).astype("f")
+    port = Port("gru").run(weights_of(golden, "gru"), x)
+    assert looks_of("gru", {"h": port["h"]}) == []

@@ -127,6 +127,7 @@ class Diagnosis:
     nearer than the network itself, and ``max_abs`` is the largest difference that is left.
     ``complete`` is false if more could be tried, but would have taken too long. ``too_few_steps``
     says how many steps would tell the weights that the port must have, if they are too few.
+    ``appearance`` is what an unexplained difference looks like, which is not proven.
     """
 
     explanations: tuple[Explanation, ...]
@@ -135,6 +136,7 @@ class Diagnosis:
     max_abs: float
     complete: bool = True
     too_few_steps: TooFewSteps | None = None
+    appearance: tuple[Mistake, ...] = ()
 
 
 def diagnose(

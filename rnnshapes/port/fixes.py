@@ -72,6 +72,7 @@ FIXES = MappingProxyType(
         "weights.quantized": "keep the weights in float32",
         "numeric.float16": "compute in float32, or accept it with --dtype float16",
         "numeric.bfloat16": "compute in float32, or accept it with --dtype bfloat16",
+        "numeric.noise": "compute without random numbers, or accept the error with --tolerance",
         "numeric.float32": "compute in float64, or accept it with --dtype float32",
     }
 )

@@ -49,7 +49,7 @@ def is_inexact(
         return True
     if diagnosis is None:
         return False
-    if diagnosis.explanations:
+    if diagnosis.explanations or diagnosis.appearance:
         return share <= _LARGEST_EXPLAINED
     return share <= _LARGEST_UNEXPLAINED and all(map(_is_spread, checks))
 

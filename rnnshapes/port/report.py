@@ -12,6 +12,7 @@ from rnnshapes.load.inputs import InputSources, RandomInput, describe_inputs, fu
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.port.appearance import appearance
 from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
@@ -175,9 +176,12 @@ def _diagnosis(
         return Diagnosis((), 0, (), max_abs_difference(hypothesis))
     mixed = stated is None and dtype == "float64"
     diagnosis = diagnose(hypothesis, dtype, mixed=mixed, unit=unit)
-    if not all_zero and stated is None and not diagnosis.explanations and not axes_swapped:
-        return replace(diagnosis, explanations=tuple(_in_dtype_of_model(hypothesis)))
-    return diagnosis
+    if diagnosis.explanations or axes_swapped:
+        return diagnosis
+    if stated is None:
+        diagnosis = replace(diagnosis, explanations=tuple(_in_dtype_of_model(hypothesis)))
+    looks = () if diagnosis.explanations else appearance(hypothesis)
+    return replace(diagnosis, appearance=looks)
 
 
 def _in_dtype_of_model(hypothesis: Hypothesis) -> Iterator[Explanation]:

@@ -43,6 +43,8 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "hard_sigmoid": _clipped(1 / 6),
     "old_hard_sigmoid": _clipped(0.2),
     "rational_tanh": lambda z: _rational(np.clip(z, -3, 3)),
+    "parabolas": lambda z: np.clip(z, -2, 2) * (1 - np.abs(np.clip(z, -2, 2)) / 4),
+    "tabled": lambda z: np.tanh(np.rint(z * 12.4375) / 12.4375).astype(z.dtype),
     "tabled_sigmoid": lambda z: _TABLE[np.rint((np.clip(z, -8, 8) + 8) * 15.9375).astype(int)],
 }
 GATES = {"simple": ("h",), "lstm": ("i", "f", "c", "o"), "gru": ("z", "r", "h")}

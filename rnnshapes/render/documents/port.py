@@ -86,6 +86,10 @@ def record(result: PortVerification) -> dict[str, Any]:
             _explanation_record(one, mistakes, number)
             for number, one in enumerate(explanations)
             for mistakes in one.by_layer
+        ]
+        + [
+            _mistakes_record((mistake,), alternative=0, dtype=result.dtype)
+            for mistake in (() if diagnosis is None else diagnosis.appearance)
         ],
         "tried": 0 if diagnosis is None else diagnosis.tried,
         "nearest": None if diagnosis is None or explanations else _nearest_record(diagnosis),
@@ -155,16 +159,28 @@ def _explanation_record(
     """
     conventions = [mistake.text for mistake in mistakes if mistake != explanation.arithmetic]
     return {
+        **_mistakes_record(mistakes, alternative=alternative, dtype=explanation.dtype),
+        "conventions": conventions,
+        "ratio": explanation.ratio,
+        "compared": explanation.compared,
+    }
+
+
+def _mistakes_record(
+    mistakes: tuple[Mistake, ...], *, alternative: int, dtype: str
+) -> dict[str, Any]:
+    """Return mistakes in JSON, as what a difference looks like."""
+    return {
         "id": " + ".join(mistake.id for mistake in mistakes),
         "where": _common([mistake.where for mistake in mistakes])._asdict(),
         "text": "; ".join(mistake.text for mistake in mistakes),
         "cure": "; ".join(mistake.fix for mistake in mistakes),
         "alternative": alternative,
         "mistakes": [_mistake_record(mistake) for mistake in mistakes],
-        "conventions": conventions,
-        "dtype": explanation.dtype,
-        "ratio": explanation.ratio,
-        "compared": explanation.compared,
+        "conventions": [mistake.text for mistake in mistakes],
+        "dtype": dtype,
+        "ratio": None,
+        "compared": 0,
     }
 
 
@@ -212,6 +228,8 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
         yield from _explanations(diagnosis, word, meaning)
     else:
         yield labelled_line(word, _unexplained(result), meaning)
+        for mistake in () if diagnosis is None else diagnosis.appearance:
+            yield labelled_line("looks", f"like {mistake.text}")
     yield from _exactness(result)
     for shape in dict.fromkeys(check.shape for check in result.checks if check.shape):
         yield labelled_line("shape", shape.removeprefix("shape "))
