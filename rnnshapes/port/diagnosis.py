@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
@@ -118,6 +119,35 @@ class Explanation:
         return tuple(map(tuple, groups.values()))
 
 
+def in_layer(explanation: Explanation, network: Network) -> Explanation:
+    """Return the explanation of a part of a network, with the layer whose mistakes these are."""
+    names = {node.name for node in network.recurrent}
+    if len(names) != 1:
+        return explanation
+    (name,) = names
+
+    def located(mistake: Mistake) -> Mistake:
+        if mistake.where.layer not in (None, name):
+            return mistake
+        text = mistake.text if name in mistake.text else f"{mistake.text}, in {name}"
+        return mistake._replace(where=mistake.where._replace(layer=name), text=text)
+
+    return replace(explanation, mistakes=tuple(map(located, explanation.mistakes)))
+
+
+def joined(explanations: Sequence[Explanation], agreeing: Iterable[Comparison] = ()) -> Explanation:
+    """Return explanations of several parts as one, with what agrees in the other parts."""
+    dtype = max((one.dtype for one in explanations), key=_FORMATS.index)
+    other = [one for one in explanations if one.dtype == dtype and one.arithmetic is not None]
+    return Explanation(
+        tuple(mistake for one in explanations for mistake in one.mistakes),
+        dtype,
+        (*(check for one in explanations for check in one.comparisons), *agreeing),
+        other[0].arithmetic if other else None,
+        any(one.mixed for one in explanations),
+    )
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What explains a port that does not agree.
@@ -140,7 +170,12 @@ class Diagnosis:
 
 
 def diagnose(
-    base: Hypothesis, dtype: str, *, mixed: bool = False, unit: tuple[str, int] | None = None
+    base: Hypothesis,
+    dtype: str,
+    *,
+    mixed: bool = False,
+    unit: tuple[str, int] | None = None,
+    deep: bool = True,
 ) -> Diagnosis:
     """Search for what explains a port that does not agree.
 
@@ -150,6 +185,7 @@ def diagnose(
         dtype: The stated dtype of the port's arithmetic, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
         unit: The quantity and the only unit of it that differ at the first step that does.
+        deep: Whether to try mistakes with numbers, pairs of mistakes and other weights, too.
     """
     base = replace(base, weights=_in_float64(base.weights))
     search = _Search(base, dtype)
@@ -174,13 +210,14 @@ def diagnose(
     explanations = explanations or search.explanations(nearer, coarser)
     explanations = explanations or search.explanations(alone, coarser)
     explanations = explanations or search.explanations(singles, partly)
-    explanations = explanations or search.fits(base, unit)
-    if not explanations:
+    if deep and not explanations:
+        explanations = search.fits(base, unit)
+    if deep and not explanations:
         pairs = search.screened(pair for one in hypotheses(base) for pair in _pairs(one))
         explanations = search.explanations(pairs, [dtype, *partly])
         explanations = explanations or search.explanations([*alone, *singles], coarser)
     too_few_steps = None
-    if not explanations and not base.mistakes:
+    if deep and not explanations and not base.mistakes:
         explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)

@@ -106,7 +106,8 @@ def other_start(
         name: node.name for node in network.recurrent for name, _ in node.scans if name in names
     }
     only = next(iter(layers.values())) if len(set(layers.values())) == 1 else None
-    where = Where(layer=only, step=int(checks[0].pattern.steps[0]) if only else None)
+    step = next(check.pattern.steps[0] for check in checks if not check.agrees)
+    where = Where(layer=only, step=step if only else None)
     text = f"{' and '.join(layers)}: the states before the first step are not 0"
     return Mistake("state.starts_nonzero", text, where), tuple(others)
 

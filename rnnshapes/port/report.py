@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,14 @@ from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.appearance import appearance
 from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_quantities
-from rnnshapes.port.diagnosis import Diagnosis, Explanation, are_numbers_of, diagnose
+from rnnshapes.port.diagnosis import (
+    Diagnosis,
+    Explanation,
+    are_numbers_of,
+    diagnose,
+    in_layer,
+    joined,
+)
 from rnnshapes.port.exactness_mistakes import with_digits
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
@@ -29,6 +36,7 @@ from rnnshapes.port.quantities import (
 )
 from rnnshapes.port.run_errors import run_errors
 from rnnshapes.port.screening import max_abs_difference
+from rnnshapes.port.sections import compare_sections, sections
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.result import Result
 
@@ -129,7 +137,7 @@ def verify_port(
         )
     stated, dtype = dtype, dtype or _dtype_of(quantities)
     hypothesis = Hypothesis(network, weights, xs, quantities)
-    checks = compare_quantities(hypothesis, dtype)
+    checks = compare_sections(sections(hypothesis), quantities, dtype)
     if not all(check.agrees for check in checks):
         errors = run_errors(hypothesis)
         checks = tuple(replace(c, error=e) for c, e in zip(checks, errors, strict=True))
@@ -141,12 +149,13 @@ def verify_port(
             hypothesis = hypothesis.with_mistake("axes", SWAPPED_OUTPUT)
         hypothesis = with_digits(hypothesis)
         unit = first_unit(network, quantities, checks)
-        started = other_start(network, quantities, checks)
-        diagnosis = (
-            Diagnosis((Explanation((started[0],), dtype, started[1]),), 0, (), 0.0)
-            if started is not None
-            else _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
-        )
+        parts = sections(hypothesis)
+        if len(parts) > 1:
+            diagnosis = _diagnosis_by_sections(hypothesis, parts, dtype, stated=stated, unit=unit)
+        elif (started := other_start(network, quantities, checks)) is not None:
+            diagnosis = Diagnosis((Explanation((started[0],), dtype, started[1]),), 0, (), 0.0)
+        else:
+            diagnosis = _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
     return PortVerification(
         network=network,
         source=describe_inputs(sources, network),
@@ -160,6 +169,42 @@ def verify_port(
         locations=locate(network, quantities, checks),
         tolerance=tolerance,
     )
+
+
+def _diagnosis_by_sections(
+    hypothesis: Hypothesis,
+    parts: Sequence[Hypothesis],
+    dtype: str,
+    *,
+    stated: str | None,
+    unit: tuple[str, int] | None,
+) -> Diagnosis:
+    """Return the diagnosis of a port whose layers each start from the port's own numbers.
+
+    One mistake of the whole network is tried first, then each section alone, and then everything
+    else in the whole network. ``stated`` and ``unit`` are those of :func:`_diagnosis`.
+    """
+    mixed = stated is None and dtype == "float64"
+    whole = diagnose(hypothesis, dtype, mixed=mixed, deep=False)
+    if whole.explanations:
+        return whole
+    explained: list[tuple[Explanation, ...]] = []
+    agreeing: list[Comparison] = []
+    for part in parts:
+        checks = compare_quantities(part, dtype)
+        if all(check.agrees for check in checks):
+            agreeing += checks
+        elif (started := other_start(part.network, part.quantities, checks)) is not None:
+            explained.append((Explanation((started[0],), dtype, started[1]),))
+        else:
+            at = first_unit(part.network, part.quantities, checks)
+            alone = _diagnosis(part, dtype, stated=stated, unit=at)
+            explained.append(tuple(in_layer(one, part.network) for one in alone.explanations))
+        if explained and not explained[-1]:
+            return _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
+    # Several explanations of one section are alternatives; of several sections, one each is given.
+    ways = explained[0] if len(explained) == 1 else [joined([several[0] for several in explained])]
+    return Diagnosis(tuple(joined([one], agreeing) for one in ways), whole.tried, (), 0.0)
 
 
 def _diagnosis(
