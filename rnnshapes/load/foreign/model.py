@@ -226,15 +226,19 @@ class ForeignFile(OpenedFile):
         from rnnshapes.layouts.conversion import to_parts
 
         weights: dict[str, dict[str, Array]] = {}
+        known: dict[object, dict[str, Array]] = {}  # of arrays that several layers share
         for layer in self.network.layers:
             for number, direction in enumerate(layer.directions):
                 group = weights.setdefault(direction.name, {})
                 order = self.file_network.orders[layer.name]
                 for array in self.file_network.stored[layer.name]:
                     if array.direction in (None, number):
-                        values = stored[array.tensor.name]
                         gates = tuple(direction.cell.gates)
-                        group |= to_parts(array.layout, values, number, order, gates)
+                        key = array.tensor.name, array.layout, number, tuple(order), gates
+                        if key not in known:
+                            values = stored[array.tensor.name]
+                            known[key] = to_parts(array.layout, values, number, order, gates)
+                        group |= known[key]
             if self.file_network.is_whole and not layer.directions:
                 weights[layer.name] = {
                     array.layout.parts[0]: values.T if array.layout.transposed else values
