@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import closing
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,12 @@ def write_weights(path: Path, model: ModelFile, weights: Weights) -> None:
             arrays[dataset.number] = next(values)
     datasets = [each for each in model.client.datasets if not each.path[0].startswith("optimizer")]
     others = [dataset for dataset in datasets if dataset.number not in arrays]
-    count = sum(math.prod(dataset.shape) for dataset in others)
-    memory.require(8 * count, f"copying {count:,} numbers")
+    count = sum(math.prod(dataset.shape) for dataset in datasets)
+    memory.require(16 * count, f"copying {count:,} numbers")
     arrays |= {each.number: model.client.values([each])[0] for each in others}
+    content = BytesIO()  # h5py ends the process if the disk is full
     try:
-        with h5py.File(path, "w") as file:
+        with h5py.File(content, "w") as file:
             for group, attributes in model.client.groups.items():
                 if "name" in attributes and not group.startswith("optimizer"):
                     file.require_group(group).attrs["name"] = attributes["name"]
@@ -61,6 +63,7 @@ def write_weights(path: Path, model: ModelFile, weights: Weights) -> None:
                 _write(file, dataset, arrays.pop(dataset.number))
     except (TypeError, ValueError) as error:  # as h5py raises them
         raise InputError(f"{model.path}: its arrays cannot be copied: {error}") from None
+    path.write_bytes(content.getbuffer())
 
 
 def read_weights(path: Path, model: ModelFile) -> Weights:
