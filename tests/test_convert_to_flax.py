@@ -84,26 +84,35 @@ def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
         la.GRU(5, recurrent_activation="hard_sigmoid", return_sequences=True, name="gru"),
         la.LSTM(4, activation="relu", go_backwards=True, name="lstm"),
         la.LayerNormalization(epsilon=0.02, name="norm"),
+        la.Reshape((4, 1)),
+        la.Bidirectional(
+            la.SimpleRNN(3, "leaky_relu"),
+            backward_layer=la.SimpleRNN(3, "gelu", go_backwards=True),
+            name="both",
+        ),
     )
     model = randomized(sequential(*layers, shape=(6, 3)))
     said = rnnshapes.convert(model, tmp_path / "w.npz").assumptions
     for words in (
-        ("gate_fn=hard_sigmoid", "gru"),
+        ("gate_fn=jax.nn.hard_sigmoid", "gru"),
         ("gru/bias", "added"),
-        ("activation_fn=relu", "lstm"),
+        ("activation_fn=jax.nn.relu", "lstm"),
+        ("jax.nn.leaky_relu(z, 0.2)", "both/forward"),
+        ("approximate=False", "both/backward"),
         ("reverse", "lstm"),
         ("0.02", "norm"),
     ):
         assert any(all(word in one for word in words) for one in said)
-    assert len(said) == 5
+    assert len(said) == 7
 
 
-@pytest.mark.parametrize("word", ["reset_after", "stack", "PReLU"])
+@pytest.mark.parametrize("word", ["reset_after", "stack", "PReLU", "hard_shrink"])
 def test_what_flax_lacks_is_refused(word: str, tmp_path: Path) -> None:
     layer = {
         "reset_after": lambda: la.GRU(4, reset_after=False),
         "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
         "PReLU": la.PReLU,
+        "hard_shrink": lambda: la.LSTM(4, "hard_shrink"),
     }[word]()
     model = randomized(sequential(layer, la.Dense(2), shape=(4, 3)))
     with pytest.raises(UnsupportedError, match=word):

@@ -19,8 +19,11 @@ from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.layouts.layout import CellLayout
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.network.layers.time_distributed import layer_at_step
+from rnnshapes.network.layers.unsupported import require_supported
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.weight_files import WeightCheck, WeightVerification
 
@@ -44,6 +47,26 @@ _OTHERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 _FUNCTIONS = MappingProxyType(
     {"activation": ("activation_fn", "tanh"), "recurrent_activation": ("gate_fn", "sigmoid")}
 )
+#: Activations in JAX that are those of Keras, by their names in Keras, where JAX has another name
+#: or other constants. Source: ``jax/_src/nn/functions.py``.
+_JAX = MappingProxyType(
+    {
+        "tanh": "jax.numpy.tanh",
+        "linear": "lambda z: z",
+        "exponential": "jax.numpy.exp",
+        "softsign": "jax.nn.soft_sign",
+        "gelu": "lambda z: jax.nn.gelu(z, approximate=False)",
+        "gelu_tanh": "lambda z: jax.nn.gelu(z, approximate=True)",
+        "leaky_relu": "lambda z: jax.nn.leaky_relu(z, 0.2)",
+        KERAS2_HARD_SIGMOID: "lambda z: jax.numpy.clip(0.2 * z + 0.5, 0, 1)",
+    }
+)
+#: Activations of ``jax.nn`` that are those of Keras.
+_JAX_NN = (
+    *("celu", "elu", "hard_sigmoid", "hard_silu", "hard_tanh", "log_sigmoid", "log_softmax"),
+    *("mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus", "sparse_plus"),
+    *("sparse_sigmoid", "squareplus"),
+)
 _KEYS = MappingProxyType({"Wx": "kernel", "Wh": "recurrent_kernel"})
 #: Blocks of columns by gate; the gate of a cell without gates is empty.
 _Blocks = dict[str, Array]
@@ -63,6 +86,7 @@ def to_flax(network: Network, weights: Weights) -> dict[str, Array]:
     Raises:
         UnsupportedError: A layer has no counterpart in Flax.
     """
+    require_supported(layer for layer in network.layers if layer.weights)
     arrays: dict[str, Array] = {}
     for layer in network.layers:
         for direction, prefix, cell in _recurrences(layer):
@@ -101,14 +125,16 @@ def verify_flax(
 
 def _recurrences(layer: Layer) -> Iterator[tuple[Direction, str, Cell]]:
     """Yield each direction of a layer, what the names of its arrays begin with, and its cell."""
-    for number, direction in enumerate(layer.directions):
+    for name, direction in _named(layer):
         cells = list(direction.cell.cells_by_suffix.values())
         if len(cells) > 1:
             raise _refused(layer, "Flax has no cells of a stack in one layer; use a layer each")
         if getattr(cells[0], "reset_after", True) is False:
             raise _refused(layer, "Flax applies r after the product with Wh (reset_after)")
-        way = ("forward/", "backward/")[number] if len(layer.directions) > 1 else ""
-        yield direction, f"{layer.name}/{way}", cells[0]
+        for function in cells[0].activations:
+            if function not in _JAX and function not in _JAX_NN:
+                raise _refused(layer, f"JAX has no activation {function}")
+        yield direction, f"{name}/", cells[0]
 
 
 def _layout(cell: Cell) -> CellLayout:
@@ -205,11 +231,12 @@ def _bias_rule(cell: Cell, bias: Array | None, stored: Mapping[str, _Blocks]) ->
 
 def _others(layer: Layer) -> Iterator[tuple[str, str, str, str]]:
     """Yield the arrays of a layer without recurrence: name, key, group, and name in Flax."""
+    kind = layer_at_step(layer).type
     for group, members in layer.groups.items():
         for weight in members:
-            name = _OTHERS.get(layer.type, {}).get(weight.name)
+            name = _OTHERS.get(kind, {}).get(weight.name)
             if name is None:
-                raise _refused(layer, f"the weights of a {layer.type} are not converted")
+                raise _refused(layer, f"the weights of a {kind} are not converted")
             yield weight.name, weight.key, group, f"{layer.name}/{name}"
 
 
@@ -223,22 +250,33 @@ def _assumptions(network: Network, checks: Sequence[WeightCheck]) -> Iterator[st
             yield f"mean and var of {layer.name} belong into the collection batch_stats"
         if mode not in ("concat", None):
             yield f"Flax joins both directions by concat: {layer.name} joins them by {mode}"
-        if len(layer.directions) == 1 and layer.directions[0].reverse:
-            yield f"the file does not hold directions: {layer.name} takes the sequence in reverse"
-        for argument, name in _functions(layer):
-            yield f"the file does not hold activations: use {argument}={name} in {layer.name}"
+        ways = [direction.reverse for direction in layer.directions]
+        if ways != [False, True][: len(ways)]:
+            names = [name for name, direction in _named(layer) if direction.reverse]
+            which = " and ".join(names)
+            yield f"the file does not hold directions: {which} takes the sequence in reverse"
+        for name, argument, function in _functions(layer):
+            yield f"the file does not hold activations: use {argument}={function} in {name}"
     for check in checks:
         if "added" in check.rule:
             yield f"{check.name}: Flax has one bias for these gates, so two rows were added"
 
 
-def _functions(layer: Layer) -> Iterator[tuple[str, str]]:
-    """Yield the activations of a cell that are not Flax's defaults, with their arguments."""
-    for cell in layer.cells[:1]:
+def _named(layer: Layer) -> Iterator[tuple[str, Direction]]:
+    """Yield each direction of a layer with its name in Flax."""
+    for number, direction in enumerate(layer.directions):
+        way = ("/forward", "/backward")[number] if len(layer.directions) > 1 else ""
+        yield f"{layer.name}{way}", direction
+
+
+def _functions(layer: Layer) -> Iterator[tuple[str, str, str]]:
+    """Yield the activations that are not Flax's defaults: the cell, the argument, its value."""
+    for name, direction in _named(layer):
+        (cell,) = direction.cell.cells_by_suffix.values()
         for option, (argument, default) in _FUNCTIONS.items():
-            name = getattr(cell, option, default)
-            if name != default:
-                yield argument, name
+            function = getattr(cell, option, default)
+            if function != default:
+                yield name, argument, _JAX.get(function, f"jax.nn.{function}")
 
 
 def _refused(layer: Layer, reason: str) -> UnsupportedError:

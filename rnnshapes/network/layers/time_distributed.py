@@ -19,6 +19,11 @@ from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
 
 
+def layer_at_step(layer: Layer) -> Layer:
+    """Return the layer that a TimeDistributed applies at each step; any other one itself."""
+    return layer.inner if isinstance(layer, TimeDistributed) else layer
+
+
 @dataclass(frozen=True, kw_only=True)
 class TimeDistributed(Layer):
     """A layer applied at each time step, to an input of ``rank`` axes there.
