@@ -89,7 +89,16 @@ def test_options_that_no_file_holds_are_said(tmp_path: Path) -> None:
         assert any(all(word in one for word in words) for one in said)
 
 
+def both(forward: Any, backward: Any) -> Any:
+    """Two layers of other options, in both directions."""
+    return la.Bidirectional(forward, backward_layer=backward, name="rnn")
+
+
 REFUSED: dict[str, Any] = {
+    "relu and tanh": lambda: both(la.SimpleRNN(4, "relu"), la.SimpleRNN(4, go_backwards=True)),
+    "use_bias": lambda: both(la.GRU(4), la.GRU(4, use_bias=False, go_backwards=True)),
+    "units": lambda: both(la.LSTM(4), la.LSTM(5, go_backwards=True)),
+    "LayerNormalization": lambda: la.LayerNormalization(axis=[1, 2]),
     "reset_after": lambda: RECURRENT["gru"](reset_after=False),
     "hard_sigmoid": lambda: RECURRENT["lstm"](recurrent_activation="hard_sigmoid"),
     "relu": lambda: RECURRENT["lstm"](activation="relu"),
@@ -105,6 +114,42 @@ def test_what_pytorch_lacks_is_refused(word: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=word):
         rnnshapes.convert(model, tmp_path / "w.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_names_are_attributes_of_modules(tmp_path: Path) -> None:
+    inner = sequential(la.LSTM(5, return_sequences=True, name="a"), shape=(4, 3))
+    model = sequential(inner, la.TimeDistributed(la.Dense(2), name="td"), shape=(4, 3))
+    inner.name = "enc"
+    path = tmp_path / "w.safetensors"
+    assert rnnshapes.convert(randomized(model), path).passed
+    arrays = stored(path)
+    assert {name.rpartition(".")[0] for name in arrays} == {"enc.a", "td"}
+    np.testing.assert_array_equal(arrays["td.weight"], model.layers[-1].get_weights()[0].T)
+    save(model, tmp_path / "m.keras")
+    rnnshapes.convert(path, tmp_path / "new.weights.h5", like=tmp_path / "m.keras")
+    assert (tmp_path / "new.weights.h5").is_file()
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".npz", ".onnx", ".h"])
+def test_nan_and_no_weights_are_named(ending: str, tmp_path: Path) -> None:
+    model = randomized(sequential(la.LSTM(4, name="rnn"), shape=(4, 3)))
+    kernel, recurrent, bias = model.get_weights()
+    model.set_weights([kernel, recurrent, np.where(bias == bias[1], np.nan, bias)])
+    with pytest.raises(InputError, match="rnn/bias holds NaN"):
+        rnnshapes.convert(model, tmp_path / f"w{ending}")
+    with pytest.raises(InputError, match="no weights"):
+        rnnshapes.convert(sequential(la.Dropout(0.3), shape=(4, 3)), tmp_path / f"w{ending}")
+
+
+def test_links_and_permissions_are_kept(tmp_path: Path) -> None:
+    file, link = tmp_path / "real.safetensors", tmp_path / "w.safetensors"
+    file.write_bytes(b"old")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    rnnshapes.convert(randomized(sequential(la.GRU(4), shape=(4, 3))), link)
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(stored(file)) == 4
 
 
 def test_command_converts_a_saved_model(tmp_path: Path, run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,11 @@ def stack(cell: str, **options: Any) -> tuple[Any, ...]:
     return tuple(CELLS[cell](5, return_sequences=True, name=n, **options) for n in ("a", "b"))
 
 
+def without(name: str, arrays: Arrays) -> Arrays:
+    """Return a state_dict without one array."""
+    return {key: array for key, array in arrays.items() if key != name}
+
+
 #: A file and layers that it does not fit, and a word of the reason.
 REFUSED: dict[str, tuple[Arrays, tuple[Any, ...], str]] = {
     "order": (pytorch("lstm", "p", "q"), stack("lstm"), "p, q"),
@@ -164,6 +170,13 @@ REFUSED: dict[str, tuple[Arrays, tuple[Any, ...], str]] = {
     "activation": (pytorch("lstm", "a"), (la.LSTM(5, activation="relu", name="a"),), "relu"),
     "bias": (pytorch("lstm", "a"), (la.LSTM(5, use_bias=False, name="a"),), "bias"),
     "projection": (pytorch("lstm", "a", proj_size=5), (la.LSTM(5, name="a"),), "proj"),
+    "named": (pytorch("gru", "a") | linear("b"), (la.Dense(5, name="a"),), "lacks a/kernel"),
+    "lacks": (without("fc.bias", linear("fc", "p", "q")), (la.Dense(5, name="fc"),), "fc/bias"),
+    "NaN": (
+        {"fc.weight": np.full((5, 5), np.nan, "f4")},
+        (la.Dense(5, name="fc", use_bias=False),),
+        "NaN",
+    ),
     "dtype": (pytorch("gru", "a"), (la.GRU(5, name="a", dtype="float16"),), "dtype"),
 }
 
@@ -178,6 +191,24 @@ def test_what_keras_cannot_take_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=word):
         rnnshapes.convert(path, tmp_path / "new.weights.h5", like=like)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no limit of sizes")
+def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    import resource
+
+    like, out = tmp_path / "like.keras", tmp_path / "new"
+    saved(of_layers(la.GRU(5, name="a"), shape=(4, 5)), like)
+    path = written(tmp_path / "m.pt", foreign.torch_file(pytorch("gru", "a")))
+    out.mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"new/w\.weights\.h5: cannot be written"):
+            rnnshapes.convert(path, out / "w.weights.h5", like=like)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(out.iterdir())
 
 
 def test_equal_numbers_decide_nothing(tmp_path: Path) -> None:

@@ -184,6 +184,19 @@ def test_pytorch_has_no_reverse_alone(tmp_path: Path) -> None:
     assert [found["id"] for found in record["diagnosis"]] == ["direction.reversed"]
 
 
+def test_directions_of_pytorch_have_one_activation(tmp_path: Path) -> None:
+    def of(activation: str) -> keras.Model:
+        backward = la.SimpleRNN(5, activation, go_backwards=True)
+        layer = la.Bidirectional(la.SimpleRNN(5, "relu"), backward_layer=backward, name="rnn")
+        return randomized(keras.Sequential([keras.Input((4, 3)), layer]))
+
+    path = tmp_path / "w.safetensors"
+    rnnshapes.convert(of("relu"), path)
+    assert rnnshapes.verify(of("relu"), against=path).passed
+    ids = [mistake.id for mistake in rnnshapes.verify(of("tanh"), against=path).mistakes]
+    assert ids == ["activation.other"]
+
+
 def swapped(name: str, order: tuple[int, ...]) -> Callable[[Arrays], Arrays]:
     """Return a change that takes the blocks of rows in another order."""
 

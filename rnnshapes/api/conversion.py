@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnshapes import reference
-from rnnshapes.errors import CannotRunError, InputError
+from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
 from rnnshapes.session import Session, network_of, open_model, with_default_sizes
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def convert_weights(model: Any, path: Path, to: str) -> WeightVerification:
         InputError: the model is not one of Keras, or its weights are not known.
         UnsupportedError: a layer has no counterpart in the framework.
     """
+    from rnnshapes.network.weights import first_nan
+
     with open_model(model) as opened:
         network = with_default_sizes(network_of(opened), opened)
         session = Session(network, (), opened, 0)
@@ -62,8 +64,15 @@ def convert_weights(model: Any, path: Path, to: str) -> WeightVerification:
                 "one, give it with --like MODEL"
             )
         session.require_weights()
+        weights = session.weights()
+        if not any(weights.values()):
+            raise InputError("the model has no weights, so there is nothing to convert")
+        if name := first_nan(network, weights):
+            raise InputError(
+                f"{name} holds NaN, which no port computes with: train the model again"
+            )
         with _proven(path) as unfinished:
-            result = TARGETS[to].write(network, session.weights(), unfinished)
+            result = TARGETS[to].write(network, weights, unfinished)
     return replace(result, path=str(path))
 
 
@@ -184,7 +193,7 @@ def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
     from rnnshapes.load.foreign.model import open_foreign_file
     from rnnshapes.load.saved import weights_h5
     from rnnshapes.port.weight_files import verify_weights
-    from rnnshapes.port.weights_from_file import added_biases, take_weights
+    from rnnshapes.port.weights_from_file import added_biases, open_options, take_weights
 
     with open_foreign_file(source) as file, _saved_keras_model(like) as model:
         if file is None:
@@ -203,7 +212,8 @@ def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
                         f"{source}: the model's dtype cannot hold the numbers of {check.name}; "
                         "give a model of the file's dtype with --like"
                     )
-        return replace(result, assumptions=(*result.assumptions, *added_biases(result)))
+        assumptions = (*open_options(network, file), *added_biases(result))
+        return replace(result, assumptions=assumptions)
 
 
 @contextmanager
@@ -232,7 +242,10 @@ def _proven(path: Path) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=target.parent) as folder:
             unfinished = Path(folder) / path.name
-            yield unfinished
+            try:
+                yield unfinished
+            except RnnshapesError as error:  # which may name the file that is not in place
+                raise type(error)(str(error).replace(str(unfinished), str(path))) from None
             if target.exists():
                 shutil.copymode(target, unfinished)
             unfinished.replace(target)

@@ -43,8 +43,8 @@ def lay_out(layer: Layer, weights: Weights, framework: str) -> list[tuple[Weight
     """
     directions = sorted(layer.directions, key=lambda direction: direction.reverse)
     cells = [_cell(layer, direction, framework) for direction in directions]
-    if len({(type(cell), cell.units) for cell in cells}) > 1:
-        raise _refused(layer, framework, "its directions have different cells")
+    if len({(type(cell), cell.units, cell.use_bias) for cell in cells}) > 1:
+        raise _refused(layer, framework, "its directions differ in cell, units or use_bias")
     layout = _layout(layer, cells[0], framework)
     parts = [_parts(d, cell, weights) for d, cell in zip(directions, cells, strict=True)]
     held = {part for array in layout.arrays for part in array.parts}

@@ -37,6 +37,16 @@ def streams(seed: int, more: int = 0) -> list[np.random.SeedSequence]:
     return [spawned[0], spawned[1 + more]]
 
 
+def first_nan(network: Network, weights: Weights) -> str:
+    """Return the name of the first array with a NaN; empty if there is none."""
+    for layer in network.layers:
+        for name, group in layer.groups.items():
+            for weight in group:
+                if np.isnan(weights[name][weight.key]).any():
+                    return f"{name}/{weight.name}"
+    return ""
+
+
 def bind(group: str, weights: Weights, dtype: str) -> SimpleNamespace:
     """Return a group of weights as the attributes that its equation uses, in ``dtype``."""
     arrays: Mapping[str, Any] = weights.get(group, {})

@@ -22,6 +22,7 @@ from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.network.layers.time_distributed import layer_at_step
 from rnnshapes.network.layers.unsupported import require_supported
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.dims import Shape
@@ -152,7 +153,7 @@ class _Exporter:
         layer = node.layer
         if layer.uses_mask and True in masked:
             raise UnsupportedError(_MASKED)
-        takes_indices = isinstance(getattr(layer, "inner", layer), Embedding)
+        takes_indices = isinstance(layer_at_step(layer), Embedding)
         inputs = [self.values[tap] if takes_indices else self._value(tap) for tap in node.sources]
         if isinstance(layer, RecurrentLayer):
             yield from self._recurrence(node, layer, inputs[0])
@@ -277,9 +278,11 @@ def verify_onnx(network: Network, weights: Weights, file: ForeignFile) -> Weight
     missing = Mistake("weights.missing", "it is not in the file")
     stored = list(file.recurrences())
     tensors = {tensor.name: tensor for each in file.contents.others for tensor in each.tensors}
-    for layer in network.layers:
+    called = {node.layer.name for node in network.nodes}
+    for layer in (each for each in network.layers if each.name in called):
         if layer.directions:
             (recurrence,) = recurrences_of(network, weights, layer.name)
+            recurrence = recurrence.forward_first()
             calls = [each for each in stored if each.arrays[0].tensor.name == f"{layer.name}/W"]
             if not calls:
                 checks.append(WeightCheck(layer.name, (), "", 0, missing))

@@ -16,11 +16,13 @@ from rnnshapes.errors import UnsupportedError
 from rnnshapes.layouts.recurrent import lay_out
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.time_distributed import layer_at_step
+from rnnshapes.network.layers.unsupported import require_supported
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 
-#: Names of arrays of other layers in PyTorch, by the class in Keras and the name there. Matrices
-#: and kernels of convolutions have their axes in reverse, but tables.
+#: Names of arrays of other layers in PyTorch, by the class in Keras and the name there. Kernels
+#: have their axes in reverse.
 _OTHERS: Mapping[str, Mapping[str, str]] = {
     "Dense": {"kernel": "weight", "bias": "bias"},
     "Embedding": {"embeddings": "weight"},
@@ -41,6 +43,7 @@ def to_pytorch(network: Network, weights: Weights) -> dict[str, Array]:
     Raises:
         UnsupportedError: A layer has no counterpart in PyTorch.
     """
+    require_supported(layer for layer in network.layers if layer.weights)
     arrays: dict[str, Array] = {}
     for layer in network.layers:
         if layer.directions:
@@ -48,6 +51,11 @@ def to_pytorch(network: Network, weights: Weights) -> dict[str, Array]:
         else:
             arrays |= _other(layer, weights)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def module_name(layer: str) -> str:
+    """Return the name of a layer's module: that of a model in the model ends in a dot."""
+    return layer.replace("/", ".")
 
 
 def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
@@ -60,8 +68,11 @@ def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
         if len(cells) > 1:
             raise _refused(layer, "PyTorch has no cells of a stack in one layer; use a layer each")
         _require_pytorch(layer, cells[0])
+    if len(names := {getattr(cell, "activation", "") for cell in layer.cells}) > 1:
+        both = " and ".join(sorted(names))
+        raise _refused(layer, f"its directions have {both}, and those of PyTorch have the same")
     for array, values in lay_out(layer, weights, "PyTorch"):
-        yield f"{layer.name}.{array.name}", values
+        yield f"{module_name(layer.name)}.{array.name}", values
 
 
 def _require_pytorch(layer: Layer, cell: Cell) -> None:
@@ -82,14 +93,15 @@ def _require_pytorch(layer: Layer, cell: Cell) -> None:
 
 def _other(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
     """Yield the arrays of a layer without recurrence."""
+    kind = layer_at_step(layer).type
     for group, members in layer.groups.items():
         for weight in members:
-            name = _OTHERS.get(layer.type, {}).get(weight.name)
+            name = _OTHERS.get(kind, {}).get(weight.name)
             if name is None:
-                raise _refused(layer, f"the weights of a {layer.type} are not converted")
+                raise _refused(layer, f"the weights of a {kind} are not converted")
             values = np.asarray(weights[group][weight.key])
-            is_table = layer.type == "Embedding"
-            yield f"{layer.name}.{name}", values if is_table else values.T
+            is_kernel = weight.name == "kernel"
+            yield f"{module_name(layer.name)}.{name}", values.T if is_kernel else values
 
 
 def _refused(layer: Layer, reason: str) -> UnsupportedError:

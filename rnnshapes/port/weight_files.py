@@ -237,9 +237,7 @@ class _Comparison(Matching):
 
 def _missing(recurrence: Recurrence) -> Iterator[WeightCheck]:
     """Yield that the file has no such recurrence, for each of its arrays."""
-    sizes = f"{recurrence.features} features and {recurrence.units} units"
-    ways = "in both directions" if len(recurrence.arrays) > 1 else "in one direction"
-    text = f"the file has no other {recurrence.cell.class_name} of {sizes} {ways}"
+    text = f"the file has no other {recurrence.kind}"
     for direction, arrays in enumerate(recurrence.arrays):
         for array in (name for key, name in ARRAY_NAMES.items() if key in arrays):
             mistake = Mistake("weights.missing", text, recurrence.where(direction, array))
@@ -297,7 +295,12 @@ def _options(recurrence: Recurrence, other: FileRecurrence) -> Iterator[Mistake]
                 remedy = "reverse x and the output yourself, which no file of PyTorch shows"
             yield Mistake("direction.reversed", text, where, remedy)
         says_activation = other.says_activation
-        yield from option_mistakes(recurrence.cell, cell, where, says_activation=says_activation)
+        own = recurrence.cells[number]
+        yield from option_mistakes(own, cell, where, says_activation=says_activation)
+    names = {getattr(cell, "activation", "") for cell in recurrence.cells}
+    if len(names) > 1 and not other.says_activation:
+        text = "its directions have different activations, and those of PyTorch have the same"
+        yield Mistake("activation.other", text, recurrence.where(1))
 
 
 def _bias(

@@ -17,11 +17,13 @@ from rnnshapes.load.foreign.model import FileRecurrence, ForeignFile
 from rnnshapes.load.foreign.modules import OtherModule
 from rnnshapes.load.foreign.tensors import Tensor
 from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.time_distributed import layer_at_step
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Where
 from rnnshapes.port.mistakes import ARRAY_NAMES
+from rnnshapes.port.pytorch_weights import module_name
 
 #: Roles of other weights in a module, by their names in Keras.
 _ROLES = {
@@ -43,18 +45,31 @@ _LEVEL = re.compile(r"(?:(.*)\.)?l?([0-9]{1,4})")
 class Recurrence(NamedTuple):
     """One cell of a Keras layer with its weights, in each direction.
 
-    ``arrays`` are Wx (D, G·M), Wh (M, G·M) and the bias bh, (G·M,) or (2, G·M), by direction. The
-    network has them under the name of the direction, by the key with the ``suffix`` of the cell.
+    ``cells`` are those of the directions. ``arrays`` are Wx (D, G·M), Wh (M, G·M) and the bias bh,
+    (G·M,) or (2, G·M), by direction. The network has them under the name of the direction, by the
+    key with the ``suffix`` of the cell.
     """
 
     layer: str
-    cell: Cell
+    cells: tuple[Cell, ...]
     features: int
     units: int
     arrays: tuple[Mapping[str, Array], ...]
     directions: tuple[str, ...]
     suffix: str
     reverse: tuple[bool, ...]
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of the first direction."""
+        return self.cells[0]
+
+    @property
+    def kind(self) -> str:
+        """The cell with its sizes, in words."""
+        ways = "in both directions" if len(self.arrays) > 1 else "in one direction"
+        sizes = f"{self.features} features and {self.units} units"
+        return f"{self.cell.class_name} of {sizes} {ways}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,6 +81,16 @@ class Recurrence(NamedTuple):
         """What a layer has in common with those of the same cell and sizes."""
         return self.cell.name, self.features, self.units, len(self.arrays)
 
+    def forward_first(self) -> Recurrence:
+        """Return the recurrence with the direction that takes the sequence forward first."""
+        order = sorted(range(len(self.reverse)), key=self.reverse.__getitem__)
+        return self._replace(
+            cells=tuple(self.cells[number] for number in order),
+            arrays=tuple(self.arrays[number] for number in order),
+            directions=tuple(self.directions[number] for number in order),
+            reverse=tuple(self.reverse[number] for number in order),
+        )
+
     def where(self, direction: int, array: str | None = None) -> Where:
         """Return a place in it."""
         both = ("forward", "backward")[direction] if len(self.arrays) > 1 else None
@@ -74,9 +99,9 @@ class Recurrence(NamedTuple):
     def fits(self, other: FileRecurrence) -> bool:
         """Return whether a recurrence of the file has its cell and its sizes."""
         return (
-            other.cell.name == self.cell.name
+            {cell.name for cell in self.cells} == {other.cell.name}
             and other.features == self.features
-            and other.units == other.state == self.units
+            and {len(arrays["Wh"]) for arrays in self.arrays} == {other.units} == {other.state}
             and len(other.parts) == len(self.arrays)
         )
 
@@ -127,6 +152,8 @@ class Matching:
         self.file_recurrences, self.modules = list(file.recurrences()), file.contents.others
         self.tensors = {tensor.name: tensor for each in self.modules for tensor in each.tensors}
         self.roles = {name: role for each in self.modules for name, role in each.roles.items()}
+        self.names = {each.name for each in self.file_recurrences}
+        self.names |= {each.name for each in self.modules}
         self.values: dict[str, Array] = {}
         self.used: set[str] = set()
         self.before = _layers_before(network)
@@ -139,7 +166,7 @@ class Matching:
             for name, members in layer.groups.items():
                 arrays = {each.name: np.asarray(weights[name][each.key]) for each in members}
                 keys = {each.name: each.key for each in members}
-                is_table = layer.type == "Embedding"
+                is_table = layer_at_step(layer).type == "Embedding"
                 self.groups.append(Group(layer.name, name, arrays, keys, is_table))
         self.layers = _pairs(
             self.recurrences,
@@ -147,7 +174,7 @@ class Matching:
             (
                 lambda own, other: self.is_named(own.layer, other.name) and own.fits(other),
                 lambda own, other: by_numbers and own.fits(other) and own.equals(other),
-                lambda own, other: own.fits(other),
+                lambda own, other: not self._is_decided(own) and own.fits(other),
             ),
         )
         self.used |= {a.tensor.name for each in self.layers.values() for a in each.arrays}
@@ -157,8 +184,11 @@ class Matching:
             (
                 lambda own, other: self.is_named(own.layer, other.name) and self.has(own, other),
                 lambda own, other: by_numbers and self.equals(own, other),
-                self.has,
-                lambda own, other: bool(self.members_of(own, other.tensors)),
+                lambda own, other: not self._is_decided(own) and self.has(own, other),
+                lambda own, other: (
+                    (not self._is_decided(own) or self.is_named(own.layer, other.name))
+                    and bool(self.members_of(own, other.tensors))
+                ),
             ),
         )
         self.members = self._all_members()
@@ -168,7 +198,11 @@ class Matching:
 
     def is_named(self, layer: str, name: str) -> bool:
         """Return whether a layer has its name in a file of PyTorch."""
-        return layer == name and not self.is_onnx
+        return module_name(layer) == name and not self.is_onnx
+
+    def _is_decided(self, own: Recurrence | Group) -> bool:
+        """Return whether the name of a layer alone says what in the file belongs to it."""
+        return not (self.by_numbers or self.is_onnx) and module_name(own.layer) in self.names
 
     def has(self, group: Group, module: OtherModule) -> bool:
         """Return whether a module has an array for each of a group."""
@@ -207,6 +241,9 @@ class Matching:
             module = self.others.get(number)
             members[number] = self.members_of(group, module.tensors) if module else {}
             self.used |= {tensor.name for tensor in members[number].values()}
+        if not self.by_numbers:
+            self._add_last(members)
+            return members
         for is_equal in (True, False):
             for number, group in enumerate(self.groups):
                 for name, values in group.arrays.items():
@@ -222,6 +259,22 @@ class Matching:
                             self.used.add(tensor.name)
                             break
         return members
+
+    def _add_last(self, members: Mapping[int, dict[str, Tensor]]) -> None:
+        """Add the only array of an ONNX file that is left, if one array alone is missing."""
+        left = [tensor for name, tensor in self.tensors.items() if name not in self.used]
+        missing = [
+            (number, name)
+            for number, group in enumerate(self.groups)
+            for name in group.arrays
+            if name not in members[number]
+        ]
+        if not (self.is_onnx and len(left) == len(missing) == 1):
+            return
+        ((number, name),), (tensor,) = missing, left
+        if self.fits(name, self.groups[number].arrays[name], tensor):
+            members[number][name] = tensor
+            self.used.add(tensor.name)
 
     def precedes(self, first: Recurrence | Group, second: Recurrence | Group) -> bool:
         """Return whether Keras computes the second of two layers from the first."""
@@ -359,6 +412,7 @@ def recurrences_of(network: Network, weights: Weights, layer_name: str) -> Itera
     first = layer.directions[0]
     features = network.count(first.features)
     for suffix, cell in first.cell.cells_by_suffix.items():
+        cells = tuple(each.cell.cells_by_suffix[suffix] for each in layer.directions)
         units = network.count(cell.units)
         arrays = tuple(
             {
@@ -370,7 +424,7 @@ def recurrences_of(network: Network, weights: Weights, layer_name: str) -> Itera
         )
         names = tuple(direction.name for direction in layer.directions)
         reverse = tuple(direction.reverse for direction in layer.directions)
-        yield Recurrence(layer.name, cell, features, units, arrays, names, suffix, reverse)
+        yield Recurrence(layer.name, cells, features, units, arrays, names, suffix, reverse)
         features = units
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.model import FileRecurrence, ForeignFile
 from rnnshapes.network.graph import Network
-from rnnshapes.network.weights import Weights
+from rnnshapes.network.weights import Weights, first_nan
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.weight_files import WeightVerification, verify_weights
 from rnnshapes.port.weight_matching import Matching, Other, Own, Recurrence
@@ -32,7 +32,7 @@ def take_weights(network: Network, weights: Weights, file: ForeignFile) -> Weigh
             which layer it is of.
     """
     matching = Matching(network, weights, file, by_numbers=False)
-    for text in _choices(matching):
+    for text in (*_choices(matching), *_missing(matching)):
         raise InputError(f"{file.path}: {text}")
     taken = {name: dict(arrays) for name, arrays in weights.items()}
     for number, other in matching.layers.items():
@@ -46,10 +46,30 @@ def take_weights(network: Network, weights: Weights, file: ForeignFile) -> Weigh
             shape = group.arrays[name].shape
             ((_, values),) = matching.forms(tensor, shape, group.is_table)
             taken[group.name][group.keys[name]] = values
+    if name := first_nan(network, taken):
+        raise InputError(f"{file.path}: what it has for {name} holds NaN")
     result = verify_weights(network, taken, file)
     if not result.passed:
         raise InputError(f"{file.path}: {_refusal(result)}")
     return taken
+
+
+def open_options(network: Network, file: ForeignFile) -> Iterator[str]:
+    """Yield what Keras computes by options that a file does not hold."""
+    module = "ONNX node" if file.framework == "ONNX" else "PyTorch module"
+    for layer in network.layers:
+        epsilon, mode = (getattr(layer, name, None) for name in ("epsilon", "merge_mode"))
+        if epsilon is not None:
+            option = f"{layer.name}: Keras computes with epsilon={epsilon:g}"
+            yield f"{option}; set it to that of the {module}"
+        if file.framework == "ONNX":
+            continue
+        if mode not in ("concat", None):
+            yield f"{layer.name}: Keras joins both directions by {mode}, PyTorch by concat"
+        for cell in layer.cells[:1]:
+            if cell.name == "simple":
+                option = f"{layer.name}: Keras computes with {' '.join(cell.activations)}"
+                yield f"{option}; set it to the nonlinearity of the {module}"
 
 
 def added_biases(result: WeightVerification) -> Iterator[str]:
@@ -91,6 +111,17 @@ def _choices(matching: Matching) -> Iterator[str]:
             ]
             if len(fitting) > 1:
                 yield f"{' and '.join(fitting)} may each be {group.name}/{name}"
+
+
+def _missing(matching: Matching) -> Iterator[str]:
+    """Yield the weights that the file lacks."""
+    for number, recurrence in enumerate(matching.recurrences):
+        if number not in matching.layers:
+            yield f"it lacks the weights of {recurrence.layer}, a {recurrence.kind}"
+    for number, group in enumerate(matching.groups):
+        for name, values in group.arrays.items():
+            if name not in matching.members[number]:
+                yield f"it lacks {group.name}/{name} {values.shape}"
 
 
 def _alike(
