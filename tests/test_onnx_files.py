@@ -14,6 +14,7 @@ import pytest
 import rnnshapes
 from rnnshapes import InputError, memory
 from rnnshapes.load.foreign import network, onnx_constants, protobuf
+from rnnshapes.load.foreign.model import open_foreign_file
 from tests.helpers import foreign
 from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights, written
 from tests.helpers.port_layouts import onnx_scan, sigmoid
@@ -301,6 +302,15 @@ def test_bad_axes_make_no_constant(tmp_path: Path, run) -> None:
     for each in bad:
         path = written(tmp_path / "m.onnx", onnx_file([each, node], arrays))
         assert run("inspect", path).status == 1
+
+
+def test_shared_weights_are_converted_once(tmp_path: Path) -> None:
+    nodes = [onnx_node("LSTM", ["X", "W", "R"], [y], hidden_size=4) for y in "yz"]
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, onnx_weights("lstm", 3, 4)))
+    with open_foreign_file(path) as file:
+        assert file is not None
+        first, second = file.weights().values()
+    assert np.shares_memory(first["Wh"], second["Wh"])
 
 
 def test_shared_sources_are_visited_once(tmp_path: Path) -> None:
