@@ -128,8 +128,10 @@ def test_layers_keep_their_order(tmp_path: Path) -> None:
         kernel, bias = layer.get_weights()
         arrays |= {f"net.{number}.weight": kernel.T.copy(), f"net.{number}.bias": bias}
     path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
-    other = taken(tmp_path, path, of_layers(la.Dense(3), la.Dense(3), shape=(3,), seed=2))
     expected = [array for layer in layers for array in layer.get_weights()]
+    other = of_layers(la.Dense(3), la.Dense(3), shape=(3,), seed=2)
+    other.set_weights([*expected[2:], *expected[:2]])  # equal numbers decide nothing
+    other = taken(tmp_path, path, other)
     for array, own in zip(expected, other.get_weights(), strict=True):
         np.testing.assert_array_equal(own, array)
 
@@ -209,6 +211,28 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(out.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("layer", "nodes", "word"),
+    [
+        (
+            lambda: la.Dense(3, use_bias=False),
+            [("Transpose", ["w"], ["t"]), ("MatMul", ["x", "t"], ["y"])],
+            "transposed",
+        ),
+        (la.LayerNormalization, [("Own", ["x", "g", "b"], ["y"])], "b and g"),
+    ],
+)
+def test_open_meaning_of_an_array_is_refused(
+    layer: Any, nodes: list[Any], word: str, tmp_path: Path
+) -> None:
+    arrays = {"w": (3, 3), "g": (3,), "b": (3,)}
+    used = {name for _, names, _ in nodes for name in names}
+    values = {k: np.ones(shape, "float32") for k, shape in arrays.items() if k in used}
+    path = written(tmp_path / "m.onnx", onnx_file([onnx_node(*node) for node in nodes], values))
+    with pytest.raises(InputError, match=word):
+        taken(tmp_path, path, of_layers(layer(), shape=(3,)))
 
 
 def test_equal_numbers_decide_nothing(tmp_path: Path) -> None:

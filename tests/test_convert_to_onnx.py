@@ -28,7 +28,13 @@ def cells(x: Any) -> Any:
     e = la.Bidirectional(la.SimpleRNN(4, "linear"), merge_mode="mul")(b)
     f = la.LSTM(4, "elu", recurrent_activation="hard_sigmoid", go_backwards=True)(a)
     g = la.Bidirectional(la.GRU(3, go_backwards=True), backward_layer=la.GRU(3, "relu"))(a)
-    return la.Dense(2, "softmax")(la.Concatenate()([d, e, f, g]))
+    # The first direction in reverse, and the states of both as those of the next layer.
+    options = {"return_sequences": True, "return_state": True}
+    ends = (la.LSTM(3, go_backwards=way, **options) for way in (True, False))
+    h, *states = la.Bidirectional(next(ends), backward_layer=next(ends))(a)
+    ends = (la.LSTM(3, go_backwards=way) for way in (True, False))
+    i = la.Bidirectional(next(ends), backward_layer=next(ends))(h, initial_state=states)
+    return la.Dense(2, "softmax")(la.Concatenate()([d, e, f, g, i, *states]))
 
 
 def translated(words: Any, x: Any) -> Any:
@@ -124,11 +130,18 @@ def changed_activation(graph: OnnxGraph) -> None:
     node.attributes["activations"] = ["Sigmoid", "Tanh", "Relu"]
 
 
+def changed_first_call(graph: OnnxGraph) -> None:
+    node = next(node for node in graph.nodes if node.op_type == "GRU")
+    node.attributes["linear_before_reset"] = 0
+
+
 def changed_head(graph: OnnxGraph) -> None:
     graph.arrays["head/kernel"] = graph.arrays["head/kernel"][::-1].copy()
 
 
-@pytest.mark.parametrize("change", [changed_array, changed_activation, changed_head])
+@pytest.mark.parametrize(
+    "change", [changed_array, changed_activation, changed_first_call, changed_head]
+)
 def test_wrong_file_is_not_put_in_place(change: Any, tmp_path: Path, monkeypatch: Any) -> None:
     right = onnx_model.to_onnx
 
@@ -138,7 +151,10 @@ def test_wrong_file_is_not_put_in_place(change: Any, tmp_path: Path, monkeypatch
         return export
 
     monkeypatch.setattr(onnx_model, "to_onnx", wrong)
-    model = randomized(sequential(la.LSTM(5), la.Dense(2, name="head"), shape=(4, 3)))
+    x = keras.Input((4, 3))
+    shared = la.GRU(3, return_sequences=True)
+    model = keras.Model(x, la.Dense(2, name="head")(la.LSTM(5)(shared(shared(x)))))
+    randomized(model)
     with pytest.raises(CannotRunError):
         rnnshapes.convert(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

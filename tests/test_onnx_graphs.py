@@ -58,6 +58,7 @@ NUMBERS = {
     "one": [1],
     "last": -1,
     "first": 0,
+    "zeroth": [0],
     "rows": [0, 0, -1],
     "wrong": [-1, 0, 8],
 }
@@ -97,6 +98,7 @@ def graph(nodes: list[list[Any]], tmp_path: Path, outputs: tuple[str, ...] = ("y
     arrays = onnx_weights("gru", 3, 4, dirs)
     shapes = {"K": (2, 4), "K2": (8, 2), "b": (2,), "h1": (1, 1, 4)}
     arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
+    arrays |= {f"{name}2": array for name, array in onnx_weights("gru", 4, 4).items()}
     arrays |= {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}
     made = [
         onnx_node(kind, ins, outs, **more) + message((7, domain[0] if domain else ""))
@@ -137,6 +139,7 @@ def other(number: int, position: int, value: Any) -> Callable[[list[list[Any]]],
     return change
 
 
+before = [["Sigmoid", ["z"], ["w"], {}], ["Identity", ["z"], ["y"], {}]]
 #: Graphs that are no such chain: each would give other numbers.
 CHANGES: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
     "another step": (False, other(3, 1, ["st", "first"])),
@@ -152,7 +155,46 @@ CHANGES: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
     "directions not side by side": (True, other(1, 3, {"perm": [0, 2, 3, 1]})),
     "samples first": (True, other(2, 1, ["Yt", "wrong"])),
     "softmax over steps": (True, other(4, 0, "Softmax")),
+    "last step in reverse": (False, other(0, 3, {"hidden_size": 4, "direction": "reverse"})),
+    "before the activation": (False, lambda nodes: nodes.__setitem__(slice(8, None), before)),
+    "backward first": (True, lambda nodes: nodes.__setitem__(slice(4, None), last_states("last"))),
+    "samples as steps": (False, lambda nodes: second_layer(nodes, "st", "Yh2")),
+    "first of two layers": (False, lambda nodes: second_layer(nodes, "s", "Yh")),
 }
+RIGHT: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
+    "last states": (True, lambda nodes: nodes.__setitem__(slice(4, None), last_states("first"))),
+    "two layers": (False, lambda nodes: second_layer(nodes, "s", "Yh2")),
+}
+
+
+def last_states(first: str) -> list[list[Any]]:
+    """Return nodes that join the last states of both directions, from this one on."""
+    second = "first" if first == "last" else "last"
+    return [
+        ["Gather", ["Yh", first], ["a"], {"axis": 0}],
+        ["Gather", ["Yh", second], ["d"], {"axis": 0}],
+        ["Concat", ["a", "d"], ["s"], {"axis": -1}],
+        ["Gemm", ["s", "K2", "b"], ["y"], {}],
+    ]
+
+
+def second_layer(nodes: list[list[Any]], x: str, state: str) -> None:
+    """Add a recurrent operator on a tensor, and a head on a last state."""
+    nodes[5 if x == "s" else 6 :] = [
+        ["GRU", [x, "W2", "R2", "B2"], ["", "Yh2"], {"hidden_size": 4}],
+        ["Squeeze", [state, "zeroth"], ["g"], {}],
+        ["Gemm", ["g", "K", "b"], ["y"], {"transB": 1}],
+    ]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_other_chains_are_traced_as_a_whole(name: str, tmp_path: Path) -> None:
+    both, change = RIGHT[name]
+    nodes = of_pytorch(both)
+    change(nodes)
+    path = graph(nodes, tmp_path)
+    assert is_whole(path)
+    assert rnnshapes.trace(path, x=X).output.shape == (2, 2)
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -300,6 +300,5 @@ def verify_onnx(network: Network, weights: Weights, file: ForeignFile) -> Weight
                 if not is_same:
                     checks[-1] = checks[-1]._replace(mistake=missing)
     path = file.check(file.network).path
-    failed = [check for check in checks if check.mistake is not None]
-    by_name = {check.name: check for check in (*checks, *failed)}  # a layer may be called twice
+    by_name = {check.name: check for check in checks}  # a layer may be called twice
     return WeightVerification(network, path, "ONNX", ".onnx", tuple(by_name.values()), (), ())
