@@ -293,7 +293,7 @@ def test_a_long_bidirectional_port_is_diagnosed_in_steps() -> None:
 OF_MODELS = {"mask.ignored", "head.batchnorm"}
 OF_SEARCH = {
     *("numeric.float16", "numeric.bfloat16", "numeric.float32"),
-    *("numeric.noise", "numeric.rounded"),
+    *("numeric.noise", "numeric.rounded", "numeric.fixed_point"),
     *("axes.samples_permuted", "axes.units_permuted", "state.starts_nonzero"),
     *("input.scaled", "input.shifted", "weights.one_wrong"),
     *("weights.other", "weights.permuted", "weights.scaled"),

@@ -190,6 +190,50 @@ def test_c_program_reproduces_every_integer(tmp_path: Path) -> None:
     assert done.stdout == "0"
 
 
+@pytest.mark.parametrize("given", [("h", "c"), ("h",)], ids=" ".join)
+def test_port_in_int8_is_named(given: tuple[str, ...]) -> None:
+    """Also where one number in ten is next to that of the run."""
+    options: Any = {"cell": "lstm", **SIZES, "seed": 4}
+    golden = rnnshapes.golden(**options).arrays
+    numbers = lstm_int8(golden)
+    port = {key: numbers[f"lstm.{key}"].astype("float32") for key in given}
+    for _ in range(2):
+        result = rnnshapes.verify(**options, against=port)
+        assert [one.ids for one in result.diagnosis.explanations] == [("numeric.fixed_point",)]
+        assert (result.verdict, result.passed) == ("inexact", False)
+        assert rnnshapes.verify(**options, against=port, tolerance=0.1).passed
+        port["h"] = port["h"].copy()
+        port["h"].flat[::10] += np.float32(np.abs(golden["lstm.h"]).max() / 127)
+    port["h"].flat[:1] += np.float32(np.abs(golden["lstm.h"]).max() * 3 / 127)
+    result = rnnshapes.verify(**options, against=port)
+    assert ("numeric.fixed_point",) not in [one.ids for one in result.diagnosis.explanations]
+
+
+@pytest.mark.parametrize("name", ["int16", "q3.12", "q1.6"])
+@pytest.mark.parametrize("cell", ["simple", "gru"])
+def test_port_in_fixed_point_is_named(cell: str, name: str) -> None:
+    options: Any = {"cell": cell, **SIZES, "seed": 5}
+    arrays = rnnshapes.golden(**options, quantize=name).arrays
+    unit = arrays.get("y_hat step", 2.0 ** -int(name.rpartition(".")[2].removeprefix("int")))
+    y_hat = (arrays["y_hat"] * unit).astype("float32")
+    result = rnnshapes.verify(**options, against={"y_hat": y_hat})
+    assert [one.ids for one in result.diagnosis.explanations] == [("numeric.fixed_point",)]
+
+
+def test_wrong_port_in_fixed_point_is_not() -> None:
+    """Its gates are in another order."""
+    options: Any = {"cell": "lstm", **SIZES, "seed": 4}
+    golden = rnnshapes.golden(**options).arrays
+    wrong = dict(golden)
+    for name in ("kernel", "recurrent_kernel", "bias"):
+        i, f, c, o = np.split(golden[f"lstm/{name}"], 4, axis=-1)
+        wrong[f"lstm/{name}"] = np.concatenate([i, o, c, f], axis=-1)
+    h = lstm_int8(wrong)["lstm.h"].astype("float32")
+    result = rnnshapes.verify(**options, against={"h": h})
+    assert result.verdict == "failed"
+    assert not [i for one in result.diagnosis.explanations for i in one.ids if "fixed" in i]
+
+
 def test_golden_integers_of_masked_steps() -> None:
     x = np.random.default_rng(2).standard_normal((2, 6, 3)).astype("float32")
     x[0, 2:4] = x[1, :2] = 0

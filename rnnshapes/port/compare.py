@@ -171,6 +171,11 @@ def compare_quantities(
     return tuple(comparisons[number] for number in range(len(hypothesis.quantities)))
 
 
+def compare_with(quantity: ReportedQuantity, expected: Array, bound: Array) -> Comparison:
+    """Compare a quantity with expected values, within a bound that is known, (N, L, units)."""
+    return _comparison(quantity, expected, bound, proven=True)
+
+
 def _comparison(
     quantity: ReportedQuantity, expected: Array, bound: Array, *, proven: bool
 ) -> Comparison:

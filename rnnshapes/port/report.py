@@ -24,6 +24,7 @@ from rnnshapes.port.diagnosis import (
     joined,
 )
 from rnnshapes.port.exactness_mistakes import with_digits
+from rnnshapes.port.fixed_point import as_fixed_point
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
 from rnnshapes.port.location import Location, first_unit, locate, other_start
@@ -147,13 +148,16 @@ def verify_port(
         hypothesis = replace(hypothesis, quantities=_most_detailed(quantities, checks))
         if axes_swapped:
             hypothesis = hypothesis.with_mistake("axes", SWAPPED_OUTPUT)
-        hypothesis = with_digits(hypothesis)
+        exact, hypothesis = hypothesis, with_digits(hypothesis)
         unit = first_unit(network, quantities, checks)
         parts = sections(hypothesis)
-        if len(parts) > 1:
+        found = as_fixed_point(exact, sources)
+        if found is None and len(parts) == 1:
+            found = other_start(network, quantities, checks)
+        if found is not None:
+            diagnosis = Diagnosis((Explanation((found[0],), dtype, found[1]),), 0, (), 0.0)
+        elif len(parts) > 1:
             diagnosis = _diagnosis_by_sections(hypothesis, parts, dtype, stated=stated, unit=unit)
-        elif (started := other_start(network, quantities, checks)) is not None:
-            diagnosis = Diagnosis((Explanation((started[0],), dtype, started[1]),), 0, (), 0.0)
         else:
             diagnosis = _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
     return PortVerification(

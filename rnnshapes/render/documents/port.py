@@ -334,6 +334,8 @@ def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
 def _consequence(explanation: Explanation) -> str:
     """Return what an explanation makes agree: ``once corrected, all 100 numbers agree``."""
     count, worst = count_text(explanation.compared), share_text(explanation.ratio)
+    if explanation.ids == ("numeric.fixed_point",):
+        return f"all {count} numbers are those of that run, to within one unit of the last bit"
     condition = "once corrected"
     if explanation.arithmetic is not None and not explanation.mistakes:
         condition = f"with --dtype {explanation.dtype}"
