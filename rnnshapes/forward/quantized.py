@@ -29,6 +29,7 @@ from rnnshapes.forward.scan import (
     apply_layer,
     join_directions,
     recurrence_outputs,
+    source_mask,
 )
 from rnnshapes.load.inputs import InputSources, describe_inputs, full_array
 from rnnshapes.network.graph import Network, Node
@@ -322,7 +323,7 @@ class _Run:
     def _apply(self, position: int, node: Node, values: Sequence[NodeValue]) -> NodeValue:
         """Return the output of a layer without recurrence, which is stored."""
         inputs = [_output(values, tap).ideal for tap in node.sources]
-        masks = [_mask(values, tap) for tap in node.sources]
+        masks = [source_mask(values, tap) for tap in node.sources]
         mask = node.layer.mask(inputs, masks)
         weights = SimpleNamespace(**self.bound[node.group])
         shapes = self.network.node_shapes[position]
@@ -355,7 +356,7 @@ class _Run:
         """Return the outputs of a recurrent layer, and the values of each of its recurrences."""
         tap = node.sources[0]
         x = _output(values, tap)
-        mask = None if node.mask_dropped else _mask(values, tap)
+        mask = None if node.mask_dropped else source_mask(values, tap)
         initial = iter([_output(values, each) for each in node.initial])
         scans: dict[str, dict[str, FixedPoint]] = {}
         intermediates: list[QuantizedValue] = []
@@ -460,9 +461,3 @@ def _output(values: Sequence[NodeValue], tap: Any) -> FixedPoint:
     """Return one output of a node."""
     output: Any = values[tap.node].outputs[tap.output]
     return output  # type: ignore[no-any-return]
-
-
-def _mask(values: Sequence[NodeValue], tap: Any) -> Array | None:
-    """Return which steps of an output count, (T, N); None if all do."""
-    value = values[tap.node]
-    return value.mask if tap.output < value.joined else None
