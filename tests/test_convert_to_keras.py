@@ -105,6 +105,23 @@ def test_onnx_weights_are_taken(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, expected)
 
 
+def test_last_array_of_onnx_is_taken(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    w, b, c = (rng.standard_normal(shape).astype("float32") for shape in ((3, 2), 2, 2))
+    nodes = [
+        onnx_node("MatMul", ["X", "w"], ["m"]),
+        onnx_node("Identity", ["m"], ["n"]),
+        onnx_node("Add", ["n", "b"], ["y"]),
+    ]
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, {"w": w, "b": b}))
+    model = taken(tmp_path, path, of_layers(la.Dense(2, name="fc"), shape=(3,)))
+    np.testing.assert_array_equal(model.get_weights()[1], b)
+    nodes.append(onnx_node("Add", ["y", "c"], ["z"]))
+    written(path, onnx_file(nodes, {"w": w, "b": b, "c": c}))
+    with pytest.raises(InputError, match="fc/bias"):
+        rnnshapes.convert(path, tmp_path / "n.weights.h5", like=tmp_path / "like.keras")
+
+
 def test_two_biases_are_added(tmp_path: Path) -> None:
     arrays = foreign.state_dict("lstm", 3, 5, prefix="rnn.")
     path = written(tmp_path / "m.pt", foreign.torch_file(arrays))

@@ -88,7 +88,7 @@ def test_layers_are_found_in_the_file(tmp_path: Path) -> None:
 
 REFUSED: dict[str, Callable[[], Any]] = {
     "mask": la.Masking,
-    "windows": lambda: la.Conv1D(4, 2),
+    "window": lambda: la.Conv1D(4, 2),
     "stateful": lambda: la.LSTM(4, stateful=True),
     "mish": lambda: la.LSTM(4, "mish"),
     "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),

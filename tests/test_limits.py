@@ -291,13 +291,16 @@ def test_new_file_is_never_more_readable(in_folder, run, monkeypatch) -> None:
     path = Path("a.json")
     path.touch(0o600)
     modes = []
-    real = os.open
-    monkeypatch.setattr(
-        "rnnshapes.render.write_file.os.open",
-        lambda name, flags, mode: (modes.append(mode), real(name, flags, mode))[1],
-    )
+    real = os.replace
+
+    def replace(unfinished: Path, target: Path) -> None:
+        each = unfinished.parent, unfinished
+        modes.extend(stat.S_IMODE(one.stat().st_mode) for one in each)
+        real(unfinished, target)
+
+    monkeypatch.setattr("os.replace", replace)
     assert run("inspect", "--no-keras", "-q", "-o", path).status == 0
-    assert modes == [0o600]
+    assert modes == [0o700, 0o600]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

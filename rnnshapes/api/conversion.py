@@ -6,7 +6,6 @@ No framework runs. Each file is read back and compared before it is put in place
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnshapes import reference
-from rnnshapes.errors import CannotRunError, InputError, RnnshapesError
+from rnnshapes.errors import CannotRunError, InputError
 from rnnshapes.session import Session, network_of, open_model, with_default_sizes
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ def convert_weights(model: Any, path: Path, to: str) -> WeightVerification:
         UnsupportedError: a layer has no counterpart in the framework.
     """
     from rnnshapes.network.weights import first_nan
+    from rnnshapes.render.write_file import replacing
 
     with open_model(model) as opened:
         network = with_default_sizes(network_of(opened), opened)
@@ -71,7 +71,7 @@ def convert_weights(model: Any, path: Path, to: str) -> WeightVerification:
             raise InputError(
                 f"{name} holds NaN, which no port computes with: train the model again"
             )
-        with _proven(path) as unfinished:
+        with replacing(path) as unfinished:
             result = TARGETS[to].write(network, weights, unfinished)
     return replace(result, path=str(path))
 
@@ -194,6 +194,7 @@ def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
     from rnnshapes.load.saved import weights_h5
     from rnnshapes.port.weight_files import verify_weights
     from rnnshapes.port.weights_from_file import added_biases, open_options, take_weights
+    from rnnshapes.render.write_file import replacing
 
     with open_foreign_file(source) as file, _saved_keras_model(like) as model:
         if file is None:
@@ -203,7 +204,7 @@ def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
         weights_h5.require_keras3(model)
         session.require_weights()
         weights = take_weights(network, session.weights(), file)
-        with _proven(path) as unfinished:
+        with replacing(path) as unfinished:
             weights_h5.write_weights(unfinished, model, weights)
             result = verify_weights(network, weights_h5.read_weights(unfinished, model), file)
             for check in result.checks:
@@ -230,24 +231,3 @@ def _saved_keras_model(like: Any) -> Iterator[ModelFile]:
         reference.save(like, path)
         with open_model_file(path) as model:
             yield model
-
-
-@contextmanager
-def _proven(path: Path) -> Iterator[Path]:
-    """Yield the path of a file that replaces ``path`` if no error is raised.
-
-    Raises InputError if it cannot be written.
-    """
-    target = path.resolve()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=target.parent) as folder:
-            unfinished = Path(folder) / path.name
-            try:
-                yield unfinished
-            except RnnshapesError as error:  # which may name the file that is not in place
-                raise type(error)(str(error).replace(str(unfinished), str(path))) from None
-            if target.exists():
-                shutil.copymode(target, unfinished)
-            unfinished.replace(target)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -367,7 +367,7 @@ class OnnxOps:
 
     def windows(self, x: OnnxTensor, windows: Sequence[Window]) -> OnnxTensor:
         """Refuse windows."""
-        raise refused("windows of convolutions and pooling")
+        raise refused("a window of a convolution or pooling")
 
     def each_step(
         self, function: Callable[[OnnxTensor], OnnxTensor], x: OnnxTensor, rank: int

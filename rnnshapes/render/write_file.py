@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from rnnshapes import render
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, RnnshapesError
 from rnnshapes.memory import format_bytes
 from rnnshapes.render.document import for_encoding, is_unicode, printable
 from rnnshapes.render.view import View
@@ -229,15 +228,49 @@ def write_npz(arrays: Mapping[str, Array], stream: BinaryIO) -> None:
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a stream for the whole content of a file.
 
+    A device or a pipe is written directly; what is behind /dev/stdout is appended to.
+
     Raises:
         InputError: the file cannot be written.
     """
+    if path.exists() and (not path.is_file() or _is_open_file(path)):
+        try:
+            with path.open("ab") as stream:
+                yield stream
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        return
+    with replacing(path) as unfinished, unfinished.open("wb") as stream:
+        yield stream
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write a file, which replaces ``path`` at the end, so that no half one remains.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    import tempfile
+
+    target = path.resolve()
     try:
-        with _replacing(path) as stream:
-            yield stream
+        # Nobody else may read the new file before it has the permissions of the old one.
+        with tempfile.TemporaryDirectory(prefix=".rnnshapes-", dir=target.parent) as folder:
+            unfinished = Path(folder) / path.name
+            try:
+                yield unfinished
+            except RnnshapesError as error:  # which may name the file that is not in place
+                raise type(error)(str(error).replace(str(unfinished), str(path))) from None
+            if target.exists():
+                shutil.copymode(target, unfinished)
+            unfinished.replace(target)
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written: {reason}") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be written: {error.strerror or error}")
 
 
 def _is_open_file(path: Path) -> bool:
@@ -249,30 +282,3 @@ def _is_open_file(path: Path) -> bool:
             return False
         path = path.parent / path.readlink()
     return False
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a stream that replaces the file when all is written, so that no half file remains.
-
-    A device or a pipe is written directly; what is behind /dev/stdout is appended to.
-    """
-    if path.exists() and (not path.is_file() or _is_open_file(path)):
-        with path.open("ab") as stream:
-            yield stream
-        return
-    target = path.resolve()
-    unfinished = target.with_name(f".rnnshapes-{os.urandom(8).hex()}.tmp")
-    # Nobody may read the new file who may not read the one that it replaces.
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    stream = os.fdopen(os.open(unfinished, flags, mode), "wb")
-    try:
-        with stream:
-            yield stream
-        if target.exists():
-            shutil.copymode(target, unfinished)
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
