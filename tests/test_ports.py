@@ -53,8 +53,11 @@ def test_what_golden_writes_agrees(ending: str, run, in_folder) -> None:
     record = json.loads(done.out)
     assert done.status == 0
     assert record["dtype"] == "float64"
-    assert [check["proven"] for check in record["checks"]] == [True, True, False, False]
-    assert [check["compared"] for check in record["checks"]] == [90, 90, 36, 6]
+    outputs, lines = record["checks"][:4], record["checks"][4:]
+    assert [check["proven"] for check in outputs] == [True, True, False, False]
+    assert [check["compared"] for check in outputs] == [90, 90, 36, 6]
+    assert {check["compared"] for check in lines} == {90, 360}
+    assert all(check["proven"] for check in lines)
 
 
 @pytest.mark.parametrize("ending", ["npz", "json", "csv"])
@@ -65,7 +68,10 @@ def test_what_trace_writes_agrees(show: str, ending: str, run, in_folder) -> Non
     done = run("verify", *ARGUMENTS, "--against", f"t.{ending}", "--format", "json")
     assert done.status == 0
     names = [check["name"] for check in json.loads(done.out)["checks"]]
-    states = ["lstm: h at every step", "lstm: c at every step"] if "h" in show else []
+    keys = (
+        ["h", "c", *(f"gate_{gate}" for gate in "ifco" if ending != "json")] if "h" in show else []
+    )
+    states = [f"lstm: {key} at every step" for key in keys]
     output = ["output"] if ending == "json" else []
     assert sorted(names) == sorted([*states, *output, "y_hat at every step"])
 

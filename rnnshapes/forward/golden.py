@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -246,8 +247,8 @@ class RecordedRecurrence:
         cls, network: Network, node: Node, name: str, direction: Direction
     ) -> RecordedRecurrence:
         """Return it for a recurrence, from the texts of a single step."""
-        step, recording = _evaluate_step(direction)
-        _, dated = _evaluate_step(direction, dated=True)
+        step, recording = record_step(direction)
+        _, dated = record_step(direction, dated=True)
         intermediates: dict[str, Intermediate] = {}
         both = zip(recording.intermediates, dated.intermediates, strict=True)
         for (_, value), (equation, _) in both:
@@ -327,9 +328,7 @@ class _Recorder:
         for start in range(0, len(x), size):
             steps = slice(start, start + size)
             states = {key: flat_steps(values[steps]) for key, values in before.items()}
-            _, recording = _evaluate_step(
-                self.direction, flat_steps(x[steps]), states, self.weights
-            )
+            _, recording = record_step(self.direction, flat_steps(x[steps]), states, self.weights)
             arrays: dict[str, Array] = {}
             for _, value in recording.intermediates:
                 arrays.setdefault(value.symbol.text, value.array)
@@ -367,13 +366,15 @@ class _GoldenOps(RecorderOps):
         return super().split(z, base, tuple(part + self.index for part in parts))
 
 
-def _evaluate_step(
+def record_step(
     direction: Direction,
     x: Array | None = None,
     state: Mapping[str, Array] = MappingProxyType({}),
     weights: Mapping[str, Array] = MappingProxyType({}),
     *,
     dated: bool = False,
+    recording: Recording | None = None,
+    numbers: Any = None,
 ) -> tuple[StepResult, Recording]:
     """Evaluate and record one step for many rows at once.
 
@@ -383,8 +384,10 @@ def _evaluate_step(
         state: The states before the step, (R, M).
         weights: Its weights.
         dated: Whether names are those of step t (``h_{t-1} Wh``), and not of any (``h Wh``).
+        recording: Where to record it; a new recording by default.
+        numbers: The interpreter of the numbers, to which x, states and weights belong.
     """
-    recording = Recording(with_arrays=x is not None)
+    recording = recording or Recording(with_arrays=x is not None)
     cell, before, now = direction.cell, "", ""
     if dated:
         before, now = "_{t+1}" if direction.reverse else "_{t-1}", "_t"
@@ -397,7 +400,7 @@ def _evaluate_step(
         for key, dim in cell.states.items()
     }
     inputs = recording.tensor(f"x{now}", (_SAMPLES, direction.features), x)
-    ops, bound = _GoldenOps(recording, step=now), SimpleNamespace(**w)
+    ops, bound = _GoldenOps(recording, step=now, numbers=numbers), SimpleNamespace(**w)
     return cell.step(ops, cell.project(ops, inputs, bound), states, bound), recording
 
 

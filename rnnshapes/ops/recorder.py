@@ -108,9 +108,9 @@ class RecordedTensor:
         return self.data
 
     def __matmul__(self, other: RecordedTensor) -> RecordedTensor:
-        if self.symbol.index is not None:  # a value without a name
-            self.recording.note(self)
-        return self.recording.note(self._combine(operator.matmul, other))
+        unnamed = self.symbol.index is not None
+        left = self.recording.note(self) if unnamed else self
+        return self.recording.note(left._combine(operator.matmul, other))
 
     def __add__(self, other: RecordedTensor | float) -> RecordedTensor:
         return self._combine(operator.add, other)
@@ -145,12 +145,15 @@ class RecorderOps:
     """The operations of the recording interpreter that are not operators.
 
     ``index`` tells layers apart in names (``h2_t``), ``step`` is what a name ends in at this
-    step: ``_t``, ``_3``, or nothing.
+    step: ``_t``, ``_3``, or nothing. ``numbers`` is the interpreter of the numbers, NumPy's by
+    default.
     """
 
-    def __init__(self, recording: Recording, index: str = "", step: str = "_t") -> None:
+    def __init__(
+        self, recording: Recording, index: str = "", step: str = "_t", numbers: Any = None
+    ) -> None:
         self.recording, self.index, self.step = recording, index, step
-        self._symbolic, self._numpy = SymbolicOps(index), NumpyOps()
+        self._symbolic, self._numpy = SymbolicOps(index), numbers or NumpyOps()
 
     def activate(self, name: str, z: RecordedTensor) -> RecordedTensor:
         """Apply the activation ``name``."""
@@ -179,7 +182,7 @@ class RecorderOps:
 
     def within(self, suffix: str) -> RecorderOps:
         """Return these operations for a part of the layer, whose names end in ``suffix``."""
-        return type(self)(self.recording, suffix + self.index, self.step)
+        return type(self)(self.recording, suffix + self.index, self.step, self._numpy)
 
     def concatenate(
         self, values: Sequence[RecordedTensor], axis: int = -1, length: Dim | None = None

@@ -21,10 +21,14 @@ _LISTED = 4
 
 
 class Location(NamedTuple):
-    """One place where a port differs, and what can be seen there, in words."""
+    """One place where a port differs, and what can be seen there, in words.
+
+    ``is_line`` says that it is a line of the equation, which an intermediate of the port shows.
+    """
 
     where: Where
     text: str
+    is_line: bool = False
 
 
 def locate(

@@ -27,6 +27,7 @@ from rnnshapes.port.exactness_mistakes import with_digits
 from rnnshapes.port.fixed_point import as_fixed_point
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
+from rnnshapes.port.intermediates import Intermediates, compare_intermediates
 from rnnshapes.port.location import Location, first_unit, locate, other_start
 from rnnshapes.port.quantities import (
     OUTPUT,
@@ -143,6 +144,17 @@ def verify_port(
         errors = run_errors(hypothesis)
         checks = tuple(replace(c, error=e) for c, e in zip(checks, errors, strict=True))
     axes_swapped = any(quantity.axes_swapped for quantity in quantities)
+    lines = Intermediates()
+    if not axes_swapped:
+        lines = compare_intermediates(network, weights, xs, port, quantities, dtype)
+    locations = (
+        *lines.locations,
+        *(
+            location
+            for location in locate(network, quantities, checks)
+            if location.where.layer not in {line.where.layer for line in lines.locations}
+        ),
+    )
     diagnosis = None
     if axes_swapped or any(check.differing for check in checks):
         hypothesis = replace(hypothesis, quantities=_most_detailed(quantities, checks))
@@ -165,12 +177,12 @@ def verify_port(
         source=describe_inputs(sources, network),
         port=port.name,
         dtype=dtype,
-        checks=checks,
+        checks=(*checks, *lines.checks),
         axes_swapped=axes_swapped,
-        unknown_arrays=unknown_names(network, port),
+        unknown_arrays=tuple(n for n in unknown_names(network, port) if n not in lines.names),
         diagnosis=diagnosis,
         random_input=any(isinstance(source, RandomInput) for source in sources),
-        locations=locate(network, quantities, checks),
+        locations=locations,
         tolerance=tolerance,
     )
 

@@ -56,7 +56,7 @@ def run_errors(hypothesis: Hypothesis) -> tuple[RunError, ...]:
     ours = replay.numpy_outputs(network, hypothesis.weights, hypothesis.xs)
     reverse = {name for node in network.recurrent for name, d in node.scans if d.reverse}
     return tuple(
-        _error(
+        error_of(
             q.values[:, ::-1] if q.name in reverse else q.values,
             q.expected(network, ours)[:, :: -1 if q.name in reverse else 1],
         )
@@ -64,7 +64,7 @@ def run_errors(hypothesis: Hypothesis) -> tuple[RunError, ...]:
     )
 
 
-def _error(values: Array, expected: Array) -> RunError:
+def error_of(values: Array, expected: Array) -> RunError:
     """Return the error of values (N, L, units) in the order of their steps."""
     with np.errstate(over="ignore", invalid="ignore"):
         difference = np.abs(values - expected)

@@ -235,10 +235,10 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
         yield labelled_line("shape", shape.removeprefix("shape "))
     if (first := _first_difference(result)) is not None:
         yield labelled_line("first", first)
-    if diagnosis is None or not diagnosis.explanations:
-        yield from _places(result)
-        if diagnosis is not None and diagnosis.tried:
-            yield from _search(result, diagnosis)
+    explained = diagnosis is not None and diagnosis.explanations
+    yield from _places(result, lines_alone=bool(explained))
+    if diagnosis is not None and diagnosis.tried and not explained:
+        yield from _search(result, diagnosis)
 
 
 def _explanations(diagnosis: Diagnosis, word: str, meaning: Meaning) -> Iterator[Line]:
@@ -310,10 +310,10 @@ def _tolerance_above(share: float) -> str:
     return f"{min(1.0, (math.floor(share / unit) + 1) * unit):.2g}"
 
 
-def _places(result: PortVerification) -> Iterator[Line]:
-    """Yield where the port differs, as far as it is in one place."""
+def _places(result: PortVerification, *, lines_alone: bool) -> Iterator[Line]:
+    """Yield where the port differs, as far as it is in one place; or lines of an equation alone."""
     for location in result.locations:
-        if location.text:
+        if location.text and (location.is_line or not lines_alone):
             yield labelled_line("where", location.text)
 
 
@@ -345,16 +345,18 @@ def _consequence(explanation: Explanation) -> str:
 def _unexplained(result: PortVerification) -> str:
     """Return what is wrong where no known mistake explains it."""
     compared = sum(check.compared for check in result.checks)
-    if result.diagnosis is None:
+    if result.diagnosis is None and not any(check.differing for check in result.checks):
         total = compared + sum(check.left_out for check in result.checks)
         return f"only {count_text(compared)} of {count_text(total)} numbers can be compared"
-    if not result.diagnosis.tried:
+    if result.diagnosis is not None and not result.diagnosis.tried:
         return "all numbers of the port are 0: was the result written into the array?"
     count = count_text(sum(check.differing for check in result.checks))
     differ = f"{count} of {count_text(compared)} numbers differ"
     if result.axes_swapped:
         return f"{SWAPPED_OUTPUT.text}; exchanged back, {differ}, and no known mistake explains it"
     small = ", all by little" if result.verdict == "inexact" else ""
+    if result.diagnosis is None:
+        return f"outputs and states agree, and intermediates do not: {differ}{small}"
     return f"no known mistake explains it: {differ}{small}"
 
 
@@ -467,7 +469,8 @@ def _warnings(result: PortVerification) -> Iterator[Line]:
         rest = len(result.unknown_arrays) - _LISTED_NAMES
         more = f" and {rest} more" if rest > 0 else ""
         yield warning_line(
-            f"{shown}{more}: not compared; y_hat, output and the states of recurrences are"
+            f"{shown}{more}: not compared; y_hat, output and states are, and intermediates if h "
+            "(and c of an LSTM) are given at every step"
         )
     for check in result.checks:
         if check.left_out:
