@@ -361,8 +361,12 @@ def test_numbers_are_rounded_to_the_nearest() -> None:
     np.testing.assert_array_equal(beyond, [False, False, False, True, False, True])
 
 
-def test_infinite_numbers_are_refused() -> None:
-    x = np.ones((1, 4, 3))
-    x[0, 2, 1] = np.inf
-    with pytest.raises(rnnshapes.InputError, match="finite"):
-        rnnshapes.quantize(x=x)
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+@pytest.mark.parametrize("name", ["int8", "q3.12"])
+def test_numbers_that_are_not_finite_exit_2(name: str, number: float, run, in_folder) -> None:
+    """In x, at a step that is not the first."""
+    x = np.ones((2, 4, 3))
+    x[1, 2, 1] = number
+    np.save("x.npy", x)
+    done = run("trace", "--cell", "lstm", "--M", 4, "--quantize", name, "--input", "x.npy")
+    assert_refused(done, "x has", "finite", "step 2")

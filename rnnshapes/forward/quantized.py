@@ -207,6 +207,7 @@ class _Statistics:
     def __init__(self, steps: int, *, with_numbers: bool = False) -> None:
         self.numbers: dict[int, Array] | None = {} if with_numbers else None
         self.low, self.high, self.beyond = np.inf, -np.inf, 0
+        self.not_finite: int | None = None
         self.errors = np.full(steps, np.nan)
         self.squares, self.count = np.zeros(steps), np.zeros(steps, dtype=np.int64)
         self.format: Format | None = None
@@ -219,6 +220,8 @@ class _Statistics:
         ideal, error = x.ideal[chosen], np.abs(x.value[chosen] - x.ideal[chosen])
         if not ideal.size:
             return
+        if self.not_finite is None and not np.isfinite([ideal, error]).all():
+            self.not_finite = t
         self.format = x.format
         self.low, self.high = min(self.low, ideal.min()), max(self.high, ideal.max())
         self.beyond += 0 if x.beyond is None else int(x.beyond[chosen].sum())
@@ -229,10 +232,11 @@ class _Statistics:
     def value(self, name: str, kind: str, *, timed: bool) -> QuantizedValue:
         """Return what was collected; raise InputError for a number that is not finite."""
         empty = not self.count.any()
-        if not empty and not np.isfinite([self.low, self.high]).all():
+        if self.not_finite is not None:
+            where = f" at step {self.not_finite}" if timed else ""
             raise InputError(
-                f"{name} has numbers that are not finite in float64, so that no format holds "
-                "them; give another x or other weights"
+                f"{name} has numbers that are not finite{where}, so that no format holds them; "
+                "give another x or other weights"
             )
         count = np.maximum(1, self.count)
         numbers = self.numbers or {}
