@@ -42,7 +42,13 @@ class Integers:
         return np.clip(np.floor(values / self.step + 0.5), *self.ends) * self.step
 
 
-def lstm_int8(golden: dict[str, Array]) -> dict[str, Array]:
+def by_column(kernel: Array) -> Array:
+    """A kernel of 8 bits with a scale for each column."""
+    columns = [Integers.scaled(8, column).store(column) for column in kernel.T.astype("float64")]
+    return np.stack(columns, axis=1)
+
+
+def lstm_int8(golden: dict[str, Array], *, columns: bool = False) -> dict[str, Array]:
     """An LSTM with kernels, x and h of 8 bits and all else of 16, as numbers (N, T, …)."""
 
     def form(name: str, bits: int) -> Integers:
@@ -52,6 +58,8 @@ def lstm_int8(golden: dict[str, Array]) -> dict[str, Array]:
         return form(name, bits).store(golden[name].astype("float64"))
 
     Wx, Wh = weight("lstm/kernel", 8), weight("lstm/recurrent_kernel", 8)
+    if columns:
+        Wx, Wh = by_column(golden["lstm/kernel"]), by_column(golden["lstm/recurrent_kernel"])
     b, x = weight("lstm/bias", 32), weight("x", 8)
     table = Integers(16, 1 / 32767, -32767)
     h = c = np.zeros((x.shape[0], len(Wh)))
@@ -190,6 +198,19 @@ def test_c_program_reproduces_every_integer(tmp_path: Path) -> None:
     assert done.stdout == "0"
 
 
+def test_columns_have_scales_of_their_own() -> None:
+    options: Any = {"cell": "lstm", **SIZES, "seed": 4}
+    golden = rnnshapes.golden(**options).arrays
+    check_errors(
+        rnnshapes.quantize(**options, to="int8-columns"), golden, lstm_int8(golden, columns=True)
+    )
+    written = rnnshapes.golden(**options, quantize="int8-columns").arrays
+    kernel, step = written["lstm/kernel"], written["lstm/kernel step"]
+    assert step.shape == (20,)
+    np.testing.assert_array_equal(np.abs(kernel).max(axis=0), 127)
+    np.testing.assert_allclose(kernel * step, golden["lstm/kernel"], atol=step.max() / 2 * 1.001)
+
+
 @pytest.mark.parametrize("given", [("h", "c"), ("h",)], ids=" ".join)
 def test_port_in_int8_is_named(given: tuple[str, ...]) -> None:
     """Also where one number in ten is next to that of the run."""
@@ -210,15 +231,18 @@ def test_port_in_int8_is_named(given: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "name"), [("simple", "int16"), ("gru", "q3.12"), ("simple", "q1.6")]
+    ("cell", "name"),
+    [("simple", "int16"), ("gru", "q3.12"), ("simple", "q1.6"), ("gru", "int16-columns")],
 )
 def test_port_in_fixed_point_is_named(cell: str, name: str) -> None:
     options: Any = {"cell": cell, **SIZES, "seed": 5}
     arrays = rnnshapes.golden(**options, quantize=name).arrays
-    unit = arrays.get("y_hat step", 2.0 ** -int(name.rpartition(".")[2].removeprefix("int")))
+    unit = arrays["y_hat step"] if "int" in name else 2.0 ** -int(name.rpartition(".")[2])
     y_hat = (arrays["y_hat"] * unit).astype("float32")
     result = rnnshapes.verify(**options, against={"y_hat": y_hat})
-    assert [one.ids for one in result.diagnosis.explanations] == [("numeric.fixed_point",)]
+    (explanation,) = result.diagnosis.explanations
+    assert explanation.ids == ("numeric.fixed_point",)
+    assert f"--quantize {name} " in explanation.text
 
 
 def test_wrong_port_in_fixed_point_is_not() -> None:

@@ -209,8 +209,8 @@ def quantize(
     Args:
         model: A model or ``None``, as for :func:`inspect`.
         to: "int8" (kernels, x and h in 8 bits, gates and cell states in 16), "int16" (x and h in
-            16 bits, too), each value with a scale by its largest magnitude for this x; or Qm.n
-            such as "q3.12" for all numbers.
+            16 bits, too), each value with a scale by its largest magnitude for this x, or each
+            column of a kernel ("int8-columns"); or Qm.n such as "q3.12" for all numbers.
         x: Input, as for :func:`trace`.
         seed: Seed, as for :func:`trace`.
         **options: See :class:`rnnshapes.session.NetworkOptions`.

@@ -538,6 +538,8 @@ QuantizeOption = Annotated[
             {
                 "int8": "kernels, x and h in 8 bits",
                 "int16": "kernels in 8 bits, x and h in 16",
+                "int8-columns": "a scale for each column of a kernel",
+                "int16-columns": "a scale for each column of a kernel",
                 "q3.12": "every number in 16 bits",
             }
         ),

@@ -54,7 +54,7 @@ class QuantizedValue:
             ``output`` (of a layer).
         format: The name of its format, ``int8`` or ``Q3.12``; ``exact`` for a sum of products
             that is not stored.
-        step: The value of its last bit; None if it is exact.
+        step: The value of its last bit, the largest of all columns; None if it is exact.
         low: Its smallest number in float64.
         high: Its largest number in float64.
         saturated: The share of its numbers that were beyond the ends of the format.
@@ -63,6 +63,7 @@ class QuantizedValue:
         rms: The root mean square of the errors at each step, (T,).
         timed: Whether it has a value at every step.
         count: How many numbers are compared at each step, (T,).
+        steps: The value of the last bit, or that of each column; None if it is exact.
         bits: The bits of its format; None if it is exact.
         numbers: Its numbers in fixed point as a golden file has them, (N, T, units); None unless
             asked for. At a masked step, states are those of the step before, and all else is 0.
@@ -79,6 +80,7 @@ class QuantizedValue:
     rms: Array
     timed: bool
     count: Array
+    steps: Array | None = None
     bits: int | None = None
     numbers: Array | None = None
 
@@ -86,10 +88,10 @@ class QuantizedValue:
     def integers(self) -> Array:
         """The integers that stand for its numbers, in units of its step."""
         assert self.numbers is not None
-        assert self.step is not None
+        assert self.steps is not None
         assert self.bits is not None
         dtype = next(dtype for bits, dtype in _INTEGERS.items() if self.bits <= bits)
-        return np.rint(self.numbers / self.step).astype(dtype)
+        return np.rint(self.numbers / self.steps).astype(dtype)
 
     @property
     def largest(self) -> float:
@@ -182,20 +184,19 @@ def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
         if value is None:
             entries += [entry] if entry.values.dtype.kind in "bi" else []
             continue
-        unit = f"{entry.description}, in units of {value.step:.9g}"
+        assert value.steps is not None
+        size = f"{value.step:.9g}"
+        size = f"up to {size}, by column" if value.steps.ndim else size
+        unit = f"{entry.description}, in units of {size}"
         entries.append(replace(entry, values=value.integers, description=unit))
         if quantization.scheme.fraction is None:
-            step = np.float64(value.step)
-            text = f"the value of one in {entry.name}"
             entries.append(
-                replace(
-                    entry,
+                GoldenArray(
                     name=f"{entry.name} step",
-                    values=np.array(step),
-                    dims=(),
-                    description=text,
-                    gates=(),
-                    rows=(),
+                    values=value.steps,
+                    dims=entry.dims[-1:] if value.steps.ndim else (),
+                    description=f"the value of one in {entry.name}",
+                    is_weight=entry.is_weight,
                 )
             )
     return replace(golden, entries=tuple(entries), scheme=quantization.scheme.name)
@@ -244,7 +245,7 @@ class _Statistics:
             name=name,
             kind=kind,
             format="exact" if self.format is None else self.format.name,
-            step=None if self.format is None else self.format.step,
+            step=None if self.format is None else float(np.max(self.format.step)),
             low=0.0 if empty else float(self.low),
             high=0.0 if empty else float(self.high),
             saturated=self.beyond / max(1, int(self.count.sum())),
@@ -252,6 +253,7 @@ class _Statistics:
             rms=np.where(self.count > 0, np.sqrt(self.squares / count), np.nan),
             timed=timed,
             count=self.count,
+            steps=None if self.format is None else np.asarray(self.format.step),
             bits=None if self.format is None else self.format.bits,
             numbers=np.stack([*numbers.values()], axis=1) if timed and numbers else numbers.get(0),
         )

@@ -39,11 +39,11 @@ _NUMPY = NumpyOps()
 
 
 class Format(NamedTuple):
-    """Integers from ``lowest`` to ``highest``, in units of ``step``."""
+    """Integers from ``lowest`` to ``highest``, in units of ``step``, or of one for each column."""
 
     name: str
     bits: int
-    step: float
+    step: float | Array
     lowest: int
     highest: int
 
@@ -62,7 +62,8 @@ class Scheme:
     """Bits of weights, of operands of matrix products (x and h), and of all other values.
 
     With ``fraction`` bits behind the point all have one format, Qm.n. Otherwise each array of
-    weights, and each value, has a scale of its own, by its largest magnitude.
+    weights, and each value, has a scale of its own, by its largest magnitude; ``by_column`` each
+    column of a kernel.
     """
 
     name: str
@@ -70,38 +71,47 @@ class Scheme:
     operands: int
     values: int
     fraction: int | None = None
+    by_column: bool = False
 
     @classmethod
     def from_name(cls, name: str) -> Scheme:
-        """Return ``int8``, ``int16`` or ``q3.12``; raise InputError for any other name."""
-        if name in _SCHEMES:
-            return _SCHEMES[name]
+        """Return ``int8``, ``int16``, ``int8-columns`` or ``q3.12``; raise InputError else."""
+        base = name.removesuffix(_COLUMNS)
+        if base in _SCHEMES:
+            return replace(_SCHEMES[base], name=name, by_column=base != name)
         match = re.fullmatch(r"[qQ](\d{1,2})\.(\d{1,2})", name)
         bits = 1 + sum(map(int, match.groups())) if match else 0
         if match is None or not 2 <= bits <= _MOST_BITS:
             raise InputError(
-                f"unknown format {name!r} (--quantize): use int8, int16, or Qm.n with at most "
-                f"{_MOST_BITS} bits and a sign among them, such as q3.12"
+                f"unknown format {name!r} (--quantize): use int8, int16, one of them with "
+                f"{_COLUMNS}, or Qm.n with at most {_MOST_BITS} bits and a sign among them, "
+                "such as q3.12"
             )
         return cls(f"Q{int(match[1])}.{int(match[2])}", bits, bits, bits, int(match[2]))
 
-    def format(self, bits: int, magnitude: float) -> Format:
+    def format(self, bits: int, magnitude: float | Array) -> Format:
         """Return the format of ``bits`` that holds numbers up to ``magnitude``."""
         if self.fraction is not None:
             half = 2 ** (bits - 1)
             return Format(self.name, bits, 2.0**-self.fraction, -half, half - 1)
         highest = 2 ** (bits - 1) - 1
-        return Format(f"int{bits}", bits, magnitude / highest or 1.0, -highest, highest)
+        step = np.where(np.asarray(magnitude) == 0, 1.0, np.asarray(magnitude) / highest)
+        return Format(f"int{bits}", bits, step if step.ndim else float(step), -highest, highest)
 
     def weight(self, values: Array, *, is_kernel: bool) -> FixedPoint:
         """Return a weight; only kernels have few bits where each array has its own scale."""
         bits = self.weights if is_kernel or self.fraction is not None else _BIAS_BITS
         ideal = np.asarray(values, dtype=np.float64)
-        chosen = self.format(bits, _magnitude(ideal))
+        magnitude: float | Array = _magnitude(ideal)
+        if self.by_column and is_kernel:
+            magnitude = np.abs(ideal).max(axis=tuple(range(ideal.ndim - 1)))
+        chosen = self.format(bits, magnitude)
         value, beyond = chosen.rounded(ideal)
         return FixedPoint(value, ideal, None, chosen, beyond)
 
 
+#: The end of the name of a scheme in which each column of a kernel has its own scale.
+_COLUMNS = "-columns"
 _SCHEMES = {"int8": Scheme("int8", 8, 8, 16), "int16": Scheme("int16", 8, 16, 16)}
 
 

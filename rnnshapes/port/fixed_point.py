@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,14 @@ _LEAST_NUMBERS = 20
 _LEAST_EQUAL, _LEAST_EQUAL_ON_OWN_GRID = 0.9, 0.5
 
 
+class _Run(NamedTuple):
+    """A run in fixed point, and the share of a port's numbers that are exactly those of it."""
+
+    scheme: Scheme
+    equal: float
+    comparisons: tuple[Comparison, ...]
+
+
 def as_fixed_point(
     hypothesis: Hypothesis, sources: InputSources
 ) -> tuple[Mistake, tuple[Comparison, ...]] | None:
@@ -41,10 +50,18 @@ def as_fixed_point(
     """
     if not _are_whole(hypothesis):
         return None
-    for scheme, least_equal in (*_scaled(hypothesis), *_q_formats(hypothesis)):
-        if found := _compared(hypothesis, sources, scheme, least_equal):
-            return found
-    return None
+    runs = [
+        run
+        for scheme, least_equal in (*_scaled(hypothesis), *_q_formats(hypothesis))
+        if (run := _compared(hypothesis, sources, scheme)) and run.equal >= least_equal
+    ]
+    if not runs:
+        return None
+    nearest = max(runs, key=lambda run: run.equal)
+    name = nearest.scheme.name.lower()
+    text = f"it computes in fixed point, as trace --quantize {name} does"
+    fix = "use more bits, or accept it with --tolerance"
+    return Mistake("numeric.fixed_point", text, own_fix=fix), nearest.comparisons
 
 
 def _scaled(hypothesis: Hypothesis) -> Iterator[tuple[Scheme, float]]:
@@ -53,7 +70,7 @@ def _scaled(hypothesis: Hypothesis) -> Iterator[tuple[Scheme, float]]:
     largest = {
         q: float(np.abs(q.expected(hypothesis.network, ours)).max()) for q in hypothesis.quantities
     }
-    for name in ("int8", "int16"):
+    for name in ("int8", "int16", "int8-columns", "int16-columns"):
         scheme = Scheme.from_name(name)
         if all(any(_on_grid(q, s) for s in _steps(scheme, q, m)) for q, m in largest.items()):
             yield scheme, _LEAST_EQUAL_ON_OWN_GRID
@@ -74,8 +91,8 @@ def _q_formats(hypothesis: Hypothesis) -> Iterator[tuple[Scheme, float]]:
 def _steps(scheme: Scheme, quantity: ReportedQuantity, largest: float) -> Iterator[float]:
     """Yield the steps that a quantity may have: by its largest magnitude, or from -1 to 1."""
     bits = scheme.operands if quantity.key == OUTPUT else scheme.values
-    yield scheme.format(bits, largest).step
-    yield scheme.format(scheme.values, 1.0).step
+    for form in (scheme.format(bits, largest), scheme.format(scheme.values, 1.0)):
+        yield float(form.step)
 
 
 def _are_whole(hypothesis: Hypothesis) -> bool:
@@ -95,10 +112,8 @@ def _on_grid(quantity: ReportedQuantity, step: float) -> bool:
     return bool((np.abs(multiples - np.rint(multiples)) <= rounding).all())
 
 
-def _compared(
-    hypothesis: Hypothesis, sources: InputSources, scheme: Scheme, least_equal: float
-) -> tuple[Mistake, tuple[Comparison, ...]] | None:
-    """Return the mistake and the comparisons if every number is one of the run or next to it."""
+def _compared(hypothesis: Hypothesis, sources: InputSources, scheme: Scheme) -> _Run | None:
+    """Return a run in fixed point, if every number is one of it or next to it."""
     try:
         pairs = list(_runs(hypothesis, sources, scheme))
     except RnnshapesError:  # it is stateful, or has numbers that are not finite
@@ -112,11 +127,9 @@ def _compared(
         equal += int((np.abs(quantity.values - expected) < step / 2).sum())
         count += expected.size
         comparisons.append(comparison)
-    if len(pairs) < len(hypothesis.quantities) or equal < least_equal * count:
+    if len(pairs) < len(hypothesis.quantities):
         return None
-    text = f"it computes in fixed point, as trace --quantize {scheme.name.lower()} does"
-    fix = "use more bits, or accept it with --tolerance"
-    return Mistake("numeric.fixed_point", text, own_fix=fix), tuple(comparisons)
+    return _Run(scheme, equal / count, tuple(comparisons))
 
 
 def _runs(

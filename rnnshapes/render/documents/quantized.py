@@ -52,6 +52,7 @@ def record(result: Quantization) -> dict[str, Any]:
             "operands": scheme.operands,
             "values": scheme.values,
             "fraction": scheme.fraction,
+            "by_column": scheme.by_column,
         },
         "values": [
             {
@@ -96,7 +97,9 @@ def _scheme_text(result: Quantization) -> str:
     operands = f"kernels, x and h in {scheme.operands} bits"
     if scheme.weights != scheme.operands:
         operands = f"kernels in {scheme.weights} bits, x and h in {scheme.operands}"
-    return f"{scheme.name}: {operands}, gates and c in {scheme.values}; each with its own scale"
+    scale = "each with its own scale, kernels by column" if scheme.by_column else ""
+    scale = scale or "each with its own scale"
+    return f"{scheme.name}: {operands}, gates and c in {scheme.values}; {scale}"
 
 
 def _warnings(result: Quantization) -> Iterator[Line]:
