@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.helpers.handmade import LAYERS, SIZES, Port, explained, mentions, weights_of
+from tests.helpers.handmade import LAYERS, SIZES, Port, explained, mentions, ported, weights_of
 
 
 def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray:
@@ -99,3 +99,21 @@ def test_a_port_of_zeros_tries_nothing() -> None:
     assert explained(result) == []
     assert result.diagnosis.tried == 0
     assert "all numbers of the port are 0" in repr(result).splitlines()[0]
+
+
+@pytest.mark.parametrize("more_forget", [0, 1])
+def test_wide_layers_are_compared_in_float16(more_forget: int) -> None:
+    """Sums of 320 products in float16 have a bound that the mistake is within."""
+    made = ported(Port("lstm", more_forget=more_forget), N=1, T=5, D=16, M=320)
+    states = {key: made[key].astype("float16") for key in ("h", "c")}
+    result = rnnshapes.verify(cell="lstm", N=1, T=5, D=16, M=320, K=2, against=states)
+    assert result.passed == (not more_forget)
+    if more_forget:
+        assert explained(result) == [("bias.forget_again",)]
+
+
+def test_zeros_never_agree_in_float16() -> None:
+    """Of so many units, numbers below the smallest normal one add up to the size of the states."""
+    zeros = np.zeros((1, 2, 1024), "float16")
+    sizes = {"cell": "lstm", "N": 1, "T": 2, "D": 3, "M": 1024}
+    assert not rnnshapes.verify(**sizes, against={"h": zeros, "c": zeros}).passed
