@@ -287,6 +287,12 @@ def test_a_long_bidirectional_port_is_diagnosed_in_steps() -> None:
         assert explained(result) == [("bias.twice",)]
 
 
+def test_states_under_each_others_names_are_named() -> None:
+    states = given(ported(Port("lstm")), "states")
+    result = rnnshapes.verify(**SIZES, cell="lstm", against={"h": states["c"], "c": states["h"]})
+    assert explained(result) == [("state.h_c_swapped",)]
+
+
 # --- Ids ----------------------------------------------------------------------------------------
 
 #: Ids that need a model with such layers, or that the search itself adds.
@@ -296,7 +302,7 @@ OF_SEARCH = {
     *("numeric.noise", "numeric.rounded", "numeric.fixed_point"),
     *("axes.samples_permuted", "axes.units_permuted", "state.starts_nonzero"),
     *("input.scaled", "input.shifted", "weights.one_wrong"),
-    *("weights.other", "weights.permuted", "weights.scaled"),
+    *("weights.other", "weights.permuted", "weights.scaled", "state.h_c_swapped"),
 }
 
 

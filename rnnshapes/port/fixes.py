@@ -45,6 +45,7 @@ FIXES = MappingProxyType(
         "state.carried": "set the states to 0 before each sample",
         "state.zeroed_each_step": "set the states to 0 once, before the loop over t",
         "state.starts_nonzero": "set the states to 0 before the first step",
+        "state.h_c_swapped": "name h what is o * tanh(c), and c the cell state",
         "state.passed_up": "start every layer from zeros",
         "axes.input_swapped": "x = x.reshape(N, T, D): samples first",
         "axes.output_swapped": "output = output.swapaxes(0, 1)",

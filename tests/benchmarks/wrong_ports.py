@@ -594,7 +594,8 @@ def equations() -> Iterator[InjectedMistake]:
         ("z complement", "gru.z_complement", GRU),
         ("no complement", "gru.complement_omitted", GRU),
         ("no reset", "gru.gate_omitted", GRU),
-        ("candidate not activated", "activation.candidate", GATED),
+        ("candidate not activated", "activation.candidate", LSTM),
+        ("candidate not activated", "activation.other", GRU),  # its only activation
     ):
         yield InjectedMistake("equation", (id_,), flag, each(flagged(flag)), cells)
         yield InjectedMistake(
@@ -1009,7 +1010,7 @@ def numbers() -> Iterator[InjectedMistake]:
     )
     yield InjectedMistake(
         "weights",
-        ("weights.permuted",),
+        ("weights.permuted", "input.permuted"),
         "rows of Wx",
         each(arrays(permuted(0), "kernel")),
         nets=SINGLE,
