@@ -72,15 +72,17 @@ def _two_layouts(base: Hypothesis, equations: UnitEquations) -> _Explained | Non
 
     They need no more steps than any other mistake.
     """
-    by_key: dict[str, list[tuple[Mistake, Array]]] = {}
-    for mistake, arrays in array_mistakes(base, equations.direction.name):
-        for key in arrays if len(arrays) == 1 else ():
-            by_key.setdefault(key, []).append((mistake, arrays[key]))
-    for some, others in itertools.combinations(by_key.items(), 2):
-        candidates = [(key, [array for _, array in known]) for key, known in (some, others)]
-        for numbers in equations.explaining_pairs(*candidates):
-            pair = [known[n] for n, (_, known) in zip(numbers, (some, others), strict=True)]
-            arrays = dict(zip((some[0], others[0]), (array for _, array in pair), strict=True))
+    group = equations.direction.name
+    by_key: dict[str, list[tuple[int, Array]]] = {}
+    for number, (_, arrays) in enumerate(array_mistakes(base, group)):
+        for key, array in arrays.items() if len(arrays) == 1 else ():
+            by_key.setdefault(key, []).append((number, equations.first_look(key, array)))
+    for keys in itertools.combinations(by_key, 2):
+        looks = [[look for _, look in by_key[key]] for key in keys]
+        for places in equations.explaining_pairs(keys, *looks):
+            numbers = [by_key[key][place][0] for key, place in zip(keys, places, strict=True)]
+            pair = [one for n, one in enumerate(array_mistakes(base, group)) if n in numbers]
+            arrays = {key: array for _, arrays in pair for key, array in arrays.items()}
             return _Explained([mistake for mistake, _ in pair], arrays)
     return None
 
@@ -100,11 +102,15 @@ def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | No
         return None
     differing = {key for key in recovered.arrays if not _matches(recovered, key, expected[key])}
     found = _Explained([], {})
-    known = sorted(array_mistakes(base, group), key=lambda one: -len(one[1]))
-    for mistake, arrays in known:
-        remaining = differing - set(found.arrays)
-        fits = (_matches(recovered, key, array) for key, array in arrays.items())
-        if arrays and set(arrays) <= remaining and all(fits):
+    known = [
+        (mistake, arrays)
+        for mistake, arrays in array_mistakes(base, group)
+        if arrays
+        and set(arrays) <= differing
+        and all(_matches(recovered, key, array) for key, array in arrays.items())
+    ]
+    for mistake, arrays in sorted(known, key=lambda one: -len(one[1])):
+        if not set(arrays) & set(found.arrays):
             found.mistakes.append(mistake)
             found.arrays.update(arrays)
     layer = next(la for la in base.network.layers if group in la.groups)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -157,33 +158,40 @@ class UnitEquations:
         return largest <= _LARGEST_RESIDUAL * self.noise
 
     def explaining_pairs(
-        self, some: tuple[str, Sequence[Array]], others: tuple[str, Sequence[Array]]
+        self, keys: tuple[str, str], some: Sequence[Array], others: Sequence[Array]
     ) -> Iterator[tuple[int, int]]:
         """Yield the numbers of two arrays that explain the first look at some steps and units.
 
         Args:
-            some: The key of an array, and what it may be.
-            others: The same of another array.
+            keys: The keys of the two arrays.
+            some: What :meth:`first_look` returns for each array that the first may be.
+            others: The same of the second one.
         """
-        rows = np.linspace(0, len(self.inputs["bh"]) - 1, _STEPS_OF_PAIRS).astype(int)
-        units = self._worst_units()
-        index = (slice(None), rows[:, None], units)
-        rest = self._arguments(
-            {k: a for k, a in self.weights.items() if k not in dict([some, others])}
+        rows, units = self._looked_at
+        kept = {key: array for key, array in self.weights.items() if key not in keys}
+        rest = self._arguments(kept, rows, units)[:, None]
+        before, after = (
+            {key: a[rows][:, units] for key, a in states.items()}
+            for states in (self.before, self.after)
         )
-        first, second = (
-            np.stack([self._arguments({key: a})[index] for a in arrays], axis=1)
-            for key, arrays in (some, others)
-        )
-        before = {key: a[rows][:, units] for key, a in self.before.items()}
-        for number in range(first.shape[1]):
-            arguments = rest[index][:, None] + first[:, number : number + 1] + second
+        second = np.stack(others, axis=1)
+        for number, first in enumerate(some):
             with np.errstate(all="ignore"):
-                states = _evaluated(self.cell, arguments, before)
-                residuals = [np.abs(self.after[k][rows][:, units] - a) for k, a in states.items()]
+                states = _evaluated(self.cell, rest + first[:, None] + second, before)
+                residuals = [np.abs(after[key] - a) for key, a in states.items()]
                 largest = np.max([r.max(axis=(1, 2)) for r in residuals], axis=0)
             for other in np.flatnonzero(largest <= _LARGEST_RESIDUAL * self.noise):
                 yield number, int(other)
+
+    def first_look(self, key: str, array: Array) -> Array:
+        """Return the share of one array in the arguments, for some steps and units."""
+        return self._arguments({key: array}, *self._looked_at)
+
+    @cached_property
+    def _looked_at(self) -> tuple[Array, Array]:
+        """The steps and units of a first look."""
+        rows = np.linspace(0, len(self.inputs["bh"]) - 1, _STEPS_OF_PAIRS).astype(int)
+        return rows, self._worst_units
 
     @np.errstate(all="ignore")  # a step of a fit may lead anywhere
     def recovered(self) -> RecoveredWeights | TooFewSteps | None:
@@ -193,7 +201,7 @@ class UnitEquations:
             The fewest arrays that explain the port, how many steps are needed to find them, or
             ``None`` if no weights explain it.
         """
-        reported, some = len(self.inputs["bh"]), self._worst_units()
+        reported, some = len(self.inputs["bh"]), self._worst_units
         subsets = [keys for keys in _SUBSETS if set(keys) <= set(self.weights)]
         needed = self._needed(subsets[-1])
         for keys in subsets:
@@ -229,19 +237,24 @@ class UnitEquations:
         rows = min(len(self.inputs["bh"]), _MOST_EQUATIONS * numbers) * len(self.after)
         return 10.0 * units * rows * numbers**2
 
+    @cached_property
     def _worst_units(self) -> Array:
-        """Return the units that differ most from the expected ones."""
+        """The units that differ most from the expected ones."""
         residuals = self._residuals(self._arguments(self.weights), slice(None))
         worst = np.max([np.abs(r).max(axis=0) for r in residuals.values()], axis=0)
         return np.argsort(-worst)[:_FIRST_UNITS]
 
-    def _arguments(self, weights: Mapping[str, Array]) -> Array:
-        """Return the arguments of all equations, (columns, steps, M)."""
-        arguments = np.zeros((len(self.columns), len(self.inputs["bh"]), self.units))
+    def _arguments(
+        self, weights: Mapping[str, Array], rows: Any = slice(None), units: Any = slice(None)
+    ) -> Array:
+        """Return the arguments of the equations, (columns, steps, units)."""
+        shape = self.after[self.cell.output_state][rows][:, units].shape
+        arguments = np.zeros((len(self.columns), *shape))
         for number, column in enumerate(self.columns):
             for key in column.keys:
                 if key in weights:
-                    arguments[number] += self.inputs[key] @ self._part(weights, column, key)
+                    part = self._part(weights, column, key)[:, units]
+                    arguments[number] += self.inputs[key][rows] @ part
         return arguments
 
     def _part(self, weights: Mapping[str, Array], column: _Column, key: str) -> Array:
@@ -271,7 +284,7 @@ class UnitEquations:
         numbers = sum(self._width(column, keys) for column in self.columns)
         most = int(_MOST_EQUATIONS * numbers) + 1
         rows: Any = slice(None) if count <= most else np.linspace(0, count - 1, most).astype(int)
-        expected = self._arguments(self.weights)[:, rows][..., units]
+        expected = self._arguments(self.weights, rows, units)
         regressors = [
             np.concatenate([self.inputs[k][rows] for k in column.keys if k in keys], axis=1)
             if self._width(column, keys)
@@ -389,7 +402,7 @@ class _Fit:
         derivative = self.derivative(changes)
         normal = np.swapaxes(derivative, 1, 2) @ derivative
         diagonal = np.einsum("uii->ui", normal)
-        normal = normal + 1e-14 * diagonal.max() * np.eye(normal.shape[-1])
+        normal = normal + (1e-14 * diagonal.max() + 1e-30) * np.eye(normal.shape[-1])
         variance = np.einsum("uii->ui", np.linalg.inv(normal))
         residual = np.sqrt(np.mean(np.square(self.residual(changes)), axis=1, keepdims=True))
         errors: Array = np.sqrt(np.maximum(variance, 0.0)) * np.maximum(residual, noise)

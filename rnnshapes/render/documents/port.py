@@ -373,7 +373,7 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
     if diagnosis.too_few_steps is not None:
         name, reported, needed = diagnosis.too_few_steps
         steps = f"give {count_text(needed)} steps of {name} or more, not {count_text(reported)}"
-        yield labelled_line("try", f"{steps} (all samples together): they tell the port's weights")
+        yield labelled_line("try", f"{steps} (all samples together), to recover the port's weights")
     if result.random_input:
         yield warning_line(
             f"x was {result.source}: did the port use the same x? Save it with rnnshapes trace "
