@@ -33,6 +33,7 @@ from tests.helpers.handmade import (
     given,
     mentions,
     ported,
+    weights_of,
 )
 from tests.helpers.pages import table
 
@@ -291,6 +292,18 @@ def test_states_under_each_others_names_are_named() -> None:
     states = given(ported(Port("lstm")), "states")
     result = rnnshapes.verify(**SIZES, cell="lstm", against={"h": states["c"], "c": states["h"]})
     assert explained(result) == [("state.h_c_swapped",)]
+
+
+@pytest.mark.parametrize("what", ["y_hat", "last"])
+def test_another_start_is_measured(what: str) -> None:
+    """From the output alone; c starts at 0."""
+    sizes = {**SIZES, "cell": "lstm"}
+    golden = rnnshapes.golden(**sizes).arrays
+    start = np.full((SIZES["N"], SIZES["M"]), 0.75, "f")
+    found = Port("lstm").run(weights_of(golden, "lstm"), golden["x"], start=start)
+    result = rnnshapes.verify(**sizes, against=given(found, what))
+    assert explained(result) == [("state.starts_nonzero",)]
+    assert "h before the first step: 0.75" in result.diagnosis.explanations[0].text
 
 
 # --- Ids ----------------------------------------------------------------------------------------

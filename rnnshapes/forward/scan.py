@@ -297,14 +297,17 @@ def scan(
     Args:
         direction: The recurrence.
         x: Its input, (B, N, D).
-        initial: The states before the first step, (N, M).
+        initial: The states before the first step, (N, M), or (1, M) for all samples.
         w: Its weights.
         mask: Which steps count, (B, N); None if all do.
         gates: Whether to store the gates.
         ops: The interpreter of each step.
     """
     cell = direction.cell
-    initial = state = {key: np.asarray(values, x.dtype) for key, values in initial.items()}
+    initial = state = {
+        key: np.broadcast_to(np.asarray(values, x.dtype), (x.shape[1], values.shape[-1]))
+        for key, values in initial.items()
+    }
     states = {key: np.empty((len(x), *v.shape), x.dtype) for key, v in state.items()}
     shapes = {}
     if gates:
@@ -374,7 +377,8 @@ def states_before(
     before = {}
     for key, after in repeat_masked(direction, states, initial, mask).items():
         first = initial.get(key)
-        first = np.zeros_like(after.take(0, time_axis)) if first is None else first
+        start = np.zeros_like(after.take(0, time_axis))
+        first = start if first is None else np.broadcast_to(first, start.shape)
         first = np.expand_dims(first, time_axis)
         steps: list[slice] = [slice(None)] * after.ndim
         steps[time_axis] = slice(1, None) if direction.reverse else slice(None, -1)

@@ -17,6 +17,7 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.screening import relative_distance, residuals_of, window
+from rnnshapes.reference.outputs import STATES
 
 #: How many steps and samples the fit looks at.
 _STEPS, _SAMPLES = 12, 8
@@ -71,7 +72,7 @@ def fitted(
     system = _System(base, reach)
     if system.differing < _NUMBERS_EACH:
         return
-    fits = [*_inputs(base), *_weights(base, unit)]
+    fits = [*_starts(base), *_inputs(base), *_weights(base, unit)]
     for count in sorted({len(fit.start) for fit in fits}):
         if system.differing >= _NUMBERS_EACH * count:
             with np.errstate(all="ignore"):
@@ -176,6 +177,40 @@ def _remainder(residual: Array, derivative: Array) -> float:
         return float(np.sqrt(max(left, 0.0)))
     change = np.linalg.lstsq(derivative, residual, rcond=1e-9)[0]
     return float(np.linalg.norm(residual - derivative @ change))
+
+
+# --- States -------------------------------------------------------------------------------------
+
+
+def _starts(base: Hypothesis) -> Iterator[Fit]:
+    """Yield that the states before the first step are a number other than 0."""
+    if base.network.batch or any(node.initial for node in base.network.nodes):
+        return
+    cells = [d.cell for node in base.network.recurrent for _, d in node.scans]
+    keys = tuple(dict.fromkeys(key for cell in cells for key in cell.states))
+    for some in (keys, *((key,) for key in keys if len(keys) > 1)):
+        yield _one_start(some)
+
+
+def _one_start(keys: tuple[str, ...]) -> Fit:
+    """Return that some states are a number before the first step, in every recurrence."""
+
+    def started(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+        widths = hypothesis.network.widths
+        starts = {
+            STATES + name: {
+                key: np.full((1, width), numbers[0] if key in keys else 0.0)
+                for key, width in of_states.items()
+            }
+            for name, of_states in widths.items()
+        }
+        return replace(hypothesis, weights={**hypothesis.weights, **starts})
+
+    def mistake(numbers: Array) -> Mistake:
+        text = f"{' and '.join(keys)} before the first step: {float(numbers[0]):.5g}, not 0"
+        return Mistake("state.starts_nonzero", text)
+
+    return Fit(np.array([0.0]), started, mistake)
 
 
 # --- x ------------------------------------------------------------------------------------------
