@@ -70,7 +70,7 @@ def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
         Mistake("time.shifted", "x is one step early: the port reads x_{t+1} at t"),
         with_x(lambda x: np.concatenate([x[:, 1:], x[:, -1:] * 0], axis=1)),
     )
-    yield from _wrong_last_step(hypothesis, backwards)
+    yield from _wrong_last_step(hypothesis)
 
 
 def _reversed_steps(hypothesis: Hypothesis) -> tuple[ReportedQuantity, ...]:
@@ -81,10 +81,12 @@ def _reversed_steps(hypothesis: Hypothesis) -> tuple[ReportedQuantity, ...]:
     )
 
 
-def _wrong_last_step(
-    hypothesis: Hypothesis, backwards: Hypothesis
-) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Take the one step that a port gives for another step than the last."""
+def _wrong_last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the one step that a port gives for another step than the last.
+
+    The first one of x in reverse is not tried: it has the numbers of states that are set to 0 at
+    every step, a more common mistake.
+    """
     last = [
         (q, q.network_steps)
         for q in hypothesis.quantities
@@ -104,8 +106,6 @@ def _wrong_last_step(
         Mistake("time.first_only", "the output is that of the first step"),
         replace(hypothesis, quantities=first),
     )
-    text = f"{_REVERSED}, and gives the output of the step that it processes first"
-    yield Mistake("time.reversed_and_back", text), replace(backwards, quantities=first)
 
 
 def _shifted_output(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
