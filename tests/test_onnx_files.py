@@ -15,6 +15,7 @@ import rnnshapes
 from rnnshapes import InputError, memory
 from rnnshapes.load.foreign import network, onnx_constants, protobuf
 from rnnshapes.load.foreign.model import open_foreign_file
+from rnnshapes.network.weights import bind_all
 from tests.helpers import foreign
 from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights, written
 from tests.helpers.port_layouts import onnx_scan, sigmoid
@@ -309,8 +310,12 @@ def test_shared_weights_are_converted_once(tmp_path: Path) -> None:
     path = written(tmp_path / "m.onnx", onnx_file(nodes, onnx_weights("lstm", 3, 4)))
     with open_foreign_file(path) as file:
         assert file is not None
-        first, second = file.weights().values()
+        weights = file.weights()
+    first, second = weights.values()
     assert np.shares_memory(first["Wh"], second["Wh"])
+    first_bound, second_bound = bind_all(weights, weights, "float64").values()
+    assert first_bound.Wh.dtype == "float64"
+    assert first_bound.Wh is second_bound.Wh is not first_bound.Wx
 
 
 def test_shared_sources_are_visited_once(tmp_path: Path) -> None:

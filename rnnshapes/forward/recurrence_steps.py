@@ -37,7 +37,7 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.naming import TensorNames
 from rnnshapes.network.sizes import index_range_text
 from rnnshapes.network.symbolic import evaluate_step
-from rnnshapes.network.weights import Weights, bind
+from rnnshapes.network.weights import Weights, bind_all
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.recorder import RecorderOps, Recording
 from rnnshapes.reference.outputs import ModelOutputs
@@ -278,22 +278,27 @@ def steps_of_sample(
             y_hat=trace.y_hat[sample].reshape(trace.y_hat.shape[1], -1),
         )
     traces = {trace.name: trace for trace in trace.layers}
+    scans = [
+        (position, name, direction)
+        for position, node in enumerate(computed.nodes)
+        for name, direction in node.scans
+        if name in names
+    ]
+    bound = bind_all((direction.name for _, _, direction in scans), weights, "float64")
     return tuple(
         RecurrenceSteps(
             network=network,
             position=position,
             name=name,
             direction=direction,
-            weights=bind(direction.name, weights, "float64"),
+            weights=bound[direction.name],
             x=np.concatenate(recorder.x[name]),
             states={key: values[sample] for key, values in traces[name].states.items()},
             initial=recorder.initial[name],
             mask=None if (mask := traces[name].mask) is None else mask[sample],
             head=head,
         )
-        for position, node in enumerate(computed.nodes)
-        for name, direction in node.scans
-        if name in names
+        for position, name, direction in scans
     )
 
 

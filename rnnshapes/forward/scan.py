@@ -20,7 +20,7 @@ from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.symbolic import NodeShapes
-from rnnshapes.network.weights import Weights, bind
+from rnnshapes.network.weights import Weights, bind_all
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.reference.outputs import States
@@ -138,7 +138,7 @@ def run(
         masks: Which steps of these count, by node, (N, T).
         ops: The interpreter of each step.
     """
-    bound = {name: bind(name, weights, dtype) for name in network.groups}
+    bound = bind_all(network.groups, weights, dtype)
     states: States = initial or {}
     counted: dict[str, Array] = {}
     start = 0

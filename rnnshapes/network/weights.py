@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,13 +49,21 @@ def first_nan(network: Network, weights: Weights) -> str:
 
 def bind(group: str, weights: Weights, dtype: str) -> SimpleNamespace:
     """Return a group of weights as the attributes that its equation uses, in ``dtype``."""
-    arrays: Mapping[str, Any] = weights.get(group, {})
-    return SimpleNamespace(
-        **{
-            key: array if isinstance(array, BatchedWeight) else np.asarray(array, dtype=dtype)
-            for key, array in arrays.items()
-        }
-    )
+    return bind_all([group], weights, dtype)[group]
+
+
+def bind_all(groups: Iterable[str], weights: Weights, dtype: str) -> dict[str, SimpleNamespace]:
+    """Return groups of weights as :func:`bind` does; an array that several have is copied once."""
+    copies: dict[int, tuple[Array, Any]] = {}  # by id, beside the array, which keeps its id
+    bound: dict[str, SimpleNamespace] = {}
+    for group in groups:
+        arrays: Mapping[str, Any] = weights.get(group, {})
+        for array in arrays.values():
+            if id(array) not in copies:
+                is_batch = isinstance(array, BatchedWeight)
+                copies[id(array)] = array, array if is_batch else np.asarray(array, dtype=dtype)
+        bound[group] = SimpleNamespace(**{key: copies[id(a)][1] for key, a in arrays.items()})
+    return bound
 
 
 def _draw(rng: np.random.Generator, network: Network, weight: Weight) -> Array:
