@@ -96,6 +96,7 @@ def both(forward: Any, backward: Any) -> Any:
 
 REFUSED: dict[str, Any] = {
     "relu and tanh": lambda: both(la.SimpleRNN(4, "relu"), la.SimpleRNN(4, go_backwards=True)),
+    "behind": lambda: both(la.GRU(4, go_backwards=True), la.GRU(4)),
     "use_bias": lambda: both(la.GRU(4), la.GRU(4, use_bias=False, go_backwards=True)),
     "units": lambda: both(la.LSTM(4), la.LSTM(5, go_backwards=True)),
     "LayerNormalization": lambda: la.LayerNormalization(axis=[1, 2]),

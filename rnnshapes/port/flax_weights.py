@@ -14,22 +14,22 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.cells.cell import Cell
-from rnnshapes.errors import CannotRunError, UnsupportedError
+from rnnshapes.errors import CannotRunError
 from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.layouts.layout import CellLayout
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Direction, Layer
-from rnnshapes.network.layers.time_distributed import layer_at_step
 from rnnshapes.network.layers.unsupported import require_supported
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.port.plain_weights import Names, not_converted, plain_weights
 from rnnshapes.port.weight_files import WeightCheck, WeightVerification
 
 FLAX = "Flax linen"
 #: Names of arrays of other layers in Flax, by the class in Keras and the name there.
-_OTHERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+_OTHERS: Names = MappingProxyType(
     {
         "Dense": {"kernel": "kernel", "bias": "bias"},
         "Embedding": {"embeddings": "embedding"},
@@ -93,8 +93,8 @@ def to_flax(network: Network, weights: Weights) -> dict[str, Array]:
             blocks = _blocks(cell, weights[direction.name])
             for name, part, gates in _arrays(cell):
                 arrays[prefix + name] = np.concatenate([blocks[part][g] for g in gates], axis=-1)
-        for _, key, group, name in () if layer.directions else _others(layer):
-            arrays[name] = np.asarray(weights[group][key])
+        for group, key, _, name in () if layer.directions else plain_weights(layer, _OTHERS):
+            arrays[f"{layer.name}/{name}"] = np.asarray(weights[group][key])
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -110,8 +110,8 @@ def verify_flax(
     for layer in network.layers:
         for direction, prefix, cell in _recurrences(layer):
             checks += _cell_checks(direction.name, prefix, cell, weights[direction.name], arrays)
-        for name, key, group, stored in () if layer.directions else _others(layer):
-            values = np.asarray(weights[group][key])
+        for group, key, name, new in () if layer.directions else plain_weights(layer, _OTHERS):
+            values, stored = np.asarray(weights[group][key]), f"{layer.name}/{new}"
             is_same = np.array_equal(values, arrays[stored])
             rule = "as it is" if is_same else ""
             checks.append(WeightCheck(f"{group}/{name}", (stored,), rule, values.size))
@@ -128,12 +128,13 @@ def _recurrences(layer: Layer) -> Iterator[tuple[Direction, str, Cell]]:
     for name, direction in _named(layer):
         cells = list(direction.cell.cells_by_suffix.values())
         if len(cells) > 1:
-            raise _refused(layer, "Flax has no cells of a stack in one layer; use a layer each")
+            reason = "Flax has no cells of a stack in one layer; use a layer each"
+            raise not_converted(layer, reason)
         if getattr(cells[0], "reset_after", True) is False:
-            raise _refused(layer, "Flax applies r after the product with Wh (reset_after)")
+            raise not_converted(layer, "Flax applies r after the product with Wh (reset_after)")
         for function in cells[0].activations:
             if function not in _JAX and function not in _JAX_NN:
-                raise _refused(layer, f"JAX has no activation {function}")
+                raise not_converted(layer, f"JAX has no activation {function}")
         yield direction, f"{name}/", cells[0]
 
 
@@ -229,17 +230,6 @@ def _bias_rule(cell: Cell, bias: Array | None, stored: Mapping[str, _Blocks]) ->
     return f"{rule}; rows of {' '.join(added)} added" if added else rule
 
 
-def _others(layer: Layer) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the arrays of a layer without recurrence: name, key, group, and name in Flax."""
-    kind = layer_at_step(layer).type
-    for group, members in layer.groups.items():
-        for weight in members:
-            name = _OTHERS.get(kind, {}).get(weight.name)
-            if name is None:
-                raise _refused(layer, f"the weights of a {kind} are not converted")
-            yield weight.name, weight.key, group, f"{layer.name}/{name}"
-
-
 def _assumptions(network: Network, checks: Sequence[WeightCheck]) -> Iterator[str]:
     """Yield the options of layers that decide the numbers and are not in the file."""
     for layer in network.layers:
@@ -277,7 +267,3 @@ def _functions(layer: Layer) -> Iterator[tuple[str, str, str]]:
             function = getattr(cell, option, default)
             if function != default:
                 yield name, argument, _JAX.get(function, f"jax.nn.{function}")
-
-
-def _refused(layer: Layer, reason: str) -> UnsupportedError:
-    return UnsupportedError(f"layer {layer.name!r} cannot be converted: {reason}")

@@ -7,23 +7,22 @@ compute is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from rnnshapes.cells.cell import Cell
-from rnnshapes.errors import UnsupportedError
 from rnnshapes.layouts.recurrent import lay_out
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Layer
-from rnnshapes.network.layers.time_distributed import layer_at_step
 from rnnshapes.network.layers.unsupported import require_supported
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
+from rnnshapes.port.plain_weights import Names, not_converted, plain_weights
 
 #: Names of arrays of other layers in PyTorch, by the class in Keras and the name there. Kernels
 #: have their axes in reverse.
-_OTHERS: Mapping[str, Mapping[str, str]] = {
+_OTHERS: Names = {
     "Dense": {"kernel": "weight", "bias": "bias"},
     "Embedding": {"embeddings": "weight"},
     "Conv1D": {"kernel": "weight", "bias": "bias"},
@@ -49,12 +48,15 @@ def to_pytorch(network: Network, weights: Weights) -> dict[str, Array]:
         if layer.directions:
             arrays |= _recurrent(layer, weights)
         else:
-            arrays |= _other(layer, weights)
+            for group, key, name, new_name in plain_weights(layer, _OTHERS):
+                values = np.asarray(weights[group][key])
+                values = values.T if name == "kernel" else values
+                arrays[f"{module_name(layer.name)}.{new_name}"] = values
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def module_name(layer: str) -> str:
-    """Return the name of a layer's module: that of a model in the model ends in a dot."""
+    """Return the name of a layer's module, which has dots between a model and its layers."""
     return layer.replace("/", ".")
 
 
@@ -62,15 +64,20 @@ def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
     """Yield the arrays of a recurrent layer, with zeros for a second bias that Keras lacks."""
     ways = tuple(direction.reverse for direction in layer.directions)
     if ways != (False, True)[: len(ways)]:
-        raise _refused(layer, "PyTorch has no layer that only processes the sequence in reverse")
+        reason = "PyTorch has no layer that only processes the sequence in reverse"
+        if len(ways) > 1:
+            reason = "PyTorch joins the direction in reverse behind the other one"
+        raise not_converted(layer, reason)
     for direction in layer.directions:
         cells = list(direction.cell.cells_by_suffix.values())
         if len(cells) > 1:
-            raise _refused(layer, "PyTorch has no cells of a stack in one layer; use a layer each")
+            reason = "PyTorch has no cells of a stack in one layer; use a layer each"
+            raise not_converted(layer, reason)
         _require_pytorch(layer, cells[0])
     if len(names := {getattr(cell, "activation", "") for cell in layer.cells}) > 1:
         both = " and ".join(sorted(names))
-        raise _refused(layer, f"its directions have {both}, and those of PyTorch have the same")
+        reason = f"its directions have {both}, and those of PyTorch have the same"
+        raise not_converted(layer, reason)
     for array, values in lay_out(layer, weights, "PyTorch"):
         yield f"{module_name(layer.name)}.{array.name}", values
 
@@ -78,7 +85,9 @@ def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
 def _require_pytorch(layer: Layer, cell: Cell) -> None:
     """Raise UnsupportedError for a cell that PyTorch's layers do not compute."""
     if getattr(cell, "reset_after", True) is False:
-        raise _refused(layer, "a PyTorch GRU applies r after the product with Wh (reset_after)")
+        raise not_converted(
+            layer, "a PyTorch GRU applies r after the product with Wh (reset_after)"
+        )
     allowed: dict[str, tuple[str, ...]] = {
         "activation": ("tanh",),
         "recurrent_activation": ("sigmoid",),
@@ -88,21 +97,4 @@ def _require_pytorch(layer: Layer, cell: Cell) -> None:
     for option, names in allowed.items():
         name = getattr(cell, option, names[0])
         if name not in names:
-            raise _refused(layer, f"PyTorch has {option} {' or '.join(names)}, not {name}")
-
-
-def _other(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
-    """Yield the arrays of a layer without recurrence."""
-    kind = layer_at_step(layer).type
-    for group, members in layer.groups.items():
-        for weight in members:
-            name = _OTHERS.get(kind, {}).get(weight.name)
-            if name is None:
-                raise _refused(layer, f"the weights of a {kind} are not converted")
-            values = np.asarray(weights[group][weight.key])
-            is_kernel = weight.name == "kernel"
-            yield f"{module_name(layer.name)}.{name}", values.T if is_kernel else values
-
-
-def _refused(layer: Layer, reason: str) -> UnsupportedError:
-    return UnsupportedError(f"layer {layer.name!r} cannot be converted: {reason}")
+            raise not_converted(layer, f"PyTorch has {option} {' or '.join(names)}, not {name}")
