@@ -313,6 +313,21 @@ def test_masked_steps_have_no_error() -> None:
     assert values["rnn.h"].high == pytest.approx(golden["rnn.h"].max())
 
 
+def test_padding_plays_no_part() -> None:
+    """As if x had no such steps: in each scale and range, before and behind the mask."""
+    stack = (la.Activation("linear"), la.Masking(-999.0), la.Dense(6), la.Dense(4))
+    stack += (la.Bidirectional(la.LSTM(5, return_sequences=True), merge_mode="sum"), la.Dense(2))
+    model = randomized(sequential(*stack, shape=(None, 3)))
+    x = 0.3 * np.random.default_rng(4).standard_normal((2, 9, 3)).astype("float32")
+    x[:, [1, 3, 6]] = -999
+    for name in ("int8", "q3.12"):
+        padded = rnnshapes.quantize(model, x=x, to=name).values
+        alone = rnnshapes.quantize(model, x=np.delete(x, [1, 3, 6], axis=1), to=name).values
+        for long, short in zip(padded, alone, strict=True):
+            for key in ("name", "step", "low", "high", "saturated", "largest"):
+                assert getattr(long, key) == getattr(short, key), (name, long.name, key)
+
+
 def test_layers_of_every_kind_are_computed() -> None:
     """Embedding, normalization, attention and a layer at each step of another."""
     scores = la.TimeDistributed(la.Dense(3, activation="softmax"))

@@ -29,6 +29,7 @@ from rnnshapes.forward.scan import (
     apply_layer,
     join_directions,
     recurrence_outputs,
+    run,
     source_mask,
 )
 from rnnshapes.load.inputs import InputSources, describe_inputs, full_array
@@ -157,14 +158,14 @@ def quantize_network(
                 f"layer {node.name!r} ({node.layer.type}) is stateful, which is not supported in "
                 "fixed point"
             )
-    run = _Run(network, weights, sources, scheme)
     with np.errstate(all="ignore"):  # what is not finite is reported
+        fixed = _FixedPointPass(network, weights, sources, scheme)
         if scheme.fraction is None:
-            run.stores.measuring = True
-            run.compute()
-            run.stores.measuring = False
-        run.with_numbers = with_numbers
-        values = run.compute()
+            fixed.stores.measuring = True
+            fixed.compute()
+            fixed.stores.measuring = False
+        fixed.with_numbers = with_numbers
+        values = fixed.compute()
     return Quantization(network, describe_inputs(sources, network), scheme, values)
 
 
@@ -217,7 +218,8 @@ class _Statistics:
         """Add the numbers of step t, of the samples (N,) that count."""
         chosen = ... if mask is None else mask
         if self.numbers is not None:
-            self.numbers[t] = x.value if mask is None else np.where(mask[:, None], x.value, 0.0)
+            rows = True if mask is None else mask.reshape(-1, *(1,) * (x.value.ndim - 1))
+            self.numbers[t] = np.where(rows, x.value, 0.0)
         ideal, error = x.ideal[chosen], np.abs(x.value[chosen] - x.ideal[chosen])
         if not ideal.size:
             return
@@ -259,7 +261,7 @@ class _Statistics:
         )
 
 
-class _Run:
+class _FixedPointPass:
     """A network in fixed point; each pass computes all of it."""
 
     def __init__(
@@ -270,6 +272,7 @@ class _Run:
         self.with_numbers = False
         self.ops = FixedPointOps(self.stores, in_cells=False)
         self.cell_ops = FixedPointOps(self.stores, in_cells=True)
+        self.counted = _counted_steps(network, weights, sources)
         self.recurrences = {each.name: each for each in recorded_recurrences(network)}
         self.bound = {
             name: {w.key: _bind(scheme, w, weights[name][w.key]) for w in group}
@@ -286,7 +289,7 @@ class _Run:
             self.stores.begin(node.name)
             found += self._weights(node, found)
             if isinstance(node.layer, Input):
-                value = self._input(node.layer, full_array(next(inputs)))
+                value = self._input(position, node.layer, full_array(next(inputs)))
                 name = "x" if len(self.sources) == 1 else node.name
                 kind = "input"
             elif isinstance(node.layer, RecurrentLayer):
@@ -300,7 +303,7 @@ class _Run:
                 name, kind = "y_hat" if is_y_hat else node.name, "output"
             values.append(value)
             if not getattr(node.layer, "integers", False):
-                found += self._outputs(name, kind, value)
+                found += self._outputs(position, name, kind, value)
         return tuple(found)
 
     def _statistics(self, steps: int) -> _Statistics:
@@ -316,14 +319,15 @@ class _Run:
                     statistics.add(0, self.bound[group][weight.key])
                     yield statistics.value(name, "weight", timed=False)
 
-    def _input(self, layer: Input, x: Array) -> NodeValue:
+    def _input(self, position: int, layer: Input, x: Array) -> NodeValue:
         """Return an input (N, T, …), time-major and stored as an operand."""
         turned = np.swapaxes(x, 0, 1) if layer.timed else x
         if layer.integers:
             value = FixedPoint.exact(turned, self.stores)
         else:
             exact = FixedPoint.exact(np.asarray(turned, dtype=np.float64), self.stores)
-            value = self.stores.store(exact, self.scheme.operands)
+            counted = exact.at_counted_steps(self.counted[position])
+            value = self.stores.store(counted, self.scheme.operands)
         return _value((value,), (value if layer.timed else None,), None)
 
     def _apply(self, position: int, node: Node, values: Sequence[NodeValue]) -> NodeValue:
@@ -334,16 +338,21 @@ class _Run:
         weights = SimpleNamespace(**self.bound[node.group])
         shapes = self.network.node_shapes[position]
         value: Any = apply_layer(self.ops, node, values, weights, mask, shapes)
-        stored = [self._store(x) for x in value.outputs]
+        stored = [self._store(position, x) for x in value.outputs]
         same = zip(value.at_steps, value.outputs, stored, strict=True)
-        at_steps = [s if x is output else self._store(x) for x, output, s in same]
+        at_steps = [s if x is output else self._store(position, x) for x, output, s in same]
         return _value(stored, at_steps, value.mask, value.joined)
 
-    def _store(self, x: FixedPoint | None) -> FixedPoint | None:
-        return None if x is None else self.stores.store(x, self.scheme.values)
+    def _store(self, position: int, x: FixedPoint | None) -> FixedPoint | None:
+        if x is None:
+            return None
+        return self.stores.store(x.at_counted_steps(self.counted[position]), self.scheme.values)
 
-    def _outputs(self, name: str, kind: str, value: NodeValue) -> Iterator[QuantizedValue]:
+    def _outputs(
+        self, position: int, name: str, kind: str, value: NodeValue
+    ) -> Iterator[QuantizedValue]:
         """Yield each output of a node: at every step, where it has one there."""
+        counted = self.counted[position]
         for number, (output, at_steps) in enumerate(
             zip(value.outputs, value.at_steps, strict=True)
         ):
@@ -352,7 +361,7 @@ class _Run:
             statistics = self._statistics(len(x.ideal) if timed else 1)
             for t in range(len(statistics.errors)):
                 step = x.on_both(lambda array, t=t: array[t]) if timed else x
-                mask = value.mask[t] if timed and value.mask is not None else None
+                mask = counted[t] if timed and counted is not None else None
                 statistics.add(t, step, mask)
             yield statistics.value(f"{name}[{number}]" if number else name, kind, timed=timed)
 
@@ -361,7 +370,7 @@ class _Run:
     ) -> tuple[NodeValue, list[QuantizedValue]]:
         """Return the outputs of a recurrent layer, and the values of each of its recurrences."""
         tap = node.sources[0]
-        x = _output(values, tap)
+        x = replace(_output(values, tap), counted=None)  # its mask says so instead
         mask = None if node.mask_dropped else source_mask(values, tap)
         initial = iter([_output(values, each) for each in node.initial])
         scans: dict[str, dict[str, FixedPoint]] = {}
@@ -393,11 +402,11 @@ class _Run:
         statistics = {name: self._statistics(steps) for name in recurrence.noted}
         after: dict[int, Mapping[str, FixedPoint]] = {}
         for t in range(steps)[:: -1 if direction.reverse else 1]:
-            self.stores.begin(recurrence.name)
+            counted = None if mask is None else mask[t]
+            self.stores.begin(recurrence.name, counted)
             x_t = x.on_both(lambda array, t=t: array[t])  # type: ignore[misc]
             xz = direction.cell.project(self.cell_ops, x_t, weights)
             new = direction.cell.step(self.cell_ops, xz, state, weights).states
-            counted = None if mask is None else mask[t]
             state = new if counted is None else _where(counted, new, state)
             after[t] = state
             noted = dict(zip(reversed(recurrence.noted), self.stores.noted[::-1], strict=True))
@@ -433,6 +442,30 @@ class _Run:
             outputs[name] = replace(h, value=both[0][name], ideal=both[1][name])
         scans: Any = {name: Scan(dict(each), {}, mask) for name, each in states.items()}  # type: ignore[arg-type]
         return join_directions(self.ops, node, outputs, values, scans)
+
+
+def _counted_steps(network: Network, weights: Weights, sources: InputSources) -> list[Array | None]:
+    """Return which steps of each node count, (T, N): those of its mask; None if all do.
+
+    Before a mask is made, those count which it lets through; they are of no other use.
+    """
+    if not any(node.layer.makes_mask for node in network.nodes):
+        return [None] * len(network.nodes)
+    (block,) = run(network, weights, [[full_array(source) for source in sources]])
+    masks = [value.mask for value in block.values]
+    returned = {tap.node for tap in network.outputs}
+    for position in reversed(range(len(masks))):
+        users = [
+            (node, mask)
+            for node, mask in zip(network.nodes, masks, strict=True)
+            if any(tap.node == position for tap in (*node.sources, *node.initial))
+        ]
+        by_step = all(n.layer.stepwise and not n.layer.last_step for n, _ in users)
+        if masks[position] is None and by_step and position not in returned:
+            used = [mask for _, mask in users if mask is not None]
+            if used and len(used) == len(users):
+                masks[position] = np.logical_or.reduce(used)
+    return masks
 
 
 def _bind(scheme: Scheme, weight: Weight, values: Array) -> FixedPoint:

@@ -124,6 +124,8 @@ class Stores:
         measuring: Whether the largest magnitudes are collected; nothing is rounded then.
         position: The number of the next value.
         magnitudes: The largest magnitude of each stored value of the equation, in float64.
+        counted: Which samples count in this evaluation, (N,); None if all do, or if each value says
+            so itself.
         noted: The values worth comparing of this evaluation: products of matrices, and what is
             stored of parts of a split, arguments of activations and values with a name.
         by_equation: The magnitudes of all equations, by name.
@@ -132,24 +134,26 @@ class Stores:
     scheme: Scheme
     measuring: bool = False
     position: int = 0
+    counted: Array | None = None
     magnitudes: list[float] = field(default_factory=list)
     noted: list[FixedPoint] = field(default_factory=list)
     by_equation: dict[str, list[float]] = field(default_factory=dict)
 
-    def begin(self, equation: str) -> None:
-        """Begin an evaluation of the equation of this name."""
-        self.position, self.noted = 0, []
+    def begin(self, equation: str, counted: Array | None = None) -> None:
+        """Begin an evaluation of the equation of this name, in which these samples count."""
+        self.position, self.counted, self.noted = 0, counted, []
         self.magnitudes = self.by_equation.setdefault(equation, [])
 
     def store(self, x: FixedPoint, bits: int, largest: float | None = None) -> FixedPoint:
         """Return a value as ``bits`` hold it; weights, and what is stored so already, stay.
 
-        Its scale is that of ``largest``, or of its own largest magnitude.
+        Its scale is that of ``largest``, or of the largest magnitude of its numbers that count.
         """
         if x.stores is None or (x.format is not None and x.format.bits <= bits):
             return x
         if self.measuring:
-            magnitude = _magnitude(x.ideal)
+            counted = x.counted if self.counted is None else self.counted
+            magnitude = _magnitude(x.ideal if counted is None else x.ideal[counted])
             if self.position == len(self.magnitudes):
                 self.magnitudes.append(magnitude)
             else:
@@ -162,7 +166,7 @@ class Stores:
         if self.measuring:
             return replace(x, format=chosen)
         value, beyond = chosen.rounded(x.value)
-        return FixedPoint(value, x.ideal, self, chosen, beyond)
+        return FixedPoint(value, x.ideal, self, chosen, beyond, x.counted)
 
     def note(self, x: FixedPoint) -> FixedPoint:
         """Record a value; weights are not recorded."""
@@ -181,6 +185,7 @@ class FixedPoint:
         stores: What the equation stores; None for weights, and what is made of them alone.
         format: The format in which they are stored; None for exact sums and products.
         beyond: Which of them were beyond the ends of the format.
+        counted: Which of them count, and set its scale; None if all do. Padding does not.
     """
 
     value: Array
@@ -188,6 +193,7 @@ class FixedPoint:
     stores: Stores | None
     format: Format | None = None
     beyond: Array | None = None
+    counted: Array | None = None
 
     @classmethod
     def exact(cls, values: Array, stores: Stores, form: Format | None = None) -> FixedPoint:
@@ -228,8 +234,18 @@ class FixedPoint:
 
     def on_both(self, function: Callable[[Array], Array]) -> FixedPoint:
         """Apply a function that only moves or selects numbers."""
-        beyond = None if self.beyond is None else function(self.beyond)
-        return replace(self, value=function(self.value), ideal=function(self.ideal), beyond=beyond)
+        beyond, counted = (
+            None if each is None else function(each) for each in (self.beyond, self.counted)
+        )
+        value, ideal = function(self.value), function(self.ideal)
+        return replace(self, value=value, ideal=ideal, beyond=beyond, counted=counted)
+
+    def at_counted_steps(self, mask: Array | None) -> FixedPoint:
+        """Return time-major numbers (T, N, …), of which those at some steps (T, N) count."""
+        if mask is None or self.ideal.ndim < 3 or self.ideal.shape[:2] != mask.shape:
+            return self
+        expanded = mask.reshape(*mask.shape, *(1,) * (self.ideal.ndim - 2))
+        return replace(self, counted=np.broadcast_to(expanded, self.ideal.shape))
 
     def _combine(
         self, function: Callable[[Any, Any], Any], other: FixedPoint | float
