@@ -117,3 +117,22 @@ def test_zeros_never_agree_in_float16() -> None:
     zeros = np.zeros((1, 2, 1024), "float16")
     sizes = {"cell": "lstm", "N": 1, "T": 2, "D": 3, "M": 1024}
     assert not rnnshapes.verify(**sizes, against={"h": zeros, "c": zeros}).passed
+
+
+def test_a_16_bit_array_widens_no_other() -> None:
+    """h and y_hat in float16 are compared as such, and what is in float32 as float32."""
+    golden = rnnshapes.golden(**SIZES, cell="lstm").arrays
+    weights = weights_of(golden, "lstm")
+    right = Port("lstm").run(weights, golden["x"])
+    weights["kernel"] = weights["kernel"] + 0.004 * (np.arange(20) == 7)
+    wrong = Port("lstm").run(weights, golden["x"])
+    for short in ("y_hat", "h"):
+        passed = []
+        for made in (right, wrong):
+            arrays = {key: made[key].astype("float32") for key in ("h", "c", "y_hat")}
+            arrays[short] = arrays[short].astype("float16")
+            result = rnnshapes.verify(**SIZES, cell="lstm", against=arrays)
+            passed.append(result.passed)
+            assert [c.narrow_dtype for c in result.checks].count("float16") == 1
+        assert passed == [True, False]
+        assert rnnshapes.verify(**SIZES, cell="lstm", against=arrays, dtype="float16").passed

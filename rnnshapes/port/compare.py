@@ -83,6 +83,7 @@ class Comparison:
         steps: The port's time steps (L,), to which the residual's step errors belong.
         shape: An error text for an array with samples and time exchanged. The other fields then
             describe the array with its axes exchanged back.
+        narrow_dtype: That of the quantity.
         error: The error over the whole run, where it is known.
     """
 
@@ -97,6 +98,7 @@ class Comparison:
     pattern: Pattern
     steps: Array | None = field(default=None, compare=False, repr=False)
     shape: str = ""
+    narrow_dtype: str = ""
     error: RunError | None = None
 
     @property
@@ -141,23 +143,41 @@ def compare_quantities(
 
     Args:
         hypothesis: The network as the port may compute it, and what the port reports.
-        dtype: The dtype of the port's arithmetic.
+        dtype: The dtype of the port's arithmetic. Arrays of a ``narrow_dtype`` are compared in it.
         stop_early: Whether to stop as soon as a quantity can no longer agree.
 
     Returns:
         One comparison for each quantity, in the same order.
     """
     ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    numbers: dict[str, list[int]] = {}
+    for number, quantity in enumerate(hypothesis.quantities):
+        own = max(dtype, quantity.narrow_dtype or dtype, key=_unit_roundoff)
+        numbers.setdefault(own, []).append(number)
+    comparisons: dict[int, Comparison] = {}
+    for own, some in numbers.items():
+        comparisons |= _compare_in(own, hypothesis, ours, some, stop_early=stop_early)
+    return tuple(comparisons[number] for number in range(len(hypothesis.quantities)))
+
+
+def _unit_roundoff(dtype: str) -> float:
+    return PRECISIONS[dtype].unit_roundoff
+
+
+def _compare_in(
+    dtype: str, hypothesis: Hypothesis, ours: ModelOutputs, numbers: list[int], *, stop_early: bool
+) -> dict[int, Comparison]:
+    """Return the comparison of some quantities, by their numbers, in one dtype."""
     precision = precision_of(dtype)
-    comparisons = _one_step_comparisons(hypothesis, ours, precision)
+    comparisons = _one_step_comparisons(hypothesis, ours, numbers, precision)
     if dtype == "float16" and not all(map(_is_conclusive, comparisons.values())):
         # Few ports sum so many products in float16; float32 sums have a bound that proves something
-        narrow = _one_step_comparisons(hypothesis, ours, PRECISIONS[dtype])
+        narrow = _one_step_comparisons(hypothesis, ours, numbers, PRECISIONS[dtype])
         comparisons = {n: c if _is_conclusive(c) else narrow[n] for n, c in comparisons.items()}
     spreads = {
         number: _Spread(quantity, quantity.expected(hypothesis.network, ours), precision)
         for number, quantity in enumerate(hypothesis.quantities)
-        if number not in comparisons
+        if number in numbers and number not in comparisons
     }
     runs = _perturbed_runs(hypothesis, precision) if spreads else ()
     count = 0
@@ -169,8 +189,7 @@ def compare_quantities(
             ratios = [spread.comparison().ratio for spread in spreads.values()]
             if any(ratio > _HOPELESS_RATIO for ratio in ratios):
                 break
-    comparisons |= {number: spread.comparison() for number, spread in spreads.items()}
-    return tuple(comparisons[number] for number in range(len(hypothesis.quantities)))
+    return comparisons | {number: spread.comparison() for number, spread in spreads.items()}
 
 
 def compare_with(quantity: ReportedQuantity, expected: Array, bound: Array) -> Comparison:
@@ -179,7 +198,7 @@ def compare_with(quantity: ReportedQuantity, expected: Array, bound: Array) -> C
 
 
 def _one_step_comparisons(
-    hypothesis: Hypothesis, ours: ModelOutputs, precision: Precision
+    hypothesis: Hypothesis, ours: ModelOutputs, numbers: list[int], precision: Precision
 ) -> dict[int, Comparison]:
     """Return the comparison of each state of a fully reported recurrence, by its number."""
     share = max(LARGEST_SHARE, _LARGEST_UNITS * precision.unit_roundoff)
@@ -188,6 +207,7 @@ def _one_step_comparisons(
             hypothesis.quantities[number], expected, bound, proven=True, largest_share=share
         )
         for number, expected, bound in _one_step_bounds(hypothesis, ours, precision)
+        if number in numbers
     }
 
 
@@ -252,6 +272,7 @@ def _comparison(
         pattern=_pattern(quantity, ratio > 1.0),
         steps=quantity.steps if has_steps else None,
         shape=_shape_error(quantity),
+        narrow_dtype=quantity.narrow_dtype,
     )
 
 

@@ -33,6 +33,8 @@ class ReportedQuantity:
     ``name`` is ``y_hat``, ``output`` or the name of a recurrence; for a recurrence, ``key`` is
     the name of the state (``h``), and otherwise it is empty. ``rounding`` is how far each
     value may be off because it was written with few digits, in the shape of ``values``.
+    ``dtype`` is that of the array. ``narrow_dtype`` is the same where it has 16 bits and other
+    arrays have more, so that its numbers alone are known to 16 bits; empty otherwise.
     ``steps`` (L,) are the time steps in the port's count; ``network_steps`` (L,) are the steps of
     the network to which the values belong, or ``None`` for the model's own output, which has no
     time axis. ``axes_swapped`` says that the port's array is (T, N, units). ``alternatives`` are
@@ -48,6 +50,7 @@ class ReportedQuantity:
     dtype: str
     axes_swapped: bool = False
     alternatives: tuple[ReportedQuantity, ...] = ()
+    narrow_dtype: str = ""
 
     @property
     def text(self) -> str:

@@ -50,7 +50,8 @@ DTYPES = tuple(PRECISIONS)
 class PortVerification(Result):
     """Every array of a port, compared with the network's equations.
 
-    ``dtype`` is the dtype of the port's arithmetic. ``axes_swapped`` says that an array has its
+    ``dtype`` is the dtype of the port's arithmetic; a check has its own where the array has 16
+    bits and others have more. ``axes_swapped`` says that an array has its
     samples and time exchanged. ``unknown_arrays`` are the names of arrays that are not compared.
     ``diagnosis`` is there where an array differs, ``locations`` say where. ``random_input`` says
     that an x is random. ``tolerance`` is the largest error that the user accepts, as a share of
@@ -138,6 +139,7 @@ def verify_port(
             "be verified with them; rnnshapes trace shows where they are"
         )
     stated, dtype = dtype, dtype or _dtype_of(quantities)
+    quantities = quantities if stated else _narrowed(quantities, dtype)
     hypothesis = Hypothesis(network, weights, xs, quantities)
     checks = compare_sections(sections(hypothesis), quantities, dtype)
     if not all(check.agrees for check in checks):
@@ -272,16 +274,33 @@ def _most_detailed(
 
 
 def _dtype_of(quantities: tuple[ReportedQuantity, ...]) -> str:
-    """Return the coarsest dtype of the arrays, with float32 for integers.
+    """Return the coarsest dtype of the arrays of more than 16 bits, with float32 for integers.
 
     It is float32, too, for float64 arrays in which every number is one of float32: a list, for
-    example, of what was computed in float32.
+    example, of what was computed in float32. Where all have 16 bits, it is the finest of these.
     """
-    dtypes = [q.dtype if q.dtype in PRECISIONS else "float32" for q in quantities]
-    dtype = max(dtypes, key=lambda name: PRECISIONS[name].unit_roundoff)
+    dtypes = sorted(map(_stored_dtype, quantities), key=lambda name: PRECISIONS[name].unit_roundoff)
+    wide = [name for name in dtypes if not PRECISIONS[name].is_16bit]
+    dtype = wide[-1] if wide else dtypes[0]
     if dtype == "float64" and are_numbers_of("float32", quantities):
         return "float32"
     return dtype
+
+
+def _stored_dtype(quantity: ReportedQuantity) -> str:
+    return quantity.dtype if quantity.dtype in PRECISIONS else "float32"
+
+
+def _narrowed(quantities: tuple[ReportedQuantity, ...], dtype: str) -> tuple[ReportedQuantity, ...]:
+    """Return the quantities, those of 16 bits with a dtype of their own if it is not ``dtype``."""
+    narrowed = list(quantities)
+    for number, quantity in enumerate(quantities):
+        own = _stored_dtype(quantity)
+        if own != dtype and PRECISIONS[own].is_16bit:
+            stored = PRECISIONS[own].unit_roundoff * np.abs(quantity.values)
+            rounding = quantity.rounding + stored
+            narrowed[number] = replace(quantity, rounding=rounding, narrow_dtype=own)
+    return tuple(narrowed)
 
 
 def check_dtype(dtype: str | None) -> str | None:

@@ -139,6 +139,7 @@ def _check_record(check: Comparison) -> dict[str, Any]:
         "first": index_record(check.first),
         "max_abs": None if check.shape else check.max_abs,
         "proven": check.proven,
+        "dtype": check.narrow_dtype or None,
         "error": None if check.error is None or check.shape else _error_record(check.error),
         "detail": _detail(check),
     }
@@ -325,7 +326,7 @@ def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
     details = (
         f"all {count_text(compared)} numbers" + " that were compared" * bool(some),
         f"at most {worst} of the rounding bound",
-        result.dtype,
+        " and ".join(dict.fromkeys(check.narrow_dtype or result.dtype for check in result.checks)),
     )
     for line in verdict_lines("AGREES", details, view.width):
         yield Line(line, "good")
