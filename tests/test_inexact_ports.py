@@ -38,7 +38,7 @@ def quantized(cell: str, what: str) -> Arrays:
 
 @pytest.mark.parametrize("what", ["y_hat", "h"])
 def test_inexact_port_has_measured_errors(what: str) -> None:
-    """Over the whole run, from the differences to the golden file."""
+    """Over the whole run, and as shares of the range of each unit and sample."""
     port = quantized("lstm", what)
     golden = rnnshapes.golden(**LONG, cell="lstm").arrays
     expected = golden["y_hat" if what == "y_hat" else "lstm.h"]
@@ -49,7 +49,9 @@ def test_inexact_port_has_measured_errors(what: str) -> None:
     assert (record["verdict"], record["tolerance"]) == ("inexact", None)
     (check,) = record["checks"]
     error = check["error"]
-    assert error["relative"] == pytest.approx(difference.max() / np.ptp(expected))
+    ranges = np.maximum(np.ptp(expected, axis=1), np.sqrt(np.mean(expected**2, axis=1)))
+    assert error["max_abs"] == pytest.approx(difference.max())
+    assert error["relative"] == pytest.approx((difference / ranges[:, None]).max())
     assert error["rms"] == pytest.approx(np.sqrt(np.mean(difference**2)))
     first, last = (np.mean(part**2) for part in (difference[:, :4], difference[:, -4:]))
     assert error["growth"] == pytest.approx(np.sqrt(last / first))
@@ -87,7 +89,23 @@ def test_no_tolerance_accepts_a_mistake(mistake: str) -> None:
         port = Port("lstm")
     numbers = given(port.run(weights, golden["x"]), "states")
     result = rnnshapes.verify(**SIZES, cell="lstm", against=numbers, tolerance=1.0)
-    assert result.within_tolerance
+    assert (result.verdict, result.passed) == ("failed", False)
+
+
+@pytest.mark.parametrize("wrong", ["sample", "number", "first step agrees"])
+def test_tolerance_holds_for_each_sample(wrong: str) -> None:
+    """Sample 0 is a thousand times as large as sample 1."""
+    sizes: dict[str, Any] = {"M": 6, "K": 3, "cell": "simple", "activation": "relu"}
+    x = np.random.default_rng(0).normal(size=(2, 8, 4)).astype("f")
+    x[0] *= 1000
+    y_hat = rnnshapes.golden(**sizes, x=x).arrays["y_hat"].astype("f")
+    if wrong == "sample":
+        y_hat[1] = 0
+    elif wrong == "number":
+        y_hat[0, 4, 1] *= np.float32(1.002)
+    else:
+        y_hat[:, 1:] *= np.float32(1.001)
+    result = rnnshapes.verify(**sizes, x=x, against={"y_hat": y_hat}, tolerance=0.05)
     assert (result.verdict, result.passed) == ("failed", False)
 
 

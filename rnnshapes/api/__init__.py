@@ -299,7 +299,7 @@ def verify(
         ignore: The names of its arrays that are not to be compared. Any other unknown name is an
             InputError.
         tolerance: The largest error of that implementation to accept, as a share (0 to 1) of the
-            range of each array: ``result.verdict`` is then "inexact", and it passes.
+            range of each unit and sample: ``result.verdict`` is then "inexact", and it passes.
         **options: See :class:`rnnshapes.session.NetworkOptions`.
 
     Raises:

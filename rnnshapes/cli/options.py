@@ -582,7 +582,7 @@ ToleranceOption = Annotated[
         "--tolerance",
         metavar="R",
         parser=_tolerance,
-        help="Accept errors up to this share of the range of each array.",
+        help="Accept errors up to this share of the range of each unit.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -18,13 +18,13 @@ _INEXACT = (
     *("numeric.", "activation.approximated"),
     *("weights.float16", "weights.bfloat16", "weights.quantized"),
 )
-#: The largest error of an inexact port, as a share of the range: where such a mistake explains it,
-#: and where nothing does.
-_LARGEST_EXPLAINED, _LARGEST_UNEXPLAINED = 0.1, 0.01
+#: The largest error of an inexact port, as a share of the range of its unit and sample: where such
+#: a mistake explains it, and where nothing does.
+_LARGEST_EXPLAINED, _LARGEST_UNEXPLAINED = 0.2, 0.02
 
 
 def largest_share(checks: Iterable[Comparison]) -> float:
-    """Return the largest error of all quantities, as a share of their ranges."""
+    """Return the largest error, as a share of the range of its unit and sample."""
     return max(math.inf if c.error is None else c.error.relative for c in checks)
 
 
@@ -34,8 +34,8 @@ def is_inexact(
     """Return whether a port that does not agree is inexact, and not wrong.
 
     It is wrong where a mistake that is not about exactness explains the difference, or makes it
-    much smaller. Otherwise it is inexact up to a share of the range: that of the user's
-    tolerance, or a small one, if the differences are spread over units and samples.
+    much smaller. Otherwise it is inexact up to a share of the range of each unit and sample: that
+    of the user's tolerance, or a small one. What nothing explains has to be spread, too.
     """
     if diagnosis is not None:
         found = [one.ids for one in diagnosis.explanations]
@@ -45,20 +45,31 @@ def is_inexact(
         if not diagnosis.tried and not diagnosis.explanations:  # all numbers are 0
             return False
     share = largest_share(checks)
-    if tolerance is not None and share <= tolerance:
-        return True
-    if diagnosis is None:
-        return False
+    if diagnosis is None:  # most numbers are left out, or intermediates alone differ
+        differing = [check for check in checks if check.differing]
+        return tolerance is not None and share <= tolerance and all(map(_is_spread, differing))
     if diagnosis.explanations or diagnosis.appearance:
-        return share <= _LARGEST_EXPLAINED
-    return share <= _LARGEST_UNEXPLAINED and all(map(_is_spread, checks))
+        return share <= max(tolerance or 0.0, _LARGEST_EXPLAINED)
+    return share <= max(tolerance or 0.0, _LARGEST_UNEXPLAINED) and all(map(_is_spread, checks))
 
 
 def _is_spread(check: Comparison) -> bool:
-    """Return whether a quantity agrees, or differs in most of its units and samples."""
-    samples, _, units = check.pattern.shape
-    most = 2 * len(check.pattern.units) >= units and 2 * len(check.pattern.samples) >= samples
-    return check.agrees or (most and 2 * check.differing >= check.compared)
+    """Return whether a quantity agrees, or differs in most of its units, samples and steps.
+
+    The first and the last step are among these, and most units differ at the first: rounding,
+    tables and noise spare no step.
+    """
+    pattern = check.pattern
+    samples, steps, units = pattern.shape
+    most = (
+        2 * len(pattern.units) >= units
+        and 2 * len(pattern.first_units) >= units
+        and 2 * len(pattern.samples) >= samples
+        and 2 * len(pattern.steps) >= steps
+        and 2 * check.differing >= check.compared
+    )
+    ends = () if check.steps is None else (int(check.steps[0]), int(check.steps[-1]))
+    return check.agrees or (most and set(ends) <= set(pattern.steps))
 
 
 def check_tolerance(tolerance: float | str | None) -> float | None:

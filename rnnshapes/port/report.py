@@ -55,7 +55,7 @@ class PortVerification(Result):
     samples and time exchanged. ``unknown_arrays`` are the names of arrays that are not compared.
     ``diagnosis`` is there where an array differs, ``locations`` say where. ``random_input`` says
     that an x is random. ``tolerance`` is the largest error that the user accepts, as a share of
-    the range of each array over the whole run; ``None`` if the bounds of rounding decide alone.
+    the range of each unit and sample; ``None`` if the bounds of rounding decide alone.
     """
 
     schema = "rnnshapes.verify/1"
@@ -96,7 +96,7 @@ class PortVerification(Result):
 
     @property
     def largest_error(self) -> float:
-        """The largest error over the whole run, as a share of the range; infinite if unknown."""
+        """The largest error over the whole run, as a share of a range; infinite if unknown."""
         return largest_share(self.checks)
 
 
@@ -118,7 +118,7 @@ def verify_port(
         port: The port's arrays.
         dtype: The dtype in which the port computes; that of its arrays if left out.
         ignore: The names of arrays that are not to be compared.
-        tolerance: The largest error to accept, as a share of the range of each array.
+        tolerance: The largest error to accept, as a share of the range of each unit and sample.
 
     Raises:
         InputError: An array has an unknown name, the port reports nothing that can be compared,

@@ -19,35 +19,27 @@ _LEAST_STEPS = 8
 class RunError:
     """How far a quantity is from the network over the whole run.
 
+    Every unit of every sample has a range of its own: over all steps of the network, its largest
+    expected number minus the smallest, or its root mean square where that is more. Other units
+    and samples may have other scales.
+
     Attributes:
         max_abs: The largest |reported - expected|.
         rms: The root mean square of the differences.
-        range: The largest expected number minus the smallest; its magnitude if all are the same.
+        relative: The largest difference as a share of the range of its unit and sample; infinite
+            if that is 0.
+        relative_rms: The root mean square of the differences as shares of these ranges.
+        range: The range of the unit and sample with the largest share.
         growth: The root mean square of the last quarter of the steps over that of the first, in
             the order in which they are processed; ``None`` where there are few steps.
     """
 
     max_abs: float
     rms: float
+    relative: float
+    relative_rms: float
     range: float
     growth: float | None
-
-    @property
-    def relative(self) -> float:
-        """The largest difference as a share of the range."""
-        return self.share(self.max_abs)
-
-    @property
-    def relative_rms(self) -> float:
-        """The root mean square as a share of the range."""
-        return self.share(self.rms)
-
-    def share(self, size: float) -> float:
-        """Return a difference as a share of the range; infinite if the range is 0."""
-        if size == 0:
-            return 0.0
-        share = size / self.range if self.range > 0 else math.inf
-        return share if math.isfinite(share) else math.inf
 
 
 def run_errors(hypothesis: Hypothesis) -> tuple[RunError, ...]:
@@ -55,22 +47,28 @@ def run_errors(hypothesis: Hypothesis) -> tuple[RunError, ...]:
     network = hypothesis.network
     ours = replay.numpy_outputs(network, hypothesis.weights, hypothesis.xs)
     reverse = {name for node in network.recurrent for name, d in node.scans if d.reverse}
-    return tuple(
-        error_of(
-            q.values[:, ::-1] if q.name in reverse else q.values,
-            q.expected(network, ours)[:, :: -1 if q.name in reverse else 1],
-        )
-        for q in hypothesis.quantities
-    )
+    errors = []
+    for quantity in hypothesis.quantities:
+        expected = quantity.expected(network, ours)
+        every = quantity.expected_at_all_steps(network, ours)
+        order = slice(None, None, -1 if quantity.name in reverse else 1)
+        errors.append(error_of(quantity.values[:, order], expected[:, order], every))
+    return tuple(errors)
 
 
-def error_of(values: Array, expected: Array) -> RunError:
-    """Return the error of values (N, L, units) in the order of their steps."""
-    with np.errstate(over="ignore", invalid="ignore"):
+def error_of(values: Array, expected: Array, every: Array | None = None) -> RunError:
+    """Return the error of values (N, L, units) in the order of their steps.
+
+    ``every`` (N, T, units) are the expected numbers of all steps of the network, if there are more.
+    """
+    with np.errstate(all="ignore"):
         difference = np.abs(values - expected)
         difference[~np.isfinite(difference)] = np.inf
         squares = np.mean(np.square(difference), axis=(0, 2))
-        extent = float(np.max(expected) - np.min(expected)) or float(np.abs(expected).max())
+        ranges = _ranges(expected if every is None else every)
+        shares = np.where(difference > 0, difference / ranges[:, None], 0.0)
+        relative_rms = float(np.sqrt(np.mean(np.square(shares))))
+    sample, _, unit = np.unravel_index(int(np.argmax(shares)), shares.shape)
     growth = None
     if len(squares) >= _LEAST_STEPS:
         quarter = len(squares) // 4
@@ -79,6 +77,16 @@ def error_of(values: Array, expected: Array) -> RunError:
     return RunError(
         max_abs=float(difference.max()),
         rms=math.sqrt(float(np.mean(squares))),
-        range=extent,
+        relative=float(shares.max()),
+        relative_rms=relative_rms,
+        range=float(ranges[sample, unit]),
         growth=growth,
     )
+
+
+def _ranges(every: Array) -> Array:
+    """Return the range of each unit and sample over the steps (N, T, units)."""
+    extents = np.max(every, axis=1) - np.min(every, axis=1)
+    ranges = np.maximum(extents, np.sqrt(np.mean(np.square(every), axis=1)))
+    finite: Array = np.where(np.isfinite(ranges), ranges, 0.0)
+    return finite

@@ -147,8 +147,7 @@ def _check_record(check: Comparison) -> dict[str, Any]:
 
 def _error_record(error: RunError) -> dict[str, Any]:
     """Return the error of one array over the whole run in JSON."""
-    shares = {"relative": error.relative, "relative_rms": error.relative_rms}
-    return {**asdict(error), **shares}
+    return asdict(error)
 
 
 def _explanation_record(
@@ -277,8 +276,6 @@ def _errors(result: PortVerification) -> Iterator[str]:
     for check in shown:
         assert check.error is not None
         text = f"{_percent(check.error.relative)} of the range"
-        if check.proven:
-            text += f" ({_percent(check.error.share(check.max_abs))} in one step)"
         name = (
             f"{check.quantity.removesuffix(' at every step')}, " if len(result.checks) > 1 else ""
         )
