@@ -167,6 +167,10 @@ def test_command_converts_a_saved_model(tmp_path: Path, run) -> None:
     ):
         assert run("convert", saved, *wrong).status == 2
     assert run("convert", path, "-o", tmp_path / "other.safetensors").status == 2
+    save(sequential(la.LayerNormalization(axis=[1, 2]), shape=(4, 3)), saved)
+    done = run("convert", saved, "-o", path)
+    assert (done.status, done.err.count("\n")) == (4, 1)
+    assert "axis" in done.err
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -105,6 +105,22 @@ def test_onnx_weights_are_taken(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, expected)
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_options_of_keras_are_said(tmp_path: Path) -> None:
+    layers = (
+        la.BatchNormalization(epsilon=0.02, name="norm"),
+        la.Bidirectional(la.SimpleRNN(4, "relu"), merge_mode="mul", name="rnn"),
+    )
+    model = of_layers(*layers)
+    rnnshapes.convert(model, tmp_path / "w.safetensors")
+    new = tmp_path / "new.weights.h5"
+    said = rnnshapes.convert(tmp_path / "w.safetensors", new, like=model).assumptions
+    pairs = ("norm", "epsilon=0.02"), ("rnn", "mul"), ("rnn", "relu")
+    for one, (layer, word) in zip(said, pairs, strict=True):
+        assert layer in one
+        assert word in one
+
+
 def test_last_array_of_onnx_is_taken(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     w, b, c = (rng.standard_normal(shape).astype("float32") for shape in ((3, 2), 2, 2))
@@ -185,6 +201,7 @@ REFUSED: dict[str, tuple[Arrays, tuple[Any, ...], str]] = {
     "missing": (pytorch("gru", "a"), stack("gru"), "units"),
     "extra": (pytorch("gru", "a", "b", "c"), stack("gru"), "no such"),
     "units": (pytorch("gru", "a"), (la.GRU(4, name="a"),), "units"),
+    "cell": (pytorch("lstm", "a") | pytorch("gru", "c"), (la.GRU(5, name="a"),), "weights of a"),
     "reset": (pytorch("gru", "a"), (la.GRU(5, reset_after=False, name="a"),), "reset_after"),
     "activation": (pytorch("lstm", "a"), (la.LSTM(5, activation="relu", name="a"),), "relu"),
     "bias": (pytorch("lstm", "a"), (la.LSTM(5, use_bias=False, name="a"),), "bias"),

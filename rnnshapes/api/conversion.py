@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnshapes import reference
-from rnnshapes.errors import CannotRunError, InputError
+from rnnshapes.errors import CannotRunError, InputError, UnsupportedError
 from rnnshapes.session import Session, network_of, open_model, with_default_sizes
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def convert_weights(model: Any, path: Path, to: str) -> WeightVerification:
         InputError: the model is not one of Keras, or its weights are not known.
         UnsupportedError: a layer has no counterpart in the framework.
     """
+    from rnnshapes.network.layers.unsupported import require_supported
     from rnnshapes.network.weights import first_nan
     from rnnshapes.render.write_file import replacing
 
@@ -63,7 +64,11 @@ def convert_weights(model: Any, path: Path, to: str) -> WeightVerification:
                 "convert requires a model of Keras; to put the weights of another framework into "
                 "one, give it with --like MODEL"
             )
-        session.require_weights()
+        try:
+            session.require_weights()
+        except UnsupportedError:  # which does not say why
+            require_supported(node.layer for node in network.unsupported)
+            raise
         weights = session.weights()
         if not any(weights.values()):
             raise InputError("the model has no weights, so there is nothing to convert")
