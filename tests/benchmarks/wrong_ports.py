@@ -1203,10 +1203,11 @@ def located(result: Any) -> bool:
 
 
 class Tally:
-    """What was found of each wrong port, by the family of its mistake."""
+    """What was found of each wrong port, by the family of its mistake and by what is given."""
 
     def __init__(self) -> None:
         self.totals: dict[str, Counter[str]] = defaultdict(Counter)
+        self.by_given: dict[str, Counter[str]] = defaultdict(Counter)
         self.unnamed: Counter[str] = Counter()
         self.slowest, self.failures = 0.0, 0
 
@@ -1224,8 +1225,7 @@ class Tally:
         result = rnnshapes.verify(**options, against=wrong)
         self.slowest = max(self.slowest, time.perf_counter() - start)
         ids = [] if result.passed else named_ids(result)
-        total = self.totals[mistake.family]
-        total["ports"] += 1
+        total = Counter(["ports"])
         label = f"{mistake.family}: {mistake.text} | {net} | {what} | seed {seed}"
         if result.passed:
             total["false passes"] += 1
@@ -1240,13 +1240,15 @@ class Tally:
         else:
             self.unnamed[f"{mistake.family}: {mistake.text} ({what})"] += 1
             total["located"] += located(result)
+        self.totals[mistake.family] += total
+        self.by_given["y_hat alone" if what in ("y_hat", "last") else "h is given"] += total
 
     def print(self) -> None:
         """Print a table by family, and what was not named."""
         keys = ("ports", "named", "located", "wrong", "false passes")
-        self.totals["all"] = sum(self.totals.values(), Counter())
+        rows = {**self.totals, **self.by_given, "all": sum(self.totals.values(), Counter())}
         print(f"{'family':16}" + "".join(f"{key:>14}" for key in keys))
-        for name, total in self.totals.items():
+        for name, total in rows.items():
             print(f"{name:16}" + "".join(_share(total, key) for key in keys))
         print(f"slowest {self.slowest:.2f} s")
         for label, times in self.unnamed.most_common():
