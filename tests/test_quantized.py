@@ -313,6 +313,45 @@ def test_masked_steps_have_no_error() -> None:
     assert values["rnn.h"].high == pytest.approx(golden["rnn.h"].max())
 
 
+@pytest.mark.parametrize("mode", ["concat", "sum"])
+def test_joined_directions_have_one_scale(mode: str) -> None:
+    """As operands of the next recurrence."""
+    both = la.Bidirectional(la.GRU(4, return_sequences=True, name="gru"), merge_mode=mode)
+    rnn = la.SimpleRNN(3, return_sequences=True, name="rnn")
+    model = randomized(sequential(both, rnn, la.Dense(2), shape=(6, 3)))
+    exact, stored = (rnnshapes.golden(model, N=2, quantize=q).arrays for q in (None, "int8"))
+
+    def joined(arrays: dict[str, Array]) -> Array:
+        names = [name for name in exact if name.endswith("gru.h")]
+        forward, backward = (arrays[n] * arrays.get(f"{n} step", 1) for n in names)
+        return forward + backward if mode == "sum" else np.concatenate([forward, backward], -1)
+
+    x = Integers.scaled(8, joined(exact)).store(joined(stored))
+    Wx, Wh, b = (
+        stored[f"rnn/{name}"] * stored[f"rnn/{name} step"]
+        for name in ("kernel", "recurrent_kernel", "bias")
+    )
+    h, z = np.zeros((2, 3)), exact["rnn.x Wx"] + exact["rnn.h Wh"] + exact["rnn/bias"]
+    form, table = Integers.scaled(8, exact["rnn.h"]), Integers(16, 1 / 32767, -32767)
+    for t in range(6):
+        argument = Integers.scaled(16, z).store(x[:, t] @ Wx + h @ Wh + b)
+        h = form.store(table.store(np.tanh(argument)))
+        np.testing.assert_array_equal(np.rint(h / form.step), stored["rnn.h"][:, t])
+
+
+def test_given_states_leave_other_scales_alone() -> None:
+    import keras
+
+    x, start = keras.Input((6, 3)), keras.Input((4,))
+    states = [la.Dense(5)(start), la.Dense(5)(start)]
+    h = la.LSTM(5, return_sequences=True, name="rnn")(x, initial_state=states)
+    model = randomized(keras.Model([x, start], la.Dense(2)(h)))
+    exact, stored = (rnnshapes.golden(model, N=2, quantize=q).arrays for q in (None, "int8"))
+    for name, bits in {"h": 8, "c": 16, **dict.fromkeys(("z_i", "z_f", "z_c", "z_o"), 16)}.items():
+        form = Integers.scaled(bits, exact[f"rnn.{name}"])
+        assert stored[f"rnn.{name} step"] == pytest.approx(form.step, rel=1e-9), name
+
+
 def test_padding_plays_no_part() -> None:
     """As if x had no such steps: in each scale and range, before and behind the mask."""
     stack = (la.Activation("linear"), la.Masking(-999.0), la.Dense(6), la.Dense(4))

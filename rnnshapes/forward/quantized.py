@@ -7,6 +7,7 @@ first pass in float64 measures its largest magnitude.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -293,18 +294,22 @@ class _FixedPointPass:
                 name = "x" if len(self.sources) == 1 else node.name
                 kind = "input"
             elif isinstance(node.layer, RecurrentLayer):
-                value, intermediates = self._scan(node, values)
+                value, intermediates = self._scan(position, node, values)
                 found += intermediates
                 values.append(value)
                 continue
             else:
                 value = self._apply(position, node, values)
-                is_y_hat = position == self.network.outputs[0].node
-                name, kind = "y_hat" if is_y_hat else node.name, "output"
+                name, kind = self._output_name(position), "output"
             values.append(value)
             if not getattr(node.layer, "integers", False):
                 found += self._outputs(position, name, kind, value)
         return tuple(found)
+
+    def _output_name(self, position: int) -> str:
+        """Return the name of what a node returns: ``y_hat`` for the output of the network."""
+        is_y_hat = position == self.network.outputs[0].node
+        return "y_hat" if is_y_hat else self.network.nodes[position].name
 
     def _statistics(self, steps: int) -> _Statistics:
         return _Statistics(steps, with_numbers=self.with_numbers)
@@ -338,15 +343,21 @@ class _FixedPointPass:
         weights = SimpleNamespace(**self.bound[node.group])
         shapes = self.network.node_shapes[position]
         value: Any = apply_layer(self.ops, node, values, weights, mask, shapes)
-        stored = [self._store(position, x) for x in value.outputs]
-        same = zip(value.at_steps, value.outputs, stored, strict=True)
-        at_steps = [s if x is output else self._store(position, x) for x, output, s in same]
-        return _value(stored, at_steps, value.mask, value.joined)
+        return self._stored(position, value, self.scheme.values)
 
-    def _store(self, position: int, x: FixedPoint | None) -> FixedPoint | None:
-        if x is None:
-            return None
-        return self.stores.store(x.at_counted_steps(self.counted[position]), self.scheme.values)
+    def _stored(self, position: int, value: NodeValue, bits: int) -> NodeValue:
+        """Return the value of a node with a format for all numbers that have none."""
+        counted = self.counted[position]
+
+        def stored(x: Any) -> Any:
+            if x is None or x.format is not None:
+                return x
+            return self.stores.store(x.at_counted_steps(counted), bits)
+
+        outputs = [stored(x) for x in value.outputs]
+        same = zip(value.at_steps, value.outputs, outputs, strict=True)
+        at_steps = [s if x is output else stored(x) for x, output, s in same]
+        return _value(outputs, at_steps, value.mask, value.joined)
 
     def _outputs(
         self, position: int, name: str, kind: str, value: NodeValue
@@ -366,13 +377,13 @@ class _FixedPointPass:
             yield statistics.value(f"{name}[{number}]" if number else name, kind, timed=timed)
 
     def _scan(
-        self, node: Node, values: Sequence[NodeValue]
+        self, position: int, node: Node, values: Sequence[NodeValue]
     ) -> tuple[NodeValue, list[QuantizedValue]]:
         """Return the outputs of a recurrent layer, and the values of each of its recurrences."""
         tap = node.sources[0]
         x = replace(_output(values, tap), counted=None)  # its mask says so instead
         mask = None if node.mask_dropped else source_mask(values, tap)
-        initial = iter([_output(values, each) for each in node.initial])
+        given = iter(self._initial(node, values))
         scans: dict[str, dict[str, FixedPoint]] = {}
         intermediates: list[QuantizedValue] = []
         for name, _ in node.scans:
@@ -381,12 +392,27 @@ class _FixedPointPass:
                 key: FixedPoint.exact(np.zeros((x.ideal.shape[1], width)), self.stores, none)
                 for key, width in self.network.widths[name].items()
             }
-            state = {key: next(initial, zeros) for key, zeros in state.items()}
+            state = {key: next(given, zeros) for key, zeros in state.items()}
             scans[name], statistics = self._steps(self.recurrences[name], x, state, mask)
             intermediates += [
                 each.value(f"{name}.{key}", "state", timed=True) for key, each in statistics.items()
             ]
-        return self._joined(node, values, scans, mask), intermediates
+        value = self._joined(node, values, scans, mask)
+        self.stores.begin(f"{node.name} joined")
+        stored = self._stored(position, value, self.scheme.operands)
+        if stored.outputs[0] is not value.outputs[0]:  # a sum, or parts of several formats
+            rows = self._outputs(position, self._output_name(position), "output", stored)
+            intermediates.append(next(rows))
+        return stored, intermediates
+
+    def _initial(self, node: Node, values: Sequence[NodeValue]) -> list[FixedPoint]:
+        """Return the given states with which recurrences start, stored as those of each step."""
+        self.stores.begin(f"{node.name} initial")
+        keys = [key for name, _ in node.scans for key in self.network.widths[name]]
+        return [
+            self.cell_ops.let(key.rstrip(string.digits), _output(values, tap))
+            for key, tap in zip(keys, node.initial, strict=False)
+        ]
 
     def _steps(
         self,

@@ -296,18 +296,25 @@ def _exact(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
 
 
 def _moved(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
-    """Return an operation that only moves or selects numbers, which stay as they are stored."""
+    """Return an operation that only moves or selects numbers.
+
+    They stay as they are stored, unless their formats differ.
+    """
 
     @functools.wraps(operation)
     def apply(self: FixedPointOps, *arguments: Any, **options: Any) -> FixedPoint:
         result = _exact(operation)(self, *arguments, **options)
         formats = [x.format for x in _tensors([*arguments, *options.values()])]
-        stored = [each for each in formats if each is not None]
-        if len(stored) < len(formats) or not stored:
-            return result
-        return replace(result, format=max(stored, key=lambda each: each.bits))
+        return replace(result, format=_shared(formats))
 
     return apply
+
+
+def _shared(formats: Sequence[Format | None]) -> Format | None:
+    """Return the one format that all values have; None if they have several, or one by column."""
+    if len(formats) > 1 and any(each is None or np.ndim(each.step) for each in formats):
+        return None
+    return formats[0] if all(each == formats[0] for each in formats) else None
 
 
 def _options(options: dict[str, Any], name: str) -> dict[str, Any]:
