@@ -37,6 +37,8 @@ _LARGEST_REST = 0.7
 _STALLED = 0.9
 #: The size of a change from which a derivative is taken.
 _STEP = 1e-4
+#: A fitted number that differs by less is the expected one.
+_SAME = 1e-4
 #: Fewer fits that agree than this are named; more say that the numbers decide nothing.
 MOST_ALIKE = 3
 
@@ -254,11 +256,21 @@ def _affine(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
 
 
 def _each_feature(numbers: Array) -> Mistake:
-    pairs = list(zip(*np.split(numbers, 2), strict=True))
-    shown = ", ".join(f"{scale:.4g} x + {shift:.4g}" for scale, shift in pairs[:3])
-    more = ", …" if len(pairs) > len(pairs[:3]) else ""
-    text = f"each feature of x is scaled and shifted: {shown}{more}"
-    return Mistake("input.scaled", text, Where(array="x"))
+    scales, shifts = np.split(numbers, 2)
+    terms = [_feature_text(*pair) for pair in zip(scales, shifts, strict=True)]
+    shown = ", ".join(terms[:3]) + (", …" if len(terms) > 3 else "")
+    if np.all(np.abs(scales - 1) < _SAME):
+        return Mistake("input.shifted", f"each feature of x is shifted: {shown}", Where(array="x"))
+    how = "scaled" if np.all(np.abs(shifts) < _SAME) else "scaled and shifted"
+    return Mistake("input.scaled", f"each feature of x is {how}: {shown}", Where(array="x"))
+
+
+def _feature_text(scale: float, shift: float) -> str:
+    """Return a feature in words: ``2 x + 0.5``."""
+    scaled = "x" if abs(scale - 1) < _SAME else f"{scale:.4g} x"
+    return (
+        scaled if abs(shift) < _SAME else f"{scaled} {'-' if shift < 0 else '+'} {abs(shift):.4g}"
+    )
 
 
 def _one_feature(feature: int, features: int) -> Fit:
