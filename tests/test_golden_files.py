@@ -151,6 +151,17 @@ def test_unsupported_layers_are_recorded_from_keras(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
+def test_array_named_like_a_size_compiles(tmp_path: Path) -> None:
+    """In a file whose name has capitals alone."""
+    result = rnnshapes.golden(N=3)
+    entries = (replace(result.entries[0], name="N"), *result.entries[1:])
+    replace(result, entries=entries).save(tmp_path / "Q.h")
+    lines = 'printf("%d %.9g\\n", Q_N, Q_N_2[2][0][0]);'
+    size, number = compiled("gcc", tmp_path, lines, "Q.h")
+    assert (int(size), np.float32(number)) == (3, result.entries[0].values[2, 0, 0])
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
 def test_no_name_or_number_breaks_a_header(tmp_path: Path) -> None:
     """Names may end a comment, be alike or empty; numbers may be NaN, infinite or tiny."""
     result = rnnshapes.golden()

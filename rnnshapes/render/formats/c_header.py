@@ -42,13 +42,14 @@ def chunks(header: CHeader) -> Iterator[str]:
     """Yield the text of the header, piece by piece."""
     prefix = f"{header.name}_"
     guard, use_all = f"RNNSHAPES_{header.name.upper()}_H", f"{prefix}use_all"
-    names = _identifiers((entry.name for entry, _ in header.arrays), prefix, use_all)
+    sizes = header.network.sizes.items()
+    macros = {_macro(prefix, name): value for name, value in sizes if value is not None}
+    names = _identifiers((entry.name for entry, _ in header.arrays), prefix, {use_all, *macros})
     yield _comment(*header.about)
     yield f"#ifndef {guard}\n#define {guard}\n\n"
     yield "#include <math.h> /* NAN, INFINITY */\n\n"
-    for name, value in header.network.sizes.items():
-        if value is not None:
-            yield f"#define {_macro(prefix, name)} {value}\n"
+    for macro, value in macros.items():
+        yield f"#define {macro} {value}\n"
     for (entry, description), name in zip(header.arrays, names, strict=True):
         yield "\n" + _comment(f"{entry.name}: {description}; {entry.values.dtype}")
         yield from _array(header.network, entry, prefix, name)
@@ -148,9 +149,9 @@ def _braced(values: Array, literal: Callable[[Any], str], indent: str) -> Iterat
         yield f"{{\n{deeper}" + f",\n{deeper}".join(lines) + f"\n{indent}}}"
 
 
-def _identifiers(names: Iterable[str], prefix: str, reserved: str) -> list[str]:
+def _identifiers(names: Iterable[str], prefix: str, reserved: Iterable[str]) -> list[str]:
     """Return a unique name in C for each array: ``golden_lstm_h_Wh`` for ``lstm.h Wh``."""
-    used = {reserved}
+    used = set(reserved)
     identifiers = []
     for name in names:
         words = name
