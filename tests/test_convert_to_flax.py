@@ -106,12 +106,13 @@ def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
     assert len(said) == 7
 
 
-@pytest.mark.parametrize("word", ["reset_after", "stack", "PReLU", "hard_shrink"])
+@pytest.mark.parametrize("word", ["reset_after", "stack", "PReLU", "hard_shrink", "axis"])
 def test_what_flax_lacks_is_refused(word: str, tmp_path: Path) -> None:
     layer = {
         "reset_after": lambda: la.GRU(4, reset_after=False),
         "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
         "PReLU": la.PReLU,
+        "axis": lambda: la.LayerNormalization(axis=[1, 2]),
         "hard_shrink": lambda: la.LSTM(4, "hard_shrink"),
     }[word]()
     model = randomized(sequential(layer, la.Dense(2), shape=(4, 3)))

@@ -188,6 +188,11 @@ def stack(cell: str, **options: Any) -> tuple[Any, ...]:
     return tuple(CELLS[cell](5, return_sequences=True, name=n, **options) for n in ("a", "b"))
 
 
+def of_two_sizes() -> Any:
+    """A layer whose directions differ, as those of no other framework do."""
+    return la.Bidirectional(la.GRU(5), backward_layer=la.GRU(4, go_backwards=True), name="a")
+
+
 def without(name: str, arrays: Arrays) -> Arrays:
     """Return a state_dict without one array."""
     return {key: array for key, array in arrays.items() if key != name}
@@ -201,6 +206,7 @@ REFUSED: dict[str, tuple[Arrays, tuple[Any, ...], str]] = {
     "missing": (pytorch("gru", "a"), stack("gru"), "units"),
     "extra": (pytorch("gru", "a", "b", "c"), stack("gru"), "no such"),
     "units": (pytorch("gru", "a"), (la.GRU(4, name="a"),), "units"),
+    "directions": (pytorch("gru", "a", both=True), (of_two_sizes(),), "weights of a"),
     "cell": (pytorch("lstm", "a") | pytorch("gru", "c"), (la.GRU(5, name="a"),), "weights of a"),
     "reset": (pytorch("gru", "a"), (la.GRU(5, reset_after=False, name="a"),), "reset_after"),
     "activation": (pytorch("lstm", "a"), (la.LSTM(5, activation="relu", name="a"),), "relu"),

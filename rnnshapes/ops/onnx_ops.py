@@ -328,7 +328,7 @@ class OnnxOps:
     def take(self, table: OnnxTensor, indices: OnnxTensor) -> OnnxTensor:
         """Return the rows of ``table`` with these integer indices."""
         symbol = self._symbolic.take(table.symbol, indices.symbol)
-        return self._made(symbol, "Gather", table.name, indices.cast("int64").name, axis=0)
+        return self._made(symbol, "Gather", table.name, indices.name, axis=0)
 
     def rearrange(self, x: OnnxTensor, function: moves.Rearrangement) -> OnnxTensor:
         """Move, select, repeat or pad numbers."""
