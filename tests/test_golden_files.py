@@ -21,6 +21,7 @@ from rnnshapes.port.arrays import read_port
 from rnnshapes.session import open_session
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
+from tests.helpers.models import randomized, sequential
 from tests.helpers.port_layouts import CASES, onnx_scan, torch_scan
 
 
@@ -248,6 +249,15 @@ def test_layout_without_the_cell_exits_4(run, in_folder) -> None:
     Path("g.h").unlink()
     assert_refused(run(*args, "--layout", "pytorch"), "gru", "PyTorch", status=4)
     assert list(in_folder.iterdir()) == []
+
+
+def test_only_h_selects_each_cell_and_its_step() -> None:
+    """A number in integers means nothing without its step."""
+    cells = la.RNN([keras.layers.LSTMCell(4), keras.layers.GRUCell(3)], name="rnn")
+    model = randomized(sequential(cells, la.Dense(2, name="dense"), shape=(5, 3)))
+    assert list(rnnshapes.golden(model, only=["h"]).arrays) == ["rnn.h1", "rnn.h2"]
+    integers = rnnshapes.golden(model, only=["h2", "dense/bias"], quantize="int8").arrays
+    assert list(integers) == ["dense/bias", "dense/bias step", "rnn.h2", "rnn.h2 step"]
 
 
 def test_only_selects_arrays_by_name(run, in_folder) -> None:

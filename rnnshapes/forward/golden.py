@@ -7,6 +7,7 @@ The intermediates come from each cell's own equation, evaluated by the recording
 from __future__ import annotations
 
 import difflib
+import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,6 +45,8 @@ LAYOUT_NAMES = MappingProxyType({"keras": "Keras", "pytorch": "PyTorch", "onnx":
 DTYPES = ("float32", "float64")
 #: The name that stands for all weights.
 WEIGHTS = "weights"
+#: The end of the name of an array that has the value of one in the integers of another.
+STEP = " step"
 
 _SAMPLES = Dim.named("N")
 #: Names of arrays of the whole network, which an input may also have.
@@ -100,7 +103,8 @@ class Golden(Result):
 
         Args:
             names: ``weights`` for all weights, names of arrays (``lstm.h``), or what a name ends
-                in behind the last dot (``h`` of each layer).
+                in behind the last dot (``h`` of each layer, and of each cell of a stack). The
+                step of integers comes with them.
 
         Raises:
             InputError: there is no such array.
@@ -113,7 +117,7 @@ class Golden(Result):
         for name in wanted or [""]:
             if name not in known:
                 raise InputError(_unknown_array(name, known))
-        chosen = (entry for entry in self.entries if groups[entry.name] & set(wanted))
+        chosen = (entry for entry in self.entries if set(groups[entry.name]) & set(wanted))
         return replace(self, entries=tuple(chosen))
 
     def in_dtype(self, dtype: str | None) -> Golden:
@@ -452,9 +456,13 @@ def _output_arrays(trace: Trace) -> Iterator[GoldenArray]:
     yield GoldenArray("output", trace.output, shapes.shapes[0], "what the model returns")
 
 
-def _groups(entry: GoldenArray) -> set[str]:
-    """Return the names by which an array can be selected."""
-    return {entry.name, WEIGHTS if entry.is_weight else entry.name.rpartition(".")[2]}
+def _groups(entry: GoldenArray) -> tuple[str, ...]:
+    """Return the names by which an array can be selected: ``rnn.h2``, ``h2`` and ``h``."""
+    name = entry.name.removesuffix(STEP)
+    if entry.is_weight:
+        return entry.name, name, WEIGHTS
+    layer, _, last = name.rpartition(".")
+    return entry.name, name, last, last.rstrip(string.digits) if layer else last
 
 
 def _unknown_array(name: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from rnnshapes import progress
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.forward.golden import (
+    STEP,
     Golden,
     GoldenArray,
     RecordedRecurrence,
@@ -194,7 +195,7 @@ def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
         if quantization.scheme.fraction is None:
             entries.append(
                 GoldenArray(
-                    name=f"{entry.name} step",
+                    name=f"{entry.name}{STEP}",
                     values=value.steps,
                     dims=entry.dims[-1:] if value.steps.ndim else (),
                     description=f"the value of one in {entry.name}",
