@@ -200,11 +200,11 @@ class Session:
         from rnnshapes.port.report import check_dtype, verify_port
 
         dtype, tolerance = check_dtype(dtype), check_tolerance(tolerance)
-        port = arrays.read_port(against)
+        port = arrays.read_port(against, ignore)
         self._require_computable(keras=False)
         tracing.require_memory(self.network, tracing.all_parts(self.network))
         weights = self.weights()
-        return verify_port(self.network, weights, self.sources, port, dtype, ignore, tolerance)
+        return verify_port(self.network, weights, self.sources, port, dtype, tolerance)
 
     def weights(self) -> Weights:
         """Return the weights by group and key, read from the model or drawn from the seed."""

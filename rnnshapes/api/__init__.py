@@ -296,8 +296,7 @@ def verify(
             (.npy, .npz, .csv, .json, .h). Or compare every weight with a file of PyTorch or ONNX
             (.safetensors, .pt, .pth, .onnx), without running either model.
         dtype: The dtype in which that implementation computes; that of its arrays if left out.
-        ignore: The names of its arrays that are not to be compared. Any other unknown name is an
-            InputError.
+        ignore: The names of its arrays to leave out. Any other unknown name is an InputError.
         tolerance: The largest error of that implementation to accept, as a share (0 to 1) of the
             range of each unit and sample: ``result.verdict`` is then "inexact", and it passes.
         **options: See :class:`rnnshapes.session.NetworkOptions`.

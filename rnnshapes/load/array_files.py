@@ -15,6 +15,7 @@ import re
 import struct
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +39,16 @@ MAX_RATIO, RATIO_FROM = 100, 64 * 2**20
 MAX_NUMBER_CHARACTERS = 400
 #: Bytes of memory for each byte of a text: of a table of numbers, and where each number stays text.
 _TABLE_MEMORY, _TEXT_MEMORY = 12, 40
-#: The declaration of an array in a C header, behind the comment that says what it is.
-_DECLARATION = re.compile(r"\s*static const \w+ [^=;{}/]{0,1000}=\s*(?=\{)")
+#: A comment of a C header, up to its end or that of the file, or an array up to its first brace.
+_C_PART = re.compile(
+    r"/\*(?P<comment>.*?)(?:\*/|\Z)|//[^\n]*|\b(?P<name>\w+)\s*(?:\[[^\[\]{}=;]*\]\s*)+=\s*(?=\{)",
+    re.DOTALL,
+)
+#: The type of an array in C, between a comment that says what it is and its name.
+_C_TYPE = re.compile(r"[\w\s]*")
+_C_END = re.compile(r"\}\s*;")
+#: The last line of a header that ends within a declaration.
+_C_UNFINISHED = re.compile(r"(?!#|//).*[\w\[\]=,]")
 
 
 def read_file(path: Path, readers: Mapping[str, Callable[[Path], T]]) -> T:
@@ -162,6 +171,8 @@ class _NpzArrays(Mapping[str, Array]):
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self._path, self._archive = path, archive
         self._members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+        if len(self._members) < len(archive.infolist()):
+            raise InputError(f"{path}: it holds two arrays of one name; keep one")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -354,34 +365,71 @@ def sort_rows(path: Path, samples: Array, steps: Array) -> tuple[Array, Array, i
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds, with each number as the text that stands there."""
     _require_memory(path, _TEXT_MEMORY)
-    return _parse_json(path.read_text(encoding="utf-8-sig"))
+    return _parse_json(path.read_text(encoding="utf-8-sig"), path)
 
 
 def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
-    """Yield name, dtype and numbers of each array in a C header of ``trace --golden``.
+    """Yield name, dtype and numbers of each array in a C header.
 
-    The numbers are texts in nested lists, and ``null`` (``None``) where one is not finite.
+    Name and dtype are those in a comment in front of it, as ``trace --golden`` writes it, and
+    otherwise those in C. The numbers are texts in nested lists, and ``null`` (``None``) where one
+    is not finite.
+
+    Raises:
+        InputError: The file ends within a comment, an array or a condition.
     """
     _require_memory(path, _TEXT_MEMORY)
     text = path.read_text(encoding="utf-8")
-    start = text.find("/*")
-    while start >= 0 and (end := text.find("*/", start)) >= 0:
-        comment, after = text[start + 2 : end], end + 2
-        if declaration := _DECLARATION.match(text, after):
-            close = text.find("};", declaration.end())
-            if close < 0:
-                return
-            name, separator, meaning = comment.removeprefix("\n *").partition(": ")
-            words = re.findall(r"\w+", meaning[-MAX_NUMBER_CHARACTERS:])
-            if separator and words:
-                body = text[declaration.end() : close + 1]
-                body = re.sub(r"(?<=[\d.])f\b", "", body).replace("{", "[").replace("}", "]")
-                body = re.sub(r"-?(?:NAN|INFINITY)", "null", body)
-                name = re.sub(r"\n \* ?", " ", name.lstrip(" ")).replace(" * ", " × ")
-                yield name, words[-1], _parse_json(body)
-            after = close + 2
-        start = text.find("/*", after)
+    cut_off = InputError(f"{path}: it ends within an array or a comment; write it again")
+    comment, commented, position = "", 0, 0
+    while part := _C_PART.search(text, position):
+        start, position = part.start(), part.end()
+        if part["name"] is None:
+            comment, commented = part["comment"] or "", position
+            if part["comment"] is not None and not part[0].endswith("*/"):
+                raise cut_off
+            continue
+        end = _C_END.search(text, position)
+        if end is None:
+            raise cut_off
+        described = comment and _C_TYPE.fullmatch(text, commented, start)
+        name, dtype = _described(comment) if described else ("", "")
+        if not name:
+            type_in_c = text[max(0, start - MAX_NUMBER_CHARACTERS) : start].split()[-1:]
+            name, dtype = part["name"], "float64" if type_in_c == ["double"] else "float32"
+        body = re.sub(r"(?<=[\d.])f\b", "", text[position : end.start() + 1])
+        body = re.sub(r"-?(?:NAN|INFINITY)", "null", body.replace("{", "[").replace("}", "]"))
+        yield name, dtype, _parse_json(body, path)
+        comment, position = "", end.end()
+    conditions = [len(re.findall(rf"^#{word}", text, re.MULTILINE)) for word in ("if", "endif")]
+    last_line = text.rstrip().rpartition("\n")[2]
+    if conditions[0] != conditions[1] or _C_UNFINISHED.fullmatch(last_line):
+        raise cut_off
 
 
-def _parse_json(text: str) -> Any:
-    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+def _described(comment: str) -> tuple[str, str]:
+    """Return the name and dtype in a comment of ``trace --golden``; empty where there is none."""
+    name, separator, meaning = comment.removeprefix("\n *").partition(": ")
+    words = re.findall(r"\w+", meaning[-MAX_NUMBER_CHARACTERS:])
+    if not separator or not words:
+        return "", ""
+    name = re.sub(r"\n \* ?", " ", name.strip(" ")).replace(" * ", " × ")
+    return name, words[-1]
+
+
+def _parse_json(text: str, path: Path) -> Any:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            twice = next(name for name, count in counts.items() if count > 1)
+            raise InputError(f"{path}: it holds {twice[:80]!r} more than once; keep one")
+        return record
+
+    return json.loads(
+        text,
+        parse_float=str,
+        parse_int=str,
+        parse_constant=str,
+        object_pairs_hook=without_duplicates,
+    )

@@ -8,8 +8,9 @@ Numbers that are written in decimal are known to half a unit of their last digit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from rnnshapes.ops.activations import Array
 UNNAMED = ""
 #: A heading as a trace writes it; where no heading is one, all columns are one unnamed array.
 _TRACE_HEADING = re.compile(r"y_hat|output|h|c|.*\..*|.*\[\d+\]")
+#: What the name of a mask ends in.
+_MASK = "mask"
 #: Numbers with fewer digits, or fewer decimals, are exact, and not rounded.
 _LEAST_DIGITS, _LEAST_DECIMALS = 3, 2
 
@@ -54,69 +57,115 @@ class PortArray:
 
 @dataclass(frozen=True, eq=False)
 class Port:
-    """All arrays of a port; ``name`` is the file's, or ``port``."""
+    """All arrays of a port; ``name`` is the file's, or ``port``.
+
+    ``ignored`` are the names of arrays that the user leaves out: they are not read.
+    """
 
     name: str
     arrays: tuple[PortArray, ...]
+    ignored: tuple[str, ...] = ()
 
 
-def read_port(port: Any) -> Port:
+#: The name of an array, and what reads it.
+_Entry = tuple[str, Callable[[], PortArray]]
+
+
+def read_port(port: Any, ignore: Collection[str] = ()) -> Port:
     """Read the arrays of a port.
 
     Args:
         port: A file of type .npy, .npz, .csv, .json or .h, an array, or a mapping of arrays.
+        ignore: The names of arrays to leave out.
 
     Raises:
-        InputError: It cannot be read, or holds no array.
+        InputError: It cannot be read, holds no array, or two of one name, or an array that is none
+            of real numbers.
     """
     if isinstance(port, str | Path):
-        name = str(port)
-        arrays = _read_file(Path(port))
-    else:
-        name = "port"
-        values = port if isinstance(port, Mapping) else {UNNAMED: port}
-        arrays = [_binary(str(k), v, name) for k, v in values.items() if not _is_mask(v)]
-    by_name = {array.name: array for array in arrays}
-    if not by_name:
-        raise InputError(f"{name}: it contains no array; save at least one, such as y_hat")
-    return Port(name, tuple(by_name.values()))
+        return array_files.read_file(Path(port), _readers(str(port), ignore))
+    values = port if isinstance(port, Mapping) else {UNNAMED: port}
+    return _chosen(_of_mapping(values), "port", ignore)
 
 
-def _is_mask(values: object) -> bool:
+def _readers(name: str, ignore: Collection[str]) -> dict[str, Callable[[Path], Port]]:
+    """Return a reader for each type of file; ``name`` is that of the port."""
+    entries: dict[str, Callable[[Path], Iterator[_Entry]]] = {
+        ".npy": _of_npy,
+        ".npz": _of_npz,
+        ".csv": _of_csv,
+        ".json": _of_json,
+        ".h": _of_c_header,
+    }
+
+    def reader(read: Callable[[Path], Iterator[_Entry]]) -> Callable[[Path], Port]:
+        return lambda path: _chosen(read(path), name, ignore)
+
+    return {extension: reader(read) for extension, read in entries.items()}
+
+
+def _chosen(entries: Iterator[_Entry], source: str, ignore: Collection[str]) -> Port:
+    """Read the entries whose names are not ignored; ``source`` is the port's name."""
+    arrays: dict[str, PortArray] = {}
+    ignored = []
+    for name, read in entries:
+        if name in ignore:
+            ignored.append(name)
+        elif name in arrays:
+            raise InputError(f"{source}: it holds {name[:80]!r} more than once; keep one")
+        else:
+            arrays[name] = read()
+    if not arrays:
+        raise InputError(f"{source}: it contains no array; save at least one, such as y_hat")
+    return Port(source, tuple(arrays.values()), tuple(ignored))
+
+
+def _of_mapping(arrays: Mapping[Any, Any]) -> Iterator[_Entry]:
+    for name, values in arrays.items():
+        if not _is_mask(str(name), values):
+            yield str(name), partial(_binary, str(name), values, "port")
+
+
+def _is_mask(name: str, values: object) -> bool:
     """Return whether values are a golden file's mask (N, T), which says which steps count."""
-    return isinstance(values, np.ndarray) and values.dtype == bool and values.ndim == 2
+    is_mask = isinstance(values, np.ndarray) and values.dtype == bool and values.ndim == 2
+    return is_mask and name.endswith(_MASK)
 
 
 def _binary(name: str, values: object, source: str) -> PortArray:
     """Return numbers that were never written in decimal; ``source`` is the port's name."""
-    array = array_files.real_array(values, source, "fiu")
-    return PortArray(name, array.astype(np.float64), np.zeros(array.shape), str(array.dtype))
+    where = f"{source}: array {name!r}" if name else source
+    dtype = ""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "V" and values.dtype.itemsize == 2:
+        import ml_dtypes  # which comes with Keras
+
+        # NumPy writes bfloat16 as two bytes without a type
+        dtype, values = "bfloat16", values.view(ml_dtypes.bfloat16).astype(np.float32)
+    array = array_files.real_array(values, where, "fiu")
+    dtype = str(dtype or array.dtype)
+    return PortArray(name, array.astype(np.float64), np.zeros(array.shape), dtype)
 
 
-def _read_file(path: Path) -> list[PortArray]:
-    readers: dict[str, Callable[[Path], list[PortArray]]] = {
-        ".npy": lambda path: [_binary(UNNAMED, array_files.read_npy(path), str(path))],
-        ".npz": lambda path: list(_read_npz(path)),
-        ".csv": lambda path: list(_read_csv(path)),
-        ".json": lambda path: list(_read_json(path)),
-        ".h": lambda path: list(_read_c_header(path)),
-    }
-    return array_files.read_file(path, readers)
+def _of_npy(path: Path) -> Iterator[_Entry]:
+    yield UNNAMED, lambda: _binary(UNNAMED, array_files.read_npy(path), str(path))
 
 
-def _read_npz(path: Path) -> Iterator[PortArray]:
+def _of_npz(path: Path) -> Iterator[_Entry]:
+    def read(name: str, array: Array) -> Callable[[], PortArray]:
+        return lambda: _binary(name, array, str(path))
+
     with array_files.open_npz(path) as archive:
         for name in archive:
             array = archive[name]
-            if array.dtype.kind in "fiu":
+            if not _is_mask(name, array):
                 unnamed = len(archive) == 1 and name == "arr_0"
-                yield _binary(UNNAMED if unnamed else name, array, str(path))
+                yield name, read(UNNAMED if unnamed else name, array)
 
 
 # --- CSV ----------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path) -> Iterator[PortArray]:
+def _of_csv(path: Path) -> Iterator[_Entry]:
     """Yield an array for each quantity, ``y_hat[0],y_hat[1]``, by sample and t; or one array."""
     headings, rows = array_files.read_text_table(path, _TRACE_HEADING)
     keys = [headings.index(key) for key in ("sample", "t") if key in headings]
@@ -126,14 +175,32 @@ def _read_csv(path: Path) -> Iterator[PortArray]:
         if column not in keys:
             name = re.sub(r"\[\d+\]$", "", heading) if is_trace else UNNAMED
             columns.setdefault(name, []).append(column)
-    for name, unordered in columns.items():
-        units = _by_unit(path, headings, unordered) if is_trace else unordered
-        present = [row for row in rows if all(row[column] for column in units)]
-        if present:
-            _require_keys(path, [headings[key] for key in keys], present, keys)
-            array = _decimal(name, [[row[column] for column in units] for row in present], path)
-            row_keys = np.array([[float(row[key]) for key in keys] for row in present])
-            yield _by_keys(array, row_keys, path)
+
+    def read(name: str, units: list[int]) -> PortArray:
+        units = _by_unit(path, headings, units) if is_trace else units
+        present = [row for row in rows if any(row[column] for column in units)]
+        _require_cells(path, headings, present, units)
+        _require_keys(path, [headings[key] for key in keys], present, keys)
+        array = _decimal(name, [[row[column] for column in units] for row in present], path)
+        row_keys = np.array([[float(row[key]) for key in keys] for row in present])
+        return _by_keys(array, row_keys, path)
+
+    for name, units in columns.items():
+        if any(row[column] for row in rows for column in units):
+            yield name, partial(read, name, units)
+
+
+def _require_cells(
+    path: Path, headings: list[str], rows: list[list[str]], columns: list[int]
+) -> None:
+    """Raise InputError for a row with some numbers of a quantity, but not all."""
+    for row in rows:
+        for column in columns:
+            if not row[column]:
+                raise InputError(
+                    f"{path}: a row has a part of its numbers, and no {headings[column]}: "
+                    f"{','.join(row)[:40]}; fill it in"
+                )
 
 
 def _require_keys(path: Path, names: list[str], rows: list[list[str]], columns: list[int]) -> None:
@@ -185,11 +252,11 @@ def _by_keys(array: PortArray, keys: Array, path: Path) -> PortArray:
 # --- JSON and C ---------------------------------------------------------------------------------
 
 
-def _read_json(path: Path) -> Iterator[PortArray]:
+def _of_json(path: Path) -> Iterator[_Entry]:
     """Yield the arrays of nested lists, or of a record of ``trace --format json``, ``--golden``."""
     record = array_files.read_json(path)
     if isinstance(record, list):
-        yield _decimal(UNNAMED, record, path)
+        yield UNNAMED, partial(_decimal, UNNAMED, record, path)
         return
     if not isinstance(record, dict):
         raise InputError(
@@ -197,26 +264,31 @@ def _read_json(path: Path) -> Iterator[PortArray]:
             "write nested lists of numbers, or an object with one for each array"
         )
     for name, nested, dtype in _lists(record):
-        if _holds_numbers(nested):
-            yield _decimal(name, nested, path, dtype)
+        yield name, partial(_decimal, name, nested, path, dtype)
 
 
 def _lists(record: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Yield the lists of a record: name, as a .npz file has it, numbers, and dtype."""
+    """Yield the lists of a record: name, as a .npz file has it, numbers, and dtype.
+
+    All is a list of numbers in a record that is not one of rnnshapes.
+    """
+    if not str(record.get("schema")).startswith("rnnshapes."):
+        yield from ((name, value, "float32") for name, value in record.items())
+        return
     golden = record.get("arrays")
     for name, value in golden.items() if isinstance(golden, dict) else ():
-        if isinstance(value, dict) and "data" in value:
-            yield name, value["data"], str(value.get("dtype", "float32"))
+        data = value.get("data") if isinstance(value, dict) else value
+        dtype = str(value.get("dtype", "float32")) if isinstance(value, dict) else "float32"
+        if dtype != "bool" or not name.endswith(_MASK):
+            yield name, data, dtype
     layers = record.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         for key, value in layer.items() if isinstance(layer, dict) and "name" in layer else ():
-            if isinstance(value, list) and value and "_keras" not in key:
+            if isinstance(value, list) and value and "_keras" not in key and _holds_numbers(value):
                 yield f"{layer['name']}.{key}", value, "float64"
     for name, value in record.items():
-        if isinstance(value, dict) and isinstance(value.get("numpy"), list):
+        if isinstance(value, dict) and "numpy" in value:
             yield name, value["numpy"], "float64"
-        elif isinstance(value, list) and name not in ("layers", "not_derived"):
-            yield name, value, "float32"
 
 
 def _holds_numbers(nested: Any) -> bool:
@@ -226,9 +298,9 @@ def _holds_numbers(nested: Any) -> bool:
     return nested in (None, []) or (isinstance(nested, str) and is_number(nested))
 
 
-def _read_c_header(path: Path) -> Iterator[PortArray]:
+def _of_c_header(path: Path) -> Iterator[_Entry]:
     for name, dtype, nested in array_files.read_c_header(path):
-        yield _decimal(name, nested, path, dtype)
+        yield name, partial(_decimal, name, nested, path, dtype)
 
 
 # --- Numbers in decimal -------------------------------------------------------------------------
@@ -242,7 +314,9 @@ def _decimal(name: str, nested: Any, path: Path, dtype: str = "float32") -> Port
     texts = ["nan" if text is None else text for text in flat]  # JSON has null in its place
     for text in texts:
         if not isinstance(text, str) or len(text) > MAX_NUMBER_CHARACTERS or not is_number(text):
-            raise InputError(f"{path}: {str(text)[:40]!r} is not a number; write it in decimal")
+            where = f"array {name[:80]!r}: " if name else ""
+            shown = "an object" if isinstance(text, dict) else repr(str(text)[:40])
+            raise InputError(f"{path}: {where}{shown} is not a number; write numbers in decimal")
     values = np.array([float(text) for text in texts])
     return PortArray(name, values, _rounding(texts, values), dtype).reshape(*shape)
 

@@ -6,7 +6,7 @@ An array is matched by its name, or, where it is the only one, by its shape.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -125,13 +125,13 @@ def match_arrays(network: Network, port: Port) -> tuple[ReportedQuantity, ...]:
     return tuple(_by_name(network, port, array, candidates[array.name]) for array in known)
 
 
-def check_names(network: Network, port: Port, ignored: Collection[str]) -> None:
-    """Raise InputError for an array whose name is neither known nor ``ignored``.
+def check_names(network: Network, port: Port) -> None:
+    """Raise InputError for an array whose name is not known.
 
     A misspelt name would otherwise hide numbers that are wrong.
     """
     port = split_states(network, port)
-    known = {*_candidates(network), *array_names(network), *ignored}
+    known = {*_candidates(network), *array_names(network)}
     unknown = [array.name for array in port.arrays if array.name not in known]
     if len(port.arrays) > 1 and unknown:
         compared = [name for name in _candidates(network) if name != UNNAMED]
@@ -144,10 +144,11 @@ def check_names(network: Network, port: Port, ignored: Collection[str]) -> None:
 
 
 def unknown_names(network: Network, port: Port) -> tuple[str, ...]:
-    """Return the names of arrays that match no quantity, where the port has several arrays."""
+    """Return the names of arrays that are ignored, or match no quantity beside others."""
     candidates = _candidates(network)
     names = [array.name for array in split_states(network, port).arrays]
-    return tuple(name for name in names if name not in candidates) if len(names) > 1 else ()
+    unknown = [name for name in names if name not in candidates] if len(names) > 1 else []
+    return (*unknown, *port.ignored)
 
 
 def _candidates(network: Network) -> dict[str, _Candidate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,7 +106,6 @@ def verify_port(
     sources: InputSources,
     port: Port,
     dtype: str | None = None,
-    ignore: Collection[str] = (),
     tolerance: float | None = None,
 ) -> PortVerification:
     """Compare what a port reports for x, and search for an explanation where it does not agree.
@@ -117,7 +116,6 @@ def verify_port(
         sources: The inputs x.
         port: The port's arrays.
         dtype: The dtype in which the port computes; that of its arrays if left out.
-        ignore: The names of arrays that are not to be compared.
         tolerance: The largest error to accept, as a share of the range of each unit and sample.
 
     Raises:
@@ -131,7 +129,7 @@ def verify_port(
             "be verified"
         )
     quantities = match_arrays(network, port)
-    check_names(network, port, ignore)
+    check_names(network, port)
     xs = tuple(map(full_array, sources))
     if not all(x.dtype.kind in "iu" or np.isfinite(x).all() for x in xs):
         raise InputError(
