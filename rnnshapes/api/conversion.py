@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 KERAS_ENDING = ".weights.h5"
 
 
-class Target(NamedTuple):
-    """A form in which weights are written.
+class ConversionTarget(NamedTuple):
+    """A framework, or a kind of file, that weights are converted to.
 
     ``write`` writes them, reads them back, and returns the comparison.
     """
@@ -153,14 +153,14 @@ def _write_onnx(network: Network, weights: Weights, path: Path) -> WeightVerific
 
 
 #: The frameworks for which weights are written.
-TARGETS: Mapping[str, Target] = MappingProxyType(
+TARGETS: Mapping[str, ConversionTarget] = MappingProxyType(
     {
         target.name: target
         for target in (
-            Target("torch", ".safetensors", "state_dict of PyTorch", _write_pytorch),
-            Target("flax", ".npz", "parameters of Flax linen", _write_flax),
-            Target("onnx", ".onnx", "whole model for ONNX Runtime", _write_onnx),
-            Target("c", ".h", "header of the weights in C", _write_c),
+            ConversionTarget("torch", ".safetensors", "state_dict of PyTorch", _write_pytorch),
+            ConversionTarget("flax", ".npz", "parameters of Flax linen", _write_flax),
+            ConversionTarget("onnx", ".onnx", "whole model for ONNX Runtime", _write_onnx),
+            ConversionTarget("c", ".h", "header of the weights in C", _write_c),
         )
     }
 )
@@ -197,8 +197,8 @@ def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
     """
     from rnnshapes.load.foreign.model import open_foreign_file
     from rnnshapes.load.saved import weights_h5
+    from rnnshapes.port.keras_weights import added_biases, open_options, to_keras
     from rnnshapes.port.weight_files import verify_weights
-    from rnnshapes.port.weights_from_file import added_biases, open_options, take_weights
     from rnnshapes.render.write_file import replacing
 
     with open_foreign_file(source) as file, _saved_keras_model(like) as model:
@@ -208,7 +208,7 @@ def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
         session = Session(network, (), model, 0)
         weights_h5.require_keras3(model)
         session.require_weights()
-        weights = take_weights(network, session.weights(), file)
+        weights = to_keras(network, session.weights(), file)
         with replacing(path) as unfinished:
             weights_h5.write_weights(unfinished, model, weights)
             result = verify_weights(network, weights_h5.read_weights(unfinished, model), file)

@@ -11,7 +11,7 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.batched import BatchedWeight
+from rnnshapes.ops.batched_weight import BatchedWeight
 
 #: Arrays by the group that owns them and by key in the equation: ``weights["lstm"]["Wx"]``.
 Weights = Mapping[str, Mapping[str, Array]]

@@ -94,7 +94,7 @@ def _moved(error: Error, at: int) -> Error:
     return moved
 
 
-class _Call(NamedTuple):
+class _ActivationUse(NamedTuple):
     """One use of an activation in a step.
 
     ``z`` is its argument, ``effect`` the derivative of the states after the step by its value;
@@ -136,7 +136,7 @@ class _Steps:
         after = single_steps(direction, self.x, self.states, self.w)
         return np.concatenate([after[key].reshape(-1) for key in self.states])
 
-    def calls(self, error: Error) -> list[_Call]:
+    def activation_uses(self, error: Error) -> list[_ActivationUse]:
         """Return each use of an activation, where their values have an error already."""
         arguments: list[tuple[str, Array]] = []
 
@@ -145,17 +145,17 @@ class _Steps:
             return error(number, name, z)
 
         before = self.computed(noted)
-        calls = []
+        uses = []
         for at, (name, z) in enumerate(arguments):
             effect = (self.computed(_moved(error, at)) - before) / _STEP
             samples_first = np.swapaxes(z.reshape(*self.x.shape[1::-1], -1), 0, 1).reshape(-1)
-            calls.append(_Call(name, np.tile(samples_first, len(self.states)), effect))
-        return calls
+            uses.append(_ActivationUse(name, np.tile(samples_first, len(self.states)), effect))
+        return uses
 
 
-def _chosen_names(calls: list[_Call]) -> Iterator[tuple[str, ...]]:
+def _chosen_names(uses: list[_ActivationUse]) -> Iterator[tuple[str, ...]]:
     """Yield the names of activations that may be approximated: one of them, then all."""
-    names = tuple(dict.fromkeys(call.name for call in calls if call.name in MONOTONE))
+    names = tuple(dict.fromkeys(use.name for use in uses if use.name in MONOTONE))
     yield from ((name,) for name in names)
     if len(names) > 1:
         yield names
@@ -166,8 +166,8 @@ def _chosen_names(calls: list[_Call]) -> Iterator[tuple[str, ...]]:
 
 def _smooth(steps: _Steps) -> Mistake | None:
     """Return that activations differ by a smooth function of z, if that explains the residual."""
-    calls = steps.calls(_none)
-    for names in _chosen_names(calls):
+    uses = steps.activation_uses(_none)
+    for names in _chosen_names(uses):
         if steps.residual.size < _NUMBERS_EACH * len(names) * len(_NODES):
             continue
         errors = {name: np.zeros(len(_NODES)) for name in names}
@@ -178,7 +178,9 @@ def _smooth(steps: _Steps) -> Mistake | None:
 
         residual, rank = steps.residual, 0
         for _ in range(_ITERATIONS):
-            columns = np.concatenate([_columns(steps.calls(error), name) for name in names], axis=1)
+            columns = np.concatenate(
+                [_columns(steps.activation_uses(error), name) for name in names], axis=1
+            )
             change, _, rank, _ = np.linalg.lstsq(columns, residual, rcond=1e-4)
             for name, part, size in zip(
                 names,
@@ -196,13 +198,13 @@ def _smooth(steps: _Steps) -> Mistake | None:
     return None
 
 
-def _columns(calls: list[_Call], name: str) -> Array:
+def _columns(uses: list[_ActivationUse], name: str) -> Array:
     """Return the derivative of the residual by the value at each node, (numbers, nodes)."""
     nodes = np.eye(len(_NODES))
     return np.stack(
         [
             sum(
-                (c.effect * np.interp(c.z, _NODES, node) for c in calls if c.name == name),
+                (c.effect * np.interp(c.z, _NODES, node) for c in uses if c.name == name),
                 np.zeros(1),
             )
             for node in nodes
@@ -226,13 +228,13 @@ def _smooth_mistake(errors: Mapping[str, Array], effects: Mapping[str, Array]) -
 
 def _sawtooth(steps: _Steps) -> Mistake | None:
     """Return that activations are looked up in a table, if a sawtooth explains the residual."""
-    calls = steps.calls(_none)
+    uses = steps.activation_uses(_none)
     chosen = np.linspace(0, len(steps.residual) - 1, _NUMBERS_OF_SAWTOOTH).astype(int)
     chosen = np.unique(chosen)
     residual = steps.residual[chosen]
-    waves = [(c.name, _slopes(c)[chosen] * _wave(c.z[chosen])) for c in calls if c.name in MONOTONE]
+    waves = [(c.name, _slopes(c)[chosen] * _wave(c.z[chosen])) for c in uses if c.name in MONOTONE]
     best: tuple[float, str] = (0.0, "")
-    for names in _chosen_names(calls):
+    for names in _chosen_names(uses):
         wave = sum((part for name, part in waves if name in names), np.zeros(1))
         shares = _explained_shares(wave.real, wave.imag, residual)
         at = int(np.argmax(shares))
@@ -250,11 +252,11 @@ def _wave(z: Array) -> Array:
     return wave
 
 
-def _slopes(call: _Call) -> Array:
+def _slopes(use: _ActivationUse) -> Array:
     """Return the derivative of the states by z."""
-    function = MONOTONE[call.name].function
-    slope: Array = (function(call.z + _STEP) - function(call.z - _STEP)) / (2 * _STEP)
-    return call.effect * slope
+    function = MONOTONE[use.name].function
+    slope: Array = (function(use.z + _STEP) - function(use.z - _STEP)) / (2 * _STEP)
+    return use.effect * slope
 
 
 def _explained_shares(one: Array, other: Array, residual: Array) -> Array:
@@ -282,8 +284,8 @@ def _noise(steps: _Steps) -> Mistake | None:
     linear = _linear_share(steps)
     if linear is None or linear > _LARGEST_LINEAR:
         return None
-    calls = steps.calls(_none)
-    squares = sum((_slopes(c) ** 2 for c in calls if c.name in MONOTONE), np.zeros(1))
+    uses = steps.activation_uses(_none)
+    squares = sum((_slopes(c) ** 2 for c in uses if c.name in MONOTONE), np.zeros(1))
     slopes = np.sqrt(np.maximum(squares, _LEAST_SLOPE**2 * np.mean(squares)))
     # Logarithms of the likelihoods of normal distributions, one of them as wide as the slopes.
     even = -len(residual) * np.log(rms)

@@ -28,10 +28,10 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
-from rnnshapes.port.batches import batched_groups, batched_weights, networks_at_once
+from rnnshapes.port.batched_networks import batched_groups, batched_weights, networks_at_once
+from rnnshapes.port.error_summary import ErrorSummary
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
-from rnnshapes.port.run_errors import RunError
 from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.verification.bounds import Residual, bounded_steps, largest_step_errors
 
@@ -99,7 +99,7 @@ class Comparison:
     steps: Array | None = field(default=None, compare=False, repr=False)
     shape: str = ""
     narrow_dtype: str = ""
-    error: RunError | None = None
+    error: ErrorSummary | None = None
 
     @property
     def ratio(self) -> float:

@@ -26,10 +26,10 @@ from rnnshapes.ops.precision import Precision
 from rnnshapes.ops.recorder import RecordedTensor, Recording
 from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_with, precision_of
+from rnnshapes.port.error_summary import summarize_error
 from rnnshapes.port.hypothesis import Where
 from rnnshapes.port.location import Location
 from rnnshapes.port.quantities import ReportedQuantity
-from rnnshapes.port.run_errors import error_of
 
 #: About how many numbers a step computes at once.
 _CHUNK = 2**18
@@ -231,7 +231,7 @@ class _Step:
             expected, bound = value.reshape(shape), error.reshape(shape)
             check = compare_with(quantity, expected, bound)
             if not check.agrees and not check.left_out:
-                check = replace(check, error=error_of(quantity.values, expected))
+                check = replace(check, error=summarize_error(quantity.values, expected))
             yield name, check
 
     def _computed(self, rows: slice) -> dict[str, Bounded]:

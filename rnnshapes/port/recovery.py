@@ -112,7 +112,7 @@ def wrong_recurrences(hypothesis: Hypothesis, roundoff: float) -> Iterator[UnitE
 class _Column:
     """One argument of a unit's equation, linear in some rows of its weights.
 
-    ``block`` is the gate's number, ``rows`` the regressors that it has: ``x``, ``h``, and ``1``;
+    ``block`` is the gate's number; ``keys`` are the arrays that it depends on;
     ``bias_row`` is the row of a bias of two rows, and ``None`` for the sum of both.
     """
 
@@ -291,7 +291,7 @@ class UnitEquations:
             else np.zeros((expected.shape[1], 0))
             for column in self.columns
         ]
-        fit = _Fit(self, units, rows, expected, regressors)
+        fit = _LeastSquaresFit(self, units, rows, expected, regressors)
         changes = fit.solve()
         if changes is None:
             return None
@@ -325,7 +325,7 @@ class UnitEquations:
         return RecoveredWeights(self.direction, arrays, tolerances, units)
 
 
-class _Fit:
+class _LeastSquaresFit:
     """Changes of the weights of some units, fitted to the states of the port."""
 
     def __init__(
@@ -345,7 +345,7 @@ class _Fit:
         changes = np.zeros((len(self.units), sum(self.sizes)))
         remaining = np.arange(len(changes))
         for start in self.starts(*changes.shape):
-            some = _Fit(
+            some = _LeastSquaresFit(
                 self.system,
                 self.units[remaining],
                 self.rows,

@@ -23,8 +23,9 @@ from rnnshapes.port.diagnosis import (
     in_layer,
     joined,
 )
+from rnnshapes.port.error_summary import summarize_errors
 from rnnshapes.port.exactness_mistakes import with_digits
-from rnnshapes.port.fixed_point import as_fixed_point
+from rnnshapes.port.fixed_point_mistake import as_fixed_point
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
@@ -36,7 +37,6 @@ from rnnshapes.port.quantities import (
     match_arrays,
     unknown_names,
 )
-from rnnshapes.port.run_errors import run_errors
 from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.sections import compare_sections, sections
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
@@ -141,7 +141,7 @@ def verify_port(
     hypothesis = Hypothesis(network, weights, xs, quantities)
     checks = compare_sections(sections(hypothesis), quantities, dtype)
     if not all(check.agrees for check in checks):
-        errors = run_errors(hypothesis)
+        errors = summarize_errors(hypothesis)
         checks = tuple(replace(c, error=e) for c, e in zip(checks, errors, strict=True))
     axes_swapped = any(quantity.axes_swapped for quantity in quantities)
     lines = Intermediates()

@@ -13,7 +13,7 @@ import numpy as np
 from rnnshapes.forward import replay
 from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.batches import batched_groups, batched_weights, networks_at_once
+from rnnshapes.port.batched_networks import batched_groups, batched_weights, networks_at_once
 from rnnshapes.port.compare import fully_reported
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity

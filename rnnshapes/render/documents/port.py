@@ -9,9 +9,9 @@ from typing import Any
 
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Diagnosis, Explanation
+from rnnshapes.port.error_summary import ErrorSummary
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.report import PortVerification
-from rnnshapes.port.run_errors import RunError
 from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.number_text import (
@@ -145,7 +145,7 @@ def _check_record(check: Comparison) -> dict[str, Any]:
     }
 
 
-def _error_record(error: RunError) -> dict[str, Any]:
+def _error_record(error: ErrorSummary) -> dict[str, Any]:
     """Return the error of one array over the whole run in JSON."""
     return asdict(error)
 

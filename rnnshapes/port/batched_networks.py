@@ -1,4 +1,7 @@
-"""Several networks of one structure, computed at once: their samples stand one behind the other."""
+"""Weights of several networks of one structure, to compute these at once as one large batch.
+
+The samples of the networks stand one behind the other.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.batched import BatchedWeight
+from rnnshapes.ops.batched_weight import BatchedWeight
 
 #: So many numbers are computed at once.
 _MOST_NUMBERS = 2**21

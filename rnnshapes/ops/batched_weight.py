@@ -1,4 +1,4 @@
-"""Weights of several networks that are computed at once, in NumPy."""
+"""One weight of several networks that NumPy computes at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Weights of a Keras network, taken from a weight file of PyTorch or ONNX.
+"""Weights of a PyTorch or ONNX file as those of a Keras network.
 
-The layers are paired as in a comparison, but the numbers that the network has play no part. Where
-names and positions leave a choice, nothing is taken.
+The layers are paired as in a comparison, but the network's own numbers do not matter. Where names
+and positions leave a choice, the whole file is refused.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rnnshapes.port.weight_files import WeightVerification, verify_weights
 from rnnshapes.port.weight_matching import Matching, Other, Own, Recurrence
 
 
-def take_weights(network: Network, weights: Weights, file: ForeignFile) -> Weights:
+def to_keras(network: Network, weights: Weights, file: ForeignFile) -> Weights:
     """Return the weights of a network with the numbers of a file, in float64.
 
     Args:
         network: The network.
-        weights: Its own weights, whose shapes are taken.
+        weights: Its own weights; only their shapes are used.
         file: The file.
 
     Raises:
@@ -47,7 +47,7 @@ def take_weights(network: Network, weights: Weights, file: ForeignFile) -> Weigh
             ((_, values),) = matching.forms(tensor, shape, group.is_table)
             taken[group.name][group.keys[name]] = values
     if name := first_nan(network, taken):
-        raise InputError(f"{file.path}: what it has for {name} holds NaN")
+        raise InputError(f"{file.path}: {name} holds NaN; train the model again")
     result = verify_weights(network, taken, file)
     if not result.passed:
         raise InputError(f"{file.path}: {_refusal(result)}")

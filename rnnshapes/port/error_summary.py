@@ -1,4 +1,4 @@
-"""Errors of a port over the whole run from x, all numbers included."""
+"""Summary of the errors of a port over the whole run from x, all numbers included."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAST_STEPS = 8
 
 
 @dataclass(frozen=True)
-class RunError:
+class ErrorSummary:
     """How far a quantity is from the network over the whole run.
 
     Every unit of every sample has a range of its own: over all steps of the network, its largest
@@ -42,8 +42,8 @@ class RunError:
     growth: float | None
 
 
-def run_errors(hypothesis: Hypothesis) -> tuple[RunError, ...]:
-    """Return the error of each quantity over the whole run."""
+def summarize_errors(hypothesis: Hypothesis) -> tuple[ErrorSummary, ...]:
+    """Summarize the error of each quantity over the whole run."""
     network = hypothesis.network
     ours = replay.numpy_outputs(network, hypothesis.weights, hypothesis.xs)
     reverse = {name for node in network.recurrent for name, d in node.scans if d.reverse}
@@ -52,12 +52,12 @@ def run_errors(hypothesis: Hypothesis) -> tuple[RunError, ...]:
         expected = quantity.expected(network, ours)
         every = quantity.expected_at_all_steps(network, ours)
         order = slice(None, None, -1 if quantity.name in reverse else 1)
-        errors.append(error_of(quantity.values[:, order], expected[:, order], every))
+        errors.append(summarize_error(quantity.values[:, order], expected[:, order], every))
     return tuple(errors)
 
 
-def error_of(values: Array, expected: Array, every: Array | None = None) -> RunError:
-    """Return the error of values (N, L, units) in the order of their steps.
+def summarize_error(values: Array, expected: Array, every: Array | None = None) -> ErrorSummary:
+    """Summarize the error of values (N, L, units) in the order of their steps.
 
     ``every`` (N, T, units) are the expected numbers of all steps of the network, if there are more.
     """
@@ -74,7 +74,7 @@ def error_of(values: Array, expected: Array, every: Array | None = None) -> RunE
         quarter = len(squares) // 4
         first, last = (float(np.mean(part)) for part in (squares[:quarter], squares[-quarter:]))
         growth = math.sqrt(last / first) if first > 0 and math.isfinite(last) else None
-    return RunError(
+    return ErrorSummary(
         max_abs=float(difference.max()),
         rms=math.sqrt(float(np.mean(squares))),
         relative=float(shares.max()),
