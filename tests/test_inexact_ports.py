@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from typing import Any
 
@@ -26,14 +27,14 @@ from tests.helpers.handmade import (
 LONG = {**SIZES, "T": 16}
 
 
-def quantized(cell: str, what: str) -> Arrays:
+def quantized(cell: str, what: str, **options: Any) -> Arrays:
     """A port with weights of 8 bits, one scale for each array."""
     golden = rnnshapes.golden(**LONG, cell=cell).arrays
     weights = weights_of(golden, LAYERS[cell])
     for name, values in weights.items():
         scale = np.abs(values).max() / 127
         weights[name] = (np.rint(values / scale) * scale).astype("f")
-    return given(Port(cell).run(weights, golden["x"]), what)
+    return given(Port(cell, **options).run(weights, golden["x"]), what)
 
 
 @pytest.mark.parametrize("what", ["y_hat", "h"])
@@ -116,8 +117,52 @@ def test_small_errors_everywhere_are_inexact(wrong: Any) -> None:
     noise = np.random.default_rng(0).uniform(-1, 1, y_hat.shape)
     port = y_hat.astype("f")
     port[wrong] += (5e-3 * np.ptp(y_hat) * noise)[wrong]
-    verdict = rnnshapes.verify(**SIZES, against={"y_hat": port}).verdict
-    assert verdict == ("inexact" if wrong == slice(None) else "failed")
+    result = rnnshapes.verify(**SIZES, against={"y_hat": port})
+    assert result.verdict == ("inexact" if wrong == slice(None) else "failed")
+
+
+def test_unfinished_search_accepts_nothing() -> None:
+    """Where not everything was tried, or no single weight, a mistake may be left."""
+    y_hat = rnnshapes.golden(**LONG).arrays["y_hat"]
+    noise = np.random.default_rng(0).uniform(-1, 1, y_hat.shape)
+    port = (y_hat + 2e-3 * np.ptp(y_hat) * noise).astype("f")
+    result = rnnshapes.verify(**LONG, against={"y_hat": port}, tolerance=0.05)
+    assert (result.verdict, result.passed) == ("inexact", True)
+    for left_out in ("complete", "weights_tried"):
+        less = dataclasses.replace(result.diagnosis, **{left_out: False})
+        unfinished = dataclasses.replace(result, diagnosis=less)
+        assert (unfinished.verdict, unfinished.passed) == ("failed", False)
+
+
+def test_one_weight_of_many_is_not_inexact() -> None:
+    """Its sign is other, and y_hat differs by little."""
+    sizes = {**SIZES, "M": 17}
+    golden = rnnshapes.golden(**sizes, cell="lstm").arrays
+    weights = weights_of(golden, "lstm")
+    weights["kernel"] = weights["kernel"] * np.where(np.arange(68) == 36, -1, 1).astype("f")
+    port = given(Port("lstm").run(weights, golden["x"]), "y_hat")
+    result = rnnshapes.verify(**sizes, cell="lstm", against=port, tolerance=1.0)
+    assert (result.verdict, result.passed) == ("failed", False)
+
+
+@pytest.mark.parametrize("what", ["states", "y_hat"])
+def test_mistake_is_named_beside_quantized_weights(what: str) -> None:
+    port = quantized("lstm", what, squashed=False)
+    result = rnnshapes.verify(**LONG, cell="lstm", against=port, tolerance=0.2)
+    assert explained(result) == [("lstm.c_not_activated", "weights.quantized")]
+    assert result.verdict == "failed"
+
+
+def test_mistake_is_near_beside_unknown_errors() -> None:
+    golden = rnnshapes.golden(**LONG, cell="lstm").arrays
+    port = Port("lstm", squashed=False).run(weights_of(golden, "lstm"), golden["x"])
+    noise = np.random.default_rng(0).uniform(-1, 1, port["y_hat"].shape)
+    wrong = np.abs(port["y_hat"] - golden["y_hat"]).max()
+    y_hat = (port["y_hat"] + 0.12 * wrong * noise).astype("f")
+    result = rnnshapes.verify(**LONG, cell="lstm", against=y_hat, tolerance=1.0)
+    assert (result.verdict, result.passed) == ("failed", False)
+    (nearest,) = result.to_dict()["nearest"]["mistakes"]
+    assert nearest["id"] == "lstm.c_not_activated"
 
 
 def test_zeros_are_never_accepted() -> None:

@@ -27,10 +27,10 @@ from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps
 from rnnshapes.port.screening import (
-    max_abs_difference,
     measured_reach,
     memory_length,
     relative_distances,
+    run_differences,
     window,
 )
 
@@ -54,6 +54,9 @@ _MOST_WORK, _PRODUCTS_OF_A_STEP = 8e4, 1e5
 _AT_ONCE, _MOST_NUMBERS, _TOGETHER = 1024, 2**23, 8
 #: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
+#: Otherwise a wrong equation is named if it leaves at most the first share of the root mean square
+#: of a quantity, and at most the second of any, where there are so many numbers.
+_MOST_OF_IT, _NOT_FARTHER, _LEAST_NUMBERS = 1 / 3, 1.1, 12
 #: Dtypes, the finest first.
 _FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
 #: The dtype in which a port may compute some of its float64 numbers.
@@ -155,7 +158,8 @@ class Diagnosis:
     ``explanations`` is empty where no known mistake explains it. ``tried`` counts the hypotheses
     of the first look. ``nearest`` are then the mistakes of the nearest hypothesis, if it is much
     nearer than the network itself, and ``max_abs`` is the largest difference that is left.
-    ``complete`` is false if more could be tried, but would have taken too long. ``too_few_steps``
+    ``complete`` is false if more could be tried, but would have taken too long, and
+    ``weights_tried`` if single weights were not, as they are too many. ``too_few_steps``
     says how many steps would tell the weights that the port must have, if they are too few.
     ``appearance`` is what an unexplained difference looks like, which is not proven.
     """
@@ -165,6 +169,7 @@ class Diagnosis:
     nearest: tuple[Mistake, ...]
     max_abs: float
     complete: bool = True
+    weights_tried: bool = True
     too_few_steps: TooFewSteps | None = None
     appearance: tuple[Mistake, ...] = ()
 
@@ -210,23 +215,30 @@ def diagnose(
     explanations = explanations or search.explanations(nearer, coarser)
     explanations = explanations or search.explanations(alone, coarser)
     explanations = explanations or search.explanations(singles, partly)
+    weights_tried = False
     if deep and not explanations:
-        explanations = search.fits(base, unit)
+        explanations, weights_tried = search.fits(base, unit)
     if deep and not explanations:
         pairs = search.screened(pair for one in hypotheses(base) for pair in _pairs(one))
         explanations = search.explanations(pairs, [dtype, *partly])
         explanations = explanations or search.explanations([*alone, *singles], coarser)
+    if deep and not explanations:
+        inexact = search.screened(search.inexact(singles))
+        explanations = search.explanations(inexact, [dtype])
     too_few_steps = None
     if deep and not explanations and not base.mistakes:
         explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)
-    difference, nearest = search.nearest()
-    unchanged = max_abs_difference(base)
-    if not _MUCH_NEARER * difference <= unchanged:
-        difference, nearest = unchanged, base
+    difference, nearest = search.nearest(base)
     return Diagnosis(
-        (), search.tried, nearest.mistakes, difference, search.work < _MOST_WORK, too_few_steps
+        (),
+        search.tried,
+        nearest.mistakes,
+        difference,
+        complete=search.work < _MOST_WORK,
+        weights_tried=weights_tried,
+        too_few_steps=too_few_steps,
     )
 
 
@@ -348,13 +360,26 @@ class _Search:
                 steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
         return window(hypothesis, steps, samples, reach)[0]
 
-    def fits(self, base: Hypothesis, unit: tuple[str, int] | None) -> list[Explanation]:
-        """Return the mistakes with fitted numbers with which all agrees."""
-        for nearest in fitted(base, unit, self.reach):
+    def fits(
+        self, base: Hypothesis, unit: tuple[str, int] | None
+    ) -> tuple[list[Explanation], bool]:
+        """Return the mistakes with fitted numbers with which all agrees.
+
+        Beside them stands whether every single weight was tried.
+        """
+        fits, every_weight = fitted(base, unit, self.reach)
+        for nearest in fits:
             explanations = self.explanations(nearest, [self.dtype])
             if explanations:
-                return explanations if len(explanations) <= MOST_ALIKE else []
-        return []
+                few = len(explanations) <= MOST_ALIKE
+                return (explanations if few else []), False
+        return [], every_weight
+
+    def inexact(self, singles: Iterable[Screened]) -> Iterator[Hypothesis]:
+        """Yield the nearest hypotheses whose equation is wrong, with quantized weights, too."""
+        wrong = [one for one in singles if not all(m.is_inexact for m in one[1].mistakes)]
+        for _, hypothesis in heapq.nsmallest(_NEAREST, wrong, key=lambda one: one[0]):
+            yield from hypotheses(hypothesis, after="weights", rare=True)
 
     def recovered(self, base: Hypothesis) -> tuple[list[Explanation], TooFewSteps | None]:
         """Return the weights that a port must have, if they explain it, or how to find them."""
@@ -362,14 +387,29 @@ class _Search:
         candidates = [] if hypothesis is None else [(0.0, hypothesis)]
         return self.explanations(candidates, [self.dtype]), too_few
 
-    def nearest(self) -> Screened:
+    def nearest(self, base: Hypothesis) -> tuple[float, Hypothesis]:
         """Return the hypothesis of the smallest largest difference, after that difference.
 
-        Each mistake more has to halve it: of a thousand hypotheses, some are nearer by chance.
+        It is the network itself, ``base``, unless another is much nearer. Each mistake more has
+        to halve the difference: of a thousand hypotheses, some are nearer by chance. Where none
+        is, it is the one whose wrong equation alone explains most of the difference.
         """
-        measured = [(max_abs_difference(h), h) for h in self.nearest_of_lists]
+        unchanged, rms = _sizes_of_differences(base)
+        measured = [(*_sizes_of_differences(h), h) for h in self.nearest_of_lists]
         measured = [one for one in measured if np.isfinite(one[0])] or measured
-        return min(measured, key=lambda one: one[0] * 2 ** len(one[1].mistakes))
+        most, _, nearest = min(measured, key=lambda one: one[0] * 2 ** len(one[2].mistakes))
+        if _MUCH_NEARER * most <= unchanged:
+            return most, nearest
+        wrong = []
+        for most, sizes, hypothesis in measured:
+            shares = sizes / np.maximum(rms, np.finfo(float).tiny)
+            several = sum(not mistake.is_inexact for mistake in hypothesis.mistakes) != 1
+            if not several and shares.min() <= _MOST_OF_IT and shares.max() <= _NOT_FARTHER:
+                wrong.append((shares.sum() * 2 ** len(hypothesis.mistakes), most, hypothesis))
+        if not wrong or sum(q.values.size for q in base.quantities) < _LEAST_NUMBERS:
+            return unchanged, base
+        _, most, nearest = min(wrong, key=lambda one: one[0])
+        return most, nearest
 
     def explanations(
         self, screened: Iterable[Screened], dtypes: Iterable[str]
@@ -408,6 +448,14 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _sizes_of_differences(hypothesis: Hypothesis) -> tuple[float, Array]:
+    """Return the largest difference over the whole run, and the rms of each quantity's."""
+    differences = run_differences(hypothesis)
+    with np.errstate(invalid="ignore", over="ignore"):
+        rms = np.array([np.sqrt(np.mean(np.square(values))) for values in differences])
+    return float(max(map(np.max, differences))), rms
 
 
 def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:

@@ -61,10 +61,11 @@ class Fit(NamedTuple):
 
 def fitted(
     base: Hypothesis, unit: tuple[str, int] | None, reach: int = 0
-) -> Iterator[list[tuple[float, Hypothesis]]]:
-    """Yield fitted hypotheses that come near the port, after their relative distances.
+) -> tuple[Iterator[list[tuple[float, Hypothesis]]], bool]:
+    """Return fitted hypotheses that come near the port, after their relative distances.
 
-    Those with one number come first, and those with more in lists of their own.
+    Those with one number come first, and those with more in lists of their own. Beside them stands
+    whether every weight is among them: there may be too many, or too few numbers that differ.
 
     Args:
         base: The hypothesis without these mistakes.
@@ -72,9 +73,14 @@ def fitted(
         reach: How many more steps to compute where the network is not causal, for a first fit.
     """
     system = _System(base, reach)
-    if system.differing < _NUMBERS_EACH:
-        return
-    fits = [*_starts(base), *_inputs(base), *_weights(base, unit)]
+    weights = _weights(base, unit)
+    fits = [*_starts(base), *_inputs(base), *(weights or ())]
+    enough = system.differing >= _NUMBERS_EACH
+    return _by_count(system, fits if enough else []), enough and weights is not None
+
+
+def _by_count(system: _System, fits: Sequence[Fit]) -> Iterator[list[tuple[float, Hypothesis]]]:
+    """Yield the nearest of the fits with one number, and then of those with more."""
     for count in sorted({len(fit.start) for fit in fits}):
         if system.differing >= _NUMBERS_EACH * count:
             with np.errstate(all="ignore"):
@@ -293,8 +299,11 @@ def _one_feature(feature: int, features: int) -> Fit:
 # --- Weights ------------------------------------------------------------------------------------
 
 
-def _weights(base: Hypothesis, unit: tuple[str, int] | None) -> Iterator[Fit]:
-    """Yield that one weight is wrong, for every weight that can change what differs."""
+def _weights(base: Hypothesis, unit: tuple[str, int] | None) -> list[Fit] | None:
+    """Return that one weight is wrong, for every one that can change what differs.
+
+    It is ``None`` where these are too many.
+    """
     directions = {d.name: d for node in base.network.recurrent for _, d in node.scans}
     found = []
     for group, arrays in base.weights.items():
@@ -308,12 +317,11 @@ def _weights(base: Hypothesis, unit: tuple[str, int] | None) -> Iterator[Fit]:
                 if unit is None or _reaches(unit, direction, group, array, at)
             ]
             if len(found) > _MOST_WEIGHTS:
-                return
+                return None
     numbers = sum(x.size for x in base.xs) + sum(q.values.size for q in base.quantities)
     if len(found) * numbers > _MOST_NUMBERS:
-        return
-    for group, key, at in found:
-        yield _one_weight(base, directions.get(group), group, key, at)
+        return None
+    return [_one_weight(base, directions.get(group), group, key, at) for group, key, at in found]
 
 
 def _reaches(

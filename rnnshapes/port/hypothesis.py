@@ -11,6 +11,12 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.quantities import ReportedQuantity
 
+#: Beginnings of the ids of mistakes after which the equation is right, and its numbers inexact.
+_INEXACT = (
+    *("numeric.", "activation.approximated"),
+    *("weights.float16", "weights.bfloat16", "weights.quantized"),
+)
+
 
 class Where(NamedTuple):
     """Where in a port something is wrong; None for what it does not depend on, or is not known.
@@ -43,6 +49,11 @@ class Mistake(NamedTuple):
     def fix(self) -> str:
         """What to change in the port, in one line."""
         return self.own_fix or FIXES.get(self.id, "")
+
+    @property
+    def is_inexact(self) -> bool:
+        """Whether the equation is right, and its numbers alone are not exact enough."""
+        return self.id.startswith(_INEXACT)
 
 
 @dataclass(frozen=True, eq=False)

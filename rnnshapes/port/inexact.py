@@ -13,11 +13,6 @@ from rnnshapes.errors import InputError
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Diagnosis
 
-#: Beginnings of the ids of mistakes after which the equation is right, and its numbers inexact.
-_INEXACT = (
-    *("numeric.", "activation.approximated"),
-    *("weights.float16", "weights.bfloat16", "weights.quantized"),
-)
 #: The largest error of an inexact port, as a share of the range of its unit and sample: where such
 #: a mistake explains it, and where nothing does.
 _LARGEST_EXPLAINED, _LARGEST_UNEXPLAINED = 0.2, 0.02
@@ -34,23 +29,23 @@ def is_inexact(
     """Return whether a port that does not agree is inexact, and not wrong.
 
     It is wrong where a mistake that is not about exactness explains the difference, or makes it
-    much smaller. Otherwise it is inexact up to a share of the range of each unit and sample: that
-    of the user's tolerance, or a small one. What nothing explains has to be spread, too.
+    much smaller, and where not everything was tried. Otherwise it is inexact up to a share of the
+    range of each unit and sample: that of the user's tolerance, or a small one. What nothing
+    explains has to be spread, too, and no single weight may explain it.
     """
-    if diagnosis is not None:
-        found = [one.ids for one in diagnosis.explanations]
-        found.append(tuple(mistake.id for mistake in diagnosis.nearest))
-        if not all(id_.startswith(_INEXACT) for ids in found for id_ in ids):
-            return False
-        if not diagnosis.tried and not diagnosis.explanations:  # all numbers are 0
-            return False
     share = largest_share(checks)
     if diagnosis is None:  # most numbers are left out, or intermediates alone differ
         differing = [check for check in checks if check.differing]
         return tolerance is not None and share <= tolerance and all(map(_is_spread, differing))
+    named = [one.all_mistakes for one in diagnosis.explanations] + [diagnosis.nearest]
+    if not all(mistake.is_inexact for mistakes in named for mistake in mistakes):
+        return False
+    if not diagnosis.explanations and not (diagnosis.complete and diagnosis.tried):
+        return False  # something was not tried, or all numbers are 0
     if diagnosis.explanations or diagnosis.appearance:
         return share <= max(tolerance or 0.0, _LARGEST_EXPLAINED)
-    return share <= max(tolerance or 0.0, _LARGEST_UNEXPLAINED) and all(map(_is_spread, checks))
+    is_small = share <= max(tolerance or 0.0, _LARGEST_UNEXPLAINED)
+    return is_small and diagnosis.weights_tried and all(map(_is_spread, checks))
 
 
 def _is_spread(check: Comparison) -> bool:

@@ -261,9 +261,13 @@ def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:
 
 def max_abs_difference(hypothesis: Hypothesis) -> float:
     """Return the largest difference between a port and a hypothesis, over the whole run."""
+    return float(max(map(np.max, run_differences(hypothesis))))
+
+
+def run_differences(hypothesis: Hypothesis) -> list[Array]:
+    """Return |reported - expected| of each quantity, (N, L, units), over the whole run."""
     ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     with np.errstate(invalid="ignore", over="ignore"):
-        differences = [
+        return [
             np.abs(q.values - q.expected(hypothesis.network, ours)) for q in hypothesis.quantities
         ]
-    return float(max(map(np.max, differences)))

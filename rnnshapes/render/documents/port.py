@@ -367,6 +367,8 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
     tried = f"{count_text(diagnosis.tried)} known mistakes and pairs of them"
     if not diagnosis.complete:
         tried += "; there are more, but they would take long: try a shorter x, or fewer layers"
+    elif not diagnosis.weights_tried:
+        tried += "; not each weight alone, as they are many, or the numbers few"
     yield labelled_line("tried", tried)
     if diagnosis.too_few_steps is not None:
         name, reported, needed = diagnosis.too_few_steps
