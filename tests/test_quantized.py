@@ -316,7 +316,9 @@ def test_masked_steps_have_no_error() -> None:
 @pytest.mark.parametrize("mode", ["concat", "sum"])
 def test_joined_directions_have_one_scale(mode: str) -> None:
     """As operands of the next recurrence."""
-    both = la.Bidirectional(la.GRU(4, return_sequences=True, name="gru"), merge_mode=mode)
+    both = la.Bidirectional(
+        la.GRU(4, return_sequences=True, name="gru"), merge_mode=mode, name="both"
+    )
     rnn = la.SimpleRNN(3, return_sequences=True, name="rnn")
     model = randomized(sequential(both, rnn, la.Dense(2), shape=(6, 3)))
     exact, stored = (rnnshapes.golden(model, N=2, quantize=q).arrays for q in (None, "int8"))
@@ -337,6 +339,7 @@ def test_joined_directions_have_one_scale(mode: str) -> None:
         argument = Integers.scaled(16, z).store(x[:, t] @ Wx + h @ Wh + b)
         h = form.store(table.store(np.tanh(argument)))
         np.testing.assert_array_equal(np.rint(h / form.step), stored["rnn.h"][:, t])
+    np.testing.assert_array_equal(np.rint(x / stored["both step"]), stored["both"])
 
 
 def test_given_states_leave_other_scales_alone() -> None:
@@ -350,6 +353,11 @@ def test_given_states_leave_other_scales_alone() -> None:
     for name, bits in {"h": 8, "c": 16, **dict.fromkeys(("z_i", "z_f", "z_c", "z_o"), 16)}.items():
         form = Integers.scaled(bits, exact[f"rnn.{name}"])
         assert stored[f"rnn.{name} step"] == pytest.approx(form.step, rel=1e-9), name
+    for key, dtype in {"h": "int8", "c": "int16"}.items():
+        initial = stored[f"rnn.{key}_initial"]
+        step = stored[f"rnn.{key}_initial step"]
+        assert initial.dtype == dtype
+        np.testing.assert_allclose(initial * step, exact[f"rnn.{key}_initial"], atol=0.05)
 
 
 def test_padding_plays_no_part() -> None:

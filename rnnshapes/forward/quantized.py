@@ -40,6 +40,7 @@ from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.fixed_point import FixedPoint, FixedPointOps, Format, Scheme, Stores, stacked
 from rnnshapes.result import Result
 
@@ -174,7 +175,8 @@ def quantize_network(
 def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
     """Return a golden file with the integers of a run in fixed point, and the value of one.
 
-    Masks stay, exact sums are left out, and so is what no value of the run has the name of.
+    Masks stay, and exact sums are left out. Outputs of layers, which a golden file in float64 does
+    not have, follow at the end.
 
     Args:
         golden: The arrays in float64, in Keras's layout.
@@ -182,7 +184,9 @@ def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
     """
     values = {value.name: value for value in quantization.values if value.step is not None}
     entries: list[GoldenArray] = []
-    for entry in golden.entries:
+    known = {entry.name for entry in golden.entries}
+    outputs = [v for v in values.values() if v.kind == "output" and v.name not in known]
+    for entry in (*golden.entries, *map(_output_entry, outputs)):
         value = values.get(entry.name)
         if value is None:
             entries += [entry] if entry.values.dtype.kind in "bi" else []
@@ -203,6 +207,13 @@ def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
                 )
             )
     return replace(golden, entries=tuple(entries), scheme=quantization.scheme.name)
+
+
+def _output_entry(value: QuantizedValue) -> GoldenArray:
+    """Return the array of the output of a layer, (N, T, …), or (N, …) without time."""
+    assert value.numbers is not None
+    dims = (Dim.named("N"), *map(Dim.of, value.numbers.shape[1:]))
+    return GoldenArray(value.name, value.numbers, dims, f"the output of {value.name}")
 
 
 class _Statistics:
@@ -384,19 +395,23 @@ class _FixedPointPass:
         tap = node.sources[0]
         x = replace(_output(values, tap), counted=None)  # its mask says so instead
         mask = None if node.mask_dropped else source_mask(values, tap)
-        given = iter(self._initial(node, values))
+        start = self._initial(node, values)
         scans: dict[str, dict[str, FixedPoint]] = {}
         intermediates: list[QuantizedValue] = []
+        for name, initial in start.items():
+            statistics = self._statistics(1)
+            statistics.add(0, initial)
+            intermediates.append(statistics.value(name, "state", timed=False))
         for name, _ in node.scans:
             none = self.scheme.format(self.scheme.operands, 0.0)
             state = {
                 key: FixedPoint.exact(np.zeros((x.ideal.shape[1], width)), self.stores, none)
                 for key, width in self.network.widths[name].items()
             }
-            state = {key: next(given, zeros) for key, zeros in state.items()}
-            scans[name], statistics = self._steps(self.recurrences[name], x, state, mask)
+            state = {key: start.get(f"{name}.{key}_initial", zero) for key, zero in state.items()}
+            scans[name], by_name = self._steps(self.recurrences[name], x, state, mask)
             intermediates += [
-                each.value(f"{name}.{key}", "state", timed=True) for key, each in statistics.items()
+                each.value(f"{name}.{key}", "state", timed=True) for key, each in by_name.items()
             ]
         value = self._joined(node, values, scans, mask)
         self.stores.begin(f"{node.name} joined")
@@ -406,14 +421,16 @@ class _FixedPointPass:
             intermediates.append(next(rows))
         return stored, intermediates
 
-    def _initial(self, node: Node, values: Sequence[NodeValue]) -> list[FixedPoint]:
-        """Return the given states with which recurrences start, stored as those of each step."""
+    def _initial(self, node: Node, values: Sequence[NodeValue]) -> dict[str, FixedPoint]:
+        """Return the given states, by name: ``lstm.h_initial``; stored as those of each step."""
         self.stores.begin(f"{node.name} initial")
-        keys = [key for name, _ in node.scans for key in self.network.widths[name]]
-        return [
-            self.cell_ops.let(key.rstrip(string.digits), _output(values, tap))
-            for key, tap in zip(keys, node.initial, strict=False)
-        ]
+        keys = [(name, key) for name, _ in node.scans for key in self.network.widths[name]]
+        return {
+            f"{name}.{key}_initial": self.cell_ops.let(
+                key.rstrip(string.digits), _output(values, tap)
+            )
+            for (name, key), tap in zip(keys, node.initial, strict=False)
+        }
 
     def _steps(
         self,
