@@ -23,7 +23,7 @@ from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.fits import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.mistakes import hypotheses
-from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.quantities import are_numbers_of
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps
 from rnnshapes.port.screening import (
@@ -211,6 +211,8 @@ def diagnose(
     ]
     if _COARSEST in coarser:
         coarser = coarser[::-1]
+    # An approximation would only fit a part of what a coarser dtype rounds.
+    singles = [one for one in singles if one[1].mistakes[-1].id != "activation.approximated"]
     nearer = [one for one in singles if alone and one[0] < _CLEARLY_NEARER * alone[0][0]]
     explanations = explanations or search.explanations(nearer, coarser)
     explanations = explanations or search.explanations(alone, coarser)
@@ -256,21 +258,6 @@ def _in_float64(weights: Weights) -> Weights:
 def _last_steps(base: Hypothesis) -> int:
     """Return how many of the last steps decide the last output, and a few more."""
     return max(memory_length(base, _LAST_STEPS), _LEAST_LAST_STEPS)
-
-
-def are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
-    """Return whether every reported number is a number of the dtype.
-
-    The bound of a coarse dtype is so wide that errors of other kinds would agree as rounding.
-    """
-    rounded = PRECISIONS[dtype].rounded if PRECISIONS[dtype].is_16bit else _as_float32
-    return all(bool(np.all(np.abs(q.values - rounded(q.values)) <= q.rounding)) for q in quantities)
-
-
-def _as_float32(values: Array) -> Array:
-    """Return float64 values rounded to float32."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32).astype(np.float64)
 
 
 def _pairs(one: Hypothesis) -> Iterator[Hypothesis]:

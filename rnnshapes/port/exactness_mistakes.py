@@ -8,7 +8,7 @@ network", IEE Proc. Circuits Devices Syst. 144 (1997); exp(z) as (1 + z / n) to 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from rnnshapes.ops.activations import MONOTONE, Array
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
-from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of
 from rnnshapes.port.screening import relative_distance, window
 
 #: As in :mod:`rnnshapes.port.mistakes`.
@@ -36,7 +36,7 @@ _GRID, _NEAR_ZERO = np.linspace(-10.0, 10.0, 8001), np.linspace(-3.0, 3.0, 401)
 #: An approximation whose error is so many times larger or smaller than that of the port is another.
 _OTHER_SIZE = 30.0
 #: Numbers are rounded if so many in a row are on a grid only once in so many cases (log10).
-_LEAST_SURPRISE = 9.0
+_LEAST_SURPRISE, _LEAST_SURPRISE_OF_16_BITS = 9.0, 4.0
 _DECIMALS, _BITS = range(1, 6), range(4, 17)
 
 
@@ -263,7 +263,7 @@ def with_digits(hypothesis: Hypothesis) -> Hypothesis:
     grids += [
         (2.0**-b, f"multiples of 1/{2**b:,}", "keep more bits after the point") for b in _BITS
     ]
-    shorter = [d for d in ("bfloat16", "float16") if _are_numbers_of(d, quantities)]
+    shorter = [d for d in ("bfloat16", "float16") if are_numbers_of(d, quantities)]
     for unit, what, fix in grids:
         if all(_on_grid(q, unit, (*shorter, q.dtype)[0]) for q in quantities):
             rounded = tuple(replace(q, rounding=q.rounding + unit / 2) for q in quantities)
@@ -272,17 +272,14 @@ def with_digits(hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis
 
 
-def _are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
-    rounded = PRECISIONS[dtype].rounded
-    return all(np.array_equal(q.values, rounded(q.values)) for q in quantities)
-
-
 def _on_grid(quantity: ReportedQuantity, unit: float, dtype: str) -> bool:
     """Return whether all values are multiples of a unit, and not because they are of a dtype."""
     values = np.abs(quantity.values[quantity.values != 0])
     stored = 2.0**-53 if quantity.dtype == "float64" else 2.0**-24
     if np.any(np.abs(values - np.rint(values / unit) * unit) > 2 * stored * values):
         return False
-    last_bits = 4 * PRECISIONS.get(dtype, PRECISIONS["float32"]).unit_roundoff * values
-    chances = np.clip(last_bits / unit, 1e-12, 1.0)
-    return float(-np.log10(chances).sum()) >= _LEAST_SURPRISE
+    precision = PRECISIONS.get(dtype, PRECISIONS["float32"])
+    last_bits = 2 * precision.unit_roundoff * 2.0 ** np.floor(np.log2(values))
+    least = _LEAST_SURPRISE_OF_16_BITS if precision.is_16bit else _LEAST_SURPRISE
+    chances = np.clip((1 if precision.is_16bit else 4) * last_bits / unit, 1e-12, 1.0)
+    return float(-np.log10(chances).sum()) >= least

@@ -75,7 +75,7 @@ def check_tolerance(tolerance: float | str | None) -> float | None:
         number = math.nan  # not a number at all
     if number is not None and not 0 <= number <= 1:
         raise InputError(
-            f"a tolerance (--tolerance) is a share of the range, from 0 to 1, such as 0.005; got "
+            f"a tolerance is a share of the range from 0 to 1, such as 0.005, and not "
             f"{tolerance!s:.40}"
         )
     return number

@@ -273,9 +273,10 @@ def _first_difference(
     way = ways[recurrence.name] if len(recurrence.node.scans) > 1 else None
     where = Where(recurrence.node.name, way, line, gate, unit, check.first.t)
     before = list(compared)[: list(compared).index(line)]
-    shown = ", ".join(before[-_LISTED:])
-    more = f"{len(before) - _LISTED} more and " if len(before) > _LISTED else ""
-    agreeing = f"; before it, {more}{shown} agree{'s' * (len(before) == 1)}" if before else ""
+    listed = ", ".join(before)
+    if len(before) > _LISTED:
+        listed = f"{before[-1]} and {len(before) - 1} other lines"
+    agreeing = f"; before it, {listed} agree{'s' * (len(before) == 1)}" if before else ""
     text = f"{recurrence.name}: {texts[line]} is the first line that differs{agreeing}"
     yield Location(where, text, is_line=True)
 

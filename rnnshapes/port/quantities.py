@@ -6,7 +6,7 @@ An array is matched by its name, or, where it is the only one, by its shape.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from rnnshapes.forward.golden import array_names
 from rnnshapes.network.graph import Network
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
+from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.arrays import UNNAMED, Port, PortArray
 from rnnshapes.port.framework_arrays import STATE_NAMES, split_states, split_unnamed
 from rnnshapes.reference.outputs import ModelOutputs
@@ -328,3 +329,18 @@ def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:_LISTED_NAMES])
     rest = len(names) - _LISTED_NAMES
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
+    """Return whether every reported number is a number of the dtype.
+
+    The bound of a coarse dtype is so wide that errors of other kinds would agree as rounding.
+    """
+    rounded = PRECISIONS[dtype].rounded if PRECISIONS[dtype].is_16bit else _as_float32
+    return all(bool(np.all(np.abs(q.values - rounded(q.values)) <= q.rounding)) for q in quantities)
+
+
+def _as_float32(values: Array) -> Array:
+    """Return float64 values rounded to float32."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32).astype(np.float64)

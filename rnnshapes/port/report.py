@@ -15,14 +15,7 @@ from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.appearance import appearance
 from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_quantities
-from rnnshapes.port.diagnosis import (
-    Diagnosis,
-    Explanation,
-    are_numbers_of,
-    diagnose,
-    in_layer,
-    joined,
-)
+from rnnshapes.port.diagnosis import Diagnosis, Explanation, diagnose, in_layer, joined
 from rnnshapes.port.error_summary import summarize_errors
 from rnnshapes.port.exactness_mistakes import with_digits
 from rnnshapes.port.fixed_point_mistake import as_fixed_point
@@ -33,6 +26,7 @@ from rnnshapes.port.location import Location, first_unit, locate, other_start
 from rnnshapes.port.quantities import (
     OUTPUT,
     ReportedQuantity,
+    are_numbers_of,
     check_names,
     match_arrays,
     unknown_names,
