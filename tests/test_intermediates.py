@@ -63,14 +63,17 @@ def test_wrong_line_is_named(form: dict[str, Any], name: str, unit: int, gate: s
 
 
 def test_unknown_operands_leave_a_line_out() -> None:
-    """Without h, the product of x can be compared, and a gate alone cannot."""
+    """Without h, the product of x can be compared, and a gate only with that of the network."""
     port = intermediates({"cell": "gru"})
     given = {name: port[name] for name in ("gru.x Wx", "gru.gate_z", "y_hat")}
     result = rnnshapes.verify(**SIZES, cell="gru", against=given)
     assert result.passed
-    assert result.unknown_arrays == ("gru.gate_z",)
+    assert len(result.checks) == 2
     given["gru.x Wx"][2, 0, 0] += 1e-3
     assert not rnnshapes.verify(**SIZES, cell="gru", against=given).passed
+    given |= {"gru.x Wx": port["gru.x Wx"], "gru.gate_z": port["gru.gate_z"] + 1e-3}
+    with pytest.raises(InputError, match=r"gru\.gate_z"):
+        rnnshapes.verify(**SIZES, cell="gru", against=given)
 
 
 def test_intermediate_of_another_shape_is_refused() -> None:

@@ -143,3 +143,15 @@ def test_bfloat16_is_read_from_npz(tmp_path: Path) -> None:
     (array,) = read_port(tmp_path / "a.npz").arrays
     assert array.dtype == "bfloat16"
     assert array.values.tolist() == [1.5, -2.0]
+
+
+@pytest.mark.parametrize("name", ["x", "simple_rnn/kernel", "dense/bias", "simple_rnn/W"])
+def test_other_weights_in_a_port_are_refused(name: str) -> None:
+    """x and weights, as a golden file has them, are those of the network."""
+    golden = rnnshapes.golden(**SIZES, layout="onnx" if name.endswith("W") else "keras")
+    port = {key: golden.arrays[key].copy() for key in ("y_hat", name)}
+    assert rnnshapes.verify(**SIZES, against=port).passed
+    port[name].flat[-1] += 1e-4
+    with pytest.raises(InputError, match=name):
+        rnnshapes.verify(**SIZES, against=port)
+    assert rnnshapes.verify(**SIZES, against=port, ignore=[name]).passed

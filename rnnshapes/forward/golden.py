@@ -6,6 +6,7 @@ The intermediates come from each cell's own equation, evaluated by the recording
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,11 +20,11 @@ import numpy as np
 
 from rnnshapes import progress
 from rnnshapes.cells.cell import StepResult, Weight
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.forward import tracing
 from rnnshapes.forward.scan import Block, flat_steps, states_before
 from rnnshapes.forward.tracing import LayerTrace, Trace
-from rnnshapes.layouts.recurrent import lay_out, stored_names
+from rnnshapes.layouts.recurrent import FRAMEWORKS, lay_out, stored_names
 from rnnshapes.load.inputs import InputSources, full_array
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
@@ -213,7 +214,7 @@ def record_network(
     )
     kinds = {name: [weight for weight, _ in arrays] for name, arrays in stored.items()}
     layers = inspect_network(network, kinds).layers
-    entries = [*_input_arrays(network, sources), *_weight_arrays(network, layers, weights, stored)]
+    entries = [*inputs_alone(network, sources), *_weight_arrays(network, layers, weights, stored)]
     for layer in trace.layers:
         entries += recorders[layer.name].arrays(layer)
     entries += _output_arrays(trace)
@@ -226,6 +227,16 @@ def weights_alone(network: Network, weights: Weights) -> Golden:
     layers = inspect_network(network).layers
     entries = _weight_arrays(network, layers, weights, {})
     return Golden(network, "", layers, tuple(map(_read_only, entries)))
+
+
+def stored_weights(network: Network, weights: Weights) -> Iterator[GoldenArray]:
+    """Yield the weights of recurrent layers in the layouts of the frameworks that have them."""
+    for layer in {node.layer.name: node.layer for node in network.recurrent}.values():
+        for framework in FRAMEWORKS:
+            with contextlib.suppress(UnsupportedError):
+                for weight, values in lay_out(layer, weights, framework):
+                    name = f"{layer.name}/{weight.name}"
+                    yield GoldenArray(name, values, weight.dims, weight.name, is_weight=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,7 +419,7 @@ def record_step(
     return cell.step(ops, cell.project(ops, inputs, bound), states, bound), recording
 
 
-def _input_arrays(network: Network, sources: InputSources) -> Iterator[GoldenArray]:
+def inputs_alone(network: Network, sources: InputSources) -> Iterator[GoldenArray]:
     """Yield ``x``, or each input by its name."""
     for node, source in zip(network.inputs, sources, strict=True):
         layer = node.layer

@@ -19,6 +19,7 @@ from rnnshapes.port.diagnosis import Diagnosis, Explanation, diagnose, in_layer,
 from rnnshapes.port.error_summary import summarize_errors
 from rnnshapes.port.exactness_mistakes import with_digits
 from rnnshapes.port.fixed_point_mistake import as_fixed_point
+from rnnshapes.port.golden_arrays import check_golden_arrays
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
@@ -141,6 +142,8 @@ def verify_port(
     lines = Intermediates()
     if not axes_swapped:
         lines = compare_intermediates(network, weights, xs, port, quantities, dtype)
+        others = set(unknown_names(network, port)) - lines.names
+        check_golden_arrays(network, weights, sources, port, others)
     locations = (
         *lines.locations,
         *(
@@ -173,7 +176,7 @@ def verify_port(
         dtype=dtype,
         checks=(*checks, *lines.checks),
         axes_swapped=axes_swapped,
-        unknown_arrays=tuple(n for n in unknown_names(network, port) if n not in lines.names),
+        unknown_arrays=unknown_names(network, port) if axes_swapped else port.ignored,
         diagnosis=diagnosis,
         random_input=any(isinstance(source, RandomInput) for source in sources),
         locations=locations,

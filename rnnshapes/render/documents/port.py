@@ -468,15 +468,12 @@ def _warnings(result: PortVerification) -> Iterator[Line]:
         shown = ", ".join(result.unknown_arrays[:_LISTED_NAMES])
         rest = len(result.unknown_arrays) - _LISTED_NAMES
         more = f" and {rest} more" if rest > 0 else ""
-        yield warning_line(
-            f"{shown}{more}: not compared; y_hat, output and states are, and intermediates if h "
-            "(and c of an LSTM) are given at every step"
-        )
+        yield warning_line(f"{shown}{more}: not compared")
     for check in result.checks:
         if check.left_out:
             yield warning_line(
                 f"{check.quantity}: {count_text(check.left_out)} numbers are not compared, because "
-                "rounding alone may change them by more than 1/16 of the largest number; give "
+                "rounding alone may change them too much; give "
                 "every state at every step, to check each step by itself"
             )
 
