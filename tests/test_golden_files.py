@@ -251,13 +251,13 @@ def test_layout_without_the_cell_exits_4(run, in_folder) -> None:
     assert list(in_folder.iterdir()) == []
 
 
-def test_only_h_selects_each_cell_and_its_step() -> None:
-    """A number in integers means nothing without its step."""
+def test_only_h_selects_each_cell_and_its_scale() -> None:
+    """A number in integers means nothing without its scale."""
     cells = la.RNN([keras.layers.LSTMCell(4), keras.layers.GRUCell(3)], name="rnn")
     model = randomized(sequential(cells, la.Dense(2, name="dense"), shape=(5, 3)))
     assert list(rnnshapes.golden(model, only=["h"]).arrays) == ["rnn.h1", "rnn.h2"]
     integers = rnnshapes.golden(model, only=["h2", "dense/bias"], quantize="int8").arrays
-    assert list(integers) == ["dense/bias", "dense/bias step", "rnn.h2", "rnn.h2 step"]
+    assert list(integers) == ["dense/bias", "dense/bias scale", "rnn.h2", "rnn.h2 scale"]
 
 
 def test_only_selects_arrays_by_name(run, in_folder) -> None:

@@ -26,10 +26,10 @@ Array = np.ndarray
 
 
 class Integers:
-    """Numbers as a C program has them: integers in units of ``step``, which saturate."""
+    """Numbers as a C program has them: integers in units of ``scale``, which saturate."""
 
-    def __init__(self, bits: int, step: float, lowest: int) -> None:
-        self.step, self.ends = step, (lowest, 2 ** (bits - 1) - 1)
+    def __init__(self, bits: int, scale: float, lowest: int) -> None:
+        self.scale, self.ends = scale, (lowest, 2 ** (bits - 1) - 1)
 
     @classmethod
     def scaled(cls, bits: int, values: Array) -> Integers:
@@ -39,7 +39,7 @@ class Integers:
 
     def store(self, values: Array) -> Array:
         """The numbers that are stored."""
-        return np.clip(np.floor(values / self.step + 0.5), *self.ends) * self.step
+        return np.clip(np.floor(values / self.scale + 0.5), *self.ends) * self.scale
 
 
 def by_column(kernel: Array) -> Array:
@@ -125,13 +125,13 @@ def test_golden_file_has_the_integers_of_a_loop(run, in_folder) -> None:
         if "W" in name:  # an exact sum
             assert name not in written
             continue
-        integers = np.rint(numbers / written[f"{name} step"])
+        integers = np.rint(numbers / written[f"{name} scale"])
         np.testing.assert_array_equal(written[name], integers, err_msg=name)
         assert written[name].dtype == ("int8" if name == "lstm.h" else "int16")
     for name, dtype in {"x": "int8", "lstm/kernel": "int8", "lstm/bias": "int32"}.items():
         assert written[name].dtype == dtype
-        error = written[name] * written[f"{name} step"] - golden[name]
-        assert np.abs(error).max() <= written[f"{name} step"] / 2 * 1.0001
+        error = written[name] * written[f"{name} scale"] - golden[name]
+        assert np.abs(error).max() <= written[f"{name} scale"] / 2 * 1.0001
 
 
 #: An LSTM over the integers of a golden file; it counts those that it does not reproduce.
@@ -153,7 +153,7 @@ int main(void)
 {
     const double one = 1.0 / 32767;
     const double steps[4] = {
-        g_lstm_z_i_step, g_lstm_z_f_step, g_lstm_z_c_step, g_lstm_z_o_step
+        g_lstm_z_i_scale, g_lstm_z_f_scale, g_lstm_z_c_scale, g_lstm_z_o_scale
     };
     int wrong = 0;
     g_use_all();
@@ -167,16 +167,16 @@ int main(void)
                     long x_sum = 0, h_sum = 0;
                     for (int d = 0; d < D; d++) x_sum += (long)g_x[n][t][d] * g_lstm_kernel[d][j];
                     for (int i = 0; i < M; i++) h_sum += h[i] * g_lstm_recurrent_kernel[i][j];
-                    double z = x_sum * g_x_step * g_lstm_kernel_step
-                        + h_sum * g_lstm_h_step * g_lstm_recurrent_kernel_step
-                        + g_lstm_bias[j] * g_lstm_bias_step;
+                    double z = x_sum * g_x_scale * g_lstm_kernel_scale
+                        + h_sum * g_lstm_h_scale * g_lstm_recurrent_kernel_scale
+                        + g_lstm_bias[j] * g_lstm_bias_scale;
                     z = store(z, steps[k], 32767) * steps[k];
                     gate[k] = store(k == 2 ? tanh(z) : sigmoid(z), one, 32767) * one;
                 }
-                c[m] = store(gate[1] * c[m] * g_lstm_c_step + gate[0] * gate[2],
-                    g_lstm_c_step, 32767);
-                double tanh_c = store(tanh(c[m] * g_lstm_c_step), one, 32767) * one;
-                next[m] = store(gate[3] * tanh_c, g_lstm_h_step, 127);
+                c[m] = store(gate[1] * c[m] * g_lstm_c_scale + gate[0] * gate[2],
+                    g_lstm_c_scale, 32767);
+                double tanh_c = store(tanh(c[m] * g_lstm_c_scale), one, 32767) * one;
+                next[m] = store(gate[3] * tanh_c, g_lstm_h_scale, 127);
                 wrong += next[m] != g_lstm_h[n][t][m] || c[m] != g_lstm_c[n][t][m];
             }
             for (int m = 0; m < M; m++) h[m] = next[m];
@@ -205,10 +205,10 @@ def test_columns_have_scales_of_their_own() -> None:
         rnnshapes.quantize(**options, to="int8-columns"), golden, lstm_int8(golden, columns=True)
     )
     written = rnnshapes.golden(**options, quantize="int8-columns").arrays
-    kernel, step = written["lstm/kernel"], written["lstm/kernel step"]
-    assert step.shape == (20,)
+    kernel, scale = written["lstm/kernel"], written["lstm/kernel scale"]
+    assert scale.shape == (20,)
     np.testing.assert_array_equal(np.abs(kernel).max(axis=0), 127)
-    np.testing.assert_allclose(kernel * step, golden["lstm/kernel"], atol=step.max() / 2 * 1.001)
+    np.testing.assert_allclose(kernel * scale, golden["lstm/kernel"], atol=scale.max() / 2 * 1.001)
 
 
 @pytest.mark.parametrize("given", [("h", "c"), ("h",)], ids=" ".join)
@@ -237,7 +237,7 @@ def test_port_in_int8_is_named(given: tuple[str, ...]) -> None:
 def test_port_in_fixed_point_is_named(cell: str, name: str) -> None:
     options: Any = {"cell": cell, **SIZES, "seed": 5}
     arrays = rnnshapes.golden(**options, quantize=name).arrays
-    unit = arrays["y_hat step"] if "int" in name else 2.0 ** -int(name.rpartition(".")[2])
+    unit = arrays["y_hat scale"] if "int" in name else 2.0 ** -int(name.rpartition(".")[2])
     y_hat = (arrays["y_hat"] * unit).astype("float32")
     result = rnnshapes.verify(**options, against={"y_hat": y_hat})
     (explanation,) = result.diagnosis.explanations
@@ -271,7 +271,7 @@ def test_golden_integers_of_masked_steps() -> None:
     assert h.dtype == "int16"
     exact = rnnshapes.golden(model, x=x).arrays["rnn.h"]
     np.testing.assert_allclose(h / 2**12, exact, atol=1e-2)
-    assert not any(name.endswith(" step") for name in arrays)
+    assert not any(name.endswith(" scale") for name in arrays)
 
 
 @pytest.mark.parametrize(("whole", "fraction"), [(3, 12), (0, 7)])
@@ -325,12 +325,12 @@ def test_joined_directions_have_one_scale(mode: str) -> None:
 
     def joined(arrays: dict[str, Array]) -> Array:
         names = [name for name in exact if name.endswith("gru.h")]
-        forward, backward = (arrays[n] * arrays.get(f"{n} step", 1) for n in names)
+        forward, backward = (arrays[n] * arrays.get(f"{n} scale", 1) for n in names)
         return forward + backward if mode == "sum" else np.concatenate([forward, backward], -1)
 
     x = Integers.scaled(8, joined(exact)).store(joined(stored))
     Wx, Wh, b = (
-        stored[f"rnn/{name}"] * stored[f"rnn/{name} step"]
+        stored[f"rnn/{name}"] * stored[f"rnn/{name} scale"]
         for name in ("kernel", "recurrent_kernel", "bias")
     )
     h, z = np.zeros((2, 3)), exact["rnn.x Wx"] + exact["rnn.h Wh"] + exact["rnn/bias"]
@@ -338,8 +338,8 @@ def test_joined_directions_have_one_scale(mode: str) -> None:
     for t in range(6):
         argument = Integers.scaled(16, z).store(x[:, t] @ Wx + h @ Wh + b)
         h = form.store(table.store(np.tanh(argument)))
-        np.testing.assert_array_equal(np.rint(h / form.step), stored["rnn.h"][:, t])
-    np.testing.assert_array_equal(np.rint(x / stored["both step"]), stored["both"])
+        np.testing.assert_array_equal(np.rint(h / form.scale), stored["rnn.h"][:, t])
+    np.testing.assert_array_equal(np.rint(x / stored["both scale"]), stored["both"])
 
 
 def test_given_states_leave_other_scales_alone() -> None:
@@ -352,12 +352,12 @@ def test_given_states_leave_other_scales_alone() -> None:
     exact, stored = (rnnshapes.golden(model, N=2, quantize=q).arrays for q in (None, "int8"))
     for name, bits in {"h": 8, "c": 16, **dict.fromkeys(("z_i", "z_f", "z_c", "z_o"), 16)}.items():
         form = Integers.scaled(bits, exact[f"rnn.{name}"])
-        assert stored[f"rnn.{name} step"] == pytest.approx(form.step, rel=1e-9), name
+        assert stored[f"rnn.{name} scale"] == pytest.approx(form.scale, rel=1e-9), name
     for key, dtype in {"h": "int8", "c": "int16"}.items():
         initial = stored[f"rnn.{key}_initial"]
-        step = stored[f"rnn.{key}_initial step"]
+        scale = stored[f"rnn.{key}_initial scale"]
         assert initial.dtype == dtype
-        np.testing.assert_allclose(initial * step, exact[f"rnn.{key}_initial"], atol=0.05)
+        np.testing.assert_allclose(initial * scale, exact[f"rnn.{key}_initial"], atol=0.05)
 
 
 def test_padding_plays_no_part() -> None:
@@ -371,7 +371,7 @@ def test_padding_plays_no_part() -> None:
         padded = rnnshapes.quantize(model, x=x, to=name).values
         alone = rnnshapes.quantize(model, x=np.delete(x, [1, 3, 6], axis=1), to=name).values
         for long, short in zip(padded, alone, strict=True):
-            for key in ("name", "step", "low", "high", "saturated", "largest"):
+            for key in ("name", "scale", "low", "high", "saturated", "largest"):
                 assert getattr(long, key) == getattr(short, key), (name, long.name, key)
 
 

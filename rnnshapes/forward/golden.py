@@ -47,7 +47,7 @@ DTYPES = ("float32", "float64")
 #: The name that stands for all weights.
 WEIGHTS = "weights"
 #: The end of the name of an array that has the value of one in the integers of another.
-STEP = " step"
+SCALE = " scale"
 
 _SAMPLES = Dim.named("N")
 #: Names of arrays of the whole network, which an input may also have.
@@ -105,7 +105,7 @@ class Golden(Result):
         Args:
             names: ``weights`` for all weights, names of arrays (``lstm.h``), or what a name ends
                 in behind the last dot (``h`` of each layer, and of each cell of a stack). The
-                step of integers comes with them.
+                scale of integers comes with them.
 
         Raises:
             InputError: there is no such array.
@@ -469,7 +469,7 @@ def _output_arrays(trace: Trace) -> Iterator[GoldenArray]:
 
 def _groups(entry: GoldenArray) -> tuple[str, ...]:
     """Return the names by which an array can be selected: ``rnn.h2``, ``h2`` and ``h``."""
-    name = entry.name.removesuffix(STEP)
+    name = entry.name.removesuffix(SCALE)
     if entry.is_weight:
         return entry.name, name, WEIGHTS
     layer, _, last = name.rpartition(".")

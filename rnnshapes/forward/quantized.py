@@ -19,7 +19,7 @@ from rnnshapes import progress
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.forward.golden import (
-    STEP,
+    SCALE,
     Golden,
     GoldenArray,
     RecordedRecurrence,
@@ -58,7 +58,7 @@ class QuantizedValue:
             ``output`` (of a layer).
         format: The name of its format, ``int8`` or ``Q3.12``; ``exact`` for a sum of products
             that is not stored.
-        step: The value of its last bit, the largest of all columns; None if it is exact.
+        scale: The value of its last bit, the largest of all columns; None if it is exact.
         low: Its smallest number in float64.
         high: Its largest number in float64.
         saturated: The share of its numbers that were beyond the ends of the format.
@@ -67,7 +67,7 @@ class QuantizedValue:
         rms: The root mean square of the errors at each step, (T,).
         timed: Whether it has a value at every step.
         count: How many numbers are compared at each step, (T,).
-        steps: The value of the last bit, or that of each column; None if it is exact.
+        scales: The value of the last bit, or that of each column; None if it is exact.
         bits: The bits of its format; None if it is exact.
         numbers: Its numbers in fixed point as a golden file has them, (N, T, units); None unless
             asked for. At a masked step, states are those of the step before, and all else is 0.
@@ -76,7 +76,7 @@ class QuantizedValue:
     name: str
     kind: str
     format: str
-    step: float | None
+    scale: float | None
     low: float
     high: float
     saturated: float
@@ -84,18 +84,18 @@ class QuantizedValue:
     rms: Array
     timed: bool
     count: Array
-    steps: Array | None = None
+    scales: Array | None = None
     bits: int | None = None
     numbers: Array | None = None
 
     @property
     def integers(self) -> Array:
-        """The integers that stand for its numbers, in units of its step."""
+        """The integers that stand for its numbers, in units of its scale."""
         assert self.numbers is not None
-        assert self.steps is not None
+        assert self.scales is not None
         assert self.bits is not None
         dtype = next(dtype for bits, dtype in _INTEGERS.items() if self.bits <= bits)
-        return np.rint(self.numbers / self.steps).astype(dtype)
+        return np.rint(self.numbers / self.scales).astype(dtype)
 
     @property
     def largest(self) -> float:
@@ -182,7 +182,7 @@ def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
         golden: The arrays in float64, in Keras's layout.
         quantization: The same network in fixed point, with its numbers.
     """
-    values = {value.name: value for value in quantization.values if value.step is not None}
+    values = {value.name: value for value in quantization.values if value.scale is not None}
     entries: list[GoldenArray] = []
     known = {entry.name for entry in golden.entries}
     outputs = [v for v in values.values() if v.kind == "output" and v.name not in known]
@@ -191,17 +191,17 @@ def golden_integers(golden: Golden, quantization: Quantization) -> Golden:
         if value is None:
             entries += [entry] if entry.values.dtype.kind in "bi" else []
             continue
-        assert value.steps is not None
-        size = f"{value.step:.9g}"
-        size = f"up to {size}, by column" if value.steps.ndim else size
+        assert value.scales is not None
+        size = f"{value.scale:.9g}"
+        size = f"up to {size}, by column" if value.scales.ndim else size
         unit = f"{entry.description}, in units of {size}"
         entries.append(replace(entry, values=value.integers, description=unit))
         if quantization.scheme.fraction is None:
             entries.append(
                 GoldenArray(
-                    name=f"{entry.name}{STEP}",
-                    values=value.steps,
-                    dims=entry.dims[-1:] if value.steps.ndim else (),
+                    name=f"{entry.name}{SCALE}",
+                    values=value.scales,
+                    dims=entry.dims[-1:] if value.scales.ndim else (),
                     description=f"the value of one in {entry.name}",
                     is_weight=entry.is_weight,
                 )
@@ -260,7 +260,7 @@ class _Statistics:
             name=name,
             kind=kind,
             format="exact" if self.format is None else self.format.name,
-            step=None if self.format is None else float(np.max(self.format.step)),
+            scale=None if self.format is None else float(np.max(self.format.scale)),
             low=0.0 if empty else float(self.low),
             high=0.0 if empty else float(self.high),
             saturated=self.beyond / max(1, int(self.count.sum())),
@@ -268,7 +268,7 @@ class _Statistics:
             rms=np.where(self.count > 0, np.sqrt(self.squares / count), np.nan),
             timed=timed,
             count=self.count,
-            steps=None if self.format is None else np.asarray(self.format.step),
+            scales=None if self.format is None else np.asarray(self.format.scale),
             bits=None if self.format is None else self.format.bits,
             numbers=np.stack([*numbers.values()], axis=1) if timed and numbers else numbers.get(0),
         )

@@ -39,11 +39,11 @@ _NUMPY = NumpyOps()
 
 
 class Format(NamedTuple):
-    """Integers from ``lowest`` to ``highest``, in units of ``step``, or of one for each column."""
+    """Integers from ``lowest`` to ``highest``, in units of ``scale``, or of one for each column."""
 
     name: str
     bits: int
-    step: float | Array
+    scale: float | Array
     lowest: int
     highest: int
 
@@ -52,9 +52,9 @@ class Format(NamedTuple):
 
         Halves are rounded up, as ``(a + (1 << (n - 1))) >> n`` does.
         """
-        numbers = np.floor(values / self.step + 0.5)
+        numbers = np.floor(values / self.scale + 0.5)
         beyond = (numbers < self.lowest) | (numbers > self.highest)
-        return np.clip(numbers, self.lowest, self.highest) * self.step, beyond
+        return np.clip(numbers, self.lowest, self.highest) * self.scale, beyond
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Scheme:
             half = 2 ** (bits - 1)
             return Format(self.name, bits, 2.0**-self.fraction, -half, half - 1)
         highest = 2 ** (bits - 1) - 1
-        step = np.where(np.asarray(magnitude) == 0, 1.0, np.asarray(magnitude) / highest)
-        return Format(f"int{bits}", bits, step if step.ndim else float(step), -highest, highest)
+        scale = np.where(np.asarray(magnitude) == 0, 1.0, np.asarray(magnitude) / highest)
+        return Format(f"int{bits}", bits, scale if scale.ndim else float(scale), -highest, highest)
 
     def weight(self, values: Array, *, is_kernel: bool) -> FixedPoint:
         """Return a weight; only kernels have few bits where each array has its own scale."""
@@ -312,7 +312,7 @@ def _moved(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
 
 def _shared(formats: Sequence[Format | None]) -> Format | None:
     """Return the one format that all values have; None if they have several, or one by column."""
-    if len(formats) > 1 and any(each is None or np.ndim(each.step) for each in formats):
+    if len(formats) > 1 and any(each is None or np.ndim(each.scale) for each in formats):
         return None
     return formats[0] if all(each == formats[0] for each in formats) else None
 

@@ -1,6 +1,6 @@
 """Ports that compute in fixed point, as ``trace --quantize`` does.
 
-Every number of such a port is a multiple of one step, and is that of the fixed-point run, or next
+Every number of such a port is a multiple of one scale, and is that of the fixed-point run, or next
 to it where the port rounds otherwise.
 """
 
@@ -24,7 +24,7 @@ from rnnshapes.port.quantities import ReportedQuantity
 
 #: Bits of a number, and bits behind the point, of Qm.n.
 _BITS, _FRACTIONS = (8, 16, 32), range(2, 16)
-#: Fewer numbers may be multiples of a step by chance.
+#: Fewer numbers may be multiples of a scale by chance.
 _LEAST_NUMBERS = 20
 #: At least this share of the numbers is exactly that of the run, in a format that other ports may
 #: round to, and in one that is the run's own.
@@ -65,14 +65,14 @@ def as_fixed_point(
 
 
 def _scaled(hypothesis: Hypothesis) -> Iterator[tuple[Scheme, float]]:
-    """Yield int8 and int16, where all numbers are multiples of the steps that these have."""
+    """Yield int8 and int16, where all numbers are multiples of the scales that these have."""
     ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     largest = {
         q: float(np.abs(q.expected(hypothesis.network, ours)).max()) for q in hypothesis.quantities
     }
     for name in ("int8", "int16", "int8-columns", "int16-columns"):
         scheme = Scheme.from_name(name)
-        if all(any(_on_grid(q, s) for s in _steps(scheme, q, m)) for q, m in largest.items()):
+        if all(any(_on_grid(q, s) for s in _scales(scheme, q, m)) for q, m in largest.items()):
             yield scheme, _LEAST_EQUAL_ON_OWN_GRID
 
 
@@ -88,11 +88,11 @@ def _q_formats(hypothesis: Hypothesis) -> Iterator[tuple[Scheme, float]]:
                 yield Scheme.from_name(f"q{bits - 1 - fraction}.{fraction}"), _LEAST_EQUAL
 
 
-def _steps(scheme: Scheme, quantity: ReportedQuantity, largest: float) -> Iterator[float]:
-    """Yield the steps that a quantity may have: by its largest magnitude, or from -1 to 1."""
+def _scales(scheme: Scheme, quantity: ReportedQuantity, largest: float) -> Iterator[float]:
+    """Yield the scales that a quantity may have: by its largest magnitude, or from -1 to 1."""
     bits = scheme.operands if quantity.key == OUTPUT else scheme.values
     for form in (scheme.format(bits, largest), scheme.format(scheme.values, 1.0)):
-        yield float(form.step)
+        yield float(form.scale)
 
 
 def _are_whole(hypothesis: Hypothesis) -> bool:
@@ -103,10 +103,10 @@ def _are_whole(hypothesis: Hypothesis) -> bool:
     return not hypothesis.mistakes and min(steps) > 1 and bool(numbers >= _LEAST_NUMBERS)
 
 
-def _on_grid(quantity: ReportedQuantity, step: float) -> bool:
-    """Return whether all numbers are multiples of a step, within the rounding of float32."""
-    multiples = quantity.values / step
-    rounding = 2.0**-22 * np.abs(multiples) + quantity.rounding / step
+def _on_grid(quantity: ReportedQuantity, scale: float) -> bool:
+    """Return whether all numbers are multiples of a scale, within the rounding of float32."""
+    multiples = quantity.values / scale
+    rounding = 2.0**-22 * np.abs(multiples) + quantity.rounding / scale
     if float(rounding.max(initial=0.0)) > 0.1:  # all numbers are near a multiple
         return False
     return bool((np.abs(multiples - np.rint(multiples)) <= rounding).all())
@@ -120,11 +120,11 @@ def _compared(hypothesis: Hypothesis, sources: InputSources, scheme: Scheme) -> 
         return None
     comparisons = []
     equal = count = 0
-    for quantity, expected, step in pairs:
-        comparison = compare_with(quantity, expected, np.full(expected.shape, 1.01 * step))
+    for quantity, expected, scale in pairs:
+        comparison = compare_with(quantity, expected, np.full(expected.shape, 1.01 * scale))
         if not comparison.agrees:
             return None
-        equal += int((np.abs(quantity.values - expected) < step / 2).sum())
+        equal += int((np.abs(quantity.values - expected) < scale / 2).sum())
         count += expected.size
         comparisons.append(comparison)
     if len(pairs) < len(hypothesis.quantities):
@@ -135,13 +135,13 @@ def _compared(hypothesis: Hypothesis, sources: InputSources, scheme: Scheme) -> 
 def _runs(
     hypothesis: Hypothesis, sources: InputSources, scheme: Scheme
 ) -> Iterator[tuple[ReportedQuantity, Array, float]]:
-    """Yield each quantity with its numbers in the fixed-point run, and the step of these."""
+    """Yield each quantity with its numbers in the fixed-point run, and the scale of these."""
     network = hypothesis.network
     run = quantize_network(network, hypothesis.weights, sources, scheme, with_numbers=True)
     values = {value.name: value for value in run.values}
     for quantity in hypothesis.quantities:
         name = f"{quantity.name}.{quantity.key}" if quantity.key else quantity.name
         value, steps = values.get(name), quantity.network_steps
-        if value is not None and value.numbers is not None and value.step and steps is not None:
+        if value is not None and value.numbers is not None and value.scale and steps is not None:
             numbers = value.numbers.reshape(*value.numbers.shape[:2], -1)
-            yield quantity, numbers[:, steps], value.step
+            yield quantity, numbers[:, steps], value.scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rnnshapes.forward.golden import Golden, GoldenArray
+from rnnshapes.forward.golden import SCALE, Golden, GoldenArray
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import Column, Document, Line, Row, Table
@@ -35,8 +35,8 @@ def note_on_arrays(result: Golden) -> str:
 
 def _note_on_integers(result: Golden) -> str:
     """Return what readers of arrays in fixed point have to know."""
-    units = "each in units of the number in the array of the same name and step"
-    if not any(entry.name.endswith(" step") for entry in result.entries):
+    units = "each in units of the number in the array of the same name and scale"
+    if not any(entry.name.endswith(SCALE) for entry in result.entries):
         units = "all in units of the same number"
     return (
         f"Integers in fixed point, {result.scheme}, {units}. Axis 1 is the time step of the input, "

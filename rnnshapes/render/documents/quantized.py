@@ -59,7 +59,7 @@ def record(result: Quantization) -> dict[str, Any]:
                 "name": value.name,
                 "kind": value.kind,
                 "format": value.format,
-                "step": value.step,
+                "scale": value.scale,
                 "low": value.low,
                 "high": value.high,
                 "saturated": value.saturated,
@@ -75,11 +75,11 @@ def record(result: Quantization) -> dict[str, Any]:
 
 def rows(result: Quantization) -> Iterator[Sequence[object]]:
     """Yield the headings, then a row for each value at each step; weights have no step."""
-    headings = ("value", "kind", "format", "step", "low", "high", "saturated")
+    headings = ("value", "kind", "format", "scale", "low", "high", "saturated")
     yield (*headings, "t", "largest_error", "rms_error")
     for value in result.values:
-        step = "" if value.step is None else value.step
-        numbers = (step, value.low, value.high, value.saturated)
+        scale = "" if value.scale is None else value.scale
+        numbers = (scale, value.low, value.high, value.saturated)
         errors = zip(value.errors.tolist(), value.rms.tolist(), strict=True)
         for t, (largest, rms) in enumerate(errors):
             cells = ["" if math.isnan(number) else number for number in (largest, rms)]
@@ -92,8 +92,8 @@ def _scheme_text(result: Quantization) -> str:
     scheme = result.scheme
     if scheme.fraction is not None:
         chosen = scheme.format(scheme.values, 0.0)
-        low, high = chosen.lowest * chosen.step, chosen.highest * chosen.step
-        return f"{scheme.name}: every number in steps of {chosen.step:g}, {low:g} to {high:.6g}"
+        low, high = chosen.lowest * chosen.scale, chosen.highest * chosen.scale
+        return f"{scheme.name}: multiples of {chosen.scale:g} from {low:g} to {high:.6g}"
     operands = f"kernels, x and h in {scheme.operands} bits"
     if scheme.weights != scheme.operands:
         operands = f"kernels in {scheme.weights} bits, x and h in {scheme.operands}"
@@ -153,7 +153,7 @@ def _value_row(value: QuantizedValue, name: str) -> Row:
         name,
         value.format,
         f"{value.low:.3g} … {value.high:.3g}",
-        "" if value.step is None else _share(value.saturated),
+        "" if value.scale is None else _share(value.saturated),
         magnitude_text(value.largest),
         "" if value.worst_step is None else str(value.worst_step),
         magnitude_text(value.total_rms),
