@@ -46,8 +46,8 @@ _FIRST_STEPS, _FIRST_STEPS_OF_PAIRS = 8, 4
 #: Where a port reports the last step alone, how many steps before it: at least; at most, for one
 #: mistake; at most, for two.
 _LEAST_LAST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 16, 400, 48
-#: How many steps a search computes in about two seconds, and how many products take as long as
-#: one step of a small cell.
+#: How many steps of a small cell a search computes at most, in about two seconds, and how many
+#: products count as one. Weights that do not fit into a cache take up to four times as long.
 _MOST_WORK, _PRODUCTS_OF_A_STEP = 8e4, 1e5
 #: How many hypotheses are screened in one go, how many numbers they may hold, and how many of
 #: one structure there are about.

@@ -258,7 +258,11 @@ def _exactness(result: PortVerification) -> Iterator[Line]:
         for line in _errors(result):
             yield labelled_line("error", line)
     if result.verdict == "failed" and result.within_tolerance:
-        yield labelled_line("", "the tolerance is for inexact numbers, and not for mistakes")
+        diagnosis = result.diagnosis
+        text = "the tolerance is for numbers that are all inexact, and not for mistakes"
+        if diagnosis is not None and not (diagnosis.complete and diagnosis.weights_tried):
+            text = "the tolerance accepts nothing that a mistake that was not tried may explain"
+        yield labelled_line("", text)
     if result.verdict == "inexact" and not result.passed:
         yield labelled_line("accept", f"with --tolerance {_tolerance_above(result.largest_error)}")
 
@@ -370,6 +374,9 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
     elif not diagnosis.weights_tried:
         tried += "; not each weight alone, as they are many, or the numbers few"
     yield labelled_line("tried", tried)
+    if not diagnosis.weights_tried and not any(check.proven for check in result.checks):
+        states = "give h (and c of an LSTM) at every step"
+        yield labelled_line("try", f"{states}: they tell the port's weights")
     if diagnosis.too_few_steps is not None:
         name, reported, needed = diagnosis.too_few_steps
         steps = f"give {count_text(needed)} steps of {name} or more, not {count_text(reported)}"
