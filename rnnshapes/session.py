@@ -431,9 +431,9 @@ def _network_and_probe(
     from rnnshapes.load import probe
 
     if x is not None:
-        raise InputError("--probe chooses x; leave --input out")
+        raise InputError("--probe chooses x: it cannot be combined with --input")
     if options.get("N") is not None:
-        raise InputError("--probe chooses the number of samples; leave --N out")
+        raise InputError("--probe chooses the number of samples: it cannot be combined with --N")
     network = network_of(model, **options)
     fixed = None if model is None or network.batch else network.sizes["N"]
     open_steps = [n for n, size in network.sizes.items() if n[0] == "T" and size is None]

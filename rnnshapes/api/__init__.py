@@ -259,7 +259,7 @@ def convert(
     elif to is not None:
         raise InputError("--like MODEL (to Keras) cannot be combined with --to")
     elif not path.name.lower().endswith(conversion.KERAS_ENDING):
-        raise InputError(f"{path}: give the file a name that ends in {conversion.KERAS_ENDING}")
+        raise InputError(f"{path}: --like requires a name that ends in {conversion.KERAS_ENDING}")
     for source in (model, like):
         check_writable(path, Path(source) if isinstance(source, str | Path) else None)
     if to is not None:

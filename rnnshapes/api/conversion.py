@@ -183,7 +183,7 @@ def target_of(path: Path, to: str | None) -> str:
         if path.name.lower().endswith(target.ending):
             return target.name
     endings = " or ".join(target.ending for target in allowed)
-    raise InputError(f"{path}: give the file of weights a name that ends in {endings}")
+    raise InputError(f"{path}: unknown kind of file: give it a name that ends in {endings}")
 
 
 def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:

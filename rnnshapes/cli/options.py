@@ -382,7 +382,7 @@ class GoldenArguments:
         typer.Option(
             "--only",
             metavar="NAMES",
-            help="Write only these arrays: weights, x, h, y_hat, lstm.h, …",
+            help="Write only these golden arrays: weights, x, h, y_hat, …",
             rich_help_panel=_OUTPUT,
             autocompletion=joined({"weights": "all weights", "h": "hidden states", "y_hat": ""}),
         ),
@@ -392,7 +392,7 @@ class GoldenArguments:
         typer.Option(
             "--layout",
             metavar="LAYOUT",
-            help="Lay recurrent weights out as keras, pytorch or onnx.",
+            help="Set the layout of recurrent weights: keras, pytorch, onnx.",
             rich_help_panel=_OUTPUT,
             autocompletion=one_of(LAYOUTS),
         ),
@@ -402,7 +402,7 @@ class GoldenArguments:
         typer.Option(
             "--dtype",
             metavar="DTYPE",
-            help="Write all numbers of it in float32 or float64.",
+            help="Set the dtype of all golden arrays: float32, float64.",
             rich_help_panel=_OUTPUT,
             autocompletion=one_of(("float32", "float64")),
         ),
@@ -532,7 +532,7 @@ QuantizeOption = Annotated[
     typer.Option(
         "--quantize",
         metavar="FORMAT",
-        help="Show errors of fixed point: int8, int16 or q3.12.",
+        help="Show errors in fixed point: int8, int16, q3.12, …",
         rich_help_panel=_SHOWN,
         autocompletion=one_of(
             {
@@ -580,9 +580,9 @@ ToleranceOption = Annotated[
     float | None,
     typer.Option(
         "--tolerance",
-        metavar="R",
+        metavar="SHARE",
         parser=_tolerance,
-        help="Accept errors up to this share of the range of each unit.",
+        help="Accept errors up to this share of each unit's range.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -607,7 +607,7 @@ ConvertedArgument = Annotated[
         metavar="MODEL",
         parser=Path,
         show_default=False,
-        help="Read a saved model of Keras, or with --like a weight file; no code in it is run.",
+        help="Read a saved model of Keras (with --like: a weight file); run no code.",
         rich_help_panel=_NETWORK,
         callback=_check_model,
     ),

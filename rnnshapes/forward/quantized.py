@@ -58,7 +58,7 @@ class QuantizedValue:
             ``output`` (of a layer).
         format: The name of its format, ``int8`` or ``Q3.12``; ``exact`` for a sum of products
             that is not stored.
-        scale: The value of its last bit, the largest of all columns; None if it is exact.
+        scale: The value of the integer 1, the largest of all columns; None if it is exact.
         low: Its smallest number in float64.
         high: Its largest number in float64.
         saturated: The share of its numbers that were beyond the ends of the format.
@@ -67,7 +67,7 @@ class QuantizedValue:
         rms: The root mean square of the errors at each step, (T,).
         timed: Whether it has a value at every step.
         count: How many numbers are compared at each step, (T,).
-        scales: The value of the last bit, or that of each column; None if it is exact.
+        scales: The scale, or that of each column; None if it is exact.
         bits: The bits of its format; None if it is exact.
         numbers: Its numbers in fixed point as a golden file has them, (N, T, units); None unless
             asked for. At a masked step, states are those of the step before, and all else is 0.

@@ -141,7 +141,9 @@ def _intermediate(recurrence: RecordedRecurrence, line: str, port: Port) -> Repo
             f"expected {shape_text(shape)}, as in a golden file"
         )
     if not np.isfinite(array.values).all():
-        raise InputError(f"{port.name}: {name} has NaN or infinite numbers")
+        raise InputError(
+            f"{port.name}: {name} has NaN or infinite numbers; leave it out with --ignore"
+        )
     steps = np.arange(t)
     return ReportedQuantity(
         name=recurrence.name,
