@@ -117,13 +117,28 @@ def test_scaled_or_shifted_input_is_named(factor: float, shift: float, id_: str)
     assert f"{shift or '1/255'}" in result.diagnosis.explanations[0].text
 
 
-def test_other_initial_state_is_named() -> None:
-    golden = rnnshapes.golden(**SIZES).arrays
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_other_initial_state_is_named(cell: str) -> None:
+    golden = rnnshapes.golden(**SIZES, cell=cell).arrays
     start = np.random.default_rng(0).standard_normal((3, 5)).astype("float32")
-    h = Port("simple").run(weights_of(golden, "simple_rnn"), golden["x"], start=start)["h"]
-    result = rnnshapes.verify(**SIZES, against={"h": h})
+    found = Port(cell).run(weights_of(golden, LAYERS[cell]), golden["x"], start=start)
+    states = {k: found[k] for k in ("h", "c") if k in found}
+    result = rnnshapes.verify(**SIZES, cell=cell, against=states)
     assert explained(result) == [("state.starts_nonzero",)]
-    assert result.to_dict()["diagnosis"][0]["where"]["layer"] == "simple_rnn"
+    assert result.to_dict()["diagnosis"][0]["where"]["layer"] == LAYERS[cell]
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_another_first_x_is_no_other_start(cell: str) -> None:
+    """It is said that the first step alone differs."""
+    sizes = {**SIZES, "cell": cell, "D": 3, "M": 8}
+    golden = rnnshapes.golden(**sizes).arrays
+    x = golden["x"].copy()
+    x[:, 0] = 0
+    found = Port(cell).run(weights_of(golden, LAYERS[cell]), x)
+    result = rnnshapes.verify(**sizes, against={k: found[k] for k in ("h", "c") if k in found})
+    assert explained(result) == []
+    assert result.to_dict()["where"][0]["step"] == 0
 
 
 def test_unexplained_port_is_located() -> None:

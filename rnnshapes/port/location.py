@@ -6,14 +6,11 @@ All of it follows from the comparison of the port's own numbers, without any hyp
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
-
-import numpy as np
 
 from rnnshapes.network.graph import Network
 from rnnshapes.port.compare import Comparison
-from rnnshapes.port.hypothesis import Mistake, Where
+from rnnshapes.port.hypothesis import Where
 from rnnshapes.port.quantities import ReportedQuantity
 
 #: So many units or samples are listed.
@@ -73,47 +70,6 @@ def first_unit(
     name = failed[0][1].name
     units = {u for _, q, check in failed if q.name == name for u in check.pattern.first_units}
     return (name, units.pop()) if len(units) == 1 else None
-
-
-def other_start(
-    network: Network, quantities: Sequence[ReportedQuantity], checks: Sequence[Comparison]
-) -> tuple[Mistake, tuple[Comparison, ...]] | None:
-    """Return that the states before the first step are not the expected ones, if that is all.
-
-    It is, where each step is computed from the port's own states, and the first alone differs.
-
-    Returns:
-        The mistake, and the comparisons without the first step.
-    """
-    reverse = {name: d.reverse for node in network.recurrent for name, d in node.scans}
-    names, others = [], []
-    for quantity, check in zip(quantities, checks, strict=True):
-        if check.agrees:
-            others.append(check)
-            continue
-        errors, steps, pattern = check.residual.step_errors, check.steps, check.pattern
-        if errors is None or steps is None or len(steps) == 1 or not check.proven:
-            return None
-        first = -1 if reverse.get(quantity.name) else 0
-        if pattern.steps != (int(steps[first]),) or 2 * len(pattern.units) < pattern.shape[2]:
-            return None  # another step, or some wrong numbers at the first one
-        if pattern.samples[0] > 0:
-            return None  # what the first sample leaves is carried over
-        ratio = float(np.nanmax(np.delete(errors.ratio, first)))
-        size = pattern.shape[0] * pattern.shape[2]
-        residual = replace(check.residual, ratio=ratio, compared=check.compared - size)
-        others.append(replace(check, residual=residual, differing=0))
-        names.append(quantity.name)
-    if not names:
-        return None
-    layers = {
-        name: node.name for node in network.recurrent for name, _ in node.scans if name in names
-    }
-    only = next(iter(layers.values())) if len(set(layers.values())) == 1 else None
-    step = next(check.pattern.steps[0] for check in checks if not check.agrees)
-    where = Where(layer=only, step=step if only else None)
-    text = f"{' and '.join(layers)}: the states before the first step are not 0"
-    return Mistake("state.starts_nonzero", text, where), tuple(others)
 
 
 def _in_order(
@@ -198,7 +154,7 @@ def _about_first_step(check: Comparison, *, at_first: bool) -> str:
     if not at_first and count > 1:
         return "the first step agrees: the error comes with h_{t-1}, or with later steps of x"
     if at_first and count == 1 and check.proven:
-        return "all later steps agree: the states before the first step are not the expected ones"
+        return "all later steps agree: look at the states before the first step, and at its x"
     return ""
 
 

@@ -18,12 +18,13 @@ from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, diagnose, in_layer, joined
 from rnnshapes.port.error_summary import summarize_errors
 from rnnshapes.port.exactness_mistakes import with_digits
+from rnnshapes.port.first_step import other_start
 from rnnshapes.port.fixed_point_mistake import as_fixed_point
 from rnnshapes.port.golden_arrays import check_golden_arrays
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
-from rnnshapes.port.location import Location, first_unit, locate, other_start
+from rnnshapes.port.location import Location, first_unit, locate
 from rnnshapes.port.quantities import (
     OUTPUT,
     ReportedQuantity,
@@ -154,6 +155,7 @@ def verify_port(
     )
     diagnosis = None
     if axes_swapped or any(check.differing for check in checks):
+        whole = hypothesis
         hypothesis = replace(hypothesis, quantities=_most_detailed(quantities, checks))
         if axes_swapped:
             hypothesis = hypothesis.with_mistake("axes", SWAPPED_OUTPUT)
@@ -162,7 +164,7 @@ def verify_port(
         parts = sections(hypothesis)
         found = as_fixed_point(exact, sources)
         if found is None and len(parts) == 1:
-            found = other_start(network, quantities, checks)
+            found = other_start(whole, checks, dtype)
         if found is not None:
             diagnosis = Diagnosis((Explanation((found[0],), dtype, found[1]),), 0, (), 0.0)
         elif len(parts) > 1:
@@ -207,7 +209,7 @@ def _diagnosis_by_sections(
         checks = compare_quantities(part, dtype)
         if all(check.agrees for check in checks):
             agreeing += checks
-        elif (started := other_start(part.network, part.quantities, checks)) is not None:
+        elif (started := other_start(part, checks, dtype)) is not None:
             explained.append((Explanation((started[0],), dtype, started[1]),))
         else:
             at = first_unit(part.network, part.quantities, checks)
