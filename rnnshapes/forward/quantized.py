@@ -41,7 +41,7 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim
-from rnnshapes.ops.fixed_point import FixedPoint, FixedPointOps, Format, Scheme, Stores, stacked
+from rnnshapes.ops.fixed_point import FixedPoint, FixedPointOps, Format, Scheme, Storage, stacked
 from rnnshapes.result import Result
 
 #: The dtype that holds integers of so many bits.
@@ -164,9 +164,9 @@ def quantize_network(
     with np.errstate(all="ignore"):  # what is not finite is reported
         fixed = _FixedPointPass(network, weights, sources, scheme)
         if scheme.fraction is None:
-            fixed.stores.measuring = True
+            fixed.storage.measuring = True
             fixed.compute()
-            fixed.stores.measuring = False
+            fixed.storage.measuring = False
         fixed.with_numbers = with_numbers
         values = fixed.compute()
     return Quantization(network, describe_inputs(sources, network), scheme, values)
@@ -246,7 +246,7 @@ class _Statistics:
         self.count[t] += error.size
 
     def value(self, name: str, kind: str, *, timed: bool) -> QuantizedValue:
-        """Return what was collected; raise InputError for a number that is not finite."""
+        """Return the collected statistics; raise InputError for a number that is not finite."""
         empty = not self.count.any()
         if self.not_finite is not None:
             where = f" at step {self.not_finite}" if timed else ""
@@ -281,10 +281,10 @@ class _FixedPointPass:
         self, network: Network, weights: Weights, sources: InputSources, scheme: Scheme
     ) -> None:
         self.network, self.sources, self.scheme = network, sources, scheme
-        self.stores = Stores(scheme)
+        self.storage = Storage(scheme)
         self.with_numbers = False
-        self.ops = FixedPointOps(self.stores, in_cells=False)
-        self.cell_ops = FixedPointOps(self.stores, in_cells=True)
+        self.ops = FixedPointOps(self.storage, in_cells=False)
+        self.cell_ops = FixedPointOps(self.storage, in_cells=True)
         self.counted = _counted_steps(network, weights, sources)
         self.recurrences = {each.name: each for each in recorded_recurrences(network)}
         self.bound = {
@@ -299,7 +299,7 @@ class _FixedPointPass:
         found: list[QuantizedValue] = []
         inputs = iter(self.sources)
         for position, node in enumerate(self.network.nodes):
-            self.stores.begin(node.name)
+            self.storage.begin(node.name)
             found += self._weights(node, found)
             if isinstance(node.layer, Input):
                 value = self._input(position, node.layer, full_array(next(inputs)))
@@ -340,11 +340,11 @@ class _FixedPointPass:
         """Return an input (N, T, …), time-major and stored as an operand."""
         turned = np.swapaxes(x, 0, 1) if layer.timed else x
         if layer.integers:
-            value = FixedPoint.exact(turned, self.stores)
+            value = FixedPoint.exact(turned, self.storage)
         else:
-            exact = FixedPoint.exact(np.asarray(turned, dtype=np.float64), self.stores)
+            exact = FixedPoint.exact(np.asarray(turned, dtype=np.float64), self.storage)
             counted = exact.at_counted_steps(self.counted[position])
-            value = self.stores.store(counted, self.scheme.operands)
+            value = self.storage.store(counted, self.scheme.operands)
         return _value((value,), (value if layer.timed else None,), None)
 
     def _apply(self, position: int, node: Node, values: Sequence[NodeValue]) -> NodeValue:
@@ -364,7 +364,7 @@ class _FixedPointPass:
         def stored(x: Any) -> Any:
             if x is None or x.format is not None:
                 return x
-            return self.stores.store(x.at_counted_steps(counted), bits)
+            return self.storage.store(x.at_counted_steps(counted), bits)
 
         outputs = [stored(x) for x in value.outputs]
         same = zip(value.at_steps, value.outputs, outputs, strict=True)
@@ -405,7 +405,7 @@ class _FixedPointPass:
         for name, _ in node.scans:
             none = self.scheme.format(self.scheme.operands, 0.0)
             state = {
-                key: FixedPoint.exact(np.zeros((x.ideal.shape[1], width)), self.stores, none)
+                key: FixedPoint.exact(np.zeros((x.ideal.shape[1], width)), self.storage, none)
                 for key, width in self.network.widths[name].items()
             }
             state = {key: start.get(f"{name}.{key}_initial", zero) for key, zero in state.items()}
@@ -414,7 +414,7 @@ class _FixedPointPass:
                 each.value(f"{name}.{key}", "state", timed=True) for key, each in by_name.items()
             ]
         value = self._joined(node, values, scans, mask)
-        self.stores.begin(f"{node.name} joined")
+        self.storage.begin(f"{node.name} joined")
         stored = self._stored(position, value, self.scheme.operands)
         if stored.outputs[0] is not value.outputs[0]:  # a sum, or parts of several formats
             rows = self._outputs(position, self._output_name(position), "output", stored)
@@ -423,7 +423,7 @@ class _FixedPointPass:
 
     def _initial(self, node: Node, values: Sequence[NodeValue]) -> dict[str, FixedPoint]:
         """Return the given states, by name: ``lstm.h_initial``; stored as those of each step."""
-        self.stores.begin(f"{node.name} initial")
+        self.storage.begin(f"{node.name} initial")
         keys = [(name, key) for name, _ in node.scans for key in self.network.widths[name]]
         return {
             f"{name}.{key}_initial": self.cell_ops.let(
@@ -439,7 +439,7 @@ class _FixedPointPass:
         state: Mapping[str, FixedPoint],
         mask: Array | None,
     ) -> tuple[dict[str, FixedPoint], dict[str, _Statistics]]:
-        """Take all steps of a recurrence; return its states (T, N, M), and what was noted."""
+        """Compute all steps of a recurrence; return its states (T, N, M) and statistics."""
         direction = recurrence.direction
         weights = SimpleNamespace(**self.bound[direction.name])
         steps = len(x.ideal)
@@ -447,13 +447,13 @@ class _FixedPointPass:
         after: dict[int, Mapping[str, FixedPoint]] = {}
         for t in range(steps)[:: -1 if direction.reverse else 1]:
             counted = None if mask is None else mask[t]
-            self.stores.begin(recurrence.name, counted)
+            self.storage.begin(recurrence.name, counted)
             x_t = x.on_both(lambda array, t=t: array[t])  # type: ignore[misc]
             xz = direction.cell.project(self.cell_ops, x_t, weights)
             new = direction.cell.step(self.cell_ops, xz, state, weights).states
             state = new if counted is None else _where(counted, new, state)
             after[t] = state
-            noted = dict(zip(reversed(recurrence.noted), self.stores.noted[::-1], strict=True))
+            noted = dict(zip(reversed(recurrence.noted), self.storage.noted[::-1], strict=True))
             for name, value in noted.items():  # of a value noted twice the first
                 statistics[name].add(t, value, counted)
             progress.advance(x.ideal.shape[1])

@@ -116,8 +116,8 @@ _SCHEMES = {"int8": Scheme("int8", 8, 8, 16), "int16": Scheme("int16", 8, 16, 16
 
 
 @dataclass(eq=False)
-class Stores:
-    """What each equation stores, in the order in which it does so.
+class Storage:
+    """Storage of the values of each equation, in the order in which it stores them.
 
     Attributes:
         scheme: The bits of each value.
@@ -145,11 +145,11 @@ class Stores:
         self.magnitudes = self.by_equation.setdefault(equation, [])
 
     def store(self, x: FixedPoint, bits: int, largest: float | None = None) -> FixedPoint:
-        """Return a value as ``bits`` hold it; weights, and what is stored so already, stay.
+        """Round a value to ``bits`` bits, unless it is a weight or already stored in so few.
 
         Its scale is that of ``largest``, or of the largest magnitude of its numbers that count.
         """
-        if x.stores is None or (x.format is not None and x.format.bits <= bits):
+        if x.storage is None or (x.format is not None and x.format.bits <= bits):
             return x
         if self.measuring:
             counted = x.counted if self.counted is None else self.counted
@@ -170,7 +170,7 @@ class Stores:
 
     def note(self, x: FixedPoint) -> FixedPoint:
         """Record a value; weights are not recorded."""
-        if x.stores is not None:
+        if x.storage is not None:
             self.noted.append(x)
         return x
 
@@ -182,7 +182,7 @@ class FixedPoint:
     Attributes:
         value: The numbers that the integers stand for.
         ideal: The same numbers without any rounding to a format.
-        stores: What the equation stores; None for weights, and what is made of them alone.
+        storage: What the equation stores; None for weights, and what is made of them alone.
         format: The format in which they are stored; None for exact sums and products.
         beyond: Which of them were beyond the ends of the format.
         counted: Which of them count, and set its scale; None if all do. Padding does not.
@@ -190,24 +190,24 @@ class FixedPoint:
 
     value: Array
     ideal: Array
-    stores: Stores | None
+    storage: Storage | None
     format: Format | None = None
     beyond: Array | None = None
     counted: Array | None = None
 
     @classmethod
-    def exact(cls, values: Array, stores: Stores, form: Format | None = None) -> FixedPoint:
+    def exact(cls, values: Array, storage: Storage, form: Format | None = None) -> FixedPoint:
         """Return numbers that fixed point and float64 share."""
-        return cls(values, values, stores, form)
+        return cls(values, values, storage, form)
 
     def __matmul__(self, other: FixedPoint) -> FixedPoint:
-        stores = self.stores or other.stores
-        if stores is None:
+        storage = self.storage or other.storage
+        if storage is None:
             return self._combine(np.matmul, other)
-        left, right = (stores.store(each, stores.scheme.operands) for each in (self, other))
+        left, right = (storage.store(each, storage.scheme.operands) for each in (self, other))
         if self.format is None:  # a value without a name
-            stores.note(left)
-        return stores.note(left._combine(np.matmul, right))
+            storage.note(left)
+        return storage.note(left._combine(np.matmul, right))
 
     def __add__(self, other: FixedPoint | float) -> FixedPoint:
         return self._combine(np.add, other)
@@ -253,9 +253,9 @@ class FixedPoint:
         with np.errstate(all="ignore"):
             if not isinstance(other, FixedPoint):
                 value, ideal = function(self.value, other), function(self.ideal, other)
-                return FixedPoint(value, ideal, self.stores)
+                return FixedPoint(value, ideal, self.storage)
             value, ideal = function(self.value, other.value), function(self.ideal, other.ideal)
-        return FixedPoint(value, ideal, self.stores or other.stores)
+        return FixedPoint(value, ideal, self.storage or other.storage)
 
 
 def _magnitude(values: Array) -> float:
@@ -290,7 +290,7 @@ def _exact(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
                 operation(_NUMPY, *_part(arguments, name), **_options(options, name))
                 for name in ("value", "ideal")
             )
-        return FixedPoint(value, ideal, self.stores)
+        return FixedPoint(value, ideal, self.storage)
 
     return apply
 
@@ -327,8 +327,8 @@ class FixedPointOps:
     All but matrix products, and activations ``in_cells``, are exact for stored operands.
     """
 
-    def __init__(self, stores: Stores, *, in_cells: bool) -> None:
-        self.stores, self.in_cells = stores, in_cells
+    def __init__(self, storage: Storage, *, in_cells: bool) -> None:
+        self.storage, self.in_cells = storage, in_cells
 
     concatenate = _moved(NumpyOps.concatenate)
     windows = _moved(NumpyOps.windows)
@@ -349,19 +349,19 @@ class FixedPointOps:
 
     def activate(self, name: str, z: FixedPoint) -> FixedPoint:
         """Apply the activation ``name``: in cells to a stored value, as a table does."""
-        bits = self.stores.scheme.values
+        bits = self.storage.scheme.values
         if self.in_cells:
-            z = self.stores.note(self.stores.store(z, bits))
+            z = self.storage.note(self.storage.store(z, bits))
         result = _exact(NumpyOps.activate)(self, name, z)
         is_stored = self.in_cells and name in _BOUNDED
-        return self.stores.store(result, bits, 1.0) if is_stored else result
+        return self.storage.store(result, bits, 1.0) if is_stored else result
 
     def split(self, z: FixedPoint, base: str, parts: tuple[str, ...]) -> list[FixedPoint]:
         """Split the last axis into equal parts, which are stored."""
         slices = range(len(parts))
         values = [z.on_both(functools.partial(_split_part, len(parts), i)) for i in slices]
-        bits = self.stores.scheme.values
-        return [self.stores.note(self.stores.store(value, bits)) for value in values]
+        bits = self.storage.scheme.values
+        return [self.storage.note(self.storage.store(value, bits)) for value in values]
 
     def rows(self, b: FixedPoint, names: tuple[str, ...]) -> list[FixedPoint]:
         """Return the rows of ``b``."""
@@ -369,14 +369,14 @@ class FixedPointOps:
 
     def let(self, name: str, value: FixedPoint) -> FixedPoint:
         """Store ``value``: the output of a cell as an operand of the next product."""
-        scheme = self.stores.scheme
+        scheme = self.storage.scheme
         bits = scheme.operands if name == OUTPUT else scheme.values
-        return self.stores.note(self.stores.store(value, bits))
+        return self.storage.note(self.storage.store(value, bits))
 
     def take(self, table: FixedPoint, indices: FixedPoint) -> FixedPoint:
         """Return the rows of ``table`` with these integer indices."""
         rows = table.on_both(lambda array: _NUMPY.take(array, indices.ideal))
-        return replace(rows, stores=self.stores)
+        return replace(rows, storage=self.storage)
 
     def rearrange(self, x: FixedPoint, function: Callable[[Array], Array]) -> FixedPoint:
         """Return ``function(x)`` for a function that only moves or selects numbers."""
@@ -425,21 +425,21 @@ class FixedPointOps:
 
         Each step stores its values in the same formats.
         """
-        stores, shape = self.stores, self.shape(z)
+        storage, shape = self.storage, self.shape(z)
         zeros = np.zeros((shape[0], *shape[2:-1], shape[-1] // multiple))
-        none = stores.scheme.format(stores.scheme.operands, 0.0)
-        states: Sequence[FixedPoint] = [FixedPoint.exact(zeros, stores, none) for _ in names]
-        first, after = stores.position, {}
+        none = storage.scheme.format(storage.scheme.operands, 0.0)
+        states: Sequence[FixedPoint] = [FixedPoint.exact(zeros, storage, none) for _ in names]
+        first, after = storage.position, {}
         for t in range(shape[1])[:: -1 if reverse else 1]:
-            stores.position = first
+            storage.position = first
             states = step(z.on_both(functools.partial(_step_of, t)), states)
             after[t] = states[0]
         return stacked([after[t] for t in range(shape[1])], axis=1)
 
     def contract(self, contraction: Any, left: FixedPoint, right: FixedPoint) -> FixedPoint:
         """Multiply stored operands, and sum over axes."""
-        bits = self.stores.scheme.operands
-        operands = (self.stores.store(each, bits) for each in (left, right))
+        bits = self.storage.scheme.operands
+        operands = (self.storage.store(each, bits) for each in (left, right))
         return _exact(NumpyOps.contract)(self, contraction, *operands)
 
     def widen(self, x: FixedPoint) -> FixedPoint:

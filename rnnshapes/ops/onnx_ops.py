@@ -307,7 +307,7 @@ class OnnxOps:
         if len({len(value.symbol.shape) for value in values}) > 1:
             raise refused("joining a value without time to a sequence")
         symbol = self._symbolic.concatenate(_symbols(list(values)), axis, length)
-        return self._made(symbol, "Concat", *(value.name for value in values), axis=axis)
+        return self._result(symbol, "Concat", *(value.name for value in values), axis=axis)
 
     def constant(
         self, values: Constant, like: OnnxTensor, shape: Shape | None = None
@@ -328,20 +328,20 @@ class OnnxOps:
     def take(self, table: OnnxTensor, indices: OnnxTensor) -> OnnxTensor:
         """Return the rows of ``table`` with these integer indices."""
         symbol = self._symbolic.take(table.symbol, indices.symbol)
-        return self._made(symbol, "Gather", table.name, indices.name, axis=0)
+        return self._result(symbol, "Gather", table.name, indices.name, axis=0)
 
     def rearrange(self, x: OnnxTensor, function: moves.Rearrangement) -> OnnxTensor:
         """Move, select, repeat or pad numbers."""
         symbol = self._symbolic.rearrange(x.symbol, function)
         match function:
             case moves.Transposed(axes):
-                return self._made(symbol, "Transpose", x.name, perm=list(axes))
+                return self._result(symbol, "Transpose", x.name, perm=list(axes))
             case moves.Reshaped(numbers=numbers):
-                return self._made(symbol, "Reshape", x.name, self.graph.numbers([0, *numbers]))
+                return self._result(symbol, "Reshape", x.name, self.graph.numbers([0, *numbers]))
             case moves.Repeated(number=number):
                 (row,) = self.graph.add("Unsqueeze", x.name, self.graph.numbers([1]))
                 times = [1, number, *[1] * (len(x.symbol.shape) - 1)]
-                return self._made(symbol, "Tile", row, self.graph.numbers(times))
+                return self._result(symbol, "Tile", row, self.graph.numbers(times))
             case moves.Selection(key):
                 return self._tensor(symbol, self._selected(x, key))
         raise refused(f"the operation {function.name}")
@@ -380,13 +380,13 @@ class OnnxOps:
         rest = graph.cut(sizes, {0: slice(2, None)})
         folded = graph.add("Concat", graph.numbers([-1]), rest, axis=0)[0]
         symbol = replace(x.symbol, shape=(shape[0], *shape[2:]))
-        result = function(replace(self._made(symbol, "Reshape", x.name, folded), dtype=x.dtype))
+        result = function(replace(self._result(symbol, "Reshape", x.name, folded), dtype=x.dtype))
         own = graph.cut(graph.add("Shape", result.name)[0], {0: slice(1, None)})
         lead = graph.cut(sizes, {0: slice(0, 2)})
         unfolded = graph.add("Concat", lead, own, axis=0)[0]
         each = result.symbol.shape
         symbol = replace(result.symbol, shape=(each[0], shape[1], *each[1:]))
-        return self._made(symbol, "Reshape", result.name, unfolded)
+        return self._result(symbol, "Reshape", result.name, unfolded)
 
     def scan(
         self,
@@ -404,7 +404,7 @@ class OnnxOps:
         """Multiply, and sum over axes."""
         symbol = self._symbolic.contract(contraction, left.symbol, right.symbol)
         equation = contraction.subscripts
-        return self._made(symbol, "Einsum", left.name, right.name, equation=equation)
+        return self._result(symbol, "Einsum", left.name, right.name, equation=equation)
 
     def averages(self, x: OnnxTensor, windows: Sequence[Window]) -> OnnxTensor:
         """Refuse windows."""
@@ -428,7 +428,7 @@ class OnnxOps:
         if visibility.causal or any(each is not None for each in masks):
             raise refused("attention with a mask")
         symbol = self._symbolic.attention_weights(scores.symbol, visibility)
-        return self._made(symbol, "Softmax", scores.name, axis=-1)
+        return self._result(symbol, "Softmax", scores.name, axis=-1)
 
     def widen(self, x: OnnxTensor) -> OnnxTensor:
         """Return ``x`` itself: all numbers are of float32."""
@@ -450,7 +450,7 @@ class OnnxOps:
     def rsqrt(self, x: OnnxTensor) -> OnnxTensor:
         """Return 1 / sqrt(x)."""
         (root,) = self.graph.add("Sqrt", x.name)
-        return self._made(self._symbolic.rsqrt(x.symbol), "Reciprocal", root)
+        return self._result(self._symbolic.rsqrt(x.symbol), "Reciprocal", root)
 
     def elementwise(self, x: OnnxTensor, function: functions.Elementwise) -> OnnxTensor:
         """Apply a monotone function to each number."""
@@ -462,11 +462,11 @@ class OnnxOps:
 
     def maximum(self, x: OnnxTensor, y: OnnxTensor) -> OnnxTensor:
         """Return the larger one of each two numbers."""
-        return self._made(self._symbolic.maximum(x.symbol, y.symbol), "Max", x.name, y.name)
+        return self._result(self._symbolic.maximum(x.symbol, y.symbol), "Max", x.name, y.name)
 
     def minimum(self, x: OnnxTensor, y: OnnxTensor) -> OnnxTensor:
         """Return the smaller one of each two numbers."""
-        return self._made(self._symbolic.minimum(x.symbol, y.symbol), "Min", x.name, y.name)
+        return self._result(self._symbolic.minimum(x.symbol, y.symbol), "Min", x.name, y.name)
 
     def compare(self, relation: str, x: OnnxTensor, y: OnnxTensor) -> OnnxTensor:
         """Refuse comparisons."""
@@ -487,13 +487,13 @@ class OnnxOps:
     def _tensor(self, symbol: Symbol, name: str) -> OnnxTensor:
         return OnnxTensor(symbol, name, self.graph)
 
-    def _made(self, symbol: Symbol, op_type: str, *inputs: str, **attributes: Any) -> OnnxTensor:
+    def _result(self, symbol: Symbol, op_type: str, *inputs: str, **attributes: Any) -> OnnxTensor:
         """Return the result of an operator, with this symbol."""
         return self._tensor(symbol, self.graph.add(op_type, *inputs, **attributes)[0])
 
     def like(self, x: OnnxTensor, op_type: str, *inputs: str, **attributes: Any) -> OnnxTensor:
         """Return the result of an operator that changes no shape."""
-        return self._made(x.symbol, op_type, *inputs, **attributes)
+        return self._result(x.symbol, op_type, *inputs, **attributes)
 
     def clipped(self, x: OnnxTensor, least: float, most: float) -> OnnxTensor:
         """Return the numbers, at least ``least`` and at most ``most``."""
@@ -506,8 +506,8 @@ class OnnxOps:
         numbers = [axes] if isinstance(axes, int) else list(axes)
         if op_type == "ReduceSum":  # the others take their axes from an attribute until version 18
             indices = self.graph.numbers(numbers)
-            return self._made(symbol, op_type, x.name, indices, keepdims=int(keepdims))
-        return self._made(symbol, op_type, x.name, axes=numbers, keepdims=int(keepdims))
+            return self._result(symbol, op_type, x.name, indices, keepdims=int(keepdims))
+        return self._result(symbol, op_type, x.name, axes=numbers, keepdims=int(keepdims))
 
 
 def refused(what: str) -> UnsupportedError:

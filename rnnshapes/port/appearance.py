@@ -51,7 +51,7 @@ def appearance(hypothesis: Hypothesis) -> tuple[Mistake, ...]:
 
     ``hypothesis`` is the network itself, with what the port reports.
     """
-    network, looks = hypothesis.network, []
+    network, mistakes = hypothesis.network, list[Mistake]()
     for node, name, direction, numbers in fully_reported(hypothesis):
         if len(direction.cell.cells_by_suffix) > 1:  # a stack of cells
             continue
@@ -60,15 +60,15 @@ def appearance(hypothesis: Hypothesis) -> tuple[Mistake, ...]:
         states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
         w = bind(direction.name, hypothesis.weights, "float64")
         with np.errstate(all="ignore"):
-            mistake = _look(_Steps(direction, x, states, w))
+            mistake = _recurrence_appearance(_Steps(direction, x, states, w))
         if mistake is not None:
             several = len(network.recurrent) > 1 or len(node.scans) > 1
             text = f"{mistake.text}, in {name}" if several else mistake.text
-            looks.append(mistake._replace(text=text, where=Where(layer=node.name)))
-    return tuple(looks)
+            mistakes.append(mistake._replace(text=text, where=Where(layer=node.name)))
+    return tuple(mistakes)
 
 
-def _look(steps: _Steps) -> Mistake | None:
+def _recurrence_appearance(steps: _Steps) -> Mistake | None:
     """Return what the difference of one recurrence looks like, or ``None``."""
     if not np.isfinite(steps.residual).all() or not steps.residual.any():
         return None

@@ -45,7 +45,7 @@ _DECIMALS, _BITS = range(1, 6), range(4, 17)
 
 @dataclass(frozen=True, eq=False)
 class Approximation(Elementwise):
-    """A function that ports compute in place of tanh or sigmoid; ``form`` says how, in words."""
+    """An approximation of tanh or sigmoid that ports compute; ``form`` is its description."""
 
     form: str
     function: Callable[[Array], Array]

@@ -158,7 +158,7 @@ def _intermediate(recurrence: RecordedRecurrence, line: str, port: Port) -> Repo
 
 @dataclass(eq=False)
 class _Lines(Recording):
-    """A recording in which what the port reports takes the place of what is computed.
+    """A recording that replaces computed values by those that the port reports.
 
     ``names`` are those of the intermediates in the order in which they are noted, ``reported``
     the numbers of the port, and ``computed`` what each is before the port's numbers replace it.

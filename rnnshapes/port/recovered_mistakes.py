@@ -1,4 +1,4 @@
-"""What is wrong with weights that were recovered from a port's own states.
+"""Mistakes in weights that were recovered from a port's own states.
 
 Each array that differs is compared with what a known mistake would make of the expected one, and,
 where none does, with other orders of its numbers, multiples of it, and grids.
@@ -143,7 +143,7 @@ def _percent(share: float) -> str:
 
 
 def _where(layer: Layer, direction: Direction, weight: Weight) -> Where:
-    """Return the place of an array."""
+    """Return the location of an array."""
     way = None
     if len(layer.directions) > 1:
         way = "backward" if direction.name == layer.directions[1].name else "forward"

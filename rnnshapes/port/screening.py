@@ -142,7 +142,7 @@ def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
         to be computed.
     """
     longest = max(x.shape[1] for x in hypothesis.xs if x.ndim > 1)
-    if hypothesis.network.is_causal or not _reaches(hypothesis):
+    if hypothesis.network.is_causal or not _forgets(hypothesis):
         return 0
     some = _some_samples(hypothesis, 2)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -157,7 +157,7 @@ def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
     return 0
 
 
-def _reaches(hypothesis: Hypothesis) -> bool:
+def _forgets(hypothesis: Hypothesis) -> bool:
     """Return whether x far away from a step hardly changes it, as recurrences forget."""
     network = hypothesis.network
     alone = not any(node.initial for node in network.nodes) and network.batch is None

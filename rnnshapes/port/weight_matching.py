@@ -92,7 +92,7 @@ class Recurrence(NamedTuple):
         )
 
     def where(self, direction: int, array: str | None = None) -> Where:
-        """Return a place in it."""
+        """Return a location in this recurrence."""
         both = ("forward", "backward")[direction] if len(self.arrays) > 1 else None
         return Where(self.layer, both, array)
 

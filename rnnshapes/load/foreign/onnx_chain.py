@@ -318,7 +318,7 @@ def read_chain(
 
 
 class Zeros:
-    """The tensors of a graph that are certainly zeros: constants, and what is made of them."""
+    """The tensors of a graph that are certainly zeros: constants, and what follows from them."""
 
     def __init__(self, model: OnnxModel) -> None:
         self.model = model

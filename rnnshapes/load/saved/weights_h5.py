@@ -32,7 +32,7 @@ def require_keras3(model: ModelFile) -> None:
 
 
 def write_weights(path: Path, model: ModelFile, weights: Weights) -> None:
-    """Write weights in the places of a model, each in its dtype there.
+    """Write weights under the paths of a model's arrays, each in the dtype of that array.
 
     The seeds of dropouts are those of the model; the state of its optimizer is left out.
 
