@@ -155,3 +155,15 @@ def test_other_weights_in_a_port_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=name):
         rnnshapes.verify(**SIZES, against=port)
     assert rnnshapes.verify(**SIZES, against=port, ignore=[name]).passed
+
+
+def test_port_without_the_probe_is_told_so(right: Arrays) -> None:
+    """It would have to be run again: no option makes it fit."""
+    sizes = {name: size for name, size in SIZES.items() if name != "N"}
+    with pytest.raises(InputError, match="trace --probe") as error:
+        rnnshapes.verify(**sizes, against=right["h"], probe=True)
+    assert "--N" not in str(error.value)
+    with pytest.raises(InputError, match="--N 2"):
+        rnnshapes.verify(**sizes, N=4, against=right["h"])
+    with pytest.raises(InputError, match="run the port on"):
+        rnnshapes.verify(**sizes, x=np.zeros((4, 3, 4), "f"), against=right["h"])

@@ -101,8 +101,10 @@ class _Candidate:
     symbols: tuple[str, ...]
 
 
-def match_arrays(network: Network, port: Port) -> tuple[ReportedQuantity, ...]:
+def match_arrays(network: Network, port: Port, given_x: str = "") -> tuple[ReportedQuantity, ...]:
     """Match the arrays of a port to quantities of the network.
+
+    ``given_x`` says what x is where the user or a probe gives it, and is empty if it is random.
 
     Raises InputError, in N, T, K and M, for an array that is none of them, or that has another
     shape than the quantity of its name.
@@ -115,7 +117,7 @@ def match_arrays(network: Network, port: Port) -> tuple[ReportedQuantity, ...]:
         single = port.arrays[0] if len(port.arrays) == 1 else None
     named = single is not None and ("." in single.name or single.name in STATE_NAMES)
     if single is not None and single.name not in candidates and not named:
-        return (_by_shape(network, port, single, candidates),)
+        return (_by_shape(network, port, single, candidates, given_x),)
     known = [array for array in port.arrays if array.name in candidates]
     if not known:
         names = " or ".join(dict.fromkeys(name for name in candidates if name != UNNAMED))
@@ -123,7 +125,7 @@ def match_arrays(network: Network, port: Port) -> tuple[ReportedQuantity, ...]:
             f"{port.name}: it holds {_listed([a.name for a in port.arrays])}; name at least one "
             f"of them {names}"
         )
-    return tuple(_by_name(network, port, array, candidates[array.name]) for array in known)
+    return tuple(_by_name(network, port, array, candidates[array.name], given_x) for array in known)
 
 
 def check_names(network: Network, port: Port) -> None:
@@ -199,7 +201,11 @@ def _fits(network: Network, array: PortArray, candidates: Mapping[str, _Candidat
 
 
 def _by_shape(
-    network: Network, port: Port, array: PortArray, candidates: Mapping[str, _Candidate]
+    network: Network,
+    port: Port,
+    array: PortArray,
+    candidates: Mapping[str, _Candidate],
+    given_x: str,
 ) -> ReportedQuantity:
     """Match the only array of a port by its shape: y_hat, the output, or a state."""
     ordered = [candidates[n] for n in (Y_HAT, OUTPUT) if n in candidates]
@@ -211,18 +217,18 @@ def _by_shape(
             # y_hat at the last step has the numbers of the output, too
             others = tuple(q for q in quantities[1:] if q.name != OUTPUT)
             return _checked_finite(replace(quantities[0], alternatives=others), port)
-    raise InputError(_misfit(network, port, array, ordered))
+    raise InputError(_misfit(network, port, array, ordered, given_x))
 
 
 def _by_name(
-    network: Network, port: Port, array: PortArray, candidate: _Candidate
+    network: Network, port: Port, array: PortArray, candidate: _Candidate, given_x: str
 ) -> ReportedQuantity:
     """Match an array to the quantity of its name, in either order of samples and time."""
     for axes_swapped in (False, True):
         quantity = _matched(network, array, candidate, axes_swapped=axes_swapped)
         if quantity is not None:
             return _checked_finite(quantity, port)
-    raise InputError(_misfit(network, port, array, [candidate]))
+    raise InputError(_misfit(network, port, array, [candidate], given_x))
 
 
 def _matched(
@@ -284,7 +290,11 @@ def _checked_finite(quantity: ReportedQuantity, port: Port) -> ReportedQuantity:
 
 
 def _misfit(
-    network: Network, port: Port, array: PortArray, candidates: Sequence[_Candidate]
+    network: Network,
+    port: Port,
+    array: PortArray,
+    candidates: Sequence[_Candidate],
+    given_x: str,
 ) -> str:
     """Return an error text: the array's shape, the shapes that fit, and how to reach one."""
     shape = array.values.shape
@@ -304,10 +314,12 @@ def _misfit(
         last = f"its last step {axes}" if candidate.steps else f"{what} {axes}"
         options.append(f"{last} = {shape_text((n, *candidate.units))}")
     text = f"{port.name}: the shape of {which} is {shape_text(shape)}"
-    return f"{text}; expected {', or '.join(options)}{_advice(network, shape, candidates)}"
+    return f"{text}; expected {', or '.join(options)}{_advice(network, shape, candidates, given_x)}"
 
 
-def _advice(network: Network, shape: tuple[int, ...], candidates: Sequence[_Candidate]) -> str:
+def _advice(
+    network: Network, shape: tuple[int, ...], candidates: Sequence[_Candidate], given_x: str
+) -> str:
     """Return which change would make the shape fit one of the candidates, or nothing."""
     n = network.size("N")
     for candidate in candidates:
@@ -318,10 +330,19 @@ def _advice(network: Network, shape: tuple[int, ...], candidates: Sequence[_Cand
         if int(np.prod(shape)) == int(np.prod(full)):
             return f"; it has as many numbers as an array of shape {shape_text(full)}: reshape it"
         if shape[1:] == full[1:]:
-            return f"; it has {shape[0]} samples, the input {n}: give --input, or --N {shape[0]}"
+            remedy = _on_given_x(given_x) or f"give --input, or --N {shape[0]}"
+            return f"; it has {shape[0]} samples, the input {n}: {remedy}"
         if len(shape) == len(full) > 2 and (shape[0], *shape[2:]) == (full[0], *full[2:]):
-            return f"; it has {shape[1]} steps, and the input {full[1]}: give --input, or --T"
+            remedy = _on_given_x(given_x) or "give --input, or --T"
+            return f"; it has {shape[1]} steps, and the input {full[1]}: {remedy}"
     return ""
+
+
+def _on_given_x(given_x: str) -> str:
+    """Return the remedy for a port that was not run on the x that is given."""
+    if given_x.startswith("probe"):
+        return "run the port on the x of trace --probe"
+    return f"run the port on {given_x}" if given_x else ""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -124,7 +124,9 @@ def verify_port(
             f"layer {node.name!r} ({node.layer.type}) is not supported: no port of this model can "
             "be verified"
         )
-    quantities = match_arrays(network, port)
+    source = describe_inputs(sources, network)
+    random_input = any(isinstance(each, RandomInput) for each in sources)
+    quantities = match_arrays(network, port, "" if random_input else source)
     check_names(network, port)
     xs = tuple(map(full_array, sources))
     if not all(x.dtype.kind in "iu" or np.isfinite(x).all() for x in xs):
@@ -173,14 +175,14 @@ def verify_port(
             diagnosis = _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
     return PortVerification(
         network=network,
-        source=describe_inputs(sources, network),
+        source=source,
         port=port.name,
         dtype=dtype,
         checks=(*checks, *lines.checks),
         axes_swapped=axes_swapped,
         unknown_arrays=unknown_names(network, port) if axes_swapped else port.ignored,
         diagnosis=diagnosis,
-        random_input=any(isinstance(source, RandomInput) for source in sources),
+        random_input=random_input,
         locations=locations,
         tolerance=tolerance,
     )
