@@ -155,6 +155,20 @@ def test_unexplained_port_is_located() -> None:
     assert "where" in repr(result)
 
 
+def test_what_follows_from_a_difference_has_no_location() -> None:
+    """Each layer starts from the port's own states; y_hat follows from them."""
+    sizes = {**SIZES, "M": [5, 6]}
+    golden = rnnshapes.golden(**sizes).arrays
+    port = {f"{name}.h": golden[f"{name}.h"].astype("f") for name in ("simple_rnn", "simple_rnn_1")}
+    for h in port.values():
+        h[:, 3, 1] += 0.25
+    port["y_hat"] = golden["y_hat"].astype("f") + np.float32(0.25)
+    result = rnnshapes.verify(**sizes, against=port)
+    assert [check.agrees for check in result.checks] == [False] * 3
+    layers = [place["layer"] for place in result.to_dict()["where"]]
+    assert layers == ["simple_rnn", "simple_rnn_1"]
+
+
 def test_states_of_frameworks_are_accepted() -> None:
     """Both directions side by side, ONNX's Y and Y_h, PyTorch's h_n; and none is y_hat."""
     sizes = {**SIZES, "cell": "lstm", "bidirectional": True, "K": 10}
