@@ -250,6 +250,17 @@ def test_masked_embedding_in_short_format_passes() -> None:
     assert result.passed, result
 
 
+def test_dtype_behind_an_unsupported_operation_is_keras_own() -> None:
+    def graph(x: Any) -> Any:
+        h = la.LSTM(4, dtype="mixed_bfloat16")(x)
+        return la.Dense(2, dtype="mixed_bfloat16")(h / (abs(keras.ops.sin(h)) + 0.5))
+
+    model = randomized(functional(graph, (6, 3)))
+    assert not all(layer.supported for layer in rnnshapes.inspect(model).layers)
+    result = rnnshapes.verify(model, N=3)
+    assert result.passed, result
+
+
 def test_short_products_are_summed_in_float32() -> None:
     """Their bound hardly grows with the number of terms."""
     for name in ("float16", "bfloat16"):

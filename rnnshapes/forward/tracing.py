@@ -341,7 +341,7 @@ def _block_numbers(network: Network) -> int:
     block = scan.block_steps(network, "float64")
     outputs = intermediates = 0
     for shapes in network.node_shapes:
-        steps = network.step_count(shapes)
+        steps = max(1, network.step_count(shapes))  # a layer that is not supported may return none
         repeated = min(steps, block)
         outputs += _output_numbers(network, shapes) * repeated // steps
         largest = max((_numbers(network, shape) for shape in shapes.intermediates), default=0)

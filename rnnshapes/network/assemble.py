@@ -37,7 +37,8 @@ class LayerCall:
     of its outputs. ``mask_dropped`` says that Keras does not pass the mask of the input on to it,
     ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported,
     ``contradiction`` why Keras itself would refuse it.
-    ``computes_in`` is its 16-bit dtype, if it computes in one. ``arguments`` are those of an
+    ``computes_in`` is its 16-bit dtype, if it computes in one, ``output_dtype`` that of its output,
+    where a model tells it. ``arguments`` are those of an
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
     of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
     ``boolean_inputs`` says which inputs are Boolean. With ``keeps_steps`` its output has as many
@@ -59,6 +60,7 @@ class LayerCall:
     unsupported_reason: str = ""
     contradiction: str = ""
     computes_in: str = ""
+    output_dtype: str = ""
     arguments: tuple[Any, ...] = ()
     call_options: tuple[tuple[str, Any], ...] = ()
     lost_mask: bool = False
@@ -288,6 +290,7 @@ def _unsupported_layer(
         ),
         trainable_count=call.trainable_count,
         masked=call.masked,
+        computes_in=call.output_dtype,
     )
 
 

@@ -249,7 +249,7 @@ SEQUENCE_LAYERS: tuple[Maker, ...] = (
     _convolution,
     _attention,
     _weighted,
-    lambda draw, x: la.Concatenate(axis=1)([x, draw.like(x)[:, 1:]]),
+    lambda draw, x: la.Concatenate(axis=1)([x, draw.like(x)]),
     lambda draw, x: la.TimeDistributed(la.Dense(draw.size()))(x),
     lambda draw, x: draw.one(la.MaxPooling1D, la.AveragePooling1D)(2, **_window(draw))(x),
     lambda draw, x: draw.one(la.GlobalMaxPooling1D, la.GlobalAveragePooling1D)()(x),

@@ -94,7 +94,7 @@ def attention(x: Any) -> Any:
     weights = la.Softmax(axis=1)(energies)  # (N, T, K) with K = 1
     repeated = la.Permute((2, 1))(la.RepeatVector(6)(keras.ops.squeeze(weights, -1)))
     parts = [la.Attention(use_scale=True)([h, h]), la.Multiply()([h, repeated])]
-    excited = la.Multiply()([h, la.GlobalAveragePooling1D(keepdims=True)(h)])
+    excited = la.Multiply()([la.GlobalAveragePooling1D(keepdims=True)(h), h])
     parts += [excited, la.Multiply()([weights, h]), weights * la.LSTM(6, return_sequences=True)(h)]
     return la.Dense(2)(la.Concatenate()([la.GlobalAveragePooling1D()(part) for part in parts]))
 

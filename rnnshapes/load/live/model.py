@@ -119,6 +119,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=_trainable_count(layer),
         computes_in=_dtype_16bit(call),
+        output_dtype=_if_16bit(str(call.outputs[0].dtype)),
         mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
         unsupported_reason=why,
@@ -221,6 +222,10 @@ def _dtype_16bit(call: KerasCall) -> str:
     """
     is_input = _class_name(call.layer) == "InputLayer"
     dtype = str(call.outputs[0].dtype if is_input else getattr(call.layer, "compute_dtype", ""))
+    return _if_16bit(dtype)
+
+
+def _if_16bit(dtype: str) -> str:
     return dtype if dtype in DTYPES_16BIT else ""
 
 

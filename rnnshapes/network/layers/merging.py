@@ -27,8 +27,11 @@ from rnnshapes.ops.rearrangements import Reshaped
 class Merge(Broadcast, LayerOfClass):
     """The sum, the difference, the product, the mean, or the largest or smallest number.
 
-    Multiply, Maximum and Minimum leave out the inputs that are masked at a step.
+    Multiply, Maximum and Minimum leave out the inputs that are masked at a step. ``stepwise`` is
+    False if an input has one step for all steps of another.
     """
+
+    stepwise: bool = True
 
     keras_classes = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
     output_symbol = "m"
@@ -44,7 +47,13 @@ class Merge(Broadcast, LayerOfClass):
         if config.class_name == "Subtract" and len(config.shapes) != 2:
             raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
         units = config.unit_axes()
-        return cls(keras_class=config.class_name, unit_axes=units, **config.shared)
+        repeats_step = any(len(config.shapes[n]) + axis == 1 for n, axis in units)
+        return cls(
+            keras_class=config.class_name,
+            unit_axes=units,
+            stepwise=not repeats_step,
+            **config.shared,
+        )
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         aligned = ops.aligned(inputs)
