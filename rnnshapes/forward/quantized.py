@@ -41,7 +41,14 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Dim
-from rnnshapes.ops.fixed_point import FixedPoint, FixedPointOps, Format, Scheme, Storage, stacked
+from rnnshapes.ops.fixed_point import (
+    FixedPoint,
+    FixedPointOps,
+    Format,
+    Scheme,
+    StoredValues,
+    stacked,
+)
 from rnnshapes.result import Result
 
 #: The dtype that holds integers of so many bits.
@@ -281,7 +288,7 @@ class _FixedPointPass:
         self, network: Network, weights: Weights, sources: InputSources, scheme: Scheme
     ) -> None:
         self.network, self.sources, self.scheme = network, sources, scheme
-        self.storage = Storage(scheme)
+        self.storage = StoredValues(scheme)
         self.with_numbers = False
         self.ops = FixedPointOps(self.storage, in_cells=False)
         self.cell_ops = FixedPointOps(self.storage, in_cells=True)

@@ -116,8 +116,8 @@ _SCHEMES = {"int8": Scheme("int8", 8, 8, 16), "int16": Scheme("int16", 8, 16, 16
 
 
 @dataclass(eq=False)
-class Storage:
-    """Storage of the values of each equation, in the order in which it stores them.
+class StoredValues:
+    """Values of each equation as they are stored, in the order in which it stores them.
 
     Attributes:
         scheme: The bits of each value.
@@ -190,13 +190,13 @@ class FixedPoint:
 
     value: Array
     ideal: Array
-    storage: Storage | None
+    storage: StoredValues | None
     format: Format | None = None
     beyond: Array | None = None
     counted: Array | None = None
 
     @classmethod
-    def exact(cls, values: Array, storage: Storage, form: Format | None = None) -> FixedPoint:
+    def exact(cls, values: Array, storage: StoredValues, form: Format | None = None) -> FixedPoint:
         """Return numbers that fixed point and float64 share."""
         return cls(values, values, storage, form)
 
@@ -327,7 +327,7 @@ class FixedPointOps:
     All but matrix products, and activations ``in_cells``, are exact for stored operands.
     """
 
-    def __init__(self, storage: Storage, *, in_cells: bool) -> None:
+    def __init__(self, storage: StoredValues, *, in_cells: bool) -> None:
         self.storage, self.in_cells = storage, in_cells
 
     concatenate = _moved(NumpyOps.concatenate)

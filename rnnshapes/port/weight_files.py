@@ -21,10 +21,10 @@ from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.mistakes import ARRAY_NAMES
 from rnnshapes.port.weight_matching import (
-    Group,
     Matching,
     Other,
     Own,
+    PlainWeights,
     Recurrence,
     as_stored,
     turned,
@@ -209,7 +209,9 @@ class _Comparison(Matching):
             if name not in self.used and not name.endswith("num_batches_tracked"):
                 yield name
 
-    def _plain(self, group: Group, name: str, values: Array, tensor: Tensor | None) -> WeightCheck:
+    def _plain(
+        self, group: PlainWeights, name: str, values: Array, tensor: Tensor | None
+    ) -> WeightCheck:
         """Return the check of an array outside recurrences."""
         where, full_name = Where(group.layer, array=name), f"{group.name}/{name}"
         if tensor is None:
@@ -221,7 +223,9 @@ class _Comparison(Matching):
             return check._replace(rule=rule)
         return check._replace(mistake=self._plain_mistake(group, values, tensor, where))
 
-    def _plain_mistake(self, group: Group, values: Array, tensor: Tensor, where: Where) -> Mistake:
+    def _plain_mistake(
+        self, group: PlainWeights, values: Array, tensor: Tensor, where: Where
+    ) -> Mistake:
         """Return what is wrong with an array outside recurrences."""
         forms = [form for _, form in self.forms(tensor, values.shape, group.is_table)]
         expected = as_stored(values, tensor.dtype)[0]

@@ -115,7 +115,7 @@ class Recurrence(NamedTuple):
         )
 
 
-class Group(NamedTuple):
+class PlainWeights(NamedTuple):
     """The weights of a Keras layer without recurrence, by name, and the keys of these names."""
 
     layer: str
@@ -130,7 +130,7 @@ class Group(NamedTuple):
         return tuple((name, array.shape) for name, array in self.arrays.items())
 
 
-Own = TypeVar("Own", Recurrence, Group)
+Own = TypeVar("Own", Recurrence, PlainWeights)
 Other = TypeVar("Other", FileRecurrence, OtherModule)
 
 
@@ -158,7 +158,7 @@ class Matching:
         self.used: set[str] = set()
         self.before = _layers_before(network)
         self.recurrences: list[Recurrence] = []
-        self.groups: list[Group] = []
+        self.groups: list[PlainWeights] = []
         for layer in network.layers:
             if layer.directions:
                 self.recurrences += recurrences_of(network, weights, layer.name)
@@ -167,7 +167,7 @@ class Matching:
                 arrays = {each.name: np.asarray(weights[name][each.key]) for each in members}
                 keys = {each.name: each.key for each in members}
                 is_table = layer_at_step(layer).type == "Embedding"
-                self.groups.append(Group(layer.name, name, arrays, keys, is_table))
+                self.groups.append(PlainWeights(layer.name, name, arrays, keys, is_table))
         self.layers = _pairs(
             self.recurrences,
             self._in_order(self.file_recurrences),
@@ -200,22 +200,22 @@ class Matching:
         """Return whether a layer has its name in a file of PyTorch."""
         return module_name(layer) == name and not self.is_onnx
 
-    def _is_decided(self, own: Recurrence | Group) -> bool:
+    def _is_decided(self, own: Recurrence | PlainWeights) -> bool:
         """Return whether the name of a layer alone says what in the file belongs to it."""
         return not (self.by_numbers or self.is_onnx) and module_name(own.layer) in self.names
 
-    def has(self, group: Group, module: OtherModule) -> bool:
+    def has(self, group: PlainWeights, module: OtherModule) -> bool:
         """Return whether a module has an array for each of a group."""
         return len(self.members_of(group, module.tensors)) == len(group.arrays) > 0
 
-    def equals(self, group: Group, module: OtherModule) -> bool:
+    def equals(self, group: PlainWeights, module: OtherModule) -> bool:
         """Return whether a module has the numbers of each array of a group."""
         return self.has(group, module) and all(
             self.conversion(group, group.arrays[name], tensor)
             for name, tensor in self.members_of(group, module.tensors).items()
         )
 
-    def members_of(self, group: Group, tensors: Iterable[Tensor]) -> dict[str, Tensor]:
+    def members_of(self, group: PlainWeights, tensors: Iterable[Tensor]) -> dict[str, Tensor]:
         """Return which of some arrays of the file are those of a group, by name in Keras."""
         found: dict[str, Tensor] = {}
         left = list(tensors)
@@ -276,7 +276,7 @@ class Matching:
             members[number][name] = tensor
             self.used.add(tensor.name)
 
-    def precedes(self, first: Recurrence | Group, second: Recurrence | Group) -> bool:
+    def precedes(self, first: Recurrence | PlainWeights, second: Recurrence | PlainWeights) -> bool:
         """Return whether Keras computes the second of two layers from the first."""
         is_stack = isinstance(first, Recurrence) and first.layer == second.layer
         return is_stack or first.layer in self.before.get(second.layer, ())
@@ -334,7 +334,7 @@ class Matching:
         is_alike = not role or not own or role == own
         return is_alike and tensor.shape in (values.shape, turned(values.shape))
 
-    def conversion(self, group: Group, values: Array, tensor: Tensor) -> str:
+    def conversion(self, group: PlainWeights, values: Array, tensor: Tensor) -> str:
         """Return by which conversion the file has an array; empty if by none."""
         expected, rounding = as_stored(values, tensor.dtype)
         for rule, stored in self.forms(tensor, values.shape, group.is_table):
