@@ -118,7 +118,7 @@ def verify_flax(
     if not all(check.rule for check in checks) or len(arrays) != len(
         {name for check in checks for name in check.arrays}
     ):
-        raise CannotRunError(f"{path}: the converted weights are not those of the model")
+        raise CannotRunError(f"{path}: what was written differs from the weights of the model")
     assumptions = tuple(_assumptions(network, checks))
     return WeightVerification(network, path, "Flax", ".npz", tuple(checks), (), assumptions)
 
