@@ -221,7 +221,7 @@ def test_open_lengths_are_given_by_name() -> None:
         rnnshapes.verify(model, T2=4)
 
 
-def test_layer_that_takes_integers_is_unsupported(run) -> None:
+def test_layer_that_takes_integers_is_unsupported() -> None:
     indices = keras.Input((6,), dtype="int32")
     x = keras.ops.one_hot(indices, 4)
     model = randomized(keras.Model(indices, la.Dense(2)(la.LSTM(3)(x))))
