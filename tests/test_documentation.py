@@ -369,7 +369,7 @@ def test_both_forms_of_gru_are_correct(run) -> None:
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_pages_agree_on_gate_order(kind: str) -> None:
-    of_all = {name: orders for name, *orders in table("docs/porting", "layer")}
+    of_all = {name: orders for name, *orders in table("docs/layouts", "layer")}
     (of_page,) = [row[1:] for row in table(CELLS[kind.lower()], "order of gates")[:1]]
     assert [order.replace(",", "") for order in of_page] == of_all[f"{kind}, order of gates"]
 

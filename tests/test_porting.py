@@ -1,4 +1,4 @@
-"""The table of layouts in ``docs/porting.md``, checked with programs in each layout.
+"""The table of layouts in ``docs/layouts.md``, checked with programs in each layout.
 
 The programs are written out here as the documentation of ``torch.nn.RNN``, ``LSTM`` and ``GRU``
 and of ONNX's operators of these names have them. That they are what these libraries run,
@@ -57,7 +57,7 @@ def test_table_has_names_and_shapes_of_layouts(row: str) -> None:
 
 
 def test_other_frameworks_are_those_of_layouts() -> None:
-    rows = {row[0]: row[1:] for row in table("docs/porting", "Flax linen `SimpleCell`")}
+    rows = {row[0]: row[1:] for row in table("docs/layouts", "Flax linen `SimpleCell`")}
     others = [each for each in LAYOUTS if each.framework not in ("Keras", *OTHERS)]
     assert list(rows) == [f"{each.framework} `{each.class_name}`" for each in others]
     for each, (gates, arrays, remarks) in zip(others, rows.values(), strict=True):

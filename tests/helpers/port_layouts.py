@@ -97,7 +97,7 @@ def onnx_scan(
 
 TABLE = {
     name: dict(zip(("Keras", "PyTorch", "ONNX"), row, strict=True))
-    for name, *row in table("docs/porting", "layer")
+    for name, *row in table("docs/layouts", "layer")
 }
 OTHERS = ("PyTorch", "ONNX")
 #: What PyTorch calls the candidate.
