@@ -5,8 +5,9 @@ happened. The kinds are:
 
 - ``files``: model files, ``.keras`` and HDF5, of which configs or bytes change;
 - ``configs``: configs of models alone, without a file around them, which is faster;
-- ``pytorch``: weight files of PyTorch, ``.safetensors`` and ``.pt``, inspected and traced;
-- ``onnx``: ONNX files, inspected and traced;
+- ``safetensors``, ``torch`` and ``onnx``: weight files of PyTorch in both containers, and ONNX
+  files. Each is opened, its network built, and the shapes of its arrays checked; of those that
+  can be read, a share is inspected, drawn, traced, and compared with a network of Keras;
 - ``arrays``: array files of every type, for ``--input`` and for ``--against``.
 
 A change is a failure, too, if it takes more than ``SECONDS`` of this process, or adds more than
@@ -28,7 +29,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,9 @@ from rnnshapes.errors import RnnshapesError
 from rnnshapes.load.inputs import read_input
 from rnnshapes.load.saved import spawn
 from rnnshapes.port.arrays import read_port
+from rnnshapes.session import open_model
 from tests.helpers import foreign
 from tests.helpers.fork_server import ForkServer
-from tests.helpers.models import MODELS, OPERATIONS
 
 SECONDS, MEBIBYTES = 3.0, 300
 VALUES: tuple[Any, ...] = (
@@ -73,6 +74,11 @@ TOKENS = (
     ),
     *("1e999", "-", "1e", "0x1", "1_0", "٣", "\x00", "\x1b[0m", "sample", "y_hat", "=1+1"),
 )
+#: Which share of the weight files that can be read goes through each command. For all of them
+#: most of the time would be spent on the same pages and the same numbers.
+SHARE = 0.1
+#: The network with which weight files are compared.
+NETWORK: dict[str, Any] = {"cell": "lstm", "D": 3, "M": (5, 5), "K": 2}
 #: Models whose files are changed, among them a graph with operations and one in another one.
 NAMES = ("masked, both", "stacked cells, both, masked", "convolved, same", "nested", "sliced")
 
@@ -165,17 +171,33 @@ Attempt = Callable[[random.Random], str]
 
 
 def inspected(result: Any) -> str:
-    """Return what an inspection says; raise ValueError if its text cannot be printed."""
+    """Return what a result says; raise ValueError if its text cannot be printed."""
     text = repr(result)
     if not all(character.isprintable() or character == "\n" for character in text):
         raise ValueError("it prints a character that is not printable")
-    return "read" if result.file is None or result.file.agrees else "contradicts itself"
+    return (
+        "read"
+        if getattr(result, "file", None) is None or result.file.agrees
+        else "contradicts itself"
+    )
+
+
+@contextmanager
+def forked_readers() -> Iterator[None]:
+    """Let each process that reads HDF5 be forked from one that has h5py, not started again."""
+    script = spawn.SCRIPT
+    server = ForkServer("h5py", script.stem, folder=str(script.parent))
+    spawn.start = lambda name: server.pipe(script.stem, "main", arguments=[name])
+    yield
+    server.close()
 
 
 @contextmanager
 def files(folder: Path) -> Iterator[Attempt]:
-    """Yield a reader of model files; the process that reads HDF5 is forked, not started again."""
-    good, path, script = [], folder / "changed", spawn.SCRIPT
+    """Yield a reader of model files."""
+    from tests.helpers.models import MODELS
+
+    good, path = [], folder / "changed"
     for name in NAMES:
         for ending in (".keras", ".h5", ".weights.h5"):
             target, model = folder / f"good{ending}", MODELS[name]()
@@ -183,15 +205,12 @@ def files(folder: Path) -> Iterator[Attempt]:
                 warnings.simplefilter("ignore")
                 (model.save_weights if "weights" in ending else model.save)(target)
             good.append(target.read_bytes())
-    server = ForkServer("h5py", script.stem, folder=str(script.parent))
-    spawn.start = lambda name: server.pipe(script.stem, "main", arguments=[name])
 
     def attempt(rng: random.Random) -> str:
         path.write_bytes(changed_file(rng.choice(good), rng))
         return inspected(rnnshapes.inspect(path))
 
     yield attempt
-    server.close()
 
 
 @contextmanager
@@ -200,6 +219,7 @@ def configs(folder: Path) -> Iterator[Attempt]:
     from keras.src.saving import serialization_lib
 
     from tests.helpers.configs import read_config
+    from tests.helpers.models import MODELS, OPERATIONS
 
     models = [make() for make in {**MODELS, **OPERATIONS}.values()]
     good = [json.dumps(serialization_lib.serialize_keras_object(model)) for model in models]
@@ -243,19 +263,39 @@ def arrays(folder: Path) -> Iterator[Attempt]:
     yield attempt
 
 
+def state_dicts() -> Iterator[foreign.Arrays]:
+    """Yield weights of a module of each cell, some with two layers, and of a dense layer."""
+    for cell, layers, both in (("simple", 2, True), ("lstm", 2, False), ("gru", 1, True)):
+        weights = foreign.state_dict(cell, layers=layers, both=both, prefix="encoder.")
+        yield weights | {"fc.weight": np.ones((2, 5 * (1 + both)), "float32")}
+
+
 @contextmanager
-def pytorch(folder: Path) -> Iterator[Attempt]:
-    """Yield a reader of weight files of PyTorch: headers, pickles and bytes change."""
-    good = []
-    for cell in foreign.GATES:
-        weights = foreign.state_dict(cell, layers=2, both=True, prefix="encoder.")
-        weights["fc.weight"] = np.ones((2, 10), "float32")
-        good += [foreign.safetensors(weights), foreign.torch_file(weights, nested="model")]
+def safetensors(folder: Path) -> Iterator[Attempt]:
+    """Yield a reader of .safetensors files: headers and bytes change."""
+    good = [foreign.safetensors(weights) for weights in state_dicts()]
 
     def attempt(rng: random.Random) -> str:
-        path = folder / "changed"
-        path.write_bytes(changed_weights(rng.choice(good), rng))
-        return traced(path)
+        path = folder / rng.choice(("changed.safetensors", "changed"))
+        path.write_bytes(changed_safetensors(rng.choice(good), rng))
+        return used(path, rng)
+
+    yield attempt
+
+
+@contextmanager
+def torch(folder: Path) -> Iterator[Attempt]:
+    """Yield a reader of .pt files: pickles and other members change, and bytes of the archive."""
+    good = []
+    for number, weights in enumerate(state_dicts()):
+        data = foreign.torch_file(weights, nested="model" * (number % 2))
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            good.append({name: archive.read(name) for name in archive.namelist()})
+
+    def attempt(rng: random.Random) -> str:
+        path = folder / rng.choice((*["changed.pt"] * 9, "changed"))
+        path.write_bytes(changed_archive(rng.choice(good), rng))
+        return used(path, rng)
 
     yield attempt
 
@@ -312,42 +352,50 @@ def onnx(folder: Path) -> Iterator[Attempt]:
             data[place:place] = data[start : min(end, start + 200)]
         path = folder / "changed.onnx"
         path.write_bytes(flipped(bytes(data), rng))
-        return traced(path)
+        return used(path, rng)
 
     yield attempt
 
 
-def changed_weights(data: bytes, rng: random.Random) -> bytes:
-    """Return a weight file whose header, pickle or bytes are changed."""
+def changed_safetensors(data: bytes, rng: random.Random) -> bytes:
+    """Return a .safetensors file whose header or bytes are changed."""
     if rng.random() < 0.2:
         return flipped(data, rng)
-    if data[:2] != b"PK":
-        length = int.from_bytes(data[:8], "little")
-        text, rest = data[8 : 8 + length].decode(), data[8 + length :]
-        is_json = rng.random() < 0.7
-        text = json.dumps(changed_config(text, rng)) if is_json else edited(text, rng)
-        raw = text.encode("utf-8", "replace")
-        return len(raw).to_bytes(8, "little") + raw + rest
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    length = int.from_bytes(data[:8], "little")
+    text, rest = data[8 : 8 + length].decode(), data[8 + length :]
+    is_json = rng.random() < 0.7
+    text = json.dumps(changed_config(text, rng)) if is_json else edited(text, rng)
+    raw = text.encode("utf-8", "replace")
+    return len(raw).to_bytes(8, "little") + raw + rest
+
+
+def changed_archive(members: Mapping[str, bytes], rng: random.Random) -> bytes:
+    """Return a .pt file of which a member, mostly the pickle, or the archive is changed."""
     name = rng.choice([*members, *["archive/data.pkl"] * 40])
-    members[name] = flipped(members[name], rng)
+    whole, changed = rng.random() < 0.2, {name: flipped(members[name], rng)}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for name, part in members.items():
+        for name, part in {**members, **({} if whole else changed)}.items():
             archive.writestr(name, part)
-    return out.getvalue()
+    return flipped(out.getvalue(), rng) if whole else out.getvalue()
 
 
-def traced(path: Path) -> str:
-    """Inspect a weight file, and trace it sometimes, if it can be."""
-    said = inspected(rnnshapes.inspect(path))
-    with suppress(RnnshapesError):
-        rnnshapes.trace(path, T=2, keras=False)
-    return said
+def used(path: Path, rng: random.Random) -> str:
+    """Open a weight file and check it; sometimes also use it in each command, if that can be."""
+    with open_model(path) as opened:
+        agrees = opened.check(opened.network).agrees
+    if rng.random() < SHARE:
+        inspected(rnnshapes.inspect(path))
+    if rng.random() < SHARE:
+        with suppress(RnnshapesError):
+            rnnshapes.trace(path, T=2, keras=False)
+    if rng.random() < SHARE:
+        with suppress(RnnshapesError):
+            inspected(rnnshapes.verify(against=path, **NETWORK))
+    return "read" if agrees else "contradicts itself"
 
 
-KINDS = {kind.__name__: kind for kind in (files, configs, arrays, pytorch, onnx)}
+KINDS = {kind.__name__: kind for kind in (files, configs, arrays, safetensors, torch, onnx)}
 
 
 def main() -> int:
@@ -359,8 +407,12 @@ def main() -> int:
     counts: Counter[str] = Counter()
     bad, slowest = 0, 0.0
     signal.signal(signal.SIGALRM, _interrupt)
-    with tempfile.TemporaryDirectory() as name, KINDS[sys.argv[1]](Path(name)) as attempt:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with (
+        tempfile.TemporaryDirectory() as name,
+        forked_readers(),
+        KINDS[sys.argv[1]](Path(name)) as attempt,
+    ):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for seed in range(first, first + count):
             rng = random.Random(seed)  # noqa: S311 - the same change for the same seed
             start, problem = time.process_time(), ""
@@ -375,8 +427,8 @@ def main() -> int:
             signal.setitimer(signal.ITIMER_REAL, 0)
             took = time.process_time() - start
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            if most - used > MEBIBYTES * 1024:
-                problem, used = problem or f"{(most - used) / 1024:.0f} MiB", most
+            if most - peak > MEBIBYTES * 1024:
+                problem, peak = problem or f"{(most - peak) / 1024:.0f} MiB", most
             if took > SECONDS:
                 problem = problem or f"{took:.1f} s"
             slowest, bad = max(slowest, took), bad + bool(problem)
