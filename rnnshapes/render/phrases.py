@@ -51,6 +51,15 @@ def network_text(network: Network) -> str:
     return f"{', '.join(inputs)} → {count}   {sizes}"
 
 
+def format_text(path: str, kind: str, framework: str) -> str:
+    """Return what a file is, without the ending of its name: ``PyTorch``, ``ONNX``.
+
+    A kind that the name does not show is added: ``state_dict of PyTorch``.
+    """
+    is_shown = path.lower().endswith(kind) or kind == f".{framework.lower()}"
+    return framework if is_shown else f"{kind} of {framework}"
+
+
 def sizes_record(network: Network) -> dict[str, Any]:
     """Return all sizes by name; M as a list with one for each cell, K of the last Dense layer."""
     sizes = dict(network.sizes)

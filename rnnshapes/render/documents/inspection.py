@@ -41,6 +41,7 @@ from rnnshapes.render.number_text import count_text, operation_text, shapes_text
 from rnnshapes.render.phrases import (
     engine_record,
     fact_text,
+    format_text,
     gates_text,
     listed_text,
     names_text,
@@ -801,7 +802,7 @@ def _file(result: Inspection) -> Iterator[Line]:
         what = "its config" if file.differences else "itself"
         yield Line(f"FAILED  {file.path} contradicts {what}, as line 2 says", "bad", indent=8)
         return
-    kind = f"{file.kind} of {file.framework}"
+    kind = format_text(file.path, file.kind, file.framework)
     if file.framework == "Keras":
         kind = f"{file.kind}, written by Keras {file.keras_version}"
     if shapes := sum(isinstance(fact.expected, tuple) for fact in file.facts):

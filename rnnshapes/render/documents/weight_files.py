@@ -10,6 +10,7 @@ from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.number_text import count_text
 from rnnshapes.render.phrases import (
     check_row,
+    format_text,
     labelled_line,
     network_text,
     sizes_record,
@@ -95,7 +96,8 @@ def _verdict(result: WeightVerification, view: View) -> Iterator[Line]:
         )
     for assumption in result.assumptions:
         yield warning_line(assumption)
-    yield Line(f"{result.path} ({result.kind} of {result.framework})", "dim")
+    kind = format_text(result.path, result.kind, result.framework)
+    yield Line(f"{result.path} ({kind})", "dim")
     yield Line(network_text(result.network), "dim", indent=2)
 
 
