@@ -26,6 +26,7 @@ from rnnshapes.cli.options import (
     GoldenArguments,
     IgnoreOption,
     InspectViewOption,
+    KerasNetworkArguments,
     LikeOption,
     ModelsArgument,
     NetworkArguments,
@@ -327,7 +328,7 @@ rnnshapes verify model.keras --input x.npy --against y_hat.npy""",
 @option_groups
 def verify(
     *,
-    network: NetworkArguments,
+    network: KerasNetworkArguments,
     data: DataArguments,
     against: AgainstOption = None,
     dtype: DtypeOption = None,

@@ -253,21 +253,29 @@ class SizeArguments:
         return cast("NetworkOptions", {name: getattr(self, name) for name in names})
 
 
+def _model_argument(text: str) -> object:
+    return typer.Argument(
+        metavar="[MODEL]",
+        parser=Path,
+        show_default=False,
+        help=text,
+        rich_help_panel=_NETWORK,
+        callback=_check_model,
+    )
+
+
 @dataclass(frozen=True)
 class NetworkArguments(SizeArguments):
     """Network of a command line: a saved model, or sizes and options; ``None`` if not given."""
 
-    model: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            parser=Path,
-            show_default=False,
-            help=_MODEL_HELP,
-            rich_help_panel=_NETWORK,
-            callback=_check_model,
-        ),
-    ] = None
+    model: Annotated[Path | None, _model_argument(_MODEL_HELP)] = None
+
+
+@dataclass(frozen=True)
+class KerasNetworkArguments(NetworkArguments):
+    """Network of a command line, from Keras if it is a saved model."""
+
+    model: Annotated[Path | None, _model_argument("Read .keras or .h5; run no code.")] = None
 
 
 @dataclass(frozen=True)
