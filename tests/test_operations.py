@@ -32,7 +32,14 @@ from tests.helpers.configs import read_config
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
 from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
-from tests.helpers.models import MODELS, cast_to_16_bits, functional, randomized, sequential
+from tests.helpers.models import (
+    MODELS,
+    cast_to_16_bits,
+    dtype_policy,
+    functional,
+    randomized,
+    sequential,
+)
 
 #: Another half, and another array, than the model has.
 SECOND_HALF = Selection((WHOLE, slice(3, 6)), (None, Dim.of(3)))
@@ -110,11 +117,8 @@ def run_of(name: str) -> KerasRun:
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_operation_keeps_the_dtype(name: str, dtype: str, tmp_path: Path) -> None:
     """From the live model and from its file, each in one of the formats."""
-    keras.config.set_dtype_policy(dtype)
-    try:
+    with dtype_policy(dtype):
         model = randomized(MODELS[name]())
-    finally:
-        keras.config.set_dtype_policy("float32")
     from_file = (name == "sliced") == (dtype == "mixed_float16")
     source = saved(model, tmp_path / "model.keras") if from_file else model
     result = rnnshapes.verify(source, N=2)

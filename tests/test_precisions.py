@@ -22,7 +22,7 @@ from tests.helpers import grid
 from tests.helpers.cells import FORMS
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import KerasRun, numeric_checks, run_model
-from tests.helpers.models import MODELS, functional, randomized, sequential
+from tests.helpers.models import MODELS, dtype_policy, functional, randomized, sequential
 from tests.helpers.results import result_of
 
 # --- Both precisions on a grid ------------------------------------------------------------------
@@ -155,12 +155,8 @@ def test_short_formats_pass(policy: str, name: str, request) -> None:
     """Each layer is checked with the unit roundoff of the format in which it computes."""
     if (policy, name) in COMPILED:
         request.getfixturevalue("compiled")
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         result = rnnshapes.verify(randomized(MODELS[name]()), N=2)
-    finally:
-        keras.config.set_dtype_policy(before)
     assert result.passed, result
     short = policy.removeprefix("mixed_")
     assert {c.precision for c in result.checks} == {"", short, "float64"}
@@ -269,6 +265,34 @@ def test_short_products_are_summed_in_float32() -> None:
     assert PRECISIONS["float16"].underflow(7) < 2 * PRECISIONS["float16"].tiny
     assert PRECISIONS["float32"].gamma(10) > 9 * PRECISIONS["float32"].unit_roundoff
     assert PRECISIONS["float32"].gamma(2**24) == np.inf
+
+
+def test_layers_that_sum_in_float16_pass() -> None:
+    """TensorFlow rounds each partial sum of these to float16."""
+
+    def graph(x: Any) -> Any:
+        x = la.Identity()(x)  # which rounds it to float16
+        products = [
+            la.DepthwiseConv1D(20, use_bias=False)(x),
+            la.Conv1DTranspose(4, 3, use_bias=False)(x),
+            la.EinsumDense("abc,bcd->ad", 5)(x),
+            keras.ops.einsum("btd,btf->bdf", *keras.ops.split(x[..., :7], [3], axis=-1)),
+        ]
+        return [la.Flatten()(each) for each in products]
+
+    with dtype_policy("float16"):
+        model = functional(graph, (30, 40))
+    model.set_weights([np.full(w.shape, 0.13) for w in model.weights])
+    x = np.random.default_rng(2).uniform(0.5, 1.0, (9, 30, 40))
+    result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+
+
+def test_each_addition_of_a_long_sum_rounds() -> None:
+    with dtype_policy("float16"):
+        model = functional(lambda x: la.Add()([la.Rescaling(s / 7)(x) for s in range(7, 17)]))
+    result = rnnshapes.verify(model, x=np.random.default_rng(2).uniform(0, 1, (99, 6, 3)))
+    assert result.passed, result
 
 
 def test_numbers_are_rounded_to_short_formats() -> None:

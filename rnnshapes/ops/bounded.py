@@ -26,11 +26,15 @@ from rnnshapes.ops.windows import Axes, Window, window_axes
 
 
 class Sum(NamedTuple):
-    """The number of terms of a sum, the sum of their magnitudes, and that of their errors."""
+    """The number of terms of a sum, the sum of their magnitudes, and that of their errors.
+
+    ``roundings`` is how often a term, or a sum that it is part of, is rounded to 16 bits.
+    """
 
     terms: int
     magnitude: Array
     carried: Array | float
+    roundings: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,11 @@ class Bounded:
         return self.product(other, np.matmul, len(other.value))
 
     def product(
-        self, other: Bounded, multiply: Callable[[Array, Array], Array], terms: int
+        self,
+        other: Bounded,
+        multiply: Callable[[Array, Array], Array],
+        terms: int,
+        roundings: int = 2,
     ) -> Bounded:
         """Return sums of products: errors carried through |a| and |W|, and γ_n of the magnitudes.
 
@@ -80,6 +88,7 @@ class Bounded:
             other: The other factor.
             multiply: Multiplies two arrays; each number of its result is a sum.
             terms: The number of terms of each sum.
+            roundings: How often each product is rounded to 16 bits: itself, and with the sum.
         """
         p, (a, b) = self.precision, (self.error, other.error)
         left, right = np.abs(self.value), np.abs(other.value)
@@ -87,12 +96,13 @@ class Bounded:
         carried: Array | float = multiply(a, right) if a.any() else 0.0
         if b.any():
             carried = carried + multiply(left + a, b)
-        error = carried + _scaled(p.gamma(terms), magnitude + carried) + p.underflow(terms)
+        roundoff, lost = p.gamma(terms, roundings), p.underflow(terms) + (roundings - 2) * p.tiny
+        error = carried + _scaled(roundoff, magnitude + carried) + lost
         unknown = np.zeros(())
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             unknown = multiply(a, np.ones_like(right)) + multiply(np.ones_like(left), b)
         product = self._result(multiply(self.value, other.value), error, magnitude, unknown)
-        return replace(product, sum=Sum(terms, magnitude, carried))
+        return replace(product, sum=Sum(terms, magnitude, carried, roundings))
 
     def __add__(self, other: Bounded | float) -> Bounded:
         p = self.precision
@@ -101,9 +111,11 @@ class Bounded:
         value, left, right = self.value + other.value, self._as_sum(), other._as_sum()
         terms, magnitude = left.terms + right.terms, left.magnitude + right.magnitude
         carried = left.carried + right.carried
-        error = carried + _scaled(p.gamma(terms), magnitude + carried) + p.underflow(terms)
+        roundings = max(left.roundings, right.roundings) + 1
+        roundoff = p.gamma(terms, roundings)
+        error = carried + _scaled(roundoff, magnitude + carried) + p.underflow(terms)
         total = self._result(value, error, magnitude, self.error + other.error)
-        return replace(total, sum=Sum(terms, magnitude, carried))
+        return replace(total, sum=Sum(terms, magnitude, carried, roundings))
 
     def _as_sum(self) -> Sum:
         """Return the sum that it is, or itself as the only term of one."""
@@ -410,7 +422,10 @@ class BoundedOps:
 
     def contract(self, contraction: Contraction, left: Bounded, right: Bounded) -> Bounded:
         """Multiply, and sum over axes."""
-        return left.product(right, contraction, contraction.terms(left.value))
+        terms = contraction.terms(left.value)
+        in_float16 = contraction.sums_in_float16 and left.precision.name == "float16"
+        roundings = max(2, terms) if in_float16 else 2
+        return left.product(right, contraction, terms, roundings)
 
     def averages(self, x: Bounded, windows: Sequence[Window]) -> Bounded:
         """Return the mean of each window along the axes from 1 on: (N, T, F) → (N, T', F)."""

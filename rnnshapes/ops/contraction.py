@@ -18,9 +18,12 @@ class Contraction:
     Args:
         subscripts: One letter for each axis of both tensors and of the result. No letter occurs
             twice in one tensor; each occurs in two of the three, or in the result.
+        sums_in_float16: Whether TensorFlow may sum products of float16 numbers in float16, not in
+            float32: in ``einsum``, in depthwise and in transposed convolutions.
     """
 
     subscripts: str
+    sums_in_float16: bool = False
 
     @cached_property
     def letters(self) -> tuple[str, str, str]:

@@ -3,8 +3,10 @@
 Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. (2002), sections 2.2 and
 3.1; for sums in float16, Jeannerod and Rump, "Improved error bounds for inner products in
 floating-point arithmetic", SIAM J. Matrix Anal. Appl. 34 (2013). Measured for TensorFlow 2.21 on a
-CPU, plain and compiled by XLA: it sums matrix products of both 16-bit dtypes, and numbers of
-bfloat16, in float32. It sums numbers of float16 in float32 where XLA compiles, else in float16.
+CPU, plain and compiled by XLA: it sums matrix products of both 16-bit dtypes, and anything of
+bfloat16, in float32. In float16 it sums where XLA does not compile: numbers, and the products of
+``einsum`` and of depthwise and transposed convolutions. ``MatMul`` converts float16 to float32 and
+``Einsum`` does not: ``tensorflow/core/kernels/matmul_op_impl.h`` and ``linalg/einsum_op_impl.h``.
 """
 
 from __future__ import annotations
@@ -25,21 +27,29 @@ class Precision:
     """A floating-point dtype: unit roundoff, smallest normal number, overflow threshold.
 
     ``overflow_threshold`` is half the largest number: beyond it a sum of magnitudes may have
-    overflowed. ``product_roundoff`` is the rounding error of each product in a sum that is
-    computed in float32; 0 for a dtype whose sums are computed in the dtype itself.
+    overflowed. ``sums_in_float32`` holds for a dtype of 16 bits whose sums are of float32.
+    ``factor_roundoff`` is the error of each product whose factors are rounded to fewer bits.
     """
 
     name: str
     unit_roundoff: float
     tiny: float
     overflow_threshold: float
-    product_roundoff: float = 0.0
+    sums_in_float32: bool = False
+    factor_roundoff: float = 0.0
 
-    def gamma(self, n: int) -> float:
-        """Return γ_n = n·u / (1 - n·u), the error of a sum of n products in any order."""
-        nu = n * (_FLOAT32 if self.product_roundoff else self.unit_roundoff)
-        # With too many terms there is no bound.
-        return nu / (1.0 - nu) + self.product_roundoff if nu < 1.0 else np.inf
+    def gamma(self, n: int, roundings: int = 2) -> float:
+        """Return γ_n = n·u / (1 - n·u), the error of a sum of n products in any order.
+
+        Args:
+            n: The number of products.
+            roundings: How often a product, or a sum that it is part of, is rounded to 16 bits;
+                of no account for sums in the dtype itself.
+        """
+        nu = n * self.unit_roundoff + self.factor_roundoff
+        if self.sums_in_float32:
+            nu = n * _FLOAT32 + roundings * self.unit_roundoff
+        return nu / (1.0 - nu) if nu < 1.0 else np.inf  # with too many terms there is no bound
 
     def sum_roundoff(self, n: int) -> float:
         """Return the error of a sum of n numbers in any order, relative to their magnitudes.
@@ -50,7 +60,7 @@ class Precision:
 
     def underflow(self, n: int) -> float:
         """Return how much of a sum of n products may be lost below the smallest normal number."""
-        return n * _FLOAT32_TINY + self.tiny if self.product_roundoff else n * self.tiny
+        return n * _FLOAT32_TINY + self.tiny if self.sums_in_float32 else n * self.tiny
 
     @property
     def is_16bit(self) -> bool:
@@ -69,23 +79,16 @@ class Precision:
         return rounded
 
 
-def _precision_of_16_bits(
-    name: str, unit_roundoff: float, tiny: float, overflow_threshold: float
-) -> Precision:
-    u = unit_roundoff + 2.0**-53
-    return Precision(name, u, tiny, overflow_threshold, product_roundoff=2 * u)
-
-
 #: The unit roundoff of the dtype, and that of float64, in which the reference itself rounds.
 PRECISIONS = MappingProxyType(
     {
         "float32": Precision("float32", _FLOAT32, _FLOAT32_TINY, 2.0**127),
         "float64": Precision("float64", 2.0**-53 + 2.0**-53, 2.0**-1022, 2.0**1023),
-        "float16": _precision_of_16_bits("float16", 2.0**-11, 2.0**-14, 2.0**15),
-        "bfloat16": _precision_of_16_bits("bfloat16", 2.0**-8, 2.0**-126, 2.0**127),
+        "float16": Precision("float16", 2.0**-11 + 2.0**-53, 2.0**-14, 2.0**15, True),
+        "bfloat16": Precision("bfloat16", 2.0**-8 + 2.0**-53, 2.0**-126, 2.0**127, True),
     }
 )
 #: float32 on a GPU that rounds the factors of matrix products to 11 bits (TensorFloat-32).
 TENSOR_FLOAT_32 = Precision(
-    "float32", _FLOAT32, _FLOAT32_TINY, 2.0**127, product_roundoff=2.1 * 2.0**-11
+    "float32", _FLOAT32, _FLOAT32_TINY, 2.0**127, factor_roundoff=2.1 * 2.0**-11
 )

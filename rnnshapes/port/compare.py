@@ -133,7 +133,7 @@ def precision_of(dtype: str) -> Precision:
     Sums of bfloat16 are computed in float32.
     """
     precision = PRECISIONS[dtype]
-    return replace(precision, product_roundoff=0.0) if dtype == "float16" else precision
+    return replace(precision, sums_in_float32=False) if dtype == "float16" else precision
 
 
 def compare_quantities(

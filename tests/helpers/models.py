@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -13,6 +14,17 @@ from keras import layers as la
 def sequential(*parts: Any, shape: tuple = (6, 3), **options: Any) -> keras.Model:
     """Layers one after the other."""
     return keras.Sequential([keras.Input(shape, **options), *parts])
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Layers that are built within have this policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def functional(make: Callable[..., Any], *shapes: tuple, **options: Any) -> keras.Model:

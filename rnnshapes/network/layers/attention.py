@@ -187,9 +187,10 @@ class AdditiveAttention(Attention):
         return {"use_scale": self.use_scale}
 
 
-_PROJECTION = Contraction("ntf,fhd->nthd")
-_HEAD_SCORES, _HEAD_CONTEXT = Contraction("nqhd,nkhd->nhqk"), Contraction("nhqk,nkhd->nqhd")
-_OUTPUT = Contraction("nqhd,hdf->nqf")
+_PROJECTION = Contraction("ntf,fhd->nthd", sums_in_float16=True)
+_HEAD_SCORES = Contraction("nqhd,nkhd->nhqk", sums_in_float16=True)
+_HEAD_CONTEXT = Contraction("nhqk,nkhd->nqhd", sums_in_float16=True)
+_OUTPUT = Contraction("nqhd,hdf->nqf", sums_in_float16=True)
 
 
 @dataclass(frozen=True, kw_only=True)

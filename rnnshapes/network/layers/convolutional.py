@@ -28,10 +28,13 @@ from rnnshapes.ops.windows import Window
 _CONVOLUTIONS = MappingProxyType(
     {1: Contraction("ntkd,kdf->ntf"), 2: Contraction("nhkwld,kldf->nhwf")}
 )
-_TRANSPOSED = Contraction("ntkd,kfd->ntf")
+_TRANSPOSED = Contraction("ntkd,kfd->ntf", sums_in_float16=True)
 #: The same for each feature by itself.
 _DEPTHWISE = MappingProxyType(
-    {1: Contraction("ntkd,kdm->ntdm"), 2: Contraction("nhkwld,kldm->nhwdm")}
+    {
+        1: Contraction("ntkd,kdm->ntdm", sums_in_float16=True),
+        2: Contraction("nhkwld,kldm->nhwdm", sums_in_float16=True),
+    }
 )
 
 

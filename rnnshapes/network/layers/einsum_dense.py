@@ -85,16 +85,20 @@ class EinsumDense(Layer):
         return (kernel,) if self.bias is None else (kernel, Weight("be", "bias", self.bias))
 
     @property
+    def _contraction(self) -> Contraction:
+        return Contraction(self.equation, sums_in_float16=True)
+
+    @property
     def activations(self) -> tuple[str, ...]:
         return (self.activation,)
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
-        x, kernel, _ = Contraction(self.equation).letters
+        x, kernel, _ = self._contraction.letters
         own = dict(zip(kernel, self.kernel, strict=True))
         return [tuple(own.get(a, dim) for a, dim in zip(x, shapes[0], strict=True))]
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        z = ops.contract(Contraction(self.equation), inputs[0], w.We)
+        z = ops.contract(self._contraction, inputs[0], w.We)
         z = z if self.bias is None else z + w.be
         return ops.activate(self.activation, z)
 

@@ -1049,6 +1049,7 @@ class Product(Operation):
         else:
             subscripts = _matmul_subscripts(len(shapes[0]), len(shapes[1]), is_constant)
         contraction = _contraction(subscripts, shapes, is_constant)
+        contraction = replace(contraction, sums_in_float16=config.class_name.endswith("Einsum"))
         dims: dict[str, Dim] = {}
         for number in (0, 1) if isinstance(parts[0], Source) else (1, 0):
             for letter, dim in zip(contraction.letters[number], shapes[number], strict=True):
