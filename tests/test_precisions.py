@@ -288,6 +288,15 @@ def test_layers_that_sum_in_float16_pass() -> None:
     assert result.passed, result
 
 
+def test_normalization_rounds_to_dtype_of_its_input() -> None:
+    def graph(x: Any) -> Any:
+        rounded = keras.ops.cast(la.LSTM(4, return_sequences=True)(x), "float16")
+        return [la.LayerNormalization()(rounded), la.GroupNormalization(2)(rounded)]
+
+    result = rnnshapes.verify(randomized(functional(graph)), N=3)
+    assert result.passed, result
+
+
 def test_each_addition_of_a_long_sum_rounds() -> None:
     with dtype_policy("float16"):
         model = functional(lambda x: la.Add()([la.Rescaling(s / 7)(x) for s in range(7, 17)]))

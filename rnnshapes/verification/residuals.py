@@ -396,6 +396,8 @@ class _NodeWalk:
         values: Any = dict(zip((tap.node for tap in node.sources), entering, strict=True))
         flow = self.network.node_shapes[position]
         output = apply_layer(_OPS, node, values, self.weights[node.group], after, flow)
+        if not layer.rounds_input:  # Keras rounds its result to the dtype of its input first
+            output = _cast(output, self._precision(self.network.nodes[node.sources[0].node].layer))
         return _cast(output, self._precision(layer))
 
     def _precision(self, layer: Layer) -> Precision:
