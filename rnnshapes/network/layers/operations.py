@@ -702,7 +702,9 @@ class Cast(Operation):
 
     def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
         # The layer in which it is called has cast numbers, to float64 in a check of float64.
-        return keras.ops.where(inputs[0], 1.0, 0.0) if self.from_boolean else inputs[0]
+        if self.from_boolean:
+            return keras.ops.where(inputs[0], 1.0, 0.0)
+        return inputs[0] if self.keeps_mask else keras.ops.copy(inputs[0])
 
 
 # --- Sums and extremes ---------------------------------------------------------------------------
