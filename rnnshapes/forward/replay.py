@@ -201,7 +201,7 @@ def _node_arrays(network: Network, block: Block) -> Iterator[tuple[_Key, Array]]
             if at_steps is not None:
                 yield ("each", node.name, str(number)), np.swapaxes(at_steps, 0, 1)
         if value.mask is not None:
-            yield ("mask", node.name, ""), value.mask.T
+            yield ("mask", node.name, ""), np.swapaxes(value.mask, 0, 1)
 
 
 def _state_arrays(network: Network, block: Block, initial: States) -> Iterator[tuple[_Key, Array]]:

@@ -42,7 +42,7 @@ class NodeValue(NamedTuple):
     Attributes:
         outputs: The outputs of the layer, sequences as (B, N, F).
         at_steps: The same outputs at each step, (B, N, F); None where a step has none.
-        mask: Which steps count, (B, N); None if all do.
+        mask: Which steps count, (B, N), or (B, N, …) in a model at each step; None if all do.
         joined: How many outputs have the mask; others have none.
     """
 
@@ -179,7 +179,12 @@ def _unsupported_value(outputs: Sequence[Array], dtype: str, mask: Array | None)
     arrays = [np.asarray(output, dtype=dtype) for output in outputs]
     arrays = [np.swapaxes(array, 0, 1) if array.ndim > 2 else array for array in arrays]
     at_steps = tuple(array if array.ndim > 2 else None for array in arrays)
-    return NodeValue(tuple(arrays), at_steps, None if mask is None else mask.T, len(arrays))
+    return NodeValue(tuple(arrays), at_steps, swap_mask(mask), len(arrays))
+
+
+def swap_mask(mask: Array | None) -> Array | None:
+    """Return a mask (N, T) or (N, T, …) time-major, or one that is time-major as (N, T, …)."""
+    return None if mask is None else np.swapaxes(mask, 0, 1)
 
 
 def source_mask(values: Sequence[NodeValue], tap: Tap) -> Array | None:
@@ -219,8 +224,7 @@ def apply_layer(
     before = [source_mask(values, tap) for tap in node.sources]
     if not layer.stepwise:
         samples_first = [ops.swap_time(x) if ops.rank(x) > 2 else x for x in inputs]
-        before = [None if m is None else m.T for m in before]
-        masks = Masks(before, None if mask is None else mask.T)
+        masks = Masks(before, mask).map(swap_mask)
         result = layer.call(ops, samples_first, w, masks)
         results = result if isinstance(result, tuple) else (result,)
         outputs = tuple(ops.swap_time(x) if ops.rank(x) > 2 else x for x in results)

@@ -42,7 +42,8 @@ class LayerCall:
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
     of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
     ``boolean_inputs`` says which inputs are Boolean. With ``keeps_steps`` its output has as many
-    time steps as its first input.
+    time steps as its first input. ``around`` is how many models that TimeDistributed applies are
+    around it, ``leaves`` is of how many of these its output is that of the model.
     """
 
     name: str
@@ -66,6 +67,8 @@ class LayerCall:
     lost_mask: bool = False
     boolean_inputs: tuple[bool, ...] = ()
     keeps_steps: bool = False
+    around: int = 0
+    leaves: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         boolean_inputs = tuple(layer.is_boolean for layer in feeding)
         lost_mask = lost_masks.before(each, node_shapes)
         call = replace(each, lost_mask=lost_mask, boolean_inputs=boolean_inputs)
+        if call.around:
+            call = _at_each_step(graph, call, node_shapes)
         if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
             dtypes = {layer.computes_in for layer in feeding if not layer.is_boolean}
             call = replace(call, computes_in=dtypes.pop() if len(dtypes) == 1 else "")
@@ -160,6 +165,20 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         lost_masks.add(layer, lost=call.lost_mask)
     sizes = {"N": graph.samples, **namer.sizes}
     return Network(tuple(sizes.items()), tuple(nodes), graph.outputs, graph.dtype, graph.batch)
+
+
+def _at_each_step(graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes]) -> LayerCall:
+    """Return a call of a layer in a model that TimeDistributed applies, as a call on all steps."""
+    for tap in call.sources:
+        source = graph.calls[tap.node]
+        around = source.around - source.leaves
+        if around < call.around and node_shapes[tap.node].mask_axes > around + 2:
+            reason = "TimeDistributed gives its model a mask of several axes"
+            call = replace(call, unsupported_reason=call.unsupported_reason or reason)
+    if call.initial:
+        call = replace(call, unsupported_reason="its states start from other ones at each step")
+    outputs = tuple((s[0], *(None,) * call.around, *s[1:]) for s in call.outputs if s)
+    return replace(call, outputs=outputs)
 
 
 def _is_called_otherwise(layer: Layer, call: LayerCall) -> bool:
@@ -210,12 +229,13 @@ def _read_layer(
         raise UnsupportedError("it is called with initial_state, which is not supported")
     if any(call.boolean_inputs) and not kind.takes_booleans:
         raise UnsupportedError(CALLED_ON_BOOLEANS)
+    reader = layer_class("TimeDistributed") if call.around else kind
     shapes = _input_shapes(call, node_shapes)
     for shape in shapes:
         require_axes(shape, "its input")
     sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
     try:
-        return kind.from_config(
+        return reader.from_config(
             LayerConfig(
                 name=call.name,
                 class_name=call.class_name,
@@ -226,12 +246,14 @@ def _read_layer(
                 dtype=graph.dtype,
                 names=namer,
                 masked=any(node_shapes[tap.node].masked for tap in call.sources),
+                mask_axes=max((source.mask_axes for source in sources), default=0),
                 arguments=call.arguments,
                 call_options=dict(call.call_options),
                 lost_mask=call.lost_mask,
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
                 computes_in=call.computes_in or graph.dtype,
                 boolean_inputs=call.boolean_inputs,
+                stays=tuple(call.leaves < around for around in range(call.around, 0, -1)),
             )
         )
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
@@ -289,7 +311,7 @@ def _unsupported_layer(
             for shape in call.outputs
         ),
         trainable_count=call.trainable_count,
-        masked=call.masked,
+        mask_axes=(2 + call.around) * call.masked,
         computes_in=call.output_dtype,
     )
 

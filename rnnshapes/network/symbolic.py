@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.errors import InputError
@@ -22,7 +22,9 @@ class NodeShapes:
 
     ``steps`` is the number of time steps of the first ``joined`` outputs, ``None`` where they
     have no time axis. For a ``final`` output (the last step alone) it is the number of steps of
-    the recurrence. The outputs after the first ``joined`` ones are states. In a ``causal``
+    the recurrence. The outputs after the first ``joined`` ones are states. Their mask has
+    ``mask_axes`` axes, 0 where they have none: two, (N, T), or more at each step of a
+    TimeDistributed. In a ``causal``
     sequence no step depends on one after it, as far as the layers since the last recurrence go.
     ``intermediates`` are the shapes of what a layer without recurrence computes on the way.
     """
@@ -30,10 +32,15 @@ class NodeShapes:
     shapes: tuple[Shape, ...]
     steps: Dim | None
     final: bool = False
-    masked: bool = False
+    mask_axes: int = 0
     joined: int = 1
     causal: bool = True
     intermediates: tuple[Shape, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the first outputs have a mask."""
+        return self.mask_axes > 0
 
     def output(self, number: int) -> NodeShapes:
         """Return one of the outputs by itself; a state has no time axis."""
@@ -67,9 +74,10 @@ class SymbolicEvaluation(NamedTuple):
 class _AllStepsOps(SymbolicOps):
     """Symbolic interpreter that gives each operation on one step the shape of all steps."""
 
-    def each_step(self, function: Callable[[Symbol], Symbol], x: Symbol, rank: int) -> Symbol:
+    def each_step(self, function: Callable[..., Any], inputs: Sequence[Symbol], rank: int) -> Any:
+        x = inputs[0]
         start, steps = len(x.operations), x.shape[1:2] if len(x.shape) != rank else ()
-        result = super().each_step(function, x, rank)
+        result = super().each_step(function, inputs, rank)
         x.operations[start:] = [
             replace(operation, shape=(*operation.shape[:1], *steps, *operation.shape[1:]))
             for operation in x.operations[start:]
@@ -87,27 +95,29 @@ def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
         return NodeShapes((layer.shape,), layer.shape[1] if layer.timed else None)
     if (declared := layer.declared_shapes) is not None:
         steps = declared[0][1] if declared and len(declared[0]) > 2 else None
-        return NodeShapes(declared, steps, masked=layer.makes_mask, causal=False)
+        return NodeShapes(declared, steps, mask_axes=layer.new_mask_axes(()), causal=False)
     shapes = [source.shapes[0] for source in sources]
-    masked = _has_mask(layer, [source.masked for source in sources])
+    masks = [_MaskAxes(source.mask_axes) if source.masked else None for source in sources]
     if isinstance(layer, RecurrentLayer):
-        return _evaluate_recurrent(
-            layer, shapes[0], sources[0].steps or shapes[0][1], masked=masked
-        )
+        mask_axes = _mask_axes(layer, masks)
+        return _evaluate_recurrent(layer, shapes[0], sources[0].steps or shapes[0][1], mask_axes)
     ops = _AllStepsOps(layer.index)
     evaluation = evaluate_layer(layer, layer.groups, layer.own_shapes(shapes), ops=ops)
     shape = evaluation.shape
+    mask_axes = layer.new_mask_axes(shape) or _mask_axes(layer, masks)
     intermediates = tuple(operation.shape for operation in evaluation.operations)
     if layer.stepwise:
-        shapes_at_steps = _evaluate_stepwise(layer, shape, sources, masked=masked)
+        shapes_at_steps = _evaluate_stepwise(layer, shape, sources, mask_axes)
         return replace(shapes_at_steps, intermediates=intermediates)
     steps = shape[1] if len(shape) > 2 else None
     outputs = (shape, *evaluation.more)
-    return NodeShapes(outputs, steps, masked=masked, causal=False, intermediates=intermediates)
+    return NodeShapes(
+        outputs, steps, mask_axes=mask_axes, causal=False, intermediates=intermediates
+    )
 
 
 def _evaluate_stepwise(
-    layer: Layer, shape: Shape, sources: Sequence[NodeShapes], *, masked: bool
+    layer: Layer, shape: Shape, sources: Sequence[NodeShapes], mask_axes: int
 ) -> NodeShapes:
     """Return the output shape of a layer that computes each step from the same step of others."""
     timed = [source for source in sources if source.steps is not None]
@@ -116,12 +126,12 @@ def _evaluate_stepwise(
         return NodeShapes(((shape[0], *shape[2:]),), timed[0].steps, final=True)
     if not timed:
         steps = shape[1] if len(shape) > 2 else None
-        return NodeShapes((shape,), steps, masked=masked, causal=False)
+        return NodeShapes((shape,), steps, mask_axes=mask_axes, causal=False)
     if sequences:
         causal = all(source.causal and not source.final for source in timed)
-        return NodeShapes((shape,), sequences[0].steps, masked=masked, causal=causal)
+        return NodeShapes((shape,), sequences[0].steps, mask_axes=mask_axes, causal=causal)
     same = all(source.steps == timed[0].steps for source in timed)
-    return NodeShapes((shape,), timed[0].steps if same else None, same, masked)
+    return NodeShapes((shape,), timed[0].steps if same else None, same, mask_axes)
 
 
 def evaluate_layer(
@@ -193,7 +203,7 @@ def evaluate_step(
 
 
 def _evaluate_recurrent(
-    layer: RecurrentLayer, shape: Shape, steps: Dim, *, masked: bool
+    layer: RecurrentLayer, shape: Shape, steps: Dim, mask_axes: int
 ) -> NodeShapes:
     n = shape[0]
     lead = (n, steps) if layer.return_sequences else (n,)
@@ -203,10 +213,19 @@ def _evaluate_recurrent(
     if layer.return_state:
         shapes += [(n, dim) for d in layer.directions for dim in d.cell.states.values()]
     causal = not any(direction.reverse for direction in layer.directions)
-    return NodeShapes(tuple(shapes), steps, not layer.return_sequences, masked, joined, causal)
+    return NodeShapes(tuple(shapes), steps, not layer.return_sequences, mask_axes, joined, causal)
 
 
-def _has_mask(layer: Layer, sources: Sequence[bool]) -> bool:
-    """Return whether the output has a mask, from which of the sources have one."""
-    masks = [True if masked else None for masked in sources]
-    return layer.makes_mask or bool(layer.mask([], masks))
+class _MaskAxes(NamedTuple):
+    """A mask of which only the number of axes is known."""
+
+    ndim: int
+
+    def __or__(self, other: object) -> _MaskAxes:
+        return self
+
+
+def _mask_axes(layer: Layer, masks: Sequence[_MaskAxes | None]) -> int:
+    """Return the number of axes of the mask of an output, 0 without one, from the inputs' masks."""
+    mask = layer.mask([], masks)
+    return 0 if mask is None else int(mask.ndim)

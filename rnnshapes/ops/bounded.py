@@ -19,6 +19,7 @@ from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
+from rnnshapes.ops.interface import map_outputs, next_states
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.ops.visibility import Visibility
@@ -390,13 +391,17 @@ class BoundedOps:
         error = _NUMPY.windows(x.error, [replace(window, fill=0.0) for window in windows])
         return Bounded(value, error, x.precision)
 
-    def each_step(self, function: Callable[[Bounded], Bounded], x: Bounded, rank: int) -> Bounded:
-        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
-        if x.value.ndim == rank:
-            return function(x)
-        lead = x.value.shape[:2]
-        result = function(x.rearranged(lambda array: array.reshape(-1, *array.shape[2:])))
-        return result.rearranged(lambda array: array.reshape(*lead, *array.shape[1:]))
+    def each_step(self, function: Callable[..., Any], inputs: Sequence[Bounded], rank: int) -> Any:
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
+        if inputs[0].value.ndim == rank:
+            return function(*inputs)
+
+        def unfolded(x: Bounded) -> Bounded:
+            return x.rearranged(lambda array: array.reshape(*lead, *array.shape[1:]))
+
+        lead = inputs[0].value.shape[:2]
+        folded = (x.rearranged(lambda array: array.reshape(-1, *array.shape[2:])) for x in inputs)
+        return map_outputs(unfolded, function(*folded))
 
     def scan(
         self,
@@ -406,6 +411,7 @@ class BoundedOps:
         names: tuple[str, ...],
         *,
         reverse: bool,
+        mask: Array | None = None,
     ) -> Bounded:
         """Take one step after the other, and return the first state after each, (N, T, …, M).
 
@@ -416,7 +422,8 @@ class BoundedOps:
         states: Sequence[Bounded] = [Bounded.exact(zeros, z.precision) for _ in names]
         value, error = (np.empty((*shape[:-1], zeros.shape[-1])) for _ in range(2))
         for t in range(shape[1])[:: -1 if reverse else 1]:
-            states = step(Bounded(z.value[:, t], z.error[:, t], z.precision), states)
+            after = step(Bounded(z.value[:, t], z.error[:, t], z.precision), states)
+            states = next_states(self, after, states, mask, t)
             value[:, t], error[:, t] = states[0].value, states[0].error
         return Bounded(value, error, z.precision)
 

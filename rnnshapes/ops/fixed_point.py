@@ -21,7 +21,7 @@ import numpy as np
 
 from rnnshapes.errors import InputError
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID, map_outputs, next_states
 from rnnshapes.ops.numpy_ops import NumpyOps
 
 #: The name of the state that is the output of a cell, and an operand of the next product.
@@ -403,14 +403,18 @@ class FixedPointOps:
         return values
 
     def each_step(
-        self, function: Callable[[FixedPoint], FixedPoint], x: FixedPoint, rank: int
-    ) -> FixedPoint:
-        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
-        if self.rank(x) == rank:
-            return function(x)
-        lead = self.shape(x)[:2]
-        result = function(x.on_both(lambda array: array.reshape(-1, *array.shape[2:])))
-        return result.on_both(lambda array: array.reshape(*lead, *array.shape[1:]))
+        self, function: Callable[..., Any], inputs: Sequence[FixedPoint], rank: int
+    ) -> Any:
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
+        if self.rank(inputs[0]) == rank:
+            return function(*inputs)
+
+        def unfolded(x: FixedPoint) -> FixedPoint:
+            return x.on_both(lambda array: array.reshape(*lead, *array.shape[1:]))
+
+        lead = self.shape(inputs[0])[:2]
+        folded = (x.on_both(lambda array: array.reshape(-1, *array.shape[2:])) for x in inputs)
+        return map_outputs(unfolded, function(*folded))
 
     def scan(
         self,
@@ -420,6 +424,7 @@ class FixedPointOps:
         names: tuple[str, ...],
         *,
         reverse: bool,
+        mask: Array | None = None,
     ) -> FixedPoint:
         """Take one step after the other, and return the first state after each, (N, T, …, M).
 
@@ -432,7 +437,10 @@ class FixedPointOps:
         first, after = storage.position, {}
         for t in range(shape[1])[:: -1 if reverse else 1]:
             storage.position = first
-            states = step(z.on_both(functools.partial(_step_of, t)), states)
+            stepped = step(z.on_both(functools.partial(_step_of, t)), states)
+            chosen = next_states(self, stepped, states, mask, t)
+            formats = [state.format for state in stepped]
+            states = [replace(x, format=each) for x, each in zip(chosen, formats, strict=True)]
             after[t] = states[0]
         return stacked([after[t] for t in range(shape[1])], axis=1)
 

@@ -34,6 +34,20 @@ RELATIONS = (">", ">=", "<", "<=", "==", "!=")
 KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
 
 
+def map_outputs(function: Callable[[Tensor], Tensor], result: Any) -> Any:
+    """Apply a function to the result of a layer, or to each of several ones."""
+    return tuple(map(function, result)) if isinstance(result, tuple) else function(result)
+
+
+def next_states(
+    ops: Any, after: Sequence[Tensor], before: Sequence[Tensor], mask: Any, t: int
+) -> Sequence[Tensor]:
+    """Return the states after step t where the mask (N, T) is true, those before it elsewhere."""
+    if mask is None:
+        return after
+    return [ops.where(mask[:, t], new, old) for new, old in zip(after, before, strict=True)]
+
+
 class CellOps(Protocol):
     """The operations that the equation of a cell may use."""
 
@@ -82,8 +96,17 @@ class LayerOps(CellOps, Protocol):
     def windows(self, x: Tensor, windows: Sequence[Window]) -> Tensor:
         """Cut windows along the axes from 1 on: (N, T, F) → (N, T', size, F)."""
 
-    def each_step(self, function: Callable[[Tensor], Tensor], x: Tensor, rank: int) -> Tensor:
-        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
+    def rank(self, x: Tensor) -> int:
+        """Return the number of axes."""
+
+    def each_step(self, function: Callable[..., Any], inputs: Sequence[Tensor], rank: int) -> Any:
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are.
+
+        Args:
+            function: Takes as many tensors, and returns one or several.
+            inputs: The tensors.
+            rank: The number of axes of the first one at a step, (N, …).
+        """
 
     def scan(
         self,
@@ -93,6 +116,7 @@ class LayerOps(CellOps, Protocol):
         names: tuple[str, ...],
         *,
         reverse: bool,
+        mask: Any = None,
     ) -> Tensor:
         """Take one step after the other, and return the first state after each, (N, T, …, M).
 
@@ -102,6 +126,7 @@ class LayerOps(CellOps, Protocol):
             multiple: The length of the last axis of z, in multiples of a state's.
             names: The names of the states, which are zeros before the first step.
             reverse: Whether the last step comes first.
+            mask: Which steps count, (N, T); the others change no state. None if all do.
         """
 
     def contract(self, contraction: Contraction, left: Tensor, right: Tensor) -> Tensor:

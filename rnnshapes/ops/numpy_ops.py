@@ -13,6 +13,7 @@ from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
+from rnnshapes.ops.interface import map_outputs, next_states
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
 
@@ -112,12 +113,13 @@ class NumpyOps:
             x = x[(slice(None),) * axis + (positions,)]
         return x
 
-    def each_step(self, function: Callable[[Array], Array], x: Array, rank: int) -> Array:
-        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
-        if x.ndim == rank:
-            return function(x)
-        result = function(x.reshape(-1, *x.shape[2:]))
-        return result.reshape(*x.shape[:2], *result.shape[1:])
+    def each_step(self, function: Callable[..., Any], inputs: Sequence[Array], rank: int) -> Any:
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
+        if inputs[0].ndim == rank:
+            return function(*inputs)
+        lead = inputs[0].shape[:2]
+        result = function(*(x.reshape(-1, *x.shape[2:]) for x in inputs))
+        return map_outputs(lambda array: array.reshape(*lead, *array.shape[1:]), result)
 
     def scan(
         self,
@@ -127,13 +129,14 @@ class NumpyOps:
         names: tuple[str, ...],
         *,
         reverse: bool,
+        mask: Array | None = None,
     ) -> Array:
         """Take one step after the other, and return the first state after each, (N, T, …, M)."""
         zeros = np.zeros((len(z), *z.shape[2:-1], z.shape[-1] // multiple), z.dtype)
         states: Sequence[Array] = [zeros for _ in names]
         after = np.empty((*z.shape[:-1], zeros.shape[-1]), z.dtype)
         for t in range(z.shape[1])[:: -1 if reverse else 1]:
-            states = step(z[:, t], states)
+            states = next_states(self, step(z[:, t], states), states, mask, t)
             after[:, t] = states[0]
         return after
 

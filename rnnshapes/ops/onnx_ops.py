@@ -17,7 +17,7 @@ from rnnshapes.ops import rearrangements as moves
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID, map_outputs
 from rnnshapes.ops.symbolic import Symbol, SymbolicOps
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window
@@ -369,24 +369,32 @@ class OnnxOps:
         """Refuse windows."""
         raise refused("a window of a convolution or pooling")
 
+    def rank(self, x: OnnxTensor) -> int:
+        """Return the number of axes."""
+        return len(x.symbol.shape)
+
     def each_step(
-        self, function: Callable[[OnnxTensor], OnnxTensor], x: OnnxTensor, rank: int
-    ) -> OnnxTensor:
-        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
-        shape, graph = x.symbol.shape, self.graph
+        self, function: Callable[..., Any], inputs: Sequence[OnnxTensor], rank: int
+    ) -> Any:
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
+        shape, graph = inputs[0].symbol.shape, self.graph
         if len(shape) == rank:
-            return function(x)
-        sizes = graph.add("Shape", x.name)[0]
-        rest = graph.cut(sizes, {0: slice(2, None)})
-        folded = graph.add("Concat", graph.numbers([-1]), rest, axis=0)[0]
-        symbol = replace(x.symbol, shape=(shape[0], *shape[2:]))
-        result = function(replace(self._result(symbol, "Reshape", x.name, folded), dtype=x.dtype))
-        own = graph.cut(graph.add("Shape", result.name)[0], {0: slice(1, None)})
-        lead = graph.cut(sizes, {0: slice(0, 2)})
-        unfolded = graph.add("Concat", lead, own, axis=0)[0]
-        each = result.symbol.shape
-        symbol = replace(result.symbol, shape=(each[0], shape[1], *each[1:]))
-        return self._result(symbol, "Reshape", result.name, unfolded)
+            return function(*inputs)
+
+        def folded(x: OnnxTensor) -> OnnxTensor:
+            rest = graph.cut(graph.add("Shape", x.name)[0], {0: slice(2, None)})
+            sizes = graph.add("Concat", graph.numbers([-1]), rest, axis=0)[0]
+            symbol = replace(x.symbol, shape=(shape[0], *x.symbol.shape[2:]))
+            return replace(self._result(symbol, "Reshape", x.name, sizes), dtype=x.dtype)
+
+        def unfolded(x: OnnxTensor) -> OnnxTensor:
+            own = graph.cut(graph.add("Shape", x.name)[0], {0: slice(1, None)})
+            sizes = graph.add("Concat", lead, own, axis=0)[0]
+            symbol = replace(x.symbol, shape=(shape[0], shape[1], *x.symbol.shape[1:]))
+            return self._result(symbol, "Reshape", x.name, sizes)
+
+        lead = graph.cut(graph.add("Shape", inputs[0].name)[0], {0: slice(0, 2)})
+        return map_outputs(unfolded, function(*map(folded, inputs)))
 
     def scan(
         self,
@@ -396,6 +404,7 @@ class OnnxOps:
         names: tuple[str, ...],
         *,
         reverse: bool,
+        mask: Any = None,
     ) -> OnnxTensor:
         """Refuse a recurrence inside another layer."""
         raise refused("a recurrence inside another layer")

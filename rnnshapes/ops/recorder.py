@@ -19,6 +19,7 @@ from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.elementwise import Elementwise
+from rnnshapes.ops.interface import map_outputs, next_states
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.rearrangements import Rearrangement
 from rnnshapes.ops.symbolic import Symbol, SymbolicOperation, SymbolicOps
@@ -213,22 +214,31 @@ class RecorderOps:
         """Cut windows along the axes from 1 on: (N, T, F) → (N, T', size, F)."""
         return self._apply("windows", x, windows)
 
+    def rank(self, x: RecordedTensor) -> int:
+        """Return the number of axes."""
+        return len(x.symbol.shape)
+
     def each_step(
-        self, function: Callable[[RecordedTensor], RecordedTensor], x: RecordedTensor, rank: int
-    ) -> RecordedTensor:
-        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
-        shape, data = x.symbol.shape, x.data
-        if len(shape) == rank:
-            return function(x)
-        step = None if data is None else data.reshape(-1, *data.shape[2:])
-        symbol = replace(x.symbol, shape=(shape[0], *shape[2:]))
-        result = function(replace(x, symbol=symbol, data=step))
-        each = result.symbol.shape
-        symbol = replace(result.symbol, shape=(each[0], shape[1], *each[1:]))
-        if data is None:
-            return replace(result, symbol=symbol)
-        array = result.array.reshape(*data.shape[:2], *result.array.shape[1:])
-        return replace(result, symbol=symbol, data=array)
+        self, function: Callable[..., Any], inputs: Sequence[RecordedTensor], rank: int
+    ) -> Any:
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
+        (_, *steps), data = inputs[0].symbol.shape[:2], inputs[0].data
+        if len(inputs[0].symbol.shape) == rank:
+            return function(*inputs)
+
+        def folded(x: RecordedTensor) -> RecordedTensor:
+            step = None if x.data is None else x.data.reshape(-1, *x.data.shape[2:])
+            shape = (x.symbol.shape[0], *x.symbol.shape[2:])
+            return replace(x, symbol=replace(x.symbol, shape=shape), data=step)
+
+        def unfolded(x: RecordedTensor) -> RecordedTensor:
+            shape = (x.symbol.shape[0], *steps, *x.symbol.shape[1:])
+            x = replace(x, symbol=replace(x.symbol, shape=shape))
+            if data is None:
+                return x
+            return replace(x, data=x.array.reshape(*data.shape[:2], *x.array.shape[1:]))
+
+        return map_outputs(unfolded, function(*map(folded, inputs)))
 
     def scan(
         self,
@@ -238,6 +248,7 @@ class RecorderOps:
         names: tuple[str, ...],
         *,
         reverse: bool,
+        mask: Array | None = None,
     ) -> RecordedTensor:
         """Take one step after the other, and return the first state after each, (N, T, …, M)."""
         recording, (n, steps, *rest) = self.recording, z.symbol.shape
@@ -252,9 +263,9 @@ class RecorderOps:
             recording.tensor(f"{name}{self.index}_{before}", shape, zeros) for name in names
         ]
         after = []
-        for array in data[:: -1 if reverse else 1]:
-            symbol = replace(z.symbol, shape=(n, *rest))
-            states = step(RecordedTensor(symbol, array, recording), states)
+        for t in range(len(data))[:: -1 if reverse else 1]:
+            z_t = RecordedTensor(replace(z.symbol, shape=(n, *rest)), data[t], recording)
+            states = next_states(self, step(z_t, states), states, mask, t)
             after.append(states[0])
         if z.data is not None:
             arrays = [state.array for state in after[:: -1 if reverse else 1]]

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, product, shape_text, total
 from rnnshapes.ops.elementwise import Elementwise
-from rnnshapes.ops.interface import RELATIONS
+from rnnshapes.ops.interface import RELATIONS, map_outputs
 from rnnshapes.ops.rearrangements import Rearrangement, Selection
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.ops.windows import Axes, Window, window_axes
@@ -267,12 +268,21 @@ class SymbolicOps:
         cut = [dim for window in windows for dim in (window.steps, Dim.of(window.size))]
         return x.apply("windows", (), (x.shape[0], *cut, *x.shape[len(windows) + 1 :]))
 
-    def each_step(self, function: Callable[[Symbol], Symbol], x: Symbol, rank: int) -> Symbol:
-        """Apply a function of ``rank`` axes (N, …) to each step of (N, T, …), or to x itself."""
-        if len(x.shape) == rank:
-            return function(x)
-        result = function(replace(x, shape=(x.shape[0], *x.shape[2:])))
-        return replace(result, shape=(result.shape[0], x.shape[1], *result.shape[1:]))
+    def rank(self, x: Symbol) -> int:
+        """Return the number of axes."""
+        return len(x.shape)
+
+    def each_step(self, function: Callable[..., Any], inputs: Sequence[Symbol], rank: int) -> Any:
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
+        if len(inputs[0].shape) == rank:
+            return function(*inputs)
+
+        def unfolded(x: Symbol) -> Symbol:
+            return replace(x, shape=(x.shape[0], steps, *x.shape[1:]))
+
+        steps = inputs[0].shape[1]
+        folded = (replace(x, shape=(x.shape[0], *x.shape[2:])) for x in inputs)
+        return map_outputs(unfolded, function(*folded))
 
     def scan(
         self,
@@ -282,6 +292,7 @@ class SymbolicOps:
         names: tuple[str, ...],
         *,
         reverse: bool,
+        mask: object = None,
     ) -> Symbol:
         """Take one step for all, and return the first state after each, (N, T, …, M)."""
         before = "{t+1}" if reverse else "{t-1}"

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rnnshapes.cells.cell import KerasSpec
 from rnnshapes.cells.stacked import StackedCells
-from rnnshapes.load.live.keras_private import get_mask
+from rnnshapes.load.live.keras_private import get_mask, set_mask
 from rnnshapes.network.graph import DTYPES_16BIT, Network, Node
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.config import LAST_INPUT
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.operations import Operation
+from rnnshapes.network.layers.time_distributed import TimeDistributed
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def name_in_keras(name: str) -> str:
 def set_weights(built: Any, arrays: list[Any]) -> None:
     """Set the weights of a Keras layer, and what Normalization computes of them."""
     built.set_weights(arrays)
+    built = getattr(built, "layer", built)
     if hasattr(built, "finalize_state"):
         built.finalize_state()
 
@@ -60,11 +63,45 @@ def call_layer(layer: Layer, built: Any, tensors: list[Any]) -> Any:
 
 def sort_inputs(layer: Layer, tensors: list[Any]) -> tuple[list[Any], dict[str, Any]]:
     """Return the inputs of a layer that have no names, and all arguments that have."""
+    if isinstance(layer, TimeDistributed) and layer.in_model:
+        return tensors, {}
     options = dict(layer.call_arguments)
     named = [name for name, value in options.items() if value == LAST_INPUT]
     if not named:
         return tensors, options
     return tensors[:-1], options | {named[0]: tensors[-1]}
+
+
+def call_at_each_step(keras: Any, call: Callable[..., Any], *tensors: Any, stays: bool) -> Any:
+    """Call a function on the steps of tensors (N, T, …), as on N·T samples; return all steps.
+
+    Masks (N, T, …) are those of the steps. A mask (N, T) is kept from the function, and is that
+    of the result; else the result has its own one, if it ``stays`` in the model.
+    """
+    ops = keras.ops
+    lead = ops.shape(tensors[0])[:2]
+
+    def fold(x: Any) -> Any:
+        return ops.reshape(x, (-1, *ops.shape(x)[2:]))
+
+    def unfold(x: Any) -> Any:
+        return ops.reshape(x, (*lead, *ops.shape(x)[1:]))
+
+    steps, outside = list(map(fold, tensors)), None
+    for x, step in zip(tensors, steps, strict=True):
+        mask = get_mask(x)
+        if mask is not None and len(mask.shape) > 2:
+            set_mask(step, fold(mask))
+        elif mask is not None:
+            outside = mask
+    results = []
+    for step in keras.tree.flatten(call(*steps)):
+        x, mask = unfold(step), get_mask(step) if stays else None
+        mask = outside if outside is not None or mask is None else unfold(mask)
+        if mask is not None:
+            set_mask(x, mask)
+        results.append(x)
+    return _single(results)
 
 
 def _single(values: list[Any]) -> Any:
@@ -126,6 +163,8 @@ class LayerBuilder:
         """Return a new Keras layer; its weights are not initialized at random."""
         if isinstance(layer, Operation):
             return self._operation(layer)
+        if isinstance(layer, TimeDistributed) and layer.in_model:
+            return self._at_each_step(layer)
         spec = layer.keras_spec(self.network.count)
         return self._build(replace(spec, name=name_in_keras(layer.name)), self._policy(layer))
 
@@ -143,6 +182,31 @@ class LayerBuilder:
         layer = OperationLayer(name=name_in_keras(operation.name), dtype=self._policy(operation))
         layer.supports_masking = True
         return layer
+
+    def _at_each_step(self, layer: TimeDistributed) -> Any:
+        """Return a Keras layer that calls another one, or an operation, at each step."""
+        keras, name = self.keras, f"{layer.name}-at-step"
+        inner = replace(layer.inner, name=name, computes_in=layer.computes_in)
+        built = self.build_layer(inner)
+
+        class EachStep(keras.layers.Layer):  # type: ignore[misc,name-defined]
+            def build(self, shapes: Any) -> None:
+                steps, _ = sort_inputs(inner, [(n, *rest) for n, _, *rest in shapes])
+                if not built.built:
+                    built.build(*([steps] if inner.takes_list else steps))
+
+            def call(self, inputs: Any) -> Any:
+                def call_inner(*tensors: Any) -> Any:
+                    return call_layer(inner, built, list(tensors))
+
+                return call_at_each_step(keras, call_inner, *inputs, stays=layer.stays)
+
+            def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+                return None  # the output has it already
+
+        each = EachStep(name=name_in_keras(layer.name), dtype=self._policy(layer), autocast=False)
+        each.layer, each.supports_masking = built, True
+        return each
 
     def _policy(self, layer: Layer) -> str:
         """Return Keras's dtype policy of a layer: one dtype, or a mixed policy."""

@@ -7,7 +7,7 @@ the only module that imports Keras, passes it in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.operations import Operation
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
-from rnnshapes.reference.builder import call_layer
+from rnnshapes.reference.builder import call_at_each_step, call_layer
 
 #: Kind of a probed array (value, mask, states, start, each), its node or recurrence, its part.
 Label = tuple[str, str, str]
@@ -99,7 +99,7 @@ class Probe:
 
 def _probe_model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any:
     """Build the second model; each run of it sets ``labels``."""
-    calls = [_at_each_step(keras, call) for call in read_graph(model).calls]
+    calls = read_graph(model).calls
     nodes = list(zip(network.nodes, calls, strict=True))
     layers = {node.name: call.layer for node, call in nodes}
     loops = {
@@ -133,7 +133,7 @@ def output_shapes(
     keras: Any, model: Any, shapes: Sequence[tuple[int, ...]]
 ) -> list[list[tuple[int | None, ...]]]:
     """Return the shapes of all outputs of each call in a model, for inputs of these shapes."""
-    calls = [_at_each_step(keras, call) for call in read_graph(model).calls]
+    calls = read_graph(model).calls
 
     class CallsLayer(keras.layers.Layer):  # type: ignore[misc]
         def call(self, inputs: Any) -> Any:
@@ -145,15 +145,6 @@ def output_shapes(
     return [[tuple(tensor.shape) for tensor in tensors] for tensors in outputs]
 
 
-def _at_each_step(keras: Any, call: KerasCall) -> KerasCall:
-    """Return the call of a layer with the TimeDistributed around it; the layer stays the same."""
-    layer = call.layer
-    for number in range(call.steps):
-        name = f"{call.layer.name}-at-each-step-{number}"
-        layer = keras.layers.TimeDistributed(layer, name=name, dtype=call.layer.dtype_policy)
-    return replace(call, layer=layer)
-
-
 def _repeat_calls(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> list[list[Any]]:
     """Repeat each call of the user's graph in order; return the outputs of each."""
     outputs: list[list[Any]] = []
@@ -163,15 +154,26 @@ def _repeat_calls(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> 
             outputs.append([keras.ops.cast(next(remaining), call.outputs[0].dtype)])
             continue
         values = {tensor: outputs[i][number] for tensor, (i, number) in call.taps.items()}
-        args, kwargs = name_layer_options(call.layer, *call.arguments.fill_in(values))
+        options = {}
         if call.has_mask and call.initial:  # beside which Keras passes on no mask by itself
             place, output = call.sources[0]
-            kwargs["mask"] = get_mask(outputs[place][output])
+            options["mask"] = get_mask(outputs[place][output])
         if takes_training(call.layer):
-            kwargs["training"] = False
-        result = keep_masks(partial(call.layer, *args, **kwargs), values.values())
-        outputs.append(keras.tree.flatten(result))
+            options["training"] = False
+        repeat: Any = partial(_repeat_call, call, list(values), options)
+        for left in range(call.around):  # the innermost model first
+            repeat = partial(call_at_each_step, keras, repeat, stays=left >= call.leaves)
+        outputs.append(keras.tree.flatten(repeat(*values.values())))
     return outputs
+
+
+def _repeat_call(
+    call: KerasCall, keys: Sequence[int], options: dict[str, Any], *tensors: Any
+) -> Any:
+    """Repeat a call on tensors in place of those with these keys; return its outputs."""
+    values = dict(zip(keys, tensors, strict=True))
+    args, kwargs = name_layer_options(call.layer, *call.arguments.fill_in(values))
+    return keep_masks(partial(call.layer, *args, **{**kwargs, **options}), tensors)
 
 
 class ProbedTensors:

@@ -21,6 +21,7 @@ from rnnshapes.forward.scan import (
     join_directions,
     output_mask,
     source_mask,
+    swap_mask,
 )
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer
@@ -144,7 +145,7 @@ class _NodeWalk:
             each = (*at_steps, *each[len(at_steps) :])
         mask = output_mask(node, self.keras_values)
         if node.layer.declared_shapes is not None and node.name in self.keras.masks:
-            mask = self.keras.masks[node.name].T
+            mask = swap_mask(self.keras.masks[node.name])
         return NodeValue(turned, each, mask, self.network.node_shapes[position].joined)
 
     def _usable_input(self, position: int, node: Node) -> _Usable:
@@ -178,13 +179,14 @@ class _NodeWalk:
 
     def _mask(self, position: int, node: Node) -> Iterator[LayerResidual]:
         """Compare Keras's mask with the one that follows from the layer's input."""
-        expected, actual = self.keras_values[position].mask, self.keras.masks.get(node.name)
+        expected = swap_mask(self.keras_values[position].mask)
+        actual = self.keras.masks.get(node.name)
         if expected is None and actual is None:
             return
         residual = MISMATCH
-        if expected is not None and actual is not None and expected.T.shape == actual.shape:
-            wrong = actual != expected.T
-            sample, t = (int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        if expected is not None and actual is not None and expected.shape == actual.shape:
+            wrong = actual != expected
+            sample, t, *_ = map(int, np.unravel_index(int(np.argmax(wrong)), wrong.shape))
             ratio = np.inf if wrong.any() else 0.0
             residual = Residual(ratio, Index(sample, t, 0), wrong.size)
         yield LayerResidual(node.name, "mask", residual)
@@ -195,7 +197,7 @@ class _NodeWalk:
         assert isinstance(layer, RecurrentLayer)
         x = np.swapaxes(self.keras_values[source.node].outputs[source.output], 0, 1)
         time_major_mask = None if node.mask_dropped else source_mask(self.keras_values, source)
-        mask = None if time_major_mask is None else time_major_mask.T
+        mask = swap_mask(time_major_mask)
         usable = self._usable_input(position, node)
         assert usable.steps is not None
         usable_steps = usable.steps & self._usable_initial(node, len(usable.samples))[:, None]

@@ -37,6 +37,8 @@ TOLERANCES = {"float32": 2e-4, "float64": 1e-6, "mixed_float16": 0.1, "mixed_bfl
 SAMPLES = 13
 #: The most numbers of a sample in one tensor, and axes.
 MOST_NUMBERS, MOST_AXES = 1200, 4
+#: The share of inputs that are sequences of sequences, and most layers in a model at each step.
+NESTED, MOST_INSIDE = 0.25, 5
 _ACTIVATIONS = ("tanh", "relu", "sigmoid", "elu", "selu", "softplus", "gelu", "silu", "softmax")
 _FUNCTIONS = ("relu", "relu6", "sigmoid", "silu", "celu", "elu", "selu", "softplus", "softsign")
 _FUNCTIONS += ("squareplus", "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "tanh")
@@ -241,6 +243,19 @@ def _attention(draw: Draw, x: Any) -> Any:
     return la.Attention(score_mode=draw.one("dot", "concat"))(inputs, use_causal_mask=draw.flag())
 
 
+def _at_each_step(draw: Draw, x: Any) -> Any:
+    """Return a random model, which may make masks, at each step of x."""
+    inner = keras.Input(x.shape[2:], dtype=x.dtype)
+    first = inner
+    if "int" in str(x.dtype):
+        first = la.Embedding(7, draw.size(), mask_zero=draw.flag())(inner)
+    elif len(inner.shape) == 3 and draw.flag():
+        first = la.Masking()(inner)
+    inside = Draw(draw.random, draw.policy, [first])
+    _add_tensors(inside, 1 + draw.size(MOST_INSIDE))
+    return la.TimeDistributed(keras.Model(inner, inside.tensors[-1]))(x)
+
+
 SEQUENCE_LAYERS: tuple[Maker, ...] = (
     *[lambda draw, x: _recurrent(draw)(x)] * 4,
     *[lambda draw, x: _recurrent(draw, sequences=True)(la.Masking()(x))] * 2,
@@ -251,6 +266,7 @@ SEQUENCE_LAYERS: tuple[Maker, ...] = (
     _weighted,
     lambda draw, x: la.Concatenate(axis=1)([x, draw.like(x)]),
     lambda draw, x: la.TimeDistributed(la.Dense(draw.size()))(x),
+    _at_each_step,
     lambda draw, x: draw.one(la.MaxPooling1D, la.AveragePooling1D)(2, **_window(draw))(x),
     lambda draw, x: draw.one(la.GlobalMaxPooling1D, la.GlobalAveragePooling1D)()(x),
     lambda draw, x: draw.one(la.ZeroPadding1D(2), la.Cropping1D((1, 0)), la.UpSampling1D(2))(x),
@@ -404,8 +420,19 @@ OPERATIONS: tuple[Maker, ...] = (
 # --- Models --------------------------------------------------------------------------------------
 
 
+def _nested_input(draw: Draw) -> tuple[Any, Any]:
+    """Return an input of sequences of sequences, and one number or more for each of them."""
+    sizes, is_index = (draw.random.randint(2, 4), draw.random.randint(3, 5)), draw.flag()
+    dtype = "int32" if is_index else "float64" if draw.policy == "float64" else None
+    x = keras.Input(sizes if is_index else (*sizes, draw.size(3)), dtype=dtype)
+    each = _at_each_step(draw, x)
+    return x, each if len(each.shape) == 3 else la.TimeDistributed(la.Flatten())(each)
+
+
 def _input(draw: Draw) -> tuple[Any, Any]:
     """Return an input, and a tensor of numbers that follows from it."""
+    if draw.random.random() < NESTED:
+        return _nested_input(draw)
     steps, features = draw.random.randint(3, 6), draw.size()
     if draw.random.random() < 0.2:
         x = keras.Input((steps,), dtype="int32")
@@ -421,6 +448,26 @@ def _is_usable(x: Any) -> bool:
     return is_small and 0 < int(np.prod(sizes)) <= MOST_NUMBERS and "float" in str(x.dtype)
 
 
+def _add_tensors(draw: Draw, wanted: int) -> None:
+    """Add tensors that follow from those that there are, until there are as many as wanted."""
+    choices = draw.random
+    for _ in range(40):
+        if len(draw.tensors) >= wanted:
+            return
+        x = choices.choice(draw.tensors[-4:])
+        makers = OPERATIONS if draw.flag() else LAYERS
+        if len(x.shape) == 3 and choices.random() < 0.5:
+            makers = SEQUENCE_LAYERS
+        if len(x.shape) == 4 and choices.random() < 0.5:
+            makers = (_images, _at_each_step)
+        try:
+            result = choices.choice(makers)(draw, x)
+        except (ValueError, TypeError, IndexError):  # it does not fit, says Keras
+            continue
+        if _is_usable(result):
+            draw.tensors.append(result)
+
+
 def draw_model(seed: int) -> tuple[keras.Model, str]:
     """Return a random model with random weights, and its dtype policy."""
     choices = random.Random(seed)  # noqa: S311 - not for secrets
@@ -430,22 +477,7 @@ def draw_model(seed: int) -> tuple[keras.Model, str]:
     try:
         inputs, first = _input(draw)
         draw.tensors = [_recurrent(draw, sequences=True)(first)]
-        wanted = 2 + draw.size(8)
-        for _ in range(40):
-            if len(draw.tensors) >= wanted:
-                break
-            x = choices.choice(draw.tensors[-4:])
-            makers = OPERATIONS if draw.flag() else LAYERS
-            if len(x.shape) == 3 and choices.random() < 0.5:
-                makers = SEQUENCE_LAYERS
-            if len(x.shape) == 4 and choices.random() < 0.5:
-                makers = (_images,)
-            try:
-                result = choices.choice(makers)(draw, x)
-            except (ValueError, TypeError, IndexError):  # it does not fit, says Keras
-                continue
-            if _is_usable(result):
-                draw.tensors.append(result)
+        _add_tensors(draw, 2 + draw.size(8))
         outputs = draw.tensors[-1:] + ([draw.tensors[-2]] if choices.random() < 0.2 else [])
         if draw.flag():
             outputs[0] = la.Dense(draw.size())(outputs[0])

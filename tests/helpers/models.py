@@ -309,14 +309,26 @@ def images_beside_a_sequence(x: Any) -> Any:
     return la.Dense(2)(la.Concatenate()(parts))
 
 
+def sentence_encoder() -> keras.Model:
+    """Masked words of a sentence, joined by attention and by a recurrence."""
+    words = keras.Input((6,), dtype="int32")
+    h = la.Embedding(11, 4, mask_zero=True)(words)
+    h = la.Bidirectional(la.GRU(3, return_sequences=True))(h)
+    scores = keras.ops.softmax(la.Dense(1)(la.Dense(5, activation="tanh")(h)), axis=1)
+    last = la.SimpleRNN(5)(la.LSTM(2, go_backwards=True, return_sequences=True)(h))
+    joined = [keras.ops.sum(la.Multiply()([h, scores]), axis=1), last]
+    return keras.Model(words, la.Concatenate()(joined), name="sentence")
+
+
 def models_at_each_step(x: Any) -> Any:
-    """Two models of images, one with a model in it, at each step; one is called again."""
+    """Two models of images at each step, one with branches; the other one is called again."""
     frames = sequential(
         la.Conv2D(3, 3), la.BatchNormalization(), la.Flatten(), la.Dense(4), shape=(5, 4, 2)
     )
     inner = keras.Input((5, 4, 2))
     pooled = sequential(la.AveragePooling2D(2), la.Dropout(0.2), shape=(5, 4, 2))(inner)
-    pooling = keras.Model(inner, la.GlobalMaxPooling2D()(pooled))
+    branches = [la.GlobalMaxPooling2D()(pooled), keras.ops.max(la.Conv2D(2, 2)(inner), (1, 2))]
+    pooling = keras.Model(inner, la.Concatenate()(branches))
     each = la.TimeDistributed(frames)
     parts = [each(x), la.TimeDistributed(pooling)(x), each(x[:, ::-1])]
     return la.Dense(2)(la.LSTM(3)(la.Concatenate()(parts)))
@@ -484,15 +496,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         shape=(4, 5, 4, 1),
     ),
     "sentences": lambda: sequential(
-        la.TimeDistributed(
-            sequential(
-                la.Embedding(11, 4),
-                la.Bidirectional(la.GRU(3, return_sequences=True)),
-                la.LSTM(2, go_backwards=True, return_sequences=True),
-                la.SimpleRNN(5),
-                shape=(6,),
-            )
-        ),
+        la.TimeDistributed(sentence_encoder()),
         la.Bidirectional(la.GRU(4)),
         la.Dense(2),
         shape=(3, 6),

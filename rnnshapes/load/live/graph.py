@@ -42,8 +42,9 @@ class KerasCall:
     for its initial states. ``unsupported`` are the names of arguments that are not interpreted.
     ``has_mask`` says that it is given a mask, ``arguments`` are all arguments as Keras records
     them, ``taps`` where each tensor among them comes from, by its ``id``. ``settings`` are
-    arguments beside the tensors that the layer supports. It is made at each step
-    of as many TimeDistributed as ``steps`` says: they apply a model of which the layer is a part.
+    arguments beside the tensors that the layer supports. ``around`` is how many models that
+    TimeDistributed applies at each step are around the layer, ``leaves`` is of how many of these
+    its output is that of the model.
     """
 
     name: str
@@ -56,7 +57,8 @@ class KerasCall:
     arguments: Any
     taps: dict[int, Tap]
     settings: Mapping[str, Any]
-    steps: int = 0
+    around: int = 0
+    leaves: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,23 +98,18 @@ def is_model(layer: Any) -> bool:
 def model_at_each_step(layer: Any) -> Any:
     """Return the model that a TimeDistributed applies, if its layers can be called one by one.
 
-    They cannot where a layer makes a mask for others, or is called on several tensors.
+    It takes one tensor. Its output has no other use in the model, where it may have a mask.
     """
-    kind, model = type(layer), getattr(layer, "layer", None)
+    kind: type = type(layer)
+    model: Any = getattr(layer, "layer", None)
     is_keras = kind.__module__.startswith("keras.src.layers.")
     if kind.__name__ != "TimeDistributed" or not is_keras or not is_model(model):
         return None
     graph = read_graph(model)
-    calls = [call for call in graph.calls if call.sources]
-    is_chain = len(calls) == len(graph.calls) - 1 and len(graph.outputs) == 1
-    plain = all(
-        len(call.sources) == 1
-        and not (call.initial or call.unsupported or call.has_mask)
-        and hasattr(call.layer, "get_weights")
-        and get_mask(call.outputs[0]) is None
-        for call in calls
-    )
-    return model if is_chain and plain else None
+    ends = len(model.inputs), len(graph.outputs)
+    used = {tap for call in graph.calls for tap in (*call.sources, *call.initial)}
+    is_input = not graph.calls[graph.outputs[0].node].sources
+    return None if ends != (1, 1) or is_input or graph.outputs[0] in used else model
 
 
 @dataclass
@@ -120,14 +117,14 @@ class _Walk:
     """A walk through one model, from its outputs to its inputs.
 
     ``calls`` are those of all models so far. ``prefix`` are the names of the models around this
-    one, ``steps`` how many TimeDistributed are around it, ``names`` the first name of each layer
-    by its ``id``, ``outputs`` the taps of each call of this model that was found. With ``recorded``
-    it is the one in a RecordedModel.
+    one, ``around`` how many of these a TimeDistributed applies, ``names`` the first name of each
+    layer by its ``id``, ``outputs`` the taps of each call of this model that was found. With
+    ``recorded`` it is the one in a RecordedModel.
     """
 
     calls: list[KerasCall]
     prefix: str = ""
-    steps: int = 0
+    around: int = 0
     names: dict[int, str] = field(default_factory=dict)
     recorded: bool = False
     outputs: dict[tuple[int, int], list[Tap]] = field(default_factory=dict)
@@ -165,8 +162,10 @@ class _Walk:
         model = None if arguments.unsupported else model_at_each_step(layer)
         if model is not None:
             inputs = list(map(self._known_tap, arguments.inputs))
-            name = self._name(layer)
-            self.outputs[self._key(tensor)] = self._follow(model, name, inputs, steps=1)
+            (output,) = self._follow(model, self._name(layer), inputs, around=1)
+            last = self.calls[output.node]
+            self.calls[output.node] = replace(last, leaves=last.leaves + 1)
+            self.outputs[self._key(tensor)] = [output]
             return
         position = len(self.calls)
         self.outputs[self._key(tensor)] = [Tap(position, i) for i in range(len(call.outputs))]
@@ -183,7 +182,7 @@ class _Walk:
                 call.arguments,
                 {id(t): self._known_tap(t) for t in known},
                 arguments.settings,
-                self.steps,
+                self.around,
             )
         )
 
@@ -206,9 +205,11 @@ class _Walk:
             tensors = [first[name] for name in names]
         return list(map(self._known_tap, tensors))
 
-    def _follow(self, model: Any, name: str, inputs: Sequence[Tap], *, steps: int = 0) -> list[Tap]:
+    def _follow(
+        self, model: Any, name: str, inputs: Sequence[Tap], *, around: int = 0
+    ) -> list[Tap]:
         """Add the calls of a model inside the model, and return its outputs."""
-        inner = _Walk(self.calls, f"{name}/", self.steps + steps, self.names)
+        inner = _Walk(self.calls, f"{name}/", self.around + around, self.names)
         for tensor, tap in zip(model.inputs, inputs, strict=True):
             inner.outputs[inner._key(tensor)] = [tap]
         return [inner.tap(tensor) for tensor in model.outputs]

@@ -21,7 +21,7 @@ from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.load.live.recorded import UncalledWeights
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble, stored_weights
 from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
-from rnnshapes.network.layers.config import OPERATION, OPERATION_MODULES, at_each_step
+from rnnshapes.network.layers.config import OPERATION, OPERATION_MODULES
 from rnnshapes.network.layers.registry import layer_class
 from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
@@ -104,10 +104,6 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         why = _unknown_class(class_name) or _own_function(layer)
         config = {} if why else _config(layer)
     is_operation = class_name.startswith(OPERATION)
-    outputs = tuple(tuple(tensor.shape) for tensor in call.outputs)
-    if call.steps:
-        class_name, config = at_each_step(class_name, config, call.steps)
-        outputs = tuple((s[0], *(None,) * call.steps, *s[1:]) for s in outputs)
     return LayerCall(
         name=call.name,
         class_name=class_name,
@@ -115,7 +111,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         sources=call.sources,
         initial=call.initial,
         stored=tuple(_stored_shapes(layer)),
-        outputs=outputs,
+        outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=_trainable_count(layer),
         computes_in=_dtype_16bit(call),
@@ -125,6 +121,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         unsupported_reason=why,
         call_options=tuple(call.settings.items()),
         arguments=positional_arguments(call) if is_operation else (),
+        around=call.around,
+        leaves=call.leaves,
     )
 
 

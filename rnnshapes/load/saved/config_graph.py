@@ -7,7 +7,7 @@ Sources: ``keras/src/models/functional.py`` (``functional_from_config``, ``seria
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from rnnshapes.errors import InputError
@@ -60,7 +60,8 @@ class SavedCall:
     ``mask`` is the tensor given as its mask, in the model of ``model_call``. ``unsupported`` are
     the names of arguments that are not interpreted. ``shapes`` are those of outputs, by number,
     if the file has them. ``arguments`` are the positional ones, with a Source for each tensor,
-    ``settings`` those by name that the layer supports.
+    ``settings`` those by name that the layer supports. ``leaves`` is of how many models that
+    TimeDistributed applies its output is that of the model.
     """
 
     layer: SavedLayer
@@ -72,6 +73,7 @@ class SavedCall:
     model_call: ModelCall | None = None
     arguments: tuple[Any, ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
+    leaves: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class GraphFlattener:
             current = list(inputs)
         for layer, after in zip(layers, [*layers[1:], None], strict=True):
             if layer.submodel is not None and self._is_followed(layer):
-                current = self.add_model(layer.submodel, current, layer)
+                current = self._follow(layer, layer.submodel, current)
                 continue
             shape = None if after is None else after.input_shape
             shapes = {} if shape is None else {0: shape}
@@ -253,7 +255,21 @@ class GraphFlattener:
         self.submodel_calls.append(SubmodelCall(layer, sources, node.mask, model_call))
         self._require_few_calls()
         inputs = _in_input_order(layer.submodel, node.input_names, sources)
-        return self.add_model(layer.submodel, inputs, layer)
+        return self._follow(layer, layer.submodel, inputs)
+
+    def _follow(self, layer: SavedLayer, model: Config, inputs: Sequence[Tap]) -> list[Tap]:
+        """Add the calls of a model inside the model, once or at each step; return its outputs."""
+        first = len(self.calls)
+        outputs = self.add_model(model, inputs, layer)
+        if not layer.is_model:
+            (output,) = outputs
+            inside = self.calls[first:]
+            if output.node < first or any(output in (*c.sources, *c.initial) for c in inside):
+                self.more_opaque.add(layer.name)  # its output may have a mask in the model alone
+                return outputs
+            last = self.calls[output.node]
+            self.calls[output.node] = replace(last, leaves=last.leaves + 1)
+        return outputs
 
 
 def _in_input_order(

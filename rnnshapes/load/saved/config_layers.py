@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved import keras2
-from rnnshapes.load.saved.inbound_nodes import inbound_nodes, references, shape_of
+from rnnshapes.load.saved.inbound_nodes import references, shape_of
 from rnnshapes.network.layers.config import (
     MODEL_CLASSES,
     OPERATION,
@@ -21,6 +21,7 @@ from rnnshapes.network.layers.registry import is_recurrent, takes_sequence
 
 #: What contradicts itself in a model of Keras's own that does not list its layers.
 NO_LAYERS = "its config has no list of layers"
+_ENDS = ("input", "output")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class SavedLayer:
     ``name`` begins with the names of the models around it (``encoder/lstm``), ``own_name`` does
     not. ``group`` is the HDF5 group of its arrays in a .keras file, ``top_layer`` the layer of
     the whole model that it is, or is in. ``submodel`` is the config of a model, applied at each
-    step if the class is TimeDistributed; ``steps`` is how many of these are around the layer.
+    step if the class is TimeDistributed; ``around`` is how many of these are around the layer.
     ``input_shape`` is the shape that the layer was built for, if the config has it.
     ``contradiction`` says why Keras itself would refuse it.
     """
@@ -45,7 +46,7 @@ class SavedLayer:
     submodel: Config | None = None
     input_shape: tuple[int | None, ...] | None = None
     contradiction: str = ""
-    steps: int = 0
+    around: int = 0
 
     @property
     def is_model(self) -> bool:
@@ -145,44 +146,23 @@ def _read_layer(
         submodel=submodel or model_at_steps,
         input_shape=_built_shape(layer),
         contradiction=contradiction,
-        steps=0 if parent is None else parent.steps + (not parent.is_model),
+        around=0 if parent is None else parent.around + (not parent.is_model),
     )
 
 
 def _model_at_each_step(layer: Config, *, legacy: bool) -> Config | None:
-    """Return the model that a TimeDistributed applies, if its layers can be called one by one.
-
-    They cannot where a layer makes a mask for others, or is called on several tensors.
-    """
+    """Return the model that a TimeDistributed applies, if it has one input and one output."""
     config = layer.get("config")
-    inner = config.get("layer") if isinstance(config, dict) else None
+    model = config.get("layer") if isinstance(config, dict) else None
     if layer.get("class_name") != "TimeDistributed" or not is_keras(layer) or legacy:
         return None
-    return inner if isinstance(inner, dict) and _is_chain(inner) else None
-
-
-def _is_chain(model: Config) -> bool:
-    """Return whether a model calls one layer after the other, and makes no mask."""
-    config = model.get("config")
-    if model.get("class_name") not in MODEL_CLASSES or not is_keras(model) or not has_graph(model):
-        return False
-    assert isinstance(config, dict)
-    ends = [len(list(references(config.get(f"{end}_layers")))) for end in ("input", "output")]
-    is_single = model["class_name"] == "Sequential" or ends == [1, 1]
-    return is_single and all(map(_is_link, config["layers"]))
-
-
-def _is_link(layer: Any) -> bool:
-    """Return whether a layer takes one tensor, and makes no mask, nor do the layers in it."""
-    if not isinstance(layer, dict) or is_operation(layer):
-        return False
-    options = layer.get("config")
-    mask_zero = isinstance(options, dict) and options.get("mask_zero")
-    if layer.get("class_name") == "Masking" or mask_zero:
-        return False
-    if any(len(n.sources) > 1 or n.initial or n.unsupported for n in inbound_nodes(layer)):
-        return False
-    return layer.get("class_name") not in MODEL_CLASSES or _is_chain(layer)
+    if not isinstance(model, dict) or model.get("class_name") not in MODEL_CLASSES:
+        return None
+    if not is_keras(model) or not has_graph(model):
+        return None
+    assert isinstance(model["config"], dict)
+    ends = [len(list(references(model["config"].get(f"{end}_layers")))) for end in _ENDS]
+    return model if model["class_name"] == "Sequential" or ends == [1, 1] else None
 
 
 def has_graph(model: Config) -> bool:

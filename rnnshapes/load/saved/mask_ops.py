@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rnnshapes.errors import InputError
@@ -23,19 +23,20 @@ from rnnshapes.network.layers.config import is_operation
 class UnequalMask:
     """The steps at which a tensor is not equal to a value, for one of ``pairs``.
 
-    ``None`` in place of the pairs stands for all steps.
+    ``None`` in place of the pairs stands for all steps. ``ndim`` is the number of axes.
     """
 
     pairs: frozenset[tuple[Tap, float]] | None
+    ndim: int = field(default=2, compare=False)
 
     def any(self, axis: int) -> UnequalMask:
         """Return the same steps, for a comparison of features."""
-        return self
+        return replace(self, ndim=self.ndim - 1)
 
     def __or__(self, other: object) -> UnequalMask:
         if not isinstance(other, UnequalMask) or other.pairs is None or self.pairs is None:
-            return UnequalMask(None)
-        return UnequalMask(self.pairs | other.pairs)
+            return replace(self, pairs=None)
+        return replace(self, pairs=self.pairs | other.pairs)
 
     __ror__ = __or__
 
@@ -43,15 +44,16 @@ class UnequalMask:
 class _Tensor:
     """A tensor that a layer compares with a value to compute its mask."""
 
-    def __init__(self, tap: Tap) -> None:
-        self.tap = tap
+    def __init__(self, tap: Tap, ndim: int = 2) -> None:
+        self.tap, self.ndim = tap, ndim
 
     def astype(self, dtype: object) -> _Tensor:
         """Return the same tensor: rounding does not change which tensor is compared."""
         return self
 
     def __ne__(self, value: object) -> Any:
-        return UnequalMask(frozenset({(self.tap, float(value))}))  # type: ignore[arg-type]
+        pairs = frozenset({(self.tap, float(value))})  # type: ignore[arg-type]
+        return UnequalMask(pairs, self.ndim)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -72,7 +74,7 @@ def foreign_masks(network: Network, graph: GraphFlattener) -> set[int]:
             expected = source_masks[0] if source_masks else None
             if _written_mask(call.model_call, call.mask) != expected:
                 positions.add(position)
-        masks.append(_computed_mask(node, source_masks))
+        masks.append(_computed_mask(network, node, source_masks))
     return positions
 
 
@@ -80,7 +82,7 @@ def submodels_with_foreign_masks(network: Network, graph: GraphFlattener) -> set
     """Return the names of models inside the model that are given another mask than their input."""
     masks: list[UnequalMask | None] = []
     for node in network.nodes:
-        masks.append(_computed_mask(node, _source_masks(network, node, masks)))
+        masks.append(_computed_mask(network, node, _source_masks(network, node, masks)))
     return {
         call.layer.name
         for call in graph.submodel_calls
@@ -99,11 +101,13 @@ def _source_masks(
     ]
 
 
-def _computed_mask(node: Node, source_masks: list[UnequalMask | None]) -> UnequalMask | None:
+def _computed_mask(
+    network: Network, node: Node, source_masks: list[UnequalMask | None]
+) -> UnequalMask | None:
     """Return the mask of a call's output; ``None`` for none, or for an unsupported layer."""
     if node.layer.declared_shapes is not None:
         return None
-    tensors = [_Tensor(tap) for tap in node.sources]
+    tensors = [_Tensor(tap, len(network.shapes_at(tap).shapes[0])) for tap in node.sources]
     mask: UnequalMask | None = node.layer.mask(tensors, source_masks)
     return mask
 

@@ -18,7 +18,7 @@ from rnnshapes.load.saved.inbound_nodes import shape_of
 from rnnshapes.load.saved.weight_paths import WeightsByLayer
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network, Tap
-from rnnshapes.network.layers.config import OPERATION, Config, at_each_step
+from rnnshapes.network.layers.config import OPERATION, Config
 from rnnshapes.network.layers.registry import is_recurrent
 
 #: More equations than anyone reads; they take about three seconds to write.
@@ -136,17 +136,17 @@ def _layer_call(
         why = "it is quantized, or has LoRA"
     elif layer.submodel is not None:
         why = "it is a model inside the model that is called with more than tensors"
+        if not layer.is_model:
+            why = "it applies a model whose output is its input, or has another use in it"
     elif len(call.sources) > MOST_SOURCES:
         why = f"it is called on {len(call.sources)} tensors, more than {MOST_SOURCES}"
     stored = weights.get(layer.name, ())
     shapes = call.shapes or _shape_from_kernel(users, weights)
     numbers = range(max(shapes, default=-1) + 1)
     output_shapes = tuple(shapes[n] for n in numbers if n in shapes)
-    class_name, config = at_each_step(layer.class_name, config, layer.steps)
-    output_shapes = tuple((s[0], *(None,) * layer.steps, *s[1:]) for s in output_shapes)
     return LayerCall(
         name=layer.name,
-        class_name=class_name,
+        class_name=layer.class_name,
         config=config,
         sources=call.sources,
         initial=call.initial,
@@ -161,6 +161,8 @@ def _layer_call(
         contradiction=layer.contradiction,
         arguments=call.arguments,
         call_options=call.settings,
+        around=layer.around,
+        leaves=call.leaves,
     )
 
 

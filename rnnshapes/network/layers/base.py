@@ -40,6 +40,11 @@ class Masks(NamedTuple):
         """Return the mask of an input; ``None`` where it has none."""
         return self.inputs[number] if number < len(self.inputs) else None
 
+    def map(self, function: Callable[[Any], Any]) -> Masks:
+        """Return the masks with a function applied to each that is there."""
+        each = [None if mask is None else function(mask) for mask in (*self.inputs, self.output)]
+        return Masks(each[:-1], each[-1])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Direction:
@@ -78,7 +83,6 @@ class Layer(ABC):
         output_symbol: The symbol of the output of such layers.
         passes_mask: Whether its output has the mask of its input.
         uses_mask: Whether its numbers depend on a mask.
-        takes_list: Whether Keras calls it on a list of inputs.
         call_inputs: The names of its inputs, where Keras calls it on several tensors.
         call_options: The names of further arguments of a call that are supported.
         sequence_classes: Those of the classes that take sequences (N, T, features) alone.
@@ -95,7 +99,6 @@ class Layer(ABC):
     output_symbol: ClassVar[str] = "y"
     passes_mask: ClassVar[bool] = True
     uses_mask: ClassVar[bool] = False
-    takes_list: ClassVar[bool] = False
     call_inputs: ClassVar[tuple[str, ...]] = ()
     call_options: ClassVar[tuple[str, ...]] = ()
     sequence_classes: ClassVar[tuple[str, ...]] = ()
@@ -195,9 +198,18 @@ class Layer(ABC):
         return True
 
     @property
+    def takes_list(self) -> bool:
+        """Whether Keras calls it on a list of inputs."""
+        return False
+
+    @property
     def makes_mask(self) -> bool:
         """Whether it decides which steps count."""
         return False
+
+    def new_mask_axes(self, shape: Shape) -> int:
+        """Return the number of axes of the mask that it makes for an output of this shape, or 0."""
+        return len(shape) - 1 if self.makes_mask else 0
 
     @property
     def equation_lines(self) -> int:

@@ -100,13 +100,17 @@ class LayerConfig:
         dtype: The dtype of its weights.
         names: Gives its sizes their symbols.
         masked: Whether one of its inputs has a mask.
+        mask_axes: The largest number of axes of these masks.
         arguments: The positional arguments of an operation; a Source stands for a tensor.
         call_options: The arguments of the call beside its inputs.
         lost_mask: Whether Keras takes the mask off one of its inputs before.
         causal: Whether its first input is a sequence whose steps depend on none after them.
         at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
+        levels: How many TimeDistributed are around it.
         computes_in: The dtype in which it computes.
         boolean_inputs: Which of its inputs are Boolean.
+        stays: For a layer of a model that TimeDistributed applies: whether its output stays in
+            that model; for several of these models around each other, the outermost first.
     """
 
     name: str
@@ -118,13 +122,16 @@ class LayerConfig:
     dtype: str
     names: Namer
     masked: bool = False
+    mask_axes: int = 0
     arguments: tuple[Any, ...] = ()
     call_options: Config = field(default_factory=dict)
     lost_mask: bool = False
     causal: bool = False
     at_step: bool = False
+    levels: int = 0
     computes_in: str = ""
     boolean_inputs: Sequence[bool] = ()
+    stays: tuple[bool, ...] = ()
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -325,14 +332,6 @@ def is_operation(part: Config) -> bool:
     config = part.get("config")
     is_input = part.get("class_name") == "InputLayer"
     return not is_input and isinstance(config, dict) and not {"trainable", "rate"} & set(config)
-
-
-def at_each_step(class_name: str, config: Config, times: int) -> tuple[str, Config]:
-    """Return class and config of a layer inside ``times`` nested TimeDistributed."""
-    for _ in range(times):
-        config = {"layer": {"class_name": class_name, "config": config}}
-        class_name = "TimeDistributed"
-    return class_name, config
 
 
 def require_keras_class(part: Config) -> None:

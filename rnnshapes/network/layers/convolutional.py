@@ -459,7 +459,7 @@ class ConvLSTM(Windowed):
             before = dict(zip(cell.state_names, states, strict=True))
             return tuple(cell.step(ops, z, before, w).states.values())
 
-        z = ops.each_step(project, inputs[0], self.axes + 2)  # (N, T, R, D) → (N, T, R', 4F)
+        z = ops.each_step(project, inputs[:1], self.axes + 2)  # (N, T, R, D) → (N, T, R', 4F)
         h = ops.scan(step, z, 4, cell.state_names, reverse=self.reverse)  # (N, T, R', F)
         if not self.return_sequences:
             return ops.rearrange(h, Selection((WHOLE, 0 if self.reverse else -1), (None, None)))

@@ -300,10 +300,15 @@ class WholeRecurrence(Layer):
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
         return [(*shape[:-1], self.layer.directions[0].features) for shape in shapes]
 
+    def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        return self.layer.mask(inputs, masks)
+
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        outputs = []
+        outputs, x, mask = [], inputs[0], masks.input
         for number, (arrow, direction) in enumerate(self._directions):
-            output = self._scan(ops.within(arrow) if arrow else ops, inputs[0], w, arrow, direction)
+            output = self._scan(ops.within(arrow) if arrow else ops, x, w, arrow, direction, mask)
+            if mask is not None and self.layer.zero_output_for_mask:
+                output = ops.where(mask, output)
             key: Any = 0 if direction.reverse else -1
             if self.layer.return_sequences:
                 step = -1 if self.layer.reversed_outputs[number] else 1
@@ -314,7 +319,9 @@ class WholeRecurrence(Layer):
         (joined,) = self.layer.join(ops, outputs)
         return joined
 
-    def _scan(self, ops: Any, x: Tensor, w: Any, arrow: str, direction: Direction) -> Tensor:
+    def _scan(
+        self, ops: Any, x: Tensor, w: Any, arrow: str, direction: Direction, mask: Any
+    ) -> Tensor:
         """Compute the output of a direction at each step, (N, T, M)."""
         own = {weight.key: getattr(w, weight.key + arrow) for weight in direction.weights}
         weights, cell = SimpleNamespace(**own), direction.cell
@@ -325,7 +332,8 @@ class WholeRecurrence(Layer):
             return [after[name] for name in names]
 
         z = cell.project(ops, x, weights)
-        return ops.scan(step, z, max(1, len(cell.gates)), names, reverse=direction.reverse)
+        multiple = max(1, len(cell.gates))
+        return ops.scan(step, z, multiple, names, reverse=direction.reverse, mask=mask)
 
     def keras_spec(self, size_of: SizeOf) -> KerasSpec:
         return self.layer.keras_spec(size_of)

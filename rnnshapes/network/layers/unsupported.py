@@ -16,14 +16,14 @@ class UnsupportedLayer(LayerOfClass):
     """A layer of which only weights and output shapes are known, as the model states them.
 
     ``reason`` says why it is not supported, ``contradicts`` whether Keras itself would refuse its
-    config, ``masked`` whether its output has a mask.
+    config, ``mask_axes`` how many axes the mask of its output has, 0 without one.
     """
 
     reason: str
     stored_weights: tuple[Weight, ...]
     output_shapes: tuple[Shape, ...]
     contradicts: bool = False
-    masked: bool = False
+    mask_axes: int = 0
 
     output_symbol = "v"
     stepwise = False
@@ -43,7 +43,10 @@ class UnsupportedLayer(LayerOfClass):
 
     @property
     def makes_mask(self) -> bool:
-        return self.masked
+        return self.mask_axes > 0
+
+    def new_mask_axes(self, shape: Shape) -> int:
+        return self.mask_axes
 
     @property
     def notes(self) -> tuple[str, ...]:
