@@ -366,6 +366,18 @@ def test_pickles_are_never_run(tmp_path: Path) -> None:
             assert not marker.exists(), name
 
 
+def test_tensors_of_one_storage_are_few(tmp_path: Path) -> None:
+    array = np.ones((128, 64), "float32")
+    for count, is_read in ((8, True), (99, False)):
+        tensors = {f"l{n}.weight": pickled_tensor("0", array) for n in range(count)}
+        data = foreign.torch_zip(pickled_dict(tensors), {"0": array.tobytes()})
+        path = written(tmp_path / "shared.pt", data)
+        if is_read:
+            assert rnnshapes.inspect(path).file.agrees
+        else:
+            assert_refused_in_one_line(path)
+
+
 def test_keys_of_equal_hashes_are_left_out() -> None:
     keys = [k * (2**61 - 1) for k in range(1, 4)] + [7]
     longs = [b"\x8a\x0a" + key.to_bytes(10, "little") + b"N" for key in keys]

@@ -26,6 +26,7 @@ from rnnshapes.port.weight_matching import (
     Own,
     PlainWeights,
     Recurrence,
+    are_equal,
     as_stored,
     turned,
 )
@@ -279,7 +280,7 @@ def _kernel(
     values, rounding = as_stored(recurrence.arrays[direction][key], other.dtype)
     order = "" if other.order == gates else f", gates {' '.join(other.order)}"
     rule, mistake = f"transposed{order}{rounding}", None
-    if not np.array_equal(values, other.parts[direction][key]):
+    if not are_equal(values, other.parts[direction][key]):
         where = recurrence.where(direction, name)
         rule, mistake = "", kernel_mistake(values, key, direction, other, others, where, gates)
     names = other.names(key, direction=direction)

@@ -17,9 +17,12 @@ from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.mistakes import on_grid
+from rnnshapes.port.weight_matching import are_equal
 
 #: The largest share of wrong numbers in an array whose others are right.
 _FEW = 0.02
+#: The largest error of rounding, of the largest number: that of integers of 8 bits, doubled.
+_ROUNDING = 2**-7
 #: Activations with constants of their own, by their names in Keras.
 _WITH_CONSTANTS = MappingProxyType(
     {
@@ -108,12 +111,12 @@ def kernel_mistake(
         return mistake
     raw = other.raw[direction][key]
     for candidate in (in_order(values, gates, other.order), values):
-        if np.array_equal(candidate.reshape(raw.shape), raw):
+        if are_equal(candidate.reshape(raw.shape), raw):
             return Mistake("layout.flat_buffer", _RESHAPED, where, "store W.T; do not reshape W")
     count = max(1, len(gates))
     if values.shape[0] * count == values.shape[1]:
         blocks = [block.T for block in np.split(values, count, axis=1)]
-        if np.array_equal(np.concatenate(blocks, axis=1), stored):
+        if are_equal(np.concatenate(blocks, axis=1), stored):
             text = "each gate's block is transposed"
             return Mistake("layout.transposed", text, where, "store W.T")
     elsewhere = _elsewhere(values, key, direction, other, others, where)
@@ -133,7 +136,7 @@ def _elsewhere(
         for number, parts in enumerate(another.parts):
             if another is other and number == direction:
                 continue
-            if np.array_equal(values, parts[key]):
+            if are_equal(values, parts[key]):
                 if another is other:
                     text = "the file has it in the other direction"
                     return Mistake("direction.weights_exchanged", text, where)
@@ -154,7 +157,7 @@ def _order_mistake(
     blocks = dict(zip(gates, np.split(values, len(gates), axis=-1), strict=True))
     order: list[str] = []
     for block in np.split(stored, len(gates), axis=-1):
-        names = (g for g in gates if g not in order and np.array_equal(blocks[g], block))
+        names = (g for g in gates if g not in order and are_equal(blocks[g], block))
         name = next(names, None)
         if name is None:
             return None
@@ -259,7 +262,9 @@ def number_mistake(
     first = tuple(int(index) for index in np.argwhere(differs)[0])
     if count == 1 and first:
         where = where._replace(unit=first[-1] % (values.shape[-1] // max(1, len(gates))))
-    if count > max(1, _FEW * differs.size):
+    are_many = count > max(1, _FEW * differs.size)
+    limit = _ROUNDING * np.abs(values).max() + np.max(error)
+    if are_many and (largest <= limit or np.isinf(largest)):  # float16 may have overflowed
         for id_, name, rounded in _roundings(values):
             if np.allclose(rounded, stored, rtol=1e-6, atol=error):
                 text = f"all numbers are rounded to {name}; largest error {largest:.2g}"
@@ -268,7 +273,7 @@ def number_mistake(
     verb = "number differs" if count == 1 else "numbers differ"
     place = f"{part}{', '.join(map(str, first))}"
     text = f"{count:,} {verb}{only}: at [{place}] {stored[first]:.8g}, expected {values[first]:.8g}"
-    if count > max(1, _FEW * differs.size):
+    if are_many:
         return Mistake("weights.other", f"{text}; largest difference {largest:.2g}", where)
     return Mistake("weights.one_wrong", text, where)
 
@@ -296,11 +301,11 @@ def plain_mistake(
         is_table: Whether it is the table of an Embedding, which PyTorch does not transpose.
     """
     if stored.ndim > 1:
-        if any(np.array_equal(form, values) for form in (stored, stored.T)):
+        if any(are_equal(form, values) for form in (stored, stored.T)):
             text = "it is transposed" if is_table else "it is not transposed"
             remedy = "store it as it is" if is_table else "store W.T"
             return Mistake("layout.transposed", text, where, remedy)
-        if stored.size == values.size and np.array_equal(values.reshape(stored.shape), stored):
+        if stored.size == values.size and are_equal(values.reshape(stored.shape), stored):
             return Mistake("layout.flat_buffer", _RESHAPED, where, "store W.T; do not reshape W")
     found = forms[0] if forms else stored if stored.shape == values.shape else stored.T
     return number_mistake(values, found, where)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MOST_PICKLE = 16 * 2**20
 #: How deep dicts in a checkpoint are searched for a state_dict, and how many values.
 MOST_DEPTH, MOST_VALUES = 4, 200_000
+#: How many times as large as the file its tensors together may be, which may share storages.
+MOST_SHARED = 32
 _PICKLE = "data.pkl"
 #: The keys that lead to a dict.
 _Path = tuple[str | int, ...]
@@ -62,10 +64,11 @@ def read_tensors(source: ByteSource, members: dict[str, Member]) -> tuple[list[T
     state_dict, path = _state_dict(content)
     order = members.get(f"{prefix}byteorder")
     big_endian = order is not None and order.read(source, 16).strip() == b"big"
-    tensors = []
+    tensors, total = [], 0
     for key, stored in state_dict.items():
         name = printable(str(key))
         shape = _checked(name, stored)
+        total += math.prod(shape) * ITEM_BYTES[stored.storage.dtype]
         member = members.get(f"{prefix}data/{stored.storage.key}")
         needed = stored.storage.length * ITEM_BYTES[stored.storage.dtype]
         if member is None or not member.is_plain or member.size < needed:
@@ -74,6 +77,11 @@ def read_tensors(source: ByteSource, members: dict[str, Member]) -> tuple[list[T
             raise InputError(f"it ends before the numbers of {name:.60}")
         read = partial(_values, source, member, stored, shape, big_endian=big_endian)
         tensors.append(Tensor(name, stored.storage.dtype, shape, read))
+    if total > MOST_SHARED * source.size:
+        raise InputError(
+            f"its tensors share their numbers: together they are {total // source.size} times as "
+            "large as the file; save a copy of each, made by tensor.clone()"
+        )
     return tensors, path
 
 
