@@ -161,6 +161,7 @@ def bounded_steps(
     precision: Precision,
     errors: Mapping[str, Array] | None = None,
     x_error: Array | None = None,
+    ops: BoundedOps = _OPS,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Compute one step from each of many states, and bound the error of its rounding.
 
@@ -172,6 +173,7 @@ def bounded_steps(
         precision: The dtype in which the step is compared.
         errors: The largest error of each of these states, (N, T, M); none by default.
         x_error: The largest error of the input, (N, T, D); none by default.
+        ops: The interpreter of the step.
 
     Returns:
         The states after each step, and the bounds of their errors, (N, T, M).
@@ -190,8 +192,8 @@ def bounded_steps(
         exact = Bounded.exact(rows[chunk], precision)
         if x_error is not None:
             exact = exact.widened(x_error.reshape(n * t, -1)[chunk])
-        xz = direction.cell.project(_OPS, exact, w)
-        for key, bounded in direction.cell.step(_OPS, xz, state, w).states.items():
+        xz = direction.cell.project(ops, exact, w)
+        for key, bounded in direction.cell.step(ops, xz, state, w).states.items():
             after[key].reshape(n * t, -1)[chunk] = bounded.value
             bounds[key].reshape(n * t, -1)[chunk] = bounded.error
         progress.advance(len(rows[chunk]))

@@ -56,7 +56,9 @@ def unrolled_residuals(
         if node.initial or stateful or ours.masks.get(source) is not None:
             continue
         x = ours.values[source][tap.output][:, :steps]
-        expected = [samples_first(part) for part in _expected(network, node, x, weights)]
+        time_major = Bounded.exact(np.swapaxes(x, 0, 1), _FLOAT64)
+        value, _ = bounded_run(network, node, time_major, weights)
+        expected = [samples_first(part) for part in value.outputs]
         actual = called.get(node.name, ())
         if [part.shape for part in actual] != [_OPS.shape(part) for part in expected]:
             mismatch = replace(MISMATCH, precision="float64")
@@ -69,39 +71,52 @@ def unrolled_residuals(
 
 
 @np.errstate(over="ignore", invalid="ignore")  # compare sees inf and NaN
-def _expected(network: Network, node: Node, x: Array, weights: Weights) -> tuple[Bounded, ...]:
-    """Return the outputs of a recurrent layer for x (N, B, D)."""
-    time_major = Bounded.exact(np.swapaxes(x, 0, 1), _FLOAT64)
+def bounded_run(
+    network: Network, node: Node, x: Bounded, weights: Weights, ops: BoundedOps = _OPS
+) -> tuple[NodeValue, dict[str, dict[str, Bounded]]]:
+    """Run a recurrent layer from states of zeros, with bounds that grow from step to step.
+
+    Args:
+        network: The network.
+        node: The call of the layer, without mask and initial state.
+        x: Its input (T, N, D), of which the precision is that of the computation.
+        weights: The weights of the network.
+        ops: The interpreter of each step.
+
+    Returns:
+        The outputs of the layer, and the states after each step, (T, N, M), by recurrence and
+        name, indexed by input time step.
+    """
     states = {
-        name: _states(direction, time_major, network.widths[name], weights)
+        name: _states(direction, x, network.widths[name], weights, ops)
         for name, direction in node.scans
     }
     outputs = {name: states[name][d.cell.output_state] for name, d in node.scans}
     scans = {name: Scan(after, {}, None) for name, after in states.items()}  # type: ignore[arg-type]
     values = {node.sources[0].node: NodeValue((), (), None)}
-    value = join_directions(_OPS, node, outputs, values, scans)  # type: ignore[arg-type]
-    return value.outputs  # type: ignore[return-value]
+    return join_directions(ops, node, outputs, values, scans), states  # type: ignore[arg-type]
 
 
 def _states(
-    direction: Direction, x: Bounded, widths: Mapping[str, int], weights: Weights
+    direction: Direction,
+    x: Bounded,
+    widths: Mapping[str, int],
+    weights: Weights,
+    ops: BoundedOps,
 ) -> dict[str, Bounded]:
-    """Return the states after each step from zeros, (B, N, M), indexed by input time step."""
-    bound = vars(bind(direction.name, weights, "float64"))
-    w = SimpleNamespace(**{key: Bounded.exact(v, _FLOAT64) for key, v in bound.items()})
-    steps, samples = _OPS.shape(x)[:2]
-    state = {
-        key: Bounded.exact(np.zeros((samples, width)), _FLOAT64) for key, width in widths.items()
-    }
+    """Return the states after each step from zeros, (T, N, M), indexed by input time step."""
+    bound, p = vars(bind(direction.name, weights, "float64")), x.precision
+    w = SimpleNamespace(**{key: Bounded.exact(v, p) for key, v in bound.items()})
+    steps, samples = ops.shape(x)[:2]
+    state = {key: Bounded.exact(np.zeros((samples, width)), p) for key, width in widths.items()}
     after: dict[int, dict[str, Bounded]] = {}
     for t in range(steps)[:: -1 if direction.reverse else 1]:
-        x_t = Bounded(x.value[t], x.error[t], _FLOAT64)
-        xz = direction.cell.project(_OPS, x_t, w)
-        state = direction.cell.step(_OPS, xz, state, w).states
+        xz = direction.cell.project(ops, Bounded(x.value[t], x.error[t], p), w)
+        state = direction.cell.step(ops, xz, state, w).states
         after[t] = state
     return {key: _stack([after[t][key] for t in range(steps)]) for key in widths}
 
 
 def _stack(steps: Sequence[Bounded]) -> Bounded:
     values, errors = zip(*((step.value, step.error) for step in steps), strict=True)
-    return Bounded(np.stack(values), np.stack(errors), _FLOAT64)
+    return Bounded(np.stack(values), np.stack(errors), steps[0].precision)
