@@ -96,20 +96,15 @@ def is_model(layer: Any) -> bool:
 
 
 def model_at_each_step(layer: Any) -> Any:
-    """Return the model that a TimeDistributed applies, if its layers can be called one by one.
-
-    It takes one tensor. Its output has no other use in the model, where it may have a mask.
-    """
+    """Return the model that a TimeDistributed applies, if it has one input and another output."""
     kind: type = type(layer)
     model: Any = getattr(layer, "layer", None)
     is_keras = kind.__module__.startswith("keras.src.layers.")
     if kind.__name__ != "TimeDistributed" or not is_keras or not is_model(model):
         return None
     graph = read_graph(model)
-    ends = len(model.inputs), len(graph.outputs)
-    used = {tap for call in graph.calls for tap in (*call.sources, *call.initial)}
     is_input = not graph.calls[graph.outputs[0].node].sources
-    return None if ends != (1, 1) or is_input or graph.outputs[0] in used else model
+    return None if is_input or len(model.inputs) + len(graph.outputs) > 2 else model
 
 
 @dataclass

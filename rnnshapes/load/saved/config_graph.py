@@ -263,9 +263,8 @@ class GraphFlattener:
         outputs = self.add_model(model, inputs, layer)
         if not layer.is_model:
             (output,) = outputs
-            inside = self.calls[first:]
-            if output.node < first or any(output in (*c.sources, *c.initial) for c in inside):
-                self.more_opaque.add(layer.name)  # its output may have a mask in the model alone
+            if output.node < first:  # its output is its input
+                self.more_opaque.add(layer.name)
                 return outputs
             last = self.calls[output.node]
             self.calls[output.node] = replace(last, leaves=last.leaves + 1)
