@@ -1,0 +1,72 @@
+"""Models inside TimeDistributed: which masks their layers and the layers after them have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.graph import Network, Tap
+
+
+def chain(shape: tuple[int, ...], *layers: tuple[str, Any, int, int]) -> Network:
+    """Assemble a chain of layers: class, config, models around it, and how many it leaves."""
+    calls = [LayerCall("x", "InputLayer", {"batch_shape": (None, *shape)})]
+    calls += [
+        LayerCall(f"layer{number}", kind, config, (Tap(number),), around=around, leaves=leaves)
+        for number, (kind, config, around, leaves) in enumerate(layers)
+    ]
+    return assemble(LayerGraph(tuple(calls), (Tap(len(layers)),)))
+
+
+def masked(network: Network) -> list[bool]:
+    return [shapes.masked for shapes in network.node_shapes[1:]]
+
+
+DENSE = "Dense", {"units": 6}
+GRU = "GRU", {"units": 5}
+
+
+def test_mask_made_inside_stays_inside() -> None:
+    network = chain((3, 5, 4), ("Masking", {}, 1, 0), (*DENSE, 1, 1), ("Flatten", {}, 1, 1))
+    assert masked(network) == [True, False, False]
+    assert not network.unsupported
+
+
+def test_mask_of_an_inner_model_stays_there() -> None:
+    layers = (("Masking", {}, 2, 0), ("Flatten", {}, 2, 1), (*GRU, 1, 1))
+    network = chain((2, 3, 5, 4), *layers)
+    assert masked(network) == [True, False, False]
+    assert not network.unsupported
+
+
+def test_mask_from_outside_passes_through() -> None:
+    cut = "Reshape", {"target_shape": (5, 4)}
+    inside = (*cut, 1, 0), ("Flatten", {}, 1, 1)
+    network = chain((3, 20), ("Masking", {}, 0, 0), *inside, (*GRU, 0, 0))
+    assert masked(network) == [True, True, True, False]
+    assert not network.unsupported
+
+
+@pytest.mark.parametrize(
+    ("shape", "before"),
+    [((3, 20), [("Reshape", {"target_shape": (5, 4)}, 1, 0)]), ((3, 5, 4), [])],
+)
+def test_layer_inside_uses_no_outer_mask(shape: Any, before: Any) -> None:
+    """Keras gives it one number for each step, or passes a mask of more axes on."""
+    network = chain(shape, ("Masking", {}, 0, 0), *before, (*GRU, 1, 1))
+    assert [node.layer.name for node in network.unsupported] == [f"layer{1 + len(before)}"]
+
+
+def test_model_without_layers_has_one_row(tmp_path: Path) -> None:
+    inner, x = keras.Input((5, 4)), keras.Input((3, 5, 4))
+    each = la.TimeDistributed(keras.Model(inner, inner), name="each")
+    model = keras.Model(x, la.Flatten()(each(x)))
+    model.save(path := tmp_path / "model.keras")
+    for network in (rnnshapes.inspect(model).network, rnnshapes.inspect(path).network):
+        assert [node.name for node in network.unsupported] == ["each"]
