@@ -292,6 +292,31 @@ def test_only_mask_of_input_is_supported(
     assert layers["LSTM"] is supported
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_masking_behind_a_cast_is_supported(dtype: str, form: str, tmp_path: Path) -> None:
+    """The cast is a call of the model, and Masking may add one of its own."""
+
+    def graph(x: Any) -> Any:
+        masked = la.Masking(dtype="float32")(keras.ops.cast(x > 0.1, dtype))
+        return la.LSTM(5)(masked)
+
+    path = saved(functional(graph), tmp_path / f"model{form}")
+    assert all(layer.supported for layer in rnnshapes.inspect(path).layers)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float16"])
+def test_mask_of_a_rounded_input_is_unsupported(dtype: str, tmp_path: Path) -> None:
+    """Rounding to integers, or to 16 bits, masks steps that Masking in float32 does not."""
+
+    def graph(x: Any) -> Any:
+        mask = keras.ops.any(keras.ops.not_equal(keras.ops.cast(x, dtype), 0.0), -1)
+        return la.LSTM(5)(la.Masking()(x), mask=mask)
+
+    path = saved(functional(graph), tmp_path / "model.keras")
+    assert not rnnshapes.inspect(path).layers[-1].supported
+
+
 def test_initial_states_drop_the_mask(tmp_path: Path) -> None:
     """Keras passes on no mask to a layer with initial states."""
     model = randomized(functional(encoder_decoder, (6, 3), (7, 4)))

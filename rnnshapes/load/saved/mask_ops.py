@@ -15,18 +15,19 @@ from typing import Any
 from rnnshapes.errors import InputError
 from rnnshapes.load.saved.config_graph import GraphFlattener, ModelCall
 from rnnshapes.load.saved.inbound_nodes import InboundNode, TensorRef, inbound_nodes
-from rnnshapes.network.graph import Network, Node, Tap
+from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network, Node, Tap
 from rnnshapes.network.layers.config import is_operation
 
 
 @dataclass(frozen=True)
 class UnequalMask:
-    """The steps at which a tensor is not equal to a value, for one of ``pairs``.
+    """The steps at which a tensor is not equal to a value, for one of ``comparisons``.
 
-    ``None`` in place of the pairs stands for all steps. ``ndim`` is the number of axes.
+    Each has the tensor, the 16-bit dtype in which it is compared or an empty text, and the value.
+    ``None`` in place of the comparisons stands for all steps. ``ndim`` is the number of axes.
     """
 
-    pairs: frozenset[tuple[Tap, float]] | None
+    comparisons: frozenset[tuple[Tap, str, float]] | None
     ndim: int = field(default=2, compare=False)
 
     def any(self, axis: int) -> UnequalMask:
@@ -34,26 +35,29 @@ class UnequalMask:
         return replace(self, ndim=self.ndim - 1)
 
     def __or__(self, other: object) -> UnequalMask:
-        if not isinstance(other, UnequalMask) or other.pairs is None or self.pairs is None:
-            return replace(self, pairs=None)
-        return replace(self, pairs=self.pairs | other.pairs)
+        if not isinstance(other, UnequalMask):
+            return replace(self, comparisons=None)
+        if self.comparisons is None or other.comparisons is None:
+            return replace(self, comparisons=None)
+        return replace(self, comparisons=self.comparisons | other.comparisons)
 
     __ror__ = __or__
 
 
 class _Tensor:
-    """A tensor that a layer compares with a value to compute its mask."""
+    """A tensor that a layer compares with a value to compute its mask, and its 16-bit dtype."""
 
-    def __init__(self, tap: Tap, ndim: int = 2) -> None:
-        self.tap, self.ndim = tap, ndim
+    def __init__(self, tap: Tap, dtype: str, ndim: int = 2) -> None:
+        self.tap, self.dtype, self.ndim = tap, dtype, ndim
 
-    def astype(self, dtype: object) -> _Tensor:
-        """Return the same tensor: rounding does not change which tensor is compared."""
-        return self
+    def astype(self, dtype: Any) -> _Tensor:
+        """Return the tensor in another dtype: only one of 16 bits rounds."""
+        name = getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype)
+        return _Tensor(self.tap, name if name in DTYPES_16BIT else self.dtype, self.ndim)
 
     def __ne__(self, value: object) -> Any:
-        pairs = frozenset({(self.tap, float(value))})  # type: ignore[arg-type]
-        return UnequalMask(pairs, self.ndim)
+        comparison = (self.tap, self.dtype, float(value))  # type: ignore[arg-type]
+        return UnequalMask(frozenset({comparison}), self.ndim)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -72,7 +76,7 @@ def foreign_masks(network: Network, graph: GraphFlattener) -> set[int]:
         if call.mask is not None:
             assert call.model_call is not None
             expected = source_masks[0] if source_masks else None
-            if _written_mask(call.model_call, call.mask) != expected:
+            if _written_mask(network, call.model_call, call.mask) != expected:
                 positions.add(position)
         masks.append(_computed_mask(network, node, source_masks))
     return positions
@@ -87,7 +91,7 @@ def submodels_with_foreign_masks(network: Network, graph: GraphFlattener) -> set
         call.layer.name
         for call in graph.submodel_calls
         if call.mask is not None
-        and _written_mask(call.model_call, call.mask) != masks[call.sources[0].node]
+        and _written_mask(network, call.model_call, call.mask) != masks[call.sources[0].node]
     }
 
 
@@ -107,21 +111,27 @@ def _computed_mask(
     """Return the mask of a call's output; ``None`` for none, or for an unsupported layer."""
     if node.layer.declared_shapes is not None:
         return None
-    tensors = [_Tensor(tap, len(network.shapes_at(tap).shapes[0])) for tap in node.sources]
+    tensors = [
+        _Tensor(tap, _dtype(network, tap), len(network.shapes_at(tap).shapes[0]))
+        for tap in node.sources
+    ]
     mask: UnequalMask | None = node.layer.mask(tensors, source_masks)
     return mask
 
 
-def _written_mask(model_call: ModelCall, ref: TensorRef) -> UnequalMask | None:
+def _written_mask(network: Network, model_call: ModelCall, ref: TensorRef) -> UnequalMask | None:
     """Return the mask that a config gives; ``None`` for one that cannot be interpreted."""
     try:
-        return _interpret(model_call, ref, {})
+        return _interpret(network, model_call, ref, {})
     except InputError:
         return None
 
 
 def _interpret(
-    model_call: ModelCall, ref: TensorRef, known: dict[TensorRef, UnequalMask | None]
+    network: Network,
+    model_call: ModelCall,
+    ref: TensorRef,
+    known: dict[TensorRef, UnequalMask | None],
 ) -> UnequalMask | None:
     if ref in known:
         return known[ref]
@@ -132,11 +142,12 @@ def _interpret(
     nodes = inbound_nodes(layer)
     if not 0 <= ref.node < len(nodes):
         return None
-    known[ref] = _interpret_operation(model_call, layer, nodes[ref.node], known)
+    known[ref] = _interpret_operation(network, model_call, layer, nodes[ref.node], known)
     return known[ref]
 
 
 def _interpret_operation(
+    network: Network,
     model_call: ModelCall,
     layer: Mapping[str, Any],
     node: InboundNode,
@@ -147,24 +158,38 @@ def _interpret_operation(
     if axis not in (-1, [-1]):
         return None
     if class_name == "NotEqual" and len(node.sources) == 1 and len(node.more) == 1:
-        value, ref = node.more[0], _before_cast(model_call, node.sources[0])
-        return _Tensor(model_call.tap(ref)) != value if _is_number(value) else None
+        tensor, value = _compared(network, model_call, node.sources[0]), node.more[0]
+        return tensor != value if tensor is not None and _is_number(value) else None
     if class_name in _CONSTANTS:
         return _CONSTANTS[class_name]
-    masks = [_interpret(model_call, source, known) for source in node.sources]
+    masks = [_interpret(network, model_call, source, known) for source in node.sources]
     if class_name not in _UNIONS or not masks or None in masks:
         return None
     return functools.reduce(operator.or_, masks)
 
 
-def _before_cast(model_call: ModelCall, ref: TensorRef) -> TensorRef:
-    """Return what a layer of a 16-bit dtype has rounded before it compares, or ``ref`` itself."""
+def _compared(network: Network, model_call: ModelCall, ref: TensorRef) -> _Tensor | None:
+    """Return the tensor that is compared, also behind a cast by which a layer converts its input.
+
+    Such a cast is no call of the model. ``None`` is for one to other than a floating-point dtype.
+    """
     layer = model_call.model.layer_configs.get(ref.layer, {})
-    if layer.get("class_name") != "Cast" or not is_operation(layer):
-        return ref
-    nodes = inbound_nodes(layer)
+    is_call = (ref.layer, ref.node) in model_call.outputs
+    if is_call or layer.get("class_name") != "Cast" or not is_operation(layer):
+        tap = model_call.tap(ref)
+        return _Tensor(tap, _dtype(network, tap))
+    nodes, config = inbound_nodes(layer), layer.get("config")
     sources = nodes[ref.node].sources if 0 <= ref.node < len(nodes) else ()
-    return sources[0] if len(sources) == 1 else ref
+    dtype = config.get("dtype") if isinstance(config, dict) else None
+    if len(sources) != 1 or dtype not in COMPUTE_DTYPES:
+        return None
+    tap = model_call.tap(sources[0])
+    return _Tensor(tap, _dtype(network, tap)).astype(dtype)
+
+
+def _dtype(network: Network, tap: Tap) -> str:
+    """Return the 16-bit dtype of a tensor, or an empty text."""
+    return network.nodes[tap.node].layer.computes_in
 
 
 def _is_number(value: object) -> bool:
