@@ -242,13 +242,14 @@ class WholeRecurrence(Layer):
     """A recurrent layer that is computed as a whole, inside another layer."""
 
     layer: RecurrentLayer
+    masked: bool = False
 
     output_symbol = "h"
     stepwise = False
     uses_mask = True
 
     @classmethod
-    def around(cls, layer: RecurrentLayer) -> WholeRecurrence:
+    def around(cls, layer: RecurrentLayer, *, masked: bool) -> WholeRecurrence:
         """Return a layer as a whole; UnsupportedError if it returns or keeps states."""
         if layer.return_state or layer.stateful or getattr(layer, "merge_mode", "") is None:
             raise UnsupportedError(
@@ -256,7 +257,13 @@ class WholeRecurrence(Layer):
             )
         if any(isinstance(direction.cell, StackedCells) for direction in layer.directions):
             raise UnsupportedError("StackedRNNCells inside it is not supported")
-        return cls(name=layer.name, index=layer.index, trainable=layer.trainable, layer=layer)
+        return cls(
+            name=layer.name,
+            index=layer.index,
+            trainable=layer.trainable,
+            layer=layer,
+            masked=masked,
+        )
 
     @property
     def type(self) -> str:
@@ -287,7 +294,8 @@ class WholeRecurrence(Layer):
     @property
     def notes(self) -> tuple[str, ...]:
         own = "it runs over steps of its own at each step: its states are not traced"
-        return (*self.layer.notes, own)
+        skipped = ("a masked step does not change its states",) if self.masked else ()
+        return (*self.layer.notes, own, *skipped)
 
     @property
     def cells(self) -> tuple[Cell, ...]:

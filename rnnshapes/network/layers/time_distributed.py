@@ -74,7 +74,7 @@ class TimeDistributed(Layer):
         kind = cls if inner_config.stays else layer_class(inner_config.class_name)
         inner = kind.from_config(inner_config)
         if isinstance(inner, RecurrentLayer):
-            inner = WholeRecurrence.around(inner)
+            inner = WholeRecurrence.around(inner, masked=config.masked)
         if inner.symbol == "x" or (inner.takes_list and not config.stays):
             raise UnsupportedError(f"{inner.type} inside it is not supported")
         is_outer = config.masked and (not config.stays or config.mask_axes <= config.levels + 2)
