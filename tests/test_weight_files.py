@@ -305,6 +305,31 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], Callable[[Arrays], Arrays], str, 
 }
 
 
+@pytest.mark.parametrize("cell", KINDS)
+def test_exchanged_directions_are_named(cell: str, tmp_path: Path) -> None:
+    arrays = pytorch_arrays(cell, bidirectional=True)
+    for name in (W, R, B, H):
+        arrays = exchanged(arrays, name, f"{name}_reverse")
+    record = compared(tmp_path, arrays, cell, bidirectional=True)
+    found = [one["id"] for one in record["diagnosis"]]
+    assert found == ["direction.weights_exchanged"] * 6
+
+
+def test_reversed_layer_may_come_first_in_keras(tmp_path: Path) -> None:
+    """ONNX has the other order."""
+
+    def of(reverse: bool) -> keras.Model:
+        forward, backward = (la.GRU(5, go_backwards=way) for way in (reverse, not reverse))
+        layer = la.Bidirectional(forward, backward_layer=backward, name="rnn")
+        return randomized(keras.Sequential([keras.Input((4, 3)), layer]))
+
+    rnnshapes.convert(of(True), path := tmp_path / "m.onnx")
+    assert rnnshapes.verify(of(True), against=path).passed
+    wrong = rnnshapes.verify(of(False), against=path)
+    assert {mistake.id for mistake in wrong.mistakes} == {"direction.weights_exchanged"}
+    assert {mistake.where.direction for mistake in wrong.mistakes} == {"forward", "backward"}
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistake_is_named_with_its_array(name: str, tmp_path: Path) -> None:
     cell, options, change, id_, array = MISTAKES[name]

@@ -34,6 +34,7 @@ from rnnshapes.port.weight_mistakes import (
     bias_mistake,
     kernel_mistake,
     option_mistakes,
+    other_direction,
     plain_mistake,
 )
 from rnnshapes.result import Result
@@ -334,7 +335,20 @@ def _bias(
     if rule:
         return check._replace(rule=f"{rule}{order}{rounding}")
     mistake = bias_mistake(expected, bx, bh, where, gates, other.order)
+    if mistake.id == "weights.other":
+        mistake = _exchanged_bias(expected, other, direction, where) or mistake
     return check._replace(mistake=mistake)
+
+
+def _exchanged_bias(
+    expected: Array, other: FileRecurrence, direction: int, where: Where
+) -> Mistake | None:
+    """Return that the file has a bias in the other direction."""
+    for number, parts in enumerate(other.parts):
+        bx, bh = (parts.get(key, np.zeros(1)).astype(np.float64) for key in ("bx", "bh"))
+        if number != direction and _bias_rule(expected, bx, bh, other.dtype):
+            return other_direction(where)
+    return None
 
 
 def _bias_rule(expected: Array, bx: Array, bh: Array, dtype: str) -> str:

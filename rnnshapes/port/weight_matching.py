@@ -47,7 +47,8 @@ class Recurrence(NamedTuple):
 
     ``cells`` are those of the directions. ``arrays`` are Wx (D, G·M), Wh (M, G·M) and the bias bh,
     (G·M,) or (2, G·M), by direction. The network has them under the name of the direction, by the
-    key with the ``suffix`` of the cell.
+    key with the ``suffix`` of the cell. ``ways`` are what Keras calls the directions of a
+    Bidirectional layer.
     """
 
     layer: str
@@ -58,6 +59,7 @@ class Recurrence(NamedTuple):
     directions: tuple[str, ...]
     suffix: str
     reverse: tuple[bool, ...]
+    ways: tuple[str, ...] = ("forward", "backward")
 
     @property
     def cell(self) -> Cell:
@@ -89,11 +91,12 @@ class Recurrence(NamedTuple):
             arrays=tuple(self.arrays[number] for number in order),
             directions=tuple(self.directions[number] for number in order),
             reverse=tuple(self.reverse[number] for number in order),
+            ways=tuple(self.ways[number] for number in order),
         )
 
     def where(self, direction: int, array: str | None = None) -> Where:
         """Return a location in this recurrence."""
-        both = ("forward", "backward")[direction] if len(self.arrays) > 1 else None
+        both = self.ways[direction] if len(self.arrays) > 1 else None
         return Where(self.layer, both, array)
 
     def fits(self, other: FileRecurrence) -> bool:
@@ -161,7 +164,9 @@ class Matching:
         self.groups: list[PlainWeights] = []
         for layer in network.layers:
             if layer.directions:
-                self.recurrences += recurrences_of(network, weights, layer.name)
+                of_layer = recurrences_of(network, weights, layer.name)
+                # ONNX has the direction that takes the sequence forward first.
+                self.recurrences += (r.forward_first() if self.is_onnx else r for r in of_layer)
                 continue
             for name, members in layer.groups.items():
                 arrays = {each.name: np.asarray(weights[name][each.key]) for each in members}

@@ -138,11 +138,16 @@ def _elsewhere(
                 continue
             if are_equal(values, parts[key]):
                 if another is other:
-                    text = "the file has it in the other direction"
-                    return Mistake("direction.weights_exchanged", text, where)
+                    return other_direction(where)
                 text = f"the file has it in {another.name}"
                 return Mistake("stack.layers_swapped", text, where)
     return None
+
+
+def other_direction(where: Where) -> Mistake:
+    """Return that the file has an array in the other direction."""
+    text = "the file has it in the other direction"
+    return Mistake("direction.weights_exchanged", text, where)
 
 
 def _order_mistake(
