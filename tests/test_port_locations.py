@@ -141,6 +141,20 @@ def test_another_first_x_is_no_other_start(cell: str) -> None:
     assert result.to_dict()["where"][0]["step"] == 0
 
 
+def test_first_step_that_no_state_explains_is_located() -> None:
+    """No tanh is above 1."""
+    sizes = {**SIZES, "cell": "simple"}
+    golden = rnnshapes.golden(**sizes).arrays
+    weights, x = weights_of(golden, "simple_rnn"), golden["x"]
+    first = Port("simple").run(weights, x)["h"][:, 0] + np.float32(1.5)
+    rest = Port("simple").run(weights, x[:, 1:], start=first)["h"]
+    h = np.concatenate([first[:, None], rest], axis=1)
+    result = rnnshapes.verify(**sizes, against={"h": h})
+    assert explained(result) == []
+    (place,) = result.to_dict()["where"]
+    assert (place["layer"], place["step"]) == ("simple_rnn", 0)
+
+
 def test_unexplained_port_is_located() -> None:
     """In layer, unit and step; what agrees has no place."""
     sizes = {**SIZES, "cell": "gru"}

@@ -1,13 +1,13 @@
 """A first step that differs alone: other states before it, or another x.
 
-An x is searched by least squares (Gauss and Newton's method), sample by sample.
+Both are searched by least squares (Levenberg and Marquardt's method), sample by sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,13 +19,15 @@ from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import Precision
 from rnnshapes.port.compare import Comparison, fully_reported, precision_of
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
-from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.verification.bounds import bounded_steps
 
 #: So many samples are searched, in so many iterations.
 _SAMPLES, _ITERATIONS = 2, 25
-#: The parts of an iteration's change that are tried, and the step of a derivative.
-_SHARES, _STEP = 0.5 ** np.arange(9), 1e-6
+#: So many numbers of states are searched, and none that is larger.
+_MOST_STATES, _LARGEST_STATE = 256, 10.0
+#: The parts of an iteration's change that are tried, with these dampings of it, and the step of a
+#: derivative.
+_SHARES, _DAMPINGS, _STEP = 0.5 ** np.arange(6), (0.0, 1e-3, 1e-2, 0.1), 1e-6
 
 
 def other_start(
@@ -33,8 +35,8 @@ def other_start(
 ) -> tuple[Mistake, tuple[Comparison, ...]] | None:
     """Return that the states before the first step are not the expected ones, if that is all.
 
-    It is, where each step is computed from the port's own states, the first alone differs, and
-    it does not follow from another x.
+    It is, where each step is computed from the port's own states, the first alone differs, some
+    states before it explain it, and no other x does.
 
     Returns:
         The mistake, and the comparisons without the first step.
@@ -59,7 +61,10 @@ def other_start(
         residual = replace(check.residual, ratio=ratio, compared=check.compared - size)
         others.append(replace(check, residual=residual, differing=0))
         names.append(quantity.name)
-    if not names or _follows_from_x(hypothesis, names, precision_of(dtype)):
+    precision = precision_of(dtype)
+    if not names or _follows_from_x(hypothesis, names, precision):
+        return None
+    if not _follows_from_states(hypothesis, names, precision):
         return None
     layers = {
         name: node.name for node in network.recurrent for name, _ in node.scans if name in names
@@ -77,6 +82,107 @@ def _follows_from_x(hypothesis: Hypothesis, names: Sequence[str], precision: Pre
     It is 0, that of the next step, or any. Where x has as many numbers as the states, some x
     would give any states, and is not searched.
     """
+    return any(all(map(_has_x, steps)) for steps in _first_steps(hypothesis, names, precision))
+
+
+def _has_x(step: _FirstStep) -> bool:
+    """Return whether some x leads to the states after a first step."""
+    iterations = _ITERATIONS if len(step.x) < len(step.wanted) else 1
+    zeros = np.zeros(len(step.wanted))
+
+    def evaluate(x: Array) -> tuple[Array, Array]:
+        return step.after(x, np.broadcast_to(zeros, (len(x), len(zeros))))
+
+    guesses = np.zeros_like(step.x), step.next_x
+    return any(_solved(evaluate, guess, step, iterations) is not None for guess in guesses)
+
+
+def _follows_from_states(
+    hypothesis: Hypothesis, names: Sequence[str], precision: Precision
+) -> bool:
+    """Return whether the first step of each recurrence follows from some states before it."""
+    return all(all(map(_has_start, steps)) for steps in _first_steps(hypothesis, names, precision))
+
+
+def _has_start(step: _FirstStep) -> bool:
+    """Return whether states of a usual size lead to those after a first step.
+
+    States of 0 are those of a port that leaves the step out.
+    """
+    if len(step.wanted) > _MOST_STATES or not step.wanted.any():
+        return False
+
+    def evaluate(outputs: Array) -> tuple[Array, Array]:
+        x = np.broadcast_to(step.x, (len(outputs), len(step.x)))
+        return step.after(x, step.completed(x, outputs))
+
+    for guess in (step.wanted[step.output] * 0, step.wanted[step.output]):
+        found = _solved(evaluate, guess, step, _ITERATIONS)
+        if found is not None:
+            start = step.completed(step.x[None], found[None])
+            return bool(np.abs(start).max() <= _LARGEST_STATE)
+    return False
+
+
+@dataclass(frozen=True)
+class _FirstStep:
+    """The first step of a recurrence for one sample.
+
+    Attributes:
+        direction: The recurrence.
+        w: Its weights, as bounded numbers.
+        precision: The dtype of the port's arithmetic.
+        widths: The number of units of each state.
+        x: The input of the step, (D,), and that of the next one.
+        wanted: All states after it, (Q,), and how far these may be off.
+    """
+
+    direction: Direction
+    w: SimpleNamespace
+    precision: Precision
+    widths: Mapping[str, int]
+    x: Array
+    next_x: Array
+    wanted: Array
+    rounding: Array
+
+    @property
+    def output(self) -> slice:
+        """Where the state that the cell passes on stands among all states."""
+        key = self.direction.cell.output_state
+        start = sum(self.widths[other] for other in itertools.takewhile(key.__ne__, self.widths))
+        return slice(start, start + self.widths[key])
+
+    @np.errstate(all="ignore")
+    def completed(self, x: Array, outputs: Array) -> Array:
+        """Return states (R, Q) with these outputs before the step, (R, M).
+
+        The others, c of an LSTM, are those that lead to the wanted ones: each of them depends on
+        itself alone, and linearly.
+        """
+        zeros, ones = (np.full((len(x), len(self.wanted)), start) for start in (0.0, 1.0))
+        zeros[:, self.output] = ones[:, self.output] = outputs
+        at_zeros, at_ones = self.after(x, zeros)[0], self.after(x, ones)[0]
+        states: Array = (self.wanted - at_zeros) / (at_ones - at_zeros)
+        states[:, self.output] = outputs
+        return states
+
+    def after(self, x: Array, states: Array) -> tuple[Array, Array]:
+        """Return the states after each x (R, D) and states (R, Q), and their bounds, (R, Q)."""
+        ends = np.cumsum(list(self.widths.values()))[:-1]
+        parts = np.split(states, ends, axis=1)
+        before = {key: part[:, None] for key, part in zip(self.widths, parts, strict=True)}
+        values, bounds = bounded_steps(self.direction, x[:, None], before, self.w, self.precision)
+        joined = [
+            np.concatenate([each[key][:, 0] for key in before], 1) for each in (values, bounds)
+        ]
+        return joined[0], joined[1]
+
+
+def _first_steps(
+    hypothesis: Hypothesis, names: Sequence[str], precision: Precision
+) -> Iterator[list[_FirstStep]]:
+    """Yield the first step of some samples, for each recurrence of these names."""
     for node, name, direction, numbers in fully_reported(hypothesis):
         if name not in names:
             continue
@@ -86,68 +192,49 @@ def _follows_from_x(hypothesis: Hypothesis, names: Sequence[str], precision: Pre
         quantities = {key: hypothesis.quantities[number] for key, number in numbers.items()}
         exact = vars(bind(name, hypothesis.weights, "float64")).items()
         w = SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
-        step = partial(_first_states, direction, w, precision, quantities)
-        for sample in range(len(x)):
-            wanted, rounding = (
-                np.concatenate([part[sample, first] for part in parts])
-                for parts in zip(
-                    *((q.values, q.rounding) for q in quantities.values()), strict=True
-                )
+        widths = {key: quantity.values.shape[2] for key, quantity in quantities.items()}
+        yield [
+            _FirstStep(
+                *(direction, w, precision, widths, x[sample, first], x[sample, second]),
+                np.concatenate([q.values[sample, first] for q in quantities.values()]),
+                np.concatenate([q.rounding[sample, first] for q in quantities.values()]),
             )
-            starts = np.zeros_like(x[sample, first]), x[sample, second]
-            iterations = _ITERATIONS if x.shape[2] < len(wanted) else 1
-            if not any(_solved(step, start, wanted, rounding, iterations) for start in starts):
-                break
-        else:
-            return True
-    return False
-
-
-def _first_states(
-    direction: Direction,
-    w: SimpleNamespace,
-    precision: Precision,
-    quantities: Mapping[str, ReportedQuantity],
-    x: Array,
-) -> tuple[Array, Array]:
-    """Return the states after a first step from each x (R, D), and their bounds, (R, Q)."""
-    zeros = {key: np.zeros((len(x), 1, q.values.shape[2])) for key, q in quantities.items()}
-    values, bounds = bounded_steps(direction, x[:, None], zeros, w, precision)
-    joined = [np.concatenate([each[key][:, 0] for key in zeros], 1) for each in (values, bounds)]
-    return joined[0], joined[1]
+            for sample in range(len(x))
+        ]
 
 
 @np.errstate(all="ignore")
 def _solved(
     evaluate: Callable[[Array], tuple[Array, Array]],
     numbers: Array,
-    wanted: Array,
-    rounding: Array,
+    step: _FirstStep,
     iterations: int,
-) -> bool:
-    """Return whether some numbers give the wanted states, within their bounds.
+) -> Array | None:
+    """Return some numbers that lead to the states after a first step, within their bounds.
 
     Args:
         evaluate: The states and their bounds (R, Q) for rows of numbers (R, P).
         numbers: The numbers to begin with, (P,).
-        wanted: The states, (Q,).
-        rounding: How far these may be off, (Q,).
+        step: The step.
         iterations: How often the numbers may be changed, and one more.
     """
     for _ in range(iterations):
         moved = numbers + _STEP * np.vstack([np.zeros(len(numbers)), np.eye(len(numbers))])
         values, bounds = evaluate(moved)
-        residual = wanted - values[0]
-        if np.all(np.abs(residual) <= bounds[0] + rounding):
-            return True
+        residual = step.wanted - values[0]
+        if np.all(np.abs(residual) <= bounds[0] + step.rounding):
+            return numbers
         derivative = (values[1:] - values[0]).T / _STEP
         if not np.isfinite(derivative).all():
-            return False
-        change = np.linalg.lstsq(derivative, residual, rcond=1e-9)[0]
-        tried = numbers + _SHARES[:, None] * change
-        distances = np.linalg.norm(wanted - evaluate(tried)[0], axis=1)
+            return None
+        left, sizes, right = np.linalg.svd(derivative, full_matrices=False)
+        sizes = np.maximum(sizes, 1e-9 * sizes[0])
+        factors = sizes / (sizes**2 + sizes[0] ** 2 * np.square(_DAMPINGS)[:, None])
+        changes = (factors * (left.T @ residual)) @ right
+        tried = numbers + (_SHARES[:, None, None] * changes).reshape(-1, len(numbers))
+        distances = np.linalg.norm(step.wanted - evaluate(tried)[0], axis=1)
         best = int(np.argmin(np.nan_to_num(distances, nan=np.inf)))
         if not distances[best] < np.linalg.norm(residual):
-            return False
+            return None
         numbers = tried[best]
-    return False
+    return None
