@@ -5,6 +5,7 @@ The samples of the networks stand one behind the other.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,9 +54,12 @@ def batched_weights(network: Network, several: Sequence[Weights], rows: int) -> 
         arrays: dict[str, Array] = {}
         for key, array in first[group].items():
             every = [np.asarray(weights[group][key], np.float64) for weights in several]
-            if all(other is array for other in every):
+            shared = [list(same) for _, same in itertools.groupby(every, key=id)]
+            if len(shared) == 1 and shared[0][0] is array:
                 arrays[key] = array
             else:
-                arrays[key] = BatchedWeight(np.stack(every), rows)  # type: ignore[assignment]
+                values = np.stack([same[0] for same in shared])
+                counts = tuple(map(len, shared))
+                arrays[key] = BatchedWeight(values, counts, rows)  # type: ignore[assignment]
         batched[group] = arrays
     return batched
