@@ -200,17 +200,16 @@ def _smooth(steps: _Steps) -> Mistake | None:
 
 def _columns(uses: list[_ActivationUse], name: str) -> Array:
     """Return the derivative of the residual by the value at each node, (numbers, nodes)."""
-    nodes = np.eye(len(_NODES))
-    return np.stack(
-        [
-            sum(
-                (c.effect * np.interp(c.z, _NODES, node) for c in uses if c.name == name),
-                np.zeros(1),
-            )
-            for node in nodes
-        ],
-        axis=1,
-    )
+    columns = np.zeros((len(uses[0].z), len(_NODES)))
+    rows = np.arange(len(columns))
+    for use in uses:
+        if use.name == name:  # linear between two nodes
+            z = np.clip(use.z, _NODES[0], _NODES[-1])
+            after = np.clip(np.searchsorted(_NODES, z), 1, len(_NODES) - 1)
+            share = (z - _NODES[after - 1]) / (_NODES[after] - _NODES[after - 1])
+            columns[rows, after - 1] += (1 - share) * use.effect
+            columns[rows, after] += share * use.effect
+    return columns
 
 
 def _smooth_mistake(errors: Mapping[str, Array], effects: Mapping[str, Array]) -> Mistake | None:
