@@ -155,6 +155,59 @@ def test_first_step_that_no_state_explains_is_located() -> None:
     assert (place["layer"], place["step"]) == ("simple_rnn", 0)
 
 
+def test_few_wrong_numbers_are_located_without_pairs() -> None:
+    sizes = {**SIZES, "cell": "lstm", "T": 20, "M": 6}
+    golden = rnnshapes.golden(**sizes).arrays
+    right = Port("lstm").run(weights_of(golden, "lstm"), golden["x"])
+    for names in (["y_hat"], ["h"], ["h", "c"]):
+        port = {name: right[name].copy() for name in names}
+        port[names[0]][1, 19, 1] += np.float32(0.05)
+        result = rnnshapes.verify(**sizes, against=port)
+        assert explained(result) == []
+        assert result.diagnosis.tried < 600
+        place = result.to_dict()["where"][0]
+        assert (place["array"], place["unit"], place["step"]) == (names[0], 1, 19)
+
+
+def test_wrong_weight_of_a_large_head_is_named() -> None:
+    """One unit of the output differs, so that no recurrence is tried."""
+    sizes = {**SIZES, "cell": "gru", "M": 48, "K": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    weights = weights_of(golden, "gru")
+    weights["W"] = weights["W"].copy()
+    weights["W"][7, 1] += np.float32(0.25)
+    y_hat = Port("gru").run(weights, golden["x"])["y_hat"]
+    for given in (y_hat, y_hat[:, -1]):
+        result = rnnshapes.verify(**sizes, against=given)
+        where = {one["where"]["layer"] for one in result.to_dict()["diagnosis"]}
+        if given.ndim == 3:
+            assert (explained(result), where) == ([("weights.one_wrong",)], {"dense"})
+        assert result.diagnosis.tried < 30
+
+
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_late_mistake_of_a_direction_is_named(way: str) -> None:
+    """Each step starts from the port's own states, in either order."""
+    sizes = {**SIZES, "cell": "gru", "bidirectional": True, "T": 30, "M": 4}
+    golden = dict(rnnshapes.golden(**sizes).arrays)
+    names = {w: f"bidirectional/{w}_gru" for w in ("forward", "backward")}
+    x, port = golden["x"].copy(), {}
+    later = {"forward": slice(15, None), "backward": slice(0, 15)}[way]
+    x[:, :, 0] = 0
+    x[:, later, 0] = golden["x"][:, later, 0]
+    for w, name in names.items():
+        weights = weights_of(golden, name, head="")
+        if w == way:  # shows from step 15 on
+            weights["kernel"] = weights["kernel"].copy()
+            weights["kernel"][0, 2] += np.float32(0.5)
+        order = slice(None, None, 1 if w == "forward" else -1)
+        port[f"{name}.h"] = Port("gru").run(weights, x[:, order])["h"][:, order]
+    result = rnnshapes.verify(x=x, **sizes, against=port)
+    assert explained(result) == [("weights.one_wrong",)]
+    where = result.to_dict()["diagnosis"][0]["where"]
+    assert (where["direction"], where["array"], where["gate"]) == (way, "kernel", "z")
+
+
 def test_unexplained_port_is_located() -> None:
     """In layer, unit and step; what agrees has no place."""
     sizes = {**SIZES, "cell": "gru"}

@@ -102,21 +102,26 @@ def keras_replay(
 
 
 def single_steps(
-    direction: Direction, x: Array, states: Mapping[str, Array], w: SimpleNamespace
+    direction: Direction,
+    x: Array,
+    states: Mapping[str, Array],
+    w: SimpleNamespace,
+    initial: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
-    """Compute one step in NumPy from the state before each step, and from zeros for the first.
+    """Compute one step in NumPy from the state before each step.
 
     Args:
         direction: The recurrence.
         x: Its input, (N, T, D).
         states: The states after each step, (N, T, M).
         w: Its weights.
+        initial: The states before the first step, (N, M); zeros by default.
 
     Returns:
         The states one step after those before each step, (N, T, M).
     """
     n, t = x.shape[:2]
-    before = states_before(direction, states, {})
+    before = states_before(direction, states, initial or {})
     flat = {key: flat_steps(np.swapaxes(values, 0, 1)) for key, values in before.items()}
     flat_x = flat_steps(np.swapaxes(x, 0, 1))
     xz = direction.cell.project(_OPS, np.asarray(flat_x, np.float64), w)

@@ -19,9 +19,10 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.compare import Comparison, compare_quantities
+from rnnshapes.port.compare import Comparison, compare_quantities, is_stepwise
 from rnnshapes.port.fits import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import are_numbers_of
 from rnnshapes.port.recovered_mistakes import explained_by_weights
@@ -33,6 +34,7 @@ from rnnshapes.port.screening import (
     run_differences,
     window,
 )
+from rnnshapes.reference.outputs import STATES
 
 #: How many of the nearest hypotheses are compared in full, and how near they must be.
 _COMPARED, _NEAR = 6, 0.1
@@ -52,6 +54,8 @@ _MOST_WORK, _PRODUCTS_OF_A_STEP = 8e4, 1e5
 #: How many hypotheses are screened in one go, how many numbers they may hold, and how many of
 #: one structure there are about.
 _AT_ONCE, _MOST_NUMBERS, _TOGETHER = 1024, 2**23, 8
+#: A difference of so few steps tells no weights.
+_FEW_STEPS = 2
 #: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
 #: Otherwise a wrong equation is named if it leaves at most the first share of the root mean square
@@ -179,7 +183,7 @@ def diagnose(
     dtype: str,
     *,
     mixed: bool = False,
-    unit: tuple[str, int] | None = None,
+    extent: Extent,
     deep: bool = True,
 ) -> Diagnosis:
     """Search for what explains a port that does not agree.
@@ -189,18 +193,19 @@ def diagnose(
             the port's arrays shows one.
         dtype: The stated dtype of the port's arithmetic, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
-        unit: The quantity and the only unit of it that differ at the first step that does.
+        extent: How far the difference extends. Mistakes that would change more are left out.
         deep: Whether to try mistakes with numbers, pairs of mistakes and other weights, too.
     """
     base = replace(base, weights=_in_float64(base.weights))
-    search = _Search(base, dtype)
+    search = _Search(base, dtype, extent)
+    in_head = extent.in_head
     alone = search.screened([base])
     # A mistake that the shape shows may be the only one.
     expected = alone if base.mistakes else []
-    singles = search.screened(hypotheses(base))
+    singles = search.screened(hypotheses(base, in_head=in_head))
     explanations = search.explanations([*expected, *singles], [dtype])
     if not explanations:
-        rare = search.screened(hypotheses(base, rare=True))
+        rare = search.screened(hypotheses(base, rare=True, in_head=in_head))
         explanations = search.explanations(rare, [dtype])
         singles += rare
     partly = (MIXED,) if mixed else ()
@@ -219,16 +224,21 @@ def diagnose(
     explanations = explanations or search.explanations(singles, partly)
     weights_tried = False
     if deep and not explanations:
-        explanations, weights_tried = search.fits(base, unit)
-    if deep and not explanations:
-        pairs = search.screened(pair for one in hypotheses(base) for pair in _pairs(one))
+        explanations, weights_tried = search.fits(base)
+    # Two mistakes, and inexact weights, change more than a few numbers.
+    if deep and not extent.is_isolated and not explanations:
+        pairs = search.screened(
+            pair
+            for one in hypotheses(base, in_head=in_head)
+            for pair in hypotheses(one, after=one.families[-1], in_head=in_head)
+        )
         explanations = search.explanations(pairs, [dtype, *partly])
         explanations = explanations or search.explanations([*alone, *singles], coarser)
-    if deep and not explanations:
+    if deep and not (extent.is_isolated or in_head) and not explanations:
         inexact = search.screened(search.inexact(singles))
         explanations = search.explanations(inexact, [dtype])
     too_few_steps = None
-    if deep and not explanations and not base.mistakes:
+    if deep and not explanations and not base.mistakes and extent.steps > _FEW_STEPS:
         explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)
@@ -260,11 +270,6 @@ def _last_steps(base: Hypothesis) -> int:
     return max(memory_length(base, _LAST_STEPS), _LEAST_LAST_STEPS)
 
 
-def _pairs(one: Hypothesis) -> Iterator[Hypothesis]:
-    """Yield the hypothesis with a second mistake of a later family, so each pair once."""
-    yield from hypotheses(one, after=one.families[-1])
-
-
 #: A hypothesis after its relative distance in the first look.
 Screened = tuple[float, Hypothesis]
 
@@ -275,11 +280,12 @@ class _Search:
     ``work`` is how many steps were computed so far; a step with many weights counts more.
     """
 
-    def __init__(self, base: Hypothesis, dtype: str) -> None:
-        self.dtype = dtype
+    def __init__(self, base: Hypothesis, dtype: str, extent: Extent) -> None:
+        self.base, self.dtype, self.extent = base, dtype, extent
         #: How many steps the first look computes before the last one, if that is all there is.
         self.last_steps = _last_steps(base) if _reports_last_step_only(base) else 0
         self.reach = measured_reach(base, self.last_steps or _FIRST_STEPS)
+        self.differences: dict[int, tuple[Hypothesis, list[Array]]] = {}
         self.scans = sum(len(node.scans) for node in base.network.recurrent)
         self.products = base.network.parameters / _PRODUCTS_OF_A_STEP
         self.tried, self.work = 0, 0.0
@@ -315,11 +321,19 @@ class _Search:
             network, xs, quantities = hypothesis.network, hypothesis.xs, hypothesis.quantities
             key = (
                 *(id(xs), id(quantities), len(hypothesis.mistakes)),
-                *(hypothesis.unwindowed, network.runs_in_blocks),
+                *(hypothesis.unwindowed, network.runs_in_blocks, is_stepwise(hypothesis)),
+                *(d.reverse for node in network.recurrent for _, d in node.scans),
             )
             part = windows.get(key) or self._part(hypothesis)
             windows[key] = part
-            parts.append((replace(hypothesis, xs=part.xs, quantities=part.quantities), hypothesis))
+            starts = {name: w for name, w in part.weights.items() if name.startswith(STATES)}
+            of_window = replace(
+                hypothesis,
+                xs=part.xs,
+                quantities=part.quantities,
+                weights={**hypothesis.weights, **starts} if starts else hypothesis.weights,
+            )
+            parts.append((of_window, hypothesis))
             for array in (
                 *xs,
                 *(a for group in hypothesis.weights.values() for a in group.values()),
@@ -345,16 +359,14 @@ class _Search:
             steps = self.last_steps
             if not single:
                 steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
-        return window(hypothesis, steps, samples, reach)[0]
+        return window(hypothesis, steps, samples, reach, self.extent.step)[0]
 
-    def fits(
-        self, base: Hypothesis, unit: tuple[str, int] | None
-    ) -> tuple[list[Explanation], bool]:
+    def fits(self, base: Hypothesis) -> tuple[list[Explanation], bool]:
         """Return the mistakes with fitted numbers with which all agrees.
 
         Beside them stands whether every single weight was tried.
         """
-        fits, every_weight = fitted(base, unit, self.reach)
+        fits, every_weight = fitted(base, self.extent, self.reach)
         for nearest in fits:
             explanations = self.explanations(nearest, [self.dtype])
             if explanations:
@@ -381,8 +393,8 @@ class _Search:
         to halve the difference: of a thousand hypotheses, some are nearer by chance. Where none
         is, it is the one whose wrong equation alone explains most of the difference.
         """
-        unchanged, rms = _sizes_of_differences(base)
-        measured = [(*_sizes_of_differences(h), h) for h in self.nearest_of_lists]
+        unchanged, rms = self._sizes_of_differences(base)
+        measured = [(*self._sizes_of_differences(h), h) for h in self.nearest_of_lists]
         measured = [one for one in measured if np.isfinite(one[0])] or measured
         most, _, nearest = min(measured, key=lambda one: one[0] * 2 ** len(one[2].mistakes))
         if _MUCH_NEARER * most <= unchanged:
@@ -407,13 +419,39 @@ class _Search:
             explanations: list[Explanation] = []
             farthest = np.inf
             for distance, hypothesis in near[:_COMPARED]:
-                comparisons = _agreeing(hypothesis, dtype) if distance <= farthest else None
+                comparisons = self._agreeing(hypothesis, dtype) if distance <= farthest else None
                 if comparisons is not None:
                     explanations.append(self._explanation(hypothesis, dtype, comparisons))
                     farthest = min(farthest, _AS_NEAR * max(distance, _LEAST_DISTANCE))
             if explanations:
                 return [one for one in explanations if not _is_needless(explanations, one)]
         return []
+
+    def _agreeing(self, hypothesis: Hypothesis, dtype: str) -> tuple[Comparison, ...] | None:
+        """Return the comparisons if every quantity agrees, and ``None`` otherwise."""
+        part, is_exact = window(hypothesis, _FIRST_STEPS, step=self.extent.step)
+        if is_exact:
+            some_steps = compare_quantities(part, dtype, stop_early=True)
+            if any(comparison.ratio > 1.0 for comparison in some_steps):
+                return None
+        if self.extent.is_isolated and dtype == self.dtype and not self._is_nearer(hypothesis):
+            return None
+        comparisons = compare_quantities(hypothesis, dtype, stop_early=True)
+        return comparisons if all(comparison.agrees for comparison in comparisons) else None
+
+    def _is_nearer(self, hypothesis: Hypothesis) -> bool:
+        """Return whether a hypothesis at least halves the largest difference of the network."""
+        (most, _), (unchanged, _) = map(self._sizes_of_differences, (hypothesis, self.base))
+        return 2 * most <= unchanged
+
+    def _sizes_of_differences(self, hypothesis: Hypothesis) -> tuple[float, Array]:
+        """Return the largest difference over the whole run, and the rms of each quantity's."""
+        if id(hypothesis) not in self.differences:  # with the hypothesis, so that its id is its own
+            self.differences[id(hypothesis)] = hypothesis, run_differences(hypothesis)
+        _, differences = self.differences[id(hypothesis)]
+        with np.errstate(invalid="ignore", over="ignore"):
+            rms = np.array([np.sqrt(np.mean(np.square(values))) for values in differences])
+        return float(max(map(np.max, differences))), rms
 
     def _explanation(
         self, hypothesis: Hypothesis, dtype: str, comparisons: tuple[Comparison, ...]
@@ -437,14 +475,6 @@ class _Search:
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
 
 
-def _sizes_of_differences(hypothesis: Hypothesis) -> tuple[float, Array]:
-    """Return the largest difference over the whole run, and the rms of each quantity's."""
-    differences = run_differences(hypothesis)
-    with np.errstate(invalid="ignore", over="ignore"):
-        rms = np.array([np.sqrt(np.mean(np.square(values))) for values in differences])
-    return float(max(map(np.max, differences))), rms
-
-
 def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:
     """Return whether another explanation needs only some of the mistakes of this one.
 
@@ -454,17 +484,6 @@ def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:
     earlier = list(itertools.takewhile(lambda other: other is not one, explanations))
     same = any(other.ids == one.ids and other.comparisons == one.comparisons for other in earlier)
     return same or any(set(other.mistakes) < set(one.mistakes) for other in explanations)
-
-
-def _agreeing(hypothesis: Hypothesis, dtype: str) -> tuple[Comparison, ...] | None:
-    """Return the comparisons if every quantity agrees, and ``None`` otherwise."""
-    part, from_start = window(hypothesis, _FIRST_STEPS)
-    if from_start:
-        first_steps = compare_quantities(part, dtype, stop_early=True)
-        if any(comparison.ratio > 1.0 for comparison in first_steps):
-            return None
-    comparisons = compare_quantities(hypothesis, dtype, stop_early=True)
-    return comparisons if all(comparison.agrees for comparison in comparisons) else None
 
 
 def _reports_last_step_only(hypothesis: Hypothesis) -> bool:

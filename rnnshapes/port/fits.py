@@ -16,6 +16,7 @@ import numpy as np
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.location import Extent
 from rnnshapes.port.screening import relative_distance, residuals_of, window
 from rnnshapes.reference.outputs import STATES
 
@@ -60,7 +61,7 @@ class Fit(NamedTuple):
 
 
 def fitted(
-    base: Hypothesis, unit: tuple[str, int] | None, reach: int = 0
+    base: Hypothesis, extent: Extent, reach: int = 0
 ) -> tuple[Iterator[list[tuple[float, Hypothesis]]], bool]:
     """Return fitted hypotheses that come near the port, after their relative distances.
 
@@ -69,12 +70,13 @@ def fitted(
 
     Args:
         base: The hypothesis without these mistakes.
-        unit: The quantity and the only unit of it that differ at the first step that does.
+        extent: How far the difference extends.
         reach: How many more steps to compute where the network is not causal, for a first fit.
     """
-    system = _System(base, reach)
-    weights = _weights(base, unit)
-    fits = [*_starts(base), *_inputs(base), *(weights or ())]
+    system = _System(base, extent.step, reach)
+    weights = _weights(base, extent)
+    fits = [] if extent.in_head else [*_starts(base), *_inputs(base)]
+    fits += weights or ()
     enough = system.differing >= _NUMBERS_EACH
     return _by_count(system, fits if enough else []), enough and weights is not None
 
@@ -97,7 +99,7 @@ def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]
         numbers = system.solve(fit, fit.start)
         distance = system.distance(fit, numbers)
         if system.reach and distance <= _NEAR:  # computed without the steps far away
-            whole = _System(system.base)
+            whole = _System(system.base, system.step)
             numbers = whole.solve(fit, numbers)
             distance = whole.distance(fit, numbers)
         mistake = fit.mistake(numbers)
@@ -109,8 +111,8 @@ def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]
 class _System:
     """The differences of a port to hypotheses, as a system of equations for a few numbers."""
 
-    def __init__(self, base: Hypothesis, reach: int = 0) -> None:
-        self.base, self.reach = base, reach
+    def __init__(self, base: Hypothesis, step: int, reach: int = 0) -> None:
+        self.base, self.step, self.reach = base, step, reach
         (self.unchanged,) = self.residuals([base])
         self.size = float(np.linalg.norm(self.unchanged))
         scale = float(np.max(np.abs(self.unchanged), initial=0.0))
@@ -118,7 +120,7 @@ class _System:
 
     def part(self, hypothesis: Hypothesis) -> Hypothesis:
         """Return the steps of a hypothesis that the fit looks at."""
-        return window(hypothesis, _STEPS, _SAMPLES, self.reach)[0]
+        return window(hypothesis, _STEPS, _SAMPLES, self.reach, self.step)[0]
 
     def residuals(self, hypotheses: Iterable[Hypothesis]) -> list[Array]:
         """Return what the port reports minus what each hypothesis computes, as one vector."""
@@ -299,7 +301,7 @@ def _one_feature(feature: int, features: int) -> Fit:
 # --- Weights ------------------------------------------------------------------------------------
 
 
-def _weights(base: Hypothesis, unit: tuple[str, int] | None) -> list[Fit] | None:
+def _weights(base: Hypothesis, extent: Extent) -> list[Fit] | None:
     """Return that one weight is wrong, for every one that can change what differs.
 
     It is ``None`` where these are too many.
@@ -311,10 +313,12 @@ def _weights(base: Hypothesis, unit: tuple[str, int] | None) -> list[Fit] | None
             direction = directions.get(group)
             if array.dtype.kind != "f" or group not in base.network.groups:
                 continue
+            if extent.in_head and direction is not None:
+                continue
             found += [
                 (group, key, at)
                 for at in np.ndindex(*array.shape)
-                if unit is None or _reaches(unit, direction, group, array, at)
+                if extent.unit is None or _reaches(extent.unit, direction, group, array, at)
             ]
             if len(found) > _MOST_WEIGHTS:
                 return None

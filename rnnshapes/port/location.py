@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.core import Dense
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.hypothesis import Where
-from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 
 #: So many units or samples are listed.
 _LISTED = 4
+#: A difference is isolated if at most this share of the numbers differ.
+_ISOLATED = 1 / 16
+#: A ratio that no coarser arithmetic of the same dtype has, and how many numbers have to agree
+#: beside it where a mistake concerns some units of the head.
+_FAR, _LEAST_AGREEING = 1e3, 2
 
 
 class Location(NamedTuple):
@@ -26,6 +34,25 @@ class Location(NamedTuple):
     where: Where
     text: str
     is_line: bool = False
+
+
+class Extent(NamedTuple):
+    """How far a difference extends, which tells mistakes that cannot be its cause.
+
+    Attributes:
+        unit: The quantity that fails first, and its only unit that does at the first step.
+        step: The first step that differs.
+        is_isolated: Whether a few numbers differ, and at least half of the steps agree.
+        steps: How many steps differ at most.
+        in_head: Whether some units of the output differ, and others agree, behind a layer that
+            mixes all of its inputs. Then these, and the recurrences before, are right.
+    """
+
+    unit: tuple[str, int] | None = None
+    step: int = 0
+    is_isolated: bool = False
+    steps: int = 0
+    in_head: bool = False
 
 
 def locate(
@@ -60,16 +87,51 @@ def locate(
     return tuple(located)
 
 
-def first_unit(
+def extent_of(
     network: Network, quantities: Sequence[ReportedQuantity], checks: Sequence[Comparison]
-) -> tuple[str, int] | None:
-    """Return the quantity that fails first, and its only unit that does at the first step."""
+) -> Extent:
+    """Return how far the difference of a port extends."""
     failed = [pair for pair in _in_order(network, quantities, checks) if pair[2].differing]
     if not failed:
-        return None
+        return Extent()
     name = failed[0][1].name
     units = {u for _, q, check in failed if q.name == name for u in check.pattern.first_units}
-    return (name, units.pop()) if len(units) == 1 else None
+    detailed = [pair for pair in failed if pair[1].name != OUTPUT] or failed
+    return Extent(
+        unit=(name, units.pop()) if len(units) == 1 else None,
+        step=min(check.first.t or 0 for *_, check in detailed if check.first is not None),
+        is_isolated=all(_is_isolated(check) for *_, check in detailed),
+        steps=max(len(check.pattern.steps) for *_, check in detailed),
+        in_head=all(_is_in_head(network, q, check) for _, q, check in detailed),
+    )
+
+
+def _is_isolated(check: Comparison) -> bool:
+    """Return whether a few numbers of a quantity differ, far more than by rounding."""
+    most = _ISOLATED * check.compared
+    steps, every = len(check.pattern.steps), check.pattern.shape[1]
+    few = check.differing <= most and check.left_out <= most
+    return few and 2 * steps <= every and check.ratio > _FAR
+
+
+def _is_in_head(network: Network, quantity: ReportedQuantity, check: Comparison) -> bool:
+    """Return whether some units of an output differ, and others agree behind a Dense layer.
+
+    What changes the input of such a layer changes all of its units, but for those that an
+    activation sets to 0, 1 or -1.
+    """
+    units = sorted(set(range(check.pattern.shape[2])) - set(check.pattern.units))
+    agreeing = quantity.values[..., units]
+    tells = (agreeing != 0) & (np.abs(agreeing) != 1)
+    heads = [network.nodes[position].layer for position in network.head]
+    return (
+        quantity.name in (Y_HAT, OUTPUT)
+        and network.is_chain
+        and any(isinstance(layer, Dense) for layer in heads)
+        and not check.left_out
+        and check.ratio > _FAR
+        and int(tells.sum()) >= _LEAST_AGREEING
+    )
 
 
 def _in_order(

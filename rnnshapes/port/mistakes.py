@@ -36,7 +36,7 @@ ARRAY_NAMES = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
 
 
 def hypotheses(
-    base: Hypothesis, *, after: str | None = None, rare: bool = False
+    base: Hypothesis, *, after: str | None = None, rare: bool = False, in_head: bool = False
 ) -> Iterator[Hypothesis]:
     """Yield the hypothesis with one more mistake, of every family that it has no mistake of.
 
@@ -45,10 +45,11 @@ def hypotheses(
         after: Names a family: then only mistakes of later families are added.
         rare: Whether to yield what is not combined with other mistakes: rare mistakes, and those
             of cells that one layer or direction makes alone. By default all others are.
+        in_head: Whether to yield only mistakes after which some units of the output are right.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
     for family in _FAMILIES[first:]:
-        if family.name in base.families:
+        if family.name in base.families or (in_head and not family.in_head):
             continue
         scopes: list[frozenset[str] | None] = [None] if rare != family.combined else []
         if rare and family.of_cells:
@@ -722,7 +723,7 @@ class Family(NamedTuple):
 
     ``of_cells`` says that a cell makes them, alone or with all others; ``combined`` that they are
     tried together with mistakes of other families, too; ``of_arrays`` that they change nothing but
-    the weights of cells.
+    the weights of cells; ``in_head`` that they leave all values before the head as they are.
     """
 
     name: str
@@ -730,10 +731,11 @@ class Family(NamedTuple):
     of_cells: bool = False
     combined: bool = True
     of_arrays: bool = False
+    in_head: bool = False
 
 
 _FAMILIES: tuple[Family, ...] = (
-    Family("quantity", _other_quantities),
+    Family("quantity", _other_quantities, in_head=True),
     # A port reads a kernel before it splits it into gates.
     Family("kernel", _layouts, of_cells=True, of_arrays=True),
     Family("interleaved", _interleaved, of_cells=True, combined=False, of_arrays=True),
@@ -762,14 +764,14 @@ _FAMILIES: tuple[Family, ...] = (
         combined=False,
     ),
     Family("topology", topology_mistakes.misjoined, combined=False),
-    Family("head", _heads),
-    Family("other heads", _other_heads, combined=False),
+    Family("head", _heads, in_head=True),
+    Family("other heads", _other_heads, combined=False, in_head=True),
     Family("mask", time_mistakes.ignored_masks),
     Family("input", topology_mistakes.changed_inputs, combined=False),
     Family("time", time_mistakes.misplaced_time),
     Family("carried", time_mistakes.carried_states),
     Family("axes", time_mistakes.swapped_axes),
-    Family("order", topology_mistakes.permuted_axes, combined=False),
+    Family("order", topology_mistakes.permuted_axes, combined=False, in_head=True),
     Family("weights", _rounded_weights),
     Family("quantized", _quantized_weights, combined=False),
 )

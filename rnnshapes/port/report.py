@@ -24,7 +24,7 @@ from rnnshapes.port.golden_arrays import check_golden_arrays
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
-from rnnshapes.port.location import Location, first_unit, locate
+from rnnshapes.port.location import Extent, Location, extent_of, locate
 from rnnshapes.port.quantities import (
     OUTPUT,
     ReportedQuantity,
@@ -162,7 +162,7 @@ def verify_port(
         if axes_swapped:
             hypothesis = hypothesis.with_mistake("axes", SWAPPED_OUTPUT)
         exact, hypothesis = hypothesis, with_digits(hypothesis)
-        unit = first_unit(network, quantities, checks)
+        extent = extent_of(network, quantities, checks)
         parts = sections(hypothesis)
         found = as_fixed_point(exact, sources)
         if found is None and len(parts) == 1:
@@ -170,9 +170,9 @@ def verify_port(
         if found is not None:
             diagnosis = Diagnosis((Explanation((found[0],), dtype, found[1]),), 0, (), 0.0)
         elif len(parts) > 1:
-            diagnosis = _diagnosis_by_sections(hypothesis, parts, dtype, stated=stated, unit=unit)
+            diagnosis = _diagnosis_by_sections(hypothesis, parts, dtype, extent, stated=stated)
         else:
-            diagnosis = _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
+            diagnosis = _diagnosis(hypothesis, dtype, extent, stated=stated)
     return PortVerification(
         network=network,
         source=source,
@@ -192,17 +192,17 @@ def _diagnosis_by_sections(
     hypothesis: Hypothesis,
     parts: Sequence[Hypothesis],
     dtype: str,
+    extent: Extent,
     *,
     stated: str | None,
-    unit: tuple[str, int] | None,
 ) -> Diagnosis:
     """Return the diagnosis of a port whose layers each start from the port's own numbers.
 
     One mistake of the whole network is tried first, then each section alone, and then everything
-    else in the whole network. ``stated`` and ``unit`` are those of :func:`_diagnosis`.
+    else in the whole network. ``extent`` and ``stated`` are those of :func:`_diagnosis`.
     """
     mixed = stated is None and dtype == "float64"
-    whole = diagnose(hypothesis, dtype, mixed=mixed, deep=False)
+    whole = diagnose(hypothesis, dtype, mixed=mixed, extent=extent, deep=False)
     if whole.explanations:
         return whole
     explained: list[tuple[Explanation, ...]] = []
@@ -214,35 +214,35 @@ def _diagnosis_by_sections(
         elif (started := other_start(part, checks, dtype)) is not None:
             explained.append((Explanation((started[0],), dtype, started[1]),))
         else:
-            at = first_unit(part.network, part.quantities, checks)
-            alone = _diagnosis(part, dtype, stated=stated, unit=at)
+            of_part = extent_of(part.network, part.quantities, checks)
+            alone = _diagnosis(part, dtype, of_part, stated=stated)
             explained.append(tuple(in_layer(one, part.network) for one in alone.explanations))
         if explained and not explained[-1]:
-            return _diagnosis(hypothesis, dtype, stated=stated, unit=unit)
+            return _diagnosis(hypothesis, dtype, extent, stated=stated)
     # Several explanations of one section are alternatives; of several sections, one each is given.
     ways = explained[0] if len(explained) == 1 else [joined([several[0] for several in explained])]
     return Diagnosis(tuple(joined([one], agreeing) for one in ways), whole.tried, (), 0.0)
 
 
 def _diagnosis(
-    hypothesis: Hypothesis, dtype: str, *, stated: str | None, unit: tuple[str, int] | None
+    hypothesis: Hypothesis, dtype: str, extent: Extent, *, stated: str | None
 ) -> Diagnosis:
     """Return the diagnosis of a port that computes in ``dtype``.
 
-    ``stated`` is the dtype that the user stated, or ``None`` if the arrays decided; ``unit``
-    is the quantity and the only unit that differs at the first step, if it is known.
+    ``extent`` is how far the difference extends; ``stated`` is the dtype that the user stated, or
+    ``None`` if the arrays decided.
     """
     axes_swapped = SWAPPED_OUTPUT in hypothesis.mistakes
     all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
     if all_zero and not axes_swapped:  # nothing was computed, and no mistake explains that
         return Diagnosis((), 0, (), max_abs_difference(hypothesis))
     mixed = stated is None and dtype == "float64"
-    diagnosis = diagnose(hypothesis, dtype, mixed=mixed, unit=unit)
+    diagnosis = diagnose(hypothesis, dtype, mixed=mixed, extent=extent)
     if diagnosis.explanations or axes_swapped:
         return diagnosis
     if stated is None:
         diagnosis = replace(diagnosis, explanations=tuple(_in_dtype_of_model(hypothesis)))
-    looks = () if diagnosis.explanations else appearance(hypothesis)
+    looks = () if diagnosis.explanations or extent.is_isolated else appearance(hypothesis)
     return replace(diagnosis, appearance=looks)
 
 

@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from rnnshapes.forward import replay
-from rnnshapes.network.weights import bind
+from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.batched_networks import batched_groups, batched_weights, networks_at_once
-from rnnshapes.port.compare import fully_reported
+from rnnshapes.port.compare import fully_reported, is_stepwise
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.reference.outputs import STATES
 
 #: A change of the last step by less than this share is negligible.
 _NEGLIGIBLE = 0.01
@@ -81,6 +82,10 @@ def _structure(part: Hypothesis) -> Hashable:
     if network.batch:
         return None
     batched = batched_groups(network)
+
+    def is_batched(group: str) -> bool:
+        return group in batched or group.startswith(STATES)
+
     try:
         hash(network.nodes)
         return (
@@ -91,7 +96,7 @@ def _structure(part: Hypothesis) -> Hashable:
                 (q.name, q.key, q.values.shape, _listed(q.network_steps)) for q in part.quantities
             ),
             tuple(
-                (group, key, array.shape if group in batched else id(array))
+                (group, key, array.shape if is_batched(group) else id(array))
                 for group, arrays in part.weights.items()
                 for key, array in arrays.items()
             ),
@@ -112,7 +117,10 @@ def _residuals(parts: Sequence[Hypothesis]) -> list[list[Array]]:
         for several in zip(*(p.quantities for p in parts), strict=True)
     )
     several = [part.weights for part in parts]
-    weights = batched_weights(parts[0].network, several, len(parts[0].xs[0]))
+    rows = len(parts[0].xs[0])
+    weights = batched_weights(parts[0].network, several, rows)
+    if len(parts) > 1:
+        weights = {**weights, **_joined_starts(several, rows)}
     every = replace(parts[0], xs=xs, quantities=quantities, weights=weights)
     residuals = {}
     with np.errstate(over="ignore", invalid="ignore"):
@@ -120,6 +128,20 @@ def _residuals(parts: Sequence[Hypothesis]) -> list[list[Array]]:
             residuals[id(quantity)] = np.split(quantity.values - expected, len(parts))
     in_order = [residuals[id(quantity)] for quantity in quantities]
     return [list(of_part) for of_part in zip(*in_order, strict=True)] or [[] for _ in parts]
+
+
+def _joined_starts(several: Sequence[Weights], rows: int) -> Weights:
+    """Return the states from which several networks of so many samples start, in one batch."""
+    return {
+        name: {
+            key: np.concatenate(
+                [np.broadcast_to(w[name][key], (rows, array.shape[-1])) for w in several]
+            )
+            for key, array in arrays.items()
+        }
+        for name, arrays in several[0].items()
+        if name.startswith(STATES)
+    }
 
 
 def memory_length(hypothesis: Hypothesis, most: int) -> int:
@@ -151,7 +173,7 @@ def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
     some = replace(some, quantities=tuple(exact))
     distance = _LEAST_REACH
     while 2 * distance < longest:
-        if relative_distance(window(some, steps, reach=distance)[0]) <= _NEGLIGIBLE:
+        if relative_distance(_run_window(some, steps, 2, distance)[0]) <= _NEGLIGIBLE:
             return 2 * distance
         distance *= 2
     return 0
@@ -178,12 +200,13 @@ def expected_quantities(
 ) -> Iterator[tuple[ReportedQuantity, Array]]:
     """Yield each quantity with its expected values, from the port's own states if possible."""
     stepped = set()
-    for node, _, direction, numbers in fully_reported(hypothesis):
+    initial = {} if hypothesis.network.batch else replay.stored_states(hypothesis.weights)
+    for node, name, direction, numbers in fully_reported(hypothesis):
         source = hypothesis.network.nodes[node.sources[0].node]
         x = hypothesis.xs[hypothesis.network.inputs.index(source)]
         w = bind(direction.name, hypothesis.weights, "float64")
         states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
-        after = replay.single_steps(direction, x, states, w)
+        after = replay.single_steps(direction, x, states, w, initial.get(name))
         for key, number in numbers.items():
             stepped.add(number)
             yield hypothesis.quantities[number], after[key]
@@ -195,7 +218,7 @@ def expected_quantities(
 
 
 def window(
-    hypothesis: Hypothesis, steps: int, samples: int = 2, reach: int = 0
+    hypothesis: Hypothesis, steps: int, samples: int = 2, reach: int = 0, step: int = 0
 ) -> tuple[Hypothesis, bool]:
     """Return the hypothesis for a few steps and samples, if a part can be computed alone.
 
@@ -206,11 +229,22 @@ def window(
         samples: How many samples to compute.
         reach: Where the network is not causal, how many more steps to compute: see
             :func:`measured_reach`.
+        step: A step of interest. It is among those to compare where each of them starts from the
+            port's own states.
 
     Returns:
-        The part, and whether it begins at t = 0 and is exact, so that what differs in it differs
-        in the whole run, too.
+        The part, and whether it is exact, so that what differs in it differs in the whole run,
+        too.
     """
+    if is_stepwise(hypothesis):
+        return _stepwise_window(hypothesis, steps, samples, step), True
+    return _run_window(hypothesis, steps, samples, reach)
+
+
+def _run_window(
+    hypothesis: Hypothesis, steps: int, samples: int, reach: int
+) -> tuple[Hypothesis, bool]:
+    """Return the part of a run from its start, or from zeros before its last steps."""
     network = hypothesis.network
     timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
     whole = hypothesis if network.batch else _some_samples(hypothesis, samples)
@@ -219,7 +253,7 @@ def window(
         return whole, False
     if reach and not timed:
         # The last output of both directions depends on both ends of x.
-        xs = tuple(_ends(x, steps + reach) for x in whole.xs)
+        xs = tuple(_ends(x, reach) for x in whole.xs)
         return replace(whole, xs=xs), False
     if not at_steps or len(timed) < len(hypothesis.quantities):
         return whole, False
@@ -240,6 +274,37 @@ def window(
     xs = tuple(x[:samples, start : start + steps + reach] for x in hypothesis.xs)
     part = replace(hypothesis, xs=xs, quantities=tuple(quantities))
     return part, start == 0 and not reach
+
+
+def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int) -> Hypothesis:
+    """Return a few steps around a step, with the port's own states before the first of them."""
+    count = len(hypothesis.quantities[0].steps)
+    start = max(0, min(step - steps // 2, count - steps))
+    stop = min(start + steps, count)
+    starts: dict[str, dict[str, Array]] = {}
+    for _, name, direction, numbers in fully_reported(hypothesis):
+        before = stop if direction.reverse else start - 1
+        if 0 <= before < count:
+            starts[STATES + name] = {
+                key: hypothesis.quantities[number].values[:samples, before]
+                for key, number in numbers.items()
+            }
+    quantities = tuple(
+        replace(
+            q,
+            values=q.values[:samples, start:stop],
+            rounding=q.rounding[:samples, start:stop],
+            steps=q.steps[start:stop],
+            network_steps=np.arange(stop - start),
+        )
+        for q in hypothesis.quantities
+    )
+    xs = tuple(
+        x[:samples, start:stop] if getattr(node.layer, "timed", False) else x[:samples]
+        for node, x in zip(hypothesis.network.inputs, hypothesis.xs, strict=True)
+    )
+    weights = {**hypothesis.weights, **starts}
+    return replace(hypothesis, xs=xs, quantities=quantities, weights=weights)
 
 
 def _ends(x: Array, steps: int) -> Array:

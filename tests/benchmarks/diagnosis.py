@@ -1,9 +1,9 @@
 """How long ``verify --against`` takes to diagnose a 200-step LSTM port, after imports.
 
-One mistake, a pair of mistakes, and what nothing explains, so that everything is tried: a single
-wrong number, for which all near hypotheses are compared, and noise. At the end both directions,
-for which there is no budget. Times are those of the process, so that others on the machine do not
-count. Run: ``python -m tests.benchmarks.diagnosis``. Status 1 if one of them takes more than 2 s.
+One mistake, a pair of mistakes, and what nothing explains: a single wrong number, for which no
+pairs are tried, and noise, for which everything is. At the end both directions, for which there is
+no budget. Times are those of the process, so that others on the machine do not count.
+Run: ``python -m tests.benchmarks.diagnosis``. Status 1 if one of them takes more than 2 s.
 """
 
 from __future__ import annotations
