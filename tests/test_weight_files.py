@@ -562,3 +562,11 @@ def test_kernels_of_images_are_transposed(tmp_path: Path) -> None:
     kernel, bias = model.get_weights()
     arrays = {"conv.weight": np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)), "conv.bias": bias}
     assert against_model(tmp_path, model, arrays).passed
+
+
+@pytest.mark.filterwarnings("error")
+def test_nan_in_a_file_never_passes(tmp_path: Path) -> None:
+    arrays = foreign.state_dict("lstm")
+    arrays["weight_hh_l0"].view("uint32")[3, 2] = 0x7FA00000  # a signalling NaN
+    path = written(tmp_path / "nan.pt", foreign.torch_file(arrays))
+    assert not rnnshapes.verify(against=path, cell="lstm", D=3, M=5).passed

@@ -88,6 +88,7 @@ class WeightVerification(Result):
         return tuple(check.mistake for check in self.checks if check.mistake is not None)
 
 
+@np.errstate(invalid="ignore")  # a file may hold NaN, which equals nothing
 def verify_weights(network: Network, weights: Weights, file: ForeignFile) -> WeightVerification:
     """Compare every weight of a Keras network with a file of another framework.
 
