@@ -72,20 +72,19 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     return command
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes ``every_model`` for each of them."""
-    if "every_model" in metafunc.fixturenames:
-        from tests.helpers.models import MODELS
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of one model side by side: a worker builds and runs each model once."""
+    from tests.helpers.models import MODELS
 
-        metafunc.parametrize("every_model", MODELS, indirect=True, scope="session")
+    places = {name: place for place, name in enumerate(MODELS)}
 
+    def place(item: pytest.Item) -> int:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        found = [places[value] for value in values if isinstance(value, str) and value in places]
+        return min(found, default=len(places))
 
-@pytest.fixture(scope="session")
-def every_model(request: pytest.FixtureRequest) -> Any:
-    """A model of each kind with random weights, built once for the tests of all its aspects."""
-    from tests.helpers.models import MODELS, randomized
-
-    return randomized(MODELS[request.param]())
+    items.sort(key=place)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import keras
 import pytest
 
 import rnnshapes
@@ -16,14 +15,15 @@ from rnnshapes.render.flow_layout import layout
 from rnnshapes.render.text_art import flow, weights
 from rnnshapes.render.text_art.canvas import text_width
 from rnnshapes.session import open_session
-from tests.helpers.models import MODELS
+from tests.helpers.models import MODELS, model_of
 from tests.helpers.plots import flow_frames, words
 from tests.helpers.text_art import drawn_frames, text_lines, words_in
 
 
-def test_every_model_is_drawn_with_characters(every_model: keras.Model) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_drawn_with_characters(name: str) -> None:
     """Graphs, masks, stacks, what is called again: every call, whatever its graph."""
-    result = rnnshapes.inspect(every_model, N=2)
+    result = rnnshapes.inspect(model_of(name), N=2)
     check_layout(result)
     check_text_art(result)
 
@@ -38,7 +38,7 @@ PLOTTED = (
 
 @pytest.mark.parametrize("name", PLOTTED)
 def test_each_form_of_graph_is_plotted(name: str) -> None:
-    result = rnnshapes.inspect(MODELS[name](), N=2)
+    result = rnnshapes.inspect(model_of(name), N=2)
     figure = plots.figure(result)
     assert len(flow_frames(figure)) == len(layout(result).boxes)
     written = words(figure)
@@ -50,7 +50,7 @@ def test_each_form_of_graph_is_plotted(name: str) -> None:
     "name", ["masked, backwards", "stacked cells, both, masked", "unmerged", "two ranks", "nested"]
 )
 def test_trace_of_each_kind_of_recurrence_is_plotted(name: str) -> None:
-    with open_session(MODELS[name](), N=2) as session:
+    with open_session(model_of(name), N=2) as session:
         show = tracing.all_parts(session.network) if "stacked" in name else "h"
         trace = session.trace(show=show, keras=False)
     assert len(plots.figure(trace).axes) > len(trace.layers)

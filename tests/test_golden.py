@@ -14,7 +14,7 @@ import rnnshapes
 from rnnshapes.render.documents import tracing
 from tests.helpers.files import saved
 from tests.helpers.golden import CELLS, SIZES, WAYS, Arrays, by_hand, compare
-from tests.helpers.models import MODELS, randomized, sequential, stateful
+from tests.helpers.models import model_of, randomized, sequential, stateful
 
 
 def of(group: str, found: Arrays) -> set[str]:
@@ -65,7 +65,7 @@ def test_second_layer_reads_the_first() -> None:
     ],
 )
 def test_states_gates_and_masks_equal_the_trace(name: str) -> None:
-    model = randomized(MODELS[name]())
+    model = model_of(name)
     result = rnnshapes.golden(model, N=3)
     parts = {part.rstrip("0123456789") for part in ("y", *_states(result))}
     whole = rnnshapes.trace(model, N=3, keras=False, show=[*parts, "gates"])
@@ -121,7 +121,7 @@ def test_stacked_cells_have_numbered_arrays() -> None:
 
 
 def test_initial_states_are_written_where_given() -> None:
-    found = rnnshapes.golden(randomized(MODELS["encoder, decoder"]()), N=2).arrays
+    found = rnnshapes.golden(model_of("encoder, decoder"), N=2).arrays
     encoder, decoder = dict.fromkeys(name.split(".")[0] for name in found if "." in name)
     assert f"{encoder}.h_initial" not in found
     for key in "hc":

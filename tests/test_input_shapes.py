@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras import layers as la
@@ -16,7 +17,7 @@ from rnnshapes.forward import scan, tracing
 from rnnshapes.load import check_shape, inputs
 from rnnshapes.session import open_session
 from tests.helpers.files import saved
-from tests.helpers.models import MODELS, randomized, sequential
+from tests.helpers.models import model_of, sequential
 
 MODEL = sequential(la.LSTM(5), la.Dense(2), shape=(10, 3))
 OPEN = sequential(la.LSTM(5), la.Dense(2), shape=(None, 3))
@@ -62,6 +63,15 @@ def test_advised_code_makes_data_fit(model: Any, shape: Any, code: str) -> None:
     assert network.sizes["N"] == len(made)
 
 
+def test_a_single_sample_needs_no_axis() -> None:
+    """Where the model takes one sample at once, too."""
+    x = np.random.default_rng(2).standard_normal((9, 3))
+    for batch in (None, 1):
+        model = keras.Sequential([keras.Input(batch_shape=(batch, 9, 3)), la.GRU(4)])
+        one, other = (rnnshapes.trace(model, x=given, keras=False) for given in (x, x[None]))
+        np.testing.assert_array_equal(one.output, other.output)
+
+
 @pytest.mark.parametrize("shape", FACTS)
 def test_message_has_both_shapes(shape: tuple[int, ...]) -> None:
     """That of the data and that of the model, in N, T and D."""
@@ -84,7 +94,7 @@ def test_input_of_other_shape_exits_2(tmp_path: Path, run) -> None:
 @pytest.mark.parametrize("name", ["masked, both", "flattened", "embedded, masked"])
 def test_samples_in_parts_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is reported for each part."""
-    with open_session(randomized(MODELS[name]()), N=100) as session:
+    with open_session(model_of(name), N=100) as session:
         weights = session.weights()
         whole = tracing.trace_network(session.network, weights, session.sources, "y,h")
         monkeypatch.setattr(scan, "SAMPLES_BYTES", 1)

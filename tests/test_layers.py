@@ -16,11 +16,12 @@ from rnnshapes import InputError
 from rnnshapes.load.live import model as live
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
-from tests.helpers.keras_runs import failed, one_run, run_model
+from tests.helpers.keras_runs import failed, one_run, run_model, run_of
 from tests.helpers.models import (
     MODELS,
     encoder_decoder,
     functional,
+    model_of,
     randomized,
     sequential,
     stateful,
@@ -30,15 +31,16 @@ from tests.helpers.models import (
 COMPILED = (*("masked, backwards", "embedded, masked", "normalized", "convolved, same"),)
 
 
-def test_every_model_is_traced_and_verified(every_model: keras.Model, request) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_traced_and_verified(name: str, request) -> None:
     """Weights are random, and all sizes differ."""
-    if request.node.callspec.params["every_model"] in COMPILED:
+    if name in COMPILED:
         request.getfixturevalue("compiled")
-    model = every_model
+    model, run = model_of(name), None if name in COMPILED else run_of(name)
     result = rnnshapes.inspect(model)
     assert result.keras.agrees
     assert result.to_dict()["total"]["params"] == model.count_params()
-    with one_run(model, N=4) as session:
+    with one_run(model, run, N=4, seed=5) as session:
         verified, traced = session.verify(), session.trace(show="y,h")
     assert verified.passed, verified
     assert not verified.unsupported

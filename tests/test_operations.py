@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from rnnshapes.ops.rearrangements import WHOLE, Selection
 from tests.helpers.configs import read_config
 from tests.helpers.files import repacked, saved
 from tests.helpers.hostile_graphs import X, call, graph, tensor
-from tests.helpers.keras_runs import KerasRun, failed, run_model, with_layer
+from tests.helpers.keras_runs import failed, run_model, run_of, with_layer
 from tests.helpers.models import (
     MODELS,
     cast_to_16_bits,
@@ -104,13 +103,6 @@ def test_index_beyond_open_time_axis_is_refused() -> None:
     assert rnnshapes.verify(randomized(model), N=2, T=6).passed
     with pytest.raises(InputError, match=r"\[:, 5"):
         rnnshapes.trace(model, N=2, T=4, keras=False)
-
-
-@cache
-def run_of(name: str) -> KerasRun:
-    """Return one run of a model, whose operations have no numbers in their names from before."""
-    keras.backend.clear_session()
-    return run_model(randomized(MODELS[name]()), N=4)
 
 
 @pytest.mark.parametrize("name", ["sliced", "activated"])

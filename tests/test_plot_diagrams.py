@@ -186,7 +186,7 @@ def drawn_graph(name: str) -> tuple[FlowLayout, Figure]:
     return layout(result), plots.figure(result)
 
 
-@pytest.fixture(params=GRAPHS)
+@pytest.fixture(params=GRAPHS, scope="module")
 def graph(request: pytest.FixtureRequest) -> tuple[FlowLayout, Figure]:
     """Each of these networks."""
     return drawn_graph(request.param)

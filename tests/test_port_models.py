@@ -15,7 +15,7 @@ import rnnshapes
 from tests.helpers.commands import loaded_by
 from tests.helpers.files import saved
 from tests.helpers.handmade import Port, explained, mentions, weights_of
-from tests.helpers.models import MODELS, functional, randomized, sequential, stateful
+from tests.helpers.models import functional, model_of, randomized, sequential, stateful
 
 
 def with_masked_steps(value: float) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_a_head_that_joins_time_has_one_output() -> None:
 )
 def test_models_of_every_kind_agree_with_themselves(name: str, key: str) -> None:
     """Their golden numbers pass, and one wrong number among them is located."""
-    model = randomized(MODELS[name]())
+    model = model_of(name)
     golden = rnnshapes.golden(model, N=2).arrays
     assert rnnshapes.verify(model, N=2, against=golden).passed
     if key:

@@ -19,7 +19,7 @@ from rnnshapes.ops.fixed_point import Scheme
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
 from tests.helpers.golden import WARNINGS, sigmoid
-from tests.helpers.models import MODELS, randomized, sequential
+from tests.helpers.models import model_of, randomized, sequential
 
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 4, "M": 5, "K": 2}
 Array = np.ndarray
@@ -386,7 +386,7 @@ def test_layers_of_every_kind_are_computed() -> None:
 
 @pytest.mark.parametrize("name", ["normalized otherwise", "attending decoder"])
 def test_output_of_models_is_near(name: str) -> None:
-    model = randomized(MODELS[name]())
+    model = model_of(name)
     y_hat = next(v for v in rnnshapes.quantize(model, N=2, to="q8.23").values if v.name == "y_hat")
     trace = rnnshapes.trace(model, N=2, keras=False)
     numbers = trace.output if trace.y_hat is None else trace.y_hat

@@ -25,11 +25,13 @@ from rnnshapes.load.saved import spawn
 from rnnshapes.load.saved.hdf5_client import Hdf5Client
 from rnnshapes.session import open_session
 from tests.helpers.files import layers_of, repacked, saved
+from tests.helpers.keras_runs import run_of
 from tests.helpers.models import (
     MODELS,
     Doubled,
     encoder_decoder,
     functional,
+    model_of,
     randomized,
     sequential,
 )
@@ -38,11 +40,10 @@ from tests.helpers.models import (
 FORMS = (".keras", ".h5")
 
 
-def test_saved_model_has_shapes_and_output_of_original(
-    every_model: keras.Model, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_model_has_shapes_and_output_of_original(name: str, tmp_path: Path) -> None:
     """Shapes, counts, and the output that NumPy computes from the file."""
-    model = every_model
+    model, run = model_of(name), run_of(name)
     frozen = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
     outputs: list[np.ndarray] = []
     for form in FORMS:
@@ -54,10 +55,9 @@ def test_saved_model_has_shapes_and_output_of_original(
         assert result.params == model.count_params()
         assert result.params - result.trainable == frozen
         assert all(layer.supported for layer in result.layers)
-        with open_session(path, N=3, seed=4) as session:
-            xs = [rnnshapes.load.inputs.full_array(source) for source in session.sources]
+        with open_session(path, N=4, seed=5) as session:
             outputs.append(session.trace(keras=False).output)
-    expected = keras.tree.flatten(model(xs[0] if len(xs) == 1 else xs, training=False))[0]
+    expected = run.keras.outputs[0]
     np.testing.assert_array_equal(outputs[0], outputs[1])
     np.testing.assert_allclose(outputs[0], expected, atol=1e-4)
 
@@ -71,7 +71,7 @@ def test_saved_model_has_shapes_and_output_of_original(
 )
 def test_saved_model_is_verified(name: str, form: str, tmp_path: Path) -> None:
     """The network is built in Keras from what is known of it, and each step is proven."""
-    path = saved(randomized(MODELS[name]()), tmp_path / f"model{form}")
+    path = saved(model_of(name), tmp_path / f"model{form}")
     result = rnnshapes.verify(path, N=3)
     assert result.passed, result
     assert rnnshapes.inspect(path, keras=True).keras.agrees
@@ -252,6 +252,26 @@ def test_weights_alone_show_layers_and_shapes(tmp_path: Path, run, form: str) ->
     assert gates == [["i", "f", "c", "o"]] * 3
     assert run("inspect", path, "--format", "csv").status == 0
     assert run("trace", path, "--no-keras").status == 2
+
+
+def test_weights_of_a_subclassed_model_have_its_attributes(tmp_path: Path) -> None:
+    """They are names of layers, in a file without the group of all layers."""
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encode, self.answer = la.LSTM(5), la.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.answer(self.encode(x))
+
+    model = Own()
+    model(np.zeros((1, 6, 3), "float32"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save_weights(path := tmp_path / "model.weights.h5")
+    result = rnnshapes.inspect(path)
+    assert {layer.name: layer.params for layer in result.layers} == {"encode": 180, "answer": 12}
 
 
 def test_own_layer_is_shown_and_never_run(tmp_path: Path, run) -> None:

@@ -27,7 +27,7 @@ from rnnshapes.render.document import Sheet, StyledLines
 from rnnshapes.session import open_session
 from tests.helpers.commands import mentioning
 from tests.helpers.golden import CELLS, SIZES, WAYS
-from tests.helpers.models import MODELS, Doubled, functional, randomized, sequential, stateful
+from tests.helpers.models import Doubled, functional, model_of, randomized, sequential, stateful
 
 #: What a port's arrays call what the equations write otherwise.
 GATES = {"z": "gate_z", "r": "gate_r", "h~": "gate_h"} | {
@@ -165,7 +165,7 @@ STEPPED = (
 @pytest.mark.parametrize("name", STEPPED)
 def test_steps_of_each_kind_equal_the_trace(name: str) -> None:
     """States and y_hat agree, and every line fits, in ASCII too."""
-    model = randomized(MODELS[name]())
+    model = model_of(name)
     traced = rnnshapes.trace(model, N=3, seed=3, keras=False, show="all")
     layers = {layer.name: layer for layer in traced.layers}
     for recurrence in followed(model, N=3, sample=2):
@@ -235,7 +235,7 @@ SILENT = ("two ranks", "flattened", "states alone", "shared by lengths")
 @pytest.mark.parametrize("name", [*ANSWERED, *SILENT])
 def test_y_hat_is_shown_where_it_has_steps(name: str) -> None:
     """A head that joins steps has no y_hat at a single step."""
-    last = followed(randomized(MODELS[name]()), N=2)[-1]
+    last = followed(model_of(name), N=2)[-1]
     assert (last.step(1).prediction is not None) == (name in ANSWERED)
 
 

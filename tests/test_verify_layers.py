@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,8 @@ from rnnshapes.network.layers.normalization import UnitNormalization
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.elementwise import ELU, ClippedReLU, LeakyReLU
 from rnnshapes.ops.visibility import Visibility
-from tests.helpers.keras_runs import KerasRun, failed, numeric_checks, run_model, with_layer
-from tests.helpers.models import MODELS, functional, gated, randomized, sequential, stacked
-
-
-@cache
-def run_of(name: str) -> KerasRun:
-    """Return one run of a model of this name."""
-    return run_model(randomized(MODELS[name]()), N=4)
+from tests.helpers.keras_runs import failed, numeric_checks, run_model, run_of, with_layer
+from tests.helpers.models import functional, gated, randomized, sequential, stacked
 
 
 def reversed_direction(direction: Direction) -> Direction:

@@ -82,10 +82,10 @@ def predict_by_batches(
 
 
 @contextmanager
-def one_run(model: Any, **options: Any) -> Iterator[Session]:
-    """Open a session in which Keras runs the model once, for all that is computed."""
+def one_run(model: Any, run: KerasRun | None = None, **options: Any) -> Iterator[Session]:
+    """Open a session in which Keras runs the model once, for all that is computed, or has run."""
     with open_session(model, **options) as session:
-        outputs = session.keras_outputs(session.weights())
+        outputs = run.keras if run else session.keras_outputs(session.weights())
         session.keras_outputs = lambda weights: outputs
         yield session
 
@@ -141,6 +141,14 @@ def run_model(model: Any, **options: Any) -> KerasRun:
     """Read a model and run it in Keras."""
     with open_session(model, seed=5, **options) as session:
         return model_run(model, session.network, session.sources)
+
+
+@functools.cache
+def run_of(name: str) -> KerasRun:
+    """Return one run, not compiled, of one of ``MODELS``."""
+    from tests.helpers.models import model_of
+
+    return run_model(model_of(name), N=4)
 
 
 def changed(run: KerasRun, layer: str, key: str, change: Callable[[Any], Any]) -> KerasRun:

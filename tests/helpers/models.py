@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import keras
@@ -599,6 +600,16 @@ def randomized(model: keras.Model, seed: int = 4) -> keras.Model:
         if isinstance(layer, la.Normalization):
             layer.finalize_state()  # it computes with the mean from before
     return model
+
+
+@cache
+def model_of(name: str) -> keras.Model:
+    """One of ``MODELS`` with random weights, built once for the tests of all its aspects.
+
+    The names of its layers have no numbers from models before.
+    """
+    keras.backend.clear_session()
+    return randomized(MODELS[name]())
 
 
 def live(
