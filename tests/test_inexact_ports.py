@@ -212,6 +212,20 @@ def test_rounded_numbers_are_named(unit: float) -> None:
         assert result.verdict == ("failed" if order else "inexact")
 
 
+@pytest.mark.parametrize("columns", [False, True])
+def test_quantized_weights_are_named(columns: bool) -> None:
+    """With one scale for each array, or for each column; the biases are not quantized."""
+    golden = rnnshapes.golden(**LONG, cell="gru").arrays
+    weights = weights_of(golden, "gru")
+    for key in ("kernel", "recurrent_kernel"):
+        scale = np.abs(weights[key]).max(axis=0 if columns else None) / 127
+        weights[key] = (np.rint(weights[key] / scale) * scale).astype("f")
+    port = given(Port("gru").run(weights, golden["x"]), "h")
+    result = rnnshapes.verify(**LONG, cell="gru", against=port)
+    assert explained(result) == [("weights.quantized",)]
+    assert mentions(result, "int8", "each column" if columns else "each array")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_arithmetic_of_16_bits_is_named(dtype: str) -> None:
     """Of the states alone, whose head is not rounded, and of everything."""

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError, memory
@@ -34,6 +35,7 @@ from rnnshapes.render.formats import json_csv
 from tests.helpers.commands import assert_refused, interruptible, process
 from tests.helpers.configs import read_config
 from tests.helpers.hostile_graphs import call, graph, node
+from tests.helpers.models import sequential
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
@@ -219,6 +221,22 @@ def test_texts_must_fit_into_memory(name, text, read, tmp_path: Path, monkeypatc
         else:
             with pytest.raises(TooLargeError, match=name):
                 read(path)
+
+
+def test_memory_counts_windows_of_each_step(monkeypatch) -> None:
+    """A convolution of images at each step holds many times its output."""
+    needed: dict[int, int] = {}
+
+    def require(size: int, what: str) -> None:
+        needed[steps] = max(needed.get(steps, 0), size)
+
+    monkeypatch.setattr(memory, "require", require)
+    for steps in (4, 40):
+        layers = (la.TimeDistributed(la.Conv2D(1, 5)), la.TimeDistributed(la.Flatten()))
+        model = sequential(*layers, la.GRU(1), shape=(steps, 12, 12, 3))
+        rnnshapes.trace(model, N=1, keras=False)
+    windows = 8 * 8 * 5 * 5 * 3  # of one step
+    assert needed[40] - needed[4] > 36 * 8 * windows
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "h"])
