@@ -103,6 +103,16 @@ def test_other_weights_are_measured(cell: str) -> None:
     assert 0.5 < percent < 3
 
 
+@pytest.mark.parametrize("cell", ["simple", "lstm"])
+def test_weights_of_another_network_are_recovered(cell: str) -> None:
+    """From a probe, in which they leave nothing of the expected numbers."""
+    golden, other = (rnnshapes.golden(cell=cell, probe=True, seed=seed).arrays for seed in (0, 8))
+    found = Port(cell).run(weights_of(other, LAYERS[cell]), golden["x"])
+    states = {key: found[key] for key in ("h", "c") if key in found}
+    result = rnnshapes.verify(cell=cell, probe=True, against=states)
+    assert explained(result) == [("weights.other",)]
+
+
 def test_no_weights_stand_for_another_equation() -> None:
     """The bias beside it is changed, too, so that no known mistake explains the port."""
     result = ported("gru", changed("bias", lambda a: a + 0.37), activation="relu")

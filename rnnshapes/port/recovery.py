@@ -39,12 +39,17 @@ _LEAST_EQUATIONS, _MOST_EQUATIONS = 1.25, 2.0
 _FIRST_UNITS, _MANY_PRODUCTS, _MOST_PRODUCTS = 2, 1e8, 2e9
 #: How many steps two arrays have to explain at first.
 _STEPS_OF_PAIRS = 12
-#: How many iterations, and the largest residual of a fit, in units of rounding.
-_ITERATIONS, _LARGEST_RESIDUAL = 40, 64.0
-#: A step that leaves more than this share is the last one, and one with more damping, too.
-_STALLED, _MOST_DAMPING = 0.9, 1e5
+#: How many iterations, and the share that the last one leaves; of a fit of all weights, too.
+_PATIENCE, _PATIENCE_FOR_ALL = (40, 0.9), (100, 0.97)
+#: The largest residual of a fit, in units of rounding; more damping than this ends it.
+_LARGEST_RESIDUAL, _MOST_DAMPING = 64.0, 1e5
 #: How large random changes are from which a fit starts, and up to how many products it takes.
 _STARTS, _MANY_STARTS = (0.3, 0.3, 1.0), 2e6
+#: States below this share of the largest are refined as if they had this size.
+_SMALL = 0.01
+#: From how many biases of this size, without kernels, a fit of all weights starts; and after how
+#: many starts it ends if no unit is explained.
+_STARTS_OF_BIASES, _BIAS, _STARTS_IN_VAIN = 12, 0.5, 4
 #: A weight is another one if it differs by more than so many standard errors.
 _STANDARD_ERRORS = 12.0
 _OPS = NumpyOps()
@@ -291,7 +296,21 @@ class UnitEquations:
             else np.zeros((expected.shape[1], 0))
             for column in self.columns
         ]
-        fit = _LeastSquaresFit(self, units, rows, expected, regressors)
+        weights = [
+            self._part(self.weights, column, key)[:, units]
+            for column in self.columns
+            for key in column.keys
+            if key in keys
+        ]
+        fit = _LeastSquaresFit(
+            self,
+            units,
+            rows,
+            expected,
+            regressors,
+            np.concatenate(weights).T,
+            all_weights=set(keys) == {"Wx", "Wh", "bh"},
+        )
         changes = fit.solve()
         if changes is None:
             return None
@@ -326,7 +345,11 @@ class UnitEquations:
 
 
 class _LeastSquaresFit:
-    """Changes of the weights of some units, fitted to the states of the port."""
+    """Changes of the weights of some units, fitted to the states of the port.
+
+    ``weights`` are the expected ones of each unit, (units, numbers); ``all_weights`` says that all
+    of them are fitted, and the last number of each column is a bias.
+    """
 
     def __init__(
         self,
@@ -335,44 +358,77 @@ class _LeastSquaresFit:
         rows: Any,
         expected: Array,
         regressors: list[Array],
+        weights: Array,
+        *,
+        all_weights: bool,
     ) -> None:
         self.system, self.units, self.rows = system, units, rows
-        self.expected, self.regressors = expected, regressors
+        self.expected, self.regressors, self.weights = expected, regressors, weights
+        self.all_weights = all_weights
+        #: How exact each equation has to be, (units, equations), beside the others.
+        self.precision: Array = np.ones(1)
         self.sizes = [part.shape[1] for part in regressors]
 
     def solve(self) -> Array | None:
         """Return the changes (units, numbers) with which all agrees, or ``None``."""
-        changes = np.zeros((len(self.units), sum(self.sizes)))
+        changes = np.zeros_like(self.weights)
         remaining = np.arange(len(changes))
-        for start in self.starts(*changes.shape):
+        for number, start in enumerate(self.starts()):
+            if number > _STARTS_IN_VAIN and len(remaining) == len(changes):
+                return None
             some = _LeastSquaresFit(
                 self.system,
                 self.units[remaining],
                 self.rows,
                 self.expected[..., remaining],
                 self.regressors,
+                self.weights[remaining],
+                all_weights=self.all_weights,
             )
-            changes[remaining] = some.nearest(np.broadcast_to(start, (len(remaining), len(start))))
+            changes[remaining] = some.nearest(start[remaining])
             explained = some.explained(some.residual(changes[remaining]))
             remaining = remaining[~explained]
             if not len(remaining):
-                return changes
+                return self.refined(changes)
         return None
 
-    def starts(self, units: int, numbers: int) -> Iterator[Array]:
-        """Yield changes from which a fit may start, only the first if each takes long."""
+    def refined(self, changes: Array) -> Array:
+        """Return the changes that are nearest if small states have to be as exact as they are."""
+        states = np.concatenate([a[self.rows][:, self.units] for a in self.system.after.values()])
+        sizes = np.maximum(np.abs(states.T), _SMALL * np.abs(states).max())
+        self.precision = sizes.max() / sizes
+        nearer = self.nearest(changes)
+        self.precision = np.ones(1)
+        return nearer
+
+    def starts(self) -> Iterator[Array]:
+        """Yield changes from which a fit may start, only the first if each takes long.
+
+        Weights that are all other ones are rarely found from the expected ones, more often from
+        zeros or from biases alone.
+        """
+        yield np.zeros_like(self.weights)
+        units, numbers = self.weights.shape
+        if units * len(self.expected[0]) * numbers**2 > _MANY_STARTS:
+            return
         rng = np.random.default_rng(0)
-        yield np.zeros(numbers)
-        sizes = _STARTS if units * len(self.expected[0]) * numbers**2 <= _MANY_STARTS else ()
-        for size in sizes:
-            yield size * rng.standard_normal(numbers)
+        if not self.all_weights:
+            for size in _STARTS:
+                yield np.broadcast_to(size * rng.standard_normal(numbers), self.weights.shape)
+            return
+        yield -self.weights
+        for _ in range(_STARTS_OF_BIASES):
+            biases = np.zeros(numbers)
+            biases[np.cumsum(self.sizes) - 1] = rng.choice((-_BIAS, _BIAS), len(self.sizes))
+            yield biases - self.weights
 
     def nearest(self, changes: Array) -> Array:
         """Return the changes that are nearest to the port, near a start (units, numbers)."""
         damping = np.full(len(changes), 1e-3)
         residual = self.residual(changes)
         size = np.sum(np.square(residual), axis=1)
-        for _ in range(_ITERATIONS):
+        iterations, stalled_at = _PATIENCE_FOR_ALL if self.all_weights else _PATIENCE
+        for _ in range(iterations):
             derivative = self.derivative(changes)
             normal = np.swapaxes(derivative, 1, 2) @ derivative
             diagonal = np.einsum("uii->ui", normal)
@@ -383,7 +439,7 @@ class _LeastSquaresFit:
             left = self.residual(moved)
             size_left = np.sum(np.square(left), axis=1)
             better = size_left < size
-            stalled = (size_left > _STALLED * size) & (better | (damping >= _MOST_DAMPING))
+            stalled = (size_left > stalled_at * size) & (better | (damping >= _MOST_DAMPING))
             changes = np.where(better[:, None], moved, changes)
             residual = np.where(better[:, None], left, residual)
             size = np.where(better, size_left, size)
@@ -423,7 +479,7 @@ class _LeastSquaresFit:
         residuals = self.system._residuals(self.arguments(changes), self.units, self.rows)
         joined = np.concatenate(list(residuals.values())).T
         finite: Array = np.where(np.isfinite(joined), joined, 1e30)
-        return finite
+        return finite * self.precision
 
     def derivative(self, changes: Array) -> Array:
         """Return how the states follow the changes, (units, equations, numbers)."""
@@ -441,7 +497,7 @@ class _LeastSquaresFit:
                 np.concatenate([slope.T[:, :, None] * part[None] for slope in slopes], axis=1)
             )
         finite: Array = np.nan_to_num(np.concatenate(columns, axis=2))
-        return finite
+        return finite * self.precision[..., None]
 
 
 #: The change of an argument from which a derivative is taken.
