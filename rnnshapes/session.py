@@ -196,7 +196,7 @@ class Session:
         """Compute :func:`rnnshapes.verify` for this session, against the numbers of a port."""
         from rnnshapes.forward import tracing
         from rnnshapes.port import arrays
-        from rnnshapes.port.inexact import check_tolerance
+        from rnnshapes.port.inexact_verdict import check_tolerance
         from rnnshapes.port.report import check_dtype, verify_port
 
         dtype, tolerance = check_dtype(dtype), check_tolerance(tolerance)
@@ -398,7 +398,7 @@ def _with_computed_sizes(network: Network, model: Any) -> Network:
 
 def is_recorded(model: Any) -> bool:
     """Return whether ``model`` is a subclassed model whose calls are recorded."""
-    from rnnshapes.load.live.recorded import RecordedModel
+    from rnnshapes.load.live.recorded_model import RecordedModel
 
     return isinstance(model, RecordedModel)
 

@@ -125,7 +125,7 @@ def _seed(text: str | int) -> int:
 
 
 def _tolerance(text: str | float) -> float | None:
-    from rnnshapes.port.inexact import check_tolerance
+    from rnnshapes.port.inexact_verdict import check_tolerance
 
     try:
         return check_tolerance(text)

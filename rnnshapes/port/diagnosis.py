@@ -20,7 +20,7 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import Comparison, compare_quantities, is_stepwise
-from rnnshapes.port.fits import MOST_ALIKE, fitted
+from rnnshapes.port.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes import hypotheses

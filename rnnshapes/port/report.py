@@ -22,7 +22,7 @@ from rnnshapes.port.first_step import other_start
 from rnnshapes.port.fixed_point_mistake import as_fixed_point
 from rnnshapes.port.golden_arrays import check_golden_arrays
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
-from rnnshapes.port.inexact import is_inexact, largest_share
+from rnnshapes.port.inexact_verdict import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
 from rnnshapes.port.location import Extent, Location, extent_of, locate
 from rnnshapes.port.quantities import (

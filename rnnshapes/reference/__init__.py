@@ -23,7 +23,7 @@ from rnnshapes.errors import (
     UnsupportedError,
 )
 from rnnshapes.load.live.keras_private import all_layers, calls_forgotten, input_structure
-from rnnshapes.load.live.recorded import RecordedModel, own_model
+from rnnshapes.load.live.recorded_model import RecordedModel, own_model
 from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network, Tap
 from rnnshapes.network.structure import Engine, ModelStructure
 from rnnshapes.reference.outputs import STATES, ModelOutputs
@@ -152,12 +152,15 @@ def weights_of(model: Model, network: Network) -> Weights:
 def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     """Run the model; return its outputs, and the outputs and states of its layers at every t.
 
-    A second model (:mod:`.probe`) returns what the model's own layers compute, and runs each of
-    its cells once more in a loop that returns all states at each step. The model itself, with its
-    weights and the states that it holds, stays as it was. Each step is reported as progress twice,
-    once for each model.
+    A second model (:mod:`.instrumented_model`) returns what the model's own layers compute, and
+    runs each of its cells once more in a loop that returns all states at each step. The model
+    itself, with its weights and the states that it holds, stays as it was. Each step is reported
+    as progress twice, once for each model.
     """
-    from rnnshapes.reference.probe import Probe, steps_per_batch  # needs NumPy
+    from rnnshapes.reference.instrumented_model import (  # needs NumPy
+        InstrumentedModel,
+        steps_per_batch,
+    )
 
     keras = _import_keras()
     if floatx() in DTYPES_16BIT:
@@ -178,12 +181,12 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
             callbacks = _progress_callbacks(keras, steps_per_batch(network, size, len(xs[0])))
             outputs = own.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
             _restore(variables, before)
-            probe = Probe.of(keras, model, network)
-            arrays = probe.run(xs, size)
+            instrumented = InstrumentedModel.of(keras, model, network)
+            arrays = instrumented.run(xs, size)
         finally:
             _restore(variables, before)
     outputs = tuple(keras.tree.flatten(outputs))
-    fields = probe.fields(arrays)
+    fields = instrumented.fields(arrays)
     _require_samples(network, fields["values"], len(xs[0]))
     for array in (*outputs, *arrays):
         array.setflags(write=False)
@@ -218,7 +221,7 @@ def with_computed_sizes(model: Model, network: Network) -> Network:
 
     They stay open where those of the inputs are.
     """
-    from rnnshapes.reference.probe import output_shapes
+    from rnnshapes.reference.instrumented_model import output_shapes
 
     shapes = [network.shape_numbers(node.layer.shape) for node in network.inputs]  # type: ignore[attr-defined]
     is_open = any(None in map(network.value, dims) for _, dims in _declared_shapes(network))
@@ -242,7 +245,7 @@ def keeping_steps(model: Model, network: Network) -> frozenset[int]:
     These are positions of nodes that leave the number of steps open; it is compared for two numbers
     of steps of the model's inputs.
     """
-    from rnnshapes.reference.probe import output_shapes
+    from rnnshapes.reference.instrumented_model import output_shapes
 
     is_open = {
         tap.node

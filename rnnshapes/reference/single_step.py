@@ -21,7 +21,7 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.ops.activations import Array
 from rnnshapes.reference.builder import LayerBuilder, call_layer, set_weights, sort_inputs
-from rnnshapes.reference.probe import ProbedTensors
+from rnnshapes.reference.instrumented_model import LayerTensors
 
 if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
@@ -75,14 +75,14 @@ class SingleStep:
         return isinstance(layer, Input) or layer.declared_shapes is not None or bool(rounds)
 
     def _outputs(self) -> ModelOutputs:
-        probed = ProbedTensors(self.keras, self.network, self.layers, self.values)
-        probed.states = {
+        tensors = LayerTensors(self.keras, self.network, self.layers, self.values)
+        tensors.states = {
             name: self._in_processing_order(name, direction)
             for node in self.network.recurrent
             for name, direction in node.scans
         }
         kinds: dict[str, dict[str, list[Array]]] = {"value": {}, "each": {}, "mask": {}}
-        for (kind, name, _), tensor in probed.labelled():
+        for (kind, name, _), tensor in tensors.labelled():
             if kind in kinds:
                 array = self.keras.ops.convert_to_numpy(tensor)
                 kinds[kind].setdefault(name, []).append(array)

@@ -22,7 +22,7 @@ from rnnshapes.load.live.keras_private import (
     operation_of,
     output_index_of,
 )
-from rnnshapes.load.live.recorded import (
+from rnnshapes.load.live.recorded_model import (
     RecordedModel,
     UncalledWeights,
     unused_name,

@@ -18,7 +18,7 @@ from rnnshapes.load.live.graph import (
     uncalled_weights,
 )
 from rnnshapes.load.live.keras_private import get_mask
-from rnnshapes.load.live.recorded import UncalledWeights
+from rnnshapes.load.live.recorded_model import UncalledWeights
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble, stored_weights
 from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
 from rnnshapes.network.layers.config import OPERATION, OPERATION_MODULES

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.saved import keras2
+from rnnshapes.load.saved import old_keras
 from rnnshapes.load.saved.inbound_nodes import references, shape_of
 from rnnshapes.network.layers.config import (
     MODEL_CLASSES,
@@ -132,7 +132,7 @@ def _read_layer(
     group += "/layer" if model_at_steps else ""
     trainable = config.get("trainable", True) is not False and model.get("trainable") is not False
     if not is_model and legacy:
-        class_name, config = keras2.modernize_layer(class_name, config)
+        class_name, config = old_keras.modernize_layer(class_name, config)
     elif not is_model:
         class_name = _full_class_name(layer, class_name)
     return SavedLayer(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.opened_file import OpenedFile
-from rnnshapes.load.saved import keras2, untrusted_json, weight_paths, weights_only
 from rnnshapes.load.saved import network as config_network
+from rnnshapes.load.saved import old_keras, untrusted_json, weight_paths, weights_only
 from rnnshapes.load.saved.config_layers import NO_LAYERS, has_graph
 from rnnshapes.load.saved.hdf5_client import Hdf5Client, StoredWeight
 from rnnshapes.load.saved.weight_paths import FileWeights, WeightsByLayer
@@ -308,5 +308,5 @@ def _config_notes(
         yield "saved before it was built: it holds no weights, and all shapes come from its config"
     if policies:
         yield f"its dtype policy is {policies}: Keras computes parts of it in another dtype"
-    if legacy and (why := keras2.keras3_refusal(config)):
+    if legacy and (why := old_keras.keras3_refusal(config)):
         yield f"Keras 3 would not load it: {why}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnshapes.cells.registry import BY_CLASS
 from rnnshapes.errors import InputError, UnsupportedError
-from rnnshapes.load.saved import keras2
+from rnnshapes.load.saved import old_keras
 from rnnshapes.load.saved.config_layers import SavedLayer, numbered, snake_case
 from rnnshapes.load.saved.hdf5_client import Dataset, Hdf5Client, StoredWeight
 from rnnshapes.network.layers.config import Config
@@ -218,7 +218,7 @@ def _in_layer_order(
     trained_first = sorted(range(len(owners)), key=lambda index: not owners[index].trained)
     run_of_owner = dict(zip(trained_first, runs, strict=True))
     for index, owner in enumerate(owners):
-        for weight in keras2.modernize_weights(owner.class_name, run_of_owner[index], backend):
+        for weight in old_keras.modernize_weights(owner.class_name, run_of_owner[index], backend):
             yield replace(weight, trained=owner.trained)
 
 

@@ -1,4 +1,4 @@
-"""Probe of a Keras model: a second model that returns every layer's output and every state.
+"""Instrumented model: a second Keras model that returns every layer's output and every state.
 
 It uses the model's own layers and cells, and changes none of them. :mod:`rnnshapes.reference`,
 the only module that imports Keras, passes it in.
@@ -16,7 +16,7 @@ import numpy as np
 from rnnshapes import progress
 from rnnshapes.load.live.graph import KerasCall, name_layer_options, read_graph, recurrent_layers
 from rnnshapes.load.live.keras_private import get_mask, keep_masks, takes_training
-from rnnshapes.load.live.recorded import own_model
+from rnnshapes.load.live.recorded_model import own_model
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.operations import Operation
@@ -24,7 +24,7 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.reference.builder import call_at_each_step, call_layer
 
-#: Kind of a probed array (value, mask, states, start, each), its node or recurrence, its part.
+#: Kind of a returned array (value, mask, states, start, each), its node or recurrence, its part.
 Label = tuple[str, str, str]
 
 
@@ -35,7 +35,7 @@ def steps_per_batch(network: Network, size: int, samples: int) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Probe:
+class InstrumentedModel:
     """Second model, with a label for each of its outputs."""
 
     network: Network
@@ -43,18 +43,21 @@ class Probe:
     labels: list[Label]
 
     @classmethod
-    def of(cls, keras: Any, model: Any, network: Network) -> Probe:
-        """Build the probe of ``model``, compiled in the same way."""
+    def of(cls, keras: Any, model: Any, network: Network) -> InstrumentedModel:
+        """Build the instrumented model of ``model``, compiled in the same way."""
         labels: list[Label] = []
-        probe = _probe_model(keras, model, network, labels)
+        instrumented = _build(keras, model, network, labels)
         own = own_model(model)
         compiled = {"jit_compile": own.jit_compile, "run_eagerly": own.run_eagerly}
-        if compiled != {"jit_compile": probe.jit_compile, "run_eagerly": probe.run_eagerly}:
-            probe.compile(**compiled)
-        return cls(network, probe, labels)
+        if compiled != {
+            "jit_compile": instrumented.jit_compile,
+            "run_eagerly": instrumented.run_eagerly,
+        }:
+            instrumented.compile(**compiled)
+        return cls(network, instrumented, labels)
 
     def run(self, xs: Sequence[Array], size: int) -> list[Array]:
-        """Compute all outputs of the probe, in batches of ``size`` samples as ``predict``."""
+        """Compute all outputs, in batches of ``size`` samples as ``predict``."""
         # predict itself would first build a data pipeline, which costs more than the network.
         batches = []
         starts = range(0, len(xs[0]), size)
@@ -97,7 +100,7 @@ class Probe:
         }
 
 
-def _probe_model(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any:
+def _build(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any:
     """Build the second model; each run of it sets ``labels``."""
     calls = read_graph(model).calls
     nodes = list(zip(network.nodes, calls, strict=True))
@@ -108,7 +111,7 @@ def _probe_model(keras: Any, model: Any, network: Network, labels: list[Label]) 
         for number, (name, _) in enumerate(node.scans)
     }
 
-    class ProbeModel(keras.Model):  # type: ignore[misc]
+    class SecondModel(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(autocast=False)  # whatever the user's global policy is
             self.model_layers = list({id(layer): layer for layer in layers.values()}.values())
@@ -120,13 +123,13 @@ def _probe_model(keras: Any, model: Any, network: Network, labels: list[Label]) 
             starts = dict(_stateful_starts(keras, network, layers))
             outputs = _repeat_calls(keras, calls, flat)
             values = {node.name: outputs[i] for i, (node, _) in enumerate(nodes)}
-            probed = ProbedTensors(keras, network, layers, values)
-            probed.run_loops(loops, starts)
-            labelled = list(probed.labelled())
+            tensors = LayerTensors(keras, network, layers, values)
+            tensors.run_loops(loops, starts)
+            labelled = list(tensors.labelled())
             labels[:] = [label for label, _ in labelled]
             return [tensor for _, tensor in labelled]
 
-    return ProbeModel()
+    return SecondModel()
 
 
 def output_shapes(
@@ -176,7 +179,7 @@ def _repeat_call(
     return keep_masks(partial(call.layer, *args, **{**kwargs, **options}), tensors)
 
 
-class ProbedTensors:
+class LayerTensors:
     """Tensors of one run of a model: outputs of its layers, states of its recurrences."""
 
     def __init__(
