@@ -44,6 +44,7 @@ def written(result: Result) -> Any:
     return json.loads("".join(json_csv.json_chunks(result.to_dict())))
 
 
+@functools.cache
 def strict(name: str) -> jsonschema.Draft202012Validator:
     """A validator that refuses every key that the published schema does not describe."""
     schema = copy.deepcopy(rnnshapes.schema(name))
