@@ -28,13 +28,19 @@ def name_of(path: Path) -> str:
 
 
 @functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The statements of a file."""
+    return ast.parse(path.read_text("utf-8"))
+
+
+@functools.cache
 def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every module that a file imports anywhere, and whether it does so when it is loaded."""
     return tuple(_imports(path))
 
 
 def _imports(path: Path) -> Iterator[tuple[str, bool]]:
-    for node, at_load in _statements(ast.parse(path.read_text("utf-8")).body):
+    for node, at_load in _statements(parsed(path).body):
         if isinstance(node, ast.Import):
             yield from ((alias.name, at_load) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -88,7 +94,7 @@ KERAS_PRIVATE = "load.live.keras_private"
 def private_names(path: Path) -> set[str]:
     """Private names that a file uses as attributes of anything, or as texts (``getattr``)."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Attribute):
             names.add(node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
