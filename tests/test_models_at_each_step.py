@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers as la
 
 import rnnshapes
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network, Tap
+from tests.helpers.models import randomized, sequential
 
 
 def chain(shape: tuple[int, ...], *layers: tuple[str, Any, int, int]) -> Network:
@@ -70,3 +72,16 @@ def test_model_without_layers_has_one_row(tmp_path: Path) -> None:
     model.save(path := tmp_path / "model.keras")
     for network in (rnnshapes.inspect(model).network, rnnshapes.inspect(path).network):
         assert [node.name for node in network.unsupported] == ["each"]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_parts_of_a_tensor_inside_are_traced(parts: int) -> None:
+    """One part alone is a tensor like any other."""
+    inner = keras.Input((4, 6))
+    last = keras.ops.split(inner, parts, axis=1)[-1]
+    each = la.TimeDistributed(keras.Model(inner, la.Flatten()(last)))
+    model = randomized(sequential(each, la.GRU(5), shape=(3, 4, 6)))
+    x = np.random.default_rng(3).standard_normal((2, 3, 4, 6)).astype("float32")
+    traced = rnnshapes.trace(model, x=x, keras=False)
+    np.testing.assert_allclose(traced.output, model(x), atol=1e-6)
+    assert rnnshapes.verify(model, x=x).passed

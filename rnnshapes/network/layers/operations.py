@@ -991,7 +991,8 @@ class SplitOperation(Operation):
         return {str(name): (self.time, _constant_size(count)) for name, count in self.counts}
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return tuple(ops.rearrange(inputs[0], selection) for selection in self.selections)
+        parts = tuple(ops.rearrange(inputs[0], selection) for selection in self.selections)
+        return parts if len(parts) > 1 else parts[0]
 
 
 def _constant_size(count: int) -> Callable[[int], int]:
