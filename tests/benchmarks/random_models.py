@@ -490,16 +490,21 @@ def draw_model(seed: int) -> tuple[keras.Model, str]:
 def draw_input(model: keras.Model, seed: int) -> Any:
     """Return samples, of which some steps are masked.
 
+    The first step of each inner sequence never is: the mean of no step is NaN in Keras.
     No tensor has as many features as there are samples: Keras (3.15.1) would take a (N, 1) that
     is added to a (N, N) for a bias (``keras/src/backend/tensorflow/numpy.py``, ``add``).
     """
     rng = np.random.default_rng(seed)
     shape = (SAMPLES, *model.inputs[0].shape[1:])
     if str(model.inputs[0].dtype).startswith("int"):
-        return rng.integers(0, 7, shape)
+        words = rng.integers(0, 7, shape)
+        if len(shape) > 2:
+            words[..., 0] = np.maximum(words[..., 0], 1)
+        return words
     x = rng.standard_normal(shape).astype("float32")
     for sample in range(1, SAMPLES):
-        x[sample, rng.integers(1, shape[1]) :] = 0.0
+        masked = x[sample, rng.integers(1, shape[1]) :]
+        (masked[:, 1:] if len(shape) > 3 else masked)[...] = 0.0
     return x
 
 

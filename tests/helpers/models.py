@@ -596,7 +596,7 @@ def randomized(model: keras.Model, seed: int = 4) -> keras.Model:
             for v in model.weights
         ]
     )
-    for layer in model.layers:
+    for layer in model._flatten_layers():
         if isinstance(layer, la.Normalization):
             layer.finalize_state()  # it computes with the mean from before
     return model
