@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from rnnshapes.verification import report, residuals
 from tests.helpers import grid
 from tests.helpers.cells import FORMS
 from tests.helpers.covering import covering
+from tests.helpers.files import saved
 from tests.helpers.keras_runs import KerasRun, numeric_checks, run_model
 from tests.helpers.models import MODELS, dtype_policy, functional, randomized, sequential
 from tests.helpers.results import result_of
@@ -286,6 +288,30 @@ def test_layers_that_sum_in_float16_pass() -> None:
     x = np.random.default_rng(2).uniform(0.5, 1.0, (9, 30, 40))
     result = rnnshapes.verify(model, x=x)
     assert result.passed, result
+
+
+@pytest.mark.parametrize("policy", ["float16", "float64", "mixed_bfloat16"])
+def test_operations_compute_in_the_dtype_of_keras(policy: str, tmp_path: Path) -> None:
+    def graph(x: Any) -> Any:
+        h = la.LSTM(3, return_sequences=True)(x)
+        short = keras.ops.cast(h, "float16")
+        one = keras.ops.where(h > 0, 1.0, 0.0)
+        return [x[..., :2] * 2.7, keras.ops.tanh(h), x * h, h + short, one - short, one * 0.3]
+
+    with dtype_policy(policy):
+        model = functional(graph)
+    expected = {each.name: str(each.output.dtype) for each in model.operations}
+    for source in (model, saved(model, tmp_path / "model.keras")):
+        network = rnnshapes.inspect(source).network
+        for node in network.nodes:
+            if not node.layer.is_boolean:
+                assert network.precision(node.layer) == expected[node.name], node.name
+
+
+def test_operation_on_input_is_not_rounded() -> None:
+    with dtype_policy("float16"):
+        model = randomized(functional(lambda x: la.LSTM(4)(x[..., :2])))
+    assert rnnshapes.verify(model, N=3).passed
 
 
 def test_normalization_rounds_to_dtype_of_its_input() -> None:

@@ -37,8 +37,8 @@ class LayerCall:
     of its outputs. ``mask_dropped`` says that Keras does not pass the mask of the input on to it,
     ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported,
     ``contradiction`` why Keras itself would refuse it.
-    ``computes_in`` is its 16-bit dtype, if it computes in one, ``output_dtype`` that of its output,
-    where a model tells it. ``arguments`` are those of an
+    ``computes_in`` is the dtype in which it computes, ``output_dtype`` that of its output, where a
+    model tells them. ``arguments`` are those of an
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
     of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
     ``boolean_inputs`` says which inputs are Boolean. With ``keeps_steps`` its output has as many
@@ -135,9 +135,9 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         call = replace(each, lost_mask=lost_mask, boolean_inputs=boolean_inputs)
         if call.around:
             call = _at_each_step(graph, call, node_shapes)
-        if call.class_name.startswith(OPERATION):  # it computes in the dtype of its inputs
-            dtypes = {layer.computes_in for layer in feeding if not layer.is_boolean}
-            call = replace(call, computes_in=dtypes.pop() if len(dtypes) == 1 else "")
+        call = replace(call, computes_in=call.computes_in or graph.dtype)
+        if call.class_name.startswith(OPERATION):
+            call = replace(call, computes_in=_result_dtype(feeding))
             if any(getattr(layer, "integers", False) for layer in feeding):
                 call = replace(call, unsupported_reason="it computes with integers")
         if call.name not in layers or not layers[call.name].weights:
@@ -165,6 +165,18 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         lost_masks.add(layer, lost=call.lost_mask)
     sizes = {"N": graph.samples, **namer.sizes}
     return Network(tuple(sizes.items()), tuple(nodes), graph.outputs, graph.dtype, graph.batch)
+
+
+def _result_dtype(feeding: Sequence[Layer]) -> str:
+    """Return the dtype in which Keras computes an operation on the outputs of layers.
+
+    Source: ``keras/src/backend/common/dtypes.py``, ``result_type``. Booleans and Python's numbers
+    decide nothing.
+    """
+    dtypes = {layer.computes_in for layer in feeding if not layer.is_boolean}
+    if len(dtypes) == 1:
+        return dtypes.pop()
+    return "float64" if "float64" in dtypes else "float32"
 
 
 def _at_each_step(graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes]) -> LayerCall:
@@ -251,7 +263,7 @@ def _read_layer(
                 call_options=dict(call.call_options),
                 lost_mask=call.lost_mask,
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
-                computes_in=call.computes_in or graph.dtype,
+                computes_in=call.computes_in,
                 boolean_inputs=call.boolean_inputs,
                 stays=tuple(call.leaves < around for around in range(call.around, 0, -1)),
             )
@@ -312,7 +324,7 @@ def _unsupported_layer(
         ),
         trainable_count=call.trainable_count,
         mask_axes=(2 + call.around) * call.masked,
-        computes_in=call.output_dtype,
+        computes_in=call.output_dtype or call.computes_in,
     )
 
 

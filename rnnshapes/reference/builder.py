@@ -179,7 +179,8 @@ class LayerBuilder:
             def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
                 return None
 
-        layer = OperationLayer(name=name_in_keras(operation.name), dtype=self._policy(operation))
+        dtype = self.network.precision(operation)
+        layer = OperationLayer(name=name_in_keras(operation.name), dtype=dtype)
         layer.supports_masking = True
         return layer
 
@@ -204,7 +205,8 @@ class LayerBuilder:
             def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
                 return None  # the output has it already
 
-        each = EachStep(name=name_in_keras(layer.name), dtype=self._policy(layer), autocast=False)
+        dtype = self.network.precision(layer)
+        each = EachStep(name=name_in_keras(layer.name), dtype=dtype, autocast=False)
         each.layer, each.supports_masking = built, True
         return each
 

@@ -71,7 +71,7 @@ class SingleStep:
         A layer that makes a mask in a 16-bit dtype is not called: it would round x first.
         """
         layer = node.layer
-        rounds = layer.makes_mask and layer.computes_in
+        rounds = layer.makes_mask and layer.dtype_16bit
         return isinstance(layer, Input) or layer.declared_shapes is not None or bool(rounds)
 
     def _outputs(self) -> ModelOutputs:

@@ -377,7 +377,7 @@ class _NodeWalk:
         it passes on may have been computed again, within the bound of that layer.
         """
         previous = self.network.nodes[source]
-        if node.layer.makes_mask and node.layer.computes_in:
+        if node.layer.makes_mask and node.layer.dtype_16bit:
             # Keras does not repeat it in another dtype: its numbers are those of the first run.
             return self._cut(self._first_run(source), chunk, self._input_precision(node.layer))
         supported = previous.sources and previous.layer.declared_shapes is None

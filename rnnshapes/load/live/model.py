@@ -20,7 +20,7 @@ from rnnshapes.load.live.graph import (
 from rnnshapes.load.live.keras_private import get_mask
 from rnnshapes.load.live.recorded_model import UncalledWeights
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble, stored_weights
-from rnnshapes.network.graph import COMPUTE_DTYPES, DTYPES_16BIT, Network
+from rnnshapes.network.graph import COMPUTE_DTYPES, Network
 from rnnshapes.network.layers.config import OPERATION, OPERATION_MODULES
 from rnnshapes.network.layers.registry import layer_class
 from rnnshapes.network.layers.unsupported import UnsupportedLayer
@@ -114,8 +114,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
         trainable_count=_trainable_count(layer),
-        computes_in=_dtype_16bit(call),
-        output_dtype=_if_16bit(str(call.outputs[0].dtype)),
+        computes_in=_compute_dtype(call),
+        output_dtype=_if_float(str(call.outputs[0].dtype)),
         mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
         unsupported_reason=why,
@@ -213,18 +213,18 @@ def _class_name(layer: Any) -> str:
     return kind.__name__ if is_keras else f"{kind.__module__}.{kind.__name__}"
 
 
-def _dtype_16bit(call: KerasCall) -> str:
-    """Return the 16-bit dtype in which a layer computes, or an empty text.
+def _compute_dtype(call: KerasCall) -> str:
+    """Return the dtype in which a layer computes, or an empty text.
 
     An input has the dtype of its tensor, whatever the policy is.
     """
     is_input = _class_name(call.layer) == "InputLayer"
     dtype = str(call.outputs[0].dtype if is_input else getattr(call.layer, "compute_dtype", ""))
-    return _if_16bit(dtype)
+    return _if_float(dtype)
 
 
-def _if_16bit(dtype: str) -> str:
-    return dtype if dtype in DTYPES_16BIT else ""
+def _if_float(dtype: str) -> str:
+    return dtype if dtype in COMPUTE_DTYPES else ""
 
 
 def _common_dtype(graph: KerasGraph) -> str:

@@ -189,7 +189,7 @@ def _compared(network: Network, model_call: ModelCall, ref: TensorRef) -> _Tenso
 
 def _dtype(network: Network, tap: Tap) -> str:
     """Return the 16-bit dtype of a tensor, or an empty text."""
-    return network.nodes[tap.node].layer.computes_in
+    return network.nodes[tap.node].layer.dtype_16bit
 
 
 def _is_number(value: object) -> bool:

@@ -17,7 +17,7 @@ from rnnshapes.load.saved.hdf5_client import StoredWeight
 from rnnshapes.load.saved.inbound_nodes import shape_of
 from rnnshapes.load.saved.weight_paths import WeightsByLayer
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
-from rnnshapes.network.graph import DTYPES_16BIT, ITEM_BYTES, Network, Tap
+from rnnshapes.network.graph import COMPUTE_DTYPES, ITEM_BYTES, Network, Tap
 from rnnshapes.network.layers.config import OPERATION, Config
 from rnnshapes.network.layers.registry import is_recurrent
 
@@ -155,7 +155,7 @@ def _layer_call(
         outputs=output_shapes if len(output_shapes) == len(numbers) else (),
         trainable=layer.trainable,
         trainable_count=_trainable_count(layer, stored),
-        computes_in=_dtype_16bit(layer),
+        computes_in=_compute_dtype(layer),
         mask_dropped=bool(call.initial) and call.mask is None and not legacy,
         unsupported_reason=why,
         contradiction=layer.contradiction,
@@ -246,10 +246,10 @@ def _policies(layers: Sequence[SavedLayer]) -> list[str]:
     return sorted(n for n in names if n.startswith("mixed_") or n in ITEM_BYTES) or ["float32"]
 
 
-def _dtype_16bit(layer: SavedLayer) -> str:
-    """Return the 16-bit dtype in which a layer computes, or an empty text."""
+def _compute_dtype(layer: SavedLayer) -> str:
+    """Return the dtype in which a layer computes, or that of an input; empty if it is no float."""
     name = _policy(layer).removeprefix("mixed_")
-    return name if name in DTYPES_16BIT else ""
+    return name if name in COMPUTE_DTYPES else ""
 
 
 def _policy(layer: SavedLayer) -> str:

@@ -78,7 +78,7 @@ class Layer(ABC):
         index: Tells several layers of a kind apart in symbols (``Wx1``, ``W0``).
         trainable: Whether Keras trains it.
         trainable_count: The number of trained parameters, where Keras trains only some parts.
-        computes_in: The 16-bit dtype in which it computes, if it does.
+        computes_in: The floating-point dtype in which it computes; empty for that of the network.
         keras_classes: The classes in Keras that it stands for.
         output_symbol: The symbol of the output of such layers.
         passes_mask: Whether its output has the mask of its input.
@@ -174,8 +174,13 @@ class Layer(ABC):
 
     @property
     def casts_to(self) -> str | None:
-        """The 16-bit dtype of its output, or an empty text; None for that in which it computes."""
+        """The dtype of its output; None for that in which it computes."""
         return None
+
+    @property
+    def dtype_16bit(self) -> str:
+        """The 16-bit dtype in which it computes, or an empty text."""
+        return self.computes_in if self.computes_in.endswith("float16") else ""
 
     @property
     def upcasts(self) -> bool:

@@ -49,8 +49,9 @@ class Masking(Layer):
     @property
     def notes(self) -> tuple[str, ...]:
         note = f"steps of which every feature is {self.value:g} are masked"
-        if self.computes_in and not _is_exact(self.value, self.computes_in):
-            note += f", which no number is: {self.computes_in} has no {self.value:g}"
+        dtype = self.dtype_16bit
+        if dtype and not _is_exact(self.value, dtype):
+            note += f", which no number is: {dtype} has no {self.value:g}"
         return (note,)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
@@ -58,10 +59,10 @@ class Masking(Layer):
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         x = inputs[0]
-        if self.computes_in:
+        if self.dtype_16bit:
             from rnnshapes.ops.precision import PRECISIONS  # which needs NumPy
 
-            x = PRECISIONS[self.computes_in].rounded(x)
+            x = PRECISIONS[self.dtype_16bit].rounded(x)
         return (x != self.value).any(axis=-1)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:

@@ -687,7 +687,7 @@ class Cast(Operation):
         if dtype not in (*floats, "float16", "bfloat16"):
             raise UnsupportedError(f"it casts to {dtype!r:.40}, not to {config.dtype} or 16 bits")
         return cls(
-            casts_to="" if dtype in floats else dtype,
+            casts_to=dtype,
             from_boolean=from_boolean,
             keeps_mask=dtype == config.computes_in and not from_boolean,
             **described(config),
