@@ -16,7 +16,8 @@ import rnnshapes
 from rnnshapes import reference
 from rnnshapes.forward import replay
 from rnnshapes.network.structure import Engine
-from rnnshapes.ops.bounded import Bounded
+from rnnshapes.ops.bounded import Bounded, BoundedOps
+from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32
 from rnnshapes.verification import report, residuals
 from tests.helpers import grid
@@ -288,6 +289,36 @@ def test_layers_that_sum_in_float16_pass() -> None:
     x = np.random.default_rng(2).uniform(0.5, 1.0, (9, 30, 40))
     result = rnnshapes.verify(model, x=x)
     assert result.passed, result
+
+
+def test_attention_sums_in_float16(monkeypatch) -> None:
+    """The bound of each product holds for a long sum of ``einsum``, as Keras calls it.
+
+    That is so in ``dot_product_attention``, and in projections where T is open.
+    """
+    import tensorflow as tf
+
+    draws, contract, checked = np.random.default_rng(2), BoundedOps.contract, set()
+
+    def check(self: Any, contraction: Contraction, left: Any, right: Any) -> Any:
+        if (p := left.precision).name == "float16":
+            checked.add(contraction.subscripts)
+            length = round(900 ** (1 / len(contraction.summed)))
+            one, other, _ = (
+                [length if axis in contraction.summed else 2 for axis in axes]
+                for axes in contraction.letters
+            )
+            x, w = draws.uniform(0.5, 1.0, one).astype("float16"), np.full(other, 0.13, "float16")
+            bounded = contract(self, contraction, Bounded.exact(x, p), Bounded.exact(w, p))
+            actual = tf.einsum(contraction.subscripts, x, w).numpy().astype("float64")
+            assert (abs(actual - bounded.value) <= bounded.error).all(), contraction.subscripts
+        return contract(self, contraction, left, right)
+
+    monkeypatch.setattr(BoundedOps, "contract", check)
+    with dtype_policy("float16"):
+        model = functional(lambda x: la.MultiHeadAttention(2, 4, 5)(x, x))
+    assert rnnshapes.verify(randomized(model), N=2).passed
+    assert len(checked) == 4
 
 
 @pytest.mark.parametrize("policy", ["float16", "float64", "mixed_bfloat16"])
