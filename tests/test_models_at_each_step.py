@@ -13,6 +13,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network, Tap
+from rnnshapes.network.summary import inspect_network
 from tests.helpers.models import randomized, sequential
 
 
@@ -63,6 +64,14 @@ def test_layer_inside_uses_no_outer_mask(shape: Any, before: Any) -> None:
     """Keras gives it one number for each step, or passes a mask of more axes on."""
     network = chain(shape, ("Masking", {}, 0, 0), *before, (*GRU, 1, 1))
     assert [node.layer.name for node in network.unsupported] == [f"layer{1 + len(before)}"]
+
+
+@pytest.mark.parametrize("around", [1, 2, 3])
+def test_layer_returning_its_input_has_no_equation(around: int) -> None:
+    layers = ("Dropout", {"rate": 0.5}, around, around), (*DENSE, 0, 0)
+    dropout, dense = inspect_network(chain((2, 3, 5, 4), *layers)).layers[-2:]
+    assert not dropout.equations
+    assert len(dense.equations) == 1
 
 
 def test_model_without_layers_has_one_row(tmp_path: Path) -> None:

@@ -273,15 +273,21 @@ class SymbolicOps:
         return len(x.shape)
 
     def each_step(self, function: Callable[..., Any], inputs: Sequence[Symbol], rank: int) -> Any:
-        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
+        """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are.
+
+        An input that the function returns is returned itself.
+        """
         if len(inputs[0].shape) == rank:
             return function(*inputs)
 
-        def unfolded(x: Symbol) -> Symbol:
-            return replace(x, shape=(x.shape[0], steps, *x.shape[1:]))
+        def unfolded(value: Symbol) -> Symbol:
+            for x, at_step in zip(inputs, folded, strict=True):
+                if value is at_step:
+                    return x
+            return replace(value, shape=(value.shape[0], steps, *value.shape[1:]))
 
         steps = inputs[0].shape[1]
-        folded = (replace(x, shape=(x.shape[0], *x.shape[2:])) for x in inputs)
+        folded = [replace(x, shape=(x.shape[0], *x.shape[2:])) for x in inputs]
         return map_outputs(unfolded, function(*folded))
 
     def scan(
