@@ -550,7 +550,7 @@ def _runs(model: keras.Model, seed: int) -> bool:
     """Return whether Keras can run a model that it has built."""
     try:
         model(draw_input(model, seed))
-    except (ValueError, tf.errors.InvalidArgumentError):
+    except (IndexError, ValueError, tf.errors.InvalidArgumentError):
         return False
     return True
 
