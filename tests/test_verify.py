@@ -29,7 +29,7 @@ from tests.helpers.keras_runs import (
     with_number,
     with_outputs,
 )
-from tests.helpers.models import functional, live, randomized
+from tests.helpers.models import functional, live, randomized, sequential
 from tests.helpers.results import result_of
 
 
@@ -254,6 +254,17 @@ def test_moved_output_before_a_recurrence_passes() -> None:
         return [la.Flatten()(h), la.LSTM(4)(h)]
 
     result = rnnshapes.verify(randomized(functional(make, (7, 3))), N=3)
+    assert result.passed, result
+
+
+def test_cancellation_before_a_recurrence_passes() -> None:
+    """1 + erf cancels below zero: Keras's own gelu differs from NumPy's by many of its digits."""
+    from keras import layers as la
+
+    model = sequential(la.Dense(2, activation="gelu"), la.SimpleRNN(5, use_bias=False))
+    wx, b, *others = randomized(model).get_weights()
+    model.set_weights([wx, b - 5, *others])
+    result = rnnshapes.verify(model, N=7)
     assert result.passed, result
 
 

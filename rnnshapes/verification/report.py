@@ -246,7 +246,7 @@ def float64_checks(
     repeated = replay.keras_replay(network, weights, ours, "float64", repeat_steps_and_layers)
     progress.advance(network.scan_steps)
     for layer, quantity, residual in unrolled.unrolled_residuals(
-        network, weights, ours, called, unrolled.STEPS
+        network, weights, repeated, called, unrolled.STEPS
     ):
         yield residual_check(layer, quantity, residual, "float64")
     yield from replay_checks(network, weights, xs, repeated, "float64")

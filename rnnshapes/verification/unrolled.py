@@ -34,7 +34,7 @@ _FLOAT64 = PRECISIONS["float64"]
 def unrolled_residuals(
     network: Network,
     weights: Weights,
-    ours: ModelOutputs,
+    keras: ModelOutputs,
     called: Mapping[str, tuple[Array, ...]],
     steps: int,
 ) -> Iterator[LayerResidual]:
@@ -45,7 +45,8 @@ def unrolled_residuals(
     Args:
         network: The network.
         weights: Its weights.
-        ours: NumPy's numbers, of which the layers receive the first ``steps``.
+        keras: Keras's own numbers, of which the layers receive the first ``steps``. They are
+            exact: the rounding of the layers before is no part of the bound.
         called: What Keras's layers return for these, by node.
         steps: How many steps are unrolled.
     """
@@ -53,9 +54,9 @@ def unrolled_residuals(
         tap = node.sources[0]
         source = network.nodes[tap.node].name
         stateful = getattr(node.layer, "stateful", False)
-        if node.initial or stateful or ours.masks.get(source) is not None:
+        if node.initial or stateful or keras.masks.get(source) is not None:
             continue
-        x = ours.values[source][tap.output][:, :steps]
+        x = keras.values[source][tap.output][:, :steps]
         time_major = Bounded.exact(np.swapaxes(x, 0, 1), _FLOAT64)
         value, _ = bounded_run(network, node, time_major, weights)
         expected = [samples_first(part) for part in value.outputs]

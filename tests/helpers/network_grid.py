@@ -107,7 +107,9 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
     repeated = replay.keras_replay(exact, drawn, ours, "float64", repeat)
     yield from report.structure_checks(network, runs[0].structure)
     called = runs[0].unrolled
-    for layer, quantity, residual in unrolled.unrolled_residuals(exact, drawn, ours, called, STEPS):
+    for layer, quantity, residual in unrolled.unrolled_residuals(
+        exact, drawn, repeated, called, STEPS
+    ):
         yield report.residual_check(layer, quantity, residual, "float64")
     yield from report.replay_checks(exact, drawn, xs, repeated, "float64")
     repeated = replay.keras_replay(single, drawn, ours, "float32")
