@@ -232,3 +232,19 @@ def test_forgotten_attention_mask_fails(name: str, layer: str, part: str, monkey
 
     monkeypatch.setattr(Visibility, "visible", forgetful)
     assert [check for check in failed(run) if check.startswith(layer)]
+
+
+def test_an_early_output_may_come_from_another_run() -> None:
+    """Its numbers differ from those of the layers by rounding, and by no more."""
+
+    def graph(x: Any) -> Any:
+        h = la.LSTM(5, return_sequences=True)(x)
+        g = h + h * 0.7
+        return [la.Dense(2)(la.GRU(4)(g)), g]
+
+    run = run_model(randomized(functional(graph)), N=3)
+    y_hat, early = run.keras.outputs
+    for factor, fails in ((1 + 4e-7, False), (1 + 1e-4, True)):
+        other = (y_hat, (early * factor).astype("float32"))
+        found = failed(replace(run, keras=replace(run.keras, outputs=other)))
+        assert bool(found) == fails

@@ -352,11 +352,13 @@ class _NodeWalk:
             return self._cut(self.bounded[position], chunk)
         if not node.sources or node.layer.declared_shapes is not None:
             return self._cut(self.keras_values[position], chunk, precision)
+        p = self._input_precision(node.layer)
         if self.keras.origin_values:  # the outputs are those of the first run
-            p = self._input_precision(node.layer)
             inputs = [self._cut(self._first_run(tap.node), chunk, p) for tap in node.sources]
-        else:
+        elif node.layer.makes_mask and node.layer.dtype_16bit:
             inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
+        else:
+            inputs = [self._computed(tap.node, values, chunk, p) for tap in node.sources]
         values[position] = self._apply(position, node, inputs, chunk)
         return values[position]
 
