@@ -6,6 +6,7 @@ The ports of :mod:`tests.helpers.handmade` share no code with the package.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,23 @@ def test_late_mistake_of_a_direction_is_named(way: str) -> None:
     assert explained(result) == [("weights.one_wrong",)]
     where = result.to_dict()["diagnosis"][0]["where"]
     assert (where["direction"], where["array"], where["gate"]) == (way, "kernel", "z")
+
+
+@pytest.mark.parametrize("decimals", [3, 4])
+def test_late_mistake_in_short_decimals_is_named(decimals: int, tmp_path: Path) -> None:
+    """The states before the first step that differs are rounded, too."""
+    sizes = {"N": 2, "T": 60, "D": 5, "M": 8, "K": 2, "cell": "simple"}
+    golden = rnnshapes.golden(**sizes, seed=1).arrays
+    x = golden["x"].copy()
+    x[:, :30] = 0
+    weights = weights_of(golden, "simple_rnn")
+    weights["kernel"] = flat(weights["kernel"])
+    h = Port("simple").run(weights, x)["h"]
+    path = tmp_path / "h.json"
+    texts = [[[f"{v:.{decimals}f}" for v in step] for step in sample] for sample in h]
+    path.write_text(f'{{"h": {texts}}}'.replace("'", ""))
+    result = rnnshapes.verify(x=x, **sizes, seed=1, against=path)
+    assert explained(result) == [("layout.flat_buffer",)]
 
 
 def test_unexplained_port_is_located() -> None:

@@ -376,7 +376,8 @@ def _one_step_bounds(
         w = SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
         initial = starts.get(name, {})
         states = states_before(direction, {k: q.values for k, q in reported.items()}, initial)
-        errors = states_before(direction, {k: q.rounding for k, q in reported.items()}, {})
+        rounding = {k: q.rounding for k, q in reported.items()}
+        errors = states_before(direction, rounding, hypothesis.start_rounding.get(name, {}))
         with np.errstate(over="ignore", invalid="ignore"):
             expected, bound = bounded_steps(direction, x, states, w, precision, errors)
         for key, number in numbers.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from rnnshapes.network.graph import Network
@@ -65,6 +65,8 @@ class Hypothesis:
     ``gates``. Of each family a hypothesis has at most one mistake. ``scope`` are the groups of
     weights that the next mistake concerns, and None for all; ``touched`` are those that the last
     mistake about cells changed. ``unwindowed``: it must be computed over all steps.
+    ``start_rounding`` is how far the states before the first step may be off, by recurrence and
+    state, (N, M), where they are the port's own numbers.
     """
 
     network: Network
@@ -76,6 +78,7 @@ class Hypothesis:
     scope: frozenset[str] | None = None
     touched: frozenset[str] = frozenset()
     unwindowed: bool = False
+    start_rounding: Weights = field(default_factory=dict)
 
     def with_mistake(self, family: str, mistake: Mistake) -> Hypothesis:
         """Return the same hypothesis, labelled with one more mistake."""

@@ -224,8 +224,10 @@ def window(
 
     Args:
         hypothesis: The network as the port may compute it, and what the port reports.
-        steps: How many steps to compare. They end at the first step that the port reports, or
-            a little later; if they do not begin at t = 0, their initial states are zero.
+        steps: How many steps to compare. Where the port reports all states, they are around
+            ``step``, and start from the port's own states before them, with their rounding.
+            Otherwise they end at the first step that the port reports, or a little later, and
+            start from the states from which the run starts.
         samples: How many samples to compute.
         reach: Where the network is not causal, how many more steps to compute: see
             :func:`measured_reach`.
@@ -282,13 +284,13 @@ def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int
     start = max(0, min(step - steps // 2, count - steps))
     stop = min(start + steps, count)
     starts: dict[str, dict[str, Array]] = {}
+    start_rounding: dict[str, dict[str, Array]] = {}
     for _, name, direction, numbers in fully_reported(hypothesis):
         before = stop if direction.reverse else start - 1
         if 0 <= before < count:
-            starts[STATES + name] = {
-                key: hypothesis.quantities[number].values[:samples, before]
-                for key, number in numbers.items()
-            }
+            reported = {key: hypothesis.quantities[number] for key, number in numbers.items()}
+            starts[STATES + name] = {k: q.values[:samples, before] for k, q in reported.items()}
+            start_rounding[name] = {k: q.rounding[:samples, before] for k, q in reported.items()}
     quantities = tuple(
         replace(
             q,
@@ -303,8 +305,13 @@ def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int
         x[:samples, start:stop] if getattr(node.layer, "timed", False) else x[:samples]
         for node, x in zip(hypothesis.network.inputs, hypothesis.xs, strict=True)
     )
-    weights = {**hypothesis.weights, **starts}
-    return replace(hypothesis, xs=xs, quantities=quantities, weights=weights)
+    return replace(
+        hypothesis,
+        xs=xs,
+        quantities=quantities,
+        weights={**hypothesis.weights, **starts},
+        start_rounding=start_rounding,
+    )
 
 
 def _ends(x: Array, steps: int) -> Array:
