@@ -484,3 +484,12 @@ def test_random_state_is_left_unchanged() -> None:
     rnnshapes.verify(model)  # it has a seed of its own
     rnnshapes.verify(T=3)
     assert random.getstate() == state
+
+
+def test_time_distributed_rounds_its_input() -> None:
+    """A normalization rounds to the dtype of its input, which is that of the layer around it."""
+    with dtype_policy("mixed_bfloat16"):
+        each = la.TimeDistributed(la.LayerNormalization())
+        lstm = la.LSTM(4, return_sequences=True, dtype="float32")
+        model = randomized(sequential(lstm, each, la.GRU(3), shape=(5, 3)))
+    assert rnnshapes.verify(model, N=3).passed

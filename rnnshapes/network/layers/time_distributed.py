@@ -130,7 +130,7 @@ class TimeDistributed(Layer):
 
     @property
     def rounds_input(self) -> bool:
-        return self.inner.rounds_input
+        return not self.in_model or self.inner.rounds_input
 
     @property
     def makes_mask(self) -> bool:
