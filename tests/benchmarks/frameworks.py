@@ -3,8 +3,9 @@
 Random networks of PyTorch: each module, 1 to 3 layers, one direction or both, with bias and
 without, with projection. Random operators of ONNX, as ONNX Runtime computes them: each direction,
 activations with constants, clip, peepholes, input_forget and linear_before_reset. Each number is
-compared with a proven bound of what rounding can do: h and c at every step of every layer, one
-step from given states; and the whole run, its outputs at every step and its last states.
+compared with a bound of what rounding can do: h and c at every step of every layer, one step from
+given states; and the whole run, its outputs at every step and its last states. The bound is proven
+but for the error of each activation function, which is measured.
 Run: ``python -m tests.benchmarks.frameworks [NETWORKS]``.
 """
 
@@ -303,7 +304,7 @@ def main() -> int:
                 if checks is None:
                     continue
                 found.append(checks)
-                if not (checks.steps[0] <= 1 and checks.run[0] <= 1):
+                if not all(0 <= ratio <= 1 for ratio, _ in (checks.steps, checks.run)):
                     print(f"seed {seed}: {checks}", flush=True)
                     failed = True
         for dtype in sorted({checks.dtype for checks in found}):
