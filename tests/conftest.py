@@ -77,14 +77,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of one model side by side: a worker builds and runs each model once."""
     from tests.helpers.models import MODELS
 
-    places = {name: place for place, name in enumerate(MODELS)}
+    indices = {name: index for index, name in enumerate(MODELS)}
 
-    def place(item: pytest.Item) -> int:
+    def index(item: pytest.Item) -> int:
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        found = [places[value] for value in values if isinstance(value, str) and value in places]
-        return min(found, default=len(places))
+        found = [indices[value] for value in values if isinstance(value, str) and value in indices]
+        return min(found, default=len(indices))
 
-    items.sort(key=place)
+    items.sort(key=index)
 
 
 @pytest.hookimpl(tryfirst=True)

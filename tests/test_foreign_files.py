@@ -366,7 +366,7 @@ def test_pickles_are_never_run(tmp_path: Path) -> None:
             assert not marker.exists(), name
 
 
-def test_tensors_of_one_storage_are_few(tmp_path: Path) -> None:
+def test_many_tensors_of_one_storage_are_refused(tmp_path: Path) -> None:
     array = np.ones((128, 64), "float32")
     for count, is_read in ((8, True), (99, False)):
         tensors = {f"l{n}.weight": pickled_tensor("0", array) for n in range(count)}

@@ -183,7 +183,7 @@ def _unsupported_value(outputs: Sequence[Array], dtype: str, mask: Array | None)
 
 
 def swap_mask(mask: Array | None) -> Array | None:
-    """Return a mask (N, T) or (N, T, …) time-major, or one that is time-major as (N, T, …)."""
+    """Exchange samples and time in a mask (N, T, …) or (T, N, …); return None for None."""
     return None if mask is None else np.swapaxes(mask, 0, 1)
 
 

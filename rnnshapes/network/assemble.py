@@ -185,10 +185,10 @@ def _at_each_step(graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShap
         source = graph.calls[tap.node]
         around = source.around - source.leaves
         if around < call.around and node_shapes[tap.node].mask_axes > around + 2:
-            reason = "TimeDistributed gives its model a mask of several axes"
+            reason = "TimeDistributed passes a mask with more axes than (N, T) to its model"
             call = replace(call, unsupported_reason=call.unsupported_reason or reason)
     if call.initial:
-        call = replace(call, unsupported_reason="its states start from other ones at each step")
+        call = replace(call, unsupported_reason="it has an initial state inside TimeDistributed")
     outputs = tuple((s[0], *(None,) * call.around, *s[1:]) for s in call.outputs if s)
     return replace(call, outputs=outputs)
 

@@ -275,7 +275,7 @@ class SymbolicOps:
     def each_step(self, function: Callable[..., Any], inputs: Sequence[Symbol], rank: int) -> Any:
         """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are.
 
-        An input that the function returns is returned itself.
+        If the function returns an input unchanged, so does this: the layer has no equation.
         """
         if len(inputs[0].shape) == rank:
             return function(*inputs)

@@ -23,19 +23,18 @@ from rnnshapes.verification.bounds import bounded_steps
 
 #: So many samples are searched, in so many iterations.
 _SAMPLES, _ITERATIONS = 2, 25
-#: So many numbers of states are searched, and none that is larger.
+#: Most numbers of states that are searched, and the largest one that is accepted.
 _MOST_STATES, _LARGEST_STATE = 256, 10.0
-#: The parts of an iteration's change that are tried, with these dampings of it, and the step of a
-#: derivative.
+#: Lengths and dampings that each iteration tries for its change, and the step of a derivative.
 _SHARES, _DAMPINGS, _STEP = 0.5 ** np.arange(6), (0.0, 1e-3, 1e-2, 0.1), 1e-6
 
 
 def other_start(
     hypothesis: Hypothesis, checks: Sequence[Comparison], dtype: str
 ) -> tuple[Mistake, tuple[Comparison, ...]] | None:
-    """Return that the states before the first step are not the expected ones, if that is all.
+    """Return the mistake ``state.starts_nonzero`` if other initial states explain every difference.
 
-    It is, where each step is computed from the port's own states, the first alone differs, some
+    They do if each step is computed from the port's own states, the first alone differs, some
     states before it explain it, and no other x does.
 
     Returns:

@@ -39,7 +39,8 @@ _LEAST_EQUATIONS, _MOST_EQUATIONS = 1.25, 2.0
 _FIRST_UNITS, _MANY_PRODUCTS, _MOST_PRODUCTS = 2, 1e8, 2e9
 #: How many steps two arrays have to explain at first.
 _STEPS_OF_PAIRS = 12
-#: How many iterations, and the share that the last one leaves; of a fit of all weights, too.
+#: Most iterations, and the ratio of new to old error above which a fit has stalled; then the same
+#: for a fit of all weights.
 _PATIENCE, _PATIENCE_FOR_ALL = (40, 0.9), (100, 0.97)
 #: The largest residual of a fit, in units of rounding; more damping than this ends it.
 _LARGEST_RESIDUAL, _MOST_DAMPING = 64.0, 1e5
@@ -47,8 +48,8 @@ _LARGEST_RESIDUAL, _MOST_DAMPING = 64.0, 1e5
 _STARTS, _MANY_STARTS = (0.3, 0.3, 1.0), 2e6
 #: States below this share of the largest are refined as if they had this size.
 _SMALL = 0.01
-#: From how many biases of this size, without kernels, a fit of all weights starts; and after how
-#: many starts it ends if no unit is explained.
+#: A fit of all weights also starts, so many times, from zero kernels with random biases of this
+#: size. It ends after the last number of starts if they explain no unit.
 _STARTS_OF_BIASES, _BIAS, _STARTS_IN_VAIN = 12, 0.5, 4
 #: A weight is another one if it differs by more than so many standard errors.
 _STANDARD_ERRORS = 12.0
@@ -365,8 +366,8 @@ class _LeastSquaresFit:
         self.system, self.units, self.rows = system, units, rows
         self.expected, self.regressors, self.weights = expected, regressors, weights
         self.all_weights = all_weights
-        #: How exact each equation has to be, (units, equations), beside the others.
-        self.precision: Array = np.ones(1)
+        #: Factor of each residual, (units, equations).
+        self.equation_weights: Array = np.ones(1)
         self.sizes = [part.shape[1] for part in regressors]
 
     def solve(self) -> Array | None:
@@ -393,12 +394,12 @@ class _LeastSquaresFit:
         return None
 
     def refined(self, changes: Array) -> Array:
-        """Return the changes that are nearest if small states have to be as exact as they are."""
+        """Fit again with each residual divided by the size of its state: all count alike."""
         states = np.concatenate([a[self.rows][:, self.units] for a in self.system.after.values()])
         sizes = np.maximum(np.abs(states.T), _SMALL * np.abs(states).max())
-        self.precision = sizes.max() / sizes
+        self.equation_weights = sizes.max() / sizes
         nearer = self.nearest(changes)
-        self.precision = np.ones(1)
+        self.equation_weights = np.ones(1)
         return nearer
 
     def starts(self) -> Iterator[Array]:
@@ -479,7 +480,7 @@ class _LeastSquaresFit:
         residuals = self.system._residuals(self.arguments(changes), self.units, self.rows)
         joined = np.concatenate(list(residuals.values())).T
         finite: Array = np.where(np.isfinite(joined), joined, 1e30)
-        return finite * self.precision
+        return finite * self.equation_weights
 
     def derivative(self, changes: Array) -> Array:
         """Return how the states follow the changes, (units, equations, numbers)."""
@@ -497,7 +498,7 @@ class _LeastSquaresFit:
                 np.concatenate([slope.T[:, :, None] * part[None] for slope in slopes], axis=1)
             )
         finite: Array = np.nan_to_num(np.concatenate(columns, axis=2))
-        return finite * self.precision[..., None]
+        return finite * self.equation_weights[..., None]
 
 
 #: The change of an argument from which a derivative is taken.

@@ -145,7 +145,7 @@ def _elsewhere(
 
 
 def other_direction(where: Where) -> Mistake:
-    """Return that the file has an array in the other direction."""
+    """Return the mistake that the file has an array in the other direction."""
     text = "the file has it in the other direction"
     return Mistake("direction.weights_exchanged", text, where)
 

@@ -75,8 +75,9 @@ def sort_inputs(layer: Layer, tensors: list[Any]) -> tuple[list[Any], dict[str, 
 def call_at_each_step(keras: Any, call: Callable[..., Any], *tensors: Any, stays: bool) -> Any:
     """Call a function on the steps of tensors (N, T, …), as on N·T samples; return all steps.
 
-    Masks (N, T, …) are those of the steps. A mask (N, T) is kept from the function, and is that
-    of the result; else the result has its own one, if it ``stays`` in the model.
+    The function receives masks (N, T, …), as of N·T samples. It does not receive a mask (N, T),
+    which the result has instead. Without one, the result has the mask that the function gives it,
+    if it ``stays`` in the model.
     """
     ops = keras.ops
     lead = ops.shape(tensors[0])[:2]

@@ -36,7 +36,7 @@ def steps_per_batch(network: Network, size: int, samples: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class InstrumentedModel:
-    """Second model, with a label for each of its outputs."""
+    """A Keras model that returns every layer's output and every state, with a label for each."""
 
     network: Network
     model: Any
@@ -111,7 +111,7 @@ def _build(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any
         for number, (name, _) in enumerate(node.scans)
     }
 
-    class SecondModel(keras.Model):  # type: ignore[misc]
+    class EveryOutput(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(autocast=False)  # whatever the user's global policy is
             self.model_layers = list({id(layer): layer for layer in layers.values()}.values())
@@ -129,7 +129,7 @@ def _build(keras: Any, model: Any, network: Network, labels: list[Label]) -> Any
             labels[:] = [label for label, _ in labelled]
             return [tensor for _, tensor in labelled]
 
-    return SecondModel()
+    return EveryOutput()
 
 
 def output_shapes(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_PICKLE = 16 * 2**20
 #: How deep dicts in a checkpoint are searched for a state_dict, and how many values.
 MOST_DEPTH, MOST_VALUES = 4, 200_000
-#: How many times as large as the file its tensors together may be, which may share storages.
+#: Largest ratio of the size of all tensors to that of the file; tensors may share a storage.
 MOST_SHARED = 32
 _PICKLE = "data.pkl"
 #: The keys that lead to a dict.
@@ -79,8 +79,8 @@ def read_tensors(source: ByteSource, members: dict[str, Member]) -> tuple[list[T
         tensors.append(Tensor(name, stored.storage.dtype, shape, read))
     if total > MOST_SHARED * source.size:
         raise InputError(
-            f"its tensors share their numbers: together they are {total // source.size} times as "
-            "large as the file; save a copy of each, made by tensor.clone()"
+            f"its tensors share storages: together they are more than {MOST_SHARED} times as large "
+            "as the file; save {name: tensor.clone() for name, tensor in state_dict.items()}"
         )
     return tensors, path
 

@@ -96,7 +96,10 @@ def is_model(layer: Any) -> bool:
 
 
 def model_at_each_step(layer: Any) -> Any:
-    """Return the model that a TimeDistributed applies, if it has one input and another output."""
+    """Return the model that a TimeDistributed applies, or None if it is one that is not read.
+
+    It has to have one input, and one output that is another tensor.
+    """
     kind: type = type(layer)
     model: Any = getattr(layer, "layer", None)
     is_keras = kind.__module__.startswith("keras.src.layers.")

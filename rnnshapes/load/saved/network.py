@@ -137,7 +137,7 @@ def _layer_call(
     elif layer.submodel is not None:
         why = "it is a model inside the model that is called with more than tensors"
         if not layer.is_model:
-            why = "it applies a model whose output is its input"
+            why = "it applies a model without layers: its output is its input"
     elif len(call.sources) > MOST_SOURCES:
         why = f"it is called on {len(call.sources)} tensors, more than {MOST_SOURCES}"
     stored = weights.get(layer.name, ())

@@ -704,6 +704,7 @@ class Cast(Operation):
         # The layer in which it is called has cast numbers, to float64 in a check of float64.
         if self.from_boolean:
             return keras.ops.where(inputs[0], 1.0, 0.0)
+        # A copy has no mask, as a tensor that Keras casts has none.
         return inputs[0] if self.keeps_mask else keras.ops.copy(inputs[0])
 
 
