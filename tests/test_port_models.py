@@ -143,6 +143,18 @@ def test_a_missing_activation_of_the_head_is_named() -> None:
         assert mentions(result, "dense", "tanh")
 
 
+@pytest.mark.parametrize(("name", "bias"), [("relu6", [3, 30, 30]), ("tanh", [0, 8, 8])])
+def test_units_that_hardly_vary_prove_nothing(name: str, bias: list[float]) -> None:
+    """They agree although z is exchanged in the layer before."""
+    parts = (la.GRU(6, return_sequences=True, name="gru"), la.Dense(3, name, name="dense"))
+    model = randomized(sequential(*parts, shape=(9, 4)))
+    model.layers[-1].bias.assign(bias)
+    golden = rnnshapes.golden(model, N=3, keras=False).arrays
+    linear = Port("gru", z_is_new=True).run(weights_of(golden, "gru"), golden["x"])["y_hat"]
+    y_hat = {"relu6": lambda z: np.clip(z, 0, 6), "tanh": np.tanh}[name](linear)
+    assert explained(rnnshapes.verify(model, N=3, against=y_hat)) == [("gru.z_complement",)]
+
+
 #: What a port of a normalized head gets wrong, with the id of the mistake and its layer.
 HEAD_MISTAKES: list[tuple[str, str, str]] = [
     ("left out", "head.batchnorm", "normal"),

@@ -193,7 +193,8 @@ def diagnose(
             the port's arrays shows one.
         dtype: The stated dtype of the port's arithmetic, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
-        extent: How far the difference extends. Mistakes that would change more are left out.
+        extent: How far the difference extends. Mistakes that would change more are left out. Where
+            it is in the head, and no mistake of the head explains it, all others are tried, too.
         deep: Whether to try mistakes with numbers, pairs of mistakes and other weights, too.
     """
     base = replace(base, weights=_in_float64(base.weights))
@@ -242,6 +243,9 @@ def diagnose(
         explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)
+    if in_head:
+        anywhere = extent._replace(in_head=False)
+        return diagnose(base, dtype, mixed=mixed, extent=anywhere, deep=deep)
     difference, nearest = search.nearest(base)
     return Diagnosis(
         (),

@@ -20,9 +20,8 @@ from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 _LISTED = 4
 #: A difference is isolated if at most this share of the numbers differ.
 _ISOLATED = 1 / 16
-#: A ratio that no coarser arithmetic of the same dtype has, and how many numbers have to agree
-#: beside it where a mistake concerns some units of the head.
-_FAR, _LEAST_AGREEING = 1e3, 2
+#: A ratio that no coarser arithmetic of the same dtype has.
+_FAR = 1e3
 
 
 class Location(NamedTuple):
@@ -45,7 +44,7 @@ class Extent(NamedTuple):
         is_isolated: Whether a few numbers differ, and at least half of the steps agree.
         steps: How many steps differ at most.
         in_head: Whether some units of the output differ, and others agree, behind a layer that
-            mixes all of its inputs. Then these, and the recurrences before, are right.
+            mixes all of its inputs. Then these, and the recurrences before, are most likely right.
     """
 
     unit: tuple[str, int] | None = None
@@ -117,12 +116,11 @@ def _is_isolated(check: Comparison) -> bool:
 def _is_in_head(network: Network, quantity: ReportedQuantity, check: Comparison) -> bool:
     """Return whether some units of an output differ, and others agree behind a Dense layer.
 
-    What changes the input of such a layer changes all of its units, but for those that an
-    activation sets to 0, 1 or -1.
+    What changes the input of such a layer changes all of its units, but for those that are
+    constant.
     """
     units = sorted(set(range(check.pattern.shape[2])) - set(check.pattern.units))
-    agreeing = quantity.values[..., units]
-    tells = (agreeing != 0) & (np.abs(agreeing) != 1)
+    varies = np.ptp(quantity.values[..., units], axis=(0, 1)) > 0
     heads = [network.nodes[position].layer for position in network.head]
     return (
         quantity.name in (Y_HAT, OUTPUT)
@@ -130,7 +128,7 @@ def _is_in_head(network: Network, quantity: ReportedQuantity, check: Comparison)
         and any(isinstance(layer, Dense) for layer in heads)
         and not check.left_out
         and check.ratio > _FAR
-        and int(tells.sum()) >= _LEAST_AGREEING
+        and bool(varies.any())
     )
 
 
