@@ -315,6 +315,20 @@ def test_exchanged_directions_are_named(cell: str, tmp_path: Path) -> None:
     assert found == ["direction.weights_exchanged"] * 6
 
 
+def test_bias_of_a_right_direction_is_not_exchanged(tmp_path: Path) -> None:
+    """All biases of Keras are 0."""
+    layer = la.Bidirectional(la.LSTM(5, unit_forget_bias=False), name="rnn")
+    model = keras.Sequential([keras.Input((4, 3)), layer])
+    golden = rnnshapes.golden(model, keras=False).arrays
+    names = [f"rnn/{way}_lstm" for way in ("forward", "backward")]
+    arrays = {f"rnn.{key}": array for key, array in in_pytorch("lstm", golden, names).items()}
+    arrays[B] = np.random.default_rng(3).standard_normal(20)
+    arrays = {key: np.ascontiguousarray(a, dtype="float32") for key, a in arrays.items()}
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    found = [(m.id, m.where.array) for m in rnnshapes.verify(model, against=path).mistakes]
+    assert found == [("weights.other", "bias")]
+
+
 def test_reversed_layer_may_come_first_in_keras(tmp_path: Path) -> None:
     """ONNX has the other order."""
 

@@ -337,17 +337,19 @@ def _bias(
         return check._replace(rule=f"{rule}{order}{rounding}")
     mistake = bias_mistake(expected, bx, bh, where, gates, other.order)
     if mistake.id == "weights.other":
-        mistake = _exchanged_bias(expected, other, direction, where) or mistake
+        mistake = _exchanged_bias(recurrence, other, direction, expected, where) or mistake
     return check._replace(mistake=mistake)
 
 
 def _exchanged_bias(
-    expected: Array, other: FileRecurrence, direction: int, where: Where
+    recurrence: Recurrence, other: FileRecurrence, direction: int, expected: Array, where: Where
 ) -> Mistake | None:
-    """Return that the file has a bias in the other direction."""
-    for number, parts in enumerate(other.parts):
+    """Return that the file has a bias in the other direction, whose own bias is another."""
+    for number, (parts, arrays) in enumerate(zip(other.parts, recurrence.arrays, strict=True)):
         bx, bh = (parts.get(key, np.zeros(1)).astype(np.float64) for key in ("bx", "bh"))
-        if number != direction and _bias_rule(expected, bx, bh, other.dtype):
+        own = as_stored(arrays.get("bh", np.zeros_like(expected)), other.dtype)[0]
+        is_right = _bias_rule(own, bx, bh, other.dtype)
+        if number != direction and not is_right and _bias_rule(expected, bx, bh, other.dtype):
             return other_direction(where)
     return None
 
