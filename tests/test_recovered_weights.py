@@ -120,11 +120,19 @@ def test_no_weights_stand_for_another_equation() -> None:
     assert result.diagnosis.too_few_steps is None
 
 
-def test_the_report_says_how_many_steps_are_needed() -> None:
-    def other(w: Arrays) -> Arrays:
-        rng = np.random.default_rng(2)
-        return {k: (a * rng.uniform(0.97, 1.03, a.shape)).astype("f") for k, a in w.items()}
+def other(w: Arrays) -> Arrays:
+    """Return weights of which each is off by up to 3 %."""
+    rng = np.random.default_rng(2)
+    return {k: (a * rng.uniform(0.97, 1.03, a.shape)).astype("f") for k, a in w.items()}
 
+
+def test_two_steps_are_said_to_be_few() -> None:
+    result = ported("simple", other, sizes={"N": 4, "T": 2, "M": 5})
+    assert explained(result) == []
+    assert result.to_dict()["steps_needed"] > 8
+
+
+def test_the_report_says_how_many_steps_are_needed() -> None:
     result = ported("lstm", other, sizes={"N": 1})
     assert explained(result) == []
     needed = result.to_dict()["steps_needed"]

@@ -54,8 +54,6 @@ _MOST_WORK, _PRODUCTS_OF_A_STEP = 8e4, 1e5
 #: How many hypotheses are screened in one go, how many numbers they may hold, and how many of
 #: one structure there are about.
 _AT_ONCE, _MOST_NUMBERS, _TOGETHER = 1024, 2**23, 8
-#: A difference of so few steps tells no weights.
-_FEW_STEPS = 2
 #: The nearest hypothesis is named if it is so many times nearer than the network itself.
 _MUCH_NEARER = 10.0
 #: Otherwise a wrong equation is named if it leaves at most the first share of the root mean square
@@ -239,7 +237,7 @@ def diagnose(
         inexact = search.screened(search.inexact(singles))
         explanations = search.explanations(inexact, [dtype])
     too_few_steps = None
-    if deep and not explanations and not base.mistakes and extent.steps > _FEW_STEPS:
+    if deep and not explanations and not base.mistakes and not extent.is_brief:
         explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)

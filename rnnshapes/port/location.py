@@ -20,6 +20,8 @@ from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 _LISTED = 4
 #: A difference is isolated if at most this share of the numbers differ.
 _ISOLATED = 1 / 16
+#: A difference of so few steps, beside more that agree, tells no weights.
+_FEW_STEPS = 2
 #: A ratio that no coarser arithmetic of the same dtype has.
 _FAR = 1e3
 
@@ -42,7 +44,7 @@ class Extent(NamedTuple):
         unit: The quantity that fails first, and its only unit that does at the first step.
         step: The first step that differs.
         is_isolated: Whether a few numbers differ, and at least half of the steps agree.
-        steps: How many steps differ at most.
+        is_brief: Whether one or two steps differ, and more agree.
         in_head: Whether some units of the output differ, and others agree, behind a layer that
             mixes all of its inputs. Then these, and the recurrences before, are most likely right.
     """
@@ -50,7 +52,7 @@ class Extent(NamedTuple):
     unit: tuple[str, int] | None = None
     step: int = 0
     is_isolated: bool = False
-    steps: int = 0
+    is_brief: bool = False
     in_head: bool = False
 
 
@@ -100,7 +102,7 @@ def extent_of(
         unit=(name, units.pop()) if len(units) == 1 else None,
         step=min(check.first.t or 0 for *_, check in detailed if check.first is not None),
         is_isolated=all(_is_isolated(check) for *_, check in detailed),
-        steps=max(len(check.pattern.steps) for *_, check in detailed),
+        is_brief=all(_is_brief(check) for *_, check in detailed),
         in_head=all(_is_in_head(network, q, check) for _, q, check in detailed),
     )
 
@@ -111,6 +113,12 @@ def _is_isolated(check: Comparison) -> bool:
     steps, every = len(check.pattern.steps), check.pattern.shape[1]
     few = check.differing <= most and check.left_out <= most
     return few and 2 * steps <= every and check.ratio > _FAR
+
+
+def _is_brief(check: Comparison) -> bool:
+    """Return whether a few steps of a quantity differ, and more agree."""
+    steps = len(check.pattern.steps)
+    return steps <= _FEW_STEPS and 2 * steps < check.pattern.shape[1]
 
 
 def _is_in_head(network: Network, quantity: ReportedQuantity, check: Comparison) -> bool:
