@@ -287,7 +287,7 @@ class _Search:
         #: How many steps the first look computes before the last one, if that is all there is.
         self.last_steps = _last_steps(base) if _reports_last_step_only(base) else 0
         self.reach = measured_reach(base, self.last_steps or _FIRST_STEPS)
-        self.differences: dict[int, tuple[Hypothesis, list[Array]]] = {}
+        self.sizes: dict[Hypothesis, tuple[float, Array]] = {}
         self.scans = sum(len(node.scans) for node in base.network.recurrent)
         self.products = base.network.parameters / _PRODUCTS_OF_A_STEP
         self.tried, self.work = 0, 0.0
@@ -448,12 +448,12 @@ class _Search:
 
     def _sizes_of_differences(self, hypothesis: Hypothesis) -> tuple[float, Array]:
         """Return the largest difference over the whole run, and the rms of each quantity's."""
-        if id(hypothesis) not in self.differences:  # with the hypothesis, so that its id is its own
-            self.differences[id(hypothesis)] = hypothesis, run_differences(hypothesis)
-        _, differences = self.differences[id(hypothesis)]
-        with np.errstate(invalid="ignore", over="ignore"):
-            rms = np.array([np.sqrt(np.mean(np.square(values))) for values in differences])
-        return float(max(map(np.max, differences))), rms
+        if hypothesis not in self.sizes:
+            differences = run_differences(hypothesis)
+            with np.errstate(invalid="ignore", over="ignore"):
+                rms = np.array([np.sqrt(np.mean(np.square(values))) for values in differences])
+            self.sizes[hypothesis] = float(max(map(np.max, differences))), rms
+        return self.sizes[hypothesis]
 
     def _explanation(
         self, hypothesis: Hypothesis, dtype: str, comparisons: tuple[Comparison, ...]
