@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import match_arrays
-from rnnshapes.port.screening import relative_distance, relative_distances
+from rnnshapes.port.screening import relative_distance, relative_distances, window
+from rnnshapes.reference.outputs import STATES
 from rnnshapes.session import open_session
 from tests.helpers.handmade import (
     ALL,
@@ -351,6 +353,14 @@ def test_hypotheses_computed_together_differ_as_alone(options: dict[str, Any]) -
     alone = [relative_distance(tried[place]) for place in some]
     together = np.array(relative_distances(tried))[some]
     np.testing.assert_allclose(together, alone, rtol=1e-6, atol=1e-12)
+
+
+def test_hypotheses_of_one_window_keep_their_starts() -> None:
+    base = hypothesis_of({**SIZES, "cell": "simple"})
+    states = {STATES + "simple_rnn": {"h": np.full((1, SIZES["M"]), 0.5)}}
+    started = replace(base, weights={**base.weights, **states})
+    part = window(started, steps=4)
+    assert relative_distance(part.of(base)) < 1e-5 < relative_distance(part.of(started))
 
 
 @pytest.mark.parametrize("cell", GATED)

@@ -28,13 +28,13 @@ from rnnshapes.port.quantities import are_numbers_of
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps
 from rnnshapes.port.screening import (
+    Window,
     measured_reach,
     memory_length,
     relative_distances,
     run_differences,
     window,
 )
-from rnnshapes.reference.outputs import STATES
 
 #: How many of the nearest hypotheses are compared in full, and how near they must be.
 _COMPARED, _NEAR = 6, 0.1
@@ -313,7 +313,7 @@ class _Search:
         the search has become too much work.
         """
         parts: list[tuple[Hypothesis, Hypothesis]] = []
-        windows: dict[tuple[object, ...], Hypothesis] = {}
+        windows: dict[tuple[object, ...], Window] = {}
         counted: set[int] = set()
         numbers = 0
         while self.work < _MOST_WORK and len(parts) < _AT_ONCE and numbers < _MOST_NUMBERS:
@@ -326,16 +326,10 @@ class _Search:
                 *(hypothesis.unwindowed, network.runs_in_blocks, is_stepwise(hypothesis)),
                 *(d.reverse for node in network.recurrent for _, d in node.scans),
             )
-            part = windows.get(key) or self._part(hypothesis)
-            windows[key] = part
-            starts = {name: w for name, w in part.weights.items() if name.startswith(STATES)}
-            of_window = replace(
-                hypothesis,
-                xs=part.xs,
-                quantities=part.quantities,
-                weights={**hypothesis.weights, **starts} if starts else hypothesis.weights,
-            )
-            parts.append((of_window, hypothesis))
+            if key not in windows:
+                windows[key] = self._window(hypothesis)
+            part = windows[key].of(hypothesis)
+            parts.append((part, hypothesis))
             for array in (
                 *xs,
                 *(a for group in hypothesis.weights.values() for a in group.values()),
@@ -352,7 +346,7 @@ class _Search:
         self.tried += 1
         self.work += steps * (scans + len(part.xs[0]) * self.products)
 
-    def _part(self, hypothesis: Hypothesis) -> Hypothesis:
+    def _window(self, hypothesis: Hypothesis) -> Window:
         """Return the few steps of a hypothesis that the first look computes."""
         single, samples = len(hypothesis.mistakes) <= 1, 2
         steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
@@ -361,7 +355,7 @@ class _Search:
             steps = self.last_steps
             if not single:
                 steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
-        return window(hypothesis, steps, samples, reach, self.extent.step)[0]
+        return window(hypothesis, steps, samples, reach, self.extent.step)
 
     def fits(self, base: Hypothesis) -> tuple[list[Explanation], bool]:
         """Return the mistakes with fitted numbers with which all agrees.
@@ -431,9 +425,9 @@ class _Search:
 
     def _agreeing(self, hypothesis: Hypothesis, dtype: str) -> tuple[Comparison, ...] | None:
         """Return the comparisons if every quantity agrees, and ``None`` otherwise."""
-        part, is_exact = window(hypothesis, _FIRST_STEPS, step=self.extent.step)
-        if is_exact:
-            some_steps = compare_quantities(part, dtype, stop_early=True)
+        part = window(hypothesis, _FIRST_STEPS, step=self.extent.step)
+        if part.is_exact:
+            some_steps = compare_quantities(part.of(hypothesis), dtype, stop_early=True)
             if any(comparison.ratio > 1.0 for comparison in some_steps):
                 return None
         if self.extent.is_isolated and dtype == self.dtype and not self._is_nearer(hypothesis):

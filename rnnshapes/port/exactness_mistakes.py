@@ -62,7 +62,7 @@ class Approximation(Elementwise):
 
 def approximated_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, CellChange]]:
     """Yield that tanh, sigmoid or both are approximated, where the port is near the network."""
-    distance = relative_distance(window(hypothesis, _STEPS)[0])
+    distance = relative_distance(window(hypothesis, _STEPS).of(hypothesis))
     for functions in _approximations() if distance <= _NEAR else ():
         errors = [_error(name, function) for name, function in functions.items()]
         if distance and not 1 / _OTHER_SIZE <= distance / max(errors) <= _OTHER_SIZE:

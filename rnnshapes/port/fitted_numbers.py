@@ -120,7 +120,7 @@ class _System:
 
     def part(self, hypothesis: Hypothesis) -> Hypothesis:
         """Return the steps of a hypothesis that the fit looks at."""
-        return window(hypothesis, _STEPS, _SAMPLES, self.reach, self.step)[0]
+        return window(hypothesis, _STEPS, _SAMPLES, self.reach, self.step).of(hypothesis)
 
     def residuals(self, hypotheses: Iterable[Hypothesis]) -> list[Array]:
         """Return what the port reports minus what each hypothesis computes, as one vector."""

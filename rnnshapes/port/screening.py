@@ -6,7 +6,7 @@ It is cheap and has no bounds: only the nearest hypotheses are compared in full.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -173,7 +173,7 @@ def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
     some = replace(some, quantities=tuple(exact))
     distance = _LEAST_REACH
     while 2 * distance < longest:
-        if relative_distance(_run_window(some, steps, 2, distance)[0]) <= _NEGLIGIBLE:
+        if relative_distance(_run_window(some, steps, 2, distance).of(some)) <= _NEGLIGIBLE:
             return 2 * distance
         distance *= 2
     return 0
@@ -189,7 +189,7 @@ def _forgets(hypothesis: Hypothesis) -> bool:
 
 def _at_last_step(hypothesis: Hypothesis, steps: int) -> list[Array]:
     """Return what the network computes for each quantity from a few steps alone."""
-    part, _ = window(hypothesis, steps)
+    part = window(hypothesis, steps).of(hypothesis)
     with np.errstate(over="ignore", invalid="ignore"):
         ours = replay.numpy_outputs(part.network, part.weights, part.xs)
     return [quantity.expected(part.network, ours) for quantity in part.quantities]
@@ -217,10 +217,36 @@ def expected_quantities(
             yield quantity, quantity.expected(hypothesis.network, ours)
 
 
+@dataclass(frozen=True)
+class Window:
+    """A few steps and samples of x and of what a port reports, for several hypotheses.
+
+    ``is_exact``: what differs in them differs in the whole run, too. ``starts`` are the port's own
+    states before the first step, (N, M), as weights have them, if the run does not start there;
+    ``start_rounding`` is how far they may be off, by recurrence.
+    """
+
+    xs: tuple[Array, ...]
+    quantities: tuple[ReportedQuantity, ...]
+    is_exact: bool
+    starts: Weights = field(default_factory=dict)
+    start_rounding: Weights = field(default_factory=dict)
+
+    def of(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return this part of a hypothesis."""
+        return replace(
+            hypothesis,
+            xs=self.xs,
+            quantities=self.quantities,
+            weights={**hypothesis.weights, **self.starts},
+            start_rounding=self.start_rounding,
+        )
+
+
 def window(
     hypothesis: Hypothesis, steps: int, samples: int = 2, reach: int = 0, step: int = 0
-) -> tuple[Hypothesis, bool]:
-    """Return the hypothesis for a few steps and samples, if a part can be computed alone.
+) -> Window:
+    """Return a few steps and samples, if a part of a hypothesis can be computed alone.
 
     Args:
         hypothesis: The network as the port may compute it, and what the port reports.
@@ -233,32 +259,26 @@ def window(
             :func:`measured_reach`.
         step: A step of interest. It is among those to compare where each of them starts from the
             port's own states.
-
-    Returns:
-        The part, and whether it is exact, so that what differs in it differs in the whole run,
-        too.
     """
     if is_stepwise(hypothesis):
-        return _stepwise_window(hypothesis, steps, samples, step), True
+        return _stepwise_window(hypothesis, steps, samples, step)
     return _run_window(hypothesis, steps, samples, reach)
 
 
-def _run_window(
-    hypothesis: Hypothesis, steps: int, samples: int, reach: int
-) -> tuple[Hypothesis, bool]:
-    """Return the part of a run from its start, or from zeros before its last steps."""
+def _run_window(hypothesis: Hypothesis, steps: int, samples: int, reach: int) -> Window:
+    """Return the part of a run from its start, or from the same states before its last steps."""
     network = hypothesis.network
     timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
     whole = hypothesis if network.batch else _some_samples(hypothesis, samples)
     at_steps = all(shapes.steps is not None for shapes in network.node_shapes)
     if hypothesis.unwindowed or not (network.runs_in_blocks or reach):
-        return whole, False
+        return Window(whole.xs, whole.quantities, is_exact=False)
     if reach and not timed:
         # The last output of both directions depends on both ends of x.
         xs = tuple(_ends(x, reach) for x in whole.xs)
-        return replace(whole, xs=xs), False
+        return Window(xs, whole.quantities, is_exact=False)
     if not at_steps or len(timed) < len(hypothesis.quantities):
-        return whole, False
+        return Window(whole.xs, whole.quantities, is_exact=False)
     start = max(0, int(min(map(np.min, timed))) + 1 - steps)
     quantities = []
     for quantity, network_steps in zip(hypothesis.quantities, timed, strict=True):
@@ -274,11 +294,10 @@ def _run_window(
                 )
             )
     xs = tuple(x[:samples, start : start + steps + reach] for x in hypothesis.xs)
-    part = replace(hypothesis, xs=xs, quantities=tuple(quantities))
-    return part, start == 0 and not reach
+    return Window(xs, tuple(quantities), is_exact=start == 0 and not reach)
 
 
-def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int) -> Hypothesis:
+def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int) -> Window:
     """Return a few steps around a step, with the port's own states before the first of them."""
     count = len(hypothesis.quantities[0].steps)
     start = max(0, min(step - steps // 2, count - steps))
@@ -305,13 +324,7 @@ def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int
         x[:samples, start:stop] if getattr(node.layer, "timed", False) else x[:samples]
         for node, x in zip(hypothesis.network.inputs, hypothesis.xs, strict=True)
     )
-    return replace(
-        hypothesis,
-        xs=xs,
-        quantities=quantities,
-        weights={**hypothesis.weights, **starts},
-        start_rounding=start_rounding,
-    )
+    return Window(xs, quantities, True, starts, start_rounding)
 
 
 def _ends(x: Array, steps: int) -> Array:
