@@ -81,7 +81,7 @@ class Bounded:
         other: Bounded,
         multiply: Callable[[Array, Array], Array],
         terms: int,
-        roundings: int = 2,
+        roundings: int = 1,
     ) -> Bounded:
         """Return sums of products: errors carried through |a| and |W|, and γ_n of the magnitudes.
 
@@ -89,16 +89,18 @@ class Bounded:
             other: The other factor.
             multiply: Multiplies two arrays; each number of its result is a sum.
             terms: The number of terms of each sum.
-            roundings: How often each product is rounded to 16 bits: itself, and with the sum.
+            roundings: How often a product, or a sum that it is part of, is rounded to 16 bits.
         """
         p, (a, b) = self.precision, (self.error, other.error)
         left, right = np.abs(self.value), np.abs(other.value)
         magnitude = multiply(left, right)
-        carried: Array | float = multiply(a, right) if a.any() else 0.0
+        carried: Array | float = (roundings - 1) * p.tiny  # lost before the last rounding
+        if a.any():
+            carried = carried + multiply(a, right)
         if b.any():
             carried = carried + multiply(left + a, b)
-        roundoff, lost = p.gamma(terms, roundings), p.underflow(terms) + (roundings - 2) * p.tiny
-        error = carried + _scaled(roundoff, magnitude + carried) + lost
+        roundoff = p.gamma(terms, roundings)
+        error = carried + _scaled(roundoff, magnitude + carried) + p.underflow(terms)
         unknown = np.zeros(())
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             unknown = multiply(a, np.ones_like(right)) + multiply(np.ones_like(left), b)
@@ -293,7 +295,7 @@ def _softmax_errors(z: Bounded) -> _SoftmaxErrors:
     below = np.where(np.isneginf(z.value), 0.0, below)  # a hidden key
     logarithm = z.error + z.error.max(axis=-1, keepdims=True)
     term = p.unit_roundoff * (below + 16)
-    total = (softmax(z.value) * term).sum(axis=-1, keepdims=True) + p.gamma(n)
+    total = (softmax(z.value) * term).sum(axis=-1, keepdims=True) + p.gamma(n, 2)
     return _SoftmaxErrors(logarithm, term, total)
 
 
@@ -431,8 +433,7 @@ class BoundedOps:
         """Multiply, and sum over axes."""
         terms = contraction.terms(left.value)
         in_float16 = contraction.sums_in_float16 and left.precision.name == "float16"
-        roundings = max(2, terms) if in_float16 else 2
-        return left.product(right, contraction, terms, roundings)
+        return left.product(right, contraction, terms, max(1, terms) if in_float16 else 1)
 
     def averages(self, x: Bounded, windows: Sequence[Window]) -> Bounded:
         """Return the mean of each window along the axes from 1 on: (N, T, F) → (N, T', F)."""

@@ -459,7 +459,7 @@ def _perturbed_input(
 def _perturbed_weight(rng: np.random.Generator, weight: Array, precision: Precision) -> Array:
     """Return a weight changed by the rounding of its products, sums and activations."""
     terms = int(np.prod(weight.shape[:-1])) if weight.ndim > 1 else 0
-    share = precision.gamma(terms) + _OTHER_UNITS * precision.unit_roundoff
+    share = precision.gamma(terms, 2) + _OTHER_UNITS * precision.unit_roundoff
     perturbed: Array = weight * (1 + share * _signs(rng, weight.shape))
     return perturbed
 
