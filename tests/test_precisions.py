@@ -17,7 +17,7 @@ from rnnshapes import reference
 from rnnshapes.forward import replay
 from rnnshapes.network.structure import Engine
 from rnnshapes.ops.bounded import Bounded, BoundedOps
-from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.contraction import Contraction, einsum_sums_in_float16
 from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32
 from rnnshapes.verification import report, residuals
 from tests.helpers import grid
@@ -291,34 +291,127 @@ def test_layers_that_sum_in_float16_pass() -> None:
     assert result.passed, result
 
 
-def test_attention_sums_in_float16(monkeypatch) -> None:
-    """The bound of each product holds for a long sum of ``einsum``, as Keras calls it.
+#: Equations, how Keras computes them, and the size of each summed axis.
+EINSUMS = {
+    "ab,bc->ac": ("matmul", 300),
+    "ntf,fk->ntk": ("matmul", 2100),
+    "abc,dc->abd": ("matmul", 300),
+    "ntf,fhd->nthd": ("matmul", 300),
+    "ntf,hfd->nthd": ("matmul", 300),
+    "ntf,hdf->nthd": ("matmul", 300),
+    "nqhd,hdf->nqf": ("matmul", 17),
+    "nqhd,hfd->nqf": ("matmul", 17),
+    "nqhd,fhd->nqf": ("matmul", 17),
+    "nkhd,nqhd->nhqk": ("matmul", 300),
+    "nhqk,nkhd->nqhd": ("matmul", 300),
+    "nqhd,nkhd->nhqk": ("matmul", 300),
+    "abcd,abde->abce": ("matmul", 300),
+    "abcd,abed->abce": ("matmul", 300),
+    "abcd,acbe->adbe": ("matmul", 300),
+    "abcde,aebf->adbcf": ("matmul", 300),
+    "abcde,afce->acdbf": ("matmul", 300),
+    "abc,bcd->ad": ("einsum", 17),
+    "btd,btf->bdf": ("einsum", 2100),
+    "abc,acd->abd": ("einsum", 300),
+    "ab, bc -> ac": ("einsum", 300),
+}
 
-    That is so in ``dot_product_attention``, and in projections where T is open.
-    """
+
+@pytest.mark.parametrize("equation", EINSUMS)
+def test_float16_bounds_follow_keras_einsum(equation: str, monkeypatch) -> None:
+    """A bound that is too wide lets wrong numbers pass; where Keras calls MatMul, it is tight."""
     import tensorflow as tf
 
-    draws, contract, checked = np.random.default_rng(2), BoundedOps.contract, set()
+    function, length = EINSUMS[equation]
+    called, einsum = [], tf.einsum
+    monkeypatch.setattr(tf, "einsum", lambda *args: called.append(args) or einsum(*args))
+    contraction = Contraction(equation.replace(" ", ""), einsum_sums_in_float16(equation))
+    draws = np.random.default_rng(2)
+    x, w = (
+        draws.uniform(*ends, [length if a in contraction.summed else 3 for a in axes])
+        for axes, ends in zip(contraction.letters, ((0.5, 1.0), (0.01, 0.02)), strict=False)
+    )
+    x, w = x.astype("float16"), w.astype("float16")
+    ratio = _ratio(contraction, x, w, keras.ops.einsum(equation, x, w))
+    assert bool(called) == (function == "einsum")
+    assert (0.4 if function == "matmul" else 0.0) < ratio <= 1
 
-    def check(self: Any, contraction: Contraction, left: Any, right: Any) -> Any:
-        if (p := left.precision).name == "float16":
-            checked.add(contraction.subscripts)
-            length = round(900 ** (1 / len(contraction.summed)))
-            one, other, _ = (
-                [length if axis in contraction.summed else 2 for axis in axes]
-                for axes in contraction.letters
-            )
-            x, w = draws.uniform(0.5, 1.0, one).astype("float16"), np.full(other, 0.13, "float16")
-            bounded = contract(self, contraction, Bounded.exact(x, p), Bounded.exact(w, p))
-            actual = tf.einsum(contraction.subscripts, x, w).numpy().astype("float64")
-            assert (abs(actual - bounded.value) <= bounded.error).all(), contraction.subscripts
+
+def _ratio(contraction: Contraction, x: Any, w: Any, actual: Any) -> float:
+    """Return the largest error of a product in float16, relative to its bound."""
+    p = PRECISIONS["float16"]
+    bounded = BoundedOps().contract(contraction, Bounded.exact(x, p), Bounded.exact(w, p))
+    assert np.isfinite(bounded.error).all()
+    return float((abs(np.asarray(actual, "float64") - bounded.value) / bounded.error).max())
+
+
+@pytest.mark.parametrize("returned", [False, True])
+def test_attention_sums_as_keras_does(returned: bool, monkeypatch) -> None:
+    """Only ``dot_product_attention`` sums in float16, where Keras needs no attention weights."""
+    contract, in_float16 = BoundedOps.contract, {}
+
+    def record(self: Any, contraction: Contraction, left: Any, right: Any) -> Any:
+        in_float16[contraction.subscripts] = contraction.sums_in_float16
         return contract(self, contraction, left, right)
 
-    monkeypatch.setattr(BoundedOps, "contract", check)
+    monkeypatch.setattr(BoundedOps, "contract", record)
+    attend = la.MultiHeadAttention(2, 4, 5)
     with dtype_policy("float16"):
-        model = functional(lambda x: la.MultiHeadAttention(2, 4, 5)(x, x))
+        model = functional(lambda x: attend(x, x, return_attention_scores=returned))
     assert rnnshapes.verify(randomized(model), N=2).passed
-    assert len(checked) == 4
+    assert in_float16 == {
+        "ntf,fhd->nthd": False,
+        "nqhd,nkhd->nhqk": not returned,
+        "nhqk,nkhd->nqhd": not returned,
+        "nqhd,hdf->nqf": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "factor"),
+    [
+        (la.EinsumDense, 2100, 1.0),
+        (la.EinsumDense, 64, 1.03),
+        (la.MultiHeadAttention, 256, 1.1),
+    ],
+)
+def test_long_products_are_checked_in_float16(
+    layer: Any, size: int, factor: float, monkeypatch
+) -> None:
+    real = layer.call
+
+    @functools.wraps(real)
+    def scaled(self: Any, *args: Any, **options: Any) -> Any:
+        return real(self, *args, **options) * factor
+
+    monkeypatch.setattr(layer, "call", scaled)
+    with dtype_policy("float16"):
+        if layer is la.EinsumDense:
+            model = functional(la.EinsumDense("abc,cd->abd", (None, 4)), (3, size))
+        else:
+            attend = la.MultiHeadAttention(2, 4)
+            model = functional(lambda x: attend(x, x), (3, size))
+    model.set_weights([0.1 * w for w in randomized(model).get_weights()])
+    x = np.random.default_rng(3).uniform(0.1, 0.2, (2, 3, size))
+    checks = rnnshapes.verify(model, x=x).checks
+    short = [check for check in checks if check.precision == "float16"]
+    assert len(short) == 2
+    assert all(check.compared for check in short)
+    assert [check.passed for check in short] == [factor == 1.0] * 2
+
+
+def test_earlier_calls_leave_no_size_open(compiled: None) -> None:
+    """In the graph of a model that was called on other numbers of steps, T is open."""
+    with dtype_policy("float16"):
+        model = functional(la.EinsumDense("abc,cde->abde", (None, 2, 4)), (None, 256))
+    model.set_weights([abs(w) for w in randomized(model).get_weights()])
+    model.compile(jit_compile=False)  # XLA sums in float32
+    for steps in (2, 4):
+        model.predict(np.ones((2, steps, 256)), verbose=0)
+    before = model.predict_function
+    result = rnnshapes.verify(model, x=np.random.default_rng(3).uniform(0.1, 0.2, (2, 3, 256)))
+    assert result.passed, result
+    assert model.predict_function is before
 
 
 @pytest.mark.parametrize("policy", ["float16", "float64", "mixed_bfloat16"])

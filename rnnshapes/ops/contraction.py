@@ -5,10 +5,51 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rnnshapes.ops.activations import Array
+
+
+#: Subscripts, in letters from a on, that ``keras.ops.einsum`` computes as one ``tf.matmul``; the
+#: last eight only where all sizes but N are known, as in each graph that verify runs.
+#: Source: ``keras/src/backend/tensorflow/numpy.py``.
+_MATMUL_SUBSCRIPTS = frozenset(
+    {
+        "a,b->ab",
+        "ab,b->a",
+        "ab,bc->ac",
+        "ab,cb->ac",
+        "abc,cd->abd",
+        "abc,dc->abd",
+        "abcd,abde->abce",
+        "abcd,abed->abce",
+        "abcd,acbe->adbe",
+        "abcd,adbe->acbe",
+        "abcd,aecd->acbe",
+        "abcd,aecd->aceb",
+        "abc,cde->abde",
+        "abc,dce->abde",
+        "abc,dec->abde",
+        "abcd,cde->abe",
+        "abcd,ced->abe",
+        "abcd,ecd->abe",
+        "abcde,aebf->adbcf",
+        "abcde,afce->acdbf",
+    }
+)
+
+
+def einsum_sums_in_float16(subscripts: str) -> bool:
+    """Return whether ``keras.ops.einsum`` may sum products of float16 numbers in float16.
+
+    It does in ``tf.einsum``, also for other ways to write what it knows as a product of matrices:
+    with spaces, with ``...`` or without a result.
+    """
+    letters = dict.fromkeys(filter(str.isalpha, subscripts))
+    named = dict(zip(letters, ascii_lowercase + ascii_uppercase, strict=False))
+    return "".join(named.get(each, each) for each in subscripts) not in _MATMUL_SUBSCRIPTS
 
 
 @dataclass(frozen=True)
@@ -19,7 +60,7 @@ class Contraction:
         subscripts: One letter for each axis of both tensors and of the result. No letter occurs
             twice in one tensor; each occurs in two of the three, or in the result.
         sums_in_float16: Whether TensorFlow may sum products of float16 numbers in float16, not in
-            float32: in ``einsum``, in depthwise and in transposed convolutions.
+            float32: in ``tf.einsum``, in depthwise and in transposed convolutions.
     """
 
     subscripts: str

@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -179,7 +179,8 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     with keras_at_work("run the model"):
         try:
             callbacks = _progress_callbacks(keras, steps_per_batch(network, size, len(xs[0])))
-            outputs = own.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
+            with _known_sizes(own) if "float16" in network.precisions else nullcontext():
+                outputs = own.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
             _restore(variables, before)
             instrumented = InstrumentedModel.of(keras, model, network)
             arrays = instrumented.run(xs, size)
@@ -191,6 +192,20 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     for array in (*outputs, *arrays):
         array.setflags(write=False)
     return ModelOutputs(engine=engine(), outputs=outputs, **fields)
+
+
+@contextmanager
+def _known_sizes(own: Any) -> Iterator[None]:
+    """Build the graph of ``predict`` anew, in which all sizes but N are known.
+
+    After calls with other numbers of steps, T is open in the model's own graph. There ``einsum``
+    sums in float16: :func:`rnnshapes.ops.contraction.einsum_sums_in_float16`.
+    """
+    before, own.predict_function = own.predict_function, None
+    try:
+        yield
+    finally:
+        own.predict_function = before
 
 
 def _require_samples(

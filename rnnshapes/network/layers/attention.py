@@ -187,10 +187,12 @@ class AdditiveAttention(Attention):
         return {"use_scale": self.use_scale}
 
 
-_PROJECTION = Contraction("ntf,fhd->nthd", sums_in_float16=True)
-_HEAD_SCORES = Contraction("nqhd,nkhd->nhqk", sums_in_float16=True)
-_HEAD_CONTEXT = Contraction("nhqk,nkhd->nqhd", sums_in_float16=True)
-_OUTPUT = Contraction("nqhd,hdf->nqf", sums_in_float16=True)
+_PROJECTION, _OUTPUT = Contraction("ntf,fhd->nthd"), Contraction("nqhd,hdf->nqf")
+_HEAD_SCORES, _HEAD_CONTEXT = Contraction("nqhd,nkhd->nhqk"), Contraction("nhqk,nkhd->nqhd")
+#: In ``dot_product_attention``, which calls ``tf.einsum``.
+_FUSED_SCORES, _FUSED_CONTEXT = (
+    replace(each, sums_in_float16=True) for each in (_HEAD_SCORES, _HEAD_CONTEXT)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +321,8 @@ class MultiHeadAttention(Attending):
         q, k, v = projected
         visibility = self._visibility(masks, len(inputs))
         attention = ops.define("attention", self._attention_weights(ops, q, k, visibility, mask))
-        context = ops.contract(_HEAD_CONTEXT, attention, v)  # (N, H, T, T')·(N, T', H, P)
+        mean = _FUSED_CONTEXT if self._is_fused else _HEAD_CONTEXT
+        context = ops.contract(mean, attention, v)  # (N, H, T, T')·(N, T', H, P)
         if self.use_gate:
             gate = ops.activate("sigmoid", self._project(ops, inputs[0], "g", w))
             context = context * ops.define("g", gate)  # (N, T, H, P)
@@ -349,7 +352,7 @@ class MultiHeadAttention(Attending):
         if not self._is_fused:
             scores = ops.contract(_HEAD_SCORES, q * self.scale, k)
             return ops.attention_weights(ops.define("scores", scores), visibility, mask)
-        scores = ops.widen(ops.contract(_HEAD_SCORES, q, k)) * self.scale
+        scores = ops.widen(ops.contract(_FUSED_SCORES, q, k)) * self.scale
         weights = ops.attention_weights(ops.define("scores", scores), visibility, mask)
         return ops.narrow(weights, q)
 

@@ -14,7 +14,7 @@ from rnnshapes.cells.cell import SizeOf, Weight
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig, size_in
-from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.contraction import Contraction, einsum_sums_in_float16
 from rnnshapes.ops.dims import Dim, Shape
 from rnnshapes.ops.interface import LayerOps, Tensor
 
@@ -86,7 +86,7 @@ class EinsumDense(Layer):
 
     @property
     def _contraction(self) -> Contraction:
-        return Contraction(self.equation, sums_in_float16=True)
+        return Contraction(self.equation, einsum_sums_in_float16(self.equation))
 
     @property
     def activations(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from rnnshapes.network.layers.config import (
 )
 from rnnshapes.network.layers.merging import Join
 from rnnshapes.ops.constant import Constant
-from rnnshapes.ops.contraction import Contraction
+from rnnshapes.ops.contraction import Contraction, einsum_sums_in_float16
 from rnnshapes.ops.dims import Dim, Shape, product
 from rnnshapes.ops.elementwise import (
     ABS,
@@ -1048,12 +1048,15 @@ class Product(Operation):
             config.shapes[part.number] if isinstance(part, Source) else part.shape for part in parts
         ]
         is_constant = [isinstance(part, Constant) for part in parts]
+        sums_in_float16 = False
         if config.class_name.endswith("Einsum"):
-            subscripts = _written_out(str(config.options["subscripts"]), shapes)
+            original = str(config.options["subscripts"])
+            subscripts = _written_out(original, shapes)
+            sums_in_float16 = einsum_sums_in_float16(original)
         else:
             subscripts = _matmul_subscripts(len(shapes[0]), len(shapes[1]), is_constant)
         contraction = _contraction(subscripts, shapes, is_constant)
-        contraction = replace(contraction, sums_in_float16=config.class_name.endswith("Einsum"))
+        contraction = replace(contraction, sums_in_float16=sums_in_float16)
         dims: dict[str, Dim] = {}
         for number in (0, 1) if isinstance(parts[0], Source) else (1, 0):
             for letter, dim in zip(contraction.letters[number], shapes[number], strict=True):
