@@ -317,7 +317,8 @@ def test_exchanged_directions_are_named(cell: str, tmp_path: Path) -> None:
 
 def test_bias_of_a_right_direction_is_not_exchanged(tmp_path: Path) -> None:
     """All biases of Keras are 0."""
-    layer = la.Bidirectional(la.LSTM(5, unit_forget_bias=False), name="rnn")
+    lstm = la.LSTM(5, unit_forget_bias=False, name="lstm")
+    layer = la.Bidirectional(lstm, name="rnn")
     model = keras.Sequential([keras.Input((4, 3)), layer])
     golden = rnnshapes.golden(model, keras=False).arrays
     names = [f"rnn/{way}_lstm" for way in ("forward", "backward")]
