@@ -28,7 +28,7 @@ from rnnshapes.port.quantities import are_numbers_of
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps
 from rnnshapes.port.screening import (
-    Window,
+    StepWindow,
     measured_reach,
     memory_length,
     relative_distances,
@@ -313,7 +313,7 @@ class _Search:
         the search has become too much work.
         """
         parts: list[tuple[Hypothesis, Hypothesis]] = []
-        windows: dict[tuple[object, ...], Window] = {}
+        windows: dict[tuple[object, ...], StepWindow] = {}
         counted: set[int] = set()
         numbers = 0
         while self.work < _MOST_WORK and len(parts) < _AT_ONCE and numbers < _MOST_NUMBERS:
@@ -346,7 +346,7 @@ class _Search:
         self.tried += 1
         self.work += steps * (scans + len(part.xs[0]) * self.products)
 
-    def _window(self, hypothesis: Hypothesis) -> Window:
+    def _window(self, hypothesis: Hypothesis) -> StepWindow:
         """Return the few steps of a hypothesis that the first look computes."""
         single, samples = len(hypothesis.mistakes) <= 1, 2
         steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS

@@ -218,7 +218,7 @@ def expected_quantities(
 
 
 @dataclass(frozen=True)
-class Window:
+class StepWindow:
     """A few steps and samples of x and of what a port reports, for several hypotheses.
 
     ``is_exact``: what differs in them differs in the whole run, too. ``starts`` are the port's own
@@ -245,7 +245,7 @@ class Window:
 
 def window(
     hypothesis: Hypothesis, steps: int, samples: int = 2, reach: int = 0, step: int = 0
-) -> Window:
+) -> StepWindow:
     """Return a few steps and samples, if a part of a hypothesis can be computed alone.
 
     Args:
@@ -265,20 +265,20 @@ def window(
     return _run_window(hypothesis, steps, samples, reach)
 
 
-def _run_window(hypothesis: Hypothesis, steps: int, samples: int, reach: int) -> Window:
+def _run_window(hypothesis: Hypothesis, steps: int, samples: int, reach: int) -> StepWindow:
     """Return the part of a run from its start, or from the same states before its last steps."""
     network = hypothesis.network
     timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
     whole = hypothesis if network.batch else _some_samples(hypothesis, samples)
     at_steps = all(shapes.steps is not None for shapes in network.node_shapes)
     if hypothesis.unwindowed or not (network.runs_in_blocks or reach):
-        return Window(whole.xs, whole.quantities, is_exact=False)
+        return StepWindow(whole.xs, whole.quantities, is_exact=False)
     if reach and not timed:
         # The last output of both directions depends on both ends of x.
         xs = tuple(_ends(x, reach) for x in whole.xs)
-        return Window(xs, whole.quantities, is_exact=False)
+        return StepWindow(xs, whole.quantities, is_exact=False)
     if not at_steps or len(timed) < len(hypothesis.quantities):
-        return Window(whole.xs, whole.quantities, is_exact=False)
+        return StepWindow(whole.xs, whole.quantities, is_exact=False)
     start = max(0, int(min(map(np.min, timed))) + 1 - steps)
     quantities = []
     for quantity, network_steps in zip(hypothesis.quantities, timed, strict=True):
@@ -294,10 +294,10 @@ def _run_window(hypothesis: Hypothesis, steps: int, samples: int, reach: int) ->
                 )
             )
     xs = tuple(x[:samples, start : start + steps + reach] for x in hypothesis.xs)
-    return Window(xs, tuple(quantities), is_exact=start == 0 and not reach)
+    return StepWindow(xs, tuple(quantities), is_exact=start == 0 and not reach)
 
 
-def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int) -> Window:
+def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int) -> StepWindow:
     """Return a few steps around a step, with the port's own states before the first of them."""
     count = len(hypothesis.quantities[0].steps)
     start = max(0, min(step - steps // 2, count - steps))
@@ -324,7 +324,7 @@ def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int
         x[:samples, start:stop] if getattr(node.layer, "timed", False) else x[:samples]
         for node, x in zip(hypothesis.network.inputs, hypothesis.xs, strict=True)
     )
-    return Window(xs, quantities, True, starts, start_rounding)
+    return StepWindow(xs, quantities, True, starts, start_rounding)
 
 
 def _ends(x: Array, steps: int) -> Array:
