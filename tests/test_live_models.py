@@ -209,6 +209,20 @@ def test_layers_behind_unsupported_one_are_verified() -> None:
         rnnshapes.trace(model, keras=False)
 
 
+@pytest.mark.parametrize(("change", "passed"), [(1e-6, True), (0.1, False)])
+def test_unsupported_layer_may_round_otherwise_in_predict(change: float, passed: bool) -> None:
+    class Unsteady(layers.Layer):
+        calls = 0
+
+        def call(self, x):
+            type(self).calls += 1
+            return x * (1 + change * self.calls)
+
+    parts = (layers.LSTM(5, return_sequences=True), Unsteady(), layers.Dense(3))
+    result = rnnshapes.verify(randomized(sequential(*parts)), N=2)
+    assert [check.passed for check in result.checks if check.name.startswith("predict")] == [passed]
+
+
 def test_sizes_keep_names_behind_unsupported_layer() -> None:
     double = layers.Lambda(lambda v: v[:, ::2] * 2.0, output_shape=(3, 5))
     parts = (layers.LSTM(5, return_sequences=True), double, layers.GRU(4), layers.Dense(2))

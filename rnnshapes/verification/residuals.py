@@ -6,7 +6,7 @@ layer, in float64. Keras's result may differ by no more than rounding in its pre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -351,7 +351,9 @@ class _NodeWalk:
         if position in self.bounded:
             return self._cut(self.bounded[position], chunk)
         if not node.sources or node.layer.declared_shapes is not None:
-            return self._cut(self.keras_values[position], chunk, precision)
+            value = self._cut(self.keras_values[position], chunk, precision)
+            is_same_run = not node.sources or bool(self.keras.origin_values)
+            return value if is_same_run else _map_numbers(value, _of_another_run)
         p = self._input_precision(node.layer)
         if self.keras.origin_values:  # the outputs are those of the first run
             inputs = [self._cut(self._first_run(tap.node), chunk, p) for tap in node.sources]
@@ -449,13 +451,27 @@ class _NodeWalk:
 
 def _cast(value: NodeValue, precision: Precision) -> NodeValue:
     """Round the bounded numbers of a node to another dtype."""
+    return _map_numbers(value, lambda numbers: numbers.cast(precision))
 
-    def cast(numbers: Any) -> Any:
-        return None if numbers is None else numbers.cast(precision)
 
-    outputs = tuple(map(cast, value.outputs))
+def _of_another_run(numbers: Bounded) -> Bounded:
+    """Return an unsupported layer's numbers as another run may give them.
+
+    How far it carries rounding errors is not known: half of the digits may differ.
+    """
+    largest = np.max(np.abs(numbers.value), initial=0.0)
+    return numbers.widened(np.sqrt(numbers.precision.unit_roundoff) * largest)
+
+
+def _map_numbers(value: NodeValue, function: Callable[[Any], Any]) -> NodeValue:
+    """Apply a function to the bounded numbers of a node."""
+
+    def apply(numbers: Any) -> Any:
+        return None if numbers is None else function(numbers)
+
+    outputs = tuple(map(apply, value.outputs))
     each = (
-        outputs[i] if i < len(outputs) and e is value.outputs[i] else cast(e)
+        outputs[i] if i < len(outputs) and e is value.outputs[i] else apply(e)
         for i, e in enumerate(value.at_steps)
     )
     return NodeValue(outputs, tuple(each), value.mask, value.joined)
