@@ -94,3 +94,12 @@ def test_parts_of_a_tensor_inside_are_traced(parts: int) -> None:
     traced = rnnshapes.trace(model, x=x, keras=False)
     np.testing.assert_allclose(traced.output, model(x), atol=1e-6)
     assert rnnshapes.verify(model, x=x).passed
+
+
+@pytest.mark.parametrize(("dtype", "supported"), [("mixed_float16", False), ("float32", True)])
+def test_model_that_receives_rounded_numbers_is_unsupported(dtype: str, supported: bool) -> None:
+    inner = sequential(la.Dense(4), la.Flatten(), shape=(3, 5))
+    at_steps = la.TimeDistributed(inner, dtype=dtype)
+    model = randomized(sequential(at_steps, la.LSTM(6, dtype="float32"), shape=(4, 3, 5)))
+    result = rnnshapes.verify(model, N=3)
+    assert (result.passed, not result.unsupported) == (True, supported)

@@ -28,7 +28,7 @@ from rnnshapes.load.live.recorded_model import (
     unused_name,
     weights_outside,
 )
-from rnnshapes.network.graph import Tap
+from rnnshapes.network.graph import DTYPES_16BIT, Tap
 from rnnshapes.network.layers.config import MODEL_CLASSES, Source
 from rnnshapes.ops.constant import MOST_NUMBERS, NUMBER_DTYPES, Constant
 
@@ -98,7 +98,8 @@ def is_model(layer: Any) -> bool:
 def model_at_each_step(layer: Any) -> Any:
     """Return the model that a TimeDistributed applies, or None if it is one that is not read.
 
-    It has to have one input, and one output that is another tensor.
+    It has to have one input, and one output that is another tensor. A TimeDistributed that
+    computes in 16 bits rounds what the model receives: its first layers have to do so as well.
     """
     kind: type = type(layer)
     model: Any = getattr(layer, "layer", None)
@@ -107,7 +108,13 @@ def model_at_each_step(layer: Any) -> Any:
         return None
     graph = read_graph(model)
     is_input = not graph.calls[graph.outputs[0].node].sources
-    return None if is_input or len(model.inputs) + len(graph.outputs) > 2 else model
+    first = [c for c in graph.calls if any(not graph.calls[t.node].sources for t in c.sources)]
+    dtypes = {getattr(call.layer, "compute_dtype", call.outputs[0].dtype) for call in first}
+    is_rounded = layer.compute_dtype in DTYPES_16BIT and "float" in model.inputs[0].dtype
+    rounds = is_rounded and dtypes != {layer.compute_dtype}
+    if is_input or rounds or len(model.inputs) + len(graph.outputs) > 2:
+        return None
+    return model
 
 
 @dataclass
