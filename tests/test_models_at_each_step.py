@@ -21,8 +21,10 @@ def chain(shape: tuple[int, ...], *layers: tuple[str, Any, int, int]) -> Network
     """Assemble a chain of layers: class, config, models around it, and how many it leaves."""
     calls = [LayerCall("x", "InputLayer", {"batch_shape": (None, *shape)})]
     calls += [
-        LayerCall(f"layer{number}", kind, config, (Tap(number),), around=around, leaves=leaves)
-        for number, (kind, config, around, leaves) in enumerate(layers)
+        LayerCall(
+            f"layer{number}", kind, config, (Tap(number),), nesting=nesting, models_ended=ended
+        )
+        for number, (kind, config, nesting, ended) in enumerate(layers)
     ]
     return assemble(LayerGraph(tuple(calls), (Tap(len(layers)),)))
 
@@ -66,9 +68,9 @@ def test_layer_inside_uses_no_outer_mask(shape: Any, before: Any) -> None:
     assert [node.layer.name for node in network.unsupported] == [f"layer{1 + len(before)}"]
 
 
-@pytest.mark.parametrize("around", [1, 2, 3])
-def test_layer_returning_its_input_has_no_equation(around: int) -> None:
-    layers = ("Dropout", {"rate": 0.5}, around, around), (*DENSE, 0, 0)
+@pytest.mark.parametrize("nesting", [1, 2, 3])
+def test_layer_returning_its_input_has_no_equation(nesting: int) -> None:
+    layers = ("Dropout", {"rate": 0.5}, nesting, nesting), (*DENSE, 0, 0)
     dropout, dense = inspect_network(chain((2, 3, 5, 4), *layers)).layers[-2:]
     assert not dropout.equations
     assert len(dense.equations) == 1

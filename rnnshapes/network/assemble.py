@@ -42,8 +42,8 @@ class LayerCall:
     operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
     of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
     ``boolean_inputs`` says which inputs are Boolean. With ``keeps_steps`` its output has as many
-    time steps as its first input. ``around`` is how many models that TimeDistributed applies are
-    around it, ``leaves`` is of how many of these its output is that of the model.
+    time steps as its first input. ``nesting`` is how many models that TimeDistributed applies are
+    around it, ``models_ended`` is of how many of these its output is that of the model.
     """
 
     name: str
@@ -67,8 +67,8 @@ class LayerCall:
     lost_mask: bool = False
     boolean_inputs: tuple[bool, ...] = ()
     keeps_steps: bool = False
-    around: int = 0
-    leaves: int = 0
+    nesting: int = 0
+    models_ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         boolean_inputs = tuple(layer.is_boolean for layer in feeding)
         lost_mask = lost_masks.before(each, node_shapes)
         call = replace(each, lost_mask=lost_mask, boolean_inputs=boolean_inputs)
-        if call.around:
+        if call.nesting:
             call = _at_each_step(graph, call, node_shapes)
         call = replace(call, computes_in=call.computes_in or graph.dtype)
         if call.class_name.startswith(OPERATION):
@@ -183,13 +183,13 @@ def _at_each_step(graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShap
     """Return a call of a layer in a model that TimeDistributed applies, as a call on all steps."""
     for tap in call.sources:
         source = graph.calls[tap.node]
-        around = source.around - source.leaves
-        if around < call.around and node_shapes[tap.node].mask_axes > around + 2:
+        nesting = source.nesting - source.models_ended
+        if nesting < call.nesting and node_shapes[tap.node].mask_axes > nesting + 2:
             reason = "TimeDistributed passes a mask with more axes than (N, T) to its model"
             call = replace(call, unsupported_reason=call.unsupported_reason or reason)
     if call.initial:
         call = replace(call, unsupported_reason="it has an initial state inside TimeDistributed")
-    outputs = tuple((s[0], *(None,) * call.around, *s[1:]) for s in call.outputs if s)
+    outputs = tuple((s[0], *(None,) * call.nesting, *s[1:]) for s in call.outputs if s)
     return replace(call, outputs=outputs)
 
 
@@ -241,7 +241,7 @@ def _read_layer(
         raise UnsupportedError("it is called with initial_state, which is not supported")
     if any(call.boolean_inputs) and not kind.takes_booleans:
         raise UnsupportedError(CALLED_ON_BOOLEANS)
-    reader = layer_class("TimeDistributed") if call.around else kind
+    reader = layer_class("TimeDistributed") if call.nesting else kind
     shapes = _input_shapes(call, node_shapes)
     for shape in shapes:
         require_axes(shape, "its input")
@@ -265,7 +265,7 @@ def _read_layer(
                 causal=bool(sources) and _is_causal_sequence(sources[0]),
                 computes_in=call.computes_in,
                 boolean_inputs=call.boolean_inputs,
-                stays=tuple(call.leaves < around for around in range(call.around, 0, -1)),
+                stays_inside=tuple(call.models_ended < n for n in range(call.nesting, 0, -1)),
             )
         )
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
@@ -323,7 +323,7 @@ def _unsupported_layer(
             for shape in call.outputs
         ),
         trainable_count=call.trainable_count,
-        mask_axes=(2 + call.around) * call.masked,
+        mask_axes=(2 + call.nesting) * call.masked,
         computes_in=call.output_dtype or call.computes_in,
     )
 

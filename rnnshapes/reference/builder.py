@@ -72,12 +72,14 @@ def sort_inputs(layer: Layer, tensors: list[Any]) -> tuple[list[Any], dict[str, 
     return tensors[:-1], options | {named[0]: tensors[-1]}
 
 
-def call_at_each_step(keras: Any, call: Callable[..., Any], *tensors: Any, stays: bool) -> Any:
+def call_at_each_step(
+    keras: Any, call: Callable[..., Any], *tensors: Any, stays_inside: bool
+) -> Any:
     """Call a function on the steps of tensors (N, T, …), as on N·T samples; return all steps.
 
     The function receives masks (N, T, …), as of N·T samples. It does not receive a mask (N, T),
     which the result has instead. Without one, the result has the mask that the function gives it,
-    if it ``stays`` in the model.
+    if it ``stays_inside`` the model.
     """
     ops = keras.ops
     lead = ops.shape(tensors[0])[:2]
@@ -97,7 +99,7 @@ def call_at_each_step(keras: Any, call: Callable[..., Any], *tensors: Any, stays
             outside = mask
     results = []
     for step in keras.tree.flatten(call(*steps)):
-        x, mask = unfold(step), get_mask(step) if stays else None
+        x, mask = unfold(step), get_mask(step) if stays_inside else None
         mask = outside if outside is not None or mask is None else unfold(mask)
         if mask is not None:
             set_mask(x, mask)
@@ -201,7 +203,9 @@ class LayerBuilder:
                 def call_inner(*tensors: Any) -> Any:
                     return call_layer(inner, built, list(tensors))
 
-                return call_at_each_step(keras, call_inner, *inputs, stays=layer.stays)
+                return call_at_each_step(
+                    keras, call_inner, *inputs, stays_inside=layer.stays_inside
+                )
 
             def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
                 return None  # the output has it already

@@ -164,8 +164,10 @@ def _repeat_calls(keras: Any, calls: Sequence[KerasCall], inputs: list[Any]) -> 
         if takes_training(call.layer):
             options["training"] = False
         repeat: Any = partial(_repeat_call, call, list(values), options)
-        for left in range(call.around):  # the innermost model first
-            repeat = partial(call_at_each_step, keras, repeat, stays=left >= call.leaves)
+        for ended in range(call.nesting):  # the innermost model first
+            repeat = partial(
+                call_at_each_step, keras, repeat, stays_inside=ended >= call.models_ended
+            )
         outputs.append(keras.tree.flatten(repeat(*values.values())))
     return outputs
 

@@ -42,9 +42,9 @@ class KerasCall:
     for its initial states. ``unsupported`` are the names of arguments that are not interpreted.
     ``has_mask`` says that it is given a mask, ``arguments`` are all arguments as Keras records
     them, ``taps`` where each tensor among them comes from, by its ``id``. ``settings`` are
-    arguments beside the tensors that the layer supports. ``around`` is how many models that
-    TimeDistributed applies at each step are around the layer, ``leaves`` is of how many of these
-    its output is that of the model.
+    arguments beside the tensors that the layer supports. ``nesting`` is how many models that
+    TimeDistributed applies at each step are around the layer, ``models_ended`` is of how many
+    of these its output is that of the model.
     """
 
     name: str
@@ -57,8 +57,8 @@ class KerasCall:
     arguments: Any
     taps: dict[int, Tap]
     settings: Mapping[str, Any]
-    around: int = 0
-    leaves: int = 0
+    nesting: int = 0
+    models_ended: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +122,14 @@ class _Walk:
     """A walk through one model, from its outputs to its inputs.
 
     ``calls`` are those of all models so far. ``prefix`` are the names of the models around this
-    one, ``around`` how many of these a TimeDistributed applies, ``names`` the first name of each
+    one, ``nesting`` how many of these a TimeDistributed applies, ``names`` the first name of each
     layer by its ``id``, ``outputs`` the taps of each call of this model that was found. With
     ``recorded`` it is the one in a RecordedModel.
     """
 
     calls: list[KerasCall]
     prefix: str = ""
-    around: int = 0
+    nesting: int = 0
     names: dict[int, str] = field(default_factory=dict)
     recorded: bool = False
     outputs: dict[tuple[int, int], list[Tap]] = field(default_factory=dict)
@@ -167,9 +167,9 @@ class _Walk:
         model = None if arguments.unsupported else model_at_each_step(layer)
         if model is not None:
             inputs = list(map(self._known_tap, arguments.inputs))
-            (output,) = self._follow(model, self._name(layer), inputs, around=1)
+            (output,) = self._follow(model, self._name(layer), inputs, nesting=1)
             last = self.calls[output.node]
-            self.calls[output.node] = replace(last, leaves=last.leaves + 1)
+            self.calls[output.node] = replace(last, models_ended=last.models_ended + 1)
             self.outputs[self._key(tensor)] = [output]
             return
         position = len(self.calls)
@@ -187,7 +187,7 @@ class _Walk:
                 call.arguments,
                 {id(t): self._known_tap(t) for t in known},
                 arguments.settings,
-                self.around,
+                self.nesting,
             )
         )
 
@@ -211,10 +211,10 @@ class _Walk:
         return list(map(self._known_tap, tensors))
 
     def _follow(
-        self, model: Any, name: str, inputs: Sequence[Tap], *, around: int = 0
+        self, model: Any, name: str, inputs: Sequence[Tap], *, nesting: int = 0
     ) -> list[Tap]:
         """Add the calls of a model inside the model, and return its outputs."""
-        inner = _Walk(self.calls, f"{name}/", self.around + around, self.names)
+        inner = _Walk(self.calls, f"{name}/", self.nesting + nesting, self.names)
         for tensor, tap in zip(model.inputs, inputs, strict=True):
             inner.outputs[inner._key(tensor)] = [tap]
         return [inner.tap(tensor) for tensor in model.outputs]

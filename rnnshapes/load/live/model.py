@@ -121,8 +121,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         unsupported_reason=why,
         call_options=tuple(call.settings.items()),
         arguments=positional_arguments(call) if is_operation else (),
-        around=call.around,
-        leaves=call.leaves,
+        nesting=call.nesting,
+        models_ended=call.models_ended,
     )
 
 

@@ -60,7 +60,7 @@ class SavedCall:
     ``mask`` is the tensor given as its mask, in the model of ``model_call``. ``unsupported`` are
     the names of arguments that are not interpreted. ``shapes`` are those of outputs, by number,
     if the file has them. ``arguments`` are the positional ones, with a Source for each tensor,
-    ``settings`` those by name that the layer supports. ``leaves`` is of how many models that
+    ``settings`` those by name that the layer supports. ``models_ended`` is of how many models that
     TimeDistributed applies its output is that of the model.
     """
 
@@ -73,7 +73,7 @@ class SavedCall:
     model_call: ModelCall | None = None
     arguments: tuple[Any, ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
-    leaves: int = 0
+    models_ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ class GraphFlattener:
                 self.more_opaque.add(layer.name)
                 return outputs
             last = self.calls[output.node]
-            self.calls[output.node] = replace(last, leaves=last.leaves + 1)
+            self.calls[output.node] = replace(last, models_ended=last.models_ended + 1)
         return outputs
 
 

@@ -31,7 +31,7 @@ class SavedLayer:
     ``name`` begins with the names of the models around it (``encoder/lstm``), ``own_name`` does
     not. ``group`` is the HDF5 group of its arrays in a .keras file, ``top_layer`` the layer of
     the whole model that it is, or is in. ``submodel`` is the config of a model, applied at each
-    step if the class is TimeDistributed; ``around`` is how many of these are around the layer.
+    step if the class is TimeDistributed; ``nesting`` is how many of these are around the layer.
     ``input_shape`` is the shape that the layer was built for, if the config has it.
     ``contradiction`` says why Keras itself would refuse it.
     """
@@ -46,7 +46,7 @@ class SavedLayer:
     submodel: Config | None = None
     input_shape: tuple[int | None, ...] | None = None
     contradiction: str = ""
-    around: int = 0
+    nesting: int = 0
 
     @property
     def is_model(self) -> bool:
@@ -146,7 +146,7 @@ def _read_layer(
         submodel=submodel or model_at_steps,
         input_shape=_built_shape(layer),
         contradiction=contradiction,
-        around=0 if parent is None else parent.around + (not parent.is_model),
+        nesting=0 if parent is None else parent.nesting + (not parent.is_model),
     )
 
 

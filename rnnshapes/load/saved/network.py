@@ -161,8 +161,8 @@ def _layer_call(
         contradiction=layer.contradiction,
         arguments=call.arguments,
         call_options=call.settings,
-        around=layer.around,
-        leaves=call.leaves,
+        nesting=layer.nesting,
+        models_ended=call.models_ended,
     )
 
 

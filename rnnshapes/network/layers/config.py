@@ -106,11 +106,11 @@ class LayerConfig:
         lost_mask: Whether Keras takes the mask off one of its inputs before.
         causal: Whether its first input is a sequence whose steps depend on none after them.
         at_step: Whether it is called at each step of a sequence, so that axis 1 is not time.
-        levels: How many TimeDistributed are around it.
+        outer_levels: How many TimeDistributed are around it.
         computes_in: The dtype in which it computes.
         boolean_inputs: Which of its inputs are Boolean.
-        stays: For a layer of a model that TimeDistributed applies: whether its output stays in
-            that model; for several of these models around each other, the outermost first.
+        stays_inside: For a layer of a model that TimeDistributed applies: whether its output
+            stays in that model; for several of these models, the outermost first.
     """
 
     name: str
@@ -128,10 +128,10 @@ class LayerConfig:
     lost_mask: bool = False
     causal: bool = False
     at_step: bool = False
-    levels: int = 0
+    outer_levels: int = 0
     computes_in: str = ""
     boolean_inputs: Sequence[bool] = ()
-    stays: tuple[bool, ...] = ()
+    stays_inside: tuple[bool, ...] = ()
 
     @property
     def shared(self) -> dict[str, Any]:

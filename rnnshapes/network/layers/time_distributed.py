@@ -30,20 +30,20 @@ class TimeDistributed(Layer):
     """A layer applied at each time step, to a first input of ``rank`` axes there.
 
     It passes a mask on that its input has from outside, and does not use it. Masks that a model
-    makes inside have more axes than samples and the ``levels`` of steps around the layer; they
-    stay in that model.
+    makes inside have more axes than samples and the ``outer_levels`` of steps around the layer;
+    they stay in that model.
 
     Attributes:
         in_model: Whether the layer is in a model that is applied at each step.
-        stays: Whether its output stays in that model.
+        stays_inside: Whether its output stays in that model.
         stepwise: Whether inputs and output have features at each step.
     """
 
     inner: Layer
     rank: int
-    levels: int = 1
+    outer_levels: int = 1
     in_model: bool = False
-    stays: bool = False
+    stays_inside: bool = False
     stepwise: bool = True
 
     keras_classes = ("TimeDistributed",)
@@ -59,10 +59,10 @@ class TimeDistributed(Layer):
             "steps": rest[0] if len(rest) > 1 else None,
             "at_step": True,
             "causal": False,
-            "levels": config.levels + 1,
-            "stays": config.stays[1:],
+            "outer_levels": config.outer_levels + 1,
+            "stays_inside": config.stays_inside[1:],
         }
-        if config.stays:
+        if config.stays_inside:
             inner_config = replace(config, **changes)
         else:
             part = config.options["layer"]
@@ -71,15 +71,19 @@ class TimeDistributed(Layer):
             if len(shapes) != 1 or not rest:
                 raise UnsupportedError("its input is not one sequence")
             inner_config = config.inner(part, name, **changes)
-        kind = cls if inner_config.stays else layer_class(inner_config.class_name)
+        kind = cls if inner_config.stays_inside else layer_class(inner_config.class_name)
         inner = kind.from_config(inner_config)
         if isinstance(inner, RecurrentLayer):
             inner = WholeRecurrence.around(inner, masked=config.masked)
-        if inner.symbol == "x" or (inner.takes_list and not config.stays):
+        if inner.symbol == "x" or (inner.takes_list and not config.stays_inside):
             raise UnsupportedError(f"{inner.type} inside it is not supported")
-        is_outer = config.masked and (not config.stays or config.mask_axes <= config.levels + 2)
+        is_outer = config.masked and (
+            not config.stays_inside or config.mask_axes <= config.outer_levels + 2
+        )
         uses_outer = is_outer and (inner.uses_mask or inner.makes_mask or len(shapes) > 1)
-        if uses_outer or (inner.uses_mask and inner.makes_mask and not any(config.stays[:1])):
+        if uses_outer or (
+            inner.uses_mask and inner.makes_mask and not any(config.stays_inside[:1])
+        ):
             raise UnsupportedError(f"{inner.type} inside it, with a mask, is not supported")
         if config.masked and isinstance(inner, WholeRecurrence) and inner.layer.zeroes_wrong_steps:
             raise UnsupportedError("unroll=True inside it, with a mask, is not supported")
@@ -89,9 +93,9 @@ class TimeDistributed(Layer):
             index=inner.index,
             inner=inner,
             rank=len(shapes[0]),
-            levels=config.levels + 1,
-            in_model=bool(config.stays),
-            stays=any(config.stays[:1]),
+            outer_levels=config.outer_levels + 1,
+            in_model=bool(config.stays_inside),
+            stays_inside=any(config.stays_inside[:1]),
             stepwise=has_features and not outputs.more,
             **config.shared,
         )
@@ -134,7 +138,7 @@ class TimeDistributed(Layer):
 
     @property
     def makes_mask(self) -> bool:
-        return self.stays and self.inner.makes_mask
+        return self.stays_inside and self.inner.makes_mask
 
     @property
     def call_arguments(self) -> Mapping[str, Any]:
@@ -183,9 +187,9 @@ class TimeDistributed(Layer):
         return ops.each_step(call_at_step, inputs, self.rank)
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
-        axes = self.levels + 1 if self.in_model else MOST_AXES
+        axes = self.outer_levels + 1 if self.in_model else MOST_AXES
         from_outside = [m for m in masks if m is not None and m.ndim <= axes]
-        if from_outside or not self.stays:
+        if from_outside or not self.stays_inside:
             return from_outside[0] if from_outside else None
         return replace(self.inner, computes_in=self.computes_in).mask(inputs, masks)
 
