@@ -209,6 +209,22 @@ def test_late_mistake_of_a_direction_is_named(way: str) -> None:
     assert (where["direction"], where["array"], where["gate"]) == (way, "kernel", "z")
 
 
+@pytest.mark.parametrize(
+    ("step", "ids"),
+    [(-1, {"direction.reversed"}), (0, {"direction.reversed", "state.zeroed_each_step"})],
+)
+def test_last_state_of_a_turned_direction_is_named(step: int, ids: set[str]) -> None:
+    """Step 0 from zeros is what the backward direction gives there without its states, too."""
+    sizes = {**SIZES, "cell": "gru", "bidirectional": True, "T": 6, "M": 4}
+    golden = rnnshapes.golden(**sizes).arrays
+    forward, backward = (f"bidirectional/{way}_gru" for way in ("forward", "backward"))
+    turned = Port("gru").run(weights_of(golden, backward, head=""), golden["x"])["h"]
+    port = {f"{forward}.h": golden[f"{forward}.h"][:, -1], f"{backward}.h": turned[:, step]}
+    port = {name: values.astype("f") for name, values in port.items()}
+    found = explained(rnnshapes.verify(**sizes, against=port))
+    assert {id_ for (id_,) in found} == ids
+
+
 @pytest.mark.parametrize("decimals", [3, 4])
 def test_late_mistake_in_short_decimals_is_named(decimals: int, tmp_path: Path) -> None:
     """The states before the first step that differs are rounded, too."""

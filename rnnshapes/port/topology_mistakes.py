@@ -15,6 +15,7 @@ import numpy as np
 
 from rnnshapes.forward import replay
 from rnnshapes.network.graph import Network, Node, Tap
+from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
@@ -76,29 +77,14 @@ def _directions(
             changed = _with_layer(hypothesis, position, replace(layer, merge_mode=mode))
             yield Mistake("merge.mode", text, where), changed
 
-    def not_turned(self: Any, ops: Any, outputs: Any) -> Any:
-        first, second = outputs
-        if np.ndim(second) > 2:
-            second = ops.rearrange(second, lambda part: part[::-1])
-        return type(layer).join(self, ops, [first, second])
-
     name = node.scans[1][0]
     text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
-    changed = _with_layer(hypothesis, position, recast(layer, join=not_turned))
+    changed = _with_layer(hypothesis, position, recast(layer, join=_join_turned(layer, 1)))
     quantities = tuple(_turned(q) if q.name == name else q for q in hypothesis.quantities)
     mistake = Mistake("direction.not_reversed_back", text, backward)
     yield mistake, replace(changed, quantities=quantities)
 
-    for one, other, way in (
-        (layer.backward, "forwards", "backward"),
-        (layer.forward, "backwards", "forward"),
-    ):
-        turned: Any = {way: replace(one, reverse=not one.reverse)}
-        text = f"{one.name} processes the sequence {other}, too"
-        right, reverse = (layer.forward, layer.backward)[:: -1 if layer.forward.reverse else 1]
-        fix = f"process x in {right.name}, and x[:, ::-1] in {reverse.name}"
-        mistake = Mistake("direction.reversed", text, where._replace(direction=way), fix)
-        yield mistake, _with_layer(hypothesis, position, replace(layer, **turned))
+    yield from _turned_directions(hypothesis, position, node)
 
     groups = hypothesis.weights
     first, second = groups[forward_name], groups[backward_name]
@@ -132,6 +118,50 @@ def _directions(
             yield mistake, replace(hypothesis, weights={**groups, **weights})
 
 
+def _turned_directions(
+    hypothesis: Hypothesis, position: int, node: Node
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Process the sequence in the wrong order in one direction of a layer.
+
+    Where the port gives the last state alone, that is the state after all steps, or the one at the
+    step where the right direction ends. The latter has the numbers of states set to 0 at each step.
+    """
+    layer: Any = node.layer
+    right, reverse = (layer.forward, layer.backward)[:: -1 if layer.forward.reverse else 1]
+    fix = f"process x in {right.name}, and x[:, ::-1] in {reverse.name}"
+    for number, other, way in ((1, "forwards", "backward"), (0, "backwards", "forward")):
+        name, one = node.scans[number]
+        text = f"{one.name} processes the sequence {other}, too"
+        mistake = Mistake("direction.reversed", text, Where(node.name, way), fix)
+        turned: Any = replace(layer, **{way: replace(one, reverse=not one.reverse)})
+        end = _last_of(hypothesis, node, turned.directions[number])
+        at_end = tuple(
+            replace(q, network_steps=end) if _is_last(q, name) else q for q in hypothesis.quantities
+        )
+        changed = _with_layer(hypothesis, position, turned)
+        yield mistake, replace(changed, quantities=at_end)
+        joins = _joins_ends(hypothesis, node)
+        if joins or any(_is_last(q, name) for q in hypothesis.quantities):
+            text = f"{text}, and gives its first state as the last one"
+            turned = recast(turned, join=_join_turned(layer, number))
+            changed = _with_layer(hypothesis, position, turned)
+            other_end = _last_of(hypothesis, node, layer.directions[1 - number])
+            quantities = _joined_at(hypothesis, other_end) if joins else hypothesis.quantities
+            yield mistake._replace(text=text), replace(changed, quantities=quantities)
+
+
+def _last_of(hypothesis: Hypothesis, node: Node, direction: Direction) -> Array:
+    """Return the step at which a direction ends, (1,)."""
+    network = hypothesis.network
+    last = network.step_count(network.shapes_at(node.sources[0])) - 1
+    return np.array([0 if direction.reverse else last])
+
+
+def _is_last(quantity: ReportedQuantity, name: str) -> bool:
+    """Return whether a quantity is the last state alone of a recurrence."""
+    return quantity.name == name and len(quantity.steps) == 1
+
+
 def _turned(quantity: ReportedQuantity) -> ReportedQuantity:
     """Return a quantity at every step as one whose steps are in reverse."""
     if quantity.network_steps is None or len(quantity.network_steps) == 1:
@@ -139,27 +169,47 @@ def _turned(quantity: ReportedQuantity) -> ReportedQuantity:
     return replace(quantity, network_steps=quantity.network_steps[::-1])
 
 
+def _join_turned(layer: Any, number: int) -> Callable[..., Any]:
+    """Return a join of two directions that reverses the sequence of one of them."""
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        sides = list(outputs)
+        if np.ndim(sides[number]) > 2:
+            sides[number] = ops.rearrange(sides[number], lambda part: part[::-1])
+        return type(layer).join(self, ops, sides)
+
+    return join
+
+
+def _joins_ends(hypothesis: Hypothesis, node: Node) -> bool:
+    """Return whether the port gives an output that joins the ends of both directions of a layer."""
+    network = hypothesis.network
+    if network.output_shapes.steps is None or network.returns_sequences:
+        return False
+    return node is network.recurrent[-1] and any(map(_is_output, hypothesis.quantities))
+
+
+def _joined_at(hypothesis: Hypothesis, at: Array) -> tuple[ReportedQuantity, ...]:
+    """Return the quantities, the output as that of both directions at one step."""
+    return tuple(
+        replace(q, name=Y_HAT, network_steps=at) if _is_output(q) else q
+        for q in hypothesis.quantities
+    )
+
+
 def _last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Take both directions at the same step, where the output has the end of each."""
-    network = hypothesis.network
-    steps, nodes = network.output_shapes.steps, network.recurrent[-1:]
-    if steps is None or network.returns_sequences:
-        return
-    if not nodes or not isinstance(nodes[0].layer, Bidirectional):
-        return
-    if not any(_is_output(quantity) for quantity in hypothesis.quantities):
-        return
-    last = np.array([network.count(steps) - 1])
-    for text, at in (
-        (f"both directions of {nodes[0].name} are joined at t = T-1: output[:, -1]", last),
-        (f"both directions of {nodes[0].name} are joined at t = 0", last * 0),
-    ):
-        quantities = tuple(
-            replace(q, name=Y_HAT, network_steps=at) if _is_output(q) else q
-            for q in hypothesis.quantities
-        )
-        changed = replace(hypothesis, quantities=quantities, unwindowed=True)
-        yield Mistake("direction.last_step", text, Where(layer=nodes[0].name)), changed
+    for node in hypothesis.network.recurrent[-1:]:
+        if not isinstance(node.layer, Bidirectional) or not _joins_ends(hypothesis, node):
+            continue
+        last = np.array([hypothesis.network.step_count(hypothesis.network.output_shapes) - 1])
+        for text, at in (
+            (f"both directions of {node.name} are joined at t = T-1: output[:, -1]", last),
+            (f"both directions of {node.name} are joined at t = 0", last * 0),
+        ):
+            quantities = _joined_at(hypothesis, at)
+            changed = replace(hypothesis, quantities=quantities, unwindowed=True)
+            yield Mistake("direction.last_step", text, Where(layer=node.name)), changed
 
 
 def _is_output(quantity: ReportedQuantity) -> bool:
