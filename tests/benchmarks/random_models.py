@@ -1,9 +1,10 @@
 """Random functional models over all layers and operations that are supported.
 
 Run: ``python -m tests.benchmarks.random_models [COUNT] [FIRST_SEED]``; status 1 if a model fails.
-For each model, ``verify`` passes, the trace of its saved file equals ``predict``, and counts equal
-``count_params()``; models have masks, and one of Keras's dtype policies. The end lists layers
-that are not supported as they were called, and supported classes that no model had.
+For each model, ``verify`` passes, the trace of its saved file equals ``predict`` (in 16 bits, the
+trace of the live model), and counts equal ``count_params()``; models have masks, and one of
+Keras's dtype policies. The end lists layers that are not supported as they were called, and
+supported classes that no model had.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.helpers.models import randomized
 
 POLICIES = (*["float32"] * 6, "float64", "mixed_float16", "mixed_bfloat16")
 #: The largest difference of NumPy in float64 from Keras, relative to the largest number.
-TOLERANCES = {"float32": 2e-4, "float64": 1e-6, "mixed_float16": 0.1, "mixed_bfloat16": 0.5}
+TOLERANCES = {"float32": 2e-4, "float64": 1e-6}
 SAMPLES = 13
 #: The most numbers of a sample in one tensor, and axes.
 MOST_NUMBERS, MOST_AXES = 1200, 4
@@ -531,14 +532,20 @@ def check_model(
     if all(layer.supported for layer in result.layers) and not (is_cast and compares):
         path = folder / f"model.{'h5' if seed % 3 == 0 else 'keras'}"
         model.save(path)
-        tolerance = TOLERANCES["mixed_bfloat16" if is_cast else policy]
-        wrong += _file_mistakes(model, path, x, tolerance)
+        wrong += _file_mistakes(model, path, x, None if is_cast else TOLERANCES[policy])
     return wrong
 
 
-def _file_mistakes(model: keras.Model, path: Path, x: Any, tolerance: float) -> list[str]:
-    """Return what is wrong with the trace of a saved model."""
-    predicted = model.predict(x, verbose=0)
+def _file_mistakes(model: keras.Model, path: Path, x: Any, tolerance: float | None) -> list[str]:
+    """Return what is wrong with the trace of a saved model.
+
+    It equals ``predict`` within the tolerance; without one, it equals the trace of the live model,
+    which verify has compared: a normalization may magnify the rounding to 16 bits at will.
+    """
+    if tolerance is None:
+        predicted, tolerance = rnnshapes.trace(model, x=x).output, 1e-9
+    else:
+        predicted = model.predict(x, verbose=0)
     predicted = np.asarray(predicted[0] if isinstance(predicted, list) else predicted, "float64")
     computed = np.asarray(rnnshapes.trace(path, x=x, keras=False).output)
     if computed.shape != predicted.shape:
