@@ -97,7 +97,8 @@ def merged_masks(x: Any) -> Any:
     inputs = [a, b, la.LSTM(3, return_sequences=True)(x)]
     parts = [la.Multiply()(inputs), la.Maximum()(inputs), la.Minimum()(inputs[:2])]
     sums = [la.GRU(2)(part) for part in (*parts, la.Multiply()(inputs[:2]))]
-    return la.Dense(2)(la.Concatenate()([*sums, la.Flatten()(la.Dot(axes=(1, 1))(inputs[1:]))]))
+    products = la.Dot(axes=(1, 2))([b, la.Permute((2, 1))(inputs[2])])
+    return la.Dense(2)(la.Concatenate()([*sums, la.Flatten()(products)]))
 
 
 def attention(x: Any) -> Any:
@@ -218,7 +219,7 @@ def compared(x: Any) -> Any:
     g = la.GRU(3, return_sequences=True)(g) * ops.cast(rising, "float32")
     half = g * ops.not_equal(g, 0.0)
     mixed = ops.matmul(np.tri(6, dtype="float32"), ops.expm1(g) * ops.rsqrt(ops.square(g) + 0.5))
-    sums = ops.einsum("...td,td->...t", mixed, np.tri(6, 3, dtype="float32"))
+    sums = ops.einsum("...d,...d->...", mixed, np.tri(6, 3, dtype="float32"))
     sums = ops.matmul(sums, np.tri(6, 3, dtype="float32")) + ops.einsum(
         "b...t,tk", mixed[:, 1], np.tri(3, dtype="float32")
     )
@@ -343,9 +344,9 @@ def cast_to_16_bits(x: Any) -> Any:
 
 
 def gated(x: Any) -> Any:
-    """Heads of attention with a gate."""
-    h = la.LSTM(3, return_sequences=True)(x)
-    return la.Dense(2)(la.MultiHeadAttention(2, 3, value_dim=4, use_gate=True)(h, h))
+    """Heads of attention to another sequence, with a gate."""
+    h = la.LSTM(5, return_sequences=True)(x)
+    return la.Dense(2)(la.MultiHeadAttention(2, 3, value_dim=4, use_gate=True)(h, x))
 
 
 #: Models with operations, which are no layers in Keras.
