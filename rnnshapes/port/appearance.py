@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,12 +33,16 @@ _NUMBERS_EACH, _ITERATIONS = 4, 2
 #: The share of the variance that a smooth function has to explain, and that the first harmonic of a
 #: sawtooth has to, which has 61 % of it.
 _SMOOTH, _SAWTOOTH = 0.97, 0.4
+#: A first fit that explains less of the variance is no start for a better one.
+_LEAST_OF_FIRST_FIT = 0.5
 #: A node counts if it changes the states by so much, as a share of the node that does most.
 _LEAST_EFFECT = 0.05
 #: The largest error of an approximation.
 _LARGEST_ERROR = 0.15
-#: Frequencies of a sawtooth in 1/z, and how many numbers are used to find them.
-_FREQUENCIES, _NUMBERS_OF_SAWTOOTH = np.arange(2.0, 150.0, 0.04), 256
+#: Frequencies of a sawtooth in 1/z, each the sum of a coarse and a fine one, and how many numbers
+#: are used to find them.
+_COARSE, _FINE, _NUMBERS_OF_SAWTOOTH = np.arange(2.0, 150.0, 2.0), np.arange(0.0, 2.0, 0.04), 256
+_FREQUENCIES = (_COARSE[:, None] + _FINE).reshape(-1)
 #: Noise: how much of it x and the states may explain, how many steps that takes for each of them,
 #: its largest number over its root mean square, and this over the range.
 _LARGEST_LINEAR, _STEPS_EACH, _LARGEST_PEAK, _LARGEST_NOISE = 0.15, 2, 6.0, 0.02
@@ -136,6 +141,11 @@ class _Steps:
         after = single_steps(direction, self.x, self.states, self.w)
         return np.concatenate([after[key].reshape(-1) for key in self.states])
 
+    @cached_property
+    def uses(self) -> list[_ActivationUse]:
+        """Each use of an activation, with the right values."""
+        return self.activation_uses(_none)
+
     def activation_uses(self, error: Error) -> list[_ActivationUse]:
         """Return each use of an activation, where their values have an error already."""
         arguments: list[tuple[str, Array]] = []
@@ -166,8 +176,7 @@ def _chosen_names(uses: list[_ActivationUse]) -> Iterator[tuple[str, ...]]:
 
 def _smooth(steps: _Steps) -> Mistake | None:
     """Return that activations differ by a smooth function of z, if that explains the residual."""
-    uses = steps.activation_uses(_none)
-    for names in _chosen_names(uses):
+    for names in _chosen_names(steps.uses):
         if steps.residual.size < _NUMBERS_EACH * len(names) * len(_NODES):
             continue
         errors = {name: np.zeros(len(_NODES)) for name in names}
@@ -176,11 +185,11 @@ def _smooth(steps: _Steps) -> Mistake | None:
         def error(number: int, name: str, z: Array, errors: Any = errors) -> Array:
             return np.interp(z, _NODES, errors[name]) if name in errors else z * 0
 
-        residual, rank = steps.residual, 0
-        for _ in range(_ITERATIONS):
-            columns = np.concatenate(
-                [_columns(steps.activation_uses(error), name) for name in names], axis=1
-            )
+        uses, residual = steps.uses, steps.residual
+        for iteration in range(_ITERATIONS):
+            if iteration:
+                uses = steps.activation_uses(error)
+            columns = np.concatenate([_columns(uses, name) for name in names], axis=1)
             change, _, rank, _ = np.linalg.lstsq(columns, residual, rcond=1e-4)
             for name, part, size in zip(
                 names,
@@ -191,8 +200,10 @@ def _smooth(steps: _Steps) -> Mistake | None:
                 errors[name] += part
                 effects[name] = size
             residual = steps.reported - steps.computed(error)
-        left = np.mean(residual**2) / np.mean(steps.residual**2)
-        explained = 1 - left * len(residual) / max(1, len(residual) - int(rank))
+            left = np.mean(residual**2) / np.mean(steps.residual**2)
+            explained = 1 - left * len(residual) / max(1, len(residual) - int(rank))
+            if explained < _LEAST_OF_FIRST_FIT:
+                break
         if explained >= _SMOOTH:
             return _smooth_mistake(errors, effects)
     return None
@@ -227,7 +238,7 @@ def _smooth_mistake(errors: Mapping[str, Array], effects: Mapping[str, Array]) -
 
 def _sawtooth(steps: _Steps) -> Mistake | None:
     """Return that activations are looked up in a table, if a sawtooth explains the residual."""
-    uses = steps.activation_uses(_none)
+    uses = steps.uses
     chosen = np.linspace(0, len(steps.residual) - 1, _NUMBERS_OF_SAWTOOTH).astype(int)
     chosen = np.unique(chosen)
     residual = steps.residual[chosen]
@@ -247,8 +258,8 @@ def _sawtooth(steps: _Steps) -> Mistake | None:
 
 def _wave(z: Array) -> Array:
     """Return exp(2 π i f z) for each frequency f, (frequencies, numbers)."""
-    wave: Array = np.exp(2j * np.pi * _FREQUENCIES[:, None] * z)
-    return wave
+    coarse, fine = (np.exp(2j * np.pi * f[:, None] * z) for f in (_COARSE, _FINE))
+    return np.asarray(coarse[:, None] * fine).reshape(-1, len(z))
 
 
 def _slopes(use: _ActivationUse) -> Array:
@@ -283,8 +294,7 @@ def _noise(steps: _Steps) -> Mistake | None:
     linear = _linear_share(steps)
     if linear is None or linear > _LARGEST_LINEAR:
         return None
-    uses = steps.activation_uses(_none)
-    squares = sum((_slopes(c) ** 2 for c in uses if c.name in MONOTONE), np.zeros(1))
+    squares = sum((_slopes(c) ** 2 for c in steps.uses if c.name in MONOTONE), np.zeros(1))
     slopes = np.sqrt(np.maximum(squares, _LEAST_SLOPE**2 * np.mean(squares)))
     # Logarithms of the likelihoods of normal distributions, one of them as wide as the slopes.
     even = -len(residual) * np.log(rms)
