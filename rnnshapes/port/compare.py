@@ -137,7 +137,11 @@ def precision_of(dtype: str) -> Precision:
 
 
 def compare_quantities(
-    hypothesis: Hypothesis, dtype: str, *, stop_early: bool = False
+    hypothesis: Hypothesis,
+    dtype: str,
+    *,
+    stop_early: bool = False,
+    ours: ModelOutputs | None = None,
 ) -> tuple[Comparison, ...]:
     """Compare each quantity with the hypothesis, for a port that computes in ``dtype``.
 
@@ -145,13 +149,13 @@ def compare_quantities(
         hypothesis: The network as the port may compute it, and what the port reports.
         dtype: The dtype of the port's arithmetic. Arrays of a ``narrow_dtype`` are compared in it.
         stop_early: Whether to stop as soon as a quantity can no longer agree.
+        ours: The run of the hypothesis in NumPy, if it is there already.
 
     Returns:
         One comparison for each quantity, in the same order.
     """
-    ours = None
-    if not is_stepwise(hypothesis):
-        ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    if ours is None and not is_stepwise(hypothesis):
+        ours = run(hypothesis)
     numbers: dict[str, list[int]] = {}
     for number, quantity in enumerate(hypothesis.quantities):
         own = max(dtype, quantity.narrow_dtype or dtype, key=_unit_roundoff)
@@ -160,6 +164,11 @@ def compare_quantities(
     for own, some in numbers.items():
         comparisons |= _compare_in(own, hypothesis, ours, some, stop_early=stop_early)
     return tuple(comparisons[number] for number in range(len(hypothesis.quantities)))
+
+
+def run(hypothesis: Hypothesis) -> ModelOutputs:
+    """Compute the whole run of a hypothesis in NumPy."""
+    return replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
 
 
 def _unit_roundoff(dtype: str) -> float:

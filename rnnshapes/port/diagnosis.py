@@ -19,7 +19,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.compare import Comparison, compare_quantities, is_stepwise
+from rnnshapes.port.compare import Comparison, compare_quantities, is_stepwise, run
 from rnnshapes.port.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
@@ -35,6 +35,7 @@ from rnnshapes.port.screening import (
     run_differences,
     window,
 )
+from rnnshapes.reference.outputs import ModelOutputs
 
 #: How many of the nearest hypotheses are compared in full, and how near they must be.
 _COMPARED, _NEAR = 6, 0.1
@@ -192,12 +193,13 @@ def diagnose(
         dtype: The stated dtype of the port's arithmetic, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
         extent: How far the difference extends. Mistakes that would change more are left out. Where
-            it is in the head, and no mistake of the head explains it, all others are tried, too.
+            it is in the head, and no mistake of the head explains it, all others are tried, but
+            no two of them.
         deep: Whether to try mistakes with numbers, pairs of mistakes and other weights, too.
     """
     base = replace(base, weights=_in_float64(base.weights))
     search = _Search(base, dtype, extent)
-    in_head = extent.in_head
+    in_head = extent.in_head or None
     alone = search.screened([base])
     # A mistake that the shape shows may be the only one.
     expected = alone if base.mistakes else []
@@ -236,14 +238,14 @@ def diagnose(
     if deep and not (extent.is_isolated or in_head) and not explanations:
         inexact = search.screened(search.inexact(singles))
         explanations = search.explanations(inexact, [dtype])
+    if in_head and not explanations:
+        others = (h for rare in (False, True) for h in hypotheses(base, rare=rare, in_head=False))
+        explanations = search.explanations(search.screened(others), [dtype, *partly])
     too_few_steps = None
     if deep and not explanations and not base.mistakes and not extent.is_brief:
         explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)
-    if in_head:
-        anywhere = extent._replace(in_head=False)
-        return diagnose(base, dtype, mixed=mixed, extent=anywhere, deep=deep)
     difference, nearest = search.nearest(base)
     return Diagnosis(
         (),
@@ -362,7 +364,7 @@ class _Search:
 
         Beside them stands whether every single weight was tried.
         """
-        fits, every_weight = fitted(base, self.extent, self.reach)
+        fits, every_weight = fitted(base, self.extent, self.reach, self.last_steps)
         for nearest in fits:
             explanations = self.explanations(nearest, [self.dtype])
             if explanations:
@@ -430,20 +432,29 @@ class _Search:
             some_steps = compare_quantities(part.of(hypothesis), dtype, stop_early=True)
             if any(comparison.ratio > 1.0 for comparison in some_steps):
                 return None
-        if self.extent.is_isolated and dtype == self.dtype and not self._is_nearer(hypothesis):
-            return None
-        comparisons = compare_quantities(hypothesis, dtype, stop_early=True)
+        ours = None
+        if dtype == self.dtype and (self.extent.is_isolated or not is_stepwise(hypothesis)):
+            ours = run(hypothesis)
+            if not self._is_nearer(hypothesis, ours):
+                return None
+        comparisons = compare_quantities(hypothesis, dtype, stop_early=True, ours=ours)
         return comparisons if all(comparison.agrees for comparison in comparisons) else None
 
-    def _is_nearer(self, hypothesis: Hypothesis) -> bool:
-        """Return whether a hypothesis at least halves the largest difference of the network."""
-        (most, _), (unchanged, _) = map(self._sizes_of_differences, (hypothesis, self.base))
-        return 2 * most <= unchanged
+    def _is_nearer(self, hypothesis: Hypothesis, ours: ModelOutputs) -> bool:
+        """Return whether a hypothesis, whose run is ``ours``, is nearer than the network itself.
 
-    def _sizes_of_differences(self, hypothesis: Hypothesis) -> tuple[float, Array]:
+        Of an isolated difference, it has to halve the largest number.
+        """
+        most, sizes = self._sizes_of_differences(hypothesis, ours)
+        unchanged, rms = self._sizes_of_differences(self.base)
+        return 2 * most <= unchanged if self.extent.is_isolated else bool(np.any(sizes <= rms))
+
+    def _sizes_of_differences(
+        self, hypothesis: Hypothesis, ours: ModelOutputs | None = None
+    ) -> tuple[float, Array]:
         """Return the largest difference over the whole run, and the rms of each quantity's."""
         if hypothesis not in self.sizes:
-            differences = run_differences(hypothesis)
+            differences = run_differences(hypothesis, ours or run(hypothesis))
             with np.errstate(invalid="ignore", over="ignore"):
                 rms = np.array([np.sqrt(np.mean(np.square(values))) for values in differences])
             self.sizes[hypothesis] = float(max(map(np.max, differences))), rms

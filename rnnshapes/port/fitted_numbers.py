@@ -17,13 +17,13 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.location import Extent
-from rnnshapes.port.screening import relative_distance, residuals_of, window
+from rnnshapes.port.screening import StepWindow, relative_distance, residuals_of, window
 from rnnshapes.reference.outputs import STATES
 
 #: How many steps and samples the fit looks at.
 _STEPS, _SAMPLES = 12, 8
-#: How many of the nearest are fitted, in how many iterations.
-_FITTED, _ITERATIONS = 6, 12
+#: How many of the nearest are fitted, in how many iterations, and how many to the whole run.
+_FITTED, _ITERATIONS, _FITTED_TO_ALL = 6, 12, 3
 #: The shares of a step that are tried, and how many hypotheses are computed at once.
 _SHARES, _AT_ONCE = (1.0, 0.5, 0.1), 64
 #: Fits that are farther from the port than this are not computed with all steps.
@@ -61,7 +61,7 @@ class Fit(NamedTuple):
 
 
 def fitted(
-    base: Hypothesis, extent: Extent, reach: int = 0
+    base: Hypothesis, extent: Extent, reach: int = 0, steps: int = 0
 ) -> tuple[Iterator[list[tuple[float, Hypothesis]]], bool]:
     """Return fitted hypotheses that come near the port, after their relative distances.
 
@@ -72,8 +72,9 @@ def fitted(
         base: The hypothesis without these mistakes.
         extent: How far the difference extends.
         reach: How many more steps to compute where the network is not causal, for a first fit.
+        steps: How many steps to compute before the last one, where that is all there is.
     """
-    system = _System(base, extent.step, reach)
+    system = _System(base, extent, steps or _STEPS, reach)
     weights = _weights(base, extent)
     fits = [] if extent.in_head else [*_starts(base), *_inputs(base)]
     fits += weights or ()
@@ -93,15 +94,18 @@ def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]
     """Return the fits after which the least is left, each mistake once."""
     predicted = [(left, number) for number, left in enumerate(system.remainders(fits))]
     predicted = sorted(one for one in predicted if one[0] < _LARGEST_REST * system.size)
-    nearest: dict[str, tuple[float, Hypothesis]] = {}
+    solved = []
     for _, number in predicted[:_FITTED]:
-        fit = fits[number]
-        numbers = system.solve(fit, fit.start)
-        distance = system.distance(fit, numbers)
-        if system.reach and distance <= _NEAR:  # computed without the steps far away
-            whole = _System(system.base, system.step)
-            numbers = whole.solve(fit, numbers)
-            distance = whole.distance(fit, numbers)
+        numbers = system.solve(fits[number], fits[number].start)
+        solved.append((system.distance(fits[number], numbers), fits[number], numbers))
+    if not system.is_exact:  # computed without the steps far away
+        near = sorted((one for one in solved if one[0] <= _NEAR), key=lambda one: one[0])
+        whole, solved = system.whole(), []
+        for _, fit, numbers in near[:_FITTED_TO_ALL]:
+            nearer = whole.solve(fit, numbers)
+            solved.append((whole.distance(fit, nearer), fit, nearer))
+    nearest: dict[str, tuple[float, Hypothesis]] = {}
+    for distance, fit, numbers in solved:
         mistake = fit.mistake(numbers)
         labelled = fit.apply(system.base, numbers).with_mistake("fit", mistake)
         nearest.setdefault(mistake.text, (distance, labelled))
@@ -111,16 +115,31 @@ def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]
 class _System:
     """The differences of a port to hypotheses, as a system of equations for a few numbers."""
 
-    def __init__(self, base: Hypothesis, step: int, reach: int = 0) -> None:
-        self.base, self.step, self.reach = base, step, reach
+    def __init__(self, base: Hypothesis, extent: Extent, steps: int, reach: int = 0) -> None:
+        self.base, self.extent, self.steps, self.reach = base, extent, steps, reach
+        part = self.window(base)
+        #: Whether no step is left out on which these numbers depend.
+        self.is_exact = part.is_exact or all(
+            some.shape[1:] == every.shape[1:] for some, every in zip(part.xs, base.xs, strict=True)
+        )
         (self.unchanged,) = self.residuals([base])
         self.size = float(np.linalg.norm(self.unchanged))
         scale = float(np.max(np.abs(self.unchanged), initial=0.0))
-        self.differing = int((np.abs(self.unchanged) > 1e-3 * scale).sum())
+        differing = int((np.abs(self.unchanged) > 1e-3 * scale).sum())
+        self.differing = min(differing, extent.numbers)
+
+    def whole(self) -> _System:
+        """Return the system of the same numbers, computed from all steps."""
+        longest = max(x.shape[1] for x in self.base.xs if x.ndim > 1)
+        return _System(self.base, self.extent, longest)
+
+    def window(self, hypothesis: Hypothesis) -> StepWindow:
+        """Return the steps that the fit looks at."""
+        return window(hypothesis, self.steps, _SAMPLES, self.reach, self.extent.step)
 
     def part(self, hypothesis: Hypothesis) -> Hypothesis:
-        """Return the steps of a hypothesis that the fit looks at."""
-        return window(hypothesis, _STEPS, _SAMPLES, self.reach, self.step).of(hypothesis)
+        """Return the part of a hypothesis that the fit looks at."""
+        return self.window(hypothesis).of(hypothesis)
 
     def residuals(self, hypotheses: Iterable[Hypothesis]) -> list[Array]:
         """Return what the port reports minus what each hypothesis computes, as one vector."""

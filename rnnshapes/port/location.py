@@ -24,6 +24,8 @@ _ISOLATED = 1 / 16
 _FEW_STEPS = 2
 #: A ratio that no coarser arithmetic of the same dtype has.
 _FAR = 1e3
+#: Where activations saturate.
+_SATURATED = (-1.0, 0.0, 1.0)
 
 
 class Location(NamedTuple):
@@ -45,6 +47,7 @@ class Extent(NamedTuple):
         step: The first step that differs.
         is_isolated: Whether a few numbers differ, and at least half of the steps agree.
         is_brief: Whether one or two steps differ, and more agree.
+        numbers: How many numbers differ.
         in_head: Whether some units of the output differ, and others agree, behind a layer that
             mixes all of its inputs. Then these, and the recurrences before, are most likely right.
     """
@@ -53,6 +56,7 @@ class Extent(NamedTuple):
     step: int = 0
     is_isolated: bool = False
     is_brief: bool = False
+    numbers: int = 0
     in_head: bool = False
 
 
@@ -103,6 +107,7 @@ def extent_of(
         step=min(check.first.t or 0 for *_, check in detailed if check.first is not None),
         is_isolated=all(_is_isolated(check) for *_, check in detailed),
         is_brief=all(_is_brief(check) for *_, check in detailed),
+        numbers=sum(check.differing for *_, check in detailed),
         in_head=all(_is_in_head(network, q, check) for _, q, check in detailed),
     )
 
@@ -125,10 +130,13 @@ def _is_in_head(network: Network, quantity: ReportedQuantity, check: Comparison)
     """Return whether some units of an output differ, and others agree behind a Dense layer.
 
     What changes the input of such a layer changes all of its units, but for those that are
-    constant.
+    constant. Of a single number, that is taken for constant at which an activation saturates.
     """
     units = sorted(set(range(check.pattern.shape[2])) - set(check.pattern.units))
-    varies = np.ptp(quantity.values[..., units], axis=(0, 1)) > 0
+    agreeing = quantity.values[..., units]
+    varies = np.ptp(agreeing, axis=(0, 1)) > 0
+    if agreeing.shape[:2] == (1, 1):
+        varies = ~np.isin(agreeing, _SATURATED)
     heads = [network.nodes[position].layer for position in network.head]
     return (
         quantity.name in (Y_HAT, OUTPUT)

@@ -36,7 +36,11 @@ ARRAY_NAMES = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
 
 
 def hypotheses(
-    base: Hypothesis, *, after: str | None = None, rare: bool = False, in_head: bool = False
+    base: Hypothesis,
+    *,
+    after: str | None = None,
+    rare: bool = False,
+    in_head: bool | None = None,
 ) -> Iterator[Hypothesis]:
     """Yield the hypothesis with one more mistake, of every family that it has no mistake of.
 
@@ -45,11 +49,12 @@ def hypotheses(
         after: Names a family: then only mistakes of later families are added.
         rare: Whether to yield what is not combined with other mistakes: rare mistakes, and those
             of cells that one layer or direction makes alone. By default all others are.
-        in_head: Whether to yield only mistakes after which some units of the output are right.
+        in_head: Whether to yield only mistakes that leave all values before the head as they are,
+            or only others; by default both are.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
     for family in _FAMILIES[first:]:
-        if family.name in base.families or (in_head and not family.in_head):
+        if family.name in base.families or in_head not in (None, family.in_head):
             continue
         scopes: list[frozenset[str] | None] = [None] if rare != family.combined else []
         if rare and family.of_cells:

@@ -14,10 +14,10 @@ from rnnshapes.forward import replay
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.batched_networks import batched_groups, batched_weights, networks_at_once
-from rnnshapes.port.compare import fully_reported, is_stepwise
+from rnnshapes.port.compare import fully_reported, is_stepwise, run
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
-from rnnshapes.reference.outputs import STATES
+from rnnshapes.reference.outputs import STATES, ModelOutputs
 
 #: A change of the last step by less than this share is negligible.
 _NEGLIGIBLE = 0.01
@@ -168,7 +168,7 @@ def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
         return 0
     some = _some_samples(hypothesis, 2)
     with np.errstate(over="ignore", invalid="ignore"):
-        ours = replay.numpy_outputs(some.network, some.weights, some.xs)
+        ours = run(some)
     exact = [replace(q, values=q.expected(some.network, ours)) for q in some.quantities]
     some = replace(some, quantities=tuple(exact))
     distance = _LEAST_REACH
@@ -191,7 +191,7 @@ def _at_last_step(hypothesis: Hypothesis, steps: int) -> list[Array]:
     """Return what the network computes for each quantity from a few steps alone."""
     part = window(hypothesis, steps).of(hypothesis)
     with np.errstate(over="ignore", invalid="ignore"):
-        ours = replay.numpy_outputs(part.network, part.weights, part.xs)
+        ours = run(part)
     return [quantity.expected(part.network, ours) for quantity in part.quantities]
 
 
@@ -212,7 +212,7 @@ def expected_quantities(
             yield hypothesis.quantities[number], after[key]
     others = [q for number, q in enumerate(hypothesis.quantities) if number not in stepped]
     if others:
-        ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+        ours = run(hypothesis)
         for quantity in others:
             yield quantity, quantity.expected(hypothesis.network, ours)
 
@@ -346,12 +346,11 @@ def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:
 
 def max_abs_difference(hypothesis: Hypothesis) -> float:
     """Return the largest difference between a port and a hypothesis, over the whole run."""
-    return float(max(map(np.max, run_differences(hypothesis))))
+    return float(max(map(np.max, run_differences(hypothesis, run(hypothesis)))))
 
 
-def run_differences(hypothesis: Hypothesis) -> list[Array]:
-    """Return |reported - expected| of each quantity, (N, L, units), over the whole run."""
-    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+def run_differences(hypothesis: Hypothesis, ours: ModelOutputs) -> list[Array]:
+    """Return |reported - expected| of each quantity, (N, L, units), over the whole run ``ours``."""
     with np.errstate(invalid="ignore", over="ignore"):
         return [
             np.abs(q.values - q.expected(hypothesis.network, ours)) for q in hypothesis.quantities

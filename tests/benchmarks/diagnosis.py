@@ -71,7 +71,7 @@ def main() -> int:
             found = Port("lstm", **options).run(weights_of(golden, "lstm"), golden["x"])
             if name == "a wrong number":
                 for values in found.values():
-                    values[:, -1, 1] += np.float32(0.01)
+                    values[0, -1, 1] += np.float32(0.01)
             if name == "noise":
                 rng = np.random.default_rng(0)
                 found = {key: rng.standard_normal(a.shape).astype("f") for key, a in found.items()}
