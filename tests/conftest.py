@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from rnnshapes.load.saved import spawn
 from tests.helpers.commands import Result
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.keras_runs import KerasRun, keras_run, run_compiled, run_eagerly
+
+# Each collection visits models that stay, and at first the million objects of TensorFlow.
+gc.set_threshold(100_000)
 
 #: Variables that change what a terminal shows; workers of pytest-xdist have COLUMNS.
 _TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM_PROGRAM")

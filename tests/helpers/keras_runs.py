@@ -42,11 +42,23 @@ def _spare_from_collections() -> None:
     gc.freeze()
 
 
+@functools.cache
+def _keep_kernels() -> None:
+    """Let ``keras.backend.clear_session`` reset names, and not the kernels of TensorFlow.
+
+    Each costs milliseconds to build again, more than the numbers of a test.
+    """
+    from tensorflow.python.eager import context
+
+    context.Context.clear_kernel_cache = lambda self: None
+
+
 def run_eagerly() -> None:
     """Let Keras run without compiling and without a pipeline of data, where it is imported."""
     if "keras" not in sys.modules or "tensorflow" not in sys.modules:
         return
     _spare_from_collections()
+    _keep_kernels()
     sys.modules["tensorflow"].config.run_functions_eagerly(True)
     sys.modules["keras"].Model.predict = predict_by_batches
 

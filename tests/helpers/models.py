@@ -609,7 +609,7 @@ def model_of(name: str) -> keras.Model:
 
     The names of its layers have no numbers from models before.
     """
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     return randomized(MODELS[name]())
 
 
