@@ -11,7 +11,7 @@ from rnnshapes.forward import tracing
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import plots
 from rnnshapes.render.document import Sheet
-from rnnshapes.render.flow_layout import layout
+from rnnshapes.render.flow_layout import FlowLayout, LayerBox, layout
 from rnnshapes.render.text_art import flow, weights
 from rnnshapes.render.text_art.canvas import text_width
 from rnnshapes.session import open_session
@@ -24,8 +24,9 @@ from tests.helpers.text_art import drawn_frames, text_lines, words_in
 def test_every_model_is_drawn_with_characters(name: str) -> None:
     """Graphs, masks, stacks, what is called again: every call, whatever its graph."""
     result = rnnshapes.inspect(model_of(name), N=2)
-    check_layout(result)
-    check_text_art(result)
+    drawn = layout(result)
+    check_layout(result, drawn.boxes)
+    check_text_art(result, drawn)
 
 
 #: Models of each form of graph; chains of layers are all plotted in one way.
@@ -56,11 +57,10 @@ def test_trace_of_each_kind_of_recurrence_is_plotted(name: str) -> None:
     assert len(plots.figure(trace).axes) > len(trace.layers)
 
 
-def check_layout(result: Inspection) -> None:
+def check_layout(result: Inspection, boxes: tuple[LayerBox, ...]) -> None:
     """A box for each call, with arrows from those calls whose output it takes."""
     nodes = result.network.nodes
     calls = [node for node in nodes if node.sources]
-    boxes = layout(result).boxes
     assert [box.name for box in boxes] == [node.name for node in calls]
     for box, node in zip(boxes, calls, strict=True):
         assert box.label == node.layer.label
@@ -69,26 +69,26 @@ def check_layout(result: Inspection) -> None:
         assert [arrow.name for arrow in box.entering] == [tensor.name for tensor in box.inputs]
 
 
-def check_text_art(result: Inspection) -> None:
+def check_text_art(result: Inspection, drawn: FlowLayout) -> None:
     """A frame for each box on sheets of any width; every shape where there is room."""
-    boxes = layout(result).boxes
-    for width in (160, 40):
-        lines = text_lines(flow.draw(layout(result), Sheet(width)))
+    for width in (40, 160):
+        lines = text_lines(flow.draw(drawn, Sheet(width)))
         assert max(map(text_width, lines)) <= width
-        assert len(drawn_frames(lines)) == len(boxes)
+        assert len(drawn_frames(lines)) == len(drawn.boxes)
         blocks = text_lines(weights.draw(result, Sheet(width)))
         assert max(map(text_width, blocks), default=0) <= width
         written = {*words_in(lines).split()}
-        for arrow in (arrow for box in boxes for arrow in box.entering):
+        for arrow in (arrow for box in drawn.boxes for arrow in box.entering):
             origin = arrow.origin if len(arrow.origin) < width - 5 else ""
             assert {*f"{arrow.name} {arrow.shapes} {origin}".split()} <= written
+    # Those of the wide sheet.
     folded = [w for layer in result.layers for w in layer.weights if len(w.shape) > 2]
-    words = words_in(text_lines(weights.draw(result, Sheet(160))))
+    words = words_in(blocks)
     assert words.count(", as ") == len(folded)
     for weight in folded:
         assert f"{weight.shape[-1]}), as {math.prod(weight.shape[:-1])} rows" in words
-    words = words_in(text_lines(flow.draw(layout(result), Sheet(160))))
-    for box in boxes:
+    words = words_in(lines)
+    for box in drawn.boxes:
         assert f"{box.title} {box.parameters}".rstrip() in words
         for tensor in (*box.sources, *box.outputs):
             assert f"{tensor.name} {tensor.shapes}" in words
