@@ -23,6 +23,9 @@ import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.saved import spawn
 from rnnshapes.load.saved.hdf5_client import Hdf5Client
+from rnnshapes.network.graph import Network
+from rnnshapes.network.summary import inspect_network
+from rnnshapes.network.weights import Weights
 from rnnshapes.session import open_session
 from tests.helpers.files import layers_of, repacked, saved
 from tests.helpers.keras_runs import run_of
@@ -42,24 +45,27 @@ FORMS = (".keras", ".h5")
 
 @pytest.mark.parametrize("name", MODELS)
 def test_saved_model_has_shapes_and_output_of_original(name: str, tmp_path: Path) -> None:
-    """Shapes, counts, and the output that NumPy computes from the file."""
+    """Shapes, counts, and the output that NumPy computes; both forms hold the same network."""
     model, run = model_of(name), run_of(name)
-    frozen = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
-    outputs: list[np.ndarray] = []
+    read: list[tuple[Network, Weights]] = []
     for form in FORMS:
         path = saved(model, tmp_path / f"model{form}")
-        result = rnnshapes.inspect(path)
-        assert result.file is not None
-        assert result.file.agrees, result.file.differences
-        assert result.file.notes == ()
-        assert result.params == model.count_params()
-        assert result.params - result.trainable == frozen
-        assert all(layer.supported for layer in result.layers)
         with open_session(path, N=4, seed=5) as session:
-            outputs.append(session.trace(keras=False).output)
-    expected = run.keras.outputs[0]
-    np.testing.assert_array_equal(outputs[0], outputs[1])
-    np.testing.assert_allclose(outputs[0], expected, atol=1e-4)
+            file = session.model.check(session.network)
+            assert file.agrees, file.differences
+            assert file.notes == ()
+            read.append((session.network, session.weights()))
+            if form == FORMS[0]:
+                output = session.trace(keras=False).output
+    np.testing.assert_allclose(output, run.keras.outputs[0], atol=1e-4)
+    (network, weights), (other_network, other_weights) = read
+    assert other_network == network
+    np.testing.assert_equal(other_weights, weights)
+    result = inspect_network(network)
+    frozen = model.count_params() - sum(w.size for w in map(np.asarray, model.trainable_weights))
+    assert result.params == model.count_params()
+    assert result.params - result.trainable == frozen
+    assert all(layer.supported for layer in result.layers)
 
 
 @pytest.mark.parametrize(
