@@ -47,6 +47,11 @@ def _text(text: str) -> Maker:
     return lambda good, folder: repacked(good, folder / "bad.keras", text=text)
 
 
+def _sized(make: Callable[[int], dict[str, Any]], size: int) -> Maker:
+    """Return a config of this size; it is made where it is needed."""
+    return lambda good, folder: repacked(good, folder / "bad.keras", text=json.dumps(make(size)))
+
+
 def _weights(change: Callable[[h5py.File], object]) -> Maker:
     return lambda good, folder: repacked(good, folder / "bad.keras", weights=change)
 
@@ -402,16 +407,16 @@ BAD: dict[str, tuple[Maker, str]] = {
     "Dense of nothing": (_graph([X, call("Dense", "b", {}, units=3)], "b"), "read"),
     "add of one": (_graph([X, call("Add", "b", node("x"))], "b"), "read"),
     "two layers of a name": (_graph([X, X], "x"), "'x'"),
-    "many paths": (_text(json.dumps(paths(60))), "read"),
-    "many models": (_text(json.dumps(models(13))), "1,500"),
-    "long chain": (_text(json.dumps(paths(1600))), "1,500"),
-    "many empty models": (_text(json.dumps(empty_models(14))), "1,500"),
-    "many joined": (_text(json.dumps(wide(100))), "broken"),
-    "many inputs": (_text(json.dumps(wide(2000))), "1,500"),
-    "long stack": (_text(json.dumps(chain(120))), "broken"),
-    "longer stack": (_text(json.dumps(chain(300))), "2,401"),
-    "many cells": (_text(json.dumps(cells(20_000))), "read"),
-    "long name": (_text(json.dumps({"class_name": "\x80" * 2_000_000})), "read"),
+    "many paths": (_sized(paths, 60), "read"),
+    "many models": (_sized(models, 13), "1,500"),
+    "long chain": (_sized(paths, 1600), "1,500"),
+    "many empty models": (_sized(empty_models, 14), "1,500"),
+    "many joined": (_sized(wide, 100), "broken"),
+    "many inputs": (_sized(wide, 2000), "1,500"),
+    "long stack": (_sized(chain, 120), "broken"),
+    "longer stack": (_sized(chain, 300), "2,401"),
+    "many cells": (_sized(cells, 20_000), "read"),
+    "long name": (_sized(lambda size: {"class_name": "\x80" * size}, 2_000_000), "read"),
     "huge mask value": (_text(json.dumps(MASKED)), "read"),
     "many axes": (
         _appended(call("Reshape", "flat", target_shape=[1] * 100_000), _POOLED),
