@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-import rnnshapes
 from rnnshapes.forward import tracing
 from rnnshapes.network.summary import Inspection
 from rnnshapes.render import plots
@@ -15,6 +14,7 @@ from rnnshapes.render.flow_layout import FlowLayout, LayerBox, layout
 from rnnshapes.render.text_art import flow, weights
 from rnnshapes.render.text_art.canvas import text_width
 from rnnshapes.session import open_session
+from tests.helpers.keras_runs import inspection_of
 from tests.helpers.models import MODELS, model_of
 from tests.helpers.plots import flow_frames, words
 from tests.helpers.text_art import drawn_frames, text_lines, words_in
@@ -23,7 +23,7 @@ from tests.helpers.text_art import drawn_frames, text_lines, words_in
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_drawn_with_characters(name: str) -> None:
     """Graphs, masks, stacks, what is called again: every call, whatever its graph."""
-    result = rnnshapes.inspect(model_of(name), N=2)
+    result = inspection_of(name)
     drawn = layout(result)
     check_layout(result, drawn.boxes)
     check_text_art(result, drawn)
@@ -39,7 +39,7 @@ PLOTTED = (
 
 @pytest.mark.parametrize("name", PLOTTED)
 def test_each_form_of_graph_is_plotted(name: str) -> None:
-    result = rnnshapes.inspect(model_of(name), N=2)
+    result = inspection_of(name)
     figure = plots.figure(result)
     assert len(flow_frames(figure)) == len(layout(result).boxes)
     written = words(figure)

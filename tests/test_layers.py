@@ -16,7 +16,7 @@ from rnnshapes import InputError
 from rnnshapes.load.live import model as live
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
-from tests.helpers.keras_runs import failed, one_run, run_model, run_of
+from tests.helpers.keras_runs import failed, inspection_of, one_run, run_model, run_of
 from tests.helpers.models import (
     MODELS,
     encoder_decoder,
@@ -37,7 +37,7 @@ def test_every_model_is_traced_and_verified(name: str, request) -> None:
     if name in COMPILED:
         request.getfixturevalue("compiled")
     model, run = model_of(name), None if name in COMPILED else run_of(name)
-    result = rnnshapes.inspect(model)
+    result = inspection_of(name)
     assert result.keras.agrees
     assert result.to_dict()["total"]["params"] == model.count_params()
     with one_run(model, run, N=4, seed=5) as session:
@@ -260,7 +260,7 @@ def test_incomplete_batch_is_refused() -> None:
     ],
 )
 def test_names_of_sizes_flow_through(name: str, sizes: dict, formulas: Any) -> None:
-    result = rnnshapes.inspect(MODELS[name]())
+    result = inspection_of(name)
     assert sizes.items() <= result.network.sizes.items()
     if formulas is not None:
         assert [layer.formula for layer in result.layers if layer.weights] == formulas
@@ -279,7 +279,7 @@ def test_names_of_sizes_flow_through(name: str, sizes: dict, formulas: Any) -> N
     ],
 )
 def test_options_are_explained(name: str, mentioned: list[str]) -> None:
-    shown = " ".join(repr(rnnshapes.inspect(MODELS[name]())).split())
+    shown = " ".join(repr(inspection_of(name)).split())
     assert [text for text in mentioned if text not in shown] == []
 
 
@@ -288,7 +288,7 @@ def test_non_causal_networks_have_no_last_y_hat() -> None:
     assert traced.to_dict()["causal"] is False
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-6)
     assert not np.allclose(traced.output, traced.y_hat[:, -1], atol=1e-3)
-    flat = rnnshapes.trace(randomized(MODELS["flattened"]()), N=2, show="h")
+    flat = rnnshapes.trace(model_of("flattened"), N=2, show="h")
     assert flat.y_hat is None
     assert flat.to_dict()["y_hat"] == {"numpy": None, "keras": None}
 
@@ -297,8 +297,8 @@ def test_directions_are_indexed_by_input_step(run) -> None:
     traced = rnnshapes.trace(cell="simple", bidirectional=True, T=4, show="h", keras=False)
     forward, backward = traced.layers
     assert (forward.reverse, backward.reverse) == (False, True)
-    model = MODELS["embedded, masked"]()
-    masked = rnnshapes.trace(randomized(model), x=[[3, 2, 5, 0, 4, 0, 0, 0, 0]], show="h,gates")
+    model = model_of("embedded, masked")
+    masked = rnnshapes.trace(model, x=[[3, 2, 5, 0, 4, 0, 0, 0, 0]], show="h,gates")
     (layer,) = masked.layers
     assert layer.mask.tolist() == [[True] * 3 + [False, True] + [False] * 4]
     np.testing.assert_array_equal(layer.states["h"][0, 3], layer.states["h"][0, 2])
@@ -321,7 +321,7 @@ def test_layer_selects_a_layer_or_direction(run) -> None:
 
 
 def test_several_inputs_are_given_as_a_list() -> None:
-    model = randomized(MODELS["encoder, decoder"]())
+    model = model_of("encoder, decoder")
     rng = np.random.default_rng(3)
     x = [rng.standard_normal((3, 9, 3)), rng.standard_normal((3, 6, 4))]
     assert rnnshapes.verify(model, x=x).passed
@@ -336,7 +336,7 @@ def test_invalid_word_indices_are_refused(value: float) -> None:
     x = np.ones((2, 9))
     x[1, 3] = value
     with pytest.raises(InputError, match=mentioning("0", "10")):
-        rnnshapes.verify(MODELS["embedded, masked"](), x=x)
+        rnnshapes.verify(model_of("embedded, masked"), x=x)
 
 
 def test_live_model_is_left_unchanged() -> None:

@@ -20,7 +20,7 @@ from rnnshapes.render.plots import ratios, series, style
 from rnnshapes.render.view import View
 from rnnshapes.session import open_session
 from rnnshapes.verification.bounds import Residual
-from tests.helpers.models import MODELS
+from tests.helpers.models import model_of
 from tests.helpers.plots import (
     SIZES,
     drawn_texts,
@@ -206,7 +206,7 @@ def test_masked_steps_are_shaded() -> None:
 
 def test_output_without_steps_is_drawn_by_unit() -> None:
     """No line joins units, which are no time."""
-    result = rnnshapes.trace(MODELS["flattened"](), N=2, show="h")
+    result = rnnshapes.trace(model_of("flattened"), N=2, show="h")
     axes = panel(plots.figure(result), "output of the model")
     numpy, keras = [one for one in axes.get_lines() if len(one.get_xdata())]
     assert np.array_equal(numpy.get_ydata(), result.output[0])
@@ -216,7 +216,7 @@ def test_output_without_steps_is_drawn_by_unit() -> None:
 
 
 def test_panels_of_one_time_axis_stand_together() -> None:
-    result = rnnshapes.trace(MODELS["encoder, decoder"](), N=2, show="h", keras=False)
+    result = rnnshapes.trace(model_of("encoder, decoder"), N=2, show="h", keras=False)
     figure = plots.figure(result)
     spans = [axes.get_xlim() for axes in figure.axes]
     assert spans == [(-0.5, 8.5)] * 2 + [(-0.5, 5.5)] * 3

@@ -18,6 +18,7 @@ from rnnshapes.render import palette, plots
 from rnnshapes.render.flow_layout import FlowLayout, layout
 from rnnshapes.render.plots import diagram
 from tests.helpers.cells import NAMES
+from tests.helpers.keras_runs import inspection_of
 from tests.helpers.models import MODELS
 from tests.helpers.plots import drawn_texts, flow_frames, overlapping_texts, saved, words
 
@@ -332,7 +333,7 @@ def test_too_large_weights_are_cut_at_a_gap(size: int) -> None:
 
 def test_weights_that_are_too_high_are_cut() -> None:
     """The gap goes across all columns."""
-    figure = plots.figure(rnnshapes.inspect(MODELS["flattened"]()))
+    figure = plots.figure(inspection_of("flattened"))
     cut = [text for text in words(figure) if text.endswith(", cut")]
     assert [text.split(" = ")[1] for text in cut] == ["(30, 2), cut"]
     ((width, height),) = [one for one in rectangles(figure, "#FFFFFF") if one[1] < 0.1]

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+import rnnshapes
 from rnnshapes import reference
 from rnnshapes.load import inputs
 from rnnshapes.network import weights
 from rnnshapes.network.graph import Network
+from rnnshapes.network.summary import Inspection
 from rnnshapes.session import Session, open_session
 from rnnshapes.verification import report
 
@@ -161,6 +163,14 @@ def run_of(name: str) -> KerasRun:
     from tests.helpers.models import model_of
 
     return run_model(model_of(name), N=4)
+
+
+@functools.cache
+def inspection_of(name: str) -> Inspection:
+    """Return the shapes of one of ``MODELS``, for two samples, compared with Keras."""
+    from tests.helpers.models import model_of
+
+    return rnnshapes.inspect(model_of(name), N=2)
 
 
 def changed(run: KerasRun, layer: str, key: str, change: Callable[[Any], Any]) -> KerasRun:
