@@ -459,17 +459,20 @@ def test_old_convolution_kernels_are_converted(layout: str, backend: str, tmp_pa
 @pytest.mark.parametrize("backend", ["theano", "tensorflow"])
 def test_old_image_kernels_are_converted(backend: str, tmp_path: Path) -> None:
     """Theano flips kernels; the kernel of a DepthwiseConv2D had another name."""
-    kernel, depthwise = numbers(2, 3, 1, 4), numbers(2, 1, 4, 1)
+    kernel, depthwise, volume = numbers(2, 3, 1, 4), numbers(2, 1, 4, 1), numbers(2, 1, 3, 1, 2)
     options = {"padding": "valid", "use_bias": False, "data_format": "channels_last"}
     config = sequential(
         layer("Conv2D", "c", filters=4, kernel_size=[2, 3], **options, batch_input_shape=IMAGE),
         layer("DepthwiseConv2D", "d", kernel_size=[2, 1], **options),
-        layer("Reshape", "r", target_shape=[3, 12]),
+        layer("Reshape", "s", target_shape=[3, 3, 4, 1]),
+        layer("Conv3D", "v", filters=2, kernel_size=[2, 1, 3], **options),
+        layer("Reshape", "r", target_shape=[2, 12]),
         layer("LSTM", "l", units=2, recurrent_activation="sigmoid"),
     )
     weights = [numbers(12, 8), numbers(2, 8), numbers(8)]
-    stored = kernel[::-1, ::-1] if backend == "theano" else kernel
-    arrays = {"c": [("kernel", stored)], "d": [("depthwise_kernel", depthwise)], "r": []}
+    step = -1 if backend == "theano" else 1
+    arrays = {"c": [("kernel", kernel[::step, ::step])], "d": [("depthwise_kernel", depthwise)]}
+    arrays |= {"s": [], "v": [("kernel", volume[::step, ::step, ::step])], "r": []}
     arrays["l"] = named("l", *weights)
     path = legacy_file(tmp_path / "old.h5", config, arrays, "2.2.4", backend=backend)
     model = keras.Sequential(
@@ -477,11 +480,13 @@ def test_old_image_kernels_are_converted(backend: str, tmp_path: Path) -> None:
             keras.Input(IMAGE[1:]),
             keras.layers.Conv2D(4, (2, 3), use_bias=False),
             keras.layers.DepthwiseConv2D((2, 1), use_bias=False),
-            keras.layers.Reshape((3, 12)),
+            keras.layers.Reshape((3, 3, 4, 1)),
+            keras.layers.Conv3D(2, (2, 1, 3), use_bias=False),
+            keras.layers.Reshape((2, 12)),
             keras.layers.LSTM(2),
         ]
     )
-    model.set_weights([kernel, depthwise, *weights])
+    model.set_weights([kernel, depthwise, volume, *weights])
     images = np.random.default_rng(6).standard_normal((3, *IMAGE[1:]))
     assert rnnshapes.inspect(path).file.agrees
     traced = rnnshapes.trace(path, x=images, keras=False)

@@ -154,8 +154,11 @@ def _recurrent_convolution(draw: Draw) -> dict[str, Any]:
     }
 
 
-def _recurrent_images(draw: Draw, x: Any) -> Any:
+def _sequence_of_images(draw: Draw, x: Any) -> Any:
     images = la.Reshape((-1, x.shape[-1], 1, 1))(x)
+    if draw.flag():
+        strides = (draw.size(2), draw.size(2), 1)
+        return la.Conv3D(draw.size(), draw.size(2), strides=strides, padding="same")(images)
     return la.ConvLSTM2D(2, (draw.size(2), 1), **_recurrent_convolution(draw))(images)
 
 
@@ -272,7 +275,7 @@ SEQUENCE_LAYERS: tuple[Maker, ...] = (
     lambda draw, x: draw.one(la.GlobalMaxPooling1D, la.GlobalAveragePooling1D)()(x),
     lambda draw, x: draw.one(la.ZeroPadding1D(2), la.Cropping1D((1, 0)), la.UpSampling1D(2))(x),
     lambda draw, x: la.Dot(axes=draw.one(1, 2))([x, draw.like(x)]),
-    _recurrent_images,
+    _sequence_of_images,
     _einsum_dense,
 )
 LAYERS: tuple[Maker, ...] = (

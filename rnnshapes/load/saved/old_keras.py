@@ -115,9 +115,10 @@ def _modernize_weight(class_name: str, weight: StoredWeight, backend: str) -> St
     if class_name.startswith("DepthwiseConv"):
         names["kernel"] = "kernel"  # it was depthwise_kernel
     weight = replace(weight, name=names.get(weight.name.rsplit("_", 1)[-1], weight.name))
-    is_image_kernel = class_name in ("Conv2D", "ConvLSTM2D") and weight.name.endswith("kernel")
-    if is_image_kernel and backend == "theano":
-        return replace(weight, convert=lambda arrays: arrays[0][::-1, ::-1])
+    has_windows = class_name in ("Conv2D", "Conv3D", "ConvLSTM2D")
+    if has_windows and weight.name.endswith("kernel") and backend == "theano":
+        flips = (slice(None, None, -1),) * (len(weight.shape) - 2)
+        return replace(weight, convert=lambda arrays: arrays[0][flips])
     if class_name != "Conv1D" or weight.name != "kernel":
         return weight
     flip = slice(None, None, -1 if backend == "theano" else 1)

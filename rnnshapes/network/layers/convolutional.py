@@ -1,4 +1,4 @@
-"""Convolution over time or over images, and the windows of pooling.
+"""Convolution over time, images or volumes, and the windows of pooling.
 
 Sources: ``base_conv.py``, ``base_conv_transpose.py``, ``base_depthwise_conv.py`` and
 ``base_separable_conv.py`` in ``keras/src/layers/convolutional``.
@@ -26,7 +26,11 @@ from rnnshapes.ops.windows import Window
 
 #: Windows times a kernel, by the number of axes along which the windows slide.
 _CONVOLUTIONS = MappingProxyType(
-    {1: Contraction("ntkd,kdf->ntf"), 2: Contraction("nhkwld,kldf->nhwf")}
+    {
+        1: Contraction("ntkd,kdf->ntf"),
+        2: Contraction("nhkwld,kldf->nhwf"),
+        3: Contraction("nakhlwmd,klmdf->nahwf", sums_in_float16=True),
+    }
 )
 _TRANSPOSED = Contraction("ntkd,kfd->ntf", sums_in_float16=True)
 #: The same for each feature by itself.
@@ -201,7 +205,7 @@ class Conv(Convolution):
 
     filters: Dim
 
-    keras_classes = ("Conv1D", "Conv2D")
+    keras_classes = ("Conv1D", "Conv2D", "Conv3D")
     sequence_classes = ("Conv1D",)
 
     @classmethod

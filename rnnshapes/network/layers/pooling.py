@@ -1,4 +1,4 @@
-"""Pooling over windows of time steps or of images, or over all of them.
+"""Pooling over windows of time steps, images or volumes, or over all of them.
 
 Source: ``keras/src/layers/pooling``.
 """
@@ -20,7 +20,10 @@ from rnnshapes.ops.windows import window_axes
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling(Windowed):
-    """The largest value, or the mean, of each window; what is beyond the ends does not count."""
+    """The largest value, or the mean, of each window; what is beyond the ends does not count.
+
+    Not of volumes: TensorFlow pools none in float64, in which each step is checked.
+    """
 
     keras_classes = ("MaxPooling1D", "AveragePooling1D", "MaxPooling2D", "AveragePooling2D")
     sequence_classes = ("MaxPooling1D", "AveragePooling1D")
@@ -52,6 +55,7 @@ class GlobalPooling(LayerOfClass):
     keras_classes = (
         *("GlobalMaxPooling1D", "GlobalAveragePooling1D"),
         *("GlobalMaxPooling2D", "GlobalAveragePooling2D"),
+        *("GlobalMaxPooling3D", "GlobalAveragePooling3D"),
     )
     output_symbol = "p"
     stepwise = False

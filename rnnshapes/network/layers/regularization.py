@@ -25,8 +25,9 @@ class Inactive(LayerOfClass):
     rate: float | None = None
 
     keras_classes = (
-        *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianDropout", "GaussianNoise"),
-        *("AlphaDropout", "ActivityRegularization", "Identity"),
+        *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+        *("GaussianDropout", "GaussianNoise", "AlphaDropout"),
+        *("ActivityRegularization", "Identity"),
     )
     output_symbol = ""
 

@@ -183,7 +183,7 @@ class Resized(LayerOfClass):
 class ZeroPadding(Resized):
     """Zeros before and after each axis."""
 
-    keras_classes = ("ZeroPadding1D", "ZeroPadding2D")
+    keras_classes = ("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
     sequence_classes = ("ZeroPadding1D",)
 
     @classmethod
@@ -205,7 +205,7 @@ class ZeroPadding(Resized):
 class Cropping(Resized):
     """Each axis without its first and its last numbers."""
 
-    keras_classes = ("Cropping1D", "Cropping2D")
+    keras_classes = ("Cropping1D", "Cropping2D", "Cropping3D")
     sequence_classes = ("Cropping1D",)
 
     @classmethod
@@ -235,7 +235,7 @@ class Cropping(Resized):
 class UpSampling(Resized):
     """Each number several times along each axis."""
 
-    keras_classes = ("UpSampling1D", "UpSampling2D")
+    keras_classes = ("UpSampling1D", "UpSampling2D", "UpSampling3D")
     sequence_classes = ("UpSampling1D",)
 
     @classmethod
