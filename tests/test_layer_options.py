@@ -117,7 +117,7 @@ UNSUPPORTED_LAYERS = [
     ),
     ("Conv1D", {"filters": 3, "kernel_size": 2}, [FEATURES]),
     ("Conv2D", {"filters": 3, "kernel_size": 2}, [SEQUENCE]),
-    ("GlobalMaxPooling1D", {"data_format": "channels_first"}, [SEQUENCE]),
+    ("MaxPooling1D", {"data_format": "channels_first"}, [SEQUENCE]),
     ("Bidirectional", inner(LSTM, time_major=True), [SEQUENCE]),
     ("Bidirectional", inner({"class_name": "ConvLSTM1D", "config": {"filters": 2}}), [IMAGES]),
     ("RNN", {"cell": {"class_name": "Own", "module": "own", "config": {}}}, [SEQUENCE]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
+from rnnshapes.errors import UnsupportedError
 from rnnshapes.network.layers.base import LayerOfClass, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.network.layers.convolutional import Windowed
@@ -47,7 +48,11 @@ class Pooling(Windowed):
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalPooling(LayerOfClass):
-    """The largest value, or the mean, over all steps; a mean leaves out masked steps."""
+    """The largest value, or the mean, over all steps; a mean leaves out masked steps.
+
+    With ``data_format="channels_first"``, Keras takes axis 1 for the features: it pools over what
+    follows.
+    """
 
     axes: tuple[int, ...]
     keepdims: bool = False
@@ -64,10 +69,14 @@ class GlobalPooling(LayerOfClass):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        config.require(data_format="channels_last")
         count = int(config.class_name[-2])  # of GlobalMaxPooling2D
         config.require_rank(count)
-        axes = tuple(range(1, count + 1))
+        first = 2 if config.options.get("data_format") == "channels_first" else 1
+        if first == 1:
+            config.require(data_format="channels_last")
+        elif config.masked:
+            raise UnsupportedError("data_format='channels_first' with a mask is not supported")
+        axes = tuple(range(first, first + count))
         keepdims = bool(config.options.get("keepdims", False))
         return cls(keras_class=config.class_name, axes=axes, keepdims=keepdims, **config.shared)
 
@@ -75,7 +84,7 @@ class GlobalPooling(LayerOfClass):
         pooled = self._pooled(ops, inputs[0], masks.input)
         if not self.keepdims:
             return pooled
-        key = (WHOLE, *(None,) * len(self.axes))
+        key = (*(WHOLE,) * self.axes[0], *(None,) * len(self.axes))
         return ops.rearrange(pooled, Selection(key, (None,) * len(key)))
 
     def _pooled(self, ops: LayerOps, x: Tensor, mask: Any) -> Tensor:
@@ -86,4 +95,5 @@ class GlobalPooling(LayerOfClass):
         return ops.mean(ops.where(mask, x), self.axes, mask.sum(axis=1)[:, None])
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {"keepdims": self.keepdims}
+        data_format = "channels_last" if self.axes[0] == 1 else "channels_first"
+        return {"keepdims": self.keepdims, "data_format": data_format}
