@@ -305,13 +305,17 @@ def images_beside_a_sequence(x: Any) -> Any:
     volumes = la.ZeroPadding3D(((1, 0), (0, 2), (1, 1)))(la.Reshape((7, 5, 2, 2))(x))
     volumes = la.Conv3D(3, (2, 1, 3), strides=(1, 2, 1), activation="tanh")(volumes)
     volumes = la.UpSampling3D((1, 2, 1))(la.SpatialDropout3D(0.2)(volumes))
+    rows = la.GRU(3)(la.Reshape((-1, 4))(x))
     parts = [
+        la.Flatten()(la.Multiply()([volumes, rows])),
+        la.Flatten()(la.Add()([la.Reshape((1, 3))(rows), rows])),
         la.GlobalAveragePooling3D()(la.Cropping3D(((0, 1), (1, 0), (0, 1)))(volumes)),
         la.GlobalMaxPooling3D()(volumes),
+        la.Flatten()(la.GlobalMaxPooling3D("channels_first", keepdims=True)(volumes)),
         la.Flatten()(largest(la.SeparableConv2D(3, (2, 1), activation="relu")(x))),
         la.GlobalAveragePooling2D()(la.UpSampling2D((2, 3))(la.AveragePooling2D((3, 2))(x))),
         la.Flatten()(la.DepthwiseConv2D((2, 3), strides=2, padding="same")(x)),
-        la.GRU(3)(la.Reshape((-1, 4))(x)),
+        rows,
     ]
     return la.Dense(2)(la.Concatenate()(parts))
 

@@ -211,15 +211,16 @@ class LayerConfig:
         ``others`` are shapes of arrays that meet the inputs.
         """
         units = []
-        shapes = [*self.shapes, *others]
-        for axis in range(1, max(map(len, shapes))):  # not that of the samples
+        features = [shape[1:] for shape in self.shapes]  # without the axis of the samples
+        shapes = [*features, *others]
+        for axis in range(1, max(map(len, shapes)) + 1):
             met = [shape[-axis] for shape in shapes if axis <= len(shape)]
             lengths = [self.names.value(dim) for dim in met]
             if set(lengths) > {1}:
                 units += [
                     (number, -axis)
-                    for number, shape in enumerate(self.shapes)
-                    if axis < len(shape) and self.names.value(shape[-axis]) == 1
+                    for number, shape in enumerate(features)
+                    if axis <= len(shape) and self.names.value(shape[-axis]) == 1
                 ]
         return tuple(units)
 

@@ -20,15 +20,17 @@ from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape, total
 from rnnshapes.ops.elementwise import InverseRoot
 from rnnshapes.ops.interface import LayerOps, Tensor
-from rnnshapes.ops.rearrangements import Reshaped
+from rnnshapes.ops.rearrangements import WHOLE, Reshaped, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Broadcast, LayerOfClass):
     """The sum, the difference, the product, the mean, or the largest or smallest number.
 
+    Keras inserts axes of length 1 behind the samples of a tensor that has fewer axes than another.
     Multiply, Maximum and Minimum leave out the inputs that are masked at a step. ``stepwise`` is
-    False if an input has one step for all steps of another.
+    False if an input has one step for all steps of another, or fewer axes than images or than a
+    sequence of one step.
     """
 
     stepwise: bool = True
@@ -48,6 +50,9 @@ class Merge(Broadcast, LayerOfClass):
             raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
         units = config.unit_axes()
         repeats_step = any(len(config.shapes[n]) + axis == 1 for n, axis in units)
+        longest = max(config.shapes, key=len)
+        if any(len(shape) < len(longest) for shape in config.shapes):
+            repeats_step |= len(longest) > 3 or longest[1] == 1
         return cls(
             keras_class=config.class_name,
             unit_axes=units,
@@ -56,7 +61,7 @@ class Merge(Broadcast, LayerOfClass):
         )
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        aligned = ops.aligned(inputs)
+        aligned = ops.aligned(inputs if self.stepwise else _with_equal_ranks(ops, inputs))
         if self.keras_class == "Multiply":
             product = reduce(mul, [_unmasked(ops, x, masks.of(i)) for i, x in enumerate(aligned)])
             return product if masks.output is None else ops.where(masks.output, product)
@@ -87,6 +92,16 @@ class Merge(Broadcast, LayerOfClass):
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {}
+
+
+def _with_equal_ranks(ops: LayerOps, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors with axes of length 1 behind the samples of those that have fewer."""
+    ranks = [ops.rank(x) for x in inputs]
+    keys = [(WHOLE, *(None,) * (max(ranks) - rank)) for rank in ranks]
+    return [
+        x if len(key) == 1 else ops.rearrange(x, Selection(key, (None,) * len(key)))
+        for x, key in zip(inputs, keys, strict=True)
+    ]
 
 
 def _unmasked(ops: LayerOps, x: Tensor, mask: Any) -> Tensor:
