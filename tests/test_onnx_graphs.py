@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes import InputError
 from rnnshapes.load.foreign.model import open_foreign_file
 from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights, written
 from tests.helpers.models import randomized, sequential
@@ -60,7 +62,18 @@ NUMBERS = {
     "first": 0,
     "zeroth": [0],
     "rows": [0, 0, -1],
-    "wrong": [-1, 0, 8],
+    "wrong": [0, -1, 4],
+    "two": [2],
+    "three": [3],
+    "four": [4],
+    "rest": [-1],
+    "swapped": [0, 2, 1, 3],
+    "both ends": [0, 1],
+    "width": [2],
+    "end": [2**31 - 1],
+    "flat": [-1, 4],
+    "of 5 and 2": [5, 2, 4],
+    "of 2 and 5": [2, 5, 4],
 }
 
 
@@ -91,8 +104,14 @@ def of_pytorch(both: bool = False) -> list[list[Any]]:
     ]
 
 
-def graph(nodes: list[list[Any]], tmp_path: Path, outputs: tuple[str, ...] = ("y",)) -> Path:
-    """Write a file with these nodes, from x to y."""
+def graph(
+    nodes: list[list[Any]],
+    tmp_path: Path,
+    outputs: tuple[str, ...] = ("y",),
+    inputs: tuple[str, ...] = ("x",),
+    shape: tuple[int | str, ...] = (),
+) -> Path:
+    """Write a file with these nodes, from x, of this shape, to y."""
     dirs = 2 if any("bidirectional" in node[3].values() for node in nodes) else 1
     rng = np.random.default_rng(0)
     arrays = onnx_weights("gru", 3, 4, dirs)
@@ -104,7 +123,8 @@ def graph(nodes: list[list[Any]], tmp_path: Path, outputs: tuple[str, ...] = ("y
         onnx_node(kind, ins, outs, **more) + message((7, domain[0] if domain else ""))
         for kind, ins, outs, more, *domain in nodes
     ]
-    return written(tmp_path / "m.onnx", onnx_file(made, arrays, "pytorch", ("x",), outputs))
+    data = onnx_file(made, arrays, "pytorch", inputs, outputs, {"x": shape})
+    return written(tmp_path / "m.onnx", data)
 
 
 def is_whole(path: Path) -> bool:
@@ -153,16 +173,16 @@ CHANGES: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
     "other domain": (False, lambda nodes: nodes[-1].append("own")),
     "bias twice": (True, other(4, 1, ["z", "z"])),
     "directions not side by side": (True, other(1, 3, {"perm": [0, 2, 3, 1]})),
-    "samples first": (True, other(2, 1, ["Yt", "wrong"])),
+    "samples beside directions": (True, other(2, 1, ["Yt", "wrong"])),
     "softmax over steps": (True, other(4, 0, "Softmax")),
     "last step in reverse": (False, other(0, 3, {"hidden_size": 4, "direction": "reverse"})),
-    "before the activation": (False, lambda nodes: nodes.__setitem__(slice(8, None), before)),
     "backward first": (True, lambda nodes: nodes.__setitem__(slice(4, None), last_states("last"))),
     "samples as steps": (False, lambda nodes: second_layer(nodes, "st", "Yh2")),
     "first of two layers": (False, lambda nodes: second_layer(nodes, "s", "Yh")),
 }
 RIGHT: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
     "last states": (True, lambda nodes: nodes.__setitem__(slice(4, None), last_states("first"))),
+    "unused activation": (False, lambda nodes: nodes.__setitem__(slice(8, None), before)),
     "two layers": (False, lambda nodes: second_layer(nodes, "s", "Yh2")),
 }
 
@@ -231,3 +251,144 @@ def test_deep_zeros_are_found_in_time(kind: str, tmp_path: Path) -> None:
     nodes[3][1] = ["xt", "W", "R", "B", "", "z60"]
     made = [*nodes[:2], ["Identity", ["h0"], ["z0"], {}], *deep, *nodes[2:]]
     assert is_whole(graph(made, tmp_path))
+
+
+def last_axes_joined(Y: str, result: str) -> list[list[Any]]:
+    """Return nodes that join the last two axes, as PyTorch writes them for open sizes."""
+    slices = [("n0", "zeroth", "one"), ("n1", "one", "two"), ("n2", "two", "three")]
+    slices.append(("n3", "three", "four"))
+    return [
+        ["Transpose", [Y], [f"{Y}t"], {"perm": [0, 2, 1, 3]}],
+        ["Shape", [f"{Y}t"], [f"{Y}n"], {"start": 0}],
+        *(["Slice", [f"{Y}n", a, b], [f"{Y}{name}"], {}] for name, a, b in slices),
+        ["Mul", [f"{Y}n2", f"{Y}n3"], [f"{Y}m"], {}],
+        ["Reshape", [f"{Y}m", "rest"], [f"{Y}r"], {"allowzero": 0}],
+        ["Concat", [f"{Y}n0", f"{Y}n1", f"{Y}r"], [f"{Y}s"], {"axis": 0}],
+        ["Reshape", [f"{Y}t", f"{Y}s"], [result], {"allowzero": 0}],
+    ]
+
+
+def of_two_layers(sizes: str = "", state: str = "h0") -> list[list[Any]]:
+    """Return nodes of two layers, with sizes of Reshape that are constants or computed."""
+    joined = last_axes_joined("Y", "s")
+    if sizes:
+        joined[1:] = [["Reshape", ["Yt", sizes], ["s"], {"allowzero": 0}]]
+    return [
+        ["Shape", ["x"], ["shape"], {"start": 0, "end": 1}],
+        ["ConstantOfShape", ["shape"], ["h0"], {}],
+        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
+        ["GRU", ["xt", "W", "R", "B", "", state], ["Y", "Yh"], {"hidden_size": 4}],
+        *joined,
+        ["GRU", ["s", "W2", "R2", "B2"], ["Y2", "Yh2"], {"hidden_size": 4}],
+        ["Concat", ["Yh", "Yh2"], ["hn"], {"axis": 0}],
+        ["Gather", ["hn", "last"], ["g"], {"axis": 0}],
+        ["Gemm", ["g", "K", "b"], ["y"], {"transB": 1}],
+    ]
+
+
+def of_tensorflow(start: str = "rest", end: str = "end") -> list[list[Any]]:
+    """Return nodes that tf2onnx writes: a dense layer on flat samples, and the last step."""
+    return [
+        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
+        ["GRU", ["xt", "W", "R", "B"], ["Y"], {"hidden_size": 4}],
+        ["Squeeze", ["Y", "one"], ["s"], {}],
+        ["Slice", ["s", start, end, "zeroth"], ["l"], {}],
+        ["Squeeze", ["l", "zeroth"], ["g"], {}],
+        ["Gemm", ["g", "K", "b"], ["y"], {"transB": 1}],
+    ]
+
+
+def of_flat_dense() -> list[list[Any]]:
+    """Return nodes that tf2onnx writes for a dense layer at each step."""
+    return [
+        *of_tensorflow()[:3],
+        ["Transpose", ["s"], ["st"], {"perm": [1, 0, 2]}],
+        ["Shape", ["st"], ["n"], {}],
+        ["Cast", ["n"], ["n32"], {"to": 6}],
+        ["Gather", ["n32", "both ends"], ["free"], {"axis": 0}],
+        ["Concat", ["free", "width"], ["sizes"], {"axis": 0}],
+        ["Reshape", ["st", "flat"], ["f"], {}],
+        ["Gemm", ["f", "K", "b"], ["z"], {"transB": 1}],
+        ["Reshape", ["z", "sizes"], ["y"], {}],
+    ]
+
+
+OPEN, FIXED = ("batch", "time", 3), (2, 5, 3)
+#: Graphs as exporters write them: nodes, shape of x, further inputs and outputs.
+EXPORTS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]] = {
+    "computed sizes": (of_two_layers(), OPEN, ()),
+    "constant sizes": (of_two_layers("of 5 and 2"), FIXED, ()),
+    "given states": (of_two_layers(state="h"), OPEN, ("h",)),
+    "last step": (of_tensorflow(), OPEN, ()),
+    "flat dense": (of_flat_dense(), OPEN, ()),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_export_of_today_is_traced(name: str, tmp_path: Path) -> None:
+    nodes, shape, more = EXPORTS[name]
+    outputs = ("y", "hn") if "hn" in str(nodes) else ("y",)
+    path = graph(nodes, tmp_path, outputs, ("x", *more), shape)
+    assert is_whole(path)
+    traced = rnnshapes.trace(path, x=X, show="all")
+    h = traced.layers[-1].states["h"]
+    with open_foreign_file(path) as file:
+        assert file is not None
+        (dense,) = [own for own in file.weights().values() if "W" in own]
+    h = h if name == "flat dense" else h[:, -1]
+    np.testing.assert_allclose(traced.output, h @ dense["W"] + dense["b"], rtol=1e-5, atol=1e-6)
+    warned = "starts from zeros" in str(rnnshapes.inspect(path).to_dict())
+    assert warned is (name == "given states")
+
+
+#: Graphs like these that compute something else, or do not say what.
+OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]] = {
+    "samples for steps": (of_two_layers("of 2 and 5"), FIXED, ()),
+    "constants of open sizes": (of_two_layers("of 5 and 2"), OPEN, ()),
+    "two inputs": (of_two_layers(), OPEN, ("z",)),
+    "state made of x": (of_two_layers(state="xt"), OPEN, ()),
+    "first step": (of_tensorflow("zeroth", "one"), OPEN, ()),
+    "all steps": (of_tensorflow("zeroth", "end"), OPEN, ()),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_graph_that_computes_another_output(name: str, tmp_path: Path) -> None:
+    nodes, shape, more = OTHERS[name]
+    assert not is_whole(graph(nodes, tmp_path, ("y",), ("x", *more), shape))
+
+
+def test_state_of_the_first_layer_is_no_output(tmp_path: Path) -> None:
+    nodes = of_two_layers()
+    nodes[-2][1] = ["hn", "zero"]
+    assert not is_whole(graph(nodes, tmp_path))
+
+
+def test_declared_steps_are_those_of_x(tmp_path: Path) -> None:
+    path = graph(of_tensorflow(), tmp_path, shape=(2, 5, 3))
+    with pytest.raises(InputError, match="T"):
+        rnnshapes.trace(path, x=X[:, :4])
+    assert rnnshapes.trace(path, x=X[:1]).output.shape == (1, 2)
+
+
+@pytest.mark.parametrize("kind", ["Loop", "unrolled"])
+def test_recurrence_without_operator_is_named(kind: str, tmp_path: Path) -> None:
+    nodes: list[list[Any]] = [["Loop", ["x"], ["y"], {}]]
+    if kind == "unrolled":
+        names = ["x", "a", "b", "y"]
+        nodes = [["MatMul", [a, "K"], [b], {}] for a, b in pairwise(names)]
+    path = graph(nodes, tmp_path)
+    with pytest.raises(InputError, match="Loop" if kind == "Loop" else "dynamo=False"):
+        rnnshapes.trace(path, x=X)
+
+
+def test_growing_sizes_are_given_up(tmp_path: Path) -> None:
+    """Each size is the square of the one before: 2^80 time steps, or letters."""
+    nodes = of_two_layers()
+    grown = [["Mul", [f"m{n}"] * 2, [f"m{n + 1}"], {}] for n in range(80)]
+    for first in ("Yn1", "Yn3"):
+        first_node = ["Mul", [first, first], ["m0"], {}]
+        reshape = ["Reshape", ["Yt", "m80"], ["s"], {}]
+        assert not is_whole(
+            graph([*nodes[:10], first_node, *grown, reshape, *nodes[-4:]], tmp_path)
+        )

@@ -179,13 +179,15 @@ class Network:
 
     @cached_property
     def known_differences(self) -> dict[str, str]:
-        """Warnings, by layer: why Keras gives other numbers than it once did, or than it should."""
+        """Warnings, by layer: why Keras or a runtime gives other numbers than the equations."""
         warnings = {
             layer.name: OLD_HARD_SIGMOID
             for layer in self.layers
             if KERAS2_HARD_SIGMOID in layer.activations
         }
         for node in self.recurrent:
+            if ignored := getattr(node.layer, "ignored", ""):
+                warnings[node.layer.name] = ignored
             masked = self.shapes_at(node.sources[0]).masked and not node.mask_dropped
             if masked and getattr(node.layer, "zeroes_wrong_steps", False):
                 warnings[node.layer.name] = UNROLLED_MASK

@@ -117,7 +117,9 @@ def _missing(matching: Matching) -> Iterator[str]:
     """Yield the weights that the file lacks."""
     for number, recurrence in enumerate(matching.recurrences):
         if number not in matching.layers:
-            yield f"it lacks the weights of {recurrence.layer}, a {recurrence.kind}"
+            why = () if matching.file_recurrences else matching.file.contents.warnings
+            reasons = "".join(f"; {warning}" for warning in why)
+            yield f"it lacks the weights of {recurrence.layer}, a {recurrence.kind}{reasons}"
     for number, group in enumerate(matching.groups):
         for name, values in group.arrays.items():
             if name not in matching.members[number]:

@@ -156,6 +156,7 @@ class _Comparison(Matching):
 
     def assumptions(self) -> Iterator[str]:
         """Yield what the file does not say."""
+        yield from () if self.file_recurrences else self.file.contents.warnings
         yield from self._options()
         yield from self._unordered(self.recurrences, self.layers)
         yield from self._unordered(self.groups, self.others)

@@ -152,6 +152,7 @@ class Matching:
     ) -> None:
         self.by_numbers = by_numbers
         self.network, self.is_onnx = network, file.framework == "ONNX"
+        self.file = file
         self.file_recurrences, self.modules = list(file.recurrences()), file.contents.others
         self.tensors = {tensor.name: tensor for each in self.modules for tensor in each.tensors}
         self.roles = {name: role for each in self.modules for name, role in each.roles.items()}

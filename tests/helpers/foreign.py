@@ -217,13 +217,22 @@ def onnx_file(
     producer: str = "hand",
     inputs: tuple[str, ...] = (),
     outputs: tuple[str, ...] = (),
+    shapes: Mapping[str, tuple[int | str, ...]] | None = None,
 ) -> bytes:
-    """Return an ONNX file with nodes and initializers, and named inputs and outputs."""
+    """Return an ONNX file with nodes and initializers, and named inputs and outputs.
+
+    ``shapes`` are those that it declares of its inputs.
+    """
     tensors = [(5, onnx_tensor(name, array)) for name, array in (arrays or {}).items()]
-    ends = [(11, message((1, name))) for name in inputs]
+    ends = [(11, _onnx_value(name, (shapes or {}).get(name, ()))) for name in inputs]
     ends += [(12, message((1, name))) for name in outputs]
     graph = message(*((1, node) for node in nodes), (2, "graph"), *tensors, *ends)
     return message((1, 9), (2, producer), (7, graph), (8, message((1, ""), (2, 17))))
+
+
+def _onnx_value(name: str, shape: tuple[int | str, ...]) -> bytes:
+    dims = [(1, message((1 if isinstance(size, int) else 2, size))) for size in shape]
+    return message((1, name), (2, message((1, message((1, 1), (2, message(*dims)))))))
 
 
 def onnx_weights(cell: str, D: int = 3, M: int = 5, dirs: int = 1, seed: int = 0) -> Arrays:

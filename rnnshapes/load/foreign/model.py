@@ -137,7 +137,8 @@ class ForeignFile(OpenedFile):
             return self
         chosen = self.file_network.modules
         if not chosen:
-            raise InputError(f"{self.path}: it holds no recurrent layer")
+            reasons = "".join(f"; {warning}" for warning in self.contents.warnings)
+            raise InputError(f"{self.path}: it holds no recurrent layer{reasons}")
         names: dict[str, Module] = {}
         for module in chosen:
             both = [module.layer_name(number) for number in range(len(module.layers))]

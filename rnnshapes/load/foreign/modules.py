@@ -35,7 +35,7 @@ class ModuleLayer:
 
     ``cells``, one for each direction, have numbers for their sizes. ``reverse`` tells for each
     direction whether it processes the sequence in reverse. ``notes`` are remarks on what the file
-    does not say.
+    does not say, and ``ignored`` what it says and trace does not compute.
     """
 
     cells: tuple[FrameworkCell, ...]
@@ -43,6 +43,7 @@ class ModuleLayer:
     reverse: tuple[bool, ...]
     arrays: tuple[StoredArray, ...]
     notes: tuple[str, ...] = ()
+    ignored: str = ""
 
     @property
     def cell(self) -> FrameworkCell:
@@ -128,7 +129,8 @@ class Contents:
 
     ``warnings`` are for the user, such as traps of a format; ``contradictions`` say in what the
     arrays do not fit together. ``chain`` are the layers of its graph, one after the other; it is
-    empty where the graph is not known, or has other layers.
+    empty where the graph is not known, or has other layers. ``steps`` is the T that this graph
+    takes; ``None`` if it is open.
     """
 
     framework: str
@@ -138,3 +140,4 @@ class Contents:
     warnings: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
     chain: tuple[ChainLayer, ...] = ()
+    steps: int | None = None

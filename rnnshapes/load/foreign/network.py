@@ -13,7 +13,6 @@ from rnnshapes.errors import InputError
 from rnnshapes.layouts.layout import ArrayLayout, stored_weight
 from rnnshapes.load.foreign.modules import (
     ChainDense,
-    ChainLayer,
     ChainRecurrence,
     Contents,
     Module,
@@ -67,7 +66,7 @@ def build_network(contents: Contents) -> FileNetwork:
     if layers > MOST_LAYERS:
         raise InputError(f"it has {layers} recurrent layers, more than {MOST_LAYERS}")
     modules = _named_apart(contents.modules)
-    if contents.chain and (whole := _Builder(modules, contents.others).build_chain(contents.chain)):
+    if contents.chain and (whole := _Builder(modules, contents.others).build_chain(contents)):
         return whole
     return _Builder(modules, joined(contents.others)).build()
 
@@ -127,9 +126,10 @@ class _Builder:
         network = Network(sizes, tuple(self.nodes), taps, self._dtype())
         return FileNetwork(network, self.weights, self.stored, self.orders, self.modules)
 
-    def build_chain(self, chain: Sequence[ChainLayer]) -> FileNetwork | None:
+    def build_chain(self, contents: Contents) -> FileNetwork | None:
         """Return the graph of the file; ``None`` if sizes do not fit, or it has other weights."""
-        self.namer.sizes |= {"N": None, "T": None}
+        chain = contents.chain
+        self.namer.sizes |= {"N": None, "T": contents.steps}
         dense = [link for link in chain if isinstance(link, ChainDense)]
         self.namer.totals = {**self.namer.totals, "K": len(dense)}
         used = {t.name for link in dense for t in (link.kernel, link.bias) if t is not None}
@@ -223,6 +223,7 @@ class _Builder:
             "index": index,
             "return_sequences": link is None or link.return_sequences,
             "option_notes": layer.notes,
+            "ignored": layer.ignored,
             "input_order": True,
         }
         added: Layer

@@ -8,7 +8,7 @@ features. A graph with anything else is none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -16,15 +16,21 @@ from typing import Any
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.modules import ChainDense, ChainLayer, ChainRecurrence, Module
 from rnnshapes.load.foreign.onnx_graph import OnnxModel
+from rnnshapes.load.foreign.onnx_sizes import Axis, ComputedSizes, product, regrouped
 from rnnshapes.load.foreign.tensors import FLOATS, Tensor
 from rnnshapes.ops.onnx_ops import OnnxNode
 
 #: Numbers of an array that is read to see whether they are zero: a state, or what one is made of.
 _MOST_ZEROS, _MOST_SHARED = 1_000_000, 1000
+#: Layers whose last states are joined.
+_MOST_STATES = 100
 #: Operators that make zeros of zeros.
-_ZEROS = ("Slice", "Expand", "Identity", "Concat", "Unsqueeze", "Squeeze", "Reshape", "Cast")
-#: The numbers of float32 and float64 in ONNX.
-_REAL = (1, 11)
+_ZEROS = (
+    *("Cast", "Concat", "Expand", "Identity", "Reshape"),
+    *("Slice", "Split", "Squeeze", "Unsqueeze"),
+)
+#: The numbers of float32, float16 and float64 in ONNX.
+_REAL = (1, 10, 11)
 #: Activations in Keras, by operators with their attributes.
 _ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, float]]] = MappingProxyType(
     {
@@ -41,6 +47,10 @@ _ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, float]]] = MappingProxyType(
 )
 #: What attributes are if they are left out.
 _DEFAULTS = MappingProxyType({("Elu", "alpha"): 1.0})
+#: The axes of the input, by their positions.
+_INPUT = ("0", "1", "2")
+#: The axis of one step, of size 1.
+_ONE = "t"
 _MERGES = MappingProxyType({"Add": "sum", "Mul": "mul"})
 
 
@@ -52,15 +62,43 @@ class _NoChainError(Exception):
 class _Value:
     """A tensor of the chain.
 
-    ``link`` is the number of the layer that it comes from, -1 for the input, whose axes are
-    ``012`` until a recurrent operator takes it. ``ways`` are the directions that it holds, in
-    order. A ``last`` one is that of the last step.
+    Attributes:
+        link: The number of the layer that it comes from, -1 for the input.
+        axes: What each axis stands for: T, N, D, F, t (one step), or several of them side by side.
+            Those of the input are 0, 1 and 2 until a recurrent operator takes it.
+        ways: The directions that it holds, in order.
+        last: Whether it is that of the last step.
+        width: The size of F; 0 in the input, whose sizes are declared.
     """
 
     link: int
-    axes: str
+    axes: tuple[str, ...]
     ways: tuple[int, ...] = ()
     last: bool = False
+    width: int = 0
+
+    @property
+    def has_directions(self) -> bool:
+        """Whether an axis is that of directions."""
+        return any("D" in axis for axis in self.axes)
+
+    def merged(self, merge: str) -> _Value:
+        """Return the value with both directions in one axis F."""
+        return replace(self, ways=(0, 1), width=self.width * (2 if merge == "concat" else 1))
+
+
+@dataclass(frozen=True)
+class _LastStates:
+    """The last states of several layers, one after the other along the axis of directions."""
+
+    values: tuple[_Value, ...]
+
+    def select(self, index: int) -> _Value:
+        """Return one of them. Raises _NoChainError if there is no such one."""
+        states = [replace(v, axes=v.axes[1:], ways=(w,)) for v in self.values for w in v.ways]
+        if not -len(states) <= index < len(states):
+            raise _NoChainError
+        return states[index]
 
 
 @dataclass
@@ -69,58 +107,116 @@ class _Chain:
     modules: Sequence[Module]
     numbers: Mapping[int, int]
     zeros: Zeros
+    computed: ComputedSizes
     links: list[ChainLayer] = field(default_factory=list)
-    values: dict[str, _Value] = field(default_factory=dict)
+    values: dict[str, _Value | _LastStates] = field(default_factory=dict)
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
 
     def follow(self) -> tuple[ChainLayer, ...]:
         """Return the layers. Raises _NoChainError."""
-        inputs = [name for name in self.model.inputs if name not in self.model.arrays]
-        if len(inputs) != 1 or len(self.model.outputs) != 1:
+        given = set(self.model.inputs) - set(self.model.arrays)
+        self.given = _made_of(self.model, given & self._needed_for_states())
+        inputs = [*given - self.given]
+        if len(inputs) != 1 or not self.model.outputs:
             raise _NoChainError
-        self.values[inputs[0]] = _Value(-1, "012")
-        uses = Counter(
-            name for node in self.model.nodes if node.op_type != "Shape" for name in {*node.inputs}
-        )
-        uses.update(self.model.outputs)
+        declared = [*self.model.inputs[inputs[0]], None, None, None]
+        self.sizes = dict(zip(_INPUT, declared, strict=False))
+        self.values[inputs[0]] = _Value(-1, _INPUT)
+        uses = _uses(self.model)
         for node in self.model.nodes:
             known = [name for name in node.inputs if name in self.values]
-            if not known or node.op_type == "Shape":
+            if not known:
+                self.computed.add(node)
                 continue
-            if any(uses[name] > 1 and "D" not in self.values[name].axes for name in known):
-                raise _NoChainError
-            results = self._results(node, [self.values[name] for name in known])
+            values = [self.values[name] for name in known]
+            if node.op_type == "Shape":
+                self._add_shape(node, values[0])
+                continue
+            if not any(uses[name] for name in node.outputs) and not self._is_same(node):
+                continue
+            for name, value in zip(known, values, strict=True):
+                if uses[name] > 1 and isinstance(value, _Value) and not value.has_directions:
+                    raise _NoChainError
+            results = self._results(node, values)
             self.values |= dict(zip(node.outputs, results, strict=False))
-        output = self.values.get(self.model.outputs[0])
-        is_whole = output is not None and self._merged(output).link == len(self.links) - 1
-        used = sum(isinstance(link, ChainRecurrence) for link in self.links)
-        if not is_whole or used != len(self.modules):
-            raise _NoChainError
+        self._check_outputs()
         return tuple(self.links)
 
-    def _results(self, node: OnnxNode, values: Sequence[_Value]) -> list[_Value]:
-        if id(node) in self.numbers:
-            return self._recurrence(node, values)
-        value = values[0]
+    def _needed_for_states(self) -> set[str]:
+        """Return the tensors from which initial states that may not be zeros are computed."""
+        nodes = {name: node for node in self.model.nodes for name in node.outputs}
+        recurrent = (node for node in self.model.nodes if id(node) in self.numbers)
+        stack, needed = [name for node in recurrent for name in node.inputs[5:7]], set[str]()
+        while stack:
+            name = stack.pop()
+            if name not in needed and not self.zeros.holds(name):
+                needed.add(name)
+                stack += nodes[name].inputs if name in nodes else ()
+        return needed
+
+    def _check_outputs(self) -> None:
+        """Check that the first output is that of the last layer, and the others are last states."""
+        first, *others = map(self.values.get, self.model.outputs)
+        if not isinstance(first, _Value) or self._merged(first).link != len(self.links) - 1:
+            raise _NoChainError
+        for other in others:
+            is_state = isinstance(other, _Value) and other.last and other.has_directions
+            if not is_state and not isinstance(other, _LastStates):
+                raise _NoChainError
+        used = sum(isinstance(link, ChainRecurrence) for link in self.links)
+        if used != len(self.modules) or any(len(axis) > 1 for axis in first.axes):
+            raise _NoChainError
+
+    def _add_shape(self, node: OnnxNode, value: _Value | _LastStates) -> None:
+        if isinstance(value, _Value):
+            axes = [product([a.size for a in self._axes(value, group)]) for group in value.axes]
+            sizes = tuple(size for size in axes if size is not None)
+            if len(sizes) == len(axes):
+                self.computed.add_shape(node, sizes)
+
+    def _axes(self, value: _Value, letters: Iterable[str]) -> list[Axis]:
+        """Return axes of a value by their letters."""
+        fixed = {_ONE: 1, "D": len(value.ways), "F": value.width}
+        return [
+            Axis(letter, fixed[letter])
+            if letter in fixed
+            else Axis(letter, self.sizes[letter], True)
+            for letter in letters
+        ]
+
+    def _results(
+        self, node: OnnxNode, values: Sequence[_Value | _LastStates]
+    ) -> Sequence[_Value | _LastStates]:
+        plain = [value for value in values if isinstance(value, _Value)]
         if node.domain not in ("", "ai.onnx"):
             raise _NoChainError
+        if len(plain) < len(values):
+            return [self._selected(node, values)]
+        if id(node) in self.numbers:
+            return self._recurrence(node, plain)
+        if node.op_type == "Concat" and all(v.last and v.axes == ("D", "N", "F") for v in plain):
+            return [self._stacked(node, plain)]
+        return [self._joined(node, plain) if len(plain) == 2 else self._result(node, *plain)]
+
+    def _result(self, node: OnnxNode, value: _Value, *more: _Value) -> _Value:
+        """Return what a node makes of one value."""
         if self._is_same(node):
-            return [value]
-        if len(values) == 2:
-            return [self._joined(node, values)]
-        if node.op_type in _ACTIVATIONS:
-            return [self._activated(node, value)]
+            return value
         steps: Mapping[str, Callable[[OnnxNode, _Value], _Value]] = {
             "Transpose": self._transposed,
             "Squeeze": self._squeezed,
             "Reshape": self._reshaped,
             "Gather": self._gathered,
+            "Slice": self._sliced,
             "MatMul": self._dense,
             "Gemm": self._dense,
             "Add": self._biased,
+            **dict.fromkeys(_ACTIVATIONS, self._activated),
         }
-        if node.op_type not in steps or len(values) != 1:
+        if node.op_type not in steps or more:
             raise _NoChainError
-        return [steps[node.op_type](node, value)]
+        return steps[node.op_type](node, value)
 
     def _is_same(self, node: OnnxNode) -> bool:
         """Return whether a node returns the numbers of its one input."""
@@ -135,25 +231,36 @@ class _Chain:
         states = [name for name in inputs[5:7] if name]
         if len(values) != 1 or inputs[0] not in self.values or inputs[4]:
             raise _NoChainError
-        if not all(map(self.zeros.holds, states)):
+        if not all(self.zeros.holds(name) or name in self.given for name in states):
             raise _NoChainError
         by_sample = bool(node.attributes.get("layout"))
-        axes = "NTF" if by_sample else "TNF"
+        axes = ("N", "T", "F") if by_sample else ("T", "N", "F")
         value = self._merged(values[0])
         if value.link == -1:
-            if sorted(value.axes) != ["0", "1", "2"]:
-                raise _NoChainError
+            self._name_input(value, axes)
         elif value.axes != axes:
             raise _NoChainError
-        ways = tuple(range(len(self.modules[number].layers[0].reverse)))
+        layer = self.modules[number].layers[0]
+        ways, width = tuple(range(len(layer.reverse))), layer.cell.output.value({}) or 0
         self.links.append(ChainRecurrence(number))
         link = len(self.links) - 1
         sequence, last = ("NTDF", "NDF") if by_sample else ("TDNF", "DNF")
-        return [_Value(link, sequence, ways), _Value(link, last, ways, last=True)]
+        return [
+            _Value(link, tuple(sequence), ways, width=width),
+            _Value(link, tuple(last), ways, last=True, width=width),
+        ]
+
+    def _name_input(self, value: _Value, axes: tuple[str, ...]) -> None:
+        """Note what the axes of the input stand for."""
+        if sorted(value.axes) != list(_INPUT):
+            raise _NoChainError
+        letters = dict(zip(value.axes, axes, strict=True))
+        self.sizes |= {letters[axis]: self.sizes[axis] for axis in _INPUT}
+        self.computed.rename(letters)
 
     def _merged(self, value: _Value) -> _Value:
         """Return a value that another layer takes, after noting what its own layer returns."""
-        if "D" in value.axes:
+        if value.has_directions:
             raise _NoChainError
         link = self.links[value.link] if value.link >= 0 else None
         if value.link not in (-1, len(self.links) - 1):
@@ -171,7 +278,7 @@ class _Chain:
         link = self.links[first.link] if first.link >= 0 else None
         is_pair = first.ways == (0,) and replace(first, ways=(1,)) == second
         is_pair = is_pair and len(node.inputs) == 2
-        if not isinstance(link, ChainRecurrence) or not is_pair or "D" in first.axes:
+        if not isinstance(link, ChainRecurrence) or not is_pair or first.has_directions:
             raise _NoChainError
         merge = _MERGES.get(node.op_type)
         if node.op_type == "Concat":
@@ -180,47 +287,102 @@ class _Chain:
         if merge is None:
             raise _NoChainError
         self.links[first.link] = replace(link, merge_mode=merge)
-        return replace(first, ways=(0, 1))
+        return first.merged(merge)
+
+    def _stacked(self, node: OnnxNode, values: Sequence[_Value]) -> _LastStates:
+        """Return the last states of several layers."""
+        if not len(values) == len(node.inputs) <= _MOST_STATES or node.attributes.get(
+            "axis"
+        ) not in (0, -3):
+            raise _NoChainError
+        return _LastStates(tuple(values))
+
+    def _selected(self, node: OnnxNode, values: Sequence[_Value | _LastStates]) -> _Value:
+        """Return one of the last states of several layers."""
+        (states, *more) = values
+        if more or not isinstance(states, _LastStates) or node.op_type != "Gather":
+            raise _NoChainError
+        if node.inputs[0] not in self.values or node.attributes.get("axis", 0) not in (0, -3):
+            raise _NoChainError
+        return states.select(self._index(node))
+
+    def _index(self, node: OnnxNode) -> int:
+        """Return the one index that a Gather node takes."""
+        tensor = self.model.arrays.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        if tensor is None or tensor.shape != ():
+            raise _NoChainError
+        (index,) = self._numbers(node, 1, None)
+        return index
 
     def _transposed(self, node: OnnxNode, value: _Value) -> _Value:
         order = node.attributes.get("perm") or list(range(len(value.axes)))[::-1]
         if sorted(order) != list(range(len(value.axes))):
             raise _NoChainError
-        return replace(value, axes="".join(value.axes[axis] for axis in order))
+        return replace(value, axes=tuple(value.axes[axis] for axis in order))
 
     def _squeezed(self, node: OnnxNode, value: _Value) -> _Value:
         axes = self._numbers(node, 1, node.attributes.get("axes"))
         gone = [value.axes[axis] for axis in axes if -len(value.axes) <= axis < len(value.axes)]
-        if gone != ["D"] or len(value.ways) != 1:
+        ones = [_ONE, "D"] if len(value.ways) == 1 else [_ONE]
+        if len(gone) != 1 or gone[0] not in ones:
             raise _NoChainError
-        return replace(value, axes=value.axes.replace("D", ""))
+        return replace(value, axes=tuple(axis for axis in value.axes if axis != gone[0]))
 
     def _reshaped(self, node: OnnxNode, value: _Value) -> _Value:
-        """Return directions beside each other in the last axis."""
-        shape = self._numbers(node, 1, None)
-        if value.axes[-2:] != "DF" or len(value.axes) != len(shape) + 1 or any(shape[:-1]):
+        """Return directions beside each other in the last axis, or joined or parted axes."""
+        sizes = self.computed.of(node.inputs[1]) if len(node.inputs) == 2 else None
+        if sizes is None or value.link < 0 or (node.attributes.get("allowzero") and 0 in sizes):
             raise _NoChainError
-        return replace(value, axes=value.axes[:-2] + "F")
+        letters = "".join(value.axes)
+        if len(value.ways) == 1:  # an axis of one direction comes and goes
+            letters = letters.replace("D", "").replace(_ONE, "")
+        axes = regrouped(self._axes(value, letters), sizes, value.axes)
+        if axes is None:
+            raise _NoChainError
+        if axes[-1] == "DF":
+            return replace(value.merged("concat"), axes=(*axes[:-1], "F"), ways=value.ways)
+        return replace(value, axes=axes)
 
     def _gathered(self, node: OnnxNode, value: _Value) -> _Value:
-        """Return one direction, or the last step of a sequence that runs forward."""
-        axis = node.attributes.get("axis", 0)
-        tensor = self.model.arrays.get(node.inputs[1]) if len(node.inputs) > 1 else None
-        if tensor is None or tensor.shape != () or node.inputs[0] not in self.values:
+        """Return one direction, or the last step of one, without its axis."""
+        if node.inputs[0] not in self.values:
             raise _NoChainError
-        (index,) = self._numbers(node, 1, None)
+        chosen, axis = self._chosen(value, node.attributes.get("axis", 0), self._index(node))
+        return replace(chosen, axes=(*chosen.axes[:axis], *chosen.axes[axis + 1 :]))
+
+    def _sliced(self, node: OnnxNode, value: _Value) -> _Value:
+        """Return one direction, or the last step of one, as an axis of size 1."""
+        if len(node.inputs) == 5 and self._numbers(node, 4, None) != [1]:
+            raise _NoChainError
+        starts, ends, axes = (
+            self._numbers(node, position, node.attributes.get(name))
+            for position, name in enumerate(("starts", "ends", "axes"), start=1)
+        )
+        is_one = [ends[0] == start + 1 or (start == -1 and ends[0] > 2**30) for start in starts]
+        if is_one != [True] or len(ends) != 1 or len(axes) != 1 or (starts, ends) == ([-1], [0]):
+            raise _NoChainError
+        return self._chosen(value, axes[0], starts[0])[0]
+
+    def _chosen(self, value: _Value, axis: Any, index: int) -> tuple[_Value, int]:
+        """Return a value at an index along an axis, which keeps its place, and this axis.
+
+        Raises _NoChainError for anything but a direction, and the last step of one.
+        """
         if not isinstance(axis, int) or not -len(value.axes) <= axis < len(value.axes):
             raise _NoChainError
+        axis %= len(value.axes)
         name = value.axes[axis]
-        axes = value.axes.replace(name, "")
         if name == "D" and -len(value.ways) <= index < len(value.ways):
-            return replace(value, axes=axes, ways=(value.ways[index],))
+            return replace(value, ways=(value.ways[index],)), axis
         link = self.links[value.link] if value.link >= 0 else None
-        if name != "T" or index != -1 or not isinstance(link, ChainRecurrence) or value.last:
+        if name != "T" or not isinstance(link, ChainRecurrence) or len(value.ways) != 1:
             raise _NoChainError
-        if self.modules[link.module].layers[0].reverse != (False,):
+        is_reverse = self.modules[link.module].layers[0].reverse[value.ways[0]]
+        if index != (0 if is_reverse else -1):
             raise _NoChainError
-        return replace(value, axes=axes, last=True)
+        return replace(
+            value, axes=(*value.axes[:axis], _ONE, *value.axes[axis + 1 :]), last=True
+        ), axis
 
     def _dense(self, node: OnnxNode, value: _Value) -> _Value:
         value = self._merged(value)
@@ -232,13 +394,13 @@ class _Chain:
         if value.link < 0 or arrays[0] is not None or not _is_float(kernel, 2):
             raise _NoChainError
         if is_gemm and (
-            value.axes != "NF"
+            len(value.axes) != 2
             or attributes.get("transA")
             or any(attributes.get(name, 1.0) != 1.0 for name in ("alpha", "beta"))
             or (bias is not None and not _is_float(bias, 1))
         ):
             raise _NoChainError
-        if value.axes[-1:] != "F" or (len(arrays) > 2 and bias is None and node.inputs[2]):
+        if value.axes[-1] != "F" or (len(arrays) > 2 and bias is None and node.inputs[2]):
             raise _NoChainError
         assert kernel is not None
         is_transposed = is_gemm and bool(attributes.get("transB"))
@@ -246,7 +408,8 @@ class _Chain:
             raise _NoChainError
         name = node.name.strip("/").replace("/", ".") or node.op_type.lower()
         self.links.append(ChainDense(name, kernel, is_transposed, bias))
-        return replace(value, link=len(self.links) - 1, ways=(), last=False)
+        width = kernel.shape[not is_transposed]
+        return replace(value, link=len(self.links) - 1, ways=(), last=False, width=width)
 
     def _biased(self, node: OnnxNode, value: _Value) -> _Value:
         others = [name for name in node.inputs if name not in self.values]
@@ -290,31 +453,59 @@ class _Chain:
     def _numbers(self, node: OnnxNode, position: int, attribute: Any) -> list[int]:
         """Return whole numbers from a constant input, or from an attribute in older versions."""
         if len(node.inputs) > position:
-            tensor = self.model.arrays.get(node.inputs[position])
-            if tensor is None or tensor.dtype not in ("int64", "int32") or tensor.count > 8:
+            sizes = self.computed.of(node.inputs[position]) or ()
+            numbers = [size for size in sizes if isinstance(size, int)]
+            if not numbers or len(numbers) < len(sizes):
                 raise _NoChainError
-            return [int(number) for number in tensor.read().reshape(-1)]
+            return numbers
         if not isinstance(attribute, list):
             raise _NoChainError
         return attribute
 
 
 def read_chain(
-    model: OnnxModel, modules: Sequence[tuple[OnnxNode, Module]], zeros: Zeros
-) -> tuple[ChainLayer, ...]:
-    """Return the layers of a graph in order; nothing if it is no chain of such layers.
+    model: OnnxModel,
+    modules: Sequence[tuple[OnnxNode, Module]],
+    zeros: Zeros,
+    sources: Mapping[str, tuple[str, ...]],
+) -> tuple[tuple[ChainLayer, ...], int | None]:
+    """Return the layers of a graph in order, and its number of time steps, if that is not open.
+
+    There are no layers if it is no chain of such layers.
 
     Args:
         model: The graph, with the arrays that it computes from constants.
         modules: The recurrent operators that were read.
         zeros: The tensors that are zeros.
+        sources: Of arrays that the graph computes from others, the names of these.
     """
     numbers = {id(node): number for number, (node, _) in enumerate(modules)}
-    chain = _Chain(model, [module for _, module in modules], numbers, zeros)
+    computed = ComputedSizes(model.arrays, sources)
+    chain = _Chain(model, [module for _, module in modules], numbers, zeros, computed)
     try:
-        return chain.follow() if modules else ()
+        return (chain.follow(), chain.sizes.get("T")) if modules else ((), None)
     except (_NoChainError, InputError):
-        return ()
+        return (), None
+
+
+def _uses(model: OnnxModel) -> Counter[str]:
+    """Return how often the outputs of a graph need the numbers of a tensor, and not its shape."""
+    uses = Counter(model.outputs)
+    for node in reversed(model.nodes):
+        if node.op_type != "Shape" and any(uses[name] for name in node.outputs):
+            uses.update({*node.inputs})
+    return uses
+
+
+def _made_of(model: OnnxModel, names: set[str]) -> set[str]:
+    """Return tensors, and those that hold only their numbers, moved."""
+    made = set(names)
+    for node in model.nodes:
+        moved = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+        is_move = node.op_type in (*_ZEROS, "Gather", "Transpose")
+        if is_move and moved and made.issuperset(moved):
+            made.update(node.outputs)
+    return made
 
 
 class Zeros:
@@ -324,6 +515,8 @@ class Zeros:
         self.model = model
         self._known: dict[str, bool] = {}
         for node in model.nodes:
+            if model.arrays.keys() & set(node.outputs):
+                continue
             if node.op_type == "ConstantOfShape":
                 value = node.attributes.get("value")
                 is_made = value is None or (isinstance(value, Tensor) and _is_zero(value, 1))

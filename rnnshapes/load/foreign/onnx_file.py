@@ -5,6 +5,7 @@ Source: the operators RNN, LSTM and GRU in ``docs/Operators.md`` of ONNX.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
 from rnnshapes.load.foreign.onnx_chain import Zeros, read_chain
 from rnnshapes.load.foreign.onnx_constants import add_constants
-from rnnshapes.load.foreign.onnx_graph import OnnxModel, read_model
+from rnnshapes.load.foreign.onnx_graph import IN_OTHER_FILES, OnnxModel, read_model
 from rnnshapes.load.foreign.tensors import FLOATS, Tensor, require_floats
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import (
@@ -64,6 +65,8 @@ _ACTIVATION_OPTIONS = MappingProxyType(
         "gru": (("recurrent_activation", "Sigmoid"), ("activation", "Tanh")),
     }
 )
+#: Operators that repeat a graph of their own.
+_LOOPS = ("Loop", "Scan")
 #: Operators whose Constant nodes are weights; those of others are numbers of the graph.
 _WITH_WEIGHTS = ("MatMul", "Gemm", "Conv", "Gather", "Add")
 #: What inputs of operators are for, by position: see OtherModule.
@@ -101,14 +104,16 @@ def read_onnx(source: ByteSource) -> Contents:
         modules.append((node, module))
         warnings += [f"{name}: {text}" for text in _traps(node, model.producer)]
         _visit(node.inputs, sources, used)
+    chain, steps = ((), None) if contradictions else read_chain(model, modules, zeros, sources)
     return Contents(
         "ONNX",
         ".onnx",
         tuple(module for _, module in modules),
-        tuple(_others(model, used, sources)),
+        tuple(_others(model, used, sources, zeros)),
         tuple(warnings),
         tuple(contradictions),
-        () if contradictions else read_chain(model, modules, zeros),
+        chain,
+        steps,
     )
 
 
@@ -171,8 +176,9 @@ def _module(model: OnnxModel, node: OnnxNode, name: str, zeros: Zeros) -> Module
         for array in layout.arrays
         if array.name in found
     )
-    notes = tuple(_notes(node, zeros))
-    return Module(name, layout, (ModuleLayer(cells, kernel[2], reverse, arrays, notes),))
+    ignored = "; ".join(_ignored(node, zeros, found["W"].dtype))
+    layer = ModuleLayer(cells, kernel[2], reverse, arrays, tuple(_notes(node)), ignored)
+    return Module(name, layout, (layer,))
 
 
 def _input(model: OnnxModel, node: OnnxNode, position: int) -> Tensor | None:
@@ -274,14 +280,20 @@ def _function(word: str, constants: Sequence[float]) -> Elementwise:
     return LeakyReLU(alpha) if word == "leakyrelu" else ELU(alpha)
 
 
-def _notes(node: OnnxNode, zeros: Zeros) -> Iterator[str]:
-    """Yield remarks on inputs and attributes that no array shows."""
+def _ignored(node: OnnxNode, zeros: Zeros, dtype: str) -> Iterator[str]:
+    """Yield the inputs, and the dtype, with which a runtime computes other numbers than trace."""
+    if dtype in ("float16", "bfloat16"):
+        yield f"it is of {dtype}; trace computes with these weights in float32"
     inputs = {position: name for position, name in enumerate(node.inputs) if name}
     if 4 in inputs:
         yield "sequence_lens is set: trace ignores it and processes all steps"
     states = [inputs[n] for n in (5, 6)[: 1 + (node.op_type == "LSTM")] if n in inputs]
     if not all(map(zeros.holds, states)):
         yield "its initial states are inputs of the node; trace starts from zeros"
+
+
+def _notes(node: OnnxNode) -> Iterator[str]:
+    """Yield remarks on attributes that no array shows."""
     if node.attributes.get("input_forget"):
         yield "input_forget=1: the forget gate is 1 - i"
     if node.op_type == "GRU" and not node.attributes.get("linear_before_reset"):
@@ -309,22 +321,47 @@ def _traps(node: OnnxNode, producer: str) -> Iterator[str]:
 
 
 def _file_warnings(model: OnnxModel) -> Iterator[str]:
+    """Yield what is not read, and where a recurrence may be that is no operator."""
     if model.external:
         count = len(model.external)
+        yield f"the numbers of {count} array{'s' * (count > 1)} {IN_OTHER_FILES}"
+    loops = [node for node in model.nodes if node.op_type in _LOOPS]
+    if loops:
+        node = loops[0]
+        more = f" and {len(loops) - 1} more" if len(loops) > 1 else ""
         yield (
-            f"the numbers of {count} array{'s' * (count > 1)} are in other files, which are not "
-            "read; save the model as one file to trace it"
+            f"a recurrence may be inside {node.op_type} {_name(node, 0):.60}{more}, which is not "
+            "read; tf2onnx exports GRU and SimpleRNN of Keras so: rnnshapes convert model.keras "
+            "-o model.onnx writes operators"
+        )
+    kernels = Counter(
+        name
+        for node in model.nodes
+        if node.op_type in ("MatMul", "Gemm")
+        for name in node.inputs[1:2]
+        if name in model.arrays
+    )
+    name, count = kernels.most_common(1)[0] if kernels else ("", 0)
+    if count > 1 and not loops and not _recurrent(model):
+        yield (
+            f"it has no RNN, LSTM or GRU operator, and {count} nodes multiply by {name:.60}: its "
+            "steps are written out, as PyTorch exports nn.RNN; export it with dynamo=False"
         )
 
 
 def _others(
-    model: OnnxModel, used: set[str], sources: Mapping[str, tuple[str, ...]]
+    model: OnnxModel, used: set[str], sources: Mapping[str, tuple[str, ...]], zeros: Zeros
 ) -> Iterator[OtherModule]:
-    """Yield the weights that other nodes take, by node; a bias with the product before it."""
+    """Yield the weights that other nodes take, by node; a bias with the product before it.
+
+    Nodes that make zeros, such as initial states, have none.
+    """
     visited = set(used)
     modules: dict[str, OtherModule] = {}
     for number, node in enumerate(model.nodes):
         if node.op_type in _CELLS or (node.outputs[:1] and node.outputs[0] in model.arrays):
+            continue
+        if node.outputs and all(map(zeros.holds, node.outputs)):
             continue
         names = _visit([name for name in node.inputs if name in model.arrays], sources, visited)
         tensors = [

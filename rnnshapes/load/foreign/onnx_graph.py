@@ -6,7 +6,7 @@ Source: ``onnx/onnx.proto``. Numbers in other files are never looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.onnx_schema import (
+    DIMENSION,
     DTYPES,
+    TENSOR_TYPE,
     AttributeField,
+    DimensionField,
     GraphField,
     ModelField,
     NodeField,
     TensorField,
+    TensorTypeField,
     ValueField,
 )
 from rnnshapes.load.foreign.protobuf import ByteSpan, Field, Messages
@@ -32,21 +36,29 @@ if TYPE_CHECKING:
 
 #: Lists of numbers in TensorProto that stand for ``raw_data``, by their field: item and dtype.
 _LISTS = MappingProxyType({TensorField.FLOATS: "float32", TensorField.DOUBLES: "float64"})
+#: The fields that lead from the type of a value to the sizes of its axes.
+_TO_DIMENSIONS = (TENSOR_TYPE, TensorTypeField.SHAPE, DIMENSION)
+#: Why numbers are not read, and what to do.
+IN_OTHER_FILES = (
+    "are in another file, which is not read; save the model as one file (in PyTorch: "
+    "torch.onnx.export(…, external_data=False))"
+)
+Sizes = tuple[int | None, ...]
 
 
 @dataclass
 class OnnxModel:
     """What is read of a model: who wrote it, its nodes in order, and its arrays by name.
 
-    ``external`` are the names of arrays whose numbers are in other files. ``inputs`` and
-    ``outputs`` are the names of those of the graph.
+    ``external`` are the names of arrays whose numbers are in other files. ``inputs`` have the
+    sizes that the graph declares, by name: ``None`` for an open one. ``outputs`` are names.
     """
 
     producer: str = ""
     nodes: list[OnnxNode] = field(default_factory=list)
     arrays: dict[str, Tensor] = field(default_factory=dict)
     external: list[str] = field(default_factory=list)
-    inputs: list[str] = field(default_factory=list)
+    inputs: dict[str, Sizes] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
 
 
@@ -68,17 +80,7 @@ def read_model(source: ByteSource) -> OnnxModel:
             graphs.append(each.span)
     if len(graphs) != 1:
         raise InputError("it is no ONNX model: it has no graph")
-    for each in reader.messages.fields(graphs[0]):
-        if each.number == GraphField.NODE:
-            model.nodes.append(reader.node(each.span))
-        elif each.number == GraphField.INITIALIZER:
-            tensor = reader.tensor(each.span)
-            if tensor.name in model.arrays:
-                raise InputError(f"two of its arrays are called {tensor.name:.60}")
-            model.arrays[tensor.name] = tensor
-        elif each.number in (GraphField.INPUT, GraphField.OUTPUT):
-            names = model.inputs if each.number == GraphField.INPUT else model.outputs
-            names += reader.names(each.span)
+    reader.add_graph(model, graphs[0])
     model.external = reader.external
     return model
 
@@ -88,10 +90,42 @@ class _Reader:
         self.messages = Messages(source)
         self.external: list[str] = []
 
-    def names(self, span: ByteSpan) -> list[str]:
-        """Return the name in the description of an input or an output."""
-        fields = self.messages.fields(span)
-        return [self.messages.text(each) for each in fields if each.number == ValueField.NAME]
+    def add_graph(self, model: OnnxModel, span: ByteSpan) -> None:
+        """Add nodes, arrays, inputs and outputs of a graph to a model."""
+        for each in self.messages.fields(span):
+            if each.number == GraphField.NODE:
+                model.nodes.append(self.node(each.span))
+            elif each.number == GraphField.INITIALIZER:
+                tensor = self.tensor(each.span)
+                if tensor.name in model.arrays:
+                    raise InputError(f"two of its arrays are called {tensor.name:.60}")
+                model.arrays[tensor.name] = tensor
+            elif each.number == GraphField.INPUT:
+                name, sizes = self.value(each.span)
+                model.inputs[name] = sizes
+            elif each.number == GraphField.OUTPUT:
+                model.outputs.append(self.value(each.span)[0])
+
+    def value(self, span: ByteSpan) -> tuple[str, Sizes]:
+        """Return name and sizes in the description of an input or an output."""
+        name, sizes = "", []
+        for each in self.messages.fields(span):
+            if each.number == ValueField.NAME:
+                name = self.messages.text(each)
+            elif each.number == ValueField.TYPE:
+                sizes = [self._size(dim) for dim in self._inside(each, *_TO_DIMENSIONS)]
+        return name, tuple(sizes)
+
+    def _inside(self, field: Field, number: int, *more: int) -> Iterator[Field]:
+        """Yield the fields that a path of numbers leads to, from a field that is a message."""
+        for each in self.messages.fields(field.span):
+            if each.number == number:
+                yield from self._inside(each, *more) if more else (each,)
+
+    def _size(self, dimension: Field) -> int | None:
+        """Return the size of an axis; ``None`` if it is open."""
+        sizes = [each.integer for each in self._inside(dimension, DimensionField.VALUE)]
+        return sizes[-1] if sizes and sizes[-1] > 0 else None
 
     def node(self, span: ByteSpan) -> OnnxNode:
         """Return a node."""
@@ -157,8 +191,7 @@ class _Reader:
         return Tensor(name, dtype, dims, read)
 
     def _external(self, name: str) -> Callable[[], Array]:
-        reason = "are in another file, which is not read; save the model as one file"
-        return partial(_refuse, name, reason)
+        return partial(_refuse, name, IN_OTHER_FILES)
 
     def _reader(
         self, name: str, dtype: str, shape: tuple[int, ...], fields: dict[int, Field]

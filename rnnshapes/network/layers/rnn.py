@@ -41,7 +41,8 @@ class RecurrentLayer(Layer):
 
     A masked step leaves the states as they are; its output is that of the step before (zeros
     at the start), or zeros where ``zero_output_for_mask``. ``option_notes`` are the remarks on
-    options that change no number. In ``input_order`` the output at t belongs to x_t also in
+    options that change no number, and ``ignored`` is what a file says and no equation has. In
+    ``input_order`` the output at t belongs to x_t also in
     reverse, as in other frameworks than Keras.
     """
 
@@ -51,6 +52,7 @@ class RecurrentLayer(Layer):
     zero_output_for_mask: bool = False
     unroll: bool = False
     option_notes: tuple[str, ...] = ()
+    ignored: str = ""
     input_order: bool = False
 
     output_symbol = "h"
