@@ -85,6 +85,7 @@ def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
         la.LSTM(4, activation="relu", go_backwards=True, name="lstm"),
         la.LayerNormalization(epsilon=0.02, name="norm"),
         la.Reshape((4, 1)),
+        la.Conv1D(2, 2, dilation_rate=2, name="conv"),
         la.Bidirectional(
             la.SimpleRNN(3, "leaky_relu"),
             backward_layer=la.SimpleRNN(3, "gelu", go_backwards=True),
@@ -101,9 +102,11 @@ def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
         ("approximate=False", "both/backward"),
         ("reverse", "lstm"),
         ("0.02", "norm"),
+        ("padding", "valid", "conv"),
+        ("dilation_rate", "2", "conv"),
     ):
         assert any(all(word in one for word in words) for one in said)
-    assert len(said) == 7
+    assert len(said) == 9
 
 
 @pytest.mark.parametrize("word", ["reset_after", "stack", "PReLU", "hard_shrink", "axis"])

@@ -24,7 +24,7 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.plain_weights import Names, not_converted, plain_weights
+from rnnshapes.port.plain_weights import Names, not_converted, plain_weights, window_options
 from rnnshapes.port.weight_files import WeightCheck, WeightVerification
 
 FLAX = "Flax linen"
@@ -233,6 +233,7 @@ def _bias_rule(cell: Cell, bias: Array | None, stored: Mapping[str, _Blocks]) ->
 def _assumptions(network: Network, checks: Sequence[WeightCheck]) -> Iterator[str]:
     """Yield the options of layers that decide the numbers and are not in the file."""
     for layer in network.layers:
+        yield from window_options(layer, "same")
         epsilon, mode = (getattr(layer, name, None) for name in ("epsilon", "merge_mode"))
         if epsilon is not None:
             yield f"the file does not hold epsilon: use epsilon={epsilon:g} in {layer.name}"

@@ -37,6 +37,24 @@ def plain_weights(layer: Layer, names: Names) -> Iterator[PlainWeight]:
             yield PlainWeight(group, weight.key, weight.name, name)
 
 
+def window_options(layer: Layer, padding: str) -> Iterator[str]:
+    """Yield the options of a convolution that are not a framework's defaults.
+
+    Args:
+        layer: The layer, which may have no windows.
+        padding: What the framework pads by default.
+    """
+    for window in getattr(layer_at_step(layer), "windows", ()) if layer.weights else ():
+        options = {
+            "padding": (window.mode, padding),
+            "strides": (window.stride, 1),
+            "dilation_rate": (window.dilation, 1),
+        }
+        for name, (value, default) in options.items():
+            if value != default:
+                yield f"the file does not hold {name}: {layer.name} has {name}={value!r}"
+
+
 def not_converted(layer: Layer, reason: str) -> UnsupportedError:
     """Return the error for a layer without a counterpart."""
     return UnsupportedError(f"layer {layer.name!r} cannot be converted: {reason}")

@@ -20,6 +20,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.mistakes import ARRAY_NAMES
+from rnnshapes.port.plain_weights import window_options
 from rnnshapes.port.weight_matching import (
     Matching,
     Other,
@@ -171,6 +172,7 @@ class _Comparison(Matching):
     def _options(self) -> Iterator[str]:
         """Yield the options of layers that decide the numbers and are not in the file."""
         for layer in self.network.layers:
+            yield from () if self.is_onnx else window_options(layer, "valid")
             epsilon, mode = (getattr(layer, name, None) for name in ("epsilon", "merge_mode"))
             if epsilon is not None:
                 yield f"epsilon is not compared: use {epsilon:g} in {layer.name}"
