@@ -459,7 +459,10 @@ def _network_and_input(
         n, t, d = data.array.shape
         return network_of(None, **{**options, "N": n, "T": t, "D": d}), (data,)
     fixed = {name: value for name, value in options.items() if name not in ("N", "T", "D")}
-    network, arrays = check_shape.match_input(network_of(model, **fixed), x, options)
+    network = network_of(model, **fixed)
+    if is_saved(model) and not network.inputs:  # the file of a class does not say what it takes
+        model.require_computable(network, keras=False)
+    network, arrays = check_shape.match_input(network, x, options)
     floatx = model.input_dtype if is_saved(model) else reference.floatx()
     sources = [
         array if getattr(node.layer, "integers", False) else replace(array, dtype=floatx)

@@ -20,7 +20,7 @@ from keras import layers as la
 from keras.src.legacy.saving import legacy_h5_format
 
 import rnnshapes
-from rnnshapes import InputError
+from rnnshapes import InputError, UnsupportedError
 from rnnshapes.load.saved import spawn
 from rnnshapes.load.saved.hdf5_client import Hdf5Client
 from rnnshapes.network.graph import Network
@@ -445,6 +445,8 @@ def test_subclassed_model_shows_weights_alone(lstm: Path, tmp_path: Path) -> Non
     result = rnnshapes.inspect(path)
     assert "MyModel" in result.file.kind
     assert result.params == 192
+    with pytest.raises(UnsupportedError, match="MyModel"):
+        rnnshapes.trace(path, x=np.zeros((2, 10, 3)), keras=False)
 
 
 def test_own_activation_is_unsupported(lstm: Path, tmp_path: Path) -> None:
