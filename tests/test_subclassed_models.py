@@ -123,6 +123,17 @@ def test_code_that_needs_numbers_is_refused() -> None:
         rnnshapes.inspect(subclassed(ByNumbers))
 
 
+def test_call_of_two_arguments_is_refused() -> None:
+    class Decoder(keras.Model):
+        def call(self, x, state):
+            return x + state
+
+    model = Decoder()
+    model(np.zeros((2, 3)), np.zeros((2, 3)))
+    with pytest.raises(UnsupportedError, match=r"2 arguments \(x, state\)"):
+        rnnshapes.inspect(model)
+
+
 def test_mask_that_a_layer_adds_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="mask"):
         rnnshapes.inspect(subclassed(OtherMask))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ def record(keras: Any, model: Any) -> RecordedModel:
     Raises:
         UnsupportedError: the call fails.
     """
+    if len(arguments := _required_arguments(model)) > 1:
+        raise UnsupportedError(
+            f"call of this model ({type(model).__name__}) takes {len(arguments)} arguments "
+            f"({', '.join(arguments)}); only a call with one is recorded: make it one list"
+        )
     config = model.get_build_config() or {}
     if (shapes := config.get("input_shape")) is None:
         raise UnsupportedError(
@@ -48,6 +54,17 @@ def record(keras: Any, model: Any) -> RecordedModel:
         f"the calls of layers in this model ({type(model).__name__}) cannot be recorded "
         f"({one_line(errors[-1])[:200]})"
     ) from errors[-1]
+
+
+def _required_arguments(model: Any) -> list[str]:
+    """Return the arguments that ``call`` of a model cannot do without."""
+    return [
+        name
+        for name, parameter in inspect.signature(model.call).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in ("training", "mask")
+    ]
 
 
 @dataclass(frozen=True)
