@@ -223,6 +223,13 @@ def test_unsupported_layer_may_round_otherwise_in_predict(change: float, passed:
     assert [check.passed for check in result.checks if check.name.startswith("predict")] == [passed]
 
 
+def test_random_numbers_explain_failure() -> None:
+    noisy = layers.Lambda(lambda v: v + keras.random.normal(keras.ops.shape(v)))
+    result = rnnshapes.verify(randomized(sequential(layers.LSTM(5), noisy, layers.Dense(3))), N=2)
+    assert [check.name for check in result.checks if not check.passed] == ["predict: own output"]
+    assert [reason.partition(":")[0] for reason in result.diagnosis] == ["predict"]
+
+
 def test_sizes_keep_names_behind_unsupported_layer() -> None:
     double = layers.Lambda(lambda v: v[:, ::2] * 2.0, output_shape=(3, 5))
     parts = (layers.LSTM(5, return_sequences=True), double, layers.GRU(4), layers.Dense(2))

@@ -182,16 +182,30 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
             with _known_sizes(own) if "float16" in network.precisions else nullcontext():
                 outputs = own.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
             _restore(variables, before)
+            again = own.predict(x, batch_size=size, verbose=0) if network.unsupported else outputs
+            _restore(variables, before)
             instrumented = InstrumentedModel.of(keras, model, network)
             arrays = instrumented.run(xs, size)
         finally:
             _restore(variables, before)
-    outputs = tuple(keras.tree.flatten(outputs))
+    outputs, again = tuple(keras.tree.flatten(outputs)), keras.tree.flatten(again)
     fields = instrumented.fields(arrays)
     _require_samples(network, fields["values"], len(xs[0]))
     for array in (*outputs, *arrays):
         array.setflags(write=False)
-    return ModelOutputs(engine=engine(), outputs=outputs, **fields)
+    is_random = any(map(_differ, outputs, again))
+    return ModelOutputs(engine=engine(), outputs=outputs, is_random=is_random, **fields)
+
+
+def _differ(first: Array, second: Array) -> bool:
+    """Return whether two arrays differ by much more than rounding would cause."""
+    import numpy as np
+
+    if first.shape != second.shape:
+        return True
+    one, other = first.astype("float64"), second.astype("float64")
+    largest = np.max(np.abs(one), initial=0.0, where=np.isfinite(one))
+    return not np.allclose(one, other, rtol=0.0, atol=0.01 * largest, equal_nan=True)
 
 
 @contextmanager

@@ -35,6 +35,10 @@ PASSES = 4
 _DIRECTIONS = MappingProxyType(
     {False: "from t = 0 on", True: "from the last t back", None: "no recurrence"}
 )
+_RANDOM = (
+    "two runs of predict differ: a layer that is not supported draws random numbers; let the layer "
+    "keep a keras.random.SeedGenerator and draw with it, or return the mean at inference"
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Verification(Result):
         difference: The largest difference of whole runs. It is information, not a check.
         not_finite: NaN and infinite numbers of the input.
         unsupported: Layers that no check covers; empty where everything is checked.
+        is_random: Whether two runs of the model differ, so that its own output cannot pass.
     """
 
     schema = "rnnshapes.verify/1"
@@ -106,6 +111,7 @@ class Verification(Result):
     difference: Difference | None
     not_finite: NonFinite | None
     unsupported: tuple[str, ...] = ()
+    is_random: bool = False
 
     @property
     def passed(self) -> bool:
@@ -115,7 +121,11 @@ class Verification(Result):
     @property
     def diagnosis(self) -> tuple[str, ...]:
         """Possible reasons of a failure."""
-        reasons = {} if self.passed else self.network.known_differences
+        if self.passed:
+            return ()
+        reasons = dict(self.network.known_differences)
+        if self.is_random:
+            reasons["predict"] = _RANDOM
         return tuple(f"{name}: {reason}" for name, reason in reasons.items())
 
     @property
@@ -164,6 +174,7 @@ def verify_network(
         difference=output_difference(network, ours, keras) if network.recurrent else None,
         not_finite=finder.result,
         unsupported=tuple(f"{node.name} ({node.layer.type})" for node in network.unsupported),
+        is_random=keras.is_random,
     )
 
 
