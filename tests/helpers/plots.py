@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from io import BytesIO
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -111,8 +110,7 @@ def drawn_texts(figure: Figure) -> list[tuple[str, Bbox]]:
 
 def overlapping_texts(drawn: list[tuple[str, Bbox]]) -> list[tuple[str, str]]:
     """The pairs of texts of which one lies on the other."""
-    return [
-        (first, second)
-        for (first, a), (second, b) in combinations(drawn, 2)
-        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 2
-    ]
+    left, low, right, high = np.reshape([box.extents for _, box in drawn], (-1, 4)).T
+    wide = np.minimum.outer(right, right) - np.maximum.outer(left, left) > 1
+    tall = np.minimum.outer(high, high) - np.maximum.outer(low, low) > 2
+    return [(drawn[i][0], drawn[j][0]) for i, j in np.argwhere(np.triu(wide & tall, k=1))]
