@@ -343,6 +343,12 @@ def test_mask_of_a_rounded_input_is_unsupported(dtype: str, tmp_path: Path) -> N
     assert not rnnshapes.inspect(path).layers[-1].supported
 
 
+def test_mask_that_is_an_input_is_unsupported(tmp_path: Path) -> None:
+    x, mask = keras.Input((4, 3)), keras.Input((4,), dtype="bool")
+    path = saved(keras.Model([x, mask], la.LSTM(5)(x, mask=mask)), tmp_path / "mask.keras")
+    assert [node.layer.type for node in rnnshapes.inspect(path).network.unsupported] == ["LSTM"]
+
+
 def test_initial_states_drop_the_mask(tmp_path: Path) -> None:
     """Keras passes on no mask to a layer with initial states."""
     model = randomized(functional(encoder_decoder, (6, 3), (7, 4)))

@@ -76,7 +76,8 @@ def foreign_masks(network: Network, graph: GraphFlattener) -> set[int]:
         if call.mask is not None:
             assert call.model_call is not None
             expected = source_masks[0] if source_masks else None
-            if _written_mask(network, call.model_call, call.mask) != expected:
+            written = _written_mask(network, call.model_call, call.mask)
+            if written is None or written != expected:  # None is a mask, but an unknown one
                 positions.add(position)
         masks.append(_computed_mask(network, node, source_masks))
     return positions
@@ -87,12 +88,13 @@ def submodels_with_foreign_masks(network: Network, graph: GraphFlattener) -> set
     masks: list[UnequalMask | None] = []
     for node in network.nodes:
         masks.append(_computed_mask(network, node, _source_masks(network, node, masks)))
-    return {
-        call.layer.name
-        for call in graph.submodel_calls
-        if call.mask is not None
-        and _written_mask(network, call.model_call, call.mask) != masks[call.sources[0].node]
-    }
+    foreign = set()
+    for call in graph.submodel_calls:
+        if call.mask is not None:
+            written = _written_mask(network, call.model_call, call.mask)
+            if written is None or written != masks[call.sources[0].node]:
+                foreign.add(call.layer.name)
+    return foreign
 
 
 def _source_masks(
