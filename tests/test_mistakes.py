@@ -307,13 +307,14 @@ def test_another_start_is_measured(what: str) -> None:
 # --- Ids ----------------------------------------------------------------------------------------
 
 #: Ids that need a model with such layers, or that the search itself adds.
-OF_MODELS = {"mask.ignored", "head.batchnorm"}
+OF_MODELS = {"mask.ignored", "head.batchnorm", "layout.kernels_exchanged", "stack.layer_skipped"}
 OF_SEARCH = {
     *("numeric.float16", "numeric.bfloat16", "numeric.float32"),
     *("numeric.noise", "numeric.rounded", "numeric.fixed_point"),
     *("axes.samples_permuted", "axes.units_permuted", "state.starts_nonzero"),
     *("input.scaled", "input.shifted", "weights.one_wrong"),
     *("weights.other", "weights.permuted", "weights.scaled", "state.h_c_swapped"),
+    *("weights.omitted",),
 }
 
 

@@ -118,6 +118,10 @@ class GRUCell(Cell):
             variants.append(Variant("bias.rows_summed", text, "bias", self, _add_rows_to_input))
             text = "both rows of the bias are added to h_{t-1} Wh"
             variants.append(Variant("bias.rows_summed", text, "rows", self, _add_rows_to_state))
+            for row in (0, 1):
+                text = f"bias[{row}] is used for both rows of the bias"
+                again = _repeat_row(row)
+                variants.append(Variant("bias.row_repeated", text, "rows", self, again))
             text = "the two rows of the bias are exchanged"
             variants.append(Variant("bias.rows_exchanged", text, "rows", self, _exchange_rows))
         return tuple(variants)
@@ -181,6 +185,13 @@ def _omit_row(row: int) -> ArraysChange:
         bias = arrays["bh"].copy()
         bias[row] = 0
         return {**arrays, "bh": bias}
+
+    return change
+
+
+def _repeat_row(row: int) -> ArraysChange:
+    def change(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**arrays, "bh": arrays["bh"][[row, row]]}
 
     return change
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, CellState, StepResult
+from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
 from rnnshapes.ops.interface import CellOps, Tensor
 
 
@@ -31,4 +31,31 @@ class SimpleRNNCell(Cell):
         """Compute h_t from x_t Wx + bh and h_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, M) + (N, M)·(M, M) → (N, M)
         h = ops.let("h", self.activate(ops, self.activation, z))  # (N, M)
+        return StepResult(h, {"h": h}, {})
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        text = "h is tanh(x_t Wx + bh) + h_{t-1} Wh: tanh is applied before the sum is complete"
+        early = self.with_methods_of(_ActivatedEarly)
+        variants = [Variant("simple.activated_early", text, "equation", early)]
+        if self.use_bias:
+            text = "h is tanh(x_t Wx + h_{t-1} Wh) + bh: the bias is added after the activation"
+            late = self.with_methods_of(_BiasAddedLate)
+            variants.append(Variant("bias.after_activation", text, "equation", late))
+        return tuple(variants)
+
+
+class _ActivatedEarly(SimpleRNNCell):
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+        h = ops.let("h", self.activate(ops, self.activation, xz) + state["h"] @ w.Wh)
+        return StepResult(h, {"h": h}, {})
+
+
+class _BiasAddedLate(SimpleRNNCell):
+    def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
+        return x @ w.Wx
+
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+        h = self.activate(ops, self.activation, xz + state["h"] @ w.Wh)
+        h = ops.let("h", self.add_bias(h, w))
         return StepResult(h, {"h": h}, {})

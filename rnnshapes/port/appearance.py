@@ -20,7 +20,7 @@ from rnnshapes.forward.scan import states_before
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import MONOTONE, Array
-from rnnshapes.port.compare import fully_reported
+from rnnshapes.port.compare import compare_quantities, fully_reported
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 
 #: At most so many numbers are looked at.
@@ -51,15 +51,20 @@ _LARGEST_LINEAR, _STEPS_EACH, _LARGEST_PEAK, _LARGEST_NOISE = 0.15, 2, 6.0, 0.02
 _MORE_LIKELY, _LEAST_SLOPE = 5.0, 0.05
 
 
-def appearance(hypothesis: Hypothesis) -> tuple[Mistake, ...]:
-    """Return what the difference looks like in each recurrence that reports all of its states.
+def appearance(hypothesis: Hypothesis, dtype: str) -> tuple[Mistake, ...]:
+    """Return what the difference looks like in each wrong recurrence that reports all its states.
 
-    ``hypothesis`` is the network itself, with what the port reports.
+    ``hypothesis`` is the network itself, with what the port reports; ``dtype`` is that of the
+    port's arithmetic.
     """
     network, mistakes = hypothesis.network, list[Mistake]()
     for node, name, direction, numbers in fully_reported(hypothesis):
         if len(direction.cell.cells_by_suffix) > 1:  # a stack of cells
             continue
+        states_alone = tuple(hypothesis.quantities[number] for number in numbers.values())
+        alone = replace(hypothesis, quantities=states_alone)
+        if all(check.agrees for check in compare_quantities(alone, dtype)):
+            continue  # what is left is rounding
         source = network.nodes[node.sources[0].node]
         x = np.asarray(hypothesis.xs[network.inputs.index(source)], np.float64)
         states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}

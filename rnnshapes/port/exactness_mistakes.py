@@ -210,29 +210,42 @@ def _table(
 # --- States -------------------------------------------------------------------------------------
 
 
+_KEEP_STATES = "keep the states in float32"
+
+
 @dataclass(frozen=True)
 class _Rounded(Elementwise):
-    """A number, rounded to a dtype of 16 bits."""
+    """A number, rounded to a dtype of 16 bits, or to multiples of a unit."""
 
-    dtype: str
+    function: Callable[[Array], Array]
 
     name = "rounded"
 
     def __call__(self, x: Array) -> Array:
-        return PRECISIONS[self.dtype].rounded(x)
+        return self.function(x)
 
     def text(self, operand: str) -> str:
-        return f"{self.dtype}({operand})"
+        return f"rounded({operand})"
 
 
 def rounded_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, CellChange]]:
-    """Yield that the states after each step are rounded to 16 bits."""
+    """Yield that the states after each step are rounded to 16 bits, or to a grid."""
     for dtype in ("bfloat16", "float16"):
         text = f"the states are rounded to {dtype} after each step"
-        yield Mistake(f"numeric.{dtype}", text, own_fix="keep the states in float32"), _after(dtype)
+        rounded = PRECISIONS[dtype].rounded
+        yield Mistake(f"numeric.{dtype}", text, own_fix=_KEEP_STATES), _after(_Rounded(rounded))
+    for bits in (7, 8, 10, 12, 15):
+        text = f"the states are rounded to multiples of 1/{2**bits:,} after each step"
+        grid = _Rounded(_multiples_of(2.0**-bits))
+        yield Mistake("numeric.rounded", text, own_fix=_KEEP_STATES), _after(grid)
 
 
-def _after(dtype: str) -> CellChange:
+def _multiples_of(unit: float) -> Callable[[Array], Array]:
+    """Return a function that rounds numbers to multiples of a unit."""
+    return lambda values: np.asarray(np.rint(values / unit) * unit)
+
+
+def _after(rounding: _Rounded) -> CellChange:
     """Return a change to a cell whose states are rounded after each step."""
 
     def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]]:
@@ -240,7 +253,7 @@ def _after(dtype: str) -> CellChange:
 
         def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
             result = kind.step(self, ops, xz, state, w)
-            rounded = {k: ops.elementwise(v, _Rounded(dtype)) for k, v in result.states.items()}
+            rounded = {k: ops.elementwise(v, rounding) for k, v in result.states.items()}
             return result._replace(output=rounded[cell.output_state], states=rounded)
 
         return recast(cell, step=step), arrays

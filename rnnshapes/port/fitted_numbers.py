@@ -7,13 +7,14 @@ any other mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from rnnshapes.network.layers.base import Direction
+from rnnshapes.cells.cell import Weight
+from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.location import Extent
@@ -42,6 +43,9 @@ _STEP = 1e-4
 _SAME = 1e-4
 #: Fewer fits that agree than this are named; more say that the numbers decide nothing.
 MOST_ALIKE = 3
+#: At most so many numbers of a start are fitted.
+_MOST_STARTS = 64
+_WAYS = ("forward", "backward")
 
 
 class Fit(NamedTuple):
@@ -77,6 +81,7 @@ def fitted(
     system = _System(base, extent, steps or _STEPS, reach)
     weights = _weights(base, extent)
     fits = [] if extent.in_head else [*_starts(base), *_inputs(base)]
+    fits += [] if extent.in_head else _factors(base)
     fits += weights or ()
     enough = system.differing >= _NUMBERS_EACH
     return _by_count(system, fits if enough else []), enough and weights is not None
@@ -219,6 +224,10 @@ def _starts(base: Hypothesis) -> Iterator[Fit]:
     keys = tuple(dict.fromkeys(key for cell in cells for key in cell.states))
     for some in (keys, *((key,) for key in keys if len(keys) > 1)):
         yield _one_start(some)
+    for name, widths in base.network.widths.items():
+        for some in (keys, *((key,) for key in keys if len(keys) > 1)):
+            if set(some) <= set(widths) and sum(widths[key] for key in some) <= _MOST_STARTS:
+                yield _unit_starts(name, {key: widths[key] for key in some})
 
 
 def _one_start(keys: tuple[str, ...]) -> Fit:
@@ -242,13 +251,35 @@ def _one_start(keys: tuple[str, ...]) -> Fit:
     return Fit(np.array([0.0]), started, mistake)
 
 
+def _unit_starts(name: str, widths: Mapping[str, int]) -> Fit:
+    """Return that states of one recurrence are numbers of each unit's own before the first step."""
+    ends = np.cumsum(list(widths.values()))
+
+    def started(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+        parts = zip(widths, np.split(numbers, ends[:-1]), strict=True)
+        starts = {k: np.zeros((1, n)) for k, n in hypothesis.network.widths[name].items()}
+        starts |= {key: part[None] for key, part in parts}
+        return replace(hypothesis, weights={**hypothesis.weights, STATES + name: starts})
+
+    def mistake(numbers: Array) -> Mistake:
+        shown = ", ".join(f"{number:.4g}" for number in numbers[:4])
+        more = ", …" if len(numbers) > 4 else ""
+        text = f"{' and '.join(widths)} of {name} before the first step: {shown}{more}, not 0"
+        return Mistake("state.starts_nonzero", text)
+
+    return Fit(np.zeros(int(ends[-1])), started, mistake)
+
+
 # --- x ------------------------------------------------------------------------------------------
 
 
 def _inputs(base: Hypothesis) -> Iterator[Fit]:
-    """Yield that x is scaled or shifted: all features alike, one of them, or each by itself."""
+    """Yield that x is scaled or shifted: all features alike, one of them, or each by itself.
+
+    The layers after the last recurrence alone start from h, not from x.
+    """
     x = base.xs[0]
-    if len(base.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3:
+    if len(base.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or not base.network.recurrent:
         return
     for start in (1.0, 0.0, 2.0, 100.0):
         yield Fit(np.array([start]), _scaled, _scaled_by, far=start != 1.0)
@@ -361,6 +392,57 @@ def _reaches(
     return direction is not None or at[-1] == unit[1]
 
 
+def _factors(base: Hypothesis) -> Iterator[Fit]:
+    """Yield that an array of a recurrence, or one gate of it, is multiplied by a number.
+
+    A kernel that is multiplied as a whole has the numbers of an x that is.
+    """
+    for node in base.network.recurrent:
+        for direction in node.layer.directions:
+            for weight in direction.weights:
+                if weight.key != "Wx":
+                    yield _one_factor(base, node.layer, direction, weight, None)
+                for gate in weight.gates:
+                    yield _one_factor(base, node.layer, direction, weight, gate)
+
+
+def _one_factor(
+    base: Hypothesis, layer: Layer, direction: Direction, weight: Weight, gate: str | None
+) -> Fit:
+    """Return that an array, or the block of one gate, is multiplied by a number."""
+    group, key = direction.name, weight.key
+    width = base.weights[group][key].shape[-1]
+    columns = np.arange(width)
+    inside = np.full(width, True)
+    if gate is not None:
+        units = width // len(weight.gates)
+        inside = columns // units == weight.gates.index(gate)
+
+    def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+        arrays = hypothesis.weights[group]
+        scaled = arrays[key] * np.where(inside, numbers[0], 1.0)
+        weights = {**hypothesis.weights, group: {**arrays, key: scaled}}
+        return replace(hypothesis, weights=weights)
+
+    def mistake(numbers: Array) -> Mistake:
+        factor = float(numbers[0])
+        what = weight.name if gate is None else f"gate {gate} of {weight.name}"
+        where = Where(layer.name, _way(layer, group), weight.name, gate)
+        if abs(factor) >= _SAME:
+            text = f"{what} of {group} is multiplied by {factor:.5g}"
+            return Mistake("weights.scaled", text, where)
+        id_ = "bias.omitted" if weight.name == "bias" else "weights.omitted"
+        return Mistake(id_, f"{what} of {group} is left out", where)
+
+    return Fit(np.array([1.0]), apply, mistake)
+
+
+def _way(layer: Layer, group: str) -> str | None:
+    """Return the direction whose weights a group of a layer with two directions has."""
+    names = [direction.name for direction in layer.directions]
+    return None if len(names) < 2 or group not in names else _WAYS[names.index(group)]
+
+
 def _one_weight(
     base: Hypothesis, direction: Direction | None, group: str, key: str, at: tuple[int, ...]
 ) -> Fit:
@@ -372,9 +454,7 @@ def _one_weight(
     if weight.gates and direction is not None:
         width = base.weights[group][key].shape[-1] // len(weight.gates)
         gate, unit = weight.gates[unit // width], unit % width
-    ways = {d.name: w for d, w in zip(layer.directions, ("forward", "backward"), strict=False)}
-    way = ways.get(group) if len(layer.directions) > 1 else None
-    where = Where(layer.name, way, weight.name, gate, unit)
+    where = Where(layer.name, _way(layer, group), weight.name, gate, unit)
 
     def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         arrays = dict(hypothesis.weights[group])

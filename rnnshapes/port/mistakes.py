@@ -22,7 +22,13 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port import exactness_mistakes, time_mistakes, topology_mistakes
+from rnnshapes.port import (
+    exactness_mistakes,
+    misread_arrays,
+    state_mistakes,
+    time_mistakes,
+    topology_mistakes,
+)
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 
 Arrays = dict[str, Array]
@@ -316,6 +322,16 @@ def _interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
             yield from _changed(hypothesis, [(mistake, _each_block(read, *keys))])
 
 
+def _misread_parts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Read blocks, columns or rows at the wrong index, or one kernel for the other."""
+    for gates in {cell.gate_names for cell in _cells(hypothesis) if cell.gate_names}:
+        yield from _changed(hypothesis, misread_arrays.repeated_gates(gates, ARRAY_NAMES))
+    yield from _changed(hypothesis, misread_arrays.shifted_arrays(ARRAY_NAMES))
+    text = "kernel and recurrent_kernel are exchanged: Wx multiplies h, and Wh multiplies x"
+    exchanged = Mistake("layout.kernels_exchanged", text)
+    yield from _changed(hypothesis, [(exchanged, misread_arrays.exchanged_kernels)])
+
+
 def _dense_names(hypothesis: Hypothesis) -> list[str]:
     """Return the names of the layers after the last recurrence that have a matrix."""
     network, weights = hypothesis.network, hypothesis.weights
@@ -598,27 +614,8 @@ def _activated_again(kind: type[Any]) -> Callable[..., Any]:
 def _states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Take zeros for the states before each step, or for one of them."""
     keys = dict.fromkeys(key for cell in _cells(hypothesis) for key in cell.state_names)
-    choices = [tuple(keys)] + ([(key,) for key in keys] if len(keys) > 1 else [])
-    for zeroed in choices:
-        what = "the states are" if zeroed == tuple(keys) else f"{zeroed[0]} is"
-        text = f"{what} set to 0 at every step: nothing is carried from t-1"
-        mistake = Mistake("state.zeroed_each_step", text)
-        yield from _changed(hypothesis, [(mistake, _zeroed(zeroed))])
-
-
-def _zeroed(keys: tuple[str, ...]) -> CellChange:
-    """Return a change to a cell that takes zeros for some of its states."""
-
-    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
-        kind = type(cell)
-
-        def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-            before = {k: v * 0.0 if k in keys else v for k, v in state.items()}
-            return kind.step(self, ops, xz, before, w)
-
-        return recast(cell, step=step), arrays
-
-    return change
+    yield from _changed(hypothesis, state_mistakes.zeroed_states(tuple(keys)))
+    yield from _changed(hypothesis, state_mistakes.omitted_units())
 
 
 # --- All families -------------------------------------------------------------------------------
@@ -672,6 +669,23 @@ def _quantized_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
         mistake = Mistake("weights.quantized", text)
         grid = on_grid(bits, per_column=per_column)
         yield from _rounded(hypothesis, mistake, grid, cells=cells, biases=biases)
+    for unit, what in _STEPS_OF_WEIGHTS.items():
+        for cells in (True, False):
+            whose = "the weights of the recurrence" if cells else "all weights"
+            mistake = Mistake("weights.quantized", f"{whose} are rounded to {what}")
+            yield from _rounded(hypothesis, mistake, _multiples_of(unit), cells=cells)
+
+
+#: Steps to which ports round weights, in words: printed digits, and bits after the point.
+_STEPS_OF_WEIGHTS = {
+    **{10.0**-digits: f"{digits} decimals" for digits in (2, 3, 4, 5)},
+    **{2.0**-bits: f"{bits} bits after the point" for bits in (6, 7, 8, 10, 11, 12, 15)},
+}
+
+
+def _multiples_of(unit: float) -> Callable[[Array], Array]:
+    """Return a function that rounds an array to multiples of a unit."""
+    return lambda values: np.asarray(np.rint(values / unit) * unit)
 
 
 def on_grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:
@@ -748,6 +762,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family(
         "gates of arrays", _gate_orders_of_arrays, of_cells=True, combined=False, of_arrays=True
     ),
+    Family("misread parts", _misread_parts, of_cells=True, combined=False, of_arrays=True),
     # Before "cell", which may turn a bias of two rows into one row.
     Family("bias", _biases, of_cells=True, of_arrays=True),
     Family(
@@ -764,6 +779,12 @@ _FAMILIES: tuple[Family, ...] = (
     ),
     Family("states", _states, of_cells=True, combined=False),
     Family(
+        "overwritten states",
+        lambda one: _changed(one, state_mistakes.overwritten_states()),
+        of_cells=True,
+        combined=False,
+    ),
+    Family(
         "rounded states",
         lambda one: _changed(one, exactness_mistakes.rounded_states(one)),
         combined=False,
@@ -774,8 +795,10 @@ _FAMILIES: tuple[Family, ...] = (
     Family("mask", time_mistakes.ignored_masks),
     Family("input", topology_mistakes.changed_inputs, combined=False),
     Family("time", time_mistakes.misplaced_time),
+    Family("other steps", time_mistakes.other_steps, combined=False),
     Family("carried", time_mistakes.carried_states),
     Family("axes", time_mistakes.swapped_axes),
+    Family("reshaped axes", time_mistakes.reshaped_axes, combined=False),
     Family("order", topology_mistakes.permuted_axes, combined=False, in_head=True),
     Family("weights", _rounded_weights),
     Family("quantized", _quantized_weights, combined=False),

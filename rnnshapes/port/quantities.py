@@ -25,6 +25,8 @@ from rnnshapes.reference.outputs import ModelOutputs
 Y_HAT, OUTPUT = "y_hat", "output"
 #: How many names of unknown arrays an error lists.
 _LISTED_NAMES = 4
+#: The last step of an output that is not that of any step.
+_WITHOUT_TIME = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,8 @@ class ReportedQuantity:
 @dataclass(frozen=True)
 class _Candidate:
     """A quantity that a port may report, at each of ``steps`` steps, or at step ``last`` alone.
+
+    ``last`` is ``_WITHOUT_TIME`` for an output that is no step's.
 
     ``units`` is its shape at one step in numbers, ``symbols`` the same in letters.
     """
@@ -170,7 +174,10 @@ def _outputs(network: Network) -> Iterator[tuple[str, _Candidate]]:
     if not network.returns_sequences:
         dims = flow.shapes[0][1:]
         shape = tuple(map(network.count, dims))
-        yield OUTPUT, _Candidate(OUTPUT, "", 0, 0, shape, tuple(map(str, dims)))
+        last = _WITHOUT_TIME
+        if flow.steps is not None and network.is_causal and shape == units:
+            last = network.count(flow.steps) - 1
+        yield OUTPUT, _Candidate(OUTPUT, "", 0, last, shape, tuple(map(str, dims)))
 
 
 def _states(network: Network) -> Iterator[tuple[str, _Candidate]]:
@@ -259,7 +266,8 @@ def _matched(
         values, error = (part.reshape(n, 1, width) for part in (array.values, array.rounding))
         # The one output of a network that is not causal is not its y_hat at the last step.
         one_output = not network.is_causal and not network.returns_sequences
-        without_time = (candidate.name in (Y_HAT, OUTPUT) and one_output) or not t
+        without_time = candidate.name in (Y_HAT, OUTPUT) and one_output
+        without_time |= candidate.last == _WITHOUT_TIME
         network_steps = None if without_time else np.array([candidate.last])
         steps = np.array([candidate.last])
     else:

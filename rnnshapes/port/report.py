@@ -242,7 +242,7 @@ def _diagnosis(
         return diagnosis
     if stated is None:
         diagnosis = replace(diagnosis, explanations=tuple(_in_dtype_of_model(hypothesis)))
-    looks = () if diagnosis.explanations or extent.is_isolated else appearance(hypothesis)
+    looks = () if diagnosis.explanations or extent.is_isolated else appearance(hypothesis, dtype)
     return replace(diagnosis, appearance=looks)
 
 

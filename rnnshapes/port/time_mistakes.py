@@ -15,7 +15,7 @@ import numpy as np
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.quantities import ReportedQuantity
 
 #: The output has its first two axes exchanged.
@@ -71,6 +71,63 @@ def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
         with_x(lambda x: np.concatenate([x[:, 1:], x[:, -1:] * 0], axis=1)),
     )
     yield from _wrong_last_step(hypothesis)
+
+
+def other_steps(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Stay at the first step or sample of x, repeat an end of it, or begin one step too late."""
+    x = hypothesis.xs[0]
+    timed = getattr(hypothesis.network.inputs[0].layer, "timed", False)
+    if len(hypothesis.xs) != 1 or not timed:
+        return
+    if x.shape[1] > 1:
+        text = "every step reads x_0"
+        mistake = Mistake("time.first_repeated", text, Where(array="x"))
+        yield mistake, replace(hypothesis, xs=(np.repeat(x[:, :1], x.shape[1], axis=1),))
+        late = np.concatenate([x[:, :1], x[:, :-1]], axis=1)
+        early = np.concatenate([x[:, 1:], x[:, -1:]], axis=1)
+        for how, moved in (("late, and x_0 is read twice", late), ("early", early)):
+            more = ", and the last step is read twice" if moved is early else ""
+            mistake = Mistake("time.shifted", f"x is one step {how}{more}")
+            yield mistake, replace(hypothesis, xs=(moved,))
+        yield from _without_first(hypothesis)
+    if len(x) > 1:
+        yield from _other_samples(hypothesis)
+
+
+def _without_first(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Leave out the first step of x, where the port gives the last step alone."""
+    last = [
+        (q, q.network_steps)
+        for q in hypothesis.quantities
+        if q.network_steps is not None and len(q.network_steps) == 1
+    ]
+    if len(last) < len(hypothesis.quantities) or not hypothesis.network.is_causal:
+        return
+    if not all(step[0] > 0 for _, step in last):
+        return
+    quantities = tuple(q.at_steps(slice(None), step - 1) for q, step in last)
+    changed = replace(hypothesis, xs=(hypothesis.xs[0][:, 1:],), quantities=quantities)
+    yield Mistake("time.first_omitted", "the first step is left out"), changed
+
+
+def _other_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Give the output of the first sample for each, or that of the sample before or after."""
+    x = hypothesis.xs[0]
+    mistake = Mistake("axes.sample_repeated", "every sample reads x of sample 0")
+    yield mistake, replace(hypothesis, xs=(np.repeat(x[:1], len(x), axis=0),))
+    if hypothesis.network.batch:
+        return
+    for source, port, network in (
+        ("n - 1", slice(1, None), slice(None, -1)),
+        ("n + 1", slice(None, -1), slice(1, None)),
+    ):
+        text = f"the port gives for sample n the values of sample {source}"
+        quantities = tuple(
+            replace(q, values=q.values[port], rounding=q.rounding[port])
+            for q in hypothesis.quantities
+        )
+        changed = replace(hypothesis, xs=(x[network],), quantities=quantities)
+        yield Mistake("axes.samples_shifted", text), changed
 
 
 def _reversed_steps(hypothesis: Hypothesis) -> tuple[ReportedQuantity, ...]:
@@ -172,6 +229,45 @@ def swapped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
         quantities = tuple(map(_with_axes_swapped, hypothesis.quantities))
         yield SWAPPED_OUTPUT, replace(hypothesis, quantities=quantities)
     yield from _loop_over_samples(hypothesis)
+
+
+def reshaped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take a buffer of x, or of the output, for one whose axes are in another order."""
+    x = hypothesis.xs[0]
+    timed = getattr(hypothesis.network.inputs[0].layer, "timed", False)
+    if len(hypothesis.xs) != 1 or not timed:
+        return
+    n, t = x.shape[:2]
+    if x.ndim == 3 and min(x.shape[1:]) > 1:
+        d = x.shape[2]
+        for text, other, fix in (
+            ("x (N, T, D) is read as (N, D, T)", x.reshape(n, d, t).swapaxes(1, 2), "(N, T, D)"),
+            (
+                "x is stored as (N, D, T), and read as (N, T, D)",
+                x.swapaxes(1, 2).reshape(x.shape),
+                "(N, D, T)",
+            ),
+        ):
+            mistake = Mistake(
+                "axes.features_swapped",
+                f"time and features are exchanged: {text}",
+                Where(array="x"),
+                f"index the buffer of x as {fix}",
+            )
+            yield mistake, replace(hypothesis, xs=(other,))
+    if n > 1 and t > 1 and all(q.values.shape[1] == t for q in hypothesis.quantities):
+        text = "samples and time are exchanged: an output of (T, N, …) is read as (N, T, …)"
+        fix = "output = output.reshape(T, N, -1).swapaxes(0, 1)"
+
+        def read(values: Array) -> Array:
+            return np.swapaxes(values.reshape(t, n, -1), 0, 1)
+
+        quantities = tuple(
+            replace(q, values=read(q.values), rounding=read(q.rounding))
+            for q in hypothesis.quantities
+        )
+        mistake = Mistake("axes.output_reshaped", text, own_fix=fix)
+        yield mistake, replace(hypothesis, quantities=quantities)
 
 
 def _with_axes_swapped(quantity: ReportedQuantity) -> ReportedQuantity:

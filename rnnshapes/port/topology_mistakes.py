@@ -68,7 +68,17 @@ def _directions(
     text = f"the two directions of {node.name} are exchanged: backward is joined first"
     changed = _with_layer(hypothesis, position, recast(layer, join=halves))
     if layer.merge_mode == "concat":
-        yield Mistake("direction.halves_swapped", text, where), changed
+        mistake = Mistake("direction.halves_swapped", text, where)
+        yield mistake, changed
+        quantities = _exchanged(hypothesis, *(name for name, _ in node.scans))
+        if quantities != hypothesis.quantities:
+            yield mistake, replace(changed, quantities=quantities)
+            yield mistake, replace(hypothesis, quantities=quantities)
+
+    if layer.merge_mode == "concat":
+        side_by_side = _with_layer(hypothesis, position, recast(layer, join=_joined_by_unit))
+        text = f"the units of both directions of {node.name} stand side by side, not one after all"
+        yield Mistake("merge.mode", text, where, "concatenate along the last axis"), side_by_side
 
     # Concatenation, and outputs that are not joined, have other shapes than the rest.
     for mode in MERGE_MODES if layer.merge_mode not in ("concat", None) else ():
@@ -150,6 +160,21 @@ def _turned_directions(
             yield mistake._replace(text=text), replace(changed, quantities=quantities)
 
 
+def _exchanged(hypothesis: Hypothesis, first: str, second: str) -> tuple[ReportedQuantity, ...]:
+    """Return the quantities with the states of two recurrences for each other, if all are given."""
+    other = {first: second, second: first}
+    given = {(q.name, q.key): q for q in hypothesis.quantities}
+    exchanged = []
+    for q in hypothesis.quantities:
+        source = given.get((other.get(q.name, q.name), q.key))
+        if source is None or source.values.shape != q.values.shape:
+            return hypothesis.quantities
+        exchanged.append(replace(q, values=source.values, rounding=source.rounding))
+    return (
+        tuple(exchanged) if {first, second} & {q.name for q in exchanged} else hypothesis.quantities
+    )
+
+
 def _last_of(hypothesis: Hypothesis, node: Node, direction: Direction) -> Array:
     """Return the step at which a direction ends, (1,)."""
     network = hypothesis.network
@@ -167,6 +192,16 @@ def _turned(quantity: ReportedQuantity) -> ReportedQuantity:
     if quantity.network_steps is None or len(quantity.network_steps) == 1:
         return quantity
     return replace(quantity, network_steps=quantity.network_steps[::-1])
+
+
+def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
+    """Join two directions unit by unit."""
+
+    def by_unit(part: Array) -> Array:
+        parts = part.reshape(*part.shape[:-1], 2, -1)
+        return np.swapaxes(parts, -1, -2).reshape(part.shape)
+
+    return (ops.rearrange(ops.concatenate(outputs), by_unit),)
 
 
 def _join_turned(layer: Any, number: int) -> Callable[..., Any]:
@@ -235,6 +270,12 @@ def _stack(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             text = f"the weights of {first.name} and {second.name} are exchanged"
             changed = replace(hypothesis, weights={**weights, **exchanged})
             yield Mistake("stack.layers_swapped", text), changed
+            for owner, node in ((first, second), (second, first)):
+                name = node.layer.name
+                text = f"{node.name} has the weights of {owner.name}"
+                repeated = {**weights, name: exchanged[name]}
+                mistake = Mistake("stack.shared_weights", text, Where(layer=node.name))
+                yield mistake, replace(hypothesis, weights=repeated)
     for after_position, after in layers:
         position = _position_before(network, after)
         node = network.nodes[position]
@@ -244,6 +285,12 @@ def _stack(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
         text = f"the last h of {node.name} is passed to {after.name} at every step"
         changed = _with_layer(hypothesis, position, recast(layer, join=_last_repeated(layer)))
         yield Mistake("stack.last_repeated", text, Where(layer=after.name)), changed
+        text = f"{after.name} receives h_{{t-1}} of {node.name} at t, not h_t"
+        changed = _with_layer(hypothesis, position, recast(layer, join=_delayed(layer)))
+        yield Mistake("stack.previous_step", text, Where(layer=after.name)), changed
+        if len(after.sources) == 1 and after.sources[0] == Tap(position) and node.sources:
+            skipped = replace(after, sources=node.sources[:1])
+            yield from _skipped(hypothesis, after_position, skipped, node)
         text = f"the final states of {node.name} are the initial states of {after.name}"
         started = _states_passed_up(hypothesis, position, after_position)
         if started is not None:
@@ -269,6 +316,35 @@ def _last_repeated(layer: Any) -> Callable[..., Any]:
             return np.broadcast_to(part[last][None], part.shape)
 
         return tuple(ops.rearrange(output, repeated) for output in outputs)
+
+    return join
+
+
+def _skipped(
+    hypothesis: Hypothesis, position: int, skipped: Node, before: Node
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Yield that a layer receives what the layer before it does, if both have one size."""
+    network = hypothesis.network
+    shapes = [network.shapes_at(source) for source in (before.sources[0], Tap(position))]
+    sizes = [network.count(one.at_step[-1]) for one in shapes]
+    if sizes[0] != sizes[1]:
+        return
+    nodes = list(network.nodes)
+    nodes[position] = skipped
+    text = f"{skipped.name} receives the input of {before.name}, not its h"
+    changed = replace(hypothesis, network=network.with_nodes(tuple(nodes)), unwindowed=True)
+    yield Mistake("stack.layer_skipped", text, Where(layer=skipped.name)), changed
+
+
+def _delayed(layer: Any) -> Callable[..., Any]:
+    """Return a join after which every step of the output is that of the step before."""
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        def delayed(part: Array) -> Array:
+            return np.concatenate([part[:1] * 0, part[:-1]])
+
+        sides = tuple(ops.rearrange(output, delayed) for output in outputs)
+        return type(layer).join(self, ops, sides)
 
     return join
 

@@ -67,6 +67,8 @@ class Port:
     more_forget: float = 0.0
     times_forget: float = 1.0
     squashed: bool = True
+    overwritten: bool = False
+    last_unit: bool = True
     z_is_new: bool = False
     head_bias: bool = True
     carried: bool = False
@@ -133,13 +135,26 @@ class Port:
         step = {"simple": self._simple, "lstm": self._lstm, "gru": self._gru}[self.cell]
         steps = []
         for at in range(x.shape[1]):
-            made = step(w, x[:, at], state)
+            made = self._taken(step, w, x[:, at], state)
             if mask is not None:
                 made = {k: np.where(mask[:, at, None], v, state[k]) for k, v in made.items()}
             state = made
             steps.append(made)
         found = {key: np.stack([made[key] for made in steps], axis=1) for key in steps[0]}
         return {key: values.reshape(n, t, -1) for key, values in found.items()}
+
+    def _taken(
+        self, step: Callable[..., Arrays], w: Arrays, x: np.ndarray, state: Arrays
+    ) -> Arrays:
+        """One step, or one that writes each unit before it computes the next."""
+        made = step(w, x, state)
+        units = np.arange(len(w["recurrent_kernel"]))
+        if self.overwritten:
+            made = {key: state[key] for key in made}
+            for unit in units:
+                after = step(w, x, {**state, **made})
+                made = {k: np.where(units == unit, after[k], old) for k, old in made.items()}
+        return made if self.last_unit else {k: v * (units < units[-1]) for k, v in made.items()}
 
     def _split(self, values: np.ndarray) -> Arrays:
         names = self.order or GATES[self.cell]

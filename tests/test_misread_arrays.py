@@ -1,0 +1,105 @@
+"""``verify --against``: what is read at a wrong index, or written too early, is named.
+
+The ports of :mod:`tests.helpers.handmade` share no code with the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.helpers.handmade import LAYERS, SIZES, Arrays, Port, explained, weights_of
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def check_explanation(
+    cell: str, id_: str, what: str, change: Callable[[Arrays, np.ndarray], Arrays], **sizes: Any
+) -> None:
+    """Run a port on changed arrays, and check what explains it."""
+    spec = {**SIZES, "cell": cell, "return_sequences": True, **sizes}
+    golden = rnnshapes.golden(**spec).arrays
+    found = change(weights_of(golden, LAYERS[cell]), golden["x"])
+    given = {k: found[k] for k in (("h", "c") if what == "h" else (what,)) if k in found}
+    assert explained(rnnshapes.verify(**spec, against=given)) == [(id_,)]
+
+
+def blocks(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    """Return blocks of the last axis in an order."""
+    parts = np.split(array, len(order), axis=-1)
+    return np.concatenate([parts[k] for k in order], axis=-1)
+
+
+def without_last_row(array: np.ndarray) -> np.ndarray:
+    """Return the array with zeros in its last row."""
+    return np.concatenate([array[:-1], array[-1:] * 0])
+
+
+WEIGHTS: list[tuple[str, str, str, str, Change]] = [
+    ("lstm", "gates.repeated", "h", "recurrent_kernel", lambda a: blocks(a, (0, 0, 2, 3))),
+    ("gru", "weights.shifted", "h", "recurrent_kernel", lambda a: np.roll(a, -1, axis=1)),
+    ("simple", "weights.row_omitted", "y_hat", "recurrent_kernel", without_last_row),
+    ("gru", "bias.row_repeated", "y_hat", "bias", lambda a: a[[0, 0]]),
+    ("lstm", "bias.omitted", "y_hat", "bias", lambda a: a * np.repeat(np.float32([1, 0, 1, 1]), 5)),
+    ("simple", "weights.quantized", "y_hat", "recurrent_kernel", lambda a: a),
+]
+
+
+@pytest.mark.parametrize(("cell", "id_", "what", "name", "change"), WEIGHTS)
+def test_a_misread_array_is_named(
+    cell: str, id_: str, what: str, name: str, change: Change
+) -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        weights = {**weights, name: change(weights[name])}
+        if id_ == "weights.quantized":  # printed with two decimals
+            weights = {key: np.round(array, 2) for key, array in weights.items()}
+        return Port(cell).run(weights, x)
+
+    check_explanation(cell, id_, what, port)
+
+
+def test_exchanged_kernels_are_named() -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        exchanged = {"kernel": "recurrent_kernel", "recurrent_kernel": "kernel"}
+        return Port("lstm").run({k: weights[exchanged.get(k, k)] for k in weights}, x)
+
+    check_explanation("lstm", "layout.kernels_exchanged", "y_hat", port, D=5)
+
+
+INPUTS: list[tuple[str, Change]] = [
+    ("time.shifted", lambda x: np.concatenate([x[:, :1], x[:, :-1]], axis=1)),
+    ("axes.features_swapped", lambda x: x.reshape(3, 4, 9).swapaxes(1, 2)),
+    ("axes.samples_shifted", lambda x: np.concatenate([x[:1], x[:-1]])),
+]
+
+
+@pytest.mark.parametrize(("id_", "change"), INPUTS)
+def test_a_misread_input_is_named(id_: str, change: Change) -> None:
+    check_explanation("gru", id_, "y_hat", lambda weights, x: Port("gru").run(weights, change(x)))
+
+
+def test_a_reshaped_output_is_named() -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        h = Port("gru").run(weights, x)["h"]
+        return {"h": h.swapaxes(0, 1).reshape(h.shape)}
+
+    check_explanation("gru", "axes.output_reshaped", "h", port)
+
+
+@pytest.mark.parametrize(
+    ("cell", "what", "id_", "options"),
+    [
+        ("gru", "y_hat", "state.overwritten", {"overwritten": True}),
+        ("lstm", "h", "state.overwritten", {"overwritten": True}),
+        ("simple", "y_hat", "state.unit_omitted", {"last_unit": False}),
+    ],
+)
+def test_a_wrong_loop_over_units_is_named(
+    cell: str, what: str, id_: str, options: dict[str, bool]
+) -> None:
+    """h is written unit by unit, or its last unit never."""
+    check_explanation(cell, id_, what, lambda weights, x: Port(cell, **options).run(weights, x))
