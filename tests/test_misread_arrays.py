@@ -103,3 +103,23 @@ def test_a_wrong_loop_over_units_is_named(
 ) -> None:
     """h is written unit by unit, or its last unit never."""
     check_explanation(cell, id_, what, lambda weights, x: Port(cell, **options).run(weights, x))
+
+
+def test_a_state_that_is_carried_alone_is_named() -> None:
+    """c is not set to 0 between samples."""
+
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        samples, c = [], None
+        for one in x:
+            samples.append(Port("lstm").run(weights, one[None], start_c=c))
+            c = samples[-1]["c"][:, -1]
+        return {k: np.concatenate([found[k] for found in samples]) for k in samples[0]}
+
+    check_explanation("lstm", "state.carried", "y_hat", port)
+
+
+def test_c_passed_on_is_named() -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        return {"y_hat": Port("lstm").run(weights, x)["c"] @ weights["W"] + weights["b"]}
+
+    check_explanation("lstm", "state.c_passed_on", "y_hat", port)

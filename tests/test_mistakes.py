@@ -307,7 +307,10 @@ def test_another_start_is_measured(what: str) -> None:
 # --- Ids ----------------------------------------------------------------------------------------
 
 #: Ids that need a model with such layers, or that the search itself adds.
-OF_MODELS = {"mask.ignored", "head.batchnorm", "layout.kernels_exchanged", "stack.layer_skipped"}
+OF_MODELS = {
+    *("mask.ignored", "mask.shifted", "head.batchnorm", "layer.epsilon", "embedding.shifted"),
+    *("layout.kernels_exchanged", "stack.layer_skipped", "layer.omitted"),
+}
 OF_SEARCH = {
     *("numeric.float16", "numeric.bfloat16", "numeric.float32"),
     *("numeric.noise", "numeric.rounded", "numeric.fixed_point"),

@@ -336,3 +336,31 @@ def test_outputs_that_are_not_joined_are_diagnosed() -> None:
     model = randomized(functional(added, (9, 4)))
     y_hat = rnnshapes.golden(model, keras=False).arrays["y_hat"]
     assert not rnnshapes.verify(model, against={"y_hat": y_hat + 1}).passed
+
+
+@pytest.mark.parametrize("id_", ["layer.omitted", "layer.epsilon", "embedding.shifted"])
+def test_a_wrong_layer_beside_the_recurrence_is_named(id_: str) -> None:
+    """A normalization is left out or has PyTorch's epsilon, or tokens count from 1."""
+    layers = [la.Embedding(7, 4, name="words"), la.SimpleRNN(5, name="rnn", return_sequences=True)]
+    model = randomized(sequential(*layers, la.LayerNormalization(name="norm"), shape=(9,)))
+    x = np.random.default_rng(1).integers(1, 7, (3, 9))
+    golden = rnnshapes.golden(model, x=x, keras=False).arrays
+    rows = golden["words/embeddings"][x - (id_ == "embedding.shifted")]
+    h = Port("simple").run(weights_of(golden, "rnn"), rows)["h"]
+    epsilon = np.float32(1e-5 if id_ == "layer.epsilon" else 1e-3)
+    deviation = h - h.mean(-1, keepdims=True)
+    scale = golden["norm/gamma"] / np.sqrt((deviation**2).mean(-1, keepdims=True) + epsilon)
+    y_hat = h if id_ == "layer.omitted" else deviation * scale + golden["norm/beta"]
+    assert explained(rnnshapes.verify(model, x=x, against={"y_hat": y_hat})) == [(id_,)]
+
+
+def test_a_mask_that_is_one_step_short_is_named() -> None:
+    model = randomized(
+        sequential(la.Masking(0.0), la.GRU(5, name="rnn"), la.Dense(2, name="dense"), shape=(9, 4))
+    )
+    x = with_masked_steps(0.0)
+    weights = weights_of(rnnshapes.golden(model, x=x, keras=False).arrays, "rnn")
+    mask = (x != 0).any(axis=-1)
+    mask[[0, 1, 2], [6, 4, 8]] = False
+    last = Port("gru").run(weights, x, mask=mask)["y_hat"][:, -1]
+    assert explained(rnnshapes.verify(model, x=x, against=last)) == [("mask.shifted",)]

@@ -65,7 +65,7 @@ def test_a_layout_for_each_kernel_is_named(cell: str) -> None:
     ("cell", "key", "function", "id_", "words"),
     [
         ("lstm", "kernel", units_first, "layout.flat_buffer", ("(units, rows, gates)",)),
-        ("lstm", "recurrent_kernel", lambda a: a[[2, 0, 1]], "weights.permuted", ("2, 0, 1",)),
+        ("lstm", "recurrent_kernel", lambda a: a[[1, 0, 2]], "weights.permuted", ("1, 0, 2",)),
         ("gru", "bias", lambda a: 0.3 * a, "weights.scaled", ("bias", "0.3")),
         ("simple", "kernel", lambda a: np.rint(50 * a) / 50 + 1, "weights.other", ("kernel",)),
         (

@@ -82,6 +82,7 @@ def fitted(
     weights = _weights(base, extent)
     fits = [] if extent.in_head else [*_starts(base), *_inputs(base)]
     fits += [] if extent.in_head else _factors(base)
+    fits += _head_factors(base)
     fits += weights or ()
     enough = system.differing >= _NUMBERS_EACH
     return _by_count(system, fits if enough else []), enough and weights is not None
@@ -401,16 +402,24 @@ def _factors(base: Hypothesis) -> Iterator[Fit]:
         for direction in node.layer.directions:
             for weight in direction.weights:
                 if weight.key != "Wx":
-                    yield _one_factor(base, node.layer, direction, weight, None)
+                    yield _one_factor(base, node.layer, direction.name, weight, None)
                 for gate in weight.gates:
-                    yield _one_factor(base, node.layer, direction, weight, gate)
+                    yield _one_factor(base, node.layer, direction.name, weight, gate)
+
+
+def _head_factors(base: Hypothesis) -> Iterator[Fit]:
+    """Yield that an array of a layer after the last recurrence is multiplied by a number."""
+    for layer in dict.fromkeys(base.network.nodes[at].layer for at in base.network.head):
+        for weight in layer.groups.get(layer.name, ()):
+            if layer.name in base.weights and weight.key in base.weights[layer.name]:
+                yield _one_factor(base, layer, layer.name, weight, None)
 
 
 def _one_factor(
-    base: Hypothesis, layer: Layer, direction: Direction, weight: Weight, gate: str | None
+    base: Hypothesis, layer: Layer, group: str, weight: Weight, gate: str | None
 ) -> Fit:
     """Return that an array, or the block of one gate, is multiplied by a number."""
-    group, key = direction.name, weight.key
+    key = weight.key
     width = base.weights[group][key].shape[-1]
     columns = np.arange(width)
     inside = np.full(width, True)
@@ -432,6 +441,7 @@ def _one_factor(
             text = f"{what} of {group} is multiplied by {factor:.5g}"
             return Mistake("weights.scaled", text, where)
         id_ = "bias.omitted" if weight.name == "bias" else "weights.omitted"
+        id_ = id_ if layer.directions else id_.replace("bias.omitted", "head.bias")
         return Mistake(id_, f"{what} of {group} is left out", where)
 
     return Fit(np.array([1.0]), apply, mistake)

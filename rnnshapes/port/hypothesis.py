@@ -96,7 +96,7 @@ class Hypothesis:
 
 
 def recast(value: Any, **methods: Any) -> Any:
-    """Return a layer or cell with the same fields, and other methods."""
+    """Return a layer or cell with the same fields, and other methods or attributes."""
     kind = type(value)
     values = {f.name: getattr(value, f.name) for f in fields(value)}
     return type(kind.__name__, (kind,), methods)(**values)

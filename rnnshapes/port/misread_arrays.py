@@ -55,7 +55,7 @@ def _repeated(gates: tuple[str, ...], gate: str, other: str, keys: tuple[str, ..
 
 
 def shifted_arrays(names: Mapping[str, str]) -> Iterator[tuple[Mistake, CellChange]]:
-    """Yield that an array is read one number, column or row too early or too late.
+    """Yield that an array is read one number, column or row too early or too late, or cut short.
 
     ``names`` are the names of the arrays, by key.
     """
@@ -66,13 +66,14 @@ def shifted_arrays(names: Mapping[str, str]) -> Iterator[tuple[Mistake, CellChan
             f"number {index} of {name} is read at i, around its end": _buffer(step, 1.0),
             f"column {index} of {name} is read at i, around its end": _rolled(step, -1),
         }
-        if key == "Wh":
-            readers[f"row {index} of {name} is read at i, around its end"] = _rolled(step, 0)
         for text, read in readers.items():
             where = Where(array=name)
             fix = f"check the offset of {name} in its buffer"
             yield Mistake("weights.shifted", text, where, fix), _with(read, key)
     name, where = names["Wh"], Where(array=names["Wh"])
+    for step in (1, -1):
+        text = f"the rows of {name} are shifted by one: row m {'-+'[step > 0]} 1 is read at m"
+        yield Mistake("weights.permuted", text, where), _with(_rolled(step, 0), "Wh")
     for row, which in ((-1, "last"), (0, "first")):
         text = f"the {which} row of {name} is left out: the sum over the units of h is too short"
         fix = "sum over all units of h: m = 0 … M-1"

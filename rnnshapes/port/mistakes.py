@@ -24,6 +24,7 @@ from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port import (
     exactness_mistakes,
+    layer_mistakes,
     misread_arrays,
     state_mistakes,
     time_mistakes,
@@ -543,7 +544,8 @@ def _other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
         arrays = dict(hypothesis.weights.get(name, {}))
         if len(layer.activations) == 1 and hasattr(layer, "activation"):
             right = layer.activation
-            for other in _HEAD_ACTIVATIONS:
+            more = ("log_softmax",) if right == "softmax" else ()
+            for other in (*_HEAD_ACTIVATIONS, *more):
                 if other not in (right, "linear"):
                     text = f"the activation of {name} is {other}, not {right}"
                     mistake = Mistake("head.activation", text, where)
@@ -616,6 +618,8 @@ def _states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     keys = dict.fromkeys(key for cell in _cells(hypothesis) for key in cell.state_names)
     yield from _changed(hypothesis, state_mistakes.zeroed_states(tuple(keys)))
     yield from _changed(hypothesis, state_mistakes.omitted_units())
+    yield from _changed(hypothesis, state_mistakes.cell_state_passed_on())
+    yield from _changed(hypothesis, state_mistakes.clipped(hypothesis.quantities))
 
 
 # --- All families -------------------------------------------------------------------------------
@@ -792,11 +796,15 @@ _FAMILIES: tuple[Family, ...] = (
     Family("topology", topology_mistakes.misjoined, combined=False),
     Family("head", _heads, in_head=True),
     Family("other heads", _other_heads, combined=False, in_head=True),
+    Family("head layers", layer_mistakes.head_layers, combined=False, in_head=True),
+    Family("earlier layers", layer_mistakes.earlier_layers, combined=False),
     Family("mask", time_mistakes.ignored_masks),
+    Family("shifted masks", time_mistakes.shifted_masks, combined=False),
     Family("input", topology_mistakes.changed_inputs, combined=False),
     Family("time", time_mistakes.misplaced_time),
     Family("other steps", time_mistakes.other_steps, combined=False),
     Family("carried", time_mistakes.carried_states),
+    Family("carried alone", time_mistakes.carried_alone, combined=False),
     Family("axes", time_mistakes.swapped_axes),
     Family("reshaped axes", time_mistakes.reshaped_axes, combined=False),
     Family("order", topology_mistakes.permuted_axes, combined=False, in_head=True),

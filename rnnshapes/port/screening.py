@@ -234,11 +234,17 @@ class StepWindow:
 
     def of(self, hypothesis: Hypothesis) -> Hypothesis:
         """Return this part of a hypothesis."""
+        samples = len(self.xs[0])
+        own_starts = {
+            name: {key: array[:samples] for key, array in arrays.items()}
+            for name, arrays in hypothesis.weights.items()
+            if name.startswith(STATES)
+        }
         return replace(
             hypothesis,
             xs=self.xs,
             quantities=self.quantities,
-            weights={**hypothesis.weights, **self.starts},
+            weights={**hypothesis.weights, **own_starts, **self.starts},
             start_rounding=self.start_rounding,
         )
 

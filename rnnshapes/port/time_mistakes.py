@@ -12,16 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from rnnshapes.forward import replay
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.reference.outputs import STATES
 
 #: The output has its first two axes exchanged.
 SWAPPED_OUTPUT = Mistake(
     "axes.output_swapped", "samples and time are exchanged: the port gives (T, N, …)"
 )
+#: So many samples are run one after the other.
+_MOST_CARRIED = 16
+#: A number that is not 0, and changes nothing.
+_NOT_MASKED = 1e-30
 _REVERSED = "time is reversed: the port starts at the last step of x"
 
 
@@ -39,6 +45,31 @@ def ignored_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
         network = replace(hypothesis.network, nodes=tuple(nodes))
         mistake = Mistake("mask.ignored", "masked steps are processed like all others")
         yield mistake, replace(hypothesis, network=network)
+
+
+def shifted_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Mask one step more or less at the end of each sample."""
+    x = hypothesis.xs[0]
+    layers: list[Any] = [node.layer for node in hypothesis.network.nodes]
+    values = [layer.value for layer in layers if isinstance(layer, Masking)]
+    tokens = any(isinstance(layer, Embedding) and layer.mask_zero for layer in layers)
+    if len(hypothesis.xs) != 1 or len(values) + tokens != 1 or x.ndim != (2 if tokens else 3):
+        return
+    value = 0 if tokens else values[0]
+    counts = x != value if tokens else (x != value).any(axis=2)
+    samples = np.flatnonzero(counts.any(axis=1))
+    last = x.shape[1] - 1 - np.argmax(counts[samples, ::-1], axis=1)
+    shorter = np.array(x)
+    shorter[samples, last] = value
+    mistake = Mistake("mask.shifted", "the last step before the padding is masked, too")
+    yield mistake, replace(hypothesis, xs=(shorter,))
+    padded = last < x.shape[1] - 1
+    if not tokens and padded.any():
+        longer = np.array(x)
+        other = np.nextafter(np.float32(value), np.float32(np.inf)) if value else _NOT_MASKED
+        longer[samples[padded], last[padded] + 1] = other
+        mistake = Mistake("mask.shifted", "the first step of the padding is processed, too")
+        yield mistake, replace(hypothesis, xs=(longer,))
 
 
 def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -144,17 +175,24 @@ def _wrong_last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothes
     The first one of x in reverse is not tried: it has the numbers of states that are set to 0 at
     every step, a more common mistake.
     """
-    last = [
-        (q, q.network_steps)
+    last = {
+        id(q): q.network_steps
         for q in hypothesis.quantities
         if q.network_steps is not None and len(q.network_steps) == 1
-    ]
-    if not last or len(last) < len(hypothesis.quantities) or not hypothesis.network.is_causal:
+    }
+    untimed = any(q.network_steps is None for q in hypothesis.quantities)
+    if not last or untimed or not hypothesis.network.is_causal:
         return
-    if not all(step[0] > 0 for _, step in last):
+    if not all(step[0] > 0 for step in last.values()):
         return
-    second_last = tuple(q.at_steps(slice(None), step - 1) for q, step in last)
-    first = tuple(q.at_steps(slice(None), step * 0) for q, step in last)
+
+    def given_at(other: Callable[[Array], Array]) -> tuple[ReportedQuantity, ...]:
+        return tuple(
+            q.at_steps(slice(None), other(last[id(q)])) if id(q) in last else q
+            for q in hypothesis.quantities
+        )
+
+    second_last, first = given_at(lambda step: step - 1), given_at(lambda step: step * 0)
     yield (
         Mistake("time.last_omitted", "the last step is left out"),
         replace(hypothesis, quantities=second_last),
@@ -207,6 +245,39 @@ def carried_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
         Mistake("state.carried", "the state is carried over from one sample to the next"),
         replace(hypothesis, xs=(one_sequence,), quantities=tuple(quantities)),
     )
+
+
+def carried_alone(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Start each sample from one of the states of the sample before, and zeros for the others."""
+    network, xs = hypothesis.network, hypothesis.xs
+    if not network.runs_in_blocks or len(xs) != 1 or not 1 < len(xs[0]) <= _MOST_CARRIED:
+        return
+    reported = {
+        (q.name, q.key): q.values[:, -1]
+        for q in hypothesis.quantities
+        if q.key and len(q.steps) == xs[0].shape[1]
+    }
+    keys = dict.fromkeys(key for states in network.widths.values() for key in states)
+    for key in keys if len(keys) > 1 else ():
+        starts = {
+            name: {k: np.zeros((len(xs[0]), width)) for k, width in states.items()}
+            for name, states in network.widths.items()
+        }
+        for n in range(1, len(xs[0])):
+            before = {
+                STATES + name: {k: a[n - 1 : n] for k, a in starts[name].items()} for name in starts
+            }
+            weights = {**hypothesis.weights, **before}
+            ours = replay.numpy_outputs(network, weights, (xs[0][n - 1 : n],))
+            for name, states in starts.items():
+                if key in states:
+                    known = reported.get((name, key))
+                    final = ours.states[name][key][0, -1] if known is None else known[n - 1]
+                    states[key][n] = final
+        text = f"{key} alone is carried over from one sample to the next"
+        started = {STATES + name: arrays for name, arrays in starts.items()}
+        changed = replace(hypothesis, weights={**hypothesis.weights, **started})
+        yield Mistake("state.carried", text), changed
 
 
 def swapped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:

@@ -86,10 +86,12 @@ class Port:
         x: np.ndarray,
         mask: np.ndarray | None = None,
         start: np.ndarray | None = None,
+        start_c: np.ndarray | None = None,
     ) -> Arrays:
         """h, c of an LSTM, and y_hat of a head, each (N, T, units), in ``dtype``.
 
-        A step that ``mask`` (N, T) leaves out keeps the states; ``start`` is h before the first.
+        A step that ``mask`` (N, T) leaves out keeps the states; ``start`` and
+        ``start_c`` are h and c before the first.
         """
         w = {name: self._read(name, values) for name, values in weights.items()}
         x = x.astype(self.dtype)
@@ -101,7 +103,7 @@ class Port:
         if self.late:
             x = _moved(x, self.late)
         x = x[:, ::-1] if self.reverse else x
-        found = self._loop(w, x, mask, start)
+        found = self._loop(w, x, mask, start, start_c)
         if self.turned_back:
             found = {key: values[:, ::-1] for key, values in found.items()}
         if self.put_out_late:
@@ -125,13 +127,21 @@ class Port:
         return values
 
     def _loop(
-        self, w: Arrays, x: np.ndarray, mask: np.ndarray | None, start: np.ndarray | None
+        self,
+        w: Arrays,
+        x: np.ndarray,
+        mask: np.ndarray | None,
+        start: np.ndarray | None,
+        start_c: np.ndarray | None,
     ) -> Arrays:
         n, t, _ = x.shape
         if self.carried:
             x = x.reshape(1, n * t, -1)
         zeros = np.zeros((len(x), len(w["recurrent_kernel"])), x.dtype)
-        state = {"h": zeros if start is None else start, "c": zeros}
+        state = {
+            "h": zeros if start is None else start,
+            "c": zeros if start_c is None else start_c,
+        }
         step = {"simple": self._simple, "lstm": self._lstm, "gru": self._gru}[self.cell]
         steps = []
         for at in range(x.shape[1]):
