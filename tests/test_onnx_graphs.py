@@ -14,7 +14,14 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.foreign.model import open_foreign_file
-from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights, written
+from tests.helpers.exported_graphs import (
+    exported_graph,
+    of_flat_dense,
+    of_pytorch,
+    of_tensorflow,
+    of_two_layers,
+)
+from tests.helpers.foreign import written
 from tests.helpers.models import randomized, sequential
 
 X = np.random.default_rng(3).standard_normal((2, 5, 3)).astype("float32")
@@ -54,77 +61,9 @@ def test_converted_model_is_traced_as_a_whole(name: str, tmp_path: Path) -> None
     assert rnnshapes.verify(model, against=path).passed
 
 
-Nodes = list[bytes]
-NUMBERS = {
-    "zero": 0,
-    "one": [1],
-    "last": -1,
-    "first": 0,
-    "zeroth": [0],
-    "rows": [0, 0, -1],
-    "wrong": [0, -1, 4],
-    "two": [2],
-    "three": [3],
-    "four": [4],
-    "rest": [-1],
-    "swapped": [0, 2, 1, 3],
-    "both ends": [0, 1],
-    "width": [2],
-    "end": [2**31 - 1],
-    "flat": [-1, 4],
-    "of 5 and 2": [5, 2, 4],
-    "of 2 and 5": [2, 5, 4],
-}
-
-
-def of_pytorch(both: bool = False) -> list[list[Any]]:
-    """Return the nodes that PyTorch's exporter writes, as arguments of ``onnx_node``."""
-    way: dict[str, Any] = {"direction": "bidirectional"} if both else {}
-    nodes: list[list[Any]] = [
-        ["Shape", ["x"], ["shape"], {}],
-        ["ConstantOfShape", ["shape"], ["h0"], {}],
-        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
-        ["GRU", ["xt", "W", "R", "B", "", "h0"], ["Y", "Yh"], {"hidden_size": 4, **way}],
-    ]
-    if both:
-        return [
-            *nodes,
-            ["Transpose", ["Y"], ["Yt"], {"perm": [0, 2, 1, 3]}],
-            ["Reshape", ["Yt", "rows"], ["s"], {}],
-            ["MatMul", ["s", "K2"], ["z"], {}],
-            ["Add", ["b", "z"], ["y"], {}],
-        ]
-    return [
-        *nodes,
-        ["Squeeze", ["Y", "one"], ["s"], {}],
-        ["Transpose", ["s"], ["st"], {"perm": [1, 0, 2]}],
-        ["Gather", ["st", "last"], ["g"], {"axis": 1}],
-        ["Gemm", ["g", "K", "b"], ["z"], {"transB": 1}],
-        ["Sigmoid", ["z"], ["y"], {}],
-    ]
-
-
-def graph(
-    nodes: list[list[Any]],
-    tmp_path: Path,
-    outputs: tuple[str, ...] = ("y",),
-    inputs: tuple[str, ...] = ("x",),
-    shape: tuple[int | str, ...] = (),
-) -> Path:
-    """Write a file with these nodes, from x, of this shape, to y."""
-    dirs = 2 if any("bidirectional" in node[3].values() for node in nodes) else 1
-    rng = np.random.default_rng(0)
-    arrays = onnx_weights("gru", 3, 4, dirs)
-    shapes = {"K": (2, 4), "K2": (8, 2), "b": (2,), "h1": (1, 1, 4)}
-    arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
-    arrays |= {f"{name}2": array for name, array in onnx_weights("gru", 4, 4).items()}
-    arrays |= {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}
-    made = [
-        onnx_node(kind, ins, outs, **more) + message((7, domain[0] if domain else ""))
-        for kind, ins, outs, more, *domain in nodes
-    ]
-    data = onnx_file(made, arrays, "pytorch", inputs, outputs, {"x": shape})
-    return written(tmp_path / "m.onnx", data)
+def graph(nodes: list[list[Any]], tmp_path: Path, *options: Any, **more: Any) -> Path:
+    """Write a file with these nodes, and return its path."""
+    return written(tmp_path / "m.onnx", exported_graph(nodes, *options, **more))
 
 
 def is_whole(path: Path) -> bool:
@@ -214,6 +153,9 @@ def test_other_chains_are_traced_as_a_whole(name: str, tmp_path: Path) -> None:
     change(nodes)
     path = graph(nodes, tmp_path)
     assert is_whole(path)
+    with open_foreign_file(path) as file:
+        assert file is not None
+        assert file.network.layers[-1].activations == ("linear",)
     assert rnnshapes.trace(path, x=X).output.shape == (2, 2)
 
 
@@ -253,64 +195,15 @@ def test_deep_zeros_are_found_in_time(kind: str, tmp_path: Path) -> None:
     assert is_whole(graph(made, tmp_path))
 
 
-def last_axes_joined(Y: str, result: str) -> list[list[Any]]:
-    """Return nodes that join the last two axes, as PyTorch writes them for open sizes."""
-    slices = [("n0", "zeroth", "one"), ("n1", "one", "two"), ("n2", "two", "three")]
-    slices.append(("n3", "three", "four"))
-    return [
-        ["Transpose", [Y], [f"{Y}t"], {"perm": [0, 2, 1, 3]}],
-        ["Shape", [f"{Y}t"], [f"{Y}n"], {"start": 0}],
-        *(["Slice", [f"{Y}n", a, b], [f"{Y}{name}"], {}] for name, a, b in slices),
-        ["Mul", [f"{Y}n2", f"{Y}n3"], [f"{Y}m"], {}],
-        ["Reshape", [f"{Y}m", "rest"], [f"{Y}r"], {"allowzero": 0}],
-        ["Concat", [f"{Y}n0", f"{Y}n1", f"{Y}r"], [f"{Y}s"], {"axis": 0}],
-        ["Reshape", [f"{Y}t", f"{Y}s"], [result], {"allowzero": 0}],
-    ]
+def shape_first(nodes: list[list[Any]]) -> list[list[Any]]:
+    """Return nodes that take a shape before everything else."""
+    return sorted(nodes, key=lambda node: node[0] != "Shape")
 
 
-def of_two_layers(sizes: str = "", state: str = "h0") -> list[list[Any]]:
-    """Return nodes of two layers, with sizes of Reshape that are constants or computed."""
-    joined = last_axes_joined("Y", "s")
-    if sizes:
-        joined[1:] = [["Reshape", ["Yt", sizes], ["s"], {"allowzero": 0}]]
-    return [
-        ["Shape", ["x"], ["shape"], {"start": 0, "end": 1}],
-        ["ConstantOfShape", ["shape"], ["h0"], {}],
-        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
-        ["GRU", ["xt", "W", "R", "B", "", state], ["Y", "Yh"], {"hidden_size": 4}],
-        *joined,
-        ["GRU", ["s", "W2", "R2", "B2"], ["Y2", "Yh2"], {"hidden_size": 4}],
-        ["Concat", ["Yh", "Yh2"], ["hn"], {"axis": 0}],
-        ["Gather", ["hn", "last"], ["g"], {"axis": 0}],
-        ["Gemm", ["g", "K", "b"], ["y"], {"transB": 1}],
-    ]
-
-
-def of_tensorflow(start: str = "rest", end: str = "end") -> list[list[Any]]:
-    """Return nodes that tf2onnx writes: a dense layer on flat samples, and the last step."""
-    return [
-        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
-        ["GRU", ["xt", "W", "R", "B"], ["Y"], {"hidden_size": 4}],
-        ["Squeeze", ["Y", "one"], ["s"], {}],
-        ["Slice", ["s", start, end, "zeroth"], ["l"], {}],
-        ["Squeeze", ["l", "zeroth"], ["g"], {}],
-        ["Gemm", ["g", "K", "b"], ["y"], {"transB": 1}],
-    ]
-
-
-def of_flat_dense() -> list[list[Any]]:
-    """Return nodes that tf2onnx writes for a dense layer at each step."""
-    return [
-        *of_tensorflow()[:3],
-        ["Transpose", ["s"], ["st"], {"perm": [1, 0, 2]}],
-        ["Shape", ["st"], ["n"], {}],
-        ["Cast", ["n"], ["n32"], {"to": 6}],
-        ["Gather", ["n32", "both ends"], ["free"], {"axis": 0}],
-        ["Concat", ["free", "width"], ["sizes"], {"axis": 0}],
-        ["Reshape", ["st", "flat"], ["f"], {}],
-        ["Gemm", ["f", "K", "b"], ["z"], {"transB": 1}],
-        ["Reshape", ["z", "sizes"], ["y"], {}],
-    ]
+def in_reverse(nodes: list[list[Any]]) -> list[list[Any]]:
+    """Return nodes whose recurrent operator processes the sequence in reverse."""
+    more = {"hidden_size": 4, "direction": "reverse"}
+    return [[*node[:3], more] if node[0] == "GRU" else node for node in nodes]
 
 
 OPEN, FIXED = ("batch", "time", 3), (2, 5, 3)
@@ -321,6 +214,9 @@ EXPORTS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]
     "given states": (of_two_layers(state="h"), OPEN, ("h",)),
     "last step": (of_tensorflow(), OPEN, ()),
     "flat dense": (of_flat_dense(), OPEN, ()),
+    "flat dense of x": (of_flat_dense("x"), OPEN, ()),
+    "flat dense of x, first": (shape_first(of_flat_dense("x")), OPEN, ()),
+    "constant zeros": (of_two_layers(state="c0"), OPEN, ()),
 }
 
 
@@ -335,7 +231,7 @@ def test_export_of_today_is_traced(name: str, tmp_path: Path) -> None:
     with open_foreign_file(path) as file:
         assert file is not None
         (dense,) = [own for own in file.weights().values() if "W" in own]
-    h = h if name == "flat dense" else h[:, -1]
+    h = h if name.startswith("flat dense") else h[:, -1]
     np.testing.assert_allclose(traced.output, h @ dense["W"] + dense["b"], rtol=1e-5, atol=1e-6)
     warned = "starts from zeros" in str(rnnshapes.inspect(path).to_dict())
     assert warned is (name == "given states")
@@ -348,18 +244,23 @@ OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]
     "two inputs": (of_two_layers(), OPEN, ("z",)),
     "state made of x": (of_two_layers(state="xt"), OPEN, ()),
     "first step": (of_tensorflow("zeroth", "one"), OPEN, ()),
-    "all steps": (of_tensorflow("zeroth", "end"), OPEN, ()),
+    "all steps in reverse": (in_reverse(of_tensorflow("zeroth", "end")), OPEN, ()),
+    "sizes swapped": (of_two_layers(order="10"), OPEN, ()),
+    "axes swapped": (of_flat_dense(axes="ends swapped"), OPEN, ()),
+    "flat output": (of_flat_dense()[:-1], OPEN, ()),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_graph_that_computes_another_output(name: str, tmp_path: Path) -> None:
     nodes, shape, more = OTHERS[name]
-    assert not is_whole(graph(nodes, tmp_path, ("y",), ("x", *more), shape))
+    output = nodes[-1][2][0]
+    assert not is_whole(graph(nodes, tmp_path, (output,), ("x", *more), shape))
 
 
-def test_state_of_the_first_layer_is_no_output(tmp_path: Path) -> None:
+def test_output_of_the_first_layer_is_no_chain(tmp_path: Path) -> None:
     nodes = of_two_layers()
+    assert not is_whole(graph(nodes, tmp_path, ("y", "Y")))
     nodes[-2][1] = ["hn", "zero"]
     assert not is_whole(graph(nodes, tmp_path))
 
@@ -390,5 +291,5 @@ def test_growing_sizes_are_given_up(tmp_path: Path) -> None:
         first_node = ["Mul", [first, first], ["m0"], {}]
         reshape = ["Reshape", ["Yt", "m80"], ["s"], {}]
         assert not is_whole(
-            graph([*nodes[:10], first_node, *grown, reshape, *nodes[-4:]], tmp_path)
+            graph([*nodes[:11], first_node, *grown, reshape, *nodes[-4:]], tmp_path)
         )

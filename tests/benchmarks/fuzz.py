@@ -44,6 +44,12 @@ from rnnshapes.load.saved import spawn
 from rnnshapes.port.arrays import read_port
 from rnnshapes.session import open_model
 from tests.helpers import foreign
+from tests.helpers.exported_graphs import (
+    exported_graph,
+    of_flat_dense,
+    of_tensorflow,
+    of_two_layers,
+)
 from tests.helpers.fork_server import ForkServer
 
 SECONDS, MEBIBYTES = 3.0, 300
@@ -343,6 +349,8 @@ def onnx(folder: Path) -> Iterator[Attempt]:
         ]
         good.append(foreign.onnx_file(nodes, weights))
         good.append(whole_graph(cell, kind))
+    good += [exported_graph(of_two_layers(), ("y", "hn"), shape=("n", 5, 3))]
+    good += [exported_graph(nodes) for nodes in (of_tensorflow(), of_flat_dense())]
 
     def attempt(rng: random.Random) -> str:
         data = bytearray(rng.choice(good))

@@ -257,6 +257,9 @@ class _Chain:
         letters = dict(zip(value.axes, axes, strict=True))
         self.sizes |= {letters[axis]: self.sizes[axis] for axis in _INPUT}
         self.computed.rename(letters)
+        for name, each in self.values.items():  # the input, and what is moved of it
+            if isinstance(each, _Value):
+                self.values[name] = replace(each, axes=tuple(letters[axis] for axis in each.axes))
 
     def _merged(self, value: _Value) -> _Value:
         """Return a value that another layer takes, after noting what its own layer returns."""
