@@ -103,7 +103,7 @@ def test_other_weights_are_measured(cell: str) -> None:
     assert 0.5 < percent < 3
 
 
-@pytest.mark.parametrize("cell", ["simple", "lstm"])
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
 def test_weights_of_another_network_are_recovered(cell: str) -> None:
     """From a probe, in which they leave nothing of the expected numbers."""
     golden, other = (rnnshapes.golden(cell=cell, probe=True, seed=seed).arrays for seed in (0, 8))

@@ -33,8 +33,10 @@ _SUBSETS = (
     *(("bh",), ("Wx",), ("Wh",), ("Wx", "bh"), ("Wh", "bh")),
     *(("Wx", "Wh"), ("Wx", "Wh", "bh")),
 )
-#: So many equations for each number that is fitted, at least, and at most.
+#: So many equations for each number that is fitted, at least, and at most. The more there are, the
+#: fewer are the local minima: of few numbers, so many are affordable.
 _LEAST_EQUATIONS, _MOST_EQUATIONS = 1.25, 2.0
+_FEW_NUMBERS, _MOST_EQUATIONS_OF_FEW = 64, 4.0
 #: How many units are fitted at first, and how many products are many, and too many, for them.
 _FIRST_UNITS, _MANY_PRODUCTS, _MOST_PRODUCTS = 2, 1e8, 2e9
 #: How many steps two arrays have to explain at first.
@@ -44,13 +46,13 @@ _STEPS_OF_PAIRS = 12
 _PATIENCE, _PATIENCE_FOR_ALL = (40, 0.9), (100, 0.97)
 #: The largest residual of a fit, in units of rounding; more damping than this ends it.
 _LARGEST_RESIDUAL, _MOST_DAMPING = 64.0, 1e5
-#: How large random changes are from which a fit starts, and up to how many products it takes.
-_STARTS, _MANY_STARTS = (0.3, 0.3, 1.0), 2e6
+#: How large random changes are from which a fit of some arrays starts. A fit of all starts from
+#: random weights of the next sizes, and ends after the last number of starts that explain no unit.
+_STARTS, _STARTS_OF_ALL, _STARTS_IN_VAIN = (0.3, 0.3, 1.0), (0.2,) * 60, 12
+#: How many products a unit may take for that, and how many are computed at once.
+_MANY_STARTS, _STARTS_AT_ONCE = 5e5, 4e6
 #: States below this share of the largest are refined as if they had this size.
 _SMALL = 0.01
-#: A fit of all weights also starts, so many times, from zero kernels with random biases of this
-#: size. It ends after the last number of starts if they explain no unit.
-_STARTS_OF_BIASES, _BIAS, _STARTS_IN_VAIN = 12, 0.5, 4
 #: A weight is another one if it differs by more than so many standard errors.
 _STANDARD_ERRORS = 12.0
 _OPS = NumpyOps()
@@ -240,8 +242,12 @@ class UnitEquations:
     def _products(self, keys: Sequence[str], units: int) -> float:
         """Return about how many products a fit takes."""
         numbers = sum(self._width(column, keys) for column in self.columns)
-        rows = min(len(self.inputs["bh"]), _MOST_EQUATIONS * numbers) * len(self.after)
-        return 10.0 * units * rows * numbers**2
+        return 10.0 * units * self._most_rows(numbers) * len(self.after) * numbers**2
+
+    def _most_rows(self, numbers: int) -> int:
+        """Return how many steps are used to fit so many numbers of each unit."""
+        each = _MOST_EQUATIONS_OF_FEW if numbers <= _FEW_NUMBERS else _MOST_EQUATIONS
+        return min(len(self.inputs["bh"]), int(each * numbers) + 1)
 
     @cached_property
     def _worst_units(self) -> Array:
@@ -288,7 +294,7 @@ class UnitEquations:
         """Return the arrays with which some units agree, or ``None`` if there are none."""
         count = len(self.inputs["bh"])
         numbers = sum(self._width(column, keys) for column in self.columns)
-        most = int(_MOST_EQUATIONS * numbers) + 1
+        most = self._most_rows(numbers)
         rows: Any = slice(None) if count <= most else np.linspace(0, count - 1, most).astype(int)
         expected = self._arguments(self.weights, rows, units)
         regressors = [
@@ -348,8 +354,8 @@ class UnitEquations:
 class _LeastSquaresFit:
     """Changes of the weights of some units, fitted to the states of the port.
 
-    ``weights`` are the expected ones of each unit, (units, numbers); ``all_weights`` says that all
-    of them are fitted, and the last number of each column is a bias.
+    ``units`` may have one of them several times, for several starts. ``weights`` are the expected
+    ones of each, (units, numbers); ``all_weights`` says that all of them are fitted.
     """
 
     def __init__(
@@ -373,22 +379,25 @@ class _LeastSquaresFit:
     def solve(self) -> Array | None:
         """Return the changes (units, numbers) with which all agrees, or ``None``."""
         changes = np.zeros_like(self.weights)
-        remaining = np.arange(len(changes))
-        for number, start in enumerate(self.starts()):
-            if number > _STARTS_IN_VAIN and len(remaining) == len(changes):
+        remaining, tried = np.arange(len(changes)), 0
+        for starts in self.starts():
+            if tried > _STARTS_IN_VAIN and len(remaining) == len(changes):
                 return None
+            numbers = np.tile(remaining, len(starts))
             some = _LeastSquaresFit(
                 self.system,
-                self.units[remaining],
+                self.units[numbers],
                 self.rows,
-                self.expected[..., remaining],
+                self.expected[..., numbers],
                 self.regressors,
-                self.weights[remaining],
+                self.weights[numbers],
                 all_weights=self.all_weights,
             )
-            changes[remaining] = some.nearest(start[remaining])
-            explained = some.explained(some.residual(changes[remaining]))
-            remaining = remaining[~explained]
+            moved = some.nearest(np.concatenate(starts[:, remaining]), until_explained=True)
+            explained = some.explained(some.residual(moved))
+            changes[numbers[explained]] = moved[explained]
+            remaining = np.setdiff1d(remaining, numbers[explained])
+            tried += len(starts)
             if not len(remaining):
                 return self.refined(changes)
         return None
@@ -403,28 +412,29 @@ class _LeastSquaresFit:
         return nearer
 
     def starts(self) -> Iterator[Array]:
-        """Yield changes from which a fit may start, only the first if each takes long.
+        """Yield changes from which fits may start, (several, units, numbers).
 
-        Weights that are all other ones are rarely found from the expected ones, more often from
-        zeros or from biases alone.
+        Only the first, no changes, is there if each takes long. Weights that are all other ones are
+        rarely found from the expected ones, more often from small random ones.
         """
-        yield np.zeros_like(self.weights)
+        yield np.zeros((1, *self.weights.shape))
         units, numbers = self.weights.shape
-        if units * len(self.expected[0]) * numbers**2 > _MANY_STARTS:
+        products = len(self.expected[0]) * numbers**2
+        if products > _MANY_STARTS:
             return
         rng = np.random.default_rng(0)
-        if not self.all_weights:
-            for size in _STARTS:
-                yield np.broadcast_to(size * rng.standard_normal(numbers), self.weights.shape)
-            return
-        yield -self.weights
-        for _ in range(_STARTS_OF_BIASES):
-            biases = np.zeros(numbers)
-            biases[np.cumsum(self.sizes) - 1] = rng.choice((-_BIAS, _BIAS), len(self.sizes))
-            yield biases - self.weights
+        sizes = _STARTS_OF_ALL if self.all_weights else _STARTS
+        right = -self.weights if self.all_weights else 0.0 * self.weights
+        at_once = max(1, min(int(_STARTS_AT_ONCE / (units * products)), _STARTS_IN_VAIN))
+        for first in range(0, len(sizes), at_once):
+            some = np.array(sizes[first : first + at_once])[:, None, None]
+            yield right + some * rng.standard_normal((len(some), units, numbers))
 
-    def nearest(self, changes: Array) -> Array:
-        """Return the changes that are nearest to the port, near a start (units, numbers)."""
+    def nearest(self, changes: Array, *, until_explained: bool = False) -> Array:
+        """Return the changes that are nearest to the port, near a start (units, numbers).
+
+        With ``until_explained``, one start that explains a unit ends those of the same unit.
+        """
         damping = np.full(len(changes), 1e-3)
         residual = self.residual(changes)
         size = np.sum(np.square(residual), axis=1)
@@ -445,6 +455,8 @@ class _LeastSquaresFit:
             residual = np.where(better[:, None], left, residual)
             size = np.where(better, size_left, size)
             damping = np.clip(np.where(better, damping * 0.1, damping * 10), 1e-13, _MOST_DAMPING)
+            if until_explained:
+                stalled |= np.isin(self.units, self.units[self.explained(residual)])
             if stalled.all():
                 break
         return changes
