@@ -364,3 +364,6 @@ def test_a_mask_that_is_one_step_short_is_named() -> None:
     mask[[0, 1, 2], [6, 4, 8]] = False
     last = Port("gru").run(weights, x, mask=mask)["y_hat"][:, -1]
     assert explained(rnnshapes.verify(model, x=x, against=last)) == [("mask.shifted",)]
+    x[:, 8] = 0.0
+    same = np.repeat(weights["b"][None], 3, axis=0)  # h is 0 after a masked step
+    assert explained(rnnshapes.verify(model, x=x, against=same)) == []

@@ -84,7 +84,7 @@ def fitted(
     fits += [] if extent.in_head else _factors(base)
     fits += _head_factors(base)
     fits += weights or ()
-    enough = system.differing >= _NUMBERS_EACH
+    enough = system.differing >= _NUMBERS_EACH and not base.ignores_x
     return _by_count(system, fits if enough else []), enough and weights is not None
 
 

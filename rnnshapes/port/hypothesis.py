@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
@@ -89,6 +91,15 @@ class Hypothesis:
         nodes = list(self.network.nodes)
         nodes[position] = replace(nodes[position], layer=layer)
         return replace(self, network=self.network.with_nodes(tuple(nodes)))
+
+    @property
+    def ignores_x(self) -> bool:
+        """Whether the port gives one step alone, with the same numbers for several samples.
+
+        All that makes the network ignore x explains them, such as a kernel of zeros.
+        """
+        several = all(len(q.values) > 1 and q.values.shape[1] == 1 for q in self.quantities)
+        return several and not any(np.ptp(q.values, axis=0).any() for q in self.quantities)
 
     def concerns(self, group: str) -> bool:
         """Return whether the next mistake concerns a group of weights."""

@@ -359,6 +359,7 @@ def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
         or len(hypothesis.xs) != 1
         or len(x) == 1
         or steps is None
+        or hypothesis.ignores_x
     ):
         return
     if not all(
