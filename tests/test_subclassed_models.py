@@ -18,6 +18,7 @@ from tests.helpers.subclassed import (
     Classifier,
     Counting,
     Deceiver,
+    Feedback,
     LastStep,
     OtherMask,
     Tagger,
@@ -32,6 +33,7 @@ LAYERS = {
     Classifier: "lstm get_item subtract out ?add ?never ?own",
     Translator: "?scaled encoder decoder ?double out",
     ByStep: f"get_item dense {_STEPS} stack lstm",
+    Feedback: "rnn out ?cell stack",
 }
 
 
@@ -46,7 +48,8 @@ def test_every_layer_of_class_is_shown(kind: type[keras.Model]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "unsupported"), [(Tagger, []), (Translator, ["scaled", "double"])]
+    ("kind", "unsupported"),
+    [(Tagger, []), (Translator, ["scaled", "double"]), (Feedback, ["cell", "cell:2"])],
 )
 def test_calls_of_layers_are_verified(kind: type[keras.Model], unsupported: list[str]) -> None:
     result = rnnshapes.verify(subclassed(kind), N=3)

@@ -119,7 +119,9 @@ def _structure(
         name: tuple((v.name, tuple(int(n) for n in v.shape)) for v in layer.weights)
         for name, layer in layers.items()
     }
-    counts = {name: int(layer.count_params()) for name, layer in layers.items()}
+    # An unsupported layer without weights may be a part of another one, where they count.
+    counted = {la.name for la in network.layers if la.weights or la.declared_shapes is None}
+    counts = {name: int(la.count_params()) for name, la in layers.items() if name in counted}
     backwards = {
         direction.name: bool(rnn.go_backwards)
         for name, layer in layers.items()

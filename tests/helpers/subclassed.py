@@ -113,6 +113,24 @@ class ByStep(keras.Model):
         return self.lstm(keras.ops.stack(steps, axis=1))
 
 
+class Feedback(keras.Model):
+    """A cell that a recurrent layer runs over x, and that goes on from its own outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = la.LSTMCell(5)
+        self.rnn = la.RNN(self.cell, return_state=True)
+        self.out = la.Dense(3)
+
+    def call(self, x):
+        last, *states = self.rnn(x)
+        steps = [self.out(last)]
+        for _ in range(2):
+            last, states = self.cell(steps[-1], states=states)
+            steps.append(self.out(last))
+        return keras.ops.stack(steps, axis=1)
+
+
 class Attentive(keras.Model):
     """Attention by functions of TensorFlow, in a layer of the user's own that keeps the mask."""
 
@@ -208,6 +226,7 @@ SHAPES: dict[type[keras.Model], tuple[tuple[int, ...], ...]] = {
     LastStep: ((1, 6, 3),),
     Translator: ((1, 6, 3), (1, 4, 2)),
     ByStep: ((1, 6, 3),),
+    Feedback: ((1, 6, 3),),
     Attentive: ((1, 6, 3),),
     Counting: ((1, 6, 3),),
     ByNumbers: ((1, 6, 3),),

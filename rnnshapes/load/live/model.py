@@ -103,6 +103,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
     else:
         why = _unknown_class(class_name) or _own_function(layer)
         config = {} if why else _config(layer)
+    holder = _holder(graph, layer) if why else ""
+    counted = None if holder else layer
     is_operation = class_name.startswith(OPERATION)
     return LayerCall(
         name=call.name,
@@ -110,20 +112,27 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         config=config,
         sources=call.sources,
         initial=call.initial,
-        stored=tuple(_stored_shapes(layer)),
+        stored=tuple(_stored_shapes(counted)),
         outputs=tuple(tuple(tensor.shape) for tensor in call.outputs),
         trainable=bool(getattr(layer, "trainable", True)),
-        trainable_count=_trainable_count(layer),
+        trainable_count=_trainable_count(counted),
         computes_in=_compute_dtype(call),
         output_dtype=_if_float(str(call.outputs[0].dtype)),
         mask_dropped=bool(call.initial) and not call.has_mask,
         masked=get_mask(call.outputs[0]) is not None,
-        unsupported_reason=why,
+        unsupported_reason=f"{why}; its weights count in {holder}" if holder else why,
         call_options=tuple(call.settings.items()),
         arguments=positional_arguments(call) if is_operation else (),
         nesting=call.nesting,
         models_ended=call.models_ended,
     )
+
+
+def _holder(graph: KerasGraph, layer: Any) -> str:
+    """Return the name of another called layer that a layer is a part of: the RNN of a cell."""
+    others = (call for call in graph.calls if call.layer is not layer)
+    holders = (c.name for c in others if any(part is layer for part in _inner_layers(c.layer)))
+    return next(holders, "")
 
 
 def _input_config(graph: KerasGraph, position: int) -> dict[str, Any]:
