@@ -221,7 +221,7 @@ EXPORTS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_export_of_today_is_traced(name: str, tmp_path: Path) -> None:
+def test_exported_graph_is_traced_as_a_whole(name: str, tmp_path: Path) -> None:
     nodes, shape, more = EXPORTS[name]
     outputs = ("y", "hn") if "hn" in str(nodes) else ("y",)
     path = graph(nodes, tmp_path, outputs, ("x", *more), shape)
@@ -283,7 +283,7 @@ def test_recurrence_without_operator_is_named(kind: str, tmp_path: Path) -> None
         rnnshapes.trace(path, x=X)
 
 
-def test_growing_sizes_are_given_up(tmp_path: Path) -> None:
+def test_huge_computed_sizes_are_rejected(tmp_path: Path) -> None:
     """Each size is the square of the one before: 2^80 time steps, or letters."""
     nodes = of_two_layers()
     grown = [["Mul", [f"m{n}"] * 2, [f"m{n + 1}"], {}] for n in range(80)]

@@ -35,11 +35,11 @@ class SimpleRNNCell(Cell):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        text = "h is tanh(x_t Wx + bh) + h_{t-1} Wh: tanh is applied before the sum is complete"
+        text = "the activation is applied before h_{t-1} Wh is added"
         early = self.with_methods_of(_ActivatedEarly)
         variants = [Variant("simple.activated_early", text, "equation", early)]
         if self.use_bias:
-            text = "h is tanh(x_t Wx + h_{t-1} Wh) + bh: the bias is added after the activation"
+            text = "the bias is added after the activation"
             late = self.with_methods_of(_BiasAddedLate)
             variants.append(Variant("bias.after_activation", text, "equation", late))
         return tuple(variants)

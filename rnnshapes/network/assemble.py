@@ -38,12 +38,13 @@ class LayerCall:
     ``masked`` that its output has a mask. ``unsupported_reason`` says why it cannot be supported,
     ``contradiction`` why Keras itself would refuse it.
     ``computes_in`` is the dtype in which it computes, ``output_dtype`` that of its output, where a
-    model tells them. ``arguments`` are those of an
-    operation, in which a Source stands for a tensor. ``call_options`` are the arguments of the call
-    of a layer beside its inputs. With ``lost_mask`` Keras has taken the mask off an input.
+    model tells them. ``arguments`` are those of an operation, in which a Source stands for a
+    tensor. ``call_options`` are the arguments of the call of a layer beside its inputs. With
+    ``lost_mask`` Keras has taken the mask off an input.
     ``boolean_inputs`` says which inputs are Boolean. With ``keeps_steps`` its output has as many
-    time steps as its first input. ``nesting`` is how many models that TimeDistributed applies are
-    around it, ``models_ended`` is of how many of these its output is that of the model.
+    time steps as its first input. ``nesting`` counts the models around the layer that a
+    TimeDistributed applies at each step; ``models_ended`` counts those of them whose output is
+    this layer's output.
     """
 
     name: str

@@ -186,8 +186,8 @@ class Network:
             if KERAS2_HARD_SIGMOID in layer.activations
         }
         for node in self.recurrent:
-            if ignored := getattr(node.layer, "ignored", ""):
-                warnings[node.layer.name] = ignored
+            if differences := getattr(node.layer, "runtime_differences", ""):
+                warnings[node.layer.name] = differences
             masked = self.shapes_at(node.sources[0]).masked and not node.mask_dropped
             if masked and getattr(node.layer, "zeroes_wrong_steps", False):
                 warnings[node.layer.name] = UNROLLED_MASK

@@ -33,10 +33,10 @@ def repeated_gates(
         for keys in (tuple(names), *((key,) for key in names)):
             alone = len(keys) == 1
             what = f" of {names[keys[0]]}" if alone else ""
-            text = f"gate {gate} has the block{what} of gate {other}, as {other} itself"
+            text = f"gates {gate} and {other} both read the block{what} of gate {other}"
             where = Where(array=names[keys[0]] if alone else None, gate=gate)
-            start = f"{gates.index(gate)} * M"
-            fix = f"gate {gate} has the columns from {start} on"
+            number = gates.index(gate)
+            fix = f"read gate {gate} from columns {number} * M to {number + 1} * M"
             yield Mistake("gates.repeated", text, where, fix), _repeated(gates, gate, other, keys)
 
 
@@ -62,9 +62,9 @@ def shifted_arrays(names: Mapping[str, str]) -> Iterator[tuple[Mistake, CellChan
     for (key, name), step in itertools.product(names.items(), (1, -1)):
         index = "i + 1" if step == 1 else "i - 1"
         readers: dict[str, Reader] = {
-            f"number {index} of {name} is read at i, and 0 beyond its end": _buffer(step, 0.0),
-            f"number {index} of {name} is read at i, around its end": _buffer(step, 1.0),
-            f"column {index} of {name} is read at i, around its end": _rolled(step, -1),
+            f"{name} is read at {index} of its buffer, not at i; beyond it, 0": _buffer(step, 0.0),
+            f"{name} is read at {index} of its buffer, not at i, cyclically": _buffer(step, 1.0),
+            f"column {index} of {name} is read for column i, cyclically": _rolled(step, -1),
         }
         for text, read in readers.items():
             where = Where(array=name)

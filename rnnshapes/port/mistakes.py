@@ -680,10 +680,10 @@ def _quantized_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
             yield from _rounded(hypothesis, mistake, _multiples_of(unit), cells=cells)
 
 
-#: Steps to which ports round weights, in words: printed digits, and bits after the point.
+#: Steps to which ports round weights, in words: printed digits, and fractional bits.
 _STEPS_OF_WEIGHTS = {
-    **{10.0**-digits: f"{digits} decimals" for digits in (2, 3, 4, 5)},
-    **{2.0**-bits: f"{bits} bits after the point" for bits in (6, 7, 8, 10, 11, 12, 15)},
+    **{10.0**-digits: f"{digits} decimal places" for digits in (2, 3, 4, 5)},
+    **{2.0**-bits: f"{bits} fractional bits" for bits in (6, 7, 8, 10, 11, 12, 15)},
 }
 
 

@@ -24,7 +24,9 @@ CellChange = Callable[[Cell, dict[str, Array]], tuple[Cell, dict[str, Array]] | 
 _MOST_UNITS = 64
 #: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.
 _LIMITS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
-_OVERWRITTEN = "h is overwritten unit by unit: a unit reads h_t of those before it"
+_OVERWRITTEN = (
+    "h is overwritten unit by unit: a unit reads h_t, not h_{t-1}, of the units before it"
+)
 
 
 def zeroed_states(keys: tuple[str, ...]) -> Iterator[tuple[Mistake, CellChange]]:

@@ -77,8 +77,11 @@ def _directions(
 
     if layer.merge_mode == "concat":
         side_by_side = _with_layer(hypothesis, position, recast(layer, join=_joined_by_unit))
-        text = f"the units of both directions of {node.name} stand side by side, not one after all"
-        yield Mistake("merge.mode", text, where, "concatenate along the last axis"), side_by_side
+        text = f"the units of the two directions of {node.name} alternate"
+        yield (
+            Mistake("merge.mode", text, where, "concatenate: all forward units first"),
+            side_by_side,
+        )
 
     # Concatenation, and outputs that are not joined, have other shapes than the rest.
     for mode in MERGE_MODES if layer.merge_mode not in ("concat", None) else ():
@@ -152,7 +155,7 @@ def _turned_directions(
         yield mistake, replace(changed, quantities=at_end)
         joins = _joins_ends(hypothesis, node)
         if joins or any(_is_last(q, name) for q in hypothesis.quantities):
-            text = f"{text}, and gives its first state as the last one"
+            text = f"{text}, and returns its first state instead of its last"
             turned = recast(turned, join=_join_turned(layer, number))
             changed = _with_layer(hypothesis, position, turned)
             other_end = _last_of(hypothesis, node, layer.directions[1 - number])

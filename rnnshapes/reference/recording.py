@@ -30,8 +30,9 @@ def record(keras: Any, model: Any) -> RecordedModel:
     """
     if len(arguments := _required_arguments(model)) > 1:
         raise UnsupportedError(
-            f"call of this model ({type(model).__name__}) takes {len(arguments)} arguments "
-            f"({', '.join(arguments)}); only a call with one is recorded: make it one list"
+            f"{type(model).__name__}.call takes {len(arguments)} arguments "
+            f"({', '.join(arguments)}), but only one is supported: pass all inputs as one list, "
+            "call(self, inputs)"
         )
     config = model.get_build_config() or {}
     if (shapes := config.get("input_shape")) is None:

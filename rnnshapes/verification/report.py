@@ -36,8 +36,9 @@ _DIRECTIONS = MappingProxyType(
     {False: "from t = 0 on", True: "from the last t back", None: "no recurrence"}
 )
 _RANDOM = (
-    "two runs of predict differ: a layer that is not supported draws random numbers; let the layer "
-    "keep a keras.random.SeedGenerator and draw with it, or return the mean at inference"
+    "two runs on the same x give different outputs: a layer that is not supported probably draws "
+    "random numbers; create one keras.random.SeedGenerator in the layer and pass it as seed=, or "
+    "draw no random numbers at inference"
 )
 
 

@@ -353,7 +353,7 @@ class _NodeWalk:
         if not node.sources or node.layer.declared_shapes is not None:
             value = self._cut(self.keras_values[position], chunk, precision)
             is_same_run = not node.sources or bool(self.keras.origin_values)
-            return value if is_same_run else _map_numbers(value, _of_another_run)
+            return value if is_same_run else _map_numbers(value, _widen_for_second_run)
         p = self._input_precision(node.layer)
         if self.keras.origin_values:  # the outputs are those of the first run
             inputs = [self._cut(self._first_run(tap.node), chunk, p) for tap in node.sources]
@@ -454,10 +454,10 @@ def _cast(value: NodeValue, precision: Precision) -> NodeValue:
     return _map_numbers(value, lambda numbers: numbers.cast(precision))
 
 
-def _of_another_run(numbers: Bounded) -> Bounded:
-    """Return an unsupported layer's numbers as another run may give them.
+def _widen_for_second_run(numbers: Bounded) -> Bounded:
+    """Widen the bounds of an unsupported layer's output to cover a second run.
 
-    How far it carries rounding errors is not known: half of the digits may differ.
+    Its rounding errors are not known: the lower half of the digits may differ.
     """
     largest = np.max(np.abs(numbers.value), initial=0.0)
     return numbers.widened(np.sqrt(numbers.precision.unit_roundoff) * largest)

@@ -145,7 +145,7 @@ class Port:
         step = {"simple": self._simple, "lstm": self._lstm, "gru": self._gru}[self.cell]
         steps = []
         for at in range(x.shape[1]):
-            made = self._taken(step, w, x[:, at], state)
+            made = self._take_step(step, w, x[:, at], state)
             if mask is not None:
                 made = {k: np.where(mask[:, at, None], v, state[k]) for k, v in made.items()}
             state = made
@@ -153,10 +153,10 @@ class Port:
         found = {key: np.stack([made[key] for made in steps], axis=1) for key in steps[0]}
         return {key: values.reshape(n, t, -1) for key, values in found.items()}
 
-    def _taken(
+    def _take_step(
         self, step: Callable[..., Arrays], w: Arrays, x: np.ndarray, state: Arrays
     ) -> Arrays:
-        """One step, or one that writes each unit before it computes the next."""
+        """Compute one step; with ``overwritten``, write each unit before computing the next."""
         made = step(w, x, state)
         units = np.arange(len(w["recurrent_kernel"]))
         if self.overwritten:

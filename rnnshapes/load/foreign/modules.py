@@ -35,7 +35,8 @@ class ModuleLayer:
 
     ``cells``, one for each direction, have numbers for their sizes. ``reverse`` tells for each
     direction whether it processes the sequence in reverse. ``notes`` are remarks on what the file
-    does not say, and ``ignored`` what it says and trace does not compute.
+    does not say, and ``runtime_differences`` why a runtime
+    computes other numbers than trace.
     """
 
     cells: tuple[FrameworkCell, ...]
@@ -43,7 +44,7 @@ class ModuleLayer:
     reverse: tuple[bool, ...]
     arrays: tuple[StoredArray, ...]
     notes: tuple[str, ...] = ()
-    ignored: str = ""
+    runtime_differences: str = ""
 
     @property
     def cell(self) -> FrameworkCell:

@@ -223,7 +223,7 @@ class _Builder:
             "index": index,
             "return_sequences": link is None or link.return_sequences,
             "option_notes": layer.notes,
-            "ignored": layer.ignored,
+            "runtime_differences": layer.runtime_differences,
             "input_order": True,
         }
         added: Layer

@@ -16,7 +16,7 @@ from typing import Any
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.modules import ChainDense, ChainLayer, ChainRecurrence, Module
 from rnnshapes.load.foreign.onnx_graph import OnnxModel
-from rnnshapes.load.foreign.onnx_sizes import Axis, ComputedSizes, product, regrouped
+from rnnshapes.load.foreign.onnx_sizes import Axis, ComputedSizes, match_reshape, product
 from rnnshapes.load.foreign.tensors import FLOATS, Tensor
 from rnnshapes.ops.onnx_ops import OnnxNode
 
@@ -50,7 +50,7 @@ _DEFAULTS = MappingProxyType({("Elu", "alpha"): 1.0})
 #: The axes of the input, by their positions.
 _INPUT = ("0", "1", "2")
 #: The axis of one step, of size 1.
-_ONE = "t"
+_ONE_STEP = "t"
 _MERGES = MappingProxyType({"Add": "sum", "Mul": "mul"})
 
 
@@ -64,8 +64,9 @@ class _Value:
 
     Attributes:
         link: The number of the layer that it comes from, -1 for the input.
-        axes: What each axis stands for: T, N, D, F, t (one step), or several of them side by side.
-            Those of the input are 0, 1 and 2 until a recurrent operator takes it.
+        axes: Letters of each axis: N samples, T steps, t one step, D directions, F features;
+            several for a joined axis. Those of the input are 0, 1 and 2 until a recurrent operator
+            takes it.
         ways: The directions that it holds, in order.
         last: Whether it is that of the last step.
         width: The size of F; 0 in the input, whose sizes are declared.
@@ -116,7 +117,7 @@ class _Chain:
     def follow(self) -> tuple[ChainLayer, ...]:
         """Return the layers. Raises _NoChainError."""
         given = set(self.model.inputs) - set(self.model.arrays)
-        self.given = _made_of(self.model, given & self._needed_for_states())
+        self.given = _with_rearranged(self.model, given & self._needed_for_states())
         inputs = [*given - self.given]
         if len(inputs) != 1 or not self.model.outputs:
             raise _NoChainError
@@ -177,7 +178,7 @@ class _Chain:
 
     def _axes(self, value: _Value, letters: Iterable[str]) -> list[Axis]:
         """Return axes of a value by their letters."""
-        fixed = {_ONE: 1, "D": len(value.ways), "F": value.width}
+        fixed = {_ONE_STEP: 1, "D": len(value.ways), "F": value.width}
         return [
             Axis(letter, fixed[letter])
             if letter in fixed
@@ -326,7 +327,7 @@ class _Chain:
     def _squeezed(self, node: OnnxNode, value: _Value) -> _Value:
         axes = self._numbers(node, 1, node.attributes.get("axes"))
         gone = [value.axes[axis] for axis in axes if -len(value.axes) <= axis < len(value.axes)]
-        ones = [_ONE, "D"] if len(value.ways) == 1 else [_ONE]
+        ones = [_ONE_STEP, "D"] if len(value.ways) == 1 else [_ONE_STEP]
         if len(gone) != 1 or gone[0] not in ones:
             raise _NoChainError
         return replace(value, axes=tuple(axis for axis in value.axes if axis != gone[0]))
@@ -338,8 +339,8 @@ class _Chain:
             raise _NoChainError
         letters = "".join(value.axes)
         if len(value.ways) == 1:  # an axis of one direction comes and goes
-            letters = letters.replace("D", "").replace(_ONE, "")
-        axes = regrouped(self._axes(value, letters), sizes, value.axes)
+            letters = letters.replace("D", "").replace(_ONE_STEP, "")
+        axes = match_reshape(self._axes(value, letters), sizes, value.axes)
         if axes is None:
             raise _NoChainError
         if axes[-1] == "DF":
@@ -384,7 +385,7 @@ class _Chain:
         if index != (0 if is_reverse else -1):
             raise _NoChainError
         return replace(
-            value, axes=(*value.axes[:axis], _ONE, *value.axes[axis + 1 :]), last=True
+            value, axes=(*value.axes[:axis], _ONE_STEP, *value.axes[axis + 1 :]), last=True
         ), axis
 
     def _dense(self, node: OnnxNode, value: _Value) -> _Value:
@@ -500,8 +501,8 @@ def _uses(model: OnnxModel) -> Counter[str]:
     return uses
 
 
-def _made_of(model: OnnxModel, names: set[str]) -> set[str]:
-    """Return tensors, and those that hold only their numbers, moved."""
+def _with_rearranged(model: OnnxModel, names: set[str]) -> set[str]:
+    """Return the names, and those of tensors that only rearrange their numbers."""
     made = set(names)
     for node in model.nodes:
         moved = node.inputs if node.op_type == "Concat" else node.inputs[:1]

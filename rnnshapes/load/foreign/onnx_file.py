@@ -176,8 +176,8 @@ def _module(model: OnnxModel, node: OnnxNode, name: str, zeros: Zeros) -> Module
         for array in layout.arrays
         if array.name in found
     )
-    ignored = "; ".join(_ignored(node, zeros, found["W"].dtype))
-    layer = ModuleLayer(cells, kernel[2], reverse, arrays, tuple(_notes(node)), ignored)
+    differences = "; ".join(_runtime_differences(node, zeros, found["W"].dtype))
+    layer = ModuleLayer(cells, kernel[2], reverse, arrays, tuple(_notes(node)), differences)
     return Module(name, layout, (layer,))
 
 
@@ -280,10 +280,10 @@ def _function(word: str, constants: Sequence[float]) -> Elementwise:
     return LeakyReLU(alpha) if word == "leakyrelu" else ELU(alpha)
 
 
-def _ignored(node: OnnxNode, zeros: Zeros, dtype: str) -> Iterator[str]:
-    """Yield the inputs, and the dtype, with which a runtime computes other numbers than trace."""
+def _runtime_differences(node: OnnxNode, zeros: Zeros, dtype: str) -> Iterator[str]:
+    """Yield the reasons why a runtime computes other numbers than trace."""
     if dtype in ("float16", "bfloat16"):
-        yield f"it is of {dtype}; trace computes with these weights in float32"
+        yield f"its weights are {dtype}: a runtime computes in {dtype}, trace in float32"
     inputs = {position: name for position, name in enumerate(node.inputs) if name}
     if 4 in inputs:
         yield "sequence_lens is set: trace ignores it and processes all steps"
@@ -331,8 +331,8 @@ def _file_warnings(model: OnnxModel) -> Iterator[str]:
         more = f" and {len(loops) - 1} more" if len(loops) > 1 else ""
         yield (
             f"a recurrence may be inside {node.op_type} {_name(node, 0):.60}{more}, which is not "
-            "read; tf2onnx exports GRU and SimpleRNN of Keras so: rnnshapes convert model.keras "
-            "-o model.onnx writes operators"
+            "read; tf2onnx writes a Keras GRU or SimpleRNN as a Loop. Export it again with: "
+            "rnnshapes convert model.keras -o model.onnx"
         )
     kernels = Counter(
         name
@@ -344,8 +344,9 @@ def _file_warnings(model: OnnxModel) -> Iterator[str]:
     name, count = kernels.most_common(1)[0] if kernels else ("", 0)
     if count > 1 and not loops and not _recurrent(model):
         yield (
-            f"it has no RNN, LSTM or GRU operator, and {count} nodes multiply by {name:.60}: its "
-            "steps are written out, as PyTorch exports nn.RNN; export it with dynamo=False"
+            f"it has no RNN, LSTM or GRU operator, and {count} nodes multiply by {name:.60}: the "
+            "exporter unrolled the steps, as PyTorch's does for nn.RNN. Export it again with "
+            "torch.onnx.export(…, dynamo=False)"
         )
 
 

@@ -43,7 +43,7 @@ IN_OTHER_FILES = (
     "are in another file, which is not read; save the model as one file (in PyTorch: "
     "torch.onnx.export(…, external_data=False))"
 )
-Sizes = tuple[int | None, ...]
+DeclaredShape = tuple[int | None, ...]
 
 
 @dataclass
@@ -58,7 +58,7 @@ class OnnxModel:
     nodes: list[OnnxNode] = field(default_factory=list)
     arrays: dict[str, Tensor] = field(default_factory=dict)
     external: list[str] = field(default_factory=list)
-    inputs: dict[str, Sizes] = field(default_factory=dict)
+    inputs: dict[str, DeclaredShape] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
 
 
@@ -106,7 +106,7 @@ class _Reader:
             elif each.number == GraphField.OUTPUT:
                 model.outputs.append(self.value(each.span)[0])
 
-    def value(self, span: ByteSpan) -> tuple[str, Sizes]:
+    def value(self, span: ByteSpan) -> tuple[str, DeclaredShape]:
         """Return name and sizes in the description of an input or an output."""
         name, sizes = "", []
         for each in self.messages.fields(span):

@@ -159,8 +159,8 @@ _OPERATORS: Mapping[str, Callable[[Sequence[Sizes], Mapping[str, Any]], Sizes | 
 )
 
 
-def regrouped(axes: Sequence[Axis], sizes: Sizes, old: Sequence[str]) -> tuple[str, ...] | None:
-    """Return which axes stand side by side in each axis of a reshaped tensor.
+def match_reshape(axes: Sequence[Axis], sizes: Sizes, old: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the old axes that Reshape joins into each new axis.
 
     Reshape keeps numbers in their order, so that a new axis takes axes that follow each other.
 
@@ -174,12 +174,16 @@ def regrouped(axes: Sequence[Axis], sizes: Sizes, old: Sequence[str]) -> tuple[s
     """
     if sizes.count(-1) > 1:
         return None
-    ways = [
+    groupings = [
         groups
         for groups in _divided(axes, len(sizes))
         if all(_fits(*each, old) for each in zip(range(len(sizes)), groups, sizes, strict=True))
     ]
-    return tuple("".join(axis.letter for axis in g) for g in ways[0]) if len(ways) == 1 else None
+    return (
+        tuple("".join(axis.letter for axis in g) for g in groupings[0])
+        if len(groupings) == 1
+        else None
+    )
 
 
 def _divided(axes: Sequence[Axis], parts: int) -> Iterator[list[Sequence[Axis]]]:

@@ -42,9 +42,9 @@ class KerasCall:
     for its initial states. ``unsupported`` are the names of arguments that are not interpreted.
     ``has_mask`` says that it is given a mask, ``arguments`` are all arguments as Keras records
     them, ``taps`` where each tensor among them comes from, by its ``id``. ``settings`` are
-    arguments beside the tensors that the layer supports. ``nesting`` is how many models that
-    TimeDistributed applies at each step are around the layer, ``models_ended`` is of how many
-    of these its output is that of the model.
+    arguments beside the tensors that the layer supports. ``nesting`` counts the models around
+    the layer that a TimeDistributed applies at each step; ``models_ended`` counts those of them
+    whose output is this layer's output.
     """
 
     name: str

@@ -60,8 +60,8 @@ class SavedCall:
     ``mask`` is the tensor given as its mask, in the model of ``model_call``. ``unsupported`` are
     the names of arguments that are not interpreted. ``shapes`` are those of outputs, by number,
     if the file has them. ``arguments`` are the positional ones, with a Source for each tensor,
-    ``settings`` those by name that the layer supports. ``models_ended`` is of how many models that
-    TimeDistributed applies its output is that of the model.
+    ``settings`` those by name that the layer supports. ``models_ended`` counts the models that a
+    TimeDistributed applies at each step whose output is this layer's output.
     """
 
     layer: SavedLayer

@@ -822,10 +822,12 @@ def _reshaped(config: LayerConfig) -> _Move:
     if first != -1 or not numbers or any(type(n) is not int or n < 1 for n in numbers):
         raise UnsupportedError("its shape is not (-1, sizes …), which is not supported")
     dims = [Dim.of(n) for n in numbers]
-    size, own = product(dims), product(shape[1:])
-    if (known := config.names.value(own)) is not None and known != size.value({}):
-        raise UnsupportedError(f"it mixes samples: {known} numbers of each become {size}")
-    config.require_same_size(size, own)
+    size, input_size = product(dims), product(shape[1:])
+    if (known := config.names.value(input_size)) is not None and known != size.value({}):
+        raise UnsupportedError(
+            f"it mixes samples: each has {known} numbers, and the new shape has {size}"
+        )
+    config.require_same_size(size, input_size)
     # An axis that stays keeps its name.
     for number, (dim, own) in enumerate(zip(dims, shape[1:], strict=False)):
         if not config.is_same_size(dim, own):

@@ -23,7 +23,8 @@ from rnnshapes.ops.windows import window_axes
 class Pooling(Windowed):
     """The largest value, or the mean, of each window; what is beyond the ends does not count.
 
-    Not of volumes: TensorFlow pools none in float64, in which each step is checked.
+    Volumes are not supported: each step is checked in float64, in which TensorFlow cannot pool
+    them.
     """
 
     keras_classes = ("MaxPooling1D", "AveragePooling1D", "MaxPooling2D", "AveragePooling2D")

@@ -41,9 +41,9 @@ class RecurrentLayer(Layer):
 
     A masked step leaves the states as they are; its output is that of the step before (zeros
     at the start), or zeros where ``zero_output_for_mask``. ``option_notes`` are the remarks on
-    options that change no number, and ``ignored`` is what a file says and no equation has. In
-    ``input_order`` the output at t belongs to x_t also in
-    reverse, as in other frameworks than Keras.
+    options that change no number, and ``runtime_differences`` is why a runtime
+    computes other numbers. In ``input_order`` the output at t belongs to x_t also in reverse, as in
+    other frameworks than Keras.
     """
 
     return_sequences: bool = False
@@ -52,7 +52,7 @@ class RecurrentLayer(Layer):
     zero_output_for_mask: bool = False
     unroll: bool = False
     option_notes: tuple[str, ...] = ()
-    ignored: str = ""
+    runtime_differences: str = ""
     input_order: bool = False
 
     output_symbol = "h"
