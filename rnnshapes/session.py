@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.load.inputs import InputSources
     from rnnshapes.network.weights import Weights
+    from rnnshapes.ops.activations import Array
     from rnnshapes.port.report import PortVerification
     from rnnshapes.port.weight_files import WeightVerification
     from rnnshapes.reference.outputs import ModelOutputs
@@ -184,7 +185,12 @@ class Session:
             model = self.keras_model(weights)
             structure = reference.structure_of(model, self.network)
             held = reference.weights_of(model, self.network)
-            return verify_network(self.network, weights, self.sources, structure, held, outputs)
+            args = self.network, weights, self.sources, structure, held, outputs
+            result = verify_network(*args)
+            if result.passed or not result.unsupported:
+                return result
+            is_random = reference.is_random(model, self.network, self._xs(), outputs.outputs)
+            return replace(result, is_random=is_random)
 
     def compare(
         self,
@@ -224,10 +230,13 @@ class Session:
 
     def keras_outputs(self, weights: Weights) -> ModelOutputs:
         """Run the model in Keras on the whole input."""
+        return reference.run(self.keras_model(weights), self.network, self._xs())
+
+    def _xs(self) -> list[Array]:
+        """Return the whole input, an array for each input of the network."""
         from rnnshapes.load import inputs
 
-        xs = [inputs.full_array(source) for source in self.sources]
-        return reference.run(self.keras_model(weights), self.network, xs)
+        return [inputs.full_array(source) for source in self.sources]
 
     def require_weights(self) -> None:
         """Raise an error for a file whose weights are not all there."""

@@ -33,7 +33,7 @@ LAYERS = {
     Classifier: "lstm get_item subtract out ?add ?never ?own",
     Translator: "?scaled encoder decoder ?double out",
     ByStep: f"get_item dense {_STEPS} stack lstm",
-    Feedback: "rnn dense ?lstm_cell stack",
+    Feedback: "rnn out ?cell stack",
 }
 
 
@@ -49,7 +49,7 @@ def test_every_layer_of_class_is_shown(kind: type[keras.Model]) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "unsupported"),
-    [(Tagger, []), (Translator, ["scaled", "double"]), (Feedback, ["lstm_cell", "lstm_cell:2"])],
+    [(Tagger, []), (Translator, ["scaled", "double"]), (Feedback, ["cell", "cell:2"])],
 )
 def test_calls_of_layers_are_verified(kind: type[keras.Model], unsupported: list[str]) -> None:
     result = rnnshapes.verify(subclassed(kind), N=3)

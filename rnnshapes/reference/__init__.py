@@ -170,33 +170,54 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
             f"Keras's floatx is {floatx()}, to which predict rounds x; set it to float32"
         )
     size = network.batch or BATCH
+    callbacks = _progress_callbacks(keras, steps_per_batch(network, size, len(xs[0])))
+    with keras_at_work("run the model"), _unchanged(own_model(model)):
+        outputs = _predict(keras, model, network, xs, callbacks)
+    with keras_at_work("run the model"), _unchanged(own_model(model)):
+        instrumented = InstrumentedModel.of(keras, model, network)
+        arrays = instrumented.run(xs, size)
+    fields = instrumented.fields(arrays)
+    _require_samples(network, fields["values"], len(xs[0]))
+    for array in (*outputs, *arrays):
+        array.setflags(write=False)
+    return ModelOutputs(engine=engine(), outputs=outputs, **fields)
+
+
+def is_random(
+    model: Model, network: Network, xs: Sequence[Array], outputs: Sequence[Array]
+) -> bool:
+    """Return whether another ``predict`` on the same x gives other ``outputs``."""
+    keras = _import_keras()
+    with keras_at_work("run the model"), _unchanged(own_model(model)):
+        again = _predict(keras, model, network, xs)
+    return any(map(_differ, outputs, again))
+
+
+def _predict(
+    keras: Any, model: Model, network: Network, xs: Sequence[Array], callbacks: Sequence[Any] = ()
+) -> tuple[Array, ...]:
+    """Return the outputs of the model's own ``predict``, one after the other."""
     own = own_model(model)
-    variables = _variables(own)
-    before = [_numpy(variable) for variable in variables]
     x = xs[0] if len(xs) == 1 else list(xs)
     is_recorded = isinstance(model, RecordedModel)
     structure = model.structure if is_recorded else input_structure(model)
     if isinstance(structure, dict):
         x = keras.tree.pack_sequence_as(structure, list(xs))
-    with keras_at_work("run the model"):
-        try:
-            callbacks = _progress_callbacks(keras, steps_per_batch(network, size, len(xs[0])))
-            with _known_sizes(own) if "float16" in network.precisions else nullcontext():
-                outputs = own.predict(x, batch_size=size, verbose=0, callbacks=callbacks)
-            _restore(variables, before)
-            again = own.predict(x, batch_size=size, verbose=0) if network.unsupported else outputs
-            _restore(variables, before)
-            instrumented = InstrumentedModel.of(keras, model, network)
-            arrays = instrumented.run(xs, size)
-        finally:
-            _restore(variables, before)
-    outputs, again = tuple(keras.tree.flatten(outputs)), keras.tree.flatten(again)
-    fields = instrumented.fields(arrays)
-    _require_samples(network, fields["values"], len(xs[0]))
-    for array in (*outputs, *arrays):
-        array.setflags(write=False)
-    is_random = any(map(_differ, outputs, again))
-    return ModelOutputs(engine=engine(), outputs=outputs, is_random=is_random, **fields)
+    size = network.batch or BATCH
+    with _known_sizes(own) if "float16" in network.precisions else nullcontext():
+        outputs = own.predict(x, batch_size=size, verbose=0, callbacks=list(callbacks))
+    return tuple(keras.tree.flatten(outputs))
+
+
+@contextmanager
+def _unchanged(own: Any) -> Iterator[None]:
+    """Restore the weights and states of a model afterwards."""
+    variables = _variables(own)
+    before = [_numpy(variable) for variable in variables]
+    try:
+        yield
+    finally:
+        _restore(variables, before)
 
 
 def _differ(first: Array, second: Array) -> bool:

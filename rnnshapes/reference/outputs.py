@@ -31,7 +31,6 @@ class ModelOutputs:
         starts: States before the first step, (N, M), where they are not zeros.
         masks: Which steps of a node's output are not masked, (N, T).
         outputs: Outputs of ``model.predict(x)``.
-        is_random: Whether a second ``predict``, of a model with unsupported layers, differs.
         origins: States from which each step was taken, where these are not ``states`` itself.
         origin_values: Outputs of each node in the run that had these states.
     """
@@ -43,6 +42,5 @@ class ModelOutputs:
     starts: States
     masks: Mapping[str, Array]
     outputs: tuple[Array, ...]
-    is_random: bool = False
     origins: States = field(default_factory=dict)
     origin_values: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)

@@ -457,9 +457,12 @@ def _cast(value: NodeValue, precision: Precision) -> NodeValue:
 def _widen_for_second_run(numbers: Bounded) -> Bounded:
     """Widen the bounds of an unsupported layer's output to cover a second run.
 
-    Its rounding errors are not known: the lower half of the digits may differ.
+    Its rounding errors are not known: the lower half of the digits of a sample may differ.
     """
-    largest = np.max(np.abs(numbers.value), initial=0.0)
+    value = numbers.value
+    axes = tuple(axis for axis in range(value.ndim) if axis != (value.ndim > 2))
+    finite = np.isfinite(value)
+    largest = np.max(np.abs(value), axis=axes, initial=0.0, where=finite, keepdims=True)
     return numbers.widened(np.sqrt(numbers.precision.unit_roundoff) * largest)
 
 

@@ -307,7 +307,7 @@ def images_beside_a_sequence(x: Any) -> Any:
     volumes = la.UpSampling3D((1, 2, 1))(la.SpatialDropout3D(0.2)(volumes))
     rows = la.GRU(3)(la.Reshape((-1, 4))(x))
     parts = [
-        la.Flatten()(la.Multiply()([volumes, rows])),
+        la.GlobalAveragePooling3D()(la.Multiply()([volumes, rows])),
         la.Flatten()(la.Add()([la.Reshape((1, 3))(rows), rows])),
         la.GlobalAveragePooling3D()(la.Cropping3D(((0, 1), (1, 0), (0, 1)))(volumes)),
         la.GlobalMaxPooling3D()(volumes),

@@ -118,9 +118,9 @@ class Feedback(keras.Model):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cell = la.LSTMCell(5)
-        self.rnn = la.RNN(self.cell, return_state=True)
-        self.out = la.Dense(3)
+        self.cell = la.LSTMCell(5, name="cell")
+        self.rnn = la.RNN(self.cell, return_state=True, name="rnn")
+        self.out = la.Dense(3, name="out")
 
     def call(self, x):
         last, *states = self.rnn(x)
