@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,9 +15,14 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.foreign.model import open_foreign_file
+from rnnshapes.load.foreign.onnx_sizes import ComputedSizes
+from rnnshapes.load.foreign.tensors import Tensor
+from rnnshapes.ops.onnx_ops import OnnxNode
 from tests.helpers.exported_graphs import (
     exported_graph,
     of_flat_dense,
+    of_moved_directions,
+    of_moved_features,
     of_pytorch,
     of_tensorflow,
     of_two_layers,
@@ -206,10 +212,17 @@ def in_reverse(nodes: list[list[Any]]) -> list[list[Any]]:
     return [[*node[:3], more] if node[0] == "GRU" else node for node in nodes]
 
 
+def with_axes(nodes: list[list[Any]]) -> list[list[Any]]:
+    """Return nodes whose slices of shapes name the only axis, and the step."""
+    return [[n[0], [*n[1], "zeroth", "one"], *n[2:]] if n[0] == "Slice" else n for n in nodes]
+
+
+back = ["Transpose", ["p"], ["y"], {"perm": [0, 2, 1]}]
 OPEN, FIXED = ("batch", "time", 3), (2, 5, 3)
 #: Graphs as exporters write them: nodes, shape of x, further inputs and outputs.
 EXPORTS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]] = {
     "computed sizes": (of_two_layers(), OPEN, ()),
+    "sliced along an axis": (with_axes(of_two_layers()), OPEN, ()),
     "constant sizes": (of_two_layers("of 5 and 2"), FIXED, ()),
     "given states": (of_two_layers(state="h"), OPEN, ("h",)),
     "last step": (of_tensorflow(), OPEN, ()),
@@ -248,6 +261,14 @@ OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]
     "sizes swapped": (of_two_layers(order="10"), OPEN, ()),
     "axes swapped": (of_flat_dense(axes="ends swapped"), OPEN, ()),
     "flat output": (of_flat_dense()[:-1], OPEN, ()),
+    "steps last": (of_moved_features(), OPEN, ()),
+    "softmax of steps": (
+        of_moved_features(["Softmax", ["d"], ["p"], {"axis": -1}], back),
+        OPEN,
+        (),
+    ),
+    "bias of steps": (of_moved_features(["Add", ["d", "b"], ["p"], {}], back), OPEN, ()),
+    "directions one after the other": (of_moved_directions([1, 2, 0], [0, 2, 1]), OPEN, ()),
 }
 
 
@@ -256,6 +277,50 @@ def test_graph_that_computes_another_output(name: str, tmp_path: Path) -> None:
     nodes, shape, more = OTHERS[name]
     output = nodes[-1][2][0]
     assert not is_whole(graph(nodes, tmp_path, (output,), ("x", *more), shape))
+
+
+#: Attributes and inputs that no such operator has.
+BROKEN: dict[str, list[Any]] = {
+    "indices left out": ["Gather", ["n"], ["i"], {}],
+    "perm is a number": ["Transpose", ["s"], ["i"], {"perm": 1}],
+    "perm of reals": ["Transpose", ["s"], ["i"], {"perm": [1.0, 0.0, 2.0]}],
+    "perm of texts": ["Transpose", ["s"], ["i"], {"perm": ["a", "b", "c"]}],
+    "axes of texts": ["Squeeze", ["s"], ["i"], {"axes": ["a"]}],
+    "axes of reals": ["Squeeze", ["s"], ["i"], {"axes": [1.0]}],
+    "starts of reals": ["Slice", ["s"], ["i"], {"starts": [0.5], "ends": [1.5], "axes": [0]}],
+    "starts of texts": ["Slice", ["s"], ["i"], {"starts": ["a"], "ends": ["b"], "axes": [0]}],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_operator_is_no_chain(name: str, tmp_path: Path) -> None:
+    size = ["Shape", ["x"], ["n"], {}]
+    end = ["Reshape", ["s", "i"], ["y"], {}]
+    if name != "indices left out":
+        end = ["Identity", ["i"], ["y"], {}]
+    nodes = [size, *of_tensorflow()[:3], BROKEN[name], end]
+    assert not is_whole(graph(nodes, tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["Concat", "Mul"])
+def test_sizes_of_many_inputs_are_not_read(kind: str) -> None:
+    """To join them, and to multiply them, would take hours."""
+    large = Tensor("large", "int64", (1,), lambda: pytest.fail("it is read"))
+    sizes = ComputedSizes({"large": large}, {})
+    sizes.add(OnnxNode(kind, inputs=["large"] * 1000, outputs=["all"]))
+    assert sizes.of("all") is None
+
+
+def test_states_of_very_many_inputs(tmp_path: Path) -> None:
+    """Many tensors, each of which comes from many others."""
+    names = [f"p{number}" for number in range(6000)]
+    parted = ["Split", [f"q{number}" for number in range(6000)], names, {"axis": 0}]
+    nodes = of_pytorch()
+    nodes[3][1] = ["xt", "W", "R", "B", "", "start"]
+    made = [*nodes[:2], parted, ["Concat", names, ["start"], {"axis": 0}], *nodes[2:]]
+    start = time.process_time()
+    assert not is_whole(graph(made, tmp_path))
+    assert time.process_time() - start < 2
 
 
 def test_output_of_the_first_layer_is_no_chain(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ NUMBERS = {
     "one": [1],
     "last": -1,
     "first": 0,
+    "other": 1,
     "zeroth": [0],
     "rows": [0, 0, -1],
     "wrong": [0, -1, 4],
@@ -124,6 +125,32 @@ def of_flat_dense(of: str = "st", axes: str = "both ends") -> list[list[Any]]:
     ]
 
 
+def of_moved_features(*nodes: list[Any]) -> list[list[Any]]:
+    """Return a dense layer whose features become the middle axis of d, then nodes on d."""
+    return [
+        *of_tensorflow()[:3],
+        ["MatMul", ["s", "Kt"], ["m"], {}],
+        ["Transpose", ["m"], ["d"], {"perm": [1, 2, 0]}],
+        *nodes,
+    ]
+
+
+def of_moved_directions(perm: list[int], back: list[int]) -> list[list[Any]]:
+    """Return both directions, each moved, joined along the last axis and moved back."""
+    way = {"hidden_size": 4, "direction": "bidirectional"}
+    return [
+        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
+        ["GRU", ["xt", "W", "R", "B"], ["Y"], way],
+        ["Gather", ["Y", "first"], ["f"], {"axis": 1}],
+        ["Gather", ["Y", "other"], ["r"], {"axis": 1}],
+        ["Transpose", ["f"], ["ft"], {"perm": perm}],
+        ["Transpose", ["r"], ["rt"], {"perm": perm}],
+        ["Concat", ["ft", "rt"], ["j"], {"axis": -1}],
+        ["Transpose", ["j"], ["jt"], {"perm": back}],
+        ["MatMul", ["jt", "K2"], ["y"], {}],
+    ]
+
+
 def exported_graph(
     nodes: list[list[Any]],
     outputs: tuple[str, ...] = ("y",),
@@ -134,7 +161,7 @@ def exported_graph(
     dirs = 2 if any(node[3].get("direction") == "bidirectional" for node in nodes) else 1
     rng = np.random.default_rng(0)
     arrays = onnx_weights("gru", 3, 4, dirs)
-    shapes = {"K": (2, 4), "K2": (8, 2), "b": (2,), "h1": (1, 1, 4)}
+    shapes = {"K": (2, 4), "Kt": (4, 2), "K2": (8, 2), "b": (2,), "h1": (1, 1, 4)}
     arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
     arrays |= {f"{name}2": array for name, array in onnx_weights("gru", 4, 4).items()}
     arrays |= {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}

@@ -96,10 +96,11 @@ class _LastStates:
 
     def select(self, index: int) -> _Value:
         """Return one of them. Raises _NoChainError if there is no such one."""
-        states = [replace(v, axes=v.axes[1:], ways=(w,)) for v in self.values for w in v.ways]
+        states = [(value, way) for value in self.values for way in value.ways]
         if not -len(states) <= index < len(states):
             raise _NoChainError
-        return states[index]
+        value, way = states[index]
+        return replace(value, axes=value.axes[1:], ways=(way,))
 
 
 @dataclass
@@ -146,14 +147,12 @@ class _Chain:
 
     def _needed_for_states(self) -> set[str]:
         """Return the tensors from which initial states that may not be zeros are computed."""
-        nodes = {name: node for node in self.model.nodes for name in node.outputs}
-        recurrent = (node for node in self.model.nodes if id(node) in self.numbers)
-        stack, needed = [name for node in recurrent for name in node.inputs[5:7]], set[str]()
-        while stack:
-            name = stack.pop()
-            if name not in needed and not self.zeros.holds(name):
-                needed.add(name)
-                stack += nodes[name].inputs if name in nodes else ()
+        needed: set[str] = set()
+        for node in reversed(self.model.nodes):
+            names = node.inputs if needed.intersection(node.outputs) else ()
+            if id(node) in self.numbers:
+                names = (*names, *node.inputs[5:7])
+            needed.update(name for name in names if not self.zeros.holds(name))
         return needed
 
     def _check_outputs(self) -> None:
@@ -168,6 +167,7 @@ class _Chain:
         used = sum(isinstance(link, ChainRecurrence) for link in self.links)
         if used != len(self.modules) or any(len(axis) > 1 for axis in first.axes):
             raise _NoChainError
+        _require_features_last(first)
 
     def _add_shape(self, node: OnnxNode, value: _Value | _LastStates) -> None:
         if isinstance(value, _Value):
@@ -282,6 +282,7 @@ class _Chain:
         link = self.links[first.link] if first.link >= 0 else None
         is_pair = first.ways == (0,) and replace(first, ways=(1,)) == second
         is_pair = is_pair and len(node.inputs) == 2
+        _require_features_last(first)
         if not isinstance(link, ChainRecurrence) or not is_pair or first.has_directions:
             raise _NoChainError
         merge = _MERGES.get(node.op_type)
@@ -315,11 +316,13 @@ class _Chain:
         tensor = self.model.arrays.get(node.inputs[1]) if len(node.inputs) > 1 else None
         if tensor is None or tensor.shape != ():
             raise _NoChainError
-        (index,) = self._numbers(node, 1, None)
-        return index
+        numbers = self._numbers(node, 1, None)
+        if len(numbers) != 1:
+            raise _NoChainError
+        return numbers[0]
 
     def _transposed(self, node: OnnxNode, value: _Value) -> _Value:
-        order = node.attributes.get("perm") or list(range(len(value.axes)))[::-1]
+        order = _integers(node.attributes.get("perm", list(range(len(value.axes)))[::-1]))
         if sorted(order) != list(range(len(value.axes))):
             raise _NoChainError
         return replace(value, axes=tuple(value.axes[axis] for axis in order))
@@ -404,7 +407,8 @@ class _Chain:
             or (bias is not None and not _is_float(bias, 1))
         ):
             raise _NoChainError
-        if value.axes[-1] != "F" or (len(arrays) > 2 and bias is None and node.inputs[2]):
+        _require_features_last(value)
+        if len(arrays) > 2 and bias is None and node.inputs[2]:
             raise _NoChainError
         assert kernel is not None
         is_transposed = is_gemm and bool(attributes.get("transB"))
@@ -419,6 +423,7 @@ class _Chain:
         others = [name for name in node.inputs if name not in self.values]
         bias = self.model.arrays.get(others[0]) if len(others) == 1 else None
         link = self._last_dense(value)
+        _require_features_last(value)
         width = link.kernel.shape[0 if link.is_transposed else 1]
         if not _is_float(bias, 1) or link.bias is not None or link.activation != "linear":
             raise _NoChainError
@@ -430,6 +435,7 @@ class _Chain:
 
     def _activated(self, node: OnnxNode, value: _Value) -> _Value:
         link = self._last_dense(value)
+        _require_features_last(value)
         name, constants = _ACTIVATIONS[node.op_type]
         rank = len(value.axes)
         # The default axis of Softmax is 1 until version 13, and then the last one.
@@ -441,7 +447,7 @@ class _Chain:
         if link.activation != "linear" or not is_last:
             raise _NoChainError
         if any(
-            not isinstance(own[key], float) or abs(own[key] - number) > 1e-6  # type: ignore[operator]
+            not isinstance(own[key], float) or not abs(own[key] - number) <= 1e-6  # type: ignore[operator]
             for key, number in constants.items()
         ):
             raise _NoChainError
@@ -462,9 +468,7 @@ class _Chain:
             if not numbers or len(numbers) < len(sizes):
                 raise _NoChainError
             return numbers
-        if not isinstance(attribute, list):
-            raise _NoChainError
-        return attribute
+        return _integers(attribute)
 
 
 def read_chain(
@@ -490,6 +494,19 @@ def read_chain(
         return (chain.follow(), chain.sizes.get("T")) if modules else ((), None)
     except (_NoChainError, InputError):
         return (), None
+
+
+def _integers(attribute: Any) -> list[int]:
+    """Return an attribute that is a list of integers. Raises _NoChainError for any other."""
+    if not isinstance(attribute, list) or not all(isinstance(n, int) for n in attribute):
+        raise _NoChainError
+    return attribute
+
+
+def _require_features_last(value: _Value) -> None:
+    """Raise _NoChainError unless the last axis is F, along which the layers compute."""
+    if value.axes[-1] != "F":
+        raise _NoChainError
 
 
 def _uses(model: OnnxModel) -> Counter[str]:

@@ -82,7 +82,8 @@ class ComputedSizes:
     def add(self, node: OnnxNode) -> None:
         """Note the output of a node that computes sizes from sizes."""
         function = _OPERATORS.get(node.op_type)
-        if function is None or node.domain not in ("", "ai.onnx"):
+        is_standard = node.domain in ("", "ai.onnx")
+        if function is None or not is_standard or len(node.inputs) > _MOST_AXES:
             return
         inputs = [self.of(name) for name in node.inputs]
         known = [sizes for sizes in inputs if sizes is not None]
@@ -102,14 +103,16 @@ def _concat(inputs: Sequence[Sizes], attributes: Mapping[str, Any]) -> Sizes | N
 
 
 def _gather(inputs: Sequence[Sizes], attributes: Mapping[str, Any]) -> Sizes | None:
-    data, indices = inputs[:2]
+    if len(inputs) != 2:
+        return None
+    data, indices = inputs
     if not all(isinstance(n, int) and -len(data) <= n < len(data) for n in indices):
         return None
     return tuple(data[int(number)] for number in indices)
 
 
 def _slice(inputs: Sequence[Sizes], attributes: Mapping[str, Any]) -> Sizes | None:
-    if not 3 <= len(inputs) <= 5 or any(inputs[3:4]) or inputs[4:] not in ([], [(1,)]):
+    if len(inputs) < 3 or inputs[3:] not in ([], [(0,)], [(0,), (1,)]):
         return None
     ends = [each[0] if len(each) == 1 else "" for each in inputs[1:3]]
     if not all(isinstance(end, int) for end in ends):
@@ -131,9 +134,9 @@ def product(sizes: Sequence[Size]) -> Size | None:
 
 
 def _mul(inputs: Sequence[Sizes], attributes: Mapping[str, Any]) -> Sizes | None:
-    if any(len(sizes) != 1 for sizes in inputs):
+    if [len(sizes) for sizes in inputs] != [1, 1]:
         return None
-    return _reduce_prod([tuple(size for (size,) in inputs)], attributes)
+    return _reduce_prod([inputs[0] + inputs[1]], attributes)
 
 
 def _reduce_prod(inputs: Sequence[Sizes], attributes: Mapping[str, Any]) -> Sizes | None:
