@@ -85,6 +85,15 @@ def test_names_of_sizes_survive_indexing() -> None:
     assert result.layers[2].formula == "K(M+1)"
 
 
+def test_last_axis_keeps_its_name_when_reshaped() -> None:
+    def reshaped(x: Any) -> Any:
+        h = la.LSTM(4, return_sequences=True)(x)
+        return la.Dense(2)(keras.ops.reshape(h, (-1, 3, 2, 4)))
+
+    result = rnnshapes.inspect(functional(reshaped, (6, 3)))
+    assert result.layers[1].output_dims == ("N", "3", "2", "M")
+
+
 def test_cut_time_axis_has_its_own_name() -> None:
     model = functional(lambda x: la.LSTM(4)(x[:, 2::2]), (None, 3))
     shapes = rnnshapes.inspect(model, N=1, T=9).layers[0]

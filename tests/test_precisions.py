@@ -241,6 +241,11 @@ def test_masking_in_short_formats_compares_as_keras(dtype: str, value: float, ma
     assert any(f"{dtype} has no {value:g}" in note for note in notes) == (masked == 0)
 
 
+def test_mask_value_beyond_float16_masks_nothing() -> None:
+    model = sequential(la.Masking(2.0**16, dtype="mixed_float16"), la.LSTM(4), shape=(6, 3))
+    assert any("float16" in note.text for note in rnnshapes.inspect(model).layers[0].notes)
+
+
 def test_masked_embedding_in_short_format_passes() -> None:
     words = la.Embedding(7, 5, mask_zero=True, dtype="mixed_float16")
     model = sequential(words, la.LSTM(4, dtype="mixed_float16"), shape=(6,), dtype="int32")
