@@ -69,6 +69,7 @@ SUPPORTED_LAYERS = [
     ("Bidirectional", {**inner(LSTM), "merge_mode": "ave"}, [SEQUENCE]),
     ("RNN", {"cell": STACK}, [SEQUENCE]),
     ("TimeDistributed", inner(LSTM), [IMAGES]),
+    ("TimeDistributed", inner({**LSTM, "class_name": "SimpleRNN"}), [IMAGES]),
 ]
 UNSUPPORTED_LAYERS = [
     ("Permute", {"dims": (2, 1)}, [FEATURES]),
