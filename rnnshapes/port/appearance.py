@@ -79,10 +79,16 @@ def appearance(hypothesis: Hypothesis, dtype: str) -> tuple[Mistake, ...]:
 
 
 def _recurrence_appearance(steps: _Steps) -> Mistake | None:
-    """Return what the difference of one recurrence looks like, or ``None``."""
+    """Return what the difference of one recurrence looks like, if it looks like anything."""
     if not np.isfinite(steps.residual).all() or not steps.residual.any():
         return None
-    return _smooth(steps) or _sawtooth(steps) or _noise(steps)
+    return (_is_small(steps) and (_smooth(steps) or _sawtooth(steps))) or _noise(steps)
+
+
+def _is_small(steps: _Steps) -> bool:
+    """Return whether activations that are off by a little can change the states so much."""
+    effects = sum(float(np.sqrt(np.mean(use.effect**2))) for use in steps.uses)
+    return float(np.sqrt(np.mean(steps.residual**2))) <= _LARGEST_ERROR * effects
 
 
 #: What is added to the value of an activation: from the number of its use in the step, its name

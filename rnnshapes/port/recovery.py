@@ -439,12 +439,14 @@ class _LeastSquaresFit:
         residual = self.residual(changes)
         size = np.sum(np.square(residual), axis=1)
         iterations, stalled_at = _PATIENCE_FOR_ALL if self.all_weights else _PATIENCE
+        better = np.ones(len(changes), bool)
         for _ in range(iterations):
-            derivative = self.derivative(changes)
-            normal = np.swapaxes(derivative, 1, 2) @ derivative
-            diagonal = np.einsum("uii->ui", normal)
-            scale = diagonal + 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-30
-            gradient = np.einsum("uep,ue->up", derivative, residual)
+            if better.any():
+                derivative = self.derivative(changes)
+                normal = np.swapaxes(derivative, 1, 2) @ derivative
+                diagonal = np.einsum("uii->ui", normal)
+                scale = diagonal + 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-30
+                gradient = np.einsum("uep,ue->up", derivative, residual)
             damped = normal + (damping[:, None] * scale)[:, :, None] * np.eye(scale.shape[1])
             moved = changes + np.linalg.solve(damped, gradient[..., None])[..., 0]
             left = self.residual(moved)
