@@ -24,6 +24,8 @@ CellChange = Callable[[Cell, dict[str, Array]], tuple[Cell, dict[str, Array]] | 
 _MOST_UNITS = 64
 #: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.
 _LIMITS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
+#: Activations after which h is not larger than 1.
+_UP_TO_1 = ("tanh", "sigmoid", "hard_sigmoid", "hard_tanh", "softsign")
 _OVERWRITTEN = (
     "h is overwritten unit by unit: a unit reads h_t, not h_{t-1}, of the units before it"
 )
@@ -71,16 +73,19 @@ def _unit_by_unit(known: tuple[str, ...]) -> CellChange:
         kind, units, key = type(cell), len(arrays["Wh"]), cell.output_state
         if units > _MOST_UNITS or not set(known) <= set(cell.gate_names):
             return None
+        each = [
+            Constant(tuple(float(m == unit) for m in range(units)), (units,), "float64")
+            for unit in range(units)
+        ]
 
         def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
             result = kind.step(self, ops, xz, state, w)
             if known:
                 ops = _WithGates(ops, {name: result.gates[name] for name in known})
             written = dict(state)
-            for unit in range(units):
+            for unit in each:
                 after = kind.step(self, ops, xz, written, w).states
-                numbers = tuple(float(m == unit) for m in range(units))
-                here = ops.constant(Constant(numbers, (units,), "float64"), after[key])
+                here = ops.constant(unit, after[key])
                 written = {k: ops.choose(here, after[k], written[k]) for k in written}
             return result._replace(output=written[key], states=written)
 
@@ -146,11 +151,13 @@ def _with_c_as_output(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[
 def clipped(quantities: Sequence[ReportedQuantity]) -> Iterator[tuple[Mistake, CellChange]]:
     """Yield that states, or the arguments of activations, are clipped to a limit.
 
-    Limits that ports have are tried, and the largest number of each reported state.
+    Limits that ports have are tried, unless a state exceeds them or cannot reach them, and the
+    largest number of each reported state.
     """
-    largest = {q.key: float(np.max(np.abs(q.values))) for q in quantities if q.key}
     for key in ("h", "c"):
-        for limit in dict.fromkeys([*_LIMITS, *([largest[key]] if key in largest else [])]):
+        largest = [float(np.max(np.abs(q.values))) for q in quantities if q.key == key]
+        limits = (limit for limit in _LIMITS if limit >= min(largest, default=0.0))
+        for limit in dict.fromkeys([*limits, *largest]):
             text = f"{key} is clipped to ±{limit:.5g} after each step"
             yield Mistake("state.clipped", text), _with_clipped_state(key, limit)
     for limit in _LIMITS:
@@ -176,6 +183,8 @@ class _Clipped(Elementwise):
 def _with_clipped_state(key: str, limit: float) -> CellChange:
     def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
         if key not in cell.state_names:
+            return None
+        if key == "h" and limit >= 1 and cell.keras_options.get("activation") in _UP_TO_1:
             return None
         kind = type(cell)
 
