@@ -200,10 +200,10 @@ def diagnose(
     base = replace(base, weights=_in_float64(base.weights))
     search = _Search(base, dtype, extent)
     in_head = extent.in_head or None
-    alone = search.screened([base])
+    alone = search.screened([base], margin=True)
     # A mistake that the shape shows may be the only one.
     expected = alone if base.mistakes else []
-    singles = search.screened(hypotheses(base, in_head=in_head))
+    singles = search.screened(hypotheses(base, in_head=in_head), margin=True)
     explanations = search.explanations([*expected, *singles], [dtype])
     if not explanations:
         rare = search.screened(hypotheses(base, rare=True, in_head=in_head))
@@ -295,20 +295,27 @@ class _Search:
         self.tried, self.work = 0, 0.0
         self.nearest_of_lists: list[Hypothesis] = []
 
-    def screened(self, candidates: Iterable[Hypothesis]) -> list[Screened]:
-        """Take a first look at the hypotheses, and return the nearest, the first of them first."""
-        looks = heapq.nsmallest(_COMPARED, self._looks(candidates), key=lambda one: one[0])
+    def screened(self, candidates: Iterable[Hypothesis], *, margin: bool = False) -> list[Screened]:
+        """Take a first look at the hypotheses, and return the nearest, the first of them first.
+
+        With a margin it computes more steps than the network remembers, as some mistakes make it
+        remember more.
+        """
+        every = self._looks(candidates, margin=margin)
+        looks = heapq.nsmallest(_COMPARED, every, key=lambda one: one[0])
         self.nearest_of_lists += [hypothesis for _, hypothesis in looks[:_NEAREST]]
         return looks
 
-    def _looks(self, candidates: Iterable[Hypothesis]) -> Iterator[Screened]:
+    def _looks(self, candidates: Iterable[Hypothesis], *, margin: bool) -> Iterator[Screened]:
         """Yield each hypothesis after its relative distance, in order."""
         remaining = iter(candidates)
-        while parts := self._parts(remaining):
+        while parts := self._parts(remaining, margin=margin):
             distances = relative_distances([part for part, _ in parts])
             yield from zip(distances, (hypothesis for _, hypothesis in parts), strict=True)
 
-    def _parts(self, candidates: Iterator[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
+    def _parts(
+        self, candidates: Iterator[Hypothesis], *, margin: bool
+    ) -> list[tuple[Hypothesis, Hypothesis]]:
         """Return the next hypotheses after the steps of each that the first look computes.
 
         They are as many as fit into memory with the arrays that they change. There are none when
@@ -316,6 +323,7 @@ class _Search:
         """
         parts: list[tuple[Hypothesis, Hypothesis]] = []
         windows: dict[tuple[object, ...], StepWindow] = {}
+        kinds: dict[tuple[object, ...], tuple[object, ...]] = {}
         counted: set[int] = set()
         numbers = 0
         while self.work < _MOST_WORK and len(parts) < _AT_ONCE and numbers < _MOST_NUMBERS:
@@ -323,13 +331,15 @@ class _Search:
             if hypothesis is None:
                 break
             network, xs, quantities = hypothesis.network, hypothesis.xs, hypothesis.quantities
-            key = (
-                *(id(xs), id(quantities), len(hypothesis.mistakes)),
-                *(hypothesis.unwindowed, network.runs_in_blocks, is_stepwise(hypothesis)),
-                *(d.reverse for node in network.recurrent for _, d in node.scans),
-            )
+            data = (id(xs), id(quantities), len(hypothesis.mistakes), hypothesis.unwindowed)
+            if (known := (id(network), *data)) not in kinds:
+                kinds[known] = (
+                    *(*data, network.runs_in_blocks, is_stepwise(hypothesis)),
+                    *(d.reverse for node in network.recurrent for _, d in node.scans),
+                )
+            key = kinds[known]
             if key not in windows:
-                windows[key] = self._window(hypothesis)
+                windows[key] = self._window(hypothesis, margin=margin)
             part = windows[key].of(hypothesis)
             parts.append((part, hypothesis))
             for array in (
@@ -348,13 +358,13 @@ class _Search:
         self.tried += 1
         self.work += steps * (scans + len(part.xs[0]) * self.products)
 
-    def _window(self, hypothesis: Hypothesis) -> StepWindow:
+    def _window(self, hypothesis: Hypothesis, *, margin: bool) -> StepWindow:
         """Return the few steps of a hypothesis that the first look computes."""
         single, samples = len(hypothesis.mistakes) <= 1, 2
         steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
-        reach = self.reach if single else self.reach // 2  # without the margin
+        reach = self.reach if margin else self.reach // 2
         if self.last_steps:
-            steps = self.last_steps
+            steps = self.last_steps if margin else self.last_steps // 2
             if not single:
                 steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
         return window(hypothesis, steps, samples, reach, self.extent.step)

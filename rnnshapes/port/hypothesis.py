@@ -83,8 +83,9 @@ class Hypothesis:
     start_rounding: Weights = field(default_factory=dict)
 
     def with_mistake(self, family: str, mistake: Mistake) -> Hypothesis:
-        """Return the same hypothesis, labelled with one more mistake."""
-        return replace(self, mistakes=(*self.mistakes, mistake), families=(*self.families, family))
+        """Return the same hypothesis, labelled with one more mistake; the next concerns all."""
+        mistakes, families = (*self.mistakes, mistake), (*self.families, family)
+        return replace(self, mistakes=mistakes, families=families, scope=None)
 
     def with_layer(self, position: int, layer: Any) -> Hypothesis:
         """Return the same hypothesis with another layer at a position of its graph."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import BaseCell, Cell
 from rnnshapes.layouts.frameworks import frameworks_by_order
+from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
@@ -78,7 +79,7 @@ def hypotheses(
                     located = _located(mistake, changed)
                 else:
                     located = mistake
-                yield replace(changed.with_mistake(family.name, located), scope=None)
+                yield changed.with_mistake(family.name, located)
 
 
 def array_mistakes(base: Hypothesis, group: str) -> Iterator[tuple[Mistake, Arrays]]:
@@ -134,32 +135,38 @@ def _located(mistake: Mistake, changed: Hypothesis) -> Mistake:
 def _with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | None:
     """Return the hypothesis with every cell changed, or ``None`` where nothing changes."""
     weights = dict(hypothesis.weights)
-    cells: dict[str, BaseCell] = {}  # a layer that is called again has the same cell each time
+    cells: dict[str, BaseCell] = {}
     touched = set()
+    # A layer that is called again has the same cell each time.
+    for name, direction in {one.name: one for one in _directions(hypothesis)}.items():
+        if not hypothesis.concerns(name):
+            continue
+        cell, changed = _changed_cell(direction, weights[name], change)
+        if _differ(changed, weights[name]):
+            weights[name] = {**weights[name], **changed}
+            touched.add(name)
+        if cell is not direction.cell and cell != direction.cell:
+            touched.add(name)
+            cells[name] = cell
+    if not touched:
+        return None
+    network = _with_cells(hypothesis.network, cells) if cells else hypothesis.network
+    return replace(hypothesis, network=network, weights=weights, touched=frozenset(touched))
+
+
+def _with_cells(network: Network, cells: Mapping[str, BaseCell]) -> Network:
+    """Return the network with other cells, by the names of their directions."""
 
     def direction_of(direction: Direction) -> Direction:
-        name = direction.name
-        if not hypothesis.concerns(name):
-            return direction
-        if name not in cells:
-            cells[name], changed = _changed_cell(direction, hypothesis.weights[name], change)
-            if _differ(changed, hypothesis.weights[name]):
-                weights[name] = {**weights[name], **changed}
-                touched.add(name)
-            if cells[name] != direction.cell:
-                touched.add(name)
-        return replace(direction, cell=cells[name])
+        return replace(direction, cell=cells.get(direction.name, direction.cell))
 
     nodes = [
         replace(node, layer=node.layer.map_directions(direction_of))
         if isinstance(node.layer, RecurrentLayer)
         else node
-        for node in hypothesis.network.nodes
+        for node in network.nodes
     ]
-    if not touched:
-        return None
-    network = hypothesis.network.with_nodes(tuple(nodes))
-    return replace(hypothesis, network=network, weights=weights, touched=frozenset(touched))
+    return network.with_nodes(tuple(nodes))
 
 
 def _changed_cell(
@@ -169,7 +176,7 @@ def _changed_cell(
     cells: dict[str, Cell] = {}
     changed_weights: Arrays = {}
     for suffix, cell in direction.cell.cells_by_suffix.items():
-        keys = [w.key.removesuffix(suffix) for w in direction.weights if w.key.endswith(suffix)]
+        keys = [key.removesuffix(suffix) for key in weights if key.endswith(suffix)]
         # A port adds to a bias in its own arithmetic, which may be float64.
         arrays = {key: np.asarray(weights[key + suffix], np.float64) for key in keys}
         changed = change(cell, dict(arrays))
@@ -259,12 +266,11 @@ def _reordered(gates: tuple[str, ...], order: tuple[str, ...], only: str = "") -
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays] | None:
         if cell.gate_names != gates:
             return None
-        blocks = {key: np.split(a, len(gates), axis=-1) for key, a in arrays.items()}
         return cell, {
-            key: np.concatenate([of_array[position] for position in positions], axis=-1)
+            key: a.reshape(*a.shape[:-1], len(gates), -1)[..., positions, :].reshape(a.shape)
             if only in ("", key)
-            else arrays[key]
-            for key, of_array in blocks.items()
+            else a
+            for key, a in arrays.items()
         }
 
     return change
