@@ -376,6 +376,13 @@ def test_follow_shows_only_requested_steps(monkeypatch, capsys) -> None:
         assert shown.t == ends[1]
 
 
+@pytest.mark.parametrize(("units", "abridged"), [(3, False), (90, True)])
+def test_legend_names_w_where_numbers_are_missing(units, abridged, monkeypatch, capsys) -> None:
+    browser(monkeypatch, T=7, M=units).run(lambda seconds: "q")
+    legend = capsys.readouterr().out.rpartition("space")[2]
+    assert ("w all" in legend) == abridged
+
+
 def test_scrolling_ends_where_the_step_ends(monkeypatch) -> None:
     """The scroll position stays from step to step."""
     shown = browser(monkeypatch, T=7, cell="lstm")
