@@ -18,12 +18,10 @@ from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import MONOTONE, Array
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
+from rnnshapes.port.hypothesis import CellChange, Hypothesis, Mistake, recast
 from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of
 from rnnshapes.port.screening import relative_distance, window
 
-#: As in :mod:`rnnshapes.port.mistakes`.
-CellChange = Callable[[Cell, dict[str, Array]], tuple[Cell, dict[str, Array]] | None]
 #: Approximations are tried where the network is nearer to the port than this share.
 _NEAR = 0.15
 #: How many steps the distance is measured over.
@@ -236,11 +234,11 @@ def rounded_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, CellChange
         yield Mistake(f"numeric.{dtype}", text, own_fix=_KEEP_STATES), _after(_Rounded(rounded))
     for bits in (7, 8, 10, 12, 15):
         text = f"the states are rounded to multiples of 1/{2**bits:,} after each step"
-        grid = _Rounded(_multiples_of(2.0**-bits))
+        grid = _Rounded(multiples_of(2.0**-bits))
         yield Mistake("numeric.rounded", text, own_fix=_KEEP_STATES), _after(grid)
 
 
-def _multiples_of(unit: float) -> Callable[[Array], Array]:
+def multiples_of(unit: float) -> Callable[[Array], Array]:
     """Return a function that rounds numbers to multiples of a unit."""
     return lambda values: np.asarray(np.rint(values / unit) * unit)
 

@@ -12,10 +12,8 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Mistake, Where
+from rnnshapes.port.hypothesis import CellChange, Mistake, Where
 
-#: As in :mod:`rnnshapes.port.mistakes`.
-CellChange = Callable[[Cell, dict[str, Array]], tuple[Cell, dict[str, Array]] | None]
 #: Reads one array otherwise.
 Reader = Callable[[Array], Array]
 

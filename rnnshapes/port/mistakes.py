@@ -31,12 +31,10 @@ from rnnshapes.port import (
     time_mistakes,
     topology_mistakes,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
+from rnnshapes.port.exactness_mistakes import multiples_of
+from rnnshapes.port.hypothesis import CellChange, Hypothesis, Mistake, Where, recast
 
 Arrays = dict[str, Array]
-#: Takes a cell and its weights, by key, and returns both as a port with a mistake has them, or
-#: ``None`` where the cell cannot have that mistake.
-CellChange = Callable[[Cell, Arrays], tuple[Cell, Arrays] | None]
 _FORTRAN = "read column by column (Fortran order)"
 _FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
 #: The arrays of a cell in Keras, by their keys.
@@ -683,7 +681,7 @@ def _quantized_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
         for cells in (True, False):
             whose = "the weights of the recurrence" if cells else "all weights"
             mistake = Mistake("weights.quantized", f"{whose} are rounded to {what}")
-            yield from _rounded(hypothesis, mistake, _multiples_of(unit), cells=cells)
+            yield from _rounded(hypothesis, mistake, multiples_of(unit), cells=cells)
 
 
 #: Steps to which ports round weights, in words: printed digits, and fractional bits.
@@ -691,11 +689,6 @@ _STEPS_OF_WEIGHTS = {
     **{10.0**-digits: f"{digits} decimal places" for digits in (2, 3, 4, 5)},
     **{2.0**-bits: f"{bits} fractional bits" for bits in (6, 7, 8, 10, 11, 12, 15)},
 }
-
-
-def _multiples_of(unit: float) -> Callable[[Array], Array]:
-    """Return a function that rounds an array to multiples of a unit."""
-    return lambda values: np.asarray(np.rint(values / unit) * unit)
 
 
 def on_grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:

@@ -5,7 +5,7 @@ Each function yields mistakes with the change that they make to a cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,9 @@ from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.elementwise import Elementwise
-from rnnshapes.port.hypothesis import Mistake, recast
+from rnnshapes.port.hypothesis import CellChange, Mistake, recast
 from rnnshapes.port.quantities import ReportedQuantity
 
-#: As in :mod:`rnnshapes.port.mistakes`.
-CellChange = Callable[[Cell, dict[str, Array]], tuple[Cell, dict[str, Array]] | None]
 #: Cells with more units are not computed unit by unit: each takes as long as a step of all.
 _MOST_UNITS = 64
 #: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.
