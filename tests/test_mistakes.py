@@ -317,6 +317,7 @@ OF_SEARCH = {
     *("axes.samples_permuted", "axes.units_permuted", "state.starts_nonzero"),
     *("input.scaled", "input.shifted", "weights.one_wrong"),
     *("weights.other", "weights.permuted", "weights.scaled", "state.h_c_swapped"),
+    "direction.states_exchanged",
     *("weights.omitted",),
 }
 

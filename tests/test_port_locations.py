@@ -224,6 +224,23 @@ def test_last_state_of_a_turned_direction_is_named(step: int, ids: set[str]) -> 
     assert {id_ for (id_,) in found} == ids
 
 
+@pytest.mark.parametrize("joined", [None, "forward", "backward"])
+def test_exchanged_states_of_directions_are_named(joined: str | None) -> None:
+    """y_hat tells whether the directions are joined in the wrong order, too."""
+    sizes = {**SIZES, "cell": "simple", "bidirectional": True, "T": 4}
+    golden = rnnshapes.golden(**sizes).arrays
+    forward, backward = (f"bidirectional/{way}_simple_rnn.h" for way in ("forward", "backward"))
+    port = {forward: golden[backward], backward: golden[forward]}
+    if joined:
+        sides = [golden[forward], golden[backward]][:: 1 if joined == "forward" else -1]
+        port["y_hat"] = np.concatenate(sides, -1) @ golden["dense/kernel"] + golden["dense/bias"]
+    port = {name: values.astype("f") for name, values in port.items()}
+    result = rnnshapes.verify(**sizes, against=port)
+    id_ = "direction.halves_swapped" if joined == "backward" else "direction.states_exchanged"
+    assert explained(result) == [(id_,)]
+    assert "name" in result.to_dict()["diagnosis"][0]["cure"]
+
+
 @pytest.mark.parametrize("decimals", [3, 4])
 def test_late_mistake_in_short_decimals_is_named(decimals: int, tmp_path: Path) -> None:
     """The states before the first step that differs are rounded, too."""

@@ -67,6 +67,7 @@ FIXES = MappingProxyType(
         "axes.sample_repeated": "read x[n] for sample n, not x[0]",
         "quantity.other": "name the array",
         "direction.halves_swapped": "concatenate forward first, then backward",
+        "direction.states_exchanged": "name the states of both directions the other way round",
         "direction.not_reversed_back": "reverse the outputs of the backward direction: h[:, ::-1]",
         "direction.shared_weights": "give each direction its own weights",
         "direction.weights_exchanged": "exchange the weights of forward and backward",

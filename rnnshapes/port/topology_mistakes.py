@@ -65,17 +65,23 @@ def _directions(
     def halves(self: Any, ops: Any, outputs: Any) -> Any:
         return type(layer).join(self, ops, outputs[::-1])
 
-    text = f"the two directions of {node.name} are exchanged: backward is joined first"
-    changed = _with_layer(hypothesis, position, recast(layer, join=halves))
-    if layer.merge_mode == "concat":
-        mistake = Mistake("direction.halves_swapped", text, where)
-        yield mistake, changed
-        quantities = _exchanged(hypothesis, *(name for name, _ in node.scans))
-        if quantities != hypothesis.quantities:
-            yield mistake, replace(changed, quantities=quantities)
-            yield mistake, replace(hypothesis, quantities=quantities)
+    names = {name for name, _ in node.scans}
+    quantities = _exchanged(hypothesis, *names)
+    if quantities is not hypothesis.quantities:
+        text = f"the states of both directions of {node.name} are exchanged in what the port gives"
+        mistake = Mistake("direction.states_exchanged", text, where)
+        yield mistake, replace(hypothesis, quantities=quantities)
 
     if layer.merge_mode == "concat":
+        text = f"the two directions of {node.name} are exchanged: backward is joined first"
+        changed = _with_layer(hypothesis, position, recast(layer, join=halves))
+        yield Mistake("direction.halves_swapped", text, where), changed
+        # The states alone do not say in which order they are joined.
+        if quantities is not hypothesis.quantities and not {q.name for q in quantities} <= names:
+            text = f"{text}, and its states are named forward"
+            fix = "concatenate forward first, and name its states forward"
+            mistake = Mistake("direction.halves_swapped", text, where, fix)
+            yield mistake, replace(changed, quantities=quantities)
         side_by_side = _with_layer(hypothesis, position, recast(layer, join=_joined_by_unit))
         text = f"the units of the two directions of {node.name} alternate"
         yield (
