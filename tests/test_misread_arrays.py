@@ -82,6 +82,20 @@ def test_a_misread_input_is_named(id_: str, change: Change) -> None:
     check_explanation("gru", id_, "y_hat", lambda weights, x: Port("gru").run(weights, change(x)))
 
 
+@pytest.mark.parametrize("step", [slice(None), -1])
+@pytest.mark.parametrize(
+    ("samples", "id_"), [([0, 0], "axes.sample_repeated"), ([1, 0], "axes.samples_shifted")]
+)
+def test_one_sample_of_two_is_not_shifted(samples: list[int], id_: str, step: Any) -> None:
+    """Sample 0 is right where both samples read it."""
+    spec: dict[str, Any] = {**SIZES, "cell": "simple", "N": 2, "T": 30}
+    h = rnnshapes.golden(**spec).arrays["simple_rnn.h"].astype("f")
+    found = {
+        id_ for (id_,) in explained(rnnshapes.verify(**spec, against={"h": h[samples][:, step]}))
+    }
+    assert found - {"axes.samples_permuted"} == {id_}
+
+
 def test_a_reshaped_output_is_named() -> None:
     def port(weights: Arrays, x: np.ndarray) -> Arrays:
         h = Port("gru").run(weights, x)["h"]

@@ -18,6 +18,7 @@ from rnnshapes.network.layers.masking import Masking
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.screening import relative_distance
 from rnnshapes.reference.outputs import STATES
 
 #: The output has its first two axes exchanged.
@@ -26,6 +27,8 @@ SWAPPED_OUTPUT = Mistake(
 )
 #: So many samples are run one after the other.
 _MOST_CARRIED = 16
+#: A sample of a port is right if it is nearer to the network than this share.
+_NEAR = 0.02
 #: A number that is not 0, and changes nothing.
 _NOT_MASKED = 1e-30
 _REVERSED = "time is reversed: the port starts at the last step of x"
@@ -142,7 +145,11 @@ def _without_first(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
 
 
 def _other_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Give the output of the first sample for each, or that of the sample before or after."""
+    """Give the output of the first sample for each, or that of the sample before or after.
+
+    A shift says nothing of one sample. If that is right, and there is but one other, one sample is
+    given twice, and none is shifted.
+    """
     x = hypothesis.xs[0]
     mistake = Mistake("axes.sample_repeated", "every sample reads x of sample 0")
     yield mistake, replace(hypothesis, xs=(np.repeat(x[:1], len(x), axis=0),))
@@ -153,12 +160,18 @@ def _other_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
         ("n + 1", slice(None, -1), slice(1, None)),
     ):
         text = f"the port gives for sample n the values of sample {source}"
-        quantities = tuple(
-            replace(q, values=q.values[port], rounding=q.rounding[port])
-            for q in hypothesis.quantities
-        )
-        changed = replace(hypothesis, xs=(x[network],), quantities=quantities)
-        yield Mistake("axes.samples_shifted", text), changed
+        changed = replace(_of_samples(hypothesis, port), xs=(x[network],))
+        if len(x) > 2 or relative_distance(_of_samples(hypothesis, network)) > _NEAR:
+            yield Mistake("axes.samples_shifted", text), changed
+
+
+def _of_samples(hypothesis: Hypothesis, samples: slice) -> Hypothesis:
+    """Return some samples of a hypothesis with one input."""
+    quantities = tuple(
+        replace(q, values=q.values[samples], rounding=q.rounding[samples])
+        for q in hypothesis.quantities
+    )
+    return replace(hypothesis, xs=(hypothesis.xs[0][samples],), quantities=quantities)
 
 
 def _reversed_steps(hypothesis: Hypothesis) -> tuple[ReportedQuantity, ...]:
