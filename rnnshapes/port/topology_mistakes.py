@@ -334,7 +334,8 @@ def _skipped(
 ) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Yield that a layer receives what the layer before it does, if both have one size."""
     network = hypothesis.network
-    shapes = [network.shapes_at(source) for source in (before.sources[0], Tap(position))]
+    right = network.nodes[position].sources[0]
+    shapes = [network.shapes_at(source) for source in (before.sources[0], right)]
     sizes = [network.count(one.at_step[-1]) for one in shapes]
     if sizes[0] != sizes[1]:
         return
