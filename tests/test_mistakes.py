@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes.load.inputs import full_array
@@ -37,6 +38,7 @@ from tests.helpers.handmade import (
     ported,
     weights_of,
 )
+from tests.helpers.models import randomized, sequential
 from tests.helpers.pages import table
 
 #: A mistake, the cells that can have it, its id, what the text names, and another id if the port
@@ -366,6 +368,43 @@ def test_hypotheses_of_one_window_keep_their_starts() -> None:
     started = replace(base, weights={**base.weights, **states})
     part = window(started, steps=4)
     assert relative_distance(part.of(base)) < 1e-5 < relative_distance(part.of(started))
+
+
+def test_a_skipped_layer_has_the_size_of_x() -> None:
+    for sizes, is_tried in (([4, 6], True), ([5, 4], False)):
+        tried = tried_for({**SIZES, "cell": "simple", "M": sizes})
+        assert ("stack.layer_skipped" in {mistake.id for mistake in tried}) == is_tried
+
+
+def test_limits_and_omitted_layers_change_something() -> None:
+    """Dropout and a linear activation have no equation; tanh exceeds no limit of 1."""
+    layers = [la.SimpleRNN(5, return_sequences=True), la.Dropout(0.5), la.GaussianNoise(0.5)]
+    layers += [la.GRU(5, return_sequences=True), la.Activation("linear"), la.Activation("tanh")]
+    model = randomized(sequential(*layers, shape=(6, 4)))
+    base = hypothesis_of({"model": model, "N": 2})
+    ids = {"layer.omitted", "state.clipped", "activation.clipped"}
+    tried = [h for h in hypotheses(base, rare=True) if h.mistakes[0].id in ids]
+    assert {h.mistakes[0].id for h in tried} == ids
+    pairs = zip(relative_distances(tried), tried, strict=True)
+    assert [h.mistakes[0].text for distance, h in pairs if distance < 1e-5] == []
+
+
+def test_limit_of_the_first_layer_is_named() -> None:
+    """Each layer has a largest number of its own."""
+    spec: dict[str, Any] = {**SIZES, "cell": "simple", "M": [5, 4], "activation": "relu"}
+    golden = rnnshapes.golden(**spec).arrays
+    port, x = {}, golden["x"]
+    for number, name in enumerate(("simple_rnn", "simple_rnn_1")):
+        w, h = weights_of(golden, name, ""), [np.zeros((SIZES["N"], spec["M"][number]), "f")]
+        for t in range(x.shape[1]):
+            z = x[:, t] @ w["kernel"] + h[-1] @ w["recurrent_kernel"] + w["bias"]
+            h.append(np.clip(z, 0, None if number else 0.37).astype("f"))
+        x = np.stack(h[1:], axis=1)
+        port[f"{name}.h"] = x[:, -1]
+    result = rnnshapes.verify(**spec, against=port)
+    assert explained(result) == [("state.clipped",)]
+    assert result.to_dict()["diagnosis"][0]["where"]["layer"] == "simple_rnn"
+    assert mentions(result, "±0.37")
 
 
 @pytest.mark.parametrize("cell", GATED)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 
@@ -55,7 +56,7 @@ def _other_layers(
         node = network.nodes[position]
         layer: Any = node.layer
         known = layer.type == "BatchNormalization" and position in network.head
-        if layer.directions or len(node.sources) != 1 or known:
+        if layer.directions or len(node.sources) != 1 or known or _changes_nothing(layer):
             continue
         where = Where(layer=layer.name)
         shapes = [network.shapes_at(tap).shapes[0] for tap in (node.sources[0], Tap(position))]
@@ -68,6 +69,13 @@ def _other_layers(
                 text = f"epsilon of {layer.name} is {other:g}, not {epsilon:g}"
                 changed = hypothesis.with_layer(position, replace(layer, epsilon=other))
                 yield Mistake("layer.epsilon", text, where, f"epsilon = {epsilon:g}"), changed
+
+
+def _changes_nothing(layer: Any) -> bool:
+    """Return whether the output of a layer is its input, as that of Dropout."""
+    inner = getattr(layer, "inner", layer)  # of TimeDistributed
+    is_linear = inner.type == "Activation" and inner.activations == ("linear",)
+    return is_linear or isinstance(inner, Inactive)
 
 
 def _unchanged(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:

@@ -24,6 +24,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port import (
+    clipping_mistakes,
     exactness_mistakes,
     layer_mistakes,
     misread_arrays,
@@ -33,6 +34,7 @@ from rnnshapes.port import (
 )
 from rnnshapes.port.exactness_mistakes import multiples_of
 from rnnshapes.port.hypothesis import CellChange, Hypothesis, Mistake, Where, recast
+from rnnshapes.port.screening import expected_quantities
 
 Arrays = dict[str, Array]
 _FORTRAN = "read column by column (Fortran order)"
@@ -623,7 +625,27 @@ def _states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     yield from _changed(hypothesis, state_mistakes.zeroed_states(tuple(keys)))
     yield from _changed(hypothesis, state_mistakes.omitted_units())
     yield from _changed(hypothesis, state_mistakes.cell_state_passed_on())
-    yield from _changed(hypothesis, state_mistakes.clipped(hypothesis.quantities))
+
+
+def _clipped(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Clip the states or the arguments of activations of all cells, one layer or one direction."""
+    group = {name: d.name for node in hypothesis.network.recurrent for name, d in node.scans}
+    largest: dict[str, dict[str, float]] = {name: {} for name in group.values()}
+    recorded = hypothesis
+    for name, numbers in largest.items():
+        alone = replace(recorded, scope=frozenset([name]))
+        recorded = _with_change(alone, clipping_mistakes.recorded(numbers)) or recorded
+    with np.errstate(over="ignore", invalid="ignore"):
+        list(expected_quantities(recorded))
+    seen: set[tuple[str, frozenset[str]]] = set()
+    for scope in (None, *_scopes(hypothesis)):
+        scoped = replace(hypothesis, scope=scope)
+        computed = [numbers for name, numbers in largest.items() if scoped.concerns(name)]
+        reported = [q for q in hypothesis.quantities if q.key and scoped.concerns(group[q.name])]
+        for mistake, changed in _changed(scoped, clipping_mistakes.clipped(computed, reported)):
+            if (mistake.text, changed.touched) not in seen:
+                seen.add((mistake.text, changed.touched))
+                yield _located(mistake, changed), changed
 
 
 # --- All families -------------------------------------------------------------------------------
@@ -781,6 +803,7 @@ _FAMILIES: tuple[Family, ...] = (
         combined=False,
     ),
     Family("states", _states, of_cells=True, combined=False),
+    Family("clipping", _clipped, combined=False),
     Family(
         "overwritten states",
         lambda one: _changed(one, state_mistakes.overwritten_states()),

@@ -5,25 +5,16 @@ Each function yields mistakes with the change that they make to a cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
-
-import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.constant import Constant
-from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.port.hypothesis import CellChange, Mistake, recast
-from rnnshapes.port.quantities import ReportedQuantity
 
 #: Cells with more units are not computed unit by unit: each takes as long as a step of all.
 _MOST_UNITS = 64
-#: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.
-_LIMITS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
-#: Activations after which h is not larger than 1.
-_UP_TO_1 = ("tanh", "sigmoid", "hard_sigmoid", "hard_tanh", "softsign")
 _OVERWRITTEN = (
     "h is overwritten unit by unit: a unit reads h_t, not h_{t-1}, of the units before it"
 )
@@ -144,79 +135,6 @@ def cell_state_passed_on() -> Iterator[tuple[Mistake, CellChange]]:
 
 def _with_c_as_output(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
     return (recast(cell, output_state="c"), arrays) if "c" in cell.state_names else None
-
-
-def clipped(quantities: Sequence[ReportedQuantity]) -> Iterator[tuple[Mistake, CellChange]]:
-    """Yield that states, or the arguments of activations, are clipped to a limit.
-
-    Limits that ports have are tried, unless a state exceeds them or cannot reach them, and the
-    largest number of each reported state.
-    """
-    for key in ("h", "c"):
-        largest = [float(np.max(np.abs(q.values))) for q in quantities if q.key == key]
-        limits = (limit for limit in _LIMITS if limit >= min(largest, default=0.0))
-        for limit in dict.fromkeys([*limits, *largest]):
-            text = f"{key} is clipped to ±{limit:.5g} after each step"
-            yield Mistake("state.clipped", text), _with_clipped_state(key, limit)
-    for limit in _LIMITS:
-        text = f"the arguments of the activations are clipped to ±{limit:g}"
-        yield Mistake("activation.clipped", text), _with_clipped_arguments(limit)
-
-
-@dataclass(frozen=True)
-class _Clipped(Elementwise):
-    """A number, clipped to ± ``limit``."""
-
-    limit: float
-
-    name = "clipped"
-
-    def __call__(self, x: Array) -> Array:
-        return np.clip(x, -self.limit, self.limit)
-
-    def text(self, operand: str) -> str:
-        return f"clip({operand})"
-
-
-def _with_clipped_state(key: str, limit: float) -> CellChange:
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
-        if key not in cell.state_names:
-            return None
-        if key == "h" and limit >= 1 and cell.keras_options.get("activation") in _UP_TO_1:
-            return None
-        kind = type(cell)
-
-        def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-            return kind.step(self, _WithClipped(ops, key, limit), xz, state, w)
-
-        return recast(cell, step=step), arrays
-
-    return change
-
-
-def _with_clipped_arguments(limit: float) -> CellChange:
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
-        def activate(self: Any, ops: Any, name: str, z: Any) -> Any:
-            return ops.activate(name, ops.elementwise(z, _Clipped(limit)))
-
-        return recast(cell, activate=activate), arrays
-
-    return change
-
-
-class _WithClipped:
-    """An interpreter that clips one value of an equation, by name."""
-
-    def __init__(self, ops: Any, name: str, limit: float) -> None:
-        self.ops, self.name, self.limit = ops, name, limit
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.ops, name)
-
-    def let(self, name: str, value: Any) -> Any:
-        if name == self.name:
-            value = self.ops.elementwise(value, _Clipped(self.limit))
-        return self.ops.let(name, value)
 
 
 class _WithGates:
