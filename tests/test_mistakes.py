@@ -17,9 +17,11 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.load.inputs import full_array
+from rnnshapes.port import diagnosis
 from rnnshapes.port.arrays import read_port
 from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes import hypotheses
 from rnnshapes.port.quantities import match_arrays
 from rnnshapes.port.screening import relative_distance, relative_distances, window
@@ -405,6 +407,19 @@ def test_limit_of_the_first_layer_is_named() -> None:
     assert explained(result) == [("state.clipped",)]
     assert result.to_dict()["diagnosis"][0]["where"]["layer"] == "simple_rnn"
     assert mentions(result, "±0.37")
+
+
+@pytest.mark.parametrize(("units", "complete"), [(4, True), (40, False)])
+def test_steps_of_each_unit_count_as_work(
+    units: int, complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that overwrites h unit by unit takes as long as M + 1 steps."""
+    monkeypatch.setattr(diagnosis, "_MOST_WORK", 600)
+    base = hypothesis_of({**SIZES, "N": 1, "T": 20, "cell": "simple", "M": units}, last=True)
+    wrong = tuple(replace(q, values=q.values + 0.3) for q in base.quantities)
+    base = replace(base, quantities=wrong)
+    found = diagnosis.diagnose(base, "float32", extent=Extent(), deep=False)
+    assert found.complete == complete
 
 
 @pytest.mark.parametrize("cell", GATED)

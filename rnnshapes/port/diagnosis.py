@@ -353,8 +353,9 @@ class _Search:
 
     def _count(self, part: Hypothesis) -> None:
         """Count a hypothesis, and the work of its part; most parts are computed with others."""
-        steps = max(x.shape[1] if x.ndim > 1 else 1 for x in part.xs)
-        scans = self.scans if part.unwindowed else self.scans / _TOGETHER
+        steps = part.cost * max(x.shape[1] if x.ndim > 1 else 1 for x in part.xs)
+        alone = part.unwindowed or part.cost > 1
+        scans = self.scans if alone else self.scans / _TOGETHER
         self.tried += 1
         self.work += steps * (scans + len(part.xs[0]) * self.products)
 

@@ -72,6 +72,7 @@ class Hypothesis:
     ``gates``. Of each family a hypothesis has at most one mistake. ``scope`` are the groups of
     weights that the next mistake concerns, and None for all; ``touched`` are those that the last
     mistake about cells changed. ``unwindowed``: it must be computed over all steps.
+    ``cost`` is how many steps of the network one of its steps takes.
     ``start_rounding`` is how far the states before the first step may be off, by recurrence and
     state, (N, M), where they are the port's own numbers.
     """
@@ -85,6 +86,7 @@ class Hypothesis:
     scope: frozenset[str] | None = None
     touched: frozenset[str] = frozenset()
     unwindowed: bool = False
+    cost: float = 1.0
     start_rounding: Weights = field(default_factory=dict)
 
     def with_mistake(self, family: str, mistake: Mistake) -> Hypothesis:

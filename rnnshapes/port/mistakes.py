@@ -79,7 +79,8 @@ def hypotheses(
                     located = _located(mistake, changed)
                 else:
                     located = mistake
-                yield changed.with_mistake(family.name, located)
+                one = changed.with_mistake(family.name, located)
+                yield one if family.cost is None else replace(one, cost=family.cost(one))
 
 
 def array_mistakes(base: Hypothesis, group: str) -> Iterator[tuple[Mistake, Arrays]]:
@@ -627,6 +628,12 @@ def _states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     yield from _changed(hypothesis, state_mistakes.cell_state_passed_on())
 
 
+def _steps_of_units(hypothesis: Hypothesis) -> float:
+    """Return how many steps a step takes in which the touched cells compute each unit alone."""
+    groups = [hypothesis.weights[name] for name in hypothesis.touched]
+    return 1.0 + max(len(a) for group in groups for key, a in group.items() if "Wh" in key)
+
+
 def _clipped(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Clip the states or the arguments of activations of all cells, one layer or one direction."""
     group = {name: d.name for node in hypothesis.network.recurrent for name, d in node.scans}
@@ -768,6 +775,7 @@ class Family(NamedTuple):
     ``of_cells`` says that a cell makes them, alone or with all others; ``combined`` that they are
     tried together with mistakes of other families, too; ``of_arrays`` that they change nothing but
     the weights of cells; ``in_head`` that they leave all values before the head as they are.
+    ``cost`` returns :attr:`Hypothesis.cost` of one that takes longer than the network.
     """
 
     name: str
@@ -776,6 +784,7 @@ class Family(NamedTuple):
     combined: bool = True
     of_arrays: bool = False
     in_head: bool = False
+    cost: Callable[[Hypothesis], float] | None = None
 
 
 _FAMILIES: tuple[Family, ...] = (
@@ -809,6 +818,7 @@ _FAMILIES: tuple[Family, ...] = (
         lambda one: _changed(one, state_mistakes.overwritten_states()),
         of_cells=True,
         combined=False,
+        cost=_steps_of_units,
     ),
     Family(
         "rounded states",
