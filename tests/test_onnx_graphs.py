@@ -20,6 +20,7 @@ from rnnshapes.load.foreign.tensors import Tensor
 from rnnshapes.ops.onnx_ops import OnnxNode
 from tests.helpers.exported_graphs import (
     exported_graph,
+    of_autoencoder,
     of_flat_dense,
     of_moved_directions,
     of_moved_features,
@@ -129,6 +130,8 @@ RIGHT: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
     "last states": (True, lambda nodes: nodes.__setitem__(slice(4, None), last_states("first"))),
     "unused activation": (False, lambda nodes: nodes.__setitem__(slice(8, None), before)),
     "two layers": (False, lambda nodes: second_layer(nodes, "s", "Yh2")),
+    "output left out": (False, lambda nodes: left_out(nodes, ["Y", ""], ["", "h0"])),
+    "state left out": (False, lambda nodes: left_out(nodes, ["Y", "Yh"], ["", ""])),
 }
 
 
@@ -150,6 +153,13 @@ def second_layer(nodes: list[list[Any]], x: str, state: str) -> None:
         ["Squeeze", [state, "zeroth"], ["g"], {}],
         ["Gemm", ["g", "K", "b"], ["y"], {"transB": 1}],
     ]
+
+
+def left_out(nodes: list[list[Any]], outputs: list[str], states: list[str]) -> None:
+    """Give the first of two layers these outputs, and the second one these inputs."""
+    second_layer(nodes, "s", "Yh2")
+    nodes[3][2] = outputs
+    nodes[5][1] += states
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -262,6 +272,7 @@ OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]
     "axes swapped": (of_flat_dense(axes="ends swapped"), OPEN, ()),
     "flat output": (of_flat_dense()[:-1], OPEN, ()),
     "steps last": (of_moved_features(), OPEN, ()),
+    "dense of steps": (of_moved_features(["MatMul", ["d", "K"], ["p"], {}], back), OPEN, ()),
     "softmax of steps": (
         of_moved_features(["Softmax", ["d"], ["p"], {"axis": -1}], back),
         OPEN,
@@ -270,6 +281,13 @@ OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]
     "bias of steps": (of_moved_features(["Add", ["d", "b"], ["p"], {}], back), OPEN, ()),
     "directions one after the other": (of_moved_directions([1, 2, 0], [0, 2, 1]), OPEN, ()),
 }
+
+
+@pytest.mark.parametrize("nodes", [of_autoencoder(), shape_first(of_autoencoder())])
+def test_output_of_the_shape_of_x(nodes: list[list[Any]], tmp_path: Path) -> None:
+    path = graph(nodes, tmp_path, shape=OPEN)
+    assert is_whole(path)
+    assert rnnshapes.trace(path, x=X, show="all").y_hat.shape == X.shape
 
 
 @pytest.mark.parametrize("name", OTHERS)

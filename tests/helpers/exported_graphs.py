@@ -125,6 +125,14 @@ def of_flat_dense(of: str = "st", axes: str = "both ends") -> list[list[Any]]:
     ]
 
 
+def of_autoencoder() -> list[list[Any]]:
+    """Return a dense layer at each step that gives the shape of x again."""
+    nodes = of_flat_dense("x")
+    nodes[-2][1:] = [["f", "K3"], ["z"], {}]
+    nodes[-1][1] = ["z", "n"]
+    return [node for node in nodes if node[2][0] not in ("n32", "free", "sizes")]
+
+
 def of_moved_features(*nodes: list[Any]) -> list[list[Any]]:
     """Return a dense layer whose features become the middle axis of d, then nodes on d."""
     return [
@@ -161,7 +169,7 @@ def exported_graph(
     dirs = 2 if any(node[3].get("direction") == "bidirectional" for node in nodes) else 1
     rng = np.random.default_rng(0)
     arrays = onnx_weights("gru", 3, 4, dirs)
-    shapes = {"K": (2, 4), "Kt": (4, 2), "K2": (8, 2), "b": (2,), "h1": (1, 1, 4)}
+    shapes = {"K": (2, 4), "Kt": (4, 2), "K2": (8, 2), "K3": (4, 3), "b": (2,), "h1": (1, 1, 4)}
     arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
     arrays |= {f"{name}2": array for name, array in onnx_weights("gru", 4, 4).items()}
     arrays |= {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}

@@ -69,7 +69,7 @@ class _Value:
             takes it.
         ways: The directions that it holds, in order.
         last: Whether it is that of the last step.
-        width: The size of F; 0 in the input, whose sizes are declared.
+        width: The size of F; 0 in the input until a recurrent operator takes it.
     """
 
     link: int
@@ -237,11 +237,11 @@ class _Chain:
         by_sample = bool(node.attributes.get("layout"))
         axes = ("N", "T", "F") if by_sample else ("T", "N", "F")
         value = self._merged(values[0])
+        layer = self.modules[number].layers[0]
         if value.link == -1:
-            self._name_input(value, axes)
+            self._name_input(value, axes, layer.features)
         elif value.axes != axes:
             raise _NoChainError
-        layer = self.modules[number].layers[0]
         ways, width = tuple(range(len(layer.reverse))), layer.cell.output.value({}) or 0
         self.links.append(ChainRecurrence(number))
         link = len(self.links) - 1
@@ -251,16 +251,17 @@ class _Chain:
             _Value(link, tuple(last), ways, last=True, width=width),
         ]
 
-    def _name_input(self, value: _Value, axes: tuple[str, ...]) -> None:
-        """Note what the axes of the input stand for."""
+    def _name_input(self, value: _Value, axes: tuple[str, ...], width: int) -> None:
+        """Note what the axes of the input stand for, and the size of F."""
         if sorted(value.axes) != list(_INPUT):
             raise _NoChainError
         letters = dict(zip(value.axes, axes, strict=True))
-        self.sizes |= {letters[axis]: self.sizes[axis] for axis in _INPUT}
-        self.computed.rename(letters)
+        self.sizes = {letters[axis]: self.sizes[axis] for axis in _INPUT if letters[axis] != "F"}
+        self.computed.rename({**letters, value.axes[axes.index("F")]: width})
         for name, each in self.values.items():  # the input, and what is moved of it
             if isinstance(each, _Value):
-                self.values[name] = replace(each, axes=tuple(letters[axis] for axis in each.axes))
+                named = tuple(letters[axis] for axis in each.axes)
+                self.values[name] = replace(each, axes=named, width=width)
 
     def _merged(self, value: _Value) -> _Value:
         """Return a value that another layer takes, after noting what its own layer returns."""

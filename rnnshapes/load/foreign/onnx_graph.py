@@ -43,6 +43,9 @@ IN_OTHER_FILES = (
     "are in another file, which is not read; save the model as one file (in PyTorch: "
     "torch.onnx.export(…, external_data=False))"
 )
+#: The name of what has none, such as an output that is left out: no text in a file is equal to it,
+#: so that an input that is left out, whose name is empty, is never taken for it.
+_NAMELESS = "\n"
 DeclaredShape = tuple[int | None, ...]
 
 
@@ -99,10 +102,10 @@ class _Reader:
                 tensor = self.tensor(each.span)
                 if tensor.name in model.arrays:
                     raise InputError(f"two of its arrays are called {tensor.name:.60}")
-                model.arrays[tensor.name] = tensor
+                model.arrays[tensor.name or _NAMELESS] = tensor
             elif each.number == GraphField.INPUT:
                 name, sizes = self.value(each.span)
-                model.inputs[name] = sizes
+                model.inputs[name or _NAMELESS] = sizes
             elif each.number == GraphField.OUTPUT:
                 model.outputs.append(self.value(each.span)[0])
 
@@ -134,7 +137,7 @@ class _Reader:
             if each.number == NodeField.INPUT:
                 node.inputs.append(self.messages.text(each))
             elif each.number == NodeField.OUTPUT:
-                node.outputs.append(self.messages.text(each))
+                node.outputs.append(self.messages.text(each) or _NAMELESS)
             elif each.number == NodeField.NAME:
                 node.name = self.messages.text(each)
             elif each.number == NodeField.OP_TYPE:

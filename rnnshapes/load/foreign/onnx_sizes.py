@@ -70,14 +70,14 @@ class ComputedSizes:
         if isinstance(start, int) and isinstance(end, int):
             self._computed |= dict.fromkeys(node.outputs, shape[start:end])
 
-    def rename(self, letters: Mapping[str, str]) -> None:
-        """Give open axes other letters."""
-        table = str.maketrans(dict(letters))
-        for name, sizes in self._computed.items():
-            self._computed[name] = tuple(
-                "".join(sorted(size.translate(table))) if isinstance(size, str) else size
-                for size in sizes
-            )
+    def rename(self, letters: Mapping[str, Size]) -> None:
+        """Give open axes other letters, or their sizes."""
+        computed, self._computed = self._computed, {}
+        for name, old in computed.items():
+            new = [product([letters[n] for n in s]) if isinstance(s, str) else s for s in old]
+            sizes = tuple(size for size in new if size is not None)
+            if len(sizes) == len(old):
+                self._computed[name] = sizes
 
     def add(self, node: OnnxNode) -> None:
         """Note the output of a node that computes sizes from sizes."""
