@@ -22,6 +22,7 @@ from tests.helpers.exported_graphs import (
     exported_graph,
     of_autoencoder,
     of_flat_dense,
+    of_lstm,
     of_moved_directions,
     of_moved_features,
     of_pytorch,
@@ -281,6 +282,45 @@ OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]
     "bias of steps": (of_moved_features(["Add", ["d", "b"], ["p"], {}], back), OPEN, ()),
     "directions one after the other": (of_moved_directions([1, 2, 0], [0, 2, 1]), OPEN, ()),
 }
+
+
+@pytest.mark.parametrize("outputs", [("y", "h", "c"), ("s", "Yh", "Yc"), ("s", "h", "c")])
+def test_last_states_may_be_outputs(outputs: tuple[str, ...], tmp_path: Path) -> None:
+    has_head = "y" in outputs
+    path = graph(of_lstm() if has_head else of_lstm()[:-1], tmp_path, outputs)
+    assert is_whole(path)
+    width = 2 if has_head else 4
+    assert rnnshapes.trace(path, x=X, show="h").output.shape[-1] == width
+
+
+def test_cell_state_is_no_output_of_a_layer(tmp_path: Path) -> None:
+    assert is_whole(graph(of_lstm()[:-1], tmp_path, ("h", "c")))
+    assert not is_whole(graph(of_lstm()[:-1], tmp_path, ("c", "h")))
+    assert not is_whole(graph(of_lstm("c"), tmp_path))
+
+
+def test_merged_states_are_no_second_output(tmp_path: Path) -> None:
+    nodes = [
+        *of_pytorch(both=True)[:4],
+        ["Gather", ["Y", "first"], ["f"], {"axis": 1}],
+        ["Gather", ["Y", "last"], ["r"], {"axis": 1}],
+        ["Add", ["f", "r"], ["s"], {}],
+        ["MatMul", ["s", "Kt"], ["y"], {}],
+        *last_states("first")[:2],
+        ["Mul", ["a", "d"], ["m"], {}],
+    ]
+    assert is_whole(graph(nodes, tmp_path, ("y", "a")))
+    assert not is_whole(graph(nodes, tmp_path, ("y", "m")))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_rounding_to_16_bits_is_said(dtype: str, tmp_path: Path) -> None:
+    """A graph of 16 bits is traced with a note, and a rounded one of 32 bits is no chain."""
+    nodes = of_pytorch()
+    nodes[2:3] = [["Cast", ["x"], ["x16"], {"to": 10}], [*nodes[2][:1], ["x16"], *nodes[2][2:]]]
+    nodes[-1:] = [["Cast", ["z"], ["y"], {"to": 1}]]
+    path = graph(nodes, tmp_path, dtype=dtype)
+    assert is_whole(path) is (dtype == "float16")
 
 
 @pytest.mark.parametrize("nodes", [of_autoencoder(), shape_first(of_autoencoder())])

@@ -125,6 +125,18 @@ def of_flat_dense(of: str = "st", axes: str = "both ends") -> list[list[Any]]:
     ]
 
 
+def of_lstm(head: str = "h") -> list[list[Any]]:
+    """Return an LSTM whose last states h and c are used, and a dense layer on one of them."""
+    return [
+        ["Transpose", ["x"], ["xt"], {"perm": [1, 0, 2]}],
+        ["LSTM", ["xt", "W3", "R3", "B3"], ["Y", "Yh", "Yc"], {"hidden_size": 4}],
+        ["Squeeze", ["Y", "one"], ["s"], {}],
+        ["Squeeze", ["Yh", "zeroth"], ["h"], {}],
+        ["Squeeze", ["Yc", "zeroth"], ["c"], {}],
+        ["Gemm", [head, "K", "b"], ["y"], {"transB": 1}],
+    ]
+
+
 def of_autoencoder() -> list[list[Any]]:
     """Return a dense layer at each step that gives the shape of x again."""
     nodes = of_flat_dense("x")
@@ -164,14 +176,17 @@ def exported_graph(
     outputs: tuple[str, ...] = ("y",),
     inputs: tuple[str, ...] = ("x",),
     shape: tuple[int | str, ...] = (),
+    dtype: str = "float32",
 ) -> bytes:
-    """Return a file with these nodes, from x, of this shape, to y."""
+    """Return a file with these nodes, from x, of this shape, to y, and weights of this dtype."""
     dirs = 2 if any(node[3].get("direction") == "bidirectional" for node in nodes) else 1
     rng = np.random.default_rng(0)
     arrays = onnx_weights("gru", 3, 4, dirs)
     shapes = {"K": (2, 4), "Kt": (4, 2), "K2": (8, 2), "K3": (4, 3), "b": (2,), "h1": (1, 1, 4)}
     arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
     arrays |= {f"{name}2": array for name, array in onnx_weights("gru", 4, 4).items()}
+    arrays |= {f"{name}3": array for name, array in onnx_weights("lstm", 3, 4).items()}
+    arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     arrays |= {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}
     made = [
         onnx_node(kind, ins, outs, **more) + message((7, domain[0] if domain else ""))

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.foreign.modules import ChainDense, ChainLayer, ChainRecurrence, Module
-from rnnshapes.load.foreign.onnx_graph import OnnxModel
+from rnnshapes.load.foreign.onnx_graph import OnnxModel, layer_name
 from rnnshapes.load.foreign.onnx_sizes import Axis, ComputedSizes, match_reshape, product
 from rnnshapes.load.foreign.tensors import FLOATS, Tensor
 from rnnshapes.ops.onnx_ops import OnnxNode
@@ -30,7 +31,7 @@ _ZEROS = (
     *("Slice", "Split", "Squeeze", "Unsqueeze"),
 )
 #: The numbers of float32, float16 and float64 in ONNX.
-_REAL = (1, 10, 11)
+_FLOAT32, _FLOAT16, _FLOAT64 = 1, 10, 11
 #: Activations in Keras, by operators with their attributes.
 _ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, float]]] = MappingProxyType(
     {
@@ -69,6 +70,7 @@ class _Value:
             takes it.
         ways: The directions that it holds, in order.
         last: Whether it is that of the last step.
+        is_cell_state: Whether it is c of an LSTM, which no layer takes.
         width: The size of F; 0 in the input until a recurrent operator takes it.
     """
 
@@ -76,12 +78,18 @@ class _Value:
     axes: tuple[str, ...]
     ways: tuple[int, ...] = ()
     last: bool = False
+    is_cell_state: bool = False
     width: int = 0
 
     @property
     def has_directions(self) -> bool:
         """Whether an axis is that of directions."""
         return any("D" in axis for axis in self.axes)
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is the last state of directions that are not merged."""
+        return self.last and (self.has_directions or len(self.ways) == 1)
 
     def merged(self, merge: str) -> _Value:
         """Return the value with both directions in one axis F."""
@@ -93,6 +101,7 @@ class _LastStates:
     """The last states of several layers, one after the other along the axis of directions."""
 
     values: tuple[_Value, ...]
+    is_state: ClassVar[bool] = True
 
     def select(self, index: int) -> _Value:
         """Return one of them. Raises _NoChainError if there is no such one."""
@@ -138,7 +147,8 @@ class _Chain:
             if not any(uses[name] for name in node.outputs) and not self._is_same(node):
                 continue
             for name, value in zip(known, values, strict=True):
-                if uses[name] > 1 and isinstance(value, _Value) and not value.has_directions:
+                is_plain = isinstance(value, _Value) and not value.has_directions
+                if uses[name] > 1 and is_plain and not value.is_state:
                     raise _NoChainError
             results = self._results(node, values)
             self.values |= dict(zip(node.outputs, results, strict=False))
@@ -161,8 +171,7 @@ class _Chain:
         if not isinstance(first, _Value) or self._merged(first).link != len(self.links) - 1:
             raise _NoChainError
         for other in others:
-            is_state = isinstance(other, _Value) and other.last and other.has_directions
-            if not is_state and not isinstance(other, _LastStates):
+            if other is None or not other.is_state:
                 raise _NoChainError
         used = sum(isinstance(link, ChainRecurrence) for link in self.links)
         if used != len(self.modules) or any(len(axis) > 1 for axis in first.axes):
@@ -223,8 +232,16 @@ class _Chain:
         """Return whether a node returns the numbers of its one input."""
         if node.op_type == "Dropout":  # a third input, or is_test=0, says that it is training
             return len(node.inputs) < 3 and node.attributes.get("is_test", 1) == 1
-        is_cast = node.op_type == "Cast" and node.attributes.get("to") in _REAL
-        return is_cast or node.op_type == "Identity"
+        if node.op_type == "Cast":  # of a file in float16, a line says that trace does not round
+            to = node.attributes.get("to")
+            return to in (_FLOAT32, _FLOAT64) or (to == _FLOAT16 and self._is_half)
+        return node.op_type == "Identity"
+
+    @cached_property
+    def _is_half(self) -> bool:
+        """Whether weights of a recurrence are of 16 bits."""
+        layers = [layer for module in self.modules for layer in module.layers]
+        return any(array.tensor.dtype == "float16" for each in layers for array in each.arrays)
 
     def _recurrence(self, node: OnnxNode, values: Sequence[_Value]) -> list[_Value]:
         number = self.numbers[id(node)]
@@ -246,9 +263,11 @@ class _Chain:
         self.links.append(ChainRecurrence(number))
         link = len(self.links) - 1
         sequence, last = ("NTDF", "NDF") if by_sample else ("TDNF", "DNF")
+        state = _Value(link, tuple(last), ways, last=True, width=width)
         return [
             _Value(link, tuple(sequence), ways, width=width),
-            _Value(link, tuple(last), ways, last=True, width=width),
+            state,
+            replace(state, is_cell_state=True),
         ]
 
     def _name_input(self, value: _Value, axes: tuple[str, ...], width: int) -> None:
@@ -265,7 +284,7 @@ class _Chain:
 
     def _merged(self, value: _Value) -> _Value:
         """Return a value that another layer takes, after noting what its own layer returns."""
-        if value.has_directions:
+        if value.has_directions or value.is_cell_state:
             raise _NoChainError
         link = self.links[value.link] if value.link >= 0 else None
         if value.link not in (-1, len(self.links) - 1):
@@ -415,8 +434,7 @@ class _Chain:
         is_transposed = is_gemm and bool(attributes.get("transB"))
         if bias is not None and bias.shape != (kernel.shape[not is_transposed],):
             raise _NoChainError
-        name = node.name.strip("/").replace("/", ".") or node.op_type.lower()
-        self.links.append(ChainDense(name, kernel, is_transposed, bias))
+        self.links.append(ChainDense(layer_name(node), kernel, is_transposed, bias))
         width = kernel.shape[not is_transposed]
         return replace(value, link=len(self.links) - 1, ways=(), last=False, width=width)
 
@@ -523,11 +541,16 @@ def _with_rearranged(model: OnnxModel, names: set[str]) -> set[str]:
     """Return the names, and those of tensors that only rearrange their numbers."""
     made = set(names)
     for node in model.nodes:
-        moved = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+        moved = _rearranged(node)
         is_move = node.op_type in (*_ZEROS, "Gather", "Transpose")
         if is_move and moved and made.issuperset(moved):
             made.update(node.outputs)
     return made
+
+
+def _rearranged(node: OnnxNode) -> list[str]:
+    """Return the inputs whose numbers a node rearranges; the others are axes and sizes."""
+    return node.inputs if node.op_type == "Concat" else node.inputs[:1]
 
 
 class Zeros:
@@ -543,9 +566,8 @@ class Zeros:
                 value = node.attributes.get("value")
                 is_made = value is None or (isinstance(value, Tensor) and _is_zero(value, 1))
             else:
-                joined = node.inputs if node.op_type == "Concat" else node.inputs[:1]
                 is_made = node.op_type in _ZEROS and all(
-                    self.holds(name, _MOST_SHARED) for name in joined
+                    self.holds(name, _MOST_SHARED) for name in _rearranged(node)
                 )
             self._known |= dict.fromkeys(node.outputs, is_made)
 

@@ -18,7 +18,7 @@ from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.modules import Contents, Module, ModuleLayer, OtherModule, StoredArray
 from rnnshapes.load.foreign.onnx_chain import Zeros, read_chain
 from rnnshapes.load.foreign.onnx_constants import add_constants
-from rnnshapes.load.foreign.onnx_graph import IN_OTHER_FILES, OnnxModel, read_model
+from rnnshapes.load.foreign.onnx_graph import IN_OTHER_FILES, OnnxModel, layer_name, read_model
 from rnnshapes.load.foreign.tensors import FLOATS, Tensor, require_floats
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import (
@@ -95,7 +95,7 @@ def read_onnx(source: ByteSource) -> Contents:
     used: set[str] = set()
     zeros = Zeros(model)
     for number, node in enumerate(_recurrent(model)):
-        name = _name(node, number)
+        name = layer_name(node, number)
         try:
             module = _module(model, node, name, zeros)
         except InputError as error:
@@ -121,12 +121,6 @@ def _recurrent(model: OnnxModel) -> list[OnnxNode]:
     return [
         node for node in model.nodes if node.op_type in _CELLS and node.domain in ("", "ai.onnx")
     ]
-
-
-def _name(node: OnnxNode, number: int) -> str:
-    """Return the name of a node as that of a layer, in which a slash has another meaning."""
-    name = node.name.strip("/").replace("/", ".")
-    return name or f"{node.op_type.lower()}{number or ''}"
 
 
 def _visit(
@@ -330,7 +324,7 @@ def _file_warnings(model: OnnxModel) -> Iterator[str]:
         node = loops[0]
         more = f" and {len(loops) - 1} more" if len(loops) > 1 else ""
         yield (
-            f"a recurrence may be inside {node.op_type} {_name(node, 0):.60}{more}, which is not "
+            f"a recurrence may be inside {node.op_type} {layer_name(node):.60}{more}, which is not "
             "read; tf2onnx writes a Keras GRU or SimpleRNN as a Loop. Export it again with: "
             "rnnshapes convert model.keras -o model.onnx"
         )
@@ -381,7 +375,7 @@ def _others(
             both = replace(product, tensors=(*product.tensors, bias), roles=roles)
             modules[products[0]] = both
             continue
-        name = node.name.strip("/").replace("/", ".") or f"{node.op_type.lower()}{number}"
+        name = layer_name(node, number)
         key = node.outputs[0] if node.op_type == "MatMul" and node.outputs else f" {number}"
         modules[key] = OtherModule(name, node.op_type, tuple(tensors), dict(_roles(node)))
     yield from modules.values()

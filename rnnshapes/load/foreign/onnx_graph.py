@@ -65,6 +65,12 @@ class OnnxModel:
     outputs: list[str] = field(default_factory=list)
 
 
+def layer_name(node: OnnxNode, number: int = 0) -> str:
+    """Return the name of a node as that of a layer, in which a slash has another meaning."""
+    name = node.name.strip("/").replace("/", ".")
+    return name or f"{node.op_type.lower()}{number or ''}"
+
+
 def is_onnx(source: ByteSource) -> bool:
     """Return whether a file begins as ONNX does: with a version, then a producer or a graph."""
     head = source.head(3)
