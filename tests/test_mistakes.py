@@ -312,7 +312,9 @@ def test_another_start_is_measured(what: str) -> None:
 
 #: Ids that need a model with such layers, or that the search itself adds.
 OF_MODELS = {
-    *("mask.ignored", "mask.shifted", "head.batchnorm", "layer.epsilon", "embedding.shifted"),
+    *("mask.ignored", "mask.shifted", "mask.padding_first", "mask.zeroed_output"),
+    *("head.batchnorm", "head.pooling", "layer.axis", "layer.epsilon", "layer.unscaled"),
+    "embedding.shifted",
     *("layout.kernels_exchanged", "stack.layer_skipped", "layer.omitted"),
 }
 OF_SEARCH = {

@@ -338,9 +338,12 @@ def test_outputs_that_are_not_joined_are_diagnosed() -> None:
     assert not rnnshapes.verify(model, against={"y_hat": y_hat + 1}).passed
 
 
-@pytest.mark.parametrize("id_", ["layer.omitted", "layer.epsilon", "embedding.shifted"])
+@pytest.mark.parametrize(
+    "id_",
+    ["layer.omitted", "layer.epsilon", "layer.axis", "layer.unscaled", "embedding.shifted"],
+)
 def test_a_wrong_layer_beside_the_recurrence_is_named(id_: str) -> None:
-    """A normalization is left out or has PyTorch's epsilon, or tokens count from 1."""
+    """A normalization is left out, or has another epsilon or axis; or tokens count from 1."""
     layers = [la.Embedding(7, 4, name="words"), la.SimpleRNN(5, name="rnn", return_sequences=True)]
     model = randomized(sequential(*layers, la.LayerNormalization(name="norm"), shape=(9,)))
     x = np.random.default_rng(1).integers(1, 7, (3, 9))
@@ -348,10 +351,36 @@ def test_a_wrong_layer_beside_the_recurrence_is_named(id_: str) -> None:
     rows = golden["words/embeddings"][x - (id_ == "embedding.shifted")]
     h = Port("simple").run(weights_of(golden, "rnn"), rows)["h"]
     epsilon = np.float32(1e-5 if id_ == "layer.epsilon" else 1e-3)
-    deviation = h - h.mean(-1, keepdims=True)
-    scale = golden["norm/gamma"] / np.sqrt((deviation**2).mean(-1, keepdims=True) + epsilon)
+    axis = 1 if id_ == "layer.axis" else -1
+    deviation = h - h.mean(axis, keepdims=True)
+    scale = 1 / np.sqrt((deviation**2).mean(axis, keepdims=True) + epsilon)
+    if id_ != "layer.unscaled":
+        scale = scale * golden["norm/gamma"]
     y_hat = h if id_ == "layer.omitted" else deviation * scale + golden["norm/beta"]
     assert explained(rnnshapes.verify(model, x=x, against={"y_hat": y_hat})) == [(id_,)]
+
+
+@pytest.mark.parametrize("taken", ["mean", "last"])
+def test_wrong_pooling_is_named(taken: str) -> None:
+    layers = [la.SimpleRNN(5, name="rnn", return_sequences=True), la.GlobalMaxPooling1D()]
+    model = randomized(sequential(*layers, la.Dense(2, name="dense"), shape=(9, 4)))
+    golden = rnnshapes.golden(model, N=3, keras=False).arrays
+    h = Port("simple").run(weights_of(golden, "rnn"), golden["x"])["h"]
+    pooled = h.mean(1) if taken == "mean" else h[:, -1]
+    port = {"output": pooled @ golden["dense/kernel"] + golden["dense/bias"]}
+    result = rnnshapes.verify(model, x=golden["x"], against=port)
+    assert explained(result) == [("head.pooling",)]
+
+
+def test_padding_before_each_sample_is_named() -> None:
+    layers = [la.Masking(0.0), la.GRU(5, name="rnn"), la.Dense(2, name="dense")]
+    model = randomized(sequential(*layers, shape=(9, 4)))
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("float32")
+    x[0, 7:] = x[1, 4:] = 0.0
+    weights = weights_of(rnnshapes.golden(model, x=x, keras=False).arrays, "rnn")
+    moved = np.stack([np.roll(x[0], 2, axis=0), np.roll(x[1], 5, axis=0), x[2]])
+    last = Port("gru").run(weights, moved)["y_hat"][:, -1]
+    assert explained(rnnshapes.verify(model, x=x, against=last)) == [("mask.padding_first",)]
 
 
 def test_a_mask_that_is_one_step_short_is_named() -> None:

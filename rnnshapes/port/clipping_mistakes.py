@@ -47,6 +47,9 @@ def clipped(
             if _is_exceeded(limit, key, computed):
                 text = f"{key} is clipped to ±{limit:.5g} after each step"
                 yield Mistake("state.clipped", text), _with_clipped_state(key, limit)
+                if key == "c":
+                    text = f"{text}, when h is computed already"
+                    yield Mistake("state.clipped", text), _with_clipped_next_state(limit)
     for limit in _LIMITS:
         if _is_exceeded(limit, _ARGUMENTS, computed):
             text = f"the {_ARGUMENTS.replace('of', 'of the')} are clipped to ±{limit:g}"
@@ -108,6 +111,24 @@ def _with_clipped_state(key: str, limit: float) -> CellChange:
 
         def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
             return kind.step(self, _WithClipped(ops, key, limit), xz, state, w)
+
+        return recast(cell, step=step), arrays
+
+    return change
+
+
+def _with_clipped_next_state(limit: float) -> CellChange:
+    """Return a change after which the next step alone takes a clipped c."""
+
+    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
+        if "c" not in cell.state_names:
+            return None
+        kind = type(cell)
+
+        def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+            result = kind.step(self, ops, xz, state, w)
+            c = ops.elementwise(result.states["c"], _Clipped(limit))
+            return result._replace(states={**result.states, "c": c})
 
         return recast(cell, step=step), arrays
 

@@ -6,13 +6,14 @@ that the port makes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.pooling import GlobalPooling
 from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
@@ -27,13 +28,21 @@ def head_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     yield from _other_layers(hypothesis, head)
     for position in head:
         layer: Any = hypothesis.network.nodes[position].layer
-        softmax = getattr(layer, "activation", "") == "softmax"
-        if softmax and hypothesis.network.returns_sequences:
+        name, where = layer.name, Where(layer=layer.name)
+        at_steps = hypothesis.network.returns_sequences
+        if getattr(layer, "activation", "") == "softmax" and at_steps:
             linear = replace(layer, activation="linear")
-            changed = hypothesis.with_layer(position, _over_time(linear))
-            text = f"the softmax of {layer.name} is taken over time, not over its units"
-            mistake = Mistake("head.activation", text, Where(layer=layer.name))
-            yield mistake, replace(changed, unwindowed=True)
+            text = f"the softmax of {name} is taken over time, not over its units"
+            mistake = Mistake("head.activation", text, where)
+            yield mistake, _over_time(hypothesis, position, linear, _softmax)
+        if layer.type == "LayerNormalization":
+            if at_steps:
+                text = f"{name} takes mean and variance over time, not over its units"
+                mistake = Mistake("layer.axis", text, where)
+                yield mistake, _over_time(hypothesis, position, layer, _standardized)
+            yield from _without_scale(hypothesis, name)
+        if isinstance(layer, GlobalPooling):
+            yield from _other_pooling(hypothesis, position)
 
 
 def earlier_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -82,18 +91,80 @@ def _unchanged(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -
     return inputs[0]
 
 
-def _over_time(linear: Any) -> Any:
-    """Return a layer without an activation, followed by a softmax over all steps."""
-    kind = type(linear)
+def _over_time(
+    hypothesis: Hypothesis,
+    position: int,
+    layer: Any,
+    function: Callable[[Any, Any, Any], Any],
+) -> Hypothesis:
+    """Return the hypothesis with a layer that takes time for the axis of its units.
+
+    ``function`` takes the layer, the interpreter and the values (N, units, T).
+    """
+    linear = layer.type != "LayerNormalization"
 
     def turned(values: Array) -> Array:
         return np.swapaxes(values, 1, -1)
 
     def call(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
-        z = kind.call(self, ops, inputs, w, masks)
-        return ops.rearrange(ops.activate("softmax", ops.rearrange(z, turned)), turned)
+        z = type(layer).call(self, ops, inputs, w, masks) if linear else inputs[0]
+        z = ops.rearrange(function(self, ops, ops.rearrange(z, turned)), turned)
+        if linear:
+            return z
+        z = z * w.gamma if self.scale else z
+        return z + w.beta if self.center else z
 
-    return recast(linear, call=call, stepwise=False)
+    changed = hypothesis.with_layer(position, recast(layer, call=call, stepwise=False))
+    return replace(changed, unwindowed=True)
+
+
+def _softmax(layer: Any, ops: Any, z: Any) -> Any:
+    return ops.activate("softmax", z)
+
+
+def _standardized(layer: Any, ops: Any, z: Any) -> Any:
+    """Return values with mean 0 and variance 1 over the last axis."""
+    deviation = z - ops.mean(z, -1)
+    return deviation * ops.rsqrt(ops.mean(deviation * deviation, -1) + layer.epsilon)
+
+
+def _without_scale(hypothesis: Hypothesis, name: str) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Leave out gamma, beta, or both."""
+    arrays = hypothesis.weights.get(name, {})
+    neutral = {
+        key: np.full_like(arrays[key], number)
+        for key, number in (("gamma", 1.0), ("beta", 0.0))
+        if key in arrays
+    }
+    for keys in dict.fromkeys([tuple(neutral), *((key,) for key in neutral)]):
+        if keys:
+            what = " and ".join(keys)
+            text = f"{what} of {name} {'are' if len(keys) > 1 else 'is'} left out"
+            array = what if len(keys) == 1 else None
+            mistake = Mistake("layer.unscaled", text, Where(layer=name, array=array))
+            weights = {**arrays, **{key: neutral[key] for key in keys}}
+            yield mistake, replace(hypothesis, weights={**hypothesis.weights, name: weights})
+
+
+def _other_pooling(hypothesis: Hypothesis, position: int) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the mean over time for the largest value, the reverse, or the last step for both."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    if layer.axes != (1,) or layer.keepdims:
+        return
+    largest = layer.keras_class.startswith("GlobalMax")
+    right, wrong = ("maximum", "mean")[:: 1 if largest else -1]
+    other = "GlobalAveragePooling1D" if largest else "GlobalMaxPooling1D"
+    for taken, changed in (
+        (f"the {wrong} over time", replace(layer, keras_class=other)),
+        ("the last step", recast(layer, call=_last_step)),
+    ):
+        text = f"{layer.name} takes {taken}, not the {right} over time"
+        mistake = Mistake("head.pooling", text, Where(layer=layer.name))
+        yield mistake, hypothesis.with_layer(position, changed)
+
+
+def _last_step(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
+    return ops.rearrange(inputs[0], lambda values: values[:, -1])
 
 
 def _other_rows(hypothesis: Hypothesis, name: str) -> Iterator[tuple[Mistake, Hypothesis]]:

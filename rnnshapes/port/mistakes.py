@@ -563,21 +563,31 @@ def _other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]
                 twice = recast(layer, call=_activated_again(type(layer)))
                 mistake = Mistake("head.activation", text, where)
                 yield mistake, hypothesis.with_layer(position, twice)
-        changes: list[tuple[Mistake, Arrays]] = []
-        if "b" in arrays:
-            at = where._replace(array="bias")
-            mistake = Mistake("head.bias", f"the bias of {name} is added twice", at)
-            changes.append((mistake, {"b": arrays["b"] * 2}))
-        kernel = arrays.get("W")
-        if kernel is not None and kernel.ndim == 2 and kernel.shape[0] != kernel.shape[1]:
-            at = where._replace(array="kernel")
-            mistake = Mistake("layout.flat_buffer", f"the kernel of {name} is {_FLAT}", at)
-            changes.append((mistake, {"W": _as_flat(kernel)}))
-        for mistake, changed_arrays in changes:
+        for mistake, changed_arrays in _other_head_arrays(arrays, where):
             weights = {**hypothesis.weights, name: {**arrays, **changed_arrays}}
             yield mistake, replace(hypothesis, weights=weights)
         if layer.type == "BatchNormalization":
             yield from _other_normalizations(hypothesis, position)
+
+
+def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, Arrays]]:
+    """Add the bias twice or at other outputs, or read the kernel otherwise, or rounded to int8."""
+    if "b" in arrays:
+        bias, at = f"the bias of {where.layer} is", where._replace(array="bias")
+        yield Mistake("head.bias", f"{bias} added twice", at), {"b": arrays["b"] * 2}
+        for shift in (1, -1) if arrays["b"].shape[-1] > 1 else ():
+            fix = "add bias[k] to output k"
+            shifted = np.roll(arrays["b"], shift, axis=-1)
+            yield Mistake("head.bias", f"{bias} shifted by {shift}", at, fix), {"b": shifted}
+    if "W" in arrays and arrays["W"].ndim == 2:
+        kernel, at = f"the kernel of {where.layer} is", where._replace(array="kernel")
+        if arrays["W"].shape[0] != arrays["W"].shape[1]:
+            mistake = Mistake("layout.flat_buffer", f"{kernel} {_FLAT}", at)
+            yield mistake, {"W": _as_flat(arrays["W"])}
+        for per_column, scale in ((False, "the array"), (True, "each column")):
+            text = f"{kernel} rounded to int8 (one scale for {scale})"
+            rounded = on_grid(8, per_column=per_column)(arrays["W"])
+            yield Mistake("weights.quantized", text, at), {"W": rounded}
 
 
 def _other_normalizations(
@@ -832,6 +842,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("earlier layers", layer_mistakes.earlier_layers, combined=False),
     Family("mask", time_mistakes.ignored_masks),
     Family("shifted masks", time_mistakes.shifted_masks, combined=False),
+    Family("zeroed outputs", time_mistakes.zeroed_outputs, combined=False),
     Family("input", topology_mistakes.changed_inputs, combined=False),
     Family("time", time_mistakes.misplaced_time),
     Family("other steps", time_mistakes.other_steps, combined=False),

@@ -15,6 +15,7 @@ import numpy as np
 from rnnshapes.forward import replay
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
+from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.quantities import ReportedQuantity
@@ -51,7 +52,7 @@ def ignored_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
 
 
 def shifted_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Mask one step more or less at the end of each sample."""
+    """Mask one step more or less at the end of each sample, or process the padding before it."""
     x = hypothesis.xs[0]
     layers: list[Any] = [node.layer for node in hypothesis.network.nodes]
     values = [layer.value for layer in layers if isinstance(layer, Masking)]
@@ -73,6 +74,28 @@ def shifted_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
         longer[samples[padded], last[padded] + 1] = other
         mistake = Mistake("mask.shifted", "the first step of the padding is processed, too")
         yield mistake, replace(hypothesis, xs=(longer,))
+    if padded.any():
+        moved = np.array(x)
+        for sample, at in zip(samples, last, strict=True):
+            moved[sample] = np.roll(x[sample], x.shape[1] - 1 - at, axis=0)
+        text = "the padding stands before each sample, not after it, and is processed"
+        for _, ignored in ignored_masks(replace(hypothesis, xs=(moved,))):
+            yield Mistake("mask.padding_first", text), ignored
+
+
+def zeroed_outputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Give zeros at masked steps for the output of a recurrent layer."""
+    nodes = hypothesis.network.nodes
+    if not any(isinstance(node.layer, Masking | Embedding) for node in nodes):
+        return
+    for position, node in enumerate(nodes):
+        layer: Any = node.layer
+        sequences = isinstance(layer, RecurrentLayer) and layer.return_sequences
+        if sequences and not layer.zero_output_for_mask:
+            text = f"{node.name} gives 0 at masked steps, not the output of the step before"
+            mistake = Mistake("mask.zeroed_output", text, Where(layer=node.name))
+            changed = replace(layer, zero_output_for_mask=True)
+            yield mistake, hypothesis.with_layer(position, changed)
 
 
 def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
