@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from tests.helpers.handmade import LAYERS, SIZES, Port, explained, weights_of
+from tests.helpers.models import randomized, sequential
 
 Array = np.ndarray
 
@@ -222,6 +224,23 @@ def test_last_state_of_a_turned_direction_is_named(step: int, ids: set[str]) -> 
     port = {name: values.astype("f") for name, values in port.items()}
     found = explained(rnnshapes.verify(**sizes, against=port))
     assert {id_ for (id_,) in found} == ids
+
+
+@pytest.mark.parametrize(("n", "z"), [(1, 0.5), (1, 15.5), (3, 15.5)])
+def test_right_unit_that_varies_leaves_the_search_incomplete(n: int, z: float) -> None:
+    """The recurrence is most likely right then; a saturated unit is right whatever it is given."""
+    head = la.Dense(3, activation="sigmoid", name="dense")
+    model = randomized(sequential(la.SimpleRNN(4, name="rnn"), head, shape=(6, 3)))
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel, np.float32([z, bias[1], bias[2]])])
+    port = rnnshapes.golden(model, N=n, keras=False).arrays["output"].astype("f")
+    port[:, 1:] = np.random.default_rng(0).uniform(0.1, 0.9, (n, 2))
+    diagnosis = rnnshapes.verify(model, N=n, against=port).diagnosis
+    assert not diagnosis.explanations
+    if z < 1:
+        assert (diagnosis.complete, diagnosis.weights_tried) == (False, False)
+    else:
+        assert diagnosis.complete
 
 
 @pytest.mark.parametrize("joined", [None, "forward", "backward"])

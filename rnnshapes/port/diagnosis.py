@@ -12,6 +12,7 @@ import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -154,6 +155,10 @@ def joined(explanations: Sequence[Explanation], agreeing: Iterable[Comparison] =
     )
 
 
+#: Of which mistakes every two are tried.
+Pairs = Literal["all", "head", ""]
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What explains a port that does not agree.
@@ -161,9 +166,11 @@ class Diagnosis:
     ``explanations`` is empty where no known mistake explains it. ``tried`` counts the hypotheses
     of the first look. ``nearest`` are then the mistakes of the nearest hypothesis, if it is much
     nearer than the network itself, and ``max_abs`` is the largest difference that is left.
-    ``complete`` is false if more could be tried, but would have taken too long, and
-    ``weights_tried`` if single weights were not, as they are too many. ``too_few_steps``
-    says how many steps would tell the weights that the port must have, if they are too few.
+    ``pairs`` says of which mistakes every two were tried: ``all``, ``head`` (those after the last
+    recurrence) or none. ``cut_off`` is true if more could be tried, but would have taken too long.
+    ``complete`` is false if something that may explain it was not tried, and ``weights_tried`` if
+    not every single weight was: they are too many, or before the head. ``too_few_steps`` says how
+    many steps would tell the weights that the port must have, if they are too few.
     ``appearance`` is what an unexplained difference looks like, which is not proven.
     """
 
@@ -172,6 +179,8 @@ class Diagnosis:
     nearest: tuple[Mistake, ...]
     max_abs: float
     complete: bool = True
+    cut_off: bool = False
+    pairs: Pairs = "all"
     weights_tried: bool = True
     too_few_steps: TooFewSteps | None = None
     appearance: tuple[Mistake, ...] = ()
@@ -227,7 +236,8 @@ def diagnose(
     if deep and not explanations:
         explanations, weights_tried = search.fits(base)
     # Two mistakes, and inexact weights, change more than a few numbers.
-    if deep and not extent.is_isolated and not explanations:
+    pairs_tried: Pairs = "" if extent.is_isolated or not deep else "head" if in_head else "all"
+    if pairs_tried and not explanations:
         pairs = search.screened(
             pair
             for one in hypotheses(base, in_head=in_head)
@@ -235,7 +245,7 @@ def diagnose(
         )
         explanations = search.explanations(pairs, [dtype, *partly])
         explanations = explanations or search.explanations([*alone, *singles], coarser)
-    if deep and not (extent.is_isolated or in_head) and not explanations:
+    if pairs_tried == "all" and not explanations:
         inexact = search.screened(search.inexact(singles))
         explanations = search.explanations(inexact, [dtype])
     if in_head and not explanations:
@@ -247,12 +257,15 @@ def diagnose(
     if explanations:
         return Diagnosis(tuple(explanations), search.tried, (), 0.0)
     difference, nearest = search.nearest(base)
+    cut_off = search.work >= _MOST_WORK
     return Diagnosis(
         (),
         search.tried,
         nearest.mistakes,
         difference,
-        complete=search.work < _MOST_WORK,
+        complete=not (cut_off or in_head),
+        cut_off=cut_off,
+        pairs=pairs_tried,
         weights_tried=weights_tried,
         too_few_steps=too_few_steps,
     )

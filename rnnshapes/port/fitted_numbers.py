@@ -70,7 +70,8 @@ def fitted(
     """Return fitted hypotheses that come near the port, after their relative distances.
 
     Those with one number come first, and those with more in lists of their own. Beside them stands
-    whether every weight is among them: there may be too many, or too few numbers that differ.
+    whether every weight is among them: there may be too many, or too few numbers that differ, and
+    where the difference is in the head, those of recurrences are left out.
 
     Args:
         base: The hypothesis without these mistakes.
@@ -85,7 +86,8 @@ def fitted(
     fits += _head_factors(base)
     fits += weights or ()
     enough = system.differing >= _NUMBERS_EACH and not base.ignores_x
-    return _by_count(system, fits if enough else []), enough and weights is not None
+    every_weight = weights is not None and not (extent.in_head and base.network.recurrent)
+    return _by_count(system, fits if enough else []), enough and every_weight
 
 
 def _by_count(system: _System, fits: Sequence[Fit]) -> Iterator[list[tuple[float, Hypothesis]]]:

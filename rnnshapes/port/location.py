@@ -24,8 +24,8 @@ _ISOLATED = 1 / 16
 _FEW_STEPS = 2
 #: A ratio that no coarser arithmetic of the same dtype has.
 _FAR = 1e3
-#: Where activations saturate.
-_SATURATED = (-1.0, 0.0, 1.0)
+#: Where activations saturate, and how near a unit is that hardly follows its inputs.
+_SATURATED, _NEARLY = (-1.0, 0.0, 1.0), 1e-3
 
 
 class Location(NamedTuple):
@@ -130,13 +130,14 @@ def _is_in_head(network: Network, quantity: ReportedQuantity, check: Comparison)
     """Return whether some units of an output differ, and others agree behind a Dense layer.
 
     What changes the input of such a layer changes all of its units, but for those that are
-    constant. Of a single number, that is taken for constant at which an activation saturates.
+    constant, or saturated: all of their numbers are where an activation saturates.
     """
     units = sorted(set(range(check.pattern.shape[2])) - set(check.pattern.units))
     agreeing = quantity.values[..., units]
-    varies = np.ptp(agreeing, axis=(0, 1)) > 0
-    if agreeing.shape[:2] == (1, 1):
-        varies = ~np.isin(agreeing, _SATURATED)
+    distances = np.abs(agreeing[..., None] - np.array(_SATURATED)).min(axis=-1)
+    varies = (distances > _NEARLY).any(axis=(0, 1))
+    if agreeing.shape[:2] != (1, 1):
+        varies &= np.ptp(agreeing, axis=(0, 1)) > 0
     heads = [network.nodes[position].layer for position in network.head]
     return (
         quantity.name in (Y_HAT, OUTPUT)

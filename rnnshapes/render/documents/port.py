@@ -45,6 +45,8 @@ _EXPECTED = "ratio <= 1"
 _STEADY = 1.5
 #: A smaller number of percent is written as a power of ten.
 _SMALLEST_PERCENT = 1e-3
+#: The pairs of mistakes that were tried, in words.
+_PAIRS = {"all": " and pairs of them", "head": ", and pairs after the recurrent layers", "": ""}
 #: The word of each verdict and its meaning.
 _WORDS: dict[str, tuple[str, Meaning]] = {
     "inexact": ("INEXACT", "warning"),
@@ -368,13 +370,15 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
         nearest = "; ".join(mistake.text for mistake in diagnosis.nearest)
         most = magnitude_text(diagnosis.max_abs)
         yield labelled_line("nearest", f"{nearest}; a difference of up to {most} remains")
-    tried = f"{count_text(diagnosis.tried)} known mistakes and pairs of them"
-    if not diagnosis.complete:
+    tried = f"{count_text(diagnosis.tried)} known mistakes{_PAIRS[diagnosis.pairs]}"
+    if diagnosis.cut_off:
         tried += "; there are more, but they would take long: try a shorter x, or fewer layers"
     elif not diagnosis.weights_tried:
-        tried += "; not each weight alone, as they are many, or the numbers few"
+        why = ", as they are many, or the numbers few" if diagnosis.complete else ""
+        tried += f"; not each weight alone{why}"
     yield labelled_line("tried", tried)
-    if not diagnosis.weights_tried and not any(check.proven for check in result.checks):
+    proven = any(check.proven for check in result.checks)
+    if not (diagnosis.weights_tried or diagnosis.pairs == "head" or proven):
         states = "give h (and c of an LSTM) at every step"
         yield labelled_line("try", f"{states}: they tell the port's weights")
     if diagnosis.too_few_steps is not None:
