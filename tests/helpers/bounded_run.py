@@ -13,6 +13,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.network.weights import Weights, bind_all
+from rnnshapes.ops.activations import FORMULAS
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.verification.bounds import compare, samples_first
@@ -35,6 +36,9 @@ class RuntimeOps(BoundedOps):
     """
 
     def activate(self, name: str, z: Bounded) -> Bounded:
+        if name in FORMULAS:  # silu has the runtime's sigmoid
+            formula: Bounded = FORMULAS[name](self.activate, z)
+            return formula
         result = super().activate(name, z)
         more = 4 * z.precision.unit_roundoff if name in ("tanh", "sigmoid") else 0.0
         return result.widened(more) if more else result
