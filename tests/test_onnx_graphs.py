@@ -261,6 +261,11 @@ def test_exported_graph_is_traced_as_a_whole(name: str, tmp_path: Path) -> None:
     assert warned is (name == "given states")
 
 
+def renamed_input(name: str) -> list[list[Any]]:
+    first, *rest = of_tensorflow()
+    return [[first[0], [name], *first[2:]], *rest]
+
+
 #: Graphs like these that compute something else, or do not say what.
 OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]] = {
     "samples for steps": (of_two_layers("of 2 and 5"), FIXED, ()),
@@ -281,6 +286,8 @@ OTHERS: dict[str, tuple[list[list[Any]], tuple[int | str, ...], tuple[str, ...]]
     ),
     "bias of steps": (of_moved_features(["Add", ["d", "b"], ["p"], {}], back), OPEN, ()),
     "directions one after the other": (of_moved_directions([1, 2, 0], [0, 2, 1]), OPEN, ()),
+    "activation of x": ([["Relu", ["x"], ["r"], {}], *renamed_input("r")], OPEN, ()),
+    "bias of x": ([["Add", ["x", "b"], ["r"], {}], *renamed_input("r")], OPEN, ()),
 }
 
 

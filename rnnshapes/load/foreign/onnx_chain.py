@@ -474,7 +474,8 @@ class _Chain:
         return value
 
     def _last_dense(self, value: _Value) -> ChainDense:
-        link = self.links[value.link] if value.link == len(self.links) - 1 else None
+        is_last = 0 <= value.link == len(self.links) - 1
+        link = self.links[value.link] if is_last else None
         if not isinstance(link, ChainDense):
             raise _NoChainError
         return link
