@@ -105,3 +105,20 @@ def test_model_that_receives_rounded_numbers_is_unsupported(dtype: str, supporte
     model = randomized(sequential(at_steps, la.LSTM(6, dtype="float32"), shape=(4, 3, 5)))
     result = rnnshapes.verify(model, N=3)
     assert (result.passed, not result.unsupported) == (True, supported)
+
+
+def test_mask_passes_an_unsupported_layer_at_each_step() -> None:
+    def made(x: Any) -> Any:
+        inner = keras.Input((4,))
+        doubled = keras.Model(inner, la.Add()([inner, inner * 0.5]))
+        h = la.GRU(4, return_sequences=True)(la.Masking()(x))
+        joined = la.Concatenate(axis=1)([la.TimeDistributed(doubled)(h), la.Dense(4)(x)])
+        return keras.ops.tanh(joined)
+
+    x = keras.Input((6, 3))
+    model = randomized(keras.Model(x, made(x)))
+    values = np.random.default_rng(3).standard_normal((3, 6, 3)).astype("float32")
+    values[1:, 4:] = 0.0
+    result = rnnshapes.verify(model, x=values)
+    assert result.unsupported
+    assert result.passed, result

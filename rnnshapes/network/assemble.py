@@ -312,6 +312,9 @@ def _unsupported_layer(
 
     taps = [node_shapes[tap.node].output(tap.output) for tap in call.sources[:1]]
     source = next((tap.shapes[0] for tap in taps if tap.shapes), ())
+    # TimeDistributed passes on the mask of its own input, of samples and steps.
+    masks = [node_shapes[tap.node].mask_axes for tap in call.sources]
+    outer = max((axes for axes in masks if axes < 2 + call.nesting), default=0)
     return UnsupportedLayer(
         name=call.name,
         trainable=call.trainable,
@@ -324,7 +327,7 @@ def _unsupported_layer(
             for shape in call.outputs
         ),
         trainable_count=call.trainable_count,
-        mask_axes=(2 + call.nesting) * call.masked,
+        mask_axes=(2 + call.nesting) * call.masked or outer,
         computes_in=call.output_dtype or call.computes_in,
     )
 
