@@ -52,7 +52,7 @@ def clipped(
                     yield Mistake("state.clipped", text), _with_clipped_next_state(limit)
     for limit in _LIMITS:
         if _is_exceeded(limit, _ARGUMENTS, computed):
-            text = f"the {_ARGUMENTS.replace('of', 'of the')} are clipped to ±{limit:g}"
+            text = f"the arguments of the activations are clipped to ±{limit:g}"
             yield Mistake("activation.clipped", text), _with_clipped_arguments(limit)
 
 
