@@ -155,7 +155,7 @@ def compare_quantities(
         One comparison for each quantity, in the same order.
     """
     if ours is None and not is_stepwise(hypothesis):
-        ours = run(hypothesis)
+        ours = compute_outputs(hypothesis)
     numbers: dict[str, list[int]] = {}
     for number, quantity in enumerate(hypothesis.quantities):
         own = max(dtype, quantity.narrow_dtype or dtype, key=_unit_roundoff)
@@ -166,7 +166,7 @@ def compare_quantities(
     return tuple(comparisons[number] for number in range(len(hypothesis.quantities)))
 
 
-def run(hypothesis: Hypothesis) -> ModelOutputs:
+def compute_outputs(hypothesis: Hypothesis) -> ModelOutputs:
     """Compute the whole run of a hypothesis in NumPy."""
     return replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
 

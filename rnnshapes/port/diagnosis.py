@@ -20,7 +20,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.compare import Comparison, compare_quantities, is_stepwise, run
+from rnnshapes.port.compare import Comparison, compare_quantities, compute_outputs, is_stepwise
 from rnnshapes.port.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
@@ -197,14 +197,14 @@ def diagnose(
     """Search for what explains a port that does not agree.
 
     Args:
-        base: The network, with what the port reports. It has a mistake already if the shape of
-            the port's arrays shows one.
-        dtype: The stated dtype of the port's arithmetic, or that of its arrays.
+        base: The network, and what the port reports. A mistake that the shapes of the port's
+            arrays show is in it already.
+        dtype: The dtype in which the port computes: as the user states it, or that of its arrays.
         mixed: Whether a part of a float64 port may compute in float32.
-        extent: How far the difference extends. Mistakes that would change more are left out. Where
-            it is in the head, and no mistake of the head explains it, all others are tried, but
-            no two of them.
-        deep: Whether to try mistakes with numbers, pairs of mistakes and other weights, too.
+        extent: How far the difference extends. Where few numbers or steps differ, what would
+            change more is not tried. Where only the head differs, its mistakes are tried first,
+            then all others, each alone.
+        deep: Whether to try fitted numbers, pairs of mistakes and other weights, too.
     """
     base = replace(base, weights=_in_float64(base.weights))
     search = _Search(base, dtype, extent)
@@ -458,7 +458,7 @@ class _Search:
                 return None
         ours = None
         if dtype == self.dtype and (self.extent.is_isolated or not is_stepwise(hypothesis)):
-            ours = run(hypothesis)
+            ours = compute_outputs(hypothesis)
             if not self._is_nearer(hypothesis, ours):
                 return None
         comparisons = compare_quantities(hypothesis, dtype, stop_early=True, ours=ours)
@@ -478,7 +478,7 @@ class _Search:
     ) -> tuple[float, Array]:
         """Return the largest difference over the whole run, and the rms of each quantity's."""
         if hypothesis not in self.sizes:
-            differences = run_differences(hypothesis, ours or run(hypothesis))
+            differences = run_differences(hypothesis, ours or compute_outputs(hypothesis))
             with np.errstate(invalid="ignore", over="ignore"):
                 rms = np.array([np.sqrt(np.mean(np.square(values))) for values in differences])
             self.sizes[hypothesis] = float(max(map(np.max, differences))), rms

@@ -43,9 +43,9 @@ _STEP = 1e-4
 _SAME = 1e-4
 #: Fewer fits that agree than this are named; more say that the numbers decide nothing.
 MOST_ALIKE = 3
-#: At most so many numbers of a start are fitted.
-_MOST_STARTS = 64
-_WAYS = ("forward", "backward")
+#: At most so many initial states are fitted.
+_MOST_INITIAL_STATES = 64
+_DIRECTIONS = ("forward", "backward")
 
 
 class Fit(NamedTuple):
@@ -81,11 +81,11 @@ def fitted(
     """
     system = _System(base, extent, steps or _STEPS, reach)
     weights = _weights(base, extent)
-    fits = [] if extent.in_head else [*_starts(base), *_inputs(base)]
+    fits = [] if extent.in_head else [*_initial_states(base), *_inputs(base)]
     fits += [] if extent.in_head else _factors(base)
     fits += _head_factors(base)
     fits += weights or ()
-    enough = system.differing >= _NUMBERS_EACH and not base.ignores_x
+    enough = system.differing >= _NUMBERS_EACH and not base.is_constant_over_samples
     every_weight = weights is not None and not (extent.in_head and base.network.recurrent)
     return _by_count(system, fits if enough else []), enough and every_weight
 
@@ -134,7 +134,7 @@ class _System:
         self.size = float(np.linalg.norm(self.unchanged))
         scale = float(np.max(np.abs(self.unchanged), initial=0.0))
         differing = int((np.abs(self.unchanged) > 1e-3 * scale).sum())
-        self.differing = min(differing, extent.numbers)
+        self.differing = min(differing, extent.differing)
 
     def whole(self) -> _System:
         """Return the system of the same numbers, computed from all steps."""
@@ -219,33 +219,35 @@ def _remainder(residual: Array, derivative: Array) -> float:
 # --- States -------------------------------------------------------------------------------------
 
 
-def _starts(base: Hypothesis) -> Iterator[Fit]:
+def _initial_states(base: Hypothesis) -> Iterator[Fit]:
     """Yield that the states before the first step are a number other than 0."""
     if base.network.batch or any(node.initial for node in base.network.nodes):
         return
     cells = [d.cell for node in base.network.recurrent for _, d in node.scans]
     keys = tuple(dict.fromkeys(key for cell in cells for key in cell.states))
-    for some in (keys, *((key,) for key in keys if len(keys) > 1)):
-        yield _one_start(some)
+    subsets = (keys, *((key,) for key in keys if len(keys) > 1))
+    for some in subsets:
+        yield _equal_initial_states(some)
     for name, widths in base.network.widths.items():
-        for some in (keys, *((key,) for key in keys if len(keys) > 1)):
-            if set(some) <= set(widths) and sum(widths[key] for key in some) <= _MOST_STARTS:
-                yield _unit_starts(name, {key: widths[key] for key in some})
+        for some in subsets:
+            own = {key: widths[key] for key in some if key in widths}
+            if len(own) == len(some) and sum(own.values()) <= _MOST_INITIAL_STATES:
+                yield _initial_states_by_unit(name, own)
 
 
-def _one_start(keys: tuple[str, ...]) -> Fit:
+def _equal_initial_states(keys: tuple[str, ...]) -> Fit:
     """Return that some states are a number before the first step, in every recurrence."""
 
     def started(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         widths = hypothesis.network.widths
-        starts = {
+        initial = {
             STATES + name: {
                 key: np.full((1, width), numbers[0] if key in keys else 0.0)
                 for key, width in of_states.items()
             }
             for name, of_states in widths.items()
         }
-        return replace(hypothesis, weights={**hypothesis.weights, **starts})
+        return replace(hypothesis, weights={**hypothesis.weights, **initial})
 
     def mistake(numbers: Array) -> Mistake:
         text = f"{' and '.join(keys)} before the first step: {float(numbers[0]):.5g}, not 0"
@@ -254,15 +256,15 @@ def _one_start(keys: tuple[str, ...]) -> Fit:
     return Fit(np.array([0.0]), started, mistake)
 
 
-def _unit_starts(name: str, widths: Mapping[str, int]) -> Fit:
+def _initial_states_by_unit(name: str, widths: Mapping[str, int]) -> Fit:
     """Return that states of one recurrence are numbers of each unit's own before the first step."""
     ends = np.cumsum(list(widths.values()))
 
     def started(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         parts = zip(widths, np.split(numbers, ends[:-1]), strict=True)
-        starts = {k: np.zeros((1, n)) for k, n in hypothesis.network.widths[name].items()}
-        starts |= {key: part[None] for key, part in parts}
-        return replace(hypothesis, weights={**hypothesis.weights, STATES + name: starts})
+        initial = {k: np.zeros((1, n)) for k, n in hypothesis.network.widths[name].items()}
+        initial |= {key: part[None] for key, part in parts}
+        return replace(hypothesis, weights={**hypothesis.weights, STATES + name: initial})
 
     def mistake(numbers: Array) -> Mistake:
         shown = ", ".join(f"{number:.4g}" for number in numbers[:4])
@@ -438,7 +440,7 @@ def _one_factor(
     def mistake(numbers: Array) -> Mistake:
         factor = float(numbers[0])
         what = weight.name if gate is None else f"gate {gate} of {weight.name}"
-        where = Where(layer.name, _way(layer, group), weight.name, gate)
+        where = Where(layer.name, _direction_name(layer, group), weight.name, gate)
         if abs(factor) >= _SAME:
             text = f"{what} of {group} is multiplied by {factor:.5g}"
             return Mistake("weights.scaled", text, where)
@@ -449,10 +451,10 @@ def _one_factor(
     return Fit(np.array([1.0]), apply, mistake)
 
 
-def _way(layer: Layer, group: str) -> str | None:
+def _direction_name(layer: Layer, group: str) -> str | None:
     """Return the direction whose weights a group of a layer with two directions has."""
     names = [direction.name for direction in layer.directions]
-    return None if len(names) < 2 or group not in names else _WAYS[names.index(group)]
+    return None if len(names) < 2 or group not in names else _DIRECTIONS[names.index(group)]
 
 
 def _one_weight(
@@ -466,7 +468,7 @@ def _one_weight(
     if weight.gates and direction is not None:
         width = base.weights[group][key].shape[-1] // len(weight.gates)
         gate, unit = weight.gates[unit // width], unit % width
-    where = Where(layer.name, _way(layer, group), weight.name, gate, unit)
+    where = Where(layer.name, _direction_name(layer, group), weight.name, gate, unit)
 
     def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         arrays = dict(hypothesis.weights[group])

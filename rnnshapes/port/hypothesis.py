@@ -101,7 +101,7 @@ class Hypothesis:
         return replace(self, network=self.network.with_nodes(tuple(nodes)))
 
     @property
-    def ignores_x(self) -> bool:
+    def is_constant_over_samples(self) -> bool:
         """Whether the port gives one step alone, with the same numbers for several samples.
 
         All that makes the network ignore x explains them, such as a kernel of zeros.

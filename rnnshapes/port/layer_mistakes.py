@@ -103,12 +103,12 @@ def _over_time(
     """
     linear = layer.type != "LayerNormalization"
 
-    def turned(values: Array) -> Array:
+    def time_last(values: Array) -> Array:
         return np.swapaxes(values, 1, -1)
 
     def call(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
         z = type(layer).call(self, ops, inputs, w, masks) if linear else inputs[0]
-        z = ops.rearrange(function(self, ops, ops.rearrange(z, turned)), turned)
+        z = ops.rearrange(function(self, ops, ops.rearrange(z, time_last)), time_last)
         if linear:
             return z
         z = z * w.gamma if self.scale else z

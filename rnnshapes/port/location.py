@@ -47,7 +47,7 @@ class Extent(NamedTuple):
         step: The first step that differs.
         is_isolated: Whether a few numbers differ, and at least half of the steps agree.
         is_brief: Whether one or two steps differ, and more agree.
-        numbers: How many numbers differ.
+        differing: How many numbers differ.
         in_head: Whether some units of the output differ, and others agree, behind a layer that
             mixes all of its inputs. Then these, and the recurrences before, are most likely right.
     """
@@ -56,7 +56,7 @@ class Extent(NamedTuple):
     step: int = 0
     is_isolated: bool = False
     is_brief: bool = False
-    numbers: int = 0
+    differing: int = 0
     in_head: bool = False
 
 
@@ -107,7 +107,7 @@ def extent_of(
         step=min(check.first.t or 0 for *_, check in detailed if check.first is not None),
         is_isolated=all(_is_isolated(check) for *_, check in detailed),
         is_brief=all(_is_brief(check) for *_, check in detailed),
-        numbers=sum(check.differing for *_, check in detailed),
+        differing=sum(check.differing for *_, check in detailed),
         in_head=all(_is_in_head(network, q, check) for _, q, check in detailed),
     )
 

@@ -50,15 +50,17 @@ def hypotheses(
     rare: bool = False,
     in_head: bool | None = None,
 ) -> Iterator[Hypothesis]:
-    """Yield the hypothesis with one more mistake, of every family that it has no mistake of.
+    """Yield the hypothesis with one more mistake, of each family of which it has none yet.
 
     Args:
         base: The hypothesis.
-        after: Names a family: then only mistakes of later families are added.
-        rare: Whether to yield what is not combined with other mistakes: rare mistakes, and those
-            of cells that one layer or direction makes alone. By default all others are.
-        in_head: Whether to yield only mistakes that leave all values before the head as they are,
-            or only others; by default both are.
+        after: The name of a family: only mistakes of the families after it are added. Two
+            mistakes are so combined in one order alone.
+        rare: False for common mistakes, which all cells make alike, and which are tried in pairs,
+            too; true for those that are tried alone: rare mistakes, and common ones that the
+            cells of one layer or direction make, and no others.
+        in_head: True for mistakes that leave all values before the head as they are, false for
+            all others; None for both.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
     for family in _FAMILIES[first:]:

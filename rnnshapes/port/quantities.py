@@ -87,6 +87,11 @@ class ReportedQuantity:
             network_steps=network_steps,
         )
 
+    def in_reverse(self) -> ReportedQuantity:
+        """Return the same numbers, as values of the network's steps in reverse order."""
+        steps = self.network_steps
+        return self if steps is None else replace(self, network_steps=steps[::-1])
+
 
 @dataclass(frozen=True)
 class _Candidate:

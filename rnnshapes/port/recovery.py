@@ -46,11 +46,16 @@ _STEPS_OF_PAIRS = 12
 _PATIENCE, _PATIENCE_FOR_ALL = (40, 0.9), (100, 0.97)
 #: The largest residual of a fit, in units of rounding; more damping than this ends it.
 _LARGEST_RESIDUAL, _MOST_DAMPING = 64.0, 1e5
-#: How large random changes are from which a fit of some arrays starts. A fit of all starts from
-#: random weights of the next sizes, and ends after the last number of starts that explain no unit.
-_STARTS, _STARTS_OF_ALL, _STARTS_IN_VAIN = (0.3, 0.3, 1.0), (0.2,) * 60, 12
-#: How many products a unit may take for that, and how many are computed at once.
-_MANY_STARTS, _STARTS_AT_ONCE = 5e5, 4e6
+#: Standard deviations of the random changes from which fits of some arrays start.
+_STARTS = (0.3, 0.3, 1.0)
+#: Standard deviations of the random weights from which fits of all arrays start.
+_STARTS_OF_ALL = (0.2,) * 60
+#: After so many starts that explain no unit, no more are tried.
+_STARTS_IN_VAIN = 12
+#: Random starts are tried only if one iteration takes at most so many products for each unit.
+_MOST_PRODUCTS_OF_UNIT = 5e5
+#: About how many products are computed at once for several starts.
+_PRODUCTS_AT_ONCE = 4e6
 #: States below this share of the largest are refined as if they had this size.
 _SMALL = 0.01
 #: A weight is another one if it differs by more than so many standard errors.
@@ -420,15 +425,15 @@ class _LeastSquaresFit:
         yield np.zeros((1, *self.weights.shape))
         units, numbers = self.weights.shape
         products = len(self.expected[0]) * numbers**2
-        if products > _MANY_STARTS:
+        if products > _MOST_PRODUCTS_OF_UNIT:
             return
         rng = np.random.default_rng(0)
         sizes = _STARTS_OF_ALL if self.all_weights else _STARTS
-        right = -self.weights if self.all_weights else 0.0 * self.weights
-        at_once = max(1, min(int(_STARTS_AT_ONCE / (units * products)), _STARTS_IN_VAIN))
+        center = -self.weights if self.all_weights else 0.0 * self.weights
+        at_once = max(1, min(int(_PRODUCTS_AT_ONCE / (units * products)), _STARTS_IN_VAIN))
         for first in range(0, len(sizes), at_once):
             some = np.array(sizes[first : first + at_once])[:, None, None]
-            yield right + some * rng.standard_normal((len(some), units, numbers))
+            yield center + some * rng.standard_normal((len(some), units, numbers))
 
     def nearest(self, changes: Array, *, until_explained: bool = False) -> Array:
         """Return the changes that are nearest to the port, near a start (units, numbers).

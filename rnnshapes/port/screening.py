@@ -14,7 +14,7 @@ from rnnshapes.forward import replay
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.batched_networks import batched_groups, batched_weights, networks_at_once
-from rnnshapes.port.compare import fully_reported, is_stepwise, run
+from rnnshapes.port.compare import compute_outputs, fully_reported, is_stepwise
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.reference.outputs import STATES, ModelOutputs
@@ -168,7 +168,7 @@ def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
         return 0
     some = _some_samples(hypothesis, 2)
     with np.errstate(over="ignore", invalid="ignore"):
-        ours = run(some)
+        ours = compute_outputs(some)
     exact = [replace(q, values=q.expected(some.network, ours)) for q in some.quantities]
     some = replace(some, quantities=tuple(exact))
     distance = _LEAST_REACH
@@ -191,7 +191,7 @@ def _at_last_step(hypothesis: Hypothesis, steps: int) -> list[Array]:
     """Return what the network computes for each quantity from a few steps alone."""
     part = window(hypothesis, steps).of(hypothesis)
     with np.errstate(over="ignore", invalid="ignore"):
-        ours = run(part)
+        ours = compute_outputs(part)
     return [quantity.expected(part.network, ours) for quantity in part.quantities]
 
 
@@ -212,7 +212,7 @@ def expected_quantities(
             yield hypothesis.quantities[number], after[key]
     others = [q for number, q in enumerate(hypothesis.quantities) if number not in stepped]
     if others:
-        ours = run(hypothesis)
+        ours = compute_outputs(hypothesis)
         for quantity in others:
             yield quantity, quantity.expected(hypothesis.network, ours)
 
@@ -352,7 +352,7 @@ def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:
 
 def max_abs_difference(hypothesis: Hypothesis) -> float:
     """Return the largest difference between a port and a hypothesis, over the whole run."""
-    return float(max(map(np.max, run_differences(hypothesis, run(hypothesis)))))
+    return float(max(map(np.max, run_differences(hypothesis, compute_outputs(hypothesis)))))
 
 
 def run_differences(hypothesis: Hypothesis, ours: ModelOutputs) -> list[Array]:

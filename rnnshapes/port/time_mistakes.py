@@ -114,10 +114,9 @@ def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     yield Mistake("time.reversed", _REVERSED), backwards
     if any(q.values.shape[1] > 1 for q in hypothesis.quantities):
         text = f"{_REVERSED}, and gives its output in the order of x"
-        yield (
-            Mistake("time.reversed_and_back", text),
-            replace(backwards, quantities=_reversed_steps(hypothesis)),
-        )
+        quantities = tuple(q.in_reverse() for q in hypothesis.quantities)
+        mistake = Mistake("time.reversed_and_back", text)
+        yield mistake, replace(backwards, quantities=quantities)
         yield from _shifted_output(hypothesis)
     yield (
         Mistake("time.shifted", "x is one step late: the port reads x_{t-1} at t"),
@@ -195,14 +194,6 @@ def _of_samples(hypothesis: Hypothesis, samples: slice) -> Hypothesis:
         for q in hypothesis.quantities
     )
     return replace(hypothesis, xs=(hypothesis.xs[0][samples],), quantities=quantities)
-
-
-def _reversed_steps(hypothesis: Hypothesis) -> tuple[ReportedQuantity, ...]:
-    """Return the quantities as values of the network's steps in reverse order."""
-    return tuple(
-        q if q.network_steps is None else replace(q, network_steps=q.network_steps[::-1])
-        for q in hypothesis.quantities
-    )
 
 
 def _wrong_last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -395,7 +386,7 @@ def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
         or len(hypothesis.xs) != 1
         or len(x) == 1
         or steps is None
-        or hypothesis.ignores_x
+        or hypothesis.is_constant_over_samples
     ):
         return
     if not all(

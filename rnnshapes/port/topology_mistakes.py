@@ -34,13 +34,13 @@ def misjoined(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             yield from _directions(hypothesis, position, node)
         elif isinstance(node.layer, Recurrent):
             direction = node.layer.direction
-            turned: Any = replace(direction, reverse=not direction.reverse)
             if len(hypothesis.network.recurrent) > 1 or direction.reverse:
                 text = f"{node.name} processes the sequence in the other direction"
                 fix = "process x[:, ::-1]" if direction.reverse else "process x from t = 0 to T-1"
                 mistake = Mistake("direction.reversed", text, Where(layer=node.name), fix)
-                changed = _with_layer(hypothesis, position, replace(node.layer, direction=turned))
-                yield mistake, changed
+                other: Any = replace(direction, reverse=not direction.reverse)
+                layer = replace(node.layer, direction=other)
+                yield mistake, _with_layer(hypothesis, position, layer)
     yield from _last_step(hypothesis)
     yield from _stack(hypothesis)
 
@@ -98,12 +98,12 @@ def _directions(
 
     name = node.scans[1][0]
     text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
-    changed = _with_layer(hypothesis, position, recast(layer, join=_join_turned(layer, 1)))
-    quantities = tuple(_turned(q) if q.name == name else q for q in hypothesis.quantities)
+    changed = _with_layer(hypothesis, position, recast(layer, join=_join_reversed(layer, 1)))
+    quantities = tuple(q.in_reverse() if q.name == name else q for q in hypothesis.quantities)
     mistake = Mistake("direction.not_reversed_back", text, backward)
     yield mistake, replace(changed, quantities=quantities)
 
-    yield from _turned_directions(hypothesis, position, node)
+    yield from _reversed_directions(hypothesis, position, node)
 
     groups = hypothesis.weights
     first, second = groups[forward_name], groups[backward_name]
@@ -137,7 +137,7 @@ def _directions(
             yield mistake, replace(hypothesis, weights={**groups, **weights})
 
 
-def _turned_directions(
+def _reversed_directions(
     hypothesis: Hypothesis, position: int, node: Node
 ) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Process the sequence in the wrong order in one direction of a layer.
@@ -146,24 +146,24 @@ def _turned_directions(
     step where the right direction ends. The latter has the numbers of states set to 0 at each step.
     """
     layer: Any = node.layer
-    right, reverse = (layer.forward, layer.backward)[:: -1 if layer.forward.reverse else 1]
-    fix = f"process x in {right.name}, and x[:, ::-1] in {reverse.name}"
+    in_order, in_reverse = (layer.forward, layer.backward)[:: -1 if layer.forward.reverse else 1]
+    fix = f"process x in {in_order.name}, and x[:, ::-1] in {in_reverse.name}"
     for number, other, way in ((1, "forwards", "backward"), (0, "backwards", "forward")):
         name, one = node.scans[number]
         text = f"{one.name} processes the sequence {other}, too"
         mistake = Mistake("direction.reversed", text, Where(node.name, way), fix)
-        turned: Any = replace(layer, **{way: replace(one, reverse=not one.reverse)})
-        end = _last_of(hypothesis, node, turned.directions[number])
+        reversed_layer: Any = replace(layer, **{way: replace(one, reverse=not one.reverse)})
+        end = _last_of(hypothesis, node, reversed_layer.directions[number])
         at_end = tuple(
             replace(q, network_steps=end) if _is_last(q, name) else q for q in hypothesis.quantities
         )
-        changed = _with_layer(hypothesis, position, turned)
+        changed = _with_layer(hypothesis, position, reversed_layer)
         yield mistake, replace(changed, quantities=at_end)
         joins = _joins_ends(hypothesis, node)
         if joins or any(_is_last(q, name) for q in hypothesis.quantities):
             text = f"{text}, and returns its first state instead of its last"
-            turned = recast(turned, join=_join_turned(layer, number))
-            changed = _with_layer(hypothesis, position, turned)
+            first_state = recast(reversed_layer, join=_join_reversed(layer, number))
+            changed = _with_layer(hypothesis, position, first_state)
             other_end = _last_of(hypothesis, node, layer.directions[1 - number])
             quantities = _joined_at(hypothesis, other_end) if joins else hypothesis.quantities
             yield mistake._replace(text=text), replace(changed, quantities=quantities)
@@ -196,13 +196,6 @@ def _is_last(quantity: ReportedQuantity, name: str) -> bool:
     return quantity.name == name and len(quantity.steps) == 1
 
 
-def _turned(quantity: ReportedQuantity) -> ReportedQuantity:
-    """Return a quantity at every step as one whose steps are in reverse."""
-    if quantity.network_steps is None or len(quantity.network_steps) == 1:
-        return quantity
-    return replace(quantity, network_steps=quantity.network_steps[::-1])
-
-
 def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
     """Join two directions unit by unit."""
 
@@ -213,7 +206,7 @@ def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
     return (ops.rearrange(ops.concatenate(outputs), by_unit),)
 
 
-def _join_turned(layer: Any, number: int) -> Callable[..., Any]:
+def _join_reversed(layer: Any, number: int) -> Callable[..., Any]:
     """Return a join of two directions that reverses the sequence of one of them."""
 
     def join(self: Any, ops: Any, outputs: Any) -> Any:
