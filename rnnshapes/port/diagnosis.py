@@ -47,6 +47,8 @@ _NEAREST = 3
 _AS_NEAR, _LEAST_DISTANCE = 100.0, 1e-7
 #: How many steps the first look computes, for one mistake and for two.
 _FIRST_STEPS, _FIRST_STEPS_OF_PAIRS = 8, 4
+#: To reach the first difference, it computes up to so many times as many, of so many samples.
+_MANY_TIMES, _MOST_SAMPLES = 8, 8
 #: Where a port reports the last step alone, how many steps before it: at least; at most, for one
 #: mistake; at most, for two.
 _LEAST_LAST_STEPS, _LAST_STEPS, _LAST_STEPS_OF_PAIRS = 16, 400, 48
@@ -376,6 +378,9 @@ class _Search:
         """Return the few steps of a hypothesis that the first look computes."""
         single, samples = len(hypothesis.mistakes) <= 1, 2
         steps = _FIRST_STEPS if single else _FIRST_STEPS_OF_PAIRS
+        if not (self.extent.is_isolated or is_stepwise(hypothesis)):
+            steps = max(steps, min(self.extent.step + 2, _MANY_TIMES * steps))
+            samples = max(samples, min(self.extent.sample + 1, _MOST_SAMPLES))
         reach = self.reach if margin else self.reach // 2
         if self.last_steps:
             steps = self.last_steps if margin else self.last_steps // 2

@@ -45,6 +45,7 @@ class Extent(NamedTuple):
     Attributes:
         unit: The quantity that fails first, and its only unit that does at the first step.
         step: The first step that differs.
+        sample: The first sample that does at this step.
         is_isolated: Whether a few numbers differ, and at least half of the steps agree.
         is_brief: Whether one or two steps differ, and more agree.
         differing: How many numbers differ.
@@ -54,6 +55,7 @@ class Extent(NamedTuple):
 
     unit: tuple[str, int] | None = None
     step: int = 0
+    sample: int = 0
     is_isolated: bool = False
     is_brief: bool = False
     differing: int = 0
@@ -102,9 +104,12 @@ def extent_of(
     name = failed[0][1].name
     units = {u for _, q, check in failed if q.name == name for u in check.pattern.first_units}
     detailed = [pair for pair in failed if pair[1].name != OUTPUT] or failed
+    first = [check.first for *_, check in detailed if check.first is not None]
+    step, sample = min((index.t or 0, index.sample) for index in first)
     return Extent(
         unit=(name, units.pop()) if len(units) == 1 else None,
-        step=min(check.first.t or 0 for *_, check in detailed if check.first is not None),
+        step=step,
+        sample=sample,
         is_isolated=all(_is_isolated(check) for *_, check in detailed),
         is_brief=all(_is_brief(check) for *_, check in detailed),
         differing=sum(check.differing for *_, check in detailed),
