@@ -14,7 +14,7 @@ from keras import layers as la
 import rnnshapes
 from tests.helpers.commands import loaded_by
 from tests.helpers.files import saved
-from tests.helpers.handmade import Port, explained, mentions, weights_of
+from tests.helpers.handmade import LAYERS, SIZES, Port, explained, given, mentions, weights_of
 from tests.helpers.models import functional, model_of, randomized, sequential, stateful
 
 
@@ -158,6 +158,7 @@ def test_units_that_hardly_vary_prove_nothing(name: str, bias: list[float]) -> N
 #: What a port of a normalized head gets wrong, with the id of the mistake and its layer.
 HEAD_MISTAKES: list[tuple[str, str, str]] = [
     ("left out", "head.batchnorm", "normal"),
+    ("of the batch", "layer.batch_statistics", "normal"),
     ("epsilon", "head.batchnorm", "normal"),
     ("activated twice", "head.activation", "dense"),
     ("not activated", "head.activation", "dense"),
@@ -191,6 +192,8 @@ def normalized_head(golden: Any, wrong: str) -> np.ndarray:
     mean, variance, gamma, beta = (
         golden[f"normal/{name}"] for name in ("moving_mean", "moving_variance", "gamma", "beta")
     )
+    if wrong == "of the batch":
+        mean, variance = z.mean((0, 1)), z.var((0, 1))
     epsilon = 1e-5 if wrong == "epsilon" else 0.02
     return ((z - mean) / np.sqrt(variance + epsilon) * gamma + beta).astype("float32")
 
@@ -340,10 +343,13 @@ def test_outputs_that_are_not_joined_are_diagnosed() -> None:
 
 @pytest.mark.parametrize(
     "id_",
-    ["layer.omitted", "layer.epsilon", "layer.axis", "layer.unscaled", "embedding.shifted"],
+    [
+        *("layer.omitted", "layer.epsilon", "layer.axis", "layer.unscaled", "layer.deviation"),
+        "embedding.shifted",
+    ],
 )
 def test_a_wrong_layer_beside_the_recurrence_is_named(id_: str) -> None:
-    """A normalization is left out, or has another epsilon or axis; or tokens count from 1."""
+    """A normalization is left out, or divides by another number; or tokens count from 1."""
     layers = [la.Embedding(7, 4, name="words"), la.SimpleRNN(5, name="rnn", return_sequences=True)]
     model = randomized(sequential(*layers, la.LayerNormalization(name="norm"), shape=(9,)))
     x = np.random.default_rng(1).integers(1, 7, (3, 9))
@@ -354,6 +360,8 @@ def test_a_wrong_layer_beside_the_recurrence_is_named(id_: str) -> None:
     axis = 1 if id_ == "layer.axis" else -1
     deviation = h - h.mean(axis, keepdims=True)
     scale = 1 / np.sqrt((deviation**2).mean(axis, keepdims=True) + epsilon)
+    if id_ == "layer.deviation":
+        scale = 1 / (h.std(axis, keepdims=True, ddof=1) + epsilon)
     if id_ != "layer.unscaled":
         scale = scale * golden["norm/gamma"]
     y_hat = h if id_ == "layer.omitted" else deviation * scale + golden["norm/beta"]
@@ -396,3 +404,51 @@ def test_a_mask_that_is_one_step_short_is_named() -> None:
     x[:, 8] = 0.0
     same = np.repeat(weights["b"][None], 3, axis=0)  # h is 0 after a masked step
     assert explained(rnnshapes.verify(model, x=x, against=same)) == []
+
+
+@pytest.mark.parametrize(("cell", "what"), [("simple", "y_hat"), ("lstm", "last")])
+def test_states_zeroed_at_masked_steps_are_named(cell: str, what: str) -> None:
+    layer = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}[cell]
+    layers = [la.Masking(0.0), layer(5, name="rnn", return_sequences=what != "last")]
+    model = randomized(sequential(*layers, la.Dense(2, name="dense"), shape=(14, 4)))
+    x = np.random.default_rng(6).standard_normal((3, 14, 4)).astype("float32")
+    x[1, 11:] = x[2, 9:11] = 0.0
+    weights = weights_of(rnnshapes.golden(model, x=x, keras=False).arrays, "rnn")
+    port = Port(cell, zeroed_when_masked=True)
+    found = port.run(weights, x, mask=(x != 0).any(axis=-1))
+    result = rnnshapes.verify(model, x=x, against=given(found, what))
+    assert explained(result) == [("mask.zeroed_state",)]
+
+
+@pytest.mark.parametrize("axes", [0, None])
+def test_a_softmax_over_samples_is_named(axes: int | None) -> None:
+    layers = [la.GRU(5, name="gru"), la.Dense(3, "softmax", name="dense")]
+    model = randomized(sequential(*layers, shape=(9, 4)))
+    golden = rnnshapes.golden(model, N=4, keras=False).arrays
+    z = Port("gru").run(weights_of(golden, "gru"), golden["x"])["y_hat"][:, -1]
+    port = {"output": np.exp(z) / np.exp(z).sum(axes)}
+    result = rnnshapes.verify(model, N=4, against=port)
+    assert explained(result) == [("head.activation",)]
+    assert mentions(result, "all numbers" if axes is None else "the samples")
+
+
+@pytest.mark.parametrize(("cell", "what"), [("simple", "y_hat"), ("lstm", "h")])
+def test_states_kept_between_directions_are_named(cell: str, what: str) -> None:
+    sizes = {**SIZES, "cell": cell, "bidirectional": True}
+    golden = rnnshapes.golden(**sizes, seed=3).arrays
+    layer = LAYERS[cell]
+    names = [f"bidirectional/{way}_{layer}" for way in ("forward", "backward")]
+    forward = Port(cell).run(weights_of(golden, names[0], ""), golden["x"])
+    end = {key: forward[key][:, -1] for key in ("h", "c") if key in forward}
+    port = Port(cell, reverse=True, turned_back=True)
+    weights = weights_of(golden, names[1], "")
+    backward = port.run(weights, golden["x"], start=end["h"], start_c=end.get("c"))
+    sides = [forward["h"], backward["h"]]
+    h = np.concatenate(sides, -1)
+    against = {
+        "h": {f"{name}.h": side for name, side in zip(names, sides, strict=True)},
+        "y_hat": {"y_hat": h @ golden["dense/kernel"] + golden["dense/bias"]},
+    }[what]
+    result = rnnshapes.verify(**sizes, seed=3, against=against)
+    assert explained(result) == [("direction.states_kept",)]
+    assert result.diagnosis.explanations[0].mistakes[0].where.direction == "backward"

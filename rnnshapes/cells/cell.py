@@ -147,6 +147,10 @@ class BaseCell(ABC):
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """Compute step t from the projected x_t and the states of t-1."""
 
+    def states_after_masked(self, state: CellState) -> CellState:
+        """Return the states after a masked step: those before it."""
+        return state
+
     @abstractmethod
     def keras_cell(self, size_of: SizeOf) -> KerasSpec:
         """Return how Keras builds the cell alone."""

@@ -322,7 +322,10 @@ def scan(
         for times, projected in _projections(direction, x, w):
             for t, xz in zip(times, projected, strict=True):
                 step = cell.step(ops, xz, state, w)
-                state = step.states if mask is None else _where(mask[t], step.states, state)
+                if mask is None:
+                    state = step.states
+                else:
+                    state = _where(mask[t], step.states, cell.states_after_masked(state))
                 for key, values in states.items():
                     values[t] = state[key]
                 for key, values in gate_values.items():
@@ -349,10 +352,10 @@ def _projections(
 
 
 def _where(
-    mask: Array, after: Mapping[str, Array], before: Mapping[str, Array]
+    mask: Array, counted: Mapping[str, Array], masked: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Return the states after a step for samples where it counts, those before it elsewhere."""
-    return {key: np.where(mask[:, None], after[key], before[key]) for key in after}
+    """Return the states after a step: of samples where it counts, and of those it is masked in."""
+    return {key: np.where(mask[:, None], counted[key], masked[key]) for key in counted}
 
 
 def processing_order(direction: Direction) -> slice:

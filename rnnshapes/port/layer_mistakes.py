@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnshapes.forward import replay
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.pooling import GlobalPooling
 from rnnshapes.network.layers.regularization import Inactive
@@ -35,7 +36,12 @@ def head_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             text = f"the softmax of {name} is taken over time, not over its units"
             mistake = Mistake("head.activation", text, where)
             yield mistake, _over_time(hypothesis, position, linear, _softmax)
+        if getattr(layer, "activation", "") == "softmax":
+            yield from _over_samples(hypothesis, position)
+        if layer.type == "BatchNormalization":
+            yield from _batch_statistics(hypothesis, position)
         if layer.type == "LayerNormalization":
+            yield from _other_deviation(hypothesis, position)
             if at_steps:
                 text = f"{name} takes mean and variance over time, not over its units"
                 mistake = Mistake("layer.axis", text, where)
@@ -52,6 +58,8 @@ def earlier_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     yield from _other_layers(hypothesis, earlier)
     for position in earlier:
         layer = network.nodes[position].layer
+        if layer.type == "BatchNormalization":
+            yield from _batch_statistics(hypothesis, position)
         if layer.type == "Embedding":
             yield from _other_rows(hypothesis, layer.name)
 
@@ -126,6 +134,85 @@ def _standardized(layer: Any, ops: Any, z: Any) -> Any:
     """Return values with mean 0 and variance 1 over the last axis."""
     deviation = z - ops.mean(z, -1)
     return deviation * ops.rsqrt(ops.mean(deviation * deviation, -1) + layer.epsilon)
+
+
+def _over_samples(hypothesis: Hypothesis, position: int) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Divide each exp(z) of a softmax by the sum over all samples, or over all numbers.
+
+    Where z has a bias, that is exp(z) with another one.
+    """
+    layer: Any = hypothesis.network.nodes[position].layer
+    arrays = hypothesis.weights.get(layer.name, {})
+    linear = hypothesis.with_layer(position, replace(layer, activation="linear"))
+    z = _values_at(linear, Tap(position))
+    if "b" not in arrays or z is None or len(z) < 2:
+        return
+    of_outputs, all_numbers = tuple(range(z.ndim - 1)), tuple(range(z.ndim))
+    for what, axes in (("the samples", of_outputs), ("all numbers", all_numbers)):
+        if what == "all numbers" or z.ndim == 2:
+            largest = z.max(axes)
+            logarithm = largest + np.log(np.exp(z - largest).sum(axes))
+            text = f"the softmax of {layer.name} is taken over {what}, not over its units"
+            weights = {**hypothesis.weights, layer.name: {**arrays, "b": arrays["b"] - logarithm}}
+            changed = hypothesis.with_layer(position, replace(layer, activation="exponential"))
+            mistake = Mistake("head.activation", text, Where(layer=layer.name))
+            yield mistake, replace(changed, weights=weights)
+
+
+def _batch_statistics(
+    hypothesis: Hypothesis, position: int
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take mean and variance of the batch for those that are stored."""
+    node = hypothesis.network.nodes[position]
+    layer, arrays = node.layer, hypothesis.weights[node.group]
+    values = _values_at(hypothesis, node.sources[0])
+    if values is None or values[..., 0].size < 2:
+        return
+    axes = tuple(range(values.ndim - 1))
+    weights = {**arrays, "mean": values.mean(axes), "var": values.var(axes)}
+    text = f"{layer.name} takes mean and variance of the batch, not the stored ones"
+    mistake = Mistake("layer.batch_statistics", text, Where(layer=layer.name))
+    yield mistake, replace(hypothesis, weights={**hypothesis.weights, node.group: weights})
+
+
+def _values_at(hypothesis: Hypothesis, tap: Tap) -> Array | None:
+    """Return what a node of the network gives, (N, …); None where it is not finite."""
+    node = hypothesis.network.nodes[tap.node]
+    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    values = ours.values[node.name][tap.output]
+    return values if np.isfinite(values).all() else None
+
+
+def _other_deviation(hypothesis: Hypothesis, position: int) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Divide by the deviation of n - 1 numbers, or add epsilon to the deviation."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    units = hypothesis.network.count(layer.features)
+    for text, degrees, outside in (
+        ("the sum of squares is divided by n - 1, not by n", 1, False),
+        ("epsilon is added to the square root of the variance, not to the variance", 0, True),
+        ("the square root of the variance of n - 1 numbers has epsilon added to it", 1, True),
+    ):
+        if units > 1:
+            call = _divided_by_deviation(units / (units - degrees), outside=outside)
+            mistake = Mistake("layer.deviation", f"{layer.name}: {text}", Where(layer=layer.name))
+            yield mistake, hypothesis.with_layer(position, recast(layer, call=call))
+
+
+def _divided_by_deviation(factor: float, *, outside: bool) -> Callable[..., Any]:
+    """Return the call of a LayerNormalization whose variance is multiplied by a factor."""
+
+    def call(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
+        mean = ops.mean(inputs[0], -1)
+        deviation = inputs[0] - mean
+        variance = ops.mean(deviation * deviation, -1) * factor
+        if outside:
+            root = variance * ops.rsqrt(variance) + self.epsilon
+            inverse = ops.rsqrt(root * root)
+        else:
+            inverse = ops.rsqrt(variance + self.epsilon)
+        return self._normalize(inputs[0], mean, inverse, w)
+
+    return call
 
 
 def _without_scale(hypothesis: Hypothesis, name: str) -> Iterator[tuple[Mistake, Hypothesis]]:

@@ -845,6 +845,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("mask", time_mistakes.ignored_masks),
     Family("shifted masks", time_mistakes.shifted_masks, combined=False),
     Family("zeroed outputs", time_mistakes.zeroed_outputs, combined=False),
+    Family("zeroed states", time_mistakes.zeroed_states, combined=False),
     Family("input", topology_mistakes.changed_inputs, combined=False),
     Family("time", time_mistakes.misplaced_time),
     Family("other steps", time_mistakes.other_steps, combined=False),

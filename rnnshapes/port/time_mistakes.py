@@ -6,18 +6,19 @@ that the port makes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rnnshapes.forward import replay
+from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.screening import relative_distance
 from rnnshapes.reference.outputs import STATES
@@ -96,6 +97,42 @@ def zeroed_outputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
             mistake = Mistake("mask.zeroed_output", text, Where(layer=node.name))
             changed = replace(layer, zero_output_for_mask=True)
             yield mistake, hypothesis.with_layer(position, changed)
+
+
+def zeroed_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Set the states to 0 at masked steps, in all recurrent layers or in one of them.
+
+    The last output of one sample is then the same for every x, if its last step is masked.
+    """
+    network = hypothesis.network
+    masked = [
+        position
+        for position, node in enumerate(network.nodes)
+        if node.layer.directions
+        and network.shapes_at(node.sources[0]).masked
+        and not node.mask_dropped
+    ]
+    one_output = all(q.values[..., 0].size == 1 for q in hypothesis.quantities)
+    if one_output or hypothesis.is_constant_over_samples or not masked:
+        return
+    each = [[position] for position in masked] if len(masked) > 1 else []
+    for positions in (masked, *each):
+        names = [network.nodes[position].name for position in positions]
+        alone = f", in {names[0]} alone" if positions != masked else ""
+        where = Where(layer=names[0] if len(names) == 1 else None)
+        changed = replace(hypothesis, unwindowed=True)
+        for position in positions:
+            layer: Any = network.nodes[position].layer
+            changed = changed.with_layer(position, layer.map_directions(_zeroed_when_masked))
+        text = f"the states are set to 0 at masked steps, not left as they are{alone}"
+        yield Mistake("mask.zeroed_state", text, where), changed
+
+
+def _zeroed_when_masked(direction: Direction) -> Direction:
+    def zeros(self: Any, state: Mapping[str, Array]) -> dict[str, Array]:
+        return {key: values * 0.0 for key, values in state.items()}
+
+    return replace(direction, cell=recast(direction.cell, states_after_masked=zeros))
 
 
 def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:

@@ -20,6 +20,7 @@ from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
+from rnnshapes.reference.outputs import STATES
 
 #: Of so many features of x, every exchange of two is tried.
 _MOST_EXCHANGED = 12
@@ -104,6 +105,7 @@ def _directions(
     yield mistake, replace(changed, quantities=quantities)
 
     yield from _reversed_directions(hypothesis, position, node)
+    yield from _kept_states(hypothesis, node)
 
     groups = hypothesis.weights
     first, second = groups[forward_name], groups[backward_name]
@@ -167,6 +169,25 @@ def _reversed_directions(
             other_end = _last_of(hypothesis, node, layer.directions[1 - number])
             quantities = _joined_at(hypothesis, other_end) if joins else hypothesis.quantities
             yield mistake._replace(text=text), replace(changed, quantities=quantities)
+
+
+def _kept_states(hypothesis: Hypothesis, node: Node) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Start the backward direction from the final states of the forward one."""
+    network, xs = hypothesis.network, hypothesis.xs
+    (first, direction), (second, _) = node.scans
+    widths = network.widths
+    if node.initial or network.batch or widths[first] != widths[second]:
+        return
+    end = _last_of(hypothesis, node, direction)
+    ours = replay.numpy_outputs(network, hypothesis.weights, xs)
+    starts = {key: values[:, end[0]] for key, values in ours.states[first].items()}
+    for q in hypothesis.quantities:  # the port starts from its own states
+        if q.name == first and q.network_steps is not None and end in q.network_steps:
+            starts[q.key] = q.values[:, np.flatnonzero(q.network_steps == end)[0]]
+    text = f"{second} starts from the final states of {first}, not from 0"
+    mistake = Mistake("direction.states_kept", text, Where(node.name, "backward"))
+    weights = {**hypothesis.weights, STATES + second: starts}
+    yield mistake, replace(hypothesis, weights=weights, unwindowed=True)
 
 
 def _exchanged(hypothesis: Hypothesis, first: str, second: str) -> tuple[ReportedQuantity, ...]:

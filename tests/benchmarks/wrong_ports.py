@@ -190,6 +190,8 @@ class Port:
             ran = [one.run(x) for one in layer]
             if "one set of weights" in self.flags and len(layer) > 1:
                 ran[1] = replace(layer[0], reverse=True).run(x)
+            if "states kept" in self.flags:
+                ran[1] = replace(layer[1], start=ran[0]["h"][:, -1]).run(x)
             for one, states in zip(layer, ran, strict=True):
                 found |= {f"{one.name}.{k}": v for k, v in states.items()}
             sides = [states["h"] for states in ran]
@@ -791,6 +793,15 @@ def directions_and_stacks() -> Iterator[InjectedMistake]:
         "weights exchanged",
         exchange_weights,
         nets=BOTH,
+    )
+    yield InjectedMistake(
+        "direction",
+        ("direction.states_kept",),
+        "states kept",
+        flags_of_port("states kept"),
+        ("simple", "gru"),
+        nets=BOTH,
+        given=("y_hat", "last"),
     )
     yield InjectedMistake(
         "direction",

@@ -72,6 +72,7 @@ class Port:
     z_is_new: bool = False
     head_bias: bool = True
     carried: bool = False
+    zeroed_when_masked: bool = False
     late: int = 0
     reverse: bool = False
     turned_back: bool = False
@@ -147,7 +148,8 @@ class Port:
         for at in range(x.shape[1]):
             made = self._take_step(step, w, x[:, at], state)
             if mask is not None:
-                made = {k: np.where(mask[:, at, None], v, state[k]) for k, v in made.items()}
+                kept = {k: state[k] * (not self.zeroed_when_masked) for k in made}
+                made = {k: np.where(mask[:, at, None], v, kept[k]) for k, v in made.items()}
             state = made
             steps.append(made)
         found = {key: np.stack([made[key] for made in steps], axis=1) for key in steps[0]}
