@@ -100,6 +100,23 @@ class Hypothesis:
         nodes[position] = replace(nodes[position], layer=layer)
         return replace(self, network=self.network.with_nodes(tuple(nodes)))
 
+    def map_quantities(
+        self, function: Callable[[ReportedQuantity], ReportedQuantity]
+    ) -> Hypothesis:
+        """Return the same hypothesis with a function applied to each quantity."""
+        return replace(self, quantities=tuple(map(function, self.quantities)))
+
+    def of_samples(self, samples: slice) -> Hypothesis:
+        """Return the hypothesis for some of the samples alone."""
+        some = self.map_quantities(lambda q: q.map(lambda values: values[samples]))
+        return replace(some, xs=tuple(x[samples] for x in self.xs))
+
+    @property
+    def sequences(self) -> Array | None:
+        """x, if it is the only input and has time steps: (N, T, D) or (N, T)."""
+        timed = getattr(self.network.inputs[0].layer, "timed", False)
+        return self.xs[0] if timed and len(self.xs) == 1 else None
+
     @property
     def is_constant_over_samples(self) -> bool:
         """Whether the port gives one step alone, with the same numbers for several samples.

@@ -24,6 +24,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port import (
+    axes_mistakes,
     clipping_mistakes,
     exactness_mistakes,
     layer_mistakes,
@@ -846,14 +847,15 @@ _FAMILIES: tuple[Family, ...] = (
     Family("shifted masks", time_mistakes.shifted_masks, combined=False),
     Family("zeroed outputs", time_mistakes.zeroed_outputs, combined=False),
     Family("zeroed states", time_mistakes.zeroed_states, combined=False),
-    Family("input", topology_mistakes.changed_inputs, combined=False),
+    Family("input", axes_mistakes.permuted_features, combined=False),
     Family("time", time_mistakes.misplaced_time),
     Family("other steps", time_mistakes.other_steps, combined=False),
+    Family("other samples", axes_mistakes.other_samples, combined=False),
     Family("carried", time_mistakes.carried_states),
     Family("carried alone", time_mistakes.carried_alone, combined=False),
-    Family("axes", time_mistakes.swapped_axes),
-    Family("reshaped axes", time_mistakes.reshaped_axes, combined=False),
-    Family("order", topology_mistakes.permuted_axes, combined=False, in_head=True),
+    Family("axes", axes_mistakes.swapped_axes),
+    Family("reshaped axes", axes_mistakes.reshaped_axes, combined=False),
+    Family("order", axes_mistakes.permuted_outputs, combined=False, in_head=True),
     Family("weights", _rounded_weights),
     Family("quantized", _quantized_weights, combined=False),
 )

@@ -6,7 +6,7 @@ An array is matched by its name, or, where it is the only one, by its shape.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,15 +77,14 @@ class ReportedQuantity:
         assert values is not None
         return values.reshape(*values.shape[:2], -1)
 
-    def at_steps(self, selection: slice, network_steps: Array) -> ReportedQuantity:
+    def map(self, function: Callable[[Array], Array]) -> ReportedQuantity:
+        """Return the quantity with a function applied to its values and to their rounding."""
+        return replace(self, values=function(self.values), rounding=function(self.rounding))
+
+    def at_steps(self, selection: slice | Array, network_steps: Array) -> ReportedQuantity:
         """Return some of the steps, as values of other steps of the network."""
-        return replace(
-            self,
-            values=self.values[:, selection],
-            rounding=self.rounding[:, selection],
-            steps=self.steps[selection],
-            network_steps=network_steps,
-        )
+        some, steps = self.map(lambda values: values[:, selection]), self.steps[selection]
+        return replace(some, steps=steps, network_steps=network_steps)
 
     def in_reverse(self) -> ReportedQuantity:
         """Return the same numbers, as values of the network's steps in reverse order."""

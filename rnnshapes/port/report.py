@@ -14,6 +14,7 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.appearance import appearance
 from rnnshapes.port.arrays import Port
+from rnnshapes.port.axes_mistakes import SWAPPED_OUTPUT
 from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, diagnose, in_layer, joined
 from rnnshapes.port.error_summary import summarize_errors
@@ -35,7 +36,6 @@ from rnnshapes.port.quantities import (
 )
 from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.sections import compare_sections, sections
-from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.result import Result
 
 #: The dtypes in which a port may compute.

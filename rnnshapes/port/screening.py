@@ -166,7 +166,7 @@ def measured_reach(hypothesis: Hypothesis, steps: int) -> int:
     longest = max(x.shape[1] for x in hypothesis.xs if x.ndim > 1)
     if hypothesis.network.is_causal or not _forgets(hypothesis):
         return 0
-    some = _some_samples(hypothesis, 2)
+    some = hypothesis.of_samples(slice(2))
     with np.errstate(over="ignore", invalid="ignore"):
         ours = compute_outputs(some)
     exact = [replace(q, values=q.expected(some.network, ours)) for q in some.quantities]
@@ -275,7 +275,7 @@ def _run_window(hypothesis: Hypothesis, steps: int, samples: int, reach: int) ->
     """Return the part of a run from its start, or from the same states before its last steps."""
     network = hypothesis.network
     timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
-    whole = hypothesis if network.batch else _some_samples(hypothesis, samples)
+    whole = hypothesis if network.batch else hypothesis.of_samples(slice(samples))
     at_steps = all(shapes.steps is not None for shapes in network.node_shapes)
     if hypothesis.unwindowed or not (network.runs_in_blocks or reach):
         return StepWindow(whole.xs, whole.quantities, is_exact=False)
@@ -287,19 +287,11 @@ def _run_window(hypothesis: Hypothesis, steps: int, samples: int, reach: int) ->
         return StepWindow(whole.xs, whole.quantities, is_exact=False)
     start = max(0, int(min(map(np.min, timed))) + 1 - steps)
     quantities = []
-    for quantity, network_steps in zip(hypothesis.quantities, timed, strict=True):
+    for quantity, network_steps in zip(whole.quantities, timed, strict=True):
         inside = np.flatnonzero((network_steps >= start) & (network_steps < start + steps))
         if len(inside):
-            quantities.append(
-                replace(
-                    quantity,
-                    values=quantity.values[:samples, inside],
-                    rounding=quantity.rounding[:samples, inside],
-                    steps=quantity.steps[inside],
-                    network_steps=network_steps[inside] - start,
-                )
-            )
-    xs = tuple(x[:samples, start : start + steps + reach] for x in hypothesis.xs)
+            quantities.append(quantity.at_steps(inside, network_steps[inside] - start))
+    xs = tuple(x[:, start : start + steps + reach] for x in whole.xs)
     return StepWindow(xs, tuple(quantities), is_exact=start == 0 and not reach)
 
 
@@ -316,19 +308,11 @@ def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int
             reported = {key: hypothesis.quantities[number] for key, number in numbers.items()}
             starts[STATES + name] = {k: q.values[:samples, before] for k, q in reported.items()}
             start_rounding[name] = {k: q.rounding[:samples, before] for k, q in reported.items()}
-    quantities = tuple(
-        replace(
-            q,
-            values=q.values[:samples, start:stop],
-            rounding=q.rounding[:samples, start:stop],
-            steps=q.steps[start:stop],
-            network_steps=np.arange(stop - start),
-        )
-        for q in hypothesis.quantities
-    )
+    some, steps_of_network = hypothesis.of_samples(slice(samples)), np.arange(stop - start)
+    quantities = tuple(q.at_steps(slice(start, stop), steps_of_network) for q in some.quantities)
     xs = tuple(
-        x[:samples, start:stop] if getattr(node.layer, "timed", False) else x[:samples]
-        for node, x in zip(hypothesis.network.inputs, hypothesis.xs, strict=True)
+        x[:, start:stop] if getattr(node.layer, "timed", False) else x
+        for node, x in zip(some.network.inputs, some.xs, strict=True)
     )
     return StepWindow(xs, quantities, True, starts, start_rounding)
 
@@ -338,16 +322,6 @@ def _ends(x: Array, steps: int) -> Array:
     if x.shape[1] <= 2 * steps:
         return x
     return np.concatenate([x[:, :steps], x[:, -steps:]], axis=1)
-
-
-def _some_samples(hypothesis: Hypothesis, samples: int) -> Hypothesis:
-    """Return the hypothesis for the first samples alone."""
-    quantities = tuple(
-        replace(q, values=q.values[:samples], rounding=q.rounding[:samples])
-        for q in hypothesis.quantities
-    )
-    xs = tuple(x[:samples] for x in hypothesis.xs)
-    return replace(hypothesis, xs=xs, quantities=quantities)
 
 
 def max_abs_difference(hypothesis: Hypothesis) -> float:

@@ -1,4 +1,4 @@
-"""Known mistakes of ports about the sequence: masks, time, samples, and their axes.
+"""Known mistakes of ports about the sequence: masks, time, and states carried over.
 
 Each function yields the mistakes of one kind that the network allows, each with the hypothesis
 that the port makes it.
@@ -20,17 +20,10 @@ from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 from rnnshapes.port.quantities import ReportedQuantity
-from rnnshapes.port.screening import relative_distance
 from rnnshapes.reference.outputs import STATES
 
-#: The output has its first two axes exchanged.
-SWAPPED_OUTPUT = Mistake(
-    "axes.output_swapped", "samples and time are exchanged: the port gives (T, N, …)"
-)
 #: So many samples are run one after the other.
 _MOST_CARRIED = 16
-#: A sample of a port is right if it is nearer to the network than this share.
-_NEAR = 0.02
 #: A number that is not 0, and changes nothing.
 _NOT_MASKED = 1e-30
 _REVERSED = "time is reversed: the port starts at the last step of x"
@@ -151,9 +144,8 @@ def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     yield Mistake("time.reversed", _REVERSED), backwards
     if any(q.values.shape[1] > 1 for q in hypothesis.quantities):
         text = f"{_REVERSED}, and gives its output in the order of x"
-        quantities = tuple(q.in_reverse() for q in hypothesis.quantities)
         mistake = Mistake("time.reversed_and_back", text)
-        yield mistake, replace(backwards, quantities=quantities)
+        yield mistake, backwards.map_quantities(ReportedQuantity.in_reverse)
         yield from _shifted_output(hypothesis)
     yield (
         Mistake("time.shifted", "x is one step late: the port reads x_{t-1} at t"),
@@ -167,12 +159,9 @@ def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
 
 
 def other_steps(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Stay at the first step or sample of x, repeat an end of it, or begin one step too late."""
-    x = hypothesis.xs[0]
-    timed = getattr(hypothesis.network.inputs[0].layer, "timed", False)
-    if len(hypothesis.xs) != 1 or not timed:
-        return
-    if x.shape[1] > 1:
+    """Stay at the first step of x, repeat an end of it, or begin one step too late."""
+    x = hypothesis.sequences
+    if x is not None and x.shape[1] > 1:
         text = "every step reads x_0"
         mistake = Mistake("time.first_repeated", text, Where(array="x"))
         yield mistake, replace(hypothesis, xs=(np.repeat(x[:, :1], x.shape[1], axis=1),))
@@ -183,8 +172,6 @@ def other_steps(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             mistake = Mistake("time.shifted", f"x is one step {how}{more}")
             yield mistake, replace(hypothesis, xs=(moved,))
         yield from _without_first(hypothesis)
-    if len(x) > 1:
-        yield from _other_samples(hypothesis)
 
 
 def _without_first(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -201,36 +188,6 @@ def _without_first(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     quantities = tuple(q.at_steps(slice(None), step - 1) for q, step in last)
     changed = replace(hypothesis, xs=(hypothesis.xs[0][:, 1:],), quantities=quantities)
     yield Mistake("time.first_omitted", "the first step is left out"), changed
-
-
-def _other_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Give the output of the first sample for each, or that of the sample before or after.
-
-    A shift says nothing of one sample. If that is right, and there is but one other, one sample is
-    given twice, and none is shifted.
-    """
-    x = hypothesis.xs[0]
-    mistake = Mistake("axes.sample_repeated", "every sample reads x of sample 0")
-    yield mistake, replace(hypothesis, xs=(np.repeat(x[:1], len(x), axis=0),))
-    if hypothesis.network.batch:
-        return
-    for source, port, network in (
-        ("n - 1", slice(1, None), slice(None, -1)),
-        ("n + 1", slice(None, -1), slice(1, None)),
-    ):
-        text = f"the port gives for sample n the values of sample {source}"
-        changed = replace(_of_samples(hypothesis, port), xs=(x[network],))
-        if len(x) > 2 or relative_distance(_of_samples(hypothesis, network)) > _NEAR:
-            yield Mistake("axes.samples_shifted", text), changed
-
-
-def _of_samples(hypothesis: Hypothesis, samples: slice) -> Hypothesis:
-    """Return some samples of a hypothesis with one input."""
-    quantities = tuple(
-        replace(q, values=q.values[samples], rounding=q.rounding[samples])
-        for q in hypothesis.quantities
-    )
-    return replace(hypothesis, xs=(hypothesis.xs[0][samples],), quantities=quantities)
 
 
 def _wrong_last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -295,15 +252,8 @@ def carried_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
         if q.network_steps is None:
             return
         steps = (starts + q.network_steps).reshape(-1)
-        quantities.append(
-            replace(
-                q,
-                values=q.values.reshape(1, len(steps), -1),
-                rounding=q.rounding.reshape(1, len(steps), -1),
-                network_steps=steps,
-                steps=steps,
-            )
-        )
+        joined = q.map(lambda values: values.reshape(1, -1, values.shape[2]))
+        quantities.append(replace(joined, network_steps=steps, steps=steps))
     one_sequence = xs[0].reshape(1, n * t, *xs[0].shape[2:])
     yield (
         Mistake("state.carried", "the state is carried over from one sample to the next"),
@@ -342,102 +292,3 @@ def carried_alone(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
         started = {STATES + name: arrays for name, arrays in starts.items()}
         changed = replace(hypothesis, weights={**hypothesis.weights, **started})
         yield Mistake("state.carried", text), changed
-
-
-def swapped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Take the first two axes of x, or of what the port gives, for each other."""
-    x = hypothesis.xs[0]
-    timed = getattr(hypothesis.network.inputs[0].layer, "timed", False)
-    if len(hypothesis.xs) != 1 or not timed or x.shape[0] == 1:
-        return
-    n, t = x.shape[:2]
-    mixed = np.swapaxes(x.reshape(t, n, -1), 0, 1)
-    if t > 1:
-        text = "samples and time are exchanged: x (N, T, D) is read as if it were (T, N, D)"
-        yield (
-            Mistake("axes.input_swapped", text),
-            replace(hypothesis, xs=(mixed.reshape(x.shape),)),
-        )
-    if n == t and all(
-        q.network_steps is not None and len(q.network_steps) == t for q in hypothesis.quantities
-    ):
-        quantities = tuple(map(_with_axes_swapped, hypothesis.quantities))
-        yield SWAPPED_OUTPUT, replace(hypothesis, quantities=quantities)
-    yield from _loop_over_samples(hypothesis)
-
-
-def reshaped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Take a buffer of x, or of the output, for one whose axes are in another order."""
-    x = hypothesis.xs[0]
-    timed = getattr(hypothesis.network.inputs[0].layer, "timed", False)
-    if len(hypothesis.xs) != 1 or not timed:
-        return
-    n, t = x.shape[:2]
-    if x.ndim == 3 and min(x.shape[1:]) > 1:
-        d = x.shape[2]
-        for text, other, fix in (
-            ("x (N, T, D) is read as (N, D, T)", x.reshape(n, d, t).swapaxes(1, 2), "(N, T, D)"),
-            (
-                "x is stored as (N, D, T), and read as (N, T, D)",
-                x.swapaxes(1, 2).reshape(x.shape),
-                "(N, D, T)",
-            ),
-        ):
-            mistake = Mistake(
-                "axes.features_swapped",
-                f"time and features are exchanged: {text}",
-                Where(array="x"),
-                f"index the buffer of x as {fix}",
-            )
-            yield mistake, replace(hypothesis, xs=(other,))
-    if n > 1 and t > 1 and all(q.values.shape[1] == t for q in hypothesis.quantities):
-        text = "samples and time are exchanged: an output of (T, N, …) is read as (N, T, …)"
-        fix = "output = output.reshape(T, N, -1).swapaxes(0, 1)"
-
-        def read(values: Array) -> Array:
-            return np.swapaxes(values.reshape(t, n, -1), 0, 1)
-
-        quantities = tuple(
-            replace(q, values=read(q.values), rounding=read(q.rounding))
-            for q in hypothesis.quantities
-        )
-        mistake = Mistake("axes.output_reshaped", text, own_fix=fix)
-        yield mistake, replace(hypothesis, quantities=quantities)
-
-
-def _with_axes_swapped(quantity: ReportedQuantity) -> ReportedQuantity:
-    """Return the quantity with samples for steps and steps for samples."""
-    return replace(
-        quantity,
-        values=np.swapaxes(quantity.values, 0, 1),
-        rounding=np.swapaxes(quantity.rounding, 0, 1),
-    )
-
-
-def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Loop over axis 0 of x, so that the steps are samples."""
-    x = hypothesis.xs[0]
-    steps = hypothesis.quantities[0].network_steps if hypothesis.quantities else None
-    if (
-        not hypothesis.network.runs_in_blocks
-        or len(hypothesis.xs) != 1
-        or len(x) == 1
-        or steps is None
-        or hypothesis.is_constant_over_samples
-    ):
-        return
-    if not all(
-        q.network_steps is not None and np.array_equal(q.network_steps, steps)
-        for q in hypothesis.quantities
-    ):
-        return
-    samples = np.arange(len(x))
-    quantities = tuple(
-        replace(_with_axes_swapped(q), network_steps=samples, steps=samples)
-        for q in hypothesis.quantities
-    )
-    text = "the loop runs over the samples, axis 0 of x, as PyTorch's does without batch_first"
-    yield (
-        Mistake("axes.loop_over_samples", text),
-        replace(hypothesis, xs=(np.swapaxes(x[:, steps], 0, 1),), quantities=quantities),
-    )

@@ -1,4 +1,4 @@
-"""Known mistakes of ports about how layers are joined, and about the order of axes.
+"""Known mistakes of ports about how layers and directions are joined.
 
 Each function yields the mistakes of one kind that the network allows, each with the hypothesis
 that the port makes it.
@@ -21,11 +21,6 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 from rnnshapes.reference.outputs import STATES
-
-#: Of so many features of x, every exchange of two is tried.
-_MOST_EXCHANGED = 12
-#: Of so many samples or units, every one is compared with every other.
-_MOST_SLICES = 2048
 
 
 def misjoined(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
@@ -389,74 +384,3 @@ def _states_passed_up(
     nodes[after_position] = replace(after, initial=initial)
     changed = network.with_nodes(tuple(nodes))
     return replace(hypothesis, network=changed, unwindowed=True)
-
-
-# --- x and the order of axes --------------------------------------------------------------------
-
-
-def changed_inputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Reverse the features of x, or exchange two of them."""
-    x = hypothesis.xs[0]
-    if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or x.shape[2] == 1:
-        return
-    features = np.arange(x.shape[2])
-    orders = {"reversed": features[::-1]}
-    if len(features) <= _MOST_EXCHANGED:
-        for one, other in itertools.combinations(features, 2):
-            order = features.copy()
-            order[[one, other]] = other, one
-            orders.setdefault(f"exchanged: {one} and {other}", order)
-    for shift in (1, -1):
-        orders.setdefault(f"shifted by {shift}", np.roll(features, shift))
-    for how, order in orders.items():
-        mistake = Mistake("input.permuted", f"the features of x are {how}", Where(array="x"))
-        yield mistake, replace(hypothesis, xs=(x[..., order],))
-
-
-def permuted_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
-    """Put the units or the samples of each quantity into the order of the nearest numbers."""
-    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
-    names = {0: ("axes.samples_permuted", "samples"), 2: ("axes.units_permuted", "units")}
-    for axis, (id_, what) in names.items():
-        quantities, orders = [], []
-        for quantity in hypothesis.quantities:
-            expected = quantity.expected(hypothesis.network, ours)
-            order = _nearest(quantity.values, expected, axis)
-            if order is None:
-                break
-            orders.append(order)
-            quantities.append(
-                replace(
-                    quantity,
-                    values=np.take(quantity.values, order, axis),
-                    rounding=np.take(quantity.rounding, order, axis),
-                )
-            )
-        if len(orders) < len(hypothesis.quantities):
-            continue
-        permuted = [order for order in orders if not np.array_equal(order, np.arange(len(order)))]
-        if permuted and all(len(set(order.tolist())) == len(order) for order in orders):
-            shown = ", ".join(map(str, permuted[0][:8]))
-            text = f"the {what} are in another order: Keras's {what} are the port's {shown}"
-            where = Where(array=hypothesis.quantities[0].key or hypothesis.quantities[0].name)
-            yield Mistake(id_, text, where), replace(hypothesis, quantities=tuple(quantities))
-
-
-def _nearest(values: Array, expected: Array, axis: int) -> Array | None:
-    """Return the order in which the slices of ``values`` are nearest to those of ``expected``.
-
-    Args:
-        values: What the port gives, (N, L, units).
-        expected: What the network gives, (N, L, units).
-        axis: The axis along which the slices are compared.
-
-    Returns:
-        For each slice of ``expected`` the index of the nearest one; None if there are too many to
-        compare each with each.
-    """
-    some, others = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (values, expected))
-    if len(some) > _MOST_SLICES:
-        return None
-    squares = (some**2).sum(axis=1)[None] + (others**2).sum(axis=1)[:, None]
-    nearest: Array = np.argmin(squares - 2 * others @ some.T, axis=1)
-    return nearest

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 
 from rnnshapes.ops.activations import Array
+from rnnshapes.port.axes_mistakes import SWAPPED_OUTPUT
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Explanation
 from rnnshapes.port.report import PortVerification
-from rnnshapes.port.time_mistakes import SWAPPED_OUTPUT
 from rnnshapes.render.number_text import count_text, magnitude_text
 from rnnshapes.render.phrases import network_text
 from rnnshapes.render.plots.panels import Panel, stack

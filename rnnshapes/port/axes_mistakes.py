@@ -1,0 +1,195 @@
+"""Known mistakes of ports about axes: exchanged, or with samples, features or units permuted.
+
+Each function yields the mistakes of one kind that the network allows, each with the hypothesis
+that the port makes it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from rnnshapes.forward import replay
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.screening import relative_distance
+
+#: The output has its first two axes exchanged.
+SWAPPED_OUTPUT = Mistake(
+    "axes.output_swapped", "samples and time are exchanged: the port gives (T, N, …)"
+)
+#: Of so many features of x, every exchange of two is tried.
+_MOST_EXCHANGED = 12
+#: Of so many samples or units, every one is compared with every other.
+_MOST_SLICES = 2048
+#: A sample of a port is right if it is nearer to the network than this share.
+_NEAR = 0.02
+
+
+# --- Samples, time and features -----------------------------------------------------------------
+
+
+def swapped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the first two axes of x, or of what the port gives, for each other."""
+    x = hypothesis.sequences
+    if x is None or len(x) == 1:
+        return
+    n, t = x.shape[:2]
+    if t > 1:
+        text = "samples and time are exchanged: x (N, T, D) is read as if it were (T, N, D)"
+        mixed = np.swapaxes(x.reshape(t, n, -1), 0, 1).reshape(x.shape)
+        yield Mistake("axes.input_swapped", text), replace(hypothesis, xs=(mixed,))
+    if n == t and all(
+        q.network_steps is not None and len(q.network_steps) == t for q in hypothesis.quantities
+    ):
+        yield SWAPPED_OUTPUT, hypothesis.map_quantities(lambda q: q.map(_samples_and_steps))
+    yield from _loop_over_samples(hypothesis)
+
+
+def _samples_and_steps(values: Array) -> Array:
+    """Exchange the first two axes."""
+    return np.swapaxes(values, 0, 1)
+
+
+def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Loop over axis 0 of x, so that the steps are samples."""
+    x = hypothesis.xs[0]
+    steps = hypothesis.quantities[0].network_steps if hypothesis.quantities else None
+    if not hypothesis.network.runs_in_blocks or steps is None:
+        return
+    if hypothesis.is_constant_over_samples or not all(
+        q.network_steps is not None and np.array_equal(q.network_steps, steps)
+        for q in hypothesis.quantities
+    ):
+        return
+    samples = np.arange(len(x))
+    changed = hypothesis.map_quantities(
+        lambda q: replace(q.map(_samples_and_steps), network_steps=samples, steps=samples)
+    )
+    text = "the loop runs over the samples, axis 0 of x, as PyTorch's does without batch_first"
+    mistake = Mistake("axes.loop_over_samples", text)
+    yield mistake, replace(changed, xs=(_samples_and_steps(x[:, steps]),))
+
+
+def reshaped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take a buffer of x, or of the output, for one whose axes are in another order."""
+    x = hypothesis.sequences
+    if x is None:
+        return
+    n, t = x.shape[:2]
+    if x.ndim == 3 and min(x.shape[1:]) > 1:
+        d = x.shape[2]
+        for how, other, axes in (
+            ("x (N, T, D) is read as (N, D, T)", x.reshape(n, d, t).swapaxes(1, 2), "(N, T, D)"),
+            (
+                "x is stored as (N, D, T), and read as (N, T, D)",
+                x.swapaxes(1, 2).reshape(x.shape),
+                "(N, D, T)",
+            ),
+        ):
+            text, fix = (
+                f"time and features are exchanged: {how}",
+                f"index the buffer of x as {axes}",
+            )
+            mistake = Mistake("axes.features_swapped", text, Where(array="x"), fix)
+            yield mistake, replace(hypothesis, xs=(other,))
+    if n > 1 and t > 1 and all(q.values.shape[1] == t for q in hypothesis.quantities):
+        text = "samples and time are exchanged: an output of (T, N, …) is read as (N, T, …)"
+        fix = "output = output.reshape(T, N, -1).swapaxes(0, 1)"
+
+        def read(values: Array) -> Array:
+            return np.swapaxes(values.reshape(t, n, -1), 0, 1)
+
+        mistake = Mistake("axes.output_reshaped", text, own_fix=fix)
+        yield mistake, hypothesis.map_quantities(lambda q: q.map(read))
+
+
+# --- Order along an axis ------------------------------------------------------------------------
+
+
+def other_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Give the output of the first sample for each, or that of the sample before or after.
+
+    A shift says nothing of one sample. If that is right, and there is but one other, one sample is
+    given twice, and none is shifted.
+    """
+    x = hypothesis.sequences
+    if x is None or len(x) == 1:
+        return
+    mistake = Mistake("axes.sample_repeated", "every sample reads x of sample 0")
+    yield mistake, replace(hypothesis, xs=(np.repeat(x[:1], len(x), axis=0),))
+    if hypothesis.network.batch:
+        return
+    for source, port, network in (
+        ("n - 1", slice(1, None), slice(None, -1)),
+        ("n + 1", slice(None, -1), slice(1, None)),
+    ):
+        text = f"the port gives for sample n the values of sample {source}"
+        changed = replace(hypothesis.of_samples(port), xs=(x[network],))
+        if len(x) > 2 or relative_distance(hypothesis.of_samples(network)) > _NEAR:
+            yield Mistake("axes.samples_shifted", text), changed
+
+
+def permuted_features(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Reverse the features of x, exchange two of them, or shift them."""
+    x = hypothesis.xs[0]
+    if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or x.shape[2] == 1:
+        return
+    features = np.arange(x.shape[2])
+    orders = {"reversed": features[::-1]}
+    if len(features) <= _MOST_EXCHANGED:
+        for one, other in itertools.combinations(features, 2):
+            order = features.copy()
+            order[[one, other]] = other, one
+            orders[f"exchanged: {one} and {other}"] = order
+    for shift in (1, -1):
+        orders[f"shifted by {shift}"] = np.roll(features, shift)
+    for how, order in orders.items():
+        mistake = Mistake("input.permuted", f"the features of x are {how}", Where(array="x"))
+        yield mistake, replace(hypothesis, xs=(x[..., order],))
+
+
+def permuted_outputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Put the units or the samples of each quantity into the order of the nearest numbers."""
+    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    names = {0: ("axes.samples_permuted", "samples"), 2: ("axes.units_permuted", "units")}
+    for axis, (id_, what) in names.items():
+        orders = [
+            _nearest(q.values, q.expected(hypothesis.network, ours), axis)
+            for q in hypothesis.quantities
+        ]
+        quantities = tuple(
+            quantity.map(partial(np.take, indices=order, axis=axis))
+            for quantity, order in zip(hypothesis.quantities, orders, strict=True)
+            if order is not None and len(set(order.tolist())) == len(order)
+        )
+        permuted = [o for o in orders if o is not None and (o != np.arange(len(o))).any()]
+        if permuted and len(quantities) == len(orders):
+            shown = ", ".join(map(str, permuted[0][:8]))
+            text = f"the {what} are in another order: Keras's {what} are the port's {shown}"
+            where = Where(array=hypothesis.quantities[0].key or hypothesis.quantities[0].name)
+            yield Mistake(id_, text, where), replace(hypothesis, quantities=quantities)
+
+
+def _nearest(values: Array, expected: Array, axis: int) -> Array | None:
+    """Return the order in which the slices of ``values`` are nearest to those of ``expected``.
+
+    Args:
+        values: What the port gives, (N, L, units).
+        expected: What the network gives, (N, L, units).
+        axis: The axis along which the slices are compared.
+
+    Returns:
+        For each slice of ``expected`` the index of the nearest one; None if there are too many to
+        compare each with each.
+    """
+    some, others = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (values, expected))
+    if len(some) > _MOST_SLICES:
+        return None
+    squares = (some**2).sum(axis=1)[None] + (others**2).sum(axis=1)[:, None]
+    nearest: Array = np.argmin(squares - 2 * others @ some.T, axis=1)
+    return nearest
