@@ -1,21 +1,26 @@
-"""Known mistakes of ports that clip states, or the arguments of activations.
-
-Each function yields mistakes with the change that they make to a cell.
-"""
+"""Known mistakes of ports that clip states, or the arguments of activations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.elementwise import Elementwise
-from rnnshapes.port.hypothesis import CellChange, Mistake, recast
-from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.ops.elementwise import Clip
+from rnnshapes.port.cell_changes import (
+    Arrays,
+    CellChange,
+    WithLet,
+    changed_cells,
+    directions_of,
+    step_change,
+    with_change,
+)
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
+from rnnshapes.port.screening import expected_quantities
 
 #: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.
 _LIMITS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
@@ -24,53 +29,53 @@ _LEAST_SHARE = 1e-3
 _ARGUMENTS = "arguments of activations"
 
 
-def clipped(
-    computed: Sequence[Mapping[str, float]], reported: Sequence[ReportedQuantity]
-) -> Iterator[tuple[Mistake, CellChange]]:
-    """Yield that states, or the arguments of activations, are clipped to a limit.
+def clipped(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Clip the states, or the arguments of activations, to a limit.
 
     Limits that ports have are tried, and the largest number of the states that the port gives,
     unless the network does not exceed them: then they change nothing. No state of the port may
     exceed a limit; one that it gives at every step has reached the limit, or was never clipped.
-
-    Args:
-        computed: The largest numbers of each recurrence, as :func:`recorded` collects them.
-        reported: The states of these recurrences that the port gives.
     """
+    largest = _largest_numbers(hypothesis)
+    groups = {name: d.name for node in hypothesis.network.recurrent for name, d in node.scans}
+    concerned = {name for name, group in groups.items() if hypothesis.concerns(group)}
+
+    def is_exceeded(limit: float, what: str) -> bool:
+        return limit < (1 - _LEAST_SHARE) * largest.get(what, 0.0)
+
     for key in ("h", "c"):
-        given = [q for q in reported if q.key == key]
-        several = sum(key in numbers for numbers in computed)
-        known = len(given) == several and all(q.values.shape[1] > 1 for q in given)
+        given = [q for q in hypothesis.quantities if q.key == key and q.name in concerned]
+        having = {
+            direction.name
+            for direction in directions_of(hypothesis)
+            if any(key in c.state_names for c in direction.cell.cells_by_suffix.values())
+        }
+        known = len(given) == len(having) and all(q.values.shape[1] > 1 for q in given)
         reached = max((float(np.max(np.abs(q.values))) for q in given), default=0.0)
         others = [] if known else [limit for limit in _LIMITS if limit > reached]
         for limit in [reached, *others] if given else others:
-            if _is_exceeded(limit, key, computed):
+            if is_exceeded(limit, key):
                 text = f"{key} is clipped to ±{limit:.5g} after each step"
-                yield Mistake("state.clipped", text), _with_clipped_state(key, limit)
+                mistake = Mistake("state.clipped", text)
+                yield from changed_cells(hypothesis, mistake, _clipped_state(key, limit))
                 if key == "c":
-                    text = f"{text}, when h is computed already"
-                    yield Mistake("state.clipped", text), _with_clipped_next_state(limit)
+                    late = mistake._replace(text=f"{text}, when h is computed already")
+                    yield from changed_cells(hypothesis, late, _clipped_next_state(limit))
     for limit in _LIMITS:
-        if _is_exceeded(limit, _ARGUMENTS, computed):
+        if is_exceeded(limit, _ARGUMENTS):
             text = f"the arguments of the activations are clipped to ±{limit:g}"
-            yield Mistake("activation.clipped", text), _with_clipped_arguments(limit)
+            mistake = Mistake("activation.clipped", text)
+            yield from changed_cells(hypothesis, mistake, _clipped_arguments(limit))
 
 
-def _is_exceeded(limit: float, what: str, computed: Sequence[Mapping[str, float]]) -> bool:
-    largest = max((numbers.get(what, 0.0) for numbers in computed), default=0.0)
-    return limit < (1 - _LEAST_SHARE) * largest
-
-
-def recorded(largest: dict[str, float]) -> CellChange:
-    """Return a change after which a cell writes its largest numbers to ``largest``.
-
-    They are those of each state, by its name, and of all arguments of activations.
-    """
+def _largest_numbers(hypothesis: Hypothesis) -> dict[str, float]:
+    """Return the largest number of each state, by its name, and of all arguments of activations."""
+    largest: dict[str, float] = {}
 
     def record(what: str, values: Array) -> None:
         largest[what] = max(largest.get(what, 0.0), float(np.max(np.abs(values), initial=0.0)))
 
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]]:
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
         kind = type(cell)
 
         def activate(self: Any, ops: Any, name: str, z: Any) -> Any:
@@ -85,76 +90,39 @@ def recorded(largest: dict[str, float]) -> CellChange:
 
         return recast(cell, activate=activate, step=step), arrays
 
-    return change
+    recorded = with_change(hypothesis, change)
+    with np.errstate(over="ignore", invalid="ignore"):
+        list(expected_quantities(recorded or hypothesis))
+    return largest
 
 
-@dataclass(frozen=True)
-class _Clipped(Elementwise):
-    """A number, clipped to ± ``limit``."""
+def _clipped_state(key: str, limit: float) -> CellChange:
+    def step(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        def let(name: str, value: Any) -> Any:
+            value = ops.elementwise(value, Clip(-limit, limit)) if name == key else value
+            return ops.let(name, value)
 
-    limit: float
+        return right(WithLet(ops, let), xz, state, w)
 
-    name = "clipped"
-
-    def __call__(self, x: Array) -> Array:
-        return np.clip(x, -self.limit, self.limit)
-
-    def text(self, operand: str) -> str:
-        return f"clip({operand})"
+    return step_change(step, key)
 
 
-def _with_clipped_state(key: str, limit: float) -> CellChange:
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
-        if key not in cell.state_names:
-            return None
-        kind = type(cell)
-
-        def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-            return kind.step(self, _WithClipped(ops, key, limit), xz, state, w)
-
-        return recast(cell, step=step), arrays
-
-    return change
-
-
-def _with_clipped_next_state(limit: float) -> CellChange:
+def _clipped_next_state(limit: float) -> CellChange:
     """Return a change after which the next step alone takes a clipped c."""
 
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
-        if "c" not in cell.state_names:
-            return None
-        kind = type(cell)
+    def step(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        result = right(ops, xz, state, w)
+        c = ops.elementwise(result.states["c"], Clip(-limit, limit))
+        return result._replace(states={**result.states, "c": c})
 
-        def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-            result = kind.step(self, ops, xz, state, w)
-            c = ops.elementwise(result.states["c"], _Clipped(limit))
-            return result._replace(states={**result.states, "c": c})
-
-        return recast(cell, step=step), arrays
-
-    return change
+    return step_change(step, "c")
 
 
-def _with_clipped_arguments(limit: float) -> CellChange:
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
+def _clipped_arguments(limit: float) -> CellChange:
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
         def activate(self: Any, ops: Any, name: str, z: Any) -> Any:
-            return ops.activate(name, ops.elementwise(z, _Clipped(limit)))
+            return ops.activate(name, ops.elementwise(z, Clip(-limit, limit)))
 
         return recast(cell, activate=activate), arrays
 
     return change
-
-
-class _WithClipped:
-    """An interpreter that clips one value of an equation, by name."""
-
-    def __init__(self, ops: Any, name: str, limit: float) -> None:
-        self.ops, self.name, self.limit = ops, name, limit
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.ops, name)
-
-    def let(self, name: str, value: Any) -> Any:
-        if name == self.name:
-            value = self.ops.elementwise(value, _Clipped(self.limit))
-        return self.ops.let(name, value)

@@ -1,4 +1,4 @@
-"""Mistakes about exactness: approximated activations, states of 16 bits, numbers of few digits.
+"""Mistakes about exactness: approximated activations, rounded states, weights and numbers.
 
 Sources of the approximations: the continued fraction of tanh (Lambert, 1761), cut off; Amin,
 Curtis and Hayes-Gill, "Piecewise linear approximation applied to nonlinear function of a neural
@@ -18,11 +18,19 @@ from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import MONOTONE, Array
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.hypothesis import CellChange, Hypothesis, Mistake, recast
+from rnnshapes.port.cell_changes import (
+    Arrays,
+    CellChange,
+    changed_cells,
+    differ,
+    directions_of,
+    step_change,
+)
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
 from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of
 from rnnshapes.port.screening import relative_distance, window
 
-#: Approximations are tried where the network is nearer to the port than this share.
+#: PortFunctions are tried where the network is nearer to the port than this share.
 _NEAR = 0.15
 #: How many steps the distance is measured over.
 _STEPS = 8
@@ -42,24 +50,24 @@ _DECIMALS, _BITS = range(1, 6), range(4, 17)
 
 
 @dataclass(frozen=True, eq=False)
-class Approximation(Elementwise):
-    """An approximation of tanh or sigmoid that ports compute; ``form`` is its description."""
+class PortFunction(Elementwise):
+    """A function that ports compute, such as an approximation of tanh; ``form`` describes it."""
 
     form: str
     function: Callable[[Array], Array]
+    ulps: int = 0
 
-    name = "approximation"
-    ulps = 32
+    name = "function of the port"
 
     def __call__(self, x: Array) -> Array:
         return self.function(x)
 
     def text(self, operand: str) -> str:
-        return f"approximation({operand})"
+        return f"function({operand})"
 
 
-def approximated_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, CellChange]]:
-    """Yield that tanh, sigmoid or both are approximated, where the port is near the network."""
+def approximated_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Approximate tanh, sigmoid or both, where the port is near the network."""
     distance = relative_distance(window(hypothesis, _STEPS).of(hypothesis))
     for functions in _approximations() if distance <= _NEAR else ():
         errors = [_error(name, function) for name, function in functions.items()]
@@ -72,28 +80,29 @@ def approximated_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, 
                     f"{name} is approximated: {_text(name, function)}"
                     for name, function in chosen.items()
                 )
-                yield Mistake("activation.approximated", text), _approximated(chosen)
+                mistake = Mistake("activation.approximated", text)
+                yield from changed_cells(hypothesis, mistake, _approximated(chosen))
 
 
-def _error(name: str, function: Approximation) -> float:
+def _error(name: str, function: PortFunction) -> float:
     """Return the root mean square of the error near 0."""
     error = function(_NEAR_ZERO) - MONOTONE[name].function(_NEAR_ZERO)
     return float(np.sqrt(np.mean(np.square(error)))) + 1e-12
 
 
-def _text(name: str, function: Approximation) -> str:
+def _text(name: str, function: PortFunction) -> str:
     """Return how a function is approximated, and where it is off by most."""
     error = np.abs(function(_GRID) - MONOTONE[name].function(_GRID))
     worst = int(np.argmax(error))
     return f"{function.form}, off by up to {error[worst]:.1e} near |z| = {abs(_GRID[worst]):.1f}"
 
 
-def _approximated(functions: Mapping[str, Approximation]) -> CellChange:
+def _approximated(functions: Mapping[str, PortFunction]) -> CellChange:
     """Return a change of the activations with these names."""
 
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]] | None:
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
         if not set(functions) <= set(cell.activations):
-            return None
+            return cell, arrays
 
         def activate(self: Any, ops: Any, name: str, z: Any) -> Any:
             if name in functions:
@@ -105,20 +114,26 @@ def _approximated(functions: Mapping[str, Approximation]) -> CellChange:
     return change
 
 
-def _approximations() -> Iterator[dict[str, Approximation]]:
+def _approximations() -> Iterator[dict[str, PortFunction]]:
     """Yield approximations of tanh, of sigmoid, or of both in the same way, by name."""
     for form, function in _RATIONAL.items():
         halved = _from_tanh(function)
-        yield {"tanh": Approximation(form, function), "sigmoid": Approximation(form, halved)}
+        yield _both(form, function, halved)
     for form, function in _SIGMOIDS.items():
         doubled = _from_sigmoid(function)
-        yield {"tanh": Approximation(form, doubled), "sigmoid": Approximation(form, function)}
+        yield _both(form, doubled, function)
     for entries, limit, kind in itertools.product(_ENTRIES, _LIMITS, _TABLES):
         form = f"a table of {entries} entries over |z| <= {limit:g}, {kind}"
-        yield {
-            name: Approximation(form, _table(MONOTONE[name].function, entries, limit, kind))
-            for name in ("tanh", "sigmoid")
-        }
+        exact = (MONOTONE[name].function for name in ("tanh", "sigmoid"))
+        yield _both(form, *(_table(function, entries, limit, kind) for function in exact))
+
+
+def _both(
+    form: str, tanh: Callable[[Array], Array], sigmoid: Callable[[Array], Array]
+) -> dict[str, PortFunction]:
+    """Return approximations of one form, by name."""
+    functions = {"tanh": tanh, "sigmoid": sigmoid}
+    return {name: PortFunction(form, function, ulps=32) for name, function in functions.items()}
 
 
 def _from_tanh(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -208,34 +223,18 @@ def _table(
 # --- States -------------------------------------------------------------------------------------
 
 
-_KEEP_STATES = "keep the states in float32"
-
-
-@dataclass(frozen=True)
-class _Rounded(Elementwise):
-    """A number, rounded to a dtype of 16 bits, or to multiples of a unit."""
-
-    function: Callable[[Array], Array]
-
-    name = "rounded"
-
-    def __call__(self, x: Array) -> Array:
-        return self.function(x)
-
-    def text(self, operand: str) -> str:
-        return f"rounded({operand})"
-
-
-def rounded_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, CellChange]]:
-    """Yield that the states after each step are rounded to 16 bits, or to a grid."""
-    for dtype in ("bfloat16", "float16"):
-        text = f"the states are rounded to {dtype} after each step"
-        rounded = PRECISIONS[dtype].rounded
-        yield Mistake(f"numeric.{dtype}", text, own_fix=_KEEP_STATES), _after(_Rounded(rounded))
-    for bits in (7, 8, 10, 12, 15):
-        text = f"the states are rounded to multiples of 1/{2**bits:,} after each step"
-        grid = _Rounded(multiples_of(2.0**-bits))
-        yield Mistake("numeric.rounded", text, own_fix=_KEEP_STATES), _after(grid)
+def rounded_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round the states after each step to 16 bits, or to a grid."""
+    for id_, what, rounded in (
+        *((f"numeric.{d}", d, PRECISIONS[d].rounded) for d in ("bfloat16", "float16")),
+        *(
+            ("numeric.rounded", f"multiples of 1/{2**bits:,}", multiples_of(2.0**-bits))
+            for bits in (7, 8, 10, 12, 15)
+        ),
+    ):
+        text = f"the states are rounded to {what} after each step"
+        mistake = Mistake(id_, text, own_fix="keep the states in float32")
+        yield from changed_cells(hypothesis, mistake, _after(PortFunction("rounded", rounded)))
 
 
 def multiples_of(unit: float) -> Callable[[Array], Array]:
@@ -243,20 +242,100 @@ def multiples_of(unit: float) -> Callable[[Array], Array]:
     return lambda values: np.asarray(np.rint(values / unit) * unit)
 
 
-def _after(rounding: _Rounded) -> CellChange:
+def _after(rounding: PortFunction) -> CellChange:
     """Return a change to a cell whose states are rounded after each step."""
 
-    def change(cell: Cell, arrays: dict[str, Array]) -> tuple[Cell, dict[str, Array]]:
-        kind = type(cell)
+    def step(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        result = right(ops, xz, state, w)
+        rounded = {k: ops.elementwise(v, rounding) for k, v in result.states.items()}
+        return result._replace(output=rounded[cell.output_state], states=rounded)
 
-        def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
-            result = kind.step(self, ops, xz, state, w)
-            rounded = {k: ops.elementwise(v, rounding) for k, v in result.states.items()}
-            return result._replace(output=rounded[cell.output_state], states=rounded)
+    return step_change(step)
 
-        return recast(cell, step=step), arrays
 
-    return change
+# --- Weights ------------------------------------------------------------------------------------
+
+
+def rounded_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round every weight to float16 or bfloat16."""
+    for dtype in ("float16", "bfloat16"):
+        mistake = Mistake(f"weights.{dtype}", f"the weights are rounded to {dtype}")
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded)
+
+
+def quantized_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round the weights of the recurrences to 16-bit numbers, or all to a grid of integers."""
+    for dtype in ("float16", "bfloat16"):
+        text = f"the weights of the recurrence are rounded to {dtype}"
+        mistake = Mistake(f"weights.{dtype}", text)
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, cells=True)
+    for bits, per_column, biases, cells in itertools.product(
+        (8, 16), (False, True), (True, False), (True, False)
+    ):
+        what = "the weights of the recurrence" if cells else "all weights"
+        scale = "one scale for each column" if per_column else "one scale for each array"
+        kept = "" if biases else ", the biases are not"
+        text = f"{what} are rounded to int{bits} ({scale}){kept}"
+        mistake = Mistake("weights.quantized", text)
+        grid = on_grid(bits, per_column=per_column)
+        yield from _rounded(hypothesis, mistake, grid, cells=cells, biases=biases)
+    for unit, what in _STEPS_OF_WEIGHTS.items():
+        for cells in (True, False):
+            whose = "the weights of the recurrence" if cells else "all weights"
+            mistake = Mistake("weights.quantized", f"{whose} are rounded to {what}")
+            yield from _rounded(hypothesis, mistake, multiples_of(unit), cells=cells)
+
+
+#: Steps to which ports round weights, in words: printed digits, and fractional bits.
+_STEPS_OF_WEIGHTS = {
+    **{10.0**-digits: f"{digits} decimal places" for digits in (2, 3, 4, 5)},
+    **{2.0**-bits: f"{bits} fractional bits" for bits in (6, 7, 8, 10, 11, 12, 15)},
+}
+
+
+def on_grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:
+    """Return a function that rounds an array to integers of so many bits times a scale."""
+
+    def rounded(values: Array) -> Array:
+        axis = 0 if per_column and values.ndim > 1 else None
+        largest = np.max(np.abs(values), axis=axis, keepdims=True, initial=1e-30)
+        scale = largest / (2 ** (bits - 1) - 1)
+        return np.asarray(np.rint(values / scale) * scale)
+
+    return rounded
+
+
+def _rounded(
+    hypothesis: Hypothesis,
+    mistake: Mistake,
+    rounded: Callable[[Array], Array],
+    *,
+    cells: bool = False,
+    biases: bool = True,
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round the weights, or those of cells alone, with or without the biases."""
+    groups = {direction.name for direction in directions_of(hypothesis)}
+    kept = set() if biases else set(_biases_of(hypothesis))
+    weights = {
+        group: {
+            key: rounded(np.asarray(a, np.float64))
+            if (group in groups or not cells) and (group, key) not in kept
+            else a
+            for key, a in arrays.items()
+        }
+        for group, arrays in hypothesis.weights.items()
+    }
+    if any(differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
+        yield mistake, replace(hypothesis, weights=weights)
+
+
+def _biases_of(hypothesis: Hypothesis) -> Iterator[tuple[str, str]]:
+    """Yield the group and the key of every bias; of stacked cells its name has the cell's first."""
+    for layer in hypothesis.network.layers:
+        for group, weights in layer.groups.items():
+            for weight in weights:
+                if weight.name.rpartition("/")[2] == "bias":
+                    yield group, weight.key
 
 
 # --- Digits -------------------------------------------------------------------------------------

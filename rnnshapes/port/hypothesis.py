@@ -8,16 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes.cells.cell import Cell
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.quantities import ReportedQuantity
 
-#: Takes a cell and its weights, by key, and returns both as a port with a mistake has them, or
-#: ``None`` where the cell cannot have that mistake.
-CellChange = Callable[[Cell, dict[str, Array]], tuple[Cell, dict[str, Array]] | None]
 #: Beginnings of the ids of mistakes after which the equation is right, and its numbers inexact.
 _INEXACT = (
     *("numeric.", "activation.approximated"),

@@ -16,8 +16,9 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.ops.activations import Array
+from rnnshapes.port.exactness_mistakes import on_grid
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
-from rnnshapes.port.mistakes import array_mistakes, on_grid
+from rnnshapes.port.mistakes import array_mistakes
 from rnnshapes.port.recovery import (
     RecoveredWeights,
     TooFewSteps,

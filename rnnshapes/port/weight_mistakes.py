@@ -15,8 +15,8 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.elementwise import ELU, Affine, HardSigmoid, LeakyReLU
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.port.exactness_mistakes import on_grid
 from rnnshapes.port.hypothesis import Mistake, Where
-from rnnshapes.port.mistakes import on_grid
 from rnnshapes.port.weight_matching import are_equal
 
 #: The largest share of wrong numbers in an array whose others are right.

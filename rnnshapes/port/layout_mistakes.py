@@ -1,0 +1,176 @@
+"""Known mistakes of ports that read an array's buffer in another order or at another index.
+
+Each function yields the mistakes of one kind that the network allows, each with the hypothesis
+that the port makes it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from rnnshapes.cells.cell import Cell
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.cell_changes import (
+    ARRAY_NAMES,
+    Arrays,
+    array_change,
+    block_change,
+    changed_cells,
+    gates_of,
+    with_change,
+)
+from rnnshapes.port.gate_mistakes import repeated_gates
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+
+FORTRAN = "read column by column (Fortran order)"
+FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
+
+
+# --- Other orders -------------------------------------------------------------------------------
+
+
+def layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Read the kernels transposed, column by column, or as flat buffers of their transposes."""
+    kernels = {key: name for key, name in ARRAY_NAMES.items() if key != "bh"}
+    gated = bool(gates_of(hypothesis))
+    orders = (("layout.fortran", FORTRAN, by_columns), ("layout.flat_buffer", FLAT, as_flat))
+    for key, name in kernels.items():
+        where = Where(array=name)
+        mistake = Mistake("layout.transposed", f"{name} is transposed", where)
+        yield from changed_cells(hypothesis, mistake, block_change(_transposed, key))
+        # One square block that is read column by column is a transposed one.
+        for id_, how, read in orders if gated or key == "Wx" else ():
+            mistake = Mistake(id_, f"{name} is {how}", where)
+            yield from changed_cells(hypothesis, mistake, array_change(read, key))
+    for id_, how, read in orders:
+        changed = with_change(hypothesis, array_change(read, *kernels))
+        if gated and changed is not None:
+            yield Mistake(id_, f"kernel and recurrent_kernel are {how}"), changed
+        if hypothesis.scope is None and (dense := _dense_names(hypothesis)):
+            changed = changed or hypothesis
+            weights = dict(changed.weights)
+            for name in dense:
+                weights[name] = {**weights[name], "W": read(weights[name]["W"])}
+            every = replace(changed, weights=weights, touched=frozenset())
+            yield Mistake(id_, f"every kernel is {how}"), every
+
+
+def interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Take the gates of each unit side by side, where Keras has blocks, or the reverse."""
+    stored = "the gates are read interleaved by unit, but stored as one block per gate"
+    read_as = "the gates are read as one block per gate, but stored interleaved by unit"
+    for read, sizes, text in (
+        (_unit_by_unit, "G, M", stored),
+        (_gate_by_gate, "M, G", read_as),
+    ):
+        fix = f"W = W.reshape(*W.shape[:-1], {sizes}).swapaxes(-1, -2).reshape(W.shape)"
+        for keys in (tuple(ARRAY_NAMES), ("Wx", "Wh"), ("Wx",), ("Wh",), ("bh",)):
+            names = " and ".join(ARRAY_NAMES[key] for key in keys)
+            where = Where(array=names if len(keys) == 1 else None)
+            what = "" if len(keys) == len(ARRAY_NAMES) else f", in {names}"
+            mistake = Mistake("layout.interleaved", f"{text}{what}", where, fix)
+            yield from changed_cells(hypothesis, mistake, block_change(read, *keys))
+
+
+def _dense_names(hypothesis: Hypothesis) -> list[str]:
+    """Return the names of the layers after the last recurrence that have a matrix."""
+    network, weights = hypothesis.network, hypothesis.weights
+    names = dict.fromkeys(network.nodes[position].layer.name for position in network.head)
+    matrices = {name: weights.get(name, {}).get("W") for name in names}
+    return [name for name, matrix in matrices.items() if matrix is not None and matrix.ndim == 2]
+
+
+def by_columns(values: Array) -> Array:
+    """Return a matrix whose rows were written and are read as its columns."""
+    return values.reshape(values.shape[::-1]).T
+
+
+def as_flat(values: Array) -> Array:
+    """Return a matrix whose columns were written and are read as its rows."""
+    return np.ascontiguousarray(values.T).reshape(values.shape)
+
+
+def _unit_by_unit(values: Array, gates: int) -> Array:
+    """Return what a port takes for blocks (…, G M) that reads blocks as gates unit by unit."""
+    parts = values.reshape(*values.shape[:-1], -1, gates)
+    return np.swapaxes(parts, -1, -2).reshape(values.shape)
+
+
+def _gate_by_gate(values: Array, gates: int) -> Array:
+    """Return what a port takes for blocks (…, G M) that reads gates unit by unit as blocks."""
+    parts = values.reshape(*values.shape[:-1], gates, -1)
+    return np.swapaxes(parts, -1, -2).reshape(values.shape)
+
+
+def _transposed(kernel: Array, blocks: int) -> Array:
+    """Return a kernel whose blocks are transposed, if they are square."""
+    if kernel.shape[0] * blocks != kernel.shape[1]:
+        return kernel
+    return np.concatenate([block.T for block in np.split(kernel, blocks, axis=1)], axis=1)
+
+
+# --- Other indices ------------------------------------------------------------------------------
+
+
+def misread_parts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Read blocks, columns or rows at the wrong index, or one kernel for the other."""
+    yield from repeated_gates(hypothesis)
+    for (key, name), step in itertools.product(ARRAY_NAMES.items(), (1, -1)):
+        index = "i + 1" if step == 1 else "i - 1"
+        fix = f"check the offset of {name} in its buffer"
+        shifted = f"{name} is read at {index} of its buffer, not at i"
+        for text, read in (
+            (f"{shifted}; beyond it, 0", _buffer(step, 0.0)),
+            (f"{shifted}, cyclically", _buffer(step, 1.0)),
+            (f"column {index} of {name} is read for column i, cyclically", _rolled(step, -1)),
+        ):
+            mistake = Mistake("weights.shifted", text, Where(array=name), fix)
+            yield from changed_cells(hypothesis, mistake, array_change(read, key))
+    name, where = ARRAY_NAMES["Wh"], Where(array=ARRAY_NAMES["Wh"])
+    for step in (1, -1):
+        text = f"the rows of {name} are shifted by one: row m {'-+'[step > 0]} 1 is read at m"
+        change = array_change(_rolled(step, 0), "Wh")
+        yield from changed_cells(hypothesis, Mistake("weights.permuted", text, where), change)
+    for row, which in ((-1, "last"), (0, "first")):
+        text = f"the {which} row of {name} is left out: the sum over the units of h is too short"
+        fix = "sum over all units of h: m = 0 … M-1"
+        mistake = Mistake("weights.row_omitted", text, where, fix)
+        yield from changed_cells(hypothesis, mistake, array_change(_without_row(row), "Wh"))
+    text = "kernel and recurrent_kernel are exchanged: Wx multiplies h, and Wh multiplies x"
+    mistake = Mistake("layout.kernels_exchanged", text)
+    yield from changed_cells(hypothesis, mistake, _exchanged_kernels)
+
+
+def _exchanged_kernels(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+    """Exchange kernel and recurrent kernel, if they have one shape."""
+    if arrays["Wx"].shape != arrays["Wh"].shape:
+        return cell, arrays
+    return cell, {**arrays, "Wx": arrays["Wh"], "Wh": arrays["Wx"]}
+
+
+def _buffer(step: int, rest: float) -> Callable[[Array], Array]:
+    """Return a reader at an offset; beyond the end it reads the other end, times ``rest``."""
+
+    def read(array: Array) -> Array:
+        flat = np.roll(array.reshape(-1), -step)
+        flat[-1 if step == 1 else 0] *= rest
+        return flat.reshape(array.shape)
+
+    return read
+
+
+def _rolled(step: int, axis: int) -> Callable[[Array], Array]:
+    return lambda array: np.roll(array, -step, axis)
+
+
+def _without_row(row: int) -> Callable[[Array], Array]:
+    def read(array: Array) -> Array:
+        rows = array.copy()
+        rows[row] = 0.0
+        return rows
+
+    return read
