@@ -313,7 +313,7 @@ def test_another_start_is_measured(what: str) -> None:
 #: Ids that need a model with such layers, or that the search itself adds.
 OF_MODELS = {
     *("mask.ignored", "mask.shifted", "mask.padding_first", "mask.zeroed_output"),
-    *("mask.zeroed_state", "layer.batch_statistics", "layer.deviation"),
+    *("mask.zeroed_state", "layer.batch_statistics", "layer.deviation", "direction.reversed_back"),
     *("head.batchnorm", "head.pooling", "layer.axis", "layer.epsilon", "layer.unscaled"),
     "embedding.shifted",
     *("layout.kernels_exchanged", "stack.layer_skipped", "layer.omitted"),
@@ -321,7 +321,8 @@ OF_MODELS = {
 OF_SEARCH = {
     *("numeric.float16", "numeric.bfloat16", "numeric.float32"),
     *("numeric.noise", "numeric.rounded", "numeric.fixed_point"),
-    *("axes.samples_permuted", "axes.units_permuted", "state.starts_nonzero"),
+    *("axes.samples_permuted", "axes.units_permuted", "axes.end_unwritten"),
+    "state.starts_nonzero",
     *("input.scaled", "input.shifted", "weights.one_wrong"),
     *("weights.other", "weights.permuted", "weights.scaled", "state.h_c_swapped"),
     "direction.states_exchanged",

@@ -1,4 +1,4 @@
-"""Known mistakes of ports about axes: exchanged, or with samples, features or units permuted.
+"""Known mistakes of ports about axes: exchanged, permuted, or not written to their end.
 
 Each function yields the mistakes of one kind that the network allows, each with the hypothesis
 that the port makes it.
@@ -193,3 +193,25 @@ def _nearest(values: Array, expected: Array, axis: int) -> Array | None:
     squares = (some**2).sum(axis=1)[None] + (others**2).sum(axis=1)[:, None]
     nearest: Array = np.argmin(squares - 2 * others @ some.T, axis=1)
     return nearest
+
+
+def unwritten_ends(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Leave out the last number, step or sample of arrays that end in zeros."""
+    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    for what, at in (
+        ("number", np.s_[-1:, -1:, -1:]),
+        ("step", np.s_[:, -1:]),
+        ("sample", np.s_[-1:]),
+    ):
+        quantities = []
+        for q in hypothesis.quantities:
+            expected = q.expected(hypothesis.network, ours)
+            unwritten = q.values[at].size < q.values.size and not q.values[at].any()
+            values, rounding = q.values.copy(), q.rounding.copy()
+            if unwritten and expected[at].any():
+                values[at], rounding[at] = expected[at], np.inf
+            quantities.append(replace(q, values=values, rounding=rounding))
+        if any(np.isinf(q.rounding).any() for q in quantities):
+            text = f"the last {what} of the output is 0, as if it was never written"
+            changed = replace(hypothesis, quantities=tuple(quantities))
+            yield Mistake("axes.end_unwritten", text), changed

@@ -16,7 +16,7 @@ from rnnshapes.port.quantities import ReportedQuantity
 
 #: Beginnings of the ids of mistakes after which the equation is right, and its numbers inexact.
 _INEXACT = (
-    *("numeric.", "activation.approximated"),
+    *("numeric.", "activation.approximated", "input.rounded"),
     *("weights.float16", "weights.bfloat16", "weights.quantized"),
 )
 

@@ -22,6 +22,7 @@ from rnnshapes.port import (
     clipping_mistakes,
     exactness_mistakes,
     gate_mistakes,
+    input_mistakes,
     layer_mistakes,
     layout_mistakes,
     quantity_mistakes,
@@ -137,6 +138,8 @@ class Family(NamedTuple):
 #: What mistakes are about, in the order in which a port makes them, and in which they are tried.
 _FAMILIES: tuple[Family, ...] = (
     Family("quantity", quantity_mistakes.other_quantities, in_head=True),
+    # Before all that change nothing in the few steps of the first look.
+    Family("unwritten ends", axes_mistakes.unwritten_ends, combined=False, in_head=True),
     # A port reads a kernel before it splits it into gates.
     Family("kernel", layout_mistakes.layouts, of_cells=True, of_arrays=True),
     Family(
@@ -203,6 +206,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("zeroed outputs", time_mistakes.zeroed_outputs, combined=False),
     Family("zeroed states", time_mistakes.zeroed_states, combined=False),
     Family("input", axes_mistakes.permuted_features, combined=False),
+    Family("numbers of x", input_mistakes.changed_numbers, combined=False),
     Family("time", time_mistakes.misplaced_time),
     Family("other steps", time_mistakes.other_steps, combined=False),
     Family("other samples", axes_mistakes.other_samples, combined=False),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnshapes.cells.cell import StepResult
 from rnnshapes.forward import replay
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
@@ -37,7 +38,13 @@ def misjoined(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
                 other: Any = replace(direction, reverse=not direction.reverse)
                 layer = replace(node.layer, direction=other)
                 yield mistake, _with_layer(hypothesis, position, layer)
+            if direction.reverse and node.layer.return_sequences:
+                text = f"{node.name} returns its outputs in the order of x, not the last step first"
+                mistake = Mistake("direction.reversed_back", text, Where(layer=node.name))
+                changed: Any = recast(node.layer, join=_join_reversed(node.layer, 0))
+                yield mistake, _with_layer(hypothesis, position, changed)
     yield from _last_step(hypothesis)
+    yield from _pooled(hypothesis)
     yield from _stack(hypothesis)
 
 
@@ -265,6 +272,38 @@ def _last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             yield Mistake("direction.last_step", text, Where(layer=node.name)), changed
 
 
+def _pooled(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Pass the mean or the largest h over time on, where the last h is right."""
+    network = hypothesis.network
+    node = network.recurrent[-1] if network.recurrent else None
+    layer: Any = node.layer if node else None
+    alone = all(q.key or len(q.steps) == 1 for q in hypothesis.quantities)
+    if node is None or layer.return_sequences or layer.return_state or not alone:
+        return
+    shapes = network.shapes_at(node.sources[0])
+    if shapes.masked or network.step_count(shapes) == 1 or network.returns_sequences:
+        return
+    quantities = tuple(
+        q if q.key else replace(q, name=OUTPUT, network_steps=None) for q in hypothesis.quantities
+    )
+    for how, function in (("mean", "mean"), ("largest", "max")):
+        sequence = replace(layer, return_sequences=True)
+        changed = recast(sequence, join=_join_pooled(type(layer), function))
+        text = f"{node.name} passes the {how} h over time on, not the last one"
+        pooled = _with_layer(hypothesis, network.nodes.index(node), changed)
+        mistake = Mistake("time.pooled", text, Where(layer=node.name))
+        yield mistake, replace(pooled, quantities=quantities)
+
+
+def _join_pooled(kind: type[Any], function: str) -> Callable[..., Any]:
+    """Return a join of outputs (T, N, M) that are first pooled over time."""
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        return kind.join(self, ops, [getattr(ops, function)(part, 0) for part in outputs])
+
+    return join
+
+
 def _is_output(quantity: ReportedQuantity) -> bool:
     """Return whether the quantity is the output of the network, without time."""
     return quantity.name in (Y_HAT, OUTPUT) and quantity.network_steps is None
@@ -277,6 +316,8 @@ def _stack(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Exchange the weights of layers, leave one out, or pass the last step on."""
     network, weights = hypothesis.network, hypothesis.weights
     layers = [(p, n) for p, n in enumerate(network.nodes) if isinstance(n.layer, Recurrent)]
+    for position, node in layers if len(layers) > 1 else ():
+        yield from _omitted(hypothesis, position, node)
     for (_, first), (_, second) in itertools.combinations(layers, 2):
         one, other = weights[first.layer.name], weights[second.layer.name]
         same = {k for k in one if k in other and one[k].shape == other[k].shape}
@@ -353,6 +394,28 @@ def _skipped(
     text = f"{skipped.name} receives the input of {before.name}, not its h"
     changed = replace(hypothesis, network=network.with_nodes(tuple(nodes)), unwindowed=True)
     yield Mistake("stack.layer_skipped", text, Where(layer=skipped.name)), changed
+
+
+def _omitted(
+    hypothesis: Hypothesis, position: int, node: Node
+) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Pass the input of a layer on as its h, if both have one size."""
+    network, layer = hypothesis.network, node.layer
+    size = network.count(network.shapes_at(node.sources[0]).at_step[-1])
+    if any(width != size for width in network.widths[node.name].values()):
+        return
+
+    def project(self: Any, ops: Any, x: Any, w: Any) -> Any:
+        return x
+
+    def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+        return StepResult(xz, dict.fromkeys(state, xz), {})
+
+    direction = layer.directions[0]
+    unchanged = recast(direction.cell, project=project, step=step)
+    changed = replace(layer, direction=replace(direction, cell=unchanged))  # type: ignore[call-arg]
+    mistake = Mistake("layer.omitted", f"{node.name} is left out", Where(layer=node.name))
+    yield mistake, _with_layer(hypothesis, position, changed)
 
 
 def _delayed(layer: Any) -> Callable[..., Any]:

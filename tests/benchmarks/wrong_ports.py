@@ -411,6 +411,11 @@ def late(x: Array) -> Array:
     return np.concatenate([x[:, :1] * 0, x[:, :-1]], 1)
 
 
+def without_last(x: Array) -> Array:
+    """x with zeros at its last step."""
+    return np.concatenate([x[:, :-1], x[:, -1:] * 0], 1)
+
+
 def quantized(bits: int, *, per_column: bool = False) -> Callable[[Array, Recurrence], Array]:
     """Rounded to a grid of so many bits."""
 
@@ -881,10 +886,17 @@ def heads_and_inputs() -> Iterator[InjectedMistake]:
     )
     yield InjectedMistake(
         "input",
-        ("input.scaled", "input.shifted"),
+        ("input.normalized", "input.scaled", "input.shifted"),
         "standardized",
         x_changed(lambda x: ((x - x.mean((0, 1))) / x.std((0, 1))).astype("f")),
     )
+    yield InjectedMistake(
+        "input", ("input.clipped",), "clipped", x_changed(lambda x: np.clip(x, -1, 1))
+    )
+    yield InjectedMistake(
+        "input", ("input.rounded",), "rounded", x_changed(lambda x: np.round(x * 64) / 64)
+    )
+    yield InjectedMistake("input", ("input.step_zero",), "no last step", x_changed(without_last))
     yield InjectedMistake(
         "input", ("input.shifted",), "shifted", x_changed(lambda x: x + np.float32(0.5))
     )

@@ -1,0 +1,87 @@
+"""Known mistakes of ports about the numbers of x: rounded, clipped, or normalized.
+
+Each function yields the mistakes of one kind that the network allows, each with the hypothesis
+that the port makes it. Other factors and shifts are fitted (:mod:`rnnshapes.port.fitted_numbers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.port.exactness_mistakes import multiples_of
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+
+#: Steps to which ports round x, in words: whole numbers, printed digits, and fractional bits.
+_UNITS = {
+    1.0: "whole numbers",
+    **{10.0**-digits: f"{digits} decimal places" for digits in (1, 2, 3, 4)},
+    **{2.0**-bits: f"multiples of 1/{2**bits}" for bits in range(1, 17)},
+}
+#: Intervals to which ports clip x.
+_INTERVALS = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), *((-n, n) for n in (2.0, 3.0, 4.0, 5.0, 8.0)))
+#: Sums of squares are not divided by less.
+_TINY = 1e-30
+
+
+def changed_numbers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Round, clip or normalize x, or read its first or last step as 0."""
+    x = hypothesis.xs[0]
+    if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or not x.size:
+        return
+    for id_, text, changed in (*_normalized(x), *_rounded(x), *_clipped(x), *_without_ends(x)):
+        if np.isfinite(changed).all() and not np.array_equal(changed, x):
+            yield Mistake(id_, text, Where(array="x")), replace(hypothesis, xs=(changed,))
+
+
+#: The id and the text of a mistake, and x after it.
+_Changed = tuple[str, str, Array]
+
+
+def _rounded(x: Array) -> Iterator[_Changed]:
+    """Yield x rounded to a grid, or truncated towards 0."""
+    for unit, what in _UNITS.items():
+        yield "input.rounded", f"x is rounded to {what}", multiples_of(unit)(x)
+        yield "input.rounded", f"x is truncated to {what}", np.trunc(x / unit) * unit
+    for dtype in ("float16", "bfloat16"):
+        yield "input.rounded", f"x is rounded to {dtype}", PRECISIONS[dtype].rounded(x)
+    for axes, what in ((None, "x"), ((0, 1), "each feature")):
+        scale = np.maximum(np.abs(x).max(axes, keepdims=True), _TINY) / 127
+        text = f"x is rounded to int8 (one scale for {what})"
+        yield "input.rounded", text, np.rint(x / scale) * scale
+
+
+def _clipped(x: Array) -> Iterator[_Changed]:
+    for low, high in _INTERVALS:
+        yield "input.clipped", f"x is clipped to [{low:g}, {high:g}]", np.clip(x, low, high)
+
+
+def _normalized(x: Array) -> Iterator[_Changed]:
+    """Yield x normalized by its own numbers: those of all samples, or of each."""
+    for axes, what in (
+        ((0, 1, 2), "x"),
+        ((0, 1), "each feature of x"),
+        ((1, 2), "each sample of x"),
+        ((1,), "each feature of each sample of x"),
+    ):
+        mean, largest = x.mean(axes, keepdims=True), np.abs(x).max(axes, keepdims=True)
+        low, high = x.min(axes, keepdims=True), x.max(axes, keepdims=True)
+        deviation = np.maximum(x.std(axes, keepdims=True), _TINY)
+        for how, changed in (
+            ("shifted to mean 0", x - mean),
+            ("standardized (mean 0, variance 1)", (x - mean) / deviation),
+            ("divided by its largest |x|", x / np.maximum(largest, _TINY)),
+            ("scaled to [0, 1]", (x - low) / np.maximum(high - low, _TINY)),
+        ):
+            yield "input.normalized", f"{what} is {how}", changed
+
+
+def _without_ends(x: Array) -> Iterator[_Changed]:
+    for step, which in ((-1, "last"), (0, "first")) if x.shape[1] > 1 else ():
+        changed = np.array(x)
+        changed[:, step] = 0
+        yield "input.step_zero", f"the {which} step of x is read as 0", changed

@@ -1,0 +1,83 @@
+"""``verify --against``: x that is rounded or clipped, outputs cut short, wrong steps and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.helpers.handmade import SIZES, Port, explained, mentions, weights_of
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def from_x(change: Change) -> tuple[np.ndarray, Any]:
+    """h (N, T, M) of a port that reads other numbers of x, and what is said of it."""
+    golden = rnnshapes.golden(**SIZES, cell="simple", seed=4).arrays
+    h = Port("simple").run(weights_of(golden, "simple_rnn"), change(golden["x"]))["h"]
+    return h, rnnshapes.verify(**SIZES, cell="simple", seed=4, against={"h": h})
+
+
+def step_zero(x: np.ndarray) -> np.ndarray:
+    return x * (np.arange(x.shape[1]) < x.shape[1] - 1)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("change", "id_", "words"),
+    [
+        (lambda x: np.trunc(x * 16) / 16, "input.rounded", "truncated to multiples of 1/16"),
+        (lambda x: np.clip(x, -1, 1), "input.clipped", "[-1, 1]"),
+        (lambda x: x - x.mean((0, 1)), "input.normalized", "each feature of x"),
+        (step_zero, "input.step_zero", "last step"),
+    ],
+)
+def test_other_numbers_of_x_are_named(change: Change, id_: str, words: str) -> None:
+    _, result = from_x(change)
+    assert explained(result) == [(id_,)]
+    assert mentions(result, words)
+
+
+@pytest.mark.parametrize("end", ["number", "step", "sample"])
+def test_an_end_that_is_not_written_is_named(end: str) -> None:
+    h, _ = from_x(np.array)
+    h[{"number": np.s_[-1, -1, -1], "step": np.s_[:, -1], "sample": np.s_[-1]}[end]] = 0
+    result = rnnshapes.verify(**SIZES, cell="simple", seed=4, against={"h": h})
+    assert explained(result) == [("axes.end_unwritten",)]
+    assert mentions(result, f"last {end}")
+
+
+def test_zeros_at_the_end_explain_no_other_number() -> None:
+    h, _ = from_x(np.array)
+    h[:, -1] = 0
+    h[0, 3, 1] += 0.01
+    result = rnnshapes.verify(**SIZES, cell="simple", seed=4, against={"h": h})
+    assert explained(result) == []
+
+
+@pytest.mark.parametrize("function", ["mean", "max"])
+def test_pooling_in_place_of_the_last_step_is_named(function: str) -> None:
+    sizes = {**SIZES, "cell": "simple"}
+    golden = rnnshapes.golden(**sizes).arrays
+    weights = weights_of(golden, "simple_rnn")
+    pooled = getattr(Port("simple").run(weights, golden["x"])["h"], function)(1)
+    result = rnnshapes.verify(**sizes, against={"output": pooled @ weights["W"] + weights["b"]})
+    assert explained(result) == [("time.pooled",)]
+
+
+def test_outputs_in_the_order_of_x_are_named() -> None:
+    sizes = {**SIZES, "cell": "simple", "go_backwards": True, "return_sequences": True}
+    y_hat = rnnshapes.golden(**sizes, seed=2).arrays["y_hat"].astype("float32")
+    result = rnnshapes.verify(**sizes, seed=2, against={"y_hat": y_hat[:, ::-1]})
+    assert explained(result) == [("direction.reversed_back",)]
+
+
+def test_a_recurrent_layer_that_is_left_out_is_named() -> None:
+    sizes = {**SIZES, "cell": "simple", "M": [5, 5]}
+    golden = rnnshapes.golden(**sizes).arrays
+    y_hat = Port("simple").run(weights_of(golden, "simple_rnn"), golden["x"])["y_hat"]
+    result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
+    assert explained(result) == [("layer.omitted",)]
+    assert mentions(result, "simple_rnn_1 is left out")
