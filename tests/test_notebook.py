@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import CapturedIO, capture_output
+from traitlets.config import Config
 
-import rnnshapes
 from rnnshapes.render.document import Drawing, Span
 from rnnshapes.render.formats import notebook
 
@@ -20,19 +21,22 @@ DISPLAYED = ("rnnshapes.inspect(model)", "traced", "verified", "compared")
 
 
 @pytest.fixture
-def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a kernel that is this Python, with this package, and nobody's settings."""
-    folder = tmp_path / "kernels" / "this"
-    folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = {"argv": command, "display_name": "this", "language": "python"}
-    (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-    above = str(Path(rnnshapes.__file__).parents[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([above, os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """A shell of IPython in this process, with nobody's settings."""
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    return folder.name
+    monkeypatch.chdir(tmp_path)
+    config = Config(HistoryManager={"enabled": False})
+    yield InteractiveShell.instance(config=config, user_module=ModuleType("notebook"))
+    InteractiveShell.clear_instance()
+
+
+def executed(shell: InteractiveShell, source: str) -> CapturedIO:
+    """Return what a cell prints and displays; raise its error."""
+    with shell.display_trap, capture_output() as captured:
+        done = shell.run_cell(source)
+    done.raise_error()
+    return captured
 
 
 def test_stored_notebook_is_valid_and_without_outputs() -> None:
@@ -43,26 +47,21 @@ def test_stored_notebook_is_valid_and_without_outputs() -> None:
         assert cell.get("execution_count") is None
 
 
-@pytest.mark.filterwarnings("ignore")  # those of Jupyter's event loops
-def test_notebook_runs_and_displays_its_results(kernel: str, tmp_path: Path) -> None:
+def test_notebook_runs_and_displays_its_results(shell: InteractiveShell) -> None:
     """No cell fails or warns; results come as HTML and as text."""
-    from nbclient import NotebookClient
-
     stored = nbformat.read(NOTEBOOK, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(stored, timeout=300, kernel_name=kernel, resources=resources).execute()
-    code = [cell for cell in stored.cells if cell.cell_type == "code"]
-    outputs = [out for cell in code for out in cell.outputs]
-    assert [out.text for out in outputs if out.get("name") == "stderr"] == []
+    sources = [cell.source for cell in stored.cells if cell.cell_type == "code"]
+    outputs = [executed(shell, source) for source in sources]
+    assert [output.stderr for output in outputs] == [""] * len(outputs)
     for end in DISPLAYED:
-        (cell,) = [cell for cell in code if cell.source.splitlines()[-1] == end]
-        (data,) = [out.data for out in cell.outputs]
-        assert set(data) == {"text/html", "text/plain"}
-        assert "<table>" in data["text/html"]
-        assert "SimpleRNN" in data["text/plain"]
-    assert "57 parameters" in code[1].outputs[0].data["text/plain"]
-    assert "transposed" in code[-2].outputs[0].data["text/plain"]
-    assert code[-1].outputs[0].data["text/html"].count("<tr") >= 3
+        (number,) = [n for n, source in enumerate(sources) if source.splitlines()[-1] == end]
+        (shown,) = outputs[number].outputs
+        assert set(shown.data) == {"text/html", "text/plain"}
+        assert "<table>" in shown.data["text/html"]
+        assert "SimpleRNN" in shown.data["text/plain"]
+    assert "57 parameters" in outputs[1].outputs[0].data["text/plain"]
+    assert "transposed" in outputs[-2].outputs[0].data["text/plain"]
+    assert outputs[-1].outputs[0].data["text/html"].count("<tr") >= 3
 
 
 def test_drawings_look_alike_on_any_page() -> None:
