@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import pytest
-import typer
 
 from rnnshapes import cli, errors
 from rnnshapes import result as display
@@ -161,7 +160,7 @@ def test_each_named_file_exists(page: str) -> None:
         assert (PATHS[page].parent / name).exists() or (ROOT / name).exists(), name
 
 
-GROUP = typer.main.get_command(cli.app)
+GROUP = cli.command()
 COMMANDS: dict[str, Any] = GROUP.commands  # type: ignore[attr-defined]
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z](?:[\w-]*\w)?")
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -427,6 +428,12 @@ def schema(name: SchemaArgument = None) -> int:
     return 0
 
 
+@cache
+def command() -> Group:
+    """Return the whole command line, which takes some time to build."""
+    return cast(Group, typer.main.get_command(app))
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     if sys.stdout is None:  # closed by the caller
@@ -434,7 +441,7 @@ def main(args: list[str] | None = None) -> int:
     status = None
     try:
         with guard_stdout():  # for help, which Typer prints
-            status = app(args, prog_name="rnnshapes", standalone_mode=False)
+            status = command()(args, prog_name="rnnshapes", standalone_mode=False)
             sys.stdout.flush()
         return status or 0
     except typer.TyperException as error:
