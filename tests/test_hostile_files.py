@@ -69,7 +69,7 @@ def is_one_clean_line(text: str) -> bool:
 def test_bad_file_is_read_or_refused(
     name: str, good: Path, tmp_path: Path, commands: ForkServer, run
 ) -> None:
-    """The process stays small, writes nothing, and neither traces nor verifies the file."""
+    """The process stays small and writes nothing; what is read is neither traced nor verified."""
     folder, work = tmp_path / "files", tmp_path / "work"
     folder.mkdir()
     work.mkdir()
@@ -80,7 +80,8 @@ def test_bad_file_is_read_or_refused(
     if sys.platform == "linux":  # elsewhere there is no limit of memory to set
         assert memory < MOST_MIB
     assert "Traceback" not in result.err
-    if expected in ("read", "broken"):
+    readable = expected in ("read", "broken")
+    if readable:
         assert result.err == ""
         assert result.status == (0 if expected == "read" else 1)
         assert "parameters" in result.out
@@ -91,18 +92,31 @@ def test_bad_file_is_read_or_refused(
         assert is_one_clean_line(result.err)
         assert result.err.startswith("rnnshapes: error: ")
         assert expected in result.err
-    # A file that cannot be read is refused before a command does anything of its own.
-    readable = expected in ("read", "broken")
-    for command in (("trace", "--no-keras"), ("verify",))[: 1 + readable]:
+    for command in (("trace", "--no-keras"), ("verify",)) if readable else ():
         done = run(command[0], path, *command[1:])
         if name in STILL_TRACED:
             assert done.status in (0, 2, 3, 4), done.err
         else:
-            assert done.status in ((2, 3, 4) if readable else (2, 3)), done.out
+            assert done.status in (2, 3, 4), done.out
             assert is_one_clean_line(done.err)
     assert sorted(folder.rglob("*")) == before
     assert not list(work.iterdir())
     assert not (folder / MARKER).exists()
+
+
+@pytest.mark.parametrize("name", ["bomb", "NaN", "loop", "soft link", "nothing"])
+@pytest.mark.parametrize("command", ["trace", "verify", "convert"])
+def test_no_command_takes_an_unreadable_file(
+    command: str, name: str, good: Path, in_folder: Path, run
+) -> None:
+    path, expected = BAD[name][0](good, in_folder), BAD[name][1]
+    before = sorted(in_folder.rglob("*"))
+    options = ("--to", "torch", "-o", "x.safetensors") if command == "convert" else ()
+    done = run(command, path, *options)
+    assert done.status == 2
+    assert is_one_clean_line(done.err)
+    assert expected in done.err
+    assert sorted(in_folder.rglob("*")) == before
 
 
 #: Files in which only the size is wrong, or what is ignored.
