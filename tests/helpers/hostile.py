@@ -458,3 +458,16 @@ BAD: dict[str, tuple[Maker, str]] = {
     "magic alone": (_written(b"\x89HDF\r\n\x1a\n" + bytes(100)), "damaged"),
     "PK alone": (_written(b"PK\x03\x04" + bytes(100)), "zip"),
 }
+
+#: Those of them that might take much memory or time, or never end.
+LARGE = frozenset(
+    {
+        *("bomb", "weights bomb", "config longer", "packed longer", "overlapping", "many members"),
+        *("deep JSON", "long integer", "many parts", "huge units", "loop", "many paths"),
+        *("many models", "long chain", "many empty models", "many joined", "many inputs"),
+        *("long stack", "longer stack", "many cells", "long name", "many axes"),
+        *(name for name in BAD if "beyond" in name),
+        *("numbers elsewhere", "virtual", "group in itself", "deep groups", "many groups"),
+        *("huge claim", "plugin", "gzip bomb", "FIFO", "device"),
+    }
+)
