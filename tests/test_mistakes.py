@@ -314,6 +314,7 @@ def test_another_start_is_measured(what: str) -> None:
 OF_MODELS = {
     *("mask.ignored", "mask.shifted", "mask.padding_first", "mask.zeroed_output"),
     *("mask.zeroed_state", "layer.batch_statistics", "layer.deviation", "direction.reversed_back"),
+    "layer.dropout_active",
     *("head.batchnorm", "head.pooling", "layer.axis", "layer.epsilon", "layer.unscaled"),
     "embedding.shifted",
     *("layout.kernels_exchanged", "stack.layer_skipped", "layer.omitted"),

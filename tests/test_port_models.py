@@ -452,3 +452,21 @@ def test_states_kept_between_directions_are_named(cell: str, what: str) -> None:
     result = rnnshapes.verify(**sizes, seed=3, against=against)
     assert explained(result) == [("direction.states_kept",)]
     assert result.diagnosis.explanations[0].mistakes[0].where.direction == "backward"
+
+
+@pytest.mark.parametrize("what", ["y_hat", "output"])
+def test_dropout_that_is_active_is_named(what: str) -> None:
+    layer = la.SimpleRNN(5, return_sequences=what == "y_hat", name="rnn")
+    layers = [layer, la.Dropout(0.4, name="drop"), la.Dense(2, "tanh", name="dense")]
+    model = randomized(sequential(*layers, shape=(9, 4)))
+    golden = rnnshapes.golden(model, N=6, keras=False).arrays
+    h = Port("simple").run(weights_of(golden, "rnn"), golden["x"])["h"]
+    h = h if what == "y_hat" else h[:, -1]
+    rng = np.random.default_rng(3)
+    h = h * (rng.random(h.shape) > 0.4) / 0.6
+    port = np.tanh(h @ golden["dense/kernel"] + golden["dense/bias"]).astype("float32")
+    result = rnnshapes.verify(model, N=6, against={what: port})
+    assert explained(result) == [("layer.dropout_active",)]
+    other = rng.normal(0, 0.5, port.shape).astype("float32")
+    if what == "output":
+        assert explained(rnnshapes.verify(model, N=6, against={what: other})) == []

@@ -45,6 +45,7 @@ FIXES = MappingProxyType(
         "activation.clipped": "do not clip the arguments of activations",
         "layer.omitted": "apply the layer",
         "layer.batch_statistics": "use the stored moving_mean and moving_variance",
+        "layer.dropout_active": "leave Dropout out after training: model.eval() in PyTorch",
         "layer.deviation": "(x - mean) / sqrt(var + epsilon), with var = mean((x - mean)^2)",
         "layer.axis": "normalize the units of each step",
         "layer.unscaled": "multiply by gamma, and add beta",

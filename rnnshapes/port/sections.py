@@ -74,7 +74,7 @@ def _passed_on(hypothesis: Hypothesis, node: Node) -> Array | None:
 
 def _section(hypothesis: Hypothesis, start: int, stop: int, x: Array) -> Hypothesis:
     """Return the nodes from ``start`` to ``stop`` with the input ``x``, and what is reported."""
-    network = _part_of(hypothesis.network, start, stop)
+    network = part_of(hypothesis.network, start, stop)
     names = {name for node in network.recurrent for name, _ in node.scans}
     if stop == len(hypothesis.network.nodes) - 1:
         names |= {Y_HAT, OUTPUT}
@@ -87,7 +87,7 @@ def _section(hypothesis: Hypothesis, start: int, stop: int, x: Array) -> Hypothe
     )
 
 
-def _part_of(network: Network, start: int, stop: int) -> Network:
+def part_of(network: Network, start: int, stop: int) -> Network:
     """Return a chain of some nodes, behind an input in place of the node before them."""
     nodes = list(network.nodes[start : stop + 1])
     if start:

@@ -1,0 +1,128 @@
+"""Dropout that a port leaves active: some units are 0 at random, and the others are scaled.
+
+Which units are 0 is not known. Behind few units every choice is tried, at each sample and step.
+What is found explains a port only if all of it then agrees within the bounds of rounding, as for
+any other mistake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rnnshapes.forward import replay
+from rnnshapes.network.graph import Network, Node, Tap
+from rnnshapes.network.layers.core import Input
+from rnnshapes.network.layers.regularization import Inactive
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
+from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
+from rnnshapes.port.sections import part_of
+
+#: So many numbers are computed at most to try every choice.
+_MOST_NUMBERS = 2**21
+#: So many bits of each number of the port decide between choices. All of them have to hold so many
+#: more than all choices, so that none agrees by chance.
+_BITS_OF_A_NUMBER, _LEAST_BITS = 14, 30
+
+
+def active_dropout(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Leave one Dropout after the last recurrence active, with the units that fit best."""
+    network = hypothesis.network
+    outputs = [q for q in hypothesis.quantities if not q.key]
+    if len(outputs) != 1 or not network.is_chain or len(hypothesis.xs) != 1:
+        return
+    for position in network.head:
+        layer: Any = network.nodes[position].layer
+        after = [node.layer for node in network.nodes[position:]]
+        is_dropout = isinstance(layer, Inactive) and layer.keras_class == "Dropout"
+        if is_dropout and 0 < (layer.rate or 0) < 1 and all(one.stepwise for one in after):
+            factors = _nearest_factors(hypothesis, position, outputs[0], 1 / (1 - layer.rate))
+            if factors is not None:
+                dropped, count = int((factors == 0).sum()), factors.size
+                text = (
+                    f"{layer.name} (rate {layer.rate:g}) is active: {dropped} of {count} numbers "
+                    f"are set to 0, and the others divided by {1 - layer.rate:g}"
+                )
+                mistake = Mistake("layer.dropout_active", text, Where(layer=layer.name))
+                yield mistake, _with_factors(hypothesis, position, factors)
+
+
+def _nearest_factors(
+    hypothesis: Hypothesis, position: int, output: ReportedQuantity, kept: float
+) -> Array | None:
+    """Return by which numbers, 0 or ``kept``, the input of a Dropout is multiplied to fit best.
+
+    They have the shape of the input. There are none if the choices are too many, or decide
+    nothing, and if all units or none are 0.
+    """
+    network, weights = hypothesis.network, hypothesis.weights
+    tap = network.nodes[position].sources[0]
+    ours = replay.numpy_outputs(network, weights, hypothesis.xs)
+    values = ours.values[network.nodes[tap.node].name][tap.output]
+    units, places = values.shape[-1], values[..., 0].size
+    numbers = output.values.size
+    softmax = any("softmax" in node.layer.activations for node in network.nodes[position:])
+    deciding = numbers - places * softmax
+    if places * output.values.shape[-1] != numbers or units > math.log2(_MOST_NUMBERS):
+        return None
+    if 2**units * values.size > _MOST_NUMBERS:
+        return None
+    if deciding * _BITS_OF_A_NUMBER < places * units + _LEAST_BITS:
+        return None
+    choices = kept * ((np.arange(2**units)[:, None] >> np.arange(units)) & 1)
+    every = values * choices.reshape(-1, *(1,) * (values.ndim - 1), units)
+    head = part_of(network, position, len(network.nodes) - 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = every.reshape(-1, *values.shape[1:])
+        results = replay.numpy_outputs(head, weights, (x,)).outputs[0]
+        distances = results.reshape(len(choices), places, -1) - output.values.reshape(places, -1)
+        nearest = np.argmin(np.square(distances).sum(-1), axis=0)
+    factors = choices[nearest].reshape(values.shape)
+    return factors if 0 < np.count_nonzero(factors) < factors.size else None
+
+
+def _with_factors(hypothesis: Hypothesis, position: int, factors: Array) -> Hypothesis:
+    """Return the hypothesis with a layer that multiplies its input by factors, a second input."""
+    network = hypothesis.network
+    shape = network.shapes_at(network.nodes[position].sources[0]).shapes[0]
+    nodes = [_moved(node) for node in network.nodes]
+    layer = recast(nodes[position].layer, call=_product)
+    source = nodes[position].sources[0]
+    nodes[position] = replace(nodes[position], layer=layer, sources=(source, Tap(1)))
+    name = f"{layer.name}/factors"
+    nodes.insert(1, Node(name, Input(name=name, shape=shape)))
+    changed = _with_nodes(network, nodes)
+    quantities = tuple(
+        q if q.key or changed.returns_sequences else replace(q, name=OUTPUT, network_steps=None)
+        for q in hypothesis.quantities
+    )
+    return replace(
+        hypothesis,
+        network=changed,
+        xs=(*hypothesis.xs, factors),
+        quantities=quantities,
+        unwindowed=True,
+    )
+
+
+def _product(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
+    return inputs[0] * inputs[1]
+
+
+def _moved(node: Node) -> Node:
+    """Return a node whose sources have moved by one, except for the first."""
+
+    def moved(taps: tuple[Tap, ...]) -> tuple[Tap, ...]:
+        return tuple(Tap(tap.node + (tap.node > 0), tap.output) for tap in taps)
+
+    return replace(node, sources=moved(node.sources), initial=moved(node.initial))
+
+
+def _with_nodes(network: Network, nodes: Sequence[Node]) -> Network:
+    outputs = tuple(Tap(tap.node + 1, tap.output) for tap in network.outputs)
+    return replace(network, nodes=tuple(nodes), outputs=outputs)
