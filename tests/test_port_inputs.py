@@ -81,3 +81,21 @@ def test_a_recurrent_layer_that_is_left_out_is_named() -> None:
     result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
     assert explained(result) == [("layer.omitted",)]
     assert mentions(result, "simple_rnn_1 is left out")
+
+
+@pytest.mark.parametrize("what", ["y_hat", "h"])
+def test_layers_with_one_buffer_for_states_are_named(what: str) -> None:
+    sizes = {**SIZES, "cell": "simple", "M": [5, 5]}
+    golden = rnnshapes.golden(**sizes, seed=1).arrays
+    layers = [weights_of(golden, name) for name in ("simple_rnn", "simple_rnn_1")]
+    h, steps = np.zeros((3, 5), "float32"), []
+    for t in range(9):
+        value = golden["x"][:, t]
+        for w in layers:
+            h = value = Port("simple").run(w, value[:, None], start=h)["h"][:, 0]
+        steps.append(h)
+    last = np.stack(steps, 1)
+    y_hat = last @ golden["dense/kernel"] + golden["dense/bias"]
+    against = {"simple_rnn_1.h": last} if what == "h" else {"y_hat": y_hat}
+    result = rnnshapes.verify(**sizes, seed=1, against=against)
+    assert explained(result) == [("stack.shared_states",)]

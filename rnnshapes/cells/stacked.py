@@ -83,11 +83,24 @@ class StackedCells(BaseCell):
         for n, cell in self._numbered():
             cell_ops, cell_w = ops.within(n), _weights_of_cell(w, n)
             xz = xz if output is None else cell.project(cell_ops, output, cell_w)
-            before = {key: state[key + n] for key in cell.state_names}
+            before = self.states_before(n, cell, state, states)
             output, cell_states, cell_gates = cell.step(cell_ops, xz, before, cell_w)
             states |= {key + n: value for key, value in cell_states.items()}
             gates |= {key + n: value for key, value in cell_gates.items()}
         return StepResult(output, states, gates)
+
+    def states_before(
+        self, number: str, cell: Cell, state: CellState, states: CellState
+    ) -> CellState:
+        """Return the states from which a cell starts a step.
+
+        Args:
+            number: The number of the cell.
+            cell: The cell.
+            state: The states of all cells before the step.
+            states: The states after the step, of the cells before this one.
+        """
+        return {key: state[key + number] for key in cell.state_names}
 
     def keras_cell(self, size_of: SizeOf) -> KerasSpec:
         cells = [

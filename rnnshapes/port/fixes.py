@@ -90,6 +90,7 @@ FIXES = MappingProxyType(
         "stack.last_repeated": "pass every step of h to the next layer, not the last one",
         "stack.layer_skipped": "pass h of each layer to the next one",
         "stack.previous_step": "compute the layers in order at each step, and pass h_t on",
+        "stack.shared_states": "give each layer an h, and c, of its own",
         "stack.shared_weights": "give each layer its own weights",
         "input.scaled": "use x as the golden file has it",
         "input.shifted": "use x as the golden file has it",

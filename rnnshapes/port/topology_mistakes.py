@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.cells.cell import StepResult
+from rnnshapes.cells.cell import Cell, StepResult
+from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.forward import replay
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction
@@ -318,6 +319,7 @@ def _stack(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     layers = [(p, n) for p, n in enumerate(network.nodes) if isinstance(n.layer, Recurrent)]
     for position, node in layers if len(layers) > 1 else ():
         yield from _omitted(hypothesis, position, node)
+    yield from _shared_states(hypothesis)
     for (_, first), (_, second) in itertools.combinations(layers, 2):
         one, other = weights[first.layer.name], weights[second.layer.name]
         same = {k for k in one if k in other and one[k].shape == other[k].shape}
@@ -400,10 +402,15 @@ def _omitted(
     hypothesis: Hypothesis, position: int, node: Node
 ) -> Iterator[tuple[Mistake, Hypothesis]]:
     """Pass the input of a layer on as its h, if both have one size."""
-    network, layer = hypothesis.network, node.layer
+    network = hypothesis.network
     size = network.count(network.shapes_at(node.sources[0]).at_step[-1])
-    if any(width != size for width in network.widths[node.name].values()):
-        return
+    if all(width == size for width in network.widths[node.name].values()):
+        mistake = Mistake("layer.omitted", f"{node.name} is left out", Where(layer=node.name))
+        yield mistake, _with_layer(hypothesis, position, _passing_on(node.layer))
+
+
+def _passing_on(layer: Any) -> Any:
+    """Return a recurrent layer whose states are its input."""
 
     def project(self: Any, ops: Any, x: Any, w: Any) -> Any:
         return x
@@ -411,11 +418,66 @@ def _omitted(
     def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
         return StepResult(xz, dict.fromkeys(state, xz), {})
 
-    direction = layer.directions[0]
-    unchanged = recast(direction.cell, project=project, step=step)
-    changed = replace(layer, direction=replace(direction, cell=unchanged))  # type: ignore[call-arg]
-    mistake = Mistake("layer.omitted", f"{node.name} is left out", Where(layer=node.name))
-    yield mistake, _with_layer(hypothesis, position, changed)
+    cell = recast(layer.direction.cell, project=project, step=step)
+    return replace(layer, direction=replace(layer.direction, cell=cell))
+
+
+def _shared_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+    """Compute the layers of a stack step by step, with one buffer for the states of all.
+
+    The first layer then has the cells of all, and the others pass its output on.
+    """
+    network, weights = hypothesis.network, dict(hypothesis.weights)
+    positions = _stack_of_one_size(network)
+    if len(positions) < 2 or network.batch:
+        return
+    stack = [network.nodes[position] for position in positions]
+    layers: list[Any] = [node.layer for node in stack]
+    names = tuple(layer.name for layer in layers)
+    numbers = {node.name: str(number) for number, node in enumerate(stack, 1)}
+    cells = StackedCells(tuple(layer.direction.cell for layer in layers), names)
+    shared = recast(cells, states_before=_states_of_cell_before)
+    weights[names[0]] = {
+        f"{key}{number}": array
+        for name, number in zip(names, numbers.values(), strict=True)
+        for key, array in hypothesis.weights[name].items()
+    }
+    first = replace(layers[0], direction=replace(layers[0].direction, cell=shared))
+    changed = _with_layer(hypothesis, positions[0], first)
+    for position, layer in zip(positions[1:], layers[1:], strict=True):
+        changed = changed.with_layer(position, _passing_on(layer))
+    quantities = tuple(
+        replace(q, name=stack[0].name, key=q.key + numbers[q.name]) if q.name in numbers else q
+        for q in hypothesis.quantities
+    )
+    text = f"{' and '.join(names)} have one buffer for their states: each overwrites the other's"
+    mistake = Mistake("stack.shared_states", text, Where(layer=names[-1]))
+    yield mistake, replace(changed, weights=weights, quantities=quantities)
+
+
+def _stack_of_one_size(network: Network) -> list[int]:
+    """Return the positions of recurrent layers, each the next one's input, of the same states."""
+    positions: list[int] = []
+    for position, node in enumerate(network.nodes):
+        layer: Any = node.layer
+        if not isinstance(layer, Recurrent):
+            continue
+        plain = not (layer.direction.reverse or layer.return_state or node.initial)
+        if not plain or not isinstance(layer.direction.cell, Cell):
+            return []
+        if positions:
+            before = network.nodes[positions[-1]]
+            same = network.widths[before.name] == network.widths[node.name]
+            if not same or node.sources != (Tap(positions[-1]),):
+                return []
+        positions.append(position)
+    return positions
+
+
+def _states_of_cell_before(self: Any, number: str, cell: Any, state: Any, states: Any) -> Any:
+    """Return the states that the cell before left: in this step, or the last cell before it."""
+    after, before = (states, int(number) - 1) if number != "1" else (state, len(self.cells))
+    return {key: after[f"{key}{before}"] for key in cell.state_names}
 
 
 def _delayed(layer: Any) -> Callable[..., Any]:

@@ -186,8 +186,9 @@ class Port:
         """Every quantity by its name."""
         x, found = self.x.astype(self.dtype), {}
         layers = self.layers[:-1] if "last layer left out" in self.flags else self.layers
+        shared = self._with_one_buffer(x) if "shared states" in self.flags else None
         for number, layer in enumerate(layers):
-            ran = [one.run(x) for one in layer]
+            ran = [one.run(x) for one in layer] if shared is None else [shared[number]]
             if "one set of weights" in self.flags and len(layer) > 1:
                 ran[1] = replace(layer[0], reverse=True).run(x)
             if "states kept" in self.flags:
@@ -214,6 +215,18 @@ class Port:
         found["y_hat"] = self.head(x @ W + self.b.astype(self.dtype))
         found["last"] = self.head(last @ W + self.b.astype(self.dtype))
         return {k: np.asarray(self.out(v), v.dtype) for k, v in found.items()}
+
+    def _with_one_buffer(self, x: Array) -> list[dict[str, Array]]:
+        """The states of each layer, step by step, where all have one buffer for them."""
+        zeros = np.zeros((len(x), len(self.all[0].recurrent)), x.dtype)
+        state, steps = {"h": zeros, "c": zeros}, [[] for _ in self.all]
+        for at in range(x.shape[1]):
+            value = x[:, at]
+            for one, states in zip(self.all, steps, strict=True):
+                state = one.step(value, state)
+                states.append(state)
+                value = state["h"]
+        return [{k: np.stack([s[k] for s in some], 1) for k in some[0]} for some in steps]
 
     def _joined(self, sides: list[Array]) -> Array:
         if len(sides) == 1:
@@ -818,6 +831,21 @@ def directions_and_stacks() -> Iterator[InjectedMistake]:
     )
     yield InjectedMistake(
         "stack", ("stack.layers_swapped",), "layers swapped", swap_layers, nets=("two gru",)
+    )
+    yield InjectedMistake(
+        "stack",
+        ("stack.shared_states",),
+        "shared states",
+        flags_of_port("shared states"),
+        nets=("two gru",),
+    )
+    yield InjectedMistake(
+        "stack",
+        ("layer.omitted",),
+        "last layer left out",
+        flags_of_port("last layer left out"),
+        nets=("two gru",),
+        given=("y_hat", "last"),
     )
     yield InjectedMistake(
         "stack", ("stack.last_repeated",), "last repeated", flags_of_port("last repeated"), nets=TWO
