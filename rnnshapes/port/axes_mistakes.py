@@ -7,7 +7,6 @@ that the port makes it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from rnnshapes.forward import replay
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 from rnnshapes.port.screening import relative_distance
 
 #: The output has its first two axes exchanged.
@@ -33,7 +32,7 @@ _NEAR = 0.02
 # --- Samples, time and features -----------------------------------------------------------------
 
 
-def swapped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def swapped_axes(hypothesis: Hypothesis) -> Variations:
     """Take the first two axes of x, or of what the port gives, for each other."""
     x = hypothesis.sequences
     if x is None or len(x) == 1:
@@ -55,7 +54,7 @@ def _samples_and_steps(values: Array) -> Array:
     return np.swapaxes(values, 0, 1)
 
 
-def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _loop_over_samples(hypothesis: Hypothesis) -> Variations:
     """Loop over axis 0 of x, so that the steps are samples."""
     x = hypothesis.xs[0]
     steps = hypothesis.quantities[0].network_steps if hypothesis.quantities else None
@@ -75,7 +74,7 @@ def _loop_over_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypoth
     yield mistake, replace(changed, xs=(_samples_and_steps(x[:, steps]),))
 
 
-def reshaped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def reshaped_axes(hypothesis: Hypothesis) -> Variations:
     """Take a buffer of x, or of the output, for one whose axes are in another order."""
     x = hypothesis.sequences
     if x is None:
@@ -111,7 +110,7 @@ def reshaped_axes(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
 # --- Order along an axis ------------------------------------------------------------------------
 
 
-def other_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def other_samples(hypothesis: Hypothesis) -> Variations:
     """Give the output of the first sample for each, or that of the sample before or after.
 
     A shift says nothing of one sample. If that is right, and there is but one other, one sample is
@@ -134,7 +133,7 @@ def other_samples(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
             yield Mistake("axes.samples_shifted", text), changed
 
 
-def permuted_features(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def permuted_features(hypothesis: Hypothesis) -> Variations:
     """Reverse the features of x, exchange two of them, or shift them."""
     x = hypothesis.xs[0]
     if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or x.shape[2] == 1:
@@ -153,7 +152,7 @@ def permuted_features(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothe
         yield mistake, replace(hypothesis, xs=(x[..., order],))
 
 
-def permuted_outputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def permuted_outputs(hypothesis: Hypothesis) -> Variations:
     """Put the units or the samples of each quantity into the order of the nearest numbers."""
     ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     names = {0: ("axes.samples_permuted", "samples"), 2: ("axes.units_permuted", "units")}
@@ -195,7 +194,7 @@ def _nearest(values: Array, expected: Array, axis: int) -> Array | None:
     return nearest
 
 
-def unwritten_ends(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def unwritten_ends(hypothesis: Hypothesis) -> Variations:
     """Leave out the last number, step or sample of arrays that end in zeros."""
     ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     for what, at in (

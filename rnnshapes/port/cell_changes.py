@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 
 Arrays = dict[str, Array]
 #: Takes a cell and its arrays, by key, and returns both as a port with a mistake has them; as they
@@ -90,9 +90,7 @@ class WithLet:
 # --- Hypotheses with changed cells --------------------------------------------------------------
 
 
-def changed_cells(
-    hypothesis: Hypothesis, mistake: Mistake, change: CellChange
-) -> Iterator[tuple[Mistake, Hypothesis]]:
+def changed_cells(hypothesis: Hypothesis, mistake: Mistake, change: CellChange) -> Variations:
     """Yield the mistake with the hypothesis whose cells have it, unless none can have it."""
     changed = with_change(hypothesis, change)
     if changed is not None:

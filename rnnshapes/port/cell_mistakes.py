@@ -6,7 +6,6 @@ that the port makes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from operator import mul
@@ -21,7 +20,7 @@ from rnnshapes.port.cell_changes import (
     cells_of,
     changed_cells,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
 
 #: Activations that ports have in place of the right one, by option of the cell.
 _OTHER_ACTIVATIONS = {
@@ -35,7 +34,7 @@ _ACTIVATION_TEXTS = {
 }
 
 
-def biases(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def biases(hypothesis: Hypothesis) -> Variations:
     """Leave the bias out, add it twice, or make a mistake about the bias of one cell."""
     for id_, how, factor in (("bias.omitted", "left out", 0), ("bias.twice", "added twice", 2)):
         mistake = Mistake(id_, f"the bias of the recurrent layer is {how}")
@@ -43,7 +42,7 @@ def biases(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
     yield from variants(hypothesis, "bias")
 
 
-def variants(hypothesis: Hypothesis, family: str) -> Iterator[tuple[Mistake, Hypothesis]]:
+def variants(hypothesis: Hypothesis, family: str) -> Variations:
     """Yield the mistakes of one family that the cells themselves list."""
     for kind in cells_of(hypothesis):
         for variant in kind.variants:
@@ -64,19 +63,19 @@ def _varied(kind: Cell, mistake: Mistake) -> CellChange:
     return change
 
 
-def activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def activations(hypothesis: Hypothesis) -> Variations:
     """Replace the activation of the state, or exchange it with that of the gates."""
     yield from _other_activations(hypothesis, "activation")
     text = "activation and recurrent_activation are exchanged"
     yield from changed_cells(hypothesis, Mistake("activation.exchanged", text), _exchanged)
 
 
-def gate_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def gate_activations(hypothesis: Hypothesis) -> Variations:
     """Replace the activation of the gates."""
     yield from _other_activations(hypothesis, "recurrent_activation")
 
 
-def _other_activations(hypothesis: Hypothesis, option: str) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _other_activations(hypothesis: Hypothesis, option: str) -> Variations:
     """Replace the activation that an option of the cell names by each other one."""
     cells = [cell for cell in cells_of(hypothesis) if option in cell.keras_options]
     right = dict.fromkeys(str(cell.keras_options[option]) for cell in cells)

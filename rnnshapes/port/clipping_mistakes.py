@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from rnnshapes.port.cell_changes import (
     step_change,
     with_change,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.screening import expected_quantities
 
 #: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.
@@ -29,7 +28,7 @@ _LEAST_SHARE = 1e-3
 _ARGUMENTS = "arguments of activations"
 
 
-def clipped(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def clipped(hypothesis: Hypothesis) -> Variations:
     """Clip the states, or the arguments of activations, to a limit.
 
     Limits that ports have are tried, and the largest number of the states that the port gives,

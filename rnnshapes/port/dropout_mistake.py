@@ -8,7 +8,7 @@ any other mistake.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
 from rnnshapes.port.sections import part_of
 
@@ -30,7 +30,7 @@ _MOST_NUMBERS = 2**21
 _BITS_OF_A_NUMBER, _LEAST_BITS = 14, 30
 
 
-def active_dropout(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def active_dropout(hypothesis: Hypothesis) -> Variations:
     """Leave one Dropout after the last recurrence active, with the units that fit best."""
     network = hypothesis.network
     outputs = [q for q in hypothesis.quantities if not q.key]

@@ -26,7 +26,7 @@ from rnnshapes.port.cell_changes import (
     directions_of,
     step_change,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of
 from rnnshapes.port.screening import relative_distance, window
 
@@ -66,7 +66,7 @@ class PortFunction(Elementwise):
         return f"function({operand})"
 
 
-def approximated_activations(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def approximated_activations(hypothesis: Hypothesis) -> Variations:
     """Approximate tanh, sigmoid or both, where the port is near the network."""
     distance = relative_distance(window(hypothesis, _STEPS).of(hypothesis))
     for functions in _approximations() if distance <= _NEAR else ():
@@ -223,7 +223,7 @@ def _table(
 # --- States -------------------------------------------------------------------------------------
 
 
-def rounded_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def rounded_states(hypothesis: Hypothesis) -> Variations:
     """Round the states after each step to 16 bits, or to a grid."""
     for id_, what, rounded in (
         *((f"numeric.{d}", d, PRECISIONS[d].rounded) for d in ("bfloat16", "float16")),
@@ -256,14 +256,14 @@ def _after(rounding: PortFunction) -> CellChange:
 # --- Weights ------------------------------------------------------------------------------------
 
 
-def rounded_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def rounded_weights(hypothesis: Hypothesis) -> Variations:
     """Round every weight to float16 or bfloat16."""
     for dtype in ("float16", "bfloat16"):
         mistake = Mistake(f"weights.{dtype}", f"the weights are rounded to {dtype}")
         yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded)
 
 
-def quantized_weights(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def quantized_weights(hypothesis: Hypothesis) -> Variations:
     """Round the weights of the recurrences to 16-bit numbers, or all to a grid of integers."""
     for dtype in ("float16", "bfloat16"):
         text = f"the weights of the recurrence are rounded to {dtype}"
@@ -312,7 +312,7 @@ def _rounded(
     *,
     cells: bool = False,
     biases: bool = True,
-) -> Iterator[tuple[Mistake, Hypothesis]]:
+) -> Variations:
     """Round the weights, or those of cells alone, with or without the biases."""
     groups = {direction.name for direction in directions_of(hypothesis)}
     kept = set() if biases else set(_biases_of(hypothesis))

@@ -264,7 +264,7 @@ def _initial_states_by_unit(name: str, widths: Mapping[str, int]) -> Fit:
         parts = zip(widths, np.split(numbers, ends[:-1]), strict=True)
         initial = {k: np.zeros((1, n)) for k, n in hypothesis.network.widths[name].items()}
         initial |= {key: part[None] for key, part in parts}
-        return replace(hypothesis, weights={**hypothesis.weights, STATES + name: initial})
+        return hypothesis.with_arrays(STATES + name, initial)
 
     def mistake(numbers: Array) -> Mistake:
         shown = ", ".join(f"{number:.4g}" for number in numbers[:4])
@@ -432,10 +432,8 @@ def _one_factor(
         inside = columns // units == weight.gates.index(gate)
 
     def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
-        arrays = hypothesis.weights[group]
-        scaled = arrays[key] * np.where(inside, numbers[0], 1.0)
-        weights = {**hypothesis.weights, group: {**arrays, key: scaled}}
-        return replace(hypothesis, weights=weights)
+        scaled = hypothesis.weights[group][key] * np.where(inside, numbers[0], 1.0)
+        return hypothesis.with_arrays(group, {key: scaled})
 
     def mistake(numbers: Array) -> Mistake:
         factor = float(numbers[0])
@@ -471,10 +469,9 @@ def _one_weight(
     where = Where(layer.name, _direction_name(layer, group), weight.name, gate, unit)
 
     def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
-        arrays = dict(hypothesis.weights[group])
-        arrays[key] = np.array(arrays[key], np.float64)
-        arrays[key][at] = numbers[0]
-        return replace(hypothesis, weights={**hypothesis.weights, group: arrays})
+        array = np.array(hypothesis.weights[group][key], np.float64)
+        array[at] = numbers[0]
+        return hypothesis.with_arrays(group, {key: array})
 
     def mistake(numbers: Array) -> Mistake:
         place = f"{weight.name}[{', '.join(map(str, at))}]"

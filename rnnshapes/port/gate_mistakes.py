@@ -15,10 +15,10 @@ import numpy as np
 from rnnshapes.layouts.frameworks import frameworks_by_order
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.cell_changes import ARRAY_NAMES, array_change, changed_cells, gates_of
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 
 
-def gate_orders(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def gate_orders(hypothesis: Hypothesis) -> Variations:
     """Take the gates in every other order."""
     for gates, name in gates_of(hypothesis).items():
         frameworks = frameworks_by_order(name)
@@ -31,7 +31,7 @@ def gate_orders(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             yield from changed_cells(hypothesis, mistake, change)
 
 
-def gate_orders_of_arrays(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def gate_orders_of_arrays(hypothesis: Hypothesis) -> Variations:
     """Take the gates of one array in every other order."""
     for gates in gates_of(hypothesis):
         for order, (key, name) in itertools.product(_other_orders(gates), ARRAY_NAMES.items()):
@@ -62,7 +62,7 @@ def _reordered(array: Array, gates: tuple[str, ...], order: tuple[str, ...]) -> 
     return blocks[..., positions, :].reshape(array.shape)
 
 
-def repeated_gates(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def repeated_gates(hypothesis: Hypothesis) -> Variations:
     """Read the block of one gate for another one, too, in every array or in one."""
     for gates in gates_of(hypothesis):
         for (number, gate), (source, other) in itertools.permutations(enumerate(gates), 2):

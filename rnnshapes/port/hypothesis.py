@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -96,6 +96,11 @@ class Hypothesis:
         nodes[position] = replace(nodes[position], layer=layer)
         return replace(self, network=self.network.with_nodes(tuple(nodes)))
 
+    def with_arrays(self, group: str, arrays: Mapping[str, Array]) -> Hypothesis:
+        """Return the same hypothesis with other arrays, by key, in a group of weights."""
+        changed = {**self.weights.get(group, {}), **arrays}
+        return replace(self, weights={**self.weights, group: changed})
+
     def map_quantities(
         self, function: Callable[[ReportedQuantity], ReportedQuantity]
     ) -> Hypothesis:
@@ -106,6 +111,10 @@ class Hypothesis:
         """Return the hypothesis for some of the samples alone."""
         some = self.map_quantities(lambda q: q.map(lambda values: values[samples]))
         return replace(some, xs=tuple(x[samples] for x in self.xs))
+
+    def with_whole_layer(self, position: int, layer: Any) -> Hypothesis:
+        """Return the hypothesis with another layer, to be computed over all steps."""
+        return replace(self.with_layer(position, layer), unwindowed=True)
 
     @property
     def sequences(self) -> Array | None:
@@ -125,6 +134,10 @@ class Hypothesis:
     def concerns(self, group: str) -> bool:
         """Return whether the next mistake concerns a group of weights."""
         return self.scope is None or group in self.scope
+
+
+#: Mistakes of one kind that a network allows, each with the hypothesis that the port makes it.
+Variations = Iterator[tuple[Mistake, Hypothesis]]
 
 
 def recast(value: Any, **methods: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.exactness_mistakes import multiples_of
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 
 #: Steps to which ports round x, in words: whole numbers, printed digits, and fractional bits.
 _UNITS = {
@@ -28,7 +28,7 @@ _INTERVALS = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), *((-n, n) for n in (2.0, 3.0
 _TINY = 1e-30
 
 
-def changed_numbers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def changed_numbers(hypothesis: Hypothesis) -> Variations:
     """Round, clip or normalize x, or read its first or last step as 0."""
     x = hypothesis.xs[0]
     if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or not x.size:

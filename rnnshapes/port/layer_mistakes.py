@@ -19,7 +19,7 @@ from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.cell_changes import Arrays, differ
 from rnnshapes.port.exactness_mistakes import on_grid
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.layout_mistakes import FLAT, FORTRAN, as_flat, by_columns
 
 #: Activations that ports have after the last layer.
@@ -28,7 +28,7 @@ _HEAD_ACTIVATIONS = ("linear", "softmax", "sigmoid", "tanh", "relu")
 _EPSILONS = (1e-5, 1e-3, 1e-6, 1e-12, 0.0)
 
 
-def head_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def head_layers(hypothesis: Hypothesis) -> Variations:
     """Leave out a layer after the last recurrence, or compute it with another epsilon or axis."""
     head = list(hypothesis.network.head)
     yield from _other_layers(hypothesis, head)
@@ -56,7 +56,7 @@ def head_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             yield from _other_pooling(hypothesis, position)
 
 
-def earlier_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def earlier_layers(hypothesis: Hypothesis) -> Variations:
     """Leave out a layer before the last recurrence, or read the rows of an Embedding wrongly."""
     network = hypothesis.network
     earlier = [position for position in range(len(network.nodes)) if position not in network.head]
@@ -69,9 +69,7 @@ def earlier_layers(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
             yield from _other_rows(hypothesis, layer.name)
 
 
-def _other_layers(
-    hypothesis: Hypothesis, positions: Sequence[int]
-) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _other_layers(hypothesis: Hypothesis, positions: Sequence[int]) -> Variations:
     """Leave out each layer that changes no shape, or give it another epsilon."""
     network = hypothesis.network
     for position in positions:
@@ -141,7 +139,7 @@ def _standardized(layer: Any, ops: Any, z: Any) -> Any:
     return deviation * ops.rsqrt(ops.mean(deviation * deviation, -1) + layer.epsilon)
 
 
-def _over_samples(hypothesis: Hypothesis, position: int) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _over_samples(hypothesis: Hypothesis, position: int) -> Variations:
     """Divide each exp(z) of a softmax by the sum over all samples, or over all numbers.
 
     Where z has a bias, that is exp(z) with another one.
@@ -158,15 +156,12 @@ def _over_samples(hypothesis: Hypothesis, position: int) -> Iterator[tuple[Mista
             largest = z.max(axes)
             logarithm = largest + np.log(np.exp(z - largest).sum(axes))
             text = f"the softmax of {layer.name} is taken over {what}, not over its units"
-            weights = {**hypothesis.weights, layer.name: {**arrays, "b": arrays["b"] - logarithm}}
             changed = hypothesis.with_layer(position, replace(layer, activation="exponential"))
             mistake = Mistake("head.activation", text, Where(layer=layer.name))
-            yield mistake, replace(changed, weights=weights)
+            yield mistake, changed.with_arrays(layer.name, {"b": arrays["b"] - logarithm})
 
 
-def _batch_statistics(
-    hypothesis: Hypothesis, position: int
-) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _batch_statistics(hypothesis: Hypothesis, position: int) -> Variations:
     """Take mean and variance of the batch for those that are stored."""
     node = hypothesis.network.nodes[position]
     layer, arrays = node.layer, hypothesis.weights[node.group]
@@ -188,7 +183,7 @@ def _values_at(hypothesis: Hypothesis, tap: Tap) -> Array | None:
     return values if np.isfinite(values).all() else None
 
 
-def _other_deviation(hypothesis: Hypothesis, position: int) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _other_deviation(hypothesis: Hypothesis, position: int) -> Variations:
     """Divide by the deviation of n - 1 numbers, or add epsilon to the deviation."""
     layer: Any = hypothesis.network.nodes[position].layer
     units = hypothesis.network.count(layer.features)
@@ -220,7 +215,7 @@ def _divided_by_deviation(factor: float, *, outside: bool) -> Callable[..., Any]
     return call
 
 
-def _without_scale(hypothesis: Hypothesis, name: str) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _without_scale(hypothesis: Hypothesis, name: str) -> Variations:
     """Leave out gamma, beta, or both."""
     arrays = hypothesis.weights.get(name, {})
     neutral = {
@@ -234,11 +229,10 @@ def _without_scale(hypothesis: Hypothesis, name: str) -> Iterator[tuple[Mistake,
             text = f"{what} of {name} {'are' if len(keys) > 1 else 'is'} left out"
             array = what if len(keys) == 1 else None
             mistake = Mistake("layer.unscaled", text, Where(layer=name, array=array))
-            weights = {**arrays, **{key: neutral[key] for key in keys}}
-            yield mistake, replace(hypothesis, weights={**hypothesis.weights, name: weights})
+            yield mistake, hypothesis.with_arrays(name, {key: neutral[key] for key in keys})
 
 
-def _other_pooling(hypothesis: Hypothesis, position: int) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _other_pooling(hypothesis: Hypothesis, position: int) -> Variations:
     """Take the mean over time for the largest value, the reverse, or the last step for both."""
     layer: Any = hypothesis.network.nodes[position].layer
     if layer.axes != (1,) or layer.keepdims:
@@ -259,7 +253,7 @@ def _last_step(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -
     return ops.rearrange(inputs[0], lambda values: values[:, -1])
 
 
-def _other_rows(hypothesis: Hypothesis, name: str) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
     """Read the row before or after that of a token, or the table as its transpose."""
     arrays = hypothesis.weights.get(name, {})
     for key, table in arrays.items():
@@ -269,22 +263,17 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Iterator[tuple[Mistake, Hy
             ("i + 1", "read row i for token i", np.concatenate([table[1:], table[-1:]])),
         ):
             mistake = Mistake("embedding.shifted", f"{name}: token i has row {text}", where, fix)
-            yield mistake, _with_table(hypothesis, name, key, other)
+            yield mistake, hypothesis.with_arrays(name, {key: other})
         flat = np.ascontiguousarray(table.T).reshape(table.shape)
         text = f"the table of {name} is a buffer of (features, tokens), read as (tokens, features)"
         mistake = Mistake("layout.flat_buffer", text, where)
-        yield mistake, _with_table(hypothesis, name, key, flat)
-
-
-def _with_table(hypothesis: Hypothesis, name: str, key: str, table: Array) -> Hypothesis:
-    arrays = {**hypothesis.weights[name], key: table}
-    return replace(hypothesis, weights={**hypothesis.weights, name: arrays})
+        yield mistake, hypothesis.with_arrays(name, {key: flat})
 
 
 # --- Dense, and other layers after the last recurrence ------------------------------------------
 
 
-def heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def heads(hypothesis: Hypothesis) -> Variations:
     """Leave out the bias or the activation of a layer of the head, or misread its kernel."""
     for position in hypothesis.network.head:
         layer = hypothesis.network.nodes[position].layer
@@ -308,8 +297,7 @@ def heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             changes.append((mistake, {"W": by_columns(kernel)}))
         for mistake, changed in changes:
             if differ(changed, {key: arrays[key] for key in changed}):
-                weights = {**hypothesis.weights, name: {**arrays, **changed}}
-                yield mistake, replace(hypothesis, weights=weights)
+                yield mistake, hypothesis.with_arrays(name, changed)
         if layer.activations not in ((), ("linear",)) and hasattr(layer, "activation"):
             text = f"the activation of {name} ({layer.activations[0]}) is left out"
             linear: dict[str, Any] = {"activation": "linear"}
@@ -318,7 +306,7 @@ def heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             yield mistake, hypothesis.with_layer(position, changed_layer)
 
 
-def other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def other_heads(hypothesis: Hypothesis) -> Variations:
     """Use another activation after the head, use it twice, or read its arrays otherwise."""
     for position in hypothesis.network.head:
         layer: Any = hypothesis.network.nodes[position].layer
@@ -339,8 +327,7 @@ def other_heads(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
                 mistake = Mistake("head.activation", text, where)
                 yield mistake, hypothesis.with_layer(position, twice)
         for mistake, changed_arrays in _other_head_arrays(arrays, where):
-            weights = {**hypothesis.weights, name: {**arrays, **changed_arrays}}
-            yield mistake, replace(hypothesis, weights=weights)
+            yield mistake, hypothesis.with_arrays(name, changed_arrays)
         if layer.type == "BatchNormalization":
             yield from _other_normalizations(hypothesis, position)
 
@@ -365,16 +352,14 @@ def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, 
             yield Mistake("weights.quantized", text, at), {"W": rounded}
 
 
-def _other_normalizations(
-    hypothesis: Hypothesis, position: int
-) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _other_normalizations(hypothesis: Hypothesis, position: int) -> Variations:
     """Leave a BatchNormalization out, or give it another epsilon."""
     layer: Any = hypothesis.network.nodes[position].layer
     where = Where(layer=layer.name)
     with_epsilon = f"sqrt(var + {layer.epsilon:g})"
     fix = f"y = gamma * (x - mean) / {with_epsilon} + beta, with the stored mean and var"
     mistake = Mistake("head.batchnorm", f"{layer.name} is left out", where, fix)
-    yield mistake, _without_normalization(hypothesis, layer.name)
+    yield mistake, _without_normalization(hypothesis, layer)
     for epsilon in (1e-5, 1e-3, 0.0):
         if epsilon != layer.epsilon:
             text = f"epsilon of {layer.name} is {epsilon:g}, not {layer.epsilon:g}"
@@ -382,15 +367,12 @@ def _other_normalizations(
             yield Mistake("head.batchnorm", text, where, fix), changed
 
 
-def _without_normalization(hypothesis: Hypothesis, name: str) -> Hypothesis:
+def _without_normalization(hypothesis: Hypothesis, layer: Any) -> Hypothesis:
     """Return the hypothesis with a BatchNormalization that changes nothing."""
-    layer: Any = next(la for la in hypothesis.network.layers if la.name == name)
     neutral = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "var": 1.0 - layer.epsilon}
-    arrays = {
-        key: np.full_like(a, neutral[key]) if key in neutral else a
-        for key, a in hypothesis.weights[name].items()
-    }
-    return replace(hypothesis, weights={**hypothesis.weights, name: arrays})
+    arrays = hypothesis.weights[layer.name]
+    numbers = {key: np.full_like(arrays[key], neutral[key]) for key in neutral if key in arrays}
+    return hypothesis.with_arrays(layer.name, numbers)
 
 
 def _activated_again(kind: type[Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ that the port makes it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from rnnshapes.port.cell_changes import (
     with_change,
 )
 from rnnshapes.port.gate_mistakes import repeated_gates
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 
 FORTRAN = "read column by column (Fortran order)"
 FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
@@ -33,7 +33,7 @@ FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, c
 # --- Other orders -------------------------------------------------------------------------------
 
 
-def layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def layouts(hypothesis: Hypothesis) -> Variations:
     """Read the kernels transposed, column by column, or as flat buffers of their transposes."""
     kernels = {key: name for key, name in ARRAY_NAMES.items() if key != "bh"}
     gated = bool(gates_of(hypothesis))
@@ -59,7 +59,7 @@ def layouts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
             yield Mistake(id_, f"every kernel is {how}"), every
 
 
-def interleaved(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def interleaved(hypothesis: Hypothesis) -> Variations:
     """Take the gates of each unit side by side, where Keras has blocks, or the reverse."""
     stored = "the gates are read interleaved by unit, but stored as one block per gate"
     read_as = "the gates are read as one block per gate, but stored interleaved by unit"
@@ -116,7 +116,7 @@ def _transposed(kernel: Array, blocks: int) -> Array:
 # --- Other indices ------------------------------------------------------------------------------
 
 
-def misread_parts(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def misread_parts(hypothesis: Hypothesis) -> Variations:
     """Read blocks, columns or rows at the wrong index, or one kernel for the other."""
     yield from repeated_gates(hypothesis)
     for (key, name), step in itertools.product(ARRAY_NAMES.items(), (1, -1)):

@@ -20,6 +20,7 @@ from rnnshapes.port import (
     axes_mistakes,
     cell_mistakes,
     clipping_mistakes,
+    direction_mistakes,
     dropout_mistake,
     exactness_mistakes,
     gate_mistakes,
@@ -27,12 +28,12 @@ from rnnshapes.port import (
     layer_mistakes,
     layout_mistakes,
     quantity_mistakes,
+    stack_mistakes,
     state_mistakes,
     time_mistakes,
-    topology_mistakes,
 )
 from rnnshapes.port.cell_changes import Arrays
-from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
 
 
 def hypotheses(
@@ -116,10 +117,6 @@ def _located(mistake: Mistake, changed: Hypothesis) -> Mistake:
     return mistake._replace(where=where, text=text)
 
 
-#: Yields the mistakes of one kind that a network allows, each with the changed hypothesis.
-Variations = Callable[[Hypothesis], Iterator[tuple[Mistake, Hypothesis]]]
-
-
 class Family(NamedTuple):
     """What mistakes are about: ``name``, and ``variations``, which yields them.
 
@@ -129,7 +126,7 @@ class Family(NamedTuple):
     """
 
     name: str
-    variations: Variations
+    variations: Callable[[Hypothesis], Variations]
     of_cells: bool = False
     combined: bool = True
     of_arrays: bool = False
@@ -197,7 +194,8 @@ _FAMILIES: tuple[Family, ...] = (
         exactness_mistakes.rounded_states,
         combined=False,
     ),
-    Family("topology", topology_mistakes.misjoined, combined=False),
+    Family("direction", direction_mistakes.other_directions, combined=False),
+    Family("stack", stack_mistakes.other_stacks, combined=False),
     Family("head", layer_mistakes.heads, in_head=True),
     Family("other heads", layer_mistakes.other_heads, combined=False, in_head=True),
     Family("head layers", layer_mistakes.head_layers, combined=False, in_head=True),

@@ -6,13 +6,12 @@ that the port makes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
 
 
-def other_quantities(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def other_quantities(hypothesis: Hypothesis) -> Variations:
     """Take an array without a name for another quantity of the same shape, or h for c."""
     quantities = hypothesis.quantities
     if len(quantities) == 1:
@@ -23,7 +22,7 @@ def other_quantities(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothes
     yield from _swapped_states(hypothesis)
 
 
-def _swapped_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _swapped_states(hypothesis: Hypothesis) -> Variations:
     """Take h for c, and c for h, of every LSTM of which the port gives both."""
     by_name = {(q.name, q.key): q for q in hypothesis.quantities}
     swapped = []

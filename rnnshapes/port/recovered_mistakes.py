@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +60,7 @@ def explained_by_weights(
             explained = None if recovered is None else _explained(base, recovered)
         if explained is None:
             return None, None
-        weights = {**hypothesis.weights, group: {**base.weights[group], **explained.arrays}}
-        hypothesis = replace(hypothesis, weights=weights)
+        hypothesis = hypothesis.with_arrays(group, explained.arrays)
         for mistake in explained.mistakes:
             hypothesis = hypothesis.with_mistake("recovered", mistake)
     return (hypothesis if hypothesis is not base else None), None

@@ -6,7 +6,7 @@ that the port makes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from rnnshapes.port.cell_changes import (
     changed_cells,
     step_change,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 
 #: Cells with more units are not computed unit by unit: each takes as long as a step of all.
 _MOST_UNITS = 64
@@ -29,7 +29,7 @@ _OVERWRITTEN = (
 )
 
 
-def other_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def other_states(hypothesis: Hypothesis) -> Variations:
     """Carry no states, or only some of them, from step to step, or pass c on for h."""
     keys = tuple(dict.fromkeys(key for cell in cells_of(hypothesis) for key in cell.state_names))
     for zeroed in [keys, *([(key,) for key in keys] if len(keys) > 1 else [])]:
@@ -80,7 +80,7 @@ def _with_c_as_output(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
     return recast(cell, output_state="c") if "c" in cell.state_names else cell, arrays
 
 
-def overwritten_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def overwritten_states(hypothesis: Hypothesis) -> Variations:
     """Overwrite h while other units, or the candidate, still need h_{t-1}."""
     for text, change in (
         (_OVERWRITTEN, _unit_by_unit(())),

@@ -6,7 +6,7 @@ that the port makes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.reference.outputs import STATES
 
@@ -29,7 +29,7 @@ _NOT_MASKED = 1e-30
 _REVERSED = "time is reversed: the port starts at the last step of x"
 
 
-def ignored_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def ignored_masks(hypothesis: Hypothesis) -> Variations:
     """Process masked steps like all others."""
     nodes = []
     for node in hypothesis.network.nodes:
@@ -45,7 +45,7 @@ def ignored_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
         yield mistake, replace(hypothesis, network=network)
 
 
-def shifted_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def shifted_masks(hypothesis: Hypothesis) -> Variations:
     """Mask one step more or less at the end of each sample, or process the padding before it."""
     x = hypothesis.xs[0]
     layers: list[Any] = [node.layer for node in hypothesis.network.nodes]
@@ -77,7 +77,7 @@ def shifted_masks(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]
             yield Mistake("mask.padding_first", text), ignored
 
 
-def zeroed_outputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def zeroed_outputs(hypothesis: Hypothesis) -> Variations:
     """Give zeros at masked steps for the output of a recurrent layer."""
     nodes = hypothesis.network.nodes
     if not any(isinstance(node.layer, Masking | Embedding) for node in nodes):
@@ -92,7 +92,7 @@ def zeroed_outputs(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
             yield mistake, hypothesis.with_layer(position, changed)
 
 
-def zeroed_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def zeroed_states(hypothesis: Hypothesis) -> Variations:
     """Set the states to 0 at masked steps, in all recurrent layers or in one of them.
 
     The last output of one sample is then the same for every x, if its last step is masked.
@@ -128,7 +128,7 @@ def _zeroed_when_masked(direction: Direction) -> Direction:
     return replace(direction, cell=recast(direction.cell, states_after_masked=zeros))
 
 
-def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def misplaced_time(hypothesis: Hypothesis) -> Variations:
     """Reverse or shift the steps of x, or the steps to which the output belongs."""
     inputs = hypothesis.network.inputs
     timed = [i for i, node in enumerate(inputs) if getattr(node.layer, "timed", False)]
@@ -158,7 +158,7 @@ def misplaced_time(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     yield from _wrong_last_step(hypothesis)
 
 
-def other_steps(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def other_steps(hypothesis: Hypothesis) -> Variations:
     """Stay at the first step of x, repeat an end of it, or begin one step too late."""
     x = hypothesis.sequences
     if x is not None and x.shape[1] > 1:
@@ -174,7 +174,7 @@ def other_steps(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
         yield from _without_first(hypothesis)
 
 
-def _without_first(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _without_first(hypothesis: Hypothesis) -> Variations:
     """Leave out the first step of x, where the port gives the last step alone."""
     last = [
         (q, q.network_steps)
@@ -190,7 +190,7 @@ def _without_first(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     yield Mistake("time.first_omitted", "the first step is left out"), changed
 
 
-def _wrong_last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _wrong_last_step(hypothesis: Hypothesis) -> Variations:
     """Take the one step that a port gives for another step than the last.
 
     The first one of x in reverse is not tried: it has the numbers of states that are set to 0 at
@@ -224,7 +224,7 @@ def _wrong_last_step(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothes
     )
 
 
-def _shifted_output(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def _shifted_output(hypothesis: Hypothesis) -> Variations:
     """Take what the port gives at t for the values of the step before or after."""
     for source, port, network in (
         ("t - 1", slice(1, None), slice(None, -1)),
@@ -240,7 +240,7 @@ def _shifted_output(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesi
             yield Mistake("time.shifted", text), replace(hypothesis, quantities=quantities)
 
 
-def carried_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def carried_states(hypothesis: Hypothesis) -> Variations:
     """Start each sample from the final states of the sample before."""
     network, xs = hypothesis.network, hypothesis.xs
     if not network.runs_in_blocks or len(xs) != 1 or len(xs[0]) == 1:
@@ -261,7 +261,7 @@ def carried_states(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis
     )
 
 
-def carried_alone(hypothesis: Hypothesis) -> Iterator[tuple[Mistake, Hypothesis]]:
+def carried_alone(hypothesis: Hypothesis) -> Variations:
     """Start each sample from one of the states of the sample before, and zeros for the others."""
     network, xs = hypothesis.network, hypothesis.xs
     if not network.runs_in_blocks or len(xs) != 1 or not 1 < len(xs[0]) <= _MOST_CARRIED:

@@ -1,0 +1,295 @@
+"""Known mistakes of ports about the direction of a layer, and how two are joined.
+
+Each function yields the mistakes of one kind that the network allows, each with the hypothesis
+that the port makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rnnshapes.forward import replay
+from rnnshapes.network.graph import Node
+from rnnshapes.network.layers.base import Direction
+from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
+from rnnshapes.reference.outputs import STATES
+
+
+def other_directions(hypothesis: Hypothesis) -> Variations:
+    """Exchange, reverse or misjoin directions."""
+    for position, node in enumerate(hypothesis.network.nodes):
+        if isinstance(node.layer, Bidirectional):
+            yield from _other_bidirectional(hypothesis, position, node)
+        elif isinstance(node.layer, Recurrent):
+            direction = node.layer.direction
+            if len(hypothesis.network.recurrent) > 1 or direction.reverse:
+                text = f"{node.name} processes the sequence in the other direction"
+                fix = "process x[:, ::-1]" if direction.reverse else "process x from t = 0 to T-1"
+                mistake = Mistake("direction.reversed", text, Where(layer=node.name), fix)
+                other: Any = replace(direction, reverse=not direction.reverse)
+                layer = replace(node.layer, direction=other)
+                yield mistake, hypothesis.with_whole_layer(position, layer)
+            if direction.reverse and node.layer.return_sequences:
+                text = f"{node.name} returns its outputs in the order of x, not the last step first"
+                mistake = Mistake("direction.reversed_back", text, Where(layer=node.name))
+                changed: Any = recast(node.layer, join=_join_reversed(node.layer, 0))
+                yield mistake, hypothesis.with_whole_layer(position, changed)
+    yield from _last_step(hypothesis)
+    yield from _pooled(hypothesis)
+
+
+def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
+    """Exchange, repeat or misjoin the two directions of a layer."""
+    layer: Any = node.layer
+    where = Where(layer=node.name)
+    backward = where._replace(direction="backward")
+    forward_name, backward_name = layer.forward.name, layer.backward.name
+
+    names = {name for name, _ in node.scans}
+    quantities = _exchanged(hypothesis, *names)
+    if quantities is not hypothesis.quantities:
+        text = f"the states of both directions of {node.name} are exchanged in what the port gives"
+        mistake = Mistake("direction.states_exchanged", text, where)
+        yield mistake, replace(hypothesis, quantities=quantities)
+
+    if layer.merge_mode == "concat":
+        text = f"the two directions of {node.name} are exchanged: backward is joined first"
+        changed = hypothesis.with_whole_layer(
+            position, recast(layer, join=_join_exchanged(type(layer)))
+        )
+        yield Mistake("direction.halves_swapped", text, where), changed
+        # The states alone do not say in which order they are joined.
+        if quantities is not hypothesis.quantities and not {q.name for q in quantities} <= names:
+            text = f"{text}, and its states are named forward"
+            fix = "concatenate forward first, and name its states forward"
+            mistake = Mistake("direction.halves_swapped", text, where, fix)
+            yield mistake, replace(changed, quantities=quantities)
+        text = f"the units of the two directions of {node.name} alternate"
+        mistake = Mistake("merge.mode", text, where, "concatenate: all forward units first")
+        yield mistake, hypothesis.with_whole_layer(position, recast(layer, join=_joined_by_unit))
+
+    # Concatenation, and outputs that are not joined, have other shapes than the rest.
+    for mode in MERGE_MODES if layer.merge_mode not in ("concat", None) else ():
+        if mode not in ("concat", layer.merge_mode):
+            text = f"the directions of {node.name} are joined by {mode}, not {layer.merge_mode}"
+            changed = hypothesis.with_whole_layer(position, replace(layer, merge_mode=mode))
+            yield Mistake("merge.mode", text, where), changed
+
+    name = node.scans[1][0]
+    text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
+    changed = hypothesis.with_whole_layer(position, recast(layer, join=_join_reversed(layer, 1)))
+    quantities = tuple(q.in_reverse() if q.name == name else q for q in hypothesis.quantities)
+    mistake = Mistake("direction.not_reversed_back", text, backward)
+    yield mistake, replace(changed, quantities=quantities)
+
+    yield from _reversed_directions(hypothesis, position, node)
+    yield from _kept_states(hypothesis, node)
+
+    groups = hypothesis.weights
+    first, second = groups[forward_name], groups[backward_name]
+    if {k: a.shape for k, a in first.items()} == {k: a.shape for k, a in second.items()}:
+        both = f"both directions of {node.name}"
+        for id_, text, way, weights in (
+            (
+                "direction.weights_exchanged",
+                f"the weights of {both} are exchanged",
+                None,
+                {forward_name: second, backward_name: first},
+            ),
+            (
+                "direction.shared_weights",
+                f"{both} have the weights of forward",
+                "backward",
+                {backward_name: first},
+            ),
+            (
+                "direction.shared_weights",
+                f"{both} have the weights of backward",
+                "forward",
+                {forward_name: second},
+            ),
+        ):
+            mistake = Mistake(id_, text, where._replace(direction=way))
+            yield mistake, replace(hypothesis, weights={**groups, **weights})
+
+
+def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
+    """Process the sequence in the wrong order in one direction of a layer.
+
+    Where the port gives the last state alone, that is the state after all steps, or the one at the
+    step where the right direction ends. The latter has the numbers of states set to 0 at each step.
+    """
+    layer: Any = node.layer
+    in_order, in_reverse = (layer.forward, layer.backward)[:: -1 if layer.forward.reverse else 1]
+    fix = f"process x in {in_order.name}, and x[:, ::-1] in {in_reverse.name}"
+    for number, other, way in ((1, "forwards", "backward"), (0, "backwards", "forward")):
+        name, one = node.scans[number]
+        text = f"{one.name} processes the sequence {other}, too"
+        mistake = Mistake("direction.reversed", text, Where(node.name, way), fix)
+        reversed_layer: Any = replace(layer, **{way: replace(one, reverse=not one.reverse)})
+        end = _last_of(hypothesis, node, reversed_layer.directions[number])
+        at_end = tuple(
+            replace(q, network_steps=end) if _is_last(q, name) else q for q in hypothesis.quantities
+        )
+        changed = hypothesis.with_whole_layer(position, reversed_layer)
+        yield mistake, replace(changed, quantities=at_end)
+        joins = _joins_ends(hypothesis, node)
+        if joins or any(_is_last(q, name) for q in hypothesis.quantities):
+            text = f"{text}, and returns its first state instead of its last"
+            first_state = recast(reversed_layer, join=_join_reversed(layer, number))
+            changed = hypothesis.with_whole_layer(position, first_state)
+            other_end = _last_of(hypothesis, node, layer.directions[1 - number])
+            quantities = _joined_at(hypothesis, other_end) if joins else hypothesis.quantities
+            yield mistake._replace(text=text), replace(changed, quantities=quantities)
+
+
+def _kept_states(hypothesis: Hypothesis, node: Node) -> Variations:
+    """Start the backward direction from the final states of the forward one."""
+    network, xs = hypothesis.network, hypothesis.xs
+    (first, direction), (second, _) = node.scans
+    widths = network.widths
+    if node.initial or network.batch or widths[first] != widths[second]:
+        return
+    end = _last_of(hypothesis, node, direction)
+    ours = replay.numpy_outputs(network, hypothesis.weights, xs)
+    starts = {key: values[:, end[0]] for key, values in ours.states[first].items()}
+    for q in hypothesis.quantities:  # the port starts from its own states
+        if q.name == first and q.network_steps is not None and end in q.network_steps:
+            starts[q.key] = q.values[:, np.flatnonzero(q.network_steps == end)[0]]
+    text = f"{second} starts from the final states of {first}, not from 0"
+    mistake = Mistake("direction.states_kept", text, Where(node.name, "backward"))
+    weights = {**hypothesis.weights, STATES + second: starts}
+    yield mistake, replace(hypothesis, weights=weights, unwindowed=True)
+
+
+def _exchanged(hypothesis: Hypothesis, first: str, second: str) -> tuple[ReportedQuantity, ...]:
+    """Return the quantities with the states of two recurrences for each other, if all are given."""
+    other = {first: second, second: first}
+    given = {(q.name, q.key): q for q in hypothesis.quantities}
+    exchanged = []
+    for q in hypothesis.quantities:
+        source = given.get((other.get(q.name, q.name), q.key))
+        if source is None or source.values.shape != q.values.shape:
+            return hypothesis.quantities
+        exchanged.append(replace(q, values=source.values, rounding=source.rounding))
+    return (
+        tuple(exchanged) if {first, second} & {q.name for q in exchanged} else hypothesis.quantities
+    )
+
+
+def _last_of(hypothesis: Hypothesis, node: Node, direction: Direction) -> Array:
+    """Return the step at which a direction ends, (1,)."""
+    network = hypothesis.network
+    last = network.step_count(network.shapes_at(node.sources[0])) - 1
+    return np.array([0 if direction.reverse else last])
+
+
+def _is_last(quantity: ReportedQuantity, name: str) -> bool:
+    """Return whether a quantity is the last state alone of a recurrence."""
+    return quantity.name == name and len(quantity.steps) == 1
+
+
+def _join_exchanged(kind: type[Any]) -> Callable[..., Any]:
+    """Return a join of two directions that takes each for the other one."""
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        return kind.join(self, ops, outputs[::-1])
+
+    return join
+
+
+def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
+    """Join two directions unit by unit."""
+
+    def by_unit(part: Array) -> Array:
+        parts = part.reshape(*part.shape[:-1], 2, -1)
+        return np.swapaxes(parts, -1, -2).reshape(part.shape)
+
+    return (ops.rearrange(ops.concatenate(outputs), by_unit),)
+
+
+def _join_reversed(layer: Any, number: int) -> Callable[..., Any]:
+    """Return a join of two directions that reverses the sequence of one of them."""
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        sides = list(outputs)
+        if np.ndim(sides[number]) > 2:
+            sides[number] = ops.rearrange(sides[number], lambda part: part[::-1])
+        return type(layer).join(self, ops, sides)
+
+    return join
+
+
+def _joins_ends(hypothesis: Hypothesis, node: Node) -> bool:
+    """Return whether the port gives an output that joins the ends of both directions of a layer."""
+    network = hypothesis.network
+    if network.output_shapes.steps is None or network.returns_sequences:
+        return False
+    return node is network.recurrent[-1] and any(map(_is_output, hypothesis.quantities))
+
+
+def _joined_at(hypothesis: Hypothesis, at: Array) -> tuple[ReportedQuantity, ...]:
+    """Return the quantities, the output as that of both directions at one step."""
+    return tuple(
+        replace(q, name=Y_HAT, network_steps=at) if _is_output(q) else q
+        for q in hypothesis.quantities
+    )
+
+
+def _last_step(hypothesis: Hypothesis) -> Variations:
+    """Take both directions at the same step, where the output has the end of each."""
+    for node in hypothesis.network.recurrent[-1:]:
+        if not isinstance(node.layer, Bidirectional) or not _joins_ends(hypothesis, node):
+            continue
+        last = np.array([hypothesis.network.step_count(hypothesis.network.output_shapes) - 1])
+        for text, at in (
+            (f"both directions of {node.name} are joined at t = T-1: output[:, -1]", last),
+            (f"both directions of {node.name} are joined at t = 0", last * 0),
+        ):
+            quantities = _joined_at(hypothesis, at)
+            changed = replace(hypothesis, quantities=quantities, unwindowed=True)
+            yield Mistake("direction.last_step", text, Where(layer=node.name)), changed
+
+
+def _pooled(hypothesis: Hypothesis) -> Variations:
+    """Pass the mean or the largest h over time on, where the last h is right."""
+    network = hypothesis.network
+    node = network.recurrent[-1] if network.recurrent else None
+    layer: Any = node.layer if node else None
+    alone = all(q.key or len(q.steps) == 1 for q in hypothesis.quantities)
+    if node is None or layer.return_sequences or layer.return_state or not alone:
+        return
+    shapes = network.shapes_at(node.sources[0])
+    if shapes.masked or network.step_count(shapes) == 1 or network.returns_sequences:
+        return
+    quantities = tuple(
+        q if q.key else replace(q, name=OUTPUT, network_steps=None) for q in hypothesis.quantities
+    )
+    for how, function in (("mean", "mean"), ("largest", "max")):
+        sequence = replace(layer, return_sequences=True)
+        changed = recast(sequence, join=_join_pooled(type(layer), function))
+        text = f"{node.name} passes the {how} h over time on, not the last one"
+        pooled = hypothesis.with_whole_layer(network.nodes.index(node), changed)
+        mistake = Mistake("time.pooled", text, Where(layer=node.name))
+        yield mistake, replace(pooled, quantities=quantities)
+
+
+def _join_pooled(kind: type[Any], function: str) -> Callable[..., Any]:
+    """Return a join of outputs (T, N, M) that are first pooled over time."""
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        return kind.join(self, ops, [getattr(ops, function)(part, 0) for part in outputs])
+
+    return join
+
+
+def _is_output(quantity: ReportedQuantity) -> bool:
+    """Return whether the quantity is the output of the network, without time."""
+    return quantity.name in (Y_HAT, OUTPUT) and quantity.network_steps is None
