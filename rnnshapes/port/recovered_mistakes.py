@@ -18,13 +18,13 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.port.exactness_mistakes import on_grid
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.mistakes import array_mistakes
+from rnnshapes.port.number_mistakes import number_mistake
 from rnnshapes.port.recovery import (
     RecoveredWeights,
     TooFewSteps,
     UnitEquations,
     wrong_recurrences,
 )
-from rnnshapes.port.weight_mistakes import number_mistake
 
 #: Recovered weights are plausible if they are at most so many times as large as the expected ones.
 _LARGEST = 10.0
