@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rnnshapes.network.weights import Weights
     from rnnshapes.ops.activations import Array
     from rnnshapes.port.report import PortVerification
-    from rnnshapes.port.weight_files import WeightVerification
+    from rnnshapes.port.weight_files.comparison import WeightVerification
     from rnnshapes.reference.outputs import ModelOutputs
     from rnnshapes.verification.report import Verification
 
@@ -322,7 +322,7 @@ def compare_weight_file(
         UnsupportedError: the model holds something that is not supported.
     """
     from rnnshapes.load.foreign.model import open_foreign_file
-    from rnnshapes.port.weight_files import verify_weights
+    from rnnshapes.port.weight_files.comparison import verify_weights
 
     path = Path(against)
     with open_foreign_file(path) as file, open_model(model) as opened:

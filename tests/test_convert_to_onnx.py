@@ -15,7 +15,7 @@ import rnnshapes
 from rnnshapes import CannotRunError, UnsupportedError
 from rnnshapes.load.foreign import onnx_writer
 from rnnshapes.ops.onnx_ops import OnnxGraph
-from rnnshapes.port import onnx_model
+from rnnshapes.port.weight_files import onnx as onnx_weights
 from tests.helpers.models import functional, randomized, sequential
 
 
@@ -143,14 +143,14 @@ def changed_head(graph: OnnxGraph) -> None:
     "change", [changed_array, changed_activation, changed_first_call, changed_head]
 )
 def test_wrong_file_is_not_put_in_place(change: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    right = onnx_model.to_onnx
+    right = onnx_weights.to_onnx
 
     def wrong(*arguments: Any) -> Any:
         export = right(*arguments)
         change(export.graph)
         return export
 
-    monkeypatch.setattr(onnx_model, "to_onnx", wrong)
+    monkeypatch.setattr(onnx_weights, "to_onnx", wrong)
     x = keras.Input((4, 3))
     shared = la.GRU(3, return_sequences=True)
     model = keras.Model(x, la.Dense(2, name="head")(la.LSTM(5)(shared(shared(x)))))

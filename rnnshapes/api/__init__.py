@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rnnshapes.network.graph import Network
     from rnnshapes.network.weight_values import WeightValues
     from rnnshapes.port.report import PortVerification
-    from rnnshapes.port.weight_files import WeightVerification
+    from rnnshapes.port.weight_files.comparison import WeightVerification
     from rnnshapes.verification.report import Verification
 
 

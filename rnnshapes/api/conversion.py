@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rnnshapes.load.saved.model import ModelFile
     from rnnshapes.network.graph import Network
     from rnnshapes.network.weights import Weights
-    from rnnshapes.port.weight_files import WeightVerification
+    from rnnshapes.port.weight_files.comparison import WeightVerification
 
 #: What the name of a file of weights for Keras ends in.
 KERAS_ENDING = ".weights.h5"
@@ -85,8 +85,8 @@ def _write_pytorch(network: Network, weights: Weights, path: Path) -> WeightVeri
     """Write a state_dict of PyTorch."""
     from rnnshapes.load.foreign.model import open_foreign_file
     from rnnshapes.load.foreign.safetensors import write_tensors
-    from rnnshapes.port.pytorch_weights import to_pytorch
-    from rnnshapes.port.weight_files import verify_weights
+    from rnnshapes.port.weight_files.comparison import verify_weights
+    from rnnshapes.port.weight_files.pytorch import to_pytorch
 
     arrays = to_pytorch(network, weights)
     with path.open("wb") as stream:
@@ -102,7 +102,7 @@ def _write_pytorch(network: Network, weights: Weights, path: Path) -> WeightVeri
 def _write_flax(network: Network, weights: Weights, path: Path) -> WeightVerification:
     """Write parameters of Flax linen."""
     from rnnshapes.load.array_files import open_npz
-    from rnnshapes.port.flax_weights import to_flax, verify_flax
+    from rnnshapes.port.weight_files.flax import to_flax, verify_flax
     from rnnshapes.render.write_file import write_npz
 
     with path.open("wb") as stream:
@@ -117,7 +117,7 @@ def _write_c(network: Network, weights: Weights, path: Path) -> WeightVerificati
 
     from rnnshapes.forward.golden import weights_alone
     from rnnshapes.load.array_files import read_c_header
-    from rnnshapes.port.weight_files import WeightCheck, WeightVerification
+    from rnnshapes.port.weight_files.comparison import WeightCheck, WeightVerification
     from rnnshapes.render.view import View
     from rnnshapes.render.write_file import write_file
 
@@ -137,7 +137,7 @@ def _write_onnx(network: Network, weights: Weights, path: Path) -> WeightVerific
     """Write a whole ONNX model."""
     from rnnshapes.load.foreign.model import open_foreign_file
     from rnnshapes.load.foreign.onnx_writer import is_written, write_model
-    from rnnshapes.port.onnx_model import to_onnx, verify_onnx
+    from rnnshapes.port.weight_files.onnx import to_onnx, verify_onnx
 
     export = to_onnx(network, weights)
     with path.open("wb") as stream:
@@ -197,8 +197,8 @@ def convert_to_keras(source: Path, like: Any, path: Path) -> WeightVerification:
     """
     from rnnshapes.load.foreign.model import open_foreign_file
     from rnnshapes.load.saved import weights_h5
-    from rnnshapes.port.keras_weights import added_biases, open_options, to_keras
-    from rnnshapes.port.weight_files import verify_weights
+    from rnnshapes.port.weight_files.comparison import verify_weights
+    from rnnshapes.port.weight_files.keras import added_biases, open_options, to_keras
     from rnnshapes.render.write_file import replacing
 
     with open_foreign_file(source) as file, _saved_keras_model(like) as model:

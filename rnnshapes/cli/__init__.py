@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from rnnshapes.forward.golden import Golden
     from rnnshapes.forward.tracing import Trace
     from rnnshapes.port.report import PortVerification
-    from rnnshapes.port.weight_files import WeightVerification
+    from rnnshapes.port.weight_files.comparison import WeightVerification
     from rnnshapes.verification.report import Verification
 
 app = typer.Typer(

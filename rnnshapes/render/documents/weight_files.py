@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rnnshapes.port.weight_files import WeightCheck, WeightVerification
+from rnnshapes.port.weight_files.comparison import WeightCheck, WeightVerification
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.number_text import count_text
 from rnnshapes.render.phrases import (

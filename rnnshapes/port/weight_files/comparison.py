@@ -20,8 +20,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.cell_changes import ARRAY_NAMES
 from rnnshapes.port.hypothesis import Mistake, Where
-from rnnshapes.port.plain_weights import window_options
-from rnnshapes.port.weight_matching import (
+from rnnshapes.port.weight_files.matching import (
     Matching,
     Other,
     Own,
@@ -31,13 +30,14 @@ from rnnshapes.port.weight_matching import (
     as_stored,
     turned,
 )
-from rnnshapes.port.weight_mistakes import (
+from rnnshapes.port.weight_files.mistakes import (
     bias_mistake,
     kernel_mistake,
     option_mistakes,
     other_direction,
     plain_mistake,
 )
+from rnnshapes.port.weight_files.plain import window_options
 from rnnshapes.result import Result
 
 

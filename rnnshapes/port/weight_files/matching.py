@@ -23,7 +23,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.cell_changes import ARRAY_NAMES
 from rnnshapes.port.hypothesis import Where
-from rnnshapes.port.pytorch_weights import module_name
+from rnnshapes.port.weight_files.pytorch import module_name
 
 #: Roles of other weights in a module, by their names in Keras.
 _ROLES = {

@@ -24,8 +24,13 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.plain_weights import Names, not_converted, plain_weights, window_options
-from rnnshapes.port.weight_files import WeightCheck, WeightVerification
+from rnnshapes.port.weight_files.comparison import WeightCheck, WeightVerification
+from rnnshapes.port.weight_files.plain import (
+    Names,
+    not_converted,
+    plain_weights,
+    window_options,
+)
 
 FLAX = "Flax linen"
 #: Names of arrays of other layers in Flax, by the class in Keras and the name there.

@@ -18,7 +18,7 @@ from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.unsupported import require_supported
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.plain_weights import Names, not_converted, plain_weights
+from rnnshapes.port.weight_files.plain import Names, not_converted, plain_weights
 
 #: Names of arrays of other layers in PyTorch, by the class in Keras and the name there. Kernels
 #: have their axes in reverse.

@@ -15,8 +15,8 @@ from rnnshapes.load.foreign.model import FileRecurrence, ForeignFile
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights, first_nan
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.weight_files import WeightVerification, verify_weights
-from rnnshapes.port.weight_matching import Matching, Other, Own, Recurrence
+from rnnshapes.port.weight_files.comparison import WeightVerification, verify_weights
+from rnnshapes.port.weight_files.matching import Matching, Other, Own, Recurrence
 
 
 def to_keras(network: Network, weights: Weights, file: ForeignFile) -> Weights:

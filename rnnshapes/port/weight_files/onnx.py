@@ -29,8 +29,12 @@ from rnnshapes.ops.dims import Shape
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.ops.onnx_ops import OnnxGraph, OnnxOps, OnnxTensor, OnnxValue
 from rnnshapes.port.hypothesis import Mistake
-from rnnshapes.port.weight_files import WeightCheck, WeightVerification, compare_recurrence
-from rnnshapes.port.weight_matching import recurrences_of
+from rnnshapes.port.weight_files.comparison import (
+    WeightCheck,
+    WeightVerification,
+    compare_recurrence,
+)
+from rnnshapes.port.weight_files.matching import recurrences_of
 
 _OPERATORS = MappingProxyType({"simple": "RNN", "lstm": "LSTM", "gru": "GRU"})
 #: Activations of recurrent operators, with alpha and beta, by the names in Keras.
