@@ -16,7 +16,7 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.location import Extent
 from rnnshapes.port.screening import StepWindow, relative_distance, residuals_of, window
 from rnnshapes.reference.outputs import STATES
@@ -45,7 +45,6 @@ _SAME = 1e-4
 MOST_ALIKE = 3
 #: At most so many initial states are fitted.
 _MOST_INITIAL_STATES = 64
-_DIRECTIONS = ("forward", "backward")
 
 
 class Fit(NamedTuple):
@@ -438,7 +437,7 @@ def _one_factor(
     def mistake(numbers: Array) -> Mistake:
         factor = float(numbers[0])
         what = weight.name if gate is None else f"gate {gate} of {weight.name}"
-        where = Where(layer.name, _direction_name(layer, group), weight.name, gate)
+        where = Where(layer.name, direction_of(layer, group), weight.name, gate)
         if abs(factor) >= _SAME:
             text = f"{what} of {group} is multiplied by {factor:.5g}"
             return Mistake("weights.scaled", text, where)
@@ -447,12 +446,6 @@ def _one_factor(
         return Mistake(id_, f"{what} of {group} is left out", where)
 
     return Fit(np.array([1.0]), apply, mistake)
-
-
-def _direction_name(layer: Layer, group: str) -> str | None:
-    """Return the direction whose weights a group of a layer with two directions has."""
-    names = [direction.name for direction in layer.directions]
-    return None if len(names) < 2 or group not in names else _DIRECTIONS[names.index(group)]
 
 
 def _one_weight(
@@ -466,7 +459,7 @@ def _one_weight(
     if weight.gates and direction is not None:
         width = base.weights[group][key].shape[-1] // len(weight.gates)
         gate, unit = weight.gates[unit // width], unit % width
-    where = Where(layer.name, _direction_name(layer, group), weight.name, gate, unit)
+    where = Where(layer.name, direction_of(layer, group), weight.name, gate, unit)
 
     def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         array = np.array(hypothesis.weights[group][key], np.float64)

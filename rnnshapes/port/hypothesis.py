@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.fixes import FIXES
@@ -57,6 +58,16 @@ class Mistake(NamedTuple):
     def is_inexact(self) -> bool:
         """Whether the equation is right, and its numbers alone are not exact enough."""
         return self.id.startswith(_INEXACT)
+
+
+def direction_of(layer: Layer, group: str) -> str | None:
+    """Return which direction of a layer has a group of weights: ``forward`` or ``backward``.
+
+    ``None`` where the layer has one direction alone, or the group is that of none.
+    """
+    groups = [direction.name for direction in layer.directions]
+    both = len(groups) > 1 and group in groups
+    return ("forward", "backward")[groups.index(group)] if both else None
 
 
 @dataclass(frozen=True, eq=False)

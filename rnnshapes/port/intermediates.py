@@ -27,7 +27,7 @@ from rnnshapes.ops.recorder import RecordedTensor, Recording
 from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_with, precision_of
 from rnnshapes.port.error_summary import summarize_error
-from rnnshapes.port.hypothesis import Where
+from rnnshapes.port.hypothesis import Where, direction_of
 from rnnshapes.port.location import Location
 from rnnshapes.port.quantities import ReportedQuantity
 
@@ -271,9 +271,8 @@ def _first_difference(
     assert check.first is not None
     texts = {name: text for name, text, _ in recurrence.equations()}
     gate, unit = _gate(recurrence, line, check.first.unit)
-    ways = dict(zip((n for n, _ in recurrence.node.scans), ("forward", "backward"), strict=False))
-    way = ways[recurrence.name] if len(recurrence.node.scans) > 1 else None
-    where = Where(recurrence.node.name, way, line, gate, unit, check.first.t)
+    direction = direction_of(recurrence.node.layer, recurrence.direction.name)
+    where = Where(recurrence.node.name, direction, line, gate, unit, check.first.t)
     before = list(compared)[: list(compared).index(line)]
     listed = ", ".join(before)
     if len(before) > _LISTED:

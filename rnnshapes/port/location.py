@@ -13,7 +13,7 @@ import numpy as np
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.port.compare import Comparison
-from rnnshapes.port.hypothesis import Where
+from rnnshapes.port.hypothesis import Where, direction_of
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 
 #: So many units or samples are listed.
@@ -187,11 +187,11 @@ def _where(
     if len(pattern.units) == 1:
         where = where._replace(unit=pattern.units[0])
     for node in network.recurrent:
-        for number, (name, direction) in enumerate(node.scans):
+        for name, direction in node.scans:
             if name == quantity.name:
-                ways = ("forward", "backward") if len(node.scans) > 1 else (None,)
+                which = direction_of(node.layer, direction.name)
                 gate = "o" if "o" in direction.cell.gates and "c" in agreeing else None
-                return where._replace(layer=node.name, direction=ways[number], gate=gate)
+                return where._replace(layer=node.name, direction=which, gate=gate)
     heads = [network.nodes[position] for position in network.head]
     weighted = [node.layer.name for node in heads if node.layer.weights]
     if heads_alone and len(weighted) == 1:

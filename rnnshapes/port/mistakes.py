@@ -33,7 +33,7 @@ from rnnshapes.port import (
     time_mistakes,
 )
 from rnnshapes.port.cell_changes import Arrays
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, direction_of
 
 
 def hypotheses(
@@ -98,23 +98,20 @@ def _scopes(hypothesis: Hypothesis) -> list[frozenset[str]]:
 def _located(mistake: Mistake, changed: Hypothesis) -> Mistake:
     """Return a mistake of cells with the layer and the direction that make it, if one does."""
     layers = {node.layer.name: node.layer for node in changed.network.recurrent}
-    touched = {
-        name: [d for d in layer.directions if d.name in changed.touched]
+    groups = {
+        name: [d.name for d in layer.directions if d.name in changed.touched]
         for name, layer in layers.items()
     }
-    concerned = [name for name, directions in touched.items() if directions]
+    concerned = [name for name in layers if groups[name]]
     if len(concerned) != 1:
         return mistake
-    (name,) = concerned
-    where, text = mistake.where._replace(layer=name), mistake.text
-    directions, label = layers[name].directions, name
-    if len(touched[name]) < len(directions):
-        (direction,) = touched[name]
-        way = "backward" if direction is directions[1] else "forward"
-        where, label = where._replace(direction=way), direction.name
-    if where.direction or len(layers) > 1:
-        text = f"{text}, in {label} alone"
-    return mistake._replace(where=where, text=text)
+    label = name = concerned[0]
+    where = mistake.where._replace(layer=name)
+    if len(groups[name]) < len(layers[name].directions):
+        (label,) = groups[name]
+        where = where._replace(direction=direction_of(layers[name], label))
+    alone = f", in {label} alone" if where.direction or len(layers) > 1 else ""
+    return mistake._replace(where=where, text=f"{mistake.text}{alone}")
 
 
 class Family(NamedTuple):

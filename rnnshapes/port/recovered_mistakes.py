@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.cells.cell import Weight
-from rnnshapes.network.layers.base import Direction, Layer
+from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.exactness_mistakes import on_grid
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.mistakes import array_mistakes
 from rnnshapes.port.number_mistakes import number_mistake
 from rnnshapes.port.recovery import (
@@ -116,7 +116,7 @@ def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | No
     others: list[tuple[Mistake, str]] = []
     for weight in recovered.direction.weights:
         if weight.key in differing - set(found.arrays):
-            where = _where(layer, recovered.direction, weight)
+            where = Where(layer.name, direction_of(layer, group), weight.name)
             values = expected[weight.key]
             one = next(_mistakes_of_array(recovered, values, weight, where), None)
             if one is None:
@@ -139,14 +139,6 @@ def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | No
 def _percent(share: float) -> str:
     """Return a share in percent, with two digits, or as a whole number."""
     return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:,.0f} %"
-
-
-def _where(layer: Layer, direction: Direction, weight: Weight) -> Where:
-    """Return the location of an array."""
-    way = None
-    if len(layer.directions) > 1:
-        way = "backward" if direction.name == layer.directions[1].name else "forward"
-    return Where(layer.name, way, weight.name)
 
 
 def _is_plausible(recovered: Array, expected: Array) -> bool:
@@ -196,8 +188,8 @@ def _mistakes_of_array(
 
 def _name(where: Where) -> str:
     """Return an array in words: ``kernel of lstm``."""
-    way = f", {where.direction}" if where.direction else ""
-    return f"{where.array} of {where.layer}{way}"
+    direction = f", {where.direction}" if where.direction else ""
+    return f"{where.array} of {where.layer}{direction}"
 
 
 def _other_orders(
