@@ -176,10 +176,10 @@ class Diagnosis:
     ``appearance`` is what an unexplained difference looks like, which is not proven.
     """
 
-    explanations: tuple[Explanation, ...]
-    tried: int
-    nearest: tuple[Mistake, ...]
-    max_abs: float
+    explanations: tuple[Explanation, ...] = ()
+    tried: int = 0
+    nearest: tuple[Mistake, ...] = ()
+    max_abs: float = 0.0
     complete: bool = True
     cut_off: bool = False
     pairs: Pairs = "all"
@@ -257,7 +257,7 @@ def diagnose(
     if deep and not explanations and not base.mistakes and not extent.is_brief:
         explanations, too_few_steps = search.recovered(base)
     if explanations:
-        return Diagnosis(tuple(explanations), search.tried, (), 0.0)
+        return Diagnosis(tuple(explanations), search.tried)
     difference, nearest = search.nearest(base)
     cut_off = search.work >= _MOST_WORK
     return Diagnosis(

@@ -51,8 +51,7 @@ class Fit(NamedTuple):
     """A mistake with numbers that are not known.
 
     Attributes:
-        start: The numbers from which the fit starts. Unless it is ``far``, these are the right
-            ones.
+        start: The numbers from which the fit starts.
         apply: Returns the hypothesis with the mistake, for some numbers.
         mistake: Returns the mistake in words, for some numbers.
     """
@@ -60,11 +59,10 @@ class Fit(NamedTuple):
     start: Array
     apply: Callable[[Hypothesis, Array], Hypothesis]
     mistake: Callable[[Array], Mistake]
-    far: bool = False
 
 
 def fitted(
-    base: Hypothesis, extent: Extent, reach: int = 0, steps: int = 0
+    base: Hypothesis, extent: Extent, reach: int, steps: int
 ) -> tuple[Iterator[list[tuple[float, Hypothesis]]], bool]:
     """Return fitted hypotheses that come near the port, after their relative distances.
 
@@ -286,7 +284,7 @@ def _inputs(base: Hypothesis) -> Iterator[Fit]:
     if len(base.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or not base.network.recurrent:
         return
     for start in (1.0, 0.0, 2.0, 100.0):
-        yield Fit(np.array([start]), _scaled, _scaled_by, far=start != 1.0)
+        yield Fit(np.array([start]), _scaled, _scaled_by)
     yield Fit(np.array([0.0]), _shifted, _shifted_by)
     features = x.shape[2]
     for feature in range(features) if features > 1 else ():

@@ -168,7 +168,7 @@ def verify_port(
         if found is None and len(parts) == 1:
             found = other_start(whole, checks, dtype)
         if found is not None:
-            diagnosis = Diagnosis((Explanation((found[0],), dtype, found[1]),), 0, (), 0.0)
+            diagnosis = Diagnosis((Explanation((found[0],), dtype, found[1]),))
         elif len(parts) > 1:
             diagnosis = _diagnosis_by_sections(hypothesis, parts, dtype, extent, stated=stated)
         else:
@@ -220,8 +220,10 @@ def _diagnosis_by_sections(
         if explained and not explained[-1]:
             return _diagnosis(hypothesis, dtype, extent, stated=stated)
     # Several explanations of one section are alternatives; of several sections, one each is given.
-    ways = explained[0] if len(explained) == 1 else [joined([several[0] for several in explained])]
-    return Diagnosis(tuple(joined([one], agreeing) for one in ways), whole.tried, (), 0.0)
+    alternatives = explained[0]
+    if len(explained) > 1:
+        alternatives = (joined([several[0] for several in explained]),)
+    return Diagnosis(tuple(joined([one], agreeing) for one in alternatives), whole.tried)
 
 
 def _diagnosis(
@@ -235,7 +237,7 @@ def _diagnosis(
     axes_swapped = SWAPPED_OUTPUT in hypothesis.mistakes
     all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
     if all_zero and not axes_swapped:  # nothing was computed, and no mistake explains that
-        return Diagnosis((), 0, (), max_abs_difference(hypothesis))
+        return Diagnosis(max_abs=max_abs_difference(hypothesis))
     mixed = stated is None and dtype == "float64"
     diagnosis = diagnose(hypothesis, dtype, mixed=mixed, extent=extent)
     if diagnosis.explanations or axes_swapped:
