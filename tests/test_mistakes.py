@@ -22,7 +22,7 @@ from rnnshapes.port.arrays import read_port
 from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
-from rnnshapes.port.mistakes import hypotheses
+from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.quantities import match_arrays
 from rnnshapes.port.screening import relative_distance, relative_distances, window
 from rnnshapes.reference.outputs import STATES

@@ -172,7 +172,7 @@ def test_short_formats_pass(policy: str, name: str, request) -> None:
 )
 def test_mutants_fail_in_short_formats(policy: str, cell: Any) -> None:
     from rnnshapes.port.hypothesis import Hypothesis
-    from rnnshapes.port.mistakes import hypotheses
+    from rnnshapes.port.mistakes.families import hypotheses
 
     kind = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}[cell["cell"]]
     options = {key: value for key, value in cell.items() if key != "cell"}

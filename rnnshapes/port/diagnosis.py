@@ -24,7 +24,7 @@ from rnnshapes.port.compare import Comparison, compare_quantities, compute_outpu
 from rnnshapes.port.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
-from rnnshapes.port.mistakes import hypotheses
+from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.quantities import are_numbers_of
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps

@@ -8,8 +8,8 @@ import numpy as np
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.exactness_mistakes import on_grid
 from rnnshapes.port.hypothesis import Mistake, Where
+from rnnshapes.port.mistakes.exactness import on_grid
 
 #: The largest share of wrong numbers in an array whose others are right.
 _FEW = 0.02

@@ -15,9 +15,9 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.exactness_mistakes import on_grid
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
-from rnnshapes.port.mistakes import array_mistakes
+from rnnshapes.port.mistakes.exactness import on_grid
+from rnnshapes.port.mistakes.families import array_mistakes
 from rnnshapes.port.number_mistakes import number_mistake
 from rnnshapes.port.recovery import (
     RecoveredWeights,

@@ -14,11 +14,9 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.appearance import appearance
 from rnnshapes.port.arrays import Port
-from rnnshapes.port.axes_mistakes import SWAPPED_OUTPUT
 from rnnshapes.port.compare import Comparison, compare_quantities
 from rnnshapes.port.diagnosis import Diagnosis, Explanation, diagnose, in_layer, joined
 from rnnshapes.port.error_summary import summarize_errors
-from rnnshapes.port.exactness_mistakes import with_digits
 from rnnshapes.port.first_step import other_start
 from rnnshapes.port.fixed_point_mistake import as_fixed_point
 from rnnshapes.port.golden_arrays import check_golden_arrays
@@ -26,6 +24,8 @@ from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact_verdict import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
 from rnnshapes.port.location import Extent, Location, extent_of, locate
+from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
+from rnnshapes.port.mistakes.exactness import with_digits
 from rnnshapes.port.quantities import (
     OUTPUT,
     ReportedQuantity,

@@ -16,7 +16,7 @@ from rnnshapes.forward import replay
 from rnnshapes.load import inputs
 from rnnshapes.network.graph import Network
 from rnnshapes.port.hypothesis import Hypothesis
-from rnnshapes.port.mistakes import hypotheses
+from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.session import open_session
 from rnnshapes.verification import residuals
 from tests.helpers.cells import FORMS

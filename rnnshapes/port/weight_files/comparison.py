@@ -18,8 +18,8 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.cell_changes import ARRAY_NAMES
 from rnnshapes.port.hypothesis import Mistake, Where
+from rnnshapes.port.mistakes.cell_changes import ARRAY_NAMES
 from rnnshapes.port.weight_files.matching import (
     Matching,
     Other,

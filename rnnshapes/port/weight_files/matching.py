@@ -21,8 +21,8 @@ from rnnshapes.network.layers.time_distributed import layer_at_step
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.cell_changes import ARRAY_NAMES
 from rnnshapes.port.hypothesis import Where
+from rnnshapes.port.mistakes.cell_changes import ARRAY_NAMES
 from rnnshapes.port.weight_files.pytorch import module_name
 
 #: Roles of other weights in a module, by their names in Keras.

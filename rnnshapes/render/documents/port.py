@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rnnshapes.port.axes_mistakes import SWAPPED_OUTPUT
 from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Diagnosis, Explanation
 from rnnshapes.port.error_summary import ErrorSummary
 from rnnshapes.port.hypothesis import Mistake, Where
+from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
 from rnnshapes.port.report import PortVerification
 from rnnshapes.render.document import Column, Document, Line, Meaning, Row, Table
 from rnnshapes.render.number_text import (

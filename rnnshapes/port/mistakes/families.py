@@ -1,7 +1,7 @@
 """Known mistakes of ports: each turns a hypothesis about a port into another one.
 
 A family is a function that yields the mistakes of one kind. The families are listed here in the
-order in which they are tried; each module ``…_mistakes`` has those about its subject, and each
+order in which they are tried; each module of this package has those about its subject, and each
 cell lists the mistakes in its own equation (:class:`rnnshapes.cells.cell.Variant`).
 Sources: the documentation of torch.nn.LSTM and torch.nn.GRU, of ONNX's LSTM and GRU, and of
 Keras 1 and 2.
@@ -16,24 +16,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnshapes.port import (
-    axes_mistakes,
-    cell_mistakes,
-    clipping_mistakes,
-    direction_mistakes,
-    dropout_mistake,
-    exactness_mistakes,
-    gate_mistakes,
-    input_mistakes,
-    layer_mistakes,
-    layout_mistakes,
-    quantity_mistakes,
-    stack_mistakes,
-    state_mistakes,
-    time_mistakes,
-)
-from rnnshapes.port.cell_changes import Arrays
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, direction_of
+from rnnshapes.port.mistakes import (
+    axes,
+    cell,
+    clipping,
+    direction,
+    dropout,
+    exactness,
+    gates,
+    inputs,
+    layer,
+    layout,
+    quantity,
+    stack,
+    state,
+    steps,
+)
+from rnnshapes.port.mistakes.cell_changes import Arrays
 
 
 def hypotheses(
@@ -99,8 +99,8 @@ def _located(mistake: Mistake, changed: Hypothesis) -> Mistake:
     """Return a mistake of cells with the layer and the direction that make it, if one does."""
     layers = {node.layer.name: node.layer for node in changed.network.recurrent}
     groups = {
-        name: [d.name for d in layer.directions if d.name in changed.touched]
-        for name, layer in layers.items()
+        name: [d.name for d in one.directions if d.name in changed.touched]
+        for name, one in layers.items()
     }
     concerned = [name for name in layers if groups[name]]
     if len(concerned) != 1:
@@ -132,87 +132,85 @@ class Family(NamedTuple):
 
 #: What mistakes are about, in the order in which a port makes them, and in which they are tried.
 _FAMILIES: tuple[Family, ...] = (
-    Family("quantity", quantity_mistakes.other_quantities, in_head=True),
+    Family("quantity", quantity.other_quantities, in_head=True),
     # Before all that change nothing in the few steps of the first look.
-    Family("unwritten ends", axes_mistakes.unwritten_ends, combined=False, in_head=True),
+    Family("unwritten ends", axes.unwritten_ends, combined=False, in_head=True),
     # A port reads a kernel before it splits it into gates.
-    Family("kernel", layout_mistakes.layouts, of_cells=True, of_arrays=True),
-    Family(
-        "interleaved", layout_mistakes.interleaved, of_cells=True, combined=False, of_arrays=True
-    ),
-    Family("gates", gate_mistakes.gate_orders, of_cells=True, of_arrays=True),
+    Family("kernel", layout.layouts, of_cells=True, of_arrays=True),
+    Family("interleaved", layout.interleaved, of_cells=True, combined=False, of_arrays=True),
+    Family("gates", gates.gate_orders, of_cells=True, of_arrays=True),
     Family(
         "gates of arrays",
-        gate_mistakes.gate_orders_of_arrays,
+        gates.gate_orders_of_arrays,
         of_cells=True,
         combined=False,
         of_arrays=True,
     ),
     Family(
         "misread parts",
-        layout_mistakes.misread_parts,
+        layout.misread_parts,
         of_cells=True,
         combined=False,
         of_arrays=True,
     ),
     # Before "cell", which may turn a bias of two rows into one row.
-    Family("bias", cell_mistakes.biases, of_cells=True, of_arrays=True),
+    Family("bias", cell.biases, of_cells=True, of_arrays=True),
     Family(
         "rows",
-        partial(cell_mistakes.variants, family="rows"),
+        partial(cell.variants, family="rows"),
         of_cells=True,
         combined=False,
         of_arrays=True,
     ),
-    Family("cell", partial(cell_mistakes.variants, family="cell"), of_cells=True),
+    Family("cell", partial(cell.variants, family="cell"), of_cells=True),
     Family(
         "equation",
-        partial(cell_mistakes.variants, family="equation"),
+        partial(cell.variants, family="equation"),
         of_cells=True,
         combined=False,
     ),
-    Family("activation", cell_mistakes.activations, of_cells=True),
-    Family("recurrent_activation", cell_mistakes.gate_activations, of_cells=True),
+    Family("activation", cell.activations, of_cells=True),
+    Family("recurrent_activation", cell.gate_activations, of_cells=True),
     Family(
         "approximation",
-        exactness_mistakes.approximated_activations,
+        exactness.approximated_activations,
         combined=False,
     ),
-    Family("states", state_mistakes.other_states, of_cells=True, combined=False),
-    Family("clipping", clipping_mistakes.clipped, of_cells=True, combined=False),
+    Family("states", state.other_states, of_cells=True, combined=False),
+    Family("clipping", clipping.clipped, of_cells=True, combined=False),
     Family(
         "overwritten states",
-        state_mistakes.overwritten_states,
+        state.overwritten_states,
         of_cells=True,
         combined=False,
     ),
     Family(
         "rounded states",
-        exactness_mistakes.rounded_states,
+        exactness.rounded_states,
         combined=False,
     ),
-    Family("direction", direction_mistakes.other_directions, combined=False),
-    Family("stack", stack_mistakes.other_stacks, combined=False),
-    Family("head", layer_mistakes.heads, in_head=True),
-    Family("other heads", layer_mistakes.other_heads, combined=False, in_head=True),
-    Family("head layers", layer_mistakes.head_layers, combined=False, in_head=True),
-    Family("dropout", dropout_mistake.active_dropout, combined=False, in_head=True),
-    Family("earlier layers", layer_mistakes.earlier_layers, combined=False),
-    Family("mask", time_mistakes.ignored_masks),
-    Family("shifted masks", time_mistakes.shifted_masks, combined=False),
-    Family("zeroed outputs", time_mistakes.zeroed_outputs, combined=False),
-    Family("zeroed states", time_mistakes.zeroed_states, combined=False),
-    Family("input", axes_mistakes.permuted_features, combined=False),
-    Family("numbers of x", input_mistakes.changed_numbers, combined=False),
-    Family("time", time_mistakes.misplaced_time),
-    Family("other steps", time_mistakes.other_steps, combined=False),
-    Family("other samples", axes_mistakes.other_samples, combined=False),
-    Family("carried", time_mistakes.carried_states),
-    Family("carried alone", time_mistakes.carried_alone, combined=False),
-    Family("axes", axes_mistakes.swapped_axes),
-    Family("reshaped axes", axes_mistakes.reshaped_axes, combined=False),
-    Family("order", axes_mistakes.permuted_outputs, combined=False, in_head=True),
-    Family("weights", exactness_mistakes.rounded_weights),
-    Family("quantized", exactness_mistakes.quantized_weights, combined=False),
+    Family("direction", direction.other_directions, combined=False),
+    Family("stack", stack.other_stacks, combined=False),
+    Family("head", layer.heads, in_head=True),
+    Family("other heads", layer.other_heads, combined=False, in_head=True),
+    Family("head layers", layer.head_layers, combined=False, in_head=True),
+    Family("dropout", dropout.active_dropout, combined=False, in_head=True),
+    Family("earlier layers", layer.earlier_layers, combined=False),
+    Family("mask", steps.ignored_masks),
+    Family("shifted masks", steps.shifted_masks, combined=False),
+    Family("zeroed outputs", steps.zeroed_outputs, combined=False),
+    Family("zeroed states", steps.zeroed_states, combined=False),
+    Family("input", axes.permuted_features, combined=False),
+    Family("numbers of x", inputs.changed_numbers, combined=False),
+    Family("time", steps.misplaced_time),
+    Family("other steps", steps.other_steps, combined=False),
+    Family("other samples", axes.other_samples, combined=False),
+    Family("carried", steps.carried_states),
+    Family("carried alone", steps.carried_alone, combined=False),
+    Family("axes", axes.swapped_axes),
+    Family("reshaped axes", axes.reshaped_axes, combined=False),
+    Family("order", axes.permuted_outputs, combined=False, in_head=True),
+    Family("weights", exactness.rounded_weights),
+    Family("quantized", exactness.quantized_weights, combined=False),
 )
 FAMILIES = tuple(family.name for family in _FAMILIES)

@@ -9,7 +9,8 @@ import numpy as np
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.elementwise import Clip
-from rnnshapes.port.cell_changes import (
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
+from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
     WithLet,
@@ -18,7 +19,6 @@ from rnnshapes.port.cell_changes import (
     step_change,
     with_change,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.screening import expected_quantities
 
 #: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.

@@ -14,7 +14,8 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.cell_changes import (
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
+from rnnshapes.port.mistakes.cell_changes import (
     ARRAY_NAMES,
     Arrays,
     array_change,
@@ -23,8 +24,7 @@ from rnnshapes.port.cell_changes import (
     gates_of,
     with_change,
 )
-from rnnshapes.port.gate_mistakes import repeated_gates
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
+from rnnshapes.port.mistakes.gates import repeated_gates
 
 FORTRAN = "read column by column (Fortran order)"
 FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"

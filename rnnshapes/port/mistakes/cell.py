@@ -13,14 +13,14 @@ from typing import Any
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
-from rnnshapes.port.cell_changes import (
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
+from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
     array_change,
     cells_of,
     changed_cells,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
 
 #: Activations that ports have in place of the right one, by option of the cell.
 _OTHER_ACTIVATIONS = {

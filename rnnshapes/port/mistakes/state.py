@@ -12,7 +12,8 @@ from typing import Any
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.constant import Constant
-from rnnshapes.port.cell_changes import (
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
+from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
     WithLet,
@@ -20,7 +21,6 @@ from rnnshapes.port.cell_changes import (
     changed_cells,
     step_change,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 
 #: Cells with more units are not computed unit by unit: each takes as long as a step of all.
 _MOST_UNITS = 64

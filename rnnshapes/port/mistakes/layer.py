@@ -17,10 +17,10 @@ from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.pooling import GlobalPooling
 from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.cell_changes import Arrays, differ
-from rnnshapes.port.exactness_mistakes import on_grid
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
-from rnnshapes.port.layout_mistakes import FLAT, FORTRAN, as_flat, by_columns
+from rnnshapes.port.mistakes.cell_changes import Arrays, differ
+from rnnshapes.port.mistakes.exactness import on_grid
+from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
 
 #: Activations that ports have after the last layer.
 _HEAD_ACTIVATIONS = ("linear", "softmax", "sigmoid", "tanh", "relu")

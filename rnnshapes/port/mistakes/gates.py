@@ -14,8 +14,8 @@ import numpy as np
 
 from rnnshapes.layouts.frameworks import frameworks_by_order
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.cell_changes import ARRAY_NAMES, array_change, changed_cells, gates_of
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
+from rnnshapes.port.mistakes.cell_changes import ARRAY_NAMES, array_change, changed_cells, gates_of
 
 
 def gate_orders(hypothesis: Hypothesis) -> Variations:

@@ -18,7 +18,8 @@ from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import MONOTONE, Array
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.cell_changes import (
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
+from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
     changed_cells,
@@ -26,7 +27,6 @@ from rnnshapes.port.cell_changes import (
     directions_of,
     step_change,
 )
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of
 from rnnshapes.port.screening import relative_distance, window
 
