@@ -1,4 +1,4 @@
-"""``verify --against``: x that is rounded or clipped, outputs cut short, wrong steps and layers."""
+"""``verify --against``: x that is rounded or clipped, outputs cut short, layers and states."""
 
 from __future__ import annotations
 
@@ -99,3 +99,11 @@ def test_layers_with_one_buffer_for_states_are_named(what: str) -> None:
     against = {"simple_rnn_1.h": last} if what == "h" else {"y_hat": y_hat}
     result = rnnshapes.verify(**sizes, seed=1, against=against)
     assert explained(result) == [("stack.shared_states",)]
+
+
+def test_a_state_activated_in_place_is_named() -> None:
+    sizes = {**SIZES, "cell": "lstm"}
+    golden = rnnshapes.golden(**sizes).arrays
+    port = Port("lstm", squashed_in_place=True).run(weights_of(golden, "lstm"), golden["x"])
+    result = rnnshapes.verify(**sizes, against={"y_hat": port["y_hat"]})
+    assert explained(result) == [("lstm.c_stored_activated",)]

@@ -167,6 +167,16 @@ class _StateBefore(_WrongEquation):
         return super().output_of(ops, o, c_before, c_before)
 
 
+class _StoredActivated(_WrongEquation):
+    id, text = "lstm.c_stored_activated", "tanh(c_t) is stored in place of c_t"
+
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+        result = super().step(ops, xz, state, w)
+        return result._replace(
+            states={**result.states, "c": self.activate_state(ops, result.states["c"])}
+        )
+
+
 class _NoOutputGate(_WrongEquation):
     id, text = "lstm.gate_omitted", "the output gate is left out: h is tanh(c)"
 
@@ -213,7 +223,14 @@ class _ForgetComplement(_WrongEquation):
 _WRONG_EQUATIONS: Mapping[str, tuple[type[_WrongEquation], ...]] = {
     "cell": (_StateNotActivated,),
     "equation": (
-        *(_CandidateNotActivated, _CandidateAsGate, _StateAsGate, _StateBefore, _NoOutputGate),
-        *(_NoInputGate, _NoForgetGate, _Coupled, _CoupledByForget, _ForgetComplement),
+        *(_CandidateNotActivated, _CandidateAsGate, _StateAsGate, _StateBefore, _StoredActivated),
+        *(
+            _NoOutputGate,
+            _NoInputGate,
+            _NoForgetGate,
+            _Coupled,
+            _CoupledByForget,
+            _ForgetComplement,
+        ),
     ),
 }

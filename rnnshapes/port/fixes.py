@@ -30,6 +30,7 @@ FIXES = MappingProxyType(
         "simple.activated_early": "h = activation(x @ Wx + h @ Wh + bias)",
         "lstm.c_not_activated": "h = o * tanh(c)",
         "lstm.c_before": "compute c first, then h = o * tanh(c)",
+        "lstm.c_stored_activated": "h = o * tanh(c), and leave c as it is",
         "lstm.gate_omitted": "c = f * c + i * c~; h = o * tanh(c)",
         "lstm.gates_coupled": "compute i and f from blocks of their own: input_forget=0",
         "lstm.forget_complement": "c = f * c + i * c~",

@@ -143,7 +143,7 @@ class Recurrence:
         h = o * (shown if self.has("c not activated") else of_c(shown))
         if self.has("no output gate"):
             h = of_c(after)
-        return {"h": h, "c": after}
+        return {"h": h, "c": of_c(after) if self.has("activated in place") else after}
 
     def _gru(self, x: Array, s: Mapping[str, Array]) -> dict[str, Array]:
         h = s["h"]
@@ -609,6 +609,7 @@ def equations() -> Iterator[InjectedMistake]:
         ("forget complement", "lstm.forget_complement", LSTM),
         ("c not activated", "lstm.c_not_activated", LSTM),
         ("output of c before", "lstm.c_before", LSTM),
+        ("activated in place", "lstm.c_stored_activated", LSTM),
         ("no output gate", "lstm.gate_omitted", LSTM),
         ("no input gate", "lstm.gate_omitted", LSTM),
         ("z complement", "gru.z_complement", GRU),

@@ -67,6 +67,7 @@ class Port:
     more_forget: float = 0.0
     times_forget: float = 1.0
     squashed: bool = True
+    squashed_in_place: bool = False
     overwritten: bool = False
     last_unit: bool = True
     z_is_new: bool = False
@@ -188,7 +189,8 @@ class Port:
         b["f"] = b["f"] * x.dtype.type(self.times_forget) + x.dtype.type(self.more_forget)
         i, f, o = (gate(z[name] + b[name]) for name in "ifo")
         c = f * s["c"] + i * act(z["c"] + b["c"])
-        return {"c": c, "h": o * (act(c) if self.squashed else c)}
+        stored = act(c) if self.squashed_in_place else c
+        return {"c": stored, "h": o * (act(c) if self.squashed else c)}
 
     def _gru(self, w: Arrays, x: np.ndarray, s: Arrays) -> Arrays:
         act, gate = FUNCTIONS[self.activation], FUNCTIONS[self.recurrent_activation]
