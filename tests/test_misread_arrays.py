@@ -84,7 +84,11 @@ def test_a_misread_input_is_named(id_: str, change: Change) -> None:
 
 @pytest.mark.parametrize("step", [slice(None), -1])
 @pytest.mark.parametrize(
-    ("samples", "id_"), [([0, 0], "axes.sample_repeated"), ([1, 0], "axes.samples_shifted")]
+    ("samples", "id_"),
+    [
+        *(([0, 0], "axes.sample_repeated"), ([1, 1], "axes.sample_repeated")),
+        ([1, 0], "axes.samples_shifted"),
+    ],
 )
 def test_one_sample_of_two_is_not_shifted(samples: list[int], id_: str, step: Any) -> None:
     """Sample 0 is right where both samples read it."""

@@ -76,7 +76,7 @@ FIXES = MappingProxyType(
         "axes.samples_permuted": "put the samples into the order of x",
         "axes.samples_shifted": "return the output of sample n at index n",
         "axes.end_unwritten": "write all N * T * units numbers",
-        "axes.sample_repeated": "read x[n] for sample n, not x[0]",
+        "axes.sample_repeated": "read x[n] for sample n",
         "quantity.other": "name the array",
         "direction.halves_swapped": "concatenate forward first, then backward",
         "direction.states_exchanged": "name the states of both directions the other way round",

@@ -111,7 +111,7 @@ def reshaped_axes(hypothesis: Hypothesis) -> Variations:
 
 
 def other_samples(hypothesis: Hypothesis) -> Variations:
-    """Give the output of the first sample for each, or that of the sample before or after.
+    """Give the output of the first or last sample for each, or that of the one before or after.
 
     A shift says nothing of one sample. If that is right, and there is but one other, one sample is
     given twice, and none is shifted.
@@ -119,8 +119,9 @@ def other_samples(hypothesis: Hypothesis) -> Variations:
     x = hypothesis.sequences
     if x is None or len(x) == 1:
         return
-    mistake = Mistake("axes.sample_repeated", "every sample reads x of sample 0")
-    yield mistake, replace(hypothesis, xs=(np.repeat(x[:1], len(x), axis=0),))
+    for which, sample in (("sample 0", x[:1]), ("the last sample", x[-1:])):
+        mistake = Mistake("axes.sample_repeated", f"every sample reads x of {which}")
+        yield mistake, replace(hypothesis, xs=(np.repeat(sample, len(x), axis=0),))
     if hypothesis.network.batch:
         return
     for source, port, network in (
