@@ -1,12 +1,7 @@
-"""Known mistakes of ports about axes: exchanged, permuted, or not written to their end.
-
-Each function yields the mistakes of one kind that the network allows, each with the hypothesis
-that the port makes it.
-"""
+"""Known mistakes of ports about axes: exchanged, permuted, or not written to their end."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from functools import partial
 
@@ -21,8 +16,6 @@ from rnnshapes.port.screening import relative_distance
 SWAPPED_OUTPUT = Mistake(
     "axes.output_swapped", "samples and time are exchanged: the port gives (T, N, …)"
 )
-#: Of so many features of x, every exchange of two is tried.
-_MOST_EXCHANGED = 12
 #: Of so many samples or units, every one is compared with every other.
 _MOST_SLICES = 2048
 #: A sample of a port is right if it is nearer to the network than this share.
@@ -132,25 +125,6 @@ def other_samples(hypothesis: Hypothesis) -> Variations:
         changed = replace(hypothesis.of_samples(port), xs=(x[network],))
         if len(x) > 2 or relative_distance(hypothesis.of_samples(network)) > _NEAR:
             yield Mistake("axes.samples_shifted", text), changed
-
-
-def permuted_features(hypothesis: Hypothesis) -> Variations:
-    """Reverse the features of x, exchange two of them, or shift them."""
-    x = hypothesis.xs[0]
-    if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or x.shape[2] == 1:
-        return
-    features = np.arange(x.shape[2])
-    orders = {"reversed": features[::-1]}
-    if len(features) <= _MOST_EXCHANGED:
-        for one, other in itertools.combinations(features, 2):
-            order = features.copy()
-            order[[one, other]] = other, one
-            orders[f"exchanged: {one} and {other}"] = order
-    for shift in (1, -1):
-        orders[f"shifted by {shift}"] = np.roll(features, shift)
-    for how, order in orders.items():
-        mistake = Mistake("input.permuted", f"the features of x are {how}", Where(array="x"))
-        yield mistake, replace(hypothesis, xs=(x[..., order],))
 
 
 def permuted_outputs(hypothesis: Hypothesis) -> Variations:

@@ -1,8 +1,4 @@
-"""Known mistakes of ports in the equation of a cell, its bias or its activations.
-
-Each function yields the mistakes of one kind that the network allows, each with the hypothesis
-that the port makes it.
-"""
+"""Known mistakes of ports in the equation of a cell, its bias or its activations."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -25,9 +25,11 @@ from rnnshapes.port.mistakes import (
     dropout,
     exactness,
     gates,
+    head,
     inputs,
     layer,
     layout,
+    mask,
     quantity,
     stack,
     state,
@@ -59,13 +61,13 @@ def hypotheses(
     for family in _FAMILIES[first:]:
         if family.name in base.families or in_head not in (None, family.in_head):
             continue
-        scopes = _scopes(base) if rare and family.of_cells else []
-        is_listed = rare != family.combined  # as mistakes that all cells make alike
+        scopes = _scopes(base) if rare and family.changes else []
+        is_listed = rare == family.rare  # as mistakes that all cells make alike
         seen: set[tuple[str, frozenset[str]]] = set()
         for scope in (None, *scopes) if is_listed or scopes else ():
             for mistake, changed in family.variations(replace(base, scope=scope)):
                 located = mistake
-                if family.of_cells:
+                if family.changes:
                     if (mistake.text, changed.touched) in seen:
                         continue
                     seen.add((mistake.text, changed.touched))
@@ -79,7 +81,7 @@ def array_mistakes(base: Hypothesis, group: str) -> Iterator[tuple[Mistake, Arra
     alone = replace(base, scope=frozenset([group]))
     expected = base.weights[group]
     for family in _FAMILIES:
-        if family.of_arrays:
+        if family.changes == "arrays":
             for mistake, changed in family.variations(alone):
                 made = changed.weights[group]
                 arrays = {k: a for k, a in made.items() if not np.array_equal(a, expected[k])}
@@ -117,16 +119,17 @@ def _located(mistake: Mistake, changed: Hypothesis) -> Mistake:
 class Family(NamedTuple):
     """What mistakes are about: ``name``, and ``variations``, which yields them.
 
-    ``of_cells`` says that a cell makes them, alone or with all others; ``combined`` that they are
-    tried together with mistakes of other families, too; ``of_arrays`` that they change nothing but
-    the weights of cells; ``in_head`` that they leave all values before the head as they are.
+    Attributes:
+        changes: ``cells`` if a cell makes them, alone or with all others, ``arrays`` if these
+            change nothing but the weights of cells; otherwise empty.
+        rare: Whether they are not tried together with mistakes of other families.
+        in_head: Whether they leave all values before the head as they are.
     """
 
     name: str
     variations: Callable[[Hypothesis], Variations]
-    of_cells: bool = False
-    combined: bool = True
-    of_arrays: bool = False
+    changes: Literal["cells", "arrays", ""] = ""
+    rare: bool = False
     in_head: bool = False
 
 
@@ -134,83 +137,47 @@ class Family(NamedTuple):
 _FAMILIES: tuple[Family, ...] = (
     Family("quantity", quantity.other_quantities, in_head=True),
     # Before all that change nothing in the few steps of the first look.
-    Family("unwritten ends", axes.unwritten_ends, combined=False, in_head=True),
+    Family("unwritten ends", axes.unwritten_ends, rare=True, in_head=True),
     # A port reads a kernel before it splits it into gates.
-    Family("kernel", layout.layouts, of_cells=True, of_arrays=True),
-    Family("interleaved", layout.interleaved, of_cells=True, combined=False, of_arrays=True),
-    Family("gates", gates.gate_orders, of_cells=True, of_arrays=True),
-    Family(
-        "gates of arrays",
-        gates.gate_orders_of_arrays,
-        of_cells=True,
-        combined=False,
-        of_arrays=True,
-    ),
-    Family(
-        "misread parts",
-        layout.misread_parts,
-        of_cells=True,
-        combined=False,
-        of_arrays=True,
-    ),
+    Family("kernel", layout.layouts, "arrays"),
+    Family("interleaved", layout.interleaved, "arrays", rare=True),
+    Family("gates", gates.gate_orders, "arrays"),
+    Family("gates of arrays", gates.gate_orders_of_arrays, "arrays", rare=True),
+    Family("misread parts", layout.misread_parts, "arrays", rare=True),
     # Before "cell", which may turn a bias of two rows into one row.
-    Family("bias", cell.biases, of_cells=True, of_arrays=True),
-    Family(
-        "rows",
-        partial(cell.variants, family="rows"),
-        of_cells=True,
-        combined=False,
-        of_arrays=True,
-    ),
-    Family("cell", partial(cell.variants, family="cell"), of_cells=True),
-    Family(
-        "equation",
-        partial(cell.variants, family="equation"),
-        of_cells=True,
-        combined=False,
-    ),
-    Family("activation", cell.activations, of_cells=True),
-    Family("recurrent_activation", cell.gate_activations, of_cells=True),
-    Family(
-        "approximation",
-        exactness.approximated_activations,
-        combined=False,
-    ),
-    Family("states", state.other_states, of_cells=True, combined=False),
-    Family("clipping", clipping.clipped, of_cells=True, combined=False),
-    Family(
-        "overwritten states",
-        state.overwritten_states,
-        of_cells=True,
-        combined=False,
-    ),
-    Family(
-        "rounded states",
-        exactness.rounded_states,
-        combined=False,
-    ),
-    Family("direction", direction.other_directions, combined=False),
-    Family("stack", stack.other_stacks, combined=False),
-    Family("head", layer.heads, in_head=True),
-    Family("other heads", layer.other_heads, combined=False, in_head=True),
-    Family("head layers", layer.head_layers, combined=False, in_head=True),
-    Family("dropout", dropout.active_dropout, combined=False, in_head=True),
-    Family("earlier layers", layer.earlier_layers, combined=False),
-    Family("mask", steps.ignored_masks),
-    Family("shifted masks", steps.shifted_masks, combined=False),
-    Family("zeroed outputs", steps.zeroed_outputs, combined=False),
-    Family("zeroed states", steps.zeroed_states, combined=False),
-    Family("input", axes.permuted_features, combined=False),
-    Family("numbers of x", inputs.changed_numbers, combined=False),
+    Family("bias", cell.biases, "arrays"),
+    Family("rows", partial(cell.variants, family="rows"), "arrays", rare=True),
+    Family("cell", partial(cell.variants, family="cell"), "cells"),
+    Family("equation", partial(cell.variants, family="equation"), "cells", rare=True),
+    Family("activation", cell.activations, "cells"),
+    Family("recurrent_activation", cell.gate_activations, "cells"),
+    Family("approximation", exactness.approximated_activations, rare=True),
+    Family("states", state.other_states, "cells", rare=True),
+    Family("clipping", clipping.clipped, "cells", rare=True),
+    Family("overwritten states", state.overwritten_states, "cells", rare=True),
+    Family("rounded states", exactness.rounded_states, rare=True),
+    Family("direction", direction.other_directions, rare=True),
+    Family("stack", stack.other_stacks, rare=True),
+    Family("head", head.heads, in_head=True),
+    Family("other heads", head.other_heads, rare=True, in_head=True),
+    Family("head layers", layer.head_layers, rare=True, in_head=True),
+    Family("dropout", dropout.active_dropout, rare=True, in_head=True),
+    Family("earlier layers", layer.earlier_layers, rare=True),
+    Family("mask", mask.ignored_masks),
+    Family("shifted masks", mask.shifted_masks, rare=True),
+    Family("zeroed outputs", mask.zeroed_outputs, rare=True),
+    Family("zeroed states", mask.zeroed_states, rare=True),
+    Family("input", inputs.permuted_features, rare=True),
+    Family("numbers of x", inputs.changed_numbers, rare=True),
     Family("time", steps.misplaced_time),
-    Family("other steps", steps.other_steps, combined=False),
-    Family("other samples", axes.other_samples, combined=False),
-    Family("carried", steps.carried_states),
-    Family("carried alone", steps.carried_alone, combined=False),
+    Family("other steps", steps.other_steps, rare=True),
+    Family("other samples", axes.other_samples, rare=True),
+    Family("carried", state.carried_states),
+    Family("carried alone", state.carried_alone, rare=True),
     Family("axes", axes.swapped_axes),
-    Family("reshaped axes", axes.reshaped_axes, combined=False),
-    Family("order", axes.permuted_outputs, combined=False, in_head=True),
+    Family("reshaped axes", axes.reshaped_axes, rare=True),
+    Family("order", axes.permuted_outputs, rare=True, in_head=True),
     Family("weights", exactness.rounded_weights),
-    Family("quantized", exactness.quantized_weights, combined=False),
+    Family("quantized", exactness.quantized_weights, rare=True),
 )
 FAMILIES = tuple(family.name for family in _FAMILIES)

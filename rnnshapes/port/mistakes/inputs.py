@@ -1,11 +1,11 @@
-"""Known mistakes of ports about the numbers of x: rounded, clipped, or normalized.
+"""Known mistakes of ports about x: its features, and its numbers, rounded, clipped or normalized.
 
-Each function yields the mistakes of one kind that the network allows, each with the hypothesis
-that the port makes it. Other factors and shifts are fitted (:mod:`rnnshapes.port.fitted_numbers`).
+Other factors and shifts are fitted (:mod:`rnnshapes.port.fitted_numbers`).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,8 +24,29 @@ _UNITS = {
 }
 #: Intervals to which ports clip x.
 _INTERVALS = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), *((-n, n) for n in (2.0, 3.0, 4.0, 5.0, 8.0)))
+#: Of so many features of x, every exchange of two is tried.
+_MOST_EXCHANGED = 12
 #: Sums of squares are not divided by less.
 _TINY = 1e-30
+
+
+def permuted_features(hypothesis: Hypothesis) -> Variations:
+    """Reverse the features of x, exchange two of them, or shift them."""
+    x = hypothesis.xs[0]
+    if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or x.shape[2] == 1:
+        return
+    features = np.arange(x.shape[2])
+    orders = {"reversed": features[::-1]}
+    if len(features) <= _MOST_EXCHANGED:
+        for one, other in itertools.combinations(features, 2):
+            order = features.copy()
+            order[[one, other]] = other, one
+            orders[f"exchanged: {one} and {other}"] = order
+    for shift in (1, -1):
+        orders[f"shifted by {shift}"] = np.roll(features, shift)
+    for how, order in orders.items():
+        mistake = Mistake("input.permuted", f"the features of x are {how}", Where(array="x"))
+        yield mistake, replace(hypothesis, xs=(x[..., order],))
 
 
 def changed_numbers(hypothesis: Hypothesis) -> Variations:

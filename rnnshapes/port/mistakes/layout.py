@@ -1,8 +1,4 @@
-"""Known mistakes of ports that read an array's buffer in another order or at another index.
-
-Each function yields the mistakes of one kind that the network allows, each with the hypothesis
-that the port makes it.
-"""
+"""Known mistakes of ports that read an array's buffer in another order or at another index."""
 
 from __future__ import annotations
 

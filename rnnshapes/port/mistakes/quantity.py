@@ -1,8 +1,4 @@
-"""Known mistakes of ports about which array is which quantity.
-
-Each function yields the mistakes of one kind that the network allows, each with the hypothesis
-that the port makes it.
-"""
+"""Known mistakes of ports about which array is which quantity."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Known mistakes of ports about stacks: which layer has which weights, and what it receives.
-
-Each function yields the mistakes of one kind that the network allows, each with the hypothesis
-that the port makes it.
-"""
+"""Known mistakes of ports about stacks: which layer has which weights, and what it receives."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Known mistakes of ports about the states of a cell: set to 0, or overwritten too early.
-
-Each function yields the mistakes of one kind that the network allows, each with the hypothesis
-that the port makes it.
-"""
+"""Known mistakes of ports about states: set to 0, overwritten too early, or carried over."""
 
 from __future__ import annotations
 
@@ -10,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from rnnshapes.cells.cell import Cell
+from rnnshapes.forward import replay
 from rnnshapes.ops.constant import Constant
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.mistakes.cell_changes import (
@@ -21,12 +20,18 @@ from rnnshapes.port.mistakes.cell_changes import (
     changed_cells,
     step_change,
 )
+from rnnshapes.reference.outputs import STATES
 
+#: So many samples are run one after the other.
+_MOST_CARRIED = 16
 #: Cells with more units are not computed unit by unit: each takes as long as a step of all.
 _MOST_UNITS = 64
 _OVERWRITTEN = (
     "h is overwritten unit by unit: a unit reads h_t, not h_{t-1}, of the units before it"
 )
+
+
+# --- From step to step ----------------------------------------------------------------------------
 
 
 def other_states(hypothesis: Hypothesis) -> Variations:
@@ -145,3 +150,58 @@ def _with_gates(ops: Any, values: Mapping[str, Any]) -> WithLet:
         return values[name] if name in values else ops.let(name, value)
 
     return WithLet(ops, let)
+
+
+# --- From sample to sample -----------------------------------------------------------------------
+
+
+def carried_states(hypothesis: Hypothesis) -> Variations:
+    """Start each sample from the final states of the sample before."""
+    network, xs = hypothesis.network, hypothesis.xs
+    if not network.runs_in_blocks or len(xs) != 1 or len(xs[0]) == 1:
+        return
+    n, t = xs[0].shape[:2]
+    starts = np.arange(n)[:, None] * t
+    quantities = []
+    for q in hypothesis.quantities:
+        if q.network_steps is None:
+            return
+        steps = (starts + q.network_steps).reshape(-1)
+        joined = q.map(lambda values: values.reshape(1, -1, values.shape[2]))
+        quantities.append(replace(joined, network_steps=steps, steps=steps))
+    one_sequence = xs[0].reshape(1, n * t, *xs[0].shape[2:])
+    mistake = Mistake("state.carried", "the state is carried over from one sample to the next")
+    yield mistake, replace(hypothesis, xs=(one_sequence,), quantities=tuple(quantities))
+
+
+def carried_alone(hypothesis: Hypothesis) -> Variations:
+    """Start each sample from one of the states of the sample before, and zeros for the others."""
+    network, xs = hypothesis.network, hypothesis.xs
+    if not network.runs_in_blocks or len(xs) != 1 or not 1 < len(xs[0]) <= _MOST_CARRIED:
+        return
+    reported = {
+        (q.name, q.key): q.values[:, -1]
+        for q in hypothesis.quantities
+        if q.key and len(q.steps) == xs[0].shape[1]
+    }
+    keys = dict.fromkeys(key for states in network.widths.values() for key in states)
+    for key in keys if len(keys) > 1 else ():
+        starts = {
+            name: {k: np.zeros((len(xs[0]), width)) for k, width in states.items()}
+            for name, states in network.widths.items()
+        }
+        for n in range(1, len(xs[0])):
+            before = {
+                STATES + name: {k: a[n - 1 : n] for k, a in starts[name].items()} for name in starts
+            }
+            weights = {**hypothesis.weights, **before}
+            ours = replay.numpy_outputs(network, weights, (xs[0][n - 1 : n],))
+            for name, states in starts.items():
+                if key in states:
+                    known = reported.get((name, key))
+                    final = ours.states[name][key][0, -1] if known is None else known[n - 1]
+                    states[key][n] = final
+        text = f"{key} alone is carried over from one sample to the next"
+        started = {STATES + name: arrays for name, arrays in starts.items()}
+        changed = replace(hypothesis, weights={**hypothesis.weights, **started})
+        yield Mistake("state.carried", text), changed
