@@ -156,3 +156,17 @@ def recast(value: Any, **methods: Any) -> Any:
     kind = type(value)
     values = {f.name: getattr(value, f.name) for f in fields(value)}
     return type(kind.__name__, (kind,), methods)(**values)
+
+
+def with_outputs(layer: Any, change: Callable[[Any, Any], Any]) -> Any:
+    """Return a recurrent layer that joins other outputs of its directions than its own.
+
+    ``change`` takes an interpreter and the output of each direction, time first, and returns the
+    outputs to be joined.
+    """
+    kind = type(layer)
+
+    def join(self: Any, ops: Any, outputs: Any) -> Any:
+        return kind.join(self, ops, change(ops, outputs))
+
+    return recast(layer, join=join)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,14 @@ from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.hypothesis import (
+    Hypothesis,
+    Mistake,
+    Variations,
+    Where,
+    recast,
+    with_outputs,
+)
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 from rnnshapes.reference.outputs import STATES
 
@@ -35,10 +41,9 @@ def other_directions(hypothesis: Hypothesis) -> Variations:
             if direction.reverse and node.layer.return_sequences:
                 text = f"{node.name} returns its outputs in the order of x, not the last step first"
                 mistake = Mistake("direction.reversed_back", text, Where(layer=node.name))
-                changed: Any = recast(node.layer, join=_join_reversed(node.layer, 0))
+                changed = _with_reversed(node.layer, 0)
                 yield mistake, hypothesis.with_whole_layer(position, changed)
     yield from _last_step(hypothesis)
-    yield from _pooled(hypothesis)
 
 
 def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
@@ -57,9 +62,8 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
 
     if layer.merge_mode == "concat":
         text = f"the two directions of {node.name} are exchanged: backward is joined first"
-        changed = hypothesis.with_whole_layer(
-            position, recast(layer, join=_join_exchanged(type(layer)))
-        )
+        exchanged = with_outputs(layer, lambda ops, outputs: outputs[::-1])
+        changed = hypothesis.with_whole_layer(position, exchanged)
         yield Mistake("direction.halves_swapped", text, where), changed
         # The states alone do not say in which order they are joined.
         if quantities is not hypothesis.quantities and not {q.name for q in quantities} <= names:
@@ -80,7 +84,7 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
 
     name = node.scans[1][0]
     text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
-    changed = hypothesis.with_whole_layer(position, recast(layer, join=_join_reversed(layer, 1)))
+    changed = hypothesis.with_whole_layer(position, _with_reversed(layer, 1))
     quantities = tuple(q.in_reverse() if q.name == name else q for q in hypothesis.quantities)
     mistake = Mistake("direction.not_reversed_back", text, backward)
     yield mistake, replace(changed, quantities=quantities)
@@ -139,7 +143,7 @@ def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> V
         joins = _joins_ends(hypothesis, node)
         if joins or any(_is_last(q, name) for q in hypothesis.quantities):
             text = f"{text}, and returns its first state instead of its last"
-            first_state = recast(reversed_layer, join=_join_reversed(layer, number))
+            first_state = _with_reversed(reversed_layer, number)
             changed = hypothesis.with_whole_layer(position, first_state)
             other_end = _last_of(hypothesis, node, layer.directions[1 - number])
             quantities = _joined_at(hypothesis, other_end) if joins else hypothesis.quantities
@@ -192,15 +196,6 @@ def _is_last(quantity: ReportedQuantity, name: str) -> bool:
     return quantity.name == name and len(quantity.steps) == 1
 
 
-def _join_exchanged(kind: type[Any]) -> Callable[..., Any]:
-    """Return a join of two directions that takes each for the other one."""
-
-    def join(self: Any, ops: Any, outputs: Any) -> Any:
-        return kind.join(self, ops, outputs[::-1])
-
-    return join
-
-
 def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
     """Join two directions unit by unit."""
 
@@ -211,16 +206,16 @@ def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
     return (ops.rearrange(ops.concatenate(outputs), by_unit),)
 
 
-def _join_reversed(layer: Any, number: int) -> Callable[..., Any]:
-    """Return a join of two directions that reverses the sequence of one of them."""
+def _with_reversed(layer: Any, number: int) -> Any:
+    """Return a layer that reverses the output sequence of one of its directions."""
 
-    def join(self: Any, ops: Any, outputs: Any) -> Any:
+    def change(ops: Any, outputs: Any) -> Any:
         sides = list(outputs)
         if np.ndim(sides[number]) > 2:
             sides[number] = ops.rearrange(sides[number], lambda part: part[::-1])
-        return type(layer).join(self, ops, sides)
+        return sides
 
-    return join
+    return with_outputs(layer, change)
 
 
 def _joins_ends(hypothesis: Hypothesis, node: Node) -> bool:
@@ -252,38 +247,6 @@ def _last_step(hypothesis: Hypothesis) -> Variations:
             quantities = _joined_at(hypothesis, at)
             changed = replace(hypothesis, quantities=quantities, unwindowed=True)
             yield Mistake("direction.last_step", text, Where(layer=node.name)), changed
-
-
-def _pooled(hypothesis: Hypothesis) -> Variations:
-    """Pass the mean or the largest h over time on, where the last h is right."""
-    network = hypothesis.network
-    node = network.recurrent[-1] if network.recurrent else None
-    layer: Any = node.layer if node else None
-    alone = all(q.key or len(q.steps) == 1 for q in hypothesis.quantities)
-    if node is None or layer.return_sequences or layer.return_state or not alone:
-        return
-    shapes = network.shapes_at(node.sources[0])
-    if shapes.masked or network.step_count(shapes) == 1 or network.returns_sequences:
-        return
-    quantities = tuple(
-        q if q.key else replace(q, name=OUTPUT, network_steps=None) for q in hypothesis.quantities
-    )
-    for how, function in (("mean", "mean"), ("largest", "max")):
-        sequence = replace(layer, return_sequences=True)
-        changed = recast(sequence, join=_join_pooled(type(layer), function))
-        text = f"{node.name} passes the {how} h over time on, not the last one"
-        pooled = hypothesis.with_whole_layer(network.nodes.index(node), changed)
-        mistake = Mistake("time.pooled", text, Where(layer=node.name))
-        yield mistake, replace(pooled, quantities=quantities)
-
-
-def _join_pooled(kind: type[Any], function: str) -> Callable[..., Any]:
-    """Return a join of outputs (T, N, M) that are first pooled over time."""
-
-    def join(self: Any, ops: Any, outputs: Any) -> Any:
-        return kind.join(self, ops, [getattr(ops, function)(part, 0) for part in outputs])
-
-    return join
 
 
 def _is_output(quantity: ReportedQuantity) -> bool:

@@ -157,6 +157,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("overwritten states", state.overwritten_states, "cells", rare=True),
     Family("rounded states", exactness.rounded_states, rare=True),
     Family("direction", direction.other_directions, rare=True),
+    Family("pooled", steps.pooled_steps, rare=True),
     Family("stack", stack.other_stacks, rare=True),
     Family("head", head.heads, in_head=True),
     Family("other heads", head.other_heads, rare=True, in_head=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.rnn import Recurrent
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.hypothesis import (
+    Hypothesis,
+    Mistake,
+    Variations,
+    Where,
+    recast,
+    with_outputs,
+)
 
 
 def other_stacks(hypothesis: Hypothesis) -> Variations:
@@ -27,20 +35,16 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
     for (_, first), (_, second) in itertools.combinations(layers, 2):
         one, other = weights[first.layer.name], weights[second.layer.name]
         same = {k for k in one if k in other and one[k].shape == other[k].shape}
-        if same and {"Wh"} <= same:
-            exchanged = {
-                first.layer.name: {**one, **{k: other[k] for k in same}},
-                second.layer.name: {**other, **{k: one[k] for k in same}},
-            }
+        if "Wh" in same:
+            of_first, of_second = ({k: arrays[k] for k in same} for arrays in (one, other))
             text = f"the weights of {first.name} and {second.name} are exchanged"
-            changed = replace(hypothesis, weights={**weights, **exchanged})
-            yield Mistake("stack.layers_swapped", text), changed
-            for owner, node in ((first, second), (second, first)):
-                name = node.layer.name
+            exchanged = hypothesis.with_arrays(first.layer.name, of_second)
+            exchanged = exchanged.with_arrays(second.layer.name, of_first)
+            yield Mistake("stack.layers_swapped", text), exchanged
+            for owner, node, arrays in ((first, second, of_first), (second, first, of_second)):
                 text = f"{node.name} has the weights of {owner.name}"
-                repeated = {**weights, name: exchanged[name]}
                 mistake = Mistake("stack.shared_weights", text, Where(layer=node.name))
-                yield mistake, replace(hypothesis, weights=repeated)
+                yield mistake, hypothesis.with_arrays(node.layer.name, arrays)
     for after_position, after in layers:
         position = _position_before(network, after)
         node = network.nodes[position]
@@ -48,10 +52,11 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
         if not isinstance(layer, Recurrent) or not layer.return_sequences:
             continue
         text = f"the last h of {node.name} is passed to {after.name} at every step"
-        changed = hypothesis.with_whole_layer(position, recast(layer, join=_last_repeated(layer)))
+        repeated = partial(_repeated, at=0 if layer.direction.reverse else -1)
+        changed = hypothesis.with_whole_layer(position, _rearranged(layer, repeated))
         yield Mistake("stack.last_repeated", text, Where(layer=after.name)), changed
         text = f"{after.name} receives h_{{t-1}} of {node.name} at t, not h_t"
-        changed = hypothesis.with_whole_layer(position, recast(layer, join=_delayed(layer)))
+        changed = hypothesis.with_whole_layer(position, _rearranged(layer, _delayed))
         yield Mistake("stack.previous_step", text, Where(layer=after.name)), changed
         if len(after.sources) == 1 and after.sources[0] == Tap(position) and node.sources:
             skipped = replace(after, sources=node.sources[:1])
@@ -72,17 +77,19 @@ def _position_before(network: Network, node: Node) -> int:
     return position
 
 
-def _last_repeated(layer: Any) -> Callable[..., Any]:
-    """Return a join after which every step of the output is the last one."""
-    last = 0 if layer.direction.reverse else -1
+def _rearranged(layer: Any, change: Callable[[Array], Array]) -> Any:
+    """Return a layer that returns its output, (T, N, M), in another arrangement."""
+    return with_outputs(layer, lambda ops, outputs: [ops.rearrange(h, change) for h in outputs])
 
-    def join(self: Any, ops: Any, outputs: Any) -> Any:
-        def repeated(part: Array) -> Array:
-            return np.broadcast_to(part[last][None], part.shape)
 
-        return tuple(ops.rearrange(output, repeated) for output in outputs)
+def _repeated(h: Array, at: int) -> Array:
+    """Return one step as every step."""
+    return np.broadcast_to(h[at], h.shape)
 
-    return join
+
+def _delayed(h: Array) -> Array:
+    """Return at each step the one before, and zeros at first."""
+    return np.concatenate([h[:1] * 0, h[:-1]])
 
 
 def _skipped(hypothesis: Hypothesis, position: int, skipped: Node, before: Node) -> Variations:
@@ -178,19 +185,6 @@ def _states_of_cell_before(self: Any, number: str, cell: Any, state: Any, states
     """Return the states that the cell before left: in this step, or the last cell before it."""
     after, before = (states, int(number) - 1) if number != "1" else (state, len(self.cells))
     return {key: after[f"{key}{before}"] for key in cell.state_names}
-
-
-def _delayed(layer: Any) -> Callable[..., Any]:
-    """Return a join after which every step of the output is that of the step before."""
-
-    def join(self: Any, ops: Any, outputs: Any) -> Any:
-        def delayed(part: Array) -> Array:
-            return np.concatenate([part[:1] * 0, part[:-1]])
-
-        sides = tuple(ops.rearrange(output, delayed) for output in outputs)
-        return type(layer).join(self, ops, sides)
-
-    return join
 
 
 def _states_passed_up(

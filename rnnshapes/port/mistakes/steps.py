@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
-from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, with_outputs
+from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
 
 _REVERSED = "time is reversed: the port starts at the last step of x"
 
@@ -115,3 +117,31 @@ def _shifted_output(hypothesis: Hypothesis) -> Variations:
         if len(quantities) == len(hypothesis.quantities):
             text = f"the output is shifted: the port gives at t the values of {source}"
             yield Mistake("time.shifted", text), replace(hypothesis, quantities=quantities)
+
+
+def pooled_steps(hypothesis: Hypothesis) -> Variations:
+    """Pass the mean or the largest h over time on, where the last h is right."""
+    network = hypothesis.network
+    node = network.recurrent[-1] if network.recurrent else None
+    layer: Any = node.layer if node else None
+    alone = all(q.key or len(q.steps) == 1 for q in hypothesis.quantities)
+    if node is None or layer.return_sequences or layer.return_state or not alone:
+        return
+    shapes = network.shapes_at(node.sources[0])
+    if shapes.masked or network.step_count(shapes) == 1 or network.returns_sequences:
+        return
+    quantities = tuple(
+        q if q.key else replace(q, name=OUTPUT, network_steps=None) for q in hypothesis.quantities
+    )
+    for how, function in (("mean", "mean"), ("largest", "max")):
+        sequence = replace(layer, return_sequences=True)
+        changed = with_outputs(sequence, partial(_pooled, function))
+        text = f"{node.name} passes the {how} h over time on, not the last one"
+        pooled = hypothesis.with_whole_layer(network.nodes.index(node), changed)
+        mistake = Mistake("time.pooled", text, Where(layer=node.name))
+        yield mistake, replace(pooled, quantities=quantities)
+
+
+def _pooled(function: str, ops: Any, outputs: Any) -> Any:
+    """Return the mean or the largest number over time of each output (T, N, M)."""
+    return [getattr(ops, function)(output, 0) for output in outputs]
