@@ -359,7 +359,7 @@ def _weights(base: Hypothesis, extent: Extent) -> list[Fit] | None:
     It is ``None`` where these are too many.
     """
     directions = {d.name: d for node in base.network.recurrent for _, d in node.scans}
-    found = []
+    places = []
     for group, arrays in base.weights.items():
         for key, array in arrays.items():
             direction = directions.get(group)
@@ -367,17 +367,17 @@ def _weights(base: Hypothesis, extent: Extent) -> list[Fit] | None:
                 continue
             if extent.in_head and direction is not None:
                 continue
-            found += [
+            places += [
                 (group, key, at)
                 for at in np.ndindex(*array.shape)
                 if extent.unit is None or _reaches(extent.unit, direction, group, array, at)
             ]
-            if len(found) > _MOST_WEIGHTS:
+            if len(places) > _MOST_WEIGHTS:
                 return None
     numbers = sum(x.size for x in base.xs) + sum(q.values.size for q in base.quantities)
-    if len(found) * numbers > _MOST_NUMBERS:
+    if len(places) * numbers > _MOST_NUMBERS:
         return None
-    return [_one_weight(base, directions.get(group), group, key, at) for group, key, at in found]
+    return [_one_weight(base, directions.get(group), group, key, at) for group, key, at in places]
 
 
 def _reaches(
@@ -466,10 +466,10 @@ def _one_weight(
 
     def mistake(numbers: Array) -> Mistake:
         place = f"{weight.name}[{', '.join(map(str, at))}]"
-        found = float(numbers[0])
-        sign = abs(found + expected) < 1e-3 * abs(expected)
+        number = float(numbers[0])
+        sign = abs(number + expected) < 1e-3 * abs(expected)
         other = "has the other sign: " if sign else ""
-        shown = "0" if abs(found) < 1e-5 else f"{found:.6g}"
+        shown = "0" if abs(number) < 1e-5 else f"{number:.6g}"
         text = (
             f"one weight of {group} {other or 'is wrong: '}{place} is {shown}, not {expected:.6g}"
         )

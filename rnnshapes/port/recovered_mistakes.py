@@ -100,7 +100,7 @@ def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | No
     if not all(_is_plausible(a, expected[key]) for key, a in recovered.arrays.items()):
         return None
     differing = {key for key in recovered.arrays if not _matches(recovered, key, expected[key])}
-    found = _Explained([], {})
+    explained = _Explained([], {})
     known = [
         (mistake, arrays)
         for mistake, arrays in array_mistakes(base, group)
@@ -109,31 +109,31 @@ def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | No
         and all(_matches(recovered, key, array) for key, array in arrays.items())
     ]
     for mistake, arrays in sorted(known, key=lambda one: -len(one[1])):
-        if not set(arrays) & set(found.arrays):
-            found.mistakes.append(mistake)
-            found.arrays.update(arrays)
+        if not set(arrays) & set(explained.arrays):
+            explained.mistakes.append(mistake)
+            explained.arrays.update(arrays)
     layer = next(la for la in base.network.layers if group in la.groups)
     others: list[tuple[Mistake, str]] = []
     for weight in recovered.direction.weights:
-        if weight.key in differing - set(found.arrays):
+        if weight.key in differing - set(explained.arrays):
             where = Where(layer.name, direction_of(layer, group), weight.name)
             values = expected[weight.key]
             one = next(_mistakes_of_array(recovered, values, weight, where), None)
             if one is None:
                 return None
-            mistake, found.arrays[weight.key] = one
+            mistake, explained.arrays[weight.key] = one
             if mistake.id == _OTHER:
-                difference = np.linalg.norm(found.arrays[weight.key] - values)
+                difference = np.linalg.norm(explained.arrays[weight.key] - values)
                 share = float(difference / max(float(np.linalg.norm(values)), 1e-30))
                 others.append((mistake, f"{_percent(share)} ({weight.name})"))
             else:
-                found.mistakes.append(mistake)
+                explained.mistakes.append(mistake)
     if others:
         where = others[0][0].where if len(others) == 1 else others[0][0].where._replace(array=None)
         shares = ", ".join(text for _, text in others)
         text = f"the weights of {group} are other numbers, off by {shares}, root mean square"
-        found.mistakes.append(Mistake(_OTHER, text, where))
-    return found if found.mistakes else None
+        explained.mistakes.append(Mistake(_OTHER, text, where))
+    return explained if explained.mistakes else None
 
 
 def _percent(share: float) -> str:

@@ -164,11 +164,12 @@ def verify_port(
         exact, hypothesis = hypothesis, with_digits(hypothesis)
         extent = extent_of(network, quantities, checks)
         parts = sections(hypothesis)
-        found = as_fixed_point(exact, sources)
-        if found is None and len(parts) == 1:
-            found = other_start(whole, checks, dtype)
-        if found is not None:
-            diagnosis = Diagnosis((Explanation((found[0],), dtype, found[1]),))
+        explained = as_fixed_point(exact, sources)
+        if explained is None and len(parts) == 1:
+            explained = other_start(whole, checks, dtype)
+        if explained is not None:
+            mistake, comparisons = explained
+            diagnosis = Diagnosis((Explanation((mistake,), dtype, comparisons),))
         elif len(parts) > 1:
             diagnosis = _diagnosis_by_sections(hypothesis, parts, dtype, extent, stated=stated)
         else:

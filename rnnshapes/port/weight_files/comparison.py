@@ -28,7 +28,7 @@ from rnnshapes.port.weight_files.matching import (
     Recurrence,
     are_equal,
     as_stored,
-    turned,
+    pytorch_shape,
 )
 from rnnshapes.port.weight_files.mistakes import (
     bias_mistake,
@@ -221,7 +221,8 @@ class _Comparison(Matching):
         """Return the check of an array outside recurrences."""
         where, full_name = Where(group.layer, array=name), f"{group.name}/{name}"
         if tensor is None:
-            shapes = " or ".join(map(str, dict.fromkeys((values.shape, turned(values.shape)))))
+            known = dict.fromkeys((values.shape, pytorch_shape(values.shape)))
+            shapes = " or ".join(map(str, known))
             mistake = Mistake("weights.missing", f"the file has no other array of {shapes}", where)
             return WeightCheck(full_name, (), "", 0, mistake)
         check = WeightCheck(full_name, (tensor.name,), "", values.size)
@@ -298,9 +299,9 @@ def _options(recurrence: Recurrence, other: FileRecurrence) -> Iterator[Mistake]
     for number, cell in enumerate(other.cells):
         where = recurrence.where(number)
         if other.reverse[number] != recurrence.reverse[number]:
-            ways = ("in reverse", "forward")[:: 1 if other.reverse[number] else -1]
-            text = f"the file processes the sequence {ways[0]}; Keras processes it {ways[1]}"
-            remedy = f"process the sequence {ways[1]}"
+            orders = ("in reverse", "forward")[:: 1 if other.reverse[number] else -1]
+            text = f"the file processes the sequence {orders[0]}; Keras processes it {orders[1]}"
+            remedy = f"process the sequence {orders[1]}"
             if recurrence.reverse[number] and not other.says_activation:
                 remedy = "reverse x and the output yourself, which no file of PyTorch shows"
             yield Mistake("direction.reversed", text, where, remedy)

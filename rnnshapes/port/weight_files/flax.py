@@ -246,8 +246,8 @@ def _assumptions(network: Network, checks: Sequence[WeightCheck]) -> Iterator[st
             yield f"mean and var of {layer.name} belong into the collection batch_stats"
         if mode not in ("concat", None):
             yield f"Flax joins both directions by concat: {layer.name} joins them by {mode}"
-        ways = [direction.reverse for direction in layer.directions]
-        if ways != [False, True][: len(ways)]:
+        reversals = [direction.reverse for direction in layer.directions]
+        if reversals != [False, True][: len(reversals)]:
             names = [name for name, direction in _named(layer) if direction.reverse]
             which = " and ".join(names)
             yield f"the file does not hold directions: {which} takes the sequence in reverse"
@@ -261,8 +261,8 @@ def _assumptions(network: Network, checks: Sequence[WeightCheck]) -> Iterator[st
 def _named(layer: Layer) -> Iterator[tuple[str, Direction]]:
     """Yield each direction of a layer with its name in Flax."""
     for number, direction in enumerate(layer.directions):
-        way = ("/forward", "/backward")[number] if len(layer.directions) > 1 else ""
-        yield f"{layer.name}{way}", direction
+        direction_path = ("/forward", "/backward")[number] if len(layer.directions) > 1 else ""
+        yield f"{layer.name}{direction_path}", direction
 
 
 def _functions(layer: Layer) -> Iterator[tuple[str, str, str]]:

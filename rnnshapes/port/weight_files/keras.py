@@ -101,13 +101,13 @@ def _choices(matching: Matching) -> Iterator[str]:
         group, module = matching.groups[number], matching.others.get(number)
         for name, tensor in members.items():
             values = group.arrays[name]
-            if len(matching.ways(tensor, values.shape, group.is_table)) > 1:
+            if len(matching.orientations(tensor, values.shape, group.is_table)) > 1:
                 yield f"it does not say whether {tensor.name} has to be transposed"
             fitting = [
                 each.name
                 for each in (() if module is None else module.tensors)
                 if matching.fits(name, values, each)
-                and matching.ways(each, values.shape, group.is_table)
+                and matching.orientations(each, values.shape, group.is_table)
             ]
             if len(fitting) > 1:
                 yield f"{' and '.join(fitting)} may each be {group.name}/{name}"

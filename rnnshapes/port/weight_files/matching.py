@@ -47,7 +47,7 @@ class Recurrence(NamedTuple):
 
     ``cells`` are those of the directions. ``arrays`` are Wx (D, G·M), Wh (M, G·M) and the bias bh,
     (G·M,) or (2, G·M), by direction. The network has them under the name of the direction, by the
-    key with the ``suffix`` of the cell. ``ways`` are what Keras calls the directions of a
+    key with the ``suffix`` of the cell. ``direction_names`` are what Keras calls those of a
     Bidirectional layer.
     """
 
@@ -59,7 +59,7 @@ class Recurrence(NamedTuple):
     directions: tuple[str, ...]
     suffix: str
     reverse: tuple[bool, ...]
-    ways: tuple[str, ...] = ("forward", "backward")
+    direction_names: tuple[str, ...] = ("forward", "backward")
 
     @property
     def cell(self) -> Cell:
@@ -69,9 +69,9 @@ class Recurrence(NamedTuple):
     @property
     def kind(self) -> str:
         """The cell with its sizes, in words."""
-        ways = "in both directions" if len(self.arrays) > 1 else "in one direction"
+        directions = "in both directions" if len(self.arrays) > 1 else "in one direction"
         sizes = f"{self.features} features and {self.units} units"
-        return f"{self.cell.class_name} of {sizes} {ways}"
+        return f"{self.cell.class_name} of {sizes} {directions}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,12 +91,12 @@ class Recurrence(NamedTuple):
             arrays=tuple(self.arrays[number] for number in order),
             directions=tuple(self.directions[number] for number in order),
             reverse=tuple(self.reverse[number] for number in order),
-            ways=tuple(self.ways[number] for number in order),
+            direction_names=tuple(self.direction_names[number] for number in order),
         )
 
     def where(self, direction: int, array: str | None = None) -> Where:
         """Return a location in this recurrence."""
-        both = self.ways[direction] if len(self.arrays) > 1 else None
+        both = self.direction_names[direction] if len(self.arrays) > 1 else None
         return Where(self.layer, both, array)
 
     def fits(self, other: FileRecurrence) -> bool:
@@ -230,7 +230,7 @@ class Matching:
                 tensor
                 for tensor in left
                 if self.fits(name, values, tensor)
-                and (self.by_numbers or self.ways(tensor, values.shape, group.is_table))
+                and (self.by_numbers or self.orientations(tensor, values.shape, group.is_table))
             ]
             equal = (
                 each for each in fitting if self.by_numbers and self.conversion(group, values, each)
@@ -338,7 +338,7 @@ class Matching:
         role, own = self.roles.get(tensor.name, ""), _ROLES.get(name.rpartition("/")[2], "")
         role = "weight" if role in _MATRICES else role
         is_alike = not role or not own or role == own
-        return is_alike and tensor.shape in (values.shape, turned(values.shape))
+        return is_alike and tensor.shape in (values.shape, pytorch_shape(values.shape))
 
     def conversion(self, group: PlainWeights, values: Array, tensor: Tensor) -> str:
         """Return by which conversion the file has an array; empty if by none."""
@@ -348,23 +348,23 @@ class Matching:
                 return rule + rounding
         return ""
 
-    def ways(self, tensor: Tensor, shape: tuple[int, ...], is_table: bool) -> list[str]:
-        """Return the right ways in which an array of this shape may be stored."""
+    def orientations(self, tensor: Tensor, shape: tuple[int, ...], is_table: bool) -> list[str]:
+        """Return how an array of this shape may be stored: as it is, or transposed."""
         rank, role = len(shape), self.roles.get(tensor.name, "")
         as_it_is = rank < 2 or is_table or role == "kernel" or (self.is_onnx and not role)
-        is_turned = rank > 1 and not is_table and role != "kernel"
-        ways = ["as it is"] if as_it_is and tensor.shape == shape else []
-        return ways + (["transposed"] if is_turned and tensor.shape == turned(shape) else [])
+        transposed = rank > 1 and not is_table and role != "kernel"
+        shapes = {"as it is": (as_it_is, shape), "transposed": (transposed, pytorch_shape(shape))}
+        return [name for name, (may_be, one) in shapes.items() if may_be and tensor.shape == one]
 
     def forms(
         self, tensor: Tensor, shape: tuple[int, ...], is_table: bool
     ) -> Iterator[tuple[str, Array]]:
-        """Yield the right ways in which an array may be stored, with the array of this shape."""
-        for way in self.ways(tensor, shape, is_table):
+        """Yield how an array may be stored, with the array in this shape."""
+        for orientation in self.orientations(tensor, shape, is_table):
             values = self.read(tensor)
-            if way == "transposed":
+            if orientation == "transposed":
                 values = np.transpose(values, (*range(2, len(shape)), 1, 0))
-            yield way, values
+            yield orientation, values
 
     def read(self, tensor: Tensor) -> Array:
         """Return the numbers of an array of the file, in float64."""
@@ -374,7 +374,7 @@ class Matching:
         return self.values[tensor.name]
 
 
-def turned(shape: tuple[int, ...]) -> tuple[int, ...]:
+def pytorch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape that PyTorch has for a matrix or a kernel of Keras."""
     return (*shape[::-1][:2], *shape[:-2])
 

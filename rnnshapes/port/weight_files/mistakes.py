@@ -39,12 +39,12 @@ def option_mistakes(
     """Yield the options of a cell of Keras that a cell of the file has otherwise."""
     after = getattr(cell, "reset_after", None)
     if after is not None and getattr(other, "reset_after", None) != after:
-        ways = ("before", "after") if after else ("after", "before")
-        text = f"the file applies r {ways[0]} the product with Wh; Keras applies it {ways[1]}"
+        in_file, in_keras = ("before", "after") if after else ("after", "before")
+        text = f"the file applies r {in_file} the product with Wh; Keras applies it {in_keras}"
         remedy = f"set linear_before_reset={int(after)}"
         if not says_activation:
             remedy = "use reset_after=True in Keras: PyTorch has no other GRU"
-        yield Mistake(f"gru.reset_{ways[0]}", text, where, remedy)
+        yield Mistake(f"gru.reset_{in_file}", text, where, remedy)
     for option in ("activation", "recurrent_activation", "state_activation"):
         if not hasattr(other, option):
             continue

@@ -188,13 +188,14 @@ class _Exporter:
         """Yield the outputs of a recurrent layer, and its last states if it returns them."""
         if layer.stateful:
             raise UnsupportedError("it keeps its states from batch to batch (stateful)")
-        graph, ways = self.graph, [direction.reverse for direction in layer.directions]
-        if len(ways) > 1 and ways not in ([False, True], [True, False]):
+        graph, reversals = self.graph, [direction.reverse for direction in layer.directions]
+        if len(reversals) > 1 and reversals not in ([False, True], [True, False]):
             raise UnsupportedError("both directions process the sequence in the same order")
         names = {}
         for weight, values in lay_out(layer, self.weights, "ONNX"):
             names[weight.name] = graph.array(f"{layer.name}/{weight.name}", values)
-        order = sorted(range(len(ways)), key=lambda number: ways[number])
+        one_direction = "reverse" if reversals[0] else "forward"
+        order = sorted(range(len(reversals)), key=lambda number: reversals[number])
         cells = [layer.cells[number] for number in order]
         states = tuple(cells[0].states)
         initial = self._initial(node, order, states)
@@ -208,7 +209,7 @@ class _Exporter:
             *(["", *initial] if has_states else []),
             outputs=1 + len(states),
             name=node.name,
-            direction="bidirectional" if len(ways) > 1 else "reverse" if ways[0] else "forward",
+            direction="bidirectional" if len(reversals) > 1 else one_direction,
             hidden_size=self.network.count(cells[0].units),
             **_attributes(cells),
         )
@@ -266,10 +267,10 @@ def _attributes(cells: Sequence[Cell]) -> dict[str, Any]:
     attributes: dict[str, Any] = {"activations": names}
     attributes |= {"activation_alpha": alphas} if alphas else {}
     attributes |= {"activation_beta": betas} if betas else {}
-    ways = {getattr(cell, "reset_after", None) for cell in cells}
-    if len(ways) > 1:
+    resets = {getattr(cell, "reset_after", None) for cell in cells}
+    if len(resets) > 1:
         raise UnsupportedError("its directions differ in reset_after")
-    (after,) = ways
+    (after,) = resets
     return attributes if after is None else {**attributes, "linear_before_reset": int(after)}
 
 

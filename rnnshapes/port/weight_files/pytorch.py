@@ -62,10 +62,10 @@ def module_name(layer: str) -> str:
 
 def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
     """Yield the arrays of a recurrent layer, with zeros for a second bias that Keras lacks."""
-    ways = tuple(direction.reverse for direction in layer.directions)
-    if ways != (False, True)[: len(ways)]:
+    reversals = tuple(direction.reverse for direction in layer.directions)
+    if reversals != (False, True)[: len(reversals)]:
         reason = "PyTorch has no layer that only processes the sequence in reverse"
-        if len(ways) > 1:
+        if len(reversals) > 1:
             reason = "PyTorch joins the direction in reverse behind the other one"
         raise not_converted(layer, reason)
     for direction in layer.directions:
