@@ -186,7 +186,7 @@ def _chosen_names(uses: list[_ActivationUse]) -> Iterator[tuple[str, ...]]:
 
 
 def _smooth(steps: _Steps) -> Mistake | None:
-    """Return that activations differ by a smooth function of z, if that explains the residual."""
+    """Return the mistake of a smooth approximation of z, if one explains the residual."""
     for names in _chosen_names(steps.uses):
         if steps.residual.size < _NUMBERS_EACH * len(names) * len(_NODES):
             continue
@@ -248,7 +248,7 @@ def _smooth_mistake(errors: Mapping[str, Array], effects: Mapping[str, Array]) -
 
 
 def _sawtooth(steps: _Steps) -> Mistake | None:
-    """Return that activations are looked up in a table, if a sawtooth explains the residual."""
+    """Return the mistake of a table of activations, if a sawtooth of z explains the residual."""
     uses = steps.uses
     chosen = np.linspace(0, len(steps.residual) - 1, _NUMBERS_OF_SAWTOOTH).astype(int)
     chosen = np.unique(chosen)
@@ -297,7 +297,7 @@ def _explained_shares(one: Array, other: Array, residual: Array) -> Array:
 
 
 def _noise(steps: _Steps) -> Mistake | None:
-    """Return that the residual is noise, if it has one size and nothing explains any of it."""
+    """Return the mistake of noise, if the residual has one size and nothing explains any of it."""
     residual = steps.residual
     rms = float(np.sqrt(np.mean(residual**2)))
     if rms > _LARGEST_NOISE * steps.extent or np.abs(residual).max() > _LARGEST_PEAK * rms:

@@ -217,7 +217,7 @@ def _remainder(residual: Array, derivative: Array) -> float:
 
 
 def _initial_states(base: Hypothesis) -> Iterator[Fit]:
-    """Yield that the states before the first step are a number other than 0."""
+    """Yield fits of the states before the first step, which a port may not set to 0."""
     if base.network.batch or any(node.initial for node in base.network.nodes):
         return
     cells = [d.cell for node in base.network.recurrent for _, d in node.scans]
@@ -233,7 +233,7 @@ def _initial_states(base: Hypothesis) -> Iterator[Fit]:
 
 
 def _equal_initial_states(keys: tuple[str, ...]) -> Fit:
-    """Return that some states are a number before the first step, in every recurrence."""
+    """Return the fit of one number to which every recurrence sets some of its first states."""
 
     def started(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         widths = hypothesis.network.widths
@@ -254,7 +254,7 @@ def _equal_initial_states(keys: tuple[str, ...]) -> Fit:
 
 
 def _initial_states_by_unit(name: str, widths: Mapping[str, int]) -> Fit:
-    """Return that states of one recurrence are numbers of each unit's own before the first step."""
+    """Return the fit of the first states of one recurrence, a number for each unit."""
     ends = np.cumsum(list(widths.values()))
 
     def started(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
@@ -276,7 +276,7 @@ def _initial_states_by_unit(name: str, widths: Mapping[str, int]) -> Fit:
 
 
 def _inputs(base: Hypothesis) -> Iterator[Fit]:
-    """Yield that x is scaled or shifted: all features alike, one of them, or each by itself.
+    """Yield fits of x scaled or shifted: all features alike, one of them, or each by itself.
 
     The layers after the last recurrence alone start from h, not from x.
     """
@@ -334,7 +334,7 @@ def _feature_text(scale: float, shift: float) -> str:
 
 
 def _one_feature(feature: int, features: int) -> Fit:
-    """Return that one feature of x is multiplied by a number."""
+    """Return the fit of the factor of one feature of x."""
     only = np.arange(features) == feature
 
     def scaled(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
@@ -354,9 +354,9 @@ def _one_feature(feature: int, features: int) -> Fit:
 
 
 def _weights(base: Hypothesis, extent: Extent) -> list[Fit] | None:
-    """Return that one weight is wrong, for every one that can change what differs.
+    """Return a fit of each single weight that can change what differs.
 
-    It is ``None`` where these are too many.
+    ``None`` where these are too many.
     """
     directions = {d.name: d for node in base.network.recurrent for _, d in node.scans}
     places = []
@@ -395,7 +395,7 @@ def _reaches(
 
 
 def _factors(base: Hypothesis) -> Iterator[Fit]:
-    """Yield that an array of a recurrence, or one gate of it, is multiplied by a number.
+    """Yield fits of the factor of each array of a recurrence, and of each gate of it.
 
     A kernel that is multiplied as a whole has the numbers of an x that is.
     """
@@ -409,7 +409,7 @@ def _factors(base: Hypothesis) -> Iterator[Fit]:
 
 
 def _head_factors(base: Hypothesis) -> Iterator[Fit]:
-    """Yield that an array of a layer after the last recurrence is multiplied by a number."""
+    """Yield fits of the factor of each array of a layer after the last recurrence."""
     for layer in dict.fromkeys(base.network.nodes[at].layer for at in base.network.head):
         for weight in layer.groups.get(layer.name, ()):
             if layer.name in base.weights and weight.key in base.weights[layer.name]:
@@ -419,7 +419,7 @@ def _head_factors(base: Hypothesis) -> Iterator[Fit]:
 def _one_factor(
     base: Hypothesis, layer: Layer, group: str, weight: Weight, gate: str | None
 ) -> Fit:
-    """Return that an array, or the block of one gate, is multiplied by a number."""
+    """Return the fit of the factor of an array, or of the block of one gate."""
     key = weight.key
     width = base.weights[group][key].shape[-1]
     columns = np.arange(width)
@@ -449,7 +449,7 @@ def _one_factor(
 def _one_weight(
     base: Hypothesis, direction: Direction | None, group: str, key: str, at: tuple[int, ...]
 ) -> Fit:
-    """Return that one number of an array is another one."""
+    """Return the fit of one number of an array."""
     expected = float(base.weights[group][key][at])
     layer = next(la for la in base.network.layers if group in la.groups)
     weight = next(w for w in layer.groups[group] if w.key == key)

@@ -42,7 +42,7 @@ class _Run(NamedTuple):
 def as_fixed_point(
     hypothesis: Hypothesis, sources: InputSources
 ) -> tuple[Mistake, tuple[Comparison, ...]] | None:
-    """Return that a port computes in fixed point, with its comparisons, if that is all.
+    """Return the mistake of a port in fixed point, with its comparisons, if it has no other.
 
     Args:
         hypothesis: The network, and what the port reports.

@@ -231,7 +231,7 @@ def _words(
 
 
 def _about_first_step(check: Comparison, *, at_first: bool) -> str:
-    """Return what it says that the first step agrees, or alone does not."""
+    """Return a hint if the first step agrees, or is the only one that differs."""
     count = len(check.pattern.steps)
     if not at_first and count > 1:
         return "the first step agrees: the error comes with h_{t-1}, or with later steps of x"

@@ -195,7 +195,7 @@ def _name(where: Where) -> str:
 def _other_orders(
     recovered: RecoveredWeights, expected: Array, weight: Weight, where: Where
 ) -> Iterator[tuple[Mistake, Array]]:
-    """Yield that a kernel is a buffer whose axes are read in another order."""
+    """Yield a kernel whose buffer is read with its axes in another order."""
     gates = weight.gates or ("",)
     sizes = (len(expected), len(gates), expected.shape[1] // len(gates))
     blocks = np.asarray(expected, np.float64).reshape(sizes)
@@ -232,7 +232,7 @@ def _inverse(gates: tuple[str, ...], order: list[int]) -> list[str]:
 def _other_rows(
     recovered: RecoveredWeights, key: str, expected: Array, where: Where
 ) -> Iterator[tuple[Mistake, Array]]:
-    """Yield that the rows of a kernel are in another order."""
+    """Yield a kernel with its rows in another order."""
     known = np.isfinite(recovered.errors[key]).all(axis=0)
     found, right = recovered.arrays[key][:, known], np.asarray(expected, np.float64)[:, known]
     squares = (right**2).sum(axis=1)[None] - 2 * found @ right.T
@@ -248,7 +248,7 @@ def _other_rows(
 def _multiples(
     recovered: RecoveredWeights, key: str, expected: Array, where: Where
 ) -> Iterator[tuple[Mistake, Array]]:
-    """Yield that an array, or each row of a kernel, is multiplied by a number."""
+    """Yield an array multiplied by a number, and a kernel with a factor for each row."""
     right, found, error = (
         np.asarray(expected, np.float64),
         recovered.arrays[key],
@@ -273,7 +273,7 @@ def _multiples(
 def _grids(
     recovered: RecoveredWeights, key: str, expected: Array, where: Where
 ) -> Iterator[tuple[Mistake, Array]]:
-    """Yield that an array is rounded to integers with a scale, or to multiples of a number."""
+    """Yield an array rounded to integers with a scale, and to multiples of a number."""
     values = np.asarray(expected, np.float64)
     error = recovered.errors[key]
     finest = _FINEST * float(np.median(error[np.isfinite(error)]))

@@ -250,7 +250,7 @@ def _diagnosis(
 
 
 def _in_dtype_of_model(hypothesis: Hypothesis) -> Iterator[Explanation]:
-    """Yield that the port computes in a 16-bit dtype of the model itself, if it agrees so."""
+    """Yield the explanation by each 16-bit dtype of the model itself with which all agrees."""
     for dtype in hypothesis.network.precisions:
         if PRECISIONS[dtype].is_16bit:
             comparisons = compare_quantities(hypothesis, dtype)

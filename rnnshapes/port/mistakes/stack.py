@@ -93,7 +93,7 @@ def _delayed(h: Array) -> Array:
 
 
 def _skipped(hypothesis: Hypothesis, position: int, skipped: Node, before: Node) -> Variations:
-    """Yield that a layer receives what the layer before it does, if both have one size."""
+    """Give a layer the input of the layer before it, if both have one size."""
     network = hypothesis.network
     right = network.nodes[position].sources[0]
     shapes = [network.shapes_at(source) for source in (before.sources[0], right)]

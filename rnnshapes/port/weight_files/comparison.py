@@ -135,7 +135,7 @@ class _Comparison(Matching):
     def _order(
         self, number: int, own: Sequence[Own], pairs: Mapping[int, Other], equal: set[int]
     ) -> Iterator[WeightCheck]:
-        """Yield that the file has a layer before one that precedes it in Keras.
+        """Yield a check that fails if the file has a layer before one that precedes it in Keras.
 
         ``equal`` are the numbers of the layers whose weights are in the file.
         """
@@ -247,7 +247,7 @@ class _Comparison(Matching):
 
 
 def _missing(recurrence: Recurrence) -> Iterator[WeightCheck]:
-    """Yield that the file has no such recurrence, for each of its arrays."""
+    """Yield a failed check for each array of a recurrence that the file does not have."""
     text = f"the file has no other {recurrence.kind}"
     for direction, arrays in enumerate(recurrence.arrays):
         for array in (name for key, name in ARRAY_NAMES.items() if key in arrays):
@@ -348,7 +348,7 @@ def _bias(
 def _exchanged_bias(
     recurrence: Recurrence, other: FileRecurrence, direction: int, expected: Array, where: Where
 ) -> Mistake | None:
-    """Return that the file has a bias in the other direction, whose own bias is another."""
+    """Return the mistake that the file has a bias in the other direction, if it has."""
     for number, (parts, arrays) in enumerate(zip(other.parts, recurrence.arrays, strict=True)):
         bx, bh = (parts.get(key, np.zeros(1)).astype(np.float64) for key in ("bx", "bh"))
         own = as_stored(arrays.get("bh", np.zeros_like(expected)), other.dtype)[0]

@@ -126,7 +126,7 @@ def _elsewhere(
     others: Sequence[FileRecurrence],
     where: Where,
 ) -> Mistake | None:
-    """Return that the file has a kernel (D, G·M) in the other direction, or in another layer."""
+    """Return the mistake that a kernel is in the other direction or in another layer, if it is."""
     for another in others:
         for number, parts in enumerate(another.parts):
             if another is other and number == direction:
@@ -148,7 +148,7 @@ def other_direction(where: Where) -> Mistake:
 def _order_mistake(
     values: Array, stored: Array, gates: tuple[str, ...], own: tuple[str, ...], where: Where
 ) -> Mistake | None:
-    """Return that the gates are in another order than ``own``, if that explains the numbers.
+    """Return the mistake that the gates are not in the order ``own``, if it explains the numbers.
 
     Both arrays, of one shape, have G blocks along the last axis, in the order ``gates``.
     """
