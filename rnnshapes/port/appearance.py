@@ -58,23 +58,20 @@ def appearance(hypothesis: Hypothesis, dtype: str) -> tuple[Mistake, ...]:
     port's arithmetic.
     """
     network, mistakes = hypothesis.network, list[Mistake]()
-    for node, name, direction, numbers in fully_reported(hypothesis):
-        if len(direction.cell.cells_by_suffix) > 1:  # a stack of cells
+    for one in fully_reported(hypothesis):
+        if len(one.direction.cell.cells_by_suffix) > 1:  # a stack of cells
             continue
-        states_alone = tuple(hypothesis.quantities[number] for number in numbers.values())
-        alone = replace(hypothesis, quantities=states_alone)
+        alone = replace(hypothesis, quantities=tuple(one.quantities.values()))
         if all(check.agrees for check in compare_quantities(alone, dtype)):
             continue  # what is left is rounding
-        source = network.nodes[node.sources[0].node]
-        x = np.asarray(hypothesis.xs[network.inputs.index(source)], np.float64)
-        states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
-        w = bind(direction.name, hypothesis.weights, "float64")
+        x = np.asarray(one.x, np.float64)
+        w = bind(one.direction.name, hypothesis.weights, "float64")
         with np.errstate(all="ignore"):
-            mistake = _recurrence_appearance(_Steps(direction, x, states, w))
+            mistake = _recurrence_appearance(_Steps(one.direction, x, one.states, w))
         if mistake is not None:
-            several = len(network.recurrent) > 1 or len(node.scans) > 1
-            text = f"{mistake.text}, in {name}" if several else mistake.text
-            mistakes.append(mistake._replace(text=text, where=Where(layer=node.name)))
+            several = len(network.recurrent) > 1 or len(one.node.scans) > 1
+            text = f"{mistake.text}, in {one.name}" if several else mistake.text
+            mistakes.append(mistake._replace(text=text, where=Where(layer=one.node.name)))
     return tuple(mistakes)
 
 

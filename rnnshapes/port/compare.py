@@ -326,16 +326,40 @@ def _index(quantity: ReportedQuantity, sample: int, t: int, unit: int) -> Index:
 # --- One step from the port's own states --------------------------------------------------------
 
 
-def fully_reported(
-    hypothesis: Hypothesis,
-) -> Iterator[tuple[Node, str, Direction, dict[str, int]]]:
+class ReportedRecurrence(NamedTuple):
+    """A recurrence of which the port reports every state at every step.
+
+    Attributes:
+        node: Its layer.
+        name: Its name.
+        direction: Its cell, and its direction.
+        x: Its input, (N, T, D), which is one of the network, so that no port computes it.
+        numbers: Which quantity each state is.
+        quantities: These quantities, by state.
+    """
+
+    node: Node
+    name: str
+    direction: Direction
+    x: Array
+    numbers: dict[str, int]
+    quantities: dict[str, ReportedQuantity]
+
+    @property
+    def states(self) -> dict[str, Array]:
+        """The port's own states, (N, T, M)."""
+        return {key: quantity.values for key, quantity in self.quantities.items()}
+
+    @property
+    def rounding(self) -> dict[str, Array]:
+        """How far the port's states may be off, (N, T, M)."""
+        return {key: quantity.rounding for key, quantity in self.quantities.items()}
+
+
+def fully_reported(hypothesis: Hypothesis) -> Iterator[ReportedRecurrence]:
     """Yield the recurrences of which the port reports every state at every step.
 
-    The input of such a recurrence must be an input of the network, which no port computes.
-
-    Yields:
-        The node, the name of the recurrence, its direction, and for each of its states the
-        number of the quantity.
+    The input of such a recurrence must be an input of the network.
     """
     network = hypothesis.network
     for node in network.recurrent:
@@ -350,14 +374,15 @@ def fully_reported(
                 if quantity.name == name and _covers_every_step(quantity, x)
             }
             if set(numbers) == set(direction.cell.states):
-                yield node, name, direction, numbers
+                quantities = {key: hypothesis.quantities[n] for key, n in numbers.items()}
+                yield ReportedRecurrence(node, name, direction, x, numbers, quantities)
 
 
 def is_stepwise(hypothesis: Hypothesis) -> bool:
     """Return whether each reported number follows in one step from the port's own states."""
     if hypothesis.network.batch:
         return False
-    stepped = [n for *_, numbers in fully_reported(hypothesis) for n in numbers.values()]
+    stepped = [key for one in fully_reported(hypothesis) for key in one.numbers]
     lengths = {len(quantity.steps) for quantity in hypothesis.quantities}
     return len(stepped) == len(hypothesis.quantities) and len(lengths) == 1
 
@@ -377,20 +402,24 @@ def _one_step_bounds(
         The number of the quantity, the expected values and their bounds, both (N, T, M).
     """
     starts = replay.stored_states(hypothesis.weights) if ours is None else ours.starts
-    for node, name, direction, numbers in fully_reported(hypothesis):
-        source = hypothesis.network.nodes[node.sources[0].node]
-        x = np.asarray(hypothesis.xs[hypothesis.network.inputs.index(source)], np.float64)
-        reported = {key: hypothesis.quantities[number] for key, number in numbers.items()}
-        exact = vars(bind(direction.name, hypothesis.weights, "float64")).items()
-        w = SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
-        initial = starts.get(name, {})
-        states = states_before(direction, {k: q.values for k, q in reported.items()}, initial)
-        rounding = {k: q.rounding for k, q in reported.items()}
-        errors = states_before(direction, rounding, hypothesis.start_rounding.get(name, {}))
+    for one in fully_reported(hypothesis):
+        w = exact_weights(hypothesis, one.direction, precision)
+        states = states_before(one.direction, one.states, starts.get(one.name, {}))
+        start_rounding = hypothesis.start_rounding.get(one.name, {})
+        errors = states_before(one.direction, one.rounding, start_rounding)
+        x = np.asarray(one.x, np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            expected, bound = bounded_steps(direction, x, states, w, precision, errors)
-        for key, number in numbers.items():
+            expected, bound = bounded_steps(one.direction, x, states, w, precision, errors)
+        for key, number in one.numbers.items():
             yield number, expected[key], bound[key]
+
+
+def exact_weights(
+    hypothesis: Hypothesis, direction: Direction, precision: Precision
+) -> SimpleNamespace:
+    """Return the weights of a direction, by key, without any rounding error of their own."""
+    exact = vars(bind(direction.name, hypothesis.weights, "float64")).items()
+    return SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
 
 
 # --- The whole run, perturbed -------------------------------------------------------------------

@@ -13,11 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from rnnshapes.network.layers.base import Direction
-from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import Precision
-from rnnshapes.port.compare import Comparison, fully_reported, precision_of
+from rnnshapes.port.compare import Comparison, exact_weights, fully_reported, precision_of
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.verification.bounds import bounded_steps
 
@@ -182,21 +180,18 @@ def _first_steps(
     hypothesis: Hypothesis, names: Sequence[str], precision: Precision
 ) -> Iterator[list[_FirstStep]]:
     """Yield the first step of some samples, for each recurrence of these names."""
-    for node, name, direction, numbers in fully_reported(hypothesis):
-        if name not in names:
+    for one in fully_reported(hypothesis):
+        if one.name not in names:
             continue
-        first, second = (-1, -2) if direction.reverse else (0, 1)
-        source = hypothesis.network.nodes[node.sources[0].node]
-        x = hypothesis.xs[hypothesis.network.inputs.index(source)][:_SAMPLES].astype(np.float64)
-        quantities = {key: hypothesis.quantities[number] for key, number in numbers.items()}
-        exact = vars(bind(name, hypothesis.weights, "float64")).items()
-        w = SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
-        widths = {key: quantity.values.shape[2] for key, quantity in quantities.items()}
+        first, second = (-1, -2) if one.direction.reverse else (0, 1)
+        x = one.x[:_SAMPLES].astype(np.float64)
+        w = exact_weights(hypothesis, one.direction, precision)
+        widths = {key: values.shape[2] for key, values in one.states.items()}
         yield [
             _FirstStep(
-                *(direction, w, precision, widths, x[sample, first], x[sample, second]),
-                np.concatenate([q.values[sample, first] for q in quantities.values()]),
-                np.concatenate([q.rounding[sample, first] for q in quantities.values()]),
+                *(one.direction, w, precision, widths, x[sample, first], x[sample, second]),
+                np.concatenate([values[sample, first] for values in one.states.values()]),
+                np.concatenate([values[sample, first] for values in one.rounding.values()]),
             )
             for sample in range(len(x))
         ]

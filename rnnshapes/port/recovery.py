@@ -108,15 +108,12 @@ def wrong_recurrences(hypothesis: Hypothesis, roundoff: float) -> Iterator[UnitE
         hypothesis: The network, and what the port reports.
         roundoff: The unit roundoff of the port's arithmetic.
     """
-    network = hypothesis.network
-    for node, _, direction, numbers in fully_reported(hypothesis):
-        cell = direction.cell
+    for one in fully_reported(hypothesis):
+        cell = one.direction.cell
         if not isinstance(cell, _CELLS) or not getattr(cell, "reset_after", True):
             continue  # r of each unit acts on the states of all others
-        x = hypothesis.xs[network.inputs.index(network.nodes[node.sources[0].node])]
-        states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
-        weights = hypothesis.weights[direction.name]
-        equations = UnitEquations(cell, direction, x, states, weights, roundoff)
+        weights = hypothesis.weights[one.direction.name]
+        equations = UnitEquations(cell, one.direction, one.x, one.states, weights, roundoff)
         if not equations.agree:
             yield equations
 

@@ -201,15 +201,12 @@ def expected_quantities(
     """Yield each quantity with its expected values, from the port's own states if possible."""
     stepped = set()
     initial = {} if hypothesis.network.batch else replay.stored_states(hypothesis.weights)
-    for node, name, direction, numbers in fully_reported(hypothesis):
-        source = hypothesis.network.nodes[node.sources[0].node]
-        x = hypothesis.xs[hypothesis.network.inputs.index(source)]
-        w = bind(direction.name, hypothesis.weights, "float64")
-        states = {key: hypothesis.quantities[number].values for key, number in numbers.items()}
-        after = replay.single_steps(direction, x, states, w, initial.get(name))
-        for key, number in numbers.items():
-            stepped.add(number)
-            yield hypothesis.quantities[number], after[key]
+    for one in fully_reported(hypothesis):
+        w = bind(one.direction.name, hypothesis.weights, "float64")
+        after = replay.single_steps(one.direction, one.x, one.states, w, initial.get(one.name))
+        for key, quantity in one.quantities.items():
+            stepped.add(one.numbers[key])
+            yield quantity, after[key]
     others = [q for number, q in enumerate(hypothesis.quantities) if number not in stepped]
     if others:
         ours = compute_outputs(hypothesis)
@@ -302,12 +299,11 @@ def _stepwise_window(hypothesis: Hypothesis, steps: int, samples: int, step: int
     stop = min(start + steps, count)
     starts: dict[str, dict[str, Array]] = {}
     start_rounding: dict[str, dict[str, Array]] = {}
-    for _, name, direction, numbers in fully_reported(hypothesis):
-        before = stop if direction.reverse else start - 1
+    for one in fully_reported(hypothesis):
+        before = stop if one.direction.reverse else start - 1
         if 0 <= before < count:
-            reported = {key: hypothesis.quantities[number] for key, number in numbers.items()}
-            starts[STATES + name] = {k: q.values[:samples, before] for k, q in reported.items()}
-            start_rounding[name] = {k: q.rounding[:samples, before] for k, q in reported.items()}
+            starts[STATES + one.name] = {k: a[:samples, before] for k, a in one.states.items()}
+            start_rounding[one.name] = {k: a[:samples, before] for k, a in one.rounding.items()}
     some, steps_of_network = hypothesis.of_samples(slice(samples)), np.arange(stop - start)
     quantities = tuple(q.at_steps(slice(start, stop), steps_of_network) for q in some.quantities)
     xs = tuple(
