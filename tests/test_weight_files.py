@@ -103,6 +103,8 @@ def compared_with_onnx(tmp_path: Path, cell: str, attributes: Any, **options: An
     path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
     result = rnnshapes.verify(cell=cell, against=path, **SIZES, **options)
     assert result.passed is not bool(result.mistakes)
+    params = rnnshapes.inspect(cell=cell, **SIZES, **options).params
+    assert sum(check.compared for check in result.checks) == params
     return [mistake.id for mistake in result.mistakes]
 
 
