@@ -45,7 +45,11 @@ DOCUMENT = (
     Table(
         EVIL,
         (Column(""), Column("a\nb"), Column("n", numeric=True)),
-        (Row(("ok", f"x/{EVIL}", "1"), "good", ends_group=True), Row(("FAIL", "y\nz", "2"), "bad")),
+        (
+            Row(("ok", f"x/{EVIL}", "1"), "good"),
+            Row(("ok", "x/y", "3"), "good", ends_group=True),
+            Row(("FAIL", "y\nz", "2"), "bad", ends_group=True),
+        ),
     ),
     Drawing(EVIL, drawn),
     Drawing("does not fit", lambda sheet: []),
@@ -155,7 +159,7 @@ def test_page_escapes_names_and_keeps_structure(no_plots: None) -> None:
         {"class": "good"},
     ]
     assert "".join(found.texts("pre")).count("\n") == 3
-    assert [attrs.get("class") for attrs in found.all("tr")] == [None, "good", "bad"]
+    assert [attrs.get("class") for attrs in found.all("tr")] == [None, "good", "good", "bad"]
     boxes = [attrs for tag, attrs in found.elements if attrs.get("tabindex") == "0"]
     assert [attrs["class"] for attrs in boxes] == ["box", "picture"]
 
@@ -296,6 +300,23 @@ def test_markdown_escapes_all_markup() -> None:
 def plain(token: Any) -> str:
     """The text of a heading, a cell or a paragraph."""
     return "".join(child.content for child in token.children or ())
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "quantized"])
+def test_columns_of_numbers_are_aligned(kind: str) -> None:
+    """Each column in which all cells are numbers, and no other that has words alone."""
+    result: Any = result_of(kind)
+    for block in render.to_document(result, View(parts=frozenset({"all"}))):
+        for number, column in enumerate(block.columns if isinstance(block, Table) else ()):
+            cells = [row.cells[number] for row in block.rows if row.cells[number].strip()]
+            if cells and all(NUMBER.fullmatch(cell) for cell in cells):
+                assert column.numeric or column.heading in ("sample", "t"), column
+            if not any(re.search(r"\d", cell) for cell in cells):
+                assert not (cells and column.numeric), column
+
+
+#: A number in a table, perhaps with a unit behind it.
+NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[-+]\d+)?%?")
 
 
 def one_line(text: str) -> str:

@@ -31,6 +31,7 @@ from rnnshapes.load.foreign import (
 )
 from rnnshapes.render import schemas
 from tests.helpers import foreign
+from tests.helpers.commands import mentioning
 from tests.helpers.foreign import pickled_dict, pickled_tensor, state_dict, written
 
 VALIDATOR = jsonschema.Draft202012Validator(schemas.schema("inspect"))
@@ -428,6 +429,16 @@ def test_broken_safetensors_are_refused(tmp_path: Path) -> None:
 
 
 # --- Limits -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "shown"), [("-3", "-3"), ("[[4, 5], 6]", "list")])
+def test_impossible_size_is_shown(size: str, shown: str, tmp_path: Path) -> None:
+    """That of a list may be long, so that its kind is shown."""
+    entry = f'"dtype":"F32","shape":[2,{size}],"data_offsets":[0,24]'
+    header = f'{{"a":{{{entry}}}}}'.encode()
+    data = struct.pack("<Q", len(header)) + header + bytes(24)
+    with pytest.raises(InputError, match=mentioning("a", shown)):
+        rnnshapes.inspect(written(tmp_path / "m.safetensors", data))
 
 
 def test_cut_safetensors_say_so(tmp_path: Path) -> None:

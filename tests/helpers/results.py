@@ -26,5 +26,7 @@ def result_of(kind: str) -> Result:
         case "port":
             y_hat = rnnshapes.golden(**SIZES).arrays["y_hat"]
             return rnnshapes.verify(**SIZES, against=y_hat[:, ::-1])
+        case "quantized":
+            return rnnshapes.quantize(to="int8", cell="lstm", **SIZES)
         case _:
             return rnnshapes.golden(**SIZES)
