@@ -17,6 +17,8 @@ from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, re
 
 #: Values of epsilon that frameworks have.
 _EPSILONS = (1e-5, 1e-3, 1e-6, 1e-12, 0.0)
+#: How to take a softmax over units.
+_SOFTMAX = "exp(z) / exp(z).sum(axis=-1, keepdims=True)"
 
 
 def head_layers(hypothesis: Hypothesis) -> Variations:
@@ -30,7 +32,7 @@ def head_layers(hypothesis: Hypothesis) -> Variations:
         if getattr(layer, "activation", "") == "softmax" and at_steps:
             linear = replace(layer, activation="linear")
             text = f"the softmax of {name} is taken over time, not over its units"
-            mistake = Mistake("head.activation", text, where)
+            mistake = Mistake("head.activation", text, where, _SOFTMAX)
             yield mistake, _over_time(hypothesis, position, linear, _softmax)
         if getattr(layer, "activation", "") == "softmax":
             yield from _over_samples(hypothesis, position)
@@ -148,7 +150,7 @@ def _over_samples(hypothesis: Hypothesis, position: int) -> Variations:
             logarithm = largest + np.log(np.exp(z - largest).sum(axes))
             text = f"the softmax of {layer.name} is taken over {what}, not over its units"
             changed = hypothesis.with_layer(position, replace(layer, activation="exponential"))
-            mistake = Mistake("head.activation", text, Where(layer=layer.name))
+            mistake = Mistake("head.activation", text, Where(layer=layer.name), _SOFTMAX)
             yield mistake, changed.with_arrays(layer.name, {"b": arrays["b"] - logarithm})
 
 
