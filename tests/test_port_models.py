@@ -432,7 +432,7 @@ def test_a_softmax_over_samples_is_named(axes: int | None) -> None:
     assert mentions(result, "all numbers" if axes is None else "the samples")
 
 
-@pytest.mark.parametrize(("cell", "what"), [("simple", "y_hat"), ("lstm", "h")])
+@pytest.mark.parametrize(("cell", "what"), [("simple", "y_hat"), ("lstm", "h"), ("gru", "h")])
 def test_states_kept_between_directions_are_named(cell: str, what: str) -> None:
     sizes = {**SIZES, "cell": cell, "bidirectional": True}
     golden = rnnshapes.golden(**sizes, seed=3).arrays

@@ -25,6 +25,7 @@ from rnnshapes.port.inexact_verdict import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
 from rnnshapes.port.location import Extent, Location, extent_of, locate
 from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
+from rnnshapes.port.mistakes.direction import kept_states
 from rnnshapes.port.mistakes.exactness import with_digits
 from rnnshapes.port.quantities import (
     OUTPUT,
@@ -166,7 +167,7 @@ def verify_port(
         parts = sections(hypothesis)
         explained = as_fixed_point(exact, sources)
         if explained is None and len(parts) == 1:
-            explained = other_start(whole, checks, dtype)
+            explained = _other_start(whole, checks, dtype)
         if explained is not None:
             mistake, comparisons = explained
             diagnosis = Diagnosis((Explanation((mistake,), dtype, comparisons),))
@@ -187,6 +188,20 @@ def verify_port(
         locations=locations,
         tolerance=tolerance,
     )
+
+
+def _other_start(
+    hypothesis: Hypothesis, checks: Sequence[Comparison], dtype: str
+) -> tuple[Mistake, tuple[Comparison, ...]] | None:
+    """Return the mistake if other initial states explain every difference: of which, if known."""
+    started = other_start(hypothesis, checks, dtype)
+    for node in hypothesis.network.recurrent if started is not None else ():
+        if len(node.scans) > 1:
+            for mistake, changed in kept_states(hypothesis, node):
+                comparisons = compare_quantities(changed, dtype)
+                if all(comparison.agrees for comparison in comparisons):
+                    return mistake, comparisons
+    return started
 
 
 def _diagnosis_by_sections(
@@ -212,7 +227,7 @@ def _diagnosis_by_sections(
         checks = compare_quantities(part, dtype)
         if all(check.agrees for check in checks):
             agreeing += checks
-        elif (started := other_start(part, checks, dtype)) is not None:
+        elif (started := _other_start(part, checks, dtype)) is not None:
             explained.append((Explanation((started[0],), dtype, started[1]),))
         else:
             of_part = extent_of(part.network, part.quantities, checks)

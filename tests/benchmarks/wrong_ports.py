@@ -820,7 +820,7 @@ def directions_and_stacks() -> Iterator[InjectedMistake]:
         flags_of_port("states kept"),
         ("simple", "gru"),
         nets=BOTH,
-        given=("y_hat", "last"),
+        given=("h", "y_hat", "last"),
     )
     yield InjectedMistake(
         "direction",

@@ -90,7 +90,7 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
     yield mistake, replace(changed, quantities=quantities)
 
     yield from _reversed_directions(hypothesis, position, node)
-    yield from _kept_states(hypothesis, node)
+    yield from kept_states(hypothesis, node)
 
     groups = hypothesis.weights
     first, second = groups[forward_name], groups[backward_name]
@@ -150,7 +150,7 @@ def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> V
             yield mistake._replace(text=text), replace(changed, quantities=quantities)
 
 
-def _kept_states(hypothesis: Hypothesis, node: Node) -> Variations:
+def kept_states(hypothesis: Hypothesis, node: Node) -> Variations:
     """Start the backward direction from the final states of the forward one."""
     network, xs = hypothesis.network, hypothesis.xs
     (first, direction), (second, _) = node.scans
