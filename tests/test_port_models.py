@@ -420,13 +420,14 @@ def test_states_zeroed_at_masked_steps_are_named(cell: str, what: str) -> None:
     assert explained(result) == [("mask.zeroed_state",)]
 
 
-@pytest.mark.parametrize("axes", [0, None])
-def test_a_softmax_over_samples_is_named(axes: int | None) -> None:
-    layers = [la.GRU(5, name="gru"), la.Dense(3, "softmax", name="dense")]
-    model = randomized(sequential(*layers, shape=(9, 4)))
+@pytest.mark.parametrize(("axes", "sequences"), [(0, True), (0, False), (None, False)])
+def test_a_softmax_over_samples_is_named(axes: int | None, sequences: bool) -> None:
+    layers = [la.SimpleRNN(5, name="rnn", return_sequences=sequences)]
+    model = randomized(sequential(*layers, la.Dense(3, "softmax", name="dense"), shape=(9, 4)))
     golden = rnnshapes.golden(model, N=4, keras=False).arrays
-    z = Port("gru").run(weights_of(golden, "gru"), golden["x"])["y_hat"][:, -1]
-    port = {"output": np.exp(z) / np.exp(z).sum(axes)}
+    z = Port("simple").run(weights_of(golden, "rnn"), golden["x"])["y_hat"]
+    z = z if sequences else z[:, -1]
+    port = {"y_hat" if sequences else "output": np.exp(z) / np.exp(z).sum(axes)}
     result = rnnshapes.verify(model, N=4, against=port)
     assert explained(result) == [("head.activation",)]
     assert mentions(result, "all numbers" if axes is None else "the samples")

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rnnshapes.forward import replay
-from rnnshapes.network.graph import Network, Node, Tap
-from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
-from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
+from rnnshapes.port.mistakes.layer import with_second_input
+from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.sections import part_of
 
 #: So many numbers are computed at most to try every choice.
@@ -42,14 +40,17 @@ def active_dropout(hypothesis: Hypothesis) -> Variations:
         is_dropout = isinstance(layer, Inactive) and layer.keras_class == "Dropout"
         if is_dropout and 0 < (layer.rate or 0) < 1 and all(one.stepwise for one in after):
             factors = _nearest_factors(hypothesis, position, outputs[0], 1 / (1 - layer.rate))
-            if factors is not None:
+            if factors is None:
+                continue
+            changed = _with_factors(hypothesis, position, factors)
+            if changed is not None:
                 dropped, count = int((factors == 0).sum()), factors.size
                 text = (
                     f"{layer.name} (rate {layer.rate:g}) is active: {dropped} of {count} numbers "
                     f"are set to 0, and the others divided by {1 - layer.rate:g}"
                 )
                 mistake = Mistake("layer.dropout_active", text, Where(layer=layer.name))
-                yield mistake, _with_factors(hypothesis, position, factors)
+                yield mistake, changed
 
 
 def _nearest_factors(
@@ -86,43 +87,13 @@ def _nearest_factors(
     return factors if 0 < np.count_nonzero(factors) < factors.size else None
 
 
-def _with_factors(hypothesis: Hypothesis, position: int, factors: Array) -> Hypothesis:
-    """Return the hypothesis with a layer that multiplies its input by factors, a second input."""
-    network = hypothesis.network
-    shape = network.shapes_at(network.nodes[position].sources[0]).shapes[0]
-    nodes = [_moved(node) for node in network.nodes]
-    layer = recast(nodes[position].layer, call=_product)
-    source = nodes[position].sources[0]
-    nodes[position] = replace(nodes[position], layer=layer, sources=(source, Tap(1)))
-    name = f"{layer.name}/factors"
-    nodes.insert(1, Node(name, Input(name=name, shape=shape)))
-    changed = _with_nodes(network, nodes)
-    quantities = tuple(
-        q if q.key or changed.returns_sequences else replace(q, name=OUTPUT, network_steps=None)
-        for q in hypothesis.quantities
-    )
-    return replace(
-        hypothesis,
-        network=changed,
-        xs=(*hypothesis.xs, factors),
-        quantities=quantities,
-        unwindowed=True,
-    )
+def _with_factors(hypothesis: Hypothesis, position: int, factors: Array) -> Hypothesis | None:
+    """Return the hypothesis with a layer that multiplies its input by factors."""
+    node = hypothesis.network.nodes[position]
+    shape = hypothesis.network.shapes_at(node.sources[0]).shapes[0]
+    layer = recast(node.layer, call=_product)
+    return with_second_input(hypothesis, position, layer, factors, shape)
 
 
 def _product(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
     return inputs[0] * inputs[1]
-
-
-def _moved(node: Node) -> Node:
-    """Return a node whose sources have moved by one, except for the first."""
-
-    def moved(taps: tuple[Tap, ...]) -> tuple[Tap, ...]:
-        return tuple(Tap(tap.node + (tap.node > 0), tap.output) for tap in taps)
-
-    return replace(node, sources=moved(node.sources), initial=moved(node.initial))
-
-
-def _with_nodes(network: Network, nodes: Sequence[Node]) -> Network:
-    outputs = tuple(Tap(tap.node + 1, tap.output) for tap in network.outputs)
-    return replace(network, nodes=tuple(nodes), outputs=outputs)

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.forward import replay
-from rnnshapes.network.graph import Tap
+from rnnshapes.network.graph import Node, Tap
+from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.pooling import GlobalPooling
 from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.dims import Shape
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.quantities import OUTPUT
 
 #: Values of epsilon that frameworks have.
 _EPSILONS = (1e-5, 1e-3, 1e-6, 1e-12, 0.0)
@@ -135,23 +138,74 @@ def _standardized(layer: Any, ops: Any, z: Any) -> Any:
 def _over_samples(hypothesis: Hypothesis, position: int) -> Variations:
     """Divide each exp(z) of a softmax by the sum over all samples, or over all numbers.
 
-    Where z has a bias, that is exp(z) with another one.
+    These are exp(z - d), where the logarithms d of the sums are a second input.
     """
     layer: Any = hypothesis.network.nodes[position].layer
-    arrays = hypothesis.weights.get(layer.name, {})
-    linear = hypothesis.with_layer(position, replace(layer, activation="linear"))
-    z = _values_at(linear, Tap(position))
-    if "b" not in arrays or z is None or len(z) < 2:
+    linear = replace(layer, activation="linear")
+    z = _values_at(hypothesis.with_layer(position, linear), Tap(position))
+    if z is None or len(z) < 2:
         return
-    of_outputs, all_numbers = tuple(range(z.ndim - 1)), tuple(range(z.ndim))
-    for what, axes in (("the samples", of_outputs), ("all numbers", all_numbers)):
-        if what == "all numbers" or z.ndim == 2:
-            largest = z.max(axes)
-            logarithm = largest + np.log(np.exp(z - largest).sum(axes))
-            text = f"the softmax of {layer.name} is taken over {what}, not over its units"
-            changed = hypothesis.with_layer(position, replace(layer, activation="exponential"))
-            mistake = Mistake("head.activation", text, Where(layer=layer.name), _SOFTMAX)
-            yield mistake, changed.with_arrays(layer.name, {"b": arrays["b"] - logarithm})
+
+    def call(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
+        return ops.activate(
+            "exponential", type(linear).call(self, ops, inputs, w, masks) + inputs[1]
+        )
+
+    def own_shapes(self: Any, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        return (*type(linear).own_shapes(self, shapes[:1]), shapes[1])
+
+    largest = z.max(axis=0)
+    of_samples = largest + np.log(np.exp(z - largest).sum(axis=0))
+    of_all = z.max() + np.log(np.exp(z - z.max()).sum())
+    shape = hypothesis.network.shapes_at(Tap(position)).shapes[0]
+    for what, logarithms in (("the samples", of_samples), ("all numbers", of_all)):
+        text = f"the softmax of {layer.name} is taken over {what}, not over its units"
+        mistake = Mistake("head.activation", text, Where(layer=layer.name), _SOFTMAX)
+        second = np.array(np.broadcast_to(-logarithms, z.shape))
+        shifted = recast(linear, call=call, own_shapes=own_shapes)
+        changed = with_second_input(hypothesis, position, shifted, second, shape)
+        if changed is not None:
+            yield mistake, changed
+
+
+def with_second_input(
+    hypothesis: Hypothesis, position: int, layer: Any, values: Array, shape: Shape
+) -> Hypothesis | None:
+    """Return the hypothesis with a layer that takes values (N, …) beside its input.
+
+    They have one step alone where the model returns the last one, and so has what the port gives
+    of its output: otherwise there is no such hypothesis.
+
+    Args:
+        hypothesis: The hypothesis.
+        position: The position of the layer.
+        layer: The layer, with the values as its second input.
+        values: The values.
+        shape: Their symbolic shape.
+    """
+    network, steps = hypothesis.network, hypothesis.network.returns_sequences
+    if not steps and any(len(q.steps) > 1 for q in hypothesis.quantities if not q.key):
+        return None
+
+    def moved(taps: tuple[Tap, ...]) -> tuple[Tap, ...]:
+        return tuple(Tap(tap.node + (tap.node > 0), tap.output) for tap in taps)
+
+    name = f"{layer.name}/second"
+    nodes = [replace(n, sources=moved(n.sources), initial=moved(n.initial)) for n in network.nodes]
+    sources = (*nodes[position].sources, Tap(1))
+    nodes[position] = replace(nodes[position], layer=layer, sources=sources)
+    nodes.insert(1, Node(name, Input(name=name, shape=shape)))
+    quantities = tuple(
+        q if q.key or steps else replace(q, name=OUTPUT, network_steps=None)
+        for q in hypothesis.quantities
+    )
+    return replace(
+        hypothesis,
+        network=replace(network, nodes=tuple(nodes), outputs=moved(network.outputs)),
+        xs=(hypothesis.xs[0], values, *hypothesis.xs[1:]),
+        quantities=quantities,
+        unwindowed=True,
+    )
 
 
 def _batch_statistics(hypothesis: Hypothesis, position: int) -> Variations:
