@@ -389,8 +389,7 @@ def is_stepwise(hypothesis: Hypothesis) -> bool:
 
 def _covers_every_step(quantity: ReportedQuantity, x: Array) -> bool:
     """Return whether the quantity has a value for every step of x (N, T, D), in order."""
-    steps = quantity.network_steps
-    return steps is not None and np.array_equal(steps, np.arange(x.shape[1]))
+    return quantity.is_unbroken and len(quantity.steps) == x.shape[1]
 
 
 def _one_step_bounds(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -62,6 +63,12 @@ class ReportedQuantity:
         if self.name == OUTPUT:
             return what
         return f"{what} at every step" if self.values.shape[1] > 1 else f"{what} at the last step"
+
+    @cached_property
+    def is_unbroken(self) -> bool:
+        """Whether its steps are the first ones of the network, in order."""
+        steps = self.network_steps
+        return steps is not None and np.array_equal(steps, np.arange(len(steps)))
 
     def expected(self, network: Network, ours: ModelOutputs) -> Array:
         """Return the same quantity from the NumPy forward pass ``ours``, (N, L, units)."""

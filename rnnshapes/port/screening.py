@@ -89,6 +89,9 @@ def _structure(part: Hypothesis) -> Hashable:
     try:
         hash(network.nodes)
         return (
+            # Cells and layers with other methods are equal, but are of other classes.
+            *(type(node.layer) for node in network.nodes),
+            *(type(d.cell) for node in network.recurrent for _, d in node.scans),
             network.nodes,
             network.outputs,
             tuple(x.shape for x in part.xs),
