@@ -131,6 +131,16 @@ def test_state_dict_is_found_in_a_checkpoint(tmp_path: Path) -> None:
     assert rnnshapes.inspect(path).params == sum(a.size for a in arrays.values())
 
 
+def test_vectors_alone_are_no_state_dict(tmp_path: Path) -> None:
+    """Such as the statistics of x beside a model."""
+    array, mean = np.ones((2, 3), "float32"), np.ones(3, "float32")
+    model = pickled_dict({"fc.weight": pickled_tensor("0", array)})
+    x = pickled_dict({"mean": pickled_tensor("1", mean), "std": pickled_tensor("2", mean)})
+    arrays = {"0": array.tobytes(), "1": mean.tobytes(), "2": mean.tobytes()}
+    data = foreign.torch_zip(pickled_dict({"model": model, "x": x}), arrays)
+    assert rnnshapes.inspect(written(tmp_path / "m.pt", data)).params >= 6
+
+
 def test_several_state_dicts_are_refused(tmp_path: Path) -> None:
     array = np.ones((2, 3), "float32")
     part = pickled_dict({"fc.weight": pickled_tensor("0", array)})

@@ -241,6 +241,21 @@ def test_casts_round_to_16_bits() -> None:
         assert any(check.startswith(name) for check in failed(replace(run, network=changed)))
 
 
+def test_cast_drops_the_mask_unless_it_changes_nothing() -> None:
+    """TensorFlow returns the tensor itself where it need not cast, and the mask is on it."""
+    for dtype in ("float32", "float16"):
+        model = randomized(
+            functional(
+                lambda x, to=dtype: la.Dense(2)(la.GRU(4)(keras.ops.cast(la.Masking()(x), to)))
+            )
+        )
+        x = np.random.default_rng(3).standard_normal((3, 6, 3)).astype("float32")
+        x[1, 2:5] = 0
+        result = rnnshapes.verify(model, x=x)
+        assert result.passed, result
+        assert not result.unsupported
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -146,6 +146,12 @@ def test_a_csv_of_one_sample_needs_no_headings(text: str, in_folder) -> None:
     assert rnnshapes.verify(**sizes, against="y.csv").passed
 
 
+@pytest.mark.parametrize("heading", ["y_hat", "y_hat[0]"])
+def test_a_single_unit_needs_no_index(heading: str, in_folder) -> None:
+    Path("y.csv").write_text(f"t,{heading}\n1,0.5\n0,0.25\n", encoding="utf-8")
+    np.testing.assert_array_equal(arrays("y.csv")["y_hat"].ravel(), [0.25, 0.5])
+
+
 def test_a_csv_orders_lines_by_its_columns(golden, in_folder) -> None:
     """The columns sample and t order the lines, numbers in the headings the units."""
     y_hat = golden.arrays["y_hat"]
