@@ -30,7 +30,7 @@ from rnnshapes.port.mistakes.cell_changes import (
 from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of
 from rnnshapes.port.screening import relative_distance, window
 
-#: PortFunctions are tried where the network is nearer to the port than this share.
+#: Approximations are tried where the network is nearer to the port than this share.
 _NEAR = 0.15
 #: How many steps the distance is measured over.
 _STEPS = 8
