@@ -40,6 +40,18 @@ def test_other_numbers_of_x_are_named(change: Change, id_: str, words: str) -> N
     assert mentions(result, words)
 
 
+def test_too_few_numbers_name_no_mistake() -> None:
+    sizes = {**SIZES, "cell": "simple", "seed": 4, "N": 1, "K": 1}
+    golden = rnnshapes.golden(**sizes).arrays
+    weights = weights_of(golden, "simple_rnn")
+    port = Port("simple").run(weights, golden["x"].astype("float16").astype(float))
+    result = rnnshapes.verify(**sizes, against={"output": port["y_hat"][:, -1]})
+    assert explained(result) == []
+    assert result.diagnosis.too_few_numbers
+    every_step = rnnshapes.verify(**sizes, against={"h": port["h"]})
+    assert explained(every_step) == [("input.rounded",)]
+
+
 @pytest.mark.parametrize("end", ["number", "step", "sample"])
 def test_an_end_that_is_not_written_is_named(end: str) -> None:
     h, _ = from_x(np.array)

@@ -45,6 +45,8 @@ _HOPELESS_RATIO = 1e3
 LARGEST_SHARE, _LARGEST_UNITS = 1 / 16, 64
 #: But a number is compared all the same if its difference is so many times its bound.
 _FAR_RATIO = 16.0
+#: A larger ratio says no more.
+_LARGEST_RATIO = 2.0**60
 #: Rounding of activations and sums, beside that of products, in units of the last place.
 _OTHER_UNITS = 10
 #: Rounding of one state or gate in one step: sums and products after the activation.
@@ -85,6 +87,9 @@ class Comparison:
             describe the array with its axes exchanged back.
         narrow_dtype: That of the quantity.
         error: The error over the whole run, where it is known.
+        bits: How far the numbers are beyond their bounds: the sum of the logarithms of all
+            ratios above 1, to the base 2.
+        bound: The median of the bounds.
     """
 
     quantity: str
@@ -100,6 +105,8 @@ class Comparison:
     shape: str = ""
     narrow_dtype: str = ""
     error: ErrorSummary | None = None
+    bits: float = field(default=0.0, compare=False)
+    bound: float = field(default=0.0, compare=False)
 
     @property
     def ratio(self) -> float:
@@ -290,6 +297,8 @@ def _comparison(
         steps=quantity.steps if has_steps else None,
         shape=_shape_error(quantity),
         narrow_dtype=quantity.narrow_dtype,
+        bits=float(np.log2(np.clip(ratio, 1.0, _LARGEST_RATIO)).sum()),
+        bound=float(np.median(total_bound[comparable])) if compared else 0.0,
     )
 
 

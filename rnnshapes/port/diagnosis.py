@@ -63,6 +63,8 @@ _MUCH_NEARER = 10.0
 #: Otherwise a wrong equation is named if it leaves at most the first share of the root mean square
 #: of a quantity, and at most the second of any, where there are so many numbers.
 _MOST_OF_IT, _NOT_FARTHER, _LEAST_NUMBERS = 1 / 3, 1.1, 12
+#: An explanation agrees by chance in one of 100 ports at most: so many bits.
+_LEAST_BITS = float(np.log2(100))
 #: Dtypes, the finest first.
 _FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
 #: The dtype in which a port may compute some of its float64 numbers.
@@ -173,6 +175,7 @@ class Diagnosis:
     ``complete`` is false if something that may explain it was not tried, and ``weights_tried`` if
     not every single weight was: they are too many, or before the head. ``too_few_steps`` says how
     many steps would tell the weights that the port must have, if they are too few.
+    ``too_few_numbers`` says that some mistakes explain the port, but as well by chance.
     ``appearance`` is what an unexplained difference looks like, which is not proven.
     """
 
@@ -185,6 +188,7 @@ class Diagnosis:
     pairs: Pairs = "all"
     weights_tried: bool = True
     too_few_steps: TooFewSteps | None = None
+    too_few_numbers: bool = False
     appearance: tuple[Mistake, ...] = ()
 
 
@@ -265,11 +269,12 @@ def diagnose(
         search.tried,
         nearest.mistakes,
         difference,
-        complete=not (cut_off or in_head),
+        complete=not (cut_off or in_head or search.too_few_numbers),
         cut_off=cut_off,
         pairs=pairs_tried,
         weights_tried=weights_tried,
         too_few_steps=too_few_steps,
+        too_few_numbers=search.too_few_numbers,
     )
 
 
@@ -309,6 +314,10 @@ class _Search:
         self.products = base.network.parameters / _PRODUCTS_OF_A_STEP
         self.tried, self.work = 0, 0.0
         self.nearest_of_lists: list[Hypothesis] = []
+        #: The comparison of the network itself, by dtype, and whether something agreed that so few
+        #: numbers do not tell from chance.
+        self.unchanged: dict[str, tuple[Comparison, ...]] = {}
+        self.too_few_numbers = False
 
     def screened(self, candidates: Iterable[Hypothesis], *, margin: bool = False) -> list[Screened]:
         """Take a first look at the hypotheses, and return the nearest, the first of them first.
@@ -394,12 +403,14 @@ class _Search:
         Beside them stands whether every single weight was tried.
         """
         fits, every_weight = fitted(base, self.extent, self.reach, self.last_steps)
-        for nearest in fits:
-            explanations = self.explanations(nearest, [self.dtype])
+        for nearest, numbers, tried in fits:
+            explanations = self.explanations(
+                nearest, [self.dtype], fitted_numbers=numbers, more_tried=tried
+            )
             if explanations:
                 few = len(explanations) <= MOST_ALIKE
                 return (explanations if few else []), False
-        return [], every_weight
+        return [], every_weight and not self.too_few_numbers
 
     def inexact(self, singles: Iterable[Screened]) -> Iterator[Hypothesis]:
         """Yield the nearest hypotheses whose equation is wrong, with quantized weights, too."""
@@ -425,7 +436,8 @@ class _Search:
         measured = [one for one in measured if np.isfinite(one[0])] or measured
         most, _, nearest = min(measured, key=lambda one: one[0] * 2 ** len(one[2].mistakes))
         if _MUCH_NEARER * most <= unchanged:
-            return most, nearest
+            bits = self.extent.differing * np.log2(unchanged / max(most, 1e-300))
+            return (most, nearest) if bits >= _least_bits(self.tried) else (unchanged, base)
         wrong = []
         for most, sizes, hypothesis in measured:
             shares = sizes / np.maximum(rms, np.finfo(float).tiny)
@@ -438,9 +450,18 @@ class _Search:
         return most, nearest
 
     def explanations(
-        self, screened: Iterable[Screened], dtypes: Iterable[str]
+        self,
+        screened: Iterable[Screened],
+        dtypes: Iterable[str],
+        *,
+        fitted_numbers: int = 0,
+        more_tried: int = 0,
     ) -> list[Explanation]:
-        """Return the nearest hypotheses with which all agrees, in the first dtype that has any."""
+        """Return the nearest hypotheses with which all agrees, in the first dtype that has any.
+
+        Those that agree by chance too easily are left out. ``fitted_numbers`` counts what each
+        hypothesis fits, and ``more_tried`` hypotheses that are not screened.
+        """
         near = sorted((one for one in screened if one[0] <= _NEAR), key=lambda one: one[0])
         for dtype in dtypes:
             explanations: list[Explanation] = []
@@ -450,9 +471,35 @@ class _Search:
                 if comparisons is not None:
                     explanations.append(self._explanation(hypothesis, dtype, comparisons))
                     farthest = min(farthest, _AS_NEAR * max(distance, _LEAST_DISTANCE))
-            if explanations:
-                return [one for one in explanations if not _is_needless(explanations, one)]
+            evident = [
+                one
+                for one in explanations
+                if self._is_evident(one, fitted_numbers, self.tried + more_tried)
+            ]
+            self.too_few_numbers |= len(evident) < len(explanations)
+            if evident:
+                return [one for one in evident if not _is_needless(evident, one)]
         return []
+
+    def _is_evident(self, explanation: Explanation, fitted_numbers: int, tried: int) -> bool:
+        """Return whether an explanation is unlikely to agree by chance.
+
+        A hypothesis that changes a number by about the difference agrees with it by chance in
+        one of ratio cases. The network itself, in a coarser dtype, is not one of many.
+        """
+        if explanation.mistakes == self.base.mistakes:
+            return True
+        dtype = explanation.dtype
+        if dtype not in self.unchanged:
+            self.unchanged[dtype] = compare_quantities(self.base, dtype)
+        unchanged = self.unchanged[dtype]
+        bits = sum(check.bits for check in unchanged)
+        for before, after in zip(unchanged, explanation.comparisons, strict=True):
+            if after.bound > before.bound > 0:
+                bits -= before.differing * np.log2(after.bound / before.bound)
+        differing = sum(check.differing for check in unchanged)
+        free = 1 - fitted_numbers / max(differing, fitted_numbers, 1)
+        return bool(free * bits >= _least_bits(tried))
 
     def _agreeing(self, hypothesis: Hypothesis, dtype: str) -> tuple[Comparison, ...] | None:
         """Return the comparisons if every quantity agrees, and ``None`` otherwise."""
@@ -509,6 +556,11 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _least_bits(tried: int) -> float:
+    """Return how many bits the best of so many hypotheses must explain not to fit by chance."""
+    return float(np.log2(max(tried, 1))) + _LEAST_BITS
 
 
 def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:

@@ -47,6 +47,17 @@ MOST_ALIKE = 3
 _MOST_INITIAL_STATES = 64
 
 
+class FittedHypotheses(NamedTuple):
+    """The hypotheses nearest to a port, after their relative distances, with fitted numbers.
+
+    ``numbers`` counts those that each of them fits, and ``tried`` the fits.
+    """
+
+    nearest: list[tuple[float, Hypothesis]]
+    numbers: int
+    tried: int
+
+
 class Fit(NamedTuple):
     """A mistake with numbers that are not known.
 
@@ -63,8 +74,8 @@ class Fit(NamedTuple):
 
 def fitted(
     base: Hypothesis, extent: Extent, reach: int, steps: int
-) -> tuple[Iterator[list[tuple[float, Hypothesis]]], bool]:
-    """Return fitted hypotheses that come near the port, after their relative distances.
+) -> tuple[Iterator[FittedHypotheses], bool]:
+    """Return fitted hypotheses that come near the port.
 
     Those with one number come first, and those with more in lists of their own. Beside them stands
     whether every weight is among them: there may be too many, or too few numbers that differ, and
@@ -87,12 +98,13 @@ def fitted(
     return _by_count(system, fits if enough else []), enough and every_weight
 
 
-def _by_count(system: _System, fits: Sequence[Fit]) -> Iterator[list[tuple[float, Hypothesis]]]:
+def _by_count(system: _System, fits: Sequence[Fit]) -> Iterator[FittedHypotheses]:
     """Yield the nearest of the fits with one number, and then of those with more."""
     for count in sorted({len(fit.start) for fit in fits}):
         if system.differing >= _NUMBERS_EACH * count:
             with np.errstate(all="ignore"):
-                yield _nearest(system, [fit for fit in fits if len(fit.start) == count])
+                some = [fit for fit in fits if len(fit.start) == count]
+                yield FittedHypotheses(_nearest(system, some), count, len(some))
 
 
 def _nearest(system: _System, fits: list[Fit]) -> list[tuple[float, Hypothesis]]:

@@ -349,7 +349,9 @@ def with_digits(hypothesis: Hypothesis) -> Hypothesis:
     quantities = hypothesis.quantities
     if any(q.rounding.any() for q in quantities):  # text, whose digits are known
         return hypothesis
-    grids = [(10.0**-d, f"{d} decimals", "give the numbers in full") for d in _DECIMALS]
+    grids = [
+        (10.0**-d, f"{d} decimal{'s' * (d > 1)}", "give the numbers in full") for d in _DECIMALS
+    ]
     grids += [
         (2.0**-b, f"multiples of 1/{2**b:,}", "keep more bits after the point") for b in _BITS
     ]

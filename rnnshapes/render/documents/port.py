@@ -326,8 +326,10 @@ def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
     compared = sum(check.compared for check in result.checks)
     some = result.unknown_arrays or any(check.left_out for check in result.checks)
     worst = share_text(max(check.ratio for check in result.checks))
+    numbers = "the only number" if compared == 1 else f"all {count_text(compared)} numbers"
+    verb = "was" if compared == 1 else "were"
     details = (
-        f"all {count_text(compared)} numbers" + " that were compared" * bool(some),
+        numbers + f" that {verb} compared" * bool(some),
         f"at most {worst} of the rounding bound",
         " and ".join(dict.fromkeys(check.narrow_dtype or result.dtype for check in result.checks)),
     )
@@ -338,12 +340,13 @@ def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
 def _consequence(explanation: Explanation) -> str:
     """Return what an explanation makes agree: ``once corrected, all 100 numbers agree``."""
     count, worst = count_text(explanation.compared), share_text(explanation.ratio)
+    agree = "the number agrees" if explanation.compared == 1 else f"all {count} numbers agree"
     if explanation.ids == ("numeric.fixed_point",):
         return f"all {count} numbers are those of that run, to within one unit of the last bit"
     condition = "once corrected"
     if explanation.arithmetic is not None and not explanation.mistakes:
         condition = f"with --dtype {explanation.dtype}"
-    return f"{condition}, all {count} numbers agree ({worst} of the rounding bound)"
+    return f"{condition}, {agree} ({worst} of the rounding bound)"
 
 
 def _unexplained(result: PortVerification) -> str:
@@ -356,11 +359,15 @@ def _unexplained(result: PortVerification) -> str:
         return "all numbers of the port are 0: was the result written into the array?"
     count = count_text(sum(check.differing for check in result.checks))
     differ = f"{count} of {count_text(compared)} numbers differ"
+    if compared == 1:
+        differ = "the only number differs"
     if result.axes_swapped:
         return f"{SWAPPED_OUTPUT.text}; exchanged back, {differ}, and no known mistake explains it"
     small = ", all by little" if result.verdict == "inexact" else ""
     if result.diagnosis is None:
         return f"outputs and states agree, and intermediates do not: {differ}{small}"
+    if result.diagnosis.too_few_numbers:
+        return f"{differ}: too few to tell which mistake, as some fit by chance"
     return f"no known mistake explains it: {differ}{small}"
 
 
@@ -378,8 +385,10 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
         tried += f"; not each weight alone{why}"
     yield labelled_line("tried", tried)
     proven = any(check.proven for check in result.checks)
-    if not (diagnosis.weights_tried or diagnosis.pairs == "head" or proven):
-        states = "give h (and c of an LSTM) at every step"
+    states = "give h (and c of an LSTM) at every step"
+    if diagnosis.too_few_numbers:
+        yield labelled_line("try", f"{states}, or more samples, to tell mistakes from chance")
+    elif not (diagnosis.weights_tried or diagnosis.pairs == "head" or proven):
         yield labelled_line("try", f"{states}: they tell the port's weights")
     if diagnosis.too_few_steps is not None:
         name, reported, needed = diagnosis.too_few_steps
