@@ -88,6 +88,21 @@ MISTAKES: list[tuple[dict[str, Any], tuple[str, ...], str, tuple[str, ...], str 
         {"activation": "sigmoid", "recurrent_activation": "tanh"},
         *(GATED, "activation.exchanged", (), ""),
     ),
+    (
+        {"recurrent_activation": "sigmoid_of_minus_z"},
+        *(GATED, "activation.argument", ("sigmoid(-z)",), ""),
+    ),
+    (
+        {"recurrent_activation": "half_of_tanh"},
+        *(GATED, "activation.argument", ("sigmoid(2 z)",), ""),
+    ),
+    ({"activation": "tanh_of_half_z"}, ALL, "activation.argument", ("tanh(z / 2)",), ""),
+    ({"activation": "arctan"}, ("simple",), "activation.other", ("arctan",), ""),
+    ({"resets_input": True}, ("gru",), "gru.reset_of_input", (), ""),
+    ({"order_of_row": 1}, ("gru",), "gates.order.bias", ("bias[1]",), ""),
+    ({"read_states": ("c", "h")}, ("lstm",), "lstm.states_exchanged", ("exchanged",), ""),
+    ({"read_states": ("h", "h")}, ("lstm",), "lstm.states_exchanged", ("; f multiplies h",), ""),
+    ({"units_added_up": True}, ("simple", "lstm"), "sum.not_reset", (), ""),
     ({"head_bias": False}, ALL, "head.bias", ("dense",), ""),
     ({"reverse": True}, ALL, "time.reversed", (), ""),
     ({"reverse": True, "turned_back": True}, ALL, "time.reversed_and_back", (), ""),
@@ -288,6 +303,15 @@ def test_a_long_bidirectional_port_is_diagnosed_in_steps() -> None:
         port = port + golden["dense/bias"]
         result = rnnshapes.verify(**sizes, T=70, against={what: port.astype("float32")})
         assert explained(result) == [("bias.twice",)]
+
+
+def test_relu_between_layers_is_named() -> None:
+    spec = {**TWO_LAYERS, "cell": "simple"}
+    golden = rnnshapes.golden(**spec).arrays
+    first = Port("simple").run(weights_of(golden, "simple_rnn", ""), golden["x"])["h"]
+    port = Port("simple").run(weights_of(golden, "simple_rnn_1"), np.maximum(first, 0))
+    result = rnnshapes.verify(**spec, against=given(port, "y_hat"))
+    assert explained(result) == [("stack.activated",)]
 
 
 def test_states_under_each_others_names_are_named() -> None:

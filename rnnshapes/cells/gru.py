@@ -75,6 +75,7 @@ class GRUCell(Cell):
         z = ops.let("z", self.activate(ops, self.recurrent_activation, x_z + h_z))
         r = ops.let("r", self.activate(ops, self.recurrent_activation, x_r + h_r))
         r = self.reset(r)
+        x_h = self.reset_input(x_h, r)
         h_h = r * h_h if self.reset_after else (r * h_before) @ W_h  # (N, M)
         candidate = ops.let("h~", self.activate(ops, self.activation, x_h + h_h))
         h = ops.let("h", self.interpolate(z, h_before, candidate))
@@ -83,6 +84,10 @@ class GRUCell(Cell):
     def reset(self, r: Tensor) -> Tensor:
         """Return what multiplies the state for the candidate."""
         return r
+
+    def reset_input(self, x_h: Tensor, r: Tensor) -> Tensor:
+        """Return the part of the candidate that x gives."""
+        return x_h
 
     def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
         """Return h_t: the share z of the state before, and the rest of the candidate."""
@@ -155,6 +160,13 @@ class _ResetComplement(_WrongEquation):
         return 1 - r
 
 
+class _ResetOfInput(_WrongEquation):
+    id, text = "gru.reset_of_input", "r multiplies x_h, too: h~ is tanh(r (x_h + h_h))"
+
+    def reset_input(self, x_h: Tensor, r: Tensor) -> Tensor:
+        return r * x_h
+
+
 class _NotComplemented(_WrongEquation):
     id, text = "gru.complement_omitted", "h is z h_{t-1} + h~, without (1 - z)"
 
@@ -162,7 +174,9 @@ class _NotComplemented(_WrongEquation):
         return z * h_before + candidate
 
 
-_WRONG_EQUATIONS: tuple[type[_WrongEquation], ...] = (_NoReset, _ResetComplement, _NotComplemented)
+_WRONG_EQUATIONS: tuple[type[_WrongEquation], ...] = (
+    *(_NoReset, _ResetComplement, _ResetOfInput, _NotComplemented),
+)
 
 #: A change to the weights of a cell, by key.
 ArraysChange = Callable[[dict[str, Tensor]], dict[str, Tensor]]

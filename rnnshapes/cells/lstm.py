@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
@@ -100,6 +101,7 @@ class LSTMCell(Cell):
             Variant(kind.id, kind.text, family, self.with_methods_of(kind))
             for family, kinds in _WRONG_EQUATIONS.items()
             for kind in kinds
+            if not issubclass(kind, _OtherStates) or len(set(self.states.values())) == 1
         ]
         if self.use_bias:
             text = "1 is added to the forget bias, although Keras's weights include it"
@@ -219,6 +221,30 @@ class _ForgetComplement(_WrongEquation):
         return (1 - f) * c + i * candidate
 
 
+class _OtherStates(_WrongEquation):
+    """An LSTM that reads other states of the step before, of the same size: ``read``, by name."""
+
+    read: ClassVar[Mapping[str, str]]
+
+    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+        return super().step(ops, xz, {key: state[read] for key, read in self.read.items()}, w)
+
+
+class _StatesExchanged(_OtherStates):
+    id, text = "lstm.states_exchanged", "h_{t-1} and c_{t-1} are exchanged when a step reads them"
+    read = MappingProxyType({"h": "c", "c": "h"})
+
+
+class _OutputForgotten(_OtherStates):
+    id, text = "lstm.states_exchanged", "f multiplies h_{t-1}, not c_{t-1}"
+    read = MappingProxyType({"h": "h", "c": "h"})
+
+
+class _GatesOfState(_OtherStates):
+    id, text = "lstm.states_exchanged", "the gates read c_{t-1}, not h_{t-1}"
+    read = MappingProxyType({"h": "c", "c": "c"})
+
+
 #: By the family of the mistakes.
 _WRONG_EQUATIONS: Mapping[str, tuple[type[_WrongEquation], ...]] = {
     "cell": (_StateNotActivated,),
@@ -232,5 +258,6 @@ _WRONG_EQUATIONS: Mapping[str, tuple[type[_WrongEquation], ...]] = {
             _CoupledByForget,
             _ForgetComplement,
         ),
+        *(_StatesExchanged, _OutputForgotten, _GatesOfState),
     ),
 }

@@ -123,10 +123,12 @@ class Recurrence:
         return {"h": self.act(x @ self.kernel + h @ self.recurrent + self.bias)}
 
     def _lstm(self, x: Array, s: Mapping[str, Array]) -> dict[str, Array]:
-        h, c = s["h"], s["c"]
+        h, c = (s["c"], s["h"]) if self.has("states exchanged") else (s["h"], s["c"])
         z = x @ self.kernel + h @ self.recurrent + self.bias
         z_i, z_f, z_c, z_o = np.split(z, 4, -1)
         i, f = self.gate(z_i), self.gate(z_f)
+        if self.has("f with h"):
+            c = h
         if self.has("coupled"):
             f = 1 - i
         if self.has("forget complement"):
@@ -209,6 +211,8 @@ class Port:
             )
             if "last repeated" in self.flags and number + 1 < len(layers):
                 x = np.repeat(x[:, -1:], x.shape[1], 1)
+            if "relu between" in self.flags and number + 1 < len(layers):
+                x = relu(x)
             if "states passed up" in self.flags and number + 1 < len(layers):
                 self.layers[number + 1][0].start = ran[0]["h"][:, -1]
         W = self.W.astype(self.dtype)
@@ -591,6 +595,20 @@ def biases() -> Iterator[InjectedMistake]:
     yield InjectedMistake(
         "bias", ("bias.rows_summed",), "rows summed", each(arrays(summed, "bias")), GRU, TWO_ROWS
     )
+    for row in (0, 1):
+        change = lambda a, r, row=row: np.where(  # noqa: E731
+            np.arange(2)[:, None] == row, reordered((1, 0, 2))(a, r), a
+        )
+        yield InjectedMistake(
+            "bias",
+            ("gates.order.bias",),
+            f"order of row {row}",
+            each(arrays(change, "bias")),
+            GRU,
+            TWO_ROWS,
+        )
+    added_up = each(arrays(lambda a, r: a.cumsum(-1)))
+    yield InjectedMistake("bias", ("sum.not_reset",), "units added up", added_up)
     exchanged = lambda a, r: a[::-1].copy()  # noqa: E731
     yield InjectedMistake(
         "bias",
@@ -612,7 +630,10 @@ def equations() -> Iterator[InjectedMistake]:
         ("activated in place", "lstm.c_stored_activated", LSTM),
         ("no output gate", "lstm.gate_omitted", LSTM),
         ("no input gate", "lstm.gate_omitted", LSTM),
+        ("states exchanged", "lstm.states_exchanged", LSTM),
+        ("f with h", "lstm.states_exchanged", LSTM),
         ("z complement", "gru.z_complement", GRU),
+        ("reset of all", "gru.reset_of_input", GRU),
         ("no complement", "gru.complement_omitted", GRU),
         ("no reset", "gru.gate_omitted", GRU),
         ("candidate not activated", "activation.candidate", LSTM),
@@ -651,14 +672,17 @@ def activations() -> Iterator[InjectedMistake]:
         ("hard_sigmoid", {"gate": hard(1 / 6)}),
         ("old hard_sigmoid", {"gate": hard(0.2)}),
         ("tanh gates", {"gate": np.tanh}),
+        ("arctan", {"act": np.arctan}),
+        ("sigmoid(-z)", {"gate": lambda z: sigmoid(-z)}),
+        ("(1 + tanh(z)) / 2", {"gate": lambda z: 0.5 * (1 + np.tanh(z))}),
+        ("tanh(z / 2)", {"act": lambda z: 2 * sigmoid(z) - 1}),
     ):
         cells = GATED if "gate" in option else ("simple", "lstm", "gru")
-        yield InjectedMistake(
-            "activation", ("activation.other",), text, each(setting(**option)), cells
-        )
+        ids = ("activation.argument" if "(" in text else "activation.other",)
+        yield InjectedMistake("activation", ids, text, each(setting(**option)), cells)
         yield InjectedMistake(
             "activation",
-            ("activation.other",),
+            ids,
             f"{text} in one",
             one(setting(**option)),
             cells,
@@ -850,6 +874,9 @@ def directions_and_stacks() -> Iterator[InjectedMistake]:
     )
     yield InjectedMistake(
         "stack", ("stack.last_repeated",), "last repeated", flags_of_port("last repeated"), nets=TWO
+    )
+    yield InjectedMistake(
+        "stack", ("stack.activated",), "relu between", flags_of_port("relu between"), nets=TWO
     )
     yield InjectedMistake(
         "stack",

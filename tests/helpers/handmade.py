@@ -44,6 +44,10 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "old_hard_sigmoid": _clipped(0.2),
     "rational_tanh": lambda z: _rational(np.clip(z, -3, 3)),
     "parabolas": lambda z: np.clip(z, -2, 2) * (1 - np.abs(np.clip(z, -2, 2)) / 4),
+    "sigmoid_of_minus_z": lambda z: _sigmoid(-z),
+    "half_of_tanh": lambda z: z.dtype.type(0.5) * (1 + np.tanh(z)),
+    "tanh_of_half_z": lambda z: (1 - np.exp(-z)) / (1 + np.exp(-z)),
+    "arctan": np.arctan,
     "tabled": lambda z: np.tanh(np.rint(z * 12.4375) / 12.4375).astype(z.dtype),
     "tabled_sigmoid": lambda z: _TABLE[np.rint((np.clip(z, -8, 8) + 8) * 15.9375).astype(int)],
 }
@@ -71,6 +75,10 @@ class Port:
     overwritten: bool = False
     last_unit: bool = True
     z_is_new: bool = False
+    resets_input: bool = False
+    read_states: tuple[str, str] = ("h", "c")
+    units_added_up: bool = False
+    order_of_row: int | None = None
     head_bias: bool = True
     carried: bool = False
     zeroed_when_masked: bool = False
@@ -124,6 +132,11 @@ class Port:
         if name in self.column_by_column:
             values = values.reshape(-1).reshape(values.shape, order="F")
         parts = 1 if name in "Wb" else len(GATES[self.cell])
+        if self.units_added_up and name not in "Wb":
+            values = values.cumsum(axis=-1)
+        if self.order_of_row is not None and name == "bias":
+            values = values.copy()
+            values[self.order_of_row] = np.roll(values[self.order_of_row], values.shape[1] // 3)
         if name in self.transposed:
             values = np.concatenate([part.T for part in np.split(values, parts, axis=1)], axis=1)
         return values
@@ -184,6 +197,7 @@ class Port:
 
     def _lstm(self, w: Arrays, x: np.ndarray, s: Arrays) -> Arrays:
         act, gate = FUNCTIONS[self.activation], FUNCTIONS[self.recurrent_activation]
+        s = dict(zip("hc", (s[name] for name in self.read_states), strict=True))
         z = self._split(x @ w["kernel"] + s["h"] @ w["recurrent_kernel"])
         b = self._split(self._bias(w))
         b["f"] = b["f"] * x.dtype.type(self.times_forget) + x.dtype.type(self.more_forget)
@@ -207,7 +221,8 @@ class Port:
         hz = {name: s["h"] @ Wh[name] + at_h[name] for name in "zrh"}
         z, r = (gate(xz[name] + at_x[name] + hz[name]) for name in "zr")
         inner = r * hz["h"] if self.reset_after else (r * s["h"]) @ Wh["h"] + at_h["h"]
-        new = act(xz["h"] + at_x["h"] + inner)
+        from_x = xz["h"] + at_x["h"]
+        new = act((r * from_x if self.resets_input else from_x) + inner)
         z = 1 - z if self.z_is_new else z
         return {"h": z * s["h"] + (1 - z) * new}
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from rnnshapes.cells.cell import Cell
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.elementwise import Function, LeakyReLU
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
     array_change,
+    block_change,
     cells_of,
     changed_cells,
 )
@@ -27,6 +33,75 @@ _ACTIVATION_TEXTS = {
     "hard_sigmoid": "Keras 3's hard_sigmoid, clip(z/6 + 0.5)",
     KERAS2_HARD_SIGMOID: "the older hard_sigmoid, clip(0.2 z + 0.5)",
     "linear": "none (linear)",
+}
+
+
+class WrongFunction(NamedTuple):
+    """An activation as ports write it wrongly: ``text`` says how, ``fix`` what is right.
+
+    ``function`` takes an interpreter and z.
+    """
+
+    id: str
+    text: str
+    fix: str
+    function: Callable[[Any, Any], Any]
+
+
+def _of_argument(
+    name: str, argument: str, fix: str, function: Callable[[Any, Any], Any]
+) -> WrongFunction:
+    """Return an activation with another argument than z."""
+    text = f"{name}({argument}) is computed for {name}(z)"
+    return WrongFunction("activation.argument", text, fix, function)
+
+
+def _leaky(slope: float, whose: str) -> WrongFunction:
+    """Return a leaky_relu with the slope of another framework."""
+    text = f"leaky_relu has the slope {slope:g} of {whose}, not 0.2"
+    fix = "leaky_relu(z) = z if z > 0, else 0.2 * z"
+    return WrongFunction(
+        "activation.other", text, fix, lambda ops, z: ops.elementwise(z, LeakyReLU(slope))
+    )
+
+
+_SIGMOID = "sigmoid(z) = 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2"
+_TANH = "tanh(z) = (1 - exp(-2 z)) / (1 + exp(-2 z)) = 2 sigmoid(2 z) - 1"
+_sigmoid = partial(_of_argument, "sigmoid", fix=_SIGMOID)
+_tanh = partial(_of_argument, "tanh", fix=_TANH)
+#: By the name of the right activation; in the form, of several, that rounds most.
+_WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
+    "sigmoid": (
+        _sigmoid("-z", function=lambda ops, z: ops.activate("sigmoid", z * -1.0)),
+        _sigmoid("z / 2", function=lambda ops, z: ops.activate("sigmoid", z * 0.5)),
+        _sigmoid("2 z", function=lambda ops, z: (1 + ops.activate("tanh", z)) * 0.5),
+    ),
+    "tanh": (
+        _tanh("-z", function=lambda ops, z: ops.activate("tanh", z * -1.0)),
+        _tanh("z / 2", function=lambda ops, z: ops.activate("sigmoid", z) * 2.0 + -1.0),
+        _tanh("2 z", function=lambda ops, z: ops.activate("tanh", z * 2.0)),
+        WrongFunction(
+            "activation.other",
+            "tanh is LeCun's, 1.7159 tanh(2 z / 3)",
+            _TANH,
+            lambda ops, z: ops.activate("tanh", z * (2.0 / 3.0)) * 1.7159,
+        ),
+        WrongFunction(
+            "activation.other",
+            "arctan(z) is computed for tanh(z)",
+            _TANH,
+            lambda ops, z: ops.elementwise(z, Function("arctan")),
+        ),
+    ),
+    "leaky_relu": (_leaky(0.01, "PyTorch"), _leaky(0.3, "Keras 2")),
+    "gelu": (
+        WrongFunction(
+            "activation.approximated",
+            "gelu is approximated with tanh",
+            "gelu(z) = z * (1 + erf(z / sqrt(2))) / 2, or accept the error with --tolerance",
+            lambda ops, z: ops.activate("gelu_tanh", z),
+        ),
+    ),
 }
 
 
@@ -80,6 +155,51 @@ def _other_activations(hypothesis: Hypothesis, option: str) -> Variations:
         text = f"{option} is {_ACTIVATION_TEXTS.get(name, name)}, not {whose}"
         mistake = Mistake("activation.other", text)
         yield from changed_cells(hypothesis, mistake, _activated(option, name))
+
+
+def wrong_functions(hypothesis: Hypothesis) -> Variations:
+    """Write an activation otherwise than it is: with another argument, slope or form."""
+    for name in dict.fromkeys(name for cell in cells_of(hypothesis) for name in cell.activations):
+        for wrong in _WRONG_FUNCTIONS.get(name, ()):
+            mistake = Mistake(wrong.id, wrong.text, own_fix=wrong.fix)
+            yield from changed_cells(hypothesis, mistake, _computed_by(name, wrong))
+
+
+def _computed_by(name: str, wrong: WrongFunction) -> CellChange:
+    """Return a change of the activation ``name`` to a wrong function."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+        if name not in cell.activations:
+            return cell, arrays
+        kind = type(cell)
+
+        def activate(self: Any, ops: Any, other: str, z: Any) -> Any:
+            return wrong.function(ops, z) if other == name else kind.activate(self, ops, other, z)
+
+        return recast(cell, activate=activate), arrays
+
+    return change
+
+
+def sums(hypothesis: Hypothesis) -> Variations:
+    """Add the sum of each unit to that of the next one, as if it were not set to 0 between."""
+    text = "the sum over x and h is not set to 0 for each unit"
+    for scope, summed in (("", _summed), (", but for each gate", _summed_by_gate)):
+        mistake = Mistake("sum.not_reset", f"{text}{scope}")
+        yield from changed_cells(hypothesis, mistake, block_change(summed, "Wx", "Wh", "bh"))
+
+
+def _summed(array: Array, gates: int) -> Array:
+    """Return an array each of whose columns is the sum of those up to it."""
+    sums: Array = np.cumsum(array, axis=-1)
+    return sums
+
+
+def _summed_by_gate(array: Array, gates: int) -> Array:
+    """Return the same for each of several blocks."""
+    if gates == 1:
+        return array
+    return np.concatenate([np.cumsum(block, -1) for block in np.split(array, gates, -1)], axis=-1)
 
 
 def _activated(option: str, name: str) -> CellChange:

@@ -144,6 +144,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("gates", gates.gate_orders, "arrays"),
     Family("gates of arrays", gates.gate_orders_of_arrays, "arrays", rare=True),
     Family("misread parts", layout.misread_parts, "arrays", rare=True),
+    Family("sums", cell.sums, "arrays", rare=True),
     # Before "cell", which may turn a bias of two rows into one row.
     Family("bias", cell.biases, "arrays"),
     Family("rows", partial(cell.variants, family="rows"), "arrays", rare=True),
@@ -151,6 +152,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("equation", partial(cell.variants, family="equation"), "cells", rare=True),
     Family("activation", cell.activations, "cells"),
     Family("recurrent_activation", cell.gate_activations, "cells"),
+    Family("wrong functions", cell.wrong_functions, "cells", rare=True),
     Family("approximation", exactness.approximated_activations, rare=True),
     Family("states", state.other_states, "cells", rare=True),
     Family("clipping", clipping.clipped, "cells", rare=True),

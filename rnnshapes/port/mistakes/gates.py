@@ -28,14 +28,22 @@ def gate_orders(hypothesis: Hypothesis) -> Variations:
 
 
 def gate_orders_of_arrays(hypothesis: Hypothesis) -> Variations:
-    """Take the gates of one array in every other order."""
+    """Take the gates of one array, or of one row of a bias, in every other order."""
     for gates in gates_of(hypothesis):
+        right = ", ".join(gates)
         for order, (key, name) in itertools.product(_other_orders(gates), ARRAY_NAMES.items()):
-            read, right = ", ".join(order), ", ".join(gates)
-            text = f"the gates of {name} are read as {read}; Keras has {right}"
+            text = f"the gates of {name} are read as {', '.join(order)}; Keras has {right}"
             fix = _reordering(gates, order, name)
             mistake = Mistake(f"gates.order.{name}", text, Where(array=name), fix)
             change = array_change(partial(_reordered, gates=gates, order=order), key, gates=gates)
+            yield from changed_cells(hypothesis, mistake, change)
+        for order, row in itertools.product(_other_orders(gates), (0, 1)):
+            text = f"the gates of bias[{row}] are read as {', '.join(order)}; Keras has {right}"
+            fix = _reordering(gates, order, f"bias[{row}]")
+            mistake = Mistake("gates.order.bias", text, Where(array="bias"), fix)
+            change = array_change(
+                partial(_reordered_row, row=row, gates=gates, order=order), "bh", gates=gates
+            )
             yield from changed_cells(hypothesis, mistake, change)
 
 
@@ -56,6 +64,15 @@ def _reordered(array: Array, gates: tuple[str, ...], order: tuple[str, ...]) -> 
     positions = [order.index(gate) for gate in gates]
     blocks = array.reshape(*array.shape[:-1], len(gates), -1)
     return blocks[..., positions, :].reshape(array.shape)
+
+
+def _reordered_row(bias: Array, row: int, gates: tuple[str, ...], order: tuple[str, ...]) -> Array:
+    """Return a bias with one of its rows reordered, if it has two."""
+    if bias.ndim == 1:
+        return bias
+    rows = bias.copy()
+    rows[row] = _reordered(bias[row], gates, order)
+    return rows
 
 
 def repeated_gates(hypothesis: Hypothesis) -> Variations:

@@ -58,6 +58,9 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
         text = f"{after.name} receives h_{{t-1}} of {node.name} at t, not h_t"
         changed = hypothesis.with_whole_layer(position, _rearranged(layer, _delayed))
         yield Mistake("stack.previous_step", text, Where(layer=after.name)), changed
+        text = f"relu is applied to h of {node.name} before {after.name} receives it"
+        changed = hypothesis.with_whole_layer(position, with_outputs(layer, _rectified))
+        yield Mistake("stack.activated", text, Where(layer=after.name)), changed
         if len(after.sources) == 1 and after.sources[0] == Tap(position) and node.sources:
             skipped = replace(after, sources=node.sources[:1])
             yield from _skipped(hypothesis, after_position, skipped, node)
@@ -90,6 +93,11 @@ def _repeated(h: Array, at: int) -> Array:
 def _delayed(h: Array) -> Array:
     """Return at each step the one before, and zeros at first."""
     return np.concatenate([h[:1] * 0, h[:-1]])
+
+
+def _rectified(ops: Any, outputs: Any) -> Any:
+    """Return outputs without the numbers below 0."""
+    return [ops.activate("relu", h) for h in outputs]
 
 
 def _skipped(hypothesis: Hypothesis, position: int, skipped: Node, before: Node) -> Variations:
