@@ -167,6 +167,14 @@ def test_mask_passes_through_own_layer(again: Any) -> None:
     assert [name.split(".")[-1] for name in unsupported] == ["Scaled"]
 
 
+@pytest.mark.parametrize(("masked", "unroll"), [(True, True), (True, False), (False, True)])
+def test_inspect_warns_of_unrolled_masks_in_reverse(masked: bool, unroll: bool) -> None:
+    both = layers.Bidirectional(layers.GRU(5, return_sequences=True, unroll=unroll))
+    model = sequential(*([layers.Masking()] if masked else []), both)
+    warned = "unroll=False" in repr(rnnshapes.inspect(model))
+    assert warned is (masked and unroll)
+
+
 @pytest.mark.parametrize("unroll", [True, False])
 def test_unrolled_mask_in_reverse_names_its_reason(unroll: bool, tmp_path: Path) -> None:
     """Keras zeroes the wrong steps. Once it does not, this fails: then drop the warning."""
