@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -167,3 +168,114 @@ def test_port_without_the_probe_is_told_so(right: Arrays) -> None:
         rnnshapes.verify(**sizes, N=4, against=right["h"])
     with pytest.raises(InputError, match="run the port on"):
         rnnshapes.verify(**sizes, x=np.zeros((4, 3, 4), "f"), against=right["h"])
+
+
+# --- How arrays are handed over -----------------------------------------------------------------
+
+
+def quantities_of(port: Arrays, **sizes: Any) -> list[str]:
+    """Return what is compared, and check that every number is, and agrees."""
+    result = rnnshapes.verify(**{**SIZES, **sizes}, against=port)
+    assert result.passed
+    assert [check.compared for check in result.checks] == [array.size for array in port.values()]
+    return [check.quantity for check in result.checks]
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_output_may_be_that_of_every_step(return_sequences: bool) -> None:
+    """It is compared as y_hat is, and need not be equal to the last bit."""
+    golden = rnnshapes.golden(**SIZES, return_sequences=return_sequences).arrays
+    output = (golden["y_hat"] * (1 + 5 * 2**-24)).astype("f4")
+    port = {"h": golden["simple_rnn.h"].astype("f4"), "output": output}
+    found = quantities_of(port, return_sequences=return_sequences)
+    assert found == ["simple_rnn: h at every step", "y_hat at every step"]
+
+
+@pytest.mark.parametrize(
+    ("names", "units"), [(["output"], 2), (["h_n", "output"], 2), (["h_n", "output"], 5)]
+)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_output_of_pytorch_is_h(names: list[str], units: int, batch_first: bool) -> None:
+    """It may have the shape of y_hat where h_n is beside it."""
+    h = rnnshapes.golden(**{**SIZES, "K": units}).arrays["simple_rnn.h"].astype("f4")
+    arrays = {"h_n": h[None, :, -1], "output": h if batch_first else h.swapaxes(0, 1)}
+    found = quantities_of({name: arrays[name] for name in names}, K=units)
+    assert found[-1] == "simple_rnn: h at every step"
+
+
+def test_unnamed_output_of_onnx_is_h(right: Arrays, tmp_path: Path) -> None:
+    """Y is (T, dirs, N, M)."""
+    np.save(tmp_path / "Y.npy", right["h"].swapaxes(0, 1)[:, None])
+    result = rnnshapes.verify(**SIZES, against=tmp_path / "Y.npy")
+    assert result.passed
+    assert len(result.notes) == 1
+
+
+@pytest.mark.parametrize("separator", "/_.")
+def test_a_layer_in_a_name_is_never_ignored(separator: str) -> None:
+    """It is that of the lower layer, and the report says what is not compared."""
+    sizes = {**SIZES, "M": [5, 5]}
+    h = rnnshapes.golden(**sizes).arrays["simple_rnn.h"].astype("f4")
+    result = rnnshapes.verify(**sizes, against={f"simple_rnn{separator}h": h})
+    assert result.passed
+    assert result.uncompared_layers == ("simple_rnn_1", "dense")
+    assert "simple_rnn_1, dense" in str(result)
+    for name in ("simple_rnn_2/h", "x"):
+        with pytest.raises(InputError, match=name):
+            rnnshapes.verify(**sizes, against={name: h})
+
+
+def test_a_free_name_is_reported(right: Arrays) -> None:
+    result = rnnshapes.verify(**SIZES, against={"probabilities": right["y_hat"]})
+    assert result.passed
+    assert "'probabilities'" in result.notes[0]
+    assert rnnshapes.verify(**SIZES, against={"y_hat": right["y_hat"]}).notes == ()
+
+
+def test_one_direction_alone_leaves_the_other() -> None:
+    sizes = {**SIZES, "bidirectional": True, "T": 2}
+    names = [f"bidirectional/{way}_simple_rnn" for way in ("forward", "backward")]
+    h = rnnshapes.golden(**sizes).arrays[f"{names[0]}.h"].astype("f4")
+    result = rnnshapes.verify(**sizes, against={f"{names[0]}.h": h})
+    assert result.passed
+    assert result.uncompared_layers == (names[1], "dense")
+
+
+def test_few_digits_are_reported(right: Arrays, tmp_path: Path) -> None:
+    """Such numbers agree within what was cut off."""
+    for digits in (2, 9):
+        rows = (
+            ",".join([str(n), str(t), *(f"{y:.{digits}f}" for y in right["y_hat"][n, t])])
+            for n, t in np.ndindex(2, 3)
+        )
+        (tmp_path / "a.csv").write_text("\n".join(["sample,t,y_hat[0],y_hat[1]", *rows]))
+        result = rnnshapes.verify(**SIZES, against=tmp_path / "a.csv")
+        assert result.passed
+        assert [("0.005" in note) for note in result.notes] == [True] * (digits == 2)
+
+
+REFUSED: list[tuple[str, dict[str, Any], Callable[[Arrays], Any], str]] = [
+    ("a.csv", {}, lambda right: right["h"].reshape(6, 5), "columns sample and t"),
+    ("a.json", {}, lambda right: [{"h": right["h"][0].tolist()}], '{"h": '),
+    ("a.npy", {"N": 1}, lambda right: right["y_hat"][:, -1], "--input"),
+    ("a.npy", {"N": 1, "T": 4}, lambda right: right["h"], "--input"),
+    ("a.npy", {}, lambda right: right["h"].swapaxes(1, 2), "transpose"),
+    ("a.npy", {}, lambda right: right["h"].transpose(2, 1, 0)[None], "transpose"),
+    ("a.npy", {}, lambda right: right["h"][:, :, None, None], "axes of length 1"),
+    ("a.npy", {}, lambda right: right["h"].reshape(6, 5), "sample 0"),
+]
+
+
+@pytest.mark.parametrize(("file", "sizes", "content", "remedy"), REFUSED)
+def test_another_shape_has_a_remedy(
+    file: str, sizes: Any, content: Any, remedy: str, right: Arrays, tmp_path: Path
+) -> None:
+    path, values = tmp_path / file, content(right)
+    if file.endswith("npy"):
+        np.save(path, values)
+    elif file.endswith("csv"):
+        np.savetxt(path, values, delimiter=",")
+    else:
+        path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=re.escape(remedy)):
+        rnnshapes.verify(**{**SIZES, **sizes}, against=path)

@@ -38,12 +38,14 @@ class PortArray:
 
     ``values`` are in float64. ``rounding`` is how far each may be from the computed number since
     it was written in decimal, 0 for binary formats. ``dtype`` is the dtype it was stored in.
+    ``note`` says how it is read where its name alone does not, and is empty otherwise.
     """
 
     name: str
     values: Array
     rounding: Array
     dtype: str
+    note: str = ""
 
     def __getitem__(self, index: Any) -> PortArray:
         return replace(self, values=self.values[index], rounding=self.rounding[index])
@@ -315,7 +317,12 @@ def _decimal(name: str, nested: Any, path: Path, dtype: str = "float32") -> Port
     for text in texts:
         if not isinstance(text, str) or len(text) > MAX_NUMBER_CHARACTERS or not is_number(text):
             where = f"array {name[:80]!r}: " if name else ""
-            shown = "an object" if isinstance(text, dict) else repr(str(text)[:40])
+            if isinstance(text, dict):
+                raise InputError(
+                    f"{path}: {where}an object stands in place of a number; write one with nested "
+                    f'lists of numbers for each array: {{"h": [[[0.1, …], …], …]}} is h (N, T, M)'
+                )
+            shown = repr(str(text)[:40])
             raise InputError(f"{path}: {where}{shown} is not a number; write numbers in decimal")
     values = np.array([float(text) for text in texts])
     return PortArray(name, values, _rounding(texts, values), dtype).reshape(*shape)

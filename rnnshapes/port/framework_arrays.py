@@ -1,8 +1,9 @@
 """States as frameworks return them, as arrays of each recurrence.
 
 A bidirectional layer of Keras and PyTorch returns h of both directions side by side, (N, T, 2M);
-ONNX's Y is (T, dirs, N, M), or (N, T, dirs, M) with ``layout=1``; its Y_h and Y_c, and PyTorch's
-h_n and c_n are (dirs, N, M), PyTorch's for all layers together.
+PyTorch's ``output`` is h, (T, N, M), or (N, T, M) with ``batch_first=True``. ONNX's Y is
+(T, dirs, N, M), or (N, T, dirs, M) with ``layout=1``; its Y_h and Y_c, and PyTorch's h_n and c_n
+are (dirs, N, M), PyTorch's for all layers together.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import numpy as np
 
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.dims import shape_text
 from rnnshapes.port.arrays import Port, PortArray
 
 #: The state that an array has, by the names that frameworks give it.
 STATE_NAMES = MappingProxyType(
     {"h": "h", "c": "c", "Y": "h", "Y_h": "h", "Y_c": "c", "h_n": "h", "c_n": "c"}
 )
+#: PyTorch's name of h at every step, which is that of the model's own output, too.
+PYTORCH_OUTPUT = "output"
 #: Those of the last states alone.
 _LAST = ("Y_h", "Y_c", "h_n", "c_n")
 
@@ -32,9 +36,43 @@ def split_states(network: Network, port: Port) -> Port:
 
 
 def split_unnamed(network: Network, array: PortArray) -> tuple[PortArray, ...]:
-    """Return an array without a name as h of each direction, or itself where it is not."""
+    """Return an array without a name as h of each direction, or itself where it is not.
+
+    It may be of both directions, or ONNX's Y.
+    """
     parts = tuple(_parts(network, replace(array, name="h")))
-    return parts if len(parts) > 1 else (array,)
+    if all(part.values.shape == array.values.shape for part in parts):
+        return (array,)
+    note = (
+        f"the array {shape_text(array.values.shape)} is read as h of {network.recurrent[-1].name}"
+    )
+    return tuple(replace(part, note=note) for part in parts)
+
+
+def as_pytorch_output(network: Network, array: PortArray) -> PortArray:
+    """Return PyTorch's ``output`` as h of the last recurrent layer, (N, T, dirs * M).
+
+    An array of another shape is returned as it is.
+    """
+    node = network.recurrent[-1]
+    n, t = network.size("N"), network.step_count(network.shapes_at(node.sources[0]))
+    width = sum(network.widths[scan].get("h", 0) for scan, _ in node.scans)
+    shapes: dict[str, tuple[int, ...]] = {"N, T": (n, t, width), "T, N": (t, n, width)}
+    if n == 1:
+        shapes["T"] = (t, width)
+    for axes, shape in shapes.items():
+        if array.values.shape == shape:
+            note = f"'{array.name}' is read as h of {node.name}, ({axes}, …), as PyTorch returns it"
+            name = node.name if len(node.scans) > 1 else node.scans[0][0]
+            h = replace(array, name=f"{name}.h", note=note)
+            return _swapped(h) if axes == "T, N" else h
+    return array
+
+
+def _swapped(array: PortArray) -> PortArray:
+    """Return an array with its first two axes exchanged."""
+    values, rounding = (np.swapaxes(part, 0, 1) for part in (array.values, array.rounding))
+    return replace(array, values=values, rounding=rounding)
 
 
 def _parts(network: Network, array: PortArray) -> Iterator[PortArray]:

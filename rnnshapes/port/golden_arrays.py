@@ -79,4 +79,7 @@ def _first_difference(array: PortArray, expected: Array) -> str | None:
         return None
     index = tuple(int(i) for i in np.argwhere(~same)[0])
     at = f"[{', '.join(map(str, index))}] " if index else ""
-    return f"{at}is {array.values[index]:.6g}, expected {numbers[index]:.6g}"
+    both = (array.values[index], numbers[index])
+    texts = ([f"{number:.{digits}g}" for number in both] for digits in (6, 9, 17))
+    given, wanted = next((a, b) for a, b in texts if a != b)
+    return f"{at}is {given}, expected {wanted}"

@@ -6,6 +6,7 @@ An array is matched by its name, or, where it is the only one, by its shape.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,12 +21,20 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.arrays import UNNAMED, Port, PortArray
-from rnnshapes.port.framework_arrays import STATE_NAMES, split_states, split_unnamed
+from rnnshapes.port.framework_arrays import (
+    STATE_NAMES,
+    as_pytorch_output,
+    split_states,
+    split_unnamed,
+)
 from rnnshapes.reference.outputs import ModelOutputs
 
 Y_HAT, OUTPUT = "y_hat", "output"
+#: Arrays of PyTorch beside which ``output`` is h, as PyTorch calls it.
+PYTORCH_STATES = frozenset({"h_n", "c_n"})
 #: How many names of unknown arrays an error lists.
 _LISTED_NAMES = 4
+Shape = tuple[int, ...]
 #: The last step of an output that is not that of any step.
 _WITHOUT_TIME = -1
 
@@ -42,7 +51,8 @@ class ReportedQuantity:
     ``steps`` (L,) are the time steps in the port's count; ``network_steps`` (L,) are the steps of
     the network to which the values belong, or ``None`` for the model's own output, which has no
     time axis. ``axes_swapped`` says that the port's array is (T, N, units). ``alternatives`` are
-    other quantities of the same shape that an array without a name may be.
+    other quantities of the same shape that an array without a name may be. ``note`` is that of the
+    array.
     """
 
     name: str
@@ -55,6 +65,7 @@ class ReportedQuantity:
     axes_swapped: bool = False
     alternatives: tuple[ReportedQuantity, ...] = ()
     narrow_dtype: str = ""
+    note: str = ""
 
     @property
     def text(self) -> str:
@@ -116,22 +127,53 @@ class _Candidate:
     symbols: tuple[str, ...]
 
 
+def name_arrays(network: Network, port: Port) -> Port:
+    """Return the port with its arrays under the names of quantities, as far as they have one.
+
+    States are split into those of each recurrence. ``lstm/h`` and ``lstm_h`` are ``lstm.h``.
+    PyTorch's ``output`` is h of the last recurrent layer.
+    """
+    candidates, golden = _candidates(network), array_names(network)
+    spellings = {
+        name.replace(".", separator): name
+        for name in candidates
+        if "." in name
+        for separator in "/_"
+    }
+    given = {array.name for array in port.arrays}
+
+    def named(array: PortArray) -> PortArray:
+        name = spellings.get(array.name, array.name)
+        if array.name not in {*candidates, *golden} and name not in given:
+            return replace(array, name=name)
+        if array.name == OUTPUT and (given & PYTORCH_STATES or not _is_output(network, array)):
+            return as_pytorch_output(network, array)
+        return array
+
+    return split_states(network, replace(port, arrays=tuple(map(named, port.arrays))))
+
+
+def _is_output(network: Network, array: PortArray) -> bool:
+    """Return whether an array has the shape of the model's output, or of y_hat at every step."""
+    candidates = [candidate for _, candidate in _outputs(network)]
+    return any(_matched(network, array, c, axes_swapped=False) is not None for c in candidates)
+
+
 def match_arrays(network: Network, port: Port, given_x: str = "") -> tuple[ReportedQuantity, ...]:
     """Match the arrays of a port to quantities of the network.
 
+    ``port`` is one of :func:`name_arrays`.
     ``given_x`` says what x is where the user or a probe gives it, and is empty if it is random.
 
     Raises InputError, in N, T, K and M, for an array that is none of them, or that has another
     shape than the quantity of its name.
     """
     candidates = _candidates(network)
-    port = split_states(network, port)
     single = port.arrays[0] if len(port.arrays) == 1 else None
     if single is not None and single.name == UNNAMED and not _fits(network, single, candidates):
         port = replace(port, arrays=split_unnamed(network, single))
         single = port.arrays[0] if len(port.arrays) == 1 else None
-    named = single is not None and ("." in single.name or single.name in STATE_NAMES)
-    if single is not None and single.name not in candidates and not named:
+    if single is not None and single.name not in candidates and not _is_name(network, single.name):
         return (_by_shape(network, port, single, candidates, given_x),)
     known = [array for array in port.arrays if array.name in candidates]
     if not known:
@@ -140,7 +182,28 @@ def match_arrays(network: Network, port: Port, given_x: str = "") -> tuple[Repor
             f"{port.name}: it holds {_listed([a.name for a in port.arrays])}; name at least one "
             f"of them {names}"
         )
-    return tuple(_by_name(network, port, array, candidates[array.name], given_x) for array in known)
+    quantities: list[ReportedQuantity] = []
+    for array in known:
+        options = [candidates[array.name]]
+        if array.name == OUTPUT and Y_HAT in candidates:
+            options.append(candidates[Y_HAT])
+        quantity = _by_name(network, port, array, list(dict.fromkeys(options)), given_x)
+        if not any(_are_same(quantity, other) for other in quantities):
+            quantities.append(quantity)
+    return tuple(quantities)
+
+
+def _is_name(network: Network, name: str) -> bool:
+    """Return whether a name is more than a word of the user's own: that of a layer's array."""
+    return "." in name or "/" in name or name in STATE_NAMES or name in array_names(network)
+
+
+def _are_same(one: ReportedQuantity, other: ReportedQuantity) -> bool:
+    """Return whether both are the same numbers of the same quantity, as y_hat and output may be."""
+    return (one.text, one.dtype) == (other.text, other.dtype) and all(
+        np.array_equal(a, b)
+        for a, b in ((one.values, other.values), (one.rounding, other.rounding))
+    )
 
 
 def check_names(network: Network, port: Port) -> None:
@@ -148,7 +211,6 @@ def check_names(network: Network, port: Port) -> None:
 
     A misspelt name would otherwise hide numbers that are wrong.
     """
-    port = split_states(network, port)
     known = {*_candidates(network), *array_names(network)}
     unknown = [array.name for array in port.arrays if array.name not in known]
     if len(port.arrays) > 1 and unknown:
@@ -164,7 +226,7 @@ def check_names(network: Network, port: Port) -> None:
 def unknown_names(network: Network, port: Port) -> tuple[str, ...]:
     """Return the names of arrays that are ignored, or match no quantity beside others."""
     candidates = _candidates(network)
-    names = [array.name for array in split_states(network, port).arrays]
+    names = [array.name for array in port.arrays]
     unknown = [name for name in names if name not in candidates] if len(names) > 1 else []
     return (*unknown, *port.ignored)
 
@@ -189,6 +251,8 @@ def _outputs(network: Network) -> Iterator[tuple[str, _Candidate]]:
         if flow.steps is not None and network.is_causal and shape == units:
             last = network.count(flow.steps) - 1
         yield OUTPUT, _Candidate(OUTPUT, "", 0, last, shape, tuple(map(str, dims)))
+    elif flow.steps is not None:
+        yield OUTPUT, _Candidate(Y_HAT, "", t, t - 1, units, symbols)
 
 
 def _states(network: Network) -> Iterator[tuple[str, _Candidate]]:
@@ -226,27 +290,37 @@ def _by_shape(
     given_x: str,
 ) -> ReportedQuantity:
     """Match the only array of a port by its shape: y_hat, the output, or a state."""
-    ordered = [candidates[n] for n in (Y_HAT, OUTPUT) if n in candidates]
-    ordered += [c for name, c in candidates.items() if "." not in name and c.key]
+    named = [candidates[n] for n in (Y_HAT, OUTPUT) if n in candidates]
+    named += [c for name, c in candidates.items() if "." not in name and c.key]
+    ordered = list(dict.fromkeys(named))
     for axes_swapped in (False, True):
         matches = [_matched(network, array, c, axes_swapped=axes_swapped) for c in ordered]
         quantities = [quantity for quantity in matches if quantity is not None]
         if quantities:
             # y_hat at the last step has the numbers of the output, too
             others = tuple(q for q in quantities[1:] if q.name != OUTPUT)
-            return _checked_finite(replace(quantities[0], alternatives=others), port)
+            quantity = replace(quantities[0], alternatives=others)
+            if array.name:
+                note = f"'{array.name}' is taken for {quantity.text}, by its shape alone"
+                quantity = replace(quantity, note=note)
+            return _checked_finite(quantity, port)
     raise InputError(_misfit(network, port, array, ordered, given_x))
 
 
 def _by_name(
-    network: Network, port: Port, array: PortArray, candidate: _Candidate, given_x: str
+    network: Network,
+    port: Port,
+    array: PortArray,
+    candidates: Sequence[_Candidate],
+    given_x: str,
 ) -> ReportedQuantity:
-    """Match an array to the quantity of its name, in either order of samples and time."""
+    """Match an array to a quantity of its name, in either order of samples and time."""
     for axes_swapped in (False, True):
-        quantity = _matched(network, array, candidate, axes_swapped=axes_swapped)
-        if quantity is not None:
-            return _checked_finite(quantity, port)
-    raise InputError(_misfit(network, port, array, [candidate], given_x))
+        for candidate in candidates:
+            quantity = _matched(network, array, candidate, axes_swapped=axes_swapped)
+            if quantity is not None:
+                return _checked_finite(quantity, port)
+    raise InputError(_misfit(network, port, array, candidates, given_x))
 
 
 def _matched(
@@ -292,6 +366,7 @@ def _matched(
         steps=steps,
         dtype=array.dtype,
         axes_swapped=axes_swapped,
+        note=array.note,
     )
 
 
@@ -333,28 +408,52 @@ def _misfit(
         last = f"its last step {axes}" if candidate.steps else f"{what} {axes}"
         options.append(f"{last} = {shape_text((n, *candidate.units))}")
     text = f"{port.name}: the shape of {which} is {shape_text(shape)}"
-    return f"{text}; expected {', or '.join(options)}{_advice(network, shape, candidates, given_x)}"
+    advice = _advice(network, port, shape, candidates, given_x)
+    return f"{text}; expected {', or '.join(options)}{advice}"
 
 
 def _advice(
-    network: Network, shape: tuple[int, ...], candidates: Sequence[_Candidate], given_x: str
+    network: Network, port: Port, shape: Shape, candidates: Sequence[_Candidate], given_x: str
 ) -> str:
     """Return which change would make the shape fit one of the candidates, or nothing."""
     n = network.size("N")
-    for candidate in candidates:
-        steps = (candidate.steps,) if candidate.steps else ()
-        full = (n, *steps, *candidate.units)
-        if sorted(shape) == sorted(full):
-            return "; its axes are in another order: transpose it"
-        if int(np.prod(shape)) == int(np.prod(full)):
-            return f"; it has as many numbers as an array of shape {shape_text(full)}: reshape it"
-        if shape[1:] == full[1:]:
-            remedy = _on_given_x(given_x) or f"give --input, or --N {shape[0]}"
-            return f"; it has {shape[0]} samples, the input {n}: {remedy}"
-        if len(shape) == len(full) > 2 and (shape[0], *shape[2:]) == (full[0], *full[2:]):
-            remedy = _on_given_x(given_x) or "give --input, or --T"
-            return f"; it has {shape[1]} steps, and the input {full[1]}: {remedy}"
+    full = [(n, c.steps, *c.units) for c in candidates if c.steps]
+    expected = list(dict.fromkeys([*full, *((n, *c.units) for c in candidates)]))
+    for other in expected:
+        if advice := _rearranged(port, shape, other):
+            return f"; {advice}"
+    random = ", which is random: give the x of your port with --input x.npy, or"
+    for other in expected:
+        if shape and shape[1:] == other[1:]:
+            remedy = f": {given}" if (given := _on_given_x(given_x)) else f"{random} --N {shape[0]}"
+            return f"; it has {_counted(shape[0], 'sample')}, the input {n}{remedy}"
+    for other in full:
+        if len(shape) == len(other) and shape[2:] == other[2:]:
+            sizes = f"--N {shape[0]} --T {shape[1]}"
+            remedy = f": {given}" if (given := _on_given_x(given_x)) else f"{random} {sizes}"
+            count = f"{_counted(shape[0], 'sample')} of {_counted(shape[1], 'step')}"
+            return f"; it has {count}, the input {n} of {other[1]}{remedy}"
     return ""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _rearranged(port: Port, shape: Shape, other: Shape) -> str:
+    """Return how to make an array of the same numbers one of shape ``other``, or nothing."""
+    if math.prod(shape) != math.prod(other):
+        return ""
+    long, other_long = ([size for size in each if size > 1] for each in (shape, other))
+    if long == other_long:
+        return f"leave out its axes of length 1, for {shape_text(other)}"
+    if sorted(long) == sorted(other_long):
+        return f"its axes are in another order: transpose it to {shape_text(other)}"
+    if len(shape) == 2 and shape == (other[0] * other[1], math.prod(other[2:])):
+        if port.name.lower().endswith(".csv"):
+            return "add columns sample and t, which say what each row belongs to"
+        return f"reshape it to {shape_text(other)}, if all steps of sample 0 come first"
+    return f"it has as many numbers as an array of shape {shape_text(other)}: reshape it"
 
 
 def _on_given_x(given_x: str) -> str:

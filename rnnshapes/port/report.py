@@ -10,6 +10,7 @@ import numpy as np
 from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.inputs import InputSources, RandomInput, describe_inputs, full_array
 from rnnshapes.network.graph import Network
+from rnnshapes.network.layers.core import Input
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.appearance import appearance
@@ -29,16 +30,20 @@ from rnnshapes.port.mistakes.direction import kept_states
 from rnnshapes.port.mistakes.exactness import with_digits
 from rnnshapes.port.quantities import (
     OUTPUT,
+    Y_HAT,
     ReportedQuantity,
     are_numbers_of,
     check_names,
     match_arrays,
+    name_arrays,
     unknown_names,
 )
 from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.sections import compare_sections, sections
 from rnnshapes.result import Result
 
+#: Numbers whose rounding is more than this share of the largest are written with few digits.
+_COARSE_ROUNDING = 1e-5
 #: The dtypes in which a port may compute.
 DTYPES = tuple(PRECISIONS)
 
@@ -53,6 +58,8 @@ class PortVerification(Result):
     ``diagnosis`` is there where an array differs, ``locations`` say where. ``random_input`` says
     that an x is random. ``tolerance`` is the largest error that the user accepts, as a share of
     the range of each unit and sample; ``None`` if the bounds of rounding decide alone.
+    ``uncompared_layers`` are the names of layers, or of directions of one, on which no array of
+    the port depends. ``notes`` say how arrays were read, and which are written with few digits.
     """
 
     schema = "rnnshapes.verify/1"
@@ -69,6 +76,8 @@ class PortVerification(Result):
     random_input: bool
     locations: tuple[Location, ...] = ()
     tolerance: float | None = None
+    uncompared_layers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -127,6 +136,7 @@ def verify_port(
         )
     source = describe_inputs(sources, network)
     random_input = any(isinstance(each, RandomInput) for each in sources)
+    port = name_arrays(network, port)
     quantities = match_arrays(network, port, "" if random_input else source)
     check_names(network, port)
     xs = tuple(map(full_array, sources))
@@ -136,6 +146,7 @@ def verify_port(
             "be verified with them; rnnshapes trace shows where they are"
         )
     stated, dtype = dtype, dtype or _dtype_of(quantities)
+    notes = tuple(_notes(quantities))
     quantities = quantities if stated else _narrowed(quantities, dtype)
     hypothesis = Hypothesis(network, weights, xs, quantities)
     checks = compare_sections(sections(hypothesis), quantities, dtype)
@@ -187,7 +198,44 @@ def verify_port(
         random_input=random_input,
         locations=locations,
         tolerance=tolerance,
+        uncompared_layers=_uncompared_layers(network, quantities),
+        notes=notes,
     )
+
+
+def _notes(quantities: Sequence[ReportedQuantity]) -> Iterator[str]:
+    """Yield how arrays were read, and of which numbers few digits are known."""
+    yield from dict.fromkeys(quantity.note for quantity in quantities if quantity.note)
+    for quantity in quantities:
+        rounding, largest = (np.max(np.abs(a)) for a in (quantity.rounding, quantity.values))
+        if rounding > _COARSE_ROUNDING * largest:
+            yield (
+                f"{quantity.text}: written with few digits, so that each number is known to "
+                f"{rounding:.1g} only"
+            )
+
+
+def _uncompared_layers(network: Network, quantities: Sequence[ReportedQuantity]) -> tuple[str, ...]:
+    """Return the layers, and directions of a layer, on which no reported quantity depends."""
+    given = {quantity.name for quantity in quantities}
+    reported = {
+        index
+        for index, node in enumerate(network.nodes)
+        if given & {name for name, _ in node.scans}
+    }
+    whole = {network.outputs[0].node} if given & {Y_HAT, OUTPUT} else set()
+    waiting = [*reported, *whole]
+    while waiting:
+        node = network.nodes[waiting.pop()]
+        before = {tap.node for tap in (*node.sources, *node.initial)} - whole
+        whole |= before
+        waiting += before
+    names: list[str] = []
+    for index, node in enumerate(network.nodes):
+        if index not in whole and not isinstance(node.layer, Input):
+            directions = [name for name, _ in node.scans if name not in given]
+            names += directions if index in reported else [node.name]
+    return tuple(names)
 
 
 def _other_start(

@@ -30,6 +30,7 @@ from rnnshapes.render.phrases import (
     index_record,
     input_text,
     labelled_line,
+    names_text,
     network_text,
     ratio_cells,
     sizes_record,
@@ -60,6 +61,7 @@ def document(result: PortVerification, view: View) -> Document:
     blocks: list[Line | Table] = [verdict]
     if view.parts:
         blocks += others
+        blocks += (labelled_line("note", note) for note in result.notes)
     if view.has("summary"):
         blocks += _summary(result)
     if view.has("numbers"):
@@ -84,6 +86,8 @@ def record(result: PortVerification) -> dict[str, Any]:
         "checks": [_check_record(check) for check in result.checks],
         "where": [{**one.where._asdict(), "text": one.text} for one in result.locations],
         "unjudged": result.unknown_arrays,
+        "uncompared_layers": result.uncompared_layers,
+        "notes": result.notes,
         "diagnosis": [
             _explanation_record(one, mistakes, number)
             for number, one in enumerate(explanations)
@@ -489,6 +493,9 @@ def _warnings(result: PortVerification) -> Iterator[Line]:
         rest = len(result.unknown_arrays) - _LISTED_NAMES
         more = f" and {rest} more" if rest > 0 else ""
         yield warning_line(f"{shown}{more}: not compared")
+    if result.uncompared_layers and result.passed:
+        layers = names_text(result.uncompared_layers)
+        yield warning_line(f"{layers}: not compared, as nothing given depends on it")
     for check in result.checks:
         if check.left_out:
             yield warning_line(
