@@ -86,6 +86,29 @@ def test_outputs_in_the_order_of_x_are_named() -> None:
     assert explained(result) == [("direction.reversed_back",)]
 
 
+def test_states_in_the_order_of_processing_are_named() -> None:
+    sizes = {**SIZES, "cell": "simple", "go_backwards": True, "return_sequences": True}
+    h = rnnshapes.golden(**sizes, seed=2).arrays["simple_rnn.h"].astype("float32")
+    result = rnnshapes.verify(**sizes, seed=2, against={"h": h[:, ::-1]})
+    assert explained(result) == [("direction.reversed_back",)]
+
+
+def test_ignored_go_backwards_is_named() -> None:
+    sizes = {**SIZES, "cell": "simple", "seed": 2}
+    h = rnnshapes.golden(**sizes).arrays["simple_rnn.h"].astype("float32")
+    result = rnnshapes.verify(**sizes, go_backwards=True, against={"h": h})
+    assert mentions(result, "go_backwards is ignored")
+
+
+def test_outputs_of_a_direction_left_at_zero_are_named() -> None:
+    sizes = {**SIZES, "cell": "simple", "bidirectional": True}
+    golden = rnnshapes.golden(**sizes).arrays
+    h = golden["bidirectional/forward_simple_rnn.h"]
+    output = h[:, -1] @ golden["dense/kernel"][: h.shape[2]] + golden["dense/bias"]
+    result = rnnshapes.verify(**sizes, against={"output": output.astype("float32")})
+    assert explained(result) == [("direction.missing",)]
+
+
 def test_a_recurrent_layer_that_is_left_out_is_named() -> None:
     sizes = {**SIZES, "cell": "simple", "M": [5, 5]}
     golden = rnnshapes.golden(**sizes).arrays

@@ -67,6 +67,13 @@ def test_a_layout_for_each_kernel_is_named(cell: str) -> None:
         ("lstm", "kernel", units_first, "layout.flat_buffer", ("(units, rows, gates)",)),
         ("lstm", "recurrent_kernel", lambda a: a[[1, 0, 2]], "weights.permuted", ("1, 0, 2",)),
         ("gru", "bias", lambda a: 0.3 * a, "weights.scaled", ("bias", "0.3")),
+        (
+            "gru",
+            "kernel",
+            lambda a: a * np.repeat([0.5, 0.4, 1], len(a.T) // 3),
+            "weights.scaled",
+            ("r by 0.4",),
+        ),
         ("simple", "kernel", lambda a: np.rint(50 * a) / 50 + 1, "weights.other", ("kernel",)),
         (
             "simple",

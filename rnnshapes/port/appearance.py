@@ -43,6 +43,8 @@ _LARGEST_ERROR = 0.15
 #: are used to find them.
 _COARSE, _FINE, _NUMBERS_OF_SAWTOOTH = np.arange(2.0, 150.0, 2.0), np.arange(0.0, 2.0, 0.04), 256
 _FREQUENCIES = (_COARSE[:, None] + _FINE).reshape(-1)
+#: In how many cases one of them may explain so much by chance.
+_CHANCE = 1e-3
 #: Noise: how much of it x and the states may explain, how many steps that takes for each of them,
 #: its largest number over its root mean square, and this over the range.
 _LARGEST_LINEAR, _STEPS_EACH, _LARGEST_PEAK, _LARGEST_NOISE = 0.15, 2, 6.0, 0.02
@@ -259,9 +261,22 @@ def _sawtooth(steps: _Steps) -> Mistake | None:
         if shares[at] > best[0]:
             width = 1 / _FREQUENCIES[at]
             best = shares[at], f"a table of {' and '.join(names)} with an entry every {width:.3g}"
-    if best[0] < _SAWTOOTH:
+    if best[0] < _SAWTOOTH or not _is_evident(best[0], residual):
         return None
+    linear = _linear_share(steps)
+    if linear is not None and linear > _LARGEST_LINEAR:
+        return None  # other weights explain it, too
     return Mistake("activation.approximated", f"{best[1]} in z")
+
+
+def _is_evident(share: float, residual: Array) -> bool:
+    """Return whether no frequency explains such a share of a residual by chance.
+
+    A few large numbers count as few.
+    """
+    numbers = float(np.sum(residual**2) ** 2 / np.sum(residual**4))
+    likelihood = -numbers / 2 * np.log(max(1 - share, 1e-12))
+    return bool(likelihood >= np.log(len(_FREQUENCIES) / _CHANCE))
 
 
 def _wave(z: Array) -> Array:

@@ -329,8 +329,14 @@ def _affine(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
 
 def _each_feature(numbers: Array) -> Mistake:
     scales, shifts = np.split(numbers, 2)
-    terms = [_feature_text(*pair) for pair in zip(scales, shifts, strict=True)]
+    wrong = (np.abs(scales - 1) >= _SAME) | (np.abs(shifts) >= _SAME)
+    terms = [
+        f"{_feature_text(scales[at], shifts[at])} at {at}" for at in np.flatnonzero(wrong).tolist()
+    ]
     shown = ", ".join(terms[:3]) + (", …" if len(terms) > 3 else "")
+    if not wrong.all():
+        text = f"features of x are scaled or shifted: {shown}; {int((~wrong).sum())} are right"
+        return Mistake("input.scaled", text, Where(array="x"))
     if np.all(np.abs(scales - 1) < _SAME):
         return Mistake("input.shifted", f"each feature of x is shifted: {shown}", Where(array="x"))
     how = "scaled" if np.all(np.abs(shifts) < _SAME) else "scaled and shifted"
@@ -340,6 +346,8 @@ def _each_feature(numbers: Array) -> Mistake:
 def _feature_text(scale: float, shift: float) -> str:
     """Return a feature in words: ``2 x + 0.5``."""
     scaled = "x" if abs(scale - 1) < _SAME else f"{scale:.4g} x"
+    if abs(scale) < _SAME:
+        return "0" if abs(shift) < _SAME else f"{shift:.4g}"
     return (
         scaled if abs(shift) < _SAME else f"{scaled} {'-' if shift < 0 else '+'} {abs(shift):.4g}"
     )
@@ -481,7 +489,7 @@ def _one_weight(
         number = float(numbers[0])
         sign = abs(number + expected) < 1e-3 * abs(expected)
         other = "has the other sign: " if sign else ""
-        shown = "0" if abs(number) < 1e-5 else f"{number:.6g}"
+        shown = "0" if abs(number) < 1e-5 * min(1.0, abs(expected)) else f"{number:.6g}"
         text = (
             f"one weight of {group} {other or 'is wrong: '}{place} is {shown}, not {expected:.6g}"
         )

@@ -83,6 +83,7 @@ FIXES = MappingProxyType(
         "quantity.other": "name the array",
         "direction.halves_swapped": "concatenate forward first, then backward",
         "direction.states_exchanged": "name the states of both directions the other way round",
+        "direction.missing": "join the outputs of both directions",
         "direction.states_kept": "set the states to 0 before each direction",
         "direction.reversed_back": "output = output[:, ::-1], as go_backwards=True in Keras",
         "direction.not_reversed_back": "reverse the outputs of the backward direction: h[:, ::-1]",

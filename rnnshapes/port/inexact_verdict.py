@@ -14,8 +14,8 @@ from rnnshapes.port.compare import Comparison
 from rnnshapes.port.diagnosis import Diagnosis
 
 #: The largest error of an inexact port, as a share of the range of its unit and sample: where such
-#: a mistake explains it, and where nothing does.
-_LARGEST_EXPLAINED, _LARGEST_UNEXPLAINED = 0.2, 0.02
+#: a mistake explains it, where it looks like one, and where nothing does.
+_LARGEST_EXPLAINED, _LARGEST_APPEARANCE, _LARGEST_UNEXPLAINED = 0.2, 0.05, 0.02
 
 
 def largest_share(checks: Iterable[Comparison]) -> float:
@@ -42,8 +42,10 @@ def is_inexact(
         return False
     if not diagnosis.explanations and not (diagnosis.complete and diagnosis.tried):
         return False  # something was not tried, or all numbers are 0
-    if diagnosis.explanations or diagnosis.appearance:
+    if diagnosis.explanations:
         return share <= max(tolerance or 0.0, _LARGEST_EXPLAINED)
+    if diagnosis.appearance:
+        return share <= max(tolerance or 0.0, _LARGEST_APPEARANCE)
     is_small = share <= max(tolerance or 0.0, _LARGEST_UNEXPLAINED)
     return is_small and diagnosis.weights_tried and all(map(_is_spread, checks))
 

@@ -223,11 +223,19 @@ def _words(
     if where.layer or len(parts) > 1:
         yield ", ".join(parts)
     if where.gate == "o":
-        yield "c agrees: it is the output gate, or the activation of c"
+        yield _about_output_gate(quantity, check)
     if pattern.samples and 0 not in pattern.samples and samples == pattern.shape[0] - 1:
         yield "sample 0 agrees: something is carried from sample to sample"
     elif every > 1 and (quantity.key or network.is_causal):
         yield _about_first_step(check, at_first=at_first)
+
+
+def _about_output_gate(quantity: ReportedQuantity, check: Comparison) -> str:
+    """Return a hint where h of an LSTM differs, and c does not."""
+    zeros = np.all(quantity.values == 0, axis=2)
+    if check.differing == zeros.sum() * quantity.values.shape[2]:
+        return "c agrees, and h is 0 there"
+    return "c agrees: it is the output gate, or the activation of c"
 
 
 def _about_first_step(check: Comparison, *, at_first: bool) -> str:

@@ -123,9 +123,10 @@ def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | No
                 return None
             mistake, explained.arrays[weight.key] = one
             if mistake.id == _OTHER:
-                difference = np.linalg.norm(explained.arrays[weight.key] - values)
-                share = float(difference / max(float(np.linalg.norm(values)), 1e-30))
-                others.append((mistake, f"{_percent(share)} ({weight.name})"))
+                found = explained.arrays[weight.key]
+                size, off = (float(np.linalg.norm(a)) for a in (values, found - values))
+                text = _percent(off / size) if size else "numbers in place of zeros"
+                others.append((mistake, f"{text} ({weight.name})"))
             else:
                 explained.mistakes.append(mistake)
     if others:
@@ -175,7 +176,7 @@ def _mistakes_of_array(
     if key != "bh":
         candidates.append(_other_orders(recovered, expected, weight, where))
         candidates.append(_other_rows(recovered, key, expected, where))
-    candidates.append(_multiples(recovered, key, expected, where))
+    candidates.append(_multiples(recovered, expected, weight, where))
     candidates.append(_grids(recovered, key, expected, where))
     for mistake, array in itertools.chain(*candidates):
         if _matches(recovered, key, array) and not np.array_equal(array, expected):
@@ -246,9 +247,10 @@ def _other_rows(
 
 
 def _multiples(
-    recovered: RecoveredWeights, key: str, expected: Array, where: Where
+    recovered: RecoveredWeights, expected: Array, weight: Weight, where: Where
 ) -> Iterator[tuple[Mistake, Array]]:
-    """Yield an array multiplied by a number, and a kernel with a factor for each row."""
+    """Yield an array multiplied by a number, or with a factor for each gate or row."""
+    key = weight.key
     right, found, error = (
         np.asarray(expected, np.float64),
         recovered.arrays[key],
@@ -256,15 +258,27 @@ def _multiples(
     )
     if key == "bh" and right.ndim == 2:
         right, found = (_summed(a, recovered.direction) for a in (right, found))
-    weight = np.where(np.isfinite(error), 1.0 / np.maximum(error, 1e-9) ** 2, 0.0)
-    products, squares = weight * right * found, weight * right * right
+    certainty = np.where(np.isfinite(error), 1.0 / np.maximum(error, 1e-9) ** 2, 0.0)
+    products, squares = certainty * right * found, certainty * right * right
     factor = float(products.sum() / max(squares.sum(), 1e-30))
     id_ = "input.scaled" if key == "Wx" else "weights.scaled"
     text = f"{_name(where)} is multiplied by {factor:.6g}"
     yield Mistake(id_, text, where), expected * factor
+    if weight.gates:
+        by_gate = [
+            np.array([block.sum() for block in np.split(each, len(weight.gates), axis=-1)])
+            for each in (products, squares)
+        ]
+        factors = by_gate[0] / np.maximum(by_gate[1], 1e-30)
+        factors = np.where(np.abs(factors - 1) < 1e-4, 1.0, factors)
+        wrong = [f"{g} by {f:.5g}" for g, f in zip(weight.gates, factors, strict=True) if f != 1]
+        text = f"the gates of {_name(where)} are multiplied: {', '.join(wrong)}"
+        columns = np.repeat(factors, right.shape[-1] // len(weight.gates))
+        yield Mistake("weights.scaled", text, where), expected * columns
     if key == "Wx":
         factors = products.sum(axis=1) / np.maximum(squares.sum(axis=1), 1e-30)
-        factors = np.where(np.abs(factors - 1) < 1e-4, 1.0, factors)
+        for exact in (1.0, 0.0):
+            factors = np.where(np.abs(factors - exact) < 1e-4, exact, factors)
         shown = ", ".join(f"{one:.4g}" for one in factors[:6]) + (", …" if len(factors) > 6 else "")
         text = f"the rows of {_name(where)}, or the features of x, are multiplied by {shown}"
         yield Mistake(id_, text, where), expected * factors[:, None]

@@ -17,6 +17,7 @@ from rnnshapes.port.hypothesis import (
     Mistake,
     Variations,
     Where,
+    direction_of,
     recast,
     with_outputs,
 )
@@ -43,7 +44,21 @@ def other_directions(hypothesis: Hypothesis) -> Variations:
                 mistake = Mistake("direction.reversed_back", text, Where(layer=node.name))
                 changed = _with_reversed(node.layer, 0)
                 yield mistake, hypothesis.with_whole_layer(position, changed)
+                yield from _states_in_order_of_processing(hypothesis, node)
     yield from _last_step(hypothesis)
+
+
+def _states_in_order_of_processing(hypothesis: Hypothesis, node: Node) -> Variations:
+    """Give the states of a layer that goes backwards at the step that the loop counts."""
+    names = {name for name, _ in node.scans}
+    quantities = tuple(
+        q.map(lambda values: values[:, ::-1]) if q.name in names else q
+        for q in hypothesis.quantities
+    )
+    if any(q.name in names and len(q.steps) > 1 for q in quantities):
+        text = f"the states of {node.name} are given last step of x first"
+        mistake = Mistake("direction.reversed_back", text, Where(layer=node.name), "h = h[:, ::-1]")
+        yield mistake, replace(hypothesis, quantities=quantities)
 
 
 def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
@@ -81,6 +96,12 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
             text = f"the directions of {node.name} are joined by {mode}, not {layer.merge_mode}"
             changed = hypothesis.with_whole_layer(position, replace(layer, merge_mode=mode))
             yield Mistake("merge.mode", text, where), changed
+
+    for number, name in enumerate((forward_name, backward_name)):
+        text = f"the outputs of {name} are 0"
+        way = direction_of(layer, name)
+        mistake = Mistake("direction.missing", text, where._replace(direction=way))
+        yield mistake, hypothesis.with_whole_layer(position, _with_zeros(layer, number))
 
     name = node.scans[1][0]
     text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
@@ -213,6 +234,17 @@ def _with_reversed(layer: Any, number: int) -> Any:
         sides = list(outputs)
         if np.ndim(sides[number]) > 2:
             sides[number] = ops.rearrange(sides[number], lambda part: part[::-1])
+        return sides
+
+    return with_outputs(layer, change)
+
+
+def _with_zeros(layer: Any, number: int) -> Any:
+    """Return a layer in which one direction passes zeros on."""
+
+    def change(ops: Any, outputs: Any) -> Any:
+        sides = list(outputs)
+        sides[number] = ops.rearrange(sides[number], np.zeros_like)
         return sides
 
     return with_outputs(layer, change)

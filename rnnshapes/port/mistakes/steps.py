@@ -14,6 +14,8 @@ from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, wi
 from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
 
 _REVERSED = "time is reversed: the port starts at the last step of x"
+_FORWARDS = "go_backwards is ignored: the port starts at t = 0, not at the last step of x"
+_STARTS_LAST = "start at the last step: process x[:, ::-1], as go_backwards=True in Keras"
 
 
 def misplaced_time(hypothesis: Hypothesis) -> Variations:
@@ -29,10 +31,13 @@ def misplaced_time(hypothesis: Hypothesis) -> Variations:
         return replace(hypothesis, xs=xs)
 
     backwards = with_x(lambda x: x[:, ::-1])
-    yield Mistake("time.reversed", _REVERSED), backwards
+    first = [d.reverse for node in hypothesis.network.recurrent[:1] for _, d in node.scans]
+    text, fix = (_FORWARDS, _STARTS_LAST) if first == [True] else (_REVERSED, "")
+    yield Mistake("time.reversed", text, own_fix=fix), backwards
     if any(q.values.shape[1] > 1 for q in hypothesis.quantities):
-        text = f"{_REVERSED}, and gives its output in the order of x"
-        mistake = Mistake("time.reversed_and_back", text)
+        # The states of a network that goes backwards are in the order of x already.
+        text = text if fix else f"{text}, and gives its output in the order of x"
+        mistake = Mistake("time.reversed_and_back", text, own_fix=fix)
         yield mistake, backwards.map_quantities(ReportedQuantity.in_reverse)
         yield from _shifted_output(hypothesis)
     yield (

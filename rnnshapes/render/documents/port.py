@@ -46,6 +46,8 @@ _EXPECTED = "ratio <= 1"
 _STEADY = 1.5
 #: A smaller number of percent is written as a power of ten.
 _SMALLEST_PERCENT = 1e-3
+#: A tolerance for a larger error, as a share of the range, is not proposed.
+_LARGEST_ACCEPTED = 0.05
 #: The pairs of mistakes that were tried, in words.
 _PAIRS = {"all": " and pairs of them", "head": ", and pairs after the recurrent layers", "": ""}
 #: The word of each verdict and its meaning.
@@ -269,7 +271,8 @@ def _exactness(result: PortVerification) -> Iterator[Line]:
         if diagnosis is not None and not (diagnosis.complete and diagnosis.weights_tried):
             text = "the tolerance accepts nothing that a mistake that was not tried may explain"
         yield labelled_line("", text)
-    if result.verdict == "inexact" and not result.passed:
+    is_small = result.largest_error <= _LARGEST_ACCEPTED
+    if result.verdict == "inexact" and not result.passed and is_small:
         yield labelled_line("accept", f"with --tolerance {_tolerance_above(result.largest_error)}")
 
 
