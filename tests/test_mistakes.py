@@ -338,7 +338,8 @@ def test_another_start_is_measured(what: str) -> None:
 OF_MODELS = {
     *("mask.ignored", "mask.shifted", "mask.padding_first", "mask.zeroed_output"),
     *("mask.zeroed_state", "layer.batch_statistics", "layer.deviation", "direction.reversed_back"),
-    "layer.dropout_active",
+    *("layer.dropout_active", "layer.arrays_exchanged", "mask.inverted", "mask.any_feature"),
+    *("embedding.normalized", "embedding.zero_row"),
     *("head.batchnorm", "head.pooling", "layer.axis", "layer.epsilon", "layer.unscaled"),
     "embedding.shifted",
     *("layout.kernels_exchanged", "stack.layer_skipped", "layer.omitted"),

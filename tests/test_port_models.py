@@ -160,6 +160,9 @@ HEAD_MISTAKES: list[tuple[str, str, str]] = [
     ("left out", "head.batchnorm", "normal"),
     ("of the batch", "layer.batch_statistics", "normal"),
     ("epsilon", "head.batchnorm", "normal"),
+    ("no root", "layer.deviation", "normal"),
+    ("gamma for beta", "layer.arrays_exchanged", "normal"),
+    ("moved rows", "weights.permuted", "dense"),
     ("activated twice", "head.activation", "dense"),
     ("not activated", "head.activation", "dense"),
     ("bias twice", "head.bias", "dense"),
@@ -183,6 +186,7 @@ def normalized_head(golden: Any, wrong: str) -> np.ndarray:
     kernel, bias = golden["dense/kernel"], golden["dense/bias"]
     if wrong == "flat kernel":
         kernel = kernel.T.reshape(kernel.shape)
+    kernel = np.roll(kernel, 1, 0) if wrong == "moved rows" else kernel
     z = golden["gru.h"] @ kernel + bias * (2 if wrong == "bias twice" else 1)
     times = {"activated twice": 2, "not activated": 0}.get(wrong, 1)
     for _ in range(times):
@@ -195,6 +199,10 @@ def normalized_head(golden: Any, wrong: str) -> np.ndarray:
     if wrong == "of the batch":
         mean, variance = z.mean((0, 1)), z.var((0, 1))
     epsilon = 1e-5 if wrong == "epsilon" else 0.02
+    if wrong == "gamma for beta":
+        gamma, beta = beta, gamma
+    if wrong == "no root":
+        return ((z - mean) / (variance + epsilon) * gamma + beta).astype("float32")
     return ((z - mean) / np.sqrt(variance + epsilon) * gamma + beta).astype("float32")
 
 

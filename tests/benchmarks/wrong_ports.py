@@ -359,6 +359,13 @@ def from_interleaved(a: Array, r: Recurrence) -> Array:
     return a.reshape(*a.shape[:-1], -1, g).swapaxes(-1, -2).reshape(a.shape)
 
 
+def rows_of_one_block(a: Array, r: Recurrence) -> Array:
+    """Rows that begin as far apart as a block has columns."""
+    rows, columns = a.shape
+    width = columns // len(GATES[r.cell])
+    return np.stack([a.reshape(-1)[row * width :][:columns] for row in range(rows)])
+
+
 def transposed(a: Array, r: Recurrence) -> Array:
     """Each square block transposed."""
     return np.concatenate([b.T for b in np.split(a, len(GATES[r.cell]), -1)], -1)
@@ -951,6 +958,42 @@ def heads_and_inputs() -> Iterator[InjectedMistake]:
     )
     yield InjectedMistake(
         "input", ("input.rounded",), "rounded", x_changed(lambda x: np.round(x * 64) / 64)
+    )
+    yield InjectedMistake(
+        "input",
+        ("input.first_repeated",),
+        "first feature for all",
+        x_changed(lambda x: np.repeat(x[..., :1], x.shape[-1], -1)),
+    )
+    for shift in (1, -1):
+        yield InjectedMistake(
+            "head",
+            ("weights.permuted",),
+            f"rows moved by {shift}",
+            lambda p, shift=shift: setattr(p, "W", np.roll(p.W, shift, 0)),
+            given=("y_hat", "last"),
+        )
+    for key in ("kernel", "recurrent"):
+        yield InjectedMistake(
+            "layout",
+            ("layout.row_stride",),
+            f"{key} of one block",
+            each(arrays(rows_of_one_block, key)),
+            GATED,
+        )
+    for key in ("kernel", "recurrent", "bias"):
+        yield InjectedMistake(
+            "direction",
+            ("direction.shared_weights", "direction.weights_exchanged"),
+            f"{key} of forward in backward",
+            lambda p, key=key: setattr(p.all[1], key, getattr(p.all[0], key)),
+            nets=BOTH,
+        )
+    yield InjectedMistake(
+        "numeric",
+        ("weights.quantized",),
+        "rounded down to 1/256",
+        each(arrays(lambda a, r: (np.floor(a * 256) / 256).astype("f"))),
     )
     yield InjectedMistake("input", ("input.step_zero",), "no last step", x_changed(without_last))
     yield InjectedMistake(

@@ -14,7 +14,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 
 Arrays = dict[str, Array]
 #: Takes a cell and its arrays, by key, and returns both as a port with a mistake has them; as they
@@ -115,6 +115,20 @@ def with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | None
         return None
     network = _with_cells(hypothesis.network, cells) if cells else hypothesis.network
     return replace(hypothesis, network=network, weights=weights, touched=frozenset(touched))
+
+
+def one_array_of(
+    hypothesis: Hypothesis, id_: str, name: str, other: str, where: Where
+) -> Variations:
+    """Give a group of weights one array of another group, if both have one shape."""
+    own, others = hypothesis.weights[name], hypothesis.weights[other]
+    for key, array_name in ARRAY_NAMES.items():
+        if key not in own or key not in others or own[key].shape != others[key].shape:
+            continue
+        if not np.array_equal(own[key], others[key]):
+            text = f"{name} has the {array_name} of {other}"
+            mistake = Mistake(id_, text, where._replace(array=array_name))
+            yield mistake, hypothesis.with_arrays(name, {key: others[key]})
 
 
 def _with_cells(network: Network, cells: Mapping[str, BaseCell]) -> Network:

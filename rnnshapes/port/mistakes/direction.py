@@ -21,6 +21,7 @@ from rnnshapes.port.hypothesis import (
     recast,
     with_outputs,
 )
+from rnnshapes.port.mistakes.cell_changes import one_array_of
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 from rnnshapes.reference.outputs import STATES
 
@@ -139,6 +140,12 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
         ):
             mistake = Mistake(id_, text, where._replace(direction=way))
             yield mistake, replace(hypothesis, weights={**groups, **weights})
+    for way, one, other in (
+        ("backward", backward_name, forward_name),
+        ("forward", forward_name, backward_name),
+    ):
+        of_way = where._replace(direction=way)
+        yield from one_array_of(hypothesis, "direction.shared_weights", one, other, of_way)
 
 
 def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> Variations:

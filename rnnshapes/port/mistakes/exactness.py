@@ -32,6 +32,8 @@ from rnnshapes.port.screening import relative_distance, window
 
 #: Approximations are tried where the network is nearer to the port than this share.
 _NEAR = 0.15
+#: Beyond this share, no port has the network's weights with a rounding error.
+_NOT_FAR = 0.5
 #: How many steps the distance is measured over.
 _STEPS = 8
 #: Sizes of tables, and the largest |z| that they cover.
@@ -264,13 +266,19 @@ def rounded_weights(hypothesis: Hypothesis) -> Variations:
 
 
 def quantized_weights(hypothesis: Hypothesis) -> Variations:
-    """Round the weights of the recurrences to 16-bit numbers, or all to a grid of integers."""
+    """Round the weights of the recurrences to 16-bit numbers, or all to a grid of integers.
+
+    Where the port is far from the network, no rounding but that beyond an overflow is tried.
+    """
+    yield from _overflowed_weights(hypothesis)
+    if relative_distance(window(hypothesis, _STEPS).of(hypothesis)) > _NOT_FAR:
+        return
     for dtype in ("float16", "bfloat16"):
         text = f"the weights of the recurrence are rounded to {dtype}"
         mistake = Mistake(f"weights.{dtype}", text)
         yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, cells=True)
     for bits, per_column, biases, cells in itertools.product(
-        (8, 16), (False, True), (True, False), (True, False)
+        (4, 8, 16), (False, True), (True, False), (True, False)
     ):
         what = "the weights of the recurrence" if cells else "all weights"
         scale = "one scale for each column" if per_column else "one scale for each array"
@@ -284,6 +292,56 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
             whose = "the weights of the recurrence" if cells else "all weights"
             mistake = Mistake("weights.quantized", f"{whose} are rounded to {what}")
             yield from _rounded(hypothesis, mistake, multiples_of(unit), cells=cells)
+            if unit in _FRACTIONAL_BITS:
+                text = f"{whose} are truncated to {what} (rounded down)"
+                mistake = Mistake("weights.quantized", text)
+                yield from _rounded(hypothesis, mistake, _multiples_below(unit), cells=cells)
+    for digits in (3, 4, 5):
+        mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
+        yield from _rounded(hypothesis, mistake, _with_significant(digits))
+
+
+def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
+    """Store the weights as fractions between -1 and 1: others are saturated, or wrap around."""
+    groups = {direction.name for direction in directions_of(hypothesis)}
+    largest = [
+        np.max(np.abs(a), initial=0.0) for g in groups for a in hypothesis.weights[g].values()
+    ]
+    if max(largest, default=0.0) < 1.0:
+        return
+    for bits, wraps, cells in itertools.product((7, 15), (False, True), (True, False)):
+        whose = "the weights of the recurrence" if cells else "all weights"
+        how = "wrap around" if wraps else "are saturated"
+        text = f"{whose} have {bits} fractional bits, and {how} at -1 and 1"
+        mistake = Mistake("weights.overflow", text)
+        yield from _rounded(hypothesis, mistake, _fractions(bits, wraps=wraps), cells=cells)
+
+
+def _fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
+    """Return a function that rounds to a fraction of so many bits, from -1 to below 1."""
+    one = 2.0**bits
+
+    def fractions(values: Array) -> Array:
+        whole = np.rint(values * one)
+        inside = (whole + one) % (2 * one) - one if wraps else np.clip(whole, -one, one - 1)
+        return np.asarray(inside / one)
+
+    return fractions
+
+
+def _multiples_below(unit: float) -> Callable[[Array], Array]:
+    return lambda values: np.asarray(np.floor(values / unit) * unit)
+
+
+def _with_significant(digits: int) -> Callable[[Array], Array]:
+    """Return a function that rounds each number to so many significant digits."""
+
+    def rounded(values: Array) -> Array:
+        size = np.floor(np.log10(np.maximum(np.abs(values), 1e-30)))
+        unit = 10.0 ** (size - digits + 1)
+        return np.asarray(np.rint(values / unit) * unit)
+
+    return rounded
 
 
 #: Steps to which ports round weights, in words: printed digits, and fractional bits.
@@ -291,6 +349,7 @@ _STEPS_OF_WEIGHTS = {
     **{10.0**-digits: f"{digits} decimal places" for digits in (2, 3, 4, 5)},
     **{2.0**-bits: f"{bits} fractional bits" for bits in (6, 7, 8, 10, 11, 12, 15)},
 }
+_FRACTIONAL_BITS = {unit for unit, what in _STEPS_OF_WEIGHTS.items() if "bits" in what}
 
 
 def on_grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:

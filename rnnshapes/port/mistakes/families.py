@@ -167,6 +167,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("dropout", dropout.active_dropout, rare=True, in_head=True),
     Family("earlier layers", layer.earlier_layers, rare=True),
     Family("mask", mask.ignored_masks),
+    Family("other masks", mask.other_masks, rare=True),
     Family("shifted masks", mask.shifted_masks, rare=True),
     Family("zeroed outputs", mask.zeroed_outputs, rare=True),
     Family("zeroed states", mask.zeroed_states, rare=True),

@@ -65,10 +65,38 @@ def other_heads(hypothesis: Hypothesis) -> Variations:
                 twice = recast(layer, call=_activated_again(type(layer)))
                 mistake = Mistake("head.activation", text, where)
                 yield mistake, hypothesis.with_layer(position, twice)
+            if right == "softmax":
+                yield from _other_sums(hypothesis, position)
         for mistake, changed_arrays in _other_head_arrays(arrays, where):
             yield mistake, hypothesis.with_arrays(name, changed_arrays)
         if layer.type == "BatchNormalization":
             yield from _other_normalizations(hypothesis, position)
+
+
+def _other_sums(hypothesis: Hypothesis, position: int) -> Variations:
+    """Leave out the sum of a softmax, or its powers."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    fix = "exp(z) / exp(z).sum(axis=-1, keepdims=True)"
+    linear = replace(layer, activation="linear")
+    for how, changed in (
+        ("is not divided by its sum", replace(layer, activation="exponential")),
+        ("has z in place of exp(z)", recast(linear, call=_shared_out(type(layer)))),
+    ):
+        text = f"the softmax of {layer.name} {how}"
+        mistake = Mistake("head.activation", text, Where(layer=layer.name), fix)
+        yield mistake, hypothesis.with_layer(position, changed)
+
+
+def _shared_out(kind: type[Any]) -> Callable[..., Any]:
+    """Return the call of a layer, each number of which is divided by the sum of all."""
+
+    def call(self: Any, ops: Any, *arguments: Any) -> Any:
+        z = kind.call(self, ops, *arguments)
+        total = ops.reduce("sum", z, (-1,), True)
+        inverse = ops.rsqrt(total * total)
+        return z * (total * inverse * inverse)
+
+    return call
 
 
 def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, Arrays]]:
@@ -85,6 +113,10 @@ def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, 
         if arrays["W"].shape[0] != arrays["W"].shape[1]:
             mistake = Mistake("layout.flat_buffer", f"{kernel} {FLAT}", at)
             yield mistake, {"W": as_flat(arrays["W"])}
+        for shift, read in ((1, "m - 1"), (-1, "m + 1")):
+            text = f"the rows of the kernel of {where.layer} are shifted: row {read} is read at m"
+            mistake = Mistake("weights.permuted", text, at, "multiply h[m] by row m of the kernel")
+            yield mistake, {"W": np.roll(arrays["W"], shift, axis=0)}
         for per_column, scale in ((False, "the array"), (True, "each column")):
             text = f"{kernel} rounded to int8 (one scale for {scale})"
             rounded = on_grid(8, per_column=per_column)(arrays["W"])

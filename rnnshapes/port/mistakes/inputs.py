@@ -31,7 +31,7 @@ _TINY = 1e-30
 
 
 def permuted_features(hypothesis: Hypothesis) -> Variations:
-    """Reverse the features of x, exchange two of them, or shift them."""
+    """Reverse the features of x, exchange two of them, shift them, or read one for all."""
     x = hypothesis.xs[0]
     if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or x.shape[2] == 1:
         return
@@ -44,6 +44,10 @@ def permuted_features(hypothesis: Hypothesis) -> Variations:
             orders[f"exchanged: {one} and {other}"] = order
     for shift in (1, -1):
         orders[f"shifted by {shift}"] = np.roll(features, shift)
+    text = "every feature of x is read as feature 0"
+    first = np.repeat(x[..., :1], len(features), axis=2)
+    mistake = Mistake("input.first_repeated", text, Where(array="x"))
+    yield mistake, replace(hypothesis, xs=(first,))
     for how, order in orders.items():
         mistake = Mistake("input.permuted", f"the features of x are {how}", Where(array="x"))
         yield mistake, replace(hypothesis, xs=(x[..., order],))

@@ -16,10 +16,13 @@ from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Shape
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.mistakes.layout import FORTRAN, as_flat, by_columns
 from rnnshapes.port.quantities import OUTPUT
 
 #: Values of epsilon that frameworks have.
 _EPSILONS = (1e-5, 1e-3, 1e-6, 1e-12, 0.0)
+#: Rows of an Embedding are not divided by less.
+_SHORTEST = 1e-30
 #: How to take a softmax over units.
 _SOFTMAX = "exp(z) / exp(z).sum(axis=-1, keepdims=True)"
 
@@ -39,15 +42,11 @@ def head_layers(hypothesis: Hypothesis) -> Variations:
             yield mistake, _over_time(hypothesis, position, linear, _softmax)
         if getattr(layer, "activation", "") == "softmax":
             yield from _over_samples(hypothesis, position)
-        if layer.type == "BatchNormalization":
-            yield from _batch_statistics(hypothesis, position)
-        if layer.type == "LayerNormalization":
-            yield from _other_deviation(hypothesis, position)
-            if at_steps:
-                text = f"{name} takes mean and variance over time, not over its units"
-                mistake = Mistake("layer.axis", text, where)
-                yield mistake, _over_time(hypothesis, position, layer, _standardized)
-            yield from _without_scale(hypothesis, name)
+        yield from _other_normalizations(hypothesis, position)
+        if layer.type == "LayerNormalization" and at_steps:
+            text = f"{name} takes mean and variance over time, not over its units"
+            mistake = Mistake("layer.axis", text, where)
+            yield mistake, _over_time(hypothesis, position, layer, _standardized)
         if isinstance(layer, GlobalPooling):
             yield from _other_pooling(hypothesis, position)
 
@@ -59,8 +58,7 @@ def earlier_layers(hypothesis: Hypothesis) -> Variations:
     yield from _other_layers(hypothesis, earlier)
     for position in earlier:
         layer = network.nodes[position].layer
-        if layer.type == "BatchNormalization":
-            yield from _batch_statistics(hypothesis, position)
+        yield from _other_normalizations(hypothesis, position)
         if layer.type == "Embedding":
             yield from _other_rows(hypothesis, layer.name)
 
@@ -208,6 +206,19 @@ def with_second_input(
     )
 
 
+def _other_normalizations(hypothesis: Hypothesis, position: int) -> Variations:
+    """Normalize by other numbers, or with gamma and beta left out or exchanged."""
+    layer = hypothesis.network.nodes[position].layer
+    if layer.type == "BatchNormalization":
+        yield from _batch_statistics(hypothesis, position)
+        yield from _without_root(hypothesis, position)
+    if layer.type == "LayerNormalization":
+        yield from _other_deviation(hypothesis, position)
+    if layer.type in ("BatchNormalization", "LayerNormalization"):
+        yield from _without_scale(hypothesis, layer.name)
+        yield from _exchanged_arrays(hypothesis, layer.name)
+
+
 def _batch_statistics(hypothesis: Hypothesis, position: int) -> Variations:
     """Take mean and variance of the batch for those that are stored."""
     node = hypothesis.network.nodes[position]
@@ -230,8 +241,31 @@ def _values_at(hypothesis: Hypothesis, tap: Tap) -> Array | None:
     return values if np.isfinite(values).all() else None
 
 
+def _without_root(hypothesis: Hypothesis, position: int) -> Variations:
+    """Divide by the stored variance, with epsilon or without it, and not by its square root."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    var = hypothesis.weights[layer.name]["var"]
+    fix = "(x - mean) / sqrt(var + epsilon), with the stored mean and var"
+    for what, divisor in (("var + epsilon", var + layer.epsilon), ("var", var)):
+        text = f"{layer.name} divides by {what}, not by the square root of var + epsilon"
+        mistake = Mistake("layer.deviation", text, Where(layer=layer.name), fix)
+        arrays = {"var": np.square(divisor) - layer.epsilon}
+        yield mistake, hypothesis.with_arrays(layer.name, arrays)
+
+
+def _exchanged_arrays(hypothesis: Hypothesis, name: str) -> Variations:
+    """Exchange gamma and beta, or the stored mean and variance, if none of these is negative."""
+    arrays = hypothesis.weights.get(name, {})
+    for one, other in (("gamma", "beta"), ("mean", "var")):
+        if {one, other} <= arrays.keys() and (other != "var" or (arrays[one] >= 0).all()):
+            text = f"{one} and {other} of {name} are exchanged"
+            mistake = Mistake("layer.arrays_exchanged", text, Where(layer=name))
+            exchanged = {one: arrays[other], other: arrays[one]}
+            yield mistake, hypothesis.with_arrays(name, exchanged)
+
+
 def _other_deviation(hypothesis: Hypothesis, position: int) -> Variations:
-    """Divide by the deviation of n - 1 numbers, or add epsilon to the deviation."""
+    """Divide by another number than the deviation, or do not subtract the mean."""
     layer: Any = hypothesis.network.nodes[position].layer
     units = hypothesis.network.count(layer.features)
     for text, degrees, outside in (
@@ -243,6 +277,24 @@ def _other_deviation(hypothesis: Hypothesis, position: int) -> Variations:
             call = _divided_by_deviation(units / (units - degrees), outside=outside)
             mistake = Mistake("layer.deviation", f"{layer.name}: {text}", Where(layer=layer.name))
             yield mistake, hypothesis.with_layer(position, recast(layer, call=call))
+    for text, changed in (
+        ("the mean is not subtracted, and counts as 0 in the variance, too", _uncentered),
+        ("the square root of the variance is left out", _divided_by_variance),
+    ):
+        mistake = Mistake("layer.deviation", f"{layer.name}: {text}", Where(layer=layer.name))
+        yield mistake, hypothesis.with_layer(position, recast(layer, call=changed))
+
+
+def _uncentered(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
+    squares = ops.mean(inputs[0] * inputs[0], -1)
+    return self._normalize(inputs[0], squares * 0.0, ops.rsqrt(squares + self.epsilon), w)
+
+
+def _divided_by_variance(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
+    mean = ops.mean(inputs[0], -1)
+    deviation = inputs[0] - mean
+    divisor = ops.mean(deviation * deviation, -1) + self.epsilon
+    return self._normalize(inputs[0], mean, ops.rsqrt(divisor * divisor), w)
 
 
 def _divided_by_deviation(factor: float, *, outside: bool) -> Callable[..., Any]:
@@ -301,7 +353,7 @@ def _last_step(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -
 
 
 def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
-    """Read the row before or after that of a token, or the table as its transpose."""
+    """Read another row for a token, the table as its transpose, or rows of another length."""
     arrays = hypothesis.weights.get(name, {})
     for key, table in arrays.items():
         where = Where(layer=name, array="embeddings")
@@ -311,7 +363,21 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
         ):
             mistake = Mistake("embedding.shifted", f"{name}: token i has row {text}", where, fix)
             yield mistake, hypothesis.with_arrays(name, {key: other})
-        flat = np.ascontiguousarray(table.T).reshape(table.shape)
-        text = f"the table of {name} is a buffer of (features, tokens), read as (tokens, features)"
-        mistake = Mistake("layout.flat_buffer", text, where)
-        yield mistake, hypothesis.with_arrays(name, {key: flat})
+        flat = "is a buffer of (features, tokens), read as (tokens, features)"
+        length = np.sqrt((np.asarray(table, np.float64) ** 2).sum(-1, keepdims=True))
+        length = np.maximum(length, _SHORTEST)
+        without = np.array(table)
+        without[0] = 0
+        for id_, how, other in (
+            ("layout.flat_buffer", flat, as_flat(table)),
+            ("layout.fortran", f"is {FORTRAN}", by_columns(table)),
+            ("embedding.normalized", "has rows of length 1", table / length),
+            (
+                "embedding.normalized",
+                "has rows of at most length 1 (max_norm=1)",
+                table / np.maximum(length, 1.0),
+            ),
+            ("embedding.zero_row", "has zeros for token 0 (padding_idx=0)", without),
+        ):
+            mistake = Mistake(id_, f"the table of {name} {how}", where)
+            yield mistake, hypothesis.with_arrays(name, {key: other})

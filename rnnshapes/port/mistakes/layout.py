@@ -14,6 +14,7 @@ from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 from rnnshapes.port.mistakes.cell_changes import (
     ARRAY_NAMES,
     Arrays,
+    CellChange,
     array_change,
     block_change,
     changed_cells,
@@ -136,9 +137,41 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
         fix = "sum over all units of h: m = 0 … M-1"
         mistake = Mistake("weights.row_omitted", text, where, fix)
         yield from changed_cells(hypothesis, mistake, array_change(_without_row(row), "Wh"))
+    text = f"the sum over the units of h has D terms, not M: rows of {name} are left out"
+    fix = "sum over all units of h: m = 0 … M-1"
+    mistake = Mistake("weights.row_omitted", text, where, fix)
+    yield from changed_cells(hypothesis, mistake, _with_as_many_rows("Wh", "Wx"))
+    text = "the sum over the features of x has M terms, not D: rows of kernel are left out"
+    fix = "sum over all features of x: d = 0 … D-1"
+    mistake = Mistake("weights.row_omitted", text, Where(array="kernel"), fix)
+    yield from changed_cells(hypothesis, mistake, _with_as_many_rows("Wx", "Wh"))
+    for key in ("Wx", "Wh"):
+        text = f"the rows of {ARRAY_NAMES[key]} are read as if each had the columns of one gate"
+        mistake = Mistake("layout.row_stride", text, Where(array=ARRAY_NAMES[key]))
+        yield from changed_cells(hypothesis, mistake, block_change(_with_stride_of_block, key))
     text = "kernel and recurrent_kernel are exchanged: Wx multiplies h, and Wh multiplies x"
     mistake = Mistake("layout.kernels_exchanged", text)
     yield from changed_cells(hypothesis, mistake, _exchanged_kernels)
+
+
+def _with_as_many_rows(key: str, other: str) -> CellChange:
+    """Return a change that leaves out two rows or more of a kernel that another one lacks."""
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+        count, rows = len(arrays[other]), arrays[key].copy()
+        if len(rows) - count < 2:  # one row is another mistake
+            return cell, arrays
+        rows[count:] = 0.0
+        return cell, {**arrays, key: rows}
+
+    return change
+
+
+def _with_stride_of_block(values: Array, blocks: int) -> Array:
+    """Return a kernel whose rows begin one block apart in its buffer, not all of its blocks."""
+    rows, columns = values.shape
+    starts = np.arange(rows) * (columns // blocks)
+    return np.asarray(values.reshape(-1)[starts[:, None] + np.arange(columns)])
 
 
 def _exchanged_kernels(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,39 @@ def ignored_masks(hypothesis: Hypothesis) -> Variations:
         network = replace(hypothesis.network, nodes=tuple(nodes))
         mistake = Mistake("mask.ignored", "masked steps are processed like all others")
         yield mistake, replace(hypothesis, network=network)
+
+
+def other_masks(hypothesis: Hypothesis) -> Variations:
+    """Process the masked steps alone, or mask each step that has the masked number anywhere."""
+    x = hypothesis.xs[0]
+    for position, node in enumerate(hypothesis.network.nodes):
+        layer: Any = node.layer
+        if not isinstance(layer, Masking) and not (
+            isinstance(layer, Embedding) and layer.mask_zero
+        ):
+            continue
+        # Where no step is processed, or none makes a difference, other mistakes give the same.
+        if any(np.ptp(q.values, axis=(0, 1)).any() for q in hypothesis.quantities):
+            text = f"the mask of {layer.name} is inverted: its masked steps alone are processed"
+            inverted = recast(layer, mask=_inverted(type(layer)))
+            mistake = Mistake("mask.inverted", text, Where(layer=layer.name))
+            yield mistake, hypothesis.with_whole_layer(position, inverted)
+        if isinstance(layer, Masking) and len(hypothesis.xs) == 1 and x.ndim == 3:
+            masked = (x == layer.value).any(axis=-1, keepdims=True)
+            changed = np.where(masked, x.dtype.type(layer.value), x)
+            if not np.array_equal(changed, x):
+                text = f"a step is masked if any feature is {layer.value:g}, not only if all are"
+                mistake = Mistake("mask.any_feature", text, Where(layer=layer.name))
+                yield mistake, replace(hypothesis, xs=(changed,))
+
+
+def _inverted(kind: type[Any]) -> Callable[..., Any]:
+    """Return the mask of a layer, with True for False."""
+
+    def mask(self: Any, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        return ~kind.mask(self, inputs, masks)
+
+    return mask
 
 
 def shifted_masks(hypothesis: Hypothesis) -> Variations:

@@ -23,6 +23,7 @@ from rnnshapes.port.hypothesis import (
     recast,
     with_outputs,
 )
+from rnnshapes.port.mistakes.cell_changes import one_array_of
 
 
 def other_stacks(hypothesis: Hypothesis) -> Variations:
@@ -45,6 +46,10 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
                 text = f"{node.name} has the weights of {owner.name}"
                 mistake = Mistake("stack.shared_weights", text, Where(layer=node.name))
                 yield mistake, hypothesis.with_arrays(node.layer.name, arrays)
+        names = (first.layer.name, second.layer.name)
+        for name, owner_name in (names, names[::-1]):
+            where = Where(layer=name)
+            yield from one_array_of(hypothesis, "stack.shared_weights", name, owner_name, where)
     for after_position, after in layers:
         position = _position_before(network, after)
         node = network.nodes[position]

@@ -1,0 +1,67 @@
+"""``verify --against``: arrays and x that a port reads wrongly, in one recurrence or in all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.helpers.handmade import Arrays, Port, explained, given, scale_weights, weights_of
+
+SIZES = {"N": 3, "T": 9, "D": 3, "M": 6, "K": 2}
+LAYERS = {"lstm": "lstm", "gru": "gru", "simple": "simple_rnn"}
+
+
+def by_block(w: np.ndarray) -> np.ndarray:
+    """A recurrent kernel whose rows begin M numbers apart."""
+    rows, columns = w.shape
+    return np.stack([w.reshape(-1)[m * rows :][:columns] for m in range(rows)])
+
+
+def wrapped(w: np.ndarray) -> np.ndarray:
+    """Fractions of 7 bits that overflow."""
+    return (((np.rint(w * 128) + 128) % 256 - 128) / 128).astype("float32")
+
+
+def short(w: np.ndarray) -> np.ndarray:
+    """Rows beyond the third of 0."""
+    return np.where(np.arange(len(w))[:, None] < SIZES["D"], w, 0).astype("float32")
+
+
+CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
+    ("layout.row_stride", "lstm", "h", "recurrent_kernel", by_block),
+    ("weights.row_omitted", "gru", "last", "recurrent_kernel", short),
+    ("input.first_repeated", "simple", "h", "x", lambda x: np.repeat(x[..., :1], 3, 2)),
+]
+
+
+@pytest.mark.parametrize(("id_", "cell", "what", "names", "read"), CASES)
+def test_arrays_that_are_misread_are_named(
+    id_: str, cell: str, what: str, names: str, read: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
+    arrays: Arrays = {**weights_of(golden, LAYERS[cell]), "x": golden["x"]}
+    arrays |= {name: read(arrays[name]) for name in names.split()}
+    found = Port(cell).run(arrays, arrays["x"])
+    result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against=given(found, what))
+    assert explained(result) == [(id_,)]
+
+
+def test_weights_that_overflow_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    scale_weights(monkeypatch, "simple_rnn", "Wx", 3.0)
+    golden = rnnshapes.golden(**SIZES, cell="simple", seed=5).arrays
+    weights = {n: wrapped(a) for n, a in weights_of(golden, "simple_rnn").items()}
+    port = given(Port("simple").run(weights, golden["x"]), "last")
+    result = rnnshapes.verify(**SIZES, cell="simple", seed=5, against=port)
+    assert explained(result) == [("weights.overflow",)]
+
+
+def test_one_array_of_another_layer_is_named() -> None:
+    sizes = {**SIZES, "cell": "gru", "M": [6, 6]}
+    golden = rnnshapes.golden(**sizes, seed=5).arrays
+    h = Port("gru").run(weights_of(golden, "gru"), golden["x"])["h"]
+    weights = {**weights_of(golden, "gru_1"), "bias": golden["gru/bias"]}
+    port = given(Port("gru").run(weights, h), "y_hat")
+    assert explained(rnnshapes.verify(**sizes, seed=5, against=port)) == [("stack.shared_weights",)]
