@@ -5,6 +5,7 @@ The ports of :mod:`tests.helpers.handmade` share no code with the package.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -12,7 +13,16 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.helpers.handmade import LAYERS, SIZES, Port, explained, mentions, ported, weights_of
+from tests.helpers.handmade import (
+    LAYERS,
+    SIZES,
+    Port,
+    explained,
+    mentions,
+    ported,
+    scale_weights,
+    weights_of,
+)
 
 
 def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray:
@@ -133,3 +143,71 @@ def test_a_16_bit_array_widens_no_other() -> None:
         assert result.passed == (made is right)
         assert [c.narrow_dtype for c in result.checks].count("float16") == 1
     assert rnnshapes.verify(**SIZES, cell="lstm", against=arrays, dtype="float16").passed
+
+
+# --- What rounding alone does --------------------------------------------------------------------
+
+#: Formulas that subtract numbers which are nearly equal, as ports write them.
+CANCELLING = {
+    "gelu": lambda z: z / 2 * (1 + np.vectorize(math.erf)(z / math.sqrt(2)).astype(z.dtype)),
+    "elu": lambda z: np.where(z > 0, z, np.exp(np.minimum(z, 0)) - 1),
+    "softplus": lambda z: np.log(1 + np.exp(z)),
+    "leaky_relu": lambda z: np.where(z > 0, z, z / 5),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *((name, "float32") for name in ("gelu", "elu", "softplus")),
+        *((name, "float64") for name in ("gelu", "leaky_relu")),
+    ],
+)
+def test_rounding_of_an_activation_agrees(name: str, dtype: str) -> None:
+    """Also where the result is tiny, and where Keras rounds a constant to float32."""
+    sizes: dict[str, Any] = {"cell": "simple", "N": 30, "T": 1, "D": 3, "M": 8}
+    sizes |= {"activation": name, "x": np.random.default_rng(0).normal(0, 5, (30, 1, 3))}
+    golden = rnnshapes.golden(**sizes).arrays
+    kernel, bias = (golden[f"simple_rnn/{key}"] for key in ("kernel", "bias"))
+    z = golden["x"].astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)
+    h = CANCELLING[name](z)
+    assert h.dtype == dtype
+    for port in (h, h[:, -1]):
+        assert rnnshapes.verify(**sizes, against={"h": port}, dtype=dtype).passed
+    wrong = h[:, -1] + 1e-4 * np.abs(h).max() * (np.arange(8) == 3)
+    assert not rnnshapes.verify(**sizes, against={"h": wrong}, dtype=dtype).passed
+
+
+def test_one_wrong_number_is_not_carried_over() -> None:
+    y_hat = rnnshapes.golden(**SIZES | {"N": 2}).arrays["y_hat"].astype("float32")
+    y_hat[1, 3, 0] += 0.1
+    result = rnnshapes.verify(**SIZES | {"N": 2}, against=y_hat)
+    assert "carried" not in " ".join(location.text for location in result.locations)
+
+
+def test_a_chaotic_run_proves_little(monkeypatch: Any) -> None:
+    """A port that is as near as rounding passes only with its states, or a tolerance."""
+    scale_weights(monkeypatch, "simple_rnn", "Wh", 3.0)
+    sizes: dict[str, Any] = {"cell": "simple", "N": 1, "T": 30, "D": 3, "M": 16, "K": 1}
+    golden = rnnshapes.golden(**sizes).arrays
+    made = Port("simple").run(weights_of(golden, "simple_rnn"), golden["x"])
+    last = made["y_hat"][:, -1]
+    result = rnnshapes.verify(**sizes, against=last)
+    assert (result.verdict, result.passed) == ("inexact", False)
+    assert (result.checks[0].agrees, result.checks[0].wide) == (True, 1)
+    assert result.to_dict()["checks"][0]["wide"] == 1
+    assert rnnshapes.verify(**sizes, against=last, tolerance=0.05).passed
+    assert rnnshapes.verify(**sizes, against={"h": made["h"], "y_hat": last}).passed
+
+
+def test_numbers_that_are_all_0_are_compared() -> None:
+    """Zeros are right where the network has zeros, and nothing else is."""
+    sizes: dict[str, Any] = {"cell": "simple", "N": 2, "T": 3, "D": 6, "M": 4}
+    sizes["activation"] = "relu"
+    kernel = rnnshapes.golden(**sizes).arrays["simple_rnn/kernel"]
+    x = np.tile(-9 * np.ones((2, 1, 4)) @ np.linalg.pinv(kernel), (1, 3, 1))  # no z is above 0
+    zeros = np.zeros((2, 3, 4), "float32")
+    for h in (zeros, zeros[:, -1]):
+        assert rnnshapes.verify(**sizes, x=x, against={"h": h}).passed
+        assert not rnnshapes.verify(**sizes, x=x, against={"h": h + np.float32(1e-6)}).passed
+        assert not rnnshapes.verify(**sizes, x=-x, against={"h": h}).passed

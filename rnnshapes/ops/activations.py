@@ -24,12 +24,14 @@ class Monotone(NamedTuple):
 
     ``ulps`` counts units in the last place of the result, and is 0 where the function only
     selects or copies; ``ulps_of_one`` counts units in the last place of 1, for kernels that
-    subtract 1 from exp(z). Both are above the errors of 9 million numbers in each precision.
+    subtract 1 from exp(z), or add 1 to it. Both are above the errors of 9 million numbers in each
+    precision. ``slope`` is the factor of negative numbers, where it is rounded to float32.
     """
 
     function: Callable[[Array], Array]
     ulps: int
     ulps_of_one: int = 0
+    slope: float = 0.0
 
 
 def sigmoid(z: Array) -> Array:
@@ -73,6 +75,14 @@ _CUBIC, _ROOT = float(np.float32(0.044715)), math.sqrt(2 / math.pi)
 #: The constants of Klambauer et al., "Self-normalizing neural networks" (2017).
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
+
+def unrounded(constant: float) -> float:
+    """Return the number of which TensorFlow's constant is the nearest float32, in full."""
+    if float(np.float32(constant)) != constant:
+        return constant
+    return math.sqrt(0.5) if constant == _SQRT_HALF else float(str(np.float32(constant)))
+
+
 MONOTONE = MappingProxyType(
     {
         "tanh": Monotone(np.tanh, 8),
@@ -84,13 +94,13 @@ MONOTONE = MappingProxyType(
         "keras2_hard_sigmoid": Monotone(lambda z: np.clip(0.2 * z + 0.5, 0, 1), 4, 1),
         "hard_tanh": Monotone(lambda z: np.clip(z, -1, 1), 0),
         "relu6": Monotone(lambda z: np.clip(z, 0, 6), 0),
-        "leaky_relu": Monotone(lambda z: np.where(z > 0, z, _SLOPE * z), 2),
+        "leaky_relu": Monotone(lambda z: np.where(z > 0, z, _SLOPE * z), 2, slope=_SLOPE),
         "elu": Monotone(_elu, 8, 4),
         "selu": Monotone(lambda z: _SELU_SCALE * np.where(z > 0, z, _SELU_ALPHA * _expm1(z)), 8, 8),
-        "celu": Monotone(_elu, 8),
-        "softplus": Monotone(_softplus, 16),
+        "celu": Monotone(_elu, 8, 4),
+        "softplus": Monotone(_softplus, 16, 2),
         "softsign": Monotone(lambda z: z / (1 + np.abs(z)), 4),
-        "log_sigmoid": Monotone(lambda z: -_softplus(-z), 16),
+        "log_sigmoid": Monotone(lambda z: -_softplus(-z), 16, 2),
         "exponential": Monotone(np.exp, 8),
         "sparse_plus": Monotone(_sparse_plus, 8),
         "sparse_sigmoid": Monotone(lambda z: np.clip(0.5 * (z + 1), 0, 1), 4),

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax
+from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, softmax, unrounded
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.elementwise import Elementwise
+from rnnshapes.ops.elementwise import Elementwise, LeakyReLU
 from rnnshapes.ops.interface import map_outputs, next_states
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
@@ -70,6 +70,8 @@ class Bounded:
         exact = float(constant).is_integer() and size <= 256
         exact = exact or (size >= precision.tiny and bool(np.log2(size).is_integer()))
         error = 0.0 if exact else precision.unit_roundoff * size + precision.tiny
+        if precision.exact_constants:
+            error += abs(unrounded(constant) - constant)
         error = np.inf if size > precision.overflow_threshold else error
         return cls(value, np.asarray(error), precision)
 
@@ -180,8 +182,8 @@ class Bounded:
             return result
         if name in _ROWWISE:
             return _ROWWISE[name](self)
-        function, ulps, ulps_of_one = MONOTONE[name]
-        result = self.monotone(function, ulps)
+        function, ulps, ulps_of_one, slope = MONOTONE[name]
+        result = self.monotone(function, ulps).widened(self.other_slope(slope))
         return result.widened(ulps_of_one * self.precision.unit_roundoff) if ulps_of_one else result
 
     def monotone(
@@ -206,6 +208,14 @@ class Bounded:
             (np.abs(value) > p.overflow_threshold) & ~np.isnan(self.error)
         )
         return Bounded(value, np.where(over, np.inf, error), p)
+
+    def other_slope(self, slope: float) -> Array:
+        """Return how far slope · x below 0 is from that with a slope that is not rounded."""
+        other = abs(unrounded(slope) - slope) if self.precision.exact_constants else 0.0
+        if other == 0.0:
+            return np.zeros(())
+        difference: Array = other * np.maximum(self.error - self.value, 0.0)
+        return difference
 
     def cast(self, precision: Precision) -> Bounded:
         """Return the same numbers, rounded to another dtype."""
@@ -519,6 +529,8 @@ class BoundedOps:
         if function.is_even:
             x, lowest = Bounded(np.abs(x.value), x.error, x.precision), 0.0
         result = x.monotone(function, function.ulps, lowest)
+        if isinstance(function, LeakyReLU):
+            result = result.widened(x.other_slope(function.slope))
         rounding = Bounded.rounded(function.exponent, x.precision).error
         if rounding > 0:  # x to the power of y + d is x to the power of y, times exp(d · ln x)
             ends = np.abs(x.value) + x.error, np.abs(x.value) - x.error

@@ -30,6 +30,7 @@ class Precision:
 
     ``overflow_threshold`` is half the largest number: beyond it a sum of magnitudes may have
     overflowed. ``sums_in_float32`` holds for a dtype of 16 bits whose sums are of float32.
+    ``exact_constants`` says that a constant which TensorFlow rounds to float32 may not be rounded.
     ``factor_roundoff`` is the error of each product whose factors are rounded to fewer bits.
     """
 
@@ -39,6 +40,7 @@ class Precision:
     overflow_threshold: float
     sums_in_float32: bool = False
     factor_roundoff: float = 0.0
+    exact_constants: bool = False
 
     def gamma(self, n: int, roundings: int = 1) -> float:
         """Return the error of a sum of n products in any order, relative to their magnitudes.

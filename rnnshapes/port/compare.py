@@ -9,6 +9,7 @@ Kenney and Laub, "Small-sample statistical condition estimates", SIAM J. Sci. Co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -24,8 +25,9 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.weights import bind
-from rnnshapes.ops.activations import Array
-from rnnshapes.ops.bounded import Bounded
+from rnnshapes.ops.activations import ROWWISE, Array
+from rnnshapes.ops.bounded import Bounded, BoundedOps
+from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
 from rnnshapes.port.batched_networks import batched_groups, batched_weights, networks_at_once
@@ -43,12 +45,17 @@ _HOPELESS_RATIO = 1e3
 #: Where a bound is more than this share of the largest number, the step is not compared. A proven
 #: bound may be so many units of the last place: those of bfloat16 are large themselves.
 LARGEST_SHARE, _LARGEST_UNITS = 1 / 16, 64
+#: Where an estimated bound is more than this share, wrong numbers would be within it as well: the
+#: step shows mistakes, but proves nothing. In a coarse dtype it is so many unit roundoffs.
+_LARGEST_ESTIMATE, _ESTIMATE_UNITS = 1e-3, 128
 #: But a number is compared all the same if its difference is so many times its bound.
 _FAR_RATIO = 16.0
 #: A larger ratio says no more.
 _LARGEST_RATIO = 2.0**60
 #: Rounding of activations and sums, beside that of products, in units of the last place.
 _OTHER_UNITS = 10
+#: Activations whose rounding is relative to their result, and so within that of the weights.
+_RELATIVE = frozenset({"tanh", "sigmoid", "relu", "linear"})
 #: Rounding of one state or gate in one step: sums and products after the activation.
 _NAMED_UNITS = 2
 
@@ -79,6 +86,9 @@ class Comparison:
         differing: How many ratios are above 1.
         left_out: How many numbers are not compared, because rounding alone may have changed them
             too much.
+        wide: How many of those compared have a bound so wide that they prove nothing.
+        width: The largest bound of these, as a share of the largest number.
+        only_zeros: Whether every expected number is 0.
         max_abs: The largest difference of all numbers.
         proven: Whether the bound is that of one step, from the port's own states.
         pattern: Which units, samples and steps differ.
@@ -98,6 +108,9 @@ class Comparison:
     first_values: tuple[float, float] | None
     differing: int
     left_out: int
+    wide: int
+    width: float
+    only_zeros: bool
     max_abs: float
     proven: bool
     pattern: Pattern
@@ -130,16 +143,22 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether the quantity agrees, in the order of axes that the network has."""
-        return self.agrees and not self.shape
+        """Whether it agrees in the network's order of axes, and that proves something."""
+        return self.agrees and not self.is_wide and not self.shape
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether most numbers prove nothing, as rounding alone may change them too much."""
+        return self.compared - self.wide <= self.left_out + self.wide
 
 
 def precision_of(dtype: str) -> Precision:
     """Return the rounding of a port that computes in ``dtype``, and sums products in it, too.
 
-    Sums of bfloat16 are computed in float32.
+    Sums of bfloat16 are computed in float32. In float64, its constants may be more exact than those
+    of TensorFlow.
     """
-    precision = PRECISIONS[dtype]
+    precision = replace(PRECISIONS[dtype], exact_constants=dtype == "float64")
     return replace(precision, sums_in_float32=False) if dtype == "float16" else precision
 
 
@@ -247,10 +266,13 @@ def _comparison(
     *,
     proven: bool,
     largest_share: float = LARGEST_SHARE,
+    telling_share: float = math.inf,
 ) -> Comparison:
     """Compare reported with expected values (N, L, units), element by element.
 
-    A step whose bound is more than ``largest_share`` of the largest number is left out.
+    A step whose bound is more than ``largest_share`` of the largest number is left out, and proves
+    nothing if it is more than ``telling_share``. Where all expected numbers are 0, those that the
+    port has as 0 are equal. Where they are not, zeros alone prove nothing.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         difference = np.abs(quantity.values - expected)
@@ -258,9 +280,15 @@ def _comparison(
         ratio = difference / total_bound
         largest = np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))
         widest = np.max(bound, axis=2, keepdims=True)
-        comparable = np.isfinite(bound) & (widest <= largest_share * largest)
-        comparable |= np.isfinite(bound) & (ratio > _FAR_RATIO)
+        comparable = widest <= largest_share * largest
+        if largest == 0.0:
+            comparable = quantity.values == 0.0
+        elif not np.any(comparable & (expected != 0.0)):
+            comparable = np.zeros_like(comparable)
+        comparable = (comparable | (ratio > _FAR_RATIO)) & np.isfinite(bound)
         comparable &= np.isfinite(expected)
+        is_wide = comparable & (widest > telling_share * largest) & (largest > 0.0)
+        width = np.max(bound, initial=0.0, where=is_wide) / largest if is_wide.any() else 0.0
     ratio = np.where(comparable, ratio, -1.0)
     beyond = np.argwhere(np.swapaxes(ratio > 1.0, 0, 1))  # by t, then by sample
     first, first_values = None, None
@@ -291,6 +319,9 @@ def _comparison(
         first_values=first_values,
         differing=len(beyond),
         left_out=comparable.size - compared,
+        wide=int(is_wide.sum()),
+        width=float(width),
+        only_zeros=bool(largest == 0.0),
         max_abs=float(np.max(difference)),
         proven=proven,
         pattern=_pattern(quantity, ratio > 1.0),
@@ -476,18 +507,37 @@ def _directions_at_once(hypothesis: Hypothesis) -> Iterator[int]:
 class _PerturbedOps(NumpyOps):
     """An interpreter that changes every named value of a cell's equation by a rounding error.
 
-    The error has the same sign at every step: where a state hardly changes, rounding repeats.
+    It does so, too, with activations that may subtract nearly equal numbers. The error has the
+    same sign at every step: where a state hardly changes, rounding repeats.
     """
 
     def __init__(self, rng: np.random.Generator, precision: Precision) -> None:
-        self.rng, self.unit = rng, precision.unit_roundoff
-        self.factors: dict[tuple[str, tuple[int, ...]], Array] = {}
+        self.rng, self.precision = rng, precision
+        self.signs: dict[tuple[str, tuple[int, ...]], Array] = {}
 
     def let(self, name: str, value: Array) -> Array:
-        key = (name, value.shape)
-        if key not in self.factors:
-            self.factors[key] = 1 + _NAMED_UNITS * self.unit * _signs(self.rng, value.shape)
-        return value * self.factors[key]
+        units = _NAMED_UNITS * self.precision.unit_roundoff
+        return value * (1 + units * self._signs_of(name, value.shape))
+
+    def activate(self, name: str, z: Array) -> Array:
+        value = super().activate(name, z)
+        if name in _RELATIVE or name in ROWWISE:
+            return value
+        return self._perturbed(name, value, Bounded.exact(z, self.precision).activated(name))
+
+    def elementwise(self, x: Array, function: Elementwise) -> Array:
+        bounded = BoundedOps().elementwise(Bounded.exact(x, self.precision), function)
+        return self._perturbed(function.name, super().elementwise(x, function), bounded)
+
+    def _perturbed(self, name: str, value: Array, bounded: Bounded) -> Array:
+        error = np.where(np.isfinite(bounded.error), bounded.error, 0.0)
+        perturbed: Array = value + error * self._signs_of(f"activation {name}", value.shape)
+        return perturbed
+
+    def _signs_of(self, name: str, shape: tuple[int, ...]) -> Array:
+        if (name, shape) not in self.signs:
+            self.signs[name, shape] = _signs(self.rng, shape)
+        return self.signs[name, shape]
 
 
 def _perturbed_input(
@@ -522,7 +572,7 @@ class _Spread:
     """
 
     def __init__(self, quantity: ReportedQuantity, expected: Array, precision: Precision) -> None:
-        self.quantity, self.expected = quantity, expected
+        self.quantity, self.expected, self.precision = quantity, expected, precision
         last_rounding = _OTHER_UNITS * precision.unit_roundoff * np.abs(expected)
         self.last_operation = last_rounding + precision.tiny
         self.spread = np.zeros_like(expected)
@@ -537,4 +587,11 @@ class _Spread:
     def comparison(self) -> Comparison:
         """Compare the quantity with the run, against the spread so far."""
         bound = self.spread + self.last_operation
-        return _comparison(self.quantity, self.expected, bound, proven=False)
+        units = _ESTIMATE_UNITS * self.precision.unit_roundoff
+        return _comparison(
+            self.quantity,
+            self.expected,
+            bound,
+            proven=False,
+            telling_share=max(_LARGEST_ESTIMATE, units),
+        )

@@ -224,7 +224,9 @@ def _words(
         yield ", ".join(parts)
     if where.gate == "o":
         yield _about_output_gate(quantity, check)
-    if pattern.samples and 0 not in pattern.samples and samples == pattern.shape[0] - 1:
+    others = pattern.samples and 0 not in pattern.samples and samples == pattern.shape[0] - 1
+    # States of another sample change most units from the first step on.
+    if others and at_first and 2 * len(pattern.first_units) >= pattern.shape[2]:
         yield "sample 0 agrees: something is carried from sample to sample"
     elif every > 1 and (quantity.key or network.is_causal):
         yield _about_first_step(check, at_first=at_first)

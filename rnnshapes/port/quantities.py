@@ -84,15 +84,18 @@ class ReportedQuantity:
     def expected(self, network: Network, ours: ModelOutputs) -> Array:
         """Return the same quantity from the NumPy forward pass ``ours``, (N, L, units)."""
         every = self.expected_at_all_steps(network, ours)
-        return every if self.network_steps is None else every[:, self.network_steps]
+        if self.network_steps is None or every.shape[1] == 1:
+            return every
+        return every[:, self.network_steps]
 
     def expected_at_all_steps(self, network: Network, ours: ModelOutputs) -> Array:
         """Return the quantity at every step of the network, (N, T, units), or the output alone."""
-        if self.network_steps is None:
+        values = None
+        if self.network_steps is not None:
+            values = ours.states[self.name][self.key] if self.key else y_hat_of(network, ours)
+        if values is None:  # an output without time
             output = ours.outputs[0]
             return output.reshape(len(output), 1, -1)
-        values = ours.states[self.name][self.key] if self.key else y_hat_of(network, ours)
-        assert values is not None
         return values.reshape(*values.shape[:2], -1)
 
     def map(self, function: Callable[[Array], Array]) -> ReportedQuantity:

@@ -20,8 +20,10 @@ from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 
 
-def sections(hypothesis: Hypothesis) -> list[Hypothesis]:
+def sections(hypothesis: Hypothesis, *, at_last_step: bool = False) -> list[Hypothesis]:
     """Return the parts of a hypothesis, each with what the port reports of it.
+
+    With ``at_last_step`` a part may also start from the last output of a layer, (N, features).
 
     There is one alone where the layers are not a chain, where steps are masked, and where the
     port does not report what a layer passes on.
@@ -32,7 +34,8 @@ def sections(hypothesis: Hypothesis) -> list[Hypothesis]:
         return [hypothesis]
     parts, start, x = [], 0, hypothesis.xs[0]
     for position in range(len(network.nodes) - 1):
-        if (passed_on := _passed_on(hypothesis, network.nodes[position])) is not None:
+        passed_on = _passed_on(hypothesis, network.nodes[position], at_last_step=at_last_step)
+        if passed_on is not None:
             parts.append(_section(hypothesis, start, position, x))
             start, x = position + 1, passed_on
     parts.append(_section(hypothesis, start, len(network.nodes) - 1, x))
@@ -51,10 +54,17 @@ def compare_sections(
     return tuple(checks[id(quantity)] for quantity in quantities)
 
 
-def _passed_on(hypothesis: Hypothesis, node: Node) -> Array | None:
-    """Return what the port's layer passes on, (N, T, features), if the port reports it exactly."""
+def _passed_on(hypothesis: Hypothesis, node: Node, *, at_last_step: bool) -> Array | None:
+    """Return what the port's layer passes on, if the port reports it exactly.
+
+    It is (N, T, features), or (N, features) where the layer passes on its last output alone.
+    """
     layer = node.layer
-    if not isinstance(layer, RecurrentLayer) or not layer.return_sequences or layer.return_state:
+    if not isinstance(layer, RecurrentLayer) or layer.return_state:
+        return None
+    heads = [q for q in hypothesis.quantities if q.name in (Y_HAT, OUTPUT)]
+    at_last_step = at_last_step and all(q.values.shape[1] == 1 for q in heads)
+    if not layer.return_sequences and not at_last_step:
         return None
     if isinstance(layer, Bidirectional) and layer.merge_mode != "concat":
         return None
@@ -68,7 +78,10 @@ def _passed_on(hypothesis: Hypothesis, node: Node) -> Array | None:
         steps, every = quantity.network_steps, np.arange(hypothesis.xs[0].shape[1])
         if steps is None or not np.array_equal(steps, every) or quantity.rounding.any():
             return None
-        outputs.append(quantity.values[:, ::-1] if is_reversed else quantity.values)
+        if not layer.return_sequences:
+            outputs.append(quantity.values[:, 0 if direction.reverse else -1])
+        else:
+            outputs.append(quantity.values[:, ::-1] if is_reversed else quantity.values)
     return np.concatenate(outputs, axis=-1)
 
 

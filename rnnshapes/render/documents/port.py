@@ -140,6 +140,7 @@ def _check_record(check: Comparison) -> dict[str, Any]:
         "compared": check.compared,
         "differing": check.differing,
         "left_out": check.left_out,
+        "wide": check.wide,
         "expected": _EXPECTED,
         "found": _found(check),
         "ratio": check.ratio if has_ratio else None,
@@ -235,7 +236,9 @@ def _verdict(result: PortVerification, view: View) -> Iterator[Line]:
     if diagnosis is not None and diagnosis.explanations:
         yield from _explanations(diagnosis, word, meaning)
     else:
-        yield labelled_line(word, _unexplained(result), meaning)
+        yield labelled_line(word, _unproven(result) or _unexplained(result), meaning)
+        if result.passed:
+            yield labelled_line("", "an unknown mistake of that size would be accepted as well")
         for mistake in () if diagnosis is None else diagnosis.appearance:
             yield labelled_line("looks", f"like {mistake.text}")
     yield from _exactness(result)
@@ -285,7 +288,7 @@ def _accepted(result: PortVerification) -> str:
 
 def _errors(result: PortVerification) -> Iterator[str]:
     """Yield the largest error of each array that does not agree, its rms and growth over t."""
-    shown = [check for check in result.checks if check.error is not None and not check.agrees]
+    shown = [check for check in result.checks if check.error is not None and not check.passed]
     for check in shown:
         assert check.error is not None
         text = f"{_percent(check.error.relative)} of the range"
@@ -317,6 +320,8 @@ def _percent(share: float) -> str:
 
 def _tolerance_above(share: float) -> str:
     """Return a tolerance of two digits that is at least the share."""
+    if share <= 0:
+        return "0"
     unit = 10.0 ** (math.floor(math.log10(share)) - 1)
     return f"{min(1.0, (math.floor(share / unit) + 1) * unit):.2g}"
 
@@ -354,6 +359,14 @@ def _consequence(explanation: Explanation) -> str:
     if explanation.arithmetic is not None and not explanation.mistakes:
         condition = f"with --dtype {explanation.dtype}"
     return f"{condition}, {agree} ({worst} of the rounding bound)"
+
+
+def _unproven(result: PortVerification) -> str:
+    """Return how far rounding alone may change numbers, if all agree and that proves nothing."""
+    if result.axes_swapped or not all(check.agrees for check in result.checks):
+        return ""
+    width = max(check.width for check in result.checks)
+    return f"not proven: rounding alone may change numbers by {_percent(width)} of the largest"
 
 
 def _unexplained(result: PortVerification) -> str:
@@ -500,11 +513,21 @@ def _warnings(result: PortVerification) -> Iterator[Line]:
         layers = names_text(result.uncompared_layers)
         yield warning_line(f"{layers}: not compared, as nothing given depends on it")
     for check in result.checks:
+        remedy = "give every state at every step, to check each step by itself"
         if check.left_out:
             yield warning_line(
                 f"{check.quantity}: {count_text(check.left_out)} numbers are not compared, because "
-                "rounding alone may change them too much; give "
-                "every state at every step, to check each step by itself"
+                f"rounding alone may change them too much; {remedy}"
+            )
+        if check.wide:
+            yield warning_line(
+                f"{check.quantity}: rounding alone may change {count_text(check.wide)} of "
+                f"{count_text(check.compared)} numbers by up to {_percent(check.width)} of the "
+                f"largest: a mistake may be within that; {remedy}"
+            )
+        if check.only_zeros and check.passed:
+            yield warning_line(
+                f"{check.quantity}: all numbers are 0, also in the network: another x tests more"
             )
 
 
