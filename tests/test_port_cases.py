@@ -130,7 +130,7 @@ def test_a_gru_lists_only_mistakes_it_can_have(form: str) -> None:
     """Without two rows of bias there is no row to leave out."""
     cell = from_sizes(cell="gru", **GRUS[form]).layers[0].directions[0].cell
     ids = {"gru.z_complement", RESET.get(form, "gru.reset_before")}
-    ids |= {"gru.gate_omitted", "gru.r_complement", "gru.complement_omitted"}
+    ids |= {"gru.gate_omitted", "gru.r_complement", "gru.complement_omitted", "gru.reset_of_input"}
     assert {variant.id for variant in cell.variants} == ids
 
 
