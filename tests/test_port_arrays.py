@@ -279,3 +279,24 @@ def test_another_shape_has_a_remedy(
         path.write_text(json.dumps(values))
     with pytest.raises(InputError, match=re.escape(remedy)):
         rnnshapes.verify(**{**SIZES, **sizes}, against=path)
+
+
+def test_h_n_tells_samples_from_steps() -> None:
+    """With as many samples as steps, both orders of PyTorch's output have one shape."""
+    sizes = {"cell": "lstm", "N": 4, "T": 4, "D": 3, "M": 5, "K": 2}
+    h = rnnshapes.golden(**sizes).arrays["lstm.h"]
+    for output in (h, h.swapaxes(0, 1)):
+        port = {"output": output, "h_n": h[None, :, -1]}
+        assert rnnshapes.verify(**sizes, against=port).passed
+        wrong = {**port, "output": output * 1.01}
+        assert not rnnshapes.verify(**sizes, against=wrong).passed
+    with pytest.raises(InputError):
+        rnnshapes.verify(**sizes, against={"output": h, "h_n": np.ones(3)})
+
+
+def test_axes_of_length_1_are_to_be_added() -> None:
+    sizes = {"cell": "lstm", "N": 2, "T": 6, "D": 3, "M": 4, "K": 1}
+    golden = rnnshapes.golden(**sizes).arrays
+    port = {"y_hat": golden["y_hat"][..., 0], "h": golden["lstm.h"]}
+    with pytest.raises(InputError, match=r"add axes.*\(2, 6, 1\)"):
+        rnnshapes.verify(**sizes, against=port)

@@ -459,7 +459,7 @@ def test_states_kept_between_directions_are_named(cell: str, what: str) -> None:
         "y_hat": {"y_hat": h @ golden["dense/kernel"] + golden["dense/bias"]},
     }[what]
     result = rnnshapes.verify(**sizes, seed=3, against=against)
-    assert explained(result) == [("direction.states_kept",)]
+    assert explained(result) == [("direction.states_carried",)]
     assert result.diagnosis.explanations[0].mistakes[0].where.direction == "backward"
 
 
@@ -479,3 +479,14 @@ def test_dropout_that_is_active_is_named(what: str) -> None:
     other = rng.normal(0, 0.5, port.shape).astype("float32")
     if what == "output":
         assert explained(rnnshapes.verify(model, N=6, against={what: other})) == []
+
+
+def test_no_shift_explains_a_step_that_it_leaves_out() -> None:
+    """The right output is the same at every step, and the port's last one is wrong."""
+    head = la.Dense(2, kernel_initializer="zeros", bias_initializer="ones")
+    model = sequential(la.LSTM(4, return_sequences=True), head)
+    y_hat = rnnshapes.golden(model, N=3).arrays["y_hat"].copy()
+    y_hat[:, -1] += 0.3
+    result = rnnshapes.verify(model, N=3, against={"y_hat": y_hat})
+    assert not result.passed
+    assert explained(result) == []

@@ -282,7 +282,7 @@ def _comparison(
         widest = np.max(bound, axis=2, keepdims=True)
         comparable = widest <= largest_share * largest
         if largest == 0.0:
-            comparable = quantity.values == 0.0
+            comparable = (quantity.values == 0.0) | (ratio <= 1.0)
         elif not np.any(comparable & (expected != 0.0)):
             comparable = np.zeros_like(comparable)
         comparable = (comparable | (ratio > _FAR_RATIO)) & np.isfinite(bound)

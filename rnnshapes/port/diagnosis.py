@@ -495,7 +495,9 @@ class _Search:
         unchanged = self.unchanged[dtype]
         bits = sum(check.bits for check in unchanged)
         for before, after in zip(unchanged, explanation.comparisons, strict=True):
-            if after.bound > before.bound > 0:
+            if _leaves_out_all_that_differs(before, after):
+                bits -= before.bits
+            elif after.bound > before.bound > 0:
                 bits -= before.differing * np.log2(after.bound / before.bound)
         differing = sum(check.differing for check in unchanged)
         free = 1 - fitted_numbers / max(differing, fitted_numbers, 1)
@@ -556,6 +558,14 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _leaves_out_all_that_differs(before: Comparison, after: Comparison) -> bool:
+    """Return whether fewer steps are compared, such as after a shift, and none that differs."""
+    is_shorter = after.pattern.shape[1] < before.pattern.shape[1]
+    if not is_shorter or after.steps is None or not before.pattern.steps:
+        return False
+    return not set(before.pattern.steps) & set(after.steps.tolist())
 
 
 def _least_bits(tried: int) -> float:

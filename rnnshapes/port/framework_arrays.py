@@ -49,10 +49,11 @@ def split_unnamed(network: Network, array: PortArray) -> tuple[PortArray, ...]:
     return tuple(replace(part, note=note) for part in parts)
 
 
-def as_pytorch_output(network: Network, array: PortArray) -> PortArray:
+def as_pytorch_output(network: Network, array: PortArray, last: PortArray | None) -> PortArray:
     """Return PyTorch's ``output`` as h of the last recurrent layer, (N, T, dirs * M).
 
-    An array of another shape is returned as it is.
+    An array of another shape is returned as it is. ``last`` is ``h_n``, the last step of the
+    output, if it is given: it decides where N = T.
     """
     node = network.recurrent[-1]
     n, t = network.size("N"), network.step_count(network.shapes_at(node.sources[0]))
@@ -60,6 +61,13 @@ def as_pytorch_output(network: Network, array: PortArray) -> PortArray:
     shapes: dict[str, tuple[int, ...]] = {"N, T": (n, t, width), "T, N": (t, n, width)}
     if n == 1:
         shapes["T"] = (t, width)
+    units = width // len(node.scans)
+    if n == t and last is not None and last.values.shape[-2:] == (n, units):
+        forward = last.values.reshape(-1, n, units)[-len(node.scans)]
+        if array.values.shape == (t, n, width) and np.array_equal(
+            array.values[-1, :, :units], forward
+        ):
+            del shapes["N, T"]
     for axes, shape in shapes.items():
         if array.values.shape == shape:
             note = f"'{array.name}' is read as h of {node.name}, ({axes}, …), as PyTorch returns it"

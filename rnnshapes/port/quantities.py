@@ -143,14 +143,15 @@ def name_arrays(network: Network, port: Port) -> Port:
         if "." in name
         for separator in "/_"
     }
-    given = {array.name for array in port.arrays}
+    given = {array.name: array for array in port.arrays}
+    is_pytorch, last = bool(PYTORCH_STATES & given.keys()), given.get("h_n")
 
     def named(array: PortArray) -> PortArray:
         name = spellings.get(array.name, array.name)
         if array.name not in {*candidates, *golden} and name not in given:
             return replace(array, name=name)
-        if array.name == OUTPUT and (given & PYTORCH_STATES or not _is_output(network, array)):
-            return as_pytorch_output(network, array)
+        if array.name == OUTPUT and (is_pytorch or not _is_output(network, array)):
+            return as_pytorch_output(network, array, last)
         return array
 
     return split_states(network, replace(port, arrays=tuple(map(named, port.arrays))))
@@ -304,7 +305,7 @@ def _by_shape(
             others = tuple(q for q in quantities[1:] if q.name != OUTPUT)
             quantity = replace(quantities[0], alternatives=others)
             if array.name:
-                note = f"'{array.name}' is taken for {quantity.text}, by its shape alone"
+                note = f"'{array.name}' is read as {quantity.text}, because of its shape"
                 quantity = replace(quantity, note=note)
             return _checked_finite(quantity, port)
     raise InputError(_misfit(network, port, array, ordered, given_x))
@@ -449,7 +450,8 @@ def _rearranged(port: Port, shape: Shape, other: Shape) -> str:
         return ""
     long, other_long = ([size for size in each if size > 1] for each in (shape, other))
     if long == other_long:
-        return f"leave out its axes of length 1, for {shape_text(other)}"
+        what = "add" if len(shape) < len(other) else "leave out its"
+        return f"{what} axes of length 1, for {shape_text(other)}"
     if sorted(long) == sorted(other_long):
         return f"its axes are in another order: transpose it to {shape_text(other)}"
     if len(shape) == 2 and shape == (other[0] * other[1], math.prod(other[2:])):

@@ -53,7 +53,7 @@ def clipped(hypothesis: Hypothesis) -> Variations:
         reached = max((float(np.max(np.abs(q.values))) for q in given), default=0.0)
         others = [] if known else [limit for limit in _LIMITS if limit > reached]
         for limit in [reached, *others] if given else others:
-            if is_exceeded(limit, key):
+            if limit > 0 and is_exceeded(limit, key):  # states of 0 are no clipped ones
                 text = f"{key} is clipped to ±{limit:.5g} after each step"
                 mistake = Mistake("state.clipped", text)
                 yield from changed_cells(hypothesis, mistake, _clipped_state(key, limit))

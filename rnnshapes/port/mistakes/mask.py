@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.network.layers.base import Direction
+from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.layers.rnn import RecurrentLayer
@@ -50,7 +51,9 @@ def other_masks(hypothesis: Hypothesis) -> Variations:
             inverted = recast(layer, mask=_inverted(type(layer)))
             mistake = Mistake("mask.inverted", text, Where(layer=layer.name))
             yield mistake, hypothesis.with_whole_layer(position, inverted)
-        if isinstance(layer, Masking) and len(hypothesis.xs) == 1 and x.ndim == 3:
+        source = hypothesis.network.nodes[node.sources[0].node].layer
+        is_of_x = isinstance(source, Input) and len(hypothesis.xs) == 1 and x.ndim == 3
+        if isinstance(layer, Masking) and is_of_x:
             masked = (x == layer.value).any(axis=-1, keepdims=True)
             changed = np.where(masked, x.dtype.type(layer.value), x)
             if not np.array_equal(changed, x):
@@ -134,13 +137,13 @@ def zeroed_states(hypothesis: Hypothesis) -> Variations:
     each = [[position] for position in masked] if len(masked) > 1 else []
     for positions in (masked, *each):
         names = [network.nodes[position].name for position in positions]
-        alone = f", in {names[0]} alone" if positions != masked else ""
+        alone = f"in {names[0]} alone, " if positions != masked else ""
         where = Where(layer=names[0] if len(names) == 1 else None)
         changed = replace(hypothesis, unwindowed=True)
         for position in positions:
             layer: Any = network.nodes[position].layer
             changed = changed.with_layer(position, layer.map_directions(_zeroed_when_masked))
-        text = f"the states are set to 0 at masked steps, not left as they are{alone}"
+        text = f"{alone}the states are set to 0 at masked steps, not left as they are"
         yield Mistake("mask.zeroed_state", text, where), changed
 
 
