@@ -28,7 +28,7 @@ def step_zero(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "id_", "words"),
     [
-        (lambda x: np.trunc(x * 16) / 16, "input.rounded", "truncated to multiples of 1/16"),
+        (lambda x: np.trunc(x * 16) / 16, "input.rounded", "multiples of 1/16"),
         (lambda x: np.clip(x, -1, 1), "input.clipped", "[-1, 1]"),
         (lambda x: x - x.mean((0, 1)), "input.normalized", "each feature of x"),
         (step_zero, "input.step_zero", "last step"),

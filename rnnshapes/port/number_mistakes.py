@@ -1,4 +1,4 @@
-"""How numbers of an array differ from the expected ones: one, a few, by rounding, or all."""
+"""Differences of one stored array: one number, a few, all by rounding, or all."""
 
 from __future__ import annotations
 

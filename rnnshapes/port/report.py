@@ -26,7 +26,7 @@ from rnnshapes.port.inexact_verdict import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
 from rnnshapes.port.location import Extent, Location, extent_of, locate
 from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
-from rnnshapes.port.mistakes.direction import kept_states
+from rnnshapes.port.mistakes.direction import carried_states
 from rnnshapes.port.mistakes.exactness import with_digits
 from rnnshapes.port.quantities import (
     OUTPUT,
@@ -247,7 +247,7 @@ def _other_start(
     started = other_start(hypothesis, checks, dtype)
     for node in hypothesis.network.recurrent if started is not None else ():
         if len(node.scans) > 1:
-            for mistake, changed in kept_states(hypothesis, node):
+            for mistake, changed in carried_states(hypothesis, node):
                 comparisons = compare_quantities(changed, dtype)
                 if all(comparison.agrees for comparison in comparisons):
                     return mistake, comparisons

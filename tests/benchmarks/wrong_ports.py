@@ -846,7 +846,7 @@ def directions_and_stacks() -> Iterator[InjectedMistake]:
     )
     yield InjectedMistake(
         "direction",
-        ("direction.states_kept",),
+        ("direction.states_carried",),
         "states kept",
         flags_of_port("states kept"),
         ("simple", "gru"),

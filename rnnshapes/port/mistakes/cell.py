@@ -52,7 +52,7 @@ def _of_argument(
     name: str, argument: str, fix: str, function: Callable[[Any, Any], Any]
 ) -> WrongFunction:
     """Return an activation with another argument than z."""
-    text = f"{name}({argument}) is computed for {name}(z)"
+    text = f"{name}({argument}) is computed instead of {name}(z)"
     return WrongFunction("activation.argument", text, fix, function)
 
 
@@ -88,12 +88,12 @@ _WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
         ),
         WrongFunction(
             "activation.other",
-            "arctan(z) is computed for tanh(z)",
+            "arctan(z) is computed instead of tanh(z)",
             _TANH,
             lambda ops, z: ops.elementwise(z, Function("arctan")),
         ),
     ),
-    "leaky_relu": (_leaky(0.01, "PyTorch"), _leaky(0.3, "Keras 2")),
+    "leaky_relu": (_leaky(0.01, "PyTorch"), _leaky(0.3, "Keras's LeakyReLU layer")),
     "gelu": (
         WrongFunction(
             "activation.approximated",

@@ -57,7 +57,7 @@ def _states_in_order_of_processing(hypothesis: Hypothesis, node: Node) -> Variat
         for q in hypothesis.quantities
     )
     if any(q.name in names and len(q.steps) > 1 for q in quantities):
-        text = f"the states of {node.name} are given last step of x first"
+        text = f"the states of {node.name} are given in the order of processing, not of x"
         mistake = Mistake("direction.reversed_back", text, Where(layer=node.name), "h = h[:, ::-1]")
         yield mistake, replace(hypothesis, quantities=quantities)
 
@@ -112,7 +112,7 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
     yield mistake, replace(changed, quantities=quantities)
 
     yield from _reversed_directions(hypothesis, position, node)
-    yield from kept_states(hypothesis, node)
+    yield from carried_states(hypothesis, node)
 
     groups = hypothesis.weights
     first, second = groups[forward_name], groups[backward_name]
@@ -178,7 +178,7 @@ def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> V
             yield mistake._replace(text=text), replace(changed, quantities=quantities)
 
 
-def kept_states(hypothesis: Hypothesis, node: Node) -> Variations:
+def carried_states(hypothesis: Hypothesis, node: Node) -> Variations:
     """Start the backward direction from the final states of the forward one."""
     network, xs = hypothesis.network, hypothesis.xs
     (first, direction), (second, _) = node.scans
@@ -192,7 +192,7 @@ def kept_states(hypothesis: Hypothesis, node: Node) -> Variations:
         if q.name == first and q.network_steps is not None and end in q.network_steps:
             starts[q.key] = q.values[:, np.flatnonzero(q.network_steps == end)[0]]
     text = f"{second} starts from the final states of {first}, not from 0"
-    mistake = Mistake("direction.states_kept", text, Where(node.name, "backward"))
+    mistake = Mistake("direction.states_carried", text, Where(node.name, "backward"))
     weights = {**hypothesis.weights, STATES + second: starts}
     yield mistake, replace(hypothesis, weights=weights, unwindowed=True)
 

@@ -293,7 +293,7 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
             mistake = Mistake("weights.quantized", f"{whose} are rounded to {what}")
             yield from _rounded(hypothesis, mistake, multiples_of(unit), cells=cells)
             if unit in _FRACTIONAL_BITS:
-                text = f"{whose} are truncated to {what} (rounded down)"
+                text = f"{whose} are rounded down to {what}"
                 mistake = Mistake("weights.quantized", text)
                 yield from _rounded(hypothesis, mistake, _multiples_below(unit), cells=cells)
     for digits in (3, 4, 5):

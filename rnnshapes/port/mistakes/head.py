@@ -61,7 +61,7 @@ def other_heads(hypothesis: Hypothesis) -> Variations:
                     changed = replace(layer, activation=other)
                     yield mistake, hypothesis.with_layer(position, changed)
             if right != "linear":
-                text = f"the activation of {name} ({right}) is used twice"
+                text = f"the activation of {name} ({right}) is applied twice"
                 twice = recast(layer, call=_activated_again(type(layer)))
                 mistake = Mistake("head.activation", text, where)
                 yield mistake, hypothesis.with_layer(position, twice)
@@ -80,7 +80,7 @@ def _other_sums(hypothesis: Hypothesis, position: int) -> Variations:
     linear = replace(layer, activation="linear")
     for how, changed in (
         ("is not divided by its sum", replace(layer, activation="exponential")),
-        ("has z in place of exp(z)", recast(linear, call=_shared_out(type(layer)))),
+        ("uses z instead of exp(z)", recast(linear, call=_shared_out(type(layer)))),
     ):
         text = f"the softmax of {layer.name} {how}"
         mistake = Mistake("head.activation", text, Where(layer=layer.name), fix)

@@ -71,7 +71,7 @@ def _rounded(x: Array) -> Iterator[_Changed]:
     """Yield x rounded to a grid, or truncated towards 0."""
     for unit, what in _UNITS.items():
         yield "input.rounded", f"x is rounded to {what}", multiples_of(unit)(x)
-        yield "input.rounded", f"x is truncated to {what}", np.trunc(x / unit) * unit
+        yield "input.rounded", f"x is truncated towards 0 to {what}", np.trunc(x / unit) * unit
     for dtype in ("float16", "bfloat16"):
         yield "input.rounded", f"x is rounded to {dtype}", PRECISIONS[dtype].rounded(x)
     for axes, what in ((None, "x"), ((0, 1), "each feature")):

@@ -271,7 +271,11 @@ def _other_deviation(hypothesis: Hypothesis, position: int) -> Variations:
     for text, degrees, outside in (
         ("the sum of squares is divided by n - 1, not by n", 1, False),
         ("epsilon is added to the square root of the variance, not to the variance", 0, True),
-        ("the square root of the variance of n - 1 numbers has epsilon added to it", 1, True),
+        (
+            "the sum of squares is divided by n - 1, and epsilon is added to the square root",
+            1,
+            True,
+        ),
     ):
         if units > 1:
             call = _divided_by_deviation(units / (units - degrees), outside=outside)
@@ -371,10 +375,10 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
         for id_, how, other in (
             ("layout.flat_buffer", flat, as_flat(table)),
             ("layout.fortran", f"is {FORTRAN}", by_columns(table)),
-            ("embedding.normalized", "has rows of length 1", table / length),
+            ("embedding.normalized", "has rows scaled to norm 1", table / length),
             (
                 "embedding.normalized",
-                "has rows of at most length 1 (max_norm=1)",
+                "has rows scaled down to norm 1 at most (max_norm=1)",
                 table / np.maximum(length, 1.0),
             ),
             ("embedding.zero_row", "has zeros for token 0 (padding_idx=0)", without),

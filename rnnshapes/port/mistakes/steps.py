@@ -36,7 +36,7 @@ def misplaced_time(hypothesis: Hypothesis) -> Variations:
     yield Mistake("time.reversed", text, own_fix=fix), backwards
     if any(q.values.shape[1] > 1 for q in hypothesis.quantities):
         # The states of a network that goes backwards are in the order of x already.
-        text = text if fix else f"{text}, and gives its output in the order of x"
+        text = f"{text}, and gives its {'states' if fix else 'output'} in the order of x"
         mistake = Mistake("time.reversed_and_back", text, own_fix=fix)
         yield mistake, backwards.map_quantities(ReportedQuantity.in_reverse)
         yield from _shifted_output(hypothesis)

@@ -1,4 +1,4 @@
-"""Which layer of a weight file belongs to which layer of a Keras network.
+"""Matching of the layers of a weight file to those of a Keras network.
 
 Each layer of Keras is paired with one of the file, by name, by its numbers, or by its position.
 """

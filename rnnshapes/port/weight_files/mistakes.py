@@ -1,4 +1,4 @@
-"""What is wrong with a weight in a file of PyTorch or ONNX: one known mistake, or the numbers."""
+"""Known mistakes in weight files of PyTorch and ONNX."""
 
 from __future__ import annotations
 

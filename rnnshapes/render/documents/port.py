@@ -366,7 +366,10 @@ def _unproven(result: PortVerification) -> str:
     if result.axes_swapped or not all(check.agrees for check in result.checks):
         return ""
     width = max(check.width for check in result.checks)
-    return f"not proven: rounding alone may change numbers by {_percent(width)} of the largest"
+    return (
+        "all numbers are within the rounding bound, which is too wide to prove it: up to "
+        f"{_percent(width)} of the largest number"
+    )
 
 
 def _unexplained(result: PortVerification) -> str:
@@ -387,7 +390,7 @@ def _unexplained(result: PortVerification) -> str:
     if result.diagnosis is None:
         return f"outputs and states agree, and intermediates do not: {differ}{small}"
     if result.diagnosis.too_few_numbers:
-        return f"{differ}: too few to tell which mistake, as some fit by chance"
+        return f"{differ}: too few to name the mistake, as known mistakes fit them by chance"
     return f"no known mistake explains it: {differ}{small}"
 
 
@@ -401,8 +404,8 @@ def _search(result: PortVerification, diagnosis: Diagnosis) -> Iterator[Line]:
     if diagnosis.cut_off:
         tried += "; there are more, but they would take long: try a shorter x, or fewer layers"
     elif not diagnosis.weights_tried:
-        why = ", as they are many, or the numbers few" if diagnosis.complete else ""
-        tried += f"; not each weight alone{why}"
+        why = ": too many weights, or too few numbers that differ" if diagnosis.complete else ""
+        tried += f"; single weights were not tried{why}"
     yield labelled_line("tried", tried)
     proven = any(check.proven for check in result.checks)
     states = "give h (and c of an LSTM) at every step"
@@ -503,7 +506,7 @@ def _bound_text(result: PortVerification) -> str:
 
 
 def _warnings(result: PortVerification) -> Iterator[Line]:
-    """Yield what was not compared, each with a remedy."""
+    """Yield what was not compared or proves little, with a remedy where there is one."""
     if result.unknown_arrays:
         shown = ", ".join(result.unknown_arrays[:_LISTED_NAMES])
         rest = len(result.unknown_arrays) - _LISTED_NAMES
@@ -511,7 +514,7 @@ def _warnings(result: PortVerification) -> Iterator[Line]:
         yield warning_line(f"{shown}{more}: not compared")
     if result.uncompared_layers and result.passed:
         layers = names_text(result.uncompared_layers)
-        yield warning_line(f"{layers}: not compared, as nothing given depends on it")
+        yield warning_line(f"{layers}: not compared, because no array of the port depends on it")
     for check in result.checks:
         remedy = "give every state at every step, to check each step by itself"
         if check.left_out:
