@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import rnnshapes
+from tests.helpers.handmade import explained, weights_of
 
 SIZES = {"cell": "lstm", "N": 3, "T": 6, "D": 2, "M": 4, "K": 5}
 Arrays = dict[str, np.ndarray]
+#: sigmoid of -0.5 and of 0.5.
+LIMITS = 1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-0.5))
 #: c_t and h_t from i, f, o and the candidate, before and after its activation, and c_{t-1}.
 Rule = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -49,6 +52,26 @@ RULES: list[tuple[str, Rule]] = [
     ("lstm.gates_coupled", lambda i, f, o, z, g, c: after((1 - i) * c + i * g, o)),
     ("lstm.gates_coupled", lambda i, f, o, z, g, c: after(f * c + (1 - f) * g, o)),
     ("lstm.forget_complement", lambda i, f, o, z, g, c: after((1 - f) * c + i * g, o)),
+    ("lstm.sum", lambda i, f, o, z, g, c: after(f * (c + i * g), o)),
+    ("lstm.sum", lambda i, f, o, z, g, c: after(f * c - i * g, o)),
+    ("lstm.c_stored_activated", lambda i, f, o, z, g, c: after(np.tanh(f * c + i * g), o)),
+    ("lstm.output_activated", lambda i, f, o, z, g, c: (n := f * c + i * g, np.tanh(o * n))),
+    ("lstm.gate_omitted", lambda i, f, o, z, g, c: (n := f * c + i * g, n)),
+    ("activation.state", lambda i, f, o, z, g, c: (n := f * c + i * g, o * np.maximum(n, 0))),
+    ("activation.candidate", lambda i, f, o, z, g, c: after(f * c + i * np.tanh(g), o)),
+    ("activation.gate", lambda i, f, o, z, g, c: after(f * c + sigmoid(i) * g, o)),
+    ("activation.gate", lambda i, f, o, z, g, c: after(np.log(f / (1 - f)) * c + i * g, o)),
+    (
+        "activation.argument",
+        lambda i, f, o, z, g, c: after(sigmoid(f) * c + sigmoid(i) * g, sigmoid(o)),
+    ),
+    (
+        "activation.twice",
+        lambda i, f, o, z, g, c: (
+            n := sigmoid(f) * c + sigmoid(i) * np.tanh(g),
+            sigmoid(o) * np.tanh(np.tanh(n)),
+        ),
+    ),
 ]
 
 
@@ -66,3 +89,54 @@ def test_right_states_of_an_lstm_pass() -> None:
     w = {key.removeprefix("lstm/"): np.float64(a) for key, a in golden.items() if "lstm/" in key}
     port = lstm(w, np.float64(golden["x"]), lambda i, f, o, z, g, c: after(f * c + i * g, o))
     assert rnnshapes.verify(**SIZES, against=port).passed
+
+
+def gru(w: Arrays, x: np.ndarray, rule: Callable[..., np.ndarray]) -> Arrays:
+    """Return h (N, T, M) of a GRU with another rule for h."""
+    h, states = np.zeros((len(x), SIZES["M"])), []
+    for t in range(x.shape[1]):
+        of_x = np.split(x[:, t] @ w["kernel"] + w["bias"][0], 3, axis=1)
+        of_h = np.split(h @ w["recurrent_kernel"] + w["bias"][1], 3, axis=1)
+        z, r = (sigmoid(one + other) for one, other in zip(of_x[:2], of_h[:2], strict=True))
+        h = rule(z=z, r=r, x=of_x[2], u=of_h[2], h=h)
+        states.append(h)
+    return {"h": np.stack(states, axis=1)}
+
+
+def mixed(z: np.ndarray, h: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Return the right h_t."""
+    return z * h + (1 - z) * new
+
+
+GRU_RULES: list[tuple[str, Callable[..., np.ndarray]]] = [
+    ("gru.share_omitted", lambda z, r, x, u, h: (1 - z) * np.tanh(x + r * u)),
+    ("gru.share_omitted", lambda z, r, x, u, h: h + (1 - z) * np.tanh(x + r * u)),
+    ("gru.gate_omitted", lambda z, r, x, u, h: np.tanh(x + r * u)),
+    ("gru.h_omitted", lambda z, r, x, u, h: mixed(z, h, np.tanh(x))),
+    ("activation.gate", lambda z, r, x, u, h: mixed(z, h, np.tanh(x + sigmoid(r) * u))),
+    (
+        "activation.clipped",
+        lambda z, r, x, u, h: mixed(np.clip(z, *LIMITS), h, np.tanh(x + np.clip(r, *LIMITS) * u)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("id_", "rule"), GRU_RULES, ids=[f"{i}" for i in range(len(GRU_RULES))])
+def test_wrong_states_of_a_gru_are_named(id_: str, rule: Callable[..., np.ndarray]) -> None:
+    sizes = {**SIZES, "cell": "gru"}
+    golden = rnnshapes.golden(**sizes).arrays
+    w = {key.removeprefix("gru/"): np.float64(a) for key, a in golden.items() if "gru/" in key}
+    port = gru(w, np.float64(golden["x"]), rule)
+    assert explained(rnnshapes.verify(**sizes, against=port)) == [(id_,)]
+
+
+def test_h_added_to_its_activation_is_named() -> None:
+    sizes = {**SIZES, "cell": "simple"}
+    golden = rnnshapes.golden(**sizes).arrays
+    w = weights_of(golden, "simple_rnn")
+    h = [np.zeros((SIZES["N"], SIZES["M"]))]
+    for t in range(SIZES["T"]):
+        z = golden["x"][:, t] @ w["kernel"] + h[-1] @ w["recurrent_kernel"] + w["bias"]
+        h.append(h[-1] + np.tanh(z))
+    result = rnnshapes.verify(**sizes, against={"h": np.stack(h[1:], axis=1).astype("f")})
+    assert explained(result) == [("simple.state_added",)]

@@ -73,6 +73,11 @@ class Variant(NamedTuple):
     arrays: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
 
 
+def wrong_equation(id_: str, text: str, **methods: Any) -> tuple[str, str, type]:
+    """Return the id and the text of a mistake, and a class with the methods of such a port."""
+    return id_, text, type("WrongEquation", (), methods)
+
+
 class StepResult(NamedTuple):
     """The result of one step: the output, the states that are carried on, and the gates."""
 
@@ -275,9 +280,14 @@ class Cell(BaseCell):
         """Return z with the bias of the input and of the state, if the cell has one."""
         return z + w.bh if self.use_bias else z
 
-    def activate(self, ops: CellOps, name: str, z: Tensor) -> Tensor:
-        """Apply the activation ``name``."""
-        return ops.activate(name, z)
+    @functools.cached_property
+    def activation_uses(self) -> Mapping[str, str]:
+        """The activation of each value that one gives: a gate, a candidate, or the state h or c."""
+        return {}
+
+    def activate(self, ops: CellOps, use: str, z: Tensor) -> Tensor:
+        """Apply the activation that gives the value ``use``: see :attr:`activation_uses`."""
+        return ops.activate(self.activation_uses[use], z)
 
     def with_methods_of(self, kind: type) -> Any:
         """Return the cell with the methods of a class that is derived from that of the cell."""

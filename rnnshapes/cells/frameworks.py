@@ -9,7 +9,9 @@ and GRU (``docs/Operators.md``), where they leave it open as ONNX Runtime comput
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from rnnshapes.cells.cell import Cell, Variant, Weight
@@ -58,7 +60,8 @@ class FrameworkCell(Cell):
     def add_bias(self, z: Tensor, w: Any) -> Tensor:
         return z + w.bx + w.bh if self.use_bias else z
 
-    def activate(self, ops: CellOps, name: str, z: Tensor) -> Tensor:
+    def activate(self, ops: CellOps, use: str, z: Tensor) -> Tensor:
+        name = self.activation_uses[use]
         z = z if self.clip is None else ops.elementwise(z, self.clip)
         function = dict(self.functions).get(name)
         return ops.activate(name, z) if function is None else ops.elementwise(z, function)
@@ -114,9 +117,14 @@ class FrameworkLSTM(FrameworkCell, LSTMCell):
         """The gates that see c, in the order of all gates."""
         return tuple(gate for gate in self.gate_names if gate != "c")
 
-    def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
+    @cached_property
+    def activation_uses(self) -> Mapping[str, str]:
+        return {**super().activation_uses, "c": self.state_activation}
+
+    def activate(self, ops: CellOps, use: str, z: Tensor) -> Tensor:
         # ONNX Runtime does not clip c_t.
-        return replace(self, clip=None).activate(ops, self.state_activation, c)
+        cell = replace(self, clip=None) if use == "c" and self.clip else self
+        return super(FrameworkLSTM, cell).activate(ops, use, z)
 
     def forget(self, ops: CellOps, z_f: Tensor, i: Tensor) -> Tensor:
         return 1 - i if self.coupled else super().forget(ops, z_f, i)

@@ -9,11 +9,12 @@ Source: Cho et al., EMNLP 2014 (without ``reset_after``); the variant of cuDNN w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any
 
-from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant, Weight
+from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant, Weight, wrong_equation
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import CellOps, Tensor
 
@@ -37,6 +38,11 @@ class GRUCell(Cell):
     gate_meanings = ("update", "reset", "candidate (h~)")
     keras1_gate_order = ("z", "r", "h")
     cudnn_class = "CuDNNGRU"
+
+    @cached_property
+    def activation_uses(self) -> Mapping[str, str]:
+        gate = self.recurrent_activation
+        return {"z": gate, "r": gate, "h~": self.activation}
 
     @property
     def option_notes(self) -> tuple[str, ...]:
@@ -72,12 +78,12 @@ class GRUCell(Cell):
         else:
             W_z, W_r, W_h = ops.split(w.Wh, "Wh", self.gate_names)  # three times (M, M)
             h_z, h_r = h_before @ W_z, h_before @ W_r  # (N, M)·(M, M) → (N, M)
-        z = ops.let("z", self.activate(ops, self.recurrent_activation, x_z + h_z))
-        r = ops.let("r", self.activate(ops, self.recurrent_activation, x_r + h_r))
+        z = ops.let("z", self.activate(ops, "z", x_z + h_z))
+        r = ops.let("r", self.activate(ops, "r", x_r + h_r))
         r = self.reset(r)
         x_h = self.reset_input(x_h, r)
         h_h = r * h_h if self.reset_after else (r * h_before) @ W_h  # (N, M)
-        candidate = ops.let("h~", self.activate(ops, self.activation, x_h + h_h))
+        candidate = ops.let("h~", self.activate(ops, "h~", x_h + h_h))
         h = ops.let("h", self.interpolate(z, h_before, candidate))
         return StepResult(h, {"h": h}, {"z": z, "r": r, "h": candidate})
 
@@ -99,14 +105,10 @@ class GRUCell(Cell):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        text = "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~"
-        variants = [
-            Variant("gru.z_complement", text, "cell", self.with_methods_of(_ShareExchanged))
-        ]
-        variants += [
-            Variant(kind.id, kind.text, "equation", self.with_methods_of(kind))
-            for kind in _WRONG_EQUATIONS
-        ]
+        id_, text, kind = _SHARE_EXCHANGED
+        variants = [Variant(id_, text, "cell", self.with_methods_of(kind))]
+        for id_, text, kind in _WRONG_EQUATIONS:
+            variants.append(Variant(id_, text, "equation", self.with_methods_of(kind)))
         other = replace(self, reset_after=not self.reset_after)
         when = "before" if self.reset_after else "after"
         text = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
@@ -132,50 +134,47 @@ class GRUCell(Cell):
         return tuple(variants)
 
 
-class _ShareExchanged(GRUCell):
-    """A port as in Chung et al., arXiv:1412.3555 (2014): z is the share of the candidate."""
-
-    def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
-        return (1 - z) * h_before + z * candidate
-
-
-class _WrongEquation(GRUCell):
-    """A GRU as ports compute it that make the mistake ``id``, ``text`` in words."""
-
-    id: ClassVar[str]
-    text: ClassVar[str]
-
-
-class _NoReset(_WrongEquation):
-    id, text = "gru.gate_omitted", "the reset gate is left out"
-
-    def reset(self, r: Tensor) -> Tensor:
-        return r * 0.0 + 1.0
-
-
-class _ResetComplement(_WrongEquation):
-    id, text = "gru.r_complement", "1 - r is used instead of r"
-
-    def reset(self, r: Tensor) -> Tensor:
-        return 1 - r
-
-
-class _ResetOfInput(_WrongEquation):
-    id, text = "gru.reset_of_input", "r multiplies x_h, too: h~ is tanh(r (x_h + h_h))"
-
-    def reset_input(self, x_h: Tensor, r: Tensor) -> Tensor:
-        return r * x_h
-
-
-class _NotComplemented(_WrongEquation):
-    id, text = "gru.complement_omitted", "h is z h_{t-1} + h~, without (1 - z)"
-
-    def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
-        return z * h_before + candidate
-
-
-_WRONG_EQUATIONS: tuple[type[_WrongEquation], ...] = (
-    *(_NoReset, _ResetComplement, _ResetOfInput, _NotComplemented),
+#: A port as in Chung et al., arXiv:1412.3555 (2014): z is the share of the candidate.
+_SHARE_EXCHANGED = wrong_equation(
+    "gru.z_complement",
+    "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~",
+    interpolate=lambda self, z, h, new: (1 - z) * h + z * new,
+)
+_WRONG_EQUATIONS = (
+    wrong_equation(
+        "gru.gate_omitted", "the reset gate is left out", reset=lambda self, r: r * 0.0 + 1.0
+    ),
+    wrong_equation(
+        "gru.gate_omitted",
+        "the update gate is left out: h is h~",
+        interpolate=lambda self, z, h, new: new,
+    ),
+    wrong_equation("gru.r_complement", "1 - r is used instead of r", reset=lambda self, r: 1 - r),
+    wrong_equation(
+        "gru.h_omitted",
+        "the candidate h~ does not read h_{t-1}",
+        reset=lambda self, r: r * 0.0,
+    ),
+    wrong_equation(
+        "gru.reset_of_input",
+        "r multiplies x_h, too: h~ is tanh(r (x_h + h_h))",
+        reset_input=lambda self, x_h, r: r * x_h,
+    ),
+    wrong_equation(
+        "gru.complement_omitted",
+        "h is z h_{t-1} + h~, without (1 - z)",
+        interpolate=lambda self, z, h, new: z * h + new,
+    ),
+    wrong_equation(
+        "gru.share_omitted",
+        "h is (1 - z) h~, without z h_{t-1}",
+        interpolate=lambda self, z, h, new: (1 - z) * new,
+    ),
+    wrong_equation(
+        "gru.share_omitted",
+        "h is h_{t-1} + (1 - z) h~, without z",
+        interpolate=lambda self, z, h, new: h + (1 - z) * new,
+    ),
 )
 
 #: A change to the weights of a cell, by key.

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any
 
-from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
+from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant, wrong_equation
 from rnnshapes.ops.interface import CellOps, Tensor
 
 #: Returns z of a gate, with its name and the cell state, as the gate's activation takes it.
@@ -38,6 +38,11 @@ class LSTMCell(Cell):
     keras1_gate_order = ("i", "c", "f", "o")
     cudnn_class = "CuDNNLSTM"
 
+    @cached_property
+    def activation_uses(self) -> Mapping[str, str]:
+        gate = self.recurrent_activation
+        return {"i": gate, "f": gate, "c~": self.activation, "o": gate, "c": self.activation}
+
     @property
     def option_notes(self) -> tuple[str, ...]:
         if not (self.use_bias and self.unit_forget_bias):
@@ -55,11 +60,11 @@ class LSTMCell(Cell):
         z = self.add_bias(z, w)  # (N, 4M) + (4M,) → (N, 4M)
         z_i, z_f, z_c, z_o = ops.split(z, "z", self.gate_names)  # four times (N, M)
         peep = self.peepholes_of(ops, w)
-        i = ops.let("i", self.activate(ops, self.recurrent_activation, peep("i", z_i, state["c"])))
+        i = ops.let("i", self.activate(ops, "i", peep("i", z_i, state["c"])))
         f = ops.let("f", self.forget(ops, peep("f", z_f, state["c"]), i))
-        candidate = ops.let("c~", self.activate_candidate(ops, z_c))
-        c = ops.let("c", self.next_state(i, f, state["c"], candidate))
-        o = ops.let("o", self.activate(ops, self.recurrent_activation, peep("o", z_o, c)))
+        candidate = ops.let("c~", self.activate(ops, "c~", z_c))
+        c = ops.let("c", self.next_state(ops, i, f, state["c"], candidate))
+        o = ops.let("o", self.activate(ops, "o", peep("o", z_o, c)))
         h = ops.let("h", self.project_output(self.output_of(ops, o, c, state["c"]), w))
         return StepResult(h, {"h": h, "c": c}, {"i": i, "f": f, "c": candidate, "o": o})
 
@@ -67,25 +72,19 @@ class LSTMCell(Cell):
         """Compute h_{t-1} Wh."""
         return h @ w.Wh  # (N, M)·(M, 4M) → (N, 4M)
 
-    def activate_candidate(self, ops: CellOps, z: Tensor) -> Tensor:
-        """Return the candidate for c_t from its part of z."""
-        return self.activate(ops, self.activation, z)
-
-    def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
-        """Return what the output gate multiplies: the activation of c_t."""
-        return self.activate(ops, self.activation, c)
-
-    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
+    def next_state(
+        self, ops: CellOps, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor
+    ) -> Tensor:
         """Return c_t from the gates, c_{t-1} and the candidate."""
         return f * c + i * candidate
 
     def output_of(self, ops: CellOps, o: Tensor, c: Tensor, c_before: Tensor) -> Tensor:
         """Return the product with the output gate from c_t and c_{t-1}."""
-        return o * self.activate_state(ops, c)
+        return o * self.activate(ops, "c", c)
 
     def forget(self, ops: CellOps, z_f: Tensor, i: Tensor) -> Tensor:
         """Return the forget gate."""
-        return self.activate(ops, self.recurrent_activation, z_f)
+        return self.activate(ops, "f", z_f)
 
     def peepholes_of(self, ops: CellOps, w: Any) -> Peepholes:
         """Return what adds the view that a gate has of the cell state; Keras's gates have none."""
@@ -97,12 +96,11 @@ class LSTMCell(Cell):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        variants = [
-            Variant(kind.id, kind.text, family, self.with_methods_of(kind))
-            for family, kinds in _WRONG_EQUATIONS.items()
-            for kind in kinds
-            if not issubclass(kind, _OtherStates) or len(set(self.states.values())) == 1
-        ]
+        id_, text, kind = _NOT_ACTIVATED
+        variants = [Variant(id_, text, "cell", self.with_methods_of(kind))]
+        of_one_size = len(set(self.states.values())) == 1
+        for id_, text, kind in (*_WRONG_EQUATIONS, *(_WRONG_STATES if of_one_size else ())):
+            variants.append(Variant(id_, text, "equation", self.with_methods_of(kind)))
         if self.use_bias:
             text = "1 is added to the forget bias, although Keras's weights include it"
             again = Variant("bias.forget_again", text, "bias", self, self._add_forget_bias)
@@ -127,137 +125,111 @@ class LSTMCell(Cell):
         return {**arrays, "bh": bias}
 
 
-class _WrongEquation(LSTMCell):
-    """An LSTM as ports compute it that make the mistake ``id``, ``text`` in words."""
-
-    id: ClassVar[str]
-    text: ClassVar[str]
-
-
-class _StateNotActivated(_WrongEquation):
-    id, text = "lstm.c_not_activated", "h is o * c, without the activation of c"
-
-    def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
-        return c
+def _step_with_activated_state(
+    self: Any, ops: CellOps, xz: Tensor, state: CellState, w: Any
+) -> StepResult:
+    """Compute a step that carries the activation of c_t on."""
+    result = LSTMCell.step(self, ops, xz, state, w)
+    c = self.activate(ops, "c", result.states["c"])
+    return result._replace(states={**result.states, "c": c})
 
 
-class _CandidateNotActivated(_WrongEquation):
-    id, text = "activation.candidate", "the candidate c~ is not activated"
+def _step_reading(h: str, c: str) -> Callable[..., StepResult]:
+    """Return a step that reads these states of the step before for h_{t-1} and c_{t-1}."""
 
-    def activate_candidate(self, ops: CellOps, z: Tensor) -> Tensor:
-        return z
+    def step(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+        return LSTMCell.step(self, ops, xz, {"h": state[h], "c": state[c]}, w)
 
-
-class _CandidateAsGate(_WrongEquation):
-    id, text = "activation.candidate", "the candidate c~ has the activation of the gates"
-
-    def activate_candidate(self, ops: CellOps, z: Tensor) -> Tensor:
-        return self.activate(ops, self.recurrent_activation, z)
+    return step
 
 
-class _StateAsGate(_WrongEquation):
-    id, text = "activation.state", "h is o * sigmoid(c): c has the activation of the gates"
-
-    def activate_state(self, ops: CellOps, c: Tensor) -> Tensor:
-        return self.activate(ops, self.recurrent_activation, c)
-
-
-class _StateBefore(_WrongEquation):
-    id, text = "lstm.c_before", "h is o * tanh(c_{t-1}), with the state before the step"
-
-    def output_of(self, ops: CellOps, o: Tensor, c: Tensor, c_before: Tensor) -> Tensor:
-        return super().output_of(ops, o, c_before, c_before)
-
-
-class _StoredActivated(_WrongEquation):
-    id, text = "lstm.c_stored_activated", "tanh(c_t) is stored in place of c_t"
-
-    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        result = super().step(ops, xz, state, w)
-        return result._replace(
-            states={**result.states, "c": self.activate_state(ops, result.states["c"])}
-        )
-
-
-class _NoOutputGate(_WrongEquation):
-    id, text = "lstm.gate_omitted", "the output gate is left out: h is tanh(c)"
-
-    def output_of(self, ops: CellOps, o: Tensor, c: Tensor, c_before: Tensor) -> Tensor:
-        return self.activate_state(ops, c)
-
-
-class _NoInputGate(_WrongEquation):
-    id, text = "lstm.gate_omitted", "the input gate is left out: c is f c_{t-1} + c~"
-
-    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
-        return f * c + candidate
-
-
-class _NoForgetGate(_WrongEquation):
-    id, text = "lstm.gate_omitted", "the forget gate is left out: c is c_{t-1} + i c~"
-
-    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
-        return c + i * candidate
-
-
-class _Coupled(_WrongEquation):
-    id, text = "lstm.gates_coupled", "f is 1 - i, as with ONNX's input_forget=1"
-
-    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
-        return (1 - i) * c + i * candidate
-
-
-class _CoupledByForget(_WrongEquation):
-    id, text = "lstm.gates_coupled", "i is 1 - f"
-
-    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
-        return f * c + (1 - f) * candidate
-
-
-class _ForgetComplement(_WrongEquation):
-    id, text = "lstm.forget_complement", "1 - f is used instead of f: c is (1 - f) c_{t-1} + i c~"
-
-    def next_state(self, i: Tensor, f: Tensor, c: Tensor, candidate: Tensor) -> Tensor:
-        return (1 - f) * c + i * candidate
-
-
-class _OtherStates(_WrongEquation):
-    """An LSTM that reads other states of the step before, of the same size: ``read``, by name."""
-
-    read: ClassVar[Mapping[str, str]]
-
-    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        return super().step(ops, xz, {key: state[read] for key, read in self.read.items()}, w)
-
-
-class _StatesExchanged(_OtherStates):
-    id, text = "lstm.states_exchanged", "h_{t-1} and c_{t-1} are exchanged when a step reads them"
-    read = MappingProxyType({"h": "c", "c": "h"})
-
-
-class _OutputForgotten(_OtherStates):
-    id, text = "lstm.states_exchanged", "f multiplies h_{t-1}, not c_{t-1}"
-    read = MappingProxyType({"h": "h", "c": "h"})
-
-
-class _GatesOfState(_OtherStates):
-    id, text = "lstm.states_exchanged", "the gates read c_{t-1}, not h_{t-1}"
-    read = MappingProxyType({"h": "c", "c": "c"})
-
-
-#: By the family of the mistakes.
-_WRONG_EQUATIONS: Mapping[str, tuple[type[_WrongEquation], ...]] = {
-    "cell": (_StateNotActivated,),
-    "equation": (
-        *(_CandidateNotActivated, _CandidateAsGate, _StateAsGate, _StateBefore, _StoredActivated),
-        *(
-            _NoOutputGate,
-            _NoInputGate,
-            _NoForgetGate,
-            _Coupled,
-            _CoupledByForget,
-            _ForgetComplement,
-        ),
-        *(_StatesExchanged, _OutputForgotten, _GatesOfState),
+_NOT_ACTIVATED = wrong_equation(
+    "lstm.c_not_activated",
+    "h is o * c, without the activation of c",
+    output_of=lambda self, ops, o, c, before: o * c,
+)
+_WRONG_EQUATIONS = (
+    wrong_equation(
+        "lstm.c_before",
+        "h is o * tanh(c_{t-1}), with the state before the step",
+        output_of=lambda self, ops, o, c, before: o * self.activate(ops, "c", before),
     ),
-}
+    wrong_equation(
+        "lstm.c_stored_activated",
+        "tanh(c_t) is stored in place of c_t",
+        step=_step_with_activated_state,
+    ),
+    wrong_equation(
+        "lstm.c_stored_activated",
+        "c_t is tanh(f c_{t-1} + i c~), and h is o * tanh(c_t)",
+        next_state=lambda self, ops, i, f, c, new: self.activate(ops, "c", f * c + i * new),
+    ),
+    wrong_equation(
+        "lstm.output_activated",
+        "h is tanh(o * c), not o * tanh(c)",
+        output_of=lambda self, ops, o, c, before: self.activate(ops, "c", o * c),
+    ),
+    wrong_equation(
+        "lstm.gate_omitted",
+        "the output gate is left out: h is tanh(c)",
+        output_of=lambda self, ops, o, c, before: self.activate(ops, "c", c),
+    ),
+    wrong_equation(
+        "lstm.gate_omitted",
+        "the output gate and the activation of c are left out: h is c",
+        output_of=lambda self, ops, o, c, before: c,
+    ),
+    wrong_equation(
+        "lstm.gate_omitted",
+        "the input gate is left out: c is f c_{t-1} + c~",
+        next_state=lambda self, ops, i, f, c, new: f * c + new,
+    ),
+    wrong_equation(
+        "lstm.gate_omitted",
+        "the forget gate is left out: c is c_{t-1} + i c~",
+        next_state=lambda self, ops, i, f, c, new: c + i * new,
+    ),
+    wrong_equation(
+        "lstm.gates_coupled",
+        "f is 1 - i, as with ONNX's input_forget=1",
+        next_state=lambda self, ops, i, f, c, new: (1 - i) * c + i * new,
+    ),
+    wrong_equation(
+        "lstm.gates_coupled",
+        "i is 1 - f",
+        next_state=lambda self, ops, i, f, c, new: f * c + (1 - f) * new,
+    ),
+    wrong_equation(
+        "lstm.forget_complement",
+        "1 - f is used instead of f: c is (1 - f) c_{t-1} + i c~",
+        next_state=lambda self, ops, i, f, c, new: (1 - f) * c + i * new,
+    ),
+    wrong_equation(
+        "lstm.sum",
+        "c is f (c_{t-1} + i c~): f multiplies the candidate, too",
+        next_state=lambda self, ops, i, f, c, new: f * (c + i * new),
+    ),
+    wrong_equation(
+        "lstm.sum",
+        "c is f c_{t-1} - i c~: the candidate is subtracted",
+        next_state=lambda self, ops, i, f, c, new: f * c + i * new * -1.0,
+    ),
+)
+#: Those of ports that read a state of the step before for the other one, of the same size.
+_WRONG_STATES = (
+    wrong_equation(
+        "lstm.states_exchanged",
+        "h_{t-1} and c_{t-1} are exchanged when a step reads them",
+        step=_step_reading("c", "h"),
+    ),
+    wrong_equation(
+        "lstm.states_exchanged",
+        "f multiplies h_{t-1}, not c_{t-1}",
+        step=_step_reading("h", "h"),
+    ),
+    wrong_equation(
+        "lstm.states_exchanged",
+        "the gates read c_{t-1}, not h_{t-1}",
+        step=_step_reading("c", "c"),
+    ),
+)

@@ -7,10 +7,12 @@ Source: Elman, "Finding structure in time", Cognitive Science 14 (1990); in Kera
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant
+from rnnshapes.cells.cell import Cell, CellState, StepResult, Variant, wrong_equation
 from rnnshapes.ops.interface import CellOps, Tensor
 
 
@@ -23,6 +25,10 @@ class SimpleRNNCell(Cell):
     class_name = "SimpleRNN"
     default_name = "simple_rnn"
 
+    @cached_property
+    def activation_uses(self) -> Mapping[str, str]:
+        return {"h": self.activation}
+
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
         """Compute x_t Wx + bh."""
         return self.add_bias(x @ w.Wx, w)  # (N, D)·(D, M) + (M,) → (N, M)
@@ -30,32 +36,49 @@ class SimpleRNNCell(Cell):
     def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
         """Compute h_t from x_t Wx + bh and h_{t-1}."""
         z = xz + state["h"] @ w.Wh  # (N, M) + (N, M)·(M, M) → (N, M)
-        h = ops.let("h", self.activate(ops, self.activation, z))  # (N, M)
+        h = ops.let("h", self.activate(ops, "h", z))  # (N, M)
         return StepResult(h, {"h": h}, {})
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        text = "the activation is applied before h_{t-1} Wh is added"
-        early = self.with_methods_of(_ActivatedEarly)
-        variants = [Variant("simple.activated_early", text, "equation", early)]
-        if self.use_bias:
-            text = "the bias is added after the activation"
-            late = self.with_methods_of(_BiasAddedLate)
-            variants.append(Variant("bias.after_activation", text, "equation", late))
-        return tuple(variants)
+        kinds = _WRONG_EQUATIONS if self.use_bias else _WRONG_EQUATIONS[:-1]
+        return tuple(
+            Variant(id_, text, "equation", self.with_methods_of(kind)) for id_, text, kind in kinds
+        )
 
 
-class _ActivatedEarly(SimpleRNNCell):
-    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        h = ops.let("h", self.activate(ops, self.activation, xz) + state["h"] @ w.Wh)
-        return StepResult(h, {"h": h}, {})
+def _activated_early(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+    h = ops.let("h", self.activate(ops, "h", xz) + state["h"] @ w.Wh)
+    return StepResult(h, {"h": h}, {})
 
 
-class _BiasAddedLate(SimpleRNNCell):
-    def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
-        return x @ w.Wx
+def _added_to_state(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+    h = ops.let("h", state["h"] + self.activate(ops, "h", xz + state["h"] @ w.Wh))
+    return StepResult(h, {"h": h}, {})
 
-    def step(self, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
-        h = self.activate(ops, self.activation, xz + state["h"] @ w.Wh)
-        h = ops.let("h", self.add_bias(h, w))
-        return StepResult(h, {"h": h}, {})
+
+def _with_late_bias(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+    h = self.activate(ops, "h", xz + state["h"] @ w.Wh)
+    h = ops.let("h", self.add_bias(h, w))
+    return StepResult(h, {"h": h}, {})
+
+
+#: The last one is that of cells with a bias alone.
+_WRONG_EQUATIONS = (
+    wrong_equation(
+        "simple.activated_early",
+        "the activation is applied before h_{t-1} Wh is added",
+        step=_activated_early,
+    ),
+    wrong_equation(
+        "simple.state_added",
+        "h_{t-1} itself is added to the activation",
+        step=_added_to_state,
+    ),
+    wrong_equation(
+        "bias.after_activation",
+        "the bias is added after the activation",
+        project=lambda self, ops, x, w: x @ w.Wx,
+        step=_with_late_bias,
+    ),
+)

@@ -141,7 +141,8 @@ class _Steps:
         """Return the states after each step, as one vector."""
         numbers = itertools.count()
 
-        def activate(self: Any, ops: Any, name: str, z: Array) -> Array:
+        def activate(self: Any, ops: Any, use: str, z: Array) -> Array:
+            name = self.activation_uses[use]
             more = error(next(numbers), name, z)
             result: Array = ops.activate(name, z) + more
             return result

@@ -36,6 +36,10 @@ _ACTIVATION_TEXTS = {
 }
 
 
+#: Activations that ports give to one gate or state alone; the right one is then applied twice.
+_SINGLE_ACTIVATIONS = ("linear", "tanh", "sigmoid", "relu")
+
+
 class WrongFunction(NamedTuple):
     """An activation as ports write it wrongly: ``text`` says how, ``fix`` what is right.
 
@@ -65,6 +69,10 @@ def _leaky(slope: float, whose: str) -> WrongFunction:
     )
 
 
+def _twice(name: str) -> Callable[[Any, Any], Any]:
+    return lambda ops, z: ops.activate(name, ops.activate(name, z))
+
+
 _SIGMOID = "sigmoid(z) = 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2"
 _TANH = "tanh(z) = (1 - exp(-2 z)) / (1 + exp(-2 z)) = 2 sigmoid(2 z) - 1"
 _sigmoid = partial(_of_argument, "sigmoid", fix=_SIGMOID)
@@ -74,11 +82,13 @@ _WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
     "sigmoid": (
         _sigmoid("-z", function=lambda ops, z: ops.activate("sigmoid", z * -1.0)),
         _sigmoid("z / 2", function=lambda ops, z: ops.activate("sigmoid", z * 0.5)),
+        _sigmoid("sigmoid(z)", function=_twice("sigmoid")),
         _sigmoid("2 z", function=lambda ops, z: (1 + ops.activate("tanh", z)) * 0.5),
     ),
     "tanh": (
         _tanh("-z", function=lambda ops, z: ops.activate("tanh", z * -1.0)),
         _tanh("z / 2", function=lambda ops, z: ops.activate("sigmoid", z) * 2.0 + -1.0),
+        _tanh("tanh(z)", function=_twice("tanh")),
         _tanh("2 z", function=lambda ops, z: ops.activate("tanh", z * 2.0)),
         WrongFunction(
             "activation.other",
@@ -173,8 +183,60 @@ def _computed_by(name: str, wrong: WrongFunction) -> CellChange:
             return cell, arrays
         kind = type(cell)
 
-        def activate(self: Any, ops: Any, other: str, z: Any) -> Any:
-            return wrong.function(ops, z) if other == name else kind.activate(self, ops, other, z)
+        def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
+            if self.activation_uses[use] == name:
+                return wrong.function(ops, z)
+            return kind.activate(self, ops, use, z)
+
+        return recast(cell, activate=activate), arrays
+
+    return change
+
+
+def single_activations(hypothesis: Hypothesis) -> Variations:
+    """Replace the activation of one gate, of the candidate, or of c alone, or apply all twice."""
+    uses: dict[str, str] = {}
+    for cell in cells_of(hypothesis):
+        uses |= cell.activation_uses if len(cell.activation_uses) > 1 else {}
+    states = {key for cell in cells_of(hypothesis) for key in cell.state_names}
+    for use, right in uses.items():
+        id_, what = "activation.gate", f"gate {use}"
+        if use.endswith("~"):
+            id_, what = "activation.candidate", f"the candidate {use}"
+        elif use in states:
+            id_, what = "activation.state", f"the state {use}"
+        # A state that is not activated is a mistake of the cell's own.
+        for other in _SINGLE_ACTIVATIONS[use in states :]:
+            how, function = f"has {other} as its activation, not {right}", _activation(other)
+            if other == "linear":
+                how = "is not activated"
+            elif other == right:
+                how, function = f"is activated twice: {right}({right}(z))", _twice(right)
+            mistake = Mistake(id_, f"{what} alone {how}", own_fix=f"apply {right} once")
+            yield from changed_cells(hypothesis, mistake, _used({use: (right, function)}))
+    if uses:
+        mistake = Mistake("activation.twice", "every activation is applied twice")
+        every = {use: (right, _twice(right)) for use, right in uses.items()}
+        yield from changed_cells(hypothesis, mistake, _used(every))
+
+
+def _activation(name: str) -> Callable[[Any, Any], Any]:
+    return lambda ops, z: ops.activate(name, z)
+
+
+def _used(functions: Mapping[str, tuple[str, Callable[[Any, Any], Any]]]) -> CellChange:
+    """Return a change of some activations, by what they give: the right one, and a function."""
+    right = {use: name for use, (name, _) in functions.items()}
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+        if not right.items() <= cell.activation_uses.items():
+            return cell, arrays
+        kind = type(cell)
+
+        def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
+            if use in functions:
+                return functions[use][1](ops, z)
+            return kind.activate(self, ops, use, z)
 
         return recast(cell, activate=activate), arrays
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
     WithLet,
+    cells_of,
     changed_cells,
     directions_of,
     step_change,
@@ -22,7 +25,7 @@ from rnnshapes.port.mistakes.cell_changes import (
 from rnnshapes.port.screening import expected_quantities
 
 #: Limits to which ports clip, such as TensorFlow 1's cell_clip and ONNX's clip.
-_LIMITS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
+_LIMITS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 #: What a limit removes of the largest number, at least; less may be rounding.
 _LEAST_SHARE = 1e-3
 _ARGUMENTS = "arguments of activations"
@@ -60,11 +63,13 @@ def clipped(hypothesis: Hypothesis) -> Variations:
                 if key == "c":
                     late = mistake._replace(text=f"{text}, when h is computed already")
                     yield from changed_cells(hypothesis, late, _clipped_next_state(limit))
-    for limit in _LIMITS:
+    names = sorted({name for cell in cells_of(hypothesis) for name in cell.activations})
+    every = [(tuple(names), "the activations"), *(((name,), name) for name in names)]
+    for (some, what), limit in itertools.product(every if names[1:] else every[:1], _LIMITS):
         if is_exceeded(limit, _ARGUMENTS):
-            text = f"the arguments of the activations are clipped to ±{limit:g}"
+            text = f"the arguments of {what} are clipped to ±{limit:g}"
             mistake = Mistake("activation.clipped", text)
-            yield from changed_cells(hypothesis, mistake, _clipped_arguments(limit))
+            yield from changed_cells(hypothesis, mistake, _clipped_arguments(limit, some))
 
 
 def _largest_numbers(hypothesis: Hypothesis) -> dict[str, float]:
@@ -77,9 +82,9 @@ def _largest_numbers(hypothesis: Hypothesis) -> dict[str, float]:
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
         kind = type(cell)
 
-        def activate(self: Any, ops: Any, name: str, z: Any) -> Any:
+        def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
             record(_ARGUMENTS, z)
-            return kind.activate(self, ops, name, z)
+            return kind.activate(self, ops, use, z)
 
         def step(self: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
             result = kind.step(self, ops, xz, state, w)
@@ -117,10 +122,16 @@ def _clipped_next_state(limit: float) -> CellChange:
     return step_change(step, "c")
 
 
-def _clipped_arguments(limit: float) -> CellChange:
+def _clipped_arguments(limit: float, names: Collection[str]) -> CellChange:
+    """Return a change of the activations with these names."""
+
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
-        def activate(self: Any, ops: Any, name: str, z: Any) -> Any:
-            return ops.activate(name, ops.elementwise(z, Clip(-limit, limit)))
+        kind = type(cell)
+
+        def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
+            if self.activation_uses[use] in names:
+                z = ops.elementwise(z, Clip(-limit, limit))
+            return kind.activate(self, ops, use, z)
 
         return recast(cell, activate=activate), arrays
 

@@ -8,7 +8,7 @@ network", IEE Proc. Circuits Devices Syst. 144 (1997); exp(z) as (1 + z / n) to 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
+    cells_of,
     changed_cells,
     differ,
     directions_of,
@@ -106,7 +107,8 @@ def _approximated(functions: Mapping[str, PortFunction]) -> CellChange:
         if not set(functions) <= set(cell.activations):
             return cell, arrays
 
-        def activate(self: Any, ops: Any, name: str, z: Any) -> Any:
+        def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
+            name = self.activation_uses[use]
             if name in functions:
                 return ops.elementwise(z, functions[name])
             return ops.activate(name, z)
@@ -226,17 +228,14 @@ def _table(
 
 
 def rounded_states(hypothesis: Hypothesis) -> Variations:
-    """Round the states after each step to 16 bits, or to a grid."""
-    for id_, what, rounded in (
-        *((f"numeric.{d}", d, PRECISIONS[d].rounded) for d in ("bfloat16", "float16")),
-        *(
-            ("numeric.rounded", f"multiples of 1/{2**bits:,}", multiples_of(2.0**-bits))
-            for bits in (7, 8, 10, 12, 15)
-        ),
-    ):
-        text = f"the states are rounded to {what} after each step"
+    """Round the states, or h alone, after each step to 16 bits, or to a grid."""
+    keys = tuple(dict.fromkeys(key for cell in cells_of(hypothesis) for key in cell.state_names))
+    whose = {"the states are": keys} | ({"h is": ("h",)} if len(keys) > 1 else {})
+    for (id_, how, rounded), (what, some) in itertools.product(_ROUNDED, whose.items()):
+        text = f"{what} {how} after each step"
         mistake = Mistake(id_, text, own_fix="keep the states in float32")
-        yield from changed_cells(hypothesis, mistake, _after(PortFunction("rounded", rounded)))
+        change = _after(PortFunction("rounded", rounded, ulps=2), some)
+        yield from changed_cells(hypothesis, mistake, change)
 
 
 def multiples_of(unit: float) -> Callable[[Array], Array]:
@@ -244,12 +243,29 @@ def multiples_of(unit: float) -> Callable[[Array], Array]:
     return lambda values: np.asarray(np.rint(values / unit) * unit)
 
 
-def _after(rounding: PortFunction) -> CellChange:
-    """Return a change to a cell whose states are rounded after each step."""
+def _multiples_below(unit: float) -> Callable[[Array], Array]:
+    return lambda values: np.asarray(np.floor(values / unit) * unit)
+
+
+#: The id of a mistake, how it rounds states in words, and the function.
+_ROUNDED = (
+    *((f"numeric.{d}", f"rounded to {d}", PRECISIONS[d].rounded) for d in ("bfloat16", "float16")),
+    *(
+        ("numeric.rounded", f"{how} to multiples of 1/{parts:,}", function(1 / parts))
+        for parts in (127, *(2**bits for bits in (7, 8, 10, 12, 15)))
+        for how, function in (("rounded", multiples_of), ("rounded down", _multiples_below))
+    ),
+)
+
+
+def _after(rounding: PortFunction, keys: Collection[str]) -> CellChange:
+    """Return a change to a cell some of whose states are rounded after each step."""
 
     def step(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
         result = right(ops, xz, state, w)
-        rounded = {k: ops.elementwise(v, rounding) for k, v in result.states.items()}
+        rounded = {
+            k: ops.elementwise(v, rounding) if k in keys else v for k, v in result.states.items()
+        }
         return result._replace(output=rounded[cell.output_state], states=rounded)
 
     return step_change(step)
@@ -327,10 +343,6 @@ def _fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
         return np.asarray(inside / one)
 
     return fractions
-
-
-def _multiples_below(unit: float) -> Callable[[Array], Array]:
-    return lambda values: np.asarray(np.floor(values / unit) * unit)
 
 
 def _with_significant(digits: int) -> Callable[[Array], Array]:

@@ -152,6 +152,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("equation", partial(cell.variants, family="equation"), "cells", rare=True),
     Family("activation", cell.activations, "cells"),
     Family("recurrent_activation", cell.gate_activations, "cells"),
+    Family("single activations", cell.single_activations, "cells", rare=True),
     Family("wrong functions", cell.wrong_functions, "cells", rare=True),
     Family("approximation", exactness.approximated_activations, rare=True),
     Family("states", state.other_states, "cells", rare=True),
