@@ -462,7 +462,7 @@ def test_every_order_of_gates_is_tried(cell: str) -> None:
 
 
 def test_the_documentation_lists_every_id() -> None:
-    sizes = {"N": 3, "T": 3, "D": 4, "M": 5, "K": 5}
+    sizes = {"N": 6, "T": 6, "D": 4, "M": 5, "K": 5}
     forms: list[dict[str, Any]] = [*({"cell": cell} for cell in ALL)]
     forms += [{"cell": "gru", "reset_after": False}, {"M": [5, 5]}, {"bidirectional": True}]
     forms.append({"bidirectional": True, "merge_mode": "sum"})

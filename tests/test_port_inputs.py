@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.helpers.handmade import SIZES, Port, explained, mentions, weights_of
+from tests.helpers.handmade import LAYERS, SIZES, Arrays, Port, explained, mentions, weights_of
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -38,6 +38,109 @@ def test_other_numbers_of_x_are_named(change: Change, id_: str, words: str) -> N
     _, result = from_x(change)
     assert explained(result) == [(id_,)]
     assert mentions(result, words)
+
+
+@pytest.mark.parametrize("cell", ["simple", "gru"])
+@pytest.mark.parametrize(
+    ("change", "id_", "words"),
+    [
+        (lambda x: x[:, 1:], "time.first_omitted", "first"),
+        (lambda x: np.delete(x, 4, axis=1), "time.step_omitted", "step 4"),
+        (lambda x: x[:, [*range(9), 8]], "time.repeated", "last"),
+        (lambda x: x[:, [0, *range(9)]], "time.repeated", "first"),
+        (lambda x: x[:, ::2], "time.strided", "x[:, 0::2]"),
+        (lambda x: x[:, 1::2], "time.strided", "x[:, 1::2]"),
+        (lambda x: x[:, -3:], "time.window", "last 3"),
+        (lambda x: x[:, :5], "time.window", "first 5"),
+        (lambda x: np.pad(x, ((0, 0), (0, 3), (0, 0))), "time.padded", "3 steps of zeros after"),
+        (lambda x: np.pad(x, ((0, 0), (2, 0), (0, 0))), "time.padded", "2 steps of zeros before"),
+    ],
+)
+def test_another_number_of_steps_is_named(cell: str, change: Change, id_: str, words: str) -> None:
+    sizes = {**SIZES, "cell": cell, "seed": 4}
+    golden = rnnshapes.golden(**sizes).arrays
+    port = Port(cell).run(weights_of(golden, LAYERS[cell]), change(golden["x"]))
+    result = rnnshapes.verify(**sizes, against={"y_hat": port["y_hat"][:, -1]})
+    assert explained(result) == [(id_,)]
+    assert mentions(result, words)
+
+
+def in_blocks(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
+    """The arrays of a port that sets the states to 0 after every 4 of 9 steps."""
+    parts = [port.run(weights, x[:, start : start + 4]) for start in (0, 4, 8)]
+    return {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+
+
+def with_old_buffers(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
+    """The arrays of a port whose steps read the states of t-2."""
+    arrays = {}
+    for start in (0, 1):
+        for key, values in port.run(weights, x[:, start::2]).items():
+            shape = (*x.shape[:2], values.shape[2])
+            arrays.setdefault(key, np.empty(shape, values.dtype))[:, start::2] = values
+    return arrays
+
+
+def after_another_run(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
+    """The arrays of a port that keeps the states of an earlier run."""
+    twice = port.run(weights, np.concatenate([x, x], axis=1))
+    return {key: values[:, x.shape[1] :] for key, values in twice.items()}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("run", "what", "id_"),
+    [
+        (in_blocks, "h c", "state.zeroed_in_blocks"),
+        (in_blocks, "y_hat", "state.zeroed_in_blocks"),
+        (with_old_buffers, "h c", "state.two_before"),
+        (with_old_buffers, "y_hat", "state.two_before"),
+        (after_another_run, "y_hat", "state.carried"),
+    ],
+)
+def test_states_of_another_step_are_named(
+    cell: str, run: Callable[..., Arrays], what: str, id_: str
+) -> None:
+    sizes = {**SIZES, "cell": cell, "seed": 4}
+    golden = rnnshapes.golden(**sizes, return_sequences=True).arrays
+    arrays = run(Port(cell), weights_of(golden, LAYERS[cell]), golden["x"])
+    port = {key: arrays[key] for key in what.split() if key in arrays}
+    result = rnnshapes.verify(**sizes, return_sequences=True, against=port)
+    assert explained(result) == [(id_,)]
+
+
+def test_states_of_a_run_over_all_samples_are_named() -> None:
+    sizes = {**SIZES, "cell": "gru", "seed": 4}
+    golden = rnnshapes.golden(**sizes).arrays
+    n, t, d = golden["x"].shape
+    samples = np.tile(golden["x"].reshape(1, n * t, d), (1, 2, 1))
+    arrays = Port("gru").run(weights_of(golden, "gru"), samples)
+    y_hat = arrays["y_hat"][0, n * t :].reshape(n, t, -1)[:, -1]
+    result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
+    assert explained(result) == [("state.carried",)]
+    assert mentions(result, "earlier run")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda h: np.rint(h * 127) / 127, "rounded to multiples of 1/127"),
+        (lambda h: np.floor(h * 128) / 128, "rounded down to multiples of 1/128"),
+    ],
+)
+@pytest.mark.parametrize("what", ["h", "y_hat"])
+def test_h_rounded_at_each_step_is_named(function: Change, words: str, what: str) -> None:
+    sizes: dict[str, Any] = {**SIZES, "cell": "simple", "seed": 4, "return_sequences": True}
+    golden = rnnshapes.golden(**sizes).arrays
+    w, h = weights_of(golden, "simple_rnn"), [np.zeros((SIZES["N"], SIZES["M"]))]
+    for t in range(SIZES["T"]):
+        z = golden["x"][:, t] @ w["kernel"] + h[-1] @ w["recurrent_kernel"] + w["bias"]
+        h.append(function(np.tanh(z)))
+    states = np.stack(h[1:], axis=1).astype("f")
+    port = {"h": states, "y_hat": (states @ w["W"] + w["b"]).astype("f")}
+    result = rnnshapes.verify(**sizes, against={what: port[what]})
+    assert explained(result)[0][0] == "numeric.rounded"
+    assert what == "h" or mentions(result, words)
 
 
 def test_too_few_numbers_name_no_mistake() -> None:

@@ -30,9 +30,24 @@ def short(w: np.ndarray) -> np.ndarray:
     return np.where(np.arange(len(w))[:, None] < SIZES["D"], w, 0).astype("float32")
 
 
+def of_gates(w: np.ndarray) -> np.ndarray:
+    """A buffer (rows, gates, units) that is read as (gates, rows, units)."""
+    rows, columns = w.shape
+    return w.reshape(columns // SIZES["M"], rows, SIZES["M"]).swapaxes(0, 1).reshape(w.shape)
+
+
+def gate_transposed(w: np.ndarray) -> np.ndarray:
+    """A recurrent kernel with the block of its second gate transposed."""
+    units = len(w)
+    return np.concatenate([w[:, :units], w[:, units : 2 * units].T, w[:, 2 * units :]], axis=1)
+
+
 CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ("layout.row_stride", "lstm", "h", "recurrent_kernel", by_block),
     ("weights.row_omitted", "gru", "last", "recurrent_kernel", short),
+    ("layout.flat_buffer", "lstm", "h", "kernel recurrent_kernel", of_gates),
+    ("layout.flat_buffer", "gru", "last", "kernel", of_gates),
+    ("layout.transposed", "gru", "y_hat", "recurrent_kernel", gate_transposed),
     ("input.first_repeated", "simple", "h", "x", lambda x: np.repeat(x[..., :1], 3, 2)),
 ]
 
@@ -47,6 +62,17 @@ def test_arrays_that_are_misread_are_named(
     found = Port(cell).run(arrays, arrays["x"])
     result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against=given(found, what))
     assert explained(result) == [(id_,)]
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm"])
+def test_kernels_stacked_for_h_before_x_are_named(cell: str) -> None:
+    golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
+    weights = weights_of(golden, LAYERS[cell])
+    rows = np.concatenate([weights["kernel"], weights["recurrent_kernel"]])
+    weights |= {"recurrent_kernel": rows[: SIZES["M"]], "kernel": rows[SIZES["M"] :]}
+    port = given(Port(cell).run(weights, golden["x"]), "last")
+    result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against=port)
+    assert explained(result) == [("layout.concatenation",)]
 
 
 def test_weights_that_overflow_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

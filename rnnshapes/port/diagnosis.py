@@ -392,7 +392,8 @@ class _Search:
             samples = max(samples, min(self.extent.sample + 1, _MOST_SAMPLES))
         reach = self.reach if margin else self.reach // 2
         if self.last_steps:
-            steps = self.last_steps if margin else self.last_steps // 2
+            few = max(self.last_steps // 2, _LEAST_LAST_STEPS)
+            steps = self.last_steps if margin else few
             if not single:
                 steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
         return window(hypothesis, steps, samples, reach, self.extent.step)
@@ -562,7 +563,8 @@ class _Search:
 
 def _leaves_out_all_that_differs(before: Comparison, after: Comparison) -> bool:
     """Return whether fewer steps are compared, such as after a shift, and none that differs."""
-    is_shorter = after.pattern.shape[1] < before.pattern.shape[1]
+    samples, steps, _ = before.pattern.shape
+    is_shorter = after.pattern.shape[0] == samples and after.pattern.shape[1] < steps
     if not is_shorter or after.steps is None or not before.pattern.steps:
         return False
     return not set(before.pattern.steps) & set(after.steps.tolist())

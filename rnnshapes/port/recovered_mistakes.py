@@ -18,6 +18,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.mistakes.exactness import on_grid
 from rnnshapes.port.mistakes.families import array_mistakes
+from rnnshapes.port.mistakes.layout import axes_text, reordered_axes
 from rnnshapes.port.number_mistakes import number_mistake
 from rnnshapes.port.recovery import (
     RecoveredWeights,
@@ -30,8 +31,6 @@ from rnnshapes.port.recovery import (
 _LARGEST = 10.0
 #: A grid is finer than this many errors of the weights cannot be told.
 _FINEST = 8.0
-#: The axes of a kernel, as they are stored in Keras.
-_AXES = ("rows", "gates", "units")
 #: The id of numbers that no known mistake makes.
 _OTHER = "weights.other"
 
@@ -203,8 +202,7 @@ def _other_orders(
     found = recovered.arrays[weight.key].reshape(sizes)
     error = recovered.errors[weight.key].reshape(sizes) + 1e-6 * np.abs(found)
     for stored, read in itertools.product(itertools.permutations(range(3)), repeat=2):
-        buffer = blocks.transpose(stored).reshape([sizes[axis] for axis in read])
-        array = buffer.transpose(np.argsort(read))
+        array = reordered_axes(blocks, stored, read)
         fits = [
             [
                 bool(np.all(np.abs(array[:, b] - found[:, g]) <= error[:, g]))
@@ -215,8 +213,7 @@ def _other_orders(
         if not all(map(any, fits)):
             continue
         order = [row.index(True) for row in fits]
-        axes = [", ".join(_AXES[axis] for axis in axes) for axes in (stored, read)]
-        text = f"{_name(where)} is a buffer of ({axes[0]}), read as ({axes[1]})"
+        text = f"{_name(where)} is a buffer of {axes_text(stored)}, read as {axes_text(read)}"
         if order != list(range(len(gates))):
             names = ", ".join(gates[gates.index(gate)] for gate in _inverse(gates, order))
             text += f", with the gates in the order {names}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from rnnshapes.port.mistakes.cell_changes import (
 from rnnshapes.port.mistakes.gates import repeated_gates
 
 FORTRAN = "read column by column (Fortran order)"
+#: The axes of a kernel, as they are stored in Keras, and what to do if they are not read so.
+AXES = ("rows", "gates", "units")
+ROWS_GATES_UNITS = "a kernel is (rows, gates, units), row by row"
 FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
 
 
@@ -71,6 +75,37 @@ def interleaved(hypothesis: Hypothesis) -> Variations:
             what = "" if len(keys) == len(ARRAY_NAMES) else f", in {names}"
             mistake = Mistake("layout.interleaved", f"{text}{what}", where, fix)
             yield from changed_cells(hypothesis, mistake, block_change(read, *keys))
+
+
+def other_axes(hypothesis: Hypothesis) -> Variations:
+    """Read the buffer of a kernel with its axes, rows, gates and units, in another order."""
+    if not gates_of(hypothesis):
+        return
+    for stored, read in itertools.permutations(itertools.permutations(range(3)), 2):
+        text = f"a buffer of {axes_text(stored)}, read as {axes_text(read)}"
+        for keys in (("Wx", "Wh"), ("Wx",), ("Wh",)):
+            names = " and ".join(ARRAY_NAMES[key] for key in keys)
+            what = f"{names} are each" if len(keys) > 1 else f"{names} is"
+            where = Where(array=None if len(keys) > 1 else names)
+            mistake = Mistake("layout.flat_buffer", f"{what} {text}", where, ROWS_GATES_UNITS)
+            change = block_change(partial(_read_as, stored=stored, read=read), *keys)
+            yield from changed_cells(hypothesis, mistake, change)
+
+
+def axes_text(axes: Sequence[int]) -> str:
+    """Return the axes of a kernel in words, in this order."""
+    return f"({', '.join(AXES[axis] for axis in axes)})"
+
+
+def reordered_axes(blocks: Array, stored: Sequence[int], read: Sequence[int]) -> Array:
+    """Return an array (rows, gates, units) that is stored in one order of axes, and read in one."""
+    buffer = blocks.transpose(stored).reshape([blocks.shape[axis] for axis in read])
+    return buffer.transpose(np.argsort(read))
+
+
+def _read_as(values: Array, gates: int, stored: Sequence[int], read: Sequence[int]) -> Array:
+    blocks = values.reshape(len(values), gates, -1)
+    return reordered_axes(blocks, stored, read).reshape(values.shape)
 
 
 def _dense_names(hypothesis: Hypothesis) -> list[str]:
@@ -149,6 +184,15 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
         text = f"the rows of {ARRAY_NAMES[key]} are read as if each had the columns of one gate"
         mistake = Mistake("layout.row_stride", text, Where(array=ARRAY_NAMES[key]))
         yield from changed_cells(hypothesis, mistake, block_change(_with_stride_of_block, key))
+    for gates in gates_of(hypothesis):
+        for number, gate in enumerate(gates):
+            text, at = f"gate {gate} of {name} is transposed", where._replace(gate=gate)
+            mistake = Mistake("layout.transposed", text, at)
+            change = array_change(partial(_with_transposed, number=number), "Wh", gates=gates)
+            yield from changed_cells(hypothesis, mistake, change)
+    text = "the kernels are stacked as [Wx; Wh], but multiply [h, x]"
+    mistake = Mistake("layout.concatenation", text, own_fix="multiply [x, h] by [Wx; Wh]")
+    yield from changed_cells(hypothesis, mistake, _stacked_kernels)
     text = "kernel and recurrent_kernel are exchanged: Wx multiplies h, and Wh multiplies x"
     mistake = Mistake("layout.kernels_exchanged", text)
     yield from changed_cells(hypothesis, mistake, _exchanged_kernels)
@@ -172,6 +216,25 @@ def _with_stride_of_block(values: Array, blocks: int) -> Array:
     rows, columns = values.shape
     starts = np.arange(rows) * (columns // blocks)
     return np.asarray(values.reshape(-1)[starts[:, None] + np.arange(columns)])
+
+
+def _with_transposed(kernel: Array, number: int) -> Array:
+    """Return a recurrent kernel whose block of one gate is transposed."""
+    units = len(kernel)
+    changed = np.array(kernel)
+    block = kernel[:, number * units : (number + 1) * units]
+    if block.shape == (units, units):
+        changed[:, number * units : (number + 1) * units] = block.T
+    return changed
+
+
+def _stacked_kernels(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+    """Take the rows of both kernels, one after the other, for those of h and then of x."""
+    rows = np.concatenate([arrays["Wx"], arrays["Wh"]])
+    units = len(arrays["Wh"])
+    if len(arrays["Wx"]) == units:  # then they are exchanged
+        return cell, arrays
+    return cell, {**arrays, "Wh": rows[:units], "Wx": rows[units:]}
 
 
 def _exchanged_kernels(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:

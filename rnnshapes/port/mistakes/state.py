@@ -174,6 +174,30 @@ def carried_states(hypothesis: Hypothesis) -> Variations:
     yield mistake, replace(hypothesis, xs=(one_sequence,), quantities=tuple(quantities))
 
 
+def carried_runs(hypothesis: Hypothesis) -> Variations:
+    """Start from the states that an earlier run on the same x has left."""
+    network = hypothesis.network
+    if not network.runs_in_blocks or hypothesis.sequences is None or network.batch:
+        return
+    if any(q.network_steps is None for q in hypothesis.quantities):
+        return
+    kept, fix = "the states of an earlier run on the same x are kept", "start each run from zeros"
+    yield Mistake("state.carried", kept, own_fix=fix), _after_itself(hypothesis)
+    for mistake, carried in carried_states(hypothesis):
+        text = f"{mistake.text}, and {kept}"
+        yield mistake._replace(text=text), _after_itself(carried)
+
+
+def _after_itself(hypothesis: Hypothesis) -> Hypothesis:
+    """Return the hypothesis with its steps behind the same steps."""
+    (x,) = hypothesis.xs
+    later = [
+        q if q.network_steps is None else replace(q, network_steps=q.network_steps + x.shape[1])
+        for q in hypothesis.quantities
+    ]
+    return replace(hypothesis, xs=(np.concatenate([x, x], axis=1),), quantities=tuple(later))
+
+
 def carried_alone(hypothesis: Hypothesis) -> Variations:
     """Start each sample from one of the states of the sample before, and zeros for the others."""
     network, xs = hypothesis.network, hypothesis.xs

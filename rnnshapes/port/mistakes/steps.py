@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,14 @@ from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
 
 _REVERSED = "time is reversed: the port starts at the last step of x"
 _FORWARDS = "go_backwards is ignored: the port starts at t = 0, not at the last step of x"
+#: Numbers of steps that ports process at a time, or pad to, and how many steps they pad.
+_LENGTHS = (
+    *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 80, 96),
+    *(100, 120, 128, 150, 160, 200, 250, 256, 300, 400, 500, 512, 800, 1000, 1024),
+)
+_PADDING = (1, 2, 3, 4)
+#: In sequences of so many steps, each step is left out.
+_MOST_OMITTED = 32
 _STARTS_LAST = "start at the last step: process x[:, ::-1], as go_backwards=True in Keras"
 
 
@@ -64,15 +72,83 @@ def other_steps(hypothesis: Hypothesis) -> Variations:
             more = ", and the last step is read twice" if moved is early else ""
             mistake = Mistake("time.shifted", f"x is one step {how}{more}")
             yield mistake, replace(hypothesis, xs=(moved,))
-        yield from _without_first(hypothesis)
 
 
-def _without_first(hypothesis: Hypothesis) -> Variations:
-    """Leave out the first step of x, where the port gives the last step alone."""
-    changed = _with_last_step(hypothesis, lambda step: step - 1)
-    if changed is not None and all(len(q.steps) == 1 for q in hypothesis.quantities):
-        mistake = Mistake("time.first_omitted", "the first step is left out")
-        yield mistake, replace(changed, xs=(hypothesis.xs[0][:, 1:],))
+def other_lengths(hypothesis: Hypothesis) -> Variations:
+    """Process more or fewer steps than T, where the port gives the last step alone."""
+    x = hypothesis.sequences
+    alone = all(len(q.steps) == 1 for q in hypothesis.quantities)
+    if x is None or not alone or hypothesis.is_constant_over_samples:
+        return
+    for id_, text, other in _other_lengths(x):
+        more = other.shape[1] - x.shape[1]
+        changed = _with_last_step(hypothesis, partial(np.add, more))
+        if changed is not None and other.shape[1]:
+            mistake = Mistake(id_, text, Where(array="x"))
+            yield mistake, replace(changed, xs=(np.ascontiguousarray(other),))
+
+
+def _other_lengths(x: Array) -> Iterator[tuple[str, str, Array]]:
+    """Yield the id and the text of a mistake, and x with the steps that such a port processes."""
+    steps = x.shape[1]
+    yield "time.first_omitted", "the first step is left out", x[:, 1:]
+    yield "time.repeated", "the last step is processed twice", x[:, [*range(steps), -1]]
+    yield "time.repeated", "the first step is processed twice", x[:, [0, *range(steps)]]
+    for first in (0, 1):
+        text = f"every second step alone is processed: x[:, {first}::2]"
+        yield "time.strided", text, x[:, first::2]
+    for count in _LENGTHS:
+        if 1 < count < steps - 1:
+            alone = f"{count} steps alone are processed"
+            yield "time.window", f"the last {alone}, from states of 0", x[:, -count:]
+            yield "time.window", f"the first {alone}", x[:, :count]
+    for count in dict.fromkeys([*_PADDING, *(n - steps for n in _LENGTHS)]):
+        if 0 < count <= max(steps, _PADDING[-1]):
+            zeros = np.zeros_like(x, shape=(len(x), count, *x.shape[2:]))
+            how = f"{count} step{'s' * (count > 1)} of zeros"
+            text = f"{how} after the last step are processed, too"
+            yield "time.padded", text, np.concatenate([x, zeros], axis=1)
+            text = f"{how} before the first step are processed, too"
+            yield "time.padded", text, np.concatenate([zeros, x], axis=1)
+    for step in range(1, steps - 1) if steps <= _MOST_OMITTED else ():
+        yield "time.step_omitted", f"step {step} is left out", np.delete(x, step, axis=1)
+
+
+def regrouped_steps(hypothesis: Hypothesis) -> Variations:
+    """Set the states to 0 after every few steps, or carry them on past a step."""
+    x = hypothesis.sequences
+    if x is None or not hypothesis.network.runs_in_blocks or hypothesis.network.batch:
+        return
+    steps = np.arange(x.shape[1])
+    for length in _LENGTHS:
+        if 1 < length <= x.shape[1] // 2:
+            groups = steps[: len(steps) // length * length].reshape(-1, length)
+            text = f"the states are set to 0 after every {length} steps, as at a new sample"
+            mistake = Mistake("state.zeroed_in_blocks", text)
+            yield from _regrouped(hypothesis, mistake, groups)
+    groups = steps[: len(steps) // 2 * 2].reshape(-1, 2).T
+    if len(steps) > 3:
+        text = "step t reads the states of t-2, not of t-1, as if two buffers were exchanged twice"
+        yield from _regrouped(hypothesis, Mistake("state.two_before", text), groups)
+
+
+def _regrouped(hypothesis: Hypothesis, mistake: Mistake, groups: Array) -> Variations:
+    """Take groups of steps (groups, steps) for samples of their own, if every step is given."""
+    x, (count, length) = hypothesis.xs[0], groups.shape
+    if any(
+        q.network_steps is None or not np.array_equal(q.network_steps, np.arange(x.shape[1]))
+        for q in hypothesis.quantities
+    ):
+        return
+
+    def in_groups(values: Array) -> Array:
+        return values[:, groups].reshape(len(x) * count, length, *values.shape[2:])
+
+    quantities = tuple(
+        replace(q.map(in_groups), network_steps=np.arange(length), steps=np.arange(length))
+        for q in hypothesis.quantities
+    )
+    yield mistake, replace(hypothesis, xs=(in_groups(x),), quantities=quantities)
 
 
 def _wrong_last_step(hypothesis: Hypothesis) -> Variations:
