@@ -444,7 +444,7 @@ def test_steps_of_each_unit_count_as_work(
     units: int, complete: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step that overwrites h unit by unit takes as long as M + 1 steps."""
-    monkeypatch.setattr(diagnosis, "_MOST_WORK", 600)
+    monkeypatch.setattr(diagnosis, "_MOST_WORK", 1000)
     base = hypothesis_of({**SIZES, "N": 1, "T": 20, "cell": "simple", "M": units}, last=True)
     wrong = tuple(replace(q, values=q.values + 0.3) for q in base.quantities)
     base = replace(base, quantities=wrong)

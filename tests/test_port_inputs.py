@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from tests.helpers.handmade import LAYERS, SIZES, Arrays, Port, explained, mentions, weights_of
+from tests.helpers.models import randomized, sequential
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -180,6 +182,29 @@ def test_pooling_in_place_of_the_last_step_is_named(function: str) -> None:
     pooled = getattr(Port("simple").run(weights, golden["x"])["h"], function)(1)
     result = rnnshapes.verify(**sizes, against={"output": pooled @ weights["W"] + weights["b"]})
     assert explained(result) == [("time.pooled",)]
+
+
+@pytest.mark.parametrize("function", ["mean", "max"])
+def test_pooled_outputs_are_named(function: str) -> None:
+    layers = [la.GRU(5, name="gru"), la.Dense(4, activation="sigmoid", name="dense")]
+    model = randomized(sequential(*layers, shape=(7, 3)))
+    x = np.random.default_rng(8).standard_normal((3, 7, 3)).astype("f")
+    weights = weights_of(rnnshapes.golden(model, x=x, keras=False).arrays, "gru")
+    every = 1 / (1 + np.exp(-Port("gru").run(weights, x)["y_hat"]))
+    result = rnnshapes.verify(model, x=x, against={"y_hat": getattr(every, function)(1)})
+    assert explained(result) == [("time.pooled",)]
+
+
+@pytest.mark.parametrize("what", ["h", "y_hat"])
+def test_a_step_that_changes_no_state_is_named(what: str) -> None:
+    sizes: dict[str, Any] = {**SIZES, "cell": "gru", "seed": 4, "return_sequences": True}
+    golden = rnnshapes.golden(**sizes).arrays
+    without = np.delete(golden["x"], 4, axis=1)
+    arrays = Port("gru").run(weights_of(golden, "gru"), without)
+    port = {what: arrays[what][:, [0, 1, 2, 3, 3, 4, 5, 6, 7]]}
+    result = rnnshapes.verify(**sizes, against=port)
+    assert explained(result) == [("time.step_omitted",)]
+    assert result.to_dict()["diagnosis"][0]["where"]["step"] == 4
 
 
 def test_outputs_in_the_order_of_x_are_named() -> None:

@@ -112,6 +112,7 @@ GRU_RULES: list[tuple[str, Callable[..., np.ndarray]]] = [
     ("gru.share_omitted", lambda z, r, x, u, h: (1 - z) * np.tanh(x + r * u)),
     ("gru.share_omitted", lambda z, r, x, u, h: h + (1 - z) * np.tanh(x + r * u)),
     ("gru.gate_omitted", lambda z, r, x, u, h: np.tanh(x + r * u)),
+    ("state.overwritten", lambda z, r, x, u, h: mixed(z, r * h, np.tanh(x + r * u))),
     ("gru.h_omitted", lambda z, r, x, u, h: mixed(z, h, np.tanh(x))),
     ("activation.gate", lambda z, r, x, u, h: mixed(z, h, np.tanh(x + sigmoid(r) * u))),
     (

@@ -91,6 +91,7 @@ def overwritten_states(hypothesis: Hypothesis) -> Variations:
         (_OVERWRITTEN, _unit_by_unit(())),
         (f"{_OVERWRITTEN}, in the loop over the candidate", _unit_by_unit(("z", "r"))),
         ("h is multiplied by z before the candidate reads it", step_change(_scaled_by_z, "z")),
+        ("h is multiplied by r for the candidate, and stays so", step_change(_scaled_by_r, "r")),
     ):
         mistake = Mistake("state.overwritten", text)
         for _, changed in changed_cells(hypothesis, mistake, change):
@@ -140,6 +141,14 @@ def _scaled_by_z(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -
     known = _with_gates(ops, {name: gates[name] for name in ("z", "r")})
     result = right(known, xz, {"h": gates["z"] * state["h"]}, w)
     h = cell.interpolate(gates["z"], state["h"], result.gates["h"])
+    return result._replace(output=h, states={"h": h})
+
+
+def _scaled_by_r(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
+    """Compute a step of a GRU whose h_t has a share of r * h_{t-1}."""
+    result = right(ops, xz, state, w)
+    gates = result.gates
+    h = cell.interpolate(gates["z"], gates["r"] * state["h"], gates["h"])
     return result._replace(output=h, states={"h": h})
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnshapes.network.graph import Node, Tap
+from rnnshapes.network.layers.pooling import GlobalPooling
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, with_outputs
 from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
@@ -114,6 +116,36 @@ def _other_lengths(x: Array) -> Iterator[tuple[str, str, Array]]:
         yield "time.step_omitted", f"step {step} is left out", np.delete(x, step, axis=1)
 
 
+def held_steps(hypothesis: Hypothesis) -> Variations:
+    """Leave the states as they are at one step, where the port gives every step."""
+    x = hypothesis.sequences
+    if x is None or not 2 < x.shape[1] <= _MOST_OMITTED or not hypothesis.network.runs_in_blocks:
+        return
+    steps = np.arange(x.shape[1])
+    if not _gives_every_step(hypothesis):
+        return
+    for held in steps[1:]:
+        text = f"step {held} is left out: its states and output are those of the step before"
+        mistake = Mistake("time.step_omitted", text, Where(array="x", step=int(held)))
+        changed = hypothesis.map_quantities(
+            partial(_at_other_steps, network_steps=steps - (steps >= held))
+        )
+        yield mistake, replace(changed, xs=(np.delete(x, held, axis=1),))
+
+
+def _gives_every_step(hypothesis: Hypothesis) -> bool:
+    """Return whether the port gives each quantity at all steps of x, in their order."""
+    steps = np.arange(hypothesis.xs[0].shape[1])
+    return all(
+        q.network_steps is not None and np.array_equal(q.network_steps, steps)
+        for q in hypothesis.quantities
+    )
+
+
+def _at_other_steps(quantity: ReportedQuantity, network_steps: Array) -> ReportedQuantity:
+    return replace(quantity, network_steps=network_steps)
+
+
 def regrouped_steps(hypothesis: Hypothesis) -> Variations:
     """Set the states to 0 after every few steps, or carry them on past a step."""
     x = hypothesis.sequences
@@ -135,10 +167,7 @@ def regrouped_steps(hypothesis: Hypothesis) -> Variations:
 def _regrouped(hypothesis: Hypothesis, mistake: Mistake, groups: Array) -> Variations:
     """Take groups of steps (groups, steps) for samples of their own, if every step is given."""
     x, (count, length) = hypothesis.xs[0], groups.shape
-    if any(
-        q.network_steps is None or not np.array_equal(q.network_steps, np.arange(x.shape[1]))
-        for q in hypothesis.quantities
-    ):
+    if not _gives_every_step(hypothesis):
         return
 
     def in_groups(values: Array) -> Array:
@@ -201,7 +230,7 @@ def _shifted_output(hypothesis: Hypothesis) -> Variations:
 
 
 def pooled_steps(hypothesis: Hypothesis) -> Variations:
-    """Pass the mean or the largest h over time on, where the last h is right."""
+    """Take the mean or the largest h or output over time, where the last one is right."""
     network = hypothesis.network
     node = network.recurrent[-1] if network.recurrent else None
     layer: Any = node.layer if node else None
@@ -221,6 +250,25 @@ def pooled_steps(hypothesis: Hypothesis) -> Variations:
         pooled = hypothesis.with_whole_layer(network.nodes.index(node), changed)
         mistake = Mistake("time.pooled", text, Where(layer=node.name))
         yield mistake, replace(pooled, quantities=quantities)
+    head: list[Any] = [network.nodes[position].layer for position in network.head]
+    if len(network.outputs) > 1 or not head or not all(one.stepwise for one in head):
+        return
+    sequence = replace(layer, return_sequences=True)
+    every_step = hypothesis.with_whole_layer(network.nodes.index(node), sequence)
+    nodes = every_step.network.nodes
+    kinds = {"largest": "GlobalMaxPooling1D"}
+    if any(one.activations not in ((), ("linear",)) for one in head):
+        kinds["mean"] = "GlobalAveragePooling1D"  # of a linear head it is that of the mean h
+    for what, kind in kinds.items():
+        text = f"the {what} output over time is given, not the last one"
+        mistake = Mistake("time.pooled", text, own_fix="give the output of the last step")
+        pooling = GlobalPooling(keras_class=kind, name="pooled", axes=(1,))
+        changed = replace(
+            every_step.network,
+            nodes=(*nodes, Node("pooled", pooling, network.outputs)),
+            outputs=(Tap(len(nodes)),),
+        )
+        yield mistake, replace(every_step, network=changed, quantities=quantities)
 
 
 def _pooled(function: str, ops: Any, outputs: Any) -> Any:
