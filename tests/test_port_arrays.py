@@ -203,6 +203,16 @@ def test_output_of_pytorch_is_h(names: list[str], units: int, batch_first: bool)
     assert found[-1] == "simple_rnn: h at every step"
 
 
+def test_output_of_the_model_beside_h_n_is_y_hat() -> None:
+    """h_n is not its last step, though it has the same shape."""
+    sizes = {**SIZES, "K": SIZES["M"], "return_sequences": True}
+    golden = rnnshapes.golden(**sizes).arrays
+    h, y_hat = (golden[name].astype("f4") for name in ("simple_rnn.h", "y_hat"))
+    port = {"h_n": h[None, :, -1], "output": y_hat}
+    assert rnnshapes.verify(**sizes, against=port).passed
+    assert not rnnshapes.verify(**sizes, against={**port, "output": y_hat + 0.01}).passed
+
+
 def test_unnamed_output_of_onnx_is_h(right: Arrays, tmp_path: Path) -> None:
     """Y is (T, dirs, N, M)."""
     np.save(tmp_path / "Y.npy", right["h"].swapaxes(0, 1)[:, None])

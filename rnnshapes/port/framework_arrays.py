@@ -77,6 +77,16 @@ def as_pytorch_output(network: Network, array: PortArray, last: PortArray | None
     return array
 
 
+def may_end_in(array: PortArray, last: PortArray | None) -> bool:
+    """Return whether ``h_n`` may be the last step of an array, or is not given."""
+    if last is None or array.values.ndim != 3:
+        return True
+    units = last.values.shape[-1]
+    ends = (array.values[-1, :, :units], array.values[:, -1, :units])
+    states = last.values.reshape(-1, *last.values.shape[-2:])
+    return any(np.array_equal(end, state) for end in ends for state in states)
+
+
 def _swapped(array: PortArray) -> PortArray:
     """Return an array with its first two axes exchanged."""
     values, rounding = (np.swapaxes(part, 0, 1) for part in (array.values, array.rounding))

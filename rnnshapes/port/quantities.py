@@ -24,6 +24,7 @@ from rnnshapes.port.arrays import UNNAMED, Port, PortArray
 from rnnshapes.port.framework_arrays import (
     STATE_NAMES,
     as_pytorch_output,
+    may_end_in,
     split_states,
     split_unnamed,
 )
@@ -150,9 +151,11 @@ def name_arrays(network: Network, port: Port) -> Port:
         name = spellings.get(array.name, array.name)
         if array.name not in {*candidates, *golden} and name not in given:
             return replace(array, name=name)
-        if array.name == OUTPUT and (is_pytorch or not _is_output(network, array)):
-            return as_pytorch_output(network, array, last)
-        return array
+        if array.name != OUTPUT:
+            return array
+        if _is_output(network, array) and not (is_pytorch and may_end_in(array, last)):
+            return array
+        return as_pytorch_output(network, array, last)
 
     return split_states(network, replace(port, arrays=tuple(map(named, port.arrays))))
 
