@@ -213,6 +213,12 @@ def test_output_of_the_model_beside_h_n_is_y_hat() -> None:
     assert not rnnshapes.verify(**sizes, against={**port, "output": y_hat + 0.01}).passed
 
 
+def test_two_arrays_of_one_quantity_are_an_error(right: Arrays) -> None:
+    port = {"simple_rnn/h": right["h"], "simple_rnn_h": right["h"]}
+    with pytest.raises(InputError, match=r"simple_rnn/h.*simple_rnn_h"):
+        rnnshapes.verify(**SIZES, against=port)
+
+
 def test_unnamed_output_of_onnx_is_h(right: Arrays, tmp_path: Path) -> None:
     """Y is (T, dirs, N, M)."""
     np.save(tmp_path / "Y.npy", right["h"].swapaxes(0, 1)[:, None])

@@ -136,6 +136,8 @@ def name_arrays(network: Network, port: Port) -> Port:
 
     States are split into those of each recurrence. ``lstm/h`` and ``lstm_h`` are ``lstm.h``.
     PyTorch's ``output`` is h of the last recurrent layer.
+
+    Raises InputError for two arrays of one quantity.
     """
     candidates, golden = _candidates(network), array_names(network)
     spellings = {
@@ -157,7 +159,14 @@ def name_arrays(network: Network, port: Port) -> Port:
             return array
         return as_pytorch_output(network, array, last)
 
-    return split_states(network, replace(port, arrays=tuple(map(named, port.arrays))))
+    arrays = tuple(map(named, port.arrays))
+    before: dict[str, str] = {}
+    for array, given_array in zip(arrays, port.arrays, strict=True):
+        other = before.setdefault(array.name, given_array.name)
+        if other != given_array.name:
+            names = f"{other!r} and {given_array.name!r}"
+            raise InputError(f"{port.name}: {names} are both {array.name}; keep one")
+    return split_states(network, replace(port, arrays=arrays))
 
 
 def _is_output(network: Network, array: PortArray) -> bool:
