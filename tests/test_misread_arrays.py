@@ -39,12 +39,30 @@ def without_last_row(array: np.ndarray) -> np.ndarray:
     return np.concatenate([array[:-1], array[-1:] * 0])
 
 
+def blocks_first(rows: np.ndarray) -> np.ndarray:
+    """Return an array (gates, rows, units) as (rows, gates * units)."""
+    return rows.swapaxes(0, 1).reshape(rows.shape[1], -1)
+
+
 WEIGHTS: list[tuple[str, str, str, str, Change]] = [
     ("lstm", "gates.repeated", "h", "recurrent_kernel", lambda a: blocks(a, (0, 0, 2, 3))),
     ("gru", "weights.shifted", "h", "recurrent_kernel", lambda a: np.roll(a, -1, axis=1)),
     ("simple", "weights.row_omitted", "y_hat", "recurrent_kernel", without_last_row),
     ("gru", "bias.row_repeated", "y_hat", "bias", lambda a: a[[0, 0]]),
     ("lstm", "bias.omitted", "y_hat", "bias", lambda a: a * np.repeat(np.float32([1, 0, 1, 1]), 5)),
+    ("gru", "bias.omitted", "y_hat", "bias", lambda a: a * np.repeat([0, 0, 1], 5)),
+    ("gru", "bias.omitted", "h", "bias", lambda a: a * np.repeat([[1, 1, 1], [1, 1, 0]], 5, 1)),
+    ("gru", "layout.flat_buffer", "h", "bias", lambda a: blocks_first(a.reshape(3, 2, 5))),
+    ("lstm", "bias.first_repeated", "y_hat", "bias", lambda a: np.repeat(a[:1], len(a))),
+    ("gru", "bias.first_repeated", "h", "bias", lambda a: np.repeat(a[:, ::5], 5, axis=1)),
+    ("simple", "weights.permuted", "y_hat", "recurrent_kernel", lambda a: a[::-1]),
+    (
+        "gru",
+        "weights.permuted",
+        "y_hat",
+        "recurrent_kernel",
+        lambda a: np.append(a[1:], 0 * a[:1], 0),
+    ),
     ("simple", "weights.quantized", "y_hat", "recurrent_kernel", lambda a: a),
 ]
 
@@ -70,7 +88,41 @@ def test_exchanged_kernels_are_named() -> None:
     check_explanation("lstm", "layout.kernels_exchanged", "y_hat", port, D=5)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("id_", "columns"),
+    [
+        ("weights.shifted", lambda gates: np.roll(np.arange(5 * gates), -1)),
+        ("gates.stride", lambda gates: np.add.outer(4 * np.arange(gates), np.arange(5)).ravel()),
+    ],
+)
+def test_gates_split_at_wrong_columns_are_named(
+    cell: str, id_: str, columns: Callable[[int], np.ndarray]
+) -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        gates = weights["kernel"].shape[1] // 5
+        names = ("kernel", "recurrent_kernel", "bias")
+        moved = {name: weights[name][..., columns(gates)] for name in names}
+        return Port(cell).run({**weights, **moved}, x)
+
+    check_explanation(cell, id_, "y_hat", port)
+
+
+def test_rows_of_both_kernels_with_a_short_stride_are_named() -> None:
+    def read(array: np.ndarray) -> np.ndarray:
+        flat, columns = array.reshape(-1), array.shape[1]
+        return np.stack([flat[row * 5 :][:columns] for row in range(len(array))])
+
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        names = ("kernel", "recurrent_kernel")
+        return Port("gru").run({**weights, **{n: read(weights[n]) for n in names}}, x)
+
+    check_explanation("gru", "layout.row_stride", "y_hat", port)
+
+
 INPUTS: list[tuple[str, Change]] = [
+    ("time.shifted", lambda x: np.pad(x[:, :-3], ((0, 0), (3, 0), (0, 0)))),
+    ("time.held", lambda x: np.repeat(x, 2, axis=1)[:, : x.shape[1]]),
     ("time.shifted", lambda x: np.concatenate([x[:, :1], x[:, :-1]], axis=1)),
     ("axes.features_swapped", lambda x: x.reshape(3, 4, 9).swapaxes(1, 2)),
     ("axes.samples_shifted", lambda x: np.concatenate([x[:1], x[:-1]])),

@@ -465,7 +465,7 @@ def test_the_documentation_lists_every_id() -> None:
     sizes = {"N": 6, "T": 6, "D": 4, "M": 5, "K": 5}
     forms: list[dict[str, Any]] = [*({"cell": cell} for cell in ALL)]
     forms += [{"cell": "gru", "reset_after": False}, {"M": [5, 5]}, {"bidirectional": True}]
-    forms.append({"bidirectional": True, "merge_mode": "sum"})
+    forms.append({"bidirectional": True, "merge_mode": "sum", "return_sequences": True})
     mistakes = {mistake for form in forms for mistake in tried_for({**sizes, **form})}
     for form in ({}, {"bidirectional": True}):
         mistakes |= set(tried_for({**sizes, **form}, last=True))

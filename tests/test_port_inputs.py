@@ -89,6 +89,12 @@ def after_another_run(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
     return {key: values[:, x.shape[1] :] for key, values in twice.items()}
 
 
+def in_windows(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
+    """The arrays of a port that computes each step from the last 3 alone."""
+    ends = [port.run(weights, x[:, max(t - 2, 0) : t + 1]) for t in range(x.shape[1])]
+    return {key: np.stack([part[key][:, -1] for part in ends], axis=1) for key in ends[0]}
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize(
     ("run", "what", "id_"),
@@ -98,6 +104,8 @@ def after_another_run(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
         (with_old_buffers, "h c", "state.two_before"),
         (with_old_buffers, "y_hat", "state.two_before"),
         (after_another_run, "y_hat", "state.carried"),
+        (in_windows, "h c", "time.window"),
+        (in_windows, "y_hat", "time.window"),
     ],
 )
 def test_states_of_another_step_are_named(

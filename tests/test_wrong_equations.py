@@ -59,6 +59,7 @@ RULES: list[tuple[str, Rule]] = [
     ("lstm.gate_omitted", lambda i, f, o, z, g, c: (n := f * c + i * g, n)),
     ("activation.state", lambda i, f, o, z, g, c: (n := f * c + i * g, o * np.maximum(n, 0))),
     ("activation.candidate", lambda i, f, o, z, g, c: after(f * c + i * np.tanh(g), o)),
+    ("activation.candidate", lambda i, f, o, z, g, c: after(f * c + i * np.clip(z, -1, 1), o)),
     ("activation.gate", lambda i, f, o, z, g, c: after(f * c + sigmoid(i) * g, o)),
     ("activation.gate", lambda i, f, o, z, g, c: after(np.log(f / (1 - f)) * c + i * g, o)),
     (
@@ -113,6 +114,8 @@ GRU_RULES: list[tuple[str, Callable[..., np.ndarray]]] = [
     ("gru.share_omitted", lambda z, r, x, u, h: h + (1 - z) * np.tanh(x + r * u)),
     ("gru.gate_omitted", lambda z, r, x, u, h: np.tanh(x + r * u)),
     ("state.overwritten", lambda z, r, x, u, h: mixed(z, r * h, np.tanh(x + r * u))),
+    ("gru.reset_of_input", lambda z, r, x, u, h: mixed(z, h, np.tanh(r * x + u))),
+    ("gru.output_activated", lambda z, r, x, u, h: np.tanh(mixed(z, h, np.tanh(x + r * u)))),
     ("gru.h_omitted", lambda z, r, x, u, h: mixed(z, h, np.tanh(x))),
     ("activation.gate", lambda z, r, x, u, h: mixed(z, h, np.tanh(x + sigmoid(r) * u))),
     (

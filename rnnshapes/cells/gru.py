@@ -80,11 +80,10 @@ class GRUCell(Cell):
             h_z, h_r = h_before @ W_z, h_before @ W_r  # (N, M)·(M, M) → (N, M)
         z = ops.let("z", self.activate(ops, "z", x_z + h_z))
         r = ops.let("r", self.activate(ops, "r", x_r + h_r))
-        r = self.reset(r)
-        x_h = self.reset_input(x_h, r)
-        h_h = r * h_h if self.reset_after else (r * h_before) @ W_h  # (N, M)
+        x_h, reset = self.reset_input(x_h, r), self.reset(r)
+        h_h = reset * h_h if self.reset_after else (reset * h_before) @ W_h  # (N, M)
         candidate = ops.let("h~", self.activate(ops, "h~", x_h + h_h))
-        h = ops.let("h", self.interpolate(z, h_before, candidate))
+        h = ops.let("h", self.interpolate(ops, z, h_before, candidate))
         return StepResult(h, {"h": h}, {"z": z, "r": r, "h": candidate})
 
     def reset(self, r: Tensor) -> Tensor:
@@ -95,7 +94,7 @@ class GRUCell(Cell):
         """Return the part of the candidate that x gives."""
         return x_h
 
-    def interpolate(self, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
+    def interpolate(self, ops: CellOps, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
         """Return h_t: the share z of the state before, and the rest of the candidate."""
         return z * h_before + (1 - z) * candidate
 
@@ -129,16 +128,32 @@ class GRUCell(Cell):
                 text = f"bias[{row}] is used for both rows of the bias"
                 again = _repeat_row(row)
                 variants.append(Variant("bias.row_repeated", text, "rows", self, again))
+                for gate in self.gate_names:
+                    text = f"bias[{row}] of gate {gate} is left out"
+                    omit = self._omit_block(row, gate)
+                    variants.append(Variant("bias.omitted", text, "rows", self, omit))
             text = "the two rows of the bias are exchanged"
             variants.append(Variant("bias.rows_exchanged", text, "rows", self, _exchange_rows))
         return tuple(variants)
+
+    def _omit_block(self, row: int, gate: str) -> ArraysChange:
+        """Return a change that leaves one gate out of one row of the bias."""
+        position = self.gate_names.index(gate)
+
+        def change(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+            bias = arrays["bh"].copy()
+            width = bias.shape[1] // len(self.gate_names)
+            bias[row, position * width : (position + 1) * width] = 0
+            return {**arrays, "bh": bias}
+
+        return change
 
 
 #: A port as in Chung et al., arXiv:1412.3555 (2014): z is the share of the candidate.
 _SHARE_EXCHANGED = wrong_equation(
     "gru.z_complement",
     "z and 1 - z are exchanged: h is (1 - z) h_{t-1} + z h~",
-    interpolate=lambda self, z, h, new: (1 - z) * h + z * new,
+    interpolate=lambda self, ops, z, h, new: (1 - z) * h + z * new,
 )
 _WRONG_EQUATIONS = (
     wrong_equation(
@@ -147,7 +162,7 @@ _WRONG_EQUATIONS = (
     wrong_equation(
         "gru.gate_omitted",
         "the update gate is left out: h is h~",
-        interpolate=lambda self, z, h, new: new,
+        interpolate=lambda self, ops, z, h, new: new,
     ),
     wrong_equation("gru.r_complement", "1 - r is used instead of r", reset=lambda self, r: 1 - r),
     wrong_equation(
@@ -161,19 +176,30 @@ _WRONG_EQUATIONS = (
         reset_input=lambda self, x_h, r: r * x_h,
     ),
     wrong_equation(
+        "gru.reset_of_input",
+        "r multiplies x_h, not h_h: h~ is tanh(r x_h + h_h)",
+        reset=lambda self, r: r * 0.0 + 1.0,
+        reset_input=lambda self, x_h, r: r * x_h,
+    ),
+    wrong_equation(
+        "gru.output_activated",
+        "h is tanh(z h_{t-1} + (1 - z) h~)",
+        interpolate=lambda self, ops, z, h, new: self.activate(ops, "h~", z * h + (1 - z) * new),
+    ),
+    wrong_equation(
         "gru.complement_omitted",
         "h is z h_{t-1} + h~, without (1 - z)",
-        interpolate=lambda self, z, h, new: z * h + new,
+        interpolate=lambda self, ops, z, h, new: z * h + new,
     ),
     wrong_equation(
         "gru.share_omitted",
         "h is (1 - z) h~, without z h_{t-1}",
-        interpolate=lambda self, z, h, new: (1 - z) * new,
+        interpolate=lambda self, ops, z, h, new: (1 - z) * new,
     ),
     wrong_equation(
         "gru.share_omitted",
         "h is h_{t-1} + (1 - z) h~, without z",
-        interpolate=lambda self, z, h, new: h + (1 - z) * new,
+        interpolate=lambda self, ops, z, h, new: h + (1 - z) * new,
     ),
 )
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 #: One line by id.
 FIXES = MappingProxyType(
     {
+        "gates.stride": "split z at multiples of M",
         "layout.transposed": "transpose each gate's block, or compute h @ W instead of W @ h",
         "layout.fortran": "read row by row: W = W.reshape(-1, order='F').reshape(W.shape)",
         "layout.kernels_exchanged": "z = x @ Wx + h @ Wh",
@@ -14,6 +15,7 @@ FIXES = MappingProxyType(
         "layout.flat_buffer": "W = buffer.reshape(columns, rows).T: the buffer is transposed",
         "bias.omitted": "add the bias to x @ Wx + h @ Wh",
         "bias.twice": "add the bias once",
+        "bias.first_repeated": "add bias[i] to column i",
         "bias.forget_again": "do not add 1 to the forget bias: the file has it",
         "bias.forget_twice": "use the forget bias as it is",
         "bias.recurrent_row_omitted": "add bias[1] to h @ Wh, before r multiplies it",
@@ -31,6 +33,7 @@ FIXES = MappingProxyType(
         "gru.h_omitted": "h~ = tanh(x_h + r * h_h), or tanh(x_h + (r * h) @ Wh_h)",
         "gru.r_complement": "multiply by r, not by 1 - r",
         "gru.reset_of_input": "h~ = tanh(x_h + r * h_h), or tanh(x_h + (r * h) @ Wh_h)",
+        "gru.output_activated": "h = z * h + (1 - z) * h~",
         "simple.activated_early": "h = activation(x @ Wx + h @ Wh + bias)",
         "simple.state_added": "h = activation(x @ Wx + h @ Wh + bias)",
         "lstm.c_not_activated": "h = o * tanh(c)",
@@ -77,6 +80,7 @@ FIXES = MappingProxyType(
         "time.step_omitted": "process all T steps",
         "time.pooled": "pass the last h on: h[:, -1]",
         "time.first_repeated": "read x_t at step t",
+        "time.held": "read x_t at step t",
         "time.repeated": "process each step once",
         "time.strided": "read x_t at step t",
         "time.window": "process all T steps",
@@ -101,6 +105,8 @@ FIXES = MappingProxyType(
         "direction.halves_swapped": "concatenate forward first, then backward",
         "direction.states_exchanged": "name the states of both directions the other way round",
         "direction.missing": "join the outputs of both directions",
+        "direction.features_reversed": "process x[:, ::-1], not x[..., ::-1]",
+        "direction.shifted": "join the outputs of both directions at t",
         "direction.states_carried": "set the states to 0 before each direction",
         "direction.reversed_back": "output = output[:, ::-1], as go_backwards=True in Keras",
         "direction.not_reversed_back": "reverse the outputs of the backward direction: h[:, ::-1]",

@@ -12,9 +12,9 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.elementwise import Function, LeakyReLU
+from rnnshapes.ops.elementwise import Clip, Function, LeakyReLU
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
@@ -22,6 +22,7 @@ from rnnshapes.port.mistakes.cell_changes import (
     block_change,
     cells_of,
     changed_cells,
+    gates_of,
 )
 
 #: Activations that ports have in place of the right one, by option of the cell.
@@ -37,7 +38,8 @@ _ACTIVATION_TEXTS = {
 
 
 #: Activations that ports give to one gate or state alone; the right one is then applied twice.
-_SINGLE_ACTIVATIONS = ("linear", "tanh", "sigmoid", "relu")
+#: Small states are the same after the last two, of which cells list one themselves.
+_SINGLE_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_tanh")
 
 
 class WrongFunction(NamedTuple):
@@ -80,6 +82,16 @@ _tanh = partial(_of_argument, "tanh", fix=_TANH)
 #: By the name of the right activation; in the form, of several, that rounds most.
 _WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
     "sigmoid": (
+        *(
+            WrongFunction(
+                "activation.other", f"{text} is computed instead of sigmoid(z)", _SIGMOID, f
+            )
+            for text, f in (
+                ("clip(z, 0, 1)", lambda ops, z: ops.elementwise(z, Clip(0.0, 1.0))),
+                ("0.2 z + 0.5, not clipped,", lambda ops, z: z * 0.2 + 0.5),
+                ("z / 6 + 0.5, not clipped,", lambda ops, z: z * (1.0 / 6.0) + 0.5),
+            )
+        ),
         _sigmoid("-z", function=lambda ops, z: ops.activate("sigmoid", z * -1.0)),
         _sigmoid("z / 2", function=lambda ops, z: ops.activate("sigmoid", z * 0.5)),
         _sigmoid("sigmoid(z)", function=_twice("sigmoid")),
@@ -121,6 +133,35 @@ def biases(hypothesis: Hypothesis) -> Variations:
         mistake = Mistake(id_, f"the bias of the recurrent layer is {how}")
         yield from changed_cells(hypothesis, mistake, array_change(partial(mul, factor), "bh"))
     yield from variants(hypothesis, "bias")
+
+
+def bias_blocks(hypothesis: Hypothesis) -> Variations:
+    """Add the bias of one gate alone, or one number for all units."""
+    for gates in gates_of(hypothesis):
+        for number, gate in enumerate(gates):
+            text = f"the bias of gate {gate} alone is added"
+            mistake = Mistake("bias.omitted", text, Where(array="bias", gate=gate))
+            keep = partial(_with_block_alone, count=len(gates), number=number)
+            yield from changed_cells(hypothesis, mistake, array_change(keep, "bh", gates=gates))
+    for text, read in (
+        ("the first number of the bias is added in every unit", _first_of_all),
+        ("the first number of each gate's bias is added in every unit", _first_of_each),
+    ):
+        mistake = Mistake("bias.first_repeated", text, Where(array="bias"))
+        yield from changed_cells(hypothesis, mistake, block_change(read, "bh"))
+
+
+def _with_block_alone(bias: Array, count: int, number: int) -> Array:
+    blocks = np.split(bias, count, axis=-1)
+    return np.concatenate([b * float(n == number) for n, b in enumerate(blocks)], axis=-1)
+
+
+def _first_of_all(bias: Array, gates: int) -> Array:
+    return np.broadcast_to(bias[..., :1], bias.shape)
+
+
+def _first_of_each(bias: Array, gates: int) -> Array:
+    return np.concatenate([_first_of_all(b, 1) for b in np.split(bias, gates, -1)], axis=-1)
 
 
 def variants(hypothesis: Hypothesis, family: str) -> Variations:
@@ -205,8 +246,7 @@ def single_activations(hypothesis: Hypothesis) -> Variations:
             id_, what = "activation.candidate", f"the candidate {use}"
         elif use in states:
             id_, what = "activation.state", f"the state {use}"
-        # A state that is not activated is a mistake of the cell's own.
-        for other in _SINGLE_ACTIVATIONS[use in states :]:
+        for other in _SINGLE_ACTIVATIONS[: -2 if use in states else None]:
             how, function = f"has {other} as its activation, not {right}", _activation(other)
             if other == "linear":
                 how = "is not activated"

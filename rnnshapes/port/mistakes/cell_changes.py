@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -121,14 +121,36 @@ def one_array_of(
     hypothesis: Hypothesis, id_: str, name: str, other: str, where: Where
 ) -> Variations:
     """Give a group of weights one array of another group, if both have one shape."""
+    for key, array_name in _differing_arrays(hypothesis, name, other):
+        text = f"{name} has the {array_name} of {other}"
+        mistake = Mistake(id_, text, where._replace(array=array_name))
+        array = hypothesis.weights[other][key]
+        yield mistake, hypothesis.with_arrays(name, {key: array})
+
+
+def exchanged_arrays(
+    hypothesis: Hypothesis, id_: str, name: str, other: str, where: Where
+) -> Variations:
+    """Exchange one array of two groups of weights, if both have one shape."""
+    for key, array_name in _differing_arrays(hypothesis, name, other):
+        mistake = Mistake(
+            id_,
+            f"the {array_name} of {name} and that of {other} are exchanged",
+            where._replace(array=array_name),
+            f"give {name} its own {array_name}, and {other} too",
+        )
+        own, others = (hypothesis.weights[group][key] for group in (name, other))
+        changed = hypothesis.with_arrays(name, {key: others})
+        yield mistake, changed.with_arrays(other, {key: own})
+
+
+def _differing_arrays(hypothesis: Hypothesis, name: str, other: str) -> Iterator[tuple[str, str]]:
+    """Yield key and name of each array of one shape, and other numbers, in both groups."""
     own, others = hypothesis.weights[name], hypothesis.weights[other]
-    for key, array_name in ARRAY_NAMES.items():
-        if key not in own or key not in others or own[key].shape != others[key].shape:
-            continue
-        if not np.array_equal(own[key], others[key]):
-            text = f"{name} has the {array_name} of {other}"
-            mistake = Mistake(id_, text, where._replace(array=array_name))
-            yield mistake, hypothesis.with_arrays(name, {key: others[key]})
+    for key in (key for key in ARRAY_NAMES if key in own and key in others):
+        same = own[key].shape == others[key].shape
+        if same and not np.array_equal(own[key], others[key]):
+            yield key, ARRAY_NAMES[key]
 
 
 def _with_cells(network: Network, cells: Mapping[str, BaseCell]) -> Network:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from rnnshapes.port.hypothesis import (
     recast,
     with_outputs,
 )
-from rnnshapes.port.mistakes.cell_changes import one_array_of
+from rnnshapes.port.mistakes.cell_changes import exchanged_arrays, one_array_of
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 from rnnshapes.reference.outputs import STATES
 
@@ -64,24 +65,32 @@ def _states_in_order_of_processing(hypothesis: Hypothesis, node: Node) -> Variat
 
 def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
     """Exchange, repeat or misjoin the two directions of a layer."""
-    layer: Any = node.layer
-    where = Where(layer=node.name)
-    backward = where._replace(direction="backward")
-    forward_name, backward_name = layer.forward.name, layer.backward.name
-
     names = {name for name, _ in node.scans}
     quantities = _exchanged(hypothesis, *names)
     if quantities is not hypothesis.quantities:
         text = f"the states of both directions of {node.name} are exchanged in what the port gives"
-        mistake = Mistake("direction.states_exchanged", text, where)
+        mistake = Mistake("direction.states_exchanged", text, Where(layer=node.name))
         yield mistake, replace(hypothesis, quantities=quantities)
+    yield from _otherwise_joined(hypothesis, position, node)
+    yield from _other_outputs(hypothesis, position, node)
+    yield from _reversed_directions(hypothesis, position, node)
+    yield from _other_features(hypothesis, position, node)
+    yield from carried_states(hypothesis, node)
+    yield from _other_weights(hypothesis, node)
 
+
+def _otherwise_joined(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
+    """Join the directions of a layer in another order, or by another merge_mode."""
+    layer: Any = node.layer
+    where = Where(layer=node.name)
+    names = {name for name, _ in node.scans}
     if layer.merge_mode == "concat":
         text = f"the two directions of {node.name} are exchanged: backward is joined first"
         exchanged = with_outputs(layer, lambda ops, outputs: outputs[::-1])
         changed = hypothesis.with_whole_layer(position, exchanged)
         yield Mistake("direction.halves_swapped", text, where), changed
         # The states alone do not say in which order they are joined.
+        quantities = _exchanged(hypothesis, *names)
         if quantities is not hypothesis.quantities and not {q.name for q in quantities} <= names:
             text = f"{text}, and its states are named forward"
             fix = "concatenate forward first, and name its states forward"
@@ -90,7 +99,6 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
         text = f"the units of the two directions of {node.name} alternate"
         mistake = Mistake("merge.mode", text, where, "concatenate: all forward units first")
         yield mistake, hypothesis.with_whole_layer(position, recast(layer, join=_joined_by_unit))
-
     # Concatenation, and outputs that are not joined, have other shapes than the rest.
     for mode in MERGE_MODES if layer.merge_mode not in ("concat", None) else ():
         if mode not in ("concat", layer.merge_mode):
@@ -98,22 +106,52 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
             changed = hypothesis.with_whole_layer(position, replace(layer, merge_mode=mode))
             yield Mistake("merge.mode", text, where), changed
 
-    for number, name in enumerate((forward_name, backward_name)):
-        text = f"the outputs of {name} are 0"
-        way = direction_of(layer, name)
-        mistake = Mistake("direction.missing", text, where._replace(direction=way))
-        yield mistake, hypothesis.with_whole_layer(position, _with_zeros(layer, number))
 
+def _other_outputs(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
+    """Join zeros, the other direction, or other steps for the outputs of one direction."""
+    layer: Any = node.layer
+    for number, direction in enumerate(layer.directions):
+        name, where = direction.name, Where(node.name, direction_of(layer, direction.name))
+        for id_, text, change in (
+            ("missing", "are 0", partial(_with_zeros, number)),
+            ("missing", "are those of the other direction", partial(_repeated, 1 - number)),
+            ("shifted", "are one step late: those of t - 1", partial(_moved, number, 1)),
+            ("shifted", "are one step early: those of t + 1", partial(_moved, number, -1)),
+        ):
+            if id_ == "missing" or layer.return_sequences:
+                mistake = Mistake(f"direction.{id_}", f"the outputs of {name} {text}", where)
+                yield mistake, hypothesis.with_whole_layer(position, with_outputs(layer, change))
     name = node.scans[1][0]
-    text = f"{backward_name}: its outputs are not reversed back: index 0 holds step T-1"
+    text = f"{layer.backward.name}: its outputs are not reversed back: index 0 holds step T-1"
     changed = hypothesis.with_whole_layer(position, _with_reversed(layer, 1))
     quantities = tuple(q.in_reverse() if q.name == name else q for q in hypothesis.quantities)
-    mistake = Mistake("direction.not_reversed_back", text, backward)
+    mistake = Mistake("direction.not_reversed_back", text, Where(node.name, "backward"))
     yield mistake, replace(changed, quantities=quantities)
 
-    yield from _reversed_directions(hypothesis, position, node)
-    yield from carried_states(hypothesis, node)
 
+def _other_features(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
+    """Reverse the features of x for the backward direction, not the steps."""
+    layer: Any = node.layer
+    name = layer.backward.name
+    kernel = hypothesis.weights[name].get("Wx")
+    if kernel is not None and len(kernel) > 1:
+        text = f"{name} reads the features of x in reverse, not its steps"
+        fix = "process x[:, ::-1], not x[..., ::-1]"
+        mistake = Mistake("direction.features_reversed", text, Where(node.name, "backward"), fix)
+        other: Any = replace(layer.backward, reverse=not layer.backward.reverse)
+        wrong_layer = replace(layer, backward=other)
+        read = hypothesis.with_arrays(name, {"Wx": kernel[::-1]})
+        if layer.return_sequences:
+            yield mistake, read.with_whole_layer(position, _with_reversed(wrong_layer, 1))
+            mistake = mistake._replace(text=f"{text}, and reverses its outputs all the same")
+        yield mistake, read.with_whole_layer(position, wrong_layer)
+
+
+def _other_weights(hypothesis: Hypothesis, node: Node) -> Variations:
+    """Exchange the weights of both directions of a layer, or use some of them twice."""
+    layer: Any = node.layer
+    where = Where(layer=node.name)
+    forward_name, backward_name = layer.forward.name, layer.backward.name
     groups = hypothesis.weights
     first, second = groups[forward_name], groups[backward_name]
     if {k: a.shape for k, a in first.items()} == {k: a.shape for k, a in second.items()}:
@@ -140,12 +178,11 @@ def _other_bidirectional(hypothesis: Hypothesis, position: int, node: Node) -> V
         ):
             mistake = Mistake(id_, text, where._replace(direction=way))
             yield mistake, replace(hypothesis, weights={**groups, **weights})
-    for way, one, other in (
-        ("backward", backward_name, forward_name),
-        ("forward", forward_name, backward_name),
-    ):
+    names = (forward_name, backward_name)
+    for way, one, other in (("backward", *names[::-1]), ("forward", *names)):
         of_way = where._replace(direction=way)
         yield from one_array_of(hypothesis, "direction.shared_weights", one, other, of_way)
+    yield from exchanged_arrays(hypothesis, "direction.weights_exchanged", *names, where)
 
 
 def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
@@ -167,12 +204,18 @@ def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> V
             replace(q, network_steps=end) if _is_last(q, name) else q for q in hypothesis.quantities
         )
         changed = hypothesis.with_whole_layer(position, reversed_layer)
-        yield mistake, replace(changed, quantities=at_end)
         joins = _joins_ends(hypothesis, node)
+        turned = hypothesis.with_whole_layer(position, _with_reversed(reversed_layer, number))
+        if layer.return_sequences:
+            yield mistake, replace(turned, quantities=at_end)
+            at_end = tuple(
+                q.in_reverse() if q.name == name and len(q.steps) > 1 else q for q in at_end
+            )
+            mistake = mistake._replace(text=f"{text}, and reverses its outputs all the same")
+        yield mistake, replace(changed, quantities=at_end)
         if joins or any(_is_last(q, name) for q in hypothesis.quantities):
             text = f"{text}, and returns its first state instead of its last"
-            first_state = _with_reversed(reversed_layer, number)
-            changed = hypothesis.with_whole_layer(position, first_state)
+            changed = turned
             other_end = _last_of(hypothesis, node, layer.directions[1 - number])
             quantities = _joined_at(hypothesis, other_end) if joins else hypothesis.quantities
             yield mistake._replace(text=text), replace(changed, quantities=quantities)
@@ -246,15 +289,30 @@ def _with_reversed(layer: Any, number: int) -> Any:
     return with_outputs(layer, change)
 
 
-def _with_zeros(layer: Any, number: int) -> Any:
-    """Return a layer in which one direction passes zeros on."""
+def _with_zeros(number: int, ops: Any, outputs: Any) -> Any:
+    """Return the outputs of two directions, with zeros for one of them."""
+    sides = list(outputs)
+    sides[number] = ops.rearrange(sides[number], np.zeros_like)
+    return sides
 
-    def change(ops: Any, outputs: Any) -> Any:
-        sides = list(outputs)
-        sides[number] = ops.rearrange(sides[number], np.zeros_like)
-        return sides
 
-    return with_outputs(layer, change)
+def _repeated(number: int, ops: Any, outputs: Any) -> Any:
+    """Return the outputs of one direction for both."""
+    return [outputs[number], outputs[number]]
+
+
+def _moved(number: int, step: int, ops: Any, outputs: Any) -> Any:
+    """Return the outputs of one direction one step late or early, and zeros at the end."""
+
+    def moved(part: Array) -> Array:
+        rolled = np.roll(part, step, axis=0)
+        rolled[0 if step == 1 else -1] = 0.0
+        return rolled
+
+    sides = list(outputs)
+    if np.ndim(sides[number]) > 2:
+        sides[number] = ops.rearrange(sides[number], moved)
+    return sides
 
 
 def _joins_ends(hypothesis: Hypothesis, node: Node) -> bool:

@@ -148,6 +148,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("sums", cell.sums, "arrays", rare=True),
     # Before "cell", which may turn a bias of two rows into one row.
     Family("bias", cell.biases, "arrays"),
+    Family("blocks of the bias", cell.bias_blocks, "arrays", rare=True),
     Family("rows", partial(cell.variants, family="rows"), "arrays", rare=True),
     Family("cell", partial(cell.variants, family="cell"), "cells"),
     Family("equation", partial(cell.variants, family="equation"), "cells", rare=True),

@@ -27,7 +27,7 @@ from rnnshapes.port.mistakes.gates import repeated_gates
 FORTRAN = "read column by column (Fortran order)"
 #: The axes of a kernel, as they are stored in Keras, and what to do if they are not read so.
 AXES = ("rows", "gates", "units")
-ROWS_GATES_UNITS = "a kernel is (rows, gates, units), row by row"
+ROWS_GATES_UNITS = "an array is (rows, gates, units), row by row"
 FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
 
 
@@ -78,12 +78,12 @@ def interleaved(hypothesis: Hypothesis) -> Variations:
 
 
 def other_axes(hypothesis: Hypothesis) -> Variations:
-    """Read the buffer of a kernel with its axes, rows, gates and units, in another order."""
+    """Read the buffer of an array with its axes, rows, gates and units, in another order."""
     if not gates_of(hypothesis):
         return
     for stored, read in itertools.permutations(itertools.permutations(range(3)), 2):
         text = f"a buffer of {axes_text(stored)}, read as {axes_text(read)}"
-        for keys in (("Wx", "Wh"), ("Wx",), ("Wh",)):
+        for keys in (("Wx", "Wh"), ("Wx",), ("Wh",), ("bh",)):
             names = " and ".join(ARRAY_NAMES[key] for key in keys)
             what = f"{names} are each" if len(keys) > 1 else f"{names} is"
             where = Where(array=None if len(keys) > 1 else names)
@@ -104,6 +104,8 @@ def reordered_axes(blocks: Array, stored: Sequence[int], read: Sequence[int]) ->
 
 
 def _read_as(values: Array, gates: int, stored: Sequence[int], read: Sequence[int]) -> Array:
+    if values.ndim == 1:  # a bias of one row
+        return values
     blocks = values.reshape(len(values), gates, -1)
     return reordered_axes(blocks, stored, read).reshape(values.shape)
 
@@ -165,8 +167,18 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
     name, where = ARRAY_NAMES["Wh"], Where(array=ARRAY_NAMES["Wh"])
     for step in (1, -1):
         text = f"the rows of {name} are shifted by one: row m {'-+'[step > 0]} 1 is read at m"
-        change = array_change(_rolled(step, 0), "Wh")
-        yield from changed_cells(hypothesis, Mistake("weights.permuted", text, where), change)
+        for more, read in (("", _rolled(step, 0)), ("; beyond it, 0", _rows_beyond(step))):
+            mistake = Mistake("weights.permuted", f"{text}{more}", where)
+            yield from changed_cells(hypothesis, mistake, array_change(read, "Wh"))
+        text = f"column i {'-+'[step > 0]} 1 of every array is read for column i, cyclically"
+        fix = "split z at multiples of M"
+        mistake = Mistake("weights.shifted", text, own_fix=fix)
+        yield from changed_cells(hypothesis, mistake, array_change(_rolled(step, -1)))
+    mistake = Mistake("weights.permuted", f"the rows of {name} are in reverse", where)
+    yield from changed_cells(hypothesis, mistake, array_change(lambda rows: rows[::-1], "Wh"))
+    text = "the gates are split at multiples of D, not of M"
+    mistake = Mistake("gates.stride", text, own_fix="split z at multiples of M")
+    yield from changed_cells(hypothesis, mistake, _with_gates_at_features)
     for row, which in ((-1, "last"), (0, "first")):
         text = f"the {which} row of {name} is left out: the sum over the units of h is too short"
         fix = "sum over all units of h: m = 0 … M-1"
@@ -180,10 +192,11 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
     fix = "sum over all features of x: d = 0 … D-1"
     mistake = Mistake("weights.row_omitted", text, Where(array="kernel"), fix)
     yield from changed_cells(hypothesis, mistake, _with_as_many_rows("Wx", "Wh"))
-    for key in ("Wx", "Wh"):
-        text = f"the rows of {ARRAY_NAMES[key]} are read as if each had the columns of one gate"
-        mistake = Mistake("layout.row_stride", text, Where(array=ARRAY_NAMES[key]))
-        yield from changed_cells(hypothesis, mistake, block_change(_with_stride_of_block, key))
+    for keys in (("Wx",), ("Wh",), ("Wx", "Wh")):
+        names = " and ".join(ARRAY_NAMES[key] for key in keys)
+        text = f"the rows of {names} are read as if each had the columns of one gate"
+        mistake = Mistake("layout.row_stride", text, Where(array=names if len(keys) == 1 else None))
+        yield from changed_cells(hypothesis, mistake, block_change(_with_stride_of_block, *keys))
     for gates in gates_of(hypothesis):
         for number, gate in enumerate(gates):
             text, at = f"gate {gate} of {name} is transposed", where._replace(gate=gate)
@@ -216,6 +229,28 @@ def _with_stride_of_block(values: Array, blocks: int) -> Array:
     rows, columns = values.shape
     starts = np.arange(rows) * (columns // blocks)
     return np.asarray(values.reshape(-1)[starts[:, None] + np.arange(columns)])
+
+
+def _with_gates_at_features(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+    """Return arrays whose blocks begin D columns apart, not M; beyond the last column, 0."""
+    gates, units, features = len(cell.gate_names), len(arrays["Wh"]), len(arrays["Wx"])
+    if gates < 2 or units == features:
+        return cell, arrays
+    columns = (np.arange(gates)[:, None] * features + np.arange(units)).reshape(-1)
+    inside = columns < gates * units
+    read = np.where(inside, columns, 0)
+    return cell, {key: array[..., read] * inside for key, array in arrays.items()}
+
+
+def _rows_beyond(step: int) -> Callable[[Array], Array]:
+    """Return a reader of rows at an offset; beyond the first and the last one it reads 0."""
+
+    def read(array: Array) -> Array:
+        rows = np.roll(array, -step, axis=0)
+        rows[-1 if step == 1 else 0] = 0.0
+        return rows
+
+    return read
 
 
 def _with_transposed(kernel: Array, number: int) -> Array:

@@ -23,7 +23,7 @@ from rnnshapes.port.hypothesis import (
     recast,
     with_outputs,
 )
-from rnnshapes.port.mistakes.cell_changes import one_array_of
+from rnnshapes.port.mistakes.cell_changes import exchanged_arrays, one_array_of
 
 
 def other_stacks(hypothesis: Hypothesis) -> Variations:
@@ -50,6 +50,7 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
         for name, owner_name in (names, names[::-1]):
             where = Where(layer=name)
             yield from one_array_of(hypothesis, "stack.shared_weights", name, owner_name, where)
+        yield from exchanged_arrays(hypothesis, "stack.layers_swapped", *names, Where())
     for after_position, after in layers:
         position = _position_before(network, after)
         node = network.nodes[position]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -140,7 +140,7 @@ def _scaled_by_z(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -
     gates = right(ops, xz, state, w).gates
     known = _with_gates(ops, {name: gates[name] for name in ("z", "r")})
     result = right(known, xz, {"h": gates["z"] * state["h"]}, w)
-    h = cell.interpolate(gates["z"], state["h"], result.gates["h"])
+    h = cell.interpolate(ops, gates["z"], state["h"], result.gates["h"])
     return result._replace(output=h, states={"h": h})
 
 
@@ -148,7 +148,7 @@ def _scaled_by_r(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -
     """Compute a step of a GRU whose h_t has a share of r * h_{t-1}."""
     result = right(ops, xz, state, w)
     gates = result.gates
-    h = cell.interpolate(gates["z"], gates["r"] * state["h"], gates["h"])
+    h = cell.interpolate(ops, gates["z"], gates["r"] * state["h"], gates["h"])
     return result._replace(output=h, states={"h": h})
 
 
@@ -208,33 +208,47 @@ def _after_itself(hypothesis: Hypothesis) -> Hypothesis:
 
 
 def carried_alone(hypothesis: Hypothesis) -> Variations:
-    """Start each sample from one of the states of the sample before, and zeros for the others."""
-    network, xs = hypothesis.network, hypothesis.xs
-    if not network.runs_in_blocks or len(xs) != 1 or not 1 < len(xs[0]) <= _MOST_CARRIED:
+    """Start each sample from some of the states of the sample before, and zeros for the others."""
+    network, x = hypothesis.network, hypothesis.sequences
+    if network.batch or any(node.initial for node in network.nodes):
         return
+    if x is None or not 1 < len(x) <= _MOST_CARRIED:
+        return
+    states = [(name, key) for name, widths in network.widths.items() for key in widths]
+    keys = dict.fromkeys(key for _, key in states)
+    some = {key: [state for state in states if state[1] == key] for key in keys if len(keys) > 1}
+    if len(network.widths) > 1:
+        some |= {name: [state for state in states if state[0] == name] for name in network.widths}
+    for what, carried in some.items():
+        text = f"{what} alone is carried over from one sample to the next"
+        yield Mistake("state.carried", text), _with_carried(hypothesis, carried)
+    if not network.runs_in_blocks:  # for others, this is a common mistake
+        text = "the states are carried over from one sample to the next"
+        yield Mistake("state.carried", text), _with_carried(hypothesis, states)
+
+
+def _with_carried(hypothesis: Hypothesis, carried: Sequence[tuple[str, str]]) -> Hypothesis:
+    """Return the hypothesis whose samples start from these final states, by name and key."""
+    network, (x,) = hypothesis.network, hypothesis.xs
+    ends = {name: 0 if d.reverse else -1 for node in network.recurrent for name, d in node.scans}
     reported = {
-        (q.name, q.key): q.values[:, -1]
+        (q.name, q.key): q.values[:, ends[q.name]]
         for q in hypothesis.quantities
-        if q.key and len(q.steps) == xs[0].shape[1]
+        if q.key and len(q.steps) == x.shape[1]
     }
-    keys = dict.fromkeys(key for states in network.widths.values() for key in states)
-    for key in keys if len(keys) > 1 else ():
-        starts = {
-            name: {k: np.zeros((len(xs[0]), width)) for k, width in states.items()}
-            for name, states in network.widths.items()
+    starts = {
+        STATES + name: {key: np.zeros((len(x), width)) for key, width in widths.items()}
+        for name, widths in network.widths.items()
+    }
+    for n in range(1, len(x)):
+        before = {
+            name: {key: values[n - 1 : n] for key, values in of_group.items()}
+            for name, of_group in starts.items()
         }
-        for n in range(1, len(xs[0])):
-            before = {
-                STATES + name: {k: a[n - 1 : n] for k, a in starts[name].items()} for name in starts
-            }
-            weights = {**hypothesis.weights, **before}
-            ours = replay.numpy_outputs(network, weights, (xs[0][n - 1 : n],))
-            for name, states in starts.items():
-                if key in states:
-                    known = reported.get((name, key))
-                    final = ours.states[name][key][0, -1] if known is None else known[n - 1]
-                    states[key][n] = final
-        text = f"{key} alone is carried over from one sample to the next"
-        started = {STATES + name: arrays for name, arrays in starts.items()}
-        changed = replace(hypothesis, weights={**hypothesis.weights, **started})
-        yield Mistake("state.carried", text), changed
+        weights = {**hypothesis.weights, **before}
+        ours = replay.numpy_outputs(network, weights, (x[n - 1 : n],))
+        for name, key in carried:
+            known = reported.get((name, key))
+            final = ours.states[name][key][0, ends[name]] if known is None else known[n - 1]
+            starts[STATES + name][key][n] = final
+    return replace(hypothesis, weights={**hypothesis.weights, **starts})

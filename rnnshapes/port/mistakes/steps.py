@@ -23,6 +23,8 @@ _LENGTHS = (
     *(100, 120, 128, 150, 160, 200, 250, 256, 300, 400, 500, 512, 800, 1000, 1024),
 )
 _PADDING = (1, 2, 3, 4)
+#: By how many steps x is late, beside one.
+_MORE_LATE = (2, 3, 4, 5, 6, 7, 8)
 #: In sequences of so many steps, each step is left out.
 _MOST_OMITTED = 32
 _STARTS_LAST = "start at the last step: process x[:, ::-1], as go_backwards=True in Keras"
@@ -74,6 +76,14 @@ def other_steps(hypothesis: Hypothesis) -> Variations:
             more = ", and the last step is read twice" if moved is early else ""
             mistake = Mistake("time.shifted", f"x is one step {how}{more}")
             yield mistake, replace(hypothesis, xs=(moved,))
+        for steps in _MORE_LATE:
+            if steps < x.shape[1]:
+                late = np.concatenate([np.zeros_like(x[:, :steps]), x[:, :-steps]], axis=1)
+                text = f"x is {steps} steps late, after zeros: the port reads x_{{t-{steps}}} at t"
+                yield Mistake("time.shifted", text), replace(hypothesis, xs=(late,))
+        text = "each step of x is read twice: x_0, x_0, x_1, x_1, …"
+        mistake = Mistake("time.held", text, Where(array="x"))
+        yield mistake, replace(hypothesis, xs=(x[:, np.arange(x.shape[1]) // 2],))
 
 
 def other_lengths(hypothesis: Hypothesis) -> Variations:
@@ -158,10 +168,31 @@ def regrouped_steps(hypothesis: Hypothesis) -> Variations:
             text = f"the states are set to 0 after every {length} steps, as at a new sample"
             mistake = Mistake("state.zeroed_in_blocks", text)
             yield from _regrouped(hypothesis, mistake, groups)
+            yield from _sliding(hypothesis, length)
     groups = steps[: len(steps) // 2 * 2].reshape(-1, 2).T
     if len(steps) > 3:
         text = "step t reads the states of t-2, not of t-1, as if two buffers were exchanged twice"
         yield from _regrouped(hypothesis, Mistake("state.two_before", text), groups)
+
+
+def _sliding(hypothesis: Hypothesis, length: int) -> Variations:
+    """Compute each step from the last few alone; the first steps have no such window."""
+    x, count = hypothesis.xs[0], hypothesis.xs[0].shape[1] - length + 1
+    if not _gives_every_step(hypothesis):
+        return
+    windows = np.arange(count)[:, None] + np.arange(length)
+    last = np.array([length - 1])
+
+    def at_ends(values: Array) -> Array:
+        return values[:, length - 1 :].reshape(len(x) * count, 1, *values.shape[2:])
+
+    quantities = tuple(
+        replace(q.map(at_ends), network_steps=last, steps=last) for q in hypothesis.quantities
+    )
+    text = f"each step is computed from the last {length} steps alone, from states of 0"
+    samples = x[:, windows].reshape(len(x) * count, length, *x.shape[2:])
+    changed = replace(hypothesis, xs=(samples,), quantities=quantities)
+    yield Mistake("time.window", text, Where(array="x")), changed
 
 
 def _regrouped(hypothesis: Hypothesis, mistake: Mistake, groups: Array) -> Variations:

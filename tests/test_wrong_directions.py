@@ -1,0 +1,101 @@
+"""``verify --against``: directions and layers with wrong outputs, weights or states are named.
+
+The ports of :mod:`tests.helpers.handmade` share no code with the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from tests.helpers.handmade import LAYERS, SIZES, Arrays, Port, explained, weights_of
+
+#: h of the backward direction, (N, T, M), from the weights of both directions, and x.
+Backward = Callable[[Port, Arrays, Arrays, np.ndarray], np.ndarray]
+
+
+def right(port: Port, forward: Arrays, backward: Arrays, x: np.ndarray) -> np.ndarray:
+    return port.run(backward, x[:, ::-1])["h"][:, ::-1]
+
+
+def late(port: Port, forward: Arrays, backward: Arrays, x: np.ndarray) -> np.ndarray:
+    h = right(port, forward, backward, x)
+    return np.concatenate([h[:, :1] * 0, h[:, :-1]], axis=1)
+
+
+BACKWARD: list[tuple[str, Backward]] = [
+    ("direction.reversed", lambda port, f, b, x: port.run(b, x)["h"]),
+    ("direction.reversed", lambda port, f, b, x: port.run(b, x)["h"][:, ::-1]),
+    ("direction.features_reversed", lambda port, f, b, x: port.run(b, x[..., ::-1])["h"]),
+    ("direction.features_reversed", lambda port, f, b, x: port.run(b, x[..., ::-1])["h"][:, ::-1]),
+    ("direction.missing", lambda port, f, b, x: port.run(f, x)["h"]),
+    ("direction.shifted", late),
+    (
+        "direction.weights_exchanged",
+        lambda port, f, b, x: right(port, f, {**b, "bias": f["bias"]}, x),
+    ),
+]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(("id_", "backward"), BACKWARD)
+def test_a_wrong_backward_direction_is_named(cell: str, id_: str, backward: Backward) -> None:
+    sizes = {**SIZES, "cell": cell, "bidirectional": True, "return_sequences": True, "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    names = [f"bidirectional/{way}_{LAYERS[cell]}" for way in ("forward", "backward")]
+    first, second = (weights_of(golden, name, "") for name in names)
+    own = {**first, "bias": second["bias"]} if id_ == "direction.weights_exchanged" else first
+    h = [Port(cell).run(own, golden["x"])["h"], backward(Port(cell), first, second, golden["x"])]
+    y_hat = np.concatenate(h, -1) @ golden["dense/kernel"] + golden["dense/bias"]
+    assert explained(rnnshapes.verify(**sizes, against={"y_hat": y_hat})) == [(id_,)]
+
+
+def run_samples(port: Port, weights: Arrays, x: np.ndarray, keys: str) -> Arrays:
+    """Run a port whose samples start from the final states of the sample before, by name."""
+    found: list[Arrays] = []
+    for one in x:
+        last = {key: found[-1][key][:, -1] if found else None for key in keys}
+        found.append(port.run(weights, one[None], start=last.get("h"), start_c=last.get("c")))
+    return {key: np.concatenate([arrays[key] for arrays in found]) for key in found[0]}
+
+
+@pytest.mark.parametrize(("cell", "keys"), [("lstm", "c"), ("lstm", "hc"), ("gru", "h")])
+def test_states_carried_in_both_directions_are_named(cell: str, keys: str) -> None:
+    sizes = {**SIZES, "cell": cell, "bidirectional": True, "return_sequences": True, "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    names = [f"bidirectional/{way}_{LAYERS[cell]}" for way in ("forward", "backward")]
+    x, h = golden["x"], []
+    for name, order in zip(names, (1, -1), strict=True):
+        weights = weights_of(golden, name, "")
+        h.append(run_samples(Port(cell), weights, x[:, ::order], keys)["h"][:, ::order])
+    y_hat = np.concatenate(h, -1) @ golden["dense/kernel"] + golden["dense/bias"]
+    assert explained(rnnshapes.verify(**sizes, against={"y_hat": y_hat})) == [("state.carried",)]
+
+
+@pytest.mark.parametrize("what", ["h", "y_hat"])
+def test_states_carried_in_one_layer_are_named(what: str) -> None:
+    sizes: dict[str, Any] = {**SIZES, "cell": "gru", "M": [5, 6], "seed": 3}
+    sizes["return_sequences"] = True
+    golden = rnnshapes.golden(**sizes).arrays
+    first = Port("gru").run(weights_of(golden, "gru", ""), golden["x"])["h"]
+    second = run_samples(Port("gru"), weights_of(golden, "gru_1", ""), first, "h")["h"]
+    y_hat = second @ golden["dense/kernel"] + golden["dense/bias"]
+    port = {"h": {"gru.h": first, "gru_1.h": second}, "y_hat": {"y_hat": y_hat}}[what]
+    result = rnnshapes.verify(**sizes, against=port)
+    assert explained(result) == [("state.carried",)]
+
+
+def test_exchanged_biases_of_two_layers_are_named() -> None:
+    sizes = {**SIZES, "cell": "lstm", "M": [5, 5], "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    first, second = (weights_of(golden, name, "") for name in ("lstm", "lstm_1"))
+    h = Port("lstm").run({**first, "bias": second["bias"]}, golden["x"])["h"]
+    h = Port("lstm").run({**second, "bias": first["bias"]}, h)["h"]
+    y_hat = h[:, -1] @ golden["dense/kernel"] + golden["dense/bias"]
+    result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
+    assert explained(result) == [("stack.layers_swapped",)]
+    assert result.diagnosis.explanations[0].mistakes[0].where.array == "bias"
