@@ -257,7 +257,7 @@ class UpSampling(Resized):
 
 def _pairs(config: LayerConfig, option: str, axes: int) -> tuple[tuple[int, int], ...]:
     """Return an option that says how many numbers before and after each axis."""
-    value = config.options.get(option, 1 if axes == 1 or option == "padding" else 0)
+    value = config.options.get(option, 0 if config.class_name == "Cropping2D" else 1)
     each = [value] * axes if isinstance(value, int) else [value] if axes == 1 else list(value)
     pairs = [[pair, pair] if isinstance(pair, int) else list(pair) for pair in each]
     numbers = [number for pair in pairs for number in pair]
