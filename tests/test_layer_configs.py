@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
+from keras import layers as la
 
 from rnnshapes.network.assemble import LayerCall
 from rnnshapes.network.graph import Tap
-from rnnshapes.network.layers.config import Source
+from rnnshapes.network.layers.base import Layer
+from rnnshapes.network.layers.config import OPERATION, Source
+from rnnshapes.network.layers.registry import supported_classes
 from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer, shape_after
 
 
@@ -77,3 +81,47 @@ def test_output_shape_must_fit_the_input(steps: Any, output: Any, *, supported: 
 )
 def test_reshaped_axes_keep_their_names(shape: Any, target: Any, symbols: str) -> None:
     assert shape_after("Reshape", {"target_shape": target}, shape) == symbols
+
+
+#: Arguments of the layers of Keras that have no default.
+REQUIRED = {
+    **dict.fromkeys(("kernel_size", "pool_size", "num_heads", "axes"), 2),
+    **dict.fromkeys(("units", "key_dim", "scale"), 3),
+    **dict.fromkeys(("filters", "n"), 5),
+    **dict.fromkeys(("rate", "stddev"), 0.5),
+    "activation": "relu",
+    "equation": "abc,cd->abd",
+    "output_shape": (None, 3),
+    "target_shape": (8, 3),
+    "dims": (2, 1),
+    "layer": {"class_name": "LSTM", "config": {"name": "inner", "units": 3}},
+    "cell": {"class_name": "GRUCell", "config": {"name": "inner", "units": 3}},
+}
+#: One of these shapes suits each layer.
+SHAPES = (
+    *([(6, 4)], [(4,)], [(6, 8, 4)], [(6, 8, 7, 4)], [(6, 8, 7, 5, 4)], [(6, 64)]),
+    [(6, 4), (6, 4)],
+)
+LAYERS = set(supported_classes()) - {"InputLayer", "Embedding"}
+
+
+@pytest.mark.parametrize("kind", sorted(name for name in LAYERS if not name.startswith(OPERATION)))
+def test_omitted_options_have_the_defaults_of_keras(kind: str) -> None:
+    parameters = inspect.signature(getattr(la, kind).__init__).parameters.values()
+    options = {
+        p.name: REQUIRED[p.name] for p in parameters if p.default is p.empty and p.name in REQUIRED
+    }
+    inner = {name: keras_layer(REQUIRED[name]) for name in ("layer", "cell") if name in options}
+    written = getattr(la, kind)(**{**options, **inner}).get_config()
+    shapes = next(s for s in SHAPES if is_supported(called_on(kind, options, *s)))
+    shortest, whole = (called_on(kind, config, *shapes) for config in (options, written))
+    assert effective(shortest) == effective(whole)
+
+
+def keras_layer(part: dict[str, Any]) -> Any:
+    return getattr(la, part["class_name"])(**part["config"])
+
+
+def effective(layer: Layer) -> dict[str, Any]:
+    """Return what a layer computes, without the options from which it follows."""
+    return {name: value for name, value in vars(layer).items() if name != "options"}
