@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rnnshapes.forward import golden, quantized, tracing
 from rnnshapes.forward.recurrence_steps import TracedStep
 from rnnshapes.network import file_summary, summary
 from rnnshapes.port.report import PortVerification
+from rnnshapes.port.weight_files.comparison import WeightVerification
 from rnnshapes.render import schemas
 from rnnshapes.render.formats import json_csv
 from rnnshapes.render.schemas import NAMES
@@ -33,7 +35,8 @@ from tests.helpers.models import model_of
 
 RESULTS = (
     *(summary.Inspection, tracing.Trace, TracedStep, report.Verification),
-    *(PortVerification, golden.Golden, quantized.Quantization, file_summary.FileSummaries),
+    *(PortVerification, WeightVerification, golden.Golden, quantized.Quantization),
+    file_summary.FileSummaries,
 )
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 FULL = "y,h,gates"
@@ -46,9 +49,14 @@ def written(result: Result) -> Any:
 
 @functools.cache
 def strict(name: str) -> jsonschema.Draft202012Validator:
-    """A validator that refuses every key that the published schema does not describe."""
+    """A validator that refuses every key that the published schema does not describe.
+
+    It also refuses an empty text where ``null`` stands for no text.
+    """
     schema = copy.deepcopy(rnnshapes.schema(name))
     for part in parts(schema):
+        if isinstance(part.get("type"), list) and {"string", "null"} <= set(part["type"]):
+            part.setdefault("minLength", 1)
         if {"properties", "patternProperties"} & set(part) and "if" not in part:
             part.setdefault("additionalProperties", False)
     return jsonschema.Draft202012Validator(schema)
@@ -167,6 +175,13 @@ def test_each_result_has_one_schema() -> None:
         assert rnnshapes.schema(name) == rnnshapes.schema(f"rnnshapes.{name}/1")
     files = [path.name for path in resources.files(schemas).iterdir()]
     assert {f for f in files if f.endswith(".json")} == {f"{name}.schema.json" for name in NAMES}
+
+
+def test_results_are_frozen_and_display_themselves() -> None:
+    for kind in RESULTS:
+        assert kind.__repr__ is Result.__repr__
+        with pytest.raises(FrozenInstanceError):
+            object.__new__(kind).schema = ""  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["", "Inspect", "port", "rnnshapes.inspect/2", "../errors", None])
