@@ -96,7 +96,14 @@ MISTAKES: list[tuple[dict[str, Any], tuple[str, ...], str, tuple[str, ...], str 
         {"recurrent_activation": "half_of_tanh"},
         *(GATED, "activation.argument", ("sigmoid(2 z)",), ""),
     ),
+    (
+        {"recurrent_activation": "sigmoid_of_half_z"},
+        *(("gru",), "activation.argument", ("sigmoid(z / 2)",), ""),
+    ),
     ({"activation": "tanh_of_half_z"}, ALL, "activation.argument", ("tanh(z / 2)",), ""),
+    ({"activation": "tanh_of_minus_z"}, ("simple",), "activation.argument", ("tanh(-z)",), ""),
+    ({"activation": "tanh_of_twice_z"}, ("gru",), "activation.argument", ("tanh(2 z)",), ""),
+    ({"activation": "tanh_of_lecun"}, ("lstm",), "activation.other", ("1.7159",), ""),
     ({"activation": "arctan"}, ("simple",), "activation.other", ("arctan",), ""),
     ({"resets_input": True}, ("gru",), "gru.reset_of_input", (), ""),
     ({"order_of_row": 1}, ("gru",), "gates.order.bias", ("bias[1]",), ""),
@@ -392,6 +399,19 @@ def test_hypotheses_computed_together_differ_as_alone(options: dict[str, Any]) -
     alone = [relative_distance(tried[place]) for place in some]
     together = np.array(relative_distances(tried))[some]
     np.testing.assert_allclose(together, alone, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["simple", "gru"])
+def test_each_mistake_changes_the_numbers(cell: str) -> None:
+    """So none is tried with a cell that cannot have it. A limit may lie above all numbers."""
+    base = hypothesis_of({**SIZES, "cell": cell})
+    errors = np.random.default_rng(1).normal(0, 1e-3, base.quantities[0].values.shape)
+    near = tuple(replace(q, values=q.values + errors) for q in base.quantities)
+    base = replace(base, quantities=near)
+    tried = [*hypotheses(base), *hypotheses(base, rare=True)]
+    tried = [h for h in tried if not h.mistakes[0].id.endswith(".clipped")]
+    changes = np.abs(np.array(relative_distances(tried)) - relative_distance(base))
+    assert [tried[i].mistakes[0].text for i in np.flatnonzero(changes < 1e-9)] == []
 
 
 def test_hypotheses_of_one_window_keep_their_starts() -> None:
