@@ -367,6 +367,13 @@ def test_each_key_moves_to_its_step(spec, typed, at, t, monkeypatch, capsys) -> 
     assert f"t = {t} " in capsys.readouterr().out.rpartition("\x1b[1;1H")[2]  # drawn last
 
 
+@pytest.mark.parametrize("key", ["q", "Q", "escape"])
+def test_key_leaves(key: str, monkeypatch) -> None:
+    typed = iter([key])
+    browser(monkeypatch, T=7).run(lambda seconds: next(typed))
+    assert next(typed, None) is None
+
+
 def test_follow_shows_only_requested_steps(monkeypatch, capsys) -> None:
     for back, ends in ((False, (2, 4)), (True, (4, 2))):
         shown = browser(monkeypatch, View(0, 2, 5), T=7, go_backwards=back)
