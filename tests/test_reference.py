@@ -15,7 +15,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import CannotRunError, TooLargeError, memory, reference
-from rnnshapes.forward import scan, tracing
+from rnnshapes.forward import golden, scan, tracing
 from rnnshapes.network import from_sizes
 from rnnshapes.network.structure import Engine
 from rnnshapes.reference import quiet
@@ -89,6 +89,17 @@ def test_threads_restore_descriptor_2() -> None:
     assert (os.fstat(2).st_dev, os.fstat(2).st_ino) == (before.st_dev, before.st_ino)
 
 
+def test_buffered_stderr_is_written_where_it_belongs(monkeypatch, capfd) -> None:
+    with open(2, "w", closefd=False) as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        stderr.write("before, ")
+        with quiet.captured_stderr():
+            stderr.write("inside, ")
+        stderr.write("after")
+        monkeypatch.undo()
+    assert capfd.readouterr().err == "before, after"
+
+
 def least(accepts: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:
     """How much memory has to be available for something to be accepted."""
     low, high = 0, 2**40
@@ -104,6 +115,9 @@ def least(accepts: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:
     return high
 
 
+WITH_KERAS: list[dict[str, bool]] = [{}, {"with_keras": False}, {"with_keras": True}]
+
+
 def test_required_memory_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     net = from_sizes.from_sizes(N=7, T=1000, D=30, M=50, K=20)
     params = 50 * (30 + 50 + 1) + 20 * 51
@@ -115,6 +129,8 @@ def test_required_memory_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     assert with_h - alone == 8 * 7 * 1000 * 50
     keras = least(lambda: tracing.require_memory(net, with_keras=True), monkeypatch)
     assert keras - alone == 8 * (2 * params + 7 * 1000 * (30 + 50 + 50 + 20))
+    files = [least(lambda k=k: golden.require_memory(net, **k), monkeypatch) for k in WITH_KERAS]
+    assert files[0] == files[1] == files[2] - (keras - alone)
 
 
 def test_unknown_memory_refuses_impossible_sizes(monkeypatch) -> None:
