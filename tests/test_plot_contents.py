@@ -198,8 +198,11 @@ def test_masked_steps_are_shaded() -> None:
     result = masked()
     for sample, spans in ((0, []), (1, [(0.5, 1.5), (2.5, 5.5)])):
         figure = plots.figure(result, View(sample=sample))
-        for name in ("h", "z", "r", "h~"):
-            hatched = [p for p in maps(figure)[name].patches if p.get_hatch()]
+        for axes in (
+            *(maps(figure)[name] for name in ("h", "z", "r", "h~")),
+            panel(figure, "y_hat"),
+        ):
+            hatched = [p for p in axes.patches if p.get_hatch()]
             assert [(p.get_x(), p.get_x() + p.get_width()) for p in hatched] == spans
     assert np.isnan(images(figure)[1][:, 3:]).all()
 
