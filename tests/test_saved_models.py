@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -199,6 +200,18 @@ def test_extra_array_is_a_difference(lstm: Path, tmp_path: Path) -> None:
     file = rnnshapes.inspect(repacked(lstm, tmp_path / "more.keras", weights=add)).file
     assert next(fact.name for fact in file.differences) == "encode/cell/vars/3"
     assert any("layers/more/vars/0" in note for note in file.notes)
+
+
+def test_unknown_arrays_are_counted_beyond_three(lstm: Path, tmp_path: Path) -> None:
+    for count, rest in ((3, []), (5, ["2"])):
+
+        def add(weights: h5py.File, count: int = count) -> None:
+            for letter in "abcde"[:count]:
+                weights[f"layers/{letter}/vars/{letter}"] = np.ones(4, "float32")
+
+        file = rnnshapes.inspect(repacked(lstm, tmp_path / f"{count}.keras", weights=add)).file
+        (note,) = (note for note in file.notes if "layers/a/vars/a" in note)
+        assert re.findall(r"\d+", note) == rest
 
 
 def test_optimizer_arrays_are_not_counted(tmp_path: Path) -> None:
