@@ -13,6 +13,9 @@ from rnnshapes.cells.cell import StepResult
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
+from rnnshapes.forward import replay
+from rnnshapes.load import inputs
+from rnnshapes.network import weights
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
 from rnnshapes.reference.builder import LayerBuilder
@@ -175,6 +178,18 @@ def test_any_other_output_fails_the_unrolled_check(change: Any, monkeypatch) -> 
 
     monkeypatch.setattr(unrolled, "unrolled_residuals", changed)
     assert failed(from_sizes(cell="lstm", **SEQUENCES)) == ["lstm: unrolled, in float64"]
+
+
+@pytest.mark.parametrize("options", [{"go_backwards": True}, {"bidirectional": True}])
+def test_repeated_steps_have_the_output_at_each_step(options: Any) -> None:
+    network = from_sizes(cell="gru", **SIZES, **options).with_dtype("float64")
+    drawn = weights.draw(network, seed=1)
+    xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed=1)]
+    ours = replay.numpy_outputs(network, drawn, xs)
+    repeated = replay.keras_replay(network, drawn, ours, "float64")
+    assert len(repeated.each) == 2
+    for name, arrays in repeated.each.items():
+        np.testing.assert_allclose(arrays, ours.each[name], rtol=0, atol=1e-12)
 
 
 def test_wrong_shape_and_count_fail(monkeypatch) -> None:
