@@ -312,6 +312,11 @@ def _complex(file: h5py.File, place: str) -> None:
     file.create_dataset(place, (3, 20), "complex64")
 
 
+def _chunked(file: h5py.File, place: str) -> None:
+    data, options = np.full((3, 20), 0.5, "float32"), {"compression": "gzip"}
+    file.create_dataset(place, data=data, maxshape=(3, None), chunks=(3, 2**20), **options)
+
+
 def _gzip_bomb(good: Path, folder: Path) -> Path:
     units = 20_000
 
@@ -444,6 +449,7 @@ BAD: dict[str, tuple[Maker, str]] = {
     "huge claim": (_instead(_huge), "broken"),
     "plugin": (_instead(_plugin), "read"),
     "objects": (_instead(_objects), "broken"),
+    "huge chunks": (_instead(_chunked), "read"),
     "complex numbers": (_instead(_complex), "broken"),
     "layers no list": (_config(lambda config: config["config"].update(layers=3)), "broken"),
     "no class": (_config(lambda config: layers_of(config)[1].pop("class_name") and None), "broken"),
