@@ -153,6 +153,23 @@ def test_h_rounded_at_each_step_is_named(function: Change, words: str, what: str
     assert what == "h" or mentions(result, words)
 
 
+@pytest.mark.parametrize(("feature", "factor"), [(0, 2.5), (2, 0.0)])
+def test_scaled_feature_of_x_is_located(feature: int, factor: float) -> None:
+    factors = np.where(np.arange(SIZES["D"]) == feature, factor, 1).astype("float32")
+    _, result = from_x(lambda x: x * factors)
+    assert explained(result) == [("input.scaled",)]
+    where = result.to_dict()["diagnosis"][0]["where"]
+    assert (where["array"], where["unit"]) == ("x", feature)
+    assert mentions(result, f"{factor:g}")
+
+
+def test_features_of_x_are_scaled_and_shifted_apart() -> None:
+    scales, shifts = np.array([2.5, 1, 1, 0.75], "f"), np.array([0, 0.375, 0, -1.5], "f")
+    _, result = from_x(lambda x: x * scales + shifts)
+    assert explained(result) == [("input.scaled",)]
+    assert mentions(result, "2.5 x at 0", "x + 0.375 at 1", "0.75 x - 1.5 at 3")
+
+
 def test_too_few_numbers_name_no_mistake() -> None:
     sizes = {**SIZES, "cell": "simple", "seed": 4, "N": 1, "K": 1}
     golden = rnnshapes.golden(**sizes).arrays
