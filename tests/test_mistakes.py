@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -412,6 +412,58 @@ def test_each_mistake_changes_the_numbers(cell: str) -> None:
     tried = [h for h in tried if not h.mistakes[0].id.endswith(".clipped")]
     changes = np.abs(np.array(relative_distances(tried)) - relative_distance(base))
     assert [tried[i].mistakes[0].text for i in np.flatnonzero(changes < 1e-9)] == []
+
+
+SCOPES = ("all", "recurrence", "all without biases", "recurrence without biases")
+Rounding = Callable[[np.ndarray], np.ndarray]
+
+
+def on_grid(bits: int, axis: int | None) -> Rounding:
+    def rounded(values: np.ndarray) -> np.ndarray:
+        axes = axis if values.ndim > 1 else None
+        scale = np.abs(values).max(axis=axes, keepdims=True) / (2 ** (bits - 1) - 1)
+        return np.rint(values / scale) * scale
+
+    return rounded
+
+
+def multiples(count: float, whole: Rounding = np.rint) -> Rounding:
+    return lambda values: whole(values * count) / count
+
+
+def significant(digits: int) -> Rounding:
+    return np.vectorize(lambda value: float(f"{value:.{digits - 1}e}"))
+
+
+BITS = (6, 7, 8, 10, 11, 12, 15)
+#: How weights are rounded: which of all or those of the recurrence alone, with biases or without.
+ROUNDINGS: list[tuple[Rounding, tuple[str, ...]]] = [
+    *((on_grid(bits, axis), SCOPES) for bits in (4, 8, 16) for axis in (None, 0)),
+    *((multiples(10**n), SCOPES[:2]) for n in (2, 3, 4, 5)),
+    *((multiples(2**n, whole), SCOPES[:2]) for n in BITS for whole in (np.rint, np.floor)),
+    *((significant(n), SCOPES[:1]) for n in (3, 4, 5)),
+]
+
+
+def test_each_rounding_of_weights_is_tried() -> None:
+    base = hypothesis_of({**SIZES, "cell": "gru"})
+    tried = [*hypotheses(base), *hypotheses(base, rare=True)]
+    quantized = [h.weights for h in tried if h.mistakes[0].id == "weights.quantized"]
+    found = np.array([numbers_of(weights) for weights in quantized])
+    for rounded, scopes in ROUNDINGS:
+        for scope in scopes:
+
+            def change(group: str, key: str, values: Any, f: Any = rounded, s: str = scope) -> Any:
+                is_left = (group != "gru" and "all" not in s) or (key[0] == "b" and "bias" in s)
+                return values if is_left else f(values.astype(float))
+
+            expected = numbers_of(base.weights, change)
+            assert np.abs(found - expected).max(axis=1).min() < 1e-9, (rounded, scope)
+
+
+def numbers_of(weights: Any, change: Any = lambda group, key, values: values) -> np.ndarray:
+    arrays = [(g, k, values) for g, keys in weights.items() for k, values in keys.items()]
+    return np.concatenate([np.ravel(change(*array)) for array in arrays])
 
 
 def test_hypotheses_of_one_window_keep_their_starts() -> None:
