@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -13,6 +14,7 @@ import pytest
 
 import rnnshapes
 from tests.helpers.handmade import (
+    FUNCTIONS,
     LAYERS,
     SIZES,
     Arrays,
@@ -25,6 +27,7 @@ from tests.helpers.handmade import (
 )
 
 LONG = {**SIZES, "T": 16}
+Function = Callable[[np.ndarray], np.ndarray]
 
 
 def quantized(cell: str, what: str, **options: Any) -> Arrays:
@@ -189,6 +192,7 @@ def test_senseless_tolerance_exits_2(tolerance: str, run, in_folder) -> None:
         ("simple", "h", {"activation": "rational_tanh"}, ["Padé", "2.4e-02", "|z| = 1.6"]),
         ("gru", "y_hat", {"activation": "rational_tanh"}, ["tanh", "Padé"]),
         ("lstm", "last", {"recurrent_activation": "tabled_sigmoid"}, ["sigmoid", "256 entries"]),
+        ("gru", "h", {"recurrent_activation": "softsign"}, ["z / (1 + |z|)"]),
     ],
 )
 def test_approximated_activation_is_named(
@@ -199,6 +203,70 @@ def test_approximated_activation_is_named(
     assert explained(result) == [("activation.approximated",)]
     assert mentions(result, *words)
     assert result.verdict == "inexact"
+
+
+def fraction(z: np.ndarray) -> np.ndarray:
+    """Return Lambert's continued fraction of tanh, at most 1."""
+    z, value = np.clip(z, -4, 4), np.array(9.0)
+    for odd in (7, 5, 3, 1):
+        value = odd + z * z / value
+    return np.clip(z / value, -1, 1)
+
+
+def cubic(z: np.ndarray) -> np.ndarray:
+    s = np.clip(z / 1.5, -1, 1)
+    return 1.5 * s - 0.5 * s**3
+
+
+def three_lines(z: np.ndarray) -> np.ndarray:
+    size = np.abs(z)
+    lines = [size / 32 + 0.84375, size / 8 + 0.625, size / 4 + 0.5]
+    above = np.select([size >= 5, size >= 2.375, size >= 1], [size * 0 + 1, *lines[:2]], lines[2])
+    return np.where(z < 0, 1 - above, above)
+
+
+def from_sigmoid(sigmoid: Function) -> Function:
+    """Return 2 sigmoid(2 z) - 1."""
+    return lambda z: 2 * sigmoid(2 * z) - 1
+
+
+def power(n: int) -> Function:
+    return from_sigmoid(lambda z: 1 / (1 + (1 - z / n) ** n))
+
+
+def tabled(entries: int, limit: float, kind: str) -> Function:
+    nodes = np.linspace(-limit, limit, entries)
+    if kind == "interpolated":
+        return lambda z: np.interp(z, nodes, np.tanh(nodes))
+    index = np.rint if kind == "nearest" else np.floor
+    per_unit = (entries - 1) / (2 * limit)
+    return lambda z: np.tanh(nodes)[
+        index((np.clip(z, -limit, limit) + limit) * per_unit).astype(int)
+    ]
+
+
+TABLES = [
+    *((64, 4, "nearest"), (128, 5, "below"), (256, 6, "interpolated"), (512, 8, "nearest")),
+    *((1024, 10, "below"), (2048, 4, "nearest"), (4096, 6, "below"), (64, 8, "interpolated")),
+]
+FORMS: list[tuple[Function, tuple[str, ...]]] = [
+    (fraction, ("5", "4")),
+    (cubic, ("1.5", "0.5")),
+    (from_sigmoid(three_lines), ("PLAN",)),
+    *((power(n), (f"{n})^{n}",)) for n in (64, 128, 256, 512, 1024, 4096)),
+    *((tabled(*row), (f" {row[0]} ", f" {row[1]},")) for row in TABLES),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"), FORMS, ids=lambda value: "" if callable(value) else "".join(value)
+)
+def test_each_form_of_tanh_is_named(function: Function, words: Any, monkeypatch) -> None:
+    monkeypatch.setitem(FUNCTIONS, "own", lambda z: function(z.astype(float)).astype(z.dtype))
+    port = given(ported(Port("simple", activation="own")), "h")
+    result = rnnshapes.verify(**SIZES, cell="simple", against=port)
+    assert explained(result) == [("activation.approximated",)]
+    assert mentions(result, *words)
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1 / 512])

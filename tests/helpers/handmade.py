@@ -52,6 +52,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "half_of_tanh": lambda z: z.dtype.type(0.5) * (1 + np.tanh(z)),
     "tanh_of_half_z": lambda z: (1 - np.exp(-z)) / (1 + np.exp(-z)),
     "arctan": np.arctan,
+    "softsign": lambda z: (1 + z / (1 + np.abs(z))) / 2,
     "tabled": lambda z: np.tanh(np.rint(z * 12.4375) / 12.4375).astype(z.dtype),
     "tabled_sigmoid": lambda z: _TABLE[np.rint((np.clip(z, -8, 8) + 8) * 15.9375).astype(int)],
 }
