@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -439,6 +440,42 @@ def test_a_softmax_over_samples_is_named(axes: int | None, sequences: bool) -> N
     result = rnnshapes.verify(model, N=4, against=port)
     assert explained(result) == [("head.activation",)]
     assert mentions(result, "all numbers" if axes is None else "the samples")
+
+
+def softmax(z: Any) -> Any:
+    return np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
+
+
+HEADS: list[tuple[str, Any]] = [
+    ("head.activation", lambda h, W, b: h @ W + b),
+    ("head.activation", lambda h, W, b: np.exp(h @ W + b)),
+    ("head.activation", lambda h, W, b: (h @ W + b) / (h @ W + b).sum(axis=-1, keepdims=True)),
+    ("head.activation", lambda h, W, b: softmax(softmax(h @ W + b))),
+    ("head.activation", lambda h, W, b: np.log(softmax(h @ W + b))),
+    ("head.activation", lambda h, W, b: 1 / (1 + np.exp(-h @ W - b))),
+    ("head.activation", lambda h, W, b: np.tanh(h @ W + b)),
+    ("head.activation", lambda h, W, b: np.maximum(h @ W + b, 0)),
+    ("head.bias", lambda h, W, b: softmax(h @ W)),
+    ("head.bias", lambda h, W, b: softmax(h @ W + 2 * b)),
+    ("head.bias", lambda h, W, b: softmax(h @ W + np.roll(b, 1))),
+    ("head.bias", lambda h, W, b: softmax(h @ W + np.roll(b, -1))),
+    ("weights.permuted", lambda h, W, b: softmax(h @ np.roll(W, 1, axis=0) + b)),
+    ("weights.permuted", lambda h, W, b: softmax(h @ np.roll(W, -1, axis=0) + b)),
+]
+
+
+@pytest.mark.parametrize(("id_", "head"), HEADS)
+def test_each_mistake_of_the_head_is_named(id_: str, head: Any) -> None:
+    golden = rnnshapes.golden(softmax_model(), N=4, keras=False).arrays
+    h = Port("simple").run(weights_of(golden, "rnn"), golden["x"])["h"]
+    port = head(h, golden["dense/kernel"], golden["dense/bias"]).astype("float32")
+    assert explained(rnnshapes.verify(softmax_model(), N=4, against={"y_hat": port})) == [(id_,)]
+
+
+@functools.cache
+def softmax_model() -> Any:
+    layers = [la.SimpleRNN(5, name="rnn", return_sequences=True)]
+    return randomized(sequential(*layers, la.Dense(3, "softmax", name="dense"), shape=(9, 4)))
 
 
 @pytest.mark.parametrize(("cell", "what"), [("simple", "y_hat"), ("lstm", "h"), ("gru", "h")])
