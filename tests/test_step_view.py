@@ -128,6 +128,14 @@ def test_equations_carry_the_steps_number(options: Any, which: int, t: int, expe
     )
 
 
+def test_block_size_changes_no_step(monkeypatch) -> None:
+    (once,) = followed(T=50, D=3, M=5, K=2, cell="lstm")
+    monkeypatch.setattr("rnnshapes.forward.scan.BLOCK_BYTES", 1)
+    (again,) = followed(T=50, D=3, M=5, K=2, cell="lstm")
+    for t in (0, 1, 49):
+        assert drawn(once, t) == drawn(again, t)
+
+
 def test_shapes_are_shown_as_symbols_and_numbers() -> None:
     operation = followed(**SIZES)[0].step(1).equations[0].operations[0]
     assert operation.label == "x_1 Wx"
