@@ -5,6 +5,7 @@ The ports of :mod:`tests.helpers.handmade` share no code with the package.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,7 @@ def test_unexplained_port_is_located() -> None:
     assert explained(result) == []
     place = result.to_dict()["where"][0]
     assert [place[key] for key in ("layer", "array", "step")] == ["gru", "h", 4]
+    assert {"5", "9", "4", "8"} <= set(re.findall(r"\d+", place["text"]))  # 5 of 9, 4 to 8
     assert "where" in repr(result)
 
 
