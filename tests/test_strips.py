@@ -313,6 +313,12 @@ def test_what_is_not_finite_is_marked(steps: int, value: float, kind: ScaleKind)
     assert not re.search(r"(?<!\w)(nan|inf)(?!\w)", key(one))
 
 
+@pytest.mark.parametrize("own_scales", [False, True])
+def test_without_finite_numbers_none_is_named(*, own_scales: bool) -> None:
+    one = strip("signed", np.full((8, 2), np.nan), own_scales=own_scales)
+    assert not re.search(r"\d", key(one))
+
+
 @EACH_KIND
 @pytest.mark.parametrize("steps", [8, 30])
 def test_masked_steps_are_marked(steps: int, kind: ScaleKind) -> None:
