@@ -434,3 +434,13 @@ def test_wrong_count_exits_1(run, monkeypatch) -> None:
     done = run("verify")
     assert done.status == 1
     assert "FAIL  count_params()" in done.out
+
+
+def test_reason_of_a_failure_stands_behind_its_label(monkeypatch) -> None:
+    real = reference.structure_of
+    monkeypatch.setattr(reference, "structure_of", lambda *args: replace(real(*args), total=58))
+    result = replace(rnnshapes.verify(M=5), is_random=True)
+    (reason,) = result.diagnosis
+    columns = [line.find(reason[:20]) for line in repr(result).splitlines()]
+    assert 0 not in columns
+    assert max(columns) > 0
