@@ -40,6 +40,48 @@ def quantized(cell: str, what: str, **options: Any) -> Arrays:
     return given(Port(cell, **options).run(weights, golden["x"]), what)
 
 
+def of_gates(w: np.ndarray) -> np.ndarray:
+    """Integers of 8 bits, with a scale for the block of each gate."""
+    blocks = np.split(w, 3, axis=1)
+    return np.concatenate([np.rint(b / s) * s for b in blocks if (s := np.abs(b).max() / 127)], 1)
+
+
+def with_zero_point(w: np.ndarray) -> np.ndarray:
+    """Integers from 0 to 255, of which one is 0."""
+    low = min(w.min(), 0.0)
+    scale = (max(w.max(), 0.0) - low) / 255
+    zero = np.rint(-low / scale)
+    return (np.clip(np.rint(w / scale) + zero, 0, 255) - zero) * scale
+
+
+def halved(w: np.ndarray) -> np.ndarray:
+    """Integers from -128 to 127, where 127.5 would be the largest number."""
+    scale = np.abs(w).max() / 127.5
+    return np.clip(np.rint(w / scale), -128, 127) * scale
+
+
+@pytest.mark.parametrize(
+    ("rounded", "what", "word"),
+    [
+        (of_gates, "last", "each gate"),
+        (with_zero_point, "y_hat", "zero point"),
+        (halved, "h", "127.5"),
+    ],
+)
+def test_kernels_on_other_grids_are_inexact(
+    rounded: Callable[[np.ndarray], np.ndarray], what: str, word: str
+) -> None:
+    golden = rnnshapes.golden(**SIZES, cell="gru").arrays
+    weights = weights_of(golden, "gru")
+    for name in ("kernel", "recurrent_kernel"):
+        weights[name] = rounded(np.float64(weights[name])).astype("f")
+    port = given(Port("gru").run(weights, golden["x"]), what)
+    result = rnnshapes.verify(**SIZES, cell="gru", against=port)
+    assert explained(result) == [("weights.quantized",)]
+    assert mentions(result, word)
+    assert result.verdict == "inexact"
+
+
 @pytest.mark.parametrize("what", ["y_hat", "h"])
 def test_inexact_port_has_measured_errors(what: str) -> None:
     """Over the whole run, and as shares of the range of each unit and sample."""

@@ -42,6 +42,13 @@ def units_first(kernel: np.ndarray) -> np.ndarray:
     return parts.transpose(1, 2, 0).reshape(kernel.shape)
 
 
+def shifted_integers(kernel: np.ndarray) -> np.ndarray:
+    """Integers from 0 to 255, of which one is 0."""
+    scale = np.ptp(kernel) / 255
+    zero = np.rint(-kernel.min() / scale)
+    return (np.clip(np.rint(kernel / scale) + zero, 0, 255) - zero) * scale
+
+
 def changed(key: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arrays], Arrays]:
     return lambda weights: {key: function(weights[key]).astype("f")}
 
@@ -75,6 +82,7 @@ def test_a_layout_for_each_kernel_is_named(cell: str) -> None:
             ("r by 0.4",),
         ),
         ("simple", "kernel", lambda a: np.rint(50 * a) / 50 + 1, "weights.other", ("kernel",)),
+        ("lstm", "kernel", shifted_integers, "weights.quantized", ("uint8", "zero point")),
         (
             "simple",
             "recurrent_kernel",

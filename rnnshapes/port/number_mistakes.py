@@ -9,7 +9,7 @@ import numpy as np
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Mistake, Where
-from rnnshapes.port.mistakes.exactness import on_grid
+from rnnshapes.port.mistakes.exactness import grids
 
 #: The largest share of wrong numbers in an array whose others are right.
 _FEW = 0.02
@@ -49,7 +49,7 @@ def number_mistake(
     are_many = count > max(1, _FEW * differs.size)
     limit = _ROUNDING * np.abs(values).max() + np.max(error)
     if are_many and (largest <= limit or np.isinf(largest)):  # float16 may have overflowed
-        for id_, name, rounded in _roundings(values):
+        for id_, name, rounded in _roundings(values, max(1, len(gates))):
             if np.allclose(rounded, stored, rtol=1e-6, atol=error):
                 text = f"all numbers are rounded to {name}; largest error {largest:.2g}"
                 return Mistake(id_, text, where, "store the weights in float32")
@@ -62,11 +62,10 @@ def number_mistake(
     return Mistake("weights.one_wrong", text, where)
 
 
-def _roundings(values: Array) -> Iterator[tuple[str, str, Array]]:
+def _roundings(values: Array, gates: int) -> Iterator[tuple[str, str, Array]]:
     """Yield the ways in which ports round weights: id, format, and the rounded numbers."""
     for name in ("float16", "bfloat16"):
         yield f"weights.{name}", name, PRECISIONS[name].rounded(values)
     for bits in (8, 16):
-        for per_column in (False, True):
-            rounded = on_grid(bits, per_column=per_column)(values)
-            yield "weights.quantized", f"integers of {bits} bits with a scale", rounded
+        for grid in grids(bits):
+            yield "weights.quantized", f"integers of {bits} bits with a scale", grid(values, gates)

@@ -16,7 +16,7 @@ from rnnshapes.cells.cell import Weight
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
-from rnnshapes.port.mistakes.exactness import on_grid
+from rnnshapes.port.mistakes.exactness import Grid, grids
 from rnnshapes.port.mistakes.families import array_mistakes
 from rnnshapes.port.mistakes.layout import axes_text, reordered_axes
 from rnnshapes.port.number_mistakes import number_mistake
@@ -176,7 +176,7 @@ def _mistakes_of_array(
         candidates.append(_other_orders(recovered, expected, weight, where))
         candidates.append(_other_rows(recovered, key, expected, where))
     candidates.append(_multiples(recovered, expected, weight, where))
-    candidates.append(_grids(recovered, key, expected, where))
+    candidates.append(_grids(recovered, expected, weight, where))
     for mistake, array in itertools.chain(*candidates):
         if _matches(recovered, key, array) and not np.array_equal(array, expected):
             yield mistake, array
@@ -282,19 +282,19 @@ def _multiples(
 
 
 def _grids(
-    recovered: RecoveredWeights, key: str, expected: Array, where: Where
+    recovered: RecoveredWeights, expected: Array, weight: Weight, where: Where
 ) -> Iterator[tuple[Mistake, Array]]:
     """Yield an array rounded to integers with a scale, and to multiples of a number."""
     values = np.asarray(expected, np.float64)
-    error = recovered.errors[key]
+    error = recovered.errors[weight.key]
     finest = _FINEST * float(np.median(error[np.isfinite(error)]))
-    for bits, per_column in itertools.product((4, 6, 8, 10, 12, 16), (False, True)):
-        scale = np.abs(values).max() / (2 ** (bits - 1) - 1)
-        how = "one scale for each column" if per_column else f"scale {scale:.4g}"
-        text = f"{_name(where)} is rounded to integers of {bits} bits ({how})"
+    for grid in itertools.chain(*map(grids, (4, 6, 8, 10, 12, 16))):
+        scale = np.abs(values).max() / (2 ** (grid.bits - 1) - 1)
+        how = f", scale {scale:.4g}" if grid == Grid(grid.bits) else ""
+        text = f"{_name(where)} is rounded to {grid.text}{how}"
         if scale > finest:
             mistake = Mistake("weights.quantized", text, where)
-            yield mistake, on_grid(bits, per_column=per_column)(values)
+            yield mistake, grid(values, max(1, len(weight.gates)))
     for base, powers in ((2.0, range(1, 16)), (10.0, range(1, 6))):
         for power in powers:
             scale = base**-power

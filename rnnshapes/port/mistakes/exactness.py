@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.cells.cell import Cell
+from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import MONOTONE, Array
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.precision import PRECISIONS
@@ -293,25 +294,23 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
         text = f"the weights of the recurrence are rounded to {dtype}"
         mistake = Mistake(f"weights.{dtype}", text)
         yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, cells=True)
-    for bits, per_column, biases, cells in itertools.product(
-        (4, 8, 16), (False, True), (True, False), (True, False)
-    ):
-        what = "the weights of the recurrence" if cells else "all weights"
-        scale = "one scale for each column" if per_column else "one scale for each array"
-        kept = "" if biases else ", the biases are not"
-        text = f"{what} are rounded to int{bits} ({scale}){kept}"
-        mistake = Mistake("weights.quantized", text)
-        grid = on_grid(bits, per_column=per_column)
-        yield from _rounded(hypothesis, mistake, grid, cells=cells, biases=biases)
+    for grid in _GRIDS:
+        every = _on_grid_of_gates(hypothesis, grid)
+        for biases, cells in itertools.product((False,) if grid.is_rare else (True, False), _CELLS):
+            kept = "" if biases else ", the biases are not"
+            text = f"{_WHOSE[cells]} are rounded to {grid.text}{kept}"
+            mistake = Mistake("weights.quantized", text)
+            yield from _with_rounded(hypothesis, mistake, every, cells=cells, biases=biases)
     for unit, what in _STEPS_OF_WEIGHTS.items():
-        for cells in (True, False):
-            whose = "the weights of the recurrence" if cells else "all weights"
-            mistake = Mistake("weights.quantized", f"{whose} are rounded to {what}")
-            yield from _rounded(hypothesis, mistake, multiples_of(unit), cells=cells)
-            if unit in _FRACTIONAL_BITS:
-                text = f"{whose} are rounded down to {what}"
+        ways = {"": multiples_of(unit)}
+        if unit in _FRACTIONAL_BITS:
+            ways["down "] = _multiples_below(unit)
+        for how, rounded in ways.items():
+            every = _map_weights(hypothesis, rounded)
+            for cells in _CELLS:
+                text = f"{_WHOSE[cells]} are rounded {how}to {what}"
                 mistake = Mistake("weights.quantized", text)
-                yield from _rounded(hypothesis, mistake, _multiples_below(unit), cells=cells)
+                yield from _with_rounded(hypothesis, mistake, every, cells=cells)
     for digits in (3, 4, 5):
         mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
         yield from _rounded(hypothesis, mistake, _with_significant(digits))
@@ -325,10 +324,9 @@ def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
     ]
     if max(largest, default=0.0) < 1.0:
         return
-    for bits, wraps, cells in itertools.product((7, 15), (False, True), (True, False)):
-        whose = "the weights of the recurrence" if cells else "all weights"
+    for bits, wraps, cells in itertools.product((7, 15), (False, True), _CELLS):
         how = "wrap around" if wraps else "are saturated"
-        text = f"{whose} have {bits} fractional bits, and {how} at -1 and 1"
+        text = f"{_WHOSE[cells]} have {bits} fractional bits, and {how} at -1 and 1"
         mistake = Mistake("weights.overflow", text)
         yield from _rounded(hypothesis, mistake, _fractions(bits, wraps=wraps), cells=cells)
 
@@ -364,16 +362,75 @@ _STEPS_OF_WEIGHTS = {
 _FRACTIONAL_BITS = {unit for unit, what in _STEPS_OF_WEIGHTS.items() if "bits" in what}
 
 
-def on_grid(bits: int, *, per_column: bool) -> Callable[[Array], Array]:
-    """Return a function that rounds an array to integers of so many bits times a scale."""
+@dataclass(frozen=True)
+class Grid:
+    """Integers of so many bits times a scale, to which a port rounds an array.
 
-    def rounded(values: Array) -> Array:
-        axis = 0 if per_column and values.ndim > 1 else None
-        largest = np.max(np.abs(values), axis=axis, keepdims=True, initial=1e-30)
-        scale = largest / (2 ** (bits - 1) - 1)
-        return np.asarray(np.rint(values / scale) * scale)
+    Attributes:
+        bits: The number of bits.
+        scales: What has a scale of its own: each ``array``, ``gate`` or ``column``.
+        largest: The largest |weight| divided by the scale, where it is not the largest integer:
+            of 8 bits, 128 or 127.5, which is then stored as 127.
+        shifted: Whether the integers are those above 0, and one of them, the zero point, is 0.
+    """
 
-    return rounded
+    bits: int
+    scales: str = "array"
+    largest: float = 0.0
+    shifted: bool = False
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether only few ports have it."""
+        return self.shifted or self.largest > 0 or self.scales == "gate"
+
+    @property
+    def text(self) -> str:
+        """The integers in words: ``int8 (one scale for each array)``."""
+        integers = f"{'uint' if self.shifted else 'int'}{self.bits}"
+        scale = f"one scale for each {self.scales}"
+        scale += f", largest number / {self.largest:g}" if self.largest else ""
+        return f"{integers} ({scale}{', with a zero point' if self.shifted else ''})"
+
+    def __call__(self, values: Array, gates: int = 1) -> Array:
+        """Return an array on the grid, with blocks of columns for so many gates."""
+        if self.scales == "gate":
+            return np.concatenate([self._block(b) for b in np.split(values, gates, -1)], -1)
+        return self._block(values)
+
+    def _block(self, values: Array) -> Array:
+        axis = 0 if self.scales == "column" and values.ndim > 1 else None
+        highest = 2 ** (self.bits - 1) - 1
+        if self.shifted:
+            low, high = (
+                np.asarray(edge(values, axis=axis, keepdims=True, initial=0.0))
+                for edge in (np.min, np.max)
+            )
+            scale = np.maximum(high - low, _TINY) / (2**self.bits - 1)
+            zero = np.rint(-low / scale)
+            whole = np.clip(np.rint(values / scale) + zero, 0, 2**self.bits - 1) - zero
+        else:
+            size = np.max(np.abs(values), axis=axis, keepdims=True, initial=_TINY)
+            scale = size / (self.largest or highest)
+            whole = np.clip(np.rint(values / scale), -highest - 1, highest)
+        return np.asarray(whole * scale)
+
+
+def grids(bits: int) -> tuple[Grid, ...]:
+    """Return the grids of so many bits that ports have, the common ones first."""
+    rare = [Grid(bits, "gate")]
+    if bits == 8:
+        rare += [Grid(bits, s, n) for n in (128.0, 127.5) for s in ("array", "column")]
+        rare += [Grid(bits, s, shifted=True) for s in ("array", "column")]
+    return (Grid(bits, "array"), Grid(bits, "column"), *rare)
+
+
+#: Whether the weights of cells alone are rounded, and whose weights these are.
+_CELLS = (True, False)
+_WHOSE = {True: "the weights of the recurrence", False: "all weights"}
+#: Weights that are all 0 have about this scale.
+_TINY = 1e-30
+_GRIDS = tuple(grid for bits in (4, 8, 16) for grid in grids(bits))
 
 
 def _rounded(
@@ -382,14 +439,50 @@ def _rounded(
     rounded: Callable[[Array], Array],
     *,
     cells: bool = False,
+) -> Variations:
+    """Round the weights, or those of cells alone."""
+    yield from _with_rounded(hypothesis, mistake, _map_weights(hypothesis, rounded), cells=cells)
+
+
+def _map_weights(hypothesis: Hypothesis, rounded: Callable[[Array], Array]) -> Weights:
+    """Return every weight of a hypothesis, rounded."""
+    return {
+        group: {key: rounded(np.asarray(a, np.float64)) for key, a in arrays.items()}
+        for group, arrays in hypothesis.weights.items()
+    }
+
+
+def _on_grid_of_gates(hypothesis: Hypothesis, grid: Grid) -> Weights:
+    """Return every weight of a hypothesis on a grid, which may have a scale for each gate."""
+    gates = {
+        (group, weight.key): max(1, len(weight.gates))
+        for layer in hypothesis.network.layers
+        for group, weights in layer.groups.items()
+        for weight in weights
+    }
+    return {
+        group: {
+            key: grid(np.asarray(a, np.float64), gates.get((group, key), 1))
+            for key, a in arrays.items()
+        }
+        for group, arrays in hypothesis.weights.items()
+    }
+
+
+def _with_rounded(
+    hypothesis: Hypothesis,
+    mistake: Mistake,
+    every: Weights,
+    *,
+    cells: bool = False,
     biases: bool = True,
 ) -> Variations:
-    """Round the weights, or those of cells alone, with or without the biases."""
+    """Take rounded weights, or those of cells alone, with or without the biases."""
     groups = {direction.name for direction in directions_of(hypothesis)}
     kept = set() if biases else set(_biases_of(hypothesis))
     weights = {
         group: {
-            key: rounded(np.asarray(a, np.float64))
+            key: every[group][key]
             if (group in groups or not cells) and (group, key) not in kept
             else a
             for key, a in arrays.items()

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.mistakes.cell_changes import Arrays, differ
-from rnnshapes.port.mistakes.exactness import on_grid
+from rnnshapes.port.mistakes.exactness import Grid
 from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
 
 #: Activations that ports have after the last layer.
@@ -117,10 +117,9 @@ def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, 
             text = f"the rows of the kernel of {where.layer} are shifted: row {read} is read at m"
             mistake = Mistake("weights.permuted", text, at, "multiply h[m] by row m of the kernel")
             yield mistake, {"W": np.roll(arrays["W"], shift, axis=0)}
-        for per_column, scale in ((False, "the array"), (True, "each column")):
-            text = f"{kernel} rounded to int8 (one scale for {scale})"
-            rounded = on_grid(8, per_column=per_column)(arrays["W"])
-            yield Mistake("weights.quantized", text, at), {"W": rounded}
+        for grid in (Grid(8, "array"), Grid(8, "column")):
+            mistake = Mistake("weights.quantized", f"{kernel} rounded to {grid.text}", at)
+            yield mistake, {"W": grid(arrays["W"])}
 
 
 def _other_normalizations(hypothesis: Hypothesis, position: int) -> Variations:
