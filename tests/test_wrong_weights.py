@@ -48,6 +48,16 @@ CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ("layout.flat_buffer", "lstm", "h", "kernel recurrent_kernel", of_gates),
     ("layout.flat_buffer", "gru", "last", "kernel", of_gates),
     ("layout.transposed", "gru", "y_hat", "recurrent_kernel", gate_transposed),
+    ("input.repeated", "simple", "last", "x", lambda x: x[..., [0, 1, 1]]),
+    (
+        "input.transformed",
+        "simple",
+        "y_hat",
+        "x",
+        lambda x: np.diff(x, axis=1, prepend=x[:, :1] * 0),
+    ),
+    ("input.transformed", "simple", "last", "x", np.abs),
+    ("input.overflow", "gru", "last", "x", wrapped),
     ("input.first_repeated", "simple", "h", "x", lambda x: np.repeat(x[..., :1], 3, 2)),
 ]
 

@@ -328,10 +328,10 @@ def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
         how = "wrap around" if wraps else "are saturated"
         text = f"{_WHOSE[cells]} have {bits} fractional bits, and {how} at -1 and 1"
         mistake = Mistake("weights.overflow", text)
-        yield from _rounded(hypothesis, mistake, _fractions(bits, wraps=wraps), cells=cells)
+        yield from _rounded(hypothesis, mistake, fractions(bits, wraps=wraps), cells=cells)
 
 
-def _fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
+def fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
     """Return a function that rounds to a fraction of so many bits, from -1 to below 1."""
     one = 2.0**bits
 

@@ -1,4 +1,4 @@
-"""Known mistakes of ports about x: its features, and its numbers, rounded, clipped or normalized.
+"""Known mistakes of ports about x: its features, and its numbers, rounded, scaled or transformed.
 
 Other factors and shifts are fitted (:mod:`rnnshapes.port.fitted_numbers`).
 """
@@ -6,15 +6,16 @@ Other factors and shifts are fitted (:mod:`rnnshapes.port.fitted_numbers`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
-from rnnshapes.port.mistakes.exactness import multiples_of
+from rnnshapes.port.mistakes.exactness import fractions, multiples_of
 
 #: Steps to which ports round x, in words: whole numbers, printed digits, and fractional bits.
 _UNITS = {
@@ -24,8 +25,17 @@ _UNITS = {
 }
 #: Intervals to which ports clip x.
 _INTERVALS = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), *((-n, n) for n in (2.0, 3.0, 4.0, 5.0, 8.0)))
-#: Of so many features of x, every exchange of two is tried.
-_MOST_EXCHANGED = 12
+#: Functions of x that ports compute before the first layer, in words.
+_FUNCTIONS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
+    {
+        "|x| is read instead of x": np.abs,
+        "x_t - x_{t-1} is read instead of x_t": lambda x: np.diff(x, axis=1, prepend=0),
+        "x is summed up over time": lambda x: np.cumsum(x, axis=1, dtype=np.float64),
+        "log(1 + x) is read instead of x, and 0 below 0": lambda x: np.log1p(np.maximum(x, 0)),
+    }
+)
+#: Of so many features of x, every exchange of two is tried, and every copy of one.
+_MOST_EXCHANGED, _MOST_COPIED = 12, 6
 #: Sums of squares are not divided by less.
 _TINY = 1e-30
 
@@ -48,6 +58,14 @@ def permuted_features(hypothesis: Hypothesis) -> Variations:
     first = np.repeat(x[..., :1], len(features), axis=2)
     mistake = Mistake("input.first_repeated", text, Where(array="x"))
     yield mistake, replace(hypothesis, xs=(first,))
+    for feature, other in itertools.permutations(features, 2):
+        if len(features) == 2 and other == 0:  # every feature is read as feature 0
+            continue
+        if len(features) <= _MOST_COPIED or abs(feature - other) == 1:
+            order = np.where(features == feature, other, features)
+            text = f"feature {feature} of x is read as feature {other}"
+            mistake = Mistake("input.repeated", text, Where(array="x", unit=int(feature)))
+            yield mistake, replace(hypothesis, xs=(x[..., order],))
     for how, order in orders.items():
         mistake = Mistake("input.permuted", f"the features of x are {how}", Where(array="x"))
         yield mistake, replace(hypothesis, xs=(x[..., order],))
@@ -58,7 +76,10 @@ def changed_numbers(hypothesis: Hypothesis) -> Variations:
     x = hypothesis.xs[0]
     if len(hypothesis.xs) != 1 or x.dtype.kind in "iu" or x.ndim != 3 or not x.size:
         return
-    for id_, text, changed in (*_normalized(x), *_rounded(x), *_clipped(x), *_without_ends(x)):
+    functions = (("input.transformed", text, change(x)) for text, change in _FUNCTIONS.items())
+    for id_, text, changed in itertools.chain(
+        _normalized(x), _rounded(x), _clipped(x), _without_ends(x), _overflowed(x), functions
+    ):
         if np.isfinite(changed).all() and not np.array_equal(changed, x):
             yield Mistake(id_, text, Where(array="x")), replace(hypothesis, xs=(changed,))
 
@@ -78,6 +99,14 @@ def _rounded(x: Array) -> Iterator[_Changed]:
         scale = np.maximum(np.abs(x).max(axes, keepdims=True), _TINY) / 127
         text = f"x is rounded to int8 (one scale for {what})"
         yield "input.rounded", text, np.rint(x / scale) * scale
+
+
+def _overflowed(x: Array) -> Iterator[_Changed]:
+    """Yield x stored as fractions between -1 and 1, if it has numbers beyond."""
+    for bits, wraps in itertools.product((7, 15), (False, True)) if np.abs(x).max() >= 1 else ():
+        how = "wraps around" if wraps else "is saturated"
+        text = f"x has {bits} fractional bits, and {how} at -1 and 1"
+        yield "input.overflow", text, fractions(bits, wraps=wraps)(x)
 
 
 def _clipped(x: Array) -> Iterator[_Changed]:
