@@ -42,12 +42,16 @@ def gate_transposed(w: np.ndarray) -> np.ndarray:
     return np.concatenate([w[:, :units], w[:, units : 2 * units].T, w[:, 2 * units :]], axis=1)
 
 
+#: Factors of the rows of a recurrent kernel.
+ONE_NEGATIVE = np.where(np.arange(SIZES["M"]) == 2, -1, 1)[:, None].astype("float32")
 CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ("layout.row_stride", "lstm", "h", "recurrent_kernel", by_block),
     ("weights.row_omitted", "gru", "last", "recurrent_kernel", short),
     ("layout.flat_buffer", "lstm", "h", "kernel recurrent_kernel", of_gates),
     ("layout.flat_buffer", "gru", "last", "kernel", of_gates),
     ("layout.transposed", "gru", "y_hat", "recurrent_kernel", gate_transposed),
+    ("weights.scaled", "simple", "last", "recurrent_kernel", lambda w: -w),
+    ("weights.scaled", "simple", "y_hat", "recurrent_kernel", lambda w: w * ONE_NEGATIVE),
     ("input.repeated", "simple", "last", "x", lambda x: x[..., [0, 1, 1]]),
     (
         "input.transformed",

@@ -41,6 +41,8 @@ _STALLED = 0.9
 _STEP = 1e-4
 #: A fitted number that differs by less is the expected one.
 _SAME = 1e-4
+#: Of a recurrent kernel with so many rows, the factor of each is fitted.
+_MOST_ROWS = 32
 #: Fewer fits that agree than this are named; more say that the numbers decide nothing.
 MOST_ALIKE = 3
 #: At most so many initial states are fitted.
@@ -91,7 +93,7 @@ def fitted(
     weights = _weights(base, extent)
     fits = [] if extent.in_head else [*_initial_states(base), *_inputs(base)]
     fits += [] if extent.in_head else _factors(base)
-    fits += _head_factors(base)
+    fits += _factors_of_layers(base, extent)
     fits += weights or ()
     enough = system.differing >= _NUMBERS_EACH and not base.is_constant_over_samples
     every_weight = weights is not None and not (extent.in_head and base.network.recurrent)
@@ -415,38 +417,56 @@ def _reaches(
 
 
 def _factors(base: Hypothesis) -> Iterator[Fit]:
-    """Yield fits of the factor of each array of a recurrence, and of each gate of it.
+    """Yield fits of the factor of each array of a recurrence, of each gate of it, and of rows.
 
-    A kernel that is multiplied as a whole has the numbers of an x that is.
+    A kernel that is multiplied as a whole has the numbers of an x that is, and a row of it those
+    of a feature that is.
     """
     for node in base.network.recurrent:
         for direction in node.layer.directions:
             for weight in direction.weights:
                 if weight.key != "Wx":
-                    yield _one_factor(base, node.layer, direction.name, weight, None)
+                    for start in (1.0, -1.0):
+                        yield _one_factor(base, node.layer, direction.name, weight, start=start)
                 for gate in weight.gates:
                     yield _one_factor(base, node.layer, direction.name, weight, gate)
+                rows = len(base.weights[direction.name].get(weight.key, ()))
+                for row in range(rows) if weight.key == "Wh" and rows <= _MOST_ROWS else ():
+                    for start in (1.0, -1.0):
+                        yield _one_factor(
+                            base, node.layer, direction.name, weight, row=row, start=start
+                        )
 
 
-def _head_factors(base: Hypothesis) -> Iterator[Fit]:
-    """Yield fits of the factor of each array of a layer after the last recurrence."""
-    for layer in dict.fromkeys(base.network.nodes[at].layer for at in base.network.head):
-        for weight in layer.groups.get(layer.name, ()):
+def _factors_of_layers(base: Hypothesis, extent: Extent) -> Iterator[Fit]:
+    """Yield fits of the factor of each array of a layer that is no recurrence."""
+    network = base.network
+    positions = network.head if extent.in_head else range(len(network.nodes))
+    for layer in dict.fromkeys(network.nodes[at].layer for at in positions):
+        for weight in layer.groups.get(layer.name, ()) if not layer.directions else ():
             if layer.name in base.weights and weight.key in base.weights[layer.name]:
-                yield _one_factor(base, layer, layer.name, weight, None)
+                yield _one_factor(base, layer, layer.name, weight)
 
 
 def _one_factor(
-    base: Hypothesis, layer: Layer, group: str, weight: Weight, gate: str | None
+    base: Hypothesis,
+    layer: Layer,
+    group: str,
+    weight: Weight,
+    gate: str | None = None,
+    *,
+    row: int | None = None,
+    start: float = 1.0,
 ) -> Fit:
-    """Return the fit of the factor of an array, or of the block of one gate."""
+    """Return the fit of the factor of an array, of the block of one gate, or of one row."""
     key = weight.key
-    width = base.weights[group][key].shape[-1]
-    columns = np.arange(width)
-    inside = np.full(width, True)
+    shape = base.weights[group][key].shape
+    inside = np.full(shape[-1], True)
     if gate is not None:
-        units = width // len(weight.gates)
-        inside = columns // units == weight.gates.index(gate)
+        units = shape[-1] // len(weight.gates)
+        inside = np.arange(shape[-1]) // units == weight.gates.index(gate)
+    if row is not None:
+        inside = np.arange(shape[0])[:, None] == row
 
     def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         scaled = hypothesis.weights[group][key] * np.where(inside, numbers[0], 1.0)
@@ -455,15 +475,19 @@ def _one_factor(
     def mistake(numbers: Array) -> Mistake:
         factor = float(numbers[0])
         what = weight.name if gate is None else f"gate {gate} of {weight.name}"
-        where = Where(layer.name, direction_of(layer, group), weight.name, gate)
+        what = what if row is None else f"row {row} of {weight.name}"
+        where = Where(layer.name, direction_of(layer, group), weight.name, gate, row)
         if abs(factor) >= _SAME:
             text = f"{what} of {group} is multiplied by {factor:.5g}"
             return Mistake("weights.scaled", text, where)
         id_ = "bias.omitted" if weight.name == "bias" else "weights.omitted"
         id_ = id_ if layer.directions else id_.replace("bias.omitted", "head.bias")
-        return Mistake(id_, f"{what} of {group} is left out", where)
+        text = f"{what} of {group} is left out"
+        if row is not None:
+            return Mistake("weights.row_omitted", text, where, "sum over all units of h")
+        return Mistake(id_, text, where)
 
-    return Fit(np.array([1.0]), apply, mistake)
+    return Fit(np.array([start]), apply, mistake)
 
 
 def _one_weight(
