@@ -60,6 +60,9 @@ class BatchedWeight:
     def __radd__(self, x: Array) -> Array:
         return (self._blocks(x) + self._each[:, None]).reshape(x.shape)
 
+    def __rmul__(self, x: Array) -> Array:
+        return (self._blocks(x) * self._each[:, None]).reshape(x.shape)
+
     def __iter__(self) -> Iterator[BatchedWeight]:
         rows = range(self.values.shape[1])
         return (replace(self, values=self.values[:, row]) for row in rows)

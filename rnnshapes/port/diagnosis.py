@@ -25,7 +25,7 @@ from rnnshapes.port.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes.families import hypotheses
-from rnnshapes.port.quantities import are_numbers_of
+from rnnshapes.port.quantities import are_numbers_of, has_only_bits
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps
 from rnnshapes.port.screening import (
@@ -486,7 +486,8 @@ class _Search:
         """Return whether an explanation is unlikely to agree by chance.
 
         A hypothesis that changes a number by about the difference agrees with it by chance in
-        one of ratio cases. The network itself, in a coarser dtype, is not one of many.
+        one of ratio cases. Zeros and ones hold as many bits as vary from row to row. The network
+        itself, in a coarser dtype, is not one of many.
         """
         if explanation.mistakes == self.base.mistakes:
             return True
@@ -500,6 +501,8 @@ class _Search:
                 bits -= before.bits
             elif after.bound > before.bound > 0:
                 bits -= before.differing * np.log2(after.bound / before.bound)
+        if all(has_only_bits(q.values) for q in self.base.quantities):
+            bits = min(bits, sum(_entropy(q.values) for q in self.base.quantities))
         differing = sum(check.differing for check in unchanged)
         free = 1 - fitted_numbers / max(differing, fitted_numbers, 1)
         return bool(free * bits >= _least_bits(tried))
@@ -559,6 +562,13 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _entropy(values: Array) -> float:
+    """Return how many bits the rows of an array (N, L, units) hold, by how often each occurs."""
+    rows = values.reshape(-1, values.shape[-1])
+    shares = np.unique(rows, axis=0, return_counts=True)[1] / len(rows)
+    return float(-len(rows) * (shares * np.log2(shares)).sum())
 
 
 def _leaves_out_all_that_differs(before: Comparison, after: Comparison) -> bool:

@@ -7,7 +7,7 @@ any other mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.ops.activations import Array
+from rnnshapes.port.fit import SAME, Fit, scaled_text
+from rnnshapes.port.fitted_heads import output_fits
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.location import Extent
 from rnnshapes.port.screening import StepWindow, relative_distance, residuals_of, window
@@ -39,8 +41,6 @@ _LARGEST_REST = 0.7
 _STALLED = 0.9
 #: The size of a change from which a derivative is taken.
 _STEP = 1e-4
-#: A fitted number that differs by less is the expected one.
-_SAME = 1e-4
 #: Of a recurrent kernel with so many rows, the factor of each is fitted.
 _MOST_ROWS = 32
 #: Fewer fits that agree than this are named; more say that the numbers decide nothing.
@@ -58,20 +58,6 @@ class FittedHypotheses(NamedTuple):
     nearest: list[tuple[float, Hypothesis]]
     numbers: int
     tried: int
-
-
-class Fit(NamedTuple):
-    """A mistake with numbers that are not known.
-
-    Attributes:
-        start: The numbers from which the fit starts.
-        apply: Returns the hypothesis with the mistake, for some numbers.
-        mistake: Returns the mistake in words, for some numbers.
-    """
-
-    start: Array
-    apply: Callable[[Hypothesis, Array], Hypothesis]
-    mistake: Callable[[Array], Mistake]
 
 
 def fitted(
@@ -94,6 +80,7 @@ def fitted(
     fits = [] if extent.in_head else [*_initial_states(base), *_inputs(base)]
     fits += [] if extent.in_head else _factors(base)
     fits += _factors_of_layers(base, extent)
+    fits += output_fits(base)
     fits += weights or ()
     enough = system.differing >= _NUMBERS_EACH and not base.is_constant_over_samples
     every_weight = weights is not None and not (extent.in_head and base.network.recurrent)
@@ -208,7 +195,7 @@ class _System:
                 if left < size:
                     best, size = nearer, float(left)
                     break
-            if best is numbers or np.max(np.abs(best - numbers)) < 1e-9:
+            if best is numbers:
                 break
             numbers = best
             if size > _STALLED * before:
@@ -331,28 +318,15 @@ def _affine(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
 
 def _each_feature(numbers: Array) -> Mistake:
     scales, shifts = np.split(numbers, 2)
-    wrong = (np.abs(scales - 1) >= _SAME) | (np.abs(shifts) >= _SAME)
-    terms = [
-        f"{_feature_text(scales[at], shifts[at])} at {at}" for at in np.flatnonzero(wrong).tolist()
-    ]
-    shown = ", ".join(terms[:3]) + (", …" if len(terms) > 3 else "")
+    wrong = (np.abs(scales - 1) >= SAME) | (np.abs(shifts) >= SAME)
+    shown = scaled_text("x", scales, shifts)
     if not wrong.all():
         text = f"features of x are scaled or shifted: {shown}; {int((~wrong).sum())} are right"
         return Mistake("input.scaled", text, Where(array="x"))
-    if np.all(np.abs(scales - 1) < _SAME):
+    if np.all(np.abs(scales - 1) < SAME):
         return Mistake("input.shifted", f"each feature of x is shifted: {shown}", Where(array="x"))
-    how = "scaled" if np.all(np.abs(shifts) < _SAME) else "scaled and shifted"
+    how = "scaled" if np.all(np.abs(shifts) < SAME) else "scaled and shifted"
     return Mistake("input.scaled", f"each feature of x is {how}: {shown}", Where(array="x"))
-
-
-def _feature_text(scale: float, shift: float) -> str:
-    """Return a feature in words: ``2 x + 0.5``."""
-    scaled = "x" if abs(scale - 1) < _SAME else f"{scale:.4g} x"
-    if abs(scale) < _SAME:
-        return "0" if abs(shift) < _SAME else f"{shift:.4g}"
-    return (
-        scaled if abs(shift) < _SAME else f"{scaled} {'-' if shift < 0 else '+'} {abs(shift):.4g}"
-    )
 
 
 def _one_feature(feature: int, features: int) -> Fit:
@@ -477,7 +451,7 @@ def _one_factor(
         what = weight.name if gate is None else f"gate {gate} of {weight.name}"
         what = what if row is None else f"row {row} of {weight.name}"
         where = Where(layer.name, direction_of(layer, group), weight.name, gate, row)
-        if abs(factor) >= _SAME:
+        if abs(factor) >= SAME:
             text = f"{what} of {group} is multiplied by {factor:.5g}"
             return Mistake("weights.scaled", text, where)
         id_ = "bias.omitted" if weight.name == "bias" else "weights.omitted"

@@ -54,6 +54,8 @@ FIXES = MappingProxyType(
         "activation.twice": "apply each activation once",
         "head.bias": "add the bias once",
         "head.activation": "use the activation of the layer, once",
+        "head.scaled": "give y_hat as the model does, without factors and shifts",
+        "head.rounded": "give the numbers of y_hat, before any decision",
         "mask.shifted": "process the steps before the padding of each sample, and no others",
         "state.clipped": "do not clip the states",
         "activation.clipped": "do not clip the arguments of activations",

@@ -496,6 +496,11 @@ def are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
     return all(bool(np.all(np.abs(q.values - rounded(q.values)) <= q.rounding)) for q in quantities)
 
 
+def has_only_bits(values: Array) -> bool:
+    """Return whether every number is 0 or 1, as after a decision."""
+    return bool(np.isin(values, (0.0, 1.0)).all())
+
+
 def _as_float32(values: Array) -> Array:
     """Return float64 values rounded to float32."""
     with np.errstate(over="ignore"):

@@ -29,7 +29,7 @@ from rnnshapes.port.mistakes.cell_changes import (
     directions_of,
     step_change,
 )
-from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of
+from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of, has_only_bits
 from rnnshapes.port.screening import relative_distance, window
 
 #: Approximations are tried where the network is nearer to the port than this share.
@@ -512,6 +512,8 @@ def with_digits(hypothesis: Hypothesis) -> Hypothesis:
     """
     quantities = hypothesis.quantities
     if any(q.rounding.any() for q in quantities):  # text, whose digits are known
+        return hypothesis
+    if all(has_only_bits(q.values) for q in quantities):  # decisions
         return hypothesis
     grids = [
         (10.0**-d, f"{d} decimal{'s' * (d > 1)}", "give the numbers in full") for d in _DECIMALS

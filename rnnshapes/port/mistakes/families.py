@@ -166,6 +166,8 @@ _FAMILIES: tuple[Family, ...] = (
     Family("stack", stack.other_stacks, rare=True),
     Family("head", head.heads, in_head=True),
     Family("other heads", head.other_heads, rare=True, in_head=True),
+    Family("input of head", head.activated_inputs, rare=True, in_head=True),
+    Family("decided outputs", head.decided_outputs, rare=True, in_head=True),
     Family("head layers", layer.head_layers, rare=True, in_head=True),
     Family("dropout", dropout.active_dropout, rare=True, in_head=True),
     Family("earlier layers", layer.earlier_layers, rare=True),

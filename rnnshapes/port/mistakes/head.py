@@ -1,20 +1,31 @@
-"""Known mistakes of ports about the head: its arrays, activations and normalization."""
+"""Known mistakes of ports about the head: its arrays, activations and normalization.
+
+Other factors and shifts of its output are fitted (:mod:`rnnshapes.port.fitted_heads`).
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.core import Dense
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.mistakes.cell_changes import Arrays, differ
 from rnnshapes.port.mistakes.exactness import Grid
 from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
+from rnnshapes.port.quantities import has_only_bits
 
 #: Activations that ports have after the last layer.
-_HEAD_ACTIVATIONS = ("linear", "softmax", "sigmoid", "tanh", "relu")
+_HEAD_ACTIVATIONS = ("linear", "softmax", "sigmoid", "tanh", "relu", "softplus", "exponential")
+#: Functions that ports apply to h before the head.
+_BEFORE_HEAD = ("relu", "tanh", "sigmoid")
 
 
 def heads(hypothesis: Hypothesis) -> Variations:
@@ -52,51 +63,174 @@ def other_heads(hypothesis: Hypothesis) -> Variations:
         name, where = layer.name, Where(layer=layer.name)
         arrays = dict(hypothesis.weights.get(name, {}))
         if len(layer.activations) == 1 and hasattr(layer, "activation"):
-            right = layer.activation
-            more = ("log_softmax",) if right == "softmax" else ()
-            for other in (*_HEAD_ACTIVATIONS, *more):
-                if other not in (right, "linear"):
-                    text = f"the activation of {name} is {other}, not {right}"
-                    mistake = Mistake("head.activation", text, where)
-                    changed = replace(layer, activation=other)
-                    yield mistake, hypothesis.with_layer(position, changed)
-            if right != "linear":
-                text = f"the activation of {name} ({right}) is applied twice"
-                twice = recast(layer, call=_activated_again(type(layer)))
-                mistake = Mistake("head.activation", text, where)
-                yield mistake, hypothesis.with_layer(position, twice)
-            if right == "softmax":
-                yield from _other_sums(hypothesis, position)
+            yield from _other_activations(hypothesis, position)
+        if isinstance(layer, Dense) and layer.activation != "linear":
+            yield from _other_arguments(hypothesis, position)
         for mistake, changed_arrays in _other_head_arrays(arrays, where):
             yield mistake, hypothesis.with_arrays(name, changed_arrays)
         if layer.type == "BatchNormalization":
             yield from _other_normalizations(hypothesis, position)
 
 
-def _other_sums(hypothesis: Hypothesis, position: int) -> Variations:
-    """Leave out the sum of a softmax, or its powers."""
+def _other_activations(hypothesis: Hypothesis, position: int) -> Variations:
+    """Use another activation after a layer, or use it twice."""
     layer: Any = hypothesis.network.nodes[position].layer
-    fix = "exp(z) / exp(z).sum(axis=-1, keepdims=True)"
-    linear = replace(layer, activation="linear")
-    for how, changed in (
-        ("is not divided by its sum", replace(layer, activation="exponential")),
-        ("uses z instead of exp(z)", recast(linear, call=_shared_out(type(layer)))),
-    ):
+    right, where = layer.activation, Where(layer=layer.name)
+    more = ("log_softmax",) if right == "softmax" else ()
+    for other in (*_HEAD_ACTIVATIONS, *more):
+        # exp(z) is a softmax that is not divided by its sum.
+        if other not in (right, "linear") and (right, other) != _EXPONENTIALS:
+            text = f"the activation of {layer.name} is {other}, not {right}"
+            mistake = Mistake("head.activation", text, where)
+            yield mistake, hypothesis.with_layer(position, replace(layer, activation=other))
+    if right != "linear":
+        text = f"the activation of {layer.name} ({right}) is applied twice"
+        twice = recast(layer, call=_activated_again(type(layer)))
+        yield Mistake("head.activation", text, where), hypothesis.with_layer(position, twice)
+    if right == "softmax":
+        yield from _other_softmax(hypothesis, position)
+
+
+def _other_softmax(hypothesis: Hypothesis, position: int) -> Variations:
+    """Compute another function of z than its softmax."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    for how, function in _SOFTMAX.items():
+        if function is _complement and _has_two_units(hypothesis, position):
+            continue
         text = f"the softmax of {layer.name} {how}"
-        mistake = Mistake("head.activation", text, Where(layer=layer.name), fix)
+        mistake = Mistake("head.activation", text, Where(layer=layer.name), _SOFTMAX_FIX)
+        yield mistake, hypothesis.with_layer(position, _with_function(layer, function))
+
+
+def _with_function(layer: Any, function: Callable[[Any, Any], Any]) -> Any:
+    """Return a layer with another function of an interpreter and z in place of its activation."""
+    linear = replace(layer, activation="linear")
+    kind = type(linear)
+
+    def call(self: Any, ops: Any, *arguments: Any) -> Any:
+        return function(ops, kind.call(self, ops, *arguments))
+
+    return recast(linear, call=call)
+
+
+def _shares(ops: Any, values: Any, summed: Any = None) -> Any:
+    """Return each number, divided by the sum of all, or of others."""
+    total = ops.reduce("sum", values if summed is None else summed, (-1,), True)
+    inverse = ops.rsqrt(total * total)
+    return values * (total * inverse * inverse)
+
+
+def _below_largest(ops: Any, z: Any) -> Any:
+    """Return z - max(z)."""
+    return z - ops.reduce("max", z, (-1,), True)
+
+
+def _without_last(ops: Any, z: Any) -> Any:
+    """Return exp(z), divided by the sum of all but the last."""
+    powers = ops.activate("exponential", _below_largest(ops, z))
+    return _shares(ops, powers, ops.rearrange(powers, lambda values: values[..., :-1]))
+
+
+def _complement(ops: Any, z: Any) -> Any:
+    """Return 1 - softmax(z)."""
+    return 1 - ops.activate("softmax", z)
+
+
+_SOFTMAX_FIX = "exp(z) / exp(z).sum(axis=-1, keepdims=True)"
+_EXPONENTIALS = ("softmax", "exponential")
+#: What ports compute in place of a softmax, from an interpreter and z.
+_SOFTMAX: MappingProxyType[str, Callable[[Any, Any], Any]] = MappingProxyType(
+    {
+        "is not divided by its sum": lambda ops, z: ops.activate("exponential", z),
+        "uses z instead of exp(z)": _shares,
+        "uses z^2 instead of exp(z)": lambda ops, z: _shares(ops, z * z),
+        "is left out, and z - max(z) is given": _below_largest,
+        "leaves the last unit out of its sum": _without_last,
+        "is subtracted from 1": _complement,
+    }
+)
+#: By what ports multiply z, in words: as 2^z is exp(z ln 2).
+_FACTORS = MappingProxyType({"-z": -1.0, "z ln 2 (2^z instead of exp(z))": math.log(2.0)})
+
+
+def _has_two_units(hypothesis: Hypothesis, position: int) -> bool:
+    """Return whether a softmax of -z, and 1 - softmax, are nothing but outputs exchanged."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    units = hypothesis.network.shapes_at(Tap(position)).shapes[0][-1]
+    return layer.activation == "softmax" and hypothesis.network.count(units) == 2
+
+
+def _other_arguments(hypothesis: Hypothesis, position: int) -> Variations:
+    """Add the bias of a Dense layer late, apply its activation to -z, or take powers of 2."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    name, arrays = layer.name, hypothesis.weights.get(layer.name, {})
+    fix = f"{layer.activation}(h @ kernel + bias)"
+    if layer.use_bias:
+        text = f"the bias of {name} is added after {layer.activation}, not before it"
+        late = recast(layer, call=_with_late_bias)
+        mistake = Mistake("head.bias", text, Where(layer=name), fix)
+        yield mistake, hypothesis.with_layer(position, late)
+    for argument, factor in _FACTORS.items():
+        if factor > 0 or not _has_two_units(hypothesis, position):
+            text = f"the activation of {name} ({layer.activation}) is that of {argument}"
+            mistake = Mistake("head.activation", text, Where(layer=name), fix)
+            scaled = {key: array * factor for key, array in arrays.items()}
+            yield mistake, hypothesis.with_arrays(name, scaled)
+
+
+def _with_late_bias(self: Any, ops: Any, inputs: Any, w: Any, masks: Any) -> Any:
+    """Compute a Dense layer whose bias is added after its activation."""
+    return ops.activate(self.activation, inputs[0] @ w.W) + w.b
+
+
+def activated_inputs(hypothesis: Hypothesis) -> Variations:
+    """Apply an activation to h before the first layer of the head receives it."""
+    network = hypothesis.network
+    dense = [p for p in network.head if isinstance(network.nodes[p].layer, Dense)]
+    for position, name in itertools.product(dense[:1], _BEFORE_HEAD):
+        layer = network.nodes[position].layer
+        text = f"{name} is applied to h before {layer.name} receives it"
+        changed = recast(layer, call=_after_activation(type(layer), name))
+        mistake = Mistake("stack.activated", text, Where(layer=layer.name))
         yield mistake, hypothesis.with_layer(position, changed)
 
 
-def _shared_out(kind: type[Any]) -> Callable[..., Any]:
-    """Return the call of a layer, each number of which is divided by the sum of all."""
+def _after_activation(kind: type[Any], name: str) -> Callable[..., Any]:
+    """Return the call of a layer whose inputs are activated before."""
 
-    def call(self: Any, ops: Any, *arguments: Any) -> Any:
-        z = kind.call(self, ops, *arguments)
-        total = ops.reduce("sum", z, (-1,), True)
-        inverse = ops.rsqrt(total * total)
-        return z * (total * inverse * inverse)
+    def call(self: Any, ops: Any, inputs: Any, *arguments: Any) -> Any:
+        return kind.call(self, ops, [ops.activate(name, h) for h in inputs], *arguments)
 
     return call
+
+
+def decided_outputs(hypothesis: Hypothesis) -> Variations:
+    """Give 1 for the largest output and 0 for all others, or outputs rounded to 0 or 1.
+
+    Both are tried only if the port gives no other numbers.
+    """
+    position = hypothesis.network.outputs[0].node
+    outputs = [q for q in hypothesis.quantities if not q.key]
+    if position not in hypothesis.network.head or not outputs:
+        return
+    if not all(has_only_bits(q.values) and not q.rounding.any() for q in outputs):
+        return
+    layer: Any = hypothesis.network.nodes[position].layer
+    kind = type(layer)
+    decisions: dict[str, Callable[[Any, Any], Any]] = {
+        "is 1 for the largest number and 0 for all others (argmax)": lambda ops, y: ops.compare(
+            ">=", y, ops.reduce("max", y, (-1,), True)
+        ),
+        "is rounded to 0 or 1": lambda ops, y: ops.compare(">", y, 0.5),
+    }
+    for how, decided in list(decisions.items())[outputs[0].values.shape[-1] == 1 :]:
+
+        def call(self: Any, ops: Any, *arguments: Any, decided: Any = decided) -> Any:
+            return decided(ops, kind.call(self, ops, *arguments))
+
+        text = f"the output of {layer.name} {how}"
+        mistake = Mistake("head.rounded", text, Where(layer=layer.name))
+        yield mistake, hypothesis.with_layer(position, recast(layer, call=call))
 
 
 def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, Arrays]]:
@@ -113,10 +247,20 @@ def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, 
         if arrays["W"].shape[0] != arrays["W"].shape[1]:
             mistake = Mistake("layout.flat_buffer", f"{kernel} {FLAT}", at)
             yield mistake, {"W": as_flat(arrays["W"])}
-        for shift, read in ((1, "m - 1"), (-1, "m + 1")):
-            text = f"the rows of the kernel of {where.layer} are shifted: row {read} is read at m"
-            mistake = Mistake("weights.permuted", text, at, "multiply h[m] by row m of the kernel")
-            yield mistake, {"W": np.roll(arrays["W"], shift, axis=0)}
+        for row, which in ((-1, "last"), (0, "first")) if len(arrays["W"]) > 1 else ():
+            text = f"the {which} row of the kernel of {where.layer} is left out"
+            mistake = Mistake("weights.row_omitted", text, at, "sum over all numbers of h")
+            shortened = np.array(arrays["W"])
+            shortened[row] = 0
+            yield mistake, {"W": shortened}
+        fix = "multiply h[m] by row m of the kernel"
+        for how, read in (
+            ("shifted: row m - 1 is read at m", np.roll(arrays["W"], 1, axis=0)),
+            ("shifted: row m + 1 is read at m", np.roll(arrays["W"], -1, axis=0)),
+            ("reversed", arrays["W"][::-1]),
+        ):
+            text = f"the rows of the kernel of {where.layer} are {how}"
+            yield Mistake("weights.permuted", text, at, fix), {"W": read}
         for grid in (Grid(8, "array"), Grid(8, "column")):
             mistake = Mistake("weights.quantized", f"{kernel} rounded to {grid.text}", at)
             yield mistake, {"W": grid(arrays["W"])}

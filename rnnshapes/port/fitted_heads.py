@@ -1,0 +1,122 @@
+"""Outputs, or arguments of the last activation, that a port scales or shifts by unknown numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rnnshapes.network.layers.core import Dense
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.fit import SAME, Fit, scaled_text
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
+
+#: Of so many outputs, each has a factor and a shift of its own.
+_MOST_OUTPUTS = 16
+
+
+def output_fits(base: Hypothesis) -> Iterator[Fit]:
+    """Yield fits of factors and shifts of the output, and of z before its activation.
+
+    The network's own output is scaled, not what the port gives: a fit can not make that small.
+    """
+    network = base.network
+    position = network.outputs[0].node
+    if position not in network.head or all(quantity.key for quantity in base.quantities):
+        return
+    layer: Any = network.nodes[position].layer
+    is_linear = isinstance(layer, Dense) and layer.activation == "linear"
+    if isinstance(layer, Dense) and not is_linear and layer.use_bias:
+        yield _scaled_argument(layer)
+    outputs = network.count(network.output_shapes.shapes[0][-1])
+    fits = _Outputs(base, position)
+    if not is_linear or layer.use_bias:  # otherwise, a factor of the kernel
+        yield Fit(np.ones(1), fits.applied(lambda a: (a, 0 * a)), fits.scaled)
+    if not is_linear or not layer.use_bias or outputs > 1:  # otherwise, one weight
+        yield Fit(np.zeros(1), fits.applied(lambda a: (0 * a + 1, a)), fits.shifted)
+    yield Fit(np.array([1.0, 0.0]), fits.applied(lambda a: (a[:1], a[1:])), fits.affine)
+    if 1 < outputs <= _MOST_OUTPUTS:
+        start = np.repeat([1.0, 0.0], outputs)
+        yield Fit(start[:outputs], fits.applied(lambda a: (a, 0 * a)), fits.each_scaled)
+        yield Fit(start, fits.applied(lambda a: np.split(a, 2)), fits.each)
+
+
+def _scaled_argument(layer: Dense) -> Fit:
+    """Return the fit of a factor of z, the argument of the activation of a Dense layer."""
+
+    def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+        factor = _not_zero(numbers)[0]
+        arrays = hypothesis.weights[layer.name]
+        return hypothesis.with_arrays(layer.name, {k: a * factor for k, a in arrays.items()})
+
+    def mistake(numbers: Array) -> Mistake:
+        factor = float(numbers[0])
+        temperature = (
+            f" (a temperature of {1 / factor:.5g})" if layer.activation == "softmax" else ""
+        )
+        text = f"z of {layer.name} is multiplied by {factor:.5g} before {layer.activation}"
+        return Mistake("head.scaled", text + temperature, Where(layer=layer.name))
+
+    return Fit(np.ones(1), apply, mistake)
+
+
+class _Outputs:
+    """Hypotheses in which the output of the last layer is multiplied and shifted."""
+
+    def __init__(self, base: Hypothesis, position: int) -> None:
+        layer: Any = base.network.nodes[position].layer
+        self.name, self.group = layer.name, base.network.nodes[position].group
+        kind = type(layer)
+
+        def call(self: Any, ops: Any, inputs: Any, w: Any, masks: Any) -> Any:
+            return kind.call(self, ops, inputs, w, masks) * w.scale + w.shift
+
+        self.network = base.with_layer(position, recast(layer, call=call)).network
+        self.outputs = base.network.count(base.network.output_shapes.shapes[0][-1])
+
+    def applied(self, parts: Callable[[Array], Any]) -> Callable[[Hypothesis, Array], Hypothesis]:
+        """Return what applies numbers, of which ``parts`` makes factors and shifts."""
+
+        def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
+            scale, shift = parts(numbers)
+            arrays = {"scale": _not_zero(scale), "shift": shift}
+            whole = {key: np.broadcast_to(a, self.outputs) for key, a in arrays.items()}
+            return replace(hypothesis, network=self.network).with_arrays(self.group, whole)
+
+        return apply
+
+    def mistake(self, text: str) -> Mistake:
+        """Return the mistake in these words."""
+        return Mistake("head.scaled", text, Where(layer=self.name))
+
+    def scaled(self, numbers: Array) -> Mistake:
+        """Return the mistake of one factor."""
+        factor = float(numbers[0])
+        percent = " (percent)" if abs(factor - 100) < SAME else ""
+        return self.mistake(f"the output of {self.name} is multiplied by {factor:.5g}{percent}")
+
+    def shifted(self, numbers: Array) -> Mistake:
+        """Return the mistake of one shift."""
+        return self.mistake(f"{float(numbers[0]):.5g} is added to the output of {self.name}")
+
+    def affine(self, numbers: Array) -> Mistake:
+        """Return the mistake of one factor and one shift."""
+        term = scaled_text("y", numbers[:1], numbers[1:]).removesuffix(" at 0")
+        return self.mistake(f"the output y of {self.name} is scaled and shifted: {term}")
+
+    def each_scaled(self, numbers: Array) -> Mistake:
+        """Return the mistake of a factor for each output."""
+        shown = scaled_text("y", numbers, 0 * numbers)
+        return self.mistake(f"outputs y of {self.name} are scaled: {shown}")
+
+    def each(self, numbers: Array) -> Mistake:
+        """Return the mistake of a factor and a shift for each output."""
+        shown = scaled_text("y", *np.split(numbers, 2))
+        return self.mistake(f"outputs y of {self.name} are scaled and shifted: {shown}")
+
+
+def _not_zero(factors: Array) -> Array:
+    """Return factors without those of about 0: a constant output is no scaled one."""
+    return np.where(np.abs(factors) < SAME, np.nan, factors)

@@ -1,0 +1,132 @@
+"""``verify --against``: ports whose states are right, and whose head is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from tests.helpers.handmade import Arrays, explained
+from tests.helpers.models import randomized, sequential
+
+N, T, D, M, K = 4, 9, 3, 5, 4
+#: The output of a port from h, the kernel and the bias of the head.
+Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+ACTIVATIONS = {"linear": lambda z: z, "softmax": softmax, "sigmoid": sigmoid}
+
+
+@cache
+def model_of(activation: str, units: int, bias: float) -> tuple[Any, Arrays]:
+    """A model whose first output has a bias more, and the arrays of its golden file."""
+    head = la.Dense(units, activation=activation, name="head")
+    layers = [la.SimpleRNN(M, return_sequences=True, name="rnn"), head]
+    model = randomized(sequential(*layers, shape=(T, D)), seed=2)
+    model.set_weights([*model.get_weights()[:-1], head.get_weights()[1] + bias * np.eye(units)[0]])
+    return model, rnnshapes.golden(model, N=N).arrays
+
+
+def ported(
+    activation: str, head: Head, *, last: bool = False, units: int = K, bias: float = 0.0
+) -> Any:
+    """Return the result of a port with another head."""
+    model, golden = model_of(activation, units, bias)
+    arrays = (golden[name].astype(float) for name in ("rnn.h", "head/kernel", "head/bias"))
+    y_hat = head(*arrays).astype("f")
+    return rnnshapes.verify(model, N=N, against={"y_hat": y_hat[:, -1] if last else y_hat})
+
+
+RNG = np.random.default_rng(6)
+FACTORS, SHIFTS = RNG.uniform(1.5, 3.0, K), RNG.uniform(1.0, 2.0, K)
+CASES: list[tuple[str, str, str, Head]] = [
+    ("head.scaled", "softmax", "percent", lambda h, w, b: 100 * softmax(h @ w + b)),
+    ("head.scaled", "linear", "0.7 y - 0.4", lambda h, w, b: 0.7 * (h @ w + b) - 0.4),
+    ("head.scaled", "softmax", "temperature", lambda h, w, b: softmax(0.6 * (h @ w + b))),
+    ("head.scaled", "sigmoid", "", lambda h, w, b: FACTORS * sigmoid(h @ w + b) - SHIFTS),
+    ("head.bias", "softmax", "after", lambda h, w, b: softmax(h @ w) + b),
+    ("head.activation", "softmax", "2^z", lambda h, w, b: softmax(np.log(2) * (h @ w + b))),
+    ("head.activation", "sigmoid", "-z", lambda h, w, b: 1 - sigmoid(h @ w + b)),
+    ("head.activation", "softmax", "from 1", lambda h, w, b: 1 - softmax(h @ w + b)),
+    (
+        *("head.activation", "softmax", "last unit"),
+        lambda h, w, b: (e := np.exp(h @ w + b)) / e[..., :-1].sum(-1, keepdims=True),
+    ),
+    ("stack.activated", "softmax", "tanh", lambda h, w, b: softmax(np.tanh(h) @ w + b)),
+    ("weights.row_omitted", "linear", "last", lambda h, w, b: h[..., :-1] @ w[:-1] + b),
+]
+
+
+@pytest.mark.parametrize(("id_", "activation", "word", "head"), CASES)
+def test_a_wrong_head_is_named(id_: str, activation: str, word: str, head: Head) -> None:
+    result = ported(activation, head)
+    assert explained(result) == [(id_,)]
+    assert word in result.diagnosis.explanations[0].text
+    assert result.verdict == "failed"
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_decisions_are_named_if_they_are_enough(activation: str) -> None:
+    """Four samples of the last step hold too few bits."""
+
+    def decided(h: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
+        y = ACTIVATIONS[activation](h @ w + b)
+        return 1.0 * (y == y.max(-1, keepdims=True)) if activation == "softmax" else np.rint(y)
+
+    assert explained(ported(activation, decided)) == [("head.rounded",)]
+    few = ported(activation, decided, last=True)
+    assert explained(few) == []
+    assert few.diagnosis.too_few_numbers
+
+
+def test_constant_decisions_prove_nothing() -> None:
+    """The model, too, always decides for the first class."""
+    result = ported("softmax", lambda h, w, b: np.tile(np.eye(K)[0], (N, T, 1)), bias=9.0)
+    assert explained(result) == []
+    assert result.diagnosis.too_few_numbers
+
+
+def test_a_constant_output_is_no_scaled_one() -> None:
+    ramp = np.linspace(1.0, 2.0, K)
+    result = ported("linear", lambda h, w, b: np.broadcast_to(ramp, (*h.shape[:2], K)))
+    assert "head.scaled" not in {id_ for ids in explained(result) for id_ in ids}
+
+
+def test_factors_of_float64_outputs_are_exact() -> None:
+    model, golden = model_of("linear", K, 0.0)
+    y_hat = 1.3 * golden["y_hat"].astype("float64")
+    result = rnnshapes.verify(model, N=N, against={"y_hat": y_hat})
+    assert explained(result) == [("head.scaled",)]
+    assert result.dtype == "float64"
+
+
+def test_two_classes_exchanged_are_not_subtracted() -> None:
+    """1 - softmax, and a softmax of -z, have the same numbers."""
+    result = ported("softmax", lambda h, w, b: softmax(h @ w + b)[..., ::-1], units=2)
+    assert explained(result) == [("axes.units_permuted",)]
+
+
+def test_embeddings_that_are_scaled_are_named() -> None:
+    parts = [la.Embedding(11, 6, name="table"), la.SimpleRNN(M, return_sequences=True, name="rnn")]
+    model = randomized(sequential(*parts, shape=(T,), dtype="int32"))
+    x = np.random.default_rng(3).integers(0, 11, (N, T))
+    table, *weights = (np.asarray(a, float) for a in model.get_weights())
+    states = [np.zeros((N, M))]
+    for t in range(T):
+        z = np.sqrt(6) * table[x[:, t]] @ weights[0] + states[-1] @ weights[1] + weights[2]
+        states.append(np.tanh(z))
+    h = np.stack(states[1:], axis=1).astype("f")
+    assert explained(rnnshapes.verify(model, x=x, against={"h": h})) == [("weights.scaled",)]
