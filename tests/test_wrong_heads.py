@@ -52,6 +52,7 @@ def ported(
 
 RNG = np.random.default_rng(6)
 FACTORS, SHIFTS = RNG.uniform(1.5, 3.0, K), RNG.uniform(1.0, 2.0, K)
+OTHER, OTHER_BIAS = RNG.standard_normal((M, K)), RNG.standard_normal(K)
 CASES: list[tuple[str, str, str, Head]] = [
     ("head.scaled", "softmax", "percent", lambda h, w, b: 100 * softmax(h @ w + b)),
     ("head.scaled", "linear", "0.7 y - 0.4", lambda h, w, b: 0.7 * (h @ w + b) - 0.4),
@@ -67,6 +68,12 @@ CASES: list[tuple[str, str, str, Head]] = [
     ),
     ("stack.activated", "softmax", "tanh", lambda h, w, b: softmax(np.tanh(h) @ w + b)),
     ("weights.row_omitted", "linear", "last", lambda h, w, b: h[..., :-1] @ w[:-1] + b),
+    ("weights.other", "sigmoid", "(kernel)", lambda h, w, b: sigmoid(h @ (5 * OTHER) + b)),
+    ("weights.other", "softmax", "(bias)", lambda h, w, b: softmax(h @ OTHER + OTHER_BIAS)),
+    (
+        *("weights.permuted", "linear", "2, 0, 4, 1, 3"),
+        lambda h, w, b: h @ w[[2, 0, 4, 1, 3]] + b,
+    ),
 ]
 
 
@@ -76,6 +83,17 @@ def test_a_wrong_head_is_named(id_: str, activation: str, word: str, head: Head)
     assert explained(result) == [(id_,)]
     assert word in result.diagnosis.explanations[0].text
     assert result.verdict == "failed"
+
+
+def test_some_other_weights_of_a_softmax_are_measured() -> None:
+    """A number that is added to all weights of a row changes nothing."""
+    changes = np.zeros((M, K))
+    changes[1, 2], changes[3, 0] = 0.6, -0.8
+    result = ported("softmax", lambda h, w, b: softmax(h @ (w + changes) + b))
+    assert explained(result) == [("weights.other",)]
+    _, golden = model_of("softmax", K, 0.0)
+    percent = 100 / np.linalg.norm(golden["head/kernel"])
+    assert f"{percent:.2g} %" in result.diagnosis.explanations[0].text
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

@@ -26,6 +26,7 @@ from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.quantities import are_numbers_of, has_only_bits
+from rnnshapes.port.recovered_heads import explained_by_head
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps
 from rnnshapes.port.screening import (
@@ -259,6 +260,8 @@ def diagnose(
         explanations = search.explanations(search.screened(others), [dtype, *partly])
     too_few_steps = None
     if deep and not explanations and not base.mistakes and not extent.is_brief:
+        explanations = search.recovered_head(base)
+    if deep and not explanations and not base.mistakes and not extent.is_brief:
         explanations, too_few_steps = search.recovered(base)
     if explanations:
         return Diagnosis(tuple(explanations), search.tried)
@@ -424,6 +427,16 @@ class _Search:
         hypothesis, too_few = explained_by_weights(base, PRECISIONS[self.dtype].unit_roundoff)
         candidates = [] if hypothesis is None else [(0.0, hypothesis)]
         return self.explanations(candidates, [self.dtype]), too_few
+
+    def recovered_head(self, base: Hypothesis) -> list[Explanation]:
+        """Return the weights that the last layer of a port must have, if they explain it."""
+        for hypothesis, numbers in explained_by_head(base, PRECISIONS[self.dtype].unit_roundoff):
+            explanations = self.explanations(
+                [(0.0, hypothesis)], [self.dtype], fitted_numbers=numbers
+            )
+            if explanations:
+                return explanations
+        return []
 
     def nearest(self, base: Hypothesis) -> tuple[float, Hypothesis]:
         """Return the hypothesis of the smallest largest difference, after that difference.

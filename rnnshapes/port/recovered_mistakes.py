@@ -7,13 +7,12 @@ where none does, with other orders of its numbers, multiples of it, and grids.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from rnnshapes.cells.cell import Weight
-from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.mistakes.exactness import Grid, grids
@@ -56,7 +55,7 @@ def explained_by_weights(
             recovered = equations.recovered()
             if isinstance(recovered, TooFewSteps):
                 return None, recovered
-            explained = None if recovered is None else _explained(base, recovered)
+            explained = None if recovered is None else explained_arrays(base, recovered)
         if explained is None:
             return None, None
         hypothesis = hypothesis.with_arrays(group, explained.arrays)
@@ -65,7 +64,7 @@ def explained_by_weights(
     return (hypothesis if hypothesis is not base else None), None
 
 
-def _two_layouts(base: Hypothesis, equations: UnitEquations) -> _Explained | None:
+def _two_layouts(base: Hypothesis, equations: UnitEquations) -> Explained | None:
     """Return two known mistakes about two arrays that explain a recurrence, or ``None``.
 
     They need no more steps than any other mistake.
@@ -81,25 +80,25 @@ def _two_layouts(base: Hypothesis, equations: UnitEquations) -> _Explained | Non
             numbers = [by_key[key][place][0] for key, place in zip(keys, places, strict=True)]
             pair = [one for n, one in enumerate(array_mistakes(base, group)) if n in numbers]
             arrays = {key: array for _, arrays in pair for key, array in arrays.items()}
-            return _Explained([mistake for mistake, _ in pair], arrays)
+            return Explained([mistake for mistake, _ in pair], arrays)
     return None
 
 
-class _Explained(NamedTuple):
+class Explained(NamedTuple):
     """Mistakes, and the arrays that they make, by key."""
 
     mistakes: list[Mistake]
     arrays: dict[str, Array]
 
 
-def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | None:
-    """Return the mistakes that explain all arrays of a recurrence, or ``None``."""
-    group = recovered.direction.name
+def explained_arrays(base: Hypothesis, recovered: RecoveredWeights) -> Explained | None:
+    """Return the mistakes that explain all arrays of a group of weights, or ``None``."""
+    group = recovered.group
     expected = base.weights[group]
     if not all(_is_plausible(a, expected[key]) for key, a in recovered.arrays.items()):
         return None
     differing = {key for key in recovered.arrays if not _matches(recovered, key, expected[key])}
-    explained = _Explained([], {})
+    explained = Explained([], {})
     known = [
         (mistake, arrays)
         for mistake, arrays in array_mistakes(base, group)
@@ -113,7 +112,7 @@ def _explained(base: Hypothesis, recovered: RecoveredWeights) -> _Explained | No
             explained.arrays.update(arrays)
     layer = next(la for la in base.network.layers if group in la.groups)
     others: list[tuple[Mistake, str]] = []
-    for weight in recovered.direction.weights:
+    for weight in recovered.weights:
         if weight.key in differing - set(explained.arrays):
             where = Where(layer.name, direction_of(layer, group), weight.name)
             values = expected[weight.key]
@@ -151,15 +150,16 @@ def _matches(recovered: RecoveredWeights, key: str, candidate: Array) -> bool:
     """Return whether an array may be the recovered one."""
     found, error = recovered.arrays[key], recovered.errors[key]
     if found.ndim == 2 and key == "bh":  # of some gates, the states decide the sum of both rows
-        found, candidate = (_summed(a, recovered.direction) for a in (found, candidate))
+        found, candidate = (_summed(a, recovered.weights) for a in (found, candidate))
     if found.shape != candidate.shape:
         return False
     return bool(np.all(np.abs(found - candidate) <= error + 1e-6 * np.abs(candidate)))
 
 
-def _summed(bias: Array, direction: Direction) -> Array:
+def _summed(bias: Array, weights: Sequence[Weight]) -> Array:
     """Return a bias (2, G·M) whose first row is the sum of both, except for the last gate."""
-    start = bias.shape[1] // len(direction.cell.gates) * (len(direction.cell.gates) - 1)
+    gates = next(len(weight.gates) for weight in weights if weight.key == "bh")
+    start = bias.shape[1] // gates * (gates - 1)
     summed = np.array(bias, np.float64)
     summed[0, :start] = bias[:, :start].sum(axis=0)
     summed[1, :start] = 0.0
@@ -172,7 +172,7 @@ def _mistakes_of_array(
     """Yield what may be wrong with one array, with the array that it makes."""
     key = weight.key
     candidates: list[Iterator[tuple[Mistake, Array]]] = []
-    if key != "bh":
+    if key not in ("bh", "b"):
         candidates.append(_other_orders(recovered, expected, weight, where))
         candidates.append(_other_rows(recovered, key, expected, where))
     candidates.append(_multiples(recovered, expected, weight, where))
@@ -236,11 +236,15 @@ def _other_rows(
     squares = (right**2).sum(axis=1)[None] - 2 * found @ right.T
     order = np.argmin(squares, axis=1)
     if len(set(order.tolist())) == len(order):
-        shown = ", ".join(map(str, order[:8])) + (", …" if len(order) > 8 else "")
-        what = "the features of x" if key == "Wx" else "its units"
-        text = f"the rows of {_name(where)}, or {what}, are in the order {shown}"
-        id_ = "input.permuted" if key == "Wx" else "weights.permuted"
-        yield Mistake(id_, text, where), expected[order]
+        yield _order_of_rows(order.tolist(), key, where), expected[order]
+
+
+def _order_of_rows(order: list[int], key: str, where: Where) -> Mistake:
+    """Return the mistake of a kernel with its rows in another order."""
+    shown = ", ".join(map(str, order[:8])) + (", …" if len(order) > 8 else "")
+    what = "the features of x" if key == "Wx" else "its units"
+    text = f"the rows of {_name(where)}, or {what}, are in the order {shown}"
+    return Mistake("input.permuted" if key == "Wx" else "weights.permuted", text, where)
 
 
 def _multiples(
@@ -254,7 +258,7 @@ def _multiples(
         recovered.errors[key],
     )
     if key == "bh" and right.ndim == 2:
-        right, found = (_summed(a, recovered.direction) for a in (right, found))
+        right, found = (_summed(a, recovered.weights) for a in (right, found))
     certainty = np.where(np.isfinite(error), 1.0 / np.maximum(error, 1e-9) ** 2, 0.0)
     products, squares = certainty * right * found, certainty * right * right
     factor = float(products.sum() / max(squares.sum(), 1e-30))

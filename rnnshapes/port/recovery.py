@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes.cells.cell import Cell
+from rnnshapes.cells.cell import Cell, Weight
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
@@ -67,10 +67,11 @@ _CELLS = (SimpleRNNCell, LSTMCell, GRUCell)
 
 @dataclass(frozen=True, eq=False)
 class RecoveredWeights:
-    """The weights of one recurrence that a port must have.
+    """The weights of one recurrence, or of one layer, that a port must have.
 
     Attributes:
-        direction: The recurrence.
+        group: The name of its group of weights.
+        weights: All weights of it.
         arrays: The arrays that differ, by key, in the shape of the expected ones; a number that
             the port's states do not decide is the expected one.
         errors: How far each number may be off, in the same shapes; infinite in columns of units
@@ -78,7 +79,8 @@ class RecoveredWeights:
         units: The units that were fitted.
     """
 
-    direction: Direction
+    group: str
+    weights: tuple[Weight, ...]
     arrays: Mapping[str, Array]
     errors: Mapping[str, Array]
     units: Array
@@ -350,7 +352,9 @@ class UnitEquations:
                 arrays[key][index] += np.where(decided, change, 0.0)
                 tolerances[key][index] = error
                 start = stop
-        return RecoveredWeights(self.direction, arrays, tolerances, units)
+        return RecoveredWeights(
+            self.direction.name, self.direction.weights, arrays, tolerances, units
+        )
 
 
 class _LeastSquaresFit:
