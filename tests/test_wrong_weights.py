@@ -105,3 +105,12 @@ def test_one_array_of_another_layer_is_named() -> None:
     weights = {**weights_of(golden, "gru_1"), "bias": golden["gru/bias"]}
     port = given(Port("gru").run(weights, h), "y_hat")
     assert explained(rnnshapes.verify(**sizes, seed=5, against=port)) == [("stack.shared_weights",)]
+
+
+def test_any_order_of_few_features_is_named() -> None:
+    """The steps are too few to recover the weights of a GRU."""
+    sizes = {**SIZES, "D": 4, "T": 6, "cell": "gru"}
+    golden = rnnshapes.golden(**sizes, seed=5).arrays
+    found = Port("gru").run(weights_of(golden, "gru"), golden["x"][..., [2, 3, 1, 0]])
+    result = rnnshapes.verify(**sizes, seed=5, against=given(found, "h"))
+    assert explained(result) == [("input.permuted",)]

@@ -30,6 +30,8 @@ from rnnshapes.port.recovery import (
 _LARGEST = 10.0
 #: A grid is finer than this many errors of the weights cannot be told.
 _FINEST = 8.0
+#: Of a kernel with so many rows, every order is tried.
+_MOST_ORDERED = 5
 #: The id of numbers that no known mistake makes.
 _OTHER = "weights.other"
 
@@ -50,7 +52,7 @@ def explained_by_weights(
     hypothesis = base
     for equations in wrong_recurrences(base, roundoff):
         group = equations.direction.name
-        explained = _two_layouts(base, equations)
+        explained = _two_layouts(base, equations) or _other_features(base, equations)
         if explained is None:
             recovered = equations.recovered()
             if isinstance(recovered, TooFewSteps):
@@ -81,6 +83,25 @@ def _two_layouts(base: Hypothesis, equations: UnitEquations) -> Explained | None
             pair = [one for n, one in enumerate(array_mistakes(base, group)) if n in numbers]
             arrays = {key: array for _, arrays in pair for key, array in arrays.items()}
             return Explained([mistake for mistake, _ in pair], arrays)
+    return None
+
+
+def _other_features(base: Hypothesis, equations: UnitEquations) -> Explained | None:
+    """Return the order of the rows of a kernel that explains a recurrence, or ``None``.
+
+    Every order of a few rows is tried, which needs no more steps than any other mistake.
+    """
+    group, kernel = equations.direction.name, equations.weights["Wx"]
+    if len(kernel) > _MOST_ORDERED:
+        return None
+    orders = [list(order) for order in itertools.permutations(range(len(kernel)))][1:]
+    looks = [equations.first_look("Wx", kernel[order]) for order in orders]
+    same = [equations.first_look("Wh", equations.weights["Wh"])]
+    for number, _ in equations.explaining_pairs(("Wx", "Wh"), looks, same) if looks else ():
+        layer = next(la for la in base.network.layers if group in la.groups)
+        where = Where(layer.name, direction_of(layer, group), "kernel")
+        order = orders[number]
+        return Explained([_order_of_rows(order, "Wx", where)], {"Wx": kernel[order]})
     return None
 
 
