@@ -322,6 +322,23 @@ def test_rounded_numbers_are_named(unit: float) -> None:
         assert result.verdict == ("failed" if order else "inexact")
 
 
+def test_arithmetic_on_a_grid_has_no_dtype() -> None:
+    """Every value is a multiple of 1/256, and wrong by more than that."""
+    golden = rnnshapes.golden(**SIZES, cell="simple").arrays
+    weights = weights_of(golden, "simple_rnn")
+    w = {name: np.rint(array * 256) / 256 for name, array in weights.items()}
+    h = [np.zeros((len(golden["x"]), w["bias"].size))]
+    for t in range(golden["x"].shape[1]):
+        z = golden["x"][:, t] @ w["kernel"] + h[-1] @ w["recurrent_kernel"] + w["bias"]
+        h.append(np.rint(np.tanh(np.rint(z * 256) / 256) * 256) / 256)
+    port = {"h": np.stack(h[1:], axis=1).astype("f")}
+    result = rnnshapes.verify(**SIZES, cell="simple", against=port)
+    assert not any(
+        id_ in ("numeric.float16", "numeric.bfloat16") for ids in explained(result) for id_ in ids
+    )
+    assert result.verdict == "inexact"
+
+
 @pytest.mark.parametrize("columns", [False, True])
 def test_quantized_weights_are_named(columns: bool) -> None:
     """With one scale for each array, or for each column; the biases are not quantized."""

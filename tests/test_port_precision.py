@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
+from rnnshapes.port import compare
 from tests.helpers.handmade import (
     LAYERS,
     SIZES,
@@ -211,3 +212,14 @@ def test_numbers_that_are_all_0_are_compared() -> None:
         assert rnnshapes.verify(**sizes, x=x, against={"h": h}).passed
         assert not rnnshapes.verify(**sizes, x=x, against={"h": h + np.float32(1e-6)}).passed
         assert not rnnshapes.verify(**sizes, x=-x, against={"h": h}).passed
+
+
+def test_a_bound_that_is_small_by_chance_fails_nothing(monkeypatch: Any) -> None:
+    """Three random directions do not move every one of 2,000 numbers."""
+    monkeypatch.setattr(compare, "DIRECTIONS", 3)
+    sizes = {"cell": "lstm", "N": 20, "T": 20, "D": 4, "M": 5}
+    golden = rnnshapes.golden(**sizes).arrays
+    h = Port("lstm").run(weights_of(golden, "lstm"), golden["x"])["h"]
+    assert rnnshapes.verify(**sizes, against={"h": h}).passed
+    h[3, 7, 2] += 1e-5
+    assert not rnnshapes.verify(**sizes, against={"h": h}).passed

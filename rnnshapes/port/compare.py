@@ -39,6 +39,8 @@ from rnnshapes.verification.bounds import Residual, bounded_steps, largest_step_
 
 #: In how many random directions a run is perturbed, and after how many a hopeless one is left.
 DIRECTIONS, _FIRST_DIRECTIONS = 8, 3
+#: A bound is at least this share of those of the same unit nearby.
+_SHARE_OF_TYPICAL = 0.5
 #: A ratio above this after the first directions does not come down to 1 after all of them: one
 #: random direction shows less than a thousandth of the bound for one number in a thousand.
 _HOPELESS_RATIO = 1e3
@@ -586,7 +588,7 @@ class _Spread:
 
     def comparison(self) -> Comparison:
         """Compare the quantity with the run, against the spread so far."""
-        bound = self.spread + self.last_operation
+        bound = np.maximum(self.spread, self._typical_spread()) + self.last_operation
         units = _ESTIMATE_UNITS * self.precision.unit_roundoff
         return _comparison(
             self.quantity,
@@ -595,3 +597,14 @@ class _Spread:
             proven=False,
             telling_share=max(_LARGEST_ESTIMATE, units),
         )
+
+    def _typical_spread(self) -> Array:
+        """Return a share of the root mean square of the spread, (L, units).
+
+        It is that of all samples of a unit at a step and those beside it. In a few directions, one
+        number of many may hardly move by chance.
+        """
+        finite = np.where(np.isfinite(self.spread), self.spread, 0.0)
+        of_steps = np.pad(np.square(finite).mean(axis=0), ((1, 1), (0, 0)), mode="edge")
+        typical: Array = np.sqrt((of_steps[:-2] + of_steps[1:-1] + of_steps[2:]) / 3.0)
+        return _SHARE_OF_TYPICAL * typical

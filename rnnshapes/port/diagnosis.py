@@ -226,10 +226,12 @@ def diagnose(
         explanations = search.explanations(rare, [dtype])
         singles += rare
     partly = (MIXED,) if mixed else ()
+    # Rounded numbers do not tell the dtype.
+    rounded = any(mistake.id == "numeric.rounded" for mistake in base.mistakes)
     coarser = [
         name
         for name in _FORMATS[_FORMATS.index(dtype) + 1 :]
-        if name in partly or are_numbers_of(name, base.quantities)
+        if name in partly or (not rounded and are_numbers_of(name, base.quantities))
     ]
     if _COARSEST in coarser:
         coarser = coarser[::-1]
