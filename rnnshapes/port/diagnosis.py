@@ -220,7 +220,8 @@ def diagnose(
     # A mistake that the shape shows may be the only one.
     expected = alone if base.mistakes else []
     singles = search.screened(hypotheses(base, in_head=in_head), margin=True)
-    explanations = search.explanations([*expected, *singles], [dtype])
+    explanations = search.explanations(expected, [dtype])
+    explanations = explanations or search.explanations(singles, [dtype])
     if not explanations:
         rare = search.screened(hypotheses(base, rare=True, in_head=in_head))
         explanations = search.explanations(rare, [dtype])
@@ -514,7 +515,7 @@ class _Search:
         for before, after in zip(unchanged, explanation.comparisons, strict=True):
             if _leaves_out_all_that_differs(before, after):
                 bits -= before.bits
-            elif after.bound > before.bound > 0:
+            elif after.bound > 0 and before.bound > 0:
                 bits -= before.differing * np.log2(after.bound / before.bound)
         if all(has_only_bits(q.values) for q in self.base.quantities):
             bits = min(bits, sum(_entropy(q.values) for q in self.base.quantities))

@@ -232,6 +232,7 @@ def rounded_states(hypothesis: Hypothesis) -> Variations:
     """Round the states, or h alone, after each step to 16 bits, or to a grid."""
     keys = tuple(dict.fromkeys(key for cell in cells_of(hypothesis) for key in cell.state_names))
     whose = {"the states are": keys} | ({"h is": ("h",)} if len(keys) > 1 else {})
+    hypothesis = _without_digits(hypothesis)  # its numbers are rounded already
     for (id_, how, rounded), (what, some) in itertools.product(_ROUNDED, whose.items()):
         text = f"{what} {how} after each step"
         mistake = Mistake(id_, text, own_fix="keep the states in float32")
@@ -528,6 +529,18 @@ def with_digits(hypothesis: Hypothesis) -> Hypothesis:
             mistake = Mistake("numeric.rounded", f"the numbers are rounded to {what}", own_fix=fix)
             return replace(hypothesis, quantities=rounded).with_mistake("digits", mistake)
     return hypothesis
+
+
+def _without_digits(hypothesis: Hypothesis) -> Hypothesis:
+    """Return the hypothesis as it was before :func:`with_digits`."""
+    if "digits" not in hypothesis.families:
+        return hypothesis
+    exact = hypothesis.map_quantities(lambda q: replace(q, rounding=q.rounding * 0.0))
+    at = hypothesis.families.index("digits")
+    mistakes, families = (
+        (*parts[:at], *parts[at + 1 :]) for parts in (hypothesis.mistakes, hypothesis.families)
+    )
+    return replace(exact, mistakes=mistakes, families=families)
 
 
 def _on_grid(quantity: ReportedQuantity, unit: float, dtype: str) -> bool:
