@@ -235,6 +235,8 @@ def test_senseless_tolerance_exits_2(tolerance: str, run, in_folder) -> None:
         ("gru", "y_hat", {"activation": "rational_tanh"}, ["tanh", "Padé"]),
         ("lstm", "last", {"recurrent_activation": "tabled_sigmoid"}, ["sigmoid", "256 entries"]),
         ("gru", "h", {"recurrent_activation": "softsign"}, ["z / (1 + |z|)"]),
+        ("lstm", "y_hat", {"recurrent_activation": "schraudolph"}, ["C = 366393"]),
+        ("simple", "last", {"activation": "taylor"}, ["degree 5, clipped"]),
     ],
 )
 def test_approximated_activation_is_named(

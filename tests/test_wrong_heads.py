@@ -66,6 +66,8 @@ CASES: list[tuple[str, str, str, Head]] = [
         *("head.activation", "softmax", "last unit"),
         lambda h, w, b: (e := np.exp(h @ w + b)) / e[..., :-1].sum(-1, keepdims=True),
     ),
+    ("sum.not_reset", "softmax", "", lambda h, w, b: softmax(np.cumsum(h @ w + b, -1))),
+    ("head.activation", "sigmoid", "2 z", lambda h, w, b: sigmoid(2 * (h @ w + b))),
     ("stack.activated", "softmax", "tanh", lambda h, w, b: softmax(np.tanh(h) @ w + b)),
     ("weights.row_omitted", "linear", "last", lambda h, w, b: h[..., :-1] @ w[:-1] + b),
     ("weights.other", "sigmoid", "(kernel)", lambda h, w, b: sigmoid(h @ (5 * OTHER) + b)),
@@ -83,6 +85,25 @@ def test_a_wrong_head_is_named(id_: str, activation: str, word: str, head: Head)
     assert explained(result) == [(id_,)]
     assert word in result.diagnosis.explanations[0].text
     assert result.verdict == "failed"
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [
+        (lambda z: z, "left out"),
+        (softmax, "softmax, not sigmoid"),
+        (lambda z: sigmoid(sigmoid(z)), "sigmoid(sigmoid(z))"),
+    ],
+)
+def test_a_wrong_activation_at_each_step_is_named(head: Any, word: str) -> None:
+    dense = la.TimeDistributed(la.Dense(K, activation="sigmoid"), name="head")
+    layers = [la.GRU(M, return_sequences=True, name="rnn"), dense]
+    model = randomized(sequential(*layers, shape=(T, D)), seed=2)
+    h = rnnshapes.golden(model, N=N).arrays["rnn.h"]
+    kernel, bias = dense.get_weights()
+    result = rnnshapes.verify(model, N=N, against={"y_hat": head(h @ kernel + bias).astype("f")})
+    assert explained(result) == [("head.activation",)]
+    assert word in result.diagnosis.explanations[0].text
 
 
 def test_some_other_weights_of_a_softmax_are_measured() -> None:

@@ -32,6 +32,12 @@ def _rational(z: np.ndarray) -> np.ndarray:
     return z * (27 + z * z) / (27 + 9 * z * z)
 
 
+def _schraudolph(z: np.ndarray) -> np.ndarray:
+    """Return sigmoid with exp as the bits of a float32."""
+    bits = np.asarray(-z * (2**23 / np.log(2)) + (127 * 2**23 - 366393), np.int32)
+    return (1 / (1 + bits.view(np.float32))).astype(z.dtype)
+
+
 #: 256 values of sigmoid, from -8 to 8.
 _TABLE = _sigmoid(np.linspace(-8, 8, 256)).astype("float32")
 
@@ -43,6 +49,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "hard_sigmoid": _clipped(1 / 6),
     "old_hard_sigmoid": _clipped(0.2),
     "rational_tanh": lambda z: _rational(np.clip(z, -3, 3)),
+    "taylor": lambda z: np.clip(z - z**3 / 3 + z**5 * 2 / 15, -1, 1),
     "parabolas": lambda z: np.clip(z, -2, 2) * (1 - np.abs(np.clip(z, -2, 2)) / 4),
     "sigmoid_of_minus_z": lambda z: _sigmoid(-z),
     "sigmoid_of_half_z": lambda z: _sigmoid(z / 2),
@@ -52,10 +59,13 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "half_of_tanh": lambda z: z.dtype.type(0.5) * (1 + np.tanh(z)),
     "tanh_of_half_z": lambda z: (1 - np.exp(-z)) / (1 + np.exp(-z)),
     "arctan": np.arctan,
+    "schraudolph": _schraudolph,
     "softsign": lambda z: (1 + z / (1 + np.abs(z))) / 2,
     "tabled": lambda z: np.tanh(np.rint(z * 12.4375) / 12.4375).astype(z.dtype),
     "tabled_sigmoid": lambda z: _TABLE[np.rint((np.clip(z, -8, 8) + 8) * 15.9375).astype(int)],
 }
+
+
 GATES = {"simple": ("h",), "lstm": ("i", "f", "c", "o"), "gru": ("z", "r", "h")}
 
 

@@ -79,8 +79,9 @@ _SIGMOID = "sigmoid(z) = 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2"
 _TANH = "tanh(z) = (1 - exp(-2 z)) / (1 + exp(-2 z)) = 2 sigmoid(2 z) - 1"
 _sigmoid = partial(_of_argument, "sigmoid", fix=_SIGMOID)
 _tanh = partial(_of_argument, "tanh", fix=_TANH)
-#: By the name of the right activation; in the form, of several, that rounds most.
-_WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
+#: What ports compute, by the name of the right activation.
+#: Of several forms of a function, it is the one that rounds most.
+WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
     "sigmoid": (
         *(
             WrongFunction(
@@ -211,7 +212,7 @@ def _other_activations(hypothesis: Hypothesis, option: str) -> Variations:
 def wrong_functions(hypothesis: Hypothesis) -> Variations:
     """Write an activation otherwise than it is: with another argument, slope or form."""
     for name in dict.fromkeys(name for cell in cells_of(hypothesis) for name in cell.activations):
-        for wrong in _WRONG_FUNCTIONS.get(name, ()):
+        for wrong in WRONG_FUNCTIONS.get(name, ()):
             mistake = Mistake(wrong.id, wrong.text, own_fix=wrong.fix)
             yield from changed_cells(hypothesis, mistake, _computed_by(name, wrong))
 

@@ -2,7 +2,8 @@
 
 Sources of the approximations: the continued fraction of tanh (Lambert, 1761), cut off; Amin,
 Curtis and Hayes-Gill, "Piecewise linear approximation applied to nonlinear function of a neural
-network", IEE Proc. Circuits Devices Syst. 144 (1997); exp(z) as (1 + z / n) to the power of n.
+network", IEE Proc. Circuits Devices Syst. 144 (1997); exp(z) as (1 + z / n) to the power of n;
+Schraudolph, "A fast, compact approximation of the exponential function", Neural Comput. 11 (1999).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ _GRID, _NEAR_ZERO = np.linspace(-10.0, 10.0, 8001), np.linspace(-3.0, 3.0, 401)
 _OTHER_SIZE = 30.0
 #: Numbers are rounded if so many in a row are on a grid only once in so many cases (log10).
 _LEAST_SURPRISE, _LEAST_SURPRISE_OF_16_BITS = 9.0, 4.0
+#: By how much Schraudolph's method lowers the exponent: not, or for the least error of some kind.
+_SCHRAUDOLPH = (0, 298765, 366393, 486411)
 _DECIMALS, _BITS = range(1, 6), range(4, 17)
 
 
@@ -171,6 +174,22 @@ def _power(n: int) -> Callable[[Array], Array]:
     return sigmoid
 
 
+def _by_bits(shift: int) -> Callable[[Array], Array]:
+    """Return sigmoid with exp(-z) as a float32 whose bits are a multiple of -z, less a shift."""
+
+    def sigmoid(z: Array) -> Array:
+        bits = np.clip(-z, -80.0, 80.0) * (2.0**23 / np.log(2.0)) + (127 * 2.0**23 - shift)
+        powers = np.asarray(bits, np.int32).view(np.float32).astype(np.float64)
+        return np.asarray(1.0 / (1.0 + powers))
+
+    return sigmoid
+
+
+def _limited(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Return a function with values from -1 to 1."""
+    return lambda z: np.asarray(np.clip(function(z), -1.0, 1.0))
+
+
 def _piecewise(z: Array) -> Array:
     """Return PLAN's sigmoid, which has three lines on each side and is 1 from 5 on."""
     size = np.abs(z)
@@ -195,6 +214,15 @@ _RATIONAL: dict[str, Callable[[Array], Array]] = {
         ),
         5.0,
     ),
+    "Taylor's series, z - z³/3": lambda z: z - z**3 / 3,
+    "Taylor's series, z - z³/3 + 2 z⁵/15": lambda z: z - z**3 / 3 + 2 * z**5 / 15,
+    **{
+        f"Taylor's series of degree {degree}, clipped to ±1": _limited(series)
+        for degree, series in (
+            (3, lambda z: z - z**3 / 3),
+            (5, lambda z: z - z**3 / 3 + 2 * z**5 / 15),
+        )
+    },
     "a cubic form, 1.5 s - 0.5 s³ with s = 2 z / 3 up to 1": _clipped(
         lambda z: z - 4.0 / 27.0 * z**3, 1.5
     ),
@@ -203,6 +231,7 @@ _SIGMOIDS: dict[str, Callable[[Array], Array]] = {
     "z / (1 + |z|), moved to 0 and 1": lambda z: 0.5 + 0.5 * z / (1 + np.abs(z)),
     "a piecewise linear form (PLAN)": _piecewise,
     **{f"exp(z) as (1 + z / {n})^{n}": _power(n) for n in (64, 128, 256, 512, 1024, 4096)},
+    **{f"exp(z) by Schraudolph's method, C = {c}": _by_bits(c) for c in _SCHRAUDOLPH},
 }
 _TABLES = ("nearest entry", "entry below", "interpolated")
 

@@ -17,6 +17,7 @@ import numpy as np
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.mistakes.cell import WRONG_FUNCTIONS
 from rnnshapes.port.mistakes.cell_changes import Arrays, differ
 from rnnshapes.port.mistakes.exactness import Grid
 from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
@@ -37,10 +38,22 @@ def heads(hypothesis: Hypothesis) -> Variations:
         for mistake, changed in _head_arrays(arrays, where):
             if differ(changed, arrays):
                 yield mistake, hypothesis.with_arrays(name, changed)
-        if layer.activations not in ((), ("linear",)) and hasattr(layer, "activation"):
+        if layer.activations not in ((), ("linear",)) and _has_activation(layer):
             text = f"the activation of {name} ({layer.activations[0]}) is left out"
-            linear = replace(layer, activation="linear")
+            linear = _with_activation(layer, "linear")
             yield Mistake("head.activation", text, where), hypothesis.with_layer(position, linear)
+
+
+def _has_activation(layer: Any) -> bool:
+    """Return whether a layer, or the one that it applies to each step, has an activation."""
+    return hasattr(getattr(layer, "inner", layer), "activation")
+
+
+def _with_activation(layer: Any, name: str) -> Any:
+    """Return a layer with another activation."""
+    if hasattr(layer, "inner"):
+        return replace(layer, inner=replace(layer.inner, activation=name))
+    return replace(layer, activation=name)
 
 
 def _head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, Arrays]]:
@@ -62,7 +75,7 @@ def other_heads(hypothesis: Hypothesis) -> Variations:
         layer: Any = hypothesis.network.nodes[position].layer
         name, where = layer.name, Where(layer=layer.name)
         arrays = dict(hypothesis.weights.get(name, {}))
-        if len(layer.activations) == 1 and hasattr(layer, "activation"):
+        if len(layer.activations) == 1 and _has_activation(layer):
             yield from _other_activations(hypothesis, position)
         if isinstance(layer, Dense) and layer.activation != "linear":
             yield from _other_arguments(hypothesis, position)
@@ -75,18 +88,22 @@ def other_heads(hypothesis: Hypothesis) -> Variations:
 def _other_activations(hypothesis: Hypothesis, position: int) -> Variations:
     """Use another activation after a layer, or use it twice."""
     layer: Any = hypothesis.network.nodes[position].layer
-    right, where = layer.activation, Where(layer=layer.name)
+    (right,), where = layer.activations, Where(layer=layer.name)
     more = ("log_softmax",) if right == "softmax" else ()
     for other in (*_HEAD_ACTIVATIONS, *more):
         # exp(z) is a softmax that is not divided by its sum.
         if other not in (right, "linear") and (right, other) != _EXPONENTIALS:
             text = f"the activation of {layer.name} is {other}, not {right}"
             mistake = Mistake("head.activation", text, where)
-            yield mistake, hypothesis.with_layer(position, replace(layer, activation=other))
-    if right != "linear":
+            yield mistake, hypothesis.with_layer(position, _with_activation(layer, other))
+    if right != "linear" and right not in WRONG_FUNCTIONS:
         text = f"the activation of {layer.name} ({right}) is applied twice"
         twice = recast(layer, call=_activated_again(type(layer)))
         yield Mistake("head.activation", text, where), hypothesis.with_layer(position, twice)
+    for wrong in WRONG_FUNCTIONS.get(right, ()):
+        mistake = Mistake("head.activation", f"{layer.name}: {wrong.text}", where, wrong.fix)
+        changed = _with_function(layer, wrong.function)
+        yield mistake, hypothesis.with_layer(position, changed)
     if right == "softmax":
         yield from _other_softmax(hypothesis, position)
 
@@ -104,7 +121,7 @@ def _other_softmax(hypothesis: Hypothesis, position: int) -> Variations:
 
 def _with_function(layer: Any, function: Callable[[Any, Any], Any]) -> Any:
     """Return a layer with another function of an interpreter and z in place of its activation."""
-    linear = replace(layer, activation="linear")
+    linear = _with_activation(layer, "linear")
     kind = type(linear)
 
     def call(self: Any, ops: Any, *arguments: Any) -> Any:
@@ -171,7 +188,8 @@ def _other_arguments(hypothesis: Hypothesis, position: int) -> Variations:
         mistake = Mistake("head.bias", text, Where(layer=name), fix)
         yield mistake, hypothesis.with_layer(position, late)
     for argument, factor in _FACTORS.items():
-        if factor > 0 or not _has_two_units(hypothesis, position):
+        known = layer.activation in WRONG_FUNCTIONS or _has_two_units(hypothesis, position)
+        if factor > 0 or not known:
             text = f"the activation of {name} ({layer.activation}) is that of {argument}"
             mistake = Mistake("head.activation", text, Where(layer=name), fix)
             scaled = {key: array * factor for key, array in arrays.items()}
@@ -242,6 +260,10 @@ def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, 
             fix = "add bias[k] to output k"
             shifted = np.roll(arrays["b"], shift, axis=-1)
             yield Mistake("head.bias", f"{bias} shifted by {shift}", at, fix), {"b": shifted}
+    if "W" in arrays and arrays["W"].shape[-1] > 1:
+        text = f"{where.layer}: the sum over h is not set to 0 for each unit"
+        summed = {key: np.cumsum(a, axis=-1) for key, a in arrays.items() if key in ("W", "b")}
+        yield Mistake("sum.not_reset", text, where), summed
     if "W" in arrays and arrays["W"].ndim == 2:
         kernel, at = f"the kernel of {where.layer} is", where._replace(array="kernel")
         if arrays["W"].shape[0] != arrays["W"].shape[1]:
@@ -293,6 +315,6 @@ def _activated_again(kind: type[Any]) -> Callable[..., Any]:
     """Return the call of a layer, followed by its activation once more."""
 
     def call(self: Any, ops: Any, *arguments: Any) -> Any:
-        return ops.activate(self.activation, kind.call(self, ops, *arguments))
+        return ops.activate(self.activations[0], kind.call(self, ops, *arguments))
 
     return call
