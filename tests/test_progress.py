@@ -149,6 +149,8 @@ def test_bar_fits_every_width(columns: int, monkeypatch: pytest.MonkeyPatch) -> 
     assert max(row.count("━") for row in rows) >= 10
     assert ("1,000/1,000 steps" in shown) == (columns >= 60)
     assert ("100 %" in shown) == (columns < 60)
+    bars = " ".join(row for row in rows if "━" in row)
+    assert [word in bars for word in ("Building", "in Keras")] == [columns > 20, columns >= 60]
 
 
 @pytest.mark.parametrize("command", ["inspect", "trace", "verify"])
