@@ -200,6 +200,11 @@ def test_arrows_of_a_graph_end_at_their_boxes(graph: tuple[FlowLayout, Figure]) 
     heads = [(arrow.head_x, arrow.head_y) for arrow in arrows(figure)]
     into = [sum(x0 < x < x1 and abs(y - y0) < 1e-5 for x, y in heads) for x0, y0, x1, _ in frames]
     assert sorted(into) == sorted(len(box.inputs) for box in boxes.boxes)
+    lowest = max(y1 for *_, y1 in frames)
+    for x, y in heads:  # at or in a box, or behind the last one
+        assert y > lowest or any(
+            x0 < x < x1 and y0 - 1e-5 < y < y1 + 1e-5 for x0, y0, x1, y1 in frames
+        )
     for line in figure.axes[0].get_lines():
         x, y = (np.linspace(ends[:-1], ends[1:]) for ends in line.get_data())
         for x0, y0, x1, y1 in frames:  # no line crosses a box
