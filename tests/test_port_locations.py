@@ -124,8 +124,9 @@ def test_scaled_or_shifted_input_is_named(factor: float, shift: float, id_: str)
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
 def test_other_initial_state_is_named(cell: str) -> None:
     golden = rnnshapes.golden(**SIZES, cell=cell).arrays
-    start = np.random.default_rng(0).standard_normal((3, 5)).astype("float32")
-    found = Port(cell).run(weights_of(golden, LAYERS[cell]), golden["x"], start=start)
+    start, start_c = np.random.default_rng(0).standard_normal((2, 3, 5)).astype("float32")
+    weights = weights_of(golden, LAYERS[cell])
+    found = Port(cell).run(weights, golden["x"], start=start, start_c=start_c)
     states = {k: found[k] for k in ("h", "c") if k in found}
     result = rnnshapes.verify(**SIZES, cell=cell, against=states)
     assert explained(result) == [("state.starts_nonzero",)]
