@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from keras import layers as la
+from keras.src.ops import nn, numpy
 
 from rnnshapes.network.assemble import LayerCall
 from rnnshapes.network.graph import Tap
@@ -125,3 +126,25 @@ def keras_layer(part: dict[str, Any]) -> Any:
 def effective(layer: Layer) -> dict[str, Any]:
     """Return what a layer computes, without the options from which it follows."""
     return {name: value for name, value in vars(layer).items() if name != "options"}
+
+
+REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Amax", "Amin", "Var", "Std")
+ACTIVATIONS = (
+    *("Elu", "Celu", "Gelu", "LeakyRelu", "Squareplus", "HardShrink", "SoftShrink"),
+    *("Softmax", "LogSoftmax"),
+)
+
+
+@pytest.mark.parametrize("kind", [*REDUCTIONS, *ACTIVATIONS])
+def test_omitted_options_of_operations_have_defaults(kind: str) -> None:
+    options = {"axis": 1} if kind in REDUCTIONS else {}
+    made = next(vars(module)[kind] for module in (nn, numpy) if kind in vars(module))
+    parameters = inspect.signature(made.__init__).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    defaults = {name: value for name, value in defaults.items() if name not in ("name", "dtype")}
+    shortest, whole = (
+        called_on(OPERATION + kind, config, (6, 4), arguments=(Source(0),))
+        for config in (options, {**defaults, **options})
+    )
+    assert is_supported(shortest)
+    assert effective(shortest) == effective(whole)
