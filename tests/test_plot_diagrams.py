@@ -271,6 +271,15 @@ def test_usual_networks_fit_a_slide(sizes: dict[str, Any]) -> None:
     assert overlapping_texts(drawn_texts(figure)) == []
 
 
+def test_layers_before_a_recurrence_leave_its_steps() -> None:
+    import keras
+
+    la = keras.layers
+    dense = [la.Dense(4) for _ in range(7)]
+    model = keras.Sequential([keras.Input((6, 3)), *dense, la.LSTM(5), la.Dense(2)])
+    assert len(steps(plots.figure(rnnshapes.inspect(model, N=2)))) > 1
+
+
 def test_boxes_that_are_not_drawn_are_counted() -> None:
     figure = plots.figure(rnnshapes.inspect(M=[3] * 30))
     frames = len(flow_frames(figure))

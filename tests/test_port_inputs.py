@@ -253,6 +253,16 @@ def test_ignored_go_backwards_is_named() -> None:
     assert mentions(result, "go_backwards is ignored")
 
 
+@pytest.mark.parametrize("step", [-1, 0])
+def test_both_directions_of_one_step_are_named(step: int) -> None:
+    sizes = {**SIZES, "cell": "gru", "bidirectional": True}
+    golden = rnnshapes.golden(**sizes).arrays
+    h = [golden[f"bidirectional/{way}_gru.h"][:, step] for way in ("forward", "backward")]
+    output = np.concatenate(h, axis=1) @ golden["dense/kernel"] + golden["dense/bias"]
+    result = rnnshapes.verify(**sizes, against={"output": output.astype("float32")})
+    assert explained(result) == [("direction.last_step",)]
+
+
 def test_outputs_of_a_direction_left_at_zero_are_named() -> None:
     sizes = {**SIZES, "cell": "simple", "bidirectional": True}
     golden = rnnshapes.golden(**sizes).arrays
