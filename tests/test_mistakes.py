@@ -189,6 +189,15 @@ def test_arithmetic_in_float16_is_named(cell: str, what: str) -> None:
     assert explained(rnnshapes.verify(**SIZES, cell=cell, against=port)) == [("numeric.float16",)]
 
 
+@pytest.mark.parametrize(("bias", "count"), [(1, 2), (2, 1)])
+def test_dtype_alone_corrects_no_mistake(bias: int, count: int) -> None:
+    """It is a remedy of the arithmetic, and all agree with it if nothing else is wrong."""
+    port = given(ported(Port("lstm", dtype="float16", bias=bias)), "states")
+    port = {key: values.astype("float32") for key, values in port.items()}
+    result = rnnshapes.verify(**SIZES, cell="lstm", against=port)
+    assert repr(result).count("--dtype float16") == count
+
+
 def test_square_kernels_are_told_apart() -> None:
     """With D = M = K all are square: kernel, recurrent_kernel, and that of the Dense layer."""
     sizes = {"N": 3, "T": 7, "D": 5, "M": 5, "K": 5}

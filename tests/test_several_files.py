@@ -121,6 +121,10 @@ def test_results_are_the_same_in_python() -> None:
     assert len(result.to_frame()) == 2
 
 
+def test_no_file_is_no_failure() -> None:
+    assert rnnshapes.inspect_files([]).exit_status == 0
+
+
 def test_several_files_load_no_keras() -> None:
     code = "from rnnshapes import cli; cli.main(['inspect', 'a.keras', 'b.h5'])"
     assert loaded_by(code) == set()
