@@ -1,0 +1,74 @@
+"""Known mistakes of ports about Dense and convolutional layers before the last recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rnnshapes.network.layers.convolutional import Conv
+from rnnshapes.network.layers.core import Dense
+from rnnshapes.ops.activations import Array
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
+from rnnshapes.port.mistakes.layout import FORTRAN, as_flat, by_columns
+
+_ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
+
+
+def front_ends(hypothesis: Hypothesis) -> Variations:
+    """Use another activation, padding or order of the kernel before the last recurrence."""
+    network = hypothesis.network
+    for position, node in enumerate(network.nodes):
+        layer: Any = node.layer
+        arrays = hypothesis.weights.get(layer.name)
+        if position in network.head or arrays is None or not isinstance(layer, Dense | Conv):
+            continue
+        for other in _ACTIVATIONS:
+            if other != layer.activation:
+                text = f"the activation of {layer.name} is {other}, not {layer.activation}"
+                if other == "linear":
+                    text = f"the activation of {layer.name} ({layer.activation}) is left out"
+                mistake = Mistake("layer.activation", text, Where(layer=layer.name))
+                changed = hypothesis.with_layer(position, replace(layer, activation=other))
+                yield mistake, changed
+        key = "Wc" if isinstance(layer, Conv) else "W"
+        for mistake, kernel in _other_kernels(layer, arrays[key]):
+            yield mistake, hypothesis.with_arrays(layer.name, {key: kernel})
+        if isinstance(layer, Conv) and len(layer.windows) == 1:
+            yield from _other_padding(hypothesis, position)
+
+
+def _other_kernels(layer: Any, kernel: Array) -> Iterator[tuple[Mistake, Array]]:
+    """Yield a kernel, (D, K) or (k, D, F), as a port reads it that takes it for another order."""
+    where = Where(layer=layer.name, array="kernel")
+    if kernel.ndim == 2:
+        yield (
+            Mistake("layout.fortran", f"the kernel of {layer.name} is {FORTRAN}", where),
+            (by_columns(kernel)),
+        )
+        text = f"the kernel of {layer.name} is a buffer of (K, D), read as (D, K)"
+        yield Mistake("layout.flat_buffer", text, where), as_flat(kernel)
+    if kernel.ndim == 3:
+        text = f"the kernel of {layer.name} is reversed over its steps: a true convolution"
+        fix = "y[t] = sum over k of x[t + k] @ kernel[k]"
+        yield Mistake("layer.kernel_reversed", text, where, fix), kernel[::-1]
+        text = f"the kernel of {layer.name} is a buffer of (F, D, k), as PyTorch stores it"
+        fix = "kernel = buffer.reshape(F, D, k).transpose(2, 1, 0)"
+        flat = np.ascontiguousarray(kernel.transpose(2, 1, 0)).reshape(kernel.shape)
+        yield Mistake("layout.flat_buffer", text, where, fix), flat
+
+
+def _other_padding(hypothesis: Hypothesis, position: int) -> Variations:
+    """Pad before x alone where both sides are right, or the reverse."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    (window,) = layer.windows
+    if window.mode == "valid" or window.size == 1:
+        return
+    for other in ("same", "causal"):
+        if other != window.mode:
+            text = f"the padding of {layer.name} is {other}, not {window.mode}"
+            mistake = Mistake("layer.padding", text, Where(layer=layer.name))
+            changed = replace(layer, windows=(replace(window, mode=other),))
+            yield mistake, hypothesis.with_whole_layer(position, changed)
