@@ -429,6 +429,103 @@ def test_states_zeroed_at_masked_steps_are_named(cell: str, what: str) -> None:
     assert explained(result) == [("mask.zeroed_state",)]
 
 
+def masked_port(
+    cell: str, *, sequences: bool, mask_value: float = 0.0
+) -> tuple[Any, np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Return a model, x with masked steps inside and at the end, weights, and the mask."""
+    layer = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}[cell]
+    layers = [la.Masking(mask_value), layer(5, name="rnn", return_sequences=sequences)]
+    model = randomized(sequential(*layers, la.Dense(2, name="dense"), shape=(9, 4)))
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("float32")
+    x[0, 7:] = x[1, 5:] = x[2, 4] = x[0, 2] = mask_value
+    weights = weights_of(rnnshapes.golden(model, x=x, keras=False).arrays, "rnn")
+    return model, x, weights, (x != mask_value).any(axis=-1)
+
+
+@pytest.mark.parametrize("what", ["y_hat", "last"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mask: np.logical_and.accumulate(mask, axis=1),
+        lambda mask: np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1],
+        lambda mask: np.arange(9) < mask.sum(axis=1)[:, None],
+        lambda mask: mask[[-1] * 3],
+        lambda mask: mask[[0] * 3],
+    ],
+    ids=["ends early", "ends alone", "counts", "of the last", "of the first"],
+)
+def test_another_length_of_a_sample_is_named(change: Any, what: str) -> None:
+    model, x, weights, mask = masked_port("gru", sequences=what == "y_hat", mask_value=-1.25)
+    found = Port("gru").run(weights, x, mask=change(mask))
+    assert explained(rnnshapes.verify(model, x=x, against=given(found, what))) == [("mask.length",)]
+
+
+@pytest.mark.parametrize(("held", "what"), [("h", "y_hat"), ("c", "states"), ("h", "last")])
+def test_state_that_is_changed_at_masked_steps_is_named(held: str, what: str) -> None:
+    model, x, weights, mask = masked_port("lstm", sequences=what != "last")
+    x[2, 0], mask[2, 0] = 0.0, False
+    found = Port("lstm", held_when_masked=held).run(weights, x, mask=mask)
+    result = rnnshapes.verify(model, x=x, against=given(found, what))
+    assert explained(result) == [("mask.state_updated",)]
+    assert mentions(result, f"{held} alone")
+
+
+def test_zeros_at_masked_steps_are_named() -> None:
+    """As the last output of a sample, or as states that are right beside them."""
+    model, x, weights, mask = masked_port("lstm", sequences=False)
+    found = Port("lstm").run(weights, x, mask=mask)
+    zeros = {"output": (found["h"] * mask[..., None])[:, -1] @ weights["W"] + weights["b"]}
+    ids = explained(rnnshapes.verify(model, x=x, against=zeros))
+    assert ("mask.zeroed_output",) in ids
+    packed = {"h": found["h"] * mask[..., None], "c": found["c"]}
+    assert explained(rnnshapes.verify(model, x=x, against=packed)) == [("mask.zeroed_output",)]
+    packed["h"][2, 4, 1] = 0.5
+    assert explained(rnnshapes.verify(model, x=x, against=packed)) == []
+
+
+@pytest.mark.parametrize(
+    ("ignoring", "zeroed", "joined"), [(0, False, False), (1, False, True), (1, True, True)]
+)
+def test_a_direction_that_ignores_the_mask_is_named(
+    ignoring: int, zeroed: bool, joined: bool
+) -> None:
+    """Keras, too, joins zeros at masked steps."""
+    both = la.Bidirectional(la.GRU(5, name="gru", return_sequences=True), name="both")
+    model = randomized(sequential(la.Masking(0.0), both, la.Dense(2, name="dense"), shape=(9, 4)))
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("float32")
+    x[0, 7:] = x[1, 5:] = x[1, 2] = 0.0
+    golden = rnnshapes.golden(model, x=x, keras=False).arrays
+    mask, states, outputs = (x != 0).any(axis=-1), {}, []
+    for number, way in enumerate(("forward", "backward")):
+        weights = weights_of(golden, f"both/{way}_gru", "")
+        order = slice(None, None, -1 if number else 1)
+        used = mask[:, order] | (number == ignoring)
+        h = Port("gru").run(weights, x[:, order], mask=used)["h"][:, order]
+        states[f"both/{way}_gru.h"] = h
+        outputs.append(h if number == ignoring and not zeroed else h * mask[..., None])
+    y_hat = np.concatenate(outputs, -1) @ golden["dense/kernel"] + golden["dense/bias"]
+    result = rnnshapes.verify(model, x=x, against={"y_hat": y_hat} if joined else states)
+    assert explained(result) == [("mask.ignored",)]
+    where = result.to_dict()["diagnosis"][0]["where"]
+    assert where["direction"] == ("forward", "backward")[ignoring]
+
+
+def test_a_layer_that_ignores_the_mask_is_named() -> None:
+    layers = [la.SimpleRNN(5, name="first", return_sequences=True), la.SimpleRNN(6, name="rnn")]
+    model = randomized(
+        sequential(la.Masking(0.0), *layers, la.Dense(2, name="dense"), shape=(9, 4))
+    )
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("float32")
+    x[0, 7:] = x[1, 5:] = x[1, 2] = 0.0
+    golden = rnnshapes.golden(model, x=x, keras=False).arrays
+    mask = (x != 0).any(axis=-1)
+    h = Port("simple").run(weights_of(golden, "first", ""), x, mask=mask)["h"]
+    last = Port("simple").run(weights_of(golden, "rnn"), h)["y_hat"][:, -1]
+    result = rnnshapes.verify(model, x=x, against=last)
+    assert explained(result) == [("mask.ignored",)]
+    assert result.to_dict()["diagnosis"][0]["where"]["layer"] == "rnn"
+
+
 @pytest.mark.parametrize(("axes", "sequences"), [(0, True), (0, False), (None, False)])
 def test_a_softmax_over_samples_is_named(axes: int | None, sequences: bool) -> None:
     layers = [la.SimpleRNN(5, name="rnn", return_sequences=sequences)]

@@ -214,7 +214,8 @@ def _state_arrays(network: Network, block: Block, initial: States) -> Iterator[t
     for node in network.recurrent:
         starts = _initial_states(node, block, initial)
         for name, direction in node.scans:
-            nonzero = block.scans[name].mask
+            # Keras returns zeros before the first step that counts, also for other initial states
+            nonzero = block.scans[name].mask if name in starts else None
             if nonzero is not None:
                 order = processing_order(direction)
                 nonzero = np.logical_or.accumulate(nonzero[order])[order]

@@ -281,7 +281,7 @@ def _scan_node(
             }
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
-        mask = None if node.mask_dropped else source_mask(values, tap)
+        mask = None if node.mask_dropped else direction.counted_steps(source_mask(values, tap))
         scans[name] = scan(direction, x, before, w, mask, gates=gates, ops=ops)
     return scans
 
@@ -325,7 +325,8 @@ def scan(
                 if mask is None:
                     state = step.states
                 else:
-                    state = _where(mask[t], step.states, cell.states_after_masked(state))
+                    masked = direction.states_after_masked(state, step.states)
+                    state = _where(mask[t], step.states, masked)
                 for key, values in states.items():
                     values[t] = state[key]
                 for key, values in gate_values.items():

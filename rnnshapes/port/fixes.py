@@ -73,6 +73,8 @@ FIXES = MappingProxyType(
         "mask.padding_first": "put the padding after each sample, or leave the states as they are",
         "mask.zeroed_output": "repeat the output of the step before at masked steps",
         "mask.zeroed_state": "h = mask * h_t + (1 - mask) * h_{t-1}, and so for c",
+        "mask.state_updated": "h = mask * h_t + (1 - mask) * h_{t-1}, and so for c",
+        "mask.length": "process the steps that the mask of each sample counts, and no others",
         "mask.inverted": "change the states where the mask is true, and there alone",
         "mask.any_feature": "mask a step only if all of its features equal mask_value",
         "mask.ignored": "leave the states of masked steps as they are",

@@ -97,6 +97,7 @@ class Port:
     head_bias: bool = True
     carried: bool = False
     zeroed_when_masked: bool = False
+    held_when_masked: str = "hc"
     late: int = 0
     reverse: bool = False
     turned_back: bool = False
@@ -178,7 +179,10 @@ class Port:
             made = self._take_step(step, w, x[:, at], state)
             if mask is not None:
                 kept = {k: state[k] * (not self.zeroed_when_masked) for k in made}
-                made = {k: np.where(mask[:, at, None], v, kept[k]) for k, v in made.items()}
+                made = {
+                    k: np.where(mask[:, at, None] | (k not in self.held_when_masked), v, kept[k])
+                    for k, v in made.items()
+                }
             state = made
             steps.append(made)
         found = {key: np.stack([made[key] for made in steps], axis=1) for key in steps[0]}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from rnnshapes.cells.cell import BaseCell, Cell, KerasSpec, SizeOf, Weight
+from rnnshapes.cells.cell import BaseCell, Cell, CellState, KerasSpec, SizeOf, Weight
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.ops.dims import Dim, Shape, total
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -64,6 +64,17 @@ class Direction:
     def weights(self) -> tuple[Weight, ...]:
         """The weights of the cell."""
         return self.cell.weights(self.features)
+
+    def counted_steps(self, mask: Any) -> Any:
+        """Return which steps count, (B, N), from the mask of the input; ``None`` if all do."""
+        return mask
+
+    def states_after_masked(self, before: CellState, after: CellState) -> CellState:
+        """Return the states after a masked step: those ``before`` it, as its cell has them.
+
+        ``after`` are those that it would have if it counted.
+        """
+        return self.cell.states_after_masked(before)
 
 
 @dataclass(frozen=True, kw_only=True)

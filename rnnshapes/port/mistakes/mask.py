@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from rnnshapes.cells.cell import CellState
+from rnnshapes.forward.scan import repeat_masked
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.compare import compute_outputs
+from rnnshapes.port.hypothesis import (
+    Hypothesis,
+    Mistake,
+    Variations,
+    Where,
+    direction_of,
+    recast,
+)
 
 #: A number that is not 0, and changes nothing.
 _NOT_MASKED = 1e-30
@@ -103,19 +114,209 @@ def shifted_masks(hypothesis: Hypothesis) -> Variations:
             yield Mistake("mask.padding_first", text), ignored
 
 
+def other_lengths_of_samples(hypothesis: Hypothesis) -> Variations:
+    """Process other steps of a sample than its mask counts: those of a length, or another mask."""
+    positions, masks = _masked_recurrences(hypothesis), []
+    if positions:
+        states = compute_outputs(hypothesis).masks
+        sources = [hypothesis.network.nodes[p].sources[0].node for p in positions]
+        masks = [states.get(hypothesis.network.nodes[s].name) for s in sources]
+    known = [mask for mask in masks if mask is not None and mask.ndim == 2]
+    if not known or len(known) < len(masks):
+        return
+    for text, steps in (
+        ("each sample ends at its first masked step: all later ones are masked, too", _first_steps),
+        ("each sample is processed up to the number of its steps that count", _as_many_steps),
+        ("masked steps before the last step that counts are processed, too", _up_to_last),
+        ("the mask, or the length, of the last sample is used for all samples", -1),
+        ("the mask, or the length, of the first sample is used for all samples", 0),
+    ):
+        counted = [
+            _steps_of_sample(mask[steps]) if isinstance(steps, int) else steps for mask in known
+        ]
+        others = [np.asarray(c(mask.T)).T for c, mask in zip(counted, known, strict=True)]
+        differs = any(not np.array_equal(*pair) for pair in zip(others, known, strict=True))
+        # Where a sample has no step that counts, other mistakes give the same.
+        if differs and all(other.any(axis=1).all() for other in others):
+            changed = _with_masked_numbers(hypothesis)
+            for position, function in zip(positions, counted, strict=True):
+                changed = _with_directions(changed, position, _counting(function))
+            yield Mistake("mask.length", text), changed
+
+
+def _first_steps(mask: Array) -> Array:
+    """Return the steps (T, N) before the first masked one of each sample."""
+    return np.logical_and.accumulate(mask, axis=0)
+
+
+def _as_many_steps(mask: Array) -> Array:
+    """Return the first steps (T, N) of each sample, as many as count."""
+    return np.asarray(np.arange(len(mask))[:, None] < mask.sum(axis=0))
+
+
+def _up_to_last(mask: Array) -> Array:
+    """Return the steps (T, N) up to the last one of each sample that counts."""
+    return np.logical_or.accumulate(mask[::-1], axis=0)[::-1]
+
+
+def _steps_of_sample(steps: Array) -> Callable[[Array], Array]:
+    """Return a function that counts these steps (T,) of every sample."""
+    return lambda mask: np.broadcast_to(steps[:, None], mask.shape)
+
+
+def states_updated_alone(hypothesis: Hypothesis) -> Variations:
+    """Leave one of h and c alone as it is at masked steps, and change the other."""
+    positions = _masked_recurrences(hypothesis)
+    directions = [d for p in positions for d in hypothesis.network.nodes[p].layer.directions]
+    if not all(any(key.startswith("c") for key in d.cell.states) for d in directions):
+        return
+    for held, updated in ("hc", "ch") if directions else ():
+        changed = _with_masked_numbers(hypothesis)
+        for position in positions:
+            changed = _with_directions(changed, position, _holding(held))
+        text = f"{updated} is changed at masked steps: {held} alone is left as it is"
+        yield Mistake("mask.state_updated", text), changed
+
+
+def masks_ignored_alone(hypothesis: Hypothesis) -> Variations:
+    """Process masked steps in one layer or direction alone, or set its outputs there to 0."""
+    nodes, positions = hypothesis.network.nodes, _masked_recurrences(hypothesis)
+    several = len(positions) > 1
+    for position in positions:
+        layer: Any = nodes[position].layer
+        both = len(layer.directions) > 1
+        zeroed = layer.zero_output_for_mask and layer.return_sequences
+        scopes = [layer.directions] if several or zeroed else []
+        scopes += [(direction,) for direction in layer.directions] if both else []
+        for some in scopes:
+            where = Where(layer=layer.name)
+            text = f"{layer.name} processes masked steps like all others"
+            if len(some) < len(layer.directions):
+                (direction,) = some
+                where = where._replace(direction=direction_of(layer, direction.name))
+                text = f"{direction.name} alone processes masked steps like all others"
+            names = {direction.name for direction in some}
+            base = _with_masked_numbers(hypothesis)
+            if several or len(some) < len(layer.directions):
+                changed = _with_directions(base, position, _counting(_no_mask), names)
+                yield Mistake("mask.ignored", text, where), changed
+            if zeroed:
+                changed = _with_directions(base, position, _updating, names)
+                text = f"{text}, and sets its outputs there to 0"
+                yield Mistake("mask.ignored", text, where), changed
+
+
+def _no_mask(mask: Array) -> None:
+    return None
+
+
+def _masked_recurrences(hypothesis: Hypothesis) -> list[int]:
+    """Return the positions of the recurrent layers whose input has a mask."""
+    network = hypothesis.network
+    return [
+        position
+        for position, node in enumerate(network.nodes)
+        if node.layer.directions
+        and network.shapes_at(node.sources[0]).masked
+        and not node.mask_dropped
+    ]
+
+
+def _with_masked_numbers(hypothesis: Hypothesis) -> Hypothesis:
+    """Return the hypothesis with the numbers of x at masked steps, which Masking sets to 0."""
+    for position, node in enumerate(hypothesis.network.nodes):
+        layer: Any = node.layer
+        if isinstance(layer, Masking) and layer.value:
+            hypothesis = hypothesis.with_layer(position, recast(layer, call=_unchanged))
+    return hypothesis
+
+
+def _unchanged(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
+    return inputs[0]
+
+
+def _with_directions(
+    hypothesis: Hypothesis,
+    position: int,
+    make: Callable[[Direction], Direction],
+    names: Collection[str] | None = None,
+) -> Hypothesis:
+    """Return the hypothesis with other recurrences in a layer, all or those with these names."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    changed = layer.map_directions(lambda d: make(d) if names is None or d.name in names else d)
+    return hypothesis.with_whole_layer(position, changed)
+
+
+def _counting(function: Callable[[Array], Array | None]) -> Callable[[Direction], Direction]:
+    """Return what makes a recurrence count other steps, from its mask (T, N)."""
+
+    def counted_steps(self: Any, mask: Any) -> Any:
+        return None if mask is None else function(mask)
+
+    return partial(recast, counted_steps=counted_steps)
+
+
+def _holding(held: str) -> Callable[[Direction], Direction]:
+    """Return what makes a recurrence leave one of h and c as it is at masked steps."""
+
+    def states(self: Any, before: CellState, after: CellState) -> CellState:
+        return {key: (before if key.startswith(held) else after)[key] for key in before}
+
+    return partial(recast, states_after_masked=states)
+
+
+def _updating(direction: Direction) -> Direction:
+    """Return a recurrence that processes masked steps, and has a mask all the same."""
+
+    def states(self: Any, before: CellState, after: CellState) -> CellState:
+        return after
+
+    changed: Direction = recast(direction, states_after_masked=states)
+    return changed
+
+
 def zeroed_outputs(hypothesis: Hypothesis) -> Variations:
     """Give zeros at masked steps for the output of a recurrent layer."""
-    nodes = hypothesis.network.nodes
-    if not any(isinstance(node.layer, Masking | Embedding) for node in nodes):
+    if hypothesis.is_constant_over_samples:
         return
-    for position, node in enumerate(nodes):
+    nodes = hypothesis.network.nodes
+    for position in _masked_recurrences(hypothesis):
+        node = nodes[position]
         layer: Any = node.layer
-        sequences = isinstance(layer, RecurrentLayer) and layer.return_sequences
-        if sequences and not layer.zero_output_for_mask:
+        if isinstance(layer, RecurrentLayer) and not layer.zero_output_for_mask:
             text = f"{node.name} gives 0 at masked steps, not the output of the step before"
             mistake = Mistake("mask.zeroed_output", text, Where(layer=node.name))
             changed = replace(layer, zero_output_for_mask=True)
             yield mistake, hypothesis.with_layer(position, changed)
+    yield from _zeroed_reports(hypothesis)
+
+
+def _zeroed_reports(hypothesis: Hypothesis) -> Variations:
+    """Give zeros for a state at masked steps, as PyTorch's output of packed sequences has them."""
+    network = hypothesis.network
+    nodes = [network.nodes[position] for position in _masked_recurrences(hypothesis)]
+    masks = compute_outputs(hypothesis).masks if nodes else {}
+    quantities, names = list(hypothesis.quantities), []
+    for node in nodes:
+        mask = masks.get(network.nodes[node.sources[0].node].name)
+        for name, direction in node.scans:
+            for number, q in enumerate(quantities):
+                if q.name != name or not q.is_unbroken or mask is None:
+                    continue
+                if q.values.shape[:2] == mask.shape and not q.values[~mask].any():
+                    repeat = partial(_repeated, direction=direction, mask=mask)
+                    quantities[number] = q.map(repeat)
+                    names.append(f"{q.key} of {name}")
+    if any(a is not b for a, b in zip(quantities, hypothesis.quantities, strict=True)):
+        text = (
+            f"at masked steps, 0 is given for {', '.join(names)}, not the state of the step before"
+        )
+        yield Mistake("mask.zeroed_output", text), replace(hypothesis, quantities=tuple(quantities))
+
+
+def _repeated(values: Array, direction: Direction, mask: Array) -> Array:
+    """Return states (N, T, M) with those of the step before at masked steps."""
+    return repeat_masked(direction, {"": values}, {}, mask)[""]
 
 
 def zeroed_states(hypothesis: Hypothesis) -> Variations:
@@ -123,14 +324,7 @@ def zeroed_states(hypothesis: Hypothesis) -> Variations:
 
     The last output of one sample is then the same for every x, if its last step is masked.
     """
-    network = hypothesis.network
-    masked = [
-        position
-        for position, node in enumerate(network.nodes)
-        if node.layer.directions
-        and network.shapes_at(node.sources[0]).masked
-        and not node.mask_dropped
-    ]
+    network, masked = hypothesis.network, _masked_recurrences(hypothesis)
     one_output = all(q.values[..., 0].size == 1 for q in hypothesis.quantities)
     if one_output or hypothesis.is_constant_over_samples or not masked:
         return
@@ -139,16 +333,16 @@ def zeroed_states(hypothesis: Hypothesis) -> Variations:
         names = [network.nodes[position].name for position in positions]
         alone = f"in {names[0]} alone, " if positions != masked else ""
         where = Where(layer=names[0] if len(names) == 1 else None)
-        changed = replace(hypothesis, unwindowed=True)
+        changed = hypothesis
         for position in positions:
-            layer: Any = network.nodes[position].layer
-            changed = changed.with_layer(position, layer.map_directions(_zeroed_when_masked))
+            changed = _with_directions(changed, position, _zeroed_when_masked)
         text = f"{alone}the states are set to 0 at masked steps, not left as they are"
         yield Mistake("mask.zeroed_state", text, where), changed
 
 
 def _zeroed_when_masked(direction: Direction) -> Direction:
-    def zeros(self: Any, state: Mapping[str, Array]) -> dict[str, Array]:
-        return {key: values * 0.0 for key, values in state.items()}
+    def zeros(self: Any, before: CellState, after: CellState) -> CellState:
+        return {key: values * 0.0 for key, values in before.items()}
 
-    return replace(direction, cell=recast(direction.cell, states_after_masked=zeros))
+    changed: Direction = recast(direction, states_after_masked=zeros)
+    return changed
