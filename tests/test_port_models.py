@@ -526,6 +526,34 @@ def test_a_layer_that_ignores_the_mask_is_named() -> None:
     assert result.to_dict()["diagnosis"][0]["where"]["layer"] == "rnn"
 
 
+def _scaled_to_8_bits(table: np.ndarray, axis: int | None) -> np.ndarray:
+    scale = np.abs(table).max(axis, keepdims=True) / 127
+    return np.rint(table / scale) * scale
+
+
+@pytest.mark.parametrize(
+    ("change", "id_", "words"),
+    [
+        (lambda table: table[::-1], "embedding.shifted", "V - 1 - i"),
+        (lambda table: _scaled_to_8_bits(table, None), "weights.quantized", "(one scale)"),
+        (lambda table: _scaled_to_8_bits(table, 0), "weights.quantized", "each column"),
+        (lambda table: _scaled_to_8_bits(table, 1), "weights.quantized", "each row"),
+    ],
+    ids=["reversed", "8 bits", "columns", "rows"],
+)
+def test_a_wrong_table_of_words_is_named(change: Any, id_: str, words: str) -> None:
+    layers = [la.Embedding(7, 4, mask_zero=True, name="words"), la.SimpleRNN(5, name="rnn")]
+    model = randomized(sequential(*layers, la.Dense(2, name="dense"), shape=(9,)))
+    x = np.random.default_rng(1).integers(1, 7, (3, 9))
+    x[0, 6:] = x[1, 3:] = 0
+    golden = rnnshapes.golden(model, x=x, keras=False).arrays
+    rows = change(golden["words/embeddings"])[x]
+    h = Port("simple").run(weights_of(golden, "rnn"), rows, mask=x != 0)["h"]
+    result = rnnshapes.verify(model, x=x, against={"h": h})
+    assert explained(result) == [(id_,)]
+    assert mentions(result, words)
+
+
 @pytest.mark.parametrize(("axes", "sequences"), [(0, True), (0, False), (None, False)])
 def test_a_softmax_over_samples_is_named(axes: int | None, sequences: bool) -> None:
     layers = [la.SimpleRNN(5, name="rnn", return_sequences=sequences)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Shape
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
+from rnnshapes.port.mistakes.exactness import Grid
 from rnnshapes.port.mistakes.layout import FORTRAN, as_flat, by_columns
 from rnnshapes.port.quantities import OUTPUT
 
@@ -364,6 +365,7 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
         for text, fix, other in (
             ("i - 1", "read row i for token i", np.concatenate([table[:1], table[:-1]])),
             ("i + 1", "read row i for token i", np.concatenate([table[1:], table[-1:]])),
+            ("V - 1 - i", "read row i for token i", table[::-1]),
         ):
             mistake = Mistake("embedding.shifted", f"{name}: token i has row {text}", where, fix)
             yield mistake, hypothesis.with_arrays(name, {key: other})
@@ -382,6 +384,17 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
                 table / np.maximum(length, 1.0),
             ),
             ("embedding.zero_row", "has zeros for token 0 (padding_idx=0)", without),
+            *(
+                ("weights.quantized", f"is rounded to int8 ({scales})", rounded)
+                for scales, rounded in _quantized(np.asarray(table, np.float64))
+            ),
         ):
             mistake = Mistake(id_, f"the table of {name} {how}", where)
             yield mistake, hypothesis.with_arrays(name, {key: other})
+
+
+def _quantized(table: Array) -> Iterator[tuple[str, Array]]:
+    """Yield a table rounded to integers of 8 bits, after its scales in words."""
+    yield "one scale", Grid(8)(table)
+    yield "one scale for each column", Grid(8, "column")(table)
+    yield "one scale for each row", Grid(8, "column")(table.T).T
