@@ -44,6 +44,20 @@ def blocks_first(rows: np.ndarray) -> np.ndarray:
     return rows.swapaxes(0, 1).reshape(rows.shape[1], -1)
 
 
+def units_first(rows: np.ndarray) -> np.ndarray:
+    """Return a buffer of (rows, gates, units) that is read as (units, gates, rows)."""
+    return rows.reshape(rows.shape[::-1]).transpose(2, 1, 0).reshape(len(rows), -1)
+
+
+def padded(array: np.ndarray, stored: int, read: int) -> np.ndarray:
+    """Return rows that are stored so many numbers apart, and read so many apart."""
+    rows, columns = array.shape
+    buffer = np.zeros((2 * rows, max(stored, read)), array.dtype).reshape(-1)
+    for row in range(rows):
+        buffer[row * stored :][:columns] = array[row]
+    return np.stack([buffer[row * read :][:columns] for row in range(rows)])
+
+
 WEIGHTS: list[tuple[str, str, str, str, Change]] = [
     ("lstm", "gates.repeated", "h", "recurrent_kernel", lambda a: blocks(a, (0, 0, 2, 3))),
     ("gru", "weights.shifted", "h", "recurrent_kernel", lambda a: np.roll(a, -1, axis=1)),
@@ -56,6 +70,10 @@ WEIGHTS: list[tuple[str, str, str, str, Change]] = [
     ("lstm", "bias.first_repeated", "y_hat", "bias", lambda a: np.repeat(a[:1], len(a))),
     ("gru", "bias.first_repeated", "h", "bias", lambda a: np.repeat(a[:, ::5], 5, axis=1)),
     ("simple", "weights.permuted", "y_hat", "recurrent_kernel", lambda a: a[::-1]),
+    ("gru", "layout.flat_buffer", "y_hat", "bias", lambda a: units_first(a.reshape(2, 3, 5))),
+    ("lstm", "weights.permuted", "y_hat", "kernel", lambda a: np.pad(a[:-1], ((1, 0), (0, 0)))),
+    ("simple", "layout.row_stride", "y_hat", "kernel", lambda a: padded(a, 5, 8)),
+    ("gru", "layout.row_stride", "h", "recurrent_kernel", lambda a: padded(a, 16, 15)),
     (
         "gru",
         "weights.permuted",

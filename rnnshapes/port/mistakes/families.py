@@ -32,6 +32,7 @@ from rnnshapes.port.mistakes import (
     layout,
     mask,
     quantity,
+    rows,
     stack,
     state,
     steps,
@@ -146,6 +147,8 @@ _FAMILIES: tuple[Family, ...] = (
     Family("gates", gates.gate_orders, "arrays"),
     Family("gates of arrays", gates.gate_orders_of_arrays, "arrays", rare=True),
     Family("misread parts", layout.misread_parts, "arrays", rare=True),
+    Family("other rows", rows.other_rows, "arrays", rare=True),
+    Family("axes of biases", rows.other_axes_of_biases, "arrays", rare=True),
     Family("sums", cell.sums, "arrays", rare=True),
     # Before "cell", which may turn a bias of two rows into one row.
     Family("bias", cell.biases, "arrays"),
