@@ -49,6 +49,18 @@ def shifted_integers(kernel: np.ndarray) -> np.ndarray:
     return (np.clip(np.rint(kernel / scale) + zero, 0, 255) - zero) * scale
 
 
+def of_units(array: np.ndarray, order: list[int]) -> np.ndarray:
+    """Return the columns of other units, in each gate."""
+    blocks = array.reshape(-1, SIZES["M"])
+    return blocks[:, order].reshape(array.shape)
+
+
+def power_of_2(array: np.ndarray) -> np.ndarray:
+    """Return integers of 8 bits with the smallest power of 2 as a scale."""
+    scale = 2.0 ** np.ceil(np.log2(np.abs(array).max() / 127))
+    return np.rint(array / scale) * scale
+
+
 def changed(key: str, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arrays], Arrays]:
     return lambda weights: {key: function(weights[key]).astype("f")}
 
@@ -90,6 +102,46 @@ def test_a_layout_for_each_kernel_is_named(cell: str) -> None:
             "weights.quantized",
             ("2^-6",),
         ),
+        ("simple", "kernel", lambda a: np.trunc(100 * a) / 100, "weights.quantized", ("10^-2",)),
+        ("simple", "kernel", lambda a: np.floor(64 * a) / 64, "weights.quantized", ("2^-6",)),
+        ("simple", "recurrent_kernel", power_of_2, "weights.quantized", ("int8", "2^-")),
+        ("simple", "kernel", lambda a: of_units(a, [2, 1, 0]), "weights.permuted", ("0 and 2",)),
+        ("gru", "bias", lambda a: of_units(a, [1, 2, 0]), "weights.permuted", ("1, 2, 0",)),
+        ("gru", "kernel", lambda a: of_units(a, [1, 1, 1]), "weights.permuted", ("unit 1",)),
+        ("simple", "kernel", lambda a: 0 * a + a[0, 0], "weights.permuted", ("first",)),
+        (
+            "simple",
+            "recurrent_kernel",
+            lambda a: a[[1, 1, 2]],
+            "weights.permuted",
+            ("row 1, row 1",),
+        ),
+        (
+            "simple",
+            "recurrent_kernel",
+            lambda a: a * [[1], [0], [1]],
+            "weights.row_omitted",
+            ("row 1",),
+        ),
+        ("gru", "kernel", lambda a: a * ([1, 1, 0] * 3), "weights.omitted", ("unit 2",)),
+        ("gru", "bias", lambda a: a * ([1, 0, 1] * 3), "weights.omitted", ("unit 1",)),
+        (
+            "lstm",
+            "kernel",
+            lambda a: a * np.repeat([0, 1, 0, 1], 3),
+            "weights.omitted",
+            ("gates i, c",),
+        ),
+        ("gru", "bias", lambda a: a * (abs(a) > 0.12), "weights.pruned", ("bias",)),
+        ("simple", "recurrent_kernel", lambda a: a * (abs(a) > 0.1), "weights.pruned", ("0.0",)),
+        ("simple", "kernel", lambda a: np.clip(a, -0.3, 0.3), "weights.clipped", ("±0.3",)),
+        (
+            "simple",
+            "recurrent_kernel",
+            lambda a: np.clip(a, -0.3, 0.41),
+            "weights.clipped",
+            ("-0.3, 0.41",),
+        ),
     ],
 )
 def test_what_one_array_has_is_said(
@@ -102,6 +154,18 @@ def test_what_one_array_has_is_said(
     assert mistake.where.array == key
     assert [word for word in words if word not in mistake.text] == []
     assert result.verdict == ("inexact" if id_ == "weights.quantized" else "failed")
+
+
+def test_one_smaller_number_is_not_clipped() -> None:
+    """The largest one; another array is wrong, too."""
+
+    def change(w: Arrays) -> Arrays:
+        kernel = w["kernel"].copy()
+        kernel[np.abs(kernel) == np.abs(kernel).max()] *= np.float32(0.9)
+        return {"kernel": kernel, "bias": w["bias"] * np.float32(0.3)}
+
+    result = ported("simple", change)
+    assert explained(result) == [("weights.one_wrong", "weights.scaled")]
 
 
 @pytest.mark.parametrize("cell", ["simple", "gru"])

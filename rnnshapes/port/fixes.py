@@ -146,6 +146,8 @@ FIXES = MappingProxyType(
         "weights.other": "compare the weights with the golden file",
         "weights.omitted": "use every block of the arrays",
         "weights.permuted": "put the rows of the kernel into the order of the units",
+        "weights.clipped": "do not clip the weights",
+        "weights.pruned": "use the weights as the golden file has them",
         "weights.scaled": "use the weights as the golden file has them",
         "weights.float16": "keep the weights in float32",
         "weights.bfloat16": "keep the weights in float32",

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.ops.activations import Array
+from rnnshapes.port.array_patterns import RecoveredArray, order_of_rows, patterns
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.mistakes.exactness import Grid, grids
 from rnnshapes.port.mistakes.families import array_mistakes
@@ -32,6 +34,14 @@ _LARGEST = 10.0
 _FINEST = 8.0
 #: Of a kernel with so many rows, every order is tried.
 _MOST_ORDERED = 5
+#: How a number is made whole, in words.
+_WHOLE = MappingProxyType(
+    {
+        "rounded to": np.rint,
+        "rounded toward 0, to": np.trunc,
+        "rounded down to": np.floor,
+    }
+)
 #: The id of numbers that no known mistake makes.
 _OTHER = "weights.other"
 
@@ -101,7 +111,7 @@ def _other_features(base: Hypothesis, equations: UnitEquations) -> Explained | N
         layer = next(la for la in base.network.layers if group in la.groups)
         where = Where(layer.name, direction_of(layer, group), "kernel")
         order = orders[number]
-        return Explained([_order_of_rows(order, "Wx", where)], {"Wx": kernel[order]})
+        return Explained([order_of_rows(order, "Wx", where, _name(where))], {"Wx": kernel[order]})
     return None
 
 
@@ -192,10 +202,9 @@ def _mistakes_of_array(
 ) -> Iterator[tuple[Mistake, Array]]:
     """Yield what may be wrong with one array, with the array that it makes."""
     key = weight.key
-    candidates: list[Iterator[tuple[Mistake, Array]]] = []
+    candidates = [patterns(_as_pattern(recovered, expected, weight, where))]
     if key not in ("bh", "b"):
         candidates.append(_other_orders(recovered, expected, weight, where))
-        candidates.append(_other_rows(recovered, key, expected, where))
     candidates.append(_multiples(recovered, expected, weight, where))
     candidates.append(_grids(recovered, expected, weight, where))
     for mistake, array in itertools.chain(*candidates):
@@ -205,6 +214,17 @@ def _mistakes_of_array(
         found, error = recovered.arrays[key], recovered.errors[key]
         mistake = number_mistake(expected, found, where, weight.gates, error=error)
         yield mistake._replace(text=f"{_name(where)}: {mistake.text}"), found
+
+
+def _as_pattern(
+    recovered: RecoveredWeights, expected: Array, weight: Weight, where: Where
+) -> RecoveredArray:
+    """Return an array with all that its patterns depend on."""
+    key, values = weight.key, np.asarray(expected, np.float64)
+    right, found, error = values, recovered.arrays[key], recovered.errors[key]
+    if key == "bh" and values.ndim == 2:
+        right, found = (_summed(a, recovered.weights) for a in (right, found))
+    return RecoveredArray(key, _name(where), where, weight.gates, values, right, found, error)
 
 
 def _name(where: Where) -> str:
@@ -246,26 +266,6 @@ def _other_orders(
 def _inverse(gates: tuple[str, ...], order: list[int]) -> list[str]:
     """Return which gate the port takes each block for."""
     return [gates[order.index(block)] if block in order else "?" for block in range(len(gates))]
-
-
-def _other_rows(
-    recovered: RecoveredWeights, key: str, expected: Array, where: Where
-) -> Iterator[tuple[Mistake, Array]]:
-    """Yield a kernel with its rows in another order."""
-    known = np.isfinite(recovered.errors[key]).all(axis=0)
-    found, right = recovered.arrays[key][:, known], np.asarray(expected, np.float64)[:, known]
-    squares = (right**2).sum(axis=1)[None] - 2 * found @ right.T
-    order = np.argmin(squares, axis=1)
-    if len(set(order.tolist())) == len(order):
-        yield _order_of_rows(order.tolist(), key, where), expected[order]
-
-
-def _order_of_rows(order: list[int], key: str, where: Where) -> Mistake:
-    """Return the mistake of a kernel with its rows in another order."""
-    shown = ", ".join(map(str, order[:8])) + (", …" if len(order) > 8 else "")
-    what = "the features of x" if key == "Wx" else "its units"
-    text = f"the rows of {_name(where)}, or {what}, are in the order {shown}"
-    return Mistake("input.permuted" if key == "Wx" else "weights.permuted", text, where)
 
 
 def _multiples(
@@ -320,10 +320,24 @@ def _grids(
         if scale > finest:
             mistake = Mistake("weights.quantized", text, where)
             yield mistake, grid(values, max(1, len(weight.gates)))
-    for base, powers in ((2.0, range(1, 16)), (10.0, range(1, 6))):
-        for power in powers:
+    for per_column in (False, True):
+        largest = np.abs(values).max(axis=0 if per_column else None, keepdims=True)
+        powers = np.ceil(np.log2(np.maximum(largest, 1e-30) / 127))
+        how = f"2^{powers.item():g}" if powers.size == 1 else "a power of 2 for each column"
+        text = f"{_name(where)} is rounded to int8 (scale {how})"
+        if 2.0 ** powers.min() > finest:
+            mistake = Mistake("weights.quantized", text, where)
+            yield mistake, np.rint(values / 2.0**powers) * 2.0**powers
+    for base, powers_of_base in ((2.0, range(1, 16)), (10.0, range(1, 6))):
+        for power, (how, whole) in itertools.product(powers_of_base, _WHOLE.items()):
             scale = base**-power
-            text = f"{_name(where)} is rounded to multiples of {scale:g} ({base:g}^-{power})"
+            text = f"{_name(where)} is {how} multiples of {scale:g} ({base:g}^-{power})"
             if scale > finest:
                 mistake = Mistake("weights.quantized", text, where)
-                yield mistake, np.rint(values / scale) * scale
+                yield mistake, whole(values / scale) * scale
+    for bits in (7, 15):
+        text = f"{_name(where)} has {bits} fractional bits, and is saturated at -1 and 1"
+        one = 2.0**bits
+        if 1 / one > finest:
+            rounded = np.clip(np.rint(values * one), -one, one - 1) / one
+            yield Mistake("weights.overflow", text, where), rounded
