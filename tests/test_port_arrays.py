@@ -203,6 +203,16 @@ def test_output_of_pytorch_is_h(names: list[str], units: int, batch_first: bool)
     assert found[-1] == "simple_rnn: h at every step"
 
 
+def test_both_directions_with_time_first_are_swapped() -> None:
+    sizes = {**SIZES, "bidirectional": True}
+    golden = rnnshapes.golden(**sizes).arrays
+    names = [f"bidirectional/{way}_simple_rnn.h" for way in ("forward", "backward")]
+    h = np.concatenate([golden[name] for name in names], axis=-1).astype("f4")
+    for port in ({"h": h.swapaxes(0, 1)}, h.swapaxes(0, 1)):
+        result = rnnshapes.verify(**sizes, against=port)
+        assert [e.id for e in result.diagnosis.explanations] == ["axes.output_swapped"]
+
+
 def test_output_of_the_model_beside_h_n_is_y_hat() -> None:
     """h_n is not its last step, though it has the same shape."""
     sizes = {**SIZES, "K": SIZES["M"], "return_sequences": True}

@@ -116,7 +116,8 @@ def _of_node(
     if widths or m is None:
         return
     choose: Callable[[int, Array], Array]
-    if dirs > 1 and shape in ((n, t, dirs * m), (n, dirs * m)):
+    # (T, N, …) stays so: its axes are exchanged, like those of one direction.
+    if dirs > 1 and shape in ((n, t, dirs * m), (t, n, dirs * m), (n, dirs * m)):
         choose = lambda d, values: values[..., d * m : (d + 1) * m]  # noqa: E731
     elif shape == (t, dirs, n, m):
         choose = lambda d, values: np.swapaxes(values[:, d], 0, 1)  # noqa: E731
