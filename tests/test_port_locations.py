@@ -294,6 +294,33 @@ def test_unexplained_port_is_located() -> None:
     assert "where" in repr(result)
 
 
+def test_another_array_than_c_is_located_at_c() -> None:
+    """h is right, and each step from the port's own states makes it wrong."""
+    sizes = {**SIZES, "cell": "lstm"}
+    golden = rnnshapes.golden(**sizes).arrays
+    found = Port("lstm").run(weights_of(golden, "lstm"), golden["x"])
+    found["c"] = np.random.default_rng(0).uniform(-1, 1, found["c"].shape).astype("f")
+    result = rnnshapes.verify(**sizes, against={key: found[key] for key in "hc"})
+    (place,) = result.to_dict()["where"]
+    assert place["array"] == "c"
+    assert "h_{t-1}" not in place["text"]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_mask_is_no_state_that_is_carried(masked: bool) -> None:
+    """All samples but the first have masked steps, and differ from the first step on."""
+    both = la.Bidirectional(la.SimpleRNN(5, name="rnn", return_sequences=True), name="both")
+    first = [la.Masking(0.0)] if masked else []
+    model = randomized(sequential(*first, both, shape=(9, 4)))
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("float32")
+    x[1, 7:] = x[2, 5:] = 0.0
+    y_hat = rnnshapes.golden(model, x=x, keras=False).arrays["y_hat"].astype("f")
+    y_hat[1:] += np.random.default_rng(0).standard_normal(y_hat[1:].shape).astype("f")
+    result = rnnshapes.verify(model, x=x, against={"y_hat": y_hat})
+    assert explained(result) == []
+    assert ("sample 0 agrees" in str(result)) != masked
+
+
 def test_what_follows_from_a_difference_has_no_location() -> None:
     """Each layer starts from the port's own states; y_hat follows from them."""
     sizes = {**SIZES, "M": [5, 6]}

@@ -75,12 +75,12 @@ def locate(
     pairs = _in_order(network, quantities, checks)
     failed = [pair for pair in pairs if pair[2].differing]
     located: list[Location] = []
-    for number, (position, quantity, check) in enumerate(failed):
+    for number, name in enumerate(dict.fromkeys(q.name for _, q, _ in failed)):
+        # The other states of a recurrence follow from the one that differs first.
+        same = [pair for pair in failed if pair[1].name == name]
+        position, quantity, check = min(same, key=lambda pair: _first_step(network, *pair[1:]))
         if number and not check.proven:
             break
-        same = [p for p in failed[:number] if p[1].name == quantity.name]
-        if same:  # the other state of the same recurrence
-            continue
         agreeing = {q.key for _, q, c in pairs if q.name == quantity.name and c.agrees}
         before = {q.name for at, q, c in pairs if at < position and c.agrees}
         before -= {q.name for _, q, _ in failed}
@@ -88,6 +88,13 @@ def locate(
             network, quantity, check, agreeing, heads_alone=_covers_last(network, before)
         )
         words = [*_words(network, quantity, check, where)]
+        h_agrees = any(
+            q.name == name and q.key == "h" and (c.agrees or _first_step(network, q, c) > 0)
+            for _, q, c in pairs
+        )
+        c_differs = quantity.key == "c" and check.pattern.shape[1] > 1
+        if c_differs and h_agrees and _first_step(network, quantity, check) == 0:
+            words.append("h agrees at the first step: what is given as c is not the c of this h")
         if before:
             words.append(f"{', '.join(sorted(before))} agrees" if len(before) == 1 else "")
         located.append(Location(where, "; ".join(filter(None, words))))
@@ -115,6 +122,20 @@ def extent_of(
         differing=sum(check.differing for *_, check in detailed),
         in_head=all(_is_in_head(network, q, check) for _, q, check in detailed),
     )
+
+
+def _first_step(network: Network, quantity: ReportedQuantity, check: Comparison) -> int:
+    """Return after how many steps of its recurrence a quantity differs; T if it does not."""
+    count, steps = check.pattern.shape[1], check.pattern.steps
+    if not steps:
+        return count
+    return count - 1 - steps[-1] if _is_reversed(network, quantity) else steps[0]
+
+
+def _is_reversed(network: Network, quantity: ReportedQuantity) -> bool:
+    """Return whether the recurrence of a quantity starts at the last step."""
+    scans = (scan for node in network.recurrent for scan in node.scans)
+    return any(direction.reverse for name, direction in scans if name == quantity.name)
 
 
 def _is_isolated(check: Comparison) -> bool:
@@ -205,16 +226,13 @@ def _words(
     """Yield what can be seen: which steps, units and samples differ."""
     pattern, name = check.pattern, where.layer or "the port"
     name = f"{name}, {where.direction}" if where.direction else name
-    reverse = {n: d.reverse for node in network.recurrent for n, d in node.scans}
     units, samples = len(pattern.units), len(pattern.samples)
     parts = [f"{name}: {where.array}"]
     if units < pattern.shape[2]:
         parts.append(f"only {_listed('unit', pattern.units)}")
     if samples < pattern.shape[0]:
         parts.append(f"only {_listed('sample', pattern.samples)}")
-    at_first = 0 in pattern.steps
-    if reverse.get(quantity.name):
-        at_first = quantity.values.shape[1] - 1 in pattern.steps
+    at_first = _first_step(network, quantity, check) == 0
     count, every = len(pattern.steps), pattern.shape[1]
     if every > 1 and count == 1:
         parts.append(f"only t {pattern.steps[0]}")
@@ -226,7 +244,10 @@ def _words(
         yield _about_output_gate(quantity, check)
     others = pattern.samples and 0 not in pattern.samples and samples == pattern.shape[0] - 1
     # States of another sample change most units from the first step on.
-    if others and at_first and 2 * len(pattern.first_units) >= pattern.shape[2]:
+    # But a mask, too, leaves samples without masked steps right.
+    has_mask = any(shapes.masked for shapes in network.node_shapes)
+    most_units = 2 * len(pattern.first_units) >= pattern.shape[2]
+    if others and at_first and most_units and not has_mask:
         yield "sample 0 agrees: something is carried from sample to sample"
     elif every > 1 and (quantity.key or network.is_causal):
         yield _about_first_step(check, at_first=at_first)
