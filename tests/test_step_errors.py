@@ -22,7 +22,7 @@ from tests.helpers.keras_runs import (
     with_number,
     with_outputs,
 )
-from tests.helpers.models import MODELS, live
+from tests.helpers.models import MODELS, live, model_of
 
 SIZES: dict[str, Any] = {"N": 3, "T": 7, "D": 2, "M": 4, "K": 5}
 
@@ -179,3 +179,8 @@ def test_port_has_ratios_at_its_own_steps() -> None:
     assert ratios.max() == states.ratio == ratios[states.index.t]
     assert list(np.flatnonzero(ratios > 1)) == [5, 6]
     assert list(output.steps) == [6]
+
+
+def test_outputs_without_steps_have_no_step_errors() -> None:
+    result = rnnshapes.trace(model_of("flattened"), N=2, bounds=True)
+    assert set(result.step_errors) == {"lstm.h", "lstm.c"}
