@@ -286,6 +286,16 @@ def test_q_gru_equals_a_loop_over_integers(whole: int, fraction: int) -> None:
     assert (x.saturated > 0) == (whole == 0)
 
 
+def test_kernels_alone_have_8_bits() -> None:
+    layers = [la.SimpleRNN(5, return_sequences=True), la.BatchNormalization(), la.Dense(2)]
+    model = randomized(sequential(*layers, shape=(6, 3)))
+    values = rnnshapes.quantize(model, to="int8", N=2).to_dict()["values"]
+    formats = {v["name"]: v["format"] for v in values if v["kind"] == "weight"}
+    assert len(formats) == 9
+    for name, stored in formats.items():
+        assert stored == ("int8" if name.endswith("kernel") else "int32")
+
+
 def test_more_bits_leave_smaller_errors() -> None:
     options: Any = {"cell": "gru", "bidirectional": True, "M": [4, 6], "T": 7}
     schemes = ("int8", "int16", "q3.12", "q3.24")
