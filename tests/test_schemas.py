@@ -144,6 +144,12 @@ def shortened(value: Any, name: str = "") -> Any:
     return [shortened(inner) for inner in value[:2]] if isinstance(value, list) else value
 
 
+def test_similar_name_is_proposed() -> None:
+    with pytest.raises(rnnshapes.InputError) as raised:
+        rnnshapes.schema("goldn")
+    assert str(raised.value).count("golden") == 2  # beside that in the list of all
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_schema_is_valid_and_describes_every_field(name: str) -> None:
     found = rnnshapes.schema(name)
