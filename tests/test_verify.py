@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from rnnshapes.cells.cell import StepResult
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.forward.difference import Index
 from rnnshapes.ops.precision import Precision
+from rnnshapes.reference.instrumented_model import InstrumentedModel
 from rnnshapes.verification import bounds, report
 from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import (
@@ -316,6 +318,8 @@ def test_compiled_options_of_the_model_are_kept(compiled: None, how: str) -> Non
     model.compile(loss="mse", **{how: True})
     result = rnnshapes.verify(model, x=x)
     assert result.passed, result
+    instrumented = InstrumentedModel.of(keras, model, result.network).model
+    assert getattr(instrumented, how) is True
 
 
 def known(check: report.Check) -> report.Check:
