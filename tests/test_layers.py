@@ -40,6 +40,8 @@ def test_every_model_is_traced_and_verified(name: str, request) -> None:
     result = inspection_of(name)
     assert result.keras.agrees
     assert result.to_dict()["total"]["params"] == model.count_params()
+    notes = [note for layer in result.layers for note in layer.notes]
+    assert {note.topic for note in notes} <= {"gates", "time", "warning", "use"}
     with one_run(model, run, N=4, seed=5) as session:
         verified, traced = session.verify(), session.trace(show="y,h")
     assert verified.passed, verified
