@@ -214,58 +214,8 @@ def diagnose(
         deep: Whether to try fitted numbers, pairs of mistakes and other weights, too.
     """
     base = replace(base, weights=_in_float64(base.weights))
-    search = _Search(base, dtype, extent)
-    in_head = extent.in_head or None
-    alone = search.screened([base], margin=True)
-    # A mistake that the shape shows may be the only one.
-    expected = alone if base.mistakes else []
-    singles = search.screened(hypotheses(base, in_head=in_head), margin=True)
-    explanations = search.explanations(expected, [dtype])
-    explanations = explanations or search.explanations(singles, [dtype])
-    if not explanations:
-        rare = search.screened(hypotheses(base, rare=True, in_head=in_head))
-        explanations = search.explanations(rare, [dtype])
-        singles += rare
-    partly = (MIXED,) if mixed else ()
-    # Rounded numbers do not tell the dtype.
-    rounded = any(mistake.id == "numeric.rounded" for mistake in base.mistakes)
-    coarser = [
-        name
-        for name in _FORMATS[_FORMATS.index(dtype) + 1 :]
-        if name in partly or (not rounded and are_numbers_of(name, base.quantities))
-    ]
-    if _COARSEST in coarser:
-        coarser = coarser[::-1]
-    # An approximation would only fit a part of what a coarser dtype rounds.
-    singles = [one for one in singles if one[1].mistakes[-1].id != "activation.approximated"]
-    nearer = [one for one in singles if alone and one[0] < _CLEARLY_NEARER * alone[0][0]]
-    explanations = explanations or search.explanations(nearer, coarser)
-    explanations = explanations or search.explanations(alone, coarser)
-    explanations = explanations or search.explanations(singles, partly)
-    weights_tried = False
-    if deep and not explanations:
-        explanations, weights_tried = search.fits(base)
-    # Two mistakes, and inexact weights, change more than a few numbers.
-    pairs_tried: Pairs = "" if extent.is_isolated or not deep else "head" if in_head else "all"
-    if pairs_tried and not explanations:
-        pairs = search.screened(
-            pair
-            for one in hypotheses(base, in_head=in_head)
-            for pair in hypotheses(one, after=one.families[-1], in_head=in_head)
-        )
-        explanations = search.explanations(pairs, [dtype, *partly])
-        explanations = explanations or search.explanations([*alone, *singles], coarser)
-    if pairs_tried == "all" and not explanations:
-        inexact = search.screened(search.inexact(singles))
-        explanations = search.explanations(inexact, [dtype])
-    if in_head and not explanations:
-        others = (h for rare in (False, True) for h in hypotheses(base, rare=rare, in_head=False))
-        explanations = search.explanations(search.screened(others), [dtype, *partly])
-    too_few_steps = None
-    if deep and not explanations and not base.mistakes and not extent.is_brief:
-        explanations = search.recovered_head(base)
-    if deep and not explanations and not base.mistakes and not extent.is_brief:
-        explanations, too_few_steps = search.recovered(base)
+    search = _Search(base, dtype, extent, mixed=mixed, deep=deep)
+    explanations = next(filter(None, search.stages()), [])
     if explanations:
         return Diagnosis(tuple(explanations), search.tried)
     difference, nearest = search.nearest(base)
@@ -275,11 +225,11 @@ def diagnose(
         search.tried,
         nearest.mistakes,
         difference,
-        complete=not (cut_off or in_head or search.too_few_numbers),
+        complete=not (cut_off or extent.in_head or search.too_few_numbers),
         cut_off=cut_off,
-        pairs=pairs_tried,
-        weights_tried=weights_tried,
-        too_few_steps=too_few_steps,
+        pairs=search.pairs,
+        weights_tried=search.weights_tried,
+        too_few_steps=search.too_few_steps,
         too_few_numbers=search.too_few_numbers,
     )
 
@@ -310,8 +260,17 @@ class _Search:
     ``work`` is how many steps were computed so far; a step with many weights counts more.
     """
 
-    def __init__(self, base: Hypothesis, dtype: str, extent: Extent) -> None:
+    def __init__(
+        self, base: Hypothesis, dtype: str, extent: Extent, *, mixed: bool, deep: bool
+    ) -> None:
         self.base, self.dtype, self.extent = base, dtype, extent
+        self.mixed, self.deep = mixed, deep
+        # Two mistakes change more than a few numbers.
+        few = extent.is_isolated or not deep
+        self.pairs: Pairs = "" if few else "head" if extent.in_head else "all"
+        #: Whether each single weight was tried, and how many steps would tell all weights.
+        self.weights_tried = False
+        self.too_few_steps: TooFewSteps | None = None
         #: How many steps the first look computes before the last one, if that is all there is.
         self.last_steps = _last_steps(base) if _reports_last_step_only(base) else 0
         self.reach = measured_reach(base, self.last_steps or _FIRST_STEPS)
@@ -324,6 +283,58 @@ class _Search:
         #: numbers do not tell from chance.
         self.unchanged: dict[str, tuple[Comparison, ...]] = {}
         self.too_few_numbers = False
+
+    def stages(self) -> Iterator[list[Explanation]]:
+        """Yield what each stage of the search finds, the most likely mistakes first.
+
+        Each stage is slower than those before, or what it finds is less likely.
+        """
+        base, dtype, in_head = self.base, self.dtype, self.extent.in_head or None
+        alone = self.screened([base], margin=True)
+        singles = self.screened(hypotheses(base, in_head=in_head), margin=True)
+        if base.mistakes:  # one that the shape shows may be the only one
+            yield self.explanations(alone, [dtype])
+        yield self.explanations(singles, [dtype])
+        rare = self.screened(hypotheses(base, rare=True, in_head=in_head))
+        yield self.explanations(rare, [dtype])
+        partly, coarser = (MIXED,) if self.mixed else (), self._coarser_dtypes()
+        # An approximation would only fit a part of what a coarser dtype rounds.
+        singles = [s for s in singles + rare if s[1].mistakes[-1].id != "activation.approximated"]
+        nearer = [one for one in singles if alone and one[0] < _CLEARLY_NEARER * alone[0][0]]
+        yield self.explanations(nearer, coarser)
+        yield self.explanations(alone, coarser)
+        yield self.explanations(singles, partly)
+        if self.deep:
+            yield self.fits()
+        if self.pairs:
+            pairs = self.screened(
+                pair
+                for one in hypotheses(base, in_head=in_head)
+                for pair in hypotheses(one, after=one.families[-1], in_head=in_head)
+            )
+            yield self.explanations(pairs, [dtype, *partly])
+            yield self.explanations([*alone, *singles], coarser)
+        if self.pairs == "all":
+            yield self.explanations(self.screened(self.inexact(singles)), [dtype])
+        if in_head:
+            both = (False, True)
+            others = (h for rare in both for h in hypotheses(base, rare=rare, in_head=False))
+            yield self.explanations(self.screened(others), [dtype, *partly])
+        if self.deep and not base.mistakes and not self.extent.is_brief:
+            yield self.recovered_head()
+            yield self.recovered()
+
+    def _coarser_dtypes(self) -> list[str]:
+        """Return the dtypes in which a port with these numbers may compute, beside its own."""
+        # Rounded numbers do not tell the dtype.
+        rounded = any(mistake.id == "numeric.rounded" for mistake in self.base.mistakes)
+        coarser = [
+            name
+            for name in _FORMATS[_FORMATS.index(self.dtype) + 1 :]
+            if (self.mixed and name == MIXED)
+            or (not rounded and are_numbers_of(name, self.base.quantities))
+        ]
+        return coarser[::-1] if _COARSEST in coarser else coarser
 
     def screened(self, candidates: Iterable[Hypothesis], *, margin: bool = False) -> list[Screened]:
         """Take a first look at the hypotheses, and return the nearest, the first of them first.
@@ -404,20 +415,17 @@ class _Search:
                 steps, samples = min(steps, _LAST_STEPS_OF_PAIRS), 1
         return window(hypothesis, steps, samples, reach, self.extent.step)
 
-    def fits(self, base: Hypothesis) -> tuple[list[Explanation], bool]:
-        """Return the mistakes with fitted numbers with which all agrees.
-
-        Beside them stands whether every single weight was tried.
-        """
-        fits, every_weight = fitted(base, self.extent, self.reach, self.last_steps)
+    def fits(self) -> list[Explanation]:
+        """Return the mistakes with fitted numbers with which all agrees."""
+        fits, every_weight = fitted(self.base, self.extent, self.reach, self.last_steps)
         for nearest, numbers, tried in fits:
             explanations = self.explanations(
                 nearest, [self.dtype], fitted_numbers=numbers, more_tried=tried
             )
             if explanations:
-                few = len(explanations) <= MOST_ALIKE
-                return (explanations if few else []), False
-        return [], every_weight and not self.too_few_numbers
+                return explanations if len(explanations) <= MOST_ALIKE else []
+        self.weights_tried = every_weight and not self.too_few_numbers
+        return []
 
     def inexact(self, singles: Iterable[Screened]) -> Iterator[Hypothesis]:
         """Yield the nearest hypotheses whose equation is wrong, with quantized weights, too."""
@@ -425,21 +433,21 @@ class _Search:
         for _, hypothesis in heapq.nsmallest(_NEAREST, wrong, key=lambda one: one[0]):
             yield from hypotheses(hypothesis, after="weights", rare=True)
 
-    def recovered(self, base: Hypothesis) -> tuple[list[Explanation], TooFewSteps | None]:
-        """Return the weights that a port must have, if they explain it, or how to find them."""
-        hypothesis, too_few = explained_by_weights(base, PRECISIONS[self.dtype].unit_roundoff)
-        candidates = [] if hypothesis is None else [(0.0, hypothesis)]
-        return self.explanations(candidates, [self.dtype]), too_few
-
-    def recovered_head(self, base: Hypothesis) -> list[Explanation]:
+    def recovered_head(self) -> list[Explanation]:
         """Return the weights that the last layer of a port must have, if they explain it."""
-        for hypothesis, numbers in explained_by_head(base, PRECISIONS[self.dtype].unit_roundoff):
-            explanations = self.explanations(
-                [(0.0, hypothesis)], [self.dtype], fitted_numbers=numbers
-            )
+        roundoff = PRECISIONS[self.dtype].unit_roundoff
+        for hypothesis, numbers in explained_by_head(self.base, roundoff):
+            candidates = [(0.0, hypothesis)]
+            explanations = self.explanations(candidates, [self.dtype], fitted_numbers=numbers)
             if explanations:
                 return explanations
         return []
+
+    def recovered(self) -> list[Explanation]:
+        """Return the weights that a port must have, if they explain it."""
+        roundoff = PRECISIONS[self.dtype].unit_roundoff
+        hypothesis, self.too_few_steps = explained_by_weights(self.base, roundoff)
+        return self.explanations([] if hypothesis is None else [(0.0, hypothesis)], [self.dtype])
 
     def nearest(self, base: Hypothesis) -> tuple[float, Hypothesis]:
         """Return the hypothesis of the smallest largest difference, after that difference.
