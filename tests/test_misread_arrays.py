@@ -111,6 +111,7 @@ def test_exchanged_kernels_are_named() -> None:
     ("id_", "columns"),
     [
         ("weights.shifted", lambda gates: np.roll(np.arange(5 * gates), -1)),
+        ("weights.shifted", lambda gates: np.arange(5 * gates) - (np.arange(5 * gates) >= 5)),
         ("gates.stride", lambda gates: np.add.outer(4 * np.arange(gates), np.arange(5)).ravel()),
     ],
 )
@@ -124,6 +125,28 @@ def test_gates_split_at_wrong_columns_are_named(
         return Port(cell).run({**weights, **moved}, x)
 
     check_explanation(cell, id_, "y_hat", port)
+
+
+def test_a_kernel_one_row_late_is_named() -> None:
+    """Its last row is what follows in the buffer."""
+
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        rows = np.concatenate([weights["recurrent_kernel"][1:], weights["bias"][None]])
+        return Port("lstm").run({**weights, "recurrent_kernel": rows}, x)
+
+    check_explanation("lstm", "weights.shifted", "y_hat", port)
+
+
+def test_rows_read_as_if_padded_are_named() -> None:
+    def read(array: np.ndarray) -> np.ndarray:
+        rows, columns = array.shape
+        buffer = np.append(array.reshape(-1), np.zeros(rows * 16, "f"))
+        return np.stack([buffer[16 * row :][:columns] for row in range(rows)])
+
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        return Port("gru").run({**weights, "kernel": read(weights["kernel"])}, x)
+
+    check_explanation("gru", "layout.row_stride", "y_hat", port)
 
 
 def test_rows_of_both_kernels_with_a_short_stride_are_named() -> None:

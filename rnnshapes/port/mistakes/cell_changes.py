@@ -44,14 +44,18 @@ def array_change(
 
 
 def block_change(read: Callable[[Array, int], Array], *keys: str) -> CellChange:
-    """Return a change that reads some arrays otherwise; ``read`` takes the number of blocks, too.
+    """Return a change that reads some arrays otherwise, or all, as :func:`array_change` does.
+
+    ``read`` takes the number of blocks, too.
 
     An array has a block of columns for each gate; that of a cell without gates is one block.
     """
 
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
         count = max(1, len(cell.gate_names))
-        return cell, {key: read(a, count) if key in keys else a for key, a in arrays.items()}
+        return cell, {
+            key: read(a, count) if key in keys or not keys else a for key, a in arrays.items()
+        }
 
     return change
 

@@ -1,37 +1,30 @@
-"""Known mistakes of ports that read an array's buffer in another order or at another index."""
+"""Known mistakes of ports that read the buffer of an array in another order."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 from rnnshapes.port.mistakes.cell_changes import (
     ARRAY_NAMES,
-    Arrays,
-    CellChange,
     array_change,
     block_change,
     changed_cells,
     gates_of,
     with_change,
 )
-from rnnshapes.port.mistakes.gates import repeated_gates
 
 FORTRAN = "read column by column (Fortran order)"
 #: The axes of a kernel, as they are stored in Keras, and what to do if they are not read so.
 AXES = ("rows", "gates", "units")
 ROWS_GATES_UNITS = "an array is (rows, gates, units), row by row"
 FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
-
-
-# --- Other orders -------------------------------------------------------------------------------
 
 
 def layouts(hypothesis: Hypothesis) -> Variations:
@@ -145,159 +138,3 @@ def _transposed(kernel: Array, blocks: int) -> Array:
     if kernel.shape[0] * blocks != kernel.shape[1]:
         return kernel
     return np.concatenate([block.T for block in np.split(kernel, blocks, axis=1)], axis=1)
-
-
-# --- Other indices ------------------------------------------------------------------------------
-
-
-def misread_parts(hypothesis: Hypothesis) -> Variations:
-    """Read blocks, columns or rows at the wrong index, or one kernel for the other."""
-    yield from repeated_gates(hypothesis)
-    for (key, name), step in itertools.product(ARRAY_NAMES.items(), (1, -1)):
-        index = "i + 1" if step == 1 else "i - 1"
-        fix = f"check the offset of {name} in its buffer"
-        shifted = f"{name} is read at {index} of its buffer, not at i"
-        for text, read in (
-            (f"{shifted}; beyond it, 0", _buffer(step, 0.0)),
-            (f"{shifted}, cyclically", _buffer(step, 1.0)),
-            (f"column {index} of {name} is read for column i, cyclically", _rolled(step, -1)),
-        ):
-            mistake = Mistake("weights.shifted", text, Where(array=name), fix)
-            yield from changed_cells(hypothesis, mistake, array_change(read, key))
-    name, where = ARRAY_NAMES["Wh"], Where(array=ARRAY_NAMES["Wh"])
-    for step in (1, -1):
-        text = f"the rows of {name} are shifted by one: row m {'-+'[step > 0]} 1 is read at m"
-        for more, read in (("", _rolled(step, 0)), ("; beyond it, 0", _rows_beyond(step))):
-            mistake = Mistake("weights.permuted", f"{text}{more}", where)
-            yield from changed_cells(hypothesis, mistake, array_change(read, "Wh"))
-        text = f"column i {'-+'[step > 0]} 1 of every array is read for column i, cyclically"
-        fix = "split z at multiples of M"
-        mistake = Mistake("weights.shifted", text, own_fix=fix)
-        yield from changed_cells(hypothesis, mistake, array_change(_rolled(step, -1)))
-    mistake = Mistake("weights.permuted", f"the rows of {name} are in reverse", where)
-    yield from changed_cells(hypothesis, mistake, array_change(lambda rows: rows[::-1], "Wh"))
-    text = "the gates are split at multiples of D, not of M"
-    mistake = Mistake("gates.stride", text, own_fix="split z at multiples of M")
-    yield from changed_cells(hypothesis, mistake, _with_gates_at_features)
-    for row, which in ((-1, "last"), (0, "first")):
-        text = f"the {which} row of {name} is left out: the sum over the units of h is too short"
-        fix = "sum over all units of h: m = 0 … M-1"
-        mistake = Mistake("weights.row_omitted", text, where, fix)
-        yield from changed_cells(hypothesis, mistake, array_change(_without_row(row), "Wh"))
-    text = f"the sum over the units of h has D terms, not M: rows of {name} are left out"
-    fix = "sum over all units of h: m = 0 … M-1"
-    mistake = Mistake("weights.row_omitted", text, where, fix)
-    yield from changed_cells(hypothesis, mistake, _with_as_many_rows("Wh", "Wx"))
-    text = "the sum over the features of x has M terms, not D: rows of kernel are left out"
-    fix = "sum over all features of x: d = 0 … D-1"
-    mistake = Mistake("weights.row_omitted", text, Where(array="kernel"), fix)
-    yield from changed_cells(hypothesis, mistake, _with_as_many_rows("Wx", "Wh"))
-    for keys in (("Wx",), ("Wh",), ("Wx", "Wh")):
-        names = " and ".join(ARRAY_NAMES[key] for key in keys)
-        text = f"the rows of {names} are read as if each had the columns of one gate"
-        mistake = Mistake("layout.row_stride", text, Where(array=names if len(keys) == 1 else None))
-        yield from changed_cells(hypothesis, mistake, block_change(_with_stride_of_block, *keys))
-    for gates in gates_of(hypothesis):
-        for number, gate in enumerate(gates):
-            text, at = f"gate {gate} of {name} is transposed", where._replace(gate=gate)
-            mistake = Mistake("layout.transposed", text, at)
-            change = array_change(partial(_with_transposed, number=number), "Wh", gates=gates)
-            yield from changed_cells(hypothesis, mistake, change)
-    text = "the kernels are stacked as [Wx; Wh], but multiply [h, x]"
-    mistake = Mistake("layout.concatenation", text, own_fix="multiply [x, h] by [Wx; Wh]")
-    yield from changed_cells(hypothesis, mistake, _stacked_kernels)
-    text = "kernel and recurrent_kernel are exchanged: Wx multiplies h, and Wh multiplies x"
-    mistake = Mistake("layout.kernels_exchanged", text)
-    yield from changed_cells(hypothesis, mistake, _exchanged_kernels)
-
-
-def _with_as_many_rows(key: str, other: str) -> CellChange:
-    """Return a change that leaves out two rows or more of a kernel that another one lacks."""
-
-    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
-        count, rows = len(arrays[other]), arrays[key].copy()
-        if len(rows) - count < 2:  # one row is another mistake
-            return cell, arrays
-        rows[count:] = 0.0
-        return cell, {**arrays, key: rows}
-
-    return change
-
-
-def _with_stride_of_block(values: Array, blocks: int) -> Array:
-    """Return a kernel whose rows begin one block apart in its buffer, not all of its blocks."""
-    rows, columns = values.shape
-    starts = np.arange(rows) * (columns // blocks)
-    return np.asarray(values.reshape(-1)[starts[:, None] + np.arange(columns)])
-
-
-def _with_gates_at_features(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
-    """Return arrays whose blocks begin D columns apart, not M; beyond the last column, 0."""
-    gates, units, features = len(cell.gate_names), len(arrays["Wh"]), len(arrays["Wx"])
-    if gates < 2 or units == features:
-        return cell, arrays
-    columns = (np.arange(gates)[:, None] * features + np.arange(units)).reshape(-1)
-    inside = columns < gates * units
-    read = np.where(inside, columns, 0)
-    return cell, {key: array[..., read] * inside for key, array in arrays.items()}
-
-
-def _rows_beyond(step: int) -> Callable[[Array], Array]:
-    """Return a reader of rows at an offset; beyond the first and the last one it reads 0."""
-
-    def read(array: Array) -> Array:
-        rows = np.roll(array, -step, axis=0)
-        rows[-1 if step == 1 else 0] = 0.0
-        return rows
-
-    return read
-
-
-def _with_transposed(kernel: Array, number: int) -> Array:
-    """Return a recurrent kernel whose block of one gate is transposed."""
-    units = len(kernel)
-    changed = np.array(kernel)
-    block = kernel[:, number * units : (number + 1) * units]
-    if block.shape == (units, units):
-        changed[:, number * units : (number + 1) * units] = block.T
-    return changed
-
-
-def _stacked_kernels(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
-    """Take the rows of both kernels, one after the other, for those of h and then of x."""
-    rows = np.concatenate([arrays["Wx"], arrays["Wh"]])
-    units = len(arrays["Wh"])
-    if len(arrays["Wx"]) == units:  # then they are exchanged
-        return cell, arrays
-    return cell, {**arrays, "Wh": rows[:units], "Wx": rows[units:]}
-
-
-def _exchanged_kernels(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
-    """Exchange kernel and recurrent kernel, if they have one shape."""
-    if arrays["Wx"].shape != arrays["Wh"].shape:
-        return cell, arrays
-    return cell, {**arrays, "Wx": arrays["Wh"], "Wh": arrays["Wx"]}
-
-
-def _buffer(step: int, rest: float) -> Callable[[Array], Array]:
-    """Return a reader at an offset; beyond the end it reads the other end, times ``rest``."""
-
-    def read(array: Array) -> Array:
-        flat = np.roll(array.reshape(-1), -step)
-        flat[-1 if step == 1 else 0] *= rest
-        return flat.reshape(array.shape)
-
-    return read
-
-
-def _rolled(step: int, axis: int) -> Callable[[Array], Array]:
-    return lambda array: np.roll(array, -step, axis)
-
-
-def _without_row(row: int) -> Callable[[Array], Array]:
-    def read(array: Array) -> Array:
-        rows = array.copy()
-        rows[row] = 0.0
-        return rows
-
-    return read
