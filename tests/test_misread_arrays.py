@@ -163,7 +163,7 @@ def test_rows_of_both_kernels_with_a_short_stride_are_named() -> None:
 
 INPUTS: list[tuple[str, Change]] = [
     ("time.shifted", lambda x: np.pad(x[:, :-3], ((0, 0), (3, 0), (0, 0)))),
-    ("time.held", lambda x: np.repeat(x, 2, axis=1)[:, : x.shape[1]]),
+    ("time.every_repeated", lambda x: np.repeat(x, 2, axis=1)[:, : x.shape[1]]),
     ("time.shifted", lambda x: np.concatenate([x[:, :1], x[:, :-1]], axis=1)),
     ("axes.features_swapped", lambda x: x.reshape(3, 4, 9).swapaxes(1, 2)),
     ("axes.samples_shifted", lambda x: np.concatenate([x[:1], x[:-1]])),

@@ -369,7 +369,7 @@ OF_SEARCH = {
     *("input.scaled", "input.shifted", "weights.one_wrong"),
     *("weights.other", "weights.permuted", "weights.scaled", "state.h_c_swapped"),
     "direction.states_exchanged",
-    *("weights.omitted", "weights.clipped", "weights.pruned", "head.scaled", "head.rounded"),
+    *("weights.omitted", "weights.clipped", "weights.pruned", "head.scaled", "head.decided"),
 }
 
 

@@ -48,8 +48,8 @@ def test_other_numbers_of_x_are_named(change: Change, id_: str, words: str) -> N
     [
         (lambda x: x[:, 1:], "time.first_omitted", "first"),
         (lambda x: np.delete(x, 4, axis=1), "time.step_omitted", "step 4"),
-        (lambda x: x[:, [*range(9), 8]], "time.repeated", "last"),
-        (lambda x: x[:, [0, *range(9)]], "time.repeated", "first"),
+        (lambda x: x[:, [*range(9), 8]], "time.end_repeated", "last"),
+        (lambda x: x[:, [0, *range(9)]], "time.end_repeated", "first"),
         (lambda x: x[:, ::2], "time.strided", "x[:, 0::2]"),
         (lambda x: x[:, 1::2], "time.strided", "x[:, 1::2]"),
         (lambda x: x[:, -3:], "time.window", "last 3"),
@@ -167,7 +167,7 @@ def test_features_of_x_are_scaled_and_shifted_apart() -> None:
     scales, shifts = np.array([2.5, 1, 1, 0.75], "f"), np.array([0, 0.375, 0, -1.5], "f")
     _, result = from_x(lambda x: x * scales + shifts)
     assert explained(result) == [("input.scaled",)]
-    assert mentions(result, "2.5 x at 0", "x + 0.375 at 1", "0.75 x - 1.5 at 3")
+    assert mentions(result, "2.5 x at index 0", "x + 0.375 at index 1", "0.75 x - 1.5 at index 3")
 
 
 def test_too_few_numbers_name_no_mistake() -> None:

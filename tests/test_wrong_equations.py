@@ -52,8 +52,8 @@ RULES: list[tuple[str, Rule]] = [
     ("lstm.gates_coupled", lambda i, f, o, z, g, c: after((1 - i) * c + i * g, o)),
     ("lstm.gates_coupled", lambda i, f, o, z, g, c: after(f * c + (1 - f) * g, o)),
     ("lstm.forget_complement", lambda i, f, o, z, g, c: after((1 - f) * c + i * g, o)),
-    ("lstm.sum", lambda i, f, o, z, g, c: after(f * (c + i * g), o)),
-    ("lstm.sum", lambda i, f, o, z, g, c: after(f * c - i * g, o)),
+    ("lstm.candidate_forgotten", lambda i, f, o, z, g, c: after(f * (c + i * g), o)),
+    ("lstm.candidate_subtracted", lambda i, f, o, z, g, c: after(f * c - i * g, o)),
     ("lstm.c_stored_activated", lambda i, f, o, z, g, c: after(np.tanh(f * c + i * g), o)),
     ("lstm.output_activated", lambda i, f, o, z, g, c: (n := f * c + i * g, np.tanh(o * n))),
     ("lstm.gate_omitted", lambda i, f, o, z, g, c: (n := f * c + i * g, n)),
@@ -63,7 +63,7 @@ RULES: list[tuple[str, Rule]] = [
     ("activation.gate", lambda i, f, o, z, g, c: after(f * c + sigmoid(i) * g, o)),
     ("activation.gate", lambda i, f, o, z, g, c: after(np.log(f / (1 - f)) * c + i * g, o)),
     (
-        "activation.argument",
+        "activation.twice",
         lambda i, f, o, z, g, c: after(sigmoid(f) * c + sigmoid(i) * g, sigmoid(o)),
     ),
     (
@@ -110,13 +110,13 @@ def mixed(z: np.ndarray, h: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 
 GRU_RULES: list[tuple[str, Callable[..., np.ndarray]]] = [
-    ("gru.share_omitted", lambda z, r, x, u, h: (1 - z) * np.tanh(x + r * u)),
-    ("gru.share_omitted", lambda z, r, x, u, h: h + (1 - z) * np.tanh(x + r * u)),
+    ("gru.state_omitted", lambda z, r, x, u, h: (1 - z) * np.tanh(x + r * u)),
+    ("gru.z_omitted", lambda z, r, x, u, h: h + (1 - z) * np.tanh(x + r * u)),
     ("gru.gate_omitted", lambda z, r, x, u, h: np.tanh(x + r * u)),
     ("state.overwritten", lambda z, r, x, u, h: mixed(z, r * h, np.tanh(x + r * u))),
     ("gru.reset_of_input", lambda z, r, x, u, h: mixed(z, h, np.tanh(r * x + u))),
     ("gru.output_activated", lambda z, r, x, u, h: np.tanh(mixed(z, h, np.tanh(x + r * u)))),
-    ("gru.h_omitted", lambda z, r, x, u, h: mixed(z, h, np.tanh(x))),
+    ("gru.candidate_without_h", lambda z, r, x, u, h: mixed(z, h, np.tanh(x))),
     ("activation.gate", lambda z, r, x, u, h: mixed(z, h, np.tanh(x + sigmoid(r) * u))),
     (
         "activation.clipped",

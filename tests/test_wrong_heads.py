@@ -125,7 +125,7 @@ def test_decisions_are_named_if_they_are_enough(activation: str) -> None:
         y = ACTIVATIONS[activation](h @ w + b)
         return 1.0 * (y == y.max(-1, keepdims=True)) if activation == "softmax" else np.rint(y)
 
-    assert explained(ported(activation, decided)) == [("head.rounded",)]
+    assert explained(ported(activation, decided)) == [("head.decided",)]
     few = ported(activation, decided, last=True)
     assert explained(few) == []
     assert few.diagnosis.too_few_numbers

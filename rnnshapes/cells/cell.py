@@ -281,13 +281,16 @@ class Cell(BaseCell):
         return z + w.bh if self.use_bias else z
 
     @functools.cached_property
-    def activation_uses(self) -> Mapping[str, str]:
-        """The activation of each value that one gives: a gate, a candidate, or the state h or c."""
+    def activation_names(self) -> Mapping[str, str]:
+        """The name of the activation that computes each value.
+
+        It is a gate, a candidate, h of a cell without gates, or, by the key c, what o multiplies.
+        """
         return {}
 
     def activate(self, ops: CellOps, use: str, z: Tensor) -> Tensor:
-        """Apply the activation that gives the value ``use``: see :attr:`activation_uses`."""
-        return ops.activate(self.activation_uses[use], z)
+        """Apply the activation that gives the value ``use``: see :attr:`activation_names`."""
+        return ops.activate(self.activation_names[use], z)
 
     def with_methods_of(self, kind: type) -> Any:
         """Return the cell with the methods of a class that is derived from that of the cell."""

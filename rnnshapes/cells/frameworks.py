@@ -61,7 +61,7 @@ class FrameworkCell(Cell):
         return z + w.bx + w.bh if self.use_bias else z
 
     def activate(self, ops: CellOps, use: str, z: Tensor) -> Tensor:
-        name = self.activation_uses[use]
+        name = self.activation_names[use]
         z = z if self.clip is None else ops.elementwise(z, self.clip)
         function = dict(self.functions).get(name)
         return ops.activate(name, z) if function is None else ops.elementwise(z, function)
@@ -118,8 +118,8 @@ class FrameworkLSTM(FrameworkCell, LSTMCell):
         return tuple(gate for gate in self.gate_names if gate != "c")
 
     @cached_property
-    def activation_uses(self) -> Mapping[str, str]:
-        return {**super().activation_uses, "c": self.state_activation}
+    def activation_names(self) -> Mapping[str, str]:
+        return {**super().activation_names, "c": self.state_activation}
 
     def activate(self, ops: CellOps, use: str, z: Tensor) -> Tensor:
         # ONNX Runtime does not clip c_t.

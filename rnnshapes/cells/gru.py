@@ -40,7 +40,7 @@ class GRUCell(Cell):
     cudnn_class = "CuDNNGRU"
 
     @cached_property
-    def activation_uses(self) -> Mapping[str, str]:
+    def activation_names(self) -> Mapping[str, str]:
         gate = self.recurrent_activation
         return {"z": gate, "r": gate, "h~": self.activation}
 
@@ -166,8 +166,8 @@ _WRONG_EQUATIONS = (
     ),
     wrong_equation("gru.r_complement", "1 - r is used instead of r", reset=lambda self, r: 1 - r),
     wrong_equation(
-        "gru.h_omitted",
-        "the candidate h~ does not read h_{t-1}",
+        "gru.candidate_without_h",
+        "the candidate does not read h_{t-1}: h~ is tanh(x_h)",
         reset=lambda self, r: r * 0.0,
     ),
     wrong_equation(
@@ -192,12 +192,12 @@ _WRONG_EQUATIONS = (
         interpolate=lambda self, ops, z, h, new: z * h + new,
     ),
     wrong_equation(
-        "gru.share_omitted",
+        "gru.state_omitted",
         "h is (1 - z) h~, without z h_{t-1}",
         interpolate=lambda self, ops, z, h, new: (1 - z) * new,
     ),
     wrong_equation(
-        "gru.share_omitted",
+        "gru.z_omitted",
         "h is h_{t-1} + (1 - z) h~, without z",
         interpolate=lambda self, ops, z, h, new: h + (1 - z) * new,
     ),

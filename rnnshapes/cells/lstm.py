@@ -39,7 +39,7 @@ class LSTMCell(Cell):
     cudnn_class = "CuDNNLSTM"
 
     @cached_property
-    def activation_uses(self) -> Mapping[str, str]:
+    def activation_names(self) -> Mapping[str, str]:
         gate = self.recurrent_activation
         return {"i": gate, "f": gate, "c~": self.activation, "o": gate, "c": self.activation}
 
@@ -205,17 +205,17 @@ _WRONG_EQUATIONS = (
         next_state=lambda self, ops, i, f, c, new: (1 - f) * c + i * new,
     ),
     wrong_equation(
-        "lstm.sum",
+        "lstm.candidate_forgotten",
         "c is f (c_{t-1} + i c~): f multiplies the candidate, too",
         next_state=lambda self, ops, i, f, c, new: f * (c + i * new),
     ),
     wrong_equation(
-        "lstm.sum",
+        "lstm.candidate_subtracted",
         "c is f c_{t-1} - i c~: the candidate is subtracted",
         next_state=lambda self, ops, i, f, c, new: f * c + i * new * -1.0,
     ),
 )
-#: Those of ports that read a state of the step before for the other one, of the same size.
+#: Mistakes that read one state in place of the other, of the same size.
 _WRONG_STATES = (
     wrong_equation(
         "lstm.states_exchanged",

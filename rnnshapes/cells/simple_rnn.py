@@ -26,7 +26,7 @@ class SimpleRNNCell(Cell):
     default_name = "simple_rnn"
 
     @cached_property
-    def activation_uses(self) -> Mapping[str, str]:
+    def activation_names(self) -> Mapping[str, str]:
         return {"h": self.activation}
 
     def project(self, ops: CellOps, x: Tensor, w: Any) -> Tensor:
@@ -63,7 +63,7 @@ def _with_late_bias(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: An
     return StepResult(h, {"h": h}, {})
 
 
-#: The last one is that of cells with a bias alone.
+#: The last one needs a bias.
 _WRONG_EQUATIONS = (
     wrong_equation(
         "simple.activated_early",
@@ -72,7 +72,7 @@ _WRONG_EQUATIONS = (
     ),
     wrong_equation(
         "simple.state_added",
-        "h_{t-1} itself is added to the activation",
+        "h_{t-1} itself is added: h is h_{t-1} + activation(z)",
         step=_added_to_state,
     ),
     wrong_equation(

@@ -142,7 +142,7 @@ class _Steps:
         numbers = itertools.count()
 
         def activate(self: Any, ops: Any, use: str, z: Array) -> Array:
-            name = self.activation_uses[use]
+            name = self.activation_names[use]
             more = error(next(numbers), name, z)
             result: Array = ops.activate(name, z) + more
             return result
@@ -155,9 +155,9 @@ class _Steps:
     @cached_property
     def uses(self) -> list[_ActivationUse]:
         """Each use of an activation, with the right values."""
-        return self.activation_uses(_none)
+        return self.activation_names(_none)
 
-    def activation_uses(self, error: Error) -> list[_ActivationUse]:
+    def activation_names(self, error: Error) -> list[_ActivationUse]:
         """Return each use of an activation, where their values have an error already."""
         arguments: list[tuple[str, Array]] = []
 
@@ -199,7 +199,7 @@ def _smooth(steps: _Steps) -> Mistake | None:
         uses, residual = steps.uses, steps.residual
         for iteration in range(_ITERATIONS):
             if iteration:
-                uses = steps.activation_uses(error)
+                uses = steps.activation_names(error)
             columns = np.concatenate([_columns(uses, name) for name in names], axis=1)
             change, _, rank, _ = np.linalg.lstsq(columns, residual, rcond=1e-4)
             for name, part, size in zip(

@@ -25,7 +25,7 @@ from rnnshapes.port.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes.families import hypotheses
-from rnnshapes.port.quantities import are_numbers_of, has_only_bits
+from rnnshapes.port.quantities import are_numbers_of, has_only_zeros_and_ones
 from rnnshapes.port.recovered_heads import explained_by_head
 from rnnshapes.port.recovered_mistakes import explained_by_weights
 from rnnshapes.port.recovery import TooFewSteps
@@ -525,7 +525,7 @@ class _Search:
                 bits -= before.bits
             elif after.bound > 0 and before.bound > 0:
                 bits -= before.differing * np.log2(after.bound / before.bound)
-        if all(has_only_bits(q.values) for q in self.base.quantities):
+        if all(has_only_zeros_and_ones(q.values) for q in self.base.quantities):
             bits = min(bits, sum(_entropy(q.values) for q in self.base.quantities))
         differing = sum(check.differing for check in unchanged)
         free = 1 - fitted_numbers / max(differing, fitted_numbers, 1)

@@ -11,7 +11,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 
 #: A fitted number that differs by less is the expected one.
-SAME = 1e-4
+NEGLIGIBLE = 1e-4
 #: So many terms are listed.
 _LISTED = 3
 
@@ -31,15 +31,18 @@ class Fit(NamedTuple):
 
 
 def scaled_text(symbol: str, scales: Array, shifts: Array) -> str:
-    """Return which numbers are scaled and shifted, and how: ``2 x + 0.5 at 0, …``."""
-    wrong = np.flatnonzero((np.abs(scales - 1) >= SAME) | (np.abs(shifts) >= SAME)).tolist()
-    terms = [f"{_term(symbol, scales[at], shifts[at])} at {at}" for at in wrong]
+    """Return which numbers are scaled and shifted, and how: ``2 x + 0.5 at index 0, …``."""
+    is_wrong = (np.abs(scales - 1) >= NEGLIGIBLE) | (np.abs(shifts) >= NEGLIGIBLE)
+    wrong = np.flatnonzero(is_wrong).tolist()
+    terms = [f"{scaled_term(symbol, scales[at], shifts[at])} at index {at}" for at in wrong]
     return ", ".join(terms[:_LISTED]) + (", …" if len(terms) > _LISTED else "")
 
 
-def _term(symbol: str, scale: float, shift: float) -> str:
+def scaled_term(symbol: str, scale: float, shift: float) -> str:
     """Return one number in words: ``2 x + 0.5``."""
-    scaled = symbol if abs(scale - 1) < SAME else f"{scale:.4g} {symbol}"
-    if abs(scale) < SAME:
-        return "0" if abs(shift) < SAME else f"{shift:.4g}"
-    return scaled if abs(shift) < SAME else f"{scaled} {'-' if shift < 0 else '+'} {abs(shift):.4g}"
+    scaled = symbol if abs(scale - 1) < NEGLIGIBLE else f"{scale:.4g} {symbol}"
+    if abs(scale) < NEGLIGIBLE:
+        return "0" if abs(shift) < NEGLIGIBLE else f"{shift:.4g}"
+    if abs(shift) < NEGLIGIBLE:
+        return scaled
+    return f"{scaled} {'-' if shift < 0 else '+'} {abs(shift):.4g}"

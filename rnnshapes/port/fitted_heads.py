@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.fit import SAME, Fit, scaled_text
+from rnnshapes.port.fit import NEGLIGIBLE, Fit, scaled_term, scaled_text
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 
 #: Of so many outputs, each has a factor and a shift of its own.
@@ -20,7 +20,7 @@ _MOST_OUTPUTS = 16
 def output_fits(base: Hypothesis) -> Iterator[Fit]:
     """Yield fits of factors and shifts of the output, and of z before its activation.
 
-    The network's own output is scaled, not what the port gives: a fit can not make that small.
+    They scale the network's output, not the port's, which a fit could make arbitrarily small.
     """
     network = base.network
     position = network.outputs[0].node
@@ -31,7 +31,7 @@ def output_fits(base: Hypothesis) -> Iterator[Fit]:
     if isinstance(layer, Dense) and not is_linear and layer.use_bias:
         yield _scaled_argument(layer)
     outputs = network.count(network.output_shapes.shapes[0][-1])
-    fits = _Outputs(base, position)
+    fits = _ScaledOutputs(base, position)
     if not is_linear or layer.use_bias:  # otherwise, a factor of the kernel
         yield Fit(np.ones(1), fits.applied(lambda a: (a, 0 * a)), fits.scaled)
     if not is_linear or not layer.use_bias or outputs > 1:  # otherwise, one weight
@@ -40,7 +40,7 @@ def output_fits(base: Hypothesis) -> Iterator[Fit]:
     if 1 < outputs <= _MOST_OUTPUTS:
         start = np.repeat([1.0, 0.0], outputs)
         yield Fit(start[:outputs], fits.applied(lambda a: (a, 0 * a)), fits.each_scaled)
-        yield Fit(start, fits.applied(lambda a: np.split(a, 2)), fits.each)
+        yield Fit(start, fits.applied(lambda a: np.split(a, 2)), fits.each_affine)
 
 
 def _scaled_argument(layer: Dense) -> Fit:
@@ -57,12 +57,13 @@ def _scaled_argument(layer: Dense) -> Fit:
             f" (a temperature of {1 / factor:.5g})" if layer.activation == "softmax" else ""
         )
         text = f"z of {layer.name} is multiplied by {factor:.5g} before {layer.activation}"
-        return Mistake("head.scaled", text + temperature, Where(layer=layer.name))
+        fix = f"y = {layer.activation}(z), with z as it is"
+        return Mistake("head.scaled", text + temperature, Where(layer=layer.name), fix)
 
     return Fit(np.ones(1), apply, mistake)
 
 
-class _Outputs:
+class _ScaledOutputs:
     """Hypotheses in which the output of the last layer is multiplied and shifted."""
 
     def __init__(self, base: Hypothesis, position: int) -> None:
@@ -76,11 +77,14 @@ class _Outputs:
         self.network = base.with_layer(position, recast(layer, call=call)).network
         self.outputs = base.network.count(base.network.output_shapes.shapes[0][-1])
 
-    def applied(self, parts: Callable[[Array], Any]) -> Callable[[Hypothesis, Array], Hypothesis]:
-        """Return what applies numbers, of which ``parts`` makes factors and shifts."""
+    def applied(self, split: Callable[[Array], Any]) -> Callable[[Hypothesis, Array], Hypothesis]:
+        """Return the function that scales and shifts the output.
+
+        ``split`` returns factors and shifts from the fitted numbers.
+        """
 
         def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
-            scale, shift = parts(numbers)
+            scale, shift = split(numbers)
             arrays = {"scale": _not_zero(scale), "shift": shift}
             whole = {key: np.broadcast_to(a, self.outputs) for key, a in arrays.items()}
             return replace(hypothesis, network=self.network).with_arrays(self.group, whole)
@@ -94,7 +98,7 @@ class _Outputs:
     def scaled(self, numbers: Array) -> Mistake:
         """Return the mistake of one factor."""
         factor = float(numbers[0])
-        percent = " (percent)" if abs(factor - 100) < SAME else ""
+        percent = " (percent)" if abs(factor - 100) < NEGLIGIBLE else ""
         return self.mistake(f"the output of {self.name} is multiplied by {factor:.5g}{percent}")
 
     def shifted(self, numbers: Array) -> Mistake:
@@ -103,7 +107,7 @@ class _Outputs:
 
     def affine(self, numbers: Array) -> Mistake:
         """Return the mistake of one factor and one shift."""
-        term = scaled_text("y", numbers[:1], numbers[1:]).removesuffix(" at 0")
+        term = scaled_term("y", *numbers.tolist())
         return self.mistake(f"the output y of {self.name} is scaled and shifted: {term}")
 
     def each_scaled(self, numbers: Array) -> Mistake:
@@ -111,12 +115,12 @@ class _Outputs:
         shown = scaled_text("y", numbers, 0 * numbers)
         return self.mistake(f"outputs y of {self.name} are scaled: {shown}")
 
-    def each(self, numbers: Array) -> Mistake:
+    def each_affine(self, numbers: Array) -> Mistake:
         """Return the mistake of a factor and a shift for each output."""
         shown = scaled_text("y", *np.split(numbers, 2))
         return self.mistake(f"outputs y of {self.name} are scaled and shifted: {shown}")
 
 
 def _not_zero(factors: Array) -> Array:
-    """Return factors without those of about 0: a constant output is no scaled one."""
-    return np.where(np.abs(factors) < SAME, np.nan, factors)
+    """Replace factors of about 0 by NaN: a constant output is not a scaled one."""
+    return np.where(np.abs(factors) < NEGLIGIBLE, np.nan, factors)

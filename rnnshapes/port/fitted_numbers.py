@@ -16,7 +16,7 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.fit import SAME, Fit, scaled_text
+from rnnshapes.port.fit import NEGLIGIBLE, Fit, scaled_text
 from rnnshapes.port.fitted_heads import output_fits
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.location import Extent
@@ -318,14 +318,14 @@ def _affine(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
 
 def _each_feature(numbers: Array) -> Mistake:
     scales, shifts = np.split(numbers, 2)
-    wrong = (np.abs(scales - 1) >= SAME) | (np.abs(shifts) >= SAME)
+    wrong = (np.abs(scales - 1) >= NEGLIGIBLE) | (np.abs(shifts) >= NEGLIGIBLE)
     shown = scaled_text("x", scales, shifts)
     if not wrong.all():
         text = f"features of x are scaled or shifted: {shown}; {int((~wrong).sum())} are right"
         return Mistake("input.scaled", text, Where(array="x"))
-    if np.all(np.abs(scales - 1) < SAME):
+    if np.all(np.abs(scales - 1) < NEGLIGIBLE):
         return Mistake("input.shifted", f"each feature of x is shifted: {shown}", Where(array="x"))
-    how = "scaled" if np.all(np.abs(shifts) < SAME) else "scaled and shifted"
+    how = "scaled" if np.all(np.abs(shifts) < NEGLIGIBLE) else "scaled and shifted"
     return Mistake("input.scaled", f"each feature of x is {how}: {shown}", Where(array="x"))
 
 
@@ -393,8 +393,7 @@ def _reaches(
 def _factors(base: Hypothesis) -> Iterator[Fit]:
     """Yield fits of the factor of each array of a recurrence, of each gate of it, and of rows.
 
-    A kernel that is multiplied as a whole has the numbers of an x that is, and a row of it those
-    of a feature that is.
+    A scaled kernel cannot be told from a scaled x, nor a row of it from a feature.
     """
     for node in base.network.recurrent:
         for direction in node.layer.directions:
@@ -451,7 +450,7 @@ def _one_factor(
         what = weight.name if gate is None else f"gate {gate} of {weight.name}"
         what = what if row is None else f"row {row} of {weight.name}"
         where = Where(layer.name, direction_of(layer, group), weight.name, gate, row)
-        if abs(factor) >= SAME:
+        if abs(factor) >= NEGLIGIBLE:
             text = f"{what} of {group} is multiplied by {factor:.5g}"
             return Mistake("weights.scaled", text, where)
         id_ = "bias.omitted" if weight.name == "bias" else "weights.omitted"

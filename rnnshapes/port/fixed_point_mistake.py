@@ -20,7 +20,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.fixed_point import OUTPUT, Scheme
 from rnnshapes.port.compare import Comparison, compare_with
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
-from rnnshapes.port.quantities import ReportedQuantity, has_only_bits
+from rnnshapes.port.quantities import ReportedQuantity, has_only_zeros_and_ones
 
 #: Bits of a number, and bits behind the point, of Qm.n.
 _BITS, _FRACTIONS = (8, 16, 32), range(2, 16)
@@ -98,7 +98,7 @@ def _scales(scheme: Scheme, quantity: ReportedQuantity, largest: float) -> Itera
 def _are_whole(hypothesis: Hypothesis) -> bool:
     """Return whether there are enough numbers, of every step, and not only zeros and ones."""
     quantities = hypothesis.quantities
-    if all(has_only_bits(q.values) for q in quantities):  # which are on every grid
+    if all(has_only_zeros_and_ones(q.values) for q in quantities):  # which are on every grid
         return False
     numbers = sum(np.count_nonzero(q.values) for q in quantities)
     steps = [0 if q.network_steps is None else len(q.network_steps) for q in quantities]

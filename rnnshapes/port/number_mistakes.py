@@ -68,4 +68,4 @@ def _roundings(values: Array, gates: int) -> Iterator[tuple[str, str, Array]]:
         yield f"weights.{name}", name, PRECISIONS[name].rounded(values)
     for bits in (8, 16):
         for grid in grids(bits):
-            yield "weights.quantized", f"integers of {bits} bits with a scale", grid(values, gates)
+            yield "weights.quantized", grid.text, grid(values, gates)

@@ -165,7 +165,7 @@ def name_arrays(network: Network, port: Port) -> Port:
         other = before.setdefault(array.name, given_array.name)
         if other != given_array.name:
             names = f"{other!r} and {given_array.name!r}"
-            raise InputError(f"{port.name}: {names} are both {array.name}; keep one")
+            raise InputError(f"{port.name}: {names} both hold {array.name}; remove one of them")
     return split_states(network, replace(port, arrays=arrays))
 
 
@@ -496,7 +496,7 @@ def are_numbers_of(dtype: str, quantities: Iterable[ReportedQuantity]) -> bool:
     return all(bool(np.all(np.abs(q.values - rounded(q.values)) <= q.rounding)) for q in quantities)
 
 
-def has_only_bits(values: Array) -> bool:
+def has_only_zeros_and_ones(values: Array) -> bool:
     """Return whether every number is 0 or 1, as after a decision."""
     return bool(np.isin(values, (0.0, 1.0)).all())
 

@@ -1,8 +1,8 @@
 """Weights of the last Dense layer of a port, recovered from its outputs.
 
-What the layer receives is that of the network. Its z follows from the port's y_hat, but for a
-number at each step that a softmax loses, and is linear in the weights: these are fitted by least
-squares. What is recovered explains a port only if all of it then agrees within the bounds of
+What the layer receives is that of the network. Its z follows from the port's y_hat, except for a
+constant at each step, which a softmax cancels. z is linear in the weights: these are fitted by
+least squares. What is recovered explains a port only if all of it then agrees within the bounds of
 rounding, as for any other mistake.
 """
 
@@ -22,7 +22,7 @@ from rnnshapes.port.quantities import ReportedQuantity
 from rnnshapes.port.recovered_mistakes import explained_arrays
 from rnnshapes.port.recovery import RecoveredWeights
 
-#: z from the output of each activation, but for a number at each step that a softmax loses.
+#: z from the output of each activation, except for a constant, which a softmax cancels.
 _INVERSES: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
     {
         "linear": lambda y: y,
@@ -32,7 +32,7 @@ _INVERSES: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
         "softmax": np.log,
     }
 )
-#: The derivative of z by ln(y), or by y: how much rounding grows.
+#: The derivative of z with respect to ln(y), or to y: by so much rounding grows.
 _SLOPES: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
     {"sigmoid": lambda y: 1 / (1 - y), "tanh": lambda y: 1 / (1 - y * y)}
 )
@@ -67,7 +67,7 @@ def explained_by_head(base: Hypothesis, roundoff: float) -> Iterator[tuple[Hypot
     y = outputs[0].values
     if x is None or x.shape[:2] != y.shape[:2] or x.ndim != 3:
         return
-    system = _System(base, layer, x.reshape(-1, x.shape[-1]), outputs[0], roundoff)
+    system = _HeadEquations(base, layer, x.reshape(-1, x.shape[-1]), outputs[0], roundoff)
     for keys in _SUBSETS:
         recovered = system.recovered(keys) if set(keys) <= set(system.weights) else None
         explained = None if recovered is None else explained_arrays(base, recovered)
@@ -90,7 +90,7 @@ def _received(base: Hypothesis, output: ReportedQuantity) -> Array | None:
     return values[:, output.network_steps] if values.ndim == 3 else None
 
 
-class _System:
+class _HeadEquations:
     """The equations z = x W + b of a Dense layer, in which z follows from the port's outputs."""
 
     def __init__(

@@ -19,7 +19,7 @@ from rnnshapes.port.array_patterns import RecoveredArray, order_of_rows, pattern
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.mistakes.exactness import Grid, grids
 from rnnshapes.port.mistakes.families import array_mistakes
-from rnnshapes.port.mistakes.layout import axes_text, reordered_axes
+from rnnshapes.port.mistakes.layout import axes_fix, axes_text, reordered_axes
 from rnnshapes.port.number_mistakes import number_mistake
 from rnnshapes.port.recovery import (
     RecoveredWeights,
@@ -258,8 +258,8 @@ def _other_orders(
         if order != list(range(len(gates))):
             names = ", ".join(gates[gates.index(gate)] for gate in _inverse(gates, order))
             text += f", with the gates in the order {names}"
-        fix = f"{where.array} is (rows, gates, units), row by row; its gates are {', '.join(gates)}"
-        mistake = Mistake("layout.flat_buffer", text, where, fix if weight.gates else "")
+        fix = axes_fix(stored) if weight.gates else ""
+        mistake = Mistake("layout.flat_buffer", text, where, fix)
         yield mistake, array[:, order].reshape(expected.shape)
 
 

@@ -37,7 +37,8 @@ _ACTIVATION_TEXTS = {
 }
 
 
-#: Activations that ports give to one gate or state alone; the right one is then applied twice.
+#: Activations that ports give to one gate or state alone; where the right one is listed, it is
+#: applied twice.
 #: Small states are the same after the last two, of which cells list one themselves.
 _SINGLE_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_tanh")
 
@@ -60,6 +61,12 @@ def _of_argument(
     """Return an activation with another argument than z."""
     text = f"{name}({argument}) is computed instead of {name}(z)"
     return WrongFunction("activation.argument", text, fix, function)
+
+
+def _applied_twice(name: str, fix: str) -> WrongFunction:
+    """Return an activation that is applied twice."""
+    text = f"{name} is applied twice: {name}({name}(z))"
+    return WrongFunction("activation.twice", text, fix, _twice(name))
 
 
 def _leaky(slope: float, whose: str) -> WrongFunction:
@@ -95,13 +102,13 @@ WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
         ),
         _sigmoid("-z", function=lambda ops, z: ops.activate("sigmoid", z * -1.0)),
         _sigmoid("z / 2", function=lambda ops, z: ops.activate("sigmoid", z * 0.5)),
-        _sigmoid("sigmoid(z)", function=_twice("sigmoid")),
+        _applied_twice("sigmoid", _SIGMOID),
         _sigmoid("2 z", function=lambda ops, z: (1 + ops.activate("tanh", z)) * 0.5),
     ),
     "tanh": (
         _tanh("-z", function=lambda ops, z: ops.activate("tanh", z * -1.0)),
         _tanh("z / 2", function=lambda ops, z: ops.activate("sigmoid", z) * 2.0 + -1.0),
-        _tanh("tanh(z)", function=_twice("tanh")),
+        _applied_twice("tanh", _TANH),
         _tanh("2 z", function=lambda ops, z: ops.activate("tanh", z * 2.0)),
         WrongFunction(
             "activation.other",
@@ -226,7 +233,7 @@ def _computed_by(name: str, wrong: WrongFunction) -> CellChange:
         kind = type(cell)
 
         def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
-            if self.activation_uses[use] == name:
+            if self.activation_names[use] == name:
                 return wrong.function(ops, z)
             return kind.activate(self, ops, use, z)
 
@@ -239,21 +246,22 @@ def single_activations(hypothesis: Hypothesis) -> Variations:
     """Replace the activation of one gate, of the candidate, or of c alone, or apply all twice."""
     uses: dict[str, str] = {}
     for cell in cells_of(hypothesis):
-        uses |= cell.activation_uses if len(cell.activation_uses) > 1 else {}
+        uses |= cell.activation_names if len(cell.activation_names) > 1 else {}
     states = {key for cell in cells_of(hypothesis) for key in cell.state_names}
     for use, right in uses.items():
         id_, what = "activation.gate", f"gate {use}"
         if use.endswith("~"):
             id_, what = "activation.candidate", f"the candidate {use}"
         elif use in states:
-            id_, what = "activation.state", f"the state {use}"
+            id_, what = "activation.state", f"{use} in h"
         for other in _SINGLE_ACTIVATIONS[: -2 if use in states else None]:
-            how, function = f"has {other} as its activation, not {right}", _activation(other)
+            how, function = f"is {other}, not {right}", _activation(other)
             if other == "linear":
-                how = "is not activated"
+                how = "is left out"
             elif other == right:
-                how, function = f"is activated twice: {right}({right}(z))", _twice(right)
-            mistake = Mistake(id_, f"{what} alone {how}", own_fix=f"apply {right} once")
+                how, function = f"is applied twice, {right}({right}(…))", _twice(right)
+            fix = f"apply {right} once to {what}"
+            mistake = Mistake(id_, f"the activation of {what} alone {how}", own_fix=fix)
             yield from changed_cells(hypothesis, mistake, _used({use: (right, function)}))
     if uses:
         mistake = Mistake("activation.twice", "every activation is applied twice")
@@ -270,7 +278,7 @@ def _used(functions: Mapping[str, tuple[str, Callable[[Any, Any], Any]]]) -> Cel
     right = {use: name for use, (name, _) in functions.items()}
 
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
-        if not right.items() <= cell.activation_uses.items():
+        if not right.items() <= cell.activation_names.items():
             return cell, arrays
         kind = type(cell)
 

@@ -141,7 +141,7 @@ def exchanged_arrays(
             id_,
             f"the {array_name} of {name} and that of {other} are exchanged",
             where._replace(array=array_name),
-            f"give {name} its own {array_name}, and {other} too",
+            f"give {name} and {other} each its own {array_name}",
         )
         own, others = (hypothesis.weights[group][key] for group in (name, other))
         changed = hypothesis.with_arrays(name, {key: others})

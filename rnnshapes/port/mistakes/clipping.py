@@ -129,7 +129,7 @@ def _clipped_arguments(limit: float, names: Collection[str]) -> CellChange:
         kind = type(cell)
 
         def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
-            if self.activation_uses[use] in names:
+            if self.activation_names[use] in names:
                 z = ops.elementwise(z, Clip(-limit, limit))
             return kind.activate(self, ops, use, z)
 

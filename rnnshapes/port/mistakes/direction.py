@@ -136,14 +136,13 @@ def _other_features(hypothesis: Hypothesis, position: int, node: Node) -> Variat
     kernel = hypothesis.weights[name].get("Wx")
     if kernel is not None and len(kernel) > 1:
         text = f"{name} reads the features of x in reverse, not its steps"
-        fix = "process x[:, ::-1], not x[..., ::-1]"
-        mistake = Mistake("direction.features_reversed", text, Where(node.name, "backward"), fix)
+        mistake = Mistake("direction.features_reversed", text, Where(node.name, "backward"))
         other: Any = replace(layer.backward, reverse=not layer.backward.reverse)
         wrong_layer = replace(layer, backward=other)
         read = hypothesis.with_arrays(name, {"Wx": kernel[::-1]})
         if layer.return_sequences:
             yield mistake, read.with_whole_layer(position, _with_reversed(wrong_layer, 1))
-            mistake = mistake._replace(text=f"{text}, and reverses its outputs all the same")
+            mistake = mistake._replace(text=f"{text}, and still reverses its outputs")
         yield mistake, read.with_whole_layer(position, wrong_layer)
 
 
@@ -211,7 +210,7 @@ def _reversed_directions(hypothesis: Hypothesis, position: int, node: Node) -> V
             at_end = tuple(
                 q.in_reverse() if q.name == name and len(q.steps) > 1 else q for q in at_end
             )
-            mistake = mistake._replace(text=f"{text}, and reverses its outputs all the same")
+            mistake = mistake._replace(text=f"{text}, and still reverses its outputs")
         yield mistake, replace(changed, quantities=at_end)
         if joins or any(_is_last(q, name) for q in hypothesis.quantities):
             text = f"{text}, and returns its first state instead of its last"

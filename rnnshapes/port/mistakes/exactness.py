@@ -30,7 +30,7 @@ from rnnshapes.port.mistakes.cell_changes import (
     directions_of,
     step_change,
 )
-from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of, has_only_bits
+from rnnshapes.port.quantities import ReportedQuantity, are_numbers_of, has_only_zeros_and_ones
 from rnnshapes.port.screening import relative_distance, window
 
 #: Approximations are tried where the network is nearer to the port than this share.
@@ -48,7 +48,7 @@ _GRID, _NEAR_ZERO = np.linspace(-10.0, 10.0, 8001), np.linspace(-3.0, 3.0, 401)
 _OTHER_SIZE = 30.0
 #: Numbers are rounded if so many in a row are on a grid only once in so many cases (log10).
 _LEAST_SURPRISE, _LEAST_SURPRISE_OF_16_BITS = 9.0, 4.0
-#: By how much Schraudolph's method lowers the exponent: not, or for the least error of some kind.
+#: Schraudolph's C, subtracted from the bits of exp(z): 0, or for the least error of some kind.
 _SCHRAUDOLPH = (0, 298765, 366393, 486411)
 _DECIMALS, _BITS = range(1, 6), range(4, 17)
 
@@ -112,7 +112,7 @@ def _approximated(functions: Mapping[str, PortFunction]) -> CellChange:
             return cell, arrays
 
         def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
-            name = self.activation_uses[use]
+            name = self.activation_names[use]
             if name in functions:
                 return ops.elementwise(z, functions[name])
             return ops.activate(name, z)
@@ -124,7 +124,7 @@ def _approximated(functions: Mapping[str, PortFunction]) -> CellChange:
 
 def _approximations() -> Iterator[dict[str, PortFunction]]:
     """Yield approximations of tanh, of sigmoid, or of both in the same way, by name."""
-    for form, function in _RATIONAL.items():
+    for form, function in _TANHS.items():
         halved = _from_tanh(function)
         yield _both(form, function, halved)
     for form, function in _SIGMOIDS.items():
@@ -199,7 +199,7 @@ def _piecewise(z: Array) -> Array:
     return result
 
 
-_RATIONAL: dict[str, Callable[[Array], Array]] = {
+_TANHS: dict[str, Callable[[Array], Array]] = {
     "a rational (Padé) form, z (27 + z²) / (27 + 9 z²) up to |z| = 3": _clipped(
         lambda z: z * (27 + z**2) / (27 + 9 * z**2), 3.0
     ),
@@ -399,28 +399,28 @@ class Grid:
     Attributes:
         bits: The number of bits.
         scales: What has a scale of its own: each ``array``, ``gate`` or ``column``.
-        largest: The largest |weight| divided by the scale, where it is not the largest integer:
-            of 8 bits, 128 or 127.5, which is then stored as 127.
-        shifted: Whether the integers are those above 0, and one of them, the zero point, is 0.
+        divisor: The scale is the largest |weight| divided by this number: of 8 bits 128 or 127.5,
+            which is then stored as 127. 0 stands for the largest integer.
+        has_zero_point: Whether the integers are not negative, and one of them stands for 0.
     """
 
     bits: int
     scales: str = "array"
-    largest: float = 0.0
-    shifted: bool = False
+    divisor: float = 0.0
+    has_zero_point: bool = False
 
     @property
     def is_rare(self) -> bool:
         """Whether only few ports have it."""
-        return self.shifted or self.largest > 0 or self.scales == "gate"
+        return self.has_zero_point or self.divisor > 0 or self.scales == "gate"
 
     @property
     def text(self) -> str:
         """The integers in words: ``int8 (one scale for each array)``."""
-        integers = f"{'uint' if self.shifted else 'int'}{self.bits}"
+        integers = f"{'uint' if self.has_zero_point else 'int'}{self.bits}"
         scale = f"one scale for each {self.scales}"
-        scale += f", largest number / {self.largest:g}" if self.largest else ""
-        return f"{integers} ({scale}{', with a zero point' if self.shifted else ''})"
+        scale += f": largest number / {self.divisor:g}" if self.divisor else ""
+        return f"{integers} ({scale}{', with a zero point' if self.has_zero_point else ''})"
 
     def __call__(self, values: Array, gates: int = 1) -> Array:
         """Return an array on the grid, with blocks of columns for so many gates."""
@@ -431,7 +431,7 @@ class Grid:
     def _block(self, values: Array) -> Array:
         axis = 0 if self.scales == "column" and values.ndim > 1 else None
         highest = 2 ** (self.bits - 1) - 1
-        if self.shifted:
+        if self.has_zero_point:
             low, high = (
                 np.asarray(edge(values, axis=axis, keepdims=True, initial=0.0))
                 for edge in (np.min, np.max)
@@ -441,7 +441,7 @@ class Grid:
             whole = np.clip(np.rint(values / scale) + zero, 0, 2**self.bits - 1) - zero
         else:
             size = np.max(np.abs(values), axis=axis, keepdims=True, initial=_TINY)
-            scale = size / (self.largest or highest)
+            scale = size / (self.divisor or highest)
             whole = np.clip(np.rint(values / scale), -highest - 1, highest)
         return np.asarray(whole * scale)
 
@@ -451,7 +451,7 @@ def grids(bits: int) -> tuple[Grid, ...]:
     rare = [Grid(bits, "gate")]
     if bits == 8:
         rare += [Grid(bits, s, n) for n in (128.0, 127.5) for s in ("array", "column")]
-        rare += [Grid(bits, s, shifted=True) for s in ("array", "column")]
+        rare += [Grid(bits, s, has_zero_point=True) for s in ("array", "column")]
     return (Grid(bits, "array"), Grid(bits, "column"), *rare)
 
 
@@ -543,7 +543,7 @@ def with_digits(hypothesis: Hypothesis) -> Hypothesis:
     quantities = hypothesis.quantities
     if any(q.rounding.any() for q in quantities):  # text, whose digits are known
         return hypothesis
-    if all(has_only_bits(q.values) for q in quantities):  # decisions
+    if all(has_only_zeros_and_ones(q.values) for q in quantities):  # decisions
         return hypothesis
     grids = [
         (10.0**-d, f"{d} decimal{'s' * (d > 1)}", "give the numbers in full") for d in _DECIMALS

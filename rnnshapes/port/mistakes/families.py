@@ -187,7 +187,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("time", steps.misplaced_time),
     Family("other steps", steps.other_steps, rare=True),
     Family("other lengths", steps.other_lengths, rare=True),
-    Family("held steps", steps.held_steps, rare=True),
+    Family("omitted steps", steps.omitted_steps, rare=True),
     Family("groups of steps", steps.regrouped_steps, rare=True),
     Family("other samples", axes.other_samples, rare=True),
     Family("carried", state.carried_states),

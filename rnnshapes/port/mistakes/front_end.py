@@ -12,7 +12,7 @@ from rnnshapes.network.layers.convolutional import Conv
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
-from rnnshapes.port.mistakes.layout import FORTRAN, as_flat, by_columns
+from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
 
 _ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
 
@@ -48,14 +48,18 @@ def _other_kernels(layer: Any, kernel: Array) -> Iterator[tuple[Mistake, Array]]
             Mistake("layout.fortran", f"the kernel of {layer.name} is {FORTRAN}", where),
             (by_columns(kernel)),
         )
-        text = f"the kernel of {layer.name} is a buffer of (K, D), read as (D, K)"
-        yield Mistake("layout.flat_buffer", text, where), as_flat(kernel)
+        yield (
+            Mistake("layout.flat_buffer", f"the kernel of {layer.name} is {FLAT}", where),
+            (as_flat(kernel)),
+        )
     if kernel.ndim == 3:
         text = f"the kernel of {layer.name} is reversed over its steps: a true convolution"
-        fix = "y[t] = sum over k of x[t + k] @ kernel[k]"
-        yield Mistake("layer.kernel_reversed", text, where, fix), kernel[::-1]
-        text = f"the kernel of {layer.name} is a buffer of (F, D, k), as PyTorch stores it"
-        fix = "kernel = buffer.reshape(F, D, k).transpose(2, 1, 0)"
+        yield Mistake("layer.kernel_reversed", text, where), kernel[::-1]
+        text = (
+            f"the kernel of {layer.name} is a buffer of (filters, D, steps), as PyTorch stores it, "
+            "read as (steps, D, filters)"
+        )
+        fix = "kernel = buffer.reshape(filters, D, steps).transpose(2, 1, 0)"
         flat = np.ascontiguousarray(kernel.transpose(2, 1, 0)).reshape(kernel.shape)
         yield Mistake("layout.flat_buffer", text, where, fix), flat
 

@@ -21,7 +21,7 @@ from rnnshapes.port.mistakes.cell import WRONG_FUNCTIONS
 from rnnshapes.port.mistakes.cell_changes import Arrays, differ
 from rnnshapes.port.mistakes.exactness import Grid
 from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
-from rnnshapes.port.quantities import has_only_bits
+from rnnshapes.port.quantities import has_only_zeros_and_ones
 
 #: Activations that ports have after the last layer.
 _HEAD_ACTIVATIONS = ("linear", "softmax", "sigmoid", "tanh", "relu", "softplus", "exponential")
@@ -181,7 +181,7 @@ def _other_arguments(hypothesis: Hypothesis, position: int) -> Variations:
     """Add the bias of a Dense layer late, apply its activation to -z, or take powers of 2."""
     layer: Any = hypothesis.network.nodes[position].layer
     name, arrays = layer.name, hypothesis.weights.get(layer.name, {})
-    fix = f"{layer.activation}(h @ kernel + bias)"
+    fix = f"{layer.activation}(z), with z = h @ kernel{' + bias' if layer.use_bias else ''}"
     if layer.use_bias:
         text = f"the bias of {name} is added after {layer.activation}, not before it"
         late = recast(layer, call=_with_late_bias)
@@ -190,7 +190,7 @@ def _other_arguments(hypothesis: Hypothesis, position: int) -> Variations:
     for argument, factor in _FACTORS.items():
         known = layer.activation in WRONG_FUNCTIONS or _has_two_units(hypothesis, position)
         if factor > 0 or not known:
-            text = f"the activation of {name} ({layer.activation}) is that of {argument}"
+            text = f"{name} computes {layer.activation} of {argument}, not of z"
             mistake = Mistake("head.activation", text, Where(layer=name), fix)
             scaled = {key: array * factor for key, array in arrays.items()}
             yield mistake, hypothesis.with_arrays(name, scaled)
@@ -231,7 +231,7 @@ def decided_outputs(hypothesis: Hypothesis) -> Variations:
     outputs = [q for q in hypothesis.quantities if not q.key]
     if position not in hypothesis.network.head or not outputs:
         return
-    if not all(has_only_bits(q.values) and not q.rounding.any() for q in outputs):
+    if not all(has_only_zeros_and_ones(q.values) and not q.rounding.any() for q in outputs):
         return
     layer: Any = hypothesis.network.nodes[position].layer
     kind = type(layer)
@@ -247,7 +247,7 @@ def decided_outputs(hypothesis: Hypothesis) -> Variations:
             return decided(ops, kind.call(self, ops, *arguments))
 
         text = f"the output of {layer.name} {how}"
-        mistake = Mistake("head.rounded", text, Where(layer=layer.name))
+        mistake = Mistake("head.decided", text, Where(layer=layer.name))
         yield mistake, hypothesis.with_layer(position, recast(layer, call=call))
 
 
@@ -275,14 +275,13 @@ def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, 
             shortened = np.array(arrays["W"])
             shortened[row] = 0
             yield mistake, {"W": shortened}
-        fix = "multiply h[m] by row m of the kernel"
         for how, read in (
             ("shifted: row m - 1 is read at m", np.roll(arrays["W"], 1, axis=0)),
             ("shifted: row m + 1 is read at m", np.roll(arrays["W"], -1, axis=0)),
             ("reversed", arrays["W"][::-1]),
         ):
             text = f"the rows of the kernel of {where.layer} are {how}"
-            yield Mistake("weights.permuted", text, at, fix), {"W": read}
+            yield Mistake("weights.permuted", text, at), {"W": read}
         for grid in (Grid(8, "array"), Grid(8, "column")):
             mistake = Mistake("weights.quantized", f"{kernel} rounded to {grid.text}", at)
             yield mistake, {"W": grid(arrays["W"])}

@@ -87,8 +87,8 @@ def _misplaced_rows() -> _Changes:
         for more, read in (("", _rolled(step, 0)), ("; beyond it, 0", _rows_beyond(step))):
             mistake = Mistake("weights.permuted", f"{text}{more}", where)
             yield mistake, array_change(read, "Wh")
-        row = row.replace("m", "d")
-        text = f"the rows of {_KERNEL} are shifted by one: row {row} is read at d; beyond it, 0"
+        of_x = row.replace("m", "d")
+        text = f"the rows of {_KERNEL} are shifted by one: row {of_x} is read at d; beyond it, 0"
         mistake = Mistake("weights.permuted", text, Where(array=_KERNEL), _ALL_FEATURES)
         yield mistake, array_change(_rows_beyond(step), "Wx")
     mistake = Mistake("weights.permuted", f"the rows of {_RECURRENT} are in reverse", where)
@@ -99,7 +99,8 @@ def _split_elsewhere() -> _Changes:
     """Split z into gates at other columns."""
     for step, column, which in ((1, "i + 1", "late"), (-1, "i - 1", "early")):
         text = f"column {column} of every array is read for column i, cyclically"
-        mistake = Mistake("weights.shifted", text, own_fix=_SPLIT)
+        fix = "split z at 0, M, 2 M, …: it begins at column 0"
+        mistake = Mistake("weights.shifted", text, own_fix=fix)
         yield mistake, array_change(_rolled(step, -1))
         text = f"all gates but the first are split one column too {which}"
         mistake = Mistake("weights.shifted", text, own_fix=_SPLIT)

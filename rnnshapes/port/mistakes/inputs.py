@@ -31,7 +31,7 @@ _FUNCTIONS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
         "|x| is read instead of x": np.abs,
         "x_t - x_{t-1} is read instead of x_t": lambda x: np.diff(x, axis=1, prepend=0),
         "x is summed up over time": lambda x: np.cumsum(x, axis=1, dtype=np.float64),
-        "log(1 + x) is read instead of x, and 0 below 0": lambda x: np.log1p(np.maximum(x, 0)),
+        "log(1 + max(x, 0)) is read instead of x": lambda x: np.log1p(np.maximum(x, 0)),
     }
 )
 #: Of so many features of x, every exchange of two is tried, and every copy of one.
@@ -54,7 +54,7 @@ def permuted_features(hypothesis: Hypothesis) -> Variations:
             orders[f"exchanged: {one} and {other}"] = order
     for shift in (1, -1):
         orders[f"shifted by {shift}"] = np.roll(features, shift)
-    text = "every feature of x is read as feature 0"
+    text = "feature 0 of x is read in place of every feature"
     first = np.repeat(x[..., :1], len(features), axis=2)
     mistake = Mistake("input.first_repeated", text, Where(array="x"))
     yield mistake, replace(hypothesis, xs=(first,))
@@ -63,7 +63,7 @@ def permuted_features(hypothesis: Hypothesis) -> Variations:
             continue
         if len(features) <= _MOST_COPIED or abs(feature - other) == 1:
             order = np.where(features == feature, other, features)
-            text = f"feature {feature} of x is read as feature {other}"
+            text = f"feature {other} of x is read in place of feature {feature}"
             mistake = Mistake("input.repeated", text, Where(array="x", unit=int(feature)))
             yield mistake, replace(hypothesis, xs=(x[..., order],))
     for how, order in orders.items():

@@ -21,9 +21,8 @@ from rnnshapes.port.mistakes.cell_changes import (
 )
 
 FORTRAN = "read column by column (Fortran order)"
-#: The axes of a kernel, as they are stored in Keras, and what to do if they are not read so.
+#: The axes of an array, as they are stored in Keras.
 AXES = ("rows", "gates", "units")
-ROWS_GATES_UNITS = "an array is (rows, gates, units), row by row"
 FLAT = "a flat buffer of (columns, rows), as PyTorch stores it, read as (rows, columns)"
 
 
@@ -80,7 +79,7 @@ def other_axes(hypothesis: Hypothesis) -> Variations:
             names = " and ".join(ARRAY_NAMES[key] for key in keys)
             what = f"{names} are each" if len(keys) > 1 else f"{names} is"
             where = Where(array=None if len(keys) > 1 else names)
-            mistake = Mistake("layout.flat_buffer", f"{what} {text}", where, ROWS_GATES_UNITS)
+            mistake = Mistake("layout.flat_buffer", f"{what} {text}", where, axes_fix(stored))
             change = block_change(partial(_read_as, stored=stored, read=read), *keys)
             yield from changed_cells(hypothesis, mistake, change)
 
@@ -88,6 +87,13 @@ def other_axes(hypothesis: Hypothesis) -> Variations:
 def axes_text(axes: Sequence[int]) -> str:
     """Return the axes of a kernel in words, in this order."""
     return f"({', '.join(AXES[axis] for axis in axes)})"
+
+
+def axes_fix(stored: Sequence[int]) -> str:
+    """Return code that reads a buffer with its axes in this order."""
+    sizes = ", ".join(AXES[axis] for axis in stored)
+    order = ", ".join(str(axis) for axis in np.argsort(stored))
+    return f"W = buffer.reshape({sizes}).transpose({order}).reshape(rows, gates * units)"
 
 
 def reordered_axes(blocks: Array, stored: Sequence[int], read: Sequence[int]) -> Array:

@@ -87,13 +87,21 @@ def _with_c_as_output(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
 
 def overwritten_states(hypothesis: Hypothesis) -> Variations:
     """Overwrite h while other units, or the candidate, still need h_{t-1}."""
-    for text, change in (
-        (_OVERWRITTEN, _unit_by_unit(())),
-        (f"{_OVERWRITTEN}, in the loop over the candidate", _unit_by_unit(("z", "r"))),
-        ("h is multiplied by z before the candidate reads it", step_change(_scaled_by_z, "z")),
-        ("h is multiplied by r for the candidate, and stays so", step_change(_scaled_by_r, "r")),
+    for text, fix, change in (
+        (_OVERWRITTEN, "", _unit_by_unit(())),
+        (f"{_OVERWRITTEN}, in the loop over the candidate", "", _unit_by_unit(("z", "r"))),
+        (
+            "h is multiplied by z before the candidate reads it",
+            "the candidate reads h_{t-1}, not z * h_{t-1}",
+            step_change(_scaled_by_z, "z"),
+        ),
+        (
+            "h is overwritten by r * h, so that h_t contains z * r * h_{t-1}",
+            "store r * h in a second array: h = z * h + (1 - z) * h~ needs h_{t-1}",
+            step_change(_scaled_by_r, "r"),
+        ),
     ):
-        mistake = Mistake("state.overwritten", text)
+        mistake = Mistake("state.overwritten", text, own_fix=fix)
         for _, changed in changed_cells(hypothesis, mistake, change):
             yield mistake, replace(changed, cost=_steps_of_units(changed))
 
@@ -179,7 +187,7 @@ def carried_states(hypothesis: Hypothesis) -> Variations:
         joined = q.map(lambda values: values.reshape(1, -1, values.shape[2]))
         quantities.append(replace(joined, network_steps=steps, steps=steps))
     one_sequence = xs[0].reshape(1, n * t, *xs[0].shape[2:])
-    mistake = Mistake("state.carried", "the state is carried over from one sample to the next")
+    mistake = Mistake("state.carried", "the states are carried over from one sample to the next")
     yield mistake, replace(hypothesis, xs=(one_sequence,), quantities=tuple(quantities))
 
 
@@ -216,13 +224,13 @@ def carried_alone(hypothesis: Hypothesis) -> Variations:
         return
     states = [(name, key) for name, widths in network.widths.items() for key in widths]
     keys = dict.fromkeys(key for _, key in states)
-    some = {key: [state for state in states if state[1] == key] for key in keys if len(keys) > 1}
+    some = {f"all {key}": [s for s in states if s[1] == key] for key in keys if len(keys) > 1}
     if len(network.widths) > 1:
-        some |= {name: [state for state in states if state[0] == name] for name in network.widths}
+        some |= {f"those of {name}": [s for s in states if s[0] == name] for name in network.widths}
     for what, carried in some.items():
-        text = f"{what} alone is carried over from one sample to the next"
+        text = f"of all states, only {what} are carried over from one sample to the next"
         yield Mistake("state.carried", text), _with_carried(hypothesis, carried)
-    if not network.runs_in_blocks:  # for others, this is a common mistake
+    if not network.runs_in_blocks:  # other networks: see carried_states
         text = "the states are carried over from one sample to the next"
         yield Mistake("state.carried", text), _with_carried(hypothesis, states)
 

@@ -17,15 +17,16 @@ from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
 
 _REVERSED = "time is reversed: the port starts at the last step of x"
 _FORWARDS = "go_backwards is ignored: the port starts at t = 0, not at the last step of x"
-#: Numbers of steps that ports process at a time, or pad to, and how many steps they pad.
+#: Lengths of blocks, windows and padded sequences.
 _LENGTHS = (
     *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 80, 96),
     *(100, 120, 128, 150, 160, 200, 250, 256, 300, 400, 500, 512, 800, 1000, 1024),
 )
+#: How many steps of padding are tried in any case.
 _PADDING = (1, 2, 3, 4)
-#: By how many steps x is late, beside one.
-_MORE_LATE = (2, 3, 4, 5, 6, 7, 8)
-#: In sequences of so many steps, each step is left out.
+#: By how many steps x is late, besides one.
+_DELAYS = (2, 3, 4, 5, 6, 7, 8)
+#: The longest sequence of which each step is left out in turn.
 _MOST_OMITTED = 32
 _STARTS_LAST = "start at the last step: process x[:, ::-1], as go_backwards=True in Keras"
 
@@ -64,7 +65,7 @@ def misplaced_time(hypothesis: Hypothesis) -> Variations:
 
 
 def other_steps(hypothesis: Hypothesis) -> Variations:
-    """Stay at the first step of x, repeat an end of it, or begin one step too late."""
+    """Read x at other steps: always the first, late, early, or each step twice."""
     x = hypothesis.sequences
     if x is not None and x.shape[1] > 1:
         text = "every step reads x_0"
@@ -76,13 +77,13 @@ def other_steps(hypothesis: Hypothesis) -> Variations:
             more = ", and the last step is read twice" if moved is early else ""
             mistake = Mistake("time.shifted", f"x is one step {how}{more}")
             yield mistake, replace(hypothesis, xs=(moved,))
-        for steps in _MORE_LATE:
+        for steps in _DELAYS:
             if steps < x.shape[1]:
                 late = np.concatenate([np.zeros_like(x[:, :steps]), x[:, :-steps]], axis=1)
                 text = f"x is {steps} steps late, after zeros: the port reads x_{{t-{steps}}} at t"
                 yield Mistake("time.shifted", text), replace(hypothesis, xs=(late,))
         text = "each step of x is read twice: x_0, x_0, x_1, x_1, …"
-        mistake = Mistake("time.held", text, Where(array="x"))
+        mistake = Mistake("time.every_repeated", text, Where(array="x"))
         yield mistake, replace(hypothesis, xs=(x[:, np.arange(x.shape[1]) // 2],))
 
 
@@ -104,16 +105,16 @@ def _other_lengths(x: Array) -> Iterator[tuple[str, str, Array]]:
     """Yield the id and the text of a mistake, and x with the steps that such a port processes."""
     steps = x.shape[1]
     yield "time.first_omitted", "the first step is left out", x[:, 1:]
-    yield "time.repeated", "the last step is processed twice", x[:, [*range(steps), -1]]
-    yield "time.repeated", "the first step is processed twice", x[:, [0, *range(steps)]]
+    yield "time.end_repeated", "the last step is processed twice", x[:, [*range(steps), -1]]
+    yield "time.end_repeated", "the first step is processed twice", x[:, [0, *range(steps)]]
     for first in (0, 1):
-        text = f"every second step alone is processed: x[:, {first}::2]"
+        text = f"only every second step is processed: x[:, {first}::2]"
         yield "time.strided", text, x[:, first::2]
     for count in _LENGTHS:
         if 1 < count < steps - 1:
-            alone = f"{count} steps alone are processed"
-            yield "time.window", f"the last {alone}, from states of 0", x[:, -count:]
-            yield "time.window", f"the first {alone}", x[:, :count]
+            some = f"{count} steps are processed"
+            yield "time.window", f"only the last {some}, from states of 0", x[:, -count:]
+            yield "time.window", f"only the first {some}", x[:, :count]
     for count in dict.fromkeys([*_PADDING, *(n - steps for n in _LENGTHS)]):
         if 0 < count <= max(steps, _PADDING[-1]):
             zeros = np.zeros_like(x, shape=(len(x), count, *x.shape[2:]))
@@ -126,7 +127,7 @@ def _other_lengths(x: Array) -> Iterator[tuple[str, str, Array]]:
         yield "time.step_omitted", f"step {step} is left out", np.delete(x, step, axis=1)
 
 
-def held_steps(hypothesis: Hypothesis) -> Variations:
+def omitted_steps(hypothesis: Hypothesis) -> Variations:
     """Leave the states as they are at one step, where the port gives every step."""
     x = hypothesis.sequences
     if x is None or not 2 < x.shape[1] <= _MOST_OMITTED or not hypothesis.network.runs_in_blocks:
@@ -134,13 +135,13 @@ def held_steps(hypothesis: Hypothesis) -> Variations:
     steps = np.arange(x.shape[1])
     if not _gives_every_step(hypothesis):
         return
-    for held in steps[1:]:
-        text = f"step {held} is left out: its states and output are those of the step before"
-        mistake = Mistake("time.step_omitted", text, Where(array="x", step=int(held)))
+    for omitted in steps[1:]:
+        text = f"step {omitted} is left out: its states and output are those of the step before"
+        mistake = Mistake("time.step_omitted", text, Where(array="x", step=int(omitted)))
         changed = hypothesis.map_quantities(
-            partial(_at_other_steps, network_steps=steps - (steps >= held))
+            partial(_at_other_steps, network_steps=steps - (steps >= omitted))
         )
-        yield mistake, replace(changed, xs=(np.delete(x, held, axis=1),))
+        yield mistake, replace(changed, xs=(np.delete(x, omitted, axis=1),))
 
 
 def _gives_every_step(hypothesis: Hypothesis) -> bool:
@@ -157,7 +158,7 @@ def _at_other_steps(quantity: ReportedQuantity, network_steps: Array) -> Reporte
 
 
 def regrouped_steps(hypothesis: Hypothesis) -> Variations:
-    """Set the states to 0 after every few steps, or carry them on past a step."""
+    """Set the states to 0 after every few steps or for each step, or read those of t-2."""
     x = hypothesis.sequences
     if x is None or not hypothesis.network.runs_in_blocks or hypothesis.network.batch:
         return
@@ -171,7 +172,7 @@ def regrouped_steps(hypothesis: Hypothesis) -> Variations:
             yield from _sliding(hypothesis, length)
     groups = steps[: len(steps) // 2 * 2].reshape(-1, 2).T
     if len(steps) > 3:
-        text = "step t reads the states of t-2, not of t-1, as if two buffers were exchanged twice"
+        text = "step t reads the states of t-2, not of t-1: are two buffers exchanged at each step?"
         yield from _regrouped(hypothesis, Mistake("state.two_before", text), groups)
 
 
@@ -192,11 +193,12 @@ def _sliding(hypothesis: Hypothesis, length: int) -> Variations:
     text = f"each step is computed from the last {length} steps alone, from states of 0"
     samples = x[:, windows].reshape(len(x) * count, length, *x.shape[2:])
     changed = replace(hypothesis, xs=(samples,), quantities=quantities)
-    yield Mistake("time.window", text, Where(array="x")), changed
+    fix = "set the states to 0 once, before the loop over t, not for each window"
+    yield Mistake("time.window", text, Where(array="x"), fix), changed
 
 
 def _regrouped(hypothesis: Hypothesis, mistake: Mistake, groups: Array) -> Variations:
-    """Take groups of steps (groups, steps) for samples of their own, if every step is given."""
+    """Process each group of steps (groups, steps) as a sample, if the port gives every step."""
     x, (count, length) = hypothesis.xs[0], groups.shape
     if not _gives_every_step(hypothesis):
         return
