@@ -25,11 +25,15 @@ def prose(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
+def tables(page: str) -> list[list[list[str]]]:
+    """Return the rows of each table on a page."""
+    bodies = re.findall(r"^\| -.*\n((?:\|.*(?:\n|$))+)", PAGES[page], re.MULTILINE)
+    return [[_cells(line) for line in body.splitlines()] for body in bodies]
+
+
 def table(page: str, first: str) -> list[list[str]]:
     """Return the rows of the one table on a page of which the first row begins with this cell."""
-    tables = re.findall(r"^\| -.*\n((?:\|.*(?:\n|$))+)", PAGES[page], re.MULTILINE)
-    rows = [[_cells(line) for line in body.splitlines()] for body in tables]
-    (found,) = [body for body in rows if body[0][0] == first]
+    (found,) = [rows for rows in tables(page) if rows[0][0] == first]
     return found
 
 
