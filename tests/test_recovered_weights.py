@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
+from rnnshapes.port import recovery
 from tests.helpers.handmade import LAYERS, Port, explained, weights_of
 
 #: Sizes that all differ, with more steps than numbers for each unit.
@@ -114,7 +115,7 @@ def test_a_layout_for_each_kernel_is_named(cell: str) -> None:
             "recurrent_kernel",
             lambda a: a[[1, 1, 2]],
             "weights.permuted",
-            ("row 1, row 1",),
+            ("row 1 for row 0",),
         ),
         (
             "simple",
@@ -154,6 +155,15 @@ def test_what_one_array_has_is_said(
     assert mistake.where.array == key
     assert [word for word in words if word not in mistake.text] == []
     assert result.verdict == ("inexact" if id_ == "weights.quantized" else "failed")
+
+
+def test_exchanged_units_of_a_large_cell_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more than 16 units, two are recovered."""
+    monkeypatch.setattr(recovery, "_MOST_PRODUCTS", 7e5)
+    order = [0, 2, 1, *range(3, 20)]
+    change = changed("recurrent_kernel", lambda a: a[:, order])
+    result = ported("simple", change, sizes={"T": 20, "M": 20})
+    assert explained(result) == [("weights.permuted",)]
 
 
 def test_one_smaller_number_is_not_clipped() -> None:

@@ -77,8 +77,7 @@ def patterns(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
 
     Not all of these arrays are within the error of the recovered one.
     """
-    if np.isfinite(recovered.error).all():
-        yield from _units(recovered)
+    yield from _units(recovered)
     if not recovered.is_bias:
         yield from _rows(recovered)
     yield from _zeros(recovered)
@@ -89,14 +88,18 @@ def patterns(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
 
 
 def _units(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
-    """Yield the array with its units in another order, in all gates alike."""
+    """Yield the array with its units in another order, in all gates alike.
+
+    Units that are not known are taken to be where they belong.
+    """
     name, where, expected = recovered.name, recovered.where, recovered.expected
     units = recovered.blocks[2]
-    right, found = (
+    right, found, error = (
         a.reshape(recovered.blocks).transpose(2, 0, 1).reshape(units, -1)
-        for a in (recovered.right, recovered.found)
+        for a in (recovered.right, recovered.found, recovered.error)
     )
-    order = _nearest(found, right)
+    known, order = np.isfinite(error).all(axis=1), np.arange(units)
+    order[known] = _nearest(found[known], right)
     columns = expected.reshape(recovered.blocks)[..., order].reshape(expected.shape)
     each = ", in each gate" if recovered.gates else ""
     fix = f"read column m of {where.array} for unit m{each}"
@@ -110,7 +113,8 @@ def _units(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
             text = f"units {moved[0]} and {moved[1]} are exchanged in {name}"
         yield Mistake("weights.permuted", text, where, fix), columns
     else:
-        text = f"the columns of units {_listed(order)} of {name} are read{each}"
+        read = ", ".join(f"unit {order[m]} for unit {m}" for m in _moved(order))
+        text = f"columns of {name} are read for others{each}: {read}"
         yield Mistake("weights.permuted", text, where, fix), columns
     first = expected.reshape(-1)[0]
     text = f"every number of {name} is its first one"
@@ -134,8 +138,10 @@ def _rows(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
         numbers = f"row{'s' * (len(zeros) > 1)} {_listed(zeros)}"
         text = f"{numbers} of {name} {'are' if len(zeros) > 1 else 'is'} 0"
         yield Mistake("weights.row_omitted", text, where, f"read every row of {where.array}"), rows
-    shown = ["0" if row == count else f"row {row}" for row in order[:_LISTED]]
-    text = f"the rows of {name} are read as {', '.join(shown)}{', …' * (count > _LISTED)}"
+    read = ", ".join(
+        f"{'0' if order[m] == count else f'row {order[m]}'} for row {m}" for m in _moved(order)
+    )
+    text = f"rows of {name} are read for others: {read}"
     yield Mistake("weights.permuted", text, where, f"read row m of {where.array} at m"), rows
 
 
@@ -144,6 +150,11 @@ def order_of_rows(order: Sequence[int], key: str, where: Where, name: str) -> Mi
     what = "the features of x" if key == "Wx" else "its units"
     text = f"the rows of {name}, or {what}, are in the order {_listed(order)}"
     return Mistake("input.permuted" if key == "Wx" else "weights.permuted", text, where)
+
+
+def _moved(order: Array) -> Array:
+    """Return the first places at which another row is read."""
+    return np.flatnonzero(order != np.arange(len(order)))[:_LISTED]
 
 
 def _nearest(found: Array, right: Array) -> Array:
