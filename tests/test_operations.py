@@ -430,6 +430,10 @@ def test_impossible_constant_in_file_is_unsupported() -> None:
         ("nqd,nkd->nqk", ("a", "bᵀ")),
         ("nqhd,nkhd->nhqk", ("a", "bᵀ")),
         ("btd,btf->bdf", ("aᵀ", "b")),
+        ("nba,ncb->nac", ("aᵀ", "bᵀ")),
+        ("nb,ncb->nc", ("a", "bᵀ")),
+        ("nba,nb->na", ("aᵀ", "b")),
+        ("na,nb->nab", ("a", "b")),
     ],
 )
 def test_only_turned_matrices_have_a_sign(subscripts: str, texts: tuple[str, str]) -> None:
