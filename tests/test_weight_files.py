@@ -19,6 +19,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.foreign.model import open_foreign_file
+from rnnshapes.port.weight_files.matching import as_stored
 from rnnshapes.render import schemas
 from tests.helpers import foreign
 from tests.helpers.cells import LAYERS
@@ -76,6 +77,15 @@ def test_right_weights_pass(cell: str, options: dict[str, Any], tmp_path: Path) 
     record = compared(tmp_path, half, cell, **options)
     assert record["passed"]
     assert "float16" in record["checks"][0]["rule"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_stored_numbers_are_rounded_to_their_dtype(dtype: str) -> None:
+    values = np.array([[1 / 3, 0.5], [-0.25, 1e-3]])
+    stored, words = as_stored(values, dtype)
+    assert np.array_equal(stored, values.astype(dtype).astype("float64"))
+    assert bool(words) == (dtype != "float64")
+    assert as_stored(np.array([0.5]), dtype)[1] == ""
 
 
 def test_biases_may_be_added(tmp_path: Path) -> None:
