@@ -448,3 +448,5 @@ def test_reason_of_a_failure_stands_behind_its_label(monkeypatch) -> None:
     columns = [line.find(reason[:20]) for line in repr(result).splitlines()]
     assert 0 not in columns
     assert max(columns) > 0
+    unexplained = repr(replace(result, is_random=False)).splitlines()
+    assert set(unexplained) - set(repr(result).splitlines())  # the first check that fails
