@@ -317,6 +317,18 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], Callable[[Arrays], Arrays], str, 
 }
 
 
+@pytest.mark.parametrize(
+    ("cell", "blocks", "order"), [("lstm", (0, 3, 1, 2), "i o f c"), ("gru", (1, 2, 0), "z h r")]
+)
+def test_order_of_gates_in_the_file_is_named(
+    cell: str, blocks: tuple[int, ...], order: str, tmp_path: Path
+) -> None:
+    record = compared(tmp_path, swapped(W, blocks)(pytorch_arrays(cell)), cell)
+    (one,) = record["diagnosis"]
+    assert one["id"] == "gates.order"
+    assert f" {order}," in one["text"]
+
+
 @pytest.mark.parametrize("cell", KINDS)
 def test_exchanged_directions_are_named(cell: str, tmp_path: Path) -> None:
     arrays = pytorch_arrays(cell, bidirectional=True)
