@@ -368,7 +368,7 @@ OF_SEARCH = {
     "state.starts_nonzero",
     *("input.scaled", "input.shifted", "weights.one_wrong"),
     *("weights.other", "weights.permuted", "weights.scaled", "state.h_c_swapped"),
-    "direction.states_exchanged",
+    *("direction.states_exchanged", "state.two_before", "state.zeroed_in_blocks"),
     *("weights.omitted", "weights.clipped", "weights.pruned", "head.scaled", "head.decided"),
 }
 

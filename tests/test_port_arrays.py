@@ -223,6 +223,14 @@ def test_output_of_the_model_beside_h_n_is_y_hat() -> None:
     assert not rnnshapes.verify(**sizes, against={**port, "output": y_hat + 0.01}).passed
 
 
+def test_output_that_ends_in_h_n_is_h() -> None:
+    """The last digit may differ."""
+    options = {"K": SIZES["M"], "return_sequences": True}
+    h = rnnshapes.golden(**{**SIZES, **options}).arrays["simple_rnn.h"].astype("f4")
+    port = {"h_n": np.nextafter(h[None, :, -1], np.float32(2)), "output": h}
+    assert quantities_of(port, **options)[-1] == "simple_rnn: h at every step"
+
+
 def test_two_arrays_of_one_quantity_are_an_error(right: Arrays) -> None:
     port = {"simple_rnn/h": right["h"], "simple_rnn_h": right["h"]}
     with pytest.raises(InputError, match=r"simple_rnn/h.*simple_rnn_h"):

@@ -119,6 +119,25 @@ def test_states_of_another_step_are_named(
     assert explained(result) == [(id_,)]
 
 
+def test_wrong_first_steps_are_no_windows() -> None:
+    """A network that forgets computes its later steps from a few as well."""
+    layers = [la.SimpleRNN(4, return_sequences=True, name="rnn"), la.Dense(3, name="head")]
+    model = randomized(sequential(*layers, shape=(40, 2)), seed=3)
+    kernel, recurrent, *others = model.get_weights()
+    model.set_weights([kernel, recurrent * 0.05, *others])
+    y_hat = rnnshapes.golden(model, N=3).arrays["y_hat"].astype("f")
+    y_hat[:, :3] += np.random.default_rng(0).standard_normal((3, 3, 3)).astype("f")
+    assert explained(rnnshapes.verify(model, N=3, against={"y_hat": y_hat})) == []
+
+
+def test_wrong_numbers_behind_the_last_block_are_not_explained() -> None:
+    sizes: dict[str, Any] = {**SIZES, "cell": "gru", "seed": 4, "return_sequences": True}
+    golden = rnnshapes.golden(**sizes).arrays
+    arrays = in_blocks(Port("gru"), weights_of(golden, "gru"), golden["x"])
+    arrays["y_hat"][:, 8] += np.float32(0.1)
+    assert explained(rnnshapes.verify(**sizes, against={"y_hat": arrays["y_hat"]})) == []
+
+
 def test_states_of_a_run_over_all_samples_are_named() -> None:
     sizes = {**SIZES, "cell": "gru", "seed": 4}
     golden = rnnshapes.golden(**sizes).arrays

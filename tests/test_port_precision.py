@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes.port import compare
@@ -24,6 +25,7 @@ from tests.helpers.handmade import (
     scale_weights,
     weights_of,
 )
+from tests.helpers.models import randomized, sequential
 
 
 def partly(cell: str, options: dict[str, Any], error: float = 0.0) -> np.ndarray:
@@ -223,3 +225,13 @@ def test_a_bound_that_is_small_by_chance_fails_nothing(monkeypatch: Any) -> None
     assert rnnshapes.verify(**sizes, against={"h": h}).passed
     h[3, 7, 2] += 1e-5
     assert not rnnshapes.verify(**sizes, against={"h": h}).passed
+
+
+def test_a_large_sample_widens_no_other() -> None:
+    layers = [la.LSTM(5, activation="relu", return_sequences=True, name="rnn"), la.Dense(3)]
+    model = randomized(sequential(*layers, shape=(12, 2)), seed=3)
+    x = np.random.default_rng(0).standard_normal((8, 12, 2)).astype("f")
+    x[0] *= 1e5
+    y_hat = rnnshapes.golden(model, x=x).arrays["y_hat"].astype("f")
+    y_hat[3, 11] += np.float32(1e-3)
+    assert not rnnshapes.verify(model, x=x, against={"y_hat": y_hat}).passed

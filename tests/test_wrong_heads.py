@@ -12,7 +12,7 @@ from keras import layers as la
 
 import rnnshapes
 from tests.helpers.handmade import Arrays, explained
-from tests.helpers.models import randomized, sequential
+from tests.helpers.models import functional, randomized, sequential
 
 N, T, D, M, K = 4, 9, 3, 5, 4
 #: The output of a port from h, the kernel and the bias of the head.
@@ -136,6 +136,49 @@ def test_constant_decisions_prove_nothing() -> None:
     result = ported("softmax", lambda h, w, b: np.tile(np.eye(K)[0], (N, T, 1)), bias=9.0)
     assert explained(result) == []
     assert result.diagnosis.too_few_numbers
+
+
+def test_decisions_beside_right_states_are_few() -> None:
+    """h proves that the cell is right, and says nothing of the head."""
+    model, golden = model_of("softmax", K, 0.0)
+    port = {"rnn.h": golden["rnn.h"].astype("f"), "y_hat": np.tile(np.eye(K)[1], (N, T, 1))}
+    assert explained(rnnshapes.verify(model, N=N, against=port)) == []
+
+
+@pytest.mark.parametrize(("activation", "number"), [("sigmoid", 0.5), ("softmax", 0.25)])
+def test_constant_outputs_prove_nothing(activation: str, number: float) -> None:
+    result = ported(activation, lambda h, w, b: np.full((N, T, K), number))
+    assert explained(result) == []
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: sequential(
+            la.LSTM(4, return_sequences=True),
+            la.TimeDistributed(la.Dense(3, activation="softmax")),
+        ),
+        lambda: functional(
+            lambda x: la.Attention(use_scale=True)([h := la.GRU(4, return_sequences=True)(x), h])
+        ),
+        lambda: functional(
+            lambda x: la.MultiHeadAttention(2, 3)(
+                h := la.GRU(4, return_sequences=True)(x), h, return_attention_scores=True
+            )[1]
+        ),
+        lambda: sequential(la.SimpleRNN(3, "relu", return_sequences=True), la.Dense(2)),
+    ],
+)
+def test_noise_is_never_an_error(model: Callable[[], Any]) -> None:
+    """Nothing explains it, whatever the head."""
+    built = randomized(model())
+    if any(isinstance(layer, la.SimpleRNN) for layer in built.layers):  # it diverges
+        built.set_weights([20 * array for array in built.get_weights()])
+    y_hat = rnnshapes.golden(built, N=2).arrays["y_hat"]
+    noise = np.random.default_rng(1).standard_normal(y_hat.shape).astype("f")
+    result = rnnshapes.verify(built, N=2, against={"y_hat": noise})
+    assert result.verdict == "failed"
+    assert explained(result) == []
 
 
 def test_a_constant_output_is_no_scaled_one() -> None:

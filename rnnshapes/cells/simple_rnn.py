@@ -41,7 +41,7 @@ class SimpleRNNCell(Cell):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        kinds = _WRONG_EQUATIONS if self.use_bias else _WRONG_EQUATIONS[:-1]
+        kinds = (*_WRONG_EQUATIONS, *([_LATE_BIAS] if self.use_bias else []))
         return tuple(
             Variant(id_, text, "equation", self.with_methods_of(kind)) for id_, text, kind in kinds
         )
@@ -63,7 +63,6 @@ def _with_late_bias(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: An
     return StepResult(h, {"h": h}, {})
 
 
-#: The last one needs a bias.
 _WRONG_EQUATIONS = (
     wrong_equation(
         "simple.activated_early",
@@ -75,10 +74,10 @@ _WRONG_EQUATIONS = (
         "h_{t-1} itself is added: h is h_{t-1} + activation(z)",
         step=_added_to_state,
     ),
-    wrong_equation(
-        "bias.after_activation",
-        "the bias is added after the activation",
-        project=lambda self, ops, x, w: x @ w.Wx,
-        step=_with_late_bias,
-    ),
+)
+_LATE_BIAS = wrong_equation(
+    "bias.after_activation",
+    "the bias is added after the activation",
+    project=lambda self, ops, x, w: x @ w.Wx,
+    step=_with_late_bias,
 )

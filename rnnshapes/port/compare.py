@@ -39,8 +39,9 @@ from rnnshapes.verification.bounds import Residual, bounded_steps, largest_step_
 
 #: In how many random directions a run is perturbed, and after how many a hopeless one is left.
 DIRECTIONS, _FIRST_DIRECTIONS = 8, 3
-#: A bound is at least this share of those of the same unit nearby.
-_SHARE_OF_TYPICAL = 0.5
+#: A bound is at least this share of those of the same unit nearby, but at most so many times its
+#: own: one large sample widens no others.
+_SHARE_OF_TYPICAL, _MOST_RAISED = 0.5, 4.0
 #: A ratio above this after the first directions does not come down to 1 after all of them: one
 #: random direction shows less than a thousandth of the bound for one number in a thousand.
 _HOPELESS_RATIO = 1e3
@@ -599,12 +600,13 @@ class _Spread:
         )
 
     def _typical_spread(self) -> Array:
-        """Return a share of the root mean square of the spread, (L, units).
+        """Return a share of the root mean square of the spread, but few times the own one.
 
         It is that of all samples of a unit at a step and those beside it. In a few directions, one
         number of many may hardly move by chance.
         """
         finite = np.where(np.isfinite(self.spread), self.spread, 0.0)
         of_steps = np.pad(np.square(finite).mean(axis=0), ((1, 1), (0, 0)), mode="edge")
-        typical: Array = np.sqrt((of_steps[:-2] + of_steps[1:-1] + of_steps[2:]) / 3.0)
-        return _SHARE_OF_TYPICAL * typical
+        typical = np.sqrt((of_steps[:-2] + of_steps[1:-1] + of_steps[2:]) / 3.0)
+        floor: Array = np.minimum(_SHARE_OF_TYPICAL * typical, _MOST_RAISED * self.spread)
+        return floor

@@ -510,8 +510,8 @@ class _Search:
         """Return whether an explanation is unlikely to agree by chance.
 
         A hypothesis that changes a number by about the difference agrees with it by chance in
-        one of ratio cases. Zeros and ones hold as many bits as vary from row to row. The network
-        itself, in a coarser dtype, is not one of many.
+        one of ratio cases, but for numbers that hold few bits themselves. The network itself, in
+        a coarser dtype, is not one of many.
         """
         if explanation.mistakes == self.base.mistakes:
             return True
@@ -519,14 +519,16 @@ class _Search:
         if dtype not in self.unchanged:
             self.unchanged[dtype] = compare_quantities(self.base, dtype)
         unchanged = self.unchanged[dtype]
-        bits = sum(check.bits for check in unchanged)
-        for before, after in zip(unchanged, explanation.comparisons, strict=True):
+        bits = 0.0
+        for quantity, before, after in zip(
+            self.base.quantities, unchanged, explanation.comparisons, strict=True
+        ):
+            of_quantity = before.bits
             if _leaves_out_all_that_differs(before, after):
-                bits -= before.bits
+                of_quantity = 0.0
             elif after.bound > 0 and before.bound > 0:
-                bits -= before.differing * np.log2(after.bound / before.bound)
-        if all(has_only_zeros_and_ones(q.values) for q in self.base.quantities):
-            bits = min(bits, sum(_entropy(q.values) for q in self.base.quantities))
+                of_quantity -= before.differing * np.log2(after.bound / before.bound)
+            bits += _held_bits(quantity.values, of_quantity)
         differing = sum(check.differing for check in unchanged)
         free = 1 - fitted_numbers / max(differing, fitted_numbers, 1)
         return bool(free * bits >= _least_bits(tried))
@@ -586,6 +588,13 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _held_bits(values: Array, bits: float) -> float:
+    """Return how many of so many bits an array (N, L, units) holds: equal numbers count once."""
+    if has_only_zeros_and_ones(values):
+        return min(bits, _entropy(values))
+    return bits * np.unique(values).size / max(values.size, 1)
 
 
 def _entropy(values: Array) -> float:

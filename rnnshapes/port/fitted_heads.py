@@ -27,6 +27,8 @@ def output_fits(base: Hypothesis) -> Iterator[Fit]:
     if position not in network.head or all(quantity.key for quantity in base.quantities):
         return
     layer: Any = network.nodes[position].layer
+    if len(network.shapes_at(network.outputs[0]).shapes) > 1 or network.outputs[0].output:
+        return
     is_linear = isinstance(layer, Dense) and layer.activation == "linear"
     if isinstance(layer, Dense) and not is_linear and layer.use_bias:
         yield _scaled_argument(layer)
@@ -72,7 +74,7 @@ class _ScaledOutputs:
         kind = type(layer)
 
         def call(self: Any, ops: Any, inputs: Any, w: Any, masks: Any) -> Any:
-            return kind.call(self, ops, inputs, w, masks) * w.scale + w.shift
+            return kind.call(self, ops, inputs, w, masks) * w.output_scale + w.output_shift
 
         self.network = base.with_layer(position, recast(layer, call=call)).network
         self.outputs = base.network.count(base.network.output_shapes.shapes[0][-1])
@@ -85,7 +87,7 @@ class _ScaledOutputs:
 
         def apply(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
             scale, shift = split(numbers)
-            arrays = {"scale": _not_zero(scale), "shift": shift}
+            arrays = {"output_scale": _not_zero(scale), "output_shift": shift}
             whole = {key: np.broadcast_to(a, self.outputs) for key, a in arrays.items()}
             return replace(hypothesis, network=self.network).with_arrays(self.group, whole)
 

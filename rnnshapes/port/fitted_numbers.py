@@ -359,7 +359,7 @@ def _weights(base: Hypothesis, extent: Extent) -> list[Fit] | None:
     for group, arrays in base.weights.items():
         for key, array in arrays.items():
             direction = directions.get(group)
-            if array.dtype.kind != "f" or group not in base.network.groups:
+            if array.dtype.kind != "f" or not array.ndim or group not in base.network.groups:
                 continue
             if extent.in_head and direction is not None:
                 continue
@@ -434,7 +434,7 @@ def _one_factor(
     """Return the fit of the factor of an array, of the block of one gate, or of one row."""
     key = weight.key
     shape = base.weights[group][key].shape
-    inside = np.full(shape[-1], True)
+    inside = np.full(shape[-1:], True)
     if gate is not None:
         units = shape[-1] // len(weight.gates)
         inside = np.arange(shape[-1]) // units == weight.gates.index(gate)

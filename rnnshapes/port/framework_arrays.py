@@ -25,6 +25,8 @@ STATE_NAMES = MappingProxyType(
 )
 #: PyTorch's name of h at every step, which is that of the model's own output, too.
 PYTORCH_OUTPUT = "output"
+#: Two arrays hold the same states if they differ by at most this share of the largest number.
+_SAME_STATE = 1e-3
 #: Those of the last states alone.
 _LAST = ("Y_h", "Y_c", "h_n", "c_n")
 
@@ -79,12 +81,19 @@ def as_pytorch_output(network: Network, array: PortArray, last: PortArray | None
 
 def may_end_in(array: PortArray, last: PortArray | None) -> bool:
     """Return whether ``h_n`` may be the last step of an array, or is not given."""
-    if last is None or array.values.ndim != 3:
+    if last is None or array.values.ndim != 3 or last.values.ndim < 2:
         return True
-    units = last.values.shape[-1]
-    ends = (array.values[-1, :, :units], array.values[:, -1, :units])
-    states = last.values.reshape(-1, *last.values.shape[-2:])
-    return any(np.array_equal(end, state) for end in ends for state in states)
+    n, units = last.values.shape[-2:]
+    for time_first in (True, False):
+        steps = array.values if time_first else np.swapaxes(array.values, 0, 1)
+        if steps.shape[1] != n:
+            continue
+        # Of samples of different lengths, each ends at another step.
+        for state in last.values.reshape(-1, n, units):
+            farthest = np.abs(steps[..., :units] - state).max(axis=2).min(axis=0)
+            if np.all(farthest <= _SAME_STATE * np.abs(state).max()):
+                return True
+    return False
 
 
 def _swapped(array: PortArray) -> PortArray:

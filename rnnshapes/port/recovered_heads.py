@@ -40,6 +40,8 @@ _SLOPES: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
 _SUBSETS = (("b",), ("W",), ("W", "b"))
 #: So many equations for each number that is fitted, at least.
 _LEAST_EQUATIONS = 1.25
+#: Inputs of a layer that are larger, or not finite, tell nothing.
+_LARGEST_INPUT = 1e100
 #: So many products are affordable.
 _MOST_PRODUCTS = 2e8
 #: The largest residual of a fit, in units of rounding.
@@ -102,6 +104,7 @@ class _HeadEquations:
             z = _INVERSES[layer.activation](y)
             slopes = _SLOPES.get(layer.activation, np.ones_like)(y)
         usable = np.isfinite(z).all(axis=1) & np.isfinite(slopes).all(axis=1)
+        usable &= (np.abs(x) < _LARGEST_INPUT).all(axis=1)
         self.x, self.z = np.asarray(x[usable], np.float64), z[usable]
         #: Factors of each equation, which are smaller where rounding is larger.
         self.certainty = 1 / slopes[usable]

@@ -262,30 +262,35 @@ def single_activations(hypothesis: Hypothesis) -> Variations:
                 how, function = f"is applied twice, {right}({right}(…))", _twice(right)
             fix = f"apply {right} once to {what}"
             mistake = Mistake(id_, f"the activation of {what} alone {how}", own_fix=fix)
-            yield from changed_cells(hypothesis, mistake, _used({use: (right, function)}))
+            yield from changed_cells(hypothesis, mistake, _used(use, right, function))
     if uses:
         mistake = Mistake("activation.twice", "every activation is applied twice")
-        every = {use: (right, _twice(right)) for use, right in uses.items()}
-        yield from changed_cells(hypothesis, mistake, _used(every))
+        yield from changed_cells(hypothesis, mistake, _all_twice)
+
+
+def _all_twice(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+    kind = type(cell)
+
+    def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
+        return ops.activate(self.activation_names[use], kind.activate(self, ops, use, z))
+
+    return (recast(cell, activate=activate) if cell.activation_names else cell), arrays
 
 
 def _activation(name: str) -> Callable[[Any, Any], Any]:
     return lambda ops, z: ops.activate(name, z)
 
 
-def _used(functions: Mapping[str, tuple[str, Callable[[Any, Any], Any]]]) -> CellChange:
-    """Return a change of some activations, by what they give: the right one, and a function."""
-    right = {use: name for use, (name, _) in functions.items()}
+def _used(use: str, right: str, function: Callable[[Any, Any], Any]) -> CellChange:
+    """Return a change of the activation ``right`` that gives the value ``use``."""
 
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
-        if not right.items() <= cell.activation_names.items():
+        if cell.activation_names.get(use) != right:
             return cell, arrays
         kind = type(cell)
 
-        def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
-            if use in functions:
-                return functions[use][1](ops, z)
-            return kind.activate(self, ops, use, z)
+        def activate(self: Any, ops: Any, other: str, z: Any) -> Any:
+            return function(ops, z) if other == use else kind.activate(self, ops, other, z)
 
         return recast(cell, activate=activate), arrays
 

@@ -28,6 +28,8 @@ from rnnshapes.port.screening import expected_quantities
 _LIMITS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 #: What a limit removes of the largest number, at least; less may be rounding.
 _LEAST_SHARE = 1e-3
+#: Of fewer numbers, the largest is no evidence of a limit.
+_LEAST_NUMBERS = 3
 _ARGUMENTS = "arguments of activations"
 
 
@@ -55,7 +57,8 @@ def clipped(hypothesis: Hypothesis) -> Variations:
         known = len(given) == len(having) and all(q.values.shape[1] > 1 for q in given)
         reached = max((float(np.max(np.abs(q.values))) for q in given), default=0.0)
         others = [] if known else [limit for limit in _LIMITS if limit > reached]
-        for limit in [reached, *others] if given else others:
+        enough = sum(q.values.size for q in given) >= _LEAST_NUMBERS
+        for limit in [reached, *others] if enough else others:
             if limit > 0 and is_exceeded(limit, key):  # states of 0 are no clipped ones
                 text = f"{key} is clipped to ±{limit:.5g} after each step"
                 mistake = Mistake("state.clipped", text)

@@ -424,7 +424,7 @@ class Grid:
 
     def __call__(self, values: Array, gates: int = 1) -> Array:
         """Return an array on the grid, with blocks of columns for so many gates."""
-        if self.scales == "gate":
+        if self.scales == "gate" and values.ndim:
             return np.concatenate([self._block(b) for b in np.split(values, gates, -1)], -1)
         return self._block(values)
 

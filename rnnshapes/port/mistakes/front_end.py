@@ -44,14 +44,11 @@ def _other_kernels(layer: Any, kernel: Array) -> Iterator[tuple[Mistake, Array]]
     """Yield a kernel, (D, K) or (k, D, F), as a port reads it that takes it for another order."""
     where = Where(layer=layer.name, array="kernel")
     if kernel.ndim == 2:
-        yield (
-            Mistake("layout.fortran", f"the kernel of {layer.name} is {FORTRAN}", where),
-            (by_columns(kernel)),
-        )
-        yield (
-            Mistake("layout.flat_buffer", f"the kernel of {layer.name} is {FLAT}", where),
-            (as_flat(kernel)),
-        )
+        for id_, how, read in (
+            ("layout.fortran", FORTRAN, by_columns),
+            ("layout.flat_buffer", FLAT, as_flat),
+        ):
+            yield Mistake(id_, f"the kernel of {layer.name} is {how}", where), read(kernel)
     if kernel.ndim == 3:
         text = f"the kernel of {layer.name} is reversed over its steps: a true convolution"
         yield Mistake("layer.kernel_reversed", text, where), kernel[::-1]

@@ -166,6 +166,8 @@ _SOFTMAX: MappingProxyType[str, Callable[[Any, Any], Any]] = MappingProxyType(
         "is subtracted from 1": _complement,
     }
 )
+#: Activations that are computed from exp(z).
+_OF_EXPONENTIALS = ("softmax", "sigmoid", "exponential", "tanh")
 #: By what ports multiply z, in words: as 2^z is exp(z ln 2).
 _FACTORS = MappingProxyType({"-z": -1.0, "z ln 2 (2^z instead of exp(z))": math.log(2.0)})
 
@@ -174,7 +176,7 @@ def _has_two_units(hypothesis: Hypothesis, position: int) -> bool:
     """Return whether a softmax of -z, and 1 - softmax, are nothing but outputs exchanged."""
     layer: Any = hypothesis.network.nodes[position].layer
     units = hypothesis.network.shapes_at(Tap(position)).shapes[0][-1]
-    return layer.activation == "softmax" and hypothesis.network.count(units) == 2
+    return layer.activations == ("softmax",) and hypothesis.network.count(units) == 2
 
 
 def _other_arguments(hypothesis: Hypothesis, position: int) -> Variations:
@@ -189,7 +191,7 @@ def _other_arguments(hypothesis: Hypothesis, position: int) -> Variations:
         yield mistake, hypothesis.with_layer(position, late)
     for argument, factor in _FACTORS.items():
         known = layer.activation in WRONG_FUNCTIONS or _has_two_units(hypothesis, position)
-        if factor > 0 or not known:
+        if not known if factor < 0 else layer.activation in _OF_EXPONENTIALS:
             text = f"{name} computes {layer.activation} of {argument}, not of z"
             mistake = Mistake("head.activation", text, Where(layer=name), fix)
             scaled = {key: array * factor for key, array in arrays.items()}
@@ -207,7 +209,7 @@ def activated_inputs(hypothesis: Hypothesis) -> Variations:
     dense = [p for p in network.head if isinstance(network.nodes[p].layer, Dense)]
     for position, name in itertools.product(dense[:1], _BEFORE_HEAD):
         layer = network.nodes[position].layer
-        text = f"{name} is applied to h before {layer.name} receives it"
+        text = f"{name} is applied to what {layer.name} receives"
         changed = recast(layer, call=_after_activation(type(layer), name))
         mistake = Mistake("stack.activated", text, Where(layer=layer.name))
         yield mistake, hypothesis.with_layer(position, changed)

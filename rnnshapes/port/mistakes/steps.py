@@ -12,6 +12,7 @@ import numpy as np
 from rnnshapes.network.graph import Node, Tap
 from rnnshapes.network.layers.pooling import GlobalPooling
 from rnnshapes.ops.activations import Array
+from rnnshapes.port.compare import compute_outputs
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, with_outputs
 from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
 
@@ -26,6 +27,10 @@ _LENGTHS = (
 _PADDING = (1, 2, 3, 4)
 #: By how many steps x is late, besides one.
 _DELAYS = (2, 3, 4, 5, 6, 7, 8)
+#: A port differs where the difference is more than this share of the largest number.
+_BEYOND_ROUNDING = 1e-4
+#: Windows of x may hold so many numbers.
+_MOST_NUMBERS = 2**22
 #: The longest sequence of which each step is left out in turn.
 _MOST_OMITTED = 32
 _STARTS_LAST = "start at the last step: process x[:, ::-1], as go_backwards=True in Keras"
@@ -158,30 +163,73 @@ def _at_other_steps(quantity: ReportedQuantity, network_steps: Array) -> Reporte
 
 
 def regrouped_steps(hypothesis: Hypothesis) -> Variations:
-    """Set the states to 0 after every few steps or for each step, or read those of t-2."""
+    """Set the states to 0 after every few steps or for each step, or read those of t-2.
+
+    How many steps they are, the first step that differs tells.
+    """
     x = hypothesis.sequences
     if x is None or not hypothesis.network.runs_in_blocks or hypothesis.network.batch:
         return
-    steps = np.arange(x.shape[1])
-    for length in _LENGTHS:
-        if 1 < length <= x.shape[1] // 2:
-            groups = steps[: len(steps) // length * length].reshape(-1, length)
-            text = f"the states are set to 0 after every {length} steps, as at a new sample"
-            mistake = Mistake("state.zeroed_in_blocks", text)
-            yield from _regrouped(hypothesis, mistake, groups)
-            yield from _sliding(hypothesis, length)
-    groups = steps[: len(steps) // 2 * 2].reshape(-1, 2).T
-    if len(steps) > 3:
+    if not _gives_every_step(hypothesis):
+        return
+    count, first = x.shape[1], _first_difference(hypothesis)
+    if 1 < first < count:
+        groups = _in_rows(np.arange(count), first)
+        text = f"the states are set to 0 after every {first} steps, as at a new sample"
+        yield Mistake("state.zeroed_in_blocks", text), _regrouped(hypothesis, groups)
+        yield from _sliding(hypothesis, first)
+    if first == 1 and count > 3:
+        groups = _in_rows(np.arange(count), 2).T
         text = "step t reads the states of t-2, not of t-1: are two buffers exchanged at each step?"
-        yield from _regrouped(hypothesis, Mistake("state.two_before", text), groups)
+        yield Mistake("state.two_before", text), _regrouped(hypothesis, groups)
+
+
+def _first_difference(hypothesis: Hypothesis) -> int:
+    """Return the first step at which the port differs by more than rounding, or T."""
+    ours = compute_outputs(hypothesis)
+    differs = np.zeros(hypothesis.xs[0].shape[1], bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for quantity in hypothesis.quantities:
+            difference = np.abs(quantity.values - quantity.expected(hypothesis.network, ours))
+            size = np.abs(quantity.values).max(initial=0.0)
+            differs |= (difference > _BEYOND_ROUNDING * size).any(axis=(0, 2))
+    return int(np.argmax(differs)) if differs.any() else len(differs)
+
+
+def _in_rows(steps: Array, length: int) -> Array:
+    """Return steps in rows of a length, (rows, length), with -1 behind the last one."""
+    rows = -(-len(steps) // length)
+    return np.pad(steps, (0, rows * length - len(steps)), constant_values=-1).reshape(rows, length)
+
+
+def _regrouped(hypothesis: Hypothesis, groups: Array) -> Hypothesis:
+    """Process each group of steps (groups, steps) as a sample; -1 stands for no step."""
+    (x,), (count, length) = hypothesis.xs, groups.shape
+    missing = np.tile(groups < 0, (len(x), 1))
+
+    def in_groups(values: Array) -> Array:
+        return values[:, groups].reshape(len(x) * count, length, *values.shape[2:])
+
+    steps = np.arange(length)
+    quantities = [
+        replace(q.map(in_groups), network_steps=steps, steps=steps) for q in hypothesis.quantities
+    ]
+    grouped = replace(hypothesis, xs=(in_groups(x),), quantities=tuple(quantities))
+    if missing.any():  # they agree, whatever they are
+        ours = compute_outputs(grouped)
+        for number, quantity in enumerate(quantities):
+            values, rounding = quantity.values.copy(), quantity.rounding.copy()
+            values[missing] = quantity.expected(grouped.network, ours)[missing]
+            rounding[missing] = np.inf
+            quantities[number] = replace(quantity, values=values, rounding=rounding)
+    return replace(grouped, quantities=tuple(quantities))
 
 
 def _sliding(hypothesis: Hypothesis, length: int) -> Variations:
-    """Compute each step from the last few alone; the first steps have no such window."""
-    x, count = hypothesis.xs[0], hypothesis.xs[0].shape[1] - length + 1
-    if not _gives_every_step(hypothesis):
+    """Compute each step from the last few alone; the first steps, which agree, have no more."""
+    (x,), count = hypothesis.xs, hypothesis.xs[0].shape[1] - length + 1
+    if x.size * length > _MOST_NUMBERS:
         return
-    windows = np.arange(count)[:, None] + np.arange(length)
     last = np.array([length - 1])
 
     def at_ends(values: Array) -> Array:
@@ -191,26 +239,11 @@ def _sliding(hypothesis: Hypothesis, length: int) -> Variations:
         replace(q.map(at_ends), network_steps=last, steps=last) for q in hypothesis.quantities
     )
     text = f"each step is computed from the last {length} steps alone, from states of 0"
+    windows = np.arange(count)[:, None] + np.arange(length)
     samples = x[:, windows].reshape(len(x) * count, length, *x.shape[2:])
     changed = replace(hypothesis, xs=(samples,), quantities=quantities)
     fix = "set the states to 0 once, before the loop over t, not for each window"
     yield Mistake("time.window", text, Where(array="x"), fix), changed
-
-
-def _regrouped(hypothesis: Hypothesis, mistake: Mistake, groups: Array) -> Variations:
-    """Process each group of steps (groups, steps) as a sample, if the port gives every step."""
-    x, (count, length) = hypothesis.xs[0], groups.shape
-    if not _gives_every_step(hypothesis):
-        return
-
-    def in_groups(values: Array) -> Array:
-        return values[:, groups].reshape(len(x) * count, length, *values.shape[2:])
-
-    quantities = tuple(
-        replace(q.map(in_groups), network_steps=np.arange(length), steps=np.arange(length))
-        for q in hypothesis.quantities
-    )
-    yield mistake, replace(hypothesis, xs=(in_groups(x),), quantities=quantities)
 
 
 def _wrong_last_step(hypothesis: Hypothesis) -> Variations:
