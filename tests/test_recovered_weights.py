@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes.port import recovery
+from rnnshapes.port.recovery import equations
 from tests.helpers.handmade import LAYERS, Port, explained, weights_of
 
 #: Sizes that all differ, with more steps than numbers for each unit.
@@ -159,7 +159,7 @@ def test_what_one_array_has_is_said(
 
 def test_exchanged_units_of_a_large_cell_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than 16 units, two are recovered."""
-    monkeypatch.setattr(recovery, "_MOST_PRODUCTS", 7e5)
+    monkeypatch.setattr(equations, "_MOST_PRODUCTS", 7e5)
     order = [0, 2, 1, *range(3, 20)]
     change = changed("recurrent_kernel", lambda a: a[:, order])
     result = ported("simple", change, sizes={"T": 20, "M": 20})

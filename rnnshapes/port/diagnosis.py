@@ -21,14 +21,14 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import Comparison, compare_quantities, compute_outputs, is_stepwise
-from rnnshapes.port.fitted_numbers import MOST_ALIKE, fitted
+from rnnshapes.port.fits.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.quantities import are_numbers_of, has_only_zeros_and_ones
-from rnnshapes.port.recovered_heads import explained_by_head
-from rnnshapes.port.recovered_mistakes import explained_by_weights
-from rnnshapes.port.recovery import TooFewSteps
+from rnnshapes.port.recovery.equations import TooFewSteps
+from rnnshapes.port.recovery.recovered_heads import explained_by_head
+from rnnshapes.port.recovery.recovered_mistakes import explained_by_weights
 from rnnshapes.port.screening import (
     StepWindow,
     measured_reach,

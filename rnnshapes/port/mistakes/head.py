@@ -1,6 +1,6 @@
 """Known mistakes of ports about the head: its arrays, activations and normalization.
 
-Other factors and shifts of its output are fitted (:mod:`rnnshapes.port.fitted_heads`).
+Other factors and shifts of its output are fitted (:mod:`rnnshapes.port.fits.fitted_heads`).
 """
 
 from __future__ import annotations

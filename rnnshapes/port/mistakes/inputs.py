@@ -1,6 +1,6 @@
 """Known mistakes of ports about x: its features, and its numbers, rounded, scaled or transformed.
 
-Other factors and shifts are fitted (:mod:`rnnshapes.port.fitted_numbers`).
+Other factors and shifts are fitted (:mod:`rnnshapes.port.fits.fitted_numbers`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.elementwise import ELU, Affine, HardSigmoid, LeakyReLU
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.port.hypothesis import Mistake, Where
-from rnnshapes.port.number_mistakes import number_mistake
+from rnnshapes.port.recovery.number_mistakes import number_mistake
 from rnnshapes.port.weight_files.matching import are_equal
 
 #: Activations with constants of their own, by their names in Keras.

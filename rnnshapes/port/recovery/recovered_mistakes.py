@@ -15,18 +15,18 @@ import numpy as np
 
 from rnnshapes.cells.cell import Weight
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.array_patterns import RecoveredArray, order_of_rows, patterns
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.mistakes.exactness import Grid, grids
 from rnnshapes.port.mistakes.families import array_mistakes
 from rnnshapes.port.mistakes.layout import axes_fix, axes_text, reordered_axes
-from rnnshapes.port.number_mistakes import number_mistake
-from rnnshapes.port.recovery import (
+from rnnshapes.port.recovery.array_patterns import RecoveredArray, order_of_rows, patterns
+from rnnshapes.port.recovery.equations import (
     RecoveredWeights,
     TooFewSteps,
     UnitEquations,
     wrong_recurrences,
 )
+from rnnshapes.port.recovery.number_mistakes import number_mistake
 
 #: Recovered weights are plausible if they are at most so many times as large as the expected ones.
 _LARGEST = 10.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.fit import NEGLIGIBLE, Fit, scaled_term, scaled_text
+from rnnshapes.port.fits.fit import NEGLIGIBLE, Fit, scaled_term, scaled_text
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, recast
 
 #: Of so many outputs, each has a factor and a shift of its own.

@@ -16,8 +16,8 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.network.layers.base import Direction, Layer
 from rnnshapes.ops.activations import Array
-from rnnshapes.port.fit import NEGLIGIBLE, Fit, scaled_text
-from rnnshapes.port.fitted_heads import output_fits
+from rnnshapes.port.fits.fit import NEGLIGIBLE, Fit, scaled_text
+from rnnshapes.port.fits.fitted_heads import output_fits
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
 from rnnshapes.port.location import Extent
 from rnnshapes.port.screening import StepWindow, relative_distance, residuals_of, window

@@ -19,8 +19,8 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.port.compare import compute_outputs
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.quantities import ReportedQuantity
-from rnnshapes.port.recovered_mistakes import explained_arrays
-from rnnshapes.port.recovery import RecoveredWeights
+from rnnshapes.port.recovery.equations import RecoveredWeights
+from rnnshapes.port.recovery.recovered_mistakes import explained_arrays
 
 #: z from the output of each activation, except for a constant, which a softmax cancels.
 _INVERSES: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(

@@ -1,0 +1,1 @@
+"""Weights that a port must have, recovered from its numbers, and what was done to them."""
