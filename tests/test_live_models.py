@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
@@ -232,6 +233,21 @@ def test_random_numbers_explain_failure() -> None:
     result = rnnshapes.verify(randomized(sequential(layers.LSTM(5), layers.Dense(3), noisy)), N=2)
     assert [check.name for check in result.checks if not check.passed] == ["predict: own output"]
     assert [reason.partition(":")[0] for reason in result.diagnosis] == ["predict"]
+
+
+def test_row_of_unsupported_weights_has_no_formula() -> None:
+    """Words stand in its place."""
+
+    class Weighted(layers.Layer):
+        def build(self, shape):
+            self.factors = self.add_weight(shape=(shape[-1], 4), name="factors")
+
+        def call(self, x):
+            return x @ self.factors
+
+    result = rnnshapes.inspect(sequential(layers.LSTM(5), Weighted(name="own"), layers.Dense(2)))
+    (row,) = (line for line in repr(result).splitlines() if line.startswith("? own"))
+    assert re.search(r"\)  +[a-z][a-z ]+  20$", row)
 
 
 def test_sizes_keep_names_behind_unsupported_layer() -> None:
