@@ -121,14 +121,18 @@ def test_scaled_or_shifted_input_is_named(factor: float, shift: float, id_: str)
     assert f"{shift or '1/255'}" in result.diagnosis.explanations[0].text
 
 
-@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
-def test_other_initial_state_is_named(cell: str) -> None:
-    golden = rnnshapes.golden(**SIZES, cell=cell).arrays
+@pytest.mark.parametrize(
+    ("cell", "features"), [("simple", 4), ("lstm", 4), ("gru", 4), ("simple", 5)]
+)
+def test_other_initial_state_is_named(cell: str, features: int) -> None:
+    """Also where another first x of as many numbers would give the same states."""
+    sizes = {**SIZES, "cell": cell, "D": features}
+    golden = rnnshapes.golden(**sizes).arrays
     start, start_c = np.random.default_rng(0).standard_normal((2, 3, 5)).astype("float32")
     weights = weights_of(golden, LAYERS[cell])
     found = Port(cell).run(weights, golden["x"], start=start, start_c=start_c)
     states = {k: found[k] for k in ("h", "c") if k in found}
-    result = rnnshapes.verify(**SIZES, cell=cell, against=states)
+    result = rnnshapes.verify(**sizes, against=states)
     assert explained(result) == [("state.starts_nonzero",)]
     assert result.to_dict()["diagnosis"][0]["where"]["layer"] == LAYERS[cell]
 
