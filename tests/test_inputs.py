@@ -20,6 +20,7 @@ from rnnshapes import InputError
 from rnnshapes.load import inputs
 
 RNG = np.random.default_rng(6)
+ZEROS = np.zeros((2, 500, 300))
 THREE = RNG.standard_normal((2, 5, 3))
 TWO = RNG.standard_normal((5, 3))
 
@@ -51,6 +52,7 @@ def npy(array: np.ndarray) -> bytes:
         ),
         ("a.npz", lambda p: np.savez(p, whatever=TWO), TWO[None]),
         ("a.npz", lambda p: np.savez_compressed(p, x=THREE, y=TWO), THREE),
+        ("a.npz", lambda p: np.savez_compressed(p, x=ZEROS), ZEROS),  # to a share of 1/800
         ("a.csv", lambda p: csv(p, "1,2,3\n4,5,6\n"), [[[1, 2, 3], [4, 5, 6]]]),
         ("a.csv", lambda p: csv(p, "a, b\n1,2\n\n4,5\n"), [[[1, 2], [4, 5]]]),
         ("a.csv", lambda p: csv(p, "\ufeff1.5,-2e3\n"), [[[1.5, -2000]]]),
