@@ -66,6 +66,8 @@ _MUCH_NEARER = 10.0
 _MOST_OF_IT, _NOT_FARTHER, _LEAST_NUMBERS = 1 / 3, 1.1, 12
 #: An explanation agrees by chance in one of 100 ports at most: so many bits.
 _LEAST_BITS = float(np.log2(100))
+#: A bound that is smaller by this factor is evidence itself.
+_MUCH_SMALLER = 0.25
 #: Dtypes, the finest first.
 _FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
 #: The dtype in which a port may compute some of its float64 numbers.
@@ -292,14 +294,18 @@ class _Search:
         base, dtype, in_head = self.base, self.dtype, self.extent.in_head or None
         alone = self.screened([base], margin=True)
         singles = self.screened(hypotheses(base, in_head=in_head), margin=True)
+        if "digits" in base.families:  # the states may be rounded, not only what the port gives
+            rare = hypotheses(base, rare=True)
+            rounded = (one for one in rare if one.families[-1] == "rounded states")
+            yield self.explanations(self.screened(rounded), [dtype])
         if base.mistakes:  # one that the shape shows may be the only one
             yield self.explanations(alone, [dtype])
         yield self.explanations(singles, [dtype])
-        rare = self.screened(hypotheses(base, rare=True, in_head=in_head))
-        yield self.explanations(rare, [dtype])
+        others = self.screened(hypotheses(base, rare=True, in_head=in_head))
+        yield self.explanations(others, [dtype])
         partly, coarser = (MIXED,) if self.mixed else (), self._coarser_dtypes()
         # An approximation would only fit a part of what a coarser dtype rounds.
-        singles = [s for s in singles + rare if s[1].mistakes[-1].id != "activation.approximated"]
+        singles = [s for s in singles + others if s[1].mistakes[-1].id != "activation.approximated"]
         nearer = [one for one in singles if alone and one[0] < _CLEARLY_NEARER * alone[0][0]]
         yield self.explanations(nearer, coarser)
         yield self.explanations(alone, coarser)
@@ -318,8 +324,8 @@ class _Search:
             yield self.explanations(self.screened(self.inexact(singles)), [dtype])
         if in_head:
             both = (False, True)
-            others = (h for rare in both for h in hypotheses(base, rare=rare, in_head=False))
-            yield self.explanations(self.screened(others), [dtype, *partly])
+            rest = (h for rare in both for h in hypotheses(base, rare=rare, in_head=False))
+            yield self.explanations(self.screened(rest), [dtype, *partly])
         if self.deep and not base.mistakes and not self.extent.is_brief:
             yield self.recovered_head()
             yield self.recovered()
@@ -527,7 +533,10 @@ class _Search:
             if _leaves_out_all_that_differs(before, after):
                 of_quantity = 0.0
             elif after.bound > 0 and before.bound > 0:
-                of_quantity -= before.differing * np.log2(after.bound / before.bound)
+                # By chance, few numbers would agree within a much smaller bound.
+                is_smaller = after.bound < _MUCH_SMALLER * before.bound
+                numbers = after.compared if is_smaller else before.differing
+                of_quantity -= numbers * np.log2(after.bound / before.bound)
             bits += _held_bits(quantity.values, of_quantity)
         differing = sum(check.differing for check in unchanged)
         free = 1 - fitted_numbers / max(differing, fitted_numbers, 1)
