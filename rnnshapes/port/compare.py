@@ -270,9 +270,11 @@ def _comparison(
     proven: bool,
     largest_share: float = LARGEST_SHARE,
     telling_share: float = math.inf,
+    own_bound: Array | None = None,
 ) -> Comparison:
     """Compare reported with expected values (N, L, units), element by element.
 
+    ``own_bound`` tells which steps have too wide a bound, where ``bound`` was raised.
     A step whose bound is more than ``largest_share`` of the largest number is left out, and proves
     nothing if it is more than ``telling_share``. Where all expected numbers are 0, those that the
     port has as 0 are equal. Where they are not, zeros alone prove nothing.
@@ -282,7 +284,8 @@ def _comparison(
         total_bound = bound + quantity.rounding
         ratio = difference / total_bound
         largest = np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))
-        widest = np.max(bound, axis=2, keepdims=True)
+        own_bound = bound if own_bound is None else own_bound
+        widest = np.max(own_bound, axis=2, keepdims=True)
         comparable = widest <= largest_share * largest
         if largest == 0.0:
             comparable = (quantity.values == 0.0) | (ratio <= 1.0)
@@ -291,7 +294,7 @@ def _comparison(
         comparable = (comparable | (ratio > _FAR_RATIO)) & np.isfinite(bound)
         comparable &= np.isfinite(expected)
         is_wide = comparable & (widest > telling_share * largest) & (largest > 0.0)
-        width = np.max(bound, initial=0.0, where=is_wide) / largest if is_wide.any() else 0.0
+        width = np.max(own_bound, initial=0.0, where=is_wide) / largest if is_wide.any() else 0.0
     ratio = np.where(comparable, ratio, -1.0)
     beyond = np.argwhere(np.swapaxes(ratio > 1.0, 0, 1))  # by t, then by sample
     first, first_values = None, None
@@ -597,16 +600,18 @@ class _Spread:
             bound,
             proven=False,
             telling_share=max(_LARGEST_ESTIMATE, units),
+            own_bound=self.spread + self.last_operation,
         )
 
     def _typical_spread(self) -> Array:
         """Return a share of the root mean square of the spread, but few times the own one.
 
-        It is that of all samples of a unit at a step and those beside it. In a few directions, one
+        It is that of all samples of a unit at a step and the one before. In a few directions, one
         number of many may hardly move by chance.
         """
         finite = np.where(np.isfinite(self.spread), self.spread, 0.0)
-        of_steps = np.pad(np.square(finite).mean(axis=0), ((1, 1), (0, 0)), mode="edge")
-        typical = np.sqrt((of_steps[:-2] + of_steps[1:-1] + of_steps[2:]) / 3.0)
+        of_steps = np.square(finite).mean(axis=0)
+        before = np.concatenate([of_steps[:1], of_steps[:-1]])  # later ones may be much larger
+        typical = np.sqrt((before + of_steps) / 2.0)
         floor: Array = np.minimum(_SHARE_OF_TYPICAL * typical, _MOST_RAISED * self.spread)
         return floor
