@@ -68,6 +68,13 @@ WEIGHTS: list[tuple[str, str, str, str, Change]] = [
     ("gru", "bias.omitted", "h", "bias", lambda a: a * np.repeat([[1, 1, 1], [1, 1, 0]], 5, 1)),
     ("gru", "layout.flat_buffer", "h", "bias", lambda a: blocks_first(a.reshape(3, 2, 5))),
     ("lstm", "bias.first_repeated", "y_hat", "bias", lambda a: np.repeat(a[:1], len(a))),
+    ("lstm", "bias.forget_again", "y_hat", "bias", lambda a: a - np.repeat([0, 1, 0, 0], 5)),
+    ("lstm", "bias.untrained", "h", "bias", lambda a: np.repeat(np.float32([0, 1, 0, 0]), 5)),
+    ("lstm", "bias.untrained", "y_hat", "bias", lambda a: np.where(np.arange(20) // 5 == 1, 1, a)),
+    ("gru", "bias.first_repeated", "y_hat", "bias", lambda a: np.tile(a[:, :5], (1, 3))),
+    ("lstm", "weights.sign_lost", "y_hat", "recurrent_kernel", np.abs),
+    ("gru", "weights.sign_lost", "y_hat", "kernel", np.abs),
+    ("gru", "weights.permuted", "y_hat", "recurrent_kernel", lambda a: a[[0, 1, 1, 3, 4]]),
     ("gru", "bias.first_repeated", "h", "bias", lambda a: np.repeat(a[:, ::5], 5, axis=1)),
     ("simple", "weights.permuted", "y_hat", "recurrent_kernel", lambda a: a[::-1]),
     ("gru", "layout.flat_buffer", "y_hat", "bias", lambda a: units_first(a.reshape(2, 3, 5))),
@@ -161,7 +168,26 @@ def test_rows_of_both_kernels_with_a_short_stride_are_named() -> None:
     check_explanation("gru", "layout.row_stride", "y_hat", port)
 
 
+@pytest.mark.parametrize(("cell", "unit"), [("lstm", 3), ("gru", 1)])
+def test_a_unit_without_weights_is_named(cell: str, unit: int) -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        changed = {}
+        for name in ("kernel", "recurrent_kernel", "bias"):
+            changed[name] = weights[name].copy()
+            changed[name][..., unit::5] = 0
+        return Port(cell).run({**weights, **changed}, x)
+
+    check_explanation(cell, "state.unit_omitted", "y_hat", port)
+
+
 INPUTS: list[tuple[str, Change]] = [
+    ("time.rotated", lambda x: np.roll(x, -2, axis=1)),
+    ("time.permuted", lambda x: x[:, [0, 1, 3, 2, *range(4, 9)]]),
+    ("time.step_omitted", lambda x: np.delete(np.pad(x, ((0, 0), (0, 1), (0, 0))), 4, axis=1)),
+    ("time.step_omitted", lambda x: x[:, [*range(4), *range(5, 9), 8]]),
+    ("time.strided", lambda x: np.pad(x[:, ::2], ((0, 0), (0, 4), (0, 0)))),
+    ("axes.input_swapped", lambda x: x.swapaxes(0, 1).reshape(x.shape)),
+    ("input.transformed", lambda x: np.maximum(x, 0)),
     ("time.shifted", lambda x: np.pad(x[:, :-3], ((0, 0), (3, 0), (0, 0)))),
     ("time.every_repeated", lambda x: np.repeat(x, 2, axis=1)[:, : x.shape[1]]),
     ("time.shifted", lambda x: np.concatenate([x[:, :1], x[:, :-1]], axis=1)),
@@ -191,6 +217,31 @@ def test_one_sample_of_two_is_not_shifted(samples: list[int], id_: str, step: An
         id_ for (id_,) in explained(rnnshapes.verify(**spec, against={"h": h[samples][:, step]}))
     }
     assert found - {"axes.samples_permuted"} == {id_}
+
+
+@pytest.mark.parametrize(
+    ("id_", "give"),
+    [
+        ("time.output_reversed", lambda a: a[:, ::-1]),
+        ("time.last_repeated", lambda a: np.repeat(a[:, -1:], 9, axis=1)),
+        ("axes.output_reshaped", lambda a: a.reshape(-1, order="F").reshape(a.shape)),
+    ],
+)
+def test_outputs_given_otherwise_are_named(id_: str, give: Change) -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        return {key: give(values) for key, values in Port("gru").run(weights, x).items()}
+
+    check_explanation("gru", id_, "y_hat", port)
+
+
+@pytest.mark.parametrize(("cell", "what"), [("lstm", "h"), ("gru", "y_hat")])
+def test_one_buffer_for_all_samples_is_named(cell: str, what: str) -> None:
+    def port(weights: Arrays, x: np.ndarray) -> Arrays:
+        n, t, d = x.shape
+        in_turn = Port(cell).run(weights, x.swapaxes(0, 1).reshape(1, t * n, d))
+        return {k: a.reshape(t, n, -1).swapaxes(0, 1) for k, a in in_turn.items()}
+
+    check_explanation(cell, "state.shared_by_samples", what, port)
 
 
 def test_a_reshaped_output_is_named() -> None:

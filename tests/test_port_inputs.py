@@ -155,6 +155,7 @@ def test_states_of_a_run_over_all_samples_are_named() -> None:
     [
         (lambda h: np.rint(h * 127) / 127, "rounded to multiples of 1/127"),
         (lambda h: np.floor(h * 128) / 128, "rounded down to multiples of 1/128"),
+        (lambda h: np.rint(h * 1000) / 1000, "3 decimals"),
         (lambda h: np.rint(h * 128) / 128, "the states are rounded to multiples of 1/128"),
     ],
 )

@@ -53,6 +53,13 @@ RULES: list[tuple[str, Rule]] = [
     ("lstm.gates_coupled", lambda i, f, o, z, g, c: after(f * c + (1 - f) * g, o)),
     ("lstm.forget_complement", lambda i, f, o, z, g, c: after((1 - f) * c + i * g, o)),
     ("lstm.candidate_forgotten", lambda i, f, o, z, g, c: after(f * (c + i * g), o)),
+    ("lstm.sum_for_product", lambda i, f, o, z, g, c: after(f * c + i + g, o)),
+    ("lstm.sum_for_product", lambda i, f, o, z, g, c: after(f + c + i * g, o)),
+    ("lstm.gate_twice", lambda i, f, o, z, g, c: after(f * c + i * i * g, o)),
+    (
+        "activation.other",
+        lambda i, f, o, z, g, c: after((f > 0.5) * c + (i > 0.5) * g, 1.0 * (o > 0.5)),
+    ),
     ("lstm.candidate_subtracted", lambda i, f, o, z, g, c: after(f * c - i * g, o)),
     ("lstm.c_stored_activated", lambda i, f, o, z, g, c: after(np.tanh(f * c + i * g), o)),
     ("lstm.output_activated", lambda i, f, o, z, g, c: (n := f * c + i * g, np.tanh(o * n))),
@@ -116,6 +123,7 @@ GRU_RULES: list[tuple[str, Callable[..., np.ndarray]]] = [
     ("state.overwritten", lambda z, r, x, u, h: mixed(z, r * h, np.tanh(x + r * u))),
     ("gru.reset_of_input", lambda z, r, x, u, h: mixed(z, h, np.tanh(r * x + u))),
     ("gru.output_activated", lambda z, r, x, u, h: np.tanh(mixed(z, h, np.tanh(x + r * u)))),
+    ("gru.complement_omitted", lambda z, r, x, u, h: z * h + z * np.tanh(x + r * u)),
     ("gru.candidate_without_h", lambda z, r, x, u, h: mixed(z, h, np.tanh(x))),
     ("activation.gate", lambda z, r, x, u, h: mixed(z, h, np.tanh(x + sigmoid(r) * u))),
     (

@@ -66,6 +66,8 @@ CASES: list[tuple[str, str, str, Head]] = [
         *("head.activation", "softmax", "last unit"),
         lambda h, w, b: (e := np.exp(h @ w + b)) / e[..., :-1].sum(-1, keepdims=True),
     ),
+    ("head.clipped", "linear", "[0, 1]", lambda h, w, b: np.clip(h @ w + b, 0, 1)),
+    ("head.activation", "linear", "sign", lambda h, w, b: np.abs(h @ w + b)),
     ("sum.not_reset", "softmax", "", lambda h, w, b: softmax(np.cumsum(h @ w + b, -1))),
     ("head.activation", "sigmoid", "2 z", lambda h, w, b: sigmoid(2 * (h @ w + b))),
     ("stack.activated", "softmax", "tanh", lambda h, w, b: softmax(np.tanh(h) @ w + b)),

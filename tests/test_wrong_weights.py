@@ -44,6 +44,13 @@ def gate_transposed(w: np.ndarray) -> np.ndarray:
 
 #: Factors of the rows of a recurrent kernel.
 ONE_NEGATIVE = np.where(np.arange(SIZES["M"]) == 2, -1, 1)[:, None].astype("float32")
+
+
+def cut(w: np.ndarray) -> np.ndarray:
+    """The first 16 bits of each number."""
+    return (w.astype("f").view("u4") & np.uint32(0xFFFF0000)).view("f")
+
+
 CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ("layout.row_stride", "lstm", "h", "recurrent_kernel", by_block),
     ("weights.row_omitted", "gru", "last", "recurrent_kernel", short),
@@ -62,6 +69,14 @@ CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ),
     ("input.transformed", "simple", "last", "x", np.abs),
     ("input.overflow", "gru", "last", "x", wrapped),
+    ("weights.bfloat16", "gru", "last", "kernel recurrent_kernel bias", cut),
+    (
+        "weights.clipped",
+        "lstm",
+        "y_hat",
+        "kernel recurrent_kernel bias",
+        lambda w: w.clip(-0.5, 0.5),
+    ),
     ("input.first_repeated", "simple", "h", "x", lambda x: np.repeat(x[..., :1], 3, 2)),
 ]
 

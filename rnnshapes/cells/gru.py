@@ -112,7 +112,7 @@ class GRUCell(Cell):
         when = "before" if self.reset_after else "after"
         text = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
         change = _sum_rows if self.reset_after else _append_zero_row
-        arrays = change if self.use_bias else dict
+        arrays, other_text = change if self.use_bias else dict, text
         variants.append(Variant(f"gru.reset_{when}", text, "cell", other, arrays))
         if self.use_bias and self.reset_after:
             one_for_two = "one bias is used instead of two"
@@ -120,6 +120,9 @@ class GRUCell(Cell):
             variants.append(Variant("bias.recurrent_row_omitted", text, "bias", self, _omit_row(1)))
             text = f"{one_for_two}: the input row is left out"
             variants.append(Variant("bias.input_row_omitted", text, "bias", self, _omit_row(0)))
+            text = f"{other_text}, without bias[1]"
+            before = Variant("gru.reset_before", text, "equation", other, _without_second_row)
+            variants.append(before)
             text = "both rows of the bias are added to x_t Wx"
             variants.append(Variant("bias.rows_summed", text, "bias", self, _add_rows_to_input))
             text = "both rows of the bias are added to h_{t-1} Wh"
@@ -192,6 +195,11 @@ _WRONG_EQUATIONS = (
         interpolate=lambda self, ops, z, h, new: z * h + new,
     ),
     wrong_equation(
+        "gru.complement_omitted",
+        "h is z h_{t-1} + z h~, with z for (1 - z)",
+        interpolate=lambda self, ops, z, h, new: z * h + z * new,
+    ),
+    wrong_equation(
         "gru.state_omitted",
         "h is (1 - z) h~, without z h_{t-1}",
         interpolate=lambda self, ops, z, h, new: (1 - z) * new,
@@ -210,6 +218,11 @@ ArraysChange = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 def _sum_rows(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
     """Make one bias (3M,) of two rows."""
     return {**arrays, "bh": arrays["bh"].sum(axis=0)}
+
+
+def _without_second_row(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make one bias (3M,) of the first row."""
+    return {**arrays, "bh": arrays["bh"][0]}
 
 
 def _append_zero_row(arrays: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -104,13 +104,28 @@ class LSTMCell(Cell):
         if self.use_bias:
             text = "1 is added to the forget bias, although Keras's weights include it"
             again = Variant("bias.forget_again", text, "bias", self, self._add_forget_bias)
+            text = "1 is subtracted from the forget bias"
+            less = Variant("bias.forget_again", text, "rows", self, self._subtract_forget_bias)
+            text = "the forget bias is 1, not the trained one"
+            one = Variant("bias.untrained", text, "rows", self, self._set_forget_bias)
+            text = "the bias is that before training: 1 for f, 0 elsewhere"
+            initial = Variant("bias.untrained", text, "rows", self, self._initial_bias)
             text = "the forget bias is doubled"
             twice = Variant("bias.forget_twice", text, "bias", self, self._double_forget_bias)
-            variants += [again, twice]
+            variants += [again, less, one, initial, twice]
         return tuple(variants)
 
     def _add_forget_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
         return self._change_forget_bias(arrays, lambda bias: bias + 1)
+
+    def _subtract_forget_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._change_forget_bias(arrays, lambda bias: bias - 1)
+
+    def _set_forget_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._change_forget_bias(arrays, lambda bias: bias * 0 + 1)
+
+    def _initial_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self._set_forget_bias({**arrays, "bh": arrays["bh"] * 0})
 
     def _double_forget_bias(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
         return self._change_forget_bias(arrays, lambda bias: bias * 2)
@@ -208,6 +223,21 @@ _WRONG_EQUATIONS = (
         "lstm.candidate_forgotten",
         "c is f (c_{t-1} + i c~): f multiplies the candidate, too",
         next_state=lambda self, ops, i, f, c, new: f * (c + i * new),
+    ),
+    wrong_equation(
+        "lstm.sum_for_product",
+        "c is f c_{t-1} + i + c~: i is added to the candidate, not multiplied by it",
+        next_state=lambda self, ops, i, f, c, new: f * c + i + new,
+    ),
+    wrong_equation(
+        "lstm.sum_for_product",
+        "c is f + c_{t-1} + i c~: f is added to the state, not multiplied by it",
+        next_state=lambda self, ops, i, f, c, new: f + c + i * new,
+    ),
+    wrong_equation(
+        "lstm.gate_twice",
+        "the input gate is applied twice: c is f c_{t-1} + i i c~",
+        next_state=lambda self, ops, i, f, c, new: f * c + i * i * new,
     ),
     wrong_equation(
         "lstm.candidate_subtracted",

@@ -52,6 +52,11 @@ def _activated_early(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: A
     return StepResult(h, {"h": h}, {})
 
 
+def _state_activated(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
+    h = ops.let("h", xz + self.activate(ops, "h", state["h"] @ w.Wh))
+    return StepResult(h, {"h": h}, {})
+
+
 def _added_to_state(self: Any, ops: CellOps, xz: Tensor, state: CellState, w: Any) -> StepResult:
     h = ops.let("h", state["h"] + self.activate(ops, "h", xz + state["h"] @ w.Wh))
     return StepResult(h, {"h": h}, {})
@@ -68,6 +73,11 @@ _WRONG_EQUATIONS = (
         "simple.activated_early",
         "the activation is applied before h_{t-1} Wh is added",
         step=_activated_early,
+    ),
+    wrong_equation(
+        "simple.activated_early",
+        "the activation is applied to h_{t-1} Wh alone, and x_t Wx + bh is added",
+        step=_state_activated,
     ),
     wrong_equation(
         "simple.state_added",

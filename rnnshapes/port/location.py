@@ -258,14 +258,14 @@ def _about_output_gate(quantity: ReportedQuantity, check: Comparison) -> str:
     zeros = np.all(quantity.values == 0, axis=2)
     if check.differing == zeros.sum() * quantity.values.shape[2]:
         return "c agrees, and h is 0 there"
-    return "c agrees: it is the output gate, or the activation of c"
+    return "c agrees: it is the output gate, the activation of c, or what is done to h"
 
 
 def _about_first_step(check: Comparison, *, at_first: bool) -> str:
     """Return a hint if the first step agrees, or is the only one that differs."""
     count = len(check.pattern.steps)
     if not at_first and count > 1:
-        return "the first step agrees: the error comes with h_{t-1}, or with later steps of x"
+        return "the first step agrees: the error comes with the states of t-1, or later steps of x"
     if at_first and count == 1 and check.proven:
         return "all later steps agree: look at the states before the first step, and at its x"
     return ""

@@ -228,19 +228,21 @@ def _initial_states(base: Hypothesis) -> Iterator[Fit]:
         yield _equal_initial_states(some)
     for name, widths in base.network.widths.items():
         for some in subsets:
+            if len(base.network.widths) > 1 and set(some) <= set(widths):
+                yield _equal_initial_states(some, name)
             own = {key: widths[key] for key in some if key in widths}
             if len(own) == len(some) and sum(own.values()) <= _MOST_INITIAL_STATES:
                 yield _initial_states_by_unit(name, own)
 
 
-def _equal_initial_states(keys: tuple[str, ...]) -> Fit:
-    """Return the fit of one number to which every recurrence sets some of its first states."""
+def _equal_initial_states(keys: tuple[str, ...], only: str = "") -> Fit:
+    """Return the fit of one number to which every recurrence, or one, sets its first states."""
 
     def started(hypothesis: Hypothesis, numbers: Array) -> Hypothesis:
         widths = hypothesis.network.widths
         initial = {
             STATES + name: {
-                key: np.full((1, width), numbers[0] if key in keys else 0.0)
+                key: np.full((1, width), numbers[0] if key in keys and only in ("", name) else 0.0)
                 for key, width in of_states.items()
             }
             for name, of_states in widths.items()
@@ -248,7 +250,8 @@ def _equal_initial_states(keys: tuple[str, ...]) -> Fit:
         return replace(hypothesis, weights={**hypothesis.weights, **initial})
 
     def mistake(numbers: Array) -> Mistake:
-        text = f"{' and '.join(keys)} before the first step: {float(numbers[0]):.5g}, not 0"
+        whose = f" of {only}" if only else ""
+        text = f"{' and '.join(keys)}{whose} before the first step: {float(numbers[0]):.5g}, not 0"
         return Mistake("state.starts_nonzero", text)
 
     return Fit(np.array([0.0]), started, mistake)

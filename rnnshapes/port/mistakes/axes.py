@@ -35,6 +35,9 @@ def swapped_axes(hypothesis: Hypothesis) -> Variations:
         text = "samples and time are exchanged: x (N, T, D) is read as if it were (T, N, D)"
         mixed = np.swapaxes(x.reshape(t, n, -1), 0, 1).reshape(x.shape)
         yield Mistake("axes.input_swapped", text), replace(hypothesis, xs=(mixed,))
+        text = "samples and time are exchanged: x (T, N, D) is read as if it were (N, T, D)"
+        mixed = np.swapaxes(x, 0, 1).reshape(x.shape)
+        yield Mistake("axes.input_swapped", text), replace(hypothesis, xs=(mixed,))
     if n == t and all(
         q.network_steps is not None and len(q.network_steps) == t for q in hypothesis.quantities
     ):
@@ -98,6 +101,15 @@ def reshaped_axes(hypothesis: Hypothesis) -> Variations:
 
         mistake = Mistake("axes.output_reshaped", text, own_fix=fix)
         yield mistake, hypothesis.map_quantities(lambda q: q.map(read))
+    if all(min(q.values.shape) > 1 for q in hypothesis.quantities):
+        text = "the output is written column by column (Fortran order), and read row by row"
+        fix = "output = output.reshape(output.shape[::-1]).T"
+
+        def by_rows(values: Array) -> Array:
+            return np.ascontiguousarray(values).reshape(-1).reshape(values.shape, order="F")
+
+        mistake = Mistake("axes.output_reshaped", text, own_fix=fix)
+        yield mistake, hypothesis.map_quantities(lambda q: q.map(by_rows))
 
 
 # --- Order along an axis ------------------------------------------------------------------------

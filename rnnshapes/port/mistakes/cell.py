@@ -40,7 +40,7 @@ _ACTIVATION_TEXTS = {
 #: Activations that ports give to one gate or state alone; where the right one is listed, it is
 #: applied twice.
 #: Small states are the same after the last two, of which cells list one themselves.
-_SINGLE_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_tanh")
+_SINGLE_ACTIVATIONS = ("tanh", "sigmoid", "relu", "hard_sigmoid", "linear", "hard_tanh")
 
 
 class WrongFunction(NamedTuple):
@@ -73,9 +73,11 @@ def _leaky(slope: float, whose: str) -> WrongFunction:
     """Return a leaky_relu with the slope of another framework."""
     text = f"leaky_relu has the slope {slope:g} of {whose}, not 0.2"
     fix = "leaky_relu(z) = z if z > 0, else 0.2 * z"
-    return WrongFunction(
-        "activation.other", text, fix, lambda ops, z: ops.elementwise(z, LeakyReLU(slope))
-    )
+    return WrongFunction("activation.other", text, fix, partial(_leaky_relu, slope))
+
+
+def _leaky_relu(slope: float, ops: Any, z: Any) -> Any:
+    return ops.elementwise(z, LeakyReLU(slope))
 
 
 def _twice(name: str) -> Callable[[Any, Any], Any]:
@@ -123,6 +125,15 @@ WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
             lambda ops, z: ops.elementwise(z, Function("arctan")),
         ),
     ),
+    "relu": tuple(
+        WrongFunction(
+            "activation.other",
+            f"leaky_relu with the slope {slope:g} is computed instead of relu",
+            "relu(z) = max(z, 0)",
+            partial(_leaky_relu, slope),
+        )
+        for slope in (0.01, 0.2)
+    ),
     "leaky_relu": (_leaky(0.01, "PyTorch"), _leaky(0.3, "Keras's LeakyReLU layer")),
     "gelu": (
         WrongFunction(
@@ -132,6 +143,19 @@ WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
             lambda ops, z: ops.activate("gelu_tanh", z),
         ),
     ),
+}
+
+
+#: As above, for cells alone: what a head gives is decided.
+_OF_CELLS: Mapping[str, tuple[WrongFunction, ...]] = {
+    "sigmoid": (
+        WrongFunction(
+            "activation.other",
+            "1 for z > 0, else 0, is computed instead of sigmoid(z)",
+            _SIGMOID,
+            lambda ops, z: ops.compare(">", z, z * 0.0),
+        ),
+    )
 }
 
 
@@ -154,6 +178,7 @@ def bias_blocks(hypothesis: Hypothesis) -> Variations:
     for text, read in (
         ("the first number of the bias is added in every unit", _first_of_all),
         ("the first number of each gate's bias is added in every unit", _first_of_each),
+        ("the bias of the first gate is added in every gate", _first_block),
     ):
         mistake = Mistake("bias.first_repeated", text, Where(array="bias"))
         yield from changed_cells(hypothesis, mistake, block_change(read, "bh"))
@@ -166,6 +191,10 @@ def _with_block_alone(bias: Array, count: int, number: int) -> Array:
 
 def _first_of_all(bias: Array, gates: int) -> Array:
     return np.broadcast_to(bias[..., :1], bias.shape)
+
+
+def _first_block(bias: Array, gates: int) -> Array:
+    return np.tile(np.split(bias, gates, -1)[0], gates)
 
 
 def _first_of_each(bias: Array, gates: int) -> Array:
@@ -219,7 +248,7 @@ def _other_activations(hypothesis: Hypothesis, option: str) -> Variations:
 def wrong_functions(hypothesis: Hypothesis) -> Variations:
     """Write an activation otherwise than it is: with another argument, slope or form."""
     for name in dict.fromkeys(name for cell in cells_of(hypothesis) for name in cell.activations):
-        for wrong in WRONG_FUNCTIONS.get(name, ()):
+        for wrong in (*WRONG_FUNCTIONS.get(name, ()), *_OF_CELLS.get(name, ())):
             mistake = Mistake(wrong.id, wrong.text, own_fix=wrong.fix)
             yield from changed_cells(hypothesis, mistake, _computed_by(name, wrong))
 

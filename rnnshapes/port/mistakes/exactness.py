@@ -130,6 +130,7 @@ def _approximations() -> Iterator[dict[str, PortFunction]]:
     for form, function in _SIGMOIDS.items():
         doubled = _from_sigmoid(function)
         yield _both(form, doubled, function)
+    yield _both("z / (1 + |z|), for tanh", lambda z: z / (1 + np.abs(z)), _SIGMOIDS[_FAST])
     for entries, limit, kind in itertools.product(_ENTRIES, _LIMITS, _TABLES):
         form = f"a table of {entries} entries over |z| <= {limit:g}, {kind}"
         exact = (MONOTONE[name].function for name in ("tanh", "sigmoid"))
@@ -227,8 +228,9 @@ _TANHS: dict[str, Callable[[Array], Array]] = {
         lambda z: z - 4.0 / 27.0 * z**3, 1.5
     ),
 }
+_FAST = "z / (1 + |z|), moved to 0 and 1"
 _SIGMOIDS: dict[str, Callable[[Array], Array]] = {
-    "z / (1 + |z|), moved to 0 and 1": lambda z: 0.5 + 0.5 * z / (1 + np.abs(z)),
+    _FAST: lambda z: 0.5 + 0.5 * z / (1 + np.abs(z)),
     "a piecewise linear form (PLAN)": _piecewise,
     **{f"exp(z) as (1 + z / {n})^{n}": _power(n) for n in (64, 128, 256, 512, 1024, 4096)},
     **{f"exp(z) by Schraudolph's method, C = {c}": _by_bits(c) for c in _SCHRAUDOLPH},
@@ -260,7 +262,9 @@ def _table(
 def rounded_states(hypothesis: Hypothesis) -> Variations:
     """Round the states, or h alone, after each step to 16 bits, or to a grid."""
     keys = tuple(dict.fromkeys(key for cell in cells_of(hypothesis) for key in cell.state_names))
-    whose = {"the states are": keys} | ({"h is": ("h",)} if len(keys) > 1 else {})
+    whose = {"the states are": keys}
+    if len(keys) > 1:
+        whose |= {f"{key} is": (key,) for key in keys}
     hypothesis = _without_digits(hypothesis)  # its numbers are rounded already
     for (id_, how, rounded), (what, some) in itertools.product(_ROUNDED, whose.items()):
         text = f"{what} {how} after each step"
@@ -285,6 +289,10 @@ _ROUNDED = (
         ("numeric.rounded", f"{how} to multiples of 1/{parts:,}", function(1 / parts))
         for parts in (127, *(2**bits for bits in (7, 8, 10, 12, 15)))
         for how, function in (("rounded", multiples_of), ("rounded down", _multiples_below))
+    ),
+    *(
+        ("numeric.rounded", f"rounded to {digits} decimals", multiples_of(10.0**-digits))
+        for digits in (1, 2, 3, 4)
     ),
 )
 
@@ -341,19 +349,23 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
                 text = f"{_WHOSE[cells]} are rounded {how}to {what}"
                 mistake = Mistake("weights.quantized", text)
                 yield from _with_rounded(hypothesis, mistake, every, cells=cells)
+    yield from _truncated_weights(hypothesis)
     for digits in (3, 4, 5):
         mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
         yield from _rounded(hypothesis, mistake, _with_significant(digits))
 
 
 def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
-    """Store the weights as fractions between -1 and 1: others are saturated, or wrap around."""
+    """Clip the weights, or store them as fractions between -1 and 1, which may wrap around."""
     groups = {direction.name for direction in directions_of(hypothesis)}
     largest = [
         np.max(np.abs(a), initial=0.0) for g in groups for a in hypothesis.weights[g].values()
     ]
-    if max(largest, default=0.0) < 1.0:
+    if max(largest, default=0.0) < 0.5:
         return
+    for limit, cells in itertools.product((0.5, 1.0, 2.0), _CELLS):
+        mistake = Mistake("weights.clipped", f"{_WHOSE[cells]} are clipped to ±{limit:g}")
+        yield from _rounded(hypothesis, mistake, _clipped_to(limit), cells=cells)
     for bits, wraps, cells in itertools.product((7, 15), (False, True), _CELLS):
         how = "wrap around" if wraps else "are saturated"
         text = f"{_WHOSE[cells]} have {bits} fractional bits, and {how} at -1 and 1"
@@ -373,6 +385,26 @@ def fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
     return fractions
 
 
+def _clipped_to(limit: float) -> Callable[[Array], Array]:
+    return lambda values: np.clip(values, -limit, limit)
+
+
+def _truncated_weights(hypothesis: Hypothesis) -> Variations:
+    """Cut the weights off after the bits of bfloat16, or at the point."""
+    for cells in _CELLS:
+        text = f"{_WHOSE[cells]} are truncated to bfloat16"
+        mistake = Mistake("weights.bfloat16", text)
+        yield from _rounded(hypothesis, mistake, _truncated_to_bfloat16, cells=cells)
+        mistake = Mistake("weights.quantized", f"{_WHOSE[cells]} are truncated to whole numbers")
+        yield from _rounded(hypothesis, mistake, np.trunc, cells=cells)
+
+
+def _truncated_to_bfloat16(values: Array) -> Array:
+    """Return numbers without the last 16 bits of float32."""
+    bits = np.asarray(values, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
+    return np.asarray(bits.view(np.float32), np.float64)
+
+
 def _with_significant(digits: int) -> Callable[[Array], Array]:
     """Return a function that rounds each number to so many significant digits."""
 
@@ -387,7 +419,7 @@ def _with_significant(digits: int) -> Callable[[Array], Array]:
 #: Steps to which ports round weights, in words: printed digits, and fractional bits.
 _STEPS_OF_WEIGHTS = {
     **{10.0**-digits: f"{digits} decimal places" for digits in (2, 3, 4, 5)},
-    **{2.0**-bits: f"{bits} fractional bits" for bits in (6, 7, 8, 10, 11, 12, 15)},
+    **{2.0**-bits: f"{bits} fractional bits" for bits in (4, 5, 6, 7, 8, 10, 11, 12, 15)},
 }
 _FRACTIONAL_BITS = {unit for unit, what in _STEPS_OF_WEIGHTS.items() if "bits" in what}
 

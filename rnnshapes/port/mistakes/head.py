@@ -16,6 +16,7 @@ import numpy as np
 
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.core import Dense
+from rnnshapes.ops.elementwise import Clip
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.mistakes.cell import WRONG_FUNCTIONS
 from rnnshapes.port.mistakes.cell_changes import Arrays, differ
@@ -100,6 +101,11 @@ def _other_activations(hypothesis: Hypothesis, position: int) -> Variations:
         text = f"the activation of {layer.name} ({right}) is applied twice"
         twice = recast(layer, call=_activated_again(type(layer)))
         yield Mistake("head.activation", text, where), hypothesis.with_layer(position, twice)
+    for how, (id_, function) in _AFTER.items():
+        text = f"the output of {layer.name} is {how}"
+        changed = recast(layer, call=_followed_by(type(layer), function))
+        mistake = Mistake(id_, text, where, f"give the output of {layer.name} itself")
+        yield mistake, hypothesis.with_layer(position, changed)
     for wrong in WRONG_FUNCTIONS.get(right, ()):
         mistake = Mistake("head.activation", f"{layer.name}: {wrong.text}", where, wrong.fix)
         changed = _with_function(layer, wrong.function)
@@ -155,6 +161,17 @@ def _complement(ops: Any, z: Any) -> Any:
 
 _SOFTMAX_FIX = "exp(z) / exp(z).sum(axis=-1, keepdims=True)"
 _EXPONENTIALS = ("softmax", "exponential")
+#: What ports do to the output of a layer: an id, and a function of an interpreter and the output.
+_AFTER: MappingProxyType[str, tuple[str, Callable[[Any, Any], Any]]] = MappingProxyType(
+    {
+        "clipped to [-1, 1]": (
+            "head.clipped",
+            lambda ops, y: ops.elementwise(y, Clip(-1.0, 1.0)),
+        ),
+        "clipped to [0, 1]": ("head.clipped", lambda ops, y: ops.elementwise(y, Clip(0.0, 1.0))),
+        "given without its sign": ("head.activation", lambda ops, y: ops.maximum(y, y * -1.0)),
+    }
+)
 #: What ports compute in place of a softmax, from an interpreter and z.
 _SOFTMAX: MappingProxyType[str, Callable[[Any, Any], Any]] = MappingProxyType(
     {
@@ -241,7 +258,7 @@ def decided_outputs(hypothesis: Hypothesis) -> Variations:
         "is 1 for the largest number and 0 for all others (argmax)": lambda ops, y: ops.compare(
             ">=", y, ops.reduce("max", y, (-1,), True)
         ),
-        "is rounded to 0 or 1": lambda ops, y: ops.compare(">", y, 0.5),
+        "is rounded to 0 or 1": lambda ops, y: ops.compare(">", y, y * 0.0 + 0.5),
     }
     for how, decided in list(decisions.items())[outputs[0].values.shape[-1] == 1 :]:
 
@@ -310,6 +327,15 @@ def _without_normalization(hypothesis: Hypothesis, layer: Any) -> Hypothesis:
     arrays = hypothesis.weights[layer.name]
     numbers = {key: np.full_like(arrays[key], neutral[key]) for key in neutral if key in arrays}
     return hypothesis.with_arrays(layer.name, numbers)
+
+
+def _followed_by(kind: type[Any], function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Return the call of a layer, followed by a function of an interpreter and the output."""
+
+    def call(self: Any, ops: Any, *arguments: Any) -> Any:
+        return function(ops, kind.call(self, ops, *arguments))
+
+    return call
 
 
 def _activated_again(kind: type[Any]) -> Callable[..., Any]:

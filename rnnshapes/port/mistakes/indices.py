@@ -24,6 +24,8 @@ from rnnshapes.port.mistakes.gates import repeated_gates
 
 #: Rows are padded to multiples of so many numbers, which fit into a vector register.
 _STRIDES = (4, 8, 16, 32)
+#: Of so many units, each is tried alone.
+_MOST_UNITS = 32
 _KERNEL, _RECURRENT = ARRAY_NAMES["Wx"], ARRAY_NAMES["Wh"]
 _ALL_UNITS, _ALL_FEATURES = "sum over all units of h: m = 0 … M-1", "multiply x[d] by row d"
 _SPLIT = "split z at multiples of M"
@@ -40,7 +42,10 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
             )
             change = array_change(partial(_with_transposed, number=number), "Wh", gates=gates)
             yield from changed_cells(hypothesis, mistake, change)
-    for mistakes in (_shifted_arrays, _misplaced_rows, _split_elsewhere, _omitted_rows, _strides):
+    units = max((len(a["Wh"]) for a in hypothesis.weights.values() if "Wh" in a), default=0)
+    for mistake, change in _single_units(units if units <= _MOST_UNITS else 0):
+        yield from changed_cells(hypothesis, mistake, change)
+    for mistakes in _MISTAKES:
         for mistake, change in mistakes():
             yield from changed_cells(hypothesis, mistake, change)
     text = "the kernels are stacked as [Wx; Wh], but multiply [h, x]"
@@ -53,6 +58,37 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
 
 #: Mistakes, each with the change that it makes to a cell and its arrays.
 _Changes = Iterator[tuple[Mistake, CellChange]]
+
+
+def _single_units(units: int) -> _Changes:
+    """Leave out all weights of one unit, or read one row of the recurrent kernel for the next."""
+    for unit in range(units):
+        where = Where(unit=unit)
+        if 0 < unit < units - 1:  # the first and the last one are common in every cell
+            text = f"unit {unit} is not computed: its weights, or its states, are 0"
+            fix = "loop over all units: m = 0 … M-1"
+            mistake = Mistake("state.unit_omitted", text, where, fix)
+            yield mistake, block_change(partial(_without_unit, unit=unit))
+        for other in (unit - 1, unit + 1):
+            if 0 <= other < units:
+                text = f"{_RECURRENT} is read with row {other} for row {unit}"
+                at = where._replace(array=_RECURRENT)
+                mistake = Mistake("weights.permuted", text, at)
+                yield mistake, array_change(partial(_copied_row, unit=unit, other=other), "Wh")
+
+
+def _without_unit(array: Array, gates: int, unit: int) -> Array:
+    """Return an array with zeros in the columns of one unit."""
+    columns = np.arange(array.shape[-1]) % (array.shape[-1] // gates)
+    kept: Array = array * (columns != unit)
+    return kept
+
+
+def _copied_row(array: Array, unit: int, other: int) -> Array:
+    rows = array.copy()
+    if max(unit, other) < len(rows):
+        rows[unit] = rows[other]
+    return rows
 
 
 def _shifted_arrays() -> _Changes:
@@ -77,6 +113,15 @@ def _shifted_arrays() -> _Changes:
         fix = f"check the offset of {name} in its buffer"
         mistake = Mistake("weights.shifted", text, Where(array=name), fix)
         yield mistake, _read_one_row_late(key, following)
+
+
+def _lost_signs() -> _Changes:
+    """Read weights without their signs."""
+    for keys in (("Wx",), ("Wh",), ("bh",), ("Wx", "Wh", "bh")):
+        names = " and ".join(ARRAY_NAMES[key] for key in keys)
+        where = Where(array=names if len(keys) == 1 else None)
+        mistake = Mistake("weights.sign_lost", f"the minus signs of {names} are lost", where)
+        yield mistake, array_change(np.abs, *keys)
 
 
 def _misplaced_rows() -> _Changes:
@@ -264,3 +309,8 @@ def _without_row(row: int) -> Callable[[Array], Array]:
         return rows
 
     return read
+
+
+_MISTAKES = (
+    *(_shifted_arrays, _misplaced_rows, _split_elsewhere, _omitted_rows, _strides, _lost_signs),
+)

@@ -29,6 +29,10 @@ _INTERVALS = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), *((-n, n) for n in (2.0, 3.0
 _FUNCTIONS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
     {
         "|x| is read instead of x": np.abs,
+        "max(x, 0) is read instead of x": lambda x: np.maximum(x, 0),
+        "the sign of x times log(1 + |x|) is read instead of x": lambda x: (
+            np.sign(x) * np.log1p(np.abs(x))
+        ),
         "x_t - x_{t-1} is read instead of x_t": lambda x: np.diff(x, axis=1, prepend=0),
         "x is summed up over time": lambda x: np.cumsum(x, axis=1, dtype=np.float64),
         "log(1 + max(x, 0)) is read instead of x": lambda x: np.log1p(np.maximum(x, 0)),

@@ -64,9 +64,7 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
         text = f"{after.name} receives h_{{t-1}} of {node.name} at t, not h_t"
         changed = hypothesis.with_whole_layer(position, _rearranged(layer, _delayed))
         yield Mistake("stack.previous_step", text, Where(layer=after.name)), changed
-        text = f"relu is applied to h of {node.name} before {after.name} receives it"
-        changed = hypothesis.with_whole_layer(position, with_outputs(layer, _rectified))
-        yield Mistake("stack.activated", text, Where(layer=after.name)), changed
+        yield from _activated_between(hypothesis, position, after)
         if len(after.sources) == 1 and after.sources[0] == Tap(position) and node.sources:
             skipped = replace(after, sources=node.sources[:1])
             yield from _skipped(hypothesis, after_position, skipped, node)
@@ -101,9 +99,19 @@ def _delayed(h: Array) -> Array:
     return np.concatenate([h[:1] * 0, h[:-1]])
 
 
-def _rectified(ops: Any, outputs: Any) -> Any:
-    """Return outputs without the numbers below 0."""
-    return [ops.activate("relu", h) for h in outputs]
+def _activated_between(hypothesis: Hypothesis, position: int, after: Node) -> Variations:
+    """Apply one more activation to h of a layer before the next one receives it."""
+    node = hypothesis.network.nodes[position]
+    for name in ("relu", "tanh", "sigmoid"):
+        text = f"{name} is applied to h of {node.name} before {after.name} receives it"
+        activated = with_outputs(node.layer, partial(_activated, name))
+        changed = hypothesis.with_whole_layer(position, activated)
+        yield Mistake("stack.activated", text, Where(layer=after.name)), changed
+
+
+def _activated(name: str, ops: Any, outputs: Any) -> Any:
+    """Return outputs after one more activation."""
+    return [ops.activate(name, h) for h in outputs]
 
 
 def _skipped(hypothesis: Hypothesis, position: int, skipped: Node, before: Node) -> Variations:

@@ -205,6 +205,25 @@ def carried_runs(hypothesis: Hypothesis) -> Variations:
         yield mistake._replace(text=text), _after_itself(carried)
 
 
+def states_of_samples(hypothesis: Hypothesis) -> Variations:
+    """Compute the samples of each step one after the other, with one buffer for their states."""
+    x, network = hypothesis.sequences, hypothesis.network
+    if x is None or len(x) == 1 or not network.runs_in_blocks or network.batch:
+        return
+    if any(q.network_steps is None for q in hypothesis.quantities):
+        return
+    n, samples = len(x), np.arange(len(x))
+    quantities = []
+    for q in hypothesis.quantities:
+        steps = (np.asarray(q.network_steps)[:, None] * n + samples).reshape(-1)
+        joined = q.map(lambda values: np.swapaxes(values, 0, 1).reshape(1, -1, values.shape[2]))
+        quantities.append(replace(joined, network_steps=steps, steps=steps))
+    in_turn = np.swapaxes(x, 0, 1).reshape(1, -1, *x.shape[2:])
+    text = "all samples share one buffer for their states: each step starts from another sample's"
+    mistake = Mistake("state.shared_by_samples", text)
+    yield mistake, replace(hypothesis, xs=(in_turn,), quantities=tuple(quantities))
+
+
 def _after_itself(hypothesis: Hypothesis) -> Hypothesis:
     """Return the hypothesis with its steps behind the same steps."""
     (x,) = hypothesis.xs

@@ -87,9 +87,49 @@ def other_steps(hypothesis: Hypothesis) -> Variations:
                 late = np.concatenate([np.zeros_like(x[:, :steps]), x[:, :-steps]], axis=1)
                 text = f"x is {steps} steps late, after zeros: the port reads x_{{t-{steps}}} at t"
                 yield Mistake("time.shifted", text), replace(hypothesis, xs=(late,))
+        yield from _moved_steps(hypothesis, x)
         text = "each step of x is read twice: x_0, x_0, x_1, x_1, …"
         mistake = Mistake("time.every_repeated", text, Where(array="x"))
         yield mistake, replace(hypothesis, xs=(x[:, np.arange(x.shape[1]) // 2],))
+
+
+def _moved_steps(hypothesis: Hypothesis, x: Array) -> Variations:
+    """Rotate the steps of x, exchange two neighbours, or lose one; zeros or the last one follow."""
+    count = x.shape[1]
+    strided = np.concatenate([x[:, ::2], x[:, ::2] * 0], axis=1)[:, :count]
+    text = "every second step of x is read, and zeros after them"
+    yield Mistake("time.strided", text, Where(array="x")), replace(hypothesis, xs=(strided,))
+    for step in range(1, count) if count <= _MOST_OMITTED else ():
+        text = f"the steps of x are rotated: step {step} is read first"
+        rotated = np.roll(x, -step, axis=1)
+        mistake = Mistake("time.rotated", text, Where(array="x"))
+        yield mistake, replace(hypothesis, xs=(rotated,))
+        order = np.arange(count)
+        order[[step - 1, step]] = step, step - 1
+        text = f"steps {step - 1} and {step} of x are exchanged"
+        mistake = Mistake("time.permuted", text, Where(array="x", step=step - 1))
+        yield mistake, replace(hypothesis, xs=(x[:, order],))
+        shorter = np.delete(x, step - 1, axis=1)
+        for follows, last in (("zeros follow", x[:, -1:] * 0), ("the last one twice", x[:, -1:])):
+            text = f"step {step - 1} of x is lost: the later ones are one early, and {follows}"
+            mistake = Mistake("time.step_omitted", text, Where(array="x", step=step - 1))
+            yield mistake, replace(hypothesis, xs=(np.concatenate([shorter, last], axis=1),))
+
+
+def other_outputs(hypothesis: Hypothesis) -> Variations:
+    """Give the outputs in reverse, or those of the last step at every step."""
+    if not hypothesis.network.is_causal or hypothesis.sequences is None:
+        return
+    if _gives_every_step(hypothesis) and hypothesis.xs[0].shape[1] > 1:
+        text = "the outputs are given in reverse, the last step first"
+        mistake = Mistake("time.output_reversed", text)
+        yield mistake, hypothesis.map_quantities(ReportedQuantity.in_reverse)
+        text = "every step is given as the last one: one buffer for all steps"
+        at_end = partial(
+            _at_other_steps,
+            network_steps=np.full(hypothesis.xs[0].shape[1], -1) + hypothesis.xs[0].shape[1],
+        )
+        yield Mistake("time.last_repeated", text), hypothesis.map_quantities(at_end)
 
 
 def other_lengths(hypothesis: Hypothesis) -> Variations:
