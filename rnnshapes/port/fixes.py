@@ -16,7 +16,7 @@ FIXES = MappingProxyType(
         "bias.omitted": "add the whole bias: that of every gate, and both rows of a GRU's bias",
         "bias.twice": "add the bias once",
         "bias.first_repeated": "add bias[i] to column i",
-        "bias.forget_again": "do not add 1 to the forget bias: the file has it",
+        "bias.forget_again": "use the forget bias as it is: the file has the 1 already",
         "bias.forget_twice": "use the forget bias as it is",
         "bias.untrained": "use the bias of the file",
         "bias.recurrent_row_omitted": "add bias[1] to h @ Wh, before r multiplies it",
