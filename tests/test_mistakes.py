@@ -321,11 +321,12 @@ def test_a_long_bidirectional_port_is_diagnosed_in_steps() -> None:
         assert explained(result) == [("bias.twice",)]
 
 
-def test_relu_between_layers_is_named() -> None:
+@pytest.mark.parametrize("function", [lambda h: np.maximum(h, 0), np.tanh])
+def test_an_activation_between_layers_is_named(function: Any) -> None:
     spec = {**TWO_LAYERS, "cell": "simple"}
     golden = rnnshapes.golden(**spec).arrays
     first = Port("simple").run(weights_of(golden, "simple_rnn", ""), golden["x"])["h"]
-    port = Port("simple").run(weights_of(golden, "simple_rnn_1"), np.maximum(first, 0))
+    port = Port("simple").run(weights_of(golden, "simple_rnn_1"), function(first))
     result = rnnshapes.verify(**spec, against=given(port, "y_hat"))
     assert explained(result) == [("stack.activated",)]
 
