@@ -358,6 +358,7 @@ OF_MODELS = {
     *("layer.dropout_active", "layer.arrays_exchanged", "mask.inverted", "mask.any_feature"),
     *("embedding.normalized", "embedding.zero_row"),
     *("head.batchnorm", "head.pooling", "layer.axis", "layer.epsilon", "layer.unscaled"),
+    *("embedding.unknown", "embedding.permuted"),
     *("embedding.shifted", "layer.activation", "layer.padding", "layer.kernel_reversed"),
     *("mask.length", "mask.state_updated"),
     *("layout.kernels_exchanged", "stack.layer_skipped", "layer.omitted"),

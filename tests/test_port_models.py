@@ -535,11 +535,14 @@ def _scaled_to_8_bits(table: np.ndarray, axis: int | None) -> np.ndarray:
     ("change", "id_", "words"),
     [
         (lambda table: table[::-1], "embedding.shifted", "V - 1 - i"),
+        (lambda table: table[[0, 1, 2, 4, 5, 6, 6]], "embedding.shifted", "row 3"),
+        (lambda table: table[[0, 1, 2, 3, 4, 1, 1]], "embedding.unknown", "from 5"),
+        (lambda table: table[[0, 1, 5, 3, 4, 2, 6]], "embedding.permuted", "2 and 5"),
+        (lambda table: np.round(table, 2), "weights.quantized", "2 decimal"),
         (lambda table: _scaled_to_8_bits(table, None), "weights.quantized", "(one scale)"),
         (lambda table: _scaled_to_8_bits(table, 0), "weights.quantized", "each column"),
         (lambda table: _scaled_to_8_bits(table, 1), "weights.quantized", "each row"),
     ],
-    ids=["reversed", "8 bits", "columns", "rows"],
 )
 def test_a_wrong_table_of_words_is_named(change: Any, id_: str, words: str) -> None:
     layers = [la.Embedding(7, 4, mask_zero=True, name="words"), la.SimpleRNN(5, name="rnn")]

@@ -147,6 +147,8 @@ FIXES = MappingProxyType(
         "input.transformed": "use x as the golden file has it",
         "input.repeated": "read x[t, d] for feature d",
         "input.first_repeated": "read x[t, d] for feature d",
+        "embedding.permuted": "read row i for token i",
+        "embedding.unknown": "read row i for each of the V tokens",
         "embedding.normalized": "use the rows of the table as they are",
         "embedding.zero_row": "use the table's own row for token 0: no padding_idx",
         "layout.row_stride": "count all columns of a row: W[row * columns + column]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,9 @@ from rnnshapes.port.quantities import OUTPUT
 _EPSILONS = (1e-5, 1e-3, 1e-6, 1e-12, 0.0)
 #: Rows of an Embedding are not divided by less.
 _SHORTEST = 1e-30
+#: Of so many tokens, each is tried alone, and of so many every two; the first rows may stand for
+#: unknown words.
+_MOST_TOKENS, _MOST_EXCHANGED, _MOST_UNKNOWN = 64, 16, 3
 #: How to take a softmax over units.
 _SOFTMAX = "exp(z) / exp(z).sum(axis=-1, keepdims=True)"
 
@@ -369,6 +373,9 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
         ):
             mistake = Mistake("embedding.shifted", f"{name}: token i has row {text}", where, fix)
             yield mistake, hypothesis.with_arrays(name, {key: other})
+        for id_, text, other in _misread_tokens(np.asarray(table, np.float64)):
+            mistake = Mistake(id_, f"{name}: {text}", where)
+            yield mistake, hypothesis.with_arrays(name, {key: other})
         flat = "is a buffer of (features, tokens), read as (tokens, features)"
         length = np.sqrt((np.asarray(table, np.float64) ** 2).sum(-1, keepdims=True))
         length = np.maximum(length, _SHORTEST)
@@ -391,6 +398,26 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
         ):
             mistake = Mistake(id_, f"the table of {name} {how}", where)
             yield mistake, hypothesis.with_arrays(name, {key: other})
+
+
+def _misread_tokens(table: Array) -> Iterator[tuple[str, str, Array]]:
+    """Yield tables of which some tokens have the row of another one, with an id and a text."""
+    tokens = np.arange(len(table))
+    for row in range(1, len(table)) if len(table) <= _MOST_TOKENS else ():
+        lost = table[np.minimum(np.where(tokens < row, tokens, tokens + 1), len(table) - 1)]
+        text = f"row {row} of the table is lost: token i has row i + 1 from there on"
+        yield "embedding.shifted", text, lost
+        for unknown in range(min(row, _MOST_UNKNOWN)):
+            text = f"tokens from {row} on have row {unknown}, as unknown words"
+            yield "embedding.unknown", text, table[np.where(tokens < row, tokens, unknown)]
+    pairs = itertools.combinations(range(len(table)), 2)
+    for one, other in pairs if len(table) <= _MOST_EXCHANGED else ():
+        order = tokens.copy()
+        order[[one, other]] = other, one
+        yield "embedding.permuted", f"tokens {one} and {other} are exchanged", table[order]
+    for digits in (2, 3):
+        text = f"the table is rounded to {digits} decimal places"
+        yield "weights.quantized", text, np.round(table, digits)
 
 
 def _quantized(table: Array) -> Iterator[tuple[str, Array]]:
