@@ -27,7 +27,7 @@ from rnnshapes.port.intermediates import Intermediates, compare_intermediates
 from rnnshapes.port.location import Extent, Location, extent_of, locate
 from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
 from rnnshapes.port.mistakes.direction import carried_states
-from rnnshapes.port.mistakes.exactness import with_digits
+from rnnshapes.port.mistakes.rounding import with_digits
 from rnnshapes.port.quantities import (
     OUTPUT,
     Y_HAT,

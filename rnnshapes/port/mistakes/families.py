@@ -18,12 +18,12 @@ import numpy as np
 
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, direction_of
 from rnnshapes.port.mistakes import (
+    approximations,
     axes,
     cell,
     clipping,
     direction,
     dropout,
-    exactness,
     front_end,
     gates,
     head,
@@ -33,9 +33,11 @@ from rnnshapes.port.mistakes import (
     layout,
     mask,
     quantity,
+    rounding,
     stack,
     state,
     steps,
+    weight_rounding,
 )
 from rnnshapes.port.mistakes.cell_changes import Arrays
 
@@ -158,11 +160,11 @@ _FAMILIES: tuple[Family, ...] = (
     Family("recurrent_activation", cell.gate_activations, "cells"),
     Family("single activations", cell.single_activations, "cells", rare=True),
     Family("wrong functions", cell.wrong_functions, "cells", rare=True),
-    Family("approximation", exactness.approximated_activations, rare=True),
+    Family("approximation", approximations.approximated_activations, rare=True),
     Family("states", state.other_states, "cells", rare=True),
     Family("clipping", clipping.clipped, "cells", rare=True),
     Family("overwritten states", state.overwritten_states, "cells", rare=True),
-    Family("rounded states", exactness.rounded_states, rare=True),
+    Family("rounded states", rounding.rounded_states, rare=True),
     Family("direction", direction.other_directions, rare=True),
     Family("pooled", steps.pooled_steps, rare=True),
     Family("stack", stack.other_stacks, rare=True),
@@ -198,7 +200,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("axes", axes.swapped_axes),
     Family("reshaped axes", axes.reshaped_axes, rare=True),
     Family("order", axes.permuted_outputs, rare=True, in_head=True),
-    Family("weights", exactness.rounded_weights),
-    Family("quantized", exactness.quantized_weights, rare=True),
+    Family("weights", weight_rounding.rounded_weights),
+    Family("quantized", weight_rounding.quantized_weights, rare=True),
 )
 FAMILIES = tuple(family.name for family in _FAMILIES)

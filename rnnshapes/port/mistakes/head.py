@@ -20,8 +20,8 @@ from rnnshapes.ops.elementwise import Clip
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.mistakes.cell import WRONG_FUNCTIONS
 from rnnshapes.port.mistakes.cell_changes import Arrays, differ
-from rnnshapes.port.mistakes.exactness import Grid
 from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
+from rnnshapes.port.mistakes.weight_rounding import Grid
 from rnnshapes.port.quantities import has_only_zeros_and_ones
 
 #: Activations that ports have after the last layer.

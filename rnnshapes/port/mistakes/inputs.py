@@ -15,7 +15,7 @@ import numpy as np
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
-from rnnshapes.port.mistakes.exactness import fractions, multiples_of
+from rnnshapes.port.mistakes.weight_rounding import fractions, multiples_of
 
 #: Steps to which ports round x, in words: whole numbers, printed digits, and fractional bits.
 _UNITS = {

@@ -17,8 +17,8 @@ from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Shape
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
-from rnnshapes.port.mistakes.exactness import Grid
 from rnnshapes.port.mistakes.layout import FORTRAN, as_flat, by_columns
+from rnnshapes.port.mistakes.weight_rounding import Grid
 from rnnshapes.port.quantities import OUTPUT
 
 #: Values of epsilon that frameworks have.

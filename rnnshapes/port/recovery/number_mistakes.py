@@ -9,7 +9,7 @@ import numpy as np
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Mistake, Where
-from rnnshapes.port.mistakes.exactness import grids
+from rnnshapes.port.mistakes.weight_rounding import grids
 
 #: The largest share of wrong numbers in an array whose others are right.
 _FEW = 0.02

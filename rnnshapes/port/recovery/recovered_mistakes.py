@@ -16,9 +16,9 @@ import numpy as np
 from rnnshapes.cells.cell import Weight
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where, direction_of
-from rnnshapes.port.mistakes.exactness import Grid, grids
 from rnnshapes.port.mistakes.families import array_mistakes
 from rnnshapes.port.mistakes.layout import axes_fix, axes_text, reordered_axes
+from rnnshapes.port.mistakes.weight_rounding import Grid, grids
 from rnnshapes.port.recovery.array_patterns import RecoveredArray, order_of_rows, patterns
 from rnnshapes.port.recovery.equations import (
     RecoveredWeights,

@@ -1,0 +1,285 @@
+"""Known mistakes of ports that round, cut off, clip or overflow the weights."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rnnshapes.network.weights import Weights
+from rnnshapes.ops.activations import Array
+from rnnshapes.ops.precision import PRECISIONS
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
+from rnnshapes.port.mistakes.cell_changes import (
+    differ,
+    directions_of,
+)
+from rnnshapes.port.screening import relative_distance, window
+
+#: Beyond this share, no port has the network's weights with a rounding error.
+_NOT_FAR = 0.5
+#: How many steps the distance is measured over.
+_STEPS = 8
+
+
+def rounded_weights(hypothesis: Hypothesis) -> Variations:
+    """Round every weight to float16 or bfloat16."""
+    for dtype in ("float16", "bfloat16"):
+        mistake = Mistake(f"weights.{dtype}", f"the weights are rounded to {dtype}")
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded)
+
+
+def quantized_weights(hypothesis: Hypothesis) -> Variations:
+    """Round the weights of the recurrences to 16-bit numbers, or all to a grid of integers.
+
+    Where the port is far from the network, no rounding but that beyond an overflow is tried.
+    """
+    yield from _overflowed_weights(hypothesis)
+    if relative_distance(window(hypothesis, _STEPS).of(hypothesis)) > _NOT_FAR:
+        return
+    for dtype in ("float16", "bfloat16"):
+        text = f"the weights of the recurrence are rounded to {dtype}"
+        mistake = Mistake(f"weights.{dtype}", text)
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, cells=True)
+    for grid in _GRIDS:
+        every = _on_grid_of_gates(hypothesis, grid)
+        for biases, cells in itertools.product((False,) if grid.is_rare else (True, False), _CELLS):
+            kept = "" if biases else ", the biases are not"
+            text = f"{_WHOSE[cells]} are rounded to {grid.text}{kept}"
+            mistake = Mistake("weights.quantized", text)
+            yield from _with_rounded(hypothesis, mistake, every, cells=cells, biases=biases)
+    for unit, what in _STEPS_OF_WEIGHTS.items():
+        ways = {"": multiples_of(unit)}
+        if unit in _FRACTIONAL_BITS:
+            ways["down "] = multiples_below(unit)
+        for how, rounded in ways.items():
+            every = _map_weights(hypothesis, rounded)
+            for cells in _CELLS:
+                text = f"{_WHOSE[cells]} are rounded {how}to {what}"
+                mistake = Mistake("weights.quantized", text)
+                yield from _with_rounded(hypothesis, mistake, every, cells=cells)
+    yield from _truncated_weights(hypothesis)
+    for digits in (3, 4, 5):
+        mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
+        yield from _rounded(hypothesis, mistake, _with_significant(digits))
+
+
+def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
+    """Clip the weights, or store them as fractions between -1 and 1, which may wrap around."""
+    groups = {direction.name for direction in directions_of(hypothesis)}
+    largest = [
+        np.max(np.abs(a), initial=0.0) for g in groups for a in hypothesis.weights[g].values()
+    ]
+    if max(largest, default=0.0) < 0.5:
+        return
+    for limit, cells in itertools.product((0.5, 1.0, 2.0), _CELLS):
+        mistake = Mistake("weights.clipped", f"{_WHOSE[cells]} are clipped to ±{limit:g}")
+        yield from _rounded(hypothesis, mistake, _clipped_to(limit), cells=cells)
+    for bits, wraps, cells in itertools.product((7, 15), (False, True), _CELLS):
+        how = "wrap around" if wraps else "are saturated"
+        text = f"{_WHOSE[cells]} have {bits} fractional bits, and {how} at -1 and 1"
+        mistake = Mistake("weights.overflow", text)
+        yield from _rounded(hypothesis, mistake, fractions(bits, wraps=wraps), cells=cells)
+
+
+def fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
+    """Return a function that rounds to a fraction of so many bits, from -1 to below 1."""
+    one = 2.0**bits
+
+    def fractions(values: Array) -> Array:
+        whole = np.rint(values * one)
+        inside = (whole + one) % (2 * one) - one if wraps else np.clip(whole, -one, one - 1)
+        return np.asarray(inside / one)
+
+    return fractions
+
+
+def _clipped_to(limit: float) -> Callable[[Array], Array]:
+    return lambda values: np.clip(values, -limit, limit)
+
+
+def _truncated_weights(hypothesis: Hypothesis) -> Variations:
+    """Cut the weights off after the bits of bfloat16, or at the point."""
+    for cells in _CELLS:
+        text = f"{_WHOSE[cells]} are truncated to bfloat16"
+        mistake = Mistake("weights.bfloat16", text)
+        yield from _rounded(hypothesis, mistake, _truncated_to_bfloat16, cells=cells)
+        mistake = Mistake("weights.quantized", f"{_WHOSE[cells]} are truncated to whole numbers")
+        yield from _rounded(hypothesis, mistake, np.trunc, cells=cells)
+
+
+def _truncated_to_bfloat16(values: Array) -> Array:
+    """Return numbers without the last 16 bits of float32."""
+    bits = np.asarray(values, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
+    return np.asarray(bits.view(np.float32), np.float64)
+
+
+def _with_significant(digits: int) -> Callable[[Array], Array]:
+    """Return a function that rounds each number to so many significant digits."""
+
+    def rounded(values: Array) -> Array:
+        size = np.floor(np.log10(np.maximum(np.abs(values), 1e-30)))
+        unit = 10.0 ** (size - digits + 1)
+        return np.asarray(np.rint(values / unit) * unit)
+
+    return rounded
+
+
+#: Steps to which ports round weights, in words: printed digits, and fractional bits.
+_STEPS_OF_WEIGHTS = {
+    **{10.0**-digits: f"{digits} decimal places" for digits in (2, 3, 4, 5)},
+    **{2.0**-bits: f"{bits} fractional bits" for bits in (4, 5, 6, 7, 8, 10, 11, 12, 15)},
+}
+_FRACTIONAL_BITS = {unit for unit, what in _STEPS_OF_WEIGHTS.items() if "bits" in what}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Integers of so many bits times a scale, to which a port rounds an array.
+
+    Attributes:
+        bits: The number of bits.
+        scales: What has a scale of its own: each ``array``, ``gate`` or ``column``.
+        divisor: The scale is the largest |weight| divided by this number: of 8 bits 128 or 127.5,
+            which is then stored as 127. 0 stands for the largest integer.
+        has_zero_point: Whether the integers are not negative, and one of them stands for 0.
+    """
+
+    bits: int
+    scales: str = "array"
+    divisor: float = 0.0
+    has_zero_point: bool = False
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether only few ports have it."""
+        return self.has_zero_point or self.divisor > 0 or self.scales == "gate"
+
+    @property
+    def text(self) -> str:
+        """The integers in words: ``int8 (one scale for each array)``."""
+        integers = f"{'uint' if self.has_zero_point else 'int'}{self.bits}"
+        scale = f"one scale for each {self.scales}"
+        scale += f": largest number / {self.divisor:g}" if self.divisor else ""
+        return f"{integers} ({scale}{', with a zero point' if self.has_zero_point else ''})"
+
+    def __call__(self, values: Array, gates: int = 1) -> Array:
+        """Return an array on the grid, with blocks of columns for so many gates."""
+        if self.scales == "gate" and values.ndim:
+            return np.concatenate([self._block(b) for b in np.split(values, gates, -1)], -1)
+        return self._block(values)
+
+    def _block(self, values: Array) -> Array:
+        axis = 0 if self.scales == "column" and values.ndim > 1 else None
+        highest = 2 ** (self.bits - 1) - 1
+        if self.has_zero_point:
+            low, high = (
+                np.asarray(edge(values, axis=axis, keepdims=True, initial=0.0))
+                for edge in (np.min, np.max)
+            )
+            scale = np.maximum(high - low, _TINY) / (2**self.bits - 1)
+            zero = np.rint(-low / scale)
+            whole = np.clip(np.rint(values / scale) + zero, 0, 2**self.bits - 1) - zero
+        else:
+            size = np.max(np.abs(values), axis=axis, keepdims=True, initial=_TINY)
+            scale = size / (self.divisor or highest)
+            whole = np.clip(np.rint(values / scale), -highest - 1, highest)
+        return np.asarray(whole * scale)
+
+
+def grids(bits: int) -> tuple[Grid, ...]:
+    """Return the grids of so many bits that ports have, the common ones first."""
+    rare = [Grid(bits, "gate")]
+    if bits == 8:
+        rare += [Grid(bits, s, n) for n in (128.0, 127.5) for s in ("array", "column")]
+        rare += [Grid(bits, s, has_zero_point=True) for s in ("array", "column")]
+    return (Grid(bits, "array"), Grid(bits, "column"), *rare)
+
+
+#: Whether the weights of cells alone are rounded, and whose weights these are.
+_CELLS = (True, False)
+_WHOSE = {True: "the weights of the recurrence", False: "all weights"}
+#: Weights that are all 0 have about this scale.
+_TINY = 1e-30
+_GRIDS = tuple(grid for bits in (4, 8, 16) for grid in grids(bits))
+
+
+def _rounded(
+    hypothesis: Hypothesis,
+    mistake: Mistake,
+    rounded: Callable[[Array], Array],
+    *,
+    cells: bool = False,
+) -> Variations:
+    """Round the weights, or those of cells alone."""
+    yield from _with_rounded(hypothesis, mistake, _map_weights(hypothesis, rounded), cells=cells)
+
+
+def _map_weights(hypothesis: Hypothesis, rounded: Callable[[Array], Array]) -> Weights:
+    """Return every weight of a hypothesis, rounded."""
+    return {
+        group: {key: rounded(np.asarray(a, np.float64)) for key, a in arrays.items()}
+        for group, arrays in hypothesis.weights.items()
+    }
+
+
+def _on_grid_of_gates(hypothesis: Hypothesis, grid: Grid) -> Weights:
+    """Return every weight of a hypothesis on a grid, which may have a scale for each gate."""
+    gates = {
+        (group, weight.key): max(1, len(weight.gates))
+        for layer in hypothesis.network.layers
+        for group, weights in layer.groups.items()
+        for weight in weights
+    }
+    return {
+        group: {
+            key: grid(np.asarray(a, np.float64), gates.get((group, key), 1))
+            for key, a in arrays.items()
+        }
+        for group, arrays in hypothesis.weights.items()
+    }
+
+
+def _with_rounded(
+    hypothesis: Hypothesis,
+    mistake: Mistake,
+    every: Weights,
+    *,
+    cells: bool = False,
+    biases: bool = True,
+) -> Variations:
+    """Take rounded weights, or those of cells alone, with or without the biases."""
+    groups = {direction.name for direction in directions_of(hypothesis)}
+    kept = set() if biases else set(_biases_of(hypothesis))
+    weights = {
+        group: {
+            key: every[group][key]
+            if (group in groups or not cells) and (group, key) not in kept
+            else a
+            for key, a in arrays.items()
+        }
+        for group, arrays in hypothesis.weights.items()
+    }
+    if any(differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
+        yield mistake, replace(hypothesis, weights=weights)
+
+
+def _biases_of(hypothesis: Hypothesis) -> Iterator[tuple[str, str]]:
+    """Yield the group and the key of every bias; of stacked cells its name has the cell's first."""
+    for layer in hypothesis.network.layers:
+        for group, weights in layer.groups.items():
+            for weight in weights:
+                if weight.name.rpartition("/")[2] == "bias":
+                    yield group, weight.key
+
+
+def multiples_of(unit: float) -> Callable[[Array], Array]:
+    """Return a function that rounds numbers to multiples of a unit."""
+    return lambda values: np.asarray(np.rint(values / unit) * unit)
+
+
+def multiples_below(unit: float) -> Callable[[Array], Array]:
+    """Return a function that rounds numbers down to multiples of a unit."""
+    return lambda values: np.asarray(np.floor(values / unit) * unit)
