@@ -89,6 +89,20 @@ def test_states_carried_in_one_layer_are_named(what: str) -> None:
     assert explained(result) == [("state.carried",)]
 
 
+def test_quantized_weights_of_one_layer_are_named() -> None:
+    sizes = {**SIZES, "cell": "lstm", "M": [5, 6], "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    first, second = (weights_of(golden, name, "") for name in ("lstm", "lstm_1"))
+    for name in ("kernel", "recurrent_kernel"):
+        scale = np.abs(second[name]).max() / 127
+        second[name] = (np.rint(second[name] / scale) * scale).astype("f")
+    h = Port("lstm").run(second, Port("lstm").run(first, golden["x"])["h"])["h"]
+    y_hat = h[:, -1] @ golden["dense/kernel"] + golden["dense/bias"]
+    result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
+    assert explained(result) == [("weights.quantized",)]
+    assert result.diagnosis.explanations[0].mistakes[0].where.layer == "lstm_1"
+
+
 def test_exchanged_biases_of_two_layers_are_named() -> None:
     sizes = {**SIZES, "cell": "lstm", "M": [5, 5], "seed": 3}
     golden = rnnshapes.golden(**sizes).arrays

@@ -51,6 +51,18 @@ def cut(w: np.ndarray) -> np.ndarray:
     return (w.astype("f").view("u4") & np.uint32(0xFFFF0000)).view("f")
 
 
+def other_scale(w: np.ndarray) -> np.ndarray:
+    """Integers of 8 bits that are read again with another scale."""
+    size = np.abs(w).max()
+    return (np.rint(w / size * 127) * size / 128).astype("f")
+
+
+def power_of_two(w: np.ndarray) -> np.ndarray:
+    """Integers of 8 bits times a power of two."""
+    scale = 2 ** np.ceil(np.log2(np.abs(w).max() / 127))
+    return (np.rint(w / scale) * scale).astype("f")
+
+
 CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ("layout.row_stride", "lstm", "h", "recurrent_kernel", by_block),
     ("weights.row_omitted", "gru", "last", "recurrent_kernel", short),
@@ -69,6 +81,8 @@ CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ),
     ("input.transformed", "simple", "last", "x", np.abs),
     ("input.overflow", "gru", "last", "x", wrapped),
+    ("weights.quantized", "lstm", "last", "kernel recurrent_kernel", other_scale),
+    ("weights.quantized", "gru", "y_hat", "kernel recurrent_kernel", power_of_two),
     ("weights.bfloat16", "gru", "last", "kernel recurrent_kernel bias", cut),
     (
         "weights.clipped",

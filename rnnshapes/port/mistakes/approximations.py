@@ -115,7 +115,8 @@ def _approximations() -> Iterator[dict[str, PortFunction]]:
     for form, function in _SIGMOIDS.items():
         doubled = _from_sigmoid(function)
         yield _both(form, doubled, function)
-    yield _both("z / (1 + |z|), for tanh", lambda z: z / (1 + np.abs(z)), _SIGMOIDS[_FAST])
+    form = "z / (1 + |z|), for sigmoid moved to 0 and 1"
+    yield _both(form, lambda z: z / (1 + np.abs(z)), _SIGMOIDS[_FAST])
     for entries, limit, kind in itertools.product(_ENTRIES, _LIMITS, _TABLES):
         form = f"a table of {entries} entries over |z| <= {limit:g}, {kind}"
         exact = (MONOTONE[name].function for name in ("tanh", "sigmoid"))

@@ -256,6 +256,10 @@ def _without_root(hypothesis: Hypothesis, position: int) -> Variations:
         mistake = Mistake("layer.deviation", text, Where(layer=layer.name), fix)
         arrays = {"var": np.square(divisor) - layer.epsilon}
         yield mistake, hypothesis.with_arrays(layer.name, arrays)
+    text = f"{layer.name}: epsilon is added to the square root of var, not to var"
+    mistake = Mistake("layer.deviation", text, Where(layer=layer.name), fix)
+    arrays = {"var": np.square(np.sqrt(var) + layer.epsilon) - layer.epsilon}
+    yield mistake, hypothesis.with_arrays(layer.name, arrays)
 
 
 def _exchanged_arrays(hypothesis: Hypothesis, name: str) -> Variations:

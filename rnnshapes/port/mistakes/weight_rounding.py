@@ -11,7 +11,7 @@ import numpy as np
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
-from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 from rnnshapes.port.mistakes.cell_changes import (
     differ,
     directions_of,
@@ -34,7 +34,7 @@ def rounded_weights(hypothesis: Hypothesis) -> Variations:
 def quantized_weights(hypothesis: Hypothesis) -> Variations:
     """Round the weights of the recurrences to 16-bit numbers, or all to a grid of integers.
 
-    Where the port is far from the network, no rounding but that beyond an overflow is tried.
+    Where the port is far from the network, no small rounding is tried.
     """
     yield from _overflowed_weights(hypothesis)
     if relative_distance(window(hypothesis, _STEPS).of(hypothesis)) > _NOT_FAR:
@@ -60,14 +60,32 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
                 text = f"{_WHOSE[cells]} are rounded {how}to {what}"
                 mistake = Mistake("weights.quantized", text)
                 yield from _with_rounded(hypothesis, mistake, every, cells=cells)
+    yield from _in_one_layer(hypothesis)
     yield from _truncated_weights(hypothesis)
     for digits in (3, 4, 5):
         mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
         yield from _rounded(hypothesis, mistake, _with_significant(digits))
 
 
+def _in_one_layer(hypothesis: Hypothesis) -> Variations:
+    """Round the weights of one recurrent layer of several to int8."""
+    layers = {node.layer.name: node.layer for node in hypothesis.network.recurrent}
+    for name, layer in layers.items() if len(layers) > 1 else ():
+        alone = replace(hypothesis, scope=frozenset(d.name for d in layer.directions))
+        for grid in (Grid(8, "array"), Grid(8, "column")):
+            every = _on_grid_of_gates(hypothesis, grid)
+            for biases in (True, False):
+                kept = "" if biases else ", the biases are not"
+                text = f"the weights of {name} alone are rounded to {grid.text}{kept}"
+                mistake = Mistake("weights.quantized", text, Where(layer=name))
+                yield from _with_rounded(alone, mistake, every, cells=True, biases=biases)
+
+
 def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
-    """Clip the weights, or store them as fractions between -1 and 1, which may wrap around."""
+    """Truncate or clip the weights, or store them as fractions, which may wrap around."""
+    for cells in _CELLS:
+        mistake = Mistake("weights.quantized", f"{_WHOSE[cells]} are truncated to whole numbers")
+        yield from _rounded(hypothesis, mistake, np.trunc, cells=cells)
     groups = {direction.name for direction in directions_of(hypothesis)}
     largest = [
         np.max(np.abs(a), initial=0.0) for g in groups for a in hypothesis.weights[g].values()
@@ -101,13 +119,11 @@ def _clipped_to(limit: float) -> Callable[[Array], Array]:
 
 
 def _truncated_weights(hypothesis: Hypothesis) -> Variations:
-    """Cut the weights off after the bits of bfloat16, or at the point."""
+    """Cut the weights off after the bits of bfloat16."""
     for cells in _CELLS:
         text = f"{_WHOSE[cells]} are truncated to bfloat16"
         mistake = Mistake("weights.bfloat16", text)
         yield from _rounded(hypothesis, mistake, _truncated_to_bfloat16, cells=cells)
-        mistake = Mistake("weights.quantized", f"{_WHOSE[cells]} are truncated to whole numbers")
-        yield from _rounded(hypothesis, mistake, np.trunc, cells=cells)
 
 
 def _truncated_to_bfloat16(values: Array) -> Array:
@@ -144,18 +160,23 @@ class Grid:
         scales: What has a scale of its own: each ``array``, ``gate`` or ``column``.
         divisor: The scale is the largest |weight| divided by this number: of 8 bits 128 or 127.5,
             which is then stored as 127. 0 stands for the largest integer.
+        decoded: The divisor with which the integers are read again, if it is another one.
+        power_of_two: Whether the scale is the next power of two.
         has_zero_point: Whether the integers are not negative, and one of them stands for 0.
     """
 
     bits: int
     scales: str = "array"
     divisor: float = 0.0
+    decoded: float = 0.0
+    power_of_two: bool = False
     has_zero_point: bool = False
 
     @property
     def is_rare(self) -> bool:
         """Whether only few ports have it."""
-        return self.has_zero_point or self.divisor > 0 or self.scales == "gate"
+        common = Grid(self.bits, self.scales)
+        return self != common or self.scales == "gate"
 
     @property
     def text(self) -> str:
@@ -163,6 +184,8 @@ class Grid:
         integers = f"{'uint' if self.has_zero_point else 'int'}{self.bits}"
         scale = f"one scale for each {self.scales}"
         scale += f": largest number / {self.divisor:g}" if self.divisor else ""
+        scale += f", read again as / {self.decoded:g}" if self.decoded else ""
+        scale += ", a power of two" if self.power_of_two else ""
         return f"{integers} ({scale}{', with a zero point' if self.has_zero_point else ''})"
 
     def __call__(self, values: Array, gates: int = 1) -> Array:
@@ -185,7 +208,9 @@ class Grid:
         else:
             size = np.max(np.abs(values), axis=axis, keepdims=True, initial=_TINY)
             scale = size / (self.divisor or highest)
+            scale = 2.0 ** np.ceil(np.log2(scale)) if self.power_of_two else scale
             whole = np.clip(np.rint(values / scale), -highest - 1, highest)
+            scale = size / self.decoded if self.decoded else scale
         return np.asarray(whole * scale)
 
 
@@ -195,6 +220,9 @@ def grids(bits: int) -> tuple[Grid, ...]:
     if bits == 8:
         rare += [Grid(bits, s, n) for n in (128.0, 127.5) for s in ("array", "column")]
         rare += [Grid(bits, s, has_zero_point=True) for s in ("array", "column")]
+        rare += [Grid(bits, s, power_of_two=True) for s in ("array", "column")]
+        both = ((127.0, 128.0), (128.0, 127.0))
+        rare += [Grid(bits, s, *pair) for pair in both for s in ("array", "column")]
     return (Grid(bits, "array"), Grid(bits, "column"), *rare)
 
 

@@ -63,8 +63,9 @@ def explained_by_head(base: Hypothesis, roundoff: float) -> Iterator[tuple[Hypot
     outputs = [q for q in base.quantities if not q.key]
     if position not in network.head or len(outputs) != 1 or not isinstance(layer, Dense):
         return
-    if layer.activation not in _INVERSES:
-        return
+    before = [network.nodes[p].layer.name for p in network.head if p < position]
+    if layer.activation not in _INVERSES or any(base.weights.get(name) for name in before):
+        return  # other weights of a layer before it would do as well
     x = _received(base, outputs[0])
     y = outputs[0].values
     if x is None or x.shape[:2] != y.shape[:2] or x.ndim != 3:

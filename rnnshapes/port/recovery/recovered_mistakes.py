@@ -317,7 +317,7 @@ def _grids(
         scale = np.abs(values).max() / (2 ** (grid.bits - 1) - 1)
         how = f", scale {scale:.4g}" if grid == Grid(grid.bits) else ""
         text = f"{_name(where)} is rounded to {grid.text}{how}"
-        if scale > finest:
+        if scale > finest and not grid.power_of_two:  # these follow, with their scale
             mistake = Mistake("weights.quantized", text, where)
             yield mistake, grid(values, max(1, len(weight.gates)))
     for per_column in (False, True):
