@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from tests.helpers.handmade import explained, weights_of
+from tests.helpers.handmade import Port, explained, weights_of
 
 SIZES = {"cell": "lstm", "N": 3, "T": 6, "D": 2, "M": 4, "K": 5}
 Arrays = dict[str, np.ndarray]
@@ -152,3 +152,11 @@ def test_h_added_to_its_activation_is_named() -> None:
         h.append(h[-1] + np.tanh(z))
     result = rnnshapes.verify(**sizes, against={"h": np.stack(h[1:], axis=1).astype("f")})
     assert explained(result) == [("simple.state_added",)]
+
+
+def test_a_reset_before_the_product_without_its_bias_is_named() -> None:
+    sizes = {**SIZES, "cell": "gru"}
+    golden = rnnshapes.golden(**sizes).arrays
+    port = Port("gru", reset_after=False, rows="input")
+    h = port.run(weights_of(golden, "gru"), golden["x"])["h"]
+    assert explained(rnnshapes.verify(**sizes, against={"h": h})) == [("gru.reset_before",)]

@@ -107,6 +107,22 @@ def test_arrays_that_are_misread_are_named(
     assert explained(result) == [(id_,)]
 
 
+def test_weights_below_1_do_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are rounded alone."""
+    golden = rnnshapes.golden(**SIZES, cell="simple", seed=5).arrays
+    factors = {n: 0.9 / np.abs(a).max() for n, a in weights_of(golden, "simple_rnn").items()}
+    keys = {"kernel": "Wx", "recurrent_kernel": "Wh", "bias": "bh"}
+    for name, key in keys.items():
+        scale_weights(monkeypatch, "simple_rnn", key, min(1.0, factors[name]))
+    golden = rnnshapes.golden(**SIZES, cell="simple", seed=5).arrays
+    weights = weights_of(golden, "simple_rnn")
+    assert max(np.abs(weights[name]).max() for name in keys) < 1
+    rounded = {n: (np.rint(weights[n] * 128) / 128).astype("f") for n in keys}
+    port = given(Port("simple").run({**weights, **rounded}, golden["x"]), "y_hat")
+    result = rnnshapes.verify(**SIZES, cell="simple", seed=5, against=port)
+    assert explained(result) == [("weights.quantized",)]
+
+
 @pytest.mark.parametrize("cell", ["simple", "lstm"])
 def test_kernels_stacked_for_h_before_x_are_named(cell: str) -> None:
     golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays

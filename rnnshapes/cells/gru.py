@@ -112,17 +112,17 @@ class GRUCell(Cell):
         when = "before" if self.reset_after else "after"
         text = f"the reset gate acts {when} the product with Wh (reset_after={other.reset_after})"
         change = _sum_rows if self.reset_after else _append_zero_row
-        arrays, other_text = change if self.use_bias else dict, text
+        arrays = change if self.use_bias else dict
         variants.append(Variant(f"gru.reset_{when}", text, "cell", other, arrays))
         if self.use_bias and self.reset_after:
+            text = f"{text}, and bias[1] is left out"
+            one_row = Variant("gru.reset_before", text, "equation", other, _without_second_row)
+            variants.append(one_row)
             one_for_two = "one bias is used instead of two"
             text = f"{one_for_two}: the recurrent row is left out"
             variants.append(Variant("bias.recurrent_row_omitted", text, "bias", self, _omit_row(1)))
             text = f"{one_for_two}: the input row is left out"
             variants.append(Variant("bias.input_row_omitted", text, "bias", self, _omit_row(0)))
-            text = f"{other_text}, without bias[1]"
-            before = Variant("gru.reset_before", text, "equation", other, _without_second_row)
-            variants.append(before)
             text = "both rows of the bias are added to x_t Wx"
             variants.append(Variant("bias.rows_summed", text, "bias", self, _add_rows_to_input))
             text = "both rows of the bias are added to h_{t-1} Wh"

@@ -258,7 +258,8 @@ def _without_root(hypothesis: Hypothesis, position: int) -> Variations:
         yield mistake, hypothesis.with_arrays(layer.name, arrays)
     text = f"{layer.name}: epsilon is added to the square root of var, not to var"
     mistake = Mistake("layer.deviation", text, Where(layer=layer.name), fix)
-    arrays = {"var": np.square(np.sqrt(var) + layer.epsilon) - layer.epsilon}
+    root = np.sqrt(np.maximum(var, 0.0))
+    arrays = {"var": np.square(root + layer.epsilon) - layer.epsilon}
     yield mistake, hypothesis.with_arrays(layer.name, arrays)
 
 

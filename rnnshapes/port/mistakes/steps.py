@@ -125,10 +125,8 @@ def other_outputs(hypothesis: Hypothesis) -> Variations:
         mistake = Mistake("time.output_reversed", text)
         yield mistake, hypothesis.map_quantities(ReportedQuantity.in_reverse)
         text = "every step is given as the last one: one buffer for all steps"
-        at_end = partial(
-            _at_other_steps,
-            network_steps=np.full(hypothesis.xs[0].shape[1], -1) + hypothesis.xs[0].shape[1],
-        )
+        count = hypothesis.xs[0].shape[1]
+        at_end = partial(_at_other_steps, network_steps=np.full(count, count - 1))
         yield Mistake("time.last_repeated", text), hypothesis.map_quantities(at_end)
 
 

@@ -95,6 +95,8 @@ def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
     for limit, cells in itertools.product((0.5, 1.0, 2.0), _CELLS):
         mistake = Mistake("weights.clipped", f"{_WHOSE[cells]} are clipped to ±{limit:g}")
         yield from _rounded(hypothesis, mistake, _clipped_to(limit), cells=cells)
+    if max(largest) < 1.0:  # nothing overflows
+        return
     for bits, wraps, cells in itertools.product((7, 15), (False, True), _CELLS):
         how = "wrap around" if wraps else "are saturated"
         text = f"{_WHOSE[cells]} have {bits} fractional bits, and {how} at -1 and 1"
