@@ -83,6 +83,26 @@ def with_old_buffers(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
     return arrays
 
 
+def without_first_step(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
+    """The arrays of a port whose buffer of states stays 0 at the first step."""
+    found = port.run(weights, x[:, 1:])
+    return with_output(port, weights, found, lambda h: np.concatenate([h[:, :1] * 0, h], axis=1))
+
+
+def without_last_step(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
+    """The arrays of a port whose buffer of states stays 0 at the last step."""
+    found = port.run(weights, x[:, :-1])
+    return with_output(port, weights, found, lambda h: np.concatenate([h, h[:, :1] * 0], axis=1))
+
+
+def with_output(
+    port: Port, weights: Arrays, found: Arrays, written: Callable[[np.ndarray], np.ndarray]
+) -> Arrays:
+    """The states as they are written, with the output of the head for them."""
+    states = {key: written(found[key]) for key in ("h", "c") if key in found}
+    return {**states, "y_hat": states["h"] @ weights["W"] + weights["b"]}
+
+
 def after_another_run(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
     """The arrays of a port that keeps the states of an earlier run."""
     twice = port.run(weights, np.concatenate([x, x], axis=1))
@@ -103,6 +123,9 @@ def in_windows(port: Port, weights: Arrays, x: np.ndarray) -> Arrays:
         (in_blocks, "y_hat", "state.zeroed_in_blocks"),
         (with_old_buffers, "h c", "state.two_before"),
         (with_old_buffers, "y_hat", "state.two_before"),
+        (without_first_step, "h c", "time.first_omitted"),
+        (without_first_step, "y_hat", "time.first_omitted"),
+        (without_last_step, "y_hat", "time.last_omitted"),
         (after_another_run, "y_hat", "state.carried"),
         (in_windows, "h c", "time.window"),
         (in_windows, "y_hat", "time.window"),

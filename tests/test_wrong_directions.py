@@ -27,7 +27,19 @@ def late(port: Port, forward: Arrays, backward: Arrays, x: np.ndarray) -> np.nda
     return np.concatenate([h[:, :1] * 0, h[:, :-1]], axis=1)
 
 
+def without_first_step(port: Port, forward: Arrays, backward: Arrays, x: np.ndarray) -> np.ndarray:
+    h = right(port, forward, backward, x[:, :-1])
+    return np.concatenate([h, h[:, :1] * 0], axis=1)
+
+
+def without_last_step(port: Port, forward: Arrays, backward: Arrays, x: np.ndarray) -> np.ndarray:
+    h = right(port, forward, backward, x)
+    return np.concatenate([h[:, :1] * 0, h[:, 1:]], axis=1)
+
+
 BACKWARD: list[tuple[str, Backward]] = [
+    ("time.first_omitted", without_first_step),
+    ("time.last_omitted", without_last_step),
     ("direction.reversed", lambda port, f, b, x: port.run(b, x)["h"]),
     ("direction.reversed", lambda port, f, b, x: port.run(b, x)["h"][:, ::-1]),
     ("direction.features_reversed", lambda port, f, b, x: port.run(b, x[..., ::-1])["h"]),
@@ -52,6 +64,37 @@ def test_a_wrong_backward_direction_is_named(cell: str, id_: str, backward: Back
     h = [Port(cell).run(own, golden["x"])["h"], backward(Port(cell), first, second, golden["x"])]
     y_hat = np.concatenate(h, -1) @ golden["dense/kernel"] + golden["dense/bias"]
     assert explained(rnnshapes.verify(**sizes, against={"y_hat": y_hat})) == [(id_,)]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_states_of_blocks_are_named_in_both_directions(cell: str) -> None:
+    sizes = {**SIZES, "cell": cell, "bidirectional": True, "return_sequences": True, "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    x, h = golden["x"], []
+    for way, order in (("forward", 1), ("backward", -1)):
+        weights = weights_of(golden, f"bidirectional/{way}_{LAYERS[cell]}", "")
+        blocks = (x[:, ::order][:, t : t + 3] for t in range(0, x.shape[1], 3))
+        states = np.concatenate([Port(cell).run(weights, block)["h"] for block in blocks], axis=1)
+        h.append(states[:, ::order])
+    y_hat = np.concatenate(h, -1) @ golden["dense/kernel"] + golden["dense/bias"]
+    result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
+    assert explained(result) == [("state.zeroed_in_blocks",)]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_alternating_units_of_both_directions_are_named(cell: str) -> None:
+    sizes = {**SIZES, "cell": cell, "bidirectional": True, "return_sequences": True, "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    sides = []
+    for way, order in (("forward", 1), ("backward", -1)):
+        weights = weights_of(golden, f"bidirectional/{way}_{LAYERS[cell]}", "")
+        found = Port(cell).run(weights, golden["x"][:, ::order])
+        sides.append({key: found[key][:, ::order] for key in "hc" if key in found})
+    port = {
+        key: np.stack([side[key] for side in sides], axis=-1).reshape(*a.shape[:2], -1)
+        for key, a in sides[0].items()
+    }
+    assert explained(rnnshapes.verify(**sizes, against=port)) == [("merge.mode",)]
 
 
 def run_samples(port: Port, weights: Arrays, x: np.ndarray, keys: str) -> Arrays:

@@ -57,6 +57,17 @@ def test_a_wrong_convolution_is_named(id_: str, front_end: Callable[..., np.ndar
     assert explained(result_of(layer, front_end)) == [(id_,)]
 
 
+@pytest.mark.parametrize("factor", [0, 2])
+@pytest.mark.parametrize("kind", ["dense", "convolution"])
+def test_a_wrong_bias_before_the_recurrence_is_named(kind: str, factor: int) -> None:
+    layer = la.Dense(F, activation="tanh", name="front")
+    if kind == "convolution":
+        layer = la.Conv1D(F, 3, padding="same", activation="tanh", name="front")
+    z = convolved if kind == "convolution" else lambda x, w, b: x @ w + b
+    result = result_of(layer, lambda x, w, b: np.tanh(z(x, w, b * factor)))
+    assert explained(result) == [("layer.bias",)]
+
+
 @pytest.mark.parametrize(
     ("id_", "read"),
     [

@@ -63,6 +63,38 @@ def power_of_two(w: np.ndarray) -> np.ndarray:
     return (np.rint(w / scale) * scale).astype("f")
 
 
+def below_1(w: np.ndarray) -> np.ndarray:
+    return np.clip(w, -1, 1 - 2.0**-7)
+
+
+def from_smallest(w: np.ndarray) -> np.ndarray:
+    """Integers of 8 bits that count from the smallest number."""
+    scale = np.ptp(w) / 255
+    return (np.rint((w - w.min()) / scale) * scale + w.min()).astype("f")
+
+
+def truncated(w: np.ndarray) -> np.ndarray:
+    return (np.trunc(w * 100) / 100).astype("f")
+
+
+def pruned(w: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(w) < 0.05, 0, w)
+
+
+def without_end(w: np.ndarray, count: int) -> np.ndarray:
+    """An array whose buffer lacks the last numbers."""
+    flat = w.reshape(-1).copy()
+    flat[-count:] = 0
+    return flat.reshape(w.shape)
+
+
+def of_another_unit(w: np.ndarray) -> np.ndarray:
+    """Weights whose forget gate of unit 2 is that of unit 4."""
+    w = w.copy()
+    w[..., SIZES["M"] + 2] = w[..., SIZES["M"] + 4]
+    return w
+
+
 CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
     ("layout.row_stride", "lstm", "h", "recurrent_kernel", by_block),
     ("weights.row_omitted", "gru", "last", "recurrent_kernel", short),
@@ -91,6 +123,12 @@ CASES: list[tuple[str, str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
         "kernel recurrent_kernel bias",
         lambda w: w.clip(-0.5, 0.5),
     ),
+    ("weights.clipped", "simple", "last", "recurrent_kernel kernel bias", below_1),
+    ("weights.quantized", "lstm", "last", "kernel recurrent_kernel", from_smallest),
+    ("weights.quantized", "gru", "y_hat", "kernel recurrent_kernel bias", truncated),
+    ("weights.pruned", "lstm", "last", "kernel recurrent_kernel", pruned),
+    ("weights.buffer_short", "gru", "y_hat", "recurrent_kernel", lambda w: without_end(w, 9)),
+    ("weights.permuted", "lstm", "last", "kernel recurrent_kernel bias", of_another_unit),
     ("input.first_repeated", "simple", "h", "x", lambda x: np.repeat(x[..., :1], 3, 2)),
 ]
 
@@ -105,6 +143,22 @@ def test_arrays_that_are_misread_are_named(
     found = Port(cell).run(arrays, arrays["x"])
     result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against=given(found, what))
     assert explained(result) == [(id_,)]
+
+
+@pytest.mark.parametrize(
+    "read", [("kernel",), ("recurrent_kernel",), ("kernel", "recurrent_kernel")]
+)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
+def test_the_scale_of_another_array_is_named(cell: str, read: tuple[str, ...]) -> None:
+    golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
+    arrays = weights_of(golden, LAYERS[cell])
+    sizes = {name: np.abs(arrays[name]).max() for name in ("kernel", "recurrent_kernel")}
+    for name, size in sizes.items():
+        other = sum(sizes.values()) - size if name in read else size
+        arrays[name] = (np.rint(arrays[name] / size * 127) * other / 127).astype("f")
+    found = Port(cell).run(arrays, golden["x"])
+    result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against=given(found, "y_hat"))
+    assert explained(result) == [("weights.other_scale",)]
 
 
 def test_weights_below_1_do_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,15 @@ def _step_reading(h: str, c: str) -> Callable[..., StepResult]:
     return step
 
 
+def _peepholes(gates: str) -> Callable[..., Peepholes]:
+    """Return peepholes of the weight 1 for some gates."""
+
+    def peepholes_of(self: Any, ops: CellOps, w: Any) -> Peepholes:
+        return lambda gate, z, c: z + c if gate in gates else z
+
+    return peepholes_of
+
+
 _NOT_ACTIVATED = wrong_equation(
     "lstm.c_not_activated",
     "h is o * c, without the activation of c",
@@ -203,6 +212,16 @@ _WRONG_EQUATIONS = (
         "lstm.gate_omitted",
         "the forget gate is left out: c is c_{t-1} + i c~",
         next_state=lambda self, ops, i, f, c, new: c + i * new,
+    ),
+    wrong_equation(
+        "lstm.peepholes",
+        "o is sigmoid(z_o + c_t): it reads the cell state through a peephole",
+        peepholes_of=_peepholes("o"),
+    ),
+    wrong_equation(
+        "lstm.peepholes",
+        "c_{t-1} is added to z_i and z_f, and c_t to z_o: they have peepholes",
+        peepholes_of=_peepholes("ifo"),
     ),
     wrong_equation(
         "lstm.gates_coupled",

@@ -321,6 +321,8 @@ def scan(
     with np.errstate(over="ignore"):
         for times, projected in _projections(direction, x, w):
             for t, xz in zip(times, projected, strict=True):
+                if t in direction.restarts:
+                    state = initial
                 step = cell.step(ops, xz, state, w)
                 if mask is None:
                     state = step.states
@@ -393,6 +395,9 @@ def states_before(
         moved = after[tuple(steps)]
         joined = [moved, first] if direction.reverse else [first, moved]
         before[key] = np.concatenate(joined, axis=time_axis)
+        for step in direction.restarts:
+            steps[time_axis] = slice(step, step + 1)
+            before[key][tuple(steps)] = first
     return before
 
 

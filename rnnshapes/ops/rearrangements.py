@@ -7,7 +7,7 @@ result. Errors move like the numbers that they belong to.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -145,6 +145,21 @@ class Transposed(Rearrangement):
 
     def __call__(self, x: Array) -> Array:
         return x.transpose(self.axes)
+
+
+@dataclass(frozen=True)
+class Moved(Rearrangement):
+    """What a function returns that keeps the shape."""
+
+    function: Callable[[Array], Array]
+
+    name = "move"
+
+    def shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def __call__(self, x: Array) -> Array:
+        return self.function(x)
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ def window(
         step: A step of interest. It is among those to compare where each of them starts from the
             port's own states.
     """
-    if is_stepwise(hypothesis):
+    if is_stepwise(hypothesis) and not hypothesis.unwindowed:
         return _stepwise_window(hypothesis, steps, samples, step)
     return _run_window(hypothesis, steps, samples, reach)
 

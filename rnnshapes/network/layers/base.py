@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -51,8 +51,11 @@ class Direction:
     """One recurrence of a layer: a cell that processes the time steps in one direction.
 
     ``name`` is that of its group of weights, ``index`` tells its symbols apart. With ``reverse``
-    it starts at the last step.
+    it starts at the last step. ``restarts`` are steps of a whole sequence before which the states
+    are those before the first step again; Keras has none.
     """
+
+    restarts: ClassVar[Collection[int]] = ()
 
     name: str
     index: str

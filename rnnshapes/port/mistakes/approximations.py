@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,19 +62,23 @@ class PortFunction(Elementwise):
 def approximated_activations(hypothesis: Hypothesis) -> Variations:
     """Approximate tanh, sigmoid or both, where the port is near the network."""
     distance = relative_distance(window(hypothesis, _STEPS).of(hypothesis))
+    seen: set[str] = set()
     for functions in _approximations() if distance <= _NEAR else ():
-        errors = [_error(name, function) for name, function in functions.items()]
-        if distance and not 1 / _OTHER_SIZE <= distance / max(errors) <= _OTHER_SIZE:
-            continue
+        errors = {name: _error(name, function) for name, function in functions.items()}
         for names in (("tanh",), ("sigmoid",), ("tanh", "sigmoid")):
             if set(names) <= set(functions):
+                size = max(errors[name] for name in names)
+                if distance and not 1 / _OTHER_SIZE <= distance / size <= _OTHER_SIZE:
+                    continue
                 chosen = {name: functions[name] for name in names}
                 text = " and ".join(
                     f"{name} is approximated: {_text(name, function)}"
                     for name, function in chosen.items()
                 )
                 mistake = Mistake("activation.approximated", text)
-                yield from changed_cells(hypothesis, mistake, _approximated(chosen))
+                if text not in seen:
+                    yield from changed_cells(hypothesis, mistake, _approximated(chosen))
+                seen.add(text)
 
 
 def _error(name: str, function: PortFunction) -> float:
@@ -115,6 +120,10 @@ def _approximations() -> Iterator[dict[str, PortFunction]]:
     for form, function in _SIGMOIDS.items():
         doubled = _from_sigmoid(function)
         yield _both(form, doubled, function)
+    for form, exp in _EXPONENTIALS.items():
+        sigmoid = _shared(form, partial(_sigmoid_of, exp))
+        for how, tanh in _TANHS_OF.items():
+            yield {"tanh": _shared(f"{form}{how}", partial(tanh, exp)), "sigmoid": sigmoid}
     form = "z / (1 + |z|), for sigmoid moved to 0 and 1"
     yield _both(form, lambda z: z / (1 + np.abs(z)), _SIGMOIDS[_FAST])
     for entries, limit, kind in itertools.product(_ENTRIES, _LIMITS, _TABLES):
@@ -127,8 +136,12 @@ def _both(
     form: str, tanh: Callable[[Array], Array], sigmoid: Callable[[Array], Array]
 ) -> dict[str, PortFunction]:
     """Return approximations of one form, by name."""
-    functions = {"tanh": tanh, "sigmoid": sigmoid}
-    return {name: PortFunction(form, function, ulps=32) for name, function in functions.items()}
+    return {"tanh": _shared(form, tanh), "sigmoid": _shared(form, sigmoid)}
+
+
+def _shared(form: str, function: Callable[[Array], Array]) -> PortFunction:
+    """Return a function of a port that is computed in a few operations."""
+    return PortFunction(form, function, ulps=32)
 
 
 def _from_tanh(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -152,24 +165,35 @@ def _saturated(function: Callable[[Array], Array], limit: float) -> Callable[[Ar
 
 
 def _power(n: int) -> Callable[[Array], Array]:
-    """Return sigmoid with exp(-z) as (1 - z / n) to the power of n."""
-
-    def sigmoid(z: Array) -> Array:
-        power = np.maximum(1.0 - np.clip(z, -30.0, 30.0) / n, 0.0) ** n
-        return np.asarray(1.0 / (1.0 + power))
-
-    return sigmoid
+    """Return exp(z) as (1 + z / n) to the power of n."""
+    return lambda z: np.asarray(np.maximum(1.0 + np.clip(z, -30.0, 30.0) / n, 0.0) ** n)
 
 
 def _by_bits(shift: int) -> Callable[[Array], Array]:
-    """Return sigmoid with exp(-z) as a float32 whose bits are a multiple of -z, less a shift."""
+    """Return exp(z) as a float32 whose bits are a multiple of z, less a shift."""
 
-    def sigmoid(z: Array) -> Array:
-        bits = np.clip(-z, -80.0, 80.0) * (2.0**23 / np.log(2.0)) + (127 * 2.0**23 - shift)
-        powers = np.asarray(bits, np.int32).view(np.float32).astype(np.float64)
-        return np.asarray(1.0 / (1.0 + powers))
+    def exp(z: Array) -> Array:
+        bits = np.clip(z, -80.0, 80.0) * (2.0**23 / np.log(2.0)) + (127 * 2.0**23 - shift)
+        return np.asarray(bits, np.int32).view(np.float32).astype(np.float64)
 
-    return sigmoid
+    return exp
+
+
+def _sigmoid_of(exp: Callable[[Array], Array], z: Array) -> Array:
+    return 1.0 / (1.0 + exp(-z))
+
+
+def _tanh_of_minus(exp: Callable[[Array], Array], z: Array) -> Array:
+    return 2.0 / (1.0 + exp(-2.0 * z)) - 1.0
+
+
+def _tanh_of_plus(exp: Callable[[Array], Array], z: Array) -> Array:
+    return 1.0 - 2.0 / (1.0 + exp(2.0 * z))
+
+
+def _tanh_of_both(exp: Callable[[Array], Array], z: Array) -> Array:
+    plus, minus = exp(z), exp(-z)
+    return np.asarray((plus - minus) / (plus + minus))
 
 
 def _limited(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -218,8 +242,16 @@ _FAST = "z / (1 + |z|), moved to 0 and 1"
 _SIGMOIDS: dict[str, Callable[[Array], Array]] = {
     _FAST: lambda z: 0.5 + 0.5 * z / (1 + np.abs(z)),
     "a piecewise linear form (PLAN)": _piecewise,
+}
+#: Approximations of exp(z), from which ports compute sigmoid, and tanh in one of several ways.
+_EXPONENTIALS: dict[str, Callable[[Array], Array]] = {
     **{f"exp(z) as (1 + z / {n})^{n}": _power(n) for n in (64, 128, 256, 512, 1024, 4096)},
     **{f"exp(z) by Schraudolph's method, C = {c}": _by_bits(c) for c in _SCHRAUDOLPH},
+}
+_TANHS_OF: dict[str, Callable[[Callable[[Array], Array], Array], Array]] = {
+    "": _tanh_of_minus,
+    ", tanh from exp(2 z)": _tanh_of_plus,
+    ", tanh from exp(z) and exp(-z)": _tanh_of_both,
 }
 _TABLES = ("nearest entry", "entry below", "interpolated")
 

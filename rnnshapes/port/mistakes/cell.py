@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import mul
@@ -105,7 +106,7 @@ WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
         _sigmoid("-z", function=lambda ops, z: ops.activate("sigmoid", z * -1.0)),
         _sigmoid("z / 2", function=lambda ops, z: ops.activate("sigmoid", z * 0.5)),
         _applied_twice("sigmoid", _SIGMOID),
-        _sigmoid("2 z", function=lambda ops, z: (1 + ops.activate("tanh", z)) * 0.5),
+        _sigmoid("2 z", function=lambda ops, z: (ops.activate("tanh", z) + 1.0) * 0.5),
     ),
     "tanh": (
         _tanh("-z", function=lambda ops, z: ops.activate("tanh", z * -1.0)),
@@ -168,13 +169,16 @@ def biases(hypothesis: Hypothesis) -> Variations:
 
 
 def bias_blocks(hypothesis: Hypothesis) -> Variations:
-    """Add the bias of one gate alone, or one number for all units."""
+    """Add the bias of one gate alone, or of all others, or one number for all units."""
     for gates in gates_of(hypothesis):
-        for number, gate in enumerate(gates):
-            text = f"the bias of gate {gate} alone is added"
+        for (number, gate), (how, kept) in itertools.product(
+            enumerate(gates), (("alone is added", True), ("is left out", False))
+        ):
+            text = f"the bias of gate {gate} {how}"
             mistake = Mistake("bias.omitted", text, Where(array="bias", gate=gate))
-            keep = partial(_with_block_alone, count=len(gates), number=number)
-            yield from changed_cells(hypothesis, mistake, array_change(keep, "bh", gates=gates))
+            blocks = tuple((n == number) == kept for n in range(len(gates)))
+            change = array_change(partial(_with_blocks, kept=blocks), "bh", gates=gates)
+            yield from changed_cells(hypothesis, mistake, change)
     for text, read in (
         ("the first number of the bias is added in every unit", _first_of_all),
         ("the first number of each gate's bias is added in every unit", _first_of_each),
@@ -184,9 +188,10 @@ def bias_blocks(hypothesis: Hypothesis) -> Variations:
         yield from changed_cells(hypothesis, mistake, block_change(read, "bh"))
 
 
-def _with_block_alone(bias: Array, count: int, number: int) -> Array:
-    blocks = np.split(bias, count, axis=-1)
-    return np.concatenate([b * float(n == number) for n, b in enumerate(blocks)], axis=-1)
+def _with_blocks(bias: Array, kept: Sequence[bool]) -> Array:
+    """Return a bias with zeros in the blocks that are not kept."""
+    blocks = np.split(bias, len(kept), axis=-1)
+    return np.concatenate([b * float(k) for b, k in zip(blocks, kept, strict=True)], axis=-1)
 
 
 def _first_of_all(bias: Array, gates: int) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -195,6 +195,18 @@ def differ(some: Mapping[str, Array], others: Mapping[str, Array]) -> bool:
     return any(
         others[key] is not a and not np.array_equal(others[key], a) for key, a in some.items()
     )
+
+
+def with_directions(
+    hypothesis: Hypothesis,
+    position: int,
+    make: Callable[[Direction], Direction],
+    names: Collection[str] | None = None,
+) -> Hypothesis:
+    """Return the hypothesis with other recurrences in a layer, all or those with these names."""
+    layer: Any = hypothesis.network.nodes[position].layer
+    changed = layer.map_directions(lambda d: make(d) if names is None or d.name in names else d)
+    return hypothesis.with_whole_layer(position, changed)
 
 
 # --- Cells of a hypothesis ----------------------------------------------------------------------

@@ -13,6 +13,7 @@ from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.rearrangements import Moved
 from rnnshapes.port.hypothesis import (
     Hypothesis,
     Mistake,
@@ -98,7 +99,12 @@ def _otherwise_joined(hypothesis: Hypothesis, position: int, node: Node) -> Vari
             yield mistake, replace(changed, quantities=quantities)
         text = f"the units of the two directions of {node.name} alternate"
         mistake = Mistake("merge.mode", text, where, "concatenate: all forward units first")
-        yield mistake, hypothesis.with_whole_layer(position, recast(layer, join=_joined_by_unit))
+        changed = hypothesis.with_whole_layer(position, recast(layer, join=_joined_by_unit))
+        yield mistake, changed
+        separated = _separated(hypothesis, *(name for name, _ in node.scans))
+        if separated is not None:
+            mistake = mistake._replace(text=f"{text}, also in the states that the port gives")
+            yield mistake, replace(changed, quantities=separated)
     # Concatenation, and outputs that are not joined, have other shapes than the rest.
     for mode in MERGE_MODES if layer.merge_mode not in ("concat", None) else ():
         if mode not in ("concat", layer.merge_mode):
@@ -254,6 +260,26 @@ def _exchanged(hypothesis: Hypothesis, first: str, second: str) -> tuple[Reporte
     )
 
 
+def _separated(
+    hypothesis: Hypothesis, first: str, second: str
+) -> tuple[ReportedQuantity, ...] | None:
+    """Return the quantities with the states of two recurrences as if their units alternated.
+
+    ``None`` where the port does not give the states of both.
+    """
+    quantities = list(hypothesis.quantities)
+    at = {(q.name, q.key): number for number, q in enumerate(quantities)}
+    for key in [key for name, key in at if name == first and (second, key) in at]:
+        sides = [at[first, key], at[second, key]]
+        if quantities[sides[0]].values.shape != quantities[sides[1]].values.shape:
+            return None
+        joined = np.concatenate([quantities[side].values for side in sides], axis=-1)
+        for number, side in enumerate(sides):
+            quantities[side] = replace(quantities[side], values=joined[..., number::2])
+    same = all(a is b for a, b in zip(quantities, hypothesis.quantities, strict=True))
+    return None if same else tuple(quantities)
+
+
 def _last_of(hypothesis: Hypothesis, node: Node, direction: Direction) -> Array:
     """Return the step at which a direction ends, (1,)."""
     network = hypothesis.network
@@ -273,7 +299,7 @@ def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
         parts = part.reshape(*part.shape[:-1], 2, -1)
         return np.swapaxes(parts, -1, -2).reshape(part.shape)
 
-    return (ops.rearrange(ops.concatenate(outputs), by_unit),)
+    return (ops.rearrange(ops.concatenate(outputs), Moved(by_unit)),)
 
 
 def _with_reversed(layer: Any, number: int) -> Any:
@@ -282,7 +308,7 @@ def _with_reversed(layer: Any, number: int) -> Any:
     def change(ops: Any, outputs: Any) -> Any:
         sides = list(outputs)
         if np.ndim(sides[number]) > 2:
-            sides[number] = ops.rearrange(sides[number], lambda part: part[::-1])
+            sides[number] = ops.rearrange(sides[number], Moved(lambda part: part[::-1]))
         return sides
 
     return with_outputs(layer, change)
@@ -291,7 +317,7 @@ def _with_reversed(layer: Any, number: int) -> Any:
 def _with_zeros(number: int, ops: Any, outputs: Any) -> Any:
     """Return the outputs of two directions, with zeros for one of them."""
     sides = list(outputs)
-    sides[number] = ops.rearrange(sides[number], np.zeros_like)
+    sides[number] = ops.rearrange(sides[number], Moved(np.zeros_like))
     return sides
 
 
@@ -310,7 +336,7 @@ def _moved(number: int, step: int, ops: Any, outputs: Any) -> Any:
 
     sides = list(outputs)
     if np.ndim(sides[number]) > 2:
-        sides[number] = ops.rearrange(sides[number], moved)
+        sides[number] = ops.rearrange(sides[number], Moved(moved))
     return sides
 
 

@@ -33,6 +33,7 @@ from rnnshapes.port.mistakes import (
     layout,
     mask,
     quantity,
+    restarts,
     rounding,
     stack,
     state,
@@ -48,6 +49,7 @@ def hypotheses(
     after: str | None = None,
     rare: bool = False,
     in_head: bool | None = None,
+    among: Callable[[Family], bool] = lambda family: True,
 ) -> Iterator[Hypothesis]:
     """Yield the hypothesis with one more mistake, of each family of which it has none yet.
 
@@ -60,10 +62,13 @@ def hypotheses(
             cells of one layer or direction make, and no others.
         in_head: True for mistakes that leave all values before the head as they are, false for
             all others; None for both.
+        among: Returns whether the mistakes of a family are wanted.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
     for family in _FAMILIES[first:]:
         if family.name in base.families or in_head not in (None, family.in_head):
+            continue
+        if not among(family):
             continue
         scopes = _scopes(base) if rare and family.changes else []
         is_listed = rare == family.rare  # as mistakes that all cells make alike
@@ -128,6 +133,7 @@ class Family(NamedTuple):
             change nothing but the weights of cells; otherwise empty.
         rare: Whether they are not tried together with mistakes of other families.
         in_head: Whether they leave all values before the head as they are.
+        many: Whether there are hundreds of them: one for each unit or number of an array.
     """
 
     name: str
@@ -135,6 +141,7 @@ class Family(NamedTuple):
     changes: Literal["cells", "arrays", ""] = ""
     rare: bool = False
     in_head: bool = False
+    many: bool = False
 
 
 #: What mistakes are about, in the order in which a port makes them, and in which they are tried.
@@ -149,6 +156,8 @@ _FAMILIES: tuple[Family, ...] = (
     Family("gates", gates.gate_orders, "arrays"),
     Family("gates of arrays", gates.gate_orders_of_arrays, "arrays", rare=True),
     Family("misread parts", indices.misread_parts, "arrays", rare=True),
+    Family("units", indices.misread_units, "arrays", rare=True, many=True),
+    Family("short buffers", indices.short_buffers, "arrays", rare=True, many=True),
     Family("sums", cell.sums, "arrays", rare=True),
     # Before "cell", which may turn a bias of two rows into one row.
     Family("bias", cell.biases, "arrays"),
@@ -193,6 +202,8 @@ _FAMILIES: tuple[Family, ...] = (
     Family("omitted steps", steps.omitted_steps, rare=True),
     Family("groups of steps", steps.regrouped_steps, rare=True),
     Family("other samples", axes.other_samples, rare=True),
+    Family("restarts", restarts.states_set_to_0, rare=True),
+    Family("unprocessed ends", restarts.unprocessed_ends, rare=True),
     Family("carried", state.carried_states),
     Family("states of samples", state.states_of_samples, rare=True),
     Family("carried runs", state.carried_runs, rare=True),

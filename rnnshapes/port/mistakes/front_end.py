@@ -18,7 +18,7 @@ _ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
 
 
 def front_ends(hypothesis: Hypothesis) -> Variations:
-    """Use another activation, padding or order of the kernel before the last recurrence."""
+    """Use another activation, bias, padding or order of the kernel before the last recurrence."""
     network = hypothesis.network
     for position, node in enumerate(network.nodes):
         layer: Any = node.layer
@@ -33,7 +33,11 @@ def front_ends(hypothesis: Hypothesis) -> Variations:
                 mistake = Mistake("layer.activation", text, Where(layer=layer.name))
                 changed = hypothesis.with_layer(position, replace(layer, activation=other))
                 yield mistake, changed
-        key = "Wc" if isinstance(layer, Conv) else "W"
+        key, bias = ("Wc", "bc") if isinstance(layer, Conv) else ("W", "b")
+        for how, factor in (("left out", 0.0), ("added twice", 2.0)) if bias in arrays else ():
+            text, where = f"the bias of {layer.name} is {how}", Where(layer.name, array="bias")
+            mistake = Mistake("layer.bias", text, where)
+            yield mistake, hypothesis.with_arrays(layer.name, {bias: arrays[bias] * factor})
         for mistake, kernel in _other_kernels(layer, arrays[key]):
             yield mistake, hypothesis.with_arrays(layer.name, {key: kernel})
         if isinstance(layer, Conv) and len(layer.windows) == 1:

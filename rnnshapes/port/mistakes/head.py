@@ -17,6 +17,7 @@ import numpy as np
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.elementwise import Clip
+from rnnshapes.ops.rearrangements import Selection
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.mistakes.cell import WRONG_FUNCTIONS
 from rnnshapes.port.mistakes.cell_changes import Arrays, differ
@@ -151,7 +152,8 @@ def _below_largest(ops: Any, z: Any) -> Any:
 def _without_last(ops: Any, z: Any) -> Any:
     """Return exp(z), divided by the sum of all but the last."""
     powers = ops.activate("exponential", _below_largest(ops, z))
-    return _shares(ops, powers, ops.rearrange(powers, lambda values: values[..., :-1]))
+    all_but_last = Selection((..., slice(None, -1)), (None, None))
+    return _shares(ops, powers, ops.rearrange(powers, all_but_last))
 
 
 def _complement(ops: Any, z: Any) -> Any:

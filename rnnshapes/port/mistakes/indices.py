@@ -26,6 +26,8 @@ from rnnshapes.port.mistakes.gates import repeated_gates
 _STRIDES = (4, 8, 16, 32)
 #: Of so many units, each is tried alone.
 _MOST_UNITS = 32
+#: So many columns are read for others at most, and so many numbers of a buffer are lost.
+_MOST_COLUMNS, _MOST_LOST = 600, 65
 _KERNEL, _RECURRENT = ARRAY_NAMES["Wx"], ARRAY_NAMES["Wh"]
 _ALL_UNITS, _ALL_FEATURES = "sum over all units of h: m = 0 … M-1", "multiply x[d] by row d"
 _SPLIT = "split z at multiples of M"
@@ -42,9 +44,6 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
             )
             change = array_change(partial(_with_transposed, number=number), "Wh", gates=gates)
             yield from changed_cells(hypothesis, mistake, change)
-    units = max((len(a["Wh"]) for a in hypothesis.weights.values() if "Wh" in a), default=0)
-    for mistake, change in _single_units(units if units <= _MOST_UNITS else 0):
-        yield from changed_cells(hypothesis, mistake, change)
     for mistakes in _MISTAKES:
         for mistake, change in mistakes():
             yield from changed_cells(hypothesis, mistake, change)
@@ -54,6 +53,54 @@ def misread_parts(hypothesis: Hypothesis) -> Variations:
     text = "kernel and recurrent_kernel are exchanged: Wx multiplies h, and Wh multiplies x"
     mistake = Mistake("layout.kernels_exchanged", text)
     yield from changed_cells(hypothesis, mistake, _exchanged_kernels)
+
+
+def misread_units(hypothesis: Hypothesis) -> Variations:
+    """Leave out a unit, or read a row for another one, or a column of a gate for another unit's."""
+    units = max((len(a["Wh"]) for a in hypothesis.weights.values() if "Wh" in a), default=0)
+    if units <= _MOST_UNITS:
+        for mistake, change in _single_units(units):
+            yield from changed_cells(hypothesis, mistake, change)
+    pairs = list(itertools.permutations(range(units), 2))
+    for gates in gates_of(hypothesis) or [()]:
+        if len(pairs) * len(gates) > _MOST_COLUMNS:
+            continue
+        for (number, gate), (unit, other) in itertools.product(enumerate(gates or [""]), pairs):
+            whose = f"gate {gate} of unit {unit}" if gate else f"unit {unit}"
+            text = f"{whose} has the weights of unit {other}, in every array"
+            mistake = Mistake("weights.permuted", text, Where(gate=gate or None, unit=unit))
+            of_all = len(gates) or 1
+            read = partial(_copied_column, gates=of_all, number=number, unit=unit, other=other)
+            change = array_change(read, gates=gates)
+            yield from changed_cells(hypothesis, mistake, change)
+
+
+def _copied_column(values: Array, gates: int, number: int, unit: int, other: int) -> Array:
+    """Return an array with the column of one unit in a gate for that of another one."""
+    blocks = np.array(np.split(values, gates, -1))
+    if max(unit, other) < blocks.shape[-1]:
+        blocks[number, ..., unit] = blocks[number, ..., other]
+    return np.concatenate(list(blocks), -1)
+
+
+def short_buffers(hypothesis: Hypothesis) -> Variations:
+    """Read zeros for the last numbers of an array, as from a buffer that is too short."""
+    for key, name in ARRAY_NAMES.items():
+        arrays = [a[key] for a in hypothesis.weights.values() if key in a]
+        for count in range(2, min(max((a.size for a in arrays), default=0), _MOST_LOST)):
+            text = f"the buffer of {name} is {count} numbers too short: the last ones are 0"
+            fix = f"copy all of {name}, to its last number"
+            mistake = Mistake("weights.buffer_short", text, Where(array=name), fix)
+            change = array_change(partial(_without_last, count=count), key)
+            yield from changed_cells(hypothesis, mistake, change)
+
+
+def _without_last(array: Array, count: int) -> Array:
+    """Return an array whose last numbers are 0, unless these are whole rows, or all of it."""
+    flat = array.reshape(-1).copy()
+    if count < len(flat) and count % array.shape[-1]:
+        flat[-count:] = 0.0
+    return flat.reshape(array.shape)
 
 
 #: Mistakes, each with the change that it makes to a cell and its arrays.

@@ -16,6 +16,7 @@ from rnnshapes.network.layers.pooling import GlobalPooling
 from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import Shape
+from rnnshapes.ops.rearrangements import WHOLE, Selection, Transposed
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
 from rnnshapes.port.mistakes.layout import FORTRAN, as_flat, by_columns
 from rnnshapes.port.mistakes.weight_rounding import Grid
@@ -79,7 +80,8 @@ def _other_layers(hypothesis: Hypothesis, positions: Sequence[int]) -> Variation
             continue
         where = Where(layer=layer.name)
         shapes = [network.shapes_at(tap).shapes[0] for tap in (node.sources[0], Tap(position))]
-        if shapes[0] == shapes[1]:
+        units = [[network.count(dim) for dim in shape[-1:]] for shape in shapes]
+        if shapes[0][:-1] == shapes[1][:-1] and units[0] == units[1]:
             mistake = Mistake("layer.omitted", f"{layer.name} ({layer.type}) is left out", where)
             yield mistake, hypothesis.with_layer(position, recast(layer, call=_unchanged))
         epsilon = getattr(layer, "epsilon", None)
@@ -113,8 +115,7 @@ def _over_time(
     """
     linear = layer.type != "LayerNormalization"
 
-    def time_last(values: Array) -> Array:
-        return np.swapaxes(values, 1, -1)
+    time_last = Transposed((0, 2, 1))
 
     def call(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
         z = type(layer).call(self, ops, inputs, w, masks) if linear else inputs[0]
@@ -363,7 +364,7 @@ def _other_pooling(hypothesis: Hypothesis, position: int) -> Variations:
 
 
 def _last_step(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
-    return ops.rearrange(inputs[0], lambda values: values[:, -1])
+    return ops.rearrange(inputs[0], Selection((WHOLE, -1), (None, None)))
 
 
 def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:

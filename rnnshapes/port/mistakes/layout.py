@@ -41,7 +41,7 @@ def layouts(hypothesis: Hypothesis) -> Variations:
             yield from changed_cells(hypothesis, mistake, array_change(read, key))
     for id_, how, read in orders:
         changed = with_change(hypothesis, array_change(read, *kernels))
-        if gated and changed is not None:
+        if changed is not None:
             yield Mistake(id_, f"kernel and recurrent_kernel are {how}"), changed
         if hypothesis.scope is None and (dense := _dense_names(hypothesis)):
             changed = changed or hypothesis

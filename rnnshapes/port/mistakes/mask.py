@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from rnnshapes.port.hypothesis import (
     direction_of,
     recast,
 )
+from rnnshapes.port.mistakes.cell_changes import with_directions
 
 #: A number that is not 0, and changes nothing.
 _NOT_MASKED = 1e-30
@@ -140,7 +141,7 @@ def other_lengths_of_samples(hypothesis: Hypothesis) -> Variations:
         if differs and all(other.any(axis=1).all() for other in others):
             changed = _with_masked_numbers(hypothesis)
             for position, function in zip(positions, counted, strict=True):
-                changed = _with_directions(changed, position, _counting(function))
+                changed = with_directions(changed, position, _counting(function))
             yield Mistake("mask.length", text), changed
 
 
@@ -173,7 +174,7 @@ def states_updated_alone(hypothesis: Hypothesis) -> Variations:
     for held, updated in ("hc", "ch") if directions else ():
         changed = _with_masked_numbers(hypothesis)
         for position in positions:
-            changed = _with_directions(changed, position, _holding(held))
+            changed = with_directions(changed, position, _holding(held))
         text = f"{updated} is changed at masked steps: {held} alone is left as it is"
         yield Mistake("mask.state_updated", text), changed
 
@@ -198,10 +199,10 @@ def masks_ignored_alone(hypothesis: Hypothesis) -> Variations:
             names = {direction.name for direction in some}
             base = _with_masked_numbers(hypothesis)
             if several or len(some) < len(layer.directions):
-                changed = _with_directions(base, position, _counting(_no_mask), names)
+                changed = with_directions(base, position, _counting(_no_mask), names)
                 yield Mistake("mask.ignored", text, where), changed
             if zeroed:
-                changed = _with_directions(base, position, _updating, names)
+                changed = with_directions(base, position, _updating, names)
                 text = f"{text}, and sets its outputs there to 0"
                 yield Mistake("mask.ignored", text, where), changed
 
@@ -233,18 +234,6 @@ def _with_masked_numbers(hypothesis: Hypothesis) -> Hypothesis:
 
 def _unchanged(self: Any, ops: Any, inputs: Sequence[Any], w: Any, masks: Any) -> Any:
     return inputs[0]
-
-
-def _with_directions(
-    hypothesis: Hypothesis,
-    position: int,
-    make: Callable[[Direction], Direction],
-    names: Collection[str] | None = None,
-) -> Hypothesis:
-    """Return the hypothesis with other recurrences in a layer, all or those with these names."""
-    layer: Any = hypothesis.network.nodes[position].layer
-    changed = layer.map_directions(lambda d: make(d) if names is None or d.name in names else d)
-    return hypothesis.with_whole_layer(position, changed)
 
 
 def _counting(function: Callable[[Array], Array | None]) -> Callable[[Direction], Direction]:
@@ -335,7 +324,7 @@ def zeroed_states(hypothesis: Hypothesis) -> Variations:
         where = Where(layer=names[0] if len(names) == 1 else None)
         changed = hypothesis
         for position in positions:
-            changed = _with_directions(changed, position, _zeroed_when_masked)
+            changed = with_directions(changed, position, _zeroed_when_masked)
         text = f"{alone}the states are set to 0 at masked steps, not left as they are"
         yield Mistake("mask.zeroed_state", text, where), changed
 

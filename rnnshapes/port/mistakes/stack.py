@@ -15,6 +15,7 @@ from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.rnn import Recurrent
 from rnnshapes.ops.activations import Array
+from rnnshapes.ops.rearrangements import Moved
 from rnnshapes.port.hypothesis import (
     Hypothesis,
     Mistake,
@@ -86,7 +87,8 @@ def _position_before(network: Network, node: Node) -> int:
 
 def _rearranged(layer: Any, change: Callable[[Array], Array]) -> Any:
     """Return a layer that returns its output, (T, N, M), in another arrangement."""
-    return with_outputs(layer, lambda ops, outputs: [ops.rearrange(h, change) for h in outputs])
+    moved = Moved(change)
+    return with_outputs(layer, lambda ops, outputs: [ops.rearrange(h, moved) for h in outputs])
 
 
 def _repeated(h: Array, at: int) -> Array:

@@ -120,7 +120,7 @@ def other_outputs(hypothesis: Hypothesis) -> Variations:
     """Give the outputs in reverse, or those of the last step at every step."""
     if not hypothesis.network.is_causal or hypothesis.sequences is None:
         return
-    if _gives_every_step(hypothesis) and hypothesis.xs[0].shape[1] > 1:
+    if gives_every_step(hypothesis) and hypothesis.xs[0].shape[1] > 1:
         text = "the outputs are given in reverse, the last step first"
         mistake = Mistake("time.output_reversed", text)
         yield mistake, hypothesis.map_quantities(ReportedQuantity.in_reverse)
@@ -176,7 +176,7 @@ def omitted_steps(hypothesis: Hypothesis) -> Variations:
     if x is None or not 2 < x.shape[1] <= _MOST_OMITTED or not hypothesis.network.runs_in_blocks:
         return
     steps = np.arange(x.shape[1])
-    if not _gives_every_step(hypothesis):
+    if not gives_every_step(hypothesis):
         return
     for omitted in steps[1:]:
         text = f"step {omitted} is left out: its states and output are those of the step before"
@@ -187,7 +187,7 @@ def omitted_steps(hypothesis: Hypothesis) -> Variations:
         yield mistake, replace(changed, xs=(np.delete(x, omitted, axis=1),))
 
 
-def _gives_every_step(hypothesis: Hypothesis) -> bool:
+def gives_every_step(hypothesis: Hypothesis) -> bool:
     """Return whether the port gives each quantity at all steps of x, in their order."""
     steps = np.arange(hypothesis.xs[0].shape[1])
     return all(
@@ -201,28 +201,25 @@ def _at_other_steps(quantity: ReportedQuantity, network_steps: Array) -> Reporte
 
 
 def regrouped_steps(hypothesis: Hypothesis) -> Variations:
-    """Set the states to 0 after every few steps or for each step, or read those of t-2.
+    """Compute each step from the last few steps alone, or from the states of t-2.
 
     How many steps they are, the first step that differs tells.
     """
     x = hypothesis.sequences
     if x is None or not hypothesis.network.runs_in_blocks or hypothesis.network.batch:
         return
-    if not _gives_every_step(hypothesis):
+    if not gives_every_step(hypothesis):
         return
-    count, first = x.shape[1], _first_difference(hypothesis)
+    count, first = x.shape[1], first_difference(hypothesis)
     if 1 < first < count:
-        groups = _in_rows(np.arange(count), first)
-        text = f"the states are set to 0 after every {first} steps, as at a new sample"
-        yield Mistake("state.zeroed_in_blocks", text), _regrouped(hypothesis, groups)
         yield from _sliding(hypothesis, first)
     if first == 1 and count > 3:
-        groups = _in_rows(np.arange(count), 2).T
+        groups = np.pad(np.arange(count), (0, count % 2), constant_values=-1).reshape(-1, 2).T
         text = "step t reads the states of t-2, not of t-1: are two buffers exchanged at each step?"
         yield Mistake("state.two_before", text), _regrouped(hypothesis, groups)
 
 
-def _first_difference(hypothesis: Hypothesis) -> int:
+def first_difference(hypothesis: Hypothesis) -> int:
     """Return the first step at which the port differs by more than rounding, or T."""
     ours = compute_outputs(hypothesis)
     differs = np.zeros(hypothesis.xs[0].shape[1], bool)
@@ -232,12 +229,6 @@ def _first_difference(hypothesis: Hypothesis) -> int:
             size = np.abs(quantity.values).max(initial=0.0)
             differs |= (difference > _BEYOND_ROUNDING * size).any(axis=(0, 2))
     return int(np.argmax(differs)) if differs.any() else len(differs)
-
-
-def _in_rows(steps: Array, length: int) -> Array:
-    """Return steps in rows of a length, (rows, length), with -1 behind the last one."""
-    rows = -(-len(steps) // length)
-    return np.pad(steps, (0, rows * length - len(steps)), constant_values=-1).reshape(rows, length)
 
 
 def _regrouped(hypothesis: Hypothesis, groups: Array) -> Hypothesis:

@@ -13,6 +13,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 from rnnshapes.port.mistakes.cell_changes import (
+    ARRAY_NAMES,
     differ,
     directions_of,
 )
@@ -37,6 +38,7 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
     Where the port is far from the network, no small rounding is tried.
     """
     yield from _overflowed_weights(hypothesis)
+    yield from _other_scales(hypothesis)
     if relative_distance(window(hypothesis, _STEPS).of(hypothesis)) > _NOT_FAR:
         return
     for dtype in ("float16", "bfloat16"):
@@ -51,16 +53,17 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
             mistake = Mistake("weights.quantized", text)
             yield from _with_rounded(hypothesis, mistake, every, cells=cells, biases=biases)
     for unit, what in _STEPS_OF_WEIGHTS.items():
-        ways = {"": multiples_of(unit)}
+        ways = {"rounded": multiples_of(unit), "truncated": _multiples_toward_0(unit)}
         if unit in _FRACTIONAL_BITS:
-            ways["down "] = multiples_below(unit)
+            ways["rounded down"] = multiples_below(unit)
         for how, rounded in ways.items():
             every = _map_weights(hypothesis, rounded)
             for cells in _CELLS:
-                text = f"{_WHOSE[cells]} are rounded {how}to {what}"
+                text = f"{_WHOSE[cells]} are {how} to {what}"
                 mistake = Mistake("weights.quantized", text)
                 yield from _with_rounded(hypothesis, mistake, every, cells=cells)
     yield from _in_one_layer(hypothesis)
+    yield from _pruned_weights(hypothesis)
     yield from _truncated_weights(hypothesis)
     for digits in (3, 4, 5):
         mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
@@ -81,6 +84,46 @@ def _in_one_layer(hypothesis: Hypothesis) -> Variations:
                 yield from _with_rounded(alone, mistake, every, cells=True, biases=biases)
 
 
+def _other_scales(hypothesis: Hypothesis) -> Variations:
+    """Round both kernels of each cell to int8, and read one of them with the other's scale."""
+    for exchanged in (("Wh",), ("Wx",), ("Wx", "Wh")):
+        weights = dict(hypothesis.weights)
+        for direction in directions_of(hypothesis):
+            arrays = hypothesis.weights[direction.name]
+            if "Wx" in arrays and "Wh" in arrays:
+                scales = {key: np.max(np.abs(arrays[key]), initial=_TINY) for key in ("Wx", "Wh")}
+                read = dict(scales)
+                for key in exchanged:
+                    read[key] = scales["Wh" if key == "Wx" else "Wx"]
+                weights[direction.name] = {
+                    **arrays,
+                    **{key: Grid(8)(arrays[key]) * (read[key] / scales[key]) for key in scales},
+                }
+        whose = " and ".join(ARRAY_NAMES[key] for key in exchanged)
+        text = f"the kernels are rounded to int8, and {whose} read with the other one's scale"
+        mistake = Mistake(
+            "weights.other_scale", text, own_fix="multiply each array by its own scale"
+        )
+        if any(differ(weights[group], a) for group, a in hypothesis.weights.items()):
+            yield mistake, replace(hypothesis, weights=weights)
+
+
+def _pruned_weights(hypothesis: Hypothesis) -> Variations:
+    """Set small weights to 0."""
+    for limit, cells in itertools.product((0.01, 0.02, 0.05, 0.1), _CELLS):
+        text = f"{_WHOSE[cells]} are 0 where they are below {limit:g}"
+        fix = "keep small weights, or accept the error with --tolerance"
+        every = _map_weights(hypothesis, _pruned_below(limit))
+        for biases in (True, False):
+            kept = "" if biases else ", the biases are not"
+            mistake = Mistake("weights.pruned", f"{text}{kept}", own_fix=fix)
+            yield from _with_rounded(hypothesis, mistake, every, cells=cells, biases=biases)
+
+
+def _pruned_below(limit: float) -> Callable[[Array], Array]:
+    return lambda values: np.where(np.abs(values) < limit, 0.0, values)
+
+
 def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
     """Truncate or clip the weights, or store them as fractions, which may wrap around."""
     for cells in _CELLS:
@@ -95,6 +138,10 @@ def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
     for limit, cells in itertools.product((0.5, 1.0, 2.0), _CELLS):
         mistake = Mistake("weights.clipped", f"{_WHOSE[cells]} are clipped to ±{limit:g}")
         yield from _rounded(hypothesis, mistake, _clipped_to(limit), cells=cells)
+    for bits, cells in itertools.product((7, 15) if max(largest) > 1.0 else (), _CELLS):
+        text = f"{_WHOSE[cells]} are clipped to -1 and 1 - 2^-{bits}"
+        mistake = Mistake("weights.clipped", text)
+        yield from _rounded(hypothesis, mistake, _clipped_below_1(bits), cells=cells)
     if max(largest) < 1.0:  # nothing overflows
         return
     for bits, wraps, cells in itertools.product((7, 15), (False, True), _CELLS):
@@ -118,6 +165,10 @@ def fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
 
 def _clipped_to(limit: float) -> Callable[[Array], Array]:
     return lambda values: np.clip(values, -limit, limit)
+
+
+def _clipped_below_1(bits: int) -> Callable[[Array], Array]:
+    return lambda values: np.clip(values, -1.0, 1.0 - 2.0**-bits)
 
 
 def _truncated_weights(hypothesis: Hypothesis) -> Variations:
@@ -165,6 +216,7 @@ class Grid:
         decoded: The divisor with which the integers are read again, if it is another one.
         power_of_two: Whether the scale is the next power of two.
         has_zero_point: Whether the integers are not negative, and one of them stands for 0.
+        from_smallest: Whether they count from the smallest number, which is stored, too.
     """
 
     bits: int
@@ -173,6 +225,7 @@ class Grid:
     decoded: float = 0.0
     power_of_two: bool = False
     has_zero_point: bool = False
+    from_smallest: bool = False
 
     @property
     def is_rare(self) -> bool:
@@ -183,12 +236,15 @@ class Grid:
     @property
     def text(self) -> str:
         """The integers in words: ``int8 (one scale for each array)``."""
-        integers = f"{'uint' if self.has_zero_point else 'int'}{self.bits}"
+        unsigned = self.has_zero_point or self.from_smallest
+        integers = f"{'uint' if unsigned else 'int'}{self.bits}"
         scale = f"one scale for each {self.scales}"
         scale += f": largest number / {self.divisor:g}" if self.divisor else ""
         scale += f", read again as / {self.decoded:g}" if self.decoded else ""
         scale += ", a power of two" if self.power_of_two else ""
-        return f"{integers} ({scale}{', with a zero point' if self.has_zero_point else ''})"
+        scale += ", with a zero point" if self.has_zero_point else ""
+        scale += ", from the smallest number on" if self.from_smallest else ""
+        return f"{integers} ({scale})"
 
     def __call__(self, values: Array, gates: int = 1) -> Array:
         """Return an array on the grid, with blocks of columns for so many gates."""
@@ -199,6 +255,10 @@ class Grid:
     def _block(self, values: Array) -> Array:
         axis = 0 if self.scales == "column" and values.ndim > 1 else None
         highest = 2 ** (self.bits - 1) - 1
+        if self.from_smallest:
+            low = np.min(values, axis=axis, keepdims=True)
+            scale = np.maximum(np.ptp(values, axis=axis, keepdims=True), _TINY) / (2**self.bits - 1)
+            return np.asarray(np.rint((values - low) / scale) * scale + low)
         if self.has_zero_point:
             low, high = (
                 np.asarray(edge(values, axis=axis, keepdims=True, initial=0.0))
@@ -222,6 +282,7 @@ def grids(bits: int) -> tuple[Grid, ...]:
     if bits == 8:
         rare += [Grid(bits, s, n) for n in (128.0, 127.5) for s in ("array", "column")]
         rare += [Grid(bits, s, has_zero_point=True) for s in ("array", "column")]
+        rare += [Grid(bits, s, from_smallest=True) for s in ("array", "column")]
         rare += [Grid(bits, s, power_of_two=True) for s in ("array", "column")]
         both = ((127.0, 128.0), (128.0, 127.0))
         rare += [Grid(bits, s, *pair) for pair in both for s in ("array", "column")]
@@ -308,6 +369,11 @@ def _biases_of(hypothesis: Hypothesis) -> Iterator[tuple[str, str]]:
 def multiples_of(unit: float) -> Callable[[Array], Array]:
     """Return a function that rounds numbers to multiples of a unit."""
     return lambda values: np.asarray(np.rint(values / unit) * unit)
+
+
+def _multiples_toward_0(unit: float) -> Callable[[Array], Array]:
+    """Return a function that cuts numbers off to multiples of a unit."""
+    return lambda values: np.asarray(np.trunc(values / unit) * unit)
 
 
 def multiples_below(unit: float) -> Callable[[Array], Array]:
