@@ -40,6 +40,11 @@ def after(c: np.ndarray, o: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return c, o * np.tanh(c)
 
 
+def with_peephole(gate: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Return a gate whose argument has c as another term."""
+    return sigmoid(np.log(gate / (1 - gate)) + c)
+
+
 RULES: list[tuple[str, Rule]] = [
     ("lstm.c_not_activated", lambda i, f, o, z, g, c: (n := f * c + i * g, o * n)),
     ("lstm.c_before", lambda i, f, o, z, g, c: (f * c + i * g, o * np.tanh(c))),
@@ -59,6 +64,13 @@ RULES: list[tuple[str, Rule]] = [
     (
         "activation.other",
         lambda i, f, o, z, g, c: after((f > 0.5) * c + (i > 0.5) * g, 1.0 * (o > 0.5)),
+    ),
+    ("lstm.peepholes", lambda i, f, o, z, g, c: after(n := f * c + i * g, with_peephole(o, n))),
+    (
+        "lstm.peepholes",
+        lambda i, f, o, z, g, c: after(
+            n := with_peephole(f, c) * c + with_peephole(i, c) * g, with_peephole(o, n)
+        ),
     ),
     ("lstm.candidate_subtracted", lambda i, f, o, z, g, c: after(f * c - i * g, o)),
     ("lstm.c_stored_activated", lambda i, f, o, z, g, c: after(np.tanh(f * c + i * g), o)),
@@ -160,3 +172,40 @@ def test_a_reset_before_the_product_without_its_bias_is_named() -> None:
     port = Port("gru", reset_after=False, rows="input")
     h = port.run(weights_of(golden, "gru"), golden["x"])["h"]
     assert explained(rnnshapes.verify(**sizes, against={"h": h})) == [("gru.reset_before",)]
+
+
+#: Two mistakes at once, one of which at least is rare.
+TWO: list[tuple[tuple[str, str], Rule, Callable[[Arrays], Arrays]]] = [
+    (
+        ("lstm.c_before", "bias.omitted"),
+        lambda i, f, o, z, g, c: (f * c + i * g, o * np.tanh(c)),
+        lambda w: {**w, "bias": w["bias"] * 0},
+    ),
+    (
+        ("lstm.gate_omitted", "weights.sign_lost"),
+        lambda i, f, o, z, g, c: after(f * c + g, o),
+        lambda w: {**w, "kernel": np.abs(w["kernel"])},
+    ),
+    (
+        ("activation.candidate", "gates.order"),
+        lambda i, f, o, z, g, c: after(f * c + i * z, o),
+        lambda w: {
+            k: np.concatenate([np.split(a, 4, -1)[n] for n in (0, 1, 3, 2)], -1)
+            for k, a in w.items()
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("given", ["h", "y_hat"])
+@pytest.mark.parametrize(("ids", "rule", "read"), TWO, ids=["-".join(one[0]) for one in TWO])
+def test_a_rare_mistake_and_another_are_named(
+    ids: tuple[str, str], rule: Rule, read: Callable[[Arrays], Arrays], given: str
+) -> None:
+    golden = rnnshapes.golden(**SIZES).arrays
+    w = {key.removeprefix("lstm/"): np.float64(a) for key, a in golden.items() if "lstm/" in key}
+    port = lstm(read(w), np.float64(golden["x"]), rule)
+    if given == "y_hat":
+        port = {"y_hat": port["h"] @ golden["dense/kernel"] + golden["dense/bias"]}
+    found = {frozenset(ids) for ids in explained(rnnshapes.verify(**SIZES, against=port))}
+    assert found == {frozenset(ids)}

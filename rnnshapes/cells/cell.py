@@ -293,7 +293,9 @@ class Cell(BaseCell):
         return ops.activate(self.activation_names[use], z)
 
     def with_methods_of(self, kind: type) -> Any:
-        """Return the cell with the methods of a class that is derived from that of the cell."""
+        """Return the cell with the methods of another class, unless it has them already."""
+        if isinstance(self, kind):
+            return self
         return _derived(kind, type(self))(**{f.name: getattr(self, f.name) for f in fields(self)})
 
     def keras_cell(self, size_of: SizeOf) -> KerasSpec:

@@ -24,7 +24,7 @@ from rnnshapes.port.compare import Comparison, compare_quantities, compute_outpu
 from rnnshapes.port.fits.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
-from rnnshapes.port.mistakes.families import hypotheses
+from rnnshapes.port.mistakes.families import Family, hypotheses
 from rnnshapes.port.quantities import are_numbers_of, has_only_zeros_and_ones
 from rnnshapes.port.recovery.equations import TooFewSteps
 from rnnshapes.port.recovery.recovered_heads import explained_by_head
@@ -41,6 +41,8 @@ from rnnshapes.reference.outputs import ModelOutputs
 
 #: How many of the nearest hypotheses are compared in full, and how near they must be.
 _COMPARED, _NEAR = 6, 0.1
+#: How many of the nearest are combined with every other one, and how many these are at most.
+_COMBINED, _MOST_COMBINED = 4, 5000
 #: How many of each sorted list can be the nearest of all.
 _NEAREST = 3
 #: After one hypothesis that agrees, another is compared only if it is about as near: at most so
@@ -320,8 +322,8 @@ class _Search:
             )
             yield self.explanations(pairs, [dtype, *partly])
             yield self.explanations([*alone, *singles], coarser)
-        if self.pairs == "all":
-            yield self.explanations(self.screened(self.inexact(singles)), [dtype])
+            more = itertools.islice(self.with_another(alone, singles), _MOST_COMBINED)
+            yield self.explanations(self.screened(more), [dtype])
         if in_head:
             both = (False, True)
             rest = (h for rare in both for h in hypotheses(base, rare=rare, in_head=False))
@@ -433,11 +435,19 @@ class _Search:
         self.weights_tried = every_weight and not self.too_few_numbers
         return []
 
-    def inexact(self, singles: Iterable[Screened]) -> Iterator[Hypothesis]:
-        """Yield the nearest hypotheses whose equation is wrong, with quantized weights, too."""
-        wrong = [one for one in singles if not all(m.is_inexact for m in one[1].mistakes)]
-        for _, hypothesis in heapq.nsmallest(_NEAREST, wrong, key=lambda one: one[0]):
-            yield from hypotheses(hypothesis, after="weights", rare=True)
+    def with_another(
+        self, alone: Iterable[Screened], singles: Iterable[Screened]
+    ) -> Iterator[Hypothesis]:
+        """Yield those of the nearest hypotheses that are nearer than the network, with one more."""
+        farthest = min((distance for distance, _ in alone), default=np.inf)
+        nearer = [one for one in singles if one[0] < farthest]
+        in_head = self.extent.in_head or None
+        for _, hypothesis in heapq.nsmallest(_COMBINED, nearer, key=lambda one: one[0]):
+            # Some mistakes hold for the x of the user alone.
+            same = hypothesis.xs is self.base.xs and not hypothesis.unwindowed
+            among = _has_few if same else _keeps_x
+            for rare in (False, True):
+                yield from hypotheses(hypothesis, rare=rare, in_head=in_head, among=among)
 
     def recovered_head(self) -> list[Explanation]:
         """Return the weights that the last layer of a port must have, if they explain it."""
@@ -597,6 +607,14 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _has_few(family: Family) -> bool:
+    return not family.many
+
+
+def _keeps_x(family: Family) -> bool:
+    return (bool(family.changes) or family.in_head) and not family.many
 
 
 def _held_bits(values: Array, bits: float) -> float:
