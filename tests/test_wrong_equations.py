@@ -134,6 +134,7 @@ GRU_RULES: list[tuple[str, Callable[..., np.ndarray]]] = [
     ("gru.gate_omitted", lambda z, r, x, u, h: np.tanh(x + r * u)),
     ("state.overwritten", lambda z, r, x, u, h: mixed(z, r * h, np.tanh(x + r * u))),
     ("gru.reset_of_input", lambda z, r, x, u, h: mixed(z, h, np.tanh(r * x + u))),
+    ("gru.reset_of_candidate", lambda z, r, x, u, h: mixed(z, h, r * np.tanh(x + u))),
     ("gru.output_activated", lambda z, r, x, u, h: np.tanh(mixed(z, h, np.tanh(x + r * u)))),
     ("gru.complement_omitted", lambda z, r, x, u, h: z * h + z * np.tanh(x + r * u)),
     ("gru.candidate_without_h", lambda z, r, x, u, h: mixed(z, h, np.tanh(x))),

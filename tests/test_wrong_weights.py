@@ -161,6 +161,20 @@ def test_the_scale_of_another_array_is_named(cell: str, read: tuple[str, ...]) -
     assert explained(result) == [("weights.other_scale",)]
 
 
+@pytest.mark.parametrize("what", ["h", "y_hat", "last"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
+def test_a_loop_over_x_that_is_too_long_is_named(cell: str, what: str) -> None:
+    golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
+    n, t, d, m = (SIZES[name] for name in "NTDM")
+    buffer = np.concatenate([golden["x"].reshape(-1), np.zeros(m, "f")])
+    x = np.stack([buffer[step * d :][:m] for step in range(n * t)]).reshape(n, t, m)
+    arrays = weights_of(golden, LAYERS[cell])
+    arrays["kernel"] = np.concatenate([arrays["kernel"], arrays["recurrent_kernel"][: m - d]])
+    found = Port(cell).run(arrays, x)
+    result = rnnshapes.verify(**SIZES, cell=cell, seed=5, against=given(found, what))
+    assert explained(result) == [("input.overrun",)]
+
+
 def test_weights_below_1_do_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are rounded alone."""
     golden = rnnshapes.golden(**SIZES, cell="simple", seed=5).arrays

@@ -82,7 +82,8 @@ class GRUCell(Cell):
         r = ops.let("r", self.activate(ops, "r", x_r + h_r))
         x_h, reset = self.reset_input(x_h, r), self.reset(r)
         h_h = reset * h_h if self.reset_after else (reset * h_before) @ W_h  # (N, M)
-        candidate = ops.let("h~", self.activate(ops, "h~", x_h + h_h))
+        candidate = self.reset_candidate(self.activate(ops, "h~", x_h + h_h), r)
+        candidate = ops.let("h~", candidate)
         h = ops.let("h", self.interpolate(ops, z, h_before, candidate))
         return StepResult(h, {"h": h}, {"z": z, "r": r, "h": candidate})
 
@@ -93,6 +94,10 @@ class GRUCell(Cell):
     def reset_input(self, x_h: Tensor, r: Tensor) -> Tensor:
         """Return the part of the candidate that x gives."""
         return x_h
+
+    def reset_candidate(self, candidate: Tensor, r: Tensor) -> Tensor:
+        """Return the candidate after its activation."""
+        return candidate
 
     def interpolate(self, ops: CellOps, z: Tensor, h_before: Tensor, candidate: Tensor) -> Tensor:
         """Return h_t: the share z of the state before, and the rest of the candidate."""
@@ -183,6 +188,12 @@ _WRONG_EQUATIONS = (
         "r multiplies x_h, not h_h: h~ is tanh(r x_h + h_h)",
         reset=lambda self, r: r * 0.0 + 1.0,
         reset_input=lambda self, x_h, r: r * x_h,
+    ),
+    wrong_equation(
+        "gru.reset_of_candidate",
+        "r multiplies the candidate, not h_h: h~ is r tanh(x_h + h_h)",
+        reset=lambda self, r: r * 0.0 + 1.0,
+        reset_candidate=lambda self, candidate, r: r * candidate,
     ),
     wrong_equation(
         "gru.output_activated",

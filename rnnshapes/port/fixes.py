@@ -35,6 +35,7 @@ FIXES = MappingProxyType(
         "gru.candidate_without_h": "h~ = tanh(x_h + r * h_h), or tanh(x_h + (r * h) @ Wh_h)",
         "gru.r_complement": "multiply by r, not by 1 - r",
         "gru.reset_of_input": "h~ = tanh(x_h + r * h_h), or tanh(x_h + (r * h) @ Wh_h)",
+        "gru.reset_of_candidate": "h~ = tanh(x_h + r * h_h), or tanh(x_h + (r * h) @ Wh_h)",
         "gru.output_activated": "h = z * h + (1 - z) * h~",
         "simple.activated_early": "h = activation(x @ Wx + h @ Wh + bias)",
         "simple.state_added": "h = activation(x @ Wx + h @ Wh + bias)",

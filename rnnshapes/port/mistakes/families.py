@@ -195,6 +195,7 @@ _FAMILIES: tuple[Family, ...] = (
     Family("zeroed states", mask.zeroed_states, rare=True),
     Family("input", inputs.permuted_features, rare=True),
     Family("numbers of x", inputs.changed_numbers, rare=True),
+    Family("overrun features", inputs.overrun_features, rare=True),
     Family("time", steps.misplaced_time),
     Family("other steps", steps.other_steps, rare=True),
     Family("other outputs", steps.other_outputs, rare=True),

@@ -75,6 +75,31 @@ def permuted_features(hypothesis: Hypothesis) -> Variations:
         yield mistake, replace(hypothesis, xs=(x[..., order],))
 
 
+def overrun_features(hypothesis: Hypothesis) -> Variations:
+    """Loop over M features of x, not D, and read on in the buffers of x and of both kernels."""
+    x, network = hypothesis.xs[0], hypothesis.network
+    readers = [node for node in network.nodes if any(tap.node == 0 for tap in node.sources)]
+    groups = [direction.name for node in readers for direction in node.layer.directions]
+    arrays = [hypothesis.weights[name] for name in groups]
+    units = {len(a["Wh"]) for a in arrays if "Wx" in a and "Wh" in a}
+    others = [node for node in readers if not node.layer.directions]
+    if len(hypothesis.xs) != 1 or x.ndim != 3 or len(units) != 1 or others:
+        return
+    (count,), features = units, x.shape[2]
+    if count <= features:
+        return
+    starts = np.arange(x.shape[0] * x.shape[1])[:, None] * features
+    buffer = np.concatenate([x.reshape(-1), np.zeros(count, x.dtype)])
+    read = buffer[starts + np.arange(count)].reshape(*x.shape[:2], count)
+    weights = dict(hypothesis.weights)
+    for name, array in zip(groups, arrays, strict=True):
+        rows = np.concatenate([array["Wx"], array["Wh"]])[:count]
+        weights[name] = {**array, "Wx": rows}
+    text = "the loop over x has M terms, not D: it reads on in the buffers of x and of the kernel"
+    mistake = Mistake("input.overrun", text, Where(array="x"), "multiply x[d] by row d for d < D")
+    yield mistake, replace(hypothesis, xs=(read,), weights=weights)
+
+
 def changed_numbers(hypothesis: Hypothesis) -> Variations:
     """Round, clip or normalize x, or read its first or last step as 0."""
     x = hypothesis.xs[0]
