@@ -649,10 +649,13 @@ def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:
     """Return whether another explanation needs only some of the mistakes of this one.
 
     A mistake more may change nothing that is compared. Of explanations with the same ids and the
-    same numbers, one is enough.
+    same numbers, one is enough, and so it is of pairs of mistakes with the same numbers.
     """
     earlier = list(itertools.takewhile(lambda other: other is not one, explanations))
-    same = any(other.ids == one.ids and other.comparisons == one.comparisons for other in earlier)
+    same = any(
+        other.comparisons == one.comparisons and (other.ids == one.ids or len(one.mistakes) > 1)
+        for other in earlier
+    )
     return same or any(set(other.mistakes) < set(one.mistakes) for other in explanations)
 
 

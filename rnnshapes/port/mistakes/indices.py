@@ -91,14 +91,18 @@ def short_buffers(hypothesis: Hypothesis) -> Variations:
             text = f"the buffer of {name} is {count} numbers too short: the last ones are 0"
             fix = f"copy all of {name}, to its last number"
             mistake = Mistake("weights.buffer_short", text, Where(array=name), fix)
-            change = array_change(partial(_without_last, count=count), key)
+            change = block_change(partial(_without_last, count=count, of_bias=key == "bh"), key)
             yield from changed_cells(hypothesis, mistake, change)
 
 
-def _without_last(array: Array, count: int) -> Array:
-    """Return an array whose last numbers are 0, unless these are whole rows, or all of it."""
+def _without_last(array: Array, gates: int, count: int, of_bias: bool) -> Array:
+    """Return an array whose last numbers are 0.
+
+    Whole rows, or whole gates of a bias, are other mistakes.
+    """
     flat = array.reshape(-1).copy()
-    if count < len(flat) and count % array.shape[-1]:
+    whole = array.shape[-1] // (gates if of_bias else 1)
+    if count < len(flat) and count % whole:
         flat[-count:] = 0.0
     return flat.reshape(array.shape)
 

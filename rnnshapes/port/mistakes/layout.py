@@ -80,6 +80,8 @@ def other_axes(hypothesis: Hypothesis) -> Variations:
             what = f"{names} are each" if len(keys) > 1 else f"{names} is"
             where = Where(array=None if len(keys) > 1 else names)
             mistake = Mistake("layout.flat_buffer", f"{what} {text}", where, axes_fix(stored))
+            if keys == ("Wh",) and _transposes_blocks(stored, read):
+                mistake = Mistake("layout.transposed", f"{names} is transposed", where)
             change = block_change(partial(_read_as, stored=stored, read=read), *keys)
             yield from changed_cells(hypothesis, mistake, change)
 
@@ -100,6 +102,12 @@ def reordered_axes(blocks: Array, stored: Sequence[int], read: Sequence[int]) ->
     """Return an array (rows, gates, units) that is stored in one order of axes, and read in one."""
     buffer = blocks.transpose(stored).reshape([blocks.shape[axis] for axis in read])
     return buffer.transpose(np.argsort(read))
+
+
+def _transposes_blocks(stored: Sequence[int], read: Sequence[int]) -> bool:
+    """Return whether square blocks are read transposed, but in their places."""
+    blocks = np.arange(2 * 3 * 2).reshape(2, 3, 2)
+    return np.array_equal(reordered_axes(blocks, stored, read), blocks.transpose(2, 1, 0))
 
 
 def _read_as(values: Array, gates: int, stored: Sequence[int], read: Sequence[int]) -> Array:
