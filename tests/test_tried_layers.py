@@ -1,0 +1,340 @@
+"""Known mistakes of layers beside the recurrence: what a port with each of them gives.
+
+Every row is written out here by hand, and shares no code with the package.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import layers as la
+
+import rnnshapes
+from rnnshapes.port.mistakes.families import hypotheses
+from tests.helpers.models import randomized, sequential
+from tests.helpers.tried import Row, base_of, untried_results
+
+Array = np.ndarray
+Arrays = dict[str, Array]
+N, T, D, M, K = 4, 6, 3, 5, 2
+
+
+def softmax(z: Array) -> Array:
+    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+
+
+def sigmoid(z: Array) -> Array:
+    return 1 / (1 + np.exp(-z))
+
+
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda z: z,
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "softplus": lambda z: np.log1p(np.exp(z)),
+    "exponential": np.exp,
+    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
+}
+
+
+@cache
+def with_head(*, activation: str, units: int, sequences: bool, norm: str) -> Any:
+    """Return a model, and its weights and h in float64."""
+    layers: list[Any] = [la.SimpleRNN(M, return_sequences=sequences, name="rnn")]
+    if norm == "LayerNormalization":
+        layers.append(la.LayerNormalization(epsilon=0.02, name="norm"))
+    if norm == "BatchNormalization":
+        layers.append(la.BatchNormalization(epsilon=0.02, name="norm"))
+    model = randomized(
+        sequential(*layers, la.Dense(units, activation, name="dense"), shape=(T, D)), seed=3
+    )
+    if norm == "BatchNormalization":  # so that mean and variance may be exchanged
+        weights = model.get_layer("norm").get_weights()
+        model.get_layer("norm").set_weights([*weights[:2], np.abs(weights[2]), weights[3]])
+    arrays = rnnshapes.golden(model, N=N, keras=False).arrays
+    return model, {name: np.asarray(a, float) for name, a in arrays.items()}
+
+
+def outputs(z: Array, right: str) -> Iterator[Row]:
+    """Yield what is given instead of an activation of z."""
+    act, where = FUNCTIONS[right], {"layer": "dense"}
+    others = ("linear", "softmax", "sigmoid", "tanh", "relu", "softplus", "exponential")
+    for other in others:
+        if other != right:
+            yield "head.activation", where, FUNCTIONS[other](z)
+    y = act(z)
+    yield "head.clipped", where, np.clip(y, 0, 1)
+    yield "head.clipped", where, np.clip(y, -1, 1)
+    yield "head.activation", where, np.abs(y)
+    if right != "linear":
+        yield "head.activation", where, act(y)
+        yield "head.activation", where, act(-z)
+    if right in ("softmax", "sigmoid", "tanh", "exponential"):
+        yield "head.activation", where, act(z * np.log(2))
+    if right == "sigmoid":
+        for wrong in (np.clip(z, 0, 1), 0.2 * z + 0.5, z / 6 + 0.5, act(z / 2), act(2 * z)):
+            yield "head.activation", where, wrong
+    if right == "tanh":
+        for wrong in (act(z / 2), act(2 * z), 1.7159 * act(2 * z / 3), np.arctan(z)):
+            yield "head.activation", where, wrong
+    if right == "softmax":
+        yield from outputs_of_softmax(z)
+
+
+def outputs_of_softmax(z: Array) -> Iterator[Row]:
+    e, total = np.exp(z), {"axis": -1, "keepdims": True}
+    for wrong in (
+        *(np.log(softmax(z)), z / z.sum(**total), z**2 / (z**2).sum(**total), z - z.max(**total)),
+        *(e / e[..., :-1].sum(**total), 1 - softmax(z), e / e.sum(0), e / e.sum()),
+        *([e / e.sum(1, keepdims=True)] if z.ndim > 2 and z.shape[1] == T else []),
+    ):
+        yield "head.activation", {"layer": "dense"}, wrong
+
+
+def kernels(W: Array, b: Array) -> Iterator[tuple[str, str | None, Array, Array]]:
+    """Yield id and array of a mistake, and kernel and bias after it."""
+    for changed in (0 * b, 2 * b, np.roll(b, 1), np.roll(b, -1)):
+        yield "head.bias", "bias", W, changed
+    yield "sum.not_reset", None, W.cumsum(1), b.cumsum()
+    square = W.shape[0] == W.shape[1]
+    by_columns = W.ravel().reshape(W.shape, order="F")
+    yield "layout.transposed" if square else "layout.fortran", "kernel", by_columns, b
+    if not square:
+        yield "layout.flat_buffer", "kernel", W.ravel(order="F").reshape(W.shape), b
+    rows = np.arange(len(W))[:, None]
+    for row in (0, len(W) - 1):
+        yield "weights.row_omitted", "kernel", W * (rows != row), b
+    for read in (np.roll(W, 1, 0), np.roll(W, -1, 0), W[::-1]):
+        yield "weights.permuted", "kernel", read, b
+    for axis in (None, 0):
+        scale = np.abs(W).max(axis, keepdims=True) / 127
+        yield "weights.quantized", "kernel", np.round(W / scale) * scale, b
+
+
+def normalized(x: Array, g: Arrays, norm: str) -> Iterator[tuple[str, dict[str, Any], Array]]:
+    """Yield id and place of a mistake, and what a layer gives for x with it."""
+    gamma, beta = g["norm/gamma"], g["norm/beta"]
+    batch = norm == "BatchNormalization"
+    mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    if batch:
+        mean, var = g["norm/moving_mean"], g["norm/moving_variance"]
+    root, where = np.sqrt(var + 0.02), {"layer": "norm"}
+    z = (x - mean) / root
+    yield "head.batchnorm" if batch else "layer.omitted", where, x
+    for epsilon in (1e-5, 1e-3, 0) if batch else (1e-5, 1e-3, 1e-6, 1e-12, 0):
+        id_ = "head.batchnorm" if batch else "layer.epsilon"
+        yield id_, where, (x - mean) / np.sqrt(var + epsilon) * gamma + beta
+    yield "layer.unscaled", where, z
+    yield "layer.unscaled", {**where, "array": "gamma"}, z + beta
+    yield "layer.unscaled", {**where, "array": "beta"}, z * gamma
+    yield "layer.arrays_exchanged", where, z * beta + gamma
+    size = x.shape[-1]
+    divisors = [var + 0.02, np.sqrt(var) + 0.02]
+    if batch:
+        exchanged = (x - var) / np.sqrt(mean + 0.02)
+        yield "layer.arrays_exchanged", where, exchanged * gamma + beta
+        every = tuple(range(x.ndim - 1))
+        of_batch = (x - x.mean(every)) / np.sqrt(x.var(every) + 0.02)
+        yield "layer.batch_statistics", where, of_batch * gamma + beta
+        divisors.append(var)
+    else:
+        more = var * size / (size - 1)
+        divisors += [np.sqrt(more + 0.02), np.sqrt(more) + 0.02]
+        squares = (x**2).mean(-1, keepdims=True)
+        yield "layer.deviation", where, x / np.sqrt(squares + 0.02) * gamma + beta
+        if x.ndim > 2 and x.shape[1] == T:
+            over = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 0.02)
+            yield "layer.axis", where, over * gamma + beta
+    for divisor in divisors:
+        yield "layer.deviation", where, (x - mean) / divisor * gamma + beta
+
+
+def rows_of(g: Arrays, activation: str, norm: str, *, sequences: bool) -> Iterator[Row]:
+    """Yield every mistake of the layers behind the recurrence, with y_hat."""
+    h, W, b, act = g["rnn.h"], g["dense/kernel"], g["dense/bias"], FUNCTIONS[activation]
+    h = h if sequences else h[:, -1:]
+    x, place = h, {"layer": "dense"}
+    if norm:
+        mean, var = (
+            (h.mean(-1, keepdims=True), h.var(-1, keepdims=True))
+            if norm == "LayerNormalization"
+            else (g["norm/moving_mean"], g["norm/moving_variance"])
+        )
+        x = (h - mean) / np.sqrt(var + 0.02) * g["norm/gamma"] + g["norm/beta"]
+        for id_, where, wrong in normalized(h, g, norm):
+            yield id_, where, act(wrong @ W + b)
+    yield from outputs(x @ W + b, activation)
+    for id_, array, kernel, bias in kernels(W, b):
+        yield id_, {**place, "array": array}, act(x @ kernel + bias)
+    for name in ("relu", "tanh", "sigmoid"):
+        yield "stack.activated", place, act(FUNCTIONS[name](x) @ W + b)
+    if activation != "linear":
+        yield "head.bias", place, act(x @ W) + b
+
+
+HEADS = [
+    *(("softmax", 3, True, "LayerNormalization"), ("softmax", 3, False, "")),
+    *(("sigmoid", K, True, "BatchNormalization"), ("linear", M, True, "")),
+    *(("tanh", K, False, "BatchNormalization"), ("elu", K, False, "LayerNormalization")),
+]
+
+
+@pytest.mark.parametrize(("activation", "units", "sequences", "norm"), HEADS)
+def test_each_mistake_behind_the_recurrence_is_tried(
+    activation: str, units: int, sequences: bool, norm: str
+) -> None:
+    model, golden = with_head(activation=activation, units=units, sequences=sequences, norm=norm)
+    base = base_of(model=model, N=N, last=not sequences)
+    rows = list(rows_of(golden, activation, norm, sequences=sequences))
+    assert untried_results(base, rows) == []
+
+
+def recurrence(g: Arrays, x: Array, mask: Array | None = None) -> Array:
+    """Return h (N, T, M) of the SimpleRNN ``rnn``."""
+    h, steps = np.zeros((len(x), g["rnn/bias"].size)), []
+    for t in range(x.shape[1]):
+        new = np.tanh(x[:, t] @ g["rnn/kernel"] + h @ g["rnn/recurrent_kernel"] + g["rnn/bias"])
+        h = new if mask is None else np.where(mask[:, t, None], new, h)
+        steps.append(h)
+    return np.stack(steps, axis=1)
+
+
+def golden_of(model: Any, **options: Any) -> Arrays:
+    arrays = rnnshapes.golden(model, keras=False, **options).arrays
+    return {name: np.asarray(a, float) for name, a in arrays.items()}
+
+
+def tables(table: Array) -> Iterator[tuple[str, Array]]:
+    """Yield id and table of each mistake of an Embedding."""
+    count, tokens = len(table), np.arange(len(table))
+    yield "embedding.shifted", table[np.maximum(tokens - 1, 0)]
+    yield "embedding.shifted", table[np.minimum(tokens + 1, count - 1)]
+    yield "embedding.shifted", table[::-1]
+    for row in range(1, count):
+        lost = np.minimum(tokens + (tokens >= row), count - 1)
+        yield "embedding.shifted", table[lost]
+        for unknown in range(min(row, 3)):
+            yield "embedding.unknown", table[[unknown if k >= row else k for k in tokens]]
+    for one, other in itertools.combinations(tokens, 2):
+        order = tokens.copy()
+        order[[one, other]] = other, one
+        yield "embedding.permuted", table[order]
+    length = np.linalg.norm(table, axis=1, keepdims=True)
+    yield "embedding.normalized", table / length
+    yield "embedding.normalized", table / np.where(length > 1, length, 1)
+    yield "embedding.zero_row", table * (tokens > 0)[:, None]
+    yield "layout.flat_buffer", table.ravel(order="F").reshape(table.shape)
+    yield "layout.fortran", table.ravel().reshape(table.shape, order="F")
+    for unit in (0.01, 0.001):
+        yield "weights.quantized", np.round(table / unit) * unit
+    for axis in (None, 0, 1):
+        scale = np.abs(table).max(axis, keepdims=True) / 127
+        yield "weights.quantized", np.round(table / scale) * scale
+
+
+def with_words(count: int) -> Any:
+    """Return a model of some words, and x that has each of them."""
+    layers = [la.Embedding(count, 4, name="words"), la.SimpleRNN(M, name="rnn")]
+    model = randomized(sequential(*layers, la.Dense(K, name="dense"), shape=(9,)), seed=3)
+    return model, np.arange(count * 2 // 9 * 9 + 9).reshape(-1, 9) % count
+
+
+def test_each_misreading_of_words_is_tried() -> None:
+    model, x = with_words(7)
+    golden = golden_of(model, x=x)
+    base = base_of(model=model, x=x, last=True)
+    table = golden["words/embeddings"]
+    wrong = [(id_, changed) for id_, changed in tables(table) if not np.array_equal(changed, table)]
+    h = recurrence(golden, np.concatenate([changed[x] for _, changed in wrong]))[:, -1:]
+    y_hat = np.split(h @ golden["dense/kernel"] + golden["dense/bias"], len(wrong))
+    place = {"layer": "words", "array": "embeddings"}
+    rows = [(id_, place, y) for (id_, _), y in zip(wrong, y_hat, strict=True)]
+    assert untried_results(base, rows) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "lost", "pairs"), [(16, 15, 120), (17, 16, 0), (64, 63, 0), (65, 0, 0)]
+)
+def test_few_words_are_tried_one_by_one(count: int, lost: int, pairs: int) -> None:
+    model, x = with_words(count)
+    tried = hypotheses(base_of(model=model, x=x, last=True), rare=True)
+    ids = Counter(one.mistakes[0].id for one in tried)
+    found = (ids["embedding.shifted"] - 3, ids["embedding.unknown"], ids["embedding.permuted"])
+    assert found == (lost, max(3 * lost - 3, 0), pairs)
+
+
+def convolved(x: Array, kernel: Array, bias: Array, before: int = 1) -> Array:
+    """Return a Conv1D of 3 steps, of which so many are before the step."""
+    padded = np.pad(x, ((0, 0), (before, 2 - before), (0, 0)))
+    return bias + sum(padded[:, k : k + x.shape[1]] @ kernel[k] for k in range(3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "activation", "padding"),
+    [("dense", "tanh", ""), ("conv", "relu", "same"), ("conv", "linear", "causal")],
+)
+def test_each_mistake_before_the_recurrence_is_tried(
+    kind: str, activation: str, padding: str
+) -> None:
+    layer = la.Dense(4, activation, name="front")
+    if kind == "conv":
+        layer = la.Conv1D(4, 3, padding=padding, activation=activation, name="front")
+    layers = [layer, la.SimpleRNN(M, return_sequences=True, name="rnn"), la.Dense(K, name="dense")]
+    model = randomized(sequential(*layers, shape=(T, D)), seed=3)
+    golden = golden_of(model, N=N)
+    x, W, b, act = golden["x"], golden["front/kernel"], golden["front/bias"], FUNCTIONS[activation]
+    before = 2 if padding == "causal" else 1
+
+    def front(kernel: Array, before: int = before) -> Array:
+        return x @ kernel + b if kind == "dense" else convolved(x, kernel, b, before)
+
+    where, array = {"layer": "front"}, {"layer": "front", "array": "kernel"}
+    wrong = [
+        ("layer.activation", where, FUNCTIONS[other](front(W)))
+        for other in ("linear", "relu", "tanh", "sigmoid")
+        if other != activation
+    ]
+    if kind == "dense":
+        read = W.ravel().reshape(W.shape, order="F")
+        wrong.append(("layout.fortran", array, act(front(read))))
+        read = W.ravel(order="F").reshape(W.shape)
+    else:
+        wrong.append(("layer.padding", where, act(front(W, 3 - before))))
+        wrong.append(("layer.kernel_reversed", array, act(front(W[::-1]))))
+        read = np.transpose(W, (2, 1, 0)).ravel().reshape(W.shape)
+    wrong.append(("layout.flat_buffer", array, act(front(read))))
+    rows = [
+        (id_, place, recurrence(golden, features) @ golden["dense/kernel"] + golden["dense/bias"])
+        for id_, place, features in wrong
+    ]
+    base = base_of(model=model, N=N)
+    assert untried_results(base, rows) == []
+
+
+@pytest.mark.parametrize("pooling", ["GlobalMaxPooling1D", "GlobalAveragePooling1D", ""])
+def test_each_pooling_over_time_is_tried(pooling: str) -> None:
+    """Of the steps of h, and of the outputs where the last one is right."""
+    layers = [la.SimpleRNN(M, return_sequences=bool(pooling), name="rnn")]
+    layers += [getattr(la, pooling)(name="pool")] if pooling else []
+    head = la.Dense(K, "sigmoid", name="dense")
+    model = randomized(sequential(*layers, head, shape=(T, D)), seed=3)
+    golden = golden_of(model, N=N)
+
+    def y_hat(h: Array) -> Array:
+        return sigmoid(h @ golden["dense/kernel"] + golden["dense/bias"])[:, None]
+
+    h, every = golden["rnn.h"], {"mean": np.mean, "max": np.max}
+    rows: list[Row] = [("time.pooled", {"layer": "rnn"}, y_hat(f(h, 1))) for f in every.values()]
+    rows += [("time.pooled", {}, f(y_hat(h)[:, 0], 1)[:, None]) for f in every.values()]
+    if pooling:
+        other = h.mean(1) if "Max" in pooling else h.max(1)
+        rows = [("head.pooling", {"layer": "pool"}, y_hat(one)) for one in (other, h[:, -1])]
+    assert untried_results(base_of(model=model, N=N, what="output"), rows) == []

@@ -1,0 +1,471 @@
+"""Known mistakes of ports: what each makes of x, of the weights and of what a port gives.
+
+Every row is written out here by hand, and shares no code with the package.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnshapes.port.mistakes.families import hypotheses
+from rnnshapes.port.screening import relative_distance, relative_distances
+from tests.helpers.handmade import LAYERS, SIZES
+from tests.helpers.tried import Row, base_of, tried_from, untried
+
+Array = np.ndarray
+Change = Callable[[Array], Array]
+
+
+def at(x: Array, indices: Any, axis: int) -> Array:
+    return np.take(x, np.asarray(indices, int), axis)
+
+
+def behind(x: Array, steps: int) -> Array:
+    """Return x so many steps late, after zeros; or early, before zeros."""
+    moved = np.zeros_like(x)
+    for t in range(x.shape[1]):
+        if 0 <= t - steps < x.shape[1]:
+            moved[:, t] = x[:, t - steps]
+    return moved
+
+
+def replaced(count: int, index: int, other: int) -> list[int]:
+    return [other if i == index else i for i in range(count)]
+
+
+def exchanged(count: int, one: int, other: int) -> list[int]:
+    order = list(range(count))
+    order[one], order[other] = other, one
+    return order
+
+
+# --- x ------------------------------------------------------------------------------------------
+
+
+def features(x: Array) -> Iterator[Row]:
+    count, where = x.shape[2], {"array": "x"}
+    yield "input.first_repeated", where, at(x, [0] * count, 2)
+    yield "input.permuted", where, x[..., ::-1]
+    for shift in (1, -1):
+        yield "input.permuted", where, at(x, [(k - shift) % count for k in range(count)], 2)
+    for one, other in itertools.combinations(range(count), 2):
+        yield "input.permuted", where, at(x, exchanged(count, one, other), 2)
+    for one, other in itertools.permutations(range(count), 2):
+        yield "input.repeated", {**where, "unit": one}, at(x, replaced(count, one, other), 2)
+
+
+def bits_of_bfloat16(x: Array) -> Array:
+    bits = np.asarray(x, "f").view("u4")
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype("u4").view("f")
+
+
+def normalized(x: Array) -> Iterator[Array]:
+    for axes in ((0, 1, 2), (0, 1), (1, 2), (1,)):
+        low, high = x.min(axes, keepdims=True), x.max(axes, keepdims=True)
+        yield x - x.mean(axes, keepdims=True)
+        yield (x - x.mean(axes, keepdims=True)) / x.std(axes, keepdims=True)
+        yield x / np.abs(x).max(axes, keepdims=True)
+        yield (x - low) / (high - low)
+
+
+def numbers(x: Array) -> Iterator[Row]:
+    where = {"array": "x"}
+    for step in (0, -1):
+        zeroed = x.copy()
+        zeroed[:, step] = 0
+        yield "input.step_zero", where, zeroed
+    for unit in (1, 0.1, 0.01, 1e-3, 1e-4, *(0.5**bits for bits in range(1, 17))):
+        yield "input.rounded", where, np.round(x / unit) * unit
+        yield "input.rounded", where, np.fix(x / unit) * unit
+    yield "input.rounded", where, x.astype("f2")
+    yield "input.rounded", where, bits_of_bfloat16(x)
+    for axes in (None, (0, 1)):
+        scale = np.abs(x).max(axes, keepdims=True) / 127
+        yield "input.rounded", where, np.round(x / scale) * scale
+    for one in (2.0**7, 2.0**15):
+        whole = np.round(x * one)
+        yield "input.overflow", where, np.clip(whole, -one, one - 1) / one
+        yield "input.overflow", where, ((whole + one) % (2 * one) - one) / one
+    for low, high in ((-1, 1), (0, 1), (-0.5, 0.5), (-2, 2), (-3, 3), (-4, 4), (-5, 5), (-8, 8)):
+        yield "input.clipped", where, np.clip(x, low, high)
+    for changed in normalized(x):
+        yield "input.normalized", where, changed
+    for changed in (
+        *(np.abs(x), np.maximum(x, 0), np.sign(x) * np.log(1 + np.abs(x)), np.cumsum(x, axis=1)),
+        *(np.log(1 + np.maximum(x, 0)), np.diff(x, axis=1, prepend=np.zeros_like(x[:, :1]))),
+    ):
+        yield "input.transformed", where, changed
+
+
+def steps(x: Array) -> Iterator[Row]:
+    count, where = x.shape[1], {"array": "x"}
+    yield "time.reversed", {}, x[:, ::-1]
+    yield "time.first_repeated", where, at(x, [0] * count, 1)
+    for late in (1, -1, *range(2, min(count, 9))):
+        yield "time.shifted", {}, behind(x, late)
+    yield "time.shifted", {}, at(x, [0, *range(count - 1)], 1)
+    yield "time.shifted", {}, at(x, [*range(1, count), count - 1], 1)
+    yield "time.every_repeated", where, at(x, [t // 2 for t in range(count)], 1)
+    read = x[:, ::2]
+    yield "time.strided", where, np.concatenate([read, 0 * x], axis=1)[:, :count]
+    for step in range(1, count) if count <= 32 else ():
+        yield "time.rotated", where, at(x, [(t + step) % count for t in range(count)], 1)
+        there = {**where, "step": step - 1}
+        yield "time.permuted", there, at(x, exchanged(count, step - 1, step), 1)
+        kept = [t for t in range(count) if t != step - 1]
+        yield "time.step_omitted", there, at(x, [*kept, count - 1], 1)
+        yield "time.step_omitted", there, np.concatenate([at(x, kept, 1), 0 * x[:, :1]], axis=1)
+
+
+def axes(x: Array) -> Iterator[Row]:
+    n, t, d = x.shape
+    flat, where = x.ravel(), {"array": "x"}
+    index = np.arange(flat.size)
+    # Each number of the buffer that is read, by its place in x (N, T, D).
+    place, unit = index // d, index % d
+    yield "axes.input_swapped", {}, flat[((place % t) * n + place // t) * d + unit].reshape(x.shape)
+    yield "axes.input_swapped", {}, flat[((place % n) * t + place // n) * d + unit].reshape(x.shape)
+    sample, step = place // t, place % t
+    yield "axes.features_swapped", where, flat[(sample * d + unit) * t + step].reshape(x.shape)
+    inside = index % (t * d)
+    there = (sample * t + inside % t) * d + inside // t
+    yield "axes.features_swapped", where, flat[there].reshape(x.shape)
+    for one in (0, n - 1):
+        yield "axes.sample_repeated", {}, at(x, [one] * n, 0)
+    for some in (slice(None, -1), slice(1, None)):
+        yield "axes.samples_shifted", {}, x[some]
+
+
+def lengths(x: Array) -> Iterator[Row]:
+    """Yield other numbers of steps than 9."""
+    where = {"array": "x"}
+    yield "time.first_omitted", where, x[:, 1:]
+    yield "time.end_repeated", where, at(x, [0, *range(9)], 1)
+    yield "time.end_repeated", where, at(x, [*range(9), 8], 1)
+    yield "time.strided", where, at(x, [0, 2, 4, 6, 8], 1)
+    yield "time.strided", where, at(x, [1, 3, 5, 7], 1)
+    for count in range(2, 8):
+        yield "time.window", where, at(x, range(count), 1)
+        yield "time.window", where, at(x, range(9 - count, 9), 1)
+        yield "time.step_omitted", where, at(x, [t for t in range(9) if t != count - 1], 1)
+    for count in (1, 2, 3, 4, 6, 7):
+        zeros = np.zeros((len(x), count, x.shape[2]))
+        yield "time.padded", where, np.concatenate([x, zeros], axis=1)
+        yield "time.padded", where, np.concatenate([zeros, x], axis=1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_each_misreading_of_x_is_tried(last: bool) -> None:
+    base = base_of(**SIZES, cell="simple", last=last)
+    x = 5 * base.xs[0].astype(float)
+    assert np.abs(x).max() > 8
+    base = replace(base, xs=(x,))
+    kinds = (features, numbers, steps, axes, *((lengths,) if last else ()))
+    rows = itertools.chain.from_iterable(kind(x) for kind in kinds)
+    tried = tried_from(base)
+    assert untried(tried, [one.xs[0] for one in tried], rows, 1e-9) == []
+
+
+def test_other_lengths_end_at_their_last_step() -> None:
+    base = base_of(**SIZES, cell="simple", last=True)
+    for one in hypotheses(base, rare=True):
+        if one.families == ("other lengths",):
+            assert one.quantities[0].network_steps.tolist() == [one.xs[0].shape[1] - 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "pairs", "copies"), [(2, 1, 1), (6, 15, 30), (7, 21, 12), (12, 66, 22), (13, 0, 24)]
+)
+def test_few_features_are_exchanged_in_pairs(count: int, pairs: int, copies: int) -> None:
+    base = base_of(cell="simple", N=3, T=2, D=count, M=4, K=1)
+    ids = Counter(one.mistakes[0].id for one in hypotheses(base, rare=True))
+    assert (ids["input.permuted"], ids["input.repeated"]) == (pairs + 3, copies)
+
+
+@pytest.mark.parametrize(("count", "each"), [(3, 2), (32, 31), (33, 0)])
+def test_each_step_of_a_short_x_is_left_out(count: int, each: int) -> None:
+    base = base_of(cell="simple", N=2, T=count, D=3, M=4, K=1)
+    ids = Counter(one.mistakes[0].id for one in hypotheses(base, rare=True))
+    assert (ids["time.rotated"], ids["time.permuted"]) == (each, each)
+    assert ids["time.step_omitted"] == 3 * each
+    last = base_of(cell="simple", N=2, T=count, D=3, M=4, K=1, last=True)
+    ids = Counter(one.mistakes[0].id for one in hypotheses(last, rare=True))
+    assert ids["time.step_omitted"] == 2 * each + max(each - 1, 0)
+
+
+def test_usual_lengths_of_windows_are_tried() -> None:
+    base = base_of(cell="simple", N=1, T=1030, D=1, M=2, K=1, last=True)
+    tried = [one for one in hypotheses(base, rare=True) if one.families == ("other lengths",)]
+    found = {(one.mistakes[0].id, one.xs[0].shape[1]) for one in tried}
+    tens = (10, 20, 30, 40, 50, 60, 80, 100, 120, 150, 160, 200, 250, 300, 400, 500, 800, 1000)
+    others = (15, 25, 12, 24, 48, 96, *(2**power for power in range(1, 11)))
+    assert found >= {("time.window", count) for count in {*range(2, 11), *tens, *others}}
+    assert {count - 1030 for id_, count in found if id_ == "time.padded"} == {1, 2, 3, 4}
+    assert ("time.step_omitted", 1029) not in found
+
+
+#: Sizes and options with few features, steps, samples or units, or in another direction.
+FORMS: list[dict[str, Any]] = [
+    *(
+        {"D": 7},
+        {"D": 5},
+        {"T": 2},
+        {"T": 3},
+        {"D": 1},
+        {"N": 1},
+        {"N": 2, "K": 5},
+        {"N": 9, "D": 5},
+    ),
+    *({"go_backwards": True}, {"cell": "gru", "reset_after": False, "T": 4, "N": 2}),
+]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_mistakes_of_small_networks_change_something(form: dict[str, Any], last: bool) -> None:
+    """Each has a text of its own, and a remedy. A limit may lie above all numbers."""
+    base = base_of(**{**SIZES, "cell": "simple", **form}, last=last)
+    errors = np.random.default_rng(1).normal(0, 1e-3, base.quantities[0].values.shape)
+    base = base.map_quantities(lambda q: replace(q, values=q.values + errors))
+    tried = [one for one in tried_from(base) if not one.mistakes[0].id.endswith(".clipped")]
+    changes = np.abs(np.array(relative_distances(tried)) - relative_distance(base))
+    assert [tried[k].mistakes[0].text for k in np.flatnonzero(changes < 1e-9)] == []
+    texts = Counter(one.mistakes[0].text for one in tried)
+    assert [text for text, count in texts.items() if count > 1] == []
+    assert all(one.mistakes[0].fix for one in tried)
+
+
+# --- Weights ------------------------------------------------------------------------------------
+
+#: Arrays of a cell by name, and how Keras calls them.
+NAMES = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
+Arrays = dict[str, Array]
+#: The id of a mistake, where it is, and the arrays that it changes.
+ArrayRow = tuple[str, dict[str, Any], Arrays]
+
+
+def columns(a: Array, index: Any) -> Array:
+    return a[..., np.asarray(index, int)]
+
+
+def each_array(
+    w: Arrays, id_: str, change: Change, *groups: str, array: bool = True
+) -> Iterator[ArrayRow]:
+    """Yield the change of the arrays of each group, whose keys are one word each."""
+    for keys in (group.split() for group in groups):
+        where = {"array": NAMES[keys[0]]} if array and len(keys) == 1 else {}
+        yield id_, where, {key: change(w[key]) for key in keys}
+
+
+def gates_read_otherwise(w: Arrays, gates: str) -> Iterator[ArrayRow]:
+    """Yield gates in another order, or read twice."""
+    m, count = len(w["Wh"]), len(gates)
+    blocks = np.arange(count * m).reshape(count, m)
+    for order in list(itertools.permutations(range(count)))[1:]:
+        read = blocks[np.argsort(order)].ravel()
+        yield "gates.order", {}, {key: columns(a, read) for key, a in w.items()}
+        for key, name in NAMES.items():
+            yield f"gates.order.{name}", {"array": name}, {key: columns(w[key], read)}
+        for row in range(len(w["bh"]) if w["bh"].ndim == 2 else 0):
+            rows = w["bh"].copy()
+            rows[row] = columns(rows[row], read)
+            yield "gates.order.bias", {"array": "bias"}, {"bh": rows}
+    for one, other in itertools.permutations(range(count), 2):
+        read = blocks[replaced(count, one, other)].ravel()
+        yield "gates.repeated", {"gate": gates[one]}, {k: columns(a, read) for k, a in w.items()}
+        for key, name in NAMES.items():
+            where = {"gate": gates[one], "array": name}
+            yield "gates.repeated", where, {key: columns(w[key], read)}
+
+
+def gates_alone(w: Arrays, gates: str) -> Iterator[ArrayRow]:
+    """Yield the block of one gate transposed, its bias alone, or one number of it."""
+    m, count = len(w["Wh"]), len(gates)
+    for k, gate in enumerate(gates):
+        block = slice(k * m, k * m + m)
+        turned, alone = w["Wh"].copy(), 0 * w["bh"]
+        turned[:, block] = w["Wh"][:, block].T
+        alone[..., block] = w["bh"][..., block]
+        yield "layout.transposed", {"gate": gate, "array": "recurrent_kernel"}, {"Wh": turned}
+        yield "bias.omitted", {"gate": gate, "array": "bias"}, {"bh": alone}
+    first = np.arange(count * m)
+    for read in (first % m, 0 * first, first // m * m):
+        yield "bias.first_repeated", {"array": "bias"}, {"bh": columns(w["bh"], read)}
+
+
+def gate_columns(w: Arrays, gates: str) -> Iterator[ArrayRow]:
+    """Yield arrays whose gates are split at other columns, side by side, or added up."""
+    m, count = len(w["Wh"]), len(gates)
+    every = np.arange(count * m)
+    apart = np.minimum(every // m * len(w["Wx"]) + every % m, count * m)  # beyond the last one, 0
+    wide = {key: np.concatenate([a, 0 * a[..., :1]], axis=-1) for key, a in w.items()}
+    yield "gates.stride", {}, {key: columns(a, apart) for key, a in wide.items()}
+    groups = ("Wx Wh bh", "Wx Wh", "Wx", "Wh", "bh")
+    for sizes in ((m, count), (count, m)):
+        turn = partial(columns, index=every.reshape(sizes).T.ravel())
+        yield from each_array(w, "layout.interleaved", turn, *groups)
+    for step in (1, -1):
+        beside = np.where(every < m, every, (every + step) % (count * m))
+        yield "weights.shifted", {}, {key: columns(a, beside) for key, a in w.items()}
+    blocks = {key: np.split(a, count, axis=-1) for key, a in w.items()}
+    summed = {k: np.concatenate([b.cumsum(-1) for b in bs], axis=-1) for k, bs in blocks.items()}
+    yield "sum.not_reset", {}, summed
+    for key in ("Wx", "Wh"):
+        flat = np.append(w[key].ravel(), 0)
+        starts = np.arange(len(w[key]))[:, None] * m
+        yield "layout.row_stride", {"array": NAMES[key]}, {key: flat[starts + every]}
+
+
+def gate_axes(w: Arrays, gates: str) -> Iterator[ArrayRow]:
+    """Yield buffers of rows, gates and units that are read in another order of axes."""
+    m, count = len(w["Wh"]), len(gates)
+
+    def reread(a: Array, stored: Any, read: Any) -> Array:
+        sizes = (len(a), count, m)
+        buffer = np.moveaxis(a.reshape(sizes), stored, (0, 1, 2)).ravel()
+        found = buffer.reshape([sizes[axis] for axis in read])
+        return np.moveaxis(found, (0, 1, 2), read).reshape(a.shape)
+
+    keys = ("Wx Wh", "Wx", "Wh", *(("bh",) if w["bh"].ndim == 2 else ()))
+    for stored, read in itertools.permutations(itertools.permutations(range(3)), 2):
+        change = partial(reread, stored=stored, read=read)
+        yield from each_array(w, "layout.flat_buffer", change, *keys)
+
+
+def by_column(w: Arrays) -> Iterator[ArrayRow]:
+    """Yield arrays that are read a number, a column or a row beside the right one."""
+    m = len(w["Wh"])
+    for key, step in itertools.product(NAMES, (1, -1)):
+        where, a = {"array": NAMES[key]}, w[key]
+        index = (np.arange(a.size) + step) % a.size
+        cyclic = a.ravel()[index].reshape(a.shape)
+        yield "weights.shifted", where, {key: cyclic}
+        ended = cyclic.copy()
+        ended[(-1,) * a.ndim if step == 1 else (0,) * a.ndim] = 0
+        yield "weights.shifted", where, {key: ended}
+        beside = (np.arange(a.shape[-1]) + step) % a.shape[-1]
+        yield "weights.shifted", where, {key: columns(a, beside)}
+    for step in (1, -1):
+        moved = {k: columns(a, (np.arange(a.shape[-1]) + step) % a.shape[-1]) for k, a in w.items()}
+        yield "weights.shifted", {}, moved
+        where = {"array": "recurrent_kernel"}
+        rows = w["Wh"][(np.arange(m) + step) % m]
+        yield "weights.permuted", where, {"Wh": rows}
+        yield "weights.permuted", where, {"Wh": beyond(w["Wh"], step)}
+        yield "weights.permuted", {"array": "kernel"}, {"Wx": beyond(w["Wx"], step)}
+    yield "weights.permuted", {"array": "recurrent_kernel"}, {"Wh": w["Wh"][::-1]}
+    late = np.concatenate([w["Wx"][1:], w["Wh"][:1]])
+    yield "weights.shifted", {"array": "kernel"}, {"Wx": late}
+    late = np.concatenate([w["Wh"][1:], np.reshape(w["bh"], (-1, w["Wh"].shape[1]))[:1]])
+    yield "weights.shifted", {"array": "recurrent_kernel"}, {"Wh": late}
+    yield from each_array(w, "weights.sign_lost", np.abs, "Wx", "Wh", "bh", "Wx Wh bh")
+    yield "sum.not_reset", {}, {key: np.cumsum(a, axis=-1) for key, a in w.items()}
+    for factor, id_ in ((0, "bias.omitted"), (2, "bias.twice")):
+        yield id_, {}, {"bh": factor * w["bh"]}
+
+
+def beyond(a: Array, step: int) -> Array:
+    """Return an array whose rows are read one beside; there are zeros around it."""
+    around = np.pad(a, ((1, 1), (0, 0)))
+    return around[1 + step :][: len(a)]
+
+
+def by_row(w: Arrays) -> Iterator[ArrayRow]:
+    """Yield arrays without some rows or units, and rows with another stride."""
+    m, d = len(w["Wh"]), len(w["Wx"])
+    gates = w["Wh"].shape[1] // m
+    for unit in range(1, m - 1):
+        kept = np.tile(np.arange(m) != unit, gates)
+        yield "state.unit_omitted", {"unit": unit}, {key: a * kept for key, a in w.items()}
+    for unit, other in itertools.permutations(range(m), 2):
+        if abs(unit - other) == 1:
+            where = {"unit": unit, "array": "recurrent_kernel"}
+            yield "weights.permuted", where, {"Wh": w["Wh"][replaced(m, unit, other)]}
+    for row in (0, m - 1):
+        kept = (np.arange(m) != row)[:, None]
+        yield "weights.row_omitted", {"array": "recurrent_kernel"}, {"Wh": w["Wh"] * kept}
+    for key, rows, name in (("Wh", d, "recurrent_kernel"), ("Wx", m, "kernel")):
+        if len(w[key]) - rows > 1:
+            kept = (np.arange(len(w[key])) < rows)[:, None]
+            yield "weights.row_omitted", {"array": name}, {key: w[key] * kept}
+    rows = np.concatenate([w["Wx"], w["Wh"]])
+    id_ = "layout.kernels_exchanged" if d == m else "layout.concatenation"
+    yield id_, {}, {"Wh": rows[:m], "Wx": rows[m:]}
+
+
+def by_stride(w: Arrays) -> Iterator[ArrayRow]:
+    """Yield kernels whose rows are padded in their buffer, or read as if they were."""
+    count = w["Wh"].shape[1]
+
+    def padded(a: Array, held: int, read: int) -> Array:
+        buffer = np.zeros(2 * len(a) * max(held, read))
+        for row, values in enumerate(a):
+            buffer[row * held : row * held + count] = values
+        return np.stack([buffer[row * read :][:count] for row in range(len(a))])
+
+    for multiple in (4, 8, 16, 32):
+        wide = int(np.ceil(count / multiple)) * multiple
+        for held, read in ((wide, count), (count, wide)) if wide > count else ():
+            change = partial(padded, held=held, read=read)
+            yield from each_array(w, "layout.row_stride", change, "Wx", "Wh", "Wx Wh")
+
+
+def by_order(w: Arrays) -> Iterator[ArrayRow]:
+    """Yield kernels whose numbers are read in another order."""
+    m, gates = len(w["Wh"]), w["Wh"].shape[1] // len(w["Wh"])
+    turned = np.concatenate([w["Wh"][:, k * m : k * m + m].T for k in range(gates)], axis=1)
+    yield "layout.transposed", {"array": "recurrent_kernel"}, {"Wh": turned}
+
+    def by_columns(a: Array) -> Array:
+        return a.ravel().reshape(a.shape, order="F")
+
+    def flat(a: Array) -> Array:
+        return a.ravel(order="F").reshape(a.shape)
+
+    groups = ("Wx", "Wh", "Wx Wh") if gates > 1 else ("Wx",)
+    for id_, read in (("layout.fortran", by_columns), ("layout.flat_buffer", flat)):
+        yield from each_array(w, id_, read, *groups)
+
+
+@pytest.mark.parametrize(
+    ("cell", "gates", "sizes"),
+    [
+        *(("lstm", "ifco", {}), ("gru", "zrh", {}), ("simple", "", {})),
+        *(("lstm", "ifco", {"D": 7}), ("gru", "zrh", {"D": 3, "M": 6}), ("simple", "", {"D": 7})),
+        ("simple", "", {"D": 5}),
+    ],
+)
+def test_each_misreading_of_weights_is_tried(cell: str, gates: str, sizes: Any) -> None:
+    base = base_of(**{**SIZES, **sizes}, cell=cell)
+    name = LAYERS[cell]
+    w = {key: a.astype(float) for key, a in base.weights[name].items()}
+    tried = [one for one in tried_from(base) if one.touched == {name}]
+    kinds = [kind(w) for kind in (by_column, by_row, by_stride, by_order)]
+    of_gates = (gates_read_otherwise, gates_alone, gate_columns, gate_axes)
+    kinds += [kind(w, gates) for kind in of_gates if gates]
+    rows = [
+        (id_, {"layer": name, **where}, joined({**w, **arrays}))
+        for id_, where, arrays in itertools.chain.from_iterable(kinds)
+        if any(not np.array_equal(a, w[key]) for key, a in arrays.items())
+    ]
+    assert untried(tried, [joined(one.weights[name]) for one in tried], rows, 1e-9) == []
+
+
+def joined(arrays: Arrays) -> Array:
+    return np.concatenate([np.ravel(arrays[key]) for key in NAMES])
+
+
+@pytest.mark.parametrize(("units", "count"), [(5, 8), (32, 62), (33, 0)])
+def test_units_are_tried_alone_if_few(units: int, count: int) -> None:
+    base = base_of(cell="simple", N=1, T=2, D=2, M=units, K=1)
+    wheres = [one.mistakes[0].where for one in tried_from(base)]
+    alone = [where for where in wheres if where.unit is not None and where.array in NAMES.values()]
+    assert len(alone) == count
