@@ -18,7 +18,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.port.mistakes.families import hypotheses
 from tests.helpers.models import randomized, sequential
-from tests.helpers.tried import Row, base_of, untried_results
+from tests.helpers.tried import Row, base_of, tried_from, untried_results
 
 Array = np.ndarray
 Arrays = dict[str, Array]
@@ -338,3 +338,53 @@ def test_each_pooling_over_time_is_tried(pooling: str) -> None:
         other = h.mean(1) if "Max" in pooling else h.max(1)
         rows = [("head.pooling", {"layer": "pool"}, y_hat(one)) for one in (other, h[:, -1])]
     assert untried_results(base_of(model=model, N=N, what="output"), rows) == []
+
+
+MODELS: list[Callable[[], Any]] = [
+    lambda: sequential(
+        la.Masking(-1.25, name="masking"),
+        la.Bidirectional(la.GRU(4, return_sequences=True), name="both"),
+        la.LSTM(4, return_sequences=True, name="rnn"),
+        la.Dense(K, "softmax", name="dense"),
+        shape=(T, D),
+    ),
+    lambda: sequential(
+        la.Conv1D(4, 3, padding="same", activation="relu", name="front"),
+        la.BatchNormalization(name="first"),
+        la.GRU(4, return_sequences=True, name="gru"),
+        la.LSTM(4, go_backwards=True, return_sequences=True, name="rnn"),
+        la.LayerNormalization(name="norm"),
+        la.Dropout(0.5, name="dropout"),
+        la.TimeDistributed(la.Dense(K, "sigmoid"), name="dense"),
+        shape=(T, D),
+    ),
+    lambda: sequential(
+        la.LayerNormalization(name="norm"),
+        la.SimpleRNN(4, return_sequences=True, name="rnn"),
+        la.GlobalAveragePooling1D(name="pool"),
+        la.Dense(K, "gelu", name="hidden"),
+        la.BatchNormalization(name="last"),
+        la.Dense(1, "tanh", name="dense"),
+        shape=(T, D),
+    ),
+    lambda: sequential(
+        la.Embedding(7, 4, mask_zero=True, name="words"),
+        la.LSTM(4, name="rnn"),
+        la.Dense(K, name="dense"),
+        shape=(T,),
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MODELS)))
+def test_mistakes_of_layers_have_texts_of_their_own(number: int) -> None:
+    model = randomized(MODELS[number](), seed=3)
+    x = np.random.default_rng(6).standard_normal((N, T, D)).astype("f")
+    x[0, 4:] = x[1, 2:] = x[2, 1] = -1.25
+    x = np.random.default_rng(6).integers(0, 7, (N, T)) if number == 3 else x
+    tried = tried_from(base_of(model=model, x=x, what="output"))
+    places = {node.layer.name for node in tried[0].network.nodes}
+    texts = Counter(one.mistakes[0].text for one in tried)
+    assert [text for text, count in texts.items() if count > 1] == []
+    wheres = {one.mistakes[0].where.layer for one in tried}
+    assert wheres - {None} <= places

@@ -140,7 +140,7 @@ def single_activations(cell: str) -> Iterator[tuple[str, Act]]:
             yield id_, instead(use, twice(function) if function is own else function)
 
 
-def parts_of(cell: str, **options: Any) -> tuple[Any, Arrays, Array, Function]:
+def parts_of(cell: str, **options: Any) -> tuple[Any, dict[str, Arrays], Array, Function]:
     """Return a right port, weights and x in float64, and the head."""
     base = base_of(**{**SIZES, **options}, cell=cell)
     weights = {g: {k: a.astype(float) for k, a in w.items()} for g, w in base.weights.items()}

@@ -1,0 +1,307 @@
+"""Where a port differs, and how far the difference extends, from which numbers are wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnshapes.network.graph import Network
+from rnnshapes.port.arrays import read_port
+from rnnshapes.port.compare import Comparison, compare_with
+from rnnshapes.port.location import Extent, Location, extent_of, locate
+from rnnshapes.port.quantities import ReportedQuantity, match_arrays
+from rnnshapes.session import open_session
+from tests.helpers.handmade import SIZES
+
+Array = np.ndarray
+#: Indices (samples, steps, units) of wrong numbers, by the name of an array.
+Wrong = dict[str, Any]
+ALL = np.s_[:]
+#: All steps from one on.
+LATE = [np.s_[:, t:] for t in range(4)]
+
+
+def compared(
+    wrong: Wrong, *, right: str = "", proven: str = "all", error: float = 0.5, **spec: Any
+) -> tuple[Network, tuple[ReportedQuantity, ...], list[Comparison]]:
+    """Compare arrays, wrong and right ones, within a bound of a millionth."""
+    with open_session(**{**SIZES, **spec}) as session:
+        network = session.network
+    n, t, k = (network.size(size) for size in "NTK")
+    widths = {f"{name}.{key}": m for name, w in network.widths.items() for key, m in w.items()}
+    rng, port = np.random.default_rng(0), {}
+    for name in [*wrong, *right.split()]:
+        shape = (n, k) if name == "output" else (n, t, widths.get(name, k))
+        port[name] = rng.uniform(0.1, 0.8, shape).astype("f")
+    quantities, checks = [], []
+    for quantity, name in zip(match_arrays(network, read_port(port)), port, strict=True):
+        values = quantity.values.copy()
+        if name in wrong:
+            values[wrong[name]] += error
+        changed = replace(quantity, values=values)
+        check = compare_with(changed, quantity.values, np.full(values.shape, 1e-6))
+        quantities.append(changed)
+        checks.append(replace(check, proven=proven == "all" or name in proven.split()))
+    return network, tuple(quantities), checks
+
+
+def located(*args: Any, **options: Any) -> tuple[Location, ...]:
+    return locate(*compared(*args, **options))
+
+
+LSTM, GRU = {"cell": "lstm"}, {"cell": "gru"}
+BOTH = {"cell": "gru", "bidirectional": True}
+WAYS = [f"bidirectional/{way}_gru.h" for way in ("forward", "backward")]
+#: Options of the network, wrong numbers, right arrays, and the layer, direction, array, gate, unit
+#: and step of each place.
+PLACES: list[tuple[dict[str, Any], Wrong, str, list[tuple[Any, ...]]]] = [
+    (LSTM, {"lstm.h": np.s_[1, 4:, 2]}, "lstm.c", [("lstm", None, "h", "o", 2, 4)]),
+    (LSTM, {"lstm.h": np.s_[1, 4:, 2]}, "", [("lstm", None, "h", None, 2, 4)]),
+    (
+        LSTM,
+        {"lstm.h": np.s_[:, 3:], "lstm.c": np.s_[:, 2:]},
+        "",
+        [("lstm", None, "c", None, None, 2)],
+    ),
+    (
+        LSTM,
+        {"lstm.c": np.s_[:, 3:], "lstm.h": np.s_[:, 3:]},
+        "",
+        [("lstm", None, "c", None, None, 3)],
+    ),
+    (GRU, {"gru.h": np.s_[:, 3:, 1:3]}, "", [("gru", None, "h", None, None, 3)]),
+    (
+        {**LSTM, "go_backwards": True},
+        {"lstm.h": np.s_[:, :7], "lstm.c": np.s_[:, :8]},
+        "",
+        [("lstm", None, "c", None, None, 0)],
+    ),
+    (BOTH, {WAYS[1]: np.s_[:, :6]}, WAYS[0], [("bidirectional", "backward", "h", None, None, 0)]),
+    (
+        BOTH,
+        {WAYS[0]: np.s_[:, 4, 1], WAYS[1]: np.s_[:, 5, 3]},
+        "",
+        [
+            ("bidirectional", "forward", "h", None, 1, 4),
+            ("bidirectional", "backward", "h", None, 3, 5),
+        ],
+    ),
+    (GRU, {"y_hat": np.s_[2, :, 1]}, "gru.h", [("dense", None, "y_hat", None, 1, 0)]),
+    (GRU, {"output": np.s_[2, :, 1]}, "gru.h", [("dense", None, "output", None, 1, 8)]),
+    (BOTH, {"y_hat": ALL}, WAYS[0], [(None, None, "y_hat", None, None, 0)]),
+    (BOTH, {"y_hat": ALL}, " ".join(WAYS), [("dense", None, "y_hat", None, None, 0)]),
+    (
+        {"cell": "simple", "M": [4, 5]},
+        {"simple_rnn_1.h": ALL, "y_hat": ALL},
+        "simple_rnn.h",
+        [("simple_rnn_1", None, "h", None, None, 0)],
+    ),
+    (
+        {"cell": "simple", "M": [4, 5]},
+        {"y_hat": ALL},
+        "simple_rnn.h",
+        [(None, None, "y_hat", None, None, 0)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "wrong", "right", "places"), PLACES)
+def test_a_difference_has_its_place(
+    spec: dict[str, Any], wrong: Wrong, right: str, places: list[Any]
+) -> None:
+    """y_hat, whose bound is not that of one step, follows from a wrong state."""
+    states = " ".join(name for name in wrong if "." in name)
+    found = located(wrong, right=right, proven=states, **spec)
+    assert [tuple(one.where) for one in found] == places
+    for one in found:
+        assert (one.where.layer or "") in one.text
+        assert (one.where.direction or "") in one.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "word"),
+    [
+        ({"y_hat": np.s_[..., 1]}, WAYS[0], "unit 1"),
+        ({WAYS[1]: np.s_[:, :6]}, "", "t-1"),
+        ({WAYS[1]: np.s_[:, 3:]}, "", "backward"),
+    ],
+)
+def test_places_of_directions_are_described(wrong: Wrong, right: str, word: str) -> None:
+    (one,) = located(wrong, right=right, **BOTH)
+    assert word in one.text
+    assert ("t-1" in one.text) == (word == "t-1")
+
+
+def test_what_is_not_compared_by_step_follows() -> None:
+    wrong = {WAYS[0]: np.s_[:, 4, 1], WAYS[1]: np.s_[:, 5, 3]}
+    found = located(wrong, proven="none", **BOTH)
+    assert [one.where.direction for one in found] == ["forward"]
+
+
+@pytest.mark.parametrize(
+    ("at", "numbers", "word"),
+    [
+        (np.s_[:, 2:6, 1], [1, 4, 9, 2, 5], "t-1"),
+        (np.s_[:, 3, 1], [1, 3], ""),
+        (np.s_[:, :, 1:3], [1, 2], ""),
+        (np.s_[:, 0], [0], "states before"),
+        (np.s_[:, 2:, :4], [0, 1, 2, 3, 7, 9, 2, 8], "t-1"),
+        (np.s_[:, :8, :3], [0, 1, 2, 8, 9, 0, 7], ""),
+        (np.s_[:5], [0, 1, 2, 3, 1], ""),
+        (np.s_[2:4, 1:, 4], [4, 2, 3, 8, 9, 1, 8], "t-1"),
+        (np.s_[1:], [1, 2, 3, 4, 2], "sample"),
+        (np.s_[1:, :, :3], [0, 1, 2, 1, 2, 3, 4, 2], "sample"),
+        (np.s_[1:, :, :2], [0, 1, 1, 2, 3, 4, 2], ""),
+        (np.s_[2:], [2, 3, 4, 5, 1], ""),
+        (np.s_[:6], [0, 1, 2, 3, 2], ""),
+        (np.s_[1:, 1:, :2], [0, 1, 1, 2, 3, 4, 2, 8, 9, 1, 8], "t-1"),
+    ],
+)
+def test_units_samples_and_steps_are_counted(at: Any, numbers: list[int], word: str) -> None:
+    """Of nine steps, seven samples and five units; at most four are listed."""
+    (one,) = located({"gru.h": at}, N=7, **GRU)
+    text, _, hint = one.text.partition("; ")
+    assert [int(number) for number in re.findall(r"\d+", text)] == numbers
+    assert (bool(hint), word in hint) == (bool(word), True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hinted"),
+    [
+        ({"lstm.c": np.s_[:], "lstm.h": np.s_[:, 1:]}, True),
+        ({"lstm.c": np.s_[:, 1:], "lstm.h": np.s_[:, 2:]}, False),
+        ({"lstm.c": np.s_[:], "lstm.h": np.s_[:]}, False),
+    ],
+)
+def test_another_c_is_told_from_wrong_states(wrong: Wrong, hinted: bool) -> None:
+    """h is right at the first step, at which c is not."""
+    (one,) = located(wrong, **LSTM)
+    assert one.where.array == "c"
+    assert ("h agrees" in one.text) == hinted
+
+
+@pytest.mark.parametrize(("zeros", "word"), [(True, "h is 0"), (False, "output gate")])
+def test_h_of_zeros_is_told_from_a_wrong_gate(zeros: bool, word: str) -> None:
+    network, (h, c), checks = compared({"lstm.h": np.s_[1, 4:]}, right="lstm.c", **LSTM)
+    values = h.values.copy()
+    values[1, 4:] *= not zeros
+    (one,) = locate(network, [replace(h, values=values), c], checks)
+    assert word in one.text
+
+
+STACK = {"cell": "lstm", "M": [4, 5]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong", "right", "word"),
+    [
+        (BOTH, {"y_hat": ALL}, WAYS[0], f"{WAYS[0][:-2]} agrees"),
+        (BOTH, {"y_hat": ALL}, " ".join(WAYS), ""),
+        (BOTH, {"y_hat": ALL}, "", ""),
+        (GRU, {"output": ALL}, "y_hat", ""),
+        (STACK, {"lstm_1.h": ALL}, "lstm.h", "lstm agrees"),
+        (STACK, {"lstm_1.h": ALL, "lstm.c": ALL}, "lstm.h", ""),
+    ],
+)
+def test_one_right_recurrence_is_mentioned(spec: Any, wrong: Wrong, right: str, word: str) -> None:
+    *_, one = located(wrong, right=right, **spec)
+    assert (word in one.text, "agrees" in one.text) == (True, bool(word))
+
+
+def test_h_that_is_not_compared_may_be_right() -> None:
+    network, quantities, checks = compared({"lstm.c": ALL}, right="lstm.h", **LSTM)
+    left_out = [replace(check, left_out=check.left_out + 10**6) for check in checks]
+    texts = [locate(network, quantities, some)[0].text for some in (checks, left_out)]
+    assert texts[0] == texts[1]
+
+
+# --- Extents ------------------------------------------------------------------------------------
+
+
+def extent(*args: Any, **options: Any) -> Extent:
+    return extent_of(*compared(*args, **options))
+
+
+@pytest.mark.parametrize(
+    ("at", "t", "error", "expected"),
+    [
+        (np.s_[:4, :4, 1], 8, 0.5, True),
+        (np.s_[:4, 3:7, 1], 8, 0.5, True),
+        (np.s_[:8, 2, :], 8, 0.5, True),
+        (np.s_[:1, :5, 1], 8, 0.5, False),
+        (np.s_[:9, 2, :], 8, 0.5, False),
+        (np.s_[:1, :5, 1], 9, 0.5, False),
+        (np.s_[:1, :4, 1], 9, 0.5, True),
+        (np.s_[:4, 2, 1], 8, 2e-3, True),
+        (np.s_[:4, 2, 1], 8, 9e-4, False),
+    ],
+)
+def test_few_wrong_numbers_are_isolated(at: Any, t: int, error: float, expected: bool) -> None:
+    """They are a sixteenth of all, at half of the steps at most, and far from right."""
+    assert extent({"y_hat": at}, N=16, T=t, K=2, error=error).is_isolated == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "t", "expected"),
+    [
+        (slice(0, 2), 5, True),
+        (slice(0, 2), 4, False),
+        (slice(0, 1), 3, True),
+        (slice(0, 1), 2, False),
+        (slice(4, 7), 9, False),
+    ],
+)
+def test_two_wrong_steps_of_five_are_brief(steps: slice, t: int, expected: bool) -> None:
+    assert extent({"y_hat": np.s_[:, steps]}, T=t).is_brief == expected
+
+
+def test_an_extent_begins_with_the_first_wrong_number() -> None:
+    wrong = {"gru.h": np.s_[1, 5:, 2], "y_hat": np.s_[2, 4:, 0], "output": ALL}
+    found = extent(wrong, **GRU)
+    assert (found.unit, found.step, found.sample) == (("gru", 2), 4, 2)
+    assert found.differing == 4 + 5
+    assert not found.is_brief
+    assert extent({"output": np.s_[1:, 0, 1]}, **GRU)[:3] == (("output", 1), 8, 1)
+    assert extent({"gru.h": np.s_[1, 5:, 2:4]}, **GRU).unit is None
+    assert extent({"gru.h": np.s_[1:2, 5:6, 3]}, right="y_hat", **GRU).unit == ("gru", 3)
+    nothing = (None, 0, 0, False, False, 0, False)
+    assert extent({}, right="gru.h y_hat", **GRU) == nothing
+
+
+def test_steps_count_alike_in_all_wrong_arrays() -> None:
+    one, many = np.s_[0, 3, 1], np.s_[:, 2:]
+    assert extent({"gru.h": one}, right="y_hat", **GRU).is_isolated
+    assert not extent({"gru.h": one, "y_hat": many}, **GRU).is_isolated
+    assert not extent({"gru.h": one, "y_hat": many}, **GRU).is_brief
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong", "right", "number", "error", "expected"),
+    [
+        (GRU, {"y_hat": np.s_[..., 1]}, "", None, 0.5, True),
+        (GRU, {"output": np.s_[..., 1]}, "", None, 0.5, True),
+        (GRU, {"gru.h": np.s_[..., 1]}, "", None, 0.5, False),
+        (GRU, {"y_hat": ALL}, "", None, 0.5, False),
+        (GRU, {"y_hat": np.s_[..., 1]}, "", None, 9e-4, False),
+        (GRU, {"y_hat": np.s_[..., 1]}, "", 0.3, 0.5, False),
+        (GRU, {"y_hat": np.s_[..., 1]}, "", 1.0, 0.5, False),
+        ({**GRU, "N": 1, "T": 1}, {"y_hat": np.s_[..., 1]}, "", 0.3, 0.5, True),
+        ({**GRU, "N": 1, "T": 1}, {"y_hat": np.s_[..., 1]}, "", 1.0, 0.5, False),
+        ({**GRU, "N": 1, "T": 1}, {"y_hat": np.s_[..., 1]}, "", 5e-4, 0.5, False),
+        ({**GRU, "N": 2, "T": 1}, {"y_hat": np.s_[..., 1]}, "", 0.3, 0.5, False),
+    ],
+)
+def test_right_units_that_vary_leave_the_head(
+    spec: Any, wrong: Wrong, right: str, number: float | None, error: float, expected: bool
+) -> None:
+    """A constant unit, or a saturated one, proves nothing."""
+    network, quantities, checks = compared(wrong, right=right, error=error, **spec)
+    if number is not None:
+        values = quantities[0].values.copy()
+        values[..., 0] = number
+        quantities = (replace(quantities[0], values=values),)
+    assert extent_of(network, quantities, checks).in_head == expected
