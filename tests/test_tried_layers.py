@@ -386,5 +386,6 @@ def test_mistakes_of_layers_have_texts_of_their_own(number: int) -> None:
     places = {node.layer.name for node in tried[0].network.nodes}
     texts = Counter(one.mistakes[0].text for one in tried)
     assert [text for text, count in texts.items() if count > 1] == []
+    assert all(one.mistakes[0].fix for one in tried)
     wheres = {one.mistakes[0].where.layer for one in tried}
     assert wheres - {None} <= places

@@ -150,6 +150,7 @@ FIXES = MappingProxyType(
         "input.transformed": "use x as the golden file has it",
         "input.repeated": "read x[t, d] for feature d",
         "input.first_repeated": "read x[t, d] for feature d",
+        "embedding.shifted": "read row i for token i",
         "embedding.permuted": "read row i for token i",
         "embedding.unknown": "read row i for each of the V tokens",
         "embedding.normalized": "use the rows of the table as they are",

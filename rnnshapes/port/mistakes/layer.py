@@ -372,12 +372,12 @@ def _other_rows(hypothesis: Hypothesis, name: str) -> Variations:
     arrays = hypothesis.weights.get(name, {})
     for key, table in arrays.items():
         where = Where(layer=name, array="embeddings")
-        for text, fix, other in (
-            ("i - 1", "read row i for token i", np.concatenate([table[:1], table[:-1]])),
-            ("i + 1", "read row i for token i", np.concatenate([table[1:], table[-1:]])),
-            ("V - 1 - i", "read row i for token i", table[::-1]),
+        for text, other in (
+            ("i - 1", np.concatenate([table[:1], table[:-1]])),
+            ("i + 1", np.concatenate([table[1:], table[-1:]])),
+            ("V - 1 - i", table[::-1]),
         ):
-            mistake = Mistake("embedding.shifted", f"{name}: token i has row {text}", where, fix)
+            mistake = Mistake("embedding.shifted", f"{name}: token i has row {text}", where)
             yield mistake, hypothesis.with_arrays(name, {key: other})
         for id_, text, other in _misread_tokens(np.asarray(table, np.float64)):
             mistake = Mistake(id_, f"{name}: {text}", where)
