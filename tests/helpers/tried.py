@@ -24,12 +24,16 @@ Row = tuple[str, dict[str, Any], Array]
 def base_of(*, last: bool = False, what: str = "y_hat", **spec: Any) -> Hypothesis:
     """Return a right port of a network that gives y_hat at every step, at the last, or h."""
     golden = rnnshapes.golden(**spec, keras=False).arrays
+    given = {name: golden[name][:, -1] if last else golden[name] for name in what.split()}
+    return hypothesis_of(given, **spec)
+
+
+def hypothesis_of(port: dict[str, Array], **spec: Any) -> Hypothesis:
+    """Return a network as it is, with what a port reports."""
     with open_session(**spec) as session:
         network, weights = session.network, session.weights()
         xs = tuple(full_array(source) for source in session.sources)
-    given = {name: golden[name][:, -1] if last else golden[name] for name in what.split()}
-    quantities = match_arrays(network, read_port(given))
-    return Hypothesis(network, weights, xs, quantities)
+    return Hypothesis(network, weights, xs, match_arrays(network, read_port(port)))
 
 
 def tried_from(base: Hypothesis) -> list[Hypothesis]:

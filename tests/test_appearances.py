@@ -1,0 +1,160 @@
+"""What a small difference looks like that no known mistake explains: smooth, in steps, or noise."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnshapes
+from rnnshapes.port.appearance import appearance
+from rnnshapes.port.hypothesis import Mistake
+from tests.helpers.handmade import FUNCTIONS, LAYERS, Port, weights_of
+from tests.helpers.tried import hypothesis_of
+
+Array = np.ndarray
+SIZES: dict[str, Any] = {"N": 3, "T": 30, "D": 4, "M": 5, "K": 2}
+NOISE = np.random.default_rng(3).standard_normal((2, 3, 30, 5))
+
+
+def states_of(port: Port, **options: Any) -> dict[str, Array]:
+    golden = rnnshapes.golden(**{**SIZES, **options}, cell=port.cell).arrays
+    found = port.run(weights_of(golden, LAYERS[port.cell], ""), golden["x"])
+    return {key: found[key].astype(float) for key in ("h", "c") if key in found}
+
+
+def looks_of(states: dict[str, Array], **spec: Any) -> tuple[Mistake, ...]:
+    return appearance(hypothesis_of(states, **{**SIZES, **spec}), "float32")
+
+
+def ids(looks: tuple[Mistake, ...]) -> list[str]:
+    assert all(one.where.layer for one in looks)
+    return [one.id for one in looks]
+
+
+def plus(states: dict[str, Array], errors: Any) -> dict[str, Array]:
+    """Return states with an error each."""
+    return {k: a + e for (k, a), e in zip(states.items(), errors, strict=False)}
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+@pytest.mark.parametrize("size", [1e-4, 3e-3])
+def test_noise_of_one_size_is_measured(cell: str, size: float) -> None:
+    (look,) = looks_of(plus(states_of(Port(cell)), size * NOISE), cell=cell)
+    assert (look.id, look.where.layer) == ("numeric.noise", LAYERS[cell])
+    measured = float(re.findall(r"\d\.\de-\d\d", look.text)[0])
+    assert 0.95 * size < measured < 2 * size  # each step starts from states with noise
+
+
+def with_peak(states: dict[str, Array]) -> dict[str, Array]:
+    noise = 1e-3 * NOISE.copy()
+    noise[0, 1, 4, 2] = 0.02
+    return plus(states, noise)
+
+
+NEAR_CASES: list[tuple[dict[str, Any], Any]] = [
+    ({}, lambda states: plus(states, 0.06 * NOISE)),  # too large
+    ({}, with_peak),
+    ({"N": 1, "T": 15}, lambda states: plus(states, 1e-3 * NOISE[:, :1, :15])),  # too few
+    ({}, lambda states: states),  # right
+]
+
+
+@pytest.mark.parametrize(("spec", "change"), NEAR_CASES)
+def test_other_errors_are_no_noise(spec: dict[str, Any], change: Any) -> None:
+    states = change(states_of(Port("simple"), **spec))
+    assert ids(looks_of(states, cell="simple", **spec)) == []
+
+
+def test_other_weights_are_no_noise() -> None:
+    golden = rnnshapes.golden(**SIZES, cell="gru").arrays
+    weights = weights_of(golden, "gru", "")
+    rng = np.random.default_rng(0)
+    weights |= {
+        k: (a * (1 + 1e-3 * rng.standard_normal(a.shape))).astype("f") for k, a in weights.items()
+    }
+    h = Port("gru").run(weights, golden["x"])["h"].astype(float)
+    assert ids(looks_of({"h": h}, cell="gru")) == []
+
+
+def test_noise_in_z_is_no_noise_of_the_states() -> None:
+    """The states are so large that tanh is flat for many of them."""
+    golden = rnnshapes.golden(**SIZES, cell="simple").arrays
+    weights, x = weights_of(golden, "simple_rnn", ""), 3 * golden["x"].astype(float)
+    h, steps = np.zeros((3, 5)), []
+    for t in range(30):
+        z = x[:, t] @ weights["kernel"] + h @ weights["recurrent_kernel"] + weights["bias"]
+        h = np.tanh(z + 3e-3 * NOISE[0, :, t])
+        steps.append(h)
+    noisy = {"h": np.stack(steps, axis=1)}
+    assert ids(looks_of(noisy, cell="simple", x=x.astype("f"))) == []
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_several_recurrences_are_looked_at_apart(both: bool) -> None:
+    """A right one looks like nothing; the direction is said."""
+    spec = {"cell": "gru", "bidirectional": True}
+    golden = rnnshapes.golden(**SIZES, **spec).arrays
+    names = [f"bidirectional/{way}_gru.h" for way in ("forward", "backward")]
+    states = {name: golden[name].astype(float) for name in names}
+    for name, noise in zip(names[0 if both else 1 :], 1e-3 * NOISE, strict=False):
+        states[name] = states[name] + noise
+    looks = looks_of(states, **spec)
+    assert ids(looks) == ["numeric.noise"] * (2 if both else 1)
+    assert names[1][:-2] in looks[-1].text
+
+
+def off_tanh(z: Array) -> Array:
+    return np.tanh(z) + 0.02 * np.cos(z)
+
+
+def off_sigmoid(z: Array) -> Array:
+    return 1 / (1 + np.exp(-z)) + 0.02 * np.sin(z)
+
+
+SMOOTH: list[tuple[str, dict[str, Any], str]] = [
+    ("simple", {"activation": off_tanh}, "of tanh,"),
+    ("gru", {"recurrent_activation": off_sigmoid}, "of sigmoid,"),
+    ("lstm", {"activation": off_tanh}, "of tanh,"),
+    ("lstm", {"activation": off_tanh, "recurrent_activation": off_sigmoid}, "and"),
+]
+
+
+@pytest.mark.parametrize(("cell", "functions", "words"), SMOOTH)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_smooth_errors_of_activations_are_seen(
+    cell: str, functions: dict[str, Any], words: str, backwards: bool, monkeypatch: Any
+) -> None:
+    """In each, or in both of them together, at whichever z it is largest."""
+    for option, function in functions.items():
+        monkeypatch.setitem(FUNCTIONS, option, function)
+    golden = rnnshapes.golden(**SIZES, cell=cell, go_backwards=backwards).arrays
+    order = slice(None, None, -1 if backwards else 1)
+    port = Port(cell, "float64", **{option: option for option in functions})
+    found = port.run(weights_of(golden, LAYERS[cell], ""), golden["x"][:, order])
+    states = {key: found[key][:, order] for key in ("h", "c") if key in found}
+    (look,) = looks_of(states, cell=cell, go_backwards=backwards)
+    assert look.id == "activation.approximated"
+    assert "smooth" in look.text
+    assert words in look.text
+
+
+def test_the_largest_smooth_error_is_measured() -> None:
+    (look,) = looks_of(states_of(Port("simple", activation="parabolas")), cell="simple")
+    error, z = re.findall(r"(\d\.\de-\d\d) near z = (-?[\d.]+)", look.text)[0]
+    difference = FUNCTIONS["parabolas"](np.float64(z)) - np.tanh(float(z))
+    assert float(error) == pytest.approx(abs(difference), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "per_unit"), [("simple", 12.4375), ("simple", 31.0), ("gru", 20.5)]
+)
+def test_tables_have_the_width_of_an_entry(cell: str, per_unit: float, monkeypatch: Any) -> None:
+    monkeypatch.setitem(FUNCTIONS, "own", lambda z: np.tanh(np.rint(z * per_unit) / per_unit))
+    (look,) = looks_of(states_of(Port(cell, dtype="float64", activation="own")), cell=cell)
+    assert look.id == "activation.approximated"
+    width = float(look.text.partition("every ")[2].partition(" ")[0])
+    assert width == pytest.approx(1 / per_unit, rel=0.01)
+    assert "tanh" in look.text
