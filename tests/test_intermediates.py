@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes.errors import InputError
+from rnnshapes.load.inputs import full_array
+from rnnshapes.port import intermediates as intermediates_module
+from rnnshapes.port.arrays import read_port
+from rnnshapes.port.intermediates import compare_intermediates
+from rnnshapes.port.quantities import match_arrays
+from rnnshapes.session import open_session
 from tests.helpers.handmade import SIZES, Arrays
+from tests.helpers.models import randomized
 
 FORMS: list[dict[str, Any]] = [
     {"cell": "simple"},
@@ -81,3 +90,111 @@ def test_intermediate_of_another_shape_is_refused() -> None:
     for values in (port["lstm.z_i"][:, :-1], np.full((3, 9, 5), np.nan, "f")):
         with pytest.raises(InputError, match=r"lstm\.z_i"):
             rnnshapes.verify(**SIZES, cell="lstm", against={**port, "lstm.z_i": values})
+
+
+def compared(port: Arrays, x: Any = None, model: Any = None, **spec: Any) -> Any:
+    """Compare the intermediates alone, without a search for what explains a difference."""
+    options = {"model": model, "N": 3} if model else {**SIZES, **spec}
+    options |= {} if x is None else {"x": x}
+    with open_session(**options) as session:
+        network, weights = session.network, session.weights()
+        xs = tuple(full_array(source) for source in session.sources)
+    given = read_port(port)
+    quantities = match_arrays(network, given)
+    return compare_intermediates(network, weights, xs, given, quantities, "float32")
+
+
+#: The gate of each line in which it can be told, and the columns before its block.
+LINES: list[tuple[dict[str, Any], str, dict[str, tuple[str | None, int]]]] = [
+    ({"cell": "simple"}, "simple_rnn", {}),
+    ({"cell": "lstm"}, "lstm", {"x Wx": ("f", 5), "h Wh": ("o", 15)}),
+    ({"cell": "gru"}, "gru", {"x Wx": ("h", 10), "h Wh": ("r", 5)}),
+    ({"cell": "gru", "reset_after": False}, "gru", {"x Wx": ("r", 5)}),
+]
+
+
+@pytest.mark.parametrize(("form", "layer", "blocks"), LINES)
+def test_each_wrong_line_is_located(form: dict[str, Any], layer: str, blocks: Any) -> None:
+    """With its gate, unit and step; only the checks of lines are given."""
+    port = intermediates(form, "float64")
+    lines = [name for name in port if name.startswith(f"{layer}.")]
+    states = {f"{layer}.{key}" for key in "hc"}
+    for name in lines:
+        line = name.partition(".")[2]
+        if line == "h":  # h Wh of the next step differs, too
+            continue
+        gate, before = blocks.get(line, (line.rpartition("_")[2], 0))
+        wrong = port[name].copy()
+        wrong[1, 4, before + 3] += 1e-3
+        found = compared({**port, name: wrong}, **form)
+        assert found.names == set(lines)
+        assert len(found.checks) == len(set(lines) - states)
+        ((where, *_),) = found.locations
+        assert (where.layer, where.array, where.unit, where.step) == (layer, line, 3, 4)
+        known = line in blocks or ("_" in name and len(gate) == 1 and gate in "ifcozrh")
+        assert where.gate == (gate if known and layer != "simple_rnn" else None)
+        for check in found.checks:
+            if check.quantity.startswith(f"{layer}: {line} at"):
+                assert (check.differing, check.error is not None) == (1, True)
+
+
+def test_unknown_states_leave_their_lines_out() -> None:
+    """Of two layers, h of the first one is the input of the second."""
+    spec: dict[str, Any] = {"cell": "lstm", "M": [5, 6]}
+    port = intermediates(spec)
+    every = {name for name in port if ".x Wx" in name or ".z_" in name}
+    states = {"lstm.h", "lstm_1.h"}
+
+    def names(*given: str) -> set[str]:
+        return set(compared({n: port[n] for n in (*given, "y_hat")}, **spec).names) & every
+
+    first = {name for name in every if name.startswith("lstm.")}
+    assert names(*every) == {"lstm.x Wx"}
+    assert names(*every, "lstm.h") == first | {"lstm_1.x Wx"}
+    assert names(*every, "lstm_1.h") == {"lstm.x Wx"}
+    assert names(*every, *states) == every
+    port["lstm.h"] = port["lstm.h"][:, -1]
+    assert names(*every, *states) == {"lstm.x Wx"}
+
+
+def sequence(units: int, **options: Any) -> Any:
+    return la.SimpleRNN(units, return_sequences=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("layers", "is_compared"),
+    [
+        ((la.SimpleRNN(5, name="rnn"),), True),
+        ((la.SimpleRNN(5, stateful=True, name="rnn"),), False),
+        ((la.Masking(0.0), la.SimpleRNN(5, name="rnn")), False),
+        ((la.Dense(4), la.SimpleRNN(5, name="rnn")), False),
+        (
+            (la.Bidirectional(la.SimpleRNN(2, return_sequences=True)), la.SimpleRNN(5, name="rnn")),
+            False,
+        ),
+        (
+            (
+                la.SimpleRNN(4, go_backwards=True, return_sequences=True),
+                la.SimpleRNN(5, name="rnn"),
+            ),
+            False,
+        ),
+    ],
+)
+def test_lines_need_a_known_input(layers: Any, is_compared: bool) -> None:
+    """Steps that may be masked, and states that are kept, have none."""
+    model = randomized(keras.Sequential([keras.Input((9, 4), batch_size=3), *layers]))
+    golden = rnnshapes.golden(model, N=3, keras=False).arrays
+    port = {n: a for n, a in golden.items() if "." in n and not n.endswith("_initial")}
+    assert ("rnn.x Wx" in compared(port, model=model).names) == is_compared
+
+
+@pytest.mark.parametrize("units", [3, 4])
+def test_long_runs_are_compared_in_parts(units: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intermediates_module, "_CHUNK", 20)
+    port = intermediates({"cell": "gru", "M": units}, "float64")
+    found = compared(port, cell="gru", M=units)
+    assert not any(check.differing for check in found.checks)
+    port["gru.gate_z"][2, 8, 1] += 1e-3
+    (location,) = compared(port, cell="gru", M=units).locations
+    assert location.where[3:] == ("z", 1, 8)

@@ -287,7 +287,7 @@ def _gate(recurrence: RecordedRecurrence, line: str, unit: int) -> tuple[str | N
     cell = recurrence.direction.cell
     gates = tuple(cell.gates)
     ending = line.rpartition("_")[2]
-    if ending in gates:
+    if ending in gates and line not in cell.states:  # c of an LSTM is both
         return ending, unit
     widths = {name: recurrence.network.count(width) for name, _, width in recurrence.equations()}
     units = recurrence.network.count(cell.output)
