@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -469,3 +470,159 @@ def test_units_are_tried_alone_if_few(units: int, count: int) -> None:
     wheres = [one.mistakes[0].where for one in tried_from(base)]
     alone = [where for where in wheres if where.unit is not None and where.array in NAMES.values()]
     assert len(alone) == count
+
+
+# --- Rounded weights ----------------------------------------------------------------------------
+
+
+def on_scale(a: Array, scale: Array, divisor: float, decoded: float = 0.0, bits: int = 8) -> Array:
+    """Return integers of so many bits, times the largest number over a divisor."""
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    whole = np.clip(np.round(a / (scale / divisor)), low, high)
+    return whole * (scale / (decoded or divisor))
+
+
+def on_power(a: Array, scale: Array) -> Array:
+    power = 2.0 ** np.ceil(np.log2(scale / 127))
+    return np.clip(np.round(a / power), -128, 127) * power
+
+
+def with_zero_point(a: Array, axis: int | None) -> Array:
+    low, high = (np.asarray(f(a, axis=axis, keepdims=True)) for f in (np.min, np.max))
+    low, high = np.minimum(low, 0), np.maximum(high, 0)
+    scale = (high - low) / 255
+    zero = np.round(-low / scale)
+    return (np.clip(np.round(a / scale) + zero, 0, 255) - zero) * scale
+
+
+def grids_of_weights() -> Iterator[tuple[Change, bool]]:
+    """Yield each grid of integers, and whether the biases are never on it."""
+    for by_column in (False, True):
+
+        def size(a: Array, by_column: bool = by_column) -> Array:
+            axis = 0 if by_column and a.ndim > 1 else None
+            return np.asarray(np.abs(a).max(axis, keepdims=True))
+
+        for bits in (4, 8, 16):
+            highest = 2 ** (bits - 1) - 1
+            yield lambda a, b=bits, h=highest, s=size: on_scale(a, s(a), h, bits=b), False
+        for divisor, decoded in ((128, 0), (127.5, 0), (127, 128), (128, 127)):
+            yield lambda a, d=divisor, e=decoded, s=size: on_scale(a, s(a), d, e), True
+        yield lambda a, s=size: on_power(a, s(a)), True
+        yield lambda a, c=by_column: with_zero_point(a, 0 if c and a.ndim > 1 else None), True
+
+
+def by_gate(a: Array, bits: int) -> Array:
+    highest = 2 ** (bits - 1) - 1
+    return np.concatenate(
+        [on_scale(b, np.abs(b).max(), highest, bits=bits) for b in np.split(a, 3, axis=-1)], axis=-1
+    )
+
+
+Weights = dict[str, Arrays]
+
+
+def in_scopes(weights: Weights, id_: str, change: Change, biases: Any = (True,)) -> Iterator[Any]:
+    """Yield the weights of the recurrence, or all, with or without biases, after a change."""
+    for of_all, with_bias in itertools.product((False, True), biases):
+        changed = {
+            group: {
+                key: change(a)
+                if (of_all or group != "dense") and (with_bias or key[0] != "b")
+                else a
+                for key, a in arrays.items()
+            }
+            for group, arrays in weights.items()
+        }
+        yield id_, {}, every_number(changed)
+
+
+def every_number(weights: Weights) -> Array:
+    return np.concatenate(
+        [np.ravel(weights[g][key]) for g in sorted(weights) for key in sorted(weights[g])]
+    )
+
+
+def cut(a: Array) -> Array:
+    return (a.astype("f").view("u4") & np.uint32(0xFFFF0000)).view("f").astype(float)
+
+
+def roundings_of(weights: Weights) -> Iterator[Row]:
+    for dtype in ("f2", ml_dtypes.bfloat16):
+        name = f"weights.{np.dtype(dtype).name}"
+        yield from in_scopes(
+            weights, name, lambda a, d=dtype: a.astype("f").astype(d).astype(float)
+        )
+    yield from in_scopes(weights, "weights.bfloat16", cut)
+    for grid, is_rare in grids_of_weights():
+        yield from in_scopes(weights, "weights.quantized", grid, (False,) if is_rare else (1, 0))
+    for bits in (4, 8, 16):
+        of_gates = {
+            group: {k: by_gate(a, bits) if k[0] == "W" else a for k, a in arrays.items()}
+            for group, arrays in weights.items()
+            if group == "gru"
+        }
+        yield "weights.quantized", {}, every_number({**weights, **of_gates})
+    yield from in_scopes(weights, "weights.quantized", np.fix)
+
+
+def overflows_of(weights: Weights) -> Iterator[Row]:
+    for limit in (0.5, 1, 2):
+        change = partial(np.clip, a_min=-limit, a_max=limit)
+        yield from in_scopes(weights, "weights.clipped", change)
+    for one in (2.0**7, 2.0**15):
+        for change in (
+            lambda a, n=one: np.clip(np.round(a * n), -n, n - 1) / n,
+            lambda a, n=one: ((np.round(a * n) + n) % (2 * n) - n) / n,
+        ):
+            yield from in_scopes(weights, "weights.overflow", change)
+
+
+@pytest.mark.parametrize("kind", [roundings_of, overflows_of])
+def test_each_rounding_of_weights_is_tried(kind: Any) -> None:
+    """Those that overflow are larger than 2."""
+    base = base_of(**SIZES, cell="gru")
+    size = 1.0 if kind is roundings_of else 3.0
+    weights = {
+        group: {key: size * a.astype(float) for key, a in arrays.items()}
+        for group, arrays in base.weights.items()
+    }
+    base, rows = replace(base, weights=weights), list(kind(weights))
+    ids = {id_ for id_, *_ in rows}
+    tried = [one for one in tried_from(base) if one.mistakes[0].id in ids]
+    assert untried(tried, [every_number(one.weights) for one in tried], rows, 1e-9) == []
+
+
+@pytest.mark.parametrize(
+    ("largest", "ids"), [(0.49, set()), (0.6, {"clipped"}), (1.1, {"clipped", "overflow"})]
+)
+def test_weights_overflow_if_they_are_large(largest: float, ids: set[str]) -> None:
+    base = base_of(**SIZES, cell="simple")
+    arrays = base.weights["simple_rnn"]
+    scale = largest / max(np.abs(a).max() for a in arrays.values())
+    base = base.with_arrays("simple_rnn", {key: scale * a for key, a in arrays.items()})
+    found = {one.mistakes[0].id for one in hypotheses(base, rare=True)}
+    assert found & {"weights.clipped", "weights.overflow"} == {f"weights.{id_}" for id_ in ids}
+
+
+def test_no_small_rounding_is_tried_for_a_far_port() -> None:
+    base = base_of(**SIZES, cell="simple")
+    for share, is_tried in ((0.45, True), (0.55, False)):
+        far = base.map_quantities(lambda q, s=share: replace(q, values=q.values / (1 - s)))
+        ids = {one.mistakes[0].id for one in hypotheses(far, rare=True)}
+        assert ("weights.bfloat16" in ids) == is_tried
+
+
+def test_one_of_two_layers_is_rounded_alone() -> None:
+    base = base_of(**{**SIZES, "M": [5, 6]}, cell="simple")
+    rows, names = [], ("simple_rnn", "simple_rnn_1")
+    for name, axis, with_bias in itertools.product(names, (None, 0), (True, False)):
+        arrays = {k: a.astype(float) for k, a in base.weights[name].items()}
+        for key, a in arrays.items():
+            sizes = np.abs(a).max(axis if a.ndim > 1 else None, keepdims=True)
+            if with_bias or key != "bh":
+                arrays[key] = np.round(a / (sizes / 127)) * (sizes / 127)
+        rounded = every_number({**base.weights, name: arrays})
+        rows.append(("weights.quantized", {"layer": name}, rounded))
+    tried = tried_from(base)
+    assert untried(tried, [every_number(one.weights) for one in tried], rows, 1e-6) == []

@@ -431,3 +431,141 @@ def test_each_mistake_of_a_mask_is_tried(cell: str, value: float, sequences: boo
     if cell == "lstm":
         rows += [("mask.state_updated", {}, with_mask(x, mask, held)) for held in "hc"]
     assert untried_results(base, rows) == []
+
+
+# --- Approximations, and states that are written too early --------------------------------------
+
+
+def tables_of(function: Function) -> Iterator[Function]:
+    for entries in (64, 128, 256, 512, 1024, 2048, 4096):
+        for limit in (4.0, 5.0, 6.0, 8.0, 10.0):
+            nodes = np.linspace(-limit, limit, entries)
+            per_unit = (entries - 1) / (2 * limit)
+
+            def entry(z: Array, limit: float = limit, per_unit: float = per_unit) -> Array:
+                return (np.clip(z, -limit, limit) + limit) * per_unit
+
+            yield lambda z, n=nodes: np.interp(z, n, function(n))
+            yield lambda z, n=nodes, e=entry: function(n)[np.round(e(z)).astype(int)]
+            yield lambda z, n=nodes, e=entry: function(n)[np.floor(e(z)).astype(int)]
+
+
+def by_bits(shift: int) -> Function:
+    def sigmoid(z: Array) -> Array:
+        bits = (-z * (2**23 / np.log(2)) + (127 * 2**23 - shift)).astype("i4")
+        return 1 / (1 + bits.view("f4").astype(float))
+
+    return sigmoid
+
+
+def three_lines(z: Array) -> Array:
+    size = np.abs(z)
+    above = np.where(size < 1, size / 4 + 0.5, np.where(size < 2.375, size / 8 + 0.625, 0))
+    above = np.where(size >= 2.375, np.where(size < 5, size / 32 + 0.84375, 1), above)
+    return np.where(z < 0, 1 - above, above)
+
+
+def fraction(z: Array, odd: int) -> Array:
+    """Return Lambert's continued fraction of tanh."""
+    value: Any = float(odd)
+    for term in range(odd - 2, 0, -2):
+        value = term + z * z / value
+    return z / value
+
+
+def forms() -> Iterator[tuple[Function, Function]]:
+    """Yield tanh and sigmoid in each form."""
+    tanhs: list[Function] = [
+        lambda z: (c := np.clip(z, -3, 3)) * (27 + c**2) / (27 + 9 * c**2),
+        lambda z: np.clip(fraction(np.clip(z, -4, 4), 9), -1, 1),
+        lambda z: np.clip(fraction(np.clip(z, -5, 5), 13), -1, 1),
+        lambda z: z - z**3 / 3,
+        lambda z: z - z**3 / 3 + 2 * z**5 / 15,
+        lambda z: np.clip(z - z**3 / 3, -1, 1),
+        lambda z: np.clip(z - z**3 / 3 + 2 * z**5 / 15, -1, 1),
+        lambda z: 1.5 * (s := np.clip(z * 2 / 3, -1, 1)) - 0.5 * s**3,
+    ]
+    for tanh in tanhs:
+        yield tanh, lambda z, f=tanh: (1 + f(z / 2)) / 2
+    sigmoids: list[Function] = [three_lines, lambda z: (1 + z / (1 + np.abs(z))) / 2]
+    sigmoids += [lambda z, n=n: 1 / (1 + (1 - z / n) ** n) for n in (64, 128, 256, 512, 1024, 4096)]
+    sigmoids += [by_bits(shift) for shift in (0, 298765, 366393, 486411)]
+    for sigmoid_ in sigmoids:
+        yield lambda z, f=sigmoid_: 2 * f(2 * z) - 1, sigmoid_
+    yield lambda z: z / (1 + np.abs(z)), sigmoids[1]
+    yield from zip(tables_of(np.tanh), tables_of(sigmoid), strict=True)
+
+
+def test_each_approximation_is_tried() -> None:
+    """Of tanh, of sigmoid, and of both, for a port that is near."""
+    base, weights, x, head = parts_of("gru", T=2, N=2)
+    rows: list[Row] = []
+    for tanh, of_gates in forms():
+        for uses in ("h~", "z r", "h~ z r"):
+            act = partial(approximated, uses=uses, functions=(tanh, of_gates))
+            y_hat = head(run("gru", weights["gru"], x, act)["h"])
+            rows.append(("activation.approximated", {}, y_hat))
+    assert untried_results(base, rows, 1e-7) == []
+
+
+def approximated(use: str, z: Array, uses: str, functions: tuple[Function, Function]) -> Array:
+    function = functions[0] if use == "h~" else functions[1]
+    return function(z) if use in uses.split() else right(use, z)
+
+
+@pytest.mark.parametrize(("share", "is_tried"), [(0.14, True), (0.16, False)])
+def test_no_approximation_is_tried_for_a_far_port(share: float, is_tried: bool) -> None:
+    base = base_of(**SIZES, cell="simple")
+    far = base.map_quantities(lambda q: replace(q, values=q.values / (1 - share)))
+    ids = {one.mistakes[0].id for one in tried_from(far)}
+    assert ("activation.approximated" in ids) == is_tried
+
+
+def overwritten(cell: str, w: Arrays, x: Array, *, candidate: bool = False) -> Array:
+    """Return h of a loop that writes each unit of h before it computes the next one."""
+    states = {key: 0 * v[:, 0] for key, v in run(cell, w, x[:, :1]).items()}
+    every = []
+    for t in range(x.shape[1]):
+        written = dict(states)
+        for unit in range(len(w["Wh"])):
+            new = step(cell, w, x[:, t], written, right)
+            if candidate:
+                h = one_gru_step(w, x[:, t], states["h"], of_candidate=written["h"])
+                new = {"h": h}
+            here = np.arange(len(w["Wh"])) == unit
+            written = {key: np.where(here, new[key], old) for key, old in written.items()}
+        states = written
+        every.append(states["h"])
+    return np.stack(every, axis=1)
+
+
+def one_gru_step(
+    w: Arrays, x: Array, h: Array, of_candidate: Any = None, factor: Any = None
+) -> Array:
+    """Return h after a step whose candidate reads other states, or whose h is another one."""
+    m = h.shape[1]
+    of_x, of_h = x @ w["Wx"] + w["bh"][0], h @ w["Wh"] + w["bh"][1]
+    z, r = (sigmoid(of_x[:, k * m : k * m + m] + of_h[:, k * m : k * m + m]) for k in (0, 1))
+    read = h if of_candidate is None else of_candidate
+    read = z * h if factor == "z" else read
+    inner = read @ w["Wh"][:, 2 * m :] + w["bh"][1][2 * m :]
+    new = np.tanh(of_x[:, 2 * m :] + r * inner)
+    kept = h if of_candidate is None else of_candidate
+    kept = r * h if factor == "r" else kept
+    return z * kept + (1 - z) * new
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_each_state_written_too_early_is_tried(cell: str) -> None:
+    base, weights, x, head = parts_of(cell, T=4)
+    w, where = weights[LAYERS[cell]], {"layer": LAYERS[cell]}
+    rows: list[Row] = [("state.overwritten", where, head(overwritten(cell, w, x)))]
+    if cell == "gru":
+        for factor in "zr":
+            h, steps = np.zeros((len(x), 5)), []
+            for t in range(4):
+                h = one_gru_step(w, x[:, t], h, factor=factor)
+                steps.append(h)
+            rows.append(("state.overwritten", where, head(np.stack(steps, axis=1))))
+        rows.append(("state.overwritten", where, head(overwritten(cell, w, x, candidate=True))))
+    assert untried_results(base, rows) == []
