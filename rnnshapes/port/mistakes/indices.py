@@ -316,9 +316,8 @@ def _with_transposed(kernel: Array, number: int) -> Array:
     """Return a recurrent kernel whose block of one gate is transposed."""
     units = len(kernel)
     changed = np.array(kernel)
-    block = kernel[:, number * units : (number + 1) * units]
-    if block.shape == (units, units):
-        changed[:, number * units : (number + 1) * units] = block.T
+    block = slice(number * units, (number + 1) * units)
+    changed[:, block] = kernel[:, block].T
     return changed
 
 
