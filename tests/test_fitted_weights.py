@@ -49,6 +49,10 @@ CASES: list[tuple[str, str, Any, str, tuple[Any, ...]]] = [
 ]
 
 
+#: The one of them whose factor is -1.
+SIGN = ("lstm", "kernel", "weights.one_wrong")
+
+
 @pytest.mark.parametrize(("cell", "name", "change", "id_", "place"), CASES)
 def test_scaled_and_wrong_weights_are_located(
     cell: str, name: str, change: Any, id_: str, place: tuple[Any, ...]
@@ -59,11 +63,27 @@ def test_scaled_and_wrong_weights_are_located(
     y_hat = Port(cell).run(weights, golden["x"])["y_hat"]
     result = rnnshapes.verify(**SIZES, cell=cell, against={"y_hat": y_hat})
     assert explained(result) == [(id_,)]
-    where = result.to_dict()["diagnosis"][0]["where"]
+    (one,) = result.to_dict()["diagnosis"]
+    where = one["where"]
+    assert ("other sign" in one["text"]) == ((cell, name, id_) == SIGN)
     array = {"W": "kernel", "b": "bias"}.get(name, name)
     layer = "dense" if name in "Wb" else LAYERS[cell]
     found = [where[key] for key in ("layer", "array", "gate", "unit")]
     assert found == [layer, array, *place]
+
+
+@pytest.mark.parametrize("unit", [0, 3])
+def test_one_weight_before_a_single_output_is_located(unit: int) -> None:
+    """The unit of y_hat is none of the recurrence."""
+    sizes = {**SIZES, "K": 1, "cell": "simple"}
+    golden = rnnshapes.golden(**sizes).arrays
+    weights = weights_of(golden, "simple_rnn")
+    weights["kernel"] = scaled(np.s_[2, unit], 1.7)(weights["kernel"])
+    y_hat = Port("simple").run(weights, golden["x"])["y_hat"]
+    result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
+    assert explained(result) == [("weights.one_wrong",)]
+    where = result.to_dict()["diagnosis"][0]["where"]
+    assert (where["array"], where["unit"]) == ("kernel", unit)
 
 
 def sigmoid(z: Array) -> Array:

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes.port.compare import compare_quantities
 from rnnshapes.port.error_summary import summarize_error, summarize_errors
 from rnnshapes.port.first_step import other_start
 from tests.helpers.handmade import LAYERS, Port, weights_of
+from tests.helpers.models import functional, randomized
 from tests.helpers.tried import hypothesis_of
 
 Array = np.ndarray
@@ -135,6 +137,28 @@ def test_states_of_one_direction_are_found() -> None:
     mistake, comparisons = start_of(started(BOTH, but="forward"), BOTH)
     assert (mistake.where.layer, mistake.where.step) == ("bidirectional", 8)
     assert [one.compared for one in comparisons] == [3 * 9 * 5, 3 * 8 * 5]
+
+
+def test_starts_of_two_layers_have_no_single_place() -> None:
+    """Both read x itself."""
+    both = [la.SimpleRNN(5, name=name, return_sequences=True) for name in ("one", "other")]
+    model = randomized(
+        functional(lambda x: la.Concatenate()([layer(x) for layer in both]), (9, 4)), seed=3
+    )
+    golden = rnnshapes.golden(model, N=3).arrays
+    start = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 5))
+    given = {}
+    for name in ("one", "other"):
+        run = Port("simple", "float64").run
+        given[f"{name}.h"] = run(weights_of(golden, name, ""), golden["x"], start=start)["h"]
+    right = {name: golden[name].astype(float) for name in given}
+    for port, place in (
+        (given, (None, None)),
+        ({**given, "other.h": right["other.h"]}, ("one", 0)),
+    ):
+        hypothesis = hypothesis_of(port, model=model, N=3)
+        mistake, _ = other_start(hypothesis, compare_quantities(hypothesis, "float64"), "float64")
+        assert (mistake.where.layer, mistake.where.step) == place
 
 
 def changed(given: dict[str, Array], at: Any, values: Any) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -12,6 +13,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.port.arrays import read_port
 from rnnshapes.port.compare import compute_outputs
+from rnnshapes.port.mistakes.rounding import with_digits
 from rnnshapes.port.quantities import (
     are_numbers_of,
     has_only_zeros_and_ones,
@@ -172,3 +174,57 @@ def test_decisions_are_zeros_and_ones() -> None:
     assert has_only_zeros_and_ones(np.array([[0.0, 1.0], [1.0, 1.0]]))
     assert not has_only_zeros_and_ones(np.array([[0.0, 0.5]]))
     assert not has_only_zeros_and_ones(np.array([[0.0, -1.0]]))
+
+
+# --- Numbers of few digits ------------------------------------------------------------------------
+
+
+def rounded(values: Array, unit: float, dtype: str = "float64") -> Any:
+    base = hypothesis_of({"y_hat": (np.rint(values / unit) * unit).astype(dtype)}, **SIZES)
+    return base, with_digits(base)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "unit", [*(10.0**-digits for digits in range(1, 6)), *(2.0**-bits for bits in range(4, 17))]
+)
+def test_numbers_on_a_grid_are_known_to_half_of_it(unit: float, dtype: str) -> None:
+    base, found = rounded(random(3, 9, 2), unit, dtype)
+    assert [mistake.id for mistake in found.mistakes] == ["numeric.rounded"]
+    assert found.families == ("digits",)
+    np.testing.assert_allclose(found.quantities[0].rounding, unit / 2)
+    assert found.mistakes[0].is_inexact
+    assert not base.quantities[0].rounding.any()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        random(3, 9, 2),
+        np.rint(random(3, 9, 2)),
+        np.rint(random(3, 9, 2) * 1e6) / 1e6,
+        np.rint(random(3, 9, 2) * 2.0**17) / 2.0**17,
+        random(3, 9, 2).astype("f2"),
+        random(3, 9, 2).astype(ml_dtypes.bfloat16).astype("f"),
+        np.where(np.arange(2) == 1, random(3, 9, 2), np.rint(random(3, 9, 2) * 10) / 10),
+    ],
+)
+def test_other_numbers_are_not_rounded(values: Array) -> None:
+    """Decisions, finer grids and numbers of 16 bits are none of few digits."""
+    base = hypothesis_of({"y_hat": values}, **SIZES)
+    assert with_digits(base) is base
+
+
+@pytest.mark.parametrize(("count", "is_rounded"), [(1, False), (2, True)])
+def test_one_short_number_may_be_so_by_chance(count: int, is_rounded: bool) -> None:
+    spec = {**SIZES, "N": 1, "T": 1, "K": count}
+    base = hypothesis_of({"y_hat": np.full((1, 1, count), 0.37, "f")}, **spec)
+    assert (with_digits(base) is not base) == is_rounded
+
+
+def test_short_numbers_of_all_arrays_are_rounded() -> None:
+    short, long = np.rint(random(3, 9, 2) * 100) / 100, random(3, 9, 5)
+    base = hypothesis_of({"y_hat": short, "h": long}, **GRU, **SIZES)
+    assert with_digits(base) is base
+    text = base.map_quantities(lambda q: replace(q, rounding=q.rounding + 1e-3))
+    assert with_digits(text) is text

@@ -230,3 +230,38 @@ def test_the_report_says_how_many_steps_are_needed() -> None:
     enough = ported("lstm", other, sizes={"N": 1, "T": needed})
     assert explained(enough) == [("weights.other",)]
     assert enough.to_dict()["steps_needed"] is None
+
+
+#: The columns of a gate, of three units each.
+GATE = [np.s_[..., 3 * k : 3 * k + 3] for k in range(4)]
+
+
+def times(at: Any, factor: float) -> Callable[[np.ndarray], np.ndarray]:
+    def function(array: np.ndarray) -> np.ndarray:
+        array = array.copy()
+        array[at] *= np.float32(factor)
+        return array
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("cell", "key", "function", "place"),
+    [
+        ("lstm", "kernel", times(np.s_[:, 10], 0.0), ("o", None)),
+        ("gru", "kernel", times(np.s_[1, 5], 0.3), ("r", 2)),
+        ("lstm", "recurrent_kernel", times(np.s_[2, 7], 0.3), ("c", 1)),
+        ("simple", "kernel", times(np.s_[0, 2], 0.3), (None, 2)),
+    ],
+)
+def test_wrong_numbers_beside_another_mistake_are_located(
+    cell: str, key: str, function: Any, place: tuple[Any, Any]
+) -> None:
+    """In the recovered array; the bias is scaled, too."""
+    result = ported(
+        cell,
+        lambda w: {key: function(w[key]), "bias": np.float32(0.3) * w["bias"]},
+    )
+    (explanation,) = result.diagnosis.explanations
+    found = {m.where.array: (m.where.gate, m.where.unit) for m in explanation.mistakes}
+    assert found == {key: place, "bias": (None, None)}

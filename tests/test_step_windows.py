@@ -21,7 +21,7 @@ from rnnshapes.port.screening import (
 )
 from rnnshapes.reference.outputs import STATES
 from tests.helpers.handmade import SIZES
-from tests.helpers.models import randomized, sequential
+from tests.helpers.models import model_of, randomized, sequential
 from tests.helpers.tried import base_of, hypothesis_of
 
 Array = np.ndarray
@@ -186,3 +186,11 @@ def test_starts_of_a_run_are_those_of_its_samples() -> None:
     alone = [relative_distance(one) for one in parts]
     assert relative_distances(parts) == pytest.approx(alone)
     assert alone[0] != pytest.approx(alone[1])
+
+
+@pytest.mark.parametrize("name", ["moved", "sliced"])
+def test_layers_with_lists_are_computed_one_by_one(name: str) -> None:
+    """Their options have no hash."""
+    base = base_of(model=model_of(name), N=2, what="output")
+    other = base.map_quantities(lambda q: replace(q, values=2 * q.values))
+    assert relative_distances([base, other]) == pytest.approx([0, 0.5], abs=1e-5)

@@ -16,10 +16,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import rnnshapes
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.screening import relative_distance, relative_distances
 from tests.helpers.handmade import LAYERS, SIZES
-from tests.helpers.tried import Row, base_of, tried_from, untried
+from tests.helpers.tried import Row, base_of, hypothesis_of, tried_from, untried
 
 Array = np.ndarray
 Change = Callable[[Array], Array]
@@ -470,6 +471,15 @@ def test_units_are_tried_alone_if_few(units: int, count: int) -> None:
     wheres = [one.mistakes[0].where for one in tried_from(base)]
     alone = [where for where in wheres if where.unit is not None and where.array in NAMES.values()]
     assert len(alone) == count
+
+
+def test_no_mistake_leaves_out_what_a_port_gives() -> None:
+    """A shift of y_hat says nothing of a last state beside it."""
+    for name in ("simple_rnn.h", "output"):
+        golden = rnnshapes.golden(**SIZES).arrays
+        last = golden[name][:, -1] if golden[name].ndim == 3 else golden[name]
+        base = hypothesis_of({"y_hat": golden["y_hat"], name: last}, **SIZES)
+        assert {len(one.quantities) for one in tried_from(base)} == {2}
 
 
 # --- Rounded weights ----------------------------------------------------------------------------
