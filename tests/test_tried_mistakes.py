@@ -326,6 +326,12 @@ def gate_columns(w: Arrays, gates: str) -> Iterator[ArrayRow]:
         yield "layout.row_stride", {"array": NAMES[key]}, {key: flat[starts + every]}
 
 
+def blocks_turned(kernel: Array) -> Array:
+    """Return a recurrent kernel whose blocks are transposed."""
+    m = len(kernel)
+    return np.concatenate([kernel[:, k : k + m].T for k in range(0, kernel.shape[1], m)], axis=1)
+
+
 def gate_axes(w: Arrays, gates: str) -> Iterator[ArrayRow]:
     """Yield buffers of rows, gates and units that are read in another order of axes."""
     m, count = len(w["Wh"]), len(gates)
@@ -339,7 +345,9 @@ def gate_axes(w: Arrays, gates: str) -> Iterator[ArrayRow]:
     keys = ("Wx Wh", "Wx", "Wh", *(("bh",) if w["bh"].ndim == 2 else ()))
     for stored, read in itertools.permutations(itertools.permutations(range(3)), 2):
         change = partial(reread, stored=stored, read=read)
-        yield from each_array(w, "layout.flat_buffer", change, *keys)
+        turned = np.array_equal(change(w["Wh"]), blocks_turned(w["Wh"]))
+        some = [key for key in keys if not (turned and key == "Wh")]
+        yield from each_array(w, "layout.flat_buffer", change, *some)
 
 
 def by_column(w: Arrays) -> Iterator[ArrayRow]:
@@ -422,9 +430,8 @@ def by_stride(w: Arrays) -> Iterator[ArrayRow]:
 
 def by_order(w: Arrays) -> Iterator[ArrayRow]:
     """Yield kernels whose numbers are read in another order."""
-    m, gates = len(w["Wh"]), w["Wh"].shape[1] // len(w["Wh"])
-    turned = np.concatenate([w["Wh"][:, k * m : k * m + m].T for k in range(gates)], axis=1)
-    yield "layout.transposed", {"array": "recurrent_kernel"}, {"Wh": turned}
+    gates = w["Wh"].shape[1] // len(w["Wh"])
+    yield "layout.transposed", {"array": "recurrent_kernel"}, {"Wh": blocks_turned(w["Wh"])}
 
     def by_columns(a: Array) -> Array:
         return a.ravel().reshape(a.shape, order="F")

@@ -447,7 +447,9 @@ class _Search:
             same = hypothesis.xs is self.base.xs and not hypothesis.unwindowed
             among = _has_few if same else _keeps_x
             for rare in (False, True):
-                yield from hypotheses(hypothesis, rare=rare, in_head=in_head, among=among)
+                yield from hypotheses(
+                    hypothesis, rare=rare, in_head=in_head, among=among, again=True
+                )
 
     def recovered_head(self) -> list[Explanation]:
         """Return the weights that the last layer of a port must have, if they explain it."""

@@ -50,6 +50,7 @@ def hypotheses(
     rare: bool = False,
     in_head: bool | None = None,
     among: Callable[[Family], bool] = lambda family: True,
+    again: bool = False,
 ) -> Iterator[Hypothesis]:
     """Yield the hypothesis with one more mistake, of each family of which it has none yet.
 
@@ -63,12 +64,14 @@ def hypotheses(
         in_head: True for mistakes that leave all values before the head as they are, false for
             all others; None for both.
         among: Returns whether the mistakes of a family are wanted.
+        again: Whether a family of mistakes of cells may have another one, which says something
+            else.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
     for family in _FAMILIES[first:]:
-        if family.name in base.families or in_head not in (None, family.in_head):
+        if family.name in base.families and not (again and family.changes):
             continue
-        if not among(family):
+        if in_head not in (None, family.in_head) or not among(family):
             continue
         scopes = _scopes(base) if rare and family.changes else []
         is_listed = rare == family.rare  # as mistakes that all cells make alike
@@ -81,7 +84,8 @@ def hypotheses(
                         continue
                     seen.add((mistake.text, changed.touched))
                     located = _located(mistake, changed)
-                if scope is not None or is_listed:
+                is_new = not any(located.text == one.text for one in base.mistakes)
+                if is_new and (scope is not None or is_listed):
                     yield changed.with_mistake(family.name, located)
 
 
