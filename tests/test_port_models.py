@@ -655,3 +655,42 @@ def test_no_shift_explains_a_step_that_it_leaves_out() -> None:
     result = rnnshapes.verify(model, N=3, against={"y_hat": y_hat})
     assert not result.passed
     assert explained(result) == []
+
+
+def two_readers(x: Any) -> Any:
+    """x is read by an LSTM, and by a stack of cells."""
+    cells = la.RNN([la.LSTMCell(4), la.GRUCell(5)])(x)
+    return la.Dense(2)(la.concatenate([la.LSTM(5)(x), cells]))
+
+
+NOISY: dict[str, Any] = {
+    "two readers": lambda: functional(two_readers, (6, 3)),
+    "lstm": lambda: sequential(la.LSTM(4), la.Dense(2)),
+    "convolution": lambda: sequential(la.Conv1D(5, 3, activation="relu"), la.GRU(4), la.Dense(3)),
+    "both directions": lambda: sequential(
+        la.Bidirectional(la.LSTM(4, return_sequences=True), merge_mode="sum"), la.Dense(2)
+    ),
+    "backwards": lambda: sequential(
+        la.GRU(4, go_backwards=True, return_sequences=True), la.SimpleRNN(5), la.Dense(2)
+    ),
+    "masked": lambda: sequential(la.Masking(0.0), la.LSTM(4, return_sequences=True), la.Dense(2)),
+    "normalized": lambda: sequential(
+        la.GRU(5, return_sequences=True, reset_after=False), la.LayerNormalization(), la.Dense(2)
+    ),
+    "pooled": lambda: sequential(
+        la.SimpleRNN(4, return_sequences=True), la.GlobalAveragePooling1D(), la.Dense(3)
+    ),
+}
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+@pytest.mark.parametrize("kind", NOISY)
+def test_a_noisy_port_of_any_model_is_searched(kind: str, samples: int) -> None:
+    """Every mistake, and those beside the nearest ones, can be computed, and none explains it."""
+    model = randomized(NOISY[kind](), seed=3)
+    output = rnnshapes.golden(model, N=samples, keras=False).arrays["output"]
+    noise = np.random.default_rng(1).normal(0, 0.03, output.shape)
+    result = rnnshapes.verify(model, N=samples, against={"output": (output + noise).astype("f")})
+    assert not result.passed
+    assert explained(result) == []
+    assert result.diagnosis.tried > 500

@@ -119,6 +119,16 @@ def test_states_carried_in_both_directions_are_named(cell: str, keys: str) -> No
     assert explained(rnnshapes.verify(**sizes, against={"y_hat": y_hat})) == [("state.carried",)]
 
 
+@pytest.mark.parametrize("samples", [2, 3])
+def test_carried_states_with_noise_are_searched(samples: int) -> None:
+    sizes: dict[str, Any] = {"N": samples, "T": 4, "D": 3, "M": 4, "K": 2, "cell": "lstm"}
+    golden = rnnshapes.golden(**sizes, seed=5).arrays
+    found = run_samples(Port("lstm"), weights_of(golden, "lstm"), golden["x"], "h")["y_hat"][:, -1]
+    noise = np.random.default_rng(0).normal(0, 0.01 * np.abs(found).max(), found.shape)
+    result = rnnshapes.verify(**sizes, seed=5, against={"y_hat": (found + noise).astype("f")})
+    assert explained(result) == []
+
+
 @pytest.mark.parametrize("what", ["h", "y_hat"])
 def test_states_carried_in_one_layer_are_named(what: str) -> None:
     sizes: dict[str, Any] = {**SIZES, "cell": "gru", "M": [5, 6], "seed": 3}

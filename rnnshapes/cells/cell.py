@@ -293,7 +293,10 @@ class Cell(BaseCell):
         return ops.activate(self.activation_names[use], z)
 
     def with_methods_of(self, kind: type) -> Any:
-        """Return the cell with the methods of another class, unless it has them already."""
+        """Return the cell with the methods of another class, unless it has them already.
+
+        No class can be derived from a class and from a base of it, in this order.
+        """
         if isinstance(self, kind):
             return self
         return _derived(kind, type(self))(**{f.name: getattr(self, f.name) for f in fields(self)})

@@ -215,12 +215,12 @@ _WRONG_EQUATIONS = (
     ),
     wrong_equation(
         "lstm.peepholes",
-        "o is sigmoid(z_o + c_t): it reads the cell state through a peephole",
+        "the output gate reads c: it is activated from z_o + c_t (a peephole of weight 1)",
         peepholes_of=_peepholes("o"),
     ),
     wrong_equation(
         "lstm.peepholes",
-        "c_{t-1} is added to z_i and z_f, and c_t to z_o: they have peepholes",
+        "the gates read c: z_i + c_{t-1}, z_f + c_{t-1}, z_o + c_t (peepholes of weight 1)",
         peepholes_of=_peepholes("ifo"),
     ),
     wrong_equation(

@@ -148,8 +148,8 @@ class Transposed(Rearrangement):
 
 
 @dataclass(frozen=True)
-class Moved(Rearrangement):
-    """What a function returns that keeps the shape."""
+class SameShape(Rearrangement):
+    """Numbers that any function moves, or sets to 0, which keeps the shape."""
 
     function: Callable[[Array], Array]
 

@@ -1,9 +1,9 @@
 """Diagnosis: search for known mistakes that explain why a port does not agree.
 
 The search tries the common mistakes alone, then rare ones and those of one layer or direction,
-then coarser arithmetic, then every two common mistakes of different families. A first look at a
-few steps sorts the hypotheses. Only the nearest are compared in full, by the same rule as the port
-itself.
+then coarser arithmetic, then every two common mistakes of different families, and then the nearest
+of all with every other one. A first look at a few steps sorts the hypotheses. Only the nearest are
+compared in full, by the same rule as the port itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from rnnshapes.reference.outputs import ModelOutputs
 #: How many of the nearest hypotheses are compared in full, and how near they must be.
 _COMPARED, _NEAR = 6, 0.1
 #: How many of the nearest are combined with every other one, and how many these are at most.
-_COMBINED, _MOST_COMBINED = 4, 5000
+_COMBINED, _MOST_COMBINED = 3, 4000
 #: How many of each sorted list can be the nearest of all.
 _NEAREST = 3
 #: After one hypothesis that agrees, another is compared only if it is about as near: at most so
@@ -438,14 +438,14 @@ class _Search:
     def with_another(
         self, alone: Iterable[Screened], singles: Iterable[Screened]
     ) -> Iterator[Hypothesis]:
-        """Yield those of the nearest hypotheses that are nearer than the network, with one more."""
+        """Yield the nearest hypotheses, if nearer than the network, with each further mistake."""
         farthest = min((distance for distance, _ in alone), default=np.inf)
         nearer = [one for one in singles if one[0] < farthest]
         in_head = self.extent.in_head or None
         for _, hypothesis in heapq.nsmallest(_COMBINED, nearer, key=lambda one: one[0]):
-            # Some mistakes hold for the x of the user alone.
+            # Other mistakes are built from the x and the steps of the user.
             same = hypothesis.xs is self.base.xs and not hypothesis.unwindowed
-            among = _has_few if same else _keeps_x
+            among = _has_few if same else _is_of_cells
             for rare in (False, True):
                 yield from hypotheses(
                     hypothesis, rare=rare, in_head=in_head, among=among, again=True
@@ -612,11 +612,13 @@ class _Search:
 
 
 def _has_few(family: Family) -> bool:
+    """Return whether a family does not have a mistake for each unit or number."""
     return not family.many
 
 
-def _keeps_x(family: Family) -> bool:
-    return (bool(family.changes) or family.in_head) and not family.many
+def _is_of_cells(family: Family) -> bool:
+    """Return whether a family has mistakes of cells, and does not have one for each unit."""
+    return bool(family.changes) and not family.many
 
 
 def _held_bits(values: Array, bits: float) -> float:
@@ -655,10 +657,19 @@ def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:
     """
     earlier = list(itertools.takewhile(lambda other: other is not one, explanations))
     same = any(
-        other.comparisons == one.comparisons and (other.ids == one.ids or len(one.mistakes) > 1)
+        _same_numbers(other, one) and (other.ids == one.ids or len(one.mistakes) > 1)
         for other in earlier
     )
     return same or any(set(other.mistakes) < set(one.mistakes) for other in explanations)
+
+
+def _same_numbers(one: Explanation, other: Explanation) -> bool:
+    """Return whether two explanations expect the same numbers, but for rounding."""
+    pairs = zip(one.comparisons, other.comparisons, strict=True)
+    return all(
+        a.compared == b.compared and np.isclose(a.max_abs, b.max_abs, rtol=1e-6, atol=1e-12)
+        for a, b in pairs
+    )
 
 
 def _reports_last_step_only(hypothesis: Hypothesis) -> bool:

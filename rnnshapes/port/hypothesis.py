@@ -14,6 +14,7 @@ from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.fixes import FIXES
 from rnnshapes.port.quantities import ReportedQuantity
+from rnnshapes.reference.outputs import STATES
 
 #: Beginnings of the ids of mistakes after which the equation is right, and its numbers inexact.
 _INEXACT = (
@@ -121,7 +122,13 @@ class Hypothesis:
     def of_samples(self, samples: slice) -> Hypothesis:
         """Return the hypothesis for some of the samples alone."""
         some = self.map_quantities(lambda q: q.map(lambda values: values[samples]))
-        return replace(some, xs=tuple(x[samples] for x in self.xs))
+        starts = {
+            name: {key: array[samples] for key, array in arrays.items()}
+            for name, arrays in self.weights.items()
+            if name.startswith(STATES)
+        }
+        xs = tuple(x[samples] for x in self.xs)
+        return replace(some, xs=xs, weights={**self.weights, **starts})
 
     def with_whole_layer(self, position: int, layer: Any) -> Hypothesis:
         """Return the hypothesis with another layer, to be computed over all steps."""

@@ -51,8 +51,9 @@ class Direction:
     """One recurrence of a layer: a cell that processes the time steps in one direction.
 
     ``name`` is that of its group of weights, ``index`` tells its symbols apart. With ``reverse``
-    it starts at the last step. ``restarts`` are steps of a whole sequence before which the states
-    are those before the first step again; Keras has none.
+    it starts at the last step. ``restarts`` are time steps at which a wrong port starts again from
+    the initial states; Keras has none. They count from the start of the sequence, which has to be
+    computed in one block.
     """
 
     restarts: ClassVar[Collection[int]] = ()

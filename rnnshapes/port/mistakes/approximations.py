@@ -121,9 +121,12 @@ def _approximations() -> Iterator[dict[str, PortFunction]]:
         doubled = _from_sigmoid(function)
         yield _both(form, doubled, function)
     for form, exp in _EXPONENTIALS.items():
-        sigmoid = _shared(form, partial(_sigmoid_of, exp))
+        sigmoid = _in_few_operations(form, partial(_sigmoid_of, exp))
         for how, tanh in _TANHS_OF.items():
-            yield {"tanh": _shared(f"{form}{how}", partial(tanh, exp)), "sigmoid": sigmoid}
+            yield {
+                "tanh": _in_few_operations(f"{form}{how}", partial(tanh, exp)),
+                "sigmoid": sigmoid,
+            }
     form = "z / (1 + |z|), for sigmoid moved to 0 and 1"
     yield _both(form, lambda z: z / (1 + np.abs(z)), _SIGMOIDS[_FAST])
     for entries, limit, kind in itertools.product(_ENTRIES, _LIMITS, _TABLES):
@@ -136,10 +139,10 @@ def _both(
     form: str, tanh: Callable[[Array], Array], sigmoid: Callable[[Array], Array]
 ) -> dict[str, PortFunction]:
     """Return approximations of one form, by name."""
-    return {"tanh": _shared(form, tanh), "sigmoid": _shared(form, sigmoid)}
+    return {"tanh": _in_few_operations(form, tanh), "sigmoid": _in_few_operations(form, sigmoid)}
 
 
-def _shared(form: str, function: Callable[[Array], Array]) -> PortFunction:
+def _in_few_operations(form: str, function: Callable[[Array], Array]) -> PortFunction:
     """Return a function of a port that is computed in a few operations."""
     return PortFunction(form, function, ulps=32)
 
@@ -183,15 +186,15 @@ def _sigmoid_of(exp: Callable[[Array], Array], z: Array) -> Array:
     return 1.0 / (1.0 + exp(-z))
 
 
-def _tanh_of_minus(exp: Callable[[Array], Array], z: Array) -> Array:
+def _tanh_from_minus_2z(exp: Callable[[Array], Array], z: Array) -> Array:
     return 2.0 / (1.0 + exp(-2.0 * z)) - 1.0
 
 
-def _tanh_of_plus(exp: Callable[[Array], Array], z: Array) -> Array:
+def _tanh_from_2z(exp: Callable[[Array], Array], z: Array) -> Array:
     return 1.0 - 2.0 / (1.0 + exp(2.0 * z))
 
 
-def _tanh_of_both(exp: Callable[[Array], Array], z: Array) -> Array:
+def _tanh_from_both(exp: Callable[[Array], Array], z: Array) -> Array:
     plus, minus = exp(z), exp(-z)
     return np.asarray((plus - minus) / (plus + minus))
 
@@ -249,9 +252,9 @@ _EXPONENTIALS: dict[str, Callable[[Array], Array]] = {
     **{f"exp(z) by Schraudolph's method, C = {c}": _by_bits(c) for c in _SCHRAUDOLPH},
 }
 _TANHS_OF: dict[str, Callable[[Callable[[Array], Array], Array], Array]] = {
-    "": _tanh_of_minus,
-    ", tanh from exp(2 z)": _tanh_of_plus,
-    ", tanh from exp(z) and exp(-z)": _tanh_of_both,
+    ", tanh from exp(-2 z)": _tanh_from_minus_2z,
+    ", tanh from exp(2 z)": _tanh_from_2z,
+    ", tanh from exp(z) and exp(-z)": _tanh_from_both,
 }
 _TABLES = ("nearest entry", "entry below", "interpolated")
 

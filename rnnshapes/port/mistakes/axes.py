@@ -134,8 +134,9 @@ def other_samples(hypothesis: Hypothesis) -> Variations:
         ("n + 1", slice(None, -1), slice(1, None)),
     ):
         text = f"the port gives for sample n the values of sample {source}"
-        changed = replace(hypothesis.of_samples(port), xs=(x[network],))
-        if len(x) > 2 or relative_distance(hypothesis.of_samples(network)) > _NEAR:
+        part = hypothesis.of_samples(network)
+        changed = replace(part, quantities=hypothesis.of_samples(port).quantities)
+        if len(x) > 2 or relative_distance(part) > _NEAR:
             yield Mistake("axes.samples_shifted", text), changed
 
 

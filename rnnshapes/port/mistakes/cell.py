@@ -171,8 +171,9 @@ def biases(hypothesis: Hypothesis) -> Variations:
 def bias_blocks(hypothesis: Hypothesis) -> Variations:
     """Add the bias of one gate alone, or of all others, or one number for all units."""
     for gates in gates_of(hypothesis):
+        ways = (("alone is added", True), ("is left out", False))
         for (number, gate), (how, kept) in itertools.product(
-            enumerate(gates), (("alone is added", True), ("is left out", False))
+            enumerate(gates), ways if len(gates) > 2 else ways[:1]
         ):
             text = f"the bias of gate {gate} {how}"
             mistake = Mistake("bias.omitted", text, Where(array="bias", gate=gate))

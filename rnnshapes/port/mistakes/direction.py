@@ -13,7 +13,7 @@ from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.rearrangements import Moved
+from rnnshapes.ops.rearrangements import SameShape
 from rnnshapes.port.hypothesis import (
     Hypothesis,
     Mistake,
@@ -273,9 +273,11 @@ def _separated(
         sides = [at[first, key], at[second, key]]
         if quantities[sides[0]].values.shape != quantities[sides[1]].values.shape:
             return None
-        joined = np.concatenate([quantities[side].values for side in sides], axis=-1)
+        pairs = [(quantities[side].values, quantities[side].rounding) for side in sides]
+        values, rounding = (np.concatenate(both, axis=-1) for both in zip(*pairs, strict=True))
         for number, side in enumerate(sides):
-            quantities[side] = replace(quantities[side], values=joined[..., number::2])
+            own = np.s_[..., number::2]
+            quantities[side] = replace(quantities[side], values=values[own], rounding=rounding[own])
     same = all(a is b for a, b in zip(quantities, hypothesis.quantities, strict=True))
     return None if same else tuple(quantities)
 
@@ -299,7 +301,7 @@ def _joined_by_unit(self: Any, ops: Any, outputs: Any) -> Any:
         parts = part.reshape(*part.shape[:-1], 2, -1)
         return np.swapaxes(parts, -1, -2).reshape(part.shape)
 
-    return (ops.rearrange(ops.concatenate(outputs), Moved(by_unit)),)
+    return (ops.rearrange(ops.concatenate(outputs), SameShape(by_unit)),)
 
 
 def _with_reversed(layer: Any, number: int) -> Any:
@@ -308,7 +310,7 @@ def _with_reversed(layer: Any, number: int) -> Any:
     def change(ops: Any, outputs: Any) -> Any:
         sides = list(outputs)
         if np.ndim(sides[number]) > 2:
-            sides[number] = ops.rearrange(sides[number], Moved(lambda part: part[::-1]))
+            sides[number] = ops.rearrange(sides[number], SameShape(lambda part: part[::-1]))
         return sides
 
     return with_outputs(layer, change)
@@ -317,7 +319,7 @@ def _with_reversed(layer: Any, number: int) -> Any:
 def _with_zeros(number: int, ops: Any, outputs: Any) -> Any:
     """Return the outputs of two directions, with zeros for one of them."""
     sides = list(outputs)
-    sides[number] = ops.rearrange(sides[number], Moved(np.zeros_like))
+    sides[number] = ops.rearrange(sides[number], SameShape(np.zeros_like))
     return sides
 
 
@@ -336,7 +338,7 @@ def _moved(number: int, step: int, ops: Any, outputs: Any) -> Any:
 
     sides = list(outputs)
     if np.ndim(sides[number]) > 2:
-        sides[number] = ops.rearrange(sides[number], Moved(moved))
+        sides[number] = ops.rearrange(sides[number], SameShape(moved))
     return sides
 
 

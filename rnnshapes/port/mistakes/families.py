@@ -58,12 +58,12 @@ def hypotheses(
         base: The hypothesis.
         after: The name of a family: only mistakes of the families after it are added. Two
             mistakes are so combined in one order alone.
-        rare: False for common mistakes, which all cells make alike, and which are tried in pairs,
-            too; true for those that are tried alone: rare mistakes, and common ones that the
-            cells of one layer or direction make, and no others.
+        rare: False for common mistakes, which all cells make alike, and every two of which are
+            tried; true for rare mistakes, and for common ones that the cells of one layer or
+            direction make, and no others.
         in_head: True for mistakes that leave all values before the head as they are, false for
             all others; None for both.
-        among: Returns whether the mistakes of a family are wanted.
+        among: Which families to use; all by default.
         again: Whether a family of mistakes of cells may have another one, which says something
             else.
     """
@@ -135,9 +135,9 @@ class Family(NamedTuple):
     Attributes:
         changes: ``cells`` if a cell makes them, alone or with all others, ``arrays`` if these
             change nothing but the weights of cells; otherwise empty.
-        rare: Whether they are not tried together with mistakes of other families.
+        rare: Whether they are not tried together with every other mistake.
         in_head: Whether they leave all values before the head as they are.
-        many: Whether there are hundreds of them: one for each unit or number of an array.
+        many: Whether there is one for each unit or number of an array. They are then tried alone.
     """
 
     name: str

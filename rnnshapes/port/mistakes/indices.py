@@ -28,6 +28,7 @@ _STRIDES = (4, 8, 16, 32)
 _MOST_UNITS = 32
 #: So many columns are read for others at most, and so many numbers of a buffer are lost.
 _MOST_COLUMNS, _MOST_LOST = 600, 65
+_OTHER_KERNEL = {"Wx": "Wh", "Wh": "Wx"}
 _KERNEL, _RECURRENT = ARRAY_NAMES["Wx"], ARRAY_NAMES["Wh"]
 _ALL_UNITS, _ALL_FEATURES = "sum over all units of h: m = 0 … M-1", "multiply x[d] by row d"
 _SPLIT = "split z at multiples of M"
@@ -61,25 +62,29 @@ def misread_units(hypothesis: Hypothesis) -> Variations:
     if units <= _MOST_UNITS:
         for mistake, change in _single_units(units):
             yield from changed_cells(hypothesis, mistake, change)
-    pairs = list(itertools.permutations(range(units), 2))
     for gates in gates_of(hypothesis) or [()]:
-        if len(pairs) * len(gates) > _MOST_COLUMNS:
+        numbers: list[int | None] = [None, *range(len(gates))]
+        if len(numbers) * units * (units - 1) > _MOST_COLUMNS:
             continue
-        for (number, gate), (unit, other) in itertools.product(enumerate(gates or [""]), pairs):
-            whose = f"gate {gate} of unit {unit}" if gate else f"unit {unit}"
+        for number, unit, other in itertools.product(numbers, range(units), range(units)):
+            if unit == other:
+                continue
+            gate = None if number is None else gates[number]
+            whose = f"unit {unit}" if gate is None else f"gate {gate} of unit {unit}"
             text = f"{whose} has the weights of unit {other}, in every array"
-            mistake = Mistake("weights.permuted", text, Where(gate=gate or None, unit=unit))
-            of_all = len(gates) or 1
-            read = partial(_copied_column, gates=of_all, number=number, unit=unit, other=other)
-            change = array_change(read, gates=gates)
+            fix = "read column gate * M + unit of every array"
+            mistake = Mistake("weights.permuted", text, Where(gate=gate, unit=unit), fix)
+            read = partial(_copied_column, number=number, unit=unit, other=other)
+            change = array_change(partial(read, gates=max(1, len(gates))), gates=gates)
             yield from changed_cells(hypothesis, mistake, change)
 
 
-def _copied_column(values: Array, gates: int, number: int, unit: int, other: int) -> Array:
-    """Return an array with the column of one unit in a gate for that of another one."""
+def _copied_column(values: Array, gates: int, number: int | None, unit: int, other: int) -> Array:
+    """Return an array with the column of one unit for that of another, in one gate or in all."""
     blocks = np.array(np.split(values, gates, -1))
     if max(unit, other) < blocks.shape[-1]:
-        blocks[number, ..., unit] = blocks[number, ..., other]
+        some = slice(None) if number is None else number
+        blocks[some, ..., unit] = blocks[some, ..., other]
     return np.concatenate(list(blocks), -1)
 
 
@@ -91,20 +96,29 @@ def short_buffers(hypothesis: Hypothesis) -> Variations:
             text = f"the buffer of {name} is {count} numbers too short: the last ones are 0"
             fix = f"copy all of {name}, to its last number"
             mistake = Mistake("weights.buffer_short", text, Where(array=name), fix)
-            change = block_change(partial(_without_last, count=count, of_bias=key == "bh"), key)
-            yield from changed_cells(hypothesis, mistake, change)
+            yield from changed_cells(hypothesis, mistake, _short_buffer(key, count))
 
 
-def _without_last(array: Array, gates: int, count: int, of_bias: bool) -> Array:
-    """Return an array whose last numbers are 0.
+def _short_buffer(key: str, count: int) -> CellChange:
+    """Return a change that sets the last numbers of an array to 0.
 
-    Whole rows, or whole gates of a bias, are other mistakes.
+    It leaves out what is another mistake: one row, all rows beyond those of the other kernel, and
+    whole gates of a bias.
     """
-    flat = array.reshape(-1).copy()
-    whole = array.shape[-1] // (gates if of_bias else 1)
-    if count < len(flat) and count % whole:
+
+    def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+        flat = arrays[key].reshape(-1).copy()
+        row = arrays[key].shape[-1]
+        known = {row, (len(arrays[key]) - len(arrays[_OTHER_KERNEL.get(key, key)])) * row}
+        if key == "bh":
+            gate = row // max(1, len(cell.gate_names))
+            known = set(range(gate, len(flat), gate))
+        if count in known or count >= len(flat):
+            return cell, arrays
         flat[-count:] = 0.0
-    return flat.reshape(array.shape)
+        return cell, {**arrays, key: flat.reshape(arrays[key].shape)}
+
+    return change
 
 
 #: Mistakes, each with the change that it makes to a cell and its arrays.

@@ -81,9 +81,10 @@ def overrun_features(hypothesis: Hypothesis) -> Variations:
     readers = [node for node in network.nodes if any(tap.node == 0 for tap in node.sources)]
     groups = [direction.name for node in readers for direction in node.layer.directions]
     arrays = [hypothesis.weights[name] for name in groups]
-    units = {len(a["Wh"]) for a in arrays if "Wx" in a and "Wh" in a}
-    others = [node for node in readers if not node.layer.directions]
-    if len(hypothesis.xs) != 1 or x.ndim != 3 or len(units) != 1 or others:
+    if len(hypothesis.xs) != 1 or x.ndim != 3 or not all(n.layer.directions for n in readers):
+        return
+    units = {len(a["Wh"]) for a in arrays} if all({"Wx", "Wh"} <= set(a) for a in arrays) else ()
+    if len(units) != 1:
         return
     (count,), features = units, x.shape[2]
     if count <= features:
@@ -95,7 +96,10 @@ def overrun_features(hypothesis: Hypothesis) -> Variations:
     for name, array in zip(groups, arrays, strict=True):
         rows = np.concatenate([array["Wx"], array["Wh"]])[:count]
         weights[name] = {**array, "Wx": rows}
-    text = "the loop over x has M terms, not D: it reads on in the buffers of x and of the kernel"
+    text = (
+        "the loop over x has M terms, not D: it reads on into the next steps of x, and from kernel "
+        "into recurrent_kernel"
+    )
     mistake = Mistake("input.overrun", text, Where(array="x"), "multiply x[d] by row d for d < D")
     yield mistake, replace(hypothesis, xs=(read,), weights=weights)
 

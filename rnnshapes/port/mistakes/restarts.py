@@ -1,18 +1,19 @@
-"""Known mistakes of ports that set the states to 0 again, or leave a step at an end out."""
+"""Known mistakes of ports that set the states to 0 again, or leave out the first or last step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.rearrangements import Moved
+from rnnshapes.ops.rearrangements import SameShape
 from rnnshapes.port.compare import compute_outputs
 from rnnshapes.port.hypothesis import (
     Hypothesis,
@@ -66,18 +67,11 @@ def _restarted(direction: Direction, every: int, count: int) -> Direction:
     return _with_restarts(direction, range(every, count, every), count)
 
 
-def _with_restarts(direction: Direction, steps: Any, count: int) -> Direction:
+def _with_restarts(direction: Direction, steps: Iterable[int], count: int) -> Direction:
     """Return a recurrence that starts again at steps, counted in the order of processing."""
     restarts = frozenset(count - 1 - step if direction.reverse else step for step in steps)
     changed: Direction = recast(direction, restarts=restarts)
     return changed
-
-
-class _End(NamedTuple):
-    """The first or last step that a recurrence takes: at ``step`` of the sequence."""
-
-    name: str
-    step: int
 
 
 def unprocessed_ends(hypothesis: Hypothesis) -> Variations:
@@ -86,21 +80,20 @@ def unprocessed_ends(hypothesis: Hypothesis) -> Variations:
     alone = all(len(q.steps) == 1 for q in hypothesis.quantities)
     if hypothesis.sequences is None or network.batch or (alone and network.runs_in_blocks):
         return
-    for names, label, where in _scopes(hypothesis):
-        for which in ("first", "last"):
-            changed, ends = hypothesis, []
-            for position, node in enumerate(network.nodes):
-                for number, (name, direction) in enumerate(node.scans):
-                    count = _step_count(hypothesis, node)
-                    if direction.name not in names or count < 3:
-                        continue
-                    ends.append(_End(name, (count - 1) * (direction.reverse == (which == "first"))))
-                    changed = _without_end(changed, position, number, which, ends[-1].step, count)
-            reported = _without_ends(changed, ends, which)
-            if reported is not None:
-                text = f"{label} does not process its {which} step: h is 0 there"
-                mistake = Mistake(f"time.{which}_omitted", text, where, "process all T steps")
-                yield mistake, reported
+    for (names, label, where), which in itertools.product(_scopes(hypothesis), ("first", "last")):
+        changed, steps = hypothesis, {}
+        for position, node in enumerate(network.nodes):
+            for number, (name, direction) in enumerate(node.scans):
+                count = _step_count(hypothesis, node)
+                if direction.name in names and count > 2:
+                    step = (count - 1) * (direction.reverse == (which == "first"))
+                    changed = _recurrence_without(changed, position, number, which, step)
+                    steps[name] = step
+        reported = _quantities_without(changed, steps, which)
+        if reported is not None:
+            text = f"{label} does not process its {which} step: h is 0 there"
+            mistake = Mistake(f"time.{which}_omitted", text, where, "process all T steps")
+            yield mistake, reported
 
 
 def _scopes(hypothesis: Hypothesis) -> Iterator[tuple[set[str], str, Where]]:
@@ -113,17 +106,20 @@ def _scopes(hypothesis: Hypothesis) -> Iterator[tuple[set[str], str, Where]]:
         yield {direction.name}, direction.name, where
 
 
-def _without_end(
-    hypothesis: Hypothesis, position: int, number: int, which: str, step: int, count: int
+def _recurrence_without(
+    hypothesis: Hypothesis, position: int, number: int, which: str, step: int
 ) -> Hypothesis:
     """Return the hypothesis in which one recurrence of a layer leaves out a step at its end."""
+    count = _step_count(hypothesis, hypothesis.network.nodes[position])
     layer: Any = hypothesis.network.nodes[position].layer
     name = layer.directions[number].name
     if which == "first":
         restarted = partial(_with_restarts, steps=[1], count=count)
         hypothesis = with_directions(hypothesis, position, restarted, {name})
         layer = hypothesis.network.nodes[position].layer
-    elif not layer.return_sequences and all(len(q.steps) == 1 for q in hypothesis.quantities):
+    elif not layer.return_sequences and all(
+        len(q.steps) == 1 for q in hypothesis.quantities if not q.key
+    ):
         kept = np.arange(count)[:, None] != step
         counting = partial(
             recast, counted_steps=lambda self, mask: kept if mask is None else mask & kept
@@ -136,13 +132,13 @@ def _without_end(
 def _with_zeros(ops: Any, outputs: Any, number: int, step: int, count: int) -> Any:
     """Return the outputs of a layer, (T, N, M), with zeros at one step of one direction."""
     sides = list(outputs)
-    sides[number] = ops.rearrange(sides[number], Moved(_zeroed_at(step, count)))
+    sides[number] = ops.rearrange(sides[number], SameShape(_zeroed_at(step, count)))
     return sides
 
 
 def _zeroed_at(step: int, count: int) -> Callable[[Array], Array]:
     def zeroed(h: Array) -> Array:
-        if h.ndim < 3 or len(h) != count:  # the last state alone
+        if h.ndim < 3 or len(h) != count:  # the last state alone, or some of the steps
             return h
         changed = h.copy()
         changed[step] = 0.0
@@ -151,19 +147,21 @@ def _zeroed_at(step: int, count: int) -> Callable[[Array], Array]:
     return zeroed
 
 
-def _without_ends(hypothesis: Hypothesis, ends: list[_End], which: str) -> Hypothesis | None:
-    """Return the hypothesis without the states at some steps, if the port gives zeros for them.
+def _quantities_without(
+    hypothesis: Hypothesis, steps: Mapping[str, int], which: str
+) -> Hypothesis | None:
+    """Return the hypothesis without the states at one step each, if the port gives zeros for them.
 
-    ``None`` where it gives other numbers. If all that it gives is 0 at the last step, the array may
-    as well not be written to its end, which is another mistake.
+    ``steps`` are by recurrence. ``None`` where it gives other numbers, and where all that it gives
+    is 0 at the last step: then the array may as well not be written to its end, which is another
+    mistake.
     """
     ours, quantities, others = compute_outputs(hypothesis), list(hypothesis.quantities), False
-    at_end = {end.name: end.step for end in ends}
     for number, q in enumerate(quantities):
-        if q.network_steps is None or not q.key or q.name not in at_end:
+        if q.network_steps is None or not q.key or q.name not in steps:
             others = True
             continue
-        here = q.network_steps == at_end[q.name]
+        here = q.network_steps == steps[q.name]
         if q.values[:, here].any():
             return None
         if here.any():
@@ -171,5 +169,5 @@ def _without_ends(hypothesis: Hypothesis, ends: list[_End], which: str) -> Hypot
             values[:, here] = q.expected(hypothesis.network, ours)[:, here]
             rounding[:, here] = np.inf
             quantities[number] = replace(q, values=values, rounding=rounding)
-    is_known = not ends or (which == "last" and not others)
-    return None if is_known else replace(hypothesis, quantities=tuple(quantities))
+    is_ambiguous = not steps or (which == "last" and not others)
+    return None if is_ambiguous else replace(hypothesis, quantities=tuple(quantities))

@@ -15,7 +15,7 @@ from rnnshapes.cells.stacked import StackedCells
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.rnn import Recurrent
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.rearrangements import Moved
+from rnnshapes.ops.rearrangements import SameShape
 from rnnshapes.port.hypothesis import (
     Hypothesis,
     Mistake,
@@ -87,7 +87,7 @@ def _position_before(network: Network, node: Node) -> int:
 
 def _rearranged(layer: Any, change: Callable[[Array], Array]) -> Any:
     """Return a layer that returns its output, (T, N, M), in another arrangement."""
-    moved = Moved(change)
+    moved = SameShape(change)
     return with_outputs(layer, lambda ops, outputs: [ops.rearrange(h, moved) for h in outputs])
 
 

@@ -39,6 +39,7 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
     """
     yield from _overflowed_weights(hypothesis)
     yield from _other_scales(hypothesis)
+    yield from _pruned_weights(hypothesis)
     if relative_distance(window(hypothesis, _STEPS).of(hypothesis)) > _NOT_FAR:
         return
     for dtype in ("float16", "bfloat16"):
@@ -63,7 +64,6 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
                 mistake = Mistake("weights.quantized", text)
                 yield from _with_rounded(hypothesis, mistake, every, cells=cells)
     yield from _in_one_layer(hypothesis)
-    yield from _pruned_weights(hypothesis)
     yield from _truncated_weights(hypothesis)
     for digits in (3, 4, 5):
         mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
@@ -86,7 +86,12 @@ def _in_one_layer(hypothesis: Hypothesis) -> Variations:
 
 def _other_scales(hypothesis: Hypothesis) -> Variations:
     """Round both kernels of each cell to int8, and read one of them with the other's scale."""
-    for exchanged in (("Wh",), ("Wx",), ("Wx", "Wh")):
+    kernel, recurrent = (ARRAY_NAMES[key] for key in ("Wx", "Wh"))
+    for exchanged, read_as in (
+        (("Wh",), f"{recurrent} is read with the scale of {kernel}"),
+        (("Wx",), f"{kernel} is read with the scale of {recurrent}"),
+        (("Wx", "Wh"), "each is read with the scale of the other"),
+    ):
         weights = dict(hypothesis.weights)
         for direction in directions_of(hypothesis):
             arrays = hypothesis.weights[direction.name]
@@ -99,8 +104,7 @@ def _other_scales(hypothesis: Hypothesis) -> Variations:
                     **arrays,
                     **{key: Grid(8)(arrays[key]) * (read[key] / scales[key]) for key in scales},
                 }
-        whose = " and ".join(ARRAY_NAMES[key] for key in exchanged)
-        text = f"the kernels are rounded to int8, and {whose} read with the other one's scale"
+        text = f"the kernels are rounded to int8, and {read_as}"
         mistake = Mistake(
             "weights.other_scale", text, own_fix="multiply each array by its own scale"
         )
@@ -111,11 +115,11 @@ def _other_scales(hypothesis: Hypothesis) -> Variations:
 def _pruned_weights(hypothesis: Hypothesis) -> Variations:
     """Set small weights to 0."""
     for limit, cells in itertools.product((0.01, 0.02, 0.05, 0.1), _CELLS):
-        text = f"{_WHOSE[cells]} are 0 where they are below {limit:g}"
+        text = f"{_WHOSE[cells]} are 0 where |w| < {limit:g}"
         fix = "keep small weights, or accept the error with --tolerance"
         every = _map_weights(hypothesis, _pruned_below(limit))
         for biases in (True, False):
-            kept = "" if biases else ", the biases are not"
+            kept = "" if biases else "; the biases are unchanged"
             mistake = Mistake("weights.pruned", f"{text}{kept}", own_fix=fix)
             yield from _with_rounded(hypothesis, mistake, every, cells=cells, biases=biases)
 
@@ -216,7 +220,7 @@ class Grid:
         decoded: The divisor with which the integers are read again, if it is another one.
         power_of_two: Whether the scale is the next power of two.
         has_zero_point: Whether the integers are not negative, and one of them stands for 0.
-        from_smallest: Whether they count from the smallest number, which is stored, too.
+        from_smallest: Whether they count from the smallest number, which is the offset.
     """
 
     bits: int
@@ -243,7 +247,7 @@ class Grid:
         scale += f", read again as / {self.decoded:g}" if self.decoded else ""
         scale += ", a power of two" if self.power_of_two else ""
         scale += ", with a zero point" if self.has_zero_point else ""
-        scale += ", from the smallest number on" if self.from_smallest else ""
+        scale += ", and one offset: the smallest number" if self.from_smallest else ""
         return f"{integers} ({scale})"
 
     def __call__(self, values: Array, gates: int = 1) -> Array:
