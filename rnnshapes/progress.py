@@ -60,11 +60,6 @@ def work(total: int) -> Iterator[None]:
         _work.reset(token)
 
 
-def is_watched() -> bool:
-    """Return whether anybody listens to the work in progress."""
-    return _work.get() is not None
-
-
 def advance(steps: int) -> None:
     """Report steps that are done, each of one sample in one recurrence."""
     current = _work.get()

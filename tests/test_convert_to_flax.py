@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import erf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError, UnsupportedError
+from rnnshapes import CannotRunError, InputError, UnsupportedError
+from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.weights import draw
+from rnnshapes.ops.interface import ACTIVATIONS
+from rnnshapes.port.weight_files import flax
 from tests.helpers.models import randomized, sequential
 
 CELLS = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}
@@ -134,3 +139,60 @@ def test_ending_has_to_be_that_of_the_framework(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError):
             rnnshapes.convert(model, tmp_path / name, to=to)
+
+
+#: Activations that JAX has under another name, and what it computes for -0.7.
+OTHERS = {
+    "tanh": np.tanh(-0.7),
+    "linear": -0.7,
+    "exponential": np.exp(-0.7),
+    "gelu": -0.7 * 0.5 * (1 + erf(-0.7 / 2**0.5)),
+    "leaky_relu": -0.14,
+}
+
+
+class _Jax:
+    """The functions of JAX whose names or constants are not those of Keras."""
+
+    numpy = np
+
+    class nn:  # noqa: N801 - its name in JAX
+        @staticmethod
+        def gelu(z: float, approximate: bool) -> float:
+            return 0.0 if approximate else z * 0.5 * (1 + erf(z / 2**0.5))
+
+        @staticmethod
+        def leaky_relu(z: float, slope: float) -> float:
+            return z if z > 0 else slope * z
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_jax_has_the_same_activation(name: str) -> None:
+    network = from_sizes(cell="lstm", activation=name, recurrent_activation=name)
+    weights = draw(network, 3)
+    if name.endswith("shrink"):
+        with pytest.raises(UnsupportedError, match=name):
+            flax.to_flax(network, weights)
+        return
+    result = flax.verify_flax(network, weights, flax.to_flax(network, weights), "w.npz")
+    said = [text.partition("_fn=")[2].rpartition(" in ")[0] for text in result.assumptions]
+    assert len(said) == (1 if name in ("tanh", "sigmoid") else 2)
+    for text in said:
+        if name in OTHERS:
+            function = eval(text, {"jax": _Jax})  # noqa: S307 - our own text
+            assert function(-0.7) == pytest.approx(OTHERS[name])
+        else:
+            assert text == f"jax.nn.{ {'softsign': 'soft_sign'}.get(name, name) }"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_wrong_array_is_found(cell: str, bias: bool) -> None:
+    network = from_sizes(cell=cell, use_bias=bias, bidirectional=True)
+    weights = draw(network, 3)
+    arrays = flax.to_flax(network, weights)
+    assert flax.verify_flax(network, weights, arrays, "w.npz").passed
+    wrong = [{**arrays, name: array + np.float32(1e-5)} for name, array in arrays.items()]
+    for each in (*wrong, {**arrays, "more": np.zeros(3)}):
+        with pytest.raises(CannotRunError):
+            flax.verify_flax(network, weights, each, "w.npz")

@@ -202,6 +202,11 @@ def without(name: str, arrays: Arrays) -> Arrays:
 REFUSED: dict[str, tuple[Arrays, tuple[Any, ...], str]] = {
     "order": (pytorch("lstm", "p", "q"), stack("lstm"), "p, q"),
     "rivals": (pytorch("lstm", "p", "q"), stack("lstm")[:1], "p, q"),
+    "rivals beside a layer": (
+        pytorch("lstm", "p", "q") | pytorch("gru", "r"),
+        (*stack("lstm")[:1], la.GRU(5, name="z")),
+        "p, q",
+    ),
     "heads": (linear("p", "q"), (la.Dense(5, name="fc"),), "p, q"),
     "missing": (pytorch("gru", "a"), stack("gru"), "units"),
     "extra": (pytorch("gru", "a", "b", "c"), stack("gru"), "no such"),
@@ -306,3 +311,17 @@ def test_command_converts_for_keras(tmp_path: Path, run) -> None:
     ):
         failed = run("convert", *wrong)
         assert (failed.status, failed.err.count("\n")) == (2, 1)
+
+
+def test_missing_biases_are_zero(tmp_path: Path) -> None:
+    arrays = pytorch("gru", "a")
+    arrays = {name: array for name, array in arrays.items() if "bias" not in name}
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    model = taken(tmp_path, path, of_layers(la.GRU(5, name="a"), shape=(4, 5)))
+    assert not model.get_weights()[2].any()
+
+
+@pytest.mark.parametrize("ending", [".npz", ".safetensors"])
+def test_layers_without_weights_need_no_counterpart(ending: str, tmp_path: Path) -> None:
+    model = of_layers(la.LSTM(4, name="rnn"), la.Lambda(lambda x: x * 2.0), la.Dense(2, name="fc"))
+    assert rnnshapes.convert(model, tmp_path / f"w{ending}").passed

@@ -94,6 +94,9 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
     "float64": lambda: la.LSTM(4, dtype="float64"),
     "Lambda": lambda: la.Lambda(lambda x: x * 2),
+    "reset_after": lambda: la.Bidirectional(
+        la.GRU(4), backward_layer=la.GRU(4, reset_after=False, go_backwards=True)
+    ),
     "use_bias": lambda: la.Bidirectional(
         la.GRU(4, use_bias=False), backward_layer=la.GRU(4, go_backwards=True)
     ),

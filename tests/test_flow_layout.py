@@ -15,7 +15,7 @@ from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.summary import Inspection, inspect_network
 from rnnshapes.render.flow_layout import BoxArrow, Lane, LayerBox, RecurrentDiagram, layout
 from tests.helpers.cells import NAMES
-from tests.helpers.models import Doubled
+from tests.helpers.models import Doubled, model_of
 
 SIZES: dict[str, Any] = {"N": 2, "T": 12, "D": 3, "M": 5, "K": 4}
 #: The states of each cell.
@@ -350,3 +350,17 @@ def test_a_network_without_a_graph_has_no_boxes(tmp_path) -> None:
     model = keras.Sequential([keras.Input((6, 3)), la.LSTM(4)])
     model.save_weights(path := tmp_path / "x.weights.h5")
     assert boxes(rnnshapes.inspect(path)) == ()
+
+
+@pytest.mark.parametrize("name", ["attention", "heads", "normalized", "merged"])
+def test_rule_is_the_last_equation(name: str) -> None:
+    result = rnnshapes.inspect(model_of(name))
+    reports = {report.name: report for report in result.layers}
+    found = 0
+    for box in boxes(result):
+        report = reports.get(box.title.partition(":")[0])
+        if box.rule and report is not None:
+            last = report.equations[-1]
+            assert box.rule.partition(" = ")[0].split("_")[0] == last.name.split("_")[0]
+            found += len(report.equations) > 1
+    assert found or name == "merged"

@@ -435,7 +435,10 @@ def test_exception_restores_the_terminal(monkeypatch) -> None:
     with os.fdopen(slave, closefd=True) as stream:
         monkeypatch.setattr(sys, "stdin", stream)
         with suppress(ZeroDivisionError), keyboard.open_keyboard() as read:
-            assert termios.tcgetattr(slave) != before
+            iflag, oflag, cflag, lflag, *_ = termios.tcgetattr(slave)
+            without = termios.ECHO | termios.ICANON | termios.ISIG | termios.IEXTEN
+            assert [iflag, lflag] == [before[0] & ~termios.IXON, before[3] & ~without]
+            assert [oflag, cflag] == before[1:3]
             os.write(master, b"\x1b[A\x03")
             assert read(5) == "up"
             with pytest.raises(KeyboardInterrupt):

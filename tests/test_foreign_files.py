@@ -519,3 +519,9 @@ def test_inspect_loads_neither_numpy_nor_keras(tmp_path: Path) -> None:
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     )
     assert done.stdout.split("\n")[:2] == ["200", "[]"]
+
+
+def test_unknown_opcode_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "bad.pt", foreign.torch_zip(b"(ios\nsystem\n", {}))
+    with pytest.raises(InputError, match="INST"):
+        rnnshapes.inspect(path)

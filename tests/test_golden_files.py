@@ -214,6 +214,8 @@ def test_golden_does_not_change_the_output(form: str, run, in_folder) -> None:
     plain, done = run(*args), run(*args, "--golden", "g.json")
     assert done.out.partition("\nNext: ")[0] == plain.out.partition("\nNext: ")[0]
     assert done.err.count("\n") == 1
+    assert "g.json" in done.err
+    assert run(*args, "-q", "--golden", "g.json").err == ""
     written = json.loads(Path("g.json").read_text("utf-8"))["arrays"]
     assert {"lstm.c", "lstm_1.gate_f", "y_hat"} <= set(written)
 

@@ -13,7 +13,10 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import render
+from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.summary import Inspection
+from rnnshapes.network.weight_values import summarize_weights
+from rnnshapes.network.weights import draw, streams
 from rnnshapes.render.document import Drawing, Line, Table
 from rnnshapes.render.view import INSPECT_PARTS, View
 from tests.helpers.commands import assert_refused
@@ -331,3 +334,56 @@ def test_values_without_a_model_exit_2(run) -> None:
     assert_refused(run("inspect", "--no-keras", "--view", "values"), "model")
     with pytest.raises(rnnshapes.InputError, match="model"):
         rnnshapes.inspect(values=True)
+
+
+def test_extreme_weights_have_values() -> None:
+    network = from_sizes(M=4, K=3)
+    weights = {name: dict(group) for name, group in draw(network, 3).items()}
+    weights["simple_rnn"]["Wx"] = np.full((3, 4), 3e200)
+    weights["simple_rnn"]["bh"] = np.full(4, np.nan)
+    weights["dense"]["W"] = np.zeros((4, 3))
+    values = {each.name: each for each in summarize_weights(network, weights)}
+    large, lost, zeros = (
+        values[name] for name in ("simple_rnn/kernel", "simple_rnn/bias", "dense/kernel")
+    )
+    assert large.norm == pytest.approx(3e200 * 12**0.5)
+    assert (lost.minimum, lost.maximum, lost.mean, lost.norm) == (None,) * 4
+    assert (lost.not_finite, large.not_finite, zeros.norm) == (4, 0, 0.0)
+    assert [name for name, each in values.items() if each.spectral_radius is not None] == [
+        "simple_rnn/recurrent_kernel"
+    ]
+
+
+@pytest.mark.parametrize(("units", "known"), [(1024, True), (1025, False)])
+def test_spectral_radius_has_a_largest_size(units: int, known: bool, monkeypatch) -> None:
+    network = from_sizes(M=units, D=1, K=1)
+    weights = {name: dict(group) for name, group in draw(network, 3).items()}
+    monkeypatch.setattr(np.linalg, "eigvals", np.diag)
+    (values,) = [each for each in summarize_weights(network, weights) if "recurrent" in each.name]
+    assert (values.spectral_radius is not None) == known
+
+
+def test_each_input_has_random_numbers_of_its_own() -> None:
+    keys = [streams(5, more)[1].spawn_key for more in range(4)]
+    keys += [streams(5, more)[0].spawn_key for more in range(4)]
+    assert len(set(keys)) == 5
+    assert len(set(keys[4:])) == 1
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_causal_attention_is_told_apart(causal: bool) -> None:
+    x = keras.Input((5, 4))
+    h = la.GRU(3, return_sequences=True)(x)
+    model = keras.Model(x, la.Attention()([h, h], use_causal_mask=causal))
+    attention = rnnshapes.inspect(model).layers[-1]
+    texts = [operation.label for operation in attention.operations]
+    texts += [str(equation) for equation in attention.equations]
+    assert any("causal" in text for text in texts) == causal
+
+
+@pytest.mark.parametrize(("kind", "sign"), [(la.Add, "+"), (la.Subtract, "-"), (la.Multiply, "×")])
+def test_joined_outputs_are_written_with_their_sign(kind: Any, sign: str) -> None:
+    x = keras.Input((5, 4))
+    model = keras.Model(x, kind()([la.GRU(3)(x), la.LSTM(3)(x)]))
+    (equation,) = rnnshapes.inspect(model).layers[-1].equations
+    assert str(equation) == f"y_hat = h1_{{T-1}} {sign} h2_{{T-1}}"

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rnnshapes.network.assemble import LayerCall
+from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.config import Source
 from rnnshapes.ops.constant import constant_of
-from tests.helpers.layer_calls import called_on, is_refused, is_supported
+from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer
 
 SEQUENCE, IMAGES, FEATURES = (6, 4), (6, 8, 4), (4,)
 OPEN = (None, 4)
@@ -17,6 +19,8 @@ X, Y = Source(0), Source(1)
 LSTM = {"class_name": "LSTM", "config": {"name": "inner", "units": 3}}
 LSTM_CELL = {"class_name": "LSTMCell", "config": {"name": "cell", "units": 3}}
 STACK = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL, LSTM_CELL]}}
+HIGH = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL] * 32}}
+HIGHER = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL] * 33}}
 OPERATION = "keras.ops."
 
 
@@ -68,10 +72,12 @@ SUPPORTED_LAYERS = [
     ("GlobalMaxPooling2D", {"keepdims": True}, [IMAGES]),
     ("Bidirectional", {**inner(LSTM), "merge_mode": "ave"}, [SEQUENCE]),
     ("RNN", {"cell": STACK}, [SEQUENCE]),
+    ("RNN", {"cell": HIGH}, [SEQUENCE]),
     ("TimeDistributed", inner(LSTM), [IMAGES]),
     ("TimeDistributed", inner({**LSTM, "class_name": "SimpleRNN"}), [IMAGES]),
 ]
 UNSUPPORTED_LAYERS = [
+    ("RNN", {"cell": HIGHER}, [SEQUENCE]),
     ("Permute", {"dims": (2, 1)}, [FEATURES]),
     ("Dot", {"axes": 1}, [SEQUENCE, SEQUENCE, SEQUENCE]),
     ("Dot", {"axes": (0, 0)}, [SEQUENCE, SEQUENCE]),
@@ -167,6 +173,10 @@ SUPPORTED_OPERATIONS = [
     ("Matmul", {}, [SEQUENCE, (4, 5)], (X, Y)),
     ("Matmul", {}, [FEATURES], (X, array(4, 3))),
     ("Matmul", {}, [SEQUENCE], (array(5, 6), X)),
+    ("Matmul", {}, [(2, 3, 6, 4), (2, 3, 4, 5)], (X, Y)),
+    ("Matmul", {}, [(2, 3, 6, 4)], (X, array(4, 5))),
+    ("Matmul", {}, [(2, 3, 6, 4)], (X, array(4))),
+    ("Matmul", {}, [(2, 3, 6, 4)], (array(5, 6), X)),
     ("Einsum", {"subscripts": "btd,btd->bt"}, [SEQUENCE, SEQUENCE], (X, Y)),
     ("Einsum", {"subscripts": "btd,dk"}, [SEQUENCE], (X, array(4, 3))),
     ("Add", {}, [SEQUENCE], (X, array(4))),
@@ -198,11 +208,17 @@ UNSUPPORTED_OPERATIONS = [
     ("Split", {"indices_or_sections": [2, 2], "axis": 1}, [SEQUENCE], (X,)),
     ("Split", {"indices_or_sections": [4, 6], "axis": 1}, [SEQUENCE], (X,)),
     ("Split", {"indices_or_sections": 2, "axis": 1}, [OPEN], (X,)),
+    ("Split", {"indices_or_sections": 0, "axis": 1}, [SEQUENCE], (X,)),
     ("Concatenate", {"axis": -1}, [SEQUENCE, FEATURES], ((X, Y),)),
     ("Concatenate", {"axis": -1}, [SEQUENCE], ((X, 1.0),)),
     ("Stack", {"axis": 1}, [FEATURES, (5,)], ((X, Y),)),
     ("Matmul", {}, [FEATURES, FEATURES], (X, Y)),
     ("Matmul", {}, [SEQUENCE], (X, 2.0)),
+    ("Matmul", {}, [(7, 2, 3, 6, 4), (7, 2, 3, 4, 5)], (X, Y)),
+    ("Matmul", {}, [(7, 2, 3, 6, 4)], (X, array(4, 5))),
+    ("Matmul", {}, [(7, 2, 3, 6, 4)], (array(5, 6), X)),
+    ("Matmul", {}, [SEQUENCE], (X, array(6, 4, 5))),
+    ("Matmul", {}, [FEATURES], (array(5, 4), X)),
     ("Einsum", {"subscripts": "btd,bsd->tbs"}, [SEQUENCE, SEQUENCE], (X, Y)),
     ("Einsum", {"subscripts": "btd,bsd"}, [SEQUENCE, SEQUENCE], (X, Y)),
     ("Einsum", {"subscripts": "btd,btd->bd"}, [SEQUENCE, (5, 4)], (X, Y)),
@@ -259,3 +275,30 @@ def test_operation_is_unsupported(kind: str, options: Any, shapes: Any, argument
 @pytest.mark.parametrize(("kind", "options", "shapes", "arguments"), REFUSED_OPERATIONS)
 def test_operation_contradicts_itself(kind: str, options: Any, shapes: Any, arguments: Any) -> None:
     assert is_refused(called_on(OPERATION + kind, options, *shapes, arguments=arguments))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "constants"),
+    [
+        ("Elu", {"alpha": 0.5}, True),
+        ("Elu", {"alpha": 1.0}, False),
+        ("LeakyRelu", {"negative_slope": 0.25}, True),
+        ("ReLU", {"max_value": 6.0}, True),
+        ("Relu", {}, False),
+        ("Softmax", {"axis": -1}, False),
+    ],
+)
+def test_constants_of_an_activation_are_shown(kind: str, options: Any, constants: bool) -> None:
+    layer = called_on(OPERATION + kind, options, FEATURES, arguments=(X,))
+    assert is_supported(layer)
+    assert any(f"{value:g}" in layer.label for value in options.values()) == constants
+    assert ("(" in layer.label) == constants
+
+
+@pytest.mark.parametrize("boolean", [False, True])
+def test_heads_take_booleans_only_as_masks(boolean: bool) -> None:
+    x = LayerCall("x", "InputLayer", {"batch_shape": (None, *SEQUENCE)})
+    compared = LayerCall("g", f"{OPERATION}Greater", {}, (Tap(0),), arguments=(X, 0.0))
+    sources = (Tap(1), Tap(0)) if boolean else (Tap(0), Tap(0))
+    heads = LayerCall("m", "MultiHeadAttention", {"num_heads": 2, "key_dim": 3}, sources)
+    assert is_supported(last_layer(x, compared, heads)) is not boolean

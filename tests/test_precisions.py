@@ -591,3 +591,21 @@ def test_time_distributed_rounds_its_input() -> None:
         lstm = la.LSTM(4, return_sequences=True, dtype="float32")
         model = randomized(sequential(lstm, each, la.GRU(3), shape=(5, 3)))
     assert rnnshapes.verify(model, N=3).passed
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_only_inexact_constants_have_an_error(dtype: str) -> None:
+    precision = replace(PRECISIONS[dtype], exact_constants=False)
+    for exact in (0.0, 3.0, -256.0, 0.5, 2.0**-10):
+        assert Bounded.rounded(exact, precision).error == 0.0
+    for rounded in (257.0, 0.1, -1 / 3, 1.7):
+        error = precision.unit_roundoff * abs(rounded) + precision.tiny
+        assert Bounded.rounded(rounded, precision).error == error
+    assert Bounded.rounded(4 * precision.overflow_threshold, precision).error == np.inf
+    tiny = precision.tiny / 4  # a power of two that the precision may not have
+    assert Bounded.rounded(tiny, precision).error >= precision.tiny
+    exact = replace(precision, exact_constants=True)
+    fifth = float(np.float32(0.2))  # as TensorFlow has it
+    more = Bounded.rounded(fifth, exact).error - Bounded.rounded(fifth, precision).error
+    assert more == pytest.approx(abs(fifth - 0.2))
+    assert Bounded.rounded(0.5, exact).error == 0.0

@@ -120,6 +120,7 @@ def test_golden_file_has_the_integers_of_a_loop(run, in_folder) -> None:
     args = [f"--{name}={size}" for name, size in SIZES.items()]
     done = run("trace", "--cell", "lstm", *args, "--seed", 4, "--quantize=int8", "--golden=g.npz")
     assert done.status == 0
+    assert "g.npz" in done.err
     written = dict(np.load("g.npz"))
     for name, numbers in lstm_int8(golden).items():
         if "W" in name:  # an exact sum
@@ -207,6 +208,8 @@ def test_columns_have_scales_of_their_own() -> None:
     written = rnnshapes.golden(**options, quantize="int8-columns").arrays
     kernel, scale = written["lstm/kernel"], written["lstm/kernel scale"]
     assert scale.shape == (20,)
+    for entry in rnnshapes.golden(**options, quantize="int8-columns").entries:
+        assert len(entry.dims) == entry.values.ndim
     np.testing.assert_array_equal(np.abs(kernel).max(axis=0), 127)
     np.testing.assert_allclose(kernel * scale, golden["lstm/kernel"], atol=scale.max() / 2 * 1.001)
 

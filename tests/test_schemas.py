@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from importlib import resources
@@ -229,6 +230,11 @@ def test_results_of_files_are_valid(tmp_path: Path) -> None:
     assert check(rnnshapes.inspect(saved(model, tmp_path / "m.h5")))["sizes"]["T"] is None
     lost = repacked(path, tmp_path / "lost.keras", weights=h5py.File.clear)
     assert check(rnnshapes.inspect(lost))["file"]["built"] is False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save_weights(weights := tmp_path / "m.weights.h5")
+    alone = check(rnnshapes.inspect(weights))["file"]
+    assert (alone["built"], alone["agrees"], alone["differences"]) == (True, None, [])
     broken = repacked(path, tmp_path / "broken.keras", weights=without_bias)
     assert check(rnnshapes.inspect(broken))["file"]["agrees"] is False
     several = check(rnnshapes.inspect_files([path, lost, broken, tmp_path / "missing.keras"]))

@@ -8,6 +8,7 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import h5py
+import keras
 import pytest
 from keras import layers as la
 
@@ -152,3 +153,26 @@ def test_unsupported_layer_is_inspected(run) -> None:
     done = run("inspect", "lambda.keras", "--no-keras")
     assert done.status == 0
     assert "Lambda" in done.out
+
+
+def test_warnings_of_a_file_name_its_layers(models: Path) -> None:
+    good, unknown, lost = rnnshapes.inspect_files(
+        ["good.keras", "lambda.keras", "lost.keras"]
+    ).files
+    assert (good.warnings, good.exit_status, lost.exit_status) == ((), 0, 1)
+    assert unknown.warnings[0].startswith("double: ")
+    (warning,) = lost.warnings
+    differences = rnnshapes.inspect("lost.keras").file.differences
+    assert warning.startswith(f"{len(differences)} ")
+    both = models / "both.keras"
+
+    def lambdas(config) -> None:
+        layers_of(config)[-1].update(class_name="Lambda", config={"name": "double"})
+        layers_of(config)[-2].update(class_name="Lambda", config={"name": "first"})
+
+    repacked(models / "good.keras", both, config=lambdas)
+    warnings = rnnshapes.inspect_files([both]).files[0].warnings
+    assert len([text for text in warnings if "double" in text]) == 1
+    assert len(set(warnings)) == len(warnings)
+    unbuilt = saved(keras.Sequential([la.LSTM(5)]), models / "unbuilt.keras")
+    assert rnnshapes.inspect_files([unbuilt]).files[0].agrees is None

@@ -9,7 +9,7 @@ import pytest
 
 from rnnshapes import InputError
 from rnnshapes.network.from_sizes import from_sizes
-from rnnshapes.network.sizes import check_size
+from rnnshapes.network.sizes import check_size, index_range_text, remedy_for_unknown_size
 from tests.helpers.commands import mentioning
 
 
@@ -55,3 +55,23 @@ def test_open_sizes_are_set_and_fixed_ones_not() -> None:
     assert net.with_sizes(T=10) == net
     with pytest.raises(InputError, match=mentioning("T", "10", "11")):
         net.with_sizes(T=11)
+
+
+@pytest.mark.parametrize(
+    ("name", "present", "absent"),
+    [
+        ("T", ("--T", "--input"), ("fixed", ".npz")),
+        ("T2", ("--T", "--input", ".npz"), ("--T2",)),
+        ("T'", ("--T", "fixed T"), ("--T'", "--input")),
+        ("F", ("F",), ("--",)),
+    ],
+)
+def test_unknown_size_has_a_remedy(name: str, present: Any, absent: Any) -> None:
+    text = remedy_for_unknown_size(name)
+    assert all(word in text for word in present)
+    assert not any(word in text for word in absent)
+
+
+def test_range_of_indices_ends_before_the_size() -> None:
+    assert "0 to 3," in index_range_text("T", 4)
+    assert " to " not in index_range_text("T", 1)

@@ -145,3 +145,26 @@ def test_mask_that_a_layer_adds_is_refused() -> None:
 def test_class_that_was_never_called_is_refused() -> None:
     with pytest.raises(InputError, match="call it on an x"):
         rnnshapes.inspect(LastStep())
+
+
+@pytest.mark.parametrize("name", ["inputs", "outputs"])
+def test_layer_may_be_called_inputs_or_outputs(name: str) -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = keras.layers.GRU(4, name="rnn")
+            setattr(self, name, keras.layers.Dense(2, name="dense"))
+
+        def call(self, x):
+            return getattr(self, name)(self.rnn(x))
+
+    model = Own()
+    model(np.zeros((2, 6, 3), "float32"))
+    assert [layer.name for layer in rnnshapes.inspect(model).layers] == ["rnn", "dense"]
+
+
+def test_reasons_of_uncalled_weights_differ() -> None:
+    reasons = rnnshapes.inspect(subclassed(Classifier)).network.unsupported_reasons
+    notes = {la.name: la.notes for la in rnnshapes.inspect(subclassed(Classifier)).layers}
+    assert notes["never"] != notes["own"]
+    assert reasons

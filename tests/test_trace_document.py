@@ -19,6 +19,7 @@ from rnnshapes import render
 from rnnshapes.forward.recurrence_steps import TracedStep
 from rnnshapes.forward.tracing import Trace
 from rnnshapes.render.document import Drawing, Line, Sheet, Table
+from rnnshapes.render.documents import tracing
 from rnnshapes.render.view import TRACE_PARTS, View
 from tests.helpers.commands import assert_refused
 from tests.helpers.models import randomized, sequential
@@ -303,3 +304,55 @@ def test_step_of_one_layer_is_chosen_by_name(run) -> None:
     assert names == ["simple_rnn", "simple_rnn_1"]
     done = run("trace", *args, "--no-keras", "--layer", names[1])
     assert [layer["name"] for layer in json.loads(done.out)["layers"]] == names[1:]
+
+
+# --- For programs -------------------------------------------------------------------------------
+
+
+def masked_both() -> Trace:
+    """Return a trace of both directions with a mask, which the backward one reads first."""
+    lstm = la.Bidirectional(la.LSTM(5, return_sequences=True), name="both")
+    model = randomized(sequential(la.Masking(), lstm, la.Dense(2), shape=(6, 3)))
+    x = np.random.default_rng(0).standard_normal((3, 6, 3))
+    x[1, 4:] = 0
+    return rnnshapes.trace(model, x=x, show="all", keras=True)
+
+
+def test_json_arrays_and_rows_hold_the_trace() -> None:
+    result = masked_both()
+    record, arrays = result.to_dict(), dict(tracing.arrays(result))
+    assert (record["causal"], record["not_derived"]) == (False, ())
+    assert [la_["direction"] for la_ in record["layers"]] == ["forward", "backward"]
+    np.testing.assert_array_equal(arrays["y_hat"], record["y_hat"]["numpy"])
+    np.testing.assert_array_equal(arrays["y_hat_keras"], record["y_hat"]["keras"])
+    for layer, found in zip(result.layers, record["layers"], strict=True):
+        expected = {**layer.states, "mask": layer.mask}
+        expected |= {f"{key}_keras": values for key, values in layer.keras.items()}
+        assert {"h", "c", "mask", "h_keras", "c_keras"} == expected.keys()
+        expected_gates = {f"gate_{gate}": values for gate, values in layer.gates.items()}
+        assert found["gates"].keys() == layer.gates.keys()
+        for key, values in expected.items():
+            np.testing.assert_array_equal(found[key], values)
+        for key, values in {**expected, **expected_gates}.items():
+            np.testing.assert_array_equal(arrays.pop(f"{layer.name}.{key}"), values)
+    assert arrays.keys() == {"y_hat", "y_hat_keras"}
+    headings, *rows = tracing.rows(result)
+    assert [row[:2] for row in rows] == [(n, t) for n in range(3) for t in range(6)]
+    columns = dict(zip(headings, zip(*rows, strict=True), strict=True))
+    assert len(columns) == 2 + 2 * 2 + 2 * (1 + 4 * 5 + 4 * 5)
+    assert columns["y_hat[1]"] == tuple(result.y_hat[..., 1].reshape(-1).tolist())
+    backward = result.layers[1]
+    shown = columns[f"{backward.name}.h[4]"]
+    assert shown == tuple(backward.states["h"][..., 4].reshape(-1).tolist())
+    assert columns[f"{backward.name}.mask[0]"] == tuple(backward.mask.reshape(-1).tolist())
+
+
+@pytest.mark.parametrize(
+    ("options", "strong"),
+    [({}, [9]), ({"bidirectional": True}, []), ({"return_sequences": True}, [])],
+    ids=str,
+)
+def test_row_of_the_output_is_emphasized(options: Any, strong: list[int]) -> None:
+    for part in ("summary", "numbers"):
+        for table in tables(traced(**options), parts={part}):
+            assert [t for t, row in enumerate(table.rows) if row.meaning == "strong"] == strong

@@ -293,6 +293,30 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], Callable[[Arrays], Arrays], str, 
         "direction.weights_exchanged",
         "recurrent_kernel",
     ),
+    "no rows": (
+        "gru",
+        {},
+        lambda a: {**a, B: 0 * a[B], H: 0 * a[H]},
+        "bias.omitted",
+        "bias",
+    ),
+    "row 0": ("gru", {}, changed(B, np.zeros_like), "bias.input_row_omitted", "bias"),
+    "gates of row 0": ("gru", {}, swapped(B, (1, 0, 2)), "gates.order", "bias"),
+    "other row": ("gru", {}, changed(H, lambda a: a[::-1]), "weights.other", "bias"),
+    "flat, of gates": (
+        "gru",
+        {},
+        changed(W, lambda a: a.T.reshape(a.shape)),
+        "layout.flat_buffer",
+        "kernel",
+    ),
+    "flat, in the order of Keras": (
+        "gru",
+        {},
+        changed(W, lambda a: np.concatenate([a[5:10], a[:5], a[10:]]).T.reshape(a.shape)),
+        "layout.flat_buffer",
+        "kernel",
+    ),
     "one number": ("lstm", {}, changed(W, one_wrong), "weights.one_wrong", "kernel"),
     "one of few": ("simple", {}, changed("fc.weight", small), "weights.one_wrong", "kernel"),
     "int8": ("lstm", {}, changed(W, int8), "weights.quantized", "kernel"),
@@ -609,3 +633,120 @@ def test_nan_in_a_file_never_passes(tmp_path: Path) -> None:
     arrays["weight_hh_l0"].view("uint32")[3, 2] = 0x7FA00000  # a signalling NaN
     path = written(tmp_path / "nan.pt", foreign.torch_file(arrays))
     assert not rnnshapes.verify(against=path, cell="lstm", D=3, M=5).passed
+
+
+def test_arrays_without_weights_are_listed(tmp_path: Path) -> None:
+    model = model_of(la.Dense(3, name="fc"), la.BatchNormalization(name="bn"))
+    arrays = state_of(model)
+    more = {"bn.num_batches_tracked": np.int64(7).reshape(()), "far.weight": np.ones((2, 9), "f4")}
+    result = against_model(tmp_path, model, {**arrays, **more})
+    assert result.passed
+    assert result.unknown_arrays == ("far.weight",)
+    assert against_model(tmp_path, model, arrays).unknown_arrays == ()
+
+
+def test_kernel_of_another_layer_is_named(tmp_path: Path) -> None:
+    model = model_of(*(la.LSTM(5, return_sequences=True, name=name) for name in "ab"))
+    arrays = state_of(model)
+    wrong = exchanged(arrays, "a.weight_hh_l0", "b.weight_hh_l0")
+    mistakes = against_model(tmp_path, model, wrong).mistakes
+    assert [(m.id, m.where.layer, m.where.array) for m in mistakes] == [
+        ("stack.layers_swapped", "a", "recurrent_kernel"),
+        ("stack.layers_swapped", "b", "recurrent_kernel"),
+    ]
+    assert ["b" in m.text.split()[-1] for m in mistakes] == [True, False]
+
+
+@pytest.mark.parametrize("sizes", [(7, 3), (5, 5)])
+def test_transposed_table_is_named(sizes: tuple[int, int], tmp_path: Path) -> None:
+    model = model_of(la.Embedding(*sizes, name="words"), shape=(4,))
+    arrays = state_of(model)
+    assert against_model(tmp_path, model, arrays).passed
+    table = np.ascontiguousarray(arrays["words.weight"].T)
+    (mistake,) = against_model(tmp_path, model, {"words.weight": table}).mistakes
+    assert (mistake.id, mistake.where.array) == ("layout.transposed", "embeddings")
+    kernel = model_of(la.Dense(5, name="fc", use_bias=False), shape=(5,))
+    (other,) = against_model(tmp_path, kernel, {"fc.weight": kernel.get_weights()[0]}).mistakes
+    assert other.id == mistake.id
+    assert other.text != mistake.text
+    assert other.fix != mistake.fix
+
+
+def test_order_of_a_layer_is_one_mistake(tmp_path: Path) -> None:
+    lstms = [la.LSTM(5, return_sequences=True, name=name) for name in "abc"]
+    mistakes = onnx_stack(tmp_path, model_of(*lstms), {}, "cba").mistakes
+    assert [(m.id, m.where.layer) for m in mistakes] == [
+        ("stack.layers_swapped", "b"),
+        ("stack.layers_swapped", "c"),
+    ]
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".safetensors"])
+def test_only_open_options_are_said(ending: str, tmp_path: Path) -> None:
+    layers = (
+        la.Bidirectional(
+            la.SimpleRNN(4, "relu", return_sequences=True), merge_mode="sum", name="rnn"
+        ),
+        la.LayerNormalization(epsilon=0.02, name="norm"),
+        la.Bidirectional(la.LSTM(3), name="other"),
+    )
+    model = model_of(*layers)
+    rnnshapes.convert(model, path := tmp_path / f"w{ending}")
+    said = rnnshapes.verify(model, against=path).assumptions
+    assert len(said) == (1 if ending == ".onnx" else 3)
+    assert any("0.02" in text and "norm" in text for text in said)
+    assert not any("other" in text for text in said)
+
+
+def test_bias_of_the_other_direction_is_named(tmp_path: Path) -> None:
+    arrays = pytorch_arrays("lstm", bidirectional=True)
+    for name in (B, H):
+        arrays = exchanged(arrays, name, f"{name}_reverse")
+    found = compared(tmp_path, arrays, "lstm", bidirectional=True)["diagnosis"]
+    assert [one["id"] for one in found] == ["direction.weights_exchanged"] * 2
+    assert {one["where"]["direction"] for one in found} == {"forward", "backward"}
+    arrays = pytorch_arrays("lstm", bidirectional=True)
+    arrays[B], arrays[H] = arrays[H], arrays[B]
+    assert compared(tmp_path, arrays, "lstm", bidirectional=True)["passed"]
+
+
+def test_cells_of_one_layer_are_compared_apart(tmp_path: Path) -> None:
+    stacked = model_of(la.RNN([la.LSTMCell(4), la.LSTMCell(6)], name="rnn"))
+    apart = model_of(la.LSTM(4, return_sequences=True, name="p"), la.LSTM(6, name="q"))
+    apart.set_weights(stacked.get_weights())
+    arrays = state_of(apart)
+    result = against_model(tmp_path, stacked, arrays)
+    assert result.passed
+    assert len({check.name for check in result.checks}) == 6
+    (mistake,) = against_model(tmp_path, stacked, changed("q.weight_hh_l0", small)(arrays)).mistakes
+    assert mistake.where.array == "recurrent_kernel"
+
+
+def test_peepholes_of_onnx_are_a_mistake(tmp_path: Path) -> None:
+    model = model_of(la.LSTM(5, name="rnn"))
+    weights = zip(("kernel", "recurrent_kernel", "bias"), model.get_weights(), strict=True)
+    arrays = in_onnx("lstm", {f"rnn/{key}": array for key, array in weights}, ["rnn"])
+    inputs = ["X", "W", "R", "B", "", "", "", "P"]
+    for peephole in (0.0, 0.5):
+        more = {**arrays, "P": np.full((1, 15), peephole)}
+        values = {name: np.ascontiguousarray(a, "float32") for name, a in more.items()}
+        nodes = [onnx_node("LSTM", inputs, ["Y"], hidden_size=5)]
+        path = written(tmp_path / "m.onnx", onnx_file(nodes, values))
+        ids = [mistake.id for mistake in rnnshapes.verify(model, against=path).mistakes]
+        assert ids[-1:] == (["lstm.peepholes"] if peephole else ids[-1:])
+
+
+def test_wrong_array_elsewhere_is_compared(tmp_path: Path) -> None:
+    """Nothing but its shape says that it is the bias."""
+    model = model_of(la.Dense(2, name="fc"), shape=(3,))
+    kernel, bias = model.get_weights()
+    nodes = [
+        onnx_node("MatMul", ["X", "w"], ["m"]),
+        onnx_node("Identity", ["m"], ["n"]),
+        onnx_node("Add", ["n", "b"], ["y"]),
+    ]
+    for change in (0.0, 0.5):
+        arrays = {"w": kernel, "b": bias + np.float32(change)}
+        path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
+        found = [(m.id, m.where.array) for m in rnnshapes.verify(model, against=path).mistakes]
+        assert found == ([("weights.other", "bias")] if change else [])

@@ -350,12 +350,10 @@ def _declared_shape(
     A size that is equal to the one on the same axis of the ``source``, or on its last axis for the
     last one, has its name.
     """
-    same_rank = len(shape) == len(source)
     features = source[1:][-1:]
     dims = [Dim.named("N")]
     for axis, size in enumerate(shape[1:], 1):
-        is_last = axis == len(shape) - 1 and not same_rank
-        axes = features if is_last else source[axis : axis + 1]
+        axes = features if axis == len(shape) - 1 else source[axis : axis + 1]
         if size is None and axis == 1 and keeps_steps and len(source) > 1:
             dims.append(source[1])
         elif size is None:

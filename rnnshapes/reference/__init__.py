@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rnnshapes.ops.dims import Shape
     from rnnshapes.reference.outputs import States
 
-#: How many samples ``predict`` takes at once, Keras's default.
+#: How many samples ``predict`` takes at once by default.
 BATCH = 32
 #: Numbers of time steps for which the shapes behind unsupported layers are compared.
 _STEPS = (13, 1009)
@@ -203,9 +203,8 @@ def _predict(
     structure = model.structure if is_recorded else input_structure(model)
     if isinstance(structure, dict):
         x = keras.tree.pack_sequence_as(structure, list(xs))
-    size = network.batch or BATCH
     with _known_sizes(own) if "float16" in network.precisions else nullcontext():
-        outputs = own.predict(x, batch_size=size, verbose=0, callbacks=list(callbacks))
+        outputs = own.predict(x, batch_size=network.batch, verbose=0, callbacks=list(callbacks))
     return tuple(keras.tree.flatten(outputs))
 
 
@@ -346,9 +345,7 @@ def recorded(model: Model) -> Iterator[RecordedModel]:
 
 
 def _progress_callbacks(keras: Any, steps: Sequence[int]) -> list[Any]:
-    """Return a Keras callback that reports the steps of each finished batch, if anybody listens."""
-    if not progress.is_watched():
-        return []
+    """Return a Keras callback that reports the steps of each finished batch."""
     reported = 0
 
     def on_batch_end(batch: int, logs: object) -> None:

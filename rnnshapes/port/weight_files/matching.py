@@ -280,7 +280,6 @@ class Matching:
         ((number, name),), (tensor,) = missing, left
         if self.fits(name, self.groups[number].arrays[name], tensor):
             members[number][name] = tensor
-            self.used.add(tensor.name)
 
     def precedes(self, first: Recurrence | PlainWeights, second: Recurrence | PlainWeights) -> bool:
         """Return whether Keras computes the second of two layers from the first."""
