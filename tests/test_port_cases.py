@@ -132,6 +132,7 @@ def test_a_gru_lists_only_mistakes_it_can_have(form: str) -> None:
     ids = {"gru.z_complement", RESET.get(form, "gru.reset_before")}
     ids |= {"gru.gate_omitted", "gru.r_complement", "gru.complement_omitted", "gru.reset_of_input"}
     ids |= {"gru.state_omitted", "gru.z_omitted", "gru.candidate_without_h", "gru.output_activated"}
+    ids |= {"gru.reset_of_candidate"}
     assert {variant.id for variant in cell.variants} == ids
 
 
