@@ -694,3 +694,15 @@ def test_a_noisy_port_of_any_model_is_searched(kind: str, samples: int) -> None:
     assert not result.passed
     assert explained(result) == []
     assert result.diagnosis.tried > 500
+
+
+def test_a_port_without_recurrence_is_searched() -> None:
+    layers = [la.Conv1D(4, 2, padding="causal"), la.Dense(2)]
+    model = randomized(sequential(*layers, shape=(6, 3)), seed=3)
+    x = np.random.default_rng(2).standard_normal((3, 6, 3)).astype("f")
+    y = model(x).numpy()
+    assert rnnshapes.verify(model, x=x, against={"output": y}).passed
+    noise = np.random.default_rng(1).normal(0, 0.1, y.shape).astype("f")
+    result = rnnshapes.verify(model, x=x, against={"output": y + noise})
+    assert not result.passed
+    assert explained(result) == []

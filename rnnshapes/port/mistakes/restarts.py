@@ -46,7 +46,8 @@ def states_set_to_0(hypothesis: Hypothesis) -> Variations:
     elif all(len(q.steps) == 1 for q in hypothesis.quantities) and network.runs_in_blocks:
         return  # the last step alone has other mistakes with the same numbers
     for length in lengths:
-        if 1 < length < max(_step_count(hypothesis, node) for node in network.recurrent):
+        counts = (_step_count(hypothesis, node) for node in network.recurrent)
+        if 1 < length < max(counts, default=0):
             changed = hypothesis
             for position, node in enumerate(network.nodes):
                 if node.layer.directions:
