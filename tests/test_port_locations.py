@@ -16,7 +16,7 @@ from keras import layers as la
 
 import rnnshapes
 from tests.helpers.handmade import LAYERS, SIZES, Port, explained, weights_of
-from tests.helpers.models import randomized, sequential
+from tests.helpers.models import functional, randomized, sequential
 
 Array = np.ndarray
 
@@ -373,3 +373,20 @@ def test_states_of_frameworks_are_accepted() -> None:
     result = rnnshapes.verify(**sizes, against={"h_n": h_n})
     assert result.passed
     assert len(result.checks) == 2
+
+
+def started(x: Any, h: Any) -> Any:
+    return la.Dense(2)(la.GRU(4, return_sequences=True)(x, initial_state=h))
+
+
+@pytest.mark.parametrize(("given", "hinted"), [(False, True), (True, False)])
+def test_an_output_that_differs_from_the_start_is_located(given: bool, hinted: bool) -> None:
+    """Where the states are 0 before, it is not the recurrent kernel alone."""
+    layers = [la.GRU(4, return_sequences=True), la.Dense(2)]
+    model = functional(started, (6, 3), (4,)) if given else sequential(*layers)
+    model = randomized(model, seed=3)
+    y_hat = rnnshapes.golden(model, N=3, keras=False).arrays["y_hat"]
+    noise = np.random.default_rng(1).normal(0, 0.3, y_hat.shape).astype("f")
+    result = rnnshapes.verify(model, N=3, against={"y_hat": y_hat + noise})
+    assert explained(result) == []
+    assert any("h_{t-1}" in location.text for location in result.locations) == hinted

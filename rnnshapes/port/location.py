@@ -250,7 +250,9 @@ def _words(
     if others and at_first and most_units and not has_mask:
         yield "sample 0 agrees: something is carried from sample to sample"
     elif every > 1 and (quantity.key or network.is_causal):
-        yield _about_first_step(check, at_first=at_first)
+        given = network.batch is not None or any(node.initial for node in network.nodes)
+        from_0 = not (quantity.key or given)
+        yield _about_first_step(check, at_first=at_first, from_0=from_0)
 
 
 def _about_output_gate(quantity: ReportedQuantity, check: Comparison) -> str:
@@ -261,13 +263,18 @@ def _about_output_gate(quantity: ReportedQuantity, check: Comparison) -> str:
     return "c agrees: it is the output gate, the activation of c, or what is done to h"
 
 
-def _about_first_step(check: Comparison, *, at_first: bool) -> str:
-    """Return a hint if the first step agrees, or is the only one that differs."""
+def _about_first_step(check: Comparison, *, at_first: bool, from_0: bool) -> str:
+    """Return a hint if the first step agrees, is the only one that differs, or one of all.
+
+    ``from_0``: the output follows from states of 0 before the first step.
+    """
     count = len(check.pattern.steps)
     if not at_first and count > 1:
         return "the first step agrees: the error comes with the states of t-1, or later steps of x"
     if at_first and count == 1 and check.proven:
         return "all later steps agree: look at the states before the first step, and at its x"
+    if at_first and from_0 and count == check.pattern.shape[1]:
+        return "the first step, where h_{t-1} is 0, differs: it is not the recurrent kernel alone"
     return ""
 
 
