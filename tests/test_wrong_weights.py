@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,3 +228,15 @@ def test_any_order_of_few_features_is_named() -> None:
     found = Port("gru").run(weights_of(golden, "gru"), golden["x"][..., [2, 3, 1, 0]])
     result = rnnshapes.verify(**sizes, seed=5, against=given(found, "h"))
     assert explained(result) == [("input.permuted",)]
+
+
+def test_a_sample_left_out_is_no_second_mistake() -> None:
+    """What is left agrees with weights of 0, as each sample does."""
+    sizes: dict[str, Any] = {**SIZES, "K": 5, "cell": "gru", "seed": 5}
+    golden = rnnshapes.golden(**sizes).arrays
+    weights = weights_of(golden, "gru")
+    small = {name: np.trunc(weights[name]) for name in ("kernel", "recurrent_kernel", "bias")}
+    y_hat = Port("gru").run({**weights, **small}, golden["x"])["y_hat"][:, -1]
+    y_hat[0] += np.random.default_rng(3).normal(0, 0.05, 5).astype("f")
+    result = rnnshapes.verify(**sizes, against={"y_hat": y_hat})
+    assert explained(result) == []

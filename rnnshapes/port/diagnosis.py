@@ -438,18 +438,23 @@ class _Search:
     def with_another(
         self, alone: Iterable[Screened], singles: Iterable[Screened]
     ) -> Iterator[Hypothesis]:
-        """Yield the nearest hypotheses, if nearer than the network, with each further mistake."""
+        """Yield the nearest hypotheses, if nearer than the network, with each further mistake.
+
+        Those that leave numbers of the port out, as a shift does, agree by chance too easily.
+        """
         farthest = min((distance for distance, _ in alone), default=np.inf)
         nearer = [one for one in singles if one[0] < farthest]
+        count = _number_count(self.base)
         in_head = self.extent.in_head or None
         for _, hypothesis in heapq.nsmallest(_COMBINED, nearer, key=lambda one: one[0]):
             # Other mistakes are built from the x and the steps of the user.
             same = hypothesis.xs is self.base.xs and not hypothesis.unwindowed
             among = _has_few if same else _is_of_cells
             for rare in (False, True):
-                yield from hypotheses(
+                several = hypotheses(
                     hypothesis, rare=rare, in_head=in_head, among=among, again=True
                 )
+                yield from (one for one in several if _number_count(one) >= count)
 
     def recovered_head(self) -> list[Explanation]:
         """Return the weights that the last layer of a port must have, if they explain it."""
@@ -609,6 +614,11 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _number_count(hypothesis: Hypothesis) -> int:
+    """Return how many numbers of the port are compared."""
+    return sum(quantity.values.size for quantity in hypothesis.quantities)
 
 
 def _has_few(family: Family) -> bool:
