@@ -135,7 +135,7 @@ def test_numbers_are_clipped_to_one_or_two_limits(low: Any, high: Any, expected:
 
 
 @pytest.mark.parametrize("limit", [0.25, 0.5])
-def test_both_rows_of_a_bias_are_known_as_a_sum(limit: float) -> None:
+def test_summed_rows_of_a_bias_are_searched(limit: float) -> None:
     """So that usual limits are tried, and each size up to which numbers are 0."""
     where, third = Where("gru", None, "bias"), np.sort(ROWS.ravel())[2]
     for changed, id_ in (

@@ -140,7 +140,7 @@ FORWARD, BACKWARD = (f"bidirectional/{way}_lstm" for way in ("forward", "backwar
         (f"{FORWARD}.h {FORWARD}.c {BACKWARD}.h", {"bidirectional": True}, [FORWARD], False),
     ],
 )
-def test_all_states_of_a_recurrence_follow_in_one_step(
+def test_all_states_of_a_recurrence_are_proven_stepwise(
     what: str, spec: dict[str, Any], names: list[str], stepwise: bool
 ) -> None:
     base = base_of(**{**SIZES, "cell": "lstm", **spec}, what=what)
@@ -155,7 +155,7 @@ def test_all_states_of_a_recurrence_follow_in_one_step(
     assert not is_stepwise(last)
 
 
-def test_a_narrow_array_is_compared_in_its_own_dtype() -> None:
+def test_narrow_arrays_are_compared_in_their_own_dtype() -> None:
     base = base_of(**SIZES)
     off_by_little = base.map_quantities(lambda q: replace(q, values=q.values * (1 + 2e-4)))
     (wide,) = compare_quantities(off_by_little, "float32")

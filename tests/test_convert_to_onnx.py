@@ -119,7 +119,7 @@ def test_masked_attention_is_refused(attention: Any, tmp_path: Path) -> None:
     x = keras.Input((6,))
     e = la.Embedding(7, 3, mask_zero=True)(x)
     y = la.MultiHeadAttention(2, 3)(e, e) if attention is None else attention()([e, e])
-    with pytest.raises(UnsupportedError, match="its input has a mask"):
+    with pytest.raises(UnsupportedError, match="mask"):
         rnnshapes.convert(keras.Model(x, y), tmp_path / "m.onnx")
 
 

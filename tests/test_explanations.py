@@ -47,7 +47,7 @@ def test_an_explanation_has_ids_of_all_its_mistakes() -> None:
     one = explanation(WRONG, OTHER, arithmetic=SHORT, comparisons=checks)
     assert one.ids == ("bias.omitted", "gates.order", "numeric.float16")
     assert one.id == " + ".join(one.ids)
-    assert one.text == "; ".join(mistake.text for mistake in (WRONG, OTHER, SHORT))
+    assert all(mistake.text in one.text for mistake in (WRONG, OTHER, SHORT))
     assert one.ratio == pytest.approx(0.5)
     assert one.compared == 2 * 54
     assert explanation(WRONG).all_mistakes == (WRONG,)
@@ -55,7 +55,7 @@ def test_an_explanation_has_ids_of_all_its_mistakes() -> None:
     assert several.by_layer == ((OTHER, OTHER), (HEAD,), (WRONG, SHORT))
 
 
-def test_mistakes_of_a_section_are_those_of_its_layer() -> None:
+def test_mistakes_of_a_section_have_its_layer() -> None:
     network = hypothesis_of({"h": np.zeros((3, 9, 5))}, **SIZES, cell="lstm").network
     located = in_layer(explanation(WRONG, OTHER, HEAD, arithmetic=SHORT), network)
     first, second, third = located.mistakes
@@ -122,12 +122,8 @@ FORWARD, BACKWARD = (f"bidirectional/{way}_gru" for way in ("forward", "backward
             {**BOTH, "merge_mode": "sum"},
             [[FORWARD, BACKWARD, "y_hat"]],
         ),
-        (
-            "lstm.h lstm.c y_hat",
-            {"cell": "lstm", "return_sequences": True},
-            [["lstm"] * 2, ["y_hat"]],
-        ),
-        ("lstm.c y_hat", {"cell": "lstm", "return_sequences": True}, [["lstm", "y_hat"]]),
+        ("lstm.h lstm.c y_hat", LSTM, [["lstm"] * 2, ["y_hat"]]),
+        ("lstm.c y_hat", LSTM, [["lstm", "y_hat"]]),
         (
             "gru.h y_hat",
             {"cell": "gru", "go_backwards": True, "return_sequences": True},
@@ -239,7 +235,7 @@ def test_unexplained_errors_are_spread(at: Any, shape: Any, expected: bool) -> N
     assert not is_inexact([check], None, None)
 
 
-def test_one_unit_of_five_is_not_spread() -> None:
+def test_first_step_has_to_differ_too() -> None:
     errors = np.zeros((3, 9, 2))
     errors[:, 1:] = errors[:, 0, :1] = 1e-3
     check = check_of(errors)

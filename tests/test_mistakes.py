@@ -16,17 +16,13 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes.load.inputs import full_array
 from rnnshapes.port import diagnosis
-from rnnshapes.port.arrays import read_port
 from rnnshapes.port.fixes import FIXES
-from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.hypothesis import Mistake
 from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes.families import hypotheses
-from rnnshapes.port.quantities import match_arrays
 from rnnshapes.port.screening import relative_distance, relative_distances, window
 from rnnshapes.reference.outputs import STATES
-from rnnshapes.session import open_session
 from tests.helpers.handmade import (
     ALL,
     GATED,
@@ -42,6 +38,7 @@ from tests.helpers.handmade import (
 )
 from tests.helpers.models import randomized, sequential
 from tests.helpers.pages import tables
+from tests.helpers.tried import base_of, hypothesis_of, tried_from
 
 #: A mistake, the cells that can have it, its id, what the text names, and another id if the port
 #: gives the last step alone; ``None`` if nothing is left of the mistake then.
@@ -381,21 +378,11 @@ OF_SEARCH = {
 }
 
 
-def hypothesis_of(spec: dict[str, Any], *, last: bool = False) -> Hypothesis:
-    """Return a right port of this network that gives y_hat."""
-    with open_session(**spec) as session:
-        network, weights = session.network, session.weights()
-        xs = tuple(full_array(source) for source in session.sources)
-    y_hat = rnnshapes.golden(**spec).arrays["y_hat"]
-    quantities = match_arrays(network, read_port(y_hat[:, -1] if last else y_hat))
-    return Hypothesis(network, weights, xs, quantities)
-
-
 def tried_for(spec: dict[str, Any], *, last: bool = False) -> list[Mistake]:
-    """Return all mistakes that are tried for y_hat of this network."""
-    base = hypothesis_of(spec, last=last)
-    tried = [*hypotheses(base), *hypotheses(base, rare=True)]
-    return [mistake for hypothesis in tried for mistake in hypothesis.mistakes]
+    """Return all mistakes that are tried for y_hat of this network, given without a name."""
+    y_hat = rnnshapes.golden(**spec, keras=False).arrays["y_hat"]
+    base = hypothesis_of(y_hat[:, -1] if last else y_hat, **spec)
+    return [mistake for hypothesis in tried_from(base) for mistake in hypothesis.mistakes]
 
 
 @pytest.mark.parametrize(
@@ -406,7 +393,7 @@ def tried_for(spec: dict[str, Any], *, last: bool = False) -> list[Mistake]:
     ],
 )
 def test_hypotheses_computed_together_differ_as_alone(options: dict[str, Any]) -> None:
-    base = hypothesis_of({**SIZES, **options})
+    base = base_of(**{**SIZES, **options})
     tried = [*hypotheses(base), *hypotheses(base, rare=True)]
     tried += list(hypotheses(tried[1], after=tried[1].families[-1]))
     places: dict[tuple[str, ...], list[int]] = {}
@@ -422,7 +409,7 @@ def test_hypotheses_computed_together_differ_as_alone(options: dict[str, Any]) -
 @pytest.mark.parametrize("cell", ["simple", "gru"])
 def test_each_mistake_changes_the_numbers(cell: str) -> None:
     """So none is tried with a cell that cannot have it. A limit may lie above all numbers."""
-    base = hypothesis_of({**SIZES, "cell": cell})
+    base = base_of(**SIZES, cell=cell)
     errors = np.random.default_rng(1).normal(0, 1e-3, base.quantities[0].values.shape)
     near = tuple(replace(q, values=q.values + errors) for q in base.quantities)
     base = replace(base, quantities=near)
@@ -464,7 +451,7 @@ ROUNDINGS: list[tuple[Rounding, tuple[str, ...]]] = [
 
 
 def test_each_rounding_of_weights_is_tried() -> None:
-    base = hypothesis_of({**SIZES, "cell": "gru"})
+    base = base_of(**SIZES, cell="gru")
     tried = [*hypotheses(base), *hypotheses(base, rare=True)]
     quantized = [h.weights for h in tried if h.mistakes[0].id == "weights.quantized"]
     found = np.array([numbers_of(weights) for weights in quantized])
@@ -485,7 +472,7 @@ def numbers_of(weights: Any, change: Any = lambda group, key, values: values) ->
 
 
 def test_hypotheses_of_one_window_keep_their_starts() -> None:
-    base = hypothesis_of({**SIZES, "cell": "simple"})
+    base = base_of(**SIZES, cell="simple")
     states = {STATES + "simple_rnn": {"h": np.full((1, SIZES["M"]), 0.5)}}
     started = replace(base, weights={**base.weights, **states})
     part = window(started, steps=4)
@@ -503,7 +490,7 @@ def test_limits_and_omitted_layers_change_something() -> None:
     layers = [la.SimpleRNN(5, return_sequences=True), la.Dropout(0.5), la.GaussianNoise(0.5)]
     layers += [la.GRU(5, return_sequences=True), la.Activation("linear"), la.Activation("tanh")]
     model = randomized(sequential(*layers, shape=(6, 4)))
-    base = hypothesis_of({"model": model, "N": 2})
+    base = base_of(model=model, N=2)
     ids = {"layer.omitted", "state.clipped", "activation.clipped"}
     tried = [h for h in hypotheses(base, rare=True) if h.mistakes[0].id in ids]
     assert {h.mistakes[0].id for h in tried} == ids
@@ -534,7 +521,7 @@ def test_steps_of_each_unit_count_as_work(monkeypatch: pytest.MonkeyPatch) -> No
 
     def limit_of_all(units: int) -> int:
         """Return the least limit, a power of 2, within which everything is tried."""
-        base = hypothesis_of({**SIZES, "N": 1, "T": 20, "cell": "simple", "M": units}, last=True)
+        base = base_of(**{**SIZES, "N": 1, "T": 20, "M": units}, cell="simple", last=True)
         wrong = tuple(replace(q, values=q.values + 0.3) for q in base.quantities)
         base = replace(base, quantities=wrong)
         for limit in (2**n for n in range(8, 20)):

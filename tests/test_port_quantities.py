@@ -11,15 +11,9 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes.port.arrays import read_port
 from rnnshapes.port.compare import compute_outputs
 from rnnshapes.port.mistakes.rounding import with_digits
-from rnnshapes.port.quantities import (
-    are_numbers_of,
-    has_only_zeros_and_ones,
-    match_arrays,
-)
-from rnnshapes.session import open_session
+from rnnshapes.port.quantities import are_numbers_of, has_only_zeros_and_ones
 from tests.helpers.handmade import SIZES
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import hypothesis_of
@@ -29,8 +23,7 @@ RNG = np.random.default_rng(0)
 
 
 def matched(port: Any, **spec: Any) -> Any:
-    with open_session(**{**SIZES, **spec}) as session:
-        return match_arrays(session.network, read_port(port))
+    return hypothesis_of(port, **{**SIZES, **spec}).quantities
 
 
 def random(*shape: int) -> Array:
@@ -188,7 +181,7 @@ def rounded(values: Array, unit: float, dtype: str = "float64") -> Any:
 @pytest.mark.parametrize(
     "unit", [*(10.0**-digits for digits in range(1, 6)), *(2.0**-bits for bits in range(4, 17))]
 )
-def test_numbers_on_a_grid_are_known_to_half_of_it(unit: float, dtype: str) -> None:
+def test_rounded_numbers_are_known_to_half_a_unit(unit: float, dtype: str) -> None:
     base, found = rounded(random(3, 9, 2), unit, dtype)
     assert [mistake.id for mistake in found.mistakes] == ["numeric.rounded"]
     assert found.families == ("digits",)

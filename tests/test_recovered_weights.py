@@ -10,7 +10,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes.port.recovery import equations
-from tests.helpers.handmade import LAYERS, Port, explained, weights_of
+from tests.helpers.handmade import LAYERS, Port, explained, scaled, weights_of
 
 #: Sizes that all differ, with more steps than numbers for each unit.
 SIZES: dict[str, Any] = {"N": 5, "T": 9, "D": 2, "M": 3, "K": 1}
@@ -232,26 +232,13 @@ def test_the_report_says_how_many_steps_are_needed() -> None:
     assert enough.to_dict()["steps_needed"] is None
 
 
-#: The columns of a gate, of three units each.
-GATE = [np.s_[..., 3 * k : 3 * k + 3] for k in range(4)]
-
-
-def times(at: Any, factor: float) -> Callable[[np.ndarray], np.ndarray]:
-    def function(array: np.ndarray) -> np.ndarray:
-        array = array.copy()
-        array[at] *= np.float32(factor)
-        return array
-
-    return function
-
-
 @pytest.mark.parametrize(
     ("cell", "key", "function", "place"),
     [
-        ("lstm", "kernel", times(np.s_[:, 10], 0.0), ("o", None)),
-        ("gru", "kernel", times(np.s_[1, 5], 0.3), ("r", 2)),
-        ("lstm", "recurrent_kernel", times(np.s_[2, 7], 0.3), ("c", 1)),
-        ("simple", "kernel", times(np.s_[0, 2], 0.3), (None, 2)),
+        ("lstm", "kernel", scaled(np.s_[:, 10], 0.0), ("o", None)),
+        ("gru", "kernel", scaled(np.s_[1, 5], 0.3), ("r", 2)),
+        ("lstm", "recurrent_kernel", scaled(np.s_[2, 7], 0.3), ("c", 1)),
+        ("simple", "kernel", scaled(np.s_[0, 2], 0.3), (None, 2)),
     ],
 )
 def test_wrong_numbers_beside_another_mistake_are_located(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from io import StringIO
 from itertools import groupby
 from typing import Any
@@ -52,6 +52,22 @@ def shown(result: Any, *parts: str, **view: Any) -> str:
     return "\n".join(texts)
 
 
+#: A word, or several of one line.
+Words = str | tuple[str, ...]
+
+
+def assert_shown(text: str, present: Iterable[Words], absent: Iterable[Words] = ()) -> None:
+    """Check that some line has these words, and that none has those."""
+    lines = text.split("\n")
+
+    def has_line(words: Words) -> bool:
+        words = (words,) if isinstance(words, str) else words
+        return any(all(word in line for word in words) for line in lines)
+
+    assert [words for words in present if not has_line(words)] == []
+    assert [words for words in absent if has_line(words)] == []
+
+
 def rows_of(result: Any) -> list[dict[str, str]]:
     """Return the rows of the CSV form of a result."""
     text = "".join(json_csv.csv_chunks(render.to_rows(result)))
@@ -87,7 +103,7 @@ def searched(**changes: Any) -> Any:
 def explained(*mistakes: Mistake, **changes: Any) -> Any:
     """Return a port that mistakes explain."""
     explanation = Explanation(mistakes, "float32", port(right=True).checks)
-    return replace(port(), diagnosis=Diagnosis((replace(explanation, **changes),), 7))
+    return replace(port(), diagnosis=Diagnosis((replace(explanation, **changes),), 1234))
 
 
 def inexact(relative: float, *, tolerance: float | None = None, growth: float | None = None) -> Any:
@@ -112,21 +128,17 @@ ONE = {"residual": replace(port(right=True).checks[0].residual, compared=1)}
 #: Two explanations of one port, each with a mistake in two layers.
 LAYERS = [Mistake("gates.order", f"{name} wrong", Where(name)) for name in ("first", "second")]
 
-#: A port, what it must show, and what it must not.
-PORTS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
-    "four unknown": (
-        lambda: replace(port(), unknown_arrays=named(4)),
-        ["array4"],
-        ["more: not"],
-    ),
+#: A port, what it must show, and what it must not. All words of a tuple stand in one line.
+PORTS: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
+    "four unknown": (lambda: replace(port(), unknown_arrays=named(4)), ["array4"], []),
     "six unknown": (
         lambda: replace(port(), unknown_arrays=named(6)),
-        ["array4", "2 more"],
+        [("array4", " 2 ")],
         ["array5"],
     ),
     "unseen layers": (
         lambda: replace(port(right=True), uncompared_layers=("unseen",)),
-        ["warning: ! unseen"],
+        [("warning: ", "unseen")],
         [],
     ),
     "unseen layers of a wrong port": (
@@ -134,18 +146,9 @@ PORTS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
         [],
         ["unseen"],
     ),
-    "left out": (
-        lambda: with_check(port(right=True), left_out=23),
-        ["23 numbers", "60 numbers that"],
-        [],
-    ),
-    "nothing left out": (lambda: port(right=True), ["60 numbers"], ["60 numbers that", "! "]),
-    "one number": (lambda: with_check(port(right=True), **ONE), ["the only number"], ["all 1 "]),
-    "one of several": (
-        lambda: replace(with_check(port(right=True), **ONE), unknown_arrays=named(1)),
-        ["the only number that"],
-        ["numbers that were"],
-    ),
+    "left out": (lambda: with_check(port(right=True), left_out=23), [("warning: ", "23")], []),
+    "nothing left out": (lambda: port(right=True), [("good: ", "60")], ["warning: "]),
+    "one number": (lambda: with_check(port(right=True), **ONE), ["good: "], [("good: ", " 1 ")]),
     "16 bits": (
         lambda: with_check(port(right=True), narrow_dtype="bfloat16"),
         ["bfloat16"],
@@ -153,25 +156,33 @@ PORTS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
     ),
     "wide": (
         lambda: with_check(port(), wide=11, width=0.0234),
-        ["11 of 60", "2.3 %"],
+        [("warning: ", "11", "60", "2.3 %")],
         [],
     ),
-    "zeros": (lambda: with_check(port(right=True), only_zeros=True), ["! y_hat"], []),
-    "zeros of a wrong port": (lambda: with_check(port(), only_zeros=True), [], ["! y_hat"]),
+    "zeros": (
+        lambda: with_check(port(right=True), only_zeros=True),
+        [("warning: ", "y_hat")],
+        [],
+    ),
+    "zeros of a wrong port": (
+        lambda: with_check(port(), only_zeros=True),
+        [],
+        [("warning: ", "y_hat")],
+    ),
     "tried": (
         searched,
-        ["1,234", "a nearer one", "2.5e-01", "60 of 60"],
-        ["single weights", "second array", "--input"],
+        ["1,234", ("a nearer one", "2.5e-01"), ("bad: ", "60")],
+        ["second array", "--input"],
     ),
-    "nothing near": (lambda: searched(nearest=()), ["1,234"], ["nearest", "2.5e-01"]),
+    "nothing near": (lambda: searched(nearest=()), ["1,234"], ["2.5e-01"]),
     "too few steps": (
         lambda: searched(too_few_steps=TooFewSteps("rnn", 12, 3456)),
-        ["3,456", "not 12", "rnn"],
+        [("3,456", "12", "rnn")],
         [],
     ),
     "random x": (
         lambda: replace(searched(), random_input=True),
-        ["--input", "! x was"],
+        [("warning: ", "--input")],
         [],
     ),
     "looks": (
@@ -181,24 +192,24 @@ PORTS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
     ),
     "two arrays": (
         lambda: twice(port(), first=Index(0, 0, 0), first_values=(0.5, 0.75)),
-        ["y_hat at every step, sample 0, t 0", "120 of 120"],
+        [("plain: ", "y_hat", "sample 0", "t 0"), ("bad: ", "120")],
         [],
     ),
     "an array without differences": (
         lambda: twice(port(), first=None, first_values=None, differing=0),
-        ["y_hat at every step, sample 0, t 0", "60 of 120"],
+        [("plain: ", "y_hat", "sample 0", "t 0"), ("bad: ", "60", "120")],
         [],
     ),
     "an array without time": (
         lambda: twice(with_check(port(), first=Index(0, None, 3)), first=Index(1, 2, 4)),
-        ["second array, sample 1, t 2, unit 4"],
-        ["first   y_hat"],
+        [("plain: ", "second array", "sample 1", "t 2", "unit 4")],
+        [("plain: ", "y_hat")],
     ),
-    "one array": (port, ["first   sample 0, t 0"], ["first   y_hat"]),
+    "one array": (port, [("plain: ", "sample 0", "t 0")], [("plain: ", "y_hat")]),
     "mistakes": (
         lambda: explained(*LAYERS, Mistake("time.reversed", "in reverse", own_fix="turn it")),
-        ["bad: FAILED  first wrong", "bad: and     second wrong", "fix     turn it", "all 60"],
-        ["tried", "--dtype"],
+        [("bad: ", "first wrong"), ("bad: ", "second wrong"), "turn it", ("plain: ", " 60 ")],
+        ["--dtype"],
     ),
     "arithmetic": (
         lambda: explained(
@@ -214,15 +225,10 @@ PORTS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
         ["in 16 bits"],
         ["--dtype float16"],
     ),
-    "fixed point": (
-        lambda: explained(Mistake("numeric.fixed_point", "in int8")),
-        ["all 60 numbers", "unit"],
-        ["corrected"],
-    ),
     "places": (
         lambda: replace(port(), locations=(Location(Where(), "at a place"), Location(Where(), ""))),
-        ["where   at a place"],
-        ["where   \n"],
+        ["at a place"],
+        [],
     ),
     "places of an explained port": (
         lambda: replace(
@@ -234,53 +240,46 @@ PORTS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
     ),
     "inexact": (
         lambda: inexact(0.0123),
-        ["warning: INEXACT", "1.2 %", "0.61 %", "--tolerance 0.013"],
-        ["over t", "at the start"],
+        [("warning: ", "weights in 16"), ("1.2 %", "0.61 %"), "--tolerance 0.013"],
+        ["y_hat, "],
     ),
-    "inexact by much": (lambda: inexact(0.0501), ["INEXACT", "5 %"], ["--tolerance"]),
+    "inexact by much": (lambda: inexact(0.0501), ["warning: ", " 5 %"], ["--tolerance"]),
     "inexact by less": (lambda: inexact(0.0499), ["--tolerance 0.05"], []),
-    "steady": (lambda: inexact(0.01, growth=1.49), ["steady"], ["1.5 times"]),
-    "steady and smaller": (lambda: inexact(0.01, growth=0.67), ["steady"], ["0.67 times"]),
-    "growing": (lambda: inexact(0.01, growth=1.51), ["1.5 times"], ["steady"]),
-    "shrinking": (lambda: inexact(0.01, growth=0.66), ["0.66 times"], ["steady"]),
+    "growing": (lambda: inexact(0.01, growth=1.51), ["1.5"], []),
+    "shrinking": (lambda: inexact(0.01, growth=0.66), ["0.66"], []),
     "accepted": (
         lambda: inexact(0.0123, tolerance=0.02),
-        ["INEXACT within", "1.2 % of the range", "2 % is accepted", "plain:         weights in 16"],
+        [("1.2 %", "2 %"), ("plain: ", "weights in 16")],
         ["--tolerance"],
-    ),
-    "not accepted": (
-        lambda: inexact(0.0123, tolerance=0.01),
-        ["warning: INEXACT weights in 16", "--tolerance 0.013"],
-        ["accepted"],
     ),
     "a mistake within the tolerance": (
         lambda: replace(
             with_check(explained(LAYERS[0]), error=ErrorSummary(1, 1, 0.001, 0.001, 1, None)),
             tolerance=0.01,
         ),
-        ["FAILED", "0.1 %", "the tolerance is"],
+        ["bad: ", "0.1 %"],
         [],
     ),
     "shape": (
         lambda: with_check(port(), shape="shape (6, 2), expected (2, 6)"),
-        ["shape   (6, 2), expected (2, 6)", "axes"],
+        [("(6, 2)", "(2, 6)")],
         ["60 | 60"],
     ),
-    "notes": (lambda: replace(port(), notes=("read as text",)), ["note    read as text"], []),
+    "notes": (lambda: replace(port(), notes=("read as text",)), ["read as text"], []),
     "one sample": (
         lambda: replace(port(), network=from_sizes(**{**SIZES, "N": 1})),
-        ["first   t 0"],
+        [("plain: ", "t 0")],
         ["sample 0"],
     ),
     "little compared": (
         lambda: replace(with_check(port(), differing=0, left_out=100), diagnosis=None),
-        ["FAILED  only 60 of 160"],
+        [("bad: ", "60", "160")],
         [],
     ),
     "one explained number": (
         lambda: explained(LAYERS[0], comparisons=with_check(port(right=True), **ONE).checks),
-        ["once corrected"],
-        ["all 1 "],
+        ["first wrong"],
+        [("plain: ", " 1 ")],
     ),
     "three times the bound": (
         lambda: with_check(port(), residual=replace(port().checks[0].residual, ratio=3.0)),
@@ -289,22 +288,51 @@ PORTS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
     ),
     "errors of two arrays": (
         lambda: twice(inexact(0.0123)),
-        ["error   second array, 1.2 %", "error   y_hat, 1.2 %"],
+        [("second array", "1.2 %"), ("y_hat", "1.2 %")],
         [],
     ),
-    "error of the only array": (lambda: inexact(0.0123), ["error   1.2 %"], []),
-    "more than the range": (lambda: inexact(1.5, tolerance=0.01), ["FAILED", "150 %"], []),
+    "more than the range": (lambda: inexact(1.5, tolerance=0.01), ["bad: ", "150 %"], []),
     "tiny error": (lambda: inexact(3e-8), ["3e-06 %"], []),
-    "infinite error": (lambda: inexact(float("inf")), ["FAILED"], []),
+    "infinite error": (lambda: inexact(float("inf")), ["bad: "], []),
 }
 
 
 @pytest.mark.parametrize("name", PORTS)
 def test_port_shows_its_facts(name: str) -> None:
     make, present, absent = PORTS[name]
-    text = shown(make(), "summary", width=200)
-    assert [words for words in present if words not in text] == []
-    assert [words for words in absent if words in text] == []
+    assert_shown(shown(make(), width=200), present, absent)
+
+
+NOWHERE = Location(Where(), "")
+#: Ports of which no two look alike.
+TOLD_APART: list[list[Callable[[], Any]]] = [
+    [partial(inexact, 0.01, growth=growth) for growth in (None, 1.0, 1.51, 0.66)],
+    [partial(inexact, 0.0123, tolerance=tolerance) for tolerance in (0.01, 0.02)],
+    [
+        lambda: with_check(port(right=True), **ONE),
+        lambda: with_check(port(right=True), **ONE, left_out=1),
+    ],
+    [partial(explained, Mistake(f"numeric.{id_}", "int8")) for id_ in ("fixed_point", "int8")],
+    [
+        lambda: replace(port(), locations=()),
+        lambda: replace(port(), locations=(Location(Where(), "at a place"),)),
+    ],
+]
+
+
+@pytest.mark.parametrize("makes", TOLD_APART)
+def test_ports_with_other_facts_look_otherwise(makes: list[Callable[[], Any]]) -> None:
+    assert len({shown(make()) for make in makes}) == len(makes)
+
+
+def test_ports_without_other_facts_look_alike() -> None:
+    """Growth up to a half, either way, is none; a tolerance may be too small, a place empty."""
+    for makes in (
+        [partial(inexact, 0.01, growth=growth) for growth in (0.67, 1.0, 1.49)],
+        [partial(inexact, 0.0123, tolerance=tolerance) for tolerance in (None, 0.01)],
+        [lambda: replace(port(), locations=()), lambda: replace(port(), locations=(NOWHERE,))],
+    ):
+        assert len({shown(make()) for make in makes}) == 1
 
 
 #: Facts of a search, each of which changes the screen.
@@ -337,53 +365,49 @@ def test_each_fact_of_a_search_is_shown() -> None:
 def test_small_unexplained_errors_are_called_small() -> None:
     failed = searched(nearest=())
     small = with_check(failed, error=ErrorSummary(1, 1, 0.01, 0.005, 1, None))
-    texts = [shown(result).partition("\n")[0] for result in (failed, small)]
-    assert [text.split()[:2] for text in texts] == [["bad:", "FAILED"], ["warning:", "INEXACT"]]
-    assert len({text.partition("known")[2] for text in texts}) == 2
+    assert shown(failed).startswith("bad: ")
+    assert shown(small).startswith("warning: ")
 
 
 def test_refused_tolerance_has_a_reason() -> None:
     mistake = with_check(explained(LAYERS[0]), error=ErrorSummary(1, 1, 0.001, 0.001, 1, None))
     unfinished = replace(mistake.diagnosis, explanations=(), complete=False, tried=5)
-    texts = []
+    reasons = set()
     for diagnosis in (mistake.diagnosis, unfinished):
-        result = replace(mistake, diagnosis=diagnosis, tolerance=0.01)
-        texts.append([line for line in shown(result).split("\n") if "the tolerance" in line])
-    assert [len(lines) for lines in texts] == [1, 1]
-    assert texts[0] != texts[1]
+        result = replace(mistake, diagnosis=diagnosis)
+        refused = shown(replace(result, tolerance=0.01)).split("\n")
+        reasons.add(frozenset(refused) - set(shown(result).split("\n")))
+    assert len(reasons - {frozenset()}) == 2
 
 
 def test_only_failed_ports_show_what_to_try() -> None:
-    for result in (port(right=True), inexact(0.01), explained(LAYERS[0])):
-        assert "tried" not in shown(result)
-    assert "60 of 60" not in shown(with_check(port(right=True), first=None))
+    for result in (inexact(0.01), explained(LAYERS[0])):
+        assert "1,234" not in shown(result)
+    assert_shown(shown(with_check(port(right=True), first=None)), (), [("bad: ", "60")])
 
 
 def test_numbers_of_a_port_show_each_difference() -> None:
     text = shown(port(), "numbers")
     (check,) = port().checks
-    assert f"{check.ratio:.3g}" in text
-    assert f"{check.max_abs:.1e}" in text
-    assert f"{check.index.sample}, {check.index.t}, {check.index.unit}" in text
-    assert "bad: y_hat at every step: 60 of 60 numbers differ" in text
-    right = shown(port(right=True), "numbers")
-    assert "bad: " not in right
-    assert "ok" in right
+    index = f"{check.index.sample}, {check.index.t}, {check.index.unit}"
+    assert_shown(text, [f"{check.ratio:.3g}", f"{check.max_abs:.1e}", index])
+    assert_shown(text, [("bad: ", "y_hat", "60")])
+    assert "bad: " not in shown(port(right=True), "numbers")
     swapped = shown(with_check(port(), shape="shape (6, 2), expected (2, 6)"), "numbers")
     assert f"{check.max_abs:.1e}" not in swapped.partition("bad: ")[0]
-    assert "bad: y_hat at every step: shape (6, 2), expected (2, 6); " in swapped
-    assert "warning | near" in shown(inexact(0.01), "numbers")
+    assert_shown(swapped, [("bad: ", "y_hat", "(6, 2)", "(2, 6)")])
+    assert_shown(shown(inexact(0.01), "numbers"), ["warning | "])
     proven = with_check(port(), proven=True)
     assert shown(proven, "numbers") != text
     assert shown(proven) != shown(port())
     nothing = with_check(port(), residual=replace(check.residual, compared=0), first=None)
-    assert "none" in shown(nothing, "numbers")
+    assert f"{check.ratio:.3g}" not in shown(nothing, "numbers")
 
 
 def test_quiet_port_shows_no_notes() -> None:
     noted = replace(port(), notes=("read as text",))
     (line,) = render.to_document(noted, View(parts=frozenset()))
-    assert "FAILED" in line.text
+    assert line.meaning == "bad"
 
 
 def test_rows_of_a_port_have_its_numbers() -> None:
@@ -397,7 +421,7 @@ def test_rows_of_a_port_have_its_numbers() -> None:
     assert (second["name"], second["passed"], second["compared"]) == ("explanation", "true", "60")
     *_, verdict = rows_of(inexact(0.0123))
     assert (verdict["name"], verdict["passed"], verdict["compared"]) == ("verdict", "false", "60")
-    assert ("0.0123" in verdict["found"], verdict["expected"][-3:]) == (True, "<= 0"[-3:])
+    assert ("0.0123" in verdict["found"], "0" in verdict["expected"]) == (True, True)
     *_, verdict = rows_of(inexact(0.0123, tolerance=0.5))
     assert (verdict["passed"], "0.5" in verdict["expected"]) == ("true", True)
     left_out = with_check(inexact(0.0123), left_out=40)
@@ -405,9 +429,8 @@ def test_rows_of_a_port_have_its_numbers() -> None:
     empty = with_check(port(), residual=replace(check.residual, compared=0), first=None)
     (row,) = rows_of(empty)
     assert (row["ratio"], row["detail"]) == ("", "")
-    assert [row["ratio"], row["found"]] != [str(check.ratio), rows_of(port())[0]["found"]]
     swapped = with_check(port(), shape="shape (6, 2), expected (2, 6)")
-    assert (rows_of(swapped)[0]["ratio"], rows_of(swapped)[0]["found"]) == ("", "shape (6, 2)")
+    assert (rows_of(swapped)[0]["ratio"], "(6, 2)" in rows_of(swapped)[0]["found"]) == ("", True)
 
 
 def test_json_of_a_port_has_its_facts() -> None:
@@ -470,90 +493,88 @@ NAN = NonFinite(1234, Index(1, 2, 3))
 TOO_LARGE = NonFinite(1, Index(1, 2, 3), 1e300, "float32")
 JAX = Engine("3.99", "jax", "0.7.7", tensor_float_32=True)
 H = "simple_rnn: h at every step"
+#: What the line of the difference from Keras has.
+Y_HAT = ("plain: ", "y_hat")
 
-VERIFIED: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
+VERIFIED: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
     "all": (
         verified,
-        [
-            *("good: VERIFIED  all 21 checks", "simple_rnn", "whole model"),
-            *("float32 and float64", "names, shapes, counts | 10 |"),
-        ],
-        ["! ", "FAILED", "more failed"],
+        [("good: ", "21", "float32", "float64"), "simple_rnn", " | 10 |"],
+        ["warning: ", "bad: "],
     ),
-    "nothing": (lambda: replace(verified(), checks=()), ["bad: FAILED"], ["0 of 0", "all 0"]),
+    "nothing": (lambda: replace(verified(), checks=()), ["bad: "], [("bad: ", " 0 ")]),
     "NaN": (
         lambda: replace(with_ratio(H, np.nan), not_finite=NAN),
-        ["bad: FAILED  1 of 21", "1,234", "sample 1, t 2, feature 3"],
-        ["first   "],
+        [("bad: ", " 1 ", "21"), ("bad: ", "1,234", "sample 1", "t 2", "feature 3")],
+        [("bad: ", H)],
     ),
     "too large": (
         lambda: replace(with_ratio(H, np.nan), not_finite=TOO_LARGE),
-        ["1e+300", "float32"],
+        [("bad: ", "1e+300", "float32", "feature 3")],
         [],
     ),
     "reason": (
         lambda: replace(with_ratio(H, 3.0), is_random=True),
-        ["300 %", "reason  predict"],
-        ["first"],
+        ["300 %", ("bad: ", "SeedGenerator")],
+        [("bad: ", H)],
     ),
     "no reason": (
         lambda: with_ratio(H, 3.0),
-        ["first", "bad | FAIL | simple_rnn: h, float32 | 300 %", "t "],
-        ["reason"],
+        [("bad: ", H), ("bad | ", "simple_rnn: h", "float32", "300 %"), ("dim: ", "%")],
+        ["SeedGenerator"],
     ),
     "nothing compared": (
         lambda: with_ratio(H, 0.5, compared=0),
-        ["FAIL | simple_rnn: h, float32 | none"],
+        [("bad | ", "simple_rnn: h", "float32")],
         ["50 %", "None"],
     ),
     "exact": (
         lambda: with_checks(lambda c: c.name == "count_params()", passed=False, found="58"),
-        ["bad | FAIL | count_params() | 58", "first   count_params(): 58"],
-        ["×"],
+        [("bad | ", "count_params()", "58"), ("bad: ", "count_params()", "58")],
+        [("dim: ", "%")],
     ),
     "weights": (
         lambda: with_checks(
             lambda c: c.name == "weights: numbers", passed=False, found="not equal: dense/kernel"
         ),
-        ["weights: numbers | not equal |  | dense/kernel"],
+        [("bad | ", "| dense/kernel")],
         [],
     ),
     "many": (
-        lambda: with_checks(lambda c: c.residual is None, passed=False),
-        ["10 of 21"],
-        ["more failed", "×"],
+        lambda: with_checks(lambda c: c.residual is None or c.layer == "dense", passed=False),
+        [("bad: ", "12", "21")],
+        ["dim: 0 "],
     ),
-    "overflow": (
-        lambda: with_ratio(H, 0.5, overflow=4),
-        ["warning: ! ", "t = 4"],
-        [],
-    ),
+    "overflow": (lambda: with_ratio(H, 0.5, overflow=4), [("warning: ", "t = 4")], []),
     "other backend": (
         lambda: replace(verified(), engine=JAX),
-        ["Keras 3.99 (JAX 0.7.7", "TensorFloat-32", "warning: ! ", "KERAS_BACKEND=tensorflow"],
-        ["float32 and float64"],
+        [
+            ("good: ", "Keras 3.99", "JAX 0.7.7", "TensorFloat-32"),
+            ("warning: ", "KERAS_BACKEND=tensorflow"),
+        ],
+        [("good: ", "float64")],
     ),
-    "no difference": (lambda: replace(verified(), difference=None), ["x: random"], ["differs"]),
+    "no difference": (lambda: replace(verified(), difference=None), ["seed 0"], [Y_HAT]),
     "infinite difference": (
         lambda: replace(verified(), difference=Difference(np.inf, Index(0, 0, 0))),
-        ["x: random"],
-        ["differs"],
+        ["seed 0"],
+        [Y_HAT],
     ),
     "difference": (
         lambda: replace(verified(), difference=Difference(0.0123, Index(0, 0, 0))),
-        ["at most 1.2e-02", "random"],
+        [(*Y_HAT, "1.2e-02", "seed 0")],
         [],
     ),
     "x": (
         lambda: replace(verified(), difference=Difference(0.0123, Index(0, 0, 0)), source="x"),
-        ["at most 1.2e-02"],
-        ["(x", "x: ", "()"],
+        [(*Y_HAT, "1.2e-02")],
+        [(*Y_HAT, "x"), (*Y_HAT, "()")],
     ),
     "failed, with an overflow": (
         lambda: replace(
             with_ratio(H, 3.0, overflow=4), difference=Difference(0.0123, Index(0, 0, 0))
         ),
-        ["FAILED", "t = 4", "at most 1.2e-02"],
+        ["bad: ", ("warning: ", "t = 4"), "1.2e-02"],
         [],
     ),
     "several equal": (
@@ -561,12 +582,12 @@ VERIFIED: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
             lambda c: c.residual is not None and c.layer not in ("predict", "trace"),
             residual=replace(verified().checks[-1].residual, ratio=0.0),
         ),
-        ["2 other layers | 9 | equal"],
+        [("plain | ", "2 ", " | 9 | ")],
         ["dense |"],
     ),
     "largest": (
         lambda: with_ratio("dense: y_hat at every step", 0.87),
-        ["| dense | 2 | 87 % |", "y_hat, sample"],
+        [("| dense | 2 | 87 % |", "y_hat, sample")],
         [],
     ),
     "equal": (
@@ -574,8 +595,8 @@ VERIFIED: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
             lambda c: c.layer == "dense",
             residual=replace(verified().checks[-1].residual, ratio=0.0),
         ),
-        ["| dense | 2 | equal |"],
-        [],
+        ["| dense | 2 | "],
+        [("| dense |", "%"), ("| dense |", "sample")],
     ),
 }
 
@@ -583,9 +604,7 @@ VERIFIED: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
 @pytest.mark.parametrize("name", VERIFIED)
 def test_verification_shows_its_facts(name: str) -> None:
     make, present, absent = VERIFIED[name]
-    text = shown(make(), "summary", width=300)
-    assert [words for words in present if words not in text] == []
-    assert [words for words in absent if words in text] == []
+    assert_shown(shown(make(), "summary", width=300), present, absent)
 
 
 def test_both_directions_are_told_apart() -> None:
@@ -597,7 +616,7 @@ def test_both_directions_are_told_apart() -> None:
             else c
             for c in result.checks
         )
-        assert f"| {way} h, sample" in shown(replace(result, checks=found))
+        assert_shown(shown(replace(result, checks=found)), [(way, " h, ", "99 %")])
 
 
 def test_uncovered_layers_stand_in_the_verdict() -> None:
@@ -608,15 +627,15 @@ def test_uncovered_layers_stand_in_the_verdict() -> None:
 
     one = verdict(Doubled(name="own"))
     assert "own" in one
-    assert "2 layers" in verdict(Doubled(name="own"), Doubled(name="other"))
+    assert "2 " in verdict(Doubled(name="own"), Doubled(name="other"))
 
 
 def test_verdict_alone_has_the_reason() -> None:
     for result, words in (
         (replace(with_ratio(H, np.nan), not_finite=NAN), "1,234"),
         (replace(with_ratio(H, 3.0), is_random=True), "SeedGenerator"),
-        (with_ratio(H, 3.0), "1 of 21 checks"),
-        (verified(), "all 21 checks"),
+        (with_ratio(H, 3.0), "21"),
+        (verified(), "21"),
     ):
         (line,) = render.to_document(result, View(parts=frozenset(), width=10))
         assert words in line.text
@@ -635,8 +654,7 @@ def test_every_check_has_its_numbers() -> None:
         assert any(f"{check.ratio:.3g} |" in row and row.endswith(end) for row in text.split("\n"))
     failed = [row for row in text.split("\n") if row.startswith("bad |")]
     assert len(failed) == 1
-    numbers = text[text.index("Numbers") :]
-    assert numbers.index("FAIL") < numbers.index(" ok ")
+    assert next(row for row in text.split("\n") if "float32 |" in row) == failed[0]
 
 
 def test_records_of_checks_have_their_facts() -> None:
@@ -651,8 +669,7 @@ def test_records_of_checks_have_their_facts() -> None:
         assert (found["place"] is None) == (check.residual is None)
         assert (found["detail"] == "") == (check.residual is None)
     assert record["not_finite"] is None
-    (first,) = {replace(result, not_finite=NAN).to_dict()["not_finite"]["count"]}
-    assert first == 1234
+    assert replace(result, not_finite=NAN).to_dict()["not_finite"]["count"] == 1234
     assert replace(result, difference=None).to_dict()["difference"] is None
 
 
@@ -680,9 +697,9 @@ def test_summaries_of_files_show_their_facts() -> None:
     remarks = lines[-3:]
     words = ("first", "only", "not a model")
     assert all(word in line for word, line in zip(words, remarks, strict=True))
-    assert ["2 more" in line for line in remarks] == [True, False, False]
+    assert ["2 " in line for line in remarks] == [True, False, False]
     assert [line.partition(":")[0] for line in remarks] == ["warning", "bad", "bad"]
-    assert shown(FileSummaries(FILES.files[:1])).split("\n")[-1].startswith("plain | ok")
+    assert shown(FileSummaries(FILES.files[:1])).split("\n")[-1].startswith("plain | ")
 
 
 def test_records_of_files_have_their_facts() -> None:
@@ -711,40 +728,44 @@ def weight_file(failed: int, count: int = 3, **changes: Any) -> WeightVerificati
     return replace(result, **changes)
 
 
-WEIGHT_FILES: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
+WEIGHT_FILES: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
     "right": (
         lambda: weight_file(0),
-        ["good: AGREES", "1,233", " 3 arrays", "own2 | a2\nb2 | as it is", "state_dict of PyTorch"],
-        ["FAIL", "! "],
+        [("good: ", "1,233", "3"), ("own2", "a2"), ("b2", "as it is"), ("state_dict", "PyTorch")],
+        ["bad", "warning"],
     ),
     "wrong": (
         lambda: weight_file(2),
-        ["FAILED  own0: wrong0", "and     own1: wrong1", "fix     mend it", "FAIL | own1"],
-        ["AGREES", "and     own0", "more", "fix     mend it\nplain: fix"],
+        [("bad: ", "own0", "wrong0"), ("bad: ", "own1", "wrong1"), "mend it", "bad | FAIL | own1"],
+        ["good: "],
     ),
-    "six": (lambda: weight_file(6, 8), ["own5: wrong5"], ["more", "AGREES"]),
-    "seven": (lambda: weight_file(7, 8), ["own5: wrong5", "1 more"], ["own6: wrong6"]),
-    "empty": (lambda: weight_file(0, 0), ["FAILED"], ["AGREES", "0 arrays"]),
+    "six": (lambda: weight_file(6, 8), [("bad: ", "wrong5")], ["good: "]),
+    "seven": (lambda: weight_file(7, 8), [("bad: ", "wrong5"), ("bad: ", "1 ")], ["wrong6"]),
+    "empty": (lambda: weight_file(0, 0), ["bad: "], ["good: ", ("bad: ", "0")]),
     "four unknown": (
         lambda: weight_file(0, unknown_arrays=named(4)),
-        ["warning: ! ", "array4 (w.pt)"],
-        [" more"],
+        [("warning: ", "array4", "w.pt")],
+        [("warning: ", " 1 ")],
     ),
     "five unknown": (
         lambda: weight_file(0, unknown_arrays=named(5)),
-        ["array4 and 1 more"],
+        [("warning: ", "array4", " 1 ")],
         ["array5"],
     ),
-    "assumption": (lambda: weight_file(0, assumptions=("an option",)), ["! an option"], []),
+    "assumption": (
+        lambda: weight_file(0, assumptions=("an option",)),
+        [("warning: ", "an option")],
+        [],
+    ),
     "known kind": (
         lambda: weight_file(0, path="w.onnx", framework="ONNX", kind=".onnx"),
-        ["(ONNX)"],
-        [],
+        [("w.onnx", "ONNX")],
+        [("w.onnx", " .onnx")],
     ),
     "safetensors": (
         lambda: weight_file(0, path="W.SAFETENSORS", kind=".safetensors"),
-        ["(PyTorch)"],
-        [],
+        [("W.SAFETENSORS", "PyTorch")],
+        [".safetensors"],
     ),
 }
 
@@ -752,9 +773,7 @@ WEIGHT_FILES: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
 @pytest.mark.parametrize("name", WEIGHT_FILES)
 def test_weight_file_shows_its_facts(name: str) -> None:
     make, present, absent = WEIGHT_FILES[name]
-    text = shown(make(), "summary", width=300)
-    assert [words for words in present if words not in text] == []
-    assert [words for words in absent if words in text] == []
+    assert_shown(shown(make(), "summary", width=300), present, absent)
 
 
 def test_records_of_weight_files_have_their_facts() -> None:
@@ -766,6 +785,10 @@ def test_records_of_weight_files_have_their_facts() -> None:
     assert [check["rule"] for check in record["checks"]] == [None, "as it is"]
     assert [check["passed"] for check in record["checks"]] == [False, True]
     assert [one["id"] for one in record["diagnosis"]] == ["weights.other"]
+
+
+def test_mistakes_of_a_kind_have_one_remedy() -> None:
+    assert shown(weight_file(2)).count("mend it") == 1
 
 
 def test_quiet_weight_file_is_one_line() -> None:
@@ -795,16 +818,16 @@ def test_saturated_values_are_warned_of() -> None:
         assert name in line
         assert share in line
         assert "9" in line
-        assert "Q4.n" in line
+        assert "Q4" in line
     assert len(warnings) == 4
-    assert "1 more" in warnings[3]
+    assert "1 " in warnings[3]
     three = tuple(replace(v, saturated=0.0) if v.name == names[1] else v for v in changed)
     text = shown(replace(quantized(), values=three))
     assert text.count("warning: ") == 3
     small = tuple(replace(v, low=-0.2, high=0.1) for v in three)
-    assert "Q0.n" in shown(replace(quantized(), values=small))
+    assert "Q0" in shown(replace(quantized(), values=small))
     zeros = tuple(replace(v, low=0.0, high=0.0) for v in three)
-    assert "Q0.n" in shown(replace(quantized(), values=zeros))
+    assert "Q0" in shown(replace(quantized(), values=zeros))
     own = tuple(replace(value, saturated=0.5) for value in quantized("int8").values)
     assert "warning: " not in shown(replace(quantized("int8"), values=own))
 
@@ -825,11 +848,9 @@ def test_values_in_fixed_point_show_their_numbers() -> None:
     groups = [name for name, _ in groupby(owners) if name]
     headings = [row.split(" | ")[1] for row in text.split("\n") if row.startswith("strong |")]
     assert headings == groups
-    assert "saturated" not in shown(quantized(), "numbers")
     texts = [shown(quantized(to)) for to in ("int8", "int8-columns", "int16", "q1.6")]
     assert all(name in text for name, text in zip(("int8", "int8-c"), texts, strict=False))
-    assert len({text.split("\n")[2].partition(": ")[2].partition(": ")[2] for text in texts}) == 4
-    assert "-2 to 1.98438" in texts[3]
+    assert_shown(texts[3], [("-2", "1.98438")])
 
 
 def test_long_tables_in_fixed_point_omit_the_middle() -> None:
@@ -842,7 +863,7 @@ def test_long_tables_in_fixed_point_omit_the_middle() -> None:
         assert [row.cells[0] for row in table.rows] == ["…" if t is None else str(t) for t in steps]
         headings = [column.heading for column in table.columns]
         shown_names = ["lstm.c", "lstm.h", "y_hat"]
-        assert headings[1::3] == [f"{name}: largest" for name in shown_names]
+        assert [heading.partition(":")[0] for heading in headings[1::3]] == shown_names
         values = {value.name: value for value in quantized().values}
         for number, name in enumerate(shown_names):
             cells = table.rows[-1].cells[1 + 3 * number :]
@@ -881,13 +902,8 @@ def test_output_in_fixed_point_is_the_verdict() -> None:
     last = shown(quantized()).split("\n")[-1]
     (value,) = [value for value in quantized().values if value.name == "y_hat"]
     share = value.largest / max(-value.low, value.high)
-    for words in (
-        "y_hat",
-        f"{value.largest:.1e}",
-        f"{100 * share:.1f} %",
-        f"{value.total_rms:.1e}",
-    ):
-        assert words in last
+    numbers = (f"{value.largest:.1e}", f"{100 * share:.1f} %", f"{value.total_rms:.1e}")
+    assert_shown(last, [("y_hat", *numbers)])
     zeros = tuple(replace(v, low=0.0, high=0.0) for v in quantized().values)
     assert "%" not in shown(replace(quantized(), values=zeros)).split("\n")[-1]
     tiny = tuple(replace(v, errors=1e-9 * v.errors) for v in quantized().values)
@@ -953,153 +969,145 @@ def without_predict(name: str, change: Callable[[Any], Any]) -> Any:
     return replace(result, keras=replace(result.keras, outputs=outputs))
 
 
-TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[str], list[str]]] = {
+#: A trace, options of the view, what is shown, and what is not.
+TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[Words], list[Words]]] = {
     "plain": (
         traced,
         {},
-        ["(2, 6, 3)", "random, seed 3", "One step, t = 1:", "h_t"],
-        ["! ", "of simple_rnn,", "ok  ", "Keras 3", "units of y_hat", "steps in the middle"],
+        [("(2, 6, 3)", "seed 3"), (", t = 1", "h_t")],
+        ["warning: ", "good: ", "Keras 3", "simple_rnn", "predict"],
     ),
     "Keras": (
         lambda: traced(keras=True),
         {},
-        ["good: ok  Keras 3", "at every step", "float32", "y_hat_t Keras"],
-        ["Not compared", "! "],
+        [("good: ", "Keras 3", "float32"), ("y_hat_t", "Keras")],
+        ["dim: ", "warning: "],
     ),
-    "several equations": (lambda: traced("lstm"), {}, ["One step, t = 1"], ["t = 1:"]),
-    "stack": (lambda: traced("stack"), {}, ["One step of simple_rnn, t = 1:"], []),
-    "one step": (lambda: traced("one step"), {}, ["One step, t = 0:"], []),
-    "chosen step": (traced, {"start": 4}, ["One step, t = 4:"], []),
-    "long": (lambda: traced("long"), {"most_rows": 30}, ["19,991 steps"], ["One step"]),
-    "long, chosen step": (lambda: traced("long"), {"start": 7, "end": 9}, ["t = 7:"], ["19,9"]),
-    "x": (lambda: replace(traced(), source="x"), {}, ["x (2, 6, 3)"], ["(2, 6, 3):"]),
-    "NaN": (lambda: replace(traced(), not_finite=NAN), {}, ["warning: ! ", "1,234"], []),
+    "several equations": (lambda: traced("lstm"), {}, [", t = 1"], [("t = 1", "h_t")]),
+    "stack": (lambda: traced("stack"), {}, [("simple_rnn", "t = 1")], []),
+    "one step": (lambda: traced("one step"), {}, [", t = 0"], []),
+    "long": (lambda: traced("long"), {"most_rows": 30}, ["19,991"], [", t = "]),
+    "long, chosen step": (lambda: traced("long"), {"start": 7, "end": 9}, ["t = 7"], ["19,9"]),
+    "x": (lambda: replace(traced(), source="x"), {}, ["x (2, 6, 3)"], [("x (2", "seed")]),
+    "NaN": (lambda: replace(traced(), not_finite=NAN), {}, [("warning: ", "1,234")], []),
     "own layer": (
         lambda: traced("own", keras=True),
         {},
-        ["warning: ! Not supported: layer 'own", "may not be", "own is not supported"],
-        ["other"],
+        [("warning: ", "'own"), ("strong: y_hat", "own")],
+        ["'other"],
     ),
-    "own layers": (lambda: traced("two own", keras=True), {}, ["'own", "'other"], []),
+    "own layers": (
+        lambda: traced("two own", keras=True),
+        {},
+        [("warning: ", "'own", "'other")],
+        [],
+    ),
     "two outputs": (
         lambda: traced("two outputs"),
         {},
-        ["warning: ! ", "2 outputs", "first, a,", "not b", "rnnshapes verify"],
+        [("warning: ", "2", " a,", " b", "rnnshapes verify")],
         [],
     ),
-    "two inputs": (lambda: traced("two inputs"), {}, ["(2, 6, 3)", "(2, 7, 2)"], ["x (2"]),
+    "two inputs": (lambda: traced("two inputs"), {}, [("(2, 6, 3)", "(2, 7, 2)")], ["x (2"]),
     "both directions": (
         lambda: traced("both"),
         {},
-        ["strong: y_hat at t", "bidirectional/backward_gru starts", "reverse", "h← at t"],
-        ["forward_gru starts", "masked step", "own predict", "h→ at t"],
+        [("strong: y_hat", "bidirectional/backward_gru"), ("plain: ", "backward_gru", "h← at t")],
+        [("plain: ", "forward_gru"), "predict", "h→ at t", "mask"],
     ),
     "both directions in Keras": (
         lambda: traced("both", keras=True),
         {},
-        ["own predict returns", "NumPy differs by"],
-        [", …"],
+        [("plain: ", "predict", "NumPy")],
+        [("predict", "…")],
     ),
-    "convolved": (lambda: traced("convolved"), {}, ["strong: y_hat", "combine"], ["reverse"]),
+    "convolved": (lambda: traced("convolved"), {}, ["strong: y_hat"], [("strong: y_hat", "gru")]),
     "in reverse": (
         lambda: traced("reverse"),
         {},
-        ["simple_rnn returns them", "states at T-1-t", "simple_rnn processes"],
+        [("strong: y_hat", "simple_rnn"), ("plain: ", "simple_rnn", "T-1-t"), "h at t+1"],
         [],
     ),
-    "masked": (lambda: traced("masked"), {}, ["masked step"], []),
+    "masked": (lambda: traced("masked"), {}, [("plain: ", "mask", "gates")], []),
     "joined": (
         lambda: traced("joined", keras=True),
         {},
-        ["output NumPy", "output Keras", "diff", "ok  Keras", "no y_hat"],
-        ["at every step,", "own predict", "units of y_hat"],
+        [("output", "NumPy"), ("output", "Keras"), ("good: ", "Keras"), "strong: "],
+        ["predict"],
     ),
-    "joined, without Keras": (
-        lambda: traced("joined"),
-        {},
-        ["output NumPy"],
-        ["output Keras", "diff"],
-    ),
-    "wide": (
-        lambda: traced("wide", keras=True),
-        {"width": 80},
-        [" of 50 units", " …"],
-        [],
-    ),
+    "joined, without Keras": (lambda: traced("joined"), {}, ["NumPy"], [("output", "Keras")]),
+    "wide": (lambda: traced("wide", keras=True), {"width": 80}, [" 50 ", " …"], []),
     "difference": (
         lambda: differing(0.0123),
         {},
-        ["warning: ! Keras 3", "1.2e-02", "sample 1, t 3, unit 2", "rnnshapes verify"],
-        ["ok  "],
+        [("warning: ", "Keras 3", "1.2e-02", "sample 1, t 3, unit 2", "rnnshapes verify")],
+        ["good: "],
     ),
     "NaN in Keras": (
         lambda: differing(np.nan),
         {},
-        ["warning: ! y_hat is NaN", "sample 1, t 3, unit 2"],
-        ["ok  ", "differs"],
+        [("warning: ", "y_hat", "NaN", "sample 1, t 3, unit 2")],
+        ["good: "],
     ),
-    "infinite": (lambda: differing(np.inf), {}, ["warning: ! Keras 3"], ["ok  ", "inf,"]),
+    "infinite": (lambda: differing(np.inf), {}, [("warning: ", "Keras 3")], ["good: ", "inf,"]),
 }
 
 
 @pytest.mark.parametrize("name", TRACES)
 def test_trace_shows_its_facts(name: str) -> None:
     make, view, present, absent = TRACES[name]
-    text = shown(make(), "summary", **{"width": 200, **view})
-    assert [words for words in present if words not in text] == []
-    assert [words for words in absent if words in text] == []
+    assert_shown(shown(make(), "summary", **{"width": 200, **view}), present, absent)
 
 
-NUMBERS: dict[str, tuple[Callable[[], Any], list[str], list[str]]] = {
-    "without Keras": (traced, ["float64"], ["computes in float32", "predict"]),
-    "last row": (
-        lambda: without_predict("plain", lambda output: output + np.float32(0.5)),
-        ["Row t = 5", "5.0e-01", "verify"],
-        ["Every row"],
-    ),
+def half_off(name: str) -> Any:
+    return without_predict(name, lambda output: output + np.float32(0.5))
+
+
+PREDICT = ("plain: ", "predict")
+NUMBERS: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
+    "without Keras": (traced, ["float64"], [("plain: ", "Keras"), PREDICT]),
+    "last row": (lambda: half_off("plain"), [(*PREDICT, "t = 5", "5.0e-01", "verify")], []),
     "every row": (
-        lambda: without_predict("sequences", lambda output: output + np.float32(0.5)),
-        ["Every row", "5.0e-01"],
-        ["Row t = 5"],
+        lambda: half_off("sequences"),
+        [(*PREDICT, "5.0e-01")],
+        [(*PREDICT, "t = 5")],
     ),
     "NaN": (
         lambda: without_predict("plain", lambda output: output * np.float32(np.nan)),
-        ["Row t = 5"],
-        ["is NaN", "bit for bit"],
+        [(*PREDICT, "t = 5")],
+        [("warning: ", "NaN")],
     ),
     "no row": (
-        lambda: without_predict("both", lambda output: output + np.float32(0.5)),
-        ["own predict returns", "5.0e-01"],
-        ["Row t", "Every row"],
+        lambda: half_off("both"),
+        [(*PREDICT, "NumPy", "5.0e-01")],
+        [(*PREDICT, "t = ")],
     ),
-    "nine outputs": (lambda: traced("joined", keras=True), [", …"], ["Row t"]),
+    "nine outputs": (lambda: traced("joined", keras=True), [(*PREDICT, "…")], [(*PREDICT, "t = ")]),
     "eight outputs": (
         lambda: traced("joined by few", keras=True),
-        ["own predict returns"],
-        [", …"],
+        [PREDICT],
+        [(*PREDICT, "…")],
     ),
     "output": (
         lambda: traced("joined", keras=True),
-        ["output of the model, sample 0 of 2", "difference", "plain | 8 | "],
+        [("output", "sample 0 of 2"), "plain | 8 | "],
         ["plain | 9 | "],
     ),
-    "titles": (lambda: traced("two inputs"), ["each of T1 time", "each of T2 time"], []),
-    "title": (traced, ["y_hat, h at each time step, sample 0 of 2"], ["each of T "]),
+    "titles": (lambda: traced("two inputs"), ["T1 ", "T2 "], []),
+    "title": (traced, ["y_hat, h "], [" T "]),
 }
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_of_a_trace_show_its_facts(name: str) -> None:
     make, present, absent = NUMBERS[name]
-    text = shown(make(), "numbers", width=200)
-    assert [words for words in present if words not in text] == []
-    assert [words for words in absent if words in text] == []
+    assert_shown(shown(make(), "numbers", width=200), present, absent)
 
 
-def test_equal_output_of_predict_is_said() -> None:
+def test_equal_output_of_predict_is_good() -> None:
     exact = traced("sequences", keras=True)
     nan = rnnshapes.trace(x=np.full((2, 6, 3), np.nan), M=4, return_sequences=True)
-    texts = []
+    meanings = []
     for result, output in (
         (exact, exact.y_hat_keras),
         (nan, nan.output_keras),
@@ -1107,8 +1115,8 @@ def test_equal_output_of_predict_is_said() -> None:
     ):
         changed = replace(result, keras=replace(result.keras, outputs=(output,)))
         lines = shown(changed, "numbers").split("\n")
-        texts += [line for line in lines if "Every row" in line]
-    assert [line.partition(":")[0] for line in texts] == ["good", "bad", "plain"]
+        meanings += [line.partition(":")[0] for line in lines if "predict" in line]
+    assert meanings == ["good", "bad", "plain"]
 
 
 def test_chosen_steps_stand_in_all_tables() -> None:
@@ -1124,8 +1132,10 @@ def test_chosen_steps_stand_in_all_tables() -> None:
             assert [row.cells[0] for row in table.rows] == list(map(str, steps))
         text = shown(traced("long"), part, start=5, end=65, most_rows=30, width=200)
         assert "plain | 35 |" in text
-        assert ("y_hat" in shown(traced(), part, show=("h",))) is True
-        assert "y_hat[4]" in shown(traced(), "numbers", show=("h",), width=999)
+
+
+def test_numbers_have_y_hat_beside_chosen_states() -> None:
+    assert "y_hat[4]" in shown(traced(), "numbers", show=("h",), width=999)
 
 
 def test_json_of_a_trace_has_its_engine() -> None:
@@ -1143,11 +1153,14 @@ def test_middle_is_left_out_of_long_tables(part: str, least: int, ends: int) -> 
         view = View(parts=frozenset({part}), most_rows=30, width=200)
         (table,) = [b for b in render.to_document(result, view) if isinstance(b, Table)]
         assert len(table.rows) == (steps if steps == least else 2 * ends + 1)
-        assert (f"{steps - 2 * ends} steps" in shown(result, part, most_rows=30)) == (steps > least)
+        lines = shown(result, part, most_rows=30).split("\n")
+        omitted = f"dim: {steps - 2 * ends} "
+        assert any(omitted in line for line in lines) == (steps > least)
         assert len(shown(result, part).split("plain | ")) >= steps
         few = View(parts=frozenset({part}), most_rows=least - 1, width=200)
         (table,) = [b for b in render.to_document(result, few) if isinstance(b, Table)]
-        assert len(table.rows) == 2 * ends + 1
+        middle = [*range(ends), "…", *range(steps - ends, steps)]
+        assert [row.cells[0] for row in table.rows] == list(map(str, middle))
 
 
 def test_drawings_name_what_they_draw() -> None:
@@ -1156,11 +1169,12 @@ def test_drawings_name_what_they_draw() -> None:
         document = render.to_document(result, view)
         return [block.title for block in document if isinstance(block, Drawing)]
 
-    assert titles(traced(), "flow")[0].startswith("y_hat over t, sample 0 of 2")
-    assert titles(traced("long"), "flow")[0] == "y_hat over t"
+    assert_shown(titles(traced(), "flow")[0], [("y_hat", "sample 0", "2")])
+    assert_shown(titles(traced("long"), "flow")[0], ["y_hat"], ["sample"])
     drawn = titles(traced("both"), "flow")
-    assert ["reverse" in title for title in drawn] == ["backward" in title for title in drawn]
-    assert sum("gate h~" in title for title in drawn) == 2
+    assert sum("h~" in title for title in drawn) == 2
+    turned = {title.replace("forward", "backward").replace("→", "←") for title in drawn}
+    assert len(turned | {*drawn}) == len(drawn) + sum("forward" in title for title in drawn)
 
 
 def test_columns_hold_the_numbers_of_their_sample() -> None:
@@ -1225,30 +1239,28 @@ def inspected(name: str = "plain") -> Any:
     return rnnshapes.inspect(models[name]())
 
 
-INSPECTIONS: dict[str, tuple[str, list[str], list[str]]] = {
+INSPECTIONS: dict[str, tuple[str, list[Words], list[Words]]] = {
     "plain": (
         "plain",
-        ["57 parameters = M(D+M+1) + K(M+1) = 4·(3+4+1) + 5·(4+1) = 32 + 25"],
-        ["→ simple_rnn:", "Gates", "no recurrence", "in reverse"],
+        [("57 ", "= M(D+M+1) + K(M+1) = 4·(3+4+1) + 5·(4+1) = 32 + 25")],
+        ["→ simple_rnn:", "0:4", "dim: "],
     ),
-    "one layer": ("one layer", ["128 parameters = 4M(D+M+1) = 4·4·(3+4+1)"], ["= 128"]),
-    "gru": ("gru", ["bias: row 0 is bx", "row 1 is bh", "z update 0:4"], ["gru: z"]),
+    "one layer": ("one layer", [("128 ", "= 4M(D+M+1) = 4·4·(3+4+1)")], ["= 128"]),
+    "gru": ("gru", [("bias", "0", "bx", "1", "bh"), ("z ", " 0:4")], ["gru: z"]),
     "two sizes": (
         "two sizes",
-        ["lstm: i input 0:4", "lstm_1: i input 0:7", "lstm_1: as lstm, with"],
+        [("lstm: i", "0:4"), ("lstm_1: i", "0:7"), ("lstm_1: ", "lstm, ", "Wx2", "Wh2", "bh2")],
         ["i2_t"],
     ),
-    "equal sizes": ("equal sizes", ["i input 0:4"], ["lstm: i", "lstm_1: i"]),
+    "equal sizes": ("equal sizes", [("i ", " 0:4")], ["lstm: i", "lstm_1: i"]),
     "sequences": ("sequences", ["| (2, 6, 3) → (2, 6, 4) |", "| (2, 6, 4) → (2, 6, 5) |"], []),
-    "reverse": ("reverse", ["simple_rnn: processes the sequence in reverse"], []),
-    "both": ("both", ["in reverse, the same with Wx← Wh← bh←"], ["bidirectional: "]),
-    "no recurrence": ("no recurrence", ["no recurrent layer"], ["Once", "At every"]),
-    "around": ("around", ["At every t = 0 … 5", "Once, at the end"], ["Once, at the start"]),
-    "before": ("before", ["Once, at the start", "Once, at the end"], ["over all"]),
-    "between": ("between", ["Once, over all steps", "Once, at the end"], ["at the start"]),
-    "branches": ("branches", ["a, b → sum: Add", " → a: GRU(M1)"], []),
-    "open": ("open", ["At every t, with", "T=?"], ["0 …"]),
-    "own": ("own", ["warning: ! own, other: ", "strong | ? own |"], ["warning: ! other"]),
+    "reverse": ("reverse", [("dim: ", "simple_rnn", "T-1")], []),
+    "both": ("both", ["Wx← Wh← bh←"], ["bidirectional: "]),
+    "no recurrence": ("no recurrence", ["y_hat = "], [" t ", "y_hat_t"]),
+    "around": ("around", ["t = 0 … 5"], []),
+    "branches": ("branches", [("a, b → sum", "Add"), (" → a", "GRU(M1)")], []),
+    "open": ("open", [" t", "T=?"], ["0 …"]),
+    "own": ("own", [("warning: ", "own, other"), ("strong | ", " own |")], []),
     "no layers": ("no layers", ["strong | drop | Dropout | (1, 4) |  | "], []),
 }
 
@@ -1256,22 +1268,28 @@ INSPECTIONS: dict[str, tuple[str, list[str], list[str]]] = {
 @pytest.mark.parametrize("name", INSPECTIONS)
 def test_inspection_shows_its_facts(name: str) -> None:
     kind, present, absent = INSPECTIONS[name]
-    text = shown(replace(inspected(kind), keras=None), "summary", width=200)
-    assert [words for words in present if words not in text] == []
-    assert [words for words in absent if words in text] == []
+    assert_shown(shown(replace(inspected(kind), keras=None), "summary", width=200), present, absent)
+
+
+def test_each_phase_of_a_model_has_its_heading() -> None:
+    def headings(kind: str) -> list[str]:
+        lines = shown(replace(inspected(kind), keras=None), width=200).split("\n")
+        lines = [line for line in lines if "kernel" not in line]  # those of gates
+        return [line for line in lines if line.startswith("plain: ") and line.endswith(":")]
+
+    before, between, around = headings("before"), headings("between"), headings("around")
+    assert [len(before), len(between), len(around)] == [3, 4, 2]
+    assert len(headings("sequences")) == 1
+    assert before[-1] == between[-1] == around[-1] == headings("plain")[-1]
+    assert len({before[0], between[1], around[-1]}) == 3
 
 
 def test_views_of_an_inspection_show_their_facts() -> None:
     gates = shown(inspected("gru"), "gates", width=200)
-    assert gates.count(" by gate") == 1
-    assert "rows: input, recurrent" in gates
+    assert_shown(gates, [("input", "recurrent")])
     assert "dense" not in gates.partition("\n")[2].partition("parameters")[2]
-    steps = shown(inspected("open"), "steps", width=200)
-    assert "T is unknown: set --T" in steps
-    assert "a step × T steps" in steps
-    steps = shown(inspected("both"), "steps", width=200)
-    assert "a step × 6 steps" in steps
-    assert "unknown" not in steps
+    assert_shown(shown(inspected("open"), "steps", width=200), ["--T", " × T "])
+    assert_shown(shown(inspected("both"), "steps", width=200), [" × 6 "], ["--T"])
     assert "drop" not in shown(inspected("no layers"), "steps", width=200)
 
 
@@ -1283,30 +1301,26 @@ def file_of(**changes: Any) -> Any:
 
 
 WRONG = Fact("rnn/bias", "(M,)", (4,), (5,))
-INSPECTED_FILES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
-    "right": (
-        {},
-        ["good: ok  m.keras (.keras, written by Keras 3.9)", "1 arrays"],
-        ["FAILED", "! "],
+INSPECTED_FILES: dict[str, tuple[dict[str, Any], list[Words], list[Words]]] = {
+    "right": ({}, [("good: ", "m.keras", ".keras", "Keras 3.9", " 1 ")], ["bad: ", "warning: "]),
+    "notes": (
+        {"notes": ("a note",), "extras": ("more",)},
+        [("warning: ", "m.keras", "a note"), ("good: ", "more")],
+        [],
     ),
-    "notes": ({"notes": ("a note",), "extras": ("more",)}, ["! m.keras: a note", "; more"], []),
-    "wrong": (
-        {"facts": (WRONG,)},
-        ["bad: FAILED", "(4,) expected", "(5,)", "its config"],
-        ["ok  "],
-    ),
+    "wrong": ({"facts": (WRONG,)}, [("bad: ", "m.keras", "rnn/bias", "(4,)", "(5,)")], ["good: "]),
     "contradiction": (
         {"contradictions": ("a wrong layer",)},
-        ["bad: FAILED  m.keras contradicts itself: a wrong layer"],
-        ["ok  ", "its config"],
+        [("bad: ", "m.keras", "a wrong layer")],
+        ["good: "],
     ),
-    "eight": ({"facts": (WRONG,) * 8}, ["FAILED"], [" more, which"]),
-    "nine": ({"facts": (WRONG,) * 9}, ["; and 1 more"], []),
-    "no arrays": ({"facts": ()}, ["plain: m.keras: .keras"], ["ok  "]),
+    "eight": ({"facts": (WRONG,) * 8}, ["bad: "], [("bad: ", " 1 ")]),
+    "nine": ({"facts": (WRONG,) * 9}, [("bad: ", " 1 ")], []),
+    "no arrays": ({"facts": ()}, [("plain: ", "m.keras", ".keras")], ["good: "]),
     "other framework": (
         {"framework": "PyTorch", "kind": "state_dict", "path": "w.pt"},
-        ["state_dict of PyTorch"],
-        ["written by"],
+        [("w.pt", "state_dict", "PyTorch")],
+        [("w.pt", "Keras 3.9")],
     ),
 }
 
@@ -1314,9 +1328,7 @@ INSPECTED_FILES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
 @pytest.mark.parametrize("name", INSPECTED_FILES)
 def test_inspected_file_shows_its_facts(name: str) -> None:
     changes, present, absent = INSPECTED_FILES[name]
-    text = shown(file_of(**changes), "summary", width=200)
-    assert [words for words in present if words not in text] == []
-    assert [words for words in absent if words in text] == []
+    assert_shown(shown(file_of(**changes), "summary", width=200), present, absent)
 
 
 def test_json_of_an_inspected_file_has_its_facts() -> None:
@@ -1335,22 +1347,18 @@ def test_json_of_an_inspected_file_has_its_facts() -> None:
 
 def test_comparison_with_keras_is_one_line() -> None:
     right = rnnshapes.inspect(**SIZES, keras=True)
-    assert "good: ok  Keras" in shown(right)
-    assert "5 weights and 57 parameters" in shown(right)
+    assert_shown(shown(right), [("good: ", "Keras", "5", "57")])
     facts = tuple(
         replace(fact, found=99) if fact.name == "count_params()" else fact
         for fact in right.keras.facts
     )
     wrong = replace(right, keras=replace(right.keras, facts=facts))
-    assert "bad: FAILED  Keras" in shown(wrong)
-    assert "99" in shown(wrong)
     nothing = replace(right, keras=replace(right.keras, facts=()))
-    assert "bad: FAILED  Keras" in shown(nothing)
-    assert shown(nothing).split("\n")[-1] != shown(wrong).split("\n")[-1]
+    assert_shown(shown(wrong), [("bad: ", "Keras", "99")])
+    assert_shown(shown(nothing), [("bad: ", "Keras")], ["99"])
     file = replace(file_of(facts=(WRONG,)), keras=right.keras)
-    assert "good: " not in shown(file)
-    assert "5 weights and 57 parameters" in shown(file)
-    assert "dim: Not compared with Keras: why" in shown(replace(right, not_built="why"))
+    assert_shown(shown(file), [("Keras", "5", "57")], ["good: "])
+    assert_shown(shown(replace(right, not_built="why")), [("dim: ", "Keras", "why")])
     assert "Keras" not in shown(replace(right, keras=None))
 
 
@@ -1363,10 +1371,9 @@ def test_layers_of_a_step_are_counted() -> None:
         lines = [line for drawing in drawings for line in drawing.draw(Sheet(120))]
         return "\n".join("".join(span.text for span in spans) for spans in lines)
 
-    assert "layer 1 of" not in text(traced().step(2))
-    both = text(traced("both").step(2))
-    assert "layer 1 of 2" in both
-    assert "layer 2 of 2" in both
+    layers = [("layer 1", "2"), ("layer 2", "2")]
+    assert_shown(text(traced().step(2)), (), layers)
+    assert_shown(text(traced("both").step(2)), layers)
 
 
 def test_golden_arrays_say_how_to_read_them() -> None:
@@ -1380,6 +1387,6 @@ def test_golden_arrays_say_how_to_read_them() -> None:
         rnnshapes.golden(**options, quantize="q1.6").to_dict()["reading"],
     ]
     assert len(set(notes)) == len(notes)
-    for note, words in zip(notes, ("float64", "Keras", "PyTorch", "float32", "int8"), strict=False):
-        assert words in note
+    for note, word in zip(notes, ("float64", "Keras", "PyTorch", "float32", "int8"), strict=False):
+        assert word in note
     assert "NaN" not in notes[1]

@@ -115,7 +115,7 @@ def forgetful(factor: float, steps: int = 80, **options: Any) -> Any:
     return model
 
 
-def test_what_is_far_away_is_left_out_if_it_is_forgotten() -> None:
+def test_forgotten_steps_are_left_out() -> None:
     """Both directions have both ends of x."""
     for what, sequences in (("y_hat", True), ("output", False)):
         model = forgetful(0.05, layer={"return_sequences": sequences})
@@ -175,7 +175,7 @@ def test_distances_are_shares_of_the_ports_numbers() -> None:
     )
 
 
-def test_starts_of_a_run_are_those_of_its_samples() -> None:
+def test_each_sample_of_a_window_keeps_its_start() -> None:
     base = base_of(**SIZES)
     start = np.random.default_rng(0).uniform(-1, 1, (3, 5))
     started = base.with_arrays(f"{STATES}simple_rnn", {"h": start})

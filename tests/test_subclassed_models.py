@@ -11,6 +11,7 @@ from rnnshapes import InputError, UnsupportedError
 from rnnshapes.render.document import Table
 from rnnshapes.render.documents import inspection
 from rnnshapes.render.view import View
+from tests.helpers.commands import mentioning
 from tests.helpers.subclassed import (
     Attentive,
     ByNumbers,
@@ -117,12 +118,12 @@ def test_code_that_deceives_the_recording_fails() -> None:
 
 
 def test_steps_that_code_needs_are_fixed() -> None:
-    with pytest.raises(InputError, match="T is 6 in this model, not 9"):
+    with pytest.raises(InputError, match=mentioning("T", "6", "9")):
         rnnshapes.inspect(subclassed(ByStep), T=9)
 
 
 def test_code_that_needs_numbers_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"layers in this model \(ByNumbers\) cannot be"):
+    with pytest.raises(UnsupportedError, match="ByNumbers"):
         rnnshapes.inspect(subclassed(ByNumbers))
 
 
@@ -133,7 +134,7 @@ def test_call_of_two_arguments_is_refused() -> None:
 
     model = Decoder()
     model(np.zeros((2, 3)), np.zeros((2, 3)))
-    with pytest.raises(UnsupportedError, match=r"2 arguments \(x, state\)"):
+    with pytest.raises(UnsupportedError, match=mentioning("2", "x, state")):
         rnnshapes.inspect(model)
 
 
@@ -143,7 +144,7 @@ def test_mask_that_a_layer_adds_is_refused() -> None:
 
 
 def test_class_that_was_never_called_is_refused() -> None:
-    with pytest.raises(InputError, match="call it on an x"):
+    with pytest.raises(InputError, match=mentioning("Input((T, D))")):
         rnnshapes.inspect(LastStep())
 
 
@@ -164,7 +165,5 @@ def test_layer_may_be_called_inputs_or_outputs(name: str) -> None:
 
 
 def test_reasons_of_uncalled_weights_differ() -> None:
-    reasons = rnnshapes.inspect(subclassed(Classifier)).network.unsupported_reasons
-    notes = {la.name: la.notes for la in rnnshapes.inspect(subclassed(Classifier)).layers}
+    notes = {layer.name: layer.notes for layer in rnnshapes.inspect(subclassed(Classifier)).layers}
     assert notes["never"] != notes["own"]
-    assert reasons

@@ -18,31 +18,19 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.port.mistakes.families import hypotheses
 from tests.helpers.models import randomized, sequential
-from tests.helpers.tried import Row, base_of, tried_from, untried_results
+from tests.helpers.tried import (
+    FUNCTIONS,
+    Row,
+    base_of,
+    sigmoid,
+    softmax,
+    tried_from,
+    untried_results,
+)
 
 Array = np.ndarray
 Arrays = dict[str, Array]
 N, T, D, M, K = 4, 6, 3, 5, 2
-
-
-def softmax(z: Array) -> Array:
-    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
-
-
-def sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
-
-
-FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "linear": lambda z: z,
-    "softmax": softmax,
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "relu": lambda z: np.maximum(z, 0),
-    "softplus": lambda z: np.log1p(np.exp(z)),
-    "exponential": np.exp,
-    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
-}
 
 
 @cache
@@ -197,12 +185,11 @@ def test_each_mistake_behind_the_recurrence_is_tried(
     assert untried_results(base, rows) == []
 
 
-def recurrence(g: Arrays, x: Array, mask: Array | None = None) -> Array:
+def recurrence(g: Arrays, x: Array) -> Array:
     """Return h (N, T, M) of the SimpleRNN ``rnn``."""
     h, steps = np.zeros((len(x), g["rnn/bias"].size)), []
     for t in range(x.shape[1]):
-        new = np.tanh(x[:, t] @ g["rnn/kernel"] + h @ g["rnn/recurrent_kernel"] + g["rnn/bias"])
-        h = new if mask is None else np.where(mask[:, t, None], new, h)
+        h = np.tanh(x[:, t] @ g["rnn/kernel"] + h @ g["rnn/recurrent_kernel"] + g["rnn/bias"])
         steps.append(h)
     return np.stack(steps, axis=1)
 

@@ -20,7 +20,7 @@ import rnnshapes
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.screening import relative_distance, relative_distances
 from tests.helpers.handmade import LAYERS, SIZES
-from tests.helpers.tried import Row, base_of, hypothesis_of, tried_from, untried
+from tests.helpers.tried import Row, base_of, hypothesis_of, moved, tried_from, untried
 
 Array = np.ndarray
 Change = Callable[[Array], Array]
@@ -28,15 +28,6 @@ Change = Callable[[Array], Array]
 
 def at(x: Array, indices: Any, axis: int) -> Array:
     return np.take(x, np.asarray(indices, int), axis)
-
-
-def behind(x: Array, steps: int) -> Array:
-    """Return x so many steps late, after zeros; or early, before zeros."""
-    moved = np.zeros_like(x)
-    for t in range(x.shape[1]):
-        if 0 <= t - steps < x.shape[1]:
-            moved[:, t] = x[:, t - steps]
-    return moved
 
 
 def replaced(count: int, index: int, other: int) -> list[int]:
@@ -112,7 +103,7 @@ def steps(x: Array) -> Iterator[Row]:
     yield "time.reversed", {}, x[:, ::-1]
     yield "time.first_repeated", where, at(x, [0] * count, 1)
     for late in (1, -1, *range(2, min(count, 9))):
-        yield "time.shifted", {}, behind(x, late)
+        yield "time.shifted", {}, moved(x, late)
     yield "time.shifted", {}, at(x, [0, *range(count - 1)], 1)
     yield "time.shifted", {}, at(x, [*range(1, count), count - 1], 1)
     yield "time.every_repeated", where, at(x, [t // 2 for t in range(count)], 1)
@@ -193,7 +184,7 @@ def test_few_features_are_exchanged_in_pairs(count: int, pairs: int, copies: int
 
 
 @pytest.mark.parametrize(("count", "each"), [(3, 2), (32, 31), (33, 0)])
-def test_each_step_of_a_short_x_is_left_out(count: int, each: int) -> None:
+def test_steps_of_a_short_x_are_left_out(count: int, each: int) -> None:
     base = base_of(cell="simple", N=2, T=count, D=3, M=4, K=1)
     ids = Counter(one.mistakes[0].id for one in hypotheses(base, rare=True))
     assert (ids["time.rotated"], ids["time.permuted"]) == (each, each)
@@ -622,7 +613,7 @@ def test_weights_overflow_if_they_are_large(largest: float, ids: set[str]) -> No
     assert found & {"weights.clipped", "weights.overflow"} == {f"weights.{id_}" for id_ in ids}
 
 
-def test_no_small_rounding_is_tried_for_a_far_port() -> None:
+def test_small_roundings_are_not_tried_for_far_ports() -> None:
     base = base_of(**SIZES, cell="simple")
     for share, is_tried in ((0.45, True), (0.55, False)):
         far = base.map_quantities(lambda q, s=share: replace(q, values=q.values / (1 - s)))

@@ -17,32 +17,23 @@ from keras import layers as la
 
 from tests.helpers.handmade import LAYERS, SIZES
 from tests.helpers.models import randomized, sequential
-from tests.helpers.tried import Row, base_of, tried_from, untried_results
+from tests.helpers.tried import (
+    FUNCTIONS,
+    Function,
+    Row,
+    base_of,
+    moved,
+    sigmoid,
+    tried_from,
+    untried_results,
+)
 
 Array = np.ndarray
 Arrays = dict[str, Array]
-Function = Callable[[Array], Array]
 #: The value of an activation by its name: of a gate (``f``), a candidate (``c~``) or c in h.
 Act = Callable[[str, Array], Array]
 States = dict[str, Array]
 Change = Callable[[States], States]
-
-
-def sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
-
-
-FUNCTIONS: dict[str, Function] = {
-    "tanh": np.tanh,
-    "sigmoid": sigmoid,
-    "relu": lambda z: np.maximum(z, 0),
-    "linear": lambda z: z,
-    "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
-    "older": lambda z: np.clip(0.2 * z + 0.5, 0, 1),
-    "hard_tanh": lambda z: np.clip(z, -1, 1),
-    "softsign": lambda z: z / (1 + np.abs(z)),
-    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
-}
 
 
 def same(states: States) -> States:
@@ -236,12 +227,6 @@ def test_each_limit_of_states_is_tried() -> None:
 # --- Directions ---------------------------------------------------------------------------------
 
 WAYS = ("forward", "backward")
-
-
-def moved(h: Array, late: int) -> Array:
-    """Return h one step late or early, and zeros where there is none."""
-    around = np.pad(h, ((0, 0), (1, 1), (0, 0)))
-    return around[:, 1 - late :][:, : h.shape[1]]
 
 
 def directions(cell: str, weights: dict[str, Arrays], x: Array) -> Iterator[Row]:

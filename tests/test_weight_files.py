@@ -654,7 +654,7 @@ def test_kernel_of_another_layer_is_named(tmp_path: Path) -> None:
         ("stack.layers_swapped", "a", "recurrent_kernel"),
         ("stack.layers_swapped", "b", "recurrent_kernel"),
     ]
-    assert ["b" in m.text.split()[-1] for m in mistakes] == [True, False]
+    assert ["b" in m.text.split() for m in mistakes] == [True, False]
 
 
 @pytest.mark.parametrize("sizes", [(7, 3), (5, 5)])
@@ -727,13 +727,12 @@ def test_peepholes_of_onnx_are_a_mistake(tmp_path: Path) -> None:
     weights = zip(("kernel", "recurrent_kernel", "bias"), model.get_weights(), strict=True)
     arrays = in_onnx("lstm", {f"rnn/{key}": array for key, array in weights}, ["rnn"])
     inputs = ["X", "W", "R", "B", "", "", "", "P"]
-    for peephole in (0.0, 0.5):
-        more = {**arrays, "P": np.full((1, 15), peephole)}
-        values = {name: np.ascontiguousarray(a, "float32") for name, a in more.items()}
-        nodes = [onnx_node("LSTM", inputs, ["Y"], hidden_size=5)]
-        path = written(tmp_path / "m.onnx", onnx_file(nodes, values))
-        ids = [mistake.id for mistake in rnnshapes.verify(model, against=path).mistakes]
-        assert ids[-1:] == (["lstm.peepholes"] if peephole else ids[-1:])
+    values = {name: np.ascontiguousarray(a, "float32") for name, a in arrays.items()}
+    values["P"] = np.full((1, 15), 0.5, "float32")
+    nodes = [onnx_node("LSTM", inputs, ["Y"], hidden_size=5)]
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, values))
+    ids = [mistake.id for mistake in rnnshapes.verify(model, against=path).mistakes]
+    assert ids == ["lstm.peepholes"]
 
 
 def test_wrong_array_elsewhere_is_compared(tmp_path: Path) -> None:

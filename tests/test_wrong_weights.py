@@ -164,7 +164,7 @@ def test_the_scale_of_another_array_is_named(cell: str, read: tuple[str, ...]) -
 
 @pytest.mark.parametrize("what", ["h", "y_hat", "last"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
-def test_a_loop_over_x_that_is_too_long_is_named(cell: str, what: str) -> None:
+def test_too_long_a_loop_over_x_is_named(cell: str, what: str) -> None:
     golden = rnnshapes.golden(**SIZES, cell=cell, seed=5).arrays
     n, t, d, m = (SIZES[name] for name in "NTDM")
     buffer = np.concatenate([golden["x"].reshape(-1), np.zeros(m, "f")])

@@ -252,6 +252,17 @@ def _moved(values: np.ndarray, late: int) -> np.ndarray:
     return np.concatenate([zeros, values[:, :-1]] if late > 0 else [values[:, 1:], zeros], axis=1)
 
 
+def scaled(at: Any, factor: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what multiplies some numbers of an array by a factor."""
+
+    def change(array: np.ndarray) -> np.ndarray:
+        array = array.copy()
+        array[at] *= np.float32(factor)
+        return array
+
+    return change
+
+
 def weights_of(arrays: Any, layer: str, head: str = "dense") -> Arrays:
     """Those of a layer, and of the Dense layer behind it, from golden arrays."""
     names = ("kernel", "recurrent_kernel", "bias")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,32 @@ from rnnshapes.session import open_session
 Array = np.ndarray
 #: The id of a mistake, where it is, and numbers after it.
 Row = tuple[str, dict[str, Any], Array]
+Function = Callable[[Array], Array]
+
+
+def softmax(z: Array) -> Array:
+    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+
+
+def sigmoid(z: Array) -> Array:
+    return 1 / (1 + np.exp(-z))
+
+
+#: Activations by hand; ``older`` is the hard sigmoid of Keras 2.
+FUNCTIONS: dict[str, Function] = {
+    "linear": lambda z: z,
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "softplus": lambda z: np.log1p(np.exp(z)),
+    "exponential": np.exp,
+    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
+    "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
+    "older": lambda z: np.clip(0.2 * z + 0.5, 0, 1),
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
+    "softsign": lambda z: z / (1 + np.abs(z)),
+}
 
 
 def base_of(*, last: bool = False, what: str = "y_hat", **spec: Any) -> Hypothesis:
@@ -28,12 +54,18 @@ def base_of(*, last: bool = False, what: str = "y_hat", **spec: Any) -> Hypothes
     return hypothesis_of(given, **spec)
 
 
-def hypothesis_of(port: dict[str, Array], **spec: Any) -> Hypothesis:
+def hypothesis_of(port: Any, **spec: Any) -> Hypothesis:
     """Return a network as it is, with what a port reports."""
     with open_session(**spec) as session:
         network, weights = session.network, session.weights()
         xs = tuple(full_array(source) for source in session.sources)
     return Hypothesis(network, weights, xs, match_arrays(network, read_port(port)))
+
+
+def moved(values: Array, late: int) -> Array:
+    """Return (N, T, M) so many steps late, after zeros; or early, before zeros."""
+    around = np.pad(values, ((0, 0), (abs(late), abs(late)), (0, 0)))
+    return around[:, abs(late) - late :][:, : values.shape[1]]
 
 
 def tried_from(base: Hypothesis) -> list[Hypothesis]:
