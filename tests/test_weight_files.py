@@ -722,17 +722,20 @@ def test_cells_of_one_layer_are_compared_apart(tmp_path: Path) -> None:
     assert mistake.where.array == "recurrent_kernel"
 
 
-def test_peepholes_of_onnx_are_a_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("weight", "ids"), [(0.5, ["lstm.peepholes"]), (0.0, [])])
+def test_peepholes_of_onnx_are_a_mistake(weight: float, ids: list[str], tmp_path: Path) -> None:
+    """Those of 0 add nothing."""
     model = model_of(la.LSTM(5, name="rnn"))
     weights = zip(("kernel", "recurrent_kernel", "bias"), model.get_weights(), strict=True)
     arrays = in_onnx("lstm", {f"rnn/{key}": array for key, array in weights}, ["rnn"])
     inputs = ["X", "W", "R", "B", "", "", "", "P"]
     values = {name: np.ascontiguousarray(a, "float32") for name, a in arrays.items()}
-    values["P"] = np.full((1, 15), 0.5, "float32")
+    values["P"] = np.full((1, 15), weight, "float32")
     nodes = [onnx_node("LSTM", inputs, ["Y"], hidden_size=5)]
     path = written(tmp_path / "m.onnx", onnx_file(nodes, values))
-    ids = [mistake.id for mistake in rnnshapes.verify(model, against=path).mistakes]
-    assert ids == ["lstm.peepholes"]
+    result = rnnshapes.verify(model, against=path)
+    assert [mistake.id for mistake in result.mistakes] == ids
+    assert result.passed == (not ids)
 
 
 def test_wrong_array_elsewhere_is_compared(tmp_path: Path) -> None:

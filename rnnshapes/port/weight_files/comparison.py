@@ -307,7 +307,10 @@ def _options(recurrence: Recurrence, other: FileRecurrence) -> Iterator[Mistake]
             yield Mistake("direction.reversed", text, where, remedy)
         says_activation = other.says_activation
         own = recurrence.cells[number]
-        yield from option_mistakes(own, cell, where, says_activation=says_activation)
+        adds_nothing = not np.any(other.parts[number].get("P", 1))
+        for mistake in option_mistakes(own, cell, where, says_activation=says_activation):
+            if not (adds_nothing and mistake.id == "lstm.peepholes"):
+                yield mistake
     names = {getattr(cell, "activation", "") for cell in recurrence.cells}
     if len(names) > 1 and not other.says_activation:
         text = "its directions have different activations, and those of PyTorch have the same"
