@@ -241,7 +241,7 @@ def test_unexplained_port_shows_what_was_tried(run, ports) -> None:
     tried = rnnshapes.verify(**SIZES, against=np.load("noise.npy")).diagnosis.tried
     assert "24 of 24 numbers" in first
     assert re.search(r"t 0, unit 0: \S+, expected \S+", others[0])
-    assert f"{tried:,}" in others[1]
+    assert any(f"{tried:,}" in line for line in others[1:3])
     (warning,) = [line for line in others if line.startswith("! ")]
     assert "--input" in warning
 
