@@ -366,3 +366,33 @@ def test_an_output_that_differs_from_the_start_is_located(given: bool, hinted: b
     result = rnnshapes.verify(model, N=3, against={"y_hat": y_hat + noise})
     assert explained(result) == []
     assert any("h_{t-1}" in location.text for location in result.locations) == hinted
+
+
+@pytest.mark.parametrize(("gates", "array"), [((0, 1, 2), "c"), ((0, 1, 2, 3), "h"), ((1, 3), "h")])
+def test_the_output_gate_is_told_from_the_others(gates: tuple[int, ...], array: str) -> None:
+    """Weights of several gates are other numbers, and the steps are too few to recover them."""
+    sizes: dict[str, Any] = {"N": 3, "T": 6, "D": 3, "M": 4, "K": 2, "cell": "lstm", "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    rng, units = np.random.default_rng(0), sizes["M"]
+    weights = weights_of(golden, "lstm")
+    for name in ("kernel", "recurrent_kernel", "bias"):
+        weights[name] = weights[name].copy()
+        for gate in gates:
+            block = weights[name][..., gate * units : (gate + 1) * units]
+            block += rng.normal(0, 0.3, block.shape).astype("f")
+    found = Port("lstm").run(weights, golden["x"])
+    result = rnnshapes.verify(**sizes, against={key: found[key] for key in "hc"})
+    (location,) = result.locations
+    assert explained(result) == []
+    assert location.where.array == array
+    assert len(location.text.split("; ")) == 2
+
+
+def test_a_small_error_of_h_says_nothing_of_a_gate() -> None:
+    sizes: dict[str, Any] = {"N": 3, "T": 6, "D": 3, "M": 4, "K": 2, "cell": "lstm", "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    found = Port("lstm").run(weights_of(golden, "lstm"), golden["x"])
+    rng = np.random.default_rng(1)
+    port = {key: found[key] + rng.normal(0, 1e-3, found[key].shape).astype("f") for key in "hc"}
+    (location,) = rnnshapes.verify(**sizes, against=port).locations
+    assert ";" not in location.text

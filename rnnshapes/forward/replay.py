@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from rnnshapes import reference
+from rnnshapes.cells.cell import StepResult
 from rnnshapes.forward import scan
 from rnnshapes.forward.scan import (
     Block,
@@ -121,12 +123,44 @@ def single_steps(
         The states one step after those before each step, (N, T, M).
     """
     n, t = x.shape[:2]
-    before = states_before(direction, states, initial or {})
-    flat = {key: flat_steps(np.swapaxes(values, 0, 1)) for key, values in before.items()}
+    before = _flat(states_before(direction, states, initial or {}))
+    after = _single_steps(direction, x, before, w).states
+    return {key: np.swapaxes(values.reshape(t, n, -1), 0, 1) for key, values in after.items()}
+
+
+def outputs_of_states(
+    direction: Direction, x: Array, states: Mapping[str, Array], w: SimpleNamespace
+) -> Array:
+    """Compute h of an LSTM from the c after each step, with the gate o of the same step.
+
+    Args:
+        direction: The recurrence, whose cell is an LSTM's.
+        x: Its input, (N, T, D).
+        states: The states after each step, (N, T, M).
+        w: Its weights.
+
+    Returns:
+        h, (N, T, M).
+    """
+    cell: Any = direction.cell
+    before = _flat(states_before(direction, states, {}))
+    gates = _single_steps(direction, x, before, w).gates
+    h = cell.output_of(_OPS, gates["o"], _flat(states)["c"], before["c"])
+    return np.swapaxes(cell.project_output(h, w).reshape(*x.shape[1::-1], -1), 0, 1)
+
+
+def _flat(states: Mapping[str, Array]) -> dict[str, Array]:
+    """Return states (N, T, M) as (T·N, M)."""
+    return {key: flat_steps(np.swapaxes(values, 0, 1)) for key, values in states.items()}
+
+
+def _single_steps(
+    direction: Direction, x: Array, before: Mapping[str, Array], w: SimpleNamespace
+) -> StepResult:
+    """Compute every step at once, from the states before each, (T·N, M)."""
     flat_x = flat_steps(np.swapaxes(x, 0, 1))
     xz = direction.cell.project(_OPS, np.asarray(flat_x, np.float64), w)
-    after = direction.cell.step(_OPS, xz, flat, w).states
-    return {key: np.swapaxes(values.reshape(t, n, -1), 0, 1) for key, values in after.items()}
+    return direction.cell.step(_OPS, xz, dict(before), w)
 
 
 def stored_states(weights: Weights) -> States:

@@ -5,15 +5,19 @@ All of it follows from the comparison of the port's own numbers, without any hyp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from rnnshapes.cells.lstm import LSTMCell
+from rnnshapes.forward import replay
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.core import Dense
-from rnnshapes.port.compare import Comparison
-from rnnshapes.port.hypothesis import Where, direction_of
+from rnnshapes.network.weights import bind
+from rnnshapes.port.compare import Comparison, fully_reported
+from rnnshapes.port.hypothesis import Hypothesis, Where, direction_of
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 
 #: So many units or samples are listed.
@@ -26,6 +30,16 @@ _FEW_STEPS = 2
 _FAR = 1e3
 #: Where activations saturate, and how near a unit is that hardly follows its inputs.
 _SATURATED, _NEARLY = (-1.0, 0.0, 1.0), 1e-3
+#: The largest error of h that follows from c, in units of rounding, and the least share of the
+#: largest number if it does not.
+_FOLLOWS, _FAR_OFF = 64.0, 0.02
+
+
+#: What is said of the output gate where c differs, by whether h follows from c.
+_HINTS_OF_O = {
+    True: "h follows from this c: it is i, f, c~ or what is done to c, not o",
+    False: "h does not follow from this c: o, or what is done to h, is wrong, too",
+}
 
 
 class Location(NamedTuple):
@@ -66,11 +80,12 @@ def locate(
     network: Network,
     quantities: Sequence[ReportedQuantity],
     checks: Sequence[Comparison],
+    follows: Mapping[str, bool] = MappingProxyType({}),
 ) -> tuple[Location, ...]:
     """Return where the quantities that fail differ, in the order of the layers.
 
     Where a layer differs, those after it follow, unless each step starts from the port's own
-    states; only the first is returned then.
+    states; only the first is returned then. ``follows``: see :func:`outputs_that_follow`.
     """
     pairs = _in_order(network, quantities, checks)
     failed = [pair for pair in pairs if pair[2].differing]
@@ -78,6 +93,8 @@ def locate(
     for number, name in enumerate(dict.fromkeys(q.name for _, q, _ in failed)):
         # The other states of a recurrence follow from the one that differs first.
         same = [pair for pair in failed if pair[1].name == name]
+        if follows.get(name):
+            same = [pair for pair in same if pair[1].key == "c"] or same
         position, quantity, check = min(same, key=lambda pair: _first_step(network, *pair[1:]))
         if number and not check.proven:
             break
@@ -95,10 +112,37 @@ def locate(
         c_differs = quantity.key == "c" and check.pattern.shape[1] > 1
         if c_differs and h_agrees and _first_step(network, quantity, check) == 0:
             words.append("h agrees at the first step: what is given as c is not the c of this h")
+        c_differs_at_steps = any(q.key == "c" and len(c.pattern.steps) > 1 for _, q, c in same)
+        if c_differs_at_steps and name in follows:
+            words.append(_HINTS_OF_O[follows[name]])
         if before:
             words.append(f"{', '.join(sorted(before))} agrees" if len(before) == 1 else "")
         located.append(Location(where, "; ".join(filter(None, words))))
     return tuple(located)
+
+
+def outputs_that_follow(parts: Iterable[Hypothesis], roundoff: float) -> dict[str, bool]:
+    """Return of each LSTM of a port whether h follows from c, as it does if gate o is right.
+
+    An LSTM is left out whose h nearly follows.
+
+    Args:
+        parts: The parts of the network that each start from the port's own numbers.
+        roundoff: The unit roundoff of the port's arithmetic.
+    """
+    follows = {}
+    for part in parts:
+        for one in fully_reported(part):
+            if not isinstance(one.direction.cell, LSTMCell) or part.network.batch:
+                continue
+            w = bind(one.direction.name, part.weights, "float64")
+            given = one.states["h"]
+            with np.errstate(all="ignore"):
+                h = replay.outputs_of_states(one.direction, one.x, one.states, w)
+                share = np.max(np.abs(given - h)) / np.max(np.abs(given))
+            if share <= _FOLLOWS * roundoff or share > _FAR_OFF:
+                follows[one.name] = bool(share <= _FOLLOWS * roundoff)
+    return follows
 
 
 def extent_of(

@@ -24,7 +24,7 @@ from rnnshapes.port.golden_arrays import check_golden_arrays
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.inexact_verdict import is_inexact, largest_share
 from rnnshapes.port.intermediates import Intermediates, compare_intermediates
-from rnnshapes.port.location import Extent, Location, extent_of, locate
+from rnnshapes.port.location import Extent, Location, extent_of, locate, outputs_that_follow
 from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
 from rnnshapes.port.mistakes.direction import carried_states
 from rnnshapes.port.mistakes.rounding import with_digits
@@ -152,7 +152,9 @@ def verify_port(
     quantities = quantities if stated else _narrowed(quantities, dtype)
     hypothesis = Hypothesis(network, weights, xs, quantities)
     checks = compare_sections(sections(hypothesis, at_last_step=True), quantities, dtype)
+    follows: dict[str, bool] = {}
     if not all(check.passed for check in checks):
+        follows = outputs_that_follow(sections(hypothesis), PRECISIONS[dtype].unit_roundoff)
         errors = summarize_errors(hypothesis)
         checks = tuple(replace(c, error=e) for c, e in zip(checks, errors, strict=True))
     axes_swapped = any(quantity.axes_swapped for quantity in quantities)
@@ -165,7 +167,7 @@ def verify_port(
         *lines.locations,
         *(
             location
-            for location in locate(network, quantities, checks)
+            for location in locate(network, quantities, checks, follows)
             if location.where.layer not in {line.where.layer for line in lines.locations}
         ),
     )
