@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import rnnshapes
-from tests.helpers.handmade import Port, explained, weights_of
+from tests.helpers.handmade import FUNCTIONS, Port, explained, weights_of
 
 SIZES = {"cell": "lstm", "N": 3, "T": 6, "D": 2, "M": 4, "K": 5}
 Arrays = dict[str, np.ndarray]
@@ -210,3 +211,26 @@ def test_a_rare_mistake_and_another_are_named(
         port = {"y_hat": port["h"] @ golden["dense/kernel"] + golden["dense/bias"]}
     found = explained(rnnshapes.verify(**SIZES, against=port))
     assert [sorted(one) for one in found] == [sorted(ids)]
+
+
+@pytest.mark.parametrize(
+    ("option", "function"),
+    [
+        ("activation", lambda z: 2 / (1 + np.exp(-z)) - 1),
+        ("recurrent_activation", lambda z: (1 + np.tanh(z)) / 2),
+    ],
+)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_activation_of_another_argument_rounds_more(
+    option: str, function: Callable[..., Any], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The states of the second layer alone are given, so that its x is computed."""
+    monkeypatch.setitem(FUNCTIONS, "other", function)
+    sizes: dict[str, Any] = {"N": 3, "T": 12, "D": 5, "M": [6, 7], "K": 4, "cell": "lstm"}
+    golden = rnnshapes.golden(**sizes, seed=seed).arrays
+    port = Port("lstm", **{option: "other"})
+    first = port.run(weights_of(golden, "lstm", ""), golden["x"])["h"]
+    second = port.run(weights_of(golden, "lstm_1", ""), first)
+    given = {f"lstm_1.{key}": second[key] for key in "hc"}
+    result = rnnshapes.verify(**sizes, seed=seed, against=given)
+    assert explained(result) == [("activation.argument",)]
