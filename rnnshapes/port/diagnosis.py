@@ -24,7 +24,7 @@ from rnnshapes.port.compare import Comparison, compare_quantities, compute_outpu
 from rnnshapes.port.fits.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
-from rnnshapes.port.mistakes.families import Family, hypotheses
+from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.quantities import are_numbers_of, has_only_zeros_and_ones
 from rnnshapes.port.recovery.equations import TooFewSteps
 from rnnshapes.port.recovery.recovered_heads import explained_by_head
@@ -447,12 +447,11 @@ class _Search:
         count = _number_count(self.base)
         in_head = self.extent.in_head or None
         for _, hypothesis in heapq.nsmallest(_COMBINED, nearer, key=lambda one: one[0]):
-            # Other mistakes are built from the x and the steps of the user.
-            same = hypothesis.xs is self.base.xs and not hypothesis.unwindowed
-            among = _has_few if same else _is_of_cells
+            # Mistakes that are not of cells are built from the x and the steps of the user.
+            others = hypothesis.xs is not self.base.xs or hypothesis.unwindowed
             for rare in (False, True):
                 several = hypotheses(
-                    hypothesis, rare=rare, in_head=in_head, among=among, again=True
+                    hypothesis, rare=rare, in_head=in_head, second=True, of_cells=others
                 )
                 yield from (one for one in several if _number_count(one) >= count)
 
@@ -619,16 +618,6 @@ class _Search:
 def _number_count(hypothesis: Hypothesis) -> int:
     """Return how many numbers of the port are compared."""
     return sum(quantity.values.size for quantity in hypothesis.quantities)
-
-
-def _has_few(family: Family) -> bool:
-    """Return whether a family does not have a mistake for each unit or number."""
-    return not family.many
-
-
-def _is_of_cells(family: Family) -> bool:
-    """Return whether a family has mistakes of cells, and does not have one for each unit."""
-    return bool(family.changes) and not family.many
 
 
 def _held_bits(values: Array, bits: float) -> float:

@@ -75,14 +75,14 @@ def direction_of(layer: Layer, group: str) -> str | None:
 class Hypothesis:
     """A network as a port may compute it, and the quantities that the port reports.
 
-    ``xs`` are the inputs (N, T, D). ``mistakes`` are those by which the hypothesis differs from
-    the network of the user; ``families`` names for each of them what it is about, such as
-    ``gates``. Of each family a hypothesis has at most one mistake. ``scope`` are the groups of
-    weights that the next mistake concerns, and None for all; ``touched`` are those that the last
-    mistake about cells changed. ``unwindowed``: it must be computed over all steps.
-    ``cost`` is how many steps of the network one of its steps takes.
-    ``start_rounding`` is how far the states before the first step may be off, by recurrence and
-    state, (N, M), where they are the port's own numbers.
+    ``xs`` are the inputs (N, T, D). ``mistakes`` are those by which the hypothesis differs from the
+    network of the user; ``families`` names for each of them what it is about, such as ``gates``. Of
+    each family a hypothesis has at most one mistake, but for those of cells. ``scope`` are the
+    groups of weights that the next mistake concerns, and None for all; ``touched`` are those that
+    the last mistake about cells changed. ``unwindowed``: it must be computed over all steps.
+    ``cost`` is how many steps of the network one of its steps takes. ``start_rounding`` is how far
+    the states before the first step may be off, by recurrence and state, (N, M), where they are the
+    port's own numbers.
     """
 
     network: Network

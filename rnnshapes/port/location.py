@@ -33,8 +33,6 @@ _SATURATED, _NEARLY = (-1.0, 0.0, 1.0), 1e-3
 #: The largest error of h that follows from c, in units of rounding, and the least share of the
 #: largest number if it does not.
 _FOLLOWS, _FAR_OFF = 64.0, 0.02
-
-
 #: What is said of the output gate where c differs, by whether h follows from c.
 _HINTS_OF_O = {
     True: "h follows from this c: it is i, f, c~ or what is done to c, not o",

@@ -92,7 +92,7 @@ def unprocessed_ends(hypothesis: Hypothesis) -> Variations:
                     steps[name] = step
         reported = _quantities_without(changed, steps, which)
         if reported is not None:
-            text = f"{label} does not process its {which} step: h is 0 there"
+            text = f"{label} does not process its {which} step"
             mistake = Mistake(f"time.{which}_omitted", text, where, "process all T steps")
             yield mistake, reported
 
@@ -120,7 +120,7 @@ def _recurrence_without(
         layer = hypothesis.network.nodes[position].layer
     elif not layer.return_sequences and all(
         len(q.steps) == 1 for q in hypothesis.quantities if not q.key
-    ):
+    ):  # the last state is that of the step before
         kept = np.arange(count)[:, None] != step
         counting = partial(
             recast, counted_steps=lambda self, mask: kept if mask is None else mask & kept
