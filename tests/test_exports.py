@@ -357,7 +357,7 @@ def squeeze(text: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["trace", "step"])
-def test_plot_on_a_page_does_not_replace_a_step(kind: str) -> None:
+def test_plot_on_page_does_not_replace_a_step(kind: str) -> None:
     result: Any = result_of("trace")
     found = Page(text_of(result if kind == "trace" else result.step(1), "html"))
     assert "x_1" in "".join(found.texts("pre"))

@@ -299,7 +299,7 @@ def test_too_many_terms_have_no_bound() -> None:
     assert 0 < FLOAT32.gamma(2**23) < np.inf
 
 
-def test_too_many_terms_have_no_bound_in_any_sum() -> None:
+def test_zeros_of_too_many_terms_have_no_bound() -> None:
     """Also zeros have none: the error is infinite, not NaN."""
     coarse = replace(FLOAT32, unit_roundoff=2.0**-2)
     zeros = Bounded.exact(np.zeros((1, 4)), coarse)

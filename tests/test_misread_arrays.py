@@ -156,7 +156,7 @@ def test_rows_read_as_if_padded_are_named() -> None:
     check_explanation("gru", "layout.row_stride", "y_hat", port)
 
 
-def test_rows_of_both_kernels_with_a_short_stride_are_named() -> None:
+def test_rows_of_kernels_with_short_stride_are_named() -> None:
     def read(array: np.ndarray) -> np.ndarray:
         flat, columns = array.reshape(-1), array.shape[1]
         return np.stack([flat[row * 5 :][:columns] for row in range(len(array))])

@@ -213,7 +213,7 @@ def test_both_directions_with_time_first_are_swapped() -> None:
         assert [e.id for e in result.diagnosis.explanations] == ["axes.output_swapped"]
 
 
-def test_output_of_the_model_beside_h_n_is_y_hat() -> None:
+def test_output_of_model_beside_hn_is_y_hat() -> None:
     """h_n is not its last step, though it has the same shape."""
     sizes = {**SIZES, "K": SIZES["M"], "return_sequences": True}
     golden = rnnshapes.golden(**sizes).arrays

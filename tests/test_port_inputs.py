@@ -153,7 +153,7 @@ def test_wrong_first_steps_are_no_windows() -> None:
     assert explained(rnnshapes.verify(model, N=3, against={"y_hat": y_hat})) == []
 
 
-def test_wrong_numbers_behind_the_last_block_are_not_explained() -> None:
+def test_wrong_numbers_behind_last_block_are_not_explained() -> None:
     sizes: dict[str, Any] = {**SIZES, "cell": "gru", "seed": 4, "return_sequences": True}
     golden = rnnshapes.golden(**sizes).arrays
     arrays = in_blocks(Port("gru"), weights_of(golden, "gru"), golden["x"])
@@ -161,7 +161,7 @@ def test_wrong_numbers_behind_the_last_block_are_not_explained() -> None:
     assert explained(rnnshapes.verify(**sizes, against={"y_hat": arrays["y_hat"]})) == []
 
 
-def test_states_of_a_run_over_all_samples_are_named() -> None:
+def test_states_of_run_over_all_samples_are_named() -> None:
     sizes = {**SIZES, "cell": "gru", "seed": 4}
     golden = rnnshapes.golden(**sizes).arrays
     n, t, d = golden["x"].shape
@@ -244,7 +244,7 @@ def test_zeros_at_the_end_explain_no_other_number() -> None:
 
 
 @pytest.mark.parametrize("function", ["mean", "max"])
-def test_pooling_in_place_of_the_last_step_is_named(function: str) -> None:
+def test_pooling_in_place_of_last_step_is_named(function: str) -> None:
     sizes = {**SIZES, "cell": "simple"}
     golden = rnnshapes.golden(**sizes).arrays
     weights = weights_of(golden, "simple_rnn")
@@ -307,7 +307,7 @@ def test_both_directions_of_one_step_are_named(step: int) -> None:
     assert explained(result) == [("direction.last_step",)]
 
 
-def test_outputs_of_a_direction_left_at_zero_are_named() -> None:
+def test_outputs_of_direction_left_at_zero_are_named() -> None:
     sizes = {**SIZES, "cell": "simple", "bidirectional": True}
     golden = rnnshapes.golden(**sizes).arrays
     h = golden["bidirectional/forward_simple_rnn.h"]
@@ -316,7 +316,7 @@ def test_outputs_of_a_direction_left_at_zero_are_named() -> None:
     assert explained(result) == [("direction.missing",)]
 
 
-def test_a_recurrent_layer_that_is_left_out_is_named() -> None:
+def test_omitted_recurrent_layer_is_named() -> None:
     sizes = {**SIZES, "cell": "simple", "M": [5, 5]}
     golden = rnnshapes.golden(**sizes).arrays
     y_hat = Port("simple").run(weights_of(golden, "simple_rnn"), golden["x"])["y_hat"]

@@ -356,7 +356,7 @@ def started(x: Any, h: Any) -> Any:
 
 
 @pytest.mark.parametrize(("given", "hinted"), [(False, True), (True, False)])
-def test_an_output_that_differs_from_the_start_is_located(given: bool, hinted: bool) -> None:
+def test_output_that_differs_from_start_is_located(given: bool, hinted: bool) -> None:
     """Where the states are 0 before, it is not the recurrent kernel alone."""
     layers = [la.GRU(4, return_sequences=True), la.Dense(2)]
     model = functional(started, (6, 3), (4,)) if given else sequential(*layers)
@@ -388,7 +388,7 @@ def test_the_output_gate_is_told_from_the_others(gates: tuple[int, ...], array: 
     assert len(location.text.split("; ")) == 2
 
 
-def test_a_small_error_of_h_says_nothing_of_a_gate() -> None:
+def test_small_error_of_h_says_nothing_of_gates() -> None:
     sizes: dict[str, Any] = {"N": 3, "T": 6, "D": 3, "M": 4, "K": 2, "cell": "lstm", "seed": 3}
     golden = rnnshapes.golden(**sizes).arrays
     found = Port("lstm").run(weights_of(golden, "lstm"), golden["x"])

@@ -400,7 +400,7 @@ def test_padding_before_each_sample_is_named() -> None:
     assert explained(rnnshapes.verify(model, x=x, against=last)) == [("mask.padding_first",)]
 
 
-def test_a_mask_that_is_one_step_short_is_named() -> None:
+def test_mask_that_is_one_step_short_is_named() -> None:
     model = randomized(
         sequential(la.Masking(0.0), la.GRU(5, name="rnn"), la.Dense(2, name="dense"), shape=(9, 4))
     )
@@ -461,7 +461,7 @@ def test_another_length_of_a_sample_is_named(change: Any, what: str) -> None:
 
 
 @pytest.mark.parametrize(("held", "what"), [("h", "y_hat"), ("c", "states"), ("h", "last")])
-def test_state_that_is_changed_at_masked_steps_is_named(held: str, what: str) -> None:
+def test_state_changed_at_masked_steps_is_named(held: str, what: str) -> None:
     model, x, weights, mask = masked_port("lstm", sequences=what != "last")
     x[2, 0], mask[2, 0] = 0.0, False
     found = Port("lstm", held_when_masked=held).run(weights, x, mask=mask)
@@ -646,7 +646,7 @@ def test_dropout_that_is_active_is_named(what: str) -> None:
         assert explained(rnnshapes.verify(model, N=6, against={what: other})) == []
 
 
-def test_no_shift_explains_a_step_that_it_leaves_out() -> None:
+def test_no_shift_explains_a_step_it_omits() -> None:
     """The right output is the same at every step, and the port's last one is wrong."""
     head = la.Dense(2, kernel_initializer="zeros", bias_initializer="ones")
     model = sequential(la.LSTM(4, return_sequences=True), head)

@@ -216,7 +216,7 @@ def test_numbers_that_are_all_0_are_compared() -> None:
         assert not rnnshapes.verify(**sizes, x=-x, against={"h": h}).passed
 
 
-def test_a_bound_that_is_small_by_chance_fails_nothing(monkeypatch: Any) -> None:
+def test_bound_that_is_small_by_chance_fails_nothing(monkeypatch: Any) -> None:
     """Three random directions do not move every one of 2,000 numbers."""
     monkeypatch.setattr(compare, "DIRECTIONS", 3)
     sizes = {"cell": "lstm", "N": 20, "T": 20, "D": 4, "M": 5}

@@ -66,7 +66,7 @@ def test_default_screen_has_at_most_32_lines(options: Any, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
-def test_y_hat_of_both_sides_stands_at_each_step(width: int) -> None:
+def test_outputs_of_both_sides_stand_at_each_step(width: int) -> None:
     """These columns are the last to give way; the last step is the output."""
     result = traced(keras=True)
     (table,) = tables(result, width=width)

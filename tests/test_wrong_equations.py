@@ -168,7 +168,7 @@ def test_h_added_to_its_activation_is_named() -> None:
     assert explained(result) == [("simple.state_added",)]
 
 
-def test_a_reset_before_the_product_without_its_bias_is_named() -> None:
+def test_reset_before_product_without_its_bias_is_named() -> None:
     sizes = {**SIZES, "cell": "gru"}
     golden = rnnshapes.golden(**sizes).arrays
     port = Port("gru", reset_after=False, rows="input")
