@@ -13,7 +13,7 @@ from rnnshapes.cells.cell import StepResult
 from rnnshapes.cells.gru import GRUCell
 from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
-from rnnshapes.forward import replay
+from rnnshapes.forward import keras_replay, numpy_run
 from rnnshapes.load import inputs
 from rnnshapes.network import weights
 from rnnshapes.network.from_sizes import from_sizes
@@ -185,8 +185,8 @@ def test_repeated_steps_have_the_output_at_each_step(options: Any) -> None:
     network = from_sizes(cell="gru", **SIZES, **options).with_dtype("float64")
     drawn = weights.draw(network, seed=1)
     xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed=1)]
-    ours = replay.numpy_outputs(network, drawn, xs)
-    repeated = replay.keras_replay(network, drawn, ours, "float64")
+    ours = numpy_run.numpy_outputs(network, drawn, xs)
+    repeated = keras_replay.keras_replay(network, drawn, ours, "float64")
     assert len(repeated.each) == 2
     for name, arrays in repeated.each.items():
         np.testing.assert_allclose(arrays, ours.each[name], rtol=0, atol=1e-12)

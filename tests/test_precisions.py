@@ -14,7 +14,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import reference
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.network.structure import Engine
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.contraction import Contraction, einsum_sums_in_float16
@@ -76,7 +76,7 @@ def test_a_millionth_in_one_weight_fails(cell: Any) -> None:
 
 def test_wrong_numpy_loop_fails(small_run: KerasRun) -> None:
     run = small_run
-    ours = replay.numpy_outputs(run.network, run.weights, run.xs)
+    ours = numpy_run.numpy_outputs(run.network, run.weights, run.xs)
     for change, name in (
         (lambda h: np.roll(h, 1, axis=1), "simple_rnn: h at every step, in float64"),
         (lambda h: h * (1 + 1e-9), "simple_rnn: h at every step, in float64"),

@@ -24,7 +24,7 @@ from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.forward import tracing
 from rnnshapes.forward.scan import Block, flat_steps, states_before
 from rnnshapes.forward.tracing import LayerTrace, Trace
-from rnnshapes.layouts.recurrent import FRAMEWORKS, lay_out, stored_names
+from rnnshapes.layouts.stored_arrays import FRAMEWORKS, lay_out, stored_names
 from rnnshapes.load.inputs import InputSources, full_array
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnshapes import memory
 from rnnshapes.errors import InputError, UnsupportedError
-from rnnshapes.forward import replay, scan
+from rnnshapes.forward import numpy_run, scan
 from rnnshapes.forward.difference import Difference, StepErrors, largest_difference, y_hat_of
 from rnnshapes.forward.non_finite import NonFinite, NonFiniteFinder
 from rnnshapes.forward.scan import Block
@@ -434,7 +434,7 @@ class _TraceRun:
             inner = (network.count(shapes.steps), *map(network.count, shapes.at_step[1:]))
             y_hat = np.empty((self.samples, *inner))
         outputs = []
-        initial = replay.stored_states(self.weights)
+        initial = numpy_run.stored_states(self.weights)
         size = network.batch or scan.samples_at_once(network, "float64")
         steps = scan.block_steps(network, "float64")
         for start in range(0, self.samples, size):
@@ -460,7 +460,7 @@ class _TraceRun:
     def _blocks(
         self, inputs: Iterable[Sequence[Array]], batch: slice, initial: States
     ) -> Iterator[Block]:
-        unsupported, masks = replay.unsupported_outputs(self.network, self.keras, batch)
+        unsupported, masks = numpy_run.unsupported_outputs(self.network, self.keras, batch)
         return scan.run(
             self.network,
             self.weights,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.forward.difference import Index
 from rnnshapes.forward.scan import states_before
 from rnnshapes.network.graph import Node
@@ -197,7 +197,7 @@ def compare_quantities(
 
 def compute_outputs(hypothesis: Hypothesis) -> ModelOutputs:
     """Compute the whole run of a hypothesis in NumPy."""
-    return replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    return numpy_run.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
 
 
 def _unit_roundoff(dtype: str) -> float:
@@ -446,7 +446,7 @@ def _one_step_bounds(
     Yields:
         The number of the quantity, the expected values and their bounds, both (N, T, M).
     """
-    starts = replay.stored_states(hypothesis.weights) if ours is None else ours.starts
+    starts = numpy_run.stored_states(hypothesis.weights) if ours is None else ours.starts
     for one in fully_reported(hypothesis):
         w = exact_weights(hypothesis, one.direction, precision)
         states = states_before(one.direction, one.states, starts.get(one.name, {}))
@@ -496,7 +496,7 @@ def _perturbed_runs(
         weights = every[0] if count == 1 else batched_weights(network, every, len(xs[0]))
         ops = _PerturbedOps(rng, precision)
         together = tuple(map(np.concatenate, several))
-        yield count, replay.numpy_outputs(network, weights, together, ops=ops)
+        yield count, numpy_run.numpy_outputs(network, weights, together, ops=ops)
 
 
 def _directions_at_once(hypothesis: Hypothesis) -> Iterator[int]:

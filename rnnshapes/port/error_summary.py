@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis
 
@@ -45,7 +45,7 @@ class ErrorSummary:
 def summarize_errors(hypothesis: Hypothesis) -> tuple[ErrorSummary, ...]:
     """Summarize the error of each quantity over the whole run."""
     network = hypothesis.network
-    ours = replay.numpy_outputs(network, hypothesis.weights, hypothesis.xs)
+    ours = numpy_run.numpy_outputs(network, hypothesis.weights, hypothesis.xs)
     reverse = {name for node in network.recurrent for name, d in node.scans if d.reverse}
     errors = []
     for quantity in hypothesis.quantities:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.errors import RnnshapesError
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.forward.quantized import quantize_network
 from rnnshapes.load.inputs import InputSources
 from rnnshapes.ops.activations import Array
@@ -66,7 +66,7 @@ def as_fixed_point(
 
 def _scaled(hypothesis: Hypothesis) -> Iterator[tuple[Scheme, float]]:
     """Yield int8 and int16, where all numbers are multiples of the scales that these have."""
-    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    ours = numpy_run.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     largest = {
         q: float(np.abs(q.expected(hypothesis.network, ours)).max()) for q in hypothesis.quantities
     }

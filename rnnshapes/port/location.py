@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.cells.lstm import LSTMCell
-from rnnshapes.forward import replay
+from rnnshapes.forward import keras_replay
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.network.weights import bind
@@ -136,7 +136,7 @@ def outputs_that_follow(parts: Iterable[Hypothesis], roundoff: float) -> dict[st
             w = bind(one.direction.name, part.weights, "float64")
             given = one.states["h"]
             with np.errstate(all="ignore"):
-                h = replay.outputs_of_states(one.direction, one.x, one.states, w)
+                h = keras_replay.outputs_of_states(one.direction, one.x, one.states, w)
                 share = np.max(np.abs(given - h)) / np.max(np.abs(given))
             if share <= _FOLLOWS * roundoff or share > _FAR_OFF:
                 follows[one.name] = bool(share <= _FOLLOWS * roundoff)

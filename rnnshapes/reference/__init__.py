@@ -338,10 +338,10 @@ def recorded(model: Model) -> Iterator[RecordedModel]:
     Raises:
         UnsupportedError: its code needs numbers, or more than one argument.
     """
-    from rnnshapes.reference import recording
+    from rnnshapes.reference import symbolic_call
 
     with calls_forgotten(all_layers(model)):
-        yield recording.record(_import_keras(), model)
+        yield symbolic_call.record(_import_keras(), model)
 
 
 def _progress_callbacks(keras: Any, steps: Sequence[int]) -> list[Any]:

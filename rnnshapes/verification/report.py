@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes import progress, reference
-from rnnshapes.forward import replay
+from rnnshapes.forward import keras_replay, numpy_run
 from rnnshapes.forward.difference import Difference, Index, output_difference
 from rnnshapes.forward.non_finite import NonFinite, NonFiniteFinder
 from rnnshapes.load.inputs import InputSources, describe_inputs
@@ -160,7 +160,7 @@ def verify_network(
     """
     finder = NonFiniteFinder()
     (xs,) = finder.blocks(sources, 2**62, slice(0, None))
-    ours = replay.numpy_outputs(network, weights, xs, keras)
+    ours = numpy_run.numpy_outputs(network, weights, xs, keras)
     checks = (
         *structure_checks(network, built),
         *weight_checks(network, weights, keras_weights),
@@ -254,7 +254,7 @@ def float64_checks(
         called.update(keras.unrolled)
         return keras.outputs
 
-    repeated = replay.keras_replay(network, weights, ours, "float64", repeat_steps_and_layers)
+    repeated = keras_replay.keras_replay(network, weights, ours, "float64", repeat_steps_and_layers)
     progress.advance(network.scan_steps)
     for layer, quantity, residual in unrolled.unrolled_residuals(
         network, weights, repeated, called, unrolled.STEPS

@@ -25,7 +25,7 @@ import onnxruntime
 import torch
 
 import rnnshapes
-from rnnshapes.forward.replay import numpy_outputs
+from rnnshapes.forward.numpy_run import numpy_outputs
 from rnnshapes.forward.scan import states_before
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights, bind

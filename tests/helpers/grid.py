@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes.forward import replay
+from rnnshapes.forward import keras_replay, numpy_run
 from rnnshapes.load import inputs
 from rnnshapes.network.graph import Network
 from rnnshapes.port.hypothesis import Hypothesis
@@ -58,8 +58,8 @@ class Case:
 
     def keras_outputs(self, dtype: str) -> Any:
         """Return what Keras computes in each step."""
-        ours = replay.numpy_outputs(self.network, self.weights, self.xs)
-        return replay.keras_replay(self.network, self.weights, ours, dtype)
+        ours = numpy_run.numpy_outputs(self.network, self.weights, self.xs)
+        return keras_replay.keras_replay(self.network, self.weights, ours, dtype)
 
     def compare(self, outputs: Any, network: Network, weights: Any, dtype: str) -> CaseResult:
         """Compare Keras's outputs with a network that may be another one."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rnnshapes import reference
-from rnnshapes.forward import replay
+from rnnshapes.forward import keras_replay, numpy_run
 from rnnshapes.load import inputs
 from rnnshapes.network import weights
 from rnnshapes.network.graph import Network
@@ -97,14 +97,14 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
     drawn = weights.draw(network, seed)
     xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed)]
     exact, single = network.with_dtype("float64"), network.with_dtype("float32")
-    ours = replay.numpy_outputs(exact, drawn, xs)
+    ours = numpy_run.numpy_outputs(exact, drawn, xs)
     runs: list[reference.RepeatedRun] = []
 
     def repeat(*args: Any) -> ModelOutputs:
         runs.append(reference.repeat_steps_and_layers(STEPS, *args))
         return runs[0].outputs
 
-    repeated = replay.keras_replay(exact, drawn, ours, "float64", repeat)
+    repeated = keras_replay.keras_replay(exact, drawn, ours, "float64", repeat)
     yield from report.structure_checks(network, runs[0].structure)
     called = runs[0].unrolled
     for layer, quantity, residual in unrolled.unrolled_residuals(
@@ -112,5 +112,5 @@ def checks(network: Network, seed: int = 0) -> Iterator[Check]:
     ):
         yield report.residual_check(layer, quantity, residual, "float64")
     yield from report.replay_checks(exact, drawn, xs, repeated, "float64")
-    repeated = replay.keras_replay(single, drawn, ours, "float32")
+    repeated = keras_replay.keras_replay(single, drawn, ours, "float32")
     yield from report.replay_checks(single, drawn, xs, repeated, "float32")

@@ -224,7 +224,7 @@ class ForeignFile(OpenedFile):
 
     def _parts(self, stored: Mapping[str, Array]) -> Weights:
         """Return the parts of each equation, from arrays by name."""
-        from rnnshapes.layouts.conversion import to_parts
+        from rnnshapes.layouts.equation_parts import to_parts
 
         weights: dict[str, dict[str, Array]] = {}
         known: dict[object, dict[str, Array]] = {}  # of arrays that several layers share

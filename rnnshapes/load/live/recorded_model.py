@@ -1,6 +1,6 @@
 """A live subclassed model with the calls of its layers, as one symbolic call records them.
 
-Nothing of Keras is imported: :mod:`rnnshapes.reference.recording` makes the call.
+Nothing of Keras is imported: :mod:`rnnshapes.reference.symbolic_call` makes the call.
 """
 
 from __future__ import annotations

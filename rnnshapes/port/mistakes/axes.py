@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 from rnnshapes.port.screening import relative_distance
@@ -142,7 +142,7 @@ def other_samples(hypothesis: Hypothesis) -> Variations:
 
 def permuted_outputs(hypothesis: Hypothesis) -> Variations:
     """Put the units or the samples of each quantity into the order of the nearest numbers."""
-    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    ours = numpy_run.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     names = {0: ("axes.samples_permuted", "samples"), 2: ("axes.units_permuted", "units")}
     for axis, (id_, what) in names.items():
         orders = [
@@ -184,7 +184,7 @@ def _nearest(values: Array, expected: Array, axis: int) -> Array | None:
 
 def unwritten_ends(hypothesis: Hypothesis) -> Variations:
     """Leave out the last number, step or sample of arrays that end in zeros."""
-    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    ours = numpy_run.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     for what, at in (
         ("number", np.s_[-1:, -1:, -1:]),
         ("step", np.s_[:, -1:]),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.rnn import MERGE_MODES, Bidirectional, Recurrent
@@ -234,7 +234,7 @@ def carried_states(hypothesis: Hypothesis, node: Node) -> Variations:
     if node.initial or network.batch or widths[first] != widths[second]:
         return
     end = _last_of(hypothesis, node, direction)
-    ours = replay.numpy_outputs(network, hypothesis.weights, xs)
+    ours = numpy_run.numpy_outputs(network, hypothesis.weights, xs)
     starts = {key: values[:, end[0]] for key, values in ours.states[first].items()}
     for q in hypothesis.quantities:  # the port starts from its own states
         if q.name == first and q.network_steps is not None and end in q.network_steps:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.network.layers.regularization import Inactive
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
@@ -63,7 +63,7 @@ def _nearest_factors(
     """
     network, weights = hypothesis.network, hypothesis.weights
     tap = network.nodes[position].sources[0]
-    ours = replay.numpy_outputs(network, weights, hypothesis.xs)
+    ours = numpy_run.numpy_outputs(network, weights, hypothesis.xs)
     values = ours.values[network.nodes[tap.node].name][tap.output]
     units, places = values.shape[-1], values[..., 0].size
     numbers = output.values.size
@@ -80,7 +80,7 @@ def _nearest_factors(
     head = part_of(network, position, len(network.nodes) - 1)
     with np.errstate(over="ignore", invalid="ignore"):
         x = every.reshape(-1, *values.shape[1:])
-        results = replay.numpy_outputs(head, weights, (x,)).outputs[0]
+        results = numpy_run.numpy_outputs(head, weights, (x,)).outputs[0]
         distances = results.reshape(len(choices), places, -1) - output.values.reshape(places, -1)
         nearest = np.argmin(np.square(distances).sum(-1), axis=0)
     factors = choices[nearest].reshape(values.shape)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.network.graph import Node, Tap
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.pooling import GlobalPooling
@@ -242,7 +242,7 @@ def _batch_statistics(hypothesis: Hypothesis, position: int) -> Variations:
 def _values_at(hypothesis: Hypothesis, tap: Tap) -> Array | None:
     """Return what a node of the network gives, (N, …); None where it is not finite."""
     node = hypothesis.network.nodes[tap.node]
-    ours = replay.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
+    ours = numpy_run.numpy_outputs(hypothesis.network, hypothesis.weights, hypothesis.xs)
     values = ours.values[node.name][tap.output]
     return values if np.isfinite(values).all() else None
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.cells.cell import Cell
-from rnnshapes.forward import replay
+from rnnshapes.forward import numpy_run
 from rnnshapes.ops.constant import Constant
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, recast
 from rnnshapes.port.mistakes.cell_changes import (
@@ -273,7 +273,7 @@ def _with_carried(hypothesis: Hypothesis, carried: Sequence[tuple[str, str]]) ->
             for name, of_group in starts.items()
         }
         weights = {**hypothesis.weights, **before}
-        ours = replay.numpy_outputs(network, weights, (x[n - 1 : n],))
+        ours = numpy_run.numpy_outputs(network, weights, (x[n - 1 : n],))
         for name, key in carried:
             known = reported.get((name, key))
             final = ours.states[name][key][0, ends[name]] if known is None else known[n - 1]

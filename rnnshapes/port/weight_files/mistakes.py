@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.cells.frameworks import FrameworkCell
-from rnnshapes.layouts.conversion import in_order
+from rnnshapes.layouts.equation_parts import in_order
 from rnnshapes.load.foreign.model import FileRecurrence
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.elementwise import ELU, Affine, HardSigmoid, LeakyReLU

@@ -15,7 +15,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell
 from rnnshapes.errors import UnsupportedError
-from rnnshapes.layouts.recurrent import lay_out
+from rnnshapes.layouts.stored_arrays import lay_out
 from rnnshapes.load.foreign.model import ForeignFile
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Layer, Masks

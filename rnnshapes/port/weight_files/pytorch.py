@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnnshapes.cells.cell import Cell
-from rnnshapes.layouts.recurrent import lay_out
+from rnnshapes.layouts.stored_arrays import lay_out
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.unsupported import require_supported

@@ -16,7 +16,7 @@ from rnnshapes.load.live.graph import read_graph
 from rnnshapes.load.live.keras_private import calls_recorded_inside, is_symbolic, takes_training
 from rnnshapes.load.live.model import takes_indices
 from rnnshapes.load.live.recorded_model import RecordedModel, calls_layers, layers_inside
-from rnnshapes.reference import user_code
+from rnnshapes.reference import user_operations
 from rnnshapes.reference.quiet import one_line
 
 
@@ -126,8 +126,8 @@ class _SymbolicCall:
             warnings.simplefilter("ignore")  # of lost masks, as in any call
             if on_tensors:
                 others = [layer for layer in layers.values() if layer not in inside]
-                code = user_code.UserCode(self.keras, model, others, structure, options)
-                result = user_code.record(code, inputs)
+                code = user_operations.UserCode(self.keras, model, others, structure, options)
+                result = user_operations.record(code, inputs)
             else:
                 # Weights that the code assigns keep their values, as in any symbolic call.
                 with self.keras.StatelessScope(), calls_recorded_inside(inside, self._tensors_in):

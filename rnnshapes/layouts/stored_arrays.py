@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnshapes.cells.cell import Cell, Weight
 from rnnshapes.errors import UnsupportedError
-from rnnshapes.layouts.conversion import from_parts
+from rnnshapes.layouts.equation_parts import from_parts
 from rnnshapes.layouts.frameworks import layout_of
 from rnnshapes.layouts.layout import CellLayout, stored_weight
 from rnnshapes.network.layers.base import Direction, Layer
