@@ -351,7 +351,7 @@ def open_model(model: Any) -> Iterator[Any]:
         with open_file(Path(model)) as opened:
             yield opened
         return
-    from rnnshapes.load.live.model import has_graph
+    from rnnshapes.load.live.network import has_graph
 
     if has_graph(model):
         yield model
@@ -372,7 +372,7 @@ def network_of(model: Any, **options: Any) -> Network:
     if is_saved(model):
         network = model.network
     else:
-        from rnnshapes.load.live.model import read_model
+        from rnnshapes.load.live.network import read_model
 
         network = read_model(model)
         if kept := reference.keeping_steps(model, network):

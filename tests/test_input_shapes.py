@@ -59,7 +59,7 @@ def test_advised_code_makes_data_fit(model: Any, shape: Any, code: str) -> None:
         rnnshapes.trace(model, x=x)
     assert "\n" not in str(error.value)
     made = eval(code, {"x": x})  # noqa: S307 - the code is that of the table above
-    network, _ = check_shape.match_input(rnnshapes.load.live.model.read_model(model), made, {})
+    network, _ = check_shape.match_input(rnnshapes.load.live.network.read_model(model), made, {})
     assert network.sizes["N"] == len(made)
 
 
@@ -122,7 +122,7 @@ def test_csv_of_words_has_one_per_line(lines: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(lines)
     model = sequential(la.Embedding(11, 4), la.LSTM(5), shape=(None,))
     network, found = check_shape.match_input(
-        rnnshapes.load.live.model.read_model(model), tmp_path / "x.csv", {}
+        rnnshapes.load.live.network.read_model(model), tmp_path / "x.csv", {}
     )
     assert (network.sizes["N"], network.sizes["T"]) == (1, 3)
     np.testing.assert_array_equal(found[0].array, [[1, 2, 3]])

@@ -13,7 +13,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError
-from rnnshapes.load.live import model as live
+from rnnshapes.load.live import network as live
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
 from tests.helpers.keras_runs import failed, inspection_of, one_run, run_model, run_of

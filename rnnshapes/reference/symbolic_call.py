@@ -14,7 +14,7 @@ from typing import Any
 from rnnshapes.errors import UnsupportedError
 from rnnshapes.load.live.graph import read_graph
 from rnnshapes.load.live.keras_private import calls_recorded_inside, is_symbolic, takes_training
-from rnnshapes.load.live.model import takes_indices
+from rnnshapes.load.live.network import takes_indices
 from rnnshapes.load.live.recorded_model import RecordedModel, calls_layers, layers_inside
 from rnnshapes.reference import user_operations
 from rnnshapes.reference.quiet import one_line
