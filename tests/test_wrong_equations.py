@@ -213,24 +213,48 @@ def test_a_rare_mistake_and_another_are_named(
     assert [sorted(one) for one in found] == [sorted(ids)]
 
 
+def _tanh_as_sigmoid(z: np.ndarray) -> np.ndarray:
+    return 2 / (1 + np.exp(-2 * z)) - 1
+
+
+def _tanh_of_exp(z: np.ndarray) -> np.ndarray:
+    return (np.exp(z) - np.exp(-z)) / (np.exp(z) + np.exp(-z))
+
+
+def _sigmoid_as_tanh(z: np.ndarray) -> np.ndarray:
+    return (1 + np.tanh(z / 2)) / 2
+
+
 @pytest.mark.parametrize(
-    ("option", "function"),
+    ("option", "function", "wrong"),
     [
-        ("activation", lambda z: 2 / (1 + np.exp(-z)) - 1),
-        ("recurrent_activation", lambda z: (1 + np.tanh(z)) / 2),
+        ("activation", _tanh_as_sigmoid, ""),
+        ("activation", _tanh_of_exp, ""),
+        ("recurrent_activation", _sigmoid_as_tanh, ""),
+        ("activation", lambda z: _tanh_as_sigmoid(-z), "states"),  # of h, the signs cancel
+        ("activation", lambda z: _tanh_as_sigmoid(z / 2), "states, y_hat"),
+        ("recurrent_activation", lambda z: _sigmoid_as_tanh(2 * z), "states, y_hat"),
     ],
 )
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_an_activation_of_another_argument_rounds_more(
-    option: str, function: Callable[..., Any], seed: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("given", ["states", "y_hat"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_activation_in_another_form_rounds_more(
+    option: str,
+    function: Callable[..., Any],
+    wrong: str,
+    given: str,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The states of the second layer alone are given, so that its x is computed."""
+    """Nothing of the first layer is given, so that the second layer's x is computed."""
     monkeypatch.setitem(FUNCTIONS, "other", function)
     sizes: dict[str, Any] = {"N": 3, "T": 12, "D": 5, "M": [6, 7], "K": 4, "cell": "lstm"}
     golden = rnnshapes.golden(**sizes, seed=seed).arrays
     port = Port("lstm", **{option: "other"})
     first = port.run(weights_of(golden, "lstm", ""), golden["x"])["h"]
-    second = port.run(weights_of(golden, "lstm_1", ""), first)
-    given = {f"lstm_1.{key}": second[key] for key in "hc"}
-    result = rnnshapes.verify(**sizes, seed=seed, against=given)
-    assert explained(result) == [("activation.argument",)]
+    second = port.run(weights_of(golden, "lstm_1"), first)
+    states = {f"lstm_1.{key}": second[key] for key in "hc"}
+    against = states if given == "states" else {"y_hat": second["y_hat"]}
+    result = rnnshapes.verify(**sizes, seed=seed, against=against)
+    assert result.passed is (given not in wrong)
+    assert result.passed or explained(result) == [("activation.argument",)]

@@ -57,8 +57,9 @@ _FAR_RATIO = 16.0
 _LARGEST_RATIO = 2.0**60
 #: Rounding of activations and sums, beside that of products, in units of the last place.
 _OTHER_UNITS = 10
-#: Activations whose rounding is relative to their result, and so within that of the weights.
-_RELATIVE = frozenset({"tanh", "sigmoid", "relu", "linear"})
+#: Rounding of activations in units in the last place of 1. Ports compute tanh(z) as
+#: 2 sigmoid(2 z) - 1, and sigmoid(z) as (1 + tanh(z / 2)) / 2. The others are exact.
+_UNITS_OF_ONE = {"tanh": 8, "sigmoid": 4, "relu": 0, "linear": 0}
 #: Rounding of one state or gate in one step: sums and products after the activation.
 _NAMED_UNITS = 2
 
@@ -527,17 +528,21 @@ class _PerturbedOps(NumpyOps):
 
     def activate(self, name: str, z: Array) -> Array:
         value = super().activate(name, z)
-        if name in _RELATIVE or name in ROWWISE:
+        if name in ROWWISE:
             return value
-        return self._perturbed(name, value, Bounded.exact(z, self.precision).activated(name))
+        if name in _UNITS_OF_ONE:
+            error = np.full(value.shape, _UNITS_OF_ONE[name] * self.precision.unit_roundoff)
+        else:
+            error = Bounded.exact(z, self.precision).activated(name).error
+        return self._perturbed(name, value, error)
 
     def elementwise(self, x: Array, function: Elementwise) -> Array:
         bounded = BoundedOps().elementwise(Bounded.exact(x, self.precision), function)
-        return self._perturbed(function.name, super().elementwise(x, function), bounded)
+        return self._perturbed(function.name, super().elementwise(x, function), bounded.error)
 
-    def _perturbed(self, name: str, value: Array, bounded: Bounded) -> Array:
-        error = np.where(np.isfinite(bounded.error), bounded.error, 0.0)
-        perturbed: Array = value + error * self._signs_of(f"activation {name}", value.shape)
+    def _perturbed(self, name: str, value: Array, error: Array) -> Array:
+        finite = np.where(np.isfinite(error), error, 0.0)
+        perturbed: Array = value + finite * self._signs_of(f"activation {name}", value.shape)
         return perturbed
 
     def _signs_of(self, name: str, shape: tuple[int, ...]) -> Array:

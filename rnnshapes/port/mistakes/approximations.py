@@ -49,7 +49,6 @@ class PortFunction(Elementwise):
     form: str
     function: Callable[[Array], Array]
     ulps: int = 0
-    ulps_of_one: float = 0.0
 
     name = "function of the port"
 

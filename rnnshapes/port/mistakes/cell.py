@@ -16,7 +16,6 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.elementwise import Clip, Function, LeakyReLU
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where, recast
-from rnnshapes.port.mistakes.approximations import PortFunction
 from rnnshapes.port.mistakes.cell_changes import (
     Arrays,
     CellChange,
@@ -90,11 +89,7 @@ _SIGMOID = "sigmoid(z) = 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2"
 _TANH = "tanh(z) = (1 - exp(-2 z)) / (1 + exp(-2 z)) = 2 sigmoid(2 z) - 1"
 _sigmoid = partial(_of_argument, "sigmoid", fix=_SIGMOID)
 _tanh = partial(_of_argument, "tanh", fix=_TANH)
-#: As ports compute them: (1 + tanh(z)) / 2, and 2 sigmoid(z) - 1.
-_SIGMOID_OF_2Z = PortFunction("sigmoid(2 z)", lambda z: 0.5 + 0.5 * np.tanh(z), 4, 2.0)
-_TANH_OF_HALF = PortFunction("tanh(z / 2)", lambda z: np.tanh(0.5 * z), 4, 4.0)
 #: What ports compute, by the name of the right activation.
-#: Of several forms of a function, it is the one that rounds most.
 WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
     "sigmoid": (
         *(
@@ -110,11 +105,11 @@ WRONG_FUNCTIONS: Mapping[str, tuple[WrongFunction, ...]] = {
         _sigmoid("-z", function=lambda ops, z: ops.activate("sigmoid", z * -1.0)),
         _sigmoid("z / 2", function=lambda ops, z: ops.activate("sigmoid", z * 0.5)),
         _applied_twice("sigmoid", _SIGMOID),
-        _sigmoid("2 z", function=lambda ops, z: ops.elementwise(z, _SIGMOID_OF_2Z)),
+        _sigmoid("2 z", function=lambda ops, z: ops.activate("sigmoid", z * 2.0)),
     ),
     "tanh": (
         _tanh("-z", function=lambda ops, z: ops.activate("tanh", z * -1.0)),
-        _tanh("z / 2", function=lambda ops, z: ops.elementwise(z, _TANH_OF_HALF)),
+        _tanh("z / 2", function=lambda ops, z: ops.activate("tanh", z * 0.5)),
         _applied_twice("tanh", _TANH),
         _tanh("2 z", function=lambda ops, z: ops.activate("tanh", z * 2.0)),
         WrongFunction(
