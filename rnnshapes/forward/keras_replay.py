@@ -101,7 +101,7 @@ def outputs_of_states(
     before = _flat(states_before(direction, states, {}))
     gates = _single_steps(direction, x, before, w).gates
     h = cell.output_of(_OPS, gates["o"], _flat(states)["c"], before["c"])
-    return np.swapaxes(cell.project_output(h, w).reshape(*x.shape[1::-1], -1), 0, 1)
+    return np.swapaxes(h.reshape(*x.shape[1::-1], -1), 0, 1)
 
 
 def _flat(states: Mapping[str, Array]) -> dict[str, Array]:

@@ -5,8 +5,7 @@ All of it follows from the comparison of the port's own numbers, without any hyp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +14,9 @@ from rnnshapes.cells.lstm import LSTMCell
 from rnnshapes.forward import keras_replay
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.core import Dense
-from rnnshapes.network.weights import bind
-from rnnshapes.port.compare import Comparison, fully_reported
+from rnnshapes.network.weights import Weights, bind
+from rnnshapes.ops.precision import Precision
+from rnnshapes.port.compare import Comparison, ReportedRecurrence, fully_reported
 from rnnshapes.port.hypothesis import Hypothesis, Where, direction_of
 from rnnshapes.port.quantities import OUTPUT, Y_HAT, ReportedQuantity
 
@@ -30,14 +30,8 @@ _FEW_STEPS = 2
 _FAR = 1e3
 #: Where activations saturate, and how near a unit is that hardly follows its inputs.
 _SATURATED, _NEARLY = (-1.0, 0.0, 1.0), 1e-3
-#: The largest error of h that follows from c, in units of rounding, and the least share of the
-#: largest number if it does not.
-_FOLLOWS, _FAR_OFF = 64.0, 0.02
-#: What is said of the output gate where c differs, by whether h follows from c.
-_HINTS_OF_O = {
-    True: "h follows from this c: it is i, f, c~ or what is done to c, not o",
-    False: "h does not follow from this c: o, or what is done to h, is wrong, too",
-}
+#: The largest error of an h that follows from c, in units of rounding.
+_FOLLOWS = 64.0
 
 
 class Location(NamedTuple):
@@ -78,7 +72,7 @@ def locate(
     network: Network,
     quantities: Sequence[ReportedQuantity],
     checks: Sequence[Comparison],
-    follows: Mapping[str, bool] = MappingProxyType({}),
+    follows: Collection[str] = (),
 ) -> tuple[Location, ...]:
     """Return where the quantities that fail differ, in the order of the layers.
 
@@ -91,7 +85,7 @@ def locate(
     for number, name in enumerate(dict.fromkeys(q.name for _, q, _ in failed)):
         # The other states of a recurrence follow from the one that differs first.
         same = [pair for pair in failed if pair[1].name == name]
-        if follows.get(name):
+        if name in follows:
             same = [pair for pair in same if pair[1].key == "c"] or same
         position, quantity, check = min(same, key=lambda pair: _first_step(network, *pair[1:]))
         if number and not check.proven:
@@ -112,35 +106,39 @@ def locate(
             words.append("h agrees at the first step: what is given as c is not the c of this h")
         c_differs_at_steps = any(q.key == "c" and len(c.pattern.steps) > 1 for _, q, c in same)
         if c_differs_at_steps and name in follows:
-            words.append(_HINTS_OF_O[follows[name]])
+            words.append("h follows from this c: it is i, f, c~ or what is done to c, not o")
         if before:
             words.append(f"{', '.join(sorted(before))} agrees" if len(before) == 1 else "")
         located.append(Location(where, "; ".join(filter(None, words))))
     return tuple(located)
 
 
-def outputs_that_follow(parts: Iterable[Hypothesis], roundoff: float) -> dict[str, bool]:
-    """Return of each LSTM of a port whether h follows from c, as it does if gate o is right.
+def outputs_that_follow(parts: Iterable[Hypothesis], precision: Precision) -> frozenset[str]:
+    """Return the LSTMs of a port whose h follows from c, as it does if gate o is right.
 
-    An LSTM is left out whose h nearly follows.
+    In 16 bits the error of a wrong gate is no larger than that of rounding: none is returned.
 
     Args:
         parts: The parts of the network that each start from the port's own numbers.
-        roundoff: The unit roundoff of the port's arithmetic.
+        precision: The precision of the port's arithmetic.
     """
-    follows = {}
-    for part in parts:
-        for one in fully_reported(part):
-            if not isinstance(one.direction.cell, LSTMCell) or part.network.batch:
-                continue
-            w = bind(one.direction.name, part.weights, "float64")
-            given = one.states["h"]
-            with np.errstate(all="ignore"):
-                h = keras_replay.outputs_of_states(one.direction, one.x, one.states, w)
-                share = np.max(np.abs(given - h)) / np.max(np.abs(given))
-            if share <= _FOLLOWS * roundoff or share > _FAR_OFF:
-                follows[one.name] = bool(share <= _FOLLOWS * roundoff)
-    return follows
+    most = 0.0 if precision.is_16bit else _FOLLOWS * precision.unit_roundoff
+    return frozenset(
+        one.name
+        for part in parts
+        if not part.network.batch
+        for one in fully_reported(part)
+        if isinstance(one.direction.cell, LSTMCell) and _error_of_h(one, part.weights) <= most
+    )
+
+
+def _error_of_h(one: ReportedRecurrence, weights: Weights) -> float:
+    """Return how far h is from what follows from c, as a share of the largest h."""
+    given = one.states["h"]
+    with np.errstate(all="ignore"):
+        w = bind(one.direction.name, weights, "float64")
+        h = keras_replay.outputs_of_states(one.direction, one.x, one.states, w)
+        return float(np.max(np.abs(given - h)) / np.max(np.abs(given)))
 
 
 def extent_of(

@@ -151,10 +151,11 @@ def verify_port(
     notes = tuple(_notes(quantities))
     quantities = quantities if stated else _narrowed(quantities, dtype)
     hypothesis = Hypothesis(network, weights, xs, quantities)
-    checks = compare_sections(sections(hypothesis, at_last_step=True), quantities, dtype)
-    follows: dict[str, bool] = {}
+    parts = sections(hypothesis, at_last_step=True)
+    checks = compare_sections(parts, quantities, dtype)
+    follows: frozenset[str] = frozenset()
     if not all(check.passed for check in checks):
-        follows = outputs_that_follow(sections(hypothesis), PRECISIONS[dtype].unit_roundoff)
+        follows = outputs_that_follow(parts, PRECISIONS[dtype])
         errors = summarize_errors(hypothesis)
         checks = tuple(replace(c, error=e) for c, e in zip(checks, errors, strict=True))
     axes_swapped = any(quantity.axes_swapped for quantity in quantities)
